@@ -1,0 +1,50 @@
+"""Every error the edge raises on purpose; knows nothing else.
+
+EdgeError
+├── ArtifactError        a file is missing, altered, or not what the manifest says
+│   └── ParityError      the program does not give the golden answers
+├── DataError            a record file or trace cannot be read
+├── PromptError          a prompt is empty, too long, or not text
+├── CalibrationError     a threshold cannot be set from this data
+└── CloudError           the cloud refused or did not answer (carries a stable reason)
+
+Messages give the name, the allowed range and the value, in one line.
+"""
+
+from __future__ import annotations
+
+
+class EdgeError(Exception):
+    """Base of every error the edge raises on purpose."""
+
+
+class ArtifactError(EdgeError):
+    """A file is missing, altered, or not what the manifest says."""
+
+
+class ParityError(ArtifactError):
+    """The program does not reproduce the golden answers."""
+
+
+class DataError(EdgeError):
+    """A record file or a trace cannot be read."""
+
+
+class PromptError(EdgeError):
+    """A prompt is empty, too long for the model's window, or not text."""
+
+
+class CalibrationError(EdgeError):
+    """A threshold cannot be set from this data."""
+
+
+class CloudError(EdgeError):
+    """The cloud refused the query or did not answer.
+
+    Attributes:
+        reason: a stable word for the cause, e.g. `UNAVAILABLE` or `MODEL_MISMATCH`.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(f"{reason}: {message}")
+        self.reason = reason

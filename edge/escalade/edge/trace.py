@@ -1,0 +1,143 @@
+"""The trace of a cascade: one record for each query; knows no model, no network.
+
+A trace is JSON Lines. The first line is a `TraceHeader` (who answered, under which rule),
+every other line a `TraceRecord` with all that is needed to replay the query under another
+threshold, network or fleet. Times are seconds, log-probabilities natural logarithms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeVar
+
+import msgspec
+
+from escalade.edge.errors import DataError
+from escalade.edge.files import write_aside
+from escalade.edge.records import iter_jsonl
+
+TRACE_SCHEMA = 1
+
+#: The four ways a request can end; every request ends in exactly one.
+Outcome = Literal["answered", "deferred", "degraded", "refused"]
+
+
+class _Line(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One line of a trace."""
+
+
+L = TypeVar("L", bound=_Line)
+
+
+class ModelInfo(_Line):
+    """Who a tier is, and how much it weighs: FLOPs a token are 2 x `parameters`."""
+
+    name: str
+    parameters: int
+
+
+class TraceHeader(_Line):
+    """The first line: what holds for every record."""
+
+    schema: int
+    small: ModelInfo
+    #: None where no cloud was ever reached.
+    large: ModelInfo | None
+    rule: str
+    threshold: float
+    created: str
+
+
+class SmallAnswer(_Line):
+    """The device's own answer."""
+
+    text: str
+    #: Log-probability of each generated token, the end-of-sequence token included.
+    logprobs: list[float]
+    prompt_tokens: int
+    generated_tokens: int
+    generate_s: float
+    #: Whether the text is among the references; None where there are none.
+    correct: bool | None
+
+
+class LargeAnswer(_Line):
+    """The cloud's answer and what the call cost."""
+
+    text: str
+    prompt_tokens: int
+    generated_tokens: int
+    correct: bool | None
+    #: From the first attempt to the answer, as the device saw it.
+    round_trip_s: float
+    #: Queue and compute, as the server says; the rest of the round trip is network.
+    server_s: float
+    #: Serialized messages, without gRPC, TCP and IP framing.
+    bytes_up: int
+    bytes_down: int
+
+
+class TraceRecord(_Line):
+    """One query, whole."""
+
+    id: str
+    task: str
+    prompt: str
+    references: list[str]
+    small: SmallAnswer
+    #: The cloud's answer, where it was asked (always in shadow mode).
+    large: LargeAnswer | None
+    #: r(x) under the header's rule; the query is deferred when it is >= the threshold.
+    score: float
+    outcome: Outcome
+    #: Seconds from the prompt to the answer, as the caller saw it.
+    total_s: float
+    #: Why the cloud did not answer, where it was asked and did not.
+    reason: str | None = None
+
+
+class Trace(NamedTuple):
+    """A whole trace in memory."""
+
+    header: TraceHeader
+    records: list[TraceRecord]
+
+
+def read_trace(path: Path) -> Trace:
+    """Read a trace.
+
+    Raises:
+        DataError: missing, empty, of another schema, or a malformed line (named).
+    """
+    lines = iter_jsonl(path, msgspec.Raw)
+    try:
+        number, first = next(lines)
+    except StopIteration:
+        raise DataError(f"{path}: empty; the first line of a trace is its header") from None
+    header = _decode(path, number, first, TraceHeader)
+    if header.schema != TRACE_SCHEMA:
+        raise DataError(f"{path}: trace schema {header.schema}; this version reads {TRACE_SCHEMA}")
+    records = [_decode(path, number, raw, TraceRecord) for number, raw in lines]
+    if not records:
+        raise DataError(f"{path}: no records; at least 1 query is needed")
+    return Trace(header, records)
+
+
+def write_trace(path: Path, header: TraceHeader, records: Iterable[TraceRecord]) -> int:
+    """Write a trace as the records come, aside and renamed at the end; returns how many."""
+    encoder = msgspec.json.Encoder()
+    count = 0
+    with write_aside(path) as stream:
+        stream.write(encoder.encode(header) + b"\n")
+        for record in records:
+            stream.write(encoder.encode(record) + b"\n")
+            count += 1
+    return count
+
+
+def _decode(path: Path, number: int, raw: msgspec.Raw, kind: type[L]) -> L:
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}:{number}: not a valid {kind.__name__}: {error}") from error
