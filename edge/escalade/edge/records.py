@@ -15,7 +15,6 @@ import msgspec
 from escalade.edge.errors import DataError
 from escalade.edge.files import write_aside
 
-
 T = TypeVar("T")
 
 

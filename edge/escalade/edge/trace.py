@@ -30,14 +30,14 @@ class _Line(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 L = TypeVar("L", bound=_Line)
 
 
-class ModelInfo(_Line):
+class ModelInfo(_Line, frozen=True, kw_only=True):
     """Who a tier is, and how much it weighs: FLOPs a token are 2 x `parameters`."""
 
     name: str
     parameters: int
 
 
-class TraceHeader(_Line):
+class TraceHeader(_Line, frozen=True, kw_only=True):
     """The first line: what holds for every record."""
 
     schema: int
@@ -49,7 +49,7 @@ class TraceHeader(_Line):
     created: str
 
 
-class SmallAnswer(_Line):
+class SmallAnswer(_Line, frozen=True, kw_only=True):
     """The device's own answer."""
 
     text: str
@@ -62,13 +62,15 @@ class SmallAnswer(_Line):
     correct: bool | None
 
 
-class LargeAnswer(_Line):
+class LargeAnswer(_Line, frozen=True, kw_only=True):
     """The cloud's answer and what the call cost."""
 
     text: str
     prompt_tokens: int
     generated_tokens: int
     correct: bool | None
+    #: How often the query was sent.
+    attempts: int = 1
     #: From the first attempt to the answer, as the device saw it.
     round_trip_s: float
     #: Queue and compute, as the server says; the rest of the round trip is network.
@@ -78,7 +80,7 @@ class LargeAnswer(_Line):
     bytes_down: int
 
 
-class TraceRecord(_Line):
+class TraceRecord(_Line, frozen=True, kw_only=True):
     """One query, whole."""
 
     id: str

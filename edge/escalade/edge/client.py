@@ -1,0 +1,260 @@
+"""The edge client: answer, score, decide, defer, remember; knows no simulator, no torch.
+
+Every query ends in exactly one of four ways (`Outcome`): answered by the small model,
+deferred and answered by the large one, degraded (deferred, but the cloud did not answer:
+the small model's own answer stands), or refused (an error before there was an answer).
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from escalade.edge.artifact import Artifact
+from escalade.edge.cloud import Clock, CloudClient, SystemClock
+from escalade.edge.errors import CalibrationError, CloudError
+from escalade.edge.records import Record
+from escalade.edge.rules import RULES, defers
+from escalade.edge.runtimes.base import Step
+from escalade.edge.trace import (
+    TRACE_SCHEMA,
+    LargeAnswer,
+    ModelInfo,
+    Outcome,
+    SmallAnswer,
+    TraceHeader,
+    TraceRecord,
+)
+from escalade.v1 import cascade_pb2
+
+PromptForm = Literal["tokens", "text"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """How one query ended."""
+
+    text: str
+    outcome: Outcome
+    #: r(x) under the rule, and the tau it was held against (None: not calibrated).
+    score: float
+    threshold: float | None
+    #: r(x) >= tau: what a cloud would have been asked for.
+    would_defer: bool
+    small: SmallAnswer
+    large: LargeAnswer | None
+    total_s: float
+    #: Why the cloud did not answer, where it was asked and did not.
+    reason: str | None
+
+    @property
+    def answered_by(self) -> Literal["small", "large"]:
+        """Whose text this is."""
+        return "large" if self.outcome == "deferred" else "small"
+
+
+class EdgeClient:
+    """A small model on the device with a large one behind it.
+
+    Example:
+        >>> with EdgeClient.open(Path("artifact"), cloud="127.0.0.1:50051") as client:
+        ...     print(client.ask("g2p: cascade").text)
+    """
+
+    def __init__(
+        self,
+        artifact: Artifact,
+        *,
+        cloud: CloudClient | None = None,
+        threshold: float | None = None,
+        prompt_form: PromptForm = "tokens",
+        clock: Clock | None = None,
+    ) -> None:
+        """Put an artifact and a cloud together.
+
+        Args:
+            artifact: opened and verified.
+            cloud: the large model; None answers everything locally.
+            threshold: tau; None takes the manifest's.
+            prompt_form: send token ids (both models share a tokenizer) or text.
+            clock: see `Clock`.
+
+        Raises:
+            CalibrationError: there is a cloud to defer to, but no threshold.
+        """
+        deferral = artifact.manifest.deferral
+        self.artifact = artifact
+        self.rule = deferral.rule
+        self.threshold = deferral.threshold if threshold is None else threshold
+        if cloud is not None and self.threshold is None:
+            raise CalibrationError(
+                f"{artifact.folder}: not calibrated: run `escalade calibrate`, or give a threshold"
+            )
+        self._cloud = cloud
+        self._prompt_form = prompt_form
+        self._clock = clock or SystemClock()
+
+    @classmethod
+    def open(
+        cls,
+        artifact: Path,
+        *,
+        cloud: str | None = None,
+        threshold: float | None = None,
+        deadline_s: float = 10.0,
+        prompt_form: PromptForm = "tokens",
+        threads: int = 0,
+        ca_cert: Path | None = None,
+        plaintext: bool | None = None,
+    ) -> EdgeClient:
+        """Open an artifact folder and, with `cloud` as `HOST:PORT`, a channel.
+
+        See `Artifact.open` and `CloudClient` for the arguments and errors.
+        """
+        client = (
+            CloudClient(cloud, deadline_s=deadline_s, ca_cert=ca_cert, plaintext=plaintext)
+            if cloud is not None
+            else None
+        )
+        opened = Artifact.open(artifact, threads=threads)
+        return cls(opened, cloud=client, threshold=threshold, prompt_form=prompt_form)
+
+    def ask(self, prompt: str, *, references: Sequence[str] = (), shadow: bool = False) -> Answer:
+        """Answer one query.
+
+        Args:
+            prompt: as the user typed it.
+            references: responses that count as correct, for the trace.
+            shadow: ask the cloud too, whatever the score says; the decision stays.
+
+        Raises:
+            PromptError: the prompt is empty or longer than the window.
+        """
+        started = self._clock.now_s()
+        prompt_ids = self.artifact.encode(prompt)
+        steps = self.artifact.generate(prompt_ids)
+        small = self._small_answer(prompt_ids, steps, references, started)
+        score = RULES[self.rule](small.logprobs)
+        would_defer = self.threshold is not None and defers(score, self.threshold)
+        decided_s = self._clock.now_s() - started
+        large, reason = None, None
+        if self._cloud is not None and (would_defer or shadow):
+            try:
+                large = self._defer(prompt, prompt_ids, steps, score, references)
+            except CloudError as error:
+                reason = str(error)
+        outcome: Outcome = "answered"
+        if would_defer and self._cloud is not None:
+            outcome = "deferred" if large is not None else "degraded"
+        asked = outcome != "answered"
+        return Answer(
+            text=large.text if outcome == "deferred" and large is not None else small.text,
+            outcome=outcome,
+            score=score,
+            threshold=self.threshold,
+            would_defer=would_defer,
+            small=small,
+            large=large,
+            total_s=self._clock.now_s() - started if asked else decided_s,
+            reason=reason,
+        )
+
+    def trace_record(self, record: Record, *, shadow: bool = False) -> TraceRecord:
+        """Ask a query record and remember all of it; see `ask`."""
+        answer = self.ask(record.prompt, references=record.references, shadow=shadow)
+        return TraceRecord(
+            id=record.id,
+            task=record.task,
+            prompt=record.prompt,
+            references=record.references,
+            small=answer.small,
+            large=answer.large,
+            score=answer.score,
+            outcome=answer.outcome,
+            total_s=answer.total_s,
+            reason=answer.reason,
+        )
+
+    def trace_header(self) -> TraceHeader:
+        """The first line of this client's traces.
+
+        Raises:
+            CloudError: there is a cloud and it does not say who it is.
+            CalibrationError: there is no threshold.
+        """
+        if self.threshold is None:
+            raise CalibrationError(f"{self.artifact.folder}: a trace needs a threshold")
+        model = self.artifact.manifest.model
+        return TraceHeader(
+            schema=TRACE_SCHEMA,
+            small=ModelInfo(name=model.name, parameters=model.parameters),
+            large=self._cloud.model_info() if self._cloud else None,
+            rule=self.rule,
+            threshold=self.threshold,
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        )
+
+    def close(self) -> None:
+        """Close the channel."""
+        if self._cloud is not None:
+            self._cloud.close()
+
+    def __enter__(self) -> EdgeClient:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _small_answer(
+        self,
+        prompt_ids: Sequence[int],
+        steps: Sequence[Step],
+        references: Sequence[str],
+        started: float,
+    ) -> SmallAnswer:
+        text = self.artifact.decode([step.token_id for step in steps if not step.ended])
+        return SmallAnswer(
+            text=text,
+            logprobs=[step.logprob for step in steps],
+            prompt_tokens=len(prompt_ids),
+            generated_tokens=len(steps),
+            generate_s=self._clock.now_s() - started,
+            correct=_correct(text, references),
+        )
+
+    def _defer(
+        self,
+        prompt: str,
+        prompt_ids: Sequence[int],
+        steps: Sequence[Step],
+        score: float,
+        references: Sequence[str],
+    ) -> LargeAnswer:
+        assert self._cloud is not None  # noqa: S101 - `ask` has looked
+        fingerprint = self.artifact.manifest.model.tokenizer_fingerprint
+        draft = None
+        if self._prompt_form == "text":
+            query = cascade_pb2.Prompt(text=prompt)
+        else:
+            query = cascade_pb2.Prompt(
+                tokens=cascade_pb2.TokenSequence(ids=prompt_ids, tokenizer_fingerprint=fingerprint)
+            )
+            draft = cascade_pb2.Draft(
+                tokens=cascade_pb2.TokenSequence(
+                    ids=[step.token_id for step in steps if not step.ended],
+                    tokenizer_fingerprint=fingerprint,
+                ),
+                logprobs=[step.logprob for step in steps if not step.ended],
+                score=score,
+                threshold=self.threshold,
+                rule=self.rule,
+            )
+        answer = self._cloud.generate(query, draft)
+        return LargeAnswer(**answer._asdict(), correct=_correct(answer.text, references))
+
+
+def _correct(text: str, references: Sequence[str]) -> bool | None:
+    return text in references if references else None

@@ -1,0 +1,72 @@
+"""Holds an exported program against torch on a few prompts; writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from transformers import PreTrainedModel
+
+from escalade.edge.artifact import Artifact
+from escalade.edge.manifest import GoldenEntry, ParityEntry
+from escalade.edge.rules import mean_nll
+
+
+def measure_parity(
+    model: PreTrainedModel, artifact: Artifact, prompts: Sequence[str]
+) -> tuple[list[GoldenEntry], ParityEntry]:
+    """Let both answer every prompt greedily.
+
+    Args:
+        model: the torch model the artifact was made from.
+        artifact: opened, its program runs here.
+        prompts: at least one.
+
+    Returns:
+        What the program answers (the golden entries) and how that compares with torch:
+        whether all tokens are the same, and |NLL of the program's answer as the program
+        scores it - as torch scores the same tokens|.
+    """
+    golden, deltas, same = [], [], 0
+    for prompt in prompts:
+        prompt_ids = artifact.encode(prompt)
+        steps = artifact.generate(prompt_ids)
+        token_ids = [step.token_id for step in steps]
+        nll = mean_nll([step.logprob for step in steps])
+        same += token_ids == _torch_greedy(model, artifact, prompt_ids)
+        deltas.append(abs(nll - _torch_nll(model, prompt_ids, token_ids)))
+        golden.append(
+            GoldenEntry(prompt=prompt, prompt_ids=prompt_ids, token_ids=token_ids, nll=nll)
+        )
+    parity = ParityEntry(
+        prompts=len(golden),
+        same_tokens=same,
+        mean_abs_delta_nll=sum(deltas) / len(deltas),
+        max_abs_delta_nll=max(deltas),
+    )
+    return golden, parity
+
+
+def _torch_greedy(model: PreTrainedModel, artifact: Artifact, prompt_ids: list[int]) -> list[int]:
+    ids = torch.tensor([prompt_ids])
+    entry = artifact.manifest.model
+    with torch.inference_mode():
+        out: torch.Tensor = model.generate(  # type: ignore[operator]
+            ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=artifact.room_for(prompt_ids),
+            do_sample=False,
+            eos_token_id=entry.end_of_sequence_ids,
+            pad_token_id=entry.end_of_sequence_ids[0],
+        )
+    generated: list[int] = out[0, len(prompt_ids) :].tolist()
+    return generated
+
+
+def _torch_nll(model: PreTrainedModel, prompt_ids: list[int], token_ids: list[int]) -> float:
+    ids = torch.tensor([[*prompt_ids, *token_ids]])
+    with torch.inference_mode():
+        logits = model(ids).logits[0, len(prompt_ids) - 1 : -1].double()
+    logprobs = torch.log_softmax(logits, dim=-1)
+    chosen = logprobs[torch.arange(len(token_ids)), torch.tensor(token_ids)]
+    return -float(chosen.mean())
