@@ -143,7 +143,8 @@ class EdgeClient:
         large, reason = None, None
         if self._cloud is not None and (would_defer or shadow):
             try:
-                large = self._defer(prompt, prompt_ids, steps, score, references)
+                draft = self._draft(steps, score)
+                large = self._ask_cloud(prompt, prompt_ids, draft, references)
             except CloudError as error:
                 reason = str(error)
         outcome: Outcome = "answered"
@@ -162,9 +163,23 @@ class EdgeClient:
             reason=reason,
         )
 
+    def ask_large(self, prompt: str, *, references: Sequence[str] = ()) -> LargeAnswer:
+        """Ask the cloud alone, as a device without a model of its own would.
+
+        Raises:
+            PromptError: the prompt is empty or longer than the window.
+            CloudError: there is no cloud, it refused, or it did not answer.
+        """
+        return self._ask_cloud(prompt, self.artifact.encode(prompt), None, references)
+
     def trace_record(self, record: Record, *, shadow: bool = False) -> TraceRecord:
         """Ask a query record and remember all of it; see `ask`."""
-        answer = self.ask(record.prompt, references=record.references, shadow=shadow)
+        return self.as_record(
+            record, self.ask(record.prompt, references=record.references, shadow=shadow)
+        )
+
+    def as_record(self, record: Record, answer: Answer) -> TraceRecord:
+        """The line that a query and its answer make in a trace."""
         return TraceRecord(
             id=record.id,
             task=record.task,
@@ -225,34 +240,36 @@ class EdgeClient:
             correct=_correct(text, references),
         )
 
-    def _defer(
+    def _draft(self, steps: Sequence[Step], score: float) -> cascade_pb2.Draft:
+        """The small model's own answer, sent along with a deferred query."""
+        kept = [step for step in steps if not step.ended]
+        return cascade_pb2.Draft(
+            tokens=self._tokens([step.token_id for step in kept]),
+            logprobs=[step.logprob for step in kept],
+            score=score,
+            threshold=self.threshold,
+            rule=self.rule,
+        )
+
+    def _tokens(self, ids: Sequence[int]) -> cascade_pb2.TokenSequence:
+        fingerprint = self.artifact.manifest.model.tokenizer_fingerprint
+        return cascade_pb2.TokenSequence(ids=ids, tokenizer_fingerprint=fingerprint)
+
+    def _ask_cloud(
         self,
         prompt: str,
         prompt_ids: Sequence[int],
-        steps: Sequence[Step],
-        score: float,
+        draft: cascade_pb2.Draft | None,
         references: Sequence[str],
     ) -> LargeAnswer:
-        assert self._cloud is not None  # noqa: S101 - `ask` has looked
-        fingerprint = self.artifact.manifest.model.tokenizer_fingerprint
-        draft = None
+        if self._cloud is None:
+            raise CloudError("NO_CLOUD", "this client was opened without a cloud")
         if self._prompt_form == "text":
-            query = cascade_pb2.Prompt(text=prompt)
+            # A draft's ids mean nothing to another tokenizer.
+            answer = self._cloud.generate(cascade_pb2.Prompt(text=prompt), None)
         else:
-            query = cascade_pb2.Prompt(
-                tokens=cascade_pb2.TokenSequence(ids=prompt_ids, tokenizer_fingerprint=fingerprint)
-            )
-            draft = cascade_pb2.Draft(
-                tokens=cascade_pb2.TokenSequence(
-                    ids=[step.token_id for step in steps if not step.ended],
-                    tokenizer_fingerprint=fingerprint,
-                ),
-                logprobs=[step.logprob for step in steps if not step.ended],
-                score=score,
-                threshold=self.threshold,
-                rule=self.rule,
-            )
-        answer = self._cloud.generate(query, draft)
+            query = cascade_pb2.Prompt(tokens=self._tokens(prompt_ids))
+            answer = self._cloud.generate(query, draft)
         return LargeAnswer(**answer._asdict(), correct=_correct(answer.text, references))
 
 

@@ -138,6 +138,24 @@ def write_trace(path: Path, header: TraceHeader, records: Iterable[TraceRecord])
     return count
 
 
+def append_record(path: Path, header: TraceHeader, record: TraceRecord) -> None:
+    """Add one record to a trace, which is begun with `header` where there is none yet.
+
+    Raises:
+        DataError: the file is there and is not a trace.
+    """
+    encoder = msgspec.json.Encoder()
+    try:
+        begun = path.stat().st_size > 0
+    except OSError:
+        begun = False
+    if begun:
+        read_trace(path)
+    line = b"" if begun else encoder.encode(header) + b"\n"
+    with path.open("ab") as stream:
+        stream.write(line + encoder.encode(record) + b"\n")
+
+
 def _decode(path: Path, number: int, raw: msgspec.Raw, kind: type[L]) -> L:
     try:
         return msgspec.json.decode(raw, type=kind)

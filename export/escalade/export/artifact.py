@@ -135,9 +135,10 @@ def _load(model_dir: Path) -> PreTrainedModel:
     if not any(model_dir.glob("*.safetensors")):
         raise ModelError(f"{model_dir}: no *.safetensors; other weight formats are not loaded")
     try:
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            model_dir, dtype=torch.float32, use_safetensors=True
-        )
+        with quiet():
+            model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+                model_dir, dtype=torch.float32, use_safetensors=True
+            )
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{model_dir}: cannot be loaded: {str(error).splitlines()[0]}") from error
     model.eval()

@@ -8,6 +8,8 @@ import logging
 import warnings
 from collections.abc import Iterator
 
+from transformers.utils import logging as transformers_logging
+
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
@@ -17,6 +19,8 @@ def quiet() -> Iterator[None]:
     """
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
     try:
         with (
             warnings.catch_warnings(),
@@ -26,3 +30,5 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
+        if bars:
+            transformers_logging.enable_progress_bar()

@@ -1,0 +1,5 @@
+"""`python -m escalade.cli`: the same as the `escalade` script."""
+
+from escalade.cli.main import run
+
+run()

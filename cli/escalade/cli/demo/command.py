@@ -1,0 +1,87 @@
+"""`escalade demo`: the whole cascade, step by step; every step is a verb a user may type."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from escalade.cli.verbs.options import JsonOption, SeedOption
+
+# In a checkout (and so in an editable install) the checkpoints lie beside the training code.
+_CHECKPOINTS = Path(__file__).parents[4] / "training" / "checkpoints"
+_SMALL, _BASELINE, _LARGE = "small-cat-xent", "small-xent", "large"
+
+
+def demo(
+    models: Annotated[
+        Path, typer.Option("--models", help=f"Folder with {_SMALL}, {_BASELINE} and {_LARGE}.")
+    ] = _CHECKPOINTS,
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for data, artifacts, traces and the report.")
+    ] = Path("escalade-demo"),
+    queries: Annotated[
+        int, typer.Option("--queries", min=20, help="Test queries over the faster networks.")
+    ] = 200,
+    traced: Annotated[
+        int, typer.Option("--traced", min=20, help="Test queries in each recorded trace.")
+    ] = 800,
+    target_deferral_rate: Annotated[
+        float, typer.Option("--target-deferral-rate", help="Share of queries to defer.")
+    ] = 0.45,
+    seed: SeedOption = 1,
+    json: JsonOption = False,
+) -> None:
+    """Watch a whole cascade work: export, calibrate, serve, ask over four networks, report."""
+    from escalade.cli.demo.steps import Demo
+    from escalade.cli.demo.tables import comparison_lines, live_table
+    from escalade.cli.errors import MissingError
+    from escalade.cli.output import note_console, print_json, result_console
+    from escalade.cli.quiet import quiet_third_party
+
+    for name in (_SMALL, _BASELINE, _LARGE):
+        if not (models / name / "config.json").is_file():
+            raise MissingError(
+                f"{models / name}: no checkpoint there; run the demo from a clone of the"
+                " repository, or give --models"
+            )
+    quiet_third_party()
+    signal.signal(signal.SIGTERM, _interrupt)
+    started = time.monotonic()
+    steps = Demo(
+        small=models / _SMALL,
+        baseline=models / _BASELINE,
+        large=models / _LARGE,
+        out=out,
+        seed=seed,
+        notes=note_console(),
+    )
+    steps.prepare(target_deferral_rate)
+    executorch = steps.executorch()
+    rows, summary = steps.live_and_traced(queries, traced)
+    seconds = time.monotonic() - started
+    if json:
+        print_json(
+            {
+                "live": [row.as_dict() for row in rows],
+                "executorch": executorch,
+                "simulation": summary,
+                "seconds": seconds,
+            }
+        )
+        return
+    console = result_console()
+    console.print(live_table(rows), soft_wrap=False)
+    for line in (executorch, *comparison_lines(summary)):
+        console.print(line)
+    console.print(f"report: {(out / 'report.html').resolve()}")
+    console.print(f"took {seconds:.0f} s")
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+    """Let SIGTERM unwind like Ctrl-C, so that the processes are stopped on the way out."""
+    raise KeyboardInterrupt

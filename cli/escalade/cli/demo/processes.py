@@ -1,0 +1,73 @@
+"""Starts the demo's real processes and makes sure that none outlives it; knows no model."""
+
+from __future__ import annotations
+
+import queue
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from escalade.cli.errors import DemoError
+
+_READY = re.compile(r" on (\S+:\d+)$")
+_START_S = 120.0  # loading torch on a slow board takes most of a minute
+_STOP_S = 10.0
+
+
+@contextmanager
+def running(name: str, *arguments: str) -> Iterator[str]:
+    """Run `escalade ARGUMENTS` as a process of its own; gives the address it announces.
+
+    The process is told to stop when the block ends, however it ends, and is killed if it
+    does not. It is started in a session of its own, so that a Ctrl-C in the terminal reaches the
+    demo alone, which then stops it in order.
+
+    Raises:
+        DemoError: it ended, or did not get ready in time; with its last lines.
+    """
+    process = subprocess.Popen(  # noqa: S603 - our own interpreter and verb
+        [sys.executable, "-m", "escalade.cli", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield _address(name, process)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _address(name: str, process: subprocess.Popen[str]) -> str:
+    """Wait for the line that says where the process listens; go on draining its output."""
+    lines: queue.Queue[str | None] = queue.Queue()
+
+    def drain() -> None:
+        assert process.stderr is not None  # noqa: S101 - it was asked for
+        with process.stderr:
+            for line in process.stderr:
+                lines.put(line.rstrip())
+        lines.put(None)
+
+    threading.Thread(target=drain, daemon=True).start()
+    said: list[str] = []
+    while True:
+        try:
+            line = lines.get(timeout=_START_S)
+        except queue.Empty:
+            raise DemoError(f"{name} was not ready within {_START_S:g} s") from None
+        if line is None:
+            raise DemoError(f"{name} ended before it was ready: {' / '.join(said[-3:])}")
+        said.append(line)
+        if ready := _READY.search(line):
+            return ready[1]

@@ -1,0 +1,154 @@
+"""The demo's steps, in order; each calls the part that the verb of the same name calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+from escalade.cli.demo.live import LiveRow, measure
+from escalade.cli.demo.processes import running
+from escalade.cli.output import Tick, progress_bar
+from escalade.edge import EdgeClient
+from escalade.edge.artifact import Artifact
+from escalade.edge.calibration import calibrate, spread
+from escalade.edge.record import record_trace
+from escalade.edge.records import Record, read_records, write_records
+from escalade.simulator.simulate import simulate
+from escalade.simulator.summary import Summary
+
+#: The four delays of Revisiting Cascaded Ensembles, section 4.2, each with the share of the
+#: queries asked over it and the seconds a query may take.
+_NETWORKS = (
+    ("coe-1us", 1.0, 10.0),
+    ("coe-10ms", 1.0, 10.0),
+    ("coe-100ms", 0.5, 10.0),
+    ("coe-1s", 0.1, 30.0),
+)
+_CALIBRATION_QUERIES = 1500
+_GOLDEN_PROMPTS = 8
+
+
+@dataclass
+class Demo:
+    """What the steps share."""
+
+    small: Path
+    baseline: Path
+    large: Path
+    out: Path
+    seed: int
+    notes: Console
+    test: list[Record] = field(default_factory=list)
+    _golden: list[str] = field(default_factory=list)
+
+    def prepare(self, target: float) -> None:
+        """Write the tasks, export both small models in 8 bits and calibrate them."""
+        from escalade.export.artifact import export_artifact
+        from escalade.training.tasks import load_pronunciations, make_records
+
+        self._say("writing the validation and test split of the bundled tasks")
+        pronunciations = load_pronunciations()
+        for split in ("valid", "test"):
+            write_records(self._data(split), make_records(split, pronunciations))
+        valid = read_records(self._data("valid"))
+        self.test = read_records(self._data("test"))
+        self._golden = [record.prompt for record in spread(valid, _GOLDEN_PROMPTS)]
+        for model in (self.small, self.baseline):
+            self._say(f"exporting {model.name} to ONNX, int8")
+            manifest = export_artifact(
+                model, self._artifact(model), quantize="int8", golden_prompts=self._golden
+            )
+            parity = manifest.parity
+            self._say(
+                f"  parity with torch: {parity.same_tokens} of {parity.prompts} golden prompts with"
+                f" the same tokens, mean |delta NLL| {parity.mean_abs_delta_nll:.2g}"
+            )
+            with progress_bar(f"calibrating {model.name} on the validation split") as tick:
+                deferral = calibrate(
+                    self._artifact(model),
+                    self._data("valid"),
+                    target,
+                    limit=_CALIBRATION_QUERIES,
+                    progress=tick,
+                ).deferral
+            self._say(f"  calibrated: threshold {deferral.threshold:.4f}")
+
+    def executorch(self) -> str:
+        """Export the small model to a .pte and let both runtimes answer one query."""
+        from escalade.export.artifact import export_artifact
+
+        folder = self.out / "artifact-executorch"
+        self._say(f"exporting {self.small.name} to ExecuTorch")
+        try:
+            export_artifact(
+                self.small, folder, format="executorch", golden_prompts=self._golden[:2]
+            )
+        except ModuleNotFoundError as error:
+            return f"ExecuTorch: left out, {error.name} is not installed (extra 'executorch')"
+        prompt = self._golden[0]
+        answers = []
+        for path in (folder, self._artifact(self.small)):
+            artifact = Artifact.open(path)
+            steps = artifact.generate(artifact.encode(prompt))
+            answers.append([step.token_id for step in steps])
+            text = artifact.decode(answers[-1])
+        same = "the same tokens" if answers[0] == answers[1] else "other tokens"
+        return f"ExecuTorch and ONNX Runtime answer {prompt!r} with {same}: {text!r}"
+
+    def live_and_traced(self, queries: int, traced: int) -> tuple[list[LiveRow], Summary]:
+        """Serve the large model; measure live over every network; record and replay traces."""
+        self._say(f"starting the cloud: escalade serve {self.large.name}")
+        with running("the cloud server", "serve", str(self.large), "--listen", "127.0.0.1:0") as at:
+            rows = [
+                self._measure(at, profile, max(20, int(queries * share)), deadline_s)
+                for profile, share, deadline_s in _NETWORKS
+            ]
+            traces = [self._record(at, model, traced) for model in (self.baseline, self.small)]
+        self._say("replaying the traces in virtual time")
+        profiles = [profile for profile, _, _ in _NETWORKS]
+        summary = simulate(traces, profiles, [], self.out / "report.html", self.seed)
+        return rows, summary
+
+    def _measure(self, server: str, profile: str, count: int, deadline_s: float) -> LiveRow:
+        with progress_bar(f"asking {count} queries over {profile}") as tick:
+            return measure(
+                self._artifact(self.small),
+                server,
+                profile,
+                spread(self.test, count),
+                self.out / f"{profile}.stats.json",
+                deadline_s=deadline_s,
+                tick=_Counter(tick, 2 * count).tick,
+            )
+
+    def _record(self, server: str, model: Path, count: int) -> Path:
+        trace = self.out / f"{model.name.removeprefix('small-')}.jsonl"
+        with (
+            EdgeClient.open(self._artifact(model), cloud=server) as client,
+            progress_bar(f"recording {count} queries of {model.name}") as tick,
+        ):
+            record_trace(client, spread(self.test, count), trace, progress=tick)
+        return trace
+
+    def _artifact(self, model: Path) -> Path:
+        return self.out / f"artifact-{model.name}"
+
+    def _data(self, split: str) -> Path:
+        return self.out / "data" / f"{split}.jsonl"
+
+    def _say(self, line: str) -> None:
+        self.notes.print(line, style="dim")
+
+
+class _Counter:
+    """Turns calls that count nothing into (done, total)."""
+
+    def __init__(self, tick: Tick, total: int) -> None:
+        self._tick, self._total, self._done = tick, total, 0
+
+    def tick(self) -> None:
+        """One more is done."""
+        self._done += 1
+        self._tick(self._done, self._total)

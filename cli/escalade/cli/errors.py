@@ -1,0 +1,25 @@
+"""Every error the command line itself raises on purpose; knows nothing else.
+
+CliError
+├── MissingError     a file or folder that a verb needs is not there
+├── DegradedError    the cloud was asked for and did not answer
+└── DemoError        a process of the demo did not start or ended early
+"""
+
+from __future__ import annotations
+
+
+class CliError(Exception):
+    """Base of every error the command line raises on purpose."""
+
+
+class MissingError(CliError):
+    """A file or folder that a verb needs is not there."""
+
+
+class DegradedError(CliError):
+    """The cloud was asked for and did not answer; the small model's answer was given."""
+
+
+class DemoError(CliError):
+    """A process of the demo did not start or ended early."""

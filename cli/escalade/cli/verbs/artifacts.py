@@ -1,0 +1,109 @@
+"""`escalade export` and `escalade calibrate`: make an artifact ready; knows no network."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from escalade.cli.verbs.options import ArtifactArgument, DataOption, JsonOption, LimitOption
+
+
+class FormatChoice(StrEnum):
+    """What an artifact's program may be."""
+
+    onnx = "onnx"
+    executorch = "executorch"
+
+
+class QuantizeChoice(StrEnum):
+    """How weights may be stored."""
+
+    none = "none"
+    int8 = "int8"
+
+
+def export(
+    model: Annotated[Path, typer.Argument(help="Model folder: config, safetensors, tokenizer.")],
+    out: Annotated[Path, typer.Argument(help="Artifact folder to write; replaced if there.")],
+    format: Annotated[
+        FormatChoice, typer.Option("--format", help="The runtime it is for.")
+    ] = FormatChoice.onnx,
+    quantize: Annotated[
+        QuantizeChoice, typer.Option("--quantize", help="int8: 8-bit weights (ONNX only).")
+    ] = QuantizeChoice.none,
+    golden: Annotated[
+        Path | None,
+        typer.Option("--golden", help="Query records; the first 8 prompts become golden ones."),
+    ] = None,
+    max_new_tokens: Annotated[
+        int | None, typer.Option("--max-new-tokens", min=1, help="Longest response by default.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Turn a torch causal LM into an artifact the device opens; checked against torch."""
+    from escalade.cli.output import note_console, print_json, result_console
+    from escalade.cli.quiet import quiet_third_party
+    from escalade.edge.calibration import spread
+    from escalade.edge.records import read_records
+
+    quiet_third_party()
+    from escalade.export.artifact import DEFAULT_GOLDEN_PROMPTS, export_artifact
+
+    prompts = (
+        [record.prompt for record in spread(read_records(golden), 8)]
+        if golden is not None
+        else list(DEFAULT_GOLDEN_PROMPTS)
+    )
+    notes = note_console()
+    manifest = export_artifact(
+        model,
+        out,
+        format=format.value,
+        quantize=quantize.value,
+        golden_prompts=prompts,
+        max_new_tokens=max_new_tokens,
+        progress=lambda step: notes.print(f"[dim]{step} ...[/dim]"),
+    )
+    if json:
+        print_json(manifest)
+        return
+    size = sum(entry.bytes for entry in manifest.files.values())
+    parity = manifest.parity
+    result_console().print(
+        f"{out}: {manifest.format}, {manifest.quantization.detail}, {size:,} bytes\n"
+        f"parity with torch on {parity.prompts} golden prompts: {parity.same_tokens} with the same"
+        f" tokens, mean |delta NLL| {parity.mean_abs_delta_nll:.2g}"
+    )
+
+
+def calibrate(
+    artifact: ArtifactArgument,
+    data: DataOption,
+    target_deferral_rate: Annotated[
+        float, typer.Option("--target-deferral-rate", help="Share of queries to defer, in [0, 1].")
+    ],
+    limit: LimitOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Set the artifact's threshold from its own scores on your queries."""
+    from escalade.cli.output import print_json, progress_bar, result_console
+    from escalade.edge.calibration import calibrate as calibrate_artifact
+
+    with progress_bar("scoring") as tick:
+        manifest = calibrate_artifact(
+            artifact, data, target_deferral_rate, limit=limit, progress=tick
+        )
+    if json:
+        print_json(manifest.deferral)
+        return
+    entry = manifest.deferral.calibration
+    assert entry is not None  # noqa: S101 - just written
+    low, high = entry.interval
+    result_console().print(
+        f"threshold {manifest.deferral.threshold:.4f}: defers {entry.achieved_deferral_rate:.1%} of"
+        f" {entry.n} queries (asked {entry.target_deferral_rate:.1%}; on queries like these"
+        f" {low:.1%} to {high:.1%}, with {entry.confidence:.0%} confidence)"
+    )

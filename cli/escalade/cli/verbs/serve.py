@@ -1,0 +1,55 @@
+"""`escalade serve`: a large model behind gRPC; knows no small model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def serve(
+    model: Annotated[str, typer.Argument(help="Model folder or hub name.")],
+    listen: Annotated[
+        str, typer.Option("--listen", help="HOST:PORT; port 0 takes a free one.")
+    ] = "127.0.0.1:50051",
+    queue_capacity: Annotated[
+        int, typer.Option("--queue", min=1, help="Requests that may wait before one is refused.")
+    ] = 64,
+    grace_s: Annotated[
+        float, typer.Option("--grace-s", min=0.0, help="Seconds a stop waits for open requests.")
+    ] = 30.0,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option("--tls-cert", help="Certificates (PEM); needed off loopback."),
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option("--tls-key", help="Its private key (PEM).")
+    ] = None,
+    threads: Annotated[
+        int, typer.Option("--threads", min=0, help="Of torch; 0 leaves the choice to it.")
+    ] = 0,
+) -> None:
+    """Serve a large model to edge clients until SIGTERM or Ctrl-C, then drain."""
+    from escalade.cli.output import note_console
+    from escalade.cli.quiet import quiet_third_party
+
+    quiet_third_party()
+    from escalade.cloud.engines import transformers_engine
+    from escalade.cloud.listen import tls_files
+    from escalade.cloud.server import ServeOptions, run_server
+
+    options = ServeOptions(
+        listen=listen,
+        tls=tls_files(tls_cert, tls_key),
+        queue_capacity=queue_capacity,
+        grace_s=grace_s,
+    )
+    notes = note_console()
+    notes.print(f"loading {model} ...", style="dim")
+    run_server(
+        transformers_engine(model, threads=threads or None),
+        options,
+        on_ready=lambda address: notes.print(f"serving {model} on {address}"),
+    )
+    notes.print("drained", style="dim")

@@ -1,0 +1,49 @@
+"""`escalade train` and `escalade tasks`: models and their data; knows no network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from escalade.cli.verbs.options import JsonOption
+
+
+def train(
+    recipe: Annotated[Path, typer.Argument(help="Recipe (TOML); see training/recipes.")],
+    out: Annotated[Path, typer.Argument(help="Checkpoint folder to write; replaced if there.")],
+    json: JsonOption = False,
+) -> None:
+    """Train what a recipe says; a run that was cut off goes on where it was."""
+    from escalade.cli.output import print_json, result_console
+    from escalade.cli.quiet import quiet_third_party
+
+    quiet_third_party()
+    from escalade.training.run import run_recipe
+
+    metrics = run_recipe(recipe, out)
+    if json:
+        print_json(metrics)
+        return
+    lines = [f"  {task}: {share:.1%}" for task, share in dict(metrics["valid_exact_match"]).items()]
+    result_console().print(
+        f"{out}: {metrics['parameters']:,} parameters, {metrics['steps']} steps\n"
+        f"exact match on {metrics['valid_queries']} validation queries:\n" + "\n".join(lines)
+    )
+
+
+def tasks(
+    out: Annotated[Path, typer.Argument(help="Folder for train.jsonl, valid.jsonl, test.jsonl.")],
+    json: JsonOption = False,
+) -> None:
+    """Write the bundled tasks (g2p, p2g, stress, syllables) as query records."""
+    from escalade.cli.output import print_json, result_console
+    from escalade.training.tasks import write_splits
+
+    sizes = write_splits(out)
+    if json:
+        print_json(sizes)
+        return
+    for split, size in sizes.items():
+        result_console().print(f"{out / f'{split}.jsonl'}: {size} queries")
