@@ -61,9 +61,10 @@ class Artifact:
         if not prompt.strip():
             raise PromptError("the prompt is empty; at least 1 character is needed")
         try:
-            ids: list[int] = self._tokenizer.encode(prompt).ids
+            prompt.encode()
         except UnicodeEncodeError as error:
             raise PromptError(f"the prompt is not valid Unicode text: {error}") from error
+        ids: list[int] = self._tokenizer.encode(prompt).ids
         longest = self.manifest.model.window - 1
         if not 1 <= len(ids) <= longest:
             raise PromptError(

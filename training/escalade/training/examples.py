@@ -53,9 +53,7 @@ class Examples(Dataset[Example]):
                     f" {len(prompt) + len(response)} tokens, max_tokens is {max_tokens}"
                 )
             self._examples.append(
-                Example(
-                    input_ids=[*prompt, *response], labels=[IGNORE] * len(prompt) + response
-                )
+                Example(input_ids=[*prompt, *response], labels=[IGNORE] * len(prompt) + response)
             )
 
     def __len__(self) -> int:
@@ -81,8 +79,6 @@ class Collator:
 
         return {
             "input_ids": torch.tensor([pad(e["input_ids"], self._pad) for e in examples]),
-            "attention_mask": torch.tensor(
-                [pad([1] * len(e["input_ids"]), 0) for e in examples]
-            ),
+            "attention_mask": torch.tensor([pad([1] * len(e["input_ids"]), 0) for e in examples]),
             "labels": torch.tensor([pad(e["labels"], IGNORE) for e in examples]),
         }

@@ -10,7 +10,6 @@ included, so that filtering a token takes its gradient away and rescales no othe
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -89,9 +88,7 @@ def _log_probs(logits: Tensor) -> Tensor:
 
 def _label_nll(log_probs: Tensor, labels: Tensor) -> Tensor:
     """`(B, T)`: -log p(y_i), 0 where ignored."""
-    return F.nll_loss(
-        log_probs.transpose(-1, -2), labels, ignore_index=IGNORE, reduction="none"
-    )
+    return F.nll_loss(log_probs.transpose(-1, -2), labels, ignore_index=IGNORE, reduction="none")
 
 
 def _mixed(logits: Tensor, labels: Tensor, teacher_logits: Tensor, w: float) -> Tensor:

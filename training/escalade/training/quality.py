@@ -26,7 +26,7 @@ def greedy_answers(
         model: a causal LM, moved by the caller where it should run.
         tokenizer: its tokenizer.
         prompts: as a user would type them.
-        max_new_tokens: longest response.
+        max_new_tokens: longest response; less where the model's window ends earlier.
         batch_size: prompts answered at once.
         progress: called with the number of prompts answered so far.
 
@@ -39,15 +39,17 @@ def greedy_answers(
         by_length[len(ids)].append(index)
     answers = [""] * len(prompts)
     done = 0
-    for indices in by_length.values():
+    window = getattr(model.config, "max_position_embeddings", None)
+    for length, indices in by_length.items():
+        room = max_new_tokens if window is None else min(max_new_tokens, window - length)
         for start in range(0, len(indices), batch_size):
             chosen = indices[start : start + batch_size]
             ids = torch.tensor([encoded[i] for i in chosen], device=model.device)
             with torch.no_grad():
-                out = model.generate(
+                out = model.generate(  # type: ignore[operator] # transformers hides its type
                     ids,
                     attention_mask=torch.ones_like(ids),
-                    max_new_tokens=max_new_tokens,
+                    max_new_tokens=room,
                     do_sample=False,
                     pad_token_id=tokenizer.pad_token_id,
                     eos_token_id=tokenizer.eos_token_id,

@@ -18,12 +18,15 @@ from escalade.training.errors import RecipeError
 
 LossName = Literal["xent", "dist", "cat-xent", "cat-dist"]
 
+#: Those of transformers' schedules that need no argument beyond the steps.
+SCHEDULES = ("cosine", "linear", "constant", "constant_with_warmup", "inverse_sqrt")
+
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A TOML table whose keys are all known."""
 
 
-class ModelTable(_Table):
+class ModelTable(_Table, frozen=True):
     """Either `path` (fine-tune: a folder or hub name) or `config` (train from scratch)."""
 
     path: str | None = None
@@ -31,7 +34,7 @@ class ModelTable(_Table):
     config: dict[str, Any] | None = None
 
 
-class DataTable(_Table):
+class DataTable(_Table, frozen=True):
     """Where the queries come from: `bundled`, or a folder with train.jsonl and valid.jsonl."""
 
     source: str = "bundled"
@@ -41,7 +44,7 @@ class DataTable(_Table):
     max_tokens: int = 96
 
 
-class TeacherTable(_Table):
+class TeacherTable(_Table, frozen=True):
     """The large model `p_L` that Dist and the CAT losses look at."""
 
     path: str
@@ -49,7 +52,7 @@ class TeacherTable(_Table):
     w: float = 0.5
 
 
-class OptimTable(_Table):
+class OptimTable(_Table, frozen=True):
     """How long and how fast to learn."""
 
     steps: int
@@ -61,7 +64,7 @@ class OptimTable(_Table):
     max_grad_norm: float = 1.0
 
 
-class RunTable(_Table):
+class RunTable(_Table, frozen=True):
     """How to run: none of these changes what is learned, but for rounding."""
 
     checkpoint_steps: int = 500
@@ -70,7 +73,7 @@ class RunTable(_Table):
     compile: bool = False
 
 
-class Recipe(_Table):
+class Recipe(_Table, frozen=True):
     """One training run, whole."""
 
     name: str
@@ -137,8 +140,18 @@ def _check(path: Path, recipe: Recipe) -> None:
     need(
         optim.warmup_steps >= 0, f"optim.warmup_steps must be at least 0, got {optim.warmup_steps}"
     )
-    need(recipe.run.checkpoint_steps >= 1, "run.checkpoint_steps must be at least 1")
-    need(recipe.data.max_tokens >= 2, "data.max_tokens must be at least 2")  # noqa: PLR2004
+    need(
+        optim.schedule in SCHEDULES,
+        f"optim.schedule must be one of {', '.join(SCHEDULES)}, got {optim.schedule!r}",
+    )
+    run, data = recipe.run, recipe.data
+    need(
+        run.checkpoint_steps >= 1,
+        f"run.checkpoint_steps must be at least 1, got {run.checkpoint_steps}",
+    )
+    need(run.log_steps >= 1, f"run.log_steps must be at least 1, got {run.log_steps}")
+    need(data.valid_size >= 1, f"data.valid_size must be at least 1, got {data.valid_size}")
+    need(data.max_tokens > 1, f"data.max_tokens must be at least 2, got {data.max_tokens}")
 
 
 def _nearest(message: str) -> str:

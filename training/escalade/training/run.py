@@ -3,7 +3,7 @@
 The output folder holds the model (safetensors), its tokenizer, `recipe.toml`, `log.jsonl`
 (one line for each logged step) and `metrics.json` (exact match on the validation split).
 While a run is under way its state lives in `OUT.run/`; a run that was cut off goes on
-from the last checkpoint there, and the folder goes away when the run is done.
+from the last whole checkpoint there, and the folder goes away when the run is done.
 """
 
 from __future__ import annotations
@@ -12,34 +12,52 @@ import json
 import platform
 import shutil
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 import transformers
 from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedModel,
     PreTrainedTokenizerBase,
+    PrinterCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
     TrainingArguments,
 )
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from escalade.edge.files import folder_aside
-from escalade.edge.records import Record, read_records
-from escalade.training.errors import RecipeError, TeacherError
+from escalade.edge.records import Record
+from escalade.training.errors import RecipeError
 from escalade.training.examples import Collator, Examples
+from escalade.training.loading import load_model, load_records, load_teacher, load_tokenizer
 from escalade.training.quality import exact_match, greedy_answers
-from escalade.training.recipe import Recipe, read_recipe, resolve
-from escalade.training.tasks import load_pronunciations, make_records
-from escalade.training.tokenizer import save_tokenizer
+from escalade.training.recipe import Recipe, RunTable, read_recipe
 from escalade.training.trainer import CatTrainer
 
+#: Called with a stage ("train", "validate"), how much of it is done, how much there is,
+#: and the numbers logged since the last call (loss, learnable_share, ...).
+Progress = Callable[[str, int, int, Mapping[str, float]], None]
 
-def run_recipe(recipe_path: Path, out: Path) -> dict[str, Any]:
+
+def run_recipe(
+    recipe_path: Path,
+    out: Path,
+    *,
+    progress: Progress | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> dict[str, Any]:
     """Train what a recipe says; returns the metrics that were written.
+
+    Args:
+        recipe_path: a TOML file, see `recipe.py`.
+        out: the checkpoint folder; replaced whole when the run is done.
+        progress: told how far the run is; without it transformers draws its own bar.
+        callbacks: transformers callbacks, called from within the training loop.
 
     Raises:
         RecipeError: the recipe, or a path in it, is wrong.
@@ -50,27 +68,34 @@ def run_recipe(recipe_path: Path, out: Path) -> dict[str, Any]:
     started = time.time()
     state = out.with_name(out.name + ".run")
     state.mkdir(parents=True, exist_ok=True)
+    checkpoint = _resume_point(recipe, recipe_path, state)
     transformers.set_seed(recipe.seed)
-    tokenizer = _tokenizer(recipe, recipe_path, state)
-    train, valid = _records(recipe, recipe_path)
-    model = _model(recipe, recipe_path, tokenizer)
-    teacher = _teacher(recipe, recipe_path, tokenizer)
+    tokenizer = load_tokenizer(recipe, recipe_path, state)
+    train, valid = load_records(recipe, recipe_path)
+    model = load_model(recipe, recipe_path, tokenizer)
+    teacher = load_teacher(recipe, recipe_path, tokenizer)
+    max_tokens = recipe.data.max_tokens
+    watched = _spread(valid, recipe.data.valid_size)
     trainer = CatTrainer(
         model=model,
-        args=_arguments(recipe, state),
-        train_dataset=Examples(train, tokenizer, max_tokens=recipe.data.max_tokens),
-        eval_dataset=Examples(
-            valid[: recipe.data.valid_size], tokenizer, max_tokens=recipe.data.max_tokens
-        ),
+        args=_arguments(recipe, state, bar=progress is None),
+        train_dataset=Examples(train, tokenizer, max_tokens=max_tokens),
+        eval_dataset=Examples(watched, tokenizer, max_tokens=max_tokens),
         data_collator=Collator(tokenizer.pad_token_id),
+        callbacks=[*callbacks, *([] if progress is None else [_Reporter(progress)])],
         loss_name=recipe.loss,
         teacher=teacher,
         w=recipe.teacher.w if recipe.teacher else 1.0,
     )
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(state)))
-    model.eval()
+    trainer.remove_callback(PrinterCallback)
+    _train(trainer, checkpoint)
+    model.train(False)
     answers = greedy_answers(
-        model, tokenizer, [r.prompt for r in valid], max_new_tokens=recipe.data.max_tokens // 2
+        model,
+        tokenizer,
+        [record.prompt for record in valid],
+        max_new_tokens=_longest_answer(valid, tokenizer),
+        progress=lambda done: progress("validate", done, len(valid), {}) if progress else None,
     )
     metrics = {
         "recipe": recipe.name,
@@ -87,9 +112,9 @@ def run_recipe(recipe_path: Path, out: Path) -> dict[str, Any]:
     }
     with folder_aside(out) as folder:
         # transformers ties the weights again on loading; a float32 copy is what export reads.
-        model.to(torch.float32).save_pretrained(folder)
+        model.float().save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        shutil.copy(recipe_path, folder / "recipe.toml")
+        shutil.copy(state / "recipe.toml", folder / "recipe.toml")
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
         lines = (json.dumps(entry) + "\n" for entry in trainer.state.log_history)
         (folder / "log.jsonl").write_text("".join(lines))
@@ -97,76 +122,76 @@ def run_recipe(recipe_path: Path, out: Path) -> dict[str, Any]:
     return metrics
 
 
-def _tokenizer(recipe: Recipe, recipe_path: Path, state: Path) -> PreTrainedTokenizerBase:
-    source = recipe.tokenizer or recipe.model.path
-    if source is None:
-        raise RecipeError(f"{recipe_path}: tokenizer is missing: a folder, or 'bundled'")
-    if source == "bundled":
-        save_tokenizer(state / "tokenizer")
-        folder = str(state / "tokenizer")
-    else:
-        folder = resolve(recipe_path, source)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    if tokenizer.eos_token_id is None:
-        raise RecipeError(f"{recipe_path}: the tokenizer {source!r} has no end-of-sequence token")
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
+class _Reporter(TrainerCallback):
+    """Passes each step, and the numbers logged at it, to a `Progress`."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
+        self._progress("train", state.global_step, state.max_steps, {})
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Mapping[str, float] | None = None,
+        **_: object,
+    ) -> None:
+        self._progress("train", state.global_step, state.max_steps, dict(logs or {}))
 
 
-def _records(recipe: Recipe, recipe_path: Path) -> tuple[list[Record], list[Record]]:
-    if recipe.data.source == "bundled":
-        pronunciations = load_pronunciations()
-        return (
-            list(make_records("train", pronunciations)),
-            list(make_records("valid", pronunciations)),
+def _resume_point(recipe: Recipe, recipe_path: Path, state: Path) -> Path | None:
+    """The checkpoint to go on from, unless it is another recipe's; keeps the recipe beside it."""
+    checkpoint, kept = _last_checkpoint(state), state / "recipe.toml"
+    if checkpoint is not None and kept.exists():
+        started, now = (
+            msgspec.structs.replace(r, run=RunTable()) for r in (read_recipe(kept), recipe)
         )
-    folder = Path(resolve(recipe_path, recipe.data.source))
-    return read_records(folder / "train.jsonl"), read_records(folder / "valid.jsonl")
+        if started != now:
+            raise RecipeError(
+                f"{recipe_path}: {state} holds the unfinished run of another recipe;"
+                " go on with that one, or delete the folder"
+            )
+    shutil.copy(recipe_path, kept)
+    return checkpoint
 
 
-def _model(
-    recipe: Recipe, recipe_path: Path, tokenizer: PreTrainedTokenizerBase
-) -> PreTrainedModel:
-    if recipe.model.path is not None:
-        return _load(resolve(recipe_path, recipe.model.path))
-    assert recipe.model.config is not None  # noqa: S101 - read_recipe has checked it
-    try:
-        config = AutoConfig.for_model(
-            **recipe.model.config,
-            vocab_size=len(tokenizer),
-            pad_token_id=tokenizer.pad_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            bos_token_id=tokenizer.bos_token_id,
-        )
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
-    except (KeyError, ValueError, TypeError) as error:
-        raise RecipeError(f"{recipe_path}: model.config: {error}") from error
-    return model
+def _last_checkpoint(state: Path) -> Path | None:
+    """The newest checkpoint that was written to its end (trainer_state.json comes last)."""
+    whole = [f.parent for f in state.glob(f"{PREFIX_CHECKPOINT_DIR}-*/{TRAINER_STATE_NAME}")]
+    return max(whole, key=_step_of, default=None)
 
 
-def _teacher(
-    recipe: Recipe, recipe_path: Path, tokenizer: PreTrainedTokenizerBase
-) -> PreTrainedModel | None:
-    if recipe.teacher is None:
-        return None
-    folder = resolve(recipe_path, recipe.teacher.path)
-    teacher = _load(folder)
-    if AutoTokenizer.from_pretrained(folder).get_vocab() != tokenizer.get_vocab():
-        raise TeacherError(f"teacher {recipe.teacher.path!r}: its tokenizer is not the student's")
-    return teacher
+def _step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
 
 
-def _load(path: str) -> PreTrainedModel:
-    try:
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(path, use_safetensors=True)
-    except (OSError, ValueError) as error:
-        first_line = str(error).splitlines()[0]
-        raise RecipeError(f"model {path!r} cannot be loaded: {first_line}") from error
-    return model
+def _train(trainer: CatTrainer, checkpoint: Path | None) -> None:
+    if checkpoint is None:
+        trainer.train()
+    elif _step_of(checkpoint) < trainer.args.max_steps:
+        trainer.train(resume_from_checkpoint=str(checkpoint))
+    else:  # cut off after its last step; transformers would take one more
+        trainer._load_from_checkpoint(str(checkpoint))
+        trainer.state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
 
 
-def _arguments(recipe: Recipe, state: Path) -> TrainingArguments:
+def _spread(records: Sequence[Record], size: int) -> Sequence[Record]:
+    """At most `size` records at even distances: a dictionary's first words all start with a."""
+    return records[:: -(-len(records) // size)]
+
+
+def _longest_answer(records: Sequence[Record], tokenizer: PreTrainedTokenizerBase) -> int:
+    """Tokens of the longest reference and the end of sequence."""
+    texts = [text for record in records for text in record.references]
+    return 1 + max(map(len, tokenizer(texts, add_special_tokens=False)["input_ids"]))
+
+
+def _arguments(recipe: Recipe, state: Path, *, bar: bool) -> TrainingArguments:
     optim, run = recipe.optim, recipe.run
     return TrainingArguments(
         output_dir=str(state),
@@ -179,6 +204,7 @@ def _arguments(recipe: Recipe, state: Path) -> TrainingArguments:
         weight_decay=optim.weight_decay,
         max_grad_norm=optim.max_grad_norm,
         train_sampling_strategy="group_by_length",
+        disable_tqdm=not bar,
         eval_strategy="steps",
         eval_steps=run.checkpoint_steps,
         save_steps=run.checkpoint_steps,

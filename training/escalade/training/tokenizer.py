@@ -17,10 +17,13 @@ from escalade.training.tasks import TASKS
 PAD, SEP, EOS, UNK = "<pad>", "<sep>", "<eos>", "<unk>"
 
 # ARPAbet as the CMU Pronouncing Dictionary uses it, without stress marks (cmudict.symbols).
-PHONEMES = tuple(
-    "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH"
-    " UH UW V W Y Z ZH".split()
+# fmt: off
+PHONEMES = (
+    "AA", "AE", "AH", "AO", "AW", "AY", "B", "CH", "D", "DH", "EH", "ER", "EY", "F", "G", "HH",
+    "IH", "IY", "JH", "K", "L", "M", "N", "NG", "OW", "OY", "P", "R", "S", "SH", "T", "TH", "UH",
+    "UW", "V", "W", "Y", "Z", "ZH",
 )
+# fmt: on
 _LETTERS = tuple("abcdefghijklmnopqrstuvwxyz'")
 _DIGITS = tuple("0123456789")
 

@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset, Sampler
 from transformers import PreTrainedModel, Trainer
+from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from escalade.training import losses
 from escalade.training.errors import TeacherError
 from escalade.training.recipe import LossName
+
+
+class LengthGroupedOrder(Sampler[int]):
+    """Batches of like length, in an order that depends on the seed and the epoch alone.
+
+    transformers' own sampler draws from the global generator, so that a run resumed
+    after its first epoch would see its examples in another order.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+        self._lengths, self._batch_size, self._seed = list(lengths), batch_size, seed
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the data loader before each epoch."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch)
+        order: list[int] = get_length_grouped_indices(
+            self._lengths, self._batch_size, generator=generator
+        )
+        return iter(order)
 
 
 class CatTrainer(Trainer):
@@ -38,12 +66,22 @@ class CatTrainer(Trainer):
         self._teacher = teacher
         self._learnable = self._targets = 0
         if teacher is not None:
-            student_v, teacher_v = self.model.config.vocab_size, teacher.config.vocab_size
+            student_v, teacher_v = _vocabulary_size(self._student), _vocabulary_size(teacher)
             if student_v != teacher_v:
                 raise TeacherError(
                     f"vocabularies differ: student has {student_v} tokens, teacher {teacher_v}"
                 )
-            teacher.requires_grad_(False).eval().to(self.args.device)
+            teacher.requires_grad_(False)
+            teacher.train(False).to(self.args.device)
+
+    @property
+    def _student(self) -> PreTrainedModel:
+        return cast(PreTrainedModel, self.model)
+
+    def _get_train_sampler(self, train_dataset: Dataset[Any] | None = None) -> Sampler[int]:
+        examples = cast(Sequence[Mapping[str, list[int]]], train_dataset or self.train_dataset)
+        lengths = [len(example["input_ids"]) for example in examples]
+        return LengthGroupedOrder(lengths, self.args.train_batch_size, self.args.seed)
 
     def compute_loss(
         self,
@@ -71,7 +109,7 @@ class CatTrainer(Trainer):
             teacher_logits = self._teacher(**inputs).logits[:, :-1]
         if self._loss_name == "dist":
             return losses.dist(logits, labels, teacher_logits, self._w)
-        if self.model.training:
+        if self._student.training:
             kept = losses.learnable(logits, labels, teacher_logits.argmax(dim=-1))
             self._learnable += int(kept.sum())
             self._targets += int((labels != losses.IGNORE).sum())
@@ -85,3 +123,8 @@ class CatTrainer(Trainer):
             logs["learnable_share"] = self._learnable / self._targets
             self._learnable = self._targets = 0
         super().log(logs, *args, **kwargs)
+
+
+def _vocabulary_size(model: PreTrainedModel) -> int:
+    size: int = model.config.get_text_config().vocab_size
+    return size

@@ -1,0 +1,68 @@
+# The house's commands. The first one run makes .venv; it needs python3 >= 3.11 and make.
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+CONTRACT := protos/escalade/v1/cascade.proto
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow check lint format types imports contract breaking bench protos clean
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(STAMP) ## The bundled cascade, end to end, on this machine
+	$(BIN)/escalade demo
+
+test: $(STAMP) ## Every test that takes seconds
+	$(BIN)/pytest -m "not slow"
+
+test-slow: $(STAMP) ## Every test that takes longer
+	$(BIN)/pytest -m slow
+
+check: $(STAMP) ## Style, types, who may import whom, the wire contract; under a minute
+	@$(MAKE) --no-print-directory -j2 -k lint format types imports contract breaking
+
+bench: $(STAMP) ## Side-by-side timings
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+
+protos: $(STAMP) ## Generate the wire contract's stubs again
+	$(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=protos --pyi_out=protos \
+		--grpc_python_out=protos --mypy_grpc_out=protos \
+		--plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc $(CONTRACT)
+
+clean: ## Remove caches and build outputs; checkpoints and .venv stay
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
+	find . -name '*.egg-info' -type d -not -path './.venv/*' -prune -exec rm -rf {} +
+
+# The parts of `check`.
+
+lint: $(STAMP)
+	$(BIN)/ruff check -q .
+
+format: $(STAMP)
+	$(BIN)/ruff format -q --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+imports: $(STAMP)
+	$(BIN)/lint-imports --no-logo
+
+contract: $(STAMP)
+	$(BIN)/buf lint protos
+
+breaking: $(STAMP)
+	@tag=$$(git tag --list 'v*' --sort=-version:refname | head -n 1); \
+	if [ -z "$$tag" ]; then echo "buf breaking: no release tag yet, nothing to compare with"; \
+	else echo "buf breaking: against $$tag"; \
+	$(BIN)/buf breaking protos --against ".git#tag=$$tag,subdir=protos"; fi
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "escalade needs python3 >= 3.11; $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
+		"Name another with: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable '.[dev]' --constraint constraints.txt
+	@touch $@

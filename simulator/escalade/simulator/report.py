@@ -1,0 +1,130 @@
+"""Writes a simulation as one HTML page that needs no network; knows no formula of its own.
+
+plotly.js is inlined once; the page refers to nothing outside itself.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+import plotly.graph_objects as go
+import plotly.io
+from plotly.offline import get_plotlyjs
+
+from escalade.edge.files import write_aside
+from escalade.edge.trace import Trace
+from escalade.simulator import figures, tables
+from escalade.simulator.profiles import Profile
+from escalade.simulator.replay import GRPC_BYTES_DOWN, GRPC_BYTES_UP
+from escalade.simulator.simulate import Study, run_study
+
+_METHOD = f"""
+<ul>
+<li>A query is deferred when its score reaches the threshold (equation 4 of
+<i>Cascade-Aware Training of Language Models</i>, arXiv 2406.00060). Every threshold is a
+replay of recorded answers; no model ran for this page.</li>
+<li>Accuracy is the share of correct answers, A1 + A2 (equation 9): correct and kept on the
+device, plus correct and deferred. The dotted line defers at random.</li>
+<li>FLOPs per token: 2 x parameters of the small model, plus deferral rate x 2 x parameters of
+the large one (section 4.1). FLOPs per query count the tokens each model read and wrote.</li>
+<li>Latency runs in virtual time: the recorded time on the device, and for a deferred query the
+recorded round trip over loopback plus the network's delay each way. Queries do not contend.
+Bytes are the recorded messages plus {GRPC_BYTES_UP} B up and {GRPC_BYTES_DOWN} B down of gRPC
+framing for a call on a warm connection, TCP/IP headers excluded.</li>
+<li>The share of calls saved and the share of bytes saved differ, because hard queries are
+longer or shorter than easy ones.</li>
+</ul>
+"""
+
+
+def write_report(
+    path: Path,
+    traces: Mapping[str, Trace],
+    profiles: Iterable[Profile],
+    thresholds: Iterable[float] = (),
+    *,
+    seed: int,
+) -> None:
+    """Replay traces in memory and write the page; arguments as for `run_study`."""
+    write_page(path, run_study(traces, profiles, thresholds, seed=seed))
+
+
+def write_page(path: Path, study: Study) -> None:
+    """Write the page of a finished study, aside and renamed."""
+    with write_aside(path) as stream:
+        stream.write(page(study).encode())
+
+
+def page(study: Study) -> str:
+    """The page of a finished study; the same study gives the same page."""
+    summary = study.summary
+    latencies = figures.latency_distributions(study)
+    template = resources.files("escalade.simulator").joinpath("report.html").read_text("utf-8")
+    return Template(template).substitute(
+        title="Cascade replay: " + html.escape(", ".join(study.curves)),
+        plotly=f"<script>{get_plotlyjs()}</script>",
+        lede=tables.lede(summary),
+        traces=tables.traces_table(summary),
+        quality=_figure(
+            "quality-flops",
+            "Deferral curve",
+            figures.quality_against_flops(study),
+            "From no deferral (left) to every query deferred (right), at every distinct score.",
+        )
+        + tables.comparisons(summary)
+        + tables.points_table(summary)
+        + _figure(
+            "quality-rate",
+            "Accuracy against deferral rate",
+            figures.quality_against_deferral_rate(study),
+            "The same accuracy against the share of queries sent to the large model.",
+        )
+        + _figure(
+            "shares",
+            "Where the correct answers come from",
+            figures.shares_against_deferral_rate(study),
+            "A1: kept on the device and correct. A2: deferred and correct. Their sum is the"
+            " accuracy.",
+        ),
+        latency="<p>Share of queries answered within a time. Cloud only is the recorded large"
+        f" model's answers of {html.escape(next(iter(study.curves)))}.</p>"
+        + '<div class="grid">'
+        + "".join(
+            _figure(f"latency-{k}", _network_title(profile), latencies[profile.name])
+            for k, profile in enumerate(study.profiles)
+        )
+        + "</div>"
+        + tables.profiles_table(summary),
+        tasks=tables.tasks_table(summary),
+        method=_METHOD + _sources(study.profiles),
+    )
+
+
+def _figure(name: str, title: str, figure: go.Figure, caption: str = "") -> str:
+    drawn = plotly.io.to_html(
+        figure,
+        full_html=False,
+        include_plotlyjs=False,
+        div_id=name,
+        default_height=f"{figure.layout.height}px",
+        config={"responsive": True, "displayModeBar": False},
+    )
+    below = f"<figcaption>{caption}</figcaption>" if caption else ""
+    return f"<figure><h3>{title}</h3>{drawn}{below}</figure>"
+
+
+def _network_title(profile: Profile) -> str:
+    return f"{html.escape(profile.name)}, RTT {tables.nominal_seconds(profile.rtt_ms / 1e3)}"
+
+
+def _sources(profiles: Iterable[Profile]) -> str:
+    """Where each network's numbers come from."""
+    items = "".join(
+        f"<li><b>{html.escape(profile.name)}</b>: {html.escape(profile.source)}</li>"
+        for profile in profiles
+    )
+    return f"<p>Networks:</p><ul>{items}</ul>"

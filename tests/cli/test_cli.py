@@ -1,0 +1,221 @@
+"""The command line as a user meets it: help, results, and one line for every mistake."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from escalade.cli.main import run
+
+Invoke = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def invoke(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Invoke:
+    """Run `escalade ARGUMENTS` in this process; gives (exit code, stdout, stderr)."""
+
+    def invoke(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["escalade", *map(str, arguments)])
+        code = 0
+        try:
+            run()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return invoke
+
+
+@pytest.fixture
+def artifact(int8_artifact: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(int8_artifact, tmp_path / "artifact"))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "data.jsonl"
+    words = ("cat", "dog", "banana", "zebra")
+    path.write_text(
+        "".join(
+            json.dumps({"id": w, "task": "g2p", "prompt": f"g2p: {w}", "references": ["x"]}) + "\n"
+            for w in words
+        )
+    )
+    return path
+
+
+@pytest.fixture
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def test_help_names_every_verb_and_loads_no_part() -> None:
+    code = (
+        "import sys, contextlib, io\n"
+        "sys.argv = ['escalade', '--help']\n"
+        "from escalade.cli.main import run\n"
+        "out = io.StringIO()\n"
+        "with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):\n"
+        "    run()\n"
+        "heavy = {'torch', 'transformers', 'onnxruntime', 'grpc', 'numpy', 'plotly'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+        "print([v for v in ('demo ask record calibrate export train tasks serve proxy simulate')"
+        ".split() if v not in out.getvalue()])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["[]", "[]"]
+
+
+def test_ask_answers_on_stdout_and_explains_on_stderr(invoke: Invoke, artifact: Path) -> None:
+    code, out, err = invoke("ask", artifact, "g2p: cascade")
+    assert code == 0
+    assert len(out.splitlines()) == 1
+    assert "answered by the device" in err
+    assert "not calibrated" in err
+
+
+def test_ask_says_what_it_would_have_deferred(invoke: Invoke, artifact: Path) -> None:
+    code, _, err = invoke("ask", artifact, "g2p: cascade", "--threshold", "-1")
+    assert code == 0
+    assert "with --cloud it would have been deferred" in err
+
+
+def test_ask_json(invoke: Invoke, artifact: Path) -> None:
+    code, out, err = invoke("ask", artifact, "g2p: cascade", "--json", "--threshold", "100")
+    answer = json.loads(out)
+    assert (code, err) == (0, "")
+    assert answer["answered_by"] == "small"
+    assert answer["would_defer"] is False
+    assert len(answer["small"]["logprobs"]) == answer["small"]["generated_tokens"]
+
+
+def test_calibrate_then_the_threshold_is_there(
+    invoke: Invoke, artifact: Path, data: Path, tmp_path: Path
+) -> None:
+    code, out, _ = invoke(
+        "calibrate", artifact, "--data", data, "--target-deferral-rate", 0.5, "--json"
+    )
+    deferral = json.loads(out)
+    assert code == 0
+    assert deferral["calibration"]["achieved_deferral_rate"] == 0.5
+    code, out, _ = invoke("ask", artifact, "g2p: cat", "--json", "--trace", tmp_path / "t.jsonl")
+    assert json.loads(out)["threshold"] == deferral["threshold"]
+    assert len((tmp_path / "t.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_cloud_that_is_down_gives_the_answer_the_line_and_the_code(
+    invoke: Invoke, artifact: Path, closed_port: int
+) -> None:
+    code, out, err = invoke(
+        "ask", artifact, "g2p: cat", "--cloud", f"127.0.0.1:{closed_port}", "--threshold", "-1"
+    )
+    assert code == 2
+    assert len(out.splitlines()) == 1
+    assert "answered by the device, degraded" in err
+    assert err.splitlines()[-1].startswith(
+        f"error: degraded: UNAVAILABLE: cloud 127.0.0.1:{closed_port}"
+    )
+
+
+MISTAKES: list[tuple[str, list[str], str]] = [
+    ("no artifact", ["ask", "{tmp}/nowhere", "x"], "not an artifact"),
+    ("empty prompt", ["ask", "{artifact}", ""], "prompt is empty"),
+    ("long prompt", ["ask", "{artifact}", "g2p: " + "a" * 60], "takes 1 to 47"),
+    ("no threshold", ["ask", "{artifact}", "x", "--cloud", "127.0.0.1:1"], "not calibrated"),
+    ("bad address", ["ask", "{artifact}", "x", "--cloud", "nope"], "must be HOST:PORT with a port in"),
+    (
+        "cloud down",
+        ["record", "{artifact}", "--cloud", "127.0.0.1:{closed}", "--data", "{data}", "--out",
+         "{tmp}/t.jsonl", "--threshold", "1"],
+        "UNAVAILABLE: cloud 127.0.0.1:",
+    ),
+    (
+        "missing data",
+        ["calibrate", "{artifact}", "--data", "{tmp}/no.jsonl", "--target-deferral-rate", "0.3"],
+        "no.jsonl: cannot be read",
+    ),
+    (
+        "empty data",
+        ["calibrate", "{artifact}", "--data", "{empty}", "--target-deferral-rate", "0.3"],
+        "no records; at least 1",
+    ),
+    (
+        "bad line",
+        ["calibrate", "{artifact}", "--data", "{broken}", "--target-deferral-rate", "0.3"],
+        "broken.jsonl:2: not a valid record",
+    ),
+    (
+        "bad rate",
+        ["calibrate", "{artifact}", "--data", "{data}", "--target-deferral-rate", "1.3"],
+        "must be in [0, 1], got 1.3",
+    ),
+    ("unknown profile", ["proxy", "--profile", "coe-10sm", "--upstream", "[::1]:1"], "coe-10ms"),
+    (
+        "unknown profile to simulate",
+        ["simulate", "{data}", "--profile", "mars", "--out", "{tmp}/r.html"],
+        "mars",
+    ),
+    ("no trace", ["simulate", "{data}", "--out", "{tmp}/r.html"], "not a valid TraceHeader"),
+    ("no model", ["export", "{tmp}/nowhere", "{tmp}/out"], "config.json is missing"),
+    ("no recipe", ["train", "{tmp}/no.toml", "{tmp}/out"], "no.toml: cannot be read"),
+    ("no model to serve", ["serve", "{tmp}/nowhere"], "nowhere"),
+    ("port in use", ["proxy", "--profile", "lan", "--listen", "127.0.0.1:{busy}", "--upstream",
+                     "127.0.0.1:1"], "{busy}"),
+    ("no checkpoints", ["demo", "--models", "{tmp}"], "run the demo from a clone"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"), [m[1:] for m in MISTAKES], ids=[m[0] for m in MISTAKES]
+)
+def test_a_mistake_costs_one_line_and_exit_code_2(
+    invoke: Invoke,
+    artifact: Path,
+    data: Path,
+    tmp_path: Path,
+    closed_port: int,
+    arguments: list[str],
+    says: str,
+) -> None:
+    empty, broken = tmp_path / "empty.jsonl", tmp_path / "broken.jsonl"
+    empty.touch()
+    broken.write_text(data.read_text().splitlines()[0] + "\n{oops\n")
+    before = sorted(tmp_path.iterdir())
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        names = {
+            "tmp": tmp_path,
+            "artifact": artifact,
+            "data": data,
+            "empty": empty,
+            "broken": broken,
+            "closed": closed_port,
+            "busy": busy.getsockname()[1],
+        }
+        code, out, err = invoke(*(argument.format(**names) for argument in arguments))
+    errors = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert code == 2
+    assert out == ""
+    assert "Traceback" not in err
+    assert len(errors) == 1
+    assert says.format(**names) in errors[0]
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["nonsense"], ["ask"], ["export", "a", "b", "--quantize", "int3"], ["demo", "--queries", "1"]],
+)
+def test_usage_errors_have_the_same_code(invoke: Invoke, arguments: list[str]) -> None:
+    code, out, err = invoke(*arguments)
+    assert code == 2
+    assert out == ""
+    assert "Traceback" not in err

@@ -1,0 +1,259 @@
+"""A tiny random model on disk, an engine that can be held, and a real server on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import grpc.aio
+import pytest
+import torch
+from google.rpc import status_pb2
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from escalade.cloud.engine import Answer, Engine, EngineInfo, Query, ShouldStop
+from escalade.cloud.engines.transformers_engine import TransformersEngine
+from escalade.cloud.server import ServeOptions, serve
+from escalade.cloud.worker import Finished, Ticket, Worker
+from escalade.v1 import cascade_pb2 as pb
+from escalade.v1 import cascade_pb2_grpc as pb_grpc
+
+CONTEXT_LENGTH = 48
+WORDS = ["<pad>", "<sep>", "<eos>", "<unk>", *(f"w{n:02d}" for n in range(28))]
+
+UNK = {"unk_token": "<unk>"}
+SPECIAL = {"pad_token": "<pad>", "eos_token": "<eos>"}
+
+# A hang must fail the test, never be waited for.
+HELD_AT_MOST_S = 60
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder `tiny`: a random 2-layer Llama and a word-level tokenizer that appends <sep>."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    tokenizer = Tokenizer(
+        models.WordLevel({word: number for number, word in enumerate(WORDS)}, **UNK)
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.add_special_tokens(["<pad>", "<sep>", "<eos>", "<unk>"])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A <sep>", special_tokens=[("<sep>", 1)]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        **SPECIAL,
+        **UNK,
+        clean_up_tokenization_spaces=False,
+    ).save_pretrained(folder)
+    torch.manual_seed(7)
+    config = LlamaConfig(
+        vocab_size=len(WORDS),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=CONTEXT_LENGTH,
+        # Wide, so that the random model says more than one token.
+        initializer_range=0.6,
+        pad_token_id=0,
+        bos_token_id=None,
+        eos_token_id=2,
+        tie_word_embeddings=True,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def engine(tiny_model: Path) -> TransformersEngine:
+    return TransformersEngine.load(str(tiny_model), threads=1)
+
+
+class FakeClock:
+    """Seconds that pass when told to."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+class HeldEngine:
+    """A real engine that computes nothing while its gate is shut, and notes what it was asked."""
+
+    def __init__(self, inner: Engine) -> None:
+        self.inner = inner
+        self.gate = threading.Event()
+        self.gate.set()
+        self.queries: list[Query] = []
+        self.answers: list[Answer] = []
+        #: From this token on, a computation waits until it is told to stop.
+        self.stall_at: int | None = None
+        self.stalled = False
+        self.error: Exception | None = None
+
+    @property
+    def info(self) -> EngineInfo:
+        return self.inner.info
+
+    def encode(self, text: str) -> Sequence[int]:
+        return self.inner.encode(text)
+
+    def generate(self, query: Query, should_stop: ShouldStop) -> Answer:
+        self.queries.append(query)
+        assert self.gate.wait(HELD_AT_MOST_S), "nobody opened the gate"
+        if self.error is not None:
+            raise self.error
+        asked = 0
+
+        def stalling() -> pb.StopReason | None:
+            nonlocal asked
+            asked += 1
+            if self.stall_at is None or asked <= self.stall_at:
+                return should_stop()
+            self.stalled = True
+            give_up = time.monotonic() + HELD_AT_MOST_S
+            while (reason := should_stop()) is None:
+                assert time.monotonic() < give_up, "nobody stopped the computation"
+                time.sleep(0.001)
+            return reason
+
+        answer = self.inner.generate(query, stalling)
+        self.answers.append(answer)
+        return answer
+
+
+@pytest.fixture
+def held(engine: TransformersEngine) -> HeldEngine:
+    return HeldEngine(engine)
+
+
+def _refusal(error: grpc.aio.AioRpcError) -> Refusal:
+    status = status_pb2.Status.FromString(
+        dict(error.trailing_metadata() or ())["grpc-status-details-bin"]
+    )
+    assert status.message == error.details()
+    assert status.code == error.code().value[0]
+    refusal = Refusal(error.code(), str(error.details()))
+    for detail in status.details:
+        info, bad, retry = ErrorInfo(), BadRequest(), RetryInfo()
+        if detail.Unpack(info):
+            assert info.domain == "escalade.v1"
+            refusal.reason = info.reason
+        elif detail.Unpack(bad):
+            refusal.field = bad.field_violations[0].field
+        elif detail.Unpack(retry):
+            refusal.retry_delay_s = retry.retry_delay.ToNanoseconds() / 1e9
+    return refusal
+
+
+@dataclass
+class Refusal:
+    """What a client reads from a failed RPC."""
+
+    code: grpc.StatusCode
+    message: str
+    reason: str = ""
+    field: str = ""
+    retry_delay_s: float | None = None
+
+
+@pytest.fixture
+def refused() -> Callable[[Awaitable[object]], Awaitable[Refusal]]:
+    """`await refused(call)`: the call must fail with a google.rpc.Status, which is read."""
+
+    async def read(call: Awaitable[object]) -> Refusal:
+        with pytest.raises(grpc.aio.AioRpcError) as failure:
+            await call
+        return _refusal(failure.value)
+
+    return read
+
+
+@dataclass
+class Running:
+    """A server under test and a client of it."""
+
+    address: str
+    channel: grpc.aio.Channel
+    stub: pb_grpc.CascadeServiceAsyncStub
+    stop: asyncio.Event
+    task: asyncio.Task[None]
+    #: Queries that were given to the worker so far, refused ones included.
+    queued: Callable[[], int]
+
+
+Serving = Callable[..., AbstractAsyncContextManager[Running]]
+
+
+class CountingWorker(Worker):
+    """Counts what it is given, so that a test can wait for a query to be queued."""
+
+    made: ClassVar[list[CountingWorker]] = []
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.queued = 0
+        self.made.append(self)
+
+    async def run(self, query: Query, ticket: Ticket) -> Finished:
+        self.queued += 1
+        return await super().run(query, ticket)
+
+
+@pytest.fixture
+def serving(monkeypatch: pytest.MonkeyPatch) -> Serving:
+    """`async with serving(engine, queue_capacity=1) as running`: a server on a free port."""
+
+    monkeypatch.setattr("escalade.cloud.server.Worker", CountingWorker)
+
+    @asynccontextmanager
+    async def start(
+        engine: Engine, clock: Callable[[], float] = time.monotonic, **options: object
+    ) -> AsyncIterator[Running]:
+        stop = asyncio.Event()
+        ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(
+            serve(
+                lambda: engine,
+                ServeOptions(**{"listen": "127.0.0.1:0", **options}),
+                stop=stop,
+                on_ready=ready.set_result,
+                clock=clock,
+            )
+        )
+        await asyncio.wait({ready, task}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            await task
+        address = await ready
+        async with grpc.aio.insecure_channel(address) as channel:
+            try:
+                yield Running(
+                    address=address,
+                    channel=channel,
+                    stub=pb_grpc.CascadeServiceStub(channel),
+                    stop=stop,
+                    task=task,
+                    queued=lambda worker=CountingWorker.made[-1]: worker.queued,
+                )
+            finally:
+                stop.set()
+        await task
+
+    return start

@@ -1,0 +1,67 @@
+"""Models and artifacts that tests of several parts share: small, random, real."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Before torch is imported, and for the processes that tests start: on a shared machine two
+# thread pools that spin against each other take ten times as long as one thread each.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+GOLDEN_PROMPTS = ("g2p: cascade", "p2g: K AE T", "stress: banana")
+
+
+@pytest.fixture(scope="session")
+def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Llama with random weights, large enough to make its answers differ, and our tokenizer."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from escalade.training.tokenizer import build_tokenizer, save_tokenizer
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    tokenizer = build_tokenizer()
+    config = LlamaConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=48,
+        tie_word_embeddings=True,
+        pad_token_id=0,
+        bos_token_id=None,
+        eos_token_id=tokenizer.token_to_id("<eos>"),
+    )
+    torch.manual_seed(3)
+    model = LlamaForCausalLM(config)
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            parameter.data.mul_(6)  # random logits of a fresh model are too flat to tell apart
+    model.save_pretrained(folder)
+    save_tokenizer(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def float_artifact(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model as an ONNX artifact in float32. Copy it before changing it."""
+    from escalade.export.artifact import export_artifact
+
+    out = tmp_path_factory.mktemp("artifacts") / "float"
+    export_artifact(tiny_model_dir, out, golden_prompts=GOLDEN_PROMPTS)
+    return out
+
+
+@pytest.fixture(scope="session")
+def int8_artifact(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model as an ONNX artifact in int8. Copy it before changing it."""
+    from escalade.export.artifact import export_artifact
+
+    out = tmp_path_factory.mktemp("artifacts") / "int8"
+    export_artifact(tiny_model_dir, out, quantize="int8", golden_prompts=GOLDEN_PROMPTS)
+    return out

@@ -1,0 +1,167 @@
+"""A whole cascade through real processes and sockets: serve, proxy, ask, record, simulate."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from escalade.cli.demo.processes import running
+from escalade.edge.trace import read_trace
+
+ESCALADE = [sys.executable, "-m", "escalade.cli"]
+
+
+def escalade(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*ESCALADE, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def server(tiny_model_dir: Path) -> Iterator[str]:
+    with running("server", "serve", str(tiny_model_dir), "--listen", "127.0.0.1:0") as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "test.jsonl"
+    words = ("cat", "dog", "banana", "zebra", "apple", "o'neil")
+    path.write_text(
+        "".join(
+            json.dumps({"id": w, "task": "g2p", "prompt": f"g2p: {w}", "references": [w]}) + "\n"
+            for w in words
+        )
+    )
+    return path
+
+
+def test_the_cloud_gives_the_answer_the_device_would_give_with_the_same_weights(
+    server: str, float_artifact: Path
+) -> None:
+    # Both tiers hold the same weights here, so the deferred answer must be the local one.
+    alone = json.loads(escalade("ask", float_artifact, "g2p: cascade", "--json").stdout)
+    deferred = escalade(
+        "ask", float_artifact, "g2p: cascade", "--cloud", server, "--threshold", "-1", "--json"
+    )
+    assert deferred.returncode == 0, deferred.stderr
+    answer = json.loads(deferred.stdout)
+    assert (answer["outcome"], answer["answered_by"]) == ("deferred", "large")
+    assert answer["answer"] == alone["answer"]
+    assert answer["large"]["attempts"] == 1
+    assert answer["large"]["server_s"] <= answer["large"]["round_trip_s"]
+
+
+def test_record_over_the_proxy_then_simulate(
+    server: str, float_artifact: Path, data: Path, tmp_path: Path
+) -> None:
+    stats = tmp_path / "stats.json"
+    proxy = ("proxy", "--profile", "coe-10ms", "--upstream", server, "--stats", str(stats))
+    trace = tmp_path / "trace.jsonl"
+    with running("proxy", *proxy) as address:
+        done = escalade(
+            "record", float_artifact, "--cloud", address, "--data", data, "--out", trace,
+            "--threshold", "1.0", "--json",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    records = read_trace(trace).records
+    assert summary["queries"] == len(records) == 6
+    assert summary["unanswered"] == 0
+    for record in records:
+        assert record.large is not None
+        assert record.large.text == record.small.text
+        # Never less than the profile's delay; how much more is a benchmark's business.
+        assert record.large.round_trip_s - record.large.server_s >= 0.010
+    counters = json.loads(stats.read_text())
+    assert counters["connections"] == 1
+    assert counters["bytes_up"] > sum(record.large.bytes_up for record in records if record.large)
+    report = tmp_path / "report.html"
+    done = escalade("simulate", trace, "--profile", "lan", "--out", report, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["traces"][0]["queries"] == 6
+    assert report.stat().st_size > 100_000
+
+
+def test_a_cloud_with_another_tokenizer_is_told_apart(
+    server: str, float_artifact: Path, tmp_path: Path
+) -> None:
+    import msgspec
+
+    from escalade.edge.manifest import (
+        file_entry,
+        read_manifest,
+        tokenizer_fingerprint,
+        write_manifest,
+    )
+
+    folder = Path(shutil.copytree(float_artifact, tmp_path / "other"))
+    path = folder / "tokenizer.json"
+    content = json.loads(path.read_text())
+    content["model"]["vocab"]["<new>"] = max(content["model"]["vocab"].values()) + 1
+    path.write_text(json.dumps(content))
+    manifest = read_manifest(float_artifact)
+    write_manifest(
+        folder,
+        msgspec.structs.replace(
+            manifest,
+            files={**manifest.files, path.name: file_entry(path)},
+            model=msgspec.structs.replace(
+                manifest.model, tokenizer_fingerprint=tokenizer_fingerprint(path)
+            ),
+        ),
+    )
+    ask = ("ask", folder, "g2p: cat", "--cloud", server, "--threshold", "-1")
+    refused = escalade(*ask)
+    assert refused.returncode == 2
+    assert "TOKENIZER_MISMATCH" in refused.stderr.splitlines()[-1]
+    assert escalade(*ask, "--send-text").returncode == 0
+
+
+def test_a_port_in_use(server: str, tiny_model_dir: Path) -> None:
+    done = escalade("serve", tiny_model_dir, "--listen", server)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert server.rpartition(":")[2] in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_demo_leaves_no_process_behind(
+    tiny_model_dir: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    models = tmp_path / "models"
+    for name in ("small-cat-xent", "small-xent", "large"):
+        shutil.copytree(tiny_model_dir, models / name)
+    demo = subprocess.Popen(
+        [*ESCALADE, "demo", "--models", str(models), "--out", str(tmp_path / "out")],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    assert demo.stderr is not None
+    for line in demo.stderr:
+        if "starting the cloud" in line:
+            break
+    children = _children_of(demo.pid)
+    deadline = time.monotonic() + 60
+    while len(children) < 1 and time.monotonic() < deadline:
+        children = _children_of(demo.pid)
+    assert children
+    demo.send_signal(number)
+    demo.communicate(timeout=60)
+    assert demo.returncode == 130
+    assert [pid for pid in children if Path(f"/proc/{pid}").exists()] == []
+
+
+def _children_of(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in children.read_text().split()] if children.exists() else []

@@ -1,0 +1,138 @@
+"""Record files and traces: what is written reads back, and bad lines are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from escalade.edge.errors import DataError
+from escalade.edge.records import Record, read_records, write_records
+from escalade.edge.trace import (
+    TRACE_SCHEMA,
+    ModelInfo,
+    SmallAnswer,
+    TraceHeader,
+    TraceRecord,
+    append_record,
+    read_trace,
+    write_trace,
+)
+
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+records = st.lists(
+    st.builds(Record, id=text, task=text, prompt=text, references=st.lists(text, max_size=3)),
+    min_size=1,
+    max_size=8,
+    unique_by=lambda record: record.id,
+)
+
+
+@given(records)
+def test_records_read_back(tmp_path_factory: pytest.TempPathFactory, written: list[Record]) -> None:
+    path = tmp_path_factory.mktemp("records") / "data.jsonl"
+    assert write_records(path, written) == len(written)
+    assert read_records(path) == written
+
+
+GOOD = b'{"id": "a", "task": "t", "prompt": "p", "references": ["r"]}\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "no records; at least 1"),
+        (b"\n\n", "no records; at least 1"),
+        (GOOD + b"{not json\n", ":2: not a valid record"),
+        (GOOD + b'{"id": "b", "task": "t", "prompt": "p"}\n', "references"),
+        (GOOD + b'{"id": 7, "task": "t", "prompt": "p", "references": []}\n', "`str`"),
+        (b'{"id": "b", "task": "t", "prompt": "p", "references": [], "x": 1}\n', "`x`"),
+        (GOOD + b"\n" + GOOD, ":3: id 'a' was already used on line 1"),
+        (b'{"id": "\xff"}\n', ":1: not a valid record"),
+    ],
+)
+def test_a_bad_file_is_named_with_its_line(tmp_path: Path, content: bytes, says: str) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        read_records(path)
+    assert says in str(caught.value)
+    assert "data.jsonl" in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere.jsonl: cannot be read"):
+        read_records(tmp_path / "nowhere.jsonl")
+
+
+HEADER = TraceHeader(
+    schema=TRACE_SCHEMA,
+    small=ModelInfo(name="s", parameters=1),
+    large=None,
+    rule="mean",
+    threshold=0.5,
+    created="2026-01-01T00:00:00+00:00",
+)
+
+
+def _record(identity: str) -> TraceRecord:
+    small = SmallAnswer(
+        text="a",
+        logprobs=[-0.5],
+        prompt_tokens=1,
+        generated_tokens=1,
+        generate_s=0.1,
+        correct=None,
+    )
+    return TraceRecord(
+        id=identity,
+        task="t",
+        prompt="p",
+        references=[],
+        small=small,
+        large=None,
+        score=0.5,
+        outcome="answered",
+        total_s=0.1,
+    )
+
+
+def test_a_trace_reads_back_however_it_was_written(tmp_path: Path) -> None:
+    whole, grown = tmp_path / "whole.jsonl", tmp_path / "grown.jsonl"
+    made = [_record("a"), _record("b")]
+    assert write_trace(whole, HEADER, made) == 2
+    for record in made:
+        append_record(grown, HEADER, record)
+    assert grown.read_bytes() == whole.read_bytes()
+    assert read_trace(whole) == (HEADER, made)
+
+
+def test_a_trace_that_fails_on_the_way_leaves_nothing(tmp_path: Path) -> None:
+    def broken() -> object:
+        yield _record("a")
+        raise RuntimeError("the cloud went away")
+
+    with pytest.raises(RuntimeError):
+        write_trace(tmp_path / "trace.jsonl", HEADER, broken())  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_trace_of_another_schema_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    newer = msgspec.structs.replace(HEADER, schema=TRACE_SCHEMA + 1)
+    write_trace(path, newer, [_record("a")])
+    with pytest.raises(DataError, match=f"schema {TRACE_SCHEMA + 1}; this version reads"):
+        read_trace(path)
+
+
+def test_records_are_not_a_trace(tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_bytes(GOOD)
+    with pytest.raises(DataError, match=":1: not a valid TraceHeader"):
+        read_trace(path)
+    with pytest.raises(DataError, match="not a valid TraceHeader"):
+        append_record(path, HEADER, _record("a"))
+    assert path.read_bytes() == GOOD

@@ -1,0 +1,150 @@
+"""What export writes: a graph without logits, honest parity, and nothing where it fails."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import onnx
+import pytest
+
+from escalade.edge.artifact import Artifact
+from escalade.edge.manifest import read_manifest
+from escalade.export.artifact import export_artifact, revision_of
+from escalade.export.errors import ExportError, ModelError, OptionError
+
+
+def outputs(artifact: Path) -> dict[str, list[int | str]]:
+    graph = onnx.load(artifact / "model.onnx", load_external_data=False).graph
+    return {
+        value.name: [dim.dim_value or dim.dim_param for dim in value.type.tensor_type.shape.dim]
+        for value in graph.output
+    }
+
+
+def test_two_scalars_leave_the_graph_and_no_logits(float_artifact: Path) -> None:
+    found = outputs(float_artifact)
+    caches = {f"present.{layer}.{kind}" for layer in range(2) for kind in ("key", "value")}
+    assert set(found) == {"next_token", "logprob", *caches}
+    assert found["next_token"] == found["logprob"] == [1, 1]
+
+
+def test_the_unquantized_graph_gives_torchs_tokens(float_artifact: Path) -> None:
+    manifest = read_manifest(float_artifact)
+    assert manifest.quantization.scheme == "none"
+    assert manifest.parity.same_tokens == manifest.parity.prompts == len(manifest.golden) == 3
+    assert manifest.parity.max_abs_delta_nll < 1e-4
+
+
+def test_int8_says_how_far_off_it_is(int8_artifact: Path) -> None:
+    parity = read_manifest(int8_artifact).parity
+    assert parity.prompts == 3
+    assert 0 < parity.mean_abs_delta_nll <= parity.max_abs_delta_nll < 0.1
+
+
+def test_int8_stores_matrices_and_embedding_in_bytes(int8_artifact: Path) -> None:
+    graph = onnx.load(int8_artifact / "model.onnx", load_external_data=False).graph
+    big_floats = [
+        tensor.name
+        for tensor in graph.initializer
+        if tensor.data_type == onnx.TensorProto.FLOAT
+        and len(tensor.dims) > 1
+        and min(tensor.dims) > 1
+    ]
+    assert [name for name in big_floats if "scale" not in name] == []
+    assert {node.op_type for node in graph.node} >= {"MatMulNBits"}
+    assert "MatMul" not in {
+        node.op_type
+        for node in graph.node
+        if any(name in {tensor.name for tensor in graph.initializer} for name in node.input)
+        and node.op_type == "MatMul"
+    }
+
+
+def test_the_manifest_says_who_the_model_is(float_artifact: Path, tiny_model_dir: Path) -> None:
+    manifest = read_manifest(float_artifact)
+    config = json.loads((tiny_model_dir / "config.json").read_text())
+    assert manifest.model.name == "tiny"
+    assert manifest.model.revision == revision_of(tiny_model_dir)
+    assert manifest.model.window == config["max_position_embeddings"]
+    assert manifest.model.kv_heads == config["num_key_value_heads"]
+    assert manifest.model.vocabulary_size == config["vocab_size"]
+    assert manifest.model.end_of_sequence_ids == [config["eos_token_id"]]
+    assert {"torch", "transformers", "onnxruntime", "escalade"} <= set(manifest.versions)
+    assert set(manifest.files) == {"model.onnx", "model.onnx.data", "tokenizer.json"}
+
+
+def test_the_edge_and_the_cloud_mean_the_same_tokenizer(
+    float_artifact: Path, tiny_model_dir: Path
+) -> None:
+    from escalade.cloud.identity import tokenizer_fingerprint, weights_revision
+
+    model = read_manifest(float_artifact).model
+    assert tokenizer_fingerprint(tiny_model_dir / "tokenizer.json") == model.tokenizer_fingerprint
+    assert weights_revision(tiny_model_dir) == model.revision
+
+
+def test_a_new_export_replaces_the_old_one_whole(tiny_model_dir: Path, tmp_path: Path) -> None:
+    out = tmp_path / "artifact"
+    out.mkdir()
+    (out / "left-over").write_text("old")
+    export_artifact(tiny_model_dir, out, golden_prompts=["g2p: a"], max_new_tokens=5)
+    assert not (out / "left-over").exists()
+    artifact = Artifact.open(out)
+    assert len(artifact.generate(artifact.encode("g2p: cascade"))) <= 5
+    assert [path.name for path in tmp_path.iterdir()] == ["artifact"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "kind", "says"),
+    [
+        (lambda d: (d / "config.json").unlink(), ModelError, "config.json is missing"),
+        (lambda d: (d / "model.safetensors").unlink(), ModelError, r"no \*.safetensors"),
+        (
+            lambda d: (d / "config.json").write_text('{"model_type": "nonsense"}'),
+            ModelError,
+            "cannot be loaded",
+        ),
+        (
+            lambda d: (d / "model.safetensors").write_bytes(b"\x00" * 64),
+            ModelError,
+            "cannot be loaded",
+        ),
+    ],
+)
+def test_a_bad_model_folder_is_named_and_nothing_is_written(
+    tiny_model_dir: Path, tmp_path: Path, spoil: object, kind: type[ExportError], says: str
+) -> None:
+    model = Path(shutil.copytree(tiny_model_dir, tmp_path / "model"))
+    spoil(model)  # type: ignore[operator]
+    with pytest.raises(kind, match=says):
+        export_artifact(model, tmp_path / "out", golden_prompts=["g2p: a"])
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_options_out_of_range(tiny_model_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="must be none, got int8"):
+        export_artifact(tiny_model_dir, tmp_path / "out", format="executorch", quantize="int8")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_the_executorch_program_gives_the_same_tokens(
+    tiny_model_dir: Path, float_artifact: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "pte"
+    manifest = export_artifact(
+        tiny_model_dir, out, format="executorch", golden_prompts=["g2p: cascade", "stress: banana"]
+    )
+    assert manifest.format == "executorch"
+    assert manifest.parity.same_tokens == 2
+    assert set(manifest.files) == {"model.pte", "tokenizer.json"}
+    onnx_artifact, pte = Artifact.open(float_artifact), Artifact.open(out)
+    for prompt in ("g2p: cascade", "p2g: K AE T", "g2p: cascade"):
+        ids = onnx_artifact.encode(prompt)
+        ours, theirs = onnx_artifact.generate(ids), pte.generate(ids)
+        assert [step.token_id for step in ours] == [step.token_id for step in theirs]
+        assert [step.logprob for step in ours] == pytest.approx(
+            [step.logprob for step in theirs], abs=1e-4
+        )

@@ -1,0 +1,199 @@
+"""The report: whole, self-contained, escaped, and the same every time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from escalade.edge.trace import Trace, write_trace
+from escalade.simulator.profiles import Profile, get_profile
+from escalade.simulator.report import write_report
+from escalade.simulator.simulate import run_study, simulate
+from escalade.simulator.tables import comparisons, count, nominal_seconds, percent, seconds
+
+VOID = {"meta", "br", "link", "img", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Collects texts outside scripts, attributes, and whether every tag is closed."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.texts: list[str] = []
+        self.scripts: list[str] = []
+        self.references: list[str] = []
+        self.ids: list[str] = []
+        self.feed(source)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            if name in {"src", "href", "srcset", "data", "action"}:
+                self.references.append(value or "")
+            if name == "id":
+                self.ids.append(value or "")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        where = self.scripts if "script" in self.open else self.texts
+        where.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).split())
+
+
+@pytest.fixture(scope="module")
+def two_traces(
+    tmp_path_factory: pytest.TempPathFactory, realistic_trace: Trace, better_trace: Trace
+) -> str:
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    write_report(
+        path,
+        {"xent": realistic_trace, "cat-xent": better_trace},
+        [get_profile("coe-1us"), get_profile("coe-1s"), get_profile("lte")],
+        seed=7,
+    )
+    return path.read_text("utf-8")
+
+
+def test_page_is_well_formed_and_refers_to_nothing_outside(two_traces: str) -> None:
+    page = Page(two_traces)
+    assert page.open == []
+    assert page.references == []
+    style = two_traces[two_traces.index("<style>") : two_traces.index("</style>")]
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_plotly_is_inlined_once_and_every_figure_is_drawn(two_traces: str) -> None:
+    page = Page(two_traces)
+    assert sum("plotly.js v" in script for script in page.scripts) == 1
+    figures = ["quality-flops", "quality-rate", "shares", "latency-0", "latency-1", "latency-2"]
+    assert page.ids == figures
+    for name in figures:
+        assert sum(f'"{name}",' in script for script in page.scripts) == 1
+
+
+def test_page_carries_the_numbers(
+    two_traces: str, realistic_trace: Trace, better_trace: Trace
+) -> None:
+    text = Page(two_traces).text
+    study = run_study(
+        {"xent": realistic_trace, "cat-xent": better_trace},
+        [get_profile("coe-1us"), get_profile("coe-1s"), get_profile("lte")],
+        [],
+        seed=7,
+    )
+    for row in study.summary.points:
+        assert f"accuracy {percent(row.point.quality)}" in text
+        assert f"deferral rate {percent(row.point.deferral_rate)}" in text
+        assert f"{percent(row.calls_saved)} of the calls" in text
+        assert f"{percent(row.bytes_saved)} of the bytes" in text
+    for profile in study.summary.profiles:
+        for latency in (profile.cascade, profile.cloud_only):
+            assert seconds(latency.p50_s) in text
+            assert seconds(latency.p95_s) in text
+    for task in study.summary.tasks:
+        assert percent(task.accuracy.cascade_accuracy) in text
+    (comparison,) = study.summary.comparisons
+    assert f"{100 * comparison.quality.difference:+.1f} points" in text
+    for said in ("1,000", "900 k", "6.20 M", "mean", "0.35", "Seed of this replay 7"):
+        assert said in text
+    assert "RTT 1 µs" in text
+    assert "RTT 1 s" in text
+
+
+def test_axes_have_titles_with_units(two_traces: str) -> None:
+    scripts = " ".join(Page(two_traces).scripts[-6:])
+    titles = set(re.findall(r'"title":\{"font":\{"size":13\},"text":"([^"]+)"', scripts))
+    assert titles == {
+        "Compute per token (FLOPs)",
+        "Accuracy",
+        "Deferral rate",
+        "Share of all queries",
+        "Latency (log scale)",
+        "Queries answered",
+    }
+
+
+def test_text_from_outside_is_escaped_everywhere(
+    tmp_path: Path, make_trace: Callable[..., Trace]
+) -> None:
+    evil = "<script>alert(1)</script>"
+    trace = make_trace([0.9, 0.1], [False, True], [True, True], names=(evil, f"{evil}&"))
+    records = [msgspec.structs.replace(r, task=evil, prompt=evil) for r in trace.records]
+    header = msgspec.structs.replace(trace.header, rule=evil, created=evil)
+    profile = Profile(name=evil, rtt_ms=1, down_mbps=None, up_mbps=None, source=evil)
+    path = tmp_path / "report.html"
+    write_report(path, {evil: trace._replace(header=header, records=records)}, [profile], seed=0)
+    source = path.read_text("utf-8")
+    page = Page(source)
+    assert page.open == []
+    assert "<script>alert" not in source
+    # Read as text it is all there: names, rule, date, task, network and its source.
+    assert page.text.count(evil) >= 8
+    assert not any(script.startswith("alert(1)") for script in page.scripts)
+    # In a figure plotly reads pseudo-HTML, so there the name is escaped once more.
+    assert r"\u003cscript\u003ealert(1)" not in source
+    assert "&lt;script&gt;alert(1)" in " ".join(page.scripts).replace(r"\u0026", "&")
+
+
+def test_same_study_same_page_and_several_thresholds(
+    tmp_path: Path, realistic_trace: Trace
+) -> None:
+    trace_path = tmp_path / "trace.jsonl"
+    write_trace(trace_path, realistic_trace.header, realistic_trace.records)
+    pages = [tmp_path / "a.html", tmp_path / "b.html"]
+    for page in pages:
+        summary = simulate([trace_path], ["leo"], [0.2, 0.5], page, 3)
+        assert summary.report == str(page)
+    assert pages[0].read_bytes() == pages[1].read_bytes()
+    text = Page(pages[0].read_text("utf-8")).text
+    assert "trace, threshold 0.2" in text
+    assert "trace, threshold 0.5" in text
+    assert sorted(tmp_path.iterdir()) == [*pages, trace_path]
+
+
+def test_notes_and_unreachable_quality_are_said(make_trace: Callable[..., Trace]) -> None:
+    good = make_trace([0.9, 0.1], [True, True], [True, True])
+    bad = make_trace([0.9, 0.1], [False, False], [False, False])
+    other = make_trace([0.9], [True], [True])
+    summary = run_study(
+        {"good": good, "bad": bad, "other": other}, [get_profile("free")], [], seed=0
+    ).summary
+    said = comparisons(summary)
+    assert "bad does not reach 100.0% at any cost" in said
+    assert "other was not compared with good" in said
+
+
+@pytest.mark.parametrize(
+    ("value_s", "measured", "nominal"),
+    [
+        (0.0, "0 s", "0 s"),
+        (1e-6, "1.00 µs", "1 µs"),
+        (0.0842, "84.2 ms", "84.2 ms"),
+        (0.15, "150 ms", "150 ms"),
+        (1.2, "1.20 s", "1.2 s"),
+    ],
+)
+def test_times_read_well(value_s: float, measured: str, nominal: str) -> None:
+    assert seconds(value_s) == measured
+    assert nominal_seconds(value_s) == nominal
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(0, "0"), (7, "7.00"), (999.6, "1.00 k"), (4.21e6, "4.21 M")]
+)
+def test_counts_read_well(value: float, said: str) -> None:
+    assert count(value) == said

@@ -1,0 +1,136 @@
+"""Loads what a recipe names: tokenizer, records, model, teacher; knows no optimizer."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from escalade.edge.records import Record, read_records
+from escalade.training.errors import RecipeError, TeacherError
+from escalade.training.recipe import Recipe, resolve
+from escalade.training.tasks import load_pronunciations, make_records
+from escalade.training.tokenizer import save_tokenizer
+
+#: What transformers' configs accept and turn into something else.
+_ALSO_TAKEN = ("attn_implementation", "partial_rotary_factor", "rope_theta")
+
+
+def load_tokenizer(recipe: Recipe, recipe_path: Path, state: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer a recipe names; the bundled one is written into `state` first.
+
+    Raises:
+        RecipeError: none is named, it cannot be loaded, or it has no end-of-sequence token.
+    """
+    source = recipe.tokenizer or recipe.model.path
+    if source is None:
+        raise RecipeError(f"{recipe_path}: tokenizer is missing: a folder, or 'bundled'")
+    if source == "bundled":
+        save_tokenizer(state / "tokenizer")
+        folder = str(state / "tokenizer")
+    else:
+        folder = resolve(recipe_path, source)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"{recipe_path}: tokenizer {source!r}: {_first_line(error)}") from error
+    if tokenizer.eos_token_id is None:
+        raise RecipeError(f"{recipe_path}: the tokenizer {source!r} has no end-of-sequence token")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_records(recipe: Recipe, recipe_path: Path) -> tuple[list[Record], list[Record]]:
+    """The training and the validation queries.
+
+    Raises:
+        DataError: a file of the user's own cannot be read; the message names the line.
+    """
+    if recipe.data.source == "bundled":
+        pronunciations = load_pronunciations()
+        return (
+            list(make_records("train", pronunciations)),
+            list(make_records("valid", pronunciations)),
+        )
+    folder = Path(resolve(recipe_path, recipe.data.source))
+    return read_records(folder / "train.jsonl"), read_records(folder / "valid.jsonl")
+
+
+def load_model(
+    recipe: Recipe, recipe_path: Path, tokenizer: PreTrainedTokenizerBase
+) -> PreTrainedModel:
+    """The model to fine-tune, or a new one made from the recipe's config.
+
+    Raises:
+        RecipeError: it cannot be loaded, or the config has an unknown or wrong value.
+    """
+    if recipe.model.path is not None:
+        return _load(resolve(recipe_path, recipe.model.path))
+    given = dict(recipe.model.config or {})
+    model_type = given.pop("model_type", None)
+    try:
+        known = AutoConfig.for_model(model_type)
+        unknown = [key for key in given if key not in _ALSO_TAKEN and not hasattr(known, key)]
+        if unknown:  # transformers would keep it and build a model without it
+            raise ValueError(f"{model_type} knows no {unknown[0]!r}{_nearest(unknown[0], known)}")
+        config = AutoConfig.for_model(
+            model_type,
+            **given,
+            vocab_size=len(tokenizer),
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            bos_token_id=tokenizer.bos_token_id,
+        )
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
+    except (KeyError, ValueError, TypeError) as error:
+        raise RecipeError(f"{recipe_path}: model.config: {_first_line(error)}") from error
+    return model
+
+
+def load_teacher(
+    recipe: Recipe, recipe_path: Path, tokenizer: PreTrainedTokenizerBase
+) -> PreTrainedModel | None:
+    """The large model `p_L`, if the recipe names one.
+
+    Raises:
+        RecipeError: it cannot be loaded.
+        TeacherError: its tokenizer is missing or is not the student's.
+    """
+    if recipe.teacher is None:
+        return None
+    name = recipe.teacher.path
+    folder = resolve(recipe_path, name)
+    teacher = _load(folder)
+    try:
+        vocabulary = AutoTokenizer.from_pretrained(folder).get_vocab()
+    except (OSError, ValueError) as error:
+        raise TeacherError(f"teacher {name!r}: no tokenizer: {_first_line(error)}") from error
+    if vocabulary != tokenizer.get_vocab():
+        raise TeacherError(f"teacher {name!r}: its tokenizer is not the student's")
+    return teacher
+
+
+def _load(path: str) -> PreTrainedModel:
+    try:
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(path, use_safetensors=True)
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"model {path!r} cannot be loaded: {_first_line(error)}") from error
+    return model
+
+
+def _nearest(key: str, config: PreTrainedConfig) -> str:
+    near = difflib.get_close_matches(key, config.to_dict(), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
