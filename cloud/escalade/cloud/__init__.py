@@ -1,0 +1,1 @@
+"""Answers deferred queries with the large model, over gRPC; of ours it knows the wire."""

@@ -1,0 +1,101 @@
+"""Binds a gRPC server to an address, in the clear on loopback, else with TLS; knows no service."""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import grpc
+import grpc.aio
+
+from escalade.cloud.errors import ListenError, TlsError
+
+
+class TlsFiles(NamedTuple):
+    """A certificate chain and its private key, both PEM."""
+
+    cert: Path
+    key: Path
+
+
+def tls_files(cert: Path | None, key: Path | None) -> TlsFiles | None:
+    """Pair what a command line gives.
+
+    Raises:
+        TlsError: one without the other.
+    """
+    if cert is None and key is None:
+        return None
+    if cert is None or key is None:
+        missing = "certificate" if cert is None else "key"
+        raise TlsError(f"TLS needs a certificate and its key; the {missing} is missing")
+    return TlsFiles(cert, key)
+
+
+def bind(server: grpc.aio.Server, listen: str, tls: TlsFiles | None) -> str:
+    """Bind a server that has not started yet.
+
+    Args:
+        server: not started.
+        listen: `HOST:PORT`, `[IPV6]:PORT`; port 0 takes a free one.
+        tls: None serves in the clear, which only loopback addresses may.
+
+    Returns:
+        The address with its real port.
+
+    Raises:
+        ListenError: malformed, not loopback without TLS, or cannot be bound.
+        TlsError: the certificate or the key does not load.
+    """
+    host, port = _split(listen)
+    if tls is None and not _is_loopback(host):
+        raise ListenError(
+            f"listen {listen}: without TLS only a loopback address (127.0.0.1, ::1, localhost)"
+            " is served; give a certificate and a key"
+        )
+    credentials = None if tls is None else _credentials(tls)
+    shown = f"[{host}]" if ":" in host else host
+    try:
+        if credentials is None:
+            bound = server.add_insecure_port(f"{shown}:{port}")
+        else:
+            bound = server.add_secure_port(f"{shown}:{port}", credentials)
+    except RuntimeError as error:
+        raise ListenError(
+            f"listen {listen}: cannot be bound; another process has the port,"
+            " or the address is not this machine's"
+        ) from error
+    return f"{shown}:{bound}"
+
+
+def _split(listen: str) -> tuple[str, int]:
+    try:
+        parts = urlsplit(f"//{listen}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if not host or port is None or parts.netloc != listen or "@" in listen:
+        raise ListenError(f"listen {listen}: must be HOST:PORT with a port in 0..65535")
+    return host, port
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _credentials(tls: TlsFiles) -> grpc.ServerCredentials:
+    try:
+        # gRPC reports a bad file or a wrong pair as a port that cannot be bound.
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(tls.cert, tls.key)
+        pair = (tls.key.read_bytes(), tls.cert.read_bytes())
+    except (OSError, ssl.SSLError) as error:
+        raise TlsError(f"certificate {tls.cert}, key {tls.key}: do not load: {error}") from error
+    return grpc.ssl_server_credentials([pair])

@@ -1,0 +1,177 @@
+"""Puts engine, service, health and reflection on one gRPC port; knows no particular engine.
+
+Order at the end: health says NOT_SERVING, new requests are refused, what was taken is
+finished, the port closes. `Server.stop(grace)` alone would cut methods that are about to
+abort (grpc issue 37239), so the service counts its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from escalade.cloud.engine import EngineFactory
+from escalade.cloud.errors import StartError
+from escalade.cloud.listen import TlsFiles, bind
+from escalade.cloud.service import SERVICE_NAME, CascadeService
+from escalade.cloud.worker import Clock, Worker
+from escalade.v1 import cascade_pb2_grpc as pb_grpc
+
+OnReady = Callable[[str], None]
+
+# Time for answers that are done to leave, and for open health watches to be cut.
+_FLUSH_S = 0.5
+
+_CHANNEL_OPTIONS = (
+    # By default Linux lets a second server share the port in silence.
+    ("grpc.so_reuseport", 0),
+)
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """What an operator may set.
+
+    Attributes:
+        listen: `HOST:PORT`; port 0 takes a free one.
+        tls: certificate and key; needed off loopback.
+        queue_capacity: requests that may wait behind the one being computed, at least 1.
+        answers_kept: answers remembered for repeated request ids, at least 1.
+        grace_s: how long a drain waits for requests before it stops them, at least 0.
+    """
+
+    listen: str = "127.0.0.1:50051"
+    tls: TlsFiles | None = None
+    queue_capacity: int = 64
+    answers_kept: int = 1024
+    grace_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        for name, least in (("queue_capacity", 1), ("answers_kept", 1), ("grace_s", 0)):
+            value = getattr(self, name)
+            if not value >= least:
+                raise StartError(f"{name}: must be at least {least}, got {value}")
+
+
+async def serve(
+    load_engine: EngineFactory,
+    options: ServeOptions,
+    *,
+    stop: asyncio.Event,
+    on_ready: OnReady = lambda address: None,
+    clock: Clock = time.monotonic,
+) -> None:
+    """Serve until `stop` is set, then drain.
+
+    Args:
+        load_engine: called once, in the engine's thread, after the port is bound.
+        options: what an operator may set.
+        stop: ends it.
+        on_ready: told the address, with its real port, once requests are answered.
+        clock: seconds, monotonic.
+
+    Raises:
+        StartError: the port, the certificate or the model is not to be had.
+    """
+    server = grpc.aio.server(options=_CHANNEL_OPTIONS)
+    worker = Worker(options.queue_capacity, clock)
+    try:
+        address = bind(server, options.listen, options.tls)
+        await worker.load(load_engine)
+        status = health.aio.HealthServicer()
+
+        async def tell_health(serving: bool) -> None:
+            answer = health_pb2.HealthCheckResponse
+            for name in (health.OVERALL_HEALTH, SERVICE_NAME):
+                await status.set(name, answer.SERVING if serving else answer.NOT_SERVING)
+
+        service = CascadeService(
+            worker,
+            queue_capacity=options.queue_capacity,
+            answers_kept=options.answers_kept,
+            clock=clock,
+            on_engine_state=tell_health,
+        )
+        pb_grpc.add_CascadeServiceServicer_to_server(service, server)
+        health_pb2_grpc.add_HealthServicer_to_server(status, server)
+        reflection.enable_server_reflection(
+            (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), server
+        )
+        await tell_health(True)
+        await server.start()
+        on_ready(address)
+        await stop.wait()
+        await status.enter_graceful_shutdown()
+        service.start_draining()
+        await _drain(service, worker, options.grace_s)
+    finally:
+        await server.stop(_FLUSH_S)
+        worker.close()
+
+
+async def _drain(service: CascadeService, worker: Worker, grace_s: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(service.wait_idle(), grace_s)
+        return
+    worker.abandon()
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(service.wait_idle(), _FLUSH_S)
+
+
+def run_server(
+    load_engine: EngineFactory,
+    options: ServeOptions | None = None,
+    *,
+    on_ready: OnReady = lambda address: None,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then drain and return; for a process's main thread.
+
+    A second signal ends the process at once, and so does one that comes while the model
+    still loads: nothing is lost then.
+
+    Args:
+        load_engine: see `serve`; e.g. `escalade.cloud.engines.transformers_engine(model)`.
+        options: see `ServeOptions`; None is all defaults.
+        on_ready: told the address, with its real port, once requests are answered.
+
+    Raises:
+        StartError: the port, the certificate or the model is not to be had.
+    """
+    previous = {number: signal.getsignal(number) for number in _SIGNALS}
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        asyncio.run(_serve_until_signal(load_engine, options or ServeOptions(), on_ready))
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+async def _serve_until_signal(
+    load_engine: EngineFactory, options: ServeOptions, on_ready: OnReady
+) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+
+    def on_signal() -> None:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+        stop.set()
+
+    def ready(address: str) -> None:
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, on_signal)
+        on_ready(address)
+
+    await serve(load_engine, options, stop=stop, on_ready=ready)

@@ -1,0 +1,178 @@
+"""One engine, one thread, a bounded queue in front; knows no gRPC and no particular engine.
+
+The event loop submits and awaits; the engine computes in the thread, one query at a time,
+so that nothing it does blocks the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from escalade.cloud.engine import Answer, Engine, EngineFactory, Query
+from escalade.cloud.errors import DeadlineError, DrainingError, EngineDeadError, QueueFullError
+from escalade.v1 import cascade_pb2 as pb
+
+_LOG = logging.getLogger(__name__)
+
+# Said to a refused client before any answer has been timed.
+_FIRST_RETRY_S = 0.1
+
+# One odd query must not take a server out of rotation; this many in a row are the engine.
+_FAILURES_UNTIL_DEAD = 3
+
+Clock = Callable[[], float]
+
+
+class Ticket:
+    """The right of one query to be computed: until its deadline, or until cancelled.
+
+    The event loop writes, the engine's thread reads; each write is one attribute.
+
+    Args:
+        deadline_s: on `clock`; infinite where the client set none.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, deadline_s: float, clock: Clock) -> None:
+        self._deadline_s = deadline_s
+        self._clock = clock
+        self._cancelled = False
+
+    def extend(self, deadline_s: float) -> None:
+        """Keep the later of two deadlines."""
+        self._deadline_s = max(self._deadline_s, deadline_s)
+
+    def cancel(self) -> None:
+        """Stop at the next token."""
+        self._cancelled = True
+
+    def should_stop(self) -> pb.StopReason | None:
+        """Why to stop now, or None to go on."""
+        if self._cancelled:
+            return pb.STOP_REASON_CANCELLED
+        if self._clock() >= self._deadline_s:
+            return pb.STOP_REASON_DEADLINE
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """An answer, and where its time went."""
+
+    answer: Answer
+    queue_s: float
+    compute_s: float
+
+
+class Worker:
+    """Runs an engine in a thread of its own.
+
+    Args:
+        capacity: queries that may wait behind the one being computed, at least 1.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, capacity: int, clock: Clock) -> None:
+        self._capacity = capacity
+        self._clock = clock
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
+        self._pending: dict[Future[Finished], Ticket] = {}
+        self._retry_after_s = _FIRST_RETRY_S
+        self._failures = 0
+        self._abandoned = False
+        self._engine: Engine | None = None
+
+    @property
+    def engine(self) -> Engine:
+        """The loaded engine."""
+        if self._engine is None:
+            raise RuntimeError("the engine is not loaded yet; await load() first")
+        return self._engine
+
+    @property
+    def dead(self) -> bool:
+        """Whether the engine has failed several times in a row."""
+        return self._failures >= _FAILURES_UNTIL_DEAD
+
+    async def load(self, factory: EngineFactory) -> None:
+        """Load the engine in its thread; what the factory raises passes through."""
+        self._engine = await asyncio.get_running_loop().run_in_executor(self._executor, factory)
+
+    def refuse_when_full(self) -> None:
+        """Refuse a query that would find no place.
+
+        Raises:
+            QueueFullError: one query is being computed and `capacity` wait.
+        """
+        if len(self._pending) > self._capacity:
+            raise QueueFullError(
+                f"queue: {self._capacity} requests wait already, which is its capacity",
+                self._retry_after_s,
+            )
+
+    async def run(self, query: Query, ticket: Ticket) -> Finished:
+        """Queue a query and wait for its answer.
+
+        Cancelling the caller drops the query if it still waits; one being computed goes
+        on until its ticket says otherwise.
+
+        Raises:
+            QueueFullError: no place.
+            DeadlineError: the ticket's deadline passed, before or during the computation.
+            DrainingError: the server has abandoned its work.
+            EngineDeadError: the engine raised.
+        """
+        if self._abandoned:
+            raise _draining()
+        self.refuse_when_full()
+        job = self._executor.submit(self._compute, query, ticket, self._clock())
+        self._pending[job] = ticket
+        job.add_done_callback(lambda done: self._pending.pop(done, None))
+        return await asyncio.wrap_future(job)
+
+    def abandon(self) -> None:
+        """Stop what is computed at its next token, drop what waits, take nothing more."""
+        self._abandoned = True
+        for ticket in list(self._pending.values()):
+            ticket.cancel()
+
+    def close(self) -> None:
+        """Take no more work; the thread ends with what it is doing."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _compute(self, query: Query, ticket: Ticket, submitted_s: float) -> Finished:
+        started_s = self._clock()
+        _raise_if_stopped(ticket.should_stop())
+        try:
+            answer = self.engine.generate(query, ticket.should_stop)
+        except Exception as error:
+            self._failures += 1
+            _LOG.exception("the engine failed (%d in a row)", self._failures)
+            raise EngineDeadError(f"engine: failed with {type(error).__name__}") from error
+        self._failures = 0
+        compute_s = self._clock() - started_s
+        # A place is free again when the query at the head is done.
+        self._retry_after_s = max(compute_s, 1e-3)
+        _raise_if_stopped(answer.stop_reason)
+        return Finished(answer, started_s - submitted_s, compute_s)
+
+
+def _raise_if_stopped(reason: pb.StopReason | None) -> None:
+    if reason == pb.STOP_REASON_DEADLINE:
+        raise DeadlineError("deadline: passed before the answer was whole")
+    if reason == pb.STOP_REASON_CANCELLED:
+        raise _draining()
+
+
+def _draining() -> DrainingError:
+    return DrainingError("server: shutting down; ask another one")
+
+
+def deadline_after(remaining_s: float | None, clock: Clock) -> float:
+    """The moment on `clock` when `remaining_s` will have passed; infinite for None."""
+    return math.inf if remaining_s is None else clock() + remaining_s
