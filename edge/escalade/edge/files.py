@@ -53,10 +53,11 @@ def folder_aside(path: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file's bytes, in hexadecimal, read a chunk at a time."""
+def sha256_of(*paths: Path) -> str:
+    """The sha256 over the bytes of files, one after the other, in hexadecimal."""
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK_BYTES):
-            digest.update(chunk)
+    for path in paths:
+        with path.open("rb") as stream:
+            while chunk := stream.read(_CHUNK_BYTES):
+                digest.update(chunk)
     return digest.hexdigest()

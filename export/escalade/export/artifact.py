@@ -6,16 +6,16 @@ The folder is written aside and renamed whole: a failed export leaves nothing be
 from __future__ import annotations
 
 import datetime
-import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import msgspec
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from escalade.edge.artifact import Artifact
@@ -122,11 +122,8 @@ def export_artifact(
 
 
 def revision_of(model_dir: Path) -> str:
-    """sha256 over the names and contents of the weight files (cascade.proto, ModelIdentity)."""
-    digest = hashlib.sha256()
-    for path in sorted(model_dir.glob("*.safetensors")):
-        digest.update(f"{path.name}:{sha256_of(path)}\n".encode())
-    return digest.hexdigest()
+    """sha256 over the weight files in name order, as the cloud computes it (cascade.proto)."""
+    return sha256_of(*sorted(model_dir.glob("*.safetensors")))
 
 
 def _load(model_dir: Path) -> PreTrainedModel:
@@ -136,11 +133,17 @@ def _load(model_dir: Path) -> PreTrainedModel:
         raise ModelError(f"{model_dir}: no *.safetensors; other weight formats are not loaded")
     try:
         with quiet():
-            model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-                model_dir, dtype=torch.float32, use_safetensors=True
+            model, loading = cast(
+                "tuple[PreTrainedModel, dict[str, set[str]]]",
+                AutoModelForCausalLM.from_pretrained(
+                    model_dir, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+                ),
             )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise ModelError(f"{model_dir}: cannot be loaded: {str(error).splitlines()[0]}") from error
+    if missing := sorted(loading["missing_keys"]):
+        # transformers fills them with random numbers and only logs it
+        raise ModelError(f"{model_dir}: weights missing: {', '.join(missing)}")
     model.eval()
     return model
 

@@ -13,6 +13,7 @@ Failures travel as google.rpc.Status with an ErrorInfo whose domain is
   TOKENIZER_MISMATCH, MODEL_MISMATCH                                      FAILED_PRECONDITION
   QUEUE_FULL (with RetryInfo)                                             RESOURCE_EXHAUSTED
   DRAINING, ENGINE_DEAD                                                   UNAVAILABLE
+  DEADLINE_EXCEEDED                                                       DEADLINE_EXCEEDED
   NOT_SUPPORTED                                                           UNIMPLEMENTED
 INVALID_ARGUMENT also carries a BadRequest that names the field.
 """

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
+from typing import cast
 
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -121,9 +123,17 @@ def load_teacher(
 
 def _load(path: str) -> PreTrainedModel:
     try:
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(path, use_safetensors=True)
-    except (OSError, ValueError) as error:
+        model, loading = cast(
+            "tuple[PreTrainedModel, dict[str, set[str]]]",
+            AutoModelForCausalLM.from_pretrained(
+                path, use_safetensors=True, output_loading_info=True
+            ),
+        )
+    except (OSError, ValueError, SafetensorError) as error:
         raise RecipeError(f"model {path!r} cannot be loaded: {_first_line(error)}") from error
+    if missing := sorted(loading["missing_keys"]):
+        # transformers fills them with random numbers and only logs it
+        raise RecipeError(f"model {path!r}: weights missing: {', '.join(missing)}")
     return model
 
 

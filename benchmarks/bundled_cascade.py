@@ -1,0 +1,180 @@
+"""How good the bundled cascade is on held-out words; knows no network.
+
+The small models answer as int8 artifacts, the way they ship; the large one in torch. The
+test split is looked at here and by the demo, and nowhere else. Prints exact match by
+task, and what each cascade reaches when half of the queries stay on the device.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from escalade.cli.output import progress_bar
+from escalade.cli.quiet import quiet_third_party
+from escalade.edge.artifact import Artifact
+from escalade.edge.calibration import spread, wilson_interval
+from escalade.edge.records import Record
+from escalade.edge.rules import mean_nll
+from escalade.edge.trace import (
+    TRACE_SCHEMA,
+    LargeAnswer,
+    ModelInfo,
+    SmallAnswer,
+    Trace,
+    TraceHeader,
+    TraceRecord,
+)
+from escalade.export.artifact import export_artifact
+from escalade.simulator.curves import deferral_curve, quality_at_deferral_rate
+from escalade.training.quality import exact_match, greedy_answers
+from escalade.training.tasks import TASKS, load_pronunciations, make_records
+
+CHECKPOINTS = Path(__file__).parents[1] / "training" / "checkpoints"
+SMALL = ("small-xent", "small-cat-xent")
+ON_DEVICE = 0.5
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--queries", type=int, default=6000, help="test queries, evenly spread")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    quiet_third_party()
+
+    records = spread(list(make_records("test", load_pronunciations())), options.queries)
+    large_texts, large_parameters = large_answers(records)
+    results: dict[str, dict[str, float]] = {"large": exact_match(records, large_texts)}
+    for name in SMALL:
+        if (CHECKPOINTS / name / "config.json").exists():
+            trace = trace_of(name, records, large_texts, large_parameters)
+            results[name] = summarize(records, trace)
+    if options.json:
+        print(json.dumps({"queries": len(records), "models": results}, indent=2))
+        return
+    show(results, len(records))
+
+
+def large_answers(records: list[Record]) -> tuple[list[str], int]:
+    """The large model's greedy answers, and its number of parameters."""
+    tokenizer = AutoTokenizer.from_pretrained(CHECKPOINTS / "large")
+    model = AutoModelForCausalLM.from_pretrained(CHECKPOINTS / "large").eval()
+    prompts = [record.prompt for record in records]
+    with progress_bar("large") as tick:
+        texts = greedy_answers(
+            model,
+            tokenizer,
+            prompts,
+            max_new_tokens=48,
+            progress=lambda done: tick(done, len(prompts)),
+        )
+    return texts, sum(parameter.numel() for parameter in model.parameters())
+
+
+def trace_of(name: str, records: list[Record], large: list[str], large_parameters: int) -> Trace:
+    """A trace of the small model's int8 artifact beside the large answers; times left at zero."""
+    with tempfile.TemporaryDirectory() as scratch:
+        manifest = export_artifact(
+            CHECKPOINTS / name, Path(scratch) / name, quantize="int8", golden_prompts=["g2p: a"]
+        )
+        artifact = Artifact.open(Path(scratch) / name)
+        made = []
+        with progress_bar(name) as tick:
+            for done, (record, text) in enumerate(zip(records, large, strict=True), start=1):
+                made.append(trace_record(artifact, record, text))
+                tick(done, len(records))
+    header = TraceHeader(
+        schema=TRACE_SCHEMA,
+        small=ModelInfo(name=name, parameters=manifest.model.parameters),
+        large=ModelInfo(name="large", parameters=large_parameters),
+        rule="mean",
+        threshold=0.0,
+        created=manifest.created,
+    )
+    return Trace(header, made)
+
+
+def trace_record(artifact: Artifact, record: Record, large: str) -> TraceRecord:
+    """Both answers to one query."""
+    prompt_ids = artifact.encode(record.prompt)
+    steps = artifact.generate(prompt_ids)
+    text = artifact.decode([step.token_id for step in steps if not step.ended])
+    logprobs = [step.logprob for step in steps]
+    small = SmallAnswer(
+        text=text,
+        logprobs=logprobs,
+        prompt_tokens=len(prompt_ids),
+        generated_tokens=len(steps),
+        generate_s=0.0,
+        correct=text in record.references,
+    )
+    answer = LargeAnswer(
+        text=large,
+        prompt_tokens=len(prompt_ids),
+        generated_tokens=len(steps),
+        correct=large in record.references,
+        round_trip_s=0.0,
+        server_s=0.0,
+        bytes_up=0,
+        bytes_down=0,
+    )
+    return TraceRecord(
+        id=record.id,
+        task=record.task,
+        prompt=record.prompt,
+        references=record.references,
+        small=small,
+        large=answer,
+        score=mean_nll(logprobs),
+        outcome="deferred",
+        total_s=0.0,
+    )
+
+
+def summarize(records: list[Record], trace: Trace) -> dict[str, float]:
+    """Exact match by task, and the cascade with half of the queries on the device."""
+    by_task = exact_match(records, [record.small.text for record in trace.records])
+    curve = deferral_curve(trace)
+    right = np.array([bool(record.large and record.large.correct) for record in trace.records])
+    reaches = curve.deferral_rate[curve.quality >= right.mean() - 0.01]
+    return {
+        **by_task,
+        "cascade_at_half": quality_at_deferral_rate(curve, 1 - ON_DEVICE),
+        "large_over_all_queries": float(right.mean()),
+        "deferral_rate_within_one_point": float(reaches.min()),
+        "parameters": float(trace.header.small.parameters),
+    }
+
+
+def show(results: dict[str, dict[str, float]], queries: int) -> None:
+    """Two tables."""
+    console = Console(highlight=False)
+    table = Table(*("model", *TASKS, "mean of tasks"), title=f"Exact match, {queries} test queries")
+    for name, found in results.items():
+        table.add_row(name, *(f"{found[task]:.1%}" for task in (*TASKS, "mean")))
+    console.print(table)
+    low, high = wilson_interval(results["large"]["mean"], queries)
+    console.print(f"95 % interval of a share near the large model's: {low:.1%} to {high:.1%}")
+    for name, found in results.items():
+        if "cascade_at_half" not in found:
+            continue
+        gap = 100 * (results["large"]["mean"] - found["mean"])
+        console.print(
+            f"{name} + large: {found['cascade_at_half']:.1%} with half of the queries on the"
+            f" device; large alone {found['large_over_all_queries']:.1%} over the same queries;"
+            f" within 1 point of it from a deferral rate of"
+            f" {found['deferral_rate_within_one_point']:.1%} on; large is {gap:.1f} points above"
+            " small in the mean of tasks"
+        )
+
+
+if __name__ == "__main__":
+    main()
