@@ -39,25 +39,37 @@ def print_json(value: object) -> None:
     sys.stdout.buffer.flush()
 
 
+class Bar:
+    """A progress bar; call it with (done, total)."""
+
+    def __init__(self, bar: Progress, label: str) -> None:
+        self._bar = bar
+        self._task = bar.add_task(label, total=None)
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show how far the work is."""
+        self._bar.update(self._task, completed=done, total=total)
+
+    def say(self, line: str) -> None:
+        """Print a line above the bar."""
+        self._bar.console.print(line, style="dim")
+
+
 @contextmanager
-def progress_bar(label: str) -> Iterator[Tick]:
+def progress_bar(label: str) -> Iterator[Bar]:
     """A bar on stderr that shows how far long work is; silent where stderr is no terminal."""
-    bar = Progress(
+    console = note_console()
+    with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        console=note_console(),
+        console=console,
         transient=True,
-    )
-    with bar:
-        task = bar.add_task(label, total=None)
-
-        def tick(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
-        yield tick
+        disable=not console.is_terminal,
+    ) as bar:
+        yield Bar(bar, label)
 
 
 def _console(*, stderr: bool) -> Console:

@@ -34,6 +34,9 @@ _BITS = 8
 # Measured on the bundled model: 64 costs 6 % in scales and no exact match; see
 # `benchmarks/quantization.py`. onnxruntime takes powers of two from 16 on.
 _BLOCK_SIZE = 64
+_INT8_MAX = 127
+_TINY = 1e-12  # an all-zero row still needs a scale
+_MATRIX = 2
 
 
 def export_onnx(model: PreTrainedModel, out: Path, *, quantize: bool) -> str:
@@ -54,7 +57,7 @@ def export_onnx(model: PreTrainedModel, out: Path, *, quantize: bool) -> str:
         proto = onnx.load(plain)
     detail = "float32 weights"
     if quantize:
-        proto = _quantize(proto)
+        proto = _quantize(proto, model.config.get_text_config().vocab_size)
         detail = (
             f"{_BITS}-bit weights, symmetric, blocks of {_BLOCK_SIZE} along the input axis,"
             " float32 scales; embedding by row; activations float32"
@@ -136,48 +139,50 @@ def _strip(program: ir.Model) -> None:
         value.metadata_props.clear()
 
 
-def _quantize(proto: onnx.ModelProto) -> onnx.ModelProto:
+def _quantize(proto: onnx.ModelProto, vocabulary_size: int) -> onnx.ModelProto:
     config = DefaultWeightOnlyQuantConfig(
         block_size=_BLOCK_SIZE, is_symmetric=True, bits=_BITS, accuracy_level=1
     )
     quantizer = MatMulNBitsQuantizer(proto, algo_config=config)
     quantizer.process()
     quantized: onnx.ModelProto = quantizer.model.model
-    return _quantize_embedding(quantized)
+    return _quantize_embedding(quantized, vocabulary_size)
 
 
-def _quantize_embedding(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Store the table of the first Gather as int8 with a float32 scale for each row."""
+def _quantize_embedding(proto: onnx.ModelProto, vocabulary_size: int) -> onnx.ModelProto:
+    """Store the table of the token embedding as int8 with a float32 scale for each row."""
     graph = proto.graph
     tables = {tensor.name: tensor for tensor in graph.initializer}
-    gather = next(
+    lookups = [
         node
         for node in graph.node
-        if node.op_type == "Gather" and "input_ids" in node.input and node.input[0] in tables
-    )
-    table = onnx.numpy_helper.to_array(tables[gather.input[0]])
-    scale = np.maximum(np.abs(table).max(axis=1, keepdims=True), 1e-12) / 127
-    rows = np.clip(np.round(table / scale), -127, 127).astype(np.int8)
-    names = {"rows": f"{gather.input[0]}_int8", "scale": f"{gather.input[0]}_scale"}
-    embedded = gather.output[0]
-    make = onnx.helper.make_node
-    replacement = [
-        make("Gather", [names["rows"], "input_ids"], ["embedded_int8"]),
-        make("Cast", ["embedded_int8"], ["embedded_float"], to=onnx.TensorProto.FLOAT),
-        make("Gather", [names["scale"], "input_ids"], ["embedded_scale"]),
-        make("Mul", ["embedded_float", "embedded_scale"], [embedded]),
+        if node.op_type == "Gather"
+        and node.input[0] in tables
+        and len(tables[node.input[0]].dims) == _MATRIX
+        and tables[node.input[0]].dims[0] == vocabulary_size
     ]
-    position = list(graph.node).index(gather)
-    nodes = [*graph.node[:position], *replacement, *graph.node[position + 1 :]]
-    used_elsewhere = any(gather.input[0] in node.input for node in nodes if node is not gather)
-    del graph.node[:]
-    graph.node.extend(nodes)
-    if not used_elsewhere:
-        graph.initializer.remove(tables[gather.input[0]])
-    graph.initializer.extend(
-        [
-            onnx.numpy_helper.from_array(rows, names["rows"]),
-            onnx.numpy_helper.from_array(scale.astype(np.float32), names["scale"]),
+    for gather in lookups:
+        name, indices = gather.input
+        table = onnx.numpy_helper.to_array(tables[name])
+        scale = np.maximum(np.abs(table).max(axis=1, keepdims=True), _TINY) / _INT8_MAX
+        rows = np.clip(np.round(table / scale), -_INT8_MAX, _INT8_MAX).astype(np.int8)
+        make = onnx.helper.make_node
+        position = list(graph.node).index(gather)
+        replacement = [
+            make("Gather", [f"{name}.int8", indices], [f"{name}.row"]),
+            make("Cast", [f"{name}.row"], [f"{name}.float"], to=onnx.TensorProto.FLOAT),
+            make("Gather", [f"{name}.scale", indices], [f"{name}.row_scale"]),
+            make("Mul", [f"{name}.float", f"{name}.row_scale"], [gather.output[0]]),
         ]
-    )
+        nodes = [*graph.node[:position], *replacement, *graph.node[position + 1 :]]
+        del graph.node[:]
+        graph.node.extend(nodes)
+        if not any(name in node.input for node in graph.node):
+            graph.initializer.remove(tables[name])
+        graph.initializer.extend(
+            [
+                onnx.numpy_helper.from_array(rows, f"{name}.int8"),
+                onnx.numpy_helper.from_array(scale.astype(np.float32), f"{name}.scale"),
+            ]
+        )
     return proto

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -16,13 +17,21 @@ def train(
     json: JsonOption = False,
 ) -> None:
     """Train what a recipe says; a run that was cut off goes on where it was."""
-    from escalade.cli.output import print_json, result_console
+    from escalade.cli.output import print_json, progress_bar, result_console
     from escalade.cli.quiet import quiet_third_party
 
     quiet_third_party()
     from escalade.training.run import run_recipe
 
-    metrics = run_recipe(recipe, out)
+    with progress_bar(recipe.stem) as bar:
+
+        def show(stage: str, done: int, total: int, logged: Mapping[str, float]) -> None:
+            bar(done, total)
+            if logged:
+                numbers = ", ".join(f"{name} {value:.4g}" for name, value in logged.items())
+                bar.say(f"{stage} {done}/{total}: {numbers}")
+
+        metrics = run_recipe(recipe, out, progress=show)
     if json:
         print_json(metrics)
         return
