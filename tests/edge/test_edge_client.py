@@ -62,6 +62,7 @@ def test_an_unsure_answer_is_deferred_with_its_draft(
     )
     assert answer.large.correct is True
     assert answer.small.correct is False
+    assert 0 < answer.large.draft_bytes < answer.large.bytes_up
     (request,) = scripted_cloud.asked
     fingerprint = artifact.manifest.model.tokenizer_fingerprint
     steps = artifact.generate(artifact.encode(PROMPT))

@@ -213,3 +213,19 @@ def test_report_without_plotly_says_what_to_install(
     with pytest.raises(SimulatorError, match=r"needs plotly, .* 'escalade\[simulator\]'"):
         simulate([path], ["free"], [], tmp_path / "report.html", 0)
     assert sorted(tmp_path.iterdir()) == [path]
+
+
+def test_the_cloud_alone_gets_no_draft(make_trace: Callable[..., Trace]) -> None:
+    trace = make_trace([0.1, 0.9], [True, False], [True, True])
+    drafts = [
+        msgspec.structs.replace(record, large=msgspec.structs.replace(record.large, draft_bytes=50))
+        for record in trace.records
+        if record.large is not None
+    ]
+    profile = get_profile("edge")  # slow enough for 50 bytes to take time
+    plain = replay(trace, profile, -1.0, seed=1)
+    drafted = replay(Trace(trace.header, drafts), profile, -1.0, seed=1)
+    assert drafted.bytes_up == plain.bytes_up
+    assert drafted.cloud_only_bytes_up == plain.cloud_only_bytes_up - 2 * 50
+    assert (drafted.cascade_s == plain.cascade_s).all()
+    assert (drafted.cloud_only_s < plain.cloud_only_s).all()

@@ -65,6 +65,7 @@ class CloudAnswer(NamedTuple):
     round_trip_s: float
     server_s: float
     bytes_up: int
+    draft_bytes: int
     bytes_down: int
 
 
@@ -138,6 +139,9 @@ class CloudClient:
             draft=draft,
             stopping=cascade_pb2.StoppingOptions(max_new_tokens=max_new_tokens),
         )
+        bare = cascade_pb2.GenerateRequest()
+        bare.CopyFrom(request)
+        bare.ClearField("draft")
         started = self._clock.now_s()
         response, attempts = self._call(
             lambda timeout: self._stub.Generate(request, timeout=timeout)
@@ -153,6 +157,7 @@ class CloudClient:
             round_trip_s=round_trip_s,
             server_s=response.timing.queue_s + response.timing.compute_s,
             bytes_up=request.ByteSize(),
+            draft_bytes=request.ByteSize() - bare.ByteSize(),
             bytes_down=response.ByteSize(),
         )
 

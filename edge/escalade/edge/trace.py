@@ -77,6 +77,8 @@ class LargeAnswer(_Line, frozen=True, kw_only=True):
     server_s: float
     #: Serialized messages, without gRPC, TCP and IP framing.
     bytes_up: int
+    #: How many of `bytes_up` are the small model's draft.
+    draft_bytes: int = 0
     bytes_down: int
 
 

@@ -5,9 +5,8 @@ them comes from the same `DelayLine` that drives the live proxy. Queries do not 
 each has an idle line of its own, as in the single-instance setup of Revisiting Cascaded
 Ensembles (section 4.2, figure 5).
 
-Two things to know about the baseline. It is the same recorded call for every query, draft
-and all, so cloud-only bytes include the draft where one was sent. And the trace should be
-recorded over loopback: a network between the tiers at recording time would count twice.
+The baseline, cloud only, makes the same recorded call for every query, without the draft.
+Record over loopback: a network between the tiers at recording time would count twice.
 """
 
 from __future__ import annotations
@@ -49,7 +48,8 @@ class Replay:
         deferred: whether the large model answers the query.
         cascade_s: latency of the cascade's answer.
         cloud_only_s: latency of the large model's answer, were every query sent to it.
-        call_bytes_up: bytes a call for the query sends, gRPC framing included.
+        call_bytes_up: bytes a call for the query sends, gRPC framing and draft included.
+        draft_bytes: how many of them are the draft.
         call_bytes_down: bytes it receives.
     """
 
@@ -60,6 +60,7 @@ class Replay:
     cascade_s: Floats
     cloud_only_s: Floats
     call_bytes_up: NDArray[np.int64]
+    draft_bytes: NDArray[np.int64]
     call_bytes_down: NDArray[np.int64]
 
     @property
@@ -84,8 +85,8 @@ class Replay:
 
     @property
     def cloud_only_bytes_up(self) -> int:
-        """Bytes a cloud-only system sends."""
-        return int(self.call_bytes_up.sum())
+        """Bytes a cloud-only system sends: it has no draft to send along."""
+        return int((self.call_bytes_up - self.draft_bytes).sum())
 
     @property
     def cloud_only_bytes_down(self) -> int:
@@ -109,7 +110,7 @@ def replay(trace: Trace, profile: Profile, threshold: float, *, seed: int) -> Re
 
     A call takes `network up + server_s + (round_trip_s - server_s) + network down`, the
     bracket being the recorded loopback overhead; the cascade takes `generate_s`, plus the
-    call where `r(x) >= threshold`; cloud-only is the call alone. Both use the same call.
+    call where `r(x) >= threshold`; cloud-only is the call alone, without the draft.
 
     Args:
         trace: both answers to every query.
@@ -126,13 +127,19 @@ def replay(trace: Trace, profile: Profile, threshold: float, *, seed: int) -> Re
     large = large_answers(trace)
     bytes_up = np.array([answer.bytes_up for answer in large], dtype=np.int64) + GRPC_BYTES_UP
     bytes_down = np.array([answer.bytes_down for answer in large], dtype=np.int64) + GRPC_BYTES_DOWN
-    cloud_only_s = np.empty(len(large))
-    for k, answer in enumerate(large):
+    draft_bytes = np.array([answer.draft_bytes for answer in large], dtype=np.int64)
+
+    def call_s(k: int, up: int) -> float:
+        # Made anew from (seed, k): the call with and without draft meet the same network.
         rng = _generator(seed, k)
-        at_server_s = DelayLine(profile, "up", rng).release_s(0.0, int(bytes_up[k]))
+        at_server_s = DelayLine(profile, "up", rng).release_s(0.0, up)
         # A server clock that ran ahead of the device's may report more than the round trip.
-        answered_s = at_server_s + max(answer.round_trip_s, answer.server_s)
-        cloud_only_s[k] = DelayLine(profile, "down", rng).release_s(answered_s, int(bytes_down[k]))
+        answered_s = at_server_s + max(large[k].round_trip_s, large[k].server_s)
+        return DelayLine(profile, "down", rng).release_s(answered_s, int(bytes_down[k]))
+
+    calls = range(len(large))
+    with_draft_s = np.array([call_s(k, int(bytes_up[k])) for k in calls])
+    cloud_only_s = np.array([call_s(k, int(bytes_up[k] - draft_bytes[k])) for k in calls])
     deferred = ~(scores_of(trace) < threshold)
     generate_s = np.array([record.small.generate_s for record in trace.records], dtype=np.float64)
     return Replay(
@@ -140,9 +147,10 @@ def replay(trace: Trace, profile: Profile, threshold: float, *, seed: int) -> Re
         threshold=threshold,
         seed=seed,
         deferred=deferred,
-        cascade_s=generate_s + np.where(deferred, cloud_only_s, 0.0),
+        cascade_s=generate_s + np.where(deferred, with_draft_s, 0.0),
         cloud_only_s=cloud_only_s,
         call_bytes_up=bytes_up,
+        draft_bytes=draft_bytes,
         call_bytes_down=bytes_down,
     )
 
