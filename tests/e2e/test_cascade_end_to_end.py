@@ -134,6 +134,38 @@ def test_a_port_in_use(server: str, tiny_model_dir: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_demo_from_end_to_end(tiny_model_dir: Path, tmp_path: Path) -> None:
+    models, out = tmp_path / "models", tmp_path / "out"
+    for name in ("small-cat-xent", "small-xent", "large"):
+        shutil.copytree(tiny_model_dir, models / name)
+    done = subprocess.run(
+        [*ESCALADE, "demo", "--models", models, "--out", out, "--queries", "20", "--traced", "20",
+         "--json"],
+        capture_output=True, text=True, timeout=280, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    rows = {row["profile"]: row for row in found["live"]}
+    assert list(rows) == ["coe-1us", "coe-10ms", "coe-100ms", "coe-1s"]
+    for name, floor_s in (("coe-10ms", 0.01), ("coe-100ms", 0.1), ("coe-1s", 1.0)):
+        row = rows[name]
+        assert row["queries"] == 20
+        assert row["degraded"] == 0
+        assert row["cloud_only_p50_s"] >= floor_s
+        assert row["cascade_p95_s"] >= floor_s
+        assert 0 < row["deferral_rate"] < 1
+        assert row["calls_saved"] == pytest.approx(1 - row["deferral_rate"])
+        assert 0 < row["cascade_bytes"] < row["cloud_only_bytes"] * 1.5
+    assert "with the same tokens" in found["executorch"]
+    traces = {row["name"]: row for row in found["simulation"]["traces"]}
+    assert set(traces) == {"xent", "cat-xent"}
+    # All three models are one here: equal small models, so no difference at equal FLOPs.
+    (comparison,) = found["simulation"]["comparisons"]
+    assert comparison["quality"]["difference"] == 0
+    assert (out / "report.html").stat().st_size > 1_000_000
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_demo_leaves_no_process_behind(
     tiny_model_dir: Path, tmp_path: Path, number: signal.Signals

