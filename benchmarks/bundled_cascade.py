@@ -20,8 +20,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from escalade.cli.output import progress_bar
 from escalade.cli.quiet import quiet_third_party
 from escalade.edge.artifact import Artifact
-from escalade.edge.calibration import spread, wilson_interval
-from escalade.edge.records import Record
+from escalade.edge.calibration import wilson_interval
+from escalade.edge.records import Record, spread
 from escalade.edge.rules import mean_nll
 from escalade.edge.trace import (
     TRACE_SCHEMA,

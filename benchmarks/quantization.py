@@ -19,8 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from escalade.cli.output import progress_bar
 from escalade.cli.quiet import quiet_third_party
 from escalade.edge.artifact import Artifact
-from escalade.edge.calibration import spread
-from escalade.edge.records import Record
+from escalade.edge.records import Record, spread
 from escalade.edge.rules import mean_nll
 from escalade.export.artifact import Scheme, export_artifact
 from escalade.training.quality import greedy_answers

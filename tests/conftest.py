@@ -17,18 +17,27 @@ GOLDEN_PROMPTS = ("g2p: cascade", "p2g: K AE T", "stress: banana")
 @pytest.fixture(scope="session")
 def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Llama with random weights, large enough to make its answers differ, and our tokenizer."""
+    return _random_llama(tmp_path_factory.mktemp("models") / "tiny", layers=2, seed=3)
+
+
+@pytest.fixture(scope="session")
+def other_model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A larger one, with other answers and the same tokenizer."""
+    return _random_llama(tmp_path_factory.mktemp("models") / "other", layers=3, seed=4)
+
+
+def _random_llama(folder: Path, *, layers: int, seed: int) -> Path:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     from escalade.training.tokenizer import build_tokenizer, save_tokenizer
 
-    folder = tmp_path_factory.mktemp("models") / "tiny"
     tokenizer = build_tokenizer()
     config = LlamaConfig(
         vocab_size=tokenizer.get_vocab_size(),
         hidden_size=64,
         intermediate_size=96,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=48,
@@ -37,7 +46,7 @@ def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         bos_token_id=None,
         eos_token_id=tokenizer.token_to_id("<eos>"),
     )
-    torch.manual_seed(3)
+    torch.manual_seed(seed)
     model = LlamaForCausalLM(config)
     for parameter in model.parameters():
         if parameter.ndim > 1:

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from escalade.edge.artifact import Artifact
-from escalade.edge.calibration import calibrate, spread, threshold_for_rate, wilson_interval
+from escalade.edge.calibration import calibrate, threshold_for_rate, wilson_interval
 from escalade.edge.errors import CalibrationError
 from escalade.edge.manifest import read_manifest
-from escalade.edge.records import Record, write_records
+from escalade.edge.records import Record, spread, write_records
 from escalade.edge.rules import defers, mean_nll
 
 scores = st.lists(st.integers(0, 12).map(lambda n: n / 4), min_size=1, max_size=40)

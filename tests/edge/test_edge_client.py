@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -193,3 +194,42 @@ def test_one_bad_prompt_stops_a_recording_before_it_starts(
         record_trace(make_client(ALWAYS), [*_records(2), bad], tmp_path / "t.jsonl")
     assert scripted_cloud.asked == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_client_with_a_trace_remembers_every_query(
+    make_client: Any, scripted_cloud: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "trace.jsonl"
+    with make_client(ALWAYS, trace=path) as client:
+        client.ask(PROMPT)
+        client.ask(PROMPT)
+    with make_client(NEVER, trace=path) as client:
+        client.ask(PROMPT)
+        with pytest.raises(PromptError):
+            client.ask("")
+    trace = read_trace(path)
+    assert [record.outcome for record in trace.records] == ["deferred", "deferred", "answered"]
+    assert len({record.id for record in trace.records}) == 3
+    assert trace.header.large is not None
+
+
+def test_a_trace_is_begun_even_where_the_cloud_is_silent(
+    artifact: Artifact, jumping_clock: Any, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    cloud = CloudClient(address, clock=jumping_clock)
+    path = tmp_path / "trace.jsonl"
+    with EdgeClient(
+        artifact, cloud=cloud, threshold=ALWAYS, clock=jumping_clock, trace=path
+    ) as client:
+        assert client.ask(PROMPT).outcome == "degraded"
+    trace = read_trace(path)
+    assert trace.header.large is None
+    assert [record.outcome for record in trace.records] == ["degraded"]
+
+
+@pytest.mark.parametrize("threshold", [math.nan, math.inf])
+def test_a_threshold_that_is_no_number_is_refused(make_client: Any, threshold: float) -> None:
+    with pytest.raises(CalibrationError, match="must be a finite number"):
+        make_client(threshold)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import socket
 import threading
+from concurrent import futures
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from escalade.edge.cloud import CloudClient
+from escalade.edge.cloud import CloudClient, SystemClock
 from escalade.edge.errors import CloudError
 from escalade.v1 import cascade_pb2 as pb
+from escalade.v1 import cascade_pb2_grpc as pb_grpc
 
 PROMPT = pb.Prompt(text="g2p: cascade")
 
@@ -55,14 +57,17 @@ def test_what_may_pass_is_tried_again_with_the_same_id(
     assert all(0 <= wait <= 0.1 * 2**n for n, wait in enumerate(waits))
 
 
-def test_it_gives_up_in_the_end(scripted_cloud: Any, client: CloudClient) -> None:
+def test_it_gives_up_when_the_deadline_is_over(
+    scripted_cloud: Any, client: CloudClient, jumping_clock: Any
+) -> None:
     scripted_cloud.replies = [unavailable]
-    with pytest.raises(
-        CloudError, match=r"UNAVAILABLE: cloud .*: draining \(4 attempts\)"
-    ) as caught:
+    with pytest.raises(CloudError, match=r"UNAVAILABLE: cloud .*: draining") as caught:
         client.generate(PROMPT, None)
     assert caught.value.reason == "UNAVAILABLE"
-    assert len(scripted_cloud.asked) == 4
+    assert f"({len(scripted_cloud.asked)} attempts)" in str(caught.value)
+    # 10 s of deadline, waits of at most 1 s: it did not give up early, nor wait past the end.
+    assert len(scripted_cloud.asked) >= 10
+    assert 5 < sum(jumping_clock.slept) < 10
 
 
 def test_a_refusal_is_final_and_carries_its_reason(
@@ -188,3 +193,64 @@ def test_a_tls_client_does_not_talk_to_a_server_without(
         client.generate(PROMPT, None)
     assert scripted_cloud.asked == []
     client.close()
+
+
+def test_a_server_that_asks_for_time_gets_it(
+    scripted_cloud: Any, client: CloudClient, jumping_clock: Any
+) -> None:
+    def busy(request: pb.GenerateRequest, context: grpc.ServicerContext) -> pb.GenerateResponse:
+        detail = any_pb2.Any()
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromMilliseconds(2500)
+        detail.Pack(retry)
+        context.abort_with_status(
+            rpc_status.to_status(
+                status_pb2.Status(
+                    code=code_pb2.RESOURCE_EXHAUSTED, message="full", details=[detail]
+                )
+            )
+        )
+        raise AssertionError("abort raises")
+
+    scripted_cloud.replies = [busy, *scripted_cloud.replies]
+    assert client.generate(PROMPT, None).attempts == 2
+    assert jumping_clock.slept == [2.5]
+
+
+def test_details_that_cannot_be_read_say_nothing(scripted_cloud: Any, client: CloudClient) -> None:
+    def garbled(request: pb.GenerateRequest, context: grpc.ServicerContext) -> pb.GenerateResponse:
+        context.set_trailing_metadata((("grpc-status-details-bin", b"\xff\xff\xff"),))
+        context.abort(grpc.StatusCode.INTERNAL, "garbled")
+        raise AssertionError("abort raises")
+
+    scripted_cloud.replies = [garbled]
+    with pytest.raises(CloudError, match=r"INTERNAL: cloud .*: garbled \(1 attempt\)"):
+        client.generate(PROMPT, None)
+
+
+def test_a_cloud_that_comes_up_late_is_found(scripted_cloud: Any) -> None:
+    """Real time: gRPC must dial again within our back-off, not after its own of a second."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    started = threading.Event()
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=1))
+    pb_grpc.add_CascadeServiceServicer_to_server(scripted_cloud, server)
+
+    class StartsOnSecondWait(SystemClock):
+        waits = 0
+
+        def sleep_s(self, seconds: float) -> None:
+            self.waits += 1
+            if self.waits == 2:
+                assert server.add_insecure_port(f"127.0.0.1:{port}") == port
+                server.start()
+                started.set()
+            super().sleep_s(seconds)
+
+    client = CloudClient(f"127.0.0.1:{port}", clock=StartsOnSecondWait(), rng=random.Random(1))
+    try:
+        assert client.generate(PROMPT, None).attempts > 2
+        assert started.is_set()
+    finally:
+        client.close()
+        server.stop(None).wait()

@@ -15,9 +15,9 @@ from escalade.edge.trace import (
     TRACE_SCHEMA,
     ModelInfo,
     SmallAnswer,
+    TraceAppender,
     TraceHeader,
     TraceRecord,
-    append_record,
     read_trace,
     write_trace,
 )
@@ -105,7 +105,7 @@ def test_a_trace_reads_back_however_it_was_written(tmp_path: Path) -> None:
     made = [_record("a"), _record("b")]
     assert write_trace(whole, HEADER, made) == 2
     for record in made:
-        append_record(grown, HEADER, record)
+        TraceAppender(grown).append(lambda: HEADER, record)
     assert grown.read_bytes() == whole.read_bytes()
     assert read_trace(whole) == (HEADER, made)
 
@@ -134,5 +134,5 @@ def test_records_are_not_a_trace(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=":1: not a valid TraceHeader"):
         read_trace(path)
     with pytest.raises(DataError, match="not a valid TraceHeader"):
-        append_record(path, HEADER, _record("a"))
+        TraceAppender(path)
     assert path.read_bytes() == GOOD

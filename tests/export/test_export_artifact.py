@@ -10,6 +10,7 @@ import onnx
 import pytest
 
 from escalade.edge.artifact import Artifact
+from escalade.edge.errors import DataError
 from escalade.edge.manifest import read_manifest
 from escalade.export.artifact import export_artifact, revision_of
 from escalade.export.errors import ExportError, ModelError, OptionError
@@ -89,6 +90,10 @@ def test_a_new_export_replaces_the_old_one_whole(tiny_model_dir: Path, tmp_path:
     out = tmp_path / "artifact"
     out.mkdir()
     (out / "left-over").write_text("old")
+    with pytest.raises(DataError, match="holds no manifest.json; name another"):
+        export_artifact(tiny_model_dir, out, golden_prompts=["g2p: a"])
+    assert (out / "left-over").read_text() == "old"
+    (out / "manifest.json").write_text("{}")
     export_artifact(tiny_model_dir, out, golden_prompts=["g2p: a"], max_new_tokens=5)
     assert not (out / "left-over").exists()
     artifact = Artifact.open(out)

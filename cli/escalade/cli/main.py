@@ -11,6 +11,7 @@ import sys
 import typer
 
 from escalade.cli.demo.command import demo
+from escalade.cli.quiet import quiet_third_party
 from escalade.cli.verbs.artifacts import calibrate, export
 from escalade.cli.verbs.ask import ask, record
 from escalade.cli.verbs.network import proxy, simulate
@@ -43,6 +44,7 @@ for verb in (demo, ask, record, calibrate, export, train, tasks, serve, proxy, s
 
 def run() -> None:
     """Run the command line; the entry point of the `escalade` script."""
+    quiet_third_party()
     try:
         app()
     except KeyboardInterrupt:
@@ -54,6 +56,8 @@ def run() -> None:
         verb = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
         extra = "executorch" if package == "executorch" else _EXTRA_OF.get(verb, "demo")
         _fail(f"{verb} needs {package}: pip install 'escalade[{extra}]'")
+    except OSError as error:  # a full disk, a file that may not be read: the user's to mend
+        _fail(f"{error.filename or 'input or output'}: {error.strerror or error}")
     except Exception as error:
         if not _is_ours(error):
             raise

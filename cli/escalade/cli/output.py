@@ -74,7 +74,7 @@ def progress_bar(label: str) -> Iterator[Bar]:
 
 def _console(*, stderr: bool) -> Console:
     # A line that a program may read is never wrapped; a table in a file gets room.
-    console = Console(stderr=stderr, highlight=False, soft_wrap=True)
+    console = Console(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = _FILE_WIDTH
     return console

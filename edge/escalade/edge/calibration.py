@@ -6,7 +6,7 @@ import datetime
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -16,14 +16,11 @@ from escalade.edge.artifact import Artifact
 from escalade.edge.errors import CalibrationError
 from escalade.edge.files import sha256_of
 from escalade.edge.manifest import CalibrationEntry, DeferralEntry, Manifest, write_manifest
-from escalade.edge.records import read_records
+from escalade.edge.records import read_records, spread
 from escalade.edge.rules import RULES
 
 _CONFIDENCE = 0.95
 _Z = 1.959963984540054  # the normal distribution's 0.975 quantile
-
-
-Item = TypeVar("Item")
 
 
 class Threshold(NamedTuple):
@@ -138,12 +135,3 @@ def calibrate(
     manifest = msgspec.structs.replace(artifact.manifest, deferral=deferral)
     write_manifest(folder, manifest)
     return manifest
-
-
-def spread(items: Sequence[Item], limit: int | None) -> list[Item]:
-    """At most `limit` items, evenly spaced over the sequence; the same ones every time."""
-    if limit is None or limit >= len(items):
-        return list(items)
-    if limit < 1:
-        raise CalibrationError(f"limit must be at least 1, got {limit}")
-    return [items[index * len(items) // limit] for index in range(limit)]

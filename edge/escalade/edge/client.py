@@ -1,13 +1,16 @@
 """The edge client: answer, score, decide, defer, remember; knows no simulator, no torch.
 
-Every query ends in exactly one of four ways (`Outcome`): answered by the small model,
-deferred and answered by the large one, degraded (deferred, but the cloud did not answer:
-the small model's own answer stands), or refused (an error before there was an answer).
+Every query ends in exactly one of four ways: answered by the small model, deferred and
+answered by the large one, degraded (deferred, but the cloud did not answer: the small
+model's own answer stands), or refused (`PromptError`, before any work). The first three
+are an `Outcome` and leave a trace record.
 """
 
 from __future__ import annotations
 
 import datetime
+import math
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +28,7 @@ from escalade.edge.trace import (
     ModelInfo,
     Outcome,
     SmallAnswer,
+    TraceAppender,
     TraceHeader,
     TraceRecord,
 )
@@ -71,6 +75,7 @@ class EdgeClient:
         cloud: CloudClient | None = None,
         threshold: float | None = None,
         prompt_form: PromptForm = "tokens",
+        trace: Path | None = None,
         clock: Clock | None = None,
     ) -> None:
         """Put an artifact and a cloud together.
@@ -80,22 +85,28 @@ class EdgeClient:
             cloud: the large model; None answers everything locally.
             threshold: tau; None takes the manifest's.
             prompt_form: send token ids (both models share a tokenizer) or text.
+            trace: every query that `ask` answers adds its record to this file.
             clock: see `Clock`.
 
         Raises:
-            CalibrationError: there is a cloud to defer to, but no threshold.
+            CalibrationError: there is a cloud to defer to or a trace to write, but no
+                threshold, or the threshold is not finite.
+            DataError: the trace file is something else.
         """
         deferral = artifact.manifest.deferral
         self.artifact = artifact
         self.rule = deferral.rule
         self.threshold = deferral.threshold if threshold is None else threshold
-        if cloud is not None and self.threshold is None:
+        if (cloud is not None or trace is not None) and self.threshold is None:
             raise CalibrationError(
                 f"{artifact.folder}: not calibrated: run `escalade calibrate`, or give a threshold"
             )
+        if self.threshold is not None and not math.isfinite(self.threshold):
+            raise CalibrationError(f"threshold must be a finite number, got {self.threshold}")
         self._cloud = cloud
         self._prompt_form = prompt_form
         self._clock = clock or SystemClock()
+        self._trace = None if trace is None else TraceAppender(trace)
 
     @classmethod
     def open(
@@ -106,6 +117,7 @@ class EdgeClient:
         threshold: float | None = None,
         deadline_s: float = 10.0,
         prompt_form: PromptForm = "tokens",
+        trace: Path | None = None,
         threads: int = 0,
         ca_cert: Path | None = None,
         plaintext: bool | None = None,
@@ -114,16 +126,16 @@ class EdgeClient:
 
         See `Artifact.open` and `CloudClient` for the arguments and errors.
         """
+        opened = Artifact.open(artifact, threads=threads)
         client = (
             CloudClient(cloud, deadline_s=deadline_s, ca_cert=ca_cert, plaintext=plaintext)
             if cloud is not None
             else None
         )
-        opened = Artifact.open(artifact, threads=threads)
-        return cls(opened, cloud=client, threshold=threshold, prompt_form=prompt_form)
+        return cls(opened, cloud=client, threshold=threshold, prompt_form=prompt_form, trace=trace)
 
     def ask(self, prompt: str, *, references: Sequence[str] = (), shadow: bool = False) -> Answer:
-        """Answer one query.
+        """Answer one query, and remember it where the client was opened with a trace.
 
         Args:
             prompt: as the user typed it.
@@ -133,6 +145,13 @@ class EdgeClient:
         Raises:
             PromptError: the prompt is empty or longer than the window.
         """
+        answer = self._answer(prompt, references, shadow=shadow)
+        if self._trace is not None:
+            asked = Record(id=uuid.uuid4().hex, task="", prompt=prompt, references=list(references))
+            self._trace.append(self._header, self.as_record(asked, answer))
+        return answer
+
+    def _answer(self, prompt: str, references: Sequence[str], *, shadow: bool) -> Answer:
         started = self._clock.now_s()
         prompt_ids = self.artifact.encode(prompt)
         steps = self.artifact.generate(prompt_ids)
@@ -174,9 +193,7 @@ class EdgeClient:
 
     def trace_record(self, record: Record, *, shadow: bool = False) -> TraceRecord:
         """Ask a query record and remember all of it; see `ask`."""
-        return self.as_record(
-            record, self.ask(record.prompt, references=record.references, shadow=shadow)
-        )
+        return self.as_record(record, self._answer(record.prompt, record.references, shadow=shadow))
 
     def as_record(self, record: Record, answer: Answer) -> TraceRecord:
         """The line that a query and its answer make in a trace."""
@@ -202,15 +219,26 @@ class EdgeClient:
         """
         if self.threshold is None:
             raise CalibrationError(f"{self.artifact.folder}: a trace needs a threshold")
+        return self._header_with(self._cloud.model_info() if self._cloud else None, self.threshold)
+
+    def _header_with(self, large: ModelInfo | None, threshold: float) -> TraceHeader:
         model = self.artifact.manifest.model
         return TraceHeader(
             schema=TRACE_SCHEMA,
             small=ModelInfo(name=model.name, parameters=model.parameters),
-            large=self._cloud.model_info() if self._cloud else None,
+            large=large,
             rule=self.rule,
-            threshold=self.threshold,
+            threshold=threshold,
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )
+
+    def _header(self) -> TraceHeader:
+        """The header of a trace that is begun while serving: a silent cloud has no name."""
+        try:
+            return self.trace_header()
+        except CloudError:
+            assert self.threshold is not None  # noqa: S101 - trace_header has looked
+            return self._header_with(None, self.threshold)
 
     def close(self) -> None:
         """Close the channel."""

@@ -1,7 +1,7 @@
 """Asks the large model over one gRPC channel; knows no artifact, no rule.
 
 One channel lives as long as the client. An attempt that fails in a way that may pass is
-repeated with the same request id (the server answers a repeated id once) until the
+repeated with the same request id (the server computes a repeated id once) until the
 deadline; what then has not answered becomes a `CloudError` with a stable reason.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import random
+import re
 import time
 import uuid
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar, cast
 
 import grpc
+from google.protobuf import duration_pb2
+from google.protobuf.message import Error as ProtobufError
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
@@ -24,7 +27,18 @@ from escalade.edge.trace import ModelInfo
 from escalade.v1 import cascade_pb2, cascade_pb2_grpc
 
 # Exponential back-off with full jitter: AWS Architecture Blog, "Exponential Backoff And Jitter".
-_FIRST_BACKOFF_S, _MAX_BACKOFF_S, _MAX_ATTEMPTS = 0.1, 1.0, 4
+_FIRST_BACKOFF_S, _MAX_BACKOFF_S = 0.1, 1.0
+_MOST_PORT = 65535
+_LEAST_TIMEOUT_S = 0.001  # gRPC takes 0 as an error of ours, not as a deadline that is over
+_CHANNEL_OPTIONS = (
+    # The retry below counts its attempts; the library's own would hide them.
+    ("grpc.enable_retries", 0),
+    # gRPC waits a second before it dials again, and more each time: our attempts in between
+    # would all meet the old failure. It must not be the slower of the two.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+)
 _MAY_PASS = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
 
 
@@ -99,14 +113,12 @@ class CloudClient:
         self._deadline_s = deadline_s
         self._clock = clock or SystemClock()
         self._rng = rng or random.Random()  # noqa: S311 - jitter is no secret
-        # The retry below counts its attempts; the library's own would hide them.
-        options = [("grpc.enable_retries", 0)]
         if _is_loopback(host) if plaintext is None else plaintext:
-            self._channel = grpc.insecure_channel(address, options=options)
+            self._channel = grpc.insecure_channel(address, options=_CHANNEL_OPTIONS)
         else:
-            roots = ca_cert.read_bytes() if ca_cert else None
+            roots = _read(ca_cert) if ca_cert else None
             credentials = grpc.ssl_channel_credentials(root_certificates=roots)
-            self._channel = grpc.secure_channel(address, credentials, options=options)
+            self._channel = grpc.secure_channel(address, credentials, options=_CHANNEL_OPTIONS)
         self._stub = cascade_pb2_grpc.CascadeServiceStub(self._channel)
 
     def model_info(self) -> ModelInfo:
@@ -125,8 +137,6 @@ class CloudClient:
         self,
         prompt: cascade_pb2.Prompt,
         draft: cascade_pb2.Draft | None,
-        *,
-        max_new_tokens: int | None = None,
     ) -> CloudAnswer:
         """Ask the large model one query.
 
@@ -137,7 +147,6 @@ class CloudClient:
             request_id=uuid.uuid4().hex,
             prompt=prompt,
             draft=draft,
-            stopping=cascade_pb2.StoppingOptions(max_new_tokens=max_new_tokens),
         )
         bare = cascade_pb2.GenerateRequest()
         bare.CopyFrom(request)
@@ -168,46 +177,72 @@ class CloudClient:
     def _call(self, attempt: Callable[[float], R]) -> tuple[R, int]:
         """Try until it answers, refuses, or the deadline is over; gives the attempts made."""
         deadline = self._clock.now_s() + self._deadline_s
-        for count in range(1, _MAX_ATTEMPTS + 1):
+        ceiling_s, attempts = _FIRST_BACKOFF_S, 0
+        while True:
+            attempts += 1
             try:
-                return attempt(max(deadline - self._clock.now_s(), 0.001)), count
+                return attempt(max(deadline - self._clock.now_s(), _LEAST_TIMEOUT_S)), attempts
             except grpc.RpcError as error:
                 failed = cast(grpc.Call, error)  # what a stub raises is both, which no type says
-                ceiling = min(_FIRST_BACKOFF_S * 2 ** (count - 1), _MAX_BACKOFF_S)
-                wait_s = self._rng.uniform(0, ceiling)
+                info = _error_info(failed)
+                wait_s = max(self._rng.uniform(0, ceiling_s), info.retry_after_s)
                 left_s = deadline - self._clock.now_s()
-                if failed.code() not in _MAY_PASS or count == _MAX_ATTEMPTS or wait_s >= left_s:
-                    raise self._explain(failed, count) from error
+                if failed.code() not in _MAY_PASS or wait_s >= left_s:
+                    raise self._explain(failed, info.reason, attempts) from error
                 self._clock.sleep_s(wait_s)
-        raise AssertionError("unreachable: the last attempt returns or raises")
+                ceiling_s = min(2 * ceiling_s, _MAX_BACKOFF_S)
 
-    def _explain(self, error: grpc.Call, attempts: int) -> CloudError:
+    def _explain(self, error: grpc.Call, reason: str, attempts: int) -> CloudError:
         code = error.code()
-        reason = _reason_of(error) or code.name
         tries = "1 attempt" if attempts == 1 else f"{attempts} attempts"
         details = (error.details() or "").splitlines()
         detail = details[0] if details else "no details"
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             detail = f"no answer within {self._deadline_s:g} s"
-        return CloudError(reason, f"cloud {self.address}: {detail} ({tries})")
+        return CloudError(reason or code.name, f"cloud {self.address}: {detail} ({tries})")
 
 
-def _reason_of(error: grpc.Call) -> str | None:
-    """The reason in google.rpc.ErrorInfo, where the server sent one."""
+class _ErrorInfo(NamedTuple):
+    """What a server said about a failure, besides its code."""
+
+    #: The reason in google.rpc.ErrorInfo; empty where none was sent.
+    reason: str = ""
+    #: google.rpc.RetryInfo: how long it wants to be left alone.
+    retry_after_s: float = 0.0
+
+
+def _error_info(error: grpc.Call) -> _ErrorInfo:
+    """Read google.rpc.Status; what cannot be read is not our server's, and says nothing."""
+    found = _ErrorInfo()
     try:
         status = rpc_status.from_call(error)
-    except ValueError:  # the trailers contradict the code: not our server
-        return None
-    for detail in status.details if status else ():
-        info = error_details_pb2.ErrorInfo()
-        if detail.Unpack(info):
-            return str(info.reason)
-    return None
+        for detail in status.details if status else ():
+            info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+            if detail.Unpack(info):
+                found = found._replace(reason=str(info.reason))
+            elif detail.Unpack(retry):
+                delay: duration_pb2.Duration = retry.retry_delay
+                found = found._replace(retry_after_s=delay.seconds + delay.nanos / 1e9)
+    except (ValueError, ProtobufError):
+        return _ErrorInfo()
+    return found
+
+
+def _read(ca_cert: Path) -> bytes:
+    try:
+        return ca_cert.read_bytes()
+    except OSError as error:
+        raise CloudError("BAD_OPTION", f"{ca_cert}: cannot be read: {error.strerror}") from error
 
 
 def _host_of(address: str) -> str:
     host, separator, port = address.rpartition(":")
-    if not separator or not host or not port.isdigit() or not 1 <= int(port) <= 65535:  # noqa: PLR2004
+    if (
+        not separator
+        or not host
+        or not re.fullmatch("[0-9]{1,5}", port)
+        or not 1 <= int(port) <= _MOST_PORT
+    ):
         raise CloudError(
             "BAD_ADDRESS",
             f"cloud address must be HOST:PORT with a port in 1-65535, got {address!r}",

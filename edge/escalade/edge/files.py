@@ -14,14 +14,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from escalade.edge.errors import DataError
+
 _CHUNK_BYTES = 1 << 20
 
 
 @contextmanager
 def write_aside(path: Path) -> Iterator[IO[bytes]]:
-    """Open a temporary file beside `path`; rename it onto `path` when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    """Open a temporary file beside `path`; rename it onto `path` when the block ends well.
+
+    Raises:
+        DataError: `path` is a folder, or its own folder cannot be written.
+    """
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder; a file's name is needed")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror}") from error
     aside = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as stream:
@@ -35,22 +46,43 @@ def write_aside(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def folder_aside(path: Path) -> Iterator[Path]:
-    """Give an empty folder beside `path`; swap it in for `path` when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+def folder_aside(path: Path, *, marker: str) -> Iterator[Path]:
+    """Give an empty folder beside `path`; swap it in for `path` when the block ends well.
+
+    Args:
+        path: the folder to write.
+        marker: a file that every folder of this kind holds. What is at `path` is replaced only
+            if it holds that file or nothing: nobody's other folder is swept away.
+
+    Raises:
+        DataError: something else is at `path`, or its own folder cannot be written.
+    """
+    if path.exists() and not (path.is_dir() and (_empty(path) or (path / marker).is_file())):
+        raise DataError(f"{path}: is there and holds no {marker}; name another, or remove it")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror}") from error
     try:
         yield aside
         aside.chmod(0o755)
+        old = aside.with_suffix(".old")
         if path.exists():
-            old = aside.with_suffix(".old")
             path.replace(old)
+        try:
             aside.replace(path)
-            shutil.rmtree(old)
-        else:
-            aside.replace(path)
+        except OSError:
+            if old.exists():
+                old.replace(path)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _empty(folder: Path) -> bool:
+    return next(folder.iterdir(), None) is None
 
 
 def sha256_of(*paths: Path) -> str:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, cast
+from typing import Literal
 
 import msgspec
 
@@ -23,6 +24,16 @@ MANIFEST_NAME = "manifest.json"
 TOKENIZER_NAME = "tokenizer.json"
 # A manifest is a few kilobytes; reading more than this would be somebody's attack.
 _MAX_MANIFEST_BYTES = 1 << 20
+
+_AT_LEAST_ONE = (
+    "parameters",
+    "vocabulary_size",
+    "window",
+    "max_new_tokens",
+    "layers",
+    "kv_heads",
+    "head_dim",
+)
 
 Format = Literal["onnx", "executorch"]
 
@@ -149,6 +160,9 @@ def read_manifest(folder: Path) -> Manifest:
     _check_values(path, manifest)
     for name, entry in manifest.files.items():
         _check_file(folder, name, entry)
+    found = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    if unlisted := sorted(found - set(manifest.files) - {MANIFEST_NAME}):
+        raise ArtifactError(f"{folder}: {unlisted[0]}: the manifest does not list it")
     fingerprint = tokenizer_fingerprint(folder / TOKENIZER_NAME)
     if fingerprint != manifest.model.tokenizer_fingerprint:
         raise ArtifactError(
@@ -176,9 +190,11 @@ def tokenizer_fingerprint(path: Path) -> str:
     cloud computes the same value (cascade.proto, ModelIdentity).
     """
     try:
-        content = cast(dict[str, Any], json.loads(path.read_bytes()))
+        content = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{path}: not a tokenizer.json: {error}") from error
+    if not isinstance(content, dict):
+        raise ArtifactError(f"{path}: not a tokenizer.json: its top level must be an object")
     for runtime_setting in ("padding", "truncation"):
         content.pop(runtime_setting, None)
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -205,9 +221,22 @@ def _check_values(path: Path, manifest: Manifest) -> None:
             raise ArtifactError(f"{path}: {message}")
 
     model = manifest.model
-    for name in ("parameters", "vocabulary_size", "window", "max_new_tokens", "layers"):
+    for name in _AT_LEAST_ONE:
         need(getattr(model, name) >= 1, f"model.{name} must be at least 1")
     need(bool(model.end_of_sequence_ids), "model.end_of_sequence_ids is empty")
+    last = model.vocabulary_size - 1
+    for golden in manifest.golden:
+        ids = (*golden.prompt_ids, *golden.token_ids)
+        need(
+            bool(golden.prompt_ids) and all(0 <= token_id <= last for token_id in ids),
+            f"golden prompt {golden.prompt!r}: token ids must be there and in 0-{last}",
+        )
+        need(
+            len(golden.prompt_ids) < model.window,
+            f"golden prompt {golden.prompt!r}: longer than the window, {model.window}",
+        )
+    threshold = manifest.deferral.threshold
+    need(threshold is None or math.isfinite(threshold), "deferral.threshold must be finite")
     need(
         manifest.deferral.rule in RULES,
         f"deferral.rule must be one of {', '.join(RULES)}, got {manifest.deferral.rule!r}",

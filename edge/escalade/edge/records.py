@@ -6,7 +6,7 @@ their own files in this format; every reference counts as a correct answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -58,6 +58,19 @@ def write_records(path: Path, records: Iterable[Record]) -> int:
             stream.write(encoder.encode(record) + b"\n")
             count += 1
     return count
+
+
+def spread(items: Sequence[T], limit: int | None) -> list[T]:
+    """At most `limit` items, evenly spaced over the sequence; the same ones every time.
+
+    Raises:
+        DataError: the limit is below 1.
+    """
+    if limit is None or limit >= len(items):
+        return list(items)
+    if limit < 1:
+        raise DataError(f"limit must be at least 1, got {limit}")
+    return [items[index * len(items) // limit] for index in range(limit)]
 
 
 def iter_jsonl(path: Path, kind: type[T]) -> Iterator[tuple[int, T]]:

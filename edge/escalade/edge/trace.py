@@ -7,7 +7,7 @@ threshold, network or fleet. Times are seconds, log-probabilities natural logari
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
 
@@ -19,8 +19,8 @@ from escalade.edge.records import iter_jsonl
 
 TRACE_SCHEMA = 1
 
-#: The four ways a request can end; every request ends in exactly one.
-Outcome = Literal["answered", "deferred", "degraded", "refused"]
+#: How an answered request ended. The fourth way, refused, is an error and leaves no record.
+Outcome = Literal["answered", "deferred", "degraded"]
 
 
 class _Line(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -140,22 +140,32 @@ def write_trace(path: Path, header: TraceHeader, records: Iterable[TraceRecord])
     return count
 
 
-def append_record(path: Path, header: TraceHeader, record: TraceRecord) -> None:
-    """Add one record to a trace, which is begun with `header` where there is none yet.
+class TraceAppender:
+    """Adds records to a trace as queries come, for as long as a client lives."""
 
-    Raises:
-        DataError: the file is there and is not a trace.
-    """
-    encoder = msgspec.json.Encoder()
-    try:
-        begun = path.stat().st_size > 0
-    except OSError:
-        begun = False
-    if begun:
-        read_trace(path)
-    line = b"" if begun else encoder.encode(header) + b"\n"
-    with path.open("ab") as stream:
-        stream.write(line + encoder.encode(record) + b"\n")
+    def __init__(self, path: Path) -> None:
+        """Look at what is there.
+
+        Raises:
+            DataError: the file cannot be read or written, or is not a trace.
+        """
+        self._path = path
+        if path.exists():
+            self._begun = path.stat().st_size > 0
+            if self._begun:
+                read_trace(path)
+        elif not path.parent.is_dir():
+            raise DataError(f"{path}: its folder does not exist")
+        else:
+            self._begun = False
+
+    def append(self, header: Callable[[], TraceHeader], record: TraceRecord) -> None:
+        """Add one record; a new trace begins with what `header` gives."""
+        encoder = msgspec.json.Encoder()
+        lines = b"" if self._begun else encoder.encode(header()) + b"\n"
+        with self._path.open("ab") as stream:
+            stream.write(lines + encoder.encode(record) + b"\n")
+        self._begun = True
 
 
 def _decode(path: Path, number: int, raw: msgspec.Raw, kind: type[L]) -> L:

@@ -21,6 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from escalade.edge.artifact import Artifact
 from escalade.edge.files import folder_aside, sha256_of
 from escalade.edge.manifest import (
+    MANIFEST_NAME,
     MANIFEST_SCHEMA,
     TOKENIZER_NAME,
     DeferralEntry,
@@ -62,7 +63,7 @@ def export_artifact(
 
     Args:
         model_dir: a transformers model folder with safetensors and tokenizer.json.
-        out: the artifact; replaced if it is there.
+        out: the artifact; replaced if an artifact is there.
         format: `onnx` or `executorch`.
         quantize: `none` (float32) or `int8` (ONNX only).
         golden_prompts: held against torch now, and by every later opening.
@@ -84,7 +85,7 @@ def export_artifact(
     progress("loading the model")
     model = _load(model_dir)
     window = min(int(getattr(model.config, "max_position_embeddings", _MAX_WINDOW)), _MAX_WINDOW)
-    with folder_aside(out) as folder:
+    with folder_aside(out, marker=MANIFEST_NAME) as folder:
         progress(f"tracing and writing the {format} program")
         with quiet():
             program, detail = _write_program(model, folder, format, quantize, window)
@@ -136,7 +137,11 @@ def _load(model_dir: Path) -> PreTrainedModel:
             model, loading = cast(
                 "tuple[PreTrainedModel, dict[str, set[str]]]",
                 AutoModelForCausalLM.from_pretrained(
-                    model_dir, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+                    model_dir,
+                    dtype=torch.float32,
+                    use_safetensors=True,
+                    trust_remote_code=False,
+                    output_loading_info=True,
                 ),
             )
     except (OSError, ValueError, KeyError, SafetensorError) as error:
@@ -168,7 +173,7 @@ def _write_tokenizer(model_dir: Path, folder: Path) -> None:
         shutil.copyfile(source, folder / TOKENIZER_NAME)
         return
     with tempfile.TemporaryDirectory() as scratch:
-        AutoTokenizer.from_pretrained(model_dir).save_pretrained(scratch)
+        AutoTokenizer.from_pretrained(model_dir, trust_remote_code=False).save_pretrained(scratch)
         converted = Path(scratch) / TOKENIZER_NAME
         if not converted.is_file():
             raise ModelError(f"{model_dir}: its tokenizer cannot be written as {TOKENIZER_NAME}")

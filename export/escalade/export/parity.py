@@ -48,19 +48,14 @@ def measure_parity(
 
 
 def _torch_greedy(model: PreTrainedModel, artifact: Artifact, prompt_ids: list[int]) -> list[int]:
-    ids = torch.tensor([prompt_ids])
-    entry = artifact.manifest.model
+    """The argmax of a whole forward pass at each step: no cache, no penalties of a config."""
+    ids, ends = list(prompt_ids), artifact.manifest.model.end_of_sequence_ids
     with torch.inference_mode():
-        out: torch.Tensor = model.generate(  # type: ignore[operator]
-            ids,
-            attention_mask=torch.ones_like(ids),
-            max_new_tokens=artifact.room_for(prompt_ids),
-            do_sample=False,
-            eos_token_id=entry.end_of_sequence_ids,
-            pad_token_id=entry.end_of_sequence_ids[0],
-        )
-    generated: list[int] = out[0, len(prompt_ids) :].tolist()
-    return generated
+        for _ in range(artifact.room_for(prompt_ids)):
+            ids.append(int(model(torch.tensor([ids])).logits[0, -1].argmax()))
+            if ids[-1] in ends:
+                break
+    return ids[len(prompt_ids) :]
 
 
 def _torch_nll(model: PreTrainedModel, prompt_ids: list[int], token_ids: list[int]) -> float:

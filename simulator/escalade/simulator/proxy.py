@@ -96,6 +96,8 @@ class Proxy:
         loop = asyncio.get_running_loop()
         try:
             self._server = await loop.create_server(self._accept, *self._listen)
+        except UnicodeError as error:  # what a name too long for DNS comes to
+            raise ProxyError(f"cannot listen on {_text(self._listen)}: no such host") from error
         except OSError as error:
             # asyncio says the address once more, before a colon and the reason.
             reason = str(error.strerror).rpartition(": ")[2]

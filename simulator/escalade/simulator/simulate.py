@@ -134,7 +134,8 @@ def run_study(
             notes=[],
         ),
     )
-    for name, trace in traces.items():
+    for name, whole in traces.items():
+        trace = _answered(name, whole, study.summary.notes)
         try:
             curve = study.curves[name] = deferral_curve(trace)
         except SimulatorError as error:
@@ -153,8 +154,20 @@ def run_study(
                 TaskRow(trace=name, threshold=point.threshold, task=task, accuracy=accuracy)
                 for task, accuracy in by_task(trace, point.threshold).items()
             )
-    _compare(study, traces, seed)
+    _compare(study, {name: _answered(name, trace, []) for name, trace in traces.items()}, seed)
     return study
+
+
+def _answered(name: str, trace: Trace, notes: list[str]) -> Trace:
+    """The queries that the cloud answered; says how many it did not, unless that is all."""
+    records = [record for record in trace.records if record.large is not None]
+    if not records or len(records) == len(trace.records):
+        return trace
+    notes.append(
+        f"{name}: {len(trace.records) - len(records)} of {len(trace.records)} queries have no"
+        " answer from the cloud and are left out"
+    )
+    return Trace(trace.header, records)
 
 
 def _compare(study: Study, traces: Mapping[str, Trace], seed: int) -> None:

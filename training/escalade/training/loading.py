@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import tempfile
 from pathlib import Path
 from typing import cast
 
@@ -26,8 +27,8 @@ from escalade.training.tokenizer import save_tokenizer
 _ALSO_TAKEN = ("attn_implementation", "partial_rotary_factor", "rope_theta")
 
 
-def load_tokenizer(recipe: Recipe, recipe_path: Path, state: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer a recipe names; the bundled one is written into `state` first.
+def load_tokenizer(recipe: Recipe, recipe_path: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer a recipe names.
 
     Raises:
         RecipeError: none is named, it cannot be loaded, or it has no end-of-sequence token.
@@ -35,13 +36,15 @@ def load_tokenizer(recipe: Recipe, recipe_path: Path, state: Path) -> PreTrained
     source = recipe.tokenizer or recipe.model.path
     if source is None:
         raise RecipeError(f"{recipe_path}: tokenizer is missing: a folder, or 'bundled'")
-    if source == "bundled":
-        save_tokenizer(state / "tokenizer")
-        folder = str(state / "tokenizer")
-    else:
-        folder = resolve(recipe_path, source)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        if source == "bundled":
+            with tempfile.TemporaryDirectory() as folder:
+                save_tokenizer(Path(folder))
+                tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        else:
+            tokenizer = AutoTokenizer.from_pretrained(
+                resolve(recipe_path, source), trust_remote_code=False
+            )
     except (OSError, ValueError) as error:
         raise RecipeError(f"{recipe_path}: tokenizer {source!r}: {_first_line(error)}") from error
     if tokenizer.eos_token_id is None:
@@ -93,7 +96,8 @@ def load_model(
             bos_token_id=tokenizer.bos_token_id,
         )
         model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
-    except (KeyError, ValueError, TypeError) as error:
+    # Each architecture checks its config in a way and with an error of its own.
+    except Exception as error:
         raise RecipeError(f"{recipe_path}: model.config: {_first_line(error)}") from error
     return model
 
@@ -113,7 +117,7 @@ def load_teacher(
     folder = resolve(recipe_path, name)
     teacher = _load(folder)
     try:
-        vocabulary = AutoTokenizer.from_pretrained(folder).get_vocab()
+        vocabulary = AutoTokenizer.from_pretrained(folder, trust_remote_code=False).get_vocab()
     except (OSError, ValueError) as error:
         raise TeacherError(f"teacher {name!r}: no tokenizer: {_first_line(error)}") from error
     if vocabulary != tokenizer.get_vocab():
@@ -126,7 +130,7 @@ def _load(path: str) -> PreTrainedModel:
         model, loading = cast(
             "tuple[PreTrainedModel, dict[str, set[str]]]",
             AutoModelForCausalLM.from_pretrained(
-                path, use_safetensors=True, output_loading_info=True
+                path, use_safetensors=True, trust_remote_code=False, output_loading_info=True
             ),
         )
     except (OSError, ValueError, SafetensorError) as error:

@@ -51,6 +51,8 @@ def greedy_answers(
                     attention_mask=torch.ones_like(ids),
                     max_new_tokens=room,
                     do_sample=False,
+                    repetition_penalty=1.0,  # a model's own defaults may hold another
+                    no_repeat_ngram_size=0,
                     pad_token_id=tokenizer.pad_token_id,
                     eos_token_id=tokenizer.eos_token_id,
                 )

@@ -20,6 +20,7 @@ import msgspec
 import torch
 import transformers
 from transformers import (
+    PreTrainedModel,
     PreTrainedTokenizerBase,
     PrinterCallback,
     TrainerCallback,
@@ -31,13 +32,15 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from escalade.edge.files import folder_aside
-from escalade.edge.records import Record
+from escalade.edge.records import Record, spread
 from escalade.training.errors import RecipeError
 from escalade.training.examples import Collator, Examples
 from escalade.training.loading import load_model, load_records, load_teacher, load_tokenizer
 from escalade.training.quality import exact_match, greedy_answers
 from escalade.training.recipe import Recipe, RunTable, read_recipe
 from escalade.training.trainer import CatTrainer
+
+RECIPE_NAME, METRICS_NAME = "recipe.toml", "metrics.json"
 
 #: Called with a stage ("train", "validate"), how much of it is done, how much there is,
 #: and the numbers logged since the last call (loss, learnable_share, ...).
@@ -67,19 +70,23 @@ def run_recipe(
     recipe = read_recipe(recipe_path)
     started = time.time()
     state = out.with_name(out.name + ".run")
-    state.mkdir(parents=True, exist_ok=True)
     checkpoint = _resume_point(recipe, recipe_path, state)
     transformers.set_seed(recipe.seed)
-    tokenizer = load_tokenizer(recipe, recipe_path, state)
+    tokenizer = load_tokenizer(recipe, recipe_path)
     train, valid = load_records(recipe, recipe_path)
     model = load_model(recipe, recipe_path, tokenizer)
     teacher = load_teacher(recipe, recipe_path, tokenizer)
-    max_tokens = recipe.data.max_tokens
-    watched = _spread(valid, recipe.data.valid_size)
+    max_tokens = _window(recipe, recipe_path, model)
+    train_examples = Examples(train, tokenizer, max_tokens=max_tokens)
+    # All of them, though only some are watched: all are answered at the end, hours from now.
+    Examples(valid, tokenizer, max_tokens=max_tokens)
+    watched = spread(valid, recipe.data.valid_size)
+    state.mkdir(parents=True, exist_ok=True)
+    shutil.copy(recipe_path, state / RECIPE_NAME)
     trainer = CatTrainer(
         model=model,
         args=_arguments(recipe, state, bar=progress is None),
-        train_dataset=Examples(train, tokenizer, max_tokens=max_tokens),
+        train_dataset=train_examples,
         eval_dataset=Examples(watched, tokenizer, max_tokens=max_tokens),
         data_collator=Collator(tokenizer.pad_token_id),
         callbacks=[*callbacks, *([] if progress is None else [_Reporter(progress)])],
@@ -110,12 +117,12 @@ def run_recipe(
         "transformers": transformers.__version__,
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {model.device.type}",
     }
-    with folder_aside(out) as folder:
+    with folder_aside(out, marker=METRICS_NAME) as folder:
         # transformers ties the weights again on loading; a float32 copy is what export reads.
         model.float().save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        shutil.copy(state / "recipe.toml", folder / "recipe.toml")
-        (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+        shutil.copy(state / RECIPE_NAME, folder / RECIPE_NAME)
+        (folder / METRICS_NAME).write_text(json.dumps(metrics, indent=2) + "\n")
         lines = (json.dumps(entry) + "\n" for entry in trainer.state.log_history)
         (folder / "log.jsonl").write_text("".join(lines))
     shutil.rmtree(state)
@@ -145,19 +152,32 @@ class _Reporter(TrainerCallback):
 
 
 def _resume_point(recipe: Recipe, recipe_path: Path, state: Path) -> Path | None:
-    """The checkpoint to go on from, unless it is another recipe's; keeps the recipe beside it."""
-    checkpoint, kept = _last_checkpoint(state), state / "recipe.toml"
-    if checkpoint is not None and kept.exists():
-        started, now = (
-            msgspec.structs.replace(r, run=RunTable()) for r in (read_recipe(kept), recipe)
+    """The checkpoint to go on from.
+
+    Raises:
+        RecipeError: it is another recipe's.
+    """
+    checkpoint, kept = _last_checkpoint(state), state / RECIPE_NAME
+    if checkpoint is None:
+        return None
+    started, now = (msgspec.structs.replace(r, run=RunTable()) for r in (read_recipe(kept), recipe))
+    if started != now:
+        raise RecipeError(
+            f"{recipe_path}: {state} holds the unfinished run of another recipe;"
+            " go on with that one, or delete the folder"
         )
-        if started != now:
-            raise RecipeError(
-                f"{recipe_path}: {state} holds the unfinished run of another recipe;"
-                " go on with that one, or delete the folder"
-            )
-    shutil.copy(recipe_path, kept)
     return checkpoint
+
+
+def _window(recipe: Recipe, recipe_path: Path, model: PreTrainedModel) -> int:
+    """The longest example, which must fit into the model's window."""
+    window = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if window is not None and recipe.data.max_tokens > window:
+        raise RecipeError(
+            f"{recipe_path}: data.max_tokens must be at most the model's window, {window};"
+            f" got {recipe.data.max_tokens}"
+        )
+    return recipe.data.max_tokens
 
 
 def _last_checkpoint(state: Path) -> Path | None:
@@ -178,11 +198,6 @@ def _train(trainer: CatTrainer, checkpoint: Path | None) -> None:
     else:  # cut off after its last step; transformers would take one more
         trainer._load_from_checkpoint(str(checkpoint))
         trainer.state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
-
-
-def _spread(records: Sequence[Record], size: int) -> Sequence[Record]:
-    """At most `size` records at even distances: a dictionary's first words all start with a."""
-    return records[:: -(-len(records) // size)]
 
 
 def _longest_answer(records: Sequence[Record], tokenizer: PreTrainedTokenizerBase) -> int:

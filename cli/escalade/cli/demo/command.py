@@ -41,7 +41,6 @@ def demo(
     from escalade.cli.demo.tables import comparison_lines, live_table
     from escalade.cli.errors import MissingError
     from escalade.cli.output import note_console, print_json, result_console
-    from escalade.cli.quiet import quiet_third_party
 
     for name in (_SMALL, _BASELINE, _LARGE):
         if not (models / name / "config.json").is_file():
@@ -49,8 +48,8 @@ def demo(
                 f"{models / name}: no checkpoint there; run the demo from a clone of the"
                 " repository, or give --models"
             )
-    quiet_third_party()
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
     started = time.monotonic()
     steps = Demo(
         small=models / _SMALL,
@@ -83,5 +82,5 @@ def demo(
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
-    """Let SIGTERM unwind like Ctrl-C, so that the processes are stopped on the way out."""
+    """Let a signal unwind like Ctrl-C, so that the processes are stopped on the way out."""
     raise KeyboardInterrupt

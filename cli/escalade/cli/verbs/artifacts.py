@@ -36,7 +36,7 @@ def export(
     ] = QuantizeChoice.none,
     golden: Annotated[
         Path | None,
-        typer.Option("--golden", help="Query records; the first 8 prompts become golden ones."),
+        typer.Option("--golden", help="Query records; 8 prompts of them become golden ones."),
     ] = None,
     max_new_tokens: Annotated[
         int | None, typer.Option("--max-new-tokens", min=1, help="Longest response by default.")
@@ -45,11 +45,7 @@ def export(
 ) -> None:
     """Turn a torch causal LM into an artifact the device opens; checked against torch."""
     from escalade.cli.output import note_console, print_json, result_console
-    from escalade.cli.quiet import quiet_third_party
-    from escalade.edge.calibration import spread
-    from escalade.edge.records import read_records
-
-    quiet_third_party()
+    from escalade.edge.records import read_records, spread
     from escalade.export.artifact import DEFAULT_GOLDEN_PROMPTS, export_artifact
 
     prompts = (
@@ -65,7 +61,7 @@ def export(
         quantize=quantize.value,
         golden_prompts=prompts,
         max_new_tokens=max_new_tokens,
-        progress=lambda step: notes.print(f"[dim]{step} ...[/dim]"),
+        progress=lambda step: notes.print(f"{step} ...", style="dim"),
     )
     if json:
         print_json(manifest)

@@ -50,8 +50,6 @@ def ask(
     from escalade.cli.errors import DegradedError
     from escalade.cli.output import print_json
     from escalade.edge import EdgeClient
-    from escalade.edge.records import Record
-    from escalade.edge.trace import append_record
 
     with EdgeClient.open(
         artifact,
@@ -61,11 +59,9 @@ def ask(
         prompt_form="text" if send_text else "tokens",
         ca_cert=ca_cert,
         plaintext=plaintext or None,
+        trace=trace,
     ) as client:
         answer = client.ask(prompt)
-        if trace is not None:
-            asked = Record(id=prompt, task="", prompt=prompt, references=[])
-            append_record(trace, client.trace_header(), client.as_record(asked, answer))
         if json:
             print_json(
                 {
@@ -103,9 +99,8 @@ def record(
     """Ask both tiers every query (shadow mode) and write a trace that can be replayed."""
     from escalade.cli.output import note_console, print_json, progress_bar
     from escalade.edge import EdgeClient
-    from escalade.edge.calibration import spread
     from escalade.edge.record import record_trace
-    from escalade.edge.records import read_records
+    from escalade.edge.records import read_records, spread
 
     records = spread(read_records(data), limit)
     with (
@@ -132,11 +127,9 @@ def record(
 
 
 def _show(answer: Answer, *, asked_cloud: bool) -> None:
-    from rich.markup import escape
-
     from escalade.cli.output import note_console, result_console
 
-    result_console().print(escape(answer.text))
+    result_console().print(answer.text)
     threshold = "not calibrated" if answer.threshold is None else f"{answer.threshold:.4f}"
     who = {
         "answered": "the device",

@@ -32,9 +32,6 @@ def serve(
 ) -> None:
     """Serve a large model to edge clients until SIGTERM or Ctrl-C, then drain."""
     from escalade.cli.output import note_console
-    from escalade.cli.quiet import quiet_third_party
-
-    quiet_third_party()
     from escalade.cloud.engines import transformers_engine
     from escalade.cloud.listen import tls_files
     from escalade.cloud.server import ServeOptions, run_server

@@ -13,16 +13,17 @@ from escalade.cli.verbs.options import JsonOption
 
 def train(
     recipe: Annotated[Path, typer.Argument(help="Recipe (TOML); see training/recipes.")],
-    out: Annotated[Path, typer.Argument(help="Checkpoint folder to write; replaced if there.")],
+    out: Annotated[
+        Path | None,
+        typer.Argument(help="Checkpoint folder to write; default: the recipe file's name, here."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Train what a recipe says; a run that was cut off goes on where it was."""
     from escalade.cli.output import print_json, progress_bar, result_console
-    from escalade.cli.quiet import quiet_third_party
-
-    quiet_third_party()
     from escalade.training.run import run_recipe
 
+    out = out or Path(recipe.stem)
     with progress_bar(recipe.stem) as bar:
 
         def show(stage: str, done: int, total: int, logged: Mapping[str, float]) -> None:

@@ -56,6 +56,7 @@ class OnnxRuntime:
             )
         except Exception as error:  # onnxruntime raises many kinds, all its own
             raise ArtifactError(f"{program}: onnxruntime cannot load it: {error}") from error
+        self._program = program
         self._end_ids = frozenset(manifest.model.end_of_sequence_ids)
         self._past_names = [
             node.name for node in self._session.get_inputs() if node.name.startswith(PAST_PREFIX)
@@ -79,7 +80,10 @@ class OnnxRuntime:
                 POSITION_IDS: ort.OrtValue.ortvalue_from_numpy(positions),
                 **past,
             }
-            token, logprob, *present = self._session.run_with_ort_values(self._outputs, feeds)
+            try:
+                token, logprob, *present = self._session.run_with_ort_values(self._outputs, feeds)
+            except Exception as error:  # as above: an altered manifest may not fit the graph
+                raise ArtifactError(f"{self._program}: {str(error).splitlines()[0]}") from error
             position += new_ids.shape[1]
             token_id = int(token.numpy().item())
             ended = token_id in self._end_ids
