@@ -44,6 +44,7 @@ def test_tokens_and_logprobs_are_those_of_torch(
         attention_mask=torch.ones((1, len(ids)), dtype=torch.int64),
         max_new_tokens=artifact.room_for(ids),
         do_sample=False,
+        repetition_penalty=1.0,
         output_logits=True,
         return_dict_in_generate=True,
     )

@@ -128,6 +128,23 @@ def test_a_bad_model_folder_is_named_and_nothing_is_written(
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
+def test_code_that_comes_with_a_model_is_never_run(
+    tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Path(shutil.copytree(tiny_model_dir, tmp_path / "model"))
+    config = json.loads((model / "config.json").read_text())
+    config |= {
+        "model_type": "own",
+        "auto_map": {"AutoConfig": "m.C", "AutoModelForCausalLM": "m.M"},
+    }
+    (model / "config.json").write_text(json.dumps(config))
+    (model / "m.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        export_artifact(model, tmp_path / "out", golden_prompts=["g2p: a"])
+    assert not (tmp_path / "ran").exists()
+
+
 def test_options_out_of_range(tiny_model_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="must be none, got int8"):
         export_artifact(tiny_model_dir, tmp_path / "out", format="executorch", quantize="int8")

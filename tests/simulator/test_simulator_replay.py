@@ -229,3 +229,16 @@ def test_the_cloud_alone_gets_no_draft(make_trace: Callable[..., Trace]) -> None
     assert drafted.cloud_only_bytes_up == plain.cloud_only_bytes_up - 2 * 50
     assert (drafted.cascade_s == plain.cascade_s).all()
     assert (drafted.cloud_only_s < plain.cloud_only_s).all()
+
+
+def test_queries_without_a_cloud_answer_are_left_out_and_counted(
+    make_trace: Callable[..., Trace],
+) -> None:
+    trace = make_trace([0.1, 0.9, 0.5], [True, False, True], [True, True, True])
+    lost = msgspec.structs.replace(trace.records[1], large=None, outcome="degraded")
+    records = [trace.records[0], lost, trace.records[2]]
+    study = run_study({"t": Trace(trace.header, records)}, [get_profile("free")], [], seed=1)
+    assert study.summary.traces[0].queries == 2
+    assert study.summary.notes == [
+        "t: 1 of 3 queries have no answer from the cloud and are left out"
+    ]

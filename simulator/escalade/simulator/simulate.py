@@ -93,7 +93,7 @@ def simulate(
         from escalade.simulator.report import write_page
     except ModuleNotFoundError as error:
         raise SimulatorError(
-            f"a report needs {error.name}, which is missing; pip install 'escalade[simulator]'"
+            f"a report needs {str(error.name).partition('.')[0]}, which is missing; pip install 'escalade[simulator]'"
         ) from error
     write_page(out, study)
     return msgspec.structs.replace(study.summary, report=str(out))
