@@ -18,6 +18,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from escalade.edge.errors import DataError
 from escalade.simulator.clock import Clock, LiveClock
 from escalade.simulator.connection import IN_FLIGHT_BYTES
 from escalade.simulator.errors import ProxyError
@@ -410,7 +411,7 @@ def test_an_upstream_without_a_port_is_refused() -> None:
 
 def test_stats_that_cannot_be_written_are_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ProxyError, match=r"file/stats\.json: stats cannot be written"):
+    with pytest.raises(DataError, match=r"file/stats\.json: cannot be written"):
         run_proxy(
             get_profile("free"),
             ":0",

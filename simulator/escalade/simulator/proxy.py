@@ -193,7 +193,8 @@ def run_proxy(
             at the start, at most every 0.2 s on a change, and at the end.
 
     Raises:
-        ProxyError: an address is bad, the port is in use, or the stats cannot be written.
+        ProxyError: an address is bad, or the port is in use.
+        DataError: the stats cannot be written.
     """
     listen_at, upstream_at = parse_address(listen), parse_address(upstream)
     if upstream_at[1] == 0:
@@ -227,11 +228,8 @@ async def _write_stats(path: Path | None, counters: Counters) -> Counters:
 
 
 def _write_json(path: Path, counters: Counters) -> None:
-    try:
-        with write_aside(path) as stream:
-            stream.write(msgspec.json.encode(counters) + b"\n")
-    except OSError as error:
-        raise ProxyError(f"{path}: stats cannot be written: {error.strerror}") from error
+    with write_aside(path) as stream:
+        stream.write(msgspec.json.encode(counters) + b"\n")
 
 
 def _text(address: Address) -> str:

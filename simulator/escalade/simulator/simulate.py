@@ -92,8 +92,9 @@ def simulate(
     try:
         from escalade.simulator.report import write_page
     except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
         raise SimulatorError(
-            f"a report needs {str(error.name).partition('.')[0]}, which is missing; pip install 'escalade[simulator]'"
+            f"a report needs {package}, which is missing; pip install 'escalade[simulator]'"
         ) from error
     write_page(out, study)
     return msgspec.structs.replace(study.summary, report=str(out))
