@@ -88,14 +88,18 @@ class Demo:
         except ModuleNotFoundError as error:
             return f"ExecuTorch: left out, {error.name} is not installed (extra 'executorch')"
         prompt = self._golden[0]
-        texts = []
+        answers, tokens = [], []
         for path in (folder, self._artifact(self.small)):
             with EdgeClient.open(path) as client:
-                texts.append(client.ask(prompt).text)
-        if texts[0] == texts[1]:
-            return f"ExecuTorch and ONNX Runtime answer {prompt!r} with the same tokens: {texts[0]}"
+                answers.append(client.ask(prompt).text)
+                steps = client.artifact.generate(client.artifact.encode(prompt))
+                tokens.append([step.token_id for step in steps])
+        if tokens[0] == tokens[1]:
+            return (
+                f"ExecuTorch and ONNX Runtime answer {prompt!r} with the same tokens: {answers[0]}"
+            )
         # The .pte is float32 and gives torch's tokens, or its export would have failed.
-        return f"{prompt!r}: ExecuTorch answers {texts[0]}, ONNX Runtime in int8 {texts[1]}"
+        return f"{prompt!r}: ExecuTorch answers {answers[0]}, ONNX Runtime in int8 {answers[1]}"
 
     def live_and_traced(self, queries: int, traced: int) -> tuple[list[LiveRow], Summary]:
         """Serve the large model; measure live over every network; record and replay traces."""
