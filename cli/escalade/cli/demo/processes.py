@@ -29,23 +29,48 @@ def running(name: str, *arguments: str) -> Iterator[str]:
     Raises:
         DemoError: it ended, or did not get ready in time; with its last lines.
     """
-    process = subprocess.Popen(  # noqa: S603 - our own interpreter and verb
-        [sys.executable, "-m", "escalade.cli", *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    process = None
     try:
+        with _held_signals():  # one that came between the start and this line would orphan it
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter and verb
+                [sys.executable, "-m", "escalade.cli", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
         yield _address(name, process)
     finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        if process is not None:
+            with _held_signals():
+                _stop(process)
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(_STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def _held_signals() -> Iterator[None]:
+    """Keep the signals that end the demo until the block is over, then end it."""
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, frame: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        raise KeyboardInterrupt
 
 
 def _address(name: str, process: subprocess.Popen[str]) -> str:
