@@ -23,11 +23,11 @@ from escalade.v1 import cascade_pb2_grpc as pb_grpc
 
 SERVER = """
 import sys
-from escalade.cloud.engines import transformers_engine
+from escalade.cloud.engines import transformers_factory
 from escalade.cloud.server import ServeOptions, run_server
 
 run_server(
-    transformers_engine(sys.argv[1], threads=1),
+    transformers_factory(sys.argv[1], threads=1),
     ServeOptions(listen="127.0.0.1:0"),
     on_ready=lambda address: print(address, flush=True),
 )

@@ -140,7 +140,7 @@ def run_server(
     still loads: nothing is lost then.
 
     Args:
-        load_engine: see `serve`; e.g. `escalade.cloud.engines.transformers_engine(model)`.
+        load_engine: see `serve`; e.g. `escalade.cloud.engines.transformers_factory(model)`.
         options: see `ServeOptions`; None is all defaults.
         on_ready: told the address, with its real port, once requests are answered.
 

@@ -32,7 +32,7 @@ def serve(
 ) -> None:
     """Serve a large model to edge clients until SIGTERM or Ctrl-C, then drain."""
     from escalade.cli.output import note_console
-    from escalade.cloud.engines import transformers_engine
+    from escalade.cloud.engines import transformers_factory
     from escalade.cloud.listen import tls_files
     from escalade.cloud.server import ServeOptions, run_server
 
@@ -45,7 +45,7 @@ def serve(
     notes = note_console()
     notes.print(f"loading {model} ...", style="dim")
     run_server(
-        transformers_engine(model, threads=threads or None),
+        transformers_factory(model, threads=threads or None),
         options,
         on_ready=lambda address: notes.print(f"serving {model} on {address}"),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from escalade.cloud.engine import Engine, EngineFactory
 
 
-def transformers_engine(
+def transformers_factory(
     model: str, *, max_new_tokens: int | None = None, threads: int | None = None
 ) -> EngineFactory:
     """A factory of `TransformersEngine`; imports torch when it is called, not before.
