@@ -13,11 +13,10 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from escalade.cli.output import progress_bar
+from escalade.cli.output import progress_bar, result_console
 from escalade.cli.quiet import quiet_third_party
 from escalade.edge.artifact import Artifact
 from escalade.edge.calibration import wilson_interval
@@ -156,11 +155,11 @@ def summarize(records: list[Record], trace: Trace) -> dict[str, float]:
 
 def show(results: dict[str, dict[str, float]], queries: int) -> None:
     """Two tables."""
-    console = Console(highlight=False)
+    console = result_console()
     table = Table(*("model", *TASKS, "mean of tasks"), title=f"Exact match, {queries} test queries")
     for name, found in results.items():
         table.add_row(name, *(f"{found[task]:.1%}" for task in (*TASKS, "mean")))
-    console.print(table)
+    console.print(table, soft_wrap=False)
     low, high = wilson_interval(results["large"]["mean"], queries)
     console.print(f"95 % interval of a share near the large model's: {low:.1%} to {high:.1%}")
     for name, found in results.items():

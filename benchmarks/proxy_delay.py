@@ -27,9 +27,9 @@ from multiprocessing.connection import Connection
 import grpc
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
 
+from escalade.cli.output import result_console
 from escalade.simulator.profiles import get_profile
 from escalade.simulator.proxy import run_proxy
 
@@ -212,7 +212,10 @@ def main() -> None:
         values = [{**dataclasses.asdict(row), "verdict": row.verdict} for row in rows]
         print(json.dumps({**about, "rows": values}, indent=2))
     else:
-        Console().print(table(rows, ", ".join(f"{key} {value}" for key, value in about.items())))
+        result_console().print(
+            table(rows, ", ".join(f"{key} {value}" for key, value in about.items())),
+            soft_wrap=False,
+        )
 
 
 if __name__ == "__main__":

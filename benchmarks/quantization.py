@@ -12,11 +12,10 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from escalade.cli.output import progress_bar
+from escalade.cli.output import progress_bar, result_console
 from escalade.cli.quiet import quiet_third_party
 from escalade.edge.artifact import Artifact
 from escalade.edge.records import Record, spread
@@ -72,7 +71,7 @@ def main() -> None:
     if options.json:
         print(json.dumps(found, indent=2))
         return
-    console = Console(highlight=False)
+    console = result_console()
     table = Table("program", "bytes", "exact match", "points lost against torch")
     table.add_row("torch, float32", "", f"{torch_right.mean():.2%}", "")
     for scheme, row in rows.items():
@@ -82,7 +81,7 @@ def main() -> None:
             f"{row['exact_match']:.2%}",
             f"{100 * row['lost_to_torch']:+.2f}",
         )
-    console.print(table)
+    console.print(table, soft_wrap=False)
     console.print(
         f"int8 takes {small:.1%} of the float32 program's bytes ({raw:.1%} of the bare weights');"
         f" |score drift| mean {drift.mean():.4f}, p99 {np.quantile(drift, 0.99):.4f}"

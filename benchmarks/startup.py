@@ -9,8 +9,9 @@ import subprocess
 import sys
 import time
 
-from rich.console import Console
 from rich.table import Table
+
+from escalade.cli.output import result_console
 
 COMMANDS = {
     "python -c pass": ["-c", "pass"],
@@ -38,7 +39,7 @@ def main() -> None:
     table = Table("command", "min", "median", "max", title=f"Seconds, {options.runs} runs")
     for name, found in seconds.items():
         table.add_row(name, *(f"{f(found):.3f}" for f in (min, statistics.median, max)))
-    Console(highlight=False).print(table)
+    result_console().print(table, soft_wrap=False)
 
 
 if __name__ == "__main__":
