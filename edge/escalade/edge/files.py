@@ -57,8 +57,7 @@ def folder_aside(path: Path, *, marker: str) -> Iterator[Path]:
     Raises:
         DataError: something else is at `path`, or its own folder cannot be written.
     """
-    if path.exists() and not (path.is_dir() and (_empty(path) or (path / marker).is_file())):
-        raise DataError(f"{path}: is there and holds no {marker}; name another, or remove it")
+    check_replaceable(path, marker)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
@@ -79,6 +78,16 @@ def folder_aside(path: Path, *, marker: str) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def check_replaceable(path: Path, marker: str) -> None:
+    """Refuse what `folder_aside` would refuse, for a caller whose work takes hours.
+
+    Raises:
+        DataError: something is at `path` that is neither empty nor holds `marker`.
+    """
+    if path.exists() and not (path.is_dir() and (_empty(path) or (path / marker).is_file())):
+        raise DataError(f"{path}: is there and holds no {marker}; name another, or remove it")
 
 
 def _empty(folder: Path) -> bool:

@@ -26,7 +26,6 @@ from escalade.edge.manifest import (
     TOKENIZER_NAME,
     DeferralEntry,
     Format,
-    GoldenEntry,
     Manifest,
     ModelEntry,
     ParityEntry,
@@ -111,7 +110,7 @@ def export_artifact(
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )
         write_manifest(folder, manifest)
-        golden, parity = _parity(model, folder, golden_prompts)
+        golden, parity = measure_parity(model, Artifact.open(folder), golden_prompts)
         if quantize == "none" and parity.same_tokens != parity.prompts:
             raise ExportParityError(
                 f"{model_dir}: {parity.same_tokens} of {parity.prompts} golden prompts gave"
@@ -209,13 +208,6 @@ def _model_entry(
         kv_heads=getattr(config, "num_key_value_heads", None) or heads,
         head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
     )
-
-
-def _parity(
-    model: PreTrainedModel, folder: Path, prompts: Sequence[str]
-) -> tuple[list[GoldenEntry], ParityEntry]:
-    artifact = Artifact.open(folder)
-    return measure_parity(model, artifact, prompts)
 
 
 def _versions() -> dict[str, str]:

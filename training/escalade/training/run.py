@@ -31,7 +31,7 @@ from transformers import (
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from escalade.edge.files import folder_aside
+from escalade.edge.files import check_replaceable, folder_aside
 from escalade.edge.records import Record, spread
 from escalade.training.errors import RecipeError
 from escalade.training.examples import Collator, Examples
@@ -68,6 +68,7 @@ def run_recipe(
         DataError: the data cannot be read.
     """
     recipe = read_recipe(recipe_path)
+    check_replaceable(out, METRICS_NAME)
     started = time.time()
     state = out.with_name(out.name + ".run")
     checkpoint = _resume_point(recipe, recipe_path, state)
