@@ -17,7 +17,7 @@ from escalade.edge.errors import CalibrationError
 from escalade.edge.files import sha256_of
 from escalade.edge.manifest import CalibrationEntry, DeferralEntry, Manifest, write_manifest
 from escalade.edge.records import read_records, spread
-from escalade.edge.rules import RULES
+from escalade.edge.rules import DeferralRule, rule_named
 
 _CONFIDENCE = 0.95
 _Z = 1.959963984540054  # the normal distribution's 0.975 quantile
@@ -74,14 +74,26 @@ def score_prompts(
     artifact: Artifact,
     prompts: Sequence[str],
     *,
+    rule: str | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[float]:
-    """The artifact's own deferral score of every prompt, in order."""
-    rule = RULES[artifact.manifest.deferral.rule]
+    """The artifact's own deferral score of every prompt, in order.
+
+    Args:
+        artifact: opened and verified.
+        prompts: as users type them.
+        rule: the deferral rule's name; None takes the manifest's.
+        progress: called with the number of prompts scored.
+
+    Raises:
+        CalibrationError: there is no such rule.
+        PromptError: a prompt does not fit the model; before anything is scored.
+    """
+    score = _rule(artifact.manifest.deferral.rule if rule is None else rule)
     encoded = [artifact.encode(prompt) for prompt in prompts]  # refuse a bad one before the work
     scores = []
     for done, prompt_ids in enumerate(encoded, start=1):
-        scores.append(rule([step.logprob for step in artifact.generate(prompt_ids)]))
+        scores.append(score([step.logprob for step in artifact.generate(prompt_ids)]))
         progress(done)
     return scores
 
@@ -91,15 +103,19 @@ def calibrate(
     data: Path,
     target: float,
     *,
+    rule: str | None = None,
     limit: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Manifest:
     """Set the threshold of an artifact, on the artifact itself, and write it to the manifest.
 
+    A threshold belongs to its rule, so another rule is set here, together with its own.
+
     Args:
         folder: the artifact.
         data: query records; references are not looked at.
         target: share of queries to defer, in [0, 1].
+        rule: the deferral rule to set, see `rule_named`; None keeps the manifest's.
         limit: use that many records, evenly spread over the file; all if None.
         progress: called with (queries scored, queries in all).
 
@@ -113,9 +129,11 @@ def calibrate(
         raise CalibrationError(f"target deferral rate must be in [0, 1], got {target}")
     records = spread(read_records(data), limit)
     artifact = Artifact.open(folder)
+    rule = artifact.manifest.deferral.rule if rule is None else rule
     scores = score_prompts(
         artifact,
         [record.prompt for record in records],
+        rule=rule,
         progress=lambda done: progress(done, len(records)),
     )
     found = threshold_for_rate(scores, target)
@@ -129,9 +147,14 @@ def calibrate(
         confidence=_CONFIDENCE,
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
-    deferral = DeferralEntry(
-        rule=artifact.manifest.deferral.rule, threshold=found.threshold, calibration=entry
-    )
+    deferral = DeferralEntry(rule=rule, threshold=found.threshold, calibration=entry)
     manifest = msgspec.structs.replace(artifact.manifest, deferral=deferral)
     write_manifest(folder, manifest)
     return manifest
+
+
+def _rule(name: str) -> DeferralRule:
+    try:
+        return rule_named(name)
+    except ValueError as error:
+        raise CalibrationError(str(error)) from error

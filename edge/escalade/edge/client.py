@@ -20,7 +20,7 @@ from escalade.edge.artifact import Artifact
 from escalade.edge.cloud import Clock, CloudClient, SystemClock
 from escalade.edge.errors import CalibrationError, CloudError
 from escalade.edge.records import Record
-from escalade.edge.rules import RULES, defers
+from escalade.edge.rules import defers, rule_named
 from escalade.edge.runtimes.base import Step
 from escalade.edge.trace import (
     TRACE_SCHEMA,
@@ -156,7 +156,7 @@ class EdgeClient:
         prompt_ids = self.artifact.encode(prompt)
         steps = self.artifact.generate(prompt_ids)
         small = self._small_answer(prompt_ids, steps, references, started)
-        score = RULES[self.rule](small.logprobs)
+        score = rule_named(self.rule)(small.logprobs)
         would_defer = self.threshold is not None and defers(score, self.threshold)
         decided_s = self._clock.now_s() - started
         large, reason = None, None

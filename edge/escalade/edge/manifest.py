@@ -17,7 +17,7 @@ import msgspec
 
 from escalade.edge.errors import ArtifactError
 from escalade.edge.files import sha256_of, write_aside
-from escalade.edge.rules import RULES
+from escalade.edge.rules import rule_named
 
 MANIFEST_SCHEMA = 1
 MANIFEST_NAME = "manifest.json"
@@ -237,10 +237,10 @@ def _check_values(path: Path, manifest: Manifest) -> None:
         )
     threshold = manifest.deferral.threshold
     need(threshold is None or math.isfinite(threshold), "deferral.threshold must be finite")
-    need(
-        manifest.deferral.rule in RULES,
-        f"deferral.rule must be one of {', '.join(RULES)}, got {manifest.deferral.rule!r}",
-    )
+    try:
+        rule_named(manifest.deferral.rule)
+    except ValueError as error:
+        raise ArtifactError(f"{path}: deferral.{error}") from error
     for name in (manifest.program, TOKENIZER_NAME):
         need(name in manifest.files, f"files does not list {name}")
 

@@ -81,6 +81,13 @@ def calibrate(
     target_deferral_rate: Annotated[
         float, typer.Option("--target-deferral-rate", help="Share of queries to defer, in [0, 1].")
     ],
+    rule: Annotated[
+        str | None,
+        typer.Option(
+            "--rule",
+            help="Deferral rule: mean, sum, min, max or quantile:Q; default: the manifest's.",
+        ),
+    ] = None,
     limit: LimitOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -90,7 +97,7 @@ def calibrate(
 
     with progress_bar("scoring") as tick:
         manifest = calibrate_artifact(
-            artifact, data, target_deferral_rate, limit=limit, progress=tick
+            artifact, data, target_deferral_rate, rule=rule, limit=limit, progress=tick
         )
     if json:
         print_json(manifest.deferral)
@@ -99,7 +106,8 @@ def calibrate(
     assert entry is not None  # noqa: S101 - just written
     low, high = entry.interval
     result_console().print(
-        f"threshold {manifest.deferral.threshold:.4f}: defers {entry.achieved_deferral_rate:.1%} of"
-        f" {entry.n} queries (asked {entry.target_deferral_rate:.1%}; on queries like these"
-        f" {low:.1%} to {high:.1%}, with {entry.confidence:.0%} confidence)"
+        f"rule {manifest.deferral.rule}, threshold {manifest.deferral.threshold:.4f}: defers"
+        f" {entry.achieved_deferral_rate:.1%} of {entry.n} queries (asked"
+        f" {entry.target_deferral_rate:.1%}; on queries like these {low:.1%} to {high:.1%},"
+        f" with {entry.confidence:.0%} confidence)"
     )

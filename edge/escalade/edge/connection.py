@@ -1,0 +1,260 @@
+"""One gRPC channel to a cloud, and how long and how often it is asked; knows no question.
+
+An attempt that fails in a way that may pass is repeated, after a back-off, until the
+deadline; what then has not answered becomes a `CloudError` with a stable reason.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+import re
+import time
+from collections.abc import Callable, Container
+from pathlib import Path
+from typing import NamedTuple, Protocol, TypeVar, cast
+
+import grpc
+from google.protobuf import duration_pb2
+from google.protobuf.message import Error as ProtobufError
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from escalade.edge.errors import CloudError
+from escalade.v1 import cascade_pb2_grpc
+
+# Exponential back-off with full jitter: AWS Architecture Blog, "Exponential Backoff And Jitter".
+_FIRST_BACKOFF_S, _MAX_BACKOFF_S = 0.1, 1.0
+_MOST_PORT = 65535
+_LEAST_TIMEOUT_S = 0.001  # gRPC takes 0 as an error of ours, not as a deadline that is over
+_CHANNEL_OPTIONS = (
+    # The retry below counts its attempts; the library's own would hide them.
+    ("grpc.enable_retries", 0),
+    # gRPC waits a second before it dials again, and more each time: our attempts in between
+    # would all meet the old failure. It must not be the slower of the two.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+)
+#: Failures after which the same question may be answered.
+MAY_PASS = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
+
+
+R = TypeVar("R")
+
+
+class Clock(Protocol):
+    """Time as the client sees it: tests pass one that can jump."""
+
+    def now_s(self) -> float:
+        """Seconds from an arbitrary start, never going back."""
+        ...
+
+    def sleep_s(self, seconds: float) -> None:
+        """Return when that many seconds have passed."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def now_s(self) -> float:
+        """Seconds of the monotonic performance counter."""
+        return time.perf_counter()
+
+    def sleep_s(self, seconds: float) -> None:
+        """Sleep."""
+        time.sleep(seconds)
+
+
+class Attempts:
+    """The attempts of one call: what each may take, and the wait before the next."""
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        deadline_s: float,
+        clock: Clock,
+        rng: random.Random,
+        may_pass: Container[grpc.StatusCode],
+    ) -> None:
+        """Start the deadline.
+
+        Args:
+            address: for messages.
+            deadline_s: seconds until it gives up.
+            clock: see `Clock`.
+            rng: for the jitter of the back-off.
+            may_pass: codes after which there is a next attempt.
+        """
+        self.count = 0
+        self._address = address
+        self._deadline_s = deadline_s
+        self._clock = clock
+        self._rng = rng
+        self._may_pass = may_pass
+        self.restart()
+
+    def restart(self) -> None:
+        """Start the deadline, the back-off and the count again: there was progress."""
+        self.count = 0
+        self._ceiling_s = _FIRST_BACKOFF_S
+        self._until_s = self._clock.now_s() + self._deadline_s
+
+    def begin(self) -> float:
+        """Count an attempt; gives the seconds that it may take."""
+        self.count += 1
+        return max(self._until_s - self._clock.now_s(), _LEAST_TIMEOUT_S)
+
+    def wait(self, error: grpc.RpcError) -> None:
+        """Wait until the next attempt is due.
+
+        Raises:
+            CloudError: the failure is final, or the deadline leaves no time for another one.
+        """
+        failed = cast(grpc.Call, error)  # what a stub raises is both, which no type says
+        info = _error_info(failed)
+        wait_s = max(self._rng.uniform(0, self._ceiling_s), info.retry_after_s)
+        if failed.code() not in self._may_pass or wait_s >= self._until_s - self._clock.now_s():
+            raise self._explain(failed, info.reason) from error
+        self._clock.sleep_s(wait_s)
+        self._ceiling_s = min(2 * self._ceiling_s, _MAX_BACKOFF_S)
+
+    def _explain(self, error: grpc.Call, reason: str) -> CloudError:
+        code = error.code()
+        tries = "1 attempt" if self.count == 1 else f"{self.count} attempts"
+        details = (error.details() or "").splitlines()
+        detail = details[0] if details else "no details"
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            detail = f"no answer within {self._deadline_s:g} s"
+        return CloudError(reason or code.name, f"cloud {self._address}: {detail} ({tries})")
+
+
+class Connection:
+    """One channel to one server, and the patience with which it is asked."""
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        deadline_s: float,
+        ca_cert: Path | None = None,
+        plaintext: bool | None = None,
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        """Open the channel; nothing is sent before the first call.
+
+        Args:
+            address: `HOST:PORT`.
+            deadline_s: seconds for one call, all attempts included.
+            ca_cert: root certificates (PEM) to trust; the system's own if None.
+            plaintext: without TLS; if None, only where the host is a loopback address.
+            clock: see `Clock`.
+            rng: for the jitter of the back-off.
+
+        Raises:
+            CloudError: an argument is malformed or out of range.
+        """
+        if deadline_s <= 0:
+            raise CloudError("BAD_OPTION", f"deadline must be > 0 seconds, got {deadline_s}")
+        host = _host_of(address)
+        self.address = address
+        self._deadline_s = deadline_s
+        self._clock = clock or SystemClock()
+        self._rng = rng or random.Random()  # noqa: S311 - jitter is no secret
+        if _is_loopback(host) if plaintext is None else plaintext:
+            self._channel = grpc.insecure_channel(address, options=_CHANNEL_OPTIONS)
+        else:
+            roots = _read(ca_cert) if ca_cert else None
+            credentials = grpc.ssl_channel_credentials(root_certificates=roots)
+            self._channel = grpc.secure_channel(address, credentials, options=_CHANNEL_OPTIONS)
+        self.stub = cascade_pb2_grpc.CascadeServiceStub(self._channel)
+
+    def attempts(self, may_pass: Container[grpc.StatusCode] = MAY_PASS) -> Attempts:
+        """Begin a call that may take `deadline_s`."""
+        return Attempts(
+            self.address,
+            deadline_s=self._deadline_s,
+            clock=self._clock,
+            rng=self._rng,
+            may_pass=may_pass,
+        )
+
+    def call(self, attempt: Callable[[float], R]) -> tuple[R, int]:
+        """Try until it answers, refuses, or the deadline is over; gives the attempts made.
+
+        Args:
+            attempt: makes the call, given its timeout in seconds.
+
+        Raises:
+            CloudError: it refused, or did not answer within the deadline.
+        """
+        attempts = self.attempts()
+        while True:
+            try:
+                return attempt(attempts.begin()), attempts.count
+            except grpc.RpcError as error:
+                attempts.wait(error)
+
+    def close(self) -> None:
+        """Close the channel."""
+        self._channel.close()
+
+
+class _ErrorInfo(NamedTuple):
+    """What a server said about a failure, besides its code."""
+
+    #: The reason in google.rpc.ErrorInfo; empty where none was sent.
+    reason: str = ""
+    #: google.rpc.RetryInfo: how long it wants to be left alone.
+    retry_after_s: float = 0.0
+
+
+def _error_info(error: grpc.Call) -> _ErrorInfo:
+    """Read google.rpc.Status; what cannot be read is not our server's, and says nothing."""
+    found = _ErrorInfo()
+    try:
+        status = rpc_status.from_call(error)
+        for detail in status.details if status else ():
+            info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+            if detail.Unpack(info):
+                found = found._replace(reason=str(info.reason))
+            elif detail.Unpack(retry):
+                delay: duration_pb2.Duration = retry.retry_delay
+                found = found._replace(retry_after_s=delay.seconds + delay.nanos / 1e9)
+    except (ValueError, ProtobufError):
+        return _ErrorInfo()
+    return found
+
+
+def _read(ca_cert: Path) -> bytes:
+    try:
+        return ca_cert.read_bytes()
+    except OSError as error:
+        raise CloudError("BAD_OPTION", f"{ca_cert}: cannot be read: {error.strerror}") from error
+
+
+def _host_of(address: str) -> str:
+    host, separator, port = address.rpartition(":")
+    if (
+        not separator
+        or not host
+        or not re.fullmatch("[0-9]{1,5}", port)
+        or not 1 <= int(port) <= _MOST_PORT
+    ):
+        raise CloudError(
+            "BAD_ADDRESS",
+            f"cloud address must be HOST:PORT with a port in 1-65535, got {address!r}",
+        )
+    return host.strip("[]")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,234 @@
+"""A learned deferral rule: a small network on the token probabilities; knows no torch, no model.
+
+EdgeInference (Kag et al. 2023, "Efficient edge inference by selective query", ICLR) as
+appendix B of the CAT paper (arXiv 2406.00060) adapts it to sequences. `escalade.training`
+makes a router, this module runs it and keeps it in one JSON file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from escalade.edge.errors import ArtifactError
+from escalade.edge.files import write_aside
+from escalade.edge.rules import token_logprobs
+
+ROUTER_SCHEMA = 1
+# Room for 2048 inputs (appendix B) and 1024 hidden units; it bounds what opening a file may cost.
+_MAX_FILE_BYTES = 1 << 24
+_FLOAT = np.dtype("<f4")
+
+#: A linear layer: weight `(outputs, inputs)`, as torch has it, and bias `(outputs,)`.
+Layer = tuple[ArrayLike, ArrayLike]
+
+
+class RouterFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The file. Numbers are float32, little-endian, row by row, in base64."""
+
+    schema: int
+    #: Inputs, hidden units of each layer, and 1 for the logit.
+    widths: list[int]
+    weights: list[bytes]
+    biases: list[bytes]
+    #: Of this object as JSON without white space, with `sha256` empty.
+    sha256: str = ""
+
+
+class Router:
+    """A multilayer perceptron with ReLU between its layers; its logit is the deferral score.
+
+    A deferral rule: call it with the log-probabilities of a response. The logit of one
+    unit is the difference of the logits of two, so a score above 0 says that deferring
+    is more likely to gain than not (see `escalade.training.router`).
+
+    Example:
+        >>> router = Router.open(Path("router.json"))
+        >>> score = router([-0.1, -2.3, -0.01])
+    """
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        """Take the layers, from the inputs to the logit.
+
+        Args:
+            layers: at least 1; each takes what the one before gives, the last gives 1 number.
+
+        Raises:
+            ValueError: shapes do not fit, or a number is not finite.
+        """
+        self._layers = [
+            (np.array(weight, dtype=np.float32), np.array(bias, dtype=np.float32))
+            for weight, bias in layers
+        ]
+        if not self._layers:
+            raise ValueError("a router needs at least 1 layer")
+        for index, (weight, bias) in enumerate(self._layers):
+            if weight.ndim != 2 or 0 in weight.shape or bias.shape != weight.shape[:1]:  # noqa: PLR2004
+                raise ValueError(
+                    f"layer {index}: weight must be (outputs, inputs), all >= 1, and bias"
+                    f" (outputs,); got {weight.shape} and {bias.shape}"
+                )
+            if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+                raise ValueError(f"layer {index}: a number is not finite")
+        for index, ((before, _), (after, _)) in enumerate(itertools.pairwise(self._layers)):
+            if before.shape[0] != after.shape[1]:
+                raise ValueError(
+                    f"layer {index} gives {before.shape[0]} numbers, layer {index + 1} takes"
+                    f" {after.shape[1]}"
+                )
+        if (outputs := self._layers[-1][0].shape[0]) != 1:
+            raise ValueError(f"the last layer must give 1 number, the logit; got {outputs}")
+
+    @property
+    def widths(self) -> list[int]:
+        """Inputs, hidden units of each layer, and 1 for the logit."""
+        return [self.length, *(weight.shape[0] for weight, _ in self._layers)]
+
+    @property
+    def length(self) -> int:
+        """How many tokens of a response it looks at: the first ones."""
+        return int(self._layers[0][0].shape[1])
+
+    @property
+    def parameters(self) -> int:
+        """Numbers in all."""
+        return sum(weight.size + bias.size for weight, bias in self._layers)
+
+    def __call__(self, logprobs: ArrayLike) -> float:
+        """The deferral score of a response; NaN, which defers, where a value is NaN or `inf`.
+
+        Args:
+            logprobs: `(N,)` natural logarithms, N >= 1.
+
+        Raises:
+            ValueError: there is no token to score.
+        """
+        values = token_probabilities(logprobs, self.length)
+        if np.isnan(values).any():
+            return math.nan
+        for weight, bias in self._layers[:-1]:
+            values = np.maximum(weight @ values + bias, 0.0)
+        weight, bias = self._layers[-1]
+        return float((weight @ values + bias)[0])
+
+    def save(self, path: Path) -> None:
+        """Write the router to a file, aside and renamed.
+
+        Raises:
+            DataError: the file cannot be written.
+        """
+        unsigned = RouterFile(
+            schema=ROUTER_SCHEMA,
+            widths=self.widths,
+            weights=[weight.astype(_FLOAT).tobytes() for weight, _ in self._layers],
+            biases=[bias.astype(_FLOAT).tobytes() for _, bias in self._layers],
+        )
+        signed = msgspec.structs.replace(unsigned, sha256=_digest(unsigned))
+        with write_aside(path) as stream:
+            stream.write(msgspec.json.format(msgspec.json.encode(signed), indent=2) + b"\n")
+
+    @classmethod
+    def open(cls, path: Path) -> Router:
+        """Read a router and check all of it.
+
+        Raises:
+            ArtifactError: the file cannot be read, is too large, of another schema, altered,
+                or its numbers do not fit its widths. The message says which.
+        """
+        raw = _read(path)
+        content = _decode(path, raw)
+        if content.sha256 != _digest(content):
+            raise ArtifactError(f"{path}: altered: the sha256 it carries is not its own")
+        try:
+            return cls(_layers(content))
+        except ValueError as error:
+            raise ArtifactError(f"{path}: {error}") from error
+
+
+def token_probabilities(logprobs: ArrayLike, length: int) -> NDArray[np.float64]:
+    """The feature vector of equation 10: `p_S` of each token, zeros where there is none.
+
+    The paper pads to 2048 tokens. What a response has beyond `length` is cut off. A token of
+    probability 0 looks like one that is not there.
+
+    Args:
+        logprobs: `(N,)` natural logarithms, N >= 1.
+        length: how many features, >= 1.
+
+    Returns:
+        `(length,)` in [0, 1]; NaN for each token where a log-probability is NaN or `inf`.
+
+    Raises:
+        ValueError: there is no token.
+    """
+    kept = token_logprobs(logprobs)[:length]
+    features = np.zeros(length)
+    features[: kept.size] = np.exp(np.minimum(kept, 0.0))  # rounding may give a log p above 0
+    return features
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(_MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(raw) > _MAX_FILE_BYTES:
+        raise ArtifactError(f"{path}: more than {_MAX_FILE_BYTES} bytes; not a router")
+    return raw
+
+
+def _decode(path: Path, raw: bytes) -> RouterFile:
+    class Head(msgspec.Struct):
+        schema: int
+
+    try:
+        # The number alone first: a newer schema has fields that this version cannot name.
+        schema = msgspec.json.decode(raw, type=Head).schema
+        if schema != ROUTER_SCHEMA:
+            raise ArtifactError(f"{path}: schema {schema}; this version reads {ROUTER_SCHEMA}")
+        return msgspec.json.decode(raw, type=RouterFile)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"{path}: not a router: {error}") from error
+
+
+def _digest(content: RouterFile) -> str:
+    unsigned = msgspec.structs.replace(content, sha256="")
+    return hashlib.sha256(msgspec.json.encode(unsigned)).hexdigest()
+
+
+def _layers(content: RouterFile) -> list[Layer]:
+    """The arrays, where every byte string is as long as the widths say.
+
+    Raises:
+        ValueError: one is not.
+    """
+    widths = content.widths
+    count = len(widths) - 1
+    if count < 1 or {len(content.weights), len(content.biases)} != {count}:
+        raise ValueError(
+            "widths must be 2 or more, with a layer between each two; got"
+            f" {len(widths)} widths, {len(content.weights)} weights, {len(content.biases)} biases"
+        )
+    if min(widths) < 1:
+        raise ValueError(f"widths must be at least 1, got {min(widths)}")
+    layers: list[Layer] = []
+    for index, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
+        weight, bias = content.weights[index], content.biases[index]
+        wanted = (inputs * outputs * _FLOAT.itemsize, outputs * _FLOAT.itemsize)
+        if (len(weight), len(bias)) != wanted:
+            raise ValueError(
+                f"layer {index}: weight and bias of {len(weight)} and {len(bias)} bytes; widths"
+                f" {inputs} and {outputs} need {wanted[0]} and {wanted[1]}"
+            )
+        layers.append(
+            (np.frombuffer(weight, _FLOAT).reshape(outputs, inputs), np.frombuffer(bias, _FLOAT))
+        )
+    return layers
