@@ -15,8 +15,9 @@ from escalade.cli.quiet import quiet_third_party
 from escalade.cli.verbs.artifacts import calibrate, export
 from escalade.cli.verbs.ask import ask, record
 from escalade.cli.verbs.network import proxy, simulate
+from escalade.cli.verbs.router import router
 from escalade.cli.verbs.serve import serve
-from escalade.cli.verbs.train import tasks, train
+from escalade.cli.verbs.train import tasks, trace, train
 
 USER_ERROR = 2
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -27,6 +28,8 @@ _EXTRA_OF = {
     "export": "export",
     "train": "training",
     "tasks": "training",
+    "trace": "training",
+    "router": "training",
     "simulate": "simulator",
 }
 
@@ -38,7 +41,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo, ask, record, calibrate, export, train, tasks, serve, proxy, simulate):
+for verb in (
+    demo,
+    ask,
+    record,
+    calibrate,
+    export,
+    train,
+    tasks,
+    trace,
+    router,
+    serve,
+    proxy,
+    simulate,
+):
     app.command()(verb)
 
 

@@ -2,6 +2,8 @@
 
 TrainingError
 ├── RecipeError      a recipe has an unknown key or a value out of range
+├── LossError        a loss was given what it cannot use, or is not finite
+├── CacheError       a prediction cache is damaged, or was made for something else
 └── TeacherError     the teacher does not fit the student (vocabulary, tokenizer)
 """
 
@@ -18,3 +20,11 @@ class RecipeError(TrainingError):
 
 class TeacherError(TrainingError):
     """The teacher does not fit the student."""
+
+
+class LossError(TrainingError):
+    """A loss was given what it cannot use, or is not finite."""
+
+
+class CacheError(TrainingError):
+    """A prediction cache is damaged, or was made for other data or another teacher."""

@@ -1,26 +1,32 @@
-"""Loads what a recipe names: tokenizer, records, model, teacher; knows no optimizer."""
+"""Loads what a recipe names: tokenizer, records, model, teacher's model; knows no optimizer."""
 
 from __future__ import annotations
 
 import difflib
+import hashlib
 import tempfile
 from pathlib import Path
 from typing import cast
 
+import torch
 from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
     AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
+from escalade.edge.files import sha256_of
+from escalade.edge.manifest import tokenizer_fingerprint
 from escalade.edge.records import Record, read_records
 from escalade.training.errors import RecipeError, TeacherError
 from escalade.training.recipe import Recipe, resolve
 from escalade.training.tasks import load_pronunciations, make_records
+from escalade.training.teacher import LocalTeacher, check_tokenizers
 from escalade.training.tokenizer import save_tokenizer
 
 #: What transformers' configs accept and turn into something else.
@@ -95,41 +101,77 @@ def load_model(
             eos_token_id=tokenizer.eos_token_id,
             bos_token_id=tokenizer.bos_token_id,
         )
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
+        auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        if config.is_encoder_decoder and getattr(config, "decoder_start_token_id", None) is None:
+            config.decoder_start_token_id = tokenizer.pad_token_id  # as T5 does
+        model: PreTrainedModel = auto.from_config(config)
     # Each architecture checks its config in a way and with an error of its own.
     except Exception as error:
         raise RecipeError(f"{recipe_path}: model.config: {_first_line(error)}") from error
     return model
 
 
-def load_teacher(
-    recipe: Recipe, recipe_path: Path, tokenizer: PreTrainedTokenizerBase
-) -> PreTrainedModel | None:
-    """The large model `p_L`, if the recipe names one.
+def load_teacher(path: str, recipe_path: Path, tokenizer: PreTrainedTokenizerBase) -> LocalTeacher:
+    """The large model `p_L`, to run in this process.
 
     Raises:
         RecipeError: it cannot be loaded.
         TeacherError: its tokenizer is missing or is not the student's.
     """
-    if recipe.teacher is None:
-        return None
-    name = recipe.teacher.path
-    folder = resolve(recipe_path, name)
-    teacher = _load(folder)
+    source = resolve(recipe_path, path)
+    model = _load(source)
     try:
-        vocabulary = AutoTokenizer.from_pretrained(folder, trust_remote_code=False).get_vocab()
+        theirs = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise TeacherError(f"teacher {name!r}: no tokenizer: {_first_line(error)}") from error
-    if vocabulary != tokenizer.get_vocab():
-        raise TeacherError(f"teacher {name!r}: its tokenizer is not the student's")
-    return teacher
+        raise TeacherError(f"teacher {path!r}: no tokenizer: {_first_line(error)}") from error
+    check_tokenizers(tokenizer, theirs, path)
+    local = Path(source).is_dir()
+    revision = revision_of(Path(source)) if local else getattr(model.config, "_commit_hash", "")
+    return LocalTeacher(model, name=Path(path).name, revision=revision or "")
+
+
+def open_checkpoint(path: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A trained model and its tokenizer, ready to answer, on the GPU where there is one.
+
+    Raises:
+        RecipeError: either cannot be loaded.
+    """
+    model = _load(path)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"tokenizer {path!r}: {_first_line(error)}") from error
+    if torch.cuda.is_available():
+        model.cuda()
+    return model.train(False), tokenizer
+
+
+def fingerprint_of(tokenizer: PreTrainedTokenizerBase) -> str:
+    """The tokenizer's fingerprint, as artifacts and the wire have it.
+
+    Raises:
+        RecipeError: it is not one of Hugging Face's fast tokenizers.
+    """
+    if not tokenizer.is_fast:
+        raise RecipeError(f"tokenizer {tokenizer.name_or_path!r} has no tokenizer.json")
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save_pretrained(folder)
+        return tokenizer_fingerprint(Path(folder) / "tokenizer.json")
+
+
+def revision_of(folder: Path) -> str:
+    """What tells the weights in a folder from others: a digest of its weight files."""
+    digests = map(sha256_of, sorted(folder.glob("*.safetensors")))
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def _load(path: str) -> PreTrainedModel:
     try:
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+        auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         model, loading = cast(
             "tuple[PreTrainedModel, dict[str, set[str]]]",
-            AutoModelForCausalLM.from_pretrained(
+            auto.from_pretrained(
                 path, use_safetensors=True, trust_remote_code=False, output_loading_info=True
             ),
         )

@@ -1,14 +1,42 @@
-"""Greedy answers and exact match of a torch model on query records; knows no training."""
+"""Greedy answers of a torch model with their log-probabilities; knows no training, no rule."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from torch import Tensor
+from transformers import (
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from escalade.edge.records import Record
+
+
+class GreedyAnswer(NamedTuple):
+    """A response and what a deferral rule needs to judge it."""
+
+    text: str
+    #: Natural logarithm of each generated token's probability, the end of sequence included.
+    logprobs: list[float]
+    prompt_tokens: int
+
+
+class _ChosenLogprobs(LogitsProcessor):
+    """Keeps the log-probability of each step's greedy choice; changes no logit."""
+
+    def __init__(self) -> None:
+        self.steps: list[Tensor] = []
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        values = scores.float()
+        self.steps.append(values.amax(dim=-1) - values.logsumexp(dim=-1))
+        return scores
 
 
 def greedy_answers(
@@ -19,32 +47,34 @@ def greedy_answers(
     max_new_tokens: int,
     batch_size: int = 256,
     progress: Callable[[int], None] = lambda done: None,
-) -> list[str]:
+) -> list[GreedyAnswer]:
     """Answer each prompt greedily, in batches of equal prompt length (no padding needed).
 
     Args:
-        model: a causal LM, moved by the caller where it should run.
+        model: a causal LM or an encoder-decoder, moved by the caller where it should run.
         tokenizer: its tokenizer.
         prompts: as a user would type them.
-        max_new_tokens: longest response; less where the model's window ends earlier.
+        max_new_tokens: longest response; less where a causal LM's window ends earlier.
         batch_size: prompts answered at once.
         progress: called with the number of prompts answered so far.
 
     Returns:
-        One response for each prompt, in order.
+        One answer for each prompt, in order.
     """
     by_length: dict[int, list[int]] = defaultdict(list)
     encoded = tokenizer(list(prompts))["input_ids"]
     for index, ids in enumerate(encoded):
         by_length[len(ids)].append(index)
-    answers = [""] * len(prompts)
+    answers: list[GreedyAnswer | None] = [None] * len(prompts)
     done = 0
-    window = getattr(model.config, "max_position_embeddings", None)
+    seq2seq = bool(model.config.is_encoder_decoder)
+    window = None if seq2seq else getattr(model.config, "max_position_embeddings", None)
     for length, indices in by_length.items():
         room = max_new_tokens if window is None else min(max_new_tokens, window - length)
         for start in range(0, len(indices), batch_size):
             chosen = indices[start : start + batch_size]
             ids = torch.tensor([encoded[i] for i in chosen], device=model.device)
+            kept = _ChosenLogprobs()
             with torch.no_grad():
                 out = model.generate(  # type: ignore[operator] # transformers hides its type
                     ids,
@@ -55,13 +85,21 @@ def greedy_answers(
                     no_repeat_ngram_size=0,
                     pad_token_id=tokenizer.pad_token_id,
                     eos_token_id=tokenizer.eos_token_id,
+                    logits_processor=LogitsProcessorList([kept]),
                 )
-            texts = tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)
-            for index, text in zip(chosen, texts, strict=True):
-                answers[index] = text
+            # An encoder-decoder's output begins with its start token, a causal LM's with x.
+            generated = out[:, 1 if seq2seq else ids.shape[1] :]
+            logprobs = torch.stack(kept.steps, dim=1)
+            texts = tokenizer.batch_decode(generated, skip_special_tokens=True)
+            ended = (generated == tokenizer.eos_token_id).int()
+            # The end of sequence counts, what pads the row after it does not.
+            lengths = (ended.cumsum(dim=1) - ended == 0).sum(dim=1).tolist()
+            for row, (index, text) in enumerate(zip(chosen, texts, strict=True)):
+                values = logprobs[row, : lengths[row]].tolist()
+                answers[index] = GreedyAnswer(text, values, length)
             done += len(chosen)
             progress(done)
-    return answers
+    return [answer for answer in answers if answer is not None]
 
 
 def exact_match(records: Sequence[Record], answers: Sequence[str]) -> dict[str, float]:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from escalade.training.errors import RecipeError
-
-LossName = Literal["xent", "dist", "cat-xent", "cat-dist"]
+from escalade.training.losses import LossName, needs_distribution, needs_teacher
 
 #: Those of transformers' schedules that need no argument beyond the steps.
 SCHEDULES = ("cosine", "linear", "constant", "constant_with_warmup", "inverse_sqrt")
@@ -45,18 +45,41 @@ class DataTable(_Table, frozen=True):
 
 
 class TeacherTable(_Table, frozen=True):
-    """The large model `p_L` that Dist and the CAT losses look at."""
+    """The large model `p_L` that Dist and the CAT losses look at.
 
-    path: str
-    #: Share of the one-hot term in equations 3 and 7.
+    Either `path`, a model to run here, or `address`, a cloud to ask; with `cache`, it is asked
+    once, and a cache that is already there needs neither.
+    """
+
+    path: str | None = None
+    #: `HOST:PORT` of `escalade serve`; needs `cache`.
+    address: str | None = None
+    #: A safetensors file that holds, or will hold, its predictions on the training queries.
+    cache: str | None = None
+    #: Log-probabilities of each token that a cache keeps for distillation.
+    top_k: int = 8
+    #: Share of the one-hot term in equations 3, 7, 13 and 14.
     w: float = 0.5
+
+
+class LoraTable(_Table, frozen=True):
+    """Learn low-rank updates alone (Hu et al. 2021, arXiv 2106.09685), merged at the end."""
+
+    r: int = 8
+    alpha: int = 16
+    dropout: float = 0.0
+    #: Names of the layers to update, or peft's "all-linear".
+    targets: str | list[str] = "all-linear"
 
 
 class OptimTable(_Table, frozen=True):
     """How long and how fast to learn."""
 
     steps: int
+    #: Examples in one step, over all processes and accumulation steps.
     batch_size: int = 128
+    #: Parts that a step's batch is computed in, one after another.
+    accumulation_steps: int = 1
     learning_rate: float = 1e-3
     schedule: str = "cosine"
     warmup_steps: int = 200
@@ -71,6 +94,8 @@ class RunTable(_Table, frozen=True):
     log_steps: int = 50
     bf16: bool = False
     compile: bool = False
+    #: Where else transformers should log: "tensorboard", "wandb", ...
+    report_to: str = "none"
 
 
 class Recipe(_Table, frozen=True):
@@ -85,6 +110,7 @@ class Recipe(_Table, frozen=True):
     #: A folder with tokenizer.json, or `bundled`; default: the fine-tuned model's own.
     tokenizer: str | None = None
     teacher: TeacherTable | None = None
+    lora: LoraTable | None = None
     run: RunTable = RunTable()
 
 
@@ -129,11 +155,21 @@ def _check(path: Path, recipe: Recipe) -> None:
         "model.config: model_type is missing, e.g. model_type = 'llama'",
     )
     need(
-        recipe.loss == "xent" or teacher is not None,
+        not needs_teacher(recipe.loss) or teacher is not None,
         f"loss {recipe.loss!r} looks at a large model: a [teacher] table with its path is missing",
     )
     if teacher is not None:
-        need(0.0 <= teacher.w <= 1.0, f"teacher.w must be in [0, 1], got {teacher.w}")
+        _check_teacher(need, recipe.loss, teacher)
+    if recipe.lora is not None:
+        need(recipe.lora.r >= 1, f"lora.r must be at least 1, got {recipe.lora.r}")
+        need(
+            0.0 <= recipe.lora.dropout < 1.0,
+            f"lora.dropout must be in [0, 1), got {recipe.lora.dropout}",
+        )
+    need(
+        optim.accumulation_steps >= 1,
+        f"optim.accumulation_steps must be at least 1, got {optim.accumulation_steps}",
+    )
     need(optim.steps >= 1, f"optim.steps must be at least 1, got {optim.steps}")
     need(optim.batch_size >= 1, f"optim.batch_size must be at least 1, got {optim.batch_size}")
     need(optim.learning_rate > 0, f"optim.learning_rate must be > 0, got {optim.learning_rate}")
@@ -154,11 +190,34 @@ def _check(path: Path, recipe: Recipe) -> None:
     need(data.max_tokens > 1, f"data.max_tokens must be at least 2, got {data.max_tokens}")
 
 
+def _check_teacher(
+    need: Callable[[bool, str], None], loss: LossName, teacher: TeacherTable
+) -> None:
+    need(
+        teacher.path is None or teacher.address is None,
+        "teacher: give path (a model to run here) or address (a cloud to ask), not both",
+    )
+    need(
+        any(source is not None for source in (teacher.path, teacher.address, teacher.cache)),
+        "teacher: path, address and cache are all missing; give at least one",
+    )
+    need(
+        teacher.address is None or teacher.cache is not None,
+        "teacher.cache is missing: a cloud is asked once, before training, not at every step",
+    )
+    need(0.0 <= teacher.w <= 1.0, f"teacher.w must be in [0, 1], got {teacher.w}")
+    least = 1 if needs_distribution(loss) and teacher.cache is not None else 0
+    need(
+        teacher.top_k >= least,
+        f"teacher.top_k must be at least {least} for loss {loss!r}, got {teacher.top_k}",
+    )
+
+
 def _nearest(message: str) -> str:
     unknown = re.search(r"unknown field `(\w+)`", message)
     if unknown is None:
         return ""
-    tables = (Recipe, ModelTable, DataTable, TeacherTable, OptimTable, RunTable)
+    tables = (Recipe, ModelTable, DataTable, TeacherTable, LoraTable, OptimTable, RunTable)
     known = {name for table in tables for name in table.__struct_fields__}
     near = difflib.get_close_matches(unknown[1], known, n=1)
     return f"; did you mean `{near[0]}`?" if near else f"; known keys: {', '.join(sorted(known))}"

@@ -12,7 +12,8 @@ import json
 import platform
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ import torch
 import transformers
 from transformers import (
     PreTrainedModel,
-    PreTrainedTokenizerBase,
     PrinterCallback,
     TrainerCallback,
     TrainerControl,
@@ -32,19 +32,18 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from escalade.edge.files import check_replaceable, folder_aside
-from escalade.edge.records import Record, spread
+from escalade.edge.records import spread
+from escalade.training.adapters import merged, with_lora
 from escalade.training.errors import RecipeError
 from escalade.training.examples import Collator, Examples
-from escalade.training.loading import load_model, load_records, load_teacher, load_tokenizer
-from escalade.training.quality import exact_match, greedy_answers
+from escalade.training.loading import load_model, load_records, load_tokenizer
+from escalade.training.quality import exact_match
 from escalade.training.recipe import Recipe, RunTable, read_recipe
+from escalade.training.teaching import Progress, open_teacher
+from escalade.training.trace import answer_all
 from escalade.training.trainer import CatTrainer
 
 RECIPE_NAME, METRICS_NAME = "recipe.toml", "metrics.json"
-
-#: Called with a stage ("train", "validate"), how much of it is done, how much there is,
-#: and the numbers logged since the last call (loss, learnable_share, ...).
-Progress = Callable[[str, int, int, Mapping[str, float]], None]
 
 
 def run_recipe(
@@ -56,6 +55,8 @@ def run_recipe(
 ) -> dict[str, Any]:
     """Train what a recipe says; returns the metrics that were written.
 
+    Under `accelerate launch` every process calls this; the first one writes.
+
     Args:
         recipe_path: a TOML file, see `recipe.py`.
         out: the checkpoint folder; replaced whole when the run is done.
@@ -64,7 +65,8 @@ def run_recipe(
 
     Raises:
         RecipeError: the recipe, or a path in it, is wrong.
-        TeacherError: the teacher does not fit the student.
+        TeacherError: the teacher does not fit the student, or does not answer.
+        CacheError: a prediction cache was made for other data or another teacher.
         DataError: the data cannot be read.
     """
     recipe = read_recipe(recipe_path)
@@ -72,23 +74,29 @@ def run_recipe(
     started = time.time()
     state = out.with_name(out.name + ".run")
     checkpoint = _resume_point(recipe, recipe_path, state)
+    arguments = _arguments(recipe, recipe_path, state, bar=progress is None)
     transformers.set_seed(recipe.seed)
     tokenizer = load_tokenizer(recipe, recipe_path)
     train, valid = load_records(recipe, recipe_path)
     model = load_model(recipe, recipe_path, tokenizer)
-    teacher = load_teacher(recipe, recipe_path, tokenizer)
+    seq2seq = bool(model.config.is_encoder_decoder)
     max_tokens = _window(recipe, recipe_path, model)
-    train_examples = Examples(train, tokenizer, max_tokens=max_tokens)
+    examples = partial(Examples, tokenizer=tokenizer, max_tokens=max_tokens, seq2seq=seq2seq)
+    train_examples = examples(train)
     # All of them, though only some are watched: all are answered at the end, hours from now.
-    Examples(valid, tokenizer, max_tokens=max_tokens)
+    examples(valid)
     watched = spread(valid, recipe.data.valid_size)
-    state.mkdir(parents=True, exist_ok=True)
-    shutil.copy(recipe_path, state / RECIPE_NAME)
+    teacher = open_teacher(
+        recipe, recipe_path, tokenizer, train_examples, arguments, model, progress=progress
+    )
+    if arguments.should_save:
+        state.mkdir(parents=True, exist_ok=True)
+        shutil.copy(recipe_path, state / RECIPE_NAME)
     trainer = CatTrainer(
-        model=model,
-        args=_arguments(recipe, state, bar=progress is None),
+        model=with_lora(model, recipe.lora) if recipe.lora else model,
+        args=arguments,
         train_dataset=train_examples,
-        eval_dataset=Examples(watched, tokenizer, max_tokens=max_tokens),
+        eval_dataset=examples(watched),
         data_collator=Collator(tokenizer.pad_token_id),
         callbacks=[*callbacks, *([] if progress is None else [_Reporter(progress)])],
         loss_name=recipe.loss,
@@ -97,36 +105,41 @@ def run_recipe(
     )
     trainer.remove_callback(PrinterCallback)
     _train(trainer, checkpoint)
-    model.train(False)
-    answers = greedy_answers(
-        model,
-        tokenizer,
-        [record.prompt for record in valid],
-        max_new_tokens=_longest_answer(valid, tokenizer),
-        progress=lambda done: progress("validate", done, len(valid), {}) if progress else None,
-    )
-    metrics = {
-        "recipe": recipe.name,
-        "loss": recipe.loss,
-        "seed": recipe.seed,
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "valid_queries": len(valid),
-        "valid_exact_match": {k: round(v, 5) for k, v in exact_match(valid, answers).items()},
-        "steps": trainer.state.global_step,
-        "seconds_this_session": round(time.time() - started, 1),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {model.device.type}",
-    }
-    with folder_aside(out, marker=METRICS_NAME) as folder:
-        # transformers ties the weights again on loading; a float32 copy is what export reads.
-        model.float().save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        shutil.copy(state / RECIPE_NAME, folder / RECIPE_NAME)
-        (folder / METRICS_NAME).write_text(json.dumps(metrics, indent=2) + "\n")
-        lines = (json.dumps(entry) + "\n" for entry in trainer.state.log_history)
-        (folder / "log.jsonl").write_text("".join(lines))
-    shutil.rmtree(state)
+    trained = merged(trainer)
+    metrics: dict[str, Any] = {}
+    if trainer.is_world_process_zero():
+        trained.train(False)
+        answers = answer_all(
+            trained,
+            tokenizer,
+            valid,
+            progress=lambda done: progress("validate", done, len(valid), {}) if progress else None,
+        )
+        match = exact_match(valid, [answer.text for answer in answers])
+        metrics = {
+            "recipe": recipe.name,
+            "loss": recipe.loss,
+            "seed": recipe.seed,
+            "parameters": sum(p.numel() for p in trained.parameters()),
+            "valid_queries": len(valid),
+            "valid_exact_match": {k: round(v, 5) for k, v in match.items()},
+            "steps": trainer.state.global_step,
+            "seconds_this_session": round(time.time() - started, 1),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "machine": f"{platform.machine()}, {torch.get_num_threads()} threads,"
+            f" {trained.device.type} x {arguments.world_size}",
+        }
+        with folder_aside(out, marker=METRICS_NAME) as folder:
+            # transformers ties the weights again on loading; a float32 copy is what export reads.
+            trained.float().save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+            shutil.copy(state / RECIPE_NAME, folder / RECIPE_NAME)
+            (folder / METRICS_NAME).write_text(json.dumps(metrics, indent=2) + "\n")
+            lines = (json.dumps(entry) + "\n" for entry in trainer.state.log_history)
+            (folder / "log.jsonl").write_text("".join(lines))
+        shutil.rmtree(state)
+    trainer.accelerator.wait_for_everyone()
     return metrics
 
 
@@ -201,19 +214,12 @@ def _train(trainer: CatTrainer, checkpoint: Path | None) -> None:
         trainer.state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
 
 
-def _longest_answer(records: Sequence[Record], tokenizer: PreTrainedTokenizerBase) -> int:
-    """Tokens of the longest reference and the end of sequence."""
-    texts = [text for record in records for text in record.references]
-    return 1 + max(map(len, tokenizer(texts, add_special_tokens=False)["input_ids"]))
-
-
-def _arguments(recipe: Recipe, state: Path, *, bar: bool) -> TrainingArguments:
+def _arguments(recipe: Recipe, recipe_path: Path, state: Path, *, bar: bool) -> TrainingArguments:
     optim, run = recipe.optim, recipe.run
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(state),
         max_steps=optim.steps,
-        per_device_train_batch_size=optim.batch_size,
-        per_device_eval_batch_size=optim.batch_size,
+        gradient_accumulation_steps=optim.accumulation_steps,
         learning_rate=optim.learning_rate,
         lr_scheduler_type=optim.schedule,
         warmup_steps=optim.warmup_steps,
@@ -228,10 +234,19 @@ def _arguments(recipe: Recipe, state: Path, *, bar: bool) -> TrainingArguments:
         logging_steps=run.log_steps,
         prediction_loss_only=True,
         remove_unused_columns=False,
-        report_to="none",
+        report_to=run.report_to,
         seed=recipe.seed,
         bf16=run.bf16,
         use_cpu=not torch.cuda.is_available(),  # else bf16 on a CPU is refused
         torch_compile=run.compile,
         dataloader_pin_memory=torch.cuda.is_available(),
     )
+    parts = arguments.world_size * optim.accumulation_steps
+    if optim.batch_size % parts:
+        raise RecipeError(
+            f"{recipe_path}: optim.batch_size must divide by {parts} (processes x accumulation"
+            f" steps), got {optim.batch_size}"
+        )
+    arguments.per_device_train_batch_size = optim.batch_size // parts
+    arguments.per_device_eval_batch_size = optim.batch_size // parts
+    return arguments

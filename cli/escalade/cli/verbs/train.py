@@ -1,8 +1,8 @@
-"""`escalade train` and `escalade tasks`: models and their data; knows no network."""
+"""`escalade train`, `tasks` and `trace`: models, their data, their answers; knows no network."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -57,3 +57,52 @@ def tasks(
         return
     for split, size in sizes.items():
         result_console().print(f"{out / f'{split}.jsonl'}: {size} queries")
+
+
+def trace(
+    small: Annotated[str, typer.Argument(help="Small model: a checkpoint folder or hub name.")],
+    large: Annotated[str, typer.Argument(help="Large model: a checkpoint folder or hub name.")],
+    data: Annotated[Path, typer.Argument(help="Query records (JSON Lines), with references.")],
+    out: Annotated[Path, typer.Argument(help="Trace to write (JSON Lines).")],
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="So many queries, evenly spread; default: all.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Answer every query with both models, here in torch, for `escalade evaluate`.
+
+    No artifact and no network take part: times and bytes in the trace are 0.
+    """
+    from escalade.cli.output import print_json, progress_bar, result_console
+    from escalade.edge.records import read_records, spread
+    from escalade.edge.trace import write_trace
+    from escalade.training.loading import open_checkpoint
+    from escalade.training.trace import answer_all, model_info, trace_of
+
+    records = spread(read_records(data), limit)
+    tiers = []
+    for name in (small, large):
+        model, tokenizer = open_checkpoint(name)
+        with progress_bar(name) as bar:
+
+            def tick(done: int, show: Callable[[int, int], None] = bar) -> None:
+                show(done, len(records))
+
+            answers = answer_all(model, tokenizer, records, progress=tick)
+        tiers.append((model_info(Path(name).name, model), answers))
+    made = trace_of(records, *tiers, threshold=0.0)
+    write_trace(out, made.header, made.records)
+    right = {
+        tier: sum(
+            text in record.references for record, (text, *_) in zip(records, answers, strict=True)
+        )
+        / len(records)
+        for tier, (_, answers) in zip(("small", "large"), tiers, strict=True)
+    }
+    if json:
+        print_json({"queries": len(records), "exact_match": right})
+        return
+    result_console().print(
+        f"{out}: {len(records)} queries; exact match {right['small']:.1%} small,"
+        f" {right['large']:.1%} large"
+    )
