@@ -14,6 +14,7 @@ from escalade.cli.demo.command import demo
 from escalade.cli.quiet import quiet_third_party
 from escalade.cli.verbs.artifacts import calibrate, export
 from escalade.cli.verbs.ask import ask, record
+from escalade.cli.verbs.evaluate import evaluate
 from escalade.cli.verbs.network import proxy, simulate
 from escalade.cli.verbs.router import router
 from escalade.cli.verbs.serve import serve
@@ -31,6 +32,7 @@ _EXTRA_OF = {
     "trace": "training",
     "router": "training",
     "simulate": "simulator",
+    "evaluate": "simulator",
 }
 
 app = typer.Typer(
@@ -54,6 +56,7 @@ for verb in (
     serve,
     proxy,
     simulate,
+    evaluate,
 ):
     app.command()(verb)
 

@@ -142,7 +142,7 @@ def open_checkpoint(path: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase
     except (OSError, ValueError) as error:
         raise RecipeError(f"tokenizer {path!r}: {_first_line(error)}") from error
     if torch.cuda.is_available():
-        model.cuda()
+        cast(torch.nn.Module, model).cuda()
     return model.train(False), tokenizer
 
 

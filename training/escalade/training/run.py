@@ -55,7 +55,8 @@ def run_recipe(
 ) -> dict[str, Any]:
     """Train what a recipe says; returns the metrics that were written.
 
-    Under `accelerate launch` every process calls this; the first one writes.
+    Under `accelerate launch` every process calls this; the first one writes, and the others
+    get empty metrics.
 
     Args:
         recipe_path: a TOML file, see `recipe.py`.
@@ -125,7 +126,7 @@ def run_recipe(
             "valid_exact_match": {k: round(v, 5) for k, v in match.items()},
             "steps": trainer.state.global_step,
             "seconds_this_session": round(time.time() - started, 1),
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),
             "transformers": transformers.__version__,
             "machine": f"{platform.machine()}, {torch.get_num_threads()} threads,"
             f" {trained.device.type} x {arguments.world_size}",
@@ -152,7 +153,8 @@ class _Reporter(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
-        self._progress("train", state.global_step, state.max_steps, {})
+        if state.is_world_process_zero:
+            self._progress("train", state.global_step, state.max_steps, {})
 
     def on_log(
         self,
@@ -162,7 +164,8 @@ class _Reporter(TrainerCallback):
         logs: Mapping[str, float] | None = None,
         **_: object,
     ) -> None:
-        self._progress("train", state.global_step, state.max_steps, dict(logs or {}))
+        if state.is_world_process_zero:
+            self._progress("train", state.global_step, state.max_steps, dict(logs or {}))
 
 
 def _resume_point(recipe: Recipe, recipe_path: Path, state: Path) -> Path | None:

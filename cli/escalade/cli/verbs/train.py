@@ -33,6 +33,8 @@ def train(
                 bar.say(f"{stage} {done}/{total}: {numbers}")
 
         metrics = run_recipe(recipe, out, progress=show)
+    if not metrics:  # not the first process of `accelerate launch`
+        return
     if json:
         print_json(metrics)
         return

@@ -1,0 +1,192 @@
+"""`escalade evaluate`: traces to the CAT paper's figures and numbers; knows no network."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from escalade.cli.verbs.options import JsonOption, SeedOption
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from escalade.simulator.answers import Rule
+    from escalade.simulator.evaluation.results import Evaluation
+    from escalade.simulator.evaluation.tables import TextTable
+
+
+def evaluate(
+    traces: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[NAME=]TRACE...",
+            help="Traces of `escalade record`. Those of one NAME are one model's, a training seed"
+            " each; without a NAME it is the file's.",
+        ),
+    ],
+    rule: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--rule",
+            help="Deferral rule: recorded (the default), mean, sum, min, max or quantile:Q; may be"
+            " given again.",
+        ),
+    ] = None,
+    router: Annotated[
+        Path | None,
+        typer.Option("--router", help="A trained router, as one more rule."),
+    ] = None,
+    metric: Annotated[
+        str,
+        typer.Option(
+            "--metric", help="recorded, exact-match, accuracy, bleu, chrf or per (phoneme errors)."
+        ),
+    ] = "recorded",
+    cost: Annotated[
+        str,
+        typer.Option(
+            "--cost", help="flops_per_token, flops_per_query, deferral_rate, bytes or seconds."
+        ),
+    ] = "flops_per_token",
+    baseline: Annotated[
+        str | None,
+        typer.Option("--baseline", help="Name that others are held against; default: the first."),
+    ] = None,
+    quality: Annotated[
+        float | None,
+        typer.Option(
+            "--quality",
+            help="Compare costs here (0.86, or 24 of BLEU); default: midway between the baseline's"
+            " two models.",
+        ),
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            "--budget",
+            help="Compare qualities at this cost; default: what the baseline needs for --quality.",
+        ),
+    ] = None,
+    by_task: Annotated[
+        bool, typer.Option("--by-task", help="Evaluate each task by itself too.")
+    ] = False,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Write a page (HTML) here.")
+    ] = None,
+    figures: Annotated[
+        Path | None,
+        typer.Option("--figures", help="Write figures for a paper (PNG, SVG) into this folder."),
+    ] = None,
+    resamples: Annotated[
+        int, typer.Option("--resamples", help="Bootstrap resamples for the intervals.")
+    ] = 1000,
+    seed: SeedOption = 1,
+    json: JsonOption = False,
+) -> None:
+    """Quality against cost of recorded cascades: curves, what is saved, and how sure that is."""
+    import msgspec
+
+    from escalade.cli.output import print_json, progress_bar
+    from escalade.edge.trace import read_trace
+    from escalade.simulator.evaluation.evaluate import evaluate as evaluate_traces
+
+    # What draws is loaded only when asked for, and before the work, so that it cannot fail after.
+    if report is not None:
+        from escalade.simulator.evaluation.page import write_page
+    if figures is not None:
+        from escalade.simulator.evaluation.paper import write_figures
+
+    rules: list[Rule] = list(rule or ["recorded"])
+    if router is not None:
+        from escalade.edge.router import Router
+
+        rules.append(("router", Router.open(router)))
+    with progress_bar("resampling") as tick:
+        evaluation = evaluate_traces(
+            {name: [read_trace(path) for path in paths] for name, paths in _grouped(traces)},
+            rules=rules,
+            metric=metric,
+            cost=cost,
+            baseline=baseline,
+            quality=quality,
+            budget=budget,
+            by_task=by_task,
+            resamples=resamples,
+            seed=seed,
+            progress=tick,
+        )
+    if report is not None:
+        write_page(report, evaluation)
+        evaluation = msgspec.structs.replace(evaluation, report=str(report))
+    if figures is not None:
+        written = [str(path) for path in write_figures(figures, evaluation)]
+        evaluation = msgspec.structs.replace(evaluation, figures=written)
+    if json:
+        print_json(evaluation)
+    else:
+        show_evaluation(evaluation)
+
+
+def show_evaluation(evaluation: Evaluation) -> None:
+    """The tables of an evaluation, on stdout."""
+    from escalade.cli.output import result_console
+    from escalade.simulator.evaluation.tables import lede, seeds_table, tables_of
+
+    console = result_console()
+    for line in lede(evaluation):
+        console.print(line)
+    found = [table for part in evaluation.slices for table in tables_of(evaluation, part)]
+    seeds = seeds_table(evaluation)
+    for table in [*found, *([] if seeds is None else [seeds])]:
+        _show(console, table)
+    console.print(
+        f"beneath each number its 95 % interval ({evaluation.resamples:,} bootstrap resamples);"
+        " \N{EN DASH} where no threshold gets there"
+    )
+    if evaluation.metric.signature:
+        console.print(f"{evaluation.metric.label}: {evaluation.metric.signature}")
+    for note in evaluation.notes:
+        console.print(note)
+    if evaluation.report:
+        console.print(f"report: {evaluation.report}")
+    for path in evaluation.figures:
+        console.print(f"figure: {path}")
+
+
+def _show(console: Console, table: TextTable) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(title=table.title, title_justify="left")
+    for k, heading in enumerate(table.head):
+        shown.add_column(heading, justify="left" if k == 0 else "right")
+    for row in table.rows:
+        shown.add_row(
+            *(
+                Text.assemble(cell.text, *([("\n" + cell.detail, "dim")] if cell.detail else []))
+                for cell in row
+            )
+        )
+    console.print(shown, soft_wrap=False)
+
+
+def _grouped(arguments: Sequence[str]) -> list[tuple[str, list[Path]]]:
+    """`NAME=FILE` and `FILE` to the files of each name, in the order names first come."""
+    named: list[tuple[str, Path, str | None]] = []
+    for argument in arguments:
+        name, equals, path = argument.partition("=")
+        # A file may have such a sign in its own name.
+        if equals and name and not Path(argument).exists():
+            named.append((name, Path(path), None))
+        else:
+            named.append((Path(argument).stem, Path(argument), argument))
+    # Stems that are the same by chance make no group: then the whole path is the name.
+    seen = Counter(name for name, _, _ in named)
+    groups: dict[str, list[Path]] = {}
+    for name, file, whole in named:
+        groups.setdefault(whole if whole and seen[name] > 1 else name, []).append(file)
+    return list(groups.items())
