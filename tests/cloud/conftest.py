@@ -19,7 +19,15 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from escalade.cloud.engine import Answer, Engine, EngineInfo, Query, ShouldStop
+from escalade.cloud.engine import (
+    Answer,
+    Engine,
+    EngineInfo,
+    Query,
+    ScoreQuery,
+    Scores,
+    ShouldStop,
+)
 from escalade.cloud.engines.transformers_engine import TransformersEngine
 from escalade.cloud.server import ServeOptions, serve
 from escalade.cloud.worker import Finished, Ticket, Worker
@@ -103,6 +111,9 @@ class HeldEngine:
         self.gate.set()
         self.queries: list[Query] = []
         self.answers: list[Answer] = []
+        self.batches: list[Sequence[ScoreQuery]] = []
+        #: `generate` or `score`, for each computation that was begun.
+        self.order: list[str] = []
         #: From this token on, a computation waits until it is told to stop.
         self.stall_at: int | None = None
         self.stalled = False
@@ -117,6 +128,7 @@ class HeldEngine:
 
     def generate(self, query: Query, should_stop: ShouldStop) -> Answer:
         self.queries.append(query)
+        self.order.append("generate")
         assert self.gate.wait(HELD_AT_MOST_S), "nobody opened the gate"
         if self.error is not None:
             raise self.error
@@ -138,10 +150,37 @@ class HeldEngine:
         self.answers.append(answer)
         return answer
 
+    def score(self, queries: Sequence[ScoreQuery], top_k: int) -> list[Scores]:
+        self.batches.append(queries)
+        self.order.append("score")
+        assert self.gate.wait(HELD_AT_MOST_S), "nobody opened the gate"
+        if self.error is not None:
+            raise self.error
+        return self.inner.score(queries, top_k)
+
 
 @pytest.fixture
 def held(engine: TransformersEngine) -> HeldEngine:
     return HeldEngine(engine)
+
+
+@pytest.fixture
+def score_request(engine: TransformersEngine) -> Callable[..., pb.ScoreRequest]:
+    """Makes a request of (prompt ids, response ids) pairs in the tiny model's tokens."""
+
+    def tokens(ids: Sequence[int]) -> pb.TokenSequence:
+        return pb.TokenSequence(ids=ids, tokenizer_fingerprint=engine.info.tokenizer_fingerprint)
+
+    def make(
+        pairs: Sequence[tuple[Sequence[int], Sequence[int]]], **fields: Any
+    ) -> pb.ScoreRequest:
+        items = [
+            pb.ScoreItem(item_id=f"item {number}", prompt=tokens(x), response=tokens(y))
+            for number, (x, y) in enumerate(pairs)
+        ]
+        return pb.ScoreRequest(items=items, **fields)
+
+    return make
 
 
 def _refusal(error: grpc.aio.AioRpcError) -> Refusal:
@@ -212,7 +251,7 @@ class CountingWorker(Worker):
         self.queued = 0
         self.made.append(self)
 
-    async def run(self, query: Query, ticket: Ticket) -> Finished:
+    async def run(self, query: Query, ticket: Ticket) -> Finished[Answer]:
         self.queued += 1
         return await super().run(query, ticket)
 

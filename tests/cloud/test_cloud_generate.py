@@ -220,7 +220,8 @@ def test_model_info_is_true(serving: Any, engine: Any, reference: Any) -> None:
     assert info.max_new_tokens == 47
     assert list(info.end_of_sequence_ids) == [EOS]
     assert info.queue_capacity == 5
-    assert list(info.capabilities) == [pb.CAPABILITY_GENERATE]
+    assert list(info.capabilities) == [pb.CAPABILITY_GENERATE, pb.CAPABILITY_SCORE]
+    assert info.max_top_k == info.vocabulary_size
 
 
 def _tokens(ids: list[int], fingerprint: str) -> pb.TokenSequence:

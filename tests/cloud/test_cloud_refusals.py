@@ -182,7 +182,6 @@ def test_other_rpcs_are_not_supported(serving: Any, engine: Any, refused: Any) -
             stub = running.stub
             return [
                 await refused(stub.Verify(pb.VerifyRequest())),
-                await refused(_drain(stub.Score(pb.ScoreRequest()))),
                 await refused(_drain(stub.GenerateStream(pb.GenerateStreamRequest()))),
             ]
 

@@ -6,6 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from escalade.v1 import cascade_pb2 as pb
 
 #: Asked before each token: why to stop now (deadline, cancelled), or None to go on.
@@ -29,6 +32,17 @@ class EngineInfo:
     end_of_sequence_ids: tuple[int, ...]
     #: Default and upper bound of `Query.max_new_tokens`.
     max_new_tokens: int
+    #: Upper bound of `Engine.score`'s top_k.
+    max_top_k: int
+
+    @property
+    def identity(self) -> pb.ModelIdentity:
+        """Name, revision and tokenizer, as they travel."""
+        return pb.ModelIdentity(
+            name=self.name,
+            revision=self.revision,
+            tokenizer_fingerprint=self.tokenizer_fingerprint,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +81,39 @@ class Answer:
         return self.token_ids if self.end_id is None else [*self.token_ids, self.end_id]
 
 
+@dataclass(frozen=True, slots=True)
+class ScoreQuery:
+    """A query x and a given response y, already checked against `EngineInfo`."""
+
+    #: `(P,)`, P >= 1, every special token included.
+    prompt_ids: tuple[int, ...]
+    #: `(N,)`, N >= 1, with P + N <= context_length.
+    response_ids: tuple[int, ...]
+
+    def __len__(self) -> int:
+        """Tokens of prompt and response together."""
+        return len(self.prompt_ids) + len(self.response_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What the model says of one given response, each token after those before it.
+
+    Attributes:
+        argmax: `(N,)` int32, the greedy choice; the lowest id where logits tie.
+        response_logprobs: `(N,)` float32, natural logarithms, of the response's own tokens.
+        top_ids: `(N, k)` int32, best first.
+        top_logprobs: `(N, k)` float32.
+    """
+
+    argmax: NDArray[np.int32]
+    response_logprobs: NDArray[np.float32]
+    top_ids: NDArray[np.int32]
+    top_logprobs: NDArray[np.float32]
+
+
 class Engine(Protocol):
-    """Computes greedy responses, one at a time."""
+    """Computes greedy responses, one at a time, and scores given ones, a batch at a time."""
 
     @property
     def info(self) -> EngineInfo:
@@ -81,6 +126,10 @@ class Engine(Protocol):
 
     def generate(self, query: Query, should_stop: ShouldStop) -> Answer:
         """The greedy response; asks `should_stop` before every token."""
+        ...
+
+    def score(self, queries: Sequence[ScoreQuery], top_k: int) -> list[Scores]:
+        """The scores of each query's response, in one batch; 0 <= top_k <= info.max_top_k."""
         ...
 
 

@@ -45,7 +45,8 @@ class ServeOptions:
     Attributes:
         listen: `HOST:PORT`; port 0 takes a free one.
         tls: certificate and key; needed off loopback.
-        queue_capacity: requests that may wait behind the one being computed, at least 1.
+        queue_capacity: queries that may wait behind the one being computed, at least 1; and
+            as many streams of scores.
         answers_kept: answers remembered for repeated request ids, at least 1.
         grace_s: how long a drain waits for requests before it stops them, at least 0.
     """

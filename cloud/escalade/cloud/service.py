@@ -1,14 +1,15 @@
 """The servicer of `escalade.v1.CascadeService`: checks, shares, answers; knows no engine.
 
-Served: Generate and GetModelInfo. The other RPCs answer NOT_SUPPORTED, and GetModelInfo
-does not list them.
+Served: Generate, Score and GetModelInfo. The other RPCs answer NOT_SUPPORTED, and
+GetModelInfo does not list them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar, cast
 
@@ -17,8 +18,9 @@ import grpc.aio
 from escalade.cloud import validation
 from escalade.cloud.answers import Answers
 from escalade.cloud.draft import compare_draft
-from escalade.cloud.engine import EngineInfo, Query
+from escalade.cloud.engine import Answer, EngineInfo, Query
 from escalade.cloud.errors import DrainingError, NotSupportedError, PromptEmptyError
+from escalade.cloud.scoring import Send, send_scores
 from escalade.cloud.status import answer_or_abort
 from escalade.cloud.worker import Clock, Finished, Ticket, Worker, deadline_after
 from escalade.v1 import cascade_pb2 as pb
@@ -61,11 +63,11 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
         self._idle.set()
 
     def start_draining(self) -> None:
-        """Refuse every request that is not known yet."""
+        """Refuse every request not known yet, and let no stream of scores go on to a next batch."""
         self._draining = True
 
     async def wait_idle(self) -> None:
-        """Wait until no Generate is under way."""
+        """Wait until no Generate and no Score is under way."""
         await self._idle.wait()
 
     async def Generate(  # noqa: N802
@@ -74,21 +76,33 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
         context: grpc.aio.ServicerContext[pb.GenerateRequest, pb.GenerateResponse],
     ) -> pb.GenerateResponse:
         """Answer one query, whole."""
-        # None without a deadline, whatever the type stubs say.
-        remaining_s = cast("float | None", context.time_remaining())
         answer = self._answers.once(
             _key_of(request),
-            deadline_after(remaining_s, self._clock),
+            self._deadline_of(context.time_remaining()),
             partial(self._generate, request),
         )
-        self._in_flight += 1
-        self._idle.clear()
-        try:
+        with self._under_way():
             return await answer_or_abort(context, answer)
-        finally:
-            self._in_flight -= 1
-            if self._in_flight == 0:
-                self._idle.set()
+
+    # The stub's type knows generators only. This one writes: a generator that is cancelled
+    # while its message waits for the network is closed when the collector finds it.
+    async def Score(  # type: ignore[override]  # noqa: N802
+        self,
+        request: pb.ScoreRequest,
+        context: grpc.aio.ServicerContext[pb.ScoreRequest, pb.ScoreResponse],
+    ) -> None:
+        """Score given responses, item by item."""
+        ticket = Ticket(self._deadline_of(context.time_remaining()), self._clock)
+
+        async def send(response: pb.ScoreResponse) -> None:
+            try:
+                await context.write(response)
+            except grpc.aio.InternalError as error:
+                # The client has gone, and word of it has not come through yet.
+                raise asyncio.CancelledError from error
+
+        with self._under_way():
+            await answer_or_abort(context, self._score(request, ticket, send))
 
     async def GetModelInfo(  # noqa: N802
         self,
@@ -98,7 +112,7 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
         """Say who is serving, and within which limits."""
         info = self._engine.info
         return pb.GetModelInfoResponse(
-            model=_identity_of(info),
+            model=info.identity,
             engine=info.engine,
             parameter_count=info.parameter_count,
             vocabulary_size=info.vocabulary_size,
@@ -106,7 +120,8 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
             end_of_sequence_ids=info.end_of_sequence_ids,
             max_new_tokens=info.max_new_tokens,
             queue_capacity=self._queue_capacity,
-            capabilities=[pb.CAPABILITY_GENERATE],
+            capabilities=[pb.CAPABILITY_GENERATE, pb.CAPABILITY_SCORE],
+            max_top_k=info.max_top_k,
         )
 
     async def GenerateStream(  # noqa: N802
@@ -119,14 +134,6 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
             context, _not_supported("GenerateStream", pb.GenerateStreamResponse)
         )
 
-    async def Score(  # noqa: N802
-        self,
-        request: pb.ScoreRequest,
-        context: grpc.aio.ServicerContext[pb.ScoreRequest, pb.ScoreResponse],
-    ) -> AsyncIterator[pb.ScoreResponse]:
-        """Refuse: not offered."""
-        yield await answer_or_abort(context, _not_supported("Score", pb.ScoreResponse))
-
     async def Verify(  # noqa: N802
         self,
         request: pb.VerifyRequest,
@@ -136,8 +143,7 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
         return await answer_or_abort(context, _not_supported("Verify", pb.VerifyResponse))
 
     async def _generate(self, request: pb.GenerateRequest, ticket: Ticket) -> pb.GenerateResponse:
-        if self._draining:
-            raise DrainingError("server: shutting down; ask another one")
+        self._refuse_when_draining()
         self._worker.refuse_when_full()
         query = await self._query_of(request)
         try:
@@ -145,6 +151,37 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
         finally:
             await self._on_engine_state(not self._worker.dead)
         return _response_of(request, query, finished, self._engine.info)
+
+    async def _score(self, request: pb.ScoreRequest, ticket: Ticket, send: Send) -> None:
+        self._refuse_when_draining()
+        with self._worker.score_place():
+            # Thousands of items take their time; the loop has other work.
+            await asyncio.to_thread(validation.check_score, request, self._engine.info)
+            try:
+                await send_scores(
+                    request, self._worker, ticket, send=send, may_go_on=self._refuse_when_draining
+                )
+            finally:
+                await self._on_engine_state(not self._worker.dead)
+
+    def _refuse_when_draining(self) -> None:
+        if self._draining:
+            raise DrainingError("server: shutting down; ask another one")
+
+    def _deadline_of(self, remaining_s: float) -> float:
+        # None without a deadline, whatever the type stubs say.
+        return deadline_after(cast("float | None", remaining_s), self._clock)
+
+    @contextmanager
+    def _under_way(self) -> Iterator[None]:
+        self._in_flight += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._in_flight -= 1
+            if self._in_flight == 0:
+                self._idle.set()
 
     async def _query_of(self, request: pb.GenerateRequest) -> Query:
         info = self._engine.info
@@ -186,22 +223,14 @@ def _key_of(request: pb.GenerateRequest) -> bytes | None:
     return hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
 
 
-def _identity_of(info: EngineInfo) -> pb.ModelIdentity:
-    return pb.ModelIdentity(
-        name=info.name,
-        revision=info.revision,
-        tokenizer_fingerprint=info.tokenizer_fingerprint,
-    )
-
-
 def _response_of(
-    request: pb.GenerateRequest, query: Query, finished: Finished, info: EngineInfo
+    request: pb.GenerateRequest, query: Query, finished: Finished[Answer], info: EngineInfo
 ) -> pb.GenerateResponse:
     answer = finished.answer
     output = request.output
     response = pb.GenerateResponse(
         request_id=request.request_id,
-        model=_identity_of(info),
+        model=info.identity,
         token_ids=answer.token_ids,
         logprobs=answer.logprobs if output.logprobs else (),
         text=answer.text if output.text or not output.HasField("text") else "",

@@ -18,6 +18,9 @@ from escalade.v1 import cascade_pb2 as pb
 # The OpenAI API takes 4, vLLM any number; each is searched for after every token.
 MAX_STOP_SEQUENCES = 16
 
+# Keeps the check of one request to some 20 ms; a client with more sends another request.
+MAX_SCORE_ITEMS = 4096
+
 
 def check_expected_model(expected: pb.ModelIdentity, info: EngineInfo) -> None:
     """Refuse a client that expects another model, in any field it has filled.
@@ -36,8 +39,16 @@ def check_expected_model(expected: pb.ModelIdentity, info: EngineInfo) -> None:
         check_fingerprint(expected.tokenizer_fingerprint, "expected_model", info)
 
 
-def check_fingerprint(fingerprint: str, owner: str, info: EngineInfo) -> None:
+def check_fingerprint(
+    fingerprint: str, owner: str, info: EngineInfo, advice: str = "; send text instead"
+) -> None:
     """Refuse token ids of another tokenizer, and those that do not say of which.
+
+    Args:
+        fingerprint: the client's.
+        owner: path of what carries it in the request.
+        info: the engine's.
+        advice: what the client may do, after the refusal.
 
     Raises:
         TokenizerMismatchError: the fingerprint is not the engine's.
@@ -45,7 +56,7 @@ def check_fingerprint(fingerprint: str, owner: str, info: EngineInfo) -> None:
     if fingerprint != info.tokenizer_fingerprint:
         raise TokenizerMismatchError(
             f"{owner}.tokenizer_fingerprint: this server has {info.tokenizer_fingerprint!r},"
-            f" not {fingerprint!r}; send text instead"
+            f" not {fingerprint!r}{advice}"
         )
 
 
@@ -139,3 +150,44 @@ def stop_sequences_of(stopping: pb.StoppingOptions) -> tuple[str, ...]:
             f"stopping.stop_sequences[{sequences.index('')}]", "must not be empty"
         )
     return sequences
+
+
+def check_score(request: pb.ScoreRequest, info: EngineInfo) -> None:
+    """Refuse what cannot be scored; every item is checked, those already received included.
+
+    Raises:
+        ModelMismatchError: the client expects another model.
+        TokenizerMismatchError: it expects another tokenizer, or an item's ids are of one.
+        OptionOutOfRangeError: items, top_k or resume_from, or a response that is empty.
+        PromptEmptyError: an item has no prompt.
+        PromptTooLongError: prompt and response do not fit the context together.
+        TokenOutOfRangeError: an id outside the vocabulary.
+    """
+    check_expected_model(request.expected_model, info)
+    count = len(request.items)
+    if not 1 <= count <= MAX_SCORE_ITEMS:
+        raise OptionOutOfRangeError("items", f"must be 1..{MAX_SCORE_ITEMS} items, got {count}")
+    if request.top_k > info.max_top_k:
+        raise OptionOutOfRangeError("top_k", f"must be in 0..{info.max_top_k}, got {request.top_k}")
+    if request.resume_from > count:
+        raise OptionOutOfRangeError(
+            "resume_from", f"must be in 0..{count}, got {request.resume_from}"
+        )
+    for index, item in enumerate(request.items):
+        _check_score_item(item, f"items[{index}]", info)
+
+
+def _check_score_item(item: pb.ScoreItem, field: str, info: EngineInfo) -> None:
+    prompt, response = len(item.prompt.ids), len(item.response.ids)
+    check_prompt_length(prompt, f"{field}.prompt.ids", info)
+    if response == 0:
+        raise OptionOutOfRangeError(f"{field}.response.ids", "must hold at least 1 token, got 0")
+    if prompt + response > info.context_length:
+        raise PromptTooLongError(
+            f"{field}.response.ids",
+            f"must hold 1..{info.context_length - prompt} tokens after a prompt of {prompt},"
+            f" got {response}",
+        )
+    for name, tokens in (("prompt", item.prompt), ("response", item.response)):
+        check_fingerprint(tokens.tokenizer_fingerprint, f"{field}.{name}", info, advice="")
+        check_ids(tokens.ids, f"{field}.{name}.ids", info)

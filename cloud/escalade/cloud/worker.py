@@ -1,7 +1,9 @@
 """One engine, one thread, a bounded queue in front; knows no gRPC and no particular engine.
 
-The event loop submits and awaits; the engine computes in the thread, one query at a time,
-so that nothing it does blocks the loop.
+The event loop submits and awaits; the engine computes in the thread, one query or one small
+batch of scores at a time, so that nothing it does blocks the loop. The thread takes its work
+in the order it came, and of all streams of scores together one batch at a time is put into
+that order: a query never has more than one of them before it, however many are to come.
 """
 
 from __future__ import annotations
@@ -9,11 +11,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import Generic, TypeVar
 
-from escalade.cloud.engine import Answer, Engine, EngineFactory, Query
+from escalade.cloud.engine import Answer, Engine, EngineFactory, Query, ScoreQuery, Scores
 from escalade.cloud.errors import DeadlineError, DrainingError, EngineDeadError, QueueFullError
 from escalade.v1 import cascade_pb2 as pb
 
@@ -27,9 +32,11 @@ _FAILURES_UNTIL_DEAD = 3
 
 Clock = Callable[[], float]
 
+T = TypeVar("T")
+
 
 class Ticket:
-    """The right of one query to be computed: until its deadline, or until cancelled.
+    """The right of one request to be computed: until its deadline, or until cancelled.
 
     The event loop writes, the engine's thread reads; each write is one attribute.
 
@@ -48,7 +55,7 @@ class Ticket:
         self._deadline_s = max(self._deadline_s, deadline_s)
 
     def cancel(self) -> None:
-        """Stop at the next token."""
+        """Stop at the next token, or before the next batch of scores."""
         self._cancelled = True
 
     def should_stop(self) -> pb.StopReason | None:
@@ -61,10 +68,10 @@ class Ticket:
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
-    """An answer, and where its time went."""
+class Finished(Generic[T]):
+    """What an engine computed, and where its time went."""
 
-    answer: Answer
+    answer: T
     queue_s: float
     compute_s: float
 
@@ -73,7 +80,8 @@ class Worker:
     """Runs an engine in a thread of its own.
 
     Args:
-        capacity: queries that may wait behind the one being computed, at least 1.
+        capacity: queries that may wait behind the one being computed, at least 1; and as
+            many streams of scores.
         clock: seconds, monotonic.
     """
 
@@ -81,7 +89,10 @@ class Worker:
         self._capacity = capacity
         self._clock = clock
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
-        self._pending: dict[Future[Finished], Ticket] = {}
+        self._queries: set[Ticket] = set()
+        self._batches: set[Ticket] = set()
+        self._streams = 0
+        self._batch_turn = asyncio.Lock()
         self._retry_after_s = _FIRST_RETRY_S
         self._failures = 0
         self._abandoned = False
@@ -109,13 +120,23 @@ class Worker:
         Raises:
             QueueFullError: one query is being computed and `capacity` wait.
         """
-        if len(self._pending) > self._capacity:
-            raise QueueFullError(
-                f"queue: {self._capacity} requests wait already, which is its capacity",
-                self._retry_after_s,
-            )
+        self._refuse(len(self._queries))
 
-    async def run(self, query: Query, ticket: Ticket) -> Finished:
+    @contextmanager
+    def score_place(self) -> Iterator[None]:
+        """Hold the place of one stream of scores; such streams take no place from queries.
+
+        Raises:
+            QueueFullError: one stream has its turn and `capacity` wait.
+        """
+        self._refuse(self._streams)
+        self._streams += 1
+        try:
+            yield
+        finally:
+            self._streams -= 1
+
+    async def run(self, query: Query, ticket: Ticket) -> Finished[Answer]:
         """Queue a query and wait for its answer.
 
         Cancelling the caller drops the query if it still waits; one being computed goes
@@ -130,36 +151,65 @@ class Worker:
         if self._abandoned:
             raise _draining()
         self.refuse_when_full()
-        job = self._executor.submit(self._compute, query, ticket, self._clock())
-        self._pending[job] = ticket
-        job.add_done_callback(lambda done: self._pending.pop(done, None))
-        return await asyncio.wrap_future(job)
+        generate = partial(self.engine.generate, query, ticket.should_stop)
+        finished = await self._submit(generate, ticket, self._queries)
+        # A place is free again when the query at the head is done.
+        self._retry_after_s = max(finished.compute_s, 1e-3)
+        _raise_if_stopped(finished.answer.stop_reason)
+        return finished
+
+    async def score(
+        self, queries: Sequence[ScoreQuery], top_k: int, ticket: Ticket
+    ) -> Finished[list[Scores]]:
+        """Score one small batch, when the streams that asked before have had their turn.
+
+        Raises:
+            DeadlineError: the ticket's deadline passed before the batch's turn came.
+            DrainingError: the server has abandoned its work.
+            EngineDeadError: the engine raised.
+        """
+        async with self._batch_turn:
+            if self._abandoned:
+                raise _draining()
+            score = partial(self.engine.score, queries, top_k)
+            return await self._submit(score, ticket, self._batches)
 
     def abandon(self) -> None:
         """Stop what is computed at its next token, drop what waits, take nothing more."""
         self._abandoned = True
-        for ticket in list(self._pending.values()):
+        for ticket in [*self._queries, *self._batches]:
             ticket.cancel()
 
     def close(self) -> None:
         """Take no more work; the thread ends with what it is doing."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
-    def _compute(self, query: Query, ticket: Ticket, submitted_s: float) -> Finished:
+    async def _submit(
+        self, work: Callable[[], T], ticket: Ticket, pending: set[Ticket]
+    ) -> Finished[T]:
+        job = self._executor.submit(self._compute, work, ticket, self._clock())
+        pending.add(ticket)
+        job.add_done_callback(lambda done: pending.discard(ticket))
+        return await asyncio.wrap_future(job)
+
+    def _refuse(self, taken: int) -> None:
+        if taken > self._capacity:
+            raise QueueFullError(
+                f"queue: {self._capacity} requests wait already, which is its capacity",
+                self._retry_after_s,
+            )
+
+    def _compute(self, work: Callable[[], T], ticket: Ticket, submitted_s: float) -> Finished[T]:
         started_s = self._clock()
         _raise_if_stopped(ticket.should_stop())
         try:
-            answer = self.engine.generate(query, ticket.should_stop)
+            answer = work()
         except Exception as error:
             self._failures += 1
             _LOG.exception("the engine failed (%d in a row)", self._failures)
             raise EngineDeadError(f"engine: failed with {type(error).__name__}") from error
         self._failures = 0
-        compute_s = self._clock() - started_s
-        # A place is free again when the query at the head is done.
-        self._retry_after_s = max(compute_s, 1e-3)
-        _raise_if_stopped(answer.stop_reason)
-        return Finished(answer, started_s - submitted_s, compute_s)
+        return Finished(answer, started_s - submitted_s, self._clock() - started_s)
 
 
 def _raise_if_stopped(reason: pb.StopReason | None) -> None:

@@ -49,15 +49,15 @@ class CloudClient:
     ) -> None:
         """Open the channel, see `Connection`; `deadline_s` is for one query."""
         self.address = address
-        self._clock = clock or SystemClock()
         self._connection = Connection(
             address,
             deadline_s=deadline_s,
             ca_cert=ca_cert,
             plaintext=plaintext,
-            clock=self._clock,
+            clock=clock,
             rng=rng,
         )
+        self._clock = self._connection.clock
         self._stub = self._connection.stub
 
     def model_info(self) -> ModelInfo:

@@ -70,42 +70,28 @@ class SystemClock:
 class Attempts:
     """The attempts of one call: what each may take, and the wait before the next."""
 
-    def __init__(
-        self,
-        address: str,
-        *,
-        deadline_s: float,
-        clock: Clock,
-        rng: random.Random,
-        may_pass: Container[grpc.StatusCode],
-    ) -> None:
+    def __init__(self, connection: Connection, may_pass: Container[grpc.StatusCode]) -> None:
         """Start the deadline.
 
         Args:
-            address: for messages.
-            deadline_s: seconds until it gives up.
-            clock: see `Clock`.
-            rng: for the jitter of the back-off.
+            connection: whom they ask, for how long, by which clock.
             may_pass: codes after which there is a next attempt.
         """
-        self.count = 0
-        self._address = address
-        self._deadline_s = deadline_s
-        self._clock = clock
-        self._rng = rng
+        self._connection = connection
         self._may_pass = may_pass
+        self.count = 0
         self.restart()
 
     def restart(self) -> None:
-        """Start the deadline, the back-off and the count again: there was progress."""
-        self.count = 0
+        """Start again after progress: whole deadline, short back-off, this attempt the first."""
+        self.count = min(self.count, 1)
         self._ceiling_s = _FIRST_BACKOFF_S
-        self._until_s = self._clock.now_s() + self._deadline_s
+        self._until_s = self._connection.clock.now_s() + self._connection.deadline_s
 
     def begin(self) -> float:
         """Count an attempt; gives the seconds that it may take."""
         self.count += 1
-        return max(self._until_s - self._clock.now_s(), _LEAST_TIMEOUT_S)
+        return max(self._until_s - self._connection.clock.now_s(), _LEAST_TIMEOUT_S)
 
     def wait(self, error: grpc.RpcError) -> None:
         """Wait until the next attempt is due.
@@ -115,10 +101,12 @@ class Attempts:
         """
         failed = cast(grpc.Call, error)  # what a stub raises is both, which no type says
         info = _error_info(failed)
-        wait_s = max(self._rng.uniform(0, self._ceiling_s), info.retry_after_s)
-        if failed.code() not in self._may_pass or wait_s >= self._until_s - self._clock.now_s():
+        clock, rng = self._connection.clock, self._connection.rng
+        wait_s = max(rng.uniform(0, self._ceiling_s), info.retry_after_s)
+        left_s = self._until_s - clock.now_s()
+        if failed.code() not in self._may_pass or wait_s >= left_s:
             raise self._explain(failed, info.reason) from error
-        self._clock.sleep_s(wait_s)
+        clock.sleep_s(wait_s)
         self._ceiling_s = min(2 * self._ceiling_s, _MAX_BACKOFF_S)
 
     def _explain(self, error: grpc.Call, reason: str) -> CloudError:
@@ -127,8 +115,9 @@ class Attempts:
         details = (error.details() or "").splitlines()
         detail = details[0] if details else "no details"
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            detail = f"no answer within {self._deadline_s:g} s"
-        return CloudError(reason or code.name, f"cloud {self._address}: {detail} ({tries})")
+            detail = f"no answer within {self._connection.deadline_s:g} s"
+        address = self._connection.address
+        return CloudError(reason or code.name, f"cloud {address}: {detail} ({tries})")
 
 
 class Connection:
@@ -161,9 +150,9 @@ class Connection:
             raise CloudError("BAD_OPTION", f"deadline must be > 0 seconds, got {deadline_s}")
         host = _host_of(address)
         self.address = address
-        self._deadline_s = deadline_s
-        self._clock = clock or SystemClock()
-        self._rng = rng or random.Random()  # noqa: S311 - jitter is no secret
+        self.deadline_s = deadline_s
+        self.clock = clock or SystemClock()
+        self.rng = rng or random.Random()  # noqa: S311 - jitter is no secret
         if _is_loopback(host) if plaintext is None else plaintext:
             self._channel = grpc.insecure_channel(address, options=_CHANNEL_OPTIONS)
         else:
@@ -174,13 +163,7 @@ class Connection:
 
     def attempts(self, may_pass: Container[grpc.StatusCode] = MAY_PASS) -> Attempts:
         """Begin a call that may take `deadline_s`."""
-        return Attempts(
-            self.address,
-            deadline_s=self._deadline_s,
-            clock=self._clock,
-            rng=self._rng,
-            may_pass=may_pass,
-        )
+        return Attempts(self, may_pass)
 
     def call(self, attempt: Callable[[float], R]) -> tuple[R, int]:
         """Try until it answers, refuses, or the deadline is over; gives the attempts made.

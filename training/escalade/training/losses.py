@@ -53,10 +53,11 @@ LossName = Literal[
 LOSSES: tuple[LossName, ...] = get_args(LossName)
 
 #: Float32 bytes of one working tensor, of which two to four live at a time. On a CPU with
-#: 1 MiB of L2 cache a core, 1 to 8 MiB were as fast and 32 MiB took half as long again
-#: (benchmarks/chunked_loss.py --chunk-mib). An accelerator pays for each of some 25 launches
-#: a chunk instead, so it gets longer ones; that figure is reckoned, not measured.
-CPU_CHUNK_BYTES = 4 * 2**20
+#: 1 MiB of L2 cache a core, 2 MiB was the fastest of 0.5 to 64 for V of 32,000 and 128,000;
+#: 64 took two to three times as long (benchmarks/chunked_loss.py --chunk-mib). An accelerator
+#: pays for some 25 launches a chunk, so it gets longer ones; that figure is reckoned, not
+#: measured.
+CPU_CHUNK_BYTES = 2 * 2**20
 ACCELERATOR_CHUNK_BYTES = 64 * 2**20
 
 

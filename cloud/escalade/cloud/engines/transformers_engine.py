@@ -1,4 +1,4 @@
-"""Greedy decoding in this process with transformers, in float32; knows no gRPC, no queue."""
+"""Greedy decoding and scoring in this process with transformers; knows no gRPC, no queue."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from escalade.cloud.engine import Answer, EngineInfo, Query, ShouldStop
+from escalade.cloud.engine import Answer, EngineInfo, Query, ScoreQuery, Scores, ShouldStop
 from escalade.cloud.engines.stop_text import cut_at_stop
+from escalade.cloud.engines.teacher_forcing import score_batch
 from escalade.cloud.errors import ModelError
 from escalade.cloud.identity import tokenizer_fingerprint, weights_revision
 from escalade.v1 import cascade_pb2 as pb
@@ -26,12 +27,17 @@ from escalade.v1 import cascade_pb2 as pb
 # What loading needs from a hub repository: no pickled weights, no code.
 _HUB_FILES = ("*.json", "*.safetensors")
 
+# 8 KiB of scores for each token. vLLM's --max-logprobs is 20 by default; a student that is
+# distilled wants most of the teacher's mass, and all of a small vocabulary.
+_MAX_TOP_K = 1024
+
 
 class TransformersEngine:
-    """A causal language model and its tokenizer, in memory.
+    """A causal language model and its tokenizer, in memory; in float32 where `load` made it.
 
     Equal prompts give equal answers, bit for bit, on one machine and thread count: queries
-    are computed alone, never in a batch whose shape would change the arithmetic.
+    are computed alone, never in a batch whose shape would change the arithmetic. Scores are
+    computed in batches, and may differ in the last bits from one batch to another.
     """
 
     def __init__(
@@ -118,6 +124,7 @@ class TransformersEngine:
             context_length=context_length,
             end_of_sequence_ids=_end_ids(network, tokenizer),
             max_new_tokens=longest if max_new_tokens is None else min(max_new_tokens, longest),
+            max_top_k=min(vocabulary_size, _MAX_TOP_K),
         )
         return cls(network, tokenizer, info)
 
@@ -177,6 +184,10 @@ class TransformersEngine:
                     )
             inputs = torch.tensor([[token]])
         return self._answer(ids, logprobs, margins, None, at_limit)
+
+    def score(self, queries: Sequence[ScoreQuery], top_k: int) -> list[Scores]:
+        """The scores of each query's response; see `score_batch`."""
+        return score_batch(self._model, queries, top_k)
 
     def _answer(
         self,

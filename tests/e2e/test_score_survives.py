@@ -1,0 +1,127 @@
+"""A server that scores 10,000 items is killed half-way; the client loses and repeats nothing."""
+
+from __future__ import annotations
+
+import ast
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from escalade.edge.connection import SystemClock
+from escalade.edge.manifest import tokenizer_fingerprint
+from escalade.training.cloud_scorer import CloudScorer, TokenScores
+
+MODEL = Path(__file__).resolve().parents[2] / "training/checkpoints/large"
+
+# `escalade serve` as it is, but that the engine writes down which items it is given.
+SERVE = """
+import os, sys
+from escalade.cli.main import run
+from escalade.cloud.engines.transformers_engine import TransformersEngine
+
+notes = os.open(sys.argv.pop(1), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+score = TransformersEngine.score
+
+def noting(engine, queries, top_k):
+    os.write(notes, "".join(f"{query.prompt_ids}\\n" for query in queries).encode())
+    return score(engine, queries, top_k)
+
+TransformersEngine.score = noting
+run()
+"""
+
+COUNT, KILL_AFTER = 10_000, 4_000
+BASE = 64
+
+
+def item_of(number: int) -> tuple[list[int], list[int]]:
+    """A short item that carries its number in its prompt; lengths vary."""
+    digits = [4 + number // BASE**place % BASE for place in (2, 1, 0)]
+    return [*digits, 1], [4 + number * place % 80 for place in range(2, 4 + number % 5)]
+
+
+def numbers_in(notes: Path) -> list[int]:
+    """Which items an engine was given, in order."""
+    prompts = [ast.literal_eval(line) for line in notes.read_text().splitlines()]
+    return [((a - 4) * BASE + b - 4) * BASE + c - 4 for a, b, c, _ in prompts]
+
+
+@contextmanager
+def serving(notes: Path, listen: str, log: Path) -> Iterator[subprocess.Popen[str]]:
+    """A server process that is gone when the block ends."""
+    command = [sys.executable, "-c", SERVE, str(notes), "serve", str(MODEL), "--threads", "1"]
+    with log.open("w") as stream:
+        process = subprocess.Popen([*command, "--listen", listen], stderr=stream, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+class WatchfulClock(SystemClock):
+    """Real time; tells of each wait between two attempts."""
+
+    def __init__(self) -> None:
+        self.on_wait: Callable[[], None] = lambda: None
+
+    def sleep_s(self, seconds: float) -> None:
+        self.on_wait()
+        super().sleep_s(seconds)
+
+
+def free_address() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+@pytest.mark.slow
+def test_a_killed_server_costs_no_item_and_no_item_twice(tmp_path: Path) -> None:
+    address = free_address()
+    clock = WatchfulClock()
+    scorer = CloudScorer(
+        address,
+        tokenizer_fingerprint=tokenizer_fingerprint(MODEL / "tokenizer.json"),
+        deadline_s=120.0,
+        clock=clock,
+    )
+    items = [item_of(number) for number in range(COUNT)]
+    notes = [tmp_path / f"notes-{n}" for n in range(2)]
+    with serving(notes[0], address, tmp_path / "log-0") as first:
+        scorer.info()  # waits until it is up
+        whole = list(scorer.score(items, top_k=4))
+        assert numbers_in(notes[0]) == list(range(COUNT))
+        notes[0].write_text("")
+
+        got: list[TokenScores] = []
+        stream = scorer.score(items, top_k=4)
+        got.extend(next(stream) for _ in range(KILL_AFTER))
+        first.kill()
+        first.wait()
+    received_at_wait: list[int] = []
+    clock.on_wait = lambda: received_at_wait.append(len(got))
+    with serving(notes[1], address, tmp_path / "log-1"):
+        for scores in stream:
+            got.append(scores)
+    scorer.close()
+
+    assert len(got) == COUNT
+    for scores, expected in zip(got, whole, strict=True):
+        np.testing.assert_array_equal(scores.argmax, expected.argmax)
+        # Batches are cut elsewhere after the restart, so the last bits may differ.
+        for name in ("response_logprobs", "top_logprobs"):
+            np.testing.assert_allclose(getattr(scores, name), getattr(expected, name), atol=1e-4)
+    # It waited for the new server, and received nothing meanwhile.
+    (received,) = set(received_at_wait)
+    assert KILL_AFTER <= received < COUNT
+    # What had come whole, all of it from the first server, the second was not asked.
+    before, after = numbers_in(notes[0]), numbers_in(notes[1])
+    assert before == list(range(len(before)))
+    assert len(before) >= received
+    assert after == list(range(received, COUNT))
