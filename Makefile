@@ -6,7 +6,7 @@ STAMP := .venv/.installed
 CONTRACT := protos/escalade/v1/cascade.proto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check lint format types imports contract breaking bench protos clean
+.PHONY: help demo test test-slow study check lint format types imports contract breaking bench protos clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ check: $(STAMP) ## Style, types, who may import whom, the wire contract; under a
 
 bench: $(STAMP) ## Side-by-side timings
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+
+study: $(STAMP) ## Train and compare every loss on the bundled tasks; hours, resumable
+	$(BIN)/python -m benchmarks.study
 
 protos: $(STAMP) ## Generate the wire contract's stubs again
 	$(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=protos --pyi_out=protos \

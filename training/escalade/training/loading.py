@@ -22,7 +22,7 @@ from transformers import (
 
 from escalade.edge.files import sha256_of
 from escalade.edge.manifest import tokenizer_fingerprint
-from escalade.edge.records import Record, read_records
+from escalade.edge.records import Record, read_records, spread
 from escalade.training.errors import RecipeError, TeacherError
 from escalade.training.recipe import Recipe, resolve
 from escalade.training.tasks import load_pronunciations, make_records
@@ -68,12 +68,12 @@ def load_records(recipe: Recipe, recipe_path: Path) -> tuple[list[Record], list[
     """
     if recipe.data.source == "bundled":
         pronunciations = load_pronunciations()
-        return (
-            list(make_records("train", pronunciations)),
-            list(make_records("valid", pronunciations)),
-        )
-    folder = Path(resolve(recipe_path, recipe.data.source))
-    return read_records(folder / "train.jsonl"), read_records(folder / "valid.jsonl")
+        train = list(make_records("train", pronunciations))
+        valid = list(make_records("valid", pronunciations))
+    else:
+        folder = Path(resolve(recipe_path, recipe.data.source))
+        train, valid = (read_records(folder / f"{split}.jsonl") for split in ("train", "valid"))
+    return spread(train, recipe.data.train_size), valid
 
 
 def load_model(

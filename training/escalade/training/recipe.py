@@ -38,6 +38,8 @@ class DataTable(_Table, frozen=True):
     """Where the queries come from: `bundled`, or a folder with train.jsonl and valid.jsonl."""
 
     source: str = "bundled"
+    #: So many training queries, evenly spread over the split; default: all.
+    train_size: int | None = None
     #: How many queries of the validation split the loss curve uses.
     valid_size: int = 2000
     #: Longest prompt plus response, in tokens; longer examples are refused.
@@ -186,6 +188,10 @@ def _check(path: Path, recipe: Recipe) -> None:
         f"run.checkpoint_steps must be at least 1, got {run.checkpoint_steps}",
     )
     need(run.log_steps >= 1, f"run.log_steps must be at least 1, got {run.log_steps}")
+    need(
+        data.train_size is None or data.train_size >= 1,
+        f"data.train_size must be at least 1, got {data.train_size}",
+    )
     need(data.valid_size >= 1, f"data.valid_size must be at least 1, got {data.valid_size}")
     need(data.max_tokens > 1, f"data.max_tokens must be at least 2, got {data.max_tokens}")
 

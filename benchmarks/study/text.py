@@ -1,0 +1,218 @@
+# ruff: noqa: E501 - the page's own lines, with numbers to be filled in
+"""The words of docs/results.md around its tables; knows no trace and computes no statistic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from benchmarks.study.arms import Settings
+
+from escalade.edge.trace import ModelInfo
+from escalade.simulator.bootstrap import Estimate
+from escalade.simulator.evaluation.results import Contrast, Evaluation
+
+Tables = Mapping[str, Mapping[str, str]]
+
+
+def page(
+    *,
+    settings: Settings,
+    machine: str,
+    small: ModelInfo,
+    large: ModelInfo,
+    found: Mapping[str, Evaluation],
+    tables: Tables,
+    parts: str,
+    speed: str,
+    filtered: str,
+) -> str:
+    """The whole page."""
+    main = found["main"]
+    queries = main.slices[0].queries
+    sections = [
+        f"""# Results
+
+What cascade-aware training does on the bundled tasks. This page is written by `make study`;
+no number in it is typed by hand.
+
+- Small model: {small.parameters:,} parameters. Every run starts from `training/checkpoints/small-base`
+  and takes {settings.steps} steps of {settings.batch_size} examples, learning rate {settings.learning_rate:g}
+  (chosen on the validation split with plain cross-entropy: `python -m benchmarks.study --pilot`),
+  w = {settings.w:g} (the paper's), on {settings.train_queries:,} training queries.
+- Large model: {large.parameters:,} parameters, `training/checkpoints/large`, the same for all.
+- {len(settings.seeds)} seeds for each arm; a seed changes the order of the examples. {queries:,} queries of
+  the test split, evenly spread, looked at once. Greedy decoding, torch, float32, {machine}.
+- Quality is exact match over all four tasks together. Cost is FLOPs per token, 2 x parameters
+  (section 4.1 of the paper). In brackets: 95 % intervals; queries and seeds are both resampled
+  ({main.resamples:,} resamples). With {len(settings.seeds)} seeds they are too narrow rather than too wide.
+  p: no difference in area, two-sided, not adjusted for the number of comparisons.
+- "Saved" compares costs at one quality, midway between the baseline's small and large model.
+  "Gained" compares qualities at the cost of calling the large model for 20 % of the queries.
+""",
+        f"""## What it says
+
+{_verdicts(found)}
+""",
+        f"""## The four losses
+
+![Quality against FLOPs per token](images/results/losses/deferral-curve.svg)
+
+{tables["main"]["quality"]}
+
+{tables["main"]["contrast"]}
+""",
+    ]
+    if "dist" in tables:
+        sections.append(f"CAT-Dist against Dist:\n\n{tables['dist']['contrast']}\n")
+    sections += [
+        f"""Seed by seed:
+
+{tables["main"].get("seeds", "")}
+""",
+        f"""## Beside the paper
+
+{_beside_paper(found)}
+""",
+        f"""## Where the correct answers come from
+
+A1: kept on the device and correct; A2: deferred and correct (equation 9), at deferral rates of
+0, 20 and 50 %.
+
+![A1 and A2](images/results/losses/a1-a2.svg)
+
+{parts}
+""",
+        f"""## Ablations: who filters
+
+All eight losses and a control, `cat-xent-shuffled`: as many tokens filtered as CAT-Xent would,
+but chosen at random within the batch.
+
+{tables["all"]["contrast"]}
+
+Validation cross-entropy on the way (equation 2 for all, mean of the seeds; lower is better):
+
+{speed}
+
+Share of target tokens left out of the loss at the end of training:
+
+{filtered}
+""",
+    ]
+    if "noise" in tables:
+        sections.append(
+            f"""## Label noise or focus?
+
+The paper leaves open how much of the gain is label noise filtered out. Here {settings.noise:.0%} of the
+training queries carry another query's answer. `noisy-xent-dropped` knows which and leaves them
+out; the others do not know.
+
+{tables["noise"]["quality"]}
+
+{tables["noise"]["contrast"]}
+"""
+        )
+    if "rules, cat-xent" in tables:
+        sections.append(
+            f"""## Deferral rules
+
+The rules of appendix C.1 and the router of appendix B (trained on the validation traces), on
+the same answers.
+
+![Rules compared](images/results/rules/rules.svg)
+
+CAT-Xent:
+
+{tables["rules, cat-xent"]["contrast"]}
+
+Xent:
+
+{tables["rules, xent"]["contrast"]}
+"""
+        )
+    tasks = [name for name in tables["main"] if name.startswith("task ")]
+    sections.append(
+        "## Task by task\n\n![Task by task](images/results/losses/tasks.svg)\n\n"
+        + "\n\n".join(f"`{name[5:]}`:\n\n{tables['main'][name]}" for name in tasks)
+        + "\n"
+    )
+    return "\n".join(sections)
+
+
+def _verdicts(found: Mapping[str, Evaluation]) -> str:
+    """One line for each question; the interval decides."""
+    lines = [
+        _verdict(_contrast(found["main"], "cat-xent"), "CAT-Xent against Xent"),
+        _verdict(_contrast(found.get("dist"), "cat-dist"), "CAT-Dist against Dist"),
+        _verdict(_contrast(found["main"], "dist"), "Dist against Xent"),
+        _verdict(
+            _contrast(found["all"], "cat-xent-shuffled"), "Random filtering against Xent (control)"
+        ),
+        _verdict(_contrast(found.get("noise"), "noisy-cat-xent"), "CAT-Xent with noisy labels"),
+        _verdict(
+            _contrast(found.get("noise"), "noisy-cat-xent-shuffled"),
+            "Random filtering with noisy labels",
+        ),
+        _verdict(
+            _contrast(found.get("noise"), "noisy-xent-dropped"), "Noisy labels left out, Xent"
+        ),
+    ]
+    return "\n".join(line for line in lines if line)
+
+
+def _verdict(row: Contrast | None, question: str) -> str:
+    if row is None:
+        return ""
+    area = row.area_gain
+    if area.low is None or area.high is None or area.low <= 0 <= area.high:
+        word = "no difference shown"
+    else:
+        word = "better" if area.low > 0 else "worse"
+    return (
+        f"- {question}: **{word}**. Area under the deferral curve {_points(area)} points; at 20 %"
+        f" of the calls {_points(row.quality_gained)} points; {_saved(row.cost_saved)} at equal"
+        " quality."
+    )
+
+
+def _beside_paper(found: Mapping[str, Evaluation]) -> str:
+    row = _contrast(found["main"], "cat-xent")
+    if row is None:
+        return ""
+    rules = found.get("rules, cat-xent")
+    best = max(rules.slices[0].headlines, key=lambda h: h.area.value or 0.0).rule if rules else "-"
+    speed = _contrast(found["all"], "cat-xent-s")
+    lines = [
+        ("CAT-Xent: FLOPs saved at equal quality", "50 % at 86 % accuracy on SuperGLUE (figure 2)",
+         _saved(row.cost_saved)),
+        ("CAT-Xent: quality at equal FLOPs", "+2 points at 20 % of the calls (section 4.1)",
+         f"{_points(row.quality_gained)} points"),
+        ("Best deferral rule", "mean (figure 6)", best),
+        ("CAT-Xent-S", "very slow, far from convergence (appendix C.2)",
+         "-" if speed is None else f"area {_points(speed.area_gain)} points against Xent"),
+    ]  # fmt: skip
+    rows = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"| | paper | here |\n| --- | --- | --- |\n{rows}"
+
+
+def _contrast(evaluation: Evaluation | None, group: str) -> Contrast | None:
+    if evaluation is None:
+        return None
+    rows = [row for row in evaluation.slices[0].contrasts if row.group == group]
+    return rows[0] if rows else None
+
+
+def _points(of: Estimate) -> str:
+    return _signed(of, lambda value: f"{100 * value:+.2f}")
+
+
+def _saved(of: Estimate) -> str:
+    return f"{_signed(of, lambda value: f'{100 * value:+.1f} %')} FLOPs saved"
+
+
+def _signed(of: Estimate, form: object) -> str:
+    write = form if callable(form) else str
+    if of.value is None:
+        return "not reached"
+    if of.low is None or of.high is None:
+        return str(write(of.value))
+    return f"{write(of.value)} ({write(of.low)} to {write(of.high)})"
