@@ -120,8 +120,8 @@ def token_loss(
     data-processing inequality), and equal to it where k = V or m = 0.
 
     The gradient is made in this call, in the type of the logits, and is exactly 0 where a
-    token is ignored or filtered. In float16 it underflows below 6e-8: scale the logits' loss
-    only after that, or train in bfloat16.
+    token is ignored or filtered. In float16 what is below 6e-8 is lost, and a loss scale comes
+    too late to save it: train in bfloat16 instead.
 
     Args:
         name: One of `LOSSES`.

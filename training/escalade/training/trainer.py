@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MethodType
 from typing import Any, cast
 
 import torch
+from accelerate.utils.operations import ConvertOutputsToFp32
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler
 from transformers import PreTrainedModel, Trainer
@@ -126,6 +128,7 @@ class CatTrainer(Trainer):
         """The mean loss by target token; see the class."""
         targets = targets_of(inputs["labels"], seq2seq=self._seq2seq)
         student = cast(PreTrainedModel, self.accelerator.unwrap_model(self.model))
+        _keep_low_precision(student)
         outputs = model(**model_inputs(inputs, student))
         logits: Tensor = outputs.logits
         if model.training:
@@ -178,3 +181,14 @@ class CatTrainer(Trainer):
                 logs["tokens_filtered"] = 1 - kept / total
             self._counts = self._kept = None
         super().log(logs, *args, **kwargs)
+
+
+def _keep_low_precision(model: PreTrainedModel) -> None:
+    """Take off accelerate's cast of all outputs to float32; the loss casts chunk by chunk.
+
+    Under mixed precision accelerate wraps `forward` twice, in autocast and in that cast; the
+    cast alone would hold the logits twice, once in float32.
+    """
+    cast_outputs = getattr(model.forward, "__wrapped__", None)
+    if isinstance(cast_outputs, ConvertOutputsToFp32):
+        model.forward = MethodType(cast_outputs.model_forward, model)
