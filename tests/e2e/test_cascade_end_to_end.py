@@ -205,3 +205,36 @@ def test_a_stopped_demo_leaves_no_process_behind(
 def _children_of(pid: int) -> list[int]:
     children = Path(f"/proc/{pid}/task/{pid}/children")
     return [int(child) for child in children.read_text().split()] if children.exists() else []
+
+
+def test_train_behind_a_cloud_then_trace_and_evaluate(
+    server: str, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    """From a large model that only a server has to a page about the cascade."""
+    lines = [
+        json.dumps({"id": w, "task": "g2p", "prompt": f"g2p: {w}", "references": [w.upper()[0]]})
+        for w in ("cat", "dog", "fig", "pea", "sea", "tin", "van", "zoo")
+    ]
+    for split in ("train", "valid"):
+        (tmp_path / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
+    recipe = tmp_path / "small.toml"
+    recipe.write_text(
+        f'name = "small"\nseed = 1\nloss = "cat-dist"\n[model]\npath = "{tiny_model_dir}"\n'
+        f'[data]\nsource = "."\nmax_tokens = 32\n[teacher]\naddress = "{server}"\n'
+        'cache = "predictions.safetensors"\n[optim]\nsteps = 2\nbatch_size = 4\nwarmup_steps = 0\n'
+    )
+    done = escalade("train", recipe, tmp_path / "small", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["steps"] == 2
+    assert (tmp_path / "predictions.safetensors").stat().st_size > 0
+    trace = tmp_path / "trace.jsonl"
+    done = escalade("trace", tmp_path / "small", tiny_model_dir, tmp_path / "valid.jsonl", trace)
+    assert done.returncode == 0, done.stderr
+    assert len(read_trace(trace).records) == 8
+    page = tmp_path / "page.html"
+    done = escalade(
+        "evaluate", f"small={trace}", "--rule", "mean", "--rule", "min", "--report", page
+    )
+    assert done.returncode == 0, done.stderr
+    assert "small" in done.stdout
+    assert page.stat().st_size > 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -28,6 +29,8 @@ def _make_trace(
     threshold: float = 0.5,
     parameters: tuple[int, int] = (100, 1000),
     names: tuple[str, str] = ("small", "large"),
+    texts: Sequence[tuple[Sequence[str], str, str]] | None = None,
+    logprobs: Sequence[Sequence[float]] | None = None,
 ) -> Trace:
     header = TraceHeader(
         schema=TRACE_SCHEMA,
@@ -69,12 +72,32 @@ def _make_trace(
             zip(scores, small_correct, large_correct, strict=True)
         )
     ]
+    if texts is not None:
+        records = [
+            msgspec.structs.replace(
+                record,
+                references=list(references),
+                small=msgspec.structs.replace(record.small, text=small),
+                large=msgspec.structs.replace(record.large, text=large),
+            )
+            for record, (references, small, large) in zip(records, texts, strict=True)
+        ]
+    if logprobs is not None:
+        records = [
+            msgspec.structs.replace(
+                record, small=msgspec.structs.replace(record.small, logprobs=list(values))
+            )
+            for record, values in zip(records, logprobs, strict=True)
+        ]
     return Trace(header, records)
 
 
 @pytest.fixture(scope="session")
 def make_trace() -> Callable[..., Trace]:
-    """Builds a shadow-mode trace from scores and correctness; the k-th query is `q{k}`."""
+    """Builds a shadow-mode trace from scores and correctness; the k-th query is `q{k}`.
+
+    `texts` gives each query (references, small answer, large answer), `logprobs` the tokens'.
+    """
     return _make_trace
 
 

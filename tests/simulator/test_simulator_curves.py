@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -13,19 +14,20 @@ from hypothesis import strategies as st
 
 from escalade.edge.rules import defers
 from escalade.edge.trace import Trace
+from escalade.simulator.answers import scores_of
+from escalade.simulator.columns import columns_of
 from escalade.simulator.compare import paired_difference
+from escalade.simulator.costs import COSTS, CostModel, token_prices
 from escalade.simulator.curves import (
-    DeferralCurve,
     area_under_curve,
-    at_threshold,
-    by_task,
+    cost_at_quality,
     deferral_curve,
-    flops_at_quality,
+    quality_at_cost,
     quality_at_deferral_rate,
-    quality_at_flops,
-    random_quality,
 )
 from escalade.simulator.errors import SimulatorError
+from escalade.simulator.points import at_threshold, by_task
+from escalade.simulator.sweep import DeferralCurve, Sweep, oracle
 
 # Few distinct scores, so that ties are the rule.
 QUERIES = st.lists(
@@ -68,17 +70,19 @@ def test_curve_is_the_brute_force_sweep_over_every_threshold(
 ) -> None:
     trace = make_trace(*zip(*queries, strict=True))
     curve = deferral_curve(trace)
+    by_query = deferral_curve(trace, cost="flops_per_query")
     distinct = sorted({record.score for record in trace.records}, reverse=True)
     assert curve.threshold.tolist() == [math.inf, *distinct]
     for k, tau in enumerate(curve.threshold):
         expected = brute_force(trace, tau)
         point = at_threshold(trace, tau)
         for name, value in expected.items():
-            assert getattr(curve, name)[k] == pytest.approx(value, rel=1e-12, abs=1e-12), (
-                name,
-                tau,
-            )
             assert getattr(point, name) == pytest.approx(value, rel=1e-12, abs=1e-12), (name, tau)
+        for name in ("deferral_rate", "a1", "a2", "quality"):
+            found = getattr(curve, name)[k]
+            assert found == pytest.approx(expected[name], rel=1e-12, abs=1e-12), (name, tau)
+        assert curve.cost[k] == pytest.approx(expected["flops_per_token"], rel=1e-12)
+        assert by_query.cost[k] == pytest.approx(expected["flops_per_query"], rel=1e-12)
 
 
 @given(queries=QUERIES)
@@ -95,7 +99,7 @@ def test_curve_ends_at_either_model_alone_and_rises_in_between(
     assert curve.a2[0] == 0
     assert curve.a1[-1] == pytest.approx(0, abs=1e-12)
     assert (np.diff(curve.deferral_rate) > 0).all()
-    assert (np.diff(curve.flops_per_token) > 0).all()
+    assert (np.diff(curve.cost) > 0).all()
     assert (np.diff(curve.a1) <= 1e-12).all()
     assert (np.diff(curve.a2) >= 0).all()
     np.testing.assert_allclose(curve.a1 + curve.a2, curve.quality)
@@ -121,29 +125,31 @@ def curve(four: Trace) -> DeferralCurve:
     return deferral_curve(four)
 
 
-def test_points_between_thresholds_are_interpolated(curve: DeferralCurve) -> None:
+def test_points_between_thresholds_are_interpolated(four: Trace, curve: DeferralCurve) -> None:
     assert curve.quality.tolist() == [0.5, 0.75, 0.75, 1.0, 0.75]
     assert quality_at_deferral_rate(curve, 0.125) == pytest.approx(0.625)
     # C_S = 200, C_L = 2000: 700 FLOPs per token defer a quarter.
-    assert quality_at_flops(curve, 700) == pytest.approx(0.75)
-    assert quality_at_flops(curve, 450) == pytest.approx(0.625)
-    assert random_quality(curve, 0.5) == pytest.approx(0.625)
+    assert quality_at_cost(curve, 700) == pytest.approx(0.75)
+    assert quality_at_cost(curve, 450) == pytest.approx(0.625)
+    at_random = Sweep.of(columns_of(four)).ends()
+    assert at_random.quality(np.array([0.0, 0.5, 1.0])) == pytest.approx([0.5, 0.625, 0.75])
+    assert at_random.mean_from(0.0) == pytest.approx(0.625)
     assert area_under_curve(curve) == pytest.approx((0.625 + 0.75 + 0.875 + 0.875) / 4)
 
 
 def test_cheapest_cost_of_a_quality(curve: DeferralCurve) -> None:
-    assert flops_at_quality(curve, 0.4) == 200
-    assert flops_at_quality(curve, 0.625) == pytest.approx(450)
-    assert flops_at_quality(curve, 0.75) == pytest.approx(700)
-    assert flops_at_quality(curve, 1.0) == pytest.approx(1700)
-    assert flops_at_quality(curve, 1.01) is None
+    assert cost_at_quality(curve, 0.4) == 200
+    assert cost_at_quality(curve, 0.625) == pytest.approx(450)
+    assert cost_at_quality(curve, 0.75) == pytest.approx(700)
+    assert cost_at_quality(curve, 1.0) == pytest.approx(1700)
+    assert cost_at_quality(curve, 1.01) is None
 
 
 def test_asking_outside_the_curve_names_its_range(curve: DeferralCurve) -> None:
     with pytest.raises(SimulatorError, match=r"deferral_rate must be in \[0, 1\]; got 1.5"):
         quality_at_deferral_rate(curve, 1.5)
-    with pytest.raises(SimulatorError, match=r"flops_per_token must be in \[200, 2200\]; got 100"):
-        quality_at_flops(curve, 100)
+    with pytest.raises(SimulatorError, match=r"cost must be in \[200, 2200\]; got 100"):
+        quality_at_cost(curve, 100)
 
 
 def test_by_task_at_the_traces_threshold_and_at_another(make_trace: Callable[..., Trace]) -> None:
@@ -197,9 +203,9 @@ def test_difference_at_equal_flops_reads_both_curves_and_covers_the_estimate(
     result = paired_difference(
         better_trace, realistic_trace, flops_per_token=flops, resamples=300, seed=3
     )
-    assert result.quality_a == pytest.approx(quality_at_flops(deferral_curve(better_trace), flops))
+    assert result.quality_a == pytest.approx(quality_at_cost(deferral_curve(better_trace), flops))
     assert result.quality_b == pytest.approx(
-        quality_at_flops(deferral_curve(realistic_trace), flops)
+        quality_at_cost(deferral_curve(realistic_trace), flops)
     )
     assert result.difference == pytest.approx(result.quality_a - result.quality_b)
     assert 0 < result.low < result.difference < result.high < 0.2
@@ -239,3 +245,131 @@ def test_paired_difference_refuses_what_it_cannot_pair(four: Trace, realistic_tr
         paired_difference(four, four, flops_per_token=10)
     with pytest.raises(SimulatorError, match="resamples must be >= 1; got 0"):
         paired_difference(four, four, deferral_rate=0.5, resamples=0)
+
+
+@given(queries=QUERIES, data=st.data())
+def test_a_resampled_curve_is_the_curve_of_the_drawn_queries(
+    make_trace: Callable[..., Trace],
+    queries: list[tuple[float, bool, bool]],
+    data: st.DataObject,
+) -> None:
+    n = len(queries)
+    places = data.draw(st.lists(st.integers(0, n - 1), min_size=n, max_size=n))
+    trace = make_trace(*zip(*queries, strict=True))
+    drawn = np.bincount(places, minlength=n).astype(np.int32)
+    columns = columns_of(trace, cost="flops_per_query")
+    found = Sweep.of(columns).curve(drawn)
+    expected = Sweep.of(columns.take(np.array(places))).curve()
+    # Thresholds of queries nobody drew change nothing: their points double another.
+    kept = [k for k, tau in enumerate(found.threshold) if tau in expected.threshold]
+    for name in ("threshold", "deferral_rate", "cost", "quality"):
+        np.testing.assert_allclose(getattr(found, name)[kept], getattr(expected, name), rtol=1e-12)
+    assert area_under_curve(found) == pytest.approx(area_under_curve(expected))
+
+
+@given(queries=st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=8))
+def test_no_choice_of_queries_beats_the_oracle_and_random_is_their_mean(
+    make_trace: Callable[..., Trace], queries: list[tuple[bool, bool]]
+) -> None:
+    n = len(queries)
+    columns = columns_of(make_trace([0.0] * n, *zip(*queries, strict=True)))
+    best, at_random = Sweep.of(oracle(columns)).curve(), Sweep.of(columns).ends()
+    for k in range(n + 1):
+        reached = [
+            sum(large if q in chosen else small for q, (small, large) in enumerate(queries)) / n
+            for chosen in itertools.combinations(range(n), k)
+        ]
+        assert quality_at_deferral_rate(best, k / n) == pytest.approx(max(reached))
+        assert at_random.quality(np.array([k / n])) == pytest.approx([np.mean(reached)])
+
+
+def test_queries_that_always_defer_leave_the_lower_rates_out_of_the_area(
+    make_trace: Callable[..., Trace],
+) -> None:
+    trace = make_trace([math.nan, 0.3, 0.1, 0.2], [True, False, True, True], [False, True] * 2)
+    curve = deferral_curve(trace)
+    assert curve.deferral_rate.tolist() == [0.25, 0.5, 0.75, 1.0]
+    assert curve.quality.tolist() == [0.5, 0.75, 0.75, 0.5]
+    assert area_under_curve(curve) == pytest.approx((0.625 + 0.75 + 0.625) / 3)
+    nothing_else = make_trace([math.nan], [True], [False])
+    assert area_under_curve(deferral_curve(nothing_else)) == 0.0
+
+
+def test_rules_are_recomputed_from_the_log_probabilities(make_trace: Callable[..., Trace]) -> None:
+    trace = make_trace(
+        [9.0, 8.0, 7.0],
+        [True] * 3,
+        [True] * 3,
+        logprobs=[[-1.0, -3.0], [-0.5], [-2.0, math.nan]],
+    )
+    assert scores_of(trace).tolist() == [9.0, 8.0, 7.0]
+    assert scores_of(trace, "mean").tolist() == [2.0, 0.5, math.inf]
+    assert scores_of(trace, "min").tolist() == [3.0, 0.5, math.inf]
+    assert scores_of(trace, "quantile:0.5").tolist() == [2.0, 0.5, math.inf]
+    assert scores_of(trace, ("tokens", lambda logprobs: float(np.size(logprobs)))).tolist() == [
+        2.0,
+        1.0,
+        2.0,
+    ]
+    assert deferral_curve(trace, rule="sum").threshold.tolist() == [math.inf, 4.0, 0.5]
+
+
+def test_a_rule_that_is_unknown_or_cannot_score_is_named(make_trace: Callable[..., Trace]) -> None:
+    trace = make_trace([1.0], [True], [True], logprobs=[[]])
+    with pytest.raises(SimulatorError, match=r"rule 'meen' is unknown; the nearest is 'mean'; kn"):
+        scores_of(trace, "meen")
+    with pytest.raises(SimulatorError, match=r"'recordet' .* nearest is 'recorded'"):
+        scores_of(trace, "recordet")
+    with pytest.raises(SimulatorError, match=r"Q .* must be a number in \[0, 1\], got '2'"):
+        scores_of(trace, "quantile:2")
+    with pytest.raises(SimulatorError, match=r"rule 'mean' cannot score query 'q0': logprobs must"):
+        scores_of(trace, "mean")
+
+
+def test_every_cost_model_charges_equation_6(make_trace: Callable[..., Trace]) -> None:
+    trace = make_trace([0.9, 0.1], [True, True], [True, True])
+    a, b = trace.records
+    assert a.large is not None
+    assert b.large is not None
+    tokens = {
+        "small": [r.small.prompt_tokens + r.small.generated_tokens for r in (a, b)],
+        "large": [r.prompt_tokens + r.generated_tokens for r in (a.large, b.large)],
+    }
+    bytes_of_a = a.large.bytes_up + a.large.bytes_down
+    ends = {
+        "flops_per_token": (200.0, 200.0 + 2000.0 / 2),
+        "flops_per_query": (
+            200.0 * np.mean(tokens["small"]),
+            200.0 * np.mean(tokens["small"]) + 2000.0 * tokens["large"][0] / 2,
+        ),
+        "deferral_rate": (0.0, 0.5),
+        "bytes": (0.0, bytes_of_a / 2),
+        "seconds": (
+            np.mean([r.small.generate_s for r in (a, b)]),
+            np.mean([r.small.generate_s for r in (a, b)]) + a.large.round_trip_s / 2,
+        ),
+    }
+    assert ends.keys() == COSTS.keys()
+    for name, (none_deferred, first_deferred) in ends.items():
+        curve = deferral_curve(trace, cost=name)
+        assert curve.cost[:2] == pytest.approx([none_deferred, first_deferred]), name
+    money = token_prices(small=(0.0, 0.1), large=(1.0, 3.0))
+    small_price = 0.1 * np.mean([r.small.generated_tokens for r in (a, b)])
+    large_price = a.large.prompt_tokens * 1.0 + a.large.generated_tokens * 3.0
+    assert deferral_curve(trace, cost=money).cost[:2] == pytest.approx(
+        [small_price, small_price + large_price / 2]
+    )
+
+
+def test_a_cost_model_that_is_unknown_or_wrong_is_refused(four: Trace) -> None:
+    def model(small: object, large: object) -> CostModel:
+        return CostModel("mine", "Mine", "EUR", lambda trace: (np.array(small), np.array(large)))
+
+    with pytest.raises(SimulatorError, match=r"cost 'flops' is unknown; .* known: flops_per_token"):
+        deferral_curve(four, cost="flops")
+    with pytest.raises(SimulatorError, match=r"'mine': the small model's must have shape \(4,\)"):
+        deferral_curve(four, cost=model([1.0], [1.0] * 4))
+    with pytest.raises(SimulatorError, match=r"large model's must be finite and >= 0; got -1.0"):
+        deferral_curve(four, cost=model([0.0] * 4, [1.0, -1.0, 1.0, 1.0]))
+    with pytest.raises(SimulatorError, match=r"finite and >= 0; got nan"):
+        deferral_curve(four, cost=model([0.0] * 4, [1.0, math.nan, 1.0, 1.0]))

@@ -208,7 +208,8 @@ def test_report_without_plotly_says_what_to_install(
 ) -> None:
     path = tmp_path / "trace.jsonl"
     write_trace(path, three.header, three.records)
-    monkeypatch.delitem(sys.modules, "escalade.simulator.report", raising=False)
+    for module in ("report", "page"):
+        monkeypatch.delitem(sys.modules, f"escalade.simulator.{module}", raising=False)
     monkeypatch.setitem(sys.modules, "plotly", None)
     with pytest.raises(SimulatorError, match=r"needs plotly, .* 'escalade\[simulator\]'"):
         simulate([path], ["free"], [], tmp_path / "report.html", 0)

@@ -11,10 +11,15 @@ import msgspec
 import pytest
 
 from escalade.edge.trace import Trace, write_trace
+from escalade.simulator.evaluation.evaluate import evaluate
+from escalade.simulator.evaluation.page import write_page
+from escalade.simulator.evaluation.paper import write_figures
+from escalade.simulator.evaluation.results import Evaluation
+from escalade.simulator.markup import count, nominal_seconds, percent, seconds
 from escalade.simulator.profiles import Profile, get_profile
 from escalade.simulator.report import write_report
 from escalade.simulator.simulate import run_study, simulate
-from escalade.simulator.tables import comparisons, count, nominal_seconds, percent, seconds
+from escalade.simulator.tables import comparisons
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
 
@@ -197,3 +202,100 @@ def test_times_read_well(value_s: float, measured: str, nominal: str) -> None:
 )
 def test_counts_read_well(value: float, said: str) -> None:
     assert count(value) == said
+
+
+@pytest.fixture(scope="module")
+def evaluation(realistic_trace: Trace, better_trace: Trace) -> Evaluation:
+    groups = {"xent": [realistic_trace, better_trace], "cat": [better_trace, better_trace]}
+    return evaluate(groups, rules=["recorded", "mean"], resamples=20, by_task=True)
+
+
+def test_evaluation_page_is_whole_and_the_same_every_time(
+    evaluation: Evaluation, tmp_path: Path
+) -> None:
+    sources = []
+    for name in ("a.html", "b.html"):
+        write_page(tmp_path / name, evaluation)
+        sources.append((tmp_path / name).read_text("utf-8"))
+    assert sources[0] == sources[1]
+    page = Page(sources[0])
+    assert page.open == []
+    assert page.references == []
+    figures = ["quality-cost", "parts", "rules-0", "rules-1"]
+    assert page.ids == [*figures, *(f"task-{k}" for k in range(4))]
+    for name in page.ids:
+        assert sum(f'"{name}",' in script for script in page.scripts) == 1
+    text = page.text
+    for heading in ("Quality and cost", "Deferral rules", "Seeds", "By task", "How to read this"):
+        assert heading in text
+    for row in evaluation.slices[0].headlines:
+        for number in (row.small_quality, row.area, row.share_of_oracle_gain):
+            assert number.value is not None
+            assert number.low is not None
+            assert number.high is not None
+            interval = f"{100 * number.low:.1f} to {100 * number.high:.1f}"
+            assert f"{percent(number.value)} {interval}".replace("-", "\N{MINUS SIGN}") in text
+    (gain,) = (
+        c.area_gain for c in evaluation.slices[0].contrasts if c.rule == c.baseline_rule == "mean"
+    )
+    assert f"{100 * (gain.value or 0):+.2f}" in text
+
+
+def test_evaluation_page_escapes_text_from_outside(
+    tmp_path: Path, make_trace: Callable[..., Trace]
+) -> None:
+    evil = "<script>alert(1)</script>"
+    trace = make_trace([0.9, 0.1], [False, True], [True, True])
+    records = [msgspec.structs.replace(r, task=evil) for r in trace.records]
+    traces = {evil: [trace._replace(records=records)], f"{evil}&": [trace]}
+    rules = ["recorded", (evil, lambda logprobs: 0.0)]
+    found = evaluate(traces, rules=rules, resamples=3, by_task=True)
+    write_page(tmp_path / "page.html", found)
+    source = (tmp_path / "page.html").read_text("utf-8")
+    page = Page(source)
+    assert page.open == []
+    assert "<script>alert" not in source
+    assert r"\u003cscript\u003ealert(1)" not in source
+    assert page.text.count(evil) >= 8
+
+
+def test_figures_for_a_paper_fit_a_column_and_need_no_font(
+    evaluation: Evaluation, tmp_path: Path
+) -> None:
+    written = [write_figures(tmp_path / name, evaluation) for name in ("a", "b")]
+    names = [path.name for path in written[0]]
+    stems = ("deferral-curve", "a1-a2", "rules", "tasks")
+    assert names == [f"{stem}.{kind}" for stem in stems for kind in ("png", "svg")]
+    for one, other in zip(*written, strict=True):
+        assert one.read_bytes() == other.read_bytes(), one.name
+    png = (tmp_path / "a" / "deferral-curve.png").read_bytes()
+    assert png[:8] == b"\x89PNG\r\n\x1a\n"
+    # The header's width: a column of 3.03 inches at 300 dots an inch.
+    assert int.from_bytes(png[16:20], "big") == 909
+    for path in written[0]:
+        if path.suffix == ".svg":
+            drawn = path.read_text("utf-8")
+            assert "<text" not in drawn
+            assert "font-family" not in drawn
+            assert "#0072b2" in drawn.lower()
+
+
+def test_figures_take_any_name(tmp_path: Path, make_trace: Callable[..., Trace]) -> None:
+    trace = make_trace([0.9, 0.1], [True, False], [True, True])
+    groups = {"_first": [trace], "a $\\frac$ b$": [trace]}
+    found = evaluate(groups, rules=["recorded", ("_$x", lambda logprobs: 0.0)], resamples=3)
+    # A warning (which is an error here) would say that the legend leaves a name out.
+    assert len(write_figures(tmp_path, found)) == 6
+
+
+def test_figures_of_a_corpus_metric_have_no_parts(
+    tmp_path: Path, make_trace: Callable[..., Trace]
+) -> None:
+    texts = [(["a b c d"], "a b c x", "a b c d"), (["e f g h i"], "e f g h i", "e f g h")]
+    trace = make_trace([0.9, 0.1], [True] * 2, [True] * 2, texts=texts)
+    for metric in ("bleu", "per"):
+        found = evaluate({"m": [trace]}, metric=metric, resamples=3)
+        written = write_figures(tmp_path / metric, found)
+        assert [path.name for path in written] == ["deferral-curve.png", "deferral-curve.svg"]
+        write_page(tmp_path / f"{metric}.html", found)
+        assert Page((tmp_path / f"{metric}.html").read_text("utf-8")).ids == ["quality-cost"]

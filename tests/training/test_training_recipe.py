@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from escalade.training.errors import RecipeError
+from escalade.training.losses import LOSSES, needs_teacher
 from escalade.training.recipe import read_recipe, resolve
 
 REPO = Path(__file__).resolve().parents[2]
@@ -69,14 +70,27 @@ def test_an_unknown_key_names_the_nearest_known(
 
 def test_an_unknown_key_like_no_other_lists_the_known_ones(tmp_path: Path) -> None:
     message = refusal(write(tmp_path, run="zzzzzz = 1"))
-    assert "known keys: batch_size, bf16," in message
+    assert "known keys: accumulation_steps, address," in message
 
 
 def test_a_missing_key_is_named(tmp_path: Path) -> None:
     assert "missing required field `steps`" in refusal(write(tmp_path, optim=""))
 
 
-@pytest.mark.parametrize("loss", ["dist", "cat-xent", "cat-dist"])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("w = 0.5", "path, address and cache are all missing"),
+        ("path = 'a'\naddress = 'b:1'\ncache = 'c'", "not both"),
+        ("address = 'b:1'", "teacher.cache is missing: a cloud is asked once"),
+        ("path = 'a'\ncache = 'c'\ntop_k = 0", "top_k must be at least 1 for loss 'cat-dist'"),
+    ],
+)
+def test_a_teacher_that_cannot_be_asked_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    assert message in refusal(write(tmp_path, teacher=text))
+
+
+@pytest.mark.parametrize("loss", [name for name in LOSSES if needs_teacher(name)])
 def test_a_loss_that_looks_at_a_teacher_needs_one(tmp_path: Path, loss: str) -> None:
     path = write(tmp_path, top=GOOD[""].replace("cat-dist", loss), teacher=None)
     assert f"loss '{loss}' looks at a large model: a [teacher] table" in refusal(path)
@@ -115,6 +129,10 @@ def test_a_config_without_model_type_is_refused(tmp_path: Path) -> None:
         ("run", "log_steps", "0"),
         ("data", "valid_size", "0"),
         ("data", "max_tokens", "1"),
+        ("data", "train_size", "0"),
+        ("optim", "accumulation_steps", "0"),
+        ("lora", "r", "0"),
+        ("lora", "dropout", "1.0"),
     ],
 )
 def test_a_value_out_of_range_is_named_with_its_value(
@@ -159,7 +177,7 @@ def test_every_recipe_of_ours_reads_well(path: Path) -> None:
     recipe = read_recipe(path)
     assert recipe.name == path.stem
     if recipe.teacher is not None:
-        teacher = Path(resolve(path, recipe.teacher.path))
+        teacher = Path(resolve(path, recipe.teacher.path or ""))
         assert (REPO / "training/recipes" / f"{teacher.name}.toml").exists()
 
 

@@ -1,31 +1,22 @@
-"""A trace as columns, checked: scores, correctness, FLOPs; knows no threshold and no time."""
+"""Answers and deferral scores of a trace, checked; knows no metric, no cost and no threshold."""
 
 from __future__ import annotations
-
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from escalade.edge.rules import RULES, DeferralRule, rule_named
 from escalade.edge.trace import LargeAnswer, Trace
-from escalade.simulator.errors import SimulatorError
+from escalade.simulator.errors import SimulatorError, unknown
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
+#: The rule that reads the score the trace was recorded with.
+RECORDED = "recorded"
 
-@dataclass(frozen=True)
-class Answers:
-    """A trace as columns `(N,)`: scores, correctness and the FLOPs each answer cost."""
-
-    score: Floats
-    small_correct: Bools
-    large_correct: Bools
-    small_flops: Floats
-    large_flops: Floats
-    small_flops_per_token: float
-    large_flops_per_token: float
+#: A rule by its name, or any rule under a name of one's own (a router, say).
+Rule = str | tuple[str, DeferralRule]
 
 
 def large_answers(trace: Trace) -> list[LargeAnswer]:
@@ -43,46 +34,54 @@ def large_answers(trace: Trace) -> list[LargeAnswer]:
     return answers
 
 
-def scores_of(trace: Trace) -> Floats:
-    """Deferral scores `(N,)`; NaN, which always defers, becomes infinity, which does too."""
-    score = np.array([record.score for record in trace.records], dtype=np.float64)
+def answered(name: str, trace: Trace, notes: list[str]) -> Trace:
+    """The queries that the cloud answered; notes how many it did not, unless that is all."""
+    records = [record for record in trace.records if record.large is not None]
+    if not records or len(records) == len(trace.records):
+        return trace
+    notes.append(
+        f"{name}: {len(trace.records) - len(records)} of {len(trace.records)} queries have no"
+        " answer from the cloud and are left out"
+    )
+    return Trace(trace.header, records)
+
+
+def rule_name(rule: Rule) -> str:
+    """What tables and figures call a rule."""
+    return rule if isinstance(rule, str) else rule[0]
+
+
+def scores_of(trace: Trace, rule: Rule = RECORDED) -> Floats:
+    """Deferral scores `(N,)`; NaN, which always defers, becomes infinity, which does too.
+
+    Args:
+        trace: its recorded scores, or its token log-probabilities under another rule.
+        rule: `recorded`, a name `escalade.edge.rules.rule_named` takes, or (name, rule).
+
+    Raises:
+        SimulatorError: no such rule, or it cannot score a response of the trace.
+    """
+    if rule == RECORDED:
+        score = np.array([record.score for record in trace.records], dtype=np.float64)
+    else:
+        function = _resolved(rule)
+        score = np.empty(len(trace.records))
+        for k, record in enumerate(trace.records):
+            try:
+                score[k] = function(record.small.logprobs)
+            except ValueError as error:
+                raise SimulatorError(
+                    f"rule {rule_name(rule)!r} cannot score query {record.id!r}: {error}"
+                ) from error
     return np.where(np.isnan(score), np.inf, score)
 
 
-def answers_of(trace: Trace) -> Answers:
-    """The columns a curve is made of.
-
-    Raises:
-        SimulatorError: a large answer, a judgement of an answer or a parameter count is missing.
-    """
-    large = large_answers(trace)
-    small = [record.small for record in trace.records]
-    unjudged = sum(
-        s.correct is None or b.correct is None for s, b in zip(small, large, strict=True)
-    )
-    if unjudged:
-        raise SimulatorError(
-            f"{unjudged} of {len(small)} records have no references, so nothing says whether their"
-            " answers are correct; a curve needs at least 1 reference for every query"
-        )
-    if trace.header.large is None:
-        raise SimulatorError("the trace's header names no large model; its parameters are needed")
-    for tier, model in (("small", trace.header.small), ("large", trace.header.large)):
-        if model.parameters < 1:
-            raise SimulatorError(
-                f"{tier} model {model.name!r}: parameters must be >= 1; got {model.parameters}"
-            )
-    c_s, c_l = 2.0 * trace.header.small.parameters, 2.0 * trace.header.large.parameters
-    return Answers(
-        score=scores_of(trace),
-        small_correct=np.array([answer.correct for answer in small], dtype=np.bool_),
-        large_correct=np.array([answer.correct for answer in large], dtype=np.bool_),
-        small_flops=c_s * _tokens((a.prompt_tokens, a.generated_tokens) for a in small),
-        large_flops=c_l * _tokens((a.prompt_tokens, a.generated_tokens) for a in large),
-        small_flops_per_token=c_s,
-        large_flops_per_token=c_l,
-    )
-
-
-def _tokens(counts: Iterable[Sequence[int]]) -> Floats:
-    return np.array([sum(pair) for pair in counts], dtype=np.float64)
+def _resolved(rule: Rule) -> DeferralRule:
+    if not isinstance(rule, str):
+        return rule[1]
+    if rule not in RULES and not rule.startswith("quantile:"):
+        raise unknown("rule", rule, [RECORDED, *RULES, "quantile:Q"])
+    try:
+        return rule_named(rule)
+    except ValueError as error:
+        raise SimulatorError(str(error)) from error

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from escalade.edge.trace import Trace
-from escalade.simulator.answers import Answers, answers_of
-from escalade.simulator.curves import group_ends
+from escalade.simulator.bootstrap import INTERVAL, Counts, check_resamples, draw_queries, generator
+from escalade.simulator.columns import columns_of, paired_places
+from escalade.simulator.costs import flops_of_a_token
 from escalade.simulator.errors import SimulatorError
-
-#: Percentile interval of the bootstrap: 95 %.
-_QUANTILES = (0.025, 0.975)
+from escalade.simulator.sweep import Sweep
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,91 +57,63 @@ def paired_difference(
     """
     if (deferral_rate is None) == (flops_per_token is None):
         raise SimulatorError("give one of deferral_rate and flops_per_token, not both or neither")
-    if resamples < 1:
-        raise SimulatorError(f"resamples must be >= 1; got {resamples}")
-    ids = [record.id for record in trace_a.records]
-    a, b = _Sweep.of(trace_a, ids), _Sweep.of(trace_b, ids)
-    rate_a = a.rate_for(flops_per_token) if deferral_rate is None else _in_reach(deferral_rate)
-    rate_b = b.rate_for(flops_per_token) if deferral_rate is None else _in_reach(deferral_rate)
+    check_resamples(resamples)
+    rates = [
+        _in_reach(deferral_rate) if flops_per_token is None else _rate_for(trace, flops_per_token)
+        for trace in (trace_a, trace_b)
+    ]
+    sweeps = [
+        Sweep.of(columns_of(trace).take(places))
+        for trace, places in zip((trace_a, trace_b), _same_queries(trace_a, trace_b), strict=True)
+    ]
 
-    n = len(ids)
-    once = np.ones(n, dtype=np.int64)
-    quality_a, quality_b = a.quality(once, rate_a), b.quality(once, rate_b)
-    rng = np.random.default_rng(seed)
-    differences = np.empty(resamples)
-    for k in range(resamples):
-        times_drawn = np.bincount(rng.integers(0, n, n), minlength=n)
-        differences[k] = a.quality(times_drawn, rate_a) - b.quality(times_drawn, rate_b)
-    low, high = np.quantile(differences, _QUANTILES)
+    def qualities(drawn: Counts | None) -> list[float]:
+        curves = [sweep.curve(drawn) for sweep in sweeps]
+        return [
+            float(np.interp(rate, curve.deferral_rate, curve.quality))
+            for curve, rate in zip(curves, rates, strict=True)
+        ]
+
+    quality_a, quality_b = qualities(None)
+    queries = len(trace_a.records)
+    pairs = [qualities(drawn) for drawn in draw_queries(generator(seed), queries, resamples)]
+    low, high = np.quantile([a - b for a, b in pairs], INTERVAL)
     return Difference(
         difference=quality_a - quality_b,
         low=float(low),
         high=float(high),
         quality_a=quality_a,
         quality_b=quality_b,
-        deferral_rate_a=rate_a,
-        deferral_rate_b=rate_b,
-        queries=n,
+        deferral_rate_a=rates[0],
+        deferral_rate_b=rates[1],
+        queries=queries,
         resamples=resamples,
     )
 
 
-@dataclass(frozen=True)
-class _Sweep:
-    """A trace sorted once, so that each resample costs no more than two running sums.
-
-    Attributes:
-        order: `(N,)` from the k-th highest score to the query's place in the common ids.
-        ends: `(K,)` how many queries each distinct threshold defers.
-    """
-
-    answers: Answers
-    order: NDArray[np.intp]
-    ends: NDArray[np.intp]
-    small_correct: NDArray[np.float64]
-    gain: NDArray[np.float64]
-
-    @staticmethod
-    def of(trace: Trace, ids: list[str]) -> _Sweep:
-        place = {id_: k for k, id_ in enumerate(ids)}
-        own = [record.id for record in trace.records]
-        if len(place) != len(ids) or len(own) != len(ids) or place.keys() != set(own):
-            raise SimulatorError(
-                "a paired difference needs the same query ids, each once, in both traces;"
-                f" {len(place.keys() ^ set(own))} of {len(place.keys() | set(own))} are in one only"
-            )
-        answers = answers_of(trace)
-        falling = np.argsort(-answers.score, kind="stable")
-        small = answers.small_correct[falling].astype(np.float64)
-        return _Sweep(
-            answers=answers,
-            order=np.array([place[id_] for id_ in own], dtype=np.intp)[falling],
-            ends=group_ends(answers.score[falling]),
-            small_correct=small,
-            gain=answers.large_correct[falling] - small,
+def _same_queries(trace_a: Trace, trace_b: Trace) -> list[NDArray[np.intp]]:
+    """Where the queries stand in either trace, if they are the same in both."""
+    a, b = ({record.id for record in trace.records} for trace in (trace_a, trace_b))
+    if a != b:
+        raise SimulatorError(
+            "a paired difference needs the same query ids, each once, in both traces;"
+            f" {len(a ^ b)} of {len(a | b)} are in one only"
         )
-
-    def rate_for(self, flops_per_token: float | None) -> float:
-        """The deferral rate that spends `flops_per_token`."""
-        c_s, c_l = self.answers.small_flops_per_token, self.answers.large_flops_per_token
-        if flops_per_token is None or not c_s <= flops_per_token <= c_s + c_l:
-            raise SimulatorError(
-                f"flops_per_token must be in [{c_s:g}, {c_s + c_l:g}] to be in reach of both"
-                f" cascades; got {flops_per_token}"
-            )
-        return (flops_per_token - c_s) / c_l
-
-    def quality(self, times_drawn: NDArray[np.int64], rate: float) -> float:
-        """Quality at `rate` when query k counts `times_drawn[k]` times; the counts sum to N."""
-        n = len(self.order)
-        weight = times_drawn[self.order]
-        deferred = np.concatenate([[0], np.cumsum(weight)])[self.ends] / n
-        gained = np.concatenate([[0.0], np.cumsum(weight * self.gain)])[self.ends] / n
-        alone = float(weight @ self.small_correct) / n
-        return alone + float(np.interp(rate, deferred, gained))
+    return paired_places([trace_a, trace_b])
 
 
-def _in_reach(deferral_rate: float) -> float:
-    if not 0 <= deferral_rate <= 1:
+def _rate_for(trace: Trace, flops_per_token: float) -> float:
+    """The deferral rate that spends `flops_per_token`."""
+    c_s, c_l = flops_of_a_token(trace)
+    if not c_s <= flops_per_token <= c_s + c_l:
+        raise SimulatorError(
+            f"flops_per_token must be in [{c_s:g}, {c_s + c_l:g}] to be in reach of both"
+            f" cascades; got {flops_per_token}"
+        )
+    return (flops_per_token - c_s) / c_l
+
+
+def _in_reach(deferral_rate: float | None) -> float:
+    if deferral_rate is None or not 0 <= deferral_rate <= 1:
         raise SimulatorError(f"deferral_rate must be in [0, 1]; got {deferral_rate}")
     return deferral_rate

@@ -1,25 +1,19 @@
-"""The figures of the report, drawn with plotly; knows no page and computes nothing.
-
-Colours are those of Okabe and Ito (2008), told apart under every common colour blindness;
-a line's meaning never rests on colour alone. Backgrounds are transparent and texts take
-the page's colour, so that a figure reads on light and on dark.
-"""
+"""The figures of a replay's report, drawn with plotly; knows no page and computes nothing."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 
 from escalade.simulator.answers import Floats
+from escalade.simulator.page import empty_figure
+from escalade.simulator.palette import GREY, coloured
 from escalade.simulator.replay import Replay
 from escalade.simulator.simulate import Study
 
-#: Blue, vermillion, bluish green, reddish purple, orange, sky blue.
-OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_GREY = "#808080"
 _DASHES = ("solid", "dash", "dot", "dashdot")
 
 #: Steps of a drawn distribution function; more cannot be told apart on a screen.
@@ -31,7 +25,7 @@ _HOVER = "deferral rate %{customdata[0]:.1%}<br>threshold %{customdata[1]:.4g}"
 
 def quality_against_flops(study: Study) -> go.Figure:
     """Quality against FLOPs per token: figures 2 and 3 of the CAT paper."""
-    figure = _figure("Compute per token (FLOPs)", "Accuracy", height=440)
+    figure = empty_figure("Compute per token (FLOPs)", "Accuracy", height=440)
     figure.update_xaxes(tickformat="~s")
     figure.update_yaxes(tickformat=_PERCENT)
     _draw_quality(figure, study, against_flops=True)
@@ -40,7 +34,7 @@ def quality_against_flops(study: Study) -> go.Figure:
 
 def quality_against_deferral_rate(study: Study) -> go.Figure:
     """Quality against the share of queries sent to the large model."""
-    figure = _figure("Deferral rate", "Accuracy", height=400)
+    figure = empty_figure("Deferral rate", "Accuracy", height=400)
     figure.update_xaxes(tickformat=".0%", range=[-0.01, 1.01])
     figure.update_yaxes(tickformat=_PERCENT)
     _draw_quality(figure, study, against_flops=False)
@@ -49,11 +43,12 @@ def quality_against_deferral_rate(study: Study) -> go.Figure:
 
 def shares_against_deferral_rate(study: Study) -> go.Figure:
     """A1 and A2 against the deferral rate: figure 4 of the CAT paper."""
-    figure = _figure("Deferral rate", "Share of all queries", height=400)
+    figure = empty_figure("Deferral rate", "Share of all queries", height=400)
     figure.update_xaxes(tickformat=".0%", range=[-0.01, 1.01])
-    most = max(float(max(c.a1.max(), c.a2.max())) for c in study.curves.values())
+    # A1 falls from the one end of the quality, A2 rises to the other.
+    most = max(float(max(c.quality[0], c.quality[-1])) for c in study.curves.values())
     figure.update_yaxes(tickformat=".0%", range=[-0.02, most + 0.02])
-    for name, colour in _coloured(study.curves):
+    for name, colour in coloured(study.curves):
         curve = study.curves[name]
         for label, values, dash in (("A1", curve.a1, "solid"), ("A2", curve.a2, "dash")):
             figure.add_scatter(
@@ -72,11 +67,11 @@ def latency_distributions(study: Study) -> dict[str, go.Figure]:
     seconds = np.concatenate([run.cascade_s for _, run in study.replays])
     most = max(run.cloud_only_s.max() for _, run in study.replays)
     span = [np.log10(max(seconds.min(), 1e-6)) - 0.1, np.log10(max(most, seconds.max())) + 0.1]
-    colours = dict(_coloured(study.curves))
+    colours = dict(coloured(study.curves))
     baseline = next(iter(study.curves))
     figures = {}
     for profile in study.profiles:
-        figure = _figure("Latency (log scale)", "Queries answered", height=300)
+        figure = empty_figure("Latency (log scale)", "Queries answered", height=300)
         figure.update_xaxes(
             type="log", range=span, tickformat="~s", ticksuffix="s", dtick=1, minor_showgrid=False
         )
@@ -86,7 +81,7 @@ def latency_distributions(study: Study) -> dict[str, go.Figure]:
             figure,
             _first_of(runs, baseline).cloud_only_s,
             "cloud only",
-            {"color": _GREY, "width": 2, "dash": "4px,2px"},
+            {"color": GREY, "width": 2, "dash": "4px,2px"},
         )
         for name, run in runs:
             thresholds = [point.threshold for point in study.points[name]]
@@ -107,9 +102,9 @@ def _first_of(runs: Sequence[tuple[str, Replay]], name: str) -> Replay:
 
 def _draw_quality(figure: go.Figure, study: Study, *, against_flops: bool) -> None:
     """The deferral curve of each trace, its random-deferral line and its thresholds."""
-    for name, colour in _coloured(study.curves):
+    for name, colour in coloured(study.curves):
         curve, points = study.curves[name], study.points[name]
-        xs = curve.flops_per_token if against_flops else curve.deferral_rate
+        xs = curve.cost if against_flops else curve.deferral_rate
         at = [p.flops_per_token if against_flops else p.deferral_rate for p in points]
         ends = [0, -1]
         figure.add_scatter(
@@ -142,13 +137,13 @@ def _draw_quality(figure: go.Figure, study: Study, *, against_flops: bool) -> No
     # What holds for every trace gets one entry in the legend, in no trace's colour.
     nowhere: dict[str, list[None]] = {"x": [None], "y": [None]}
     figure.add_scatter(
-        **nowhere, mode="markers", name="chosen threshold", marker={"color": _GREY, "size": 11}
+        **nowhere, mode="markers", name="chosen threshold", marker={"color": GREY, "size": 11}
     )
     figure.add_scatter(
         **nowhere,
         mode="lines",
         name="random deferral",
-        line={"color": _GREY, "dash": "dot", "width": 1.5},
+        line={"color": GREY, "dash": "dot", "width": 1.5},
     )
 
 
@@ -163,32 +158,3 @@ def _draw_ecdf(figure: go.Figure, seconds: Floats, label: str, line: dict[str, o
         line={"shape": "hv", **line},
         hovertemplate="%{y:.0%} within %{x:.3s}s",
     )
-
-
-def _coloured(names: Iterable[str]) -> list[tuple[str, str]]:
-    return [(name, OKABE_ITO[k % len(OKABE_ITO)]) for k, name in enumerate(names)]
-
-
-def _figure(x_title: str, y_title: str, *, height: int) -> go.Figure:
-    axis = {
-        "gridcolor": "rgba(128,128,128,0.22)",
-        "linecolor": _GREY,
-        "showline": False,
-        "zeroline": False,
-        "automargin": True,
-        "fixedrange": True,
-    }
-    figure = go.Figure()
-    figure.update_layout(
-        template=go.layout.Template(),
-        height=height,
-        margin={"l": 8, "r": 12, "t": 8, "b": 8},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"family": "system-ui, sans-serif", "size": 13, "color": _GREY},
-        legend={"orientation": "h", "x": 0, "y": 1.02, "xanchor": "left", "yanchor": "bottom"},
-        hovermode="closest",
-        xaxis={**axis, "title": {"text": x_title, "standoff": 8, "font": {"size": 13}}},
-        yaxis={**axis, "title": {"text": y_title, "standoff": 8, "font": {"size": 13}}},
-    )
-    return figure

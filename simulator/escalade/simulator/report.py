@@ -1,23 +1,15 @@
-"""Writes a simulation as one HTML page that needs no network; knows no formula of its own.
-
-plotly.js is inlined once; the page refers to nothing outside itself.
-"""
+"""Writes a simulation as one HTML page that needs no network; knows no formula of its own."""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Mapping
-from importlib import resources
 from pathlib import Path
-from string import Template
 
-import plotly.graph_objects as go
-import plotly.io
-from plotly.offline import get_plotlyjs
-
-from escalade.edge.files import write_aside
 from escalade.edge.trace import Trace
 from escalade.simulator import figures, tables
+from escalade.simulator.markup import nominal_seconds
+from escalade.simulator.page import figure_html, page, write_html
 from escalade.simulator.profiles import Profile
 from escalade.simulator.replay import GRPC_BYTES_DOWN, GRPC_BYTES_UP
 from escalade.simulator.simulate import Study, run_study
@@ -54,22 +46,10 @@ def write_report(
 
 
 def write_page(path: Path, study: Study) -> None:
-    """Write the page of a finished study, aside and renamed."""
-    with write_aside(path) as stream:
-        stream.write(page(study).encode())
-
-
-def page(study: Study) -> str:
-    """The page of a finished study; the same study gives the same page."""
+    """Write the page of a finished study; the same study gives the same page."""
     summary = study.summary
-    latencies = figures.latency_distributions(study)
-    template = resources.files("escalade.simulator").joinpath("report.html").read_text("utf-8")
-    return Template(template).substitute(
-        title="Cascade replay: " + html.escape(", ".join(study.curves)),
-        plotly=f"<script>{get_plotlyjs()}</script>",
-        lede=tables.lede(summary),
-        traces=tables.traces_table(summary),
-        quality=_figure(
+    quality = (
+        figure_html(
             "quality-flops",
             "Deferral curve",
             figures.quality_against_flops(study),
@@ -77,48 +57,51 @@ def page(study: Study) -> str:
         )
         + tables.comparisons(summary)
         + tables.points_table(summary)
-        + _figure(
+        + figure_html(
             "quality-rate",
             "Accuracy against deferral rate",
             figures.quality_against_deferral_rate(study),
             "The same accuracy against the share of queries sent to the large model.",
         )
-        + _figure(
+        + figure_html(
             "shares",
             "Where the correct answers come from",
             figures.shares_against_deferral_rate(study),
             "A1: kept on the device and correct. A2: deferred and correct. Their sum is the"
             " accuracy.",
-        ),
-        latency="<p>Share of queries answered within a time. Cloud only is the recorded large"
+        )
+    )
+    source = page(
+        "Cascade replay: " + html.escape(", ".join(study.curves)),
+        tables.lede(summary),
+        [
+            ("What was replayed", tables.traces_table(summary)),
+            ("Quality and cost", quality),
+            ("Latency on each network", _latency(study)),
+            ("By task", tables.tasks_table(summary)),
+            ("How to read this", _METHOD + _sources(study.profiles)),
+        ],
+    )
+    write_html(path, source)
+
+
+def _latency(study: Study) -> str:
+    latencies = figures.latency_distributions(study)
+    return (
+        "<p>Share of queries answered within a time. Cloud only is the recorded large"
         f" model's answers of {html.escape(next(iter(study.curves)))}.</p>"
         + '<div class="grid">'
         + "".join(
-            _figure(f"latency-{k}", _network_title(profile), latencies[profile.name])
+            figure_html(f"latency-{k}", _network_title(profile), latencies[profile.name])
             for k, profile in enumerate(study.profiles)
         )
         + "</div>"
-        + tables.profiles_table(summary),
-        tasks=tables.tasks_table(summary),
-        method=_METHOD + _sources(study.profiles),
+        + tables.profiles_table(study.summary)
     )
-
-
-def _figure(name: str, title: str, figure: go.Figure, caption: str = "") -> str:
-    drawn = plotly.io.to_html(
-        figure,
-        full_html=False,
-        include_plotlyjs=False,
-        div_id=name,
-        default_height=f"{figure.layout.height}px",
-        config={"responsive": True, "displayModeBar": False},
-    )
-    below = f"<figcaption>{caption}</figcaption>" if caption else ""
-    return f"<figure><h3>{title}</h3>{drawn}{below}</figure>"
 
 
 def _network_title(profile: Profile) -> str:
-    return f"{html.escape(profile.name)}, RTT {tables.nominal_seconds(profile.rtt_ms / 1e3)}"
+    return f"{html.escape(profile.name)}, RTT {nominal_seconds(profile.rtt_ms / 1e3)}"
 
 
 def _sources(profiles: Iterable[Profile]) -> str:

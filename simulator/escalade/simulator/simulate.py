@@ -14,17 +14,15 @@ from pathlib import Path
 import msgspec
 
 from escalade.edge.trace import Trace, read_trace
+from escalade.simulator.answers import answered
 from escalade.simulator.compare import paired_difference
 from escalade.simulator.curves import (
-    DeferralCurve,
-    OperatingPoint,
     area_under_curve,
-    at_threshold,
-    by_task,
+    cost_at_quality,
     deferral_curve,
-    flops_at_quality,
 )
 from escalade.simulator.errors import SimulatorError
+from escalade.simulator.points import OperatingPoint, at_threshold, by_task
 from escalade.simulator.profiles import Profile, get_profile
 from escalade.simulator.replay import Replay, latency_of, replay
 from escalade.simulator.summary import (
@@ -35,6 +33,7 @@ from escalade.simulator.summary import (
     TaskRow,
     TraceRow,
 )
+from escalade.simulator.sweep import DeferralCurve
 
 #: Called with how many replays are done, and of how many.
 Progress = Callable[[int, int], None]
@@ -136,7 +135,7 @@ def run_study(
         ),
     )
     for name, whole in traces.items():
-        trace = _answered(name, whole, study.summary.notes)
+        trace = answered(name, whole, study.summary.notes)
         try:
             curve = study.curves[name] = deferral_curve(trace)
         except SimulatorError as error:
@@ -155,20 +154,8 @@ def run_study(
                 TaskRow(trace=name, threshold=point.threshold, task=task, accuracy=accuracy)
                 for task, accuracy in by_task(trace, point.threshold).items()
             )
-    _compare(study, {name: _answered(name, trace, []) for name, trace in traces.items()}, seed)
+    _compare(study, {name: answered(name, trace, []) for name, trace in traces.items()}, seed)
     return study
-
-
-def _answered(name: str, trace: Trace, notes: list[str]) -> Trace:
-    """The queries that the cloud answered; says how many it did not, unless that is all."""
-    records = [record for record in trace.records if record.large is not None]
-    if not records or len(records) == len(trace.records):
-        return trace
-    notes.append(
-        f"{name}: {len(trace.records) - len(records)} of {len(trace.records)} queries have no"
-        " answer from the cloud and are left out"
-    )
-    return Trace(trace.header, records)
 
 
 def _compare(study: Study, traces: Mapping[str, Trace], seed: int) -> None:
@@ -189,9 +176,7 @@ def _compare(study: Study, traces: Mapping[str, Trace], seed: int) -> None:
                 baseline=baseline,
                 flops_per_token=point.flops_per_token,
                 quality=difference,
-                flops_per_token_at_equal_quality=flops_at_quality(
-                    study.curves[name], point.quality
-                ),
+                flops_per_token_at_equal_quality=cost_at_quality(study.curves[name], point.quality),
             )
         )
 

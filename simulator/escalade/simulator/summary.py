@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from escalade.simulator.compare import Difference
-from escalade.simulator.curves import OperatingPoint, TaskAccuracy
+from escalade.simulator.points import OperatingPoint, TaskAccuracy
 from escalade.simulator.replay import Latency
 
 

@@ -1,4 +1,4 @@
-"""The tables and sentences of the report, as HTML; knows no figure and computes nothing.
+"""The tables and sentences of a replay's report, as HTML; knows no figure, computes nothing.
 
 Whatever came from outside (names, tasks, rules) is escaped here, where it enters the page.
 """
@@ -6,38 +6,18 @@ Whatever came from outside (names, tasks, rules) is escaped here, where it enter
 from __future__ import annotations
 
 import html
-import math
-from collections.abc import Iterable, Sequence
 
+from escalade.simulator.markup import (
+    count,
+    nominal_seconds,
+    percent,
+    seconds,
+    signed,
+    table,
+    table_group,
+    table_row,
+)
 from escalade.simulator.summary import ComparisonRow, Summary
-
-_PREFIXES = ("", "k", "M", "G", "T", "P")
-_MINUS = "\N{MINUS SIGN}"
-
-
-def percent(share: float) -> str:
-    """`0.7312` as `73.1%`."""
-    return f"{100 * share:.1f}%"
-
-
-def seconds(value_s: float) -> str:
-    """A measured time, three significant digits with a unit: `84.2 ms`, `1.20 s`."""
-    value, unit = _in_unit(value_s)
-    return f"{_three_digits(value)} {unit}"
-
-
-def nominal_seconds(value_s: float) -> str:
-    """A time that was set, not measured, without trailing zeros: `10 ms`, `1 s`."""
-    value, unit = _in_unit(value_s)
-    return f"{value:.4g} {unit}"
-
-
-def count(value: float) -> str:
-    """Three significant digits with a prefix: `4210000` as `4.21 M`."""
-    power = 0
-    while value >= 999.5 and power < len(_PREFIXES) - 1:  # noqa: PLR2004
-        value, power = value / 1000, power + 1
-    return f"{_three_digits(value)} {_PREFIXES[power]}".rstrip()
 
 
 def lede(summary: Summary) -> str:
@@ -72,7 +52,7 @@ def traces_table(summary: Summary) -> str:
         ("Seed of this replay", [str(summary.seed) for _ in summary.traces]),
     ]
     head = ["", *(html.escape(row.name) for row in summary.traces)]
-    return _wrap(head, [_row([label, *cells]) for label, cells in rows], kind="facts")
+    return table(head, [table_row([label, *cells]) for label, cells in rows], kind="facts")
 
 
 def points_table(summary: Summary) -> str:
@@ -100,7 +80,7 @@ def points_table(summary: Summary) -> str:
         "FLOPs<br>per token",
         "FLOPs<br>per query",
     )
-    return _wrap(head, map(_row, rows))
+    return table(head, map(table_row, rows))
 
 
 def comparisons(summary: Summary) -> str:
@@ -130,9 +110,9 @@ def profiles_table(summary: Summary) -> str:
             f" deferral rate {percent(at.point.deferral_rate)}; saves {percent(at.calls_saved)}"
             f" of the calls and {percent(at.bytes_saved)} of the bytes</span>"
         )
-        body.append(_group(title, len(head)))
+        body.append(table_group(title, len(head)))
         body.extend(
-            _row(
+            table_row(
                 [
                     html.escape(row.profile),
                     nominal_seconds(row.rtt_ms / 1e3),
@@ -145,7 +125,7 @@ def profiles_table(summary: Summary) -> str:
             for row in summary.profiles
             if (row.trace, row.threshold) == (at.trace, at.point.threshold)
         )
-    return _wrap(head, body)
+    return table(head, body)
 
 
 def tasks_table(summary: Summary) -> str:
@@ -154,9 +134,9 @@ def tasks_table(summary: Summary) -> str:
     body = []
     for at in summary.points:
         title = f"{html.escape(at.trace)}, threshold {at.point.threshold:.4g}"
-        body.append(_group(title, len(head)))
+        body.append(table_group(title, len(head)))
         body.extend(
-            _row(
+            table_row(
                 [
                     html.escape(row.task),
                     f"{row.accuracy.queries:,}",
@@ -169,7 +149,7 @@ def tasks_table(summary: Summary) -> str:
             for row in summary.tasks
             if (row.trace, row.threshold) == (at.trace, at.point.threshold)
         )
-    return _wrap(head, body)
+    return table(head, body)
 
 
 def _comparison(row: ComparisonRow) -> str:
@@ -180,49 +160,11 @@ def _comparison(row: ComparisonRow) -> str:
     else:
         cost = (
             f"For {percent(quality.quality_b)}, {trace} needs {count(needs)} FLOPs per token,"
-            f" {_signed(100 * (needs / row.flops_per_token - 1))}%."
+            f" {signed(100 * (needs / row.flops_per_token - 1))}%."
         )
     return (
         f"<p>At {count(row.flops_per_token)} FLOPs per token, {trace} less {baseline}:"
-        f" <b>{_signed(100 * quality.difference)} points</b> of accuracy (95% interval"
-        f" {_signed(100 * quality.low)} to {_signed(100 * quality.high)}; paired bootstrap,"
+        f" <b>{signed(100 * quality.difference)} points</b> of accuracy (95% interval"
+        f" {signed(100 * quality.low)} to {signed(100 * quality.high)}; paired bootstrap,"
         f" {quality.queries:,} queries, {quality.resamples:,} resamples). {cost}</p>"
     )
-
-
-def _group(title: str, columns: int) -> str:
-    return f'<tr class="group"><th colspan="{columns}"><div>{title}</div></th></tr>'
-
-
-def _row(cells: Sequence[str]) -> str:
-    first, *others = cells
-    return (
-        f'<tr><th scope="row">{first}</th>' + "".join(f"<td>{cell}</td>" for cell in others)
-    ) + "</tr>"
-
-
-def _wrap(head: Sequence[str], body: Iterable[str], kind: str = "figures") -> str:
-    cells = "".join(f'<th scope="col">{cell}</th>' for cell in head)
-    lines = "\n".join(body)
-    return (
-        f'<div class="wide"><table class="{kind}"><thead><tr>{cells}</tr></thead>'
-        f"<tbody>\n{lines}\n</tbody></table></div>"
-    )
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.1f}".replace("-", _MINUS)
-
-
-def _in_unit(value_s: float) -> tuple[float, str]:
-    if value_s >= 1 or value_s == 0:
-        return value_s, "s"
-    return (1e3 * value_s, "ms") if value_s >= 1e-3 else (1e6 * value_s, "µs")  # noqa: PLR2004
-
-
-def _three_digits(value: float) -> str:
-    """Three significant digits, without an exponent."""
-    if value == 0:
-        return "0"
-    rounded = float(f"{value:.3g}")
-    return f"{rounded:.{max(0, 2 - math.floor(math.log10(abs(rounded))))}f}"

@@ -1,0 +1,1 @@
+"""Traces to the figures and numbers of the CAT paper; the entry point is `evaluate.evaluate`."""

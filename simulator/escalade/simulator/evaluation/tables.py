@@ -1,0 +1,193 @@
+"""An evaluation's numbers as tables of text, for a terminal or a page; knows neither.
+
+Texts come as they are: who puts them on a page escapes them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from escalade.simulator.bootstrap import Estimate
+from escalade.simulator.evaluation.results import Evaluation, Slice
+from escalade.simulator.evaluation.words import (
+    CHANGE,
+    SHARE,
+    Form,
+    cost_form,
+    fine_quality_form,
+    p_value,
+    points_form,
+    quality_form,
+)
+
+_SPACE = "\N{NO-BREAK SPACE}"
+
+
+class Cell(NamedTuple):
+    """A text, and what stands small beneath it."""
+
+    text: str
+    detail: str = ""
+
+
+class TextTable(NamedTuple):
+    """A table; the first column names the rows."""
+
+    title: str
+    head: list[str]
+    rows: list[list[Cell]]
+
+
+def lede(evaluation: Evaluation) -> list[str]:
+    """Each group against the baseline under the first rule, in a sentence."""
+    whole, rule = evaluation.slices[0], evaluation.rules[0]
+    points = points_form(evaluation.metric)
+    quality = quality_form(evaluation.metric).value(whole.quality)
+    budget = cost_form(evaluation.cost).value(whole.budget)
+    lines = []
+    for row in whole.contrasts:
+        if (row.rule, row.baseline_rule) != (rule, rule):
+            continue
+        saved, gained, area = row.cost_saved, row.quality_gained, row.area_gain
+        said = []
+        if saved.value is not None:
+            share = SHARE.value(abs(saved.value))
+            change = f"saves {share} of the cost" if saved.value >= 0 else f"costs {share} more"
+            said.append(f"{change} at {quality}{_in_brackets(saved, CHANGE)}")
+        if gained.value is not None:
+            gain = points.value(gained.value)
+            said.append(f"{gain} points at {budget}{_in_brackets(gained, points)}")
+        said.append(
+            f"area {points.value(area.value)} points{_in_brackets(area, points)},"
+            f" p{_SPACE}={_SPACE}{p_value(row.p_value)}"
+        )
+        lines.append(f"{row.group} against {row.baseline}: {'; '.join(said)}")
+    return lines
+
+
+def tables_of(evaluation: Evaluation, part: Slice) -> list[TextTable]:
+    """Quality, cost, and what differs, where there is something to compare.
+
+    Tasks by themselves under the first rule only: a screen has no room for more.
+    """
+    if part.task is not None:
+        part = _first_rule(evaluation, part)
+    found = [_qualities(evaluation, part), _costs(evaluation, part)]
+    return [*found, _contrasts(evaluation, part)] if part.contrasts else found
+
+
+def _qualities(evaluation: Evaluation, part: Slice) -> TextTable:
+    quality = quality_form(evaluation.metric)
+    head = ["small alone", "large alone", "mean over rates", "of the oracle's gain"]
+    rows = [
+        [
+            *_names(evaluation, of.group, of.rule),
+            _cell(of.small_quality, quality),
+            _cell(of.large_quality, quality),
+            _cell(of.area, quality),
+            _cell(of.share_of_oracle_gain, SHARE),
+        ]
+        for of in part.headlines
+    ]
+    return TextTable(f"{_title(part)}: {evaluation.metric.label}", _head(evaluation, head), rows)
+
+
+def _costs(evaluation: Evaluation, part: Slice) -> TextTable:
+    quality, cost = quality_form(evaluation.metric), cost_form(evaluation.cost)
+    head = [f"cost of {quality.value(part.quality)}", "saved against large"]
+    head += ["saved at large's quality"]
+    head += [f"quality for {cost.value(part.budget)}"]
+    rows = [
+        [
+            *_names(evaluation, of.group, of.rule),
+            _cell(of.cost_at_quality, cost),
+            _cell(of.saved_against_large, SHARE),
+            _cell(of.saved_at_large_quality, SHARE),
+            _cell(of.quality_at_budget, quality),
+        ]
+        for of in part.headlines
+    ]
+    return TextTable(f"{_title(part)}: {evaluation.cost.label}", _head(evaluation, head), rows)
+
+
+def _contrasts(evaluation: Evaluation, part: Slice) -> TextTable:
+    points = points_form(evaluation.metric)
+    several = len(evaluation.rules) > 1
+
+    def name(group: str, rule: str) -> Cell:
+        return Cell(f"{group}, {rule}" if several else group)
+
+    rows = [
+        [
+            name(of.group, of.rule),
+            name(of.baseline, of.baseline_rule),
+            _cell(of.area_gain, points),
+            Cell(p_value(of.p_value)),
+            _cell(of.cost_saved, CHANGE),
+            _cell(of.quality_gained, points),
+        ]
+        for of in part.contrasts
+    ]
+    quality = quality_form(evaluation.metric).value(part.quality)
+    budget = cost_form(evaluation.cost).value(part.budget)
+    head = ["model", "against", "area gained, points", "p", f"cost saved at {quality}"]
+    head.append(f"points gained at {budget}")
+    return TextTable(f"{_title(part)}: differences", head, rows)
+
+
+def seeds_table(evaluation: Evaluation) -> TextTable | None:
+    """Mean, spread and each seed, over all queries; None where no group has several."""
+    whole = evaluation.slices[0]
+    fine, cost = fine_quality_form(evaluation.metric), cost_form(evaluation.cost)
+    at = quality_form(evaluation.metric).value(whole.quality)
+    shown = [
+        ("small_quality", "small alone", fine),
+        ("area", "mean over rates", fine),
+        ("cost_at_quality", f"cost of {at}", cost),
+    ]
+    rows = [
+        [
+            Cell(f"{of.group}, {of.rule}" if len(evaluation.rules) > 1 else of.group),
+            Cell(label),
+            Cell(form.value(getattr(of, number).value)),
+            Cell(form.value(of.over_seeds[number].deviation)),
+            Cell(", ".join(map(form.value, of.over_seeds[number].by_seed))),
+        ]
+        for of in whole.headlines
+        for number, label, form in shown
+        if number in of.over_seeds
+    ]
+    head = ["model", "number", "mean", "standard deviation", "each seed"]
+    return TextTable("Over seeds", head, rows) if rows else None
+
+
+def _first_rule(evaluation: Evaluation, part: Slice) -> Slice:
+    rule = evaluation.rules[0]
+    return msgspec.structs.replace(
+        part,
+        headlines=[row for row in part.headlines if row.rule == rule],
+        contrasts=[row for row in part.contrasts if row.rule == row.baseline_rule == rule],
+    )
+
+
+def _head(evaluation: Evaluation, numbers: list[str]) -> list[str]:
+    return ["model", *(["rule"] if len(evaluation.rules) > 1 else []), *numbers]
+
+
+def _names(evaluation: Evaluation, group: str, rule: str) -> list[Cell]:
+    return [Cell(group), *([Cell(rule)] if len(evaluation.rules) > 1 else [])]
+
+
+def _title(part: Slice) -> str:
+    return f"{'All' if part.task is None else part.task}, {part.queries:,} queries"
+
+
+def _cell(of: Estimate, form: Form) -> Cell:
+    return Cell(form.value(of.value), form.interval(of))
+
+
+def _in_brackets(of: Estimate, form: Form) -> str:
+    interval = form.interval(of)
+    return f" ({interval})" if interval else ""

@@ -1,0 +1,84 @@
+"""Numbers as people read them, and HTML tables; knows no result.
+
+Cells come escaped: whatever came from outside is escaped where it enters a table.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+_PREFIXES = ("", "k", "M", "G", "T", "P")
+_MINUS = "\N{MINUS SIGN}"
+
+
+def percent(share: float) -> str:
+    """`0.7312` as `73.1%`."""
+    return f"{100 * share:.1f}%"
+
+
+def seconds(value_s: float) -> str:
+    """A measured time, three significant digits with a unit: `84.2 ms`, `1.20 s`."""
+    value, unit = _in_unit(value_s)
+    return f"{_three_digits(value)} {unit}"
+
+
+def nominal_seconds(value_s: float) -> str:
+    """A time that was set, not measured, without trailing zeros: `10 ms`, `1 s`."""
+    value, unit = _in_unit(value_s)
+    return f"{value:.4g} {unit}"
+
+
+def count(value: float) -> str:
+    """Three significant digits with a prefix: `4210000` as `4.21 M`."""
+    power = 0
+    while value >= 999.5 and power < len(_PREFIXES) - 1:  # noqa: PLR2004
+        value, power = value / 1000, power + 1
+    return f"{_three_digits(value)} {_PREFIXES[power]}".rstrip()
+
+
+def signed(value: float) -> str:
+    """One digit after the point and always a sign: `+1.3`."""
+    return f"{value:+.1f}".replace("-", _MINUS)
+
+
+def with_unit(counted: str, unit: str) -> str:
+    """`1.08 M` and `FLOPs` as `1.08 MFLOPs`; `200` as `200 FLOPs`."""
+    return f"{counted}{unit}" if counted[-1].isalpha() else f"{counted} {unit}"
+
+
+def table_group(title: str, columns: int) -> str:
+    """A row that heads those below it."""
+    return f'<tr class="group"><th colspan="{columns}"><div>{title}</div></th></tr>'
+
+
+def table_row(cells: Sequence[str]) -> str:
+    """A row; its first cell names it."""
+    first, *others = cells
+    return (
+        f'<tr><th scope="row">{first}</th>' + "".join(f"<td>{cell}</td>" for cell in others)
+    ) + "</tr>"
+
+
+def table(head: Sequence[str], body: Iterable[str], kind: str = "figures") -> str:
+    """A table of rows; `kind` is its CSS class, `figures` or `facts`."""
+    cells = "".join(f'<th scope="col">{cell}</th>' for cell in head)
+    lines = "\n".join(body)
+    return (
+        f'<div class="wide"><table class="{kind}"><thead><tr>{cells}</tr></thead>'
+        f"<tbody>\n{lines}\n</tbody></table></div>"
+    )
+
+
+def _in_unit(value_s: float) -> tuple[float, str]:
+    if value_s >= 1 or value_s == 0:
+        return value_s, "s"
+    return (1e3 * value_s, "ms") if value_s >= 1e-3 else (1e6 * value_s, "µs")  # noqa: PLR2004
+
+
+def _three_digits(value: float) -> str:
+    """Three significant digits, without an exponent."""
+    if value == 0:
+        return "0"
+    rounded = float(f"{value:.3g}")
+    return f"{rounded:.{max(0, 2 - math.floor(math.log10(abs(rounded))))}f}"

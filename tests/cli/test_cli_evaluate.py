@@ -1,0 +1,250 @@
+"""`escalade evaluate` as a user meets it: groups, tables, files, and one line for a mistake."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from escalade.cli.main import run
+from escalade.edge.router import Router
+from escalade.edge.trace import (
+    TRACE_SCHEMA,
+    LargeAnswer,
+    ModelInfo,
+    SmallAnswer,
+    TraceHeader,
+    TraceRecord,
+    write_trace,
+)
+
+Invoke = Callable[..., tuple[int, str, str]]
+
+HEADER = TraceHeader(
+    schema=TRACE_SCHEMA,
+    small=ModelInfo(name="small", parameters=100),
+    large=ModelInfo(name="large", parameters=1000),
+    rule="mean",
+    threshold=0.5,
+    created="2026-01-02T03:04:05Z",
+)
+QUERIES = 60
+
+
+@pytest.fixture
+def invoke(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Invoke:
+    """Run `escalade evaluate ARGUMENTS` in this process; gives (exit code, stdout, stderr)."""
+
+    def invoke(*arguments: object) -> tuple[int, str, str]:
+        words = ["escalade", "evaluate", "--resamples", "20", *map(str, arguments)]
+        monkeypatch.setattr(sys, "argv", words)
+        code = 0
+        try:
+            run()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return invoke
+
+
+def record(k: int, rng: np.random.Generator, error_rate: float) -> TraceRecord:
+    right = f"AA B K {k % 7} T"
+    wrong = rng.random() < error_rate
+    logprobs = (-rng.random(3) - (0.5 if wrong else 0.0)).tolist()
+    return TraceRecord(
+        id=f"q{k}",
+        task=("g2p", "p2g")[k % 2],
+        prompt="x",
+        references=[right],
+        small=SmallAnswer(
+            text="AA B" if wrong else right,
+            logprobs=logprobs,
+            prompt_tokens=3,
+            generated_tokens=3,
+            generate_s=0.01,
+            correct=not wrong,
+        ),
+        large=LargeAnswer(
+            text=right,
+            prompt_tokens=3,
+            generated_tokens=4,
+            correct=True,
+            round_trip_s=0.03,
+            server_s=0.02,
+            bytes_up=100,
+            bytes_down=80,
+        ),
+        score=float(-np.mean(logprobs)),
+        outcome="answered",
+        total_s=0.01,
+    )
+
+
+@pytest.fixture
+def traces(tmp_path: Path) -> dict[str, Path]:
+    """xent is wrong on half of its queries, cat on a fifth; two seeds of each."""
+    paths = {}
+    for name, error_rate in (("xent", 0.5), ("cat", 0.2)):
+        for seed in (1, 2):
+            rng = np.random.default_rng(seed + 10 * len(name))
+            path = paths[f"{name}{seed}"] = tmp_path / f"{name}{seed}.jsonl"
+            write_trace(path, HEADER, [record(k, rng, error_rate) for k in range(QUERIES)])
+    return paths
+
+
+def test_two_models_as_json(invoke: Invoke, traces: dict[str, Path]) -> None:
+    code, out, err = invoke(
+        traces["xent1"], traces["cat1"], "--rule", "mean", "--rule", "quantile:0.4", "--by-task",
+        "--metric", "exact-match", "--cost", "flops_per_query", "--json",
+    )  # fmt: skip
+    found = json.loads(out)
+    assert (code, err) == (0, "")
+    assert found["groups"] == {"xent1": 1, "cat1": 1}
+    assert found["baseline"] == "xent1"
+    assert found["rules"] == ["mean", "quantile:0.4"]
+    assert found["metric"]["name"] == "exact-match"
+    assert found["cost"]["name"] == "flops_per_query"
+    assert [part["task"] for part in found["slices"]] == [None, "g2p", "p2g"]
+    gain = found["slices"][0]["contrasts"][0]["area_gain"]
+    assert 0 < gain["low"] < gain["value"] < gain["high"]
+
+
+def test_repeated_names_are_seeds_of_one_model(invoke: Invoke, traces: dict[str, Path]) -> None:
+    arguments = [f"{name[:-1]}={path}" for name, path in traces.items()]
+    code, out, _ = invoke(*arguments, "--baseline", "cat", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["groups"] == {"xent": 2, "cat": 2}
+    contrast = found["slices"][0]["contrasts"][0]
+    assert (contrast["group"], contrast["baseline"]) == ("xent", "cat")
+    assert contrast["paired_seeds"]
+    assert all(gain < 0 for gain in contrast["area_gain_by_seed"])
+
+
+def test_stems_that_are_the_same_make_no_group(
+    invoke: Invoke, traces: dict[str, Path], tmp_path: Path
+) -> None:
+    other = tmp_path / "other" / "xent1.jsonl"
+    other.parent.mkdir()
+    other.write_bytes(traces["xent1"].read_bytes())
+    _, out, _ = invoke(traces["xent1"], other, "--json")
+    assert json.loads(out)["groups"] == {str(traces["xent1"]): 1, str(other): 1}
+
+
+def test_tables_say_what_is_saved_and_how_sure_that_is(
+    invoke: Invoke, traces: dict[str, Path]
+) -> None:
+    arguments = [f"{name[:-1]}={path}" for name, path in traces.items()]
+    code, out, err = invoke(*arguments, "--metric", "chrf", "--quality", "80", "--by-task")
+    assert (code, err) == (0, "")
+    first = out.splitlines()[0]
+    assert first.startswith("cat against xent: saves ")
+    assert "of the cost at 80.00" in first
+    for said in (
+        "All, 60 queries: chrF2", "g2p, 30 queries: chrF2", "of the oracle's gain", "Over seeds",
+        "standard deviation", "20 bootstrap resamples", "chrF2: nrefs:1|case:mixed|eff:yes|nc:6",
+    ):  # fmt: skip
+        assert said in out, said
+
+
+def test_a_router_is_one_more_rule(invoke: Invoke, traces: dict[str, Path], tmp_path: Path) -> None:
+    path = tmp_path / "router.json"
+    # Its logit falls with the first token's probability.
+    Router([(np.array([[-1.0, 0.0, 0.0]]), np.array([0.0]))]).save(path)
+    code, out, _ = invoke(traces["xent1"], "--router", path, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["rules"] == ["recorded", "router"]
+    (contrast,) = found["slices"][0]["contrasts"]
+    assert (contrast["rule"], contrast["baseline_rule"]) == ("router", "recorded")
+    assert contrast["area_gain"]["value"] != 0
+
+
+def test_report_and_figures_are_written_and_named(
+    invoke: Invoke, traces: dict[str, Path], tmp_path: Path
+) -> None:
+    page, folder = tmp_path / "out" / "page.html", tmp_path / "figures"
+    code, out, _ = invoke(traces["xent1"], traces["cat1"], "--report", page, "--figures", folder)
+    assert code == 0
+    assert f"report: {page}" in out
+    assert page.read_text("utf-8").startswith("<!DOCTYPE html>")
+    written = sorted(path.name for path in folder.iterdir())
+    assert written == ["a1-a2.png", "a1-a2.svg", "deferral-curve.png", "deferral-curve.svg"]
+    for name in written:
+        assert f"figure: {folder / name}" in out
+    _, out, _ = invoke(traces["xent1"], "--report", page, "--json")
+    assert json.loads(out)["report"] == str(page)
+
+
+MISTAKES: list[tuple[str, list[str], str]] = [
+    ("metric", ["{xent1}", "--metric", "blue"], "metric 'blue' is unknown; the nearest is 'bleu'"),
+    ("rule", ["{xent1}", "--rule", "meen"], "rule 'meen' is unknown; the nearest is 'mean'; known"),
+    ("quantile", ["{xent1}", "--rule", "quantile:3"], "must be a number in [0, 1], got '3'"),
+    ("cost", ["{xent1}", "--cost", "money"], "cost 'money' is unknown"),
+    ("baseline", ["{xent1}", "--baseline", "xent"], "the nearest is 'xent1'"),
+    ("quality", ["{xent1}", "--quality", "86"], "quality must be in [0, 1]"),
+    ("resamples", ["{xent1}", "--resamples", "0"], "resamples must be >= 1; got 0"),
+    ("file", ["{tmp}/nowhere.jsonl"], "nowhere.jsonl"),
+    ("file of a group", ["a={tmp}/nowhere.jsonl"], "nowhere.jsonl"),
+    ("router", ["{xent1}", "--router", "{tmp}/nowhere.json"], "nowhere.json"),
+    ("large answers", ["{alone}"], "60 of 60 records lack the large model's answer"),
+    ("references", ["{bare}", "--metric", "per"], "60 of 60 records have no references"),
+    ("strangers", ["{xent1}", "{other}"], "no query is in every trace"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"), [m[1:] for m in MISTAKES], ids=[m[0] for m in MISTAKES]
+)
+def test_a_mistake_costs_one_line_and_exit_code_2(
+    invoke: Invoke, traces: dict[str, Path], tmp_path: Path, arguments: list[str], says: str
+) -> None:
+    rng = np.random.default_rng(0)
+    records = [record(k, rng, 0.5) for k in range(QUERIES)]
+    changed = {
+        "alone": [msgspec.structs.replace(r, large=None) for r in records],
+        "bare": [msgspec.structs.replace(r, references=[]) for r in records],
+        "other": [msgspec.structs.replace(r, id=f"other {r.id}") for r in records],
+    }
+    paths = {**traces, "tmp": tmp_path}
+    for name, kept in changed.items():
+        paths[name] = tmp_path / f"{name}.jsonl"
+        write_trace(paths[name], HEADER, kept)
+    report = tmp_path / "report.html"
+    code, out, err = invoke(*(a.format(**paths) for a in arguments), "--report", report)
+    assert (code, out) == (2, "")
+    assert not report.exists()
+    (line,) = err.splitlines()
+    assert line.startswith("error: ")
+    assert says in line
+
+
+def test_what_draws_is_loaded_only_when_asked_for(traces: dict[str, Path], tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from escalade.cli.main import run\n"
+        "run_with = sys.argv[1:]\n"
+        "sys.argv = ['escalade', 'evaluate', '--resamples', '2', '--json', *run_with]\n"
+        "try:\n"
+        "    run()\n"
+        "except SystemExit as end:\n"
+        "    assert not end.code\n"
+        "heavy = {'matplotlib', 'matplotlib.pyplot', 'plotly', 'sacrebleu', 'torch'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+    )
+
+    def loaded(*arguments: object) -> str:
+        words = [sys.executable, "-c", code, str(traces["xent1"]), *map(str, arguments)]
+        done = subprocess.run(words, capture_output=True, text=True, check=True)
+        return done.stderr.splitlines()[-1]
+
+    assert loaded() == "[]"
+    assert loaded("--figures", tmp_path) == "['matplotlib']"
