@@ -14,27 +14,19 @@ from pathlib import Path
 
 import numpy as np
 from rich.table import Table
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from escalade.cli.output import progress_bar, result_console
 from escalade.cli.quiet import quiet_third_party
 from escalade.edge.artifact import Artifact
 from escalade.edge.calibration import wilson_interval
 from escalade.edge.records import Record, spread
-from escalade.edge.rules import mean_nll
-from escalade.edge.trace import (
-    TRACE_SCHEMA,
-    LargeAnswer,
-    ModelInfo,
-    SmallAnswer,
-    Trace,
-    TraceHeader,
-    TraceRecord,
-)
+from escalade.edge.trace import ModelInfo, Trace
 from escalade.export.artifact import export_artifact
 from escalade.simulator.curves import deferral_curve, quality_at_deferral_rate
-from escalade.training.quality import exact_match, greedy_answers
+from escalade.training.loading import open_checkpoint
+from escalade.training.quality import GreedyAnswer, exact_match
 from escalade.training.tasks import TASKS, load_pronunciations, make_records
+from escalade.training.trace import answer_all, model_info, trace_of
 
 CHECKPOINTS = Path(__file__).parents[1] / "training" / "checkpoints"
 SMALL = ("small-xent", "small-cat-xent")
@@ -50,11 +42,12 @@ def main() -> None:
     quiet_third_party()
 
     records = spread(list(make_records("test", load_pronunciations())), options.queries)
-    large_texts, large_parameters = large_answers(records)
+    large = large_answers(records)
+    large_texts = [answer.text for answer in large[1]]
     results: dict[str, dict[str, float]] = {"large": exact_match(records, large_texts)}
     for name in SMALL:
         if (CHECKPOINTS / name / "config.json").exists():
-            trace = trace_of(name, records, large_texts, large_parameters)
+            trace = trace_of(records, small_answers(name, records), large, threshold=0.0)
             results[name] = summarize(records, trace)
     if options.json:
         print(json.dumps({"queries": len(records), "models": results}, indent=2))
@@ -62,80 +55,33 @@ def main() -> None:
     show(results, len(records))
 
 
-def large_answers(records: list[Record]) -> tuple[list[str], int]:
-    """The large model's greedy answers, and its number of parameters."""
-    tokenizer = AutoTokenizer.from_pretrained(CHECKPOINTS / "large")
-    model = AutoModelForCausalLM.from_pretrained(CHECKPOINTS / "large").eval()
-    prompts = [record.prompt for record in records]
+def large_answers(records: list[Record]) -> tuple[ModelInfo, list[GreedyAnswer]]:
+    """Who the large model is, and its greedy answers."""
+    model, tokenizer = open_checkpoint(str(CHECKPOINTS / "large"))
     with progress_bar("large") as tick:
-        texts = greedy_answers(
-            model,
-            tokenizer,
-            prompts,
-            max_new_tokens=48,
-            progress=lambda done: tick(done, len(prompts)),
+        answers = answer_all(
+            model, tokenizer, records, progress=lambda done: tick(done, len(records))
         )
-    return texts, sum(parameter.numel() for parameter in model.parameters())
+    return model_info("large", model), answers
 
 
-def trace_of(name: str, records: list[Record], large: list[str], large_parameters: int) -> Trace:
-    """A trace of the small model's int8 artifact beside the large answers; times left at zero."""
+def small_answers(name: str, records: list[Record]) -> tuple[ModelInfo, list[GreedyAnswer]]:
+    """The same of a small model's int8 artifact."""
     with tempfile.TemporaryDirectory() as scratch:
         manifest = export_artifact(
             CHECKPOINTS / name, Path(scratch) / name, quantize="int8", golden_prompts=["g2p: a"]
         )
         artifact = Artifact.open(Path(scratch) / name)
-        made = []
+        answers = []
         with progress_bar(name) as tick:
-            for done, (record, text) in enumerate(zip(records, large, strict=True), start=1):
-                made.append(trace_record(artifact, record, text))
+            for done, record in enumerate(records, start=1):
+                prompt_ids = artifact.encode(record.prompt)
+                steps = artifact.generate(prompt_ids)
+                text = artifact.decode([step.token_id for step in steps if not step.ended])
+                logprobs = [step.logprob for step in steps]
+                answers.append(GreedyAnswer(text, logprobs, len(prompt_ids)))
                 tick(done, len(records))
-    header = TraceHeader(
-        schema=TRACE_SCHEMA,
-        small=ModelInfo(name=name, parameters=manifest.model.parameters),
-        large=ModelInfo(name="large", parameters=large_parameters),
-        rule="mean",
-        threshold=0.0,
-        created=manifest.created,
-    )
-    return Trace(header, made)
-
-
-def trace_record(artifact: Artifact, record: Record, large: str) -> TraceRecord:
-    """Both answers to one query."""
-    prompt_ids = artifact.encode(record.prompt)
-    steps = artifact.generate(prompt_ids)
-    text = artifact.decode([step.token_id for step in steps if not step.ended])
-    logprobs = [step.logprob for step in steps]
-    small = SmallAnswer(
-        text=text,
-        logprobs=logprobs,
-        prompt_tokens=len(prompt_ids),
-        generated_tokens=len(steps),
-        generate_s=0.0,
-        correct=text in record.references,
-    )
-    answer = LargeAnswer(
-        text=large,
-        prompt_tokens=len(prompt_ids),
-        generated_tokens=len(steps),
-        correct=large in record.references,
-        round_trip_s=0.0,
-        server_s=0.0,
-        bytes_up=0,
-        bytes_down=0,
-    )
-    return TraceRecord(
-        id=record.id,
-        task=record.task,
-        prompt=record.prompt,
-        references=record.references,
-        small=small,
-        large=answer,
-        score=mean_nll(logprobs),
-        outcome="deferred",
-        total_s=0.0,
-    )
+    return ModelInfo(name=name, parameters=manifest.model.parameters), answers
 
 
 def summarize(records: list[Record], trace: Trace) -> dict[str, float]:

@@ -94,7 +94,8 @@ def torch_answers(model_dir: Path, records: list[Record]) -> list[str]:
     model = AutoModelForCausalLM.from_pretrained(model_dir).eval()
     tokenizer = AutoTokenizer.from_pretrained(model_dir)
     prompts = [record.prompt for record in records]
-    return greedy_answers(model, tokenizer, prompts, max_new_tokens=48)
+    answers = greedy_answers(model, tokenizer, prompts, max_new_tokens=48)
+    return [answer.text for answer in answers]
 
 
 def artifact_answers(folder: Path, records: list[Record]) -> tuple[list[str], np.ndarray]:

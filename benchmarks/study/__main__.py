@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=REPOSITORY / "runs" / "study")
     parser.add_argument("--seeds", type=int, default=3, help="seeds for each arm: 1, 2, ...")
     parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--learning-rate", type=float, default=4e-3)
     parser.add_argument("--train-queries", type=int, default=200_000)
     parser.add_argument("--test-queries", type=int, default=6000)
     parser.add_argument("--arms", nargs="*", help="some arms only; default: all")

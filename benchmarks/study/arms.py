@@ -47,7 +47,7 @@ class Settings:
     steps: int = 1000
     batch_size: int = 256
     #: Chosen on the validation split by `--pilot`.
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
     #: Share of the one-hot term; the paper's choice (section 4.1).
     w: float = 0.5
     #: Training queries, evenly spread over the split.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +73,15 @@ def write_large_answers(settings: Settings, split: str) -> None:
         stream.write(json.dumps(content).encode())
 
 
-def run(settings: Settings, arm: Arm, seed: int, examples: Examples) -> None:
-    """Train and leave `model/`, `valid.jsonl` and `test.jsonl`; goes on after a cut."""
+def run(
+    settings: Settings,
+    arm: Arm,
+    seed: int,
+    examples: Examples,
+    *,
+    splits: Sequence[str] = SPLITS,
+) -> None:
+    """Train and leave the model and a trace of each split; goes on after a cut."""
     folder = settings.folder(arm.name, seed)
     if (folder / "metrics.json").exists():
         return
@@ -125,7 +132,7 @@ def run(settings: Settings, arm: Arm, seed: int, examples: Examples) -> None:
     with folder_aside(folder, marker="metrics.json") as aside:
         model.save_pretrained(aside)
         tokenizer.save_pretrained(aside)
-        quality = {split: _leave_trace(settings, arm, model, split, aside) for split in SPLITS}
+        quality = {split: _leave_trace(settings, arm, model, split, aside) for split in splits}
         metrics: dict[str, Any] = {
             "arm": arm._asdict(),
             "seed": seed,
