@@ -68,7 +68,8 @@ def test_help_names_every_verb_and_loads_no_part() -> None:
         "    run()\n"
         "heavy = {'torch', 'transformers', 'onnxruntime', 'grpc', 'numpy', 'plotly'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
-        "print([v for v in ('demo ask record calibrate export train tasks serve proxy simulate')"
+        "print([v for v in ('demo ask record calibrate export train tasks trace router serve proxy"
+        " simulate evaluate')"
         ".split() if v not in out.getvalue()])\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -167,6 +168,15 @@ MISTAKES: list[tuple[str, list[str], str]] = [
     ("no trace", ["simulate", "{data}", "--out", "{tmp}/r.html"], "not a valid TraceHeader"),
     ("no model", ["export", "{tmp}/nowhere", "{tmp}/out"], "config.json is missing"),
     ("no recipe", ["train", "{tmp}/no.toml", "{tmp}/out"], "no.toml: cannot be read"),
+    (
+        "unknown rule",
+        ["calibrate", "{artifact}", "--data", "{data}", "--target-deferral-rate", "0.3",
+         "--rule", "quantil:0.4"],
+        "quantile:Q",
+    ),
+    ("no model to trace", ["trace", "{tmp}/a", "{tmp}/b", "{data}", "{tmp}/t"], "cannot be loaded"),
+    ("router without trace", ["router", "{data}", "{tmp}/r"], "not a valid TraceHeader"),
+    ("no trace to evaluate", ["evaluate", "{tmp}/none.jsonl"], "none.jsonl"),
     ("no model to serve", ["serve", "{tmp}/nowhere"], "nowhere"),
     ("port in use", ["proxy", "--profile", "lan", "--listen", "127.0.0.1:{busy}", "--upstream",
                      "127.0.0.1:1"], "{busy}"),
