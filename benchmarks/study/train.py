@@ -19,10 +19,11 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from escalade.edge.files import folder_aside, write_aside
 from escalade.edge.trace import read_trace, write_trace
+from escalade.training.cache_writer import write_cache
 from escalade.training.examples import Collator, Examples
 from escalade.training.loading import fingerprint_of, load_teacher
 from escalade.training.losses import IGNORE
-from escalade.training.prediction_cache import CachedTeacher, write_cache
+from escalade.training.prediction_cache import CachedTeacher
 from escalade.training.quality import GreedyAnswer
 from escalade.training.trace import answer_all, model_info, trace_of
 from escalade.training.trainer import CatTrainer

@@ -12,11 +12,12 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from escalade.training import prediction_cache
+from escalade.training import cache_writer
+from escalade.training.cache_writer import write_cache
 from escalade.training.errors import CacheError
 from escalade.training.examples import Collator, Example, target_counts
 from escalade.training.losses import IGNORE, Predictions
-from escalade.training.prediction_cache import CachedTeacher, read_key, write_cache
+from escalade.training.prediction_cache import CachedTeacher, read_key
 from escalade.training.teacher import LocalTeacher, TeacherIdentity, targets_of
 
 V = 50
@@ -116,7 +117,7 @@ def test_argmax_takes_2_bytes_a_token(
 def test_writing_goes_on_after_a_cut_and_asks_nothing_twice(
     teacher: LocalTeacher, examples: list[Example], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prediction_cache, "_WINDOW", 16)
+    monkeypatch.setattr(cache_writer, "_WINDOW", 16)
     first = Counting(teacher, batches=32)  # two windows, in batches of 1
     with pytest.raises(CutOff):
         write(tmp_path / "c", first, examples, batch_size=1, top_k=2)

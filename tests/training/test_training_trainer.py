@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, TrainingArguments
 
+from escalade.training.cache_writer import write_cache
 from escalade.training.errors import LossError
 from escalade.training.examples import Collator, Example
 from escalade.training.losses import IGNORE
-from escalade.training.prediction_cache import CachedTeacher, write_cache
+from escalade.training.prediction_cache import CachedTeacher
 from escalade.training.teacher import LocalTeacher
 from escalade.training.trainer import CatTrainer
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
 
+from escalade.training.cache_writer import write_cache
 from escalade.training.errors import CacheError, TeacherError
 from escalade.training.examples import Examples
 from escalade.training.loading import fingerprint_of, load_teacher, revision_of
 from escalade.training.losses import needs_distribution, needs_teacher
-from escalade.training.prediction_cache import CachedTeacher, write_cache
+from escalade.training.prediction_cache import CachedTeacher
 from escalade.training.recipe import Recipe, TeacherTable, resolve
 from escalade.training.teacher import CloudTeacher, LocalTeacher, Teacher
 
