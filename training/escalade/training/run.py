@@ -34,6 +34,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from escalade.edge.files import check_replaceable, folder_aside
 from escalade.edge.records import spread
 from escalade.training.adapters import merged, with_lora
+from escalade.training.arguments import training_arguments
 from escalade.training.errors import RecipeError
 from escalade.training.examples import Collator, Examples
 from escalade.training.loading import load_model, load_records, load_tokenizer
@@ -75,7 +76,7 @@ def run_recipe(
     started = time.time()
     state = out.with_name(out.name + ".run")
     checkpoint = _resume_point(recipe, recipe_path, state)
-    arguments = _arguments(recipe, recipe_path, state, bar=progress is None)
+    arguments = training_arguments(recipe, recipe_path, state, bar=progress is None)
     transformers.set_seed(recipe.seed)
     tokenizer = load_tokenizer(recipe, recipe_path)
     train, valid = load_records(recipe, recipe_path)
@@ -215,41 +216,3 @@ def _train(trainer: CatTrainer, checkpoint: Path | None) -> None:
     else:  # cut off after its last step; transformers would take one more
         trainer._load_from_checkpoint(str(checkpoint))
         trainer.state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
-
-
-def _arguments(recipe: Recipe, recipe_path: Path, state: Path, *, bar: bool) -> TrainingArguments:
-    optim, run = recipe.optim, recipe.run
-    arguments = TrainingArguments(
-        output_dir=str(state),
-        max_steps=optim.steps,
-        gradient_accumulation_steps=optim.accumulation_steps,
-        learning_rate=optim.learning_rate,
-        lr_scheduler_type=optim.schedule,
-        warmup_steps=optim.warmup_steps,
-        weight_decay=optim.weight_decay,
-        max_grad_norm=optim.max_grad_norm,
-        train_sampling_strategy="group_by_length",
-        disable_tqdm=not bar,
-        eval_strategy="steps",
-        eval_steps=run.checkpoint_steps,
-        save_steps=run.checkpoint_steps,
-        save_total_limit=2,
-        logging_steps=run.log_steps,
-        prediction_loss_only=True,
-        remove_unused_columns=False,
-        report_to=run.report_to,
-        seed=recipe.seed,
-        bf16=run.bf16,
-        use_cpu=not torch.cuda.is_available(),  # else bf16 on a CPU is refused
-        torch_compile=run.compile,
-        dataloader_pin_memory=torch.cuda.is_available(),
-    )
-    parts = arguments.world_size * optim.accumulation_steps
-    if optim.batch_size % parts:
-        raise RecipeError(
-            f"{recipe_path}: optim.batch_size must divide by {parts} (processes x accumulation"
-            f" steps), got {optim.batch_size}"
-        )
-    arguments.per_device_train_batch_size = optim.batch_size // parts
-    arguments.per_device_eval_batch_size = optim.batch_size // parts
-    return arguments
