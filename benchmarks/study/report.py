@@ -25,6 +25,13 @@ from escalade.simulator.evaluation.tables import TextTable, seeds_table, tables_
 from escalade.training.router import train_router
 
 MAIN = ("xent", "cat-xent", "dist", "cat-dist")
+#: Held against each other directly, besides the baselines.
+PAIRS = (
+    ("cat-dist", "dist"),
+    ("cat-xent", "cat-xent-shuffled"),
+    ("noisy-cat-xent", "noisy-cat-xent-shuffled"),
+    ("noisy-cat-xent", "noisy-xent-dropped"),
+)
 #: The rules of appendix C.1; the router of appendix B joins them.
 RULES = ("mean", "sum", "min", "max", "quantile:0.4", "quantile:0.8")
 #: Where the paper reads figure 2: about 20 % of the queries call the large model.
@@ -65,10 +72,11 @@ def write(settings: Settings, docs: Path) -> None:
         "main": compared(MAIN, "xent", by_task=True),
         "all": compared(clean, "xent"),
     }
-    if {"dist", "cat-dist"} <= set(done):
-        found["dist"] = compared(("dist", "cat-dist"), "dist")
     if "noisy-xent" in done:
         found["noise"] = compared(noisy, "noisy-xent")
+    for name, against in PAIRS:
+        if {name, against} <= set(done):
+            found[f"{name}, {against}"] = compared((against, name), against)
     for name in ("xent", "cat-xent"):
         if name in done:
             valid = [r for t in _traces(settings, name, "valid") for r in t.records]
