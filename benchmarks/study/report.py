@@ -61,17 +61,23 @@ def write(settings: Settings, docs: Path) -> None:
         *,
         rules: Sequence[Rule] = ("mean",),
         by_task: bool = False,
+        task: str | None = None,
+        metric: str = "recorded",
     ) -> Evaluation:
-        chosen = {name: traces[name] for name in names if name in traces}
+        chosen = {
+            name: [_only(trace, task) for trace in traces[name]] for name in names if name in traces
+        }
         with progress_bar(f"evaluate against {baseline}") as bar:
             return evaluate(
-                chosen, rules=rules, baseline=baseline, budget=budget, by_task=by_task, progress=bar
-            )
+                chosen, rules=rules, baseline=baseline, budget=budget, by_task=by_task,
+                metric=metric, progress=bar,
+            )  # fmt: skip
 
     found = {
         "main": compared(MAIN, "xent", by_task=True),
         "all": compared(clean, "xent"),
     }
+    found["phonemes"] = compared(MAIN, "xent", task="g2p", metric="per")
     if "noisy-xent" in done:
         found["noise"] = compared(noisy, "noisy-xent")
     for name, against in PAIRS:
@@ -104,6 +110,11 @@ def write(settings: Settings, docs: Path) -> None:
     (docs / "results.md").write_text(page)
     (settings.out / "results.json").write_bytes(msgspec.json.encode(found))
     print(f"{docs / 'results.md'}: {len(done)} arms, {len(settings.seeds)} seeds each")
+
+
+def _only(trace: Trace, task: str | None) -> Trace:
+    """The queries of one task; all if None."""
+    return Trace(trace.header, [r for r in trace.records if task in (None, r.task)])
 
 
 def markdown(table: TextTable) -> str:

@@ -135,6 +135,14 @@ Xent:
         + "\n\n".join(f"`{name[5:]}`:\n\n{tables['main'][name]}" for name in tasks)
         + "\n"
     )
+    sections.append(
+        f"""Phoneme error rate on `g2p` (lower is better; gains are positive where they favour the first):
+
+{tables["phonemes"]["quality"]}
+
+{tables["phonemes"]["contrast"]}
+"""
+    )
     return "\n".join(sections)
 
 
