@@ -10,7 +10,6 @@ arXiv 2001.08361). Peak memory is a process of its own for each.
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import statistics
 import subprocess
@@ -52,14 +51,17 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--memory-of", help=argparse.SUPPRESS)
+    parser.add_argument("--memory-of", nargs=2, metavar=("STEP", "FOLDER"), help="one peak")
     options = parser.parse_args()
     quiet_third_party()
     if options.memory_of:
-        print(peak_bytes(options, options.memory_of))
+        name, folder = options.memory_of
+        print(peak_bytes(options, name, Path(folder)))
         return
-    seconds = step_seconds(options)
-    peaks = {name: peak_in_a_process(name) for name in VARIANTS}
+    with tempfile.TemporaryDirectory() as scratch:
+        prepare(options, Path(scratch))
+        seconds = step_seconds(options, Path(scratch))
+        peaks = {name: peak_in_a_process(name, scratch) for name in VARIANTS}
     plain_s, plain_bytes = seconds["xent"], peaks["xent"]
     size = size_of(options)
     small, large = model(*size[:2], large=False), model(*size[:2], large=True)
@@ -120,12 +122,13 @@ def size_of(options: argparse.Namespace) -> tuple[int, int, int]:
     return options.vocabulary, options.tokens, options.batch
 
 
-@functools.cache
-def examples(vocabulary: int, tokens: int, batch: int) -> list[Example]:
-    """One batch of random tokens, a quarter prompt; the teacher is right on 4 labels of 5.
+def prepare(options: argparse.Namespace, folder: Path) -> None:
+    """Write one batch of random tokens, and what the teacher predicts on it.
 
-    Were it right on none, CAT would filter all tokens and look cheaper than it is.
+    A quarter is prompt, and the teacher is right on 4 labels of 5: were it right on none, CAT
+    would filter all tokens and look cheaper than it is.
     """
+    vocabulary, tokens, batch = size_of(options)
     large = model(vocabulary, tokens, large=True)
     torch.manual_seed(2)
     ids = torch.randint(vocabulary, (batch, tokens))
@@ -135,31 +138,35 @@ def examples(vocabulary: int, tokens: int, batch: int) -> list[Example]:
     learnable = torch.rand(batch, tokens - 1) < _LEARNABLE
     labels[:, 1:] = torch.where(learnable, said[:, :-1], ids[:, 1:])
     labels[:, :_PROMPT] = IGNORE
-    rows = zip(ids.tolist(), labels.tolist(), strict=True)
-    return [Example(input_ids=i, labels=y, example_index=k) for k, (i, y) in enumerate(rows)]
+    pairs = zip(ids.tolist(), labels.tolist(), strict=True)
+    rows = [Example(input_ids=i, labels=y, example_index=k) for k, (i, y) in enumerate(pairs)]
+    (folder / "examples.json").write_text(json.dumps(rows))
+    write_cache(
+        folder / "cache.safetensors", LocalTeacher(large), rows,
+        tokenizer="none", pad_token_id=0, top_k=8,
+    )  # fmt: skip
+
+
+def examples(folder: Path) -> list[Example]:
+    """The batch that `prepare` wrote."""
+    rows: list[Example] = json.loads((folder / "examples.json").read_text())
+    return rows
 
 
 def trainer_of(options: argparse.Namespace, name: str, folder: Path) -> CatTrainer:
     """A trainer whose teacher gives its predictions as the variant wants them."""
     loss, source = VARIANTS[name]
-    size = size_of(options)
-    rows = examples(*size)
+    rows = examples(folder)
     teacher: Teacher | None = None
     if source == "live":
-        teacher = LocalTeacher(model(*size[:2], large=True))
+        teacher = LocalTeacher(model(*size_of(options)[:2], large=True))
     elif source == "cache":
-        path = folder / "cache.safetensors"
-        if not path.exists():
-            write_cache(
-                path, LocalTeacher(model(*size[:2], large=True)), rows,
-                tokenizer="none", pad_token_id=0, top_k=8, batch_size=2,
-            )  # fmt: skip
-        teacher = CachedTeacher(path, rows, tokenizer="none")
+        teacher = CachedTeacher(folder / "cache.safetensors", rows, tokenizer="none")
     arguments = TrainingArguments(
         output_dir=str(folder / "out"), use_cpu=True, report_to="none", learning_rate=1e-3
     )
     trainer = CatTrainer(
-        model=model(*size[:2], large=False), args=arguments, train_dataset=rows,
+        model=model(*size_of(options)[:2], large=False), args=arguments, train_dataset=rows,
         loss_name=loss, teacher=teacher,
     )  # fmt: skip
     trainer.create_optimizer_and_scheduler(1000)
@@ -174,39 +181,37 @@ def step(trainer: CatTrainer, batch: dict[str, Tensor]) -> None:
     trainer.optimizer.zero_grad()
 
 
-def step_seconds(options: argparse.Namespace) -> dict[str, list[float]]:
+def step_seconds(options: argparse.Namespace, folder: Path) -> dict[str, list[float]]:
     """Seconds of each step, the variants taken in turn."""
     seconds: dict[str, list[float]] = {name: [] for name in VARIANTS}
-    batch = Collator(0)(examples(*size_of(options)))
-    with tempfile.TemporaryDirectory() as folder:
-        trainers = {name: trainer_of(options, name, Path(folder)) for name in VARIANTS}
-        for repeat in range(-2, options.repeats):
-            for name, trainer in trainers.items():
-                started = time.perf_counter()
-                step(trainer, batch)
-                if repeat >= 0:
-                    seconds[name].append(time.perf_counter() - started)
+    batch = Collator(0)(examples(folder))
+    trainers = {name: trainer_of(options, name, folder) for name in VARIANTS}
+    for repeat in range(-2, options.repeats):
+        for name, trainer in trainers.items():
+            started = time.perf_counter()
+            step(trainer, batch)
+            if repeat >= 0:
+                seconds[name].append(time.perf_counter() - started)
     return seconds
 
 
-def peak_in_a_process(name: str) -> int:
+def peak_in_a_process(name: str, folder: str) -> int:
     """Bytes over idle that a few steps take, in a fresh process."""
-    command = [sys.executable, __file__, *sys.argv[1:], "--memory-of", name]
+    command = [sys.executable, __file__, *sys.argv[1:], "--memory-of", name, folder]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return int(done.stdout.split()[-1])
 
 
-def peak_bytes(options: argparse.Namespace, name: str) -> int:
+def peak_bytes(options: argparse.Namespace, name: str, folder: Path) -> int:
     """Peak resident bytes of three steps, less what was resident before the first."""
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = trainer_of(options, name, Path(folder))
-        batch = Collator(0)(examples(*size_of(options)))
-        # The cache was written here too; forget that peak (proc(5), clear_refs).
-        Path("/proc/self/clear_refs").write_text("5")
-        before = resident("VmRSS")
-        for _ in range(3):
-            step(trainer, batch)
-        return resident("VmHWM") - before
+    trainer = trainer_of(options, name, folder)
+    batch = Collator(0)(examples(folder))
+    # execve(2) hands a parent's peak on; forget it (proc(5), clear_refs).
+    Path("/proc/self/clear_refs").write_text("5")
+    before = resident("VmRSS")
+    for _ in range(3):
+        step(trainer, batch)
+    return resident("VmHWM") - before
 
 
 def resident(field: str) -> int:
