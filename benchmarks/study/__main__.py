@@ -44,7 +44,7 @@ def main() -> None:
     quiet_third_party()
     from benchmarks.study import pilot, report
     from benchmarks.study.arms import ARMS, Settings
-    from benchmarks.study.work import prepare, train_share
+    from benchmarks.study.work import check_same, prepare, train_share
 
     unknown = sorted(set(options.arms or ()) - set(ARMS))
     if unknown:
@@ -76,6 +76,7 @@ def main() -> None:
         if any(codes):
             sys.exit("study: a worker failed; run the command again to go on")
         print(f"trained in {(time.time() - started) / 60:.0f} min")
+    check_same(settings)
     report.write(settings, REPOSITORY / "docs")
 
 

@@ -15,16 +15,16 @@ from benchmarks.study.arms import Arm, Data, Settings
 from benchmarks.study.data import queries, tokenizer_of, training_examples
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel, PrinterCallback, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
 
 from escalade.edge.files import folder_aside, write_aside
-from escalade.edge.trace import read_trace, write_trace
+from escalade.edge.trace import ModelInfo, read_trace, write_trace
 from escalade.training.cache_writer import write_cache
 from escalade.training.examples import Collator, Examples
 from escalade.training.loading import fingerprint_of, load_teacher
 from escalade.training.losses import IGNORE
 from escalade.training.prediction_cache import CachedTeacher
 from escalade.training.quality import GreedyAnswer
+from escalade.training.resume import go_on, last_checkpoint
 from escalade.training.trace import answer_all, model_info, trace_of
 from escalade.training.trainer import CatTrainer
 
@@ -117,7 +117,9 @@ def run(
             dataloader_pin_memory=torch.cuda.is_available(),
         ),
         train_dataset=examples,
-        eval_dataset=Examples(queries("valid", 2000), tokenizer, max_tokens=_MAX_TOKENS),
+        eval_dataset=Examples(
+            queries("valid", settings.valid_queries), tokenizer, max_tokens=_MAX_TOKENS
+        ),
         data_collator=Collator(tokenizer.pad_token_id),
         loss_name=arm.loss,
         teacher=_teacher(settings, arm, examples),
@@ -125,9 +127,7 @@ def run(
     )
     trainer.shuffled = arm.shuffled
     trainer.remove_callback(PrinterCallback)
-    trainer.train(
-        resume_from_checkpoint=get_last_checkpoint(str(state)) if state.is_dir() else None
-    )
+    go_on(trainer, last_checkpoint(state))
     trained_s = time.time() - started
     model.train(False)
     with folder_aside(folder, marker="metrics.json") as aside:
@@ -175,7 +175,7 @@ def _leave_trace(
     """Write the trace of the model beside the large one; gives the model's exact match."""
     records = _records(settings, split)
     said = json.loads(large_path(settings, split).read_bytes())
-    large = type(model_info("large", model))(name=said["name"], parameters=said["parameters"])
+    large = ModelInfo(name=said["name"], parameters=said["parameters"])
     trace = trace_of(
         records,
         (model_info(arm.name, model), answer_all(model, tokenizer_of(settings.base), records)),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import sys
 import time
 from collections.abc import Sequence
 
@@ -9,16 +12,39 @@ from benchmarks.study import train
 from benchmarks.study.arms import Arm, Data, Settings
 from benchmarks.study.data import training_examples
 
+from escalade.training.loading import revision_of
+
 
 def prepare(settings: Settings, arms: Sequence[Arm]) -> None:
     """What all runs share: the large model's predictions and answers."""
     settings.out.mkdir(parents=True, exist_ok=True)
+    check_same(settings)
     for split in train.SPLITS:
         _say(f"large model: answers to the {split} split")
         train.write_large_answers(settings, split)
     for data in sorted({arm.data for arm in arms if arm.loss != "xent"}):
         _say(f"large model: predictions on the {data} training queries")
         train.write_predictions(settings, data)
+
+
+def check_same(settings: Settings) -> None:
+    """Refuse a folder that holds runs under other settings, or beside other models."""
+    kept = {
+        name: str(value)
+        for name, value in dataclasses.asdict(settings).items()
+        if name not in ("out", "seeds", "base", "large")
+    }
+    kept |= {name: revision_of(getattr(settings, name)) for name in ("base", "large")}
+    path = settings.out / "settings.json"
+    if not path.exists():
+        path.write_text(json.dumps(kept, indent=1) + "\n")
+    found = json.loads(path.read_text())
+    for name, value in kept.items():
+        if found.get(name) != value:
+            sys.exit(
+                f"study: {settings.out} holds runs with {name} {found.get(name)}, not {value};"
+                " name another folder with --out"
+            )
 
 
 def train_share(settings: Settings, arms: Sequence[Arm], worker: int, workers: int) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from safetensors.numpy import load_file, save_file
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -138,6 +139,32 @@ def test_the_beginning_of_another_cache_is_not_gone_on_with(
         write(tmp_path / "c", Counting(teacher, batches=0), examples)
     with pytest.raises(CacheError, match=r"c\.part: the beginning of a cache for other data"):
         write(tmp_path / "c", teacher, examples[:-1])
+
+
+def test_a_label_at_the_first_position_never_counts(
+    teacher: LocalTeacher, examples: list[Example], tmp_path: Path
+) -> None:
+    """As in pre-training, where the labels are the tokens."""
+    for example in examples:
+        example["labels"] = list(example["input_ids"])
+    write(tmp_path / "c", teacher, examples)
+    cached = CachedTeacher(tmp_path / "c", examples, tokenizer="t")
+    batch = batch_of(examples, [5, 2])
+    mask = targets_of(batch["labels"], seq2seq=False) != IGNORE
+    assert torch.equal(cached.predict(batch).argmax[mask], teacher.predict(batch).argmax[mask])
+
+
+def test_two_processes_do_not_write_one_cache(
+    teacher: LocalTeacher, examples: list[Example], tmp_path: Path
+) -> None:
+    (tmp_path / "c.part").mkdir()
+    with (
+        FileLock(tmp_path / "c.part" / "lock"),
+        pytest.raises(CacheError, match="is being written by another process"),
+    ):
+        write(tmp_path / "c", teacher, examples)
+    write(tmp_path / "c", teacher, examples)
+    assert not (tmp_path / "c.part").exists()
 
 
 def test_a_cache_for_other_data_is_refused(

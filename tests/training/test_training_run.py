@@ -14,6 +14,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, T
 
 from escalade.edge.errors import DataError
 from escalade.edge.records import Record, read_records, write_records
+from escalade.export.artifact import revision_of as export_revision_of
+from escalade.training import loading
 from escalade.training.errors import CacheError, RecipeError, TeacherError
 from escalade.training.losses import LOSSES, LossName, needs_teacher
 from escalade.training.quality import exact_match, greedy_answers
@@ -166,6 +168,7 @@ def test_the_metrics_are_those_of_the_saved_model(finished: Path, workplace: Pat
     model = AutoModelForCausalLM.from_pretrained(finished).eval()
     tokenizer = AutoTokenizer.from_pretrained(finished)
     prompts = [record.prompt for record in records]
+    model.generation_config.num_beams = 3  # as published models may ask for; greedy is greedy
     together = greedy_answers(model, tokenizer, prompts, max_new_tokens=8)
     alone = [greedy_answers(model, tokenizer, [p], max_new_tokens=8)[0] for p in prompts]
     assert [a.text for a in together] == [a.text for a in alone]
@@ -338,6 +341,55 @@ def test_a_cache_is_written_once_and_teaches_what_the_model_does(
     assert_same_weights(workplace / "c-alone", workplace / "c-live")
     with pytest.raises(CacheError, match="keeps 0 log-probabilities of each token"):
         run_recipe(write("x", loss="dist", teacher=cached), workplace / "refused", progress=silent)
+
+
+def test_more_log_probabilities_than_tokens_are_all_of_them(
+    finished: Path, workplace: Path, write: Write
+) -> None:
+    teacher = f'[teacher]\npath = "{finished.name}"\ncache = "all.safetensors"\ntop_k = 1000'
+    for _ in range(2):
+        recipe = write("x", loss="dist", steps=1, teacher=teacher)
+        run_recipe(recipe, workplace / "all-of-them", progress=silent)
+
+
+def test_a_student_stored_in_bfloat16_learns_in_float32(
+    finished: Path, workplace: Path, write: Write
+) -> None:
+    half = AutoModelForCausalLM.from_pretrained(finished).bfloat16()
+    shutil.copytree(finished, workplace / "half")
+    half.save_pretrained(workplace / "half")
+    recipe = write("x", steps=1)
+    text = recipe.read_text()
+    start, end = text.index("[model.config]"), text.index("[data]")
+    recipe.write_text(text[:start] + '[model]\npath = "half"\n' + text[end:])
+    seen: list[torch.dtype] = []
+
+    class Look(TrainerCallback):
+        def on_step_begin(self, *_: object, model: torch.nn.Module, **__: object) -> None:
+            seen.append(next(model.parameters()).dtype)
+
+    run_recipe(recipe, workplace / "from-half", progress=silent, callbacks=[Look()])
+    assert seen == [torch.float32]
+
+
+def test_a_cache_says_which_weights_as_the_cloud_and_artifacts_do(finished: Path) -> None:
+    assert loading.revision_of(finished) == export_revision_of(finished)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [('[lora]\ntargets = ["nowhere"]', "lora.targets"), ('report_to = "nobody"', "'nobody'")],
+)
+def test_what_can_be_refused_at_once_is_refused_before_the_teacher_is_asked(
+    wrong: str, message: str, finished: Path, workplace: Path, write: Write
+) -> None:
+    teacher = f'[teacher]\npath = "{finished.name}"\ncache = "unasked.safetensors"\n'
+    recipe = write("x", loss="cat-xent", teacher=teacher)
+    with recipe.open("a") as stream:
+        stream.write(wrong + "\n")
+    with pytest.raises(RecipeError, match=message):
+        run_recipe(recipe, workplace / "refused", progress=silent)
+    assert not list(workplace.glob("unasked*"))
 
 
 def test_lora_learns_and_is_merged(finished: Path, workplace: Path, write: Write) -> None:

@@ -6,9 +6,14 @@ from pathlib import Path
 
 import torch
 from transformers import TrainingArguments
+from transformers.integrations import get_reporting_integration_callbacks
 
 from escalade.training.errors import RecipeError
 from escalade.training.recipe import Recipe
+
+#: Processes wait for the first one while it asks the teacher or answers the validation split,
+#: which may take longer than torch's half hour.
+_DDP_TIMEOUT_S = 7 * 24 * 3600
 
 
 def training_arguments(
@@ -23,7 +28,8 @@ def training_arguments(
         bar: whether transformers draws its progress bar.
 
     Raises:
-        RecipeError: the batch cannot be shared evenly by processes and accumulation steps.
+        RecipeError: the batch cannot be shared evenly by processes and accumulation steps,
+            there are several GPUs for one process, or `run.report_to` is not there.
     """
     optim, run = recipe.optim, recipe.run
     arguments = TrainingArguments(
@@ -50,7 +56,20 @@ def training_arguments(
         use_cpu=not torch.cuda.is_available(),  # else bf16 on a CPU is refused
         torch_compile=run.compile,
         dataloader_pin_memory=torch.cuda.is_available(),
+        ddp_timeout=_DDP_TIMEOUT_S,
     )
+    if arguments.n_gpu > 1:
+        raise RecipeError(
+            f"{recipe_path}: {arguments.n_gpu} GPUs and one process: start with `accelerate"
+            " launch --num_processes N --module escalade.cli train ...`, or set"
+            " CUDA_VISIBLE_DEVICES=0"
+        )
+    try:
+        for integration in get_reporting_integration_callbacks(arguments.report_to):
+            integration()
+    except (ValueError, RuntimeError, ImportError) as error:
+        message = str(error).partition("\n")[0]
+        raise RecipeError(f"{recipe_path}: run.report_to {run.report_to!r}: {message}") from error
     parts = arguments.world_size * optim.accumulation_steps
     if optim.batch_size % parts:
         raise RecipeError(

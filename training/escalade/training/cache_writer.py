@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from torch import Tensor
@@ -62,11 +63,10 @@ def write_cache(
         progress: called with (examples done, examples in all).
 
     Raises:
-        CacheError: `PATH.part/` holds the beginning of another cache.
+        CacheError: `PATH.part/` holds the beginning of another cache, or another process
+            is writing it.
         TeacherError: the teacher does not answer.
     """
-    counts = target_counts(examples)
-    starts = np.concatenate([[0], np.cumsum(counts)])
     who = teacher.identity
     key = CacheKey(
         data=data_fingerprint(examples),
@@ -77,9 +77,33 @@ def write_cache(
         top_k=min(top_k, who.vocabulary_size),
         seq2seq=seq2seq,
         examples=len(examples),
-        tokens=int(starts[-1]),
+        tokens=sum(target_counts(examples, seq2seq=seq2seq)),
     )
-    part = _Part(path.with_name(path.name + ".part"), key)
+    folder = path.with_name(path.name + ".part")
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / "lock", timeout=0):
+            part = _Part(folder, key)
+            _ask_the_rest(part, teacher, examples, key, pad_token_id, batch_size, device, progress)
+            part.assemble(path)
+    except Timeout:
+        raise CacheError(f"{path}: is being written by another process") from None
+    return key
+
+
+def _ask_the_rest(
+    part: _Part,
+    teacher: Teacher,
+    examples: ExampleList,
+    key: CacheKey,
+    pad_token_id: int,
+    batch_size: int,
+    device: torch.device | str,
+    progress: Progress,
+) -> None:
+    """Ask about every example that is not in the part yet, a window at a time."""
+    counts = target_counts(examples, seq2seq=key.seq2seq)
+    starts = np.concatenate([[0], np.cumsum(counts)])
     collate = Collator(pad_token_id)
     done = part.examples_done
     while done < len(examples):
@@ -89,14 +113,12 @@ def write_cache(
         for first in range(0, len(order), batch_size):
             chosen = order[first : first + batch_size]
             batch = {k: v.to(device) for k, v in collate([examples[i] for i in chosen]).items()}
-            mask = targets_of(batch["labels"], seq2seq=seq2seq) != IGNORE
+            mask = targets_of(batch["labels"], seq2seq=key.seq2seq) != IGNORE
             places = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in chosen])
             part.put(places, _kept(teacher.predict(batch), mask, key.top_k))
             progress(done + first + len(chosen), len(examples))
         part.finish_window(end)
         done = end
-    part.assemble(path)
-    return key
 
 
 def _kept(said: Predictions, mask: Tensor, top_k: int) -> dict[str, NDArray[np.generic]]:
@@ -138,7 +160,6 @@ class _Part:
             self.examples_done = int(begun["examples_done"])
             mode = "r+"
         else:
-            folder.mkdir(parents=True, exist_ok=True)
             self.examples_done, mode = 0, "w+"
         self._arrays = {
             name: np.lib.format.open_memmap(

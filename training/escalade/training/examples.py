@@ -90,9 +90,15 @@ class Examples(Dataset[Example]):
         return self._examples[index]
 
 
-def target_counts(examples: ExampleList) -> list[int]:
-    """How many tokens of each example count: the labels that are not `IGNORE`."""
-    return [sum(label != IGNORE for label in example["labels"]) for example in _each(examples)]
+def target_counts(examples: ExampleList, *, seq2seq: bool = False) -> list[int]:
+    """How many tokens of each example count: the labels that are not `IGNORE`.
+
+    Nothing predicts a causal LM's first token, so that its label never counts.
+    """
+    first = 0 if seq2seq else 1
+    return [
+        sum(label != IGNORE for label in example["labels"][first:]) for example in _each(examples)
+    ]
 
 
 def check_labels(examples: ExampleList, vocabulary_size: int) -> None:

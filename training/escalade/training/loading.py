@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import tempfile
 from pathlib import Path
 from typing import cast
@@ -71,7 +70,7 @@ def load_records(recipe: Recipe, recipe_path: Path) -> tuple[list[Record], list[
         train = list(make_records("train", pronunciations))
         valid = list(make_records("valid", pronunciations))
     else:
-        folder = Path(resolve(recipe_path, recipe.data.source))
+        folder = (recipe_path.parent / recipe.data.source).resolve()
         train, valid = (read_records(folder / f"{split}.jsonl") for split in ("train", "valid"))
     return spread(train, recipe.data.train_size), valid
 
@@ -85,7 +84,8 @@ def load_model(
         RecipeError: it cannot be loaded, or the config has an unknown or wrong value.
     """
     if recipe.model.path is not None:
-        return _load(resolve(recipe_path, recipe.model.path))
+        # Trained in float32 however it is stored: AdamW's small steps round to 0 in bfloat16.
+        return _load(resolve(recipe_path, recipe.model.path), torch.float32)
     given = dict(recipe.model.config or {})
     model_type = given.pop("model_type", None)
     try:
@@ -160,19 +160,22 @@ def fingerprint_of(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def revision_of(folder: Path) -> str:
-    """What tells the weights in a folder from others: a digest of its weight files."""
-    digests = map(sha256_of, sorted(folder.glob("*.safetensors")))
-    return hashlib.sha256("".join(digests).encode()).hexdigest()
+    """sha256 over the weight files in name order, as the cloud computes it (cascade.proto)."""
+    return sha256_of(*sorted(folder.glob("*.safetensors")))
 
 
-def _load(path: str) -> PreTrainedModel:
+def _load(path: str, dtype: torch.dtype | str = "auto") -> PreTrainedModel:
     try:
         config = AutoConfig.from_pretrained(path, trust_remote_code=False)
         auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         model, loading = cast(
             "tuple[PreTrainedModel, dict[str, set[str]]]",
             auto.from_pretrained(
-                path, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+                path,
+                dtype=dtype,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
             ),
         )
     except (OSError, ValueError, SafetensorError) as error:

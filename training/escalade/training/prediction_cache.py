@@ -59,7 +59,7 @@ class CachedTeacher:
             CacheError: it cannot be read, or was made for other data or another tokenizer.
         """
         self.key = read_key(path)
-        counts = target_counts(examples)
+        counts = target_counts(examples, seq2seq=self.key.seq2seq)
         wanted = {
             "examples": len(examples),
             "tokens": sum(counts),

@@ -15,6 +15,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from escalade.edge.errors import DataError
 from escalade.edge.records import Record
 
 
@@ -60,7 +61,12 @@ def greedy_answers(
 
     Returns:
         One answer for each prompt, in order.
+
+    Raises:
+        DataError: there is no prompt, or one fills the model's window.
     """
+    if not prompts:
+        raise DataError("no prompts; at least 1 is needed")
     by_length: dict[int, list[int]] = defaultdict(list)
     encoded = tokenizer(list(prompts))["input_ids"]
     for index, ids in enumerate(encoded):
@@ -68,7 +74,12 @@ def greedy_answers(
     answers: list[GreedyAnswer | None] = [None] * len(prompts)
     done = 0
     seq2seq = bool(model.config.is_encoder_decoder)
-    window = None if seq2seq else getattr(model.config, "max_position_embeddings", None)
+    text_config = model.config.get_text_config()
+    window = None if seq2seq else getattr(text_config, "max_position_embeddings", None)
+    if window is not None and max(by_length) >= window:
+        raise DataError(
+            f"a prompt of {max(by_length)} tokens leaves no room in the model's window, {window}"
+        )
     for length, indices in by_length.items():
         room = max_new_tokens if window is None else min(max_new_tokens, window - length)
         for start in range(0, len(indices), batch_size):
@@ -81,7 +92,10 @@ def greedy_answers(
                     attention_mask=torch.ones_like(ids),
                     max_new_tokens=room,
                     do_sample=False,
-                    repetition_penalty=1.0,  # a model's own defaults may hold another
+                    num_beams=1,  # a model's own defaults may hold another, here and below
+                    min_length=0,
+                    min_new_tokens=0,
+                    repetition_penalty=1.0,
                     no_repeat_ngram_size=0,
                     pad_token_id=tokenizer.pad_token_id,
                     eos_token_id=tokenizer.eos_token_id,

@@ -28,18 +28,18 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
-from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from escalade.edge.files import check_replaceable, folder_aside
 from escalade.edge.records import spread
 from escalade.training.adapters import merged, with_lora
 from escalade.training.arguments import training_arguments
 from escalade.training.errors import RecipeError
-from escalade.training.examples import Collator, Examples
+from escalade.training.examples import Collator, Examples, check_labels
 from escalade.training.loading import load_model, load_records, load_tokenizer
 from escalade.training.quality import exact_match
 from escalade.training.recipe import Recipe, RunTable, read_recipe
+from escalade.training.resume import go_on, last_checkpoint
+from escalade.training.teacher import vocabulary_size
 from escalade.training.teaching import Progress, open_teacher
 from escalade.training.trace import answer_all
 from escalade.training.trainer import CatTrainer
@@ -88,14 +88,18 @@ def run_recipe(
     # All of them, though only some are watched: all are answered at the end, hours from now.
     examples(valid)
     watched = spread(valid, recipe.data.valid_size)
+    # What may be refused in seconds is, before the teacher is asked for hours.
+    check_labels(train_examples, vocabulary_size(model))
+    if recipe.lora is not None:
+        model = with_lora(model, recipe.lora)
     teacher = open_teacher(
-        recipe, recipe_path, tokenizer, train_examples, arguments, model, progress=progress
+        recipe, recipe_path, tokenizer, train_examples, arguments, seq2seq, progress=progress
     )
     if arguments.should_save:
         state.mkdir(parents=True, exist_ok=True)
         shutil.copy(recipe_path, state / RECIPE_NAME)
     trainer = CatTrainer(
-        model=with_lora(model, recipe.lora) if recipe.lora else model,
+        model=model,
         args=arguments,
         train_dataset=train_examples,
         eval_dataset=examples(watched),
@@ -106,7 +110,7 @@ def run_recipe(
         w=recipe.teacher.w if recipe.teacher else 1.0,
     )
     trainer.remove_callback(PrinterCallback)
-    _train(trainer, checkpoint)
+    go_on(trainer, checkpoint)
     trained = merged(trainer)
     metrics: dict[str, Any] = {}
     if trainer.is_world_process_zero():
@@ -175,7 +179,7 @@ def _resume_point(recipe: Recipe, recipe_path: Path, state: Path) -> Path | None
     Raises:
         RecipeError: it is another recipe's.
     """
-    checkpoint, kept = _last_checkpoint(state), state / RECIPE_NAME
+    checkpoint, kept = last_checkpoint(state), state / RECIPE_NAME
     if checkpoint is None:
         return None
     started, now = (msgspec.structs.replace(r, run=RunTable()) for r in (read_recipe(kept), recipe))
@@ -196,23 +200,3 @@ def _window(recipe: Recipe, recipe_path: Path, model: PreTrainedModel) -> int:
             f" got {recipe.data.max_tokens}"
         )
     return recipe.data.max_tokens
-
-
-def _last_checkpoint(state: Path) -> Path | None:
-    """The newest checkpoint that was written to its end (trainer_state.json comes last)."""
-    whole = [f.parent for f in state.glob(f"{PREFIX_CHECKPOINT_DIR}-*/{TRAINER_STATE_NAME}")]
-    return max(whole, key=_step_of, default=None)
-
-
-def _step_of(checkpoint: Path) -> int:
-    return int(checkpoint.name.rpartition("-")[2])
-
-
-def _train(trainer: CatTrainer, checkpoint: Path | None) -> None:
-    if checkpoint is None:
-        trainer.train()
-    elif _step_of(checkpoint) < trainer.args.max_steps:
-        trainer.train(resume_from_checkpoint=str(checkpoint))
-    else:  # cut off after its last step; transformers would take one more
-        trainer._load_from_checkpoint(str(checkpoint))
-        trainer.state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))

@@ -143,7 +143,8 @@ class CloudTeacher:
 
     def _item(self, ids: Tensor, mask: Tensor, labels: Tensor) -> tuple[list[int], list[int]]:
         """The prompt and the response of one example."""
-        targets: list[int] = labels[labels != IGNORE].tolist()
+        counted = labels if self._seq2seq else labels[1:]
+        targets: list[int] = counted[counted != IGNORE].tolist()
         read: list[int] = ids[mask.bool()].tolist()
         if self._seq2seq:
             return read, targets

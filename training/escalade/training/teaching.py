@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
+from transformers import PreTrainedTokenizerBase, TrainingArguments
 
 from escalade.training.cache_writer import write_cache
 from escalade.training.errors import CacheError, TeacherError
@@ -27,7 +27,7 @@ def open_teacher(
     tokenizer: PreTrainedTokenizerBase,
     examples: Examples,
     arguments: TrainingArguments,
-    student: PreTrainedModel,
+    seq2seq: bool,
     *,
     progress: Progress | None = None,
 ) -> Teacher | None:
@@ -39,7 +39,6 @@ def open_teacher(
     table = recipe.teacher
     if table is None or not needs_teacher(recipe.loss):
         return None
-    seq2seq = bool(student.config.is_encoder_decoder)
     if table.cache is None:
         if table.path is None:
             raise TeacherError(f"{recipe_path}: teacher.path is missing")
@@ -47,8 +46,9 @@ def open_teacher(
     path = (recipe_path.parent / table.cache).resolve()
     top_k = table.top_k if needs_distribution(recipe.loss) else 0
     fingerprint = fingerprint_of(tokenizer)
-    with arguments.main_process_first(desc="the teacher's predictions"):
-        if not path.exists():
+    # The first process of all writes; on several nodes they share the disk.
+    with arguments.main_process_first(local=False, desc="the teacher's predictions"):
+        if not path.exists() and arguments.process_index == 0:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_cache(
                 path,
@@ -64,13 +64,13 @@ def open_teacher(
                 ),
             )
     cached = CachedTeacher(path, examples, tokenizer=fingerprint)
-    if cached.key.top_k < top_k:
+    if cached.key.top_k < min(top_k, cached.key.vocabulary_size):
         raise CacheError(
             f"{path}: keeps {cached.key.top_k} log-probabilities of each token,"
             f" teacher.top_k asks for {top_k}; delete it to have it written again"
         )
     if table.path is not None:
-        _check_same_teacher(cached, table.path, recipe_path, tokenizer)
+        _check_same_teacher(cached, table.path, recipe_path)
     return cached
 
 
@@ -104,15 +104,16 @@ def _same_kind(teacher: LocalTeacher, seq2seq: bool) -> LocalTeacher:
     return teacher
 
 
-def _check_same_teacher(
-    cached: CachedTeacher, path: str, recipe_path: Path, tokenizer: PreTrainedTokenizerBase
-) -> None:
+def _check_same_teacher(cached: CachedTeacher, path: str, recipe_path: Path) -> None:
     """A cache beside a path must hold that model's predictions."""
     source = Path(resolve(recipe_path, path))
-    if source.is_dir():
-        revision = revision_of(source)
-        if cached.identity.revision != revision:
-            raise CacheError(
-                f"{cached.identity.name}: the cache holds another model's predictions than"
-                f" {path!r}; delete it to have it written again"
-            )
+    same = (
+        cached.identity.revision == revision_of(source)
+        if source.is_dir()
+        else cached.identity.name == Path(path).name
+    )
+    if not same:
+        raise CacheError(
+            f"{cached.identity.name}: the cache holds another model's predictions than"
+            f" {path!r}; delete it to have it written again"
+        )

@@ -79,12 +79,13 @@ def trace(
     from escalade.edge.records import read_records, spread
     from escalade.edge.trace import write_trace
     from escalade.training.loading import open_checkpoint
-    from escalade.training.trace import answer_all, model_info, trace_of
+    from escalade.training.trace import answer_all, check_answerable, model_info, trace_of
 
     records = spread(read_records(data), limit)
+    check_answerable(records)
     tiers = []
-    for name in (small, large):
-        model, tokenizer = open_checkpoint(name)
+    # Both are opened before either answers: a wrong name must not cost the other's answers.
+    for name, (model, tokenizer) in [(name, open_checkpoint(name)) for name in (small, large)]:
         with progress_bar(name) as bar:
 
             def tick(done: int, show: Callable[[int, int], None] = bar) -> None:
