@@ -49,7 +49,8 @@ def train(recipe: Path, out: Path, *, processes: int) -> list[dict[str, float]]:
     """
     launcher = [
         str(Path(sys.executable).with_name("accelerate")), "launch", "--multi_gpu",
-        "--num_processes", str(processes), "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
+        "--num_processes", str(processes), "--num_machines", "1", "--mixed_precision", "no",
+        "--dynamo_backend", "no",
         "--main_process_port", "0", "--module",
     ]  # fmt: skip
     start = launcher if processes > 1 else [sys.executable, "-m"]
