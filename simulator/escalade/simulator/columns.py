@@ -81,22 +81,41 @@ def columns_of(
     )
 
 
-def paired_places(traces: Sequence[Trace]) -> list[NDArray[np.intp]]:
+def paired_places(
+    traces: Sequence[Trace], labels: Sequence[str] | None = None
+) -> list[NDArray[np.intp]]:
     """For each trace, where the queries that all of them share stand, in the first's order.
 
+    Args:
+        traces: at least 1.
+        labels: what errors call them; None is `trace 1` and so on.
+
     Raises:
-        SimulatorError: a trace holds a query twice, or no query is in all.
+        SimulatorError: a trace holds a query twice, no query is in all, or queries of one id
+            differ in task or references.
     """
+    labels = labels or [f"trace {k}" for k in range(1, len(traces) + 1)]
     places = []
-    for trace in traces:
+    for label, trace in zip(labels, traces, strict=True):
         place = {record.id: k for k, record in enumerate(trace.records)}
         if len(place) != len(trace.records):
             raise SimulatorError(
-                f"{len(trace.records) - len(place)} of {len(trace.records)} queries are in a trace"
-                " twice; to pair traces, each id must be in each once"
+                f"{label}: {len(trace.records) - len(place)} of {len(trace.records)} queries are"
+                " in the trace twice; to pair traces, each id must be in each once"
             )
         places.append(place)
     shared = [id_ for id_ in places[0] if all(id_ in place for place in places)]
     if not shared:
         raise SimulatorError("no query is in every trace; traces are paired by their queries' ids")
-    return [np.array([place[id_] for id_ in shared], dtype=np.intp) for place in places]
+    found = [np.array([place[id_] for id_ in shared], dtype=np.intp) for place in places]
+    asked = [
+        [(trace.records[k].task, trace.records[k].references) for k in rows]
+        for trace, rows in zip(traces, found, strict=True)
+    ]
+    for label, other in zip(labels, asked, strict=True):
+        if differ := sum(one != another for one, another in zip(asked[0], other, strict=True)):
+            raise SimulatorError(
+                f"{label}: {differ} of {len(shared)} queries have another task or other references"
+                f" than those of the same id in {labels[0]}; to pair traces, they must be the same"
+            )
+    return found

@@ -63,22 +63,22 @@ def cost_at_quality(curve: DeferralCurve, quality: float) -> float | None:
 def area_under_curve(curve: DeferralCurve) -> float:
     """Area under quality against deferral rate: the mean quality over all deferral rates.
 
-    Queries of an infinite score always defer; the mean is then over the rates in reach.
+    Queries of an infinite score always defer; lower rates then count with the quality at the
+    lowest, which is what the cascade gives however few are to be deferred.
     """
     return mean_from(curve, float(curve.deferral_rate[0]))
 
 
 def mean_from(curve: DeferralCurve, lowest: float) -> float:
-    """Mean quality over the deferral rates in [lowest, 1], all of them on the curve."""
-    rate, quality = curve.deferral_rate, curve.quality
-    if lowest >= 1:
-        return float(quality[-1])
-    if lowest > rate[0]:
-        beyond = rate > lowest
-        at_lowest = np.interp(lowest, rate, quality)
-        rate = np.concatenate([[lowest], rate[beyond]])
-        quality = np.concatenate([[at_lowest], quality[beyond]])
-    return float(np.trapezoid(quality, rate) / (1 - lowest))
+    """Mean quality over all deferral rates, those under `lowest` with the quality at it.
+
+    `lowest` is on the curve.
+    """
+    beyond = curve.deferral_rate > lowest
+    at_lowest = float(np.interp(lowest, curve.deferral_rate, curve.quality))
+    rate = np.concatenate([[lowest], curve.deferral_rate[beyond]])
+    quality = np.concatenate([[at_lowest], curve.quality[beyond]])
+    return lowest * at_lowest + float(np.trapezoid(quality, rate))
 
 
 def _interpolate(x: float, name: str, xs: Floats, ys: Floats) -> float:

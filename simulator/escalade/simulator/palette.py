@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-#: Blue, vermillion, bluish green, reddish purple, orange, sky blue.
-OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+#: Blue, vermillion, bluish green, reddish purple, orange, sky blue; and the wine of Tol's
+#: "muted" scheme, for black would be lost on a dark page.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255")
 GREY = "#808080"
 
 
 def coloured(names: Iterable[str]) -> list[tuple[str, str]]:
-    """Each name with its colour; after six they come round again."""
-    return [(name, OKABE_ITO[k % len(OKABE_ITO)]) for k, name in enumerate(names)]
+    """Each name with its colour; after seven they come round again."""
+    return [(name, COLOURS[k % len(COLOURS)]) for k, name in enumerate(names)]

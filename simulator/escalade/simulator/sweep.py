@@ -68,10 +68,11 @@ class RandomDeferral:
         return self.metric.score(sums, self.queries)
 
     def mean_from(self, lowest: float) -> float:
-        """Mean quality over the deferral rates in [lowest, 1]."""
+        """Mean quality over all deferral rates, those under `lowest` with the quality at it."""
         points = 2 if self.metric.is_mean else _RANDOM_POINTS
-        quality = self.quality(np.linspace(lowest, 1.0, points))
-        return float((quality.sum() - (quality[0] + quality[-1]) / 2) / (points - 1))
+        rates = np.linspace(lowest, 1.0, points)
+        quality = self.quality(rates)
+        return float(lowest * quality[0] + np.trapezoid(quality, rates))
 
 
 @dataclass(frozen=True)

@@ -87,8 +87,13 @@ def evaluate(
         for group, members in groups.items()
         for label, trace in _labelled(group, members)
     ]
-    places = paired_places([trace for _, _, trace in traces])
+    places = paired_places(
+        [trace for _, _, trace in traces], labels=[label for _, label, _ in traces]
+    )
     _note_unpaired(traces, len(places[0]), notes)
+    recorded_by = sorted({trace.header.rule for _, _, trace in traces})
+    if RECORDED in rules and len(recorded_by) > 1:
+        notes.append(f"recorded: scores are of different rules: {', '.join(recorded_by)}")
     columns: GroupColumns = {group: [] for group in groups}
     for (group, label, trace), place in zip(traces, places, strict=True):
         columns[group].append(_taken(_columns(label, trace, rules, metric, cost), place))

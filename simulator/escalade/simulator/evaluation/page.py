@@ -27,7 +27,8 @@ are 2 x parameters (section 4.1).</li>
 queries deferred first for which the large model gains most. For a corpus metric the oracle
 goes by each query's gain in a corpus answered half by each model: strong, not proven best.</li>
 <li>Mean over rates: the area under quality against deferral rate. Of the oracle's gain: how
-much of the way from random deferral's area to the oracle's.</li>
+much of the way from random deferral's area to the oracle's. Where some queries always defer,
+lower rates count with the quality at the lowest in reach.</li>
 <li>Cost of a quality: where the curve first reaches it. On few queries a curve is jagged and
 this is optimistic; the interval says by how much it may move.</li>
 <li>Intervals: 95%, percentile bootstrap. Queries are drawn with replacement, the same for all

@@ -76,6 +76,7 @@ class Cascade:
         large_cost = float(costs.mean() if drawn is None else costs @ drawn / ends.queries)
 
         def of_rule(curve: DeferralCurve) -> tuple[float, ...]:
+            # Random deferral and the oracle are held to the rates that the cascade reaches.
             lowest = float(curve.deferral_rate[0])
             area, random = area_under_curve(curve), ends.mean_from(lowest)
             most = mean_from(best, lowest)

@@ -54,6 +54,7 @@ class Headline(_Result, frozen=True):
     small_quality: Estimate
     large_quality: Estimate
     #: Mean quality over all deferral rates: of the cascade, of random deferral, of the oracle.
+    #: Rates under those that always defer (an infinite score) have the quality at that rate.
     area: Estimate
     random_area: Estimate
     oracle_area: Estimate

@@ -183,14 +183,9 @@ def _contrast(a: _Group, rule_a: int, b: _Group, rule_b: int, asked: Asked) -> C
 
     area = NUMBERS.index("area")
     paired = a.seeds == b.seeds > 1
-    # What neither reaches at any cost has no ratio, and a baseline that is free none either.
-    with np.errstate(divide="ignore", invalid="ignore"):
-        saved = 1 - np.float64(a.mean("cost_at_quality", rule_a)) / b.mean(
-            "cost_at_quality", rule_b
-        )
-        all_saved = 1 - a.resampled("cost_at_quality", rule_a) / b.resampled(
-            "cost_at_quality", rule_b
-        )
+    number = "cost_at_quality"
+    saved = _saved(np.float64(a.mean(number, rule_a)), np.float64(b.mean(number, rule_b)))
+    all_saved = _saved(a.resampled(number, rule_a), b.resampled(number, rule_b))
     area_gain, area_gains = gain("area")
     return Contrast(
         group=a.name,
@@ -208,3 +203,13 @@ def _contrast(a: _Group, rule_a: int, b: _Group, rule_b: int, asked: Asked) -> C
             else []
         ),
     )
+
+
+def _saved(cost: Floats | np.float64, baseline: Floats | np.float64) -> Floats:
+    """1 - cost / baseline, an infinite cost being a quality that is never reached.
+
+    More than any share is saved where only the baseline fails to reach it. What neither
+    reaches has no ratio, and a baseline that is free none either.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(np.isinf(baseline) & np.isfinite(cost), np.inf, 1 - cost / baseline)
