@@ -10,6 +10,9 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from escalade.cloud.errors import DrainingError
+from escalade.cloud.scoring import send_scores
+from escalade.cloud.worker import Ticket, Worker, deadline_after
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1 import cascade_pb2_grpc as pb_grpc
 
@@ -166,6 +169,50 @@ def test_a_drain_ends_the_stream_after_its_batch(
 
     asyncio.run(main())
     assert len(held.batches) == 1
+
+
+def test_a_drain_ends_a_stream_that_waits_for_its_turn(
+    held: Any, score_request: Any, clock: Any
+) -> None:
+    sent: list[pb.ScoreResponse] = []
+    draining = False
+
+    async def send(response: pb.ScoreResponse) -> None:
+        sent.append(response)
+
+    def may_go_on() -> None:
+        if draining:
+            raise DrainingError("server: shutting down")
+
+    async def main() -> None:
+        nonlocal draining
+        worker = Worker(1, clock)
+        await worker.load(lambda: held)
+        held.gate.clear()
+        request = score_request([LONG] * 2 * IN_BATCH)
+        streams = [
+            asyncio.create_task(
+                send_scores(
+                    request,
+                    worker,
+                    Ticket(deadline_after(None, clock), clock),
+                    send=send,
+                    may_go_on=may_go_on,
+                )
+            )
+            for _ in range(2)
+        ]
+        # Both step together: when one has its batch in the engine, the other waits for it.
+        await until(lambda: len(held.batches) == 1)
+        draining = True
+        held.gate.set()
+        ends = await asyncio.gather(*streams, return_exceptions=True)
+        assert [type(end) for end in ends] == [DrainingError] * 2
+        worker.close()
+
+    asyncio.run(main())
+    assert len(held.batches) == 1
+    assert [message.chunk.item_index for message in sent] == list(range(IN_BATCH))
 
 
 def test_a_drain_does_not_wait_for_a_reader_for_ever(

@@ -102,6 +102,22 @@ def test_queue_counts_the_one_computed_and_those_that_wait(held: Any, clock: Any
     asyncio.run(main())
 
 
+def test_a_full_house_of_streams_says_when_one_should_end(clock: Any) -> None:
+    worker = Worker(1, clock)
+    with worker.score_place():
+        clock.now_s += 8.0
+    with (
+        worker.score_place(),
+        worker.score_place(),
+        pytest.raises(QueueFullError, match="1 streams of scores wait already") as refusal,
+        worker.score_place(),
+    ):
+        pass
+    # Two streams that take turns and last 8 s each: one ends every 4 s.
+    assert refusal.value.retry_after_s == 4.0
+    worker.close()
+
+
 def test_engine_loads_and_computes_in_one_thread_of_its_own(engine: Any, clock: Any) -> None:
     seen = []
 

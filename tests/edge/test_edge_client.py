@@ -12,7 +12,7 @@ import pytest
 from escalade.edge import EdgeClient
 from escalade.edge.artifact import Artifact
 from escalade.edge.cloud import CloudClient
-from escalade.edge.errors import CalibrationError, CloudError, PromptError
+from escalade.edge.errors import CalibrationError, CloudError, DataError, PromptError
 from escalade.edge.record import record_trace
 from escalade.edge.records import Record
 from escalade.edge.rules import mean_nll
@@ -203,12 +203,14 @@ def test_a_client_with_a_trace_remembers_every_query(
     with make_client(ALWAYS, trace=path) as client:
         client.ask(PROMPT)
         client.ask(PROMPT)
-    with make_client(NEVER, trace=path) as client:
+    with make_client(ALWAYS, trace=path) as client:
         client.ask(PROMPT)
         with pytest.raises(PromptError):
             client.ask("")
+    with pytest.raises(DataError, match="recorded under threshold"):
+        make_client(NEVER, trace=path)
     trace = read_trace(path)
-    assert [record.outcome for record in trace.records] == ["deferred", "deferred", "answered"]
+    assert [record.outcome for record in trace.records] == ["deferred"] * 3
     assert len({record.id for record in trace.records}) == 3
     assert trace.header.large is not None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import socket
 import threading
@@ -92,6 +93,12 @@ def test_a_refusal_is_final_and_carries_its_reason(
         client.generate(PROMPT, None)
     assert caught.value.reason == "TOKENIZER_MISMATCH"
     assert len(scripted_cloud.asked) == 1
+
+
+@pytest.mark.parametrize("deadline_s", [0.0, -1.0, math.inf, math.nan])
+def test_a_deadline_is_a_positive_number_of_seconds(deadline_s: float) -> None:
+    with pytest.raises(CloudError, match=f"> 0 seconds and finite, got {deadline_s}"):
+        CloudClient("127.0.0.1:1", deadline_s=deadline_s)
 
 
 def test_a_slow_cloud_runs_into_the_deadline(scripted_cloud: Any) -> None:

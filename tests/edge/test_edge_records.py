@@ -105,9 +105,34 @@ def test_a_trace_reads_back_however_it_was_written(tmp_path: Path) -> None:
     made = [_record("a"), _record("b")]
     assert write_trace(whole, HEADER, made) == 2
     for record in made:
-        TraceAppender(grown).append(lambda: HEADER, record)
+        TraceAppender(grown, HEADER).append(lambda: HEADER, record)
     assert grown.read_bytes() == whole.read_bytes()
     assert read_trace(whole) == (HEADER, made)
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"rule": "min"}, "recorded under rule 'mean', this client has 'min'; name another file"),
+        ({"threshold": 0.25}, "recorded under threshold 0.5, this client has 0.25; name"),
+        (
+            {"small": ModelInfo(name="s", parameters=2)},
+            "recorded under small model 's' of 1 parameters, this client has 's' of 2 parameters",
+        ),
+    ],
+)
+def test_a_trace_takes_no_records_of_another_client(
+    tmp_path: Path, changed: dict[str, object], says: str
+) -> None:
+    path = tmp_path / "trace.jsonl"
+    write_trace(path, HEADER, [_record("a")])
+    other = msgspec.structs.replace(HEADER, **changed)
+    with pytest.raises(DataError) as caught:
+        TraceAppender(path, other)
+    assert str(caught.value).startswith(f"{path}: {says}")
+    later = msgspec.structs.replace(HEADER, created="2026-02-02T00:00:00+00:00")
+    TraceAppender(path, later).append(lambda: later, _record("c"))
+    assert [record.id for record in read_trace(path).records] == ["a", "c"]
 
 
 def test_a_trace_that_fails_on_the_way_leaves_nothing(tmp_path: Path) -> None:
@@ -134,5 +159,5 @@ def test_records_are_not_a_trace(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=":1: not a valid TraceHeader"):
         read_trace(path)
     with pytest.raises(DataError, match="not a valid TraceHeader"):
-        TraceAppender(path)
+        TraceAppender(path, HEADER)
     assert path.read_bytes() == GOOD

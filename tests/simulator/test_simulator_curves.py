@@ -283,14 +283,18 @@ def test_no_choice_of_queries_beats_the_oracle_and_random_is_their_mean(
         assert at_random.quality(np.array([k / n])) == pytest.approx([np.mean(reached)])
 
 
-def test_queries_that_always_defer_leave_the_lower_rates_out_of_the_area(
+def test_the_area_holds_the_quality_of_queries_that_always_defer_at_lower_rates(
     make_trace: Callable[..., Trace],
 ) -> None:
     trace = make_trace([math.nan, 0.3, 0.1, 0.2], [True, False, True, True], [False, True] * 2)
     curve = deferral_curve(trace)
     assert curve.deferral_rate.tolist() == [0.25, 0.5, 0.75, 1.0]
     assert curve.quality.tolist() == [0.5, 0.75, 0.75, 0.5]
-    assert area_under_curve(curve) == pytest.approx((0.625 + 0.75 + 0.625) / 3)
+    assert area_under_curve(curve) == pytest.approx((0.5 + 0.625 + 0.75 + 0.625) / 4)
+    at_random = Sweep.of(columns_of(trace)).ends()
+    assert at_random.quality(np.array([0.25, 1.0])) == pytest.approx([0.6875, 0.5])
+    assert at_random.mean_from(0.25) == pytest.approx(0.25 * 0.6875 + 0.75 * (0.6875 + 0.5) / 2)
+    assert at_random.mean_from(1.0) == pytest.approx(0.5)
     nothing_else = make_trace([math.nan], [True], [False])
     assert area_under_curve(deferral_curve(nothing_else)) == 0.0
 

@@ -108,7 +108,9 @@ def test_share_of_the_oracles_gain_is_0_at_random_and_1_for_the_oracle(
     assert headline(same, "m").share_of_oracle_gain.value is None
 
 
-def test_areas_of_all_kinds_are_over_the_rates_in_reach(make_trace: Callable[..., Trace]) -> None:
+def test_areas_of_all_kinds_hold_what_the_lowest_rate_in_reach_gives(
+    make_trace: Callable[..., Trace],
+) -> None:
     """Half of the queries always defer, so rates under 0.5 are nobody's."""
     small, large = [True, False, False, True], [False, True, True, True]
     trace = make_trace([math.nan, math.nan, 0.2, 0.1], small, large)
@@ -116,14 +118,27 @@ def test_areas_of_all_kinds_are_over_the_rates_in_reach(make_trace: Callable[...
     # Quality from 0.5 on: the cascade 0.5, 0.75, 0.75; random 0.625 to 0.75; the oracle 1 until
     # all but the first defer, then 0.75.
     for number, expected in (
-        (row.area, (0.625 + 0.75) / 2),
-        (row.random_area, (0.625 + 0.75) / 2),
-        (row.oracle_area, (1.0 + 0.875) / 2),
+        (row.area, 0.5 * 0.5 + (0.625 + 0.75) / 4),
+        (row.random_area, 0.5 * 0.625 + (0.625 + 0.75) / 4),
+        (row.oracle_area, 0.5 * 1.0 + (1.0 + 0.875) / 4),
     ):
         assert number.value == pytest.approx(expected)
     curve = evaluate({"m": [trace]}, resamples=1).slices[0].curves[0]
     assert curve.quality[:100] == [None] * 100
     assert curve.quality[100] == pytest.approx(0.5)
+
+
+def test_areas_that_are_subtracted_are_over_the_same_rates(
+    make_trace: Callable[..., Trace],
+) -> None:
+    """Equal answers and order; to defer half always is to stay at that half's quality below it."""
+    small, large = [False, False, True, True], [True, True, True, True]
+    free = make_trace([0.4, 0.3, 0.2, 0.1], small, large)
+    bound = make_trace([math.inf, math.inf, 0.2, 0.1], small, large)
+    found = evaluate({"free": [free], "bound": [bound]}, resamples=RESAMPLES)
+    (contrast,) = found.slices[0].contrasts
+    # Under 0.5 the free one rises from 0.5 to 1, the bound one is at 1; above it they are one.
+    assert contrast.area_gain.value == pytest.approx(0.5 * 0.25)
 
 
 def test_tasks_by_themselves_are_the_traces_of_those_tasks(
@@ -304,8 +319,11 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say(
         sample = columns.take(rng.choice(population, 120))
         cascade = Cascade.of(sample, [sample.score])
         drawn = replicate([cascade], target, 100, np.random.default_rng(k), lambda: None)[0, :, 0]
-        low, high = np.quantile(drawn, (0.025, 0.975), axis=0, method="inverted_cdf")
-        hits += (low <= truth) & (truth <= high)
+        for number, true in enumerate(truth):
+            found = estimate(0.0, drawn[:, number])
+            low = -math.inf if found.low is None else found.low
+            high = math.inf if found.high is None else found.high
+            hits[number] += low <= true <= high
     # 95 % of 150 is 142.5 with a standard deviation of 2.7; small samples fall a little short.
     assert len(NUMBERS) == len(hits)
     for name, covered in zip(NUMBERS, hits, strict=True):
@@ -339,6 +357,23 @@ def test_a_quality_nobody_reaches_has_no_cost(realistic_trace: Trace, better_tra
     assert whole.contrasts[0].cost_saved.value is None
     assert whole.contrasts[0].area_gain.value is not None
     assert all(isinstance(line, str) for line in lede(found))
+
+
+def test_what_only_the_baseline_never_reaches_has_no_share_saved(
+    make_trace: Callable[..., Trace],
+) -> None:
+    n = 40
+    right, half = [True] * n, [k % 2 == 0 for k in range(n)]
+    scores = [k / n for k in range(n)]
+    groups = {"under": [make_trace(scores, half, half)], "above": [make_trace(scores, right, half)]}
+    for baseline in groups:
+        found = evaluate(groups, baseline=baseline, quality=0.9, resamples=RESAMPLES)
+        saved = found.slices[0].contrasts[0].cost_saved
+        assert (saved.value, saved.low, saved.high) == (None, None, None)
+    # One resample in 13 has 0.62 right of the half; neither then defers, at the same cost.
+    found = evaluate(groups, quality=0.62, resamples=RESAMPLES)
+    saved = found.slices[0].contrasts[0].cost_saved
+    assert (saved.value, saved.low, saved.high) == (None, 0.0, None)
 
 
 def test_quality_and_budget_asked_for_are_where_curves_are_read(
@@ -401,6 +436,16 @@ def test_only_queries_in_every_trace_count_and_it_says_so(
     )
 
 
+def test_recorded_scores_of_different_rules_are_noted(
+    realistic_trace: Trace, better_trace: Trace
+) -> None:
+    header = msgspec.structs.replace(better_trace.header, rule="min")
+    groups = {"a": [realistic_trace], "b": [better_trace._replace(header=header)]}
+    found = evaluate(groups, resamples=1)
+    assert found.notes == ["recorded: scores are of different rules: mean, min"]
+    assert evaluate(groups, rules=["mean"], resamples=1).notes == []
+
+
 def test_bleu_of_short_answers_is_noted(make_trace: Callable[..., Trace]) -> None:
     trace = make_trace([0.1, 0.2], [True] * 2, [True] * 2)
     found = evaluate({"m": [trace]}, metric="bleu", resamples=RESAMPLES)
@@ -443,8 +488,12 @@ def test_traces_that_cannot_be_evaluated_are_refused(
     with pytest.raises(SimulatorError, match="group 'a' has no trace"):
         evaluate({"a": []})
     twice = realistic_trace._replace(records=[*records, records[0]])
-    with pytest.raises(SimulatorError, match="1 of 1001 queries are in a trace twice"):
-        evaluate({"a": [twice]})
+    with pytest.raises(SimulatorError, match="b: 1 of 1001 queries are in the trace twice"):
+        evaluate({"a": [realistic_trace], "b": [twice]})
+    for change in ({"task": "another"}, {"references": ["left"]}):
+        changed = [*(msgspec.structs.replace(r, **change) for r in records[:3]), *records[3:]]
+        with pytest.raises(SimulatorError, match="b: 3 of 1000 queries have another task or other"):
+            evaluate({"a": [realistic_trace], "b": [realistic_trace._replace(records=changed)]})
     other = [msgspec.structs.replace(r, id=f"other {r.id}") for r in records]
     with pytest.raises(SimulatorError, match="no query is in every trace"):
         evaluate({"a": [realistic_trace], "b": [realistic_trace._replace(records=other)]})

@@ -246,8 +246,8 @@ def test_evaluation_page_escapes_text_from_outside(
 ) -> None:
     evil = "<script>alert(1)</script>"
     trace = make_trace([0.9, 0.1], [False, True], [True, True])
-    records = [msgspec.structs.replace(r, task=evil) for r in trace.records]
-    traces = {evil: [trace._replace(records=records)], f"{evil}&": [trace]}
+    trace = trace._replace(records=[msgspec.structs.replace(r, task=evil) for r in trace.records])
+    traces = {evil: [trace], f"{evil}&": [trace]}
     rules = ["recorded", (evil, lambda logprobs: 0.0)]
     found = evaluate(traces, rules=rules, resamples=3, by_task=True)
     write_page(tmp_path / "page.html", found)

@@ -44,7 +44,7 @@ async def send_scores(
         worker: holds a loaded engine.
         ticket: asked before each batch.
         send: returns when the transport has taken the message.
-        may_go_on: called before each batch; what it raises ends the stream.
+        may_go_on: called when a batch's turn has come; what it raises ends the stream.
     """
     sequence = count()
     index = request.resume_from
@@ -52,8 +52,7 @@ async def send_scores(
     batches = _batches(request)
 
     async def score(batch: list[ScoreQuery]) -> Finished[list[Scores]]:
-        may_go_on()
-        return await worker.score(batch, request.top_k, ticket)
+        return await worker.score(batch, request.top_k, ticket, may_go_on)
 
     def start() -> asyncio.Task[Finished[list[Scores]]] | None:
         batch = next(batches, None)

@@ -39,7 +39,8 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
         queue_capacity: the worker's, to be told to clients.
         answers_kept: answers remembered for repeated request ids.
         clock: seconds, monotonic.
-        on_engine_state: told after each computation whether the engine works.
+        on_engine_state: told whether the engine works, after each query and each stream of
+            scores.
     """
 
     def __init__(

@@ -3,7 +3,8 @@
 The event loop submits and awaits; the engine computes in the thread, one query or one small
 batch of scores at a time, so that nothing it does blocks the loop. The thread takes its work
 in the order it came, and of all streams of scores together one batch at a time is put into
-that order: a query never has more than one of them before it, however many are to come.
+that order: a query has at most one of them before it, however many are to come, and besides
+it at most one that still runs for a client that has gone.
 """
 
 from __future__ import annotations
@@ -94,6 +95,7 @@ class Worker:
         self._streams = 0
         self._batch_turn = asyncio.Lock()
         self._retry_after_s = _FIRST_RETRY_S
+        self._stream_retry_after_s = _FIRST_RETRY_S
         self._failures = 0
         self._abandoned = False
         self._engine: Engine | None = None
@@ -120,7 +122,7 @@ class Worker:
         Raises:
             QueueFullError: one query is being computed and `capacity` wait.
         """
-        self._refuse(len(self._queries))
+        self._refuse(len(self._queries), "requests", self._retry_after_s)
 
     @contextmanager
     def score_place(self) -> Iterator[None]:
@@ -129,12 +131,16 @@ class Worker:
         Raises:
             QueueFullError: one stream has its turn and `capacity` wait.
         """
-        self._refuse(self._streams)
+        self._refuse(self._streams, "streams of scores", self._stream_retry_after_s)
         self._streams += 1
+        started_s = self._clock()
         try:
             yield
         finally:
             self._streams -= 1
+        # Streams take turns: while one lasts, as many end as there are places.
+        lasted_s = self._clock() - started_s
+        self._stream_retry_after_s = max(lasted_s / (self._capacity + 1), 1e-3)
 
     async def run(self, query: Query, ticket: Ticket) -> Finished[Answer]:
         """Queue a query and wait for its answer.
@@ -159,9 +165,19 @@ class Worker:
         return finished
 
     async def score(
-        self, queries: Sequence[ScoreQuery], top_k: int, ticket: Ticket
+        self,
+        queries: Sequence[ScoreQuery],
+        top_k: int,
+        ticket: Ticket,
+        may_go_on: Callable[[], None],
     ) -> Finished[list[Scores]]:
         """Score one small batch, when the streams that asked before have had their turn.
+
+        Args:
+            queries: the batch.
+            top_k: entries of each row.
+            ticket: asked before the batch.
+            may_go_on: called when the turn has come; what it raises passes through.
 
         Raises:
             DeadlineError: the ticket's deadline passed before the batch's turn came.
@@ -171,6 +187,7 @@ class Worker:
         async with self._batch_turn:
             if self._abandoned:
                 raise _draining()
+            may_go_on()
             score = partial(self.engine.score, queries, top_k)
             return await self._submit(score, ticket, self._batches)
 
@@ -192,11 +209,11 @@ class Worker:
         job.add_done_callback(lambda done: pending.discard(ticket))
         return await asyncio.wrap_future(job)
 
-    def _refuse(self, taken: int) -> None:
+    def _refuse(self, taken: int, kind: str, retry_after_s: float) -> None:
         if taken > self._capacity:
             raise QueueFullError(
-                f"queue: {self._capacity} requests wait already, which is its capacity",
-                self._retry_after_s,
+                f"queue: {self._capacity} {kind} wait already, which is its capacity",
+                retry_after_s,
             )
 
     def _compute(self, work: Callable[[], T], ticket: Ticket, submitted_s: float) -> Finished[T]:

@@ -91,7 +91,7 @@ class EdgeClient:
         Raises:
             CalibrationError: there is a cloud to defer to or a trace to write, but no
                 threshold, or the threshold is not finite.
-            DataError: the trace file is something else.
+            DataError: the trace file is something else, or another client's.
         """
         deferral = artifact.manifest.deferral
         self.artifact = artifact
@@ -106,7 +106,9 @@ class EdgeClient:
         self._cloud = cloud
         self._prompt_form = prompt_form
         self._clock = clock or SystemClock()
-        self._trace = None if trace is None else TraceAppender(trace)
+        self._trace = None
+        if trace is not None and self.threshold is not None:
+            self._trace = TraceAppender(trace, self._header_with(None, self.threshold))
 
     @classmethod
     def open(

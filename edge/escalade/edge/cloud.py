@@ -47,7 +47,11 @@ class CloudClient:
         clock: Clock | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        """Open the channel, see `Connection`; `deadline_s` is for one query."""
+        """Open the channel, see `Connection`; `deadline_s` is for one query.
+
+        Raises:
+            CloudError: see `Connection`.
+        """
         self.address = address
         self._connection = Connection(
             address,

@@ -7,6 +7,7 @@ deadline; what then has not answered becomes a `CloudError` with a stable reason
 from __future__ import annotations
 
 import ipaddress
+import math
 import random
 import re
 import time
@@ -146,8 +147,10 @@ class Connection:
         Raises:
             CloudError: an argument is malformed or out of range.
         """
-        if deadline_s <= 0:
-            raise CloudError("BAD_OPTION", f"deadline must be > 0 seconds, got {deadline_s}")
+        if not 0 < deadline_s < math.inf:
+            raise CloudError(
+                "BAD_OPTION", f"deadline must be > 0 seconds and finite, got {deadline_s}"
+            )
         host = _host_of(address)
         self.address = address
         self.deadline_s = deadline_s

@@ -141,23 +141,31 @@ def write_trace(path: Path, header: TraceHeader, records: Iterable[TraceRecord])
 
 
 class TraceAppender:
-    """Adds records to a trace as queries come, for as long as a client lives."""
+    """Adds records to a trace as queries come, for as long as a client lives.
 
-    def __init__(self, path: Path) -> None:
+    A trace has one header, so a file that another rule, threshold or small model has begun
+    takes no more of them.
+    """
+
+    def __init__(self, path: Path, ours: TraceHeader) -> None:
         """Look at what is there.
 
+        Args:
+            path: the trace, begun or not.
+            ours: what a header would say now; who the large model is does not matter yet.
+
         Raises:
-            DataError: the file cannot be read or written, or is not a trace.
+            DataError: the file cannot be read or written, is not a trace, or was begun
+                under another rule, threshold or small model.
         """
         self._path = path
+        self._begun = False
         if path.exists():
             self._begun = path.stat().st_size > 0
             if self._begun:
-                read_trace(path)
+                self._refuse_another(read_trace(path).header, ours)
         elif not path.parent.is_dir():
             raise DataError(f"{path}: its folder does not exist")
-        else:
-            self._begun = False
 
     def append(self, header: Callable[[], TraceHeader], record: TraceRecord) -> None:
         """Add one record; a new trace begins with what `header` gives."""
@@ -166,6 +174,22 @@ class TraceAppender:
         with self._path.open("ab") as stream:
             stream.write(lines + encoder.encode(record) + b"\n")
         self._begun = True
+
+    def _refuse_another(self, old: TraceHeader, new: TraceHeader) -> None:
+        for name, was, now in (
+            ("rule", repr(old.rule), repr(new.rule)),
+            ("threshold", repr(float(old.threshold)), repr(float(new.threshold))),
+            ("small model", _described(old.small), _described(new.small)),
+        ):
+            if was != now:
+                raise DataError(
+                    f"{self._path}: recorded under {name} {was}, this client has {now}; name"
+                    " another file"
+                )
+
+
+def _described(model: ModelInfo) -> str:
+    return f"{model.name!r} of {model.parameters} parameters"
 
 
 def _decode(path: Path, number: int, raw: msgspec.Raw, kind: type[L]) -> L:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from escalade.cli.errors import CliError
 from escalade.cli.verbs.options import JsonOption, SeedOption
 
 if TYPE_CHECKING:
@@ -184,6 +185,9 @@ def _grouped(arguments: Sequence[str]) -> list[tuple[str, list[Path]]]:
             named.append((name, Path(path), None))
         else:
             named.append((Path(argument).stem, Path(argument), argument))
+    times = Counter(path.resolve() for _, path, _ in named)
+    if twice := [path for _, path, _ in named if times[path.resolve()] > 1]:
+        raise CliError(f"{twice[0]}: given twice; two seeds of one model have a trace each")
     # Stems that are the same by chance make no group: then the whole path is the name.
     seen = Counter(name for name, _, _ in named)
     groups: dict[str, list[Path]] = {}
