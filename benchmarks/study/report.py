@@ -36,7 +36,13 @@ PAIRS = (
 RULES = ("mean", "sum", "min", "max", "quantile:0.4", "quantile:0.8")
 #: Where the paper reads figure 2: about 20 % of the queries call the large model.
 CALLS = 0.2
-_FIGURES = ("deferral-curve", "a1-a2", "tasks", "rules")
+#: What the page shows; SVG is enough for a page.
+_FIGURES = (
+    "losses/deferral-curve.svg",
+    "losses/a1-a2.svg",
+    "losses/tasks.svg",
+    "rules/rules.svg",
+)
 
 
 def write(settings: Settings, docs: Path) -> None:
@@ -104,9 +110,9 @@ def write(settings: Settings, docs: Path) -> None:
     write_figures(images / "losses", found["main"])
     if "rules, cat-xent" in found:
         write_figures(images / "rules", found["rules, cat-xent"])
-    for path in images.rglob("*"):  # SVG is enough for a page
-        if path.suffix == ".png" or path.stem not in _FIGURES:
-            path.unlink(missing_ok=True) if path.is_file() else None
+    for path in images.rglob("*.*"):
+        if path.relative_to(images).as_posix() not in _FIGURES:
+            path.unlink()
     (docs / "results.md").write_text(page)
     (settings.out / "results.json").write_bytes(msgspec.json.encode(found))
     print(f"{docs / 'results.md'}: {len(done)} arms, {len(settings.seeds)} seeds each")

@@ -39,7 +39,9 @@ no number in it is typed by hand.
   and takes {settings.steps} steps of {settings.batch_size} examples, learning rate {settings.learning_rate:g}
   (chosen on the validation split with plain cross-entropy: `python -m benchmarks.study --pilot`),
   w = {settings.w:g} (the paper's), on {settings.train_queries:,} training queries.
-- Large model: {large.parameters:,} parameters, `training/checkpoints/large`, the same for all.
+- Large model: {large.parameters:,} parameters, `training/checkpoints/large`, the same for all. It
+  learned from the same training split, so that it is right there more often than on the test
+  split, and fewer tokens are filtered than a large model fresh to the data would filter.
 - {len(settings.seeds)} seeds for each arm; a seed changes the order of the examples. {queries:,} queries of
   the test split, evenly spread, looked at once. Greedy decoding, torch, float32, {machine}.
 - Quality is exact match over all four tasks together. Cost is FLOPs per token, 2 x parameters
@@ -104,7 +106,8 @@ Share of target tokens left out of the loss at the end of training:
 
 The paper leaves open how much of the gain is label noise filtered out. Here {settings.noise:.0%} of the
 training queries carry another query's answer. `noisy-xent-dropped` knows which and leaves them
-out; the others do not know.
+out; the others do not know. The large model learned from the right labels, which makes it a good
+judge of wrong ones: one that had learned from the same noise would judge worse.
 
 {tables["noise"]["quality"]}
 
