@@ -32,7 +32,7 @@ def demo(
     ] = 800,
     target_deferral_rate: Annotated[
         float, typer.Option("--target-deferral-rate", help="Share of queries to defer.")
-    ] = 0.45,
+    ] = 0.4,
     seed: SeedOption = 1,
     json: JsonOption = False,
 ) -> None:
