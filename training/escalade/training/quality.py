@@ -93,8 +93,7 @@ def greedy_answers(
                     max_new_tokens=room,
                     do_sample=False,
                     num_beams=1,  # a model's own defaults may hold another, here and below
-                    min_length=0,
-                    min_new_tokens=0,
+                    min_new_tokens=0,  # stands above min_length
                     repetition_penalty=1.0,
                     no_repeat_ngram_size=0,
                     pad_token_id=tokenizer.pad_token_id,
