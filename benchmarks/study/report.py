@@ -102,6 +102,7 @@ def write(settings: Settings, docs: Path) -> None:
         found=found,
         tables={name: _tables(evaluation) for name, evaluation in found.items()},
         parts=_parts_table(found["main"]),
+        parts_gained=_parts_gained(found["main"]),
         speed=_speed_table(settings, clean),
         filtered=_filtered_table(settings, [*clean, *noisy]),
     )
@@ -161,6 +162,27 @@ def _parts_table(evaluation: Evaluation) -> str:
         rows.append(row)
     rates = [f"{part} at {rate:.0%}" for rate in (0.0, CALLS, 0.5) for part in ("A1", "A2")]
     return grid(["model", *rates], rows)
+
+
+def _parts_gained(evaluation: Evaluation) -> str:
+    """What CAT-Xent gains over Xent in A1 and in A2, at some deferral rates."""
+    curves = {curve.group: curve for curve in evaluation.slices[0].curves}
+    if "cat-xent" not in curves:
+        return "-"
+    said = []
+    for rate in (0.0, CALLS, 0.5):
+        gains = []
+        for name in ("a1", "a2"):
+            ours, theirs = (_value(curves[group], name, rate) for group in ("cat-xent", "xent"))
+            gains.append(f"{name.upper()} {100 * (ours - theirs):+.2f}")
+        said.append(f"at {rate:.0%}: {', '.join(gains)}")
+    return "; ".join(said) + " points"
+
+
+def _value(curve: CurvePoints, part: str, rate: float) -> float:
+    k = min(range(len(curve.deferral_rate)), key=lambda i: _far(curve, i, rate))
+    values: list[float] = getattr(curve, part)
+    return values[k]
 
 
 def _far(curve: CurvePoints, k: int, rate: float) -> float:

@@ -23,6 +23,7 @@ def page(
     found: Mapping[str, Evaluation],
     tables: Tables,
     parts: str,
+    parts_gained: str,
     speed: str,
     filtered: str,
 ) -> str:
@@ -73,7 +74,7 @@ no number in it is typed by hand.
 """,
         f"""## Beside the paper
 
-{_beside_paper(found)}
+{_beside_paper(found, parts_gained)}
 """,
         f"""## Where the correct answers come from
 
@@ -189,7 +190,7 @@ def _verdict(row: Contrast | None, question: str) -> str:
     )
 
 
-def _beside_paper(found: Mapping[str, Evaluation]) -> str:
+def _beside_paper(found: Mapping[str, Evaluation], parts_gained: str) -> str:
     row = _contrast(found["main"], "cat-xent")
     if row is None:
         return ""
@@ -207,6 +208,7 @@ def _beside_paper(found: Mapping[str, Evaluation]) -> str:
          _saved(row.cost_saved)),
         ("CAT-Xent: quality at equal FLOPs", "+2 points at 20 % of the calls (section 4.1)",
          f"{_points(row.quality_gained)} points"),
+        ("CAT-Xent: where the gain lies", "in A1; A2 is the same (figure 4)", parts_gained),
         ("Best deferral rule", "mean (figure 6)", best),
         ("CAT-Xent-S", "very slow, far from convergence (appendix C.2)",
          "-" if speed is None else f"area {_points(speed.area_gain)} points against Xent"),
