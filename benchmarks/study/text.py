@@ -172,22 +172,37 @@ def _verdicts(found: Mapping[str, Evaluation]) -> str:
         ),
     )
     lines = [_verdict(_contrast(found.get(name), arm), text) for name, arm, text in questions]
+    lines.append(_by_task(found["main"], "cat-xent"))
     return "\n".join(line for line in lines if line)
+
+
+def _by_task(evaluation: Evaluation, group: str) -> str:
+    """On which tasks the area differs from the baseline's."""
+    tasks: dict[str, list[str]] = {}
+    for part in evaluation.slices[1:]:
+        for row in part.contrasts:
+            if row.group == group:
+                tasks.setdefault(_word(row.area_gain), []).append(f"`{part.task}`")
+    said = "; ".join(f"**{word}** on {', '.join(names)}" for word, names in tasks.items())
+    return f"- Task by task, CAT-Xent against Xent: {said}." if said else ""
 
 
 def _verdict(row: Contrast | None, question: str) -> str:
     if row is None:
         return ""
-    area = row.area_gain
-    if area.low is None or area.high is None or area.low <= 0 <= area.high:
-        word = "no difference shown"
-    else:
-        word = "better" if area.low > 0 else "worse"
+    area, word = row.area_gain, _word(row.area_gain)
     return (
         f"- {question}: **{word}**. Area under the deferral curve {_points(area)} points; at 20 %"
         f" of the calls {_points(row.quality_gained)} points; {_saved(row.cost_saved)} at equal"
         " quality."
     )
+
+
+def _word(area: Estimate) -> str:
+    """What an interval shows."""
+    if area.low is None or area.high is None or area.low <= 0 <= area.high:
+        return "no difference shown"
+    return "better" if area.low > 0 else "worse"
 
 
 def _beside_paper(found: Mapping[str, Evaluation], parts_gained: str) -> str:
