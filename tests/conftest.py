@@ -1,8 +1,10 @@
-"""Models and artifacts that tests of several parts share: small, random, real."""
+"""Models, artifacts and a clock that tests of several parts share: small, random, real."""
 
 from __future__ import annotations
 
 import os
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,26 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 GOLDEN_PROMPTS = ("g2p: cascade", "p2g: K AE T", "stress: banana")
+
+
+@dataclass
+class JumpingClock:
+    """Sleeping costs no time: the clock jumps, and remembers by how much."""
+
+    slept: list[float] = field(default_factory=list)
+    offset_s: float = 0.0
+
+    def now_s(self) -> float:
+        return time.perf_counter() + self.offset_s
+
+    def sleep_s(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.offset_s += seconds
+
+
+@pytest.fixture
+def jumping_clock() -> JumpingClock:
+    return JumpingClock()
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,9 @@ from escalade.edge.records import Record, spread
 from escalade.training.examples import Examples
 from escalade.training.tasks import Split, load_pronunciations, make_records
 
+#: Longest prompt plus response, as in the recipes.
+MAX_TOKENS = 96
+
 
 @cache
 def queries(split: Split, count: int) -> list[Record]:
@@ -63,4 +66,6 @@ def tokenizer_of(folder: Path) -> PreTrainedTokenizerBase:
 
 def training_examples(settings: Settings, data: Data) -> Examples:
     """The training queries of an arm, tokenized."""
-    return Examples(training_queries(settings, data), tokenizer_of(settings.base), max_tokens=96)
+    return Examples(
+        training_queries(settings, data), tokenizer_of(settings.base), max_tokens=MAX_TOKENS
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import shutil
 import statistics
@@ -157,8 +158,7 @@ def _parts_table(evaluation: Evaluation) -> str:
             continue
         row = [curve.group]
         for rate in (0.0, CALLS, 0.5):
-            k = min(range(len(curve.deferral_rate)), key=lambda i: _far(curve, i, rate))
-            row += [_percent(curve.a1[k]), _percent(curve.a2[k])]
+            row += [_percent(_value(curve, part, rate)) for part in ("a1", "a2")]
         rows.append(row)
     rates = [f"{part} at {rate:.0%}" for rate in (0.0, CALLS, 0.5) for part in ("A1", "A2")]
     return grid(["model", *rates], rows)
@@ -180,13 +180,11 @@ def _parts_gained(evaluation: Evaluation) -> str:
 
 
 def _value(curve: CurvePoints, part: str, rate: float) -> float:
-    k = min(range(len(curve.deferral_rate)), key=lambda i: _far(curve, i, rate))
+    """A part of the quality where the deferral rate is nearest to `rate`."""
+    rates = curve.deferral_rate
+    k = min(range(len(rates)), key=lambda i: abs(rates[i] - rate))
     values: list[float] = getattr(curve, part)
     return values[k]
-
-
-def _far(curve: CurvePoints, k: int, rate: float) -> float:
-    return abs(curve.deferral_rate[k] - rate)
 
 
 def _speed_table(settings: Settings, arms: Iterable[str]) -> str:
@@ -227,7 +225,7 @@ def _traces(settings: Settings, name: str, split: str) -> list[Trace]:
 def _machine() -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f"{platform.machine()}, {torch.get_num_threads()} threads"
+    return f"{platform.machine()}, {os.cpu_count()} cores"
 
 
 def _percent(share: float | None) -> str:

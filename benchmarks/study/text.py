@@ -44,7 +44,7 @@ no number in it is typed by hand.
   learned from the same training split, so that it is right there more often than on the test
   split, and fewer tokens are filtered than a large model fresh to the data would filter.
 - {len(settings.seeds)} seeds for each arm; a seed changes the order of the examples. {queries:,} queries of
-  the test split, evenly spread, looked at once. Greedy decoding, torch, float32, {machine}.
+  the test split, evenly spread; nothing was chosen by them. Greedy decoding, torch, float32, {machine}.
 - Quality is exact match over all four tasks together. Cost is FLOPs per token, 2 x parameters
   (section 4.1 of the paper). In brackets: 95 % intervals; queries and seeds are both resampled
   ({main.resamples:,} resamples). With {len(settings.seeds)} seeds they are too narrow rather than too wide.

@@ -12,15 +12,16 @@ from typing import Any
 import torch
 import transformers
 from benchmarks.study.arms import Arm, Data, Settings
-from benchmarks.study.data import queries, tokenizer_of, training_examples
+from benchmarks.study.data import MAX_TOKENS, queries, tokenizer_of, training_examples
 from torch import Tensor
-from transformers import AutoModelForCausalLM, PreTrainedModel, PrinterCallback, TrainingArguments
+from transformers import PreTrainedModel, PrinterCallback, TrainingArguments
 
 from escalade.edge.files import folder_aside, write_aside
-from escalade.edge.trace import ModelInfo, read_trace, write_trace
+from escalade.edge.records import Record
+from escalade.edge.trace import ModelInfo, write_trace
 from escalade.training.cache_writer import write_cache
 from escalade.training.examples import Collator, Examples
-from escalade.training.loading import fingerprint_of, load_teacher
+from escalade.training.loading import fingerprint_of, load_teacher, open_checkpoint
 from escalade.training.losses import IGNORE
 from escalade.training.prediction_cache import CachedTeacher
 from escalade.training.quality import GreedyAnswer
@@ -28,7 +29,6 @@ from escalade.training.resume import go_on, last_checkpoint
 from escalade.training.trace import answer_all, model_info, trace_of
 from escalade.training.trainer import CatTrainer
 
-_MAX_TOKENS = 96
 SPLITS = ("valid", "test")
 
 
@@ -65,9 +65,8 @@ def write_large_answers(settings: Settings, split: str) -> None:
     path = large_path(settings, split)
     if path.exists():
         return
-    model = _load(settings.large)
-    records = _records(settings, split)
-    answers = answer_all(model, tokenizer_of(settings.large), records)
+    model, tokenizer = open_checkpoint(str(settings.large))
+    answers = answer_all(model, tokenizer, _records(settings, split))
     info = model_info("large", model)
     with write_aside(path) as stream:
         content = {"name": info.name, "parameters": info.parameters, "answers": answers}
@@ -88,8 +87,7 @@ def run(
         return
     started = time.time()
     transformers.set_seed(seed)
-    tokenizer = tokenizer_of(settings.base)
-    model = _load(settings.base)
+    model, tokenizer = open_checkpoint(str(settings.base))
     state = folder.with_name(folder.name + ".run")
     trainer = StudyTrainer(
         model=model,
@@ -118,7 +116,7 @@ def run(
         ),
         train_dataset=examples,
         eval_dataset=Examples(
-            queries("valid", settings.valid_queries), tokenizer, max_tokens=_MAX_TOKENS
+            queries("valid", settings.valid_queries), tokenizer, max_tokens=MAX_TOKENS
         ),
         data_collator=Collator(tokenizer.pad_token_id),
         loss_name=arm.loss,
@@ -182,20 +180,12 @@ def _leave_trace(
         (large, [GreedyAnswer(*answer) for answer in said["answers"]]),
         threshold=0.0,
     )
-    path = folder / f"{split}.jsonl"
-    write_trace(path, trace.header, trace.records)
-    right = [bool(record.small.correct) for record in read_trace(path).records]
+    write_trace(folder / f"{split}.jsonl", trace.header, trace.records)
+    right = [bool(record.small.correct) for record in trace.records]
     return sum(right) / len(right)
 
 
-def _records(settings: Settings, split: str) -> list[Any]:
+def _records(settings: Settings, split: str) -> list[Record]:
     if split == "valid":
         return queries("valid", settings.valid_queries)
     return queries("test", settings.test_queries)
-
-
-def _load(folder: Path) -> PreTrainedModel:
-    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder)
-    if torch.cuda.is_available():
-        model = model.to("cuda")  # type: ignore[arg-type]
-    return model.train(False)

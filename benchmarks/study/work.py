@@ -12,7 +12,8 @@ from benchmarks.study import train
 from benchmarks.study.arms import Arm, Data, Settings
 from benchmarks.study.data import training_examples
 
-from escalade.training.loading import revision_of
+from escalade.edge.manifest import weights_revision
+from escalade.training.examples import Examples
 
 
 def prepare(settings: Settings, arms: Sequence[Arm]) -> None:
@@ -34,7 +35,7 @@ def check_same(settings: Settings) -> None:
         for name, value in dataclasses.asdict(settings).items()
         if name not in ("out", "seeds", "base", "large")
     }
-    kept |= {name: revision_of(getattr(settings, name)) for name in ("base", "large")}
+    kept |= {name: weights_revision(getattr(settings, name)) for name in ("base", "large")}
     path = settings.out / "settings.json"
     if not path.exists():
         path.write_text(json.dumps(kept, indent=1) + "\n")
@@ -51,12 +52,12 @@ def train_share(settings: Settings, arms: Sequence[Arm], worker: int, workers: i
     """Every `workers`-th run, beginning with number `worker`; first seeds first."""
     runs = [(seed, arm) for seed in settings.seeds for arm in arms]
     mine = runs[worker::workers]
-    examples: dict[Data, object] = {}
+    examples: dict[Data, Examples] = {}
     for number, (seed, arm) in enumerate(mine, start=1):
         if arm.data not in examples:
             examples[arm.data] = training_examples(settings, arm.data)
         started = time.time()
-        train.run(settings, arm, seed, examples[arm.data])  # type: ignore[arg-type]
+        train.run(settings, arm, seed, examples[arm.data])
         _say(
             f"worker {worker}: {number}/{len(mine)} {arm.name}, seed {seed}:"
             f" {time.time() - started:.0f} s"

@@ -6,13 +6,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 
-from escalade.cli.main import run
 from escalade.edge.router import Router
 from escalade.edge.trace import (
     TRACE_SCHEMA,
@@ -38,21 +38,9 @@ QUERIES = 60
 
 
 @pytest.fixture
-def invoke(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Invoke:
-    """Run `escalade evaluate ARGUMENTS` in this process; gives (exit code, stdout, stderr)."""
-
-    def invoke(*arguments: object) -> tuple[int, str, str]:
-        words = ["escalade", "evaluate", "--resamples", "20", *map(str, arguments)]
-        monkeypatch.setattr(sys, "argv", words)
-        code = 0
-        try:
-            run()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return invoke
+def evaluate(invoke: Invoke) -> Invoke:
+    """Run `escalade evaluate ARGUMENTS` with few resamples."""
+    return partial(invoke, "evaluate", "--resamples", "20")
 
 
 def record(k: int, rng: np.random.Generator, error_rate: float) -> TraceRecord:
@@ -100,8 +88,8 @@ def traces(tmp_path: Path) -> dict[str, Path]:
     return paths
 
 
-def test_two_models_as_json(invoke: Invoke, traces: dict[str, Path]) -> None:
-    code, out, err = invoke(
+def test_two_models_as_json(evaluate: Invoke, traces: dict[str, Path]) -> None:
+    code, out, err = evaluate(
         traces["xent1"], traces["cat1"], "--rule", "mean", "--rule", "quantile:0.4", "--by-task",
         "--metric", "exact-match", "--cost", "flops_per_query", "--json",
     )  # fmt: skip
@@ -117,9 +105,9 @@ def test_two_models_as_json(invoke: Invoke, traces: dict[str, Path]) -> None:
     assert 0 < gain["low"] < gain["value"] < gain["high"]
 
 
-def test_repeated_names_are_seeds_of_one_model(invoke: Invoke, traces: dict[str, Path]) -> None:
+def test_repeated_names_are_seeds_of_one_model(evaluate: Invoke, traces: dict[str, Path]) -> None:
     arguments = [f"{name[:-1]}={path}" for name, path in traces.items()]
-    code, out, _ = invoke(*arguments, "--baseline", "cat", "--json")
+    code, out, _ = evaluate(*arguments, "--baseline", "cat", "--json")
     found = json.loads(out)
     assert code == 0
     assert found["groups"] == {"xent": 2, "cat": 2}
@@ -130,20 +118,20 @@ def test_repeated_names_are_seeds_of_one_model(invoke: Invoke, traces: dict[str,
 
 
 def test_stems_that_are_the_same_make_no_group(
-    invoke: Invoke, traces: dict[str, Path], tmp_path: Path
+    evaluate: Invoke, traces: dict[str, Path], tmp_path: Path
 ) -> None:
     other = tmp_path / "other" / "xent1.jsonl"
     other.parent.mkdir()
     other.write_bytes(traces["xent1"].read_bytes())
-    _, out, _ = invoke(traces["xent1"], other, "--json")
+    _, out, _ = evaluate(traces["xent1"], other, "--json")
     assert json.loads(out)["groups"] == {str(traces["xent1"]): 1, str(other): 1}
 
 
 def test_tables_say_what_is_saved_and_how_sure_that_is(
-    invoke: Invoke, traces: dict[str, Path]
+    evaluate: Invoke, traces: dict[str, Path]
 ) -> None:
     arguments = [f"{name[:-1]}={path}" for name, path in traces.items()]
-    code, out, err = invoke(*arguments, "--metric", "chrf", "--quality", "80", "--by-task")
+    code, out, err = evaluate(*arguments, "--metric", "chrf", "--quality", "80", "--by-task")
     assert (code, err) == (0, "")
     first = out.splitlines()[0]
     assert first.startswith("cat against xent: saves ")
@@ -155,11 +143,13 @@ def test_tables_say_what_is_saved_and_how_sure_that_is(
         assert said in out, said
 
 
-def test_a_router_is_one_more_rule(invoke: Invoke, traces: dict[str, Path], tmp_path: Path) -> None:
+def test_a_router_is_one_more_rule(
+    evaluate: Invoke, traces: dict[str, Path], tmp_path: Path
+) -> None:
     path = tmp_path / "router.json"
     # Its logit falls with the first token's probability.
     Router([(np.array([[-1.0, 0.0, 0.0]]), np.array([0.0]))]).save(path)
-    code, out, _ = invoke(traces["xent1"], "--router", path, "--json")
+    code, out, _ = evaluate(traces["xent1"], "--router", path, "--json")
     found = json.loads(out)
     assert code == 0
     assert found["rules"] == ["recorded", "router"]
@@ -169,10 +159,10 @@ def test_a_router_is_one_more_rule(invoke: Invoke, traces: dict[str, Path], tmp_
 
 
 def test_report_and_figures_are_written_and_named(
-    invoke: Invoke, traces: dict[str, Path], tmp_path: Path
+    evaluate: Invoke, traces: dict[str, Path], tmp_path: Path
 ) -> None:
     page, folder = tmp_path / "out" / "page.html", tmp_path / "figures"
-    code, out, _ = invoke(traces["xent1"], traces["cat1"], "--report", page, "--figures", folder)
+    code, out, _ = evaluate(traces["xent1"], traces["cat1"], "--report", page, "--figures", folder)
     assert code == 0
     assert f"report: {page}" in out
     assert page.read_text("utf-8").startswith("<!DOCTYPE html>")
@@ -180,7 +170,7 @@ def test_report_and_figures_are_written_and_named(
     assert written == ["a1-a2.png", "a1-a2.svg", "deferral-curve.png", "deferral-curve.svg"]
     for name in written:
         assert f"figure: {folder / name}" in out
-    _, out, _ = invoke(traces["xent1"], "--report", page, "--json")
+    _, out, _ = evaluate(traces["xent1"], "--report", page, "--json")
     assert json.loads(out)["report"] == str(page)
 
 
@@ -206,7 +196,7 @@ MISTAKES: list[tuple[str, list[str], str]] = [
     ("arguments", "says"), [m[1:] for m in MISTAKES], ids=[m[0] for m in MISTAKES]
 )
 def test_a_mistake_costs_one_line_and_exit_code_2(
-    invoke: Invoke, traces: dict[str, Path], tmp_path: Path, arguments: list[str], says: str
+    evaluate: Invoke, traces: dict[str, Path], tmp_path: Path, arguments: list[str], says: str
 ) -> None:
     rng = np.random.default_rng(0)
     records = [record(k, rng, 0.5) for k in range(QUERIES)]
@@ -220,7 +210,7 @@ def test_a_mistake_costs_one_line_and_exit_code_2(
         paths[name] = tmp_path / f"{name}.jsonl"
         write_trace(paths[name], HEADER, kept)
     report = tmp_path / "report.html"
-    code, out, err = invoke(*(a.format(**paths) for a in arguments), "--report", report)
+    code, out, err = evaluate(*(a.format(**paths) for a in arguments), "--report", report)
     assert (code, out) == (2, "")
     assert not report.exists()
     (line,) = err.splitlines()

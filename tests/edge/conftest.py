@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from dataclasses import dataclass, field
@@ -66,23 +65,3 @@ def scripted_cloud() -> Iterator[ScriptedCloud]:
     server.start()
     yield cloud
     server.stop(None).wait()
-
-
-@dataclass
-class JumpingClock:
-    """Sleeping costs no time: the clock jumps, and remembers by how much."""
-
-    slept: list[float] = field(default_factory=list)
-    _offset: float = 0.0
-
-    def now_s(self) -> float:
-        return time.perf_counter() + self._offset
-
-    def sleep_s(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self._offset += seconds
-
-
-@pytest.fixture
-def jumping_clock() -> JumpingClock:
-    return JumpingClock()

@@ -11,8 +11,8 @@ import pytest
 
 from escalade.edge.artifact import Artifact
 from escalade.edge.errors import DataError
-from escalade.edge.manifest import read_manifest
-from escalade.export.artifact import export_artifact, revision_of
+from escalade.edge.manifest import read_manifest, weights_revision
+from escalade.export.artifact import export_artifact
 from escalade.export.errors import ExportError, ModelError, OptionError
 
 
@@ -67,7 +67,7 @@ def test_the_manifest_says_who_the_model_is(float_artifact: Path, tiny_model_dir
     manifest = read_manifest(float_artifact)
     config = json.loads((tiny_model_dir / "config.json").read_text())
     assert manifest.model.name == "tiny"
-    assert manifest.model.revision == revision_of(tiny_model_dir)
+    assert manifest.model.revision == weights_revision(tiny_model_dir)
     assert manifest.model.window == config["max_position_embeddings"]
     assert manifest.model.kv_heads == config["num_key_value_heads"]
     assert manifest.model.vocabulary_size == config["vocab_size"]

@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, TrainingArguments
 
+from escalade.cloud.identity import weights_revision as cloud_revision
 from escalade.edge.errors import DataError
+from escalade.edge.manifest import weights_revision
 from escalade.edge.records import Record, read_records, write_records
-from escalade.export.artifact import revision_of as export_revision_of
-from escalade.training import loading
 from escalade.training.errors import CacheError, RecipeError, TeacherError
 from escalade.training.losses import LOSSES, LossName, needs_teacher
 from escalade.training.quality import exact_match, greedy_answers
@@ -373,7 +373,7 @@ def test_a_student_stored_in_bfloat16_learns_in_float32(
 
 
 def test_a_cache_says_which_weights_as_the_cloud_and_artifacts_do(finished: Path) -> None:
-    assert loading.revision_of(finished) == export_revision_of(finished)
+    assert weights_revision(finished) == cloud_revision(finished)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from dataclasses import dataclass, field
@@ -100,33 +99,13 @@ def played() -> Iterator[Played]:
     server.stop(None).wait()
 
 
-@dataclass
-class JumpingClock:
-    """Sleeping costs no time: the clock jumps, and remembers by how much."""
-
-    slept: list[float] = field(default_factory=list)
-    offset_s: float = 0.0
-
-    def now_s(self) -> float:
-        return time.perf_counter() + self.offset_s
-
-    def sleep_s(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.offset_s += seconds
-
-
 @pytest.fixture
-def clock() -> JumpingClock:
-    return JumpingClock()
-
-
-@pytest.fixture
-def scorer(played: Played, clock: JumpingClock) -> Iterator[Callable[..., CloudScorer]]:
+def scorer(played: Played, jumping_clock: Any) -> Iterator[Callable[..., CloudScorer]]:
     """Makes scorers of the played cloud, on a clock that jumps, closed at the end."""
     made: list[CloudScorer] = []
 
     def make(**options: Any) -> CloudScorer:
-        options = {"clock": clock, "rng": random.Random(1), **options}
+        options = {"clock": jumping_clock, "rng": random.Random(1), **options}
         made.append(CloudScorer(played.address, tokenizer_fingerprint="f", **options))
         return made[-1]
 
@@ -147,7 +126,7 @@ LONG_ITEMS = [([1], [10 + 5 * n, 11 + 5 * n, 12 + 5 * n]) for n in range(6)]
 
 
 def test_nothing_received_whole_is_asked_again(
-    scorer: Any, played: Played, clock: JumpingClock
+    scorer: Any, played: Played, jumping_clock: Any
 ) -> None:
     # Two chunks an item: after 5 messages two items are whole and the third has begun.
     played.plays = [breaks_after(5), breaks_after(0), breaks_after(2), breaks_after(6)]
@@ -155,7 +134,7 @@ def test_nothing_received_whole_is_asked_again(
     assert [found.argmax.tolist() for found in scores] == [y for _, y in LONG_ITEMS]
     # The last break came between the last item and the summary.
     assert played.resumed_from == [0, 2, 2, 3, 6]
-    assert len(clock.slept) == 4
+    assert len(jumping_clock.slept) == 4
 
 
 @pytest.mark.parametrize(
@@ -176,7 +155,7 @@ def test_what_cannot_pass_is_final(scorer: Any, played: Played) -> None:
     assert played.resumed_from == [0]
 
 
-def test_it_gives_up_when_nothing_comes(scorer: Any, played: Played, clock: JumpingClock) -> None:
+def test_it_gives_up_when_nothing_comes(scorer: Any, played: Played, jumping_clock: Any) -> None:
     # One item, half of the next, and never more than that half again.
     played.plays = [breaks_after(3), *[breaks_after(1)] * 99]
     stream = scorer(deadline_s=20).score(LONG_ITEMS, top_k=0)
@@ -184,17 +163,17 @@ def test_it_gives_up_when_nothing_comes(scorer: Any, played: Played, clock: Jump
     with pytest.raises(TeacherError, match=r"UNAVAILABLE: cloud .*as the test asked \(\d+ att"):
         next(stream)
     assert set(played.resumed_from[1:]) == {1}
-    assert 15 < sum(clock.slept) < 20
+    assert 15 < sum(jumping_clock.slept) < 20
 
 
 def test_the_callers_own_time_does_not_count(
-    scorer: Any, played: Played, clock: JumpingClock
+    scorer: Any, played: Played, jumping_clock: Any
 ) -> None:
     played.plays = [breaks_after(2) for _ in LONG_ITEMS]
     found = []
     for scores in scorer().score(LONG_ITEMS, top_k=0):
         found.append(scores)
-        clock.offset_s += 1000.0
+        jumping_clock.offset_s += 1000.0
     assert len(found) == 6
 
 

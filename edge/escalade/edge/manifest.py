@@ -183,6 +183,11 @@ def file_entry(path: Path) -> FileEntry:
     return FileEntry(sha256=sha256_of(path), bytes=path.stat().st_size)
 
 
+def weights_revision(model_dir: Path) -> str:
+    """sha256 over the weight files in name order, as the cloud computes it (cascade.proto)."""
+    return sha256_of(*sorted(model_dir.glob("*.safetensors")))
+
+
 def tokenizer_fingerprint(path: Path) -> str:
     """sha256 of a tokenizer.json in canonical form, in hexadecimal.
 

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from escalade.edge.artifact import Artifact
-from escalade.edge.files import folder_aside, sha256_of
+from escalade.edge.files import folder_aside
 from escalade.edge.manifest import (
     MANIFEST_NAME,
     MANIFEST_SCHEMA,
@@ -32,6 +32,7 @@ from escalade.edge.manifest import (
     QuantizationEntry,
     file_entry,
     tokenizer_fingerprint,
+    weights_revision,
     write_manifest,
 )
 from escalade.export.errors import ExportParityError, ModelError, OptionError
@@ -121,11 +122,6 @@ def export_artifact(
     return manifest
 
 
-def revision_of(model_dir: Path) -> str:
-    """sha256 over the weight files in name order, as the cloud computes it (cascade.proto)."""
-    return sha256_of(*sorted(model_dir.glob("*.safetensors")))
-
-
 def _load(model_dir: Path) -> PreTrainedModel:
     if not (model_dir / "config.json").is_file():
         raise ModelError(f"{model_dir}: not a model folder: config.json is missing")
@@ -197,7 +193,7 @@ def _model_entry(
         raise OptionError(f"--max-new-tokens must be in [1, {window - 1}], got {longest}")
     return ModelEntry(
         name=model_dir.resolve().name,
-        revision=revision_of(model_dir),
+        revision=weights_revision(model_dir),
         tokenizer_fingerprint=tokenizer_fingerprint(folder / TOKENIZER_NAME),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         vocabulary_size=config.vocab_size,

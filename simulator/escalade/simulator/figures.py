@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -13,6 +13,9 @@ from escalade.simulator.page import empty_figure
 from escalade.simulator.palette import GREY, coloured
 from escalade.simulator.replay import Replay
 from escalade.simulator.simulate import Study
+
+#: Numbers along a line; None leaves a gap, or the whole line out.
+Line = Floats | Sequence[float | None] | None
 
 _DASHES = ("solid", "dash", "dot", "dashdot")
 
@@ -43,16 +46,25 @@ def quality_against_deferral_rate(study: Study) -> go.Figure:
 
 def shares_against_deferral_rate(study: Study) -> go.Figure:
     """A1 and A2 against the deferral rate: figure 4 of the CAT paper."""
+    curves = study.curves
+    figure = parts_figure((n, c.deferral_rate, c.a1, c.a2) for n, c in curves.items())
+    # A1 falls from the one end of the quality, A2 rises to the other.
+    most = max(float(max(c.quality[0], c.quality[-1])) for c in curves.values())
+    figure.update_yaxes(range=[-0.02, most + 0.02])
+    return figure
+
+
+def parts_figure(named: Iterable[tuple[str, Line, Line, Line]]) -> go.Figure:
+    """Deferral rate, A1 and A2 of each name, drawn against the first."""
     figure = empty_figure("Deferral rate", "Share of all queries", height=400)
     figure.update_xaxes(tickformat=".0%", range=[-0.01, 1.01])
-    # A1 falls from the one end of the quality, A2 rises to the other.
-    most = max(float(max(c.quality[0], c.quality[-1])) for c in study.curves.values())
-    figure.update_yaxes(tickformat=".0%", range=[-0.02, most + 0.02])
-    for name, colour in coloured(study.curves):
-        curve = study.curves[name]
-        for label, values, dash in (("A1", curve.a1, "solid"), ("A2", curve.a2, "dash")):
+    figure.update_yaxes(tickformat=".0%", rangemode="tozero")
+    lines = {name: parts for name, *parts in named}
+    for name, colour in coloured(lines):
+        rates, *parts = lines[name]
+        for label, values, dash in zip(("A1", "A2"), parts, ("solid", "dash"), strict=True):
             figure.add_scatter(
-                x=curve.deferral_rate,
+                x=rates,
                 y=values,
                 mode="lines",
                 name=f"{html.escape(name)}, {label}",

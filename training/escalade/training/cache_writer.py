@@ -67,6 +67,8 @@ def write_cache(
             is writing it.
         TeacherError: the teacher does not answer.
     """
+    counts = target_counts(examples, seq2seq=seq2seq)
+    starts = np.concatenate([[0], np.cumsum(counts)])
     who = teacher.identity
     key = CacheKey(
         data=data_fingerprint(examples),
@@ -77,14 +79,16 @@ def write_cache(
         top_k=min(top_k, who.vocabulary_size),
         seq2seq=seq2seq,
         examples=len(examples),
-        tokens=sum(target_counts(examples, seq2seq=seq2seq)),
+        tokens=int(starts[-1]),
     )
     folder = path.with_name(path.name + ".part")
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / "lock", timeout=0):
             part = _Part(folder, key)
-            _ask_the_rest(part, teacher, examples, key, pad_token_id, batch_size, device, progress)
+            _ask_the_rest(
+                part, teacher, examples, starts, key, pad_token_id, batch_size, device, progress
+            )
             part.assemble(path)
     except Timeout:
         raise CacheError(f"{path}: is being written by another process") from None
@@ -95,6 +99,7 @@ def _ask_the_rest(
     part: _Part,
     teacher: Teacher,
     examples: ExampleList,
+    starts: NDArray[np.int64],
     key: CacheKey,
     pad_token_id: int,
     batch_size: int,
@@ -102,8 +107,6 @@ def _ask_the_rest(
     progress: Progress,
 ) -> None:
     """Ask about every example that is not in the part yet, a window at a time."""
-    counts = target_counts(examples, seq2seq=key.seq2seq)
-    starts = np.concatenate([[0], np.cumsum(counts)])
     collate = Collator(pad_token_id)
     done = part.examples_done
     while done < len(examples):

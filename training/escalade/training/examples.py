@@ -10,7 +10,7 @@ references becomes one example for each.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol, TypedDict
 
 import numpy as np
@@ -62,9 +62,7 @@ class Examples(Dataset[Example]):
             DataError: a record has no reference, or is longer than `max_tokens`.
         """
         pairs = [(record, text) for record in records for text in record.references]
-        for record in records:
-            if not record.references:
-                raise DataError(f"record {record.id!r}: references is empty; at least 1 is needed")
+        check_references(records)
         prompts = tokenizer([record.prompt for record, _ in pairs])["input_ids"]
         answers = tokenizer([text for _, text in pairs], add_special_tokens=False)["input_ids"]
         self._examples: list[Example] = []
@@ -88,6 +86,17 @@ class Examples(Dataset[Example]):
 
     def __getitem__(self, index: int) -> Example:
         return self._examples[index]
+
+
+def check_references(records: Iterable[Record]) -> None:
+    """Refuse records without references: nothing to learn, and nothing to judge an answer by.
+
+    Raises:
+        DataError: a record has none.
+    """
+    for record in records:
+        if not record.references:
+            raise DataError(f"record {record.id!r}: references is empty; at least 1 is needed")
 
 
 def target_counts(examples: ExampleList, *, seq2seq: bool = False) -> list[int]:

@@ -19,8 +19,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from escalade.edge.files import sha256_of
-from escalade.edge.manifest import tokenizer_fingerprint
+from escalade.edge.manifest import tokenizer_fingerprint, weights_revision
 from escalade.edge.records import Record, read_records, spread
 from escalade.training.errors import RecipeError, TeacherError
 from escalade.training.recipe import Recipe, resolve
@@ -126,7 +125,9 @@ def load_teacher(path: str, recipe_path: Path, tokenizer: PreTrainedTokenizerBas
         raise TeacherError(f"teacher {path!r}: no tokenizer: {_first_line(error)}") from error
     check_tokenizers(tokenizer, theirs, path)
     local = Path(source).is_dir()
-    revision = revision_of(Path(source)) if local else getattr(model.config, "_commit_hash", "")
+    revision = (
+        weights_revision(Path(source)) if local else getattr(model.config, "_commit_hash", "")
+    )
     return LocalTeacher(model, name=Path(path).name, revision=revision or "")
 
 
@@ -157,11 +158,6 @@ def fingerprint_of(tokenizer: PreTrainedTokenizerBase) -> str:
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)
         return tokenizer_fingerprint(Path(folder) / "tokenizer.json")
-
-
-def revision_of(folder: Path) -> str:
-    """sha256 over the weight files in name order, as the cloud computes it (cascade.proto)."""
-    return sha256_of(*sorted(folder.glob("*.safetensors")))
 
 
 def _load(path: str, dtype: torch.dtype | str = "auto") -> PreTrainedModel:

@@ -25,7 +25,7 @@ from escalade.training.errors import CacheError
 from escalade.training.examples import ExampleList, target_counts
 from escalade.training.examples import fingerprint as data_fingerprint
 from escalade.training.losses import IGNORE, Predictions
-from escalade.training.teacher import TeacherIdentity, targets_of
+from escalade.training.teacher import TeacherIdentity, at_targets, targets_of
 
 SCHEMA = "1"
 
@@ -94,8 +94,7 @@ class CachedTeacher:
         """
         if "example_index" not in batch:
             raise CacheError("a prediction cache needs the column example_index in every example")
-        labels = batch["labels"]
-        mask = targets_of(labels, seq2seq=self.key.seq2seq) != IGNORE
+        mask = targets_of(batch["labels"], seq2seq=self.key.seq2seq) != IGNORE
         index = batch["example_index"].cpu().numpy()
         if len(index) and not 0 <= index.min() <= index.max() < self.key.examples:
             raise CacheError(
@@ -109,21 +108,16 @@ class CachedTeacher:
         within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         places = np.repeat(starts, counts) + within
 
-        def placed(name: str, kind: torch.dtype) -> Tensor:
-            stored = self._tensors[name][places]
-            values = torch.from_numpy(
-                stored.astype(np.int64 if kind == torch.int64 else np.float32)
-            )
-            out = torch.zeros((*mask.shape, *values.shape[1:]), dtype=kind, device=labels.device)
-            out[mask] = values.to(labels.device)
-            return out
+        def placed(name: str, kind: type[np.generic]) -> Tensor:
+            return at_targets(torch.from_numpy(self._tensors[name][places].astype(kind)), mask)
 
+        argmax = placed("argmax", np.int64)
         if "top_ids" not in self._tensors:
-            return Predictions(argmax=placed("argmax", torch.int64))
+            return Predictions(argmax=argmax)
         return Predictions(
-            argmax=placed("argmax", torch.int64),
-            top_ids=placed("top_ids", torch.int64),
-            top_logprobs=placed("top_logprobs", torch.float32),
+            argmax=argmax,
+            top_ids=placed("top_ids", np.int64),
+            top_logprobs=placed("top_logprobs", np.float32),
         )
 
 

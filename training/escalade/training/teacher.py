@@ -68,6 +68,13 @@ def targets_of(labels: Tensor, *, seq2seq: bool) -> Tensor:
     return torch.cat([labels[:, 1:], nothing], dim=1)
 
 
+def at_targets(flat: Tensor, mask: Tensor) -> Tensor:
+    """Values `(n, ...)` of a batch's n targets, row by row, at their places in `(B, T, ...)`."""
+    out = flat.new_zeros((*mask.shape, *flat.shape[1:]), device=mask.device)
+    out[mask] = flat.to(mask.device)
+    return out
+
+
 def model_inputs(batch: Mapping[str, Tensor], model: PreTrainedModel) -> dict[str, Tensor]:
     """What goes into a model's forward pass: everything but labels and example numbers."""
     inputs = {name: batch[name] for name in batch if name not in ("labels", "example_index")}
@@ -122,15 +129,11 @@ class CloudTeacher:
         labels = batch["labels"].cpu()
         rows = zip(batch["input_ids"].cpu(), batch["attention_mask"].cpu(), labels, strict=True)
         items = [self._item(*row) for row in rows]
-        mask = targets_of(labels, seq2seq=self._seq2seq) != IGNORE
+        mask = targets_of(batch["labels"], seq2seq=self._seq2seq) != IGNORE
         scores = list(self._scorer.score(items, top_k=self._top_k))
-        device = batch["labels"].device
 
         def placed(values: list[Tensor]) -> Tensor:
-            flat = torch.cat(values)
-            out = flat.new_zeros((*mask.shape, *flat.shape[1:]))
-            out[mask] = flat  # row by row, which is the order the scores came in
-            return out.to(device)
+            return at_targets(torch.cat(values), mask)
 
         argmax = placed([torch.from_numpy(score.argmax).long() for score in scores])
         if not self._top_k:

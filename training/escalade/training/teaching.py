@@ -7,10 +7,11 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase, TrainingArguments
 
+from escalade.edge.manifest import weights_revision
 from escalade.training.cache_writer import write_cache
 from escalade.training.errors import CacheError, TeacherError
 from escalade.training.examples import Examples
-from escalade.training.loading import fingerprint_of, load_teacher, revision_of
+from escalade.training.loading import fingerprint_of, load_teacher
 from escalade.training.losses import needs_distribution, needs_teacher
 from escalade.training.prediction_cache import CachedTeacher
 from escalade.training.recipe import Recipe, TeacherTable, resolve
@@ -108,7 +109,7 @@ def _check_same_teacher(cached: CachedTeacher, path: str, recipe_path: Path) -> 
     """A cache beside a path must hold that model's predictions."""
     source = Path(resolve(recipe_path, path))
     same = (
-        cached.identity.revision == revision_of(source)
+        cached.identity.revision == weights_revision(source)
         if source.is_dir()
         else cached.identity.name == Path(path).name
     )

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from escalade.edge.errors import DataError
 from escalade.edge.records import Record
 from escalade.edge.rules import defers, mean_nll
 from escalade.edge.trace import (
@@ -49,17 +48,6 @@ def answer_all(
         max_new_tokens=longest_answer(records, tokenizer),
         progress=progress,
     )
-
-
-def check_answerable(records: Sequence[Record]) -> None:
-    """Refuse records without references: nothing says how long an answer may be, or judges it.
-
-    Raises:
-        DataError: a record has none.
-    """
-    for record in records:
-        if not record.references:
-            raise DataError(f"record {record.id!r}: references is empty; at least 1 is needed")
 
 
 def longest_answer(records: Sequence[Record], tokenizer: PreTrainedTokenizerBase) -> int:

@@ -78,11 +78,12 @@ def trace(
     from escalade.cli.output import print_json, progress_bar, result_console
     from escalade.edge.records import read_records, spread
     from escalade.edge.trace import write_trace
+    from escalade.training.examples import check_references
     from escalade.training.loading import open_checkpoint
-    from escalade.training.trace import answer_all, check_answerable, model_info, trace_of
+    from escalade.training.trace import answer_all, model_info, trace_of
 
     records = spread(read_records(data), limit)
-    check_answerable(records)
+    check_references(records)
     tiers = []
     # Both are opened before either answers: a wrong name must not cost the other's answers.
     for name, (model, tokenizer) in [(name, open_checkpoint(name)) for name in (small, large)]:
@@ -95,12 +96,10 @@ def trace(
         tiers.append((model_info(Path(name).name, model), answers))
     made = trace_of(records, *tiers, threshold=0.0)
     write_trace(out, made.header, made.records)
+    count = len(made.records)
     right = {
-        tier: sum(
-            text in record.references for record, (text, *_) in zip(records, answers, strict=True)
-        )
-        / len(records)
-        for tier, (_, answers) in zip(("small", "large"), tiers, strict=True)
+        "small": sum(bool(record.small.correct) for record in made.records) / count,
+        "large": sum(bool(r.large and r.large.correct) for r in made.records) / count,
     }
     if json:
         print_json({"queries": len(records), "exact_match": right})
