@@ -121,7 +121,7 @@ def test_a_link_in_place_of_a_file_is_refused(copy: Path, float_artifact: Path) 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda m: m.update(schema=99), "schema 99; this version reads 1"),
+        (lambda m: m.update(schema=99), "schema 99; this version reads 2"),
         (lambda m: m.pop("golden"), "golden"),
         (lambda m: m.update(surprise=1), "surprise"),
         (lambda m: m["files"].update({"../x": m["files"]["model.onnx"]}), "leaves the artifact"),

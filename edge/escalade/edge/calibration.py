@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from escalade.edge.artifact import Artifact
+from escalade.edge.deferral import CalibrationEntry, DeferralEntry
 from escalade.edge.errors import CalibrationError
 from escalade.edge.files import sha256_of
-from escalade.edge.manifest import CalibrationEntry, DeferralEntry, Manifest, write_manifest
+from escalade.edge.manifest import Manifest, write_manifest
 from escalade.edge.records import read_records, spread
 from escalade.edge.rules import DeferralRule, rule_named
 

@@ -15,11 +15,12 @@ from typing import Literal
 
 import msgspec
 
+from escalade.edge.deferral import DeferralEntry, Table
 from escalade.edge.errors import ArtifactError
 from escalade.edge.files import sha256_of, write_aside
 from escalade.edge.rules import rule_named
 
-MANIFEST_SCHEMA = 1
+MANIFEST_SCHEMA = 2
 MANIFEST_NAME = "manifest.json"
 TOKENIZER_NAME = "tokenizer.json"
 # A manifest is a few kilobytes; reading more than this would be somebody's attack.
@@ -36,20 +37,27 @@ _AT_LEAST_ONE = (
 )
 
 Format = Literal["onnx", "executorch"]
+Scheme = Literal["none", "float16", "int8", "int4", "dynamic-int8", "8da4w"]
 
 
-class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A JSON object whose keys are all known."""
-
-
-class FileEntry(_Table, frozen=True, kw_only=True):
+class FileEntry(Table, frozen=True, kw_only=True):
     """A file of the artifact."""
 
     sha256: str
     bytes: int
 
 
-class ModelEntry(_Table, frozen=True, kw_only=True):
+class ChatEntry(Table, frozen=True, kw_only=True):
+    """How a conversation becomes a prompt."""
+
+    #: The file with the Jinja template, in the artifact.
+    template: str
+    #: Strings that templates name; empty where the model has none.
+    bos_token: str = ""
+    eos_token: str = ""
+
+
+class ModelEntry(Table, frozen=True, kw_only=True):
     """Who the small model is, and what it can take."""
 
     name: str
@@ -66,16 +74,24 @@ class ModelEntry(_Table, frozen=True, kw_only=True):
     layers: int
     kv_heads: int
     head_dim: int
+    #: Bytes of one number in the cache of keys and values.
+    kv_bytes: int = 4
+    #: What the decoder of an encoder-decoder begins with; None for a decoder alone.
+    decoder_start_id: int | None = None
+    chat: ChatEntry | None = None
 
 
-class QuantizationEntry(_Table, frozen=True, kw_only=True):
+class QuantizationEntry(Table, frozen=True, kw_only=True):
     """How the weights are stored."""
 
-    scheme: Literal["none", "int8"]
+    scheme: Scheme
+    #: Input values that share one scale; None where the scheme has no blocks.
+    block_size: int | None = None
+    #: In words, for people.
     detail: str
 
 
-class ParityEntry(_Table, frozen=True, kw_only=True):
+class ParityEntry(Table, frozen=True, kw_only=True):
     """The exported program held against torch on the golden prompts, at export time."""
 
     prompts: int
@@ -86,7 +102,7 @@ class ParityEntry(_Table, frozen=True, kw_only=True):
     max_abs_delta_nll: float
 
 
-class GoldenEntry(_Table, frozen=True, kw_only=True):
+class GoldenEntry(Table, frozen=True, kw_only=True):
     """A prompt and what this program answers to it."""
 
     prompt: str
@@ -97,34 +113,15 @@ class GoldenEntry(_Table, frozen=True, kw_only=True):
     nll: float
 
 
-class CalibrationEntry(_Table, frozen=True, kw_only=True):
-    """How the threshold was found."""
-
-    data: str
-    data_sha256: str
-    n: int
-    target_deferral_rate: float
-    achieved_deferral_rate: float
-    #: Wilson score interval of the deferral rate on queries from the same source.
-    interval: tuple[float, float]
-    confidence: float
-    date: str
-
-
-class DeferralEntry(_Table, frozen=True, kw_only=True):
-    """The deferral rule and its threshold tau; None until calibrated."""
-
-    rule: str = "mean"
-    threshold: float | None = None
-    calibration: CalibrationEntry | None = None
-
-
-class Manifest(_Table, frozen=True, kw_only=True):
+class Manifest(Table, frozen=True, kw_only=True):
     """Everything the edge needs to know before it opens a program."""
 
     schema: int
     format: Format
+    #: File that generates: the decoder, where there is an encoder too.
     program: str
+    #: File of the encoder; None for a decoder alone.
+    encoder: str | None = None
     files: dict[str, FileEntry]
     model: ModelEntry
     quantization: QuantizationEntry

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 import msgspec
 import torch
@@ -19,17 +19,18 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from escalade.edge.artifact import Artifact
+from escalade.edge.deferral import DeferralEntry
 from escalade.edge.files import folder_aside
 from escalade.edge.manifest import (
     MANIFEST_NAME,
     MANIFEST_SCHEMA,
     TOKENIZER_NAME,
-    DeferralEntry,
     Format,
     Manifest,
     ModelEntry,
     ParityEntry,
     QuantizationEntry,
+    Scheme,
     file_entry,
     tokenizer_fingerprint,
     weights_revision,
@@ -38,8 +39,6 @@ from escalade.edge.manifest import (
 from escalade.export.errors import ExportParityError, ModelError, OptionError
 from escalade.export.parity import measure_parity
 from escalade.export.quiet import quiet
-
-Scheme = Literal["none", "int8"]
 
 #: Used where the caller gives none: the prompts of a model whose tasks are not known.
 DEFAULT_GOLDEN_PROMPTS = ("Hello", "The quick brown fox", "1 + 1 =")

@@ -1,8 +1,9 @@
-"""What a runtime is: prompt ids in, greedy tokens with log-probabilities out; knows no text."""
+"""What a runtime is: prompt ids in, tokens with log-probabilities out; knows no text."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -13,20 +14,66 @@ class Step(NamedTuple):
     """One generated token."""
 
     token_id: int
-    #: Natural logarithm, under the small model, out of the same forward pass.
+    #: Natural logarithm, under the small model at temperature 1, out of the same forward pass.
     logprob: float
     #: Whether this token is an end-of-sequence token.
     ended: bool
 
 
-class Runtime(Protocol):
-    """A program that generates greedily."""
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How to draw tokens; a greedy answer needs none of this.
 
-    def generate(self, prompt_ids: Sequence[int], max_new_tokens: int) -> Iterator[Step]:
+    The log-probability of a drawn token is the model's own: neither temperature nor the
+    cuts of top-k and top-p change it.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
+
+    #: > 0; logits are divided by it before the cuts.
+    temperature: float = 1.0
+    #: Keep the k likeliest tokens; 0 keeps all.
+    top_k: int = 0
+    #: Keep the fewest tokens whose probabilities sum to at least this; in (0, 1].
+    top_p: float = 1.0
+    #: Same seed, same prompt, same program: same tokens.
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.temperature < float("inf"):
+            raise ValueError(f"temperature must be a finite number above 0, got {self.temperature}")
+        if self.top_k < 0:
+            raise ValueError(f"top_k must be 0 (all) or more, got {self.top_k}")
+        if not 0.0 < self.top_p <= 1.0:
+            raise ValueError(f"top_p must be in (0, 1], got {self.top_p}")
+        if self.seed < 0:
+            raise ValueError(f"seed must be 0 or more, got {self.seed}")
+
+
+class Runtime(Protocol):
+    """A program that generates."""
+
+    def generate(
+        self,
+        prompt_ids: Sequence[int],
+        max_new_tokens: int,
+        *,
+        sampling: Sampling | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Iterator[Step]:
         """Yield a step for each token until the end of sequence or `max_new_tokens`.
 
         The end-of-sequence token is yielded too, with `ended` set. The caller has checked
-        that prompt and response fit into the model's window.
+        that prompt and response fit into the model's window. One generation at a time: a
+        new one ends the one before.
+
+        Args:
+            prompt_ids: at least 1.
+            max_new_tokens: at least 1.
+            sampling: None is greedy.
+            cancelled: asked before each chunk of the prompt and before each token; once it
+                says so, nothing more is yielded.
         """
         ...
 

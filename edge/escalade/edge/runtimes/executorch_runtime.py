@@ -5,12 +5,12 @@ The one place on the edge that imports torch: ExecuTorch's own Python package do
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from escalade.edge.errors import ArtifactError
 from escalade.edge.manifest import Manifest
-from escalade.edge.runtimes.base import Step
+from escalade.edge.runtimes.base import Sampling, Step
 
 try:
     import torch
@@ -54,7 +54,14 @@ class ExecutorchRuntime:
         self._method = method
         self._end_ids = frozenset(manifest.model.end_of_sequence_ids)
 
-    def generate(self, prompt_ids: Sequence[int], max_new_tokens: int) -> Iterator[Step]:
+    def generate(
+        self,
+        prompt_ids: Sequence[int],
+        max_new_tokens: int,
+        *,
+        sampling: Sampling | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Iterator[Step]:
         """See `Runtime.generate`."""
         new_ids, position = list(prompt_ids), 0
         for _ in range(max_new_tokens):

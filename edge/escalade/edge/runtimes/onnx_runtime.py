@@ -8,7 +8,7 @@ prompt and decode: the prompt is a step with an empty past.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ import onnxruntime as ort
 
 from escalade.edge.errors import ArtifactError
 from escalade.edge.manifest import Manifest
-from escalade.edge.runtimes.base import Step
+from escalade.edge.runtimes.base import Sampling, Step
 
 #: Names in the graph, as `escalade.export` writes them; the KV names are those of optimum-onnx.
 INPUT_IDS, POSITION_IDS = "input_ids", "position_ids"
@@ -68,7 +68,14 @@ class OnnxRuntime:
         empty = np.zeros((1, model.kv_heads, 0, model.head_dim), dtype=np.float32)
         self._empty = ort.OrtValue.ortvalue_from_numpy(empty)
 
-    def generate(self, prompt_ids: Sequence[int], max_new_tokens: int) -> Iterator[Step]:
+    def generate(
+        self,
+        prompt_ids: Sequence[int],
+        max_new_tokens: int,
+        *,
+        sampling: Sampling | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Iterator[Step]:
         """See `Runtime.generate`."""
         past = dict.fromkeys(self._past_names, self._empty)
         new_ids = np.asarray([prompt_ids], dtype=np.int64)
