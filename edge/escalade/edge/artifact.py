@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from escalade.edge.cores import default_threads
 from escalade.edge.errors import ArtifactError, ParityError, PromptError
+from escalade.edge.generation import Generation, GiveUp
 from escalade.edge.manifest import TOKENIZER_NAME, GoldenEntry, Manifest, read_manifest
 from escalade.edge.rules import mean_nll
-from escalade.edge.runtimes.base import Runtime, Step, open_runtime
+from escalade.edge.runtimes.base import Runtime, Sampling, Step, open_runtime
 
 # Two machines' float32 kernels differ in the last bits, int8 kernels in more. A score off by more
 # than this would move queries across the threshold.
 _GOLDEN_NLL_TOLERANCE = 0.02
 
+# A prompt of more bytes than any window's tokens have is refused before it is tokenized, which
+# takes about a second for a megabyte. Below this many it is not worth counting: some tokenizers
+# drop characters, or make one token of any unknown word.
+_ALWAYS_TOKENIZED_BYTES = 1 << 16
+
 
 class Artifact:
-    """A verified artifact with its program loaded and its tokenizer ready."""
+    """A verified artifact with its program loaded and its tokenizer ready.
+
+    Several may be open at once, and take turns as they like. One artifact generates one
+    response at a time: beginning another ends the one before, which then says `cancelled`.
+    It belongs to one thread; only `cancelled` may look at what other threads do.
+    """
 
     def __init__(
         self, folder: Path, manifest: Manifest, runtime: Runtime, tokenizer: Tokenizer
@@ -27,50 +40,77 @@ class Artifact:
         self.manifest = manifest
         self._runtime = runtime
         self._tokenizer = tokenizer
+        self._turn = 0
 
     @classmethod
-    def open(cls, folder: Path, *, threads: int = 0) -> Artifact:
+    def open(
+        cls,
+        folder: Path,
+        *,
+        threads: int = 0,
+        max_memory: int | None = None,
+        trusted_key: Path | None = None,
+    ) -> Artifact:
         """Verify every file, load the program and hold it against a golden prompt.
 
         Args:
             folder: what `escalade export` wrote.
-            threads: of one operator; 0 leaves the choice to the runtime.
+            threads: that compute; 0 takes the physical cores, at most 4.
+            max_memory: bytes that the model may take, see `escalade.edge.memory`; None sets
+                no bound.
+            trusted_key: public key (PEM) by which the manifest must be signed; None asks for
+                no signature.
 
         Raises:
-            ArtifactError: a file is missing or altered, or the program cannot be loaded.
+            ArtifactError: a file is missing or altered, the program cannot be loaded, or it
+                needs more than `max_memory`; that is said before anything is loaded.
+            SignatureError: it is not signed by the trusted key.
             ParityError: it does not give the golden answer.
         """
+        if trusted_key is not None:
+            from escalade.edge.signing import check_signature
+
+            check_signature(folder, trusted_key)
         manifest = read_manifest(folder)
+        if max_memory is not None:
+            _check_memory(folder, manifest, max_memory)
         try:
             tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_NAME))
         except Exception as error:  # tokenizers raises bare Exception
             raise ArtifactError(f"{folder / TOKENIZER_NAME}: cannot be read: {error}") from error
         tokenizer.no_padding()
         tokenizer.no_truncation()
-        artifact = cls(folder, manifest, open_runtime(folder, manifest, threads=threads), tokenizer)
+        runtime = open_runtime(folder, manifest, threads=threads or default_threads())
+        artifact = cls(folder, manifest, runtime, tokenizer)
         if manifest.golden:
             artifact.check_golden(min(manifest.golden, key=lambda entry: len(entry.token_ids)))
         return artifact
 
-    def encode(self, prompt: str) -> list[int]:
-        """Prompt ids, with the special tokens the model expects.
+    def encode(self, prompt: str, *, special_tokens: bool = True) -> list[int]:
+        """Prompt ids.
+
+        Args:
+            prompt: as the user typed it, or as a chat template wrote it.
+            special_tokens: add those the model expects; a chat template has written its own.
 
         Raises:
-            PromptError: it is empty, or leaves no room for an answer in the window.
+            PromptError: it is empty, no text, or leaves no room for an answer in the window.
         """
         if not prompt.strip():
             raise PromptError("the prompt is empty; at least 1 character is needed")
         try:
-            prompt.encode()
+            size = len(prompt.encode())
         except UnicodeEncodeError as error:
             raise PromptError(f"the prompt is not valid Unicode text: {error}") from error
-        ids: list[int] = self._tokenizer.encode(prompt).ids
-        longest = self.manifest.model.window - 1
-        if not 1 <= len(ids) <= longest:
+        window = self.manifest.model.window
+        if size > _ALWAYS_TOKENIZED_BYTES and size > window * self._longest_token_bytes:
+            most = max(_ALWAYS_TOKENIZED_BYTES, window * self._longest_token_bytes)
             raise PromptError(
-                f"the prompt has {len(ids)} tokens; this model takes 1 to {longest}"
-                f" (window {self.manifest.model.window})"
+                f"the prompt has {size} bytes; this model takes at most {most} (window {window}"
+                f" times its longest token, {self._longest_token_bytes} bytes)"
             )
+        ids: list[int] = self._tokenizer.encode(prompt, add_special_tokens=special_tokens).ids
+        self._check_length(len(ids))
         return ids
 
     def decode(self, token_ids: Sequence[int]) -> str:
@@ -78,14 +118,74 @@ class Artifact:
         text: str = self._tokenizer.decode(list(token_ids), skip_special_tokens=True)
         return text
 
-    def room_for(self, prompt_ids: Sequence[int]) -> int:
-        """How many tokens a response to this prompt may have."""
-        model = self.manifest.model
-        return min(model.max_new_tokens, model.window - len(prompt_ids))
+    def room_for(self, prompt_ids: Sequence[int], max_new_tokens: int | None = None) -> int:
+        """How many tokens a response to this prompt may have.
 
-    def generate(self, prompt_ids: Sequence[int]) -> list[Step]:
-        """The greedy response, the end-of-sequence token included."""
-        return list(self._runtime.generate(prompt_ids, self.room_for(prompt_ids)))
+        Args:
+            prompt_ids: as `encode` gives them.
+            max_new_tokens: what the caller asks for; None takes the manifest's.
+
+        Raises:
+            PromptError: none: the prompt is empty or fills the window.
+            ValueError: `max_new_tokens` is below 1.
+        """
+        model = self.manifest.model
+        self._check_length(len(prompt_ids))
+        asked = model.max_new_tokens if max_new_tokens is None else max_new_tokens
+        if asked < 1:
+            raise ValueError(f"max_new_tokens must be at least 1, got {asked}")
+        return min(asked, model.window - len(prompt_ids))
+
+    def stream(
+        self,
+        prompt_ids: Sequence[int],
+        max_new_tokens: int | None = None,
+        *,
+        sampling: Sampling | None = None,
+        stop: str | Sequence[str] = (),
+        cancelled: Callable[[], bool] | None = None,
+        give_up: GiveUp | None = None,
+    ) -> Generation:
+        """A response, piece by piece; see `Generation`.
+
+        Args:
+            prompt_ids: as `encode` gives them.
+            max_new_tokens: at least 1; None takes the manifest's. Never more than the window
+                has room for.
+            sampling: how to draw tokens; None takes the likeliest.
+            stop: texts that end the response before them.
+            cancelled: asked between tokens and between chunks of the prompt; may be the
+                `is_set` of an event that another thread sets.
+            give_up: asked after each token with all log-probabilities so far.
+
+        Raises:
+            PromptError: the prompt is empty or fills the window.
+            ValueError: `max_new_tokens` is below 1 or a stop sequence is empty.
+        """
+        longest = self.room_for(prompt_ids, max_new_tokens)
+        stops = (stop,) if isinstance(stop, str) else tuple(stop)
+        steps = self._steps(prompt_ids, longest, sampling, cancelled)
+        return Generation(steps, self._tokenizer, longest, stop=stops, give_up=give_up)
+
+    def generate(self, prompt_ids: Sequence[int], max_new_tokens: int | None = None) -> list[Step]:
+        """The greedy response, the end-of-sequence token included; see `stream`."""
+        longest = self.room_for(prompt_ids, max_new_tokens)
+        return list(self._steps(prompt_ids, longest, None, None))
+
+    def _steps(
+        self,
+        prompt_ids: Sequence[int],
+        max_new_tokens: int,
+        sampling: Sampling | None,
+        cancelled: Callable[[], bool] | None,
+    ) -> Iterator[Step]:
+        self._turn += 1
+        turn = self._turn
+
+        def over() -> bool:
+            return self._turn != turn or (cancelled is not None and cancelled())
+
+        return self._runtime.generate(prompt_ids, max_new_tokens, sampling=sampling, cancelled=over)
 
     def check_golden(self, golden: GoldenEntry) -> None:
         """Hold the program against one golden answer.
@@ -93,7 +193,7 @@ class Artifact:
         Raises:
             ParityError: other tokens, or an NLL further off than kernels explain.
         """
-        steps = self.generate(golden.prompt_ids)
+        steps = self.generate(golden.prompt_ids, len(golden.token_ids))
         tokens = [step.token_id for step in steps]
         if tokens != golden.token_ids:
             raise ParityError(
@@ -106,3 +206,26 @@ class Artifact:
                 f"{self.folder}: golden prompt {golden.prompt!r} gave NLL {nll:.4f}, the manifest"
                 f" says {golden.nll:.4f} (tolerance {_GOLDEN_NLL_TOLERANCE})"
             )
+
+    @cached_property
+    def _longest_token_bytes(self) -> int:
+        return max(len(token.encode()) for token in self._tokenizer.get_vocab())
+
+    def _check_length(self, tokens: int) -> None:
+        window = self.manifest.model.window
+        if not 1 <= tokens < window:
+            raise PromptError(
+                f"the prompt has {tokens} tokens; this model takes 1 to {window - 1}"
+                f" (window {window})"
+            )
+
+
+def _check_memory(folder: Path, manifest: Manifest, max_memory: int) -> None:
+    from escalade.edge.memory import memory_needed
+
+    needed = memory_needed(manifest)
+    if needed.total > max_memory:
+        raise ArtifactError(
+            f"{folder}: needs {needed.total} bytes of memory (weights {needed.weights}, cache"
+            f" {needed.cache}, working {needed.working}), may take at most {max_memory}"
+        )

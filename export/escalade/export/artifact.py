@@ -6,17 +6,13 @@ The folder is written aside and renamed whole: a failed export leaves nothing be
 from __future__ import annotations
 
 import datetime
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import cast
 
 import msgspec
-import torch
-from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from tokenizers import Tokenizer
+from transformers import PreTrainedModel
 
 from escalade.edge.artifact import Artifact
 from escalade.edge.deferral import DeferralEntry
@@ -27,24 +23,32 @@ from escalade.edge.manifest import (
     TOKENIZER_NAME,
     Format,
     Manifest,
-    ModelEntry,
     ParityEntry,
     QuantizationEntry,
     Scheme,
     file_entry,
-    tokenizer_fingerprint,
-    weights_revision,
     write_manifest,
 )
-from escalade.export.errors import ExportParityError, ModelError, OptionError
+from escalade.export.errors import ExportParityError, OptionError
+from escalade.export.model import (
+    load_model,
+    model_entry,
+    window_of,
+    write_chat_template,
+    write_tokenizer,
+)
 from escalade.export.parity import measure_parity
 from escalade.export.quiet import quiet
 
+#: How weights may be stored, for each runtime.
+SCHEMES: dict[Format, tuple[Scheme, ...]] = {
+    "onnx": ("none", "float16", "int8", "int4", "dynamic-int8"),
+    "executorch": ("none", "8da4w"),
+}
 #: Used where the caller gives none: the prompts of a model whose tasks are not known.
 DEFAULT_GOLDEN_PROMPTS = ("Hello", "The quick brown fox", "1 + 1 =")
-# Longest static cache or window written unless the model's own is shorter; a device's memory is not
-# a server's, and ExecuTorch allocates all of it.
-_MAX_WINDOW = 2048
+# Of the model's own answer to each prompt that weights are rounded by.
+_GPTQ_NEW_TOKENS = 64
 _PACKAGES = ("escalade", "torch", "transformers", "onnx", "onnxruntime", "executorch")
 
 
@@ -54,6 +58,9 @@ def export_artifact(
     *,
     format: Format = "onnx",
     quantize: Scheme = "none",
+    block_size: int | None = None,
+    head_bits: int | None = None,
+    gptq_prompts: Sequence[str] = (),
     golden_prompts: Sequence[str] = DEFAULT_GOLDEN_PROMPTS,
     max_new_tokens: int | None = None,
     progress: Callable[[str], None] = lambda step: None,
@@ -64,7 +71,12 @@ def export_artifact(
         model_dir: a transformers model folder with safetensors and tokenizer.json.
         out: the artifact; replaced if an artifact is there.
         format: `onnx` or `executorch`.
-        quantize: `none` (float32) or `int8` (ONNX only).
+        quantize: how weights are stored; for `onnx` `none` (float32), `float16`, `int8`, `int4`
+            or `dynamic-int8`, for `executorch` `none` or `8da4w`.
+        block_size: input values that share a scale, in `int4` and `int8`; 32 if None.
+        head_bits: of embedding and head, in `int4`: 4 or 8; 8 if None.
+        gptq_prompts: round weights so that products on these prompts and the model's own
+            answers to them stay; without, each weight goes to its nearest (`int4`, `int8`).
         golden_prompts: held against torch now, and by every later opening.
         max_new_tokens: longest response by default; half the window, at most 256, if None.
         progress: called with a line before each step.
@@ -77,20 +89,29 @@ def export_artifact(
         OptionError: the format does not take an option.
         ExportParityError: an unquantized program does not give torch's tokens.
     """
-    if format == "executorch" and quantize != "none":
+    if quantize not in SCHEMES[format]:
         raise OptionError(
-            f"--quantize for --format executorch must be none, got {quantize}; int8 is for onnx"
+            f"--quantize for --format {format} must be one of {', '.join(SCHEMES[format])},"
+            f" got {quantize}"
         )
     progress("loading the model")
-    model = _load(model_dir)
-    window = min(int(getattr(model.config, "max_position_embeddings", _MAX_WINDOW)), _MAX_WINDOW)
+    model = load_model(model_dir)
+    window = window_of(model)
     with folder_aside(out, marker=MANIFEST_NAME) as folder:
-        progress(f"tracing and writing the {format} program")
+        write_tokenizer(model_dir, folder)
+        chat = write_chat_template(model_dir, folder)
+        if gptq_prompts:
+            progress(f"reading {len(gptq_prompts)} prompts to round weights by")
+            _gather(model, folder, gptq_prompts, window)
+        progress(f"writing the {format} program")
         with quiet():
-            program, detail = _write_program(model, folder, format, quantize, window)
-        _write_tokenizer(model_dir, folder)
+            program, quantization = _write_program(
+                model, folder, format, quantize, block_size, head_bits, window
+            )
         progress("checking parity with torch")
-        entry = _model_entry(model, model_dir, folder, window, max_new_tokens)
+        entry = msgspec.structs.replace(
+            model_entry(model, model_dir, folder, window, max_new_tokens), chat=chat
+        )
         for path in folder.iterdir():
             path.chmod(0o644)  # onnx writes its data file for the owner alone
         files = {path.name: file_entry(path) for path in sorted(folder.iterdir()) if path.is_file()}
@@ -100,7 +121,7 @@ def export_artifact(
             program=program,
             files=files,
             model=entry,
-            quantization=QuantizationEntry(scheme=quantize, detail=detail),
+            quantization=quantization,
             deferral=DeferralEntry(),
             golden=[],
             parity=ParityEntry(
@@ -121,87 +142,45 @@ def export_artifact(
     return manifest
 
 
-def _load(model_dir: Path) -> PreTrainedModel:
-    if not (model_dir / "config.json").is_file():
-        raise ModelError(f"{model_dir}: not a model folder: config.json is missing")
-    if not any(model_dir.glob("*.safetensors")):
-        raise ModelError(f"{model_dir}: no *.safetensors; other weight formats are not loaded")
-    try:
-        with quiet():
-            model, loading = cast(
-                "tuple[PreTrainedModel, dict[str, set[str]]]",
-                AutoModelForCausalLM.from_pretrained(
-                    model_dir,
-                    dtype=torch.float32,
-                    use_safetensors=True,
-                    trust_remote_code=False,
-                    output_loading_info=True,
-                ),
-            )
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise ModelError(f"{model_dir}: cannot be loaded: {str(error).splitlines()[0]}") from error
-    if missing := sorted(loading["missing_keys"]):
-        # transformers fills them with random numbers and only logs it
-        raise ModelError(f"{model_dir}: weights missing: {', '.join(missing)}")
-    model.eval()
-    return model
+def _gather(model: PreTrainedModel, folder: Path, prompts: Sequence[str], window: int) -> None:
+    from escalade.export.onnx.moments import gather_moments
+
+    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_NAME))
+    tokenizer.no_padding()
+    encoded = [encoding.ids for encoding in tokenizer.encode_batch(list(prompts))]
+    longest = min(_GPTQ_NEW_TOKENS, window // 2)
+    fitting = [ids for ids in encoded if 1 <= len(ids) <= window - longest]
+    with quiet():
+        gather_moments(model, fitting, max_new_tokens=longest)
 
 
 def _write_program(
-    model: PreTrainedModel, folder: Path, format: Format, quantize: Scheme, window: int
-) -> tuple[str, str]:
+    model: PreTrainedModel,
+    folder: Path,
+    format: Format,
+    scheme: Scheme,
+    block_size: int | None,
+    head_bits: int | None,
+    window: int,
+) -> tuple[str, QuantizationEntry]:
+    """Returns the program's file name and how its weights are stored."""
     if format == "executorch":
         from escalade.export import executorch_program
 
-        detail = executorch_program.export_executorch(model, folder, window=window)
-        return executorch_program.PROGRAM_NAME, detail
-    from escalade.export import onnx_program
+        detail, block_size = executorch_program.export_executorch(
+            model, folder, window=window, scheme=scheme
+        )
+        entry = QuantizationEntry(scheme=scheme, block_size=block_size, detail=detail)
+        return executorch_program.PROGRAM_NAME, entry
+    from escalade.export.onnx.program import PROGRAM_NAME, export_onnx
 
-    detail = onnx_program.export_onnx(model, folder, quantize=quantize == "int8")
-    return onnx_program.PROGRAM_NAME, detail
-
-
-def _write_tokenizer(model_dir: Path, folder: Path) -> None:
-    source = model_dir / TOKENIZER_NAME
-    if source.is_file():
-        shutil.copyfile(source, folder / TOKENIZER_NAME)
-        return
-    with tempfile.TemporaryDirectory() as scratch:
-        AutoTokenizer.from_pretrained(model_dir, trust_remote_code=False).save_pretrained(scratch)
-        converted = Path(scratch) / TOKENIZER_NAME
-        if not converted.is_file():
-            raise ModelError(f"{model_dir}: its tokenizer cannot be written as {TOKENIZER_NAME}")
-        shutil.copyfile(converted, folder / TOKENIZER_NAME)
-
-
-def _model_entry(
-    model: PreTrainedModel,
-    model_dir: Path,
-    folder: Path,
-    window: int,
-    max_new_tokens: int | None,
-) -> ModelEntry:
-    config = model.config.get_text_config()
-    heads = config.num_attention_heads
-    ends = model.generation_config.eos_token_id if model.generation_config else None
-    ends = config.eos_token_id if ends is None else ends
-    if ends is None:
-        raise ModelError(f"{model_dir}: config.json names no eos_token_id: it would never stop")
-    longest = min(window // 2, 256) if max_new_tokens is None else max_new_tokens
-    if not 1 <= longest < window:
-        raise OptionError(f"--max-new-tokens must be in [1, {window - 1}], got {longest}")
-    return ModelEntry(
-        name=model_dir.resolve().name,
-        revision=weights_revision(model_dir),
-        tokenizer_fingerprint=tokenizer_fingerprint(folder / TOKENIZER_NAME),
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        vocabulary_size=config.vocab_size,
+    return PROGRAM_NAME, export_onnx(
+        model,
+        folder,
         window=window,
-        end_of_sequence_ids=[ends] if isinstance(ends, int) else list(ends),
-        max_new_tokens=longest,
-        layers=config.num_hidden_layers,
-        kv_heads=getattr(config, "num_key_value_heads", None) or heads,
-        head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
+        scheme=scheme,
+        block_size=block_size,
+        head_bits=head_bits,
     )
 
 

@@ -11,6 +11,9 @@ from escalade.edge.artifact import Artifact
 from escalade.edge.manifest import GoldenEntry, ParityEntry
 from escalade.edge.rules import mean_nll
 
+# A golden answer is played at every opening; longer ones would be felt.
+_GOLDEN_TOKENS = 48
+
 
 def measure_parity(
     model: PreTrainedModel, artifact: Artifact, prompts: Sequence[str]
@@ -30,11 +33,13 @@ def measure_parity(
     golden, deltas, same = [], [], 0
     for prompt in prompts:
         prompt_ids = artifact.encode(prompt)
-        steps = artifact.generate(prompt_ids)
+        longest = min(artifact.room_for(prompt_ids), _GOLDEN_TOKENS)
+        steps = artifact.generate(prompt_ids, longest)
         token_ids = [step.token_id for step in steps]
         nll = mean_nll([step.logprob for step in steps])
-        same += token_ids == _torch_greedy(model, artifact, prompt_ids)
-        deltas.append(abs(nll - _torch_nll(model, prompt_ids, token_ids)))
+        greedy_ids, torch_nll = _torch_on(model, prompt_ids, token_ids)
+        same += token_ids == greedy_ids
+        deltas.append(abs(nll - torch_nll))
         golden.append(
             GoldenEntry(prompt=prompt, prompt_ids=prompt_ids, token_ids=token_ids, nll=nll)
         )
@@ -47,21 +52,16 @@ def measure_parity(
     return golden, parity
 
 
-def _torch_greedy(model: PreTrainedModel, artifact: Artifact, prompt_ids: list[int]) -> list[int]:
-    """The argmax of a whole forward pass at each step: no cache, no penalties of a config."""
-    ids, ends = list(prompt_ids), artifact.manifest.model.end_of_sequence_ids
-    with torch.inference_mode():
-        for _ in range(artifact.room_for(prompt_ids)):
-            ids.append(int(model(torch.tensor([ids])).logits[0, -1].argmax()))
-            if ids[-1] in ends:
-                break
-    return ids[len(prompt_ids) :]
+def _torch_on(
+    model: PreTrainedModel, prompt_ids: list[int], token_ids: list[int]
+) -> tuple[list[int], float]:
+    """Torch's greedy choice before each token of a response, and its NLL of the response.
 
-
-def _torch_nll(model: PreTrainedModel, prompt_ids: list[int], token_ids: list[int]) -> float:
+    By induction the choices are `token_ids` exactly when torch's own greedy response is.
+    """
     ids = torch.tensor([[*prompt_ids, *token_ids]])
     with torch.inference_mode():
         logits = model(ids).logits[0, len(prompt_ids) - 1 : -1].double()
     logprobs = torch.log_softmax(logits, dim=-1)
     chosen = logprobs[torch.arange(len(token_ids)), torch.tensor(token_ids)]
-    return -float(chosen.mean())
+    return logits.argmax(dim=-1).tolist(), -float(chosen.mean())

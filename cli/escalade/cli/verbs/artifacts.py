@@ -22,7 +22,11 @@ class QuantizeChoice(StrEnum):
     """How weights may be stored."""
 
     none = "none"
+    float16 = "float16"
     int8 = "int8"
+    int4 = "int4"
+    dynamic_int8 = "dynamic-int8"
+    eight_da_four_w = "8da4w"
 
 
 def export(
@@ -32,8 +36,15 @@ def export(
         FormatChoice, typer.Option("--format", help="The runtime it is for.")
     ] = FormatChoice.onnx,
     quantize: Annotated[
-        QuantizeChoice, typer.Option("--quantize", help="int8: 8-bit weights (ONNX only).")
+        QuantizeChoice, typer.Option(
+            "--quantize",
+            help="onnx: none, float16, int8, int4, dynamic-int8; executorch: none, 8da4w.",
+        )
     ] = QuantizeChoice.none,
+    block_size: Annotated[
+        int | None,
+        typer.Option("--block-size", help="Input values that share a scale (int8, int4); 32."),
+    ] = None,
     golden: Annotated[
         Path | None,
         typer.Option("--golden", help="Query records; 8 prompts of them become golden ones."),
@@ -59,6 +70,7 @@ def export(
         out,
         format=format.value,
         quantize=quantize.value,
+        block_size=block_size,
         golden_prompts=prompts,
         max_new_tokens=max_new_tokens,
         progress=lambda step: notes.print(f"{step} ...", style="dim"),

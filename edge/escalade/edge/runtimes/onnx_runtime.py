@@ -1,17 +1,20 @@
-"""Runs an ONNX artifact with onnxruntime and numpy alone; knows no text, no network.
+"""Runs an ONNX causal LM with onnxruntime and numpy alone; knows no text, no network.
 
-The graph takes new token ids, their positions and the past keys and values; it gives the
-greedy next token, its log-probability and the grown keys and values. One graph serves
-prompt and decode: the prompt is a step with an empty past.
+Keys and values live in one buffer for each layer, as long as the window and allocated once,
+which the program reads as past and writes as present. To go back in the text is to say that
+less of the buffer counts: a prompt that begins as the last one did is only read from where
+it differs.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 # The wheels for Linux carry telemetry; it reads this when the library is loaded.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -21,20 +24,29 @@ import onnxruntime as ort
 from escalade.edge.errors import ArtifactError
 from escalade.edge.manifest import Manifest
 from escalade.edge.runtimes.base import Sampling, Step
+from escalade.edge.sampling import Sampler
 
-#: Names in the graph, as `escalade.export` writes them; the KV names are those of optimum-onnx.
-INPUT_IDS, POSITION_IDS = "input_ids", "position_ids"
-NEXT_TOKEN, LOGPROB = "next_token", "logprob"
+#: Names in the graph: those of optimum-onnx and onnxruntime-genai, and our two.
+INPUT_IDS, ATTENTION_MASK = "input_ids", "attention_mask"
 PAST_PREFIX, PRESENT_PREFIX = "past_key_values.", "present."
+LOGITS = "logits"
+NEXT_TOKEN, LOGPROB = "next_token", "logprob"
 
+#: Tokens of a prompt that are read in one piece: a cancel waits for one, and the memory for
+#: intermediate results grows with it.
+CHUNK_TOKENS = 128
+# Where a prompt's beginning was read by other-shaped kernels, its last bits differ. A short
+# one is read anew, so that the same question has the same score whatever was asked before.
+_LEAST_REUSE = 16
 _ERRORS_ONLY = 3
+_CPU = "cpu"
 
 
 class OnnxRuntime:
-    """Greedy generation with a growing KV cache on the CPU."""
+    """Generation with one buffer of keys and values, on the CPU."""
 
     def __init__(self, program: Path, manifest: Manifest, *, threads: int) -> None:
-        """Load the program.
+        """Load the program and allocate the buffer.
 
         Args:
             program: the .onnx file; its data file lies beside it.
@@ -44,29 +56,29 @@ class OnnxRuntime:
         Raises:
             ArtifactError: the program cannot be loaded, or its graph lacks an input or output.
         """
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = _ERRORS_ONLY
-        # Spinning between queries would burn a core of a device that waits for its user.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session = ort.InferenceSession(
-                program, options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # onnxruntime raises many kinds, all its own
-            raise ArtifactError(f"{program}: onnxruntime cannot load it: {error}") from error
         self._program = program
-        self._end_ids = frozenset(manifest.model.end_of_sequence_ids)
+        self._model = manifest.model
+        self._end_ids = frozenset(self._model.end_of_sequence_ids)
+        self._session = open_session(program, threads=threads)
         self._past_names = [
             node.name for node in self._session.get_inputs() if node.name.startswith(PAST_PREFIX)
         ]
-        present = [PRESENT_PREFIX + name.removeprefix(PAST_PREFIX) for name in self._past_names]
-        self._outputs = [NEXT_TOKEN, LOGPROB, *present]
-        self._check_graph(program)
-        model = manifest.model
-        empty = np.zeros((1, model.kv_heads, 0, model.head_dim), dtype=np.float32)
-        self._empty = ort.OrtValue.ortvalue_from_numpy(empty)
+        check_graph(
+            program,
+            self._session,
+            inputs=[INPUT_IDS, ATTENTION_MASK, PAST_PREFIX + "0.key"],
+            outputs=[NEXT_TOKEN, LOGPROB, LOGITS, *map(_present_of, self._past_names)],
+        )
+        #: Tokens put through the model since it was opened: what a reused prefix saves.
+        self.tokens_run = 0
+        self._held: list[int] = []
+        self._mask = np.ones((1, self._model.window), dtype=np.int64)
+        self._token = np.zeros((1, 1), dtype=np.int64)
+        self._logprob = np.zeros((1, 1), dtype=np.float32)
+        self._logits = np.zeros((1, 1, self._model.vocabulary_size), dtype=np.float32)
+        self._cache = self._allocate()
+        self._greedy = self._bind(with_logits=False)
+        self._sampled = self._bind(with_logits=True)
 
     def generate(
         self,
@@ -77,37 +89,111 @@ class OnnxRuntime:
         cancelled: Callable[[], bool] | None = None,
     ) -> Iterator[Step]:
         """See `Runtime.generate`."""
-        past = dict.fromkeys(self._past_names, self._empty)
-        new_ids = np.asarray([prompt_ids], dtype=np.int64)
-        position = 0
+        binding = self._greedy if sampling is None else self._sampled
+        sampler = None if sampling is None else Sampler(sampling)
+        del self._held[self._reusable(prompt_ids) :]
+        waiting = np.array([prompt_ids[len(self._held) :]], dtype=np.int64)
         for _ in range(max_new_tokens):
-            positions = np.arange(position, position + new_ids.shape[1], dtype=np.int64)[None]
-            feeds = {
-                INPUT_IDS: ort.OrtValue.ortvalue_from_numpy(new_ids),
-                POSITION_IDS: ort.OrtValue.ortvalue_from_numpy(positions),
-                **past,
-            }
-            try:
-                token, logprob, *present = self._session.run_with_ort_values(self._outputs, feeds)
-            except Exception as error:  # as above: an altered manifest may not fit the graph
-                raise ArtifactError(f"{self._program}: {str(error).splitlines()[0]}") from error
-            position += new_ids.shape[1]
-            token_id = int(token.numpy().item())
+            for start in range(0, waiting.shape[1], CHUNK_TOKENS):
+                if cancelled is not None and cancelled():
+                    return
+                self._run(binding, waiting[:, start : start + CHUNK_TOKENS])
+            if sampler is None:
+                token_id, logprob = int(self._token[0, 0]), float(self._logprob[0, 0])
+            else:
+                token_id, logprob = sampler.draw(self._logits[0, 0])
             ended = token_id in self._end_ids
-            yield Step(token_id, float(logprob.numpy().item()), ended)
+            yield Step(token_id, logprob, ended)
             if ended:
                 return
-            past = dict(zip(self._past_names, present, strict=True))
-            new_ids = np.asarray([[token_id]], dtype=np.int64)
+            waiting = np.array([[token_id]], dtype=np.int64)
 
-    def _check_graph(self, program: Path) -> None:
-        has_inputs = {node.name for node in self._session.get_inputs()}
-        has_outputs = {node.name for node in self._session.get_outputs()}
-        lacks = sorted(
-            ({INPUT_IDS, POSITION_IDS} - has_inputs) | (set(self._outputs) - has_outputs)
-        )
-        if lacks or not self._past_names:
-            raise ArtifactError(
-                f"{program}: the graph lacks {', '.join(lacks) or 'past keys and values'};"
-                " was it written by `escalade export`?"
+    def _reusable(self, prompt_ids: Sequence[int]) -> int:
+        """How many tokens of the buffer count for this prompt; its last is always run."""
+        same = sum(
+            1
+            for _ in itertools.takewhile(
+                lambda pair: pair[0] == pair[1],
+                zip(self._held, prompt_ids[:-1], strict=False),
             )
+        )
+        return same if same >= _LEAST_REUSE else 0
+
+    def _run(self, binding: ort.IOBinding, ids: NDArray[np.int64]) -> None:
+        new = ids.shape[1]
+        total = len(self._held) + new
+        ids = np.ascontiguousarray(ids)
+        binding.bind_input(INPUT_IDS, _CPU, 0, np.int64, (1, new), ids.ctypes.data)
+        binding.bind_input(ATTENTION_MASK, _CPU, 0, np.int64, (1, total), self._mask.ctypes.data)
+        try:
+            self._session.run_with_iobinding(binding)
+        except Exception as error:  # onnxruntime raises many kinds, all its own
+            raise ArtifactError(f"{self._program}: {str(error).splitlines()[0]}") from error
+        self._held.extend(ids[0].tolist())
+        self.tokens_run += new
+
+    def _allocate(self) -> dict[str, ort.OrtValue]:
+        """A buffer for the keys or values of each layer, `(1, kv_heads, window, head_dim)`."""
+        model = self._model
+        shape = (1, model.kv_heads, model.window, model.head_dim)
+        return {
+            name: ort.OrtValue.ortvalue_from_numpy(np.zeros(shape, dtype=np.float32))
+            for name in self._past_names
+        }
+
+    def _bind(self, *, with_logits: bool) -> ort.IOBinding:
+        binding = self._session.io_binding()
+        for name, buffer in self._cache.items():
+            binding.bind_ortvalue_input(name, buffer)
+            binding.bind_ortvalue_output(_present_of(name), buffer)
+        results: list[tuple[str, NDArray[np.generic]]] = [
+            (NEXT_TOKEN, self._token),
+            (LOGPROB, self._logprob),
+        ]
+        if with_logits:
+            results.append((LOGITS, self._logits))
+        for name, array in results:
+            binding.bind_output(name, _CPU, 0, array.dtype.type, array.shape, array.ctypes.data)
+        return binding
+
+
+def open_session(program: Path, *, threads: int) -> ort.InferenceSession:
+    """Load a program for the CPU.
+
+    Raises:
+        ArtifactError: onnxruntime cannot load it.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _ERRORS_ONLY
+    # Within a run threads meet hundreds of times and must not sleep; between runs they must
+    # not spin, or they burn a core of a device that waits for its user.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1")
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    try:
+        return ort.InferenceSession(program, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises many kinds, all its own
+        raise ArtifactError(f"{program}: onnxruntime cannot load it: {error}") from error
+
+
+def check_graph(
+    program: Path, session: ort.InferenceSession, *, inputs: list[str], outputs: list[str]
+) -> None:
+    """Hold a graph against what a runtime feeds and fetches.
+
+    Raises:
+        ArtifactError: it lacks something.
+    """
+    has_inputs = {node.name for node in session.get_inputs()}
+    has_outputs = {node.name for node in session.get_outputs()}
+    lacks = [name for name in inputs if name not in has_inputs]
+    lacks += [name for name in outputs if name not in has_outputs]
+    if lacks:
+        raise ArtifactError(
+            f"{program}: the graph lacks {', '.join(lacks)}; was it written by `escalade export`?"
+        )
+
+
+def _present_of(past_name: str) -> str:
+    return PRESENT_PREFIX + past_name.removeprefix(PAST_PREFIX)

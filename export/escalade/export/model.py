@@ -1,0 +1,157 @@
+"""Reads a torch model folder: weights, tokenizer, chat template, identity; writes no program."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import cast
+
+import torch
+from safetensors import SafetensorError
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    PreTrainedModel,
+)
+
+from escalade.edge.manifest import (
+    TOKENIZER_NAME,
+    ChatEntry,
+    ModelEntry,
+    tokenizer_fingerprint,
+    weights_revision,
+)
+from escalade.export.errors import ModelError, OptionError
+from escalade.export.quiet import quiet
+
+CHAT_TEMPLATE_NAME = "chat_template.jinja"
+# Longest static cache or window written unless the model's own is shorter; a device's memory is
+# not a server's, and the whole cache is allocated.
+_MAX_WINDOW = 2048
+
+
+def load_model(model_dir: Path) -> PreTrainedModel:
+    """A causal LM or an encoder-decoder in float32, on the CPU, in eval mode.
+
+    Raises:
+        ModelError: the folder holds no such model, or not all of its weights.
+    """
+    if not (model_dir / "config.json").is_file():
+        raise ModelError(f"{model_dir}: not a model folder: config.json is missing")
+    if not any(model_dir.glob("*.safetensors")):
+        raise ModelError(f"{model_dir}: no *.safetensors; other weight formats are not loaded")
+    try:
+        with quiet():
+            config = AutoConfig.from_pretrained(model_dir, trust_remote_code=False)
+            kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+            model, loading = cast(
+                "tuple[PreTrainedModel, dict[str, set[str]]]",
+                kind.from_pretrained(
+                    model_dir,
+                    dtype=torch.float32,
+                    use_safetensors=True,
+                    trust_remote_code=False,
+                    output_loading_info=True,
+                ),
+            )
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise ModelError(f"{model_dir}: cannot be loaded: {str(error).splitlines()[0]}") from error
+    if missing := sorted(loading["missing_keys"]):
+        # transformers fills them with random numbers and only logs it
+        raise ModelError(f"{model_dir}: weights missing: {', '.join(missing)}")
+    model.eval()
+    return model
+
+
+def window_of(model: PreTrainedModel) -> int:
+    """Longest prompt plus response that an artifact of this model takes, in tokens."""
+    return min(int(getattr(model.config, "max_position_embeddings", _MAX_WINDOW)), _MAX_WINDOW)
+
+
+def write_tokenizer(model_dir: Path, folder: Path) -> None:
+    """Write the model's `tokenizer.json` into `folder`.
+
+    Raises:
+        ModelError: its tokenizer has no such form.
+    """
+    source = model_dir / TOKENIZER_NAME
+    if source.is_file():
+        shutil.copyfile(source, folder / TOKENIZER_NAME)
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        AutoTokenizer.from_pretrained(model_dir, trust_remote_code=False).save_pretrained(scratch)
+        converted = Path(scratch) / TOKENIZER_NAME
+        if not converted.is_file():
+            raise ModelError(f"{model_dir}: its tokenizer cannot be written as {TOKENIZER_NAME}")
+        shutil.copyfile(converted, folder / TOKENIZER_NAME)
+
+
+def write_chat_template(model_dir: Path, folder: Path) -> ChatEntry | None:
+    """Write the model's chat template into `folder`, where it has one."""
+    settings_path = model_dir / "tokenizer_config.json"
+    settings = json.loads(settings_path.read_bytes()) if settings_path.is_file() else {}
+    own_file = model_dir / CHAT_TEMPLATE_NAME
+    template = own_file.read_text("utf-8") if own_file.is_file() else settings.get("chat_template")
+    if isinstance(template, list):  # several, by name
+        template = {each["name"]: each["template"] for each in template}.get("default")
+    if not template:
+        return None
+    (folder / CHAT_TEMPLATE_NAME).write_text(template, "utf-8")
+    return ChatEntry(
+        template=CHAT_TEMPLATE_NAME,
+        bos_token=_text_of(settings.get("bos_token")),
+        eos_token=_text_of(settings.get("eos_token")),
+    )
+
+
+def _text_of(token: str | dict[str, str] | None) -> str:
+    """Of a special token, which may be written with its settings."""
+    return (token["content"] if isinstance(token, dict) else token) or ""
+
+
+def model_entry(
+    model: PreTrainedModel,
+    model_dir: Path,
+    folder: Path,
+    window: int,
+    max_new_tokens: int | None,
+) -> ModelEntry:
+    """Who the model is, for the manifest.
+
+    Args:
+        model: loaded.
+        model_dir: where from.
+        folder: the artifact, its tokenizer written.
+        window: longest prompt plus response.
+        max_new_tokens: longest response by default; half the window, at most 256, if None.
+
+    Raises:
+        ModelError: the model would never stop.
+        OptionError: `max_new_tokens` is out of range.
+    """
+    config = model.config.get_text_config()
+    heads = config.num_attention_heads
+    ends = model.generation_config.eos_token_id if model.generation_config else None
+    ends = config.eos_token_id if ends is None else ends
+    if ends is None:
+        raise ModelError(f"{model_dir}: config.json names no eos_token_id: it would never stop")
+    longest = min(window // 2, 256) if max_new_tokens is None else max_new_tokens
+    if not 1 <= longest < window:
+        raise OptionError(f"--max-new-tokens must be in [1, {window - 1}], got {longest}")
+    return ModelEntry(
+        name=model_dir.resolve().name,
+        revision=weights_revision(model_dir),
+        tokenizer_fingerprint=tokenizer_fingerprint(folder / TOKENIZER_NAME),
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        vocabulary_size=config.vocab_size,
+        window=window,
+        end_of_sequence_ids=[ends] if isinstance(ends, int) else list(ends),
+        max_new_tokens=longest,
+        layers=config.num_hidden_layers,
+        kv_heads=getattr(config, "num_key_value_heads", None) or heads,
+        head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
+    )

@@ -1,0 +1,191 @@
+"""How matrices are stored: whole, halved, in 8 or in 4 bits; knows no transformer.
+
+Weight-only schemes keep each block of a row as integers with one float32 scale
+(`MatMulNBits`); where the runtime has the instructions, activations are rounded to 8 bits too,
+block by block, and the products are summed as integers (`accuracy_level` 4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from escalade.edge.manifest import Scheme
+from escalade.export.errors import OptionError
+from escalade.export.onnx.blueprint import Linear
+from escalade.export.onnx.rounding import gptq, pack, round_to_nearest
+from escalade.export.onnx.writer import GraphWriter
+
+BLOCK_SIZES = (16, 32, 64, 128, 256)
+_BITS: dict[str, int] = {"int4": 4, "int8": 8}
+# MatMulNBits: activations may be rounded to 8 bits, so that products are sums of integers.
+_INT8_ACTIVATIONS = 4
+_INT8_MAX = 127
+_TINY = 1e-12  # a row of zeros still needs a scale
+
+
+@dataclass(frozen=True, kw_only=True)
+class Storage:
+    """A scheme and its settings.
+
+    Raises:
+        OptionError: a setting is out of range, or the scheme is not for ONNX.
+    """
+
+    scheme: Scheme
+    block_size: int = 32
+    #: Of the embedding and the head, where the scheme has blocks. Both are looked up or read
+    #: whole for every token; rounding them to 4 bits costs more answers than all the rest.
+    head_bits: int = 8
+
+    def __post_init__(self) -> None:
+        if self.scheme == "8da4w":
+            raise OptionError("--quantize 8da4w is for --format executorch")
+        if self.bits and self.block_size not in BLOCK_SIZES:
+            raise OptionError(f"--block-size must be one of {BLOCK_SIZES}, got {self.block_size}")
+        if self.head_bits not in _BITS.values():
+            raise OptionError(f"--head-bits must be 4 or 8, got {self.head_bits}")
+
+    @property
+    def bits(self) -> int | None:
+        """Of a weight, where they are stored in blocks."""
+        return _BITS.get(self.scheme)
+
+    @property
+    def detail(self) -> str:
+        """In words."""
+        if self.bits:
+            return (
+                f"{self.bits}-bit weights in blocks of {self.block_size}, embedding and head"
+                f" {self.bits_of(HEAD)}-bit, 8-bit activations"
+            )
+        return {
+            "none": "float32 weights",
+            "float16": "float16 weights, computed in float32",
+            "dynamic-int8": "8-bit weights by row, activations rounded at run time;"
+            " embedding and head in float32",
+        }[self.scheme]
+
+    def bits_of(self, name: str) -> int:
+        """Of the weight called `name`, in a scheme that has blocks."""
+        assert self.bits is not None  # noqa: S101 - the caller has looked
+        return max(self.bits, self.head_bits) if name in {EMBEDDING, HEAD} else self.bits
+
+    def linear(self, graph: GraphWriter, name: str, module: Linear, values: str) -> str:
+        """`values W^T + b`; returns the output's name. A `name` seen before is not stored again."""
+        if self.bits:
+            return self._in_blocks(graph, name, module, values)
+        if self.scheme == "dynamic-int8" and name not in {EMBEDDING, HEAD}:
+            return _dynamic(graph, name, module, values)
+        product = graph.microsoft(
+            "FusedMatMul", [values, self._whole(graph, name, module.weight)], transB=1
+        )
+        if module.bias is None:
+            return product
+        return graph.node("Add", [product, graph.weight(f"{name}.bias", array(module.bias))])
+
+    def embedding(self, graph: GraphWriter, name: str, table: Tensor, ids: str) -> str:
+        """Rows of a table `(V, H)`, in float32; the head of the same `name` shares its bytes."""
+        if self.bits:
+            return self._rows_of_blocks(graph, name, table, ids)
+        rows = graph.node("Gather", [self._stored(graph, name, table), ids])
+        return _to_float(graph, rows) if self.scheme == "float16" else rows
+
+    def _rows_of_blocks(self, graph: GraphWriter, name: str, table: Tensor, ids: str) -> str:
+        self._store_blocks(graph, name, Linear(table))
+        rows, columns = table.shape
+        bits, blocks = self.bits_of(name), -(-columns // self.block_size)
+        padded = blocks * self.block_size
+        # The bytes that MatMulNBits reads, in the shapes that a lookup wants.
+        found = graph.microsoft(
+            "GatherBlockQuantized",
+            [
+                graph.view(f"{name}.rows", f"{name}.blocks", [rows, padded * bits // 8]),
+                ids,
+                graph.view(f"{name}.row_scales", f"{name}.scales", [rows, blocks]),
+            ],
+            bits=bits,
+            block_size=self.block_size,
+            gather_axis=0,
+            quantize_axis=1,
+        )
+        if padded == columns:
+            return found
+        ends = (("first", 0), ("end", columns), ("axis", -1))
+        parts = [graph.weight(f"{name}.{part}", np.array([at], np.int64)) for part, at in ends]
+        return graph.node("Slice", [found, *parts])
+
+    def _stored(self, graph: GraphWriter, name: str, weight: Tensor) -> str:
+        if graph.has(name):
+            return name
+        values = array(weight)
+        return graph.weight(name, values.astype(np.float16) if self.scheme == "float16" else values)
+
+    def _whole(self, graph: GraphWriter, name: str, weight: Tensor) -> str:
+        stored = self._stored(graph, name, weight)
+        # onnxruntime does this once, when it loads.
+        return _to_float(graph, stored) if self.scheme == "float16" else stored
+
+    def _in_blocks(self, graph: GraphWriter, name: str, module: Linear, values: str) -> str:
+        self._store_blocks(graph, name, module)
+        rows, columns = module.weight.shape
+        bias = []
+        if module.bias is not None:
+            bias = ["", "", graph.weight(f"{name}.bias", array(module.bias))]
+        return graph.microsoft(
+            "MatMulNBits",
+            [values, f"{name}.blocks", f"{name}.scales", *bias],
+            K=columns,
+            N=rows,
+            bits=self.bits_of(name),
+            block_size=self.block_size,
+            accuracy_level=_INT8_ACTIVATIONS,
+        )
+
+    def _store_blocks(self, graph: GraphWriter, name: str, module: Linear) -> None:
+        if graph.has(f"{name}.blocks"):
+            return
+        bits = self.bits_of(name)
+        if module.moment is None:
+            rounded = round_to_nearest(module.weight, bits, self.block_size)
+        else:
+            rounded = gptq(module.weight, module.moment, bits, self.block_size)
+        graph.weight(f"{name}.blocks", pack(rounded.integers, bits, self.block_size))
+        graph.weight(f"{name}.scales", rounded.scales.numpy())
+
+
+#: The name under which the token embedding and a head that is tied to it are stored.
+EMBEDDING = "embedding"
+HEAD = "head"
+
+
+def array(tensor: Tensor) -> NDArray[np.float32]:
+    """A tensor's numbers in float32."""
+    values: NDArray[np.float32] = tensor.detach().float().numpy()
+    return values
+
+
+def _to_float(graph: GraphWriter, value: str) -> str:
+    return graph.node("Cast", [value], to=1)
+
+
+def _dynamic(graph: GraphWriter, name: str, module: Linear, values: str) -> str:
+    columns_first = array(module.weight).T
+    scales = np.maximum(np.abs(columns_first).max(axis=0), _TINY) / _INT8_MAX
+    rounded = np.clip(np.round(columns_first / scales), -_INT8_MAX, _INT8_MAX).astype(np.int8)
+    bias = []
+    if module.bias is not None:
+        bias = [graph.weight(f"{name}.bias", array(module.bias))]
+    return graph.microsoft(
+        "DynamicQuantizeMatMul",
+        [
+            values,
+            graph.weight(f"{name}.int8", rounded),
+            graph.weight(f"{name}.scales", scales.astype(np.float32)),
+            graph.weight(f"{name}.zeros", np.zeros(scales.shape, np.int8)),
+            *bias,
+        ],
+    )
