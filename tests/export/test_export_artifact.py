@@ -24,11 +24,14 @@ def outputs(artifact: Path) -> dict[str, list[int | str]]:
     }
 
 
-def test_two_scalars_leave_the_graph_and_no_logits(float_artifact: Path) -> None:
+def test_token_and_logprob_leave_the_graph_and_logits_for_who_wants_them(
+    float_artifact: Path,
+) -> None:
     found = outputs(float_artifact)
     caches = {f"present.{layer}.{kind}" for layer in range(2) for kind in ("key", "value")}
-    assert set(found) == {"next_token", "logprob", *caches}
-    assert found["next_token"] == found["logprob"] == [1, 1]
+    assert set(found) == {"next_token", "logprob", "logits", *caches}
+    assert found["next_token"] == found["logprob"] == ["batch", 1]
+    assert found["logits"][:2] == ["batch", 1]  # of the last position alone
 
 
 def test_the_unquantized_graph_gives_torchs_tokens(float_artifact: Path) -> None:
@@ -52,15 +55,22 @@ def test_int8_stores_matrices_and_embedding_in_bytes(int8_artifact: Path) -> Non
         if tensor.data_type == onnx.TensorProto.FLOAT
         and len(tensor.dims) > 1
         and min(tensor.dims) > 1
+        and "scales" not in tensor.name
     ]
-    assert [name for name in big_floats if "scale" not in name] == []
-    assert {node.op_type for node in graph.node} >= {"MatMulNBits"}
-    assert "MatMul" not in {
-        node.op_type
-        for node in graph.node
-        if any(name in {tensor.name for tensor in graph.initializer} for name in node.input)
-        and node.op_type == "MatMul"
+    assert sorted(big_floats) == ["cosines", "sines"]
+    kinds = {node.op_type for node in graph.node}
+    assert {"MatMulNBits", "GatherBlockQuantized", "GroupQueryAttention"} <= kinds
+    assert not kinds & {"MatMul", "FusedMatMul", "Gemm"}
+
+
+def test_tied_weights_are_stored_once(int8_artifact: Path) -> None:
+    graph = onnx.load(int8_artifact / "model.onnx", load_external_data=False).graph
+    places = {
+        tensor.name: {entry.key: entry.value for entry in tensor.external_data}
+        for tensor in graph.initializer
     }
+    assert places["embedding.rows"] == places["embedding.blocks"] != {}
+    assert "head.blocks" not in places
 
 
 def test_the_manifest_says_who_the_model_is(float_artifact: Path, tiny_model_dir: Path) -> None:
@@ -146,8 +156,14 @@ def test_code_that_comes_with_a_model_is_never_run(
 
 
 def test_options_out_of_range(tiny_model_dir: Path, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="must be none, got int8"):
+    with pytest.raises(OptionError, match="must be one of none, 8da4w, got int8"):
         export_artifact(tiny_model_dir, tmp_path / "out", format="executorch", quantize="int8")
+    with pytest.raises(OptionError, match="got 8da4w"):
+        export_artifact(tiny_model_dir, tmp_path / "out", quantize="8da4w")
+    with pytest.raises(OptionError, match=r"--block-size must be one of .*, got 48"):
+        export_artifact(tiny_model_dir, tmp_path / "out", quantize="int4", block_size=48)
+    with pytest.raises(OptionError, match="--head-bits must be 4 or 8, got 5"):
+        export_artifact(tiny_model_dir, tmp_path / "out", quantize="int4", head_bits=5)
     assert list(tmp_path.iterdir()) == []
 
 

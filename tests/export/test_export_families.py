@@ -30,7 +30,6 @@ FAMILIES: dict[str, dict[str, Any]] = {
 }
 
 
-
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_exports_with_torchs_tokens(family: str, tmp_path: Path) -> None:
     torch.manual_seed(0)

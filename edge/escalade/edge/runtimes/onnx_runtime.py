@@ -72,6 +72,7 @@ class OnnxRuntime:
         #: Tokens put through the model since it was opened: what a reused prefix saves.
         self.tokens_run = 0
         self._held: list[int] = []
+        self._turn = 0
         self._mask = np.ones((1, self._model.window), dtype=np.int64)
         self._token = np.zeros((1, 1), dtype=np.int64)
         self._logprob = np.zeros((1, 1), dtype=np.float32)
@@ -91,6 +92,8 @@ class OnnxRuntime:
         """See `Runtime.generate`."""
         binding = self._greedy if sampling is None else self._sampled
         sampler = None if sampling is None else Sampler(sampling)
+        self._turn += 1
+        turn = self._turn
         del self._held[self._reusable(prompt_ids) :]
         waiting = np.array([prompt_ids[len(self._held) :]], dtype=np.int64)
         for _ in range(max_new_tokens):
@@ -104,7 +107,7 @@ class OnnxRuntime:
                 token_id, logprob = sampler.draw(self._logits[0, 0])
             ended = token_id in self._end_ids
             yield Step(token_id, logprob, ended)
-            if ended:
+            if ended or turn != self._turn:
                 return
             waiting = np.array([[token_id]], dtype=np.int64)
 
