@@ -18,6 +18,7 @@ from escalade.cli.verbs.evaluate import evaluate
 from escalade.cli.verbs.network import proxy, simulate
 from escalade.cli.verbs.router import router
 from escalade.cli.verbs.serve import serve
+from escalade.cli.verbs.store import install, rollback, sign, verify, versions
 from escalade.cli.verbs.train import tasks, trace, train
 
 USER_ERROR = 2
@@ -49,6 +50,11 @@ for verb in (
     record,
     calibrate,
     export,
+    sign,
+    verify,
+    install,
+    rollback,
+    versions,
     train,
     tasks,
     trace,

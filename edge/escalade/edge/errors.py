@@ -2,7 +2,9 @@
 
 EdgeError
 ├── ArtifactError        a file is missing, altered, or not what the manifest says
-│   └── ParityError      the program does not give the golden answers
+│   ├── ParityError      the program does not give the golden answers
+│   └── SignatureError   it is not signed, or not by the key that is trusted
+├── StoreError           a version cannot be fetched, kept or switched to
 ├── DataError            a record file or trace cannot be read
 ├── PromptError          a prompt is empty, too long, or not text
 ├── CalibrationError     a threshold cannot be set from this data
@@ -24,6 +26,14 @@ class ArtifactError(EdgeError):
 
 class ParityError(ArtifactError):
     """The program does not reproduce the golden answers."""
+
+
+class SignatureError(ArtifactError):
+    """The artifact is not signed, or not by the key that is trusted."""
+
+
+class StoreError(EdgeError):
+    """A version cannot be fetched, kept or switched to; the current one is as it was."""
 
 
 class DataError(EdgeError):

@@ -1,4 +1,4 @@
-"""Writes files and folders aside and renames them whole; knows no format.
+"""Writes files and folders aside and renames them whole, holds and hashes them; knows no format.
 
 A reader sees the old content or the new, never half of either.
 """
@@ -92,6 +92,56 @@ def check_replaceable(path: Path, marker: str) -> None:
 
 def _empty(folder: Path) -> bool:
     return next(folder.iterdir(), None) is None
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk: a rename may not outlive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[Path]:
+    """Keep a folder from being deleted, while the block runs, by those who ask `is_held`.
+
+    Args:
+        folder: or a link to it.
+
+    Yields:
+        The folder with all links followed: where a link leads may change meanwhile.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    import fcntl  # not on Windows, where nobody asks `is_held` either
+
+    path = folder.resolve()
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be opened: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield path
+    finally:
+        os.close(descriptor)
+
+
+def is_held(folder: Path) -> bool:
+    """Whether anybody, in this process or another, has the folder in `held`, or may have."""
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # it is; or the file system knows no locks
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def sha256_of(*paths: Path) -> str:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from pathlib import Path, PurePosixPath
+import os
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -18,23 +19,29 @@ import msgspec
 from escalade.edge.deferral import DeferralEntry, Table
 from escalade.edge.errors import ArtifactError
 from escalade.edge.files import sha256_of, write_aside
+from escalade.edge.integrity import check_file, check_listing, check_nothing_else, read_bounded
 from escalade.edge.rules import rule_named
 
 MANIFEST_SCHEMA = 2
 MANIFEST_NAME = "manifest.json"
 TOKENIZER_NAME = "tokenizer.json"
-# A manifest is a few kilobytes; reading more than this would be somebody's attack.
-_MAX_MANIFEST_BYTES = 1 << 20
+#: Signs the manifest, which names everything else; so the manifest cannot name it.
+SIGNATURE_NAME = "model.sig"
+#: A manifest is a few kilobytes; reading more than this would be somebody's attack.
+MAX_MANIFEST_BYTES = 1 << 20
 
-_AT_LEAST_ONE = (
-    "parameters",
-    "vocabulary_size",
-    "window",
-    "max_new_tokens",
-    "layers",
-    "kv_heads",
-    "head_dim",
-)
+# From 1 to what no model comes near, so that no product of them surprises who allocates by it:
+# today's largest have 10M tokens of window, 0.3M of vocabulary, 2T parameters.
+_MOST = {
+    "parameters": 1 << 44,
+    "vocabulary_size": 1 << 24,
+    "window": 1 << 24,
+    "max_new_tokens": 1 << 24,
+    "layers": 1 << 12,
+    "kv_heads": 1 << 12,
+    "head_dim": 1 << 14,
+    "kv_bytes": 8,
+}
 
 Format = Literal["onnx", "executorch"]
 Scheme = Literal["none", "float16", "int8", "int4", "dynamic-int8", "8da4w"]
@@ -136,36 +143,47 @@ def read_manifest(folder: Path) -> Manifest:
     """Read and check `manifest.json` and every file it names.
 
     Raises:
-        ArtifactError: a file is missing, has another size or hash, the schema is another
-            one, or a value is out of range. The message says which.
+        ArtifactError: a file is missing, no regular file, has another size or hash, or is not
+            listed; the schema is another one, or a value is out of range. The message says
+            which.
     """
     path = folder / MANIFEST_NAME
-    try:
-        with path.open("rb") as stream:
-            raw = stream.read(_MAX_MANIFEST_BYTES + 1)
-    except OSError as error:
-        raise ArtifactError(
-            f"{folder}: not an artifact: {MANIFEST_NAME} cannot be read: {error.strerror}"
-        ) from error
-    if len(raw) > _MAX_MANIFEST_BYTES:
-        raise ArtifactError(f"{path}: more than {_MAX_MANIFEST_BYTES} bytes")
-    _check_schema(path, raw)
-    try:
-        manifest = msgspec.json.decode(raw, type=Manifest)
-    except msgspec.DecodeError as error:
-        raise ArtifactError(f"{path}: {error}") from error
-    _check_values(path, manifest)
+    if not os.path.lexists(path):
+        raise ArtifactError(f"{folder}: not an artifact: {MANIFEST_NAME} cannot be read: missing")
+    manifest = parse_manifest(read_bounded(path, MAX_MANIFEST_BYTES), path)
     for name, entry in manifest.files.items():
-        _check_file(folder, name, entry)
-    found = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
-    if unlisted := sorted(found - set(manifest.files) - {MANIFEST_NAME}):
-        raise ArtifactError(f"{folder}: {unlisted[0]}: the manifest does not list it")
+        check_file(folder / name, entry.bytes, entry.sha256)
+    check_nothing_else(folder, {*manifest.files, MANIFEST_NAME, SIGNATURE_NAME})
     fingerprint = tokenizer_fingerprint(folder / TOKENIZER_NAME)
     if fingerprint != manifest.model.tokenizer_fingerprint:
         raise ArtifactError(
             f"{folder / TOKENIZER_NAME}: fingerprint {fingerprint[:12]}, the model was exported"
             f" with {manifest.model.tokenizer_fingerprint[:12]}"
         )
+    return manifest
+
+
+def parse_manifest(raw: bytes, where: object) -> Manifest:
+    """Read a manifest out of its bytes; the files it names are not looked at.
+
+    Args:
+        raw: at most `MAX_MANIFEST_BYTES`, as the caller has seen to.
+        where: what the bytes came from, for messages.
+
+    Raises:
+        ArtifactError: it is not UTF-8 JSON of this schema, or a value is out of range.
+    """
+    try:
+        # Alone and first: a newer schema has fields that this version cannot name.
+        found = msgspec.json.decode(raw, type=_Head).schema
+        if found != MANIFEST_SCHEMA:
+            raise ArtifactError(
+                f"{where}: schema {str(found)[:24]}; this version reads {MANIFEST_SCHEMA}"
+            )
+        manifest = msgspec.json.decode(raw, type=Manifest)
+    except (ValueError, RecursionError) as error:  # msgspec's own errors are ValueErrors
+        raise ArtifactError(f"{where}: {error}") from error
+    _check_values(where, manifest)
     return manifest
 
 
@@ -193,72 +211,65 @@ def tokenizer_fingerprint(path: Path) -> str:
     """
     try:
         content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ArtifactError(f"{path}: not a tokenizer.json: {error}") from error
     if not isinstance(content, dict):
         raise ArtifactError(f"{path}: not a tokenizer.json: its top level must be an object")
     for runtime_setting in ("padding", "truncation"):
         content.pop(runtime_setting, None)
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def _check_schema(path: Path, raw: bytes) -> None:
-    """Look at the schema number alone: a newer one has fields that this version cannot name."""
-
-    class Head(msgspec.Struct):
-        schema: int
-
     try:
-        found = msgspec.json.decode(raw, type=Head).schema
-    except msgspec.DecodeError as error:
-        raise ArtifactError(f"{path}: {error}") from error
-    if found != MANIFEST_SCHEMA:
-        raise ArtifactError(f"{path}: schema {found}; this version reads {MANIFEST_SCHEMA}")
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+    except (ValueError, RecursionError) as error:  # half of a surrogate pair is no text
+        raise ArtifactError(f"{path}: not a tokenizer.json: {error}") from error
 
 
-def _check_values(path: Path, manifest: Manifest) -> None:
+class _Head(msgspec.Struct):
+    schema: int
+
+
+def _check_values(where: object, manifest: Manifest) -> None:
     def need(holds: bool, message: str) -> None:
         if not holds:
-            raise ArtifactError(f"{path}: {message}")
+            raise ArtifactError(f"{where}: {message}")
 
+    check_listing(
+        where, ((name, entry.bytes, entry.sha256) for name, entry in manifest.files.items())
+    )
+    for name in (MANIFEST_NAME, SIGNATURE_NAME):
+        need(name not in manifest.files, f"files must not list {name}")
     model = manifest.model
-    for name in _AT_LEAST_ONE:
-        need(getattr(model, name) >= 1, f"model.{name} must be at least 1")
+    named = [manifest.program, TOKENIZER_NAME]
+    if manifest.encoder is not None:
+        named.append(manifest.encoder)
+    if model.chat is not None:
+        named.append(model.chat.template)
+    for name in named:
+        need(name in manifest.files, f"files does not list {repr(name[:80])[1:-1]}")
+    need(model.name.isprintable(), f"model.name must be printable, got {model.name[:80]!r}")
+    for field, most in _MOST.items():
+        value = getattr(model, field)
+        need(
+            1 <= value <= most,
+            f"model.{field} must be at least 1 and at most {most}, got {str(value)[:24]}",
+        )
     need(bool(model.end_of_sequence_ids), "model.end_of_sequence_ids is empty")
     last = model.vocabulary_size - 1
     for golden in manifest.golden:
+        shown = f"golden prompt {golden.prompt[:80]!r}"
         ids = (*golden.prompt_ids, *golden.token_ids)
         need(
-            bool(golden.prompt_ids) and all(0 <= token_id <= last for token_id in ids),
-            f"golden prompt {golden.prompt!r}: token ids must be there and in 0-{last}",
+            bool(golden.prompt_ids and golden.token_ids)
+            and all(0 <= token_id <= last for token_id in ids),
+            f"{shown}: token ids must be there and in 0-{last}",
         )
         need(
             len(golden.prompt_ids) < model.window,
-            f"golden prompt {golden.prompt!r}: longer than the window, {model.window}",
+            f"{shown}: longer than the window, {model.window}",
         )
     threshold = manifest.deferral.threshold
     need(threshold is None or math.isfinite(threshold), "deferral.threshold must be finite")
     try:
         rule_named(manifest.deferral.rule)
     except ValueError as error:
-        raise ArtifactError(f"{path}: deferral.{error}") from error
-    for name in (manifest.program, TOKENIZER_NAME):
-        need(name in manifest.files, f"files does not list {name}")
-
-
-def _check_file(folder: Path, name: str, entry: FileEntry) -> None:
-    plain = PurePosixPath(name)
-    if plain.name != name or name in {"", ".", ".."} or "\\" in name:
-        raise ArtifactError(f"{folder}: file name {name!r} leaves the artifact's folder")
-    path = folder / name
-    if path.is_symlink() or not path.is_file():
-        raise ArtifactError(f"{path}: missing, or not a regular file")
-    size = path.stat().st_size
-    if size != entry.bytes:
-        raise ArtifactError(f"{path}: {size} bytes, the manifest says {entry.bytes}")
-    digest = sha256_of(path)
-    if digest != entry.sha256:
-        raise ArtifactError(
-            f"{path}: altered: sha256 {digest[:12]}, the manifest says {entry.sha256[:12]}"
-        )
+        raise ArtifactError(f"{where}: deferral.{error}") from error

@@ -1,0 +1,165 @@
+"""`escalade sign`, `verify`, `install`, `rollback` and `versions`; knows no network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from escalade.cli.verbs.options import ArtifactArgument, JsonOption
+
+StoreArgument = Annotated[Path, typer.Argument(help="Folder that keeps versions of an artifact.")]
+TrustedKeyOption = Annotated[
+    Path | None,
+    typer.Option("--key", help="Public key (PEM): refuse what it has not signed."),
+]
+SkipGoldenOption = Annotated[
+    bool,
+    typer.Option("--skip-golden", help="Check the files alone; do not load the program."),
+]
+
+
+def sign(
+    artifact: ArtifactArgument,
+    key: Annotated[
+        Path, typer.Option("--key", help="Private key (PEM), elliptic curve, without password.")
+    ],
+    json: JsonOption = False,
+) -> None:
+    """Sign an artifact: write model.sig over its manifest, which names every other file."""
+    from escalade.cli.output import print_json, result_console
+    from escalade.edge.manifest import SIGNATURE_NAME
+    from escalade.edge.signing import sign as sign_artifact
+
+    sign_artifact(artifact, key)
+    path = artifact / SIGNATURE_NAME
+    if json:
+        print_json({"signature": str(path)})
+        return
+    result_console().print(f"{path}: signed; give the public key to those who open it")
+
+
+def verify(
+    artifact: ArtifactArgument,
+    key: TrustedKeyOption = None,
+    skip_golden: SkipGoldenOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Check an artifact: schema, files and hashes, golden prompts, and who signed it."""
+    from escalade.cli.output import print_json, result_console
+    from escalade.edge.artifact import Artifact
+    from escalade.edge.files import held
+    from escalade.edge.manifest import read_manifest
+    from escalade.edge.signing import check_signature, is_signed
+
+    with held(artifact) as folder:
+        if key is not None:
+            check_signature(folder, key)
+            signature = f"signed by {key}"
+        elif is_signed(folder):
+            signature = "signed, signer not checked: give --key"
+        else:
+            signature = "not signed"
+        manifest = read_manifest(folder)
+        golden = None
+        if not skip_golden:
+            opened = Artifact.open(folder)
+            for entry in manifest.golden:
+                opened.check_golden(entry)
+            golden = len(manifest.golden)
+    size = sum(entry.bytes for entry in manifest.files.values())
+    if json:
+        print_json(
+            {
+                "schema": manifest.schema,
+                "files": len(manifest.files),
+                "bytes": size,
+                "golden_prompts": golden,
+                "signature": "valid" if key else "unchecked" if is_signed(folder) else "none",
+            }
+        )
+        return
+    answers = "not played" if golden is None else f"all {golden} answered as listed"
+    result_console().print(
+        f"manifest: schema {manifest.schema}, every value in range\n"
+        f"files: {len(manifest.files)}, {size:,} bytes, sizes and sha256 as listed, nothing else\n"
+        f"golden prompts: {answers}\n"
+        f"signature: {signature}"
+    )
+
+
+def install(
+    source: Annotated[
+        str, typer.Argument(help="Artifact folder, or its https:// or file:// address.")
+    ],
+    store: StoreArgument,
+    key: TrustedKeyOption = None,
+    keep: Annotated[
+        int, typer.Option("--keep", min=0, help="Versions before this one to keep for rollback.")
+    ] = 2,
+    skip_golden: SkipGoldenOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Fetch an artifact, check it, and make it the store's current version in one step."""
+    from escalade.cli.output import note_console, print_json, progress_bar, result_console
+    from escalade.edge.artifact import Artifact
+    from escalade.edge.install import install as install_artifact
+    from escalade.edge.manifest import read_manifest
+
+    with progress_bar("fetching") as bar:
+        done = install_artifact(
+            source,
+            store,
+            trusted_key=key,
+            keep=keep,
+            check=read_manifest if skip_golden else Artifact.open,
+            progress=bar,
+            waiting=lambda: note_console().print(f"{store}: waiting for another installation"),
+        )
+    if json:
+        print_json(done)
+        return
+    was = done.before[:12] if done.before else "nothing"
+    result_console().print(
+        f"{store}: current is {done.id[:12]}, was {was}\n"
+        f"fetched {done.fetched_bytes:,} of {done.total_bytes:,} bytes; signature"
+        f" {f'by {key}' if key else 'not checked'}"
+    )
+
+
+def rollback(
+    store: StoreArgument,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", help="First characters of a version; default: the one before."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Make the version before the current one current again."""
+    from escalade.cli.output import print_json, result_console
+    from escalade.edge.store import Store
+
+    before, now = Store(store).rollback(to)
+    if json:
+        print_json({"before": before, "current": now})
+        return
+    result_console().print(f"{store}: current is {now[:12]}, was {before[:12]}")
+
+
+def versions(store: StoreArgument, json: JsonOption = False) -> None:
+    """List a store's versions in the order they became current."""
+    from escalade.cli.output import print_json, result_console
+    from escalade.edge.store import Store
+
+    found = Store(store).versions()
+    if json:
+        print_json(found)
+        return
+    for version in found:
+        result_console().print(
+            f"{'*' if version.current else ' '} {version.id[:12]}  {version.model or '-'}"
+            f"  {version.bytes:,} bytes  {version.created or '-'}"
+            f"  {'signed' if version.signed else 'not signed'}"
+            f"{f'  {version.problem}' if version.problem else ''}"
+        )

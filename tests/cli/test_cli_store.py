@@ -1,0 +1,145 @@
+"""Signing, verifying, installing and rolling back, as a user meets them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Invoke = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def artifact(int8_artifact: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(int8_artifact, tmp_path / "artifact"))
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with key.pem, pub.pem and another pair, made as docs/artifacts.md says."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    folder = tmp_path_factory.mktemp("keys")
+    for prefix in ("", "other-"):
+        for command in (
+            f"openssl ecparam -name prime256v1 -genkey -noout -out {prefix}key.pem",
+            f"openssl ec -in {prefix}key.pem -pubout -out {prefix}pub.pem",
+        ):
+            subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+def rename(artifact: Path, name: str) -> Path:
+    """The same artifact under another model name: another version."""
+    content = json.loads((artifact / "manifest.json").read_text())
+    content["model"]["name"] = name
+    (artifact / "manifest.json").write_text(json.dumps(content))
+    return artifact
+
+
+def test_verify_says_of_each_thing_what_was_checked(
+    invoke: Invoke, artifact: Path, keys: Path
+) -> None:
+    code, out, err = invoke("verify", artifact)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == "manifest: schema 2, every value in range"
+    assert lines[1].endswith("sizes and sha256 as listed, nothing else")
+    assert lines[2] == "golden prompts: all 3 answered as listed"
+    assert lines[3:] == ["signature: not signed"]
+
+    assert invoke("sign", artifact, "--key", keys / "key.pem")[0] == 0
+    _, out, _ = invoke("verify", artifact, "--skip-golden")
+    assert out.splitlines()[2:] == [
+        "golden prompts: not played",
+        "signature: signed, signer not checked: give --key",
+    ]
+    code, out, _ = invoke("verify", artifact, "--key", keys / "pub.pem", "--json")
+    assert code == 0
+    assert json.loads(out) | {"bytes": 0, "files": 0} == {
+        "schema": 2, "files": 0, "bytes": 0, "golden_prompts": 3, "signature": "valid",
+    }  # fmt: skip
+
+
+def test_verify_refuses_in_one_line(invoke: Invoke, artifact: Path, keys: Path) -> None:
+    def refused(*arguments: object) -> str:
+        code, out, err = invoke("verify", artifact, *arguments)
+        assert (code, out) == (2, "")
+        assert err.startswith("error: ")
+        assert len(err.splitlines()) == 1
+        return err
+
+    assert "not signed: model.sig is missing" in refused("--key", keys / "pub.pem")
+    invoke("sign", artifact, "--key", keys / "other-key.pem")
+    assert "Key mismatch" in refused("--key", keys / "pub.pem")
+    assert "must be an elliptic curve key" in refused("--key", keys / "key.pem")
+    (artifact / "extra").touch()
+    assert "extra: the manifest does not list it" in refused()
+
+
+def test_a_store_from_first_installation_to_rollback(
+    invoke: Invoke, artifact: Path, keys: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    invoke("sign", rename(artifact, "first"), "--key", keys / "key.pem")
+    code, out, err = invoke("install", artifact, store, "--key", keys / "pub.pem")
+    assert (code, err) == (0, "")
+    assert "was nothing" in out
+    assert f"signature by {keys / 'pub.pem'}" in out
+
+    code, out, _ = invoke("ask", store / "current", "g2p: cat", "--json")
+    assert code == 0
+
+    rename(artifact, "second")
+    code, out, err = invoke("install", artifact, store, "--key", keys / "pub.pem")
+    assert code == 2
+    assert "Signature mismatch" in err
+    code, out, _ = invoke("install", f"file://{artifact}", store, "--json")
+    second = json.loads(out)
+    assert (code, second["fetched_bytes"], second["signature_checked"]) == (0, 0, False)
+
+    code, out, _ = invoke("versions", store)
+    assert [line.split()[:1] for line in out.splitlines()] == [[second["before"][:12]], ["*"]]
+    code, out, _ = invoke("versions", store, "--json")
+    assert [(one["model"], one["current"]) for one in json.loads(out)] == [
+        ("first", False), ("second", True),
+    ]  # fmt: skip
+    code, out, _ = invoke("rollback", store, "--json")
+    assert json.loads(out) == {"before": second["id"], "current": second["before"]}
+    code, out, err = invoke("rollback", store)
+    assert code == 2
+    assert "to a version before it" in err
+    code, out, _ = invoke("rollback", store, "--to", second["id"][:6])
+    assert out.startswith(f"{store}: current is {second['id'][:12]}, was ")
+
+
+MISTAKES = [
+    (["install", "{tmp}/nowhere", "{tmp}/store"], "nowhere: not an artifact: it has no manifest"),
+    (["install", "http://example.org/a", "{tmp}/store"], "must be https"),
+    (["install", "{artifact}", "{artifact}"], "is there and holds no escalade.lock"),
+    (["install", "{artifact}", "{tmp}/s", "--key", "{tmp}/no.pem"], "not signed"),
+    (["rollback", "{tmp}/store"], "no store, or nothing was ever installed"),
+    (["versions", "{artifact}"], "no store, or nothing was ever installed"),
+    (["verify", "{tmp}/nowhere"], "nowhere: cannot be opened: No such file"),
+    (["verify", "{tmp}"], "not an artifact: manifest.json cannot be read"),
+    (["sign", "{artifact}", "--key", "{tmp}/no.pem"], "no.pem: cannot be read"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "says"), MISTAKES)
+def test_a_mistake_costs_one_line_and_leaves_nothing(
+    invoke: Invoke, artifact: Path, tmp_path: Path, arguments: list[str], says: str
+) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    code, out, err = invoke(
+        *(argument.format(tmp=tmp_path, artifact=artifact) for argument in arguments)
+    )
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert len(err.splitlines()) == 1
+    assert says in err
+    assert sorted(tmp_path.rglob("*")) == before
