@@ -10,6 +10,10 @@ import typer
 
 from escalade.cli.verbs.options import ArtifactArgument, DataOption, JsonOption, LimitOption
 
+_GOLDEN_PROMPTS = 8
+# More change the rounding little, and each is read by the torch model.
+_GPTQ_PROMPTS = 256
+
 
 class FormatChoice(StrEnum):
     """What an artifact's program may be."""
@@ -36,14 +40,26 @@ def export(
         FormatChoice, typer.Option("--format", help="The runtime it is for.")
     ] = FormatChoice.onnx,
     quantize: Annotated[
-        QuantizeChoice, typer.Option(
+        QuantizeChoice,
+        typer.Option(
             "--quantize",
             help="onnx: none, float16, int8, int4, dynamic-int8; executorch: none, 8da4w.",
-        )
+        ),
     ] = QuantizeChoice.none,
     block_size: Annotated[
         int | None,
         typer.Option("--block-size", help="Input values that share a scale (int8, int4); 32."),
+    ] = None,
+    head_bits: Annotated[
+        int | None,
+        typer.Option("--head-bits", help="Of embedding and head with int4: 4 or 8; 8."),
+    ] = None,
+    gptq: Annotated[
+        Path | None,
+        typer.Option(
+            "--gptq",
+            help="Query records; weights are rounded so that products on 256 of them stay.",
+        ),
     ] = None,
     golden: Annotated[
         Path | None,
@@ -56,14 +72,8 @@ def export(
 ) -> None:
     """Turn a torch causal LM into an artifact the device opens; checked against torch."""
     from escalade.cli.output import note_console, print_json, result_console
-    from escalade.edge.records import read_records, spread
     from escalade.export.artifact import DEFAULT_GOLDEN_PROMPTS, export_artifact
 
-    prompts = (
-        [record.prompt for record in spread(read_records(golden), 8)]
-        if golden is not None
-        else list(DEFAULT_GOLDEN_PROMPTS)
-    )
     notes = note_console()
     manifest = export_artifact(
         model,
@@ -71,7 +81,9 @@ def export(
         format=format.value,
         quantize=quantize.value,
         block_size=block_size,
-        golden_prompts=prompts,
+        head_bits=head_bits,
+        gptq_prompts=_prompts(gptq, _GPTQ_PROMPTS),
+        golden_prompts=_prompts(golden, _GOLDEN_PROMPTS) or DEFAULT_GOLDEN_PROMPTS,
         max_new_tokens=max_new_tokens,
         progress=lambda step: notes.print(f"{step} ...", style="dim"),
     )
@@ -85,6 +97,14 @@ def export(
         f"parity with torch on {parity.prompts} golden prompts: {parity.same_tokens} with the same"
         f" tokens, mean |delta NLL| {parity.mean_abs_delta_nll:.2g}"
     )
+
+
+def _prompts(records: Path | None, count: int) -> list[str]:
+    from escalade.edge.records import read_records, spread
+
+    if records is None:
+        return []
+    return [record.prompt for record in spread(read_records(records), count)]
 
 
 def calibrate(
