@@ -1,7 +1,8 @@
-"""What int8 costs the bundled small model: bytes, exact match, scores; knows no network.
+"""What each way to store weights costs the bundled small model: bytes, tokens, scores.
 
-On the validation split: the float32 and the int8 artifact against torch, the same queries
-in one run.
+On queries of the test split that nothing was tuned on, in one run: each artifact against
+torch, token for token; exact match; and how far the NLL that the artifact gives its own
+answer lies from what torch gives the same tokens. GPTQ reads prompts of the training split.
 """
 
 from __future__ import annotations
@@ -9,113 +10,155 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from rich.table import Table
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from escalade.cli.output import progress_bar, result_console
+from escalade.cli.output import note_console, progress_bar, result_console
 from escalade.cli.quiet import quiet_third_party
 from escalade.edge.artifact import Artifact
+from escalade.edge.manifest import Scheme
 from escalade.edge.records import Record, spread
 from escalade.edge.rules import mean_nll
-from escalade.export.artifact import Scheme, export_artifact
-from escalade.training.quality import greedy_answers
+from escalade.export.artifact import export_artifact
 from escalade.training.tasks import load_pronunciations, make_records
 
 CHECKPOINTS = Path(__file__).parents[1] / "training" / "checkpoints"
-SCHEMES: tuple[Scheme, ...] = ("none", "int8")
+_GPTQ_PROMPTS = 512
+
+
+class Way(NamedTuple):
+    """One way to store weights."""
+
+    name: str
+    scheme: Scheme
+    head_bits: int | None = None
+    gptq: bool = False
+
+
+WAYS = (
+    Way("none", "none"),
+    Way("float16", "float16"),
+    Way("int8", "int8"),
+    Way("int8, GPTQ", "int8", gptq=True),
+    Way("int4", "int4"),
+    Way("int4, GPTQ", "int4", gptq=True),
+    Way("int4, 4-bit head, GPTQ", "int4", head_bits=4, gptq=True),
+    Way("dynamic-int8", "dynamic-int8"),
+)
+
+
+class Held(NamedTuple):
+    """An artifact held against torch, query by query."""
+
+    program_bytes: int
+    right: NDArray[np.bool_]
+    same_tokens: NDArray[np.bool_]
+    nll_error: NDArray[np.float64]
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", type=Path, default=CHECKPOINTS / "small-cat-xent")
-    parser.add_argument("--queries", type=int, default=4000, help="validation queries")
+    parser.add_argument("--queries", type=int, default=1000, help="of the test split")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     quiet_third_party()
 
-    records = spread(list(make_records("valid", load_pronunciations())), options.queries)
-    torch_right = right(records, torch_answers(options.model, records))
-    rows: dict[str, dict[str, float]] = {}
-    scores: dict[str, np.ndarray] = {}
+    pronunciations = load_pronunciations()
+    records = spread(list(make_records("test", pronunciations)), options.queries)
+    train = spread(list(make_records("train", pronunciations)), _GPTQ_PROMPTS)
+    model = AutoModelForCausalLM.from_pretrained(options.model).eval()
+    held: dict[str, Held] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        for scheme in SCHEMES:
-            folder = Path(scratch) / scheme
+        for way in WAYS:
+            note_console().print(f"exporting, {way.name} ...", style="dim")
+            folder = Path(scratch) / way.name
             manifest = export_artifact(
-                options.model, folder, quantize=scheme, golden_prompts=["g2p: a"]
+                options.model,
+                folder,
+                quantize=way.scheme,
+                head_bits=way.head_bits,
+                gptq_prompts=[record.prompt for record in train] if way.gptq else (),
+                golden_prompts=["g2p: a"],
             )
-            texts, scores[scheme] = artifact_answers(folder, records)
             size = sum(
                 entry.bytes for name, entry in manifest.files.items() if name.startswith("model.")
             )
-            rows[scheme] = {
-                "program_bytes": size,
-                "exact_match": float(right(records, texts).mean()),
-                "lost_to_torch": float((torch_right - right(records, texts)).mean()),
-            }
-    small = rows["int8"]["program_bytes"] / rows["none"]["program_bytes"]
-    raw = rows["int8"]["program_bytes"] / (4 * manifest.model.parameters)
-    drift = np.abs(scores["int8"] - scores["none"])
-    found = {
-        "queries": len(records),
-        "torch_exact_match": float(torch_right.mean()),
-        "artifacts": rows,
-        "int8_bytes_over_float32_program": small,
-        "int8_bytes_over_float32_weights": raw,
-        "score_drift_mean": float(drift.mean()),
-        "score_drift_p99": float(np.quantile(drift, 0.99)),
-    }
+            held[way.name] = hold(model, folder, records, size)
+    found = {name: summary(each, held["none"]) for name, each in held.items()}
     if options.json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps({"queries": len(records), "artifacts": found}, indent=2))
         return
-    console = result_console()
-    table = Table("program", "bytes", "exact match", "points lost against torch")
-    table.add_row("torch, float32", "", f"{torch_right.mean():.2%}", "")
-    for scheme, row in rows.items():
+    table = Table(
+        "weights", "bytes", "exact match", "points lost", "torch's tokens", "NLL error: mean",
+        "p50", "p90", "p99", "max",
+        title=f"{len(records)} test queries",
+    )  # fmt: skip
+    for name, row in found.items():
         table.add_row(
-            f"ONNX, {scheme}",
+            name,
             f"{row['program_bytes']:,.0f}",
-            f"{row['exact_match']:.2%}",
-            f"{100 * row['lost_to_torch']:+.2f}",
+            f"{row['exact_match']:.1%}",
+            f"{row['points_lost']:+.1f}",
+            f"{row['same_tokens']:.1%}",
+            *(f"{row[f'nll_error_{part}']:.2g}" for part in ("mean", "p50", "p90", "p99", "max")),
         )
-    console.print(table, soft_wrap=False)
-    console.print(
-        f"int8 takes {small:.1%} of the float32 program's bytes ({raw:.1%} of the bare weights');"
-        f" |score drift| mean {drift.mean():.4f}, p99 {np.quantile(drift, 0.99):.4f}"
-        f" ({len(records)} validation queries)"
-    )
+    result_console().print(table)
 
 
-def torch_answers(model_dir: Path, records: list[Record]) -> list[str]:
-    """Greedy answers in float32."""
-    model = AutoModelForCausalLM.from_pretrained(model_dir).eval()
-    tokenizer = AutoTokenizer.from_pretrained(model_dir)
-    prompts = [record.prompt for record in records]
-    answers = greedy_answers(model, tokenizer, prompts, max_new_tokens=48)
-    return [answer.text for answer in answers]
-
-
-def artifact_answers(folder: Path, records: list[Record]) -> tuple[list[str], np.ndarray]:
-    """Greedy answers of an artifact, and their scores."""
+def hold(model: PreTrainedModel, folder: Path, records: Sequence[Record], size: int) -> Held:
+    """Let an artifact answer, and torch look at its answers."""
     artifact = Artifact.open(folder)
-    texts, scores = [], []
+    rows: list[tuple[bool, bool, float]] = []
     with progress_bar(folder.name) as tick:
         for done, record in enumerate(records, start=1):
-            steps = artifact.generate(artifact.encode(record.prompt))
-            texts.append(artifact.decode([step.token_id for step in steps if not step.ended]))
-            scores.append(mean_nll([step.logprob for step in steps]))
+            prompt_ids = artifact.encode(record.prompt)
+            steps = artifact.generate(prompt_ids)
+            token_ids = [step.token_id for step in steps]
+            text = artifact.decode([step.token_id for step in steps if not step.ended])
+            greedy_ids, nll = torch_on(model, prompt_ids, token_ids)
+            error = abs(mean_nll([step.logprob for step in steps]) - nll)
+            rows.append((text in record.references, greedy_ids == token_ids, error))
             tick(done, len(records))
-    return texts, np.array(scores)
+    right, same, errors = zip(*rows, strict=True)
+    return Held(size, np.array(right), np.array(same), np.array(errors))
 
 
-def right(records: list[Record], texts: list[str]) -> np.ndarray:
-    """1 where the text is among the references."""
-    return np.array(
-        [float(t in record.references) for record, t in zip(records, texts, strict=True)]
-    )
+def torch_on(
+    model: PreTrainedModel, prompt_ids: list[int], token_ids: list[int]
+) -> tuple[list[int], float]:
+    """Torch's greedy choice before each token of a response, and the response's NLL.
+
+    The choices are the response's own tokens exactly when torch's greedy response is it.
+    """
+    with torch.inference_mode():
+        logits = model(torch.tensor([prompt_ids + token_ids])).logits[0]
+    before = logits[len(prompt_ids) - 1 : -1].double()
+    chosen = before.log_softmax(dim=-1)[torch.arange(len(token_ids)), torch.tensor(token_ids)]
+    return before.argmax(dim=-1).tolist(), -float(chosen.mean())
+
+
+def summary(held: Held, exact: Held) -> dict[str, float]:
+    """The figures of one row; points are lost against the float32 artifact."""
+    quantiles = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+    return {
+        "program_bytes": held.program_bytes,
+        "bytes_over_float32": held.program_bytes / exact.program_bytes,
+        "exact_match": float(held.right.mean()),
+        "points_lost": 100 * float(exact.right.mean() - held.right.mean()),
+        "same_tokens": float(held.same_tokens.mean()),
+        "nll_error_mean": float(held.nll_error.mean()),
+    } | {
+        f"nll_error_{name}": float(np.quantile(held.nll_error, q)) for name, q in quantiles.items()
+    }
 
 
 if __name__ == "__main__":

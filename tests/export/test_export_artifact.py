@@ -162,9 +162,23 @@ def test_options_out_of_range(tiny_model_dir: Path, tmp_path: Path) -> None:
         export_artifact(tiny_model_dir, tmp_path / "out", quantize="8da4w")
     with pytest.raises(OptionError, match=r"--block-size must be one of .*, got 48"):
         export_artifact(tiny_model_dir, tmp_path / "out", quantize="int4", block_size=48)
+    with pytest.raises(OptionError, match="--block-size is for int4 and int8, got it for none"):
+        export_artifact(tiny_model_dir, tmp_path / "out", block_size=32)
     with pytest.raises(OptionError, match="--head-bits must be 4 or 8, got 5"):
         export_artifact(tiny_model_dir, tmp_path / "out", quantize="int4", head_bits=5)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nan_weights_are_refused(tiny_model_dir: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    model = Path(shutil.copytree(tiny_model_dir, tmp_path / "model"))
+    weights = load_file(model / "model.safetensors")
+    weights["model.norm.weight"][3] = float("nan")
+    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ExportError, match="'g2p: a' is not a finite number; are there NaN"):
+        export_artifact(model, tmp_path / "out", golden_prompts=["g2p: a"])
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 @pytest.mark.slow

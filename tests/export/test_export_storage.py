@@ -22,6 +22,11 @@ from escalade.export.onnx.writer import GraphWriter
 PROMPTS = ("g2p: cascade", "p2g: K AE T", "stress: banana")
 
 
+def storage_of(scheme: Scheme, head_bits: int = 8) -> Storage:
+    block_size = 32 if scheme in {"int8", "int4"} else None
+    return Storage(scheme=scheme, block_size=block_size, head_bits=head_bits)
+
+
 def dequantized(integers: torch.Tensor, scales: torch.Tensor, block_size: int) -> torch.Tensor:
     wide = scales.repeat_interleave(block_size, dim=1)[:, : integers.shape[1]]
     return integers * wide
@@ -84,7 +89,7 @@ def test_a_stored_linear_layer_computes_what_torch_does(
     path = tmp_path / "model.onnx"
     with GraphWriter(path, "linear") as graph:
         x = graph.input("x", np.float32, [1, "n", columns])
-        product = Storage(scheme=scheme).linear(graph, "w", module, x)
+        product = storage_of(scheme).linear(graph, "w", module, x)
         graph.output("y", product, np.float32, [1, "n", 48])
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
     values = torch.randn(1, 5, columns)
@@ -100,7 +105,7 @@ def test_an_embedding_and_its_head_read_the_same_bytes(
     scheme: Scheme, head_bits: int, tmp_path: Path
 ) -> None:
     table = torch.randn(30, 80, generator=torch.Generator().manual_seed(1))
-    storage = Storage(scheme=scheme, head_bits=head_bits)
+    storage = storage_of(scheme, head_bits)
     path = tmp_path / "model.onnx"
     with GraphWriter(path, "tied") as graph:
         ids = graph.input("ids", np.int64, [1, "n"])
@@ -125,7 +130,7 @@ def test_every_scheme_makes_an_artifact_that_opens(
         tiny_model_dir, tmp_path / "a", quantize=scheme, golden_prompts=PROMPTS
     )
     assert manifest.quantization.scheme == scheme
-    assert manifest.quantization.block_size == (32 if scheme in {"int8", "int4"} else None)
+    assert manifest.quantization.block_size == {"int8": 64, "int4": 32}.get(scheme)
     assert manifest.parity.max_abs_delta_nll < {"float16": 0.02, "int4": 2.0}.get(scheme, 0.3)
     assert Artifact.open(tmp_path / "a").generate([5, 6, 7])
 

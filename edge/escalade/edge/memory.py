@@ -21,6 +21,9 @@ _HELD_PER_BYTE: dict[Scheme, float] = {
 # Intermediate results of one chunk of a prompt, the tokenizer, and what the runtime allocates
 # for itself.
 _WORKING_BYTES = 48 << 20
+# T5's encoder adds a bias by relative position to each pair of tokens, for each head, and holds
+# it twice while it attends.
+_BYTES_PER_PAIR = 8
 # Logits and shares of the whole vocabulary, twice each.
 _BYTES_PER_WORD = 16
 
@@ -46,10 +49,14 @@ def memory_needed(manifest: Manifest) -> MemoryNeeded:
     model = manifest.model
     files = sum(entry.bytes for name, entry in manifest.files.items() if name != TOKENIZER_NAME)
     per_token = 2 * model.layers * model.kv_heads * model.head_dim * model.kv_bytes
-    # An encoder-decoder also keeps keys and values of the prompt for each decoder layer.
-    caches = 1 if manifest.encoder is None else 2
+    caches, pairs = 1, 0
+    if manifest.encoder is not None:
+        caches = 2  # of the prompt too, for each decoder layer
+        pairs = (model.kv_heads + 2) * model.window**2
     return MemoryNeeded(
         weights=int(files * _HELD_PER_BYTE[manifest.quantization.scheme]),
         cache=caches * model.window * per_token,
-        working=_WORKING_BYTES + _BYTES_PER_WORD * model.vocabulary_size,
+        working=_WORKING_BYTES
+        + _BYTES_PER_WORD * model.vocabulary_size
+        + _BYTES_PER_PAIR * pairs,
     )

@@ -6,9 +6,11 @@ The folder is written aside and renamed whole: a failed export leaves nothing be
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from tokenizers import Tokenizer
@@ -29,16 +31,18 @@ from escalade.edge.manifest import (
     file_entry,
     write_manifest,
 )
-from escalade.export.errors import ExportParityError, OptionError
+from escalade.export.errors import ExportParityError, ModelError, OptionError
 from escalade.export.model import (
     load_model,
     model_entry,
     window_of,
-    write_chat_template,
     write_tokenizer,
 )
-from escalade.export.parity import measure_parity
+from escalade.export.parity import answer_golden, measure_parity
 from escalade.export.quiet import quiet
+
+if TYPE_CHECKING:
+    from escalade.export.layouts import Layout
 
 #: How weights may be stored, for each runtime.
 SCHEMES: dict[Format, tuple[Scheme, ...]] = {
@@ -61,11 +65,12 @@ def export_artifact(
     block_size: int | None = None,
     head_bits: int | None = None,
     gptq_prompts: Sequence[str] = (),
+    layout: Layout | None = None,
     golden_prompts: Sequence[str] = DEFAULT_GOLDEN_PROMPTS,
     max_new_tokens: int | None = None,
     progress: Callable[[str], None] = lambda step: None,
 ) -> Manifest:
-    """Export a causal LM to an artifact folder.
+    """Export a causal LM or an encoder-decoder to an artifact folder.
 
     Args:
         model_dir: a transformers model folder with safetensors and tokenizer.json.
@@ -73,10 +78,11 @@ def export_artifact(
         format: `onnx` or `executorch`.
         quantize: how weights are stored; for `onnx` `none` (float32), `float16`, `int8`, `int4`
             or `dynamic-int8`, for `executorch` `none` or `8da4w`.
-        block_size: input values that share a scale, in `int4` and `int8`; 32 if None.
+        block_size: input values that share a scale; 32 in `int4` and 64 in `int8` if None.
         head_bits: of embedding and head, in `int4`: 4 or 8; 8 if None.
         gptq_prompts: round weights so that products on these prompts and the model's own
             answers to them stay; without, each weight goes to its nearest (`int4`, `int8`).
+        layout: add what another library wants beside the program, so that it opens it too.
         golden_prompts: held against torch now, and by every later opening.
         max_new_tokens: longest response by default; half the window, at most 256, if None.
         progress: called with a line before each step.
@@ -85,10 +91,12 @@ def export_artifact(
         The manifest that was written.
 
     Raises:
-        ModelError: the model cannot be loaded.
+        ModelError: the model cannot be loaded, or is of a kind that cannot be written.
         OptionError: the format does not take an option.
         ExportParityError: an unquantized program does not give torch's tokens.
     """
+    if layout is not None and format != "onnx":
+        raise OptionError(f"--layout is for --format onnx, got {layout} for {format}")
     if quantize not in SCHEMES[format]:
         raise OptionError(
             f"--quantize for --format {format} must be one of {', '.join(SCHEMES[format])},"
@@ -99,19 +107,19 @@ def export_artifact(
     window = window_of(model)
     with folder_aside(out, marker=MANIFEST_NAME) as folder:
         write_tokenizer(model_dir, folder)
-        chat = write_chat_template(model_dir, folder)
         if gptq_prompts:
             progress(f"reading {len(gptq_prompts)} prompts to round weights by")
             _gather(model, folder, gptq_prompts, window)
         progress(f"writing the {format} program")
         with quiet():
-            program, quantization = _write_program(
+            program, encoder, quantization = _write_program(
                 model, folder, format, quantize, block_size, head_bits, window
             )
-        progress("checking parity with torch")
-        entry = msgspec.structs.replace(
-            model_entry(model, model_dir, folder, window, max_new_tokens), chat=chat
-        )
+        entry = model_entry(model, model_dir, folder, window, max_new_tokens)
+        if layout is not None:
+            from escalade.export.layouts import write_layout
+
+            write_layout(layout, model_dir, folder, model, entry)
         for path in folder.iterdir():
             path.chmod(0o644)  # onnx writes its data file for the owner alone
         files = {path.name: file_entry(path) for path in sorted(folder.iterdir()) if path.is_file()}
@@ -119,6 +127,7 @@ def export_artifact(
             schema=MANIFEST_SCHEMA,
             format=format,
             program=program,
+            encoder=encoder,
             files=files,
             model=entry,
             quantization=quantization,
@@ -131,7 +140,16 @@ def export_artifact(
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )
         write_manifest(folder, manifest)
-        golden, parity = measure_parity(model, Artifact.open(folder), golden_prompts)
+        progress("asking the program")
+        del model  # beside it, the program's own weights would double the memory
+        golden = answer_golden(Artifact.open(folder), golden_prompts)
+        if broken := [each.prompt for each in golden if not math.isfinite(each.nll)]:
+            raise ExportParityError(
+                f"{model_dir}: the program's score of its answer to {broken[0]!r} is not a"
+                " finite number; are there NaN or infinite weights?"
+            )
+        progress("checking parity with torch")
+        parity = measure_parity(load_model(model_dir), golden, entry.decoder_start_id)
         if quantize == "none" and parity.same_tokens != parity.prompts:
             raise ExportParityError(
                 f"{model_dir}: {parity.same_tokens} of {parity.prompts} golden prompts gave"
@@ -162,25 +180,34 @@ def _write_program(
     block_size: int | None,
     head_bits: int | None,
     window: int,
-) -> tuple[str, QuantizationEntry]:
-    """Returns the program's file name and how its weights are stored."""
+) -> tuple[str, str | None, QuantizationEntry]:
+    """Returns the program's file name, the encoder's, and how weights are stored."""
     if format == "executorch":
+        if model.config.is_encoder_decoder:
+            raise ModelError(
+                "--format executorch takes decoder-only models, got an encoder-decoder"
+            )
         from escalade.export import executorch_program
 
         detail, block_size = executorch_program.export_executorch(
             model, folder, window=window, scheme=scheme
         )
         entry = QuantizationEntry(scheme=scheme, block_size=block_size, detail=detail)
-        return executorch_program.PROGRAM_NAME, entry
-    from escalade.export.onnx.program import PROGRAM_NAME, export_onnx
+        return executorch_program.PROGRAM_NAME, None, entry
+    from escalade.export.onnx.program import ENCODER_NAME, PROGRAM_NAME, export_onnx
 
-    return PROGRAM_NAME, export_onnx(
-        model,
-        folder,
-        window=window,
-        scheme=scheme,
-        block_size=block_size,
-        head_bits=head_bits,
+    encoder = ENCODER_NAME if model.config.is_encoder_decoder else None
+    return (
+        PROGRAM_NAME,
+        encoder,
+        export_onnx(
+            model,
+            folder,
+            window=window,
+            scheme=scheme,
+            block_size=block_size,
+            head_bits=head_bits,
+        ),
     )
 
 

@@ -69,7 +69,10 @@ def load_model(model_dir: Path) -> PreTrainedModel:
 
 def window_of(model: PreTrainedModel) -> int:
     """Longest prompt plus response that an artifact of this model takes, in tokens."""
-    return min(int(getattr(model.config, "max_position_embeddings", _MAX_WINDOW)), _MAX_WINDOW)
+    config = model.config
+    # T5 has no last position, only the length it was trained on.
+    trained = getattr(config, "max_position_embeddings", getattr(config, "n_positions", None))
+    return min(trained or _MAX_WINDOW, _MAX_WINDOW)
 
 
 def write_tokenizer(model_dir: Path, folder: Path) -> None:
@@ -90,7 +93,7 @@ def write_tokenizer(model_dir: Path, folder: Path) -> None:
         shutil.copyfile(converted, folder / TOKENIZER_NAME)
 
 
-def write_chat_template(model_dir: Path, folder: Path) -> ChatEntry | None:
+def _write_chat_template(model_dir: Path, folder: Path) -> ChatEntry | None:
     """Write the model's chat template into `folder`, where it has one."""
     settings_path = model_dir / "tokenizer_config.json"
     settings = json.loads(settings_path.read_bytes()) if settings_path.is_file() else {}
@@ -130,10 +133,10 @@ def model_entry(
         max_new_tokens: longest response by default; half the window, at most 256, if None.
 
     Raises:
-        ModelError: the model would never stop.
+        ModelError: the model would never begin, or never stop.
         OptionError: `max_new_tokens` is out of range.
     """
-    config = model.config.get_text_config()
+    config = model.config.get_text_config(decoder=True)
     heads = config.num_attention_heads
     ends = model.generation_config.eos_token_id if model.generation_config else None
     ends = config.eos_token_id if ends is None else ends
@@ -151,7 +154,24 @@ def model_entry(
         window=window,
         end_of_sequence_ids=[ends] if isinstance(ends, int) else list(ends),
         max_new_tokens=longest,
-        layers=config.num_hidden_layers,
+        layers=getattr(config, "num_decoder_layers", None) or config.num_hidden_layers,
         kv_heads=getattr(config, "num_key_value_heads", None) or heads,
         head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
+        decoder_start_id=_decoder_start(model, model_dir),
+        chat=_write_chat_template(model_dir, folder),
     )
+
+
+def _decoder_start(model: PreTrainedModel, model_dir: Path) -> int | None:
+    """What the decoder of an encoder-decoder begins with."""
+    if not model.config.is_encoder_decoder:
+        return None
+    found = getattr(model.config, "decoder_start_token_id", None)
+    if found is None and model.generation_config is not None:
+        found = model.generation_config.decoder_start_token_id
+    if found is None:
+        raise ModelError(
+            f"{model_dir}: config.json names no decoder_start_token_id: what would its decoder"
+            " begin with?"
+        )
+    return int(found)

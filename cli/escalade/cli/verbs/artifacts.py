@@ -15,6 +15,13 @@ _GOLDEN_PROMPTS = 8
 _GPTQ_PROMPTS = 256
 
 
+class LayoutChoice(StrEnum):
+    """Whose files may lie beside the program."""
+
+    optimum = "optimum"
+    genai = "genai"
+
+
 class FormatChoice(StrEnum):
     """What an artifact's program may be."""
 
@@ -48,7 +55,7 @@ def export(
     ] = QuantizeChoice.none,
     block_size: Annotated[
         int | None,
-        typer.Option("--block-size", help="Input values that share a scale (int8, int4); 32."),
+        typer.Option("--block-size", help="Input values that share a scale; int4 32, int8 64."),
     ] = None,
     head_bits: Annotated[
         int | None,
@@ -60,6 +67,10 @@ def export(
             "--gptq",
             help="Query records; weights are rounded so that products on 256 of them stay.",
         ),
+    ] = None,
+    layout: Annotated[
+        LayoutChoice | None,
+        typer.Option("--layout", help="Add what another library wants, so that it opens it too."),
     ] = None,
     golden: Annotated[
         Path | None,
@@ -82,6 +93,7 @@ def export(
         quantize=quantize.value,
         block_size=block_size,
         head_bits=head_bits,
+        layout=None if layout is None else layout.value,
         gptq_prompts=_prompts(gptq, _GPTQ_PROMPTS),
         golden_prompts=_prompts(golden, _GOLDEN_PROMPTS) or DEFAULT_GOLDEN_PROMPTS,
         max_new_tokens=max_new_tokens,

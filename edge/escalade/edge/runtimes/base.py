@@ -88,6 +88,12 @@ def open_runtime(folder: Path, manifest: Manifest, *, threads: int) -> Runtime:
         from escalade.edge.runtimes.executorch_runtime import ExecutorchRuntime
 
         return ExecutorchRuntime(folder / manifest.program, manifest, threads=threads)
+    if manifest.encoder is not None:
+        from escalade.edge.runtimes.onnx_encoder_decoder import OnnxEncoderDecoderRuntime
+
+        return OnnxEncoderDecoderRuntime(
+            folder / manifest.encoder, folder / manifest.program, manifest, threads=threads
+        )
     from escalade.edge.runtimes.onnx_runtime import OnnxRuntime
 
     return OnnxRuntime(folder / manifest.program, manifest, threads=threads)

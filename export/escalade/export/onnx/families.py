@@ -9,30 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from escalade.export.errors import ModelError
-from escalade.export.onnx.blueprint import (
-    Activation,
-    Attention,
-    Block,
-    Decoder,
-    FeedForward,
-    Linear,
-    Norm,
-)
-from escalade.export.onnx.moments import MOMENT
+from escalade.export.onnx.blueprint import Attention, Block, Decoder, FeedForward, Linear
+from escalade.export.onnx.modules import activation_of, conv1d, layer_norm, linear, rms_norm
 
-_ACTIVATIONS: dict[str, Activation] = {
-    "silu": "silu",
-    "swish": "silu",
-    "gelu": "gelu",
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "gelu_fast": "gelu_tanh",
-    "relu": "relu",
-}
 # Rotary angles that depend on the position alone; others change with the length of the prompt.
 _FIXED_ROTARY = {"default", "linear", "llama3", "yarn"}
 
@@ -56,17 +39,6 @@ def decoder_of(model: PreTrainedModel, window: int) -> Decoder:
     return FAMILIES[family](model, window)
 
 
-def activation_of(name: str) -> Activation:
-    """The activation that a config calls by name.
-
-    Raises:
-        ModelError: it is none that can be written.
-    """
-    if name not in _ACTIVATIONS:
-        raise ModelError(f"activation must be one of {', '.join(_ACTIVATIONS)}, got {name!r}")
-    return _ACTIVATIONS[name]
-
-
 def _llama_like(model: PreTrainedModel, window: int) -> Decoder:
     """Llama, Mistral, Qwen2, Qwen3, SmolLM3: one shape with small differences."""
     config = model.config
@@ -78,32 +50,32 @@ def _llama_like(model: PreTrainedModel, window: int) -> Decoder:
         normed_heads = hasattr(attention, "q_norm")
         blocks.append(
             Block(
-                attention_norm=_rms(layer, "input_layernorm"),
+                attention_norm=rms_norm(layer, "input_layernorm"),
                 attention=Attention(
-                    query=_linear(attention, "q_proj"),
-                    key=_linear(attention, "k_proj"),
-                    value=_linear(attention, "v_proj"),
-                    output=_linear(attention, "o_proj"),
+                    query=linear(attention, "q_proj"),
+                    key=linear(attention, "k_proj"),
+                    value=linear(attention, "v_proj"),
+                    output=linear(attention, "o_proj"),
                     rotary=bool(getattr(attention, "use_rope", True)),
-                    query_norm=_rms(attention, "q_norm") if normed_heads else None,
-                    key_norm=_rms(attention, "k_norm") if normed_heads else None,
+                    query_norm=rms_norm(attention, "q_norm") if normed_heads else None,
+                    key_norm=rms_norm(attention, "k_norm") if normed_heads else None,
                     sliding_window=_sliding_window(config, index),
                 ),
-                feed_forward_norm=_rms(layer, "post_attention_layernorm"),
+                feed_forward_norm=rms_norm(layer, "post_attention_layernorm"),
                 feed_forward=FeedForward(
                     activation=activation_of(config.hidden_act),
-                    gate=_linear(layer, "mlp.gate_proj"),
-                    up=_linear(layer, "mlp.up_proj"),
-                    down=_linear(layer, "mlp.down_proj"),
+                    gate=linear(layer, "mlp.gate_proj"),
+                    up=linear(layer, "mlp.up_proj"),
+                    down=linear(layer, "mlp.down_proj"),
                 ),
             )
         )
     cosines, sines = _rotary(model, "model.rotary_emb", window)
     return Decoder(
-        embedding=_linear(model, "model.embed_tokens").weight,
+        embedding=linear(model, "model.embed_tokens").weight,
         blocks=blocks,
-        final_norm=_rms(model, "model.norm"),
-        head=_linear(model, "lm_head"),
+        final_norm=rms_norm(model, "model.norm"),
+        head=linear(model, "lm_head"),
         heads=heads,
         kv_heads=config.num_key_value_heads,
         head_dim=head_dim,
@@ -119,7 +91,7 @@ def _gpt_neox(model: PreTrainedModel, window: int) -> Decoder:
     blocks = []
     for layer in model.get_submodule("gpt_neox.layers").children():
         # Rows are laid out head by head: query, key and value of head 0, then of head 1.
-        packed = _linear(layer, "attention.query_key_value")
+        packed = linear(layer, "attention.query_key_value")
         rows = packed.weight.view(heads, 3, head_dim, -1)
         bias = None if packed.bias is None else packed.bias.view(heads, 3, head_dim)
         query, key, value = (
@@ -132,29 +104,29 @@ def _gpt_neox(model: PreTrainedModel, window: int) -> Decoder:
         )
         blocks.append(
             Block(
-                attention_norm=_layer_norm(layer, "input_layernorm"),
+                attention_norm=layer_norm(layer, "input_layernorm"),
                 attention=Attention(
                     query=query,
                     key=key,
                     value=value,
-                    output=_linear(layer, "attention.dense"),
+                    output=linear(layer, "attention.dense"),
                     rotary=True,
                 ),
-                feed_forward_norm=_layer_norm(layer, "post_attention_layernorm"),
+                feed_forward_norm=layer_norm(layer, "post_attention_layernorm"),
                 feed_forward=FeedForward(
                     activation=activation_of(config.hidden_act),
-                    up=_linear(layer, "mlp.dense_h_to_4h"),
-                    down=_linear(layer, "mlp.dense_4h_to_h"),
+                    up=linear(layer, "mlp.dense_h_to_4h"),
+                    down=linear(layer, "mlp.dense_4h_to_h"),
                 ),
                 parallel=config.use_parallel_residual,
             )
         )
     cosines, sines = _rotary(model, "gpt_neox.rotary_emb", window)
     return Decoder(
-        embedding=_linear(model, "gpt_neox.embed_in").weight,
+        embedding=linear(model, "gpt_neox.embed_in").weight,
         blocks=blocks,
-        final_norm=_layer_norm(model, "gpt_neox.final_layer_norm"),
-        head=_linear(model, "lm_head"),
+        final_norm=layer_norm(model, "gpt_neox.final_layer_norm"),
+        head=linear(model, "lm_head"),
         heads=heads,
         kv_heads=heads,
         head_dim=head_dim,
@@ -169,7 +141,7 @@ def _gpt2(model: PreTrainedModel, window: int) -> Decoder:
     _need(config, "scale_attn_by_inverse_layer_idx", (False,))
     blocks = []
     for layer in model.get_submodule("transformer.h").children():
-        packed = _conv1d(layer, "attn.c_attn")
+        packed = conv1d(layer, "attn.c_attn")
         assert packed.bias is not None  # noqa: S101 - Conv1D always has one
         query, key, value = (
             Linear(weight, part)
@@ -177,34 +149,34 @@ def _gpt2(model: PreTrainedModel, window: int) -> Decoder:
         )
         blocks.append(
             Block(
-                attention_norm=_layer_norm(layer, "ln_1"),
+                attention_norm=layer_norm(layer, "ln_1"),
                 attention=Attention(
                     query=query,
                     key=key,
                     value=value,
-                    output=_conv1d(layer, "attn.c_proj"),
+                    output=conv1d(layer, "attn.c_proj"),
                     rotary=False,
                     scale=None if config.scale_attn_weights else 1.0,
                 ),
-                feed_forward_norm=_layer_norm(layer, "ln_2"),
+                feed_forward_norm=layer_norm(layer, "ln_2"),
                 feed_forward=FeedForward(
                     activation=activation_of(config.activation_function),
-                    up=_conv1d(layer, "mlp.c_fc"),
-                    down=_conv1d(layer, "mlp.c_proj"),
+                    up=conv1d(layer, "mlp.c_fc"),
+                    down=conv1d(layer, "mlp.c_proj"),
                 ),
             )
         )
     return Decoder(
-        embedding=_linear(model, "transformer.wte").weight,
+        embedding=linear(model, "transformer.wte").weight,
         blocks=blocks,
-        final_norm=_layer_norm(model, "transformer.ln_f"),
-        head=_linear(model, "lm_head"),
+        final_norm=layer_norm(model, "transformer.ln_f"),
+        head=linear(model, "lm_head"),
         heads=config.n_head,
         kv_heads=config.n_head,
         head_dim=config.n_embd // config.n_head,
         cosines=None,
         sines=None,
-        positions=_linear(model, "transformer.wpe").weight[:window],
+        positions=linear(model, "transformer.wpe").weight[:window],
     )
 
 
@@ -218,36 +190,6 @@ FAMILIES: dict[str, Callable[[PreTrainedModel, int], Decoder]] = {
     "gpt_neox": _gpt_neox,
     "gpt2": _gpt2,
 }
-
-
-def _linear(parent: nn.Module, path: str) -> Linear:
-    module = parent.get_submodule(path)
-    weight, bias = module.weight, getattr(module, "bias", None)
-    moment = getattr(module, MOMENT, None)
-    assert isinstance(weight, Tensor)  # noqa: S101 - nn.Module types attributes loosely
-    return Linear(
-        weight.detach(),
-        bias.detach() if isinstance(bias, Tensor) else None,
-        moment if isinstance(moment, Tensor) else None,
-    )
-
-
-def _conv1d(parent: nn.Module, path: str) -> Linear:
-    """GPT-2's linear layer, which keeps its weight as (K, N)."""
-    plain = _linear(parent, path)
-    return Linear(plain.weight.T, plain.bias, plain.moment)
-
-
-def _rms(parent: nn.Module, path: str) -> Norm:
-    epsilon = parent.get_submodule(path).variance_epsilon
-    assert isinstance(epsilon, float)  # noqa: S101 - nn.Module types attributes loosely
-    return Norm(_linear(parent, path).weight, epsilon)
-
-
-def _layer_norm(parent: nn.Module, path: str) -> Norm:
-    module, both = parent.get_submodule(path), _linear(parent, path)
-    assert isinstance(module, nn.LayerNorm)  # noqa: S101 - the family has no other
-    return Norm(both.weight, module.eps, both.bias, centred=True)
 
 
 def _sliding_window(config: PreTrainedConfig, index: int) -> int | None:

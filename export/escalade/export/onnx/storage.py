@@ -36,9 +36,9 @@ class Storage:
     """
 
     scheme: Scheme
-    block_size: int = 32
-    #: Of the embedding and the head, where the scheme has blocks. Both are looked up or read
-    #: whole for every token; rounding them to 4 bits costs more answers than all the rest.
+    #: Neighbours in a row that share a scale; None where the scheme has no blocks.
+    block_size: int | None = None
+    #: Of the embedding and the head, where the scheme has blocks; never fewer than the rest.
     head_bits: int = 8
 
     def __post_init__(self) -> None:
@@ -46,6 +46,8 @@ class Storage:
             raise OptionError("--quantize 8da4w is for --format executorch")
         if self.bits and self.block_size not in BLOCK_SIZES:
             raise OptionError(f"--block-size must be one of {BLOCK_SIZES}, got {self.block_size}")
+        if not self.bits and self.block_size is not None:
+            raise OptionError(f"--block-size is for int4 and int8, got it for {self.scheme}")
         if self.head_bits not in _BITS.values():
             raise OptionError(f"--head-bits must be 4 or 8, got {self.head_bits}")
 
@@ -74,6 +76,11 @@ class Storage:
         assert self.bits is not None  # noqa: S101 - the caller has looked
         return max(self.bits, self.head_bits) if name in {EMBEDDING, HEAD} else self.bits
 
+    @property
+    def _block(self) -> int:
+        assert self.block_size is not None  # noqa: S101 - a scheme with blocks has one
+        return self.block_size
+
     def linear(self, graph: GraphWriter, name: str, module: Linear, values: str) -> str:
         """`values W^T + b`; returns the output's name. A `name` seen before is not stored again."""
         if self.bits:
@@ -94,11 +101,17 @@ class Storage:
         rows = graph.node("Gather", [self._stored(graph, name, table), ids])
         return _to_float(graph, rows) if self.scheme == "float16" else rows
 
+    def borrow(self, graph: GraphWriter, name: str, of: GraphWriter) -> None:
+        """Let `graph` find the matrix called `name` where `of` has stored it."""
+        for part in (name, f"{name}.blocks", f"{name}.scales"):
+            if of.has(part):
+                graph.borrow(part, of)
+
     def _rows_of_blocks(self, graph: GraphWriter, name: str, table: Tensor, ids: str) -> str:
         self._store_blocks(graph, name, Linear(table))
         rows, columns = table.shape
-        bits, blocks = self.bits_of(name), -(-columns // self.block_size)
-        padded = blocks * self.block_size
+        bits, blocks = self.bits_of(name), -(-columns // self._block)
+        padded = blocks * self._block
         # The bytes that MatMulNBits reads, in the shapes that a lookup wants.
         found = graph.microsoft(
             "GatherBlockQuantized",
@@ -108,7 +121,7 @@ class Storage:
                 graph.view(f"{name}.row_scales", f"{name}.scales", [rows, blocks]),
             ],
             bits=bits,
-            block_size=self.block_size,
+            block_size=self._block,
             gather_axis=0,
             quantize_axis=1,
         )
@@ -141,7 +154,7 @@ class Storage:
             K=columns,
             N=rows,
             bits=self.bits_of(name),
-            block_size=self.block_size,
+            block_size=self._block,
             accuracy_level=_INT8_ACTIVATIONS,
         )
 
@@ -150,10 +163,10 @@ class Storage:
             return
         bits = self.bits_of(name)
         if module.moment is None:
-            rounded = round_to_nearest(module.weight, bits, self.block_size)
+            rounded = round_to_nearest(module.weight, bits, self._block)
         else:
-            rounded = gptq(module.weight, module.moment, bits, self.block_size)
-        graph.weight(f"{name}.blocks", pack(rounded.integers, bits, self.block_size))
+            rounded = gptq(module.weight, module.moment, bits, self._block)
+        graph.weight(f"{name}.blocks", pack(rounded.integers, bits, self._block))
         graph.weight(f"{name}.scales", rounded.scales.numpy())
 
 

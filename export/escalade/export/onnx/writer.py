@@ -20,8 +20,9 @@ PROGRAM_NAME = "model.onnx"
 # Of ai.onnx: 20 has Gelu; later ones bring nothing that is used here.
 _OPSET = 21
 _IR_VERSION = 10  # what opset 21 asks for
-# Weights that a runtime maps instead of reading must begin on a page (onnx external data).
-_PAGE_BYTES = 4096
+# A cache line. onnxruntime maps from the page before by itself; whole pages would double the
+# size of a small model.
+_ALIGNMENT_BYTES = 64
 _INLINE_BYTES = 1024
 _MICROSOFT = "com.microsoft"
 
@@ -112,7 +113,7 @@ class GraphWriter:
         if values.nbytes <= _INLINE_BYTES:
             tensor.raw_data = values.tobytes()
         else:
-            self._data.write(b"\0" * (-self._data.tell() % _PAGE_BYTES))
+            self._data.write(b"\0" * (-self._data.tell() % _ALIGNMENT_BYTES))
             self._place(tensor, self._data.tell(), values.nbytes)
             values.tofile(self._data)
         self._weights[name] = tensor
@@ -127,6 +128,11 @@ class GraphWriter:
         del tensor.dims[:]
         tensor.dims.extend(shape)
         self._weights[name] = tensor
+        return name
+
+    def borrow(self, name: str, of: GraphWriter) -> str:
+        """A weight of another model file in the same folder: its bytes, not a copy of them."""
+        self._weights[name] = of._weights[name]
         return name
 
     def has(self, name: str) -> bool:

@@ -1,0 +1,178 @@
+"""Runs an ONNX encoder-decoder with onnxruntime and numpy alone; knows no text, no network.
+
+The encoder reads the prompt in one piece, for each of its tokens sees all the others. What it
+gives, the decoder reads where it lies, at each step. The decoder's own keys and values live in
+one buffer for each layer, as long as the window and allocated once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from escalade.edge.errors import ArtifactError
+from escalade.edge.manifest import Manifest
+from escalade.edge.runtimes.base import Sampling, Step
+from escalade.edge.runtimes.onnx_runtime import (
+    INPUT_IDS,
+    LOGITS,
+    LOGPROB,
+    NEXT_TOKEN,
+    PAST_PREFIX,
+    PRESENT_PREFIX,
+    check_graph,
+    open_session,
+)
+from escalade.edge.sampling import Sampler
+
+# isort: split
+import onnxruntime as ort  # after onnx_runtime, which turns its telemetry off
+
+#: The name that optimum-onnx gives it.
+DECODER_ATTENTION_MASK = "decoder_attention_mask"
+_KINDS = ("key", "value")
+_CPU = "cpu"
+
+
+class OnnxEncoderDecoderRuntime:
+    """Generation by two programs, on the CPU."""
+
+    def __init__(self, encoder: Path, decoder: Path, manifest: Manifest, *, threads: int) -> None:
+        """Load the programs and allocate the buffer.
+
+        Args:
+            encoder: its .onnx file.
+            decoder: its .onnx file.
+            manifest: checked by the caller.
+            threads: of one operator; 0 leaves the choice to onnxruntime.
+
+        Raises:
+            ArtifactError: a program cannot be loaded, its graph lacks an input or output, or
+                the manifest does not say what the decoder begins with.
+        """
+        model = manifest.model
+        if model.decoder_start_id is None:
+            raise ArtifactError(f"{decoder}: the manifest names an encoder and no decoder_start_id")
+        self._start_id = model.decoder_start_id
+        self._end_ids = frozenset(model.end_of_sequence_ids)
+        self._encoder_program, self._decoder_program = encoder, decoder
+        self._encoder = open_session(encoder, threads=threads)
+        self._decoder = open_session(decoder, threads=threads)
+        caches = [f"{layer}.decoder.{kind}" for layer in range(model.layers) for kind in _KINDS]
+        self._crossed = [
+            f"{layer}.encoder.{kind}" for layer in range(model.layers) for kind in _KINDS
+        ]
+        check_graph(
+            encoder,
+            self._encoder,
+            inputs=[INPUT_IDS],
+            outputs=[PRESENT_PREFIX + name for name in self._crossed],
+        )
+        check_graph(
+            decoder,
+            self._decoder,
+            inputs=[
+                INPUT_IDS,
+                DECODER_ATTENTION_MASK,
+                *(PAST_PREFIX + name for name in (*caches, *self._crossed)),
+            ],
+            outputs=[NEXT_TOKEN, LOGPROB, LOGITS, *(PRESENT_PREFIX + name for name in caches)],
+        )
+        shape = (1, model.kv_heads, model.window, model.head_dim)
+        self._cache = {
+            name: ort.OrtValue.ortvalue_from_numpy(np.zeros(shape, dtype=np.float32))
+            for name in caches
+        }
+        self._mask = np.ones((1, model.window), dtype=np.int64)
+        self._new_id = np.zeros((1, 1), dtype=np.int64)
+        self._token = np.zeros((1, 1), dtype=np.int64)
+        self._logprob = np.zeros((1, 1), dtype=np.float32)
+        self._logits = np.zeros((1, 1, model.vocabulary_size), dtype=np.float32)
+        self._greedy = self._bind(with_logits=False)
+        self._sampled = self._bind(with_logits=True)
+        #: What the encoder's output, as it is bound now, is of.
+        self._read: list[int] = []
+
+    def generate(
+        self,
+        prompt_ids: Sequence[int],
+        max_new_tokens: int,
+        *,
+        sampling: Sampling | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Iterator[Step]:
+        """See `Runtime.generate`; the prompt is one chunk, as long as it may be."""
+        binding = self._greedy if sampling is None else self._sampled
+        sampler = None if sampling is None else Sampler(sampling)
+        new_id = self._start_id
+        for position in range(max_new_tokens):
+            if cancelled is not None and cancelled():
+                return
+            if position == 0:
+                self._encode(list(prompt_ids))
+            self._decode(binding, position, new_id)
+            if sampler is None:
+                new_id, logprob = int(self._token[0, 0]), float(self._logprob[0, 0])
+            else:
+                new_id, logprob = sampler.draw(self._logits[0, 0])
+            ended = new_id in self._end_ids
+            yield Step(new_id, logprob, ended)
+            if ended:
+                return
+
+    def _encode(self, prompt_ids: list[int]) -> None:
+        """Bind the keys and values of a prompt; the last one's are there already."""
+        if prompt_ids == self._read:
+            return
+        self._read = []
+        ids = ort.OrtValue.ortvalue_from_numpy(np.array([prompt_ids], dtype=np.int64))
+        # Intermediate results grow with the square of the prompt's length: give them back.
+        options = ort.RunOptions()
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        outputs = [PRESENT_PREFIX + name for name in self._crossed]
+        try:
+            encoded = self._encoder.run_with_ort_values(outputs, {INPUT_IDS: ids}, options)
+        except Exception as error:  # onnxruntime raises many kinds, all its own
+            raise _failed(self._encoder_program, error) from error
+        for name, value in zip(self._crossed, encoded, strict=True):
+            for binding in (self._greedy, self._sampled):
+                binding.bind_ortvalue_input(PAST_PREFIX + name, value)
+        self._read = prompt_ids
+
+    def _decode(self, binding: ort.IOBinding, position: int, new_id: int) -> None:
+        self._new_id[0, 0] = new_id
+        binding.bind_input(
+            DECODER_ATTENTION_MASK,
+            _CPU,
+            0,
+            np.int64,
+            (1, position + 1),
+            self._mask.ctypes.data,
+        )
+        try:
+            self._decoder.run_with_iobinding(binding)
+        except Exception as error:  # onnxruntime raises many kinds, all its own
+            raise _failed(self._decoder_program, error) from error
+
+    def _bind(self, *, with_logits: bool) -> ort.IOBinding:
+        binding = self._decoder.io_binding()
+        for name, buffer in self._cache.items():
+            binding.bind_ortvalue_input(PAST_PREFIX + name, buffer)
+            binding.bind_ortvalue_output(PRESENT_PREFIX + name, buffer)
+        binding.bind_input(INPUT_IDS, _CPU, 0, np.int64, (1, 1), self._new_id.ctypes.data)
+        results: list[tuple[str, NDArray[np.generic]]] = [
+            (NEXT_TOKEN, self._token),
+            (LOGPROB, self._logprob),
+        ]
+        if with_logits:
+            results.append((LOGITS, self._logits))
+        for name, array in results:
+            binding.bind_output(name, _CPU, 0, array.dtype.type, array.shape, array.ctypes.data)
+        return binding
+
+
+def _failed(program: Path, error: Exception) -> ArtifactError:
+    return ArtifactError(f"{program}: {str(error).splitlines()[0]}")
