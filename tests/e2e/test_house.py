@@ -27,7 +27,7 @@ def test_every_root_is_built_typed_and_linted() -> None:
     tools = settings["tool"]
     assert set(tools["hatch"]["build"]["dev-mode-dirs"]) == set(ROOTS)
     wheel = tools["hatch"]["build"]["targets"]["wheel"]["packages"]
-    assert set(wheel) == {f"{root}/escalade" for root in ROOTS}
+    assert set(wheel) == {f"{root}/escalade" for root in ROOTS} | {"cli/optimum"}
     assert set(tools["mypy"]["mypy_path"].split(":")) == set(ROOTS)
     assert set(tools["ruff"]["src"]) == set(ROOTS)
 

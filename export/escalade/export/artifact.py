@@ -107,6 +107,11 @@ def export_artifact(
     window = window_of(model)
     with folder_aside(out, marker=MANIFEST_NAME) as folder:
         write_tokenizer(model_dir, folder)
+        entry = model_entry(model, model_dir, folder, window, max_new_tokens)
+        if layout is not None:
+            from escalade.export.layouts import write_layout
+
+            write_layout(layout, model_dir, folder, model, entry)
         if gptq_prompts:
             progress(f"reading {len(gptq_prompts)} prompts to round weights by")
             _gather(model, folder, gptq_prompts, window)
@@ -115,11 +120,6 @@ def export_artifact(
             program, encoder, quantization = _write_program(
                 model, folder, format, quantize, block_size, head_bits, window
             )
-        entry = model_entry(model, model_dir, folder, window, max_new_tokens)
-        if layout is not None:
-            from escalade.export.layouts import write_layout
-
-            write_layout(layout, model_dir, folder, model, entry)
         for path in folder.iterdir():
             path.chmod(0o644)  # onnx writes its data file for the owner alone
         files = {path.name: file_entry(path) for path in sorted(folder.iterdir()) if path.is_file()}
