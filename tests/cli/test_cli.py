@@ -50,7 +50,7 @@ def test_help_names_every_verb_and_loads_no_part() -> None:
         "heavy = {'torch', 'transformers', 'onnxruntime', 'grpc', 'numpy', 'plotly'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
         "print([v for v in ('demo ask record calibrate export train tasks trace router serve proxy"
-        " simulate evaluate')"
+        " simulate evaluate sign verify install rollback versions inspect')"
         ".split() if v not in out.getvalue()])\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -88,7 +88,7 @@ def test_calibrate_then_the_threshold_is_there(
     )
     deferral = json.loads(out)
     assert code == 0
-    assert deferral["calibration"]["achieved_deferral_rate"] == 0.5
+    assert deferral["calibration"]["fit"]["deferral_rate"] == 0.5
     code, out, _ = invoke("ask", artifact, "g2p: cat", "--json", "--trace", tmp_path / "t.jsonl")
     assert json.loads(out)["threshold"] == deferral["threshold"]
     assert len((tmp_path / "t.jsonl").read_text().splitlines()) == 2

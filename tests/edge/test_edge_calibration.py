@@ -1,95 +1,256 @@
-"""Thresholds: the nearest rate that ties allow, its interval, and what the manifest keeps."""
+"""Calibrating an artifact: what is read, what is measured, what the manifest keeps."""
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from escalade.edge.artifact import Artifact
-from escalade.edge.calibration import calibrate, threshold_for_rate, wilson_interval
-from escalade.edge.errors import CalibrationError
-from escalade.edge.manifest import read_manifest
-from escalade.edge.records import Record, spread, write_records
-from escalade.edge.rules import defers, mean_nll
-
-scores = st.lists(st.integers(0, 12).map(lambda n: n / 4), min_size=1, max_size=40)
-
-
-@given(scores, st.floats(0, 1))
-def test_no_threshold_comes_nearer_to_the_target(values: list[float], target: float) -> None:
-    found = threshold_for_rate(values, target)
-    achieved = np.mean([defers(value, found.threshold) for value in values])
-    assert achieved == pytest.approx(found.achieved)
-    rates = {np.mean([value >= tau for value in values]) for tau in [*values, math.inf]}
-    nearest = min(abs(rate - target) for rate in rates)
-    assert abs(achieved - target) == pytest.approx(nearest, abs=1e-9)
-
-
-def test_tied_queries_defer_together_and_the_cheaper_of_two_wins() -> None:
-    assert threshold_for_rate([1.0, 1.0, 2.0, 2.0], 0.25).achieved == 0.0
-    assert threshold_for_rate([1.0, 1.0, 2.0, 2.0], 0.3) == (2.0, 0.5)
-    assert threshold_for_rate([1.0, 1.0], 0.9) == (1.0, 1.0)
+from escalade.edge.calibration import calibrate, halves_of
+from escalade.edge.calibration_data import Answers
+from escalade.edge.calibration_early import EarlyGoal
+from escalade.edge.calibration_thresholds import Judged
+from escalade.edge.deferral import (
+    CalibrationEntry,
+    Measured,
+    QualityGoal,
+    RateGoal,
+    WithinGoal,
+    rule_of,
+)
+from escalade.edge.early import EarlyStop
+from escalade.edge.errors import ArtifactError, CalibrationError
+from escalade.edge.files import sha256_of
+from escalade.edge.manifest import MANIFEST_NAME, Manifest, read_manifest
+from escalade.edge.router import Router
+from escalade.edge.rules import defers, rule_named
 
 
-@pytest.mark.parametrize("target", [0.0, 1.0])
-def test_the_ends_can_be_had(target: float) -> None:
-    assert threshold_for_rate([0.5, 0.1, 0.9], target).achieved == target
+@pytest.fixture
+def folder(float_artifact: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(float_artifact, tmp_path / "artifact"))
+
+
+@pytest.fixture
+def artifact(folder: Path) -> Artifact:
+    return Artifact.open(folder)
+
+
+def made_up(n: int, seed: int = 1) -> Answers:
+    """Answers of a small model that knows when it does not know, and a better large one."""
+    generator = np.random.default_rng(seed)
+    hardness = generator.random(n)
+    logprobs = [
+        (-generator.exponential(0.02 + hard, size=generator.integers(2, 12))).tolist()
+        for hard in hardness
+    ]
+    return Answers(
+        logprobs=logprobs,
+        longest=[12] * n,
+        judged=Judged(generator.random(n) > hardness, generator.random(n) > 0.5 * hardness),
+        source=Path("made-up.jsonl"),
+        sha256="0" * 64,
+        records=[],
+    )
+
+
+def router(seed: int = 1) -> Router:
+    generator = np.random.default_rng(seed)
+    return Router([(-np.abs(generator.normal(size=(1, 12))), np.zeros(1))])
+
+
+def kept(manifest: Manifest) -> CalibrationEntry:
+    assert manifest.deferral.calibration is not None
+    return manifest.deferral.calibration
+
+
+def recount(answers: Answers, manifest: Manifest, part: list[int]) -> Measured:
+    """Everything a manifest says of one half, counted again in plain Python."""
+    tau = manifest.deferral.threshold
+    assert tau is not None
+    rule = rule_named(manifest.deferral.rule)
+    deferred = [defers(rule(answers.logprobs[index]), tau) for index in part]
+    spared = total = 0
+    for index in part:
+        one, stop = answers.logprobs[index], EarlyStop(rule, tau, answers.longest[index])
+        at = next((n for n in range(1, len(one)) if stop(one[:n])), len(one))
+        spared += len(one) - at
+        total += len(one)
+    assert answers.judged is not None
+    small = [bool(answers.judged.small[index]) for index in part]
+    large = [bool(answers.judged.large[index]) for index in part]
+    right = [b if d else a for a, b, d in zip(small, large, deferred, strict=True)]
+    half = kept(manifest).fit if part == halves_of(1000, seed=1).fit else kept(manifest).held_out
+    assert half is not None
+    return msgspec.structs.replace(
+        half,
+        n=len(part),
+        deferral_rate=sum(deferred) / len(part),
+        tokens_saved=pytest.approx(spared / total, abs=1e-12),
+        quality=sum(right) / len(part),
+        small_quality=sum(small) / len(part),
+        large_quality=sum(large) / len(part),
+    )
 
 
 @pytest.mark.parametrize(
-    ("values", "target", "says"),
+    "goal",
+    [RateGoal(target=0.3), QualityGoal(target=0.7), WithinGoal(epsilon=0.05, delta=0.1)],
+    ids=["rate", "quality", "within"],
+)
+@pytest.mark.parametrize("rule", ["mean", "min"])
+def test_the_manifest_says_what_the_threshold_does(
+    artifact: Artifact, goal: RateGoal | QualityGoal | WithinGoal, rule: str
+) -> None:
+    answers = made_up(1000)
+    written = calibrate(artifact, answers, goal, rule=rule)
+    manifest = read_manifest(artifact.folder)
+    assert manifest == written
+    entry = kept(manifest)
+    halves = halves_of(1000, seed=1)
+    assert entry.fit == recount(answers, manifest, halves.fit)
+    assert entry.held_out == recount(answers, manifest, halves.held_out)
+    assert entry.goal == goal
+    assert (entry.data, entry.seed, entry.trained) == ("made-up.jsonl", 1, 0)
+    assert entry.certified == (True if isinstance(goal, WithinGoal) else None)
+    if isinstance(goal, RateGoal):
+        assert entry.fit.deferral_rate == 0.3
+    if isinstance(goal, QualityGoal):
+        assert entry.fit.quality is not None
+        assert entry.fit.quality >= 0.7
+    low, high = entry.fit.deferral_interval
+    assert low < entry.fit.deferral_rate < high
+
+
+def test_every_query_is_in_one_set() -> None:
+    for n in range(1, 12):
+        for train in (False, True):
+            halves = halves_of(n, seed=3, train=train)
+            assert sorted([*halves.train, *halves.fit, *halves.held_out]) == list(range(n))
+            assert len(halves.train) == ((n + 1) // 2 if train else 0)
+            assert 0 <= len(halves.fit) - len(halves.held_out) <= 1
+    assert halves_of(50, seed=1) == halves_of(50, seed=1)
+    assert halves_of(50, seed=1) != halves_of(50, seed=2)
+
+
+def test_what_is_not_certified_defers_everything(artifact: Artifact) -> None:
+    manifest = calibrate(artifact, made_up(40), WithinGoal(epsilon=0.01, delta=0.1))
+    entry = kept(manifest)
+    assert entry.certified is False
+    assert entry.fit.deferral_rate == 1.0
+    assert manifest.deferral.threshold == 0.0
+    assert entry.fit.quality == entry.fit.large_quality
+    learned = router()
+    manifest = calibrate(artifact, made_up(40), WithinGoal(epsilon=0.01, delta=0.1), rule=learned)
+    assert manifest.deferral.threshold == learned.lowest
+    assert kept(manifest).fit.deferral_rate == 1.0
+
+
+def test_an_early_stop_is_kept_and_goes_with_its_threshold(artifact: Artifact) -> None:
+    goal, early = RateGoal(target=0.4), EarlyGoal(0.05, 0.1)
+    manifest = calibrate(artifact, made_up(600), goal, early=early)
+    found = read_manifest(artifact.folder).deferral.early
+    assert found == manifest.deferral.early
+    assert found is not None
+    assert (found.miss_rate, found.delta, found.n) == (0.05, 0.1, 300)
+    held_out = kept(manifest).held_out
+    assert held_out is not None
+    assert found.tokens_saved > held_out.tokens_saved
+    assert calibrate(artifact, made_up(600), goal).deferral.early is None
+
+
+def test_a_router_comes_with_its_rule_and_goes_with_it(artifact: Artifact) -> None:
+    folder, learned = artifact.folder, router()
+    programs = {name: (folder / name).read_bytes() for name in artifact.manifest.files}
+    calibrate(artifact, made_up(400), QualityGoal(target=0.7), rule=learned)
+    manifest = read_manifest(folder)
+    assert (manifest.deferral.rule, manifest.deferral.router) == ("router", "router.json")
+    assert "router.json" in manifest.files
+    assert kept(manifest).trained == 200
+    assert kept(manifest).fit.n == 100
+    rule = rule_of(folder, manifest)
+    assert rule([-0.1, -2.0]) == learned([-0.1, -2.0])
+
+    # Another threshold of the same router: its queries need no router to be trained.
+    again = calibrate(Artifact.open(folder), made_up(400, seed=2), RateGoal(target=0.5))
+    assert (again.deferral.router, kept(again).trained) == ("router.json", 0)
+    assert read_manifest(folder) == again
+
+    other = router(seed=2)
+    calibrate(Artifact.open(folder), made_up(400), RateGoal(target=0.5), rule=other)
+    manifest = read_manifest(folder)
+    assert rule_of(folder, manifest)([-1.0]) == other([-1.0])
+
+    calibrate(Artifact.open(folder), made_up(400), RateGoal(target=0.5), rule="sum")
+    manifest = read_manifest(folder)
+    assert (manifest.deferral.rule, manifest.deferral.router) == ("sum", None)
+    assert {name: (folder / name).read_bytes() for name in manifest.files} == programs
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*programs, MANIFEST_NAME])
+    assert Artifact.open(folder).manifest == manifest
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_through_a_link_the_artifact_itself_is_calibrated(folder: Path, tmp_path: Path) -> None:
+    link = tmp_path / "current"
+    link.symlink_to(folder)
+    calibrate(Artifact.open(link), made_up(40), RateGoal(target=0.5), rule=router())
+    assert link.is_symlink()
+    assert read_manifest(folder).deferral.rule == "router"
+
+
+def test_an_installed_version_is_left_alone(folder: Path) -> None:
+    version = folder.replace(folder.parent / sha256_of(folder / MANIFEST_NAME))
+    before = (version / MANIFEST_NAME).read_bytes()
+    with pytest.raises(CalibrationError, match="an installed version"):
+        calibrate(Artifact.open(version), made_up(40), RateGoal(target=0.5))
+    assert (version / MANIFEST_NAME).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "goal", "options", "says"),
     [
-        ([], 0.5, "at least 1 query"),
-        ([1.0, math.nan], 0.5, "not finite"),
-        ([1.0], 1.5, r"must be in \[0, 1\], got 1.5"),
-        ([1.0], -0.1, r"must be in \[0, 1\], got -0.1"),
+        ({}, RateGoal(target=1.5), {}, r"target deferral rate must be in \[0, 1\], got 1.5"),
+        ({}, QualityGoal(target=-0.1), {}, r"quality must be in \[0, 1\], got -0.1"),
+        ({}, WithinGoal(epsilon=0.0, delta=0.1), {}, r"epsilon must be in \(0, 1\), got 0.0"),
+        ({}, WithinGoal(epsilon=0.1, delta=1.0), {}, r"delta must be in \(0, 1\), got 1.0"),
+        ({}, QualityGoal(target=1.0), {}, "no threshold gives a quality of 1: the best is 0"),
+        ({"judged": None}, QualityGoal(target=0.5), {}, "give a trace of `escalade record`"),
+        ({}, RateGoal(target=0.5), {"rule": "meen"}, "'meen'; did you mean mean"),
+        ({}, RateGoal(target=0.5), {"early": EarlyGoal(0.01, 0.1)}, "takes at least 230 queries"),
+        ({"logprobs": [[math.nan]] * 40}, RateGoal(target=0.5), {}, "not finite"),
     ],
 )
-def test_what_cannot_be_calibrated(values: list[float], target: float, says: str) -> None:
+def test_what_cannot_be_done_changes_nothing(
+    artifact: Artifact, change: dict[str, Any], goal: Any, options: dict[str, Any], says: str
+) -> None:
+    before = (artifact.folder / MANIFEST_NAME).read_bytes()
     with pytest.raises(CalibrationError, match=says):
-        threshold_for_rate(values, target)
+        calibrate(artifact, made_up(40)._replace(**change), goal, **options)
+    assert (artifact.folder / MANIFEST_NAME).read_bytes() == before
 
 
-def test_wilson_against_a_published_example() -> None:
-    # Newcombe 1998, Statistics in Medicine 17:857-872, table I, method 3: 81 of 263.
-    low, high = wilson_interval(81 / 263, 263)
-    assert (round(low, 4), round(high, 4)) == (0.2553, 0.3662)
-    assert wilson_interval(0.0, 10)[0] == 0.0
-    assert wilson_interval(1.0, 10)[1] == pytest.approx(1.0)
+def test_one_query_sets_a_threshold_and_checks_nothing(artifact: Artifact) -> None:
+    one = made_up(3).subset([0])
+    entry = kept(calibrate(artifact, one, RateGoal(target=1.0)))
+    assert (entry.fit.n, entry.held_out) == (1, None)
+    for options in ({"early": EarlyGoal(0.5, 0.5)}, {"rule": router()}):
+        with pytest.raises(CalibrationError, match="1 queries are too few to divide"):
+            calibrate(artifact, one, RateGoal(target=1.0), **options)  # type: ignore[arg-type]
 
 
-def test_spread_takes_even_distances() -> None:
-    assert spread(range(10), 3) == [0, 3, 6]
-    assert spread(range(3), 10) == [0, 1, 2]
-    assert spread(range(3), None) == [0, 1, 2]
-
-
-def test_the_artifact_keeps_its_calibration(float_artifact: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(float_artifact, tmp_path / "artifact"))
-    data = tmp_path / "valid.jsonl"
-    prompts = [f"g2p: {word}" for word in ("cat", "dog", "banana", "o'neil", "zebra", "apple")]
-    write_records(
-        data, (Record(id=prompt, task="g2p", prompt=prompt, references=[]) for prompt in prompts)
-    )
-    seen: list[tuple[int, int]] = []
-    calibrate(folder, data, 0.5, progress=lambda done, total: seen.append((done, total)))
-    deferral = read_manifest(folder).deferral
-    assert seen[-1] == (6, 6)
-    assert deferral.threshold is not None
-    assert deferral.calibration is not None
-    artifact = Artifact.open(folder)
-    own = [
-        mean_nll([step.logprob for step in artifact.generate(artifact.encode(prompt))])
-        for prompt in prompts
-    ]
-    assert sum(defers(score, deferral.threshold) for score in own) == 3
-    assert deferral.calibration.achieved_deferral_rate == 0.5
-    assert deferral.calibration.n == 6
-    low, high = deferral.calibration.interval
-    assert low < 0.5 < high
+def test_a_manifest_with_an_unknown_rule_is_refused(folder: Path) -> None:
+    path = folder / MANIFEST_NAME
+    manifest = json.loads(path.read_text())
+    manifest["deferral"]["rule"] = "quantile:2"
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(
+        ArtifactError, match=r"deferral\.rule 'quantile:2': .* in \[0, 1\], got '2'"
+    ):
+        Artifact.open(folder)

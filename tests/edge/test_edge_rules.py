@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
-import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escalade.cli.verbs.artifacts import calibrate as calibrate_verb
-from escalade.edge.artifact import Artifact
-from escalade.edge.calibration import calibrate, score_prompts
-from escalade.edge.client import EdgeClient
-from escalade.edge.errors import ArtifactError, CalibrationError
-from escalade.edge.manifest import MANIFEST_NAME, read_manifest
-from escalade.edge.records import Record, write_records
 from escalade.edge.rules import RULES, defers, mean_nll, rule_named
 
 NAMES = ("mean", "sum", "min", "max", "quantile:0", "quantile:0.4", "quantile:0.8", "quantile:1")
@@ -125,6 +115,13 @@ def test_the_plain_rules_by_name() -> None:
     assert RULES["mean"] is mean_nll
     assert list(RULES) == ["mean", "sum", "min", "max"]
     assert all(rule_named(name) is rule for name, rule in RULES.items())
+    assert all(rule.name == name for name, rule in RULES.items())
+
+
+@given(quantiles)
+def test_a_quantile_knows_its_name(q: float) -> None:
+    rule = rule_named(f"quantile:{q!r}")
+    assert rule_named(rule.name)([-1.0, -2.0, -4.0]) == rule([-1.0, -2.0, -4.0])
 
 
 @pytest.mark.parametrize(
@@ -145,60 +142,3 @@ def test_the_plain_rules_by_name() -> None:
 def test_an_unknown_rule_is_named_with_the_known_ones(name: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         rule_named(name)
-
-
-@pytest.fixture
-def artifact(float_artifact: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(float_artifact, tmp_path / "artifact"))
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    path = tmp_path / "valid.jsonl"
-    prompts = [f"g2p: {word}" for word in ("cat", "dog", "banana", "o'neil", "zebra", "apple")]
-    write_records(path, (Record(id=p, task="g2p", prompt=p, references=[]) for p in prompts))
-    return path
-
-
-def test_another_rule_is_calibrated_shipped_and_written_to_the_trace(
-    artifact: Path, data: Path, tmp_path: Path
-) -> None:
-    calibrate(artifact, data, 0.5, rule="min")
-    by_min = read_manifest(artifact).deferral
-    assert by_min.rule == "min"
-    calibrate_verb(artifact, data, 0.5, rule="quantile:0.4")
-    deferral = read_manifest(artifact).deferral
-    assert deferral.rule == "quantile:0.4"
-    assert deferral.threshold != by_min.threshold
-    assert deferral.calibration is not None
-    assert deferral.calibration.achieved_deferral_rate == 0.5
-
-    trace = tmp_path / "trace.jsonl"
-    with EdgeClient.open(artifact, trace=trace) as client:
-        answer = client.ask("g2p: banana")
-    assert answer.score == pytest.approx(-np.quantile(answer.small.logprobs, 0.4))
-    assert json.loads(trace.read_text().splitlines()[0])["rule"] == "quantile:0.4"
-
-    calibrate(artifact, data, 0.5)
-    assert read_manifest(artifact).deferral.rule == "quantile:0.4"
-    opened = Artifact.open(artifact)
-    assert score_prompts(opened, ["g2p: banana"]) == [answer.score]
-    assert score_prompts(opened, ["g2p: banana"], rule="sum") == [-sum(answer.small.logprobs)]
-
-
-def test_an_unknown_rule_changes_nothing(artifact: Path, data: Path) -> None:
-    before = (artifact / MANIFEST_NAME).read_bytes()
-    with pytest.raises(CalibrationError, match="'meen'; did you mean mean"):
-        calibrate(artifact, data, 0.5, rule="meen")
-    assert (artifact / MANIFEST_NAME).read_bytes() == before
-
-
-def test_a_manifest_with_an_unknown_rule_is_refused(artifact: Path) -> None:
-    path = artifact / MANIFEST_NAME
-    manifest = json.loads(path.read_text())
-    manifest["deferral"]["rule"] = "quantile:2"
-    path.write_text(json.dumps(manifest))
-    with pytest.raises(
-        ArtifactError, match=r"deferral\.rule 'quantile:2': .* in \[0, 1\], got '2'"
-    ):
-        Artifact.open(artifact)

@@ -12,9 +12,11 @@ import typer
 
 from escalade.cli.demo.command import demo
 from escalade.cli.quiet import quiet_third_party
-from escalade.cli.verbs.artifacts import calibrate, export
 from escalade.cli.verbs.ask import ask, record
+from escalade.cli.verbs.calibrate import calibrate
 from escalade.cli.verbs.evaluate import evaluate
+from escalade.cli.verbs.export import export
+from escalade.cli.verbs.inspect import inspect
 from escalade.cli.verbs.network import proxy, simulate
 from escalade.cli.verbs.router import router
 from escalade.cli.verbs.serve import serve
@@ -50,6 +52,7 @@ for verb in (
     record,
     calibrate,
     export,
+    inspect,
     sign,
     verify,
     install,

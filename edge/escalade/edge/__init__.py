@@ -3,7 +3,11 @@
 Loads neither torch nor transformers.
 """
 
-from escalade.edge.client import Answer, EdgeClient
+from escalade.edge.answer import Answer
+from escalade.edge.artifact import Artifact
+from escalade.edge.chat import Chat
+from escalade.edge.client import EdgeClient
 from escalade.edge.errors import EdgeError
+from escalade.edge.runtimes.base import Sampling
 
-__all__ = ["Answer", "EdgeClient", "EdgeError"]
+__all__ = ["Answer", "Artifact", "Chat", "EdgeClient", "EdgeError", "Sampling"]

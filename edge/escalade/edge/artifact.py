@@ -10,8 +10,10 @@ from tokenizers import Tokenizer
 
 from escalade.edge.cores import default_threads
 from escalade.edge.errors import ArtifactError, ParityError, PromptError
+from escalade.edge.files import held
 from escalade.edge.generation import Generation, GiveUp
-from escalade.edge.manifest import TOKENIZER_NAME, GoldenEntry, Manifest, read_manifest
+from escalade.edge.manifest import GoldenEntry, Manifest
+from escalade.edge.opening import read_checked
 from escalade.edge.rules import mean_nll
 from escalade.edge.runtimes.base import Runtime, Sampling, Step, open_runtime
 
@@ -34,10 +36,18 @@ class Artifact:
     """
 
     def __init__(
-        self, folder: Path, manifest: Manifest, runtime: Runtime, tokenizer: Tokenizer
+        self,
+        folder: Path,
+        manifest: Manifest,
+        runtime: Runtime,
+        tokenizer: Tokenizer,
+        *,
+        chat_template: str | None = None,
     ) -> None:
         self.folder = folder
         self.manifest = manifest
+        #: Jinja; None where the model has none. See `escalade.edge.chat`.
+        self.chat_template = chat_template
         self._runtime = runtime
         self._tokenizer = tokenizer
         self._turn = 0
@@ -67,21 +77,19 @@ class Artifact:
             SignatureError: it is not signed by the trusted key.
             ParityError: it does not give the golden answer.
         """
-        if trusted_key is not None:
-            from escalade.edge.signing import check_signature
-
-            check_signature(folder, trusted_key)
-        manifest = read_manifest(folder)
-        if max_memory is not None:
-            _check_memory(folder, manifest, max_memory)
-        try:
-            tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_NAME))
-        except Exception as error:  # tokenizers raises bare Exception
-            raise ArtifactError(f"{folder / TOKENIZER_NAME}: cannot be read: {error}") from error
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
-        runtime = open_runtime(folder, manifest, threads=threads or default_threads())
-        artifact = cls(folder, manifest, runtime, tokenizer)
+        if not folder.is_dir():
+            raise ArtifactError(f"{folder}: not an artifact: there is no such folder")
+        # Where the folder is a store's link, it may lead to another version any moment.
+        with held(folder) as version:
+            checked = read_checked(version, max_memory=max_memory, trusted_key=trusted_key)
+            manifest = checked.manifest
+            artifact = cls(
+                version,
+                manifest,
+                open_runtime(version, manifest, threads=threads or default_threads()),
+                checked.tokenizer,
+                chat_template=checked.chat_template,
+            )
         if manifest.golden:
             artifact.check_golden(min(manifest.golden, key=lambda entry: len(entry.token_ids)))
         return artifact
@@ -218,14 +226,3 @@ class Artifact:
                 f"the prompt has {tokens} tokens; this model takes 1 to {window - 1}"
                 f" (window {window})"
             )
-
-
-def _check_memory(folder: Path, manifest: Manifest, max_memory: int) -> None:
-    from escalade.edge.memory import memory_needed
-
-    needed = memory_needed(manifest)
-    if needed.total > max_memory:
-        raise ArtifactError(
-            f"{folder}: needs {needed.total} bytes of memory (weights {needed.weights}, cache"
-            f" {needed.cache}, working {needed.working}), may take at most {max_memory}"
-        )

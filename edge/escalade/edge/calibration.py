@@ -1,161 +1,187 @@
-"""Sets the threshold tau from an artifact's own scores; knows no network, no large model."""
+"""Calibrates an artifact: rule, threshold and early stop, into its manifest; knows no network.
+
+Queries are shuffled by a seed and halved. One half sets the threshold; the other says what
+that threshold does on queries it has not seen, and sets the level at which a response is
+stopped because deferral is likely. A router is trained on queries of its own before.
+"""
 
 from __future__ import annotations
 
 import datetime
-import math
-from collections.abc import Callable, Sequence
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
-from numpy.typing import ArrayLike
 
 from escalade.edge.artifact import Artifact
-from escalade.edge.deferral import CalibrationEntry, DeferralEntry
+from escalade.edge.calibration_data import Answers
+from escalade.edge.calibration_early import (
+    EarlyGoal,
+    Responses,
+    calibrate_early,
+    responses_of,
+    tokens_saved,
+)
+from escalade.edge.calibration_thresholds import measured, threshold_for
+from escalade.edge.deferral import (
+    CalibrationEntry,
+    DeferralEntry,
+    Goal,
+    Measured,
+    WithinGoal,
+    check_goal,
+    rule_of,
+)
 from escalade.edge.errors import CalibrationError
-from escalade.edge.files import sha256_of
-from escalade.edge.manifest import Manifest, write_manifest
-from escalade.edge.records import read_records, spread
+from escalade.edge.files import folder_aside, sha256_of
+from escalade.edge.manifest import MANIFEST_NAME, Manifest, file_entry, write_manifest
+from escalade.edge.router import Router
 from escalade.edge.rules import DeferralRule, rule_named
 
-_CONFIDENCE = 0.95
-_Z = 1.959963984540054  # the normal distribution's 0.975 quantile
+_ROUTER_FILE = "router.json"
 
 
-class Threshold(NamedTuple):
-    """A threshold and what it does on the data it was found on."""
+class Halves(NamedTuple):
+    """Which queries do what; indices, in random order."""
 
-    threshold: float
-    achieved: float
+    train: list[int]
+    fit: list[int]
+    held_out: list[int]
 
 
-def threshold_for_rate(scores: ArrayLike, target: float) -> Threshold:
-    """The threshold whose deferral rate is nearest to a target; ties stay together.
-
-    Queries with equal scores are deferred together or not at all, so only some rates can
-    be had. Between two equally near ones the lower (the cheaper) is taken.
+def halves_of(n: int, *, seed: int, train: bool = False) -> Halves:
+    """Divide n queries at random; the same way every time.
 
     Args:
-        scores: `(n,)` deferral scores, n >= 1, finite.
-        target: share of queries to defer, in [0, 1].
-
-    Returns:
-        tau and the share of `scores` that are >= tau.
-
-    Raises:
-        CalibrationError: no scores, a score is not finite, or the target is out of range.
+        n: queries, >= 1.
+        seed: of the order.
+        train: keep the first half of them for training a router.
     """
-    values = np.sort(np.asarray(scores, dtype=np.float64))
-    if values.size == 0:
-        raise CalibrationError("no scores; at least 1 query is needed")
-    if not np.isfinite(values).all():
-        raise CalibrationError("a score is not finite; the model gives NaN or infinity")
-    if not 0.0 <= target <= 1.0:
-        raise CalibrationError(f"target deferral rate must be in [0, 1], got {target}")
-    distinct, first = np.unique(values, return_index=True)
-    # Deferring nobody takes a threshold just above the highest score.
-    candidates = np.append(distinct, np.nextafter(distinct[-1], np.inf))
-    rates = np.append(1.0 - first / values.size, 0.0)
-    distance = np.round(np.abs(rates - target), 12)
-    best = int(np.flatnonzero(distance == distance.min())[-1])
-    return Threshold(float(candidates[best]), float(rates[best]))
-
-
-def wilson_interval(rate: float, n: int) -> tuple[float, float]:
-    """Wilson's 95 % score interval of a proportion (Wilson 1927, JASA 22:209-212)."""
-    spread = _Z * math.sqrt(rate * (1 - rate) / n + _Z**2 / (4 * n**2))
-    centre = rate + _Z**2 / (2 * n)
-    scale = 1 + _Z**2 / n
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
-
-
-def score_prompts(
-    artifact: Artifact,
-    prompts: Sequence[str],
-    *,
-    rule: str | None = None,
-    progress: Callable[[int], None] = lambda done: None,
-) -> list[float]:
-    """The artifact's own deferral score of every prompt, in order.
-
-    Args:
-        artifact: opened and verified.
-        prompts: as users type them.
-        rule: the deferral rule's name; None takes the manifest's.
-        progress: called with the number of prompts scored.
-
-    Raises:
-        CalibrationError: there is no such rule.
-        PromptError: a prompt does not fit the model; before anything is scored.
-    """
-    score = _rule(artifact.manifest.deferral.rule if rule is None else rule)
-    encoded = [artifact.encode(prompt) for prompt in prompts]  # refuse a bad one before the work
-    scores = []
-    for done, prompt_ids in enumerate(encoded, start=1):
-        scores.append(score([step.logprob for step in artifact.generate(prompt_ids)]))
-        progress(done)
-    return scores
+    order = np.random.default_rng(seed).permutation(n).tolist()
+    trained = (n + 1) // 2 if train else 0
+    rest = order[trained:]
+    middle = (len(rest) + 1) // 2
+    return Halves(order[:trained], rest[:middle], rest[middle:])
 
 
 def calibrate(
-    folder: Path,
-    data: Path,
-    target: float,
+    artifact: Artifact,
+    answers: Answers,
+    goal: Goal,
     *,
-    rule: str | None = None,
-    limit: int | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    rule: str | Router | None = None,
+    early: EarlyGoal | None = None,
+    seed: int = 1,
 ) -> Manifest:
-    """Set the threshold of an artifact, on the artifact itself, and write it to the manifest.
+    """Set the threshold of an artifact, from its own answers, and write it to the manifest.
 
     A threshold belongs to its rule, so another rule is set here, together with its own.
 
     Args:
-        folder: the artifact.
-        data: query records; references are not looked at.
-        target: share of queries to defer, in [0, 1].
-        rule: the deferral rule to set, see `rule_named`; None keeps the manifest's.
-        limit: use that many records, evenly spread over the file; all if None.
-        progress: called with (queries scored, queries in all).
+        artifact: opened; its folder is written.
+        answers: this artifact's, with judgements where the goal is one of quality.
+        goal: what the threshold is for.
+        rule: the rule to set, by name or as a router trained on `halves_of(n, seed=seed,
+            train=True).train`; None keeps the manifest's.
+        early: also find when deferral is likely; None stops only where it is certain.
+        seed: who is in which half, >= 0.
 
     Returns:
-        The manifest as written.
+        The manifest as written. Where the goal is `WithinGoal` and nothing can be certified,
+        the threshold defers every query, and `calibration.certified` is False.
 
     Raises:
-        ArtifactError, DataError, PromptError, CalibrationError: see there.
+        CalibrationError: the goal is out of range or cannot be reached, there is no such rule,
+            answers are not judged, there are too few, or a score is not finite. Nothing is
+            written.
+        ArtifactError: the manifest's router cannot be read.
+        DataError: the folder cannot be written.
     """
-    if not 0.0 <= target <= 1.0:
-        raise CalibrationError(f"target deferral rate must be in [0, 1], got {target}")
-    records = spread(read_records(data), limit)
-    artifact = Artifact.open(folder)
-    rule = artifact.manifest.deferral.rule if rule is None else rule
-    scores = score_prompts(
-        artifact,
-        [record.prompt for record in records],
-        rule=rule,
-        progress=lambda done: progress(done, len(records)),
-    )
-    found = threshold_for_rate(scores, target)
+    try:
+        check_goal(goal)
+        chosen = rule_named(rule) if isinstance(rule, str) else rule
+    except ValueError as error:
+        raise CalibrationError(str(error)) from error
+    chosen = chosen or rule_of(artifact.folder, artifact.manifest)
+    halves = halves_of(len(answers.logprobs), seed=seed, train=isinstance(rule, Router))
+    if not halves.fit or (early is not None and not halves.held_out):
+        raise CalibrationError(f"{len(answers.logprobs)} queries are too few to divide")
+    fit = answers.subset(halves.fit)
+    scores = [chosen(logprobs) for logprobs in fit.logprobs]
+    threshold = threshold_for(goal, scores, fit.judged)
+    certified = threshold is not None if isinstance(goal, WithinGoal) else None
+    tau = chosen.lowest if threshold is None else threshold
+    on_fit, fit_responses = _measured(chosen, tau, fit)
+    on_others, stop = None, None
+    if halves.held_out:
+        on_others, others_responses = _measured(chosen, tau, answers.subset(halves.held_out))
+        if early is not None:
+            stop = calibrate_early(fit_responses, others_responses, tau, early)
     entry = CalibrationEntry(
-        data=data.name,
-        data_sha256=sha256_of(data),
-        n=len(scores),
-        target_deferral_rate=target,
-        achieved_deferral_rate=found.achieved,
-        interval=wilson_interval(found.achieved, len(scores)),
-        confidence=_CONFIDENCE,
+        data=answers.source.name,
+        data_sha256=answers.sha256,
+        goal=goal,
+        certified=certified,
+        fit=on_fit,
+        held_out=on_others,
+        trained=len(halves.train),
+        left_out=answers.left_out,
+        seed=seed,
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
-    deferral = DeferralEntry(rule=rule, threshold=found.threshold, calibration=entry)
-    manifest = msgspec.structs.replace(artifact.manifest, deferral=deferral)
-    write_manifest(folder, manifest)
+    deferral = DeferralEntry(rule=chosen.name, threshold=tau, calibration=entry, early=stop)
+    return _write(artifact, deferral, chosen, new_router=isinstance(rule, Router))
+
+
+def _measured(rule: DeferralRule, threshold: float, answers: Answers) -> tuple[Measured, Responses]:
+    """What a threshold does on queries."""
+    responses = responses_of(rule, threshold, answers.logprobs, answers.longest)
+    saved = tokens_saved(responses)
+    scores = responses.scores.tolist()
+    return measured(scores, threshold, answers.judged, tokens_saved=saved), responses
+
+
+def _write(
+    artifact: Artifact, deferral: DeferralEntry, rule: DeferralRule, *, new_router: bool
+) -> Manifest:
+    """Write the manifest, and a router with it: a reader sees all of the old or all of the new.
+
+    Raises:
+        CalibrationError: the folder is an installed version.
+    """
+    # Where a link leads may change meanwhile, and a link is not swapped like a folder.
+    folder, manifest = artifact.folder.resolve(), artifact.manifest
+    if folder.name == sha256_of(folder / MANIFEST_NAME):
+        raise CalibrationError(
+            f"{folder}: an installed version, known by its content; calibrate the artifact and"
+            " install that, or calibrate a copy"
+        )
+    old = manifest.deferral.router
+    if isinstance(rule, Router) and not new_router:
+        deferral = msgspec.structs.replace(deferral, router=old)
+    if not new_router and deferral.router == old:
+        manifest = msgspec.structs.replace(manifest, deferral=deferral)
+        write_manifest(folder, manifest)
+        return manifest
+    with folder_aside(folder, marker=MANIFEST_NAME) as aside:
+        for path in folder.iterdir():
+            if path.name not in {old, MANIFEST_NAME} and not path.name.startswith("."):
+                _link(path, aside / path.name)
+        files = {name: entry for name, entry in manifest.files.items() if name != old}
+        if isinstance(rule, Router):
+            rule.save(aside / _ROUTER_FILE)
+            files[_ROUTER_FILE] = file_entry(aside / _ROUTER_FILE)
+            deferral = msgspec.structs.replace(deferral, router=_ROUTER_FILE)
+        manifest = msgspec.structs.replace(manifest, deferral=deferral, files=files)
+        write_manifest(aside, manifest)
     return manifest
 
 
-def _rule(name: str) -> DeferralRule:
+def _link(old: Path, new: Path) -> None:
+    """Give a file a second name; on a file system without such, a second copy."""
     try:
-        return rule_named(name)
-    except ValueError as error:
-        raise CalibrationError(str(error)) from error
+        new.hardlink_to(old)
+    except OSError:
+        shutil.copyfile(old, new)

@@ -3,61 +3,30 @@
 Every query ends in exactly one of four ways: answered by the small model, deferred and
 answered by the large one, degraded (deferred, but the cloud did not answer: the small
 model's own answer stands), or refused (`PromptError`, before any work). The first three
-are an `Outcome` and leave a trace record.
+are an `Outcome` and leave a trace record. A query that the caller cancels leaves nothing.
 """
 
 from __future__ import annotations
 
-import datetime
-import math
-import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
+from escalade.edge.answer import Answer
 from escalade.edge.artifact import Artifact
-from escalade.edge.cloud import Clock, CloudClient, SystemClock
-from escalade.edge.errors import CalibrationError, CloudError
+from escalade.edge.cascade import Cascade, Early
+from escalade.edge.chat import ChatPrompt, Message
+from escalade.edge.cloud import Clock, CloudClient
+from escalade.edge.errors import CloudError
+from escalade.edge.journal import Journal, trace_header
+from escalade.edge.large import PromptForm, Query
 from escalade.edge.records import Record
-from escalade.edge.rules import defers, rule_named
-from escalade.edge.runtimes.base import Step
-from escalade.edge.trace import (
-    TRACE_SCHEMA,
-    LargeAnswer,
-    ModelInfo,
-    Outcome,
-    SmallAnswer,
-    TraceAppender,
-    TraceHeader,
-    TraceRecord,
-)
-from escalade.v1 import cascade_pb2
+from escalade.edge.runtimes.base import Sampling
+from escalade.edge.trace import LargeAnswer, TraceHeader, TraceRecord
+from escalade.edge.turn import Turn
 
-PromptForm = Literal["tokens", "text"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """How one query ended."""
-
-    text: str
-    outcome: Outcome
-    #: r(x) under the rule, and the tau it was held against (None: not calibrated).
-    score: float
-    threshold: float | None
-    #: r(x) >= tau: what a cloud would have been asked for.
-    would_defer: bool
-    small: SmallAnswer
-    large: LargeAnswer | None
-    total_s: float
-    #: Why the cloud did not answer, where it was asked and did not.
-    reason: str | None
-
-    @property
-    def answered_by(self) -> Literal["small", "large"]:
-        """Whose text this is."""
-        return "large" if self.outcome == "deferred" else "small"
+#: A prompt, or the messages of a conversation.
+Prompt = str | Sequence[Message]
 
 
 class EdgeClient:
@@ -75,6 +44,7 @@ class EdgeClient:
         cloud: CloudClient | None = None,
         threshold: float | None = None,
         prompt_form: PromptForm = "tokens",
+        early: Early = "off",
         trace: Path | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -85,30 +55,29 @@ class EdgeClient:
             cloud: the large model; None answers everything locally.
             threshold: tau; None takes the manifest's.
             prompt_form: send token ids (both models share a tokenizer) or text.
-            trace: every query that `ask` answers adds its record to this file.
+            early: when generation may end before the response does, see `escalade.edge.turn`;
+                "likely" needs an artifact calibrated for it, and its own threshold.
+            trace: every query that is answered adds its record to this file.
             clock: see `Clock`.
 
         Raises:
+            ArtifactError: the deferral rule is a router that cannot be read.
             CalibrationError: there is a cloud to defer to or a trace to write, but no
-                threshold, or the threshold is not finite.
+                threshold, or the threshold is not finite; or nothing says what is likely.
             DataError: the trace file is something else, or another client's.
         """
-        deferral = artifact.manifest.deferral
+        self._cascade = Cascade.of(
+            artifact,
+            cloud,
+            threshold=threshold,
+            prompt_form=prompt_form,
+            early=early,
+            clock=clock,
+        )
         self.artifact = artifact
-        self.rule = deferral.rule
-        self.threshold = deferral.threshold if threshold is None else threshold
-        if (cloud is not None or trace is not None) and self.threshold is None:
-            raise CalibrationError(
-                f"{artifact.folder}: not calibrated: run `escalade calibrate`, or give a threshold"
-            )
-        if self.threshold is not None and not math.isfinite(self.threshold):
-            raise CalibrationError(f"threshold must be a finite number, got {self.threshold}")
-        self._cloud = cloud
-        self._prompt_form = prompt_form
-        self._clock = clock or SystemClock()
-        self._trace = None
-        if trace is not None and self.threshold is not None:
-            self._trace = TraceAppender(trace, self._header_with(None, self.threshold))
+        self.rule = self._cascade.rule.name
+        self.threshold = self._cascade.threshold
+        self._journal = None if trace is None else Journal(self._cascade, trace)
 
     @classmethod
     def open(
@@ -119,98 +88,123 @@ class EdgeClient:
         threshold: float | None = None,
         deadline_s: float = 10.0,
         prompt_form: PromptForm = "tokens",
+        early: Early = "off",
         trace: Path | None = None,
         threads: int = 0,
+        max_memory: int | None = None,
+        trusted_key: Path | None = None,
         ca_cert: Path | None = None,
         plaintext: bool | None = None,
     ) -> EdgeClient:
         """Open an artifact folder and, with `cloud` as `HOST:PORT`, a channel.
 
-        See `Artifact.open` and `CloudClient` for the arguments and errors.
+        See `Artifact.open`, `CloudClient` and the class for the arguments and errors.
         """
-        opened = Artifact.open(artifact, threads=threads)
+        opened = Artifact.open(
+            artifact, threads=threads, max_memory=max_memory, trusted_key=trusted_key
+        )
         client = (
             CloudClient(cloud, deadline_s=deadline_s, ca_cert=ca_cert, plaintext=plaintext)
             if cloud is not None
             else None
         )
-        return cls(opened, cloud=client, threshold=threshold, prompt_form=prompt_form, trace=trace)
+        return cls(
+            opened,
+            cloud=client,
+            threshold=threshold,
+            prompt_form=prompt_form,
+            early=early,
+            trace=trace,
+        )
 
-    def ask(self, prompt: str, *, references: Sequence[str] = (), shadow: bool = False) -> Answer:
+    def ask(
+        self,
+        prompt: Prompt,
+        *,
+        references: Sequence[str] = (),
+        shadow: bool = False,
+        sampling: Sampling | None = None,
+        stop: str | Sequence[str] = (),
+    ) -> Answer:
         """Answer one query, and remember it where the client was opened with a trace.
 
         Args:
-            prompt: as the user typed it.
+            prompt: as the user typed it, or a conversation for the model's chat template.
             references: responses that count as correct, for the trace.
             shadow: ask the cloud too, whatever the score says; the decision stays.
+            sampling: of the small model; None takes the likeliest tokens, of which the
+                threshold was calibrated.
+            stop: texts that end the answer before them.
 
         Raises:
-            PromptError: the prompt is empty or longer than the window.
+            PromptError: the prompt is empty or longer than the window, or the template
+                refuses the conversation.
+            ArtifactError: there is no chat template, or it is at fault.
+            ValueError: a stop sequence is empty.
         """
-        answer = self._answer(prompt, references, shadow=shadow)
-        if self._trace is not None:
-            asked = Record(id=uuid.uuid4().hex, task="", prompt=prompt, references=list(references))
-            self._trace.append(self._header, self.as_record(asked, answer))
-        return answer
+        turn = self.stream(
+            prompt, references=references, shadow=shadow, sampling=sampling, stop=stop
+        )
+        return _answer_of(turn)
 
-    def _answer(self, prompt: str, references: Sequence[str], *, shadow: bool) -> Answer:
-        started = self._clock.now_s()
-        prompt_ids = self.artifact.encode(prompt)
-        steps = self.artifact.generate(prompt_ids)
-        small = self._small_answer(prompt_ids, steps, references, started)
-        score = rule_named(self.rule)(small.logprobs)
-        would_defer = self.threshold is not None and defers(score, self.threshold)
-        decided_s = self._clock.now_s() - started
-        large, reason = None, None
-        if self._cloud is not None and (would_defer or shadow):
-            try:
-                draft = self._draft(steps, score)
-                large = self._ask_cloud(prompt, prompt_ids, draft, references)
-            except CloudError as error:
-                reason = str(error)
-        outcome: Outcome = "answered"
-        if would_defer and self._cloud is not None:
-            outcome = "deferred" if large is not None else "degraded"
-        asked = outcome != "answered"
-        return Answer(
-            text=large.text if outcome == "deferred" and large is not None else small.text,
-            outcome=outcome,
-            score=score,
-            threshold=self.threshold,
-            would_defer=would_defer,
-            small=small,
-            large=large,
-            total_s=self._clock.now_s() - started if asked else decided_s,
-            reason=reason,
+    def stream(
+        self,
+        prompt: Prompt,
+        *,
+        references: Sequence[str] = (),
+        shadow: bool = False,
+        sampling: Sampling | None = None,
+        stop: str | Sequence[str] = (),
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Turn:
+        """As `ask`, piece by piece: iterate, then look at `Turn.answer`.
+
+        The pieces are the device's own answer. Whether it stands is known at the end.
+
+        Args:
+            prompt: and the others: see `ask`.
+            references: see `ask`.
+            shadow: see `ask`.
+            sampling: see `ask`.
+            stop: see `ask`.
+            cancelled: asked between tokens and between chunks of the prompt. A query that is
+                cancelled has no answer and leaves no record.
+
+        Raises:
+            PromptError: and the others: see `ask`.
+        """
+        started_s = self._cascade.clock.now_s()
+        query = self._query(prompt, references)
+        journal = self._journal
+        return Turn(
+            self._cascade,
+            query,
+            started_s=started_s,
+            shadow=shadow,
+            sampling=sampling,
+            stop=stop,
+            cancelled=cancelled,
+            remember=None if journal is None else lambda answer: journal.add(query, answer),
         )
 
-    def ask_large(self, prompt: str, *, references: Sequence[str] = ()) -> LargeAnswer:
+    def ask_large(self, prompt: Prompt, *, references: Sequence[str] = ()) -> LargeAnswer:
         """Ask the cloud alone, as a device without a model of its own would.
 
         Raises:
-            PromptError: the prompt is empty or longer than the window.
+            PromptError: see `ask`.
             CloudError: there is no cloud, it refused, or it did not answer.
         """
-        return self._ask_cloud(prompt, self.artifact.encode(prompt), None, references)
+        query = self._query(prompt, references)
+        if self._cascade.large is None:
+            raise CloudError("NO_CLOUD", "this client was opened without a cloud")
+        return self._cascade.large.ask(query, None)
 
     def trace_record(self, record: Record, *, shadow: bool = False) -> TraceRecord:
-        """Ask a query record and remember all of it; see `ask`."""
-        return self.as_record(record, self._answer(record.prompt, record.references, shadow=shadow))
-
-    def as_record(self, record: Record, answer: Answer) -> TraceRecord:
-        """The line that a query and its answer make in a trace."""
-        return TraceRecord(
-            id=record.id,
-            task=record.task,
-            prompt=record.prompt,
-            references=record.references,
-            small=answer.small,
-            large=answer.large,
-            score=answer.score,
-            outcome=answer.outcome,
-            total_s=answer.total_s,
-            reason=answer.reason,
-        )
+        """Ask a query record and remember all of it, but not in this client's own trace."""
+        started_s = self._cascade.clock.now_s()
+        query = self._query(record.prompt, record.references)
+        turn = Turn(self._cascade, query, started_s=started_s, shadow=shadow)
+        return _answer_of(turn).as_record(record)
 
     def trace_header(self) -> TraceHeader:
         """The first line of this client's traces.
@@ -219,33 +213,12 @@ class EdgeClient:
             CloudError: there is a cloud and it does not say who it is.
             CalibrationError: there is no threshold.
         """
-        if self.threshold is None:
-            raise CalibrationError(f"{self.artifact.folder}: a trace needs a threshold")
-        return self._header_with(self._cloud.model_info() if self._cloud else None, self.threshold)
-
-    def _header_with(self, large: ModelInfo | None, threshold: float) -> TraceHeader:
-        model = self.artifact.manifest.model
-        return TraceHeader(
-            schema=TRACE_SCHEMA,
-            small=ModelInfo(name=model.name, parameters=model.parameters),
-            large=large,
-            rule=self.rule,
-            threshold=threshold,
-            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        )
-
-    def _header(self) -> TraceHeader:
-        """The header of a trace that is begun while serving: a silent cloud has no name."""
-        try:
-            return self.trace_header()
-        except CloudError:
-            assert self.threshold is not None  # noqa: S101 - trace_header has looked
-            return self._header_with(None, self.threshold)
+        return trace_header(self._cascade)
 
     def close(self) -> None:
         """Close the channel."""
-        if self._cloud is not None:
-            self._cloud.close()
+        if self._cascade.large is not None:
+            self._cascade.large.close()
 
     def __enter__(self) -> EdgeClient:
         return self
@@ -253,55 +226,23 @@ class EdgeClient:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _small_answer(
-        self,
-        prompt_ids: Sequence[int],
-        steps: Sequence[Step],
-        references: Sequence[str],
-        started: float,
-    ) -> SmallAnswer:
-        text = self.artifact.decode([step.token_id for step in steps if not step.ended])
-        return SmallAnswer(
-            text=text,
-            logprobs=[step.logprob for step in steps],
-            prompt_tokens=len(prompt_ids),
-            generated_tokens=len(steps),
-            generate_s=self._clock.now_s() - started,
-            correct=_correct(text, references),
-        )
+    @cached_property
+    def _chat(self) -> ChatPrompt:
+        return ChatPrompt(self.artifact)
 
-    def _draft(self, steps: Sequence[Step], score: float) -> cascade_pb2.Draft:
-        """The small model's own answer, sent along with a deferred query."""
-        kept = [step for step in steps if not step.ended]
-        return cascade_pb2.Draft(
-            tokens=self._tokens([step.token_id for step in kept]),
-            logprobs=[step.logprob for step in kept],
-            score=score,
-            threshold=self.threshold,
-            rule=self.rule,
-        )
-
-    def _tokens(self, ids: Sequence[int]) -> cascade_pb2.TokenSequence:
-        fingerprint = self.artifact.manifest.model.tokenizer_fingerprint
-        return cascade_pb2.TokenSequence(ids=ids, tokenizer_fingerprint=fingerprint)
-
-    def _ask_cloud(
-        self,
-        prompt: str,
-        prompt_ids: Sequence[int],
-        draft: cascade_pb2.Draft | None,
-        references: Sequence[str],
-    ) -> LargeAnswer:
-        if self._cloud is None:
-            raise CloudError("NO_CLOUD", "this client was opened without a cloud")
-        if self._prompt_form == "text":
-            # A draft's ids mean nothing to another tokenizer.
-            answer = self._cloud.generate(cascade_pb2.Prompt(text=prompt), None)
-        else:
-            query = cascade_pb2.Prompt(tokens=self._tokens(prompt_ids))
-            answer = self._cloud.generate(query, draft)
-        return LargeAnswer(**answer._asdict(), correct=_correct(answer.text, references))
+    def _query(self, prompt: Prompt, references: Sequence[str]) -> Query:
+        if isinstance(prompt, str):
+            prompt_ids = self.artifact.encode(prompt)
+            return Query(text=prompt, prompt_ids=prompt_ids, references=references)
+        text = self._chat.text(prompt)
+        prompt_ids = self.artifact.encode(text, special_tokens=False)
+        query = Query(text=text, prompt_ids=prompt_ids, from_template=True, references=references)
+        if self._cascade.large is not None:
+            self._cascade.large.check(query)
+        return query
 
 
-def _correct(text: str, references: Sequence[str]) -> bool | None:
-    return text in references if references else None
+def _answer_of(turn: Turn) -> Answer:
+    answer = turn.finish()
+    assert answer is not None  # noqa: S101 - nobody could cancel it
+    return answer

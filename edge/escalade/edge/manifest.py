@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from escalade.edge.deferral import DeferralEntry, Table
+from escalade.edge.deferral import DeferralEntry, Table, check_deferral
 from escalade.edge.errors import ArtifactError
 from escalade.edge.files import sha256_of, write_aside
 from escalade.edge.integrity import check_file, check_listing, check_nothing_else, read_bounded
-from escalade.edge.rules import rule_named
 
 MANIFEST_SCHEMA = 2
 MANIFEST_NAME = "manifest.json"
@@ -267,9 +265,7 @@ def _check_values(where: object, manifest: Manifest) -> None:
             len(golden.prompt_ids) < model.window,
             f"{shown}: longer than the window, {model.window}",
         )
-    threshold = manifest.deferral.threshold
-    need(threshold is None or math.isfinite(threshold), "deferral.threshold must be finite")
     try:
-        rule_named(manifest.deferral.rule)
+        check_deferral(manifest.deferral, manifest.files)
     except ValueError as error:
         raise ArtifactError(f"{where}: deferral.{error}") from error

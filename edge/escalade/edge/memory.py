@@ -56,7 +56,5 @@ def memory_needed(manifest: Manifest) -> MemoryNeeded:
     return MemoryNeeded(
         weights=int(files * _HELD_PER_BYTE[manifest.quantization.scheme]),
         cache=caches * model.window * per_token,
-        working=_WORKING_BYTES
-        + _BYTES_PER_WORD * model.vocabulary_size
-        + _BYTES_PER_PAIR * pairs,
+        working=_WORKING_BYTES + _BYTES_PER_WORD * model.vocabulary_size + _BYTES_PER_PAIR * pairs,
     )

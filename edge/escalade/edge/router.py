@@ -19,15 +19,29 @@ from numpy.typing import ArrayLike, NDArray
 
 from escalade.edge.errors import ArtifactError
 from escalade.edge.files import write_aside
-from escalade.edge.rules import token_logprobs
+from escalade.edge.rules import (
+    UNIT_ROUNDOFF,
+    DeferralRule,
+    RunningBound,
+    token_logprobs,
+)
 
 ROUTER_SCHEMA = 1
+#: The name of the rule, in manifests and on the command line.
+ROUTER = "router"
 # Room for 2048 inputs (appendix B) and 1024 hidden units; it bounds what opening a file may cost.
 _MAX_FILE_BYTES = 1 << 24
 _FLOAT = np.dtype("<f4")
 
+# numpy's exp is within 1 unit in the last place (numpy's umath tests); some room, and an
+# absolute part for probabilities too small to have a relative error.
+_EXP_UNITS = 8
+_TINY = 1e-300
+
 #: A linear layer: weight `(outputs, inputs)`, as torch has it, and bias `(outputs,)`.
 Layer = tuple[ArrayLike, ArrayLike]
+
+Floats = NDArray[np.float64]
 
 
 class RouterFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,12 +56,27 @@ class RouterFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     sha256: str = ""
 
 
-class Router:
+class Router(DeferralRule):
     """A multilayer perceptron with ReLU between its layers; its logit is the deferral score.
 
     A deferral rule: call it with the log-probabilities of a response. The logit of one
     unit is the difference of the logits of two, so a score above 0 says that deferring
     is more likely to gain than not (see `escalade.training.router`).
+
+    Bound: interval arithmetic (Moore, Kearfott and Cloud 2009, Introduction to Interval
+    Analysis, section 5). A token not yet seen has its probability in [0, 1], where the
+    response may still be that long, and 0 beyond; a token seen has its own. A layer `W v + b`
+    of `l <= v <= u` lies between `W+ l + W- u + b` and `W+ u + W- l + b`, with `W+` the
+    positive part of W and `W-` the negative; ReLU keeps order. So the logit's lower end is a
+    bound. It is the greatest one for a router without hidden layers, where each probability
+    counts by itself and an unseen one may be 0 or 1. With hidden layers it may lie lower than
+    any response's score: two units are bounded as if each had an unseen token of its own.
+
+    Rounding: a product of n terms summed in any order is off by at most n units of roundoff
+    times the sum of the terms' absolute values (Higham 2002, equation 3.5). Each layer's
+    interval is widened by four times that: one for the score, the others for the interval's
+    own centre, radius and sums. Each seen probability is widened by what two calls of `exp`
+    may differ.
 
     Example:
         >>> router = Router.open(Path("router.json"))
@@ -86,6 +115,13 @@ class Router:
         if (outputs := self._layers[-1][0].shape[0]) != 1:
             raise ValueError(f"the last layer must give 1 number, the logit; got {outputs}")
 
+    name = ROUTER
+
+    @property
+    def lowest(self) -> float:
+        """No response scores lower: the bound before the first token."""
+        return self._least(np.zeros(self.length), np.ones(self.length))
+
     @property
     def widths(self) -> list[int]:
         """Inputs, hidden units of each layer, and 1 for the logit."""
@@ -117,6 +153,37 @@ class Router:
             values = np.maximum(weight @ values + bias, 0.0)
         weight, bias = self._layers[-1]
         return float((weight @ values + bias)[0])
+
+    def _running(self, longest: int) -> RunningBound:
+        low, high = np.zeros(self.length), np.zeros(self.length)
+        high[:longest] = 1.0
+        seen, bound = 0, -math.inf
+
+        def step(logprob: float) -> float:
+            nonlocal seen, bound
+            if seen < self.length:
+                probability = math.exp(min(logprob, 0.0))
+                off = _EXP_UNITS * UNIT_ROUNDOFF * probability + _TINY
+                low[seen], high[seen] = probability - off, probability + off
+                seen += 1
+                bound = self._least(low, high)
+            return bound
+
+        return step
+
+    def _least(self, low: Floats, high: Floats) -> float:
+        """The lower end of the logit, of features between `low` and `high`, both `(length,)`."""
+        for depth, (weight, bias) in enumerate(self._layers):
+            if depth:
+                low, high = np.maximum(low, 0.0), np.maximum(high, 0.0)
+            # As `W c -+ |W| r` of centre and radius: two products in place of four.
+            size = np.abs(weight, dtype=np.float64)
+            centre, radius = (low + high) / 2, (high - low) / 2
+            middle = weight @ centre + bias
+            most = size @ np.maximum(np.abs(low), np.abs(high)) + np.abs(bias)
+            off = size @ radius + 4 * (low.size + 4) * UNIT_ROUNDOFF * most + _TINY
+            low, high = middle - off, middle + off
+        return float(low[0])
 
     def save(self, path: Path) -> None:
         """Write the router to a file, aside and renamed.

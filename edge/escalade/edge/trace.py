@@ -58,8 +58,12 @@ class SmallAnswer(_Line, frozen=True, kw_only=True):
     prompt_tokens: int
     generated_tokens: int
     generate_s: float
-    #: Whether the text is among the references; None where there are none.
+    #: Whether the text is among the references; None where there are none, or where the text
+    #: was not finished.
     correct: bool | None
+    #: Generation ended because the query would be deferred: text and log-probabilities are
+    #: those of the beginning, and no rule or threshold but the header's can be told from them.
+    stopped_early: bool = False
 
 
 class LargeAnswer(_Line, frozen=True, kw_only=True):

@@ -10,8 +10,10 @@ from rich.console import Console
 from escalade.cli.demo.live import LiveRow, measure
 from escalade.cli.demo.processes import running
 from escalade.cli.output import Tick, progress_bar
-from escalade.edge import EdgeClient
+from escalade.edge import Artifact, EdgeClient
 from escalade.edge.calibration import calibrate
+from escalade.edge.calibration_data import answers_to
+from escalade.edge.deferral import RateGoal
 from escalade.edge.record import record_trace
 from escalade.edge.records import Record, read_records, spread, write_records
 from escalade.simulator.simulate import simulate
@@ -65,14 +67,12 @@ class Demo:
                 f"  parity with torch: {parity.same_tokens} of {parity.prompts} golden prompts with"
                 f" the same tokens, mean |delta NLL| {parity.mean_abs_delta_nll:.2g}"
             )
+            artifact = Artifact.open(self._artifact(model))
             with progress_bar(f"calibrating {model.name} on the validation split") as tick:
-                deferral = calibrate(
-                    self._artifact(model),
-                    self._data("valid"),
-                    target,
-                    limit=_CALIBRATION_QUERIES,
-                    progress=tick,
-                ).deferral
+                answers = answers_to(
+                    artifact, self._data("valid"), limit=_CALIBRATION_QUERIES, progress=tick
+                )
+            deferral = calibrate(artifact, answers, RateGoal(target=target)).deferral
             self._say(f"  calibrated: threshold {deferral.threshold:.4f}")
 
     def executorch(self) -> str:

@@ -10,26 +10,41 @@ import typer
 from escalade.cli.verbs.options import (
     ArtifactArgument,
     CaCertOption,
+    CloudOption,
     DataOption,
     DeadlineOption,
+    EarlyChoice,
+    EarlyOption,
     JsonOption,
     LimitOption,
+    MaxMemoryOption,
     PlaintextOption,
     SendTextOption,
+    StopOption,
+    ThreadsOption,
     ThresholdOption,
+    TrustedKeyOption,
 )
 
 if TYPE_CHECKING:
-    from escalade.edge import Answer
+    from escalade.edge import Answer, Sampling
 
-CloudOption = Annotated[
-    str | None,
-    typer.Option("--cloud", help="HOST:PORT of `escalade serve`; without it, answer locally."),
-]
+
+# What a vote has a use for: its members' thresholds, streams and samples count for nothing.
+_OF_ENSEMBLES = {
+    *("artifact", "prompt", "cloud", "deadline_s", "send_text", "ca_cert", "plaintext"),
+    *("threads", "json"),
+}
 
 
 def ask(
-    artifact: ArtifactArgument,
+    context: typer.Context,
+    artifact: Annotated[
+        Path,
+        typer.Argument(
+            help="Artifact folder, or the file of an ensemble (`calibrate --rule vote`)."
+        ),
+    ],
     prompt: Annotated[str, typer.Argument(help="The query, e.g. 'g2p: cascade'.")],
     cloud: CloudOption = None,
     threshold: ThresholdOption = None,
@@ -40,6 +55,36 @@ def ask(
     trace: Annotated[
         Path | None, typer.Option("--trace", help="Add the query's record to this trace.")
     ] = None,
+    stream: Annotated[
+        bool,
+        typer.Option(
+            "--stream",
+            help="Print the device's answer as it comes; with --cloud on stderr, as a draft.",
+        ),
+    ] = False,
+    early: EarlyOption = EarlyChoice.off,
+    stop: StopOption = None,
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", help="Draw tokens: above 0; 1 is the model's.")
+    ] = None,
+    top_k: Annotated[
+        int | None, typer.Option("--top-k", help="Draw from the k likeliest tokens.")
+    ] = None,
+    top_p: Annotated[
+        float | None, typer.Option("--top-p", help="Draw from the likeliest that sum to this.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Draw tokens; same seed, same tokens.")
+    ] = None,
+    chat: Annotated[
+        bool, typer.Option("--chat", help="Put the prompt through the model's chat template.")
+    ] = False,
+    system: Annotated[
+        str | None, typer.Option("--system", help="System message; goes with --chat.")
+    ] = None,
+    threads: ThreadsOption = 0,
+    max_memory: MaxMemoryOption = None,
+    trusted_key: TrustedKeyOption = None,
     json: JsonOption = False,
 ) -> None:
     """Answer one query: on the device, or from the cloud when the score says so.
@@ -47,40 +92,53 @@ def ask(
     Exit code 2 when the cloud was needed and did not answer; the device's own answer is
     printed all the same, marked degraded.
     """
-    from escalade.cli.errors import DegradedError
-    from escalade.cli.output import print_json
+    from escalade.cli.verbs.answers import print_pieces
     from escalade.edge import EdgeClient
+    from escalade.edge.ensemble_client import EnsembleClient
 
+    if artifact.is_file():
+        _refuse_for_ensembles(context)
+        with EnsembleClient.open(
+            artifact,
+            cloud=cloud,
+            deadline_s=deadline_s,
+            prompt_form="text" if send_text else "tokens",
+            threads=threads,
+            ca_cert=ca_cert,
+            plaintext=plaintext or None,
+        ) as voters:
+            _show(voters.ask(prompt), json=json, asked_cloud=cloud is not None)
+        return
+    if stream and json:
+        raise typer.BadParameter("a stream is no JSON document", param_hint="--stream")
+    if system is not None and not chat:
+        raise typer.BadParameter("goes with --chat", param_hint="--system")
+    if stop and not all(stop):
+        raise typer.BadParameter("must have at least 1 character", param_hint="--stop")
+    sampling = _sampling(temperature, top_k, top_p, seed)
+    said = {"role": "user", "content": prompt}
+    messages = [said] if system is None else [{"role": "system", "content": system}, said]
     with EdgeClient.open(
         artifact,
         cloud=cloud,
         threshold=threshold,
         deadline_s=deadline_s,
         prompt_form="text" if send_text else "tokens",
+        early=early.value,
+        trace=trace,
+        threads=threads,
+        max_memory=max_memory,
+        trusted_key=trusted_key,
         ca_cert=ca_cert,
         plaintext=plaintext or None,
-        trace=trace,
     ) as client:
-        answer = client.ask(prompt)
-        if json:
-            print_json(
-                {
-                    "answer": answer.text,
-                    "answered_by": answer.answered_by,
-                    "outcome": answer.outcome,
-                    "score": answer.score,
-                    "threshold": answer.threshold,
-                    "would_defer": answer.would_defer,
-                    "total_s": answer.total_s,
-                    "small": answer.small,
-                    "large": answer.large,
-                    "reason": answer.reason,
-                }
-            )
-        else:
-            _show(answer, asked_cloud=cloud is not None)
-    if answer.outcome == "degraded":
-        raise DegradedError(f"degraded: {answer.reason}")
+        turn = client.stream(messages if chat else prompt, sampling=sampling, stop=stop or ())
+        if stream:
+            print_pieces(turn, as_draft=cloud is not None)
+        answer = turn.finish()
+        assert answer is not None  # noqa: S101 - Ctrl-C is an exception
+        printed = stream and cloud is None
+        _show(answer, json=json, asked_cloud=cloud is not None, printed=printed)
 
 
 def record(
@@ -94,6 +152,7 @@ def record(
     send_text: SendTextOption = False,
     ca_cert: CaCertOption = None,
     plaintext: PlaintextOption = False,
+    threads: ThreadsOption = 0,
     json: JsonOption = False,
 ) -> None:
     """Ask both tiers every query (shadow mode) and write a trace that can be replayed."""
@@ -110,6 +169,7 @@ def record(
             threshold=threshold,
             deadline_s=deadline_s,
             prompt_form="text" if send_text else "tokens",
+            threads=threads,
             ca_cert=ca_cert,
             plaintext=plaintext or None,
         ) as client,
@@ -126,26 +186,39 @@ def record(
     note_console().print(f"trace: {out}")
 
 
-def _show(answer: Answer, *, asked_cloud: bool) -> None:
-    from escalade.cli.output import note_console, result_console
+def _sampling(
+    temperature: float | None, top_k: int | None, top_p: float | None, seed: int | None
+) -> Sampling | None:
+    from escalade.edge import Sampling
 
-    result_console().print(answer.text)
-    threshold = "not calibrated" if answer.threshold is None else f"{answer.threshold:.4f}"
-    who = {
-        "answered": "the device",
-        "deferred": "the cloud",
-        "degraded": "the device, degraded",
-    }[answer.outcome]
-    if answer.outcome == "answered" and answer.would_defer and not asked_cloud:
-        who += "; with --cloud it would have been deferred"
-    lines = [
-        f"answered by {who}",
-        f"score {answer.score:.4f}, threshold {threshold}",
-        f"device {answer.small.generate_s * 1e3:.1f} ms, total {answer.total_s * 1e3:.1f} ms",
-    ]
-    if answer.large is not None:
-        lines.append(
-            f"cloud {answer.large.round_trip_s * 1e3:.1f} ms, of it"
-            f" {answer.large.server_s * 1e3:.1f} ms on the server"
+    if temperature is None and top_k is None and top_p is None and seed is None:
+        return None
+    try:
+        return Sampling(
+            temperature=1.0 if temperature is None else temperature,
+            top_k=top_k or 0,
+            top_p=1.0 if top_p is None else top_p,
+            seed=seed or 0,
         )
-    note_console().print("\n".join(lines), style="dim")
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _show(answer: Answer, *, json: bool, asked_cloud: bool, printed: bool = False) -> None:
+    from escalade.cli.errors import DegradedError
+    from escalade.cli.verbs.answers import print_answer_json, show_answer
+
+    if json:
+        print_answer_json(answer)
+    else:
+        show_answer(answer, asked_cloud=asked_cloud, printed=printed)
+    if answer.outcome == "degraded":
+        raise DegradedError(f"degraded: {answer.reason}")
+
+
+def _refuse_for_ensembles(context: typer.Context) -> None:
+    for name in set(context.params) - _OF_ENSEMBLES:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = f"--{name.replace('_', '-')}"
+            raise typer.BadParameter("not for an ensemble", param_hint=option)

@@ -1,4 +1,4 @@
-"""`escalade export` and `escalade calibrate`: make an artifact ready; knows no network."""
+"""`escalade export`: from a torch model to an artifact; knows no network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from escalade.cli.verbs.options import ArtifactArgument, DataOption, JsonOption, LimitOption
+from escalade.cli.verbs.options import JsonOption
 
 _GOLDEN_PROMPTS = 8
 # More change the rounding little, and each is read by the torch model.
@@ -117,41 +117,3 @@ def _prompts(records: Path | None, count: int) -> list[str]:
     if records is None:
         return []
     return [record.prompt for record in spread(read_records(records), count)]
-
-
-def calibrate(
-    artifact: ArtifactArgument,
-    data: DataOption,
-    target_deferral_rate: Annotated[
-        float, typer.Option("--target-deferral-rate", help="Share of queries to defer, in [0, 1].")
-    ],
-    rule: Annotated[
-        str | None,
-        typer.Option(
-            "--rule",
-            help="Deferral rule: mean, sum, min, max or quantile:Q; default: the manifest's.",
-        ),
-    ] = None,
-    limit: LimitOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Set the artifact's threshold from its own scores on your queries."""
-    from escalade.cli.output import print_json, progress_bar, result_console
-    from escalade.edge.calibration import calibrate as calibrate_artifact
-
-    with progress_bar("scoring") as tick:
-        manifest = calibrate_artifact(
-            artifact, data, target_deferral_rate, rule=rule, limit=limit, progress=tick
-        )
-    if json:
-        print_json(manifest.deferral)
-        return
-    entry = manifest.deferral.calibration
-    assert entry is not None  # noqa: S101 - just written
-    low, high = entry.interval
-    result_console().print(
-        f"rule {manifest.deferral.rule}, threshold {manifest.deferral.threshold:.4f}: defers"
-        f" {entry.achieved_deferral_rate:.1%} of {entry.n} queries (asked"
-        f" {entry.target_deferral_rate:.1%}; on queries like these {low:.1%} to {high:.1%},"
-        f" with {entry.confidence:.0%} confidence)"
-    )

@@ -1,0 +1,156 @@
+"""`escalade inspect`: what an artifact is and promises, in one screen; loads no program."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from escalade.cli.verbs.options import ArtifactArgument, JsonOption
+
+if TYPE_CHECKING:
+    from escalade.edge.deferral import (
+        CalibrationEntry,
+        DeferralEntry,
+        EarlyEntry,
+        Goal,
+        Measured,
+    )
+    from escalade.edge.manifest import Manifest
+    from escalade.edge.memory import MemoryNeeded
+
+
+def inspect(artifact: ArtifactArgument, json: JsonOption = False) -> None:
+    """Show an artifact: model, size, memory, rule, calibration and what it guarantees.
+
+    Every file is held against its hash; the program is not loaded (`escalade verify` does).
+    """
+    from escalade.cli.output import print_json, result_console
+    from escalade.edge.manifest import SIGNATURE_NAME, read_manifest
+    from escalade.edge.memory import memory_needed
+
+    manifest = read_manifest(artifact)
+    memory = memory_needed(manifest)
+    signed = (artifact / SIGNATURE_NAME).is_file()
+    if json:
+        print_json(
+            {
+                "manifest": manifest,
+                "bytes": _size(manifest),
+                "memory": memory._asdict() | {"total": memory.total},
+                "signed": signed,
+            }
+        )
+        return
+
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, lines in _rows(manifest, memory, signed=signed):
+        # Whoever wrote the manifest is not to move the reader's cursor.
+        table.add_row(name, "\n".join(map(_printable, lines)))
+    result_console().print(table, soft_wrap=False)
+
+
+def _rows(manifest: Manifest, memory: MemoryNeeded, *, signed: bool) -> list[tuple[str, list[str]]]:
+    model, parity, stored = manifest.model, manifest.parity, manifest.quantization
+    kind = "decoder" if manifest.encoder is None else "encoder-decoder"
+    chat = "" if model.chat is None else ", chat template"
+    files = ", ".join(f"{name} {entry.bytes:,}" for name, entry in manifest.files.items())
+    versions = ", ".join(f"{name} {version}" for name, version in manifest.versions.items())
+    rows = {
+        "model": f"{model.name}, {model.parameters:,} parameters, {kind}{chat}",
+        "revision": f"weights {model.revision[:12]}, tokenizer {model.tokenizer_fingerprint[:12]}",
+        "format": f"{manifest.format}, {stored.scheme}: {stored.detail}",
+        "files": f"{_size(manifest):,} bytes: {files}",
+        "memory": f"at most {_mib(memory.total)} when open: weights {_mib(memory.weights)}, keys"
+        f" and values {_mib(memory.cache)}, working {_mib(memory.working)}",
+        "window": f"{model.window:,} tokens, at most {model.max_new_tokens:,} for the response",
+        "parity": f"{parity.same_tokens} of {parity.prompts} prompts with torch's tokens, |delta"
+        f" NLL| mean {parity.mean_abs_delta_nll:.2g}, most {parity.max_abs_delta_nll:.2g};"
+        f" {len(manifest.golden)} golden prompts",
+        "made": f"{manifest.created} with {versions}",
+        "signature": "model.sig is there; `escalade verify --key` says whose it is"
+        if signed
+        else "none",
+    }
+    shown = [(name, [text]) for name, text in rows.items()]
+    return [*shown[:6], ("deferral", deferral_lines(manifest.deferral)), *shown[6:]]
+
+
+def deferral_lines(entry: DeferralEntry) -> list[str]:
+    """What a manifest says of deferral, in words."""
+    if entry.threshold is None:
+        return [f"rule {entry.rule}, not calibrated"]
+    lines = [f"rule {entry.rule}, threshold {entry.threshold:.4f}"]
+    lines += calibration_lines(entry.calibration)
+    return lines if entry.early is None else [*lines, *_early_lines(entry.early)]
+
+
+def calibration_lines(entry: CalibrationEntry | None) -> list[str]:
+    """How a threshold was found, what it promises and what it does, in words."""
+    if entry is None:
+        return ["set by hand"]
+    source = f"from {entry.data} (sha256 {entry.data_sha256[:12]}), {entry.date}, seed {entry.seed}"
+    if entry.trained:
+        source += f"; router trained on {entry.trained} queries"
+    if entry.left_out:
+        source += f"; {entry.left_out} queries left out, which the cloud did not answer"
+    lines = [_goal_line(entry.goal, certified=entry.certified), source]
+    lines.append(f"set on {_measured_line(entry.fit)}")
+    if entry.held_out is not None:
+        lines.append(f"checked on {_measured_line(entry.held_out)}")
+    return lines
+
+
+def _goal_line(goal: Goal, *, certified: bool | None) -> str:
+    from escalade.edge.deferral import QualityGoal, RateGoal
+
+    if isinstance(goal, RateGoal):
+        return f"goal: defer {goal.target:.1%}"
+    if isinstance(goal, QualityGoal):
+        return f"goal: {goal.target:.1%} right answers, at the lowest deferral rate"
+    promise = (
+        f"with probability {1 - goal.delta:.4g}, at most {100 * goal.epsilon:.4g} points fewer"
+        " right answers than the large model, on queries from the same source"
+    )
+    if certified:
+        return f"guaranteed: {promise}"
+    return f"NOT GUARANTEED, so every query is deferred; these queries do not show it: {promise}"
+
+
+def _measured_line(found: Measured) -> str:
+    line = f"{found.n} queries: defers {_share(found.deferral_rate, found.deferral_interval)}"
+    if None not in (found.quality, found.small_quality, found.large_quality):
+        line += (
+            f", right {_share(found.quality, found.quality_interval)}; small model alone"
+            f" {_share(found.small_quality)}, large {_share(found.large_quality)}"
+        )
+    return f"{line}; stopping when certain saves {found.tokens_saved:.1%} of device tokens"
+
+
+def _share(share: float | None, interval: tuple[float, float] | None = None) -> str:
+    if share is None or interval is None:
+        return "unknown" if share is None else f"{share:.1%}"
+    return f"{share:.1%} ({interval[0]:.1%} to {interval[1]:.1%})"
+
+
+def _early_lines(early: EarlyEntry) -> list[str]:
+    return [
+        f"likely to defer: when the {early.statistic} of {early.min_tokens} or more tokens reaches"
+        f" {early.level:.4f}; stopping then saves {early.tokens_saved:.1%} of device tokens",
+        f"guaranteed: with probability {1 - early.delta:.4g}, at most {early.miss_rate:.2%} of all"
+        f" queries are deferred by that alone ({early.misses} of {early.n} here)",
+    ]
+
+
+def _size(manifest: Manifest) -> int:
+    return sum(entry.bytes for entry in manifest.files.values())
+
+
+def _mib(count: int) -> str:
+    return f"{count / (1 << 20):,.1f} MiB"
+
+
+def _printable(text: str) -> str:
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)

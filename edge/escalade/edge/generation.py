@@ -1,0 +1,176 @@
+"""A response as it is generated: steps become text, and text may end it; knows no model.
+
+A response ends in one of five ways (`StopReason`):
+
+    end         the model chose an end-of-sequence token
+    length      `max_new_tokens` were generated
+    stop        a stop sequence came up; the text before it is the response
+    cancelled   the caller said so, or another response was begun on the same artifact
+    gave_up     `give_up` said so; `Generation.go_on` takes that back
+
+Its log-probabilities are those of every token that was generated: the end-of-sequence
+token's and, after a stop sequence, those of its tokens up to the one that completed it.
+Stopping there was a choice of the model too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, NamedTuple
+
+from tokenizers import Tokenizer
+from tokenizers.decoders import DecodeStream
+
+from escalade.edge.runtimes.base import Step
+
+StopReason = Literal["end", "length", "stop", "cancelled", "gave_up"]
+GiveUp = Callable[[Sequence[float]], bool]
+
+
+class Piece(NamedTuple):
+    """What one step added."""
+
+    #: None where nothing was generated any more: cancelled.
+    step: Step | None
+    #: May be empty: half of a character, or what may yet become a stop sequence, is held back.
+    text: str
+    #: On the last piece.
+    stop: StopReason | None
+
+
+class Generation:
+    """An iterator over the pieces of one response that remembers what it gave.
+
+    The pieces' texts together are the response. That is `Artifact.decode` of its tokens, up
+    to the stop sequence. Bytes that are no UTF-8 are the exception: a tokenizer with byte
+    fallback may give other replacement characters when it sees them all at once.
+    """
+
+    def __init__(
+        self,
+        steps: Iterator[Step],
+        tokenizer: Tokenizer,
+        max_new_tokens: int,
+        *,
+        stop: Sequence[str] = (),
+        give_up: GiveUp | None = None,
+    ) -> None:
+        """Begin; nothing is generated before the first piece is asked for.
+
+        Args:
+            steps: at most `max_new_tokens` of them.
+            tokenizer: what the token ids mean.
+            max_new_tokens: at least 1.
+            stop: texts that end the response, wherever tokens divide them.
+            give_up: asked after each token with all log-probabilities so far.
+
+        Raises:
+            ValueError: a stop sequence is empty.
+        """
+        self._source = steps
+        self._text = _HeldText(tokenizer, stop)
+        self._max_new_tokens = max_new_tokens
+        self._give_up = give_up
+        self._given: list[str] = []
+        #: What was generated so far.
+        self.steps: list[Step] = []
+        #: Natural logarithms, one for each step.
+        self.logprobs: list[float] = []
+        #: None until the response has ended.
+        self.stop: StopReason | None = None
+
+    @property
+    def text(self) -> str:
+        """The response so far."""
+        return "".join(self._given)
+
+    def go_on(self) -> None:
+        """Take back a giving up: iterate again for the rest, from where the model stands."""
+        self._give_up = None
+        if self.stop == "gave_up":
+            self.stop = None
+
+    def __iter__(self) -> Iterator[Piece]:
+        return self
+
+    def __next__(self) -> Piece:
+        if self.stop is not None:
+            raise StopIteration
+        step = next(self._source, None)
+        if step is not None:
+            self.steps.append(step)
+            self.logprobs.append(step.logprob)
+            if not step.ended:
+                self._text.add(step.token_id)
+        self.stop = self._reason(step)
+        text = self._text.take(everything=self.stop in {"end", "length", "cancelled"})
+        if self._text.stopped:
+            self.stop = "stop"
+        if self.stop not in {None, "gave_up"}:
+            self._source = iter(())
+        self._given.append(text)
+        return Piece(step, text, self.stop)
+
+    def _reason(self, step: Step | None) -> StopReason | None:
+        if step is None:
+            return "cancelled"
+        if step.ended:
+            return "end"
+        if len(self.steps) == self._max_new_tokens:
+            return "length"
+        if self._give_up is not None and self._give_up(self.logprobs):
+            return "gave_up"
+        return None
+
+
+def find_stop(text: str, stop: Sequence[str]) -> int | None:
+    """Where the stop sequence begins that a reader has seen whole first; None: there is none."""
+    found = [(at + len(one), at) for one in stop if (at := text.find(one)) >= 0]
+    return min(found)[1] if found else None
+
+
+class _HeldText:
+    """Text out of tokens; what may not be shown yet is held back."""
+
+    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str]) -> None:
+        if not all(stop):
+            raise ValueError("a stop sequence must have at least 1 character, got ''")
+        self._tokenizer = tokenizer
+        self._stop = stop
+        self._stream = DecodeStream(skip_special_tokens=True)
+        self._ids: list[int] = []
+        self._decoded = ""
+        self._taken = 0
+        #: Whether a stop sequence came up; nothing comes after it.
+        self.stopped = False
+
+    def add(self, token_id: int) -> None:
+        self._ids.append(token_id)
+        try:
+            self._decoded += self._stream.step(self._tokenizer, token_id) or ""
+        except Exception:  # tokenizers raises bare Exception
+            # The token changed what earlier ones had become: bytes that are no UTF-8.
+            self._stream = DecodeStream(skip_special_tokens=True)
+
+    def take(self, *, everything: bool) -> str:
+        """What may be shown and was not yet; with `everything`, what was held back too."""
+        if everything:
+            # The decoder still waits for the rest of a character that will not come.
+            whole: str = self._tokenizer.decode(self._ids, skip_special_tokens=True)
+            if whole.startswith(self._decoded):
+                self._decoded = whole
+        waiting = self._decoded[self._taken :]
+        found = find_stop(waiting, self._stop)
+        self.stopped = found is not None
+        if found is None and not everything:
+            found = len(waiting) - self._held(waiting)
+        shown = waiting[:found]
+        self._taken += len(shown)
+        return shown
+
+    def _held(self, waiting: str) -> int:
+        """Length of the longest end of the text that begins a stop sequence."""
+        for length in range(min(len(waiting), max(map(len, self._stop), default=0)), 0, -1):
+            if any(stop.startswith(waiting[-length:]) for stop in self._stop):
+                return length
+        return 0

@@ -1,0 +1,264 @@
+"""`escalade calibrate` and `escalade inspect` as a user meets them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from escalade.edge.artifact import Artifact
+from escalade.edge.manifest import MANIFEST_NAME, SIGNATURE_NAME, read_manifest
+from escalade.edge.memory import memory_needed
+from escalade.edge.trace import (
+    TRACE_SCHEMA,
+    LargeAnswer,
+    ModelInfo,
+    SmallAnswer,
+    TraceHeader,
+    TraceRecord,
+    write_trace,
+)
+
+Invoke = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def artifact(int8_artifact: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(int8_artifact, tmp_path / "artifact"))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "data.jsonl"
+    lines = [
+        json.dumps({"id": w, "task": "g2p", "prompt": f"g2p: {w}", "references": ["x"]})
+        for w in ("cat", "dog", "banana", "zebra", "apple", "pear")
+    ]
+    path.write_text("\n".join(lines))
+    return path
+
+
+@pytest.fixture
+def trace(artifact: Path, tmp_path: Path) -> Path:
+    """400 queries: the artifact's own answers; it is mostly right where it is surer."""
+    opened = Artifact.open(artifact)
+    generator = np.random.default_rng(1)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+
+    def record(number: int) -> TraceRecord:
+        word = "".join(letters[k] for k in generator.integers(26, size=4))
+        ids = opened.encode(f"g2p: {word}")
+        steps = opened.generate(ids, 6)
+        logprobs = [step.logprob for step in steps]
+        right = bool(generator.random() < np.exp(np.mean(logprobs)) ** 0.2)
+        return TraceRecord(
+            id=str(number),
+            task="g2p",
+            prompt=f"g2p: {word}",
+            references=["x"],
+            small=SmallAnswer(
+                text=opened.decode([step.token_id for step in steps if not step.ended]),
+                logprobs=logprobs,
+                prompt_tokens=len(ids),
+                generated_tokens=len(steps),
+                generate_s=0.0,
+                correct=right,
+            ),
+            large=LargeAnswer(
+                text="x",
+                prompt_tokens=1,
+                generated_tokens=1,
+                correct=bool(generator.random() < 0.97),
+                round_trip_s=0.0,
+                server_s=0.0,
+                bytes_up=0,
+                bytes_down=0,
+            ),
+            score=0.0,
+            outcome="deferred",
+            total_s=0.0,
+        )
+
+    manifest = opened.manifest
+    short = msgspec.structs.replace(manifest.model, max_new_tokens=6)
+    path = artifact / MANIFEST_NAME
+    path.write_bytes(msgspec.json.encode(msgspec.structs.replace(manifest, model=short)))
+    who = ModelInfo(name="tiny", parameters=1)
+    header = TraceHeader(
+        schema=TRACE_SCHEMA, small=who, large=who, rule="mean", threshold=0.0, created=""
+    )
+    out = tmp_path / "trace.jsonl"
+    write_trace(out, header, [record(number) for number in range(400)])
+    return out
+
+
+def words(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_a_rate_from_records(invoke: Invoke, artifact: Path, data: Path) -> None:
+    code, out, _ = invoke("calibrate", artifact, "--data", data, "--target-deferral-rate", 0.34)
+    assert code == 0
+    assert "rule mean, threshold" in out
+    assert "goal: defer 34.0%" in out
+    assert "set on 3 queries: defers 33.3% (" in out
+    assert "checked on 3 queries" in out
+    deferral = read_manifest(artifact).deferral
+    code, out, _ = invoke(
+        "calibrate", artifact, "--data", data, "--target-deferral-rate", 0.34, "--json"
+    )
+    again = json.loads(out)
+    assert again["threshold"] == deferral.threshold
+    assert again["calibration"]["fit"]["deferral_rate"] == pytest.approx(1 / 3)
+    assert again["calibration"]["goal"] == {"kind": "rate", "target": 0.34}
+
+
+def test_a_quality_and_a_bound_from_a_trace(invoke: Invoke, artifact: Path, trace: Path) -> None:
+    code, out, _ = invoke(
+        "calibrate", artifact, "--trace", trace, "--target-quality", 0.9, "--json"
+    )
+    assert code == 0
+    assert json.loads(out)["calibration"]["fit"]["quality"] >= 0.9
+    code, out, _ = invoke(
+        "calibrate", artifact, "--trace", trace, "--within", 0.1, "--early-miss-rate", 0.05
+    )
+    assert code == 0
+    assert "guaranteed: with probability 0.9, at most 10 points fewer right answers" in out
+    assert "likely to defer: when the" in out
+    assert "at most 5.00% of all queries are deferred by that alone" in out
+    entry = read_manifest(artifact).deferral
+    assert entry.calibration is not None
+    assert entry.calibration.certified
+    code, out, _ = invoke(
+        "calibrate", artifact, "--trace", trace, "--within", 0.01, "--limit", 50, "--delta", 0.05
+    )
+    assert code == 0
+    assert "NOT GUARANTEED, so every query is deferred" in out
+    assert "with probability 0.95, at most 1 points" in out
+
+
+def test_a_router_is_trained_on_queries_of_its_own(
+    invoke: Invoke, artifact: Path, trace: Path
+) -> None:
+    code, out, _ = invoke(
+        "calibrate", artifact, "--trace", trace, "--rule", "router", "--target-deferral-rate", 0.5
+    )
+    assert code == 0
+    assert "rule router" in out
+    assert "router trained on 200 queries" in out
+    assert "set on 100 queries: defers 50.0%" in out
+    assert read_manifest(artifact).deferral.router == "router.json"
+    code, out, _ = invoke("ask", artifact, "g2p: cat", "--json")
+    assert code == 0
+    assert np.isfinite(json.loads(out)["score"])
+    code, out, _ = invoke("inspect", artifact)
+    assert "router.json" in out
+
+
+def test_an_ensemble_votes(invoke: Invoke, artifact: Path, data: Path, tmp_path: Path) -> None:
+    out_file = tmp_path / "ensemble.json"
+    other = Path(shutil.copytree(artifact, tmp_path / "other"))
+    arguments = ["--rule", "vote", "--data", data, "--target-deferral-rate", 0.5]
+    code, out, _ = invoke("calibrate", artifact, other, *arguments, "--out", out_file)
+    assert code == 0
+    assert f"{out_file}: 2 members, threshold" in out
+    assert "stopping when certain saves" in out
+    code, out, _ = invoke("calibrate", artifact, other, *arguments, "--out", out_file, "--json")
+    assert [member["folder"] for member in json.loads(out)["members"]] == ["artifact", "other"]
+
+
+def test_inspect_says_everything_in_a_screen(invoke: Invoke, artifact: Path, trace: Path) -> None:
+    code, out, err = invoke("inspect", artifact)
+    assert (code, err) == (0, "")
+    assert "rule mean, not calibrated" in out
+    assert "signature none" in words(out)
+    (artifact / SIGNATURE_NAME).write_text("{}")
+    code, _, err = invoke(
+        "calibrate", artifact, "--trace", trace, "--within", 0.1, "--early-miss-rate", 0.05
+    )
+    assert (code, "sign it again" in err) == (0, True)
+    code, out, _ = invoke("inspect", artifact)
+    assert code == 0
+    assert len(out.splitlines()) <= 24
+    for said in (
+        "parameters, decoder",
+        "onnx, int8",
+        "tokenizer.json",
+        "MiB when open",
+        "tokens, at most 6 for the response",
+        "guaranteed: with probability 0.9",
+        "checked on 200 queries",
+        "likely to defer",
+        "of 3 prompts with torch's tokens",
+        "3 golden prompts",
+        "with escalade",
+        "model.sig is there",
+    ):
+        assert said in words(out)
+    manifest = read_manifest(artifact)
+    code, out, _ = invoke("inspect", artifact, "--json")
+    shown = json.loads(out)
+    assert msgspec.convert(shown["manifest"], type(manifest)) == manifest
+    assert shown["memory"]["total"] == memory_needed(manifest).total
+    assert shown["signed"] is True
+    assert shown["bytes"] == sum(entry.bytes for entry in manifest.files.values())
+
+
+def test_a_manifest_moves_no_cursor(invoke: Invoke, artifact: Path) -> None:
+    path = artifact / MANIFEST_NAME
+    manifest = json.loads(path.read_text())
+    manifest["versions"]["evil"] = "\x1b[2J\x1b[H"
+    manifest["quantization"]["detail"] = "line\nfeed"
+    path.write_text(json.dumps(manifest))
+    code, out, _ = invoke("inspect", artifact)
+    assert code == 0
+    assert "\x1b" not in out
+    assert "line\N{REPLACEMENT CHARACTER}feed" in out
+
+
+RATE: list[Any] = ["--target-deferral-rate", 0.5]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--data", "{data}"], "give one goal: .* got 0"),
+        (["--data", "{data}", *RATE, "--within", 0.1], "give one goal: .* got 2"),
+        (RATE, "give --data or --trace"),
+        (["--data", "{data}", "--trace", "{data}", *RATE], "give --data or --trace"),
+        (["--data", "{data}", "--target-quality", 0.5], "give a trace of `escalade record`"),
+        (["--data", "{data}", *RATE, "--seed", -1], "--seed must be at least 0, got -1"),
+        (["--data", "{data}", *RATE, "--rule", "router"], "a router is trained on a --trace"),
+        (["--data", "{data}", *RATE, "--rule", "vote"], "--rule vote needs --out"),
+        (["--data", "{data}", *RATE, "--out", "x"], "are for --rule vote"),
+        (["{artifact}", "--data", "{data}", *RATE], "are for --rule vote"),
+        (["--data", "{data}", *RATE, "--rule", "quantil:0.4"], "quantile:Q"),
+        (["--data", "{data}", "--target-deferral-rate", 1.3], r"must be in \[0, 1\], got 1.3"),
+        (["--data", "{data}", *RATE, "--early-miss-rate", 0.01], "takes at least 230 queries"),
+        (["--trace", "{data}", *RATE], "not a valid TraceHeader"),
+    ],
+)
+def test_a_mistake_costs_one_line_and_changes_nothing(
+    invoke: Invoke, artifact: Path, data: Path, arguments: list[Any], says: str
+) -> None:
+    before = (artifact / MANIFEST_NAME).read_bytes()
+    names = {"data": str(data), "artifact": str(artifact)}
+    code, out, err = invoke("calibrate", artifact, *(str(a).format(**names) for a in arguments))
+    assert (code, out) == (2, "")
+    (line,) = err.splitlines()
+    assert line.startswith("error: ")
+    assert re.search(says, line)
+    assert (artifact / MANIFEST_NAME).read_bytes() == before
+
+
+def test_what_is_not_an_artifact_is_not_inspected(invoke: Invoke, tmp_path: Path) -> None:
+    code, out, err = invoke("inspect", tmp_path)
+    assert (code, out) == (2, "")
+    assert "not an artifact" in err

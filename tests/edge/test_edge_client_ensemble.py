@@ -1,0 +1,94 @@
+"""An ensemble's queries: what the members agree on stays, what they do not is deferred."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from escalade.edge.artifact import Artifact
+from escalade.edge.cloud import CloudClient
+from escalade.edge.ensemble import Ensemble
+from escalade.edge.ensemble_client import EnsembleClient
+from escalade.edge.errors import PromptError
+
+PROMPT = "g2p: cascade"
+Make = Callable[..., EnsembleClient]
+
+
+@pytest.fixture(scope="module")
+def members(float_artifact: Path, other_model_dir: Path, tmp_path_factory: Any) -> list[Artifact]:
+    """Two that always agree and one that does not."""
+    from escalade.export.artifact import export_artifact
+
+    out = tmp_path_factory.mktemp("ensemble") / "other"
+    export_artifact(other_model_dir, out, golden_prompts=[PROMPT])
+    return [Artifact.open(float_artifact), Artifact.open(float_artifact), Artifact.open(out)]
+
+
+@pytest.fixture
+def make(members: list[Artifact], scripted_cloud: Any, jumping_clock: Any) -> Iterator[Make]:
+    made: list[EnsembleClient] = []
+
+    def make(threshold: float, *, cloud: bool = True, **options: Any) -> EnsembleClient:
+        channel = CloudClient(scripted_cloud.address, clock=jumping_clock) if cloud else None
+        ensemble = Ensemble(members, threshold)
+        made.append(EnsembleClient(ensemble, cloud=channel, clock=jumping_clock, **options))
+        return made[-1]
+
+    yield make
+    for client in made:
+        client.close()
+
+
+def test_what_most_members_say_stays_on_the_device(
+    make: Make, members: list[Artifact], scripted_cloud: Any
+) -> None:
+    answer = make(0.5).ask(PROMPT)
+    ids = members[0].encode(PROMPT)
+    steps = members[0].generate(ids)
+    assert (answer.outcome, answer.large, answer.would_defer) == ("answered", None, False)
+    assert answer.votes == {answer.text: 2}  # the third could change nothing
+    assert answer.small.logprobs == [step.logprob for step in steps]
+    assert answer.small.generated_tokens == 2 * len(steps)
+    assert answer.small.prompt_tokens == 2 * len(ids)
+    assert answer.stop == ("end" if steps[-1].ended else "length")
+    assert scripted_cloud.asked == []
+
+
+def test_what_members_differ_on_is_deferred(
+    make: Make, members: list[Artifact], scripted_cloud: Any
+) -> None:
+    answer = make(0.3).ask(PROMPT, references=["large answer"])
+    assert (answer.outcome, answer.text) == ("deferred", "large answer")
+    assert (answer.score, answer.threshold) == (pytest.approx(1 / 3), 0.3)
+    assert answer.votes is not None
+    assert list(answer.votes.values()) == [2, 1]
+    assert answer.large is not None
+    assert answer.large.correct is True
+    assert answer.small.correct is False
+    (request,) = scripted_cloud.asked
+    assert list(request.prompt.tokens.ids) == members[0].encode(PROMPT)
+    assert not request.HasField("draft")
+    make(0.3, prompt_form="text").ask(PROMPT)
+    assert scripted_cloud.asked[1].prompt.text == PROMPT
+
+
+def test_a_silent_cloud_leaves_the_answer_of_most(make: Make, scripted_cloud: Any) -> None:
+    def boom(request: Any, context: Any) -> Any:
+        raise RuntimeError("boom")
+
+    scripted_cloud.replies = [boom]
+    answer = make(0.3).ask(PROMPT)
+    alone = make(0.3, cloud=False).ask(PROMPT)
+    assert (answer.outcome, alone.outcome) == ("degraded", "answered")
+    assert answer.text == alone.text
+    assert alone.would_defer
+    assert answer.reason is not None
+
+
+def test_a_prompt_that_does_not_fit_is_refused(make: Make) -> None:
+    with pytest.raises(PromptError):
+        make(0.3).ask("g2p: " + "a" * 500)
