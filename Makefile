@@ -6,10 +6,10 @@ STAMP := .venv/.installed
 CONTRACT := protos/escalade/v1/cascade.proto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow study check lint format types imports contract breaking bench protos clean
+.PHONY: help demo test test-slow test-aarch64 study check lint format types imports contract breaking bench protos clean
 
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(STAMP) ## The bundled cascade, end to end, on this machine
 	$(BIN)/escalade demo
@@ -19,6 +19,9 @@ test: $(STAMP) ## Every test that takes seconds
 
 test-slow: $(STAMP) ## Every test that takes longer
 	$(BIN)/pytest -m slow
+
+test-aarch64: $(STAMP) ## Artifacts on emulated Raspberry Pi processors; Debian, root, minutes
+	$(BIN)/python tests/aarch64/check.py
 
 check: $(STAMP) ## Style, types, who may import whom, the wire contract; under a minute
 	@$(MAKE) --no-print-directory -j2 -k lint format types imports contract breaking

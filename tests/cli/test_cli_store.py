@@ -49,7 +49,7 @@ def test_verify_says_of_each_thing_what_was_checked(
     lines = out.splitlines()
     assert lines[0] == "manifest: schema 2, every value in range"
     assert lines[1].endswith("sizes and sha256 as listed, nothing else")
-    assert lines[2] == "golden prompts: all 3 answered as listed"
+    assert lines[2] == "golden prompts: 3 of 3 answered as listed"
     assert lines[3:] == ["signature: not signed"]
 
     assert invoke("sign", artifact, "--key", keys / "key.pem")[0] == 0

@@ -17,9 +17,12 @@ from escalade.edge.opening import read_checked
 from escalade.edge.rules import mean_nll
 from escalade.edge.runtimes.base import Runtime, Sampling, Step, open_runtime
 
-# Two machines' float32 kernels differ in the last bits, int8 kernels in more. A score off by more
-# than this would move queries across the threshold.
-_GOLDEN_NLL_TOLERANCE = 0.02
+# Two machines' float32 kernels differ in the last bits. Where activations are rounded to 8 bits,
+# a processor without a dot product of bytes does not round at all: on the bundled model NLLs then
+# differ by up to 0.024, and one answer in 60 by a near tie (`make test-aarch64`).
+_EXACT_NLL, _ROUNDED_NLL = 0.001, 0.05
+_ROUNDED_SHARE = 0.95
+_EXACT_SCHEMES = {"none", "float16"}
 
 # A prompt of more bytes than any window's tokens have is refused before it is tokenized, which
 # takes about a second for a megabyte. Below this many it is not worth counting: some tokenizers
@@ -91,7 +94,8 @@ class Artifact:
                 chat_template=checked.chat_template,
             )
         if manifest.golden:
-            artifact.check_golden(min(manifest.golden, key=lambda entry: len(entry.token_ids)))
+            # The surest answer: a near tie may fall otherwise on another processor.
+            artifact.check_golden(min(manifest.golden, key=lambda entry: entry.nll))
         return artifact
 
     def encode(self, prompt: str, *, special_tokens: bool = True) -> list[int]:
@@ -209,11 +213,34 @@ class Artifact:
                 f" the manifest says {golden.token_ids}"
             )
         nll = mean_nll([step.logprob for step in steps])
-        if not abs(nll - golden.nll) <= _GOLDEN_NLL_TOLERANCE:
+        tolerance = _EXACT_NLL if self._exact else _ROUNDED_NLL
+        if not abs(nll - golden.nll) <= tolerance:
             raise ParityError(
                 f"{self.folder}: golden prompt {golden.prompt!r} gave NLL {nll:.4f}, the manifest"
-                f" says {golden.nll:.4f} (tolerance {_GOLDEN_NLL_TOLERANCE})"
+                f" says {golden.nll:.4f} (tolerance {tolerance})"
             )
+
+    def check_all_golden(self) -> int:
+        """Hold the program against every golden answer; returns how many it gives.
+
+        Raises:
+            ParityError: fewer than kernels explain; about the first that it does not give.
+        """
+        golden, missed = self.manifest.golden, []
+        for entry in golden:
+            try:
+                self.check_golden(entry)
+            except ParityError as error:
+                missed.append(error)
+        given = len(golden) - len(missed)
+        if given < (1.0 if self._exact else _ROUNDED_SHARE) * len(golden):
+            raise missed[0]
+        return given
+
+    @property
+    def _exact(self) -> bool:
+        """Whether other machines compute the same but for the order of additions."""
+        return self.manifest.quantization.scheme in _EXACT_SCHEMES
 
     @cached_property
     def _longest_token_bytes(self) -> int:

@@ -2,39 +2,28 @@
 
 EdgeInference (Kag et al. 2023, "Efficient edge inference by selective query", ICLR) as
 appendix B of the CAT paper (arXiv 2406.00060) adapts it to sequences. `escalade.training`
-makes a router, this module runs it and keeps it in one JSON file.
+makes a router, this module runs it; `router_file.py` keeps it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from escalade.edge.errors import ArtifactError
-from escalade.edge.files import write_aside
-from escalade.edge.rules import (
-    UNIT_ROUNDOFF,
-    DeferralRule,
-    RunningBound,
-    token_logprobs,
-)
+from escalade.edge.router_file import read_layers, write_layers
+from escalade.edge.rules import UNIT_ROUNDOFF, DeferralRule, RunningBound, token_logprobs
 
-ROUTER_SCHEMA = 1
 #: The name of the rule, in manifests and on the command line.
 ROUTER = "router"
-# Room for 2048 inputs (appendix B) and 1024 hidden units; it bounds what opening a file may cost.
-_MAX_FILE_BYTES = 1 << 24
-_FLOAT = np.dtype("<f4")
 
-# numpy's exp is within 1 unit in the last place (numpy's umath tests); some room, and an
-# absolute part for probabilities too small to have a relative error.
+# Two implementations of exp may differ by a unit in the last place or two, which are 2 units of
+# roundoff each; and an absolute part, for probabilities too small to have a relative error.
 _EXP_UNITS = 8
 _TINY = 1e-300
 
@@ -42,18 +31,6 @@ _TINY = 1e-300
 Layer = tuple[ArrayLike, ArrayLike]
 
 Floats = NDArray[np.float64]
-
-
-class RouterFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The file. Numbers are float32, little-endian, row by row, in base64."""
-
-    schema: int
-    #: Inputs, hidden units of each layer, and 1 for the logit.
-    widths: list[int]
-    weights: list[bytes]
-    biases: list[bytes]
-    #: Of this object as JSON without white space, with `sha256` empty.
-    sha256: str = ""
 
 
 class Router(DeferralRule):
@@ -64,7 +41,7 @@ class Router(DeferralRule):
     is more likely to gain than not (see `escalade.training.router`).
 
     Bound: interval arithmetic (Moore, Kearfott and Cloud 2009, Introduction to Interval
-    Analysis, section 5). A token not yet seen has its probability in [0, 1], where the
+    Analysis, chapter 5). A token not yet seen has its probability in [0, 1], where the
     response may still be that long, and 0 beyond; a token seen has its own. A layer `W v + b`
     of `l <= v <= u` lies between `W+ l + W- u + b` and `W+ u + W- l + b`, with `W+` the
     positive part of W and `W-` the negative; ReLU keeps order. So the logit's lower end is a
@@ -191,15 +168,7 @@ class Router(DeferralRule):
         Raises:
             DataError: the file cannot be written.
         """
-        unsigned = RouterFile(
-            schema=ROUTER_SCHEMA,
-            widths=self.widths,
-            weights=[weight.astype(_FLOAT).tobytes() for weight, _ in self._layers],
-            biases=[bias.astype(_FLOAT).tobytes() for _, bias in self._layers],
-        )
-        signed = msgspec.structs.replace(unsigned, sha256=_digest(unsigned))
-        with write_aside(path) as stream:
-            stream.write(msgspec.json.format(msgspec.json.encode(signed), indent=2) + b"\n")
+        write_layers(path, self._layers)
 
     @classmethod
     def open(cls, path: Path) -> Router:
@@ -209,12 +178,9 @@ class Router(DeferralRule):
             ArtifactError: the file cannot be read, is too large, of another schema, altered,
                 or its numbers do not fit its widths. The message says which.
         """
-        raw = _read(path)
-        content = _decode(path, raw)
-        if content.sha256 != _digest(content):
-            raise ArtifactError(f"{path}: altered: the sha256 it carries is not its own")
+        layers = read_layers(path)
         try:
-            return cls(_layers(content))
+            return cls(layers)
         except ValueError as error:
             raise ArtifactError(f"{path}: {error}") from error
 
@@ -239,63 +205,3 @@ def token_probabilities(logprobs: ArrayLike, length: int) -> NDArray[np.float64]
     features = np.zeros(length)
     features[: kept.size] = np.exp(np.minimum(kept, 0.0))  # rounding may give a log p above 0
     return features
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            raw = stream.read(_MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise ArtifactError(f"{path}: cannot be read: {error.strerror}") from error
-    if len(raw) > _MAX_FILE_BYTES:
-        raise ArtifactError(f"{path}: more than {_MAX_FILE_BYTES} bytes; not a router")
-    return raw
-
-
-def _decode(path: Path, raw: bytes) -> RouterFile:
-    class Head(msgspec.Struct):
-        schema: int
-
-    try:
-        # The number alone first: a newer schema has fields that this version cannot name.
-        schema = msgspec.json.decode(raw, type=Head).schema
-        if schema != ROUTER_SCHEMA:
-            raise ArtifactError(f"{path}: schema {schema}; this version reads {ROUTER_SCHEMA}")
-        return msgspec.json.decode(raw, type=RouterFile)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"{path}: not a router: {error}") from error
-
-
-def _digest(content: RouterFile) -> str:
-    unsigned = msgspec.structs.replace(content, sha256="")
-    return hashlib.sha256(msgspec.json.encode(unsigned)).hexdigest()
-
-
-def _layers(content: RouterFile) -> list[Layer]:
-    """The arrays, where every byte string is as long as the widths say.
-
-    Raises:
-        ValueError: one is not.
-    """
-    widths = content.widths
-    count = len(widths) - 1
-    if count < 1 or {len(content.weights), len(content.biases)} != {count}:
-        raise ValueError(
-            "widths must be 2 or more, with a layer between each two; got"
-            f" {len(widths)} widths, {len(content.weights)} weights, {len(content.biases)} biases"
-        )
-    if min(widths) < 1:
-        raise ValueError(f"widths must be at least 1, got {min(widths)}")
-    layers: list[Layer] = []
-    for index, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
-        weight, bias = content.weights[index], content.biases[index]
-        wanted = (inputs * outputs * _FLOAT.itemsize, outputs * _FLOAT.itemsize)
-        if (len(weight), len(bias)) != wanted:
-            raise ValueError(
-                f"layer {index}: weight and bias of {len(weight)} and {len(bias)} bytes; widths"
-                f" {inputs} and {outputs} need {wanted[0]} and {wanted[1]}"
-            )
-        layers.append(
-            (np.frombuffer(weight, _FLOAT).reshape(outputs, inputs), np.frombuffer(bias, _FLOAT))
-        )
-    return layers

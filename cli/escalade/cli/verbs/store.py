@@ -64,10 +64,7 @@ def verify(
         manifest = read_manifest(folder)
         golden = None
         if not skip_golden:
-            opened = Artifact.open(folder)
-            for entry in manifest.golden:
-                opened.check_golden(entry)
-            golden = len(manifest.golden)
+            golden = Artifact.open(folder).check_all_golden()
     size = sum(entry.bytes for entry in manifest.files.values())
     if json:
         print_json(
@@ -80,7 +77,9 @@ def verify(
             }
         )
         return
-    answers = "not played" if golden is None else f"all {golden} answered as listed"
+    answers = (
+        "not played" if golden is None else f"{golden} of {len(manifest.golden)} answered as listed"
+    )
     result_console().print(
         f"manifest: schema {manifest.schema}, every value in range\n"
         f"files: {len(manifest.files)}, {size:,} bytes, sizes and sha256 as listed, nothing else\n"

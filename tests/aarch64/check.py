@@ -1,0 +1,167 @@
+"""`make test-aarch64`: the artifacts that this machine exports, opened by an emulated arm64 device.
+
+An aarch64 check, not a phone: it finds illegal instructions, missing operators and drift of the
+score, and says nothing of speed, memory or energy. Exit status 1 when something is wrong, 2 when
+the check cannot be run here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import cast
+
+import msgspec
+from arm64_tree import (
+    CPUS,
+    MIRROR,
+    PYTHON,
+    REPO,
+    CheckError,
+    Cpu,
+    last_line,
+    ready_tree,
+    run,
+    run_in,
+)
+from verdict import TOLERANCES, Asked, Played, Row, failures_of, show
+
+from escalade.cli.demo.processes import running
+from escalade.cli.output import note_console, print_json
+from escalade.cli.quiet import quiet_third_party
+from escalade.edge import EdgeClient
+from escalade.edge.manifest import Manifest, Scheme
+from escalade.edge.records import Record, spread, write_records
+
+HOME = REPO / "runs" / "aarch64"
+CHECKPOINTS = REPO / "training" / "checkpoints"
+SHARED = "srv"  # the tree's folder that both sides use
+
+_GOLDEN_EACH_TASK = 15
+_CALIBRATION = ("--target-deferral-rate", "0.3", "--limit", "200")
+
+
+def main() -> int:
+    """Run the check."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, default=CHECKPOINTS / "small-cat-xent")
+    parser.add_argument("--large", type=Path, default=CHECKPOINTS / "large")
+    parser.add_argument("--schemes", nargs="+", choices=TOLERANCES, default=list(TOLERANCES))
+    parser.add_argument("--cpus", nargs="+", choices=CPUS, default=list(CPUS))
+    parser.add_argument("--mirror", default=MIRROR, help="Debian's, for debootstrap")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    quiet_third_party()
+    started = time.perf_counter()
+    notes = note_console()
+
+    def say(line: str) -> None:
+        notes.print(f"{line} ...", style="dim")
+
+    rows: list[Row] = []
+    failures: list[str] = []
+    devices: dict[str, Played] = {}
+    try:
+        tree = ready_tree(HOME, mirror=options.mirror, say=say)
+        say(f"exporting {options.model.name}: {', '.join(options.schemes)}")
+        artifacts = export(options.model, options.schemes, tree / SHARED)
+        for name in ("on_device.py", "sdot.py"):
+            shutil.copy(Path(__file__).with_name(name), tree / SHARED)
+        say(f"starting escalade serve {options.large.name}")
+        with running("the server", "serve", str(options.large), "--listen", "127.0.0.1:0") as at:
+            for cpu in (CPUS[name] for name in options.cpus):
+                say(f"{cpu.name}, as in the {cpu.board}")
+                failures += refusal(tree, cpu)
+                for folder, manifest in artifacts.items():
+                    row = Row(cpu=cpu.name, scheme=folder.name, tolerance=TOLERANCES[folder.name])
+                    rows.append(row)
+                    if (played := play(tree, cpu, folder, manifest, row)) is not None:
+                        devices[cpu.name] = played
+                    ask(tree, cpu, folder, manifest, at, row)
+    except CheckError as error:
+        notes.print(f"error: {' '.join(str(error).split())}")
+        return 2
+    failures += failures_of(rows)
+    seconds = time.perf_counter() - started
+    if options.json:
+        found = {"rows": rows, "devices": {cpu: each.words() for cpu, each in devices.items()}}
+        print_json({**found, "failures": failures, "seconds": round(seconds, 1)})
+    else:
+        show(rows, devices, failures, seconds)
+    return 1 if failures else 0
+
+
+def export(model: Path, schemes: list[str], home: Path) -> dict[Path, Manifest]:
+    """Folders and manifests of the artifacts, exported and calibrated on this machine."""
+    from escalade.export.artifact import export_artifact
+    from escalade.training.tasks import load_pronunciations, make_records
+
+    records = list(make_records("valid", load_pronunciations()))
+    data = HOME / "valid.jsonl"
+    write_records(data, records)
+    prompts = [record.prompt for record in each_task(records)]
+    manifests = {}
+    for name in schemes:
+        folder = home / name
+        export_artifact(model, folder, quantize=cast("Scheme", name), golden_prompts=prompts)
+        command = ("escalade.cli", "calibrate", str(folder), "--data", str(data))
+        run(sys.executable, "-m", *command, *_CALIBRATION)
+        with EdgeClient.open(folder) as client:
+            manifests[folder] = client.artifact.manifest
+    return manifests
+
+
+def each_task(records: list[Record]) -> list[Record]:
+    """As many records of each task, evenly spread."""
+    return [
+        record
+        for task in dict.fromkeys(record.task for record in records)
+        for record in spread([each for each in records if each.task == task], _GOLDEN_EACH_TASK)
+    ]
+
+
+def refusal(tree: Path, cpu: Cpu) -> list[str]:
+    """Whether an instruction that the processor lacks is refused, so that the check can fail."""
+    expected = 0 if cpu.dot_product else -signal.SIGILL
+    done = run_in(tree, cpu, PYTHON, f"/{SHARED}/sdot.py")
+    if done.returncode == expected:
+        return []
+    return [f"{cpu.name}: SDOT must end with {expected}: {last_line(done)}"]
+
+
+def play(tree: Path, cpu: Cpu, folder: Path, manifest: Manifest, row: Row) -> Played | None:
+    """Let the device open an artifact and answer its golden prompts."""
+    done = run_in(tree, cpu, PYTHON, f"/{SHARED}/on_device.py", f"/{SHARED}/{folder.name}")
+    if done.returncode:  # an illegal instruction ends here
+        row.failures.append(f"on_device.py: {last_line(done)}")
+        return None
+    played = msgspec.json.decode(done.stdout, type=Played)
+    threshold = manifest.deferral.threshold
+    assert threshold is not None  # it has been calibrated
+    row.take_golden(played, dot_product=cpu.dot_product, threshold=threshold)
+    return played
+
+
+def ask(tree: Path, cpu: Cpu, folder: Path, manifest: Manifest, at: str, row: Row) -> None:
+    """`escalade ask` on the device: what it is unsure of goes to this machine's server."""
+    by_score = sorted(manifest.golden, key=lambda golden: golden.nll)
+    sure, unsure = by_score[0].prompt, by_score[-1].prompt
+    with EdgeClient.open(folder, cloud=at) as client:
+        by_large = client.ask_large(unsure).text
+    script = f"{Path(PYTHON).parent}/escalade"
+    for prompt, expected in ((unsure, by_large), (sure, None)):
+        command = ("ask", f"/{SHARED}/{folder.name}", prompt, "--cloud", at, "--json")
+        done = run_in(tree, cpu, PYTHON, script, *command)
+        if done.returncode:
+            row.failures.append(f"escalade ask {prompt!r}: {last_line(done)}")
+        else:
+            asked = msgspec.json.decode(done.stdout, type=Asked)
+            row.take_asked(asked, prompt, by_large=expected)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
