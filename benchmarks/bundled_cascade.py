@@ -18,7 +18,7 @@ from rich.table import Table
 from escalade.cli.output import progress_bar, result_console
 from escalade.cli.quiet import quiet_third_party
 from escalade.edge.artifact import Artifact
-from escalade.edge.calibration import wilson_interval
+from escalade.edge.calibration_risk import wilson_interval
 from escalade.edge.records import Record, spread
 from escalade.edge.trace import ModelInfo, Trace
 from escalade.export.artifact import export_artifact

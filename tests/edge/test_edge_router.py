@@ -16,9 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from escalade.edge import router as module
+from escalade.edge import router_file as module
 from escalade.edge.errors import ArtifactError, DataError
-from escalade.edge.router import ROUTER_SCHEMA, Router, RouterFile, token_probabilities
+from escalade.edge.router import Layer, Router, token_probabilities
+from escalade.edge.router_file import ROUTER_SCHEMA, RouterFile
 from escalade.edge.rules import DeferralRule, defers
 
 logprobs = st.lists(st.floats(-50, 0), min_size=1, max_size=12)
@@ -86,7 +87,7 @@ def test_a_router_is_a_deferral_rule() -> None:
         ([(np.ones((1, 3)), np.array([math.inf]))], "layer 0: a number is not finite"),
     ],
 )
-def test_layers_that_do_not_fit(layers: list[module.Layer], says: str) -> None:
+def test_layers_that_do_not_fit(layers: list[Layer], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         Router(layers)
 

@@ -34,6 +34,7 @@ _EXTRA_OF = {
     "tasks": "training",
     "trace": "training",
     "router": "training",
+    "calibrate": "training",  # for a router
     "simulate": "simulator",
     "evaluate": "simulator",
 }
