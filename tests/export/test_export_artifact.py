@@ -164,6 +164,10 @@ def test_options_out_of_range(tiny_model_dir: Path, tmp_path: Path) -> None:
         export_artifact(tiny_model_dir, tmp_path / "out", quantize="int4", block_size=48)
     with pytest.raises(OptionError, match="--block-size is for int4 and int8, got it for none"):
         export_artifact(tiny_model_dir, tmp_path / "out", block_size=32)
+    with pytest.raises(OptionError, match="--gptq is for --quantize int4 and int8, got it for n"):
+        export_artifact(tiny_model_dir, tmp_path / "out", gptq_prompts=["g2p: a"])
+    with pytest.raises(OptionError, match="--block-size is for --format onnx, got 32"):
+        export_artifact(tiny_model_dir, tmp_path / "out", format="executorch", block_size=32)
     with pytest.raises(OptionError, match="--head-bits must be 4 or 8, got 5"):
         export_artifact(tiny_model_dir, tmp_path / "out", quantize="int4", head_bits=5)
     assert list(tmp_path.iterdir()) == []

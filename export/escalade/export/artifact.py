@@ -53,7 +53,7 @@ SCHEMES: dict[Format, tuple[Scheme, ...]] = {
 DEFAULT_GOLDEN_PROMPTS = ("Hello", "The quick brown fox", "1 + 1 =")
 # Of the model's own answer to each prompt that weights are rounded by.
 _GPTQ_NEW_TOKENS = 64
-_PACKAGES = ("escalade", "torch", "transformers", "onnx", "onnxruntime", "executorch")
+_PACKAGES = ("escalade", "torch", "torchao", "transformers", "onnx", "onnxruntime", "executorch")
 
 
 def export_artifact(
@@ -79,7 +79,8 @@ def export_artifact(
         quantize: how weights are stored; for `onnx` `none` (float32), `float16`, `int8`, `int4`
             or `dynamic-int8`, for `executorch` `none` or `8da4w`.
         block_size: input values that share a scale; 32 in `int4` and 64 in `int8` if None.
-        head_bits: of embedding and head, in `int4`: 4 or 8; 8 if None.
+        head_bits: of embedding and head in `int4`, of the embedding in `8da4w`: 4 or 8; 8 if
+            None.
         gptq_prompts: round weights so that products on these prompts and the model's own
             answers to them stay; without, each weight goes to its nearest (`int4`, `int8`).
         layout: add what another library wants beside the program, so that it opens it too.
@@ -102,6 +103,10 @@ def export_artifact(
             f"--quantize for --format {format} must be one of {', '.join(SCHEMES[format])},"
             f" got {quantize}"
         )
+    if format != "onnx" and block_size is not None:
+        raise OptionError(f"--block-size is for --format onnx, got {block_size} for {format}")
+    if gptq_prompts and quantize not in {"int4", "int8"}:
+        raise OptionError(f"--gptq is for --quantize int4 and int8, got it for {quantize}")
     progress("loading the model")
     model = load_model(model_dir)
     window = window_of(model)
@@ -190,7 +195,11 @@ def _write_program(
         from escalade.export import executorch_program
 
         detail, block_size = executorch_program.export_executorch(
-            model, folder, window=window, scheme=scheme
+            model,
+            folder,
+            window=window,
+            scheme=scheme,
+            embedding_bits=4 if head_bits == 4 else 8,  # noqa: PLR2004
         )
         entry = QuantizationEntry(scheme=scheme, block_size=block_size, detail=detail)
         return executorch_program.PROGRAM_NAME, None, entry

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,23 @@ class Sampling:
             raise ValueError(f"top_p must be in (0, 1], got {self.top_p}")
         if self.seed < 0:
             raise ValueError(f"seed must be 0 or more, got {self.seed}")
+
+
+# Where a prompt's beginning was read by other-shaped kernels, its last bits differ. A short
+# one is read anew, so that the same question has the same score whatever was asked before.
+_LEAST_REUSE = 16
+
+
+def reusable(held: Sequence[int], prompt_ids: Sequence[int]) -> int:
+    """How many tokens whose keys and values are held serve a prompt; its last is always run.
+
+    Args:
+        held: tokens that a cache holds, in order.
+        prompt_ids: at least 1.
+    """
+    pairs = zip(held, prompt_ids[:-1], strict=False)
+    same = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+    return same if same >= _LEAST_REUSE else 0
 
 
 class Runtime(Protocol):

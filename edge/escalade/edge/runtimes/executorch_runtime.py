@@ -1,32 +1,57 @@
 """Runs an ExecuTorch artifact (.pte); knows no text, no network.
 
-The one place on the edge that imports torch: ExecuTorch's own Python package does.
+The one place on the edge that imports torch: ExecuTorch's own Python package does. Keys and
+values live inside the program, in one cache that both of its methods read and write. To go
+back in the text is to say a smaller position: a prompt that begins as the last one did is
+only read from where it differs.
 """
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from escalade.edge.errors import ArtifactError
 from escalade.edge.manifest import Manifest
-from escalade.edge.runtimes.base import Sampling, Step
+from escalade.edge.runtimes.base import Sampling, Step, reusable
+from escalade.edge.sampling import Sampler
 
+_level = logging.root.manager.disable
+logging.disable(logging.WARNING)  # torchao, which executorch imports, reports what it lacks
 try:
-    import torch
-    from executorch.runtime import Runtime as _Library
-    from executorch.runtime import Verification
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # executorch calls its own bindings experimental
+        # These two register operators: of rounded embeddings, and of attention.
+        import executorch.kernels.quantized  # noqa: F401
+        import torch
+        from executorch.extension.llm.custom_ops import custom_ops  # noqa: F401
+        from executorch.extension.pybindings import portable_lib
+        from executorch.runtime import Method, Verification
+        from executorch.runtime import Runtime as _Library
 except ImportError as error:
     raise ArtifactError(
         "this artifact holds an ExecuTorch program: install the extra, pip install"
         f" 'escalade[executorch]' ({error})"
     ) from error
+finally:
+    logging.disable(_level)
 
-_METHOD = "forward"
+#: Methods of the program: logits for a caller that draws, and a greedy token with its score.
+FORWARD, SCORE = "forward", "score"
+#: Most tokens of a prompt that a program reads in one piece: a cancel waits for one, and the
+#: memory for intermediate results grows with it.
+CHUNK_TOKENS = 128
+# Constant methods of the program; see `escalade.export.executorch_program`.
+_LONGEST_CHUNK, _WINDOW = "get_max_seq_len", "get_max_context_len"
 
 
 class ExecutorchRuntime:
-    """Greedy generation with the static cache inside the program."""
+    """Generation with the cache inside the program."""
+
+    _pool_set: ClassVar[bool] = False
 
     def __init__(self, program: Path, manifest: Manifest, *, threads: int) -> None:
         """Load the program.
@@ -34,25 +59,38 @@ class ExecutorchRuntime:
         Args:
             program: the .pte file.
             manifest: checked by the caller.
-            threads: of torch; 0 leaves the choice to it. XNNPACK has a pool of its own.
+            threads: of ExecuTorch's pool, which all programs of a process share: the first
+                one opened sets it. 0 leaves the choice to ExecuTorch.
 
         Raises:
-            ArtifactError: the program cannot be loaded or has no `forward`.
+            ArtifactError: the program cannot be loaded, lacks a method or is of another window.
         """
-        if threads:
-            torch.set_num_threads(threads)
+        self._path = program
+        self._set_pool(threads)
         try:
-            loaded = _Library.get().load_program(
+            self._program = _Library.get().load_program(
                 program, verification=Verification.InternalConsistency
             )
-            method = loaded.load_method(_METHOD)
         except (RuntimeError, OSError) as error:
             raise ArtifactError(f"{program}: ExecuTorch cannot load it: {error}") from error
-        if method is None:
-            raise ArtifactError(f"{program}: the program has no method {_METHOD!r}")
-        self._program = loaded  # the method does not keep its program alive
-        self._method = method
+        has = self._program.method_names
+        lacks = [name for name in (FORWARD, SCORE, _LONGEST_CHUNK, _WINDOW) if name not in has]
+        if lacks:
+            raise ArtifactError(
+                f"{program}: the program lacks {', '.join(lacks)}; was it written by"
+                " `escalade export`?"
+            )
+        self._chunk_tokens = self._constant(_LONGEST_CHUNK)
+        window = self._constant(_WINDOW)
+        if window != manifest.model.window:
+            raise ArtifactError(
+                f"{program}: its window is {window}, the manifest says {manifest.model.window}"
+            )
+        self._method(SCORE)  # now rather than at the first token
         self._end_ids = frozenset(manifest.model.end_of_sequence_ids)
+        #: Tokens put through the model since it was opened: what a reused prefix saves.
+        self.tokens_run = 0
+        self._held: list[int] = []
 
     def generate(
         self,
@@ -63,18 +101,50 @@ class ExecutorchRuntime:
         cancelled: Callable[[], bool] | None = None,
     ) -> Iterator[Step]:
         """See `Runtime.generate`."""
-        new_ids, position = list(prompt_ids), 0
+        sampler = None if sampling is None else Sampler(sampling)
+        method = self._method(SCORE if sampler is None else FORWARD)
+        del self._held[reusable(self._held, prompt_ids) :]
+        waiting = list(prompt_ids[len(self._held) :])
         for _ in range(max_new_tokens):
-            token, logprob = self._method.execute(
-                [
-                    torch.tensor([new_ids], dtype=torch.int64),
-                    torch.arange(position, position + len(new_ids), dtype=torch.int64),
-                ]
-            )
-            position += len(new_ids)
-            token_id = int(token.item())
+            for start in range(0, len(waiting), self._chunk_tokens):
+                if cancelled is not None and cancelled():
+                    return
+                outputs = self._run(method, waiting[start : start + self._chunk_tokens])
+            if sampler is None:
+                token, peak, logsumexp = (output.item() for output in outputs)
+                token_id, logprob = int(token), float(peak - logsumexp)
+            else:
+                token_id, logprob = sampler.draw(outputs[0][0].numpy())
             ended = token_id in self._end_ids
-            yield Step(token_id, float(logprob.item()), ended)
+            yield Step(token_id, logprob, ended)
             if ended:
                 return
-            new_ids = [token_id]
+            waiting = [token_id]
+
+    @classmethod
+    def _set_pool(cls, threads: int) -> None:
+        """Set the process's pool, once: loaded programs keep the address of the one they met."""
+        if threads and not cls._pool_set and threads != portable_lib._threadpool_get_thread_count():
+            portable_lib._unsafe_reset_threadpool(threads)
+        cls._pool_set = True
+
+    def _run(self, method: Method, ids: list[int]) -> list[torch.Tensor]:
+        tokens = torch.tensor([ids], dtype=torch.int64)
+        position = torch.tensor([len(self._held)], dtype=torch.int64)
+        try:
+            outputs: list[torch.Tensor] = method.execute([tokens, position])
+        except RuntimeError as error:
+            raise ArtifactError(f"{self._path}: {str(error).splitlines()[0]}") from error
+        self._held.extend(ids)
+        self.tokens_run += len(ids)
+        return outputs
+
+    def _method(self, name: str) -> Method:
+        """Loaded when first asked for: each method lays its weights out anew."""
+        try:
+            return self._program.load_method(name)
+        except RuntimeError as error:
+            raise ArtifactError(f"{self._path}: {str(error).splitlines()[0]}") from error
+
+    def _constant(self, name: str) -> int:
+        return int(self._method(name).execute([])[0])

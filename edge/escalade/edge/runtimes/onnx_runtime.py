@@ -8,7 +8,6 @@ it differs.
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ import onnxruntime as ort
 
 from escalade.edge.errors import ArtifactError
 from escalade.edge.manifest import Manifest
-from escalade.edge.runtimes.base import Sampling, Step
+from escalade.edge.runtimes.base import Sampling, Step, reusable
 from escalade.edge.sampling import Sampler
 
 #: Names in the graph: those of optimum-onnx and onnxruntime-genai, and our two.
@@ -35,9 +34,6 @@ NEXT_TOKEN, LOGPROB = "next_token", "logprob"
 #: Tokens of a prompt that are read in one piece: a cancel waits for one, and the memory for
 #: intermediate results grows with it.
 CHUNK_TOKENS = 128
-# Where a prompt's beginning was read by other-shaped kernels, its last bits differ. A short
-# one is read anew, so that the same question has the same score whatever was asked before.
-_LEAST_REUSE = 16
 _ERRORS_ONLY = 3
 _CPU = "cpu"
 
@@ -94,7 +90,7 @@ class OnnxRuntime:
         sampler = None if sampling is None else Sampler(sampling)
         self._turn += 1
         turn = self._turn
-        del self._held[self._reusable(prompt_ids) :]
+        del self._held[reusable(self._held, prompt_ids) :]
         waiting = np.array([prompt_ids[len(self._held) :]], dtype=np.int64)
         for _ in range(max_new_tokens):
             for start in range(0, waiting.shape[1], CHUNK_TOKENS):
@@ -110,17 +106,6 @@ class OnnxRuntime:
             if ended or turn != self._turn:
                 return
             waiting = np.array([[token_id]], dtype=np.int64)
-
-    def _reusable(self, prompt_ids: Sequence[int]) -> int:
-        """How many tokens of the buffer count for this prompt; its last is always run."""
-        same = sum(
-            1
-            for _ in itertools.takewhile(
-                lambda pair: pair[0] == pair[1],
-                zip(self._held, prompt_ids[:-1], strict=False),
-            )
-        )
-        return same if same >= _LEAST_REUSE else 0
 
     def _run(self, binding: ort.IOBinding, ids: NDArray[np.int64]) -> None:
         new = ids.shape[1]

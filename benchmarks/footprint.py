@@ -1,0 +1,71 @@
+"""How large a fresh device install is, by package; knows no model.
+
+Installs this checkout without extras into an empty environment and adds up the files that
+each distribution put there, bytecode included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+
+from rich.table import Table
+
+from escalade.cli.output import note_console, result_console
+
+REPOSITORY = Path(__file__).parents[1]
+_MB = 1e6
+
+# Runs in the new environment: {distribution: bytes}.
+_SIZES = """
+import json
+from importlib.metadata import distributions
+from pathlib import Path
+
+sizes = {}
+for found in distributions():
+    paths = {Path(found.locate_file(name)).resolve() for name in found.files or []}
+    sizes[found.name] = sum(path.stat().st_size for path in paths if path.is_file())
+print(json.dumps(sizes))
+"""
+
+
+def main() -> None:
+    """Install, measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    note_console().print("installing into an empty environment ...", style="dim")
+    with tempfile.TemporaryDirectory() as scratch:
+        venv.create(scratch, with_pip=True)
+        python = Path(scratch) / "bin" / "python"
+        before = measured(python)
+        constraints = REPOSITORY / "constraints.txt"
+        install = ["-m", "pip", "install", "-q", str(REPOSITORY), "-c", str(constraints)]
+        subprocess.run([python, *install], check=True)
+        sizes = {name: size for name, size in measured(python).items() if name not in before}
+    total = sum(sizes.values())
+    if options.json:
+        print(json.dumps({"total_bytes": total, "packages": sizes}))
+        return
+    table = Table("package", "MB")
+    for name, size in sorted(sizes.items(), key=lambda item: -item[1]):
+        table.add_row(name, f"{size / _MB:.1f}")
+    result_console().print(table)
+    result_console().print(f"{len(sizes)} packages, {total / _MB:.0f} MB on {sys.platform}")
+
+
+def measured(python: Path) -> dict[str, int]:
+    """Bytes by distribution in the environment of an interpreter."""
+    done = subprocess.run([python, "-c", _SIZES], capture_output=True, text=True, check=True)
+    sizes: dict[str, int] = json.loads(done.stdout)
+    return sizes
+
+
+if __name__ == "__main__":
+    main()
