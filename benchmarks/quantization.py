@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from rich.table import Table
 from transformers import AutoModelForCausalLM, PreTrainedModel
@@ -27,6 +26,7 @@ from escalade.edge.manifest import Scheme
 from escalade.edge.records import Record, spread
 from escalade.edge.rules import mean_nll
 from escalade.export.artifact import export_artifact
+from escalade.export.parity import torch_on
 from escalade.training.tasks import load_pronunciations, make_records
 
 CHECKPOINTS = Path(__file__).parents[1] / "training" / "checkpoints"
@@ -124,26 +124,12 @@ def hold(model: PreTrainedModel, folder: Path, records: Sequence[Record], size: 
             steps = artifact.generate(prompt_ids)
             token_ids = [step.token_id for step in steps]
             text = artifact.decode([step.token_id for step in steps if not step.ended])
-            greedy_ids, nll = torch_on(model, prompt_ids, token_ids)
+            greedy_ids, nll = torch_on(model, prompt_ids, token_ids, None)
             error = abs(mean_nll([step.logprob for step in steps]) - nll)
             rows.append((text in record.references, greedy_ids == token_ids, error))
             tick(done, len(records))
     right, same, errors = zip(*rows, strict=True)
     return Held(size, np.array(right), np.array(same), np.array(errors))
-
-
-def torch_on(
-    model: PreTrainedModel, prompt_ids: list[int], token_ids: list[int]
-) -> tuple[list[int], float]:
-    """Torch's greedy choice before each token of a response, and the response's NLL.
-
-    The choices are the response's own tokens exactly when torch's greedy response is it.
-    """
-    with torch.inference_mode():
-        logits = model(torch.tensor([prompt_ids + token_ids])).logits[0]
-    before = logits[len(prompt_ids) - 1 : -1].double()
-    chosen = before.log_softmax(dim=-1)[torch.arange(len(token_ids)), torch.tensor(token_ids)]
-    return before.argmax(dim=-1).tolist(), -float(chosen.mean())
 
 
 def summary(held: Held, exact: Held) -> dict[str, float]:

@@ -168,21 +168,56 @@ def test_options_out_of_range(tiny_model_dir: Path, tmp_path: Path) -> None:
         export_artifact(tiny_model_dir, tmp_path / "out", gptq_prompts=["g2p: a"])
     with pytest.raises(OptionError, match="--block-size is for --format onnx, got 32"):
         export_artifact(tiny_model_dir, tmp_path / "out", format="executorch", block_size=32)
+    with pytest.raises(OptionError, match="--head-bits is for --quantize int4 and 8da4w, got it"):
+        export_artifact(tiny_model_dir, tmp_path / "out", quantize="int8", head_bits=4)
     with pytest.raises(OptionError, match="--head-bits must be 4 or 8, got 5"):
         export_artifact(tiny_model_dir, tmp_path / "out", quantize="int4", head_bits=5)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nan_weights_are_refused(tiny_model_dir: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["model.norm.weight", "model.embed_tokens.weight"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(
+    name: str, value: float, tiny_model_dir: Path, tmp_path: Path
+) -> None:
     from safetensors.torch import load_file, save_file
 
     model = Path(shutil.copytree(tiny_model_dir, tmp_path / "model"))
     weights = load_file(model / "model.safetensors")
-    weights["model.norm.weight"][3] = float("nan")
+    weights[name].view(-1)[3] = value
     save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ExportError, match="'g2p: a' is not a finite number; are there NaN"):
-        export_artifact(model, tmp_path / "out", golden_prompts=["g2p: a"])
+    with pytest.raises(ModelError, match=f"{name} must be finite, holds NaN or infinity"):
+        export_artifact(model, tmp_path / "out", quantize="int4", golden_prompts=["g2p: a"])
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (
+            lambda d: (d / "config.json").write_text(
+                (d / "config.json").read_text().replace('"hidden_size": 64', '"hidden_size": 32')
+            ),
+            "cannot be loaded",
+        ),
+        (
+            lambda d: (d / "config.json").write_text(
+                (d / "config.json").read_text().replace('"hidden_size": 64', '"hidden_size": "x"')
+            ),
+            "cannot be loaded",
+        ),
+        (lambda d: (d / "tokenizer_config.json").write_text("{"), "not JSON"),
+        (lambda d: (d / "tokenizer_config.json").write_text("[]"), "must hold a JSON object"),
+    ],
+)
+def test_files_that_do_not_fit_are_named_in_one_line(
+    spoil: object, says: str, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    model = Path(shutil.copytree(tiny_model_dir, tmp_path / "model"))
+    spoil(model)  # type: ignore[operator]
+    with pytest.raises(ModelError, match=says) as caught:
+        export_artifact(model, tmp_path / "out", golden_prompts=["g2p: a"])
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.slow

@@ -191,6 +191,10 @@ class Artifact:
         sampling: Sampling | None,
         cancelled: Callable[[], bool] | None,
     ) -> Iterator[Step]:
+        last = self.manifest.model.vocabulary_size - 1
+        if prompt_ids and not 0 <= min(prompt_ids) <= max(prompt_ids) <= last:
+            wrong = next(token_id for token_id in prompt_ids if not 0 <= token_id <= last)
+            raise PromptError(f"token ids must be in [0, {last}], got {wrong}")
         self._turn += 1
         turn = self._turn
 

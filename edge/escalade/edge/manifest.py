@@ -38,6 +38,7 @@ _MOST = {
     "layers": 1 << 12,
     "kv_heads": 1 << 12,
     "head_dim": 1 << 14,
+    "widest": 1 << 20,
     "kv_bytes": 8,
 }
 
@@ -79,6 +80,8 @@ class ModelEntry(Table, frozen=True, kw_only=True):
     layers: int
     kv_heads: int
     head_dim: int
+    #: Numbers for each token in the widest result between layers.
+    widest: int
     #: Bytes of one number in the cache of keys and values.
     kv_bytes: int = 4
     #: What the decoder of an encoder-decoder begins with; None for a decoder alone.

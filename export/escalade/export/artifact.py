@@ -6,7 +6,6 @@ The folder is written aside and renamed whole: a failed export leaves nothing be
 from __future__ import annotations
 
 import datetime
-import math
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -105,6 +104,8 @@ def export_artifact(
         )
     if format != "onnx" and block_size is not None:
         raise OptionError(f"--block-size is for --format onnx, got {block_size} for {format}")
+    if head_bits is not None and quantize not in {"int4", "8da4w"}:
+        raise OptionError(f"--head-bits is for --quantize int4 and 8da4w, got it for {quantize}")
     if gptq_prompts and quantize not in {"int4", "int8"}:
         raise OptionError(f"--gptq is for --quantize int4 and int8, got it for {quantize}")
     progress("loading the model")
@@ -125,8 +126,6 @@ def export_artifact(
             program, encoder, quantization = _write_program(
                 model, folder, format, quantize, block_size, head_bits, window
             )
-        for path in folder.iterdir():
-            path.chmod(0o644)  # onnx writes its data file for the owner alone
         files = {path.name: file_entry(path) for path in sorted(folder.iterdir()) if path.is_file()}
         manifest = Manifest(
             schema=MANIFEST_SCHEMA,
@@ -148,11 +147,6 @@ def export_artifact(
         progress("asking the program")
         del model  # beside it, the program's own weights would double the memory
         golden = answer_golden(Artifact.open(folder), golden_prompts)
-        if broken := [each.prompt for each in golden if not math.isfinite(each.nll)]:
-            raise ExportParityError(
-                f"{model_dir}: the program's score of its answer to {broken[0]!r} is not a"
-                " finite number; are there NaN or infinite weights?"
-            )
         progress("checking parity with torch")
         parity = measure_parity(load_model(model_dir), golden, entry.decoder_start_id)
         if quantize == "none" and parity.same_tokens != parity.prompts:
@@ -173,6 +167,10 @@ def _gather(model: PreTrainedModel, folder: Path, prompts: Sequence[str], window
     encoded = [encoding.ids for encoding in tokenizer.encode_batch(list(prompts))]
     longest = min(_GPTQ_NEW_TOKENS, window // 2)
     fitting = [ids for ids in encoded if 1 <= len(ids) <= window - longest]
+    if not fitting:
+        raise OptionError(
+            f"--gptq: no prompt has 1 to {window - longest} tokens, of {len(encoded)} given"
+        )
     with quiet():
         gather_moments(model, fitting, max_new_tokens=longest)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import tempfile
@@ -9,12 +10,14 @@ from pathlib import Path
 from typing import cast
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
+    PreTrainedConfig,
     PreTrainedModel,
 )
 
@@ -32,6 +35,19 @@ CHAT_TEMPLATE_NAME = "chat_template.jinja"
 # Longest static cache or window written unless the model's own is shorter; a device's memory is
 # not a server's, and the whole cache is allocated.
 _MAX_WINDOW = 2048
+
+
+# What transformers raises where a folder's files do not fit one another.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    RuntimeError,
+    ZeroDivisionError,
+    SafetensorError,
+    StrictDataclassError,
+)
 
 
 def load_model(model_dir: Path) -> PreTrainedModel:
@@ -58,11 +74,14 @@ def load_model(model_dir: Path) -> PreTrainedModel:
                     output_loading_info=True,
                 ),
             )
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise ModelError(f"{model_dir}: cannot be loaded: {str(error).splitlines()[0]}") from error
+    except _UNREADABLE as error:
+        raise ModelError(f"{model_dir}: cannot be loaded: {_one_line(error)}") from error
     if missing := sorted(loading["missing_keys"]):
         # transformers fills them with random numbers and only logs it
         raise ModelError(f"{model_dir}: weights missing: {', '.join(missing)}")
+    for name, values in itertools.chain(model.named_parameters(), model.named_buffers()):
+        if not torch.isfinite(values).all():
+            raise ModelError(f"{model_dir}: {name} must be finite, holds NaN or infinity")
     model.eval()
     return model
 
@@ -86,7 +105,13 @@ def write_tokenizer(model_dir: Path, folder: Path) -> None:
         shutil.copyfile(source, folder / TOKENIZER_NAME)
         return
     with tempfile.TemporaryDirectory() as scratch:
-        AutoTokenizer.from_pretrained(model_dir, trust_remote_code=False).save_pretrained(scratch)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(model_dir, trust_remote_code=False)
+        except _UNREADABLE as error:
+            raise ModelError(
+                f"{model_dir}: its tokenizer cannot be loaded: {_one_line(error)}"
+            ) from error
+        tokenizer.save_pretrained(scratch)
         converted = Path(scratch) / TOKENIZER_NAME
         if not converted.is_file():
             raise ModelError(f"{model_dir}: its tokenizer cannot be written as {TOKENIZER_NAME}")
@@ -96,7 +121,12 @@ def write_tokenizer(model_dir: Path, folder: Path) -> None:
 def _write_chat_template(model_dir: Path, folder: Path) -> ChatEntry | None:
     """Write the model's chat template into `folder`, where it has one."""
     settings_path = model_dir / "tokenizer_config.json"
-    settings = json.loads(settings_path.read_bytes()) if settings_path.is_file() else {}
+    try:
+        settings = json.loads(settings_path.read_bytes()) if settings_path.is_file() else {}
+    except ValueError as error:
+        raise ModelError(f"{settings_path}: not JSON: {error}") from error
+    if not isinstance(settings, dict):
+        raise ModelError(f"{settings_path}: must hold a JSON object")
     own_file = model_dir / CHAT_TEMPLATE_NAME
     template = own_file.read_text("utf-8") if own_file.is_file() else settings.get("chat_template")
     if isinstance(template, list):  # several, by name
@@ -109,6 +139,10 @@ def _write_chat_template(model_dir: Path, folder: Path) -> ChatEntry | None:
         bos_token=_text_of(settings.get("bos_token")),
         eos_token=_text_of(settings.get("eos_token")),
     )
+
+
+def _one_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _text_of(token: str | dict[str, str] | None) -> str:
@@ -157,9 +191,17 @@ def model_entry(
         layers=getattr(config, "num_decoder_layers", None) or config.num_hidden_layers,
         kv_heads=getattr(config, "num_key_value_heads", None) or heads,
         head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
+        widest=_widest(config),
         decoder_start_id=_decoder_start(model, model_dir),
         chat=_write_chat_template(model_dir, folder),
     )
+
+
+def _widest(config: PreTrainedConfig) -> int:
+    """Of the results between layers: what the feed-forward part makes, gate and all."""
+    names = ("intermediate_size", "d_ff", "decoder_ffn_dim", "n_inner")
+    inner = max(getattr(config, name, None) or 0 for name in names)
+    return 2 * (inner or 4 * config.hidden_size)
 
 
 def _decoder_start(model: PreTrainedModel, model_dir: Path) -> int | None:

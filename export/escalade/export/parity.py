@@ -15,6 +15,8 @@ from escalade.edge.artifact import Artifact
 from escalade.edge.manifest import GoldenEntry, ParityEntry
 from escalade.edge.rules import mean_nll
 
+# Logits nearer than this are one: sums of float32 in another order differ by as much.
+_TIE = 1e-4
 # A golden answer is played at every opening; longer ones would be felt.
 _GOLDEN_TOKENS = 48
 
@@ -58,9 +60,7 @@ def measure_parity(
     """
     deltas, same = [], 0
     for entry in golden:
-        greedy_ids, torch_nll = _torch_on(
-            model, entry.prompt_ids, entry.token_ids, decoder_start_id
-        )
+        greedy_ids, torch_nll = torch_on(model, entry.prompt_ids, entry.token_ids, decoder_start_id)
         same += entry.token_ids == greedy_ids
         deltas.append(abs(entry.nll - torch_nll))
     return ParityEntry(
@@ -71,7 +71,7 @@ def measure_parity(
     )
 
 
-def _torch_on(
+def torch_on(
     model: PreTrainedModel,
     prompt_ids: list[int],
     token_ids: list[int],
@@ -79,7 +79,8 @@ def _torch_on(
 ) -> tuple[list[int], float]:
     """Torch's greedy choice before each token of a response, and its NLL of the response.
 
-    By induction the choices are `token_ids` exactly when torch's own greedy response is.
+    By induction the choices are `token_ids` exactly when torch's own greedy response is; of
+    tied tokens torch's choice is the one that was given.
     """
     with torch.inference_mode():
         if decoder_start_id is None:
@@ -88,6 +89,10 @@ def _torch_on(
         else:
             before = torch.tensor([[decoder_start_id, *token_ids[:-1]]])
             logits = model(torch.tensor([prompt_ids]), decoder_input_ids=before).logits[0]
-    logprobs = torch.log_softmax(logits.double(), dim=-1)
+    logits = logits.double()
+    logprobs = torch.log_softmax(logits, dim=-1)
     chosen = logprobs[torch.arange(len(token_ids)), torch.tensor(token_ids)]
-    return logits.argmax(dim=-1).tolist(), -float(chosen.mean())
+    best = logits.argmax(dim=-1)
+    given = torch.tensor(token_ids)
+    tied = logits.gather(-1, best[:, None]) - logits.gather(-1, given[:, None]) <= _TIE
+    return torch.where(tied[:, 0], given, best).tolist(), -float(chosen.mean())

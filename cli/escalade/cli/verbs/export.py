@@ -81,7 +81,7 @@ def export(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Turn a torch causal LM into an artifact the device opens; checked against torch."""
+    """Turn a torch model into an artifact the device opens; checked against torch."""
     from escalade.cli.output import note_console, print_json, result_console
     from escalade.export.artifact import DEFAULT_GOLDEN_PROMPTS, export_artifact
 

@@ -83,8 +83,8 @@ class Runtime(Protocol):
         """Yield a step for each token until the end of sequence or `max_new_tokens`.
 
         The end-of-sequence token is yielded too, with `ended` set. The caller has checked
-        that prompt and response fit into the model's window. One generation at a time: a
-        new one ends the one before.
+        that prompt and response fit into the model's window and every id into its vocabulary,
+        and ends one generation before it begins another.
 
         Args:
             prompt_ids: at least 1.

@@ -68,7 +68,9 @@ class OnnxRuntime:
         #: Tokens put through the model since it was opened: what a reused prefix saves.
         self.tokens_run = 0
         self._held: list[int] = []
-        self._turn = 0
+        # This scheme rounds the activations of a whole chunk by one scale, so what is read
+        # together changes the answer.
+        self._reuses = manifest.quantization.scheme != "dynamic-int8"
         self._mask = np.ones((1, self._model.window), dtype=np.int64)
         self._token = np.zeros((1, 1), dtype=np.int64)
         self._logprob = np.zeros((1, 1), dtype=np.float32)
@@ -88,9 +90,7 @@ class OnnxRuntime:
         """See `Runtime.generate`."""
         binding = self._greedy if sampling is None else self._sampled
         sampler = None if sampling is None else Sampler(sampling)
-        self._turn += 1
-        turn = self._turn
-        del self._held[reusable(self._held, prompt_ids) :]
+        del self._held[reusable(self._held, prompt_ids) if self._reuses else 0 :]
         waiting = np.array([prompt_ids[len(self._held) :]], dtype=np.int64)
         for _ in range(max_new_tokens):
             for start in range(0, waiting.shape[1], CHUNK_TOKENS):
@@ -103,7 +103,7 @@ class OnnxRuntime:
                 token_id, logprob = sampler.draw(self._logits[0, 0])
             ended = token_id in self._end_ids
             yield Step(token_id, logprob, ended)
-            if ended or turn != self._turn:
+            if ended:
                 return
             waiting = np.array([[token_id]], dtype=np.int64)
 

@@ -52,12 +52,21 @@ def _t5(model: PreTrainedModel, window: int) -> EncoderDecoder:
         )
         decoder = dataclasses.replace(decoder, final_norm=norm)
     return EncoderDecoder(
-        embedding=linear(model, "shared").weight,
+        embedding=_shared(model, ""),
         embedding_scale=1.0,
         encoder=_t5_stack(model, "encoder"),
         decoder=decoder,
         head=linear(model, "lm_head"),
     )
+
+
+def _shared(model: PreTrainedModel, prefix: str) -> Tensor:
+    """The table that encoder and decoder look up in."""
+    table = linear(model, f"{prefix}shared").weight
+    for side in ("encoder", "decoder"):
+        if not torch.equal(linear(model, f"{prefix}{side}.embed_tokens").weight, table):
+            raise ModelError(f"{prefix}{side}.embed_tokens must be {prefix}shared, is another")
+    return table
 
 
 def _t5_stack(model: PreTrainedModel, side: str) -> Stack:
@@ -111,7 +120,7 @@ def _bart(model: PreTrainedModel, window: int) -> EncoderDecoder:
     config = model.config
     bias = model.get_buffer("final_logits_bias")[0]
     return EncoderDecoder(
-        embedding=linear(model, "model.shared").weight,
+        embedding=_shared(model, "model."),
         embedding_scale=float(config.d_model**0.5) if config.scale_embedding else 1.0,
         encoder=_bart_stack(model, "encoder", config.encoder_attention_heads, window),
         decoder=_bart_stack(model, "decoder", config.decoder_attention_heads, window),

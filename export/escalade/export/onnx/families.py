@@ -144,7 +144,7 @@ def _gpt2(model: PreTrainedModel, window: int) -> Decoder:
         packed = conv1d(layer, "attn.c_attn")
         assert packed.bias is not None  # noqa: S101 - Conv1D always has one
         query, key, value = (
-            Linear(weight, part)
+            Linear(weight, part, packed.moment)
             for weight, part in zip(packed.weight.chunk(3), packed.bias.chunk(3), strict=True)
         )
         blocks.append(
@@ -191,8 +191,13 @@ FAMILIES: dict[str, Callable[[PreTrainedModel, int], Decoder]] = {
     "gpt2": _gpt2,
 }
 
+# Families whose attention looks at the config's `sliding_window`; Llama's does not.
+_SLIDING = {"mistral", "qwen2", "qwen3", "smollm3"}
+
 
 def _sliding_window(config: PreTrainedConfig, index: int) -> int | None:
+    if config.model_type not in _SLIDING:
+        return None
     kinds = getattr(config, "layer_types", None)
     if kinds is not None and kinds[index] != "sliding_attention":
         return None

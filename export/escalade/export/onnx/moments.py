@@ -35,7 +35,9 @@ def gather_moments(
         for module in model.modules()
         if isinstance(module, nn.Linear | Conv1D)
     ]
-    greedy = GenerationConfig(
+    own = model.generation_config
+    # Also in place of the model's: what is unset here, `generate` takes from there.
+    model.generation_config = GenerationConfig(
         max_new_tokens=max_new_tokens,
         do_sample=False,
         eos_token_id=model.config.get_text_config().eos_token_id,
@@ -47,11 +49,17 @@ def gather_moments(
             for done, prompt in enumerate(prompts, start=1):
                 ids = torch.tensor([prompt])
                 answer: Callable[..., object] = model.generate  # type: ignore[assignment]
-                answer(ids, attention_mask=torch.ones_like(ids), generation_config=greedy)
+                answer(ids, attention_mask=torch.ones_like(ids))
                 progress(done, len(prompts))
     finally:
+        model.generation_config = own
         for hook in hooks:
             hook.remove()
+
+
+def rounded_by_inputs(model: PreTrainedModel) -> bool:
+    """Whether `gather_moments` has been here."""
+    return any(hasattr(module, MOMENT) for module in model.modules())
 
 
 def _add(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:

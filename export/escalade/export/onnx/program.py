@@ -11,6 +11,7 @@ from escalade.export.onnx.decoder_graph import write_decoder
 from escalade.export.onnx.encoder_decoder_families import encoder_decoder_of
 from escalade.export.onnx.encoder_decoder_graph import write_encoder_decoder
 from escalade.export.onnx.families import decoder_of
+from escalade.export.onnx.moments import rounded_by_inputs
 from escalade.export.onnx.rotary import align_rotary
 from escalade.export.onnx.storage import Storage
 from escalade.export.onnx.writer import PROGRAM_NAME, GraphWriter
@@ -67,7 +68,7 @@ def export_onnx(
     return QuantizationEntry(
         scheme=scheme,
         block_size=storage.block_size,
-        detail=storage.detail,
+        detail=storage.detail + ("; rounded by GPTQ" if rounded_by_inputs(model) else ""),
     )
 
 

@@ -115,7 +115,7 @@ class GraphWriter:
         else:
             self._data.write(b"\0" * (-self._data.tell() % _ALIGNMENT_BYTES))
             self._place(tensor, self._data.tell(), values.nbytes)
-            values.tofile(self._data)
+            self._data.write(values.data.cast("B"))
         self._weights[name] = tensor
         return name
 
