@@ -23,8 +23,10 @@ def large_answers(trace: Trace) -> list[LargeAnswer]:
     """The large model's answer to every query.
 
     Raises:
-        SimulatorError: some queries were never put to the large model.
+        SimulatorError: some queries were never put to the large model, or some of the device's
+            answers are half ones.
     """
+    check_finished(trace)
     answers = [record.large for record in trace.records if record.large is not None]
     if lacking := len(trace.records) - len(answers):
         raise SimulatorError(
@@ -34,8 +36,26 @@ def large_answers(trace: Trace) -> list[LargeAnswer]:
     return answers
 
 
+def check_finished(trace: Trace) -> None:
+    """Refuse half answers: their scores are bounds, their texts and times are cut.
+
+    Raises:
+        SimulatorError: generation was stopped early for some queries.
+    """
+    if stopped := sum(record.small.stopped_early for record in trace.records):
+        raise SimulatorError(
+            f"{stopped} of {len(trace.records)} of the device's answers were not finished (early"
+            " deferral), and a replay needs whole ones; record them with `escalade record`"
+        )
+
+
 def answered(name: str, trace: Trace, notes: list[str]) -> Trace:
-    """The queries that the cloud answered; notes how many it did not, unless that is all."""
+    """The queries that the cloud answered; notes how many it did not, unless that is all.
+
+    Raises:
+        SimulatorError: generation was stopped early for some queries.
+    """
+    check_finished(trace)
     records = [record for record in trace.records if record.large is not None]
     if not records or len(records) == len(trace.records):
         return trace
@@ -59,8 +79,10 @@ def scores_of(trace: Trace, rule: Rule = RECORDED) -> Floats:
         rule: `recorded`, a name `escalade.edge.rules.rule_named` takes, or (name, rule).
 
     Raises:
-        SimulatorError: no such rule, or it cannot score a response of the trace.
+        SimulatorError: no such rule, it cannot score a response of the trace, or some are half
+            ones.
     """
+    check_finished(trace)
     if rule == RECORDED:
         score = np.array([record.score for record in trace.records], dtype=np.float64)
     else:
