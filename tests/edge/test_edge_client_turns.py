@@ -199,7 +199,13 @@ def hasty_artifact(artifact: Artifact) -> Callable[[float], Artifact]:
             artifact.manifest.deferral, threshold=threshold, early=early
         )
         manifest = msgspec.structs.replace(artifact.manifest, deferral=deferral)
-        return Artifact(artifact.folder, manifest, artifact._runtime, artifact._tokenizer)
+        return Artifact(
+            artifact.folder,
+            manifest,
+            artifact._runtime,
+            artifact._tokenizer,
+            rule=rule_of(artifact.folder, manifest),
+        )
 
     return make
 

@@ -32,6 +32,8 @@ class Answer:
     reason: str | None
     #: Of an ensemble: what its members said, by how many, the first first.
     votes: dict[str, int] | None = None
+    #: Why the query's record is not in the client's trace, where it could not be written.
+    trace_error: str | None = None
 
     @property
     def answered_by(self) -> Literal["small", "large"]:

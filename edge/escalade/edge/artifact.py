@@ -8,13 +8,12 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from escalade.edge.cores import default_threads
+from escalade.edge.cores import MAX_THREADS, default_threads
 from escalade.edge.errors import ArtifactError, ParityError, PromptError
-from escalade.edge.files import held
 from escalade.edge.generation import Generation, GiveUp
 from escalade.edge.manifest import GoldenEntry, Manifest
-from escalade.edge.opening import read_checked
-from escalade.edge.rules import mean_nll
+from escalade.edge.opening import held_if_possible, read_checked
+from escalade.edge.rules import DeferralRule, mean_nll
 from escalade.edge.runtimes.base import Runtime, Sampling, Step, open_runtime
 
 # Two machines' float32 kernels differ in the last bits. Where activations are rounded to 8 bits,
@@ -45,10 +44,13 @@ class Artifact:
         runtime: Runtime,
         tokenizer: Tokenizer,
         *,
+        rule: DeferralRule,
         chat_template: str | None = None,
     ) -> None:
         self.folder = folder
         self.manifest = manifest
+        #: As the manifest and, for a router, its file said when both were verified.
+        self.rule = rule
         #: Jinja; None where the model has none. See `escalade.edge.chat`.
         self.chat_template = chat_template
         self._runtime = runtime
@@ -68,22 +70,25 @@ class Artifact:
 
         Args:
             folder: what `escalade export` wrote.
-            threads: that compute; 0 takes the physical cores, at most 4.
+            threads: that compute, at most 256; 0 takes the physical cores, at most 4.
             max_memory: bytes that the model may take, see `escalade.edge.memory`; None sets
                 no bound.
             trusted_key: public key (PEM) by which the manifest must be signed; None asks for
                 no signature.
 
         Raises:
-            ArtifactError: a file is missing or altered, the program cannot be loaded, or it
-                needs more than `max_memory`; that is said before anything is loaded.
+            ArtifactError: a file is missing or altered, the program cannot be loaded,
+                `threads` is out of range, or it needs more than `max_memory`; that is said
+                before anything is loaded.
             SignatureError: it is not signed by the trusted key.
             ParityError: it does not give the golden answer.
         """
+        if not 0 <= threads <= MAX_THREADS:
+            raise ArtifactError(f"threads must be in [0, {MAX_THREADS}], got {threads}")
         if not folder.is_dir():
             raise ArtifactError(f"{folder}: not an artifact: there is no such folder")
         # Where the folder is a store's link, it may lead to another version any moment.
-        with held(folder) as version:
+        with held_if_possible(folder) as version:
             checked = read_checked(version, max_memory=max_memory, trusted_key=trusted_key)
             manifest = checked.manifest
             artifact = cls(
@@ -91,6 +96,7 @@ class Artifact:
                 manifest,
                 open_runtime(version, manifest, threads=threads or default_threads()),
                 checked.tokenizer,
+                rule=checked.rule,
                 chat_template=checked.chat_template,
             )
         if manifest.golden:

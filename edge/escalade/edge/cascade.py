@@ -8,7 +8,6 @@ from typing import Literal
 
 from escalade.edge.artifact import Artifact
 from escalade.edge.cloud import Clock, CloudClient, SystemClock
-from escalade.edge.deferral import rule_of
 from escalade.edge.early import EarlyStop
 from escalade.edge.errors import CalibrationError
 from escalade.edge.large import LargeModel, PromptForm
@@ -46,7 +45,6 @@ class Cascade:
         """Put an artifact and a cloud together; for the arguments see `EdgeClient`.
 
         Raises:
-            ArtifactError: the deferral rule is a router that cannot be read.
             CalibrationError: there is a cloud to defer to but no threshold, or it is not finite;
                 or nothing says what is likely.
         """
@@ -70,7 +68,7 @@ class Cascade:
             )
         return cls(
             artifact=artifact,
-            rule=rule_of(artifact.folder, artifact.manifest),
+            rule=artifact.rule,
             threshold=tau,
             large=large,
             early=early,

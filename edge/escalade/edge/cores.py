@@ -8,6 +8,8 @@ from pathlib import Path
 # Decoding waits for memory, which a few cores saturate; more would only take them from the
 # rest of a small device. A Raspberry Pi 5 reads a prompt fastest with all of its four.
 _MOST_THREADS = 4
+#: More cores than a device has. Starting 100000 threads takes minutes.
+MAX_THREADS = 256
 _SYS_CPU = Path("/sys/devices/system/cpu")
 
 

@@ -16,6 +16,7 @@ Stopping there was a choice of the model too.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from os.path import commonprefix
 from typing import Literal, NamedTuple
 
 from tokenizers import Tokenizer
@@ -42,8 +43,9 @@ class Generation:
     """An iterator over the pieces of one response that remembers what it gave.
 
     The pieces' texts together are the response. That is `Artifact.decode` of its tokens, up
-    to the stop sequence. Bytes that are no UTF-8 are the exception: a tokenizer with byte
-    fallback may give other replacement characters when it sees them all at once.
+    to the stop sequence. Bytes that are no UTF-8 are the exception: with byte fallback, a later
+    token may turn a character that was given into replacement characters. The pieces then go on
+    with what replaced it; `text` is `Artifact.decode` even so, once the response has ended.
     """
 
     def __init__(
@@ -81,8 +83,8 @@ class Generation:
 
     @property
     def text(self) -> str:
-        """The response so far."""
-        return "".join(self._given)
+        """The response so far; whole where it has ended."""
+        return "".join(self._given) if self._text.final is None else self._text.final
 
     def go_on(self) -> None:
         """Take back a giving up: iterate again for the rest, from where the model stands."""
@@ -139,34 +141,55 @@ class _HeldText:
         self._stop = stop
         self._stream = DecodeStream(skip_special_tokens=True)
         self._ids: list[int] = []
-        self._decoded = ""
+        # What the tokens mean, as far as the decoder has said; and what a reader is given, who
+        # has what a later token has revoked before what it was replaced by.
+        self._decoded = self._given = ""
         self._taken = 0
+        #: The text once it has ended: what all tokens mean, up to the stop sequence.
+        self.final: str | None = None
         #: Whether a stop sequence came up; nothing comes after it.
         self.stopped = False
 
     def add(self, token_id: int) -> None:
         self._ids.append(token_id)
         try:
-            self._decoded += self._stream.step(self._tokenizer, token_id) or ""
+            more = self._stream.step(self._tokenizer, token_id) or ""
         except Exception:  # tokenizers raises bare Exception
             # The token changed what earlier ones had become: bytes that are no UTF-8.
-            self._stream = DecodeStream(skip_special_tokens=True)
+            self._revise()
+            self._stream = DecodeStream(ids=self._ids, skip_special_tokens=True)
+        else:
+            self._decoded += more
+            self._given += more
 
     def take(self, *, everything: bool) -> str:
         """What may be shown and was not yet; with `everything`, what was held back too."""
         if everything:
             # The decoder still waits for the rest of a character that will not come.
-            whole: str = self._tokenizer.decode(self._ids, skip_special_tokens=True)
-            if whole.startswith(self._decoded):
-                self._decoded = whole
-        waiting = self._decoded[self._taken :]
+            self._revise()
+        waiting = self._given[self._taken :]
         found = find_stop(waiting, self._stop)
         self.stopped = found is not None
         if found is None and not everything:
             found = len(waiting) - self._held(waiting)
         shown = waiting[:found]
         self._taken += len(shown)
+        if self.stopped:
+            at = find_stop(self._whole(), self._stop)
+            self.final = self._given[: self._taken] if at is None else self._whole()[:at]
+        elif everything:
+            self.final = self._decoded
         return shown
+
+    def _whole(self) -> str:
+        text: str = self._tokenizer.decode(self._ids, skip_special_tokens=True)
+        return text
+
+    def _revise(self) -> None:
+        """Take what all tokens mean together; give what of it differs from what they meant."""
+        whole = self._whole()
+        self._given += whole[len(commonprefix([self._decoded, whole])) :]
+        self._decoded = whole
 
     def _held(self, waiting: str) -> int:
         """Length of the longest end of the text that begins a stop sequence."""

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from tokenizers import Tokenizer
 
+from escalade.edge.deferral import rule_of
 from escalade.edge.errors import ArtifactError
+from escalade.edge.files import held
 from escalade.edge.integrity import read_bounded
 from escalade.edge.manifest import TOKENIZER_NAME, Manifest, read_manifest
 from escalade.edge.memory import memory_needed
+from escalade.edge.rules import DeferralRule
 
 # The longest published chat templates, with tools and documents, take 20 KB.
 _MAX_TEMPLATE_BYTES = 1 << 18
@@ -23,6 +28,26 @@ class Checked(NamedTuple):
     tokenizer: Tokenizer
     #: Jinja; None where the model has none.
     chat_template: str | None
+    #: What the manifest says of deferral, a router with its weights.
+    rule: DeferralRule
+
+
+@contextmanager
+def held_if_possible(folder: Path) -> Iterator[Path]:
+    """As `held`; where there are no locks, only the folder with all links followed.
+
+    Windows has none, nor have some network file systems. A store is not kept there either, so
+    nobody would ask.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    with ExitStack() as stack:
+        try:
+            path = stack.enter_context(held(folder))
+        except (ImportError, OSError):  # no fcntl; ENOLCK, ENOTSUP
+            path = folder.resolve()
+        yield path
 
 
 def read_checked(folder: Path, *, max_memory: int | None, trusted_key: Path | None) -> Checked:
@@ -46,7 +71,10 @@ def read_checked(folder: Path, *, max_memory: int | None, trusted_key: Path | No
     if max_memory is not None:
         _check_memory(folder, manifest, max_memory)
     return Checked(
-        manifest, _read_tokenizer(folder / TOKENIZER_NAME), _read_template(folder, manifest)
+        manifest,
+        _read_tokenizer(folder / TOKENIZER_NAME),
+        _read_template(folder, manifest),
+        rule_of(folder, manifest),
     )
 
 

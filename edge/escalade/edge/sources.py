@@ -1,7 +1,7 @@
 """Where an artifact's files come from: a folder or an HTTP(S) address; knows no manifest.
 
-Plain HTTP is for loopback alone, redirections included: what is fetched without a signature is
-only as good as the line it came over.
+Plain HTTP is for loopback alone, redirections included, and no redirection leads to it from
+HTTPS: what is fetched without a signature is only as good as the line it came over.
 """
 
 from __future__ import annotations
@@ -165,6 +165,8 @@ class _CheckedRedirects(urllib.request.HTTPRedirectHandler):
         newurl: str,
     ) -> urllib.request.Request | None:
         _check_address(newurl)
+        if req.type == "https" and _split(newurl).scheme != "https":
+            raise StoreError(f"{_shown(newurl)}: a redirection from https must lead to https")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 

@@ -7,7 +7,9 @@ threshold, network or fleet. Times are seconds, log-probabilities natural logari
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
+from io import FileIO
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
 
@@ -172,11 +174,20 @@ class TraceAppender:
             raise DataError(f"{path}: its folder does not exist")
 
     def append(self, header: Callable[[], TraceHeader], record: TraceRecord) -> None:
-        """Add one record; a new trace begins with what `header` gives."""
+        """Add one record; a new trace begins with what `header` gives.
+
+        Raises:
+            DataError: it cannot be written; the file is as it was.
+        """
         encoder = msgspec.json.Encoder()
         lines = b"" if self._begun else encoder.encode(header()) + b"\n"
-        with self._path.open("ab") as stream:
-            stream.write(lines + encoder.encode(record) + b"\n")
+        try:
+            with self._path.open("ab", buffering=0) as stream:
+                _write_whole(stream, lines + encoder.encode(record) + b"\n")
+        except OSError as error:
+            raise DataError(
+                f"{self._path}: no record was added: {error.strerror or error}"
+            ) from error
         self._begun = True
 
     def _refuse_another(self, old: TraceHeader, new: TraceHeader) -> None:
@@ -190,6 +201,20 @@ class TraceAppender:
                     f"{self._path}: recorded under {name} {was}, this client has {now}; name"
                     " another file"
                 )
+
+
+def _write_whole(stream: FileIO, content: bytes) -> None:
+    """Write at the end of a file, or leave it as it was: half a line would spoil a trace."""
+    before = os.fstat(stream.fileno()).st_size
+    written = 0
+    try:
+        while written < len(content):
+            written += stream.write(content[written:])
+    except OSError:
+        # Not where another process has added to it meanwhile: that line is not ours to cut.
+        if written and os.fstat(stream.fileno()).st_size == before + written:
+            stream.truncate(before)
+        raise
 
 
 def _described(model: ModelInfo) -> str:

@@ -11,10 +11,11 @@ likely to be deferred may then turn out not to need the cloud: it counts as answ
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from escalade.edge.answer import Answer, is_correct
 from escalade.edge.cascade import Cascade
-from escalade.edge.errors import CloudError
+from escalade.edge.errors import CloudError, DataError
 from escalade.edge.generation import Piece
 from escalade.edge.large import Draft, Query
 from escalade.edge.rules import defers
@@ -52,7 +53,7 @@ class Turn:
             sampling: see `Artifact.stream`.
             stop: see there; the large model's answer ends before them too.
             cancelled: see there.
-            remember: called with the answer.
+            remember: called with the answer; a `DataError` of it becomes `Answer.trace_error`.
 
         Raises:
             ValueError: a stop sequence is empty.
@@ -131,7 +132,10 @@ class Turn:
             reason=reason,
         )
         if self._remember is not None:
-            self._remember(self.answer)
+            try:
+                self._remember(self.answer)
+            except DataError as error:  # a full disk costs the record, not the answer
+                self.answer = replace(self.answer, trace_error=str(error))
 
     def _cancelled(self) -> bool:
         return self._generation.stop == "cancelled"
