@@ -209,4 +209,6 @@ def test_usage_errors_have_the_same_code(invoke: Invoke, arguments: list[str]) -
     code, out, err = invoke(*arguments)
     assert code == 2
     assert out == ""
-    assert "Traceback" not in err
+    (line,) = err.splitlines()
+    assert line.startswith("error: ")
+    assert line.endswith(" --help")

@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,8 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["--max-memory", "1KK"], "'1KK' is no size"),
     (["--max-memory", "1K"], "may take at most 1024"),
     (["--trusted-key", "no.pem"], "not signed: model.sig is missing"),
+    (["--threads", "100000"], "'--threads': Input should be less than or equal to 256"),
+    (["--nope"], "No such option: --nope"),
     (["--early", "likely", "--threshold", "1"], "was not calibrated to stop early"),
 ]
 
@@ -149,16 +152,52 @@ def test_a_mistake_is_said_and_costs_exit_code_2(
 ) -> None:
     code, out, err = invoke("ask", artifact, PROMPT, *arguments)
     assert (code, out) == (2, "")
-    assert says in " ".join(err.replace("│", " ").split())
-    assert "Traceback" not in err
+    (line,) = err.splitlines()
+    assert line.startswith("error: ")
+    assert says in line
+
+
+def test_a_trace_on_a_full_disk_costs_no_answer(invoke: Invoke, artifact: Path) -> None:
+    _, answer, _ = invoke("ask", artifact, PROMPT)
+    full = ("--threshold", "1", "--trace", "/dev/full")
+    code, out, err = invoke("ask", artifact, PROMPT, *full)
+    assert (code, out) == (2, answer)
+    last = err.splitlines()[-1]
+    assert last == "error: /dev/full: no record was added: No space left on device"
+    code, out, _ = invoke("ask", artifact, PROMPT, *full, "--json")
+    assert code == 2
+    assert json.loads(out)["trace_error"] == last.removeprefix("error: ")
+
+
+@pytest.mark.parametrize("stream", [[], ["--stream"]])
+def test_a_program_reads_what_the_model_said_and_a_terminal_nothing_worse(
+    invoke: Invoke, artifact: Path, monkeypatch: pytest.MonkeyPatch, stream: list[str]
+) -> None:
+    said = "a\tb\r\x1b[2Jc\n"
+    next_piece = Generation.__next__
+    monkeypatch.setattr(Generation, "text", said)
+    monkeypatch.setattr(
+        Generation,
+        "__next__",
+        lambda self: next_piece(self)._replace(text="" if len(self.steps) > 1 else said),
+    )
+    _, out, _ = invoke("ask", artifact, PROMPT, *stream)
+    assert out == said + "\n"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    _, out, _ = invoke("ask", artifact, PROMPT, *stream)
+    assert out == "a\tb\ufffd\ufffd[2Jc\n\n"
 
 
 def test_an_ensemble_answers_by_its_file(
     invoke: Invoke, artifact: Path, tmp_path: Path, silent_cloud: str
 ) -> None:
-    opened = Artifact.open(artifact)
+    # The same model under another name: a member has one vote.
+    other = shutil.copytree(artifact, tmp_path / "other")
+    manifest = json.loads((other / "manifest.json").read_text())
+    manifest["model"]["name"] = "other"
+    (other / "manifest.json").write_text(json.dumps(manifest))
     path = tmp_path / "ensemble.json"
-    Ensemble([opened, opened], 0.5).save(path)
+    Ensemble([Artifact.open(artifact), Artifact.open(other)], 0.5).save(path)
     answer = asked(invoke, path, PROMPT, "--cloud", silent_cloud)
     assert answer["answer"] == asked(invoke, artifact, PROMPT)["answer"]
     assert (answer["outcome"], answer["votes"]) == ("answered", {answer["answer"]: 2})

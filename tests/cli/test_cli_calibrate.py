@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from escalade.edge.artifact import Artifact
-from escalade.edge.manifest import MANIFEST_NAME, SIGNATURE_NAME, read_manifest
+from escalade.edge.journal import small_info
+from escalade.edge.manifest import MANIFEST_NAME, SIGNATURE_NAME, read_manifest, write_manifest
 from escalade.edge.memory import memory_needed
 from escalade.edge.trace import (
     TRACE_SCHEMA,
@@ -90,9 +91,13 @@ def trace(artifact: Path, tmp_path: Path) -> Path:
     short = msgspec.structs.replace(manifest.model, max_new_tokens=6)
     path = artifact / MANIFEST_NAME
     path.write_bytes(msgspec.json.encode(msgspec.structs.replace(manifest, model=short)))
-    who = ModelInfo(name="tiny", parameters=1)
     header = TraceHeader(
-        schema=TRACE_SCHEMA, small=who, large=who, rule="mean", threshold=0.0, created=""
+        schema=TRACE_SCHEMA,
+        small=small_info(read_manifest(artifact)),
+        large=ModelInfo(name="tiny", parameters=1),
+        rule="mean",
+        threshold=0.0,
+        created="",
     )
     out = tmp_path / "trace.jsonl"
     write_trace(out, header, [record(number) for number in range(400)])
@@ -118,6 +123,12 @@ def test_a_rate_from_records(invoke: Invoke, artifact: Path, data: Path) -> None
     assert again["threshold"] == deferral.threshold
     assert again["calibration"]["fit"]["deferral_rate"] == pytest.approx(1 / 3)
     assert again["calibration"]["goal"] == {"kind": "rate", "target": 0.34}
+
+
+def test_one_query_is_warned_of(invoke: Invoke, artifact: Path, data: Path) -> None:
+    code, out, err = invoke("calibrate", artifact, "--data", data, *RATE, "--limit", 1)
+    assert (code, "set on 1 queries" in out) == (0, True)
+    assert "none is left to check it on" in words(err)
 
 
 def test_a_quality_and_a_bound_from_a_trace(invoke: Invoke, artifact: Path, trace: Path) -> None:
@@ -155,6 +166,12 @@ def test_a_router_is_trained_on_queries_of_its_own(
     assert "router trained on 200 queries" in out
     assert "set on 100 queries: defers 50.0%" in out
     assert read_manifest(artifact).deferral.router == "router.json"
+    code, out, _ = invoke("calibrate", artifact, "--trace", trace, "--within", 0.2)
+    assert code == 0
+    assert "router trained on 200 queries" in out
+    assert "set on 100 queries" in out
+    code, _, err = invoke("calibrate", artifact, "--trace", trace, "--within", 0.2, "--seed", 2)
+    assert (code, "another division" in err) == (2, True)
     code, out, _ = invoke("ask", artifact, "g2p: cat", "--json")
     assert code == 0
     assert np.isfinite(json.loads(out)["score"])
@@ -165,6 +182,8 @@ def test_a_router_is_trained_on_queries_of_its_own(
 def test_an_ensemble_votes(invoke: Invoke, artifact: Path, data: Path, tmp_path: Path) -> None:
     out_file = tmp_path / "ensemble.json"
     other = Path(shutil.copytree(artifact, tmp_path / "other"))
+    manifest = read_manifest(other)
+    write_manifest(other, msgspec.structs.replace(manifest, created="later"))
     arguments = ["--rule", "vote", "--data", data, "--target-deferral-rate", 0.5]
     code, out, _ = invoke("calibrate", artifact, other, *arguments, "--out", out_file)
     assert code == 0
@@ -194,6 +213,7 @@ def test_inspect_says_everything_in_a_screen(invoke: Invoke, artifact: Path, tra
         "MiB when open",
         "tokens, at most 6 for the response",
         "guaranteed: with probability 0.9",
+        "with early deferral off or certain",
         "checked on 200 queries",
         "likely to defer",
         "of 3 prompts with torch's tokens",
@@ -242,6 +262,7 @@ RATE: list[Any] = ["--target-deferral-rate", 0.5]
         (["--data", "{data}", *RATE, "--rule", "quantil:0.4"], "quantile:Q"),
         (["--data", "{data}", "--target-deferral-rate", 1.3], r"must be in \[0, 1\], got 1.3"),
         (["--data", "{data}", *RATE, "--early-miss-rate", 0.01], "takes at least 230 queries"),
+        (["--data", "{data}", *RATE, "--delta", 7], r"--delta must be in \(0, 1\), got 7"),
         (["--trace", "{data}", *RATE], "not a valid TraceHeader"),
     ],
 )

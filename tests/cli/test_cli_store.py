@@ -117,11 +117,22 @@ def test_a_store_from_first_installation_to_rollback(
     assert out.startswith(f"{store}: current is {second['id'][:12]}, was ")
 
 
+def test_a_listed_version_moves_no_cursor(invoke: Invoke, artifact: Path, tmp_path: Path) -> None:
+    path = artifact / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"created": "\x1b[2J\n"}))
+    invoke("install", artifact, tmp_path / "store", "--skip-golden")
+    code, out, _ = invoke("versions", tmp_path / "store")
+    assert code == 0
+    assert len(out.splitlines()) == 1
+    assert "\ufffd[2J\ufffd" in out
+
+
 MISTAKES = [
     (["install", "{tmp}/nowhere", "{tmp}/store"], "nowhere: not an artifact: it has no manifest"),
     (["install", "http://example.org/a", "{tmp}/store"], "must be https"),
     (["install", "{artifact}", "{artifact}"], "is there and holds no escalade.lock"),
     (["install", "{artifact}", "{tmp}/s", "--key", "{tmp}/no.pem"], "not signed"),
+    (["install", "{artifact}", "{tmp}/s", "--keep", "-1"], "'--keep': Input should be"),
     (["rollback", "{tmp}/store"], "no store, or nothing was ever installed"),
     (["versions", "{artifact}"], "no store, or nothing was ever installed"),
     (["verify", "{tmp}/nowhere"], "nowhere: cannot be opened: No such file"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -98,3 +100,21 @@ def test_a_model_that_needs_more_memory_is_refused_before_it_is_loaded(
         Artifact.open(folder, max_memory=least - 1)
     with pytest.raises(ArtifactError, match=r"tokenizer\.json: cannot be read"):
         Artifact.open(folder, max_memory=least)
+
+
+@pytest.mark.parametrize("threads", [-1, 257, 100_000])
+def test_threads_that_no_device_has_are_refused(float_artifact: Path, threads: int) -> None:
+    with pytest.raises(ArtifactError, match=rf"threads must be in \[0, 256\], got {threads}"):
+        Artifact.open(float_artifact, threads=threads)
+
+
+def test_an_artifact_opens_where_the_file_system_has_no_locks(
+    float_artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    assert Artifact.open(float_artifact).folder == float_artifact.resolve()
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    assert Artifact.open(float_artifact).rule.name == "mean"

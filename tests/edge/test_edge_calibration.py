@@ -28,7 +28,7 @@ from escalade.edge.deferral import (
 from escalade.edge.early import EarlyStop
 from escalade.edge.errors import ArtifactError, CalibrationError
 from escalade.edge.files import sha256_of
-from escalade.edge.manifest import MANIFEST_NAME, Manifest, read_manifest
+from escalade.edge.manifest import MANIFEST_NAME, Manifest, read_manifest, write_manifest
 from escalade.edge.router import Router
 from escalade.edge.rules import defers, rule_named
 
@@ -179,7 +179,9 @@ def test_a_router_comes_with_its_rule_and_goes_with_it(artifact: Artifact) -> No
     assert rule([-0.1, -2.0]) == learned([-0.1, -2.0])
 
     # Another threshold of the same router: its queries need no router to be trained.
-    again = calibrate(Artifact.open(folder), made_up(400, seed=2), RateGoal(target=0.5))
+    others = made_up(400, seed=2)._replace(sha256="1" * 64)
+    again = calibrate(Artifact.open(folder), others, RateGoal(target=0.5))
+    assert again.deferral.router_training == manifest.deferral.router_training
     assert (again.deferral.router, kept(again).trained) == ("router.json", 0)
     assert read_manifest(folder) == again
 
@@ -195,6 +197,31 @@ def test_a_router_comes_with_its_rule_and_goes_with_it(artifact: Artifact) -> No
     assert sorted(path.name for path in folder.iterdir()) == sorted([*programs, MANIFEST_NAME])
     assert Artifact.open(folder).manifest == manifest
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_a_kept_router_sees_none_of_its_queries_again(artifact: Artifact) -> None:
+    goal, answers = WithinGoal(epsilon=0.3, delta=0.1), made_up(400)
+    first = calibrate(artifact, answers, RateGoal(target=0.5), rule=router())
+    again = calibrate(Artifact.open(artifact.folder), answers, goal)
+    halves = halves_of(400, seed=1, train=True)
+    assert (kept(again).trained, kept(again).fit.n) == (200, len(halves.fit))
+    assert again.deferral.router_training == first.deferral.router_training
+    opened = Artifact.open(artifact.folder)
+    fewer = answers.subset(range(200))
+    for other, seed in ((answers, 2), (fewer, 1), (fewer._replace(left_out=200), 1)):
+        with pytest.raises(CalibrationError, match="take seed 1 and 400 queries, 400 of them"):
+            calibrate(opened, other, RateGoal(target=0.5), seed=seed)
+
+
+def test_a_router_of_unknown_training_promises_nothing(artifact: Artifact) -> None:
+    folder, goal = artifact.folder, WithinGoal(epsilon=0.3, delta=0.1)
+    manifest = calibrate(artifact, made_up(400), RateGoal(target=0.5), rule=router())
+    unknown = msgspec.structs.replace(manifest.deferral, router_training=None)
+    write_manifest(folder, msgspec.structs.replace(manifest, deferral=unknown))
+    opened = Artifact.open(folder)
+    with pytest.raises(CalibrationError, match="what its router was trained on"):
+        calibrate(opened, made_up(400), goal)
+    assert kept(calibrate(opened, made_up(400), RateGoal(target=0.5))).trained == 0
 
 
 def test_through_a_link_the_artifact_itself_is_calibrated(folder: Path, tmp_path: Path) -> None:
@@ -224,6 +251,9 @@ def test_an_installed_version_is_left_alone(folder: Path) -> None:
         ({"judged": None}, QualityGoal(target=0.5), {}, "give a trace of `escalade record`"),
         ({}, RateGoal(target=0.5), {"rule": "meen"}, "'meen'; did you mean mean"),
         ({}, RateGoal(target=0.5), {"early": EarlyGoal(0.01, 0.1)}, "takes at least 230 queries"),
+        ({}, RateGoal(target=0.5), {"early": EarlyGoal(1e-300, 0.1)}, r"at least 2\.\d+e\+300 q"),
+        ({}, RateGoal(target=0.5), {"early": EarlyGoal(5e-324, 0.1)}, "at least inf queries"),
+        ({}, RateGoal(target=0.5), {"rule": "x" * 999}, "got 'x{80}'; .*router .* vote"),
         ({"logprobs": [[math.nan]] * 40}, RateGoal(target=0.5), {}, "not finite"),
     ],
 )

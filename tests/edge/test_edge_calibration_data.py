@@ -12,12 +12,15 @@ import pytest
 from escalade.edge.artifact import Artifact
 from escalade.edge.calibration import calibrate
 from escalade.edge.calibration_data import answers_in, answers_to
+from escalade.edge.calibration_early import EarlyGoal
 from escalade.edge.deferral import (
     QualityGoal,
     RateGoal,
+    WithinGoal,
 )
 from escalade.edge.errors import CalibrationError, DataError, PromptError
 from escalade.edge.files import sha256_of
+from escalade.edge.journal import small_info
 from escalade.edge.manifest import read_manifest
 from escalade.edge.records import Record, write_records
 from escalade.edge.rules import rule_named
@@ -86,8 +89,8 @@ def trace_record(artifact: Artifact, prompt: str) -> TraceRecord:
     )
 
 
-def write(path: Path, records: list[TraceRecord]) -> Path:
-    who = ModelInfo(name="tiny", parameters=1)
+def write(path: Path, records: list[TraceRecord], program: str | None = None) -> Path:
+    who = ModelInfo(name="tiny", parameters=1, program_sha256=program)
     header = TraceHeader(
         schema=TRACE_SCHEMA, small=who, large=who, rule="mean", threshold=0.0, created=""
     )
@@ -200,6 +203,36 @@ def test_a_trace_that_will_not_do(
     trace = write(tmp_path / "trace.jsonl", [change(record) for record in records])
     with pytest.raises(CalibrationError, match=says):
         answers_in(artifact, trace, judged=judged)
+
+
+def test_a_trace_is_of_one_program(
+    artifact: Artifact, folder: Path, records: list[TraceRecord], tmp_path: Path
+) -> None:
+    path, goal = tmp_path / "trace.jsonl", WithinGoal(epsilon=0.5, delta=0.5)
+    ours = small_info(artifact.manifest).program_sha256
+    answers = answers_in(artifact, write(path, records, ours), judged=True)
+    calibrate(artifact, answers, goal)
+    # A threshold and a router change no answer.
+    assert small_info(read_manifest(folder)).program_sha256 == ours
+    # Nobody signed an old trace: it will do where nothing is promised.
+    answers = answers_in(artifact, write(path, records), judged=True)
+    calibrate(artifact, answers, RateGoal(target=0.5))
+    for wanted, early in ((goal, None), (RateGoal(target=0.5), EarlyGoal(0.5, 0.5))):
+        with pytest.raises(CalibrationError, match="does not say which program"):
+            calibrate(artifact, answers, wanted, early=early)
+    with pytest.raises(CalibrationError, match="recorded with another artifact than"):
+        answers_in(artifact, write(path, records, "0" * 64), judged=False)
+
+
+def test_the_program_is_its_weights_too(artifact: Artifact) -> None:
+    manifest = artifact.manifest
+    seen = {small_info(manifest).program_sha256}
+    for name, entry in manifest.files.items():
+        files = manifest.files | {name: replace(entry, sha256="0" * 64)}
+        seen.add(small_info(replace(manifest, files=files)).program_sha256)
+    shorter = replace(manifest.model, max_new_tokens=1)
+    seen.add(small_info(replace(manifest, model=shorter)).program_sha256)
+    assert len(seen) == len(manifest.files) + 2
 
 
 def test_no_trace(artifact: Artifact, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from escalade.edge.deferral import (
     EarlyEntry,
     Measured,
     RateGoal,
+    RouterTraining,
     WithinGoal,
     check_deferral,
 )
@@ -42,6 +43,7 @@ EARLY = EarlyEntry(
     stopped=0.0,
     tokens_saved=0.0,
 )
+TRAINING = RouterTraining(data_sha256="0" * 64, seed=1, asked=10, n=10)
 GOOD = DeferralEntry(threshold=0.5, calibration=CALIBRATION, early=EARLY)
 
 
@@ -54,6 +56,16 @@ GOOD = DeferralEntry(threshold=0.5, calibration=CALIBRATION, early=EARLY)
         (replace(GOOD, rule="router"), "router must name a file where the rule is 'router'"),
         (replace(GOOD, router="router.json"), "router must name a file"),
         (replace(GOOD, rule="router", router="r.json"), "router: files does not list 'r.json'"),
+        (replace(GOOD, router_training=TRAINING), "router_training: there is no router"),
+        (
+            replace(
+                GOOD,
+                rule="router",
+                router="router.json",
+                router_training=replace(TRAINING, n=-1),
+            ),
+            "router_training.n must be at least 0, got -1",
+        ),
         (
             replace(GOOD, calibration=replace(CALIBRATION, goal=WithinGoal(epsilon=0, delta=0.1))),
             r"calibration.goal: epsilon must be in \(0, 1\), got 0",

@@ -231,6 +231,13 @@ def test_a_trace_is_begun_even_where_the_cloud_is_silent(
     assert [record.outcome for record in trace.records] == ["degraded"]
 
 
+def test_a_full_disk_costs_the_record_and_not_the_answer(make_client: Any) -> None:
+    client = make_client(NEVER, trace=Path("/dev/full"))
+    answer = client.ask(PROMPT)
+    assert answer.text == make_client(NEVER).ask(PROMPT).text
+    assert answer.trace_error == "/dev/full: no record was added: No space left on device"
+
+
 @pytest.mark.parametrize("threshold", [math.nan, math.inf])
 def test_a_threshold_that_is_no_number_is_refused(make_client: Any, threshold: float) -> None:
     with pytest.raises(CalibrationError, match="must be a finite number"):

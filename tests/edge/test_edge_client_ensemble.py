@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from escalade.edge.artifact import Artifact
@@ -13,6 +15,7 @@ from escalade.edge.cloud import CloudClient
 from escalade.edge.ensemble import Ensemble
 from escalade.edge.ensemble_client import EnsembleClient
 from escalade.edge.errors import PromptError
+from escalade.edge.manifest import read_manifest, write_manifest
 
 PROMPT = "g2p: cascade"
 Make = Callable[..., EnsembleClient]
@@ -25,16 +28,25 @@ def members(float_artifact: Path, other_model_dir: Path, tmp_path_factory: Any) 
 
     out = tmp_path_factory.mktemp("ensemble") / "other"
     export_artifact(other_model_dir, out, golden_prompts=[PROMPT])
-    return [Artifact.open(float_artifact), Artifact.open(float_artifact), Artifact.open(out)]
+    again = Path(shutil.copytree(float_artifact, out.with_name("again")))
+    manifest = read_manifest(again)
+    write_manifest(again, msgspec.structs.replace(manifest, created="later"))
+    return [Artifact.open(float_artifact), Artifact.open(again), Artifact.open(out)]
 
 
 @pytest.fixture
 def make(members: list[Artifact], scripted_cloud: Any, jumping_clock: Any) -> Iterator[Make]:
     made: list[EnsembleClient] = []
 
-    def make(threshold: float, *, cloud: bool = True, **options: Any) -> EnsembleClient:
+    def make(
+        threshold: float,
+        *,
+        cloud: bool = True,
+        order: tuple[int, ...] = (0, 1, 2),
+        **options: Any,
+    ) -> EnsembleClient:
         channel = CloudClient(scripted_cloud.address, clock=jumping_clock) if cloud else None
-        ensemble = Ensemble(members, threshold)
+        ensemble = Ensemble([members[index] for index in order], threshold)
         made.append(EnsembleClient(ensemble, cloud=channel, clock=jumping_clock, **options))
         return made[-1]
 
@@ -87,6 +99,31 @@ def test_a_silent_cloud_leaves_the_answer_of_most(make: Make, scripted_cloud: An
     assert answer.text == alone.text
     assert alone.would_defer
     assert answer.reason is not None
+
+
+def test_without_a_large_model_the_whole_vote_decides(
+    make: Make, members: list[Artifact], scripted_cloud: Any
+) -> None:
+    steps = members[0].generate(members[0].encode(PROMPT))
+    most = members[0].decode([step.token_id for step in steps if not step.ended])
+    # The odd one is asked first: after two members deferral is certain, the winner is not.
+    odd_first = (2, 0, 1)
+    deferred = make(1 / 3, order=odd_first).ask(PROMPT)
+    assert deferred.outcome == "deferred"
+    assert deferred.votes is not None
+    assert list(deferred.votes.values()) == [1, 1]
+    alone = make(1 / 3, order=odd_first, cloud=False).ask(PROMPT)
+    assert (alone.text, alone.would_defer, alone.outcome) == (most, True, "answered")
+
+    def boom(request: Any, context: Any) -> Any:
+        raise RuntimeError("boom")
+
+    scripted_cloud.replies = [boom]
+    degraded = make(1 / 3, order=odd_first).ask(PROMPT)
+    assert (degraded.text, degraded.outcome) == (most, "degraded")
+    assert degraded.votes == alone.votes
+    assert degraded.small.text == most
+    assert degraded.small.generated_tokens == alone.small.generated_tokens
 
 
 def test_a_prompt_that_does_not_fit_is_refused(make: Make) -> None:

@@ -14,7 +14,7 @@ import pytest
 from escalade.edge import EdgeClient, Sampling
 from escalade.edge.artifact import Artifact
 from escalade.edge.cloud import CloudClient
-from escalade.edge.deferral import EarlyEntry
+from escalade.edge.deferral import EarlyEntry, rule_of
 from escalade.edge.errors import ArtifactError, CalibrationError, PromptError
 from escalade.edge.manifest import file_entry
 from escalade.edge.records import Record

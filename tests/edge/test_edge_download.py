@@ -7,9 +7,12 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from http.client import HTTPMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
 from threading import Thread
+from urllib.request import Request
 
 import pytest
 from hypothesis import given
@@ -19,7 +22,7 @@ from escalade.edge.download import fetch, fetch_small
 from escalade.edge.errors import ArtifactError, SignatureError, StoreError
 from escalade.edge.install import install
 from escalade.edge.signing import sign
-from escalade.edge.sources import FolderSource, Source, source_at
+from escalade.edge.sources import FolderSource, Source, _CheckedRedirects, source_at
 from escalade.edge.store import Store
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
@@ -263,6 +266,18 @@ def test_a_redirection_leads_nowhere_unsafe(files: FileServer, target: str) -> N
     files.redirect = target
     with pytest.raises(StoreError, match="must be|not allowed"):
         fetch_small(source_at(str(files)), "weights", 1000)
+
+
+@pytest.mark.parametrize("target", ["http://127.0.0.1/a", "http://localhost/a"])
+def test_https_redirects_to_https_alone(target: str) -> None:
+    redirects, headers = _CheckedRedirects(), HTTPMessage()
+    request = Request("https://example.org/a")
+    with pytest.raises(StoreError, match=f"{target}: a redirection from https must lead to"):
+        redirects.redirect_request(request, BytesIO(), 302, "Found", headers, target)
+    to = "https://example.net/a"
+    followed = redirects.redirect_request(request, BytesIO(), 302, "Found", headers, to)
+    assert followed is not None
+    assert followed.full_url == to
 
 
 def test_a_redirection_within_what_is_safe_is_followed_and_a_loop_ends(

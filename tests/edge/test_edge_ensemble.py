@@ -7,6 +7,7 @@ import json
 import shutil
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,9 +18,9 @@ from escalade.edge.calibration import halves_of
 from escalade.edge.calibration_ensemble import Ballots, ballots_for, calibrate_ensemble
 from escalade.edge.calibration_thresholds import Judged
 from escalade.edge.deferral import QualityGoal, RateGoal, WithinGoal
-from escalade.edge.ensemble import Ensemble, is_settled, vote_bounds, vote_share
+from escalade.edge.ensemble import Ensemble, is_decided, is_settled, vote_bounds, vote_share
 from escalade.edge.errors import ArtifactError, CalibrationError, PromptError
-from escalade.edge.manifest import MANIFEST_NAME
+from escalade.edge.manifest import MANIFEST_NAME, read_manifest, write_manifest
 from escalade.edge.records import Record, write_records
 from escalade.edge.rules import defers
 from escalade.edge.trace import (
@@ -80,22 +81,27 @@ def test_settled_means_that_no_way_to_end_changes_the_answer(answers: list[str],
     assert is_settled(answers, members) == (len(ends) == 1)
 
 
-@given(texts, st.integers(0, 3), st.integers(0, 8))
+@given(texts, st.integers(0, 3), st.integers(0, 8), st.booleans())
 def test_decided_means_that_no_way_to_end_changes_the_outcome(
-    answers: list[str], more: int, step: int
+    answers: list[str], more: int, step: int, can_defer: bool
 ) -> None:
     members = len(answers) + more
     tau = step / 8
-    ensemble = Ensemble([None] * members, tau)  # type: ignore[list-item]
-    outcomes = {"defer" if defers(score, tau) else text for text, score in finals(answers, members)}
-    assert ensemble.is_decided(answers) == (len(outcomes) == 1)
+    outcomes = {
+        (defers(score, tau), "large" if can_defer and defers(score, tau) else text)
+        for text, score in finals(answers, members)
+    }
+    assert is_decided(answers, members, tau, can_defer=can_defer) == (len(outcomes) == 1)
 
 
 @pytest.fixture
 def folders(float_artifact: Path, int8_artifact: Path, tmp_path: Path) -> list[Path]:
     """Two that mostly agree, and the first once more."""
     sources = {"a": float_artifact, "b": int8_artifact, "c": float_artifact}
-    return [Path(shutil.copytree(source, tmp_path / name)) for name, source in sources.items()]
+    copies = [Path(shutil.copytree(source, tmp_path / name)) for name, source in sources.items()]
+    manifest = read_manifest(copies[2])
+    write_manifest(copies[2], msgspec.structs.replace(manifest, created="later"))
+    return copies
 
 
 @pytest.fixture
@@ -120,7 +126,10 @@ def test_members_answer_until_the_vote_is_decided(members: list[Artifact], tau: 
         assert answer.would_defer == defers(score, tau)
         assert answer.would_defer or answer.text == text
         assert answer.votes == {one: given_[:asked].count(one) for one in given_[:asked]}
-        assert asked == next(k for k in (1, 2, 3) if ensemble.is_decided(given_[:k]))
+        assert asked == next(k for k in (1, 2, 3) if is_decided(given_[:k], 3, tau))
+        alone = ensemble.answer(prompt, can_defer=False)
+        assert (alone.text, alone.would_defer) == (text, defers(score, tau))
+        assert ensemble.answer(prompt, can_defer=False, begun=answer) == alone
         assert defers(answer.score, tau) == answer.would_defer
     assert Ensemble(members, 0.0).answer("g2p: cat").would_defer
     assert len(Ensemble(members, 0.0).answer("g2p: cat").steps_by_member) == 1
@@ -133,6 +142,17 @@ def test_a_prompt_that_does_not_fit_is_refused_before_any_member_is_asked(
         Ensemble(members, 0.5).answer("")
     with pytest.raises(ValueError, match="at least 1 member"):
         Ensemble([], 0.5)
+
+
+def test_nobody_votes_twice(members: list[Artifact], tmp_path: Path) -> None:
+    twice = [members[0], members[1], members[0]]
+    with pytest.raises(ValueError, match="are the same artifact, which has one vote"):
+        Ensemble(twice, 0.5)
+    ballots = made_up(20, tmp_path / "made-up.jsonl")
+    with pytest.raises(CalibrationError, match="same artifact"):
+        calibrate_ensemble(twice, ballots, RateGoal(target=0.5), tmp_path / "ensemble.json")
+    with pytest.raises(CalibrationError, match="same artifact"):
+        ballots_for(twice, tmp_path / "not read", is_trace=False)
 
 
 def test_an_ensemble_is_its_members_and_no_others(
@@ -256,12 +276,11 @@ def test_a_calibrated_ensemble_keeps_what_its_threshold_does(
     assert entry is not None
     assert entry.certified == (True if isinstance(goal, WithinGoal) else None)
     held_out = halves_of(600, seed=1).held_out
-    ensemble = Ensemble(members, content.threshold)
     deferred = [
         defers(vote_share(ballots.answers[index]).score, content.threshold) for index in held_out
     ]
     asked = [
-        next(k for k in (1, 2, 3) if ensemble.is_decided(ballots.answers[index][:k]))
+        next(k for k in (1, 2, 3) if is_decided(ballots.answers[index][:k], 3, content.threshold))
         for index in held_out
     ]
     assert entry.held_out is not None

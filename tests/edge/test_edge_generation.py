@@ -89,9 +89,39 @@ def test_any_bytes_become_what_decoding_them_whole_gives(ids: list[int]) -> None
 
 @given(st.lists(st.integers(0, FALLBACK.get_vocab_size() - 1), min_size=1, max_size=30))
 @settings(deadline=None)
-def test_bytes_that_are_no_text_never_raise(ids: list[int]) -> None:
-    pieces = generated(FALLBACK, ids)
+def test_bytes_that_are_no_text_make_the_text_that_calibration_sees(ids: list[int]) -> None:
+    generation = Generation(steps_of(ids), FALLBACK, len(ids))
+    pieces = list(generation)
     assert len(pieces) == len(ids)
+    assert generation.text == FALLBACK.decode(ids)
+
+
+RUNS = st.lists(
+    st.sampled_from(["<0xC3>", "<0xA9>", "<0xE5>", "<0xA5>", "<0xBD>", "a", "▁", "好"]),
+    min_size=1,
+    max_size=12,
+)
+
+
+@given(RUNS)
+@settings(deadline=None)
+def test_characters_that_a_later_byte_breaks_lose_nothing_after_them(tokens: list[str]) -> None:
+    ids = [FALLBACK.token_to_id(token) for token in [*tokens, "a", "b", "c"]]
+    generation = Generation(steps_of(ids), FALLBACK, len(ids))
+    assert joined(list(generation)).endswith("abc")
+    assert generation.text == FALLBACK.decode(ids)
+
+
+def test_a_character_that_was_given_is_followed_by_what_replaced_it() -> None:
+    tokens = ["<0xC3>", "<0xA9>", "<0xC3>", "a", "▁", "b"]
+    ids = [FALLBACK.token_to_id(token) for token in tokens]
+    generation = Generation(steps_of(ids), FALLBACK, len(ids))
+    lost = "\ufffd" * 3
+    assert [piece.text for piece in generation] == ["", "é", "", f"{lost}a", " ", "b"]
+    assert generation.text == FALLBACK.decode(ids) == f"{lost}a b"
+    cut = Generation(steps_of(ids), FALLBACK, len(ids), stop=[" b"])
+    assert joined(list(cut)) == f"é{lost}a"
+    assert (cut.text, cut.stop) == (f"{lost}a", "stop")
 
 
 def test_special_tokens_are_no_text() -> None:

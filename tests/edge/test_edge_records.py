@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import msgspec
@@ -132,6 +133,24 @@ def test_a_trace_takes_no_records_of_another_client(
     assert str(caught.value).startswith(f"{path}: {says}")
     later = msgspec.structs.replace(HEADER, created="2026-02-02T00:00:00+00:00")
     TraceAppender(path, later).append(lambda: later, _record("c"))
+    assert [record.id for record in read_trace(path).records] == ["a", "c"]
+
+
+def test_a_record_that_does_not_fit_on_the_disk_leaves_the_trace_whole(tmp_path: Path) -> None:
+    # A limit on the file's size stands for the full disk: the first part of a write succeeds.
+    path = tmp_path / "trace.jsonl"
+    write_trace(path, HEADER, [_record("a")])
+    trace = TraceAppender(path, HEADER)
+    before = path.read_bytes()
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 20, old[1]))
+    try:
+        with pytest.raises(DataError, match="no record was added: File too large"):
+            trace.append(lambda: HEADER, _record("b"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    assert path.read_bytes() == before
+    trace.append(lambda: HEADER, _record("c"))
     assert [record.id for record in read_trace(path).records] == ["a", "c"]
 
 

@@ -13,15 +13,19 @@ from signal import SIGKILL
 from threading import Event
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from escalade.edge import EdgeClient
 from escalade.edge.artifact import Artifact
+from escalade.edge.deferral import DeferralEntry
 from escalade.edge.errors import ArtifactError, DataError, ParityError, StoreError
 from escalade.edge.files import held, is_held
 from escalade.edge.install import install
-from escalade.edge.manifest import file_entry, read_manifest
+from escalade.edge.manifest import file_entry, read_manifest, write_manifest
+from escalade.edge.router import Router
 from escalade.edge.store import Store
 
 Version = Callable[[str], Path]
@@ -400,3 +404,24 @@ def test_a_full_disk_leaves_the_old_version(version: Version, tmp_path: Path, bl
     assert link == f"versions/{old}"
     assert ".staging" not in left
     assert not blind or ".partial" not in left
+
+
+def test_a_client_needs_nothing_of_a_version_that_went_after_it_was_opened(
+    float_artifact: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(float_artifact, tmp_path / "artifact")
+    Router([(np.ones((1, 4)), np.zeros(1))]).save(folder / "router.json")
+    manifest = read_manifest(float_artifact)
+    write_manifest(
+        folder,
+        msgspec.structs.replace(
+            manifest,
+            deferral=DeferralEntry(rule="router", router="router.json", threshold=0.5),
+            files=manifest.files | {"router.json": file_entry(folder / "router.json")},
+        ),
+    )
+    opened = Artifact.open(folder)
+    shutil.rmtree(folder)
+    with EdgeClient(opened) as client:
+        assert client.rule == "router"
+        assert 0.0 < client.ask("g2p: cascade").score < 1.0

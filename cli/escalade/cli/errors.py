@@ -3,6 +3,7 @@
 CliError
 ├── MissingError     a file or folder that a verb needs is not there
 ├── DegradedError    the cloud was asked for and did not answer
+├── UntracedError    a query was answered, and its record could not be written
 └── DemoError        a process of the demo did not start or ended early
 """
 
@@ -19,6 +20,10 @@ class MissingError(CliError):
 
 class DegradedError(CliError):
     """The cloud was asked for and did not answer; the small model's answer was given."""
+
+
+class UntracedError(CliError):
+    """A query was answered, and its record could not be added to the trace."""
 
 
 class DemoError(CliError):

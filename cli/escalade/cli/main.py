@@ -1,7 +1,8 @@
 """The `escalade` command: its verbs, and how errors reach the user; knows no part by itself.
 
 Every part raises errors of its own kind, defined in its `errors.py`. Each becomes one
-line on stderr and exit code 2; anything else is a defect and keeps its traceback.
+line on stderr and exit code 2, as a mistake in the command line does; anything else is a
+defect and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -75,9 +76,12 @@ def run() -> None:
     """Run the command line; the entry point of the `escalade` script."""
     quiet_third_party()
     try:
-        app()
+        # Nothing that a verb returns is an exit code: None, and what `typer.Exit` carries is.
+        sys.exit(app(standalone_mode=False))
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
+    except typer.TyperException as error:  # a mistake in the command line itself
+        _fail(_usage(error))
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package == "escalade":
@@ -93,6 +97,16 @@ def run() -> None:
         _fail(str(error))
 
 
+def _usage(error: typer.TyperException) -> str:
+    """What is wrong with the command line, and who says what would be right."""
+    message = error.format_message()
+    if not message:  # the help was asked for by giving nothing, and is printed
+        sys.exit(error.exit_code)
+    context = getattr(error, "ctx", None)
+    command = "escalade" if context is None else context.command_path
+    return f"{message.rstrip('.')}; see {command} --help"
+
+
 def _is_ours(error: Exception) -> bool:
     """Whether the error is one a part raises on purpose: defined in `escalade.*.errors`."""
     return any(
@@ -102,5 +116,8 @@ def _is_ours(error: Exception) -> bool:
 
 
 def _fail(message: str) -> None:
-    print("error:", " ".join(message.split()), file=sys.stderr)  # noqa: T201 - one line, always
+    from escalade.cli.output import harmless
+
+    line = harmless(" ".join(message.split()))
+    print("error:", line, file=sys.stderr)  # noqa: T201 - one line, always
     sys.exit(USER_ERROR)

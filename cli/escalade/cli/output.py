@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from unicodedata import category
 
 import msgspec
 from rich.console import Console
@@ -31,6 +32,25 @@ def result_console() -> Console:
 def note_console() -> Console:
     """Where notes, progress and warnings go."""
     return _console(stderr=True)
+
+
+def harmless(text: str, *, but: str = "") -> str:
+    """The text without what moves a cursor or rings a bell: U+FFFD stands for it.
+
+    Args:
+        text: from a model, a manifest or a server.
+        but: control characters that may stay.
+    """
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}" if category(one) == "Cc" and one not in but else one
+        for one in text
+    )
+
+
+def print_text(text: str, *, end: str = "\n") -> None:
+    """A model's text on stdout: as it is for a program, harmless for a terminal."""
+    sys.stdout.write((harmless(text, but="\n\t") if sys.stdout.isatty() else text) + end)
+    sys.stdout.flush()
 
 
 def print_json(value: object) -> None:

@@ -30,9 +30,9 @@ from escalade.edge.deferral import (
     DeferralEntry,
     Goal,
     Measured,
+    RouterTraining,
     WithinGoal,
     check_goal,
-    rule_of,
 )
 from escalade.edge.errors import CalibrationError
 from escalade.edge.files import folder_aside, sha256_of
@@ -84,7 +84,8 @@ def calibrate(
         answers: this artifact's, with judgements where the goal is one of quality.
         goal: what the threshold is for.
         rule: the rule to set, by name or as a router trained on `halves_of(n, seed=seed,
-            train=True).train`; None keeps the manifest's.
+            train=True).train`; None keeps the manifest's. A router that is kept sees none of
+            the queries it was trained on again; other files are taken to hold other queries.
         early: also find when deferral is likely; None stops only where it is certain.
         seed: who is in which half, >= 0.
 
@@ -94,8 +95,9 @@ def calibrate(
 
     Raises:
         CalibrationError: the goal is out of range or cannot be reached, there is no such rule,
-            answers are not judged, there are too few, or a score is not finite. Nothing is
-            written.
+            answers are not judged, there are too few, or a score is not finite; it is not
+            known whether a kept router was trained on these queries, or, where something is
+            to be guaranteed, whether the answers are this artifact's. Nothing is written.
         ArtifactError: the manifest's router cannot be read.
         DataError: the folder cannot be written.
     """
@@ -104,8 +106,27 @@ def calibrate(
         chosen = rule_named(rule) if isinstance(rule, str) else rule
     except ValueError as error:
         raise CalibrationError(str(error)) from error
-    chosen = chosen or rule_of(artifact.folder, artifact.manifest)
-    halves = halves_of(len(answers.logprobs), seed=seed, train=isinstance(rule, Router))
+    chosen = chosen or artifact.rule
+    guaranteed = isinstance(goal, WithinGoal) or early is not None
+    if guaranteed and not answers.identified:
+        raise CalibrationError(
+            f"{answers.source}: does not say which program it was recorded with, so that nothing"
+            " can be guaranteed; record it again"
+        )
+    # What a new router is trained on, or was if it is trained on these.
+    training: RouterTraining | None
+    training = now = RouterTraining(
+        data_sha256=answers.sha256,
+        seed=seed,
+        asked=len(answers.logprobs) + answers.left_out,
+        n=len(answers.logprobs),
+    )
+    if isinstance(chosen, Router) and not isinstance(rule, Router):
+        training = artifact.manifest.deferral.router_training
+        train = _learned_from(answers.source, training, now, guaranteed=guaranteed)
+    else:
+        train = isinstance(chosen, Router)
+    halves = halves_of(len(answers.logprobs), seed=seed, train=train)
     if not halves.fit or (early is not None and not halves.held_out):
         raise CalibrationError(f"{len(answers.logprobs)} queries are too few to divide")
     fit = answers.subset(halves.fit)
@@ -131,8 +152,40 @@ def calibrate(
         seed=seed,
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
-    deferral = DeferralEntry(rule=chosen.name, threshold=tau, calibration=entry, early=stop)
+    deferral = DeferralEntry(
+        rule=chosen.name,
+        router_training=training if isinstance(chosen, Router) else None,
+        threshold=tau,
+        calibration=entry,
+        early=stop,
+    )
     return _write(artifact, deferral, chosen, new_router=isinstance(rule, Router))
+
+
+def _learned_from(
+    source: Path, kept: RouterTraining | None, now: RouterTraining, *, guaranteed: bool
+) -> bool:
+    """Whether a kept router was trained on the first half of these queries.
+
+    Raises:
+        CalibrationError: it was trained on others of this file, or nobody knows on which.
+    """
+    if kept is None:
+        if guaranteed:
+            raise CalibrationError(
+                "the manifest does not say what its router was trained on, so that nothing can be"
+                " guaranteed; train it again with --rule router"
+            )
+        return False
+    if kept.data_sha256 != now.data_sha256:
+        return False
+    if kept != now:
+        raise CalibrationError(
+            f"{source}: the router was trained on queries of it that another division would use"
+            f" again: take seed {kept.seed} and {kept.asked} queries, {kept.n} of them answered by"
+            f" both models; here are seed {now.seed}, {now.asked} and {now.n}"
+        )
+    return True
 
 
 def _measured(rule: DeferralRule, threshold: float, answers: Answers) -> tuple[Measured, Responses]:

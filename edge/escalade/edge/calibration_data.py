@@ -15,12 +15,13 @@ from escalade.edge.artifact import Artifact
 from escalade.edge.calibration_thresholds import Judged
 from escalade.edge.errors import CalibrationError
 from escalade.edge.files import sha256_of
+from escalade.edge.journal import small_info
 from escalade.edge.records import read_records, spread
 from escalade.edge.rules import mean_nll
-from escalade.edge.trace import TraceRecord, read_trace
+from escalade.edge.trace import ModelInfo, TraceRecord, read_trace
 
-# A trace is taken for this artifact's if the artifact, asked again, gives most of its answers:
-# on another machine kernels round otherwise, and a near tie may go the other way.
+# A trace must name this artifact's program, and the artifact, asked again, must give most of its
+# answers: on another machine kernels round otherwise, and a near tie may go the other way.
 _ASKED_AGAIN = 8
 _AGREE = 6
 # As for golden prompts (artifact.py).
@@ -42,6 +43,8 @@ class Answers(NamedTuple):
     records: list[TraceRecord]
     #: Queries without an answer of the large model, although it was asked.
     left_out: int = 0
+    #: Whether they are known to be this artifact's: it was asked, or the trace names its program.
+    identified: bool = True
 
     def subset(self, indices: Sequence[int]) -> Answers:
         """Some of the queries."""
@@ -104,14 +107,15 @@ def answers_in(
         DataError: the trace cannot be read.
         CalibrationError: it is another artifact's, or lacks what is asked for.
     """
-    asked = spread(read_trace(trace).records, limit)
+    header, recorded = read_trace(trace)
+    asked = spread(recorded, limit)
     for record in asked:
         if record.small.stopped_early or not record.small.logprobs:
             raise CalibrationError(
                 f"{trace}: the device's answer to {record.id!r} was not finished; use a trace of"
                 " `escalade record`"
             )
-    _check_same(artifact, trace, asked)
+    _check_same(artifact, trace, header.small, asked)
     records = fair_sample(trace, asked) if judged else asked
     small = [record.small.correct for record in records]
     large = [record.large.correct if record.large is not None else None for record in records]
@@ -132,6 +136,7 @@ def answers_in(
         sha256=sha256_of(trace),
         records=records,
         left_out=len(asked) - len(records),
+        identified=header.small.program_sha256 is not None,
     )
 
 
@@ -154,7 +159,16 @@ def fair_sample(trace: Path, records: Sequence[TraceRecord]) -> list[TraceRecord
     return answered
 
 
-def _check_same(artifact: Artifact, trace: Path, records: Sequence[TraceRecord]) -> None:
+def _check_same(
+    artifact: Artifact, trace: Path, small: ModelInfo, records: Sequence[TraceRecord]
+) -> None:
+    ours = small_info(artifact.manifest).program_sha256
+    if small.program_sha256 not in (None, ours):
+        raise CalibrationError(
+            f"{trace}: recorded with another artifact than {artifact.folder}: program"
+            f" {str(small.program_sha256)[:12]}, not {str(ours)[:12]}; a threshold holds for the"
+            " artifact whose scores set it"
+        )
     asked = spread(records, _ASKED_AGAIN)
     agree = sum(_gives(artifact, record) for record in asked)
     if agree * _ASKED_AGAIN < _AGREE * len(asked):

@@ -100,7 +100,9 @@ def calibrate_early(
     l' does so with probability at most delta, and these events grow as l' rises to l, so
     their union has probability at most delta too.
 
-    A miss costs a call of the cloud, not an answer.
+    A miss costs a call of the cloud; and an answer, where the small model is right and the
+    large one is not. So the risk of `threshold_within` is at most `epsilon + miss_rate` where
+    likely stops are taken, with probability at least `1 - 2 delta`.
 
     Args:
         chosen_on: responses that choose the statistic and n0.
@@ -120,10 +122,10 @@ def calibrate_early(
         raise CalibrationError(str(error)) from error
     n = len(set_on.logprobs)
     if most_misses(n, miss_rate, delta) < 0:
-        needed = math.ceil(math.log(delta) / math.log1p(-miss_rate))
+        needed = np.ceil(math.log(delta) / math.log1p(-miss_rate))
         raise CalibrationError(
             f"a miss rate of {miss_rate:.4g} with confidence {1 - delta:.4g} takes at least"
-            f" {needed} queries to set the level on, got {n}"
+            f" {needed:g} queries to set the level on, got {n}"
         )
     for part in (chosen_on, set_on):
         if not all(math.isfinite(logprob) for one in part.logprobs for logprob in one):

@@ -15,7 +15,7 @@ from escalade.edge.calibration import halves_of
 from escalade.edge.calibration_data import fair_sample
 from escalade.edge.calibration_thresholds import Judged, measured, threshold_for
 from escalade.edge.deferral import CalibrationEntry, Goal, Measured, WithinGoal, check_goal
-from escalade.edge.ensemble import Ensemble, EnsembleFile, vote_share
+from escalade.edge.ensemble import Ensemble, EnsembleFile, check_members, is_decided, vote_share
 from escalade.edge.errors import CalibrationError
 from escalade.edge.files import sha256_of
 from escalade.edge.records import read_records, spread
@@ -54,9 +54,14 @@ def ballots_for(
 
     Raises:
         DataError: the file cannot be read.
-        CalibrationError: a trace's large model was not asked, or references lack.
+        CalibrationError: a member is there twice, a trace's large model was not asked, or
+            references lack.
         PromptError: a prompt does not fit a member; before anything is asked.
     """
+    try:
+        check_members(members)
+    except ValueError as error:
+        raise CalibrationError(str(error)) from error
     large: list[bool | None] = []
     left_out = 0
     if is_trace:
@@ -116,6 +121,7 @@ def calibrate_ensemble(
     """
     try:
         check_goal(goal)
+        check_members(members)
     except ValueError as error:
         raise CalibrationError(str(error)) from error
     halves = halves_of(len(ballots.answers), seed=seed)
@@ -156,7 +162,8 @@ def _saved(ensemble: Ensemble, ballots: Ballots, part: list[int]) -> float:
     spent = total = 0
     for index in part:
         answers, tokens = ballots.answers[index], ballots.tokens[index]
-        asked = next(k for k in range(1, len(answers) + 1) if ensemble.is_decided(answers[:k]))
+        k = len(answers)
+        asked = next(n + 1 for n in range(k) if is_decided(answers[: n + 1], k, ensemble.threshold))
         spent += sum(tokens[:asked])
         total += sum(tokens)
     return 1.0 - spent / total

@@ -61,7 +61,6 @@ class EdgeClient:
             clock: see `Clock`.
 
         Raises:
-            ArtifactError: the deferral rule is a router that cannot be read.
             CalibrationError: there is a cloud to defer to or a trace to write, but no
                 threshold, or the threshold is not finite; or nothing says what is likely.
             DataError: the trace file is something else, or another client's.

@@ -111,12 +111,27 @@ class EarlyEntry(Table, frozen=True, kw_only=True):
     tokens_saved: float
 
 
+class RouterTraining(Table, frozen=True, kw_only=True):
+    """Which queries a router has learned from: no threshold is certified on them.
+
+    They are the first half of `n` queries in the order of `seed`; those are what the cloud
+    answered of `asked` queries, evenly spread over the file.
+    """
+
+    data_sha256: str
+    seed: int
+    asked: int
+    n: int
+
+
 class DeferralEntry(Table, frozen=True, kw_only=True):
     """The deferral rule and its threshold tau; None until calibrated."""
 
     rule: str = "mean"
     #: The file of the learned rule, where the rule is one.
     router: str | None = None
+    #: None in manifests of earlier versions.
+    router_training: RouterTraining | None = None
     threshold: float | None = None
     calibration: CalibrationEntry | None = None
     #: None stops only where deferral is certain.
@@ -157,6 +172,11 @@ def check_deferral(entry: DeferralEntry, files: Container[str]) -> None:
         rule_named(entry.rule)
     elif entry.router not in files:
         raise ValueError(f"router: files does not list {entry.router[:80]!r}")
+    if entry.router_training is not None:
+        if entry.router is None:
+            raise ValueError("router_training: there is no router")
+        for name in ("seed", "asked", "n"):
+            _count(f"router_training.{name}", getattr(entry.router_training, name), least=0)
     _finite("threshold", entry.threshold)
     if entry.calibration is not None:
         _check_calibration(entry.calibration)

@@ -89,6 +89,43 @@ def is_settled(answers: Sequence[str], members: int) -> bool:
     )
 
 
+def is_decided(
+    answers: Sequence[str], members: int, threshold: float, *, can_defer: bool = True
+) -> bool:
+    """Whether the members not yet asked can change neither the decision nor what is answered.
+
+    Args:
+        answers: as above.
+        members: K.
+        threshold: defer at this score or above.
+        can_defer: whether the large model answers what is deferred. The winner matters only
+            where it does not.
+
+    Raises:
+        ValueError: as `vote_bounds`.
+    """
+    least, most = vote_bounds(answers, members)
+    if defers(least, threshold):
+        return can_defer or is_settled(answers, members)
+    return not defers(most, threshold) and is_settled(answers, members)
+
+
+def check_members(members: Sequence[Artifact]) -> None:
+    """Check that there are members, and that none of them votes twice.
+
+    Raises:
+        ValueError: there is none, or two have the same manifest.
+    """
+    if not members:
+        raise ValueError("an ensemble needs at least 1 member")
+    for index, member in enumerate(members):
+        for other in members[:index]:
+            if member.manifest == other.manifest:
+                raise ValueError(
+                    f"{member.folder} and {other.folder} are the same artifact, which has one vote"
+                )
+
+
 class EnsembleAnswer(NamedTuple):
     """How the members answered one query."""
 
@@ -137,10 +174,9 @@ class Ensemble:
                 most; above 0 and at most 1 / K asks for unanimity.
 
         Raises:
-            ValueError: there is no member.
+            ValueError: there is no member, or one is there twice.
         """
-        if not members:
-            raise ValueError("an ensemble needs at least 1 member")
+        check_members(members)
         self.members = list(members)
         self.threshold = threshold
 
@@ -196,23 +232,34 @@ class Ensemble:
             stream.write(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
         return content
 
-    def answer(self, prompt: str) -> EnsembleAnswer:
+    def answer(
+        self, prompt: str, *, can_defer: bool = True, begun: EnsembleAnswer | None = None
+    ) -> EnsembleAnswer:
         """Ask the members until the vote is decided.
 
         Each member has its own tokenizer and reads the same text.
+
+        Args:
+            prompt: the query.
+            can_defer: whether there is a large model to answer what is deferred; where there
+                is none, the vote goes on until its winner is certain.
+            begun: what some members have already said to this prompt; only others are asked.
 
         Raises:
             PromptError: a member cannot take the prompt; before any is asked.
         """
         encoded = [member.encode(prompt) for member in self.members]
-        answers: list[str] = []
-        steps_by_member: list[list[Step]] = []
-        for member, prompt_ids in zip(self.members, encoded, strict=True):
+        steps_by_member = [] if begun is None else list(begun.steps_by_member)
+        answers = [
+            _text(member, steps)
+            for member, steps in zip(self.members, steps_by_member, strict=False)
+        ]
+        for member, prompt_ids in list(zip(self.members, encoded, strict=True))[len(answers) :]:
+            if answers and self._is_decided(answers, can_defer):
+                break
             steps = member.generate(prompt_ids)
             steps_by_member.append(steps)
-            answers.append(member.decode([step.token_id for step in steps if not step.ended]))
-            if self.is_decided(answers):
-                break
+            answers.append(_text(member, steps))
         least, most = vote_bounds(answers, len(self.members))
         would_defer = defers(least, self.threshold)
         return EnsembleAnswer(
@@ -223,16 +270,12 @@ class Ensemble:
             steps_by_member=steps_by_member,
         )
 
-    def is_decided(self, answers: Sequence[str]) -> bool:
-        """Whether the members not yet asked can change neither the decision nor what is answered.
+    def _is_decided(self, answers: Sequence[str], can_defer: bool) -> bool:
+        return is_decided(answers, len(self.members), self.threshold, can_defer=can_defer)
 
-        Args:
-            answers: of the first members, at least 1.
-        """
-        least, most = vote_bounds(answers, len(self.members))
-        if defers(least, self.threshold):
-            return True
-        return not defers(most, self.threshold) and is_settled(answers, len(self.members))
+
+def _text(member: Artifact, steps: Sequence[Step]) -> str:
+    return member.decode([step.token_id for step in steps if not step.ended])
 
 
 def _leader(answers: Sequence[str]) -> str:

@@ -76,19 +76,26 @@ class EnsembleClient:
 
         Returns:
             `small` has the winning text, the log-probabilities of the member that gave it
-            first, and the tokens that all the members asked have read and written.
+            first, and the tokens that all the members asked have read and written. Where the
+            cloud does not answer, the members that were spared are asked then: the answer is
+            that of the whole vote.
 
         Raises:
             PromptError: a member cannot take the prompt; before any is asked.
         """
         started_s = self._clock.now_s()
-        voted = self.ensemble.answer(prompt)
-        small = self._small_answer(prompt, voted, references, self._clock.now_s() - started_s)
+        voted = self.ensemble.answer(prompt, can_defer=self._large is not None)
+        generate_s = self._clock.now_s() - started_s
         large, reason = None, None
         if self._large is not None and voted.would_defer:
             prompt_ids = self.ensemble.members[0].encode(prompt)
             query = Query(text=prompt, prompt_ids=prompt_ids, references=references)
             large, reason = _asked(self._large, query)
+            if large is None:
+                again_s = self._clock.now_s()
+                voted = self.ensemble.answer(prompt, can_defer=False, begun=voted)
+                generate_s += self._clock.now_s() - again_s
+        small = self._small_answer(prompt, voted, references, generate_s)
         outcome: Outcome = "answered"
         if voted.would_defer and self._large is not None:
             outcome = "deferred" if large is not None else "degraded"

@@ -5,9 +5,11 @@ A reader sees the old content or the new, never half of either.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +19,9 @@ from typing import IO
 from escalade.edge.errors import DataError
 
 _CHUNK_BYTES = 1 << 20
+# Linux, include/uapi/linux/fcntl.h and fs.h.
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
 
 
 @contextmanager
@@ -49,6 +54,9 @@ def write_aside(path: Path) -> Iterator[IO[bytes]]:
 def folder_aside(path: Path, *, marker: str) -> Iterator[Path]:
     """Give an empty folder beside `path`; swap it in for `path` when the block ends well.
 
+    One step where the platform exchanges folders (`exchange`). Elsewhere two renames, and a
+    process that dies between them leaves nothing at `path`: the old folder beside it, `.old`.
+
     Args:
         path: the folder to write.
         marker: a file that every folder of this kind holds. What is at `path` is replaced only
@@ -66,6 +74,8 @@ def folder_aside(path: Path, *, marker: str) -> Iterator[Path]:
     try:
         yield aside
         aside.chmod(0o755)
+        if path.exists() and exchange(aside, path):
+            return
         old = aside.with_suffix(".old")
         if path.exists():
             path.replace(old)
@@ -78,6 +88,23 @@ def folder_aside(path: Path, *, marker: str) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Give two files or folders each other's names in one step; a reader sees no moment between.
+
+    Returns:
+        Whether it was done: False, with nothing changed, where the system or the file system
+        cannot (Linux 3.15 or later can, on its usual file systems; see renameat2(2)).
+    """
+    if sys.platform != "linux":
+        return False
+    try:
+        renameat2 = ctypes.CDLL(None).renameat2
+    except (OSError, AttributeError):  # a C library without it
+        return False
+    names = os.fsencode(one), os.fsencode(other)
+    return bool(renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0)
 
 
 def check_replaceable(path: Path, marker: str) -> None:

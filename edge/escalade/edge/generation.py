@@ -16,7 +16,7 @@ Stopping there was a choice of the model too.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from os.path import commonprefix
+from itertools import takewhile
 from typing import Literal, NamedTuple
 
 from tokenizers import Tokenizer
@@ -188,7 +188,9 @@ class _HeldText:
     def _revise(self) -> None:
         """Take what all tokens mean together; give what of it differs from what they meant."""
         whole = self._whole()
-        self._given += whole[len(commonprefix([self._decoded, whole])) :]
+        both = zip(self._decoded, whole, strict=False)
+        same = sum(1 for _ in takewhile(lambda two: two[0] == two[1], both))
+        self._given += whole[same:]
         self._decoded = whole
 
     def _held(self, waiting: str) -> int:

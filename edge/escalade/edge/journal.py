@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import uuid
 from pathlib import Path
+
+import msgspec
 
 from escalade.edge.answer import Answer
 from escalade.edge.cascade import Cascade, not_calibrated
 from escalade.edge.errors import CloudError
 from escalade.edge.large import Query
+from escalade.edge.manifest import Manifest
 from escalade.edge.records import Record
 from escalade.edge.trace import TRACE_SCHEMA, ModelInfo, TraceAppender, TraceHeader
 
@@ -51,13 +55,24 @@ def trace_header(cascade: Cascade) -> TraceHeader:
     return _header(cascade, cascade.large.info() if cascade.large is not None else None)
 
 
+def small_info(manifest: Manifest) -> ModelInfo:
+    """Who an artifact's model is, down to the bytes that decide what it answers.
+
+    The digest is over the model's entry and every file but the router: weights may lie beside
+    the program, and two models of one architecture may differ nowhere else.
+    """
+    model, router = manifest.model, manifest.deferral.router
+    hashes = {name: one.sha256 for name, one in manifest.files.items() if name != router}
+    digest = hashlib.sha256(msgspec.json.encode((model, hashes), order="sorted")).hexdigest()
+    return ModelInfo(name=model.name, parameters=model.parameters, program_sha256=digest)
+
+
 def _header(cascade: Cascade, large: ModelInfo | None) -> TraceHeader:
     if cascade.threshold is None:
         raise not_calibrated(cascade.artifact)
-    model = cascade.artifact.manifest.model
     return TraceHeader(
         schema=TRACE_SCHEMA,
-        small=ModelInfo(name=model.name, parameters=model.parameters),
+        small=small_info(cascade.artifact.manifest),
         large=large,
         rule=cascade.rule.name,
         threshold=cascade.threshold,

@@ -293,12 +293,14 @@ def rule_named(name: str) -> DeferralRule:
             return QuantileRule(float(parameter))
         except ValueError:
             raise ValueError(
-                f"rule {name!r}: Q of {_QUANTILE}:Q must be a number in [0, 1], got {parameter!r}"
+                f"rule {name[:80]!r}: Q of {_QUANTILE}:Q must be a number in [0, 1], got"
+                f" {parameter[:80]!r}"
             ) from None
-    near = difflib.get_close_matches(kind, (*RULES, _QUANTILE), n=1)
+    near = difflib.get_close_matches(kind[:80], (*RULES, _QUANTILE), n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     raise ValueError(
-        f"rule must be one of {', '.join(RULES)}, {_QUANTILE}:Q (Q in [0, 1]), got {name!r}{hint}"
+        f"rule must be one of {', '.join(RULES)}, {_QUANTILE}:Q (Q in [0, 1]), got {name[:80]!r}"
+        f"{hint}; `escalade calibrate` also makes router (from a trace) and vote (of an ensemble)"
     )
 
 

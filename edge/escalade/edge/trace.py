@@ -37,6 +37,9 @@ class ModelInfo(_Line, frozen=True, kw_only=True):
 
     name: str
     parameters: int
+    #: Of the device's artifact: one digest over what decides its answers (`small_info` in
+    #: journal.py). None of a cloud's model, and in traces of earlier versions.
+    program_sha256: str | None = None
 
 
 class TraceHeader(_Line, frozen=True, kw_only=True):

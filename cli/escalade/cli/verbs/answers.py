@@ -11,19 +11,25 @@ if TYPE_CHECKING:
 
 def print_pieces(turn: Turn, *, as_draft: bool) -> None:
     """The device's answer as it comes. Ctrl-C ends it between two tokens, and the line."""
-    from escalade.cli.output import note_console, result_console
+    from escalade.cli.output import harmless, note_console, print_text
 
-    console = note_console() if as_draft else result_console()
-    style = "dim" if as_draft else None
+    console = note_console()
     begun = False
     try:
         for piece in turn:
-            if piece.text:
-                begun = True
-                console.out(piece.text, end="", style=style, highlight=False)
+            if not piece.text:
+                continue
+            begun = True
+            if as_draft:
+                text = harmless(piece.text, but="\n\t")
+                console.out(text, end="", style="dim", highlight=False)
                 console.file.flush()
+            else:
+                print_text(piece.text, end="")
     finally:
-        if begun or not as_draft:
+        if not as_draft:
+            print_text("")
+        elif begun:
             console.print()
 
 
@@ -45,16 +51,17 @@ def print_answer_json(answer: Answer) -> None:
             "large": answer.large,
             "votes": answer.votes,
             "reason": answer.reason,
+            "trace_error": answer.trace_error,
         }
     )
 
 
 def show_answer(answer: Answer, *, asked_cloud: bool, printed: bool = False) -> None:
     """The answer on stdout, unless it was printed as it came; how it came about on stderr."""
-    from escalade.cli.output import note_console, result_console
+    from escalade.cli.output import note_console, print_text
 
     if not printed:
-        result_console().print(answer.text)
+        print_text(answer.text)
     threshold = "not calibrated" if answer.threshold is None else f"{answer.threshold:.4f}"
     who = {
         "answered": "the device",

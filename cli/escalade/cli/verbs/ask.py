@@ -90,7 +90,7 @@ def ask(
     """Answer one query: on the device, or from the cloud when the score says so.
 
     Exit code 2 when the cloud was needed and did not answer; the device's own answer is
-    printed all the same, marked degraded.
+    printed all the same, marked degraded. The same where --trace could not be written.
     """
     from escalade.cli.verbs.answers import print_pieces
     from escalade.edge import EdgeClient
@@ -205,7 +205,7 @@ def _sampling(
 
 
 def _show(answer: Answer, *, json: bool, asked_cloud: bool, printed: bool = False) -> None:
-    from escalade.cli.errors import DegradedError
+    from escalade.cli.errors import DegradedError, UntracedError
     from escalade.cli.verbs.answers import print_answer_json, show_answer
 
     if json:
@@ -213,7 +213,10 @@ def _show(answer: Answer, *, json: bool, asked_cloud: bool, printed: bool = Fals
     else:
         show_answer(answer, asked_cloud=asked_cloud, printed=printed)
     if answer.outcome == "degraded":
-        raise DegradedError(f"degraded: {answer.reason}")
+        untraced = f"; {answer.trace_error}" if answer.trace_error else ""
+        raise DegradedError(f"degraded: {answer.reason}{untraced}")
+    if answer.trace_error is not None:
+        raise UntracedError(answer.trace_error)
 
 
 def _refuse_for_ensembles(context: typer.Context) -> None:

@@ -91,9 +91,14 @@ def calibrate(
     from escalade.cli.errors import CliError
     from escalade.cli.output import note_console, print_json, result_console
     from escalade.cli.verbs.inspect import calibration_lines, deferral_lines
+    from escalade.edge.deferral import check_share
     from escalade.edge.manifest import SIGNATURE_NAME
 
     goal = _goal(target_deferral_rate, target_quality, within, delta)
+    try:
+        check_share("--delta", delta, ends=False)
+    except ValueError as error:
+        raise CliError(str(error)) from error
     source = data if trace is None else trace
     if source is None or (data is not None and trace is not None):
         raise CliError("give --data or --trace, one of them")
@@ -116,6 +121,8 @@ def calibrate(
         lines = deferral_lines(result)
         if (signature := artifacts[0] / SIGNATURE_NAME).exists():
             note_console().print(f"{signature} is of the manifest as it was; sign it again")
+    if result.calibration is not None and result.calibration.held_out is None:
+        note_console().print("one query sets the threshold, and none is left to check it on")
     if json:
         print_json(result)
         return
@@ -171,7 +178,9 @@ def _rule(
         raise CliError("a router is trained on a --trace")
     artifact = Artifact.open(folder)
     if is_trace:
-        judged = learned or not isinstance(goal, RateGoal)
+        # A router is trained and kept on judged answers: on which, is how they were divided.
+        kept = rule is None and artifact.manifest.deferral.router_training is not None
+        judged = learned or kept or not isinstance(goal, RateGoal)
         answers = answers_in(artifact, source, judged=judged, limit=limit)
     else:
         with progress_bar("scoring") as tick:

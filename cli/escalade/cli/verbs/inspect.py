@@ -112,7 +112,8 @@ def _goal_line(goal: Goal, *, certified: bool | None) -> str:
         return f"goal: {goal.target:.1%} right answers, at the lowest deferral rate"
     promise = (
         f"with probability {1 - goal.delta:.4g}, at most {100 * goal.epsilon:.4g} points fewer"
-        " right answers than the large model, on queries from the same source"
+        " right answers than the large model, on queries from the same source, with early"
+        " deferral off or certain"
     )
     if certified:
         return f"guaranteed: {promise}"

@@ -46,7 +46,13 @@ CloudOption = Annotated[
     typer.Option("--cloud", help="HOST:PORT of `escalade serve`; without it, answer locally."),
 ]
 ThreadsOption = Annotated[
-    int, typer.Option("--threads", min=0, help="That compute; 0: the physical cores, at most 4.")
+    int,
+    typer.Option(
+        "--threads",
+        min=0,
+        max=256,  # escalade.edge.cores.MAX_THREADS
+        help="That compute; 0: the physical cores, at most 4.",
+    ),
 ]
 TrustedKeyOption = Annotated[
     Path | None,

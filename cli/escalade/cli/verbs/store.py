@@ -49,11 +49,11 @@ def verify(
     """Check an artifact: schema, files and hashes, golden prompts, and who signed it."""
     from escalade.cli.output import print_json, result_console
     from escalade.edge.artifact import Artifact
-    from escalade.edge.files import held
     from escalade.edge.manifest import read_manifest
+    from escalade.edge.opening import held_if_possible
     from escalade.edge.signing import check_signature, is_signed
 
-    with held(artifact) as folder:
+    with held_if_possible(artifact) as folder:
         if key is not None:
             check_signature(folder, key)
             signature = f"signed by {key}"
@@ -148,7 +148,7 @@ def rollback(
 
 def versions(store: StoreArgument, json: JsonOption = False) -> None:
     """List a store's versions in the order they became current."""
-    from escalade.cli.output import print_json, result_console
+    from escalade.cli.output import harmless, print_json, result_console
     from escalade.edge.store import Store
 
     found = Store(store).versions()
@@ -156,9 +156,11 @@ def versions(store: StoreArgument, json: JsonOption = False) -> None:
         print_json(found)
         return
     for version in found:
-        result_console().print(
+        line = (
             f"{'*' if version.current else ' '} {version.id[:12]}  {version.model or '-'}"
             f"  {version.bytes:,} bytes  {version.created or '-'}"
             f"  {'signed' if version.signed else 'not signed'}"
             f"{f'  {version.problem}' if version.problem else ''}"
         )
+        # Whoever wrote the manifest is not to move the reader's cursor.
+        result_console().print(harmless(line))

@@ -1,0 +1,113 @@
+"""Runs the comparison: `python -m benchmarks.device`; see the package's docstring."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from benchmarks.device import figures, machine, shape
+from benchmarks.device.artifacts import exported
+from benchmarks.device.build import (
+    LLAMA_CPP_OPTIONS,
+    REPOSITORY,
+    WORKER_FLAGS,
+    Peers,
+    genai_options,
+    say,
+)
+from benchmarks.device.contestants import our_contestants, peer_contestants
+from benchmarks.device.report import Report, print_report
+from benchmarks.device.rounds import Plan, measure
+
+from escalade.cli.output import result_console
+from escalade.cli.quiet import quiet_third_party
+
+
+def main() -> None:
+    """Build what is missing, measure, print."""
+    parser = argparse.ArgumentParser(prog="benchmarks.device", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--quick", action="store_true", help="one prompt, 32 tokens, 3 rounds")
+    parser.add_argument("--build", action="store_true", help="build what is missing, then stop")
+    parser.add_argument("--artifact", type=Path, help="of this model; default: export it now")
+    parser.add_argument("--peers-only", action="store_true", help="leave our program out")
+    parser.add_argument(
+        "--matched-only", action="store_true", help="only peers with our head's bits"
+    )
+    parser.add_argument("--threads", type=int, nargs="+", default=list(shape.THREADS))
+    parser.add_argument("--prompts", type=int, nargs="+", default=list(shape.PROMPTS))
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="on a shared machine: how long each response may wait until its cores are idle",
+    )
+    parser.add_argument("--root", type=Path, default=REPOSITORY / "runs" / "peers")
+    parser.add_argument("--json", type=Path, help="write everything, the samples too, to this file")
+    options = parser.parse_args()
+    quiet_third_party()
+
+    peers = Peers(options.root)
+    peers.build()
+    if options.build:
+        return
+    contestants = peer_contestants(peers)
+    if not options.peers_only:
+        say("exporting our artifact")
+        artifact = options.artifact or exported(peers.model, peers.root, REPOSITORY)
+        ours = our_contestants(artifact)
+        if options.matched_only:
+            contestants = [one for one in contestants if one.head_bits == ours[0].head_bits]
+        contestants += ours
+    plan = Plan(
+        rounds=options.rounds,
+        threads=tuple(options.threads),
+        prompts=tuple(options.prompts),
+        patience_s=options.patience,
+    )
+    if options.quick:
+        plan = replace(plan, rounds=3, prompts=plan.prompts[:1], new_tokens=32)
+
+    described = machine.description()
+    measured = measure(peers, contestants, plan)
+    costs = {}
+    folders = [Path(one.command[-1]) for one in contestants if one.kind == "escalade"]
+    for threads in plan.threads if folders else ():
+        say(f"{threads} threads: with and without the score, token by token")
+        costs[threads] = figures.Spread.of_middle(
+            machine.score_costs(folders[0], folders[1], threads)
+        )
+    report = Report(
+        settings={"seed": shape.SEED, **asdict(plan)},
+        machine=described,
+        versions=machine.versions(peers),
+        builds={
+            "llama.cpp options": " ".join(LLAMA_CPP_OPTIONS),
+            "llama.cpp loop": " ".join(WORKER_FLAGS),
+            "genai options": " ".join(genai_options(8)),
+        },
+        bandwidth={
+            threads: figures.Spread.of(
+                rate
+                for key, rates in measured.bandwidth.items()
+                if key[0] == threads
+                for rate in rates
+            )
+            for threads in plan.threads
+        },
+        rows=figures.rows(measured, contestants),
+        ratios=figures.ratios(measured, contestants),
+        score_cost=costs,
+        import_s=machine.import_seconds("escalade.edge"),
+        samples=[asdict(sample) for sample in measured.samples],
+    )
+    if options.json is not None:
+        options.json.write_text(json.dumps(report.as_json(), indent=1) + "\n")
+    print_report(result_console(), report)
+
+
+if __name__ == "__main__":
+    main()

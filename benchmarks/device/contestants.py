@@ -1,0 +1,92 @@
+"""Who is timed: each runtime with each head, its process and its bytes; runs nothing."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from benchmarks.device import artifacts
+from benchmarks.device.build import HEAD_BITS, Peers
+from benchmarks.device.wire import Mode
+
+from escalade.edge.manifest import read_manifest
+
+Kind = Literal["llama.cpp", "genai", "escalade"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contestant:
+    """A program in a runtime."""
+
+    kind: Kind
+    #: Bits of a weight of the head; of the body it is 4.
+    head_bits: int | None
+    #: Without the number of threads, which comes last.
+    command: tuple[str, ...]
+    modes: tuple[Mode, ...]
+    #: Of the file or files with graph and weights.
+    program_bytes: int
+    #: Of one number in the cache of keys and values.
+    kv_bytes: int
+    settings: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Unique with the mode."""
+        formats = {"llama.cpp": "Q4_0", "genai": "int4", "escalade": "int4"}
+        return f"{self.kind} {formats[self.kind]}, {self.head_bits}-bit head"
+
+
+def peer_contestants(peers: Peers) -> list[Contestant]:
+    """Every peer with an 8-bit and with a 4-bit head."""
+    found = []
+    for bits in HEAD_BITS:
+        file, folder = peers.gguf(bits), peers.genai_model(bits)
+        found.append(
+            Contestant(
+                kind="llama.cpp",
+                head_bits=bits,
+                command=(str(peers.llama_worker), str(file)),
+                modes=("scored", "plain"),
+                program_bytes=file.stat().st_size,
+                kv_bytes=2,  # llama.cpp's default, and its fastest
+            )
+        )
+        found.append(
+            Contestant(
+                kind="genai",
+                head_bits=bits,
+                command=(str(peers.python), "-m", _module("genai_worker"), str(folder)),
+                modes=("scored", "plain"),
+                program_bytes=sum(file.stat().st_size for file in folder.glob("model.onnx*")),
+                kv_bytes=4,
+                settings={"ORT_DISABLE_TELEMETRY": "1"},
+            )
+        )
+    return found
+
+
+def our_contestants(artifact: Path) -> list[Contestant]:
+    """The artifact, and its copy that computes no score."""
+    bits = artifacts.head_bits(artifact)
+    pairs: list[tuple[Path, Mode]] = [
+        (artifact, "scored"),
+        (artifacts.without_score(artifact), "plain"),
+    ]
+    return [
+        Contestant(
+            kind="escalade",
+            head_bits=bits,
+            command=(sys.executable, "-m", _module("our_worker"), str(folder)),
+            modes=(mode,),
+            program_bytes=artifacts.program_bytes(read_manifest(folder)),
+            kv_bytes=read_manifest(folder).model.kv_bytes,
+        )
+        for folder, mode in pairs
+    ]
+
+
+def _module(name: str) -> str:
+    return f"benchmarks.device.{name}"

@@ -1,0 +1,128 @@
+"""What the machine is and can do, and what our package takes to import; knows no contestant."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks.device.build import REPOSITORY, Peers
+
+#: Eight times the last cache of most machines, and small beside their memory.
+_ARRAY_BYTES = 256 << 20
+_SWEEPS = 20
+# Clock ticks are 10 ms: below this many of them in a moment, a core counts as idle.
+_MOMENT_S, _IDLE = 0.2, 0.1
+_IMPORT = "import time; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
+
+
+def first_cores(count: int) -> list[int]:
+    """Those that so many threads are pinned to."""
+    allowed = sorted(os.sched_getaffinity(0))
+    if count > len(allowed):
+        sys.exit(f"device: {count} threads need as many cores; there are {len(allowed)}")
+    return allowed[:count]
+
+
+def bandwidth(peers: Peers, threads: int) -> float:
+    """Bytes a second that so many threads read; see bandwidth.c."""
+    cores = ",".join(map(str, first_cores(threads)))
+    command = [str(peers.bandwidth), str(_ARRAY_BYTES), str(threads), str(_SWEEPS)]
+    done = subprocess.run(
+        ["taskset", "-c", cores, *command], check=True, capture_output=True, text=True
+    )
+    return float(done.stdout)
+
+
+def score_costs(scored: Path, plain: Path, threads: int) -> list[float]:
+    """Of each repetition; see `score_worker`."""
+    cores = ",".join(map(str, first_cores(threads)))
+    module = "benchmarks.device.score_worker"
+    command = [sys.executable, "-m", module, str(scored), str(plain), str(threads)]
+    done = subprocess.run(
+        ["taskset", "-c", cores, *command],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=REPOSITORY,
+    )
+    found: list[float] = json.loads(done.stdout)
+    return found
+
+
+def import_seconds(module: str, runs: int = 5) -> float:
+    """Median over fresh interpreters; the first one, which fills the file cache, is left out."""
+    command = [sys.executable, "-c", _IMPORT.format(module)]
+    found = [
+        float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        for _ in range(runs + 1)
+    ]
+    return statistics.median(found[1:])
+
+
+def busy_seconds(cores: Iterable[int]) -> float:
+    """CPU time that these cores have spent on anything since the system began.
+
+    Time that a hypervisor gave to others counts as spent.
+    """
+    wanted = {f"cpu{core}" for core in cores}
+    ticks = 0
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *counts = line.split()
+        if name in wanted:
+            user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, counts[:8])
+            ticks += user + nice + system + irq + softirq + steal
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def wait_for_quiet(cores: list[int], deadline: float) -> None:
+    """Until these cores have been idle for a moment, or the monotonic clock shows `deadline`."""
+    while time.monotonic() < deadline:
+        busy = busy_seconds(cores)
+        time.sleep(_MOMENT_S)
+        if busy_seconds(cores) - busy < _IDLE * _MOMENT_S * len(cores):
+            return
+
+
+def description() -> dict[str, str | int]:
+    """CPU, cores, system."""
+    names = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    return {
+        "cpu": names[0] if names else platform.machine(),
+        "cores": os.cpu_count() or 0,
+        "cores_allowed": len(os.sched_getaffinity(0)),
+        "system": platform.platform(),
+        "compiler": _first_line(["gcc", "--version"]),
+        "load_at_start": f"{os.getloadavg()[0]:.2f}",
+    }
+
+
+def versions(peers: Peers) -> dict[str, str]:
+    """Ours and the peers'."""
+    query = "import importlib.metadata as m; print(m.version('{}'))"
+    found = {name: version(name) for name in ("escalade", "numpy", "onnxruntime")}
+    for package in ("onnxruntime-genai", "onnxruntime"):
+        command = [str(peers.python), "-c", query.format(package)]
+        found[f"genai environment: {package}"] = _first_line(command)
+    listing = (peers.llama_bin.parent / "CMakeCache.txt").read_text()
+    found["llama.cpp"] = f"vendored by {peers.llama_source.parents[1].name}"
+    found["llama.cpp build"] = next(
+        line for line in listing.splitlines() if line.startswith("GGML_NATIVE:")
+    )
+    return found
+
+
+def _first_line(command: list[str]) -> str:
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return done.stdout.splitlines()[0]

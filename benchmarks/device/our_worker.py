@@ -1,0 +1,28 @@
+"""Greedy decoding of an artifact with our runtime, timed.
+
+Usage: python -m benchmarks.device.our_worker ARTIFACT THREADS
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.device.wire import Mode, serve
+
+from escalade.edge.artifact import Artifact
+
+
+def main() -> None:
+    """Load and serve; whether tokens are scored is a matter of the artifact, see `artifacts`."""
+    artifact = Artifact.open(Path(sys.argv[1]), threads=int(sys.argv[2]))
+
+    def generate(mode: Mode, prompt: list[int], new_tokens: int) -> Iterator[float]:
+        return (step.logprob for step in artifact._runtime.generate(prompt, new_tokens))
+
+    serve(generate)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""Asks all contestants in turn, round after round; knows no figure's meaning."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import numpy as np
+from benchmarks.device import machine, shape
+from benchmarks.device.build import Peers, say
+from benchmarks.device.contestants import Contestant
+from benchmarks.device.wire import Mode, Timing
+from benchmarks.device.workers import Worker
+
+_WARM_UP_TOKENS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What to run."""
+
+    rounds: int
+    threads: tuple[int, ...] = shape.THREADS
+    prompts: tuple[int, ...] = shape.PROMPTS
+    new_tokens: int = shape.NEW_TOKENS
+    #: A response is timed again when others had more of its cores; the least disturbed counts.
+    disturbance: float = 0.05
+    retries: int = 3
+    #: How long each response may wait for idle cores, and be tried again.
+    patience_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One response of one contestant."""
+
+    name: str
+    mode: Mode
+    threads: int
+    prompt: int
+    round: int
+    timing: Timing
+    #: Of the time on this contestant's cores, what went to other processes.
+    disturbed: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """All of a run."""
+
+    samples: list[Sample] = field(default_factory=list)
+    #: Of each round, in bytes a second, by threads and prompt.
+    bandwidth: dict[tuple[int, int], list[float]] = field(default_factory=dict)
+
+
+def measure(peers: Peers, contestants: Sequence[Contestant], plan: Plan) -> Measured:
+    """Run the plan. All programs are loaded at once, and take turns."""
+    measured = Measured()
+    with ExitStack() as stack:
+        entered: dict[int, list[tuple[Contestant, Worker]]] = {}
+        for threads in plan.threads:
+            for contestant in contestants:
+                say(f"loading {contestant.name} ({'/'.join(contestant.modes)}), {threads} threads")
+                worker = Worker(contestant.command, threads=threads, settings=contestant.settings)
+                pair = (contestant, stack.enter_context(worker))
+                entered.setdefault(threads, []).append(pair)
+        for threads, workers in entered.items():
+            _run_rounds(peers, workers, threads, plan, measured)
+    return measured
+
+
+def prompt_ids(*seeds: int, length: int) -> list[int]:
+    """Random ids, never one that ends a text; the same for the same seeds."""
+    random = np.random.default_rng([shape.SEED, *seeds])
+    ids: list[int] = random.integers(0, shape.END_ID, length).tolist()
+    return ids
+
+
+def _run_rounds(
+    peers: Peers,
+    entered: list[tuple[Contestant, Worker]],
+    threads: int,
+    plan: Plan,
+    measured: Measured,
+) -> None:
+    turns = [
+        (contestant, worker, mode) for contestant, worker in entered for mode in contestant.modes
+    ]
+    for prompt in plan.prompts:
+        for _, worker, mode in turns:
+            worker.ask(mode, prompt_ids(prompt, length=prompt), _WARM_UP_TOKENS)
+        for number in range(plan.rounds):
+            say(f"{threads} threads, prompt {prompt}: round {number + 1} of {plan.rounds}")
+            deadline = time.monotonic() + plan.patience_s
+            machine.wait_for_quiet(machine.first_cores(threads), deadline)
+            rates = measured.bandwidth.setdefault((threads, prompt), [])
+            rates.append(machine.bandwidth(peers, threads))
+            # New ids each round: what a runtime keeps of an earlier prompt must not help it. Each
+            # round begins with another contestant: none always follows the same one.
+            ids = prompt_ids(threads, prompt, number, length=prompt)
+            first = number % len(turns)
+            for contestant, worker, mode in turns[first:] + turns[:first]:
+                timing, disturbed = _least_disturbed(worker, mode, ids, threads, plan)
+                measured.samples.append(
+                    Sample(
+                        name=contestant.name,
+                        mode=mode,
+                        threads=threads,
+                        prompt=prompt,
+                        round=number,
+                        timing=timing,
+                        disturbed=disturbed,
+                    )
+                )
+
+
+def _least_disturbed(
+    worker: Worker, mode: Mode, ids: list[int], threads: int, plan: Plan
+) -> tuple[Timing, float]:
+    """The choice looks at others' CPU time alone, never at how fast the response was."""
+    tries: list[tuple[float, Timing]] = []
+    cores = machine.first_cores(threads)
+    deadline = time.monotonic() + plan.patience_s
+    while True:
+        machine.wait_for_quiet(cores, deadline)
+        ids = [*ids[1:], ids[0]]  # nothing kept of the last try may help this one
+        start, busy = time.perf_counter(), machine.busy_seconds(cores)
+        timing = worker.ask(mode, ids, plan.new_tokens)
+        used = timing.prefill_cpu_s + timing.decode_cpu_s
+        others = machine.busy_seconds(cores) - busy - used
+        tries.append((max(others, 0.0) / (time.perf_counter() - start) / threads, timing))
+        given_up = len(tries) > plan.retries and time.monotonic() > deadline
+        if given_up or tries[-1][0] <= plan.disturbance:
+            break
+    disturbed, timing = min(tries, key=lambda found: found[0])
+    return timing, disturbed
