@@ -43,7 +43,7 @@ def main() -> None:
         type=float,
         default=0.0,
         metavar="SECONDS",
-        help="on a shared machine: how long each response may wait until its cores are idle",
+        help="on a shared machine: how long, all together, to wait until the cores are idle",
     )
     parser.add_argument("--root", type=Path, default=REPOSITORY / "runs" / "peers")
     parser.add_argument("--json", type=Path, help="write everything, the samples too, to this file")

@@ -82,13 +82,20 @@ def busy_seconds(cores: Iterable[int]) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def wait_for_quiet(cores: list[int], deadline: float) -> None:
-    """Until these cores have been idle for a moment, or the monotonic clock shows `deadline`."""
-    while time.monotonic() < deadline:
-        busy = busy_seconds(cores)
-        time.sleep(_MOMENT_S)
-        if busy_seconds(cores) - busy < _IDLE * _MOMENT_S * len(cores):
-            return
+class Patience:
+    """So many seconds, for a whole run, of waiting for others to leave the cores alone."""
+
+    def __init__(self, seconds: float) -> None:
+        self._left = seconds
+
+    def wait_for_quiet(self, cores: list[int]) -> None:
+        """Until these cores have been idle for a moment, or patience has ended."""
+        while self._left > 0:
+            busy = busy_seconds(cores)
+            time.sleep(_MOMENT_S)
+            self._left -= _MOMENT_S
+            if busy_seconds(cores) - busy < _IDLE * _MOMENT_S * len(cores):
+                return
 
 
 def description() -> dict[str, str | int]:
