@@ -16,9 +16,9 @@ from pathlib import Path
 from escalade.cli.output import result_console
 from escalade.cli.quiet import quiet_third_party
 from escalade.edge import EdgeClient
-from escalade.edge.records import spread
+from escalade.edge.base import subsample
 from escalade.export.artifact import export_artifact
-from escalade.training.tasks import load_pronunciations, make_records
+from escalade.training.data import load_pronunciations, make_records
 
 CHECKPOINTS = Path(__file__).parents[1] / "training" / "checkpoints"
 
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     quiet_third_party()
-    records = spread(list(make_records("valid", load_pronunciations())), options.queries)
+    records = subsample(list(make_records("valid", load_pronunciations())), options.queries)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "artifact"
         model = CHECKPOINTS / "small-cat-xent"

@@ -17,15 +17,15 @@ from rich.table import Table
 
 from escalade.cli.output import progress_bar, result_console
 from escalade.cli.quiet import quiet_third_party
-from escalade.edge.artifact import Artifact
-from escalade.edge.calibration_risk import wilson_interval
-from escalade.edge.records import Record, spread
+from escalade.edge.base import Record, subsample
+from escalade.edge.calibration import wilson_interval
+from escalade.edge.generation import Artifact
 from escalade.edge.trace import ModelInfo, Trace
 from escalade.export.artifact import export_artifact
 from escalade.simulator.curves import deferral_curve, quality_at_deferral_rate
-from escalade.training.loading import open_checkpoint
+from escalade.training.data import TASKS, load_pronunciations, make_records
 from escalade.training.quality import GreedyAnswer, exact_match
-from escalade.training.tasks import TASKS, load_pronunciations, make_records
+from escalade.training.recipes import open_checkpoint
 from escalade.training.trace import answer_all, model_info, trace_of
 
 CHECKPOINTS = Path(__file__).parents[1] / "training" / "checkpoints"
@@ -41,7 +41,7 @@ def main() -> None:
     options = parser.parse_args()
     quiet_third_party()
 
-    records = spread(list(make_records("test", load_pronunciations())), options.queries)
+    records = subsample(list(make_records("test", load_pronunciations())), options.queries)
     large = large_answers(records)
     large_texts = [answer.text for answer in large[1]]
     results: dict[str, dict[str, float]] = {"large": exact_match(records, large_texts)}

@@ -25,11 +25,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, TrainingArguments
 
 from escalade.cli.output import result_console
 from escalade.cli.quiet import quiet_third_party
-from escalade.training.cache_writer import write_cache
 from escalade.training.examples import Collator, Example
 from escalade.training.losses import IGNORE, LossName
-from escalade.training.prediction_cache import CachedTeacher
-from escalade.training.teacher import LocalTeacher, Teacher
+from escalade.training.teachers import CachedTeacher, LocalTeacher, Teacher, write_cache
 from escalade.training.trainer import CatTrainer
 
 _PROMPT = 32

@@ -30,8 +30,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from escalade.cli.output import result_console
-from escalade.simulator.profiles import get_profile
-from escalade.simulator.proxy import run_proxy
+from escalade.simulator.network import get_profile, run_proxy
 
 #: Profiles and calls: as many as fit about 15 s.
 CALLS = {"coe-1us": 500, "coe-10ms": 250, "coe-100ms": 30, "coe-1s": 4}

@@ -21,13 +21,13 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from escalade.cli.output import note_console, progress_bar, result_console
 from escalade.cli.quiet import quiet_third_party
-from escalade.edge.artifact import Artifact
-from escalade.edge.manifest import Scheme
-from escalade.edge.records import Record, spread
-from escalade.edge.rules import mean_nll
+from escalade.edge.artifact import Scheme
+from escalade.edge.base import Record, subsample
+from escalade.edge.deferral import mean_nll
+from escalade.edge.generation import Artifact
 from escalade.export.artifact import export_artifact
 from escalade.export.parity import torch_on
-from escalade.training.tasks import load_pronunciations, make_records
+from escalade.training.data import load_pronunciations, make_records
 
 CHECKPOINTS = Path(__file__).parents[1] / "training" / "checkpoints"
 _GPTQ_PROMPTS = 512
@@ -73,8 +73,8 @@ def main() -> None:
     quiet_third_party()
 
     pronunciations = load_pronunciations()
-    records = spread(list(make_records("test", pronunciations)), options.queries)
-    train = spread(list(make_records("train", pronunciations)), _GPTQ_PROMPTS)
+    records = subsample(list(make_records("test", pronunciations)), options.queries)
+    train = subsample(list(make_records("train", pronunciations)), _GPTQ_PROMPTS)
     model = AutoModelForCausalLM.from_pretrained(options.model).eval()
     held: dict[str, Held] = {}
     with tempfile.TemporaryDirectory() as scratch:

@@ -52,7 +52,7 @@ def _random_llama(folder: Path, *, layers: int, seed: int) -> Path:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from escalade.training.tokenizer import build_tokenizer, save_tokenizer
+    from escalade.training.data.tokenizer import build_tokenizer, save_tokenizer
 
     tokenizer = build_tokenizer()
     config = LlamaConfig(

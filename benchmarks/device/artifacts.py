@@ -11,14 +11,14 @@ import msgspec
 import onnx
 from benchmarks.device import shape
 
-from escalade.edge.manifest import (
+from escalade.edge.artifact import (
     MANIFEST_NAME,
     Manifest,
     file_entry,
     read_manifest,
     write_manifest,
 )
-from escalade.edge.runtimes.onnx_runtime import LOGPROB
+from escalade.edge.runtimes import LOGPROB
 
 
 def exported(model: Path, folder: Path, repository: Path) -> Path:

@@ -11,7 +11,7 @@ from benchmarks.device import artifacts
 from benchmarks.device.build import HEAD_BITS, Peers
 from benchmarks.device.wire import Mode
 
-from escalade.edge.manifest import read_manifest
+from escalade.edge.artifact import read_manifest
 
 Kind = Literal["llama.cpp", "genai", "escalade"]
 

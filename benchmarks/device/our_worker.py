@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.device.wire import Mode, serve
 
-from escalade.edge.artifact import Artifact
+from escalade.edge.generation import Artifact
 
 
 def main() -> None:

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from benchmarks.device.rounds import prompt_ids
 
-from escalade.edge.artifact import Artifact
-from escalade.edge.runtimes.base import Step
+from escalade.edge.generation import Artifact
+from escalade.edge.runtimes import Step
 
 _PROMPT, _TOKENS, _REPETITIONS = 128, 128, 15
 

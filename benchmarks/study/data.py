@@ -11,9 +11,9 @@ import msgspec
 from benchmarks.study.arms import Data, Settings
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from escalade.edge.records import Record, spread
+from escalade.edge.base import Record, subsample
+from escalade.training.data import Split, load_pronunciations, make_records
 from escalade.training.examples import Examples
-from escalade.training.tasks import Split, load_pronunciations, make_records
 
 #: Longest prompt plus response, as in the recipes.
 MAX_TOKENS = 96
@@ -22,7 +22,7 @@ MAX_TOKENS = 96
 @cache
 def queries(split: Split, count: int) -> list[Record]:
     """So many queries of a split, evenly spread."""
-    return spread(list(make_records(split, load_pronunciations())), count)
+    return subsample(list(make_records(split, load_pronunciations())), count)
 
 
 def training_queries(settings: Settings, data: Data) -> list[Record]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from benchmarks.study.arms import Settings
 
 from escalade.edge.trace import ModelInfo
-from escalade.simulator.bootstrap import Estimate
+from escalade.simulator.curves import Estimate
 from escalade.simulator.evaluation.results import Contrast, Evaluation
 
 Tables = Mapping[str, Mapping[str, str]]

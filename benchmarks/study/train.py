@@ -16,16 +16,19 @@ from benchmarks.study.data import MAX_TOKENS, queries, tokenizer_of, training_ex
 from torch import Tensor
 from transformers import PreTrainedModel, PrinterCallback, TrainingArguments
 
-from escalade.edge.files import folder_aside, write_aside
-from escalade.edge.records import Record
+from escalade.edge.base import Record, atomic_folder, atomic_write
 from escalade.edge.trace import ModelInfo, write_trace
-from escalade.training.cache_writer import write_cache
 from escalade.training.examples import Collator, Examples
-from escalade.training.loading import fingerprint_of, load_teacher, open_checkpoint
 from escalade.training.losses import IGNORE
-from escalade.training.prediction_cache import CachedTeacher
 from escalade.training.quality import GreedyAnswer
-from escalade.training.resume import go_on, last_checkpoint
+from escalade.training.recipes import (
+    continue_from,
+    fingerprint_of,
+    last_checkpoint,
+    load_teacher,
+    open_checkpoint,
+)
+from escalade.training.teachers import CachedTeacher, write_cache
 from escalade.training.trace import answer_all, model_info, trace_of
 from escalade.training.trainer import CatTrainer
 
@@ -68,7 +71,7 @@ def write_large_answers(settings: Settings, split: str) -> None:
     model, tokenizer = open_checkpoint(str(settings.large))
     answers = answer_all(model, tokenizer, _records(settings, split))
     info = model_info("large", model)
-    with write_aside(path) as stream:
+    with atomic_write(path) as stream:
         content = {"name": info.name, "parameters": info.parameters, "answers": answers}
         stream.write(json.dumps(content).encode())
 
@@ -125,10 +128,10 @@ def run(
     )
     trainer.shuffled = arm.shuffled
     trainer.remove_callback(PrinterCallback)
-    go_on(trainer, last_checkpoint(state))
+    continue_from(trainer, last_checkpoint(state))
     trained_s = time.time() - started
     model.train(False)
-    with folder_aside(folder, marker="metrics.json") as aside:
+    with atomic_folder(folder, marker="metrics.json") as aside:
         model.save_pretrained(aside)
         tokenizer.save_pretrained(aside)
         quality = {split: _leave_trace(settings, arm, model, split, aside) for split in splits}

@@ -12,7 +12,7 @@ from benchmarks.study import train
 from benchmarks.study.arms import Arm, Data, Settings
 from benchmarks.study.data import training_examples
 
-from escalade.edge.manifest import weights_revision
+from escalade.edge.artifact import weights_revision
 from escalade.training.examples import Examples
 
 

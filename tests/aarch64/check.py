@@ -34,8 +34,8 @@ from escalade.cli.demo.processes import running
 from escalade.cli.output import note_console, print_json
 from escalade.cli.quiet import quiet_third_party
 from escalade.edge import EdgeClient
-from escalade.edge.manifest import Manifest, Scheme
-from escalade.edge.records import Record, spread, write_records
+from escalade.edge.artifact.manifest import Manifest, Scheme
+from escalade.edge.base.records import Record, subsample, write_records
 
 HOME = REPO / "runs" / "aarch64"
 CHECKPOINTS = REPO / "training" / "checkpoints"
@@ -98,7 +98,7 @@ def main() -> int:
 def export(model: Path, schemes: list[str], home: Path) -> dict[Path, Manifest]:
     """Folders and manifests of the artifacts, exported and calibrated on this machine."""
     from escalade.export.artifact import export_artifact
-    from escalade.training.tasks import load_pronunciations, make_records
+    from escalade.training.data.tasks import load_pronunciations, make_records
 
     records = list(make_records("valid", load_pronunciations()))
     data = HOME / "valid.jsonl"
@@ -120,7 +120,7 @@ def each_task(records: list[Record]) -> list[Record]:
     return [
         record
         for task in dict.fromkeys(record.task for record in records)
-        for record in spread([each for each in records if each.task == task], _GOLDEN_EACH_TASK)
+        for record in subsample([each for each in records if each.task == task], _GOLDEN_EACH_TASK)
     ]
 
 

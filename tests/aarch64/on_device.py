@@ -13,8 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from escalade.edge import EdgeError
-from escalade.edge.artifact import Artifact
-from escalade.edge.rules import mean_nll
+from escalade.edge.deferral.rules import mean_nll
+from escalade.edge.generation.artifact import Artifact
 
 # AT_HWCAP and HWCAP_ASIMDDP: Linux, include/uapi/linux/auxvec.h and
 # arch/arm64/include/uapi/asm/hwcap.h.

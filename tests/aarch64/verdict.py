@@ -8,7 +8,7 @@ import msgspec
 from rich.table import Table
 
 from escalade.cli.output import result_console
-from escalade.edge.rules import defers
+from escalade.edge.deferral.rules import defers
 
 
 class Tolerance(msgspec.Struct, frozen=True):

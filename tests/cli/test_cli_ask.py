@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from escalade.edge.artifact import Artifact
-from escalade.edge.ensemble import Ensemble
-from escalade.edge.generation import Generation, Piece
-from escalade.edge.manifest import file_entry
+from escalade.edge.artifact.manifest import file_entry
+from escalade.edge.generation.artifact import Artifact
+from escalade.edge.generation.generation import Delta, Generation
+from escalade.edge.tiers.ensemble import Ensemble
 
 Invoke = Callable[..., tuple[int, str, str]]
 PROMPT = "g2p: cascade"
@@ -65,7 +65,7 @@ def test_ctrl_c_ends_the_line_and_the_command(
     # The signal itself, after the third piece, wherever the machine is slow.
     next_piece, given = Generation.__next__, []
 
-    def interrupted(self: Generation) -> Piece:
+    def interrupted(self: Generation) -> Delta:
         if len(given) == 3:
             signal.raise_signal(signal.SIGINT)
         given.append(next_piece(self))

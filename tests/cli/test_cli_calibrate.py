@@ -13,11 +13,16 @@ import msgspec
 import numpy as np
 import pytest
 
-from escalade.edge.artifact import Artifact
+from escalade.edge.artifact.manifest import (
+    MANIFEST_NAME,
+    SIGNATURE_NAME,
+    read_manifest,
+    write_manifest,
+)
+from escalade.edge.artifact.memory import memory_needed
+from escalade.edge.generation.artifact import Artifact
 from escalade.edge.journal import small_info
-from escalade.edge.manifest import MANIFEST_NAME, SIGNATURE_NAME, read_manifest, write_manifest
-from escalade.edge.memory import memory_needed
-from escalade.edge.trace import (
+from escalade.edge.trace.trace import (
     TRACE_SCHEMA,
     LargeAnswer,
     ModelInfo,

@@ -13,8 +13,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from escalade.edge.router import Router
-from escalade.edge.trace import (
+from escalade.edge.deferral.router import Router
+from escalade.edge.trace.trace import (
     TRACE_SCHEMA,
     LargeAnswer,
     ModelInfo,

@@ -19,7 +19,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from escalade.cloud.engine import (
+from escalade.cloud.backends.engine import (
     Answer,
     Engine,
     EngineInfo,
@@ -28,9 +28,9 @@ from escalade.cloud.engine import (
     Scores,
     ShouldStop,
 )
-from escalade.cloud.engines.transformers_engine import TransformersEngine
+from escalade.cloud.backends.transformers_engine import TransformersEngine
+from escalade.cloud.backends.worker import Finished, Ticket, Worker
 from escalade.cloud.server import ServeOptions, serve
-from escalade.cloud.worker import Finished, Ticket, Worker
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1 import cascade_pb2_grpc as pb_grpc
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from escalade.cli.demo.processes import running
-from escalade.edge.trace import read_trace
+from escalade.edge.trace.trace import read_trace
 
 ESCALADE = [sys.executable, "-m", "escalade.cli"]
 
@@ -96,7 +96,7 @@ def test_a_cloud_with_another_tokenizer_is_told_apart(
 ) -> None:
     import msgspec
 
-    from escalade.edge.manifest import (
+    from escalade.edge.artifact.manifest import (
         file_entry,
         read_manifest,
         tokenizer_fingerprint,

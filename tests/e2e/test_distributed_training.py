@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from escalade.edge.records import Record, write_records
+from escalade.edge.base.records import Record, write_records
 
 RECIPE = """
 name = "{name}"

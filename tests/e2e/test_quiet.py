@@ -10,7 +10,9 @@ import pytest
 
 from escalade.cli.quiet import quiet_third_party
 
-PROGRAM = "from escalade.cli.quiet import quiet_third_party as q; q(); import escalade.training.run"
+PROGRAM = (
+    "from escalade.cli.quiet import quiet_third_party as q; q(); import escalade.training.recipes"
+)
 TORCHAO = "Failed to load /x/torchao/_C_mxfp8.so: Could not load this library"
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from escalade.edge.connection import SystemClock
-from escalade.edge.manifest import tokenizer_fingerprint
-from escalade.training.cloud_scorer import CloudScorer, TokenScores
+from escalade.edge.artifact.manifest import tokenizer_fingerprint
+from escalade.edge.wire.connection import SystemClock
+from escalade.training.teachers.cloud_scorer import CloudScorer, TokenScores
 
 MODEL = Path(__file__).resolve().parents[2] / "training/checkpoints/large"
 
@@ -23,7 +23,7 @@ MODEL = Path(__file__).resolve().parents[2] / "training/checkpoints/large"
 SERVE = """
 import os, sys
 from escalade.cli.main import run
-from escalade.cloud.engines.transformers_engine import TransformersEngine
+from escalade.cloud.backends.transformers_engine import TransformersEngine
 
 notes = os.open(sys.argv.pop(1), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 score = TransformersEngine.score

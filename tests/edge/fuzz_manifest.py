@@ -17,8 +17,8 @@ import sys
 import atheris
 
 with atheris.instrument_imports(include=["escalade.edge"]):
+    from escalade.edge.artifact.manifest import parse_manifest
     from escalade.edge.errors import ArtifactError
-    from escalade.edge.manifest import parse_manifest
 
 
 def one_input(raw: bytes) -> None:

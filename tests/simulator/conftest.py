@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from escalade.edge.trace import (
+from escalade.edge.trace.trace import (
     TRACE_SCHEMA,
     LargeAnswer,
     ModelInfo,

@@ -11,18 +11,28 @@ import sys
 
 import typer
 
-from escalade.cli.demo.command import demo
+from escalade.cli.demo import demo
 from escalade.cli.quiet import quiet_third_party
-from escalade.cli.verbs.ask import ask, record
-from escalade.cli.verbs.calibrate import calibrate
-from escalade.cli.verbs.evaluate import evaluate
-from escalade.cli.verbs.export import export
-from escalade.cli.verbs.inspect import inspect
-from escalade.cli.verbs.network import proxy, simulate
-from escalade.cli.verbs.router import router
-from escalade.cli.verbs.serve import serve
-from escalade.cli.verbs.store import install, rollback, sign, verify, versions
-from escalade.cli.verbs.train import tasks, trace, train
+from escalade.cli.verbs import (
+    ask,
+    calibrate,
+    evaluate,
+    export,
+    inspect,
+    install,
+    proxy,
+    record,
+    rollback,
+    router,
+    serve,
+    sign,
+    simulate,
+    tasks,
+    trace,
+    train,
+    verify,
+    versions,
+)
 
 USER_ERROR = 2
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it

@@ -18,11 +18,10 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from escalade.cloud.engine import EngineFactory
+from escalade.cloud.backends import Clock, EngineFactory, Worker
 from escalade.cloud.errors import StartError
 from escalade.cloud.listen import TlsFiles, bind
 from escalade.cloud.service import SERVICE_NAME, CascadeService
-from escalade.cloud.worker import Clock, Worker
 from escalade.v1 import cascade_pb2_grpc as pb_grpc
 
 OnReady = Callable[[str], None]
@@ -141,7 +140,7 @@ def run_server(
     still loads: nothing is lost then.
 
     Args:
-        load_engine: see `serve`; e.g. `escalade.cloud.engines.transformers_factory(model)`.
+        load_engine: see `serve`; e.g. `escalade.cloud.backends.transformers_factory(model)`.
         options: see `ServeOptions`; None is all defaults.
         on_ready: told the address, with its real port, once requests are answered.
 

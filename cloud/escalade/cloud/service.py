@@ -15,14 +15,25 @@ from typing import TypeVar, cast
 
 import grpc.aio
 
-from escalade.cloud import validation
-from escalade.cloud.answers import Answers
-from escalade.cloud.draft import compare_draft
-from escalade.cloud.engine import Answer, EngineInfo, Query
+from escalade.cloud.backends import (
+    Answer,
+    Clock,
+    EngineInfo,
+    Finished,
+    Query,
+    Ticket,
+    Worker,
+    deadline_after,
+)
 from escalade.cloud.errors import DrainingError, NotSupportedError, PromptEmptyError
-from escalade.cloud.scoring import Send, send_scores
-from escalade.cloud.status import answer_or_abort
-from escalade.cloud.worker import Clock, Finished, Ticket, Worker, deadline_after
+from escalade.cloud.rpcs import (
+    Answers,
+    Send,
+    answer_or_abort,
+    compare_draft,
+    send_scores,
+    validation,
+)
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1 import cascade_pb2_grpc as pb_grpc
 

@@ -4,10 +4,10 @@ Loads neither torch nor transformers.
 """
 
 from escalade.edge.answer import Answer
-from escalade.edge.artifact import Artifact
 from escalade.edge.chat import Chat
 from escalade.edge.client import EdgeClient
 from escalade.edge.errors import EdgeError
-from escalade.edge.runtimes.base import Sampling
+from escalade.edge.generation import Artifact
+from escalade.edge.runtimes import Sampling
 
 __all__ = ["Answer", "Artifact", "Chat", "EdgeClient", "EdgeError", "Sampling"]

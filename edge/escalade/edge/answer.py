@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from escalade.edge.base import Record
 from escalade.edge.generation import StopReason
-from escalade.edge.records import Record
 from escalade.edge.trace import LargeAnswer, Outcome, SmallAnswer, TraceRecord
 
 

@@ -6,12 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from escalade.edge.artifact import Artifact
-from escalade.edge.cloud import Clock, CloudClient, SystemClock
-from escalade.edge.early import EarlyStop
+from escalade.edge.deferral import DeferralRule, EarlyStop
 from escalade.edge.errors import CalibrationError
-from escalade.edge.large import LargeModel, PromptForm
-from escalade.edge.rules import DeferralRule
+from escalade.edge.generation import Artifact
+from escalade.edge.wire import Clock, CloudClient, LargeModel, PromptForm, SystemClock
 
 #: When generation may end before the response does: never, as soon as deferral is certain,
 #: or as soon as it is likely.

@@ -13,17 +13,16 @@ from functools import cached_property
 from pathlib import Path
 
 from escalade.edge.answer import Answer
-from escalade.edge.artifact import Artifact
+from escalade.edge.base import Record
 from escalade.edge.cascade import Cascade, Early
 from escalade.edge.chat import ChatPrompt, Message
-from escalade.edge.cloud import Clock, CloudClient
 from escalade.edge.errors import CloudError
+from escalade.edge.generation import Artifact
 from escalade.edge.journal import Journal, trace_header
-from escalade.edge.large import PromptForm, Query
-from escalade.edge.records import Record
-from escalade.edge.runtimes.base import Sampling
+from escalade.edge.runtimes import Sampling
 from escalade.edge.trace import LargeAnswer, TraceHeader, TraceRecord
 from escalade.edge.turn import Turn
+from escalade.edge.wire import Clock, CloudClient, PromptForm, Query
 
 #: A prompt, or the messages of a conversation.
 Prompt = str | Sequence[Message]

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from escalade.edge.answer import Answer, is_correct
-from escalade.edge.cloud import Clock, CloudClient, SystemClock
-from escalade.edge.ensemble import Ensemble, EnsembleAnswer
 from escalade.edge.errors import CloudError
-from escalade.edge.large import LargeModel, PromptForm, Query
-from escalade.edge.runtimes.base import Step
+from escalade.edge.runtimes import Step
+from escalade.edge.tiers import Ensemble, EnsembleAnswer
 from escalade.edge.trace import LargeAnswer, Outcome, SmallAnswer
+from escalade.edge.wire import Clock, CloudClient, LargeModel, PromptForm, Query, SystemClock
 
 
 class EnsembleClient:

@@ -10,12 +10,12 @@ from pathlib import Path
 import msgspec
 
 from escalade.edge.answer import Answer
+from escalade.edge.artifact import Manifest
+from escalade.edge.base import Record
 from escalade.edge.cascade import Cascade, not_calibrated
 from escalade.edge.errors import CloudError
-from escalade.edge.large import Query
-from escalade.edge.manifest import Manifest
-from escalade.edge.records import Record
 from escalade.edge.trace import TRACE_SCHEMA, ModelInfo, TraceAppender, TraceHeader
+from escalade.edge.wire import Query
 
 
 class Journal:

@@ -15,12 +15,12 @@ from dataclasses import replace
 
 from escalade.edge.answer import Answer, is_correct
 from escalade.edge.cascade import Cascade
+from escalade.edge.deferral import defers
 from escalade.edge.errors import CloudError, DataError
-from escalade.edge.generation import Piece
-from escalade.edge.large import Draft, Query
-from escalade.edge.rules import defers
-from escalade.edge.runtimes.base import Sampling
+from escalade.edge.generation import Delta
+from escalade.edge.runtimes import Sampling
 from escalade.edge.trace import Outcome, SmallAnswer
+from escalade.edge.wire import Draft, Query
 
 
 class Turn:
@@ -66,7 +66,7 @@ class Turn:
             sampling=sampling,
             stop=self._stop,
             cancelled=cancelled,
-            give_up=None if shadow else cascade.early_stop(self._longest),
+            stop_when=None if shadow else cascade.early_stop(self._longest),
         )
         self._remember = remember
         self._started_s = started_s
@@ -76,10 +76,10 @@ class Turn:
         #: None until the iterator has ended, and for ever where it was cancelled.
         self.answer: Answer | None = None
 
-    def __iter__(self) -> Iterator[Piece]:
+    def __iter__(self) -> Iterator[Delta]:
         return self
 
-    def __next__(self) -> Piece:
+    def __next__(self) -> Delta:
         # What the caller does between two pieces is no time of ours.
         self._idle_s += self._cascade.clock.now_s() - self._paused_s
         try:
@@ -93,7 +93,7 @@ class Turn:
             pass
         return self.answer
 
-    def _run(self) -> Iterator[Piece]:
+    def _run(self) -> Iterator[Delta]:
         generation, model = self._generation, self._cascade.large
         yield from generation
         if self._cancelled():
@@ -109,7 +109,7 @@ class Turn:
                 reason = str(error)
             self._cloud_s = self._elapsed_s() - decided_s
         if small.stopped_early and large is None:
-            generation.go_on()
+            generation.resume()
             yield from generation
             if self._cancelled():
                 return
@@ -143,7 +143,7 @@ class Turn:
     def _judged(self) -> tuple[SmallAnswer, float, bool]:
         """What the small model said, its score, and whether to defer."""
         generation, threshold = self._generation, self._cascade.threshold
-        unfinished = generation.stop == "gave_up"
+        unfinished = generation.stop == "stopped_early"
         small = SmallAnswer(
             text=generation.text,
             logprobs=list(generation.logprobs),

@@ -15,10 +15,7 @@ import msgspec
 from tokenizers import Tokenizer
 from transformers import PreTrainedModel
 
-from escalade.edge.artifact import Artifact
-from escalade.edge.deferral import DeferralEntry
-from escalade.edge.files import folder_aside
-from escalade.edge.manifest import (
+from escalade.edge.artifact import (
     MANIFEST_NAME,
     MANIFEST_SCHEMA,
     TOKENIZER_NAME,
@@ -30,13 +27,11 @@ from escalade.edge.manifest import (
     file_entry,
     write_manifest,
 )
+from escalade.edge.base import atomic_folder
+from escalade.edge.deferral import DeferralEntry
+from escalade.edge.generation import Artifact
 from escalade.export.errors import ExportParityError, ModelError, OptionError
-from escalade.export.model import (
-    load_model,
-    model_entry,
-    window_of,
-    write_tokenizer,
-)
+from escalade.export.model import load_model, model_entry, window_of, write_tokenizer
 from escalade.export.parity import answer_golden, measure_parity
 from escalade.export.quiet import quiet
 
@@ -111,7 +106,7 @@ def export_artifact(
     progress("loading the model")
     model = load_model(model_dir)
     window = window_of(model)
-    with folder_aside(out, marker=MANIFEST_NAME) as folder:
+    with atomic_folder(out, marker=MANIFEST_NAME) as folder:
         write_tokenizer(model_dir, folder)
         entry = model_entry(model, model_dir, folder, window, max_new_tokens)
         if layout is not None:
@@ -160,7 +155,7 @@ def export_artifact(
 
 
 def _gather(model: PreTrainedModel, folder: Path, prompts: Sequence[str], window: int) -> None:
-    from escalade.export.onnx.moments import gather_moments
+    from escalade.export.quantization import gather_hessians
 
     tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_NAME))
     tokenizer.no_padding()
@@ -172,7 +167,7 @@ def _gather(model: PreTrainedModel, folder: Path, prompts: Sequence[str], window
             f"--gptq: no prompt has 1 to {window - longest} tokens, of {len(encoded)} given"
         )
     with quiet():
-        gather_moments(model, fitting, max_new_tokens=longest)
+        gather_hessians(model, fitting, max_new_tokens=longest)
 
 
 def _write_program(
@@ -190,9 +185,9 @@ def _write_program(
             raise ModelError(
                 "--format executorch takes decoder-only models, got an encoder-decoder"
             )
-        from escalade.export import executorch_program
+        from escalade.export.executorch import EXECUTORCH_PROGRAM_NAME, export_executorch
 
-        detail, block_size = executorch_program.export_executorch(
+        detail, block_size = export_executorch(
             model,
             folder,
             window=window,
@@ -200,8 +195,8 @@ def _write_program(
             embedding_bits=4 if head_bits == 4 else 8,  # noqa: PLR2004
         )
         entry = QuantizationEntry(scheme=scheme, block_size=block_size, detail=detail)
-        return executorch_program.PROGRAM_NAME, None, entry
-    from escalade.export.onnx.program import ENCODER_NAME, PROGRAM_NAME, export_onnx
+        return EXECUTORCH_PROGRAM_NAME, None, entry
+    from escalade.export.onnx import ENCODER_NAME, PROGRAM_NAME, export_onnx
 
     encoder = ENCODER_NAME if model.config.is_encoder_decoder else None
     return (

@@ -14,14 +14,8 @@ from typing import Literal
 
 from transformers import PreTrainedModel
 
-from escalade.edge.manifest import ModelEntry
-from escalade.edge.runtimes.onnx_runtime import (
-    ATTENTION_MASK,
-    INPUT_IDS,
-    LOGITS,
-    PAST_PREFIX,
-    PRESENT_PREFIX,
-)
+from escalade.edge.artifact import ModelEntry
+from escalade.edge.runtimes import ATTENTION_MASK, INPUT_IDS, LOGITS, PAST_PREFIX, PRESENT_PREFIX
 from escalade.export.errors import OptionError
 
 Layout = Literal["optimum", "genai"]
@@ -85,7 +79,7 @@ def _write_optimum(
 
 
 def _genai_config(model: PreTrainedModel, entry: ModelEntry) -> dict[str, object]:
-    from escalade.export.onnx.program import PROGRAM_NAME
+    from escalade.export.onnx import PROGRAM_NAME
 
     config = model.config.get_text_config()
     decoder = {

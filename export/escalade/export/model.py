@@ -21,7 +21,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from escalade.edge.manifest import (
+from escalade.edge.artifact import (
     TOKENIZER_NAME,
     ChatEntry,
     ModelEntry,

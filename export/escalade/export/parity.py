@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import torch
 from transformers import PreTrainedModel
 
-from escalade.edge.artifact import Artifact
-from escalade.edge.manifest import GoldenEntry, ParityEntry
-from escalade.edge.rules import mean_nll
+from escalade.edge.artifact import GoldenEntry, ParityEntry
+from escalade.edge.deferral import mean_nll
+from escalade.edge.generation import Artifact
 
 # Logits nearer than this are one: sums of float32 in another order differ by as much.
 _TIE = 1e-4

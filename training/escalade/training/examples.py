@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
+from escalade.edge.base import Record
 from escalade.edge.errors import DataError
-from escalade.edge.records import Record
 from escalade.training.losses import IGNORE
 
 

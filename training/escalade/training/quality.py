@@ -15,8 +15,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from escalade.edge.base import Record
 from escalade.edge.errors import DataError
-from escalade.edge.records import Record
 
 
 class GreedyAnswer(NamedTuple):

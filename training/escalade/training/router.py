@@ -30,8 +30,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from escalade.edge.router import Router, token_probabilities
-from escalade.edge.rules import mean_nll
+from escalade.edge.deferral import Router, mean_nll, token_probabilities
 from escalade.edge.trace import TraceRecord
 from escalade.training.errors import TrainingError
 

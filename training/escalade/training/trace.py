@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from escalade.edge.records import Record
-from escalade.edge.rules import defers, mean_nll
+from escalade.edge.base import Record
+from escalade.edge.deferral import defers, mean_nll
 from escalade.edge.trace import (
     TRACE_SCHEMA,
     LargeAnswer,

@@ -16,7 +16,7 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 from escalade.training.errors import TeacherError
 from escalade.training.examples import ExampleList, check_labels
 from escalade.training.losses import IGNORE, LossName, TokenLoss, needs_teacher, token_loss
-from escalade.training.teacher import Teacher, model_inputs, targets_of, vocabulary_size
+from escalade.training.teachers import Teacher, model_inputs, targets_of, vocabulary_size
 
 #: The columns of `TokenLoss.counts`, as they are logged: shares of all target tokens that
 #: the small and the large model predict right.

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from escalade.cli.verbs.options import JsonOption, SeedOption
+from escalade.cli.options import JsonOption, SeedOption
 
 # In a checkout (and so in an editable install) the checkpoints lie beside the training code.
 _CHECKPOINTS = Path(__file__).parents[4] / "training" / "checkpoints"

@@ -12,7 +12,7 @@ import numpy as np
 
 from escalade.cli.demo.processes import running
 from escalade.edge import Answer, EdgeClient
-from escalade.edge.records import Record
+from escalade.edge.base import Record
 from escalade.edge.trace import LargeAnswer
 
 # The proxy writes its counters at most every 0.2 s.

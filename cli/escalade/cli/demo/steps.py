@@ -11,13 +11,12 @@ from escalade.cli.demo.live import LiveRow, measure
 from escalade.cli.demo.processes import running
 from escalade.cli.output import Tick, progress_bar
 from escalade.edge import Artifact, EdgeClient
-from escalade.edge.calibration import calibrate
-from escalade.edge.calibration_data import answers_to
+from escalade.edge.base import Record, read_records, subsample, write_records
+from escalade.edge.calibration import answers_to, calibrate
 from escalade.edge.deferral import RateGoal
-from escalade.edge.record import record_trace
-from escalade.edge.records import Record, read_records, spread, write_records
-from escalade.simulator.simulate import simulate
-from escalade.simulator.summary import Summary
+from escalade.edge.shadow import record_trace
+from escalade.simulator.replay import Summary, simulate
+from escalade.simulator.report import write_simulation_page
 
 #: The four delays of Revisiting Cascaded Ensembles, section 4.2, each with the share of the
 #: queries asked over it and the seconds a query may take.
@@ -48,7 +47,7 @@ class Demo:
     def prepare(self, target: float) -> None:
         """Write the tasks, export both small models in 8 bits and calibrate them."""
         from escalade.export.artifact import export_artifact
-        from escalade.training.tasks import load_pronunciations, make_records
+        from escalade.training.data import load_pronunciations, make_records
 
         self._say("writing the validation and test split of the bundled tasks")
         pronunciations = load_pronunciations()
@@ -56,7 +55,7 @@ class Demo:
             write_records(self._data(split), make_records(split, pronunciations))
         valid = read_records(self._data("valid"))
         self.test = read_records(self._data("test"))
-        self._golden = [record.prompt for record in spread(valid, _GOLDEN_PROMPTS)]
+        self._golden = [record.prompt for record in subsample(valid, _GOLDEN_PROMPTS)]
         for model in (self.small, self.baseline):
             self._say(f"exporting {model.name} to ONNX, int8")
             manifest = export_artifact(
@@ -112,8 +111,9 @@ class Demo:
             traces = [self._record(at, model, traced) for model in (self.baseline, self.small)]
         self._say("replaying the traces in virtual time")
         profiles = [profile for profile, _, _ in _NETWORKS]
-        summary = simulate(traces, profiles, [], self.out / "report.html", self.seed)
-        return rows, summary
+        study = simulate(traces, profiles, [], seed=self.seed)
+        write_simulation_page(self.out / "report.html", study)
+        return rows, study.summary
 
     def _measure(self, server: str, profile: str, count: int, deadline_s: float) -> LiveRow:
         records = _each_task(self.test, count)
@@ -157,7 +157,7 @@ def _each_task(records: list[Record], count: int) -> list[Record]:
     return [
         record
         for task in tasks
-        for record in spread([record for record in records if record.task == task], each)
+        for record in subsample([record for record in records if record.task == task], each)
     ]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from escalade.cli.demo.live import LiveRow
-from escalade.simulator.summary import Summary
+from escalade.simulator.replay import Summary
 
 
 def live_table(rows: Sequence[LiveRow]) -> Table:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from escalade.cli.verbs.options import (
+from escalade.cli.options import (
     ArtifactArgument,
     CaCertOption,
     CloudOption,
@@ -92,7 +92,7 @@ def ask(
     Exit code 2 when the cloud was needed and did not answer; the device's own answer is
     printed all the same, marked degraded. The same where --trace could not be written.
     """
-    from escalade.cli.verbs.answers import print_pieces
+    from escalade.cli.answers import print_pieces
     from escalade.edge import EdgeClient
     from escalade.edge.ensemble_client import EnsembleClient
 
@@ -158,10 +158,10 @@ def record(
     """Ask both tiers every query (shadow mode) and write a trace that can be replayed."""
     from escalade.cli.output import note_console, print_json, progress_bar
     from escalade.edge import EdgeClient
-    from escalade.edge.record import record_trace
-    from escalade.edge.records import read_records, spread
+    from escalade.edge.base import read_records, subsample
+    from escalade.edge.shadow import record_trace
 
-    records = spread(read_records(data), limit)
+    records = subsample(read_records(data), limit)
     with (
         EdgeClient.open(
             artifact,
@@ -205,8 +205,8 @@ def _sampling(
 
 
 def _show(answer: Answer, *, json: bool, asked_cloud: bool, printed: bool = False) -> None:
+    from escalade.cli.answers import print_answer_json, show_answer
     from escalade.cli.errors import DegradedError, UntracedError
-    from escalade.cli.verbs.answers import print_answer_json, show_answer
 
     if json:
         print_answer_json(answer)

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from escalade.cli.verbs.options import JsonOption, LimitOption, SeedOption
+from escalade.cli.options import JsonOption, LimitOption, SeedOption
 
 if TYPE_CHECKING:
-    from escalade.edge.calibration_data import Answers
-    from escalade.edge.deferral import DeferralEntry, Goal
-    from escalade.edge.ensemble import EnsembleFile
-    from escalade.edge.router import Router
+    from escalade.edge.calibration import Answers
+    from escalade.edge.deferral import DeferralEntry, Goal, Router
+    from escalade.edge.tiers import EnsembleFile
 
 #: The rule of ensembles; not one of an artifact.
 _VOTE = "vote"
@@ -91,8 +90,8 @@ def calibrate(
     from escalade.cli.errors import CliError
     from escalade.cli.output import note_console, print_json, result_console
     from escalade.cli.verbs.inspect import calibration_lines, deferral_lines
+    from escalade.edge.artifact import SIGNATURE_NAME
     from escalade.edge.deferral import check_share
-    from escalade.edge.manifest import SIGNATURE_NAME
 
     goal = _goal(target_deferral_rate, target_quality, within, delta)
     try:
@@ -166,12 +165,10 @@ def _rule(
     """Calibrate one artifact."""
     from escalade.cli.errors import CliError
     from escalade.cli.output import progress_bar
-    from escalade.edge.artifact import Artifact
+    from escalade.edge.calibration import EarlyGoal, answers_in, answers_to
     from escalade.edge.calibration import calibrate as calibrate_artifact
-    from escalade.edge.calibration_data import answers_in, answers_to
-    from escalade.edge.calibration_early import EarlyGoal
-    from escalade.edge.deferral import RateGoal
-    from escalade.edge.router import ROUTER
+    from escalade.edge.deferral import ROUTER, RateGoal
+    from escalade.edge.generation import Artifact
 
     learned = rule == ROUTER
     if learned and not is_trace:
@@ -218,8 +215,8 @@ def _vote(
 ) -> EnsembleFile:
     """Calibrate an ensemble."""
     from escalade.cli.output import progress_bar
-    from escalade.edge.artifact import Artifact
-    from escalade.edge.calibration_ensemble import ballots_for, calibrate_ensemble
+    from escalade.edge.calibration import ballots_for, calibrate_ensemble
+    from escalade.edge.generation import Artifact
 
     members = [Artifact.open(folder) for folder in folders]
     with progress_bar("asking the members") as tick:

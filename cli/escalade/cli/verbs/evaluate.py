@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from escalade.cli.errors import CliError
-from escalade.cli.verbs.options import JsonOption, SeedOption
+from escalade.cli.options import JsonOption, SeedOption
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from escalade.simulator.answers import Rule
-    from escalade.simulator.evaluation.results import Evaluation
-    from escalade.simulator.evaluation.tables import TextTable
+    from escalade.simulator.curves import Rule
+    from escalade.simulator.evaluation import Evaluation, TextTable
 
 
 def evaluate(
@@ -93,17 +92,17 @@ def evaluate(
 
     from escalade.cli.output import print_json, progress_bar
     from escalade.edge.trace import read_trace
-    from escalade.simulator.evaluation.evaluate import evaluate as evaluate_traces
+    from escalade.simulator.evaluation import evaluate as evaluate_traces
 
     # What draws is loaded only when asked for, and before the work, so that it cannot fail after.
     if report is not None:
-        from escalade.simulator.evaluation.page import write_page
+        from escalade.simulator.report import write_evaluation_page
     if figures is not None:
-        from escalade.simulator.evaluation.paper import write_figures
+        from escalade.simulator.paper import write_figures
 
     rules: list[Rule] = list(rule or ["recorded"])
     if router is not None:
-        from escalade.edge.router import Router
+        from escalade.edge.deferral import Router
 
         rules.append(("router", Router.open(router)))
     with progress_bar("resampling") as tick:
@@ -121,7 +120,7 @@ def evaluate(
             progress=tick,
         )
     if report is not None:
-        write_page(report, evaluation)
+        write_evaluation_page(report, evaluation)
         evaluation = msgspec.structs.replace(evaluation, report=str(report))
     if figures is not None:
         written = [str(path) for path in write_figures(figures, evaluation)]
@@ -135,7 +134,7 @@ def evaluate(
 def show_evaluation(evaluation: Evaluation) -> None:
     """The tables of an evaluation, on stdout."""
     from escalade.cli.output import result_console
-    from escalade.simulator.evaluation.tables import lede, seeds_table, tables_of
+    from escalade.simulator.evaluation import lede, seeds_table, tables_of
 
     console = result_console()
     for line in lede(evaluation):

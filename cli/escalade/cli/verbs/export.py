@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from escalade.cli.verbs.options import JsonOption
+from escalade.cli.options import JsonOption
 
 _GOLDEN_PROMPTS = 8
 # More change the rounding little, and each is read by the torch model.
@@ -112,8 +112,8 @@ def export(
 
 
 def _prompts(records: Path | None, count: int) -> list[str]:
-    from escalade.edge.records import read_records, spread
+    from escalade.edge.base import read_records, subsample
 
     if records is None:
         return []
-    return [record.prompt for record in spread(read_records(records), count)]
+    return [record.prompt for record in subsample(read_records(records), count)]

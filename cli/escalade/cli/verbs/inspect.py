@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from escalade.cli.verbs.options import ArtifactArgument, JsonOption
+from escalade.cli.options import ArtifactArgument, JsonOption
 
 if TYPE_CHECKING:
-    from escalade.edge.deferral import (
-        CalibrationEntry,
-        DeferralEntry,
-        EarlyEntry,
-        Goal,
-        Measured,
-    )
-    from escalade.edge.manifest import Manifest
-    from escalade.edge.memory import MemoryNeeded
+    from escalade.edge.artifact import Manifest, MemoryNeeded
+    from escalade.edge.deferral import CalibrationEntry, DeferralEntry, EarlyEntry, Goal, Measured
 
 
 def inspect(artifact: ArtifactArgument, json: JsonOption = False) -> None:
@@ -24,8 +17,7 @@ def inspect(artifact: ArtifactArgument, json: JsonOption = False) -> None:
     Every file is held against its hash; the program is not loaded (`escalade verify` does).
     """
     from escalade.cli.output import print_json, result_console
-    from escalade.edge.manifest import SIGNATURE_NAME, read_manifest
-    from escalade.edge.memory import memory_needed
+    from escalade.edge.artifact import SIGNATURE_NAME, memory_needed, read_manifest
 
     manifest = read_manifest(artifact)
     memory = memory_needed(manifest)

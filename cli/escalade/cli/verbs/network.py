@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from escalade.cli.verbs.options import JsonOption, SeedOption
+from escalade.cli.options import JsonOption, SeedOption
 
 if TYPE_CHECKING:
-    from escalade.simulator.summary import Summary
+    from escalade.simulator.replay import Summary
 
 _DEFAULT_PROFILES = ["coe-1us", "coe-10ms", "coe-100ms", "coe-1s"]
 
@@ -28,8 +28,7 @@ def proxy(
 ) -> None:
     """Put a network's delay in the path of live traffic until SIGTERM or Ctrl-C."""
     from escalade.cli.output import note_console
-    from escalade.simulator.profiles import get_profile
-    from escalade.simulator.proxy import run_proxy
+    from escalade.simulator.network import get_profile, run_proxy
 
     network = get_profile(profile)
     notes = note_console()
@@ -60,22 +59,27 @@ def simulate(
     json: JsonOption = False,
 ) -> None:
     """Replay traces over named networks in virtual time and write one HTML report."""
-    from escalade.cli.output import print_json, progress_bar
-    from escalade.simulator.simulate import simulate as simulate_traces
+    from escalade.cli.output import print_json, progress_bar, result_console
+    from escalade.simulator.replay import simulate as simulate_traces
+
+    # What draws is loaded before the work, so that it cannot fail after.
+    from escalade.simulator.report import write_simulation_page
 
     with progress_bar("replaying") as tick:
-        summary = simulate_traces(
+        study = simulate_traces(
             traces,
             list(profile or _DEFAULT_PROFILES),
             list(threshold or []),
-            out,
-            seed,
+            seed=seed,
             progress=tick,
         )
+    write_simulation_page(out, study)
+    summary = study.summary
     if json:
         print_json(summary)
     else:
         show_summary(summary)
+        result_console().print(f"report: {out}")
 
 
 def show_summary(summary: Summary) -> None:
@@ -99,5 +103,3 @@ def show_summary(summary: Summary) -> None:
     console.print(table, soft_wrap=False)
     for note in summary.notes:
         console.print(note)
-    if summary.report:
-        console.print(f"report: {summary.report}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from escalade.cli.verbs.options import JsonOption, SeedOption
+from escalade.cli.options import JsonOption, SeedOption
 
 
 def router(

@@ -32,7 +32,7 @@ def serve(
 ) -> None:
     """Serve a large model to edge clients until SIGTERM or Ctrl-C, then drain."""
     from escalade.cli.output import note_console
-    from escalade.cloud.engines import transformers_factory
+    from escalade.cloud.backends import transformers_factory
     from escalade.cloud.listen import tls_files
     from escalade.cloud.server import ServeOptions, run_server
 

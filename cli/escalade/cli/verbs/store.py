@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from escalade.cli.verbs.options import ArtifactArgument, JsonOption
+from escalade.cli.options import ArtifactArgument, JsonOption
 
 StoreArgument = Annotated[Path, typer.Argument(help="Folder that keeps versions of an artifact.")]
 TrustedKeyOption = Annotated[
@@ -29,8 +29,8 @@ def sign(
 ) -> None:
     """Sign an artifact: write model.sig over its manifest, which names every other file."""
     from escalade.cli.output import print_json, result_console
-    from escalade.edge.manifest import SIGNATURE_NAME
-    from escalade.edge.signing import sign as sign_artifact
+    from escalade.edge.artifact import SIGNATURE_NAME
+    from escalade.edge.artifact import sign as sign_artifact
 
     sign_artifact(artifact, key)
     path = artifact / SIGNATURE_NAME
@@ -48,12 +48,15 @@ def verify(
 ) -> None:
     """Check an artifact: schema, files and hashes, golden prompts, and who signed it."""
     from escalade.cli.output import print_json, result_console
-    from escalade.edge.artifact import Artifact
-    from escalade.edge.manifest import read_manifest
-    from escalade.edge.opening import held_if_possible
-    from escalade.edge.signing import check_signature, is_signed
+    from escalade.edge.artifact import (
+        check_signature,
+        is_signed,
+        read_manifest,
+        shared_lock_if_possible,
+    )
+    from escalade.edge.generation import Artifact
 
-    with held_if_possible(artifact) as folder:
+    with shared_lock_if_possible(artifact) as folder:
         if key is not None:
             check_signature(folder, key)
             signature = f"signed by {key}"
@@ -102,9 +105,9 @@ def install(
 ) -> None:
     """Fetch an artifact, check it, and make it the store's current version in one step."""
     from escalade.cli.output import note_console, print_json, progress_bar, result_console
-    from escalade.edge.artifact import Artifact
-    from escalade.edge.install import install as install_artifact
-    from escalade.edge.manifest import read_manifest
+    from escalade.edge.artifact import read_manifest
+    from escalade.edge.generation import Artifact
+    from escalade.edge.store import install as install_artifact
 
     with progress_bar("fetching") as bar:
         done = install_artifact(

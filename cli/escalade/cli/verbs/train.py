@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from escalade.cli.verbs.options import JsonOption
+from escalade.cli.options import JsonOption
 
 
 def train(
@@ -21,7 +21,7 @@ def train(
 ) -> None:
     """Train what a recipe says; a run that was cut off goes on where it was."""
     from escalade.cli.output import print_json, progress_bar, result_console
-    from escalade.training.run import run_recipe
+    from escalade.training.recipes import run_recipe
 
     out = out or Path(recipe.stem)
     with progress_bar(recipe.stem) as bar:
@@ -51,7 +51,7 @@ def tasks(
 ) -> None:
     """Write the bundled tasks (g2p, p2g, stress, syllables) as query records."""
     from escalade.cli.output import print_json, result_console
-    from escalade.training.tasks import write_splits
+    from escalade.training.data import write_splits
 
     sizes = write_splits(out)
     if json:
@@ -76,13 +76,13 @@ def trace(
     No artifact and no network take part: times and bytes in the trace are 0.
     """
     from escalade.cli.output import print_json, progress_bar, result_console
-    from escalade.edge.records import read_records, spread
+    from escalade.edge.base import read_records, subsample
     from escalade.edge.trace import write_trace
     from escalade.training.examples import check_references
-    from escalade.training.loading import open_checkpoint
+    from escalade.training.recipes import open_checkpoint
     from escalade.training.trace import answer_all, model_info, trace_of
 
-    records = spread(read_records(data), limit)
+    records = subsample(read_records(data), limit)
     check_references(records)
     tiers = []
     # Both are opened before either answers: a wrong name must not cost the other's answers.

@@ -1,1 +1,39 @@
-"""Runtimes: one for each format an artifact may have; each is imported when it is opened."""
+"""Programs that generate and score: ONNX Runtime, ExecuTorch; knows no text."""
+
+from escalade.edge.runtimes.base import Runtime, Step
+from escalade.edge.runtimes.cores import MAX_THREADS, default_threads
+from escalade.edge.runtimes.opening import open_runtime
+from escalade.edge.runtimes.program import (
+    ATTENTION_MASK,
+    CHUNK_TOKENS,
+    DECODER_ATTENTION_MASK,
+    FORWARD,
+    INPUT_IDS,
+    LOGITS,
+    LOGPROB,
+    NEXT_TOKEN,
+    PAST_PREFIX,
+    PRESENT_PREFIX,
+    SCORE,
+)
+from escalade.edge.runtimes.sampling import Sampling
+
+__all__ = [
+    "ATTENTION_MASK",
+    "CHUNK_TOKENS",
+    "DECODER_ATTENTION_MASK",
+    "FORWARD",
+    "INPUT_IDS",
+    "LOGITS",
+    "LOGPROB",
+    "MAX_THREADS",
+    "NEXT_TOKEN",
+    "PAST_PREFIX",
+    "PRESENT_PREFIX",
+    "SCORE",
+    "Runtime",
+    "Sampling",
+    "Step",
+    "default_threads",
+    "open_runtime",
+]

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from escalade.edge.manifest import Manifest
+from escalade.edge.runtimes.sampling import Sampling
 
 
 class Step(NamedTuple):
@@ -19,37 +17,6 @@ class Step(NamedTuple):
     logprob: float
     #: Whether this token is an end-of-sequence token.
     ended: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sampling:
-    """How to draw tokens; a greedy answer needs none of this.
-
-    The log-probability of a drawn token is the model's own: neither temperature nor the
-    cuts of top-k and top-p change it.
-
-    Raises:
-        ValueError: a value is out of range.
-    """
-
-    #: > 0; logits are divided by it before the cuts.
-    temperature: float = 1.0
-    #: Keep the k likeliest tokens; 0 keeps all.
-    top_k: int = 0
-    #: Keep the fewest tokens whose probabilities sum to at least this; in (0, 1].
-    top_p: float = 1.0
-    #: Same seed, same prompt, same program: same tokens.
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0.0 < self.temperature < float("inf"):
-            raise ValueError(f"temperature must be a finite number above 0, got {self.temperature}")
-        if self.top_k < 0:
-            raise ValueError(f"top_k must be 0 (all) or more, got {self.top_k}")
-        if not 0.0 < self.top_p <= 1.0:
-            raise ValueError(f"top_p must be in (0, 1], got {self.top_p}")
-        if self.seed < 0:
-            raise ValueError(f"seed must be 0 or more, got {self.seed}")
 
 
 # Where a prompt's beginning was read by other-shaped kernels, its last bits differ. A short
@@ -94,24 +61,3 @@ class Runtime(Protocol):
                 says so, nothing more is yielded.
         """
         ...
-
-
-def open_runtime(folder: Path, manifest: Manifest, *, threads: int) -> Runtime:
-    """Open the program of an artifact whose files have been checked.
-
-    Raises:
-        ArtifactError: the program cannot be loaded, or its graph lacks an input or output.
-    """
-    if manifest.format == "executorch":
-        from escalade.edge.runtimes.executorch_runtime import ExecutorchRuntime
-
-        return ExecutorchRuntime(folder / manifest.program, manifest, threads=threads)
-    if manifest.encoder is not None:
-        from escalade.edge.runtimes.onnx_encoder_decoder import OnnxEncoderDecoderRuntime
-
-        return OnnxEncoderDecoderRuntime(
-            folder / manifest.encoder, folder / manifest.program, manifest, threads=threads
-        )
-    from escalade.edge.runtimes.onnx_runtime import OnnxRuntime
-
-    return OnnxRuntime(folder / manifest.program, manifest, threads=threads)

@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from escalade.edge.artifact import Manifest
 from escalade.edge.errors import ArtifactError
-from escalade.edge.manifest import Manifest
-from escalade.edge.runtimes.base import Sampling, Step, reusable
-from escalade.edge.sampling import Sampler
+from escalade.edge.runtimes.base import Step, reusable
+from escalade.edge.runtimes.program import FORWARD, SCORE
+from escalade.edge.runtimes.sampling import Sampler, Sampling
 
 _level = logging.root.manager.disable
 logging.disable(logging.WARNING)  # torchao, which executorch imports, reports what it lacks
@@ -39,12 +40,7 @@ except ImportError as error:
 finally:
     logging.disable(_level)
 
-#: Methods of the program: logits for a caller that draws, and a greedy token with its score.
-FORWARD, SCORE = "forward", "score"
-#: Most tokens of a prompt that a program reads in one piece: a cancel waits for one, and the
-#: memory for intermediate results grows with it.
-CHUNK_TOKENS = 128
-# Constant methods of the program; see `escalade.export.executorch_program`.
+# Constant methods of the program; see `escalade.export.executorch.program`.
 _LONGEST_CHUNK, _WINDOW = "get_max_seq_len", "get_max_context_len"
 
 

@@ -13,26 +13,24 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from escalade.edge.artifact import Manifest
 from escalade.edge.errors import ArtifactError
-from escalade.edge.manifest import Manifest
-from escalade.edge.runtimes.base import Sampling, Step
-from escalade.edge.runtimes.onnx_runtime import (
+from escalade.edge.runtimes.base import Step
+from escalade.edge.runtimes.onnx_runtime import check_graph, open_session
+from escalade.edge.runtimes.program import (
+    DECODER_ATTENTION_MASK,
     INPUT_IDS,
     LOGITS,
     LOGPROB,
     NEXT_TOKEN,
     PAST_PREFIX,
     PRESENT_PREFIX,
-    check_graph,
-    open_session,
 )
-from escalade.edge.sampling import Sampler
+from escalade.edge.runtimes.sampling import Sampler, Sampling
 
 # isort: split
 import onnxruntime as ort  # after onnx_runtime, which turns its telemetry off
 
-#: The name that optimum-onnx gives it.
-DECODER_ATTENTION_MASK = "decoder_attention_mask"
 _KINDS = ("key", "value")
 _CPU = "cpu"
 

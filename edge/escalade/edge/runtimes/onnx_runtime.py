@@ -20,20 +20,21 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime as ort
 
+from escalade.edge.artifact import Manifest
 from escalade.edge.errors import ArtifactError
-from escalade.edge.manifest import Manifest
-from escalade.edge.runtimes.base import Sampling, Step, reusable
-from escalade.edge.sampling import Sampler
+from escalade.edge.runtimes.base import Step, reusable
+from escalade.edge.runtimes.program import (
+    ATTENTION_MASK,
+    CHUNK_TOKENS,
+    INPUT_IDS,
+    LOGITS,
+    LOGPROB,
+    NEXT_TOKEN,
+    PAST_PREFIX,
+    PRESENT_PREFIX,
+)
+from escalade.edge.runtimes.sampling import Sampler, Sampling
 
-#: Names in the graph: those of optimum-onnx and onnxruntime-genai, and our two.
-INPUT_IDS, ATTENTION_MASK = "input_ids", "attention_mask"
-PAST_PREFIX, PRESENT_PREFIX = "past_key_values.", "present."
-LOGITS = "logits"
-NEXT_TOKEN, LOGPROB = "next_token", "logprob"
-
-#: Tokens of a prompt that are read in one piece: a cancel waits for one, and the memory for
-#: intermediate results grows with it.
-CHUNK_TOKENS = 128
 _ERRORS_ONLY = 3
 _CPU = "cpu"
 

@@ -1,1 +1,5 @@
-"""ONNX programs: what a torch model is made of, and the graph written from it."""
+"""The ONNX program, written from a blueprint; knows no family of models."""
+
+from escalade.export.onnx.program import ENCODER_NAME, PROGRAM_NAME, export_onnx
+
+__all__ = ["ENCODER_NAME", "PROGRAM_NAME", "export_onnx"]

@@ -11,14 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from escalade.edge.runtimes.onnx_runtime import (
-    ATTENTION_MASK,
-    INPUT_IDS,
-    PAST_PREFIX,
-    PRESENT_PREFIX,
-)
-from escalade.export.onnx.blueprint import Block, Decoder
-from escalade.export.onnx.parts import Heads, Parts
+from escalade.edge.runtimes import ATTENTION_MASK, INPUT_IDS, PAST_PREFIX, PRESENT_PREFIX
+from escalade.export.blueprints import Block, Decoder
+from escalade.export.onnx.layers import Heads, Parts
 from escalade.export.onnx.storage import EMBEDDING, HEAD, Storage, array
 from escalade.export.onnx.writer import GraphWriter
 

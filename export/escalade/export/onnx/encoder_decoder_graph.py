@@ -16,16 +16,9 @@ from functools import partial
 
 import numpy as np
 
-from escalade.edge.runtimes.onnx_encoder_decoder import DECODER_ATTENTION_MASK
-from escalade.edge.runtimes.onnx_runtime import INPUT_IDS, PAST_PREFIX, PRESENT_PREFIX
-from escalade.export.onnx.blueprint import Attention, Norm
-from escalade.export.onnx.encoder_decoder_blueprint import (
-    EncoderDecoder,
-    Layer,
-    RelativeBias,
-    Stack,
-)
-from escalade.export.onnx.parts import INT64, Heads, Parts
+from escalade.edge.runtimes import DECODER_ATTENTION_MASK, INPUT_IDS, PAST_PREFIX, PRESENT_PREFIX
+from escalade.export.blueprints import Attention, EncoderDecoder, Layer, Norm, RelativeBias, Stack
+from escalade.export.onnx.layers import INT64, Heads, Parts
 from escalade.export.onnx.storage import EMBEDDING, HEAD, Storage, array
 from escalade.export.onnx.writer import GraphWriter
 

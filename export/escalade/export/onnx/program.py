@@ -6,15 +6,13 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
-from escalade.edge.manifest import QuantizationEntry, Scheme
+from escalade.edge.artifact import QuantizationEntry, Scheme
+from escalade.export.blueprints import align_rotary, decoder_of, encoder_decoder_of
 from escalade.export.onnx.decoder_graph import write_decoder
-from escalade.export.onnx.encoder_decoder_families import encoder_decoder_of
 from escalade.export.onnx.encoder_decoder_graph import write_encoder_decoder
-from escalade.export.onnx.families import decoder_of
-from escalade.export.onnx.moments import rounded_by_inputs
-from escalade.export.onnx.rotary import align_rotary
 from escalade.export.onnx.storage import Storage
 from escalade.export.onnx.writer import PROGRAM_NAME, GraphWriter
+from escalade.export.quantization import rounded_by_inputs
 
 ENCODER_NAME = "encoder.onnx"
 

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from escalade.edge.manifest import Scheme
+from escalade.edge.artifact import Scheme
+from escalade.export.blueprints import Linear
 from escalade.export.errors import OptionError
-from escalade.export.onnx.blueprint import Linear
-from escalade.export.onnx.rounding import gptq, pack, round_to_nearest
 from escalade.export.onnx.writer import GraphWriter
+from escalade.export.quantization import gptq_round, pack, round_to_nearest
 
 BLOCK_SIZES = (16, 32, 64, 128, 256)
 _BITS: dict[str, int] = {"int4": 4, "int8": 8}
@@ -165,7 +165,7 @@ class Storage:
         if module.moment is None:
             rounded = round_to_nearest(module.weight, bits, self._block)
         else:
-            rounded = gptq(module.weight, module.moment, bits, self._block)
+            rounded = gptq_round(module.weight, module.moment, bits, self._block)
         graph.weight(f"{name}.blocks", pack(rounded.integers, bits, self._block))
         graph.weight(f"{name}.scales", rounded.scales.numpy())
 

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from escalade.simulator.answers import Floats
+from escalade.simulator.curves import DeferralCurve, Floats
 from escalade.simulator.evaluation.replicates import Cascade
 from escalade.simulator.evaluation.results import CurvePoints
-from escalade.simulator.sweep import DeferralCurve
 
 #: Deferral rates from 0 to 1 in steps of half a percent: finer than a figure shows.
 _RATES = np.linspace(0.0, 1.0, 201)

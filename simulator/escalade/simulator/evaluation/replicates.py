@@ -12,15 +12,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from escalade.simulator.answers import Floats
-from escalade.simulator.bootstrap import Counts, draw_queries
-from escalade.simulator.columns import Columns
 from escalade.simulator.curves import (
+    Columns,
+    Counts,
+    DeferralCurve,
+    Floats,
+    Sweep,
     area_under_curve,
     cost_at_quality,
+    draw_queries,
     mean_from,
+    oracle,
 )
-from escalade.simulator.sweep import DeferralCurve, Sweep, oracle
 
 #: The headline numbers, in the order of the last axis of the arrays here.
 NUMBERS = (

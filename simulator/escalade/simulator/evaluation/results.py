@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
-from escalade.simulator.bootstrap import Estimate
+from escalade.simulator.curves import Estimate
 
 
 class _Result(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,14 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from escalade.simulator.answers import Floats
-from escalade.simulator.bootstrap import draw_seeds, estimate, mean_over_seeds, p_value
-from escalade.simulator.columns import Columns
-from escalade.simulator.curves import cost_at_quality
+from escalade.simulator.curves import (
+    Columns,
+    Floats,
+    Metric,
+    cost_at_quality,
+    draw_seeds,
+    estimate,
+    mean_over_seeds,
+    p_value,
+)
 from escalade.simulator.evaluation.lines import curve_points
 from escalade.simulator.evaluation.replicates import NUMBERS, Cascade, Target, replicate
 from escalade.simulator.evaluation.results import Contrast, Headline, Slice, Spread
-from escalade.simulator.metrics import Metric
 
 #: Group name -> for each seed, its answers and their scores `(N,)` under each rule.
 GroupColumns = dict[str, list[tuple[Columns, list[Floats]]]]

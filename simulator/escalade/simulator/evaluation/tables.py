@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from escalade.simulator.bootstrap import Estimate
+from escalade.simulator.curves import Estimate
 from escalade.simulator.evaluation.results import Evaluation, Slice
 from escalade.simulator.evaluation.words import (
     CHANGE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from escalade.simulator.bootstrap import Estimate
+from escalade.simulator.curves import Estimate
 from escalade.simulator.evaluation.results import CostInfo, MetricInfo
 from escalade.simulator.markup import count, percent, seconds, with_unit
 

@@ -1,0 +1,103 @@
+"""Options that several verbs share; knows no part."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ArtifactArgument = Annotated[
+    Path, typer.Argument(help="Artifact folder, as `escalade export` writes it.")
+]
+DataOption = Annotated[
+    Path,
+    typer.Option("--data", help="Query records, JSON Lines: id, task, prompt, references."),
+]
+LimitOption = Annotated[
+    int | None,
+    typer.Option("--limit", min=1, help="Use that many records, evenly spread over the file."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+ThresholdOption = Annotated[
+    float | None,
+    typer.Option("--threshold", help="Defer when the score reaches this; default: the manifest's."),
+]
+DeadlineOption = Annotated[
+    float, typer.Option("--deadline-s", min=0.001, help="Seconds the cloud has for one query.")
+]
+SendTextOption = Annotated[
+    bool,
+    typer.Option(
+        "--send-text", help="Send the prompt as text: for a cloud model with another tokenizer."
+    ),
+]
+CaCertOption = Annotated[
+    Path | None, typer.Option("--ca-cert", help="Root certificates (PEM) to trust.")
+]
+PlaintextOption = Annotated[
+    bool,
+    typer.Option("--plaintext", help="Without TLS even where the cloud is not on loopback."),
+]
+SeedOption = Annotated[int, typer.Option("--seed", help="Same seed, same numbers.")]
+CloudOption = Annotated[
+    str | None,
+    typer.Option("--cloud", help="HOST:PORT of `escalade serve`; without it, answer locally."),
+]
+ThreadsOption = Annotated[
+    int,
+    typer.Option(
+        "--threads",
+        min=0,
+        max=256,  # escalade.edge.runtimes.MAX_THREADS
+        help="That compute; 0: the physical cores, at most 4.",
+    ),
+]
+TrustedKeyOption = Annotated[
+    Path | None,
+    typer.Option("--trusted-key", help="Public key (PEM): open only what it has signed."),
+]
+
+
+def bytes_of(text: str) -> int:
+    """A number of bytes as people write it: 300000, 64K, 512M, 2G (powers of 1024).
+
+    Raises:
+        BadParameter: it is none.
+    """
+    digits = text.rstrip("KMG")
+    if not digits.isascii() or not digits.isdecimal() or len(text) - len(digits) > 1:
+        raise typer.BadParameter(f"{text!r} is no size: give bytes, or a number with K, M or G")
+    return int(digits) << {"": 0, "K": 10, "M": 20, "G": 30}[text[len(digits) :]]
+
+
+MaxMemoryOption = Annotated[
+    int | None,
+    typer.Option(
+        "--max-memory",
+        parser=bytes_of,
+        metavar="BYTES",
+        help="Refuse a model that needs more: bytes, or with K, M, G.",
+    ),
+]
+
+
+class EarlyChoice(StrEnum):
+    """When generation may end before the answer does."""
+
+    off = "off"
+    certain = "certain"
+    likely = "likely"
+
+
+EarlyOption = Annotated[
+    EarlyChoice,
+    typer.Option(
+        "--early", help="Defer before the answer is complete, as soon as it must be, or likely is."
+    ),
+]
+StopOption = Annotated[
+    list[str] | None,
+    typer.Option("--stop", help="End the answer before this text; may be given again."),
+]

@@ -1,0 +1,240 @@
+"""Greedy decoding and scoring in this process with transformers; knows no gRPC, no queue."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+import torch
+import transformers
+from huggingface_hub import snapshot_download
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+
+from escalade.cloud.backends.engine import Answer, EngineInfo, Query, ScoreQuery, Scores, ShouldStop
+from escalade.cloud.backends.identity import tokenizer_fingerprint, weights_revision
+from escalade.cloud.backends.stop_text import cut_at_stop
+from escalade.cloud.backends.teacher_forcing import score_batch
+from escalade.cloud.errors import ModelError
+from escalade.v1 import cascade_pb2 as pb
+
+# What loading needs from a hub repository: no pickled weights, no code.
+_HUB_FILES = ("*.json", "*.safetensors")
+
+# 8 KiB of scores for each token. vLLM's --max-logprobs is 20 by default; a student that is
+# distilled wants most of the teacher's mass, and all of a small vocabulary.
+_MAX_TOP_K = 1024
+
+
+class TransformersEngine:
+    """A causal language model and its tokenizer, in memory; in float32 where `load` made it.
+
+    Equal prompts give equal answers, bit for bit, on one machine and thread count: queries
+    are computed alone, never in a batch whose shape would change the arithmetic. Scores are
+    computed in batches, and may differ in the last bits from one batch to another.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerFast,
+        info: EngineInfo,
+    ) -> None:
+        self._model = model
+        self._tokenizer = tokenizer
+        self._info = info
+        # Without it, logits of the whole prompt are computed and all but the last dropped.
+        keeps_last = "logits_to_keep" in inspect.signature(model.forward).parameters
+        self._last_logits_only = {"logits_to_keep": 1} if keeps_last else {}
+
+    @classmethod
+    def load(
+        cls, model: str, *, max_new_tokens: int | None = None, threads: int | None = None
+    ) -> TransformersEngine:
+        """Load a model from a local folder or a hub name: safetensors only, no remote code.
+
+        Args:
+            model: folder, or hub name.
+            max_new_tokens: default and upper bound of a response; None, or more than fits,
+                is the context length less one prompt token.
+            threads: torch's intra-op threads for this process; None leaves torch's default.
+
+        Raises:
+            ModelError: something is missing, or does not load, or does not fit together.
+        """
+        if max_new_tokens is not None and max_new_tokens < 1:
+            raise ModelError(f"max_new_tokens: must be at least 1, got {max_new_tokens}")
+        if threads is not None:
+            if threads < 1:
+                raise ModelError(f"threads: must be at least 1, got {threads}")
+            torch.set_num_threads(threads)
+        name, folder = _locate(model)
+        revision = weights_revision(folder)
+        fingerprint = tokenizer_fingerprint(folder / "tokenizer.json")
+        try:
+            network, loading = cast(
+                "tuple[PreTrainedModel, Mapping[str, Sequence[str]]]",
+                AutoModelForCausalLM.from_pretrained(
+                    folder,
+                    dtype=torch.float32,
+                    use_safetensors=True,
+                    trust_remote_code=False,
+                    output_loading_info=True,
+                ),
+            )
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        # safetensors, tokenizers and transformers each raise what they like, bare Exception
+        # included; whatever it is, this folder does not load.
+        except Exception as error:
+            raise ModelError(f"{model}: does not load: {_first_line(error)}") from error
+        # transformers fills missing weights with random ones and only logs it.
+        if loading["missing_keys"]:
+            raise ModelError(
+                f"{model}: weights missing: {', '.join(sorted(loading['missing_keys']))}"
+            )
+        network.requires_grad_(False).train(False)
+        if not isinstance(tokenizer, PreTrainedTokenizerFast):
+            raise ModelError(f"{model}: its tokenizer does not run from tokenizer.json")
+        # A stored setting would be undone and redone at each call, from several threads.
+        tokenizer.backend_tokenizer.no_truncation()
+        tokenizer.backend_tokenizer.no_padding()
+        context_length = getattr(network.config, "max_position_embeddings", None)
+        if context_length is None:
+            raise ModelError(f"{model}: config.json names no max_position_embeddings")
+        vocabulary_size = int(network.config.vocab_size)
+        if len(tokenizer) > vocabulary_size:
+            raise ModelError(
+                f"{model}: tokenizer.json has {len(tokenizer)} tokens,"
+                f" the model's vocabulary only {vocabulary_size}"
+            )
+        longest = context_length - 1
+        info = EngineInfo(
+            name=name,
+            revision=revision,
+            tokenizer_fingerprint=fingerprint,
+            engine=f"transformers {transformers.__version__}",
+            parameter_count=network.num_parameters(),
+            vocabulary_size=vocabulary_size,
+            context_length=context_length,
+            end_of_sequence_ids=_end_ids(network, tokenizer),
+            max_new_tokens=longest if max_new_tokens is None else min(max_new_tokens, longest),
+            max_top_k=min(vocabulary_size, _MAX_TOP_K),
+        )
+        return cls(network, tokenizer, info)
+
+    @property
+    def info(self) -> EngineInfo:
+        """Who computes; constant."""
+        return self._info
+
+    def encode(self, text: str) -> Sequence[int]:
+        """Token ids of a prompt, `(P,)`, special tokens added."""
+        ids: list[int] = self._tokenizer(text)["input_ids"]
+        return ids
+
+    @torch.inference_mode()
+    def generate(self, query: Query, should_stop: ShouldStop) -> Answer:
+        """The greedy response: one forward pass over the prompt, then one for each token.
+
+        Args:
+            query: the prompt, `(P,)` ids.
+            should_stop: asked before each forward pass.
+        """
+        room = self._info.context_length - len(query.prompt_ids)
+        at_limit = (
+            pb.STOP_REASON_MAX_TOKENS
+            if query.max_new_tokens <= room
+            else pb.STOP_REASON_CONTEXT_LIMIT
+        )
+        ids, logprobs, margins = list[int](), list[float](), list[float]()
+        inputs, cache = torch.tensor([query.prompt_ids]), None
+        for _ in range(min(query.max_new_tokens, room)):
+            if (reason := should_stop()) is not None:
+                return self._answer(ids, logprobs, margins, None, reason)
+            output = self._model(
+                input_ids=inputs, past_key_values=cache, use_cache=True, **self._last_logits_only
+            )
+            cache = output.past_key_values
+            scores = output.logits[0, -1].log_softmax(dim=-1)  # (V,)
+            token = int(scores.argmax())
+            first, second = scores.topk(2).values.tolist()
+            logprobs.append(first)
+            margins.append(first - second)
+            if token in self._info.end_of_sequence_ids:
+                return self._answer(ids, logprobs, margins, token, pb.STOP_REASON_END_OF_SEQUENCE)
+            ids.append(token)
+            if query.stop_sequences:
+                cut = cut_at_stop(ids, query.stop_sequences, self._decode)
+                if cut is not None:
+                    kept = cut.token_count
+                    return Answer(
+                        token_ids=ids[:kept],
+                        logprobs=logprobs[:kept],
+                        margins=margins[:kept],
+                        end_id=None,
+                        text=cut.text,
+                        stop_reason=pb.STOP_REASON_STOP_SEQUENCE,
+                        generated_tokens=len(logprobs),
+                    )
+            inputs = torch.tensor([[token]])
+        return self._answer(ids, logprobs, margins, None, at_limit)
+
+    def score(self, queries: Sequence[ScoreQuery], top_k: int) -> list[Scores]:
+        """The scores of each query's response; see `score_batch`."""
+        return score_batch(self._model, queries, top_k)
+
+    def _answer(
+        self,
+        ids: list[int],
+        logprobs: list[float],
+        margins: list[float],
+        end_id: int | None,
+        reason: pb.StopReason,
+    ) -> Answer:
+        return Answer(
+            token_ids=ids,
+            logprobs=logprobs,
+            margins=margins,
+            end_id=end_id,
+            text=self._decode(ids),
+            stop_reason=reason,
+            generated_tokens=len(logprobs),
+        )
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
+
+
+def _locate(model: str) -> tuple[str, Path]:
+    """The model's name and the local folder that holds it."""
+    folder = Path(model)
+    if folder.is_dir():
+        return folder.resolve().name, folder
+    if folder.is_absolute() or model.startswith("."):
+        raise ModelError(f"{model}: no such folder")
+    try:
+        return model, Path(snapshot_download(model, allow_patterns=list(_HUB_FILES)))
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"{model}: neither a folder nor a model on the hub: {_first_line(error)}"
+        ) from error
+
+
+def _end_ids(network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
+    """Where `generate` would stop; the tokenizer's own where the model names none."""
+    named = getattr(network.generation_config, "eos_token_id", None)
+    if named is None:
+        named = tokenizer.eos_token_id
+    if named is None:
+        return ()
+    return tuple(named) if isinstance(named, list) else (int(named),)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

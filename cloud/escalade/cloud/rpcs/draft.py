@@ -1,0 +1,30 @@
+"""Holds the small model's draft against an answer; knows no engine, no network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import takewhile
+
+from escalade.cloud.backends import Answer
+from escalade.v1 import cascade_pb2 as pb
+
+
+def compare_draft(answer: Answer, draft_ids: Sequence[int], start: int = 0) -> pb.DraftOutcome:
+    """How far a draft agrees with the greedy answer: no forward pass of its own.
+
+    The large model's greedy choice given an agreeing prefix is the next token of its own
+    greedy answer, so the comparison is exact up to the first disagreement.
+
+    Args:
+        answer: the large model's whole answer.
+        draft_ids: `(D,)` the small model's tokens; an end-of-sequence token may close them.
+        start: position in the answer of the first draft token.
+    """
+    chosen = answer.chosen_ids[start:]
+    pairs = zip(chosen, draft_ids, strict=False)
+    accepted = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    outcome = pb.DraftOutcome(accepted_count=accepted)
+    if accepted < len(chosen):
+        outcome.correction_id = chosen[accepted]
+        outcome.margin = answer.margins[start + accepted]
+    return outcome

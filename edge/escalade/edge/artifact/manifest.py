@@ -1,0 +1,279 @@
+"""The manifest of an artifact: what is in the folder and what it should answer; knows no runtime.
+
+An artifact is a folder with `manifest.json`, `tokenizer.json` and a program. The manifest
+names every file with its size and sha256, says who the model is, how it was quantized,
+under which rule and threshold it defers, and what it must answer to a few golden prompts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from escalade.edge.artifact.integrity import (
+    check_file,
+    check_listing,
+    check_nothing_else,
+    read_bounded,
+)
+from escalade.edge.base import atomic_write, sha256_of
+from escalade.edge.deferral import DeferralEntry, Table, check_deferral
+from escalade.edge.errors import ArtifactError
+
+MANIFEST_SCHEMA = 2
+MANIFEST_NAME = "manifest.json"
+TOKENIZER_NAME = "tokenizer.json"
+#: Signs the manifest, which names everything else; so the manifest cannot name it.
+SIGNATURE_NAME = "model.sig"
+#: A manifest is a few kilobytes; reading more than this would be somebody's attack.
+MAX_MANIFEST_BYTES = 1 << 20
+
+# From 1 to what no model comes near, so that no product of them surprises who allocates by it:
+# today's largest have 10M tokens of window, 0.3M of vocabulary, 2T parameters.
+_MOST = {
+    "parameters": 1 << 44,
+    "vocabulary_size": 1 << 24,
+    "window": 1 << 24,
+    "max_new_tokens": 1 << 24,
+    "layers": 1 << 12,
+    "kv_heads": 1 << 12,
+    "head_dim": 1 << 14,
+    "widest": 1 << 20,
+    "kv_bytes": 8,
+}
+
+Format = Literal["onnx", "executorch"]
+Scheme = Literal["none", "float16", "int8", "int4", "dynamic-int8", "8da4w"]
+
+
+class FileEntry(Table, frozen=True, kw_only=True):
+    """A file of the artifact."""
+
+    sha256: str
+    bytes: int
+
+
+class ChatEntry(Table, frozen=True, kw_only=True):
+    """How a conversation becomes a prompt."""
+
+    #: The file with the Jinja template, in the artifact.
+    template: str
+    #: Strings that templates name; empty where the model has none.
+    bos_token: str = ""
+    eos_token: str = ""
+
+
+class ModelEntry(Table, frozen=True, kw_only=True):
+    """Who the small model is, and what it can take."""
+
+    name: str
+    #: sha256 over the weight files it was exported from.
+    revision: str
+    tokenizer_fingerprint: str
+    parameters: int
+    vocabulary_size: int
+    #: Longest prompt plus response, in tokens.
+    window: int
+    end_of_sequence_ids: list[int]
+    #: How many tokens a response may have unless the caller says otherwise.
+    max_new_tokens: int
+    layers: int
+    kv_heads: int
+    head_dim: int
+    #: Numbers for each token in the widest result between layers.
+    widest: int
+    #: Bytes of one number in the cache of keys and values.
+    kv_bytes: int = 4
+    #: What the decoder of an encoder-decoder begins with; None for a decoder alone.
+    decoder_start_id: int | None = None
+    chat: ChatEntry | None = None
+
+
+class QuantizationEntry(Table, frozen=True, kw_only=True):
+    """How the weights are stored."""
+
+    scheme: Scheme
+    #: Input values that share one scale; None where the scheme has no blocks.
+    block_size: int | None = None
+    #: In words, for people.
+    detail: str
+
+
+class ParityEntry(Table, frozen=True, kw_only=True):
+    """The exported program held against torch on the golden prompts, at export time."""
+
+    prompts: int
+    #: Prompts whose every token is torch's greedy choice.
+    same_tokens: int
+    #: Mean over prompts of |NLL of the program - NLL under torch|, of each one's own answer.
+    mean_abs_delta_nll: float
+    max_abs_delta_nll: float
+
+
+class GoldenEntry(Table, frozen=True, kw_only=True):
+    """A prompt and what this program answers to it."""
+
+    prompt: str
+    prompt_ids: list[int]
+    #: Generated ids, the end-of-sequence token included.
+    token_ids: list[int]
+    #: Mean NLL of those tokens.
+    nll: float
+
+
+class Manifest(Table, frozen=True, kw_only=True):
+    """Everything the edge needs to know before it opens a program."""
+
+    schema: int
+    format: Format
+    #: File that generates: the decoder, where there is an encoder too.
+    program: str
+    #: File of the encoder; None for a decoder alone.
+    encoder: str | None = None
+    files: dict[str, FileEntry]
+    model: ModelEntry
+    quantization: QuantizationEntry
+    deferral: DeferralEntry
+    golden: list[GoldenEntry]
+    parity: ParityEntry
+    versions: dict[str, str]
+    created: str
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and check `manifest.json` and every file it names.
+
+    Raises:
+        ArtifactError: a file is missing, no regular file, has another size or hash, or is not
+            listed; the schema is another one, or a value is out of range. The message says
+            which.
+    """
+    path = folder / MANIFEST_NAME
+    if not os.path.lexists(path):
+        raise ArtifactError(f"{folder}: not an artifact: {MANIFEST_NAME} cannot be read: missing")
+    manifest = parse_manifest(read_bounded(path, MAX_MANIFEST_BYTES), path)
+    for name, entry in manifest.files.items():
+        check_file(folder / name, entry.bytes, entry.sha256)
+    check_nothing_else(folder, {*manifest.files, MANIFEST_NAME, SIGNATURE_NAME})
+    fingerprint = tokenizer_fingerprint(folder / TOKENIZER_NAME)
+    if fingerprint != manifest.model.tokenizer_fingerprint:
+        raise ArtifactError(
+            f"{folder / TOKENIZER_NAME}: fingerprint {fingerprint[:12]}, the model was exported"
+            f" with {manifest.model.tokenizer_fingerprint[:12]}"
+        )
+    return manifest
+
+
+def parse_manifest(raw: bytes, where: object) -> Manifest:
+    """Read a manifest out of its bytes; the files it names are not looked at.
+
+    Args:
+        raw: at most `MAX_MANIFEST_BYTES`, as the caller has seen to.
+        where: what the bytes came from, for messages.
+
+    Raises:
+        ArtifactError: it is not UTF-8 JSON of this schema, or a value is out of range.
+    """
+    try:
+        # Alone and first: a newer schema has fields that this version cannot name.
+        found = msgspec.json.decode(raw, type=_Head).schema
+        if found != MANIFEST_SCHEMA:
+            raise ArtifactError(
+                f"{where}: schema {str(found)[:24]}; this version reads {MANIFEST_SCHEMA}"
+            )
+        manifest = msgspec.json.decode(raw, type=Manifest)
+    except (ValueError, RecursionError) as error:  # msgspec's own errors are ValueErrors
+        raise ArtifactError(f"{where}: {error}") from error
+    _check_values(where, manifest)
+    return manifest
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write `manifest.json`, aside and renamed."""
+    with atomic_write(folder / MANIFEST_NAME) as stream:
+        stream.write(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+
+
+def file_entry(path: Path) -> FileEntry:
+    """The size and sha256 of a file as it is now."""
+    return FileEntry(sha256=sha256_of(path), bytes=path.stat().st_size)
+
+
+def weights_revision(model_dir: Path) -> str:
+    """sha256 over the weight files in name order, as the cloud computes it (cascade.proto)."""
+    return sha256_of(*sorted(model_dir.glob("*.safetensors")))
+
+
+def tokenizer_fingerprint(path: Path) -> str:
+    """sha256 of a tokenizer.json in canonical form, in hexadecimal.
+
+    Padding and truncation are run-time settings, not identity: they are left out. The
+    cloud computes the same value (cascade.proto, ModelIdentity).
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise ArtifactError(f"{path}: not a tokenizer.json: {error}") from error
+    if not isinstance(content, dict):
+        raise ArtifactError(f"{path}: not a tokenizer.json: its top level must be an object")
+    for runtime_setting in ("padding", "truncation"):
+        content.pop(runtime_setting, None)
+    try:
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+    except (ValueError, RecursionError) as error:  # half of a surrogate pair is no text
+        raise ArtifactError(f"{path}: not a tokenizer.json: {error}") from error
+
+
+class _Head(msgspec.Struct):
+    schema: int
+
+
+def _check_values(where: object, manifest: Manifest) -> None:
+    def need(holds: bool, message: str) -> None:
+        if not holds:
+            raise ArtifactError(f"{where}: {message}")
+
+    check_listing(
+        where, ((name, entry.bytes, entry.sha256) for name, entry in manifest.files.items())
+    )
+    for name in (MANIFEST_NAME, SIGNATURE_NAME):
+        need(name not in manifest.files, f"files must not list {name}")
+    model = manifest.model
+    named = [manifest.program, TOKENIZER_NAME]
+    if manifest.encoder is not None:
+        named.append(manifest.encoder)
+    if model.chat is not None:
+        named.append(model.chat.template)
+    for name in named:
+        need(name in manifest.files, f"files does not list {repr(name[:80])[1:-1]}")
+    need(model.name.isprintable(), f"model.name must be printable, got {model.name[:80]!r}")
+    for field, most in _MOST.items():
+        value = getattr(model, field)
+        need(
+            1 <= value <= most,
+            f"model.{field} must be at least 1 and at most {most}, got {str(value)[:24]}",
+        )
+    need(bool(model.end_of_sequence_ids), "model.end_of_sequence_ids is empty")
+    last = model.vocabulary_size - 1
+    for golden in manifest.golden:
+        shown = f"golden prompt {golden.prompt[:80]!r}"
+        ids = (*golden.prompt_ids, *golden.token_ids)
+        need(
+            bool(golden.prompt_ids and golden.token_ids)
+            and all(0 <= token_id <= last for token_id in ids),
+            f"{shown}: token ids must be there and in 0-{last}",
+        )
+        need(
+            len(golden.prompt_ids) < model.window,
+            f"{shown}: longer than the window, {model.window}",
+        )
+    try:
+        check_deferral(manifest.deferral, manifest.files)
+    except ValueError as error:
+        raise ArtifactError(f"{where}: deferral.{error}") from error

@@ -1,0 +1,255 @@
+"""What a manifest says of deferral: rule, threshold, how both were found; knows no runtime."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from escalade.edge.deferral.router import ROUTER, Router
+from escalade.edge.deferral.rules import DeferralRule, rule_named
+
+#: What a response that is not finished may be judged by: the same functions as the rules of
+#: these names, of the tokens so far.
+Statistic = Literal["mean", "sum", "min"]
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A JSON object whose keys are all known."""
+
+
+class RateGoal(Table, frozen=True, kw_only=True, tag_field="kind", tag="rate"):
+    """Defer this share of the queries."""
+
+    target: float
+
+
+class QualityGoal(Table, frozen=True, kw_only=True, tag_field="kind", tag="quality"):
+    """Defer as few queries as give the cascade this share of right answers."""
+
+    target: float
+
+
+class WithinGoal(Table, frozen=True, kw_only=True, tag_field="kind", tag="within"):
+    """Defer few queries, but so many that the cascade is nearly as good as the large model.
+
+    With probability at least `1 - delta` over the calibration queries, its share of right
+    answers is at most `epsilon` below the large model's.
+    """
+
+    epsilon: float
+    delta: float
+
+
+Goal = RateGoal | QualityGoal | WithinGoal
+
+
+class Measured(Table, frozen=True, kw_only=True):
+    """What the threshold does on a set of queries. Shares; intervals are Wilson's, 95 %."""
+
+    n: int
+    deferral_rate: float
+    deferral_interval: tuple[float, float]
+    #: Device tokens that are not generated where generation ends as soon as the score is
+    #: certain to reach the threshold.
+    tokens_saved: float
+    #: Right answers of the cascade and of either model alone; None without judged answers of
+    #: both.
+    quality: float | None = None
+    quality_interval: tuple[float, float] | None = None
+    small_quality: float | None = None
+    large_quality: float | None = None
+
+
+class CalibrationEntry(Table, frozen=True, kw_only=True):
+    """How the threshold was found."""
+
+    #: The file the queries came from, records or a trace.
+    data: str
+    data_sha256: str
+    goal: Goal
+    #: Whether the goal's guarantee holds; None for a goal without one. Where it does not, the
+    #: threshold defers every query.
+    certified: bool | None = None
+    #: The queries that set the threshold, and others that did not.
+    fit: Measured
+    held_out: Measured | None
+    #: Queries that a router was trained on, before; they are in neither set.
+    trained: int = 0
+    #: Queries of the file that were left out: the cloud did not answer them.
+    left_out: int = 0
+    #: Who is in which set.
+    seed: int
+    date: str
+
+
+class EarlyEntry(Table, frozen=True, kw_only=True):
+    """When to stop generating because the query will likely be deferred.
+
+    After `min_tokens` tokens or more, as soon as `statistic` of the tokens so far is `level`
+    or above. With probability at least `1 - delta` over the calibration queries, at most
+    the share `miss_rate` of all queries is stopped whose score would have stayed below the
+    threshold.
+    """
+
+    statistic: Statistic
+    level: float
+    min_tokens: int
+    miss_rate: float
+    delta: float
+    #: The queries the level was set on, and how many of them it stops wrongly.
+    n: int
+    misses: int
+    #: Share of them that it stops, and of their device tokens that it saves.
+    stopped: float
+    tokens_saved: float
+
+
+class RouterTraining(Table, frozen=True, kw_only=True):
+    """Which queries a router has learned from: no threshold is certified on them.
+
+    They are the first half of `n` queries in the order of `seed`; those are what the cloud
+    answered of `asked` queries, evenly spread over the file.
+    """
+
+    data_sha256: str
+    seed: int
+    asked: int
+    n: int
+
+
+class DeferralEntry(Table, frozen=True, kw_only=True):
+    """The deferral rule and its threshold tau; None until calibrated."""
+
+    rule: str = "mean"
+    #: The file of the learned rule, where the rule is one.
+    router: str | None = None
+    #: None in manifests of earlier versions.
+    router_training: RouterTraining | None = None
+    threshold: float | None = None
+    calibration: CalibrationEntry | None = None
+    #: None stops only where deferral is certain.
+    early: EarlyEntry | None = None
+
+
+def rule_of(folder: Path, entry: DeferralEntry) -> DeferralRule:
+    """The deferral rule of an artifact, a router with its weights.
+
+    Args:
+        folder: the artifact.
+        entry: what its manifest says.
+
+    Raises:
+        ArtifactError: the router cannot be read.
+    """
+    return rule_named(entry.rule) if entry.router is None else Router.open(folder / entry.router)
+
+
+def check_deferral(entry: DeferralEntry, files: Container[str]) -> None:
+    """Check what the types do not say.
+
+    Args:
+        entry: as decoded.
+        files: the names of the artifact's files.
+
+    Raises:
+        ValueError: a value is out of range or a file is not listed. The message begins with the
+            field's name, under `deferral`.
+    """
+    if (entry.rule == ROUTER) != (entry.router is not None):
+        raise ValueError(
+            f"router must name a file where the rule is {ROUTER!r}, and nowhere else; got"
+            f" {entry.router!r} with rule {entry.rule[:80]!r}"
+        )
+    if entry.router is None:
+        rule_named(entry.rule)
+    elif entry.router not in files:
+        raise ValueError(f"router: files does not list {entry.router[:80]!r}")
+    if entry.router_training is not None:
+        if entry.router is None:
+            raise ValueError("router_training: there is no router")
+        for name in ("seed", "asked", "n"):
+            _count(f"router_training.{name}", getattr(entry.router_training, name), least=0)
+    _finite("threshold", entry.threshold)
+    if entry.calibration is not None:
+        _check_calibration(entry.calibration)
+    if entry.early is not None:
+        if entry.threshold is None:
+            raise ValueError("early: there is no threshold that a score could reach")
+        _check_early(entry.early)
+
+
+def check_goal(goal: Goal) -> None:
+    """Check a goal's numbers.
+
+    Raises:
+        ValueError: one is out of range.
+    """
+    if isinstance(goal, WithinGoal):
+        check_share("epsilon", goal.epsilon, ends=False)
+        check_share("delta", goal.delta, ends=False)
+    else:
+        check_share(
+            "target deferral rate" if isinstance(goal, RateGoal) else "quality", goal.target
+        )
+
+
+def check_share(name: str, value: float | None, *, ends: bool = True) -> None:
+    """Check that a share is one; `ends` says whether 0 and 1 may be had. None passes.
+
+    Raises:
+        ValueError: it is out of range.
+    """
+    if value is None or (0.0 <= value <= 1.0 if ends else 0.0 < value < 1.0):
+        return
+    raise ValueError(f"{name} must be in {'[0, 1]' if ends else '(0, 1)'}, got {value}")
+
+
+def _check_calibration(entry: CalibrationEntry) -> None:
+    try:
+        check_goal(entry.goal)
+    except ValueError as error:
+        raise ValueError(f"calibration.goal: {error}") from error
+    for name in ("trained", "left_out", "seed"):
+        _count(f"calibration.{name}", getattr(entry, name), least=0)
+    for part in ("fit", "held_out"):
+        found: Measured | None = getattr(entry, part)
+        if found is None:
+            continue
+        where = f"calibration.{part}"
+        _count(f"{where}.n", found.n, least=1)
+        for name in (
+            "deferral_rate",
+            "tokens_saved",
+            "quality",
+            "small_quality",
+            "large_quality",
+        ):
+            check_share(f"{where}.{name}", getattr(found, name))
+        for interval in (found.deferral_interval, found.quality_interval):
+            if interval is not None and not 0.0 <= interval[0] <= interval[1] <= 1.0:
+                raise ValueError(f"{where}: an interval must rise within [0, 1], got {interval}")
+
+
+def _check_early(entry: EarlyEntry) -> None:
+    _finite("early.level", entry.level)
+    _count("early.min_tokens", entry.min_tokens, least=1)
+    check_share("early.miss_rate", entry.miss_rate, ends=False)
+    check_share("early.delta", entry.delta, ends=False)
+    _count("early.n", entry.n, least=1)
+    _count("early.misses", entry.misses, least=0)
+    check_share("early.stopped", entry.stopped)
+    check_share("early.tokens_saved", entry.tokens_saved)
+
+
+def _finite(name: str, value: float | None) -> None:
+    if value is not None and not math.isfinite(value):
+        raise ValueError(f"{name} must be finite, got {value}")
+
+
+def _count(name: str, value: int, *, least: int) -> None:
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")

@@ -1,0 +1,270 @@
+"""An opened artifact: text in, scored tokens out; knows no rule, no network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from escalade.edge.artifact import GoldenEntry, Manifest, read_checked, shared_lock_if_possible
+from escalade.edge.deferral import DeferralRule, mean_nll
+from escalade.edge.errors import ArtifactError, ParityError, PromptError
+from escalade.edge.generation.generation import Generation, StopWhen
+from escalade.edge.runtimes import (
+    MAX_THREADS,
+    Runtime,
+    Sampling,
+    Step,
+    default_threads,
+    open_runtime,
+)
+
+# Two machines' float32 kernels differ in the last bits. Where activations are rounded to 8 bits,
+# a processor without a dot product of bytes does not round at all: on the bundled model NLLs then
+# differ by up to 0.024, and one answer in 60 by a near tie (`make test-aarch64`).
+_EXACT_NLL, _ROUNDED_NLL = 0.001, 0.05
+_ROUNDED_SHARE = 0.95
+_EXACT_SCHEMES = {"none", "float16"}
+
+# A prompt of more bytes than any window's tokens have is refused before it is tokenized, which
+# takes about a second for a megabyte. Below this many it is not worth counting: some tokenizers
+# drop characters, or make one token of any unknown word.
+_ALWAYS_TOKENIZED_BYTES = 1 << 16
+
+
+class Artifact:
+    """A verified artifact with its program loaded and its tokenizer ready.
+
+    Several may be open at once, and take turns as they like. One artifact generates one
+    response at a time: beginning another ends the one before, which then says `cancelled`.
+    It belongs to one thread; only `cancelled` may look at what other threads do.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        manifest: Manifest,
+        runtime: Runtime,
+        tokenizer: Tokenizer,
+        *,
+        rule: DeferralRule,
+        chat_template: str | None = None,
+    ) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        #: As the manifest and, for a router, its file said when both were verified.
+        self.rule = rule
+        #: Jinja; None where the model has none. See `escalade.edge.chat`.
+        self.chat_template = chat_template
+        self._runtime = runtime
+        self._tokenizer = tokenizer
+        self._turn = 0
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        *,
+        threads: int = 0,
+        max_memory: int | None = None,
+        trusted_key: Path | None = None,
+    ) -> Artifact:
+        """Verify every file, load the program and hold it against a golden prompt.
+
+        Args:
+            folder: what `escalade export` wrote.
+            threads: that compute, at most 256; 0 takes the physical cores, at most 4.
+            max_memory: bytes that the model may take, see
+                `escalade.edge.artifact.memory_needed`; None sets no bound.
+            trusted_key: public key (PEM) by which the manifest must be signed; None asks for
+                no signature.
+
+        Raises:
+            ArtifactError: a file is missing or altered, the program cannot be loaded,
+                `threads` is out of range, or it needs more than `max_memory`; that is said
+                before anything is loaded.
+            SignatureError: it is not signed by the trusted key.
+            ParityError: it does not give the golden answer.
+        """
+        if not 0 <= threads <= MAX_THREADS:
+            raise ArtifactError(f"threads must be in [0, {MAX_THREADS}], got {threads}")
+        if not folder.is_dir():
+            raise ArtifactError(f"{folder}: not an artifact: there is no such folder")
+        # Where the folder is a store's link, it may lead to another version any moment.
+        with shared_lock_if_possible(folder) as version:
+            checked = read_checked(version, max_memory=max_memory, trusted_key=trusted_key)
+            manifest = checked.manifest
+            artifact = cls(
+                version,
+                manifest,
+                open_runtime(version, manifest, threads=threads or default_threads()),
+                checked.tokenizer,
+                rule=checked.rule,
+                chat_template=checked.chat_template,
+            )
+        if manifest.golden:
+            # The surest answer: a near tie may fall otherwise on another processor.
+            artifact.check_golden(min(manifest.golden, key=lambda entry: entry.nll))
+        return artifact
+
+    def encode(self, prompt: str, *, special_tokens: bool = True) -> list[int]:
+        """Prompt ids.
+
+        Args:
+            prompt: as the user typed it, or as a chat template wrote it.
+            special_tokens: add those the model expects; a chat template has written its own.
+
+        Raises:
+            PromptError: it is empty, no text, or leaves no room for an answer in the window.
+        """
+        if not prompt.strip():
+            raise PromptError("the prompt is empty; at least 1 character is needed")
+        try:
+            size = len(prompt.encode())
+        except UnicodeEncodeError as error:
+            raise PromptError(f"the prompt is not valid Unicode text: {error}") from error
+        window = self.manifest.model.window
+        if size > _ALWAYS_TOKENIZED_BYTES and size > window * self._longest_token_bytes:
+            most = max(_ALWAYS_TOKENIZED_BYTES, window * self._longest_token_bytes)
+            raise PromptError(
+                f"the prompt has {size} bytes; this model takes at most {most} (window {window}"
+                f" times its longest token, {self._longest_token_bytes} bytes)"
+            )
+        ids: list[int] = self._tokenizer.encode(prompt, add_special_tokens=special_tokens).ids
+        self._check_length(len(ids))
+        return ids
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """The text of generated tokens, special tokens left out."""
+        text: str = self._tokenizer.decode(list(token_ids), skip_special_tokens=True)
+        return text
+
+    def room_for(self, prompt_ids: Sequence[int], max_new_tokens: int | None = None) -> int:
+        """How many tokens a response to this prompt may have.
+
+        Args:
+            prompt_ids: as `encode` gives them.
+            max_new_tokens: what the caller asks for; None takes the manifest's.
+
+        Raises:
+            PromptError: none: the prompt is empty or fills the window.
+            ValueError: `max_new_tokens` is below 1.
+        """
+        model = self.manifest.model
+        self._check_length(len(prompt_ids))
+        asked = model.max_new_tokens if max_new_tokens is None else max_new_tokens
+        if asked < 1:
+            raise ValueError(f"max_new_tokens must be at least 1, got {asked}")
+        return min(asked, model.window - len(prompt_ids))
+
+    def stream(
+        self,
+        prompt_ids: Sequence[int],
+        max_new_tokens: int | None = None,
+        *,
+        sampling: Sampling | None = None,
+        stop: str | Sequence[str] = (),
+        cancelled: Callable[[], bool] | None = None,
+        stop_when: StopWhen | None = None,
+    ) -> Generation:
+        """A response, piece by piece; see `Generation`.
+
+        Args:
+            prompt_ids: as `encode` gives them.
+            max_new_tokens: at least 1; None takes the manifest's. Never more than the window
+                has room for.
+            sampling: how to draw tokens; None takes the likeliest.
+            stop: texts that end the response before them.
+            cancelled: asked between tokens and between chunks of the prompt; may be the
+                `is_set` of an event that another thread sets.
+            stop_when: asked after each token with all log-probabilities so far.
+
+        Raises:
+            PromptError: the prompt is empty or fills the window.
+            ValueError: `max_new_tokens` is below 1 or a stop sequence is empty.
+        """
+        longest = self.room_for(prompt_ids, max_new_tokens)
+        stops = (stop,) if isinstance(stop, str) else tuple(stop)
+        steps = self._steps(prompt_ids, longest, sampling, cancelled)
+        return Generation(steps, self._tokenizer, longest, stop=stops, stop_when=stop_when)
+
+    def generate(self, prompt_ids: Sequence[int], max_new_tokens: int | None = None) -> list[Step]:
+        """The greedy response, the end-of-sequence token included; see `stream`."""
+        longest = self.room_for(prompt_ids, max_new_tokens)
+        return list(self._steps(prompt_ids, longest, None, None))
+
+    def _steps(
+        self,
+        prompt_ids: Sequence[int],
+        max_new_tokens: int,
+        sampling: Sampling | None,
+        cancelled: Callable[[], bool] | None,
+    ) -> Iterator[Step]:
+        last = self.manifest.model.vocabulary_size - 1
+        if prompt_ids and not 0 <= min(prompt_ids) <= max(prompt_ids) <= last:
+            wrong = next(token_id for token_id in prompt_ids if not 0 <= token_id <= last)
+            raise PromptError(f"token ids must be in [0, {last}], got {wrong}")
+        self._turn += 1
+        turn = self._turn
+
+        def over() -> bool:
+            return self._turn != turn or (cancelled is not None and cancelled())
+
+        return self._runtime.generate(prompt_ids, max_new_tokens, sampling=sampling, cancelled=over)
+
+    def check_golden(self, golden: GoldenEntry) -> None:
+        """Hold the program against one golden answer.
+
+        Raises:
+            ParityError: other tokens, or an NLL further off than kernels explain.
+        """
+        steps = self.generate(golden.prompt_ids, len(golden.token_ids))
+        tokens = [step.token_id for step in steps]
+        if tokens != golden.token_ids:
+            raise ParityError(
+                f"{self.folder}: golden prompt {golden.prompt!r} gave tokens {tokens},"
+                f" the manifest says {golden.token_ids}"
+            )
+        nll = mean_nll([step.logprob for step in steps])
+        tolerance = _EXACT_NLL if self._exact else _ROUNDED_NLL
+        if not abs(nll - golden.nll) <= tolerance:
+            raise ParityError(
+                f"{self.folder}: golden prompt {golden.prompt!r} gave NLL {nll:.4f}, the manifest"
+                f" says {golden.nll:.4f} (tolerance {tolerance})"
+            )
+
+    def check_all_golden(self) -> int:
+        """Hold the program against every golden answer; returns how many it gives.
+
+        Raises:
+            ParityError: fewer than kernels explain; about the first that it does not give.
+        """
+        golden, missed = self.manifest.golden, []
+        for entry in golden:
+            try:
+                self.check_golden(entry)
+            except ParityError as error:
+                missed.append(error)
+        given = len(golden) - len(missed)
+        if given < (1.0 if self._exact else _ROUNDED_SHARE) * len(golden):
+            raise missed[0]
+        return given
+
+    @property
+    def _exact(self) -> bool:
+        """Whether other machines compute the same but for the order of additions."""
+        return self.manifest.quantization.scheme in _EXACT_SCHEMES
+
+    @cached_property
+    def _longest_token_bytes(self) -> int:
+        return max(len(token.encode()) for token in self._tokenizer.get_vocab())
+
+    def _check_length(self, tokens: int) -> None:
+        window = self.manifest.model.window
+        if not 1 <= tokens < window:
+            raise PromptError(
+                f"the prompt has {tokens} tokens; this model takes 1 to {window - 1}"
+                f" (window {window})"
+            )

@@ -1,0 +1,29 @@
+"""Opens the program of an artifact with the runtime it is for; knows no text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from escalade.edge.artifact import Manifest
+from escalade.edge.runtimes.base import Runtime
+
+
+def open_runtime(folder: Path, manifest: Manifest, *, threads: int) -> Runtime:
+    """Open the program of an artifact whose files have been checked.
+
+    Raises:
+        ArtifactError: the program cannot be loaded, or its graph lacks an input or output.
+    """
+    if manifest.format == "executorch":
+        from escalade.edge.runtimes.executorch_runtime import ExecutorchRuntime
+
+        return ExecutorchRuntime(folder / manifest.program, manifest, threads=threads)
+    if manifest.encoder is not None:
+        from escalade.edge.runtimes.onnx_encoder_decoder import OnnxEncoderDecoderRuntime
+
+        return OnnxEncoderDecoderRuntime(
+            folder / manifest.encoder, folder / manifest.program, manifest, threads=threads
+        )
+    from escalade.edge.runtimes.onnx_runtime import OnnxRuntime
+
+    return OnnxRuntime(folder / manifest.program, manifest, threads=threads)

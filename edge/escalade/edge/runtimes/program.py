@@ -1,0 +1,19 @@
+"""Names and sizes that an exported program and its runtime agree on; loads neither."""
+
+from __future__ import annotations
+
+#: Names in an ONNX graph: those of optimum-onnx and onnxruntime-genai, and our two.
+INPUT_IDS, ATTENTION_MASK = "input_ids", "attention_mask"
+PAST_PREFIX, PRESENT_PREFIX = "past_key_values.", "present."
+LOGITS = "logits"
+NEXT_TOKEN, LOGPROB = "next_token", "logprob"
+#: Of an encoder-decoder's decoder, as optimum-onnx names it.
+DECODER_ATTENTION_MASK = "decoder_attention_mask"
+
+#: Methods of an ExecuTorch program: logits for a caller that draws, and a greedy token with its
+#: score.
+FORWARD, SCORE = "forward", "score"
+
+#: Tokens of a prompt that are read in one piece: a cancel waits for one, and the memory for
+#: intermediate results grows with it.
+CHUNK_TOKENS = 128

@@ -1,0 +1,37 @@
+"""What a torch model is made of, family by family; knows no ONNX."""
+
+from escalade.export.blueprints.blueprint import (
+    Activation,
+    Attention,
+    Block,
+    Decoder,
+    FeedForward,
+    Linear,
+    Norm,
+)
+from escalade.export.blueprints.encoder_decoder_blueprint import (
+    EncoderDecoder,
+    Layer,
+    RelativeBias,
+    Stack,
+)
+from escalade.export.blueprints.encoder_decoder_families import encoder_decoder_of
+from escalade.export.blueprints.families import decoder_of
+from escalade.export.blueprints.rotary import align_rotary
+
+__all__ = [
+    "Activation",
+    "Attention",
+    "Block",
+    "Decoder",
+    "EncoderDecoder",
+    "FeedForward",
+    "Layer",
+    "Linear",
+    "Norm",
+    "RelativeBias",
+    "Stack",
+    "align_rotary",
+    "decoder_of",
+    "encoder_decoder_of",
+]

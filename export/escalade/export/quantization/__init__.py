@@ -1,0 +1,23 @@
+"""Rounding of weights: GPTQ and what it needs, torchao's schemes; knows no graph."""
+
+from escalade.export.quantization.gptq import gptq_round, pack, round_to_nearest
+from escalade.export.quantization.hessian import HESSIAN, gather_hessians, rounded_by_inputs
+from escalade.export.quantization.torchao import (
+    GROUP_SIZE,
+    EmbeddingBits,
+    plain_linears,
+    quantize_8da4w,
+)
+
+__all__ = [
+    "GROUP_SIZE",
+    "HESSIAN",
+    "EmbeddingBits",
+    "gather_hessians",
+    "gptq_round",
+    "pack",
+    "plain_linears",
+    "quantize_8da4w",
+    "round_to_nearest",
+    "rounded_by_inputs",
+]

@@ -1,0 +1,72 @@
+"""Gathers what the linear layers of a model are fed, for GPTQ; knows no ONNX."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from transformers import GenerationConfig, PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+#: The buffer of a linear layer that `gather_hessians` leaves on it.
+HESSIAN = "input_moment"
+
+
+def gather_hessians(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Leave on each linear layer, as `input_moment`, the sum of `x x^T` over its inputs.
+
+    Inputs are those of the model reading each prompt and its own greedy answer.
+
+    Args:
+        model: a causal LM, or an encoder-decoder, in float32.
+        prompts: token ids of each.
+        max_new_tokens: longest answer.
+        progress: called with (prompts done, prompts in all).
+    """
+    hooks = [
+        module.register_forward_pre_hook(_add)
+        for module in model.modules()
+        if isinstance(module, nn.Linear | Conv1D)
+    ]
+    own = model.generation_config
+    # Also in place of the model's: what is unset here, `generate` takes from there.
+    model.generation_config = GenerationConfig(
+        max_new_tokens=max_new_tokens,
+        do_sample=False,
+        eos_token_id=model.config.get_text_config().eos_token_id,
+        pad_token_id=model.config.get_text_config().pad_token_id or 0,
+        decoder_start_token_id=getattr(model.config, "decoder_start_token_id", None),
+    )
+    try:
+        with torch.inference_mode():
+            for done, prompt in enumerate(prompts, start=1):
+                ids = torch.tensor([prompt])
+                answer: Callable[..., object] = model.generate  # type: ignore[assignment]
+                answer(ids, attention_mask=torch.ones_like(ids))
+                progress(done, len(prompts))
+    finally:
+        model.generation_config = own
+        for hook in hooks:
+            hook.remove()
+
+
+def rounded_by_inputs(model: PreTrainedModel) -> bool:
+    """Whether `gather_hessians` has been here."""
+    return any(hasattr(module, HESSIAN) for module in model.modules())
+
+
+def _add(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    flat = inputs[0].reshape(-1, inputs[0].shape[-1])
+    moment = flat.T @ flat
+    found = getattr(module, HESSIAN, None)
+    if isinstance(found, Tensor):
+        found += moment
+    else:
+        module.register_buffer(HESSIAN, moment, persistent=False)

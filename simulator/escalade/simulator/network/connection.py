@@ -1,0 +1,173 @@
+"""One proxied connection: two sockets, a delay line each way; knows no server, no address.
+
+Each `End` stamps what it receives and puts it on its `Lane`; the lane's pump gives each
+chunk to the far end at its release time. The pump waits for moments, it never sleeps for
+a delay: delays of chunks in flight overlap, as on a wire.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable
+from typing import cast
+
+from escalade.simulator.network.clock import Clock
+from escalade.simulator.network.delay_line import DelayLine
+
+#: Bytes in flight each way before the sender is held back, give or take one read: the
+#: largest send buffer of Linux (tcp_wmem[2], 4 MiB), and so about the widest TCP window.
+IN_FLIGHT_BYTES = 4 << 20
+
+#: SO_LINGER on, 0 s: closing sends RST instead of FIN (man 7 socket).
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class _Mark(enum.Enum):
+    """What travels on a lane besides bytes."""
+
+    END = "the sender has closed its half"
+    RESET = "the sender's socket is gone"
+
+
+class Lane:
+    """One direction: chunks in flight, in order, each with its release time."""
+
+    def __init__(self, line: DelayLine, clock: Clock, count: Callable[[int], None]) -> None:
+        self.source: End | None = None
+        self.ended = asyncio.Event()
+        self._line = line
+        self._clock = clock
+        self._count = count
+        self._queue: deque[tuple[float, bytes | _Mark]] = deque()
+        self._held_bytes = 0
+        self._more = asyncio.Event()
+
+    def push(self, item: bytes | _Mark) -> None:
+        """Stamp what was received and send it on its way; holds the source back when full."""
+        nbytes = len(item) if isinstance(item, bytes) else 0
+        self._queue.append((self._line.release_s(self._clock.now(), nbytes), item))
+        self._held_bytes += nbytes
+        self._more.set()
+        if self._held_bytes > IN_FLIGHT_BYTES and self.source is not None:
+            self.source.transport.pause_reading()
+
+    async def pump(self, sink: End) -> None:
+        """Deliver to `sink` what is released; returns after a reset, else when cancelled."""
+        while True:
+            while not self._queue:
+                self._more.clear()
+                await self._more.wait()
+            release_s, item = self._queue.popleft()
+            await self._clock.wait_until(release_s)
+            if item is _Mark.RESET:
+                return
+            if item is _Mark.END:
+                sink.end()
+                self.ended.set()
+            else:
+                await self._deliver(item, sink)
+
+    async def _deliver(self, chunk: bytes, sink: End) -> None:
+        await sink.writable.wait()
+        # What arrives at a socket that is gone is dropped, and the line drains.
+        if not sink.transport.is_closing():
+            sink.transport.write(chunk)
+            self._count(len(chunk))
+        self._held_bytes -= len(chunk)
+        if self._held_bytes <= IN_FLIGHT_BYTES and self.source is not None:
+            self.source.transport.resume_reading()
+
+
+class End(asyncio.Protocol):
+    """One socket of a connection; asyncio has set TCP_NODELAY on it."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, lane: Lane, on_open: Callable[[End], None] | None = None) -> None:
+        lane.source = self
+        self._lane = lane
+        self._on_open = on_open
+        self.writable = asyncio.Event()
+        self.writable.set()
+        self.lost = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport, tell who waits for it."""
+        self.transport = cast(asyncio.Transport, transport)
+        if self._on_open is not None:
+            self._on_open(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Put a chunk on the lane."""
+        self._lane.push(data)
+
+    def eof_received(self) -> bool:
+        """Put the half-close on the lane; True keeps the other half open."""
+        self._lane.push(_Mark.END)
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Put a reset on the lane, unless it was this side that closed."""
+        if exc is not None:
+            self._lane.push(_Mark.RESET)
+        self.writable.set()
+        self.lost.set()
+
+    def pause_writing(self) -> None:
+        """The socket's buffer is full."""
+        self.writable.clear()
+
+    def resume_writing(self) -> None:
+        """The socket's buffer has room."""
+        self.writable.set()
+
+    def end(self) -> None:
+        """Close this half, after what was written."""
+        if not self.transport.is_closing():
+            try:
+                self.transport.write_eof()
+            except OSError:  # the peer's reset came first
+                self.reset()
+
+    def reset(self) -> None:
+        """Drop what was not yet sent and close with RST."""
+        if not self.transport.is_closing():
+            sock = self.transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self.transport.abort()
+
+
+async def carry(device: End, cloud: End, up: Lane, down: Lane) -> None:
+    """Carry both ways until both halves are closed, or one end is reset (then both are).
+
+    Cancelling resets both ends.
+    """
+    tasks = {
+        asyncio.create_task(up.pump(cloud)),
+        asyncio.create_task(down.pump(device)),
+        asyncio.create_task(_closed(device, cloud, up, down)),
+    }
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        for end in (device, cloud):
+            end.reset()
+            await end.lost.wait()
+
+
+async def _closed(device: End, cloud: End, up: Lane, down: Lane) -> None:
+    """Return once both halves were closed and all bytes left the sockets' buffers."""
+    await up.ended.wait()
+    await down.ended.wait()
+    for end in (device, cloud):
+        end.transport.close()
+    for end in (device, cloud):
+        await end.lost.wait()

@@ -1,0 +1,237 @@
+"""A TCP proxy that puts a profile between a device and a cloud; knows no gRPC, no trace.
+
+Delayed: every chunk of bytes, every half-close and every reset, each way, by the same
+delay line as in virtual time. Not delayed: the TCP handshake, which the kernel completes
+on this machine before the proxy hears of it. So the first call on a fresh channel is one
+round trip faster than on the real network (the HTTP/2 preface and settings do cross the
+line); warm calls are not affected. An upstream that refuses resets the device at once.
+
+Each connection has a line of its own: a device keeps one gRPC connection, and the
+profile's bandwidth is that of one device. A chunk is what one read gives (at most
+256 KiB), and it leaves whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import random
+import re
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+from escalade.edge.base import atomic_write
+from escalade.simulator.errors import ProxyError
+from escalade.simulator.network.clock import Clock, LiveClock
+from escalade.simulator.network.connection import End, Lane, carry
+from escalade.simulator.network.delay_line import DelayLine, Direction
+from escalade.simulator.network.profiles import Profile
+
+Address = tuple[str, int]
+
+_MOST_PORT = 65535
+_STATS_EVERY_S = 0.2
+
+
+@dataclasses.dataclass(frozen=True)
+class Counters:
+    """What went through so far."""
+
+    #: Connections accepted from devices.
+    connections: int = 0
+    #: TCP payload delivered to the cloud: gRPC and HTTP/2 framing in, TCP and IP out.
+    bytes_up: int = 0
+    #: TCP payload delivered to the devices.
+    bytes_down: int = 0
+
+
+class Proxy:
+    """The proxy, as an async context manager: listens from entry to exit.
+
+    Leaving resets every open connection, as when a network goes away.
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        listen: Address,
+        upstream: Address,
+        *,
+        seed: int = 0,
+        clock: Clock | None = None,
+    ) -> None:
+        self._profile = profile
+        self._listen = listen
+        self._upstream = upstream
+        self._seed = seed
+        self._clock = LiveClock() if clock is None else clock
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._counters = Counters()
+
+    @property
+    def counters(self) -> Counters:
+        """A snapshot."""
+        return self._counters
+
+    @property
+    def address(self) -> Address:
+        """Where it really listens, once entered: the port that 0 stood for."""
+        if self._server is None:
+            return self._listen
+        host, port = self._server.sockets[0].getsockname()[:2]
+        return host, port
+
+    async def __aenter__(self) -> Proxy:
+        """Start to listen.
+
+        Raises:
+            ProxyError: the address is in use or not of this machine.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            self._server = await loop.create_server(self._accept, *self._listen)
+        except UnicodeError as error:  # what a name too long for DNS comes to
+            raise ProxyError(f"cannot listen on {_text(self._listen)}: no such host") from error
+        except OSError as error:
+            # asyncio says the address once more, before a colon and the reason.
+            reason = str(error.strerror).rpartition(": ")[2]
+            raise ProxyError(f"cannot listen on {_text(self._listen)}: {reason}") from error
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop to listen, reset every connection, wait until all are gone."""
+        if self._server is not None:
+            self._server.close()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._server.wait_closed()
+            self._server = None
+
+    def _accept(self) -> End:
+        self._add(connections=1)
+        up = self._lane("up", lambda nbytes: self._add(bytes_up=nbytes))
+        down = self._lane("down", lambda nbytes: self._add(bytes_down=nbytes))
+
+        def on_open(device: End) -> None:
+            task = asyncio.get_running_loop().create_task(self._serve(device, up, down))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+        return End(up, on_open)
+
+    async def _serve(self, device: End, up: Lane, down: Lane) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            _, cloud = await loop.create_connection(lambda: End(down), *self._upstream)
+        except OSError:
+            # The device sees what it would see of a cloud that is down: a closed connection.
+            return
+        else:
+            await carry(device, cloud, up, down)
+        finally:
+            device.reset()
+            await device.lost.wait()
+
+    def _lane(self, direction: Direction, count: Callable[[int], None]) -> Lane:
+        # Keyed, so that what one connection draws does not depend on the others.
+        key = f"{self._seed}/{self._counters.connections}/{direction}"
+        rng = random.Random(key)  # noqa: S311 - a simulation, no secret
+        return Lane(DelayLine(self._profile, direction, rng), self._clock, count)
+
+    def _add(self, *, connections: int = 0, bytes_up: int = 0, bytes_down: int = 0) -> None:
+        now = self._counters
+        self._counters = Counters(
+            now.connections + connections, now.bytes_up + bytes_up, now.bytes_down + bytes_down
+        )
+
+
+def parse_address(text: str) -> Address:
+    """Read `HOST:PORT`, `[IPV6]:PORT` or `:PORT` (loopback).
+
+    Raises:
+        ProxyError: there is no port, or it is not within 0-65535; says which address.
+    """
+    host, colon, port = text.rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]")
+    if not colon or (":" in host and host != f"[{bare}]"):
+        raise ProxyError(f"address must be HOST:PORT, [IPV6]:PORT or :PORT; got {text!r}")
+    if not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > _MOST_PORT:
+        raise ProxyError(f"port of address {text!r} must be 0-{_MOST_PORT}; got {port!r}")
+    return bare or "127.0.0.1", int(port)
+
+
+def run_proxy(
+    profile: Profile,
+    listen: str,
+    upstream: str,
+    *,
+    seed: int,
+    on_ready: Callable[[str, int], None],
+    stats_path: Path | None = None,
+) -> None:
+    """Run a proxy until SIGTERM or SIGINT; for the main thread.
+
+    Args:
+        profile: the network.
+        listen: `HOST:PORT` or `:PORT` (loopback); port 0 takes a free one.
+        upstream: where the cloud listens.
+        seed: of jitter and loss.
+        on_ready: called with the real host and port once it listens.
+        stats_path: kept up to date with the counters as one JSON object, renamed whole:
+            at the start, at most every 0.2 s on a change, and at the end.
+
+    Raises:
+        ProxyError: an address is bad, or the port is in use.
+        DataError: the stats cannot be written.
+    """
+    listen_at, upstream_at = parse_address(listen), parse_address(upstream)
+    if upstream_at[1] == 0:
+        raise ProxyError(f"port of upstream {upstream!r} must be 1-{_MOST_PORT}; got 0")
+    proxy = Proxy(profile, listen_at, upstream_at, seed=seed)
+    asyncio.run(_run(proxy, on_ready, stats_path))
+
+
+async def _run(proxy: Proxy, on_ready: Callable[[str, int], None], stats_path: Path | None) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with proxy:
+        written = await _write_stats(stats_path, proxy.counters)
+        on_ready(*proxy.address)
+        while not stop.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), _STATS_EVERY_S if stats_path else None)
+            if proxy.counters != written:
+                written = await _write_stats(stats_path, proxy.counters)
+    if proxy.counters != written:
+        await _write_stats(stats_path, proxy.counters)
+
+
+async def _write_stats(path: Path | None, counters: Counters) -> Counters:
+    if path is not None:
+        # In a thread: a slow disk must not hold up the traffic.
+        await asyncio.to_thread(_write_json, path, counters)
+    return counters
+
+
+def _write_json(path: Path, counters: Counters) -> None:
+    with atomic_write(path) as stream:
+        stream.write(msgspec.json.encode(counters) + b"\n")
+
+
+def _text(address: Address) -> str:
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

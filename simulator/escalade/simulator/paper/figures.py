@@ -1,0 +1,126 @@
+"""Figures for a paper, PNG and SVG, drawn with matplotlib; computes nothing.
+
+Sized for a column of a two-column page, text in points as it will be printed, glyphs as
+outlines so that an SVG needs no font. Nothing here touches a display or matplotlib's global
+state, and the same evaluation gives the same files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from escalade.edge.base import atomic_write
+from escalade.simulator.evaluation import Evaluation, Slice
+from escalade.simulator.palette import GREY, coloured
+from escalade.simulator.paper.drawing import (
+    COLUMN,
+    DASHES,
+    STYLE,
+    draw_curves,
+    draw_legend,
+    draw_limits,
+    draw_line,
+    legend_label,
+    limit_handles,
+    name_axes,
+    panel_grid,
+    percent_ticks,
+    plottable,
+    share_labels,
+    under_rule,
+)
+
+#: Dots an inch of a PNG.
+_DPI = 300
+
+
+def write_figures(folder: Path, evaluation: Evaluation) -> list[Path]:
+    """Write every figure the evaluation has something to show in; returns the files.
+
+    `deferral-curve` always; `a1-a2` for a mean metric; `rules` for several rules; `tasks` where
+    tasks were evaluated by themselves.
+    """
+    whole, tasks = evaluation.slices[0], evaluation.slices[1:]
+    with rc_context(STYLE):
+        drawn = {"deferral-curve": _deferral_curve(evaluation, whole)}
+        if whole.curves[0].a1 is not None:
+            drawn["a1-a2"] = _parts(evaluation, whole)
+        if len(evaluation.rules) > 1:
+            drawn["rules"] = _rules(evaluation, whole)
+        if tasks:
+            drawn["tasks"] = _tasks(evaluation, tasks)
+        return [path for name, figure in drawn.items() for path in _save(folder / name, figure)]
+
+
+def _deferral_curve(evaluation: Evaluation, whole: Slice) -> Figure:
+    figure = Figure((COLUMN, 2.3), layout="constrained")
+    axes = figure.subplots()
+    draw_curves(axes, evaluation, whole)
+    name_axes(axes, evaluation)
+    draw_legend(figure, [*axes.lines, *limit_handles()])
+    return figure
+
+
+def _parts(evaluation: Evaluation, whole: Slice) -> Figure:
+    """Figure 4 of the CAT paper."""
+    figure = Figure((COLUMN, 2.3), layout="constrained")
+    axes = figure.subplots()
+    chosen = under_rule(whole, evaluation.rules[0])
+    for (name, colour), curve in zip(coloured(evaluation.groups), chosen, strict=True):
+        for part, values, dash in (("A1", curve.a1, DASHES[0]), ("A2", curve.a2, DASHES[1])):
+            axes.plot(
+                curve.deferral_rate,
+                plottable(values or []),
+                color=colour,
+                linestyle=dash,
+                label=legend_label(f"{name}, {part}"),
+            )
+    axes.set(xlabel="Deferral rate", ylabel="Share of all queries", xlim=(0, 1))
+    axes.set_ylim(bottom=0)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(percent_ticks())
+    draw_legend(figure, axes.lines)
+    return figure
+
+
+def _rules(evaluation: Evaluation, whole: Slice) -> Figure:
+    """Figure 6 of the CAT paper: a panel for each group."""
+    groups = list(evaluation.groups)
+    figure, panels = panel_grid(len(groups))
+    for axes, group in zip(panels, groups, strict=True):
+        chosen = [curve for curve in whole.curves if curve.group == group]
+        draw_limits(axes, chosen[0], GREY)
+        for k, ((rule, colour), curve) in enumerate(
+            zip(coloured(evaluation.rules), chosen, strict=True)
+        ):
+            draw_line(axes, curve, colour, k, rule)
+        name_axes(axes, evaluation)
+        axes.set_title(group)
+    share_labels(figure, panels)
+    return figure
+
+
+def _tasks(evaluation: Evaluation, tasks: Sequence[Slice]) -> Figure:
+    """Figures 8 to 12 of the CAT paper: a panel for each task, its queries in the title."""
+    figure, panels = panel_grid(len(tasks))
+    for axes, part in zip(panels, tasks, strict=True):
+        draw_curves(axes, evaluation, part)
+        name_axes(axes, evaluation)
+        axes.set_title(f"{part.task} ({part.queries:,})")
+    share_labels(figure, panels)
+    return figure
+
+
+def _save(stem: Path, figure: Figure) -> list[Path]:
+    """A PNG and an SVG, without the date that would make every file new."""
+    saved = []
+    for suffix, metadata in ((".png", {}), (".svg", {"Date": None})):
+        path = stem.with_suffix(suffix)
+        with atomic_write(path) as stream:
+            figure.savefig(stream, format=suffix[1:], dpi=_DPI, metadata=metadata)
+        saved.append(path)
+    return saved

@@ -1,0 +1,226 @@
+"""Every refusal: its gRPC code, its stable reason and the field it names."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from escalade.cloud import errors
+from escalade.cloud.rpcs.status import CATALOGUE, status_of
+from escalade.v1 import cascade_pb2 as pb
+
+INVALID = grpc.StatusCode.INVALID_ARGUMENT
+PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
+# A row of the table of reasons in the proto: reasons, perhaps a remark, their code.
+ROW = r"^//   ([A-Z_, ]+?)(?: \(.*\))? {2,}([A-Z_]+)$"
+PROTO = Path(__file__).parents[3] / "protos" / "escalade" / "v1" / "cascade.proto"
+
+
+def _request(fingerprint: str, change: Any) -> pb.GenerateRequest:
+    tokens = pb.TokenSequence(ids=[4, 5, 1], tokenizer_fingerprint=fingerprint)
+    request = pb.GenerateRequest(prompt=pb.Prompt(tokens=tokens))
+    change(request)
+    return request
+
+
+def _set(path: str, value: Any) -> Any:
+    def change(request: pb.GenerateRequest) -> None:
+        *parents, last = path.split(".")
+        target = request
+        for parent in parents:
+            target = getattr(target, parent)
+        if isinstance(value, list):
+            del getattr(target, last)[:]
+            getattr(target, last).extend(value)
+        else:
+            setattr(target, last, value)
+
+    return change
+
+
+CASES = {
+    "no prompt": (lambda r: r.ClearField("prompt"), INVALID, "PROMPT_EMPTY", "prompt"),
+    "empty text": (_set("prompt.text", ""), INVALID, "PROMPT_EMPTY", "prompt"),
+    "no ids": (_set("prompt.tokens.ids", []), INVALID, "PROMPT_EMPTY", "prompt.tokens.ids"),
+    "long ids": (
+        _set("prompt.tokens.ids", [4] * 48),
+        INVALID,
+        "PROMPT_TOO_LONG",
+        "prompt.tokens.ids",
+    ),
+    "long text": (_set("prompt.text", "w01 " * 47), INVALID, "PROMPT_TOO_LONG", "prompt.text"),
+    "unknown id": (
+        _set("prompt.tokens.ids", [4, 31, 32]),
+        INVALID,
+        "TOKEN_OUT_OF_RANGE",
+        "prompt.tokens.ids[2]",
+    ),
+    "no new tokens": (
+        _set("stopping.max_new_tokens", 0),
+        INVALID,
+        "OPTION_OUT_OF_RANGE",
+        "stopping.max_new_tokens",
+    ),
+    "too many new tokens": (
+        _set("stopping.max_new_tokens", 48),
+        INVALID,
+        "OPTION_OUT_OF_RANGE",
+        "stopping.max_new_tokens",
+    ),
+    "empty stop sequence": (
+        _set("stopping.stop_sequences", ["a", ""]),
+        INVALID,
+        "OPTION_OUT_OF_RANGE",
+        "stopping.stop_sequences[1]",
+    ),
+    "many stop sequences": (
+        _set("stopping.stop_sequences", ["a"] * 17),
+        INVALID,
+        "OPTION_OUT_OF_RANGE",
+        "stopping.stop_sequences",
+    ),
+    "temperature": (
+        _set("sampling.temperature", 0.7),
+        INVALID,
+        "OPTION_OUT_OF_RANGE",
+        "sampling.temperature",
+    ),
+    "temperature NaN": (
+        _set("sampling.temperature", float("nan")),
+        INVALID,
+        "OPTION_OUT_OF_RANGE",
+        "sampling.temperature",
+    ),
+    "top_p": (_set("sampling.top_p", 0.9), INVALID, "OPTION_OUT_OF_RANGE", "sampling.top_p"),
+    "top_k": (_set("sampling.top_k", 5), INVALID, "OPTION_OUT_OF_RANGE", "sampling.top_k"),
+    "prompt of another tokenizer": (
+        _set("prompt.tokens.tokenizer_fingerprint", "0" * 64),
+        PRECONDITION,
+        "TOKENIZER_MISMATCH",
+        "",
+    ),
+    "prompt of no tokenizer": (
+        _set("prompt.tokens.tokenizer_fingerprint", ""),
+        PRECONDITION,
+        "TOKENIZER_MISMATCH",
+        "",
+    ),
+    "draft of another tokenizer": (
+        _set("draft.tokens.ids", [4]),
+        PRECONDITION,
+        "TOKENIZER_MISMATCH",
+        "",
+    ),
+    "expects another tokenizer": (
+        _set("expected_model.tokenizer_fingerprint", "0" * 64),
+        PRECONDITION,
+        "TOKENIZER_MISMATCH",
+        "",
+    ),
+    "expects another name": (
+        _set("expected_model.name", "other"),
+        PRECONDITION,
+        "MODEL_MISMATCH",
+        "",
+    ),
+    "expects another revision": (
+        _set("expected_model.revision", "0" * 64),
+        PRECONDITION,
+        "MODEL_MISMATCH",
+        "",
+    ),
+}
+
+
+def test_each_refusal_names_code_reason_and_field(serving: Any, held: Any, refused: Any) -> None:
+    fingerprint = held.info.tokenizer_fingerprint
+
+    async def main() -> dict[str, Any]:
+        async with serving(held) as running:
+            return {
+                name: await refused(running.stub.Generate(_request(fingerprint, case[0])))
+                for name, case in CASES.items()
+            }
+
+    refusals = asyncio.run(main())
+    got = {name: (r.code, r.reason, r.field) for name, r in refusals.items()}
+    assert got == {name: case[1:] for name, case in CASES.items()}
+    assert not held.queries, "a refused request reached the engine"
+    assert "must be 0 (greedy), got 0.7" in refusals["temperature"].message
+    assert "1..47, got 48" in refusals["too many new tokens"].message
+
+
+def test_what_means_greedy_is_taken(serving: Any, engine: Any) -> None:
+    greedy = pb.SamplingOptions(temperature=0, top_p=1, top_k=1, seed=3)
+    info = engine.info
+    expected = pb.ModelIdentity(
+        name=info.name,
+        revision=info.revision,
+        tokenizer_fingerprint=info.tokenizer_fingerprint,
+    )
+
+    async def main() -> tuple[pb.GenerateResponse, pb.GenerateResponse]:
+        async with serving(engine) as running:
+            request = pb.GenerateRequest(prompt=pb.Prompt(text="w01"))
+            plain = await running.stub.Generate(request)
+            request.sampling.CopyFrom(greedy)
+            request.expected_model.CopyFrom(expected)
+            return plain, await running.stub.Generate(request)
+
+    plain, explicit = asyncio.run(main())
+    assert plain.token_ids == explicit.token_ids
+
+
+def test_other_rpcs_are_not_supported(serving: Any, engine: Any, refused: Any) -> None:
+    async def main() -> list[Any]:
+        async with serving(engine) as running:
+            stub = running.stub
+            return [
+                await refused(stub.Verify(pb.VerifyRequest())),
+                await refused(_drain(stub.GenerateStream(pb.GenerateStreamRequest()))),
+            ]
+
+    for refusal in asyncio.run(main()):
+        assert refusal.code is grpc.StatusCode.UNIMPLEMENTED
+        assert refusal.reason == "NOT_SUPPORTED"
+
+
+def test_catalogue_is_whole_and_is_the_protos() -> None:
+    leaves, kinds = set(), [errors.RequestError]
+    while kinds:
+        kind = kinds.pop()
+        kinds.extend(kind.__subclasses__())
+        if not kind.__subclasses__():
+            leaves.add(kind)
+    assert set(CATALOGUE) == leaves
+    comment = PROTO.read_text().split("syntax =")[0]
+    documented = {
+        (reason, code)
+        for reasons, code in re.findall(
+            r"^//   ([A-Z_, ]+?)(?: \(.*\))? {2,}([A-Z_]+)$", comment, re.M
+        )
+        for reason in reasons.split(", ")
+    }
+    served = {(entry.reason, entry.code.name) for entry in CATALOGUE.values()}
+    # The one that a client's own clock reports first.
+    assert served - documented <= {("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED")}
+    assert documented <= served
+
+
+@pytest.mark.parametrize("delay_s", [0.25, 3.0])
+def test_queue_full_carries_its_delay(delay_s: float) -> None:
+    status = status_of(errors.QueueFullError("queue: full", delay_s))
+    assert [detail.TypeName() for detail in status.details] == [
+        "google.rpc.ErrorInfo",
+        "google.rpc.RetryInfo",
+    ]
+
+
+async def _drain(call: Any) -> None:
+    async for _ in call:
+        pass

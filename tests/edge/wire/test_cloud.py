@@ -1,0 +1,263 @@
+"""The cloud client on a real socket: retries, refusals, deadlines, garbage."""
+
+from __future__ import annotations
+
+import math
+import random
+import socket
+import threading
+from concurrent import futures
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf import any_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from escalade.edge.errors import CloudError
+from escalade.edge.wire.cloud import CloudClient, SystemClock
+from escalade.v1 import cascade_pb2 as pb
+from escalade.v1 import cascade_pb2_grpc as pb_grpc
+
+PROMPT = pb.Prompt(text="g2p: cascade")
+
+
+@pytest.fixture
+def client(scripted_cloud: Any, jumping_clock: Any) -> Any:
+    client = CloudClient(scripted_cloud.address, clock=jumping_clock, rng=random.Random(1))
+    yield client
+    client.close()
+
+
+def unavailable(request: pb.GenerateRequest, context: grpc.ServicerContext) -> pb.GenerateResponse:
+    context.abort(grpc.StatusCode.UNAVAILABLE, "draining")
+    raise AssertionError("abort raises")
+
+
+def test_an_answer_and_what_it_cost(scripted_cloud: Any, client: CloudClient) -> None:
+    answer = client.generate(PROMPT, None)
+    assert (answer.text, answer.prompt_tokens, answer.generated_tokens) == ("large answer", 4, 3)
+    assert answer.server_s == 0.75
+    assert answer.attempts == 1
+    assert answer.bytes_up == scripted_cloud.asked[0].ByteSize()
+    assert answer.bytes_down > len("large answer")
+    assert answer.round_trip_s > 0
+
+
+def test_what_may_pass_is_tried_again_with_the_same_id(
+    scripted_cloud: Any, client: CloudClient, jumping_clock: Any
+) -> None:
+    scripted_cloud.replies = [unavailable, unavailable, *scripted_cloud.replies]
+    assert client.generate(PROMPT, None).attempts == 3
+    assert len({request.request_id for request in scripted_cloud.asked}) == 1
+    # Full jitter: each wait lies under its ceiling of 0.1 s, 0.2 s, ...
+    waits = jumping_clock.slept
+    assert len(waits) == 2
+    assert all(0 <= wait <= 0.1 * 2**n for n, wait in enumerate(waits))
+
+
+def test_it_gives_up_when_the_deadline_is_over(
+    scripted_cloud: Any, client: CloudClient, jumping_clock: Any
+) -> None:
+    scripted_cloud.replies = [unavailable]
+    with pytest.raises(CloudError, match=r"UNAVAILABLE: cloud .*: draining") as caught:
+        client.generate(PROMPT, None)
+    assert caught.value.reason == "UNAVAILABLE"
+    assert f"({len(scripted_cloud.asked)} attempts)" in str(caught.value)
+    # 10 s of deadline, waits of at most 1 s: it did not give up early, nor wait past the end.
+    assert len(scripted_cloud.asked) >= 10
+    assert 5 < sum(jumping_clock.slept) < 10
+
+
+def test_a_refusal_is_final_and_carries_its_reason(
+    scripted_cloud: Any, client: CloudClient
+) -> None:
+    def refuse(request: pb.GenerateRequest, context: grpc.ServicerContext) -> pb.GenerateResponse:
+        detail = any_pb2.Any()
+        detail.Pack(error_details_pb2.ErrorInfo(reason="TOKENIZER_MISMATCH", domain="escalade.v1"))
+        context.abort_with_status(
+            rpc_status.to_status(
+                status_pb2.Status(
+                    code=code_pb2.FAILED_PRECONDITION, message="another one", details=[detail]
+                )
+            )
+        )
+        raise AssertionError("abort raises")
+
+    scripted_cloud.replies = [refuse]
+    with pytest.raises(
+        CloudError, match=r"TOKENIZER_MISMATCH: .*another one \(1 attempt\)"
+    ) as caught:
+        client.generate(PROMPT, None)
+    assert caught.value.reason == "TOKENIZER_MISMATCH"
+    assert len(scripted_cloud.asked) == 1
+
+
+@pytest.mark.parametrize("deadline_s", [0.0, -1.0, math.inf, math.nan])
+def test_a_deadline_is_a_positive_number_of_seconds(deadline_s: float) -> None:
+    with pytest.raises(CloudError, match=f"> 0 seconds and finite, got {deadline_s}"):
+        CloudClient("127.0.0.1:1", deadline_s=deadline_s)
+
+
+def test_a_slow_cloud_runs_into_the_deadline(scripted_cloud: Any) -> None:
+    release = threading.Event()
+
+    def stall(request: pb.GenerateRequest, context: grpc.ServicerContext) -> pb.GenerateResponse:
+        release.wait(30)
+        return pb.GenerateResponse()
+
+    scripted_cloud.replies = [stall]
+    client = CloudClient(scripted_cloud.address, deadline_s=0.2)
+    try:
+        with pytest.raises(CloudError, match=r"no answer within 0.2 s") as caught:
+            client.generate(PROMPT, None)
+        assert caught.value.reason == "DEADLINE_EXCEEDED"
+    finally:
+        release.set()
+        client.close()
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        pb.GenerateResponse(),
+        pb.GenerateResponse(
+            request_id="somebody else's", text="x", stop_reason="STOP_REASON_MAX_TOKENS"
+        ),
+    ],
+)
+def test_an_answer_to_another_question_is_no_answer(
+    scripted_cloud: Any, client: CloudClient, garbage: pb.GenerateResponse
+) -> None:
+    scripted_cloud.replies = [lambda request, context: garbage]
+    with pytest.raises(CloudError, match="BAD_ANSWER"):
+        client.generate(PROMPT, None)
+
+
+def test_a_server_that_does_not_speak_grpc(jumping_clock: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def talk() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        thread = threading.Thread(target=talk, daemon=True)
+        thread.start()
+        client = CloudClient(f"127.0.0.1:{server.getsockname()[1]}", clock=jumping_clock)
+        with pytest.raises(CloudError, match="UNAVAILABLE"):
+            client.generate(PROMPT, None)
+        client.close()
+        server.shutdown(socket.SHUT_RDWR)
+    thread.join(5)
+
+
+def test_nobody_there(jumping_clock: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    client = CloudClient(f"127.0.0.1:{port}", clock=jumping_clock)
+    with pytest.raises(CloudError, match=r"UNAVAILABLE: cloud 127.0.0.1:\d+"):
+        client.model_info()
+    client.close()
+
+
+@pytest.mark.parametrize("address", ["", "localhost", ":50051", "host:", "host:0", "host:70000"])
+def test_a_bad_address_names_the_allowed_range(address: str) -> None:
+    with pytest.raises(CloudError, match="must be HOST:PORT with a port in 1-65535, got"):
+        CloudClient(address)
+
+
+def test_off_loopback_the_channel_speaks_tls(
+    scripted_cloud: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    secure = grpc.secure_channel
+
+    def watch(address: str, *args: Any, **kwargs: Any) -> grpc.Channel:
+        opened.append(address)
+        return secure(address, *args, **kwargs)
+
+    monkeypatch.setattr(grpc, "secure_channel", watch)
+    CloudClient("192.0.2.1:50051").close()
+    assert opened == ["192.0.2.1:50051"]
+    CloudClient("192.0.2.1:50051", plaintext=True).close()
+    CloudClient("[::1]:50051").close()
+    CloudClient("localhost:50051").close()
+    assert opened == ["192.0.2.1:50051"]
+
+
+def test_a_tls_client_does_not_talk_to_a_server_without(
+    scripted_cloud: Any, jumping_clock: Any, tmp_path: Path
+) -> None:
+    client = CloudClient(scripted_cloud.address, plaintext=False, clock=jumping_clock)
+    with pytest.raises(CloudError, match="UNAVAILABLE"):
+        client.generate(PROMPT, None)
+    assert scripted_cloud.asked == []
+    client.close()
+
+
+def test_a_server_that_asks_for_time_gets_it(
+    scripted_cloud: Any, client: CloudClient, jumping_clock: Any
+) -> None:
+    def busy(request: pb.GenerateRequest, context: grpc.ServicerContext) -> pb.GenerateResponse:
+        detail = any_pb2.Any()
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromMilliseconds(2500)
+        detail.Pack(retry)
+        context.abort_with_status(
+            rpc_status.to_status(
+                status_pb2.Status(
+                    code=code_pb2.RESOURCE_EXHAUSTED, message="full", details=[detail]
+                )
+            )
+        )
+        raise AssertionError("abort raises")
+
+    scripted_cloud.replies = [busy, *scripted_cloud.replies]
+    assert client.generate(PROMPT, None).attempts == 2
+    assert jumping_clock.slept == [2.5]
+
+
+def test_details_that_cannot_be_read_say_nothing(scripted_cloud: Any, client: CloudClient) -> None:
+    def garbled(request: pb.GenerateRequest, context: grpc.ServicerContext) -> pb.GenerateResponse:
+        context.set_trailing_metadata((("grpc-status-details-bin", b"\xff\xff\xff"),))
+        context.abort(grpc.StatusCode.INTERNAL, "garbled")
+        raise AssertionError("abort raises")
+
+    scripted_cloud.replies = [garbled]
+    with pytest.raises(CloudError, match=r"INTERNAL: cloud .*: garbled \(1 attempt\)"):
+        client.generate(PROMPT, None)
+
+
+def test_a_cloud_that_comes_up_late_is_found(scripted_cloud: Any) -> None:
+    """Real time: gRPC must dial again within our back-off, not after its own of a second."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    started = threading.Event()
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=1))
+    pb_grpc.add_CascadeServiceServicer_to_server(scripted_cloud, server)
+
+    class StartsOnSecondWait(SystemClock):
+        waits = 0
+
+        def sleep_s(self, seconds: float) -> None:
+            self.waits += 1
+            if self.waits == 2:
+                assert server.add_insecure_port(f"127.0.0.1:{port}") == port
+                server.start()
+                started.set()
+            super().sleep_s(seconds)
+
+    client = CloudClient(f"127.0.0.1:{port}", clock=StartsOnSecondWait(), rng=random.Random(1))
+    try:
+        assert client.generate(PROMPT, None).attempts > 2
+        assert started.is_set()
+    finally:
+        client.close()
+        server.stop(None).wait()

@@ -1,0 +1,150 @@
+"""How weights are stored: rounding, packing, every scheme through the runtime's own kernels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from escalade.edge.artifact.manifest import Scheme
+from escalade.edge.generation.artifact import Artifact
+from escalade.export.artifact import export_artifact
+from escalade.export.blueprints.blueprint import Linear
+from escalade.export.onnx.storage import Storage
+from escalade.export.onnx.writer import GraphWriter
+from escalade.export.quantization.gptq import gptq_round, round_to_nearest
+
+PROMPTS = ("g2p: cascade", "p2g: K AE T", "stress: banana")
+
+
+def storage_of(scheme: Scheme, head_bits: int = 8) -> Storage:
+    block_size = 32 if scheme in {"int8", "int4"} else None
+    return Storage(scheme=scheme, block_size=block_size, head_bits=head_bits)
+
+
+def dequantized(integers: torch.Tensor, scales: torch.Tensor, block_size: int) -> torch.Tensor:
+    wide = scales.repeat_interleave(block_size, dim=1)[:, : integers.shape[1]]
+    return integers * wide
+
+
+@given(
+    rows=st.integers(1, 9),
+    columns=st.integers(1, 70),
+    bits=st.sampled_from([4, 8]),
+    block_size=st.sampled_from([16, 32, 64]),
+    seed=st.integers(0, 1000),
+)
+def test_every_weight_goes_to_its_nearest_step(
+    rows: int, columns: int, bits: int, block_size: int, seed: int
+) -> None:
+    weight = torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed))
+    integers, scales = round_to_nearest(weight, bits, block_size)
+    lowest = -(1 << (bits - 1))
+    assert integers.min() >= lowest
+    assert integers.max() <= -lowest - 1
+    steps = scales.abs().repeat_interleave(block_size, dim=1)[:, :columns]
+    off = (dequantized(integers, scales, block_size) - weight).abs()
+    # Half a step, but at the end of the range that reaches one step less far.
+    at_end = integers == -lowest - 1
+    assert bool((off <= torch.where(at_end, 1.0, 0.5) * steps * (1 + 1e-5)).all())
+
+
+def test_zeros_stay_zeros() -> None:
+    integers, scales = round_to_nearest(torch.zeros(2, 40), 4, 32)
+    assert not integers.any()
+    assert bool(torch.isfinite(scales).all())
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("columns", [64, 96, 200])
+def test_gptq_keeps_products_better_than_the_nearest(bits: int, columns: int) -> None:
+    generator = torch.Generator().manual_seed(columns)
+    weight = torch.randn(24, columns, generator=generator)
+    mixing = torch.randn(columns, columns, generator=generator)
+    inputs = torch.randn(400, columns, generator=generator) @ mixing  # correlated, as real ones
+    lost = {
+        name: float(((dequantized(*found, 32) - weight) @ inputs.T).square().mean())
+        for name, found in (
+            ("nearest", round_to_nearest(weight, bits, 32)),
+            ("gptq", gptq_round(weight, inputs.T @ inputs, bits, 32)),
+        )
+    }
+    assert lost["gptq"] < 0.5 * lost["nearest"]
+
+
+@pytest.mark.parametrize("scheme", ["none", "float16", "int8", "int4", "dynamic-int8"])
+@pytest.mark.parametrize("columns", [64, 80])
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_a_stored_linear_layer_computes_what_torch_does(
+    scheme: Scheme, columns: int, with_bias: bool, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(columns, 48, bias=with_bias).requires_grad_(False)
+    module = Linear(layer.weight, layer.bias if with_bias else None)
+    path = tmp_path / "model.onnx"
+    with GraphWriter(path, "linear") as graph:
+        x = graph.input("x", np.float32, [1, "n", columns])
+        product = storage_of(scheme).linear(graph, "w", module, x)
+        graph.output("y", product, np.float32, [1, "n", 48])
+    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    values = torch.randn(1, 5, columns)
+    (found,) = session.run(["y"], {"x": values.numpy()})
+    exact = layer(values).numpy()
+    off = np.abs(found - exact).max() / np.abs(exact).max()
+    assert off < {"none": 1e-6, "float16": 2e-3, "int4": 0.15}.get(scheme, 0.03)
+
+
+@pytest.mark.parametrize("head_bits", [4, 8])
+@pytest.mark.parametrize("scheme", ["int8", "int4"])
+def test_an_embedding_and_its_head_read_the_same_bytes(
+    scheme: Scheme, head_bits: int, tmp_path: Path
+) -> None:
+    table = torch.randn(30, 80, generator=torch.Generator().manual_seed(1))
+    storage = storage_of(scheme, head_bits)
+    path = tmp_path / "model.onnx"
+    with GraphWriter(path, "tied") as graph:
+        ids = graph.input("ids", np.int64, [1, "n"])
+        x = graph.input("x", np.float32, [1, "n", 80])
+        rows = storage.embedding(graph, "embedding", table, ids)
+        graph.output("rows", rows, np.float32, [1, "n", 80])
+        product = storage.linear(graph, "embedding", Linear(table), x)
+        graph.output("logits", product, np.float32, [1, "n", 30])
+    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    basis = np.eye(80, dtype=np.float32)[None]
+    rows, logits = session.run(None, {"ids": np.arange(30)[None], "x": basis})
+    assert np.abs(rows[0] - logits[0].T).max() < 0.02
+    bits = 8 if scheme == "int8" else head_bits
+    assert np.abs(rows[0] - table.numpy()).max() < (0.5 if bits == 4 else 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["float16", "int8", "int4", "dynamic-int8"])
+def test_every_scheme_makes_an_artifact_that_opens(
+    scheme: Scheme, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    manifest = export_artifact(
+        tiny_model_dir, tmp_path / "a", quantize=scheme, golden_prompts=PROMPTS
+    )
+    assert manifest.quantization.scheme == scheme
+    assert manifest.quantization.block_size == {"int8": 64, "int4": 32}.get(scheme)
+    assert manifest.parity.max_abs_delta_nll < {"float16": 0.02, "int4": 2.0}.get(scheme, 0.3)
+    assert Artifact.open(tmp_path / "a").generate([5, 6, 7])
+
+
+def test_gptq_through_export_is_nearer_to_torch(tiny_model_dir: Path, tmp_path: Path) -> None:
+    prompts = [f"g2p: {word}" for word in ("apple", "bear", "cedar", "delta", "ember", "fox")]
+    nll = {}
+    for name, given_prompts in (("nearest", ()), ("gptq", prompts * 4)):
+        manifest = export_artifact(
+            tiny_model_dir,
+            tmp_path / name,
+            quantize="int4",
+            gptq_prompts=given_prompts,
+            golden_prompts=prompts,
+        )
+        nll[name] = manifest.parity.mean_abs_delta_nll
+    assert nll["gptq"] < nll["nearest"]

@@ -1,0 +1,502 @@
+"""An evaluation's numbers against what they are defined as, and its intervals against truth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import msgspec
+import numpy as np
+import pytest
+
+from escalade.edge.trace.trace import Trace
+from escalade.simulator.curves.bootstrap import estimate, p_value
+from escalade.simulator.curves.columns import columns_of
+from escalade.simulator.curves.costs import token_prices
+from escalade.simulator.curves.curves import (
+    area_under_curve,
+    cost_at_quality,
+    deferral_curve,
+    quality_at_cost,
+)
+from escalade.simulator.errors import SimulatorError
+from escalade.simulator.evaluation.evaluation import evaluate
+from escalade.simulator.evaluation.replicates import NUMBERS, Cascade, Target, replicate
+from escalade.simulator.evaluation.results import Evaluation, Headline
+from escalade.simulator.evaluation.tables import lede, seeds_table, tables_of
+
+RESAMPLES = 60
+
+
+@pytest.fixture(scope="module")
+def both(realistic_trace: Trace, better_trace: Trace) -> Evaluation:
+    return evaluate(
+        {"xent": [realistic_trace], "cat": [better_trace]}, resamples=200, by_task=True, seed=3
+    )
+
+
+def perturbed(trace: Trace, seed: int, flips: float = 0.05) -> Trace:
+    """The same queries under another training seed: some small answers turn, scores move."""
+    rng = np.random.default_rng(seed)
+    records = []
+    for record in trace.records:
+        turned = bool(record.small.correct) ^ bool(rng.random() < flips)
+        small = msgspec.structs.replace(record.small, correct=turned)
+        score = record.score * float(rng.uniform(0.8, 1.2))
+        records.append(msgspec.structs.replace(record, small=small, score=score))
+    return trace._replace(records=records)
+
+
+def headline(found: Evaluation, group: str, rule: str = "recorded") -> Headline:
+    return next(row for row in found.slices[0].headlines if (row.group, row.rule) == (group, rule))
+
+
+def test_headlines_are_read_off_the_exact_curves(
+    both: Evaluation, realistic_trace: Trace, better_trace: Trace
+) -> None:
+    whole = both.slices[0]
+    base, other = deferral_curve(realistic_trace), deferral_curve(better_trace)
+    assert whole.task is None
+    assert whole.queries == 1000
+    assert both.baseline == "xent"
+    assert whole.quality == pytest.approx((base.quality[0] + base.quality[-1]) / 2)
+    budget = cost_at_quality(base, whole.quality)
+    assert whole.budget == budget
+    large = 2.0 * 6_200_000
+    for name, curve in (("xent", base), ("cat", other)):
+        row = headline(both, name)
+        needed = cost_at_quality(curve, whole.quality)
+        at_large = cost_at_quality(curve, curve.quality[-1])
+        assert needed is not None
+        assert at_large is not None
+        assert budget is not None
+        assert row.small_quality.value == pytest.approx(curve.quality[0])
+        assert row.large_quality.value == pytest.approx(curve.quality[-1])
+        assert row.area.value == pytest.approx(area_under_curve(curve))
+        assert row.random_area.value == pytest.approx((curve.quality[0] + curve.quality[-1]) / 2)
+        assert row.cost_at_quality.value == pytest.approx(needed)
+        assert row.saved_against_large.value == pytest.approx(1 - needed / large)
+        assert row.saved_at_large_quality.value == pytest.approx(1 - at_large / large)
+        assert row.quality_at_budget.value == pytest.approx(quality_at_cost(curve, budget))
+        assert row.over_seeds == {}
+    (contrast,) = whole.contrasts
+    a, b = headline(both, "cat"), headline(both, "xent")
+    assert contrast.area_gain.value == pytest.approx(a.area.value - b.area.value)
+    assert contrast.cost_saved.value == pytest.approx(
+        1 - a.cost_at_quality.value / b.cost_at_quality.value
+    )
+    assert contrast.quality_gained.value == pytest.approx(
+        a.quality_at_budget.value - b.quality_at_budget.value
+    )
+
+
+def test_share_of_the_oracles_gain_is_0_at_random_and_1_for_the_oracle(
+    make_trace: Callable[..., Trace],
+) -> None:
+    small, large = [True, False, False, True], [True, True, False, False]
+    gains = [0.0, 1.0, 0.0, -1.0]
+    tied = evaluate({"m": [make_trace([1.0] * 4, small, large)]}, resamples=RESAMPLES)
+    assert headline(tied, "m").share_of_oracle_gain.value == pytest.approx(0)
+    best = evaluate({"m": [make_trace(gains, small, large)]}, resamples=RESAMPLES)
+    assert headline(best, "m").share_of_oracle_gain.value == pytest.approx(1)
+    assert headline(best, "m").oracle_area == headline(best, "m").area
+    worst = evaluate({"m": [make_trace([-g for g in gains], small, large)]}, resamples=RESAMPLES)
+    value = headline(worst, "m").share_of_oracle_gain.value
+    assert value is not None
+    assert value < -0.5
+    same = evaluate({"m": [make_trace(gains, small, small)]}, resamples=RESAMPLES)
+    assert headline(same, "m").share_of_oracle_gain.value is None
+
+
+def test_areas_of_all_kinds_hold_what_the_lowest_rate_in_reach_gives(
+    make_trace: Callable[..., Trace],
+) -> None:
+    """Half of the queries always defer, so rates under 0.5 are nobody's."""
+    small, large = [True, False, False, True], [False, True, True, True]
+    trace = make_trace([math.nan, math.nan, 0.2, 0.1], small, large)
+    row = headline(evaluate({"m": [trace]}, resamples=RESAMPLES), "m")
+    # Quality from 0.5 on: the cascade 0.5, 0.75, 0.75; random 0.625 to 0.75; the oracle 1 until
+    # all but the first defer, then 0.75.
+    for number, expected in (
+        (row.area, 0.5 * 0.5 + (0.625 + 0.75) / 4),
+        (row.random_area, 0.5 * 0.625 + (0.625 + 0.75) / 4),
+        (row.oracle_area, 0.5 * 1.0 + (1.0 + 0.875) / 4),
+    ):
+        assert number.value == pytest.approx(expected)
+    curve = evaluate({"m": [trace]}, resamples=1).slices[0].curves[0]
+    assert curve.quality[:100] == [None] * 100
+    assert curve.quality[100] == pytest.approx(0.5)
+
+
+def test_areas_that_are_subtracted_are_over_the_same_rates(
+    make_trace: Callable[..., Trace],
+) -> None:
+    """Equal answers and order; to defer half always is to stay at that half's quality below it."""
+    small, large = [False, False, True, True], [True, True, True, True]
+    free = make_trace([0.4, 0.3, 0.2, 0.1], small, large)
+    bound = make_trace([math.inf, math.inf, 0.2, 0.1], small, large)
+    found = evaluate({"free": [free], "bound": [bound]}, resamples=RESAMPLES)
+    (contrast,) = found.slices[0].contrasts
+    # Under 0.5 the free one rises from 0.5 to 1, the bound one is at 1; above it they are one.
+    assert contrast.area_gain.value == pytest.approx(0.5 * 0.25)
+
+
+def test_tasks_by_themselves_are_the_traces_of_those_tasks(
+    both: Evaluation, realistic_trace: Trace
+) -> None:
+    assert [part.task for part in both.slices] == [None, "g2p", "p2g", "stress", "syllables"]
+    part = both.slices[2]
+    records = [record for record in realistic_trace.records if record.task == "p2g"]
+    curve = deferral_curve(realistic_trace._replace(records=records))
+    assert part.queries == len(records)
+    assert part.headlines[0].area.value == pytest.approx(area_under_curve(curve))
+    drawn = part.curves[0]
+    expected = np.interp(drawn.deferral_rate, curve.deferral_rate, curve.quality)
+    np.testing.assert_allclose(np.array(drawn.quality, dtype=float), expected)
+
+
+def test_drawn_curves_add_up(both: Evaluation) -> None:
+    for curve in both.slices[0].curves:
+        values = {
+            name: np.array(getattr(curve, name), dtype=float)
+            for name in ("quality", "a1", "a2", "random", "oracle", "cost")
+        }
+        np.testing.assert_allclose(values["a1"] + values["a2"], values["quality"])
+        for end in (0, -1):
+            assert values["random"][end] == pytest.approx(values["quality"][end])
+            assert values["oracle"][end] == pytest.approx(values["quality"][end])
+        assert (values["oracle"] >= values["quality"] - 1e-12).all()
+        assert (np.diff(values["cost"]) > 0).all()
+        assert curve.lowest is None
+
+
+def test_rules_are_held_against_the_first(
+    make_trace: Callable[..., Trace], realistic_trace: Trace
+) -> None:
+    logprobs = [
+        [-record.score, -0.01 * (k % 7)] for k, record in enumerate(realistic_trace.records)
+    ]
+    records = [
+        msgspec.structs.replace(r, small=msgspec.structs.replace(r.small, logprobs=values))
+        for r, values in zip(realistic_trace.records, logprobs, strict=True)
+    ]
+    trace = realistic_trace._replace(records=records)
+    second = ("second token", lambda values: float(-np.asarray(values)[1]))
+    found = evaluate({"m": [trace]}, rules=["min", second, "max"], resamples=RESAMPLES)
+    assert found.rules == ["min", "second token", "max"]
+    assert [(c.rule, c.baseline_rule) for c in found.slices[0].contrasts] == [
+        ("second token", "min"),
+        ("max", "min"),
+    ]
+    for rule, named in (("min", "min"), (second, "second token"), ("max", "max")):
+        row = headline(found, "m", named)
+        assert row.area.value == pytest.approx(area_under_curve(deferral_curve(trace, rule=rule)))
+    # The first token says whether the answer is right, the second says nothing.
+    gain = found.slices[0].contrasts[0].area_gain
+    assert gain.high is not None
+    assert gain.high < 0
+
+
+def test_seeds_give_means_spreads_and_pairs(realistic_trace: Trace, better_trace: Trace) -> None:
+    groups = {
+        "xent": [perturbed(realistic_trace, seed) for seed in range(3)],
+        "cat": [perturbed(better_trace, seed) for seed in range(10, 13)],
+    }
+    found = evaluate(groups, resamples=RESAMPLES)
+    areas = {
+        name: np.array([area_under_curve(deferral_curve(trace)) for trace in traces])
+        for name, traces in groups.items()
+    }
+    for name, expected in areas.items():
+        row = headline(found, name)
+        assert row.seeds == 3
+        assert row.area.value == pytest.approx(expected.mean())
+        assert row.over_seeds["area"].by_seed == pytest.approx(expected.tolist())
+        assert row.over_seeds["area"].deviation == pytest.approx(expected.std(ddof=1))
+    (contrast,) = found.slices[0].contrasts
+    assert contrast.paired_seeds
+    assert contrast.area_gain_by_seed == pytest.approx((areas["cat"] - areas["xent"]).tolist())
+    curve = found.slices[0].curves[0]
+    assert curve.lowest is not None
+    assert curve.highest is not None
+    spread = np.array(curve.highest, dtype=float) - np.array(curve.lowest, dtype=float)
+    assert spread.max() > 0
+    seeds = seeds_table(found)
+    assert seeds is not None
+    assert len(seeds.rows) == 6
+
+
+def test_identical_seeds_have_the_interval_of_one_and_different_ones_a_wider(
+    realistic_trace: Trace,
+) -> None:
+    def width(traces: Sequence[Trace]) -> float:
+        area = headline(evaluate({"m": traces}, resamples=200), "m").small_quality
+        assert area.low is not None
+        assert area.high is not None
+        return area.high - area.low
+
+    one = width([realistic_trace])
+    assert width([realistic_trace] * 4) == pytest.approx(one)
+    # Seeds 20 points apart: what queries leave open is little beside that.
+    apart = [perturbed(realistic_trace, seed, flips) for seed, flips in ((1, 0.0), (2, 1.0))]
+    assert width(apart) > 2 * one
+
+
+def test_groups_of_unlike_size_are_not_paired_by_seed(
+    realistic_trace: Trace, better_trace: Trace
+) -> None:
+    groups = {
+        "xent": [perturbed(realistic_trace, seed) for seed in range(3)],
+        "cat": [better_trace],
+    }
+    for baseline in groups:
+        found = evaluate(groups, baseline=baseline, resamples=RESAMPLES)
+        (contrast,) = found.slices[0].contrasts
+        assert not contrast.paired_seeds
+        assert contrast.area_gain_by_seed == []
+        assert contrast.area_gain.low is not None
+
+
+def test_a_model_does_not_differ_from_itself(realistic_trace: Trace) -> None:
+    shuffled = realistic_trace._replace(records=realistic_trace.records[::-1])
+    found = evaluate({"a": [realistic_trace], "b": [shuffled]}, resamples=RESAMPLES)
+    (contrast,) = found.slices[0].contrasts
+    for gain in (contrast.area_gain, contrast.cost_saved, contrast.quality_gained):
+        assert [gain.value, gain.low, gain.high] == pytest.approx([0, 0, 0], abs=1e-12)
+    assert contrast.p_value == 1.0
+
+
+def test_the_better_model_is_found_better(both: Evaluation) -> None:
+    (contrast,) = both.slices[0].contrasts
+    assert contrast.p_value == pytest.approx(2 / 201)
+    for gain in (contrast.area_gain, contrast.cost_saved, contrast.quality_gained):
+        assert gain.low is not None
+        assert gain.low > 0
+
+
+def test_lower_is_better_turns_gains_round(make_trace: Callable[..., Trace]) -> None:
+    rng = np.random.default_rng(0)
+    n = 200
+
+    def trace(error_rate: float) -> Trace:
+        wrong = rng.random(n) < error_rate
+        scores = (rng.random(n) + 0.5 * wrong).tolist()
+        texts = [(["a b c d"], "a b c x" if bad else "a b c d", "a b c d") for bad in wrong]
+        return make_trace(scores, [True] * n, [True] * n, texts=texts)
+
+    found = evaluate(
+        {"worse": [trace(0.6)], "better": [trace(0.3)]}, metric="per", resamples=RESAMPLES
+    )
+    assert not found.metric.higher_is_better
+    worse, better = headline(found, "worse"), headline(found, "better")
+    assert better.area.value is not None
+    assert worse.area.value is not None
+    assert better.area.value < worse.area.value
+    (contrast,) = found.slices[0].contrasts
+    assert contrast.area_gain.value == pytest.approx(worse.area.value - better.area.value)
+    for gain in (contrast.area_gain, contrast.cost_saved, contrast.quality_gained):
+        assert gain.low is not None
+        assert gain.low > 0
+    assert worse.share_of_oracle_gain.value is not None
+    assert 0 < worse.share_of_oracle_gain.value < 1
+    assert found.slices[0].curves[0].a1 is None
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say(
+    make_trace: Callable[..., Trace],
+) -> None:
+    """150 samples of 120 queries from a known population; 95 % should cover, within luck."""
+    rng = np.random.default_rng(7)
+    population = 20_000
+    small = rng.random(population) < 0.6
+    large = rng.random(population) < 0.8
+    scores = rng.gamma(2.0, np.where(small, 0.1, 0.25))
+    columns = columns_of(make_trace(scores.tolist(), small.tolist(), large.tolist()))
+    target = Target(quality=0.72, budget=1000.0)
+    truth = Cascade.of(columns, [columns.score]).numbers(target)[0]
+    samples, hits = 150, np.zeros(len(truth))
+    for k in range(samples):
+        sample = columns.take(rng.choice(population, 120))
+        cascade = Cascade.of(sample, [sample.score])
+        drawn = replicate([cascade], target, 100, np.random.default_rng(k), lambda: None)[0, :, 0]
+        for number, true in enumerate(truth):
+            found = estimate(0.0, drawn[:, number])
+            low = -math.inf if found.low is None else found.low
+            high = math.inf if found.high is None else found.high
+            hits[number] += low <= true <= high
+    # 95 % of 150 is 142.5 with a standard deviation of 2.7; small samples fall a little short.
+    assert len(NUMBERS) == len(hits)
+    for name, covered in zip(NUMBERS, hits, strict=True):
+        assert 131 <= covered <= 150, (name, covered)
+
+
+def test_p_values_and_intervals_of_known_resamples() -> None:
+    ramp = np.linspace(-1.0, 1.0, 999)
+    assert p_value(ramp) == 1.0
+    assert p_value(ramp + 2) == pytest.approx(2 / 1000)
+    assert p_value(ramp + 0.95) == pytest.approx(p_value(-ramp - 0.95))
+    # 25 of 999 at or under zero: twice 26 in 1000.
+    assert p_value(ramp + 0.951) == pytest.approx(2 * 26 / 1000, abs=2 / 1000)
+    assert p_value(np.full(5, math.nan)) is None
+    found = estimate(0.0, np.append(ramp, math.nan))
+    assert [found.low, found.high] == pytest.approx([-0.95, 0.95])
+    unreached = estimate(math.inf, np.append(ramp, [math.inf] * 100))
+    assert (unreached.value, unreached.high) == (None, None)
+    assert unreached.low is not None
+    assert estimate(1.0, np.array([math.nan])).low is None
+
+
+def test_a_quality_nobody_reaches_has_no_cost(realistic_trace: Trace, better_trace: Trace) -> None:
+    found = evaluate(
+        {"a": [realistic_trace], "b": [better_trace]}, quality=0.999, resamples=RESAMPLES
+    )
+    row, whole = headline(found, "a"), found.slices[0]
+    assert whole.budget is None
+    for number in (row.cost_at_quality, row.saved_against_large, row.quality_at_budget):
+        assert (number.value, number.low, number.high) == (None, None, None)
+    assert whole.contrasts[0].cost_saved.value is None
+    assert whole.contrasts[0].area_gain.value is not None
+    assert all(isinstance(line, str) for line in lede(found))
+
+
+def test_what_only_the_baseline_never_reaches_has_no_share_saved(
+    make_trace: Callable[..., Trace],
+) -> None:
+    n = 40
+    right, half = [True] * n, [k % 2 == 0 for k in range(n)]
+    scores = [k / n for k in range(n)]
+    groups = {"under": [make_trace(scores, half, half)], "above": [make_trace(scores, right, half)]}
+    for baseline in groups:
+        found = evaluate(groups, baseline=baseline, quality=0.9, resamples=RESAMPLES)
+        saved = found.slices[0].contrasts[0].cost_saved
+        assert (saved.value, saved.low, saved.high) == (None, None, None)
+    # One resample in 13 has 0.62 right of the half; neither then defers, at the same cost.
+    found = evaluate(groups, quality=0.62, resamples=RESAMPLES)
+    saved = found.slices[0].contrasts[0].cost_saved
+    assert (saved.value, saved.low, saved.high) == (None, 0.0, None)
+
+
+def test_quality_and_budget_asked_for_are_where_curves_are_read(
+    realistic_trace: Trace, better_trace: Trace
+) -> None:
+    money = token_prices(small=(0.0, 0.0), large=(1e-6, 3e-6))
+    found = evaluate(
+        {"a": [realistic_trace], "b": [better_trace]},
+        cost=money,
+        baseline="b",
+        quality=0.7,
+        budget=5e-6,
+        resamples=RESAMPLES,
+    )
+    whole = found.slices[0]
+    assert (found.baseline, whole.quality, whole.budget) == ("b", 0.7, 5e-6)
+    curve = deferral_curve(realistic_trace, cost=money)
+    row = headline(found, "a")
+    assert row.cost_at_quality.value == pytest.approx(cost_at_quality(curve, 0.7))
+    assert row.quality_at_budget.value == pytest.approx(quality_at_cost(curve, 5e-6))
+    texts = [cell.text for table in tables_of(found, whole) for row in table.rows for cell in row]
+    assert any(text.endswith(" USD") for text in texts)
+
+
+def test_same_seed_same_numbers_and_json_and_back(
+    both: Evaluation, realistic_trace: Trace, better_trace: Trace
+) -> None:
+    groups = {"xent": [realistic_trace], "cat": [better_trace]}
+    ticks: list[tuple[int, int]] = []
+    again = evaluate(
+        groups,
+        resamples=200,
+        by_task=True,
+        seed=3,
+        progress=lambda done, total: ticks.append((done, total)),
+    )
+    assert again == both
+    # 5 slices, 2 traces, 2 batches of resamples.
+    assert ticks == [(k, 20) for k in range(1, 21)]
+    assert msgspec.json.decode(msgspec.json.encode(both), type=Evaluation) == both
+    other = evaluate(groups, resamples=200, seed=4)
+    assert headline(other, "cat").area.value == headline(both, "cat").area.value
+    assert headline(other, "cat").area.low != headline(both, "cat").area.low
+
+
+def test_only_queries_in_every_trace_count_and_it_says_so(
+    realistic_trace: Trace, better_trace: Trace
+) -> None:
+    unasked = [msgspec.structs.replace(r, large=None) for r in better_trace.records[:50]]
+    partial = better_trace._replace(records=[*unasked, *better_trace.records[50:700]])
+    found = evaluate({"a": [realistic_trace], "b": [partial]}, resamples=RESAMPLES)
+    assert found.slices[0].queries == 650
+    assert found.notes == [
+        "b: 50 of 700 queries have no answer from the cloud and are left out",
+        "a: 350 of 1000 queries are not in every trace and are left out",
+    ]
+    shared = realistic_trace._replace(records=realistic_trace.records[50:700])
+    assert headline(found, "a").area.value == pytest.approx(
+        area_under_curve(deferral_curve(shared))
+    )
+
+
+def test_recorded_scores_of_different_rules_are_noted(
+    realistic_trace: Trace, better_trace: Trace
+) -> None:
+    header = msgspec.structs.replace(better_trace.header, rule="min")
+    groups = {"a": [realistic_trace], "b": [better_trace._replace(header=header)]}
+    found = evaluate(groups, resamples=1)
+    assert found.notes == ["recorded: scores are of different rules: mean, min"]
+    assert evaluate(groups, rules=["mean"], resamples=1).notes == []
+
+
+def test_bleu_of_short_answers_is_noted(make_trace: Callable[..., Trace]) -> None:
+    trace = make_trace([0.1, 0.2], [True] * 2, [True] * 2)
+    found = evaluate({"m": [trace]}, metric="bleu", resamples=RESAMPLES)
+    assert found.notes == ["all queries: BLEU is 0, as it is without answers of 4 words"]
+    assert found.metric.signature is not None
+    assert found.metric.signature.startswith("nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"metric": "blue"}, "metric 'blue' is unknown; the nearest is 'bleu'"),
+        ({"cost": "flop"}, "cost 'flop' is unknown"),
+        ({"rules": ["meen"]}, "a: rule 'meen' is unknown; the nearest is 'mean'"),
+        ({"rules": []}, "at least 1 rule"),
+        ({"rules": ["mean", "mean"]}, "rule 'mean' is given twice"),
+        ({"baseline": "aa"}, "baseline 'aa' is unknown; the nearest is 'a'; known: a, b"),
+        ({"quality": 86.0}, r"quality must be in [0, 1], the range of 'recorded'; got 86"),
+        ({"quality": math.nan}, "quality must be in [0, 1]"),
+        ({"metric": "bleu", "quality": 101.0}, "in [0, 100], the range of 'bleu'; got 101"),
+        ({"budget": -1.0}, "budget must be finite and >= 0; got -1"),
+        ({"resamples": 0}, "resamples must be >= 1; got 0"),
+        ({"seed": -1}, "seed must be >= 0; got -1"),
+    ],
+)
+def test_what_is_out_of_range_is_named(
+    realistic_trace: Trace, better_trace: Trace, arguments: dict[str, object], says: str
+) -> None:
+    with pytest.raises(SimulatorError) as error:
+        evaluate({"a": [realistic_trace], "b": [better_trace]}, **{"resamples": 1, **arguments})
+    assert says in str(error.value)
+
+
+def test_traces_that_cannot_be_evaluated_are_refused(
+    realistic_trace: Trace, make_trace: Callable[..., Trace]
+) -> None:
+    records = realistic_trace.records
+    with pytest.raises(SimulatorError, match="at least 1 trace"):
+        evaluate({})
+    with pytest.raises(SimulatorError, match="group 'a' has no trace"):
+        evaluate({"a": []})
+    twice = realistic_trace._replace(records=[*records, records[0]])
+    with pytest.raises(SimulatorError, match="b: 1 of 1001 queries are in the trace twice"):
+        evaluate({"a": [realistic_trace], "b": [twice]})
+    for change in ({"task": "another"}, {"references": ["left"]}):
+        changed = [*(msgspec.structs.replace(r, **change) for r in records[:3]), *records[3:]]
+        with pytest.raises(SimulatorError, match="b: 3 of 1000 queries have another task or other"):
+            evaluate({"a": [realistic_trace], "b": [realistic_trace._replace(records=changed)]})
+    other = [msgspec.structs.replace(r, id=f"other {r.id}") for r in records]
+    with pytest.raises(SimulatorError, match="no query is in every trace"):
+        evaluate({"a": [realistic_trace], "b": [realistic_trace._replace(records=other)]})
+    alone = [msgspec.structs.replace(r, large=None) for r in records]
+    with pytest.raises(SimulatorError, match="a: 1000 of 1000 records lack the large"):
+        evaluate({"a": [realistic_trace._replace(records=alone)]})

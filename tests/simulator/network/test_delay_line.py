@@ -1,0 +1,147 @@
+"""The delay line's laws, on any profile and any traffic."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from escalade.simulator.network.delay_line import RTO_MIN_S, DelayLine, Direction
+from escalade.simulator.network.profiles import HALF_GAMMA2_MEDIAN, Profile, get_profile
+
+#: Room for rounding: sums of some dozens of floats.
+EPSILON = 1e-9
+
+#: A busy machine is no failure.
+laws = settings(deadline=None, database=None)
+
+Traffic = list[tuple[float, int]]
+
+
+@st.composite
+def profiles(draw: st.DrawFn, *, steady: bool = False) -> Profile:
+    rtt_ms = draw(st.floats(0, 1000, allow_subnormal=False))
+    jitter_share = 0 if steady else draw(st.floats(0, 0.999))
+    mbps = st.none() | st.floats(0.01, 1000)
+    return Profile(
+        name="drawn",
+        rtt_ms=rtt_ms,
+        jitter_ms=rtt_ms / 2 / HALF_GAMMA2_MEDIAN * jitter_share,
+        down_mbps=draw(mbps),
+        up_mbps=draw(mbps),
+        loss=0 if steady else draw(st.floats(0, 0.9)),
+        source="hypothesis",
+    )
+
+
+@st.composite
+def traffic(draw: st.DrawFn) -> Traffic:
+    """(arrival_s, nbytes), arrivals not decreasing."""
+    chunks = draw(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 300_000)), max_size=30))
+    arrivals = np.cumsum([gap for gap, _ in chunks]).tolist()
+    return list(zip(arrivals, (nbytes for _, nbytes in chunks), strict=True))
+
+
+directions = st.sampled_from(["up", "down"])
+
+
+def releases(profile: Profile, direction: Direction, chunks: Traffic, seed: int = 0) -> list[float]:
+    line = DelayLine(profile, direction, np.random.default_rng(seed))
+    return [line.release_s(*chunk) for chunk in chunks]
+
+
+@laws
+@given(profiles(), directions, traffic())
+def test_no_chunk_overtakes(profile: Profile, direction: Direction, chunks: Traffic) -> None:
+    out = releases(profile, direction, chunks)
+    assert out == sorted(out)
+
+
+@laws
+@given(profiles(), directions, traffic())
+def test_no_chunk_is_out_before_the_one_way_floor(
+    profile: Profile, direction: Direction, chunks: Traffic
+) -> None:
+    for (arrival_s, _), out_s in zip(chunks, releases(profile, direction, chunks), strict=True):
+        assert out_s >= arrival_s + profile.floor_ms / 1e3
+
+
+@laws
+@given(profiles(steady=True), directions, traffic())
+def test_without_jitter_the_floor_is_half_the_rtt(
+    profile: Profile, direction: Direction, chunks: Traffic
+) -> None:
+    for (arrival_s, _), out_s in zip(chunks, releases(profile, direction, chunks), strict=True):
+        assert out_s >= arrival_s + profile.rtt_ms / 2e3
+
+
+@laws
+@given(profiles(), directions, traffic())
+def test_throughput_is_never_above_the_bandwidth(
+    profile: Profile, direction: Direction, chunks: Traffic
+) -> None:
+    mbps = profile.up_mbps if direction == "up" else profile.down_mbps
+    out = releases(profile, direction, chunks)
+    for first, (arrival_s, _) in enumerate(chunks):
+        nbytes = 0
+        for last in range(first, len(chunks)):
+            nbytes += chunks[last][1]
+            link_s = 0 if mbps is None else nbytes * 8 / (mbps * 1e6)
+            assert out[last] >= (arrival_s + profile.floor_ms / 1e3 + link_s) * (1 - EPSILON)
+
+
+@laws
+@given(directions, traffic())
+def test_no_network_is_the_identity(direction: Direction, chunks: Traffic) -> None:
+    assert releases(get_profile("free"), direction, chunks) == [arrival for arrival, _ in chunks]
+
+
+@laws
+@given(profiles(), directions, traffic(), st.integers(0, 2**32))
+def test_same_seed_same_times(
+    profile: Profile, direction: Direction, chunks: Traffic, seed: int
+) -> None:
+    assert releases(profile, direction, chunks, seed) == releases(profile, direction, chunks, seed)
+
+
+def test_chunks_wait_for_the_link_but_travel_together() -> None:
+    # 0.384 Mb/s is 48,000 bytes a second; 25 ms one way.
+    line = DelayLine(get_profile("dsl"), "up", np.random.default_rng(0))
+    assert line.release_s(0.0, 48_000) == pytest.approx(1.025)
+    assert line.release_s(0.0, 24_000) == pytest.approx(1.525)
+    assert line.release_s(9.0, 4_800) == pytest.approx(9.125)
+
+
+def test_delays_overlap_where_bandwidth_is_unlimited() -> None:
+    # Slept for one after the other, ten chunks would take ten delays.
+    line = DelayLine(get_profile("coe-100ms"), "down", np.random.default_rng(0))
+    assert [line.release_s(0.0, 1000) for _ in range(10)] == [0.05] * 10
+
+
+class _Drawn:
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def random(self) -> float:
+        return self.value
+
+
+@pytest.mark.parametrize(
+    ("nbytes", "drawn", "stalls"),
+    # wifi-good loses 0.2 % of packets: 1 - 0.998 ** 3 = 0.005988 for three.
+    [(100, 0.0019, True), (100, 0.0021, False), (3000, 0.0059, True), (3000, 0.0060, False)],
+)
+def test_a_lost_packet_stalls_for_one_timeout(nbytes: int, drawn: float, stalls: bool) -> None:
+    wifi = get_profile("wifi-good")
+    out_s = DelayLine(wifi, "up", _Drawn(drawn)).release_s(0.0, nbytes)
+    link_s = nbytes * 8 / 30e6
+    assert out_s == pytest.approx(link_s + 0.020 + (0.040 + RTO_MIN_S if stalls else 0))
+
+
+def test_what_comes_after_a_stall_waits_behind_it() -> None:
+    drawn = _Drawn(0.0)
+    line = DelayLine(get_profile("wifi-good"), "up", drawn)
+    stalled_s = line.release_s(0.0, 100)
+    drawn.value = 0.9
+    assert line.release_s(0.0, 100) == stalled_s

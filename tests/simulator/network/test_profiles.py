@@ -1,0 +1,81 @@
+"""The table of networks: complete, sourced, in range."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from escalade.simulator.errors import ProfileError, SimulatorError
+from escalade.simulator.network.delay_line import DelayLine
+from escalade.simulator.network.profiles import PROFILES, Profile, get_profile
+
+NAMES = [
+    *("free", "coe-1us", "coe-10ms", "coe-100ms", "coe-1s", "lan", "fios", "cable", "dsl"),
+    *("wifi-good", "5g", "lte", "4g-fast", "4g", "slow-4g", "3g", "3g-slow", "edge", "leo", "geo"),
+]
+
+
+def test_table_is_complete_and_sourced() -> None:
+    assert list(PROFILES) == NAMES
+    assert all(profile.name == name for name, profile in PROFILES.items())
+    assert all(profile.source for profile in PROFILES.values())
+
+
+def test_the_papers_four_delays() -> None:
+    asked = [get_profile(f"coe-{delay}").rtt_ms for delay in ("1us", "10ms", "100ms", "1s")]
+    assert asked == [0.001, 10, 100, 1000]
+
+
+def test_down_is_never_slower_than_up() -> None:
+    for profile in PROFILES.values():
+        if profile.down_mbps is not None and profile.up_mbps is not None:
+            assert profile.down_mbps >= profile.up_mbps, profile.name
+
+
+def test_unknown_profile_names_nearest_and_all() -> None:
+    with pytest.raises(ProfileError, match="'coe-10' is unknown; the nearest is 'coe-10ms'") as e:
+        get_profile("coe-10")
+    assert all(name in str(e.value) for name in NAMES)
+    assert isinstance(e.value, SimulatorError)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("rtt_ms", -1.0),
+        ("rtt_ms", float("nan")),
+        ("rtt_ms", float("inf")),
+        ("jitter_ms", -0.1),
+        ("jitter_ms", 6.0),
+        ("down_mbps", 0.0),
+        ("up_mbps", -5.0),
+        ("up_mbps", float("inf")),
+        ("loss", 1.0),
+        ("loss", -0.01),
+    ],
+)
+def test_out_of_range_names_field_range_and_value(field: str, value: float) -> None:
+    good = {"rtt_ms": 10.0, "jitter_ms": 1.0, "down_mbps": 5.0, "up_mbps": None, "loss": 0.0}
+    Profile(name="mine", source="test", **good)
+    with pytest.raises(ProfileError, match=rf"'mine': {field} must be .*<.*; got {value}"):
+        Profile(name="mine", source="test", **{**good, field: value})
+
+
+def test_floor_is_half_the_rtt_without_jitter_and_less_with_it() -> None:
+    assert get_profile("coe-100ms").floor_ms == 50
+    assert 0 < get_profile("leo").floor_ms < 25
+
+
+def test_round_trips_of_leo_have_the_sources_quartiles() -> None:
+    leo = get_profile("leo")
+    rng = np.random.default_rng(0)
+    # A fresh line for each, as on an idle network: no queueing behind the one before.
+    rtt_ms = [
+        1e3
+        * (DelayLine(leo, "up", rng).release_s(0, 0) + DelayLine(leo, "down", rng).release_s(0, 0))
+        for _ in range(20_000)
+    ]
+    p25, p50, p75 = np.percentile(rtt_ms, [25, 50, 75])
+    assert p50 == pytest.approx(50, abs=0.5)
+    assert p75 - p25 == pytest.approx(20, abs=0.5)
+    assert p25 == pytest.approx(40, abs=2)

@@ -1,0 +1,472 @@
+"""The live proxy on real sockets; delays on virtual clocks, lower bounds on the real one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from escalade.edge.errors import DataError
+from escalade.simulator.errors import ProxyError
+from escalade.simulator.network.clock import Clock, LiveClock
+from escalade.simulator.network.connection import IN_FLIGHT_BYTES
+from escalade.simulator.network.profiles import PROFILES, get_profile
+from escalade.simulator.network.proxy import Counters, Proxy, parse_address, run_proxy
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+FREE_PORT = ("127.0.0.1", 0)
+
+
+class JumpClock:
+    """Time stands still until someone waits, then jumps there."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def now(self) -> float:
+        return self.now_s
+
+    async def wait_until(self, when_s: float) -> None:
+        self.now_s = max(self.now_s, when_s)
+
+
+class HandClock:
+    """Time moves when the test says so; it sees every stamp and every wait."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.stamps = 0
+        self.waiting: list[float] = []
+        self._moved = asyncio.Condition()
+
+    def now(self) -> float:
+        self.stamps += 1
+        return self.now_s
+
+    async def wait_until(self, when_s: float) -> None:
+        self.waiting.append(when_s)
+        async with self._moved:
+            await self._moved.wait_for(lambda: self.now_s >= when_s)
+        self.waiting.remove(when_s)
+
+    async def move_to(self, now_s: float) -> None:
+        async with self._moved:
+            self.now_s = now_s
+            self._moved.notify_all()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            await asyncio.sleep(0)
+
+
+async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while chunk := await reader.read(1 << 16):
+        writer.write(chunk)
+        await writer.drain()
+    writer.close()
+
+
+@asynccontextmanager
+async def serving(handler: Handler) -> AsyncIterator[tuple[str, int]]:
+    """A TCP server on a free port; what its handlers hold open is closed at the end."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        try:
+            await handler(reader, writer)
+        except (ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.transport.abort()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[:2]
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await server.wait_closed()
+
+
+@asynccontextmanager
+async def connected(proxy: Proxy) -> AsyncIterator[Streams]:
+    reader, writer = await asyncio.open_connection(*proxy.address)
+    try:
+        yield reader, writer
+    finally:
+        writer.transport.abort()
+
+
+@asynccontextmanager
+async def through(
+    name: str, handler: Handler, clock: Clock | None = None, *, seed: int = 0
+) -> AsyncIterator[tuple[Proxy, asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A device's connection through a proxy of that profile to a cloud that runs `handler`."""
+    async with serving(handler) as cloud:
+        proxy = Proxy(get_profile(name), FREE_PORT, cloud, seed=seed, clock=clock)
+        async with proxy, connected(proxy) as (reader, writer):
+            yield proxy, reader, writer
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    sock = writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+@contextmanager
+def refusing() -> Iterator[tuple[str, int]]:
+    """An address that is held, so that nobody else takes it, and does not listen."""
+    with socket.socket() as sock:
+        sock.bind(FREE_PORT)
+        yield sock.getsockname()
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        (":50051", ("127.0.0.1", 50051)),
+        ("0.0.0.0:0", ("0.0.0.0", 0)),  # noqa: S104
+        ("cloud.example:65535", ("cloud.example", 65535)),
+        ("[::1]:80", ("::1", 80)),
+    ],
+)
+def test_addresses(text: str, address: tuple[str, int]) -> None:
+    assert parse_address(text) == address
+
+
+@pytest.mark.parametrize("text", ["", "50051", "host:", ":65536", ":-1", ":1e3", "::1:80", ":٣"])
+def test_bad_addresses_are_named(text: str) -> None:
+    with pytest.raises(ProxyError, match="address") as error:
+        parse_address(text)
+    assert repr(text) in str(error.value)
+
+
+def test_bytes_are_carried_and_counted_exactly() -> None:
+    async def main() -> None:
+        payload = bytes(range(256)) * 4096 + b"end"
+        size = len(payload)
+        async with through("free", echo) as (proxy, reader, writer):
+            writer.write(payload)
+            assert await reader.readexactly(size) == payload
+            assert proxy.counters == Counters(1, size, size)
+            async with connected(proxy) as (second_reader, second_writer):
+                second_writer.write(b"again")
+                assert await second_reader.readexactly(5) == b"again"
+                assert proxy.counters == Counters(2, size + 5, size + 5)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("name", [p.name for p in PROFILES.values() if not p.jitter_ms + p.loss])
+def test_a_round_trip_takes_what_the_profile_says(name: str) -> None:
+    async def main() -> None:
+        profile, clock = get_profile(name), JumpClock()
+        link_s = sum(
+            0 if mbps is None else 1000 * 8 / (mbps * 1e6)
+            for mbps in (profile.up_mbps, profile.down_mbps)
+        )
+        async with through(name, echo, clock) as (_, reader, writer):
+            for trips in (1, 2):
+                writer.write(bytes(1000))
+                await reader.readexactly(1000)
+                assert clock.now_s == pytest.approx(trips * (profile.rtt_ms / 1e3 + link_s))
+
+    asyncio.run(main())
+
+
+def test_delays_of_chunks_in_flight_overlap() -> None:
+    async def main() -> None:
+        clock = HandClock()
+        async with through("coe-100ms", echo, clock) as (proxy, _, writer):
+            writer.write(b"first")
+            await clock.until(lambda: clock.waiting == [0.05])
+            await clock.move_to(0.03)
+            writer.write(b"second")
+            await clock.until(lambda: clock.stamps == 2)
+            assert proxy.counters.bytes_up == 0
+            await clock.move_to(0.05)
+            # Stamped when it came, the second is due 50 ms after 0.03, not after 0.05;
+            # the echo of the first is due at 0.1.
+            await clock.until(lambda: len(clock.waiting) == 2)
+            assert sorted(clock.waiting) == pytest.approx([0.08, 0.1])
+            assert proxy.counters.bytes_up == len(b"first")
+
+    asyncio.run(main())
+
+
+def test_seed_decides_jitter() -> None:
+    async def times_s(seed: int) -> list[float]:
+        clock = JumpClock()
+        times = []
+        async with through("leo", echo, clock, seed=seed) as (_, reader, writer):
+            for _ in range(5):
+                writer.write(b"x")
+                await reader.readexactly(1)
+                times.append(clock.now_s)
+        return times
+
+    async def main() -> None:
+        assert await times_s(1) == await times_s(1)
+        assert await times_s(1) != await times_s(2)
+
+    asyncio.run(main())
+
+
+def test_a_half_close_crosses_and_the_other_half_stays_open() -> None:
+    async def answer_after_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = await reader.read()
+        writer.write(asked[::-1])
+        writer.close()
+        await writer.wait_closed()
+
+    async def main() -> None:
+        clock = JumpClock()
+        async with through("coe-10ms", answer_after_end, clock) as (_, reader, writer):
+            writer.write(b"abc")
+            writer.write_eof()
+            assert await reader.read() == b"cba"
+            assert clock.now_s >= 0.01
+
+    asyncio.run(main())
+
+
+def test_a_reset_by_the_cloud_reaches_the_device() -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(1)
+        reset(writer)
+
+    async def main() -> None:
+        clock = JumpClock()
+        async with through("coe-10ms", hang_up, clock) as (_, reader, writer):
+            writer.write(b"x")
+            with pytest.raises(ConnectionResetError):
+                await reader.read()
+            assert clock.now_s == pytest.approx(0.01)
+
+    asyncio.run(main())
+
+
+def test_a_reset_by_the_device_reaches_the_cloud() -> None:
+    async def main() -> None:
+        seen: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+
+        async def watch(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(await reader.readexactly(1))
+            try:
+                await reader.read()
+            except ConnectionError as error:
+                seen.set_result(error)
+
+        async with through("free", watch) as (_, reader, writer):
+            writer.write(b"x")
+            await reader.readexactly(1)
+            reset(writer)
+            assert isinstance(await seen, ConnectionResetError)
+
+    asyncio.run(main())
+
+
+def test_a_full_line_holds_the_sender_back() -> None:
+    size = 8 * IN_FLIGHT_BYTES
+
+    async def main() -> None:
+        clock = HandClock()
+        async with through("coe-10ms", echo, clock) as (proxy, reader, writer):
+            writer.write(bytes(size))
+            unsent, still = size, 0
+            while still < 1000:
+                await asyncio.sleep(0)
+                now = writer.transport.get_write_buffer_size()
+                still = still + 1 if now == unsent else 0
+                unsent = now
+            # Time stands still and nothing is delivered. The kernel holds a few MiB each
+            # side; without a bound the line would have taken all.
+            assert unsent > size // 4
+            assert proxy.counters.bytes_up == 0
+            received = asyncio.create_task(reader.readexactly(size))
+            while not received.done():
+                await clock.move_to(clock.now_s + 1)
+                await asyncio.sleep(0)
+            assert proxy.counters == Counters(1, size, size)
+
+    asyncio.run(main())
+
+
+def test_a_cloud_that_is_down_closes_the_connection() -> None:
+    async def main() -> None:
+        with refusing() as down:
+            async with (
+                Proxy(get_profile("coe-1s"), FREE_PORT, down, clock=HandClock()) as proxy,
+                connected(proxy) as (reader, _),
+            ):
+                with pytest.raises(ConnectionResetError):
+                    await reader.read()
+
+    asyncio.run(main())
+
+
+def test_leaving_closes_connections_and_the_port() -> None:
+    async def main() -> None:
+        async with serving(echo) as cloud:
+            async with Proxy(get_profile("free"), FREE_PORT, cloud) as proxy:
+                address = proxy.address
+                reader, writer = await asyncio.open_connection(*address)
+                writer.write(b"x")
+                await reader.readexactly(1)
+            with pytest.raises(ConnectionResetError):
+                await reader.read()
+            writer.close()
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection(*address)
+
+    asyncio.run(main())
+
+
+def test_a_port_in_use_is_named() -> None:
+    async def main(taken: tuple[str, int]) -> None:
+        async with Proxy(get_profile("free"), taken, FREE_PORT):
+            pass
+
+    with socket.create_server(FREE_PORT) as server:
+        host, port = server.getsockname()
+        with pytest.raises(ProxyError, match=f"listen on {host}:{port}: address already in use"):
+            asyncio.run(main((host, port)))
+
+
+def test_live_clock_is_never_early() -> None:
+    async def main() -> None:
+        clock = LiveClock()
+        for delay_s in (-1.0, 0.0, 1e-6, 5e-3):
+            due_s = clock.now() + delay_s
+            await clock.wait_until(due_s)
+            assert clock.now() >= due_s
+
+    asyncio.run(main())
+
+
+def test_grpc_calls_cross_and_take_at_least_the_rtt() -> None:
+    async def main() -> None:
+        server = grpc.aio.server()
+        servicer = health.aio.HealthServicer()
+        await servicer.set("", health_pb2.HealthCheckResponse.SERVING)
+        health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        async with Proxy(get_profile("coe-10ms"), FREE_PORT, ("127.0.0.1", port)) as proxy:
+            host, listening = proxy.address
+            async with grpc.aio.insecure_channel(f"{host}:{listening}") as channel:
+                stub = health_pb2_grpc.HealthStub(channel)
+                for _ in range(4):
+                    before = proxy.counters
+                    started_s = time.monotonic()
+                    reply = await stub.Check(health_pb2.HealthCheckRequest())
+                    assert time.monotonic() - started_s >= 0.010
+                    assert reply.status == health_pb2.HealthCheckResponse.SERVING
+                    assert proxy.counters.bytes_up > before.bytes_up
+                    assert proxy.counters.bytes_down > before.bytes_down
+                assert proxy.counters.connections == 1
+        await server.stop(None)
+
+    asyncio.run(main())
+
+
+def test_grpc_sees_a_cloud_that_is_down_as_unavailable() -> None:
+    async def main() -> None:
+        with refusing() as down:
+            async with Proxy(get_profile("free"), FREE_PORT, down) as proxy:
+                host, port = proxy.address
+                async with grpc.aio.insecure_channel(f"{host}:{port}") as channel:
+                    stub = health_pb2_grpc.HealthStub(channel)
+                    with pytest.raises(grpc.aio.AioRpcError) as error:
+                        await stub.Check(health_pb2.HealthCheckRequest())
+                    assert error.value.code() == grpc.StatusCode.UNAVAILABLE
+
+    asyncio.run(main())
+
+
+def test_an_upstream_without_a_port_is_refused() -> None:
+    with pytest.raises(ProxyError, match=r"upstream 'cloud:0' must be 1-65535; got 0"):
+        run_proxy(get_profile("free"), ":0", "cloud:0", seed=0, on_ready=lambda *_: None)
+
+
+def test_stats_that_cannot_be_written_are_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"file/stats\.json: cannot be written"):
+        run_proxy(
+            get_profile("free"),
+            ":0",
+            ":1",
+            seed=0,
+            on_ready=lambda *_: None,
+            stats_path=tmp_path / "file" / "stats.json",
+        )
+
+
+MAIN = """
+import sys
+from pathlib import Path
+from escalade.simulator.network.profiles import get_profile
+from escalade.simulator.network.proxy import run_proxy
+run_proxy(get_profile("coe-10ms"), ":0", sys.argv[1], seed=0, stats_path=Path(sys.argv[2]),
+          on_ready=lambda host, port: print(host, port, flush=True))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_command_announces_counts_and_stops(number: signal.Signals, tmp_path: Path) -> None:
+    stats = tmp_path / "stats.json"
+
+    async def main() -> None:
+        async with serving(echo) as cloud:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-c",
+                MAIN,
+                f"{cloud[0]}:{cloud[1]}",
+                str(stats),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+            assert process.stdout is not None
+            host, port = (await process.stdout.readline()).decode().split()
+            assert json.loads(stats.read_bytes()) == {
+                "connections": 0,
+                "bytes_up": 0,
+                "bytes_down": 0,
+            }
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(bytes(1000))
+            await reader.readexactly(1000)
+            # The connection is still open: stopping does not wait for it.
+            process.send_signal(number)
+            _, errors = await process.communicate()
+            writer.transport.abort()
+            assert (process.returncode, errors) == (0, b"")
+
+    asyncio.run(main())
+    assert json.loads(stats.read_bytes()) == {
+        "connections": 1,
+        "bytes_up": 1000,
+        "bytes_down": 1000,
+    }
+    assert list(tmp_path.iterdir()) == [stats]

@@ -1,0 +1,192 @@
+"""Recipes: what is wrong is named, with the nearest known word or the allowed range."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from escalade.training.errors import RecipeError
+from escalade.training.losses.losses import LOSSES, needs_teacher
+from escalade.training.recipes.recipe import read_recipe, resolve
+
+REPO = Path(__file__).resolve().parents[3]
+
+GOOD = {
+    "": 'name = "x"\nseed = 1\nloss = "cat-dist"\ntokenizer = "bundled"',
+    "model": "config = { model_type = 'llama' }",
+    "optim": "steps = 10",
+    "teacher": 'path = "large"',
+}
+
+
+def write(folder: Path, **tables: str | None) -> Path:
+    """A good recipe with some tables replaced, or left out where None."""
+    merged = {**GOOD, **{("" if name == "top" else name): text for name, text in tables.items()}}
+    path = folder / "recipe.toml"
+    path.write_text(
+        "\n".join(
+            f"[{name}]\n{text}" if name else text
+            for name, text in merged.items()
+            if text is not None
+        )
+    )
+    return path
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(RecipeError) as caught:
+        read_recipe(path)
+    message = str(caught.value)
+    assert message.startswith(str(path))
+    assert "\n" not in message
+    return message
+
+
+def test_a_good_recipe_gets_the_documented_defaults(tmp_path: Path) -> None:
+    recipe = read_recipe(write(tmp_path))
+    assert recipe.teacher is not None
+    assert (recipe.teacher.path, recipe.teacher.w) == ("large", 0.5)
+    assert (recipe.optim.steps, recipe.optim.schedule) == (10, "cosine")
+    assert (recipe.data.source, recipe.run.compile) == ("bundled", False)
+
+
+@pytest.mark.parametrize(
+    ("table", "text", "near"),
+    [
+        ("optim", "steps = 10\nlearning_rat = 1", "learning_rate"),
+        ("run", "checkpoint_step = 1", "checkpoint_steps"),
+        ("data", "sorce = 'bundled'", "source"),
+        ("teacher", "pth = 'x'\npath = 'y'", "path"),
+    ],
+)
+def test_an_unknown_key_names_the_nearest_known(
+    tmp_path: Path, table: str, text: str, near: str
+) -> None:
+    message = refusal(write(tmp_path, **{table: text}))
+    assert f"did you mean `{near}`?" in message
+    assert f"$.{table}" in message
+
+
+def test_an_unknown_key_like_no_other_lists_the_known_ones(tmp_path: Path) -> None:
+    message = refusal(write(tmp_path, run="zzzzzz = 1"))
+    assert "known keys: accumulation_steps, address," in message
+
+
+def test_a_missing_key_is_named(tmp_path: Path) -> None:
+    assert "missing required field `steps`" in refusal(write(tmp_path, optim=""))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("w = 0.5", "path, address and cache are all missing"),
+        ("path = 'a'\naddress = 'b:1'\ncache = 'c'", "not both"),
+        ("address = 'b:1'", "teacher.cache is missing: a cloud is asked once"),
+        ("path = 'a'\ncache = 'c'\ntop_k = 0", "top_k must be at least 1 for loss 'cat-dist'"),
+    ],
+)
+def test_a_teacher_that_cannot_be_asked_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    assert message in refusal(write(tmp_path, teacher=text))
+
+
+@pytest.mark.parametrize("loss", [name for name in LOSSES if needs_teacher(name)])
+def test_a_loss_that_looks_at_a_teacher_needs_one(tmp_path: Path, loss: str) -> None:
+    path = write(tmp_path, top=GOOD[""].replace("cat-dist", loss), teacher=None)
+    assert f"loss '{loss}' looks at a large model: a [teacher] table" in refusal(path)
+
+
+def test_an_unknown_loss_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, top=GOOD[""].replace("cat-dist", "cat"))
+    assert "'cat'" in refusal(path)
+
+
+@pytest.mark.parametrize("w", ["-0.01", "1.5", "nan"])
+def test_w_out_of_range_is_refused_with_its_range_and_value(tmp_path: Path, w: str) -> None:
+    message = refusal(write(tmp_path, teacher=f'path = "large"\nw = {w}'))
+    assert f"teacher.w must be in [0, 1], got {float(w)}" in message
+
+
+@pytest.mark.parametrize("text", ["", "path = 'x'\nconfig = { model_type = 'llama' }"])
+def test_neither_or_both_of_path_and_config_are_refused(tmp_path: Path, text: str) -> None:
+    assert "model: give either path (fine-tune) or config" in refusal(write(tmp_path, model=text))
+
+
+def test_a_config_without_model_type_is_refused(tmp_path: Path) -> None:
+    message = refusal(write(tmp_path, model="config = { hidden_size = 16 }"))
+    assert "model_type is missing" in message
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "value"),
+    [
+        ("optim", "steps", "0"),
+        ("optim", "batch_size", "0"),
+        ("optim", "learning_rate", "0.0"),
+        ("optim", "warmup_steps", "-1"),
+        ("optim", "schedule", "'cosin'"),
+        ("run", "checkpoint_steps", "0"),
+        ("run", "log_steps", "0"),
+        ("data", "valid_size", "0"),
+        ("data", "max_tokens", "1"),
+        ("data", "train_size", "0"),
+        ("optim", "accumulation_steps", "0"),
+        ("lora", "r", "0"),
+        ("lora", "dropout", "1.0"),
+    ],
+)
+def test_a_value_out_of_range_is_named_with_its_value(
+    tmp_path: Path, table: str, key: str, value: str
+) -> None:
+    others = "steps = 10\n" if table == "optim" and key != "steps" else ""
+    message = refusal(write(tmp_path, **{table: f"{others}{key} = {value}"}))
+    assert f"{table}.{key} must be" in message
+    assert message.endswith(f"got {value}")
+
+
+def test_a_value_of_another_type_is_refused(tmp_path: Path) -> None:
+    message = refusal(write(tmp_path, optim="steps = 'many'"))
+    assert "Expected `int`, got `str`" in message
+    assert "$.optim.steps" in message
+
+
+@pytest.mark.parametrize("content", [b"name = ", b"\xff\xfe"])
+def test_bad_toml_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_bytes(content)
+    assert "not valid TOML" in refusal(path)
+
+
+def test_a_missing_recipe_is_refused(tmp_path: Path) -> None:
+    assert "cannot be read: No such file" in refusal(tmp_path / "none.toml")
+
+
+def test_paths_are_relative_to_the_recipe_and_hub_names_left_alone(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipes" / "a.toml"
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "recipes").mkdir()
+    assert resolve(recipe, "../checkpoints") == str(tmp_path / "checkpoints")
+    assert resolve(recipe, "../not-yet-there") == str(tmp_path / "not-yet-there")
+    assert resolve(recipe, "org/name") == "org/name"
+
+
+@pytest.mark.parametrize(
+    "path", sorted((REPO / "training/recipes").glob("*.toml")), ids=lambda path: path.stem
+)
+def test_every_recipe_of_ours_reads_well(path: Path) -> None:
+    recipe = read_recipe(path)
+    assert recipe.name == path.stem
+    if recipe.teacher is not None:
+        teacher = Path(resolve(path, recipe.teacher.path or ""))
+        assert (REPO / "training/recipes" / f"{teacher.name}.toml").exists()
+
+
+def test_the_small_models_differ_in_their_loss_alone() -> None:
+    paths = sorted((REPO / "training/recipes").glob("small-*.toml"))
+    recipes = [read_recipe(path) for path in paths if path.stem != "small-base"]
+    assert {recipe.loss for recipe in recipes} == {"xent", "dist", "cat-xent", "cat-dist"}
+    for recipe in recipes:
+        assert recipe.name == f"small-{recipe.loss}"
+        assert recipe.model.path == "../checkpoints/small-base"
+        assert recipe.optim == recipes[0].optim
+        assert recipe.seed == recipes[0].seed

@@ -1,0 +1,512 @@
+"""Whole runs of a very small model: what they write, how they resume, what they refuse."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, TrainingArguments
+
+from escalade.cloud.backends.identity import weights_revision as cloud_revision
+from escalade.edge.artifact.manifest import weights_revision
+from escalade.edge.base.records import Record, read_records, write_records
+from escalade.edge.errors import DataError
+from escalade.training.data.tokenizer import build_tokenizer, save_tokenizer
+from escalade.training.errors import CacheError, RecipeError, TeacherError
+from escalade.training.losses.losses import LOSSES, LossName, needs_teacher
+from escalade.training.quality import exact_match, greedy_answers
+from escalade.training.recipes.run import run_recipe
+
+STEPS = 12  # of 8 examples each, over 50: the second epoch begins at step 8
+CHECKPOINT_STEPS = 3
+RECIPE = """
+name = "tiny"
+seed = {seed}
+loss = "{loss}"
+tokenizer = "{tokenizer}"
+{teacher}
+[model.config]
+model_type = "llama"
+hidden_size = 16
+intermediate_size = 32
+num_hidden_layers = 1
+num_attention_heads = 2
+num_key_value_heads = 2
+max_position_embeddings = 96
+tie_word_embeddings = true
+attention_dropout = {dropout}
+{config}
+[data]
+source = "data"
+valid_size = 8
+[optim]
+steps = {steps}
+batch_size = 8
+learning_rate = 1e-2
+warmup_steps = 2
+[run]
+checkpoint_steps = 3
+log_steps = {log_steps}
+"""
+
+Write = Callable[..., Path]
+
+
+class CutOff(BaseException):
+    """Stands for a kill: nothing in the run may catch it."""
+
+
+class CutAfter(TrainerCallback):
+    """Cuts a run off after a given step, once that step's checkpoint is written."""
+
+    def __init__(self, step: int) -> None:
+        self._step = step
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: object, *_: object, **__: object
+    ) -> None:
+        if getattr(state, "global_step", 0) == self._step:
+            raise CutOff
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with 50 training and 10 validation queries: how long is this word?"""
+    folder = tmp_path_factory.mktemp("workplace")
+    letters = "abcde"
+    words = [a + b for a in letters for b in letters] + [
+        a * 3 + b for a in letters for b in letters
+    ]
+    records = [
+        Record(id=word, task="syllables", prompt=f"syllables: {word}", references=[str(len(word))])
+        for word in words
+    ]
+    write_records(folder / "data" / "train.jsonl", records)
+    write_records(folder / "data" / "valid.jsonl", records[::5])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def write(workplace: Path) -> Write:
+    def write_recipe(name: str = "tiny", **changes: object) -> Path:
+        values: dict[str, object] = {
+            "seed": 1, "loss": "xent", "tokenizer": "bundled", "teacher": "", "dropout": 0.1,
+            "config": "", "steps": STEPS, "log_steps": 4, **changes,
+        }  # fmt: skip
+        path = workplace / f"{name}.toml"
+        path.write_text(RECIPE.format(**values))
+        return path
+
+    return write_recipe
+
+
+@pytest.fixture(scope="module")
+def finished(workplace: Path, write: Write) -> Path:
+    """The checkpoint of a run that nothing disturbed."""
+    run_recipe(write(), workplace / "finished", progress=silent)
+    return workplace / "finished"
+
+
+def silent(stage: str, done: int, total: int, numbers: Mapping[str, float]) -> None:
+    """A `Progress` that draws nothing."""
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    left, right = weights(one), weights(other)
+    assert left.keys() == right.keys()
+    for name, tensor in left.items():
+        assert torch.equal(tensor, right[name]), name
+
+
+def log_of(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def cut_off(recipe: Path, out: Path, step: int) -> None:
+    with pytest.raises(CutOff):
+        run_recipe(recipe, out, progress=silent, callbacks=[CutAfter(step)])
+
+
+def test_a_run_writes_a_whole_checkpoint(finished: Path, write: Write) -> None:
+    names = {path.name for path in finished.iterdir()}
+    assert {"model.safetensors", "config.json", "tokenizer.json", "recipe.toml"} <= names
+    assert (finished / "recipe.toml").read_text() == write().read_text()
+    assert not finished.with_name("finished.run").exists()
+    assert not list(finished.parent.glob("*.tmp"))
+    metrics = json.loads((finished / "metrics.json").read_text())
+    model = AutoModelForCausalLM.from_pretrained(finished)
+    assert metrics["steps"] == STEPS
+    assert metrics["parameters"] == sum(p.numel() for p in model.parameters())
+    assert model.dtype == torch.float32
+    assert metrics["valid_queries"] == 10
+
+
+def test_the_loss_falls_and_is_logged(finished: Path) -> None:
+    losses = [entry["loss"] for entry in log_of(finished) if "loss" in entry]
+    held_out = [entry["eval_loss"] for entry in log_of(finished) if "eval_loss" in entry]
+    assert len(losses) == STEPS // 4
+    assert len(held_out) == STEPS // CHECKPOINT_STEPS
+    assert losses[-1] < losses[0]
+    assert held_out[-1] < held_out[0]
+    logged = [entry for entry in log_of(finished) if "loss" in entry]
+    assert all(0 <= entry["tokens_right"] <= 1 for entry in logged)
+    assert all(entry["tokens_filtered"] == 0 for entry in logged)
+    assert not any("tokens_none" in entry for entry in log_of(finished))
+
+
+def test_the_metrics_are_those_of_the_saved_model(finished: Path, workplace: Path) -> None:
+    records = read_records(workplace / "data" / "valid.jsonl")
+    model = AutoModelForCausalLM.from_pretrained(finished).eval()
+    tokenizer = AutoTokenizer.from_pretrained(finished)
+    prompts = [record.prompt for record in records]
+    model.generation_config.num_beams = 3  # as published models may ask for; greedy is greedy
+    together = greedy_answers(model, tokenizer, prompts, max_new_tokens=8)
+    alone = [greedy_answers(model, tokenizer, [p], max_new_tokens=8)[0] for p in prompts]
+    assert [a.text for a in together] == [a.text for a in alone]
+    metrics = json.loads((finished / "metrics.json").read_text())
+    assert metrics["valid_exact_match"] == exact_match(records, [a.text for a in together])
+
+
+@pytest.mark.parametrize("step", [6, 11], ids=["first epoch", "second epoch"])
+def test_a_run_that_was_cut_off_ends_with_the_same_weights(
+    step: int, finished: Path, workplace: Path, write: Write
+) -> None:
+    out = workplace / f"cut-{step}"
+    cut_off(write(), out, step)
+    assert not out.exists()
+    last = step // CHECKPOINT_STEPS * CHECKPOINT_STEPS
+    assert (workplace / f"{out.name}.run" / f"checkpoint-{last}").is_dir()
+    first_seen: list[int] = []
+    run_recipe(write(), out, progress=lambda stage, done, *_: first_seen.append(done))
+    assert first_seen[0] == last + 1
+    assert_same_weights(out, finished)
+    assert [e["step"] for e in log_of(out)] == [e["step"] for e in log_of(finished)]
+
+
+def test_a_checkpoint_that_was_half_written_is_passed_over(
+    finished: Path, workplace: Path, write: Write
+) -> None:
+    out = workplace / "torn"
+    cut_off(write(), out, 7)
+    (workplace / "torn.run" / "checkpoint-6" / "trainer_state.json").unlink()
+    run_recipe(write(), out, progress=silent)
+    assert_same_weights(out, finished)
+
+
+def test_a_run_cut_off_after_its_last_step_takes_no_other(
+    finished: Path, workplace: Path, write: Write
+) -> None:
+    out = workplace / "at-the-end"
+
+    def cut_when_validating(stage: str, *_: object) -> None:
+        if stage == "validate":
+            raise CutOff
+
+    with pytest.raises(CutOff):
+        run_recipe(write(), out, progress=cut_when_validating)
+    metrics = run_recipe(write(), out, progress=silent)
+    assert metrics["steps"] == STEPS
+    assert_same_weights(out, finished)
+
+
+def test_the_seed_decides_the_weights(finished: Path, workplace: Path, write: Write) -> None:
+    run_recipe(write(), workplace / "again", progress=silent)
+    assert_same_weights(workplace / "again", finished)
+    run_recipe(write("other", seed=2, steps=1), workplace / "other", progress=silent)
+    assert not torch.equal(
+        weights(workplace / "other")["model.embed_tokens.weight"],
+        weights(finished)["model.embed_tokens.weight"],
+    )
+
+
+def test_another_recipes_unfinished_run_is_not_gone_on_with(workplace: Path, write: Write) -> None:
+    out = workplace / "claimed"
+    cut_off(write(), out, 4)
+    with pytest.raises(RecipeError, match=r"claimed\.run holds the unfinished run of another"):
+        run_recipe(write("tiny", seed=3), out, progress=silent)
+    # How often it logs changes nothing that is learned.
+    cut_off(write("tiny", log_steps=1), out, 4)
+
+
+@pytest.mark.parametrize("loss", [name for name in LOSSES if name != "xent"])
+def test_a_run_with_a_teacher_learns_and_logs_what_it_filters(
+    loss: LossName, finished: Path, workplace: Path, write: Write
+) -> None:
+    teacher = f'[teacher]\npath = "{finished.name}"'
+    seen: dict[str, list[int]] = {}
+
+    def progress(stage: str, done: int, total: int, numbers: Mapping[str, float]) -> None:
+        assert 0 <= done <= total
+        seen.setdefault(stage, []).append(done)
+
+    before = weights(finished)
+    recipe = write(loss, loss=loss, teacher=teacher, steps=6, log_steps=2)
+    run_recipe(recipe, workplace / loss, progress=progress)
+    entries = [entry for entry in log_of(workplace / loss) if "loss" in entry]
+    assert len(entries) == 3
+    for entry in entries:
+        assert torch.isfinite(torch.tensor(entry["loss"]))
+        both, small, large, none = (
+            entry.get(f"tokens_{group}", 0.0)
+            for group in ("both", "small_only", "large_only", "none")
+        )
+        filtered = {
+            "dist": 0.0,
+            "cat-xent": none,
+            "cat-dist": none,
+            "cat-xent-l": small + none,
+            "cat-dist-l": small + none,
+            "cat-dist-s": large + none,
+            "cat-xent-s": 1 - entry.get("tokens_right", 0.0),
+        }[loss]
+        assert entry["tokens_filtered"] == pytest.approx(filtered)
+        if needs_teacher(loss):
+            assert both + small + large + none == pytest.approx(1)
+    assert seen["train"][-1] == 6
+    assert seen["validate"][-1] == 10
+    assert all(torch.equal(tensor, before[name]) for name, tensor in weights(finished).items())
+
+
+def test_a_teacher_with_another_tokenizer_is_refused(
+    finished: Path, workplace: Path, write: Write
+) -> None:
+    shutil.copytree(finished, workplace / "stranger")
+    tokenizer = json.loads(build_tokenizer().to_str())
+    vocabulary = tokenizer["model"]["vocab"]
+    vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
+    (workplace / "stranger" / "tokenizer.json").write_text(json.dumps(tokenizer))
+    recipe = write("x", loss="dist", teacher='[teacher]\npath = "stranger"')
+    with pytest.raises(
+        TeacherError, match="teacher 'stranger': its tokenizer is not the student's: 2 of 84 tokens"
+    ):
+        run_recipe(recipe, workplace / "refused", progress=silent)
+
+
+def test_a_teacher_without_a_tokenizer_is_refused(
+    finished: Path, workplace: Path, write: Write
+) -> None:
+    shutil.copytree(finished, workplace / "mute", ignore=shutil.ignore_patterns("tokenizer*"))
+    recipe = write("x", loss="dist", teacher='[teacher]\npath = "mute"')
+    with pytest.raises(TeacherError, match="teacher 'mute': no tokenizer"):
+        run_recipe(recipe, workplace / "refused", progress=silent)
+
+
+def test_a_teacher_with_padded_logits_teaches_the_same(
+    finished: Path, workplace: Path, write: Write
+) -> None:
+    """Models of one tokenizer often differ in how far their vocabulary is padded."""
+    wide = AutoModelForCausalLM.from_pretrained(finished)
+    wide.resize_token_embeddings(wide.config.vocab_size + 8, mean_resizing=False)
+    with torch.no_grad():
+        wide.get_output_embeddings().weight[-8:] = 0
+    shutil.copytree(finished, workplace / "wide")
+    wide.save_pretrained(workplace / "wide")
+    for name in ("wide", finished.name):
+        recipe = write("x", loss="dist", steps=2, teacher=f'[teacher]\npath = "{name}"')
+        run_recipe(recipe, workplace / f"by-{name}", progress=silent)
+    assert_same_weights(workplace / "by-wide", workplace / f"by-{finished.name}")
+
+
+def test_a_cache_is_written_once_and_teaches_what_the_model_does(
+    finished: Path, workplace: Path, write: Write
+) -> None:
+    stages: list[str] = []
+
+    def progress(stage: str, *_: object) -> None:
+        stages.append(stage)
+
+    live = f'[teacher]\npath = "{finished.name}"'
+    cached = f'{live}\ncache = "kept/argmax.safetensors"'
+    for name, table in (("live", live), ("first", cached), ("again", cached)):
+        stages.clear()
+        recipe = write("x", loss="cat-xent", steps=3, teacher=table)
+        run_recipe(recipe, workplace / f"c-{name}", progress=progress)
+        assert ("teacher" in stages) == (name == "first")
+    assert_same_weights(workplace / "c-first", workplace / "c-live")
+    assert_same_weights(workplace / "c-again", workplace / "c-live")
+    # Written and complete, it needs no model any more.
+    alone = write(
+        "x", loss="cat-xent", steps=3, teacher='[teacher]\ncache = "kept/argmax.safetensors"'
+    )
+    run_recipe(alone, workplace / "c-alone", progress=silent)
+    assert_same_weights(workplace / "c-alone", workplace / "c-live")
+    with pytest.raises(CacheError, match="keeps 0 log-probabilities of each token"):
+        run_recipe(write("x", loss="dist", teacher=cached), workplace / "refused", progress=silent)
+
+
+def test_more_log_probabilities_than_tokens_are_all_of_them(
+    finished: Path, workplace: Path, write: Write
+) -> None:
+    teacher = f'[teacher]\npath = "{finished.name}"\ncache = "all.safetensors"\ntop_k = 1000'
+    for _ in range(2):
+        recipe = write("x", loss="dist", steps=1, teacher=teacher)
+        run_recipe(recipe, workplace / "all-of-them", progress=silent)
+
+
+def test_a_student_stored_in_bfloat16_learns_in_float32(
+    finished: Path, workplace: Path, write: Write
+) -> None:
+    half = AutoModelForCausalLM.from_pretrained(finished).bfloat16()
+    shutil.copytree(finished, workplace / "half")
+    half.save_pretrained(workplace / "half")
+    recipe = write("x", steps=1)
+    text = recipe.read_text()
+    start, end = text.index("[model.config]"), text.index("[data]")
+    recipe.write_text(text[:start] + '[model]\npath = "half"\n' + text[end:])
+    seen: list[torch.dtype] = []
+
+    class Look(TrainerCallback):
+        def on_step_begin(self, *_: object, model: torch.nn.Module, **__: object) -> None:
+            seen.append(next(model.parameters()).dtype)
+
+    run_recipe(recipe, workplace / "from-half", progress=silent, callbacks=[Look()])
+    assert seen == [torch.float32]
+
+
+def test_a_cache_says_which_weights_as_the_cloud_and_artifacts_do(finished: Path) -> None:
+    assert weights_revision(finished) == cloud_revision(finished)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [('[lora]\ntargets = ["nowhere"]', "lora.targets"), ('report_to = "nobody"', "'nobody'")],
+)
+def test_what_can_be_refused_at_once_is_refused_before_the_teacher_is_asked(
+    wrong: str, message: str, finished: Path, workplace: Path, write: Write
+) -> None:
+    teacher = f'[teacher]\npath = "{finished.name}"\ncache = "unasked.safetensors"\n'
+    recipe = write("x", loss="cat-xent", teacher=teacher)
+    with recipe.open("a") as stream:
+        stream.write(wrong + "\n")
+    with pytest.raises(RecipeError, match=message):
+        run_recipe(recipe, workplace / "refused", progress=silent)
+    assert not list(workplace.glob("unasked*"))
+
+
+def test_lora_learns_and_is_merged(finished: Path, workplace: Path, write: Write) -> None:
+    recipe = write("x", steps=3, teacher="[lora]\nr = 2")
+    run_recipe(recipe, workplace / "lora", progress=silent)
+    assert weights(workplace / "lora").keys() == weights(finished).keys()
+    with pytest.raises(RecipeError, match=r"lora\.targets"):
+        run_recipe(
+            write("x", steps=3, teacher='[lora]\ntargets = ["nowhere"]'),
+            workplace / "refused",
+            progress=silent,
+        )
+
+
+def test_accumulating_gradients_changes_nothing(
+    finished: Path, workplace: Path, write: Write
+) -> None:
+    teacher = f'[teacher]\npath = "{finished.name}"'
+    curves = []
+    for parts in (1, 4):
+        recipe = write("x", loss="cat-dist", dropout=0.0, log_steps=1, teacher=teacher)
+        text = recipe.read_text().replace(
+            "batch_size = 8", f"batch_size = 8\naccumulation_steps = {parts}"
+        )
+        recipe.write_text(text)
+        run_recipe(recipe, workplace / f"parts-{parts}", progress=silent)
+        curves.append([e["loss"] for e in log_of(workplace / f"parts-{parts}") if "loss" in e])
+    assert curves[0] == pytest.approx(curves[1], rel=1e-4)
+
+
+def test_an_encoder_decoder_learns_from_an_encoder_decoder(
+    finished: Path, workplace: Path, write: Write
+) -> None:
+    t5 = """[model.config]
+model_type = "t5"
+d_model = 16
+d_kv = 8
+d_ff = 32
+num_layers = 1
+num_heads = 2
+"""
+    teacher = write("t5-large", steps=2)
+    text = teacher.read_text()
+    start, end = text.index("[model.config]"), text.index("[data]")
+    teacher.write_text(text[:start] + t5 + text[end:])
+    run_recipe(teacher, workplace / "t5-large", progress=silent)
+    for loss in ("cat-xent", "dist"):
+        student = write(
+            "t5-small", loss=loss, steps=3, teacher='[teacher]\npath = "t5-large"\ncache = "T"'
+        )
+        text = student.read_text().replace('"T"', f'"t5-{loss}.safetensors"')
+        start, end = text.index("[model.config]"), text.index("[data]")
+        student.write_text(text[:start] + t5 + text[end:])
+        metrics = run_recipe(student, workplace / f"t5-{loss}", progress=silent)
+        assert metrics["valid_queries"] == 10
+    causal = write("x", loss="dist", teacher='[teacher]\npath = "t5-large"')
+    with pytest.raises(
+        TeacherError, match="'t5-large' is an encoder-decoder, the student a causal"
+    ):
+        run_recipe(causal, workplace / "refused", progress=silent)
+
+
+def test_a_missing_teacher_is_refused_in_one_line(workplace: Path, write: Write) -> None:
+    recipe = write("x", loss="dist", teacher='[teacher]\npath = "./nowhere"')
+    with pytest.raises(RecipeError, match="nowhere' cannot be loaded") as caught:
+        run_recipe(recipe, workplace / "refused", progress=silent)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tokenizer_without_an_end_token_is_refused(workplace: Path, write: Write) -> None:
+    save_tokenizer(workplace / "endless")
+    config = workplace / "endless" / "tokenizer_config.json"
+    config.write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}))
+    with pytest.raises(RecipeError, match="'endless' has no end-of-sequence token"):
+        run_recipe(write("x", tokenizer="endless"), workplace / "refused", progress=silent)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("hidden_sise = 16", "llama knows no 'hidden_sise'; did you mean 'hidden_size'?"),
+        ("num_layers = 2", "llama knows no 'num_layers'"),
+    ],
+)
+def test_a_model_config_with_an_unknown_key_is_refused(
+    line: str, message: str, workplace: Path, write: Write
+) -> None:
+    with pytest.raises(RecipeError) as caught:
+        run_recipe(write("x", config=line), workplace / "refused", progress=silent)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"id": "3", "task": "g2p", "prompt"', r"valid\.jsonl:3: not a valid record"),
+        ('{"id": "3", "task": "g2p", "prompt": "a"}', r"valid\.jsonl:3: .*references"),
+        ('{"id": "3", "task": "g2p", "prompt": "a", "references": []}', "record '3': references"),
+    ],
+)
+def test_a_bad_line_in_a_users_data_is_named(
+    line: str, message: str, workplace: Path, write: Write
+) -> None:
+    data = workplace / "bad"
+    shutil.copytree(workplace / "data", data, dirs_exist_ok=True)
+    lines = (data / "valid.jsonl").read_text().splitlines()
+    (data / "valid.jsonl").write_text("\n".join([*lines[:2], line]) + "\n")
+    recipe = write("x")
+    recipe.write_text(recipe.read_text().replace('"data"', '"bad"'))
+    with pytest.raises(DataError, match=message):
+        run_recipe(recipe, workplace / "refused", progress=silent)
+
+
+def test_an_example_longer_than_the_window_is_refused(workplace: Path, write: Write) -> None:
+    recipe = write("x")
+    recipe.write_text(
+        recipe.read_text().replace("valid_size = 8", "valid_size = 8\nmax_tokens = 5")
+    )
+    with pytest.raises(DataError, match="tokens, max_tokens is 5"):
+        run_recipe(recipe, workplace / "refused", progress=silent)

@@ -1,0 +1,190 @@
+"""Loads what a recipe names: tokenizer, records, model, teacher's model; knows no optimizer."""
+
+from __future__ import annotations
+
+import difflib
+import tempfile
+from pathlib import Path
+from typing import cast
+
+import torch
+from safetensors import SafetensorError
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from escalade.edge.artifact import tokenizer_fingerprint, weights_revision
+from escalade.edge.base import Record, read_records, subsample
+from escalade.training.data import load_pronunciations, make_records, save_tokenizer
+from escalade.training.errors import RecipeError, TeacherError
+from escalade.training.recipes.recipe import Recipe, resolve
+from escalade.training.teachers import LocalTeacher, check_tokenizers
+
+#: What transformers' configs accept and turn into something else.
+_ALSO_TAKEN = ("attn_implementation", "partial_rotary_factor", "rope_theta")
+
+
+def load_tokenizer(recipe: Recipe, recipe_path: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer a recipe names.
+
+    Raises:
+        RecipeError: none is named, it cannot be loaded, or it has no end-of-sequence token.
+    """
+    source = recipe.tokenizer or recipe.model.path
+    if source is None:
+        raise RecipeError(f"{recipe_path}: tokenizer is missing: a folder, or 'bundled'")
+    try:
+        if source == "bundled":
+            with tempfile.TemporaryDirectory() as folder:
+                save_tokenizer(Path(folder))
+                tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        else:
+            tokenizer = AutoTokenizer.from_pretrained(
+                resolve(recipe_path, source), trust_remote_code=False
+            )
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"{recipe_path}: tokenizer {source!r}: {_first_line(error)}") from error
+    if tokenizer.eos_token_id is None:
+        raise RecipeError(f"{recipe_path}: the tokenizer {source!r} has no end-of-sequence token")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_records(recipe: Recipe, recipe_path: Path) -> tuple[list[Record], list[Record]]:
+    """The training and the validation queries.
+
+    Raises:
+        DataError: a file of the user's own cannot be read; the message names the line.
+    """
+    if recipe.data.source == "bundled":
+        pronunciations = load_pronunciations()
+        train = list(make_records("train", pronunciations))
+        valid = list(make_records("valid", pronunciations))
+    else:
+        folder = (recipe_path.parent / recipe.data.source).resolve()
+        train, valid = (read_records(folder / f"{split}.jsonl") for split in ("train", "valid"))
+    return subsample(train, recipe.data.train_size), valid
+
+
+def load_model(
+    recipe: Recipe, recipe_path: Path, tokenizer: PreTrainedTokenizerBase
+) -> PreTrainedModel:
+    """The model to fine-tune, or a new one made from the recipe's config.
+
+    Raises:
+        RecipeError: it cannot be loaded, or the config has an unknown or wrong value.
+    """
+    if recipe.model.path is not None:
+        # Trained in float32 however it is stored: AdamW's small steps round to 0 in bfloat16.
+        return _load(resolve(recipe_path, recipe.model.path), torch.float32)
+    given = dict(recipe.model.config or {})
+    model_type = given.pop("model_type", None)
+    try:
+        known = AutoConfig.for_model(model_type)
+        unknown = [key for key in given if key not in _ALSO_TAKEN and not hasattr(known, key)]
+        if unknown:  # transformers would keep it and build a model without it
+            raise ValueError(f"{model_type} knows no {unknown[0]!r}{_nearest(unknown[0], known)}")
+        config = AutoConfig.for_model(
+            model_type,
+            **given,
+            vocab_size=len(tokenizer),
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            bos_token_id=tokenizer.bos_token_id,
+        )
+        auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        if config.is_encoder_decoder and getattr(config, "decoder_start_token_id", None) is None:
+            config.decoder_start_token_id = tokenizer.pad_token_id  # as T5 does
+        model: PreTrainedModel = auto.from_config(config)
+    # Each architecture checks its config in a way and with an error of its own.
+    except Exception as error:
+        raise RecipeError(f"{recipe_path}: model.config: {_first_line(error)}") from error
+    return model
+
+
+def load_teacher(path: str, recipe_path: Path, tokenizer: PreTrainedTokenizerBase) -> LocalTeacher:
+    """The large model `p_L`, to run in this process.
+
+    Raises:
+        RecipeError: it cannot be loaded.
+        TeacherError: its tokenizer is missing or is not the student's.
+    """
+    source = resolve(recipe_path, path)
+    model = _load(source)
+    try:
+        theirs = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise TeacherError(f"teacher {path!r}: no tokenizer: {_first_line(error)}") from error
+    check_tokenizers(tokenizer, theirs, path)
+    local = Path(source).is_dir()
+    revision = (
+        weights_revision(Path(source)) if local else getattr(model.config, "_commit_hash", "")
+    )
+    return LocalTeacher(model, name=Path(path).name, revision=revision or "")
+
+
+def open_checkpoint(path: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A trained model and its tokenizer, ready to answer, on the GPU where there is one.
+
+    Raises:
+        RecipeError: either cannot be loaded.
+    """
+    model = _load(path)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"tokenizer {path!r}: {_first_line(error)}") from error
+    if torch.cuda.is_available():
+        cast(torch.nn.Module, model).cuda()
+    return model.train(False), tokenizer
+
+
+def fingerprint_of(tokenizer: PreTrainedTokenizerBase) -> str:
+    """The tokenizer's fingerprint, as artifacts and the wire have it.
+
+    Raises:
+        RecipeError: it is not one of Hugging Face's fast tokenizers.
+    """
+    if not tokenizer.is_fast:
+        raise RecipeError(f"tokenizer {tokenizer.name_or_path!r} has no tokenizer.json")
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save_pretrained(folder)
+        return tokenizer_fingerprint(Path(folder) / "tokenizer.json")
+
+
+def _load(path: str, dtype: torch.dtype | str = "auto") -> PreTrainedModel:
+    try:
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+        auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        model, loading = cast(
+            "tuple[PreTrainedModel, dict[str, set[str]]]",
+            auto.from_pretrained(
+                path,
+                dtype=dtype,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            ),
+        )
+    except (OSError, ValueError, SafetensorError) as error:
+        raise RecipeError(f"model {path!r} cannot be loaded: {_first_line(error)}") from error
+    if missing := sorted(loading["missing_keys"]):
+        # transformers fills them with random numbers and only logs it
+        raise RecipeError(f"model {path!r}: weights missing: {', '.join(missing)}")
+    return model
+
+
+def _nearest(key: str, config: PreTrainedConfig) -> str:
+    near = difflib.get_close_matches(key, config.to_dict(), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

@@ -1,0 +1,201 @@
+"""Runs a recipe from data to a saved checkpoint; the one place where training's parts meet.
+
+The output folder holds the model (safetensors), its tokenizer, `recipe.toml`, `log.jsonl`
+(one line for each logged step) and `metrics.json` (exact match on the validation split).
+While a run is under way its state lives in `OUT.run/`; a run that was cut off goes on
+from the last whole checkpoint there, and the folder goes away when the run is done.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+import transformers
+from transformers import (
+    PreTrainedModel,
+    PrinterCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from escalade.edge.base import atomic_folder, check_replaceable, subsample
+from escalade.training.errors import RecipeError
+from escalade.training.examples import Collator, Examples, check_labels
+from escalade.training.quality import exact_match
+from escalade.training.recipes.adapters import merged, with_lora
+from escalade.training.recipes.arguments import training_arguments
+from escalade.training.recipes.loading import load_model, load_records, load_tokenizer
+from escalade.training.recipes.recipe import Recipe, RunTable, read_recipe
+from escalade.training.recipes.resume import continue_from, last_checkpoint
+from escalade.training.recipes.teaching import Progress, open_teacher
+from escalade.training.teachers import vocabulary_size
+from escalade.training.trace import answer_all
+from escalade.training.trainer import CatTrainer
+
+RECIPE_NAME, METRICS_NAME = "recipe.toml", "metrics.json"
+
+
+def run_recipe(
+    recipe_path: Path,
+    out: Path,
+    *,
+    progress: Progress | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> dict[str, Any]:
+    """Train what a recipe says; returns the metrics that were written.
+
+    Under `accelerate launch` every process calls this; the first one writes, and the others
+    get empty metrics.
+
+    Args:
+        recipe_path: a TOML file, see `recipe.py`.
+        out: the checkpoint folder; replaced whole when the run is done.
+        progress: told how far the run is; without it transformers draws its own bar.
+        callbacks: transformers callbacks, called from within the training loop.
+
+    Raises:
+        RecipeError: the recipe, or a path in it, is wrong.
+        TeacherError: the teacher does not fit the student, or does not answer.
+        CacheError: a prediction cache was made for other data or another teacher.
+        DataError: the data cannot be read.
+    """
+    recipe = read_recipe(recipe_path)
+    check_replaceable(out, METRICS_NAME)
+    started = time.time()
+    state = out.with_name(out.name + ".run")
+    checkpoint = _resume_point(recipe, recipe_path, state)
+    arguments = training_arguments(recipe, recipe_path, state, bar=progress is None)
+    transformers.set_seed(recipe.seed)
+    tokenizer = load_tokenizer(recipe, recipe_path)
+    train, valid = load_records(recipe, recipe_path)
+    model = load_model(recipe, recipe_path, tokenizer)
+    seq2seq = bool(model.config.is_encoder_decoder)
+    max_tokens = _window(recipe, recipe_path, model)
+    examples = partial(Examples, tokenizer=tokenizer, max_tokens=max_tokens, seq2seq=seq2seq)
+    train_examples = examples(train)
+    # All of them, though only some are watched: all are answered at the end, hours from now.
+    examples(valid)
+    watched = subsample(valid, recipe.data.valid_size)
+    # What may be refused in seconds is, before the teacher is asked for hours.
+    check_labels(train_examples, vocabulary_size(model))
+    if recipe.lora is not None:
+        model = with_lora(model, recipe.lora)
+    teacher = open_teacher(
+        recipe, recipe_path, tokenizer, train_examples, arguments, seq2seq, progress=progress
+    )
+    if arguments.should_save:
+        state.mkdir(parents=True, exist_ok=True)
+        shutil.copy(recipe_path, state / RECIPE_NAME)
+    trainer = CatTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=train_examples,
+        eval_dataset=examples(watched),
+        data_collator=Collator(tokenizer.pad_token_id),
+        callbacks=[*callbacks, *([] if progress is None else [_Reporter(progress)])],
+        loss_name=recipe.loss,
+        teacher=teacher,
+        w=recipe.teacher.w if recipe.teacher else 1.0,
+    )
+    trainer.remove_callback(PrinterCallback)
+    continue_from(trainer, checkpoint)
+    trained = merged(trainer)
+    metrics: dict[str, Any] = {}
+    if trainer.is_world_process_zero():
+        trained.train(False)
+        answers = answer_all(
+            trained,
+            tokenizer,
+            valid,
+            progress=lambda done: progress("validate", done, len(valid), {}) if progress else None,
+        )
+        match = exact_match(valid, [answer.text for answer in answers])
+        metrics = {
+            "recipe": recipe.name,
+            "loss": recipe.loss,
+            "seed": recipe.seed,
+            "parameters": sum(p.numel() for p in trained.parameters()),
+            "valid_queries": len(valid),
+            "valid_exact_match": {k: round(v, 5) for k, v in match.items()},
+            "steps": trainer.state.global_step,
+            "seconds_this_session": round(time.time() - started, 1),
+            "torch": str(torch.__version__),
+            "transformers": transformers.__version__,
+            "machine": f"{platform.machine()}, {torch.get_num_threads()} threads,"
+            f" {trained.device.type} x {arguments.world_size}",
+        }
+        with atomic_folder(out, marker=METRICS_NAME) as folder:
+            # transformers ties the weights again on loading; a float32 copy is what export reads.
+            trained.float().save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+            shutil.copy(state / RECIPE_NAME, folder / RECIPE_NAME)
+            (folder / METRICS_NAME).write_text(json.dumps(metrics, indent=2) + "\n")
+            lines = (json.dumps(entry) + "\n" for entry in trainer.state.log_history)
+            (folder / "log.jsonl").write_text("".join(lines))
+        shutil.rmtree(state)
+    trainer.accelerator.wait_for_everyone()
+    return metrics
+
+
+class _Reporter(TrainerCallback):
+    """Passes each step, and the numbers logged at it, to a `Progress`."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
+        if state.is_world_process_zero:
+            self._progress("train", state.global_step, state.max_steps, {})
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Mapping[str, float] | None = None,
+        **_: object,
+    ) -> None:
+        if state.is_world_process_zero:
+            self._progress("train", state.global_step, state.max_steps, dict(logs or {}))
+
+
+def _resume_point(recipe: Recipe, recipe_path: Path, state: Path) -> Path | None:
+    """The checkpoint to go on from.
+
+    Raises:
+        RecipeError: it is another recipe's.
+    """
+    checkpoint, kept = last_checkpoint(state), state / RECIPE_NAME
+    if checkpoint is None:
+        return None
+    started, now = (msgspec.structs.replace(r, run=RunTable()) for r in (read_recipe(kept), recipe))
+    if started != now:
+        raise RecipeError(
+            f"{recipe_path}: {state} holds the unfinished run of another recipe;"
+            " go on with that one, or delete the folder"
+        )
+    return checkpoint
+
+
+def _window(recipe: Recipe, recipe_path: Path, model: PreTrainedModel) -> int:
+    """The longest example, which must fit into the model's window."""
+    window = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if window is not None and recipe.data.max_tokens > window:
+        raise RecipeError(
+            f"{recipe_path}: data.max_tokens must be at most the model's window, {window};"
+            f" got {recipe.data.max_tokens}"
+        )
+    return recipe.data.max_tokens

@@ -1,0 +1,124 @@
+"""Opens the teacher a recipe asks for, and has its cache written where one is; no training here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerBase, TrainingArguments
+
+from escalade.edge.artifact import weights_revision
+from escalade.training.errors import CacheError, TeacherError
+from escalade.training.examples import Examples
+from escalade.training.losses import needs_distribution, needs_teacher
+from escalade.training.recipes.loading import fingerprint_of, load_teacher
+from escalade.training.recipes.recipe import Recipe, TeacherTable, resolve
+from escalade.training.teachers import (
+    CachedTeacher,
+    CloudTeacher,
+    LocalTeacher,
+    Teacher,
+    write_cache,
+)
+
+#: Called with a stage ("teacher", "train", "validate"), how much of it is done, how much
+#: there is, and the numbers logged since the last call (loss, tokens_filtered, ...).
+Progress = Callable[[str, int, int, Mapping[str, float]], None]
+
+
+def open_teacher(
+    recipe: Recipe,
+    recipe_path: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Examples,
+    arguments: TrainingArguments,
+    seq2seq: bool,
+    *,
+    progress: Progress | None = None,
+) -> Teacher | None:
+    """The teacher of a run: from its cache if the recipe names one, written now if missing.
+
+    Raises:
+        RecipeError, TeacherError, CacheError: see there.
+    """
+    table = recipe.teacher
+    if table is None or not needs_teacher(recipe.loss):
+        return None
+    if table.cache is None:
+        if table.path is None:
+            raise TeacherError(f"{recipe_path}: teacher.path is missing")
+        return _same_kind(load_teacher(table.path, recipe_path, tokenizer), seq2seq)
+    path = (recipe_path.parent / table.cache).resolve()
+    top_k = table.top_k if needs_distribution(recipe.loss) else 0
+    fingerprint = fingerprint_of(tokenizer)
+    # The first process of all writes; on several nodes they share the disk.
+    with arguments.main_process_first(local=False, desc="the teacher's predictions"):
+        if not path.exists() and arguments.process_index == 0:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_cache(
+                path,
+                _source(table, recipe_path, tokenizer, fingerprint, top_k, seq2seq),
+                examples,
+                tokenizer=fingerprint,
+                pad_token_id=tokenizer.pad_token_id,
+                top_k=top_k,
+                seq2seq=seq2seq,
+                device=arguments.device,
+                progress=lambda done, total: (
+                    progress("teacher", done, total, {}) if progress else None
+                ),
+            )
+    cached = CachedTeacher(path, examples, tokenizer=fingerprint)
+    if cached.key.top_k < min(top_k, cached.key.vocabulary_size):
+        raise CacheError(
+            f"{path}: keeps {cached.key.top_k} log-probabilities of each token,"
+            f" teacher.top_k asks for {top_k}; delete it to have it written again"
+        )
+    if table.path is not None:
+        _check_same_teacher(cached, table.path, recipe_path)
+    return cached
+
+
+def _source(
+    table: TeacherTable,
+    recipe_path: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    fingerprint: str,
+    top_k: int,
+    seq2seq: bool,
+) -> Teacher:
+    """Whom to ask what a cache will hold."""
+    if table.address is not None:
+        from escalade.training.teachers import CloudScorer
+
+        scorer = CloudScorer(table.address, tokenizer_fingerprint=fingerprint)
+        return CloudTeacher(scorer, top_k=top_k, seq2seq=seq2seq)
+    if table.path is None:
+        where = recipe_path.parent / (table.cache or "")
+        raise CacheError(f"{where}: does not exist, and no teacher.path or address to ask")
+    return _same_kind(load_teacher(table.path, recipe_path, tokenizer), seq2seq)
+
+
+def _same_kind(teacher: LocalTeacher, seq2seq: bool) -> LocalTeacher:
+    if bool(teacher.model.config.is_encoder_decoder) != seq2seq:
+        kinds = ("a causal LM", "an encoder-decoder")
+        raise TeacherError(
+            f"teacher {teacher.identity.name!r} is {kinds[not seq2seq]}, the student"
+            f" {kinds[seq2seq]}: their positions do not line up"
+        )
+    return teacher
+
+
+def _check_same_teacher(cached: CachedTeacher, path: str, recipe_path: Path) -> None:
+    """A cache beside a path must hold that model's predictions."""
+    source = Path(resolve(recipe_path, path))
+    same = (
+        cached.identity.revision == weights_revision(source)
+        if source.is_dir()
+        else cached.identity.name == Path(path).name
+    )
+    if not same:
+        raise CacheError(
+            f"{cached.identity.name}: the cache holds another model's predictions than"
+            f" {path!r}; delete it to have it written again"
+        )

@@ -1,0 +1,145 @@
+"""What p_L predicts on a data set, on disk: written once, memory-mapped; asks no model.
+
+One safetensors file. `argmax` is `(N,)` over the N target tokens of all examples in order,
+2 bytes each where the vocabulary allows, else 4: all that the CAT-Xent losses need. With
+`top_k` > 0 come `top_ids` `(N, k)` and `top_logprobs` `(N, k)` in float16, for the
+distillation losses; the mass outside the top k is theirs to handle (see `losses`). Where an
+example's tokens begin follows from the data, so that it is not stored; that it is the same
+data, tokenizer and teacher is checked by fingerprint when the file is opened.
+`cache_writer` writes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from escalade.training.errors import CacheError
+from escalade.training.examples import ExampleList, target_counts
+from escalade.training.examples import fingerprint as data_fingerprint
+from escalade.training.losses import IGNORE, Predictions
+from escalade.training.teachers.teacher import TeacherIdentity, at_targets, targets_of
+
+SCHEMA = "1"
+
+
+class CacheKey(msgspec.Struct, frozen=True):
+    """What a cache was made from: all of it must match for the cache to be used."""
+
+    data: str
+    tokenizer: str
+    teacher: str
+    revision: str
+    vocabulary_size: int
+    top_k: int
+    seq2seq: bool
+    examples: int
+    tokens: int
+
+
+class CachedTeacher:
+    """Gives what a teacher said about a data set, from disk."""
+
+    def __init__(self, path: Path, examples: ExampleList, *, tokenizer: str) -> None:
+        """Map the file and check that it was made for this data.
+
+        Args:
+            path: the cache.
+            examples: the data set, in the order the cache was written in.
+            tokenizer: the student tokenizer's fingerprint.
+
+        Raises:
+            CacheError: it cannot be read, or was made for other data or another tokenizer.
+        """
+        self.key = read_key(path)
+        counts = target_counts(examples, seq2seq=self.key.seq2seq)
+        wanted = {
+            "examples": len(examples),
+            "tokens": sum(counts),
+            "tokenizer": tokenizer,
+            "data": data_fingerprint(examples),
+        }
+        for name, value in wanted.items():
+            if (found := getattr(self.key, name)) != value:
+                raise CacheError(
+                    f"{path}: made for other {'data' if name != 'tokenizer' else 'tokens'}:"
+                    f" its {name} is {_short(found)}, here it is {_short(value)};"
+                    " delete it to have it written again"
+                )
+        self._starts = np.concatenate([[0], np.cumsum(counts)])
+        with safe_open(path, framework="pt") as file:
+            # The tensors stay views of the mapped file after it is closed.
+            self._tensors: dict[str, NDArray[np.generic]] = {
+                name: file.get_tensor(name).numpy()
+                for name in file.keys()  # noqa: SIM118
+            }
+
+    @property
+    def identity(self) -> TeacherIdentity:
+        """Which model answered when the cache was written."""
+        return TeacherIdentity(self.key.teacher, self.key.revision, self.key.vocabulary_size)
+
+    def predict(self, batch: Mapping[str, Tensor]) -> Predictions:
+        """Look a batch up by its `example_index`.
+
+        Raises:
+            CacheError: the batch's examples are numbered otherwise than the cache's.
+        """
+        if "example_index" not in batch:
+            raise CacheError("a prediction cache needs the column example_index in every example")
+        mask = targets_of(batch["labels"], seq2seq=self.key.seq2seq) != IGNORE
+        index = batch["example_index"].cpu().numpy()
+        if len(index) and not 0 <= index.min() <= index.max() < self.key.examples:
+            raise CacheError(
+                f"example_index must be in [0, {self.key.examples - 1}],"
+                f" got {index.min()} to {index.max()}"
+            )
+        starts, counts = self._starts[index], np.diff(self._starts)[index]
+        if counts.sum() != int(mask.sum()):
+            raise CacheError("example_index does not number the examples the cache was made for")
+        # Row by row: where the row starts in the cache, plus 0, 1, 2, ... within the row.
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        places = np.repeat(starts, counts) + within
+
+        def placed(name: str, kind: type[np.generic]) -> Tensor:
+            return at_targets(torch.from_numpy(self._tensors[name][places].astype(kind)), mask)
+
+        argmax = placed("argmax", np.int64)
+        if "top_ids" not in self._tensors:
+            return Predictions(argmax=argmax)
+        return Predictions(
+            argmax=argmax,
+            top_ids=placed("top_ids", np.int64),
+            top_logprobs=placed("top_logprobs", np.float32),
+        )
+
+
+def read_key(path: Path) -> CacheKey:
+    """What a cache was made from.
+
+    Raises:
+        CacheError: the file is not a prediction cache of this version.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise CacheError(f"{path}: cannot be read: {error}") from error
+    if metadata.get("schema") != SCHEMA:
+        raise CacheError(f"{path}: not a prediction cache of schema {SCHEMA}")
+    try:
+        return msgspec.json.decode(metadata.get("key", ""), type=CacheKey)
+    except msgspec.DecodeError as error:
+        raise CacheError(f"{path}: damaged: {error}") from error
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 16 else text[:12]  # noqa: PLR2004 - a digest's first digits do
