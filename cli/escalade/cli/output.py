@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from unicodedata import category
 
-import msgspec
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -55,7 +54,9 @@ def print_text(text: str, *, end: str = "\n") -> None:
 
 def print_json(value: object) -> None:
     """One JSON document on stdout; for machines."""
-    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+    from escalade.edge.base import pretty_json
+
+    sys.stdout.buffer.write(pretty_json(value))
     sys.stdout.buffer.flush()
 
 

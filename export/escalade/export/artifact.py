@@ -5,7 +5,6 @@ The folder is written aside and renamed whole: a failed export leaves nothing be
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,7 +26,7 @@ from escalade.edge.artifact import (
     file_entry,
     write_manifest,
 )
-from escalade.edge.base import atomic_folder
+from escalade.edge.base import atomic_folder, utc_now
 from escalade.edge.deferral import DeferralEntry
 from escalade.edge.generation import Artifact
 from escalade.export.errors import ExportParityError, ModelError, OptionError
@@ -136,7 +135,7 @@ def export_artifact(
                 prompts=0, same_tokens=0, mean_abs_delta_nll=0.0, max_abs_delta_nll=0.0
             ),
             versions=_versions(),
-            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            created=utc_now(),
         )
         write_manifest(folder, manifest)
         progress("asking the program")

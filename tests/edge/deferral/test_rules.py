@@ -127,8 +127,8 @@ def test_a_quantile_knows_its_name(q: float) -> None:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("meen", r"mean, sum, min, max, quantile:Q .*got 'meen'; did you mean mean\?"),
-        ("quantil:0.4", "did you mean quantile?"),
+        ("meen", r"mean, sum, min, max, quantile:Q .*got 'meen'; did you mean 'mean'\?"),
+        ("quantil:0.4", "did you mean 'quantile'?"),
         ("", "got ''; "),
         ("mean:2", "got 'mean:2'"),
         ("quantile", r"must be a number in \[0, 1\], got ''"),

@@ -64,7 +64,7 @@ def test_an_unknown_key_names_the_nearest_known(
     tmp_path: Path, table: str, text: str, near: str
 ) -> None:
     message = refusal(write(tmp_path, **{table: text}))
-    assert f"did you mean `{near}`?" in message
+    assert f"did you mean {near!r}?" in message
     assert f"$.{table}" in message
 
 

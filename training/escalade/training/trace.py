@@ -7,12 +7,11 @@ written. No device and no network took part, so that every time and every byte i
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Sequence
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from escalade.edge.base import Record
+from escalade.edge.base import Record, utc_now
 from escalade.edge.deferral import defers, mean_nll
 from escalade.edge.trace import (
     TRACE_SCHEMA,
@@ -77,7 +76,7 @@ def trace_of(
         large=large[0],
         rule="mean",
         threshold=threshold,
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        created=utc_now(),
     )
     rows = zip(records, small[1], large[1], strict=True)
     return Trace(header, [_record(*row, threshold) for row in rows])

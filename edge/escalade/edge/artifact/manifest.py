@@ -21,7 +21,7 @@ from escalade.edge.artifact.integrity import (
     check_nothing_else,
     read_bounded,
 )
-from escalade.edge.base import atomic_write, sha256_of
+from escalade.edge.base import atomic_write, pretty_json, sha256_of
 from escalade.edge.deferral import DeferralEntry, Table, check_deferral
 from escalade.edge.errors import ArtifactError
 
@@ -196,7 +196,7 @@ def parse_manifest(raw: bytes, where: object) -> Manifest:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write `manifest.json`, aside and renamed."""
     with atomic_write(folder / MANIFEST_NAME) as stream:
-        stream.write(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+        stream.write(pretty_json(manifest))
 
 
 def file_entry(path: Path) -> FileEntry:

@@ -1,5 +1,6 @@
 """What every package of the device may use: files, records, texts; knows no model."""
 
+from escalade.edge.base.clock import Clock, SystemClock
 from escalade.edge.base.files import (
     atomic_folder,
     atomic_write,
@@ -10,18 +11,24 @@ from escalade.edge.base.files import (
     sync_folder,
 )
 from escalade.edge.base.records import Record, iter_jsonl, read_records, subsample, write_records
+from escalade.edge.base.text import nearest, pretty_json, utc_now
 
 __all__ = [
+    "Clock",
     "Record",
+    "SystemClock",
     "atomic_folder",
     "atomic_write",
     "check_replaceable",
     "is_held",
     "iter_jsonl",
+    "nearest",
+    "pretty_json",
     "read_records",
     "sha256_of",
     "shared_lock",
     "subsample",
     "sync_folder",
+    "utc_now",
     "write_records",
 ]

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from escalade.edge.base import atomic_write
+from escalade.edge.base import atomic_write, pretty_json
 from escalade.edge.errors import ArtifactError
 
 ROUTER_SCHEMA = 1
@@ -49,7 +49,7 @@ def write_layers(path: Path, layers: Sequence[Arrays]) -> None:
     )
     signed = msgspec.structs.replace(unsigned, sha256=_digest(unsigned))
     with atomic_write(path) as stream:
-        stream.write(msgspec.json.format(msgspec.json.encode(signed), indent=2) + b"\n")
+        stream.write(pretty_json(signed))
 
 
 def read_layers(path: Path) -> list[Arrays]:

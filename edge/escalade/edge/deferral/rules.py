@@ -18,13 +18,14 @@ and rounding is monotone.
 from __future__ import annotations
 
 import bisect
-import difflib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from escalade.edge.base import nearest
 
 _QUANTILE = "quantile"
 #: Half the distance from 1.0 to the next double: the most by which one operation is off,
@@ -296,8 +297,7 @@ def rule_named(name: str) -> DeferralRule:
                 f"rule {name[:80]!r}: Q of {_QUANTILE}:Q must be a number in [0, 1], got"
                 f" {parameter[:80]!r}"
             ) from None
-    near = difflib.get_close_matches(kind[:80], (*RULES, _QUANTILE), n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    hint = nearest(kind, (*RULES, _QUANTILE))
     raise ValueError(
         f"rule must be one of {', '.join(RULES)}, {_QUANTILE}:Q (Q in [0, 1]), got {name[:80]!r}"
         f"{hint}; `escalade calibrate` also makes router (from a trace) and vote (of an ensemble)"

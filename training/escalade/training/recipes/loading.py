@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import tempfile
 from pathlib import Path
 from typing import cast
@@ -14,13 +13,12 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
-    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
 from escalade.edge.artifact import tokenizer_fingerprint, weights_revision
-from escalade.edge.base import Record, read_records, subsample
+from escalade.edge.base import Record, nearest, read_records, subsample
 from escalade.training.data import load_pronunciations, make_records, save_tokenizer
 from escalade.training.errors import RecipeError, TeacherError
 from escalade.training.recipes.recipe import Recipe, resolve
@@ -90,7 +88,8 @@ def load_model(
         known = AutoConfig.for_model(model_type)
         unknown = [key for key in given if key not in _ALSO_TAKEN and not hasattr(known, key)]
         if unknown:  # transformers would keep it and build a model without it
-            raise ValueError(f"{model_type} knows no {unknown[0]!r}{_nearest(unknown[0], known)}")
+            hint = nearest(unknown[0], known.to_dict())
+            raise ValueError(f"{model_type} knows no {unknown[0]!r}{hint}")
         config = AutoConfig.for_model(
             model_type,
             **given,
@@ -179,11 +178,6 @@ def _load(path: str, dtype: torch.dtype | str = "auto") -> PreTrainedModel:
         # transformers fills them with random numbers and only logs it
         raise RecipeError(f"model {path!r}: weights missing: {', '.join(missing)}")
     return model
-
-
-def _nearest(key: str, config: PreTrainedConfig) -> str:
-    near = difflib.get_close_matches(key, config.to_dict(), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _first_line(error: Exception) -> str:

@@ -6,7 +6,6 @@ one is named. Paths in a recipe are relative to the recipe's own folder.
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from escalade.edge.base import nearest
 from escalade.training.errors import RecipeError
 from escalade.training.losses import LossName, needs_distribution, needs_teacher
 
@@ -225,5 +225,4 @@ def _nearest(message: str) -> str:
         return ""
     tables = (Recipe, ModelTable, DataTable, TeacherTable, LoraTable, OptimTable, RunTable)
     known = {name for table in tables for name in table.__struct_fields__}
-    near = difflib.get_close_matches(unknown[1], known, n=1)
-    return f"; did you mean `{near[0]}`?" if near else f"; known keys: {', '.join(sorted(known))}"
+    return nearest(unknown[1], known) or f"; known keys: {', '.join(sorted(known))}"

@@ -1,0 +1,32 @@
+"""Texts that every part writes alike: a time, JSON for people, the name that was meant."""
+
+from __future__ import annotations
+
+import datetime
+import difflib
+from collections.abc import Iterable
+
+import msgspec
+
+# Of a name somebody typed: comparing takes time with its length, and so does reading it.
+_LONGEST_NAME = 80
+
+
+def utc_now() -> str:
+    """The time in UTC, to the second: `2026-01-31T12:00:00+00:00`."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def pretty_json(value: object) -> bytes:
+    """Anything that msgspec encodes, indented by 2, with a newline at its end."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint for the end of a message about an unknown name.
+
+    Returns:
+        `; did you mean 'x'?` with the nearest of those that are known; empty where none is near.
+    """
+    near = difflib.get_close_matches(name[:_LONGEST_NAME], list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
