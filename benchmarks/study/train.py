@@ -22,11 +22,11 @@ from escalade.training.examples import Collator, Examples
 from escalade.training.losses import IGNORE
 from escalade.training.quality import GreedyAnswer
 from escalade.training.recipes import (
-    continue_from,
     fingerprint_of,
     last_checkpoint,
     load_teacher,
     open_checkpoint,
+    resume_training,
 )
 from escalade.training.teachers import CachedTeacher, write_cache
 from escalade.training.trace import answer_all, model_info, trace_of
@@ -128,7 +128,7 @@ def run(
     )
     trainer.shuffled = arm.shuffled
     trainer.remove_callback(PrinterCallback)
-    continue_from(trainer, last_checkpoint(state))
+    resume_training(trainer, last_checkpoint(state))
     trained_s = time.time() - started
     model.train(False)
     with atomic_folder(folder, marker="metrics.json") as aside:

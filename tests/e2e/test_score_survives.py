@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from escalade.edge.artifact.manifest import tokenizer_fingerprint
-from escalade.edge.wire.connection import SystemClock
-from escalade.training.teachers.cloud_scorer import CloudScorer, TokenScores
+from escalade.edge.base import SystemClock
+from escalade.training.teachers.cloud_scorer import CloudScorer
+from escalade.training.teachers.score_stream import TokenScores
 
 MODEL = Path(__file__).resolve().parents[2] / "training/checkpoints/large"
 

@@ -198,7 +198,7 @@ def model_entry(
 
 
 def _widest(config: PreTrainedConfig) -> int:
-    """Of the results between layers: what the feed-forward part makes, gate and all."""
+    """Of the results between layers: what the feed-forward network makes, gate and all."""
     names = ("intermediate_size", "d_ff", "decoder_ffn_dim", "n_inner")
     inner = max(getattr(config, name, None) or 0 for name in names)
     return 2 * (inner or 4 * config.hidden_size)

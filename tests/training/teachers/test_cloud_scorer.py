@@ -107,10 +107,11 @@ def test_scores_equal_a_direct_forward(
 def test_who_answers(scorer: Any, address: str, fingerprint: str, tiny_model_dir: Path) -> None:
     info = scorer(address, fingerprint).info()
     model = AutoModelForCausalLM.from_pretrained(tiny_model_dir)
-    assert (info.name, info.tokenizer_fingerprint) == (tiny_model_dir.name, fingerprint)
-    assert info.parameters == model.num_parameters()
+    assert info.model.name == tiny_model_dir.name
+    assert info.model.tokenizer_fingerprint == fingerprint
+    assert info.parameter_count == model.num_parameters()
     assert info.vocabulary_size == info.max_top_k == model.config.vocab_size
-    assert len(info.revision) == 64
+    assert len(info.model.revision) == 64
 
 
 def test_another_tokenizer_is_named(scorer: Any, address: str) -> None:

@@ -19,7 +19,8 @@ from escalade.training.losses.losses import IGNORE, Predictions
 from escalade.training.teachers import cache_writer
 from escalade.training.teachers.cache_writer import write_cache
 from escalade.training.teachers.prediction_cache import CachedTeacher, read_key
-from escalade.training.teachers.teacher import LocalTeacher, TeacherIdentity, targets_of
+from escalade.training.teachers.teacher import LocalTeacher, targets_of
+from escalade.v1 import cascade_pb2 as pb
 
 V = 50
 
@@ -58,8 +59,12 @@ class Counting:
         self.asked: list[int] = []
 
     @property
-    def identity(self) -> TeacherIdentity:
+    def identity(self) -> pb.ModelIdentity:
         return self._inner.identity
+
+    @property
+    def vocabulary_size(self) -> int:
+        return self._inner.vocabulary_size
 
     def predict(self, batch: Mapping[str, Tensor]) -> Predictions:
         if self._left == len(self.asked):

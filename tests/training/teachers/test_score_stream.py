@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from escalade.edge.errors import CloudError
 from escalade.training.errors import TeacherError
-from escalade.training.teachers.cloud_scorer import CloudScorer, TokenScores
-from escalade.training.teachers.score_stream import read_scores
+from escalade.training.teachers.cloud_scorer import CloudScorer
+from escalade.training.teachers.score_stream import TokenScores, read_scores
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1 import cascade_pb2_grpc as pb_grpc
 

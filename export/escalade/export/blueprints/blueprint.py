@@ -1,4 +1,4 @@
-"""What a transformer is made of, without the names its family gives the parts; knows no ONNX."""
+"""What a transformer is made of, without the names its family gives its layers; no ONNX."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Linear:
     weight: Tensor
     #: `(N,)`
     bias: Tensor | None = None
-    #: `(K, K)`, the sum of `x x^T` over inputs that were seen; None where none were.
-    moment: Tensor | None = None
+    #: `(K, K)`, GPTQ's H up to a factor: the sum of `x x^T` over inputs; None where none were seen.
+    hessian: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,13 @@ class FeedForward:
 
 @dataclass(frozen=True)
 class Block:
-    """One layer: norms before attention and before the feed-forward part."""
+    """One layer: norms before attention and before the feed-forward network."""
 
     attention_norm: Norm
     attention: Attention
     feed_forward_norm: Norm
     feed_forward: FeedForward
-    #: Both parts read the layer's input (GPT-NeoX) instead of one after the other.
+    #: Both read the layer's input (GPT-NeoX) instead of one after the other.
     parallel: bool = False
 
 

@@ -1,4 +1,4 @@
-"""What an encoder-decoder is made of, without the names its family gives the parts; no ONNX."""
+"""What an encoder-decoder is made of, without the names its family gives its layers; no ONNX."""
 
 from __future__ import annotations
 

@@ -96,11 +96,11 @@ def _gpt_neox(model: PreTrainedModel, window: int) -> Decoder:
         bias = None if packed.bias is None else packed.bias.view(heads, 3, head_dim)
         query, key, value = (
             Linear(
-                rows[:, part].reshape(heads * head_dim, -1),
-                None if bias is None else bias[:, part].reshape(-1),
-                packed.moment,
+                rows[:, which].reshape(heads * head_dim, -1),
+                None if bias is None else bias[:, which].reshape(-1),
+                packed.hessian,
             )
-            for part in range(3)
+            for which in range(3)
         )
         blocks.append(
             Block(
@@ -144,8 +144,8 @@ def _gpt2(model: PreTrainedModel, window: int) -> Decoder:
         packed = conv1d(layer, "attn.c_attn")
         assert packed.bias is not None  # noqa: S101 - Conv1D always has one
         query, key, value = (
-            Linear(weight, part, packed.moment)
-            for weight, part in zip(packed.weight.chunk(3), packed.bias.chunk(3), strict=True)
+            Linear(weight, bias, packed.hessian)
+            for weight, bias in zip(packed.weight.chunk(3), packed.bias.chunk(3), strict=True)
         )
         blocks.append(
             Block(

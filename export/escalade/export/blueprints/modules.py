@@ -1,4 +1,4 @@
-"""Reads single modules of torch models into parts of blueprints; knows no family, no ONNX."""
+"""Reads single modules of torch models into blueprints; knows no family, no ONNX."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ def linear(parent: nn.Module, path: str) -> Linear:
     """A linear layer, or anything else with a weight, under `parent`."""
     module = parent.get_submodule(path)
     weight, bias = module.weight, getattr(module, "bias", None)
-    moment = getattr(module, HESSIAN, None)
+    hessian = getattr(module, HESSIAN, None)
     assert isinstance(weight, Tensor)  # noqa: S101 - nn.Module types attributes loosely
     return Linear(
         weight.detach(),
         bias.detach() if isinstance(bias, Tensor) else None,
-        moment if isinstance(moment, Tensor) else None,
+        hessian if isinstance(hessian, Tensor) else None,
     )
 
 
 def conv1d(parent: nn.Module, path: str) -> Linear:
     """GPT-2's linear layer, which keeps its weight as (K, N)."""
     plain = linear(parent, path)
-    return Linear(plain.weight.T, plain.bias, plain.moment)
+    return Linear(plain.weight.T, plain.bias, plain.hessian)
 
 
 def rms_norm(parent: nn.Module, path: str) -> Norm:

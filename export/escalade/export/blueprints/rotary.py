@@ -72,7 +72,7 @@ def _rows(linear: Linear, order: Tensor) -> Linear:
     bias = linear.bias
     if bias is not None:
         bias = bias.view(-1, len(order))[:, order].reshape(-1)
-    return Linear(weight, bias, linear.moment)
+    return Linear(weight, bias, linear.hessian)
 
 
 def _norm(norm: Norm | None, order: Tensor) -> Norm | None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from escalade.edge.runtimes import ATTENTION_MASK, INPUT_IDS, PAST_PREFIX, PRESENT_PREFIX
 from escalade.export.blueprints import Block, Decoder
-from escalade.export.onnx.layers import Heads, Parts
+from escalade.export.onnx.layers import Heads, LayerWriter
 from escalade.export.onnx.storage import EMBEDDING, HEAD, Storage, array
 from escalade.export.onnx.writer import GraphWriter
 
@@ -32,18 +32,18 @@ def write_decoder(graph: GraphWriter, model: Decoder, storage: Storage) -> None:
 class _DecoderWriter:
     def __init__(self, graph: GraphWriter, model: Decoder, storage: Storage) -> None:
         self.graph, self.model, self.storage = graph, model, storage
-        self.parts = Parts(graph, storage)
+        self.layers = LayerWriter(graph, storage)
         self.heads = Heads(model.heads, model.kv_heads, model.head_dim)
 
     def write(self) -> None:
         graph, model = self.graph, self.model
         ids = graph.input(INPUT_IDS, np.int64, ["batch", "tokens"])
         mask = graph.input(ATTENTION_MASK, np.int64, ["batch", "total"])
-        self.parts.lengths(mask)
+        self.layers.lengths(mask)
         hidden = self.storage.embedding(graph, EMBEDDING, model.embedding, ids)
         if model.positions is not None:
             table = graph.weight("positions", array(model.positions))
-            learned = graph.node("Gather", [table, self.parts.positions(ids)])
+            learned = graph.node("Gather", [table, self.layers.positions(ids)])
             hidden = graph.node("Add", [hidden, learned])
         if model.cosines is not None and model.sines is not None:
             graph.weight("cosines", array(model.cosines))
@@ -51,14 +51,14 @@ class _DecoderWriter:
         pending: str | None = None
         for index, block in enumerate(model.blocks):
             hidden, pending = self._block(index, block, hidden, pending)
-        normed, _ = self.parts.norm("final_norm", model.final_norm, hidden, pending)
-        self.parts.head(EMBEDDING if model.tied else HEAD, model.head, normed)
+        normed, _ = self.layers.norm("final_norm", model.final_norm, hidden, pending)
+        self.layers.head(EMBEDDING if model.tied else HEAD, model.head, normed)
 
     def _block(self, index: int, block: Block, hidden: str, pending: str | None) -> tuple[str, str]:
         """Returns the residual stream and what is still to be added to it."""
-        parts, name = self.parts, f"layers.{index}"
-        normed, hidden = parts.norm(f"{name}.attention_norm", block.attention_norm, hidden, pending)
-        attended = parts.cached_attention(
+        write, name = self.layers, f"layers.{index}"
+        normed, hidden = write.norm(f"{name}.attention_norm", block.attention_norm, hidden, pending)
+        attended = write.cached_attention(
             f"{name}.attention",
             block.attention,
             self.heads,
@@ -68,12 +68,12 @@ class _DecoderWriter:
             angles=("cosines", "sines") if block.attention.rotary else (),
         )
         if block.parallel:
-            normed, _ = parts.norm(
+            normed, _ = write.norm(
                 f"{name}.feed_forward_norm", block.feed_forward_norm, hidden, None
             )
-            fed = parts.feed_forward(name, block.feed_forward, normed)
+            fed = write.feed_forward(name, block.feed_forward, normed)
             return hidden, self.graph.node("Add", [attended, fed])
-        normed, hidden = parts.norm(
+        normed, hidden = write.norm(
             f"{name}.feed_forward_norm", block.feed_forward_norm, hidden, attended
         )
-        return hidden, parts.feed_forward(name, block.feed_forward, normed)
+        return hidden, write.feed_forward(name, block.feed_forward, normed)

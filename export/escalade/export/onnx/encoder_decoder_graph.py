@@ -18,7 +18,7 @@ import numpy as np
 
 from escalade.edge.runtimes import DECODER_ATTENTION_MASK, INPUT_IDS, PAST_PREFIX, PRESENT_PREFIX
 from escalade.export.blueprints import Attention, EncoderDecoder, Layer, Norm, RelativeBias, Stack
-from escalade.export.onnx.layers import INT64, Heads, Parts
+from escalade.export.onnx.layers import INT64, Heads, LayerWriter
 from escalade.export.onnx.storage import EMBEDDING, HEAD, Storage, array
 from escalade.export.onnx.writer import GraphWriter
 
@@ -49,7 +49,7 @@ class _StackWriter:
         self, graph: GraphWriter, model: EncoderDecoder, stack: Stack, storage: Storage
     ) -> None:
         self.graph, self.model, self.stack, self.storage = graph, model, stack, storage
-        self.parts = Parts(graph, storage)
+        self.layers = LayerWriter(graph, storage)
 
     def embed(self, ids: str, rows: Callable[[str], str]) -> str:
         """`(B, T, H)` of ids `(B, T)`; `rows` looks their positions up in a table."""
@@ -62,10 +62,10 @@ class _StackWriter:
             table = graph.weight("positions", array(stack.positions))
             hidden = graph.node("Add", [hidden, rows(table)])
         if stack.embedding_norm is not None:
-            hidden, _ = self.parts.norm("embedding_norm", stack.embedding_norm, hidden, None)
+            hidden, _ = self.layers.norm("embedding_norm", stack.embedding_norm, hidden, None)
         return hidden
 
-    def layers(self, hidden: str, own: _Attend, cross: _Attend | None = None) -> str:
+    def all_layers(self, hidden: str, own: _Attend, cross: _Attend | None = None) -> str:
         """All layers, and the last norm where there is one.
 
         Args:
@@ -78,12 +78,12 @@ class _StackWriter:
             name = f"layers.{index}"
             for kind, norm, run in self._branches(index, name, layer, own, cross):
                 if final is None:
-                    hidden, _ = self.parts.norm(f"{name}.{kind}_norm", norm, hidden, run(hidden))
+                    hidden, _ = self.layers.norm(f"{name}.{kind}_norm", norm, hidden, run(hidden))
                 else:
-                    normed, hidden = self.parts.norm(f"{name}.{kind}_norm", norm, hidden, pending)
+                    normed, hidden = self.layers.norm(f"{name}.{kind}_norm", norm, hidden, pending)
                     pending = run(normed)
         if final is not None:
-            hidden, _ = self.parts.norm("final_norm", final, hidden, pending)
+            hidden, _ = self.layers.norm("final_norm", final, hidden, pending)
         return hidden
 
     def attend(self, name: str, attention: Attention, queries: str, *others: str) -> str:
@@ -123,7 +123,7 @@ class _StackWriter:
         if layer.cross is not None and cross is not None:
             across = partial(cross, index, layer.cross.attention)
             yield "cross_attention", layer.cross.norm, across
-        fed = partial(self.parts.feed_forward, name, layer.feed_forward)
+        fed = partial(self.layers.feed_forward, name, layer.feed_forward)
         yield "feed_forward", layer.feed_forward_norm, fed
 
 
@@ -139,7 +139,7 @@ class _EncoderWriter(_StackWriter):
         if self.stack.bias is not None:
             positions = self.count(graph.node("Squeeze", [length]))
             self.bias = self.relative_bias(self.stack.bias, positions, positions)
-        encoded = self.layers(self.embed(ids, partial(self._first_rows, length)), self._own)
+        encoded = self.all_layers(self.embed(ids, partial(self._first_rows, length)), self._own)
         heads, width = model.decoder.heads, model.decoder.head_dim
         by_head = graph.weight("by_head", np.array([0, 0, heads, width], np.int64))
         for index, layer in enumerate(model.decoder.layers):
@@ -159,8 +159,8 @@ class _EncoderWriter(_StackWriter):
     def _own(self, index: int, attention: Attention, hidden: str) -> str:
         name = f"layers.{index}.attention"
         queries, keys, values = (
-            self.storage.linear(self.graph, f"{name}.{part}", linear, hidden)
-            for part, linear in (
+            self.storage.linear(self.graph, f"{name}.{kind}", linear, hidden)
+            for kind, linear in (
                 ("queries", attention.query),
                 ("keys", attention.key),
                 ("values", attention.value),
@@ -183,8 +183,8 @@ class _DecoderWriter(_StackWriter):
     def write(self) -> None:
         graph, model = self.graph, self.model
         ids = graph.input(INPUT_IDS, np.int64, ["batch", "tokens"])
-        self.parts.lengths(graph.input(DECODER_ATTENTION_MASK, np.int64, ["batch", "total"]))
-        positions = self.parts.positions(ids)
+        self.layers.lengths(graph.input(DECODER_ATTENTION_MASK, np.int64, ["batch", "total"]))
+        positions = self.layers.positions(ids)
         if self.stack.bias is not None:
             total = graph.node("Cast", ["total_length"], to=INT64)
             self.bias = self.relative_bias(self.stack.bias, positions, self.count(total))
@@ -192,12 +192,12 @@ class _DecoderWriter(_StackWriter):
         def rows(table: str) -> str:
             return graph.node("Gather", [table, positions])
 
-        decoded = self.layers(self.embed(ids, rows), self._own, self._cross)
-        self.parts.head(EMBEDDING if model.tied else HEAD, model.head, decoded)
+        decoded = self.all_layers(self.embed(ids, rows), self._own, self._cross)
+        self.layers.head(EMBEDDING if model.tied else HEAD, model.head, decoded)
 
     def _own(self, index: int, attention: Attention, hidden: str) -> str:
         stack = self.stack
-        return self.parts.cached_attention(
+        return self.layers.cached_attention(
             f"layers.{index}.attention",
             attention,
             Heads(stack.heads, stack.heads, stack.head_dim),

@@ -1,4 +1,4 @@
-"""Writes the parts that graphs of transformers share, one at a time; knows no model whole.
+"""Writes the layers that graphs of transformers share, one at a time; knows no model whole.
 
 Attention over a cache is `GroupQueryAttention`: where a runtime binds one buffer as past and
 as present, it writes the new keys and values into it in place; otherwise the present grows by
@@ -30,8 +30,8 @@ class Heads(NamedTuple):
     width: int
 
 
-class Parts:
-    """Parts of one graph, whose matrices are kept one way."""
+class LayerWriter:
+    """Writes layers of one graph, whose matrices are kept one way."""
 
     def __init__(self, graph: GraphWriter, storage: Storage) -> None:
         self.graph, self.storage = graph, storage
@@ -64,16 +64,16 @@ class Parts:
     def norm(self, name: str, norm: Norm, hidden: str, pending: str | None) -> tuple[str, str]:
         """Norm of `hidden + pending`; returns that and the sum."""
         graph = self.graph
-        parts = [graph.weight(f"{name}.weight", array(norm.weight))]
+        weights = [graph.weight(f"{name}.weight", array(norm.weight))]
         if norm.centred:
             bias = torch.zeros_like(norm.weight) if norm.bias is None else norm.bias
-            parts.append(graph.weight(f"{name}.bias", array(bias)))
+            weights.append(graph.weight(f"{name}.bias", array(bias)))
         if pending is None:
             kind = "LayerNormalization" if norm.centred else "SimplifiedLayerNormalization"
-            return graph.node(kind, [hidden, *parts], axis=-1, epsilon=norm.epsilon), hidden
+            return graph.node(kind, [hidden, *weights], axis=-1, epsilon=norm.epsilon), hidden
         kind = "SkipLayerNormalization" if norm.centred else "SkipSimplifiedLayerNormalization"
         outputs = [f"{name}.out", "", "", f"{name}.sum"]
-        graph.microsoft(kind, [hidden, pending, *parts], outputs=outputs, epsilon=norm.epsilon)
+        graph.microsoft(kind, [hidden, pending, *weights], outputs=outputs, epsilon=norm.epsilon)
         return outputs[0], outputs[3]
 
     def cached_attention(
@@ -134,20 +134,20 @@ class Parts:
             graph.output(f"{present}.{kind}", value, np.float32, grown)
         return self.storage.linear(graph, f"{name}.output", attention.output, f"{name}.out")
 
-    def feed_forward(self, name: str, part: FeedForward, normed: str) -> str:
+    def feed_forward(self, name: str, layer: FeedForward, normed: str) -> str:
         """Of the layer called `name`."""
         graph, storage = self.graph, self.storage
-        if part.gate is None:
-            wide = storage.linear(graph, f"{name}.up", part.up, normed)
+        if layer.gate is None:
+            wide = storage.linear(graph, f"{name}.up", layer.up, normed)
             return storage.linear(
-                graph, f"{name}.down", part.down, self._activate(part.activation, wide)
+                graph, f"{name}.down", layer.down, self._activate(layer.activation, wide)
             )
         # One product instead of two: fewer times that threads must meet.
-        both = storage.linear(graph, f"{name}.gate_up", stack(part.gate, part.up), normed)
+        both = storage.linear(graph, f"{name}.gate_up", stack(layer.gate, layer.up), normed)
         outputs = [f"{name}.gate", f"{name}.up"]
         graph.node("Split", [both], outputs=outputs, axis=-1, num_outputs=2)
-        wide = graph.node("Mul", [self._activate(part.activation, outputs[0]), outputs[1]])
-        return storage.linear(graph, f"{name}.down", part.down, wide)
+        wide = graph.node("Mul", [self._activate(layer.activation, outputs[0]), outputs[1]])
+        return storage.linear(graph, f"{name}.down", layer.down, wide)
 
     def head(self, name: str, head: Linear, normed: str) -> None:
         """Logits of the last position, the greedy token and its log-probability.
@@ -177,7 +177,7 @@ class Parts:
 
     def _split(self, name: str, heads: Heads, mixed: str) -> tuple[str, str, str]:
         widths = np.array([heads.queries, heads.keys, heads.keys], np.int64) * heads.width
-        outputs = [f"{name}.{part}" for part in ("queries", "keys", "values")]
+        outputs = [f"{name}.{kind}" for kind in ("queries", "keys", "values")]
         self.graph.node(
             "Split", [mixed, self.graph.weight(f"{name}.widths", widths)], outputs=outputs, axis=-1
         )
@@ -200,12 +200,10 @@ class Parts:
         return self.graph.node("Gelu", [values], approximate=approximate)
 
 
-def stack(*parts: Linear) -> Linear:
+def stack(*linears: Linear) -> Linear:
     """Several products of the same input as one."""
-    weight = torch.cat([part.weight for part in parts])
-    if all(part.bias is None for part in parts):
-        return Linear(weight, moment=parts[0].moment)
-    biases = [
-        torch.zeros(part.weight.shape[0]) if part.bias is None else part.bias for part in parts
-    ]
-    return Linear(weight, torch.cat(biases), parts[0].moment)
+    weight = torch.cat([one.weight for one in linears])
+    if all(one.bias is None for one in linears):
+        return Linear(weight, hessian=linears[0].hessian)
+    biases = [torch.zeros(one.weight.shape[0]) if one.bias is None else one.bias for one in linears]
+    return Linear(weight, torch.cat(biases), linears[0].hessian)

@@ -12,7 +12,7 @@ from escalade.export.onnx.decoder_graph import write_decoder
 from escalade.export.onnx.encoder_decoder_graph import write_encoder_decoder
 from escalade.export.onnx.storage import Storage
 from escalade.export.onnx.writer import PROGRAM_NAME, GraphWriter
-from escalade.export.quantization import rounded_by_inputs
+from escalade.export.quantization import has_hessians
 
 ENCODER_NAME = "encoder.onnx"
 
@@ -54,19 +54,19 @@ def export_onnx(
         head_bits=_HEAD_BITS if head_bits is None else head_bits,
     )
     if model.config.is_encoder_decoder:
-        parts = encoder_decoder_of(model, window)
+        blueprint = encoder_decoder_of(model, window)
         with (
             GraphWriter(out / PROGRAM_NAME, "decoder") as decoder,
             GraphWriter(out / ENCODER_NAME, "encoder") as encoder,
         ):
-            write_encoder_decoder(encoder, decoder, parts, storage)
+            write_encoder_decoder(encoder, decoder, blueprint, storage)
     else:
         with GraphWriter(out / PROGRAM_NAME, "decoder") as graph:
             write_decoder(graph, align_rotary(decoder_of(model, window)), storage)
     return QuantizationEntry(
         scheme=scheme,
         block_size=storage.block_size,
-        detail=storage.detail + ("; rounded by GPTQ" if rounded_by_inputs(model) else ""),
+        detail=storage.detail + ("; rounded by GPTQ" if has_hessians(model) else ""),
     )
 
 

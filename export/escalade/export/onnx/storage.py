@@ -103,9 +103,9 @@ class Storage:
 
     def borrow(self, graph: GraphWriter, name: str, of: GraphWriter) -> None:
         """Let `graph` find the matrix called `name` where `of` has stored it."""
-        for part in (name, f"{name}.blocks", f"{name}.scales"):
-            if of.has(part):
-                graph.borrow(part, of)
+        for one in (name, f"{name}.blocks", f"{name}.scales"):
+            if of.has(one):
+                graph.borrow(one, of)
 
     def _rows_of_blocks(self, graph: GraphWriter, name: str, table: Tensor, ids: str) -> str:
         self._store_blocks(graph, name, Linear(table))
@@ -128,8 +128,8 @@ class Storage:
         if padded == columns:
             return found
         ends = (("first", 0), ("end", columns), ("axis", -1))
-        parts = [graph.weight(f"{name}.{part}", np.array([at], np.int64)) for part, at in ends]
-        return graph.node("Slice", [found, *parts])
+        bounds = [graph.weight(f"{name}.{end}", np.array([at], np.int64)) for end, at in ends]
+        return graph.node("Slice", [found, *bounds])
 
     def _stored(self, graph: GraphWriter, name: str, weight: Tensor) -> str:
         if graph.has(name):
@@ -162,10 +162,10 @@ class Storage:
         if graph.has(f"{name}.blocks"):
             return
         bits = self.bits_of(name)
-        if module.moment is None:
+        if module.hessian is None:
             rounded = round_to_nearest(module.weight, bits, self._block)
         else:
-            rounded = gptq_round(module.weight, module.moment, bits, self._block)
+            rounded = gptq_round(module.weight, module.hessian, bits, self._block)
         graph.weight(f"{name}.blocks", pack(rounded.integers, bits, self._block))
         graph.weight(f"{name}.scales", rounded.scales.numpy())
 

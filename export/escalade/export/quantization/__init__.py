@@ -1,7 +1,7 @@
 """Rounding of weights: GPTQ and what it needs, torchao's schemes; knows no graph."""
 
 from escalade.export.quantization.gptq import gptq_round, pack, round_to_nearest
-from escalade.export.quantization.hessian import HESSIAN, gather_hessians, rounded_by_inputs
+from escalade.export.quantization.hessian import HESSIAN, gather_hessians, has_hessians
 from escalade.export.quantization.torchao import (
     GROUP_SIZE,
     EmbeddingBits,
@@ -15,9 +15,9 @@ __all__ = [
     "EmbeddingBits",
     "gather_hessians",
     "gptq_round",
+    "has_hessians",
     "pack",
     "plain_linears",
     "quantize_8da4w",
     "round_to_nearest",
-    "rounded_by_inputs",
 ]

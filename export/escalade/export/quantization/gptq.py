@@ -40,11 +40,11 @@ def round_to_nearest(weight: Tensor, bits: int, block_size: int) -> Rounded:
         bits: 4 or 8.
         block_size: neighbours that share a scale; the last block of a row may be shorter.
     """
-    parts = [_nearest(rows, bits, block_size) for rows in weight.float().split(_ROWS)]
-    return Rounded(*(torch.cat(both) for both in zip(*parts, strict=True)))
+    rounded = [_nearest(rows, bits, block_size) for rows in weight.float().split(_ROWS)]
+    return Rounded(*(torch.cat(both) for both in zip(*rounded, strict=True)))
 
 
-def gptq_round(weight: Tensor, moment: Tensor, bits: int, block_size: int) -> Rounded:
+def gptq_round(weight: Tensor, hessian: Tensor, bits: int, block_size: int) -> Rounded:
     """Round so that the products with given inputs stay (GPTQ, Frantar et al., arXiv 2210.17323).
 
     Columns are rounded one after the other; what each loses is made up for by those that
@@ -52,14 +52,14 @@ def gptq_round(weight: Tensor, moment: Tensor, bits: int, block_size: int) -> Ro
 
     Args:
         weight: `(N, K)`.
-        moment: `(K, K)`, the sum over inputs of `x x^T`.
+        hessian: `(K, K)`, the sum over inputs of `x x^T` (see `gather_hessians`).
         bits: 4 or 8.
         block_size: neighbours that share a scale.
     """
     rest = weight.float().clone()
     columns = rest.shape[1]
-    damped = moment.double() + torch.eye(columns, dtype=torch.float64) * (
-        _DAMPENING * moment.diagonal().double().mean().clamp_min(_TINY)
+    damped = hessian.double() + torch.eye(columns, dtype=torch.float64) * (
+        _DAMPENING * hessian.diagonal().double().mean().clamp_min(_TINY)
     )
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
     upper = torch.linalg.cholesky(inverse, upper=True).float()

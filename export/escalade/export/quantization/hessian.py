@@ -10,7 +10,7 @@ from transformers import GenerationConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 #: The buffer of a linear layer that `gather_hessians` leaves on it.
-HESSIAN = "input_moment"
+HESSIAN = "input_hessian"
 
 
 def gather_hessians(
@@ -20,7 +20,10 @@ def gather_hessians(
     max_new_tokens: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Leave on each linear layer, as `input_moment`, the sum of `x x^T` over its inputs.
+    """Leave on each linear layer, as `input_hessian`, the sum of `x x^T` over its inputs.
+
+    That is half of GPTQ's H, the second derivative of the squared error in the layer's products
+    (arXiv 2210.17323, section 3); a factor changes nothing there.
 
     Inputs are those of the model reading each prompt and its own greedy answer.
 
@@ -57,16 +60,16 @@ def gather_hessians(
             hook.remove()
 
 
-def rounded_by_inputs(model: PreTrainedModel) -> bool:
+def has_hessians(model: PreTrainedModel) -> bool:
     """Whether `gather_hessians` has been here."""
     return any(hasattr(module, HESSIAN) for module in model.modules())
 
 
 def _add(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
     flat = inputs[0].reshape(-1, inputs[0].shape[-1])
-    moment = flat.T @ flat
+    hessian = flat.T @ flat
     found = getattr(module, HESSIAN, None)
     if isinstance(found, Tensor):
-        found += moment
+        found += hessian
     else:
-        module.register_buffer(HESSIAN, moment, persistent=False)
+        module.register_buffer(HESSIAN, hessian, persistent=False)

@@ -1,4 +1,4 @@
-"""Going on with a run that was cut off: from which checkpoint, and how; knows no recipe."""
+"""Resumes a run that was cut off: from which checkpoint, and how; knows no recipe."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def last_checkpoint(state: Path) -> Path | None:
     return max(whole, key=_step_of, default=None)
 
 
-def continue_from(trainer: Trainer, checkpoint: Path | None) -> None:
+def resume_training(trainer: Trainer, checkpoint: Path | None) -> None:
     """Train from a checkpoint to the end; from the beginning if None."""
     if checkpoint is None:
         trainer.train()

@@ -37,7 +37,7 @@ from escalade.training.recipes.adapters import merged, with_lora
 from escalade.training.recipes.arguments import training_arguments
 from escalade.training.recipes.loading import load_model, load_records, load_tokenizer
 from escalade.training.recipes.recipe import Recipe, RunTable, read_recipe
-from escalade.training.recipes.resume import continue_from, last_checkpoint
+from escalade.training.recipes.resume import last_checkpoint, resume_training
 from escalade.training.recipes.teaching import Progress, open_teacher
 from escalade.training.teachers import vocabulary_size
 from escalade.training.trace import answer_all
@@ -109,7 +109,7 @@ def run_recipe(
         w=recipe.teacher.w if recipe.teacher else 1.0,
     )
     trainer.remove_callback(PrinterCallback)
-    continue_from(trainer, checkpoint)
+    resume_training(trainer, checkpoint)
     trained = merged(trainer)
     metrics: dict[str, Any] = {}
     if trainer.is_world_process_zero():

@@ -11,46 +11,21 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 
 from escalade.edge.errors import CloudError
-from escalade.edge.wire import MAY_PASS, Clock, Connection
+from escalade.edge.base import Clock
+from escalade.edge.wire import MAY_PASS, Connection
 from escalade.training.errors import TeacherError
 from escalade.training.teachers.score_stream import TokenScores, read_scores
 from escalade.v1 import cascade_pb2 as pb
-
-__all__ = ["CloudScorer", "ScorerInfo", "TokenScores"]
 
 # Half of the 4 MiB that gRPC takes by default.
 _REQUEST_BYTES = 2 << 20
 
 Item = tuple[Sequence[int], Sequence[int]]
-
-
-@dataclass(frozen=True)
-class ScorerInfo:
-    """Which model answers, and within which limits."""
-
-    name: str
-    #: sha256 over the weight files.
-    revision: str
-    tokenizer_fingerprint: str
-    vocabulary_size: int
-    parameters: int
-    #: Upper bound of `CloudScorer.score`'s top_k.
-    max_top_k: int
-
-    @property
-    def identity(self) -> pb.ModelIdentity:
-        """Name, revision and tokenizer, as they travel."""
-        return pb.ModelIdentity(
-            name=self.name,
-            revision=self.revision,
-            tokenizer_fingerprint=self.tokenizer_fingerprint,
-        )
 
 
 class CloudScorer:
@@ -90,7 +65,7 @@ class CloudScorer:
             raise TeacherError(f"items_per_request must be at least 1, got {items_per_request}")
         self._fingerprint = tokenizer_fingerprint
         self._items_per_request = items_per_request
-        self._known: ScorerInfo | None = None
+        self._known: pb.GetModelInfoResponse | None = None
         try:
             self._connection = Connection(
                 address,
@@ -103,8 +78,8 @@ class CloudScorer:
         except CloudError as error:
             raise TeacherError(f"teacher: {error}") from error
 
-    def info(self) -> ScorerInfo:
-        """Ask who is serving.
+    def info(self) -> pb.GetModelInfoResponse:
+        """Ask who is serving, and within which limits.
 
         Raises:
             TeacherError: the cloud does not answer or offers no Score, its tokenizer is not
@@ -112,31 +87,26 @@ class CloudScorer:
         """
         stub, request = self._connection.stub, pb.GetModelInfoRequest()
         try:
-            found, _ = self._connection.call(
+            info, _ = self._connection.call(
                 lambda timeout: stub.GetModelInfo(request, timeout=timeout)
             )
         except CloudError as error:
             raise TeacherError(f"teacher: {error}") from error
-        info = ScorerInfo(
-            name=found.model.name,
-            revision=found.model.revision,
-            tokenizer_fingerprint=found.model.tokenizer_fingerprint,
-            vocabulary_size=found.vocabulary_size,
-            parameters=found.parameter_count,
-            max_top_k=found.max_top_k,
-        )
-        who = f"teacher {info.name!r} at {self._connection.address}"
-        if pb.CAPABILITY_SCORE not in found.capabilities:
+        model = info.model
+        who = f"teacher {model.name!r} at {self._connection.address}"
+        if pb.CAPABILITY_SCORE not in info.capabilities:
             raise TeacherError(f"{who}: this server does not offer Score")
-        if info.tokenizer_fingerprint != self._fingerprint:
+        if model.tokenizer_fingerprint != self._fingerprint:
             raise TeacherError(
                 f"{who}: its tokenizer is not the student's: fingerprint"
-                f" {info.tokenizer_fingerprint[:12]!r}, the student's is {self._fingerprint[:12]!r}"
+                f" {model.tokenizer_fingerprint[:12]!r}, the student's is"
+                f" {self._fingerprint[:12]!r}"
             )
-        if self._known is not None and info != self._known:
+        if self._known is not None and model != self._known.model:
+            before = self._known.model
             raise TeacherError(
-                f"{who}: another model answers now: revision {info.revision[:12]!r},"
-                f" before it was {self._known.name!r} {self._known.revision[:12]!r}"
+                f"{who}: another model answers now: revision {model.revision[:12]!r},"
+                f" before it was {before.name!r} {before.revision[:12]!r}"
             )
         self._known = info
         return info
@@ -161,14 +131,14 @@ class CloudScorer:
         if not 0 <= top_k <= info.max_top_k:
             raise TeacherError(f"top_k must be in 0..{info.max_top_k}, got {top_k}")
         first = 0
-        for request in self._requests(items, top_k, info):
+        for request in self._requests(items, top_k, info.model):
             try:
-                yield from self._answers(request, info)
+                yield from self._answers(request, info.model)
             except CloudError as error:
                 where = f" (its items[0] is number {first} here)" if first else ""
                 changed = error.reason in ("MODEL_MISMATCH", "TOKENIZER_MISMATCH")
                 what = "another model answers now: " if changed else ""
-                raise TeacherError(f"teacher {info.name!r}: {what}{error}{where}") from error
+                raise TeacherError(f"teacher {info.model.name!r}: {what}{error}{where}") from error
             first += len(request.items)
 
     def close(self) -> None:
@@ -176,12 +146,10 @@ class CloudScorer:
         self._connection.close()
 
     def _requests(
-        self, items: Iterable[Item], top_k: int, info: ScorerInfo
+        self, items: Iterable[Item], top_k: int, model: pb.ModelIdentity
     ) -> Iterator[pb.ScoreRequest]:
         def empty() -> pb.ScoreRequest:
-            return pb.ScoreRequest(
-                request_id=uuid.uuid4().hex, expected_model=info.identity, top_k=top_k
-            )
+            return pb.ScoreRequest(request_id=uuid.uuid4().hex, expected_model=model, top_k=top_k)
 
         request, size = empty(), 0
         for number, (prompt, response) in enumerate(items):
@@ -204,7 +172,7 @@ class CloudScorer:
     def _tokens(self, ids: Sequence[int]) -> pb.TokenSequence:
         return pb.TokenSequence(ids=ids, tokenizer_fingerprint=self._fingerprint)
 
-    def _answers(self, request: pb.ScoreRequest, info: ScorerInfo) -> Iterator[TokenScores]:
+    def _answers(self, request: pb.ScoreRequest, model: pb.ModelIdentity) -> Iterator[TokenScores]:
         """Every item of a request, over as many streams as it takes."""
         # A stream lives no longer than the deadline, so that one that hangs is noticed; one
         # that was cut while it went on well is opened again.
@@ -212,7 +180,7 @@ class CloudScorer:
         while True:
             stream = self._connection.stub.Score(request, timeout=attempts.begin())
             try:
-                for scores in read_scores(stream, request, info.identity):
+                for scores in read_scores(stream, request, model):
                     request.resume_from += 1
                     yield scores
                     attempts.restart()

@@ -25,7 +25,8 @@ from escalade.training.errors import CacheError
 from escalade.training.examples import ExampleList, target_counts
 from escalade.training.examples import fingerprint as data_fingerprint
 from escalade.training.losses import IGNORE, Predictions
-from escalade.training.teachers.teacher import TeacherIdentity, at_targets, targets_of
+from escalade.training.teachers.teacher import at_targets, targets_of
+from escalade.v1 import cascade_pb2 as pb
 
 SCHEMA = "1"
 
@@ -82,9 +83,14 @@ class CachedTeacher:
             }
 
     @property
-    def identity(self) -> TeacherIdentity:
+    def identity(self) -> pb.ModelIdentity:
         """Which model answered when the cache was written."""
-        return TeacherIdentity(self.key.teacher, self.key.revision, self.key.vocabulary_size)
+        return pb.ModelIdentity(name=self.key.teacher, revision=self.key.revision)
+
+    @property
+    def vocabulary_size(self) -> int:
+        """How wide its distributions were."""
+        return self.key.vocabulary_size
 
     def predict(self, batch: Mapping[str, Tensor]) -> Predictions:
         """Look a batch up by its `example_index`.

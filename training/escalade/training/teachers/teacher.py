@@ -10,7 +10,6 @@ before, on disk (`prediction_cache.CachedTeacher`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -19,27 +18,23 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from escalade.training.errors import TeacherError
 from escalade.training.losses import IGNORE, Predictions
+from escalade.v1 import cascade_pb2 as pb
 
 if TYPE_CHECKING:  # gRPC is needed only where a cloud is asked
     from escalade.training.teachers.cloud_scorer import CloudScorer
-
-
-@dataclass(frozen=True)
-class TeacherIdentity:
-    """Which model answers, and how wide its distributions are."""
-
-    name: str
-    #: Distinguishes one set of weights from another; compared, never interpreted.
-    revision: str
-    vocabulary_size: int
 
 
 class Teacher(Protocol):
     """Anything that says what p_L predicts."""
 
     @property
-    def identity(self) -> TeacherIdentity:
-        """Which model answers."""
+    def identity(self) -> pb.ModelIdentity:
+        """Which model answers; its tokenizer's fingerprint is left out where nobody has it."""
+        ...
+
+    @property
+    def vocabulary_size(self) -> int:
+        """How wide its distributions are."""
         ...
 
     def predict(self, batch: Mapping[str, Tensor]) -> Predictions:
@@ -89,12 +84,9 @@ class LocalTeacher:
 
     def __init__(self, model: PreTrainedModel, *, name: str = "local", revision: str = "") -> None:
         self.model = model.requires_grad_(False).train(False)
-        self._name, self._revision = name, revision
-
-    @property
-    def identity(self) -> TeacherIdentity:
-        """Which model answers."""
-        return TeacherIdentity(self._name, self._revision, vocabulary_size(self.model))
+        #: Which model answers.
+        self.identity = pb.ModelIdentity(name=name, revision=revision)
+        self.vocabulary_size = vocabulary_size(model)
 
     def predict(self, batch: Mapping[str, Tensor]) -> Predictions:
         """One forward pass; moves the model to where the batch is."""
@@ -117,12 +109,9 @@ class CloudTeacher:
         """
         self._scorer, self._top_k, self._seq2seq = scorer, top_k, seq2seq
         info = scorer.info()
-        self._identity = TeacherIdentity(info.name, info.revision, info.vocabulary_size)
-
-    @property
-    def identity(self) -> TeacherIdentity:
-        """Which model answers."""
-        return self._identity
+        #: Which model answers.
+        self.identity = info.model
+        self.vocabulary_size = info.vocabulary_size
 
     def predict(self, batch: Mapping[str, Tensor]) -> Predictions:
         """One stream of scores for the whole batch."""
