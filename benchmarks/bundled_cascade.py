@@ -77,7 +77,7 @@ def small_answers(name: str, records: list[Record]) -> tuple[ModelInfo, list[Gre
             for done, record in enumerate(records, start=1):
                 prompt_ids = artifact.encode(record.prompt)
                 steps = artifact.generate(prompt_ids)
-                text = artifact.decode([step.token_id for step in steps if not step.ended])
+                text = artifact.text_of(steps)
                 logprobs = [step.logprob for step in steps]
                 answers.append(GreedyAnswer(text, logprobs, len(prompt_ids)))
                 tick(done, len(records))

@@ -123,7 +123,7 @@ def hold(model: PreTrainedModel, folder: Path, records: Sequence[Record], size: 
             prompt_ids = artifact.encode(record.prompt)
             steps = artifact.generate(prompt_ids)
             token_ids = [step.token_id for step in steps]
-            text = artifact.decode([step.token_id for step in steps if not step.ended])
+            text = artifact.text_of(steps)
             greedy_ids, nll = torch_on(model, prompt_ids, token_ids, None)
             error = abs(mean_nll([step.logprob for step in steps]) - nll)
             rows.append((text in record.references, greedy_ids == token_ids, error))

@@ -141,12 +141,14 @@ class Artifact:
         text: str = self._tokenizer.decode(list(token_ids), skip_special_tokens=True)
         return text
 
-    def room_for(self, prompt_ids: Sequence[int], max_new_tokens: int | None = None) -> int:
-        """How many tokens a response to this prompt may have.
+    def text_of(self, steps: Sequence[Step]) -> str:
+        """The text of a response: its tokens but for the end-of-sequence token."""
+        return self.decode([step.token_id for step in steps if not step.ended])
 
-        Args:
-            prompt_ids: as `encode` gives them.
-            max_new_tokens: what the caller asks for; None takes the manifest's.
+    def room_for(self, prompt_ids: Sequence[int], max_new_tokens: int | None = None) -> int:
+        """How many tokens a response may have: those asked for, as far as the window reaches.
+
+        None asks for the manifest's `max_new_tokens`.
 
         Raises:
             PromptError: none: the prompt is empty or fills the window.
@@ -169,17 +171,10 @@ class Artifact:
         cancelled: Callable[[], bool] | None = None,
         stop_when: StopWhen | None = None,
     ) -> Generation:
-        """A response, piece by piece; see `Generation`.
+        """A response, piece by piece: a `Generation` of what the runtime yields.
 
-        Args:
-            prompt_ids: as `encode` gives them.
-            max_new_tokens: at least 1; None takes the manifest's. Never more than the window
-                has room for.
-            sampling: how to draw tokens; None takes the likeliest.
-            stop: texts that end the response before them.
-            cancelled: asked between tokens and between chunks of the prompt; may be the
-                `is_set` of an event that another thread sets.
-            stop_when: asked after each token with all log-probabilities so far.
+        It has `room_for` so many tokens. `cancelled` may be the `is_set` of an event that
+        another thread sets.
 
         Raises:
             PromptError: the prompt is empty or fills the window.
