@@ -142,3 +142,10 @@ def test_a_quantile_knows_its_name(q: float) -> None:
 def test_an_unknown_rule_is_named_with_the_known_ones(name: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         rule_named(name)
+
+
+def test_scores_of_many_queries_defer_as_each_does_alone() -> None:
+    scores = np.array([[0.1, 0.5], [math.nan, math.inf], [-math.inf, 0.9]])
+    for threshold in (-math.inf, 0.5, math.inf):
+        alone = [[defers(float(score), threshold) for score in row] for row in scores]
+        assert defers(scores, threshold).tolist() == alone

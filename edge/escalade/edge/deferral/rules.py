@@ -21,6 +21,7 @@ import bisect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -304,9 +305,19 @@ def rule_named(name: str) -> DeferralRule:
     )
 
 
-def defers(score: float, threshold: float) -> bool:
-    """Equation 4: the large model answers when `r(x) >= tau`; a NaN score always defers."""
-    return not score < threshold
+@overload
+def defers(score: float, threshold: float) -> bool: ...
+@overload
+def defers(score: NDArray[np.float64], threshold: float) -> NDArray[np.bool_]: ...
+def defers(score: float | NDArray[np.float64], threshold: float) -> bool | NDArray[np.bool_]:
+    """Equation 4: the next tier answers when `r(x) >= tau`; a NaN score always defers.
+
+    Args:
+        score: of one query, or of several, of any shape.
+        threshold: tau.
+    """
+    below = score < threshold
+    return ~below if isinstance(below, np.ndarray) else not below
 
 
 def _lowered(score: float, units: int) -> float:
