@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import platform
 import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -50,11 +52,17 @@ def test_help_names_every_verb_and_loads_no_part() -> None:
         "heavy = {'torch', 'transformers', 'onnxruntime', 'grpc', 'numpy', 'plotly'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
         "print([v for v in ('demo ask record calibrate export train tasks trace router serve proxy"
-        " simulate evaluate sign verify install rollback versions inspect')"
+        " simulate evaluate store inspect')"
         ".split() if v not in out.getvalue()])\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["[]", "[]"]
+
+
+def test_the_version_and_pythons_in_one_line(invoke: Invoke) -> None:
+    code, out, err = invoke("--version")
+    assert (code, err) == (0, "")
+    assert out == f"escalade {version('escalade')}, Python {platform.python_version()}\n"
 
 
 def test_ask_answers_on_stdout_and_explains_on_stderr(invoke: Invoke, artifact: Path) -> None:

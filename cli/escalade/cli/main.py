@@ -7,7 +7,9 @@ defect and keeps its traceback.
 
 from __future__ import annotations
 
+import platform
 import sys
+from typing import Annotated
 
 import typer
 
@@ -19,20 +21,16 @@ from escalade.cli.verbs import (
     evaluate,
     export,
     inspect,
-    install,
     proxy,
     record,
-    rollback,
     router,
     serve,
-    sign,
     simulate,
     tasks,
     trace,
     train,
-    verify,
-    versions,
 )
+from escalade.cli.verbs.store import install, rollback, sign, verify, versions
 
 USER_ERROR = 2
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -52,7 +50,6 @@ _EXTRA_OF = {
 
 app = typer.Typer(
     name="escalade",
-    help="Language-model cascades from the edge to the cloud.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -65,11 +62,6 @@ for verb in (
     calibrate,
     export,
     inspect,
-    sign,
-    verify,
-    install,
-    rollback,
-    versions,
     train,
     tasks,
     trace,
@@ -80,6 +72,28 @@ for verb in (
     evaluate,
 ):
     app.command()(verb)
+store = typer.Typer(no_args_is_help=True)
+for store_verb in (install, rollback, versions, verify, sign):
+    store.command()(store_verb)
+app.add_typer(store, name="store", help="Versions of an artifact on a device, and who signed them.")
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"escalade {version('escalade')}, Python {platform.python_version()}")  # noqa: T201
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_say_version, help="And Python's."),
+    ] = False,
+) -> None:
+    """Language-model cascades from the edge to the cloud."""
 
 
 def run() -> None:

@@ -58,6 +58,15 @@ TrustedKeyOption = Annotated[
     Path | None,
     typer.Option("--trusted-key", help="Public key (PEM): open only what it has signed."),
 ]
+KeyOption = Annotated[
+    Path | None,
+    typer.Option("--key", help="Public key (PEM): refuse what it has not signed."),
+]
+SkipGoldenOption = Annotated[
+    bool,
+    typer.Option("--skip-golden", help="Check the files alone; do not load the program."),
+]
+StoreArgument = Annotated[Path, typer.Argument(help="Folder that keeps versions of an artifact.")]
 
 
 def bytes_of(text: str) -> int:

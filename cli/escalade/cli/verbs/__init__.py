@@ -8,8 +8,9 @@ from escalade.cli.verbs.inspect import inspect
 from escalade.cli.verbs.network import proxy, simulate
 from escalade.cli.verbs.router import router
 from escalade.cli.verbs.serve import serve
-from escalade.cli.verbs.store import install, rollback, sign, verify, versions
-from escalade.cli.verbs.train import tasks, trace, train
+from escalade.cli.verbs.tasks import tasks
+from escalade.cli.verbs.trace import trace
+from escalade.cli.verbs.train import train
 
 __all__ = [
     "ask",
@@ -17,17 +18,12 @@ __all__ = [
     "evaluate",
     "export",
     "inspect",
-    "install",
     "proxy",
     "record",
-    "rollback",
     "router",
     "serve",
-    "sign",
     "simulate",
     "tasks",
     "trace",
     "train",
-    "verify",
-    "versions",
 ]

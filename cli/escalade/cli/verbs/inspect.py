@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def inspect(artifact: ArtifactArgument, json: JsonOption = False) -> None:
     """Show an artifact: model, size, memory, rule, calibration and what it guarantees.
 
-    Every file is held against its hash; the program is not loaded (`escalade verify` does).
+    Every file is held against its hash; the program is not loaded (`escalade store verify` does).
     """
     from escalade.cli.output import print_json, result_console
     from escalade.edge.artifact import SIGNATURE_NAME, memory_needed, read_manifest
@@ -62,7 +62,7 @@ def _rows(manifest: Manifest, memory: MemoryNeeded, *, signed: bool) -> list[tup
         f" NLL| mean {parity.mean_abs_delta_nll:.2g}, most {parity.max_abs_delta_nll:.2g};"
         f" {len(manifest.golden)} golden prompts",
         "made": f"{manifest.created} with {versions}",
-        "signature": "model.sig is there; `escalade verify --key` says whose it is"
+        "signature": "model.sig is there; `escalade store verify --key` says whose it is"
         if signed
         else "none",
     }

@@ -44,7 +44,7 @@ def rename(artifact: Path, name: str) -> Path:
 def test_verify_says_of_each_thing_what_was_checked(
     invoke: Invoke, artifact: Path, keys: Path
 ) -> None:
-    code, out, err = invoke("verify", artifact)
+    code, out, err = invoke("store", "verify", artifact)
     assert (code, err) == (0, "")
     lines = out.splitlines()
     assert lines[0] == "manifest: schema 2, every value in range"
@@ -52,13 +52,13 @@ def test_verify_says_of_each_thing_what_was_checked(
     assert lines[2] == "golden prompts: 3 of 3 answered as listed"
     assert lines[3:] == ["signature: not signed"]
 
-    assert invoke("sign", artifact, "--key", keys / "key.pem")[0] == 0
-    _, out, _ = invoke("verify", artifact, "--skip-golden")
+    assert invoke("store", "sign", artifact, "--key", keys / "key.pem")[0] == 0
+    _, out, _ = invoke("store", "verify", artifact, "--skip-golden")
     assert out.splitlines()[2:] == [
         "golden prompts: not played",
         "signature: signed, signer not checked: give --key",
     ]
-    code, out, _ = invoke("verify", artifact, "--key", keys / "pub.pem", "--json")
+    code, out, _ = invoke("store", "verify", artifact, "--key", keys / "pub.pem", "--json")
     assert code == 0
     assert json.loads(out) | {"bytes": 0, "files": 0} == {
         "schema": 2, "files": 0, "bytes": 0, "golden_prompts": 3, "signature": "valid",
@@ -67,14 +67,14 @@ def test_verify_says_of_each_thing_what_was_checked(
 
 def test_verify_refuses_in_one_line(invoke: Invoke, artifact: Path, keys: Path) -> None:
     def refused(*arguments: object) -> str:
-        code, out, err = invoke("verify", artifact, *arguments)
+        code, out, err = invoke("store", "verify", artifact, *arguments)
         assert (code, out) == (2, "")
         assert err.startswith("error: ")
         assert len(err.splitlines()) == 1
         return err
 
     assert "not signed: model.sig is missing" in refused("--key", keys / "pub.pem")
-    invoke("sign", artifact, "--key", keys / "other-key.pem")
+    invoke("store", "sign", artifact, "--key", keys / "other-key.pem")
     assert "Key mismatch" in refused("--key", keys / "pub.pem")
     assert "must be an elliptic curve key" in refused("--key", keys / "key.pem")
     (artifact / "extra").touch()
@@ -85,8 +85,8 @@ def test_a_store_from_first_installation_to_rollback(
     invoke: Invoke, artifact: Path, keys: Path, tmp_path: Path
 ) -> None:
     store = tmp_path / "store"
-    invoke("sign", rename(artifact, "first"), "--key", keys / "key.pem")
-    code, out, err = invoke("install", artifact, store, "--key", keys / "pub.pem")
+    invoke("store", "sign", rename(artifact, "first"), "--key", keys / "key.pem")
+    code, out, err = invoke("store", "install", artifact, store, "--key", keys / "pub.pem")
     assert (code, err) == (0, "")
     assert "was nothing" in out
     assert f"signature by {keys / 'pub.pem'}" in out
@@ -95,40 +95,43 @@ def test_a_store_from_first_installation_to_rollback(
     assert code == 0
 
     rename(artifact, "second")
-    code, out, err = invoke("install", artifact, store, "--key", keys / "pub.pem")
+    code, out, err = invoke("store", "install", artifact, store, "--key", keys / "pub.pem")
     assert code == 2
     assert "Signature mismatch" in err
-    code, out, _ = invoke("install", f"file://{artifact}", store, "--json")
+    code, out, _ = invoke("store", "install", f"file://{artifact}", store, "--json")
     second = json.loads(out)
     assert (code, second["fetched_bytes"], second["signature_checked"]) == (0, 0, False)
 
-    code, out, _ = invoke("versions", store)
+    code, out, _ = invoke("store", "versions", store)
     assert [line.split()[:1] for line in out.splitlines()] == [[second["before"][:12]], ["*"]]
-    code, out, _ = invoke("versions", store, "--json")
+    code, out, _ = invoke("store", "versions", store, "--json")
     assert [(one["model"], one["current"]) for one in json.loads(out)] == [
         ("first", False), ("second", True),
     ]  # fmt: skip
-    code, out, _ = invoke("rollback", store, "--json")
+    code, out, _ = invoke("store", "rollback", store, "--json")
     assert json.loads(out) == {"before": second["id"], "current": second["before"]}
-    code, out, err = invoke("rollback", store)
+    code, out, err = invoke("store", "rollback", store)
     assert code == 2
     assert "to a version before it" in err
-    code, out, _ = invoke("rollback", store, "--to", second["id"][:6])
+    code, out, _ = invoke("store", "rollback", store, "--to", second["id"][:6])
     assert out.startswith(f"{store}: current is {second['id'][:12]}, was ")
 
 
 def test_a_listed_version_moves_no_cursor(invoke: Invoke, artifact: Path, tmp_path: Path) -> None:
     path = artifact / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"created": "\x1b[2J\n"}))
-    invoke("install", artifact, tmp_path / "store", "--skip-golden")
-    code, out, _ = invoke("versions", tmp_path / "store")
+    invoke("store", "install", artifact, tmp_path / "store", "--skip-golden")
+    code, out, _ = invoke("store", "versions", tmp_path / "store")
     assert code == 0
     assert len(out.splitlines()) == 1
     assert "\ufffd[2J\ufffd" in out
 
 
 MISTAKES = [
-    (["install", "{tmp}/nowhere", "{tmp}/store"], "nowhere: not an artifact: it has no manifest"),
+    (
+        ["install", "{tmp}/nowhere", "{tmp}/store"],
+        "nowhere: not an artifact: it has no manifest",
+    ),
     (["install", "http://example.org/a", "{tmp}/store"], "must be https"),
     (["install", "{artifact}", "{artifact}"], "is there and holds no escalade.lock"),
     (["install", "{artifact}", "{tmp}/s", "--key", "{tmp}/no.pem"], "not signed"),
@@ -147,7 +150,7 @@ def test_a_mistake_costs_one_line_and_leaves_nothing(
 ) -> None:
     before = sorted(tmp_path.rglob("*"))
     code, out, err = invoke(
-        *(argument.format(tmp=tmp_path, artifact=artifact) for argument in arguments)
+        "store", *(argument.format(tmp=tmp_path, artifact=artifact) for argument in arguments)
     )
     assert (code, out) == (2, "")
     assert err.startswith("error: ")

@@ -1,0 +1,56 @@
+"""`escalade store verify`: an artifact held against its manifest and key; knows no store."""
+
+from __future__ import annotations
+
+from escalade.cli.options import ArtifactArgument, JsonOption, KeyOption, SkipGoldenOption
+
+
+def verify(
+    artifact: ArtifactArgument,
+    key: KeyOption = None,
+    skip_golden: SkipGoldenOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Check an artifact: schema, files and hashes, golden prompts, and who signed it."""
+    from escalade.cli.output import print_json, result_console
+    from escalade.edge.artifact import (
+        check_signature,
+        is_signed,
+        read_manifest,
+        shared_lock_if_possible,
+    )
+    from escalade.edge.generation import Artifact
+
+    with shared_lock_if_possible(artifact) as folder:
+        if key is not None:
+            check_signature(folder, key)
+            signature = f"signed by {key}"
+        elif is_signed(folder):
+            signature = "signed, signer not checked: give --key"
+        else:
+            signature = "not signed"
+        manifest = read_manifest(folder)
+        golden = None
+        if not skip_golden:
+            golden = Artifact.open(folder).check_all_golden()
+    size = sum(entry.bytes for entry in manifest.files.values())
+    if json:
+        print_json(
+            {
+                "schema": manifest.schema,
+                "files": len(manifest.files),
+                "bytes": size,
+                "golden_prompts": golden,
+                "signature": "valid" if key else "unchecked" if is_signed(folder) else "none",
+            }
+        )
+        return
+    answers = (
+        "not played" if golden is None else f"{golden} of {len(manifest.golden)} answered as listed"
+    )
+    result_console().print(
+        f"manifest: schema {manifest.schema}, every value in range\n"
+        f"files: {len(manifest.files)}, {size:,} bytes, sizes and sha256 as listed, nothing else\n"
+        f"golden prompts: {answers}\n"
+        f"signature: {signature}"
+    )
