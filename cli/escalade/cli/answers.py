@@ -6,26 +6,27 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from escalade.edge import Answer
-    from escalade.edge.turn import Turn
+    from escalade.edge.run import Run
+    from escalade.edge.trace import TierAnswer, TierInfo
 
 
-def print_pieces(turn: Turn, *, as_draft: bool) -> None:
+def print_deltas(run: Run, *, as_draft: bool) -> None:
     """The device's answer as it comes. Ctrl-C ends it between two tokens, and the line."""
     from escalade.cli.output import harmless, note_console, print_text
 
     console = note_console()
     begun = False
     try:
-        for piece in turn:
-            if not piece.text:
+        for delta in run:
+            if not delta.text:
                 continue
             begun = True
             if as_draft:
-                text = harmless(piece.text, but="\n\t")
+                text = harmless(delta.text, but="\n\t")
                 console.out(text, end="", style="dim", highlight=False)
                 console.file.flush()
             else:
-                print_text(piece.text, end="")
+                print_text(delta.text, end="")
     finally:
         if not as_draft:
             print_text("")
@@ -33,55 +34,85 @@ def print_pieces(turn: Turn, *, as_draft: bool) -> None:
             console.print()
 
 
-def print_answer_json(answer: Answer) -> None:
+def print_answer_json(answer: Answer, tiers: list[TierInfo]) -> None:
     """Everything that is known of an answer."""
     from escalade.cli.output import print_json
+    from escalade.edge.tiers import votes_of
 
     print_json(
         {
             "answer": answer.text,
-            "answered_by": answer.answered_by,
+            "answered_by": answer.tier,
+            "place": answer.place,
             "outcome": answer.outcome,
             "score": answer.score,
             "threshold": answer.threshold,
             "would_defer": answer.would_defer,
             "stop": answer.stop,
             "total_s": answer.total_s,
-            "small": answer.small,
-            "large": answer.large,
-            "votes": answer.votes,
+            "tiers": [
+                {
+                    "name": tier.name,
+                    "place": tier.place,
+                    "rule": tier.rule,
+                    "threshold": tier.threshold,
+                    "votes": None if said is None else votes_of(said),
+                    "said": said,
+                }
+                for tier, said in zip(tiers, answer.tiers, strict=True)
+            ],
             "reason": answer.reason,
             "trace_error": answer.trace_error,
         }
     )
 
 
-def show_answer(answer: Answer, *, asked_cloud: bool, printed: bool = False) -> None:
+def show_answer(answer: Answer, tiers: list[TierInfo], *, printed: bool = False) -> None:
     """The answer on stdout, unless it was printed as it came; how it came about on stderr."""
     from escalade.cli.output import note_console, print_text
 
     if not printed:
         print_text(answer.text)
-    threshold = "not calibrated" if answer.threshold is None else f"{answer.threshold:.4f}"
-    who = {
-        "answered": "the device",
-        "deferred": "the cloud",
-        "degraded": "the device, degraded",
-    }[answer.outcome]
-    if answer.outcome == "answered" and answer.would_defer and not asked_cloud:
-        who += "; with --cloud it would have been deferred"
-    small = answer.small
-    bound = "at least " if small.stopped_early else ""
-    lines = [f"answered by {who}", f"score {bound}{answer.score:.4f}, threshold {threshold}"]
-    if answer.votes is not None:
-        said = (f"{count} x {text!r}" for text, count in answer.votes.items())
-        lines.append(f"votes: {', '.join(said)}")
-    if small.stopped_early:
-        lines.append(f"the device stopped after {small.generated_tokens} tokens")
-    lines.append(f"device {small.generate_s * 1e3:.1f} ms, total {answer.total_s * 1e3:.1f} ms")
-    if answer.large is not None:
-        lines.append(
-            f"cloud {answer.large.round_trip_s * 1e3:.1f} ms, of it"
-            f" {answer.large.server_s * 1e3:.1f} ms on the server"
-        )
+    who = _called(tiers[answer.answered_by], tiers)
+    if answer.outcome == "degraded":
+        who += ", degraded"
+    elif answer.would_defer and len(tiers) == 1:
+        who += "; with a tier above it would have been deferred"
+    lines = [f"answered by {who}"]
+    for tier, said in zip(tiers, answer.tiers, strict=True):
+        if said is not None:
+            lines += _tier_lines(_called(tier, tiers), tier, said)
+    lines.append(f"total {answer.total_s * 1e3:.1f} ms")
     note_console().print("\n".join(lines), style="dim")
+
+
+def _called(tier: TierInfo, tiers: list[TierInfo]) -> str:
+    """`the device`, or a tier by its name where several are in one place."""
+    alone = sum(other.place == tier.place for other in tiers) == 1
+    return f"the {tier.place}" if alone else f"{tier.name} ({tier.place})"
+
+
+def _tier_lines(name: str, tier: TierInfo, said: TierAnswer) -> list[str]:
+    from escalade.edge.tiers import votes_of
+
+    name = name.removeprefix("the ")
+    line = f"{name} {said.seconds * 1e3:.1f} ms"
+    if said.link is not None:
+        line += f", of it {said.link.server_s * 1e3:.1f} ms on the server"
+    lines = []
+    if said.score is not None:
+        threshold = "not calibrated" if tier.threshold is None else f"{tier.threshold:.4f}"
+        bound = "at least " if said.stopped_early else ""
+        lines.append(f"{name}: score {bound}{said.score:.4f}, threshold {threshold}")
+    votes = votes_of(said)
+    if votes is not None:
+        told = ", ".join(f"{count} x {text!r}" for text, count in votes.items())
+        lines.append(f"{name}: votes {told}")
+    elif said.stopped_early:
+        lines.append(f"{name}: stopped after {said.members[0].generated_tokens} tokens")
+    for hop in said.hops:
+        judged = ""
+        if hop.score is not None and hop.threshold is not None:
+            judged = f", score {hop.score:.4f}, threshold {hop.threshold:.4f}"
+        lines.append(f"  through {hop.tier} ({hop.place}) {hop.seconds * 1e3:.1f} ms{judged}")
+    return [line, *lines] if said.link is not None else [*lines, line]

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from escalade.edge import OpenOptions
+
 ArtifactArgument = Annotated[
     Path, typer.Argument(help="Artifact folder, as `escalade export` writes it.")
+]
+CascadeArgument = Annotated[
+    Path, typer.Argument(help="Artifact folder, or a cascade.toml that names tiers.")
+]
+TraceOption = Annotated[
+    Path | None, typer.Option("--trace", help="Add the query's record to this trace.")
 ]
 DataOption = Annotated[
     Path,
@@ -25,7 +34,8 @@ ThresholdOption = Annotated[
     typer.Option("--threshold", help="Defer when the score reaches this; default: the manifest's."),
 ]
 DeadlineOption = Annotated[
-    float, typer.Option("--deadline-s", min=0.001, help="Seconds the cloud has for one query.")
+    float | None,
+    typer.Option("--deadline-s", min=0.001, help="Seconds the cloud has for one query; 10."),
 ]
 SendTextOption = Annotated[
     bool,
@@ -43,7 +53,11 @@ PlaintextOption = Annotated[
 SeedOption = Annotated[int, typer.Option("--seed", help="Same seed, same numbers.")]
 CloudOption = Annotated[
     str | None,
-    typer.Option("--cloud", help="HOST:PORT of `escalade serve`; without it, answer locally."),
+    typer.Option(
+        "--cloud",
+        help="HOST:PORT of `escalade serve` or `gateway`: the tier above an artifact; without it,"
+        " answer locally.",
+    ),
 ]
 ThreadsOption = Annotated[
     int,
@@ -110,3 +124,31 @@ StopOption = Annotated[
     list[str] | None,
     typer.Option("--stop", help="End the answer before this text; may be given again."),
 ]
+
+
+def open_options(
+    *,
+    threshold: float | None = None,
+    deadline_s: float | None = None,
+    send_text: bool = False,
+    ca_cert: Path | None = None,
+    plaintext: bool = False,
+    early: EarlyChoice = EarlyChoice.off,
+    threads: int = 0,
+    max_memory: int | None = None,
+    trusted_key: Path | None = None,
+) -> OpenOptions:
+    """What the options of a verb say about opening a cascade."""
+    from escalade.edge import OpenOptions
+
+    return OpenOptions(
+        threshold=threshold,
+        deadline_s=OpenOptions.deadline_s if deadline_s is None else deadline_s,
+        prompt_form="text" if send_text else "tokens",
+        ca_cert=ca_cert,
+        plaintext=plaintext or None,
+        early=early.value,
+        threads=threads,
+        max_memory=max_memory,
+        trusted_key=trusted_key,
+    )

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from escalade.edge.base import Record
 from escalade.edge.generation import StopReason
-from escalade.edge.trace import LargeAnswer, Outcome, SmallAnswer, TraceRecord
+from escalade.edge.trace import Outcome, Place, TierAnswer, TraceRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,28 +16,35 @@ class Answer:
 
     text: str
     outcome: Outcome
-    #: r(x) under the rule; of a response that was stopped early the bound it will not come below.
-    score: float
+    #: The tier whose answer this is: its place in the cascade, its name, and where it runs.
+    answered_by: int
+    tier: str
+    place: Place
+    #: What each tier said; None of one that was not asked or did not answer.
+    tiers: Sequence[TierAnswer | None]
+    #: r(x) of the last gate that the query came to; of a response that was stopped early the bound
+    #: it will not come below. None where it came to no gate.
+    score: float | None
     #: The tau it was held against; None: not calibrated.
     threshold: float | None
-    #: r(x) >= tau, or likely to be: what a cloud would have been asked for.
+    #: Whether that gate sends the query on: what another tier would have been asked for.
     would_defer: bool
-    small: SmallAnswer
-    #: Why the small model's response ended.
+    #: Why the response ended.
     stop: StopReason
-    large: LargeAnswer | None
     total_s: float
-    #: Why the cloud did not answer, where it was asked and did not.
+    #: Why a tier that was due did not answer.
     reason: str | None
-    #: Of an ensemble: what its members said, by how many, the first first.
-    votes: dict[str, int] | None = None
+    #: What the query was to the first model that read it.
+    prompt: str
     #: Why the query's record is not in the client's trace, where it could not be written.
     trace_error: str | None = None
 
     @property
-    def answered_by(self) -> Literal["small", "large"]:
-        """Whose text this is."""
-        return "large" if self.outcome == "deferred" else "small"
+    def said(self) -> TierAnswer:
+        """What the tier said whose answer this is."""
+        answer = self.tiers[self.answered_by]
+        assert answer is not None  # noqa: S101 - or it could not stand
+        return answer
 
     def as_record(self, record: Record) -> TraceRecord:
         """The line that a query and its answer make in a trace."""
@@ -47,15 +53,9 @@ class Answer:
             task=record.task,
             prompt=record.prompt,
             references=record.references,
-            small=self.small,
-            large=self.large,
-            score=self.score,
+            tiers=list(self.tiers),
+            answered_by=self.answered_by,
             outcome=self.outcome,
             total_s=self.total_s,
             reason=self.reason,
         )
-
-
-def is_correct(text: str, references: Sequence[str]) -> bool | None:
-    """Whether the text is among the references; None where there are none."""
-    return text in references if references else None

@@ -1,88 +1,96 @@
-"""Both tiers of a cascade and what decides between them; knows no query."""
+"""The tiers of a cascade and the gates between them; knows no query and no file."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from escalade.edge.deferral import DeferralRule, EarlyStop
-from escalade.edge.errors import CalibrationError
-from escalade.edge.generation import Artifact
-from escalade.edge.wire import Clock, CloudClient, LargeModel, PromptForm, SystemClock
-
-#: When generation may end before the response does: never, as soon as deferral is certain,
-#: or as soon as it is likely.
-Early = Literal["off", "certain", "likely"]
+from escalade.edge.base import Clock, SystemClock, utc_now
+from escalade.edge.deferral import Gate
+from escalade.edge.errors import CalibrationError, CascadeError, CloudError
+from escalade.edge.tiers import Tier
+from escalade.edge.trace import TRACE_SCHEMA, MemberInfo, TierInfo, TraceHeader
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cascade:
-    """A small model, perhaps a large one, and the rule between them."""
+    """Tiers in the order they are asked, and what decides after each.
 
-    artifact: Artifact
-    rule: DeferralRule
-    #: tau; None: not calibrated, which goes with `large` being None.
-    threshold: float | None
-    #: None: everything is answered on the device.
-    large: LargeModel | None
-    early: Early
-    clock: Clock
+    Raises:
+        CascadeError: there is no tier, two have one name, or there are not as many gates as tiers.
+        CalibrationError: a gate that may have to send a query on has no threshold.
+    """
 
-    @classmethod
-    def of(
-        cls,
-        artifact: Artifact,
-        cloud: CloudClient | None,
-        *,
-        threshold: float | None,
-        prompt_form: PromptForm,
-        early: Early,
-        clock: Clock | None,
-    ) -> Cascade:
-        """Put an artifact and a cloud together; for the arguments see `EdgeClient`.
+    tiers: Sequence[Tier]
+    #: One for each tier. None after the last; a gate there only says what another tier would
+    #: have been asked for.
+    gates: Sequence[Gate | None]
+    clock: Clock = field(default_factory=SystemClock)
+    currency: str = "USD"
+
+    def __post_init__(self) -> None:
+        """Check that every query finds its way."""
+        names = [tier.name for tier in self.tiers]
+        if not names:
+            raise CascadeError("a cascade needs at least 1 tier, got 0")
+        if len(self.gates) != len(names):
+            raise CascadeError(f"gates must be {len(names)}, one for each tier: {len(self.gates)}")
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise CascadeError(f"tiers must have names of their own, got {twice[0]!r} twice")
+        for name, gate in zip(names[:-1], self.gates[:-1], strict=True):
+            if gate is None:
+                raise CascadeError(
+                    f"two last tiers: {name!r} and {names[-1]!r} have no gate after them; every"
+                    " tier but the last needs one"
+                )
+            if gate.threshold is None:
+                raise not_calibrated(f"the gate of tier {name!r}")
+
+    def header(self, *, known_only: bool = False) -> TraceHeader:
+        """The first line of its traces.
+
+        Args:
+            known_only: leave out the members of tiers elsewhere, which a call would have to name.
 
         Raises:
-            CalibrationError: there is a cloud to defer to but no threshold, or it is not finite;
-                or nothing says what is likely.
+            CloudError: a tier elsewhere does not say who it is.
         """
-        deferral, model = artifact.manifest.deferral, artifact.manifest.model
-        tau = deferral.threshold if threshold is None else threshold
-        if cloud is not None and tau is None:
-            raise not_calibrated(artifact)
-        if tau is not None and not math.isfinite(tau):
-            raise CalibrationError(f"threshold must be a finite number, got {tau}")
-        if early == "likely" and (deferral.early is None or tau != deferral.threshold):
-            why = (
-                "was not calibrated to stop early"
-                if deferral.early is None
-                else f"was calibrated to stop early under threshold {deferral.threshold}, not {tau}"
-            )
-            raise CalibrationError(f"{artifact.folder}: {why}; 'certain' needs no calibration")
-        large = None
-        if cloud is not None:
-            large = LargeModel(
-                cloud, tokenizer_fingerprint=model.tokenizer_fingerprint, prompt_form=prompt_form
-            )
-        return cls(
-            artifact=artifact,
-            rule=artifact.rule,
-            threshold=tau,
-            large=large,
-            early=early,
-            clock=clock or SystemClock(),
+        return TraceHeader(
+            schema=TRACE_SCHEMA,
+            tiers=[
+                TierInfo(
+                    name=tier.name,
+                    place=tier.place,
+                    members=_members(tier, known_only=known_only),
+                    side_by_side=tier.side_by_side,
+                    rule=None if gate is None else gate.rule.name,
+                    threshold=None if gate is None else gate.threshold,
+                )
+                for tier, gate in zip(self.tiers, self.gates, strict=True)
+            ],
+            currency=self.currency,
+            created=utc_now(),
         )
 
-    def early_stop(self, longest: int) -> EarlyStop | None:
-        """The test for stopping a response of at most so many tokens; None: it runs to the end."""
-        if self.early == "off" or self.large is None or self.threshold is None:
-            return None
-        likely = self.artifact.manifest.deferral.early if self.early == "likely" else None
-        return EarlyStop(self.rule, self.threshold, longest, likely=likely)
+    def header_if_known(self) -> TraceHeader:
+        """As `header`; a tier that is silent just now has no members."""
+        try:
+            return self.header()
+        except CloudError:
+            return self.header(known_only=True)
+
+    def close(self) -> None:
+        """Close every tier."""
+        for tier in self.tiers:
+            tier.close()
 
 
-def not_calibrated(artifact: Artifact) -> CalibrationError:
+def not_calibrated(what: str) -> CalibrationError:
     """What is missing where there is no threshold."""
     return CalibrationError(
-        f"{artifact.folder}: not calibrated: run `escalade calibrate`, or give a threshold"
+        f"{what}: not calibrated: run `escalade calibrate`, or give a threshold"
     )
+
+
+def _members(tier: Tier, *, known_only: bool) -> list[MemberInfo]:
+    return [] if known_only and tier.place != "device" else tier.members()

@@ -6,6 +6,7 @@ EdgeError
 │   └── SignatureError   it is not signed, or not by the key that is trusted
 ├── StoreError           a version cannot be fetched, kept or switched to
 ├── DataError            a record file or trace cannot be read
+├── CascadeError         a cascade's file does not fit together
 ├── PromptError          a prompt is empty, too long, or not text
 ├── CalibrationError     a threshold cannot be set from this data
 └── CloudError           the cloud refused or did not answer (carries a stable reason)
@@ -38,6 +39,10 @@ class StoreError(EdgeError):
 
 class DataError(EdgeError):
     """A record file or a trace cannot be read."""
+
+
+class CascadeError(EdgeError):
+    """A cascade's file cannot be read, or its tiers, members and gates do not fit together."""
 
 
 class PromptError(EdgeError):

@@ -1,4 +1,4 @@
-"""Records a trace in shadow mode: every query asks both tiers; knows no simulator."""
+"""Records a trace in shadow mode: every query asks every tier; knows no simulator."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 from escalade.edge.base import Record
 from escalade.edge.client import EdgeClient
-from escalade.edge.deferral import defers
 from escalade.edge.errors import CloudError
+from escalade.edge.tiers import Prompts, Query
 from escalade.edge.trace import TraceRecord, write_trace
 
 # A cloud that is gone would cost a deadline for each remaining query.
@@ -21,9 +21,9 @@ class RecordSummary:
     """What a recording came to."""
 
     queries: int = 0
-    #: Queries whose score reaches the threshold.
+    #: Queries that the first gate sends on.
     deferred: int = 0
-    #: Queries the cloud was asked and did not answer.
+    #: Queries that some tier was asked and did not answer.
     unanswered: int = 0
 
 
@@ -34,30 +34,32 @@ def record_trace(
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> RecordSummary:
-    """Ask both tiers every query and write the trace, aside and renamed.
+    """Ask every tier every query and write the trace, aside and renamed.
 
     Raises:
-        PromptError: a prompt does not fit the model; before anything is asked.
-        CloudError: the cloud does not say who it is, or fails several queries in a row.
-            Nothing is written then.
+        PromptError: a prompt does not fit the first tier; before anything is asked.
+        CloudError: a tier elsewhere does not say who it is, or several queries in a row are not
+            answered. Nothing is written then.
     """
     header = client.trace_header()
+    first = client.cascade.tiers[0]
     for record in records:
-        client.artifact.encode(record.prompt)
+        first.check(Prompts(Query(text=record.prompt)))
     summary = RecordSummary()
 
     def ask_all() -> Iterator[TraceRecord]:
         in_a_row = 0
         for record in records:
             asked = client.trace_record(record, shadow=True)
-            in_a_row = in_a_row + 1 if asked.large is None else 0
+            lacking = None in asked.tiers
+            in_a_row = in_a_row + 1 if lacking else 0
             if in_a_row == _MAX_FAILURES_IN_A_ROW:
                 raise CloudError(
                     "GONE", f"{in_a_row} queries in a row failed; the last: {asked.reason}"
                 )
             summary.queries += 1
-            summary.deferred += defers(asked.score, header.threshold)
-            summary.unanswered += asked.large is None
+            summary.deferred += asked.answered_by > 0 or asked.outcome == "degraded"
+            summary.unanswered += lacking
             progress(summary.queries, len(records))
             yield asked
 

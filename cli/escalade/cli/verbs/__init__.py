@@ -1,11 +1,12 @@
 """The verbs of `escalade`; each imports what it needs when it is called."""
 
-from escalade.cli.verbs.ask import ask, record
+from escalade.cli.verbs.ask import ask
 from escalade.cli.verbs.calibrate import calibrate
 from escalade.cli.verbs.evaluate import evaluate
 from escalade.cli.verbs.export import export
 from escalade.cli.verbs.inspect import inspect
 from escalade.cli.verbs.network import proxy, simulate
+from escalade.cli.verbs.record import record
 from escalade.cli.verbs.router import router
 from escalade.cli.verbs.serve import serve
 from escalade.cli.verbs.tasks import tasks

@@ -1,5 +1,6 @@
 """An artifact on disk: manifest, integrity, signature, memory; loads no program."""
 
+from escalade.edge.artifact.identity import program_digest
 from escalade.edge.artifact.integrity import bounded, open_plain, read_bounded
 from escalade.edge.artifact.manifest import (
     MANIFEST_NAME,
@@ -49,6 +50,7 @@ __all__ = [
     "memory_needed",
     "open_plain",
     "parse_manifest",
+    "program_digest",
     "read_bounded",
     "read_checked",
     "read_manifest",

@@ -1,19 +1,26 @@
 """What a tier is: an artifact on this device, an ensemble, a remote; knows no file of a cascade."""
 
-from escalade.edge.tiers.ensemble import (
-    Ensemble,
-    EnsembleAnswer,
-    EnsembleFile,
-    check_members,
-    is_decided,
-    vote_share,
-)
+from escalade.edge.tiers.artifact import ArtifactTier
+from escalade.edge.tiers.ensemble import EnsembleTier, votes_of
+from escalade.edge.tiers.prompts import Member, Prompts
+from escalade.edge.tiers.query import Prompt, Query, query_of
+from escalade.edge.tiers.remote import PromptForm, RemoteTier
+from escalade.edge.tiers.tier import Call, Draft, Said, Saying, Tier
 
 __all__ = [
-    "Ensemble",
-    "EnsembleAnswer",
-    "EnsembleFile",
-    "check_members",
-    "is_decided",
-    "vote_share",
+    "ArtifactTier",
+    "Call",
+    "Draft",
+    "EnsembleTier",
+    "Member",
+    "Prompt",
+    "PromptForm",
+    "Prompts",
+    "Query",
+    "RemoteTier",
+    "Said",
+    "Saying",
+    "Tier",
+    "query_of",
+    "votes_of",
 ]

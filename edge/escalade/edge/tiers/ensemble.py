@@ -1,287 +1,255 @@
-"""Several artifacts that vote on one answer; knows no network.
+"""A tier of several artifacts that vote on one answer; knows no network.
 
-The deferral rule of Revisiting Cascaded Ensembles (section 3.2, equation 3): a query is
-deferred where too few members give the answer that most of them give. Members answer one
-after the other, and no more of them than the decision takes.
+Members answer one after the other, and no more of them than the decision takes; or side by side
+in threads, and those that cannot change it any more are stopped. The first of them streams: it
+leads until another answer has more votes. No draft travels, for no member speaks for the others.
 """
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from threading import Event
 from typing import NamedTuple
 
-import msgspec
-
-from escalade.edge.artifact import MANIFEST_NAME, read_bounded
-from escalade.edge.base import atomic_write, sha256_of
-from escalade.edge.deferral import CalibrationEntry, Table, defers
+from escalade.edge.deferral import Gate, is_decided, is_settled, vote_bounds, vote_share
 from escalade.edge.errors import ArtifactError
-from escalade.edge.generation import Artifact
-from escalade.edge.runtimes import Step
-
-ENSEMBLE_SCHEMA = 1
-_MAX_FILE_BYTES = 1 << 20
-
-
-class Vote(NamedTuple):
-    """The answer of most, and the deferral score: the share of members that gave another."""
-
-    text: str
-    score: float
+from escalade.edge.generation import Delta, Generation, StopReason
+from escalade.edge.tiers.prompts import Member, Prompts
+from escalade.edge.tiers.tier import Call, Said, Saying
+from escalade.edge.trace import MemberAnswer, MemberInfo, Place, TierAnswer, is_correct
 
 
-def vote_share(answers: Sequence[str]) -> Vote:
-    """The rule: most votes win, and among equals the answer that was given first.
+class _Voice(NamedTuple):
+    """What one member said; without a text where it was stopped."""
 
-    An answer counts as it is written. An empty one is an answer too: members that fail alike
-    agree.
-
-    Args:
-        answers: of all members, in their order, K >= 1.
-
-    Raises:
-        ValueError: there is no answer.
-    """
-    return Vote(_leader(answers), _score(max(Counter(answers).values()), len(answers)))
+    member: int
+    text: str | None
+    stop: StopReason
+    logprobs: list[float]
+    prompt_tokens: int
+    seconds: float
 
 
-def vote_bounds(answers: Sequence[str], members: int) -> tuple[float, float]:
-    """Between what the score of all K members must lie, after k of them answered.
+class EnsembleTier:
+    """Several models on this device that vote."""
 
-    With c votes for the answer that leads, the winner will have at least c, for votes are not
-    taken back, and at most c + K - k; both can be had: the others may all give answers of
-    their own, if c >= 1, or all the leading one. More votes make a lower score, in floating
-    point too, since division and subtraction keep order when they round.
+    place: Place = "device"
 
-    Args:
-        answers: of the first k members, 1 <= k <= K.
-        members: K.
-
-    Raises:
-        ValueError: there is no answer, or more than `members`.
-    """
-    if not 1 <= len(answers) <= members:
-        raise ValueError(f"answers must be 1 to {members}, got {len(answers)}")
-    most = max(Counter(answers).values())
-    return _score(most + members - len(answers), members), _score(most, members)
-
-
-def is_settled(answers: Sequence[str], members: int) -> bool:
-    """Whether no vote to come can make another answer win.
-
-    Another answer of v votes ends with at most v + K - k. It wins with more than the leader
-    has, or with as many if it was given first.
-
-    Arguments and errors are those of `vote_bounds`.
-    """
-    vote_bounds(answers, members)
-    votes, rest = Counter(answers), members - len(answers)
-    leader = _leader(answers)
-    others = [(votes[one], answers.index(one)) for one in votes if one != leader]
-    others.append((0, len(answers)))  # one that nobody has given yet
-    return all(
-        (count + rest, -first) < (votes[leader], -answers.index(leader)) for count, first in others
-    )
-
-
-def is_decided(
-    answers: Sequence[str], members: int, threshold: float, *, can_defer: bool = True
-) -> bool:
-    """Whether the members not yet asked can change neither the decision nor what is answered.
-
-    Args:
-        answers: as above.
-        members: K.
-        threshold: defer at this score or above.
-        can_defer: whether the large model answers what is deferred. The winner matters only
-            where it does not.
-
-    Raises:
-        ValueError: as `vote_bounds`.
-    """
-    least, most = vote_bounds(answers, members)
-    if defers(least, threshold):
-        return can_defer or is_settled(answers, members)
-    return not defers(most, threshold) and is_settled(answers, members)
-
-
-def check_members(members: Sequence[Artifact]) -> None:
-    """Check that there are members, and that none of them votes twice.
-
-    Raises:
-        ValueError: there is none, or two have the same manifest.
-    """
-    if not members:
-        raise ValueError("an ensemble needs at least 1 member")
-    for index, member in enumerate(members):
-        for other in members[:index]:
-            if member.manifest == other.manifest:
-                raise ValueError(
-                    f"{member.folder} and {other.folder} are the same artifact, which has one vote"
-                )
-
-
-class EnsembleAnswer(NamedTuple):
-    """How the members answered one query."""
-
-    text: str
-    #: Where not all members were asked, the end of `vote_bounds` that decided.
-    score: float
-    would_defer: bool
-    #: What was said, by how many, in the order it was first said.
-    votes: dict[str, int]
-    #: Of each member that was asked, one after the other: the cost is their sum.
-    steps_by_member: list[list[Step]]
-
-
-class MemberEntry(Table, frozen=True, kw_only=True):
-    """An artifact of an ensemble."""
-
-    #: From the ensemble's file.
-    folder: str
-    #: Another manifest is another member.
-    manifest_sha256: str
-
-
-class EnsembleFile(Table, frozen=True, kw_only=True):
-    """An ensemble on disk."""
-
-    schema: int
-    members: list[MemberEntry]
-    threshold: float
-    calibration: CalibrationEntry | None = None
-
-
-class Ensemble:
-    """Opened artifacts, asked in turn.
-
-    Example:
-        >>> ensemble = Ensemble.open(Path("ensemble.json"))
-        >>> answer = ensemble.answer("g2p: cascade")
-    """
-
-    def __init__(self, members: Sequence[Artifact], threshold: float) -> None:
+    def __init__(
+        self, members: Sequence[Member], *, name: str = "ensemble", side_by_side: bool = False
+    ) -> None:
         """Put artifacts together.
 
         Args:
-            members: at least 1; the cheapest first.
-            threshold: defer where at least this share of members gave another answer than
-                most; above 0 and at most 1 / K asks for unanimity.
+            members: at least 2, the cheapest first.
+            name: what the tier is called.
+            side_by_side: members run at the same time, a thread each.
 
         Raises:
-            ValueError: there is no member, or one is there twice.
+            ArtifactError: a member is there twice, or their answers cannot be compared.
         """
         check_members(members)
-        self.members = list(members)
-        self.threshold = threshold
+        self.name = name
+        self.side_by_side = side_by_side
+        self._members = list(members)
 
-    @classmethod
-    def open(cls, path: Path, *, threads: int = 0) -> Ensemble:
-        """Open what `save` wrote, and every member.
+    @property
+    def opened(self) -> list[Member]:
+        """Its members, opened."""
+        return list(self._members)
 
-        Raises:
-            ArtifactError: the file or a member cannot be read, or a member is another one.
-        """
-        try:
-            content = msgspec.json.decode(read_bounded(path, _MAX_FILE_BYTES), type=EnsembleFile)
-        except (ValueError, RecursionError) as error:
-            raise ArtifactError(f"{path}: not an ensemble: {error}") from error
-        if content.schema != ENSEMBLE_SCHEMA:
-            raise ArtifactError(
-                f"{path}: schema {content.schema}; this version reads {ENSEMBLE_SCHEMA}"
-            )
-        members = []
-        for entry in content.members:
-            folder = path.parent / entry.folder
-            artifact = Artifact.open(folder, threads=threads)
-            if (found := sha256_of(folder / MANIFEST_NAME)) != entry.manifest_sha256:
-                raise ArtifactError(
-                    f"{folder}: manifest {found[:12]}, the ensemble {path} was made with"
-                    f" {entry.manifest_sha256[:12]}"
-                )
-            members.append(artifact)
-        try:
-            return cls(members, content.threshold)
-        except ValueError as error:
-            raise ArtifactError(f"{path}: {error}") from error
+    def members(self) -> list[MemberInfo]:
+        """See `Tier`."""
+        return [member.info for member in self._members]
 
-    def save(self, path: Path, calibration: CalibrationEntry | None = None) -> EnsembleFile:
-        """Write the ensemble's file: where its members lie, and which they are.
+    def check(self, prompts: Prompts) -> None:
+        """See `Tier`: each member has to take the query."""
+        for member in self._members:
+            prompts.of(member)
 
-        Raises:
-            DataError: the file cannot be written.
-        """
-        content = EnsembleFile(
-            schema=ENSEMBLE_SCHEMA,
-            members=[
-                MemberEntry(
-                    folder=os.path.relpath(member.folder.resolve(), path.parent.resolve()),
-                    manifest_sha256=sha256_of(member.folder / MANIFEST_NAME),
-                )
-                for member in self.members
-            ],
-            threshold=self.threshold,
-            calibration=calibration,
-        )
-        with atomic_write(path) as stream:
-            stream.write(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
-        return content
+    def ask(self, call: Call) -> Saying:
+        """See `Tier`."""
+        began_s = call.elapsed_s()
+        self.check(call.prompts)
+        ask = self._ask_side_by_side if self.side_by_side else self._ask_in_turn
+        voices = yield from ask(call, [], call.can_defer)
+        return self._said(call, voices, call.elapsed_s() - began_s)
 
-    def answer(
-        self, prompt: str, *, can_defer: bool = True, begun: EnsembleAnswer | None = None
-    ) -> EnsembleAnswer:
-        """Ask the members until the vote is decided.
+    def _resume(self, call: Call, voices: list[_Voice], spent_s: float) -> Saying:
+        """Ask the members that were spared, until the winner is certain."""
+        began_s = call.elapsed_s()
+        voices = yield from self._ask_in_turn(call, voices, False)
+        return self._said(call, voices, spent_s + call.elapsed_s() - began_s)
 
-        Each member has its own tokenizer and reads the same text.
-
-        Args:
-            prompt: the query.
-            can_defer: whether there is a large model to answer what is deferred; where there
-                is none, the vote goes on until its winner is certain.
-            begun: what some members have already said to this prompt; only others are asked.
-
-        Raises:
-            PromptError: a member cannot take the prompt; before any is asked.
-        """
-        encoded = [member.encode(prompt) for member in self.members]
-        steps_by_member = [] if begun is None else list(begun.steps_by_member)
-        answers = [
-            _text(member, steps)
-            for member, steps in zip(self.members, steps_by_member, strict=False)
-        ]
-        for member, prompt_ids in list(zip(self.members, encoded, strict=True))[len(answers) :]:
-            if answers and self._is_decided(answers, can_defer):
+    def _ask_in_turn(
+        self, call: Call, voices: list[_Voice], can_defer: bool
+    ) -> Generator[Delta, None, list[_Voice]]:
+        voices = [voice for voice in voices if voice.text is not None]
+        heard = {voice.member for voice in voices}
+        for index in range(len(self._members)):
+            if index in heard:
+                continue
+            if not call.whole and self._decided(call.gate, voices, can_defer):
                 break
-            steps = member.generate(prompt_ids)
-            steps_by_member.append(steps)
-            answers.append(_text(member, steps))
-        least, most = vote_bounds(answers, len(self.members))
-        would_defer = defers(least, self.threshold)
-        return EnsembleAnswer(
-            text=_leader(answers),
-            score=least if would_defer else most,
-            would_defer=would_defer,
-            votes=dict(Counter(answers)),
-            steps_by_member=steps_by_member,
+            began_s = call.elapsed_s()
+            generation, prompt_tokens = self._generation(call, index, call.cancelled)
+            if index == 0:
+                yield from generation
+            else:
+                for _ in generation:
+                    pass
+            spent_s = call.elapsed_s() - began_s
+            voices.append(_voice(index, generation, prompt_tokens, spent_s))
+            if voices[-1].text is None:
+                break
+        return sorted(voices)
+
+    def _ask_side_by_side(
+        self, call: Call, voices: list[_Voice], can_defer: bool
+    ) -> Generator[Delta, None, list[_Voice]]:
+        over = Event()
+
+        def cancelled() -> bool:
+            return over.is_set() or (call.cancelled is not None and call.cancelled())
+
+        def run(index: int) -> _Voice:
+            began_s = call.elapsed_s()
+            generation, prompt_tokens = self._generation(call, index, cancelled)
+            for _ in generation:
+                pass
+            return _voice(index, generation, prompt_tokens, call.elapsed_s() - began_s)
+
+        others = range(1, len(self._members))
+        with ThreadPoolExecutor(len(others), thread_name_prefix="member") as pool:
+            try:
+                running = {pool.submit(run, index) for index in others}
+                began_s = call.elapsed_s()
+                lead, prompt_tokens = self._generation(call, 0, cancelled)
+                yield from lead
+                voices.append(_voice(0, lead, prompt_tokens, call.elapsed_s() - began_s))
+                while running:
+                    done: set[Future[_Voice]]
+                    done, running = wait(running, return_when=FIRST_COMPLETED)
+                    voices += [one.result() for one in done]
+                    if not call.whole and self._decided(call.gate, voices, can_defer, False):
+                        over.set()
+            finally:
+                over.set()
+        return sorted(voices)
+
+    def _generation(
+        self, call: Call, index: int, cancelled: Callable[[], bool] | None
+    ) -> tuple[Generation, int]:
+        """A member's response, not begun, and how many tokens it reads."""
+        member, query = self._members[index], call.query
+        ids = call.prompts.of(member).ids
+        generation = member.artifact.stream(
+            ids,
+            query.max_new_tokens,
+            sampling=query.sampling,
+            stop=query.stop,
+            cancelled=cancelled,
+        )
+        return generation, len(ids)
+
+    def _decided(
+        self, gate: Gate | None, voices: list[_Voice], can_defer: bool, in_order: bool = True
+    ) -> bool:
+        answers = [voice.text for voice in sorted(voices) if voice.text is not None]
+        if not answers:
+            return False
+        if gate is None:
+            return is_settled(answers, len(self._members), in_order=in_order)
+        if gate.threshold is None:
+            return False  # the score is wanted, and only the whole vote has it
+        return is_decided(
+            answers, len(self._members), gate.threshold, can_defer=can_defer, in_order=in_order
         )
 
-    def _is_decided(self, answers: Sequence[str], can_defer: bool) -> bool:
-        return is_decided(answers, len(self.members), self.threshold, can_defer=can_defer)
+    def _said(self, call: Call, voices: list[_Voice], spent_s: float) -> Said | None:
+        if call.cancelled is not None and call.cancelled():
+            return None
+        answers = [voice.text for voice in voices if voice.text is not None]
+        if not answers:
+            return None
+        text, gate, count = vote_share(answers).text, call.gate, len(self._members)
+        least, most = vote_bounds(answers, count)
+        defers = gate is not None and gate.defers(least)
+        decided_early = len(answers) < count
+        settled = is_settled(answers, count, in_order=not self.side_by_side)
+        answer = TierAnswer(
+            text=text,
+            members=[_member_answer(voice, call.query.references) for voice in voices],
+            score=None if gate is None else least if defers else most,
+            correct=is_correct(text, call.query.references) if settled else None,
+            seconds=spent_s,
+            stopped_early=decided_early,
+        )
+        stop = next(voice.stop for voice in voices if voice.text == text)
+        if settled:
+            return Said(answer, defers, stop)
+        return Said(answer, defers, stop, None, lambda: self._resume(call, voices, spent_s))
+
+    def close(self) -> None:
+        """See `Tier`; the programs go with the last references to them."""
 
 
-def _text(member: Artifact, steps: Sequence[Step]) -> str:
-    return member.decode([step.token_id for step in steps if not step.ended])
+def check_members(members: Sequence[Member]) -> None:
+    """Check that votes can be counted.
+
+    Raises:
+        ArtifactError: fewer than 2 members, one that is there twice, or members whose answers
+            cannot be compared: cut at other lengths, or of a chat and of a plain model.
+    """
+    if len(members) < 2:  # noqa: PLR2004
+        raise ArtifactError(f"an ensemble needs at least 2 members, got {len(members)}")
+    first = members[0].artifact
+    for index, member in enumerate(members):
+        artifact = member.artifact
+        for other in members[:index]:
+            if artifact.manifest == other.artifact.manifest:
+                raise ArtifactError(
+                    f"{artifact.folder} and {other.artifact.folder} are the same artifact, which"
+                    " has one vote"
+                )
+        for what, here, there in (
+            (
+                "max_new_tokens",
+                artifact.manifest.model.max_new_tokens,
+                first.manifest.model.max_new_tokens,
+            ),
+            ("chat template", artifact.chat_template is not None, first.chat_template is not None),
+        ):
+            if here != there:
+                raise ArtifactError(
+                    f"{artifact.folder}: its answers cannot be compared with those of"
+                    f" {first.folder}: {what} {here} and {there}"
+                )
 
 
-def _leader(answers: Sequence[str]) -> str:
-    votes = Counter(answers)
-    if not votes:
-        raise ValueError("answers must be 1 or more, got 0")
-    return max(votes, key=lambda one: votes[one])  # the first of equals: a Counter keeps order
+def votes_of(answer: TierAnswer) -> dict[str, int] | None:
+    """What the members of a tier said, by how many, the first first; None of a single one."""
+    if len(answer.members) < 2:  # noqa: PLR2004
+        return None
+    return dict(Counter(one.text for one in answer.members if one.text is not None))
 
 
-def _score(votes: int, members: int) -> float:
-    return 1.0 - votes / members
+def _voice(index: int, generation: Generation, prompt_tokens: int, seconds: float) -> _Voice:
+    stop = generation.stop
+    assert stop is not None  # noqa: S101 - it has ended
+    text = None if stop == "cancelled" else generation.text
+    return _Voice(index, text, stop, list(generation.logprobs), prompt_tokens, seconds)
+
+
+def _member_answer(voice: _Voice, references: Sequence[str]) -> MemberAnswer:
+    return MemberAnswer(
+        member=voice.member,
+        text=voice.text,
+        logprobs=voice.logprobs,
+        prompt_tokens=voice.prompt_tokens,
+        generated_tokens=len(voice.logprobs),
+        seconds=voice.seconds,
+        correct=None if voice.text is None else is_correct(voice.text, references),
+    )

@@ -1,29 +1,39 @@
 """The record of a query, and files of them; knows no model, no network."""
 
-from escalade.edge.trace.trace import (
+from escalade.edge.trace.files import TraceAppender, read_trace, write_trace
+from escalade.edge.trace.schema import (
     TRACE_SCHEMA,
-    LargeAnswer,
-    ModelInfo,
+    Hop,
+    Link,
+    MemberAnswer,
+    MemberInfo,
     Outcome,
-    SmallAnswer,
+    Place,
+    TierAnswer,
+    TierInfo,
     Trace,
-    TraceAppender,
     TraceHeader,
     TraceRecord,
-    read_trace,
-    write_trace,
+    is_correct,
+    latency_s,
 )
 
 __all__ = [
     "TRACE_SCHEMA",
-    "LargeAnswer",
-    "ModelInfo",
+    "Hop",
+    "Link",
+    "MemberAnswer",
+    "MemberInfo",
     "Outcome",
-    "SmallAnswer",
+    "Place",
+    "TierAnswer",
+    "TierInfo",
     "Trace",
     "TraceAppender",
     "TraceHeader",
     "TraceRecord",
+    "is_correct",
+    "latency_s",
     "read_trace",
     "write_trace",
 ]

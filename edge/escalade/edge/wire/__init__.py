@@ -1,17 +1,6 @@
-"""The channel to a cloud: attempts, deadlines, messages; knows no rule."""
+"""The channel to a server: attempts, deadlines, messages; knows no rule."""
 
 from escalade.edge.wire.cloud import CloudClient
-from escalade.edge.wire.connection import MAY_PASS, Clock, Connection, SystemClock
-from escalade.edge.wire.large import Draft, LargeModel, PromptForm, Query
+from escalade.edge.wire.connection import MAY_PASS, Connection
 
-__all__ = [
-    "MAY_PASS",
-    "Clock",
-    "CloudClient",
-    "Connection",
-    "Draft",
-    "LargeModel",
-    "PromptForm",
-    "Query",
-    "SystemClock",
-]
+__all__ = ["MAY_PASS", "CloudClient", "Connection"]

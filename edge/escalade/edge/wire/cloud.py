@@ -1,41 +1,53 @@
-"""Asks the large model one query; knows no artifact, no rule.
+"""Asks a server one query; knows no artifact, no rule.
 
 A query that fails in a way that may pass is asked again with the same request id: the
-server computes a repeated id once.
+server computes a repeated id once. What comes back is held against what can be: a server is
+another program, perhaps of another version.
 """
 
 from __future__ import annotations
 
+import math
 import random
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from escalade.edge.errors import CloudError
-from escalade.edge.trace import ModelInfo
-from escalade.edge.wire.connection import Clock, Connection, SystemClock
-from escalade.v1 import cascade_pb2
+import grpc
 
-# The clock is part of what a client is made of.
-__all__ = ["Clock", "CloudAnswer", "CloudClient", "SystemClock"]
+from escalade.edge.base import Clock
+from escalade.edge.errors import CloudError
+from escalade.edge.wire.connection import Connection
+from escalade.v1 import cascade_pb2 as pb
+
+# How long a cancelled call may go on unnoticed.
+_CANCEL_S = 0.05
+# A float32 log-probability of a certain token may be rounded to just above 0.
+_ROUNDING = 1e-5
+_ANSWERS = frozenset(
+    {
+        pb.STOP_REASON_END_OF_SEQUENCE,
+        pb.STOP_REASON_STOP_SEQUENCE,
+        pb.STOP_REASON_MAX_TOKENS,
+        pb.STOP_REASON_CONTEXT_LIMIT,
+    }
+)
 
 
 class CloudAnswer(NamedTuple):
-    """What the large model said and what the call cost."""
+    """What a server said and what the call cost."""
 
-    text: str
-    prompt_tokens: int
-    generated_tokens: int
+    response: pb.GenerateResponse
     attempts: int
     round_trip_s: float
-    server_s: float
     bytes_up: int
     draft_bytes: int
     bytes_down: int
 
 
 class CloudClient:
-    """The cloud tier of the cascade, seen from the device."""
+    """A server of `escalade.v1`, seen from the device."""
 
     def __init__(
         self,
@@ -53,6 +65,7 @@ class CloudClient:
             CloudError: see `Connection`.
         """
         self.address = address
+        self.deadline_s = deadline_s
         self._connection = Connection(
             address,
             deadline_s=deadline_s,
@@ -64,57 +77,99 @@ class CloudClient:
         self._clock = self._connection.clock
         self._stub = self._connection.stub
 
-    def model_info(self) -> ModelInfo:
+    def model_info(self) -> pb.GetModelInfoResponse:
         """Who is serving.
 
         Raises:
-            CloudError: the cloud does not answer.
+            CloudError: it does not answer, or names no model.
         """
-        request = cascade_pb2.GetModelInfoRequest()
+        request = pb.GetModelInfoRequest()
         response, _ = self._connection.call(
             lambda timeout: self._stub.GetModelInfo(request, timeout=timeout)
         )
         if not response.model.name or response.parameter_count < 1:
             raise CloudError("BAD_ANSWER", f"{self.address}: GetModelInfo names no model")
-        return ModelInfo(name=response.model.name, parameters=response.parameter_count)
+        return response
 
     def generate(
         self,
-        prompt: cascade_pb2.Prompt,
-        draft: cascade_pb2.Draft | None,
-    ) -> CloudAnswer:
-        """Ask the large model one query.
+        request: pb.GenerateRequest,
+        *,
+        deadline_s: float | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> CloudAnswer | None:
+        """Ask a query.
+
+        Args:
+            request: without an id, which it is given here.
+            deadline_s: for this query, all attempts included; None takes the client's.
+            cancelled: asked while it waits; the call is then cancelled at the server too.
+
+        Returns:
+            None where it was cancelled.
 
         Raises:
-            CloudError: it refused, or did not answer within the deadline.
+            CloudError: it refused, did not answer within the deadline, or gave what can be no
+                answer.
         """
-        request = cascade_pb2.GenerateRequest(
-            request_id=uuid.uuid4().hex,
-            prompt=prompt,
-            draft=draft,
-        )
-        bare = cascade_pb2.GenerateRequest()
-        bare.CopyFrom(request)
-        bare.ClearField("draft")
+        request.request_id = uuid.uuid4().hex
         started = self._clock.now_s()
-        response, attempts = self._connection.call(
-            lambda timeout: self._stub.Generate(request, timeout=timeout)
+        answered, attempts = self._connection.call(
+            lambda timeout: self._attempt(request, timeout, cancelled), deadline_s
         )
+        if answered is None:
+            return None
         round_trip_s = self._clock.now_s() - started
-        if response.request_id != request.request_id or not response.stop_reason:
-            raise CloudError("BAD_ANSWER", f"{self.address}: the answer is not to this question")
+        self._check(request, answered)
         return CloudAnswer(
-            text=response.text,
-            prompt_tokens=response.usage.prompt_tokens,
-            generated_tokens=response.usage.generated_tokens,
+            answered,
             attempts=attempts,
             round_trip_s=round_trip_s,
-            server_s=response.timing.queue_s + response.timing.compute_s,
             bytes_up=request.ByteSize(),
-            draft_bytes=request.ByteSize() - bare.ByteSize(),
-            bytes_down=response.ByteSize(),
+            draft_bytes=_draft_bytes(request),
+            bytes_down=answered.ByteSize(),
         )
+
+    def _attempt(
+        self, request: pb.GenerateRequest, timeout: float, cancelled: Callable[[], bool] | None
+    ) -> pb.GenerateResponse | None:
+        if cancelled is None:
+            return self._stub.Generate(request, timeout=timeout)
+        future = self._stub.Generate.future(request, timeout=timeout)
+        while True:
+            try:
+                return future.result(timeout=_CANCEL_S)
+            except grpc.FutureTimeoutError:
+                if cancelled():
+                    future.cancel()
+                    return None
+
+    def _check(self, request: pb.GenerateRequest, response: pb.GenerateResponse) -> None:
+        """Refuse numbers that cannot be.
+
+        Raises:
+            CloudError: the answer is to another question, or none.
+        """
+        timing, tokens = response.timing, len(response.token_ids)
+        wrong = None
+        if response.request_id != request.request_id or response.stop_reason not in _ANSWERS:
+            wrong = "the answer is not to this question"
+        elif any(not value <= _ROUNDING for value in response.logprobs):
+            wrong = "a log-probability of the answer is above 0 or no number"
+        elif response.logprobs and len(response.logprobs) not in {tokens, tokens + 1}:
+            wrong = f"{len(response.logprobs)} log-probabilities for {tokens} tokens"
+        elif not all(0 <= value < math.inf for value in (timing.queue_s, timing.compute_s)):
+            wrong = "its times are negative or no numbers"
+        if wrong is not None:
+            raise CloudError("BAD_ANSWER", f"{self.address}: {wrong}")
 
     def close(self) -> None:
         """Close the channel."""
         self._connection.close()
+
+
+def _draft_bytes(request: pb.GenerateRequest) -> int:
+    """How many bytes of a request are its draft."""
+    if not request.HasField("draft"):
+        return 0
+    return pb.GenerateRequest(draft=request.draft).ByteSize()

@@ -1,0 +1,68 @@
+"""`escalade record`: a trace of a cascade in shadow mode; knows no model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from escalade.cli.options import (
+    CaCertOption,
+    CascadeArgument,
+    CloudOption,
+    DataOption,
+    DeadlineOption,
+    JsonOption,
+    LimitOption,
+    PlaintextOption,
+    SendTextOption,
+    ThreadsOption,
+    ThresholdOption,
+)
+
+
+def record(
+    cascade: CascadeArgument,
+    data: DataOption,
+    out: Annotated[Path, typer.Option("--out", help="The trace to write (JSON Lines).")],
+    cloud: CloudOption = None,
+    limit: LimitOption = None,
+    threshold: ThresholdOption = None,
+    deadline_s: DeadlineOption = None,
+    send_text: SendTextOption = False,
+    ca_cert: CaCertOption = None,
+    plaintext: PlaintextOption = False,
+    threads: ThreadsOption = 0,
+    json: JsonOption = False,
+) -> None:
+    """Ask every tier every query (shadow mode) and write a trace that can be replayed."""
+    from escalade.cli.errors import CliError
+    from escalade.cli.options import open_options
+    from escalade.cli.output import note_console, print_json, progress_bar
+    from escalade.edge import EdgeClient
+    from escalade.edge.base import read_records, subsample
+    from escalade.edge.shadow import record_trace
+
+    records = subsample(read_records(data), limit)
+    options = open_options(
+        threshold=threshold,
+        deadline_s=deadline_s,
+        send_text=send_text,
+        ca_cert=ca_cert,
+        plaintext=plaintext,
+        threads=threads,
+    )
+    with EdgeClient.open(cascade, options, cloud=cloud) as client:
+        if len(client.cascade.tiers) == 1:
+            raise CliError(f"{cascade}: a trace to replay needs 2 tiers or more; give --cloud")
+        with progress_bar("recording") as tick:
+            summary = record_trace(client, records, out, progress=tick)
+    if json:
+        print_json(summary)
+        return
+    note_console().print(
+        f"{summary.queries} queries, the first gate defers {summary.deferred},"
+        f" {summary.unanswered} not answered by every tier"
+    )
+    note_console().print(f"trace: {out}")

@@ -1,0 +1,19 @@
+"""Who an artifact's model is, down to the bytes that decide what it answers; reads no file."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from escalade.edge.artifact.manifest import Manifest
+
+
+def program_digest(manifest: Manifest) -> str:
+    """One digest over the model's entry and every file but the router, in hexadecimal.
+
+    Weights may lie beside the program, and two models of one architecture may differ nowhere else.
+    """
+    model, router = manifest.model, manifest.deferral.router
+    hashes = {name: one.sha256 for name, one in manifest.files.items() if name != router}
+    return hashlib.sha256(msgspec.json.encode((model, hashes), order="sorted")).hexdigest()

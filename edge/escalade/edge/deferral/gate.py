@@ -1,0 +1,47 @@
+"""What stands between a tier and the next: a rule and its threshold; knows no tier, no network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from escalade.edge.deferral.early import EarlyStop
+from escalade.edge.deferral.entry import EarlyEntry
+from escalade.edge.deferral.rules import DeferralRule, defers
+from escalade.edge.deferral.vote import VOTE
+
+#: When a tier may end before its answer does: never, as soon as deferral is certain, or as soon
+#: as it is likely.
+Early = Literal["off", "certain", "likely"]
+
+
+class VoteRule:
+    """The rule of a tier of several members: the share of them that gave another answer."""
+
+    name = VOTE
+    #: No vote scores lower.
+    lowest = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gate:
+    """The deferral rule after a tier, with its threshold."""
+
+    #: Of the log-probabilities of a tier of one member, or of the votes of several.
+    rule: DeferralRule | VoteRule
+    #: tau; None: not calibrated, which goes with no tier to defer to.
+    threshold: float | None
+    early: Early = "off"
+    #: What is likely, where `early` asks for it.
+    likely: EarlyEntry | None = None
+
+    def defers(self, score: float) -> bool:
+        """Whether a query of that score goes on to the next tier (equation 4)."""
+        return self.threshold is not None and defers(score, self.threshold)
+
+    def early_stop(self, longest: int) -> EarlyStop | None:
+        """The test for stopping a response of at most so many tokens; None: it runs to the end."""
+        if self.early == "off" or self.threshold is None or isinstance(self.rule, VoteRule):
+            return None
+        likely = self.likely if self.early == "likely" else None
+        return EarlyStop(self.rule, self.threshold, longest, likely=likely)

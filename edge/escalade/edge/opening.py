@@ -1,0 +1,232 @@
+"""Opens a cascade: an artifact's folder, or a `cascade.toml` that names tiers; asks no query."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from escalade.edge.artifact import MANIFEST_NAME
+from escalade.edge.base import sha256_of
+from escalade.edge.cascade import Cascade, not_calibrated
+from escalade.edge.cascade_file import (
+    GateTable,
+    MemberTable,
+    TierTable,
+    read_cascade_file,
+    tier_name,
+)
+from escalade.edge.deferral import ROUTER, Early, Gate, VoteRule, rule_named
+from escalade.edge.errors import CalibrationError, CascadeError
+from escalade.edge.generation import Artifact
+from escalade.edge.runtimes import default_threads
+from escalade.edge.tiers import ArtifactTier, EnsembleTier, Member, PromptForm, RemoteTier, Tier
+from escalade.edge.wire import CloudClient
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenOptions:
+    """How a cascade is opened.
+
+    The first group is for artifacts; a cascade file says these for each of its tiers.
+    """
+
+    #: tau; None takes the manifest's.
+    threshold: float | None = None
+    #: Send token ids (the server shares the artifact's tokenizer) or text.
+    prompt_form: PromptForm = "tokens"
+    #: Seconds that a server has for one query.
+    deadline_s: float = 10.0
+    #: Root certificates (PEM) to trust; the system's own if None.
+    ca_cert: Path | None = None
+    #: Without TLS; if None, only where the host is a loopback address.
+    plaintext: bool | None = None
+
+    #: When a response may end before it is whole; "likely" needs an artifact calibrated for it,
+    #: and its own threshold.
+    early: Early = "off"
+    #: That compute, for each member at most 256; 0 takes the physical cores, at most 4.
+    threads: int = 0
+    #: Bytes that each model may take; None sets no bound.
+    max_memory: int | None = None
+    #: Public key (PEM) by which manifests must be signed; None asks for no signature.
+    trusted_key: Path | None = None
+
+
+_OF_ARTIFACTS = ("threshold", "prompt_form", "deadline_s", "ca_cert", "plaintext")
+
+
+def open_cascade(path: Path, options: OpenOptions, *, cloud: str | None = None) -> Cascade:
+    """Open an artifact folder or a `cascade.toml`.
+
+    Args:
+        path: an artifact is a cascade of one tier, or of two with `cloud`.
+        options: see `OpenOptions`.
+        cloud: `HOST:PORT` of a server; the last tier above an artifact.
+
+    Raises:
+        ArtifactError: see `Artifact.open`; or members' answers cannot be compared.
+        CascadeError: see `read_cascade_file`; a member was changed; or an option or `cloud` is
+            given that the file says itself.
+        CalibrationError: there is a tier to defer to but no threshold, or it is not finite; or
+            nothing says what is likely.
+        CloudError: an address is malformed.
+    """
+    if path.is_dir() or not path.exists():
+        return _open_artifact(path, options, cloud)
+    given = [
+        field.name
+        for field in fields(options)
+        if field.name in _OF_ARTIFACTS and getattr(options, field.name) != field.default
+    ]
+    if cloud is not None:
+        given.append("cloud")
+    if given:
+        raise CascadeError(
+            f"{path}: {', '.join(given)}: for artifacts; a cascade's file says it for each tier"
+        )
+    content = read_cascade_file(path)
+    tiers: list[Tier] = []
+    gates: list[Gate | None] = []
+    opened: list[Member] = []
+    for index, table in enumerate(content.tiers):
+        name = tier_name(table, index)
+        if table.address is None:
+            members = _members(path, table, options)
+            opened += members
+            tiers.append(_device_tier(name, table, members))
+            last = index == len(content.tiers) - 1
+            gates.append(
+                None if last and index else _gate(path, name, table.gate, members, options)
+            )
+        else:
+            tiers.append(_remote_tier(path, name, table, table.address, opened))
+            gates.append(None if table.gate is None else _gate(path, name, table.gate, [], options))
+    return Cascade(tiers=tiers, gates=gates, currency=content.currency)
+
+
+def _open_artifact(folder: Path, options: OpenOptions, cloud: str | None) -> Cascade:
+    member = Member(_open(folder, options, options.threads))
+    table = GateTable(threshold=options.threshold, early=options.early)
+    gate = _gate(folder, None, table, [member], options)
+    tiers: list[Tier] = [ArtifactTier(member, name="device")]
+    gates: list[Gate | None] = [gate]
+    if cloud is not None:
+        if gate.threshold is None:
+            raise not_calibrated(str(folder))
+        client = CloudClient(
+            cloud,
+            deadline_s=options.deadline_s,
+            ca_cert=options.ca_cert,
+            plaintext=options.plaintext,
+        )
+        tiers.append(RemoteTier(client, reader=member, prompt_form=options.prompt_form))
+        gates.append(None)
+    return Cascade(tiers=tiers, gates=gates)
+
+
+def _open(folder: Path, options: OpenOptions, threads: int) -> Artifact:
+    return Artifact.open(
+        folder,
+        threads=threads,
+        max_memory=options.max_memory,
+        trusted_key=options.trusted_key,
+    )
+
+
+def _members(path: Path, table: TierTable, options: OpenOptions) -> list[Member]:
+    """A tier's artifacts; where they run side by side, the threads are divided among them."""
+    threads = options.threads
+    if table.side_by_side and not threads:
+        threads = max(1, default_threads() // len(table.members))
+    found = []
+    for entry in table.members:
+        one = MemberTable(artifact=entry) if isinstance(entry, str) else entry
+        folder = path.parent / one.artifact
+        if one.manifest_sha256 is not None and (folder / MANIFEST_NAME).is_file():
+            now = sha256_of(folder / MANIFEST_NAME)
+            if now != one.manifest_sha256:
+                raise CascadeError(
+                    f"{path}: member {folder} was changed: its manifest is {now[:12]}, the file"
+                    f" was calibrated with {one.manifest_sha256[:12]}"
+                )
+        found.append(
+            Member(
+                _open(folder, options, threads),
+                prompt_price=one.prompt_price,
+                generated_price=one.generated_price,
+            )
+        )
+    return found
+
+
+def _device_tier(name: str, table: TierTable, members: Sequence[Member]) -> Tier:
+    if len(members) == 1:
+        return ArtifactTier(members[0], name=name)
+    return EnsembleTier(members, name=name, side_by_side=table.side_by_side)
+
+
+def _remote_tier(
+    path: Path, name: str, table: TierTable, address: str, below: Sequence[Member]
+) -> Tier:
+    """A tier elsewhere; it is sent the ids of the tokenizer that all tiers below it share."""
+    client = CloudClient(
+        address,
+        deadline_s=table.deadline_s,
+        ca_cert=None if table.ca_cert is None else path.parent / table.ca_cert,
+        plaintext=table.plaintext,
+    )
+    if table.send == "tokens":
+        for member in below[1:]:
+            if member.fingerprint != below[0].fingerprint:
+                raise CascadeError(
+                    f"{path}: tier {name!r} is to be sent token ids, but {below[0].info.name} and"
+                    f" {member.info.name} below it have different tokenizers"
+                    f" ({below[0].fingerprint[:12]} and {member.fingerprint[:12]}); set send ="
+                    ' "text"'
+                )
+    return RemoteTier(
+        client,
+        name=name,
+        place=table.place or "cloud",
+        reader=below[0] if below else None,
+        prompt_form=table.send,
+        prompt_price=table.prompt_price,
+        generated_price=table.generated_price,
+    )
+
+
+def _gate(
+    where: Path,
+    name: str | None,
+    table: GateTable | None,
+    members: Sequence[Member],
+    options: OpenOptions,
+) -> Gate:
+    """The gate after a tier, with what the artifact says where the file says nothing."""
+    table = table or GateTable()
+    shown = str(where) if name is None else f"{where}: the gate of tier {name!r}"
+    early = options.early if options.early != "off" else table.early
+    if table.threshold is not None and not math.isfinite(table.threshold):
+        raise CalibrationError(f"{shown}: threshold must be a finite number, got {table.threshold}")
+    if len(members) > 1:
+        return Gate(rule=VoteRule(), threshold=table.threshold)
+    if not members:
+        return Gate(rule=rule_named(table.rule or "mean"), threshold=table.threshold)
+    artifact = members[0].artifact
+    deferral = artifact.manifest.deferral
+    # Another rule than the artifact's has no threshold but the file's.
+    own = table.rule in {None, deferral.rule}
+    if table.rule == ROUTER and not own:
+        raise CascadeError(f"{shown}: rule {ROUTER!r}: {artifact.folder} has no router")
+    tau = deferral.threshold if table.threshold is None and own else table.threshold
+    if early == "likely" and (not own or deferral.early is None or tau != deferral.threshold):
+        why = (
+            "was not calibrated to stop early"
+            if deferral.early is None or not own
+            else f"was calibrated to stop early under threshold {deferral.threshold}, not {tau}"
+        )
+        raise CalibrationError(f"{artifact.folder}: {why}; 'certain' needs no calibration")
+    rule = artifact.rule if own or table.rule is None else rule_named(table.rule)
+    return Gate(rule=rule, threshold=tau, early=early, likely=deferral.early)

@@ -1,0 +1,180 @@
+"""A query on its way up a cascade; knows no trace, no file.
+
+It climbs until a gate lets an answer stand or the tiers end. A tier that is due and does not
+answer is passed over: where none above answers, the best answer so far stands, which is that of
+the highest tier that gave one. No query is lost for want of a network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+from escalade.edge.answer import Answer
+from escalade.edge.cascade import Cascade
+from escalade.edge.deferral import Gate
+from escalade.edge.errors import CloudError, DataError, PromptError
+from escalade.edge.generation import Delta
+from escalade.edge.tiers import Call, Prompts, Query, Said
+from escalade.edge.trace import Outcome, TierAnswer
+
+
+class _Standing(NamedTuple):
+    """The best answer so far."""
+
+    tier: int
+    said: Said
+
+
+class Run:
+    """An iterator over what the device says to one query; then `answer` is there.
+
+    What the device says need not be the answer: the last of it may be followed by calls of
+    tiers elsewhere, which the iterator makes before it ends.
+    """
+
+    def __init__(
+        self,
+        cascade: Cascade,
+        query: Query,
+        *,
+        shadow: bool = False,
+        cancelled: Callable[[], bool] | None = None,
+        remember: Callable[[Answer], None] | None = None,
+    ) -> None:
+        """Begin; nothing is generated before the first delta is asked for.
+
+        Args:
+            cascade: the tiers and their gates.
+            query: what is asked.
+            shadow: ask every tier, whatever the scores say; the decision stays, and members run
+                to their end.
+            cancelled: asked between tokens, between chunks of a prompt and while a link is waited
+                for.
+            remember: called with the answer; a `DataError` of it becomes `Answer.trace_error`.
+
+        Raises:
+            PromptError: the first tier cannot take the query, or a later one could never.
+            ArtifactError: a chat template is missing or at fault.
+        """
+        self._clock = cascade.clock
+        self._started_s = self._clock.now_s()
+        self._idle_s = 0.0
+        self._cascade, self._query, self._shadow = cascade, query, shadow
+        self._cancelled, self._remember = cancelled, remember
+        self._prompts = Prompts(query)
+        for index, tier in enumerate(cascade.tiers):
+            if index == 0 or tier.place != "device":
+                tier.check(self._prompts)
+        self._answers: list[TierAnswer | None] = [None] * len(cascade.tiers)
+        self._reason: str | None = None
+        #: Why the last tier that was passed over did not answer.
+        self.failed: CloudError | PromptError | None = None
+        #: None until the iterator has ended, and for ever where it was cancelled.
+        self.answer: Answer | None = None
+        self._deltas = self._climb()
+        self._paused_s = self._clock.now_s()
+
+    def __iter__(self) -> Iterator[Delta]:
+        return self
+
+    def __next__(self) -> Delta:
+        # What the caller does between two deltas is no time of ours.
+        self._idle_s += self._clock.now_s() - self._paused_s
+        try:
+            return next(self._deltas)
+        finally:
+            self._paused_s = self._clock.now_s()
+
+    def finish(self) -> Answer | None:
+        """Run to the end; None where it was cancelled."""
+        for _ in self:
+            pass
+        return self.answer
+
+    def _climb(self) -> Iterator[Delta]:
+        tiers, gates = self._cascade.tiers, self._cascade.gates
+        last = len(tiers) - 1
+        best: _Standing | None = None
+        stands: _Standing | None = None
+        decided_s = 0.0
+        for index, (tier, gate) in enumerate(zip(tiers, gates, strict=True)):
+            call = Call(
+                query=self._query,
+                prompts=self._prompts,
+                gate=gate,
+                can_defer=index < last,
+                whole=self._shadow,
+                draft=None if best is None else best.said.draft,
+                elapsed_s=self._elapsed_s,
+                cancelled=self._cancelled,
+            )
+            try:
+                said = yield from tier.ask(call)
+            except (CloudError, PromptError) as error:
+                self.failed, self._reason = error, str(error)
+                continue
+            if said is None:
+                return
+            self._answers[index] = said.answer
+            best = _Standing(index, said)
+            if stands is None and (index == last or not said.defers):
+                # In shadow mode an answer that stands does not wait for the tiers above.
+                stands, decided_s = best, self._elapsed_s()
+                if not self._shadow:
+                    break
+        if stands is None:
+            if best is None:
+                assert self.failed is not None  # noqa: S101 - no tier answered
+                raise self.failed
+            if best.said.resume is not None:
+                said = yield from best.said.resume()
+                if said is None:
+                    return
+                best = _Standing(best.tier, said)
+                self._answers[best.tier] = said.answer
+            stands, decided_s = best, self._elapsed_s()
+            self._end(stands, decided_s, degraded=stands.said.defers)
+            return
+        self._end(stands, decided_s, degraded=False)
+
+    def _end(self, stands: _Standing, decided_s: float, *, degraded: bool) -> None:
+        said, tier = stands.said, self._cascade.tiers[stands.tier]
+        outcome: Outcome = "answered" if stands.tier == 0 else "deferred"
+        if degraded or said.degraded is not None:
+            outcome = "degraded"
+        judged, gate = self._last_gate(stands.tier)
+        score = None if judged is None else judged.score
+        self.answer = Answer(
+            text=said.answer.text,
+            outcome=outcome,
+            answered_by=stands.tier,
+            tier=tier.name,
+            place=tier.place,
+            tiers=tuple(self._answers),
+            score=score,
+            threshold=None if gate is None else gate.threshold,
+            would_defer=said.defers if judged is said.answer else gate is not None,
+            stop=said.stop,
+            total_s=decided_s,
+            reason=said.degraded or self._reason,
+            prompt=self._prompts.text,
+        )
+        if self._remember is not None:
+            try:
+                self._remember(self.answer)
+            except DataError as error:  # a full disk costs the record, not the answer
+                self.answer = replace(self.answer, trace_error=str(error))
+
+    def _last_gate(self, tier: int) -> tuple[TierAnswer | None, Gate | None]:
+        """What the last gate that the query came to has judged, and that gate."""
+        for index in range(tier, -1, -1):
+            answer, gate = self._answers[index], self._cascade.gates[index]
+            if answer is not None and gate is not None:
+                return answer, gate
+        return None, None
+
+    def _elapsed_s(self) -> float:
+        """Seconds since the query came in, without those between two deltas."""
+        return self._clock.now_s() - self._started_s - self._idle_s

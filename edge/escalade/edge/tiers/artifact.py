@@ -1,0 +1,128 @@
+"""A tier of one artifact on this device; knows no network, no other tier.
+
+Early deferral. Where the gate allows it and there is a tier above, generation ends as soon as the
+score is certain (or likely) to reach tau. The score is then the bound that no continuation comes
+below, and the draft is how the answer begins, without a score. Should no tier above answer,
+generation goes on from where the model stands, so that the answer is whole and nothing is lost
+but time. A query that was only likely to be deferred may then turn out not to need to be.
+"""
+
+from __future__ import annotations
+
+from escalade.edge.deferral import DeferralRule
+from escalade.edge.generation import Generation
+from escalade.edge.tiers.prompts import Member, Prompts
+from escalade.edge.tiers.tier import Call, Draft, Said, Saying
+from escalade.edge.trace import MemberAnswer, MemberInfo, Place, TierAnswer, is_correct
+
+
+class ArtifactTier:
+    """One model on this device."""
+
+    place: Place = "device"
+    side_by_side = False
+
+    def __init__(self, member: Member, *, name: str | None = None) -> None:
+        """Take an opened artifact.
+
+        Args:
+            member: the artifact.
+            name: what the tier is called; None takes the model's name.
+        """
+        self.member = member
+        self.name = member.info.name if name is None else name
+
+    def members(self) -> list[MemberInfo]:
+        """See `Tier`."""
+        return [self.member.info]
+
+    def check(self, prompts: Prompts) -> None:
+        """See `Tier`."""
+        prompts.of(self.member)
+
+    def ask(self, call: Call) -> Saying:
+        """See `Tier`."""
+        began_s = call.elapsed_s()
+        artifact, query, gate = self.member.artifact, call.query, call.gate
+        encoded = call.prompts.of(self.member)
+        longest = artifact.room_for(encoded.ids, query.max_new_tokens)
+        early = gate is not None and call.can_defer and not call.whole
+        generation = artifact.stream(
+            encoded.ids,
+            query.max_new_tokens,
+            sampling=query.sampling,
+            stop=query.stop,
+            cancelled=call.cancelled,
+            stop_when=gate.early_stop(longest) if early and gate is not None else None,
+        )
+        yield from generation
+        spent_s = call.elapsed_s() - began_s
+        return self._said(call, generation, len(encoded.ids), longest, spent_s)
+
+    def _resume(
+        self, call: Call, generation: Generation, prompt_tokens: int, longest: int, spent_s: float
+    ) -> Saying:
+        began_s = call.elapsed_s()
+        generation.resume()
+        yield from generation
+        spent_s += call.elapsed_s() - began_s
+        return self._said(call, generation, prompt_tokens, longest, spent_s)
+
+    def _said(
+        self, call: Call, generation: Generation, prompt_tokens: int, longest: int, spent_s: float
+    ) -> Said | None:
+        stop = generation.stop
+        assert stop is not None  # noqa: S101 - it has ended
+        if stop == "cancelled":
+            return None
+        gate, logprobs = call.gate, list(generation.logprobs)
+        unfinished = stop == "stopped_early"
+        score, rule = None, None
+        if gate is not None:
+            rule = gate.rule
+            assert isinstance(rule, DeferralRule)  # noqa: S101 - a vote takes several members
+            score = rule.bound(logprobs, longest) if unfinished else rule(logprobs)
+        text = generation.text
+        correct = None if unfinished else is_correct(text, call.query.references)
+        answer = TierAnswer(
+            text=text,
+            members=[
+                MemberAnswer(
+                    member=0,
+                    text=text,
+                    logprobs=logprobs,
+                    prompt_tokens=prompt_tokens,
+                    generated_tokens=len(logprobs),
+                    seconds=spent_s,
+                    correct=correct,
+                )
+            ],
+            score=score,
+            correct=correct,
+            seconds=spent_s,
+            stopped_early=unfinished,
+        )
+        if gate is None or score is None or rule is None:
+            return Said(answer, False, stop)
+        defers = unfinished or gate.defers(score)
+        kept = [step for step in generation.steps if not step.ended]
+        draft = Draft(
+            ids=[step.token_id for step in kept],
+            logprobs=[step.logprob for step in kept],
+            tokenizer_fingerprint=self.member.fingerprint,
+            score=None if unfinished else score,
+            threshold=gate.threshold,
+            rule=rule.name,
+        )
+        if not unfinished:
+            return Said(answer, defers, stop, draft)
+        return Said(
+            answer,
+            defers,
+            stop,
+            draft,
+            lambda: self._resume(call, generation, prompt_tokens, longest, spent_s),
+        )
+
+    def close(self) -> None:
+        """See `Tier`; the program goes with the last reference to it."""

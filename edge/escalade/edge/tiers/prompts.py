@@ -1,0 +1,106 @@
+"""A query as each model reads it: text and token ids; every tokenizer reads it once.
+
+Knows no tier and no network.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import NamedTuple
+
+from escalade.edge.artifact import program_digest
+from escalade.edge.chat import ChatPrompt
+from escalade.edge.errors import PromptError
+from escalade.edge.generation import Artifact
+from escalade.edge.tiers.query import Query
+from escalade.edge.trace import MemberInfo
+
+
+class Member:
+    """An opened artifact as a member of a tier."""
+
+    def __init__(
+        self, artifact: Artifact, *, prompt_price: float = 0.0, generated_price: float = 0.0
+    ) -> None:
+        """Take an artifact.
+
+        Args:
+            artifact: opened and verified.
+            prompt_price: money for a million tokens read, >= 0.
+            generated_price: money for a million tokens written, >= 0.
+        """
+        self.artifact = artifact
+        model = artifact.manifest.model
+        self.fingerprint = model.tokenizer_fingerprint
+        self.info = MemberInfo(
+            name=model.name,
+            parameters=model.parameters,
+            program_sha256=program_digest(artifact.manifest),
+            prompt_price=prompt_price,
+            generated_price=generated_price,
+        )
+
+    @cached_property
+    def chat(self) -> ChatPrompt:
+        """Its chat template, compiled.
+
+        Raises:
+            ArtifactError: it has none, or a bad one.
+        """
+        return ChatPrompt(self.artifact)
+
+
+class Encoded(NamedTuple):
+    """A query as one model reads it."""
+
+    #: As it was typed, or as a chat template wrote it.
+    text: str
+    ids: list[int]
+
+
+class Prompts:
+    """What one query is to each model; a tokenizer that several share reads it once."""
+
+    __slots__ = ("_read", "query")
+
+    def __init__(self, query: Query) -> None:
+        self.query = query
+        self._read: dict[tuple[str, str | None], Encoded] = {}
+
+    def of(self, member: Member) -> Encoded:
+        """The query as a member reads it.
+
+        Raises:
+            PromptError: it is empty, longer than the member's window, refused by its template,
+                or ids of another tokenizer.
+            ArtifactError: it is a conversation and there is no chat template, or a bad one.
+        """
+        artifact, query = member.artifact, self.query
+        key = (member.fingerprint, artifact.chat_template if query.messages else None)
+        known = self._read.get(key)
+        if known is not None:
+            artifact.room_for(known.ids)  # its window may be another
+            return known
+        if query.ids:
+            if query.tokenizer_fingerprint != member.fingerprint:
+                raise PromptError(
+                    f"token ids of the tokenizer {query.tokenizer_fingerprint[:12]!r}:"
+                    f" {artifact.manifest.model.name} has {member.fingerprint[:12]!r}; send text"
+                )
+            ids = list(query.ids)
+            artifact.room_for(ids)
+            found = Encoded(artifact.decode(ids), ids)
+        elif query.messages:
+            text = member.chat.text(query.messages)
+            found = Encoded(text, artifact.encode(text, special_tokens=False))
+        else:
+            found = Encoded(query.text, artifact.encode(query.text))
+        self._read[key] = found
+        return found
+
+    @property
+    def text(self) -> str:
+        """For a trace: what was asked, as the first model that read it saw it."""
+        if self._read:
+            return next(iter(self._read.values())).text
+        return self.query.text

@@ -1,0 +1,73 @@
+"""A query x: one value that says what is asked and how it is to be answered; knows no tier."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from escalade.edge.chat import Message
+from escalade.edge.errors import PromptError
+from escalade.edge.runtimes import Sampling
+from escalade.v1.stop_text import MAX_STOP_TEXTS
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Query:
+    """What is asked: a text, a conversation, or token ids; and how.
+
+    Raises:
+        ValueError: a stop text is empty or there are too many, the deadline is not above 0, or
+            `max_new_tokens` is below 1.
+    """
+
+    #: As the user typed it.
+    text: str = ""
+    #: A conversation, for the chat template of each tier.
+    messages: tuple[Message, ...] = ()
+    #: Token ids with every special token, as a device sends them to a gateway; whose they are
+    #: says the fingerprint.
+    ids: tuple[int, ...] = ()
+    tokenizer_fingerprint: str = ""
+    #: Texts that end an answer before them, in every tier.
+    stop: tuple[str, ...] = ()
+    #: How tokens are drawn on the device; None takes the likeliest, of which thresholds are
+    #: calibrated. Other machines' models are always asked for the likeliest.
+    sampling: Sampling | None = None
+    #: None takes each tier's own.
+    max_new_tokens: int | None = None
+    #: Responses that count as correct, for a trace.
+    references: tuple[str, ...] = ()
+    #: For all of it, from the moment it is asked; None leaves the time to each link.
+    deadline_s: float | None = None
+    #: Gateways that it came through.
+    via: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check what the types do not say."""
+        if not all(self.stop):
+            raise ValueError("a stop text must have at least 1 character, got ''")
+        if len(self.stop) > MAX_STOP_TEXTS:
+            raise ValueError(f"stop texts must be at most {MAX_STOP_TEXTS}, got {len(self.stop)}")
+        if self.max_new_tokens is not None and self.max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens must be at least 1, got {self.max_new_tokens}")
+        if self.deadline_s is not None and not self.deadline_s > 0:
+            raise ValueError(f"deadline_s must be above 0, got {self.deadline_s}")
+
+
+def query_of(prompt: Prompt) -> Query:
+    """The query that a caller means.
+
+    Raises:
+        PromptError: a conversation without a message.
+    """
+    if isinstance(prompt, Query):
+        return prompt
+    if isinstance(prompt, str):
+        return Query(text=prompt)
+    if not prompt:
+        raise PromptError("a conversation needs at least 1 message")
+    return Query(messages=tuple(prompt))
+
+
+#: What a caller may ask: a text, the messages of a conversation, or a whole query.
+Prompt = str | Sequence[Message] | Query

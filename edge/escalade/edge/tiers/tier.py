@@ -1,0 +1,116 @@
+"""What a tier is: asked a query, it says something, with a score; knows no kind of tier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from escalade.edge.deferral import Gate
+from escalade.edge.generation import Delta, StopReason
+from escalade.edge.tiers.prompts import Prompts
+from escalade.edge.tiers.query import Query
+from escalade.edge.trace import MemberInfo, Place, TierAnswer
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Draft:
+    """What a tier of one model said, sent along to the next."""
+
+    #: Without the end-of-sequence token.
+    ids: Sequence[int]
+    logprobs: Sequence[float]
+    tokenizer_fingerprint: str
+    #: None where it was stopped early: the draft is only how the answer begins.
+    score: float | None
+    threshold: float | None
+    rule: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """A query as it comes to a tier."""
+
+    query: Query
+    prompts: Prompts
+    #: After the tier; None after the last.
+    gate: Gate | None
+    #: Whether a tier above answers what is deferred.
+    can_defer: bool
+    #: Every member runs to its end, whatever is decided: shadow mode.
+    whole: bool = False
+    draft: Draft | None = None
+    #: Seconds since the query came in, without those that the caller took between two deltas.
+    elapsed_s: Callable[[], float]
+    #: Asked between tokens and between chunks of a prompt; None: it cannot be.
+    cancelled: Callable[[], bool] | None = None
+
+
+class Said(NamedTuple):
+    """What a tier said to a query."""
+
+    answer: TierAnswer
+    #: Whether its gate sends the query on.
+    defers: bool
+    #: Why the response that stands for the tier ended.
+    stop: StopReason
+    draft: Draft | None = None
+    #: Finishes what was stopped or decided early; None where nothing was.
+    resume: Callable[[], Saying] | None = None
+    #: Why a tier behind a gateway that was due did not answer; the gateway's best answer stands.
+    degraded: str | None = None
+
+
+#: Deltas as they come, then what was said; None where it was cancelled.
+Saying = Generator[Delta, None, "Said | None"]
+
+
+class Tier(Protocol):
+    """Answers queries: a model on this device, several, or some of another machine."""
+
+    @property
+    def name(self) -> str:
+        """What cascade files, traces and reports call it."""
+        ...
+
+    @property
+    def place(self) -> Place:
+        """Where it runs."""
+        ...
+
+    @property
+    def side_by_side(self) -> bool:
+        """Whether its members run at the same time."""
+        ...
+
+    def members(self) -> list[MemberInfo]:
+        """Its models in the order they are asked, with what they cost.
+
+        Raises:
+            CloudError: it is elsewhere, and does not say who it is.
+        """
+        ...
+
+    def check(self, prompts: Prompts) -> None:
+        """Refuse a query that it could not take, before any work.
+
+        Raises:
+            PromptError: it is empty, too long, or cannot be sent.
+            ArtifactError: a chat template is missing or at fault.
+        """
+        ...
+
+    def ask(self, call: Call) -> Saying:
+        """Answer a query.
+
+        Deltas are those of the answer that leads, where it runs on this device.
+
+        Raises:
+            CloudError: it is elsewhere, and refused or did not answer.
+            PromptError, ArtifactError: see `check`.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of what it holds open."""
+        ...

@@ -1,0 +1,172 @@
+"""The record of a query through a cascade, schema 2; knows no file, no model, no network.
+
+A trace has a `TraceHeader` (the tiers, with their members and gates) and one `TraceRecord` for
+each query, with all that is needed to replay it under other rules, thresholds, networks, prices
+or ensembles. Times are seconds, log-probabilities natural logarithms.
+
+Costs count every member that ran: a `TierAnswer` lists them, and nothing else in a record says
+what a tier cost. The latency of members that run side by side is the slowest's, of those that
+run one after the other their sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal, NamedTuple
+
+import msgspec
+
+TRACE_SCHEMA = 2
+
+#: How an answered query ended. The fourth way, refused, is an error and leaves no record.
+Outcome = Literal["answered", "deferred", "degraded"]
+#: Where a tier runs.
+Place = Literal["device", "gateway", "cloud"]
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+#: Money for a million tokens, in the header's currency.
+Price = Annotated[float, msgspec.Meta(ge=0.0)]
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of a line of a trace."""
+
+
+class MemberInfo(Line, frozen=True, kw_only=True):
+    """One model of a tier, and what it costs: FLOPs a token are 2 x `parameters`."""
+
+    name: str
+    parameters: Count
+    #: One digest over what decides an artifact's answers (`program_digest`); None of a model
+    #: that answers elsewhere, and in traces of earlier versions.
+    program_sha256: str | None = None
+    prompt_price: Price = 0.0
+    generated_price: Price = 0.0
+
+
+class TierInfo(Line, frozen=True, kw_only=True):
+    """Who a tier is, and the gate after it."""
+
+    name: str
+    place: Place
+    #: In the order they are asked.
+    members: list[MemberInfo]
+    #: Whether members run at the same time; else one after the other.
+    side_by_side: bool = False
+    #: The deferral rule; None where the last tier has none.
+    rule: str | None = None
+    #: tau; None after the last tier, or where it is not calibrated.
+    threshold: float | None = None
+
+
+class TraceHeader(Line, frozen=True, kw_only=True):
+    """The first line: what holds for every record."""
+
+    schema: int
+    #: From the one that is asked first to the last.
+    tiers: list[TierInfo]
+    currency: str = "USD"
+    created: str
+
+
+class MemberAnswer(Line, frozen=True, kw_only=True):
+    """What one member said, and what that took."""
+
+    #: Its place in the header's members of the tier.
+    member: Count
+    #: None where a gateway says that a member ran and not what it said.
+    text: str | None
+    #: Log-probability of each generated token, the end-of-sequence token included; empty where
+    #: they did not travel.
+    logprobs: list[float]
+    prompt_tokens: Count
+    generated_tokens: Count
+    seconds: float
+    #: Whether the text is among the references; None where there are none, or where the text
+    #: was not finished.
+    correct: bool | None = None
+
+
+class Link(Line, frozen=True, kw_only=True):
+    """What a call over a link cost."""
+
+    #: How often the query was sent.
+    attempts: int = 1
+    #: From the first attempt to the answer, as the caller saw it.
+    round_trip_s: float
+    #: Queue and compute, as the server says; the rest of the round trip is network.
+    server_s: float
+    #: Serialized messages, without gRPC, TCP and IP framing.
+    bytes_up: Count
+    #: How many of `bytes_up` are the draft of the tier below.
+    draft_bytes: Count = 0
+    bytes_down: Count
+
+
+class Hop(Line, frozen=True, kw_only=True):
+    """What a gateway says of a tier that a query went through behind it (`TierReport`)."""
+
+    tier: str
+    place: Place
+    model: str
+    score: float | None = None
+    threshold: float | None = None
+    seconds: float = 0.0
+
+
+class TierAnswer(Line, frozen=True, kw_only=True):
+    """What a tier said, whoever of its members was asked."""
+
+    text: str
+    #: Those that were asked, in order; at least 1.
+    members: list[MemberAnswer]
+    #: r(x) under the header's rule of this tier; of a response that was stopped early, or a vote
+    #: that was decided early, the bound that decided. None where the tier has no rule.
+    score: float | None
+    correct: bool | None
+    #: From the query's coming to the tier to its answer, as the caller saw it.
+    seconds: float
+    #: It ended because the query would be deferred: text and log-probabilities are those of the
+    #: beginning, and no rule or threshold but the header's can be told from them.
+    stopped_early: bool = False
+    #: Where a link was crossed.
+    link: Link | None = None
+    #: The tiers behind a gateway, in the order the query went through them.
+    hops: list[Hop] = []
+
+
+class TraceRecord(Line, frozen=True, kw_only=True):
+    """One query, whole."""
+
+    id: str
+    task: str
+    prompt: str
+    references: list[str]
+    #: One for each tier of the header; None of a tier that was not asked or did not answer. In
+    #: shadow mode all are asked.
+    tiers: list[TierAnswer | None]
+    #: Which tier's answer stands.
+    answered_by: Count
+    outcome: Outcome
+    #: Seconds from the prompt to the answer, as the caller saw it.
+    total_s: float
+    #: Why a tier that was due did not answer.
+    reason: str | None = None
+
+
+class Trace(NamedTuple):
+    """A whole trace in memory."""
+
+    header: TraceHeader
+    records: list[TraceRecord]
+
+
+def is_correct(text: str, references: Sequence[str]) -> bool | None:
+    """Whether the text is among the references; None where there are none."""
+    return text in references if references else None
+
+
+def latency_s(members: Sequence[MemberAnswer], *, side_by_side: bool) -> float:
+    """How long members that were asked take together, on devices of their own speed each."""
+    each = [member.seconds for member in members]
+    return max(each) if side_by_side else sum(each)
