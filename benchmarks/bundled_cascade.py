@@ -20,13 +20,13 @@ from escalade.cli.quiet import quiet_third_party
 from escalade.edge.base import Record, subsample
 from escalade.edge.calibration import wilson_interval
 from escalade.edge.generation import Artifact
-from escalade.edge.trace import ModelInfo, Trace
+from escalade.edge.trace import MemberInfo, Trace
 from escalade.export.artifact import export_artifact
 from escalade.simulator.curves import deferral_curve, quality_at_deferral_rate
 from escalade.training.data import TASKS, load_pronunciations, make_records
 from escalade.training.quality import GreedyAnswer, exact_match
 from escalade.training.recipes import open_checkpoint
-from escalade.training.trace import answer_all, model_info, trace_of
+from escalade.training.trace import Answered, answer_all, member_info, trace_of
 
 CHECKPOINTS = Path(__file__).parents[1] / "training" / "checkpoints"
 SMALL = ("small-xent", "small-cat-xent")
@@ -43,11 +43,12 @@ def main() -> None:
 
     records = subsample(list(make_records("test", load_pronunciations())), options.queries)
     large = large_answers(records)
-    large_texts = [answer.text for answer in large[1]]
+    large_texts = [answer.text for answer in large.answers]
     results: dict[str, dict[str, float]] = {"large": exact_match(records, large_texts)}
     for name in SMALL:
         if (CHECKPOINTS / name / "config.json").exists():
-            trace = trace_of(records, small_answers(name, records), large, threshold=0.0)
+            small = small_answers(name, records)
+            trace = trace_of(records, [small, large], threshold=0.0)
             results[name] = summarize(records, trace)
     if options.json:
         print(json.dumps({"queries": len(records), "models": results}, indent=2))
@@ -55,17 +56,17 @@ def main() -> None:
     show(results, len(records))
 
 
-def large_answers(records: list[Record]) -> tuple[ModelInfo, list[GreedyAnswer]]:
+def large_answers(records: list[Record]) -> Answered:
     """Who the large model is, and its greedy answers."""
     model, tokenizer = open_checkpoint(str(CHECKPOINTS / "large"))
     with progress_bar("large") as tick:
         answers = answer_all(
             model, tokenizer, records, progress=lambda done: tick(done, len(records))
         )
-    return model_info("large", model), answers
+    return Answered(member_info("large", model), answers)
 
 
-def small_answers(name: str, records: list[Record]) -> tuple[ModelInfo, list[GreedyAnswer]]:
+def small_answers(name: str, records: list[Record]) -> Answered:
     """The same of a small model's int8 artifact."""
     with tempfile.TemporaryDirectory() as scratch:
         manifest = export_artifact(
@@ -81,21 +82,22 @@ def small_answers(name: str, records: list[Record]) -> tuple[ModelInfo, list[Gre
                 logprobs = [step.logprob for step in steps]
                 answers.append(GreedyAnswer(text, logprobs, len(prompt_ids)))
                 tick(done, len(records))
-    return ModelInfo(name=name, parameters=manifest.model.parameters), answers
+    return Answered(MemberInfo(name=name, parameters=manifest.model.parameters), answers)
 
 
 def summarize(records: list[Record], trace: Trace) -> dict[str, float]:
     """Exact match by task, and the cascade with half of the queries on the device."""
-    by_task = exact_match(records, [record.small.text for record in trace.records])
+    said = [[tier for tier in record.tiers if tier is not None] for record in trace.records]
+    by_task = exact_match(records, [small.text for small, _ in said])
     curve = deferral_curve(trace)
-    right = np.array([bool(record.large and record.large.correct) for record in trace.records])
+    right = np.array([bool(large.correct) for _, large in said])
     reaches = curve.deferral_rate[curve.quality >= right.mean() - 0.01]
     return {
         **by_task,
         "cascade_at_half": quality_at_deferral_rate(curve, 1 - ON_DEVICE),
         "large_over_all_queries": float(right.mean()),
         "deferral_rate_within_one_point": float(reaches.min()),
-        "parameters": float(trace.header.small.parameters),
+        "parameters": float(trace.header.tiers[0].members[0].parameters),
     }
 
 

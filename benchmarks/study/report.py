@@ -63,9 +63,8 @@ def write(settings: Settings, docs: Path) -> None:
     clean = [arm.name for arm in (*LOSS_ARMS, *CONTROL_ARMS) if arm.name in done]
     noisy = [arm.name for arm in NOISE_ARMS if arm.name in done]
     header = traces["xent"][0].header
-    if header.large is None:
-        raise SystemExit("study: the traces name no large model")
-    budget = 2.0 * (header.small.parameters + CALLS * header.large.parameters)
+    small, large = (tier.members[0] for tier in header.tiers)
+    budget = 2.0 * (small.parameters + CALLS * large.parameters)
 
     def compared(
         names: Iterable[str],
@@ -103,8 +102,8 @@ def write(settings: Settings, docs: Path) -> None:
     page = text.page(
         settings=settings,
         machine=_machine(),
-        small=header.small,
-        large=header.large,
+        small=small,
+        large=large,
         found=found,
         tables={name: _tables(evaluation) for name, evaluation in found.items()},
         parts=_parts_table(found["main"]),

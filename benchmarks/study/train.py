@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PrinterCallback, TrainingArguments
 
 from escalade.edge.base import Record, atomic_folder, atomic_write
-from escalade.edge.trace import ModelInfo, write_trace
+from escalade.edge.trace import MemberInfo, write_trace
 from escalade.training.examples import Collator, Examples
 from escalade.training.losses import IGNORE
 from escalade.training.quality import GreedyAnswer
@@ -29,7 +29,7 @@ from escalade.training.recipes import (
     resume_training,
 )
 from escalade.training.teachers import CachedTeacher, write_cache
-from escalade.training.trace import answer_all, model_info, trace_of
+from escalade.training.trace import Answered, answer_all, member_info, trace_of
 from escalade.training.trainer import CatTrainer
 
 SPLITS = ("valid", "test")
@@ -70,7 +70,7 @@ def write_large_answers(settings: Settings, split: str) -> None:
         return
     model, tokenizer = open_checkpoint(str(settings.large))
     answers = answer_all(model, tokenizer, _records(settings, split))
-    info = model_info("large", model)
+    info = member_info("large", model)
     with atomic_write(path) as stream:
         content = {"name": info.name, "parameters": info.parameters, "answers": answers}
         stream.write(json.dumps(content).encode())
@@ -176,15 +176,17 @@ def _leave_trace(
     """Write the trace of the model beside the large one; gives the model's exact match."""
     records = _records(settings, split)
     said = json.loads(large_path(settings, split).read_bytes())
-    large = ModelInfo(name=said["name"], parameters=said["parameters"])
-    trace = trace_of(
-        records,
-        (model_info(arm.name, model), answer_all(model, tokenizer_of(settings.base), records)),
-        (large, [GreedyAnswer(*answer) for answer in said["answers"]]),
-        threshold=0.0,
+    large = Answered(
+        MemberInfo(name=said["name"], parameters=said["parameters"]),
+        [GreedyAnswer(*answer) for answer in said["answers"]],
     )
+    answers = answer_all(model, tokenizer_of(settings.base), records)
+    small = Answered(member_info(arm.name, model), answers)
+    trace = trace_of(records, [small, large], threshold=0.0)
     write_trace(folder / f"{split}.jsonl", trace.header, trace.records)
-    right = [bool(record.small.correct) for record in trace.records]
+    right = [
+        answer.text in record.references for record, answer in zip(records, answers, strict=True)
+    ]
     return sum(right) / len(right)
 
 

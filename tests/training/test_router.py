@@ -18,11 +18,12 @@ from torch import nn
 
 from escalade.cli.verbs.router import router as router_verb
 from escalade.edge.deferral.router import Router, token_probabilities
-from escalade.edge.trace.trace import (
+from escalade.edge.trace import (
     TRACE_SCHEMA,
-    LargeAnswer,
-    ModelInfo,
-    SmallAnswer,
+    MemberAnswer,
+    MemberInfo,
+    TierAnswer,
+    TierInfo,
     TraceHeader,
     TraceRecord,
     write_trace,
@@ -33,13 +34,18 @@ from escalade.training.router import to_router, train_router
 
 _HEADER = TraceHeader(
     schema=TRACE_SCHEMA,
-    small=ModelInfo(name="small", parameters=1),
-    large=ModelInfo(name="large", parameters=2),
-    rule="mean",
-    threshold=1.0,
+    tiers=[
+        TierInfo(
+            name="device",
+            place="device",
+            members=[MemberInfo(name="small", parameters=1)],
+            rule="mean",
+            threshold=1.0,
+        ),
+        TierInfo(name="cloud", place="cloud", members=[MemberInfo(name="large", parameters=2)]),
+    ],
     created="2024-01-01T00:00:00+00:00",
 )
-_NO_TIME = {"round_trip_s": 0.0, "server_s": 0.0, "bytes_up": 0, "bytes_down": 0}
 
 
 def record(
@@ -50,19 +56,42 @@ def record(
         task="",
         prompt=name,
         references=["x"],
-        small=SmallAnswer(
+        tiers=[tier(logprobs, small, members=1), tier([-0.1], large, members=1)],
+        answered_by=1,
+        outcome="deferred",
+        total_s=0.0,
+    )
+
+
+def tier(logprobs: Sequence[float], correct: bool | None, *, members: int) -> TierAnswer:
+    said = [
+        MemberAnswer(
+            member=number,
             text="",
             logprobs=list(logprobs),
             prompt_tokens=1,
             generated_tokens=len(logprobs),
-            generate_s=0.0,
-            correct=small,
-        ),
-        large=LargeAnswer(text="", prompt_tokens=1, generated_tokens=1, correct=large, **_NO_TIME),
-        score=0.0,
-        outcome="deferred",
-        total_s=0.0,
-    )
+            seconds=0.0,
+            correct=correct,
+        )
+        for number in range(members)
+    ]
+    return TierAnswer(text="", members=said, score=0.0, correct=correct, seconds=0.0)
+
+
+def tiers_of(one: TraceRecord) -> list[TierAnswer]:
+    """All of them; every tier of these traces was asked."""
+    return [answer for answer in one.tiers if answer is not None]
+
+
+def response(one: TraceRecord) -> list[float]:
+    """The log-probabilities of the first tier's response."""
+    return tiers_of(one)[0].members[0].logprobs
+
+
+def gains_by_deferring(one: TraceRecord) -> bool:
+    small, large = tiers_of(one)
+    return small.correct is False and large.correct is True
 
 
 def least_sure_trace(n: int, seed: int) -> list[TraceRecord]:
@@ -105,8 +134,8 @@ def test_a_router_learns_what_the_least_sure_token_says(trace: list[TraceRecord]
     router, figures = train_router(trace, hidden=(32,), epochs=60)
     assert figures.loss < 0.95 * figures.baseline_loss
     unseen = least_sure_trace(400, seed=2)
-    scores = [router(one.small.logprobs) for one in unseen]
-    gains = [one.small.correct is False and one.large.correct is True for one in unseen]
+    scores = [router(response(one)) for one in unseen]
+    gains = [gains_by_deferring(one) for one in unseen]
     assert area(scores, gains) > 0.7
     # The logit is the log-odds of a gain: no class weights have moved it.
     said = np.mean([1 / (1 + math.exp(-score)) for score in scores])
@@ -120,7 +149,7 @@ def test_the_figures_are_those_of_the_held_out_queries(trace: list[TraceRecord])
     )
     assert seen == [(epoch, 7) for epoch in range(1, 8)]
     assert 0 < figures.epoch <= 7
-    gains = sum(one.small.correct is False and one.large.correct is True for one in trace)
+    gains = sum(gains_by_deferring(one) for one in trace)
     assert figures.n == 1000
     assert figures.gain_rate == gains / 1000
     assert figures.held_out == round(gains / 5) + round((1000 - gains) / 5)
@@ -175,7 +204,7 @@ def test_the_device_computes_what_torch_does(hidden: list[int], trace: list[Trac
         modules += [nn.Linear(inputs, outputs), nn.ReLU()]
     network = nn.Sequential(*modules[:-1])
     router = to_router(network)
-    answers = [one.small.logprobs for one in trace[:100]]
+    answers = [response(one) for one in trace[:100]]
     x = torch.tensor(np.array([token_probabilities(one, 96) for one in answers])).float()
     with torch.no_grad():
         wanted = network(x).squeeze(1).numpy()
@@ -183,7 +212,7 @@ def test_the_device_computes_what_torch_does(hidden: list[int], trace: list[Trac
 
 
 def test_positions_that_training_never_saw_count_for_nothing(trace: list[TraceRecord]) -> None:
-    longest = max(len(one.small.logprobs) for one in trace)
+    longest = max(len(response(one)) for one in trace)
     router, _ = train_router(trace[:300], epochs=5, length=longest + 4)
     assert router.length == longest + 4
     full = [-0.3] * longest
@@ -216,9 +245,21 @@ _PLAIN = [record(str(index), [-0.1], index > 2, True) for index in range(6)]
     [
         ([], "gains on 0 of 0"),
         ([*_PLAIN, record("a", [-0.1], None, None)], "1 of 7 records lack"),
-        ([*_PLAIN, msgspec.structs.replace(_PLAIN[0], large=None)], "1 of 7 records lack"),
+        (
+            [*_PLAIN, msgspec.structs.replace(_PLAIN[0], tiers=[_PLAIN[0].tiers[0], None])],
+            "1 of 7 records lack",
+        ),
         ([*_PLAIN, record("a", [math.nan], True, True)], "record 'a': needs 1 or more"),
         ([*_PLAIN, record("a", [], True, True)], "record 'a': needs 1 or more"),
+        (
+            [
+                *_PLAIN,
+                msgspec.structs.replace(
+                    _PLAIN[0], tiers=[tier([-0.1], True, members=3), _PLAIN[0].tiers[1]]
+                ),
+            ],
+            "record '0': a router reads the response of one model; the first tier has 3",
+        ),
         (_PLAIN[2:], "gains on 1 of 4 queries"),
         (_PLAIN[:4], "gains on 3 of 4 queries"),
     ],

@@ -92,7 +92,10 @@ def train_router(
     seed: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> TrainedRouter:
-    """Train a router on a trace with both answers to every query, judged.
+    """Train a router for the gate after a cascade's first tier.
+
+    Its trace has the answers of that tier, which is one model, and of the next above it to every
+    query, judged; here they are the small and the large model.
 
     One query in five of either class is held out; training ends when the loss on them has
     not fallen for 20 epochs, and the best epoch's weights are kept. The same records,
@@ -119,8 +122,9 @@ def train_router(
     if seed < 0:
         raise TrainingError(f"seed must be at least 0, got {seed}")
     gain, small_wrong = _targets(records)
-    longest = max(len(record.small.logprobs) for record in records)
-    features = _features(records, length or longest)
+    responses = [_logprobs(record) for record in records]
+    longest = max(map(len, responses))
+    features = np.array([token_probabilities(one, length or longest) for one in responses])
     generator = np.random.default_rng(seed)
     held = _held_out(gain, generator)
     x, y = torch.from_numpy(features).float(), torch.from_numpy(gain).float()
@@ -128,7 +132,7 @@ def train_router(
     network = _network([x.shape[1], *hidden, 1], longest, rate, seed)
     epoch, loss = _fit(network, x, y, held, epochs, generator, progress)
     router = to_router(network)
-    of_held = [records[int(index)].small.logprobs for index in np.flatnonzero(held)]
+    of_held = [responses[int(index)] for index in np.flatnonzero(held)]
 
     def ranking(scores: list[float]) -> Ranking:
         values = np.array(scores)
@@ -159,16 +163,16 @@ def to_router(network: nn.Sequential) -> Router:
 
 def _targets(records: Sequence[TraceRecord]) -> tuple[Bools, Bools]:
     """Where deferring gains, and where the small model is wrong: both `(n,)`."""
-    small = [record.small.correct for record in records]
-    large = [record.large.correct if record.large is not None else None for record in records]
-    lacking = sum(s is None or b is None for s, b in zip(small, large, strict=True))
+    judged = [[tier and tier.correct for tier in record.tiers[:2]] for record in records]
+    lacking = sum(len(both) < 2 or None in both for both in judged)  # noqa: PLR2004 - two tiers
     if lacking:
         raise TrainingError(
-            f"{lacking} of {len(records)} records lack an answer of the large model, or references"
+            f"{lacking} of {len(records)} records lack an answer of the second tier, or references"
             " to judge both answers by; a router learns from both (`escalade record`)"
         )
-    small_wrong = ~np.array(small, dtype=np.bool_)
-    gain = small_wrong & np.array(large, dtype=np.bool_)
+    small, large = np.array(judged, dtype=np.bool_).reshape(-1, 2).T
+    small_wrong = ~small
+    gain = small_wrong & large
     # One of each to learn from and one to hold out.
     if min(gain.sum(), (~gain).sum()) < 2:  # noqa: PLR2004
         raise TrainingError(
@@ -178,13 +182,21 @@ def _targets(records: Sequence[TraceRecord]) -> tuple[Bools, Bools]:
     return gain, small_wrong
 
 
-def _features(records: Sequence[TraceRecord], length: int) -> Floats:
-    for record in records:
-        if not record.small.logprobs or np.isnan(mean_nll(record.small.logprobs)):
-            raise TrainingError(
-                f"record {record.id!r}: needs 1 or more log-probabilities, none of them NaN or inf"
-            )
-    return np.array([token_probabilities(record.small.logprobs, length) for record in records])
+def _logprobs(record: TraceRecord) -> Sequence[float]:
+    """Of the first tier's response."""
+    first = record.tiers[0]
+    members = [] if first is None else first.members
+    if len(members) != 1:
+        raise TrainingError(
+            f"record {record.id!r}: a router reads the response of one model; the first tier has"
+            f" {len(members)}, whose rule is their vote"
+        )
+    found = members[0].logprobs
+    if not found or np.isnan(mean_nll(found)):
+        raise TrainingError(
+            f"record {record.id!r}: needs 1 or more log-probabilities, none of them NaN or inf"
+        )
+    return found
 
 
 def _held_out(gain: Bools, generator: np.random.Generator) -> Bools:

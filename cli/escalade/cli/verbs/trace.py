@@ -10,10 +10,14 @@ import typer
 
 from escalade.cli.options import JsonOption
 
+_LEAST_MODELS = 2
+
 
 def trace(
-    small: Annotated[str, typer.Argument(help="Small model: a checkpoint folder or hub name.")],
-    large: Annotated[str, typer.Argument(help="Large model: a checkpoint folder or hub name.")],
+    models: Annotated[
+        list[str],
+        typer.Argument(help="2 or more, from the smallest: checkpoint folders or hub names."),
+    ],
     data: Annotated[Path, typer.Argument(help="Query records (JSON Lines), with references.")],
     out: Annotated[Path, typer.Argument(help="Trace to write (JSON Lines).")],
     limit: Annotated[
@@ -21,40 +25,43 @@ def trace(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Answer every query with both models, here in torch, for `escalade evaluate`.
+    """Answer every query with every model, here in torch, for `escalade evaluate`.
 
-    No artifact and no network take part: times and bytes in the trace are 0.
+    No artifact and no network take part: the trace holds no times and no links.
     """
     from escalade.cli.output import print_json, progress_bar, result_console
     from escalade.edge.base import read_records, subsample
     from escalade.edge.trace import write_trace
     from escalade.training.examples import check_references
     from escalade.training.recipes import open_checkpoint
-    from escalade.training.trace import answer_all, model_info, trace_of
+    from escalade.training.trace import Answered, answer_all, member_info, trace_of
 
+    if len(models) < _LEAST_MODELS:
+        raise typer.BadParameter(f"MODELS must be at least {_LEAST_MODELS}, got {len(models)}")
     records = subsample(read_records(data), limit)
     check_references(records)
-    tiers = []
-    # Both are opened before either answers: a wrong name must not cost the other's answers.
-    for name, (model, tokenizer) in [(name, open_checkpoint(name)) for name in (small, large)]:
+    short = [Path(model).name for model in models]
+    names = short if len(set(short)) == len(short) else models
+    answered = []
+    # All are opened before one answers: a wrong name must not cost the others' answers.
+    opened = [open_checkpoint(model) for model in models]
+    for name, (model, tokenizer) in zip(names, opened, strict=True):
         with progress_bar(name) as bar:
 
             def tick(done: int, show: Callable[[int, int], None] = bar) -> None:
                 show(done, len(records))
 
             answers = answer_all(model, tokenizer, records, progress=tick)
-        tiers.append((model_info(Path(name).name, model), answers))
-    made = trace_of(records, *tiers, threshold=0.0)
+        answered.append(Answered(member_info(name, model), answers))
+    made = trace_of(records, answered, threshold=0.0)
     write_trace(out, made.header, made.records)
-    count = len(made.records)
+    said = [[tier for tier in record.tiers if tier is not None] for record in made.records]
     right = {
-        "small": sum(bool(record.small.correct) for record in made.records) / count,
-        "large": sum(bool(r.large and r.large.correct) for r in made.records) / count,
+        name: sum(bool(tiers[index].correct) for tiers in said) / len(said)
+        for index, name in enumerate(names)
     }
     if json:
         print_json({"queries": len(records), "exact_match": right})
         return
-    result_console().print(
-        f"{out}: {len(records)} queries; exact match {right['small']:.1%} small,"
-        f" {right['large']:.1%} large"
-    )
+    shares = ", ".join(f"{share:.1%} {name}" for name, share in right.items())
+    result_console().print(f"{out}: {len(records)} queries; exact match {shares}")
