@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from escalade.cli.demo.live import LiveRow, measure
+from escalade.cli.demo.live import Live, LiveRow
 from escalade.cli.demo.processes import running
 from escalade.cli.output import Tick, progress_bar
 from escalade.edge import Artifact, EdgeClient
@@ -89,10 +89,10 @@ class Demo:
         prompt = self._golden[0]
         answers, tokens = [], []
         for path in (folder, self._artifact(self.small)):
-            with EdgeClient.open(path) as client:
-                answers.append(client.ask(prompt).text)
-                steps = client.artifact.generate(client.artifact.encode(prompt))
-                tokens.append([step.token_id for step in steps])
+            artifact = Artifact.open(path)
+            steps = artifact.generate(artifact.encode(prompt))
+            tokens.append([step.token_id for step in steps])
+            answers.append(artifact.text_of(steps))
         if tokens[0] == tokens[1]:
             return (
                 f"ExecuTorch and ONNX Runtime answer {prompt!r} with the same tokens: {answers[0]}"
@@ -105,8 +105,11 @@ class Demo:
         self._say(f"starting the cloud: escalade serve {self.large.name}")
         with running("the cloud server", "serve", str(self.large), "--listen", "127.0.0.1:0") as at:
             rows = [
-                self._measure(at, profile, max(_FEWEST, int(queries * share)), deadline_s)
+                row
                 for profile, share, deadline_s in _NETWORKS
+                for row in self._measure(
+                    at, profile, max(_FEWEST, int(queries * share)), deadline_s
+                )
             ]
             traces = [self._record(at, model, traced) for model in (self.baseline, self.small)]
         self._say("replaying the traces in virtual time")
@@ -115,19 +118,18 @@ class Demo:
         write_simulation_page(self.out / "report.html", study)
         return rows, study.summary
 
-    def _measure(self, server: str, profile: str, count: int, deadline_s: float) -> LiveRow:
+    def _measure(self, server: str, profile: str, count: int, deadline_s: float) -> list[LiveRow]:
         records = _each_task(self.test, count)
-        self._say(f"asking {len(records)} queries over {profile}")
+        self._say(f"asking {len(records)} queries over {profile}, of 1, 2 and 3 tiers")
         with progress_bar(profile) as tick:
-            return measure(
-                self._artifact(self.small),
-                server,
-                profile,
-                records,
-                self.out / f"{profile}.stats.json",
-                deadline_s=deadline_s,
-                tick=_Counter(tick, 2 * len(records)).tick,
+            live = Live(
+                device=self._artifact(self.small),
+                gateway=self._artifact(self.baseline),
+                server=server,
+                out=self.out,
+                tick=_Counter(tick, 3 * len(records)).tick,
             )
+            return live.measure(profile, records, deadline_s)
 
     def _record(self, server: str, model: Path, count: int) -> Path:
         trace = self.out / f"{model.name.removeprefix('small-')}.jsonl"

@@ -11,38 +11,34 @@ from escalade.simulator.replay import Summary
 
 
 def live_table(rows: Sequence[LiveRow]) -> Table:
-    """One line for each network: quality, what stayed on the device, and how long it took."""
+    """A line for each network and system: who answered, what that saved, how long it took."""
     table = Table(title="The cascade, live", title_justify="left")
     for heading in (
         "network",
+        "tiers",
         "queries",
-        "edge only",
-        "cloud only",
-        "cascade",
-        "deferred",
+        "right",
+        "answered by device / gateway / cloud",
         "calls saved",
         "bytes saved",
-        "cascade p50 / p95",
-        "cloud only p50 / p95",
+        "p50 / p95",
     ):
-        table.add_column(heading, justify="left" if heading == "network" else "right")
-    for row in rows:
+        left = heading in {"network", "tiers"}
+        table.add_column(heading, justify="left" if left else "right")
+    for before, row in zip([None, *rows], rows, strict=False):
+        first = before is None or before.profile != row.profile
+        if first and before is not None:
+            table.add_section()
+        shares = (row.answered_by.get(place, 0.0) for place in ("device", "gateway", "cloud"))
         table.add_row(
-            row.profile,
+            row.profile if first else "",
+            row.system,
             str(row.queries),
-            *(
-                f"{share:.1%}"
-                for share in (
-                    row.edge_accuracy,
-                    row.cloud_accuracy,
-                    row.cascade_accuracy,
-                    row.deferral_rate,
-                    row.calls_saved,
-                    row.bytes_saved,
-                )
-            ),
-            _milliseconds(row.cascade_p50_s, row.cascade_p95_s),
-            _milliseconds(row.cloud_only_p50_s, row.cloud_only_p95_s),
+            f"{row.accuracy:.1%}",
+            " / ".join(f"{share:.0%}" for share in shares),
+            f"{row.calls_saved:.1%}",
+            f"{row.bytes_saved:.1%}",
+            _milliseconds(row.p50_s, row.p95_s),
         )
     return table
 

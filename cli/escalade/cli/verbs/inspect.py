@@ -4,24 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from escalade.cli.options import ArtifactArgument, JsonOption
+from escalade.cli.options import CascadeArgument, JsonOption
 
 if TYPE_CHECKING:
     from escalade.edge.artifact import Manifest, MemoryNeeded
     from escalade.edge.deferral import CalibrationEntry, DeferralEntry, EarlyEntry, Goal, Measured
 
 
-def inspect(artifact: ArtifactArgument, json: JsonOption = False) -> None:
-    """Show an artifact: model, size, memory, rule, calibration and what it guarantees.
+def inspect(cascade: CascadeArgument, json: JsonOption = False) -> None:
+    """Show an artifact (model, size, memory, rule, calibration, what it guarantees) or a cascade.
 
-    Every file is held against its hash; the program is not loaded (`escalade store verify` does).
+    Every file is held against its hash; no program is loaded (`escalade store verify` does).
     """
-    from escalade.cli.output import print_json, result_console
+    from escalade.cli.cascade_rows import rows_of, summary_of
+    from escalade.cli.output import print_json
     from escalade.edge.artifact import SIGNATURE_NAME, memory_needed, read_manifest
 
-    manifest = read_manifest(artifact)
+    if cascade.is_file():
+        summary = summary_of(cascade)
+        if json:
+            print_json(summary)
+        else:
+            _show(rows_of(summary))
+        return
+    manifest = read_manifest(cascade)
     memory = memory_needed(manifest)
-    signed = (artifact / SIGNATURE_NAME).is_file()
+    signed = (cascade / SIGNATURE_NAME).is_file()
     if json:
         print_json(
             {
@@ -31,16 +39,21 @@ def inspect(artifact: ArtifactArgument, json: JsonOption = False) -> None:
                 "signed": signed,
             }
         )
-        return
+    else:
+        _show(_rows(manifest, memory, signed=signed))
 
+
+def _show(rows: list[tuple[str, list[str]]]) -> None:
     from rich.table import Table
+
+    from escalade.cli.output import result_console
 
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, lines in _rows(manifest, memory, signed=signed):
+    for name, lines in rows:
         # Whoever wrote the manifest is not to move the reader's cursor.
-        table.add_row(name, "\n".join(map(_printable, lines)))
+        table.add_row(_printable(name), "\n".join(map(_printable, lines)))
     result_console().print(table, soft_wrap=False)
 
 

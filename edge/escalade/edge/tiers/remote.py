@@ -259,6 +259,7 @@ def _hop(report: pb.TierReport) -> Hop:
         score=report.score if report.HasField("score") else None,
         threshold=report.threshold if report.HasField("threshold") else None,
         seconds=report.seconds,
+        reason=report.reason,
     )
 
 

@@ -112,6 +112,8 @@ class Hop(Line, frozen=True, kw_only=True):
     score: float | None = None
     threshold: float | None = None
     seconds: float = 0.0
+    #: Why it did not answer; empty where it did.
+    reason: str = ""
 
 
 class TierAnswer(Line, frozen=True, kw_only=True):

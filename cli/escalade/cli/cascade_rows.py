@@ -1,0 +1,153 @@
+"""What a cascade's file says, for people and for machines; loads no program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from escalade.edge.artifact import Manifest
+    from escalade.edge.cascade_file import CascadeFile, MemberTable, TierTable
+
+
+class MemberSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A model of a tier."""
+
+    artifact: str
+    name: str
+    parameters: int
+    scheme: str
+    tokenizer_fingerprint: str
+    #: Whether the file names the manifest that lies there; None where it names none.
+    pinned: bool | None
+    memory_bytes: int
+    prompt_price: float
+    generated_price: float
+
+
+class TierSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A tier, and the gate after it."""
+
+    name: str
+    place: str
+    address: str | None
+    side_by_side: bool
+    members: list[MemberSummary]
+    #: None after the last tier.
+    rule: str | None
+    threshold: float | None
+
+
+class CascadeSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole cascade."""
+
+    currency: str
+    tiers: list[TierSummary]
+    #: Of all models on this device, when open.
+    memory_bytes: int
+
+
+def summary_of(path: Path) -> CascadeSummary:
+    """Read a cascade's file and the manifests of its members; every file is held against its hash.
+
+    Raises:
+        CascadeError: the file is not right.
+        ArtifactError: a member is not whole.
+    """
+    from escalade.edge.cascade_file import read_cascade_file
+
+    content = read_cascade_file(path)
+    tiers = [_tier(path, content, index) for index in range(len(content.tiers))]
+    return CascadeSummary(
+        currency=content.currency,
+        tiers=tiers,
+        memory_bytes=sum(one.memory_bytes for tier in tiers for one in tier.members),
+    )
+
+
+def rows_of(summary: CascadeSummary) -> list[tuple[str, list[str]]]:
+    """A row for each tier, then what all of them take."""
+    rows = []
+    for tier in summary.tiers:
+        lines = [f"{tier.place}, {tier.address}" if tier.address else tier.place]
+        if len(tier.members) > 1:
+            how = "side by side" if tier.side_by_side else "one after the other"
+            lines[0] += f", {len(tier.members)} members {how}"
+        lines += [_member_line(member, summary.currency) for member in tier.members]
+        if tier.rule is not None:
+            threshold = "not calibrated" if tier.threshold is None else f"{tier.threshold:.4f}"
+            lines.append(f"then rule {tier.rule}, threshold {threshold}")
+        rows.append((tier.name, lines))
+    mib = summary.memory_bytes / (1 << 20)
+    return [*rows, ("memory", [f"at most {mib:,.1f} MiB when open"])]
+
+
+def _tier(path: Path, content: CascadeFile, index: int) -> TierSummary:
+    from escalade.edge.artifact import read_manifest
+    from escalade.edge.cascade_file import MemberTable, tier_name
+    from escalade.edge.deferral import VOTE
+
+    table = content.tiers[index]
+    entries = [MemberTable(artifact=one) if isinstance(one, str) else one for one in table.members]
+    manifests = [read_manifest(path.parent / entry.artifact) for entry in entries]
+    rule, threshold = None, None
+    if index < len(content.tiers) - 1 or len(content.tiers) == 1:
+        rule, threshold = _gate(table, manifests, VOTE)
+    return TierSummary(
+        name=tier_name(table, index),
+        place="device" if table.address is None else table.place or "cloud",
+        address=table.address,
+        side_by_side=table.side_by_side,
+        members=[
+            _member(path.parent / entry.artifact, entry, manifest)
+            for entry, manifest in zip(entries, manifests, strict=True)
+        ],
+        rule=rule,
+        threshold=threshold,
+    )
+
+
+def _gate(
+    table: TierTable, manifests: list[Manifest], vote: str
+) -> tuple[str | None, float | None]:
+    """Rule and threshold, the artifact's own where the file says nothing."""
+    rule = None if table.gate is None else table.gate.rule
+    threshold = None if table.gate is None else table.gate.threshold
+    if len(manifests) == 1:
+        own = manifests[0].deferral
+        if rule in {None, own.rule}:
+            return own.rule, own.threshold if threshold is None else threshold
+    return rule or (vote if manifests else None), threshold
+
+
+def _member(folder: Path, entry: MemberTable, manifest: Manifest) -> MemberSummary:
+    from escalade.edge.artifact import MANIFEST_NAME, memory_needed
+    from escalade.edge.base import sha256_of
+
+    pinned = None
+    if entry.manifest_sha256 is not None:
+        pinned = sha256_of(folder / MANIFEST_NAME) == entry.manifest_sha256
+    return MemberSummary(
+        artifact=str(folder),
+        name=manifest.model.name,
+        parameters=manifest.model.parameters,
+        scheme=manifest.quantization.scheme,
+        tokenizer_fingerprint=manifest.model.tokenizer_fingerprint,
+        pinned=pinned,
+        memory_bytes=memory_needed(manifest).total,
+        prompt_price=entry.prompt_price,
+        generated_price=entry.generated_price,
+    )
+
+
+def _member_line(member: MemberSummary, currency: str) -> str:
+    line = f"{member.name}, {member.parameters:,} parameters, {member.scheme}: {member.artifact}"
+    if member.prompt_price or member.generated_price:
+        line += (
+            f", {member.prompt_price:g} and {member.generated_price:g} {currency} for a million"
+            " tokens read and written"
+        )
+    changed = {False: ", CHANGED since the file was calibrated", True: "", None: ""}
+    return line + changed[member.pinned]
