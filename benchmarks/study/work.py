@@ -12,8 +12,8 @@ from benchmarks.study import train
 from benchmarks.study.arms import Arm, Data, Settings
 from benchmarks.study.data import training_examples
 
-from escalade.edge.artifact import weights_revision
 from escalade.training.examples import Examples
+from escalade.v1.identity import weights_revision
 
 
 def prepare(settings: Settings, arms: Sequence[Arm]) -> None:

@@ -96,12 +96,8 @@ def test_a_cloud_with_another_tokenizer_is_told_apart(
 ) -> None:
     import msgspec
 
-    from escalade.edge.artifact.manifest import (
-        file_entry,
-        read_manifest,
-        tokenizer_fingerprint,
-        write_manifest,
-    )
+    from escalade.edge.artifact.manifest import file_entry, read_manifest, write_manifest
+    from escalade.v1.identity import tokenizer_fingerprint
 
     folder = Path(shutil.copytree(float_artifact, tmp_path / "other"))
     path = folder / "tokenizer.json"

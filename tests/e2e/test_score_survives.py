@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from escalade.edge.artifact.manifest import tokenizer_fingerprint
 from escalade.edge.base import SystemClock
 from escalade.training.teachers.cloud_scorer import CloudScorer
 from escalade.training.teachers.score_stream import TokenScores
+from escalade.v1.identity import tokenizer_fingerprint
 
 MODEL = Path(__file__).resolve().parents[2] / "training/checkpoints/large"
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import onnx
 import pytest
 
-from escalade.edge.artifact.manifest import read_manifest, weights_revision
+from escalade.edge.artifact.manifest import read_manifest
 from escalade.edge.errors import DataError
 from escalade.edge.generation.artifact import Artifact
 from escalade.export.artifact import export_artifact
 from escalade.export.errors import ExportError, ModelError, OptionError
+from escalade.v1.identity import tokenizer_fingerprint, weights_revision
 
 
 def outputs(artifact: Path) -> dict[str, list[int | str]]:
@@ -86,11 +87,9 @@ def test_the_manifest_says_who_the_model_is(float_artifact: Path, tiny_model_dir
     assert set(manifest.files) == {"model.onnx", "model.onnx.data", "tokenizer.json"}
 
 
-def test_the_edge_and_the_cloud_mean_the_same_tokenizer(
+def test_an_artifact_is_of_the_tokenizer_and_weights_it_was_made_from(
     float_artifact: Path, tiny_model_dir: Path
 ) -> None:
-    from escalade.cloud.backends.identity import tokenizer_fingerprint, weights_revision
-
     model = read_manifest(float_artifact).model
     assert tokenizer_fingerprint(tiny_model_dir / "tokenizer.json") == model.tokenizer_fingerprint
     assert weights_revision(tiny_model_dir) == model.revision

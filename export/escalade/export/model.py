@@ -21,15 +21,10 @@ from transformers import (
     PreTrainedModel,
 )
 
-from escalade.edge.artifact import (
-    TOKENIZER_NAME,
-    ChatEntry,
-    ModelEntry,
-    tokenizer_fingerprint,
-    weights_revision,
-)
+from escalade.edge.artifact import TOKENIZER_NAME, ChatEntry, ModelEntry
 from escalade.export.errors import ModelError, OptionError
 from escalade.export.quiet import quiet
+from escalade.v1.identity import tokenizer_fingerprint, weights_revision
 
 CHAT_TEMPLATE_NAME = "chat_template.jinja"
 # Longest static cache or window written unless the model's own is shorter; a device's memory is
@@ -167,7 +162,7 @@ def model_entry(
         max_new_tokens: longest response by default; half the window, at most 256, if None.
 
     Raises:
-        ModelError: the model would never begin, or never stop.
+        ModelError: the model would never begin, or never stop, or its files cannot be read.
         OptionError: `max_new_tokens` is out of range.
     """
     config = model.config.get_text_config(decoder=True)
@@ -179,10 +174,15 @@ def model_entry(
     longest = min(window // 2, 256) if max_new_tokens is None else max_new_tokens
     if not 1 <= longest < window:
         raise OptionError(f"--max-new-tokens must be in [1, {window - 1}], got {longest}")
+    try:
+        revision = weights_revision(model_dir)
+        fingerprint = tokenizer_fingerprint(folder / TOKENIZER_NAME)
+    except (OSError, ValueError) as error:
+        raise ModelError(str(error)) from error
     return ModelEntry(
         name=model_dir.resolve().name,
-        revision=weights_revision(model_dir),
-        tokenizer_fingerprint=tokenizer_fingerprint(folder / TOKENIZER_NAME),
+        revision=revision,
+        tokenizer_fingerprint=fingerprint,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         vocabulary_size=config.vocab_size,
         window=window,

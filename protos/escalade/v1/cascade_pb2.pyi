@@ -7,6 +7,29 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ERROR_REASON_UNSPECIFIED: _ClassVar[ErrorReason]
+    ERROR_REASON_PROMPT_EMPTY: _ClassVar[ErrorReason]
+    ERROR_REASON_PROMPT_TOO_LONG: _ClassVar[ErrorReason]
+    ERROR_REASON_TOKEN_OUT_OF_RANGE: _ClassVar[ErrorReason]
+    ERROR_REASON_OPTION_OUT_OF_RANGE: _ClassVar[ErrorReason]
+    ERROR_REASON_TOKENIZER_MISMATCH: _ClassVar[ErrorReason]
+    ERROR_REASON_MODEL_MISMATCH: _ClassVar[ErrorReason]
+    ERROR_REASON_LOOP: _ClassVar[ErrorReason]
+    ERROR_REASON_QUEUE_FULL: _ClassVar[ErrorReason]
+    ERROR_REASON_DRAINING: _ClassVar[ErrorReason]
+    ERROR_REASON_ENGINE_DEAD: _ClassVar[ErrorReason]
+    ERROR_REASON_DEADLINE_EXCEEDED: _ClassVar[ErrorReason]
+    ERROR_REASON_NOT_SUPPORTED: _ClassVar[ErrorReason]
+
+class Place(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PLACE_UNSPECIFIED: _ClassVar[Place]
+    PLACE_DEVICE: _ClassVar[Place]
+    PLACE_GATEWAY: _ClassVar[Place]
+    PLACE_CLOUD: _ClassVar[Place]
+
 class StopReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     STOP_REASON_UNSPECIFIED: _ClassVar[StopReason]
@@ -32,6 +55,23 @@ class Capability(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CAPABILITY_GENERATE_STREAM: _ClassVar[Capability]
     CAPABILITY_SCORE: _ClassVar[Capability]
     CAPABILITY_VERIFY: _ClassVar[Capability]
+ERROR_REASON_UNSPECIFIED: ErrorReason
+ERROR_REASON_PROMPT_EMPTY: ErrorReason
+ERROR_REASON_PROMPT_TOO_LONG: ErrorReason
+ERROR_REASON_TOKEN_OUT_OF_RANGE: ErrorReason
+ERROR_REASON_OPTION_OUT_OF_RANGE: ErrorReason
+ERROR_REASON_TOKENIZER_MISMATCH: ErrorReason
+ERROR_REASON_MODEL_MISMATCH: ErrorReason
+ERROR_REASON_LOOP: ErrorReason
+ERROR_REASON_QUEUE_FULL: ErrorReason
+ERROR_REASON_DRAINING: ErrorReason
+ERROR_REASON_ENGINE_DEAD: ErrorReason
+ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason
+ERROR_REASON_NOT_SUPPORTED: ErrorReason
+PLACE_UNSPECIFIED: Place
+PLACE_DEVICE: Place
+PLACE_GATEWAY: Place
+PLACE_CLOUD: Place
 STOP_REASON_UNSPECIFIED: StopReason
 STOP_REASON_END_OF_SEQUENCE: StopReason
 STOP_REASON_STOP_SEQUENCE: StopReason
@@ -94,6 +134,50 @@ class Draft(_message.Message):
     model: ModelIdentity
     def __init__(self, tokens: _Optional[_Union[TokenSequence, _Mapping]] = ..., start: _Optional[int] = ..., logprobs: _Optional[_Iterable[float]] = ..., score: _Optional[float] = ..., threshold: _Optional[float] = ..., rule: _Optional[str] = ..., model: _Optional[_Union[ModelIdentity, _Mapping]] = ...) -> None: ...
 
+class MemberReport(_message.Message):
+    __slots__ = ("model", "parameter_count", "prompt_tokens", "generated_tokens", "seconds")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    PARAMETER_COUNT_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    GENERATED_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    model: ModelIdentity
+    parameter_count: int
+    prompt_tokens: int
+    generated_tokens: int
+    seconds: float
+    def __init__(self, model: _Optional[_Union[ModelIdentity, _Mapping]] = ..., parameter_count: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., generated_tokens: _Optional[int] = ..., seconds: _Optional[float] = ...) -> None: ...
+
+class TierReport(_message.Message):
+    __slots__ = ("tier", "place", "members", "rule", "score", "threshold", "seconds", "reason")
+    TIER_FIELD_NUMBER: _ClassVar[int]
+    PLACE_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    tier: str
+    place: Place
+    members: _containers.RepeatedCompositeFieldContainer[MemberReport]
+    rule: str
+    score: float
+    threshold: float
+    seconds: float
+    reason: str
+    def __init__(self, tier: _Optional[str] = ..., place: _Optional[_Union[Place, str]] = ..., members: _Optional[_Iterable[_Union[MemberReport, _Mapping]]] = ..., rule: _Optional[str] = ..., score: _Optional[float] = ..., threshold: _Optional[float] = ..., seconds: _Optional[float] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class TierDescription(_message.Message):
+    __slots__ = ("tier", "place", "members")
+    TIER_FIELD_NUMBER: _ClassVar[int]
+    PLACE_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    tier: str
+    place: Place
+    members: _containers.RepeatedCompositeFieldContainer[MemberReport]
+    def __init__(self, tier: _Optional[str] = ..., place: _Optional[_Union[Place, str]] = ..., members: _Optional[_Iterable[_Union[MemberReport, _Mapping]]] = ...) -> None: ...
+
 class SamplingOptions(_message.Message):
     __slots__ = ("temperature", "top_p", "top_k", "seed")
     TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
@@ -153,7 +237,7 @@ class DraftOutcome(_message.Message):
     def __init__(self, accepted_count: _Optional[int] = ..., correction_id: _Optional[int] = ..., margin: _Optional[float] = ...) -> None: ...
 
 class GenerateRequest(_message.Message):
-    __slots__ = ("request_id", "expected_model", "prompt", "draft", "sampling", "stopping", "output")
+    __slots__ = ("request_id", "expected_model", "prompt", "draft", "sampling", "stopping", "output", "via")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_MODEL_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FIELD_NUMBER: _ClassVar[int]
@@ -161,6 +245,7 @@ class GenerateRequest(_message.Message):
     SAMPLING_FIELD_NUMBER: _ClassVar[int]
     STOPPING_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    VIA_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     expected_model: ModelIdentity
     prompt: Prompt
@@ -168,10 +253,11 @@ class GenerateRequest(_message.Message):
     sampling: SamplingOptions
     stopping: StoppingOptions
     output: OutputOptions
-    def __init__(self, request_id: _Optional[str] = ..., expected_model: _Optional[_Union[ModelIdentity, _Mapping]] = ..., prompt: _Optional[_Union[Prompt, _Mapping]] = ..., draft: _Optional[_Union[Draft, _Mapping]] = ..., sampling: _Optional[_Union[SamplingOptions, _Mapping]] = ..., stopping: _Optional[_Union[StoppingOptions, _Mapping]] = ..., output: _Optional[_Union[OutputOptions, _Mapping]] = ...) -> None: ...
+    via: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, request_id: _Optional[str] = ..., expected_model: _Optional[_Union[ModelIdentity, _Mapping]] = ..., prompt: _Optional[_Union[Prompt, _Mapping]] = ..., draft: _Optional[_Union[Draft, _Mapping]] = ..., sampling: _Optional[_Union[SamplingOptions, _Mapping]] = ..., stopping: _Optional[_Union[StoppingOptions, _Mapping]] = ..., output: _Optional[_Union[OutputOptions, _Mapping]] = ..., via: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GenerateResponse(_message.Message):
-    __slots__ = ("request_id", "model", "token_ids", "logprobs", "text", "stop_reason", "usage", "timing", "draft_outcome")
+    __slots__ = ("request_id", "model", "token_ids", "logprobs", "text", "stop_reason", "usage", "timing", "draft_outcome", "reports", "degraded")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
@@ -181,6 +267,8 @@ class GenerateResponse(_message.Message):
     USAGE_FIELD_NUMBER: _ClassVar[int]
     TIMING_FIELD_NUMBER: _ClassVar[int]
     DRAFT_OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    REPORTS_FIELD_NUMBER: _ClassVar[int]
+    DEGRADED_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     model: ModelIdentity
     token_ids: _containers.RepeatedScalarFieldContainer[int]
@@ -190,7 +278,9 @@ class GenerateResponse(_message.Message):
     usage: Usage
     timing: Timing
     draft_outcome: DraftOutcome
-    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[_Union[ModelIdentity, _Mapping]] = ..., token_ids: _Optional[_Iterable[int]] = ..., logprobs: _Optional[_Iterable[float]] = ..., text: _Optional[str] = ..., stop_reason: _Optional[_Union[StopReason, str]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., timing: _Optional[_Union[Timing, _Mapping]] = ..., draft_outcome: _Optional[_Union[DraftOutcome, _Mapping]] = ...) -> None: ...
+    reports: _containers.RepeatedCompositeFieldContainer[TierReport]
+    degraded: bool
+    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[_Union[ModelIdentity, _Mapping]] = ..., token_ids: _Optional[_Iterable[int]] = ..., logprobs: _Optional[_Iterable[float]] = ..., text: _Optional[str] = ..., stop_reason: _Optional[_Union[StopReason, str]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., timing: _Optional[_Union[Timing, _Mapping]] = ..., draft_outcome: _Optional[_Union[DraftOutcome, _Mapping]] = ..., reports: _Optional[_Iterable[_Union[TierReport, _Mapping]]] = ..., degraded: _Optional[bool] = ...) -> None: ...
 
 class GenerateStreamRequest(_message.Message):
     __slots__ = ("request",)
@@ -327,7 +417,7 @@ class GetModelInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetModelInfoResponse(_message.Message):
-    __slots__ = ("model", "engine", "parameter_count", "vocabulary_size", "context_length", "end_of_sequence_ids", "max_new_tokens", "queue_capacity", "capabilities", "max_top_k")
+    __slots__ = ("model", "engine", "parameter_count", "vocabulary_size", "context_length", "end_of_sequence_ids", "max_new_tokens", "queue_capacity", "capabilities", "max_top_k", "tiers")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     ENGINE_FIELD_NUMBER: _ClassVar[int]
     PARAMETER_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -338,6 +428,7 @@ class GetModelInfoResponse(_message.Message):
     QUEUE_CAPACITY_FIELD_NUMBER: _ClassVar[int]
     CAPABILITIES_FIELD_NUMBER: _ClassVar[int]
     MAX_TOP_K_FIELD_NUMBER: _ClassVar[int]
+    TIERS_FIELD_NUMBER: _ClassVar[int]
     model: ModelIdentity
     engine: str
     parameter_count: int
@@ -348,4 +439,5 @@ class GetModelInfoResponse(_message.Message):
     queue_capacity: int
     capabilities: _containers.RepeatedScalarFieldContainer[Capability]
     max_top_k: int
-    def __init__(self, model: _Optional[_Union[ModelIdentity, _Mapping]] = ..., engine: _Optional[str] = ..., parameter_count: _Optional[int] = ..., vocabulary_size: _Optional[int] = ..., context_length: _Optional[int] = ..., end_of_sequence_ids: _Optional[_Iterable[int]] = ..., max_new_tokens: _Optional[int] = ..., queue_capacity: _Optional[int] = ..., capabilities: _Optional[_Iterable[_Union[Capability, str]]] = ..., max_top_k: _Optional[int] = ...) -> None: ...
+    tiers: _containers.RepeatedCompositeFieldContainer[TierDescription]
+    def __init__(self, model: _Optional[_Union[ModelIdentity, _Mapping]] = ..., engine: _Optional[str] = ..., parameter_count: _Optional[int] = ..., vocabulary_size: _Optional[int] = ..., context_length: _Optional[int] = ..., end_of_sequence_ids: _Optional[_Iterable[int]] = ..., max_new_tokens: _Optional[int] = ..., queue_capacity: _Optional[int] = ..., capabilities: _Optional[_Iterable[_Union[Capability, str]]] = ..., max_top_k: _Optional[int] = ..., tiers: _Optional[_Iterable[_Union[TierDescription, _Mapping]]] = ...) -> None: ...

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class CascadeServiceStub:
-    """What the cloud tier of a cascade offers.
+    """What a tier of a cascade offers to the tiers below it.
     """
 
     def __init__(self, channel):
@@ -63,7 +63,7 @@ class CascadeServiceStub:
 
 
 class CascadeServiceServicer:
-    """What the cloud tier of a cascade offers.
+    """What a tier of a cascade offers to the tiers below it.
     """
 
     def Generate(self, request, context):
@@ -138,7 +138,7 @@ def add_CascadeServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CascadeService:
-    """What the cloud tier of a cascade offers.
+    """What a tier of a cascade offers to the tiers below it.
     """
 
     @staticmethod

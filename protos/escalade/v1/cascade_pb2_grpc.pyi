@@ -8,14 +8,11 @@ the tokenizer they belong to, and a server with another tokenizer refuses them
 (FAILED_PRECONDITION), it never re-tokenizes in silence. Deadlines live in the RPC.
 Times are seconds. Log-probabilities are natural logarithms under the named model.
 Failures travel as google.rpc.Status with an ErrorInfo whose domain is
-"escalade.v1" and whose reason is one of:
-  PROMPT_EMPTY, PROMPT_TOO_LONG, TOKEN_OUT_OF_RANGE, OPTION_OUT_OF_RANGE  INVALID_ARGUMENT
-  TOKENIZER_MISMATCH, MODEL_MISMATCH                                      FAILED_PRECONDITION
-  QUEUE_FULL (with RetryInfo)                                             RESOURCE_EXHAUSTED
-  DRAINING, ENGINE_DEAD                                                   UNAVAILABLE
-  DEADLINE_EXCEEDED                                                       DEADLINE_EXCEEDED
-  NOT_SUPPORTED                                                           UNIMPLEMENTED
-INVALID_ARGUMENT also carries a BadRequest that names the field.
+"escalade.v1" and whose reason is a name of ErrorReason without its prefix.
+INVALID_ARGUMENT also carries a BadRequest that names the field, QUEUE_FULL a RetryInfo.
+
+A server may be a gateway: a cascade of its own, whose tiers are models on its machine and
+servers behind it. Every response says which tiers it went through (TierReport).
 """
 
 from collections import abc as _abc
@@ -42,7 +39,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CascadeServiceStub:
-    """What the cloud tier of a cascade offers."""
+    """What a tier of a cascade offers to the tiers below it."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -61,7 +58,7 @@ class CascadeServiceStub:
 
 @_typing.type_check_only
 class CascadeServiceAsyncStub(CascadeServiceStub):
-    """What the cloud tier of a cascade offers."""
+    """What a tier of a cascade offers to the tiers below it."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Generate: _aio.UnaryUnaryMultiCallable[_cascade_pb2.GenerateRequest, _cascade_pb2.GenerateResponse]  # type: ignore[assignment]
@@ -76,7 +73,7 @@ class CascadeServiceAsyncStub(CascadeServiceStub):
     """Who is serving, and within which limits."""
 
 class CascadeServiceServicer(metaclass=_abc_1.ABCMeta):
-    """What the cloud tier of a cascade offers."""
+    """What a tier of a cascade offers to the tiers below it."""
 
     @_abc_1.abstractmethod
     def Generate(

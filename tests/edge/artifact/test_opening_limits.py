@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from escalade.edge.artifact.manifest import file_entry, read_manifest, tokenizer_fingerprint
+from escalade.edge.artifact.manifest import file_entry, read_manifest
 from escalade.edge.artifact.memory import memory_needed
 from escalade.edge.errors import ArtifactError, PromptError
 from escalade.edge.generation.artifact import Artifact
 from escalade.edge.runtimes.cores import default_threads, physical_cores
+from escalade.v1.identity import tokenizer_fingerprint
 
 
 def describe(root: Path, siblings: dict[int, str]) -> Path:

@@ -12,9 +12,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from escalade.edge.artifact.manifest import read_manifest, tokenizer_fingerprint
+from escalade.edge.artifact.manifest import read_manifest
 from escalade.edge.errors import ArtifactError, ParityError, PromptError
 from escalade.edge.generation.artifact import Artifact
+from escalade.v1.identity import tokenizer_fingerprint
 
 PROMPTS = ["g2p: cascade", "p2g: K AE T", "syllables: o'neil", "stress: zzz", "g2p: ?"]
 

@@ -15,9 +15,9 @@ from transformers import AutoModelForCausalLM
 
 from escalade.cloud.backends.transformers_engine import TransformersEngine
 from escalade.cloud.server import ServeOptions, serve
-from escalade.edge.artifact.manifest import tokenizer_fingerprint
 from escalade.training.errors import TeacherError
 from escalade.training.teachers.cloud_scorer import CloudScorer
+from escalade.v1.identity import tokenizer_fingerprint
 
 ITEMS = [([4, 5 + n % 30, 1], [6 + n % 50, 7, 8][: 1 + n % 3]) for n in range(40)]
 

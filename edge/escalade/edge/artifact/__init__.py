@@ -19,8 +19,6 @@ from escalade.edge.artifact.manifest import (
     file_entry,
     parse_manifest,
     read_manifest,
-    tokenizer_fingerprint,
-    weights_revision,
     write_manifest,
 )
 from escalade.edge.artifact.memory import MemoryNeeded, memory_needed
@@ -56,7 +54,5 @@ __all__ = [
     "read_manifest",
     "shared_lock_if_possible",
     "sign",
-    "tokenizer_fingerprint",
-    "weights_revision",
     "write_manifest",
 ]

@@ -7,8 +7,6 @@ under which rule and threshold it defers, and what it must answer to a few golde
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from pathlib import Path
 from typing import Literal
@@ -24,6 +22,7 @@ from escalade.edge.artifact.integrity import (
 from escalade.edge.base import atomic_write, pretty_json, sha256_of
 from escalade.edge.deferral import DeferralEntry, Table, check_deferral
 from escalade.edge.errors import ArtifactError
+from escalade.v1.identity import tokenizer_fingerprint
 
 MANIFEST_SCHEMA = 2
 MANIFEST_NAME = "manifest.json"
@@ -160,7 +159,10 @@ def read_manifest(folder: Path) -> Manifest:
     for name, entry in manifest.files.items():
         check_file(folder / name, entry.bytes, entry.sha256)
     check_nothing_else(folder, {*manifest.files, MANIFEST_NAME, SIGNATURE_NAME})
-    fingerprint = tokenizer_fingerprint(folder / TOKENIZER_NAME)
+    try:
+        fingerprint = tokenizer_fingerprint(folder / TOKENIZER_NAME)
+    except (OSError, ValueError) as error:
+        raise ArtifactError(str(error)) from error
     if fingerprint != manifest.model.tokenizer_fingerprint:
         raise ArtifactError(
             f"{folder / TOKENIZER_NAME}: fingerprint {fingerprint[:12]}, the model was exported"
@@ -202,32 +204,6 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 def file_entry(path: Path) -> FileEntry:
     """The size and sha256 of a file as it is now."""
     return FileEntry(sha256=sha256_of(path), bytes=path.stat().st_size)
-
-
-def weights_revision(model_dir: Path) -> str:
-    """sha256 over the weight files in name order, as the cloud computes it (cascade.proto)."""
-    return sha256_of(*sorted(model_dir.glob("*.safetensors")))
-
-
-def tokenizer_fingerprint(path: Path) -> str:
-    """sha256 of a tokenizer.json in canonical form, in hexadecimal.
-
-    Padding and truncation are run-time settings, not identity: they are left out. The
-    cloud computes the same value (cascade.proto, ModelIdentity).
-    """
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise ArtifactError(f"{path}: not a tokenizer.json: {error}") from error
-    if not isinstance(content, dict):
-        raise ArtifactError(f"{path}: not a tokenizer.json: its top level must be an object")
-    for runtime_setting in ("padding", "truncation"):
-        content.pop(runtime_setting, None)
-    try:
-        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return hashlib.sha256(canonical.encode()).hexdigest()
-    except (ValueError, RecursionError) as error:  # half of a surrogate pair is no text
-        raise ArtifactError(f"{path}: not a tokenizer.json: {error}") from error
 
 
 class _Head(msgspec.Struct):

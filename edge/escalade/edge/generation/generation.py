@@ -23,6 +23,7 @@ from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
 from escalade.edge.runtimes import Step
+from escalade.v1.stop_text import find_stop, held_back
 
 StopReason = Literal["end", "length", "stop", "cancelled", "stopped_early"]
 StopWhen = Callable[[Sequence[float]], bool]
@@ -125,12 +126,6 @@ class Generation:
         return None
 
 
-def find_stop(text: str, stop: Sequence[str]) -> int | None:
-    """Where the stop sequence begins that a reader has seen whole first; None: there is none."""
-    found = [(at + len(one), at) for one in stop if (at := text.find(one)) >= 0]
-    return min(found)[1] if found else None
-
-
 class _HeldText:
     """Text out of tokens; what may not be shown yet is held back."""
 
@@ -171,7 +166,7 @@ class _HeldText:
         found = find_stop(waiting, self._stop)
         self.stopped = found is not None
         if found is None and not everything:
-            found = len(waiting) - self._held(waiting)
+            found = len(waiting) - held_back(waiting, self._stop)
         shown = waiting[:found]
         self._taken += len(shown)
         if self.stopped:
@@ -192,10 +187,3 @@ class _HeldText:
         same = sum(1 for _ in takewhile(lambda two: two[0] == two[1], both))
         self._given += whole[same:]
         self._decoded = whole
-
-    def _held(self, waiting: str) -> int:
-        """Length of the longest end of the text that begins a stop sequence."""
-        for length in range(min(len(waiting), max(map(len, self._stop), default=0)), 0, -1):
-            if any(stop.startswith(waiting[-length:]) for stop in self._stop):
-                return length
-        return 0

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import ipaddress
 import os
 import urllib.error
 import urllib.parse
@@ -19,6 +18,7 @@ from typing import IO, Protocol
 
 from escalade.edge.artifact import open_plain
 from escalade.edge.errors import StoreError
+from escalade.v1.address import is_loopback
 
 # For a connection, and for each read from it. A device on a slow link waits longer for a first
 # byte than a browser would; a server that says nothing for this long has gone.
@@ -186,7 +186,7 @@ def _check_address(address: str) -> None:
         raise StoreError(f"{_shown(address)}: must be a folder, or begin with https:// or file://")
     if parts.username is not None:
         raise StoreError(f"{_shown(address)}: a name and password in an address are not sent")
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and not is_loopback(host):
         raise StoreError(
             f"{_shown(address)}: must be https; plain http is only for loopback addresses"
         )
@@ -197,10 +197,3 @@ def _shown(address: str) -> str:
     parts = urllib.parse.urlsplit(address)
     host = parts.netloc.rpartition("@")[2]
     return parts._replace(netloc=host, query="", fragment="").geturl().rstrip("/")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

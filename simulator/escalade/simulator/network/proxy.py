@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import random
-import re
 import signal
 from collections.abc import Callable
 from contextlib import suppress
@@ -31,10 +30,8 @@ from escalade.simulator.network.clock import Clock, LiveClock
 from escalade.simulator.network.connection import End, Lane, carry
 from escalade.simulator.network.delay_line import DelayLine, Direction
 from escalade.simulator.network.profiles import Profile
+from escalade.v1.address import Address, parse_address
 
-Address = tuple[str, int]
-
-_MOST_PORT = 65535
 _STATS_EVERY_S = 0.2
 
 
@@ -85,7 +82,7 @@ class Proxy:
         if self._server is None:
             return self._listen
         host, port = self._server.sockets[0].getsockname()[:2]
-        return host, port
+        return Address(host, port)
 
     async def __aenter__(self) -> Proxy:
         """Start to listen.
@@ -97,11 +94,11 @@ class Proxy:
         try:
             self._server = await loop.create_server(self._accept, *self._listen)
         except UnicodeError as error:  # what a name too long for DNS comes to
-            raise ProxyError(f"cannot listen on {_text(self._listen)}: no such host") from error
+            raise ProxyError(f"cannot listen on {self._listen}: no such host") from error
         except OSError as error:
             # asyncio says the address once more, before a colon and the reason.
             reason = str(error.strerror).rpartition(": ")[2]
-            raise ProxyError(f"cannot listen on {_text(self._listen)}: {reason}") from error
+            raise ProxyError(f"cannot listen on {self._listen}: {reason}") from error
         return self
 
     async def __aexit__(
@@ -157,21 +154,6 @@ class Proxy:
         )
 
 
-def parse_address(text: str) -> Address:
-    """Read `HOST:PORT`, `[IPV6]:PORT` or `:PORT` (loopback).
-
-    Raises:
-        ProxyError: there is no port, or it is not within 0-65535; says which address.
-    """
-    host, colon, port = text.rpartition(":")
-    bare = host.removeprefix("[").removesuffix("]")
-    if not colon or (":" in host and host != f"[{bare}]"):
-        raise ProxyError(f"address must be HOST:PORT, [IPV6]:PORT or :PORT; got {text!r}")
-    if not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > _MOST_PORT:
-        raise ProxyError(f"port of address {text!r} must be 0-{_MOST_PORT}; got {port!r}")
-    return bare or "127.0.0.1", int(port)
-
-
 def run_proxy(
     profile: Profile,
     listen: str,
@@ -196,11 +178,17 @@ def run_proxy(
         ProxyError: an address is bad, or the port is in use.
         DataError: the stats cannot be written.
     """
-    listen_at, upstream_at = parse_address(listen), parse_address(upstream)
-    if upstream_at[1] == 0:
-        raise ProxyError(f"port of upstream {upstream!r} must be 1-{_MOST_PORT}; got 0")
-    proxy = Proxy(profile, listen_at, upstream_at, seed=seed)
+    proxy = Proxy(
+        profile, _address("listen", listen, 0), _address("upstream", upstream, 1), seed=seed
+    )
     asyncio.run(_run(proxy, on_ready, stats_path))
+
+
+def _address(which: str, text: str, least_port: int) -> Address:
+    try:
+        return parse_address(text, least_port=least_port, default_host="127.0.0.1")
+    except ValueError as error:
+        raise ProxyError(f"{which} address {error}") from error
 
 
 async def _run(proxy: Proxy, on_ready: Callable[[str, int], None], stats_path: Path | None) -> None:
@@ -230,8 +218,3 @@ async def _write_stats(path: Path | None, counters: Counters) -> Counters:
 def _write_json(path: Path, counters: Counters) -> None:
     with atomic_write(path) as stream:
         stream.write(msgspec.json.encode(counters) + b"\n")
-
-
-def _text(address: Address) -> str:
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

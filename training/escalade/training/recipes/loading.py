@@ -17,12 +17,12 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from escalade.edge.artifact import tokenizer_fingerprint, weights_revision
 from escalade.edge.base import Record, nearest, read_records, subsample
 from escalade.training.data import load_pronunciations, make_records, save_tokenizer
 from escalade.training.errors import RecipeError, TeacherError
 from escalade.training.recipes.recipe import Recipe, resolve
 from escalade.training.teachers import LocalTeacher, check_tokenizers
+from escalade.v1.identity import tokenizer_fingerprint, weights_revision
 
 #: What transformers' configs accept and turn into something else.
 _ALSO_TAKEN = ("attn_implementation", "partial_rotary_factor", "rope_theta")
@@ -123,9 +123,7 @@ def load_teacher(path: str, recipe_path: Path, tokenizer: PreTrainedTokenizerBas
         raise TeacherError(f"teacher {path!r}: no tokenizer: {_first_line(error)}") from error
     check_tokenizers(tokenizer, theirs, path)
     local = Path(source).is_dir()
-    revision = (
-        weights_revision(Path(source)) if local else getattr(model.config, "_commit_hash", "")
-    )
+    revision = revision_of(Path(source)) if local else getattr(model.config, "_commit_hash", "")
     return LocalTeacher(model, name=Path(path).name, revision=revision or "")
 
 
@@ -149,13 +147,28 @@ def fingerprint_of(tokenizer: PreTrainedTokenizerBase) -> str:
     """The tokenizer's fingerprint, as artifacts and the wire have it.
 
     Raises:
-        RecipeError: it is not one of Hugging Face's fast tokenizers.
+        RecipeError: it is not one of Hugging Face's fast tokenizers, or cannot be read back.
     """
     if not tokenizer.is_fast:
         raise RecipeError(f"tokenizer {tokenizer.name_or_path!r} has no tokenizer.json")
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)
-        return tokenizer_fingerprint(Path(folder) / "tokenizer.json")
+        try:
+            return tokenizer_fingerprint(Path(folder) / "tokenizer.json")
+        except (OSError, ValueError) as error:
+            raise RecipeError(f"tokenizer {tokenizer.name_or_path!r}: {error}") from error
+
+
+def revision_of(folder: Path) -> str:
+    """The revision of a folder's weights, as artifacts and the wire have it.
+
+    Raises:
+        RecipeError: it has none that are loaded.
+    """
+    try:
+        return weights_revision(folder)
+    except (OSError, ValueError) as error:
+        raise RecipeError(str(error)) from error
 
 
 def _load(path: str, dtype: torch.dtype | str = "auto") -> PreTrainedModel:

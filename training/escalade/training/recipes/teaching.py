@@ -7,11 +7,10 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase, TrainingArguments
 
-from escalade.edge.artifact import weights_revision
 from escalade.training.errors import CacheError, TeacherError
 from escalade.training.examples import Examples
 from escalade.training.losses import needs_distribution, needs_teacher
-from escalade.training.recipes.loading import fingerprint_of, load_teacher
+from escalade.training.recipes.loading import fingerprint_of, load_teacher, revision_of
 from escalade.training.recipes.recipe import Recipe, TeacherTable, resolve
 from escalade.training.teachers import (
     CachedTeacher,
@@ -113,7 +112,7 @@ def _check_same_teacher(cached: CachedTeacher, path: str, recipe_path: Path) -> 
     """A cache beside a path must hold that model's predictions."""
     source = Path(resolve(recipe_path, path))
     same = (
-        cached.identity.revision == weights_revision(source)
+        cached.identity.revision == revision_of(source)
         if source.is_dir()
         else cached.identity.name == Path(path).name
     )

@@ -15,15 +15,18 @@ from pathlib import Path
 
 import grpc
 
-from escalade.edge.errors import CloudError
 from escalade.edge.base import Clock
+from escalade.edge.errors import CloudError
 from escalade.edge.wire import MAY_PASS, Connection
 from escalade.training.errors import TeacherError
 from escalade.training.teachers.score_stream import TokenScores, read_scores
 from escalade.v1 import cascade_pb2 as pb
+from escalade.v1.reasons import reason_of_name
 
 # Half of the 4 MiB that gRPC takes by default.
 _REQUEST_BYTES = 2 << 20
+
+_ANOTHER_MODEL = (pb.ERROR_REASON_MODEL_MISMATCH, pb.ERROR_REASON_TOKENIZER_MISMATCH)
 
 Item = tuple[Sequence[int], Sequence[int]]
 
@@ -136,7 +139,7 @@ class CloudScorer:
                 yield from self._answers(request, info.model)
             except CloudError as error:
                 where = f" (its items[0] is number {first} here)" if first else ""
-                changed = error.reason in ("MODEL_MISMATCH", "TOKENIZER_MISMATCH")
+                changed = reason_of_name(error.reason) in _ANOTHER_MODEL
                 what = "another model answers now: " if changed else ""
                 raise TeacherError(f"teacher {info.model.name!r}: {what}{error}{where}") from error
             first += len(request.items)

@@ -1,0 +1,72 @@
+"""Reads HOST:PORT, and says which hosts are this machine's own; opens no socket, asks no DNS."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import NamedTuple
+
+_MOST_PORT = 65535
+
+# No host has these; a scheme, a path, a password or a slip of the pen would.
+_NOT_IN_HOST = re.compile(r"[\s\x00-\x1f\x7f/@?#\\\[\]]")
+
+
+class Address(NamedTuple):
+    """Where to listen, or whom to call; `str` gives what `parse_address` reads."""
+
+    #: A name or an IP address; an IPv6 address without its brackets.
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_address(text: str, *, least_port: int = 1, default_host: str | None = None) -> Address:
+    """Read `HOST:PORT` or `[IPV6]:PORT`.
+
+    Args:
+        text: what a user wrote.
+        least_port: 1, or 0 where a free port may be taken.
+        default_host: what `:PORT` means; None refuses it.
+
+    Raises:
+        ValueError: it is none, or the port is out of range; gives form, range and value.
+    """
+    host, colon, port = text.rpartition(":")
+    good_port = re.fullmatch("[0-9]{1,5}", port) and least_port <= int(port) <= _MOST_PORT
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+        good_host = _is_ipv6(host)
+    else:
+        host = host or default_host or ""
+        good_host = bool(host) and ":" not in host
+    if not (colon and good_port and good_host) or _NOT_IN_HOST.search(host):
+        form = "HOST:PORT" if default_host is None else "HOST:PORT or :PORT"
+        brackets = " (an IPv6 host in brackets)" if text.count(":") > 1 else ""
+        raise ValueError(
+            f"must be {form} with a port in {least_port}-{_MOST_PORT}{brackets}, got {text!r}"
+        )
+    return Address(host, int(port))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine to itself: `localhost`, 127.0.0.0/8 or ::1.
+
+    No name is looked up, so every other name is taken to be somewhere else.
+    """
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        ipaddress.IPv6Address(host)
+    except ValueError:
+        return False
+    return True
