@@ -68,9 +68,10 @@ class Run:
             if index == 0 or tier.place != "device":
                 tier.check(self._prompts)
         self._answers: list[TierAnswer | None] = [None] * len(cascade.tiers)
-        self._reason: str | None = None
-        #: Why the last tier that was passed over did not answer.
-        self.failed: CloudError | PromptError | None = None
+        #: What each tier said; None of one that was not asked or did not answer.
+        self.said: list[Said | None] = [None] * len(cascade.tiers)
+        #: Why tiers that were due did not answer, by their place in the cascade.
+        self.failed: dict[int, CloudError | PromptError] = {}
         #: None until the iterator has ended, and for ever where it was cancelled.
         self.answer: Answer | None = None
         self._deltas = self._climb()
@@ -113,11 +114,11 @@ class Run:
             try:
                 said = yield from tier.ask(call)
             except (CloudError, PromptError) as error:
-                self.failed, self._reason = error, str(error)
+                self.failed[index] = error
                 continue
             if said is None:
                 return
-            self._answers[index] = said.answer
+            self._keep(index, said)
             best = _Standing(index, said)
             if stands is None and (index == last or not said.defers):
                 # In shadow mode an answer that stands does not wait for the tiers above.
@@ -126,18 +127,20 @@ class Run:
                     break
         if stands is None:
             if best is None:
-                assert self.failed is not None  # noqa: S101 - no tier answered
-                raise self.failed
+                raise self.failed[last]
             if best.said.resume is not None:
                 said = yield from best.said.resume()
                 if said is None:
                     return
                 best = _Standing(best.tier, said)
-                self._answers[best.tier] = said.answer
+                self._keep(best.tier, said)
             stands, decided_s = best, self._elapsed_s()
             self._end(stands, decided_s, degraded=stands.said.defers)
             return
         self._end(stands, decided_s, degraded=False)
+
+    def _keep(self, index: int, said: Said) -> None:
+        self._answers[index], self.said[index] = said.answer, said
 
     def _end(self, stands: _Standing, decided_s: float, *, degraded: bool) -> None:
         said, tier = stands.said, self._cascade.tiers[stands.tier]
@@ -158,7 +161,7 @@ class Run:
             would_defer=said.defers if judged is said.answer else gate is not None,
             stop=said.stop,
             total_s=decided_s,
-            reason=said.degraded or self._reason,
+            reason=said.degraded or next(map(str, reversed(self.failed.values())), None),
             prompt=self._prompts.text,
         )
         if self._remember is not None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from escalade.edge.deferral import DeferralRule
 from escalade.edge.generation import Generation
 from escalade.edge.tiers.prompts import Member, Prompts
-from escalade.edge.tiers.tier import Call, Draft, Said, Saying
+from escalade.edge.tiers.tier import Call, Draft, Said, Saying, source_of
 from escalade.edge.trace import MemberAnswer, MemberInfo, Place, TierAnswer, is_correct
 
 
@@ -102,24 +102,26 @@ class ArtifactTier:
             seconds=spent_s,
             stopped_early=unfinished,
         )
+        ids = [step.token_id for step in generation.steps if not step.ended]
+        source = source_of(self.member, ids, logprobs)
         if gate is None or score is None or rule is None:
-            return Said(answer, False, stop)
+            return Said(answer, False, stop, source)
         defers = unfinished or gate.defers(score)
-        kept = [step for step in generation.steps if not step.ended]
         draft = Draft(
-            ids=[step.token_id for step in kept],
-            logprobs=[step.logprob for step in kept],
+            ids=ids,
+            logprobs=logprobs[: len(ids)],
             tokenizer_fingerprint=self.member.fingerprint,
             score=None if unfinished else score,
             threshold=gate.threshold,
             rule=rule.name,
         )
         if not unfinished:
-            return Said(answer, defers, stop, draft)
+            return Said(answer, defers, stop, source, draft)
         return Said(
             answer,
             defers,
             stop,
+            source,
             draft,
             lambda: self._resume(call, generation, prompt_tokens, longest, spent_s),
         )

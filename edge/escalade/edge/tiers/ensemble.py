@@ -17,7 +17,7 @@ from escalade.edge.deferral import Gate, is_decided, is_settled, vote_bounds, vo
 from escalade.edge.errors import ArtifactError
 from escalade.edge.generation import Delta, Generation, StopReason
 from escalade.edge.tiers.prompts import Member, Prompts
-from escalade.edge.tiers.tier import Call, Said, Saying
+from escalade.edge.tiers.tier import Call, Said, Saying, source_of
 from escalade.edge.trace import MemberAnswer, MemberInfo, Place, TierAnswer, is_correct
 
 
@@ -27,6 +27,7 @@ class _Voice(NamedTuple):
     member: int
     text: str | None
     stop: StopReason
+    ids: list[int]
     logprobs: list[float]
     prompt_tokens: int
     seconds: float
@@ -187,10 +188,13 @@ class EnsembleTier:
             seconds=spent_s,
             stopped_early=decided_early,
         )
-        stop = next(voice.stop for voice in voices if voice.text == text)
+        won = next(voice for voice in voices if voice.text == text)
+        source = source_of(self._members[won.member], won.ids, won.logprobs)
         if settled:
-            return Said(answer, defers, stop)
-        return Said(answer, defers, stop, None, lambda: self._resume(call, voices, spent_s))
+            return Said(answer, defers, won.stop, source)
+        return Said(
+            answer, defers, won.stop, source, None, lambda: self._resume(call, voices, spent_s)
+        )
 
     def close(self) -> None:
         """See `Tier`; the programs go with the last references to them."""
@@ -240,7 +244,8 @@ def _voice(index: int, generation: Generation, prompt_tokens: int, seconds: floa
     stop = generation.stop
     assert stop is not None  # noqa: S101 - it has ended
     text = None if stop == "cancelled" else generation.text
-    return _Voice(index, text, stop, list(generation.logprobs), prompt_tokens, seconds)
+    ids = [step.token_id for step in generation.steps if not step.ended]
+    return _Voice(index, text, stop, ids, list(generation.logprobs), prompt_tokens, seconds)
 
 
 def _member_answer(voice: _Voice, references: Sequence[str]) -> MemberAnswer:

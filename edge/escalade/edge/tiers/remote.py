@@ -9,7 +9,7 @@ from escalade.edge.deferral import DeferralRule, Gate
 from escalade.edge.errors import CloudError, PromptError
 from escalade.edge.generation import Delta, StopReason
 from escalade.edge.tiers.prompts import Member, Prompts
-from escalade.edge.tiers.tier import Call, Draft, Said
+from escalade.edge.tiers.tier import Call, Draft, Said, Source
 from escalade.edge.trace import (
     Hop,
     Link,
@@ -115,6 +115,14 @@ class RemoteTier:
             answer,
             defers,
             _STOPS.get(response.stop_reason, "length"),
+            Source(
+                response.model.name,
+                response.model.revision,
+                response.model.tokenizer_fingerprint,
+                list(response.token_ids),
+                list(response.logprobs),
+            ),
+            reports=list(response.reports),
             degraded=_reason(response.reports) if response.degraded else None,
         )
 

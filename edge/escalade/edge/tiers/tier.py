@@ -8,9 +8,10 @@ from typing import NamedTuple, Protocol
 
 from escalade.edge.deferral import Gate
 from escalade.edge.generation import Delta, StopReason
-from escalade.edge.tiers.prompts import Prompts
+from escalade.edge.tiers.prompts import Member, Prompts
 from escalade.edge.tiers.query import Query
 from escalade.edge.trace import MemberInfo, Place, TierAnswer
+from escalade.v1 import cascade_pb2 as pb
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +47,19 @@ class Call:
     cancelled: Callable[[], bool] | None = None
 
 
+class Source(NamedTuple):
+    """The model whose answer a tier gave, and its tokens, for who sends them on."""
+
+    name: str
+    #: sha256 over the weight files.
+    revision: str
+    tokenizer_fingerprint: str
+    #: Without the end-of-sequence token.
+    ids: Sequence[int]
+    #: One for each id, and one more where it ended by an end-of-sequence token.
+    logprobs: Sequence[float]
+
+
 class Said(NamedTuple):
     """What a tier said to a query."""
 
@@ -54,11 +68,20 @@ class Said(NamedTuple):
     defers: bool
     #: Why the response that stands for the tier ended.
     stop: StopReason
+    source: Source
     draft: Draft | None = None
     #: Finishes what was stopped or decided early; None where nothing was.
     resume: Callable[[], Saying] | None = None
     #: Why a tier behind a gateway that was due did not answer; the gateway's best answer stands.
     degraded: str | None = None
+    #: What a tier elsewhere reported of itself.
+    reports: Sequence[pb.TierReport] = ()
+
+
+def source_of(member: Member, ids: Sequence[int], logprobs: Sequence[float]) -> Source:
+    """The source of an artifact's answer; see `Source`."""
+    model = member.artifact.manifest.model
+    return Source(model.name, model.revision, member.fingerprint, ids, logprobs)
 
 
 #: Deltas as they come, then what was said; None where it was cancelled.
