@@ -15,7 +15,7 @@ import pytest
 from escalade.edge.artifact.manifest import MANIFEST_NAME, Manifest, read_manifest, write_manifest
 from escalade.edge.base.files import sha256_of
 from escalade.edge.calibration.calibration import calibrate, halves_of
-from escalade.edge.calibration.data import Answers
+from escalade.edge.calibration.data import ScoredQueries
 from escalade.edge.calibration.early import EarlyGoal
 from escalade.edge.calibration.thresholds import Judged
 from escalade.edge.deferral.early import EarlyStop
@@ -43,7 +43,7 @@ def artifact(folder: Path) -> Artifact:
     return Artifact.open(folder)
 
 
-def made_up(n: int, seed: int = 1) -> Answers:
+def made_up(n: int, seed: int = 1) -> ScoredQueries:
     """Answers of a small model that knows when it does not know, and a better large one."""
     generator = np.random.default_rng(seed)
     hardness = generator.random(n)
@@ -51,7 +51,7 @@ def made_up(n: int, seed: int = 1) -> Answers:
         (-generator.exponential(0.02 + hard, size=generator.integers(2, 12))).tolist()
         for hard in hardness
     ]
-    return Answers(
+    return ScoredQueries(
         logprobs=logprobs,
         longest=[12] * n,
         judged=Judged(generator.random(n) > hardness, generator.random(n) > 0.5 * hardness),
@@ -71,7 +71,7 @@ def kept(manifest: Manifest) -> CalibrationEntry:
     return manifest.deferral.calibration
 
 
-def recount(answers: Answers, manifest: Manifest, part: list[int]) -> Measured:
+def recount(answers: ScoredQueries, manifest: Manifest, part: list[int]) -> Measured:
     """Everything a manifest says of one half, counted again in plain Python."""
     tau = manifest.deferral.threshold
     assert tau is not None
@@ -249,7 +249,7 @@ def test_an_installed_version_is_left_alone(folder: Path) -> None:
         ({}, WithinGoal(epsilon=0.1, delta=1.0), {}, r"delta must be in \(0, 1\), got 1.0"),
         ({}, QualityGoal(target=1.0), {}, "no threshold gives a quality of 1: the best is 0"),
         ({"judged": None}, QualityGoal(target=0.5), {}, "give a trace of `escalade record`"),
-        ({}, RateGoal(target=0.5), {"rule": "meen"}, "'meen'; did you mean mean"),
+        ({}, RateGoal(target=0.5), {"rule": "meen"}, "'meen'; did you mean 'mean'"),
         ({}, RateGoal(target=0.5), {"early": EarlyGoal(0.01, 0.1)}, "takes at least 230 queries"),
         ({}, RateGoal(target=0.5), {"early": EarlyGoal(1e-300, 0.1)}, r"at least 2\.\d+e\+300 q"),
         ({}, RateGoal(target=0.5), {"early": EarlyGoal(5e-324, 0.1)}, "at least inf queries"),

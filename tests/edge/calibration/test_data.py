@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from escalade.edge.artifact import program_digest
 from escalade.edge.artifact.manifest import read_manifest
 from escalade.edge.base.files import sha256_of
 from escalade.edge.base.records import Record, write_records
@@ -19,28 +20,35 @@ from escalade.edge.deferral.entry import QualityGoal, RateGoal, WithinGoal
 from escalade.edge.deferral.rules import rule_named
 from escalade.edge.errors import CalibrationError, DataError, PromptError
 from escalade.edge.generation.artifact import Artifact
-from escalade.edge.journal import small_info
-from escalade.edge.trace.trace import (
+from escalade.edge.trace import (
     TRACE_SCHEMA,
-    LargeAnswer,
-    ModelInfo,
-    SmallAnswer,
+    MemberAnswer,
+    MemberInfo,
+    TierAnswer,
+    TierInfo,
     TraceHeader,
     TraceRecord,
+    read_trace,
     write_trace,
 )
 
 WORDS = ["cat", "dog", "banana", "o'neil", "zebra", "apple", "pear", "quince", "violin", "walnut"]
-LARGE = LargeAnswer(
-    text="x",
-    prompt_tokens=1,
-    generated_tokens=1,
-    correct=True,
-    round_trip_s=0.0,
-    server_s=0.0,
-    bytes_up=0,
-    bytes_down=0,
-)
+replace = msgspec.structs.replace
+
+
+def tier_answer(text: str, logprobs: list[float], tokens: int, correct: bool) -> TierAnswer:
+    said = MemberAnswer(
+        member=0,
+        text=text,
+        logprobs=logprobs,
+        prompt_tokens=tokens,
+        generated_tokens=len(logprobs),
+        seconds=0.0,
+    )
+    return TierAnswer(text=text, members=[said], score=0.0, correct=correct, seconds=0.0)
+
+
+LARGE = tier_answer("x", [], 1, True)
 
 
 @pytest.fixture
@@ -64,34 +72,35 @@ def data(tmp_path: Path) -> Path:
 def trace_record(artifact: Artifact, prompt: str) -> TraceRecord:
     ids = artifact.encode(prompt)
     steps = artifact.generate(ids)
-    small = SmallAnswer(
-        text=artifact.decode([step.token_id for step in steps if not step.ended]),
-        logprobs=[step.logprob for step in steps],
-        prompt_tokens=len(ids),
-        generated_tokens=len(steps),
-        generate_s=0.0,
-        correct=len(prompt) % 2 == 0,
-    )
+    logprobs = [step.logprob for step in steps]
+    small = tier_answer(artifact.text_of(steps), logprobs, len(ids), len(prompt) % 2 == 0)
     return TraceRecord(
         id=prompt,
         task="g2p",
         prompt=prompt,
         references=["x"],
-        small=small,
-        large=LARGE,
-        score=0.0,
+        tiers=[small, LARGE],
+        answered_by=1,
         outcome="deferred",
         total_s=0.0,
     )
 
 
 def write(path: Path, records: list[TraceRecord], program: str | None = None) -> Path:
-    who = ModelInfo(name="tiny", parameters=1, program_sha256=program)
-    header = TraceHeader(
-        schema=TRACE_SCHEMA, small=who, large=who, rule="mean", threshold=0.0, created=""
-    )
-    write_trace(path, header, records)
+    who = MemberInfo(name="tiny", parameters=1, program_sha256=program)
+    tiers = [
+        TierInfo(name="device", place="device", members=[who], rule="mean", threshold=0.0),
+        TierInfo(name="cloud", place="cloud", members=[MemberInfo(name="large", parameters=1)]),
+        TierInfo(name="more", place="cloud", members=[MemberInfo(name="larger", parameters=1)]),
+    ]
+    tiers = tiers[: len(records[0].tiers)]
+    write_trace(path, TraceHeader(schema=TRACE_SCHEMA, tiers=tiers, created=""), records)
     return path
+
+
+def small_of(record: TraceRecord) -> TierAnswer:
+    assert record.tiers[0] is not None
+    return record.tiers[0]
 
 
 @pytest.fixture
@@ -134,34 +143,37 @@ def test_a_trace_gives_what_asking_gives(
     assert answers.logprobs == asked.logprobs
     assert answers.longest == asked.longest
     assert answers.judged is not None
-    assert answers.judged.small.tolist() == [record.small.correct for record in records]
+    assert answers.judged.small.tolist() == [small_of(record).correct for record in records]
     assert answers.judged.large.tolist() == [True] * len(records)
     assert (answers.records, answers.left_out) == (records, 0)
     assert answers_in(artifact, trace, judged=False, limit=3).records == records[:7:3]
 
 
-replace = msgspec.structs.replace
-
-
 def unasked(record: TraceRecord) -> TraceRecord:
-    return replace(record, large=None)
+    return replace(record, tiers=[small_of(record), None], answered_by=0)
+
+
+def alone(record: TraceRecord) -> TraceRecord:
+    return replace(record, tiers=[small_of(record)], answered_by=0)
 
 
 def unanswered(record: TraceRecord) -> TraceRecord:
-    return replace(record, large=None, reason="UNAVAILABLE")
+    return replace(unasked(record), reason="UNAVAILABLE")
 
 
 def unjudged(record: TraceRecord) -> TraceRecord:
-    return replace(record, small=replace(record.small, correct=None))
+    return replace(record, tiers=[replace(small_of(record), correct=None), LARGE])
 
 
 def stopped(record: TraceRecord) -> TraceRecord:
-    return replace(record, small=replace(record.small, stopped_early=True))
+    return replace(record, tiers=[replace(small_of(record), stopped_early=True), LARGE])
 
 
 def surer(record: TraceRecord) -> TraceRecord:
-    changed = [logprob / 2 for logprob in record.small.logprobs]
-    return replace(record, small=replace(record.small, logprobs=changed))
+    small = small_of(record)
+    changed = [logprob / 2 for logprob in small.members[0].logprobs]
+    members = [replace(small.members[0], logprobs=changed)]
+    return replace(record, tiers=[replace(small, members=members), LARGE])
 
 
 def test_queries_that_the_cloud_failed_are_left_out_and_counted(
@@ -182,6 +194,7 @@ def test_queries_that_the_cloud_failed_are_left_out_and_counted(
     ("change", "judged", "says"),
     [
         (unasked, True, "never asked 10 of 10 queries"),
+        (alone, True, "never asked 10 of 10 queries"),
         (unanswered, True, "the large model answered no query"),
         (unjudged, True, "lacks references"),
         (stopped, False, "the device's answer to 'g2p: cat' was not finished"),
@@ -205,11 +218,11 @@ def test_a_trace_is_of_one_program(
     artifact: Artifact, folder: Path, records: list[TraceRecord], tmp_path: Path
 ) -> None:
     path, goal = tmp_path / "trace.jsonl", WithinGoal(epsilon=0.5, delta=0.5)
-    ours = small_info(artifact.manifest).program_sha256
+    ours = program_digest(artifact.manifest)
     answers = answers_in(artifact, write(path, records, ours), judged=True)
     calibrate(artifact, answers, goal)
     # A threshold and a router change no answer.
-    assert small_info(read_manifest(folder)).program_sha256 == ours
+    assert program_digest(read_manifest(folder)) == ours
     # Nobody signed an old trace: it will do where nothing is promised.
     answers = answers_in(artifact, write(path, records), judged=True)
     calibrate(artifact, answers, RateGoal(target=0.5))
@@ -222,15 +235,31 @@ def test_a_trace_is_of_one_program(
 
 def test_the_program_is_its_weights_too(artifact: Artifact) -> None:
     manifest = artifact.manifest
-    seen = {small_info(manifest).program_sha256}
+    seen = {program_digest(manifest)}
     for name, entry in manifest.files.items():
         files = manifest.files | {name: replace(entry, sha256="0" * 64)}
-        seen.add(small_info(replace(manifest, files=files)).program_sha256)
+        seen.add(program_digest(replace(manifest, files=files)))
     shorter = replace(manifest.model, max_new_tokens=1)
-    seen.add(small_info(replace(manifest, model=shorter)).program_sha256)
+    seen.add(program_digest(replace(manifest, model=shorter)))
     assert len(seen) == len(manifest.files) + 2
 
 
 def test_no_trace(artifact: Artifact, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         answers_in(artifact, tmp_path / "none.jsonl", judged=True)
+
+
+def test_the_next_tier_is_the_large_model_and_the_first_must_be_one(
+    artifact: Artifact, records: list[TraceRecord], tmp_path: Path
+) -> None:
+    path = tmp_path / "trace.jsonl"
+    higher = [replace(one, tiers=[*one.tiers, replace(LARGE, correct=False)]) for one in records]
+    answers = answers_in(artifact, write(path, higher), judged=True)
+    assert answers.judged is not None
+    assert answers.judged.large.all()
+    assert answers_in(artifact, write(path, [alone(one) for one in records]), judged=False)
+    header = read_trace(path).header
+    two = replace(header.tiers[0], members=[*header.tiers[0].members] * 2)
+    write_trace(path, replace(header, tiers=[two]), [alone(one) for one in records])
+    with pytest.raises(CalibrationError, match="its first tier has 2 members; calibrate the casc"):
+        answers_in(artifact, path, judged=False)

@@ -7,22 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from escalade.cli.options import JsonOption, LimitOption, SeedOption
+from escalade.cli.options import ArtifactArgument, JsonOption, LimitOption, SeedOption
 
 if TYPE_CHECKING:
-    from escalade.edge.calibration import Answers
+    from escalade.edge.calibration import ScoredQueries
     from escalade.edge.deferral import DeferralEntry, Goal, Router
-    from escalade.edge.tiers import EnsembleFile
-
-#: The rule of ensembles; not one of an artifact.
-_VOTE = "vote"
 
 
 def calibrate(
-    artifacts: Annotated[
-        list[Path],
-        typer.Argument(help="Artifact folder; for --rule vote several, the cheapest first."),
-    ],
+    artifact: ArtifactArgument,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -63,8 +56,8 @@ def calibrate(
         str | None,
         typer.Option(
             "--rule",
-            help="mean, sum, min, max, quantile:Q; router, trained on half of --trace; vote, of"
-            " several artifacts; default: the manifest's.",
+            help="mean, sum, min, max, quantile:Q; router, trained on half of --trace; default: the"
+            " manifest's.",
         ),
     ] = None,
     early_miss_rate: Annotated[
@@ -74,9 +67,6 @@ def calibrate(
             help="Also find when a response may end because deferral is likely: the share of all"
             " queries that is then deferred wrongly, exceeded with probability --delta at most.",
         ),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="For --rule vote: the ensemble's file (JSON).")
     ] = None,
     limit: LimitOption = None,
     seed: SeedOption = 1,
@@ -89,7 +79,7 @@ def calibrate(
     """
     from escalade.cli.errors import CliError
     from escalade.cli.output import note_console, print_json, result_console
-    from escalade.cli.verbs.inspect import calibration_lines, deferral_lines
+    from escalade.cli.verbs.inspect import deferral_lines
     from escalade.edge.artifact import SIGNATURE_NAME
     from escalade.edge.deferral import check_share
 
@@ -103,29 +93,16 @@ def calibrate(
         raise CliError("give --data or --trace, one of them")
     if seed < 0:
         raise CliError(f"--seed must be at least 0, got {seed}")
-    result: EnsembleFile | DeferralEntry
-    if rule == _VOTE:
-        if out is None or early_miss_rate is not None:
-            raise CliError("--rule vote needs --out and takes no --early-miss-rate")
-        result = _vote(artifacts, source, trace is not None, goal, out, limit, seed)
-        lines = [
-            f"{out}: {len(result.members)} members, threshold {result.threshold:.4f}",
-            *calibration_lines(result.calibration),
-        ]
-    else:
-        if out is not None or len(artifacts) != 1:
-            raise CliError("several artifacts and --out are for --rule vote")
-        early = None if early_miss_rate is None else (early_miss_rate, delta)
-        result = _rule(artifacts[0], source, trace is not None, goal, rule, early, limit, seed)
-        lines = deferral_lines(result)
-        if (signature := artifacts[0] / SIGNATURE_NAME).exists():
-            note_console().print(f"{signature} is of the manifest as it was; sign it again")
+    early = None if early_miss_rate is None else (early_miss_rate, delta)
+    result = _rule(artifact, source, trace is not None, goal, rule, early, limit, seed)
+    if (signature := artifact / SIGNATURE_NAME).exists():
+        note_console().print(f"{signature} is of the manifest as it was; sign it again")
     if result.calibration is not None and result.calibration.held_out is None:
         note_console().print("one query sets the threshold, and none is left to check it on")
     if json:
         print_json(result)
         return
-    for line in lines:
+    for line in deferral_lines(result):
         result_console().print(line)
 
 
@@ -192,7 +169,7 @@ def _rule(
     ).deferral
 
 
-def _trained(answers: Answers, seed: int) -> Router:
+def _trained(answers: ScoredQueries, seed: int) -> Router:
     """A router that has learned from queries that neither set the threshold nor check it."""
     from escalade.cli.output import progress_bar
     from escalade.edge.calibration import halves_of
@@ -202,23 +179,3 @@ def _trained(answers: Answers, seed: int) -> Router:
     records = [answers.records[index] for index in chosen]
     with progress_bar("training the router") as tick:
         return train_router(records, seed=seed, progress=tick).router
-
-
-def _vote(
-    folders: list[Path],
-    source: Path,
-    is_trace: bool,
-    goal: Goal,
-    out: Path,
-    limit: int | None,
-    seed: int,
-) -> EnsembleFile:
-    """Calibrate an ensemble."""
-    from escalade.cli.output import progress_bar
-    from escalade.edge.calibration import ballots_for, calibrate_ensemble
-    from escalade.edge.generation import Artifact
-
-    members = [Artifact.open(folder) for folder in folders]
-    with progress_bar("asking the members") as tick:
-        ballots = ballots_for(members, source, is_trace=is_trace, limit=limit, progress=tick)
-    return calibrate_ensemble(members, ballots, goal, out, seed=seed)

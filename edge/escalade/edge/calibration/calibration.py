@@ -7,7 +7,6 @@ stopped because deferral is likely. A router is trained on queries of its own be
 
 from __future__ import annotations
 
-import datetime
 import shutil
 from pathlib import Path
 from typing import NamedTuple
@@ -16,8 +15,8 @@ import msgspec
 import numpy as np
 
 from escalade.edge.artifact import MANIFEST_NAME, Manifest, file_entry, write_manifest
-from escalade.edge.base import atomic_folder, sha256_of
-from escalade.edge.calibration.data import Answers
+from escalade.edge.base import atomic_folder, sha256_of, utc_now
+from escalade.edge.calibration.data import ScoredQueries
 from escalade.edge.calibration.early import (
     EarlyGoal,
     Responses,
@@ -69,7 +68,7 @@ def halves_of(n: int, *, seed: int, train: bool = False) -> Halves:
 
 def calibrate(
     artifact: Artifact,
-    answers: Answers,
+    answers: ScoredQueries,
     goal: Goal,
     *,
     rule: str | Router | None = None,
@@ -151,7 +150,7 @@ def calibrate(
         trained=len(halves.train),
         left_out=answers.left_out,
         seed=seed,
-        date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        date=utc_now(),
     )
     deferral = DeferralEntry(
         rule=chosen.name,
@@ -189,7 +188,9 @@ def _learned_from(
     return True
 
 
-def _measured(rule: DeferralRule, threshold: float, answers: Answers) -> tuple[Measured, Responses]:
+def _measured(
+    rule: DeferralRule, threshold: float, answers: ScoredQueries
+) -> tuple[Measured, Responses]:
     """What a threshold does on queries."""
     responses = responses_of(rule, threshold, answers.logprobs, answers.longest)
     saved = tokens_saved(responses)

@@ -11,23 +11,21 @@ from typing import NamedTuple
 
 import numpy as np
 
+from escalade.edge.artifact import program_digest
 from escalade.edge.base import read_records, sha256_of, subsample
 from escalade.edge.calibration.thresholds import Judged
 from escalade.edge.deferral import mean_nll
 from escalade.edge.errors import CalibrationError
 from escalade.edge.generation import Artifact
-from escalade.edge.journal import small_info
-from escalade.edge.trace import ModelInfo, TraceRecord, read_trace
+from escalade.edge.trace import MemberAnswer, MemberInfo, TraceRecord, read_trace
 
 # A trace must name this artifact's program, and the artifact, asked again, must give most of its
 # answers: on another machine kernels round otherwise, and a near tie may go the other way.
 _ASKED_AGAIN = 8
 _AGREE = 6
-# As for golden prompts (artifact.py).
-_SAME_NLL = 0.02
 
 
-class Answers(NamedTuple):
+class ScoredQueries(NamedTuple):
     """The small model's answers to n queries, and who was right."""
 
     #: Log-probabilities of each whole response, `(N_i,)`, and how many tokens it might have had.
@@ -45,7 +43,7 @@ class Answers(NamedTuple):
     #: Whether they are known to be this artifact's: it was asked, or the trace names its program.
     identified: bool = True
 
-    def subset(self, indices: Sequence[int]) -> Answers:
+    def subset(self, indices: Sequence[int]) -> ScoredQueries:
         """Some of the queries."""
         chosen = np.asarray(indices, dtype=np.intp)
         return self._replace(
@@ -62,7 +60,7 @@ def answers_to(
     *,
     limit: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Answers:
+) -> ScoredQueries:
     """Ask the artifact every query of a file of records.
 
     Args:
@@ -81,7 +79,7 @@ def answers_to(
     for done, prompt_ids in enumerate(encoded, start=1):
         logprobs.append([step.logprob for step in artifact.generate(prompt_ids)])
         progress(done, len(encoded))
-    return Answers(
+    return ScoredQueries(
         logprobs=logprobs,
         longest=[artifact.room_for(prompt_ids) for prompt_ids in encoded],
         judged=None,
@@ -93,11 +91,12 @@ def answers_to(
 
 def answers_in(
     artifact: Artifact, trace: Path, *, judged: bool, limit: int | None = None
-) -> Answers:
+) -> ScoredQueries:
     """Take the answers of a trace, after asking the artifact a few of its queries again.
 
     Args:
-        artifact: the one that the trace was recorded with.
+        artifact: the one that the trace was recorded with: its first tier, alone. The large
+            model is the next tier, whoever that is.
         trace: of `escalade record`.
         judged: whether it must say of both models' answers whether they are right.
         limit: use that many queries, evenly spread over the trace; all if None.
@@ -107,69 +106,88 @@ def answers_in(
         CalibrationError: it is another artifact's, or lacks what is asked for.
     """
     header, recorded = read_trace(trace)
-    asked = subsample(recorded, limit)
-    for record in asked:
-        if record.small.stopped_early or not record.small.logprobs:
-            raise CalibrationError(
-                f"{trace}: the device's answer to {record.id!r} was not finished; use a trace of"
-                " `escalade record`"
-            )
-    _check_same(artifact, trace, header.small, asked)
-    records = fair_sample(trace, asked) if judged else asked
-    small = [record.small.correct for record in records]
-    large = [record.large.correct if record.large is not None else None for record in records]
-    known = None not in (*small, *large)
-    if judged and not known:
+    if len(header.tiers[0].members) != 1:
         raise CalibrationError(
-            f"{trace}: a record lacks references, so that it is not known which answers are right"
+            f"{trace}: its first tier has {len(header.tiers[0].members)} members; calibrate the"
+            " cascade.toml that it was recorded with"
         )
+    asked = subsample(recorded, limit)
+    said = [_first_member(trace, record) for record in asked]
+    who = header.tiers[0].members[0]
+    prompts = [record.prompt for record in asked]
+    check_same(artifact, trace, who, list(zip(prompts, said, strict=True)))
+    records = fair_sample(trace, asked, ("the device", "the large model")) if judged else asked
+    said = [_first_member(trace, record) for record in records]
+    right = [[tier and tier.correct for tier in record.tiers[:2]] for record in records]
+    known = all(len(one) > 1 and None not in one for one in right)
+    if judged and not known:
+        raise without_references(trace)
     window, longest = artifact.manifest.model.window, artifact.manifest.model.max_new_tokens
-    return Answers(
-        logprobs=[record.small.logprobs for record in records],
-        longest=[
-            max(min(longest, window - record.small.prompt_tokens), len(record.small.logprobs))
-            for record in records
-        ],
-        judged=Judged(np.array(small), np.array(large)) if known else None,
+    return ScoredQueries(
+        logprobs=[one.logprobs for one in said],
+        longest=[max(min(longest, window - one.prompt_tokens), len(one.logprobs)) for one in said],
+        judged=Judged(*np.array(right, dtype=np.bool_).T) if known else None,
         source=trace,
         sha256=sha256_of(trace),
         records=records,
         left_out=len(asked) - len(records),
-        identified=header.small.program_sha256 is not None,
+        identified=who.program_sha256 is not None,
     )
 
 
-def fair_sample(trace: Path, records: Sequence[TraceRecord]) -> list[TraceRecord]:
-    """The queries that the large model answered, where it was asked all of them.
+def fair_sample(
+    trace: Path, records: Sequence[TraceRecord], tiers: Sequence[str]
+) -> list[TraceRecord]:
+    """The queries that every tier answered, where each was asked all of them.
+
+    Args:
+        trace: where the records are from.
+        records: n >= 1 of them.
+        tiers: what messages call them, from the first on; the trace may have more.
 
     Raises:
-        CalibrationError: it was not, or it answered none.
+        CalibrationError: one was not asked all, or they answered none.
     """
-    never = sum(record.large is None and record.reason is None for record in records)
-    if never:
-        # `ask` leaves such a trace: only what it deferred has an answer, the hard ones.
-        raise CalibrationError(
-            f"{trace}: the large model was never asked {never} of {len(records)} queries, so"
-            " that those it was asked are no fair sample; use a trace of `escalade record`"
-        )
-    answered = [record for record in records if record.large is not None]
+    for place, tier in enumerate(tiers):
+        silent = [one for one in records if place >= len(one.tiers) or one.tiers[place] is None]
+        never = sum(one.reason is None for one in silent)
+        if never:
+            # `ask` leaves such a trace: only what was deferred has an answer, the hard queries.
+            raise CalibrationError(
+                f"{trace}: {tier} was never asked {never} of {len(records)} queries, so that those"
+                " it was asked are no fair sample; use a trace of `escalade record`"
+            )
+        if len(silent) == len(records):
+            raise CalibrationError(f"{trace}: {tier} answered no query")
+    answered = [one for one in records if None not in one.tiers[: len(tiers)]]
     if not answered:
-        raise CalibrationError(f"{trace}: the large model answered no query")
+        raise CalibrationError(f"{trace}: no query was answered by every tier")
     return answered
 
 
-def _check_same(
-    artifact: Artifact, trace: Path, small: ModelInfo, records: Sequence[TraceRecord]
+def check_same(
+    artifact: Artifact, trace: Path, member: MemberInfo, said: Sequence[tuple[str, MemberAnswer]]
 ) -> None:
-    ours = small_info(artifact.manifest).program_sha256
-    if small.program_sha256 not in (None, ours):
+    """Hold an artifact against what a trace says of it.
+
+    Args:
+        artifact: asked a few of the prompts again.
+        trace: where `member` and `said` are from.
+        member: who answered; one without a digest may be any.
+        said: prompts and its answers, n >= 1.
+
+    Raises:
+        CalibrationError: another program answered.
+    """
+    ours = program_digest(artifact.manifest)
+    if member.program_sha256 not in (None, ours):
         raise CalibrationError(
             f"{trace}: recorded with another artifact than {artifact.folder}: program"
-            f" {str(small.program_sha256)[:12]}, not {str(ours)[:12]}; a threshold holds for the"
+            f" {str(member.program_sha256)[:12]}, not {ours[:12]}; a threshold holds for the"
             " artifact whose scores set it"
         )
-    asked = subsample(records, _ASKED_AGAIN)
-    agree = sum(_gives(artifact, record) for record in asked)
+    asked = subsample(said, _ASKED_AGAIN)
+    agree = sum(_gives(artifact, prompt, answer) for prompt, answer in asked)
     if agree * _ASKED_AGAIN < _AGREE * len(asked):
         raise CalibrationError(
             f"{trace}: recorded with another artifact: {artifact.folder} gives {agree} of"
@@ -177,12 +195,33 @@ def _check_same(
         )
 
 
-def _gives(artifact: Artifact, record: TraceRecord) -> bool:
-    steps = artifact.generate(artifact.encode(record.prompt))
-    text = artifact.decode([step.token_id for step in steps if not step.ended])
+def unfinished(trace: Path, record: TraceRecord, tier: str) -> CalibrationError:
+    """What is wrong with an answer that ended early."""
+    return CalibrationError(
+        f"{trace}: {tier}'s answer to {record.id!r} was not finished; use a trace of"
+        " `escalade record`"
+    )
+
+
+def without_references(trace: Path) -> CalibrationError:
+    """What is wrong with a trace that cannot be judged by."""
+    return CalibrationError(
+        f"{trace}: a record lacks references, so that it is not known which answers are right"
+    )
+
+
+def _first_member(trace: Path, record: TraceRecord) -> MemberAnswer:
+    answer = record.tiers[0]
+    if answer is None or answer.stopped_early or not answer.members[0].logprobs:
+        raise unfinished(trace, record, "the device")
+    return answer.members[0]
+
+
+def _gives(artifact: Artifact, prompt: str, answer: MemberAnswer) -> bool:
+    steps = artifact.generate(artifact.encode(prompt))
     logprobs = [step.logprob for step in steps]
     return (
-        text == record.small.text
-        and len(logprobs) == len(record.small.logprobs)
-        and abs(mean_nll(logprobs) - mean_nll(record.small.logprobs)) <= _SAME_NLL
+        artifact.text_of(steps) == answer.text
+        and len(logprobs) == len(answer.logprobs)
+        and abs(mean_nll(logprobs) - mean_nll(answer.logprobs)) <= artifact.nll_tolerance
     )
