@@ -4,86 +4,11 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
-from typing import NamedTuple
 
 import pytest
-
-REPO = Path(__file__).resolve().parents[2]
-PARTS = ("cli", "edge", "cloud", "export", "training", "simulator")
-LAYOUT = {part: REPO / part / "escalade" / part for part in PARTS} | {
-    "v1": REPO / "protos" / "escalade" / "v1"
-}
-
-
-class Import(NamedTuple):
-    """One module reads another; both by their dotted names."""
-
-    reader: str
-    read: str
-
-
-@cache
-def modules() -> dict[str, Path]:
-    """Every module of ours; a package goes by its own name, not by `__init__`."""
-    found = {}
-    for part, folder in LAYOUT.items():
-        for path in folder.rglob("*.py"):
-            names = path.relative_to(folder).with_suffix("").parts
-            found[".".join(("escalade", part, *names)).removesuffix(".__init__")] = path
-    return found
-
-
-@cache
-def imports() -> tuple[Import, ...]:
-    """Every import between them, lazy ones and those of type checkers included."""
-    found = []
-    for reader, path in modules().items():
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                inner = [f"{node.module}.{alias.name}" for alias in node.names]
-                names = [name if name in modules() else node.module for name in inner]
-            else:
-                continue
-            found += [Import(reader, name) for name in names if name in modules()]
-    return tuple(found)
-
-
-def is_package(name: str) -> bool:
-    return modules()[name].name == "__init__.py"
-
-
-def circles(arrows: Mapping[str, Iterable[str]]) -> list[list[str]]:
-    """Groups of two or more that can all be reached from one another (Tarjan 1972)."""
-    number: dict[str, int] = {}
-    lowest: dict[str, int] = {}
-    stack: list[str] = []
-    found = []
-
-    def visit(one: str) -> None:
-        number[one] = lowest[one] = len(number)
-        stack.append(one)
-        for other in arrows.get(one, ()):
-            if other not in number:
-                visit(other)
-                lowest[one] = min(lowest[one], lowest[other])
-            elif other in stack:
-                lowest[one] = min(lowest[one], number[other])
-        if lowest[one] == number[one]:
-            group = []
-            while not group or group[-1] != one:
-                group.append(stack.pop())
-            if len(group) > 1:
-                found.append(sorted(group))
-
-    for one in list(arrows):
-        if one not in number:
-            visit(one)
-    return found
+from plan import PAGE, REPO, circles, imports, is_package, modules, redrawn, rooms
 
 
 def test_the_search_for_circles_finds_one() -> None:
@@ -102,13 +27,13 @@ def test_no_files_import_each_other_in_a_circle() -> None:
 @pytest.mark.parametrize("depth", [2, 3, 4])
 def test_no_packages_import_each_other_in_a_circle(depth: int) -> None:
     """At each depth below `escalade`: parts, their packages and modules, and what those hold."""
-    arrows = defaultdict(set)
-    for one in imports():
-        reader, read = (".".join(name.split(".")[:depth]) for name in one)
-        # A package's own face reads what it holds: that is no arrow between two rooms.
-        if reader != read and not (read.startswith(f"{reader}.") or reader.startswith(f"{read}.")):
-            arrows[reader].add(read)
-    assert circles(arrows) == []
+    assert circles(rooms(depth)) == []
+
+
+def test_the_drawings_are_of_the_code() -> None:
+    page = PAGE.read_text()
+    assert page.count("<!-- drawing: ") >= 5
+    assert redrawn(page) == page, "run `.venv/bin/python tests/plan.py`"
 
 
 def test_a_package_is_entered_through_its_face() -> None:
@@ -126,7 +51,10 @@ def test_a_package_is_entered_through_its_face() -> None:
 
 #: What users of the library, rather than other packages of ours, import.
 FOR_USERS = {
-    "escalade.edge": {"Answer", "Artifact", "Chat", "EdgeClient", "EdgeError", "Sampling"},
+    "escalade.edge": {
+        *("Answer", "Artifact", "Cascade", "Chat", "EdgeClient", "EdgeError", "OpenOptions"),
+        *("Query", "Sampling"),
+    },
 }
 
 
