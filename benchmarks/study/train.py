@@ -54,7 +54,7 @@ def write_predictions(settings: Settings, data: Data) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     write_cache(
         path,
-        load_teacher(str(settings.large), path, tokenizer),
+        load_teacher(str(settings.large), tokenizer),
         training_examples(settings, data),
         tokenizer=fingerprint_of(tokenizer),
         pad_token_id=tokenizer.pad_token_id,

@@ -8,7 +8,7 @@ import pytest
 
 from escalade.training.errors import RecipeError
 from escalade.training.losses.losses import LOSSES, needs_teacher
-from escalade.training.recipes.recipe import read_recipe, resolve
+from escalade.training.recipes.recipe import read_recipe
 
 REPO = Path(__file__).resolve().parents[3]
 
@@ -162,12 +162,36 @@ def test_a_missing_recipe_is_refused(tmp_path: Path) -> None:
 
 
 def test_paths_are_relative_to_the_recipe_and_hub_names_left_alone(tmp_path: Path) -> None:
-    recipe = tmp_path / "recipes" / "a.toml"
-    (tmp_path / "checkpoints").mkdir()
     (tmp_path / "recipes").mkdir()
-    assert resolve(recipe, "../checkpoints") == str(tmp_path / "checkpoints")
-    assert resolve(recipe, "../not-yet-there") == str(tmp_path / "not-yet-there")
-    assert resolve(recipe, "org/name") == "org/name"
+    (tmp_path / "recipes" / "small").mkdir()
+    teacher = 'path = "../not-yet-there"\ncache = "kept/cache"'
+    path = write(
+        tmp_path / "recipes", model='path = "small"', data='source = "../data"', teacher=teacher
+    )
+    recipe = read_recipe(path)
+    assert recipe.teacher is not None
+    assert recipe.model.path == str(tmp_path / "recipes" / "small")
+    assert recipe.data.source == str(tmp_path / "data")
+    assert recipe.teacher.path == str(tmp_path / "not-yet-there")
+    assert recipe.teacher.cache == str(tmp_path / "recipes" / "kept" / "cache")
+    assert recipe.tokenizer == "bundled"
+    path = write(
+        tmp_path, top=GOOD[""].replace("bundled", "org/name"), teacher='path = "org/large"'
+    )
+    recipe = read_recipe(path)
+    assert recipe.teacher is not None
+    assert (recipe.tokenizer, recipe.teacher.path) == ("org/name", "org/large")
+    assert recipe.model.path is None
+    assert recipe.data.source == "bundled"
+
+
+def test_a_kept_copy_means_the_folder_it_was_written_for(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    path = write(tmp_path, model='path = "./small"')
+    copy = tmp_path / "state" / "recipe.toml"
+    copy.write_bytes(path.read_bytes())
+    assert read_recipe(copy, folder=tmp_path) == read_recipe(path)
+    assert read_recipe(copy) != read_recipe(path)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +201,7 @@ def test_every_recipe_of_ours_reads_well(path: Path) -> None:
     recipe = read_recipe(path)
     assert recipe.name == path.stem
     if recipe.teacher is not None:
-        teacher = Path(resolve(path, recipe.teacher.path or ""))
+        teacher = Path(recipe.teacher.path or "")
         assert (REPO / "training/recipes" / f"{teacher.name}.toml").exists()
 
 
@@ -187,6 +211,6 @@ def test_the_small_models_differ_in_their_loss_alone() -> None:
     assert {recipe.loss for recipe in recipes} == {"xent", "dist", "cat-xent", "cat-dist"}
     for recipe in recipes:
         assert recipe.name == f"small-{recipe.loss}"
-        assert recipe.model.path == "../checkpoints/small-base"
+        assert recipe.model.path == str(REPO / "training/checkpoints/small-base")
         assert recipe.optim == recipes[0].optim
         assert recipe.seed == recipes[0].seed

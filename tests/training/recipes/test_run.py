@@ -284,7 +284,8 @@ def test_a_teacher_with_another_tokenizer_is_refused(
     (workplace / "stranger" / "tokenizer.json").write_text(json.dumps(tokenizer))
     recipe = write("x", loss="dist", teacher='[teacher]\npath = "stranger"')
     with pytest.raises(
-        TeacherError, match="teacher 'stranger': its tokenizer is not the student's: 2 of 84 tokens"
+        TeacherError,
+        match="teacher '.*stranger': its tokenizer is not the student's: 2 of 84 tokens",
     ):
         run_recipe(recipe, workplace / "refused", progress=silent)
 
@@ -294,7 +295,7 @@ def test_a_teacher_without_a_tokenizer_is_refused(
 ) -> None:
     shutil.copytree(finished, workplace / "mute", ignore=shutil.ignore_patterns("tokenizer*"))
     recipe = write("x", loss="dist", teacher='[teacher]\npath = "mute"')
-    with pytest.raises(TeacherError, match="teacher 'mute': no tokenizer"):
+    with pytest.raises(TeacherError, match="teacher '.*mute': no tokenizer"):
         run_recipe(recipe, workplace / "refused", progress=silent)
 
 
@@ -457,7 +458,7 @@ def test_a_tokenizer_without_an_end_token_is_refused(workplace: Path, write: Wri
     save_tokenizer(workplace / "endless")
     config = workplace / "endless" / "tokenizer_config.json"
     config.write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}))
-    with pytest.raises(RecipeError, match="'endless' has no end-of-sequence token"):
+    with pytest.raises(RecipeError, match="endless' has no end-of-sequence token"):
         run_recipe(write("x", tokenizer="endless"), workplace / "refused", progress=silent)
 
 

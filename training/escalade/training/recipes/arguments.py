@@ -16,14 +16,11 @@ from escalade.training.recipes.recipe import Recipe
 _DDP_TIMEOUT_S = 7 * 24 * 3600
 
 
-def training_arguments(
-    recipe: Recipe, recipe_path: Path, state: Path, *, bar: bool
-) -> TrainingArguments:
+def training_arguments(recipe: Recipe, state: Path, *, bar: bool) -> TrainingArguments:
     """The arguments of a run.
 
     Args:
         recipe: what to run.
-        recipe_path: for messages.
         state: where checkpoints go.
         bar: whether transformers draws its progress bar.
 
@@ -60,7 +57,7 @@ def training_arguments(
     )
     if arguments.n_gpu > 1:
         raise RecipeError(
-            f"{recipe_path}: {arguments.n_gpu} GPUs and one process: start with `accelerate"
+            f"{arguments.n_gpu} GPUs and one process: start with `accelerate"
             " launch --num_processes N --module escalade.cli train ...`, or set"
             " CUDA_VISIBLE_DEVICES=0"
         )
@@ -69,11 +66,11 @@ def training_arguments(
             integration()
     except (ValueError, RuntimeError, ImportError) as error:
         message = str(error).partition("\n")[0]
-        raise RecipeError(f"{recipe_path}: run.report_to {run.report_to!r}: {message}") from error
+        raise RecipeError(f"run.report_to {run.report_to!r}: {message}") from error
     parts = arguments.world_size * optim.accumulation_steps
     if optim.batch_size % parts:
         raise RecipeError(
-            f"{recipe_path}: optim.batch_size must divide by {parts} (processes x accumulation"
+            f"optim.batch_size must divide by {parts} (processes x accumulation"
             f" steps), got {optim.batch_size}"
         )
     arguments.per_device_train_batch_size = optim.batch_size // parts

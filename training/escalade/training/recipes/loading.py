@@ -20,7 +20,7 @@ from transformers import (
 from escalade.edge.base import Record, nearest, read_records, subsample
 from escalade.training.data import load_pronunciations, make_records, save_tokenizer
 from escalade.training.errors import RecipeError, TeacherError
-from escalade.training.recipes.recipe import Recipe, resolve
+from escalade.training.recipes.recipe import BUNDLED, Recipe
 from escalade.training.teachers import LocalTeacher, check_tokenizers
 from escalade.v1.identity import tokenizer_fingerprint, weights_revision
 
@@ -28,7 +28,7 @@ from escalade.v1.identity import tokenizer_fingerprint, weights_revision
 _ALSO_TAKEN = ("attn_implementation", "partial_rotary_factor", "rope_theta")
 
 
-def load_tokenizer(recipe: Recipe, recipe_path: Path) -> PreTrainedTokenizerBase:
+def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
     """The tokenizer a recipe names.
 
     Raises:
@@ -36,44 +36,40 @@ def load_tokenizer(recipe: Recipe, recipe_path: Path) -> PreTrainedTokenizerBase
     """
     source = recipe.tokenizer or recipe.model.path
     if source is None:
-        raise RecipeError(f"{recipe_path}: tokenizer is missing: a folder, or 'bundled'")
+        raise RecipeError(f"tokenizer is missing: a folder, or {BUNDLED!r}")
     try:
-        if source == "bundled":
+        if source == BUNDLED:
             with tempfile.TemporaryDirectory() as folder:
                 save_tokenizer(Path(folder))
                 tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         else:
-            tokenizer = AutoTokenizer.from_pretrained(
-                resolve(recipe_path, source), trust_remote_code=False
-            )
+            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise RecipeError(f"{recipe_path}: tokenizer {source!r}: {_first_line(error)}") from error
+        raise RecipeError(f"tokenizer {source!r}: {_first_line(error)}") from error
     if tokenizer.eos_token_id is None:
-        raise RecipeError(f"{recipe_path}: the tokenizer {source!r} has no end-of-sequence token")
+        raise RecipeError(f"the tokenizer {source!r} has no end-of-sequence token")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
 
-def load_records(recipe: Recipe, recipe_path: Path) -> tuple[list[Record], list[Record]]:
+def load_records(recipe: Recipe) -> tuple[list[Record], list[Record]]:
     """The training and the validation queries.
 
     Raises:
         DataError: a file of the user's own cannot be read; the message names the line.
     """
-    if recipe.data.source == "bundled":
+    if recipe.data.source == BUNDLED:
         pronunciations = load_pronunciations()
         train = list(make_records("train", pronunciations))
         valid = list(make_records("valid", pronunciations))
     else:
-        folder = (recipe_path.parent / recipe.data.source).resolve()
+        folder = Path(recipe.data.source)
         train, valid = (read_records(folder / f"{split}.jsonl") for split in ("train", "valid"))
     return subsample(train, recipe.data.train_size), valid
 
 
-def load_model(
-    recipe: Recipe, recipe_path: Path, tokenizer: PreTrainedTokenizerBase
-) -> PreTrainedModel:
+def load_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
     """The model to fine-tune, or a new one made from the recipe's config.
 
     Raises:
@@ -81,7 +77,7 @@ def load_model(
     """
     if recipe.model.path is not None:
         # Trained in float32 however it is stored: AdamW's small steps round to 0 in bfloat16.
-        return _load(resolve(recipe_path, recipe.model.path), torch.float32)
+        return _load(recipe.model.path, torch.float32)
     given = dict(recipe.model.config or {})
     model_type = given.pop("model_type", None)
     try:
@@ -104,27 +100,26 @@ def load_model(
         model: PreTrainedModel = auto.from_config(config)
     # Each architecture checks its config in a way and with an error of its own.
     except Exception as error:
-        raise RecipeError(f"{recipe_path}: model.config: {_first_line(error)}") from error
+        raise RecipeError(f"model.config: {_first_line(error)}") from error
     return model
 
 
-def load_teacher(path: str, recipe_path: Path, tokenizer: PreTrainedTokenizerBase) -> LocalTeacher:
+def load_teacher(path: str, tokenizer: PreTrainedTokenizerBase) -> LocalTeacher:
     """The large model `p_L`, to run in this process.
 
     Raises:
         RecipeError: it cannot be loaded.
         TeacherError: its tokenizer is missing or is not the student's.
     """
-    source = resolve(recipe_path, path)
-    model = _load(source)
+    model = _load(path)
     try:
-        theirs = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        theirs = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise TeacherError(f"teacher {path!r}: no tokenizer: {_first_line(error)}") from error
     check_tokenizers(tokenizer, theirs, path)
-    local = Path(source).is_dir()
-    revision = revision_of(Path(source)) if local else getattr(model.config, "_commit_hash", "")
-    return LocalTeacher(model, name=Path(path).name, revision=revision or "")
+    folder = Path(path)
+    revision = revision_of(folder) if folder.is_dir() else getattr(model.config, "_commit_hash", "")
+    return LocalTeacher(model, name=folder.name, revision=revision or "")
 
 
 def open_checkpoint(path: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

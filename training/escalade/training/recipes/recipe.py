@@ -20,6 +20,8 @@ from escalade.training.losses import LossName, needs_distribution, needs_teacher
 
 #: Those of transformers' schedules that need no argument beyond the steps.
 SCHEDULES = ("cosine", "linear", "constant", "constant_with_warmup", "inverse_sqrt")
+#: The data and the tokenizer that come along.
+BUNDLED = "bundled"
 
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,7 +39,7 @@ class ModelTable(_Table, frozen=True):
 class DataTable(_Table, frozen=True):
     """Where the queries come from: `bundled`, or a folder with train.jsonl and valid.jsonl."""
 
-    source: str = "bundled"
+    source: str = BUNDLED
     #: So many training queries, evenly spread over the split; default: all.
     train_size: int | None = None
     #: How many queries of the validation split the loss curve uses.
@@ -116,8 +118,12 @@ class Recipe(_Table, frozen=True):
     run: RunTable = RunTable()
 
 
-def read_recipe(path: Path) -> Recipe:
-    """Read and check a recipe.
+def read_recipe(path: Path, *, folder: Path | None = None) -> Recipe:
+    """Read and check a recipe; paths in it become absolute.
+
+    Args:
+        path: the file.
+        folder: that its paths are relative to; the file's own if None.
 
     Raises:
         RecipeError: it cannot be read, a key is unknown, or a value is out of range.
@@ -133,12 +139,33 @@ def read_recipe(path: Path) -> Recipe:
     except msgspec.ValidationError as error:
         raise RecipeError(f"{path}: {error}{_nearest(str(error))}") from error
     _check(path, recipe)
-    return recipe
+    return _resolved(recipe, path.parent if folder is None else folder)
 
 
-def resolve(recipe_path: Path, value: str) -> str:
-    """A path in a recipe made absolute; a hub name is left alone."""
-    local = (recipe_path.parent / value).resolve()
+def _resolved(recipe: Recipe, folder: Path) -> Recipe:
+    replace = msgspec.structs.replace
+    data, model, teacher = recipe.data, recipe.model, recipe.teacher
+    if teacher is not None:
+        cache = None if teacher.cache is None else str((folder / teacher.cache).resolve())
+        teacher = replace(teacher, path=_model(teacher.path, folder), cache=cache)
+    if data.source != BUNDLED:
+        data = replace(data, source=str((folder / data.source).resolve()))
+    return replace(
+        recipe,
+        data=data,
+        model=replace(model, path=_model(model.path, folder)),
+        teacher=teacher,
+        tokenizer=recipe.tokenizer
+        if recipe.tokenizer == BUNDLED
+        else _model(recipe.tokenizer, folder),
+    )
+
+
+def _model(value: str | None, folder: Path) -> str | None:
+    """A model's folder; a hub name is left alone."""
+    if value is None:
+        return None
+    local = (folder / value).resolve()
     return str(local) if local.exists() or value.startswith(".") else value
 
 

@@ -12,7 +12,8 @@ import json
 import platform
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def run_recipe(
     get empty metrics.
 
     Args:
-        recipe_path: a TOML file, see `recipe.py`.
+        recipe_path: a TOML file; see `read_recipe`.
         out: the checkpoint folder; replaced whole when the run is done.
         progress: told how far the run is; without it transformers draws its own bar.
         callbacks: transformers callbacks, called from within the training loop.
@@ -74,26 +75,27 @@ def run_recipe(
     check_replaceable(out, METRICS_NAME)
     started = time.time()
     state = out.with_name(out.name + ".run")
-    checkpoint = _resume_point(recipe, recipe_path, state)
-    arguments = training_arguments(recipe, recipe_path, state, bar=progress is None)
-    transformers.set_seed(recipe.seed)
-    tokenizer = load_tokenizer(recipe, recipe_path)
-    train, valid = load_records(recipe, recipe_path)
-    model = load_model(recipe, recipe_path, tokenizer)
-    seq2seq = bool(model.config.is_encoder_decoder)
-    max_tokens = _window(recipe, recipe_path, model)
-    examples = partial(Examples, tokenizer=tokenizer, max_tokens=max_tokens, seq2seq=seq2seq)
-    train_examples = examples(train)
-    # All of them, though only some are watched: all are answered at the end, hours from now.
-    examples(valid)
-    watched = subsample(valid, recipe.data.valid_size)
-    # What may be refused in seconds is, before the teacher is asked for hours.
-    check_labels(train_examples, vocabulary_size(model))
-    if recipe.lora is not None:
-        model = with_lora(model, recipe.lora)
-    teacher = open_teacher(
-        recipe, recipe_path, tokenizer, train_examples, arguments, seq2seq, progress=progress
-    )
+    with _naming(recipe_path):
+        checkpoint = _resume_point(recipe, state, recipe_path.parent)
+        arguments = training_arguments(recipe, state, bar=progress is None)
+        transformers.set_seed(recipe.seed)
+        tokenizer = load_tokenizer(recipe)
+        train, valid = load_records(recipe)
+        model = load_model(recipe, tokenizer)
+        seq2seq = bool(model.config.is_encoder_decoder)
+        max_tokens = _window(recipe, model)
+        examples = partial(Examples, tokenizer=tokenizer, max_tokens=max_tokens, seq2seq=seq2seq)
+        train_examples = examples(train)
+        # All of them, though only some are watched: all are answered at the end, hours from now.
+        examples(valid)
+        watched = subsample(valid, recipe.data.valid_size)
+        # What may be refused in seconds is, before the teacher is asked for hours.
+        check_labels(train_examples, vocabulary_size(model))
+        if recipe.lora is not None:
+            model = with_lora(model, recipe.lora)
+        teacher = open_teacher(
+            recipe, tokenizer, train_examples, arguments, seq2seq, progress=progress
+        )
     if arguments.should_save:
         state.mkdir(parents=True, exist_ok=True)
         shutil.copy(recipe_path, state / RECIPE_NAME)
@@ -172,8 +174,17 @@ class _Reporter(TrainerCallback):
             self._progress("train", state.global_step, state.max_steps, dict(logs or {}))
 
 
-def _resume_point(recipe: Recipe, recipe_path: Path, state: Path) -> Path | None:
-    """The checkpoint to go on from.
+@contextmanager
+def _naming(recipe_path: Path) -> Iterator[None]:
+    """Put the recipe's file before what is said of its content."""
+    try:
+        yield
+    except RecipeError as error:
+        raise RecipeError(f"{recipe_path}: {error}") from error
+
+
+def _resume_point(recipe: Recipe, state: Path, folder: Path) -> Path | None:
+    """The checkpoint to go on from; paths in the recipe are relative to `folder`.
 
     Raises:
         RecipeError: it is another recipe's.
@@ -181,21 +192,22 @@ def _resume_point(recipe: Recipe, recipe_path: Path, state: Path) -> Path | None
     checkpoint, kept = last_checkpoint(state), state / RECIPE_NAME
     if checkpoint is None:
         return None
-    started, now = (msgspec.structs.replace(r, run=RunTable()) for r in (read_recipe(kept), recipe))
+    begun = read_recipe(kept, folder=folder)
+    started, now = (msgspec.structs.replace(r, run=RunTable()) for r in (begun, recipe))
     if started != now:
         raise RecipeError(
-            f"{recipe_path}: {state} holds the unfinished run of another recipe;"
+            f"{state} holds the unfinished run of another recipe;"
             " go on with that one, or delete the folder"
         )
     return checkpoint
 
 
-def _window(recipe: Recipe, recipe_path: Path, model: PreTrainedModel) -> int:
+def _window(recipe: Recipe, model: PreTrainedModel) -> int:
     """The longest example, which must fit into the model's window."""
     window = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     if window is not None and recipe.data.max_tokens > window:
         raise RecipeError(
-            f"{recipe_path}: data.max_tokens must be at most the model's window, {window};"
+            f"data.max_tokens must be at most the model's window, {window};"
             f" got {recipe.data.max_tokens}"
         )
     return recipe.data.max_tokens

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase, TrainingArguments
 
-from escalade.training.errors import CacheError, TeacherError
+from escalade.training.errors import CacheError, RecipeError, TeacherError
 from escalade.training.examples import Examples
 from escalade.training.losses import needs_distribution, needs_teacher
 from escalade.training.recipes.loading import fingerprint_of, load_teacher, revision_of
-from escalade.training.recipes.recipe import Recipe, TeacherTable, resolve
+from escalade.training.recipes.recipe import Recipe, TeacherTable
 from escalade.training.teachers import (
     CachedTeacher,
+    CloudScorer,
     CloudTeacher,
     LocalTeacher,
     Teacher,
@@ -27,7 +28,6 @@ Progress = Callable[[str, int, int, Mapping[str, float]], None]
 
 def open_teacher(
     recipe: Recipe,
-    recipe_path: Path,
     tokenizer: PreTrainedTokenizerBase,
     examples: Examples,
     arguments: TrainingArguments,
@@ -38,16 +38,18 @@ def open_teacher(
     """The teacher of a run: from its cache if the recipe names one, written now if missing.
 
     Raises:
-        RecipeError, TeacherError, CacheError: see there.
+        RecipeError: the model cannot be loaded.
+        TeacherError: it does not fit the student, or does not answer.
+        CacheError: the cache was made for other data or another teacher, or keeps too little.
     """
     table = recipe.teacher
     if table is None or not needs_teacher(recipe.loss):
         return None
     if table.cache is None:
         if table.path is None:
-            raise TeacherError(f"{recipe_path}: teacher.path is missing")
-        return _same_kind(load_teacher(table.path, recipe_path, tokenizer), seq2seq)
-    path = (recipe_path.parent / table.cache).resolve()
+            raise RecipeError("teacher.path is missing")
+        return _same_kind(load_teacher(table.path, tokenizer), seq2seq)
+    path = Path(table.cache)
     top_k = table.top_k if needs_distribution(recipe.loss) else 0
     fingerprint = fingerprint_of(tokenizer)
     # The first process of all writes; on several nodes they share the disk.
@@ -56,7 +58,7 @@ def open_teacher(
             path.parent.mkdir(parents=True, exist_ok=True)
             write_cache(
                 path,
-                _source(table, recipe_path, tokenizer, fingerprint, top_k, seq2seq),
+                _source(table, tokenizer, fingerprint, top_k, seq2seq),
                 examples,
                 tokenizer=fingerprint,
                 pad_token_id=tokenizer.pad_token_id,
@@ -74,13 +76,12 @@ def open_teacher(
             f" teacher.top_k asks for {top_k}; delete it to have it written again"
         )
     if table.path is not None:
-        _check_same_teacher(cached, table.path, recipe_path)
+        _check_same_teacher(cached, table.path)
     return cached
 
 
 def _source(
     table: TeacherTable,
-    recipe_path: Path,
     tokenizer: PreTrainedTokenizerBase,
     fingerprint: str,
     top_k: int,
@@ -88,14 +89,11 @@ def _source(
 ) -> Teacher:
     """Whom to ask what a cache will hold."""
     if table.address is not None:
-        from escalade.training.teachers import CloudScorer
-
         scorer = CloudScorer(table.address, tokenizer_fingerprint=fingerprint)
         return CloudTeacher(scorer, top_k=top_k, seq2seq=seq2seq)
     if table.path is None:
-        where = recipe_path.parent / (table.cache or "")
-        raise CacheError(f"{where}: does not exist, and no teacher.path or address to ask")
-    return _same_kind(load_teacher(table.path, recipe_path, tokenizer), seq2seq)
+        raise CacheError(f"{table.cache}: does not exist, and no teacher.path or address to ask")
+    return _same_kind(load_teacher(table.path, tokenizer), seq2seq)
 
 
 def _same_kind(teacher: LocalTeacher, seq2seq: bool) -> LocalTeacher:
@@ -108,13 +106,13 @@ def _same_kind(teacher: LocalTeacher, seq2seq: bool) -> LocalTeacher:
     return teacher
 
 
-def _check_same_teacher(cached: CachedTeacher, path: str, recipe_path: Path) -> None:
+def _check_same_teacher(cached: CachedTeacher, path: str) -> None:
     """A cache beside a path must hold that model's predictions."""
-    source = Path(resolve(recipe_path, path))
+    source = Path(path)
     same = (
         cached.identity.revision == revision_of(source)
         if source.is_dir()
-        else cached.identity.name == Path(path).name
+        else cached.identity.name == source.name
     )
     if not same:
         raise CacheError(
