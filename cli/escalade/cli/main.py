@@ -20,6 +20,7 @@ from escalade.cli.verbs import (
     calibrate,
     evaluate,
     export,
+    gateway,
     inspect,
     proxy,
     record,
@@ -38,6 +39,7 @@ _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 # Which extra brings what a verb needs beyond the device's packages.
 _EXTRA_OF = {
     "serve": "cloud",
+    "gateway": "cloud",
     "export": "export",
     "train": "training",
     "tasks": "training",
@@ -67,6 +69,7 @@ for verb in (
     trace,
     router,
     serve,
+    gateway,
     proxy,
     simulate,
     evaluate,

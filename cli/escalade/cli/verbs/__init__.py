@@ -4,6 +4,7 @@ from escalade.cli.verbs.ask import ask
 from escalade.cli.verbs.calibrate import calibrate
 from escalade.cli.verbs.evaluate import evaluate
 from escalade.cli.verbs.export import export
+from escalade.cli.verbs.gateway import gateway
 from escalade.cli.verbs.inspect import inspect
 from escalade.cli.verbs.network import proxy, simulate
 from escalade.cli.verbs.record import record
@@ -18,6 +19,7 @@ __all__ = [
     "calibrate",
     "evaluate",
     "export",
+    "gateway",
     "inspect",
     "proxy",
     "record",

@@ -32,6 +32,11 @@ class ArtifactTier:
         self.member = member
         self.name = member.info.name if name is None else name
 
+    @property
+    def opened(self) -> list[Member]:
+        """See `Tier`."""
+        return [self.member]
+
     def members(self) -> list[MemberInfo]:
         """See `Tier`."""
         return [self.member.info]

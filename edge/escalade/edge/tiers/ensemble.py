@@ -58,7 +58,7 @@ class EnsembleTier:
 
     @property
     def opened(self) -> list[Member]:
-        """Its members, opened."""
+        """See `Tier`."""
         return list(self._members)
 
     def members(self) -> list[MemberInfo]:

@@ -39,6 +39,7 @@ class RemoteTier:
     """Models of another machine, spoken to in a device's tokens or in text."""
 
     side_by_side = False
+    opened: tuple[Member, ...] = ()
 
     def __init__(
         self,

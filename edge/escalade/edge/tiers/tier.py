@@ -106,6 +106,11 @@ class Tier(Protocol):
         """Whether its members run at the same time."""
         ...
 
+    @property
+    def opened(self) -> Sequence[Member]:
+        """Its models on this machine; none of a tier elsewhere."""
+        ...
+
     def members(self) -> list[MemberInfo]:
         """Its models in the order they are asked, with what they cost.
 
