@@ -9,8 +9,9 @@ Messages give the name, the allowed range and the value, in one line.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
+
+from escalade.edge.base import nearest
 
 
 class SimulatorError(Exception):
@@ -25,10 +26,7 @@ class ProxyError(SimulatorError):
     """The live proxy cannot start: an address is bad or its port is in use."""
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> SimulatorError:
-    """The error for a name that is none of `known` (at least one): the nearest, and all."""
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """The message for a name that is none of `known`: all of them, and the nearest."""
     names = list(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
-    return SimulatorError(
-        f"{kind} {name!r} is unknown; the nearest is {near[0]!r}; known: {', '.join(names)}"
-    )
+    return f"{kind} must be one of {', '.join(names)}; got {name!r}{nearest(name, names)}"

@@ -9,21 +9,23 @@ import msgspec
 import numpy as np
 import pytest
 
-from escalade.edge.trace.trace import Trace
-from escalade.simulator.curves.bootstrap import estimate, p_value
+from escalade.edge.trace import Trace, TraceRecord
 from escalade.simulator.curves.columns import columns_of
-from escalade.simulator.curves.costs import token_prices
 from escalade.simulator.curves.curves import (
     area_under_curve,
     cost_at_quality,
     deferral_curve,
-    quality_at_cost,
+    quality_at_deferral_rate,
 )
+from escalade.simulator.curves.split import split_at
+from escalade.simulator.curves.sweep import DeferralCurve
 from escalade.simulator.errors import SimulatorError
+from escalade.simulator.evaluation.bootstrap import estimate, p_value
 from escalade.simulator.evaluation.evaluation import evaluate
-from escalade.simulator.evaluation.replicates import NUMBERS, Cascade, Target, replicate
+from escalade.simulator.evaluation.replicates import NUMBERS, SortedTrace, Target, replicate
 from escalade.simulator.evaluation.results import Evaluation, Headline
 from escalade.simulator.evaluation.tables import lede, seeds_table, tables_of
+from escalade.simulator.recorded.costs import with_prices
 
 RESAMPLES = 60
 
@@ -40,11 +42,18 @@ def perturbed(trace: Trace, seed: int, flips: float = 0.05) -> Trace:
     rng = np.random.default_rng(seed)
     records = []
     for record in trace.records:
-        turned = bool(record.small.correct) ^ bool(rng.random() < flips)
-        small = msgspec.structs.replace(record.small, correct=turned)
-        score = record.score * float(rng.uniform(0.8, 1.2))
-        records.append(msgspec.structs.replace(record, small=small, score=score))
+        device, cloud = record.tiers
+        turned = msgspec.structs.replace(
+            device,
+            correct=bool(device.correct) ^ bool(rng.random() < flips),
+            score=device.score * float(rng.uniform(0.8, 1.2)),
+        )
+        records.append(msgspec.structs.replace(record, tiers=[turned, cloud]))
     return trace._replace(records=records)
+
+
+def quality_at_cost(curve: DeferralCurve, cost: float) -> float:
+    return float(np.interp(cost, curve.cost, curve.quality))
 
 
 def headline(found: Evaluation, group: str, rule: str = "recorded") -> Headline:
@@ -171,15 +180,14 @@ def test_drawn_curves_add_up(both: Evaluation) -> None:
 
 
 def test_rules_are_held_against_the_first(
-    make_trace: Callable[..., Trace], realistic_trace: Trace
+    with_answer: Callable[..., TraceRecord], realistic_trace: Trace
 ) -> None:
-    logprobs = [
-        [-record.score, -0.01 * (k % 7)] for k, record in enumerate(realistic_trace.records)
-    ]
-    records = [
-        msgspec.structs.replace(r, small=msgspec.structs.replace(r.small, logprobs=values))
-        for r, values in zip(realistic_trace.records, logprobs, strict=True)
-    ]
+    records = []
+    for k, record in enumerate(realistic_trace.records):
+        device = record.tiers[0]
+        logprobs = [-device.score, -0.01 * (k % 7)]
+        member = msgspec.structs.replace(device.members[0], logprobs=logprobs)
+        records.append(with_answer(record, 0, members=[member]))
     trace = realistic_trace._replace(records=records)
     second = ("second token", lambda values: float(-np.asarray(values)[1]))
     found = evaluate({"m": [trace]}, rules=["min", second, "max"], resamples=RESAMPLES)
@@ -274,6 +282,87 @@ def test_the_better_model_is_found_better(both: Evaluation) -> None:
         assert gain.low > 0
 
 
+def test_the_interval_of_a_difference_without_deferral_is_the_normal_one(
+    realistic_trace: Trace, better_trace: Trace
+) -> None:
+    """For no calls at all the difference is a plain paired mean, whose interval is known."""
+    found = evaluate(
+        {"a": [realistic_trace], "b": [better_trace]},
+        cost="deferral_rate",
+        budget=0.0,
+        resamples=2000,
+    )
+    pairs = zip(better_trace.records, realistic_trace.records, strict=True)
+    steps = np.array([bool(a.tiers[0].correct) - bool(b.tiers[0].correct) for a, b in pairs])
+    half = 1.96 * steps.std() / math.sqrt(len(steps))
+    gained = found.slices[0].contrasts[0].quality_gained
+    assert gained.value == pytest.approx(steps.mean())
+    assert gained.low == pytest.approx(steps.mean() - half, abs=0.15 * half)
+    assert gained.high == pytest.approx(steps.mean() + half, abs=0.15 * half)
+
+
+def test_qualities_are_compared_at_equal_cost(realistic_trace: Trace, better_trace: Trace) -> None:
+    found = evaluate(
+        {"a": [realistic_trace], "b": [better_trace]},
+        cost="deferral_rate",
+        budget=0.3,
+        resamples=300,
+    )
+    at = [
+        quality_at_deferral_rate(deferral_curve(trace), 0.3)
+        for trace in (better_trace, realistic_trace)
+    ]
+    gained = found.slices[0].contrasts[0].quality_gained
+    assert gained.value == pytest.approx(at[0] - at[1])
+    assert gained.low is not None
+    assert gained.high is not None
+    assert 0 < gained.low < at[0] - at[1] < gained.high < 0.2
+
+
+def test_a_gate_of_many_tiers_is_evaluated_like_one_of_two(
+    make_cascade: Callable[..., Trace],
+) -> None:
+    groups = {
+        name: [make_cascade([3, 2, 1], 300, seed=seed, thresholds=[0.3, 0.3])]
+        for seed, name in enumerate(("a", "b"))
+    }
+    for gate in ("tier0", "tier1"):
+        found = evaluate(groups, gate=gate, cost="money", resamples=RESAMPLES, by_task=True)
+        assert found.gate == gate
+        for name, (trace,) in groups.items():
+            curve = deferral_curve(trace, gate=gate, cost="money")
+            assert found.groups[name] == 1
+            if gate == "tier0":
+                row = headline(found, name)
+                assert row.area.value == pytest.approx(area_under_curve(curve))
+                assert row.small_quality.value == pytest.approx(curve.quality[0])
+    assert [note.partition(":")[0] for note in found.notes] == ["a", "b", "a", "b"]
+    assert "are answered below the gate after 'tier1' and are left out" in found.notes[0]
+    assert evaluate(groups, resamples=1).gate == "tier0"
+
+
+def test_a_budget_goes_as_far_as_it_can_where_costs_fall_on_the_way(
+    make_cascade: Callable[..., Trace],
+) -> None:
+    """A vote that is decided early asks fewer members, so that deferring may be the cheaper."""
+    trace = make_cascade([3, 1], 200, linked=[False, False])
+    free = with_prices(trace, {"model1.0": (0.0, 0.0)})
+    curve = deferral_curve(free, cost="money")
+    assert curve.cost[-1] < curve.cost[0]
+    for budget in (1.1 * curve.cost.max(), (1 + 1e-9) * curve.cost[-1]):
+        row = headline(evaluate({"m": [free]}, cost="money", budget=budget, resamples=1), "m")
+        assert row.quality_at_budget.value == pytest.approx(curve.quality[-1])
+
+
+def test_traces_of_several_currencies_are_not_compared(make_trace: Callable[..., Trace]) -> None:
+    trace = make_trace([0.1], [True], [True], prices=((1.0, 1.0), (1.0, 1.0)))
+    header = msgspec.structs.replace(trace.header, currency="EUR")
+    groups = {"a": [trace], "b": [trace._replace(header=header)]}
+    with pytest.raises(SimulatorError, match="one currency; traces have EUR, USD"):
+        evaluate(groups, cost="money", resamples=1)
+    assert evaluate({"a": groups["b"]}, cost="money", resamples=1).cost.unit == "EUR"
+
+
 def test_lower_is_better_turns_gains_round(make_trace: Callable[..., Trace]) -> None:
     rng = np.random.default_rng(0)
     n = 200
@@ -311,13 +400,13 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say(
     small = rng.random(population) < 0.6
     large = rng.random(population) < 0.8
     scores = rng.gamma(2.0, np.where(small, 0.1, 0.25))
-    columns = columns_of(make_trace(scores.tolist(), small.tolist(), large.tolist()))
+    columns = columns_of(split_at(make_trace(scores.tolist(), small.tolist(), large.tolist())))
     target = Target(quality=0.72, budget=1000.0)
-    truth = Cascade.of(columns, [columns.score]).numbers(target)[0]
+    truth = SortedTrace.of(columns, [columns.score]).numbers(target)[0]
     samples, hits = 150, np.zeros(len(truth))
     for k in range(samples):
         sample = columns.take(rng.choice(population, 120))
-        cascade = Cascade.of(sample, [sample.score])
+        cascade = SortedTrace.of(sample, [sample.score])
         drawn = replicate([cascade], target, 100, np.random.default_rng(k), lambda: None)[0, :, 0]
         for number, true in enumerate(truth):
             found = estimate(0.0, drawn[:, number])
@@ -379,10 +468,11 @@ def test_what_only_the_baseline_never_reaches_has_no_share_saved(
 def test_quality_and_budget_asked_for_are_where_curves_are_read(
     realistic_trace: Trace, better_trace: Trace
 ) -> None:
-    money = token_prices(small=(0.0, 0.0), large=(1e-6, 3e-6))
+    prices = {"escalade-large": (1.0, 3.0)}
+    priced, other = (with_prices(trace, prices) for trace in (realistic_trace, better_trace))
     found = evaluate(
-        {"a": [realistic_trace], "b": [better_trace]},
-        cost=money,
+        {"a": [priced], "b": [other]},
+        cost="money",
         baseline="b",
         quality=0.7,
         budget=5e-6,
@@ -390,7 +480,7 @@ def test_quality_and_budget_asked_for_are_where_curves_are_read(
     )
     whole = found.slices[0]
     assert (found.baseline, whole.quality, whole.budget) == ("b", 0.7, 5e-6)
-    curve = deferral_curve(realistic_trace, cost=money)
+    curve = deferral_curve(priced, cost="money")
     row = headline(found, "a")
     assert row.cost_at_quality.value == pytest.approx(cost_at_quality(curve, 0.7))
     assert row.quality_at_budget.value == pytest.approx(quality_at_cost(curve, 5e-6))
@@ -420,14 +510,14 @@ def test_same_seed_same_numbers_and_json_and_back(
 
 
 def test_only_queries_in_every_trace_count_and_it_says_so(
-    realistic_trace: Trace, better_trace: Trace
+    realistic_trace: Trace, better_trace: Trace, without_answer: Callable[..., TraceRecord]
 ) -> None:
-    unasked = [msgspec.structs.replace(r, large=None) for r in better_trace.records[:50]]
+    unasked = [without_answer(record, 1) for record in better_trace.records[:50]]
     partial = better_trace._replace(records=[*unasked, *better_trace.records[50:700]])
     found = evaluate({"a": [realistic_trace], "b": [partial]}, resamples=RESAMPLES)
     assert found.slices[0].queries == 650
     assert found.notes == [
-        "b: 50 of 700 queries have no answer from the cloud and are left out",
+        "b: 50 of 700 queries have no answer from tier 'cloud' and are left out",
         "a: 350 of 1000 queries are not in every trace and are left out",
     ]
     shared = realistic_trace._replace(records=realistic_trace.records[50:700])
@@ -439,7 +529,9 @@ def test_only_queries_in_every_trace_count_and_it_says_so(
 def test_recorded_scores_of_different_rules_are_noted(
     realistic_trace: Trace, better_trace: Trace
 ) -> None:
-    header = msgspec.structs.replace(better_trace.header, rule="min")
+    device, cloud = better_trace.header.tiers
+    tiers = [msgspec.structs.replace(device, rule="min"), cloud]
+    header = msgspec.structs.replace(better_trace.header, tiers=tiers)
     groups = {"a": [realistic_trace], "b": [better_trace._replace(header=header)]}
     found = evaluate(groups, resamples=1)
     assert found.notes == ["recorded: scores are of different rules: mean, min"]
@@ -457,15 +549,17 @@ def test_bleu_of_short_answers_is_noted(make_trace: Callable[..., Trace]) -> Non
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"metric": "blue"}, "metric 'blue' is unknown; the nearest is 'bleu'"),
-        ({"cost": "flop"}, "cost 'flop' is unknown"),
-        ({"rules": ["meen"]}, "a: rule 'meen' is unknown; the nearest is 'mean'"),
+        ({"metric": "blue"}, "got 'blue'; did you mean 'bleu'?"),
+        ({"cost": "flop"}, "cost must be one of flops_per_token, "),
+        ({"rules": ["meen"]}, "a: rule must be one of recorded, mean, "),
         ({"rules": []}, "at least 1 rule"),
         ({"rules": ["mean", "mean"]}, "rule 'mean' is given twice"),
-        ({"baseline": "aa"}, "baseline 'aa' is unknown; the nearest is 'a'; known: a, b"),
+        ({"baseline": "aa"}, "baseline must be one of a, b; got 'aa'; did you mean 'a'?"),
         ({"quality": 86.0}, r"quality must be in [0, 1], the range of 'recorded'; got 86"),
         ({"quality": math.nan}, "quality must be in [0, 1]"),
         ({"metric": "bleu", "quality": 101.0}, "in [0, 100], the range of 'bleu'; got 101"),
+        ({"gate": "clod"}, "a: gate must be one of device; got 'clod'"),
+        ({"gate": "cloud"}, "got 'cloud' (the last, which has no gate)"),
         ({"budget": -1.0}, "budget must be finite and >= 0; got -1"),
         ({"resamples": 0}, "resamples must be >= 1; got 0"),
         ({"seed": -1}, "seed must be >= 0; got -1"),
@@ -480,7 +574,7 @@ def test_what_is_out_of_range_is_named(
 
 
 def test_traces_that_cannot_be_evaluated_are_refused(
-    realistic_trace: Trace, make_trace: Callable[..., Trace]
+    realistic_trace: Trace, without_answer: Callable[..., TraceRecord]
 ) -> None:
     records = realistic_trace.records
     with pytest.raises(SimulatorError, match="at least 1 trace"):
@@ -497,6 +591,6 @@ def test_traces_that_cannot_be_evaluated_are_refused(
     other = [msgspec.structs.replace(r, id=f"other {r.id}") for r in records]
     with pytest.raises(SimulatorError, match="no query is in every trace"):
         evaluate({"a": [realistic_trace], "b": [realistic_trace._replace(records=other)]})
-    alone = [msgspec.structs.replace(r, large=None) for r in records]
-    with pytest.raises(SimulatorError, match="a: 1000 of 1000 records lack the large"):
+    alone = [without_answer(r, 1) for r in records]
+    with pytest.raises(SimulatorError, match="a: 1000 of 1000 records lack the answer of tier"):
         evaluate({"a": [realistic_trace._replace(records=alone)]})

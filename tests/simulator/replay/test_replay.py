@@ -1,23 +1,29 @@
-"""Virtual-time replay against numbers worked out by hand, and whole simulations."""
+"""Virtual-time replay against numbers worked out by hand, and against a plain loop."""
 
 from __future__ import annotations
 
-import itertools
-import json
 import math
 from collections.abc import Callable
-from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from escalade.edge.trace.trace import Trace, write_trace
-from escalade.simulator.curves.answers import large_answers
+from escalade.edge.deferral import defers, is_decided, is_settled
+from escalade.edge.trace import TierAnswer, TierInfo, Trace, TraceRecord
 from escalade.simulator.errors import ProfileError, SimulatorError
+from escalade.simulator.network.delay_line import DelayLine
+from escalade.simulator.network.links import Network
 from escalade.simulator.network.profiles import Profile, get_profile
-from escalade.simulator.replay.replay import GRPC_BYTES_DOWN, GRPC_BYTES_UP, latency_of, replay
-from escalade.simulator.replay.simulation import run_study, simulate
+from escalade.simulator.recorded.costs import COSTS
+from escalade.simulator.replay.replay import latency_of, replay
+from escalade.simulator.replay.trips import GRPC_BYTES_DOWN, GRPC_BYTES_UP
+
+
+def over(profile: str) -> Network:
+    return Network(get_profile(profile))
 
 
 @pytest.fixture
@@ -27,204 +33,248 @@ def three(make_trace: Callable[..., Trace]) -> Trace:
 
 
 def test_coe_100ms_by_hand(three: Trace) -> None:
-    run = replay(three, get_profile("coe-100ms"), 0.5, seed=0)
-    assert run.deferred.tolist() == [True, False, True]
-    np.testing.assert_allclose(run.cloud_only_s, [0.125, 0.126, 0.127])
+    run = replay(three, over("coe-100ms"), [0.5], seed=0)
+    assert run.answered_by.tolist() == [1, 0, 1]
+    np.testing.assert_allclose(run.course.last_only_s, [0.125, 0.126, 0.127])
     np.testing.assert_allclose(run.cascade_s, [0.010 + 0.125, 0.011, 0.012 + 0.127])
-    latency = latency_of(run.cloud_only_s)
+    latency = latency_of(run.course.last_only_s)
     assert latency.p50_s == pytest.approx(0.126)
     assert latency.p95_s == pytest.approx(0.126 + 0.9 * 0.001)
     assert latency.mean_s == pytest.approx(0.126)
 
 
 def test_bytes_and_calls_by_hand(three: Trace) -> None:
-    run = replay(three, get_profile("free"), 0.5, seed=0)
+    run = replay(three, over("free"), [0.5], seed=0)
     assert (run.queries, run.calls) == (3, 2)
-    assert run.bytes_up == 200 + 202 + 2 * GRPC_BYTES_UP
-    assert run.bytes_down == 120 + 122 + 2 * GRPC_BYTES_DOWN
-    assert run.cloud_only_bytes_up == 200 + 201 + 202 + 3 * GRPC_BYTES_UP
-    assert run.cloud_only_bytes_down == 120 + 121 + 122 + 3 * GRPC_BYTES_DOWN
+    assert run.bytes_up.tolist() == [0, 200 + 202 + 2 * GRPC_BYTES_UP]
+    assert run.bytes_down.tolist() == [0, 120 + 122 + 2 * GRPC_BYTES_DOWN]
+    assert run.last_only_bytes_up == 200 + 201 + 202 + 3 * GRPC_BYTES_UP
+    assert run.last_only_bytes_down == 120 + 121 + 122 + 3 * GRPC_BYTES_DOWN
     assert run.calls_saved == pytest.approx(1 / 3)
     saved = 201 + GRPC_BYTES_UP + 121 + GRPC_BYTES_DOWN
     assert run.bytes_saved == pytest.approx(
-        saved / (run.cloud_only_bytes_up + run.cloud_only_bytes_down)
+        saved / (run.last_only_bytes_up + run.last_only_bytes_down)
     )
 
 
 def test_bandwidth_counts_the_bytes_of_each_direction(three: Trace) -> None:
     profile = Profile(name="slow", rtt_ms=0, down_mbps=0.008, up_mbps=0.004, source="test")
-    run = replay(three, profile, 0.5, seed=0)
+    run = replay(three, Network(profile), [0.5], seed=0)
     # 1000 B/s down, 500 B/s up.
     up_s, down_s = (200 + GRPC_BYTES_UP) / 500, (120 + GRPC_BYTES_DOWN) / 1000
-    assert run.cloud_only_s[0] == pytest.approx(up_s + 0.025 + down_s)
+    assert run.course.last_only_s[0] == pytest.approx(up_s + 0.025 + down_s)
 
 
 def test_free_network_gives_the_recorded_times(realistic_trace: Trace) -> None:
-    run = replay(realistic_trace, get_profile("free"), 0.35, seed=0)
-    trips = np.array([answer.round_trip_s for answer in large_answers(realistic_trace)])
-    generate = np.array([record.small.generate_s for record in realistic_trace.records])
-    np.testing.assert_allclose(run.cloud_only_s, trips)
-    np.testing.assert_allclose(run.cascade_s, generate + run.deferred * trips)
+    run = replay(realistic_trace, over("free"), [0.35], seed=0)
+    answers = [record.tiers for record in realistic_trace.records]
+    trips = np.array([cloud.link.round_trip_s for _, cloud in answers])
+    generate = np.array([device.members[0].seconds for device, _ in answers])
+    np.testing.assert_allclose(run.course.last_only_s, trips)
+    np.testing.assert_allclose(run.cascade_s, generate + run.answered_by * trips)
 
 
-def test_server_time_beyond_the_round_trip_is_not_shortened(three: Trace) -> None:
-    large = msgspec.structs.replace(large_answers(three)[0], round_trip_s=0.01, server_s=0.02)
-    records = [msgspec.structs.replace(three.records[0], large=large), *three.records[1:]]
-    run = replay(three._replace(records=records), get_profile("free"), 0.5, seed=0)
-    assert run.cloud_only_s[0] == pytest.approx(0.02)
+def test_server_time_beyond_the_round_trip_is_not_shortened(
+    three: Trace, with_answer: Callable[..., TraceRecord]
+) -> None:
+    link = msgspec.structs.replace(three.records[0].tiers[1].link, round_trip_s=0.01, server_s=0.02)
+    records = [with_answer(three.records[0], 1, link=link), *three.records[1:]]
+    run = replay(three._replace(records=records), over("free"), [0.5], seed=0)
+    assert run.course.last_only_s[0] == pytest.approx(0.02)
 
 
 def test_infinite_threshold_never_calls_and_lowest_always_does(three: Trace) -> None:
-    none = replay(three, get_profile("lte"), math.inf, seed=0)
+    none = replay(three, over("lte"), [math.inf], seed=0)
     assert (none.calls, none.calls_saved, none.bytes_saved) == (0, 1.0, 1.0)
     np.testing.assert_allclose(none.cascade_s, [0.010, 0.011, 0.012])
-    every = replay(three, get_profile("lte"), -math.inf, seed=0)
+    every = replay(three, over("lte"), [-math.inf], seed=0)
     assert (every.calls, every.calls_saved, every.bytes_saved) == (3, 0.0, 0.0)
 
 
 def test_same_seed_same_times_other_seed_other_times(realistic_trace: Trace) -> None:
-    leo = get_profile("leo")
-    first = replay(realistic_trace, leo, 0.35, seed=7)
-    again = replay(realistic_trace, leo, 0.35, seed=7)
-    other = replay(realistic_trace, leo, 0.35, seed=8)
+    first = replay(realistic_trace, over("leo"), [0.35], seed=7)
+    again = replay(realistic_trace, over("leo"), [0.35], seed=7)
+    other = replay(realistic_trace, over("leo"), [0.35], seed=8)
     np.testing.assert_array_equal(first.cascade_s, again.cascade_s)
-    np.testing.assert_array_equal(first.cloud_only_s, again.cloud_only_s)
-    assert (first.cloud_only_s != other.cloud_only_s).mean() > 0.99
+    np.testing.assert_array_equal(first.course.last_only_s, again.course.last_only_s)
+    assert (first.course.last_only_s != other.course.last_only_s).mean() > 0.99
 
 
 def test_a_querys_network_depends_on_no_other_query_and_no_threshold(
     realistic_trace: Trace,
 ) -> None:
-    leo = get_profile("leo")
-    whole = replay(realistic_trace, leo, 0.35, seed=7)
+    whole = replay(realistic_trace, over("leo"), [0.35], seed=7)
     part = realistic_trace._replace(records=realistic_trace.records[:10])
     np.testing.assert_array_equal(
-        replay(part, leo, 0.1, seed=7).cloud_only_s, whole.cloud_only_s[:10]
+        replay(part, over("leo"), [0.1], seed=7).course.last_only_s, whole.course.last_only_s[:10]
     )
 
 
 def test_jittered_network_has_the_profiles_median(realistic_trace: Trace) -> None:
     leo = get_profile("leo")
-    run = replay(realistic_trace, leo, 0.35, seed=7)
-    free = replay(realistic_trace, get_profile("free"), 0.35, seed=7)
+    run = replay(realistic_trace, over("leo"), [0.35], seed=7)
+    free = replay(realistic_trace, over("free"), [0.35], seed=7)
     # Bandwidth adds 0.2 ms; 1000 draws put the median of an IQR of 20 ms within 1.5 ms.
-    network_s = run.cloud_only_s - free.cloud_only_s
+    network_s = run.course.last_only_s - free.course.last_only_s
     assert float(np.median(network_s)) == pytest.approx(leo.rtt_ms / 1e3, abs=0.002)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**64])
 def test_seed_out_of_range_is_named(three: Trace, seed: int) -> None:
     with pytest.raises(SimulatorError, match=rf"seed must be in \[0, {2**64 - 1}\]; got {seed}"):
-        replay(three, get_profile("free"), 0.5, seed=seed)
+        replay(three, over("free"), [0.5], seed=seed)
 
 
-def test_replay_refuses_nan_and_missing_answers(three: Trace) -> None:
-    with pytest.raises(SimulatorError, match="threshold must be a number; got nan"):
-        replay(three, get_profile("free"), math.nan, seed=0)
-    lacking = msgspec.structs.replace(three.records[1], large=None)
+def test_replay_refuses_nan_and_missing_answers(
+    three: Trace, without_answer: Callable[..., TraceRecord]
+) -> None:
+    with pytest.raises(SimulatorError, match="threshold of tier 'device' must be a number; got na"):
+        replay(three, over("free"), [math.nan], seed=0)
+    with pytest.raises(SimulatorError, match="thresholds must be 1, .* got 2"):
+        replay(three, over("free"), [0.5, 0.5], seed=0)
+    lacking = without_answer(three.records[1], 1)
     with pytest.raises(SimulatorError, match="1 of 3 records lack"):
-        replay(
-            three._replace(records=[lacking, *three.records[::2]]),
-            get_profile("free"),
-            0.5,
-            seed=0,
-        )
+        replay(three._replace(records=[lacking, *three.records[::2]]), over("free"), [0.5], seed=0)
 
 
-def test_study_covers_every_trace_threshold_and_profile(
-    realistic_trace: Trace, better_trace: Trace
+def test_a_link_needs_a_profile_and_a_replay_two_tiers(
+    three: Trace, make_cascade: Callable[..., Trace]
 ) -> None:
-    seen = []
-    study = run_study(
-        {"xent": realistic_trace, "cat": better_trace},
-        [get_profile("free"), get_profile("lte"), get_profile("free")],
-        [0.2, 0.4, 0.2],
-        seed=1,
-        progress=lambda done, total: seen.append((done, total)),
-    )
-    assert seen == [(k, 8) for k in range(1, 9)]
-    rows = [(row.trace, row.threshold, row.profile) for row in study.summary.profiles]
-    assert rows == list(itertools.product(("xent", "cat"), (0.2, 0.4), ("free", "lte")))
-    assert len(study.summary.tasks) == 2 * 2 * 4
-    (comparison,) = study.summary.comparisons
-    assert (comparison.trace, comparison.baseline) == ("cat", "xent")
-    assert comparison.flops_per_token == study.points["xent"][0].flops_per_token
-    assert comparison.quality.difference > 0
-    needs = comparison.flops_per_token_at_equal_quality
-    assert needs is not None
-    assert needs < comparison.flops_per_token
+    with pytest.raises(ProfileError, match="link to tier 'cloud' has no profile; give cloud=PROFI"):
+        replay(three, Network(None, (("gateway", get_profile("lan")),)), [0.5], seed=0)
+    alone = make_cascade([3], 2, linked=[False])
+    with pytest.raises(SimulatorError, match="at least 2 tiers; the trace has 1: tier0"):
+        replay(alone, over("free"), [], seed=0)
 
 
-def test_traces_over_other_queries_are_noted_not_compared(
-    three: Trace, realistic_trace: Trace
+def test_each_link_has_its_own_profile_and_its_own_luck(make_cascade: Callable[..., Trace]) -> None:
+    trace = make_cascade([1, 1, 1], 40, linked=[False, True, True])
+    both = replay(trace, over("leo"), [-1, -1], seed=3)
+    near = Network(get_profile("leo"), (("tier1", get_profile("free")),))
+    mixed = replay(trace, near, [-1, -1], seed=3)
+    # The link to the last tier is the same in both: what is saved is the other.
+    np.testing.assert_array_equal(mixed.course.seconds[2], both.course.seconds[2])
+    recorded = [record.tiers[1].link.round_trip_s for record in trace.records]
+    np.testing.assert_allclose(mixed.course.seconds[1][0], recorded)
+    first, second = (seconds[0] for seconds in both.course.seconds[1:])
+    delays = [
+        seconds - [record.tiers[k].link.round_trip_s for record in trace.records]
+        for k, seconds in ((1, first), (2, second))
+    ]
+    assert np.corrcoef(*delays)[0, 1] < 0.5
+
+
+def test_the_last_tier_alone_gets_no_draft(
+    make_trace: Callable[..., Trace], with_answer: Callable[..., TraceRecord]
 ) -> None:
-    study = run_study({"a": realistic_trace, "b": three}, [get_profile("free")], [], seed=1)
-    assert study.summary.comparisons == []
-    (note,) = study.summary.notes
-    assert note.startswith("b was not compared with a: ")
-
-
-def test_simulate_reads_traces_and_gives_json(tmp_path: Path, realistic_trace: Trace) -> None:
-    path = tmp_path / "xent.jsonl"
-    write_trace(path, realistic_trace.header, realistic_trace.records)
-    summary = simulate([path], ["free", "coe-1s"], [], seed=5).summary
-    plain = json.loads(msgspec.json.encode(summary))
-    assert plain["seed"] == 5
-    assert plain["traces"][0]["name"] == "xent"
-    assert plain["points"][0]["point"]["threshold"] == 0.35  # the trace's own
-    free, slow = plain["profiles"]
-    assert slow["cloud_only"]["p50_s"] == pytest.approx(free["cloud_only"]["p50_s"] + 1)
-    assert simulate([path], ["free", "coe-1s"], [], seed=5).summary == summary
-
-
-def test_simulate_tells_traces_of_one_name_apart(tmp_path: Path, three: Trace) -> None:
-    paths = [tmp_path / folder / "trace.jsonl" for folder in ("a", "b")]
-    for path in paths:
-        path.parent.mkdir()
-        write_trace(path, three.header, three.records)
-    summary = simulate(paths, ["free"], [], seed=0).summary
-    assert [row.name for row in summary.traces] == [str(path) for path in paths]
-
-
-def test_simulate_refuses_bad_arguments(tmp_path: Path, three: Trace) -> None:
-    path = tmp_path / "trace.jsonl"
-    write_trace(path, three.header, three.records)
-    with pytest.raises(ProfileError, match="'lan2'"):
-        simulate([path], ["lan2"], [], seed=0)
-    with pytest.raises(SimulatorError, match="finite number; got inf"):
-        simulate([path], ["free"], [math.inf], seed=0)
-    with pytest.raises(SimulatorError, match="at least 1 trace and 1 profile"):
-        simulate([path], [], [], seed=0)
-    lacking = [msgspec.structs.replace(three.records[0], large=None)]
-    write_trace(path, three.header, lacking)
-    with pytest.raises(SimulatorError, match=r"^trace: 1 of 1 records lack"):
-        simulate([path], ["free"], [], seed=0)
-
-
-def test_the_cloud_alone_gets_no_draft(make_trace: Callable[..., Trace]) -> None:
     trace = make_trace([0.1, 0.9], [True, False], [True, True])
     drafts = [
-        msgspec.structs.replace(record, large=msgspec.structs.replace(record.large, draft_bytes=50))
+        with_answer(record, 1, link=msgspec.structs.replace(record.tiers[1].link, draft_bytes=50))
         for record in trace.records
-        if record.large is not None
     ]
-    profile = get_profile("edge")  # slow enough for 50 bytes to take time
-    plain = replay(trace, profile, -1.0, seed=1)
-    drafted = replay(Trace(trace.header, drafts), profile, -1.0, seed=1)
-    assert drafted.bytes_up == plain.bytes_up
-    assert drafted.cloud_only_bytes_up == plain.cloud_only_bytes_up - 2 * 50
+    slow = over("edge")  # enough for 50 bytes to take time
+    plain = replay(trace, slow, [-1.0], seed=1)
+    drafted = replay(Trace(trace.header, drafts), slow, [-1.0], seed=1)
+    assert drafted.bytes_up.tolist() == plain.bytes_up.tolist()
+    assert drafted.last_only_bytes_up == plain.last_only_bytes_up - 2 * 50
     assert (drafted.cascade_s == plain.cascade_s).all()
-    assert (drafted.cloud_only_s < plain.cloud_only_s).all()
+    assert (drafted.course.last_only_s < plain.course.last_only_s).all()
 
 
-def test_queries_without_a_cloud_answer_are_left_out_and_counted(
-    make_trace: Callable[..., Trace],
+class Expected:
+    """One query through a cascade, as slowly and plainly as can be."""
+
+    def __init__(
+        self, trace: Trace, q: int, taus: list[float], profiles: list[Profile], seed: int
+    ) -> None:
+        infos, answers = trace.header.tiers, trace.records[q].tiers
+        self.members, self.up, self.down = ([0] * len(infos) for _ in range(3))
+        self.seconds = self.flops = self.money = 0.0
+        for k, (info, answer) in enumerate(zip(infos, answers, strict=True)):
+            is_last = k == len(infos) - 1
+            asked = members_asked(info, answer, None if is_last else taus[k])
+            self.members[k] = asked
+            ran = list(zip(answer.members, info.members, strict=True))[:asked]
+            for said, model in ran:
+                tokens = said.prompt_tokens + said.generated_tokens
+                self.flops += 2 * model.parameters * tokens
+                self.money += said.prompt_tokens * model.prompt_price / 1e6
+                self.money += said.generated_tokens * model.generated_price / 1e6
+            if answer.link is None:
+                spent = [said.seconds for said, _ in ran]
+                self.seconds += max(spent) if info.side_by_side else sum(spent)
+            else:
+                self.up[k] = answer.link.bytes_up + GRPC_BYTES_UP
+                self.down[k] = answer.link.bytes_down + GRPC_BYTES_DOWN
+                link = sum(one.link is not None for one in answers[:k])
+                self.seconds += trip_s(profiles[k], seed, q, link, answer, self.up[k], self.down[k])
+            self.answered_by = k
+            if is_last or not defers(answer.score, taus[k]):
+                break
+
+
+def members_asked(info: TierInfo, answer: TierAnswer, tau: float | None) -> int:
+    texts = [member.text for member in answer.members]
+    if len(texts) == 1 or info.side_by_side or answer.link is not None:
+        return len(texts)
+    for asked in range(1, len(texts)):
+        if tau is None and is_settled(texts[:asked], len(texts)):
+            return asked
+        if tau is not None and is_decided(texts[:asked], len(texts), tau):
+            return asked
+    return len(texts)
+
+
+def trip_s(
+    profile: Profile, seed: int, q: int, link: int, answer: TierAnswer, up: int, down: int
+) -> float:
+    counter = np.array([0, 0, 0, link], dtype=np.uint64)
+    key = np.array([seed, q], dtype=np.uint64)
+    rng = np.random.Generator(np.random.Philox(counter=counter, key=key))
+    there_s = DelayLine(profile, "up", rng).release_s(0.0, up)
+    return DelayLine(profile, "down", rng).release_s(there_s + answer.link.round_trip_s, down)
+
+
+TAUS = st.sampled_from([-math.inf, 0.0, 0.25, 1 / 3, 0.5, 2 / 3, 0.75, 1.0, math.inf, 0.4])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    members=st.lists(st.integers(1, 4), min_size=2, max_size=4),
+    seed=st.integers(0, 10**6),
+    data=st.data(),
+)
+def test_replay_is_the_plain_loop_query_by_query(
+    make_cascade: Callable[..., Trace], members: list[int], seed: int, data: st.DataObject
 ) -> None:
-    trace = make_trace([0.1, 0.9, 0.5], [True, False, True], [True, True, True])
-    lost = msgspec.structs.replace(trace.records[1], large=None, outcome="degraded")
-    records = [trace.records[0], lost, trace.records[2]]
-    study = run_study({"t": Trace(trace.header, records)}, [get_profile("free")], [], seed=1)
-    assert study.summary.traces[0].queries == 2
-    assert study.summary.notes == [
-        "t: 1 of 3 queries have no answer from the cloud and are left out"
-    ]
+    tiers = len(members)
+    each = st.lists(st.booleans(), min_size=tiers, max_size=tiers)
+    named = st.sampled_from(["free", "lte", "leo", "wifi-good"])
+    linked = data.draw(each)
+    trace = make_cascade(members, 12, seed=seed, linked=linked, side_by_side=data.draw(each))
+    for q in data.draw(st.lists(st.integers(0, 11), max_size=3)):
+        broken = msgspec.structs.replace(trace.records[q].tiers[0], score=math.nan)
+        if members[0] == 1:
+            rest = trace.records[q].tiers[1:]
+            trace.records[q] = msgspec.structs.replace(trace.records[q], tiers=[broken, *rest])
+    taus = data.draw(st.lists(TAUS, min_size=tiers - 1, max_size=tiers - 1))
+    profiles = [get_profile(data.draw(named)) for _ in members]
+    links = tuple((f"tier{k}", profile) for k, profile in enumerate(profiles))
+    network = Network(profiles[0] if data.draw(st.booleans()) else None, links)
+    run = replay(trace, network, taus, seed=seed)
+    tables = {
+        name: [tier.at_levels(COSTS[name]) for tier in run.course.tiers]
+        for name in ("flops_per_query", "money")
+    }
+    spent = {name: run.climb.spent(costs) for name, costs in tables.items()}
+    up = down = np.zeros(tiers, dtype=np.int64)
+    for q in range(12):
+        expected = Expected(trace, q, taus, profiles, seed)
+        assert run.answered_by[q] == expected.answered_by
+        assert run.members[:, q].tolist() == expected.members
+        assert run.cascade_s[q] == pytest.approx(expected.seconds, rel=1e-12)
+        assert spent["flops_per_query"][q] == pytest.approx(expected.flops, rel=1e-12)
+        assert spent["money"][q] == pytest.approx(expected.money, rel=1e-12)
+        up, down = up + expected.up, down + expected.down
+    assert run.bytes_up.tolist() == up.tolist()
+    assert run.bytes_down.tolist() == down.tolist()

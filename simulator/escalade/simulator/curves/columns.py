@@ -1,31 +1,29 @@
-"""A trace as columns under one rule, one metric and one cost; knows no threshold."""
+"""A gate's queries as columns under one rule, one metric and one cost; knows no threshold."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from escalade.edge.trace import Trace
-from escalade.simulator.curves.answers import RECORDED, Floats, Rule, scores_of
-from escalade.simulator.curves.costs import CostModel, cost_named
 from escalade.simulator.curves.metrics import Metric, metric_named
-from escalade.simulator.errors import SimulatorError
+from escalade.simulator.curves.split import Split
+from escalade.simulator.recorded import RECORDED, CostModel, Floats, Rule, cost_named, scores_of
 
 
 @dataclass(frozen=True)
 class Columns:
-    """N queries of a trace, S statistics to an answer.
+    """N queries that come to a gate, S statistics to an answer.
 
     Attributes:
         ids: `(N,)` the queries.
         score: `(N,)` r(x); infinite where the query defers at every threshold.
         metric: what the statistics mean.
-        small: `(S, N)` the small model's answers.
-        large: `(S, N)` the large model's.
-        small_cost: `(N,)` C_S.
+        small: `(S, N)` the answers of the tier before the gate.
+        large: `(S, N)` those given above it.
+        levels: `(V - 1,)` see `RecordedTier`; none of a single model.
+        small_cost: `(V, N)` C_S at each level of the threshold.
         large_cost: `(N,)` C_L.
     """
 
@@ -34,6 +32,7 @@ class Columns:
     metric: Metric
     small: Floats
     large: Floats
+    levels: Floats
     small_cost: Floats
     large_cost: Floats
 
@@ -45,7 +44,7 @@ class Columns:
             score=self.score[places],
             small=self.small[:, places],
             large=self.large[:, places],
-            small_cost=self.small_cost[places],
+            small_cost=self.small_cost[:, places],
             large_cost=self.large_cost[places],
         )
 
@@ -53,9 +52,13 @@ class Columns:
         """The same answers under other scores `(N,)`."""
         return replace(self, score=score)
 
+    def undeferred(self) -> Columns:
+        """The same where C_S is what it is when nothing is deferred, for scores of no vote."""
+        return replace(self, levels=self.levels[:0], small_cost=self.small_cost[-1:])
+
 
 def columns_of(
-    trace: Trace,
+    split: Split,
     *,
     rule: Rule = RECORDED,
     metric: str | Metric = "recorded",
@@ -68,54 +71,16 @@ def columns_of(
             cost model needs.
     """
     metric, cost = metric_named(metric), cost_named(cost)
-    small, large = metric.statistics(trace)
-    small_cost, large_cost = cost(trace)
+    small = metric.statistics(split.records, split.tier.answers)
+    large = metric.statistics(split.records, split.large_answers)
+    small_cost, large_cost = split.costs(cost)
     return Columns(
-        ids=np.array([record.id for record in trace.records], dtype=np.str_),
-        score=scores_of(trace, rule),
+        ids=np.array([record.id for record in split.records], dtype=np.str_),
+        score=scores_of(split.tier, rule),
         metric=metric,
         small=np.ascontiguousarray(small.T),
         large=np.ascontiguousarray(large.T),
+        levels=split.tier.levels,
         small_cost=small_cost,
         large_cost=large_cost,
     )
-
-
-def paired_places(
-    traces: Sequence[Trace], labels: Sequence[str] | None = None
-) -> list[NDArray[np.intp]]:
-    """For each trace, where the queries that all of them share stand, in the first's order.
-
-    Args:
-        traces: at least 1.
-        labels: what errors call them; None is `trace 1` and so on.
-
-    Raises:
-        SimulatorError: a trace holds a query twice, no query is in all, or queries of one id
-            differ in task or references.
-    """
-    labels = labels or [f"trace {k}" for k in range(1, len(traces) + 1)]
-    places = []
-    for label, trace in zip(labels, traces, strict=True):
-        place = {record.id: k for k, record in enumerate(trace.records)}
-        if len(place) != len(trace.records):
-            raise SimulatorError(
-                f"{label}: {len(trace.records) - len(place)} of {len(trace.records)} queries are"
-                " in the trace twice; to pair traces, each id must be in each once"
-            )
-        places.append(place)
-    shared = [id_ for id_ in places[0] if all(id_ in place for place in places)]
-    if not shared:
-        raise SimulatorError("no query is in every trace; traces are paired by their queries' ids")
-    found = [np.array([place[id_] for id_ in shared], dtype=np.intp) for place in places]
-    asked = [
-        [(trace.records[k].task, trace.records[k].references) for k in rows]
-        for trace, rows in zip(traces, found, strict=True)
-    ]
-    for label, other in zip(labels, asked, strict=True):
-        if differ := sum(one != another for one, another in zip(asked[0], other, strict=True)):
-            raise SimulatorError(
-                f"{label}: {differ} of {len(shared)} queries have another task or other references"
-                f" than those of the same id in {labels[0]}; to pair traces, they must be the same"
-            )
-    return found

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from escalade.simulator.curves.answers import Floats
+from escalade.simulator.recorded import Floats
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.bleu import BLEU

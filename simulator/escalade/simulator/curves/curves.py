@@ -10,12 +10,12 @@ from __future__ import annotations
 import numpy as np
 
 from escalade.edge.trace import Trace
-from escalade.simulator.curves.answers import RECORDED, Floats, Rule
 from escalade.simulator.curves.columns import columns_of
-from escalade.simulator.curves.costs import CostModel
 from escalade.simulator.curves.metrics import Metric
+from escalade.simulator.curves.split import split_at
 from escalade.simulator.curves.sweep import DeferralCurve, Sweep
 from escalade.simulator.errors import SimulatorError
+from escalade.simulator.recorded import RECORDED, CostModel, Rule
 
 
 def deferral_curve(
@@ -24,13 +24,15 @@ def deferral_curve(
     rule: Rule = RECORDED,
     metric: str | Metric = "recorded",
     cost: str | CostModel = "flops_per_token",
+    gate: str | None = None,
 ) -> DeferralCurve:
-    """Sweep the threshold over every distinct score, exactly.
+    """Sweep the threshold of a gate over every distinct score, exactly.
 
     Raises:
-        SimulatorError: see `columns_of`.
+        SimulatorError: see `split_at` and `columns_of`.
     """
-    return Sweep.of(columns_of(trace, rule=rule, metric=metric, cost=cost)).curve()
+    split = split_at(trace, gate)
+    return Sweep.of(columns_of(split, rule=rule, metric=metric, cost=cost)).curve()
 
 
 def quality_at_deferral_rate(curve: DeferralCurve, rate: float) -> float:
@@ -39,12 +41,12 @@ def quality_at_deferral_rate(curve: DeferralCurve, rate: float) -> float:
     Raises:
         SimulatorError: `rate` is outside the curve.
     """
-    return _interpolate(rate, "deferral_rate", curve.deferral_rate, curve.quality)
-
-
-def quality_at_cost(curve: DeferralCurve, cost: float) -> float:
-    """Quality at a cost; between points as in `quality_at_deferral_rate`."""
-    return _interpolate(cost, "cost", curve.cost, curve.quality)
+    reached = curve.deferral_rate
+    if not reached[0] <= rate <= reached[-1]:
+        raise SimulatorError(
+            f"deferral_rate must be in [{reached[0]:g}, {reached[-1]:g}]; got {rate:g}"
+        )
+    return float(np.interp(rate, reached, curve.quality))
 
 
 def cost_at_quality(curve: DeferralCurve, quality: float) -> float | None:
@@ -79,9 +81,3 @@ def mean_from(curve: DeferralCurve, lowest: float) -> float:
     rate = np.concatenate([[lowest], curve.deferral_rate[beyond]])
     quality = np.concatenate([[at_lowest], curve.quality[beyond]])
     return lowest * at_lowest + float(np.trapezoid(quality, rate))
-
-
-def _interpolate(x: float, name: str, xs: Floats, ys: Floats) -> float:
-    if not xs[0] <= x <= xs[-1]:
-        raise SimulatorError(f"{name} must be in [{xs[0]:g}, {xs[-1]:g}]; got {x:g}")
-    return float(np.interp(x, xs, ys))

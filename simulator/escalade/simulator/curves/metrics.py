@@ -1,8 +1,8 @@
 """Quality metrics as sums over queries; knows no rule, no cost and no threshold.
 
 A metric is a row of statistics for each answer, and a function from summed rows to the
-score. What a cascade answers at any threshold is then a sum of rows, some of the small
-model's and some of the large one's, so a deferral curve is exact by running sums, and a
+score. What a cascade answers at any threshold is then a sum of rows, some of answers given
+below a gate and some of those above, so a deferral curve is exact by running sums, and a
 bootstrap resample is one more sum. Mean metrics (the score is the sum over the number of
 queries) are the metrics of equation 9 of the CAT paper (arXiv 2406.00060), which splits
 into A1 and A2; corpus metrics have no such split.
@@ -18,8 +18,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from escalade.edge.trace import Trace
-from escalade.simulator.curves.answers import Floats, large_answers
+from escalade.edge.trace import TierAnswer, TraceRecord
 from escalade.simulator.curves.corpus import (
     bleu_row,
     bleu_score,
@@ -29,8 +28,12 @@ from escalade.simulator.curves.corpus import (
     chrf_signature,
 )
 from escalade.simulator.errors import SimulatorError, unknown
+from escalade.simulator.recorded import Floats
 
 References = tuple[str, ...]
+
+#: From N queries and an answer to each, to its rows `(N, S)`.
+Statistics = Callable[[Sequence[TraceRecord], Sequence[TierAnswer]], Floats]
 
 #: Rows of answers kept, so that an answer which several traces share is looked at once.
 _CACHED_ROWS = 1 << 18
@@ -43,7 +46,7 @@ class Metric:
     Attributes:
         name: what `--metric` takes.
         label: what an axis is called.
-        statistics: a trace's rows for its small and its large answers, each `(N, S)`.
+        statistics: the rows of answers.
         score: summed rows `(S, ...)` and the number of queries, to scores `(...)`.
         higher_is_better: False turns every comparison and the drawn axis round.
         is_mean: the score is the one summed statistic over the number of queries.
@@ -53,12 +56,12 @@ class Metric:
 
     name: str
     label: str
-    statistics: Callable[[Trace], tuple[Floats, Floats]]
+    statistics: Statistics
     score: Callable[[Floats, float], Floats]
     higher_is_better: bool = True
     is_mean: bool = False
     is_share: bool = True
-    signature: Callable[[Trace], str] | None = None
+    signature: Callable[[Sequence[TraceRecord]], str] | None = None
 
     @property
     def sign(self) -> float:
@@ -75,7 +78,7 @@ def metric_named(metric: str | Metric) -> Metric:
     if isinstance(metric, Metric):
         return metric
     if metric not in METRICS:
-        raise unknown("metric", metric, METRICS)
+        raise SimulatorError(unknown("metric", metric, METRICS))
     return METRICS[metric]
 
 
@@ -94,46 +97,34 @@ def _mean(sums: Floats, queries: float) -> Floats:
     return np.asarray(sums[0] / queries, dtype=np.float64)
 
 
-def _recorded(trace: Trace) -> tuple[Floats, Floats]:
+def _recorded(records: Sequence[TraceRecord], answers: Sequence[TierAnswer]) -> Floats:
     """The trace's own judgement of each answer."""
-    pairs = zip((record.small for record in trace.records), large_answers(trace), strict=True)
-    flags = [(small.correct, large.correct) for small, large in pairs]
-    if unjudged := sum(None in pair for pair in flags):
+    flags = [answer.correct for answer in answers]
+    if unjudged := flags.count(None):
         raise SimulatorError(
             f"{unjudged} of {len(flags)} records have no references, so nothing says whether their"
             " answers are correct; a curve needs at least 1 reference for every query"
         )
-    judged = np.array(flags, dtype=np.float64)
-    return judged[:, :1], judged[:, 1:]
+    return np.array(flags, dtype=np.float64)[:, None]
 
 
-def _references(trace: Trace) -> list[References]:
-    lacking = sum(not record.references for record in trace.records)
+def _references(records: Sequence[TraceRecord]) -> list[References]:
+    lacking = sum(not record.references for record in records)
     if lacking:
         raise SimulatorError(
-            f"{lacking} of {len(trace.records)} records have no references to hold an answer"
+            f"{lacking} of {len(records)} records have no references to hold an answer"
             " against; a metric needs at least 1 for every query"
         )
-    return [tuple(record.references) for record in trace.records]
+    return [tuple(record.references) for record in records]
 
 
-def _by_text(
-    row: Callable[[str, References], tuple[float, ...]],
-) -> Callable[[Trace], tuple[Floats, Floats]]:
+def _by_text(row: Callable[[str, References], tuple[float, ...]]) -> Statistics:
     """Statistics from a function of one answer and its references."""
     kept = lru_cache(_CACHED_ROWS)(row)
 
-    def statistics(trace: Trace) -> tuple[Floats, Floats]:
-        references = _references(trace)
-
-        def rows(texts: list[str]) -> Floats:
-            pairs = zip(texts, references, strict=True)
-            return np.array([kept(text, known) for text, known in pairs], dtype=np.float64)
-
-        return (
-            rows([record.small.text for record in trace.records]),
-            rows([answer.text for answer in large_answers(trace)]),
-        )
+    def statistics(records: Sequence[TraceRecord], answers: Sequence[TierAnswer]) -> Floats:
+        pairs = zip(answers, _references(records), strict=True)
+        return np.array([kept(answer.text, known) for answer, known in pairs], dtype=np.float64)
 
     return statistics
 
@@ -163,9 +154,9 @@ def _per_score(sums: Floats, queries: float) -> Floats:
     return np.asarray(edits / np.maximum(length, 1.0), dtype=np.float64)
 
 
-def _nrefs(trace: Trace) -> int:
+def _nrefs(records: Sequence[TraceRecord]) -> int:
     """References of each query, or -1 where queries differ, as sacrebleu has it."""
-    counts = {len(references) for references in _references(trace)}
+    counts = {len(references) for references in _references(records)}
     return counts.pop() if len(counts) == 1 else -1
 
 
@@ -182,7 +173,7 @@ METRICS: dict[str, Metric] = {
             _by_text(bleu_row),
             bleu_score,
             is_share=False,
-            signature=lambda trace: bleu_signature(_nrefs(trace)),
+            signature=lambda records: bleu_signature(_nrefs(records)),
         ),
         Metric(
             "chrf",
@@ -190,7 +181,7 @@ METRICS: dict[str, Metric] = {
             _by_text(chrf_row),
             chrf_score,
             is_share=False,
-            signature=lambda trace: chrf_signature(_nrefs(trace)),
+            signature=lambda records: chrf_signature(_nrefs(records)),
         ),
         Metric("per", "Phoneme error rate", _by_text(_per_row), _per_score, higher_is_better=False),
     )

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from escalade.simulator.curves.answers import Floats
-from escalade.simulator.curves.bootstrap import Counts
 from escalade.simulator.curves.columns import Columns
 from escalade.simulator.curves.metrics import Metric
+from escalade.simulator.recorded import Floats
+
+#: How often each query was drawn, `(N,)`.
+Counts = NDArray[np.int32]
 
 #: Points of the random line, where it is not straight (corpus metrics).
 _RANDOM_POINTS = 65
@@ -83,6 +85,7 @@ class Sweep:
         order: `(N,)` the queries by falling score.
         groups: `(G,)` where in that order each distinct score begins.
         threshold: `(K,)` see `DeferralCurve`; K is G + 1, or G where a score is infinite.
+        level: `(K,)` the level of each threshold, see `RecordedTier`.
         gain: `(S, N)` what deferring a query adds to each statistic, by falling score.
         flat_cost: (C_S, C_L), where they are the same for all queries.
     """
@@ -91,6 +94,7 @@ class Sweep:
     order: NDArray[np.intp]
     groups: NDArray[np.intp]
     threshold: Floats
+    level: NDArray[np.intp]
     gain: Floats
     flat_cost: tuple[float, float] | None
 
@@ -102,16 +106,18 @@ class Sweep:
         # `diff` of two infinite scores is NaN, so ask for inequality instead.
         groups = np.flatnonzero(np.concatenate([[True], falling[1:] != falling[:-1]]))
         distinct = falling[groups]
-        flat = [np.ptp(cost) == 0 for cost in (columns.small_cost, columns.large_cost)]
+        if distinct[0] != np.inf:
+            distinct = np.concatenate([[np.inf], distinct])
+        small_cost, large_cost = columns.small_cost, columns.large_cost
+        is_flat = len(small_cost) == 1 and np.ptp(small_cost) == 0 == np.ptp(large_cost)
         return Sweep(
             columns=columns,
             order=order,
             groups=groups,
-            threshold=distinct if distinct[0] == np.inf else np.concatenate([[np.inf], distinct]),
+            threshold=distinct,
+            level=np.searchsorted(columns.levels, distinct),
             gain=(columns.large - columns.small)[:, order],
-            flat_cost=(
-                (float(columns.small_cost[0]), float(columns.large_cost[0])) if all(flat) else None
-            ),
+            flat_cost=(float(small_cost[0, 0]), float(large_cost[0])) if is_flat else None,
         )
 
     def curve(self, drawn: Counts | None = None) -> DeferralCurve:
@@ -128,7 +134,7 @@ class Sweep:
         if self.flat_cost is not None:
             cost = self.flat_cost[0] + rate * self.flat_cost[1]
         else:
-            cost = (columns.small_cost @ times) / n
+            cost = np.array([row @ times for row in columns.small_cost])[self.level] / n
             cost = cost + self._running(columns.large_cost[self.order] * weight) / n
         a1 = a2 = None
         if drawn is None and columns.metric.is_mean:
@@ -168,10 +174,13 @@ class Sweep:
 def oracle(columns: Columns) -> Columns:
     """The same answers, scored by what deferring each query would gain.
 
+    It spends before the gate what is spent there when nothing is deferred.
+
     For a mean metric no rule has a better curve. A corpus metric has no gain of one query;
     here it is what the query adds to a corpus answered half by each model, and the curve is
     a strong one but not proven the best.
     """
+    columns = columns.undeferred()
     gain = columns.large - columns.small
     if columns.metric.is_mean:
         return columns.scored(columns.metric.sign * gain[0])

@@ -1,16 +1,17 @@
 """Traces to the figures and numbers of the CAT paper; knows no page and no file."""
 
+from escalade.simulator.evaluation.bootstrap import Estimate
 from escalade.simulator.evaluation.evaluation import evaluate
-from escalade.simulator.evaluation.results import CurvePoints, Evaluation, Slice
-from escalade.simulator.evaluation.tables import Cell, TextTable, lede, seeds_table, tables_of
+from escalade.simulator.evaluation.results import Contrast, CurvePoints, Evaluation, Slice
+from escalade.simulator.evaluation.tables import lede, seeds_table, tables_of
 from escalade.simulator.evaluation.words import cost_form, quality_form
 
 __all__ = [
-    "Cell",
+    "Contrast",
     "CurvePoints",
+    "Estimate",
     "Evaluation",
     "Slice",
-    "TextTable",
     "cost_form",
     "evaluate",
     "lede",

@@ -16,26 +16,29 @@ from numpy.typing import NDArray
 
 from escalade.edge.trace import Trace
 from escalade.simulator.curves import (
-    RECORDED,
     Columns,
-    CostModel,
-    Floats,
     Metric,
-    Rule,
-    answered,
-    check_resamples,
+    Split,
     columns_of,
-    cost_named,
-    generator,
     metric_named,
     paired_places,
-    rule_name,
-    scores_of,
+    split_at,
 )
 from escalade.simulator.errors import SimulatorError, unknown
+from escalade.simulator.evaluation.bootstrap import check_resamples, generator
 from escalade.simulator.evaluation.replicates import batches
 from escalade.simulator.evaluation.results import CostInfo, Evaluation, MetricInfo, Slice
 from escalade.simulator.evaluation.slices import Asked, GroupColumns, evaluate_slice
+from escalade.simulator.recorded import (
+    RECORDED,
+    CostModel,
+    Floats,
+    Rule,
+    answered,
+    cost_named,
+    rule_name,
+    scores_of,
+)
 
 #: The ends of a 95 % interval then move by some 2 % of its width from one seed to another
 #: (normal: sqrt(0.025 x 0.975 / 1000) / phi(1.96) / 3.92). On one slow core 6,000 queries x 40
@@ -52,6 +55,7 @@ def evaluate(
     rules: Sequence[Rule] = (RECORDED,),
     metric: str | Metric = "recorded",
     cost: str | CostModel = "flops_per_token",
+    gate: str | None = None,
     baseline: str | None = None,
     quality: float | None = None,
     budget: float | None = None,
@@ -69,6 +73,8 @@ def evaluate(
             the recorded score. Further ones are held against the first.
         metric: what quality is; see `METRICS`.
         cost: what the curves' x axis is; see `COSTS`.
+        gate: the tier before the gate whose threshold is swept; None is the first of each trace.
+            Other gates stay at their recorded thresholds, see `curves.split`.
         baseline: the group that others are held against; None is the first.
         quality: where costs are compared, in the metric's unit; None is midway between the
             baseline's small and large model alone. A task is always read at its own midway.
@@ -94,26 +100,27 @@ def evaluate(
     )
     _check(asked)
     notes: list[str] = []
-    traces = [
-        (group, label, answered(label, trace, notes))
+    splits = [
+        (group, label, _split(label, trace, gate, notes))
         for group, members in groups.items()
         for label, trace in _labelled(group, members)
     ]
+    unit = _unit(cost, [split for _, _, split in splits])
     places = paired_places(
-        [trace for _, _, trace in traces], labels=[label for _, label, _ in traces]
+        [split for _, _, split in splits], labels=[label for _, label, _ in splits]
     )
-    _note_unpaired(traces, len(places[0]), notes)
-    recorded_by = sorted({trace.header.rule for _, _, trace in traces})
+    _note_unpaired(splits, len(places[0]), notes)
+    recorded_by = sorted({split.tier.info.rule or "none" for _, _, split in splits})
     if RECORDED in rules and len(recorded_by) > 1:
         notes.append(f"recorded: scores are of different rules: {', '.join(recorded_by)}")
     columns: GroupColumns = {group: [] for group in groups}
-    for (group, label, trace), place in zip(traces, places, strict=True):
-        columns[group].append(_taken(_columns(label, trace, rules, metric, cost), place))
+    for (group, label, split), place in zip(splits, places, strict=True):
+        columns[group].append(_taken(_columns(label, split, rules, metric, cost), place))
 
-    first = traces[0][2]
+    first = splits[0][2]
     tasks = np.array([record.task for record in first.records])[places[0]]
     names: list[str | None] = [None, *(sorted(set(tasks.tolist())) if by_task else [])]
-    total = len(names) * len(traces) * batches(resamples)
+    total = len(names) * len(splits) * batches(resamples)
     done = 0
 
     def tick() -> None:
@@ -139,11 +146,12 @@ def evaluate(
             label=metric.label,
             higher_is_better=metric.higher_is_better,
             is_share=metric.is_share,
-            signature=metric.signature(first) if metric.signature else None,
+            signature=metric.signature(first.records) if metric.signature else None,
         ),
-        cost=CostInfo(name=cost.name, label=cost.label, unit=cost.unit),
+        cost=CostInfo(name=cost.name, label=cost.label, unit=unit),
         groups={group: len(members) for group, members in groups.items()},
         baseline=asked.baseline,
+        gate=first.tier.info.name,
         rules=asked.rules,
         resamples=resamples,
         seed=seed,
@@ -159,7 +167,7 @@ def _baseline(groups: Mapping[str, Sequence[Trace]], baseline: str | None) -> st
         if not members:
             raise SimulatorError(f"group {group!r} has no trace; at least 1 is needed")
     if baseline is not None and baseline not in groups:
-        raise unknown("baseline", baseline, groups)
+        raise SimulatorError(unknown("baseline", baseline, groups))
     return next(iter(groups)) if baseline is None else baseline
 
 
@@ -188,22 +196,46 @@ def _labelled(group: str, members: Sequence[Trace]) -> list[tuple[str, Trace]]:
     return [(f"{group}, trace {k}", trace) for k, trace in enumerate(members, start=1)]
 
 
-def _note_unpaired(traces: Sequence[tuple[str, str, Trace]], shared: int, notes: list[str]) -> None:
+def _split(label: str, trace: Trace, gate: str | None, notes: list[str]) -> Split:
+    """A trace at the gate; notes the queries that do not come to it."""
+    try:
+        whole = answered(label, trace, notes)
+        split = split_at(whole, gate)
+    except SimulatorError as error:
+        raise SimulatorError(f"{label}: {error}") from error
+    if lacking := len(whole.records) - len(split.records):
+        notes.append(
+            f"{label}: {lacking} of {len(whole.records)} queries are answered below the gate after"
+            f" {split.tier.info.name!r} and are left out"
+        )
+    return split
+
+
+def _unit(cost: CostModel, splits: Sequence[Split]) -> str:
+    units = {cost.unit_in(split.header) for split in splits}
+    if len(units) > 1:
+        raise SimulatorError(
+            f"cost {cost.name!r} must be in one currency; traces have {', '.join(sorted(units))}"
+        )
+    return units.pop()
+
+
+def _note_unpaired(splits: Sequence[tuple[str, str, Split]], shared: int, notes: list[str]) -> None:
     notes.extend(
-        f"{label}: {len(trace.records) - shared} of {len(trace.records)} queries are not in every"
+        f"{label}: {len(split.records) - shared} of {len(split.records)} queries are not in every"
         " trace and are left out"
-        for _, label, trace in traces
-        if len(trace.records) > shared
+        for _, label, split in splits
+        if len(split.records) > shared
     )
 
 
 def _columns(
-    label: str, trace: Trace, rules: Sequence[Rule], metric: Metric, cost: CostModel
+    label: str, split: Split, rules: Sequence[Rule], metric: Metric, cost: CostModel
 ) -> tuple[Columns, list[Floats]]:
     """The answers once, and their scores under each rule."""
     try:
-        columns = columns_of(trace, rule=rules[0], metric=metric, cost=cost)
-        return columns, [columns.score, *(scores_of(trace, rule) for rule in rules[1:])]
+        columns = columns_of(split, rule=rules[0], metric=metric, cost=cost)
+        return columns, [columns.score, *(scores_of(split.tier, rule) for rule in rules[1:])]
     except SimulatorError as error:
         raise SimulatorError(f"{label}: {error}") from error
 

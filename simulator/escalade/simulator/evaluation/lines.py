@@ -10,21 +10,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from escalade.simulator.curves import DeferralCurve, Floats
-from escalade.simulator.evaluation.replicates import Cascade
+from escalade.simulator.curves import DeferralCurve
+from escalade.simulator.evaluation.replicates import SortedTrace
 from escalade.simulator.evaluation.results import CurvePoints
+from escalade.simulator.recorded import Floats
 
 #: Deferral rates from 0 to 1 in steps of half a percent: finer than a figure shows.
 _RATES = np.linspace(0.0, 1.0, 201)
 
 
-def curve_points(group: str, rule: str, cascades: Sequence[Cascade], k: int) -> CurvePoints:
+def curve_points(group: str, rule: str, traces: Sequence[SortedTrace], k: int) -> CurvePoints:
     """The curve of a group under its k-th rule, beside random deferral and the oracle."""
-    curves = [cascade.sweeps[k].curve() for cascade in cascades]
+    curves = [trace.sweeps[k].curve() for trace in traces]
     quality = np.stack([_at(curve, curve.quality) for curve in curves])
     several = len(curves) > 1
-    random = [cascade.oracle.ends().quality(_RATES) for cascade in cascades]
-    best = [cascade.oracle.curve() for cascade in cascades]
+    random = [trace.oracle.ends().quality(_RATES) for trace in traces]
+    best = [trace.oracle.curve() for trace in traces]
     return CurvePoints(
         group=group,
         rule=rule,
@@ -34,7 +35,7 @@ def curve_points(group: str, rule: str, cascades: Sequence[Cascade], k: int) -> 
         lowest=_listed(quality.min(axis=0)) if several else None,
         highest=_listed(quality.max(axis=0)) if several else None,
         random=np.mean(random, axis=0).tolist(),
-        random_cost=np.mean([_random_cost(cascade) for cascade in cascades], axis=0).tolist(),
+        random_cost=np.mean([_random_cost(trace) for trace in traces], axis=0).tolist(),
         oracle=np.mean([_at(curve, curve.quality) for curve in best], axis=0).tolist(),
         oracle_cost=np.mean([_at(curve, curve.cost) for curve in best], axis=0).tolist(),
         a1=_part(curves, [curve.a1 for curve in curves]),
@@ -48,10 +49,10 @@ def _at(curve: DeferralCurve, values: Floats) -> Floats:
     return np.where(reached, np.interp(_RATES, curve.deferral_rate, values), np.nan)
 
 
-def _random_cost(cascade: Cascade) -> Floats:
+def _random_cost(trace: SortedTrace) -> Floats:
     """Queries deferred at random cost what queries cost on average."""
-    columns = cascade.oracle.columns
-    return np.asarray(columns.small_cost.mean() + _RATES * columns.large_cost.mean())
+    columns = trace.oracle.columns
+    return np.asarray(columns.small_cost[0].mean() + _RATES * columns.large_cost.mean())
 
 
 def _part(

@@ -16,14 +16,14 @@ from escalade.simulator.curves import (
     Columns,
     Counts,
     DeferralCurve,
-    Floats,
     Sweep,
     area_under_curve,
     cost_at_quality,
-    draw_queries,
     mean_from,
     oracle,
 )
+from escalade.simulator.evaluation.bootstrap import draw_queries
+from escalade.simulator.recorded import Floats
 
 #: The headline numbers, in the order of the last axis of the arrays here.
 NUMBERS = (
@@ -55,16 +55,16 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Cascade:
+class SortedTrace:
     """One trace under each rule, sorted and ready to be resampled."""
 
     sweeps: list[Sweep]
     oracle: Sweep
 
     @staticmethod
-    def of(columns: Columns, scores: Sequence[Floats]) -> Cascade:
+    def of(columns: Columns, scores: Sequence[Floats]) -> SortedTrace:
         """Answers, and their scores `(N,)` under each rule."""
-        return Cascade(
+        return SortedTrace(
             [Sweep.of(columns.scored(score)) for score in scores], Sweep.of(oracle(columns))
         )
 
@@ -103,29 +103,29 @@ class Cascade:
 
 
 def replicate(
-    cascades: Sequence[Cascade],
+    traces: Sequence[SortedTrace],
     target: Target,
     resamples: int,
     rng: np.random.Generator,
     tick: Callable[[], None],
 ) -> Floats:
-    """`(cascades, resamples, rules, NUMBERS)`; a resample draws the same queries for all.
+    """`(traces, resamples, rules, NUMBERS)`; a resample draws the same queries for all.
 
     Args:
-        cascades: over the same queries in the same order.
+        traces: over the same queries in the same order.
         target: where to read the curves off.
         resamples: how many.
         rng: draws the queries.
-        tick: called after each batch of each cascade, `batches(resamples)` times for each.
+        tick: called after each batch of each trace, `batches(resamples)` times for each.
     """
-    queries = len(cascades[0].oracle.order)
-    rules = len(cascades[0].sweeps)
-    out = np.empty((len(cascades), resamples, rules, len(NUMBERS)))
+    queries = len(traces[0].oracle.order)
+    rules = len(traces[0].sweeps)
+    out = np.empty((len(traces), resamples, rules, len(NUMBERS)))
     for start in range(0, resamples, _BATCH):
         draws = draw_queries(rng, queries, min(_BATCH, resamples - start))
-        for cascade, numbers in zip(cascades, out, strict=True):
+        for trace, numbers in zip(traces, out, strict=True):
             for k, drawn in enumerate(draws, start=start):
-                numbers[k] = cascade.numbers(target, drawn)
+                numbers[k] = trace.numbers(target, drawn)
             tick()
     return out
 
@@ -136,10 +136,18 @@ def batches(resamples: int) -> int:
 
 
 def _quality_for(curve: DeferralCurve, budget: float | None) -> float:
-    """Quality for a budget: all deferred where it is ample, nothing where it is too small."""
-    if budget is None or budget < curve.cost[0]:
+    """Quality for a budget: all deferred where it is ample, nothing where it is too small.
+
+    Where costs fall on the way (a vote that defers early asks fewer members), the last way that
+    the budget goes.
+    """
+    if budget is None or not (within := np.flatnonzero(curve.cost <= budget)).size:
         return np.nan
-    return float(np.interp(budget, curve.cost, curve.quality))
+    k = int(within[-1])
+    if k + 1 == len(curve.cost):
+        return float(curve.quality[-1])
+    (cheaper, dearer), (before, after) = curve.cost[k : k + 2], curve.quality[k : k + 2]
+    return float((after - before) / (dearer - cheaper) * (budget - cheaper) + before)
 
 
 def _or_infinite(cost: float | None) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
-from escalade.simulator.curves import Estimate
+from escalade.simulator.evaluation.bootstrap import Estimate
 
 
 class _Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,6 +136,9 @@ class Evaluation(_Result, frozen=True):
     #: How many traces (seeds) each group has.
     groups: dict[str, int]
     baseline: str
+    #: The tier before the gate whose threshold is swept; it is the small model, and all that is
+    #: above the large one.
+    gate: str
     rules: list[str]
     resamples: int
     seed: int

@@ -8,19 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from escalade.simulator.curves import (
-    Columns,
-    Floats,
-    Metric,
-    cost_at_quality,
+from escalade.simulator.curves import Columns, Metric, cost_at_quality
+from escalade.simulator.evaluation.bootstrap import (
     draw_seeds,
     estimate,
     mean_over_seeds,
     p_value,
 )
 from escalade.simulator.evaluation.lines import curve_points
-from escalade.simulator.evaluation.replicates import NUMBERS, Cascade, Target, replicate
+from escalade.simulator.evaluation.replicates import NUMBERS, SortedTrace, Target, replicate
 from escalade.simulator.evaluation.results import Contrast, Headline, Slice, Spread
+from escalade.simulator.recorded import Floats
 
 #: Group name -> for each seed, its answers and their scores `(N,)` under each rule.
 GroupColumns = dict[str, list[tuple[Columns, list[Floats]]]]
@@ -40,7 +38,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class _Group:
-    """The numbers of one group, H to a cascade.
+    """The numbers of one group, H to a trace.
 
     Attributes:
         values: `(T, R, H)` over all queries: seeds, rules, `NUMBERS`.
@@ -48,7 +46,7 @@ class _Group:
     """
 
     name: str
-    cascades: list[Cascade]
+    traces: list[SortedTrace]
     values: Floats
     replicates: Floats
 
@@ -79,11 +77,11 @@ def evaluate_slice(
         rng: draws queries and seeds.
         tick: see `replicate`.
     """
-    cascades = {
-        group: [Cascade.of(*answers) for answers in seeds] for group, seeds in columns.items()
+    traces = {
+        group: [SortedTrace.of(*answers) for answers in seeds] for group, seeds in columns.items()
     }
-    target = _target(cascades[asked.baseline], asked, task)
-    groups = _groups(cascades, target, asked.resamples, rng, tick)
+    target = _target(traces[asked.baseline], asked, task)
+    groups = _groups(traces, target, asked.resamples, rng, tick)
     return Slice(
         task=task,
         queries=len(columns[asked.baseline][0][0].ids),
@@ -96,28 +94,28 @@ def evaluate_slice(
         ],
         contrasts=_contrasts(groups, asked),
         curves=[
-            curve_points(group.name, rule, group.cascades, k)
+            curve_points(group.name, rule, group.traces, k)
             for group in groups.values()
             for k, rule in enumerate(asked.rules)
         ],
     )
 
 
-def _target(baseline: Sequence[Cascade], asked: Asked, task: str | None) -> Target:
+def _target(baseline: Sequence[SortedTrace], asked: Asked, task: str | None) -> Target:
     """The quality and the budget asked for, or where the baseline is midway."""
     quality = asked.quality if task is None else None
     if quality is None:
-        ends = [cascade.oracle.ends().quality(np.array([0.0, 1.0])) for cascade in baseline]
+        ends = [trace.oracle.ends().quality(np.array([0.0, 1.0])) for trace in baseline]
         quality = float(np.mean(ends))
     if asked.budget is not None:
         return Target(quality, asked.budget)
-    costs = [cost_at_quality(cascade.sweeps[0].curve(), quality) for cascade in baseline]
+    costs = [cost_at_quality(trace.sweeps[0].curve(), quality) for trace in baseline]
     reached = [cost for cost in costs if cost is not None]
     return Target(quality, float(np.mean(reached)) if len(reached) == len(costs) else None)
 
 
 def _groups(
-    cascades: dict[str, list[Cascade]],
+    traces: dict[str, list[SortedTrace]],
     target: Target,
     resamples: int,
     rng: np.random.Generator,
@@ -128,19 +126,19 @@ def _groups(
     Groups with as many seeds draw the same ones: the k-th of one is paired with the k-th of
     the other.
     """
-    everyone = [cascade for members in cascades.values() for cascade in members]
+    everyone = [trace for members in traces.values() for trace in members]
     replicates = replicate(everyone, target, resamples, rng, tick)
     drawn: dict[int, NDArray[np.intp]] = {}
     groups, start = {}, 0
-    for name, members in cascades.items():
+    for name, members in traces.items():
         seeds = len(members)
         if seeds not in drawn:
             drawn[seeds] = draw_seeds(rng, seeds, resamples)
         own = replicates[start : start + seeds]
         groups[name] = _Group(
             name=name,
-            cascades=members,
-            values=np.stack([cascade.numbers(target) for cascade in members]),
+            traces=members,
+            values=np.stack([trace.numbers(target) for trace in members]),
             replicates=mean_over_seeds(own, drawn[seeds]),
         )
         start += seeds

@@ -5,11 +5,9 @@ Texts come as they are: who puts them on a page escapes them.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import msgspec
 
-from escalade.simulator.curves import Estimate
+from escalade.simulator.evaluation.bootstrap import Estimate
 from escalade.simulator.evaluation.results import Evaluation, Slice
 from escalade.simulator.evaluation.words import (
     CHANGE,
@@ -21,23 +19,9 @@ from escalade.simulator.evaluation.words import (
     points_form,
     quality_form,
 )
+from escalade.simulator.formats import Cell, TextTable
 
 _SPACE = "\N{NO-BREAK SPACE}"
-
-
-class Cell(NamedTuple):
-    """A text, and what stands small beneath it."""
-
-    text: str
-    detail: str = ""
-
-
-class TextTable(NamedTuple):
-    """A table; the first column names the rows."""
-
-    title: str
-    head: list[str]
-    rows: list[list[Cell]]
 
 
 def lede(evaluation: Evaluation) -> list[str]:

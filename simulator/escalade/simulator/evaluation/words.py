@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from escalade.simulator.curves import Estimate
+from escalade.simulator.evaluation.bootstrap import Estimate
 from escalade.simulator.evaluation.results import CostInfo, MetricInfo
-from escalade.simulator.markup import count, percent, seconds, with_unit
+from escalade.simulator.formats import count, percent, seconds, with_unit
 
 NONE = "\N{EN DASH}"
 _MINUS = "\N{MINUS SIGN}"

@@ -8,12 +8,11 @@ bandwidth was given it holds both ways.
 
 from __future__ import annotations
 
-import difflib
 import math
 
 import msgspec
 
-from escalade.simulator.errors import ProfileError
+from escalade.simulator.errors import ProfileError, unknown
 
 #: Half the median of the sum of two unit exponentials (gamma(2, 1): 1.678347), so that a
 #: round trip, which crosses two jittered directions, has its median at `rtt_ms`.
@@ -142,6 +141,9 @@ PROFILES: dict[str, Profile] = {
     )
 }
 
+#: The four delays of Revisiting Cascaded Ensembles, section 4.2.
+PAPERS_DELAYS = ("coe-1us", "coe-10ms", "coe-100ms", "coe-1s")
+
 
 def get_profile(name: str) -> Profile:
     """The profile of that name.
@@ -149,8 +151,6 @@ def get_profile(name: str) -> Profile:
     Raises:
         ProfileError: there is none; the message names the nearest and all known names.
     """
-    if name in PROFILES:
-        return PROFILES[name]
-    near = difflib.get_close_matches(name, PROFILES, n=1, cutoff=0.0)
-    known = ", ".join(PROFILES)
-    raise ProfileError(f"profile {name!r} is unknown; the nearest is {near[0]!r}; known: {known}")
+    if name not in PROFILES:
+        raise ProfileError(unknown("profile", name, PROFILES))
+    return PROFILES[name]

@@ -1,16 +1,24 @@
-"""Traces replayed over networks in virtual time; knows no page."""
+"""Recorded cascades over networks in virtual time; knows no curve and no page."""
 
-from escalade.simulator.replay.replay import GRPC_BYTES_DOWN, GRPC_BYTES_UP, Replay
-from escalade.simulator.replay.simulation import Study, run_study, simulate
-from escalade.simulator.replay.summary import ComparisonRow, Summary
+from escalade.simulator.replay.grid import Grid, replay_grid
+from escalade.simulator.replay.replay import Replay
+from escalade.simulator.replay.simulation import Simulation, run_simulation, simulate
+from escalade.simulator.replay.summary import Summary
+from escalade.simulator.replay.tables import answers_tables, latency_tables, lede, traces_table
+from escalade.simulator.replay.trips import GRPC_BYTES_DOWN, GRPC_BYTES_UP
 
 __all__ = [
     "GRPC_BYTES_DOWN",
     "GRPC_BYTES_UP",
-    "ComparisonRow",
+    "Grid",
     "Replay",
-    "Study",
+    "Simulation",
     "Summary",
-    "run_study",
+    "answers_tables",
+    "latency_tables",
+    "lede",
+    "replay_grid",
+    "run_simulation",
     "simulate",
+    "traces_table",
 ]

@@ -1,16 +1,13 @@
-"""Replays a trace over a named network in virtual time; knows no clock, no socket, no plot.
+"""Replays a trace under given thresholds on a network; knows no profile by name, no plot.
 
-For each query the trace holds what the device and the server took; the network between
-them comes from the same `DelayLine` that drives the live proxy. Queries do not contend:
-each has an idle line of its own, as in the single-instance setup of Revisiting Cascaded
-Ensembles (section 4.2, figure 5).
-
-The baseline, cloud only, makes the same recorded call for every query, without the draft.
-Record over loopback: a network between the tiers at recording time would count twice.
+What does not depend on thresholds is worked out once (`Course`), so that a replay is a few
+sums over the queries. The baseline, last tier only, makes the same recorded call for every
+query, without the draft.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -18,17 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from escalade.edge.trace import Trace
-from escalade.simulator.curves import Bools, Floats, large_answers, scores_of
 from escalade.simulator.errors import SimulatorError
-from escalade.simulator.network import DelayLine, Profile
-
-#: What gRPC adds to the messages of a call on a warm connection, TCP/IP headers excluded:
-#: midpoints of +66-104 B up and +64-98 B down, measured for this project over loopback.
-#: A first call adds 385 B and 242 B; a replay takes every connection as warm.
-GRPC_BYTES_UP = 85
-GRPC_BYTES_DOWN = 81
-
-_MAX_SEED = 2**64 - 1
+from escalade.simulator.network import Network
+from escalade.simulator.recorded import (
+    Climb,
+    Floats,
+    RecordedTier,
+    check_thresholds,
+    climb,
+    tiers_of,
+)
+from escalade.simulator.replay.trips import Counts, bytes_of_tiers, draft_bytes, seconds_of_tiers
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,118 +37,174 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class Replay:
-    """One trace on one network at one threshold; arrays are `(N,)`, in the trace's order.
+class Course:
+    """A trace on a network, whatever the thresholds: T tiers, N queries.
 
     Attributes:
-        deferred: whether the large model answers the query.
-        cascade_s: latency of the cascade's answer.
-        cloud_only_s: latency of the large model's answer, were every query sent to it.
-        call_bytes_up: bytes a call for the query sends, gRPC framing and draft included.
-        draft_bytes: how many of them are the draft.
-        call_bytes_down: bytes it receives.
+        tiers: T.
+        network: a profile for each link.
+        seed: of jitter and loss.
+        seconds: of each tier `(V, N)`, see `RecordedTier.at_levels`.
+        last_only_s: `(N,)` latency of the last tier's answer, were every query put to it alone.
+        bytes_up: `(T, N)` what a call to each tier sends, gRPC framing and draft included.
+        bytes_down: `(T, N)` what it receives.
+        draft_bytes: `(N,)` how many bytes to the last tier are the draft.
+        correct: `(T, N)` 1 where a tier's answer is right; None where some were not judged.
     """
 
-    profile: Profile
-    threshold: float
+    tiers: list[RecordedTier]
+    network: Network
     seed: int
-    deferred: Bools
-    cascade_s: Floats
-    cloud_only_s: Floats
-    call_bytes_up: NDArray[np.int64]
-    draft_bytes: NDArray[np.int64]
-    call_bytes_down: NDArray[np.int64]
+    seconds: list[Floats]
+    last_only_s: Floats
+    bytes_up: Counts
+    bytes_down: Counts
+    draft_bytes: Counts
+    correct: Floats | None
+
+    @staticmethod
+    def of(tiers: list[RecordedTier], network: Network, *, seed: int) -> Course:
+        """Send every query to every tier.
+
+        Args:
+            tiers: all of a trace, at least 2.
+            network: a profile for each link.
+            seed: see `seconds_of_tiers`.
+
+        Raises:
+            SimulatorError: the trace has 1 tier, a link has no profile, or the seed is out of
+                range.
+        """
+        if len(tiers) < 2:  # noqa: PLR2004
+            raise SimulatorError(
+                f"a replay needs at least 2 tiers; the trace has {len(tiers)}:"
+                f" {', '.join(tier.info.name for tier in tiers)}"
+            )
+        seconds, last_only_s = seconds_of_tiers(tiers, network, seed)
+        up, down = bytes_of_tiers(tiers)
+        return Course(
+            tiers=tiers,
+            network=network,
+            seed=seed,
+            seconds=seconds,
+            last_only_s=last_only_s,
+            bytes_up=up,
+            bytes_down=down,
+            draft_bytes=draft_bytes(tiers[-1]),
+            correct=_correct(tiers),
+        )
+
+    def at(self, thresholds: Sequence[float]) -> Replay:
+        """Replay every query under thresholds, one for each gate.
+
+        Raises:
+            SimulatorError: too few or too many, or one is no number.
+        """
+        check_thresholds([tier.info for tier in self.tiers], thresholds)
+        return Replay(course=self, climb=climb(self.tiers, thresholds))
+
+
+@dataclass(frozen=True)
+class Replay:
+    """One trace on one network under given thresholds."""
+
+    course: Course
+    climb: Climb
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """One for each gate."""
+        return self.climb.thresholds
 
     @property
     def queries(self) -> int:
-        """How many queries; a cloud-only system makes as many calls."""
-        return len(self.deferred)
+        """How many queries; last tier only, as many calls."""
+        return len(self.course.last_only_s)
+
+    @property
+    def answered_by(self) -> NDArray[np.intp]:
+        """`(N,)` the place of the tier whose answer stands."""
+        return self.climb.answered_by
+
+    @property
+    def members(self) -> NDArray[np.intp]:
+        """`(T, N)` how many members of each tier answered each query."""
+        asked = [
+            tier.asked[level]
+            for tier, level in zip(self.course.tiers, self.climb.levels, strict=True)
+        ]
+        return np.where(self.climb.reached, asked, 0)
+
+    @property
+    def cascade_s(self) -> Floats:
+        """`(N,)` latency of the cascade's answer: the sum over the tiers that a query came to."""
+        return self.climb.spent(self.course.seconds)
 
     @property
     def calls(self) -> int:
-        """How many calls the cascade makes."""
-        return int(self.deferred.sum())
-
-    @property
-    def bytes_up(self) -> int:
-        """Bytes the cascade sends."""
-        return int(self.call_bytes_up[self.deferred].sum())
-
-    @property
-    def bytes_down(self) -> int:
-        """Bytes the cascade receives."""
-        return int(self.call_bytes_down[self.deferred].sum())
-
-    @property
-    def cloud_only_bytes_up(self) -> int:
-        """Bytes a cloud-only system sends: it has no draft to send along."""
-        return int((self.call_bytes_up - self.draft_bytes).sum())
-
-    @property
-    def cloud_only_bytes_down(self) -> int:
-        """Bytes a cloud-only system receives."""
-        return int(self.call_bytes_down.sum())
+        """How many queries come to the last tier."""
+        return int(self.climb.reached[-1].sum())
 
     @property
     def calls_saved(self) -> float:
-        """Share of the cloud-only calls that the cascade does not make."""
+        """Share of the queries that the last tier does not get."""
         return 1 - self.calls / self.queries
 
     @property
-    def bytes_saved(self) -> float:
-        """Share of the cloud-only bytes, both ways, that the cascade does not move."""
-        everything = self.cloud_only_bytes_up + self.cloud_only_bytes_down
-        return 1 - (self.bytes_up + self.bytes_down) / everything
+    def bytes_up(self) -> Counts:
+        """`(T,)` bytes sent over the link to each tier."""
+        return self._moved(self.course.bytes_up)
+
+    @property
+    def bytes_down(self) -> Counts:
+        """`(T,)` bytes that came back over it."""
+        return self._moved(self.course.bytes_down)
+
+    @property
+    def last_only_bytes_up(self) -> int:
+        """Bytes sent where the last tier gets every query; there is no draft to send along."""
+        return int((self.course.bytes_up[-1] - self.course.draft_bytes).sum())
+
+    @property
+    def last_only_bytes_down(self) -> int:
+        """Bytes received there."""
+        return int(self.course.bytes_down[-1].sum())
+
+    @property
+    def bytes_saved(self) -> float | None:
+        """Share of those bytes, both ways, that the cascade does not move over all its links.
+
+        None where the last tier is behind no link.
+        """
+        everything = self.last_only_bytes_up + self.last_only_bytes_down
+        if not everything:
+            return None
+        return 1 - int((self.bytes_up + self.bytes_down).sum()) / everything
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of the answers that were judged correct; None where some were not judged."""
+        if self.course.correct is None:
+            return None
+        return float(self.course.correct[self.answered_by, np.arange(self.queries)].mean())
+
+    def _moved(self, of_calls: Counts) -> Counts:
+        return np.asarray(np.where(self.climb.reached, of_calls, 0).sum(axis=1), dtype=np.int64)
 
 
-def replay(trace: Trace, profile: Profile, threshold: float, *, seed: int) -> Replay:
+def replay(trace: Trace, network: Network, thresholds: Sequence[float], *, seed: int) -> Replay:
     """Replay every query of a trace recorded in shadow mode.
 
-    A call takes `network up + server_s + (round_trip_s - server_s) + network down`, the
-    bracket being the recorded loopback overhead; the cascade takes `generate_s`, plus the
-    call where `r(x) >= threshold`; cloud-only is the call alone, without the draft.
-
     Args:
-        trace: both answers to every query.
-        profile: the network.
-        threshold: tau; infinity defers no query.
-        seed: in [0, 2**64). The generator of a query is keyed by (seed, its place in the
-            trace), so its network does not depend on any other query, profile or threshold.
+        trace: every tier's answer to every query, of at least 2 tiers.
+        network: a profile for each link.
+        thresholds: one for each gate; infinity defers no query of a finite score.
+        seed: see `seconds_of_tiers`.
 
     Raises:
-        SimulatorError: large answers are missing, or the seed or threshold is out of range.
+        SimulatorError: answers or scores are missing, or the seed or a threshold is out of range.
     """
-    if np.isnan(threshold):
-        raise SimulatorError("threshold must be a number; got nan")
-    large = large_answers(trace)
-    bytes_up = np.array([answer.bytes_up for answer in large], dtype=np.int64) + GRPC_BYTES_UP
-    bytes_down = np.array([answer.bytes_down for answer in large], dtype=np.int64) + GRPC_BYTES_DOWN
-    draft_bytes = np.array([answer.draft_bytes for answer in large], dtype=np.int64)
-
-    def call_s(k: int, up: int) -> float:
-        # Made anew from (seed, k): the call with and without draft meet the same network.
-        rng = _generator(seed, k)
-        at_server_s = DelayLine(profile, "up", rng).release_s(0.0, up)
-        # A server clock that ran ahead of the device's may report more than the round trip.
-        answered_s = at_server_s + max(large[k].round_trip_s, large[k].server_s)
-        return DelayLine(profile, "down", rng).release_s(answered_s, int(bytes_down[k]))
-
-    calls = range(len(large))
-    with_draft_s = np.array([call_s(k, int(bytes_up[k])) for k in calls])
-    cloud_only_s = np.array([call_s(k, int(bytes_up[k] - draft_bytes[k])) for k in calls])
-    deferred = ~(scores_of(trace) < threshold)
-    generate_s = np.array([record.small.generate_s for record in trace.records], dtype=np.float64)
-    return Replay(
-        profile=profile,
-        threshold=threshold,
-        seed=seed,
-        deferred=deferred,
-        cascade_s=generate_s + np.where(deferred, with_draft_s, 0.0),
-        cloud_only_s=cloud_only_s,
-        call_bytes_up=bytes_up,
-        draft_bytes=draft_bytes,
-        call_bytes_down=bytes_down,
-    )
+    return Course.of(tiers_of(trace), network, seed=seed).at(thresholds)
 
 
 def latency_of(seconds: Floats) -> Latency:
@@ -160,8 +213,8 @@ def latency_of(seconds: Floats) -> Latency:
     return Latency(p50_s=float(p50_s), p95_s=float(p95_s), mean_s=float(seconds.mean()))
 
 
-def _generator(seed: int, index: int) -> np.random.Generator:
-    """A counter-based generator, keyed by (seed, query)."""
-    if not 0 <= seed <= _MAX_SEED:
-        raise SimulatorError(f"seed must be in [0, {_MAX_SEED}]; got {seed}")
-    return np.random.Generator(np.random.Philox(key=np.array([seed, index], dtype=np.uint64)))
+def _correct(tiers: Sequence[RecordedTier]) -> Floats | None:
+    flags = [[answer.correct for answer in tier.answers] for tier in tiers]
+    if any(None in of_tier for of_tier in flags):
+        return None
+    return np.array(flags, dtype=np.float64)

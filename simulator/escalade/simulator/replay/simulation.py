@@ -1,7 +1,7 @@
-"""Runs a whole simulation: traces x thresholds x networks; knows no HTML and no command line.
+"""Runs a whole simulation: traces x thresholds x networks; knows no page and no command line.
 
-Entry point of `escalade simulate`. The answers come back as a `Summary` (tables) inside a
-`Study`, which also keeps the curves and the latencies that the report's figures draw.
+Entry point of `escalade simulate`. It says what networks do at chosen thresholds; how good
+thresholds are is for `escalade evaluate`.
 """
 
 from __future__ import annotations
@@ -11,27 +11,30 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from escalade.edge.trace import Trace, read_trace
-from escalade.simulator.curves import (
-    DeferralCurve,
-    OperatingPoint,
-    answered,
-    area_under_curve,
-    at_threshold,
-    by_task,
-    cost_at_quality,
-    deferral_curve,
-    paired_difference,
-)
+from escalade.edge.trace import Trace, TraceHeader, read_trace
 from escalade.simulator.errors import SimulatorError
-from escalade.simulator.network import Profile, get_profile
-from escalade.simulator.replay.replay import Replay, latency_of, replay
+from escalade.simulator.network import PAPERS_DELAYS, Network, networks_named
+from escalade.simulator.recorded import (
+    CostModel,
+    Floats,
+    RecordedTier,
+    answered,
+    flops,
+    has_parameters,
+    is_priced,
+    money,
+    recorded_thresholds,
+    tiers_of,
+    with_prices,
+)
+from escalade.simulator.replay.replay import Course, Replay, latency_of
 from escalade.simulator.replay.summary import (
-    ComparisonRow,
+    NetworkRow,
     PointRow,
-    ProfileRow,
+    Spent,
     Summary,
-    TaskRow,
+    TierRow,
+    TierShare,
     TraceRow,
 )
 
@@ -40,176 +43,194 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Study:
+class Simulation:
     """A finished simulation.
 
     Attributes:
-        curves: the deferral curve of each trace, by its name.
-        points: the cascade of each trace at each threshold, by the trace's name.
-        replays: `(trace name, replay)`, by trace, then threshold, then profile.
-        profiles: the networks, in the order asked for.
+        replays: `(trace name, replay)`, by trace, then thresholds, then network.
+        networks: in the order asked for.
         summary: every table.
     """
 
-    curves: dict[str, DeferralCurve]
-    points: dict[str, list[OperatingPoint]]
     replays: list[tuple[str, Replay]]
-    profiles: list[Profile]
+    networks: list[Network]
     summary: Summary
 
 
 def simulate(
     trace_paths: Sequence[Path],
     profiles: Sequence[str],
-    thresholds: Sequence[float],
+    thresholds: Sequence[Sequence[float]],
     *,
+    prices: Mapping[str, tuple[float, float]] | None = None,
     seed: int,
     progress: Progress | None = None,
-) -> Study:
+) -> Simulation:
     """Replay traces over named networks.
 
     Args:
         trace_paths: shadow-mode traces; each is called by its file's stem.
-        profiles: names of networks, see `PROFILES`.
-        thresholds: tried on every trace; none means each trace's own.
+        profiles: names of networks, and `TIER=NAME` for the link to one tier, see
+            `networks_named`; none means the papers' four delays.
+        thresholds: choices of one for each gate, tried on every trace; none means each trace's
+            own.
+        prices: of members, in place of those recorded; see `with_prices`.
         seed: same seed, same numbers.
         progress: called after each replay.
 
     Raises:
         DataError: a trace cannot be read.
-        ProfileError: no such network.
-        SimulatorError: a trace lacks answers or references, or a threshold or the seed is out
-            of range.
+        ProfileError: no such network, or a link without one.
+        SimulatorError: a trace lacks answers, or a threshold, a price or the seed is out of
+            range.
     """
-    networks = [get_profile(name) for name in profiles]
-    traces = dict(zip(_names(trace_paths), map(read_trace, trace_paths), strict=True))
-    return run_study(traces, networks, thresholds, seed=seed, progress=progress)
+    read = [with_prices(read_trace(path), prices or {}) for path in trace_paths]
+    linked = dict.fromkeys(name for trace in read for name in _linked(trace))
+    return run_simulation(
+        dict(zip(_names(trace_paths), read, strict=True)),
+        networks_named(profiles, list(linked), PAPERS_DELAYS),
+        thresholds,
+        seed=seed,
+        progress=progress,
+    )
 
 
-def run_study(
+def run_simulation(
     traces: Mapping[str, Trace],
-    profiles: Iterable[Profile],
-    thresholds: Iterable[float],
+    networks: Iterable[Network],
+    thresholds: Iterable[Sequence[float]],
     *,
     seed: int,
     progress: Progress | None = None,
-) -> Study:
-    """Replay every trace at every threshold on every network; arguments as for `simulate`."""
-    networks = list(dict.fromkeys(profiles))
-    if not traces or not networks:
-        raise SimulatorError("a simulation needs at least 1 trace and 1 profile")
-    asked = list(dict.fromkeys(thresholds))
-    for tau in asked:
+) -> Simulation:
+    """Replay every trace under every choice of thresholds on every network.
+
+    Arguments and errors are those of `simulate`.
+    """
+    over = list(dict.fromkeys(networks))
+    if not traces or not over:
+        raise SimulatorError("a simulation needs at least 1 trace and 1 network")
+    chosen = list(dict.fromkeys(map(tuple, thresholds)))
+    for tau in (tau for choice in chosen for tau in choice):
         if not math.isfinite(tau):
             raise SimulatorError(f"a threshold must be a finite number; got {tau}")
-    taus = {name: asked or [trace.header.threshold] for name, trace in traces.items()}
-    total = len(networks) * sum(map(len, taus.values()))
-
-    study = Study(
-        curves={},
-        points={},
-        replays=[],
-        profiles=networks,
-        summary=Summary(
-            seed=seed,
-            traces=[],
-            points=[],
-            profiles=[],
-            tasks=[],
-            comparisons=[],
-            notes=[],
-        ),
-    )
+    total = len(traces) * max(1, len(chosen)) * len(over)
+    replays: list[tuple[str, Replay]] = []
+    rows: list[TraceRow] = []
+    points: list[PointRow] = []
+    notes: list[str] = []
     for name, whole in traces.items():
-        trace = answered(name, whole, study.summary.notes)
         try:
-            curve = study.curves[name] = deferral_curve(trace)
+            trace = answered(name, whole, notes)
+            tiers = tiers_of(trace)
+            courses = [Course.of(tiers, network, seed=seed) for network in over]
+            costs = _cost_tables(trace.header, tiers)
+            rows.append(_trace_row(name, trace, courses[0]))
+            for choice in chosen or [recorded_thresholds(trace.header.tiers)]:
+                for course in courses:
+                    replays.append((name, course.at(choice)))
+                    if progress is not None:
+                        progress(len(replays), total)
+                points.append(_point_row(name, replays[-1][1], costs))
         except SimulatorError as error:
-            raise SimulatorError(f"{name}: {error}") from error
-        study.summary.traces.append(_trace_row(name, trace, curve))
-        study.points[name] = [at_threshold(trace, tau) for tau in taus[name]]
-        for point in study.points[name]:
-            for network in networks:
-                run = replay(trace, network, point.threshold, seed=seed)
-                study.replays.append((name, run))
-                study.summary.profiles.append(_profile_row(name, run))
-                if progress is not None:
-                    progress(len(study.replays), total)
-            study.summary.points.append(_point_row(name, point, run))
-            study.summary.tasks.extend(
-                TaskRow(trace=name, threshold=point.threshold, task=task, accuracy=accuracy)
-                for task, accuracy in by_task(trace, point.threshold).items()
-            )
-    _compare(study, {name: answered(name, trace, []) for name, trace in traces.items()}, seed)
-    return study
+            raise type(error)(f"{name}: {error}") from error
+    summary = Summary(
+        seed=seed,
+        traces=rows,
+        points=points,
+        networks=[_network_row(name, replay) for name, replay in replays],
+        notes=notes,
+    )
+    return Simulation(replays=replays, networks=over, summary=summary)
 
 
-def _compare(study: Study, traces: Mapping[str, Trace], seed: int) -> None:
-    """Hold each further trace against the first, or note why that cannot be done."""
-    baseline, *others = traces
-    point = study.points[baseline][0]
-    for name in others:
-        try:
-            difference = paired_difference(
-                traces[name], traces[baseline], flops_per_token=point.flops_per_token, seed=seed
-            )
-        except SimulatorError as error:
-            study.summary.notes.append(f"{name} was not compared with {baseline}: {error}")
-            continue
-        study.summary.comparisons.append(
-            ComparisonRow(
-                trace=name,
-                baseline=baseline,
-                flops_per_token=point.flops_per_token,
-                quality=difference,
-                flops_per_token_at_equal_quality=cost_at_quality(study.curves[name], point.quality),
-            )
+def _cost_tables(header: TraceHeader, tiers: Sequence[RecordedTier]) -> dict[str, list[Floats]]:
+    """What each tier's answers cost, by the cost models that the header knows enough for."""
+    known: list[CostModel] = []
+    if has_parameters(header):
+        known.append(flops)
+    if is_priced(header):
+        known.append(money)
+    return {model.name: [tier.at_levels(model) for tier in tiers] for model in known}
+
+
+def _trace_row(name: str, trace: Trace, course: Course) -> TraceRow:
+    tiers = [
+        TierRow(
+            name=tier.name,
+            place=tier.place,
+            members=[member.name for member in tier.members],
+            parameters=sum(member.parameters for member in tier.members),
+            rule=tier.rule,
+            threshold=tier.threshold,
+            accuracy=None if course.correct is None else float(course.correct[k].mean()),
         )
-
-
-def _trace_row(name: str, trace: Trace, curve: DeferralCurve) -> TraceRow:
-    header = trace.header
-    if header.large is None:
-        raise SimulatorError(f"{name}: the header names no large model")
+        for k, tier in enumerate(trace.header.tiers)
+    ]
     return TraceRow(
         name=name,
         queries=len(trace.records),
-        small=header.small.name,
-        small_parameters=header.small.parameters,
-        large=header.large.name,
-        large_parameters=header.large.parameters,
-        rule=header.rule,
-        threshold=header.threshold,
-        created=header.created,
-        small_accuracy=float(curve.quality[0]),
-        large_accuracy=float(curve.quality[-1]),
-        area_under_curve=area_under_curve(curve),
+        tiers=tiers,
+        created=trace.header.created,
+        currency=trace.header.currency,
     )
 
 
-def _point_row(name: str, point: OperatingPoint, run: Replay) -> PointRow:
+def _point_row(name: str, replay: Replay, costs: Mapping[str, list[Floats]]) -> PointRow:
+    spent = {
+        model: Spent(
+            cascade=float(replay.climb.spent(tables).mean()),
+            last_only=float(tables[-1][-1].mean()),
+        )
+        for model, tables in costs.items()
+    }
     return PointRow(
         trace=name,
-        point=point,
-        calls=run.calls,
-        calls_saved=run.calls_saved,
-        bytes_up=run.bytes_up,
-        bytes_down=run.bytes_down,
-        cloud_only_bytes_up=run.cloud_only_bytes_up,
-        cloud_only_bytes_down=run.cloud_only_bytes_down,
-        bytes_saved=run.bytes_saved,
+        thresholds=list(replay.thresholds),
+        tiers=_tier_shares(replay),
+        accuracy=replay.accuracy,
+        calls=replay.calls,
+        calls_saved=replay.calls_saved,
+        bytes_saved=replay.bytes_saved,
+        last_only_bytes_up=replay.last_only_bytes_up,
+        last_only_bytes_down=replay.last_only_bytes_down,
+        flops=spent.get(flops.name),
+        money=spent.get(money.name),
     )
 
 
-def _profile_row(name: str, run: Replay) -> ProfileRow:
-    return ProfileRow(
+def _tier_shares(replay: Replay) -> list[TierShare]:
+    reached, members = replay.climb.reached, replay.members
+    return [
+        TierShare(
+            name=tier.info.name,
+            asked=float(reached[k].mean()),
+            answered=float((replay.answered_by == k).mean()),
+            members=float(members[k][reached[k]].mean()) if reached[k].any() else None,
+            bytes_up=int(replay.bytes_up[k]),
+            bytes_down=int(replay.bytes_down[k]),
+        )
+        for k, tier in enumerate(replay.course.tiers)
+    ]
+
+
+def _network_row(name: str, replay: Replay) -> NetworkRow:
+    return NetworkRow(
         trace=name,
-        threshold=run.threshold,
-        profile=run.profile.name,
-        rtt_ms=run.profile.rtt_ms,
-        cascade=latency_of(run.cascade_s),
-        cloud_only=latency_of(run.cloud_only_s),
+        thresholds=list(replay.thresholds),
+        network=replay.course.network.name,
+        cascade=latency_of(replay.cascade_s),
+        last_only=latency_of(replay.course.last_only_s),
     )
+
+
+def _linked(trace: Trace) -> list[str]:
+    """The tiers that a link leads to."""
+    return [
+        tier.name
+        for k, tier in enumerate(trace.header.tiers)
+        if any((answer := record.tiers[k]) and answer.link for record in trace.records)
+    ]
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

@@ -1,14 +1,14 @@
 """The numbers of a simulation as JSON-able records; knows no computation and no page.
 
-Shares are in [0, 1], times in seconds. `msgspec.json.encode` turns a `Summary` into what
-`escalade simulate --json` prints.
+Shares are in [0, 1], times in seconds, prices in the trace's currency. `msgspec.json.encode`
+turns a `Summary` into what `escalade simulate --json` prints.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from escalade.simulator.curves import Difference, OperatingPoint, TaskAccuracy
+from escalade.edge.trace import Place
 from escalade.simulator.replay.replay import Latency
 
 
@@ -16,69 +16,85 @@ class _Row(msgspec.Struct, frozen=True, kw_only=True):
     """One row of a table."""
 
 
+class TierRow(_Row, frozen=True):
+    """One tier of a trace."""
+
+    name: str
+    place: Place
+    members: list[str]
+    #: Of all members together.
+    parameters: int
+    #: Its gate, as recorded; None after the last tier.
+    rule: str | None
+    threshold: float | None
+    #: Share of its answers that are right, were it given every query; None where some were not
+    #: judged.
+    accuracy: float | None
+
+
 class TraceRow(_Row, frozen=True):
-    """One trace: who answered, and what its deferral curve amounts to."""
+    """One trace, as it was recorded."""
 
     name: str
     queries: int
-    small: str
-    small_parameters: int
-    large: str
-    large_parameters: int
-    rule: str
-    #: The threshold the trace was recorded with.
-    threshold: float
+    tiers: list[TierRow]
     created: str
-    small_accuracy: float
-    large_accuracy: float
-    #: Under quality against deferral rate.
-    area_under_curve: float
+    currency: str
+
+
+class TierShare(_Row, frozen=True):
+    """What one tier has to do."""
+
+    name: str
+    #: Share of all queries that come to it, and that it answers.
+    asked: float
+    answered: float
+    #: How many of its members answer a query that comes to it, on average; None of no query.
+    members: float | None
+    #: Over the link to it, gRPC framing included.
+    bytes_up: int
+    bytes_down: int
+
+
+class Spent(_Row, frozen=True):
+    """What a query costs on average."""
+
+    cascade: float
+    #: Were every query put to the last tier alone.
+    last_only: float
 
 
 class PointRow(_Row, frozen=True):
-    """One trace at one threshold, on any network."""
+    """One trace at one choice of thresholds, on any network."""
 
     trace: str
-    point: OperatingPoint
+    #: One for each gate.
+    thresholds: list[float]
+    tiers: list[TierShare]
+    #: Share of answers that are right; None where some were not judged.
+    accuracy: float | None
+    #: How many queries come to the last tier, and the share that does not.
     calls: int
-    #: Share of the cloud-only calls not made; bytes are saved in another proportion.
     calls_saved: float
-    bytes_up: int
-    bytes_down: int
-    cloud_only_bytes_up: int
-    cloud_only_bytes_down: int
-    bytes_saved: float
+    #: Share of the bytes that the last tier alone would move; those over all links count. None
+    #: where it is behind no link.
+    bytes_saved: float | None
+    last_only_bytes_up: int
+    last_only_bytes_down: int
+    #: 2 x parameters x tokens of every member that ran; None where a member has no parameters.
+    flops: Spent | None
+    #: None where no member has a price.
+    money: Spent | None
 
 
-class ProfileRow(_Row, frozen=True):
-    """One trace at one threshold on one network."""
+class NetworkRow(_Row, frozen=True):
+    """One trace at one choice of thresholds on one network."""
 
     trace: str
-    threshold: float
-    profile: str
-    rtt_ms: float
+    thresholds: list[float]
+    network: str
     cascade: Latency
-    cloud_only: Latency
-
-
-class TaskRow(_Row, frozen=True):
-    """One task of one trace at one threshold."""
-
-    trace: str
-    threshold: float
-    task: str
-    accuracy: TaskAccuracy
-
-
-class ComparisonRow(_Row, frozen=True):
-    """One trace against the first at equal cost: that of the first at its first threshold."""
-
-    trace: str
-    baseline: str
-    flops_per_token: float
-    quality: Difference
-    #: What `trace` needs for the baseline's quality there; None where it never reaches it.
-    flops_per_token_at_equal_quality: float | None
+    last_only: Latency
 
 
 class Summary(_Row, frozen=True):
@@ -87,8 +103,6 @@ class Summary(_Row, frozen=True):
     seed: int
     traces: list[TraceRow]
     points: list[PointRow]
-    profiles: list[ProfileRow]
-    tasks: list[TaskRow]
-    comparisons: list[ComparisonRow]
+    networks: list[NetworkRow]
     #: What was left out, and why.
     notes: list[str]

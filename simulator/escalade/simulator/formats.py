@@ -1,15 +1,27 @@
-"""Numbers as people read them, and HTML tables; knows no result.
-
-Cells come escaped: whatever came from outside is escaped where it enters a table.
-"""
+"""Numbers and tables as people read them; knows no result, no terminal and no page."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 _PREFIXES = ("", "k", "M", "G", "T", "P")
 _MINUS = "\N{MINUS SIGN}"
+
+
+class Cell(NamedTuple):
+    """A text, and what stands small beneath it."""
+
+    text: str
+    detail: str = ""
+
+
+class TextTable(NamedTuple):
+    """A table; the first column names the rows. Who shows it escapes its texts."""
+
+    title: str
+    head: list[str]
+    rows: list[list[Cell]]
 
 
 def percent(share: float) -> str:
@@ -45,29 +57,6 @@ def signed(value: float) -> str:
 def with_unit(counted: str, unit: str) -> str:
     """`1.08 M` and `FLOPs` as `1.08 MFLOPs`; `200` as `200 FLOPs`."""
     return f"{counted}{unit}" if counted[-1].isalpha() else f"{counted} {unit}"
-
-
-def table_group(title: str, columns: int) -> str:
-    """A row that heads those below it."""
-    return f'<tr class="group"><th colspan="{columns}"><div>{title}</div></th></tr>'
-
-
-def table_row(cells: Sequence[str]) -> str:
-    """A row; its first cell names it."""
-    first, *others = cells
-    return (
-        f'<tr><th scope="row">{first}</th>' + "".join(f"<td>{cell}</td>" for cell in others)
-    ) + "</tr>"
-
-
-def table(head: Sequence[str], body: Iterable[str], kind: str = "figures") -> str:
-    """A table of rows; `kind` is its CSS class, `figures` or `facts`."""
-    cells = "".join(f'<th scope="col">{cell}</th>' for cell in head)
-    lines = "\n".join(body)
-    return (
-        f'<div class="wide"><table class="{kind}"><thead><tr>{cells}</tr></thead>'
-        f"<tbody>\n{lines}\n</tbody></table></div>"
-    )
 
 
 def _in_unit(value_s: float) -> tuple[float, str]:

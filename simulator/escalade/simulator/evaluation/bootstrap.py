@@ -13,10 +13,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from escalade.simulator.curves.answers import Floats
+from escalade.simulator.curves import Counts
 from escalade.simulator.errors import SimulatorError
-
-Counts = NDArray[np.int32]
+from escalade.simulator.recorded import Floats
 
 #: Percentile interval: 95 %.
 INTERVAL = (0.025, 0.975)

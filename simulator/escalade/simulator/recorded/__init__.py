@@ -1,0 +1,45 @@
+"""A recorded cascade as columns: who says what, at which score and cost; knows no network."""
+
+from escalade.simulator.recorded.climb import (
+    Climb,
+    check_thresholds,
+    climb,
+    recorded_thresholds,
+)
+from escalade.simulator.recorded.costs import (
+    CostModel,
+    cost_named,
+    flops,
+    has_parameters,
+    is_priced,
+    money,
+    recorded_seconds,
+    with_prices,
+)
+from escalade.simulator.recorded.scores import RECORDED, Rule, rule_name, scores_of
+from escalade.simulator.recorded.shadow import answered
+from escalade.simulator.recorded.tiers import Bools, Floats, RecordedTier, tiers_of
+
+__all__ = [
+    "RECORDED",
+    "Bools",
+    "Climb",
+    "CostModel",
+    "Floats",
+    "RecordedTier",
+    "Rule",
+    "answered",
+    "check_thresholds",
+    "climb",
+    "cost_named",
+    "flops",
+    "has_parameters",
+    "is_priced",
+    "money",
+    "recorded_seconds",
+    "recorded_thresholds",
+    "rule_name",
+    "scores_of",
+    "tiers_of",
+    "with_prices",
+]

@@ -1,0 +1,65 @@
+"""Which queries of a trace can be replayed: whole answers of every tier; knows no rule."""
+
+from __future__ import annotations
+
+from escalade.edge.trace import Trace, TraceRecord
+from escalade.simulator.errors import SimulatorError
+
+
+def answered(name: str, trace: Trace, notes: list[str]) -> Trace:
+    """The queries that every tier answered; notes how many one did not, unless that is all.
+
+    Raises:
+        SimulatorError: some answers were stopped, or decided, early.
+    """
+    check_finished(trace)
+    records = [record for record in trace.records if None not in record.tiers]
+    if not records or len(records) == len(trace.records):
+        return trace
+    notes.append(
+        f"{name}: {len(trace.records) - len(records)} of {len(trace.records)} queries have no"
+        f" answer from {_lacking(trace)} and are left out"
+    )
+    return Trace(trace.header, records)
+
+
+def check_finished(trace: Trace) -> None:
+    """Refuse half answers: their scores are bounds, their texts and times are cut.
+
+    Raises:
+        SimulatorError: generation was stopped, or a vote was decided, early.
+    """
+    if stopped := sum(map(_is_half, trace.records)):
+        raise SimulatorError(
+            f"{stopped} of {len(trace.records)} of the device's answers were not finished (early"
+            " deferral, or a vote decided early), and a replay needs whole ones; record them with"
+            " `escalade record`"
+        )
+
+
+def check_answered(trace: Trace) -> None:
+    """Refuse a trace that some tier has not answered whole.
+
+    Raises:
+        SimulatorError: some queries were never put to a tier, or some answers are half ones.
+    """
+    check_finished(trace)
+    if lacking := sum(None in record.tiers for record in trace.records):
+        raise SimulatorError(
+            f"{lacking} of {len(trace.records)} records lack the answer of {_lacking(trace)}, and a"
+            " replay needs every tier's answer to every query; record them with `escalade record`"
+        )
+
+
+def _is_half(record: TraceRecord) -> bool:
+    return any(tier is not None and tier.stopped_early for tier in record.tiers)
+
+
+def _lacking(trace: Trace) -> str:
+    """The tiers that some query has no answer of."""
+    names = [
+        f"tier {tier.name!r}"
+        for k, tier in enumerate(trace.header.tiers)
+        if any(record.tiers[k] is None for record in trace.records)
+    ]
+    return " or ".join(names)

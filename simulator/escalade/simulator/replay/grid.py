@@ -1,0 +1,89 @@
+"""Replays a trace under many thresholds at once; knows no network by name and no plot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from escalade.edge.trace import Trace
+from escalade.simulator.network import Network
+from escalade.simulator.recorded import CostModel, Floats, cost_named, tiers_of
+from escalade.simulator.replay.replay import Course
+
+#: Quantiles of the latency that a grid holds.
+_QUANTILES = (0.5, 0.95)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A cascade of T tiers at each of P choices of thresholds.
+
+    Attributes:
+        thresholds: `(P, T - 1)`.
+        asked: `(P, T)` share of the queries that come to each tier; beyond the first these are
+            the deferral rates.
+        answered: `(P, T)` share that each tier answers.
+        accuracy: `(P,)` share of answers that were judged correct; None without references.
+        cost: `(P,)` mean over queries.
+        p50_s: `(P,)` median latency.
+        p95_s: `(P,)` its 95th percentile.
+        mean_s: `(P,)` its mean.
+    """
+
+    thresholds: Floats
+    asked: Floats
+    answered: Floats
+    accuracy: Floats | None
+    cost: Floats
+    p50_s: Floats
+    p95_s: Floats
+    mean_s: Floats
+
+
+def replay_grid(
+    trace: Trace,
+    network: Network,
+    thresholds: ArrayLike,
+    *,
+    cost: str | CostModel = "flops_per_query",
+    seed: int = 0,
+) -> Grid:
+    """Replay every query under each choice of thresholds.
+
+    Args:
+        trace: every tier's answer to every query, of at least 2 tiers.
+        network: a profile for each link.
+        thresholds: `(P, T - 1)`, P >= 1.
+        cost: what an answer costs; see `COSTS`.
+        seed: see `seconds_of_tiers`.
+
+    Raises:
+        SimulatorError: as `replay`, or the trace lacks what the cost model needs.
+    """
+    model = cost_named(cost)
+    model.check(trace.header)
+    tiers = tiers_of(trace)
+    course = Course.of(tiers, network, seed=seed)
+    costs = [tier.at_levels(model) for tier in tiers]
+    chosen = np.atleast_2d(np.asarray(thresholds, dtype=np.float64))
+    asked, accuracy, spent, latency = [], [], [], []
+    for choice in chosen.tolist():
+        replay = course.at(choice)
+        seconds = replay.cascade_s
+        asked.append(replay.climb.reached.mean(axis=1))
+        spent.append(replay.climb.spent(costs).mean())
+        latency.append([*np.quantile(seconds, _QUANTILES), seconds.mean()])
+        accuracy.append(replay.accuracy)
+    shares, times = np.array(asked), np.array(latency)
+    return Grid(
+        thresholds=chosen,
+        asked=shares,
+        answered=shares - np.append(shares[:, 1:], np.zeros((len(shares), 1)), axis=1),
+        accuracy=None if None in accuracy else np.array(accuracy, dtype=np.float64),
+        cost=np.array(spent),
+        p50_s=times[:, 0],
+        p95_s=times[:, 1],
+        mean_s=times[:, 2],
+    )

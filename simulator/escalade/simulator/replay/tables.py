@@ -1,0 +1,133 @@
+"""A simulation's numbers as tables of text, for a terminal or a page; knows neither."""
+
+from __future__ import annotations
+
+from escalade.simulator.formats import Cell, TextTable, count, percent, seconds
+from escalade.simulator.replay.replay import Latency
+from escalade.simulator.replay.summary import PointRow, Spent, Summary, TraceRow
+
+_NONE = "\N{EN DASH}"
+
+
+def lede(summary: Summary) -> list[str]:
+    """What each cascade does under each choice of thresholds, in a sentence."""
+    last = {row.name: row.tiers[-1] for row in summary.traces}
+    lines = []
+    for row in summary.points:
+        alone = last[row.trace]
+        who = ", ".join(f"{tier.name} {percent(tier.answered)}" for tier in row.tiers)
+        said = f"{row.trace}, {_named_thresholds(row)}: of the queries {who} answered"
+        if row.accuracy is not None and alone.accuracy is not None:
+            said += (
+                f"; {percent(row.accuracy)} of the answers are right ({alone.name} alone"
+                f" {percent(alone.accuracy)})"
+            )
+        saved = [f"{percent(row.calls_saved)} of the calls to {alone.name}"]
+        if row.bytes_saved is not None:
+            saved.append(f"{percent(row.bytes_saved)} of the bytes")
+        lines.append(f"{said}; saved: {', '.join(saved)}")
+    return lines
+
+
+def traces_table(trace: TraceRow) -> TextTable:
+    """The tiers of a trace, as recorded."""
+    head = ["tier", "place", "models", "parameters", "right alone", "rule", "threshold"]
+    rows = [
+        [
+            Cell(tier.name),
+            Cell(tier.place),
+            Cell(", ".join(tier.members)),
+            Cell(count(tier.parameters)),
+            Cell(_share(tier.accuracy)),
+            Cell(tier.rule or _NONE),
+            Cell(_NONE if tier.threshold is None else f"{tier.threshold:.4g}"),
+        ]
+        for tier in trace.tiers
+    ]
+    return TextTable(f"{trace.name}, {trace.queries:,} queries, {trace.created}", head, rows)
+
+
+def answers_tables(summary: Summary) -> list[TextTable]:
+    """For each trace, who answers under which thresholds, and what that saves."""
+    return [
+        _answers_table(trace, [row for row in summary.points if row.trace == trace.name])
+        for trace in summary.traces
+    ]
+
+
+def latency_tables(summary: Summary) -> list[TextTable]:
+    """For each trace, how long an answer takes on each network."""
+    found = []
+    for trace in summary.traces:
+        last = trace.tiers[-1].name
+        parts = ("p50", "p95", "mean")
+        head = ["network", "threshold", *(f"cascade {part}" for part in parts)]
+        head += [f"{last} only {part}" for part in parts]
+        rows = [
+            [
+                Cell(row.network),
+                Cell(_thresholds(row.thresholds)),
+                *_times(row.cascade),
+                *_times(row.last_only),
+            ]
+            for row in summary.networks
+            if row.trace == trace.name
+        ]
+        found.append(TextTable(f"{trace.name}: latency", head, rows))
+    return found
+
+
+def _answers_table(trace: TraceRow, points: list[PointRow]) -> TextTable:
+    last = trace.tiers[-1].name
+    head = ["threshold", *(f"{tier.name} answers" for tier in trace.tiers), "right"]
+    head += [f"calls to {last} saved", "bytes saved"]
+    units = [
+        unit
+        for unit, spent in (("FLOPs", points[0].flops), (trace.currency, points[0].money))
+        if spent is not None
+    ]
+    head += [f"{unit} a query" for unit in units]
+    rows = [
+        [
+            Cell(_thresholds(row.thresholds)),
+            *(
+                Cell(percent(share.answered), _members(share.members, len(tier.members)))
+                for share, tier in zip(row.tiers, trace.tiers, strict=True)
+            ),
+            Cell(_share(row.accuracy)),
+            Cell(percent(row.calls_saved)),
+            Cell(_share(row.bytes_saved)),
+            *(_cost(spent) for spent in (row.flops, row.money) if spent is not None),
+        ]
+        for row in points
+    ]
+    return TextTable(f"{trace.name}: who answers", head, rows)
+
+
+def _members(asked: float | None, members: int) -> str:
+    """How many members were asked, of an ensemble."""
+    return "" if asked is None or members == 1 else f"asking {asked:.2f} of {members}"
+
+
+def _cost(spent: Spent) -> Cell:
+    if not spent.last_only:
+        return Cell(count(spent.cascade))
+    change = 1 - spent.cascade / spent.last_only
+    word = "saved" if change >= 0 else "more"
+    return Cell(count(spent.cascade), f"{percent(abs(change))} {word}")
+
+
+def _times(latency: Latency) -> list[Cell]:
+    return [Cell(seconds(value)) for value in (latency.p50_s, latency.p95_s, latency.mean_s)]
+
+
+def _named_thresholds(row: PointRow) -> str:
+    return f"threshold{'s' if len(row.thresholds) > 1 else ''} {_thresholds(row.thresholds)}"
+
+
+def _thresholds(thresholds: list[float]) -> str:
+    return ", ".join(f"{tau:.4g}" for tau in thresholds)
+
+
+def _share(share: float | None) -> str:
+    return _NONE if share is None else percent(share)

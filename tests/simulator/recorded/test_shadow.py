@@ -1,0 +1,48 @@
+"""Which queries can be replayed: half answers are refused by everything that would judge them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from escalade.edge.trace import Trace, TraceRecord
+from escalade.simulator.curves.split import split_at
+from escalade.simulator.errors import SimulatorError
+from escalade.simulator.recorded.shadow import answered
+from escalade.simulator.recorded.tiers import tiers_of
+
+
+@pytest.mark.parametrize("look", [tiers_of, split_at, lambda trace: answered("t", trace, [])])
+@pytest.mark.parametrize("tier", [0, 1])
+def test_half_answers_are_refused_and_counted(
+    make_trace: Callable[..., Trace],
+    with_answer: Callable[..., TraceRecord],
+    look: Callable[[Trace], object],
+    tier: int,
+) -> None:
+    trace = make_trace([0.1, 0.2, 0.9], [True, True, False], [True, True, True])
+    look(trace)
+    half = with_answer(trace.records[2], tier, stopped_early=True)
+    cut = Trace(trace.header, [*trace.records[:2], half])
+    with pytest.raises(SimulatorError, match="1 of 3 of the device's answers were not finished"):
+        look(cut)
+
+
+def test_queries_that_some_tier_did_not_answer_are_left_out_and_counted(
+    make_cascade: Callable[..., Trace], without_answer: Callable[..., TraceRecord]
+) -> None:
+    trace = make_cascade([1, 1, 1], 5)
+    whole = [*trace.records]
+    notes: list[str] = []
+    assert answered("t", trace, notes) is trace
+    records = [without_answer(whole[0], 2), whole[1], without_answer(whole[2], 1), *whole[3:]]
+    assert answered("t", Trace(trace.header, records), notes).records == [whole[1], *whole[3:]]
+    assert notes == [
+        "t: 2 of 5 queries have no answer from tier 'tier1' or tier 'tier2' and are left out"
+    ]
+    # Where that is all, there is nothing to leave in: what needs the answers says so.
+    none = Trace(trace.header, [without_answer(record, 1) for record in whole])
+    assert answered("t", none, notes) is none
+    with pytest.raises(SimulatorError, match="5 of 5 records lack the answer of tier 'tier1'"):
+        tiers_of(none)
