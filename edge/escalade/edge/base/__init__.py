@@ -12,14 +12,28 @@ from escalade.edge.base.files import (
 )
 from escalade.edge.base.records import Record, iter_jsonl, read_records, subsample, write_records
 from escalade.edge.base.text import nearest, pretty_json, utc_now
+from escalade.edge.base.validation import (
+    Count,
+    Finite,
+    OpenShare,
+    Positive,
+    Share,
+    explain,
+)
 
 __all__ = [
     "Clock",
+    "Count",
+    "Finite",
+    "OpenShare",
+    "Positive",
     "Record",
+    "Share",
     "SystemClock",
     "atomic_folder",
     "atomic_write",
     "check_replaceable",
+    "explain",
     "is_held",
     "iter_jsonl",
     "nearest",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Container
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from escalade.edge.base import Count, Finite, OpenShare, Positive, Share
 from escalade.edge.deferral.router import ROUTER, Router
 from escalade.edge.deferral.rules import DeferralRule, rule_named
 
@@ -24,13 +24,13 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class RateGoal(Table, frozen=True, kw_only=True, tag_field="kind", tag="rate"):
     """Defer this share of the queries."""
 
-    target: float
+    target: Share
 
 
 class QualityGoal(Table, frozen=True, kw_only=True, tag_field="kind", tag="quality"):
     """Defer as few queries as give the cascade this share of right answers."""
 
-    target: float
+    target: Share
 
 
 class WithinGoal(Table, frozen=True, kw_only=True, tag_field="kind", tag="within"):
@@ -40,8 +40,8 @@ class WithinGoal(Table, frozen=True, kw_only=True, tag_field="kind", tag="within
     answers is at most `epsilon` below the large model's.
     """
 
-    epsilon: float
-    delta: float
+    epsilon: OpenShare
+    delta: OpenShare
 
 
 Goal = RateGoal | QualityGoal | WithinGoal
@@ -50,18 +50,18 @@ Goal = RateGoal | QualityGoal | WithinGoal
 class Measured(Table, frozen=True, kw_only=True):
     """What the threshold does on a set of queries. Shares; intervals are Wilson's, 95 %."""
 
-    n: int
-    deferral_rate: float
-    deferral_interval: tuple[float, float]
+    n: Positive
+    deferral_rate: Share
+    deferral_interval: tuple[Share, Share]
     #: Device tokens that are not generated where generation ends as soon as the score is
     #: certain to reach the threshold.
-    tokens_saved: float
+    tokens_saved: Share
     #: Right answers of the cascade and of either model alone; None without judged answers of
     #: both.
-    quality: float | None = None
-    quality_interval: tuple[float, float] | None = None
-    small_quality: float | None = None
-    large_quality: float | None = None
+    quality: Share | None = None
+    quality_interval: tuple[Share, Share] | None = None
+    small_quality: Share | None = None
+    large_quality: Share | None = None
 
 
 class CalibrationEntry(Table, frozen=True, kw_only=True):
@@ -78,11 +78,11 @@ class CalibrationEntry(Table, frozen=True, kw_only=True):
     fit: Measured
     held_out: Measured | None
     #: Queries that a router was trained on, before; they are in neither set.
-    trained: int = 0
+    trained: Count = 0
     #: Queries of the file that were left out: the cloud did not answer them.
-    left_out: int = 0
+    left_out: Count = 0
     #: Who is in which set.
-    seed: int
+    seed: Count
     date: str
 
 
@@ -96,16 +96,16 @@ class EarlyEntry(Table, frozen=True, kw_only=True):
     """
 
     statistic: Statistic
-    level: float
-    min_tokens: int
-    miss_rate: float
-    delta: float
+    level: Finite
+    min_tokens: Positive
+    miss_rate: OpenShare
+    delta: OpenShare
     #: The queries the level was set on, and how many of them it stops wrongly.
-    n: int
-    misses: int
+    n: Positive
+    misses: Count
     #: Share of them that it stops, and of their device tokens that it saves.
-    stopped: float
-    tokens_saved: float
+    stopped: Share
+    tokens_saved: Share
 
 
 class RouterTraining(Table, frozen=True, kw_only=True):
@@ -116,9 +116,9 @@ class RouterTraining(Table, frozen=True, kw_only=True):
     """
 
     data_sha256: str
-    seed: int
-    asked: int
-    n: int
+    seed: Count
+    asked: Count
+    n: Count
 
 
 class DeferralEntry(Table, frozen=True, kw_only=True):
@@ -129,7 +129,7 @@ class DeferralEntry(Table, frozen=True, kw_only=True):
     router: str | None = None
     #: None in manifests of earlier versions.
     router_training: RouterTraining | None = None
-    threshold: float | None = None
+    threshold: Finite | None = None
     calibration: CalibrationEntry | None = None
     #: None stops only where deferral is certain.
     early: EarlyEntry | None = None
@@ -156,8 +156,8 @@ def check_deferral(entry: DeferralEntry, files: Container[str]) -> None:
         files: the names of the artifact's files.
 
     Raises:
-        ValueError: a value is out of range or a file is not listed. The message begins with the
-            field's name, under `deferral`.
+        ValueError: values do not fit one another, or a file is not listed. The message begins
+            with the field's name, under `deferral`.
     """
     if (entry.rule == ROUTER) != (entry.router is not None):
         raise ValueError(
@@ -168,18 +168,18 @@ def check_deferral(entry: DeferralEntry, files: Container[str]) -> None:
         rule_named(entry.rule)
     elif entry.router not in files:
         raise ValueError(f"router: files does not list {entry.router[:80]!r}")
-    if entry.router_training is not None:
-        if entry.router is None:
-            raise ValueError("router_training: there is no router")
-        for name in ("seed", "asked", "n"):
-            _count(f"router_training.{name}", getattr(entry.router_training, name), least=0)
-    _finite("threshold", entry.threshold)
-    if entry.calibration is not None:
-        _check_calibration(entry.calibration)
-    if entry.early is not None:
-        if entry.threshold is None:
-            raise ValueError("early: there is no threshold that a score could reach")
-        _check_early(entry.early)
+    if entry.router_training is not None and entry.router is None:
+        raise ValueError("router_training: there is no router")
+    if entry.early is not None and entry.threshold is None:
+        raise ValueError("early: there is no threshold that a score could reach")
+    if entry.calibration is None:
+        return
+    for name, found in (("fit", entry.calibration.fit), ("held_out", entry.calibration.held_out)):
+        for interval in () if found is None else (found.deferral_interval, found.quality_interval):
+            if interval is not None and not interval[0] <= interval[1]:
+                raise ValueError(
+                    f"calibration.{name}: an interval must rise within [0, 1], got {interval}"
+                )
 
 
 def check_goal(goal: Goal) -> None:
@@ -206,50 +206,3 @@ def check_share(name: str, value: float | None, *, ends: bool = True) -> None:
     if value is None or (0.0 <= value <= 1.0 if ends else 0.0 < value < 1.0):
         return
     raise ValueError(f"{name} must be in {'[0, 1]' if ends else '(0, 1)'}, got {value}")
-
-
-def _check_calibration(entry: CalibrationEntry) -> None:
-    try:
-        check_goal(entry.goal)
-    except ValueError as error:
-        raise ValueError(f"calibration.goal: {error}") from error
-    for name in ("trained", "left_out", "seed"):
-        _count(f"calibration.{name}", getattr(entry, name), least=0)
-    for part in ("fit", "held_out"):
-        found: Measured | None = getattr(entry, part)
-        if found is None:
-            continue
-        where = f"calibration.{part}"
-        _count(f"{where}.n", found.n, least=1)
-        for name in (
-            "deferral_rate",
-            "tokens_saved",
-            "quality",
-            "small_quality",
-            "large_quality",
-        ):
-            check_share(f"{where}.{name}", getattr(found, name))
-        for interval in (found.deferral_interval, found.quality_interval):
-            if interval is not None and not 0.0 <= interval[0] <= interval[1] <= 1.0:
-                raise ValueError(f"{where}: an interval must rise within [0, 1], got {interval}")
-
-
-def _check_early(entry: EarlyEntry) -> None:
-    _finite("early.level", entry.level)
-    _count("early.min_tokens", entry.min_tokens, least=1)
-    check_share("early.miss_rate", entry.miss_rate, ends=False)
-    check_share("early.delta", entry.delta, ends=False)
-    _count("early.n", entry.n, least=1)
-    _count("early.misses", entry.misses, least=0)
-    check_share("early.stopped", entry.stopped)
-    check_share("early.tokens_saved", entry.tokens_saved)
-
-
-def _finite(name: str, value: float | None) -> None:
-    if value is not None and not math.isfinite(value):
-        raise ValueError(f"{name} must be finite, got {value}")
-
-
-def _count(name: str, value: int, *, least: int) -> None:
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")

@@ -7,6 +7,7 @@ import math
 import msgspec
 import pytest
 
+from escalade.edge.base import explain
 from escalade.edge.deferral.entry import (
     CalibrationEntry,
     DeferralEntry,
@@ -68,7 +69,7 @@ GOOD = DeferralEntry(threshold=0.5, calibration=CALIBRATION, early=EARLY)
         ),
         (
             replace(GOOD, calibration=replace(CALIBRATION, goal=WithinGoal(epsilon=0, delta=0.1))),
-            r"calibration.goal: epsilon must be in \(0, 1\), got 0",
+            r"calibration.goal.epsilon must be in \(0, 1\), got 0",
         ),
         (replace(GOOD, calibration=replace(CALIBRATION, seed=-1)), "calibration.seed must be"),
         (
@@ -94,6 +95,16 @@ GOOD = DeferralEntry(threshold=0.5, calibration=CALIBRATION, early=EARLY)
     ],
 )
 def test_a_deferral_entry_out_of_range(bad: DeferralEntry, says: str) -> None:
-    check_deferral(GOOD, {"router.json"})
+    check(GOOD)
     with pytest.raises(ValueError, match=says):
-        check_deferral(bad, {"router.json"})
+        check(bad)
+
+
+def check(entry: DeferralEntry) -> None:
+    """As reading a manifest does: what the fields say, then what they do not."""
+    raw = msgspec.to_builtins(entry)
+    try:
+        msgspec.convert(raw, DeferralEntry)
+    except msgspec.ValidationError as error:
+        raise ValueError(explain(error, raw, DeferralEntry)) from error
+    check_deferral(entry, {"router.json"})
