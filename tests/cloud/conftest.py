@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import grpc.aio
 import pytest
@@ -19,17 +19,12 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from escalade.cloud.backends.engine import (
-    Answer,
-    Engine,
-    EngineInfo,
-    Query,
-    ScoreQuery,
-    Scores,
-    ShouldStop,
-)
-from escalade.cloud.backends.transformers_engine import TransformersEngine
-from escalade.cloud.backends.worker import Finished, Ticket, Worker
+from escalade.cloud.backends.backend import BackendInfo
+from escalade.cloud.backends.embedded.backend import EmbeddedBackend
+from escalade.cloud.backends.embedded.engine import Emit, Engine, ShouldStop
+from escalade.cloud.backends.embedded.transformers_engine import TransformersEngine
+from escalade.cloud.backends.query import Answer, Delta, Query, ScoreQuery, Scores
+from escalade.cloud.backends.ticket import Ticket
 from escalade.cloud.server import ServeOptions, serve
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1 import cascade_pb2_grpc as pb_grpc
@@ -120,13 +115,13 @@ class HeldEngine:
         self.error: Exception | None = None
 
     @property
-    def info(self) -> EngineInfo:
+    def info(self) -> BackendInfo:
         return self.inner.info
 
     def encode(self, text: str) -> Sequence[int]:
         return self.inner.encode(text)
 
-    def generate(self, query: Query, should_stop: ShouldStop) -> Answer:
+    def generate(self, query: Query, should_stop: ShouldStop, emit: Emit | None = None) -> Answer:
         self.queries.append(query)
         self.order.append("generate")
         assert self.gate.wait(HELD_AT_MOST_S), "nobody opened the gate"
@@ -146,7 +141,7 @@ class HeldEngine:
                 time.sleep(0.001)
             return reason
 
-        answer = self.inner.generate(query, stalling)
+        answer = self.inner.generate(query, stalling, emit)
         self.answers.append(answer)
         return answer
 
@@ -168,8 +163,10 @@ def held(engine: TransformersEngine) -> HeldEngine:
 def score_request(engine: TransformersEngine) -> Callable[..., pb.ScoreRequest]:
     """Makes a request of (prompt ids, response ids) pairs in the tiny model's tokens."""
 
+    fingerprint = engine.info.model.tokenizer_fingerprint
+
     def tokens(ids: Sequence[int]) -> pb.TokenSequence:
-        return pb.TokenSequence(ids=ids, tokenizer_fingerprint=engine.info.tokenizer_fingerprint)
+        return pb.TokenSequence(ids=ids, tokenizer_fingerprint=fingerprint)
 
     def make(
         pairs: Sequence[tuple[Sequence[int], Sequence[int]]], **fields: Any
@@ -234,33 +231,27 @@ class Running:
     stub: pb_grpc.CascadeServiceAsyncStub
     stop: asyncio.Event
     task: asyncio.Task[None]
-    #: Queries that were given to the worker so far, refused ones included.
+    #: Queries that were given to the backend so far, refused ones included.
     queued: Callable[[], int]
 
 
 Serving = Callable[..., AbstractAsyncContextManager[Running]]
 
 
-class CountingWorker(Worker):
+class CountingBackend(EmbeddedBackend):
     """Counts what it is given, so that a test can wait for a query to be queued."""
 
-    made: ClassVar[list[CountingWorker]] = []
+    queued = 0
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.queued = 0
-        self.made.append(self)
-
-    async def run(self, query: Query, ticket: Ticket) -> Finished[Answer]:
+    async def generate(self, query: Query, ticket: Ticket) -> AsyncIterator[Delta]:
         self.queued += 1
-        return await super().run(query, ticket)
+        async for delta in super().generate(query, ticket):
+            yield delta
 
 
 @pytest.fixture
-def serving(monkeypatch: pytest.MonkeyPatch) -> Serving:
+def serving() -> Serving:
     """`async with serving(engine, queue_capacity=1) as running`: a server on a free port."""
-
-    monkeypatch.setattr("escalade.cloud.server.Worker", CountingWorker)
 
     @asynccontextmanager
     async def start(
@@ -268,9 +259,15 @@ def serving(monkeypatch: pytest.MonkeyPatch) -> Serving:
     ) -> AsyncIterator[Running]:
         stop = asyncio.Event()
         ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        made: list[CountingBackend] = []
+
+        def make(**settings: Any) -> CountingBackend:
+            made.append(CountingBackend(lambda: engine, **settings))
+            return made[0]
+
         task = asyncio.create_task(
             serve(
-                lambda: engine,
+                make,
                 ServeOptions(**{"listen": "127.0.0.1:0", **options}),
                 stop=stop,
                 on_ready=ready.set_result,
@@ -289,7 +286,7 @@ def serving(monkeypatch: pytest.MonkeyPatch) -> Serving:
                     stub=pb_grpc.CascadeServiceStub(channel),
                     stop=stop,
                     task=task,
-                    queued=lambda worker=CountingWorker.made[-1]: worker.queued,
+                    queued=lambda: made[0].queued,
                 )
             finally:
                 stop.set()

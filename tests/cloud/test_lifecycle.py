@@ -23,7 +23,7 @@ def query(engine: Any) -> Callable[..., pb.GenerateRequest]:
 
     def make(text: str, request_id: str = "", max_new_tokens: int = 4) -> pb.GenerateRequest:
         tokens = pb.TokenSequence(
-            ids=engine.encode(text), tokenizer_fingerprint=engine.info.tokenizer_fingerprint
+            ids=engine.encode(text), tokenizer_fingerprint=engine.info.model.tokenizer_fingerprint
         )
         return pb.GenerateRequest(
             request_id=request_id,

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import grpc
 import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from escalade.cloud.backends.embedded.backend import EmbeddedBackend
 from escalade.cloud.errors import ListenError, ModelError, StartError, TlsError
 from escalade.cloud.listen import TlsFiles, tls_files
 from escalade.cloud.server import ServeOptions, serve
@@ -42,7 +44,7 @@ def start_failure(engine: Any, **options: Any) -> StartError:
         stop = asyncio.Event()
         # Should it serve against all expectation, it must not serve for ever.
         stop.set()
-        await serve(lambda: engine, ServeOptions(**options), stop=stop)
+        await serve(partial(EmbeddedBackend, lambda: engine), ServeOptions(**options), stop=stop)
 
     with pytest.raises(StartError) as failure:
         asyncio.run(main())
@@ -79,7 +81,9 @@ def test_port_in_use_is_named(serving: Any, engine: Any) -> None:
         async with serving(engine) as running:
             with pytest.raises(ListenError) as failure:
                 await serve(
-                    lambda: engine, ServeOptions(listen=running.address), stop=asyncio.Event()
+                    partial(EmbeddedBackend, lambda: engine),
+                    ServeOptions(listen=running.address),
+                    stop=asyncio.Event(),
                 )
             assert running.address in str(failure.value)
             # The first one is none the worse for it.
@@ -171,7 +175,8 @@ def test_model_that_does_not_load_ends_the_start() -> None:
         raise ModelError("models/none: no such folder")
 
     async def main() -> None:
-        await serve(load, ServeOptions(listen="127.0.0.1:0"), stop=asyncio.Event())
+        options = ServeOptions(listen="127.0.0.1:0")
+        await serve(partial(EmbeddedBackend, load), options, stop=asyncio.Event())
 
     with pytest.raises(ModelError, match="models/none"):
         asyncio.run(main())

@@ -24,7 +24,7 @@ MODEL = Path(__file__).resolve().parents[2] / "training/checkpoints/large"
 SERVE = """
 import os, sys
 from escalade.cli.main import run
-from escalade.cloud.backends.transformers_engine import TransformersEngine
+from escalade.cloud.backends.embedded.transformers_engine import TransformersEngine
 
 notes = os.open(sys.argv.pop(1), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 score = TransformersEngine.score

@@ -13,6 +13,7 @@ ServeError
     │   └── OptionOutOfRangeError
     ├── TokenizerMismatchError   token ids of another tokenizer
     ├── ModelMismatchError       the client expects another model
+    ├── LoopError                the query has come through this gateway before
     ├── QueueFullError           too many requests wait (carries when to come back)
     ├── DrainingError            the server is shutting down
     ├── EngineDeadError          the engine failed
@@ -85,6 +86,10 @@ class ModelMismatchError(RequestError):
     """The client expects another model."""
 
 
+class LoopError(RequestError):
+    """The query has come through this gateway before."""
+
+
 class QueueFullError(RequestError):
     """Too many requests wait already.
 
@@ -99,6 +104,9 @@ class QueueFullError(RequestError):
 
 class DrainingError(RequestError):
     """The server is shutting down and takes no new request."""
+
+    def __init__(self) -> None:
+        super().__init__("server: shutting down; ask another one")
 
 
 class EngineDeadError(RequestError):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 import ssl
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 import grpc
 import grpc.aio
 
 from escalade.cloud.errors import ListenError, TlsError
+from escalade.v1.address import Address, is_loopback, parse_address
 
 
 class TlsFiles(NamedTuple):
@@ -50,45 +49,27 @@ def bind(server: grpc.aio.Server, listen: str, tls: TlsFiles | None) -> str:
         ListenError: malformed, not loopback without TLS, or cannot be bound.
         TlsError: the certificate or the key does not load.
     """
-    host, port = _split(listen)
-    if tls is None and not _is_loopback(host):
+    try:
+        address = parse_address(listen, least_port=0)
+    except ValueError as error:
+        raise ListenError(f"listen {error}") from error
+    if tls is None and not is_loopback(address.host):
         raise ListenError(
             f"listen {listen}: without TLS only a loopback address (127.0.0.1, ::1, localhost)"
             " is served; give a certificate and a key"
         )
     credentials = None if tls is None else _credentials(tls)
-    shown = f"[{host}]" if ":" in host else host
     try:
         if credentials is None:
-            bound = server.add_insecure_port(f"{shown}:{port}")
+            port = server.add_insecure_port(str(address))
         else:
-            bound = server.add_secure_port(f"{shown}:{port}", credentials)
+            port = server.add_secure_port(str(address), credentials)
     except RuntimeError as error:
         raise ListenError(
             f"listen {listen}: cannot be bound; another process has the port,"
             " or the address is not this machine's"
         ) from error
-    return f"{shown}:{bound}"
-
-
-def _split(listen: str) -> tuple[str, int]:
-    try:
-        parts = urlsplit(f"//{listen}")
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-    if not host or port is None or parts.netloc != listen or "@" in listen:
-        raise ListenError(f"listen {listen}: must be HOST:PORT with a port in 0..65535")
-    return host, port
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return str(Address(address.host, port))
 
 
 def _credentials(tls: TlsFiles) -> grpc.ServerCredentials:

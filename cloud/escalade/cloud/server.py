@@ -1,4 +1,4 @@
-"""Puts engine, service, health and reflection on one gRPC port; knows no particular engine.
+"""Puts backend, service, health and reflection on one gRPC port; knows no particular backend.
 
 Order at the end: health says NOT_SERVING, new requests are refused, what was taken is
 finished, the port closes. `Server.stop(grace)` alone would cut methods that are about to
@@ -18,7 +18,7 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from escalade.cloud.backends import Clock, EngineFactory, Worker
+from escalade.cloud.backends import BackendFactory, Clock
 from escalade.cloud.errors import StartError
 from escalade.cloud.listen import TlsFiles, bind
 from escalade.cloud.service import SERVICE_NAME, CascadeService
@@ -44,8 +44,8 @@ class ServeOptions:
     Attributes:
         listen: `HOST:PORT`; port 0 takes a free one.
         tls: certificate and key; needed off loopback.
-        queue_capacity: queries that may wait behind the one being computed, at least 1; and
-            as many streams of scores.
+        queue_capacity: queries that may wait for their turn, at least 1; and as many streams
+            of scores.
         answers_kept: answers remembered for repeated request ids, at least 1.
         grace_s: how long a drain waits for requests before it stops them, at least 0.
     """
@@ -64,7 +64,7 @@ class ServeOptions:
 
 
 async def serve(
-    load_engine: EngineFactory,
+    make_backend: BackendFactory,
     options: ServeOptions,
     *,
     stop: asyncio.Event,
@@ -74,7 +74,7 @@ async def serve(
     """Serve until `stop` is set, then drain.
 
     Args:
-        load_engine: called once, in the engine's thread, after the port is bound.
+        make_backend: called once; the backend loads after the port is bound.
         options: what an operator may set.
         stop: ends it.
         on_ready: told the address, with its real port, once requests are answered.
@@ -84,10 +84,10 @@ async def serve(
         StartError: the port, the certificate or the model is not to be had.
     """
     server = grpc.aio.server(options=_CHANNEL_OPTIONS)
-    worker = Worker(options.queue_capacity, clock)
+    backend = make_backend(queue_capacity=options.queue_capacity, clock=clock)
     try:
         address = bind(server, options.listen, options.tls)
-        await worker.load(load_engine)
+        await backend.load()
         status = health.aio.HealthServicer()
 
         async def tell_health(serving: bool) -> None:
@@ -96,11 +96,7 @@ async def serve(
                 await status.set(name, answer.SERVING if serving else answer.NOT_SERVING)
 
         service = CascadeService(
-            worker,
-            queue_capacity=options.queue_capacity,
-            answers_kept=options.answers_kept,
-            clock=clock,
-            on_engine_state=tell_health,
+            backend, answers_kept=options.answers_kept, clock=clock, on_health=tell_health
         )
         pb_grpc.add_CascadeServiceServicer_to_server(service, server)
         health_pb2_grpc.add_HealthServicer_to_server(status, server)
@@ -113,23 +109,23 @@ async def serve(
         await stop.wait()
         await status.enter_graceful_shutdown()
         service.start_draining()
-        await _drain(service, worker, options.grace_s)
+        await _drain(service, options.grace_s)
     finally:
         await server.stop(_FLUSH_S)
-        worker.close()
+        backend.close()
 
 
-async def _drain(service: CascadeService, worker: Worker, grace_s: float) -> None:
+async def _drain(service: CascadeService, grace_s: float) -> None:
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(service.wait_idle(), grace_s)
         return
-    worker.abandon()
+    service.abandon()
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(service.wait_idle(), _FLUSH_S)
 
 
 def run_server(
-    load_engine: EngineFactory,
+    make_backend: BackendFactory,
     options: ServeOptions | None = None,
     *,
     on_ready: OnReady = lambda address: None,
@@ -140,7 +136,7 @@ def run_server(
     still loads: nothing is lost then.
 
     Args:
-        load_engine: see `serve`; e.g. `escalade.cloud.backends.transformers_factory(model)`.
+        make_backend: see `serve`; e.g. `escalade.cloud.backends.transformers_factory(model)`.
         options: see `ServeOptions`; None is all defaults.
         on_ready: told the address, with its real port, once requests are answered.
 
@@ -151,14 +147,14 @@ def run_server(
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     try:
-        asyncio.run(_serve_until_signal(load_engine, options or ServeOptions(), on_ready))
+        asyncio.run(_serve_until_signal(make_backend, options or ServeOptions(), on_ready))
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
 
 
 async def _serve_until_signal(
-    load_engine: EngineFactory, options: ServeOptions, on_ready: OnReady
+    make_backend: BackendFactory, options: ServeOptions, on_ready: OnReady
 ) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -174,4 +170,4 @@ async def _serve_until_signal(
             loop.add_signal_handler(number, on_signal)
         on_ready(address)
 
-    await serve(load_engine, options, stop=stop, on_ready=ready)
+    await serve(make_backend, options, stop=stop, on_ready=ready)

@@ -1,86 +1,85 @@
-"""The servicer of `escalade.v1.CascadeService`: checks, shares, answers; knows no engine.
+"""The servicer of `escalade.v1.CascadeService`: checks, shares, sends; knows no backend.
 
-Served: Generate, Score and GetModelInfo. The other RPCs answer NOT_SUPPORTED, and
-GetModelInfo does not list them.
+What a backend does not offer answers NOT_SUPPORTED, and GetModelInfo does not list it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from functools import partial
 from typing import TypeVar, cast
 
 import grpc.aio
 
 from escalade.cloud.backends import (
-    Answer,
+    Backend,
     Clock,
-    EngineInfo,
-    Finished,
-    Query,
+    Delta,
     Ticket,
-    Worker,
     deadline_after,
+    refuse_half,
 )
-from escalade.cloud.errors import DrainingError, NotSupportedError, PromptEmptyError
+from escalade.cloud.errors import NotSupportedError
 from escalade.cloud.rpcs import (
-    Answers,
+    Drain,
     Send,
+    SharedAnswers,
     answer_or_abort,
-    compare_draft,
+    check_score,
+    key_of,
+    query_of,
+    response_of,
+    score_queries,
     send_scores,
-    validation,
+    send_stream,
 )
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1 import cascade_pb2_grpc as pb_grpc
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["CascadeService"].full_name
 
-T = TypeVar("T")
+Req = TypeVar("Req")
+Resp = TypeVar("Resp")
 
 
 class CascadeService(pb_grpc.CascadeServiceServicer):
-    """Answers queries with the worker's engine.
+    """Answers queries with a backend.
 
     Args:
-        worker: holds a loaded engine.
-        queue_capacity: the worker's, to be told to clients.
+        backend: loaded.
         answers_kept: answers remembered for repeated request ids.
         clock: seconds, monotonic.
-        on_engine_state: told whether the engine works, after each query and each stream of
-            scores.
+        on_health: told when the backend begins or ceases to work.
     """
 
     def __init__(
         self,
-        worker: Worker,
+        backend: Backend,
         *,
-        queue_capacity: int,
         answers_kept: int,
         clock: Clock,
-        on_engine_state: Callable[[bool], Awaitable[None]],
+        on_health: Callable[[bool], Awaitable[None]],
     ) -> None:
-        self._worker = worker
-        self._engine = worker.engine
-        self._queue_capacity = queue_capacity
+        self._backend = backend
         self._clock = clock
-        self._answers = Answers(answers_kept, clock)
-        self._on_engine_state = on_engine_state
-        self._draining = False
-        self._in_flight = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._answers = SharedAnswers(answers_kept, clock)
+        self._drain = Drain()
+        self._on_health = on_health
+        self._healthy = True
 
     def start_draining(self) -> None:
         """Refuse every request not known yet, and let no stream of scores go on to a next batch."""
-        self._draining = True
+        self._drain.start()
 
     async def wait_idle(self) -> None:
-        """Wait until no Generate and no Score is under way."""
-        await self._idle.wait()
+        """Wait until no request is under way."""
+        await self._drain.wait_idle()
+
+    def abandon(self) -> None:
+        """Stop what is being computed, as soon as can be."""
+        self._answers.abandon()
 
     async def Generate(  # noqa: N802
         self,
@@ -88,33 +87,58 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
         context: grpc.aio.ServicerContext[pb.GenerateRequest, pb.GenerateResponse],
     ) -> pb.GenerateResponse:
         """Answer one query, whole."""
-        answer = self._answers.once(
-            _key_of(request),
-            self._deadline_of(context.time_remaining()),
-            partial(self._generate, request),
-        )
-        with self._under_way():
-            return await answer_or_abort(context, answer)
+        with self._drain.under_way():
+            answer = await answer_or_abort(
+                context,
+                self._answers.once(
+                    key_of(request),
+                    self._deadline_of(context),
+                    partial(self._generate, request, streamed=False),
+                ),
+            )
+        return response_of(request, answer, self._backend.info)
 
-    # The stub's type knows generators only. This one writes: a generator that is cancelled
+    # The stubs' types know generators only. These two write: a generator that is cancelled
     # while its message waits for the network is closed when the collector finds it.
+    async def GenerateStream(  # type: ignore[override]  # noqa: N802
+        self,
+        request: pb.GenerateStreamRequest,
+        context: grpc.aio.ServicerContext[pb.GenerateStreamRequest, pb.GenerateStreamResponse],
+    ) -> None:
+        """Answer one query, piece by piece."""
+        asked = request.request
+
+        async def answer() -> None:
+            deltas = self._answers.follow(
+                key_of(asked),
+                self._deadline_of(context),
+                partial(self._generate, asked, streamed=True),
+            )
+            async with aclosing(deltas):
+                await send_stream(asked, deltas, self._backend.info, send=_writer(context))
+
+        with self._drain.under_way():
+            await answer_or_abort(context, answer())
+
     async def Score(  # type: ignore[override]  # noqa: N802
         self,
         request: pb.ScoreRequest,
         context: grpc.aio.ServicerContext[pb.ScoreRequest, pb.ScoreResponse],
     ) -> None:
         """Score given responses, item by item."""
-        ticket = Ticket(self._deadline_of(context.time_remaining()), self._clock)
+        ticket = Ticket(self._deadline_of(context), self._clock)
+        with self._drain.under_way(interruptible=ticket):
+            await answer_or_abort(context, self._score(request, ticket, _writer(context)))
 
-        async def send(response: pb.ScoreResponse) -> None:
-            try:
-                await context.write(response)
-            except grpc.aio.InternalError as error:
-                # The client has gone, and word of it has not come through yet.
-                raise asyncio.CancelledError from error
-
-        with self._under_way():
-            await answer_or_abort(context, self._score(request, ticket, send))
+    async def Verify(  # noqa: N802
+        self,
+        request: pb.VerifyRequest,
+        context: grpc.aio.ServicerContext[pb.VerifyRequest, pb.VerifyResponse],
+    ) -> pb.VerifyResponse:
+        """Hold a draft against the greedy choice."""
+        ticket = Ticket(self._deadline_of(context), self._clock)
+        with self._drain.under_way():
+            return await answer_or_abort(context, self._verify(request, ticket))
 
     async def GetModelInfo(  # noqa: N802
         self,
@@ -122,138 +146,89 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
         context: grpc.aio.ServicerContext[pb.GetModelInfoRequest, pb.GetModelInfoResponse],
     ) -> pb.GetModelInfoResponse:
         """Say who is serving, and within which limits."""
-        info = self._engine.info
+        info = self._backend.info
         return pb.GetModelInfoResponse(
-            model=info.identity,
+            model=info.model,
             engine=info.engine,
             parameter_count=info.parameter_count,
             vocabulary_size=info.vocabulary_size,
             context_length=info.context_length,
             end_of_sequence_ids=info.end_of_sequence_ids,
             max_new_tokens=info.max_new_tokens,
-            queue_capacity=self._queue_capacity,
-            capabilities=[pb.CAPABILITY_GENERATE, pb.CAPABILITY_SCORE],
+            queue_capacity=info.queue_capacity,
+            capabilities=info.capabilities,
             max_top_k=info.max_top_k,
+            tiers=info.tiers,
         )
 
-    async def GenerateStream(  # noqa: N802
-        self,
-        request: pb.GenerateStreamRequest,
-        context: grpc.aio.ServicerContext[pb.GenerateStreamRequest, pb.GenerateStreamResponse],
-    ) -> AsyncIterator[pb.GenerateStreamResponse]:
-        """Refuse: not offered."""
-        yield await answer_or_abort(
-            context, _not_supported("GenerateStream", pb.GenerateStreamResponse)
-        )
-
-    async def Verify(  # noqa: N802
-        self,
-        request: pb.VerifyRequest,
-        context: grpc.aio.ServicerContext[pb.VerifyRequest, pb.VerifyResponse],
-    ) -> pb.VerifyResponse:
-        """Refuse: not offered."""
-        return await answer_or_abort(context, _not_supported("Verify", pb.VerifyResponse))
-
-    async def _generate(self, request: pb.GenerateRequest, ticket: Ticket) -> pb.GenerateResponse:
-        self._refuse_when_draining()
-        self._worker.refuse_when_full()
-        query = await self._query_of(request)
+    async def _generate(
+        self, request: pb.GenerateRequest, ticket: Ticket, *, streamed: bool
+    ) -> AsyncIterator[Delta]:
+        """Compute an answer; half of one is a refusal."""
+        self._admit(pb.CAPABILITY_GENERATE_STREAM if streamed else pb.CAPABILITY_GENERATE)
+        query = query_of(request, self._backend.info, streamed=streamed)
+        answer = None
         try:
-            finished = await self._worker.run(query, ticket)
+            async for delta in self._backend.generate(query, ticket):
+                answer = delta.answer
+                yield delta
         finally:
-            await self._on_engine_state(not self._worker.dead)
-        return _response_of(request, query, finished, self._engine.info)
+            await self._look_at_health()
+        if answer is not None:
+            refuse_half(answer.stop_reason)
 
-    async def _score(self, request: pb.ScoreRequest, ticket: Ticket, send: Send) -> None:
-        self._refuse_when_draining()
-        with self._worker.score_place():
-            # Thousands of items take their time; the loop has other work.
-            await asyncio.to_thread(validation.check_score, request, self._engine.info)
-            try:
-                await send_scores(
-                    request, self._worker, ticket, send=send, may_go_on=self._refuse_when_draining
-                )
-            finally:
-                await self._on_engine_state(not self._worker.dead)
+    async def _score(
+        self, request: pb.ScoreRequest, ticket: Ticket, send: Send[pb.ScoreResponse]
+    ) -> None:
+        self._admit(pb.CAPABILITY_SCORE)
+        info = self._backend.info
+        # Thousands of items take their time; the loop has other work.
+        await asyncio.to_thread(check_score, request, info)
+        try:
+            batches = self._backend.score(score_queries(request), request.top_k, ticket)
+            async with aclosing(batches):
+                await send_scores(request, batches, info, send=send)
+        finally:
+            await self._look_at_health()
 
-    def _refuse_when_draining(self) -> None:
-        if self._draining:
-            raise DrainingError("server: shutting down; ask another one")
+    async def _verify(self, request: pb.VerifyRequest, ticket: Ticket) -> pb.VerifyResponse:
+        self._admit(pb.CAPABILITY_VERIFY)
+        return await self._backend.verify(request, ticket)
 
-    def _deadline_of(self, remaining_s: float) -> float:
+    def _admit(self, capability: pb.Capability) -> None:
+        """Return where new work of this kind is taken.
+
+        Raises:
+            NotSupportedError: the backend does not offer it.
+            DrainingError: the server is shutting down.
+        """
+        if capability not in self._backend.info.capabilities:
+            name = pb.Capability.Name(capability).removeprefix("CAPABILITY_")
+            raise NotSupportedError(
+                f"{name}: this server does not offer it; GetModelInfo lists what it does"
+            )
+        self._drain.refuse_new()
+
+    async def _look_at_health(self) -> None:
+        healthy = self._backend.health()
+        if healthy != self._healthy:
+            self._healthy = healthy
+            await self._on_health(healthy)
+
+    def _deadline_of(self, context: grpc.aio.ServicerContext[Req, Resp]) -> float:
         # None without a deadline, whatever the type stubs say.
-        return deadline_after(cast("float | None", remaining_s), self._clock)
+        remaining_s = cast("float | None", context.time_remaining())
+        return deadline_after(remaining_s, self._clock)
 
-    @contextmanager
-    def _under_way(self) -> Iterator[None]:
-        self._in_flight += 1
-        self._idle.clear()
+
+def _writer(context: grpc.aio.ServicerContext[Req, Resp]) -> Send[Resp]:
+    """Sends a message of a stream; returns when the transport has taken it."""
+
+    async def send(message: Resp) -> None:
         try:
-            yield
-        finally:
-            self._in_flight -= 1
-            if self._in_flight == 0:
-                self._idle.set()
+            await context.write(message)
+        except grpc.aio.InternalError as error:
+            # The client has gone, and word of it has not come through yet.
+            raise asyncio.CancelledError from error
 
-    async def _query_of(self, request: pb.GenerateRequest) -> Query:
-        info = self._engine.info
-        validation.check_expected_model(request.expected_model, info)
-        validation.check_greedy(request.sampling)
-        max_new_tokens = validation.max_new_tokens_of(request.stopping, info)
-        stop_sequences = validation.stop_sequences_of(request.stopping)
-        if request.HasField("draft"):
-            validation.check_draft(request.draft, info)
-        prompt_ids = await self._prompt_ids_of(request.prompt, info)
-        return Query(prompt_ids, max_new_tokens, stop_sequences)
-
-    async def _prompt_ids_of(self, prompt: pb.Prompt, info: EngineInfo) -> tuple[int, ...]:
-        if prompt.WhichOneof("content") == "tokens":
-            field = "prompt.tokens.ids"
-            ids = tuple(prompt.tokens.ids)
-            validation.check_prompt_length(len(ids), field, info)
-            validation.check_fingerprint(prompt.tokens.tokenizer_fingerprint, "prompt.tokens", info)
-            validation.check_ids(ids, field, info)
-            return ids
-        if not prompt.text:
-            raise PromptEmptyError("prompt", "must hold text or at least 1 token, got neither")
-        # A long text takes its time; the loop and the engine's thread have other work.
-        ids = tuple(await asyncio.to_thread(self._engine.encode, prompt.text))
-        validation.check_prompt_length(len(ids), "prompt.text", info)
-        return ids
-
-
-async def _not_supported(rpc: str, response: type[T]) -> T:
-    raise NotSupportedError(
-        f"{rpc}: this server does not offer it; GetModelInfo lists what it does"
-    )
-
-
-def _key_of(request: pb.GenerateRequest) -> bytes | None:
-    """What makes two requests the same: the id and, lest two clients share one, the content."""
-    if not request.request_id:
-        return None
-    return hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
-
-
-def _response_of(
-    request: pb.GenerateRequest, query: Query, finished: Finished[Answer], info: EngineInfo
-) -> pb.GenerateResponse:
-    answer = finished.answer
-    output = request.output
-    response = pb.GenerateResponse(
-        request_id=request.request_id,
-        model=info.identity,
-        token_ids=answer.token_ids,
-        logprobs=answer.logprobs if output.logprobs else (),
-        text=answer.text if output.text or not output.HasField("text") else "",
-        stop_reason=answer.stop_reason,
-        usage=pb.Usage(
-            prompt_tokens=len(query.prompt_ids), generated_tokens=answer.generated_tokens
-        ),
-        timing=pb.Timing(queue_s=finished.queue_s, compute_s=finished.compute_s),
-    )
-    if request.HasField("draft"):
-        outcome = compare_draft(answer, request.draft.tokens.ids, request.draft.start)
-        response.draft_outcome.CopyFrom(outcome)
-        response.usage.accepted_draft_tokens = outcome.accepted_count
-    return response
+    return send

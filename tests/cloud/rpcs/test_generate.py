@@ -9,8 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from escalade.cloud.backends.engine import Answer
-from escalade.cloud.backends.stop_text import cut_at_stop
+from escalade.cloud.backends.query import Answer
 from escalade.cloud.rpcs.draft import compare_draft
 from escalade.v1 import cascade_pb2 as pb
 
@@ -89,7 +88,7 @@ def test_answers_equal_transformers_generate(serving: Any, engine: Any, referenc
 def test_token_prompt_equals_text_prompt(serving: Any, engine: Any) -> None:
     info = engine.info
     tokens = pb.TokenSequence(
-        ids=engine.encode("w04 w05"), tokenizer_fingerprint=info.tokenizer_fingerprint
+        ids=engine.encode("w04 w05"), tokenizer_fingerprint=info.model.tokenizer_fingerprint
     )
     by_text = query("w04 w05", 8)
     by_tokens = query("", 8)
@@ -97,8 +96,8 @@ def test_token_prompt_equals_text_prompt(serving: Any, engine: Any) -> None:
     first, second = ask(serving, engine, by_text, by_tokens)
     assert first.token_ids == second.token_ids
     assert first.logprobs == second.logprobs
-    assert first.model.revision == info.revision
-    assert first.model.tokenizer_fingerprint == info.tokenizer_fingerprint
+    assert first.model.revision == info.model.revision
+    assert first.model.tokenizer_fingerprint == info.model.tokenizer_fingerprint
 
 
 def test_output_options_say_what_comes_back(serving: Any, engine: Any) -> None:
@@ -143,26 +142,9 @@ def test_stop_sequence_cuts_text_and_tokens(serving: Any, engine: Any, reference
     assert answer.usage.generated_tokens == kept + 1
 
 
-@pytest.mark.parametrize(
-    ("pieces", "stops", "expected"),
-    [
-        (["ab", "cd"], ["x"], None),
-        (["ab", "cd"], ["cd"], ("ab", 1)),
-        (["ab", "cd"], ["bc"], ("a", 0)),
-        (["ab", "cd", "e"], ["e", "d"], ("abc", 1)),
-        (["ab"], ["ab"], ("", 0)),
-    ],
-)
-def test_cut_keeps_whole_tokens_before_the_earliest_stop(
-    pieces: list[str], stops: list[str], expected: Any
-) -> None:
-    ids = list(range(len(pieces)))
-    assert cut_at_stop(ids, stops, lambda some: "".join(pieces[i] for i in some)) == expected
-
-
 def test_draft_outcome_over_the_wire(serving: Any, engine: Any, reference: Any) -> None:
     prompt, chosen = reference.prompt_that(ends=True, within=20)
-    fingerprint = engine.info.tokenizer_fingerprint
+    fingerprint = engine.info.model.tokenizer_fingerprint
     wrong = [*chosen[:2], (chosen[2] + 1) % 32, *chosen[3:]]
     requests = [
         query(prompt, 20, draft=pb.Draft(tokens=_tokens(ids, fingerprint)))
@@ -196,6 +178,7 @@ def test_compare_draft(draft: list[int], start: int, accepted: int, correction: 
         end_id=EOS,
         text="",
         stop_reason=pb.STOP_REASON_END_OF_SEQUENCE,
+        prompt_tokens=2,
         generated_tokens=4,
     )
     outcome = compare_draft(answer, draft, start)
@@ -220,7 +203,11 @@ def test_model_info_is_true(serving: Any, engine: Any, reference: Any) -> None:
     assert info.max_new_tokens == 47
     assert list(info.end_of_sequence_ids) == [EOS]
     assert info.queue_capacity == 5
-    assert list(info.capabilities) == [pb.CAPABILITY_GENERATE, pb.CAPABILITY_SCORE]
+    assert list(info.capabilities) == [
+        pb.CAPABILITY_GENERATE,
+        pb.CAPABILITY_GENERATE_STREAM,
+        pb.CAPABILITY_SCORE,
+    ]
     assert info.max_top_k == info.vocabulary_size
 
 

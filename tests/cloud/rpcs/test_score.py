@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, TrOCRConfig, TrOCRForCausalLM
 
-from escalade.cloud.backends import teacher_forcing
-from escalade.cloud.backends.engine import ScoreQuery, Scores
-from escalade.cloud.backends.teacher_forcing import score_batch
-from escalade.cloud.backends.transformers_engine import TransformersEngine
+from escalade.cloud.backends.embedded import teacher_forcing
+from escalade.cloud.backends.embedded.teacher_forcing import score_batch
+from escalade.cloud.backends.embedded.transformers_engine import TransformersEngine
+from escalade.cloud.backends.query import ScoreQuery, Scores
 from escalade.v1 import cascade_pb2 as pb
 
 VOCABULARY = 32
@@ -114,7 +114,7 @@ def test_scores_equal_a_direct_forward(
         at_its_ids = expected.gather(1, torch.from_numpy(item.top_ids.astype(np.int64)))
         assert item.top_logprobs == pytest.approx(at_its_ids.numpy(), abs=1e-4)
         assert all(len(set(row)) == top_k for row in item.top_ids.tolist())
-    assert summary.model == engine.info.identity
+    assert summary.model == engine.info.model
     assert summary.items == len(PAIRS)
     assert summary.usage.prompt_tokens == sum(len(x) + len(y) for x, y in PAIRS)
     assert summary.timing.compute_s > 0

@@ -122,7 +122,7 @@ def test_each_refusal_names_code_reason_field_and_range(
 def test_the_bounds_themselves_are_taken(serving: Any, engine: Any, score_request: Any) -> None:
     most = [([4], [5])] * (MAX_SCORE_ITEMS - 1) + [([31], [31] * 47)]
     request = score_request(most, top_k=engine.info.max_top_k)
-    request.expected_model.CopyFrom(engine.info.identity)
+    request.expected_model.CopyFrom(engine.info.model)
 
     async def main() -> pb.ScoreResponse:
         async with serving(engine) as running:

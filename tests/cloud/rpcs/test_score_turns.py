@@ -10,9 +10,10 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from escalade.cloud.backends.worker import Ticket, Worker, deadline_after
+from escalade.cloud.backends.embedded.backend import EmbeddedBackend
+from escalade.cloud.backends.ticket import Ticket, deadline_after
 from escalade.cloud.errors import DrainingError
-from escalade.cloud.rpcs.scoring import send_scores
+from escalade.cloud.rpcs.scoring import score_queries, send_scores
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1 import cascade_pb2_grpc as pb_grpc
 
@@ -175,40 +176,35 @@ def test_a_drain_ends_a_stream_that_waits_for_its_turn(
     held: Any, score_request: Any, clock: Any
 ) -> None:
     sent: list[pb.ScoreResponse] = []
-    draining = False
 
     async def send(response: pb.ScoreResponse) -> None:
         sent.append(response)
 
-    def may_go_on() -> None:
-        if draining:
-            raise DrainingError("server: shutting down")
-
     async def main() -> None:
-        nonlocal draining
-        worker = Worker(1, clock)
-        await worker.load(lambda: held)
+        backend = EmbeddedBackend(lambda: held, queue_capacity=1, clock=clock)
+        await backend.load()
         held.gate.clear()
         request = score_request([LONG] * 2 * IN_BATCH)
+        tickets = [Ticket(deadline_after(None, clock), clock) for _ in range(2)]
         streams = [
             asyncio.create_task(
                 send_scores(
                     request,
-                    worker,
-                    Ticket(deadline_after(None, clock), clock),
+                    backend.score(score_queries(request), 0, ticket),
+                    backend.info,
                     send=send,
-                    may_go_on=may_go_on,
                 )
             )
-            for _ in range(2)
+            for ticket in tickets
         ]
         # Both step together: when one has its batch in the engine, the other waits for it.
         await until(lambda: len(held.batches) == 1)
-        draining = True
+        for ticket in tickets:
+            ticket.cancel()
         held.gate.set()
         ends = await asyncio.gather(*streams, return_exceptions=True)
         assert [type(end) for end in ends] == [DrainingError] * 2
-        worker.close()
+        backend.close()
 
     asyncio.run(main())
     assert len(held.batches) == 1

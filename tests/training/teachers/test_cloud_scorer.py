@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from escalade.cloud.backends.transformers_engine import TransformersEngine
+from escalade.cloud.backends.embedded.backend import EmbeddedBackend
+from escalade.cloud.backends.embedded.transformers_engine import TransformersEngine
 from escalade.cloud.server import ServeOptions, serve
 from escalade.training.errors import TeacherError
 from escalade.training.teachers.cloud_scorer import CloudScorer
@@ -32,7 +34,7 @@ def served(folder: Path, listen: str = "127.0.0.1:0") -> Iterator[str]:
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
         end = lambda: loop.call_soon_threadsafe(stop.set)  # noqa: E731
         await serve(
-            lambda: engine,
+            partial(EmbeddedBackend, lambda: engine),
             ServeOptions(listen=listen, grace_s=0),
             stop=stop,
             on_ready=lambda address: ready.set_result((address, end)),

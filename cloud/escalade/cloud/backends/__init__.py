@@ -1,27 +1,23 @@
 """What computes answers: the interface, and transformers behind it; knows no gRPC."""
 
-from escalade.cloud.backends.engine import (
-    Answer,
-    EngineFactory,
-    EngineInfo,
-    Query,
-    ScoreQuery,
-    Scores,
-)
-from escalade.cloud.backends.factory import transformers_factory
-from escalade.cloud.backends.worker import Clock, Finished, Ticket, Worker, deadline_after
+from escalade.cloud.backends.backend import Backend, BackendFactory, BackendInfo
+from escalade.cloud.backends.embedded import transformers_factory
+from escalade.cloud.backends.query import Answer, Delta, Query, ScoredBatch, ScoreQuery, Scores
+from escalade.cloud.backends.ticket import Clock, Ticket, deadline_after, refuse_half
 
 __all__ = [
     "Answer",
+    "Backend",
+    "BackendFactory",
+    "BackendInfo",
     "Clock",
-    "EngineFactory",
-    "EngineInfo",
-    "Finished",
+    "Delta",
     "Query",
     "ScoreQuery",
+    "ScoredBatch",
     "Scores",
     "Ticket",
-    "Worker",
     "deadline_after",
+    "refuse_half",
     "transformers_factory",
 ]

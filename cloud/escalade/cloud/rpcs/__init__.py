@@ -1,9 +1,22 @@
-"""What each RPC checks, computes and answers; knows no particular backend."""
+"""What each RPC checks, asks of a backend and sends; knows no particular backend."""
 
-from escalade.cloud.rpcs import validation
-from escalade.cloud.rpcs.draft import compare_draft
-from escalade.cloud.rpcs.once import Answers
-from escalade.cloud.rpcs.scoring import Send, send_scores
-from escalade.cloud.rpcs.status import answer_or_abort
+from escalade.cloud.rpcs.drain import Drain
+from escalade.cloud.rpcs.generate import key_of, query_of, response_of, send_stream
+from escalade.cloud.rpcs.once import SharedAnswers
+from escalade.cloud.rpcs.scoring import score_queries, send_scores
+from escalade.cloud.rpcs.status import Send, answer_or_abort
+from escalade.cloud.rpcs.validation import check_score
 
-__all__ = ["Answers", "Send", "answer_or_abort", "compare_draft", "send_scores", "validation"]
+__all__ = [
+    "Drain",
+    "Send",
+    "SharedAnswers",
+    "answer_or_abort",
+    "check_score",
+    "key_of",
+    "query_of",
+    "response_of",
+    "score_queries",
+    "send_scores",
+    "send_stream",
+]

@@ -26,5 +26,6 @@ def compare_draft(answer: Answer, draft_ids: Sequence[int], start: int = 0) -> p
     outcome = pb.DraftOutcome(accepted_count=accepted)
     if accepted < len(chosen):
         outcome.correction_id = chosen[accepted]
-        outcome.margin = answer.margins[start + accepted]
+        if answer.margins:
+            outcome.margin = answer.margins[start + accepted]
     return outcome

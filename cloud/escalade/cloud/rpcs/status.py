@@ -1,11 +1,8 @@
-"""How each refusal travels: google.rpc.Status with a stable reason; knows no engine.
-
-The catalogue follows the comment at the top of `cascade.proto`.
-"""
+"""How each refusal travels: google.rpc.Status with a stable reason; knows no backend."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
@@ -15,6 +12,8 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from escalade.cloud import errors
+from escalade.v1 import cascade_pb2 as pb
+from escalade.v1.reasons import name_of_reason
 
 DOMAIN = "escalade.v1"
 
@@ -22,33 +21,41 @@ T = TypeVar("T")
 Req = TypeVar("Req")
 Resp = TypeVar("Resp")
 
+#: Sends a message of a stream; returns when the transport has taken it.
+Send = Callable[[T], Awaitable[None]]
+
 
 class Entry(NamedTuple):
     """How one kind of refusal travels."""
 
     code: grpc.StatusCode
-    reason: str
+    reason: pb.ErrorReason
 
 
-#: Every kind of refusal, once.
+_CODE = grpc.StatusCode
+
+#: Every kind of refusal, once; as the comments of `ErrorReason` in cascade.proto have it.
 CATALOGUE = MappingProxyType(
     {
-        errors.PromptEmptyError: Entry(grpc.StatusCode.INVALID_ARGUMENT, "PROMPT_EMPTY"),
-        errors.PromptTooLongError: Entry(grpc.StatusCode.INVALID_ARGUMENT, "PROMPT_TOO_LONG"),
-        errors.TokenOutOfRangeError: Entry(grpc.StatusCode.INVALID_ARGUMENT, "TOKEN_OUT_OF_RANGE"),
+        errors.PromptEmptyError: Entry(_CODE.INVALID_ARGUMENT, pb.ERROR_REASON_PROMPT_EMPTY),
+        errors.PromptTooLongError: Entry(_CODE.INVALID_ARGUMENT, pb.ERROR_REASON_PROMPT_TOO_LONG),
+        errors.TokenOutOfRangeError: Entry(
+            _CODE.INVALID_ARGUMENT, pb.ERROR_REASON_TOKEN_OUT_OF_RANGE
+        ),
         errors.OptionOutOfRangeError: Entry(
-            grpc.StatusCode.INVALID_ARGUMENT, "OPTION_OUT_OF_RANGE"
+            _CODE.INVALID_ARGUMENT, pb.ERROR_REASON_OPTION_OUT_OF_RANGE
         ),
         errors.TokenizerMismatchError: Entry(
-            grpc.StatusCode.FAILED_PRECONDITION, "TOKENIZER_MISMATCH"
+            _CODE.FAILED_PRECONDITION, pb.ERROR_REASON_TOKENIZER_MISMATCH
         ),
-        errors.ModelMismatchError: Entry(grpc.StatusCode.FAILED_PRECONDITION, "MODEL_MISMATCH"),
-        errors.QueueFullError: Entry(grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL"),
-        errors.DrainingError: Entry(grpc.StatusCode.UNAVAILABLE, "DRAINING"),
-        errors.EngineDeadError: Entry(grpc.StatusCode.UNAVAILABLE, "ENGINE_DEAD"),
-        errors.NotSupportedError: Entry(grpc.StatusCode.UNIMPLEMENTED, "NOT_SUPPORTED"),
+        errors.ModelMismatchError: Entry(_CODE.FAILED_PRECONDITION, pb.ERROR_REASON_MODEL_MISMATCH),
+        errors.LoopError: Entry(_CODE.FAILED_PRECONDITION, pb.ERROR_REASON_LOOP),
+        errors.QueueFullError: Entry(_CODE.RESOURCE_EXHAUSTED, pb.ERROR_REASON_QUEUE_FULL),
+        errors.DrainingError: Entry(_CODE.UNAVAILABLE, pb.ERROR_REASON_DRAINING),
+        errors.EngineDeadError: Entry(_CODE.UNAVAILABLE, pb.ERROR_REASON_ENGINE_DEAD),
+        errors.NotSupportedError: Entry(_CODE.UNIMPLEMENTED, pb.ERROR_REASON_NOT_SUPPORTED),
         # A client sees its own deadline first; this one is for logs and proxies.
-        errors.DeadlineError: Entry(grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),
+        errors.DeadlineError: Entry(_CODE.DEADLINE_EXCEEDED, pb.ERROR_REASON_DEADLINE_EXCEEDED),
     }
 )
 
@@ -58,7 +65,8 @@ def status_of(error: errors.RequestError) -> status_pb2.Status:
     code, reason = CATALOGUE[type(error)]
     number, _ = code.value
     status = status_pb2.Status(code=number, message=str(error))
-    status.details.add().Pack(error_details_pb2.ErrorInfo(domain=DOMAIN, reason=reason))
+    info = error_details_pb2.ErrorInfo(domain=DOMAIN, reason=name_of_reason(reason))
+    status.details.add().Pack(info)
     if isinstance(error, errors.FieldError):
         violation = error_details_pb2.BadRequest.FieldViolation(
             field=error.field, description=str(error)

@@ -1,10 +1,10 @@
-"""Checks a request against what the engine can do; knows no engine, no gRPC."""
+"""Checks a request against what the backend can do; knows no backend, no gRPC."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from escalade.cloud.backends import EngineInfo
+from escalade.cloud.backends import BackendInfo
 from escalade.cloud.errors import (
     ModelMismatchError,
     OptionOutOfRangeError,
@@ -14,15 +14,13 @@ from escalade.cloud.errors import (
     TokenOutOfRangeError,
 )
 from escalade.v1 import cascade_pb2 as pb
-
-# The OpenAI API takes 4, vLLM any number; each is searched for after every token.
-MAX_STOP_SEQUENCES = 16
+from escalade.v1.stop_text import MAX_STOP_TEXTS
 
 # Keeps the check of one request to some 20 ms; a client with more sends another request.
 MAX_SCORE_ITEMS = 4096
 
 
-def check_expected_model(expected: pb.ModelIdentity, info: EngineInfo) -> None:
+def check_expected_model(expected: pb.ModelIdentity, info: BackendInfo) -> None:
     """Refuse a client that expects another model, in any field it has filled.
 
     Raises:
@@ -30,7 +28,7 @@ def check_expected_model(expected: pb.ModelIdentity, info: EngineInfo) -> None:
         TokenizerMismatchError: another tokenizer.
     """
     for field in ("name", "revision"):
-        wanted, served = getattr(expected, field), getattr(info, field)
+        wanted, served = getattr(expected, field), getattr(info.model, field)
         if wanted and wanted != served:
             raise ModelMismatchError(
                 f"expected_model.{field}: this server has {served!r}, not {wanted!r}"
@@ -40,27 +38,28 @@ def check_expected_model(expected: pb.ModelIdentity, info: EngineInfo) -> None:
 
 
 def check_fingerprint(
-    fingerprint: str, owner: str, info: EngineInfo, advice: str = "; send text instead"
+    fingerprint: str, owner: str, info: BackendInfo, advice: str = "; send text instead"
 ) -> None:
     """Refuse token ids of another tokenizer, and those that do not say of which.
 
     Args:
         fingerprint: the client's.
         owner: path of what carries it in the request.
-        info: the engine's.
+        info: the backend's.
         advice: what the client may do, after the refusal.
 
     Raises:
-        TokenizerMismatchError: the fingerprint is not the engine's.
+        TokenizerMismatchError: the fingerprint is not the backend's.
     """
-    if fingerprint != info.tokenizer_fingerprint:
+    served = info.model.tokenizer_fingerprint
+    if fingerprint != served:
         raise TokenizerMismatchError(
-            f"{owner}.tokenizer_fingerprint: this server has {info.tokenizer_fingerprint!r},"
+            f"{owner}.tokenizer_fingerprint: this server has {served!r},"
             f" not {fingerprint!r}{advice}"
         )
 
 
-def check_ids(ids: Sequence[int], field: str, info: EngineInfo) -> None:
+def check_ids(ids: Sequence[int], field: str, info: BackendInfo) -> None:
     """Refuse token ids outside the vocabulary.
 
     Raises:
@@ -74,26 +73,32 @@ def check_ids(ids: Sequence[int], field: str, info: EngineInfo) -> None:
     )
 
 
-def check_prompt_length(count: int, field: str, info: EngineInfo) -> None:
-    """Refuse an empty prompt and one that leaves no room for a single token.
+def prompt_ids_of(prompt: pb.Prompt, info: BackendInfo) -> tuple[int, ...]:
+    """The ids of a prompt; empty where it is text, which is the backend's to tokenize.
 
     Raises:
-        PromptEmptyError: `count` is 0.
-        PromptTooLongError: `count` is not below the context length.
+        PromptEmptyError: there is neither.
+        PromptTooLongError: ids leave no room for a single token.
+        TokenizerMismatchError: the fingerprint is not the backend's.
+        TokenOutOfRangeError: an id outside the vocabulary.
     """
-    if count == 0:
-        raise PromptEmptyError(field, "must hold at least 1 token, got 0")
-    if count >= info.context_length:
-        raise PromptTooLongError(
-            field, f"must hold 1..{info.context_length - 1} tokens, got {count}"
-        )
+    if prompt.WhichOneof("content") != "tokens":
+        if not prompt.text:
+            raise PromptEmptyError("prompt", "must hold text or at least 1 token, got neither")
+        return ()
+    field = "prompt.tokens.ids"
+    ids = tuple(prompt.tokens.ids)
+    info.check_prompt_length(len(ids), field)
+    check_fingerprint(prompt.tokens.tokenizer_fingerprint, "prompt.tokens", info)
+    check_ids(ids, field, info)
+    return ids
 
 
-def check_draft(draft: pb.Draft, info: EngineInfo) -> None:
+def check_draft(draft: pb.Draft, info: BackendInfo) -> None:
     """Refuse a draft in another tokenizer's ids; an empty draft is welcome.
 
     Raises:
-        TokenizerMismatchError: the fingerprint is not the engine's.
+        TokenizerMismatchError: the fingerprint is not the backend's.
         TokenOutOfRangeError: an id outside the vocabulary.
     """
     if draft.tokens.ids or draft.tokens.tokenizer_fingerprint:
@@ -117,7 +122,7 @@ def check_greedy(sampling: pb.SamplingOptions) -> None:
         raise OptionOutOfRangeError("sampling.top_k", f"must be 0 or 1, got {sampling.top_k}")
 
 
-def max_new_tokens_of(stopping: pb.StoppingOptions, info: EngineInfo) -> int:
+def max_new_tokens_of(stopping: pb.StoppingOptions, info: BackendInfo) -> int:
     """How many tokens may be generated.
 
     Raises:
@@ -133,26 +138,25 @@ def max_new_tokens_of(stopping: pb.StoppingOptions, info: EngineInfo) -> int:
     return stopping.max_new_tokens
 
 
-def stop_sequences_of(stopping: pb.StoppingOptions) -> tuple[str, ...]:
+def stop_texts_of(stopping: pb.StoppingOptions) -> tuple[str, ...]:
     """The texts at which a response is cut.
 
     Raises:
         OptionOutOfRangeError: too many, or one is empty.
     """
-    sequences = tuple(stopping.stop_sequences)
-    if len(sequences) > MAX_STOP_SEQUENCES:
+    texts = tuple(stopping.stop_sequences)
+    if len(texts) > MAX_STOP_TEXTS:
         raise OptionOutOfRangeError(
-            "stopping.stop_sequences",
-            f"must be at most {MAX_STOP_SEQUENCES}, got {len(sequences)}",
+            "stopping.stop_sequences", f"must be at most {MAX_STOP_TEXTS}, got {len(texts)}"
         )
-    if "" in sequences:
+    if "" in texts:
         raise OptionOutOfRangeError(
-            f"stopping.stop_sequences[{sequences.index('')}]", "must not be empty"
+            f"stopping.stop_sequences[{texts.index('')}]", "must not be empty"
         )
-    return sequences
+    return texts
 
 
-def check_score(request: pb.ScoreRequest, info: EngineInfo) -> None:
+def check_score(request: pb.ScoreRequest, info: BackendInfo) -> None:
     """Refuse what cannot be scored; every item is checked, those already received included.
 
     Raises:
@@ -177,9 +181,9 @@ def check_score(request: pb.ScoreRequest, info: EngineInfo) -> None:
         _check_score_item(item, f"items[{index}]", info)
 
 
-def _check_score_item(item: pb.ScoreItem, field: str, info: EngineInfo) -> None:
+def _check_score_item(item: pb.ScoreItem, field: str, info: BackendInfo) -> None:
     prompt, response = len(item.prompt.ids), len(item.response.ids)
-    check_prompt_length(prompt, f"{field}.prompt.ids", info)
+    info.check_prompt_length(prompt, f"{field}.prompt.ids")
     if response == 0:
         raise OptionOutOfRangeError(f"{field}.response.ids", "must hold at least 1 token, got 0")
     if prompt + response > info.context_length:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from escalade.cloud.backends.engine import ScoreQuery, Scores
+from escalade.cloud.backends.query import ScoreQuery, Scores
 
 # Logits that are in float32 at one time: 16 MiB, whatever the batch and the vocabulary.
 _FLOAT32_ELEMENTS = 1 << 22

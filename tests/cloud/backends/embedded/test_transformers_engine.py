@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from escalade.cloud.backends.identity import tokenizer_fingerprint, weights_revision
-from escalade.cloud.backends.transformers_engine import TransformersEngine
+from escalade.cloud.backends.embedded.transformers_engine import TransformersEngine
 from escalade.cloud.errors import ModelError
+from escalade.v1.identity import tokenizer_fingerprint
 
 
 @pytest.fixture
@@ -21,42 +21,11 @@ def model(tiny_model: Path, tmp_path: Path) -> Path:
     return shutil.copytree(tiny_model, tmp_path / "copy")
 
 
-def test_fingerprint_is_of_the_meaning_not_of_the_bytes(tmp_path: Path) -> None:
-    content = {"version": "1.0", "model": {"vocab": {"é": 0, "b": 1}}}
-    plain = tmp_path / "plain.json"
-    plain.write_text(json.dumps(content, indent=2))
-    settings = tmp_path / "settings.json"
-    changed = {"truncation": {"max_length": 8}, "padding": {"pad_id": 0}, **content}
-    settings.write_text(json.dumps(dict(reversed(changed.items())), ensure_ascii=False))
-    other = tmp_path / "other.json"
-    other.write_text(json.dumps({**content, "version": "1.1"}))
-    canonical = '{"model":{"vocab":{"b":1,"é":0}},"version":"1.0"}'
-    assert tokenizer_fingerprint(plain) == hashlib.sha256(canonical.encode()).hexdigest()
-    assert tokenizer_fingerprint(settings) == tokenizer_fingerprint(plain)
-    assert tokenizer_fingerprint(other) != tokenizer_fingerprint(plain)
-
-
-@pytest.mark.parametrize("content", [None, "{", "[1]", b"\xff\xfe{"])
-def test_unreadable_tokenizer_is_named(tmp_path: Path, content: str | bytes | None) -> None:
-    path = tmp_path / "tokenizer.json"
-    if content is not None:
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(ModelError, match=r"tokenizer\.json"):
-        tokenizer_fingerprint(path)
-
-
-def test_revision_is_over_all_weight_files_in_name_order(tmp_path: Path) -> None:
-    (tmp_path / "b.safetensors").write_bytes(b"second")
-    (tmp_path / "a.safetensors").write_bytes(b"first ")
-    (tmp_path / "notes.txt").write_bytes(b"not weights")
-    assert weights_revision(tmp_path) == hashlib.sha256(b"first second").hexdigest()
-
-
 def test_identity_of_a_loaded_model(tiny_model: Path) -> None:
     info = TransformersEngine.load(str(tiny_model), max_new_tokens=5, threads=1).info
     weights = (tiny_model / "model.safetensors").read_bytes()
-    assert info.revision == hashlib.sha256(weights).hexdigest()
-    assert info.tokenizer_fingerprint == tokenizer_fingerprint(tiny_model / "tokenizer.json")
+    assert info.model.revision == hashlib.sha256(weights).hexdigest()
+    assert info.model.tokenizer_fingerprint == tokenizer_fingerprint(tiny_model / "tokenizer.json")
     assert info.max_new_tokens == 5
 
 

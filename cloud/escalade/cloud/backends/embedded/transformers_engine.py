@@ -17,12 +17,14 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from escalade.cloud.backends.engine import Answer, EngineInfo, Query, ScoreQuery, Scores, ShouldStop
-from escalade.cloud.backends.identity import tokenizer_fingerprint, weights_revision
-from escalade.cloud.backends.stop_text import cut_at_stop
-from escalade.cloud.backends.teacher_forcing import score_batch
+from escalade.cloud.backends.backend import BackendInfo
+from escalade.cloud.backends.embedded.engine import Emit, ShouldStop
+from escalade.cloud.backends.embedded.growing_text import GrowingText
+from escalade.cloud.backends.embedded.teacher_forcing import score_batch
+from escalade.cloud.backends.query import Answer, Delta, Query, ScoreQuery, Scores
 from escalade.cloud.errors import ModelError
 from escalade.v1 import cascade_pb2 as pb
+from escalade.v1.identity import tokenizer_fingerprint, weights_revision
 
 # What loading needs from a hub repository: no pickled weights, no code.
 _HUB_FILES = ("*.json", "*.safetensors")
@@ -44,7 +46,7 @@ class TransformersEngine:
         self,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerFast,
-        info: EngineInfo,
+        info: BackendInfo,
     ) -> None:
         self._model = model
         self._tokenizer = tokenizer
@@ -75,8 +77,7 @@ class TransformersEngine:
                 raise ModelError(f"threads: must be at least 1, got {threads}")
             torch.set_num_threads(threads)
         name, folder = _locate(model)
-        revision = weights_revision(folder)
-        fingerprint = tokenizer_fingerprint(folder / "tokenizer.json")
+        identity = _identity(name, folder)
         try:
             network, loading = cast(
                 "tuple[PreTrainedModel, Mapping[str, Sequence[str]]]",
@@ -114,10 +115,8 @@ class TransformersEngine:
                 f" the model's vocabulary only {vocabulary_size}"
             )
         longest = context_length - 1
-        info = EngineInfo(
-            name=name,
-            revision=revision,
-            tokenizer_fingerprint=fingerprint,
+        info = BackendInfo(
+            model=identity,
             engine=f"transformers {transformers.__version__}",
             parameter_count=network.num_parameters(),
             vocabulary_size=vocabulary_size,
@@ -129,7 +128,7 @@ class TransformersEngine:
         return cls(network, tokenizer, info)
 
     @property
-    def info(self) -> EngineInfo:
+    def info(self) -> BackendInfo:
         """Who computes; constant."""
         return self._info
 
@@ -139,24 +138,29 @@ class TransformersEngine:
         return ids
 
     @torch.inference_mode()
-    def generate(self, query: Query, should_stop: ShouldStop) -> Answer:
+    def generate(self, query: Query, should_stop: ShouldStop, emit: Emit | None = None) -> Answer:
         """The greedy response: one forward pass over the prompt, then one for each token.
 
         Args:
             query: the prompt, `(P,)` ids.
             should_stop: asked before each forward pass.
+            emit: see `Engine`.
         """
         room = self._info.context_length - len(query.prompt_ids)
-        at_limit = (
+        reason = (
             pb.STOP_REASON_MAX_TOKENS
             if query.max_new_tokens <= room
             else pb.STOP_REASON_CONTEXT_LIMIT
         )
         ids, logprobs, margins = list[int](), list[float](), list[float]()
+        # Text that nobody reads before the end is decoded at the end.
+        text = GrowingText(self._decode, query.stop_texts) if emit or query.stop_texts else None
+        end_id = None
         inputs, cache = torch.tensor([query.prompt_ids]), None
         for _ in range(min(query.max_new_tokens, room)):
-            if (reason := should_stop()) is not None:
-                return self._answer(ids, logprobs, margins, None, reason)
+            if (stopped := should_stop()) is not None:
+                reason = stopped
+                break
             output = self._model(
                 input_ids=inputs, past_key_values=cache, use_cache=True, **self._last_logits_only
             )
@@ -167,45 +171,37 @@ class TransformersEngine:
             logprobs.append(first)
             margins.append(first - second)
             if token in self._info.end_of_sequence_ids:
-                return self._answer(ids, logprobs, margins, token, pb.STOP_REASON_END_OF_SEQUENCE)
+                end_id, reason = token, pb.STOP_REASON_END_OF_SEQUENCE
+                break
             ids.append(token)
-            if query.stop_sequences:
-                cut = cut_at_stop(ids, query.stop_sequences, self._decode)
-                if cut is not None:
-                    kept = cut.token_count
-                    return Answer(
-                        token_ids=ids[:kept],
-                        logprobs=logprobs[:kept],
-                        margins=margins[:kept],
-                        end_id=None,
-                        text=cut.text,
-                        stop_reason=pb.STOP_REASON_STOP_SEQUENCE,
-                        generated_tokens=len(logprobs),
-                    )
+            if text is not None:
+                text.add(token)
+                if text.stopped:
+                    break
+                if emit is not None:
+                    sure, more = text.take()
+                    if ids[sure] or more:
+                        emit(Delta(ids[sure], logprobs[sure], more))
             inputs = torch.tensor([[token]])
-        return self._answer(ids, logprobs, margins, None, at_limit)
-
-    def score(self, queries: Sequence[ScoreQuery], top_k: int) -> list[Scores]:
-        """The scores of each query's response; see `score_batch`."""
-        return score_batch(self._model, queries, top_k)
-
-    def _answer(
-        self,
-        ids: list[int],
-        logprobs: list[float],
-        margins: list[float],
-        end_id: int | None,
-        reason: pb.StopReason,
-    ) -> Answer:
+        generated = len(logprobs)
+        kept, count = (self._decode(ids), len(ids)) if text is None else text.end()
+        if text is not None and text.stopped:
+            end_id, reason = None, pb.STOP_REASON_STOP_SEQUENCE
+            del ids[count:], logprobs[count:], margins[count:]
         return Answer(
             token_ids=ids,
             logprobs=logprobs,
             margins=margins,
             end_id=end_id,
-            text=self._decode(ids),
+            text=kept,
             stop_reason=reason,
-            generated_tokens=len(logprobs),
+            prompt_tokens=len(query.prompt_ids),
+            generated_tokens=generated,
         )
+
+    def score(self, queries: Sequence[ScoreQuery], top_k: int) -> list[Scores]:
+        """The scores of each query's response; see `score_batch`."""
+        return score_batch(self._model, queries, top_k)
 
     def _decode(self, ids: Sequence[int]) -> str:
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
@@ -224,6 +220,18 @@ def _locate(model: str) -> tuple[str, Path]:
         raise ModelError(
             f"{model}: neither a folder nor a model on the hub: {_first_line(error)}"
         ) from error
+
+
+def _identity(name: str, folder: Path) -> pb.ModelIdentity:
+    try:
+        revision = weights_revision(folder)
+    except (OSError, ValueError) as error:
+        raise ModelError(str(error)) from error
+    try:
+        fingerprint = tokenizer_fingerprint(folder / "tokenizer.json")
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder}: a readable tokenizer.json is needed: {error}") from error
+    return pb.ModelIdentity(name=name, revision=revision, tokenizer_fingerprint=fingerprint)
 
 
 def _end_ids(network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:

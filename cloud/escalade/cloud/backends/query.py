@@ -1,0 +1,131 @@
+"""What a backend is asked and what it answers; knows no backend, no gRPC, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from escalade.v1 import cascade_pb2 as pb
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A query x, already checked against `BackendInfo`, but for the length of a text."""
+
+    #: `(P,)` with 1 <= P < context_length, every special token included; empty where the prompt
+    #: came as text. Ids of the tokenizer that `BackendInfo.model` names: others are refused.
+    prompt_ids: tuple[int, ...]
+    #: At least 1.
+    max_new_tokens: int
+    #: Texts that end the response before them, of at least 1 character; see
+    #: `escalade.v1.stop_text`.
+    stop_texts: tuple[str, ...] = ()
+    #: Without special tokens; empty where the prompt came as ids.
+    prompt_text: str = ""
+    #: What the tier below said, as it came; its ids are of this tokenizer.
+    draft: pb.Draft | None = None
+    #: Instances of the gateways that it came through.
+    via: tuple[str, ...] = ()
+    #: Whether deltas before the last have a reader. A backend may send none all the same.
+    streamed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A response y, with the end-of-sequence token kept apart.
+
+    Attributes:
+        token_ids: `(N,)` without the end-of-sequence token and what a stop text cut off.
+        logprobs: natural logarithms, `(N,)`, or `(N + 1,)` where `end_id` was chosen; empty
+            where they are not known.
+        margins: top-1 minus top-2 log-probability, shaped like `logprobs`.
+        end_id: the end-of-sequence token that closed the response, or None.
+        text: without what a stop text cut off.
+        stop_reason: `DEADLINE` and `CANCELLED` say that this is half an answer, which nobody
+            is given.
+        prompt_tokens: tokens read.
+        generated_tokens: tokens computed, those cut off after a stop text included.
+        queue_s: seconds that the query waited for its turn.
+        compute_s: seconds that it was computed.
+        reports: the tiers that it went through, in order, at least 1.
+        degraded: a higher tier was due and did not answer.
+        model: who gave it; None is `BackendInfo.model`.
+    """
+
+    token_ids: Sequence[int]
+    logprobs: Sequence[float]
+    margins: Sequence[float]
+    end_id: int | None
+    text: str
+    stop_reason: pb.StopReason
+    prompt_tokens: int
+    generated_tokens: int
+    queue_s: float = 0.0
+    compute_s: float = 0.0
+    reports: tuple[pb.TierReport, ...] = ()
+    degraded: bool = False
+    model: pb.ModelIdentity | None = None
+
+    @property
+    def chosen_ids(self) -> list[int]:
+        """`token_ids` and `end_id`: every choice that `logprobs` speaks of."""
+        return [*self.token_ids] if self.end_id is None else [*self.token_ids, self.end_id]
+
+
+class Delta(NamedTuple):
+    """A piece of a stream: what has been generated since the one before.
+
+    All ids together begin the answer's `token_ids`, all texts its `text`. So nothing is in a
+    delta that may yet be cut off: text that may become a stop text is held back, and the tokens
+    it lies in. What the answer has beyond all deltas counts as given by the last.
+    """
+
+    token_ids: Sequence[int] = ()
+    #: One for each id.
+    logprobs: Sequence[float] = ()
+    text: str = ""
+    #: On the last delta, and only there.
+    answer: Answer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreQuery:
+    """A query x and a given response y, already checked against `BackendInfo`."""
+
+    #: `(P,)`, P >= 1, every special token included.
+    prompt_ids: tuple[int, ...]
+    #: `(N,)`, N >= 1, with P + N <= context_length.
+    response_ids: tuple[int, ...]
+
+    def __len__(self) -> int:
+        """Tokens of prompt and response together."""
+        return len(self.prompt_ids) + len(self.response_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What the model says of one given response, each token after those before it.
+
+    Attributes:
+        argmax: `(N,)` int32, the greedy choice; the lowest id where logits tie.
+        response_logprobs: `(N,)` float32, natural logarithms, of the response's own tokens.
+        top_ids: `(N, k)` int32, best first.
+        top_logprobs: `(N, k)` float32.
+    """
+
+    argmax: NDArray[np.int32]
+    response_logprobs: NDArray[np.float32]
+    top_ids: NDArray[np.int32]
+    top_logprobs: NDArray[np.float32]
+
+
+class ScoredBatch(NamedTuple):
+    """Scores of the next few queries, in order, and where their time went."""
+
+    scores: Sequence[Scores]
+    queue_s: float
+    compute_s: float

@@ -1,0 +1,114 @@
+"""A Generate request as a query, and an answer as messages, whole or as a stream; knows no backend.
+
+A stream is numbered 0, 1, 2, ... without gaps. Its chunks together are the response; the last
+message is the whole of it, with usage and reports. Failures are in the status alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+
+from escalade.cloud.backends import Answer, BackendInfo, Delta, Query
+from escalade.cloud.rpcs import validation
+from escalade.cloud.rpcs.draft import compare_draft
+from escalade.cloud.rpcs.status import Send
+from escalade.v1 import cascade_pb2 as pb
+
+
+def key_of(request: pb.GenerateRequest) -> bytes | None:
+    """What makes two requests the same: the id and, lest two clients share one, the content."""
+    if not request.request_id:
+        return None
+    return hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
+
+
+def query_of(request: pb.GenerateRequest, info: BackendInfo, *, streamed: bool) -> Query:
+    """Check a request and take what a backend needs of it.
+
+    Raises:
+        RequestError: it cannot be answered; see `validation`.
+    """
+    validation.check_expected_model(request.expected_model, info)
+    validation.check_greedy(request.sampling)
+    max_new_tokens = validation.max_new_tokens_of(request.stopping, info)
+    stop_texts = validation.stop_texts_of(request.stopping)
+    draft = None
+    if request.HasField("draft"):
+        draft = request.draft
+        validation.check_draft(draft, info)
+    return Query(
+        validation.prompt_ids_of(request.prompt, info),
+        max_new_tokens,
+        stop_texts,
+        prompt_text=request.prompt.text,
+        draft=draft,
+        via=tuple(request.via),
+        streamed=streamed,
+    )
+
+
+def response_of(
+    request: pb.GenerateRequest, answer: Answer, info: BackendInfo
+) -> pb.GenerateResponse:
+    """The answer as the request wants it."""
+    output = request.output
+    response = pb.GenerateResponse(
+        request_id=request.request_id,
+        model=info.model if answer.model is None else answer.model,
+        token_ids=answer.token_ids,
+        logprobs=answer.logprobs if output.logprobs else (),
+        text=answer.text if _wants_text(output) else "",
+        stop_reason=answer.stop_reason,
+        usage=pb.Usage(
+            prompt_tokens=answer.prompt_tokens, generated_tokens=answer.generated_tokens
+        ),
+        timing=pb.Timing(queue_s=answer.queue_s, compute_s=answer.compute_s),
+        reports=answer.reports,
+        degraded=answer.degraded,
+    )
+    if request.HasField("draft"):
+        outcome = compare_draft(answer, request.draft.tokens.ids, request.draft.start)
+        response.draft_outcome.CopyFrom(outcome)
+        response.usage.accepted_draft_tokens = outcome.accepted_count
+    return response
+
+
+async def send_stream(
+    request: pb.GenerateRequest,
+    deltas: AsyncIterator[Delta],
+    info: BackendInfo,
+    *,
+    send: Send[pb.GenerateStreamResponse],
+) -> None:
+    """Send an answer as it comes.
+
+    Args:
+        request: checked.
+        deltas: taken as fast as `send` returns.
+        info: the backend's.
+        send: returns when the transport has taken the message.
+    """
+    output = request.output
+    sequence = offset = 0
+    async for delta in deltas:
+        if delta.token_ids or delta.text:
+            chunk = pb.TokenChunk(
+                token_ids=delta.token_ids,
+                logprobs=delta.logprobs if output.logprobs else (),
+                text=delta.text if _wants_text(output) else "",
+            )
+            await send(
+                pb.GenerateStreamResponse(sequence=sequence, token_offset=offset, chunk=chunk)
+            )
+            sequence += 1
+            offset += len(delta.token_ids)
+        if delta.answer is not None:
+            final = response_of(request, delta.answer, info)
+            await send(
+                pb.GenerateStreamResponse(sequence=sequence, token_offset=offset, final=final)
+            )
+
+
+def _wants_text(output: pb.OutputOptions) -> bool:
+    return output.text or not output.HasField("text")
