@@ -3,7 +3,7 @@
 `escalade export` in a process of its own, for each scheme: wall time with loading and
 parity, peak resident memory over the model's float32 bytes. `--exporters LAYERS...` also
 lets transformers.exporters write such a model cut to so many layers, and says where its
-time goes; the whole model takes minutes.
+time goes; the whole model takes minutes, and it needs `pip install onnxscript`.
 """
 
 from __future__ import annotations
