@@ -10,21 +10,26 @@ if TYPE_CHECKING:
     from escalade.edge.trace import TierAnswer, TierInfo
 
 
+def is_streamed(tiers: list[TierInfo]) -> bool:
+    """Whether deltas are the answer and no draft of it: those of a single model on this device."""
+    return len(tiers) == 1 and tiers[0].place == "device" and len(tiers[0].members) == 1
+
+
 def print_deltas(run: Run, *, as_draft: bool) -> None:
-    """The device's answer as it comes. Ctrl-C ends it between two tokens, and the line."""
+    """The device's answer as it comes, a line for each tier; Ctrl-C ends it between two tokens."""
     from escalade.cli.output import harmless, note_console, print_text
 
     console = note_console()
     begun = False
     try:
         for delta in run:
-            if not delta.text:
-                continue
-            begun = True
+            begun = begun or bool(delta.text)
             if as_draft:
-                text = harmless(delta.text, but="\n\t")
+                ended = begun and delta.stop not in {None, "stopped_early"}
+                text = harmless(delta.text, but="\n\t") + "\n" * ended
                 console.out(text, end="", style="dim", highlight=False)
                 console.file.flush()
+                begun = begun and not ended
             else:
                 print_text(delta.text, end="")
     finally:
@@ -37,7 +42,6 @@ def print_deltas(run: Run, *, as_draft: bool) -> None:
 def print_answer_json(answer: Answer, tiers: list[TierInfo]) -> None:
     """Everything that is known of an answer."""
     from escalade.cli.output import print_json
-    from escalade.edge.tiers import votes_of
 
     print_json(
         {
@@ -56,7 +60,7 @@ def print_answer_json(answer: Answer, tiers: list[TierInfo]) -> None:
                     "place": tier.place,
                     "rule": tier.rule,
                     "threshold": tier.threshold,
-                    "votes": None if said is None else votes_of(said),
+                    "votes": _votes(tier, said),
                     "said": said,
                 }
                 for tier, said in zip(tiers, answer.tiers, strict=True)
@@ -82,6 +86,8 @@ def show_answer(answer: Answer, tiers: list[TierInfo], *, printed: bool = False)
     for tier, said in zip(tiers, answer.tiers, strict=True):
         if said is not None:
             lines += _tier_lines(_called(tier, tiers), tier, said)
+    if answer.reason is not None and answer.outcome != "degraded":
+        lines.append(f"passed over: {' '.join(answer.reason.split())}")
     lines.append(f"total {answer.total_s * 1e3:.1f} ms")
     note_console().print("\n".join(lines), style="dim")
 
@@ -92,9 +98,16 @@ def _called(tier: TierInfo, tiers: list[TierInfo]) -> str:
     return f"the {tier.place}" if alone else f"{tier.name} ({tier.place})"
 
 
-def _tier_lines(name: str, tier: TierInfo, said: TierAnswer) -> list[str]:
+def _votes(tier: TierInfo, said: TierAnswer | None) -> dict[str, int] | None:
+    """Of a tier of several models on this device."""
     from escalade.edge.tiers import votes_of
 
+    if said is None or tier.place != "device" or len(tier.members) == 1:
+        return None
+    return votes_of(said)
+
+
+def _tier_lines(name: str, tier: TierInfo, said: TierAnswer) -> list[str]:
     name = name.removeprefix("the ")
     line = f"{name} {said.seconds * 1e3:.1f} ms"
     if said.link is not None:
@@ -102,9 +115,8 @@ def _tier_lines(name: str, tier: TierInfo, said: TierAnswer) -> list[str]:
     lines = []
     if said.score is not None:
         threshold = "not calibrated" if tier.threshold is None else f"{tier.threshold:.4f}"
-        bound = "at least " if said.stopped_early else ""
-        lines.append(f"{name}: score {bound}{said.score:.4f}, threshold {threshold}")
-    votes = votes_of(said)
+        lines.append(f"{name}: score {_bound(tier, said)}{said.score:.4f}, threshold {threshold}")
+    votes = _votes(tier, said)
     if votes is not None:
         told = ", ".join(f"{count} x {text!r}" for text, count in votes.items())
         lines.append(f"{name}: votes {told}")
@@ -116,3 +128,11 @@ def _tier_lines(name: str, tier: TierInfo, said: TierAnswer) -> list[str]:
             judged = f", score {hop.score:.4f}, threshold {hop.threshold:.4f}"
         lines.append(f"  through {hop.tier} ({hop.place}) {hop.seconds * 1e3:.1f} ms{judged}")
     return [line, *lines] if said.link is not None else [*lines, line]
+
+
+def _bound(tier: TierInfo, said: TierAnswer) -> str:
+    """What the score is where the answer, or the vote, was decided before its end."""
+    if not said.stopped_early or said.score is None or tier.threshold is None:
+        return ""
+    votes = _votes(tier, said)
+    return "at most " if votes is not None and said.score < tier.threshold else "at least "

@@ -16,21 +16,27 @@ Paths are relative to the file. A tier of one artifact without a gate takes the 
 
 from __future__ import annotations
 
-import re
+import sys
 import tomllib
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 
-from escalade.edge.base import nearest
+from escalade.edge.artifact import bounded
+from escalade.edge.base import Finite, explain
 from escalade.edge.deferral import ROUTER, VOTE, Early, rule_named
-from escalade.edge.errors import CascadeError
+from escalade.edge.errors import ArtifactError, CascadeError
 from escalade.edge.tiers import PromptForm
 from escalade.edge.trace import Place
+from escalade.v1.address import parse_address
 
-Price = Annotated[float, msgspec.Meta(ge=0.0)]
-Seconds = Annotated[float, msgspec.Meta(gt=0.0)]
+Price = Annotated[float, msgspec.Meta(ge=0.0, le=sys.float_info.max)]
+Seconds = Annotated[float, msgspec.Meta(gt=0.0, le=sys.float_info.max)]
+Text = Annotated[str, msgspec.Meta(min_length=1)]
+
+#: A file of a thousand tiers is shorter.
+_MAX_BYTES = 1 << 20
 
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,7 +46,7 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class MemberTable(_Table, frozen=True, kw_only=True):
     """A model of a tier; prices are money for a million tokens."""
 
-    artifact: str
+    artifact: Text
     #: Another manifest is another member; None takes whatever lies there.
     manifest_sha256: str | None = None
     prompt_price: Price = 0.0
@@ -51,21 +57,21 @@ class GateTable(_Table, frozen=True, kw_only=True):
     """The gate after a tier. What is left out comes from the artifact, where the tier is one."""
 
     rule: str | None = None
-    threshold: float | None = None
+    threshold: Finite | None = None
     early: Early = "off"
 
 
 class TierTable(_Table, frozen=True, kw_only=True):
     """A tier: members on this device, or an address elsewhere."""
 
-    name: str | None = None
-    members: list[str | MemberTable] = []
+    name: Text | None = None
+    members: list[Text | MemberTable] = []
     side_by_side: bool = False
     address: str | None = None
     place: Place | None = None
     send: PromptForm = "tokens"
     deadline_s: Seconds = 10.0
-    ca_cert: str | None = None
+    ca_cert: Text | None = None
     plaintext: bool | None = None
     prompt_price: Price = 0.0
     generated_price: Price = 0.0
@@ -87,15 +93,18 @@ def read_cascade_file(path: Path) -> CascadeFile:
             range, or tiers and gates do not fit together.
     """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as stream:
+            raw = tomllib.loads(bounded(stream, path, _MAX_BYTES).decode())
     except OSError as error:
         raise CascadeError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ArtifactError as error:
+        raise CascadeError(str(error)) from error
+    except (ValueError, RecursionError) as error:  # not UTF-8, and numbers of too many digits
         raise CascadeError(f"{path}: not valid TOML: {error}") from error
     try:
         content = msgspec.convert(raw, CascadeFile)
     except msgspec.ValidationError as error:
-        raise CascadeError(f"{path}: {_said(error, raw)}") from error
+        raise CascadeError(f"{path}: {explain(error, raw, CascadeFile)}") from error
     _check(path, content)
     return content
 
@@ -108,7 +117,8 @@ def tier_name(table: TierTable, index: int) -> str:
         return table.place or "cloud"
     first = table.members[0]
     artifact = first if isinstance(first, str) else first.artifact
-    return Path(artifact).name if len(table.members) == 1 else f"ensemble-{index + 1}"
+    alone = Path(artifact).name or f"tier-{index + 1}"
+    return alone if len(table.members) == 1 else f"ensemble-{index + 1}"
 
 
 def _check(path: Path, content: CascadeFile) -> None:
@@ -121,12 +131,10 @@ def _check(path: Path, content: CascadeFile) -> None:
                 f"{path}: tiers[{index}]: give members (artifacts on this device) or an address,"
                 " one of them"
             )
-        if table.address is not None and table.place == "device":
-            raise CascadeError(
-                f"{path}: tiers[{index}].place: an address is a gateway's or a cloud's, got"
-                " 'device'"
-            )
+        _check_place(path, index, table)
         name = tier_name(table, index)
+        if not name.isprintable():
+            raise CascadeError(f"{path}: tiers[{index}].name: must be printable, got {name[:80]!r}")
         if name in names:
             raise CascadeError(f"{path}: tiers[{index}].name: {name!r} is another tier's already")
         names.append(name)
@@ -144,9 +152,33 @@ def _check(path: Path, content: CascadeFile) -> None:
         _check_rule(path, name, table)
 
 
+def _check_place(path: Path, index: int, table: TierTable) -> None:
+    where = f"{path}: tiers[{index}]"
+    if table.address is None:
+        given = [name for name in _ELSEWHERE if getattr(table, name) != _DEFAULTS[name]]
+        if given and (given, table.place) != (["place"], "device"):
+            raise CascadeError(
+                f"{where}.{given[0]}: of a tier elsewhere, with an address; this one has members"
+            )
+        return
+    if table.place == "device":
+        raise CascadeError(f"{where}.place: an address is a gateway's or a cloud's, got 'device'")
+    if table.side_by_side:
+        raise CascadeError(f"{where}.side_by_side: of members on this device, not of an address")
+    try:
+        parse_address(table.address)
+    except ValueError as error:
+        raise CascadeError(f"{where}.address {error}") from error
+
+
 def _check_rule(path: Path, name: str, table: TierTable) -> None:
     rule = None if table.gate is None else table.gate.rule
     several = len(table.members) > 1
+    if table.gate is not None and table.gate.early != "off" and len(table.members) != 1:
+        raise CascadeError(
+            f"{path}: tier {name!r}: gate.early: of a tier of one artifact, got"
+            f" {table.gate.early!r} with {len(table.members)} members"
+        )
     if rule is None:
         if not table.members:
             raise CascadeError(
@@ -168,29 +200,9 @@ def _check_rule(path: Path, name: str, table: TierTable) -> None:
         raise CascadeError(f"{path}: tier {name!r}: gate.{error}") from error
 
 
-def _said(error: msgspec.ValidationError, raw: object) -> str:
-    """A message with the place, the range and the value."""
-    message = str(error)
-    expected, _, place = message.partition(" - at `")
-    place = place.removesuffix("`").removeprefix("$").removeprefix(".")
-    if unknown := re.search(r"unknown field `(.+?)`", expected):
-        known = {name for table in _TABLES for name in table.__struct_fields__}
-        hint = nearest(unknown[1], sorted(known)) or f"; known keys: {', '.join(sorted(known))}"
-        return f"{place or 'the file'}: unknown key {unknown[1]!r}{hint}"
-    found = _at(raw, place)
-    return f"{place or 'the file'}: {expected}" + ("" if found is None else f", got {found!r}")
-
-
-def _at(raw: object, place: str) -> object:
-    """The value at a path such as `tiers[0].gate.threshold`; None where it leads nowhere."""
-    for key, index in re.findall(r"(\w+)|\[(\d+)\]", place):
-        if isinstance(raw, dict) and key in raw:
-            raw = raw[key]
-        elif isinstance(raw, list) and index and int(index) < len(raw):
-            raw = raw[int(index)]
-        else:
-            return None
-    return raw if isinstance(raw, str | int | float | bool) else None
-
-
-_TABLES = (CascadeFile, TierTable, MemberTable, GateTable)
+# Keys that say how an address is spoken to.
+_ELSEWHERE = (
+    *("place", "send", "deadline_s", "ca_cert", "plaintext"),
+    *("prompt_price", "generated_price"),
+)
+_DEFAULTS = msgspec.structs.asdict(TierTable())

@@ -63,7 +63,12 @@ class EdgeClient:
         Raises:
             EdgeError: see `open_cascade`, and the class.
         """
-        return cls(open_cascade(path, options or OpenOptions(), cloud=cloud), trace=trace)
+        cascade = open_cascade(path, options or OpenOptions(), cloud=cloud)
+        try:
+            return cls(cascade, trace=trace)
+        except BaseException:
+            cascade.close()
+            raise
 
     def ask(self, prompt: Prompt, *, shadow: bool = False) -> Answer:
         """Answer one query, and remember it where the client was opened with a trace.
@@ -122,6 +127,7 @@ class EdgeClient:
             gate=None,
             can_defer=False,
             elapsed_s=lambda: clock.now_s() - began_s,
+            now_s=clock.now_s,
         )
         saying = self.cascade.tiers[-1].ask(call)
         while True:

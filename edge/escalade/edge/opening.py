@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -89,21 +90,21 @@ def open_cascade(path: Path, options: OpenOptions, *, cloud: str | None = None) 
     content = read_cascade_file(path)
     tiers: list[Tier] = []
     gates: list[Gate | None] = []
-    opened: list[Member] = []
-    for index, table in enumerate(content.tiers):
-        name = tier_name(table, index)
-        if table.address is None:
-            members = _members(path, table, options)
-            opened += members
-            tiers.append(_device_tier(name, table, members))
-            last = index == len(content.tiers) - 1
+    with ExitStack() as undo:
+        for index, table in enumerate(content.tiers):
+            name, last = tier_name(table, index), index == len(content.tiers) - 1
+            tiers.append(_open_tier(path, name, table, tiers, options))
+            undo.callback(tiers[-1].close)
             gates.append(
-                None if last and index else _gate(path, name, table.gate, members, options)
+                None
+                if last and (index or table.address)
+                else _gate(path, name, table.gate, tiers[-1].opened, options)
             )
-        else:
-            tiers.append(_remote_tier(path, name, table, table.address, opened))
-            gates.append(None if table.gate is None else _gate(path, name, table.gate, [], options))
-    return Cascade(tiers=tiers, gates=gates, currency=content.currency)
+            if not last and gates[-1] is not None and gates[-1].threshold is None:
+                raise not_calibrated(f"{path}: the gate of tier {name!r}")
+        cascade = Cascade(tiers=tiers, gates=gates, currency=content.currency)
+        undo.pop_all()
+    return cascade
 
 
 def _open_artifact(folder: Path, options: OpenOptions, cloud: str | None) -> Cascade:
@@ -144,24 +145,28 @@ def _members(path: Path, table: TierTable, options: OpenOptions) -> list[Member]
     for entry in table.members:
         one = MemberTable(artifact=entry) if isinstance(entry, str) else entry
         folder = path.parent / one.artifact
-        if one.manifest_sha256 is not None and (folder / MANIFEST_NAME).is_file():
-            now = sha256_of(folder / MANIFEST_NAME)
+        artifact = _open(folder, options, threads)
+        if one.manifest_sha256 is not None:
+            # Of the folder that was opened: a store's link may lead elsewhere by now.
+            now = sha256_of(artifact.folder / MANIFEST_NAME)
             if now != one.manifest_sha256:
                 raise CascadeError(
                     f"{path}: member {folder} was changed: its manifest is {now[:12]}, the file"
                     f" was calibrated with {one.manifest_sha256[:12]}"
                 )
         found.append(
-            Member(
-                _open(folder, options, threads),
-                prompt_price=one.prompt_price,
-                generated_price=one.generated_price,
-            )
+            Member(artifact, prompt_price=one.prompt_price, generated_price=one.generated_price)
         )
     return found
 
 
-def _device_tier(name: str, table: TierTable, members: Sequence[Member]) -> Tier:
+def _open_tier(
+    path: Path, name: str, table: TierTable, below: Sequence[Tier], options: OpenOptions
+) -> Tier:
+    if table.address is not None:
+        readers = [member for tier in below for member in tier.opened]
+        return _remote_tier(path, name, table, table.address, readers)
+    members = _members(path, table, options)
     if len(members) == 1:
         return ArtifactTier(members[0], name=name)
     return EnsembleTier(members, name=name, side_by_side=table.side_by_side)
@@ -171,12 +176,6 @@ def _remote_tier(
     path: Path, name: str, table: TierTable, address: str, below: Sequence[Member]
 ) -> Tier:
     """A tier elsewhere; it is sent the ids of the tokenizer that all tiers below it share."""
-    client = CloudClient(
-        address,
-        deadline_s=table.deadline_s,
-        ca_cert=None if table.ca_cert is None else path.parent / table.ca_cert,
-        plaintext=table.plaintext,
-    )
     if table.send == "tokens":
         for member in below[1:]:
             if member.fingerprint != below[0].fingerprint:
@@ -186,6 +185,12 @@ def _remote_tier(
                     f" ({below[0].fingerprint[:12]} and {member.fingerprint[:12]}); set send ="
                     ' "text"'
                 )
+    client = CloudClient(
+        address,
+        deadline_s=table.deadline_s,
+        ca_cert=None if table.ca_cert is None else path.parent / table.ca_cert,
+        plaintext=table.plaintext,
+    )
     return RemoteTier(
         client,
         name=name,

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from escalade.edge.answer import Answer
 from escalade.edge.cascade import Cascade
 from escalade.edge.deferral import Gate
-from escalade.edge.errors import CloudError, DataError, PromptError
+from escalade.edge.errors import ArtifactError, CloudError, DataError, EdgeError, PromptError
 from escalade.edge.generation import Delta
 from escalade.edge.tiers import Call, Prompts, Query, Said
 from escalade.edge.trace import Outcome, TierAnswer
@@ -71,7 +71,7 @@ class Run:
         #: What each tier said; None of one that was not asked or did not answer.
         self.said: list[Said | None] = [None] * len(cascade.tiers)
         #: Why tiers that were due did not answer, by their place in the cascade.
-        self.failed: dict[int, CloudError | PromptError] = {}
+        self.failed: dict[int, EdgeError] = {}
         #: None until the iterator has ended, and for ever where it was cancelled.
         self.answer: Answer | None = None
         self._deltas = self._climb()
@@ -109,11 +109,12 @@ class Run:
                 whole=self._shadow,
                 draft=None if best is None else best.said.draft,
                 elapsed_s=self._elapsed_s,
+                now_s=self._clock.now_s,
                 cancelled=self._cancelled,
             )
             try:
                 said = yield from tier.ask(call)
-            except (CloudError, PromptError) as error:
+            except (CloudError, PromptError, ArtifactError) as error:
                 self.failed[index] = error
                 continue
             if said is None:

@@ -78,7 +78,7 @@ def ask(
     Exit code 2 when a tier was needed and did not answer; the best answer so far is printed all
     the same, marked degraded. The same where --trace could not be written.
     """
-    from escalade.cli.answers import print_answer_json, print_deltas, show_answer
+    from escalade.cli.answers import is_streamed, print_answer_json, print_deltas, show_answer
     from escalade.cli.errors import DegradedError, UntracedError
     from escalade.cli.options import open_options
     from escalade.edge import EdgeClient
@@ -110,13 +110,13 @@ def ask(
         tiers = client.cascade.header(known_only=True).tiers
         run = client.stream(query)
         if stream:
-            print_deltas(run, as_draft=len(tiers) > 1)
+            print_deltas(run, as_draft=not is_streamed(tiers))
         answer = run.finish()
         assert answer is not None  # noqa: S101 - Ctrl-C is an exception
     if json:
         print_answer_json(answer, tiers)
     else:
-        show_answer(answer, tiers, printed=stream and len(tiers) == 1)
+        show_answer(answer, tiers, printed=stream and is_streamed(tiers))
     if answer.outcome == "degraded":
         untraced = f"; {answer.trace_error}" if answer.trace_error else ""
         raise DegradedError(f"degraded: {answer.reason}{untraced}")

@@ -145,6 +145,17 @@ class Artifact:
         """The text of a response: its tokens but for the end-of-sequence token."""
         return self.decode([step.token_id for step in steps if not step.ended])
 
+    def check_ids(self, token_ids: Sequence[int]) -> None:
+        """Check that the model knows them.
+
+        Raises:
+            PromptError: one is not in the vocabulary.
+        """
+        last = self.manifest.model.vocabulary_size - 1
+        if token_ids and not 0 <= min(token_ids) <= max(token_ids) <= last:
+            wrong = next(token_id for token_id in token_ids if not 0 <= token_id <= last)
+            raise PromptError(f"token ids must be in [0, {last}], got {wrong}")
+
     def room_for(self, prompt_ids: Sequence[int], max_new_tokens: int | None = None) -> int:
         """How many tokens a response may have: those asked for, as far as the window reaches.
 
@@ -197,10 +208,7 @@ class Artifact:
         sampling: Sampling | None,
         cancelled: Callable[[], bool] | None,
     ) -> Iterator[Step]:
-        last = self.manifest.model.vocabulary_size - 1
-        if prompt_ids and not 0 <= min(prompt_ids) <= max(prompt_ids) <= last:
-            wrong = next(token_id for token_id in prompt_ids if not 0 <= token_id <= last)
-            raise PromptError(f"token ids must be in [0, {last}], got {wrong}")
+        self.check_ids(prompt_ids)
         self._turn += 1
         turn = self._turn
 

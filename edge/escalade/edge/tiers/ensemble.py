@@ -8,7 +8,7 @@ leads until another answer has more votes. No draft travels, for no member speak
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from threading import Event
 from typing import NamedTuple
@@ -29,7 +29,9 @@ class _Voice(NamedTuple):
     stop: StopReason
     ids: list[int]
     logprobs: list[float]
+    #: What it cost, a run that was stopped before this one included.
     prompt_tokens: int
+    generated_tokens: int
     seconds: float
 
 
@@ -74,25 +76,29 @@ class EnsembleTier:
         """See `Tier`."""
         began_s = call.elapsed_s()
         self.check(call.prompts)
-        ask = self._ask_side_by_side if self.side_by_side else self._ask_in_turn
-        voices = yield from ask(call, [], call.can_defer)
-        return self._said(call, voices, call.elapsed_s() - began_s)
+        if self.side_by_side:
+            voices = yield from self._ask_side_by_side(call)
+        else:
+            voices = yield from self._ask_in_turn(call, [], call.can_defer)
+        return None if voices is None else self._said(call, voices, call.elapsed_s() - began_s)
 
-    def _resume(self, call: Call, voices: list[_Voice], spent_s: float) -> Saying:
+    def _resume(self, call: Call, heard: list[_Voice], spent_s: float) -> Saying:
         """Ask the members that were spared, until the winner is certain."""
         began_s = call.elapsed_s()
-        voices = yield from self._ask_in_turn(call, voices, False)
-        return self._said(call, voices, spent_s + call.elapsed_s() - began_s)
+        voices = yield from self._ask_in_turn(call, heard, False)
+        spent_s += call.elapsed_s() - began_s
+        return None if voices is None else self._said(call, voices, spent_s)
 
     def _ask_in_turn(
-        self, call: Call, voices: list[_Voice], can_defer: bool
-    ) -> Generator[Delta, None, list[_Voice]]:
-        voices = [voice for voice in voices if voice.text is not None]
-        heard = {voice.member for voice in voices}
+        self, call: Call, heard: list[_Voice], can_defer: bool
+    ) -> Generator[Delta, None, list[_Voice] | None]:
+        """Those that have said nothing yet, or were stopped; None where it was cancelled."""
+        voices = {voice.member: voice for voice in heard}
         for index in range(len(self._members)):
-            if index in heard:
+            before = voices.get(index)
+            if before is not None and before.text is not None:
                 continue
-            if not call.whole and self._decided(call.gate, voices, can_defer):
+            if not call.whole and self._decided(call.gate, voices.values(), can_defer):
                 break
             began_s = call.elapsed_s()
             generation, prompt_tokens = self._generation(call, index, call.cancelled)
@@ -102,25 +108,27 @@ class EnsembleTier:
                 for _ in generation:
                     pass
             spent_s = call.elapsed_s() - began_s
-            voices.append(_voice(index, generation, prompt_tokens, spent_s))
-            if voices[-1].text is None:
-                break
-        return sorted(voices)
+            voice = _voice(index, generation, prompt_tokens, spent_s)
+            if voice.text is None:
+                return None
+            voices[index] = voice if before is None else _after(before, voice)
+        return sorted(voices.values())
 
-    def _ask_side_by_side(
-        self, call: Call, voices: list[_Voice], can_defer: bool
-    ) -> Generator[Delta, None, list[_Voice]]:
+    def _ask_side_by_side(self, call: Call) -> Generator[Delta, None, list[_Voice] | None]:
+        """All at the same time; None where it was cancelled."""
         over = Event()
 
         def cancelled() -> bool:
             return over.is_set() or (call.cancelled is not None and call.cancelled())
 
-        def run(index: int) -> _Voice:
-            began_s = call.elapsed_s()
+        def run(index: int) -> _Voice | None:
+            if over.is_set():
+                return None  # it costs nothing: it never began
+            began_s = call.now_s()
             generation, prompt_tokens = self._generation(call, index, cancelled)
             for _ in generation:
                 pass
-            return _voice(index, generation, prompt_tokens, call.elapsed_s() - began_s)
+            return _voice(index, generation, prompt_tokens, call.now_s() - began_s)
 
         others = range(1, len(self._members))
         with ThreadPoolExecutor(len(others), thread_name_prefix="member") as pool:
@@ -129,13 +137,18 @@ class EnsembleTier:
                 began_s = call.elapsed_s()
                 lead, prompt_tokens = self._generation(call, 0, cancelled)
                 yield from lead
-                voices.append(_voice(0, lead, prompt_tokens, call.elapsed_s() - began_s))
-                while running:
-                    done: set[Future[_Voice]]
+                voices = [_voice(0, lead, prompt_tokens, call.elapsed_s() - began_s)]
+                while True:
+                    if not over.is_set():
+                        if any(voice.text is None for voice in voices):
+                            return None
+                        if not call.whole and self._decided(call.gate, voices, call.can_defer):
+                            over.set()
+                    if not running:
+                        break
+                    done: set[Future[_Voice | None]]
                     done, running = wait(running, return_when=FIRST_COMPLETED)
-                    voices += [one.result() for one in done]
-                    if not call.whole and self._decided(call.gate, voices, can_defer, False):
-                        over.set()
+                    voices += [voice for one in done if (voice := one.result()) is not None]
             finally:
                 over.set()
         return sorted(voices)
@@ -155,26 +168,20 @@ class EnsembleTier:
         )
         return generation, len(ids)
 
-    def _decided(
-        self, gate: Gate | None, voices: list[_Voice], can_defer: bool, in_order: bool = True
-    ) -> bool:
+    def _decided(self, gate: Gate | None, voices: Iterable[_Voice], can_defer: bool) -> bool:
         answers = [voice.text for voice in sorted(voices) if voice.text is not None]
         if not answers:
             return False
+        # Side by side any of them may have been stopped: those that were heard are not the first.
+        count, in_order = len(self._members), not self.side_by_side
         if gate is None:
-            return is_settled(answers, len(self._members), in_order=in_order)
+            return is_settled(answers, count, in_order=in_order)
         if gate.threshold is None:
             return False  # the score is wanted, and only the whole vote has it
-        return is_decided(
-            answers, len(self._members), gate.threshold, can_defer=can_defer, in_order=in_order
-        )
+        return is_decided(answers, count, gate.threshold, can_defer=can_defer, in_order=in_order)
 
-    def _said(self, call: Call, voices: list[_Voice], spent_s: float) -> Said | None:
-        if call.cancelled is not None and call.cancelled():
-            return None
+    def _said(self, call: Call, voices: list[_Voice], spent_s: float) -> Said:
         answers = [voice.text for voice in voices if voice.text is not None]
-        if not answers:
-            return None
         text, gate, count = vote_share(answers).text, call.gate, len(self._members)
         least, most = vote_bounds(answers, count)
         defers = gate is not None and gate.defers(least)
@@ -233,10 +240,8 @@ def check_members(members: Sequence[Member]) -> None:
                 )
 
 
-def votes_of(answer: TierAnswer) -> dict[str, int] | None:
-    """What the members of a tier said, by how many, the first first; None of a single one."""
-    if len(answer.members) < 2:  # noqa: PLR2004
-        return None
+def votes_of(answer: TierAnswer) -> dict[str, int]:
+    """What the members of a tier said, by how many, the first first."""
     return dict(Counter(one.text for one in answer.members if one.text is not None))
 
 
@@ -245,7 +250,17 @@ def _voice(index: int, generation: Generation, prompt_tokens: int, seconds: floa
     assert stop is not None  # noqa: S101 - it has ended
     text = None if stop == "cancelled" else generation.text
     ids = [step.token_id for step in generation.steps if not step.ended]
-    return _Voice(index, text, stop, ids, list(generation.logprobs), prompt_tokens, seconds)
+    logprobs = list(generation.logprobs)
+    return _Voice(index, text, stop, ids, logprobs, prompt_tokens, len(logprobs), seconds)
+
+
+def _after(stopped: _Voice, voice: _Voice) -> _Voice:
+    """What a member said that was stopped at first: both runs have cost."""
+    return voice._replace(
+        prompt_tokens=stopped.prompt_tokens + voice.prompt_tokens,
+        generated_tokens=stopped.generated_tokens + voice.generated_tokens,
+        seconds=stopped.seconds + voice.seconds,
+    )
 
 
 def _member_answer(voice: _Voice, references: Sequence[str]) -> MemberAnswer:
@@ -254,7 +269,7 @@ def _member_answer(voice: _Voice, references: Sequence[str]) -> MemberAnswer:
         text=voice.text,
         logprobs=voice.logprobs,
         prompt_tokens=voice.prompt_tokens,
-        generated_tokens=len(voice.logprobs),
+        generated_tokens=voice.generated_tokens,
         seconds=voice.seconds,
         correct=None if voice.text is None else is_correct(voice.text, references),
     )

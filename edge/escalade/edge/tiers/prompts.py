@@ -65,7 +65,7 @@ class Prompts:
 
     def __init__(self, query: Query) -> None:
         self.query = query
-        self._read: dict[tuple[str, str | None], Encoded] = {}
+        self._read: dict[tuple[object, ...], Encoded] = {}
 
     def of(self, member: Member) -> Encoded:
         """The query as a member reads it.
@@ -76,7 +76,10 @@ class Prompts:
             ArtifactError: it is a conversation and there is no chat template, or a bad one.
         """
         artifact, query = member.artifact, self.query
-        key = (member.fingerprint, artifact.chat_template if query.messages else None)
+        # Templates read the special tokens beside them.
+        key: tuple[object, ...] = (member.fingerprint,)
+        if query.messages:
+            key = (member.fingerprint, artifact.chat_template, artifact.manifest.model.chat)
         known = self._read.get(key)
         if known is not None:
             artifact.room_for(known.ids)  # its window may be another
@@ -89,6 +92,7 @@ class Prompts:
                 )
             ids = list(query.ids)
             artifact.room_for(ids)
+            artifact.check_ids(ids)
             found = Encoded(artifact.decode(ids), ids)
         elif query.messages:
             text = member.chat.text(query.messages)

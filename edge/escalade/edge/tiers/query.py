@@ -16,8 +16,8 @@ class Query:
     """What is asked: a text, a conversation, or token ids; and how.
 
     Raises:
-        ValueError: a stop text is empty or there are too many, the deadline is not above 0, or
-            `max_new_tokens` is below 1.
+        ValueError: a stop text is empty or no text, there are too many, the deadline is not above
+            0, or `max_new_tokens` is below 1.
     """
 
     #: As the user typed it.
@@ -46,6 +46,11 @@ class Query:
         """Check what the types do not say."""
         if not all(self.stop):
             raise ValueError("a stop text must have at least 1 character, got ''")
+        for stop in self.stop:
+            try:
+                stop.encode()
+            except UnicodeEncodeError as error:
+                raise ValueError(f"a stop text must be valid Unicode text: {error}") from error
         if len(self.stop) > MAX_STOP_TEXTS:
             raise ValueError(f"stop texts must be at most {MAX_STOP_TEXTS}, got {len(self.stop)}")
         if self.max_new_tokens is not None and self.max_new_tokens < 1:

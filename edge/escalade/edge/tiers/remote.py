@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import Literal
 
 from escalade.edge.deferral import DeferralRule, Gate
-from escalade.edge.errors import CloudError, PromptError
+from escalade.edge.errors import CloudError
 from escalade.edge.generation import Delta, StopReason
 from escalade.edge.tiers.prompts import Member, Prompts
-from escalade.edge.tiers.tier import Call, Draft, Said, Source
+from escalade.edge.tiers.request import PromptForm, check_text, prompt_of, request_of
+from escalade.edge.tiers.tier import Call, Said, Source
 from escalade.edge.trace import (
     Hop,
     Link,
@@ -21,8 +21,6 @@ from escalade.edge.trace import (
 )
 from escalade.edge.wire import CloudClient
 from escalade.v1 import cascade_pb2 as pb
-
-PromptForm = Literal["tokens", "text"]
 
 # Of what is left of a query's deadline, the share that is kept for the way back: a gateway whose
 # cloud is silent has to answer with what it has while the device still waits.
@@ -70,37 +68,46 @@ class RemoteTier:
         self._prompt_form = prompt_form
         self._prompt_price, self._generated_price = prompt_price, generated_price
         self._members: list[tuple[str, MemberInfo]] = []
+        # Names and revisions of the models that may answer, once it was asked who they are.
+        self._expected: set[tuple[str, str]] = set()
 
     def members(self) -> list[MemberInfo]:
-        """See `Tier`; a gateway names the members of all its tiers."""
-        return [info for _, info in self._known()]
+        """See `Tier`; a gateway names the members of all its tiers. Asked once.
+
+        From then on an answer of another model is refused: who keeps records says who answers.
+        """
+        if not self._members:
+            self._learn(self.client.model_info())
+        return [info for _, info in self._members]
 
     def check(self, prompts: Prompts) -> None:
         """See `Tier`."""
-        if prompts.query.messages and (self._reader is None or self._prompt_form == "text"):
-            raise PromptError(
-                "a conversation travels as tokens of the device's chat template: it cannot be sent"
-                " as text"
-            )
+        query = prompts.query
+        if query.ids or query.messages:
+            prompt_of(prompts, self._reader, self._prompt_form)
+        else:
+            check_text(query.text)
 
     def ask(self, call: Call) -> Generator[Delta, None, Said | None]:
         """See `Tier`; nothing of it is streamed."""
         yield from ()
-        self.check(call.prompts)
         began_s = call.elapsed_s()
+        request = request_of(call, self._reader, self._prompt_form)
         answered = self.client.generate(
-            self._request(call), deadline_s=self._deadline_s(call), cancelled=call.cancelled
+            request, deadline_s=self._deadline_s(call), cancelled=call.cancelled
         )
         if answered is None:
             return None
+        seconds = call.elapsed_s() - began_s
         response, gate = answered.response, call.gate
+        self._check_model(response.model)
         correct = is_correct(response.text, call.query.references)
         answer = TierAnswer(
             text=response.text,
             members=self._member_answers(response, correct),
             score=None if gate is None else _score(gate, response),
             correct=correct,
-            seconds=call.elapsed_s() - began_s,
+            seconds=seconds,
             link=Link(
                 attempts=answered.attempts,
                 round_trip_s=answered.round_trip_s,
@@ -131,30 +138,6 @@ class RemoteTier:
         """Close the channel."""
         self.client.close()
 
-    def _request(self, call: Call) -> pb.GenerateRequest:
-        query = call.query
-        request = pb.GenerateRequest(prompt=self._prompt(call.prompts), via=query.via)
-        if query.max_new_tokens is not None:
-            request.stopping.max_new_tokens = query.max_new_tokens
-        if query.stop:
-            request.stopping.stop_sequences.extend(query.stop)
-        # What decides here needs the log-probabilities; else they need not travel.
-        if call.gate is not None:
-            request.output.logprobs = True
-        if call.draft is not None and request.prompt.WhichOneof("content") == "tokens":
-            request.draft.CopyFrom(_draft(call.draft))
-        return request
-
-    def _prompt(self, prompts: Prompts) -> pb.Prompt:
-        query = prompts.query
-        if self._prompt_form == "text" and query.text:
-            return pb.Prompt(text=query.text)
-        if self._reader is not None:
-            return _tokens(prompts.of(self._reader).ids, self._reader.fingerprint)
-        if query.ids:
-            return _tokens(query.ids, query.tokenizer_fingerprint)
-        return pb.Prompt(text=query.text)
-
     def _deadline_s(self, call: Call) -> float | None:
         """What the link may take, where the query has a deadline of its own.
 
@@ -171,38 +154,57 @@ class RemoteTier:
             )
         return min(left_s, self.client.deadline_s)
 
-    def _known(self) -> list[tuple[str, MemberInfo]]:
-        """Its members, each with the tier that it belongs to there; asked once."""
-        if not self._members:
-            info = self.client.model_info()
-            described = [
-                (tier.tier, one.model.name, one.parameter_count)
-                for tier in info.tiers
-                for one in tier.members
-            ] or [(self.name, info.model.name, info.parameter_count)]
-            self._members = [
-                (
-                    tier,
-                    MemberInfo(
-                        name=name,
-                        parameters=parameters,
-                        prompt_price=self._prompt_price,
-                        generated_price=self._generated_price,
-                    ),
-                )
-                for tier, name, parameters in described
-            ]
-        return self._members
+    def _learn(self, info: pb.GetModelInfoResponse) -> None:
+        """Keep its members, each with the tier that it belongs to there."""
+        described = [
+            (tier.tier, one.model, one.parameter_count)
+            for tier in info.tiers
+            for one in tier.members
+        ] or [(self.name, info.model, info.parameter_count)]
+        # Tiers of a gateway that are silent just now have no members, and may answer later.
+        if all(tier.members for tier in info.tiers):
+            self._expected = {(model.name, model.revision) for _, model, _ in described}
+        self._members = [
+            (
+                tier,
+                MemberInfo(
+                    name=model.name,
+                    parameters=parameters,
+                    prompt_price=self._prompt_price,
+                    generated_price=self._generated_price,
+                ),
+            )
+            for tier, model, parameters in described
+        ]
+
+    def _check_model(self, model: pb.ModelIdentity) -> None:
+        """Refuse another model's answer: a trace's header would name the wrong one.
+
+        Raises:
+            CloudError: it was not among those that `members` learned of.
+        """
+        known = any(
+            model.name == name and (not revision or model.revision == revision)
+            for name, revision in self._expected
+        )
+        if self._expected and model.name and not known:
+            names = ", ".join(sorted({name for name, _ in self._expected}))
+            raise CloudError(
+                "MODEL_MISMATCH",
+                f"{self.client.address}: answered by {model.name!r} of revision"
+                f" {model.revision[:12]!r}, which is not what it said it has: {names}",
+            )
 
     def _member_answers(
         self, response: pb.GenerateResponse, correct: bool | None
     ) -> list[MemberAnswer]:
         """Every model that ran, a gateway's tiers one after the other."""
         ran = [(report.tier, one) for report in response.reports for one in report.members]
+        places = self._places([(tier, one.model.name) for tier, one in ran])
         if len(ran) < 2:  # noqa: PLR2004 - a single model: what it said is the answer
             return [
                 MemberAnswer(
-                    member=0,
+                    member=places[0] if places else 0,
                     text=response.text,
                     logprobs=list(response.logprobs),
                     prompt_tokens=response.usage.prompt_tokens,
@@ -211,7 +213,6 @@ class RemoteTier:
                     correct=correct,
                 )
             ]
-        places = self._places([(tier, one.model.name) for tier, one in ran])
         return [
             MemberAnswer(
                 member=place,
@@ -225,11 +226,8 @@ class RemoteTier:
         ]
 
     def _places(self, ran: Sequence[tuple[str, str]]) -> list[int]:
-        """Where members stand among all of the gateway's; in order, where it names them not."""
-        try:
-            known = [(tier, info.name) for tier, info in self._known()]
-        except CloudError:
-            known = []
+        """Where members stand among all of the gateway's; in order, where that is not known."""
+        known = [(tier, info.name) for tier, info in self._members]
         places: list[int] = []
         for one in ran:
             free = [k for k, other in enumerate(known) if other == one and k not in places]
@@ -246,20 +244,6 @@ def _score(gate: Gate, response: pb.GenerateResponse) -> float:
     return gate.rule(list(response.logprobs))
 
 
-def _draft(draft: Draft) -> pb.Draft:
-    return pb.Draft(
-        tokens=pb.TokenSequence(ids=draft.ids, tokenizer_fingerprint=draft.tokenizer_fingerprint),
-        logprobs=draft.logprobs,
-        score=draft.score,
-        threshold=draft.threshold,
-        rule=draft.rule,
-    )
-
-
-def _tokens(ids: Sequence[int], fingerprint: str) -> pb.Prompt:
-    return pb.Prompt(tokens=pb.TokenSequence(ids=ids, tokenizer_fingerprint=fingerprint))
-
-
 def _hop(report: pb.TierReport) -> Hop:
     return Hop(
         tier=report.tier,
@@ -273,5 +257,6 @@ def _hop(report: pb.TierReport) -> Hop:
 
 
 def _reason(reports: Sequence[pb.TierReport]) -> str:
-    """Why the tier that was due did not answer, in the gateway's words."""
-    return next((report.reason for report in reports if report.reason), "no reason was given")
+    """Why the tier that was due did not answer, in the gateway's words, of one line."""
+    said = (" ".join(report.reason.split()) for report in reports)
+    return next(filter(None, said), "no reason was given")

@@ -43,6 +43,8 @@ class Call:
     draft: Draft | None = None
     #: Seconds since the query came in, without those that the caller took between two deltas.
     elapsed_s: Callable[[], float]
+    #: The cascade's clock, for what goes on while the caller holds a delta.
+    now_s: Callable[[], float]
     #: Asked between tokens and between chunks of a prompt; None: it cannot be.
     cancelled: Callable[[], bool] | None = None
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from typing import TypeVar
@@ -21,9 +23,11 @@ from escalade.edge.trace.schema import (
     TraceHeader,
     TraceRecord,
 )
-from escalade.edge.trace.schema1 import header_of_1, record_of_1
+from escalade.edge.trace.schema1 import converted, header_of_1, record_of_1
 
 T = TypeVar("T")
+
+_RECORD = "TraceRecord"
 
 #: Makes what a line holds from the line.
 Decode = Callable[[msgspec.Raw], T]
@@ -51,6 +55,26 @@ def read_trace(path: Path) -> Trace:
         DataError: missing, empty, of another schema, or a malformed line (named).
     """
     lines = iter_jsonl(path, msgspec.Raw)
+    schema, number, first = _begin(path, lines)
+    if schema == 1:
+        old = _decoded(path, number, first, header_of_1, "TraceHeader")
+        trace = converted(old, [_decoded(path, n, raw, record_of_1, _RECORD) for n, raw in lines])
+    else:
+        header = _decoded(path, number, first, _header, "TraceHeader")
+
+        def record(raw: msgspec.Raw) -> TraceRecord:
+            found = decode_line(raw, TraceRecord)
+            _check(found, header)
+            return found
+
+        trace = Trace(header, [_decoded(path, n, raw, record, _RECORD) for n, raw in lines])
+    if not trace.records:
+        raise DataError(f"{path}: no records; at least 1 query is needed")
+    return trace
+
+
+def _begin(path: Path, lines: Iterator[tuple[int, msgspec.Raw]]) -> tuple[int, int, msgspec.Raw]:
+    """The schema of a trace; number and content of its first line."""
     try:
         number, first = next(lines)
     except StopIteration:
@@ -58,18 +82,7 @@ def read_trace(path: Path) -> Trace:
     schema = _decoded(path, number, first, _head, "TraceHeader")
     if schema not in {1, TRACE_SCHEMA}:
         raise DataError(f"{path}: trace schema {schema}; this version reads 1 and {TRACE_SCHEMA}")
-    of_1 = schema == 1
-    header = _decoded(path, number, first, header_of_1 if of_1 else _header, "TraceHeader")
-
-    def record(raw: msgspec.Raw) -> TraceRecord:
-        found = record_of_1(raw, len(header.tiers)) if of_1 else decode_line(raw, TraceRecord)
-        _check(found, header)
-        return found
-
-    records = [_decoded(path, number, raw, record, "TraceRecord") for number, raw in lines]
-    if not records:
-        raise DataError(f"{path}: no records; at least 1 query is needed")
-    return Trace(header, records)
+    return schema, number, first
 
 
 def write_trace(path: Path, header: TraceHeader, records: Iterable[TraceRecord]) -> int:
@@ -102,11 +115,12 @@ class TraceAppender:
                 by another cascade.
         """
         self._path = path
+        self._ours = ours
         self._begun = False
         if path.exists():
             self._begun = path.stat().st_size > 0
             if self._begun:
-                self._refuse_another(read_trace(path).header, ours)
+                self._refuse_another()
         elif not path.parent.is_dir():
             raise DataError(f"{path}: its folder does not exist")
 
@@ -114,24 +128,38 @@ class TraceAppender:
         """Add one record; a new trace begins with what `header` gives.
 
         Raises:
-            DataError: it cannot be written; the file is as it was.
+            DataError: it cannot be written, or another cascade has begun the trace meanwhile; the
+                file is as it was.
         """
-        lines = b"" if self._begun else encode_line(header())
+        first = b"" if self._begun else encode_line(header())
         try:
             with self._path.open("ab", buffering=0) as stream:
-                _write_whole(stream, lines + encode_line(record))
+                if first:
+                    # Another process may begin it at this moment: one header is enough.
+                    _lock(stream)
+                    if os.fstat(stream.fileno()).st_size > 0:
+                        self._refuse_another()
+                        first = b""
+                _write_whole(stream, first + encode_line(record))
         except OSError as error:
             raise DataError(
                 f"{self._path}: no record was added: {error.strerror or error}"
             ) from error
         self._begun = True
 
-    def _refuse_another(self, old: TraceHeader, new: TraceHeader) -> None:
+    def _refuse_another(self) -> None:
+        """Hold the header that is there against ours."""
+        if _begin(self._path, iter_jsonl(self._path, msgspec.Raw))[0] != TRACE_SCHEMA:
+            raise DataError(
+                f"{self._path}: trace schema 1 is read and not added to; name another file"
+            )
+        old, new = read_trace(self._path).header, self._ours
         facts: list[tuple[str, object, object]] = [
             ("number of tiers", len(old.tiers), len(new.tiers))
         ]
         for was, now in zip(old.tiers, new.tiers, strict=False):
             facts += [
+                (f"place of tier {now.name!r}", was.place, now.place),
                 (f"rule of tier {now.name!r}", was.rule, now.rule),
                 (f"threshold of tier {now.name!r}", was.threshold, now.threshold),
             ]
@@ -152,7 +180,17 @@ def _described(tier: TierInfo) -> str:
         + ("" if one.program_sha256 is None else f" (program {one.program_sha256[:12]})")
         for one in tier.members
     ]
-    return ", ".join(members)
+    if len(members) < 2:  # noqa: PLR2004
+        return ", ".join(members)
+    return ("side by side " if tier.side_by_side else "in turn ") + ", ".join(members)
+
+
+def _lock(stream: FileIO) -> None:
+    """Keep others from beginning the file until it is closed; not where there are no locks."""
+    with suppress(ImportError, OSError):
+        import fcntl  # not on Windows
+
+        fcntl.flock(stream, fcntl.LOCK_EX)
 
 
 def _write_whole(stream: FileIO, content: bytes) -> None:
@@ -182,7 +220,9 @@ def _check(record: TraceRecord, header: TraceHeader) -> None:
         wrong = f"answered_by is {record.answered_by}, and that tier has no answer"
     else:
         for answer, tier in zip(record.tiers, header.tiers, strict=True):
-            if answer is not None and not _fits(answer.members, len(tier.members)):
+            # Who answers elsewhere may not have been known when the trace began.
+            count = len(tier.members) or (0 if tier.place == "device" else sys.maxsize)
+            if answer is not None and not _fits(answer.members, count):
                 wrong = f"tier {tier.name!r}: members must be 1 or more of {len(tier.members)}"
     if wrong is not None:
         raise msgspec.ValidationError(wrong)

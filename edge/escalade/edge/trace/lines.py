@@ -23,7 +23,7 @@ _NAMES = {math.inf: "Infinity", -math.inf: "-Infinity"}
 
 def encode_line(line: Line) -> bytes:
     """One line, its newline included."""
-    if isinstance(line, TraceRecord) and _is_finite(line):
+    if isinstance(line, TraceRecord) and math.isfinite(_sum(line)):
         return _ENCODER.encode(line) + b"\n"
     return _ENCODER.encode(_named(msgspec.to_builtins(line))) + b"\n"
 
@@ -37,14 +37,20 @@ def decode_line(raw: bytes | msgspec.Raw, kind: type[L]) -> L:
     return msgspec.json.decode(raw, type=kind, strict=False)
 
 
-def _is_finite(record: TraceRecord) -> bool:
-    """Whether every number that a model's output decides is finite; spares the long way."""
-    return all(
-        (tier.score is None or math.isfinite(tier.score))
-        and all(math.isfinite(value) for member in tier.members for value in member.logprobs)
-        for tier in record.tiers
-        if tier is not None
-    )
+def _sum(record: TraceRecord) -> float:
+    """Of all its numbers that need not be finite: only what is not makes it so; a short way."""
+    total = record.total_s
+    for tier in record.tiers:
+        if tier is None:
+            continue
+        total += tier.seconds + (tier.score or 0.0)
+        for member in tier.members:
+            total += member.seconds + sum(member.logprobs)
+        for hop in tier.hops:
+            total += hop.seconds + (hop.score or 0.0) + (hop.threshold or 0.0)
+        if tier.link is not None:
+            total += tier.link.round_trip_s + tier.link.server_s
+    return total
 
 
 def _named(value: object) -> object:

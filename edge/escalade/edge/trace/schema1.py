@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -15,6 +16,7 @@ from escalade.edge.trace.schema import (
     Outcome,
     TierAnswer,
     TierInfo,
+    Trace,
     TraceHeader,
     TraceRecord,
 )
@@ -26,7 +28,9 @@ class _Model(Line, frozen=True, kw_only=True):
     program_sha256: str | None = None
 
 
-class _Header(Line, frozen=True, kw_only=True):
+class Header1(Line, frozen=True, kw_only=True):
+    """The first line as it was."""
+
     schema: Literal[1]
     small: _Model
     large: _Model | None
@@ -59,7 +63,9 @@ class _Large(Line, frozen=True, kw_only=True):
     bytes_down: int
 
 
-class _Record(Line, frozen=True, kw_only=True):
+class Record1(Line, frozen=True, kw_only=True):
+    """Another line as it was."""
+
     id: str
     task: str
     prompt: str
@@ -72,9 +78,36 @@ class _Record(Line, frozen=True, kw_only=True):
     reason: str | None = None
 
 
-def header_of_1(raw: bytes | msgspec.Raw) -> TraceHeader:
-    """The header of a trace of schema 1; the second tier is there where a cloud was reached."""
-    old = msgspec.json.decode(raw, type=_Header)
+def header_of_1(raw: bytes | msgspec.Raw) -> Header1:
+    """The first line.
+
+    Raises:
+        DecodeError, UnicodeDecodeError: it holds something else.
+    """
+    return msgspec.json.decode(raw, type=Header1)
+
+
+def record_of_1(raw: bytes | msgspec.Raw) -> Record1:
+    """Another line; see `header_of_1`."""
+    record = msgspec.json.decode(raw, type=Record1)
+    if record.outcome == "deferred" and record.large is None:
+        raise msgspec.ValidationError("outcome is 'deferred', and there is no large model's answer")
+    return record
+
+
+def converted(old: Header1, records: Sequence[Record1]) -> Trace:
+    """A whole trace.
+
+    The second tier is there where a cloud was reached or ought to have been; without members
+    where it was silent when the trace began, so that nothing says who answered later.
+    """
+    cloud = old.large is not None or any(
+        record.large is not None or record.reason is not None for record in records
+    )
+    return Trace(_header(old, cloud=cloud), [_record(one, cloud=cloud) for one in records])
+
+
+def _header(old: Header1, *, cloud: bool) -> TraceHeader:
     tiers = [
         TierInfo(
             name="device",
@@ -84,23 +117,15 @@ def header_of_1(raw: bytes | msgspec.Raw) -> TraceHeader:
             threshold=old.threshold,
         )
     ]
-    if old.large is not None:
-        tiers.append(TierInfo(name="cloud", place="cloud", members=[_member(old.large)]))
+    if cloud:
+        members = [] if old.large is None else [_member(old.large)]
+        tiers.append(TierInfo(name="cloud", place="cloud", members=members))
     return TraceHeader(schema=TRACE_SCHEMA, tiers=tiers, created=old.created)
 
 
-def record_of_1(raw: bytes | msgspec.Raw, tiers: int) -> TraceRecord:
-    """A record of schema 1.
-
-    Args:
-        raw: its line.
-        tiers: how many the header has: 1 or 2.
-    """
-    old = msgspec.json.decode(raw, type=_Record)
-    if old.large is not None and tiers == 1:
-        raise msgspec.ValidationError("a large model's answer, and the header names no such model")
+def _record(old: Record1, *, cloud: bool) -> TraceRecord:
     answers: list[TierAnswer | None] = [_small(old)]
-    if tiers > 1:
+    if cloud:
         answers.append(None if old.large is None else _large(old.large))
     return TraceRecord(
         id=old.id,
@@ -119,7 +144,7 @@ def _member(old: _Model) -> MemberInfo:
     return MemberInfo(name=old.name, parameters=old.parameters, program_sha256=old.program_sha256)
 
 
-def _small(old: _Record) -> TierAnswer:
+def _small(old: Record1) -> TierAnswer:
     small = old.small
     said = MemberAnswer(
         member=0,

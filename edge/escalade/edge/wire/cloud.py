@@ -135,6 +135,8 @@ class CloudClient:
     ) -> pb.GenerateResponse | None:
         if cancelled is None:
             return self._stub.Generate(request, timeout=timeout)
+        if cancelled():
+            return None
         future = self._stub.Generate.future(request, timeout=timeout)
         while True:
             try:
@@ -151,6 +153,9 @@ class CloudClient:
             CloudError: the answer is to another question, or none.
         """
         timing, tokens = response.timing, len(response.token_ids)
+        times_s = [timing.queue_s, timing.compute_s, timing.queue_s + timing.compute_s]
+        for report in response.reports:
+            times_s += [report.seconds, *(one.seconds for one in report.members)]
         wrong = None
         if response.request_id != request.request_id or response.stop_reason not in _ANSWERS:
             wrong = "the answer is not to this question"
@@ -158,7 +163,7 @@ class CloudClient:
             wrong = "a log-probability of the answer is above 0 or no number"
         elif response.logprobs and len(response.logprobs) not in {tokens, tokens + 1}:
             wrong = f"{len(response.logprobs)} log-probabilities for {tokens} tokens"
-        elif not all(0 <= value < math.inf for value in (timing.queue_s, timing.compute_s)):
+        elif not all(0 <= value < math.inf for value in times_s):
             wrong = "its times are negative or no numbers"
         if wrong is not None:
             raise CloudError("BAD_ANSWER", f"{self.address}: {wrong}")

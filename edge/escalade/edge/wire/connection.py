@@ -6,14 +6,11 @@ deadline; what then has not answered becomes a `CloudError` with a stable reason
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import random
-import re
-import time
 from collections.abc import Callable, Container
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
 
 import grpc
 from google.protobuf import duration_pb2
@@ -21,12 +18,13 @@ from google.protobuf.message import Error as ProtobufError
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from escalade.edge.base import Clock, SystemClock
 from escalade.edge.errors import CloudError
 from escalade.v1 import cascade_pb2_grpc
+from escalade.v1.address import is_loopback, parse_address
 
 # Exponential back-off with full jitter: AWS Architecture Blog, "Exponential Backoff And Jitter".
 _FIRST_BACKOFF_S, _MAX_BACKOFF_S = 0.1, 1.0
-_MOST_PORT = 65535
 _LEAST_TIMEOUT_S = 0.001  # gRPC takes 0 as an error of ours, not as a deadline that is over
 _CHANNEL_OPTIONS = (
     # The retry below counts its attempts; the library's own would hide them.
@@ -44,42 +42,25 @@ MAY_PASS = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
 R = TypeVar("R")
 
 
-class Clock(Protocol):
-    """Time as the client sees it: tests pass one that can jump."""
-
-    def now_s(self) -> float:
-        """Seconds from an arbitrary start, never going back."""
-        ...
-
-    def sleep_s(self, seconds: float) -> None:
-        """Return when that many seconds have passed."""
-        ...
-
-
-class SystemClock:
-    """The machine's own clock."""
-
-    def now_s(self) -> float:
-        """Seconds of the monotonic performance counter."""
-        return time.perf_counter()
-
-    def sleep_s(self, seconds: float) -> None:
-        """Sleep."""
-        time.sleep(seconds)
-
-
 class Attempts:
     """The attempts of one call: what each may take, and the wait before the next."""
 
-    def __init__(self, connection: Connection, may_pass: Container[grpc.StatusCode]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        may_pass: Container[grpc.StatusCode],
+        deadline_s: float | None = None,
+    ) -> None:
         """Start the deadline.
 
         Args:
-            connection: whom they ask, for how long, by which clock.
+            connection: whom they ask, by which clock.
             may_pass: codes after which there is a next attempt.
+            deadline_s: for all of them; None takes the connection's.
         """
         self._connection = connection
         self._may_pass = may_pass
+        self._deadline_s = connection.deadline_s if deadline_s is None else deadline_s
         self.count = 0
         self.restart()
 
@@ -87,7 +68,7 @@ class Attempts:
         """Start again after progress: whole deadline, short back-off, this attempt the first."""
         self.count = min(self.count, 1)
         self._ceiling_s = _FIRST_BACKOFF_S
-        self._until_s = self._connection.clock.now_s() + self._connection.deadline_s
+        self._until_s = self._connection.clock.now_s() + self._deadline_s
 
     def begin(self) -> float:
         """Count an attempt; gives the seconds that it may take."""
@@ -116,7 +97,7 @@ class Attempts:
         details = (error.details() or "").splitlines()
         detail = details[0] if details else "no details"
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            detail = f"no answer within {self._connection.deadline_s:g} s"
+            detail = f"no answer within {self._deadline_s:.4g} s"
         address = self._connection.address
         return CloudError(reason or code.name, f"cloud {address}: {detail} ({tries})")
 
@@ -156,7 +137,7 @@ class Connection:
         self.deadline_s = deadline_s
         self.clock = clock or SystemClock()
         self.rng = rng or random.Random()  # noqa: S311 - jitter is no secret
-        if _is_loopback(host) if plaintext is None else plaintext:
+        if is_loopback(host) if plaintext is None else plaintext:
             self._channel = grpc.insecure_channel(address, options=_CHANNEL_OPTIONS)
         else:
             roots = _read(ca_cert) if ca_cert else None
@@ -164,20 +145,25 @@ class Connection:
             self._channel = grpc.secure_channel(address, credentials, options=_CHANNEL_OPTIONS)
         self.stub = cascade_pb2_grpc.CascadeServiceStub(self._channel)
 
-    def attempts(self, may_pass: Container[grpc.StatusCode] = MAY_PASS) -> Attempts:
-        """Begin a call that may take `deadline_s`."""
-        return Attempts(self, may_pass)
+    def attempts(
+        self,
+        may_pass: Container[grpc.StatusCode] = MAY_PASS,
+        deadline_s: float | None = None,
+    ) -> Attempts:
+        """Begin a call that may take `deadline_s`; None takes the connection's."""
+        return Attempts(self, may_pass, deadline_s)
 
-    def call(self, attempt: Callable[[float], R]) -> tuple[R, int]:
+    def call(self, attempt: Callable[[float], R], deadline_s: float | None = None) -> tuple[R, int]:
         """Try until it answers, refuses, or the deadline is over; gives the attempts made.
 
         Args:
             attempt: makes the call, given its timeout in seconds.
+            deadline_s: for all attempts; None takes the connection's.
 
         Raises:
             CloudError: it refused, or did not answer within the deadline.
         """
-        attempts = self.attempts()
+        attempts = self.attempts(deadline_s=deadline_s)
         while True:
             try:
                 return attempt(attempts.begin()), attempts.count
@@ -223,24 +209,7 @@ def _read(ca_cert: Path) -> bytes:
 
 
 def _host_of(address: str) -> str:
-    host, separator, port = address.rpartition(":")
-    if (
-        not separator
-        or not host
-        or not re.fullmatch("[0-9]{1,5}", port)
-        or not 1 <= int(port) <= _MOST_PORT
-    ):
-        raise CloudError(
-            "BAD_ADDRESS",
-            f"cloud address must be HOST:PORT with a port in 1-65535, got {address!r}",
-        )
-    return host.strip("[]")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+        return parse_address(address).host
+    except ValueError as error:
+        raise CloudError("BAD_ADDRESS", f"cloud address {error}") from error

@@ -1,0 +1,103 @@
+"""What of a query travels to a tier elsewhere; knows no channel, no answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from escalade.edge.errors import PromptError
+from escalade.edge.tiers.prompts import Member, Prompts
+from escalade.edge.tiers.tier import Call, Draft
+from escalade.v1 import cascade_pb2 as pb
+
+PromptForm = Literal["tokens", "text"]
+
+
+def request_of(call: Call, reader: Member | None, form: PromptForm) -> pb.GenerateRequest:
+    """What is sent.
+
+    Raises:
+        PromptError: see `prompt_of`.
+    """
+    query = call.query
+    request = pb.GenerateRequest(prompt=prompt_of(call.prompts, reader, form), via=query.via)
+    if query.max_new_tokens is not None:
+        request.stopping.max_new_tokens = query.max_new_tokens
+    if query.stop:
+        request.stopping.stop_sequences.extend(query.stop)
+    # What decides here needs the log-probabilities; else they need not travel.
+    if call.gate is not None:
+        request.output.logprobs = True
+    if call.draft is not None and request.prompt.WhichOneof("content") == "tokens":
+        request.draft.CopyFrom(_draft(call.draft))
+    return request
+
+
+def prompt_of(prompts: Prompts, reader: Member | None, form: PromptForm) -> pb.Prompt:
+    """The prompt as it travels: token ids or text.
+
+    Args:
+        prompts: the query.
+        reader: whose tokenizer's ids are sent; None sends ids only where the query came as ids.
+        form: which of the two.
+
+    Raises:
+        PromptError: the reader cannot take it, or it would have to travel in another form than
+            it can.
+    """
+    query = prompts.query
+    if query.messages and (reader is None or form == "text"):
+        raise PromptError(
+            "a conversation travels as tokens of the device's chat template: it cannot be sent as"
+            " text"
+        )
+    if form == "text" and query.ids and not query.text:
+        return pb.Prompt(text=_as_text(prompts, reader))
+    if form == "tokens" and reader is not None:
+        return _tokens(prompts.of(reader).ids, reader.fingerprint)
+    if form == "tokens" and query.ids:
+        return _tokens(query.ids, query.tokenizer_fingerprint)
+    check_text(query.text)
+    return pb.Prompt(text=query.text)
+
+
+def check_text(text: str) -> None:
+    """Check that a text can be asked.
+
+    Raises:
+        PromptError: it is empty, or no text.
+    """
+    if not text.strip():
+        raise PromptError("the prompt is empty; at least 1 character is needed")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise PromptError(f"the prompt is not valid Unicode text: {error}") from error
+
+
+def _as_text(prompts: Prompts, reader: Member | None) -> str:
+    """The text of token ids, where there is one whose ids they are.
+
+    Raises:
+        PromptError: there is none: a chat template or another program has put special tokens in.
+    """
+    if reader is None:
+        raise PromptError("token ids cannot be sent as text: no tier below can read them")
+    text, ids = prompts.of(reader)
+    if reader.artifact.encode(text) != ids:
+        raise PromptError("token ids cannot be sent as text: they hold special tokens")
+    return text
+
+
+def _draft(draft: Draft) -> pb.Draft:
+    return pb.Draft(
+        tokens=pb.TokenSequence(ids=draft.ids, tokenizer_fingerprint=draft.tokenizer_fingerprint),
+        logprobs=draft.logprobs,
+        score=draft.score,
+        threshold=draft.threshold,
+        rule=draft.rule,
+    )
+
+
+def _tokens(ids: Sequence[int], fingerprint: str) -> pb.Prompt:
+    return pb.Prompt(tokens=pb.TokenSequence(ids=ids, tokenizer_fingerprint=fingerprint))
