@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from escalade.edge.deferral.early import EarlyStop
 from escalade.edge.deferral.router import Router
-from escalade.edge.deferral.rules import DeferralRule, defers, rule_named
+from escalade.edge.deferral.rule import DeferralRule
+from escalade.edge.deferral.rules import defers, rule_named
 
 quantiles = st.floats(0, 1).map(lambda q: f"quantile:{q!r}")
 names = st.one_of(st.sampled_from(("mean", "sum", "min", "max", "quantile:0.4")), quantiles)

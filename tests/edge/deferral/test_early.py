@@ -21,7 +21,8 @@ from escalade.edge.calibration.early import (
 from escalade.edge.calibration.risk import binomial_tail
 from escalade.edge.deferral.early import EarlyStop
 from escalade.edge.deferral.entry import EarlyEntry
-from escalade.edge.deferral.rules import DeferralRule, defers, rule_named
+from escalade.edge.deferral.rule import DeferralRule
+from escalade.edge.deferral.rules import defers, rule_named
 from escalade.edge.errors import CalibrationError
 
 LONGEST = 16

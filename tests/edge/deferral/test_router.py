@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from escalade.edge.deferral import router_file as module
 from escalade.edge.deferral.router import Layer, Router, token_probabilities
 from escalade.edge.deferral.router_file import ROUTER_SCHEMA, RouterFile
-from escalade.edge.deferral.rules import DeferralRule, defers
+from escalade.edge.deferral.rule import DeferralRule
+from escalade.edge.deferral.rules import defers
 from escalade.edge.errors import ArtifactError, DataError
 
 logprobs = st.lists(st.floats(-50, 0), min_size=1, max_size=12)

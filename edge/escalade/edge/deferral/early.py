@@ -1,6 +1,6 @@
 """Ends a response before it is complete, where its query will be deferred anyway.
 
-Knows no model and no network. `calibration_early.py` finds when that is likely.
+Knows no model and no network. `escalade.edge.calibration` finds when that is likely.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 
 from escalade.edge.deferral.entry import EarlyEntry, Statistic
-from escalade.edge.deferral.rules import DeferralRule, RunningBound
+from escalade.edge.deferral.rule import DeferralRule, RunningBound
 
 
 class EarlyStop:

@@ -10,7 +10,8 @@ import msgspec
 
 from escalade.edge.base import Count, Finite, OpenShare, Positive, Share
 from escalade.edge.deferral.router import ROUTER, Router
-from escalade.edge.deferral.rules import DeferralRule, rule_named
+from escalade.edge.deferral.rule import DeferralRule
+from escalade.edge.deferral.rules import rule_named
 
 #: What a response that is not finished may be judged by: the same functions as the rules of
 #: these names, of the tokens so far.

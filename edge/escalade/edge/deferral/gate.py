@@ -7,7 +7,8 @@ from typing import Literal
 
 from escalade.edge.deferral.early import EarlyStop
 from escalade.edge.deferral.entry import EarlyEntry
-from escalade.edge.deferral.rules import DeferralRule, defers
+from escalade.edge.deferral.rule import DeferralRule
+from escalade.edge.deferral.rules import defers
 from escalade.edge.deferral.vote import VOTE
 
 #: When a tier may end before its answer does: never, as soon as deferral is certain, or as soon

@@ -2,7 +2,7 @@
 
 EdgeInference (Kag et al. 2023, "Efficient edge inference by selective query", ICLR) as
 appendix B of the CAT paper (arXiv 2406.00060) adapts it to sequences. `escalade.training`
-makes a router, this module runs it; `router_file.py` keeps it.
+makes a router, this module runs it; `router_file.py` keeps it, docs/deferral.md proves its bound.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from escalade.edge.deferral.router_file import read_layers, write_layers
-from escalade.edge.deferral.rules import UNIT_ROUNDOFF, DeferralRule, RunningBound, token_logprobs
+from escalade.edge.deferral.rule import UNIT_ROUNDOFF, DeferralRule, RunningBound, token_logprobs
 from escalade.edge.errors import ArtifactError
 
 #: The name of the rule, in manifests and on the command line.
@@ -40,20 +40,9 @@ class Router(DeferralRule):
     unit is the difference of the logits of two, so a score above 0 says that deferring
     is more likely to gain than not (see `escalade.training.router`).
 
-    Bound: interval arithmetic (Moore, Kearfott and Cloud 2009, Introduction to Interval
-    Analysis, chapter 5). A token not yet seen has its probability in [0, 1], where the
-    response may still be that long, and 0 beyond; a token seen has its own. A layer `W v + b`
-    of `l <= v <= u` lies between `W+ l + W- u + b` and `W+ u + W- l + b`, with `W+` the
-    positive part of W and `W-` the negative; ReLU keeps order. So the logit's lower end is a
-    bound. It is the greatest one for a router without hidden layers, where each probability
-    counts by itself and an unseen one may be 0 or 1. With hidden layers it may lie lower than
-    any response's score: two units are bounded as if each had an unseen token of its own.
-
-    Rounding: a product of n terms summed in any order is off by at most n units of roundoff
-    times the sum of the terms' absolute values (Higham 2002, equation 3.5). Each layer's
-    interval is widened by four times that: one for the score, the others for the interval's
-    own centre, radius and sums. Each seen probability is widened by what two calls of `exp`
-    may differ.
+    Bound: the lower end of the logit by interval arithmetic, a token not yet seen having its
+    probability in [0, 1]; widened by four times what rounding may add. Without hidden layers
+    it is the greatest bound; with them it may lie lower than any response's score.
 
     Example:
         >>> router = Router.open(Path("router.json"))
