@@ -20,7 +20,8 @@ from escalade.edge.deferral.entry import (
 )
 from escalade.edge.deferral.gate import Early, Gate, VoteRule
 from escalade.edge.deferral.router import ROUTER, Router, token_probabilities
-from escalade.edge.deferral.rules import RULES, DeferralRule, defers, mean_nll, rule_named
+from escalade.edge.deferral.rule import DeferralRule
+from escalade.edge.deferral.rules import RULES, defers, mean_nll, rule_named
 from escalade.edge.deferral.vote import VOTE, Vote, is_decided, is_settled, vote_bounds, vote_share
 
 __all__ = [
