@@ -6,8 +6,12 @@ import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 # Before torch is imported, and for the processes that tests start: on a shared machine two
 # thread pools that spin against each other take ten times as long as one thread each.
@@ -99,3 +103,69 @@ def int8_artifact(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory
     out = tmp_path_factory.mktemp("artifacts") / "int8"
     export_artifact(tiny_model_dir, out, quantize="int8", golden_prompts=GOLDEN_PROMPTS)
     return out
+
+
+class StopCase(NamedTuple):
+    """A response token by token, stop texts, and where the response ends for them."""
+
+    name: str
+    #: What each token says, no two of them the same; or bytes, each of them a token.
+    pieces: tuple[str, ...] | bytes
+    stops: tuple[str, ...]
+    text: str
+    #: Tokens that lie wholly before the cut.
+    kept: int
+    stopped: bool = True
+
+    def tokenizer(self) -> Tokenizer:
+        """Whose token i is the i-th piece, or the byte i of GPT-2's alphabet."""
+        from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+        if isinstance(self.pieces, bytes):
+            alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+            tokenizer = Tokenizer(models.BPE({byte: n for n, byte in enumerate(alphabet)}, []))
+            tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(
+                add_prefix_space=False, use_regex=False
+            )
+            tokenizer.decoder = decoders.ByteLevel()
+            return tokenizer
+        words = {piece: number for number, piece in enumerate(self.pieces)}
+        unk = "<unk>"
+        tokenizer = Tokenizer(models.WordLevel({**words, unk: len(words)}, unk_token=unk))
+        tokenizer.decoder = decoders.Fuse()
+        return tokenizer
+
+    def ids(self) -> list[int]:
+        """The response's tokens."""
+        if isinstance(self.pieces, bytes):
+            return list(self.tokenizer().encode(self.pieces.decode()).ids)
+        return list(range(len(self.pieces)))
+
+
+STOP_CASES = (
+    StopCase("none comes", ("ab", "cd"), ("x",), "abcd", 2, stopped=False),
+    StopCase("one token", ("ab", "cd", "ef"), ("cd",), "ab", 1),
+    StopCase("at the beginning", ("ab", "cd"), ("ab",), "", 0),
+    StopCase("at the very end", ("ab", "cd"), ("d",), "abc", 1),
+    StopCase("split over two tokens", ("ab", "cd"), ("bc",), "a", 0),
+    StopCase("split over three tokens", ("x", "ya", "b", "cz"), ("abc",), "xy", 1),
+    StopCase("begins inside a token", ("x", "abc", "d"), ("cd",), "xab", 1),
+    StopCase("begins again before it ends", ("a", "aa", "b"), ("aab",), "a", 1),
+    StopCase("begins and goes another way", ("ab", "ce"), ("bcd",), "abce", 2, stopped=False),
+    StopCase("begins, and the response ends", ("ab", "c"), ("cd",), "abc", 2, stopped=False),
+    StopCase("two overlap within one token", ("x", "abcd"), ("bcd", "abc"), "x", 1),
+    StopCase("nested within one token", ("x", "abcd"), ("abcd", "bc"), "xa", 1),
+    StopCase("nested over tokens", ("a", "b", "c", "d"), ("abcd", "bc"), "a", 1),
+    StopCase("nested, both end together", ("ab", "cd"), ("bcd", "abcd"), "", 0),
+    StopCase("the later start is whole first", ("a", "bc", "d"), ("abcd", "c"), "ab", 1),
+    StopCase("two in a row", ("ab", "cd", "ef"), ("ef", "cd"), "ab", 1),
+    StopCase("in the middle of a character", "aé-b".encode(), ("é-",), "a", 1),
+    StopCase("after a character of bytes", "aé-b".encode(), ("-",), "aé", 3),
+)
+
+
+@pytest.fixture(params=STOP_CASES, ids=lambda case: case.name)
+def stop_case(request: pytest.FixtureRequest) -> StopCase:
+    """Where a response ends for its stop texts, on the device as on a server."""
+    case: StopCase = request.param
+    return case

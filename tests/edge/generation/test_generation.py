@@ -6,6 +6,7 @@ import itertools
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -165,6 +166,14 @@ def test_a_stop_sequence_ends_the_text_however_tokens_divide_it(
         seen = "".join(parts[:number])
         held = len(seen) - len(joined(pieces[:number]))
         assert not held or any(stop.startswith(seen[-held:]) for stop in stops)
+
+
+def test_a_response_ends_where_a_server_would_end_it(stop_case: Any) -> None:
+    ids = stop_case.ids()
+    generation = Generation(steps_of(ids), stop_case.tokenizer(), len(ids), stop=stop_case.stops)
+    assert joined(list(generation)) == stop_case.text
+    assert generation.text == stop_case.text
+    assert generation.stop == ("stop" if stop_case.stopped else "length")
 
 
 def test_the_token_that_completes_a_stop_sequence_counts() -> None:
