@@ -1,4 +1,4 @@
-"""Queries piece by piece: streaming, cancelling, stopping early and going on when it must."""
+"""A query delta by delta: streaming, cancelling, stop texts, sampling, conversations, deadlines."""
 
 from __future__ import annotations
 
@@ -8,75 +8,77 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
-from escalade.edge import EdgeClient, Sampling
-from escalade.edge.artifact.manifest import file_entry
-from escalade.edge.base.records import Record
-from escalade.edge.deferral.entry import EarlyEntry, rule_of
-from escalade.edge.errors import ArtifactError, CalibrationError, PromptError
-from escalade.edge.generation.artifact import Artifact
-from escalade.edge.trace.trace import read_trace
-from escalade.edge.wire.cloud import CloudClient
+from escalade.edge import Artifact, EdgeClient, Query, Sampling
+from escalade.edge.artifact import file_entry
+from escalade.edge.errors import ArtifactError, PromptError
+from escalade.edge.trace import read_trace
 
 PROMPT = "g2p: cascade"
 ALWAYS, NEVER = -1.0, 1e9
-# Reached by some tokens of a response of 39, long before its last.
-SOON = 0.02
 
 MakeClient = Callable[..., EdgeClient]
 
 
-@pytest.fixture(scope="module")
-def artifact(float_artifact: Path) -> Artifact:
-    return Artifact.open(float_artifact)
-
-
-@pytest.fixture
-def make_client(artifact: Artifact, scripted_cloud: Any, jumping_clock: Any) -> Any:
-    made: list[EdgeClient] = []
-
-    def make(
-        threshold: float | None, *, of: Artifact = artifact, cloud: bool = True, **options: Any
-    ) -> EdgeClient:
-        channel = CloudClient(scripted_cloud.address, clock=jumping_clock) if cloud else None
-        client = EdgeClient(of, cloud=channel, threshold=threshold, clock=jumping_clock, **options)
-        made.append(client)
-        return client
-
-    yield make
-    for client in made:
-        client.close()
-
-
-def boom(request: Any, context: Any) -> Any:
-    raise RuntimeError("boom")
-
-
-def test_the_pieces_are_the_devices_answer_and_the_decision_comes_last(
+def test_the_deltas_are_the_devices_answer_and_the_decision_comes_last(
     make_client: MakeClient, scripted_cloud: Any, artifact: Artifact
 ) -> None:
-    turn = make_client(ALWAYS).stream(PROMPT)
-    assert turn.answer is None
-    pieces = [next(turn), *turn]
-    assert [piece.step for piece in pieces] == artifact.generate(artifact.encode(PROMPT))
-    answer = turn.answer
+    run = make_client(ALWAYS).stream(PROMPT)
+    assert run.answer is None
+    deltas = [next(run), *run]
+    assert [delta.step for delta in deltas] == artifact.generate(artifact.encode(PROMPT))
+    answer = run.answer
     assert answer is not None
-    assert "".join(piece.text for piece in pieces) == answer.small.text
+    assert "".join(delta.text for delta in deltas) == answer.tiers[0].text
     assert (answer.text, answer.outcome) == ("large answer", "deferred")
-    assert answer.stop == pieces[-1].stop
+    assert answer.stop == "end"  # of the answer that stands
     assert len(scripted_cloud.asked) == 1
+
+
+def test_a_cascade_of_one_tier_gives_what_its_artifact_streams(
+    make_client: MakeClient, artifact: Artifact
+) -> None:
+    client = make_client(NEVER, cloud=False)
+    for word in ("cat", "banana", "o", "insecticide"):
+        prompt = f"g2p: {word}"
+        generation = artifact.stream(artifact.encode(prompt))
+        whole = list(generation)
+        run = client.stream(prompt)
+        assert list(run) == whole
+        answer = run.answer
+        assert answer is not None
+        assert (answer.text, answer.stop, answer.outcome) == (
+            generation.text,
+            generation.stop,
+            "answered",
+        )
+        (said,) = answer.said.members
+        assert said.logprobs == generation.logprobs
+        assert (said.member, said.text) == (0, generation.text)
+        assert said.prompt_tokens == len(artifact.encode(prompt))
+        assert said.generated_tokens == len(whole)
+        assert answer.prompt == prompt
 
 
 def test_a_slow_reader_does_not_make_the_device_slow(
     make_client: MakeClient, jumping_clock: Any
 ) -> None:
-    turn = make_client(NEVER).stream(PROMPT)
-    for _ in turn:
+    run = make_client(NEVER).stream(PROMPT)
+    for _ in run:
         jumping_clock.sleep_s(100.0)
-    assert turn.answer is not None
-    assert turn.answer.small.generate_s <= turn.answer.total_s < 100.0
+    assert run.answer is not None
+    assert run.answer.said.seconds <= run.answer.total_s < 100.0
+
+
+def test_what_happens_before_the_first_delta_counts_only_where_it_is_ours(
+    make_client: MakeClient, jumping_clock: Any
+) -> None:
+    run = make_client(NEVER).stream(PROMPT)
+    jumping_clock.sleep_s(100.0)
+    answer = run.finish()
+    assert answer is not None
+    assert answer.total_s < 100.0
 
 
 def test_a_cancelled_query_leaves_nothing(
@@ -84,183 +86,86 @@ def test_a_cancelled_query_leaves_nothing(
 ) -> None:
     client = make_client(ALWAYS, trace=tmp_path / "t.jsonl")
     seen: list[object] = []
-    turn = client.stream(PROMPT, cancelled=lambda: len(seen) == 3)
-    for piece in turn:
-        seen.append(piece.step)
-        assert piece.stop in {None, "cancelled"}
+    run = client.stream(PROMPT, cancelled=lambda: len(seen) == 3)
+    for delta in run:
+        seen.append(delta.step)
+        assert delta.stop in {None, "cancelled"}
     assert (len(seen), seen[-1]) == (4, None)
-    assert turn.answer is None
-    assert turn.finish() is None
+    assert run.answer is None
+    assert run.finish() is None
     assert scripted_cloud.asked == []
     assert list(tmp_path.iterdir()) == []
 
 
-def test_generation_stops_once_deferral_is_certain(
+def test_a_query_that_is_cancelled_between_two_tiers_does_not_reach_the_second(
     make_client: MakeClient, scripted_cloud: Any, tmp_path: Path
 ) -> None:
-    path = tmp_path / "t.jsonl"
-    whole = make_client(SOON).ask(PROMPT)
-    answer = make_client(SOON, early="certain", trace=path).ask(PROMPT, references=["no such"])
-    assert (answer.outcome, answer.text, answer.stop) == (
-        "deferred",
-        "large answer",
-        "stopped_early",
-    )
-    assert answer.small.stopped_early
-    assert 1 <= answer.small.generated_tokens < whole.small.generated_tokens
-    assert answer.small.logprobs == whole.small.logprobs[: answer.small.generated_tokens]
-    assert SOON <= answer.score <= whole.score
-    assert answer.small.correct is None
-    early = scripted_cloud.asked[1].draft
-    assert (
-        list(early.tokens.ids)
-        == list(scripted_cloud.asked[0].draft.tokens.ids)[: len(early.tokens.ids)]
-    )
-    assert (early.HasField("score"), early.threshold) == (False, SOON)
-    (record,) = read_trace(path).records
-    assert record.small == answer.small
-    assert record.score == answer.score
+    client = make_client(ALWAYS, trace=tmp_path / "t.jsonl")
+    ended: list[object] = []
+    run = client.stream(PROMPT, cancelled=lambda: bool(ended))
+    for delta in run:
+        if delta.stop is not None:
+            ended.append(delta.stop)
+    assert run.answer is None
+    assert scripted_cloud.asked == []
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_stopping_early_decides_as_running_to_the_end_does(make_client: MakeClient) -> None:
-    prompts = [f"g2p: {word}" for word in ("cat", "insecticide", "o", "zzz", "banana", "ab")]
-    for threshold in (0.02, 0.5, 1.0, 1.5):
-        patient, hasty = make_client(threshold), make_client(threshold, early="certain")
-        for prompt in prompts:
-            slow, fast = patient.ask(prompt), hasty.ask(prompt)
-            assert (fast.text, fast.outcome) == (slow.text, slow.outcome)
-            assert fast.small.generated_tokens <= slow.small.generated_tokens
-            assert fast.small.stopped_early or fast.score == slow.score
+def test_a_later_query_ends_the_one_before(make_client: MakeClient) -> None:
+    client = make_client(NEVER)
+    first = client.stream(PROMPT)
+    next(first)
+    assert client.ask(PROMPT).outcome == "answered"
+    assert first.finish() is None
 
 
-def test_when_the_cloud_is_silent_the_stopped_answer_is_finished_from_where_it_stood(
-    make_client: MakeClient, scripted_cloud: Any, artifact: Artifact
-) -> None:
-    runtime: Any = artifact._runtime
-    alone = make_client(SOON, cloud=False)
-    before = runtime.tokens_run
-    whole = alone.ask(PROMPT)
-    cost = runtime.tokens_run - before
-    scripted_cloud.replies = [boom]
-    client = make_client(SOON, early="certain")
-    before = runtime.tokens_run
-    turn = client.stream(PROMPT, references=["no such"])
-    stops = [piece.stop for piece in turn]
-    answer = turn.answer
-    assert answer is not None
-    assert runtime.tokens_run - before == cost  # nothing was read or generated twice
-    assert stops.count("stopped_early") == 1
-    assert (answer.outcome, answer.would_defer) == ("degraded", True)
-    assert (answer.text, answer.score, answer.stop) == (whole.text, whole.score, whole.stop)
-    assert answer.small.logprobs == whole.small.logprobs
-    assert not answer.small.stopped_early
-    assert answer.small.correct is False
-    assert answer.reason is not None
-    assert answer.small.generate_s < answer.total_s
-
-
-def test_the_rest_of_a_stopped_answer_can_be_cancelled(
+def test_a_stop_text_ends_the_devices_answer_and_travels_to_the_cloud(
     make_client: MakeClient, scripted_cloud: Any
 ) -> None:
-    scripted_cloud.replies = [boom]
-    client = make_client(SOON, early="certain")
-    turn = client.stream(PROMPT, cancelled=lambda: bool(scripted_cloud.asked))
-    assert [piece.stop for piece in turn][-2:] == ["stopped_early", "cancelled"]
-    assert turn.answer is None
-
-
-def test_in_shadow_mode_and_without_a_cloud_everything_runs_to_the_end(
-    make_client: MakeClient,
-) -> None:
-    whole = make_client(SOON).ask(PROMPT)
-    shadowed = make_client(SOON, early="certain").ask(PROMPT, shadow=True)
-    recorded = make_client(SOON, early="certain").trace_record(
-        Record(id="a", task="", prompt=PROMPT, references=[]), shadow=True
-    )
-    alone = make_client(SOON, early="certain", cloud=False).ask(PROMPT)
-    for small in (shadowed.small, recorded.small, alone.small):
-        assert small.logprobs == whole.small.logprobs
-        assert not small.stopped_early
-
-
-@pytest.fixture
-def hasty_artifact(artifact: Artifact) -> Callable[[float], Artifact]:
-    """One that was calibrated to stop after two tokens, whatever they are."""
-
-    def make(threshold: float) -> Artifact:
-        early = EarlyEntry(
-            statistic="mean",
-            level=0.0,
-            min_tokens=2,
-            miss_rate=0.1,
-            delta=0.1,
-            n=100,
-            misses=3,
-            stopped=0.5,
-            tokens_saved=0.2,
-        )
-        deferral = msgspec.structs.replace(
-            artifact.manifest.deferral, threshold=threshold, early=early
-        )
-        manifest = msgspec.structs.replace(artifact.manifest, deferral=deferral)
-        return Artifact(
-            artifact.folder,
-            manifest,
-            artifact._runtime,
-            artifact._tokenizer,
-            rule=rule_of(artifact.folder, manifest.deferral),
-        )
-
-    return make
-
-
-def test_generation_stops_where_deferral_is_likely_if_asked_to(
-    make_client: MakeClient, hasty_artifact: Callable[[float], Artifact]
-) -> None:
-    answer = make_client(None, of=hasty_artifact(NEVER), early="likely").ask(PROMPT)
-    assert (answer.outcome, answer.would_defer) == ("deferred", True)
-    assert answer.small.stopped_early
-    assert answer.small.generated_tokens == 2
-    assert answer.score < NEVER  # the bound; what the score would have been is not known
-    patient = make_client(None, of=hasty_artifact(NEVER), early="certain").ask(PROMPT)
-    assert patient.outcome == "answered"
-
-
-def test_a_likely_deferral_that_was_none_is_answered_when_the_cloud_is_silent(
-    make_client: MakeClient, scripted_cloud: Any, hasty_artifact: Callable[[float], Artifact]
-) -> None:
-    scripted_cloud.replies = [boom]
-    answer = make_client(None, of=hasty_artifact(NEVER), early="likely").ask(PROMPT)
-    assert (answer.outcome, answer.would_defer) == ("answered", False)
-    assert answer.text == make_client(None, cloud=False).ask(PROMPT).text
-    assert answer.reason is not None
-    assert answer.total_s > answer.small.generate_s
-
-
-def test_what_is_likely_must_have_been_calibrated(
-    make_client: MakeClient, hasty_artifact: Callable[[float], Artifact]
-) -> None:
-    with pytest.raises(CalibrationError, match="was not calibrated to stop early"):
-        make_client(SOON, early="likely")
-    with pytest.raises(CalibrationError, match=r"stop early under threshold 0\.5, not 0\.02"):
-        make_client(SOON, of=hasty_artifact(0.5), early="likely")
-
-
-def test_a_stop_sequence_cuts_both_answers(make_client: MakeClient) -> None:
     whole = make_client(NEVER).ask(PROMPT)
-    stop = whole.small.text[2:4]
-    local = make_client(NEVER).ask(PROMPT, stop=stop)
+    stop = whole.text[2:4]
+    local = make_client(NEVER).ask(Query(text=PROMPT, stop=(stop,)))
     assert (local.text, local.stop) == (whole.text[: whole.text.index(stop)], "stop")
-    count = local.small.generated_tokens
-    assert local.small.logprobs == whole.small.logprobs[:count]
-    assert make_client(ALWAYS).ask(PROMPT, stop=["zz", " ans"]).text == "large"
+    (said,) = local.said.members
+    assert said.logprobs == whole.said.members[0].logprobs[: said.generated_tokens]
+    make_client(ALWAYS).ask(Query(text=PROMPT, stop=("zz", " ans")))
+    (request,) = scripted_cloud.asked
+    assert list(request.stopping.stop_sequences) == ["zz", " ans"]
+    assert not request.stopping.HasField("max_new_tokens")
 
 
-def test_sampling_is_the_small_models(make_client: MakeClient) -> None:
+def test_the_longest_answer_may_be_shorter(make_client: MakeClient, scripted_cloud: Any) -> None:
+    whole = make_client(NEVER).ask(PROMPT)
+    short = make_client(NEVER).ask(Query(text=PROMPT, max_new_tokens=3))
+    (said,) = short.said.members
+    assert (short.stop, said.logprobs) == ("length", whole.said.members[0].logprobs[:3])
+    make_client(ALWAYS).ask(Query(text=PROMPT, max_new_tokens=3))
+    assert scripted_cloud.asked[0].stopping.max_new_tokens == 3
+
+
+def test_sampling_is_the_devices(make_client: MakeClient, scripted_cloud: Any) -> None:
     client = make_client(NEVER)
-    hot = Sampling(temperature=5.0, seed=2)
-    assert client.ask(PROMPT, sampling=hot).text == client.ask(PROMPT, sampling=hot).text
-    assert client.ask(PROMPT, sampling=hot).text != client.ask(PROMPT).text
+    hot = Query(text=PROMPT, sampling=Sampling(temperature=5.0, seed=2))
+    assert client.ask(hot).text == client.ask(hot).text
+    assert client.ask(hot).text != client.ask(PROMPT).text
+    make_client(ALWAYS).ask(hot)
+    assert not scripted_cloud.asked[0].HasField("sampling")
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"stop": ("a", "")}, "a stop text must have at least 1 character, got ''"),
+        ({"stop": ("\udcff",)}, "a stop text must be valid Unicode text"),
+        ({"stop": ("a",) * 17}, "stop texts must be at most 16, got 17"),
+        ({"max_new_tokens": 0}, "max_new_tokens must be at least 1, got 0"),
+        ({"deadline_s": 0.0}, "deadline_s must be above 0, got 0.0"),
+        ({"deadline_s": float("nan")}, "deadline_s must be above 0, got nan"),
+    ],
+)
+def test_a_query_of_no_sense_is_none(fields: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        Query(text=PROMPT, **fields)
 
 
 @pytest.fixture
@@ -291,10 +196,43 @@ def test_a_conversation_goes_through_the_template_and_travels_as_tokens(
     with pytest.raises(PromptError, match="a conversation travels as tokens"):
         as_text.ask(messages)
     with pytest.raises(PromptError, match="a conversation travels as tokens"):
-        as_text.ask_large(messages)
+        as_text.ask_last(messages)
     assert len(scripted_cloud.asked) == 1
 
 
 def test_a_conversation_needs_a_template(make_client: MakeClient) -> None:
     with pytest.raises(ArtifactError, match="the model has no chat template"):
         make_client(NEVER).ask([{"role": "user", "content": "cat"}])
+
+
+def test_a_deadline_shrinks_on_its_way_up(
+    make_client: MakeClient, scripted_cloud: Any, jumping_clock: Any
+) -> None:
+    client = make_client(ALWAYS)
+    client.ask(Query(text=PROMPT, deadline_s=5.0))
+    run = client.stream(Query(text=PROMPT, deadline_s=5.0))
+    next(run)
+    jumping_clock.sleep_s(100.0)  # the caller's time is none of the query's
+    assert run.finish() is not None
+    client.ask(Query(text=PROMPT, deadline_s=1000.0))
+    client.ask(PROMPT)
+    first_s, second_s, third_s, fourth_s = scripted_cloud.left_s
+    # Nine tenths of what is left, and no more than the link has; gRPC rounds up a little.
+    assert 2 < first_s < 4.7
+    assert 2 < second_s < 4.7
+    assert 5 < third_s < 11
+    assert 5 < fourth_s < 11
+
+
+def test_no_time_left_is_as_no_answer(make_client: MakeClient, scripted_cloud: Any) -> None:
+    answer = make_client(ALWAYS).ask(Query(text=PROMPT, deadline_s=1e-6))
+    assert (answer.outcome, answer.answered_by) == ("degraded", 0)
+    assert answer.reason == ("DEADLINE_EXCEEDED: cloud: no time is left of the query's 1e-06 s")
+    assert scripted_cloud.asked == []
+
+
+def test_gateways_that_a_query_came_through_travel_on(
+    make_client: MakeClient, scripted_cloud: Any
+) -> None:
+    make_client(ALWAYS).ask(Query(text=PROMPT, via=("one", "two")))
+    assert list(scripted_cloud.asked[0].via) == ["one", "two"]
