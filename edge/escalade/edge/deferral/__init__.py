@@ -1,5 +1,14 @@
 """Deferral rules: scores, bounds, early stops, and what a manifest says of them; knows no model."""
 
+from escalade.edge.deferral.cascade_entry import (
+    BudgetGoal,
+    CascadeCalibration,
+    CascadeGoal,
+    CascadeMeasured,
+    CostUnit,
+    GateMeasured,
+    RatesGoal,
+)
 from escalade.edge.deferral.early import EarlyStop
 from escalade.edge.deferral.entry import (
     CalibrationEntry,
@@ -22,23 +31,40 @@ from escalade.edge.deferral.gate import Early, Gate, VoteRule
 from escalade.edge.deferral.router import ROUTER, Router, token_probabilities
 from escalade.edge.deferral.rule import DeferralRule
 from escalade.edge.deferral.rules import RULES, defers, mean_nll, rule_named
-from escalade.edge.deferral.vote import VOTE, Vote, is_decided, is_settled, vote_bounds, vote_share
+from escalade.edge.deferral.vote import (
+    VOTE,
+    Vote,
+    asked_at_levels,
+    asked_until_settled,
+    is_decided,
+    is_settled,
+    vote_bounds,
+    vote_levels,
+    vote_share,
+)
 
 __all__ = [
     "ROUTER",
     "RULES",
     "VOTE",
+    "BudgetGoal",
     "CalibrationEntry",
+    "CascadeCalibration",
+    "CascadeGoal",
+    "CascadeMeasured",
+    "CostUnit",
     "DeferralEntry",
     "DeferralRule",
     "Early",
     "EarlyEntry",
     "EarlyStop",
     "Gate",
+    "GateMeasured",
     "Goal",
     "Measured",
     "QualityGoal",
     "RateGoal",
+    "RatesGoal",
     "Router",
     "RouterTraining",
     "Statistic",
@@ -46,6 +72,8 @@ __all__ = [
     "Vote",
     "VoteRule",
     "WithinGoal",
+    "asked_at_levels",
+    "asked_until_settled",
     "check_deferral",
     "check_goal",
     "check_share",
@@ -57,5 +85,6 @@ __all__ = [
     "rule_of",
     "token_probabilities",
     "vote_bounds",
+    "vote_levels",
     "vote_share",
 ]

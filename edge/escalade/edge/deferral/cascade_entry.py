@@ -1,0 +1,114 @@
+"""What a `cascade.toml` says of how its thresholds were found; knows no file and no tier."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from escalade.edge.deferral.entry import QualityGoal, Table, WithinGoal, check_goal
+
+#: What a query costs: FLOPs (2 x parameters for each token read or written), money (the file's
+#: prices), or 1 where the last tier answers; of all members that ran, and all tiers.
+CostUnit = Literal["flops", "money", "calls"]
+
+Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Amount = Annotated[float, msgspec.Meta(ge=0.0)]
+
+
+class RatesGoal(Table, frozen=True, kw_only=True, tag_field="kind", tag="rates"):
+    """Send on, at each gate, this share of the queries that come to it."""
+
+    #: One for each gate.
+    targets: list[Share]
+
+
+class BudgetGoal(Table, frozen=True, kw_only=True, tag_field="kind", tag="budget"):
+    """As many right answers as can be had at this mean cost of a query, in the entry's unit."""
+
+    most: Amount
+
+
+#: `QualityGoal`: at the least cost. `WithinGoal`: at a low cost, against the last tier.
+CascadeGoal = RatesGoal | BudgetGoal | QualityGoal | WithinGoal
+
+
+class GateMeasured(Table, frozen=True, kw_only=True):
+    """What one gate does: of the queries that come to it, the share that it sends on."""
+
+    reached: Count
+    deferral_rate: Share
+    #: Wilson's, 95 %.
+    deferral_interval: tuple[Share, Share]
+
+
+class CascadeMeasured(Table, frozen=True, kw_only=True):
+    """What the thresholds do on a set of queries. Shares; intervals are Wilson's, 95 %."""
+
+    n: Annotated[int, msgspec.Meta(ge=1)]
+    gates: list[GateMeasured]
+    #: The mean of a query; and where the last tier alone is asked.
+    cost: Amount
+    last_tier_cost: Amount
+    #: Right answers of the cascade and of each tier alone; None without references.
+    quality: Share | None = None
+    quality_interval: tuple[Share, Share] | None = None
+    tier_qualities: list[Share] | None = None
+
+
+class CascadeCalibration(Table, frozen=True, kw_only=True):
+    """How the thresholds of a cascade were found, all of them together."""
+
+    #: The trace that the queries came from.
+    data: str
+    data_sha256: str
+    goal: CascadeGoal
+    cost: CostUnit
+    #: What was set, one for each gate: other rules and thresholds are not these.
+    rules: list[str]
+    thresholds: list[float]
+    #: Whether the goal's guarantee holds; None for a goal without one. Where it does not, the
+    #: thresholds defer every query.
+    certified: bool | None = None
+    #: The queries that set the thresholds, and others that did not.
+    fit: CascadeMeasured
+    held_out: CascadeMeasured | None = None
+    #: In neither: queries that a router was trained on, that put the tests of a guarantee in
+    #: order, and that some tier did not answer.
+    trained: Count = 0
+    ordered: Count = 0
+    left_out: Count = 0
+    #: Who is in which set.
+    seed: Count
+    date: str
+
+    def __post_init__(self) -> None:
+        """Check what the types do not say.
+
+        Raises:
+            ValueError: a goal is out of range, an interval falls, or lists are not of one length.
+        """
+        if isinstance(self.goal, QualityGoal | WithinGoal):
+            check_goal(self.goal)
+        lengths = {
+            "rules": len(self.rules),
+            "goal.targets": len(getattr(self.goal, "targets", self.thresholds)),
+        }
+        for name in ("fit", "held_out"):
+            found: CascadeMeasured | None = getattr(self, name)
+            if found is None:
+                continue
+            lengths[f"{name}.gates"] = len(found.gates)
+            if found.tier_qualities is not None:
+                lengths[f"{name}.tier_qualities"] = len(found.tier_qualities) - 1
+            intervals = [found.quality_interval, *(one.deferral_interval for one in found.gates)]
+            for interval in intervals:
+                if interval is not None and interval[0] > interval[1]:
+                    raise ValueError(f"{name}: an interval must rise, got {interval}")
+        for name, length in lengths.items():
+            if length != len(self.thresholds):
+                raise ValueError(
+                    f"{name} must be of {len(self.thresholds)} gates, as thresholds is, got"
+                    f" {length}"
+                )
