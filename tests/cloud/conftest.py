@@ -19,7 +19,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from escalade.cloud.backends.backend import BackendInfo
+from escalade.cloud.backends.backend import Backend, BackendInfo
 from escalade.cloud.backends.embedded.backend import EmbeddedBackend
 from escalade.cloud.backends.embedded.engine import Emit, Engine, ShouldStop
 from escalade.cloud.backends.embedded.transformers_engine import TransformersEngine
@@ -251,17 +251,26 @@ class CountingBackend(EmbeddedBackend):
 
 @pytest.fixture
 def serving() -> Serving:
-    """`async with serving(engine, queue_capacity=1) as running`: a server on a free port."""
+    """`async with serving(engine, queue_capacity=1) as running`: a server on a free port.
+
+    With `backend=` it serves that one instead.
+    """
 
     @asynccontextmanager
     async def start(
-        engine: Engine, clock: Callable[[], float] = time.monotonic, **options: object
+        engine: Engine | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        backend: Backend | None = None,
+        **options: object,
     ) -> AsyncIterator[Running]:
         stop = asyncio.Event()
         ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         made: list[CountingBackend] = []
 
-        def make(**settings: Any) -> CountingBackend:
+        def make(**settings: Any) -> Backend:
+            if backend is not None:
+                return backend
             made.append(CountingBackend(lambda: engine, **settings))
             return made[0]
 

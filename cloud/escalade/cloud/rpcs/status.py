@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from types import MappingProxyType
 from typing import NamedTuple, TypeVar
@@ -16,6 +17,8 @@ from escalade.v1 import cascade_pb2 as pb
 from escalade.v1.reasons import name_of_reason
 
 DOMAIN = "escalade.v1"
+
+_LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Req = TypeVar("Req")
@@ -80,7 +83,7 @@ def status_of(error: errors.RequestError) -> status_pb2.Status:
 
 
 async def answer_or_abort(context: grpc.aio.ServicerContext[Req, Resp], work: Awaitable[T]) -> T:
-    """Await `work`; a `RequestError` ends the RPC with its status, all else passes through."""
+    """Await `work`; a `RequestError` ends the RPC with its status, a bug as an internal error."""
     try:
         return await work
     except errors.RequestError as error:
@@ -90,3 +93,7 @@ async def answer_or_abort(context: grpc.aio.ServicerContext[Req, Resp], work: Aw
             # gRPC's own retry policy reads this key, not RetryInfo (gRFC A6).
             metadata += (("grpc-retry-pushback-ms", str(round(error.retry_after_s * 1e3))),)
         await context.abort(status.code, status.details, metadata)
+    except Exception:
+        # gRPC would send its text to the client.
+        _LOG.exception("an RPC failed")
+        await context.abort(grpc.StatusCode.INTERNAL, "server: internal error")
