@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from escalade.edge.runtimes.sampling import Sampling
+import numpy as np
+from numpy.typing import NDArray
+
+from escalade.edge.runtimes.sampling import Sampler, Sampling
 
 
 class Step(NamedTuple):
@@ -34,6 +37,38 @@ def reusable(held: Sequence[int], prompt_ids: Sequence[int]) -> int:
     pairs = zip(held, prompt_ids[:-1], strict=False)
     same = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
     return same if same >= _LEAST_REUSE else 0
+
+
+def steps_of(
+    read: Callable[[int | None], bool],
+    likeliest: Callable[[], tuple[int, float]],
+    logits: Callable[[], NDArray[np.float32]],
+    *,
+    end_ids: Container[int],
+    max_new_tokens: int,
+    sampling: Sampling | None,
+) -> Iterator[Step]:
+    """What every runtime yields, whatever runs the program.
+
+    Args:
+        read: puts the last token through the model, or the prompt where it is None; False when
+            it was cancelled before its end.
+        likeliest: the next token and its log-probability, after `read`.
+        logits: `(V,)` of the next token, after `read`.
+        end_ids: the end-of-sequence tokens.
+        max_new_tokens: at least 1.
+        sampling: None is greedy, and asks for no logits.
+    """
+    draw = None if sampling is None else Sampler(sampling).draw
+    last = None
+    for _ in range(max_new_tokens):
+        if not read(last):
+            return
+        last, logprob = likeliest() if draw is None else draw(logits())
+        ended = last in end_ids
+        yield Step(last, logprob, ended)
+        if ended:
+            return
 
 
 class Runtime(Protocol):

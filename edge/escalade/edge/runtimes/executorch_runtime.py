@@ -14,11 +14,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from escalade.edge.artifact import Manifest
 from escalade.edge.errors import ArtifactError
-from escalade.edge.runtimes.base import Step, reusable
+from escalade.edge.runtimes.base import Step, reusable, steps_of
 from escalade.edge.runtimes.program import FORWARD, SCORE
-from escalade.edge.runtimes.sampling import Sampler, Sampling
+from escalade.edge.runtimes.sampling import Sampling
 
 _level = logging.root.manager.disable
 logging.disable(logging.WARNING)  # torchao, which executorch imports, reports what it lacks
@@ -97,25 +100,35 @@ class ExecutorchRuntime:
         cancelled: Callable[[], bool] | None = None,
     ) -> Iterator[Step]:
         """See `Runtime.generate`."""
-        sampler = None if sampling is None else Sampler(sampling)
-        method = self._method(SCORE if sampler is None else FORWARD)
+        method = self._method(SCORE if sampling is None else FORWARD)
         del self._held[reusable(self._held, prompt_ids) :]
-        waiting = list(prompt_ids[len(self._held) :])
-        for _ in range(max_new_tokens):
+        outputs: list[torch.Tensor] = []
+
+        def read(last: int | None) -> bool:
+            nonlocal outputs
+            waiting = list(prompt_ids[len(self._held) :]) if last is None else [last]
             for start in range(0, len(waiting), self._chunk_tokens):
                 if cancelled is not None and cancelled():
-                    return
+                    return False
                 outputs = self._run(method, waiting[start : start + self._chunk_tokens])
-            if sampler is None:
-                token, peak, logsumexp = (output.item() for output in outputs)
-                token_id, logprob = int(token), float(peak - logsumexp)
-            else:
-                token_id, logprob = sampler.draw(outputs[0][0].numpy())
-            ended = token_id in self._end_ids
-            yield Step(token_id, logprob, ended)
-            if ended:
-                return
-            waiting = [token_id]
+            return True
+
+        def likeliest() -> tuple[int, float]:
+            token, peak, logsumexp = (output.item() for output in outputs)
+            return int(token), float(peak - logsumexp)
+
+        def logits() -> NDArray[np.float32]:
+            found: NDArray[np.float32] = outputs[0][0].numpy()
+            return found
+
+        yield from steps_of(
+            read,
+            likeliest,
+            logits,
+            end_ids=self._end_ids,
+            max_new_tokens=max_new_tokens,
+            sampling=sampling,
+        )
 
     @classmethod
     def _set_pool(cls, threads: int) -> None:

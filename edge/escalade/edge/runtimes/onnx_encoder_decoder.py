@@ -7,16 +7,16 @@ one buffer for each layer, as long as the window and allocated once.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from escalade.edge.artifact import Manifest
 from escalade.edge.errors import ArtifactError
-from escalade.edge.runtimes.base import Step
-from escalade.edge.runtimes.onnx_runtime import check_graph, open_session
+from escalade.edge.runtimes.base import Step, steps_of
+from escalade.edge.runtimes.onnx_runtime import CPU, NextToken, bind, check_graph, open_session
 from escalade.edge.runtimes.program import (
     DECODER_ATTENTION_MASK,
     INPUT_IDS,
@@ -26,13 +26,12 @@ from escalade.edge.runtimes.program import (
     PAST_PREFIX,
     PRESENT_PREFIX,
 )
-from escalade.edge.runtimes.sampling import Sampler, Sampling
+from escalade.edge.runtimes.sampling import Sampling
 
 # isort: split
 import onnxruntime as ort  # after onnx_runtime, which turns its telemetry off
 
 _KINDS = ("key", "value")
-_CPU = "cpu"
 
 
 class OnnxEncoderDecoderRuntime:
@@ -81,16 +80,16 @@ class OnnxEncoderDecoderRuntime:
         )
         shape = (1, model.kv_heads, model.window, model.head_dim)
         self._cache = {
-            name: ort.OrtValue.ortvalue_from_numpy(np.zeros(shape, dtype=np.float32))
+            PAST_PREFIX + name: ort.OrtValue.ortvalue_from_numpy(np.zeros(shape, dtype=np.float32))
             for name in caches
         }
         self._mask = np.ones((1, model.window), dtype=np.int64)
         self._new_id = np.zeros((1, 1), dtype=np.int64)
-        self._token = np.zeros((1, 1), dtype=np.int64)
-        self._logprob = np.zeros((1, 1), dtype=np.float32)
-        self._logits = np.zeros((1, 1, model.vocabulary_size), dtype=np.float32)
-        self._greedy = self._bind(with_logits=False)
-        self._sampled = self._bind(with_logits=True)
+        self._next = NextToken(model.vocabulary_size)
+        self._greedy = bind(self._decoder, self._cache, self._next, with_logits=False)
+        self._sampled = bind(self._decoder, self._cache, self._next, with_logits=True)
+        for binding in (self._greedy, self._sampled):
+            binding.bind_input(INPUT_IDS, CPU, 0, np.int64, (1, 1), self._new_id.ctypes.data)
         #: What the encoder's output, as it is bound now, is of.
         self._read: list[int] = []
 
@@ -104,22 +103,24 @@ class OnnxEncoderDecoderRuntime:
     ) -> Iterator[Step]:
         """See `Runtime.generate`; the prompt is one chunk, as long as it may be."""
         binding = self._greedy if sampling is None else self._sampled
-        sampler = None if sampling is None else Sampler(sampling)
-        new_id = self._start_id
-        for position in range(max_new_tokens):
+        positions = itertools.count()
+
+        def read(last: int | None) -> bool:
             if cancelled is not None and cancelled():
-                return
-            if position == 0:
+                return False
+            if last is None:
                 self._encode(list(prompt_ids))
-            self._decode(binding, position, new_id)
-            if sampler is None:
-                new_id, logprob = int(self._token[0, 0]), float(self._logprob[0, 0])
-            else:
-                new_id, logprob = sampler.draw(self._logits[0, 0])
-            ended = new_id in self._end_ids
-            yield Step(new_id, logprob, ended)
-            if ended:
-                return
+            self._decode(binding, next(positions), self._start_id if last is None else last)
+            return True
+
+        yield from steps_of(
+            read,
+            self._next.likeliest,
+            self._next.of_all,
+            end_ids=self._end_ids,
+            max_new_tokens=max_new_tokens,
+            sampling=sampling,
+        )
 
     def _encode(self, prompt_ids: list[int]) -> None:
         """Bind the keys and values of a prompt; the last one's are there already."""
@@ -144,7 +145,7 @@ class OnnxEncoderDecoderRuntime:
         self._new_id[0, 0] = new_id
         binding.bind_input(
             DECODER_ATTENTION_MASK,
-            _CPU,
+            CPU,
             0,
             np.int64,
             (1, position + 1),
@@ -154,22 +155,6 @@ class OnnxEncoderDecoderRuntime:
             self._decoder.run_with_iobinding(binding)
         except Exception as error:  # onnxruntime raises many kinds, all its own
             raise _failed(self._decoder_program, error) from error
-
-    def _bind(self, *, with_logits: bool) -> ort.IOBinding:
-        binding = self._decoder.io_binding()
-        for name, buffer in self._cache.items():
-            binding.bind_ortvalue_input(PAST_PREFIX + name, buffer)
-            binding.bind_ortvalue_output(PRESENT_PREFIX + name, buffer)
-        binding.bind_input(INPUT_IDS, _CPU, 0, np.int64, (1, 1), self._new_id.ctypes.data)
-        results: list[tuple[str, NDArray[np.generic]]] = [
-            (NEXT_TOKEN, self._token),
-            (LOGPROB, self._logprob),
-        ]
-        if with_logits:
-            results.append((LOGITS, self._logits))
-        for name, array in results:
-            binding.bind_output(name, _CPU, 0, array.dtype.type, array.shape, array.ctypes.data)
-        return binding
 
 
 def _failed(program: Path, error: Exception) -> ArtifactError:

@@ -9,7 +9,7 @@ it differs.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ import onnxruntime as ort
 
 from escalade.edge.artifact import Manifest
 from escalade.edge.errors import ArtifactError
-from escalade.edge.runtimes.base import Step, reusable
+from escalade.edge.runtimes.base import Step, reusable, steps_of
 from escalade.edge.runtimes.program import (
     ATTENTION_MASK,
     CHUNK_TOKENS,
@@ -33,10 +33,10 @@ from escalade.edge.runtimes.program import (
     PAST_PREFIX,
     PRESENT_PREFIX,
 )
-from escalade.edge.runtimes.sampling import Sampler, Sampling
+from escalade.edge.runtimes.sampling import Sampling
 
 _ERRORS_ONLY = 3
-_CPU = "cpu"
+CPU = "cpu"
 
 
 class OnnxRuntime:
@@ -73,12 +73,10 @@ class OnnxRuntime:
         # together changes the answer.
         self._reuses = manifest.quantization.scheme != "dynamic-int8"
         self._mask = np.ones((1, self._model.window), dtype=np.int64)
-        self._token = np.zeros((1, 1), dtype=np.int64)
-        self._logprob = np.zeros((1, 1), dtype=np.float32)
-        self._logits = np.zeros((1, 1, self._model.vocabulary_size), dtype=np.float32)
+        self._next = NextToken(self._model.vocabulary_size)
         self._cache = self._allocate()
-        self._greedy = self._bind(with_logits=False)
-        self._sampled = self._bind(with_logits=True)
+        self._greedy = bind(self._session, self._cache, self._next, with_logits=False)
+        self._sampled = bind(self._session, self._cache, self._next, with_logits=True)
 
     def generate(
         self,
@@ -90,30 +88,35 @@ class OnnxRuntime:
     ) -> Iterator[Step]:
         """See `Runtime.generate`."""
         binding = self._greedy if sampling is None else self._sampled
-        sampler = None if sampling is None else Sampler(sampling)
         del self._held[reusable(self._held, prompt_ids) if self._reuses else 0 :]
-        waiting = np.array([prompt_ids[len(self._held) :]], dtype=np.int64)
-        for _ in range(max_new_tokens):
-            for start in range(0, waiting.shape[1], CHUNK_TOKENS):
+
+        def read(last: int | None) -> bool:
+            for ids in self._unread(prompt_ids) if last is None else (np.array([[last]]),):
                 if cancelled is not None and cancelled():
-                    return
-                self._run(binding, waiting[:, start : start + CHUNK_TOKENS])
-            if sampler is None:
-                token_id, logprob = int(self._token[0, 0]), float(self._logprob[0, 0])
-            else:
-                token_id, logprob = sampler.draw(self._logits[0, 0])
-            ended = token_id in self._end_ids
-            yield Step(token_id, logprob, ended)
-            if ended:
-                return
-            waiting = np.array([[token_id]], dtype=np.int64)
+                    return False
+                self._run(binding, ids)
+            return True
+
+        yield from steps_of(
+            read,
+            self._next.likeliest,
+            self._next.of_all,
+            end_ids=self._end_ids,
+            max_new_tokens=max_new_tokens,
+            sampling=sampling,
+        )
+
+    def _unread(self, prompt_ids: Sequence[int]) -> list[NDArray[np.int64]]:
+        """What of a prompt is not held, in chunks of `(1, n)`."""
+        new = np.array([prompt_ids[len(self._held) :]], dtype=np.int64)
+        return [new[:, at : at + CHUNK_TOKENS] for at in range(0, new.shape[1], CHUNK_TOKENS)]
 
     def _run(self, binding: ort.IOBinding, ids: NDArray[np.int64]) -> None:
         new = ids.shape[1]
         total = len(self._held) + new
         ids = np.ascontiguousarray(ids)
-        binding.bind_input(INPUT_IDS, _CPU, 0, np.int64, (1, new), ids.ctypes.data)
-        binding.bind_input(ATTENTION_MASK, _CPU, 0, np.int64, (1, total), self._mask.ctypes.data)
+        binding.bind_input(INPUT_IDS, CPU, 0, np.int64, (1, new), ids.ctypes.data)
+        binding.bind_input(ATTENTION_MASK, CPU, 0, np.int64, (1, total), self._mask.ctypes.data)
         try:
             self._session.run_with_iobinding(binding)
         except Exception as error:  # onnxruntime raises many kinds, all its own
@@ -130,20 +133,53 @@ class OnnxRuntime:
             for name in self._past_names
         }
 
-    def _bind(self, *, with_logits: bool) -> ort.IOBinding:
-        binding = self._session.io_binding()
-        for name, buffer in self._cache.items():
-            binding.bind_ortvalue_input(name, buffer)
-            binding.bind_ortvalue_output(_present_of(name), buffer)
-        results: list[tuple[str, NDArray[np.generic]]] = [
-            (NEXT_TOKEN, self._token),
-            (LOGPROB, self._logprob),
-        ]
-        if with_logits:
-            results.append((LOGITS, self._logits))
-        for name, array in results:
-            binding.bind_output(name, _CPU, 0, array.dtype.type, array.shape, array.ctypes.data)
-        return binding
+
+class NextToken:
+    """Where a graph writes what it says of the next token."""
+
+    def __init__(self, vocabulary_size: int) -> None:
+        self.token = np.zeros((1, 1), dtype=np.int64)
+        self.logprob = np.zeros((1, 1), dtype=np.float32)
+        self.logits = np.zeros((1, 1, vocabulary_size), dtype=np.float32)
+
+    def likeliest(self) -> tuple[int, float]:
+        """The greedy choice and its log-probability."""
+        return int(self.token[0, 0]), float(self.logprob[0, 0])
+
+    def of_all(self) -> NDArray[np.float32]:
+        """The logits, `(V,)`."""
+        logits: NDArray[np.float32] = self.logits[0, 0]
+        return logits
+
+
+def bind(
+    session: ort.InferenceSession,
+    cache: Mapping[str, ort.OrtValue],
+    results: NextToken,
+    *,
+    with_logits: bool,
+) -> ort.IOBinding:
+    """Bind all that stays where it is from run to run.
+
+    Args:
+        session: of the graph.
+        cache: by the name of its input, a buffer that is read and written in place.
+        results: where the graph writes.
+        with_logits: whether it writes them too: copying them takes time.
+    """
+    binding = session.io_binding()
+    for name, buffer in cache.items():
+        binding.bind_ortvalue_input(name, buffer)
+        binding.bind_ortvalue_output(_present_of(name), buffer)
+    written: list[tuple[str, NDArray[np.generic]]] = [
+        (NEXT_TOKEN, results.token),
+        (LOGPROB, results.logprob),
+    ]
+    if with_logits:
+        written.append((LOGITS, results.logits))
+    for name, array in written:
+        binding.bind_output(name, CPU, 0, array.dtype.type, array.shape, array.ctypes.data)
+    return binding
 
 
 def open_session(program: Path, *, threads: int) -> ort.InferenceSession:
