@@ -93,19 +93,13 @@ class Chat:
         """Say something and get the answer, piece by piece.
 
         The question and as much of the answer as was given join the messages when the
-        iterator ends or is closed.
-
-        Args:
-            text: what the user says.
-            max_new_tokens: and the others: see `Artifact.stream`.
-            sampling: see there.
-            stop: see there.
-            cancelled: see there.
+        iterator ends or is closed. All but `text` is as `Artifact.stream` takes it.
 
         Raises:
-            PromptError: see `ChatPrompt.encode`; nothing joins the messages then.
+            PromptError: the conversation is empty, too long or not text; nothing joins the
+                messages then.
             ArtifactError: the template is at fault.
-            ValueError: see `Artifact.stream`.
+            ValueError: `max_new_tokens` is below 1 or a stop sequence is empty.
         """
         asked = [*self.messages, {"role": "user", "content": text}]
         generation = self._artifact.stream(

@@ -107,7 +107,7 @@ def token_loss(
     overwrite: bool = False,
     chunk_bytes: int | None = None,
 ) -> TokenLoss:
-    """One of the paper's losses, summed over a batch; see the module for which and how.
+    """One of the paper's losses, `LOSSES`, summed over a batch.
 
     Pass the model's whole output with the targets shifted (the last one `IGNORE`), rather
     than `logits[:, :-1]`: autograd would copy the slice's gradient into a second tensor.
