@@ -18,16 +18,16 @@ from benchmarks.study.arms import ARMS, CONTROL_ARMS, LOSS_ARMS, NOISE_ARMS, Set
 
 from escalade.cli.output import progress_bar
 from escalade.edge.trace import Trace, read_trace
-from escalade.simulator.curves import Rule
 from escalade.simulator.evaluation import (
     CurvePoints,
     Evaluation,
-    TextTable,
     evaluate,
     seeds_table,
     tables_of,
 )
+from escalade.simulator.formats import TextTable
 from escalade.simulator.paper import write_figures
+from escalade.simulator.recorded import Rule
 from escalade.training.router import train_router
 
 MAIN = ("xent", "cat-xent", "dist", "cat-dist")

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 
 from benchmarks.study.arms import Settings
 
-from escalade.edge.trace import ModelInfo
-from escalade.simulator.curves import Estimate
-from escalade.simulator.evaluation.results import Contrast, Evaluation
+from escalade.edge.trace import MemberInfo
+from escalade.simulator.evaluation import Contrast, Estimate, Evaluation
 
 Tables = Mapping[str, Mapping[str, str]]
 
@@ -18,8 +17,8 @@ def page(
     *,
     settings: Settings,
     machine: str,
-    small: ModelInfo,
-    large: ModelInfo,
+    small: MemberInfo,
+    large: MemberInfo,
     found: Mapping[str, Evaluation],
     tables: Tables,
     parts: str,

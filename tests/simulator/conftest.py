@@ -19,6 +19,7 @@ from escalade.edge.trace import (
     TraceHeader,
     TraceRecord,
 )
+from escalade.simulator.evaluation import Evaluation, evaluate
 
 TASKS = ("g2p", "p2g", "stress", "syllables")
 CREATED = "2026-01-02T03:04:05Z"
@@ -268,6 +269,13 @@ def realistic_trace() -> Trace:
 def better_trace() -> Trace:
     """The same queries under a small model that is right more often."""
     return _realistic(seed=2, small_accuracy=0.68)
+
+
+@pytest.fixture(scope="session")
+def evaluation(realistic_trace: Trace, better_trace: Trace) -> Evaluation:
+    """Two models of two seeds under two rules, each task by itself too."""
+    groups = {"xent": [realistic_trace, better_trace], "cat": [better_trace, better_trace]}
+    return evaluate(groups, rules=["recorded", "mean"], resamples=20, by_task=True)
 
 
 def _realistic(*, seed: int, small_accuracy: float, n: int = 1000) -> Trace:

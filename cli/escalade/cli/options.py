@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -152,3 +153,31 @@ def open_options(
         max_memory=max_memory,
         trusted_key=trusted_key,
     )
+
+
+PriceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--price",
+        metavar="MODEL=READ,WRITTEN",
+        help="Money for a million tokens that a model reads, and writes; may be given again."
+        " Default: as recorded.",
+    ),
+]
+
+
+def prices_of(given: Sequence[str] | None) -> dict[str, tuple[float, float]]:
+    """What `--price` says, by the model's name.
+
+    Raises:
+        BadParameter: it is no price.
+    """
+    prices = {}
+    for one in given or ():
+        name, _, numbers = one.rpartition("=")
+        try:
+            read, written = map(float, numbers.split(","))
+        except ValueError:
+            raise typer.BadParameter(f"{one!r} is no price: give MODEL=READ,WRITTEN") from None
+        prices[name] = read, written
+    return prices

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 from unicodedata import category
 
 from rich.console import Console
@@ -16,6 +17,9 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+if TYPE_CHECKING:
+    from escalade.simulator.formats import TextTable
 
 _FILE_WIDTH = 160
 
@@ -58,6 +62,24 @@ def print_json(value: object) -> None:
 
     sys.stdout.buffer.write(pretty_json(value))
     sys.stdout.buffer.flush()
+
+
+def show_table(table: TextTable) -> None:
+    """A table of results on stdout, details beneath their numbers."""
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(title=table.title, title_justify="left")
+    for k, heading in enumerate(table.head):
+        shown.add_column(heading, justify="left" if k == 0 else "right")
+    for row in table.rows:
+        shown.add_row(
+            *(
+                Text.assemble(cell.text, *([("\n" + cell.detail, "dim")] if cell.detail else []))
+                for cell in row
+            )
+        )
+    result_console().print(shown, soft_wrap=False)
 
 
 class Bar:

@@ -26,13 +26,13 @@ class TextTable(NamedTuple):
 
 def percent(share: float) -> str:
     """`0.7312` as `73.1%`."""
-    return f"{100 * share:.1f}%"
+    return f"{100 * share:.1f}%".replace("-", _MINUS)
 
 
 def seconds(value_s: float) -> str:
     """A measured time, three significant digits with a unit: `84.2 ms`, `1.20 s`."""
     value, unit = _in_unit(value_s)
-    return f"{_three_digits(value)} {unit}"
+    return f"{three_digits(value)} {unit}"
 
 
 def nominal_seconds(value_s: float) -> str:
@@ -46,12 +46,15 @@ def count(value: float) -> str:
     power = 0
     while value >= 999.5 and power < len(_PREFIXES) - 1:  # noqa: PLR2004
         value, power = value / 1000, power + 1
-    return f"{_three_digits(value)} {_PREFIXES[power]}".rstrip()
+    return f"{three_digits(value)} {_PREFIXES[power]}".rstrip()
 
 
-def signed(value: float) -> str:
-    """One digit after the point and always a sign: `+1.3`."""
-    return f"{value:+.1f}".replace("-", _MINUS)
+def three_digits(value: float) -> str:
+    """Three significant digits, without an exponent: `0.0000497`."""
+    if value == 0:
+        return "0"
+    rounded = float(f"{value:.3g}")
+    return f"{rounded:.{max(0, 2 - math.floor(math.log10(abs(rounded))))}f}"
 
 
 def with_unit(counted: str, unit: str) -> str:
@@ -63,11 +66,3 @@ def _in_unit(value_s: float) -> tuple[float, str]:
     if value_s >= 1 or value_s == 0:
         return value_s, "s"
     return (1e3 * value_s, "ms") if value_s >= 1e-3 else (1e6 * value_s, "µs")  # noqa: PLR2004
-
-
-def _three_digits(value: float) -> str:
-    """Three significant digits, without an exponent."""
-    if value == 0:
-        return "0"
-    rounded = float(f"{value:.3g}")
-    return f"{rounded:.{max(0, 2 - math.floor(math.log10(abs(rounded))))}f}"

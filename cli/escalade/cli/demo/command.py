@@ -61,7 +61,7 @@ def demo(
     )
     steps.prepare(target_deferral_rate)
     executorch = steps.executorch()
-    rows, summary = steps.live_and_traced(queries, traced)
+    rows, summary, evaluation = steps.live_and_traced(queries, traced)
     seconds = time.monotonic() - started
     if json:
         print_json(
@@ -69,13 +69,14 @@ def demo(
                 "live": [row.as_dict() for row in rows],
                 "executorch": executorch,
                 "simulation": summary,
+                "evaluation": evaluation,
                 "seconds": seconds,
             }
         )
         return
     console = result_console()
     console.print(live_table(rows), soft_wrap=False)
-    for line in (executorch, *comparison_lines(summary)):
+    for line in (executorch, *comparison_lines(summary, evaluation)):
         console.print(line)
     console.print(f"report: {(out / 'report.html').resolve()}")
     console.print(f"took {seconds:.0f} s")

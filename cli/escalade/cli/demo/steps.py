@@ -15,6 +15,8 @@ from escalade.edge.base import Record, read_records, subsample, write_records
 from escalade.edge.calibration import answers_to, calibrate
 from escalade.edge.deferral import RateGoal
 from escalade.edge.shadow import record_trace
+from escalade.edge.trace import read_trace
+from escalade.simulator.evaluation import Evaluation, evaluate
 from escalade.simulator.replay import Summary, simulate
 from escalade.simulator.report import write_simulation_page
 
@@ -100,7 +102,9 @@ class Demo:
         # The .pte is float32 and gives torch's tokens, or its export would have failed.
         return f"{prompt!r}: ExecuTorch answers {answers[0]}, ONNX Runtime in int8 {answers[1]}"
 
-    def live_and_traced(self, queries: int, traced: int) -> tuple[list[LiveRow], Summary]:
+    def live_and_traced(
+        self, queries: int, traced: int
+    ) -> tuple[list[LiveRow], Summary, Evaluation]:
         """Serve the large model; measure live over every network; record and replay traces."""
         self._say(f"starting the cloud: escalade serve {self.large.name}")
         with running("the cloud server", "serve", str(self.large), "--listen", "127.0.0.1:0") as at:
@@ -114,9 +118,10 @@ class Demo:
             traces = [self._record(at, model, traced) for model in (self.baseline, self.small)]
         self._say("replaying the traces in virtual time")
         profiles = [profile for profile, _, _ in _NETWORKS]
-        study = simulate(traces, profiles, [], seed=self.seed)
-        write_simulation_page(self.out / "report.html", study)
-        return rows, study.summary
+        simulation = simulate(traces, profiles, [], seed=self.seed)
+        write_simulation_page(self.out / "report.html", simulation)
+        evaluation = evaluate({path.stem: [read_trace(path)] for path in traces}, seed=self.seed)
+        return rows, simulation.summary, evaluation
 
     def _measure(self, server: str, profile: str, count: int, deadline_s: float) -> list[LiveRow]:
         records = _each_task(self.test, count)

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from escalade.cli.demo.live import LiveRow
+from escalade.simulator.evaluation import Evaluation
+from escalade.simulator.evaluation import lede as compared
 from escalade.simulator.replay import Summary
+from escalade.simulator.replay import lede as replayed
 
 
 def live_table(rows: Sequence[LiveRow]) -> Table:
@@ -43,21 +46,9 @@ def live_table(rows: Sequence[LiveRow]) -> Table:
     return table
 
 
-def comparison_lines(summary: Summary) -> list[str]:
-    """Each trace's own accuracies, then each against the first at equal FLOPs."""
-    lines = [
-        f"{row.name}: small model alone {row.small_accuracy:.1%}, large {row.large_accuracy:.1%},"
-        f" area under the deferral curve {row.area_under_curve:.4f} ({row.queries} queries)"
-        for row in summary.traces
-    ]
-    for row in summary.comparisons:
-        change = row.quality
-        lines.append(
-            f"{row.trace} against {row.baseline} at equal FLOPs"
-            f" ({row.flops_per_token / 1e6:.2f} MFLOPs a token): {change.difference:+.1%}"
-            f" (95 % interval {change.low:+.1%} to {change.high:+.1%})"
-        )
-    return [*lines, *summary.notes]
+def comparison_lines(summary: Summary, evaluation: Evaluation) -> list[str]:
+    """Each trace replayed, then each model against the first at equal cost and equal quality."""
+    return [*replayed(summary), *compared(evaluation), *summary.notes]
 
 
 def _milliseconds(*seconds: float) -> str:

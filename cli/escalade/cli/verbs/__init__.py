@@ -6,10 +6,11 @@ from escalade.cli.verbs.evaluate import evaluate
 from escalade.cli.verbs.export import export
 from escalade.cli.verbs.gateway import gateway
 from escalade.cli.verbs.inspect import inspect
-from escalade.cli.verbs.network import proxy, simulate
+from escalade.cli.verbs.proxy import proxy
 from escalade.cli.verbs.record import record
 from escalade.cli.verbs.router import router
 from escalade.cli.verbs.serve import serve
+from escalade.cli.verbs.simulate import simulate
 from escalade.cli.verbs.tasks import tasks
 from escalade.cli.verbs.trace import trace
 from escalade.cli.verbs.train import train

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from escalade.cli.errors import CliError
-from escalade.cli.options import JsonOption, SeedOption
+from escalade.cli.options import JsonOption, PriceOption, SeedOption, prices_of
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from escalade.simulator.curves import Rule
-    from escalade.simulator.evaluation import Evaluation, TextTable
+    from escalade.simulator.evaluation import Evaluation
+    from escalade.simulator.recorded import Rule
 
 
 def evaluate(
@@ -49,9 +47,20 @@ def evaluate(
     cost: Annotated[
         str,
         typer.Option(
-            "--cost", help="flops_per_token, flops_per_query, deferral_rate, bytes or seconds."
+            "--cost",
+            help="flops_per_token, flops_per_query, money, deferral_rate, bytes or seconds.",
         ),
     ] = "flops_per_token",
+    price: PriceOption = None,
+    gate: Annotated[
+        str | None,
+        typer.Option(
+            "--gate",
+            metavar="TIER",
+            help="Sweep the threshold of the gate after this tier, others as recorded; default:"
+            " the first.",
+        ),
+    ] = None,
     baseline: Annotated[
         str | None,
         typer.Option("--baseline", help="Name that others are held against; default: the first."),
@@ -93,6 +102,7 @@ def evaluate(
     from escalade.cli.output import print_json, progress_bar
     from escalade.edge.trace import read_trace
     from escalade.simulator.evaluation import evaluate as evaluate_traces
+    from escalade.simulator.recorded import with_prices
 
     # What draws is loaded only when asked for, and before the work, so that it cannot fail after.
     if report is not None:
@@ -105,12 +115,17 @@ def evaluate(
         from escalade.edge.deferral import Router
 
         rules.append(("router", Router.open(router)))
+    prices = prices_of(price)
     with progress_bar("resampling") as tick:
         evaluation = evaluate_traces(
-            {name: [read_trace(path) for path in paths] for name, paths in _grouped(traces)},
+            {
+                name: [with_prices(read_trace(path), prices) for path in paths]
+                for name, paths in _grouped(traces)
+            },
             rules=rules,
             metric=metric,
             cost=cost,
+            gate=gate,
             baseline=baseline,
             quality=quality,
             budget=budget,
@@ -133,7 +148,7 @@ def evaluate(
 
 def show_evaluation(evaluation: Evaluation) -> None:
     """The tables of an evaluation, on stdout."""
-    from escalade.cli.output import result_console
+    from escalade.cli.output import result_console, show_table
     from escalade.simulator.evaluation import lede, seeds_table, tables_of
 
     console = result_console()
@@ -142,7 +157,7 @@ def show_evaluation(evaluation: Evaluation) -> None:
     found = [table for part in evaluation.slices for table in tables_of(evaluation, part)]
     seeds = seeds_table(evaluation)
     for table in [*found, *([] if seeds is None else [seeds])]:
-        _show(console, table)
+        show_table(table)
     console.print(
         f"beneath each number its 95 % interval ({evaluation.resamples:,} bootstrap resamples);"
         " \N{EN DASH} where no threshold gets there"
@@ -155,23 +170,6 @@ def show_evaluation(evaluation: Evaluation) -> None:
         console.print(f"report: {evaluation.report}")
     for path in evaluation.figures:
         console.print(f"figure: {path}")
-
-
-def _show(console: Console, table: TextTable) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    shown = Table(title=table.title, title_justify="left")
-    for k, heading in enumerate(table.head):
-        shown.add_column(heading, justify="left" if k == 0 else "right")
-    for row in table.rows:
-        shown.add_row(
-            *(
-                Text.assemble(cell.text, *([("\n" + cell.detail, "dim")] if cell.detail else []))
-                for cell in row
-            )
-        )
-    console.print(shown, soft_wrap=False)
 
 
 def _grouped(arguments: Sequence[str]) -> list[tuple[str, list[Path]]]:

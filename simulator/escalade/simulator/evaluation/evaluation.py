@@ -152,6 +152,7 @@ def evaluate(
         groups={group: len(members) for group, members in groups.items()},
         baseline=asked.baseline,
         gate=first.tier.info.name,
+        gates=len(first.header.tiers) - 1,
         rules=asked.rules,
         resamples=resamples,
         seed=seed,

@@ -139,6 +139,8 @@ class Evaluation(_Result, frozen=True):
     #: The tier before the gate whose threshold is swept; it is the small model, and all that is
     #: above the large one.
     gate: str
+    #: How many gates the first trace has.
+    gates: int
     rules: list[str]
     resamples: int
     seed: int

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from escalade.simulator.evaluation.bootstrap import Estimate
 from escalade.simulator.evaluation.results import CostInfo, MetricInfo
-from escalade.simulator.formats import count, percent, seconds, with_unit
+from escalade.simulator.formats import count, percent, seconds, three_digits, with_unit
 
 NONE = "\N{EN DASH}"
 _MINUS = "\N{MINUS SIGN}"
@@ -65,7 +65,7 @@ def points_form(metric: MetricInfo) -> Form:
 
 
 def cost_form(cost: CostInfo) -> Form:
-    """`1.08 MFLOPs`, bare `1.08 M`; `84.2 ms`; `31.0%`; `0.0021 USD`, bare `0.0021`."""
+    """`1.08 MFLOPs`, bare `1.08 M`; `84.2 ms`; `31.0%`; `0.00210 USD`, bare `0.00210`."""
     unit = cost.unit
     if unit == "":
         return SHARE
@@ -73,7 +73,7 @@ def cost_form(cost: CostInfo) -> Form:
         return Form(seconds, seconds)
     if unit in _PREFIXED:
         return Form(lambda value: with_unit(count(value), unit), count)
-    return Form(lambda value: f"{value:.4g} {unit}", "{:.4g}".format)
+    return Form(lambda value: f"{three_digits(value)} {unit}", three_digits)
 
 
 def p_value(value: float | None) -> str:

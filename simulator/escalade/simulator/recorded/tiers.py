@@ -99,7 +99,9 @@ def tiers_of(trace: Trace) -> list[RecordedTier]:
     ]
 
 
-def _recorded(info: TierInfo, ids: list[str], answers: list[TierAnswer], *, is_last: bool) -> RecordedTier:
+def _recorded(
+    info: TierInfo, ids: list[str], answers: list[TierAnswer], *, is_last: bool
+) -> RecordedTier:
     score = np.array([_score(answer) for answer in answers], dtype=np.float64)
     levels: tuple[float, ...] = ()
     asked = [[len(answer.members)] for answer in answers]

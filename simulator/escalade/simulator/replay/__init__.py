@@ -2,7 +2,7 @@
 
 from escalade.simulator.replay.grid import Grid, replay_grid
 from escalade.simulator.replay.replay import Replay
-from escalade.simulator.replay.simulation import Simulation, run_simulation, simulate
+from escalade.simulator.replay.simulation import Simulation, simulate
 from escalade.simulator.replay.summary import Summary
 from escalade.simulator.replay.tables import answers_tables, latency_tables, lede, traces_table
 from escalade.simulator.replay.trips import GRPC_BYTES_DOWN, GRPC_BYTES_UP
@@ -18,7 +18,6 @@ __all__ = [
     "latency_tables",
     "lede",
     "replay_grid",
-    "run_simulation",
     "simulate",
     "traces_table",
 ]

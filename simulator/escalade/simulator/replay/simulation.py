@@ -13,7 +13,7 @@ from pathlib import Path
 
 from escalade.edge.trace import Trace, TraceHeader, read_trace
 from escalade.simulator.errors import SimulatorError
-from escalade.simulator.network import PAPERS_DELAYS, Network, networks_named
+from escalade.simulator.network import PAPERS_DELAYS, Network, get_profile, networks_named
 from escalade.simulator.recorded import (
     CostModel,
     Floats,
@@ -84,6 +84,8 @@ def simulate(
         SimulatorError: a trace lacks answers, or a threshold, a price or the seed is out of
             range.
     """
+    for one in profiles:
+        get_profile(one.rpartition("=")[2])  # before traces are read, which may take a while
     read = [with_prices(read_trace(path), prices or {}) for path in trace_paths]
     linked = dict.fromkeys(name for trace in read for name in _linked(trace))
     return run_simulation(

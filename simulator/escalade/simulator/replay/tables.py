@@ -15,17 +15,23 @@ def lede(summary: Summary) -> list[str]:
     lines = []
     for row in summary.points:
         alone = last[row.trace]
-        who = ", ".join(f"{tier.name} {percent(tier.answered)}" for tier in row.tiers)
-        said = f"{row.trace}, {_named_thresholds(row)}: of the queries {who} answered"
+        first, *others = row.tiers
+        who = [f"{first.name} answers {percent(first.answered)} of the queries"]
+        who += [f"{tier.name} {percent(tier.answered)}" for tier in others]
+        said = f"{row.trace}, {_named_thresholds(row)}: {', '.join(who)}"
         if row.accuracy is not None and alone.accuracy is not None:
             said += (
                 f"; {percent(row.accuracy)} of the answers are right ({alone.name} alone"
                 f" {percent(alone.accuracy)})"
             )
-        saved = [f"{percent(row.calls_saved)} of the calls to {alone.name}"]
-        if row.bytes_saved is not None:
-            saved.append(f"{percent(row.bytes_saved)} of the bytes")
-        lines.append(f"{said}; saved: {', '.join(saved)}")
+        said += f"; {percent(row.calls_saved)} of the calls to {alone.name}"
+        if row.bytes_saved is None:
+            said += " saved"
+        elif row.bytes_saved >= 0:
+            said += f" and {percent(row.bytes_saved)} of the bytes saved"
+        else:
+            said += f" saved, {percent(-row.bytes_saved)} more bytes moved"
+        lines.append(said)
     return lines
 
 

@@ -1,6 +1,6 @@
-"""Pages and figures; computes nothing."""
+"""Pages with figures, each one file that needs no network; computes nothing."""
 
-from escalade.simulator.report.evaluation_page import write_evaluation_page
-from escalade.simulator.report.report import write_simulation_page
+from escalade.simulator.report.evaluation import write_evaluation_page
+from escalade.simulator.report.simulation import write_simulation_page
 
 __all__ = ["write_evaluation_page", "write_simulation_page"]

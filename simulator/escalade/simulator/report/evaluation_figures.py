@@ -9,7 +9,6 @@ import plotly.graph_objects as go
 
 from escalade.simulator.evaluation import CurvePoints, Evaluation, Slice
 from escalade.simulator.palette import GREY, coloured
-from escalade.simulator.report.figures import parts_figure
 from escalade.simulator.report.page import empty_figure
 
 _HEIGHT = 440
@@ -43,10 +42,20 @@ def rules(evaluation: Evaluation, part: Slice, group: str) -> go.Figure:
 def parts(evaluation: Evaluation, part: Slice) -> go.Figure:
     """A1 and A2 against the deferral rate: figure 4 of the CAT paper."""
     chosen = [curve for curve in part.curves if curve.rule == evaluation.rules[0]]
-    return parts_figure(
-        (name, curve.deferral_rate, curve.a1, curve.a2)
-        for name, curve in zip(evaluation.groups, chosen, strict=True)
-    )
+    figure = empty_figure("Deferral rate", "Share of all queries", height=400)
+    figure.update_xaxes(tickformat=".0%", range=[-0.01, 1.01])
+    figure.update_yaxes(tickformat=".0%", rangemode="tozero")
+    for (name, colour), curve in zip(coloured(evaluation.groups), chosen, strict=True):
+        for label, values, dash in (("A1", curve.a1, "solid"), ("A2", curve.a2, "dash")):
+            figure.add_scatter(
+                x=curve.deferral_rate,
+                y=values,
+                mode="lines",
+                name=f"{html.escape(name)}, {label}",
+                line={"color": colour, "dash": dash, "width": 2},
+                hovertemplate="%{y:.1%}",
+            )
+    return figure
 
 
 def _axes(evaluation: Evaluation, *, small: bool) -> go.Figure:

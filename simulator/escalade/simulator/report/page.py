@@ -1,53 +1,54 @@
-"""The HTML page that reports share: template, figures, one inlined plotly; knows no result.
+"""The page that reports share: templates, figures, one inlined plotly; knows no result.
 
-Backgrounds are transparent and texts take the page's colour, so that a figure reads on
-light and on dark. The page refers to nothing outside itself.
+Templates (jinja2) escape whatever they are given, but for what is drawn here. Backgrounds are
+transparent and texts take the page's colour, so that a figure reads on light and on dark. The
+page refers to nothing outside itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from importlib import resources
+from functools import cache
 from pathlib import Path
-from string import Template
+from typing import NamedTuple
 
 import plotly.graph_objects as go
 import plotly.io
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from escalade.edge.base import atomic_write
 from escalade.simulator.palette import GREY
 
 
-def page(title: str, lede: str, sections: Iterable[tuple[str, str]]) -> str:
-    """A whole page; the same parts give the same page.
+class Drawn(NamedTuple):
+    """A figure on a page."""
+
+    title: str
+    figure: Markup
+    caption: str = ""
+
+
+def write_page(path: Path, template: str, values: dict[str, object]) -> None:
+    """Write a page aside and rename it; the same values give the same page.
 
     Args:
-        title: escaped.
-        lede: HTML under the title.
-        sections: `(heading, HTML)`; those without content are left out.
+        path: the page.
+        template: its file in `templates/`.
+        values: what the template names.
+
+    Raises:
+        DataError: the page cannot be written.
     """
-    template = (
-        resources.files("escalade.simulator.report").joinpath("report.html").read_text("utf-8")
-    )
-    return Template(template).substitute(
-        title=title,
-        plotly=f"<script>{get_plotlyjs()}</script>",
-        body="\n".join(
-            [lede, *(f"<h2>{heading}</h2>\n{content}" for heading, content in sections if content)]
-        ),
-    )
-
-
-def write_html(path: Path, source: str) -> None:
-    """Write a page aside and rename it."""
+    plotly_js = Markup(get_plotlyjs())  # noqa: S704 - the library's own
+    source = _environment().get_template(template).render(plotly_js=plotly_js, **values)
     with atomic_write(path) as stream:
         stream.write(source.encode())
 
 
-def figure_html(name: str, title: str, figure: go.Figure, caption: str = "") -> str:
+def drawn(name: str, title: str, figure: go.Figure, caption: str = "") -> Drawn:
     """A figure with its title and caption; `name` is its id on the page."""
-    drawn = plotly.io.to_html(
+    source = plotly.io.to_html(
         figure,
         full_html=False,
         include_plotlyjs=False,
@@ -55,8 +56,7 @@ def figure_html(name: str, title: str, figure: go.Figure, caption: str = "") -> 
         default_height=f"{figure.layout.height}px",
         config={"responsive": True, "displayModeBar": False},
     )
-    below = f"<figcaption>{caption}</figcaption>" if caption else ""
-    return f"<figure><h3>{title}</h3>{drawn}{below}</figure>"
+    return Drawn(title, Markup(source), caption)  # noqa: S704 - names in figures come escaped
 
 
 def empty_figure(x_title: str, y_title: str, *, height: int) -> go.Figure:
@@ -83,3 +83,14 @@ def empty_figure(x_title: str, y_title: str, *, height: int) -> go.Figure:
         yaxis={**axis, "title": {"text": y_title, "standoff": 8, "font": {"size": 13}}},
     )
     return figure
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("escalade.simulator.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

@@ -13,12 +13,14 @@ import msgspec
 import numpy as np
 import pytest
 
-from escalade.edge.deferral.router import Router
-from escalade.edge.trace.trace import (
+from escalade.edge.deferral import Router
+from escalade.edge.trace import (
     TRACE_SCHEMA,
-    LargeAnswer,
-    ModelInfo,
-    SmallAnswer,
+    Link,
+    MemberAnswer,
+    MemberInfo,
+    TierAnswer,
+    TierInfo,
     TraceHeader,
     TraceRecord,
     write_trace,
@@ -28,10 +30,16 @@ Invoke = Callable[..., tuple[int, str, str]]
 
 HEADER = TraceHeader(
     schema=TRACE_SCHEMA,
-    small=ModelInfo(name="small", parameters=100),
-    large=ModelInfo(name="large", parameters=1000),
-    rule="mean",
-    threshold=0.5,
+    tiers=[
+        TierInfo(
+            name="device",
+            place="device",
+            members=[MemberInfo(name="small", parameters=100)],
+            rule="mean",
+            threshold=0.5,
+        ),
+        TierInfo(name="cloud", place="cloud", members=[MemberInfo(name="large", parameters=1000)]),
+    ],
     created="2026-01-02T03:04:05Z",
 )
 QUERIES = 60
@@ -47,30 +55,48 @@ def record(k: int, rng: np.random.Generator, error_rate: float) -> TraceRecord:
     right = f"AA B K {k % 7} T"
     wrong = rng.random() < error_rate
     logprobs = (-rng.random(3) - (0.5 if wrong else 0.0)).tolist()
+    device = TierAnswer(
+        text="AA B" if wrong else right,
+        members=[
+            MemberAnswer(
+                member=0,
+                text="AA B" if wrong else right,
+                logprobs=logprobs,
+                prompt_tokens=3,
+                generated_tokens=3,
+                seconds=0.01,
+                correct=not wrong,
+            )
+        ],
+        score=float(-np.mean(logprobs)),
+        correct=not wrong,
+        seconds=0.01,
+    )
+    cloud = TierAnswer(
+        text=right,
+        members=[
+            MemberAnswer(
+                member=0,
+                text=right,
+                logprobs=[],
+                prompt_tokens=3,
+                generated_tokens=4,
+                seconds=0.02,
+                correct=True,
+            )
+        ],
+        score=None,
+        correct=True,
+        seconds=0.03,
+        link=Link(round_trip_s=0.03, server_s=0.02, bytes_up=100, bytes_down=80),
+    )
     return TraceRecord(
         id=f"q{k}",
         task=("g2p", "p2g")[k % 2],
         prompt="x",
         references=[right],
-        small=SmallAnswer(
-            text="AA B" if wrong else right,
-            logprobs=logprobs,
-            prompt_tokens=3,
-            generated_tokens=3,
-            generate_s=0.01,
-            correct=not wrong,
-        ),
-        large=LargeAnswer(
-            text=right,
-            prompt_tokens=3,
-            generated_tokens=4,
-            correct=True,
-            round_trip_s=0.03,
-            server_s=0.02,
-            bytes_up=100,
-            bytes_down=80,
-        ),
-        score=float(-np.mean(logprobs)),
+        tiers=[device, cloud],
+        answered_by=0,
         outcome="answered",
         total_s=0.01,
     )
@@ -158,6 +184,24 @@ def test_a_router_is_one_more_rule(
     assert contrast["area_gain"]["value"] != 0
 
 
+def test_prices_make_money_a_cost(evaluate: Invoke, traces: dict[str, Path]) -> None:
+    code, out, _ = evaluate(
+        traces["xent1"],
+        "--cost",
+        "money",
+        "--price",
+        "large=1000000,0",
+        "--gate",
+        "device",
+        "--json",
+    )
+    found = json.loads(out)
+    assert code == 0
+    assert (found["cost"]["unit"], found["gate"]) == ("USD", "device")
+    # The large model reads 3 tokens of a query, and the small one is free.
+    assert found["slices"][0]["curves"][0]["cost"][-1] == pytest.approx(3.0)
+
+
 def test_report_and_figures_are_written_and_named(
     evaluate: Invoke, traces: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -175,18 +219,23 @@ def test_report_and_figures_are_written_and_named(
 
 
 MISTAKES: list[tuple[str, list[str], str]] = [
-    ("metric", ["{xent1}", "--metric", "blue"], "metric 'blue' is unknown; the nearest is 'bleu'"),
-    ("rule", ["{xent1}", "--rule", "meen"], "rule 'meen' is unknown; the nearest is 'mean'; known"),
+    ("metric", ["{xent1}", "--metric", "blue"], "got 'blue'; did you mean 'bleu'?"),
+    ("rule", ["{xent1}", "--rule", "meen"], "rule must be one of recorded, mean,"),
     ("quantile", ["{xent1}", "--rule", "quantile:3"], "must be a number in [0, 1], got '3'"),
-    ("cost", ["{xent1}", "--cost", "money"], "cost 'money' is unknown"),
-    ("baseline", ["{xent1}", "--baseline", "xent"], "the nearest is 'xent1'"),
+    ("cost", ["{xent1}", "--cost", "monee"], "got 'monee'; did you mean 'money'?"),
+    ("no price", ["{xent1}", "--cost", "money"], "needs the price of at least 1 member"),
+    ("negative", ["{xent1}", "--price", "large=-1,2"], "price of 'large' must be finite and >= 0"),
+    ("no model", ["{xent1}", "--price", "larg=1,2"], "got 'larg'; did you mean 'large'?"),
+    ("no numbers", ["{xent1}", "--price", "large=1"], "'large=1' is no price"),
+    ("gate", ["{xent1}", "--gate", "cloud"], "got 'cloud' (the last, which has no gate)"),
+    ("baseline", ["{xent1}", "--baseline", "xent"], "did you mean 'xent1'?"),
     ("quality", ["{xent1}", "--quality", "86"], "quality must be in [0, 1]"),
     ("resamples", ["{xent1}", "--resamples", "0"], "resamples must be >= 1; got 0"),
     ("file", ["{tmp}/nowhere.jsonl"], "nowhere.jsonl"),
     ("file of a group", ["a={tmp}/nowhere.jsonl"], "nowhere.jsonl"),
     ("router", ["{xent1}", "--router", "{tmp}/nowhere.json"], "nowhere.json"),
     ("twice", ["a={xent1}", "a={tmp}/../{tmp.name}/xent1.jsonl"], "xent1.jsonl: given twice"),
-    ("large answers", ["{alone}"], "60 of 60 records lack the large model's answer"),
+    ("large answers", ["{alone}"], "60 of 60 records lack the answer of tier 'cloud'"),
     ("references", ["{bare}", "--metric", "per"], "60 of 60 records have no references"),
     ("strangers", ["{xent1}", "{other}"], "no query is in every trace"),
 ]
@@ -201,7 +250,7 @@ def test_a_mistake_costs_one_line_and_exit_code_2(
     rng = np.random.default_rng(0)
     records = [record(k, rng, 0.5) for k in range(QUERIES)]
     changed = {
-        "alone": [msgspec.structs.replace(r, large=None) for r in records],
+        "alone": [msgspec.structs.replace(r, tiers=[r.tiers[0], None]) for r in records],
         "bare": [msgspec.structs.replace(r, references=[]) for r in records],
         "other": [msgspec.structs.replace(r, id=f"other {r.id}") for r in records],
     }

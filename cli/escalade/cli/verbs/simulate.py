@@ -1,0 +1,89 @@
+"""`escalade simulate`: what networks do to a recorded cascade, in virtual time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from escalade.cli.options import JsonOption, PriceOption, SeedOption, prices_of
+
+if TYPE_CHECKING:
+    from escalade.simulator.replay import Summary
+
+
+def thresholds_of(text: str) -> tuple[float, ...]:
+    """Thresholds as people write them: `0.35`, or `0.35,0.5` for two gates.
+
+    Raises:
+        BadParameter: one is no number.
+    """
+    try:
+        return tuple(map(float, text.split(",")))
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is no choice of thresholds: give a number for each gate, T1,T2"
+        ) from None
+
+
+def simulate(
+    traces: Annotated[list[Path], typer.Argument(help="Traces of `escalade record`.")],
+    profile: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--profile",
+            metavar="[TIER=]NAME",
+            help="Name of a network; may be given again. With TIER= it holds for the link to that"
+            " tier, in all of them.",
+        ),
+    ] = None,
+    threshold: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--threshold",
+            metavar="T1[,T2...]",
+            help="Replay under these, one for each gate; may be given again. Default: as recorded.",
+        ),
+    ] = None,
+    price: PriceOption = None,
+    out: Annotated[Path, typer.Option("--out", help="The report (HTML).")] = Path("report.html"),
+    seed: SeedOption = 1,
+    json: JsonOption = False,
+) -> None:
+    """Replay traces over named networks in virtual time and write one HTML report."""
+    from escalade.cli.output import print_json, progress_bar, result_console
+    from escalade.simulator.replay import simulate as simulate_traces
+
+    # What draws is loaded before the work, so that it cannot fail after.
+    from escalade.simulator.report import write_simulation_page
+
+    with progress_bar("replaying") as tick:
+        simulation = simulate_traces(
+            traces,
+            list(profile or []),
+            [thresholds_of(one) for one in threshold or []],
+            prices=prices_of(price),
+            seed=seed,
+            progress=tick,
+        )
+    write_simulation_page(out, simulation)
+    if json:
+        print_json(simulation.summary)
+    else:
+        show_summary(simulation.summary)
+        result_console().print(f"report: {out}")
+
+
+def show_summary(summary: Summary) -> None:
+    """The tables of a simulation, on stdout."""
+    from escalade.cli.output import result_console, show_table
+    from escalade.simulator.replay import answers_tables, latency_tables, lede
+
+    console = result_console()
+    for line in lede(summary):
+        console.print(line)
+    for table in (*answers_tables(summary), *latency_tables(summary)):
+        show_table(table)
+    for note in summary.notes:
+        console.print(note)

@@ -1,0 +1,167 @@
+"""`escalade simulate` as a user meets it: two tiers, three, and one line for a mistake."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from escalade.edge.trace import (
+    TRACE_SCHEMA,
+    Link,
+    MemberAnswer,
+    MemberInfo,
+    TierAnswer,
+    TierInfo,
+    TraceHeader,
+    TraceRecord,
+    write_trace,
+)
+
+Invoke = Callable[..., tuple[int, str, str]]
+
+
+def tier(name: str, place: str, members: int, threshold: float | None) -> TierInfo:
+    return TierInfo(
+        name=name,
+        place=place,
+        members=[MemberInfo(name=f"{name}-{k}", parameters=100) for k in range(members)],
+        rule=None if threshold is None else "vote" if members > 1 else "mean",
+        threshold=threshold,
+    )
+
+
+def answer(
+    rng: np.random.Generator, members: int, score: float | None, *, link: bool
+) -> TierAnswer:
+    texts = [str(rng.integers(0, 2)) for _ in range(members)]
+    return TierAnswer(
+        text=texts[0],
+        members=[
+            MemberAnswer(
+                member=k, text=text, logprobs=[-0.1], prompt_tokens=2, generated_tokens=1,
+                seconds=0.01, correct=text == "0",
+            )
+            for k, text in enumerate(texts)
+        ],
+        score=score,
+        correct=texts[0] == "0",
+        seconds=0.01 * members,
+        link=Link(round_trip_s=0.03, server_s=0.02, bytes_up=100, bytes_down=80) if link else None,
+    )  # fmt: skip
+
+
+def write(path: Path, tiers: list[TierInfo], *, queries: int = 40) -> Path:
+    rng = np.random.default_rng(1)
+    header = TraceHeader(schema=TRACE_SCHEMA, tiers=tiers, created="2026-01-02T03:04:05Z")
+    records = [
+        TraceRecord(
+            id=f"q{k}", task="t", prompt="x", references=["0"],
+            tiers=[
+                answer(
+                    rng, len(one.members), None if one.rule is None else float(rng.random()),
+                    link=one.place != "device",
+                )
+                for one in tiers
+            ],
+            answered_by=0, outcome="answered", total_s=0.01,
+        )
+        for k in range(queries)
+    ]  # fmt: skip
+    write_trace(path, header, records)
+    return path
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Path:
+    """A device and a cloud."""
+    return write(
+        tmp_path / "two.jsonl", [tier("device", "device", 1, 0.5), tier("cloud", "cloud", 1, None)]
+    )
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Path:
+    """An ensemble of three, a gateway and a cloud."""
+    tiers = [
+        tier("device", "device", 3, 0.3),
+        tier("gateway", "gateway", 1, 0.5),
+        tier("cloud", "cloud", 1, None),
+    ]
+    return write(tmp_path / "three.jsonl", tiers)
+
+
+@pytest.fixture
+def simulate(invoke: Invoke, tmp_path: Path) -> Invoke:
+    """Run `escalade simulate ARGUMENTS`, its report in the test's folder."""
+    return partial(invoke, "simulate", "--out", tmp_path / "report.html")
+
+
+def test_two_tiers_over_the_papers_delays(simulate: Invoke, two: Path, tmp_path: Path) -> None:
+    code, out, err = simulate(two)
+    assert (code, err) == (0, "")
+    assert out.startswith("two, threshold 0.5: device answers ")
+    for said in (
+        "cloud answers",
+        "calls to cloud saved",
+        "coe-100ms",
+        "cloud only p50",
+        "report: ",
+    ):
+        assert said in out
+    assert (tmp_path / "report.html").read_text("utf-8").startswith("<!DOCTYPE html>")
+    code, out, _ = simulate(two, "--threshold", "0.2", "--threshold", "0.9", "--json")
+    found = json.loads(out)
+    assert [row["thresholds"] for row in found["points"]] == [[0.2], [0.9]]
+    assert len(found["networks"]) == 8
+    assert found["points"][0]["calls"] > found["points"][1]["calls"]
+
+
+def test_three_tiers_with_a_profile_for_each_link(simulate: Invoke, three: Path) -> None:
+    arguments = (three, "--profile", "lte", "--profile", "gateway=lan", "--threshold", "0.3,0.5")
+    code, out, err = simulate(*arguments)
+    assert (code, err) == (0, "")
+    assert "three, thresholds 0.3, 0.5: device answers" in out
+    for said in ("gateway answers", "asking ", "of 3", "lte, gateway=lan"):
+        assert said in out
+    code, out, _ = simulate(*arguments, "--price", "cloud-0=5,15", "--json")
+    found = json.loads(out)
+    (point,) = found["points"]
+    assert sum(share["answered"] for share in point["tiers"]) == pytest.approx(1)
+    assert point["money"]["last_only"] == pytest.approx((2 * 5 + 15) / 1e6)
+    assert point["flops"]["cascade"] > 0
+    assert [row["network"] for row in found["networks"]] == ["lte, gateway=lan"]
+
+
+MISTAKES: list[tuple[str, list[str], str]] = [
+    ("profile", ["{two}", "--profile", "mars"], "got 'mars'"),
+    ("link", ["{three}", "--profile", "gatway=lan"], "got 'gatway'; did you mean 'gateway'?"),
+    ("too few", ["{three}", "--threshold", "0.5"], "three: thresholds must be 2"),
+    ("too many", ["{two}", "--threshold", "0.5,0.5"], "two: thresholds must be 1"),
+    ("no number", ["{two}", "--threshold", "half"], "'half' is no choice of thresholds"),
+    ("nan", ["{two}", "--threshold", "nan"], "must be a finite number; got nan"),
+    ("price", ["{two}", "--price", "cloud-0=1,-2"], "must be finite and >= 0; got -2"),
+    ("seed", ["{two}", "--seed", "-1"], "seed must be in [0, "),
+    ("one tier", ["{one}"], "one: a replay needs at least 2 tiers; the trace has 1: device"),
+    ("no file", ["{tmp}/nowhere.jsonl"], "nowhere.jsonl"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"), [m[1:] for m in MISTAKES], ids=[m[0] for m in MISTAKES]
+)
+def test_a_mistake_costs_one_line_and_exit_code_2(
+    simulate: Invoke, two: Path, three: Path, tmp_path: Path, arguments: list[str], says: str
+) -> None:
+    one = write(tmp_path / "one.jsonl", [tier("device", "device", 1, 0.5)])
+    paths = {"one": one, "two": two, "three": three, "tmp": tmp_path}
+    code, out, err = simulate(*(argument.format(**paths) for argument in arguments))
+    assert (code, out) == (2, "")
+    assert not (tmp_path / "report.html").exists()
+    (line,) = err.splitlines()
+    assert line.startswith("error: ")
+    assert says in line
