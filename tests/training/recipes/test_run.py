@@ -12,45 +12,14 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, TrainingArguments
 
-from escalade.edge.base.records import Record, read_records, write_records
+from escalade.edge.base.records import read_records
 from escalade.edge.errors import DataError
-from escalade.training.data.tokenizer import build_tokenizer, save_tokenizer
 from escalade.training.errors import CacheError, RecipeError, TeacherError
 from escalade.training.losses.losses import LOSSES, LossName, needs_teacher
 from escalade.training.quality import exact_match, greedy_answers
 from escalade.training.recipes.run import run_recipe
 
-STEPS = 12  # of 8 examples each, over 50: the second epoch begins at step 8
-CHECKPOINT_STEPS = 3
-RECIPE = """
-name = "tiny"
-seed = {seed}
-loss = "{loss}"
-tokenizer = "{tokenizer}"
-{teacher}
-[model.config]
-model_type = "llama"
-hidden_size = 16
-intermediate_size = 32
-num_hidden_layers = 1
-num_attention_heads = 2
-num_key_value_heads = 2
-max_position_embeddings = 96
-tie_word_embeddings = true
-attention_dropout = {dropout}
-{config}
-[data]
-source = "data"
-valid_size = 8
-[optim]
-steps = {steps}
-batch_size = 8
-learning_rate = 1e-2
-warmup_steps = 2
-[run]
-checkpoint_steps = 3
-log_steps = {log_steps}
-"""
+STEPS, CHECKPOINT_STEPS = 12, 3  # as the recipe of conftest.py says
 
 Write = Callable[..., Path]
 
@@ -70,44 +39,6 @@ class CutAfter(TrainerCallback):
     ) -> None:
         if getattr(state, "global_step", 0) == self._step:
             raise CutOff
-
-
-@pytest.fixture(scope="module")
-def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with 50 training and 10 validation queries: how long is this word?"""
-    folder = tmp_path_factory.mktemp("workplace")
-    letters = "abcde"
-    words = [a + b for a in letters for b in letters] + [
-        a * 3 + b for a in letters for b in letters
-    ]
-    records = [
-        Record(id=word, task="syllables", prompt=f"syllables: {word}", references=[str(len(word))])
-        for word in words
-    ]
-    write_records(folder / "data" / "train.jsonl", records)
-    write_records(folder / "data" / "valid.jsonl", records[::5])
-    return folder
-
-
-@pytest.fixture(scope="module")
-def write(workplace: Path) -> Write:
-    def write_recipe(name: str = "tiny", **changes: object) -> Path:
-        values: dict[str, object] = {
-            "seed": 1, "loss": "xent", "tokenizer": "bundled", "teacher": "", "dropout": 0.1,
-            "config": "", "steps": STEPS, "log_steps": 4, **changes,
-        }  # fmt: skip
-        path = workplace / f"{name}.toml"
-        path.write_text(RECIPE.format(**values))
-        return path
-
-    return write_recipe
-
-
-@pytest.fixture(scope="module")
-def finished(workplace: Path, write: Write) -> Path:
-    """The checkpoint of a run that nothing disturbed."""
-    run_recipe(write(), workplace / "finished", progress=silent)
-    return workplace / "finished"
 
 
 def silent(stage: str, done: int, total: int, numbers: Mapping[str, float]) -> None:
@@ -274,31 +205,6 @@ def test_a_run_with_a_teacher_learns_and_logs_what_it_filters(
     assert all(torch.equal(tensor, before[name]) for name, tensor in weights(finished).items())
 
 
-def test_a_teacher_with_another_tokenizer_is_refused(
-    finished: Path, workplace: Path, write: Write
-) -> None:
-    shutil.copytree(finished, workplace / "stranger")
-    tokenizer = json.loads(build_tokenizer().to_str())
-    vocabulary = tokenizer["model"]["vocab"]
-    vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
-    (workplace / "stranger" / "tokenizer.json").write_text(json.dumps(tokenizer))
-    recipe = write("x", loss="dist", teacher='[teacher]\npath = "stranger"')
-    with pytest.raises(
-        TeacherError,
-        match="teacher '.*stranger': its tokenizer is not the student's: 2 of 84 tokens",
-    ):
-        run_recipe(recipe, workplace / "refused", progress=silent)
-
-
-def test_a_teacher_without_a_tokenizer_is_refused(
-    finished: Path, workplace: Path, write: Write
-) -> None:
-    shutil.copytree(finished, workplace / "mute", ignore=shutil.ignore_patterns("tokenizer*"))
-    recipe = write("x", loss="dist", teacher='[teacher]\npath = "mute"')
-    with pytest.raises(TeacherError, match="teacher '.*mute': no tokenizer"):
-        run_recipe(recipe, workplace / "refused", progress=silent)
-
-
 def test_a_teacher_with_padded_logits_teaches_the_same(
     finished: Path, workplace: Path, write: Write
 ) -> None:
@@ -445,57 +351,6 @@ num_heads = 2
         TeacherError, match="'t5-large' is an encoder-decoder, the student a causal"
     ):
         run_recipe(causal, workplace / "refused", progress=silent)
-
-
-def test_a_missing_teacher_is_refused_in_one_line(workplace: Path, write: Write) -> None:
-    recipe = write("x", loss="dist", teacher='[teacher]\npath = "./nowhere"')
-    with pytest.raises(RecipeError, match="nowhere' cannot be loaded") as caught:
-        run_recipe(recipe, workplace / "refused", progress=silent)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_tokenizer_without_an_end_token_is_refused(workplace: Path, write: Write) -> None:
-    save_tokenizer(workplace / "endless")
-    config = workplace / "endless" / "tokenizer_config.json"
-    config.write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}))
-    with pytest.raises(RecipeError, match="endless' has no end-of-sequence token"):
-        run_recipe(write("x", tokenizer="endless"), workplace / "refused", progress=silent)
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("hidden_sise = 16", "llama knows no 'hidden_sise'; did you mean 'hidden_size'?"),
-        ("num_layers = 2", "llama knows no 'num_layers'"),
-    ],
-)
-def test_a_model_config_with_an_unknown_key_is_refused(
-    line: str, message: str, workplace: Path, write: Write
-) -> None:
-    with pytest.raises(RecipeError) as caught:
-        run_recipe(write("x", config=line), workplace / "refused", progress=silent)
-    assert message in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ('{"id": "3", "task": "g2p", "prompt"', r"valid\.jsonl:3: not a valid record"),
-        ('{"id": "3", "task": "g2p", "prompt": "a"}', r"valid\.jsonl:3: .*references"),
-        ('{"id": "3", "task": "g2p", "prompt": "a", "references": []}', "record '3': references"),
-    ],
-)
-def test_a_bad_line_in_a_users_data_is_named(
-    line: str, message: str, workplace: Path, write: Write
-) -> None:
-    data = workplace / "bad"
-    shutil.copytree(workplace / "data", data, dirs_exist_ok=True)
-    lines = (data / "valid.jsonl").read_text().splitlines()
-    (data / "valid.jsonl").write_text("\n".join([*lines[:2], line]) + "\n")
-    recipe = write("x")
-    recipe.write_text(recipe.read_text().replace('"data"', '"bad"'))
-    with pytest.raises(DataError, match=message):
-        run_recipe(recipe, workplace / "refused", progress=silent)
 
 
 def test_an_example_longer_than_the_window_is_refused(workplace: Path, write: Write) -> None:
