@@ -1,0 +1,103 @@
+"""The vote: the rule, and its bounds by trying every way the rest may vote."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from escalade.edge.deferral import defers, is_decided, is_settled, vote_bounds, vote_share
+
+texts = st.lists(st.sampled_from("abc"), min_size=1, max_size=5)
+
+
+@given(texts)
+def test_most_votes_win_and_the_first_of_equals(answers: list[str]) -> None:
+    text, score = vote_share(answers)
+    assert score == 1 - answers.count(text) / len(answers)
+    for other in answers:
+        assert answers.count(other) <= answers.count(text)
+        if answers.count(other) == answers.count(text):
+            assert answers.index(text) <= answers.index(other)
+
+
+def test_by_hand() -> None:
+    assert vote_share(["x", "y", "y"]) == ("y", 1 - 2 / 3)
+    assert vote_share(["x", "y"]) == ("x", 0.5)
+    assert vote_share(["", "", "y"]) == ("", 1 - 2 / 3)
+    assert vote_share(["x"]) == ("x", 0.0)
+    assert vote_bounds(["x", "y"], 4) == (0.25, 0.75)
+    with pytest.raises(ValueError, match="1 or more, got 0"):
+        vote_share([])
+    with pytest.raises(ValueError, match="must be 1 to 2, got 3"):
+        vote_bounds(["x"] * 3, 2)
+    with pytest.raises(ValueError, match="must be 1 to 2, got 0"):
+        is_settled([], 2)
+
+
+def finals(answers: list[str], members: int) -> list[tuple[str, float]]:
+    """Every way the vote may end; "d" to "h" stand for answers that nobody has given."""
+    rest = itertools.product("abcdefgh", repeat=members - len(answers))
+    return [vote_share([*answers, *more]) for more in rest]
+
+
+def finals_in_any_order(answers: list[str], members: int) -> list[tuple[str, float]]:
+    """The same where the others may stand anywhere among those that were heard."""
+    found = []
+    for where in itertools.combinations(range(members), members - len(answers)):
+        for more in itertools.product("abcdefgh", repeat=len(where)):
+            all_, heard, rest = [], iter(answers), iter(more)
+            for place in range(members):
+                all_.append(next(rest) if place in where else next(heard))
+            found.append(vote_share(all_))
+    return found
+
+
+@given(texts, st.integers(0, 3))
+def test_bounds_are_attained_and_never_passed(answers: list[str], more: int) -> None:
+    members = len(answers) + more
+    scores = [score for _, score in finals(answers, members)]
+    assert vote_bounds(answers, members) == (min(scores), max(scores))
+
+
+@given(texts, st.integers(0, 3))
+def test_settled_means_that_no_way_to_end_changes_the_answer(answers: list[str], more: int) -> None:
+    members = len(answers) + more
+    ends = {text for text, _ in finals(answers, members)}
+    assert is_settled(answers, members) == (len(ends) == 1)
+
+
+@given(texts, st.integers(0, 2))
+def test_settled_in_any_order_means_that_no_order_changes_the_answer(
+    answers: list[str], more: int
+) -> None:
+    members = len(answers) + more
+    ends = {text for text, _ in finals_in_any_order(answers, members)}
+    assert is_settled(answers, members, in_order=False) == (len(ends) == 1)
+
+
+@given(texts, st.integers(0, 3), st.integers(0, 8), st.booleans())
+def test_decided_means_that_no_way_to_end_changes_the_outcome(
+    answers: list[str], more: int, step: int, can_defer: bool
+) -> None:
+    members = len(answers) + more
+    tau = step / 8
+    outcomes = {
+        (defers(score, tau), "large" if can_defer and defers(score, tau) else text)
+        for text, score in finals(answers, members)
+    }
+    assert is_decided(answers, members, tau, can_defer=can_defer) == (len(outcomes) == 1)
+
+
+@given(texts, st.integers(0, 2), st.integers(0, 8), st.booleans())
+def test_decided_in_any_order(answers: list[str], more: int, step: int, can_defer: bool) -> None:
+    members = len(answers) + more
+    tau = step / 8
+    outcomes = {
+        (defers(score, tau), "large" if can_defer and defers(score, tau) else text)
+        for text, score in finals_in_any_order(answers, members)
+    }
+    decided = is_decided(answers, members, tau, can_defer=can_defer, in_order=False)
+    assert decided == (len(outcomes) == 1)
