@@ -10,19 +10,15 @@ import numpy as np
 import pytest
 
 from escalade.edge.trace import Trace, TraceRecord
-from escalade.simulator.curves.columns import columns_of
 from escalade.simulator.curves.curves import (
     area_under_curve,
     cost_at_quality,
     deferral_curve,
     quality_at_deferral_rate,
 )
-from escalade.simulator.curves.split import split_at
 from escalade.simulator.curves.sweep import DeferralCurve
 from escalade.simulator.errors import SimulatorError
-from escalade.simulator.evaluation.bootstrap import estimate, p_value
 from escalade.simulator.evaluation.evaluation import evaluate
-from escalade.simulator.evaluation.replicates import NUMBERS, SortedTrace, Target, replicate
 from escalade.simulator.evaluation.results import Evaluation, Headline
 from escalade.simulator.evaluation.tables import lede, seeds_table, tables_of
 from escalade.simulator.recorded.costs import with_prices
@@ -389,50 +385,6 @@ def test_lower_is_better_turns_gains_round(make_trace: Callable[..., Trace]) -> 
     assert worse.share_of_oracle_gain.value is not None
     assert 0 < worse.share_of_oracle_gain.value < 1
     assert found.slices[0].curves[0].a1 is None
-
-
-def test_intervals_cover_the_truth_about_as_often_as_they_say(
-    make_trace: Callable[..., Trace],
-) -> None:
-    """150 samples of 120 queries from a known population; 95 % should cover, within luck."""
-    rng = np.random.default_rng(7)
-    population = 20_000
-    small = rng.random(population) < 0.6
-    large = rng.random(population) < 0.8
-    scores = rng.gamma(2.0, np.where(small, 0.1, 0.25))
-    columns = columns_of(split_at(make_trace(scores.tolist(), small.tolist(), large.tolist())))
-    target = Target(quality=0.72, budget=1000.0)
-    truth = SortedTrace.of(columns, [columns.score]).numbers(target)[0]
-    samples, hits = 150, np.zeros(len(truth))
-    for k in range(samples):
-        sample = columns.take(rng.choice(population, 120))
-        cascade = SortedTrace.of(sample, [sample.score])
-        drawn = replicate([cascade], target, 100, np.random.default_rng(k), lambda: None)[0, :, 0]
-        for number, true in enumerate(truth):
-            found = estimate(0.0, drawn[:, number])
-            low = -math.inf if found.low is None else found.low
-            high = math.inf if found.high is None else found.high
-            hits[number] += low <= true <= high
-    # 95 % of 150 is 142.5 with a standard deviation of 2.7; small samples fall a little short.
-    assert len(NUMBERS) == len(hits)
-    for name, covered in zip(NUMBERS, hits, strict=True):
-        assert 131 <= covered <= 150, (name, covered)
-
-
-def test_p_values_and_intervals_of_known_resamples() -> None:
-    ramp = np.linspace(-1.0, 1.0, 999)
-    assert p_value(ramp) == 1.0
-    assert p_value(ramp + 2) == pytest.approx(2 / 1000)
-    assert p_value(ramp + 0.95) == pytest.approx(p_value(-ramp - 0.95))
-    # 25 of 999 at or under zero: twice 26 in 1000.
-    assert p_value(ramp + 0.951) == pytest.approx(2 * 26 / 1000, abs=2 / 1000)
-    assert p_value(np.full(5, math.nan)) is None
-    found = estimate(0.0, np.append(ramp, math.nan))
-    assert [found.low, found.high] == pytest.approx([-0.95, 0.95])
-    unreached = estimate(math.inf, np.append(ramp, [math.inf] * 100))
-    assert (unreached.value, unreached.high) == (None, None)
-    assert unreached.low is not None
-    assert estimate(1.0, np.array([math.nan])).low is None
 
 
 def test_a_quality_nobody_reaches_has_no_cost(realistic_trace: Trace, better_trace: Trace) -> None:
