@@ -47,7 +47,7 @@ def print_answer_json(answer: Answer, tiers: list[TierInfo]) -> None:
         {
             "answer": answer.text,
             "answered_by": answer.tier,
-            "place": answer.place,
+            "place": answer.given_at,
             "outcome": answer.outcome,
             "score": answer.score,
             "threshold": answer.threshold,
@@ -78,6 +78,8 @@ def show_answer(answer: Answer, tiers: list[TierInfo], *, printed: bool = False)
     if not printed:
         print_text(answer.text)
     who = _called(tiers[answer.answered_by], tiers)
+    if answer.given_at != answer.place:
+        who = f"the {answer.given_at} through {who}"
     if answer.outcome == "degraded":
         who += ", degraded"
     elif answer.would_defer and len(tiers) == 1:

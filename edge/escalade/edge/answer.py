@@ -46,6 +46,12 @@ class Answer:
         assert answer is not None  # noqa: S101 - or it could not stand
         return answer
 
+    @property
+    def given_at(self) -> Place:
+        """Where the model runs that gave the answer, behind a gateway too."""
+        gave = [hop.place for hop in self.said.hops if not hop.reason]
+        return gave[-1] if gave else self.place
+
     def as_record(self, record: Record) -> TraceRecord:
         """The line that a query and its answer make in a trace."""
         return TraceRecord(

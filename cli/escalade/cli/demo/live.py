@@ -113,7 +113,7 @@ class Live:
             self.tick()
         return _Measured(
             [bool(answer.said.correct) for answer in answers],
-            [answered_at(answer) for answer in answers],
+            [answer.given_at for answer in answers],
             [answer.total_s for answer in answers],
             sum(answer.outcome == "degraded" for answer in answers),
             _bytes(stats) - before,
@@ -145,12 +145,6 @@ class _Measured:
     seconds: list[float]
     degraded: int
     cloud_bytes: int
-
-
-def answered_at(answer: Answer) -> Place:
-    """Where the model is that gave an answer: behind a gateway too."""
-    gave = [hop.place for hop in answer.said.hops if not hop.reason]
-    return gave[-1] if gave else answer.place
 
 
 def _query(record: Record) -> Query:

@@ -116,7 +116,7 @@ class RemoteTier:
                 draft_bytes=answered.draft_bytes,
                 bytes_down=answered.bytes_down,
             ),
-            hops=[_hop(report) for report in response.reports] if len(response.reports) > 1 else [],
+            hops=_hops(response.reports),
         )
         defers = gate is not None and answer.score is not None and gate.defers(answer.score)
         return Said(
@@ -242,6 +242,13 @@ def _score(gate: Gate, response: pb.GenerateResponse) -> float:
     if not response.logprobs:
         return float("nan")  # which defers: nothing is known of the answer
     return gate.rule(list(response.logprobs))
+
+
+def _hops(reports: Sequence[pb.TierReport]) -> list[Hop]:
+    """What a gateway reports; a server of one model reports itself, which its answer says too."""
+    if len(reports) == 1 and reports[0].place == pb.PLACE_CLOUD:
+        return []
+    return [_hop(report) for report in reports]
 
 
 def _hop(report: pb.TierReport) -> Hop:
