@@ -7,11 +7,11 @@ closed by `<eos>`: the model learns to continue `g2p: c a s t <sep>` with `K AE 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
+from escalade.edge.base import pretty_json
 from escalade.training.data.tasks import TASKS
 
 PAD, SEP, EOS, UNK = "<pad>", "<sep>", "<eos>", "<unk>"
@@ -68,4 +68,4 @@ def save_tokenizer(out: Path) -> None:
         "clean_up_tokenization_spaces": False,
         "model_input_names": ["input_ids", "attention_mask"],
     }
-    (out / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
+    (out / "tokenizer_config.json").write_bytes(pretty_json(config))

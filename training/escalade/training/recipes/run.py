@@ -30,7 +30,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from escalade.edge.base import atomic_folder, check_replaceable, subsample
+from escalade.edge.base import atomic_folder, check_replaceable, pretty_json, subsample
 from escalade.training.errors import RecipeError
 from escalade.training.examples import Collator, Examples, check_labels
 from escalade.training.quality import exact_match
@@ -142,7 +142,7 @@ def run_recipe(
             trained.float().save_pretrained(folder)
             tokenizer.save_pretrained(folder)
             shutil.copy(state / RECIPE_NAME, folder / RECIPE_NAME)
-            (folder / METRICS_NAME).write_text(json.dumps(metrics, indent=2) + "\n")
+            (folder / METRICS_NAME).write_bytes(pretty_json(metrics))
             lines = (json.dumps(entry) + "\n" for entry in trainer.state.log_history)
             (folder / "log.jsonl").write_text("".join(lines))
         shutil.rmtree(state)
