@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from escalade.simulator.formats import Cell, TextTable, count, percent, seconds
 from escalade.simulator.replay.replay import Latency
-from escalade.simulator.replay.summary import PointRow, Spent, Summary, TraceRow
+from escalade.simulator.replay.summary import PointRow, Summary, TraceRow
 
 _NONE = "\N{EN DASH}"
+
+#: Queries that a price is said for: that of one is a number of many zeros.
+_MILLION = 1e6
 
 
 def lede(summary: Summary) -> list[str]:
@@ -87,12 +90,10 @@ def _answers_table(trace: TraceRow, points: list[PointRow]) -> TextTable:
     last = trace.tiers[-1].name
     head = ["threshold", *(f"{tier.name} answers" for tier in trace.tiers), "right"]
     head += [f"calls to {last} saved", "bytes saved"]
-    units = [
-        unit
-        for unit, spent in (("FLOPs", points[0].flops), (trace.currency, points[0].money))
-        if spent is not None
-    ]
-    head += [f"{unit} a query" for unit in units]
+    if points[0].flops is not None:
+        head.append("FLOPs a query")
+    if points[0].money is not None:
+        head.append(f"{trace.currency} a million queries")
     rows = [
         [
             Cell(_thresholds(row.thresholds)),
@@ -103,7 +104,7 @@ def _answers_table(trace: TraceRow, points: list[PointRow]) -> TextTable:
             Cell(_share(row.accuracy)),
             Cell(percent(row.calls_saved)),
             Cell(_share(row.bytes_saved)),
-            *(_cost(spent) for spent in (row.flops, row.money) if spent is not None),
+            *_costs(row),
         ]
         for row in points
     ]
@@ -115,12 +116,17 @@ def _members(asked: float | None, members: int) -> str:
     return "" if asked is None or members == 1 else f"asking {asked:.2f} of {members}"
 
 
-def _cost(spent: Spent) -> Cell:
-    if not spent.last_only:
-        return Cell(count(spent.cascade))
-    change = 1 - spent.cascade / spent.last_only
-    word = "saved" if change >= 0 else "more"
-    return Cell(count(spent.cascade), f"{percent(abs(change))} {word}")
+def _costs(row: PointRow) -> list[Cell]:
+    cells = []
+    for spent, times in ((row.flops, 1.0), (row.money, _MILLION)):
+        if spent is None:
+            continue
+        detail = ""
+        if spent.last_only:
+            change = 1 - spent.cascade / spent.last_only
+            detail = f"{percent(abs(change))} {'saved' if change >= 0 else 'more'}"
+        cells.append(Cell(count(times * spent.cascade), detail))
+    return cells
 
 
 def _times(latency: Latency) -> list[Cell]:
