@@ -49,6 +49,8 @@ _EXTRA_OF = {
     "simulate": "simulator",
     "evaluate": "simulator",
 }
+# Whatever the verb.
+_BROUGHT_BY = {"executorch": "executorch", "tomlkit": "calibration"}
 
 app = typer.Typer(
     name="escalade",
@@ -114,7 +116,7 @@ def run() -> None:
         if package == "escalade":
             raise
         verb = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
-        extra = "executorch" if package == "executorch" else _EXTRA_OF.get(verb, "demo")
+        extra = _BROUGHT_BY.get(package) or _EXTRA_OF.get(verb, "demo")
         _fail(f"{verb} needs {package}: pip install 'escalade[{extra}]'")
     except OSError as error:  # a full disk, a file that may not be read: the user's to mend
         _fail(f"{error.filename or 'input or output'}: {error.strerror or error}")

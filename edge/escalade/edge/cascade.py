@@ -18,7 +18,8 @@ class Cascade:
 
     Raises:
         CascadeError: there is no tier, two have one name, or there are not as many gates as tiers.
-        CalibrationError: a gate that may have to send a query on has no threshold.
+        CalibrationError: a gate that may have to send a query on has no threshold, and is not
+            there to be calibrated.
     """
 
     tiers: Sequence[Tier]
@@ -27,6 +28,8 @@ class Cascade:
     gates: Sequence[Gate | None]
     clock: Clock = field(default_factory=SystemClock)
     currency: str = "USD"
+    #: Whether every gate must have a threshold. Without, queries are asked in shadow mode alone.
+    calibrated: bool = True
 
     def __post_init__(self) -> None:
         """Check that every query finds its way."""
@@ -43,7 +46,7 @@ class Cascade:
                     f"two last tiers: {name!r} and {names[-1]!r} have no gate after them; every"
                     " tier but the last needs one"
                 )
-            if gate.threshold is None:
+            if self.calibrated and gate.threshold is None:
                 raise not_calibrated(f"the gate of tier {name!r}")
 
     def header(self, *, known_only: bool = False) -> TraceHeader:

@@ -17,7 +17,7 @@ Paths are relative to the file. A tier of one artifact without a gate takes the 
 from __future__ import annotations
 
 import sys
-import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +25,7 @@ import msgspec
 
 from escalade.edge.artifact import bounded
 from escalade.edge.base import Finite, explain
-from escalade.edge.deferral import ROUTER, VOTE, Early, rule_named
+from escalade.edge.deferral import ROUTER, VOTE, CascadeCalibration, Early, rule_named
 from escalade.edge.errors import ArtifactError, CascadeError
 from escalade.edge.tiers import PromptForm
 from escalade.edge.trace import Place
@@ -83,6 +83,8 @@ class CascadeFile(_Table, frozen=True, kw_only=True):
 
     currency: str = "USD"
     tiers: list[TierTable]
+    #: How `escalade calibrate` found the thresholds; None where somebody set them.
+    calibration: CascadeCalibration | None = None
 
 
 def read_cascade_file(path: Path) -> CascadeFile:
@@ -92,6 +94,8 @@ def read_cascade_file(path: Path) -> CascadeFile:
         CascadeError: it cannot be read, a key is unknown (the nearest is named), a value is out of
             range, or tiers and gates do not fit together.
     """
+    import tomllib  # an artifact alone needs none
+
     try:
         with path.open("rb") as stream:
             raw = tomllib.loads(bounded(stream, path, _MAX_BYTES).decode())
@@ -150,6 +154,29 @@ def _check(path: Path, content: CascadeFile) -> None:
                 " tier but the last needs one"
             )
         _check_rule(path, name, table)
+    if content.calibration is not None:
+        _check_calibration(path, content.calibration, lower)
+
+
+def _check_calibration(
+    path: Path, calibration: CascadeCalibration, lower: Sequence[tuple[TierTable, str]]
+) -> None:
+    """Hold what was found against what stands there now: it is said, or promised, of no other."""
+    if len(calibration.thresholds) != len(lower):
+        raise CascadeError(
+            f"{path}: calibration.thresholds: must be {len(lower)}, one for each tier but the last,"
+            f" got {len(calibration.thresholds)}"
+        )
+    for (table, name), rule, tau in zip(
+        lower, calibration.rules, calibration.thresholds, strict=True
+    ):
+        gate = table.gate or GateTable()
+        if gate.threshold != tau or gate.rule not in {None, rule}:
+            raise CascadeError(
+                f"{path}: tier {name!r}: gate: must have threshold {tau} under rule {rule!r}, which"
+                f" calibration is of, got {gate.threshold} under {gate.rule or rule!r}; calibrate"
+                " again, or take out [calibration]"
+            )
 
 
 def _check_place(path: Path, index: int, table: TierTable) -> None:

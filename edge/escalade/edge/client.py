@@ -51,6 +51,7 @@ class EdgeClient:
         *,
         cloud: str | None = None,
         trace: Path | None = None,
+        calibrated: bool = True,
     ) -> EdgeClient:
         """Open an artifact folder or a `cascade.toml`.
 
@@ -59,11 +60,12 @@ class EdgeClient:
             options: see `OpenOptions`.
             cloud: `HOST:PORT` of a server; the last tier above an artifact.
             trace: see the class.
+            calibrated: see `open_cascade`; without, queries are asked in shadow mode alone.
 
         Raises:
             EdgeError: see `open_cascade`, and the class.
         """
-        cascade = open_cascade(path, options or OpenOptions(), cloud=cloud)
+        cascade = open_cascade(path, options or OpenOptions(), cloud=cloud, calibrated=calibrated)
         try:
             return cls(cascade, trace=trace)
         except BaseException:

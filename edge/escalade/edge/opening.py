@@ -58,13 +58,18 @@ class OpenOptions:
 _OF_ARTIFACTS = ("threshold", "prompt_form", "deadline_s", "ca_cert", "plaintext")
 
 
-def open_cascade(path: Path, options: OpenOptions, *, cloud: str | None = None) -> Cascade:
+def open_cascade(
+    path: Path, options: OpenOptions, *, cloud: str | None = None, calibrated: bool = True
+) -> Cascade:
     """Open an artifact folder or a `cascade.toml`.
 
     Args:
         path: an artifact is a cascade of one tier, or of two with `cloud`.
         options: see `OpenOptions`.
         cloud: `HOST:PORT` of a server; the last tier above an artifact.
+        calibrated: whether every gate must have a threshold, and every member be the one that
+            the file was calibrated with. What is to be calibrated is opened, and recorded in
+            shadow mode, without.
 
     Raises:
         ArtifactError: see `Artifact.open`; or members' answers cannot be compared.
@@ -75,7 +80,7 @@ def open_cascade(path: Path, options: OpenOptions, *, cloud: str | None = None) 
         CloudError: an address is malformed.
     """
     if path.is_dir() or not path.exists():
-        return _open_artifact(path, options, cloud)
+        return _open_artifact(path, options, cloud, calibrated=calibrated)
     given = [
         field.name
         for field in fields(options)
@@ -93,28 +98,33 @@ def open_cascade(path: Path, options: OpenOptions, *, cloud: str | None = None) 
     with ExitStack() as undo:
         for index, table in enumerate(content.tiers):
             name, last = tier_name(table, index), index == len(content.tiers) - 1
-            tiers.append(_open_tier(path, name, table, tiers, options))
+            tiers.append(_open_tier(path, name, table, tiers, options, pinned=calibrated))
             undo.callback(tiers[-1].close)
             gates.append(
                 None
                 if last and (index or table.address)
                 else _gate(path, name, table.gate, tiers[-1].opened, options)
             )
-            if not last and gates[-1] is not None and gates[-1].threshold is None:
+            gate = gates[-1]
+            if calibrated and not last and gate is not None and gate.threshold is None:
                 raise not_calibrated(f"{path}: the gate of tier {name!r}")
-        cascade = Cascade(tiers=tiers, gates=gates, currency=content.currency)
+        cascade = Cascade(
+            tiers=tiers, gates=gates, currency=content.currency, calibrated=calibrated
+        )
         undo.pop_all()
     return cascade
 
 
-def _open_artifact(folder: Path, options: OpenOptions, cloud: str | None) -> Cascade:
+def _open_artifact(
+    folder: Path, options: OpenOptions, cloud: str | None, *, calibrated: bool
+) -> Cascade:
     member = Member(_open(folder, options, options.threads))
     table = GateTable(threshold=options.threshold, early=options.early)
     gate = _gate(folder, None, table, [member], options)
     tiers: list[Tier] = [ArtifactTier(member, name="device")]
     gates: list[Gate | None] = [gate]
     if cloud is not None:
-        if gate.threshold is None:
+        if calibrated and gate.threshold is None:
             raise not_calibrated(str(folder))
         client = CloudClient(
             cloud,
@@ -124,7 +134,7 @@ def _open_artifact(folder: Path, options: OpenOptions, cloud: str | None) -> Cas
         )
         tiers.append(RemoteTier(client, reader=member, prompt_form=options.prompt_form))
         gates.append(None)
-    return Cascade(tiers=tiers, gates=gates)
+    return Cascade(tiers=tiers, gates=gates, calibrated=calibrated)
 
 
 def _open(folder: Path, options: OpenOptions, threads: int) -> Artifact:
@@ -136,8 +146,11 @@ def _open(folder: Path, options: OpenOptions, threads: int) -> Artifact:
     )
 
 
-def _members(path: Path, table: TierTable, options: OpenOptions) -> list[Member]:
-    """A tier's artifacts; where they run side by side, the threads are divided among them."""
+def _members(path: Path, table: TierTable, options: OpenOptions, *, pinned: bool) -> list[Member]:
+    """A tier's artifacts; where they run side by side, the threads are divided among them.
+
+    Where `pinned`, they must be those that the file names.
+    """
     threads = options.threads
     if table.side_by_side and not threads:
         threads = max(1, default_threads() // len(table.members))
@@ -146,13 +159,13 @@ def _members(path: Path, table: TierTable, options: OpenOptions) -> list[Member]
         one = MemberTable(artifact=entry) if isinstance(entry, str) else entry
         folder = path.parent / one.artifact
         artifact = _open(folder, options, threads)
-        if one.manifest_sha256 is not None:
+        if pinned and one.manifest_sha256 is not None:
             # Of the folder that was opened: a store's link may lead elsewhere by now.
             now = sha256_of(artifact.folder / MANIFEST_NAME)
             if now != one.manifest_sha256:
                 raise CascadeError(
                     f"{path}: member {folder} was changed: its manifest is {now[:12]}, the file"
-                    f" was calibrated with {one.manifest_sha256[:12]}"
+                    f" was calibrated with {one.manifest_sha256[:12]}; calibrate again"
                 )
         found.append(
             Member(artifact, prompt_price=one.prompt_price, generated_price=one.generated_price)
@@ -161,12 +174,18 @@ def _members(path: Path, table: TierTable, options: OpenOptions) -> list[Member]
 
 
 def _open_tier(
-    path: Path, name: str, table: TierTable, below: Sequence[Tier], options: OpenOptions
+    path: Path,
+    name: str,
+    table: TierTable,
+    below: Sequence[Tier],
+    options: OpenOptions,
+    *,
+    pinned: bool,
 ) -> Tier:
     if table.address is not None:
         readers = [member for tier in below for member in tier.opened]
         return _remote_tier(path, name, table, table.address, readers)
-    members = _members(path, table, options)
+    members = _members(path, table, options, pinned=pinned)
     if len(members) == 1:
         return ArtifactTier(members[0], name=name)
     return EnsembleTier(members, name=name, side_by_side=table.side_by_side)

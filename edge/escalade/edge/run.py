@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from escalade.edge.answer import Answer
-from escalade.edge.cascade import Cascade
+from escalade.edge.cascade import Cascade, not_calibrated
 from escalade.edge.deferral import Gate
 from escalade.edge.errors import ArtifactError, CloudError, DataError, EdgeError, PromptError
 from escalade.edge.generation import Delta
@@ -57,7 +57,10 @@ class Run:
         Raises:
             PromptError: the first tier cannot take the query, or a later one could never.
             ArtifactError: a chat template is missing or at fault.
+            CalibrationError: the cascade is there to be calibrated, and `shadow` is off.
         """
+        if not (shadow or cascade.calibrated):
+            raise not_calibrated("this cascade was opened to be calibrated")
         self._clock = cascade.clock
         self._started_s = self._clock.now_s()
         self._idle_s = 0.0

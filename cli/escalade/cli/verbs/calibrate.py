@@ -1,21 +1,22 @@
-"""`escalade calibrate`: an artifact's rule, threshold and early stop; knows no network."""
+"""`escalade calibrate`: thresholds of an artifact or of a cascade's gates; knows no network."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from escalade.cli.options import ArtifactArgument, JsonOption, LimitOption, SeedOption
+from escalade.cli.options import CascadeArgument, JsonOption, LimitOption, SeedOption
 
 if TYPE_CHECKING:
+    from escalade.cli.goals import GoalOptions
     from escalade.edge.calibration import ScoredQueries
     from escalade.edge.deferral import DeferralEntry, Goal, Router
 
 
 def calibrate(
-    artifact: ArtifactArgument,
+    cascade: CascadeArgument,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -25,108 +26,159 @@ def calibrate(
     ] = None,
     trace: Annotated[
         Path | None,
-        typer.Option(
-            "--trace",
-            help="In place of --data: a trace that `escalade record` made with this artifact.",
-        ),
+        typer.Option("--trace", help="In place of --data: what `escalade record` made with it."),
     ] = None,
     target_deferral_rate: Annotated[
-        float | None,
-        typer.Option("--target-deferral-rate", help="Goal: share of queries to defer, in [0, 1]."),
+        str | None,
+        typer.Option(
+            "--target-deferral-rate",
+            metavar="R[,R2...]",
+            help="Goal: share of queries to defer, in [0, 1]; of a cascade for all gates, or for"
+            " each, of the queries that come to it.",
+        ),
     ] = None,
     target_quality: Annotated[
         float | None,
         typer.Option(
             "--target-quality",
-            help="Goal: share of right answers, at the lowest deferral rate; needs --trace.",
+            help="Goal: share of right answers, at the least deferrals or cost; needs --trace.",
         ),
+    ] = None,
+    budget_flops: Annotated[
+        float | None,
+        typer.Option("--budget-flops", help="Goal of a cascade: most right answers at so many."),
+    ] = None,
+    budget_money: Annotated[
+        float | None,
+        typer.Option("--budget-money", help="The same, at the file's prices and in its currency."),
+    ] = None,
+    budget_calls: Annotated[
+        float | None,
+        typer.Option("--budget-calls", help="The same, as a share of queries for the last tier."),
     ] = None,
     within: Annotated[
         float | None,
         typer.Option(
             "--within",
-            help="Goal: largest loss of right answers against the large model, as a share; fails"
-            " with probability --delta at most; needs --trace.",
+            help="Goal: largest loss of right answers against the large model or the last tier, as"
+            " a share; fails with probability --delta at most; needs --trace.",
         ),
     ] = None,
     delta: Annotated[
         float, typer.Option("--delta", help="How likely a bound may fail, in (0, 1).")
     ] = 0.1,
+    cost: Annotated[
+        Literal["flops", "money", "calls"] | None,
+        typer.Option("--cost", help="Of a cascade: what is to be saved; default: flops."),
+    ] = None,
     rule: Annotated[
         str | None,
         typer.Option(
             "--rule",
-            help="mean, sum, min, max, quantile:Q; router, trained on half of --trace; default: the"
-            " manifest's.",
+            help="Of an artifact: mean, sum, min, max, quantile:Q; router, trained on half of"
+            " --trace; default: the manifest's.",
         ),
     ] = None,
     early_miss_rate: Annotated[
         float | None,
         typer.Option(
             "--early-miss-rate",
-            help="Also find when a response may end because deferral is likely: the share of all"
-            " queries that is then deferred wrongly, exceeded with probability --delta at most.",
+            help="Of an artifact: also find when a response may end because deferral is likely: the"
+            " share of all queries that is then deferred wrongly, exceeded with probability --delta"
+            " at most.",
         ),
     ] = None,
     limit: LimitOption = None,
     seed: SeedOption = 1,
     json: JsonOption = False,
 ) -> None:
-    """Set an artifact's deferral rule and threshold from its own scores.
+    """Set an artifact's deferral rule and threshold, or the thresholds of all gates of a cascade.
 
-    Give --data or --trace, and one goal. Half of the queries set the threshold, the others
-    say what it does on queries it has not seen.
+    Give --data or --trace, and one goal. Half of the queries set the thresholds, the others
+    say what they do on queries they have not seen. A cascade's are written into its file, and its
+    comments are kept.
     """
     from escalade.cli.errors import CliError
-    from escalade.cli.output import note_console, print_json, result_console
-    from escalade.cli.verbs.inspect import deferral_lines
-    from escalade.edge.artifact import SIGNATURE_NAME
+    from escalade.cli.goals import GoalOptions, artifact_goal
     from escalade.edge.deferral import check_share
 
-    goal = _goal(target_deferral_rate, target_quality, within, delta)
+    options = GoalOptions(
+        rates=target_deferral_rate,
+        quality=target_quality,
+        budget_flops=budget_flops,
+        budget_money=budget_money,
+        budget_calls=budget_calls,
+        within=within,
+        delta=delta,
+        cost=cost,
+    )
     try:
         check_share("--delta", delta, ends=False)
     except ValueError as error:
         raise CliError(str(error)) from error
+    if seed < 0:
+        raise CliError(f"--seed must be at least 0, got {seed}")
+    if cascade.is_file():
+        if (data, rule, early_miss_rate) != (None, None, None) or trace is None:
+            raise CliError(
+                "a cascade is calibrated from a --trace, and takes no --data, --rule and"
+                " --early-miss-rate: its file names the rules"
+            )
+        _calibrate_cascade(cascade, trace, options, limit, seed, json=json)
+        return
+    goal = artifact_goal(options)
     source = data if trace is None else trace
     if source is None or (data is not None and trace is not None):
         raise CliError("give --data or --trace, one of them")
-    if seed < 0:
-        raise CliError(f"--seed must be at least 0, got {seed}")
     early = None if early_miss_rate is None else (early_miss_rate, delta)
-    result = _rule(artifact, source, trace is not None, goal, rule, early, limit, seed)
-    if (signature := artifact / SIGNATURE_NAME).exists():
-        note_console().print(f"{signature} is of the manifest as it was; sign it again")
-    if result.calibration is not None and result.calibration.held_out is None:
-        note_console().print("one query sets the threshold, and none is left to check it on")
+    entry = _rule(cascade, source, trace is not None, goal, rule, early, limit, seed)
+    _show(cascade, entry, json=json)
+
+
+def _calibrate_cascade(
+    path: Path, trace: Path, options: GoalOptions, limit: int | None, seed: int, *, json: bool
+) -> None:
+    from contextlib import closing
+
+    from escalade.cli.calibration_lines import cascade_calibration_lines
+    from escalade.cli.goals import cascade_goal
+    from escalade.cli.output import harmless, print_json, result_console
+    from escalade.edge import OpenOptions
+    from escalade.edge.calibration import calibrate_cascade
+    from escalade.edge.opening import open_cascade
+
+    goal, unit = cascade_goal(options)
+    with closing(open_cascade(path, OpenOptions(), calibrated=False)) as cascade:
+        found = calibrate_cascade(path, cascade, trace, goal, cost=unit, limit=limit, seed=seed)
+        names, currency = [tier.name for tier in cascade.tiers], cascade.currency
+    _note_unchecked(found.held_out is None)
     if json:
-        print_json(result)
+        print_json(found)
         return
-    for line in deferral_lines(result):
+    for line in cascade_calibration_lines(found, names, currency):
+        result_console().print(harmless(line))
+
+
+def _show(folder: Path, entry: DeferralEntry, *, json: bool) -> None:
+    from escalade.cli.output import note_console, print_json, result_console
+    from escalade.cli.verbs.inspect import deferral_lines
+    from escalade.edge.artifact import SIGNATURE_NAME
+
+    if (signature := folder / SIGNATURE_NAME).exists():
+        note_console().print(f"{signature} is of the manifest as it was; sign it again")
+    _note_unchecked(entry.calibration is not None and entry.calibration.held_out is None)
+    if json:
+        print_json(entry)
+        return
+    for line in deferral_lines(entry):
         result_console().print(line)
 
 
-def _goal(
-    target_deferral_rate: float | None,
-    target_quality: float | None,
-    within: float | None,
-    delta: float,
-) -> Goal:
-    from escalade.cli.errors import CliError
-    from escalade.edge.deferral import QualityGoal, RateGoal, WithinGoal
+def _note_unchecked(unchecked: bool) -> None:
+    from escalade.cli.output import note_console
 
-    goals: list[Goal] = []
-    if target_deferral_rate is not None:
-        goals.append(RateGoal(target=target_deferral_rate))
-    if target_quality is not None:
-        goals.append(QualityGoal(target=target_quality))
-    if within is not None:
-        goals.append(WithinGoal(epsilon=within, delta=delta))
-    if len(goals) != 1:
-        raise CliError(
-            f"give one goal: --target-deferral-rate, --target-quality or --within; got {len(goals)}"
-        )
-    return goals[0]
+    if unchecked:
+        note_console().print("one query sets the threshold, and none is left to check it on")
 
 
 def _rule(

@@ -53,16 +53,18 @@ def record(
         plaintext=plaintext,
         threads=threads,
     )
-    with EdgeClient.open(cascade, options, cloud=cloud) as client:
+    with EdgeClient.open(cascade, options, cloud=cloud, calibrated=False) as client:
         if len(client.cascade.tiers) == 1:
             raise CliError(f"{cascade}: a trace to replay needs 2 tiers or more; give --cloud")
+        gate = client.cascade.gates[0]
+        calibrated = gate is not None and gate.threshold is not None
         with progress_bar("recording") as tick:
             summary = record_trace(client, records, out, progress=tick)
     if json:
         print_json(summary)
         return
+    defers = f"the first gate defers {summary.deferred}, " if calibrated else ""
     note_console().print(
-        f"{summary.queries} queries, the first gate defers {summary.deferred},"
-        f" {summary.unanswered} not answered by every tier"
+        f"{summary.queries} queries, {defers}{summary.unanswered} not answered by every tier"
     )
     note_console().print(f"trace: {out}")

@@ -3,6 +3,7 @@
 from escalade.edge.calibration.calibration import calibrate, halves_of
 from escalade.edge.calibration.data import ScoredQueries, answers_in, answers_to
 from escalade.edge.calibration.early import EarlyGoal
+from escalade.edge.calibration.gates import calibrate_cascade
 from escalade.edge.calibration.risk import wilson_interval
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "answers_in",
     "answers_to",
     "calibrate",
+    "calibrate_cascade",
     "halves_of",
     "wilson_interval",
 ]

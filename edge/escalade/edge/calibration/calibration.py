@@ -123,7 +123,7 @@ def calibrate(
     )
     if isinstance(chosen, Router) and not isinstance(rule, Router):
         training = artifact.manifest.deferral.router_training
-        train = _learned_from(answers.source, training, now, guaranteed=guaranteed)
+        train = learned_from(answers.source, training, now, guaranteed=guaranteed)
     else:
         train = isinstance(chosen, Router)
     halves = halves_of(len(answers.logprobs), seed=seed, train=train)
@@ -162,7 +162,7 @@ def calibrate(
     return _write(artifact, deferral, chosen, new_router=isinstance(rule, Router))
 
 
-def _learned_from(
+def learned_from(
     source: Path, kept: RouterTraining | None, now: RouterTraining, *, guaranteed: bool
 ) -> bool:
     """Whether a kept router was trained on the first half of these queries.

@@ -195,11 +195,10 @@ def check_same(
         )
 
 
-def unfinished(trace: Path, record: TraceRecord, tier: str) -> CalibrationError:
+def unfinished(trace: Path, record: TraceRecord, answer: str) -> CalibrationError:
     """What is wrong with an answer that ended early."""
     return CalibrationError(
-        f"{trace}: {tier}'s answer to {record.id!r} was not finished; use a trace of"
-        " `escalade record`"
+        f"{trace}: {answer} to {record.id!r} was not finished; use a trace of `escalade record`"
     )
 
 
@@ -213,7 +212,7 @@ def without_references(trace: Path) -> CalibrationError:
 def _first_member(trace: Path, record: TraceRecord) -> MemberAnswer:
     answer = record.tiers[0]
     if answer is None or answer.stopped_early or not answer.members[0].logprobs:
-        raise unfinished(trace, record, "the device")
+        raise unfinished(trace, record, "the device's answer")
     return answer.members[0]
 
 

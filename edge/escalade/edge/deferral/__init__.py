@@ -8,6 +8,7 @@ from escalade.edge.deferral.cascade_entry import (
     CostUnit,
     GateMeasured,
     RatesGoal,
+    check_cascade_goal,
 )
 from escalade.edge.deferral.early import EarlyStop
 from escalade.edge.deferral.entry import (
@@ -33,7 +34,6 @@ from escalade.edge.deferral.rule import DeferralRule
 from escalade.edge.deferral.rules import RULES, defers, mean_nll, rule_named
 from escalade.edge.deferral.vote import (
     VOTE,
-    Vote,
     asked_at_levels,
     asked_until_settled,
     is_decided,
@@ -69,11 +69,11 @@ __all__ = [
     "RouterTraining",
     "Statistic",
     "Table",
-    "Vote",
     "VoteRule",
     "WithinGoal",
     "asked_at_levels",
     "asked_until_settled",
+    "check_cascade_goal",
     "check_deferral",
     "check_goal",
     "check_share",

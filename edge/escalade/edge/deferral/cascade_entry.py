@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from typing import Annotated, Literal
 
 import msgspec
 
-from escalade.edge.deferral.entry import QualityGoal, Table, WithinGoal, check_goal
+from escalade.edge.base import Count, Finite, Positive, Share
+from escalade.edge.deferral.entry import QualityGoal, Table, WithinGoal, check_goal, check_share
 
 #: What a query costs: FLOPs (2 x parameters for each token read or written), money (the file's
 #: prices), or 1 where the last tier answers; of all members that ran, and all tiers.
 CostUnit = Literal["flops", "money", "calls"]
 
-Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
-Count = Annotated[int, msgspec.Meta(ge=0)]
-Amount = Annotated[float, msgspec.Meta(ge=0.0)]
+Amount = Annotated[float, msgspec.Meta(ge=0.0, le=sys.float_info.max)]
 
 
 class RatesGoal(Table, frozen=True, kw_only=True, tag_field="kind", tag="rates"):
     """Send on, at each gate, this share of the queries that come to it."""
 
-    #: One for each gate.
+    #: One for each gate, or one for all.
     targets: list[Share]
 
 
@@ -46,7 +47,7 @@ class GateMeasured(Table, frozen=True, kw_only=True):
 class CascadeMeasured(Table, frozen=True, kw_only=True):
     """What the thresholds do on a set of queries. Shares; intervals are Wilson's, 95 %."""
 
-    n: Annotated[int, msgspec.Meta(ge=1)]
+    n: Positive
     gates: list[GateMeasured]
     #: The mean of a query; and where the last tier alone is asked.
     cost: Amount
@@ -67,7 +68,7 @@ class CascadeCalibration(Table, frozen=True, kw_only=True):
     cost: CostUnit
     #: What was set, one for each gate: other rules and thresholds are not these.
     rules: list[str]
-    thresholds: list[float]
+    thresholds: list[Finite]
     #: Whether the goal's guarantee holds; None for a goal without one. Where it does not, the
     #: thresholds defer every query.
     certified: bool | None = None
@@ -87,14 +88,11 @@ class CascadeCalibration(Table, frozen=True, kw_only=True):
         """Check what the types do not say.
 
         Raises:
-            ValueError: a goal is out of range, an interval falls, or lists are not of one length.
+            ValueError: an interval falls, or lists are not of one length.
         """
-        if isinstance(self.goal, QualityGoal | WithinGoal):
-            check_goal(self.goal)
-        lengths = {
-            "rules": len(self.rules),
-            "goal.targets": len(getattr(self.goal, "targets", self.thresholds)),
-        }
+        lengths = {"rules": len(self.rules)}
+        if isinstance(self.goal, RatesGoal) and len(self.goal.targets) != 1:
+            lengths["goal.targets"] = len(self.goal.targets)
         for name in ("fit", "held_out"):
             found: CascadeMeasured | None = getattr(self, name)
             if found is None:
@@ -112,3 +110,19 @@ class CascadeCalibration(Table, frozen=True, kw_only=True):
                     f"{name} must be of {len(self.thresholds)} gates, as thresholds is, got"
                     f" {length}"
                 )
+
+
+def check_cascade_goal(goal: CascadeGoal) -> None:
+    """Check a goal's numbers.
+
+    Raises:
+        ValueError: one is out of range.
+    """
+    if isinstance(goal, RatesGoal):
+        for target in goal.targets:
+            check_share("target deferral rate", target)
+    elif isinstance(goal, BudgetGoal):
+        if not 0.0 <= goal.most < math.inf:
+            raise ValueError(f"budget must be at least 0 and finite, got {goal.most}")
+    else:
+        check_goal(goal)

@@ -14,8 +14,10 @@ from escalade.edge.trace.schema import (
     Trace,
     TraceHeader,
     TraceRecord,
+    flops_of,
     is_correct,
     latency_s,
+    money_of,
 )
 
 __all__ = [
@@ -32,8 +34,10 @@ __all__ = [
     "TraceAppender",
     "TraceHeader",
     "TraceRecord",
+    "flops_of",
     "is_correct",
     "latency_s",
+    "money_of",
     "read_trace",
     "write_trace",
 ]

@@ -172,3 +172,14 @@ def latency_s(members: Sequence[MemberAnswer], *, side_by_side: bool) -> float:
     """How long members that were asked take together, on devices of their own speed each."""
     each = [member.seconds for member in members]
     return max(each) if side_by_side else sum(each)
+
+
+def flops_of(answer: MemberAnswer, member: MemberInfo) -> float:
+    """What a member's answer took: 2 x parameters for each token, read or written."""
+    return 2.0 * member.parameters * (answer.prompt_tokens + answer.generated_tokens)
+
+
+def money_of(answer: MemberAnswer, member: MemberInfo) -> float:
+    """What a member's answer cost, in the header's currency."""
+    read = answer.prompt_tokens * member.prompt_price
+    return (read + answer.generated_tokens * member.generated_price) / 1e6

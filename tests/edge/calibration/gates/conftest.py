@@ -6,12 +6,17 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 from hypothesis import strategies as st
 
+from escalade.edge import EdgeClient
+from escalade.edge.base import Record, write_records
 from escalade.edge.calibration.gates.climb import Sample
+from escalade.edge.shadow import record_trace
 
 
 @dataclass
@@ -79,3 +84,67 @@ def samples() -> Callable[..., st.SearchStrategy[Sample]]:
         )
 
     return draw
+
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+CASCADE = """\
+currency = "EUR"  # what we are billed in
+
+# On the device.
+[[tiers]]
+name = "small"
+members = ["{2}"]
+gate = {{ rule = "mean" }}  # equation 5
+
+[[tiers]]
+name = "three"
+members = [
+  "{0}",  # asked first
+  {{ artifact = "{2}", prompt_price = 2.0, generated_price = 4.0 }},
+  "{1}",
+]
+  [tiers.gate]  # they vote
+  rule = "vote"
+
+[[tiers]]
+name = "large"
+members = ["{0}"]
+# The end.
+"""
+
+
+class Recording(NamedTuple):
+    """A cascade of three tiers on this device, not calibrated, and a trace of it."""
+
+    cascade: Path
+    trace: Path
+
+
+@pytest.fixture(scope="session")
+def recording(folders: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    """80 queries; sometimes only the small model is right, sometimes only the large."""
+    home = tmp_path_factory.mktemp("recording")
+    path, data = home / "cascade.toml", home / "data.jsonl"
+    path.write_text(CASCADE.format(*folders))
+    generator = np.random.default_rng(1)
+    words = ["".join(generator.choice(list(LETTERS), size=4)) for _ in range(80)]
+    with EdgeClient.open(path, calibrated=False) as client:
+        artifacts = [client.cascade.tiers[place].opened[0].artifact for place in (0, 2)]
+
+        def said(place: int, prompt: str) -> str:
+            artifact = artifacts[place]
+            return artifact.text_of(artifact.generate(artifact.encode(prompt)))
+
+        records = [
+            Record(
+                id=str(number),
+                task="g2p",
+                prompt=f"g2p: {word}",
+                references=[said(int(number % 4 > 0), f"g2p: {word}")],
+            )
+            for number, word in enumerate(words)
+        ]
+        write_records(data, records)
+        record_trace(client, records, home / "trace.jsonl")
+    return Recording(path, home / "trace.jsonl")

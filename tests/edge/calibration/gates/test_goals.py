@@ -86,7 +86,7 @@ def unjudged() -> Sample:
 @pytest.mark.parametrize(
     ("goal", "says"),
     [
-        (RatesGoal(targets=[0.1, 0.2, 0.3]), "must be 1, or 2, one for each gate; got 3"),
+        (RatesGoal(targets=[0.1, 0.2, 0.3]), "must be 1 for all gates, or 2, one for each; got 3"),
         (RatesGoal(targets=[0.1, 1.2]), r"must be in \[0, 1\], got 1.2"),
         (BudgetGoal(most=1.0), "record the trace from queries with references"),
         (QualityGoal(target=0.5), "record the trace from queries with references"),

@@ -22,6 +22,7 @@ from escalade.edge.deferral import (
     CostUnit,
     QualityGoal,
     RatesGoal,
+    check_cascade_goal,
     defers,
 )
 from escalade.edge.errors import CalibrationError
@@ -44,7 +45,7 @@ def thresholds_for(
     """The thresholds for a goal.
 
     Args:
-        goal: its numbers have been checked.
+        goal: what they are for.
         fit: of K >= 1 gates.
         ordering: for a guarantee of two gates or more, queries that are not in `fit`.
         unit: what messages call a cost.
@@ -54,9 +55,13 @@ def thresholds_for(
         None where the goal is a guarantee and nothing can be certified.
 
     Raises:
-        CalibrationError: the goal cannot be reached (the message says what can), answers are
-            not judged, or there are not as many rates as gates.
+        CalibrationError: the goal is out of range or cannot be reached (the message says what
+            can), answers are not judged, or there are not as many rates as gates.
     """
+    try:
+        check_cascade_goal(goal)
+    except ValueError as error:
+        raise CalibrationError(str(error)) from error
     if isinstance(goal, RatesGoal):
         return for_rates(goal.targets, fit)
     if fit.right is None:
@@ -85,9 +90,8 @@ def for_rates(targets: Sequence[float], fit: Sample) -> tuple[float, ...]:
         CalibrationError: there are not as many rates as gates, or one is out of range.
     """
     if len(targets) not in {1, fit.gates}:
-        raise CalibrationError(
-            f"deferral rates must be 1, or {fit.gates}, one for each gate; got {len(targets)}"
-        )
+        many = "" if fit.gates == 1 else f" for all gates, or {fit.gates}, one for each"
+        raise CalibrationError(f"deferral rates must be 1{many}; got {len(targets)}")
     each = list(targets) * fit.gates if len(targets) == 1 else targets
     comes = np.ones(fit.n, dtype=np.bool_)
     found = []

@@ -13,20 +13,16 @@ import msgspec
 import numpy as np
 import pytest
 
-from escalade.edge.artifact.manifest import (
-    MANIFEST_NAME,
-    SIGNATURE_NAME,
-    read_manifest,
-    write_manifest,
-)
+from escalade.edge.artifact import program_digest
+from escalade.edge.artifact.manifest import MANIFEST_NAME, SIGNATURE_NAME, read_manifest
 from escalade.edge.artifact.memory import memory_needed
 from escalade.edge.generation.artifact import Artifact
-from escalade.edge.journal import small_info
-from escalade.edge.trace.trace import (
+from escalade.edge.trace import (
     TRACE_SCHEMA,
-    LargeAnswer,
-    ModelInfo,
-    SmallAnswer,
+    MemberAnswer,
+    MemberInfo,
+    TierAnswer,
+    TierInfo,
     TraceHeader,
     TraceRecord,
     write_trace,
@@ -51,6 +47,18 @@ def data(tmp_path: Path) -> Path:
     return path
 
 
+def tier_answer(text: str, logprobs: list[float], tokens: int, correct: bool) -> TierAnswer:
+    said = MemberAnswer(
+        member=0,
+        text=text,
+        logprobs=logprobs,
+        prompt_tokens=tokens,
+        generated_tokens=len(logprobs),
+        seconds=0.0,
+    )
+    return TierAnswer(text=text, members=[said], score=0.0, correct=correct, seconds=0.0)
+
+
 @pytest.fixture
 def trace(artifact: Path, tmp_path: Path) -> Path:
     """400 queries: the artifact's own answers; it is mostly right where it is surer."""
@@ -64,30 +72,17 @@ def trace(artifact: Path, tmp_path: Path) -> Path:
         steps = opened.generate(ids, 6)
         logprobs = [step.logprob for step in steps]
         right = bool(generator.random() < np.exp(np.mean(logprobs)) ** 0.2)
+        text = opened.text_of(steps)
         return TraceRecord(
             id=str(number),
             task="g2p",
             prompt=f"g2p: {word}",
             references=["x"],
-            small=SmallAnswer(
-                text=opened.decode([step.token_id for step in steps if not step.ended]),
-                logprobs=logprobs,
-                prompt_tokens=len(ids),
-                generated_tokens=len(steps),
-                generate_s=0.0,
-                correct=right,
-            ),
-            large=LargeAnswer(
-                text="x",
-                prompt_tokens=1,
-                generated_tokens=1,
-                correct=bool(generator.random() < 0.97),
-                round_trip_s=0.0,
-                server_s=0.0,
-                bytes_up=0,
-                bytes_down=0,
-            ),
-            score=0.0,
+            tiers=[
+                tier_answer(text, logprobs, len(ids), right),
+                tier_answer("x", [], 1, bool(generator.random() < 0.97)),
+            ],
+            answered_by=1,
             outcome="deferred",
             total_s=0.0,
         )
@@ -96,12 +91,15 @@ def trace(artifact: Path, tmp_path: Path) -> Path:
     short = msgspec.structs.replace(manifest.model, max_new_tokens=6)
     path = artifact / MANIFEST_NAME
     path.write_bytes(msgspec.json.encode(msgspec.structs.replace(manifest, model=short)))
+    small = MemberInfo(
+        name="tiny", parameters=1, program_sha256=program_digest(read_manifest(artifact))
+    )
     header = TraceHeader(
         schema=TRACE_SCHEMA,
-        small=small_info(read_manifest(artifact)),
-        large=ModelInfo(name="tiny", parameters=1),
-        rule="mean",
-        threshold=0.0,
+        tiers=[
+            TierInfo(name="device", place="device", members=[small], rule="mean", threshold=0.0),
+            TierInfo(name="cloud", place="cloud", members=[MemberInfo(name="large", parameters=9)]),
+        ],
         created="",
     )
     out = tmp_path / "trace.jsonl"
@@ -184,18 +182,82 @@ def test_a_router_is_trained_on_queries_of_its_own(
     assert "router.json" in out
 
 
-def test_an_ensemble_votes(invoke: Invoke, artifact: Path, data: Path, tmp_path: Path) -> None:
-    out_file = tmp_path / "ensemble.json"
-    other = Path(shutil.copytree(artifact, tmp_path / "other"))
-    manifest = read_manifest(other)
-    write_manifest(other, msgspec.structs.replace(manifest, created="later"))
-    arguments = ["--rule", "vote", "--data", data, "--target-deferral-rate", 0.5]
-    code, out, _ = invoke("calibrate", artifact, other, *arguments, "--out", out_file)
-    assert code == 0
-    assert f"{out_file}: 2 members, threshold" in out
-    assert "stopping when certain saves" in out
-    code, out, _ = invoke("calibrate", artifact, other, *arguments, "--out", out_file, "--json")
-    assert [member["folder"] for member in json.loads(out)["members"]] == ["artifact", "other"]
+@pytest.fixture
+def cascade(artifact: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "cascade.toml"
+    path.write_text(
+        "# at home\n"
+        '[[tiers]]\nname = "small"\nmembers = ["artifact"]\n\n'
+        '[[tiers]]\nname = "large"\naddress = "127.0.0.1:1"\ngenerated_price = 2\n'
+    )
+    return path
+
+
+def test_a_cascade_is_set_from_a_trace_of_it(invoke: Invoke, cascade: Path, trace: Path) -> None:
+    for arguments, said in (
+        (["--target-deferral-rate", "0.3"], "goal: send on 30.0% at every gate"),
+        (["--target-quality", 0.9], "goal: 90.0% right answers, at the least cost in FLOPs"),
+        (["--budget-calls", 0.25], "goal: most right answers at 0.25 calls of large a query"),
+        (["--budget-flops", 1e9], "goal: most right answers at 1e+09 FLOPs a query"),
+        (["--within", 0.1], "guaranteed: with probability 0.9, at most 10 points fewer right"),
+        (["--within", 0.01, "--limit", 50], "NOT GUARANTEED, so every query is deferred"),
+    ):
+        code, out, err = invoke("calibrate", cascade, "--trace", trace, *arguments)
+        assert (code, err) == (0, "")
+        assert out.startswith("after small: rule mean, threshold ")
+        assert said in out
+        assert "from trace.jsonl (sha256 " in out
+        assert "large alone" in out or "calls of large" in out
+        assert "checked on " in out
+    assert cascade.read_text().startswith("# at home\n")
+    code, out, _ = invoke(
+        "calibrate", cascade, "--trace", trace, "--budget-calls", 0.25, "--json", "--seed", 2
+    )
+    found = json.loads(out)
+    assert (code, found["cost"], found["seed"]) == (0, "calls", 2)
+    assert found["fit"]["gates"][0]["deferral_rate"] <= 0.25
+    code, out, _ = invoke("inspect", cascade, "--json")
+    assert json.loads(out)["tiers"][0]["threshold"] == found["thresholds"][0]
+    assert json.loads(out)["tiers"][0]["members"][0]["pinned"] is True
+
+
+CALLS: list[Any] = ["--budget-calls", 0.5]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--trace", "{trace}"], "give one goal: .* got 0"),
+        (["--trace", "{trace}", *CALLS, "--within", 0.1], "give one goal: .* got 2"),
+        (["--data", "{data}", *CALLS], "calibrated from a --trace, and takes no --data"),
+        (CALLS, "calibrated from a --trace"),
+        (["--trace", "{trace}", *CALLS, "--rule", "sum"], "its file names the rules"),
+        (["--trace", "{trace}", "--target-deferral-rate", "0.1,0.2"], "must be 1; got 2"),
+        (
+            ["--trace", "{trace}", "--target-deferral-rate", "0.1,x"],
+            "with commas between, got '0.1",
+        ),
+        (["--trace", "{trace}", "--target-deferral-rate", "2"], r"must be in \[0, 1\], got 2"),
+        (["--trace", "{trace}", "--budget-calls", "-1"], "budget must be at least 0 and fin.*-1"),
+        (["--trace", "{trace}", "--budget-flops", 1], "no thresholds keep the cost at 1 FLOPs a"),
+        (["--trace", "{trace}", *CALLS, "--cost", "money"], "--budget-calls counts calls, and"),
+        (["--trace", "{trace}", "--target-quality", 1], "give a quality of 1: the best is 0"),
+        (["--trace", "{data}", *CALLS], "not a valid TraceHeader"),
+        (["--trace", "{trace}", *CALLS, "--seed", -1], "--seed must be at least 0, got -1"),
+        (["--trace", "{trace}", *CALLS, "--cost", "joules"], "joules"),
+    ],
+)
+def test_a_mistake_about_a_cascade_costs_one_line_and_changes_nothing(
+    invoke: Invoke, cascade: Path, data: Path, trace: Path, arguments: list[Any], says: str
+) -> None:
+    before = cascade.read_bytes()
+    names = {"data": str(data), "trace": str(trace)}
+    code, out, err = invoke("calibrate", cascade, *(str(a).format(**names) for a in arguments))
+    assert (code, out) == (2, "")
+    (line,) = err.splitlines()
+    assert line.startswith("error: ")
+    assert re.search(says, line)
+    assert cascade.read_bytes() == before
 
 
 def test_inspect_says_everything_in_a_screen(invoke: Invoke, artifact: Path, trace: Path) -> None:
@@ -261,9 +323,10 @@ RATE: list[Any] = ["--target-deferral-rate", 0.5]
         (["--data", "{data}", "--target-quality", 0.5], "give a trace of `escalade record`"),
         (["--data", "{data}", *RATE, "--seed", -1], "--seed must be at least 0, got -1"),
         (["--data", "{data}", *RATE, "--rule", "router"], "a router is trained on a --trace"),
-        (["--data", "{data}", *RATE, "--rule", "vote"], "--rule vote needs --out"),
-        (["--data", "{data}", *RATE, "--out", "x"], "are for --rule vote"),
-        (["{artifact}", "--data", "{data}", *RATE], "are for --rule vote"),
+        (["--data", "{data}", *RATE, "--rule", "vote"], "rule must be one of .*, got 'vote'"),
+        (["--data", "{data}", "--budget-calls", 0.5], "budgets and --cost are for a cascade.toml"),
+        (["--data", "{data}", *RATE, "--cost", "flops"], "are for a cascade.toml"),
+        (["--data", "{data}", "--target-deferral-rate", "0.1,0.2"], "is one number, got 0.1,0.2"),
         (["--data", "{data}", *RATE, "--rule", "quantil:0.4"], "quantile:Q"),
         (["--data", "{data}", "--target-deferral-rate", 1.3], r"must be in \[0, 1\], got 1.3"),
         (["--data", "{data}", *RATE, "--early-miss-rate", 0.01], "takes at least 230 queries"),

@@ -1,0 +1,89 @@
+"""What a cascade's file says of its calibration, in words; knows no artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from escalade.edge.deferral import CascadeCalibration, CascadeMeasured, GateMeasured
+
+
+def cascade_calibration_lines(
+    found: CascadeCalibration, tiers: Sequence[str], currency: str
+) -> list[str]:
+    """How the thresholds were found, what is promised, and what they do.
+
+    Args:
+        found: of a cascade of K gates.
+        tiers: the names of its K + 1 tiers.
+        currency: of prices.
+    """
+    source = f"from {found.data} (sha256 {found.data_sha256[:12]}), {found.date}, seed {found.seed}"
+    if found.trained:
+        source += f"; a router was trained on {found.trained} queries"
+    if found.ordered:
+        source += f"; {found.ordered} queries put the tests in order"
+    if found.left_out:
+        source += f"; {found.left_out} queries left out, which some tier did not answer"
+    gates = zip(tiers, found.rules, found.thresholds, strict=False)
+    lines = [f"after {tier}: rule {rule}, threshold {tau:.4f}" for tier, rule, tau in gates]
+    lines += [_goal_line(found, tiers, currency), source]
+    lines.append(f"set on {_measured_line(found, found.fit, tiers, currency)}")
+    if found.held_out is not None:
+        lines.append(f"checked on {_measured_line(found, found.held_out, tiers, currency)}")
+    return lines
+
+
+def _goal_line(found: CascadeCalibration, tiers: Sequence[str], currency: str) -> str:
+    from escalade.edge.deferral import BudgetGoal, QualityGoal, RatesGoal
+
+    goal, last = found.goal, tiers[-1]
+    if isinstance(goal, RatesGoal):
+        rates = ", ".join(f"{target:.1%}" for target in goal.targets)
+        return f"goal: send on {rates} at {'every gate' if len(goal.targets) == 1 else 'the gates'}"
+    if isinstance(goal, BudgetGoal):
+        return f"goal: most right answers at {_cost(found, goal.most, last, currency)} a query"
+    if isinstance(goal, QualityGoal):
+        unit = {"flops": "FLOPs", "money": currency, "calls": f"calls of {last}"}[found.cost]
+        return f"goal: {goal.target:.1%} right answers, at the least cost in {unit}"
+    promise = (
+        f"with probability {1 - goal.delta:.4g}, at most {100 * goal.epsilon:.4g} points fewer"
+        f" right answers than {last} alone, on queries from the same source, with early deferral"
+        " off or certain"
+    )
+    if found.certified:
+        return f"guaranteed: {promise}"
+    return f"NOT GUARANTEED, so every query is deferred; these queries do not show it: {promise}"
+
+
+def _measured_line(
+    found: CascadeCalibration, measured: CascadeMeasured, tiers: Sequence[str], currency: str
+) -> str:
+    sent = ", ".join(
+        f"{tier} sends on {_rate(gate, measured.n)}"
+        for tier, gate in zip(tiers, measured.gates, strict=False)
+    )
+    parts = [f"{measured.n} queries: {sent}"]
+    if measured.quality is not None and measured.quality_interval is not None:
+        low, high = measured.quality_interval
+        parts.append(f"right {measured.quality:.1%} ({low:.1%} to {high:.1%})")
+    if measured.tier_qualities is not None:
+        alone = zip(tiers, measured.tier_qualities, strict=True)
+        parts.append(f"alone {', '.join(f'{tier} {share:.1%}' for tier, share in alone)}")
+    cost = _cost(found, measured.cost, tiers[-1], currency)
+    if found.cost != "calls":
+        cost += f" a query, {tiers[-1]} alone {_cost(found, measured.last_tier_cost, '', currency)}"
+    return "; ".join([*parts, cost])
+
+
+def _rate(gate: GateMeasured, n: int) -> str:
+    low, high = gate.deferral_interval
+    of = "" if gate.reached == n else f" of {gate.reached}"
+    return f"{gate.deferral_rate:.1%}{of} ({low:.1%} to {high:.1%})"
+
+
+def _cost(found: CascadeCalibration, amount: float, last: str, currency: str) -> str:
+    if found.cost == "calls":
+        return f"{amount:.4g} calls of {last}"
+    return f"{amount:.4g} {'FLOPs' if found.cost == 'flops' else currency}"

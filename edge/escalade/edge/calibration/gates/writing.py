@@ -1,0 +1,128 @@
+"""Writes what calibration found into a `cascade.toml`, comments and layout kept; knows no query."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from escalade.edge.artifact import MANIFEST_NAME
+from escalade.edge.base import atomic_write, sha256_of
+from escalade.edge.cascade import Cascade
+from escalade.edge.cascade_file import (
+    CascadeFile,
+    GateTable,
+    MemberTable,
+    TierTable,
+    read_cascade_file,
+)
+from escalade.edge.deferral import CascadeCalibration
+from escalade.edge.errors import CalibrationError
+from escalade.edge.tiers import Tier
+
+if TYPE_CHECKING:
+    from tomlkit.items import Item, Table
+
+
+def write_calibration(
+    path: Path, content: CascadeFile, cascade: Cascade, calibration: CascadeCalibration
+) -> None:
+    """Write thresholds, who the members are, and how it was found; all of it or nothing.
+
+    Args:
+        path: the cascade's file.
+        content: what it said when the cascade was opened.
+        cascade: opened from it.
+        calibration: of it.
+
+    Raises:
+        CascadeError: the file cannot be read any more.
+        CalibrationError: it was changed meanwhile, or its layout is one that cannot be kept.
+        DataError: it cannot be written.
+    """
+    import tomlkit
+
+    if read_cascade_file(path) != content:
+        raise CalibrationError(f"{path}: was changed while it was calibrated; calibrate again")
+    wanted = _calibrated(content, cascade, calibration)
+    document = tomlkit.parse(path.read_bytes().decode())
+    for raw, table in zip(document["tiers"], wanted.tiers, strict=True):
+        _change(raw, table)
+    document["calibration"] = _table(msgspec.to_builtins(calibration))
+    text = document.as_string()
+    if msgspec.convert(tomllib.loads(text), CascadeFile) != wanted:
+        raise CalibrationError(
+            f"{path}: its layout cannot be kept; write each tier as a table under [[tiers]]"
+        )
+    with atomic_write(path.resolve()) as stream:
+        stream.write(text.encode())
+
+
+def _calibrated(
+    content: CascadeFile, cascade: Cascade, calibration: CascadeCalibration
+) -> CascadeFile:
+    """What the file is to say."""
+    thresholds = [*calibration.thresholds, None]
+    tiers = [
+        _tier(table, tier, tau)
+        for table, tier, tau in zip(content.tiers, cascade.tiers, thresholds, strict=True)
+    ]
+    return msgspec.structs.replace(content, tiers=tiers, calibration=calibration)
+
+
+def _tier(table: TierTable, tier: Tier, threshold: float | None) -> TierTable:
+    members: list[str | MemberTable] = [
+        msgspec.structs.replace(
+            MemberTable(artifact=entry) if isinstance(entry, str) else entry,
+            manifest_sha256=sha256_of(member.artifact.folder / MANIFEST_NAME),
+        )
+        for entry, member in zip(table.members, tier.opened, strict=True)
+    ]
+    gate = table.gate
+    if threshold is not None:
+        gate = msgspec.structs.replace(gate or GateTable(), threshold=threshold)
+    return msgspec.structs.replace(table, members=members, gate=gate)
+
+
+def _change(raw: Table, table: TierTable) -> None:
+    """Say in a tier of the document what is to be said; everything else stays."""
+    import tomlkit
+
+    if table.gate is not None:
+        if "gate" not in raw:
+            raw["gate"] = tomlkit.inline_table()
+        raw["gate"]["threshold"] = table.gate.threshold
+    for index, member in enumerate(table.members):
+        entries = raw["members"]
+        assert isinstance(member, MemberTable)  # noqa: S101 - `_tier` made it one
+        if isinstance(entries[index], str):
+            entries[index] = _inline({"artifact": member.artifact})
+        entries[index]["manifest_sha256"] = member.manifest_sha256
+
+
+def _table(values: Mapping[str, object]) -> Table:
+    """A table with tables below it; None is left out, for TOML has none."""
+    import tomlkit
+
+    made = tomlkit.table()
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            made[name] = _inline(value) if name == "goal" else _table(value)
+        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+            made[name] = tomlkit.array().multiline(True)
+            for one in value:
+                made[name].append(_inline(one))
+        elif value is not None:
+            made[name] = value
+    return made
+
+
+def _inline(values: Mapping[str, object]) -> Item:
+    import tomlkit
+
+    made = tomlkit.inline_table()
+    made.update(values)
+    return made
