@@ -1,309 +1,224 @@
-"""Voting: the rule, its bounds by trying every way the rest may vote, and real members."""
+"""A tier that votes: real members in turn and side by side, asked no further than it takes."""
 
 from __future__ import annotations
 
-import itertools
-import json
-import shutil
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
 
-import msgspec
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from escalade.edge.artifact.manifest import MANIFEST_NAME, read_manifest, write_manifest
-from escalade.edge.base.records import Record, write_records
-from escalade.edge.calibration.calibration import halves_of
-from escalade.edge.calibration.ensemble import Ballots, ballots_for, calibrate_ensemble
-from escalade.edge.calibration.thresholds import Judged
-from escalade.edge.deferral.entry import QualityGoal, RateGoal, WithinGoal
-from escalade.edge.deferral.rules import defers
-from escalade.edge.errors import ArtifactError, CalibrationError, PromptError
-from escalade.edge.generation.artifact import Artifact
-from escalade.edge.tiers.ensemble import Ensemble, is_decided, is_settled, vote_bounds, vote_share
-from escalade.edge.trace.trace import (
-    TRACE_SCHEMA,
-    LargeAnswer,
-    ModelInfo,
-    SmallAnswer,
-    TraceHeader,
-    TraceRecord,
-    write_trace,
-)
+from escalade.edge import EdgeClient, Query, Sampling
+from escalade.edge.deferral import defers, is_decided, is_settled, vote_bounds, vote_share
+from escalade.edge.errors import ArtifactError, PromptError
+from escalade.edge.tiers import EnsembleTier, Member, votes_of
+from escalade.edge.trace import TierAnswer
 
-texts = st.lists(st.sampled_from("abc"), min_size=1, max_size=5)
-WORDS = ["cat", "dog", "banana", "zebra", "apple", "pear"]
+PROMPT = "g2p: cascade"
+WORDS = ["cat", "dog", "banana", "zebra", "apple", "pear", "cascade"]
+MakeVote = Callable[..., EdgeClient]
 
 
-@given(texts)
-def test_most_votes_win_and_the_first_of_equals(answers: list[str]) -> None:
-    text, score = vote_share(answers)
-    assert score == 1 - answers.count(text) / len(answers)
-    for other in answers:
-        assert answers.count(other) <= answers.count(text)
-        if answers.count(other) == answers.count(text):
-            assert answers.index(text) <= answers.index(other)
+def text_of(member: Member, prompt: str) -> str:
+    artifact = member.artifact
+    return artifact.text_of(artifact.generate(artifact.encode(prompt)))
 
 
-def test_by_hand() -> None:
-    assert vote_share(["x", "y", "y"]) == ("y", 1 - 2 / 3)
-    assert vote_share(["x", "y"]) == ("x", 0.5)
-    assert vote_share(["", "", "y"]) == ("", 1 - 2 / 3)
-    assert vote_share(["x"]) == ("x", 0.0)
-    assert vote_bounds(["x", "y"], 4) == (0.25, 0.75)
-    with pytest.raises(ValueError, match="1 or more, got 0"):
-        vote_share([])
-    with pytest.raises(ValueError, match="must be 1 to 2, got 3"):
-        vote_bounds(["x"] * 3, 2)
-    with pytest.raises(ValueError, match="must be 1 to 2, got 0"):
-        is_settled([], 2)
+def asked_of(said: TierAnswer) -> list[int]:
+    """The members that said something."""
+    return [one.member for one in said.members if one.text is not None]
 
 
-def finals(answers: list[str], members: int) -> list[tuple[str, float]]:
-    """Every way the vote may end; "d" and "e" stand for answers that nobody has given."""
-    rest = itertools.product("abcdefgh", repeat=members - len(answers))
-    return [vote_share([*answers, *more]) for more in rest]
-
-
-@given(texts, st.integers(0, 3))
-def test_bounds_are_attained_and_never_passed(answers: list[str], more: int) -> None:
-    members = len(answers) + more
-    scores = [score for _, score in finals(answers, members)]
-    assert vote_bounds(answers, members) == (min(scores), max(scores))
-
-
-@given(texts, st.integers(0, 3))
-def test_settled_means_that_no_way_to_end_changes_the_answer(answers: list[str], more: int) -> None:
-    members = len(answers) + more
-    ends = {text for text, _ in finals(answers, members)}
-    assert is_settled(answers, members) == (len(ends) == 1)
-
-
-@given(texts, st.integers(0, 3), st.integers(0, 8), st.booleans())
-def test_decided_means_that_no_way_to_end_changes_the_outcome(
-    answers: list[str], more: int, step: int, can_defer: bool
+@pytest.mark.parametrize("tau", [0.0, 0.2, 1 / 3, 0.5, 1.0])
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (3, 2, 4, 0, 1)])
+def test_members_answer_until_the_vote_is_decided(
+    make_vote: MakeVote, five: list[Member], tau: float, order: tuple[int, ...]
 ) -> None:
-    members = len(answers) + more
-    tau = step / 8
-    outcomes = {
-        (defers(score, tau), "large" if can_defer and defers(score, tau) else text)
-        for text, score in finals(answers, members)
-    }
-    assert is_decided(answers, members, tau, can_defer=can_defer) == (len(outcomes) == 1)
-
-
-@pytest.fixture
-def folders(float_artifact: Path, int8_artifact: Path, tmp_path: Path) -> list[Path]:
-    """Two that mostly agree, and the first once more."""
-    sources = {"a": float_artifact, "b": int8_artifact, "c": float_artifact}
-    copies = [Path(shutil.copytree(source, tmp_path / name)) for name, source in sources.items()]
-    manifest = read_manifest(copies[2])
-    write_manifest(copies[2], msgspec.structs.replace(manifest, created="later"))
-    return copies
-
-
-@pytest.fixture
-def members(folders: list[Path]) -> list[Artifact]:
-    return [Artifact.open(folder) for folder in folders]
-
-
-def text_of(artifact: Artifact, prompt: str) -> str:
-    steps = artifact.generate(artifact.encode(prompt))
-    return artifact.decode([step.token_id for step in steps if not step.ended])
-
-
-@pytest.mark.parametrize("tau", [0.0, 1 / 3, 0.5, 1.0])
-def test_members_answer_until_the_vote_is_decided(members: list[Artifact], tau: float) -> None:
-    ensemble = Ensemble(members, tau)
+    count = len(order)
+    client, alone = make_vote(tau, order=order), make_vote(tau, order=order, cloud=False)
     for word in WORDS:
         prompt = f"g2p: {word}"
-        given_ = [text_of(member, prompt) for member in members]
-        text, score = vote_share(given_)
-        answer = ensemble.answer(prompt)
-        asked = len(answer.steps_by_member)
+        given = [text_of(five[index], prompt) for index in order]
+        text, score = vote_share(given)
+        answer = client.ask(prompt)
+        said = answer.tiers[0]
+        assert said is not None
+        asked = len(said.members)
+        assert asked_of(said) == list(range(asked))
         assert answer.would_defer == defers(score, tau)
+        assert answer.outcome == ("deferred" if answer.would_defer else "answered")
         assert answer.would_defer or answer.text == text
-        assert answer.votes == {one: given_[:asked].count(one) for one in given_[:asked]}
-        assert asked == next(k for k in (1, 2, 3) if is_decided(given_[:k], 3, tau))
-        alone = ensemble.answer(prompt, can_defer=False)
-        assert (alone.text, alone.would_defer) == (text, defers(score, tau))
-        assert ensemble.answer(prompt, can_defer=False, begun=answer) == alone
+        assert votes_of(said) == {one: given[:asked].count(one) for one in given[:asked]}
+        assert asked == next(k for k in range(1, count + 1) if is_decided(given[:k], count, tau))
+        assert said.stopped_early == (asked < count)
+        assert answer.score is not None
         assert defers(answer.score, tau) == answer.would_defer
-    assert Ensemble(members, 0.0).answer("g2p: cat").would_defer
-    assert len(Ensemble(members, 0.0).answer("g2p: cat").steps_by_member) == 1
+        assert answer.score in vote_bounds(given[:asked], count)
+        local = alone.ask(prompt)
+        assert (local.text, local.would_defer) == (text, defers(score, tau))
+        assert local.outcome == "answered"
 
 
-def test_a_prompt_that_does_not_fit_is_refused_before_any_member_is_asked(
-    members: list[Artifact],
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (3, 2, 4, 0, 1)])
+def test_side_by_side_answers_and_decides_as_in_turn(
+    make_vote: MakeVote, order: tuple[int, ...]
 ) -> None:
-    with pytest.raises(PromptError):
-        Ensemble(members, 0.5).answer("")
-    with pytest.raises(ValueError, match="at least 1 member"):
-        Ensemble([], 0.5)
+    for tau in (0.0, 0.2, 1 / 3, 0.5, 0.7):
+        for cloud in (True, False):
+            turn = make_vote(tau, order=order, cloud=cloud)
+            beside = make_vote(tau, order=order, cloud=cloud, side_by_side=True)
+            for word in WORDS[:3]:
+                slow, fast = turn.ask(f"g2p: {word}"), beside.ask(f"g2p: {word}")
+                assert (fast.text, fast.outcome) == (slow.text, slow.outcome)
+                assert (fast.would_defer, fast.stop) == (slow.would_defer, slow.stop)
+    # How far a vote is heard may be a matter of time; whole, all that is said of it is the same.
+    for word in WORDS:
+        slow, fast = (one.ask(f"g2p: {word}", shadow=True) for one in (turn, beside))
+        assert (fast.text, fast.score) == (slow.text, slow.score)
+        assert _facts(fast.tiers[0]) == _facts(slow.tiers[0])
 
 
-def test_nobody_votes_twice(members: list[Artifact], tmp_path: Path) -> None:
-    twice = [members[0], members[1], members[0]]
-    with pytest.raises(ValueError, match="are the same artifact, which has one vote"):
-        Ensemble(twice, 0.5)
-    ballots = made_up(20, tmp_path / "made-up.jsonl")
-    with pytest.raises(CalibrationError, match="same artifact"):
-        calibrate_ensemble(twice, ballots, RateGoal(target=0.5), tmp_path / "ensemble.json")
-    with pytest.raises(CalibrationError, match="same artifact"):
-        ballots_for(twice, tmp_path / "not read", is_trace=False)
-
-
-def test_an_ensemble_is_its_members_and_no_others(
-    members: list[Artifact], folders: list[Path], tmp_path: Path
-) -> None:
-    path = tmp_path / "sub" / "ensemble.json"
-    Ensemble(members, 0.5).save(path)
-    opened = Ensemble.open(path)
-    assert opened.threshold == 0.5
-    assert opened.answer("g2p: cat") == Ensemble(members, 0.5).answer("g2p: cat")
-    manifest = folders[1] / MANIFEST_NAME
-    manifest.write_bytes(manifest.read_bytes() + b"\n")
-    with pytest.raises(ArtifactError, match="the ensemble .* was made with"):
-        Ensemble.open(path)
-
-
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        (b"{", "not an ensemble"),
-        (b'{"schema": 2, "members": [], "threshold": 0.5}', "schema 2; this version reads 1"),
-        (b'{"schema": 1, "members": [], "threshold": 0.5}', "at least 1 member"),
-        (b'{"schema": 1, "members": []}', "missing required field `threshold`"),
-    ],
-)
-def test_a_file_that_is_no_ensemble(tmp_path: Path, content: bytes, says: str) -> None:
-    path = tmp_path / "ensemble.json"
-    path.write_bytes(content)
-    with pytest.raises(ArtifactError, match=says):
-        Ensemble.open(path)
-
-
-def trace_of(members: list[Artifact], path: Path, *, judged: bool = True) -> Path:
-    """The large model is right on every query, the first member on every other one."""
-    who = ModelInfo(name="tiny", parameters=1)
-    header = TraceHeader(
-        schema=TRACE_SCHEMA, small=who, large=who, rule="mean", threshold=0.0, created=""
-    )
-
-    def record(number: int, word: str) -> TraceRecord:
-        prompt = f"g2p: {word}"
-        right = text_of(members[0], prompt) if number % 2 else "nothing says this"
-        return TraceRecord(
-            id=word,
-            task="g2p",
-            prompt=prompt,
-            references=[right],
-            small=SmallAnswer(
-                text="",
-                logprobs=[-1.0],
-                prompt_tokens=1,
-                generated_tokens=1,
-                generate_s=0.0,
-                correct=False,
-            ),
-            large=LargeAnswer(
-                text=right,
-                prompt_tokens=1,
-                generated_tokens=1,
-                correct=True if judged else None,
-                round_trip_s=0.0,
-                server_s=0.0,
-                bytes_up=0,
-                bytes_down=0,
-            ),
-            score=1.0,
-            outcome="deferred",
-            total_s=0.0,
-        )
-
-    write_trace(path, header, [record(number, word) for number, word in enumerate(WORDS)])
-    return path
-
-
-def test_ballots_are_what_each_member_says(members: list[Artifact], tmp_path: Path) -> None:
-    trace = trace_of(members, tmp_path / "trace.jsonl")
-    seen: list[tuple[int, int]] = []
-    ballots = ballots_for(
-        members, trace, is_trace=True, progress=lambda done, total: seen.append((done, total))
-    )
-    assert seen[-1] == (6, 6)
-    assert ballots.answers == [[text_of(one, f"g2p: {word}") for one in members] for word in WORDS]
-    assert ballots.judged is not None
-    # Members a and c are one model: it has the majority.
-    assert ballots.judged.small.tolist() == [False, True] * 3
-    assert ballots.judged.large.all()
-    data = tmp_path / "data.jsonl"
-    rows = (Record(id=w, task="g2p", prompt=f"g2p: {w}", references=["x"]) for w in WORDS)
-    write_records(data, rows)
-    of_data = ballots_for(members, data, is_trace=False, limit=3)
-    assert of_data.answers == ballots.answers[::2]
-    assert of_data.judged is None
-    with pytest.raises(CalibrationError, match="lacks references"):
-        ballots_for(members, trace_of(members, trace, judged=False), is_trace=True)
-
-
-def made_up(n: int, source: Path) -> Ballots:
-    generator = np.random.default_rng(1)
-    hardness = generator.random((n, 1))
-    wrong = generator.random((n, 3)) < hardness
-    answers = np.where(wrong, generator.integers(1, 4, size=(n, 3)), 0).astype(str).tolist()
-    right = np.array([vote_share(row).text == "0" for row in answers])
-    large = generator.random(n) > 0.2 * hardness[:, 0]
-    source.write_text("made up\n")
-    return Ballots(answers, [[4, 4, 4]] * n, Judged(right, large), source)
-
-
-@pytest.mark.parametrize(
-    "goal",
-    [RateGoal(target=0.4), QualityGoal(target=0.8), WithinGoal(epsilon=0.08, delta=0.1)],
-    ids=["rate", "quality", "within"],
-)
-def test_a_calibrated_ensemble_keeps_what_its_threshold_does(
-    members: list[Artifact], tmp_path: Path, goal: RateGoal | QualityGoal | WithinGoal
-) -> None:
-    ballots = made_up(600, tmp_path / "made-up.jsonl")
-    path = tmp_path / "ensemble.json"
-    content = calibrate_ensemble(members, ballots, goal, path)
-    assert json.loads(path.read_text())["threshold"] == content.threshold
-    entry = content.calibration
-    assert entry is not None
-    assert entry.certified == (True if isinstance(goal, WithinGoal) else None)
-    held_out = halves_of(600, seed=1).held_out
-    deferred = [
-        defers(vote_share(ballots.answers[index]).score, content.threshold) for index in held_out
+def _facts(said: TierAnswer | None) -> list[tuple[object, ...]]:
+    """All of an answer but its times."""
+    assert said is not None
+    return [
+        (one.member, one.text, one.logprobs, one.prompt_tokens, one.generated_tokens, one.correct)
+        for one in said.members
     ]
-    asked = [
-        next(k for k in (1, 2, 3) if is_decided(ballots.answers[index][:k], 3, content.threshold))
-        for index in held_out
-    ]
-    assert entry.held_out is not None
-    assert entry.held_out.n == 300
-    assert entry.held_out.deferral_rate == sum(deferred) / 300
-    assert entry.held_out.tokens_saved == pytest.approx(1 - sum(asked) / 900)
-    if isinstance(goal, QualityGoal):
-        assert entry.fit.quality is not None
-        assert entry.fit.quality >= 0.8
-    assert Ensemble.open(path).threshold == content.threshold
 
 
-def test_an_ensemble_that_cannot_be_certified_defers_everything(
-    members: list[Artifact], tmp_path: Path
+def test_what_most_members_say_stays_on_the_device(
+    make_vote: MakeVote, five: list[Member], scripted_cloud: Any
 ) -> None:
-    ballots = made_up(20, tmp_path / "made-up.jsonl")
-    path = tmp_path / "ensemble.json"
-    content = calibrate_ensemble(members, ballots, WithinGoal(epsilon=0.01, delta=0.1), path)
-    assert content.threshold == 0.0
-    assert content.calibration is not None
-    assert content.calibration.certified is False
-    assert content.calibration.fit.deferral_rate == 1.0
-    with pytest.raises(CalibrationError, match=r"epsilon must be in \(0, 1\)"):
-        calibrate_ensemble(members, ballots, WithinGoal(epsilon=2.0, delta=0.1), path)
-    with pytest.raises(CalibrationError, match="give a trace"):
-        calibrate_ensemble(members, ballots._replace(judged=None), QualityGoal(target=0.5), path)
+    answer = make_vote(0.5).ask(PROMPT)
+    artifact = five[0].artifact
+    ids = artifact.encode(PROMPT)
+    steps = artifact.generate(ids)
+    assert (answer.outcome, answer.tiers[1], answer.would_defer) == ("answered", None, False)
+    assert votes_of(answer.said) == {answer.text: 2}  # the third could change nothing
+    for one in answer.said.members:
+        assert one.logprobs == [step.logprob for step in steps]
+        assert (one.generated_tokens, one.prompt_tokens) == (len(steps), len(ids))
+    assert answer.stop == ("end" if steps[-1].ended else "length")
+    assert answer.said.seconds >= sum(one.seconds for one in answer.said.members)
+    assert scripted_cloud.asked == []
+
+
+def test_what_members_differ_on_is_deferred(
+    make_vote: MakeVote, five: list[Member], scripted_cloud: Any
+) -> None:
+    answer = make_vote(0.3).ask(Query(text=PROMPT, references=("large answer",)))
+    assert (answer.outcome, answer.text) == ("deferred", "large answer")
+    assert (answer.score, answer.threshold) == (pytest.approx(1 / 3), 0.3)
+    vote, large = answer.tiers
+    assert vote is not None
+    assert large is not None
+    assert list(votes_of(vote).values()) == [2, 1]
+    assert [one.correct for one in vote.members] == [False] * 3
+    assert (vote.correct, large.correct) == (False, True)
+    (request,) = scripted_cloud.asked
+    assert list(request.prompt.tokens.ids) == five[0].artifact.encode(PROMPT)
+    assert not request.HasField("draft")
+    make_vote(0.3, prompt_form="text").ask(PROMPT)
+    assert scripted_cloud.asked[1].prompt.text == PROMPT
+
+
+@pytest.mark.parametrize("side_by_side", [False, True])
+@pytest.mark.parametrize("tau", [0.0, 0.2, 1 / 3])
+def test_a_silent_cloud_leaves_the_answer_of_the_whole_vote(
+    make_vote: MakeVote, scripted_cloud: Any, tau: float, side_by_side: bool
+) -> None:
+    scripted_cloud.fails()
+    order = (2, 0, 1)  # after two members deferral is certain, the winner is not
+    options: dict[str, Any] = {"order": order, "side_by_side": side_by_side}
+    alone = make_vote(tau, cloud=False, **options).ask(PROMPT)
+    degraded = make_vote(tau, **options).ask(PROMPT)
+    assert (degraded.outcome, alone.outcome) == ("degraded", "answered")
+    assert (degraded.text, degraded.would_defer) == (alone.text, True)
+    assert degraded.reason is not None
+    assert sorted(asked_of(degraded.said)) == [0, 1, 2]
+    assert votes_of(degraded.said) == votes_of(alone.said)
+    for one, other in zip(degraded.said.members, alone.said.members, strict=True):
+        assert one.logprobs == other.logprobs
+        # What was stopped at first and asked again has cost twice.
+        assert one.generated_tokens >= other.generated_tokens == len(other.logprobs)
+        assert one.prompt_tokens in {other.prompt_tokens, 2 * other.prompt_tokens}
+    if not side_by_side:
+        assert _facts(degraded.said) == _facts(alone.said)
+
+
+def test_who_is_not_needed_for_the_winner_is_spared_even_then(
+    make_vote: MakeVote, scripted_cloud: Any
+) -> None:
+    scripted_cloud.fails()
+    answer = make_vote(0.0).ask(PROMPT)
+    assert answer.outcome == "degraded"
+    assert asked_of(answer.said) == [0, 1]
+    assert is_settled([one.text or "" for one in answer.said.members], 3)
+
+
+@pytest.mark.parametrize("side_by_side", [False, True])
+def test_the_first_member_streams(
+    make_vote: MakeVote, five: list[Member], side_by_side: bool
+) -> None:
+    run = make_vote(0.5, order=(2, 0, 1), cloud=False, side_by_side=side_by_side).stream(PROMPT)
+    text = "".join(delta.text for delta in run)
+    assert run.answer is not None
+    assert text == text_of(five[2], PROMPT)
+    assert run.answer.text == text_of(five[0], PROMPT) != text
+
+
+@pytest.mark.parametrize("side_by_side", [False, True])
+def test_without_a_threshold_the_whole_vote_is_heard(
+    make_vote: MakeVote, side_by_side: bool
+) -> None:
+    answer = make_vote(None, cloud=False, side_by_side=side_by_side).ask(PROMPT)
+    assert (answer.threshold, answer.would_defer) == (None, False)
+    assert answer.score == pytest.approx(1 / 3)
+    assert asked_of(answer.said) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("side_by_side", [False, True])
+def test_stop_texts_lengths_and_sampling_are_every_members(
+    make_vote: MakeVote, five: list[Member], side_by_side: bool
+) -> None:
+    client = make_vote(0.5, cloud=False, side_by_side=side_by_side)
+    stop = text_of(five[0], PROMPT)[2:4]
+    cut = client.ask(Query(text=PROMPT, stop=(stop,)), shadow=True)
+    assert (cut.text, cut.stop) == (text_of(five[0], PROMPT).partition(stop)[0], "stop")
+    assert all(stop not in (one.text or "") for one in cut.said.members)
+    short = client.ask(Query(text=PROMPT, max_new_tokens=2), shadow=True)
+    assert [one.generated_tokens for one in short.said.members] == [2, 2, 2]
+    hot = Query(text=PROMPT, sampling=Sampling(temperature=5.0, seed=2))
+    drawn, again = client.ask(hot, shadow=True), client.ask(hot, shadow=True)
+    assert _facts(drawn.said) == _facts(again.said)
+    greedy = client.ask(PROMPT, shadow=True)
+    for one, other in zip(drawn.said.members, greedy.said.members, strict=True):
+        assert one.text != other.text
+
+
+@pytest.mark.parametrize("side_by_side", [False, True])
+def test_a_prompt_that_one_member_cannot_take_is_refused_before_any_is_asked(
+    make_vote: MakeVote, five: list[Member], side_by_side: bool
+) -> None:
+    runtimes: list[Any] = [member.artifact._runtime for member in five[:3]]
+    before = [runtime.tokens_run for runtime in runtimes]
+    for prompt in ("", "g2p: " + "a" * 500):
+        with pytest.raises(PromptError):
+            make_vote(0.3, side_by_side=side_by_side).ask(prompt)
+    assert [runtime.tokens_run for runtime in runtimes] == before
+
+
+def test_members_that_cannot_vote_with_one_another_are_no_tier(
+    five: list[Member], int8_artifact: Any
+) -> None:
+    from escalade.edge import Artifact
+
+    shorter = Member(Artifact.open(int8_artifact))  # max_new_tokens is another
+    for members, says in (
+        ([], "at least 2 members, got 0"),
+        (five[:1], "at least 2 members, got 1"),
+        ([five[0], five[1], five[0]], "are the same artifact, which has one vote"),
+        ([five[0], shorter], "cannot be compared with those of .*: max_new_tokens 24 and 47"),
+    ):
+        with pytest.raises(ArtifactError, match=says):
+            EnsembleTier(members)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from threading import Event
 from typing import NamedTuple
 
@@ -101,7 +100,7 @@ class EnsembleTier:
             if not call.whole and self._decided(call.gate, voices.values(), can_defer):
                 break
             began_s = call.elapsed_s()
-            generation, prompt_tokens = self._generation(call, index, call.cancelled)
+            generation, prompt_tokens = self._generation(call.prompts, index, call.cancelled)
             if index == 0:
                 yield from generation
             else:
@@ -116,26 +115,32 @@ class EnsembleTier:
 
     def _ask_side_by_side(self, call: Call) -> Generator[Delta, None, list[_Voice] | None]:
         """All at the same time; None where it was cancelled."""
+        # Not for those whose members answer in turn.
+        from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+
         over = Event()
+        # Threads know these and not the call, through which they would keep alive a run that its
+        # caller has let go: it could not be collected, which is what ends them.
+        now_s, prompts, given_up = call.now_s, call.prompts, call.cancelled
 
         def cancelled() -> bool:
-            return over.is_set() or (call.cancelled is not None and call.cancelled())
+            return over.is_set() or (given_up is not None and given_up())
 
         def run(index: int) -> _Voice | None:
             if over.is_set():
                 return None  # it costs nothing: it never began
-            began_s = call.now_s()
-            generation, prompt_tokens = self._generation(call, index, cancelled)
+            began_s = now_s()
+            generation, prompt_tokens = self._generation(prompts, index, cancelled)
             for _ in generation:
                 pass
-            return _voice(index, generation, prompt_tokens, call.now_s() - began_s)
+            return _voice(index, generation, prompt_tokens, now_s() - began_s)
 
         others = range(1, len(self._members))
         with ThreadPoolExecutor(len(others), thread_name_prefix="member") as pool:
             try:
                 running = {pool.submit(run, index) for index in others}
                 began_s = call.elapsed_s()
-                lead, prompt_tokens = self._generation(call, 0, cancelled)
+                lead, prompt_tokens = self._generation(prompts, 0, cancelled)
                 yield from lead
                 voices = [_voice(0, lead, prompt_tokens, call.elapsed_s() - began_s)]
                 while True:
@@ -154,11 +159,11 @@ class EnsembleTier:
         return sorted(voices)
 
     def _generation(
-        self, call: Call, index: int, cancelled: Callable[[], bool] | None
+        self, prompts: Prompts, index: int, cancelled: Callable[[], bool] | None
     ) -> tuple[Generation, int]:
         """A member's response, not begun, and how many tokens it reads."""
-        member, query = self._members[index], call.query
-        ids = call.prompts.of(member).ids
+        member, query = self._members[index], prompts.query
+        ids = prompts.of(member).ids
         generation = member.artifact.stream(
             ids,
             query.max_new_tokens,

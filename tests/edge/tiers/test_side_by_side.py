@@ -1,0 +1,233 @@
+"""Members side by side where one of them is held: stopped, paid for, cancelled, failed."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from escalade.edge import Answer, Artifact, Cascade, EdgeClient
+from escalade.edge.deferral import Gate, VoteRule
+from escalade.edge.errors import ArtifactError
+from escalade.edge.runtimes import Sampling, Step
+from escalade.edge.tiers import EnsembleTier, Member, RemoteTier, Tier
+from escalade.edge.trace import MemberAnswer
+
+PROMPT = "g2p: cascade"
+HELD_AFTER = 3
+
+
+class Held:
+    """A runtime that stops after some tokens of its first response until it is let go."""
+
+    def __init__(self, real: Any, *, fails: bool = False) -> None:
+        self._real, self._fails, self._first = real, fails, True
+        self.arrived, self.released = threading.Event(), threading.Event()
+
+    def generate(
+        self,
+        prompt_ids: Sequence[int],
+        max_new_tokens: int,
+        *,
+        sampling: Sampling | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Iterator[Step]:
+        assert cancelled is not None
+        steps = self._real.generate(
+            prompt_ids, max_new_tokens, sampling=sampling, cancelled=cancelled
+        )
+        first, self._first = self._first, False
+        for index, step in enumerate(steps):
+            if first and index == HELD_AFTER:
+                self.arrived.set()
+                if self._fails:
+                    raise ArtifactError("model.onnx: out of memory")
+                for _ in range(3000):  # half a minute: a test that fails must end
+                    if cancelled():
+                        return
+                    if self.released.wait(0.01):
+                        break
+            yield step
+
+
+@pytest.fixture
+def held(five: list[Member]) -> Callable[..., tuple[Member, Held]]:
+    """A member of whose runtime the test has hold."""
+
+    def make(index: int, **options: Any) -> tuple[Member, Held]:
+        artifact = five[index].artifact
+        runtime = Held(artifact._runtime, **options)
+        again = Artifact(
+            artifact.folder,
+            artifact.manifest,
+            runtime,  # type: ignore[arg-type]
+            artifact._tokenizer,
+            rule=artifact.rule,
+        )
+        return Member(again), runtime
+
+    return make
+
+
+@pytest.fixture
+def client_of(make_remote: Callable[..., RemoteTier], jumping_clock: Any) -> Any:
+    def make(members: Sequence[Member], threshold: float, *, cloud: bool = True) -> EdgeClient:
+        tiers: list[Tier] = [EnsembleTier(members, side_by_side=True)]
+        gates: list[Gate | None] = [Gate(rule=VoteRule(), threshold=threshold)]
+        if cloud:
+            tiers.append(make_remote(reader=members[0]))
+            gates.append(None)
+        return EdgeClient(Cascade(tiers=tiers, gates=gates, clock=jumping_clock))
+
+    return make
+
+
+def members_of(answer: Answer) -> list[MemberAnswer]:
+    assert answer.tiers[0] is not None
+    return answer.tiers[0].members
+
+
+def test_who_can_change_nothing_any_more_is_stopped_and_paid_for(
+    five: list[Member], held: Any, client_of: Any
+) -> None:
+    slow, _ = held(2)
+    answer = client_of([five[0], five[1], slow], 0.5).ask(PROMPT)
+    assert (answer.outcome, answer.said.stopped_early) == ("answered", True)
+    first, second, stopped = members_of(answer)
+    assert first.text == second.text == answer.text
+    assert (stopped.member, stopped.text, stopped.correct) == (2, None, None)
+    artifact = five[2].artifact
+    ids = artifact.encode(PROMPT)
+    steps = artifact.generate(ids)
+    count = len(stopped.logprobs)
+    assert count <= HELD_AFTER
+    assert stopped.logprobs == [step.logprob for step in steps[:count]]
+    assert (stopped.generated_tokens, stopped.prompt_tokens) == (count, len(ids))
+
+
+def test_who_leads_alone_may_decide(five: list[Member], held: Any, client_of: Any) -> None:
+    # Every vote is deferred at 0: nobody is waited for after the one that streams.
+    others = [held(index) for index in (1, 2)]
+    answer = client_of([five[0], *(member for member, _ in others)], 0.0).ask(PROMPT)
+    assert (answer.outcome, answer.text) == ("deferred", "large answer")
+    assert [one.text is None for one in members_of(answer)[1:]] == [True] * (
+        len(members_of(answer)) - 1
+    )
+
+
+def test_who_was_stopped_and_is_asked_again_has_cost_twice(
+    five: list[Member], held: Any, client_of: Any, scripted_cloud: Any
+) -> None:
+    scripted_cloud.fails()
+    slow, runtime = held(1)
+    client = client_of([five[2], slow, five[0]], 0.0)
+    run = client.stream(PROMPT)
+    next(run)
+    assert runtime.arrived.wait(30)  # it has said its first tokens
+    answer = run.finish()
+    assert answer is not None
+    assert (answer.outcome, answer.said.stopped_early) == ("degraded", False)
+    _, again, _ = members_of(answer)
+    artifact = five[1].artifact
+    ids = artifact.encode(PROMPT)
+    steps = artifact.generate(ids)
+    assert again.text == artifact.text_of(steps)
+    assert again.logprobs == [step.logprob for step in steps]
+    assert again.generated_tokens == HELD_AFTER + len(steps)
+    assert again.prompt_tokens == 2 * len(ids)
+
+
+def test_who_was_stopped_is_kept_where_nobody_needs_to_ask_again(
+    five: list[Member], held: Any, client_of: Any, scripted_cloud: Any
+) -> None:
+    scripted_cloud.fails()
+    slow, runtime = held(2)
+    run = client_of([five[0], five[1], slow], 0.0).stream(PROMPT)
+    next(run)
+    assert runtime.arrived.wait(30)
+    answer = run.finish()
+    assert answer is not None
+    assert answer.outcome == "degraded"
+    stopped = members_of(answer)[2]
+    assert (stopped.member, stopped.text, stopped.generated_tokens) == (2, None, HELD_AFTER)
+
+
+def test_the_callers_time_is_nobodys_but_who_worked_meanwhile(
+    five: list[Member], held: Any, client_of: Any, jumping_clock: Any
+) -> None:
+    slow, runtime = held(1)
+    run = client_of([five[0], slow, five[2]], 0.5, cloud=False).stream(PROMPT)
+    next(run)
+    assert runtime.arrived.wait(30)
+    jumping_clock.sleep_s(100.0)
+    runtime.released.set()
+    answer = run.finish()
+    assert answer is not None
+    lead, beside, *_ = members_of(answer)
+    assert 0 <= lead.seconds < 100.0 <= beside.seconds
+    assert answer.said.seconds <= answer.total_s < 100.0
+
+
+def test_a_query_is_cancelled_while_the_last_member_is_waited_for(
+    five: list[Member], held: Any, client_of: Any, scripted_cloud: Any
+) -> None:
+    slow, runtime = held(1)
+    # No two of them agree, so that all are waited for.
+    client = client_of([five[0], slow, five[2]], 0.9)
+    assert client.stream(PROMPT, cancelled=runtime.arrived.is_set).finish() is None
+    assert scripted_cloud.asked == []
+
+
+def test_a_member_that_fails_fails_its_tier_and_stops_the_others(
+    five: list[Member], held: Any, client_of: Any, scripted_cloud: Any
+) -> None:
+    broken, _ = held(1, fails=True)
+    slow, _ = held(2)
+    answer = client_of([five[0], broken, slow], 0.9).ask(PROMPT)
+    assert (answer.outcome, answer.tiers[0]) == ("deferred", None)
+    assert answer.reason == "model.onnx: out of memory"
+    broken, _ = held(1, fails=True)
+    with pytest.raises(ArtifactError, match="out of memory"):
+        client_of([five[0], broken], 0.9, cloud=False).ask(PROMPT)
+    assert _threads() == []
+
+
+def test_a_run_that_is_let_go_takes_its_threads_with_it(
+    five: list[Member], held: Any, client_of: Any
+) -> None:
+    slow, runtime = held(1)
+    run = client_of([five[0], slow], 0.5).stream(PROMPT)
+    next(run)
+    assert runtime.arrived.wait(30)
+    assert len(_threads()) == 1
+    del run
+    gc.collect()
+    assert _threads() == []
+
+
+def _threads() -> list[str]:
+    return [one.name for one in threading.enumerate() if one.name.startswith("member")]
+
+
+@pytest.mark.parametrize("side_by_side", [False, True])
+def test_a_wish_to_cancel_that_passes_leaves_no_half_of_a_vote(
+    five: list[Member], client_of: Any, jumping_clock: Any, side_by_side: bool
+) -> None:
+    tier = EnsembleTier(five[:3], side_by_side=side_by_side)
+    gate = Gate(rule=VoteRule(), threshold=0.5)
+    client = EdgeClient(Cascade(tiers=[tier], gates=[gate], clock=jumping_clock))
+    whole = client.ask(PROMPT)
+    for at in range(0, 90, 7):
+        asked: list[None] = []
+
+        def once(asked: list[None] = asked, at: int = at) -> bool:
+            asked.append(None)
+            return len(asked) == at + 1
+
+        answer = client.stream(PROMPT, cancelled=once).finish()
+        assert answer is None or answer.text == whole.text
+        if at < 30:
+            assert answer is None
