@@ -34,7 +34,7 @@ from escalade.cli.demo.processes import running
 from escalade.cli.output import note_console, print_json
 from escalade.cli.quiet import quiet_third_party
 from escalade.edge import EdgeClient
-from escalade.edge.artifact.manifest import Manifest, Scheme
+from escalade.edge.artifact import Manifest, Scheme, read_manifest
 from escalade.edge.base.records import Record, subsample, write_records
 
 HOME = REPO / "runs" / "aarch64"
@@ -110,8 +110,7 @@ def export(model: Path, schemes: list[str], home: Path) -> dict[Path, Manifest]:
         export_artifact(model, folder, quantize=cast("Scheme", name), golden_prompts=prompts)
         command = ("escalade.cli", "calibrate", str(folder), "--data", str(data))
         run(sys.executable, "-m", *command, *_CALIBRATION)
-        with EdgeClient.open(folder) as client:
-            manifests[folder] = client.artifact.manifest
+        manifests[folder] = read_manifest(folder)
     return manifests
 
 
@@ -151,7 +150,7 @@ def ask(tree: Path, cpu: Cpu, folder: Path, manifest: Manifest, at: str, row: Ro
     by_score = sorted(manifest.golden, key=lambda golden: golden.nll)
     sure, unsure = by_score[0].prompt, by_score[-1].prompt
     with EdgeClient.open(folder, cloud=at) as client:
-        by_large = client.ask_large(unsure).text
+        by_large = client.ask_last(unsure).text
     script = f"{Path(PYTHON).parent}/escalade"
     for prompt, expected in ((unsure, by_large), (sure, None)):
         command = ("ask", f"/{SHARED}/{folder.name}", prompt, "--cloud", at, "--json")

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from escalade.edge.trace import read_trace
 
 from escalade.cli.demo.processes import running
+from escalade.edge.trace import read_trace
 
 ESCALADE = [sys.executable, "-m", "escalade.cli"]
 
@@ -146,17 +146,23 @@ def test_the_demo_from_end_to_end(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    rows = {row["profile"]: row for row in found["live"]}
-    assert list(rows) == ["coe-1us", "coe-10ms", "coe-100ms", "coe-1s"]
-    for name, floor_s in (("coe-10ms", 0.01), ("coe-100ms", 0.1), ("coe-1s", 1.0)):
-        row = rows[name]
-        assert row["queries"] == 20
-        assert row["degraded"] == 0
-        assert row["cloud_only_p50_s"] >= floor_s
-        assert row["cascade_p95_s"] >= floor_s
-        assert 0 < row["deferral_rate"] < 1
-        assert row["calls_saved"] == pytest.approx(1 - row["deferral_rate"])
-        assert 0 < row["cascade_bytes"] < row["cloud_only_bytes"] * 1.5
+    rows = {(row["profile"], row["system"]): row for row in found["live"]}
+    networks = ["coe-1us", "coe-10ms", "coe-100ms", "coe-1s"]
+    systems = ["cloud only", "device, cloud", "device, gateway, cloud"]
+    assert list(rows) == [(network, system) for network in networks for system in systems]
+    for network, floor_s in zip(networks, (0.0, 0.01, 0.1, 1.0), strict=True):
+        alone, two, three = (rows[network, system] for system in systems)
+        for row in (alone, two, three):
+            assert (row["queries"], row["degraded"]) == (20, 0)
+            assert row["p95_s"] >= floor_s
+            assert sum(row["answered_by"].values()) == pytest.approx(1)
+        assert alone["p50_s"] >= floor_s
+        assert alone["answered_by"] == {"cloud": 1}
+        assert 0 < two["calls_saved"] < 1
+        # The gateway's model is the device's here: it is as unsure of what it gets.
+        assert three["answered_by"]["cloud"] <= two["answered_by"]["cloud"]
+        assert three["answered_by"]["device"] == two["answered_by"]["device"]
+        assert 0 < two["cloud_bytes"] < 1.5 * alone["cloud_bytes"]
     assert "with the same tokens" in found["executorch"]
     traces = {row["name"]: row for row in found["simulation"]["traces"]}
     assert set(traces) == {"xent", "cat-xent"}
