@@ -127,8 +127,12 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
     ) -> None:
         """Score given responses, item by item."""
         ticket = Ticket(self._deadline_of(context), self._clock)
-        with self._drain.under_way(interruptible=ticket):
-            await answer_or_abort(context, self._score(request, ticket, _writer(context)))
+        try:
+            with self._drain.under_way(interruptible=ticket):
+                await answer_or_abort(context, self._score(request, ticket, _writer(context)))
+        finally:
+            # What was begun ahead is for nobody.
+            ticket.cancel()
 
     async def Verify(  # noqa: N802
         self,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from escalade.cloud.backends.query import Answer, Delta
 from escalade.cloud.backends.ticket import Ticket

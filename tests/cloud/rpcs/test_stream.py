@@ -101,7 +101,7 @@ def test_tokens_come_while_the_model_still_computes(serving: Any, held: Any, ask
             pieces: Pieces = []
             while len(joined(pieces, whole=False).token_ids) < 3:
                 pieces.append(await call.read())
-            assert held.stalled
+            await until(lambda: held.stalled)
             assert not held.answers
             call.cancel()
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from escalade.v1 import cascade_pb2 as pb
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(msgspec.Struct, frozen=True, gc=False):
     """A query x, already checked against `BackendInfo`, but for the length of a text."""
 
     #: `(P,)` with 1 <= P < context_length, every special token included; empty where the prompt
@@ -34,8 +34,7 @@ class Query:
     streamed: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A response y, with the end-of-sequence token kept apart.
 
     Attributes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import contextmanager
 from os.path import commonprefix
 
 from escalade.cloud.backends import Answer, Clock, Delta, Ticket
@@ -36,11 +36,17 @@ class SharedAnswers:
 
     async def once(self, key: bytes | None, deadline_s: float, start: Start) -> Answer:
         """The whole answer; see `follow`."""
-        async with aclosing(self.follow(key, deadline_s, start)) as deltas:
-            async for delta in deltas:
-                if delta.answer is not None:
-                    return delta.answer
-        raise AssertionError("unreachable")
+        while True:
+            kept = self._recall(key)
+            if kept is not None:
+                return kept
+            computation = self._join(key, deadline_s, start)
+            with computation.followed() as news:
+                while computation.outcome is None:
+                    news.clear()
+                    await news.wait()
+            if not self._may_try_again(computation, deadline_s):
+                return computation.answer()
 
     async def follow(
         self, key: bytes | None, deadline_s: float, start: Start
@@ -55,72 +61,96 @@ class SharedAnswers:
             deadline_s: the caller's own, on the clock.
             start: begins the computation under a ticket; what it raises, every follower gets.
         """
+        tokens, text = 0, ""
         while True:
-            if key is not None and key in self._kept:
-                self._kept.move_to_end(key)
-                yield _rest(self._kept[key])
+            kept = self._recall(key)
+            if kept is not None:
+                yield _rest(kept, tokens, text)
                 return
             computation = self._join(key, deadline_s, start)
-            tokens, text = 0, ""
-            try:
-                with computation.followed() as news:
-                    while not computation.ended:
-                        news.clear()
-                        delta = computation.since(tokens, len(text))
-                        if delta.token_ids or delta.text:
-                            tokens, text = tokens + len(delta.token_ids), text + delta.text
-                            yield delta
-                        else:
-                            await news.wait()
-                    yield _rest(computation.task.result(), tokens, text)
-                    return
-            except DeadlineError:
-                # Another one's deadline, passed just before this one could extend it.
-                if tokens or text or self._clock() >= deadline_s:
-                    raise
+            with computation.followed() as news:
+                while computation.outcome is None:
+                    news.clear()
+                    delta = computation.since(tokens, len(text))
+                    if delta.token_ids or delta.text:
+                        tokens, text = tokens + len(delta.token_ids), text + delta.text
+                        yield delta
+                    else:
+                        await news.wait()
+            # What has been given stays given, and another computation may go another way.
+            if tokens or text or not self._may_try_again(computation, deadline_s):
+                yield _rest(computation.answer(), tokens, text)
+                return
 
     def abandon(self) -> None:
         """Stop every computation; who follows one is told that the server shuts down."""
-        for computation in self._computed:
+        for computation in [*self._computed]:
             computation.stop()
+
+    def _recall(self, key: bytes | None) -> Answer | None:
+        if key is None or key not in self._kept:
+            return None
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+    def _may_try_again(self, computation: _Computation, deadline_s: float) -> bool:
+        """Whether it was another one's deadline, passed just before this one could extend it."""
+        return isinstance(computation.outcome, DeadlineError) and self._clock() < deadline_s
 
     def _join(self, key: bytes | None, deadline_s: float, start: Start) -> _Computation:
         running = self._running.get(key) if key is not None else None
         if running is not None and running.ticket.should_stop() is None:
             running.ticket.extend(deadline_s)
             return running
-        computation = _Computation(Ticket(deadline_s, self._clock), start)
+        computation = _Computation(Ticket(deadline_s, self._clock), key, self._forget)
+        computation.task = asyncio.create_task(self._compute(computation, start))
         self._computed.add(computation)
         if key is not None:
             self._running[key] = computation
-        computation.task.add_done_callback(lambda task: self._finish(key, computation))
         return computation
 
-    def _finish(self, key: bytes | None, computation: _Computation) -> None:
+    async def _compute(self, computation: _Computation, start: Start) -> None:
+        answer = None
+        try:
+            async for delta in start(computation.ticket):
+                answer = delta.answer
+                computation.add(delta)
+        except Exception as error:
+            computation.end(error)
+            return
+        computation.end(answer or EngineDeadError("engine: ended without an answer"))
+
+    def _forget(self, computation: _Computation) -> None:
+        """It has ended: keep what there is to keep, before anybody hears of it."""
         self._computed.discard(computation)
-        if key is not None and self._running.get(key) is computation:
+        key, outcome = computation.key, computation.outcome
+        if key is None:
+            return
+        if self._running.get(key) is computation:
             del self._running[key]
-        task = computation.task
-        # Asked in any case: what nobody waits for any more is nobody's news.
-        if not task.cancelled() and task.exception() is None and key is not None:
-            self._kept[key] = task.result()
+        if isinstance(outcome, Answer):
+            self._kept[key] = outcome
             if len(self._kept) > self._limit:
                 self._kept.popitem(last=False)
-        computation.end()
 
 
 class _Computation:
     """One computation, what it has given so far, and who follows it."""
 
-    def __init__(self, ticket: Ticket, start: Start) -> None:
+    task: asyncio.Task[None]
+
+    def __init__(
+        self, ticket: Ticket, key: bytes | None, on_end: Callable[[_Computation], None]
+    ) -> None:
         self.ticket = ticket
+        self.key = key
+        self._on_end = on_end
+        #: How it ended; None while it goes on.
+        self.outcome: Answer | Exception | None = None
         self._token_ids: list[int] = []
         self._logprobs: list[float] = []
         self._text = ""
         self._followers: set[asyncio.Event] = set()
-        self.task = asyncio.create_task(self._compute(start))
-        #: Whether the task is done, and what it gave is kept.
-        self.ended = False
 
     @contextmanager
     def followed(self) -> Iterator[asyncio.Event]:
@@ -138,33 +168,36 @@ class _Computation:
         """What it has given after so many tokens and characters."""
         return Delta(self._token_ids[tokens:], self._logprobs[tokens:], self._text[characters:])
 
-    def end(self) -> None:
-        """Say that the task is done."""
-        self.ended = True
-        self._tell()
+    def answer(self) -> Answer:
+        """What it came to.
+
+        Raises:
+            Exception: what it failed with.
+        """
+        if not isinstance(self.outcome, Answer):
+            raise self.outcome or DrainingError()
+        return self.outcome
+
+    def add(self, delta: Delta) -> None:
+        """Go on by a piece."""
+        if delta.token_ids or delta.text:
+            self._token_ids += delta.token_ids
+            self._logprobs += delta.logprobs
+            self._text += delta.text
+            self._tell()
+
+    def end(self, outcome: Answer | Exception) -> None:
+        """Say how it ended, once."""
+        if self.outcome is None:
+            self.outcome = outcome
+            self._on_end(self)
+            self._tell()
 
     def stop(self) -> None:
-        """Stop as soon as can be; nothing happens where it has ended."""
+        """Stop as soon as can be. Who still follows is told that the server shuts down."""
+        self.end(DrainingError())
         self.ticket.cancel()
         self.task.cancel()
-
-    async def _compute(self, start: Start) -> Answer:
-        answer = None
-        try:
-            async for delta in start(self.ticket):
-                answer = delta.answer
-                self._token_ids += delta.token_ids
-                self._logprobs += delta.logprobs
-                self._text += delta.text
-                self._tell()
-        except asyncio.CancelledError:
-            # Somebody still waits, so that it was not for want of a client.
-            if self._followers:
-                raise DrainingError from None
-            raise
-        if answer is None:
-            raise EngineDeadError("engine: ended without an answer")
-        return answer
 
     def _tell(self) -> None:
         for news in self._followers:
