@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from escalade.edge.deferral import CascadeCalibration
+
 if TYPE_CHECKING:
     from escalade.edge.artifact import Manifest
     from escalade.edge.cascade_file import CascadeFile, MemberTable, TierTable
@@ -47,6 +49,8 @@ class CascadeSummary(msgspec.Struct, frozen=True, kw_only=True):
     tiers: list[TierSummary]
     #: Of all models on this device, when open.
     memory_bytes: int
+    #: How the thresholds were found; None where somebody set them.
+    calibration: CascadeCalibration | None
 
 
 def summary_of(path: Path) -> CascadeSummary:
@@ -64,6 +68,7 @@ def summary_of(path: Path) -> CascadeSummary:
         currency=content.currency,
         tiers=tiers,
         memory_bytes=sum(one.memory_bytes for tier in tiers for one in tier.members),
+        calibration=content.calibration,
     )
 
 

@@ -219,6 +219,10 @@ def test_a_cascade_is_set_from_a_trace_of_it(invoke: Invoke, cascade: Path, trac
     code, out, _ = invoke("inspect", cascade, "--json")
     assert json.loads(out)["tiers"][0]["threshold"] == found["thresholds"][0]
     assert json.loads(out)["tiers"][0]["members"][0]["pinned"] is True
+    assert json.loads(out)["calibration"] == found
+    code, out, _ = invoke("inspect", cascade)
+    assert code == 0
+    assert "goal: most right answers at 0.25 calls of large a query" in words(out)
 
 
 CALLS: list[Any] = ["--budget-calls", 0.5]

@@ -16,6 +16,7 @@ def inspect(cascade: CascadeArgument, json: JsonOption = False) -> None:
 
     Every file is held against its hash; no program is loaded (`escalade store verify` does).
     """
+    from escalade.cli.calibration_lines import cascade_calibration_lines
     from escalade.cli.cascade_rows import rows_of, summary_of
     from escalade.cli.output import print_json
     from escalade.edge.artifact import SIGNATURE_NAME, memory_needed, read_manifest
@@ -25,7 +26,12 @@ def inspect(cascade: CascadeArgument, json: JsonOption = False) -> None:
         if json:
             print_json(summary)
         else:
-            _show(rows_of(summary))
+            rows = rows_of(summary)
+            if summary.calibration is not None:
+                names = [tier.name for tier in summary.tiers]
+                found = cascade_calibration_lines(summary.calibration, names, summary.currency)
+                rows.append(("calibration", found))
+            _show(rows)
         return
     manifest = read_manifest(cascade)
     memory = memory_needed(manifest)

@@ -84,19 +84,12 @@ def calibrate_early(
     A response is stopped at the first of its tokens n >= n0, but for its last, where a
     statistic T_n of the tokens so far reaches the level. It is missed where its final score
     would have stayed below tau. With M the greatest such T_n of a response, it is stopped
-    where M >= level, so the number of misses falls as the level rises, on any queries and in
-    expectation.
+    where M >= level.
 
-    Statistic and n0 are those that save most on `chosen_on`. On `set_on`, independent of them
-    and of tau, take the lowest level with at most k misses of n, where `binomial_tail(k, n,
-    miss_rate) <= delta`. This is a fixed sequence of tests (Angelopoulos et al. 2021, arXiv
-    2110.01052) from the highest level down, with the exact binomial p-value. The level set is
-    not fixed beforehand, but need not be, as misses are monotone: let l be the greatest
-    lower bound of the levels whose true miss rate is at most `miss_rate`. If l's own rate is
-    larger, a level at or below l is taken only where l itself passes the test: probability at
-    most delta. If it is not, a level below l is taken only where some level l' < l passes; each
-    l' does so with probability at most delta, and these events grow as l' rises to l, so
-    their union has probability at most delta too.
+    Statistic and n0 are those that save most on `chosen_on`; on `set_on`, independent of them and
+    of tau, the level is the lowest with so few misses that the exact binomial test rejects a
+    larger miss rate. With probability at least `1 - delta` its true miss rate is at most
+    `miss_rate`: proved in docs/deferral.md, for levels that no data fixed.
 
     A miss costs a call of the cloud; and an answer, where the small model is right and the
     large one is not. So the risk of `threshold_within` is at most `epsilon + miss_rate` where

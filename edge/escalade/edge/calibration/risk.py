@@ -24,14 +24,10 @@ _ROUNDING = 1e-9
 def p_mean_reaches(values: ArrayLike, bound: float, delta: float) -> float:
     """A p-value of 'the mean is at least `bound`', for values in [-1, 1], by betting.
 
-    Somebody starts with capital 1 and bets, before each value, on its falling below the
-    bound: `K_i = K_(i-1) (1 - b_i (x_i - bound))`, with `b_i` in [0, 1 / (1 - bound))
-    fixed by the values before. Where the mean is at least the bound, `E[K_i | past] <=
-    K_(i-1)` and K is never negative, so that P(any K_i >= 1/u) <= u by Ville's inequality:
-    `1 / max K` is a p-value (Waudby-Smith and Ramdas 2024, Estimating means of bounded
-    random variables by betting, JRSS-B 86:1-27, section 4). The bets are their predictable
-    plug-in for a fixed n, with the values mapped to [0, 1]: any others would be as valid,
-    these make K grow fast where the variance is small.
+    `1 / max K`, with K the capital of somebody who bets on each value's falling below the bound
+    (Waudby-Smith and Ramdas 2024, Estimating means of bounded random variables by betting,
+    JRSS-B 86:1-27, section 4). The bets are their predictable plug-in for a fixed n: any others
+    would be as valid, these make K grow fast where the variance is small. See docs/deferral.md.
 
     Args:
         values: `(n,)`, n >= 1, in an order that the values did not choose.

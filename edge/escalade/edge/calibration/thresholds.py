@@ -157,19 +157,10 @@ def threshold_within(
     how much the cascade's share of right answers lies below the large model's. Its sample
     values are in {-1, 0, 1}; negative ones, where deferring would spoil an answer, count.
 
-    Learn then test (Angelopoulos et al. 2021, arXiv 2110.01052, theorem 1 with fixed sequence
-    testing): test `R(tau) > epsilon` for one tau after the other in an order fixed beforehand,
-    each at level delta, until one is not rejected. Should a tau with `R(tau) > epsilon` be
-    accepted, so was the first such tau in the order, and rejecting that one hypothesis has
-    probability at most delta. Here the order is that of all doubles, from the lowest up: fixed
-    before any data. The p-value (`p_mean_reaches`) depends on who is kept, so it changes
-    only where tau passes a score, and it is enough to look at the scores. R need not be
-    monotone for this.
-
-    Assumptions: calibration queries and those to come are independent and of one
-    distribution. Both models are fixed, and so is the rule: a router has to be trained on
-    other queries. The p-value depends on the order of the queries, which must not depend on
-    what is in them (a file may be sorted by task), so they are shuffled here.
+    By learn-then-test with fixed-sequence testing (Angelopoulos et al. 2021, arXiv 2110.01052,
+    theorem 1), over all doubles from the lowest up; R need not be monotone. Queries are
+    independent, of one distribution with those to come, and no router has learned from them.
+    They are shuffled here, for a file may be sorted. The proof is in docs/deferral.md.
 
     Args:
         scores: `(n,)`, as above.
