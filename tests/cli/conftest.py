@@ -1,13 +1,19 @@
-"""Runs the command line in the test's own process."""
+"""Runs the command line in the test's own process; artifacts for cascades."""
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
+import msgspec
 import pytest
 
 from escalade.cli.main import run
+from escalade.edge.artifact import file_entry, read_manifest, write_manifest
+from escalade.v1.identity import tokenizer_fingerprint
 
 Invoke = Callable[..., tuple[int, str, str]]
 
@@ -27,3 +33,27 @@ def invoke(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
         return code, captured.out, captured.err
 
     return invoke
+
+
+@pytest.fixture(scope="session")
+def shelf(int8_artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with artifacts: two that may vote, and others that go together with neither."""
+    folder = tmp_path_factory.mktemp("shelf")
+    manifest = read_manifest(int8_artifact)
+    replace = msgspec.structs.replace
+    small = Path(shutil.copytree(int8_artifact, folder / "small"))
+    deferral = replace(manifest.deferral, threshold=0.5)
+    write_manifest(small, replace(manifest, deferral=deferral))
+    twin = Path(shutil.copytree(small, folder / "twin"))
+    write_manifest(twin, replace(manifest, created="later"))
+    short = Path(shutil.copytree(small, folder / "short"))
+    write_manifest(short, replace(manifest, model=replace(manifest.model, max_new_tokens=5)))
+    other = Path(shutil.copytree(small, folder / "other"))
+    path = other / "tokenizer.json"
+    content = json.loads(path.read_text())
+    content["model"]["vocab"]["<new>"] = max(content["model"]["vocab"].values()) + 1
+    path.write_text(json.dumps(content))
+    model = replace(manifest.model, tokenizer_fingerprint=tokenizer_fingerprint(path), name="other")
+    files = {**manifest.files, path.name: file_entry(path)}
+    write_manifest(other, replace(manifest, files=files, model=model))
+    return folder

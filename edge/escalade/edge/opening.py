@@ -19,7 +19,7 @@ from escalade.edge.cascade_file import (
     tier_name,
 )
 from escalade.edge.deferral import ROUTER, Early, Gate, VoteRule, rule_named
-from escalade.edge.errors import CalibrationError, CascadeError
+from escalade.edge.errors import ArtifactError, CalibrationError, CascadeError
 from escalade.edge.generation import Artifact
 from escalade.edge.runtimes import default_threads
 from escalade.edge.tiers import ArtifactTier, EnsembleTier, Member, PromptForm, RemoteTier, Tier
@@ -72,9 +72,9 @@ def open_cascade(
             shadow mode, without.
 
     Raises:
-        ArtifactError: see `Artifact.open`; or members' answers cannot be compared.
-        CascadeError: see `read_cascade_file`; a member was changed; or an option or `cloud` is
-            given that the file says itself.
+        ArtifactError: see `Artifact.open`.
+        CascadeError: see `read_cascade_file`; a member was changed; members' answers cannot be
+            compared; or an option or `cloud` is given that the file says itself.
         CalibrationError: there is a tier to defer to but no threshold, or it is not finite; or
             nothing says what is likely.
         CloudError: an address is malformed.
@@ -188,7 +188,10 @@ def _open_tier(
     members = _members(path, table, options, pinned=pinned)
     if len(members) == 1:
         return ArtifactTier(members[0], name=name)
-    return EnsembleTier(members, name=name, side_by_side=table.side_by_side)
+    try:
+        return EnsembleTier(members, name=name, side_by_side=table.side_by_side)
+    except ArtifactError as error:
+        raise CascadeError(f"{path}: tier {name!r}: {error}") from error
 
 
 def _remote_tier(

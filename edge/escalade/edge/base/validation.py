@@ -122,6 +122,8 @@ def _range(kind: inspect.Type) -> str:
     low, high = _first(kind.ge, kind.gt), _first(kind.le, kind.lt)
     if (low, high) == (-_LARGEST, _LARGEST):
         return "finite"
+    if isinstance(kind, inspect.FloatType) and low is not None and high == _LARGEST:
+        return f"{'at least' if kind.gt is None else '>'} {low:g} and finite"
     if isinstance(kind, inspect.FloatType) and low is not None and high is not None:
         opening, closing = "[("[kind.ge is None], "])"[kind.le is None]
         return f"in {opening}{low:g}, {high:g}{closing}"
@@ -138,4 +140,7 @@ def _first(one: float | None, other: float | None) -> float | None:
 
 
 def _shown(value: object) -> str:
-    return repr(value)[:_MOST_SHOWN]
+    try:
+        return repr(value)[:_MOST_SHOWN]
+    except ValueError:  # Python writes no number of thousands of digits
+        return "a number of more digits than are read"

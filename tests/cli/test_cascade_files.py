@@ -1,0 +1,132 @@
+"""A cascade's file whose tiers and gates do not fit together: one line, exit code 2, no more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Invoke = Callable[..., tuple[int, str, str]]
+PROMPT = "g2p: cascade"
+
+SMALL = '[[tiers]]\nmembers = ["small"]\n'
+TWIN = '[[tiers]]\nmembers = ["twin"]\n'
+FAR = '[[tiers]]\naddress = "127.0.0.1:9"\n'
+PAIR = '[[tiers]]\nmembers = ["small", "twin"]\n'
+
+
+def gate(text: str) -> str:
+    return f"{SMALL}gate = {{ {text} }}\n{FAR}"
+
+
+#: What is in the file, and what is said of it: the place, the range, the value.
+BAD: dict[str, tuple[str, list[str]]] = {
+    "no tier": (
+        'currency = "USD"\ntiers = []\n',
+        ["tiers: a cascade needs at least 1 tier, got 0"],
+    ),
+    "nothing": ("", ["missing required field `tiers`"]),
+    "two last tiers": (
+        PAIR + FAR,
+        ["two last tiers: 'ensemble-1' and 'cloud' have no gate after them"],
+    ),
+    "two last tiers, elsewhere": (
+        FAR + '[[tiers]]\nname = "b"\naddress = "127.0.0.1:8"\n',
+        ["two last tiers: 'cloud' and 'b'"],
+    ),
+    "a gate on the last": (
+        SMALL + FAR + 'gate = { rule = "mean", threshold = 0.5 }\n',
+        ["tier 'cloud' is the last and has a gate"],
+    ),
+    "a gate on the only one": (
+        SMALL + 'gate = { rule = "mean", threshold = 0.5 }\n',
+        ["tier 'small' is the last and has a gate"],
+    ),
+    "an unknown rule": (
+        gate('rule = "meen", threshold = 0.5'),
+        [
+            "tier 'small': gate.rule must be one of mean, sum, min, max",
+            "'meen'; did you mean 'mean'",
+        ],
+    ),
+    "a rule of no sense": (
+        gate('rule = "quantile:2", threshold = 0.5'),
+        ["tier 'small': gate.rule 'quantile:2': Q of quantile:Q must be a number in [0, 1]", "'2'"],
+    ),
+    "a rule that the artifact lacks": (
+        gate('rule = "router", threshold = 0.5'),
+        ["the gate of tier 'small': rule 'router'", "small has no router"],
+    ),
+    "a vote of one": (
+        gate('rule = "vote", threshold = 0.5'),
+        ["tier 'small': gate.rule: 'vote' is the rule of a tier of several members", "with 1"],
+    ),
+    "another rule for a vote": (
+        PAIR + 'gate = { rule = "mean", threshold = 0.5 }\n' + FAR,
+        ["tier 'ensemble-1': gate.rule: 'vote'", "got 'mean' with 2"],
+    ),
+    "a rule for another machine": (
+        FAR + "gate = { threshold = 0.5 }\n" + TWIN,
+        ["tier 'cloud': gate.rule: a tier elsewhere needs one"],
+    ),
+    "an uncalibrated gate": (TWIN + FAR, ["the gate of tier 'twin': not calibrated: run"]),
+    "an uncalibrated vote": (
+        PAIR + 'gate = { rule = "vote" }\n' + FAR,
+        ["the gate of tier 'ensemble-1': not calibrated: run"],
+    ),
+    "another rule than was calibrated": (
+        gate('rule = "min"'),
+        ["the gate of tier 'small': not calibrated: run"],
+    ),
+    "a threshold that is no number": (
+        gate("threshold = nan"),
+        ["tiers[0].gate.threshold must be finite, got nan"],
+    ),
+    "a threshold beyond numbers": (
+        gate("threshold = -inf"),
+        ["tiers[0].gate.threshold must be finite, got -inf"],
+    ),
+    "a threshold in words": (
+        gate('threshold = "0.5"'),
+        ["Expected `float | null`, got `str`", "tiers[0].gate.threshold", "'0.5'"],
+    ),
+    "an unknown time to stop": (
+        gate('early = "often"'),
+        ["tiers[0].gate.early", "certain, likely, off", "'often'"],
+    ),
+    "likely, and nobody knows what": (
+        gate('early = "likely"'),
+        ["was not calibrated to stop early; 'certain' needs no calibration"],
+    ),
+    "an early vote": (
+        PAIR + 'gate = { threshold = 0.5, early = "certain" }\n' + FAR,
+        ["tier 'ensemble-1': gate.early: of a tier of one artifact, got 'certain' with 2"],
+    ),
+}
+
+
+def line_of(invoke: Invoke, path: Path) -> str:
+    code, out, err = invoke("ask", path, PROMPT)
+    assert (code, out) == (2, "")
+    (line,) = err.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_file_that_is_not_right_is_said_in_one_line(
+    invoke: Invoke, shelf: Path, tmp_path: Path, name: str
+) -> None:
+    for artifact in shelf.iterdir():
+        (tmp_path / artifact.name).symlink_to(artifact)
+    before = sorted(tmp_path.iterdir())
+    path = tmp_path / "cascade.toml"
+    content, says = BAD[name]
+    path.write_text(content)
+    line = line_of(invoke, path)
+    for part in says:
+        assert part in line
+    assert len(line) < 600
+    assert str(tmp_path) in line or str(shelf) in line  # what it is about
+    assert sorted(tmp_path.iterdir()) == [path, *before]

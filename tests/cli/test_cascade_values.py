@@ -1,0 +1,226 @@
+"""A cascade's file with members, addresses, keys or values that cannot be; and one that is read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Invoke = Callable[..., tuple[int, str, str]]
+PROMPT = "g2p: cascade"
+
+SMALL = '[[tiers]]\nmembers = ["small"]\n'
+FAR = '[[tiers]]\naddress = "127.0.0.1:9"\n'
+
+#: What is in the file, and what is said of it: the place, the range, the value.
+BAD: dict[str, tuple[str, list[str]]] = {
+    "no such member": (
+        '[[tiers]]\nmembers = ["nowhere"]\n',
+        ["nowhere: not an artifact: there is no such folder"],
+    ),
+    "a member that is no artifact": (
+        '[[tiers]]\nmembers = ["."]\n',
+        ["not an artifact: manifest.json cannot be read: missing"],
+    ),
+    "a member that was changed": (
+        f'[[tiers]]\nmembers = [{{ artifact = "small", manifest_sha256 = "{"0" * 64}" }}]\n',
+        ["member ", "small was changed: its manifest is ", "calibrated with 000000000000"],
+    ),
+    "a member without a name": ('[[tiers]]\nmembers = [""]\n', ["tiers[0].members[0]", "''"]),
+    "a member in figures": (
+        "[[tiers]]\nmembers = [3]\n",
+        ["got `int`", "tiers[0].members[0]", "3"],
+    ),
+    "one that votes twice": (
+        '[[tiers]]\nmembers = ["small", "small"]\n',
+        ["tier 'ensemble-1': ", "are the same artifact, which has one vote"],
+    ),
+    "members that cannot be compared": (
+        '[[tiers]]\nmembers = ["small", "short"]\n',
+        ["tier 'ensemble-1'", "short: its answers cannot be compared", "max_new_tokens 5 and 24"],
+    ),
+    "ids of two tokenizers": (
+        SMALL + '[[tiers]]\nmembers = ["other"]\ngate = { threshold = 0.5 }\n' + FAR,
+        ["tier 'cloud' is to be sent token ids", "have different tokenizers", 'set send = "text"'],
+    ),
+    "no members and no address": ('[[tiers]]\nname = "x"\n', ["tiers[0]: give members"]),
+    "members and an address": (
+        '[[tiers]]\nmembers = ["small"]\naddress = "127.0.0.1:9"\n',
+        ["tiers[0]: give members", "or an address, one of them"],
+    ),
+    "an address without a port": (
+        SMALL + '[[tiers]]\naddress = "cloud.example.org"\n',
+        ["tiers[1].address must be HOST:PORT with a port in 1-65535", "'cloud.example.org'"],
+    ),
+    "an empty address": (SMALL + '[[tiers]]\naddress = ""\n', ["tiers[1].address must be", "''"]),
+    "a port of no sense": (
+        SMALL + '[[tiers]]\naddress = "localhost:70000"\n',
+        ["tiers[1].address must be", "'localhost:70000'"],
+    ),
+    "an address on the device": (
+        SMALL + FAR + 'place = "device"\n',
+        ["tiers[1].place: an address is a gateway's or a cloud's, got 'device'"],
+    ),
+    "an address in the attic": (
+        SMALL + FAR + 'place = "attic"\n',
+        ["tiers[1].place must be one of", "cloud, device, gateway", "'attic'"],
+    ),
+    "members elsewhere": (
+        SMALL + 'place = "cloud"\n',
+        ["tiers[0].place: of a tier elsewhere, with an address; this one has members"],
+    ),
+    "a price where none is": (
+        SMALL + "prompt_price = 1.0\n",
+        ["tiers[0].prompt_price: of a tier elsewhere"],
+    ),
+    "side by side with nobody": (
+        SMALL + FAR + "side_by_side = true\n",
+        ["tiers[1].side_by_side: of members on this device"],
+    ),
+    "an unknown key": (
+        SMALL + FAR + "adress = 3\n",
+        ["unknown field `adress`", "tiers[1]", "did you mean 'address'?"],
+    ),
+    "an unknown key of a gate": (
+        SMALL + "gate = { treshold = 0.5 }\n" + FAR,
+        ["unknown field `treshold`", "tiers[0].gate", "did you mean 'threshold'?"],
+    ),
+    "an unknown key of a member": (
+        '[[tiers]]\nmembers = [{ artefact = "small" }]\n',
+        ["unknown field `artefact`", "tiers[0].members[0]", "did you mean 'artifact'?"],
+    ),
+    "an unknown key of the file": (
+        'curency = "EUR"\n' + SMALL,
+        ["unknown field `curency`", "did you mean 'currency'?"],
+    ),
+    "a key that is nothing like it": (
+        SMALL + "zzz = 3\n",
+        ["unknown field `zzz`", "known keys: address, ca_cert"],
+    ),
+    "a negative price": (
+        SMALL + FAR + "generated_price = -0.5\n",
+        ["tiers[1].generated_price must be at least 0 and finite, got -0.5"],
+    ),
+    "a member's negative price": (
+        '[[tiers]]\nmembers = [{ artifact = "small", prompt_price = -1 }]\n',
+        ["tiers[0].members[0].prompt_price must be", "got -1"],
+    ),
+    "a price beyond numbers": (
+        SMALL + FAR + "prompt_price = inf\n",
+        ["tiers[1].prompt_price must be", "got inf"],
+    ),
+    "a price that is none": (
+        SMALL + FAR + "prompt_price = nan\n",
+        ["tiers[1].prompt_price must be", "got nan"],
+    ),
+    "no time": (
+        SMALL + FAR + "deadline_s = 0\n",
+        ["tiers[1].deadline_s must be > 0 and finite", "got 0"],
+    ),
+    "all the time": (
+        SMALL + FAR + "deadline_s = inf\n",
+        ["tiers[1].deadline_s must be", "got inf"],
+    ),
+    "a form nobody sends": (
+        SMALL + FAR + 'send = "morse"\n',
+        ["tiers[1].send must be one of", "text, tokens", "'morse'"],
+    ),
+    "certificates that are not there": (
+        SMALL + FAR + 'ca_cert = "none.pem"\nplaintext = false\n',
+        ["none.pem: cannot be read: No such file"],
+    ),
+    "a name twice": (
+        SMALL + 'name = "x"\n' + FAR + 'name = "x"\n',
+        ["tiers[1].name: 'x' is another tier's already"],
+    ),
+    "an empty name": (SMALL + 'name = ""\n', ["tiers[0].name", "length >= 1", "''"]),
+    "a name of two lines": (
+        SMALL + 'name = "a\\nb"\n',
+        ["tiers[0].name: must be printable", "'a\\nb'"],
+    ),
+    "a currency in figures": ("currency = 3\n" + SMALL, ["`str`, got `int`", "currency", "3"]),
+    "tiers that are none": ("tiers = 3\n", ["Expected `array`, got `int`", "tiers", "3"]),
+    "no TOML": ("[[tiers]\n", ["not valid TOML:", "line 1"]),
+    "brackets without end": ("a = " + "[" * 5000, ["not valid TOML: "]),
+    "a number without end": ("a = " + "9" * 5000, ["not valid TOML: "]),
+    "a figure of thousands": (
+        SMALL + FAR + "deadline_s = 0x" + "f" * 5000 + "\n",
+        ["out of range", "tiers[1].deadline_s", "a number of more digits than are read"],
+    ),
+}
+
+
+def line_of(invoke: Invoke, path: Path) -> str:
+    code, out, err = invoke("ask", path, PROMPT)
+    assert (code, out) == (2, "")
+    (line,) = err.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_file_that_is_not_right_is_said_in_one_line(
+    invoke: Invoke, shelf: Path, tmp_path: Path, name: str
+) -> None:
+    for artifact in shelf.iterdir():
+        (tmp_path / artifact.name).symlink_to(artifact)
+    before = sorted(tmp_path.iterdir())
+    path = tmp_path / "cascade.toml"
+    content, says = BAD[name]
+    path.write_text(content)
+    line = line_of(invoke, path)
+    for part in says:
+        assert part in line
+    assert len(line) < 600
+    assert str(tmp_path) in line or str(shelf) in line  # what it is about
+    assert sorted(tmp_path.iterdir()) == [path, *before]
+
+
+def test_a_file_that_cannot_be_read(invoke: Invoke, tmp_path: Path) -> None:
+    path = tmp_path / "cascade.toml"
+    path.write_bytes(b'currency = "\xff"\n')
+    assert "not valid TOML: 'utf-8' codec can't decode byte 0xff" in line_of(invoke, path)
+    path.write_bytes(b"# \n" * (1 << 19))
+    assert "more than 1048576 bytes" in line_of(invoke, path)
+    assert "not an artifact: there is no such folder" in line_of(invoke, tmp_path / "none.toml")
+    folder = tmp_path / "folder.toml"
+    folder.mkdir()
+    assert "folder.toml: not an artifact: manifest.json cannot" in line_of(invoke, folder)
+
+
+@pytest.mark.parametrize(
+    ("option", "name"),
+    [
+        (["--cloud", "127.0.0.1:9"], "cloud"),
+        (["--threshold", "0.5"], "threshold"),
+        (["--send-text"], "prompt_form"),
+        (["--deadline-s", "3"], "deadline_s"),
+        (["--plaintext"], "plaintext"),
+        (["--ca-cert", "x.pem"], "ca_cert"),
+    ],
+)
+def test_what_a_file_says_itself_is_not_said_beside_it(
+    invoke: Invoke, shelf: Path, tmp_path: Path, option: list[str], name: str
+) -> None:
+    path = tmp_path / "cascade.toml"
+    path.write_text(f'[[tiers]]\nmembers = ["{shelf / "small"}"]\n')
+    code, out, err = invoke("ask", path, PROMPT, *option)
+    assert (code, out) == (2, "")
+    (line,) = err.splitlines()
+    assert line.endswith(f"{name}: for artifacts; a cascade's file says it for each tier")
+
+
+def test_tiers_without_a_name_take_one_from_what_they_are(
+    invoke: Invoke, shelf: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "cascade.toml"
+    small, twin = (str(shelf / name) for name in ("small", "twin"))
+    path.write_text(
+        f'[[tiers]]\nmembers = ["{small}", "{twin}"]\ngate = {{ rule = "vote", threshold = 0.5 }}\n'
+        f'[[tiers]]\nmembers = ["{small}"]\n'
+    )
+    code, out, _ = invoke("ask", path, PROMPT, "--json")
+    assert code == 0
+    assert [tier["name"] for tier in json.loads(out)["tiers"]] == ["ensemble-1", "small"]
