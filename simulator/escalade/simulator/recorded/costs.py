@@ -30,11 +30,11 @@ from escalade.edge.trace import (
     TierInfo,
     Trace,
     TraceHeader,
+    flops_of,
     latency_s,
+    money_of,
 )
 from escalade.simulator.errors import SimulatorError, unknown
-
-_MILLION = 1e6
 
 
 def _free_member(answer: MemberAnswer, member: MemberInfo) -> float:
@@ -183,13 +183,8 @@ def _flops_of_a_token(answer: MemberAnswer, member: MemberInfo) -> float:
 
 
 def _flops(answer: MemberAnswer, member: MemberInfo) -> float:
-    tokens = answer.prompt_tokens + answer.generated_tokens
-    return _flops_of_a_token(answer, member) * tokens
-
-
-def _money(answer: MemberAnswer, member: MemberInfo) -> float:
-    prompt = answer.prompt_tokens * member.prompt_price
-    return (prompt + answer.generated_tokens * member.generated_price) / _MILLION
+    _flops_of_a_token(answer, member)  # which refuses a model of no known size
+    return flops_of(answer, member)
 
 
 def _bytes(link: Link) -> float:
@@ -197,7 +192,7 @@ def _bytes(link: Link) -> float:
 
 
 flops = CostModel(name="flops_per_query", label="Compute per query", unit="FLOPs", of_member=_flops)
-money = CostModel(name="money", label="Price of a query", unit=None, of_member=_money)
+money = CostModel(name="money", label="Price of a query", unit=None, of_member=money_of)
 
 #: Every cost model by the name that `--cost` takes.
 COSTS: dict[str, CostModel] = {

@@ -1,7 +1,7 @@
 """The tiers of a recorded cascade as columns; knows no threshold, no cost and no network.
 
 How many members of an ensemble answer a query depends on its threshold, but only by levels
-(see `votes`): whatever a tier takes is a table with a row for each level, and a tier that
+(`vote_levels`): whatever a tier takes is a table with a row for each level, and a tier that
 always asks all of its members has one.
 """
 
@@ -14,10 +14,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from escalade.edge.deferral import VOTE, vote_share
+from escalade.edge.deferral import (
+    VOTE,
+    asked_at_levels,
+    asked_until_settled,
+    vote_levels,
+    vote_share,
+)
 from escalade.edge.trace import TierAnswer, TierInfo, Trace
 from escalade.simulator.recorded.shadow import check_answered
-from escalade.simulator.recorded.votes import asked_at_levels, asked_until_settled, vote_levels
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -1,4 +1,4 @@
-"""How many members a vote asks, against the edge's own rule at every threshold."""
+"""How many members a vote asks, against the decision itself at every threshold."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escalade.edge.deferral import is_decided, is_settled
-from escalade.simulator.recorded.votes import asked_at_levels, asked_until_settled, vote_levels
+from escalade.edge.deferral import (
+    asked_at_levels,
+    asked_until_settled,
+    is_decided,
+    is_settled,
+    vote_levels,
+)
 
 ANSWERS = st.lists(st.sampled_from(["a", "b", "", "c"]), min_size=2, max_size=6)
 
