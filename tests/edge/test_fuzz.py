@@ -1,4 +1,4 @@
-"""Anything at all at the doors: manifests, signatures, addresses and prompts of no sense.
+"""Anything at all at the doors: manifests, signatures, cascades, addresses, prompts of no sense.
 
 `fuzz_manifest.py` beside this file does the first for as long as one lets it, guided by coverage.
 """
@@ -9,6 +9,7 @@ import contextlib
 import json
 import shutil
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from hypothesis import strategies as st
 
 from escalade.edge.artifact.manifest import parse_manifest, read_manifest
 from escalade.edge.artifact.signing import check_signature, sign
-from escalade.edge.errors import ArtifactError, PromptError, StoreError
+from escalade.edge.cascade_file import read_cascade_file
+from escalade.edge.errors import ArtifactError, CascadeError, PromptError, StoreError
 from escalade.edge.generation.artifact import Artifact
 from escalade.edge.store.sources import source_at
 
@@ -47,6 +49,19 @@ def mutated(content: bytes, mutations: list[tuple[float, int, bytes]]) -> bytes:
     for share, taken, put in mutations:
         at = int(share * len(content))
         content = content[:at] + put + content[at + taken :]
+    return content
+
+
+def replaced(content: Any, data: st.DataObject, value: object) -> Any:
+    """The same with a value somewhere in it."""
+    node = content
+    while True:
+        keys = sorted(node) if isinstance(node, dict) else list(range(len(node)))
+        key = data.draw(st.sampled_from(keys))
+        if not isinstance(node[key], dict | list) or not node[key] or data.draw(st.booleans()):
+            break
+        node = node[key]
+    node[key] = value
     return content
 
 
@@ -79,18 +94,61 @@ def test_a_mutated_manifest_is_read_or_an_artifact_error(
 def test_any_value_anywhere_in_a_manifest_is_taken_or_an_artifact_error(
     copy: Path, float_artifact: Path, data: st.DataObject, value: object
 ) -> None:
-    content = json.loads((float_artifact / "manifest.json").read_bytes())
-    node: Any = content
-    while True:
-        keys = sorted(node) if isinstance(node, dict) else list(range(len(node)))
-        key = data.draw(st.sampled_from(keys))
-        if not isinstance(node[key], dict | list) or not node[key] or data.draw(st.booleans()):
-            break
-        node = node[key]
-    node[key] = value
+    content = replaced(json.loads((float_artifact / "manifest.json").read_bytes()), data, value)
     (copy / "manifest.json").write_text(json.dumps(content))
     with contextlib.suppress(ArtifactError):
         read_manifest(copy)
+
+
+CASCADE = b"""
+currency = "EUR"
+[[tiers]]
+name = "small"
+members = ["a", { artifact = "b", prompt_price = 0.5, manifest_sha256 = "00" }]
+side_by_side = true
+gate = { rule = "vote", threshold = 0.5, early = "off" }
+[[tiers]]
+address = "[::1]:50051"
+place = "gateway"
+send = "text"
+deadline_s = 2.5
+ca_cert = "ca.pem"
+plaintext = false
+"""
+
+
+AS_JSON = json.dumps(tomllib.loads(CASCADE.decode()))
+
+
+def read_or_refused(path: Path) -> None:
+    try:
+        read_cascade_file(path)
+    except CascadeError as error:
+        assert str(error).startswith(f"{path}: ")  # noqa: PT017 - most are refused, not all
+        assert len(str(error)) < len(str(path)) + 400  # noqa: PT017
+        assert len(str(error).splitlines()) == 1  # noqa: PT017
+
+
+@quickly
+@given(mutations=MUTATIONS)
+def test_a_mutated_cascade_is_read_or_a_cascade_error(
+    tmp_path: Path, mutations: list[tuple[float, int, bytes]]
+) -> None:
+    path = tmp_path / "cascade.toml"
+    path.write_bytes(mutated(CASCADE, mutations))
+    read_or_refused(path)
+
+
+@quickly
+@given(data=st.data(), value=JSON)
+def test_any_value_anywhere_in_a_cascade_is_taken_or_a_cascade_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: st.DataObject, value: object
+) -> None:
+    content = replaced(json.loads(AS_JSON), data, value)
+    monkeypatch.setattr(tomllib, "loads", lambda text: content)
+    path = tmp_path / "cascade.toml"
+    path.touch()
+    read_or_refused(path)
 
 
 @pytest.fixture

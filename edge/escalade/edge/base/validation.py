@@ -47,7 +47,7 @@ def explain(error: msgspec.ValidationError, raw: object, kind: type) -> str:
         raw: what was decoded; as JSON (bytes), or read without types.
         kind: what it should have been.
     """
-    message = str(error)
+    message = " ".join(str(error).split())  # an unknown key may have lines of its own
     found = _PLACE.search(message)
     said, place = (message, "") if found is None else (message[: found.start()], found[1])
     data = _read(raw) if isinstance(raw, bytes) else raw
