@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -223,6 +224,36 @@ def test_a_cascade_is_set_from_a_trace_of_it(invoke: Invoke, cascade: Path, trac
     code, out, _ = invoke("inspect", cascade)
     assert code == 0
     assert "goal: most right answers at 0.25 calls of large a query" in words(out)
+
+
+def test_from_an_uncalibrated_file_to_a_calibrated_one(
+    invoke: Invoke, artifact: Path, float_artifact: Path, data: Path, tmp_path: Path
+) -> None:
+    path, trace = tmp_path / "cascade.toml", tmp_path / "recorded.jsonl"
+    path.write_text(
+        f'[[tiers]]\nmembers = ["artifact"]\n[[tiers]]\nmembers = ["{float_artifact}"]\n'
+    )
+    code, _, err = invoke("ask", path, "g2p: cat")
+    assert (code, "not calibrated: run `escalade calibrate`" in err) == (2, True)
+    code, _, err = invoke("record", path, "--data", data, "--out", trace)
+    assert (code, "6 queries, 0 not answered by every tier" in words(err)) == (0, True)
+    code, out, _ = invoke("calibrate", path, "--trace", trace, "--target-deferral-rate", 0.34)
+    assert (code, "artifact sends on 33.3%" in out) == (0, True)
+    code, _, err = invoke("ask", path, "g2p: cat")
+    assert code == 0
+    code, out, _ = invoke("record", path, "--data", data, "--out", trace, "--json")
+    assert json.loads(out)["deferred"] in range(7)
+
+
+def test_without_tomlkit_it_is_said_before_the_work(
+    invoke: Invoke, cascade: Path, trace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = cascade.read_bytes()
+    monkeypatch.setitem(sys.modules, "tomlkit", None)
+    code, _, err = invoke("calibrate", cascade, "--trace", trace, *CALLS)
+    assert code == 2
+    assert "calibrate needs tomlkit: pip install 'escalade[calibration]'" in err
+    assert cascade.read_bytes() == before
 
 
 CALLS: list[Any] = ["--budget-calls", 0.5]

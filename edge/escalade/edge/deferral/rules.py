@@ -164,7 +164,7 @@ def rule_named(name: str) -> DeferralRule:
     hint = nearest(kind, (*RULES, _QUANTILE))
     raise ValueError(
         f"rule must be one of {', '.join(RULES)}, {_QUANTILE}:Q (Q in [0, 1]), got {name[:80]!r}"
-        f"{hint}; `escalade calibrate` also makes router (from a trace) and vote (of an ensemble)"
+        f"{hint}; `escalade calibrate` also makes router (from a trace), and several members vote"
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from escalade.edge import Artifact, Cascade, EdgeClient, OpenOptions
-from escalade.edge.base import read_records, sha256_of
+from escalade.edge.base import Record, read_records, sha256_of
 from escalade.edge.calibration import answers_in, calibrate, calibrate_cascade
 from escalade.edge.calibration.calibration import halves_of
 from escalade.edge.calibration.gates.calibration import find_thresholds
@@ -26,11 +26,13 @@ from escalade.edge.deferral import (
     QualityGoal,
     RateGoal,
     RatesGoal,
+    Router,
     WithinGoal,
 )
 from escalade.edge.errors import CalibrationError, CascadeError
 from escalade.edge.opening import open_cascade
 from escalade.edge.shadow import record_trace
+from escalade.edge.trace import read_trace
 
 
 @pytest.fixture
@@ -144,10 +146,7 @@ def test_what_is_not_certified_defers_everything(cascade: Cascade) -> None:
     assert found.fit.quality == found.fit.tier_qualities[-1]
 
 
-def test_the_queries_of_a_guarantee_are_not_those_of_its_order_nor_of_its_check(
-    cascade: Cascade,
-) -> None:
-    """Other answers in the ordering part change the path; the thresholds still pass the test."""
+def test_the_held_out_half_has_no_say_in_a_guarantee(cascade: Cascade) -> None:
     queries = made_up(800)
     goal, halves = WithinGoal(epsilon=0.1, delta=0.1), halves_of(800, seed=1)
     found = find_thresholds(cascade, queries, goal)
@@ -226,11 +225,8 @@ def test_a_cascade_is_recorded_calibrated_and_opened(
     with EdgeClient.open(path, OpenOptions(threads=1)) as client:
         queries = recorded_queries(client.cascade, content, recording.trace, judged=True)
         stands = climb(queries.sample, found.thresholds).answered_by
-        from escalade.edge.trace import read_trace
-
-        for record, tier in list(zip(read_trace(recording.trace).records, stands, strict=True))[
-            :20
-        ]:
+        records = read_trace(recording.trace).records
+        for record, tier in zip(records[:20], stands[:20], strict=True):
             assert client.ask(record.prompt).answered_by == tier
     # And once more: nothing is added.
     again = calibrate_cascade(path, cascade, recording.trace, BudgetGoal(most=1e12))
@@ -281,3 +277,50 @@ def test_two_tiers_are_set_as_the_artifact_alone(
         assert found.certified == alone.calibration.certified
         assert found.fit.quality == alone.calibration.fit.quality
         shutil.copytree(folders[2], small, dirs_exist_ok=True)
+
+
+def test_a_router_sees_none_of_its_queries_again(
+    recording: Any, folders: list[Path], tmp_path: Path
+) -> None:
+    small = Path(shutil.copytree(folders[2], tmp_path / "small"))
+    path = tmp_path / "cascade.toml"
+    path.write_text(
+        '[[tiers]]\nmembers = ["small"]\n'
+        f'[[tiers]]\nname = "three"\nmembers = ["{folders[0]}", "{folders[2]}", "{folders[1]}"]\n'
+        f'gate = {{ rule = "vote" }}\n[[tiers]]\nname = "large"\nmembers = ["{folders[0]}"]\n'
+    )
+    artifact = Artifact.open(small, threads=1)
+    learned = Router([(-np.ones((1, 8)), np.zeros(1))])
+    goal = RatesGoal(targets=[0.5])
+    calibrate(
+        artifact,
+        answers_in(artifact, recording.trace, judged=True),
+        RateGoal(target=0.5),
+        rule=learned,
+    )
+    opened = open_cascade(path, OpenOptions(threads=1), calibrated=False)
+    found = calibrate_cascade(path, opened, recording.trace, goal)
+    halves = halves_of(80, seed=1, train=True)
+    assert found.rules == ["router", "vote"]
+    assert (found.trained, found.fit.n) == (40, len(halves.fit))
+    with pytest.raises(CalibrationError, match="take seed 1 and 80 queries, 80 of them"):
+        calibrate_cascade(path, opened, recording.trace, goal, seed=2)
+    # Other queries, none of which it has seen.
+    queries = recorded_queries(opened, read_cascade_file(path), recording.trace, judged=True)
+    assert find_thresholds(opened, queries._replace(sha256="1" * 64), goal).trained == 0
+
+
+def test_what_has_no_threshold_yet_is_recorded_all_the_same(
+    scripted_cloud: Any, artifact: Artifact, tmp_path: Path
+) -> None:
+    with pytest.raises(CalibrationError, match="not calibrated"):
+        EdgeClient.open(artifact.folder, cloud=scripted_cloud.address)
+    record = Record(id="a", task="g2p", prompt="g2p: cat", references=["large answer"])
+    with EdgeClient.open(artifact.folder, cloud=scripted_cloud.address, calibrated=False) as client:
+        record_trace(client, [record], tmp_path / "trace.jsonl")
+    header, (recorded,) = read_trace(tmp_path / "trace.jsonl")
+    assert [tier.threshold for tier in header.tiers] == [None, None]
+    small, large = recorded.tiers
+    assert small is not None
+    assert large is not None
+    assert (small.score is not None, large.correct) == (True, True)
