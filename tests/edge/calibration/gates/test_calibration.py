@@ -32,7 +32,7 @@ from escalade.edge.deferral import (
 from escalade.edge.errors import CalibrationError, CascadeError
 from escalade.edge.opening import open_cascade
 from escalade.edge.shadow import record_trace
-from escalade.edge.trace import read_trace
+from escalade.edge.trace import flops_of, read_trace
 
 
 @pytest.fixture
@@ -209,7 +209,8 @@ def test_a_cascade_is_recorded_calibrated_and_opened(
     with pytest.raises(CalibrationError, match="opened to be calibrated"):
         EdgeClient(cascade).ask("g2p: cat")
     before = path.read_text()
-    found = calibrate_cascade(path, cascade, recording.trace, BudgetGoal(most=1e12))
+    goal = RatesGoal(targets=[0.5])
+    found = calibrate_cascade(path, cascade, recording.trace, goal)
     content = read_cascade_file(path)
     assert content.calibration == found
     assert (found.data, found.data_sha256) == ("trace.jsonl", sha256_of(recording.trace))
@@ -222,14 +223,23 @@ def test_a_cascade_is_recorded_calibrated_and_opened(
         assert comment in after
     kept = [line for line in before.splitlines() if line and line not in after.splitlines()]
     assert len(kept) == 6  # five members, and a gate
+    # A query ends where it was said to end, and takes what it was said to take.
     with EdgeClient.open(path, OpenOptions(threads=1)) as client:
         queries = recorded_queries(client.cascade, content, recording.trace, judged=True)
-        stands = climb(queries.sample, found.thresholds).answered_by
+        ends, infos = climb(queries.sample, found.thresholds), client.trace_header().tiers
         records = read_trace(recording.trace).records
-        for record, tier in zip(records[:20], stands[:20], strict=True):
-            assert client.ask(record.prompt).answered_by == tier
+        for record, tier, cost in list(zip(records, *ends, strict=True))[:30]:
+            answer = client.ask(record.prompt)
+            assert answer.answered_by == tier
+            assert cost == sum(
+                flops_of(one, info.members[one.member])
+                for said, info in zip(answer.tiers, infos, strict=True)
+                if said is not None
+                for one in said.members
+            )
+        assert len(set(ends.answered_by.tolist())) > 1
     # And once more: nothing is added.
-    again = calibrate_cascade(path, cascade, recording.trace, BudgetGoal(most=1e12))
+    again = calibrate_cascade(path, cascade, recording.trace, goal)
     assert again == msgspec.structs.replace(found, date=again.date)
     assert path.read_text() == after.replace(found.date, again.date)
 
