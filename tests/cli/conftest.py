@@ -1,15 +1,17 @@
-"""Runs the command line in the test's own process; artifacts for cascades."""
+"""Runs the command line in the test's own process; artifacts for cascades, and clouds."""
 
 from __future__ import annotations
 
 import json
 import shutil
+import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
+from scripted import ScriptedCloud, scripted
 
 from escalade.cli.main import run
 from escalade.edge.artifact import file_entry, read_manifest, write_manifest
@@ -37,15 +39,15 @@ def invoke(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 
 @pytest.fixture(scope="session")
 def shelf(int8_artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with artifacts: two that may vote, and others that go together with neither."""
+    """A folder with artifacts: three that may vote, and others that go together with none."""
     folder = tmp_path_factory.mktemp("shelf")
     manifest = read_manifest(int8_artifact)
     replace = msgspec.structs.replace
     small = Path(shutil.copytree(int8_artifact, folder / "small"))
     deferral = replace(manifest.deferral, threshold=0.5)
     write_manifest(small, replace(manifest, deferral=deferral))
-    twin = Path(shutil.copytree(small, folder / "twin"))
-    write_manifest(twin, replace(manifest, created="later"))
+    for name in ("twin", "third"):
+        write_manifest(Path(shutil.copytree(small, folder / name)), replace(manifest, created=name))
     short = Path(shutil.copytree(small, folder / "short"))
     write_manifest(short, replace(manifest, model=replace(manifest.model, max_new_tokens=5)))
     other = Path(shutil.copytree(small, folder / "other"))
@@ -57,3 +59,16 @@ def shelf(int8_artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     files = {**manifest.files, path.name: file_entry(path)}
     write_manifest(other, replace(manifest, files=files, model=model))
     return folder
+
+
+@pytest.fixture
+def scripted_cloud() -> Iterator[ScriptedCloud]:
+    with scripted() as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def silent_cloud() -> str:
+    """An address that nobody listens at."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"127.0.0.1:{server.getsockname()[1]}"

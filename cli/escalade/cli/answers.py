@@ -125,6 +125,9 @@ def _tier_lines(name: str, tier: TierInfo, said: TierAnswer) -> list[str]:
     elif said.stopped_early:
         lines.append(f"{name}: stopped after {said.members[0].generated_tokens} tokens")
     for hop in said.hops:
+        if hop.reason:
+            lines.append(f"  not {hop.tier} ({hop.place}): {' '.join(hop.reason.split())}")
+            continue
         judged = ""
         if hop.score is not None and hop.threshold is not None:
             judged = f", score {hop.score:.4f}, threshold {hop.threshold:.4f}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,24 +12,18 @@ from typing import Any
 
 import pytest
 
-from escalade.edge.artifact.manifest import file_entry
-from escalade.edge.generation.artifact import Artifact
-from escalade.edge.generation.generation import Delta, Generation
-from escalade.edge.tiers.ensemble import Ensemble
+from escalade.edge.artifact import file_entry
+from escalade.edge.generation import Delta, Generation
 
 Invoke = Callable[..., tuple[int, str, str]]
 PROMPT = "g2p: cascade"
+# Not the 10 s that a cloud has else.
+GONE = ("--deadline-s", "0.1", "--cloud")
 
 
 @pytest.fixture
 def artifact(int8_artifact: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(int8_artifact, tmp_path / "artifact"))
-
-
-@pytest.fixture
-def silent_cloud() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return f"127.0.0.1:{server.getsockname()[1]}"
 
 
 def asked(invoke: Invoke, *arguments: object) -> dict[str, Any]:
@@ -52,7 +45,7 @@ def test_with_a_cloud_the_stream_is_a_draft(
     invoke: Invoke, artifact: Path, silent_cloud: str
 ) -> None:
     _, whole, _ = invoke("ask", artifact, PROMPT)
-    arguments = ("--cloud", silent_cloud, "--threshold", "-1", "--stream")
+    arguments = (*GONE, silent_cloud, "--threshold", "-1", "--stream")
     code, out, err = invoke("ask", artifact, PROMPT, *arguments)
     assert (code, out) == (2, whole)
     assert err.startswith(whole)
@@ -116,11 +109,17 @@ def test_a_conversation_goes_through_the_template(invoke: Invoke, artifact: Path
     assert split["answer"] == plain["answer"]
 
 
+def test_an_answer_may_be_shorter(invoke: Invoke, artifact: Path) -> None:
+    short = asked(invoke, artifact, PROMPT, "--max-new-tokens", "2")
+    assert short["stop"] == "length"
+    assert short["tiers"][0]["said"]["members"][0]["generated_tokens"] == 2
+
+
 def test_early_deferral_loses_nothing_when_the_cloud_is_silent(
     invoke: Invoke, artifact: Path, silent_cloud: str
 ) -> None:
     _, whole, _ = invoke("ask", artifact, PROMPT)
-    arguments = ("--cloud", silent_cloud, "--threshold", "0.02", "--early", "certain")
+    arguments = (*GONE, silent_cloud, "--threshold", "0.02", "--early", "certain")
     code, out, err = invoke("ask", artifact, PROMPT, *arguments)
     assert (code, out) == (2, whole)
     assert "degraded" in err
@@ -130,7 +129,13 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["--stream", "--json"], "a stream is no JSON document"),
     (["--system", "x"], "goes with --chat"),
     (["--chat"], "the model has no chat template"),
-    (["--stop", ""], "must have at least 1 character"),
+    (["--stop", ""], "a stop text must have at least 1 character, got ''"),
+    (["--stop", "\udcff"], "a stop text must be valid Unicode text"),
+    (["--stop", "a"] * 17, "stop texts must be at most 16, got 17"),
+    (["--max-new-tokens", "0"], "'--max-new-tokens': Input should be greater than or equal to 1"),
+    (["--cloud", "nowhere", "--threshold", "1"], "BAD_ADDRESS: cloud address must be HOST:PORT"),
+    (["--cloud", "localhost:9"], "not calibrated: run `escalade calibrate`, or give a threshold"),
+    (["--threshold", "nan"], "threshold must be a finite number, got nan"),
     (["--temperature", "0"], "temperature must be a finite number above 0, got 0.0"),
     (["--top-k", "-1"], "top_k must be 0 (all) or more, got -1"),
     (["--top-p", "1.5"], "top_p must be in (0, 1], got 1.5"),
@@ -186,25 +191,3 @@ def test_a_program_reads_what_the_model_said_and_a_terminal_nothing_worse(
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     _, out, _ = invoke("ask", artifact, PROMPT, *stream)
     assert out == "a\tb\ufffd\ufffd[2Jc\n\n"
-
-
-def test_an_ensemble_answers_by_its_file(
-    invoke: Invoke, artifact: Path, tmp_path: Path, silent_cloud: str
-) -> None:
-    # The same model under another name: a member has one vote.
-    other = shutil.copytree(artifact, tmp_path / "other")
-    manifest = json.loads((other / "manifest.json").read_text())
-    manifest["model"]["name"] = "other"
-    (other / "manifest.json").write_text(json.dumps(manifest))
-    path = tmp_path / "ensemble.json"
-    Ensemble([Artifact.open(artifact), Artifact.open(other)], 0.5).save(path)
-    answer = asked(invoke, path, PROMPT, "--cloud", silent_cloud)
-    assert answer["answer"] == asked(invoke, artifact, PROMPT)["answer"]
-    assert (answer["outcome"], answer["votes"]) == ("answered", {answer["answer"]: 2})
-    code, out, err = invoke("ask", path, PROMPT)
-    assert (code, out) == (0, answer["answer"] + "\n")
-    assert f"votes: 2 x {answer['answer']!r}" in err
-    code, out, err = invoke("ask", path, PROMPT, "--early", "certain")
-    assert (code, out) == (2, "")
-    assert "--early" in err
-    assert "not for an ensemble" in err
