@@ -54,10 +54,50 @@ def test_the_cloud_gives_the_answer_the_device_would_give_with_the_same_weights(
     )
     assert deferred.returncode == 0, deferred.stderr
     answer = json.loads(deferred.stdout)
-    assert (answer["outcome"], answer["answered_by"]) == ("deferred", "large")
+    assert (answer["outcome"], answer["answered_by"]) == ("deferred", "cloud")
     assert answer["answer"] == alone["answer"]
-    assert answer["large"]["attempts"] == 1
-    assert answer["large"]["server_s"] <= answer["large"]["round_trip_s"]
+    link = answer["tiers"][1]["said"]["link"]
+    assert link["attempts"] == 1
+    assert link["server_s"] <= link["round_trip_s"]
+
+
+def test_three_tiers_of_the_same_weights_say_the_same_and_think_the_same_of_it(
+    server: str, float_artifact: Path, tmp_path: Path
+) -> None:
+    again = Path(shutil.copytree(float_artifact, tmp_path / "again"))
+    manifest = again / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"created": "later"}))
+    path = tmp_path / "cascade.toml"
+    path.write_text(
+        f"""[[tiers]]
+name = "vote"
+members = ["{float_artifact}", "again"]
+side_by_side = true
+gate = {{ rule = "vote", threshold = 0.0 }}
+[[tiers]]
+name = "near"
+address = "{server}"
+gate = {{ rule = "mean", threshold = -1.0 }}
+[[tiers]]
+name = "last"
+members = ["again"]
+"""
+    )
+    alone = json.loads(escalade("ask", float_artifact, "g2p: cascade", "--json").stdout)
+    stop = alone["answer"][3:5]
+    for options in ((), ("--stop", stop), ("--max-new-tokens", "5")):
+        alone = json.loads(
+            escalade("ask", float_artifact, "g2p: cascade", "--json", *options).stdout
+        )
+        done = escalade("ask", path, "g2p: cascade", "--json", *options)
+        assert done.returncode == 0, done.stderr
+        answer = json.loads(done.stdout)
+        assert (answer["answered_by"], answer["reason"]) == ("last", None)
+        assert {tier["said"]["text"] for tier in answer["tiers"]} == {alone["answer"]}
+        assert answer["stop"] == alone["stop"]
+        if alone["stop"] != "stop":  # a server sends no log-probability of what was cut away
+            score = answer["tiers"][1]["said"]["score"]
+            assert score == pytest.approx(alone["score"], abs=1e-4)
 
 
 def test_record_over_the_proxy_then_simulate(
