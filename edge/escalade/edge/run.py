@@ -17,7 +17,7 @@ from escalade.edge.deferral import Gate
 from escalade.edge.errors import ArtifactError, CloudError, DataError, EdgeError, PromptError
 from escalade.edge.generation import Delta
 from escalade.edge.tiers import Call, Prompts, Query, Said
-from escalade.edge.trace import Outcome, TierAnswer
+from escalade.edge.trace import Outcome
 
 
 class _Standing(NamedTuple):
@@ -70,7 +70,6 @@ class Run:
         for index, tier in enumerate(cascade.tiers):
             if index == 0 or tier.place != "device":
                 tier.check(self._prompts)
-        self._answers: list[TierAnswer | None] = [None] * len(cascade.tiers)
         #: What each tier said; None of one that was not asked or did not answer.
         self.said: list[Said | None] = [None] * len(cascade.tiers)
         #: Why tiers that were due did not answer, by their place in the cascade.
@@ -93,8 +92,12 @@ class Run:
 
     def finish(self) -> Answer | None:
         """Run to the end; None where it was cancelled."""
-        for _ in self:
-            pass
+        self._idle_s += self._clock.now_s() - self._paused_s
+        try:
+            for _ in self._deltas:  # not of `self`: nobody takes time between two
+                pass
+        finally:
+            self._paused_s = self._clock.now_s()
         return self.answer
 
     def _climb(self) -> Iterator[Delta]:
@@ -122,7 +125,7 @@ class Run:
                 continue
             if said is None:
                 return
-            self._keep(index, said)
+            self.said[index] = said
             best = _Standing(index, said)
             if stands is None and (index == last or not said.defers):
                 # In shadow mode an answer that stands does not wait for the tiers above.
@@ -137,14 +140,11 @@ class Run:
                 if said is None:
                     return
                 best = _Standing(best.tier, said)
-                self._keep(best.tier, said)
+                self.said[best.tier] = said
             stands, decided_s = best, self._elapsed_s()
             self._end(stands, decided_s, degraded=stands.said.defers)
             return
         self._end(stands, decided_s, degraded=False)
-
-    def _keep(self, index: int, said: Said) -> None:
-        self._answers[index], self.said[index] = said.answer, said
 
     def _end(self, stands: _Standing, decided_s: float, *, degraded: bool) -> None:
         said, tier = stands.said, self._cascade.tiers[stands.tier]
@@ -152,17 +152,16 @@ class Run:
         if degraded or said.degraded is not None:
             outcome = "degraded"
         judged, gate = self._last_gate(stands.tier)
-        score = None if judged is None else judged.score
         self.answer = Answer(
             text=said.answer.text,
             outcome=outcome,
             answered_by=stands.tier,
             tier=tier.name,
             place=tier.place,
-            tiers=tuple(self._answers),
-            score=score,
+            tiers=tuple(None if one is None else one.answer for one in self.said),
+            score=None if judged is None else judged.answer.score,
             threshold=None if gate is None else gate.threshold,
-            would_defer=said.defers if judged is said.answer else gate is not None,
+            would_defer=said.defers if judged is said else gate is not None,
             stop=said.stop,
             total_s=decided_s,
             reason=said.degraded or next(map(str, reversed(self.failed.values())), None),
@@ -174,12 +173,12 @@ class Run:
             except DataError as error:  # a full disk costs the record, not the answer
                 self.answer = replace(self.answer, trace_error=str(error))
 
-    def _last_gate(self, tier: int) -> tuple[TierAnswer | None, Gate | None]:
+    def _last_gate(self, tier: int) -> tuple[Said | None, Gate | None]:
         """What the last gate that the query came to has judged, and that gate."""
         for index in range(tier, -1, -1):
-            answer, gate = self._answers[index], self._cascade.gates[index]
-            if answer is not None and gate is not None:
-                return answer, gate
+            said, gate = self.said[index], self._cascade.gates[index]
+            if said is not None and gate is not None:
+                return said, gate
         return None, None
 
     def _elapsed_s(self) -> float:

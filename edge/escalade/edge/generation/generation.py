@@ -163,10 +163,12 @@ class _HeldText:
             # The decoder still waits for the rest of a character that will not come.
             self._revise()
         waiting = self._given[self._taken :]
-        found = find_stop(waiting, self._stop)
-        self.stopped = found is not None
-        if found is None and not everything:
-            found = len(waiting) - held_back(waiting, self._stop)
+        found = None
+        if self._stop:
+            found = find_stop(waiting, self._stop)
+            self.stopped = found is not None
+            if found is None and not everything:
+                found = len(waiting) - held_back(waiting, self._stop)
         shown = waiting[:found]
         self._taken += len(shown)
         if self.stopped:

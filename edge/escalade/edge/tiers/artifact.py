@@ -112,6 +112,8 @@ class ArtifactTier:
         if gate is None or score is None or rule is None:
             return Said(answer, False, stop, source)
         defers = unfinished or gate.defers(score)
+        if not call.can_defer:
+            return Said(answer, defers, stop, source)
         draft = Draft(
             ids=ids,
             logprobs=logprobs[: len(ids)],

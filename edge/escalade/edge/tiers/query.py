@@ -44,19 +44,24 @@ class Query:
 
     def __post_init__(self) -> None:
         """Check what the types do not say."""
-        if not all(self.stop):
-            raise ValueError("a stop text must have at least 1 character, got ''")
-        for stop in self.stop:
-            try:
-                stop.encode()
-            except UnicodeEncodeError as error:
-                raise ValueError(f"a stop text must be valid Unicode text: {error}") from error
-        if len(self.stop) > MAX_STOP_TEXTS:
-            raise ValueError(f"stop texts must be at most {MAX_STOP_TEXTS}, got {len(self.stop)}")
+        if self.stop:
+            _check_stop(self.stop)
         if self.max_new_tokens is not None and self.max_new_tokens < 1:
             raise ValueError(f"max_new_tokens must be at least 1, got {self.max_new_tokens}")
         if self.deadline_s is not None and not self.deadline_s > 0:
             raise ValueError(f"deadline_s must be above 0, got {self.deadline_s}")
+
+
+def _check_stop(stops: Sequence[str]) -> None:
+    if len(stops) > MAX_STOP_TEXTS:
+        raise ValueError(f"stop texts must be at most {MAX_STOP_TEXTS}, got {len(stops)}")
+    for stop in stops:
+        if not stop:
+            raise ValueError("a stop text must have at least 1 character, got ''")
+        try:
+            stop.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"a stop text must be valid Unicode text: {error}") from error
 
 
 def query_of(prompt: Prompt) -> Query:

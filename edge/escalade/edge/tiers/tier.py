@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from escalade.edge.deferral import Gate
@@ -14,8 +13,7 @@ from escalade.edge.trace import MemberInfo, Place, TierAnswer
 from escalade.v1 import cascade_pb2 as pb
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """What a tier of one model said, sent along to the next."""
 
     #: Without the end-of-sequence token.
@@ -28,9 +26,8 @@ class Draft:
     rule: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Call:
-    """A query as it comes to a tier."""
+class Call(NamedTuple):
+    """A query as it comes to a tier; made for each, so that it has to be made fast."""
 
     query: Query
     prompts: Prompts
@@ -38,13 +35,13 @@ class Call:
     gate: Gate | None
     #: Whether a tier above answers what is deferred.
     can_defer: bool
-    #: Every member runs to its end, whatever is decided: shadow mode.
-    whole: bool = False
-    draft: Draft | None = None
     #: Seconds since the query came in, without those that the caller took between two deltas.
     elapsed_s: Callable[[], float]
     #: The cascade's clock, for what goes on while the caller holds a delta.
     now_s: Callable[[], float]
+    #: Every member runs to its end, whatever is decided: shadow mode.
+    whole: bool = False
+    draft: Draft | None = None
     #: Asked between tokens and between chunks of a prompt; None: it cannot be.
     cancelled: Callable[[], bool] | None = None
 
