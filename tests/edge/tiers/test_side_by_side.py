@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from escalade.edge import Answer, Artifact, Cascade, EdgeClient
@@ -231,3 +232,53 @@ def test_a_wish_to_cancel_that_passes_leaves_no_half_of_a_vote(
         assert answer is None or answer.text == whole.text
         if at < 30:
             assert answer is None
+
+
+class Canned:
+    """A runtime that says one token; the last of several to speak waits to be stopped first."""
+
+    def __init__(self, token_id: int, others: threading.Semaphore, *, waits_for: int = 0) -> None:
+        self._token_id, self._others, self._waits_for = token_id, others, waits_for
+
+    def generate(
+        self, prompt_ids: Sequence[int], max_new_tokens: int, **options: Any
+    ) -> Iterator[Step]:
+        yield Step(self._token_id, -0.5, False)
+        for _ in range(self._waits_for):
+            assert self._others.acquire(timeout=30)
+        for _ in range(20 if self._waits_for else 0):
+            # The others are done. Who takes the vote for settled has time to stop this one; where
+            # it is not, nothing hangs on how long that is.
+            if options["cancelled"]():
+                return
+            threading.Event().wait(0.01)
+        self._others.release()
+        yield Step(2, -0.5, True)
+
+
+def test_who_is_heard_last_may_stand_before_others_and_win(
+    five: list[Member], make_remote: Any, jumping_clock: Any
+) -> None:
+    real = five[0].artifact
+    x, y, z = (real.encode(letter)[0] for letter in "xyz")
+    others = threading.Semaphore(0)
+    members = []
+    for index, token_id in enumerate((x, z, y, y, y, z, z)):
+        runtime = Canned(token_id, others, waits_for=6 if index == 1 else 0)
+        manifest = msgspec.structs.replace(real.manifest, created=str(index))
+        members.append(
+            Member(
+                Artifact(
+                    real.folder,
+                    manifest,
+                    runtime,  # type: ignore[arg-type]
+                    real._tokenizer,
+                    rule=real.rule,
+                )
+            )
+        )
+    tier = EnsembleTier(members, side_by_side=True)
+    answer = EdgeClient(Cascade(tiers=[tier], gates=[None], clock=jumping_clock)).ask(PROMPT)
+    # Three for y and three for z, of which the second member's came first.
+    assert answer.text == real.decode([z])
+    assert [one.member for one in answer.said.members] == list(range(7))
