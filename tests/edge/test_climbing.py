@@ -67,7 +67,7 @@ class Scripted:
     def place(self) -> Place:
         return self.plan.place
 
-    def members(self) -> list[MemberInfo]:
+    def members(self, *, hold: bool = False) -> list[MemberInfo]:
         return [MemberInfo(name=self.name, parameters=1)]
 
     def check(self, prompts: Prompts) -> None:

@@ -240,8 +240,8 @@ class _Shared:
     def opened(self) -> Sequence[Member]:
         return self._tier.opened
 
-    def members(self) -> list[MemberInfo]:
-        return self._tier.members()
+    def members(self, *, hold: bool = False) -> list[MemberInfo]:
+        return self._tier.members(hold=hold)
 
     def check(self, prompts: Prompts) -> None:
         self._tier.check(prompts)

@@ -58,29 +58,34 @@ class Cascade:
         Raises:
             CloudError: a tier elsewhere does not say who it is.
         """
+        return self._header(
+            [
+                [] if known_only and tier.place != "device" else tier.members(hold=True)
+                for tier in self.tiers
+            ]
+        )
+
+    def header_if_known(self) -> TraceHeader:
+        """As `header`; a tier that is silent just now has no members."""
+        return self._header([_members_if_known(tier) for tier in self.tiers])
+
+    def _header(self, members: list[list[MemberInfo]]) -> TraceHeader:
         return TraceHeader(
             schema=TRACE_SCHEMA,
             tiers=[
                 TierInfo(
                     name=tier.name,
                     place=tier.place,
-                    members=_members(tier, known_only=known_only),
+                    members=known,
                     side_by_side=tier.side_by_side,
                     rule=None if gate is None else gate.rule.name,
                     threshold=None if gate is None else gate.threshold,
                 )
-                for tier, gate in zip(self.tiers, self.gates, strict=True)
+                for tier, gate, known in zip(self.tiers, self.gates, members, strict=True)
             ],
             currency=self.currency,
             created=utc_now(),
         )
-
-    def header_if_known(self) -> TraceHeader:
-        """As `header`; a tier that is silent just now has no members."""
-        try:
-            return self.header()
-        except CloudError:
-            return self.header(known_only=True)
 
     def close(self) -> None:
         """Close every tier."""
@@ -95,5 +100,8 @@ def not_calibrated(what: str) -> CalibrationError:
     )
 
 
-def _members(tier: Tier, *, known_only: bool) -> list[MemberInfo]:
-    return [] if known_only and tier.place != "device" else tier.members()
+def _members_if_known(tier: Tier) -> list[MemberInfo]:
+    try:
+        return tier.members(hold=True)
+    except CloudError:
+        return []

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from escalade.edge import Cascade, EdgeClient
+from escalade.edge.deferral import Gate, mean_nll
 from escalade.edge.errors import CloudError
 from escalade.edge.tiers import RemoteTier
 from escalade.edge.trace import Hop, TierAnswer, read_trace
@@ -200,6 +201,29 @@ def test_once_it_said_who_it_is_no_other_model_may_answer(
         assert answer.reason is not None
         assert answer.reason.startswith("MODEL_MISMATCH: 127.0.0.1:")
         assert answer.reason.endswith("which is not what it said it has: scripted")
+
+
+def test_where_no_trace_names_it_another_model_is_asked_who_it_is(
+    make_remote: Callable[..., RemoteTier], scripted_cloud: Any
+) -> None:
+    first, second = identity("scripted", "1"), identity("scripted", "2")
+    scripted_cloud.info = pb.GetModelInfoResponse(model=first, parameter_count=9)
+    scripted_cloud.says(model=second)
+    tier = make_remote()
+    client = EdgeClient(Cascade(tiers=[tier], gates=[None]))
+    assert [one.parameters for one in tier.members()] == [9]  # as a gateway asks
+    scripted_cloud.info = pb.GetModelInfoResponse(model=second, parameter_count=10)
+    assert client.ask(PROMPT).outcome == "answered"
+    assert [one.parameters for one in tier.members()] == [10]
+
+
+def test_one_silent_tier_does_not_hide_who_the_others_are(
+    make_remote: Callable[..., RemoteTier], nobody: str
+) -> None:
+    near, far = make_remote(name="near"), make_remote(nobody, name="far")
+    gate = Gate(rule=mean_nll, threshold=0.5)
+    header = Cascade(tiers=[near, far], gates=[gate, None]).header_if_known()
+    assert [[one.name for one in tier.members] for tier in header.tiers] == [["scripted-large"], []]
 
 
 def test_a_gateway_whose_cloud_was_silent_may_answer_through_it_later(

@@ -37,8 +37,8 @@ class ArtifactTier:
         """See `Tier`."""
         return [self.member]
 
-    def members(self) -> list[MemberInfo]:
-        """See `Tier`."""
+    def members(self, *, hold: bool = False) -> list[MemberInfo]:
+        """See `Tier`; an artifact that is open stays what it is."""
         return [self.member.info]
 
     def check(self, prompts: Prompts) -> None:

@@ -62,8 +62,8 @@ class EnsembleTier:
         """See `Tier`."""
         return list(self._members)
 
-    def members(self) -> list[MemberInfo]:
-        """See `Tier`."""
+    def members(self, *, hold: bool = False) -> list[MemberInfo]:
+        """See `Tier`; an artifact that is open stays what it is."""
         return [member.info for member in self._members]
 
     def check(self, prompts: Prompts) -> None:

@@ -70,14 +70,13 @@ class RemoteTier:
         self._members: list[tuple[str, MemberInfo]] = []
         # Names and revisions of the models that may answer, once it was asked who they are.
         self._expected: set[tuple[str, str]] = set()
+        self._hold = False
 
-    def members(self) -> list[MemberInfo]:
-        """See `Tier`; a gateway names the members of all its tiers. Asked once.
-
-        From then on an answer of another model is refused: who keeps records says who answers.
-        """
+    def members(self, *, hold: bool = False) -> list[MemberInfo]:
+        """See `Tier`; a gateway names the members of all its tiers."""
         if not self._members:
             self._learn(self.client.model_info())
+        self._hold = self._hold or hold
         return [info for _, info in self._members]
 
     def check(self, prompts: Prompts) -> None:
@@ -178,16 +177,20 @@ class RemoteTier:
         ]
 
     def _check_model(self, model: pb.ModelIdentity) -> None:
-        """Refuse another model's answer: a trace's header would name the wrong one.
+        """Hold an answer to what `members` learned; where nobody relies on it, learn anew.
 
         Raises:
-            CloudError: it was not among those that `members` learned of.
+            CloudError: another model answered than a trace's header names.
         """
         known = any(
             model.name == name and (not revision or model.revision == revision)
             for name, revision in self._expected
         )
-        if self._expected and model.name and not known:
+        if not self._expected or not model.name or known:
+            return
+        if not self._hold:
+            self._members, self._expected = [], set()
+        else:
             names = ", ".join(sorted({name for name, _ in self._expected}))
             raise CloudError(
                 "MODEL_MISMATCH",

@@ -110,8 +110,11 @@ class Tier(Protocol):
         """Its models on this machine; none of a tier elsewhere."""
         ...
 
-    def members(self) -> list[MemberInfo]:
+    def members(self, *, hold: bool = False) -> list[MemberInfo]:
         """Its models in the order they are asked, with what they cost.
+
+        Args:
+            hold: from now on no other model may answer: a trace's header names these.
 
         Raises:
             CloudError: it is elsewhere, and does not say who it is.
