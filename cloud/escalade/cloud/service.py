@@ -19,7 +19,6 @@ from escalade.cloud.backends import (
     Delta,
     Ticket,
     deadline_after,
-    refuse_half,
 )
 from escalade.cloud.errors import NotSupportedError
 from escalade.cloud.rpcs import (
@@ -42,6 +41,7 @@ SERVICE_NAME = pb.DESCRIPTOR.services_by_name["CascadeService"].full_name
 
 Req = TypeVar("Req")
 Resp = TypeVar("Resp")
+T = TypeVar("T")
 
 
 class CascadeService(pb_grpc.CascadeServiceServicer):
@@ -87,15 +87,14 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
         context: grpc.aio.ServicerContext[pb.GenerateRequest, pb.GenerateResponse],
     ) -> pb.GenerateResponse:
         """Answer one query, whole."""
-        with self._drain.under_way():
-            answer = await answer_or_abort(
-                context,
-                self._answers.once(
-                    key_of(request),
-                    self._deadline_of(context),
-                    partial(self._generate, request, streamed=False),
-                ),
-            )
+        answer = await self._answer(
+            context,
+            self._answers.once(
+                key_of(request),
+                self._deadline_of(context),
+                partial(self._start, request, streamed=False),
+            ),
+        )
         return response_of(request, answer, self._backend.info)
 
     # The stubs' types know generators only. These two write: a generator that is cancelled
@@ -108,17 +107,16 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
         """Answer one query, piece by piece."""
         asked = request.request
 
-        async def answer() -> None:
+        async def stream() -> None:
             deltas = self._answers.follow(
                 key_of(asked),
                 self._deadline_of(context),
-                partial(self._generate, asked, streamed=True),
+                partial(self._start, asked, streamed=True),
             )
             async with aclosing(deltas):
                 await send_stream(asked, deltas, self._backend.info, send=_writer(context))
 
-        with self._drain.under_way():
-            await answer_or_abort(context, answer())
+        await self._answer(context, stream())
 
     async def Score(  # type: ignore[override]  # noqa: N802
         self,
@@ -128,8 +126,7 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
         """Score given responses, item by item."""
         ticket = Ticket(self._deadline_of(context), self._clock)
         try:
-            with self._drain.under_way(interruptible=ticket):
-                await answer_or_abort(context, self._score(request, ticket, _writer(context)))
+            await self._answer(context, self._score(request, ticket, _writer(context)), ticket)
         finally:
             # What was begun ahead is for nobody.
             ticket.cancel()
@@ -141,8 +138,7 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
     ) -> pb.VerifyResponse:
         """Hold a draft against the greedy choice."""
         ticket = Ticket(self._deadline_of(context), self._clock)
-        with self._drain.under_way():
-            return await answer_or_abort(context, self._verify(request, ticket))
+        return await self._answer(context, self._verify(request, ticket))
 
     async def GetModelInfo(  # noqa: N802
         self,
@@ -165,21 +161,13 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
             tiers=info.tiers,
         )
 
-    async def _generate(
+    def _start(
         self, request: pb.GenerateRequest, ticket: Ticket, *, streamed: bool
     ) -> AsyncIterator[Delta]:
-        """Compute an answer; half of one is a refusal."""
+        """Begin an answer."""
         self._admit(pb.CAPABILITY_GENERATE_STREAM if streamed else pb.CAPABILITY_GENERATE)
         query = query_of(request, self._backend.info, streamed=streamed)
-        answer = None
-        try:
-            async for delta in self._backend.generate(query, ticket):
-                answer = delta.answer
-                yield delta
-        finally:
-            await self._look_at_health()
-        if answer is not None:
-            refuse_half(answer.stop_reason)
+        return self._backend.generate(query, ticket)
 
     async def _score(
         self, request: pb.ScoreRequest, ticket: Ticket, send: Send[pb.ScoreResponse]
@@ -188,12 +176,9 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
         info = self._backend.info
         # Thousands of items take their time; the loop has other work.
         await asyncio.to_thread(check_score, request, info)
-        try:
-            batches = self._backend.score(score_queries(request), request.top_k, ticket)
-            async with aclosing(batches):
-                await send_scores(request, batches, info, send=send)
-        finally:
-            await self._look_at_health()
+        batches = self._backend.score(score_queries(request), request.top_k, ticket)
+        async with aclosing(batches):
+            await send_scores(request, batches, info, send=send)
 
     async def _verify(self, request: pb.VerifyRequest, ticket: Ticket) -> pb.VerifyResponse:
         self._admit(pb.CAPABILITY_VERIFY)
@@ -213,11 +198,25 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
             )
         self._drain.refuse_new()
 
-    async def _look_at_health(self) -> None:
-        healthy = self._backend.health()
-        if healthy != self._healthy:
-            self._healthy = healthy
-            await self._on_health(healthy)
+    async def _answer(
+        self,
+        context: grpc.aio.ServicerContext[Req, Resp],
+        work: Awaitable[T],
+        interruptible: Ticket | None = None,
+    ) -> T:
+        """Do a request's work, waited for by a drain; what it refuses ends the RPC."""
+        with self._drain.under_way(interruptible):
+            return await answer_or_abort(context, self._watched(work))
+
+    async def _watched(self, work: Awaitable[T]) -> T:
+        """Look at the backend's health after some work."""
+        try:
+            return await work
+        finally:
+            healthy = self._backend.health()
+            if healthy != self._healthy:
+                self._healthy = healthy
+                await self._on_health(healthy)
 
     def _deadline_of(self, context: grpc.aio.ServicerContext[Req, Resp]) -> float:
         # None without a deadline, whatever the type stubs say.

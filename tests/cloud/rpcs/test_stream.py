@@ -307,6 +307,7 @@ def test_a_drain_past_its_grace_cuts_the_stream(
             refusal = await refused(call)
             assert (refusal.code, refusal.reason) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
             await running.task
+            await until(lambda: bool(held.answers))
 
     asyncio.run(main())
     assert held.answers[0].stop_reason == pb.STOP_REASON_CANCELLED

@@ -60,13 +60,14 @@ def response_of(
         logprobs=answer.logprobs if output.logprobs else (),
         text=answer.text if _wants_text(output) else "",
         stop_reason=answer.stop_reason,
-        usage=pb.Usage(
-            prompt_tokens=answer.prompt_tokens, generated_tokens=answer.generated_tokens
-        ),
-        timing=pb.Timing(queue_s=answer.queue_s, compute_s=answer.compute_s),
         reports=answer.reports,
         degraded=answer.degraded,
     )
+    # In place: a short query feels each message that is made only to be copied.
+    usage, timing = response.usage, response.timing
+    usage.prompt_tokens = answer.prompt_tokens
+    usage.generated_tokens = answer.generated_tokens
+    timing.queue_s, timing.compute_s = answer.queue_s, answer.compute_s
     if request.HasField("draft"):
         outcome = compare_draft(answer, request.draft.tokens.ids, request.draft.start)
         response.draft_outcome.CopyFrom(outcome)

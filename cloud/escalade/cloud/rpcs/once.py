@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from os.path import commonprefix
 
-from escalade.cloud.backends import Answer, Clock, Delta, Ticket
+from escalade.cloud.backends import Answer, Clock, Delta, Ticket, refuse_half
 from escalade.cloud.errors import DeadlineError, DrainingError, EngineDeadError
 
 #: Begins a computation; see `Backend.generate`.
@@ -115,10 +115,13 @@ class SharedAnswers:
             async for delta in start(computation.ticket):
                 answer = delta.answer
                 computation.add(delta)
+            if answer is None:
+                raise EngineDeadError("engine: ended without an answer")
+            refuse_half(answer.stop_reason)
         except Exception as error:
             computation.end(error)
-            return
-        computation.end(answer or EngineDeadError("engine: ended without an answer"))
+        else:
+            computation.end(answer)
 
     def _forget(self, computation: _Computation) -> None:
         """It has ended: keep what there is to keep, before anybody hears of it."""

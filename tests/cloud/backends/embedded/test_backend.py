@@ -6,12 +6,13 @@ import asyncio
 import math
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
 
 from escalade.cloud.backends.embedded.backend import EmbeddedBackend
-from escalade.cloud.backends.embedded.mailbox import Mailbox
+from escalade.cloud.backends.embedded.loop_calls import LoopCalls
 from escalade.cloud.backends.embedded.worker import Places
 from escalade.cloud.backends.query import Answer, Delta, Query, ScoreQuery
 from escalade.cloud.backends.ticket import Ticket, deadline_after
@@ -295,41 +296,56 @@ def test_a_batch_whose_ticket_is_cancelled_is_not_scored(held: Any, clock: Any) 
     assert not held.batches
 
 
-def test_a_mailbox_wakes_its_reader_once_for_what_has_come() -> None:
-    async def main() -> list[list[str]]:
-        mailbox, rounds = Mailbox[str](), []
+def test_calls_from_a_thread_wake_the_loop_once_for_what_has_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> None:
+        woken = 0
+        loop, made = asyncio.get_running_loop(), list[str]()
+        wake = loop.call_soon_threadsafe
+
+        def counting(*args: Any) -> Any:
+            nonlocal woken
+            woken += 1
+            return wake(*args)
+
+        monkeypatch.setattr(loop, "call_soon_threadsafe", counting)
+        calls = LoopCalls()
         for letter in "abc":
-            mailbox.put(letter)
-        rounds.append(await mailbox.take())
-        waiting = asyncio.create_task(mailbox.take())
-        await asyncio.sleep(0)
-        assert not waiting.done()
-        thread = threading.Thread(target=mailbox.put, args=("d",))
+            calls.add(partial(made.append, letter))
+        assert made == []
+        await until(lambda: len(made) == 3)
+        assert (made, woken) == (["a", "b", "c"], 1)
+        thread = threading.Thread(target=calls.add, args=(partial(made.append, "d"),))
         thread.start()
-        rounds.append(await waiting)
+        await until(lambda: len(made) == 4)
         thread.join()
-        return rounds
+        assert woken == 2
 
-    assert asyncio.run(main()) == [["a", "b", "c"], ["d"]]
+    asyncio.run(main())
 
 
-def test_a_mailbox_loses_nothing_that_a_thread_puts() -> None:
+def test_no_call_from_a_thread_is_lost() -> None:
     count = 20_000
 
     async def main() -> list[int]:
-        mailbox, taken = Mailbox[int](), []
-        thread = threading.Thread(target=lambda: [mailbox.put(n) for n in range(count)])
+        calls, made = LoopCalls(), list[int]()
+
+        def call() -> None:
+            for number in range(count):
+                calls.add(partial(made.append, number))
+
+        thread = threading.Thread(target=call)
         thread.start()
-        while len(taken) < count:
-            taken += await asyncio.wait_for(mailbox.take(), 60)
+        await until(lambda: len(made) == count)
         thread.join()
-        return taken
+        return made
 
     assert asyncio.run(main()) == list(range(count))
 
 
-def test_a_mailbox_whose_loop_has_ended_takes_letters_all_the_same() -> None:
-    async def main() -> Mailbox[str]:
-        return Mailbox()
+def test_calls_into_a_loop_that_has_ended_are_nobodys() -> None:
+    async def main() -> LoopCalls:
+        return LoopCalls()
 
-    asyncio.run(main()).put("late")
+    asyncio.run(main()).add(partial(print, "late"))

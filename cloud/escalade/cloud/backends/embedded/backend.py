@@ -16,7 +16,6 @@ import msgspec
 
 from escalade.cloud.backends.backend import Backend, BackendInfo
 from escalade.cloud.backends.embedded.engine import Engine, EngineFactory
-from escalade.cloud.backends.embedded.mailbox import Mailbox
 from escalade.cloud.backends.embedded.worker import Finished, Places, Worker, finished_of
 from escalade.cloud.backends.query import (
     Answer,
@@ -74,6 +73,11 @@ class EmbeddedBackend(Backend):
         self._info = replace(
             own, queue_capacity=self._capacity, capabilities=_CAPABILITIES, tiers=(tier,)
         )
+        # The hashes are in the response already, and would double it.
+        member = pb.MemberReport(
+            model=pb.ModelIdentity(name=own.model.name), parameter_count=own.parameter_count
+        )
+        self._report = pb.TierReport(tier=_TIER, place=pb.PLACE_CLOUD, members=[member])
 
     def close(self) -> None:
         """See `Backend`; the thread ends with what it is doing."""
@@ -98,17 +102,18 @@ class EmbeddedBackend(Backend):
                 ids = await _encode(engine, query.prompt_text)
                 self.info.check_prompt_length(len(ids), "prompt.text")
                 query = msgspec.structs.replace(query, prompt_ids=tuple(ids))
-            mailbox = Mailbox[Delta | Finished[Answer] | RequestError]()
-            emit = mailbox.put if query.streamed else None
-            work = partial(engine.generate, query, ticket.should_stop, emit)
-            self._worker.submit(work, ticket, mailbox.put)
-            finished = None
-            while finished is None:
-                for letter in await mailbox.take():
-                    if isinstance(letter, Delta):
-                        yield letter
-                    else:
-                        finished = finished_of(letter)
+            said: asyncio.Queue[Delta | Finished[Answer] | RequestError] = asyncio.Queue()
+
+            def emit(delta: Delta) -> None:
+                self._worker.in_loop(partial(said.put_nowait, delta))
+
+            work = partial(
+                engine.generate, query, ticket.should_stop, emit if query.streamed else None
+            )
+            self._worker.submit(work, ticket, said.put_nowait)
+            while isinstance(one := await said.get(), Delta):
+                yield one
+            finished = finished_of(one)
             # A place is free again when the query at the head is done.
             self._queries.note_free_after(finished.compute_s)
         yield Delta(answer=self._answer(finished))
@@ -156,21 +161,15 @@ class EmbeddedBackend(Backend):
 
     def _answer(self, finished: Finished[Answer]) -> Answer:
         """What the engine said, with the time it took and the report of this one tier."""
-        answer, info = finished.value, self.info
-        member = pb.MemberReport(
-            # Its hashes are in the response already, and would double it.
-            model=pb.ModelIdentity(name=info.model.name),
-            parameter_count=info.parameter_count,
-            prompt_tokens=answer.prompt_tokens,
-            generated_tokens=answer.generated_tokens,
-            seconds=finished.compute_s,
-        )
-        report = pb.TierReport(
-            tier=_TIER,
-            place=pb.PLACE_CLOUD,
-            members=[member],
-            seconds=finished.queue_s + finished.compute_s,
-        )
+        answer = finished.value
+        # One message to make, not three: a short query feels it.
+        report = pb.TierReport()
+        report.CopyFrom(self._report)
+        member = report.members[0]
+        member.prompt_tokens = answer.prompt_tokens
+        member.generated_tokens = answer.generated_tokens
+        member.seconds = finished.compute_s
+        report.seconds = finished.queue_s + finished.compute_s
         return msgspec.structs.replace(
             answer, queue_s=finished.queue_s, compute_s=finished.compute_s, reports=(report,)
         )

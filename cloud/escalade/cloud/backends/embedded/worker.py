@@ -7,6 +7,7 @@ nothing an engine does blocks the loop.
 from __future__ import annotations
 
 import logging
+from asyncio import Queue
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -14,7 +15,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Generic, NamedTuple, TypeVar
 
-from escalade.cloud.backends.embedded.mailbox import Mailbox
+from escalade.cloud.backends.embedded.loop_calls import LoopCalls
 from escalade.cloud.backends.ticket import Clock, Ticket
 from escalade.cloud.errors import EngineDeadError, QueueFullError, RequestError
 
@@ -85,6 +86,8 @@ class Worker:
         clock: seconds, monotonic.
     """
 
+    _calls: LoopCalls
+
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
@@ -98,20 +101,26 @@ class Worker:
 
     async def load(self, make: Callable[[], T]) -> T:
         """Start the thread and make an engine in it; what `make` raises passes through."""
-        mailbox = Mailbox[T | Exception]()
+        made: Queue[T | Exception] = Queue()
 
         def job() -> None:
             try:
-                mailbox.put(make())
+                value: T | Exception = make()
             except Exception as error:
-                mailbox.put(error)
+                value = error
+            self.in_loop(partial(made.put_nowait, value))
 
+        self._calls = LoopCalls()
         self._thread.start()
         self._jobs.put(job)
-        (made,) = await mailbox.take()
-        if isinstance(made, Exception):
-            raise made
-        return made
+        outcome = await made.get()
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def in_loop(self, call: Callable[[], None]) -> None:
+        """Have something called in the loop, in order; from the thread."""
+        self._calls.add(call)
 
     def submit(
         self,
@@ -124,7 +133,7 @@ class Worker:
         Args:
             work: computes something.
             ticket: asked when its turn has come; what nobody waits for any more is not begun.
-            deliver: called in the thread with what came of it, or with what `Ticket.check` raised,
+            deliver: called in the loop with what came of it, or with what `Ticket.check` raised,
                 or with an `EngineDeadError` where the work did.
         """
         self._jobs.put(partial(self._compute, work, ticket, deliver, self._clock()))
@@ -135,10 +144,9 @@ class Worker:
         Raises:
             RequestError: see `submit`.
         """
-        mailbox = Mailbox[Finished[T] | RequestError]()
-        self.submit(work, ticket, mailbox.put)
-        (outcome,) = await mailbox.take()
-        return finished_of(outcome)
+        outcome: Queue[Finished[T] | RequestError] = Queue()
+        self.submit(work, ticket, outcome.put_nowait)
+        return finished_of(await outcome.get())
 
     def close(self) -> None:
         """Take no more work; the thread ends once its tickets do."""
@@ -156,20 +164,20 @@ class Worker:
         submitted_s: float,
     ) -> None:
         started_s = self._clock()
+        outcome: Finished[T] | RequestError
         try:
             ticket.check()
-        except RequestError as error:
-            deliver(error)
-            return
-        try:
             value = work()
+        except RequestError as error:
+            outcome = error
         except Exception as error:
             self._failures += 1
             _LOG.exception("the engine failed (%d in a row)", self._failures)
-            deliver(EngineDeadError(f"engine: failed with {type(error).__name__}"))
-            return
-        self._failures = 0
-        deliver(Finished(value, started_s - submitted_s, self._clock() - started_s))
+            outcome = EngineDeadError(f"engine: failed with {type(error).__name__}")
+        else:
+            self._failures = 0
+            outcome = Finished(value, started_s - submitted_s, self._clock() - started_s)
+        self.in_loop(partial(deliver, outcome))
 
 
 def finished_of(outcome: Finished[T] | RequestError) -> Finished[T]:
