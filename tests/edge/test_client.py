@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 from escalade.edge import Artifact, EdgeClient, OpenOptions, Query
 from escalade.edge.deferral import mean_nll
 from escalade.edge.errors import CalibrationError, CloudError, DataError, PromptError
+from escalade.edge.runtimes import Step
 from escalade.edge.trace import read_trace
 
 PROMPT = "g2p: cascade"
@@ -195,3 +196,39 @@ def test_a_client_that_cannot_be_opened_leaves_no_channel_behind(
             trace=tmp_path / "none" / "t.jsonl",
         )
     assert closed == [scripted_cloud.address]
+
+
+class Broken:
+    """A runtime whose model is not sure of anything, not even that it is not."""
+
+    def __init__(self, *logprobs: float) -> None:
+        self._logprobs = logprobs
+
+    def generate(self, prompt_ids: Any, max_new_tokens: int, **options: Any) -> Iterator[Step]:
+        for logprob in self._logprobs:
+            yield Step(5, logprob, False)
+        yield Step(0, -0.1, True)
+
+
+@pytest.mark.parametrize("logprob", [math.nan, math.inf, -math.inf])
+def test_a_broken_model_defers_and_its_trace_can_be_read_and_added_to(
+    make_client: MakeClient, artifact: Artifact, tmp_path: Path, logprob: float
+) -> None:
+    broken = Artifact(
+        artifact.folder,
+        artifact.manifest,
+        Broken(-0.5, logprob),  # type: ignore[arg-type]
+        artifact._tokenizer,
+        rule=artifact.rule,
+    )
+    path = tmp_path / "t.jsonl"
+    for _ in range(2):
+        answer = make_client(NEVER, of=broken, trace=path).ask(PROMPT)
+        assert (answer.outcome, answer.would_defer) == ("deferred", True)
+    first, second = read_trace(path).records
+    for record in (first, second):
+        small = record.tiers[0]
+        assert small is not None
+        assert small.score is not None
+        assert not math.isfinite(small.score)
+        assert repr(small.members[0].logprobs) == repr([-0.5, logprob, -0.1])
