@@ -76,16 +76,18 @@ def test_ask_answers_on_stdout_and_explains_on_stderr(invoke: Invoke, artifact: 
 def test_ask_says_what_it_would_have_deferred(invoke: Invoke, artifact: Path) -> None:
     code, _, err = invoke("ask", artifact, "g2p: cascade", "--threshold", "-1")
     assert code == 0
-    assert "with --cloud it would have been deferred" in err
+    assert "with a tier above it would have been deferred" in err
 
 
 def test_ask_json(invoke: Invoke, artifact: Path) -> None:
     code, out, err = invoke("ask", artifact, "g2p: cascade", "--json", "--threshold", "100")
     answer = json.loads(out)
     assert (code, err) == (0, "")
-    assert answer["answered_by"] == "small"
+    assert (answer["answered_by"], answer["place"]) == ("device", "device")
     assert answer["would_defer"] is False
-    assert len(answer["small"]["logprobs"]) == answer["small"]["generated_tokens"]
+    (tier,) = answer["tiers"]
+    (member,) = tier["said"]["members"]
+    assert len(member["logprobs"]) == member["generated_tokens"]
 
 
 def test_calibrate_then_the_threshold_is_there(

@@ -124,14 +124,15 @@ def _open_artifact(
     tiers: list[Tier] = [ArtifactTier(member, name="device")]
     gates: list[Gate | None] = [gate]
     if cloud is not None:
-        if calibrated and gate.threshold is None:
-            raise not_calibrated(str(folder))
         client = CloudClient(
             cloud,
             deadline_s=options.deadline_s,
             ca_cert=options.ca_cert,
             plaintext=options.plaintext,
         )
+        if calibrated and gate.threshold is None:
+            client.close()
+            raise not_calibrated(str(folder))
         tiers.append(RemoteTier(client, reader=member, prompt_form=options.prompt_form))
         gates.append(None)
     return Cascade(tiers=tiers, gates=gates, calibrated=calibrated)
