@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 # Before torch is imported, and for the processes that tests start: on a shared machine two
 # thread pools that spin against each other take ten times as long as one thread each.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A busy machine is no fault of what is tested.
+settings.register_profile("escalade", deadline=None)
+settings.load_profile("escalade")
 
 GOLDEN_PROMPTS = ("g2p: cascade", "p2g: K AE T", "stress: banana")
 

@@ -38,8 +38,8 @@ def test_by_hand() -> None:
 
 
 def finals(answers: list[str], members: int) -> list[tuple[str, float]]:
-    """Every way the vote may end; "d" to "h" stand for answers that nobody has given."""
-    rest = itertools.product("abcdefgh", repeat=members - len(answers))
+    """Every way the vote may end; three letters stand for answers that nobody has given."""
+    rest = itertools.product({*answers, *"xyz"}, repeat=members - len(answers))
     return [vote_share([*answers, *more]) for more in rest]
 
 
@@ -47,7 +47,7 @@ def finals_in_any_order(answers: list[str], members: int) -> list[tuple[str, flo
     """The same where the others may stand anywhere among those that were heard."""
     found = []
     for where in itertools.combinations(range(members), members - len(answers)):
-        for more in itertools.product("abcdefgh", repeat=len(where)):
+        for more in itertools.product({*answers, *"xyz"}, repeat=len(where)):
             all_, heard, rest = [], iter(answers), iter(more)
             for place in range(members):
                 all_.append(next(rest) if place in where else next(heard))
