@@ -11,19 +11,26 @@ import asyncio
 import hashlib
 import threading
 import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from escalade.cli.gateway_reports import describe, reports_of
-from escalade.cloud.backends import Answer, Backend, BackendInfo, Clock, Delta, Query, Ticket
+from escalade.cloud.backends import (
+    Answer,
+    Backend,
+    BackendInfo,
+    Clock,
+    Delta,
+    Places,
+    Query,
+    Ticket,
+)
 from escalade.cloud.errors import (
     EngineDeadError,
     LoopError,
     PromptTooLongError,
-    QueueFullError,
     StartError,
 )
 from escalade.edge import OpenOptions
@@ -35,10 +42,10 @@ from escalade.edge.run import Run
 from escalade.edge.tiers import Call, Member, Prompts, Saying, Tier
 from escalade.edge.trace import MemberInfo, Place
 from escalade.v1 import cascade_pb2 as pb
+from escalade.v1.reasons import name_of_reason
 
 # How long a query that waits for a model does not notice that nobody wants it any more.
 _NOTICE_S = 0.05
-_FIRST_RETRY_S = 0.1
 _STOPS = {
     "end": pb.STOP_REASON_END_OF_SEQUENCE,
     "stop": pb.STOP_REASON_STOP_SEQUENCE,
@@ -63,8 +70,7 @@ class GatewayBackend(Backend):
         self._capacity, self._clock = queue_capacity, clock
         self._id = uuid.uuid4().hex
         self._pool = ThreadPoolExecutor(queue_capacity + 1, thread_name_prefix="query")
-        self._under_way = 0
-        self._lasted_s = _FIRST_RETRY_S
+        self._places = Places(queue_capacity, "requests")
         self._cascade: Cascade | None = None
         self._info: BackendInfo | None = None
 
@@ -96,25 +102,13 @@ class GatewayBackend(Backend):
         """See `Backend`; one delta, for an answer may be taken back for a higher tier's."""
         if self._id in query.via:
             raise LoopError(f"via: the query came through this gateway already ({self._id[:12]})")
-        with self._place():
+        began_s = self._clock()
+        with self._places.take():
             loop = asyncio.get_running_loop()
             answer = await loop.run_in_executor(self._pool, self._answer, query, ticket)
+        # As many end while one lasts as there are places.
+        self._places.note_free_after((self._clock() - began_s) / (self._capacity + 1))
         yield Delta(answer=answer)
-
-    @contextmanager
-    def _place(self) -> Iterator[None]:
-        if self._under_way > self._capacity:
-            raise QueueFullError(
-                f"queue: {self._capacity} requests wait already, which is its capacity",
-                self._lasted_s,
-            )
-        self._under_way += 1
-        began_s = self._clock()
-        try:
-            yield
-        finally:
-            self._under_way -= 1
-        self._lasted_s = max((self._clock() - began_s) / (self._capacity + 1), 1e-3)
 
     def _open(self) -> tuple[Cascade, BackendInfo]:
         """Open the cascade, in a thread.
@@ -176,7 +170,8 @@ class GatewayBackend(Backend):
             raise PromptTooLongError("prompt", str(error)) from error
         except EdgeError as error:
             raise EngineDeadError(f"gateway: {error}") from error
-        if any(isinstance(one, CloudError) and one.reason == "LOOP" for one in run.failed.values()):
+        loop = name_of_reason(pb.ERROR_REASON_LOOP)
+        if any(isinstance(one, CloudError) and one.reason == loop for one in run.failed.values()):
             raise LoopError("via: the tiers above this gateway lead back to it")
         ticket.check()
         if answer is None:

@@ -2,6 +2,7 @@
 
 from escalade.cloud.backends.backend import Backend, BackendFactory, BackendInfo
 from escalade.cloud.backends.embedded import transformers_factory
+from escalade.cloud.backends.places import Places
 from escalade.cloud.backends.query import Answer, Delta, Query, ScoredBatch, ScoreQuery, Scores
 from escalade.cloud.backends.ticket import Clock, Ticket, deadline_after, refuse_half
 
@@ -12,6 +13,7 @@ __all__ = [
     "BackendInfo",
     "Clock",
     "Delta",
+    "Places",
     "Query",
     "ScoreQuery",
     "ScoredBatch",

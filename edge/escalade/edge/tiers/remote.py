@@ -21,6 +21,7 @@ from escalade.edge.trace import (
 )
 from escalade.edge.wire import CloudClient
 from escalade.v1 import cascade_pb2 as pb
+from escalade.v1.reasons import name_of_reason
 
 # Of what is left of a query's deadline, the share that is kept for the way back: a gateway whose
 # cloud is silent has to answer with what it has while the device still waits.
@@ -148,7 +149,7 @@ class RemoteTier:
         left_s = (call.query.deadline_s - call.elapsed_s()) * (1.0 - _KEPT)
         if left_s <= 0:
             raise CloudError(
-                "DEADLINE_EXCEEDED",
+                name_of_reason(pb.ERROR_REASON_DEADLINE_EXCEEDED),
                 f"{self.name}: no time is left of the query's {call.query.deadline_s:g} s",
             )
         return min(left_s, self.client.deadline_s)
@@ -193,7 +194,7 @@ class RemoteTier:
         else:
             names = ", ".join(sorted({name for name, _ in self._expected}))
             raise CloudError(
-                "MODEL_MISMATCH",
+                name_of_reason(pb.ERROR_REASON_MODEL_MISMATCH),
                 f"{self.client.address}: answered by {model.name!r} of revision"
                 f" {model.revision[:12]!r}, which is not what it said it has: {names}",
             )

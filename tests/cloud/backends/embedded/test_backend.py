@@ -13,7 +13,6 @@ import pytest
 
 from escalade.cloud.backends.embedded.backend import EmbeddedBackend
 from escalade.cloud.backends.embedded.loop_calls import LoopCalls
-from escalade.cloud.backends.embedded.worker import Places
 from escalade.cloud.backends.query import Answer, Delta, Query, ScoreQuery
 from escalade.cloud.backends.ticket import Ticket, deadline_after
 from escalade.cloud.errors import (
@@ -165,15 +164,6 @@ def test_a_full_house_of_streams_says_when_one_should_end(held: Any, clock: Any)
 
     # Two streams that take turns and last 8 s each: one ends every 4 s.
     assert asyncio.run(main()) == 4.0
-
-
-def test_a_place_that_is_left_in_anger_is_free() -> None:
-    places = Places(1, "requests")
-    for _ in range(3):
-        with pytest.raises(ZeroDivisionError), places.take():
-            raise ZeroDivisionError
-    with places.take(), places.take(), pytest.raises(QueueFullError), places.take():
-        pass
 
 
 def test_engine_loads_and_computes_in_one_thread_of_its_own(engine: Any, clock: Any) -> None:

@@ -16,7 +16,8 @@ import msgspec
 
 from escalade.cloud.backends.backend import Backend, BackendInfo
 from escalade.cloud.backends.embedded.engine import Engine, EngineFactory
-from escalade.cloud.backends.embedded.worker import Finished, Places, Worker, finished_of
+from escalade.cloud.backends.embedded.worker import Finished, Worker, finished_of
+from escalade.cloud.backends.places import Places
 from escalade.cloud.backends.query import (
     Answer,
     Delta,

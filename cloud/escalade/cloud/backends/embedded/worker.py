@@ -1,4 +1,4 @@
-"""One thread for one engine, and places in the queue before it; knows no gRPC and no engine.
+"""One thread for one engine; knows no gRPC and no engine.
 
 The event loop submits and awaits; the thread takes its work in the order it came, so that
 nothing an engine does blocks the loop.
@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import logging
 from asyncio import Queue
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from queue import SimpleQueue
 from threading import Thread
@@ -17,55 +16,14 @@ from typing import Generic, NamedTuple, TypeVar
 
 from escalade.cloud.backends.embedded.loop_calls import LoopCalls
 from escalade.cloud.backends.ticket import Clock, Ticket
-from escalade.cloud.errors import EngineDeadError, QueueFullError, RequestError
+from escalade.cloud.errors import EngineDeadError, RequestError
 
 _LOG = logging.getLogger(__name__)
-
-# Said to a refused client before any answer has been timed.
-_FIRST_RETRY_S = 0.1
-_LEAST_RETRY_S = 1e-3
 
 # One odd query must not take a server out of rotation; this many in a row are the engine.
 _FAILURES_UNTIL_DEAD = 3
 
 T = TypeVar("T")
-
-
-class Places:
-    """The bounded queue: one may have its turn, and so many may wait.
-
-    Args:
-        capacity: how many may wait, at least 1.
-        kind: what they are, for messages.
-    """
-
-    def __init__(self, capacity: int, kind: str) -> None:
-        self._capacity = capacity
-        self._kind = kind
-        self._taken = 0
-        self._retry_after_s = _FIRST_RETRY_S
-
-    @contextmanager
-    def take(self) -> Iterator[None]:
-        """Hold a place.
-
-        Raises:
-            QueueFullError: all are taken.
-        """
-        if self._taken > self._capacity:
-            raise QueueFullError(
-                f"queue: {self._capacity} {self._kind} wait already, which is its capacity",
-                self._retry_after_s,
-            )
-        self._taken += 1
-        try:
-            yield
-        finally:
-            self._taken -= 1
-
-    def note_free_after(self, seconds: float) -> None:
-        """Say how long it lately took until a place became free."""
-        self._retry_after_s = max(seconds, _LEAST_RETRY_S)
 
 
 class Finished(NamedTuple, Generic[T]):
