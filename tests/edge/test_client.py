@@ -54,6 +54,7 @@ def test_an_unsure_answer_is_deferred_with_its_draft(
     assert len(request.draft.logprobs) == len(drafted)
     assert request.draft.score == pytest.approx(answer.score)
     assert (request.draft.threshold, request.draft.rule) == (ALWAYS, "mean")
+    assert not request.output.logprobs  # nobody here judges the last tier's answer
 
 
 def test_a_silent_cloud_degrades_to_the_devices_own_answer(

@@ -111,6 +111,23 @@ def test_whose_cost_it_is_where_a_gateways_own_tier_was_passed_over(
     assert said.hops[0].reason == "out of memory"
 
 
+def test_members_of_one_name_are_told_apart_by_their_order(
+    make_client: MakeClient, scripted_cloud: Any
+) -> None:
+    twins = [member("a"), member("a", parameters=8)]
+    scripted_cloud.info = pb.GetModelInfoResponse(
+        model=identity("gateway"),
+        parameter_count=15,
+        tiers=[pb.TierDescription(tier="vote", place=pb.PLACE_GATEWAY, members=twins)],
+    )
+    ran = [member("a", 3, 0.25), member("a", 4, 0.5)]
+    report = pb.TierReport(tier="vote", place=pb.PLACE_GATEWAY, members=ran)
+    scripted_cloud.says(reports=[report], model=identity("a"))
+    client = make_client(ALWAYS)
+    client.trace_header()
+    assert [cost[:3] for cost in costs(large(client))] == [(0, 6, 3), (1, 8, 4)]
+
+
 def test_a_gateway_that_answers_for_its_silent_cloud_says_so(
     make_client: MakeClient, scripted_cloud: Any, tmp_path: Path
 ) -> None:
