@@ -94,8 +94,12 @@ def members_of(answer: Answer) -> list[MemberAnswer]:
 def test_who_can_change_nothing_any_more_is_stopped_and_paid_for(
     five: list[Member], held: Any, client_of: Any
 ) -> None:
-    slow, _ = held(2)
-    answer = client_of([five[0], five[1], slow], 0.5).ask(PROMPT)
+    slow, runtime = held(2)
+    run = client_of([five[0], five[1], slow], 0.5).stream(PROMPT)
+    next(run)
+    assert runtime.arrived.wait(30)  # it has said its first tokens
+    answer = run.finish()
+    assert answer is not None
     assert (answer.outcome, answer.said.stopped_early) == ("answered", True)
     first, second, stopped = members_of(answer)
     assert first.text == second.text == answer.text
