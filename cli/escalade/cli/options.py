@@ -69,6 +69,18 @@ ThreadsOption = Annotated[
         help="That compute; 0: the physical cores, at most 4.",
     ),
 ]
+ListenOption = Annotated[str, typer.Option("--listen", help="HOST:PORT; port 0 takes a free one.")]
+QueueOption = Annotated[
+    int,
+    typer.Option("--queue", min=1, max=1024, help="Requests that may wait before one is refused."),
+]
+GraceOption = Annotated[
+    float, typer.Option("--grace-s", min=0.0, help="Seconds a stop waits for open requests.")
+]
+TlsCertOption = Annotated[
+    Path | None, typer.Option("--tls-cert", help="Certificates (PEM); needed off loopback.")
+]
+TlsKeyOption = Annotated[Path | None, typer.Option("--tls-key", help="Its private key (PEM).")]
 TrustedKeyOption = Annotated[
     Path | None,
     typer.Option("--trusted-key", help="Public key (PEM): open only what it has signed."),

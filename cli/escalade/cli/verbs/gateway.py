@@ -7,30 +7,27 @@ from typing import Annotated
 
 import typer
 
-from escalade.cli.options import MaxMemoryOption, ThreadsOption, TrustedKeyOption
+from escalade.cli.options import (
+    GraceOption,
+    ListenOption,
+    MaxMemoryOption,
+    QueueOption,
+    ThreadsOption,
+    TlsCertOption,
+    TlsKeyOption,
+    TrustedKeyOption,
+)
 
 
 def gateway(
     cascade: Annotated[
         Path, typer.Argument(help="A cascade.toml; its first tier is on this machine.")
     ],
-    listen: Annotated[
-        str, typer.Option("--listen", help="HOST:PORT; port 0 takes a free one.")
-    ] = "127.0.0.1:50052",
-    queue_capacity: Annotated[
-        int,
-        typer.Option("--queue", min=1, max=1024, help="Requests under way before one is refused."),
-    ] = 64,
-    grace_s: Annotated[
-        float, typer.Option("--grace-s", min=0.0, help="Seconds a stop waits for open requests.")
-    ] = 30.0,
-    tls_cert: Annotated[
-        Path | None,
-        typer.Option("--tls-cert", help="Certificates (PEM); needed off loopback."),
-    ] = None,
-    tls_key: Annotated[
-        Path | None, typer.Option("--tls-key", help="Its private key (PEM).")
-    ] = None,
+    listen: ListenOption = "127.0.0.1:50052",
+    queue_capacity: QueueOption = 64,
+    grace_s: GraceOption = 30.0,
+    tls_cert: TlsCertOption = None,
+    tls_key: TlsKeyOption = None,
     threads: ThreadsOption = 0,
     max_memory: MaxMemoryOption = None,
     trusted_key: TrustedKeyOption = None,

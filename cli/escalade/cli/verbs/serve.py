@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from escalade.cli.options import (
+    GraceOption,
+    ListenOption,
+    QueueOption,
+    TlsCertOption,
+    TlsKeyOption,
+)
+
 
 def serve(
     model: Annotated[str, typer.Argument(help="Model folder or hub name.")],
-    listen: Annotated[
-        str, typer.Option("--listen", help="HOST:PORT; port 0 takes a free one.")
-    ] = "127.0.0.1:50051",
-    queue_capacity: Annotated[
-        int, typer.Option("--queue", min=1, help="Requests that may wait before one is refused.")
-    ] = 64,
-    grace_s: Annotated[
-        float, typer.Option("--grace-s", min=0.0, help="Seconds a stop waits for open requests.")
-    ] = 30.0,
-    tls_cert: Annotated[
-        Path | None,
-        typer.Option("--tls-cert", help="Certificates (PEM); needed off loopback."),
-    ] = None,
-    tls_key: Annotated[
-        Path | None, typer.Option("--tls-key", help="Its private key (PEM).")
-    ] = None,
+    listen: ListenOption = "127.0.0.1:50051",
+    queue_capacity: QueueOption = 64,
+    grace_s: GraceOption = 30.0,
+    tls_cert: TlsCertOption = None,
+    tls_key: TlsKeyOption = None,
     threads: Annotated[
         int, typer.Option("--threads", min=0, help="Of torch; 0 leaves the choice to it.")
     ] = 0,
