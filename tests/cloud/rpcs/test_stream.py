@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -178,6 +179,43 @@ def test_cancelling_reaches_the_model_at_its_next_token(
     asyncio.run(main())
     assert held.answers[0].stop_reason == pb.STOP_REASON_CANCELLED
     assert len(held.answers[0].token_ids) == 3
+
+
+def test_a_storm_of_cancellations_leaves_nothing_behind(
+    serving: Any, engine: Any, asked: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    rng = random.Random(4)
+
+    async def one(running: Any, number: int) -> None:
+        # Few ids, so that many share a computation and leave it at different times.
+        request = asked(f"w{number % 28:02d}", request_id=f"id-{number % 9}")
+        if rng.random() < 0.5:
+            call = running.stub.Generate(request)
+        else:
+            call = stream(running, request)
+            for _ in range(rng.randrange(3)):
+                await call.read()
+        for _ in range(rng.randrange(6)):
+            await asyncio.sleep(0)
+        call.cancel()
+
+    async def main() -> None:
+        # Places for all: a refusal would only make the storm milder.
+        async with serving(engine, queue_capacity=500, answers_kept=1, grace_s=60) as running:
+            for _ in range(5):
+                await asyncio.gather(*(one(running, n) for n in range(60)), return_exceptions=True)
+            whole = await asyncio.gather(
+                *(pieces_of(stream(running, asked(f"w{n:02d}"))) for n in range(8))
+            )
+            for pieces in whole:
+                assert joined(pieces).token_ids == pieces[-1].final.token_ids
+            running.stop.set()
+            # Whatever were still under way would be waited for.
+            async with asyncio.timeout(30):
+                await running.task
+
+    asyncio.run(main())
+    assert [record.message for record in caplog.records] == []
 
 
 def test_a_deadline_ends_the_stream_in_its_status(

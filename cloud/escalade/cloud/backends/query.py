@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from escalade.v1 import cascade_pb2 as pb
 
+# Queries and answers are structs, for one of each is made for every request: a frozen dataclass of
+# as many fields takes 3 us to make and 5 to change. They hold no reference to themselves.
+
 
 class Query(msgspec.Struct, frozen=True, gc=False):
     """A query x, already checked against `BackendInfo`, but for the length of a text."""
