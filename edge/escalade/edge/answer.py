@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from escalade.edge.base import Record
 from escalade.edge.generation import StopReason
 from escalade.edge.trace import Outcome, Place, TierAnswer, TraceRecord
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """How one query ended."""
 
     text: str

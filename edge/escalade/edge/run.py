@@ -8,8 +8,8 @@ the highest tier that gave one. No query is lost for want of a network.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from escalade.edge.answer import Answer
 from escalade.edge.cascade import Cascade, not_calibrated
@@ -18,13 +18,6 @@ from escalade.edge.errors import ArtifactError, CloudError, DataError, EdgeError
 from escalade.edge.generation import Delta
 from escalade.edge.tiers import Call, Prompts, Query, Said
 from escalade.edge.trace import Outcome
-
-
-class _Standing(NamedTuple):
-    """The best answer so far."""
-
-    tier: int
-    said: Said
 
 
 class Run:
@@ -103,9 +96,11 @@ class Run:
     def _climb(self) -> Iterator[Delta]:
         tiers, gates = self._cascade.tiers, self._cascade.gates
         last = len(tiers) - 1
-        best: _Standing | None = None
-        stands: _Standing | None = None
+        best: Said | None = None
+        highest = 0
+        stands: int | None = None
         decided_s = 0.0
+        degraded = False
         for index, (tier, gate) in enumerate(zip(tiers, gates, strict=True)):
             call = Call(
                 query=self._query,
@@ -113,7 +108,7 @@ class Run:
                 gate=gate,
                 can_defer=index < last,
                 whole=self._shadow,
-                draft=None if best is None else best.said.draft,
+                draft=None if best is None else best.draft,
                 elapsed_s=self._elapsed_s,
                 now_s=self._clock.now_s,
                 cancelled=self._cancelled,
@@ -125,37 +120,35 @@ class Run:
                 continue
             if said is None:
                 return
-            self.said[index] = said
-            best = _Standing(index, said)
+            self.said[index] = best = said
+            highest = index
             if stands is None and (index == last or not said.defers):
                 # In shadow mode an answer that stands does not wait for the tiers above.
-                stands, decided_s = best, self._elapsed_s()
+                stands, decided_s = index, self._elapsed_s()
                 if not self._shadow:
                     break
         if stands is None:
             if best is None:
                 raise self.failed[last]
-            if best.said.resume is not None:
-                said = yield from best.said.resume()
-                if said is None:
+            if best.resume is not None:
+                best = yield from best.resume()
+                if best is None:
                     return
-                best = _Standing(best.tier, said)
-                self.said[best.tier] = said
-            stands, decided_s = best, self._elapsed_s()
-            self._end(stands, decided_s, degraded=stands.said.defers)
-            return
-        self._end(stands, decided_s, degraded=False)
+                self.said[highest] = best
+            stands, decided_s, degraded = highest, self._elapsed_s(), best.defers
+        self._end(stands, decided_s, degraded=degraded)
 
-    def _end(self, stands: _Standing, decided_s: float, *, degraded: bool) -> None:
-        said, tier = stands.said, self._cascade.tiers[stands.tier]
-        outcome: Outcome = "answered" if stands.tier == 0 else "deferred"
+    def _end(self, stands: int, decided_s: float, *, degraded: bool) -> None:
+        said, tier = self.said[stands], self._cascade.tiers[stands]
+        assert said is not None  # noqa: S101 - or it could not stand
+        outcome: Outcome = "answered" if stands == 0 else "deferred"
         if degraded or said.degraded is not None:
             outcome = "degraded"
-        judged, gate = self._last_gate(stands.tier)
+        judged, gate = self._last_gate(stands)
         self.answer = Answer(
             text=said.answer.text,
             outcome=outcome,
-            answered_by=stands.tier,
+            answered_by=stands,
             tier=tier.name,
             place=tier.place,
             tiers=tuple(None if one is None else one.answer for one in self.said),
@@ -164,7 +157,7 @@ class Run:
             would_defer=said.defers if judged is said else gate is not None,
             stop=said.stop,
             total_s=decided_s,
-            reason=said.degraded or next(map(str, reversed(self.failed.values())), None),
+            reason=said.degraded or (str(self.failed[max(self.failed)]) if self.failed else None),
             prompt=self._prompts.text,
         )
         if self._remember is not None:

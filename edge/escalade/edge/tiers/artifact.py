@@ -9,7 +9,7 @@ but time. A query that was only likely to be deferred may then turn out not to n
 
 from __future__ import annotations
 
-from escalade.edge.deferral import DeferralRule
+from escalade.edge.deferral import VoteRule
 from escalade.edge.generation import Generation
 from escalade.edge.tiers.prompts import Member, Prompts
 from escalade.edge.tiers.tier import Call, Draft, Said, Saying, source_of
@@ -85,7 +85,7 @@ class ArtifactTier:
         score, rule = None, None
         if gate is not None:
             rule = gate.rule
-            assert isinstance(rule, DeferralRule)  # noqa: S101 - a vote takes several members
+            assert not isinstance(rule, VoteRule)  # noqa: S101 - a vote takes several members
             score = rule.bound(logprobs, longest) if unfinished else rule(logprobs)
         text = generation.text
         correct = None if unfinished else is_correct(text, call.query.references)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from escalade.edge.chat import Message
 from escalade.edge.errors import PromptError
@@ -11,8 +12,7 @@ from escalade.edge.runtimes import Sampling
 from escalade.v1.stop_text import MAX_STOP_TEXTS
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Query:
+class Query(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked: a text, a conversation, or token ids; and how.
 
     Raises:
