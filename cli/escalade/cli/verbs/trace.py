@@ -41,7 +41,12 @@ def trace(
     records = subsample(read_records(data), limit)
     check_references(records)
     short = [Path(model).name for model in models]
-    names = short if len(set(short)) == len(short) else models
+    names = short if len(set(short)) == len(set(models)) else models
+    # The same model as two tiers is two tiers: the second is `NAME-2`.
+    names = [
+        f"{name}-{names[: index + 1].count(name)}" if name in names[:index] else name
+        for index, name in enumerate(names)
+    ]
     answered = []
     # All are opened before one answers: a wrong name must not cost the others' answers.
     opened = [open_checkpoint(model) for model in models]
