@@ -131,3 +131,12 @@ def test_a_link_costs_beside_the_members_behind_it(make_cascade: Callable[..., T
         assert [model(answer, tier.info) for answer in tier.answers] == [
             value(answer) for answer in tier.answers
         ]
+
+
+def test_models_that_a_trace_does_not_name_have_no_cost(make_trace: Callable[..., Trace]) -> None:
+    trace = make_trace([0.7, 0.9], [True, False], [True, True])
+    small, large = trace.header.tiers
+    nameless = msgspec.structs.replace(large, members=[])
+    header = msgspec.structs.replace(trace.header, tiers=[small, nameless])
+    with pytest.raises(SimulatorError, match="does not say which models tier 'cloud' has; use one"):
+        deferral_curve(Trace(header, trace.records))

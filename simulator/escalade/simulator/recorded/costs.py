@@ -82,6 +82,11 @@ class CostModel:
         return sum(parts)
 
     def _parts(self, answer: TierAnswer, tier: TierInfo) -> list[float]:
+        if not tier.members:  # `ask --trace` has begun it while a tier elsewhere was silent
+            raise SimulatorError(
+                f"cost {self.name!r}: the trace does not say which models tier {tier.name!r} has;"
+                " use one of `escalade record`"
+            )
         parts = [self.of_member(one, tier.members[one.member]) for one in answer.members]
         return parts if answer.link is None else [*parts, self.of_link(answer.link)]
 

@@ -138,3 +138,11 @@ def test_a_gateway_keeps_its_score_where_the_rule_is_the_same() -> None:
     for score in (math.nan, math.inf):
         with pytest.raises(CalibrationError, match="a score of tier 'tier' is not finite"):
             column_of(there, gate, [elsewhere(score)], [[]], "flops")
+
+
+@pytest.mark.parametrize("unit", ["flops", "money"])
+def test_models_that_a_trace_does_not_name_have_no_cost(unit: str) -> None:
+    nameless = info(0, place="cloud")
+    with pytest.raises(CalibrationError, match="does not say which models tier 'tier' has; use"):
+        column_of(nameless, None, [elsewhere(None)], [["a"]], unit)
+    assert column_of(nameless, None, [elsewhere(None)], [["a"]], "calls").costs.tolist() == [[1.0]]

@@ -92,6 +92,11 @@ def _costs(
     """What each answer costs where so many members are asked, all of them counted."""
     if unit == "calls":
         return [float(gate is None)] * len(answers)
+    if not info.members:  # `ask --trace` has begun it while a tier elsewhere was silent
+        raise CalibrationError(
+            f"the trace does not say which models tier {info.name!r} has; use one of"
+            " `escalade record`"
+        )
     of = flops_of if unit == "flops" else money_of
     return [
         sum(of(one, info.members[one.member]) for one in answer.members[:members])
