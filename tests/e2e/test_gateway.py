@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -100,6 +101,26 @@ def test_the_gateway_keeps_some_queries_and_sends_others_on(
     assert [record.tiers[1] for record in read_trace(trace).records] == [a.said for a in answers]
 
 
+def test_what_a_gateway_says_has_a_score(
+    gateway: str, cloud: str, folder: Path, float_artifact: Path
+) -> None:
+    path = cascade(folder / "three.toml", float_artifact, -1.0, gateway, place="gateway")
+    for threshold, outcome in (("1e9", 1), ("-1.0", 2)):
+        path.write_text(
+            path.read_text().partition('gate = { rule = "min"')[0]
+            + f'gate = {{ rule = "min", threshold = {threshold} }}\n\n'
+            + f'[[tiers]]\nname = "last"\naddress = "{cloud}"\n'
+        )
+        with EdgeClient.open(path) as client:
+            for prompt in PROMPTS:
+                answer = client.ask(prompt)
+                middle = answer.tiers[1]
+                assert middle is not None
+                assert middle.score is not None
+                assert math.isfinite(middle.score)
+                assert answer.answered_by == outcome
+
+
 def test_stop_texts_reach_the_model_behind_the_gateway(device: Path) -> None:
     with EdgeClient.open(device) as client:
         for prompt in PROMPTS:
@@ -126,6 +147,7 @@ def test_many_devices_at_once_get_what_one_gets(device: Path) -> None:
 def test_the_command_line_says_who_answered(device: Path) -> None:
     done = escalade("ask", device, PROMPTS[0])
     assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("answered by above-device (gateway)\n")
     assert "through gateway (gateway)" in done.stderr
     shown = json.loads(escalade("ask", device, PROMPTS[0], "--json").stdout)
     assert shown["place"] in {"gateway", "cloud"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from escalade.simulator.formats import count, nominal_seconds, seconds
@@ -23,7 +25,15 @@ def test_times_read_well(value_s: float, measured: str, nominal: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "said"), [(0, "0"), (7, "7.00"), (999.6, "1.00 k"), (4.21e6, "4.21 M")]
+    ("value", "said"),
+    [
+        (0, "0"),
+        (math.inf, "inf"),
+        (math.nan, "nan"),
+        (7, "7.00"),
+        (999.6, "1.00 k"),
+        (4.21e6, "4.21 M"),
+    ],
 )
 def test_counts_read_well(value: float, said: str) -> None:
     assert count(value) == said

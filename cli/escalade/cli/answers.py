@@ -77,9 +77,9 @@ def show_answer(answer: Answer, tiers: list[TierInfo], *, printed: bool = False)
 
     if not printed:
         print_text(answer.text)
-    who = _called(tiers[answer.answered_by], tiers)
+    who = _called(tiers[answer.answered_by])
     if answer.given_at != answer.place:
-        who = f"the {answer.given_at} through {who}"
+        who = f"the {answer.given_at}, behind {who}"
     if answer.outcome == "degraded":
         who += ", degraded"
     elif answer.would_defer and len(tiers) == 1:
@@ -87,17 +87,16 @@ def show_answer(answer: Answer, tiers: list[TierInfo], *, printed: bool = False)
     lines = [f"answered by {who}"]
     for tier, said in zip(tiers, answer.tiers, strict=True):
         if said is not None:
-            lines += _tier_lines(_called(tier, tiers), tier, said)
+            lines += _tier_lines(_called(tier), tier, said)
     if answer.reason is not None and answer.outcome != "degraded":
         lines.append(f"passed over: {' '.join(answer.reason.split())}")
     lines.append(f"total {answer.total_s * 1e3:.1f} ms")
     note_console().print("\n".join(lines), style="dim")
 
 
-def _called(tier: TierInfo, tiers: list[TierInfo]) -> str:
-    """`the device`, or a tier by its name where several are in one place."""
-    alone = sum(other.place == tier.place for other in tiers) == 1
-    return f"the {tier.place}" if alone else f"{tier.name} ({tier.place})"
+def _called(tier: TierInfo) -> str:
+    """A tier by its name, and where it is; `the device` where that is its name."""
+    return f"the {tier.place}" if tier.name == tier.place else f"{tier.name} ({tier.place})"
 
 
 def _votes(tier: TierInfo, said: TierAnswer | None) -> dict[str, int] | None:

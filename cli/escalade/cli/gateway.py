@@ -101,7 +101,7 @@ class GatewayBackend(Backend):
     async def generate(self, query: Query, ticket: Ticket) -> AsyncIterator[Delta]:
         """See `Backend`; one delta, for an answer may be taken back for a higher tier's."""
         if self._id in query.via:
-            raise LoopError(f"via: the query came through this gateway already ({self._id[:12]})")
+            raise LoopError(f"the query came through this gateway already ({self._id[:12]})")
         began_s = self._clock()
         with self._places.take():
             loop = asyncio.get_running_loop()
@@ -172,7 +172,7 @@ class GatewayBackend(Backend):
             raise EngineDeadError(f"gateway: {error}") from error
         loop = name_of_reason(pb.ERROR_REASON_LOOP)
         if any(isinstance(one, CloudError) and one.reason == loop for one in run.failed.values()):
-            raise LoopError("via: the tiers above this gateway lead back to it")
+            raise LoopError("the tiers above this gateway lead back to it")
         ticket.check()
         if answer is None:
             raise EngineDeadError("gateway: a model was asked by somebody else meanwhile")
@@ -208,6 +208,7 @@ class GatewayBackend(Backend):
             # What nobody asked for is each tier's own.
             max_new_tokens=query.max_new_tokens if limited else None,
             deadline_s=None if remaining_s == float("inf") else max(remaining_s, 1e-3),
+            logprobs=query.logprobs,
             via=(*query.via, self._id),
         )
 

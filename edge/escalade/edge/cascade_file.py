@@ -87,8 +87,13 @@ class CascadeFile(_Table, frozen=True, kw_only=True):
     calibration: CascadeCalibration | None = None
 
 
-def read_cascade_file(path: Path) -> CascadeFile:
+def read_cascade_file(path: Path, *, calibrated: bool = True) -> CascadeFile:
     """Read a file and check all that can be said without opening a tier.
+
+    Args:
+        path: the file.
+        calibrated: whether what it says of its calibration must be of what it says otherwise; not
+            where it is to be calibrated again.
 
     Raises:
         CascadeError: it cannot be read, a key is unknown (the nearest is named), a value is out of
@@ -109,7 +114,7 @@ def read_cascade_file(path: Path) -> CascadeFile:
         content = msgspec.convert(raw, CascadeFile)
     except msgspec.ValidationError as error:
         raise CascadeError(f"{path}: {explain(error, raw, CascadeFile)}") from error
-    _check(path, content)
+    _check(path, content, calibrated=calibrated)
     return content
 
 
@@ -125,7 +130,7 @@ def tier_name(table: TierTable, index: int) -> str:
     return alone if len(table.members) == 1 else f"ensemble-{index + 1}"
 
 
-def _check(path: Path, content: CascadeFile) -> None:
+def _check(path: Path, content: CascadeFile, *, calibrated: bool) -> None:
     if not content.tiers:
         raise CascadeError(f"{path}: tiers: a cascade needs at least 1 tier, got 0")
     names: list[str] = []
@@ -154,8 +159,9 @@ def _check(path: Path, content: CascadeFile) -> None:
                 " tier but the last needs one"
             )
         _check_rule(path, name, table)
-    if content.calibration is not None:
+    if calibrated and content.calibration is not None:
         _check_calibration(path, content.calibration, lower)
+        _check_members(path, content.calibration, content.tiers)
 
 
 def _check_calibration(
@@ -177,6 +183,16 @@ def _check_calibration(
                 f" calibration is of, got {gate.threshold} under {gate.rule or rule!r}; calibrate"
                 " again, or take out [calibration]"
             )
+
+
+def _check_members(path: Path, calibration: CascadeCalibration, tiers: Sequence[TierTable]) -> None:
+    members = [one for table in tiers for one in table.members]
+    pins = [None if isinstance(one, str) else one.manifest_sha256 for one in members]
+    if pins != calibration.members:
+        raise CascadeError(
+            f"{path}: tiers: members, or their manifest_sha256, are not those that calibration is"
+            " of; calibrate again, or take out [calibration]"
+        )
 
 
 def _check_place(path: Path, index: int, table: TierTable) -> None:

@@ -92,7 +92,7 @@ def open_cascade(
         raise CascadeError(
             f"{path}: {', '.join(given)}: for artifacts; a cascade's file says it for each tier"
         )
-    content = read_cascade_file(path)
+    content = read_cascade_file(path, calibrated=calibrated)
     tiers: list[Tier] = []
     gates: list[Gate | None] = []
     with ExitStack() as undo:

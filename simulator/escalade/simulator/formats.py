@@ -44,15 +44,15 @@ def nominal_seconds(value_s: float) -> str:
 def count(value: float) -> str:
     """Three significant digits with a prefix: `4210000` as `4.21 M`."""
     power = 0
-    while value >= 999.5 and power < len(_PREFIXES) - 1:  # noqa: PLR2004
+    while 999.5 <= value < math.inf and power < len(_PREFIXES) - 1:  # noqa: PLR2004
         value, power = value / 1000, power + 1
     return f"{three_digits(value)} {_PREFIXES[power]}".rstrip()
 
 
 def three_digits(value: float) -> str:
     """Three significant digits, without an exponent: `0.0000497`."""
-    if value == 0:
-        return "0"
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}".replace("-", _MINUS)
     rounded = float(f"{value:.3g}")
     return f"{rounded:.{max(0, 2 - math.floor(math.log10(abs(rounded))))}f}"
 

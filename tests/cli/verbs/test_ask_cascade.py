@@ -104,15 +104,15 @@ def test_everything_that_is_known_is_in_the_json(invoke: Invoke, write: Write, s
 def test_a_vote_in_words(invoke: Invoke, write: Write, said: str) -> None:
     code, out, err = invoke("ask", write(VOTE), PROMPT)
     assert (code, out) == (0, said + "\n")
-    assert "answered by the device" in err
-    assert f"device: votes 2 x {said!r}" in err
-    assert "device: score 0.0000, threshold not calibrated" in err
+    assert err.startswith("answered by vote (device)\n")
+    assert f"vote (device): votes 2 x {said!r}" in err
+    assert "vote (device): score 0.0000, threshold not calibrated" in err
     three = VOTE.replace('"SHELF/twin"', '"SHELF/twin", "SHELF/third"')
     _, _, err = invoke("ask", write(three + gate(0.9, "vote"), FAR), PROMPT)
-    assert "vote: score at most 0.3333, threshold 0.9000" in err.replace("device: ", "vote: ")
+    assert "vote (device): score at most 0.3333, threshold 0.9000" in err
     _, _, err = invoke("ask", write(VOTE + gate(0.0, "vote"), FAR), PROMPT)
-    assert "device: score at least 0.0000, threshold 0.0000" in err
-    assert f"device: votes 1 x {said!r}" in err
+    assert "vote (device): score at least 0.0000, threshold 0.0000" in err
+    assert f"vote (device): votes 1 x {said!r}" in err
     assert "stopped after" not in err
 
 
@@ -130,7 +130,7 @@ def test_a_gateway_in_words(
     arguments = ("ask", shelf / "small", PROMPT, "--cloud", scripted_cloud.address)
     code, out, err = invoke(*arguments, "--threshold", "-1")
     assert (code, out) == (2, "large answer\n")
-    assert err.splitlines()[0] == "answered by the gateway through the cloud, degraded"
+    assert err.splitlines()[0] == "answered by the gateway, behind the cloud, degraded"
     assert "  through near (gateway) 0.0 ms, score 0.5000, threshold 0.2500" in err
     assert "  not far (cloud): UNAVAILABLE: gone" in err
     assert "votes" not in err  # what its members said did not travel

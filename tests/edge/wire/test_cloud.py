@@ -108,6 +108,17 @@ def test_a_deadline_is_a_positive_number_of_seconds(deadline_s: float) -> None:
         CloudClient("127.0.0.1:1", deadline_s=deadline_s)
 
 
+def test_a_deadline_in_another_age_is_no_deadline_that_is_over(scripted_cloud: Any) -> None:
+    client = CloudClient(scripted_cloud.address, deadline_s=1e300)
+    assert ask(client).attempts == 1
+    client.close()
+
+
+def test_a_certificate_whose_name_no_file_can_have() -> None:
+    with pytest.raises(CloudError, match=r"'ca\\x00.pem': cannot be read: embedded null"):
+        CloudClient("cloud.example.org:1", deadline_s=1.0, ca_cert=Path("ca\0.pem"))
+
+
 def test_a_slow_cloud_runs_into_the_deadline(scripted_cloud: Any) -> None:
     release = threading.Event()
 

@@ -33,6 +33,8 @@ class Query(msgspec.Struct, frozen=True, gc=False):
     draft: pb.Draft | None = None
     #: Instances of the gateways that it came through.
     via: tuple[str, ...] = ()
+    #: Whether log-probabilities are wanted; a backend that has them gives them all the same.
+    logprobs: bool = False
     #: Whether deltas before the last have a reader. A backend may send none all the same.
     streamed: bool = False
 

@@ -44,6 +44,7 @@ def query_of(request: pb.GenerateRequest, info: BackendInfo, *, streamed: bool) 
         prompt_text=request.prompt.text,
         draft=draft,
         via=tuple(request.via),
+        logprobs=request.output.logprobs,
         streamed=streamed,
     )
 

@@ -69,6 +69,8 @@ class CascadeCalibration(Table, frozen=True, kw_only=True):
     #: What was set, one for each gate: other rules and thresholds are not these.
     rules: list[str]
     thresholds: list[Finite]
+    #: SHA-256 of the manifest of each member on this device, in order: others are not these.
+    members: list[str]
     #: Whether the goal's guarantee holds; None for a goal without one. Where it does not, the
     #: thresholds defer every query.
     certified: bool | None = None

@@ -91,7 +91,8 @@ class Artifact:
         if not 0 <= threads <= MAX_THREADS:
             raise ArtifactError(f"threads must be in [0, {MAX_THREADS}], got {threads}")
         if not folder.is_dir():
-            raise ArtifactError(f"{folder}: not an artifact: there is no such folder")
+            kind = "file" if folder.suffix == ".toml" else "folder"
+            raise ArtifactError(f"{folder}: not an artifact: there is no such {kind}")
         # Where the folder is a store's link, it may lead to another version any moment.
         with shared_lock_if_possible(folder) as version:
             checked = read_checked(version, max_memory=max_memory, trusted_key=trusted_key)

@@ -39,6 +39,8 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     references: tuple[str, ...] = ()
     #: For all of it, from the moment it is asked; None leaves the time to each link.
     deadline_s: float | None = None
+    #: Whether tiers elsewhere send log-probabilities along where no gate here wants them.
+    logprobs: bool = False
     #: Gateways that it came through.
     via: tuple[str, ...] = ()
 

@@ -26,7 +26,7 @@ def request_of(call: Call, reader: Member | None, form: PromptForm) -> pb.Genera
     if query.stop:
         request.stopping.stop_sequences.extend(query.stop)
     # What decides here needs the log-probabilities; else they need not travel.
-    if call.gate is not None:
+    if call.gate is not None or query.logprobs:
         request.output.logprobs = True
     if call.draft is not None and request.prompt.WhichOneof("content") == "tokens":
         request.draft.CopyFrom(_draft(call.draft))

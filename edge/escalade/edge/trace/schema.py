@@ -23,7 +23,8 @@ Outcome = Literal["answered", "deferred", "degraded"]
 #: Where a tier runs.
 Place = Literal["device", "gateway", "cloud"]
 
-Count = Annotated[int, msgspec.Meta(ge=0)]
+#: Sums and products of those that a float still tells apart.
+Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 #: Money for a million tokens, in the header's currency.
 Price = Annotated[float, msgspec.Meta(ge=0.0)]
 

@@ -26,6 +26,7 @@ from escalade.v1.address import is_loopback, parse_address
 # Exponential back-off with full jitter: AWS Architecture Blog, "Exponential Backoff And Jitter".
 _FIRST_BACKOFF_S, _MAX_BACKOFF_S = 0.1, 1.0
 _LEAST_TIMEOUT_S = 0.001  # gRPC takes 0 as an error of ours, not as a deadline that is over
+_MOST_TIMEOUT_S = 1e9  # more is no number of seconds to gRPC, and over at once
 _CHANNEL_OPTIONS = (
     # The retry below counts its attempts; the library's own would hide them.
     ("grpc.enable_retries", 0),
@@ -73,7 +74,8 @@ class Attempts:
     def begin(self) -> float:
         """Count an attempt; gives the seconds that it may take."""
         self.count += 1
-        return max(self._until_s - self._connection.clock.now_s(), _LEAST_TIMEOUT_S)
+        left_s = self._until_s - self._connection.clock.now_s()
+        return min(max(left_s, _LEAST_TIMEOUT_S), _MOST_TIMEOUT_S)
 
     def wait(self, error: grpc.RpcError) -> None:
         """Wait until the next attempt is due.
@@ -206,6 +208,8 @@ def _read(ca_cert: Path) -> bytes:
         return ca_cert.read_bytes()
     except OSError as error:
         raise CloudError("BAD_OPTION", f"{ca_cert}: cannot be read: {error.strerror}") from error
+    except ValueError as error:  # a NUL in the path
+        raise CloudError("BAD_OPTION", f"{str(ca_cert)!r}: cannot be read: {error}") from error
 
 
 def _host_of(address: str) -> str:

@@ -17,7 +17,7 @@ from escalade.edge import Cascade, OpenOptions
 from escalade.edge.artifact import MANIFEST_NAME
 from escalade.edge.base import sha256_of
 from escalade.edge.calibration import calibrate_cascade
-from escalade.edge.calibration.gates.writing import write_calibration
+from escalade.edge.calibration.gates.writing import manifests_of, write_calibration
 from escalade.edge.cascade_file import read_cascade_file
 from escalade.edge.deferral import (
     CascadeCalibration,
@@ -36,6 +36,7 @@ FOUND = CascadeCalibration(
     cost="money",
     rules=["mean", "vote"],
     thresholds=[0.1, 1 / 3],
+    members=[],
     fit=CascadeMeasured(n=3, gates=[GATE, GATE], cost=1e-7, last_tier_cost=2e22),
     seed=1,
     date="2026-01-31T12:00:00+00:00",
@@ -103,6 +104,10 @@ artifact = "{0}"
 }
 
 
+def found_of(cascade: Cascade) -> CascadeCalibration:
+    return msgspec.structs.replace(FOUND, members=manifests_of(cascade))
+
+
 def opened(path: Path) -> Cascade:
     return open_cascade(path, OpenOptions(threads=1), calibrated=False)
 
@@ -116,7 +121,8 @@ def test_every_layout_is_kept(
     before = LAYOUTS[layout].format(*folders).replace("\n", line_end)
     path.write_bytes(before.encode())
     content, cascade = read_cascade_file(path), opened(path)
-    for found in (FOUND, msgspec.structs.replace(FOUND, thresholds=[2.5, 0.0])):
+    first = found_of(cascade)
+    for found in (first, msgspec.structs.replace(first, thresholds=[2.5, 0.0])):
         write_calibration(path, read_cascade_file(path), cascade, found)
         after = read_cascade_file(path)
         assert after.calibration == found
@@ -160,7 +166,7 @@ def test_every_number_is_read_back_to_the_last_bit(
 ) -> None:
     path, cascade = written
     fit = msgspec.structs.replace(FOUND.fit, cost=cost)
-    found = msgspec.structs.replace(FOUND, thresholds=list(thresholds), fit=fit)
+    found = msgspec.structs.replace(found_of(cascade), thresholds=list(thresholds), fit=fit)
     write_calibration(path, read_cascade_file(path), cascade, found)
     assert read_cascade_file(path).calibration == found
 
@@ -182,14 +188,14 @@ def test_through_a_link_the_file_itself_is_written(
     path, cascade = written
     link = tmp_path / "current.toml"
     link.symlink_to(path)
-    write_calibration(link, read_cascade_file(link), cascade, FOUND)
+    write_calibration(link, read_cascade_file(link), cascade, found_of(cascade))
     assert link.is_symlink()
-    assert read_cascade_file(path).calibration == FOUND
+    assert read_cascade_file(path).calibration == found_of(cascade)
 
 
 def test_a_promise_does_not_stand_for_other_thresholds(written: tuple[Path, Cascade]) -> None:
     path, cascade = written
-    write_calibration(path, read_cascade_file(path), cascade, FOUND)
+    write_calibration(path, read_cascade_file(path), cascade, found_of(cascade))
     good = path.read_text()
     for old, new, says in (
         (
@@ -204,6 +210,7 @@ def test_a_promise_does_not_stand_for_other_thresholds(written: tuple[Path, Casc
             "deferral_rate = 1.3",
             r"deferral_rate must be in \[0, 1\], got 1.3",
         ),
+        ('manifest_sha256 = "', 'manifest_sha256 = "0', "members, or their manifest_sha256, are"),
         ("seed = 1", "seed = -1", r"calibration.seed must be at least 0, got -1"),
         ("seed = 1", "sed = 1", "unknown field `sed`"),
         ('kind = "rates"', 'kind = "raites"', "raites"),
@@ -214,6 +221,12 @@ def test_a_promise_does_not_stand_for_other_thresholds(written: tuple[Path, Casc
         with pytest.raises(CascadeError, match=says) as caught:
             read_cascade_file(path)
         assert len(str(caught.value).splitlines()) == 1
+    # What was edited can be calibrated again.
+    path.write_text(good.replace('rule = "mean", threshold = 0.1', 'rule = "mean", threshold = 9'))
+    content = read_cascade_file(path, calibrated=False)
+    opened(path).close()
+    write_calibration(path, content, cascade, found_of(cascade))
+    assert read_cascade_file(path).calibration == found_of(cascade)
 
 
 def test_a_cascade_of_one_tier_has_no_gate(folders: list[Path], tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from escalade.edge.calibration.calibration import halves_of, learned_from
 from escalade.edge.calibration.gates.climb import Sample, climb, right_under
 from escalade.edge.calibration.gates.goals import thresholds_for
 from escalade.edge.calibration.gates.recorded import RecordedQueries, recorded_queries
-from escalade.edge.calibration.gates.writing import write_calibration
+from escalade.edge.calibration.gates.writing import manifests_of, write_calibration
 from escalade.edge.calibration.risk import share_of, wilson_interval
 from escalade.edge.cascade import Cascade
 from escalade.edge.cascade_file import read_cascade_file
@@ -74,7 +74,7 @@ def calibrate_cascade(
     importlib.import_module("tomlkit")
     if len(cascade.tiers) < 2:  # noqa: PLR2004
         raise CalibrationError(f"{path}: a cascade of 1 tier has no gate to calibrate")
-    content = read_cascade_file(path)
+    content = read_cascade_file(path, calibrated=False)
     judged = not isinstance(goal, RatesGoal)
     queries = recorded_queries(cascade, content, trace, unit=cost, judged=judged, limit=limit)
     calibration = find_thresholds(cascade, queries, goal, seed=seed)
@@ -132,6 +132,7 @@ def find_thresholds(
         cost=queries.unit,
         rules=[gate.rule.name for gate in gates],
         thresholds=list(thresholds),
+        members=manifests_of(cascade),
         certified=found is not None if guaranteed else None,
         fit=measured(fit, thresholds),
         held_out=measured(sample.take(halves.held_out), thresholds) if halves.held_out else None,

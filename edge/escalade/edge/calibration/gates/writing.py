@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +22,7 @@ from escalade.edge.cascade_file import (
     read_cascade_file,
 )
 from escalade.edge.deferral import CascadeCalibration
-from escalade.edge.errors import CalibrationError
+from escalade.edge.errors import CalibrationError, DataError
 from escalade.edge.tiers import Tier
 
 if TYPE_CHECKING:
@@ -43,11 +45,41 @@ def write_calibration(
         CalibrationError: it was changed meanwhile, or its layout is one that cannot be kept.
         DataError: it cannot be written.
     """
+    wanted = _calibrated(content, cascade, calibration)
+    with _alone(path):
+        if read_cascade_file(path, calibrated=False) != content:
+            raise CalibrationError(f"{path}: was changed while it was calibrated; calibrate again")
+        _write(path, wanted, calibration)
+
+
+def manifests_of(cascade: Cascade) -> list[str]:
+    """Who the members on this device are: SHA-256 of each one's manifest, in order."""
+    return [
+        sha256_of(member.artifact.folder / MANIFEST_NAME)
+        for tier in cascade.tiers
+        for member in tier.opened
+    ]
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """One at a time in the file's folder, so that none overwrites what another just wrote."""
+    import fcntl  # not on Windows
+
+    try:
+        folder = os.open(path.resolve().parent, os.O_RDONLY)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror}") from error
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)  # until the folder is closed
+        yield
+    finally:
+        os.close(folder)
+
+
+def _write(path: Path, wanted: CascadeFile, calibration: CascadeCalibration) -> None:
     import tomlkit
 
-    if read_cascade_file(path) != content:
-        raise CalibrationError(f"{path}: was changed while it was calibrated; calibrate again")
-    wanted = _calibrated(content, cascade, calibration)
     document = tomlkit.parse(path.read_bytes().decode())
     for raw, table in zip(document["tiers"], wanted.tiers, strict=True):
         _change(raw, table)
