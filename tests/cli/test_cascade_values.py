@@ -184,7 +184,7 @@ def test_a_file_that_cannot_be_read(invoke: Invoke, tmp_path: Path) -> None:
     assert "not valid TOML: 'utf-8' codec can't decode byte 0xff" in line_of(invoke, path)
     path.write_bytes(b"# \n" * (1 << 19))
     assert "more than 1048576 bytes" in line_of(invoke, path)
-    assert "not an artifact: there is no such folder" in line_of(invoke, tmp_path / "none.toml")
+    assert "not an artifact: there is no such file" in line_of(invoke, tmp_path / "none.toml")
     folder = tmp_path / "folder.toml"
     folder.mkdir()
     assert "folder.toml: not an artifact: manifest.json cannot" in line_of(invoke, folder)

@@ -22,7 +22,7 @@ def evaluate(
         list[str],
         typer.Argument(
             metavar="[NAME=]TRACE...",
-            help="Traces of `escalade record`. Those of one NAME are one model's, a training seed"
+            help="Traces of `escalade record` or `trace`. Those of one NAME are one model's, a seed"
             " each; without a NAME it is the file's.",
         ),
     ],
