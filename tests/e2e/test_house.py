@@ -49,11 +49,12 @@ def test_the_stubs_are_those_of_the_contract(tmp_path: Path) -> None:
         assert kept[name] == text, f"{name} is stale: run `make protos`"
 
 
-def test_the_device_loads_neither_torch_nor_transformers() -> None:
+def test_the_device_loads_neither_torch_nor_grpc() -> None:
     program = (
         "import sys, escalade.edge\n"
         "print(getattr(escalade.edge, 'EdgeClient', None) is not None)\n"
-        "print([name for name in ('torch', 'transformers', 'executorch') if name in sys.modules])"
+        "heavy = ('torch', 'transformers', 'executorch', 'grpc')\n"
+        "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True

@@ -23,7 +23,6 @@ from escalade.edge.errors import ArtifactError, CalibrationError, CascadeError
 from escalade.edge.generation import Artifact
 from escalade.edge.runtimes import default_threads
 from escalade.edge.tiers import ArtifactTier, EnsembleTier, Member, PromptForm, RemoteTier, Tier
-from escalade.edge.wire import CloudClient
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +123,8 @@ def _open_artifact(
     tiers: list[Tier] = [ArtifactTier(member, name="device")]
     gates: list[Gate | None] = [gate]
     if cloud is not None:
+        from escalade.edge.wire import CloudClient  # gRPC is opened only for a tier elsewhere
+
         client = CloudClient(
             cloud,
             deadline_s=options.deadline_s,
@@ -208,6 +209,8 @@ def _remote_tier(
                     f" ({below[0].fingerprint[:12]} and {member.fingerprint[:12]}); set send ="
                     ' "text"'
                 )
+    from escalade.edge.wire import CloudClient  # gRPC is opened only for a tier elsewhere
+
     client = CloudClient(
         address,
         deadline_s=table.deadline_s,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING
 
 from escalade.edge.deferral import DeferralRule, Gate
 from escalade.edge.errors import CloudError
@@ -19,9 +20,11 @@ from escalade.edge.trace import (
     TierAnswer,
     is_correct,
 )
-from escalade.edge.wire import CloudClient
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1.reasons import name_of_reason
+
+if TYPE_CHECKING:
+    from escalade.edge.wire import CloudClient
 
 # Of what is left of a query's deadline, the share that is kept for the way back: a gateway whose
 # cloud is silent has to answer with what it has while the device still waits.
