@@ -37,6 +37,42 @@ def invoke(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
     return invoke
 
 
+@pytest.fixture
+def refusal_of(invoke: Invoke) -> Callable[[Path], str]:
+    """The one line in which `escalade ask` refuses a cascade's file."""
+
+    def refusal_of(path: Path) -> str:
+        code, out, err = invoke("ask", path, "g2p: cascade")
+        assert (code, out) == (2, "")
+        (line,) = err.splitlines()
+        assert line.startswith("error: ")
+        return line
+
+    return refusal_of
+
+
+@pytest.fixture
+def check_refused(
+    refusal_of: Callable[[Path], str], shelf: Path, tmp_path: Path
+) -> Callable[[str, list[str]], None]:
+    """Check that a cascade's file beside the shelf's artifacts is refused in these words."""
+
+    def check_refused(content: str, says: list[str]) -> None:
+        for artifact in shelf.iterdir():
+            (tmp_path / artifact.name).symlink_to(artifact)
+        before = sorted(tmp_path.iterdir())
+        path = tmp_path / "cascade.toml"
+        path.write_text(content)
+        line = refusal_of(path)
+        for part in says:
+            assert part in line
+        assert len(line) < 600
+        assert str(tmp_path) in line or str(shelf) in line  # what it is about
+        assert sorted(tmp_path.iterdir()) == [path, *before]
+
+    return check_refused
+
+
 @pytest.fixture(scope="session")
 def shelf(int8_artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with artifacts: three that may vote, and others that go together with none."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from escalade.edge.deferral import CascadeCalibration, CascadeMeasured, GateMeasured
+    from escalade.edge.deferral import CascadeCalibration, CascadeMeasured, GateMeasured, WithinGoal
 
 
 def cascade_calibration_lines(
@@ -47,12 +47,17 @@ def _goal_line(found: CascadeCalibration, tiers: Sequence[str], currency: str) -
     if isinstance(goal, QualityGoal):
         unit = {"flops": "FLOPs", "money": currency, "calls": f"calls of {last}"}[found.cost]
         return f"goal: {goal.target:.1%} right answers, at the least cost in {unit}"
+    return promise_line(goal, f"{last} alone", certified=found.certified)
+
+
+def promise_line(goal: WithinGoal, reference: str, *, certified: bool | None) -> str:
+    """What is promised, or was to be, against whose answers."""
     promise = (
         f"with probability {1 - goal.delta:.4g}, at most {100 * goal.epsilon:.4g} points fewer"
-        f" right answers than {last} alone, on queries from the same source, with early deferral"
+        f" right answers than {reference}, on queries from the same source, with early deferral"
         " off or certain"
     )
-    if found.certified:
+    if certified:
         return f"guaranteed: {promise}"
     return f"NOT GUARANTEED, so every query is deferred; these queries do not show it: {promise}"
 

@@ -91,11 +91,11 @@ def rows_of(summary: CascadeSummary) -> list[tuple[str, list[str]]]:
 
 def _tier(path: Path, content: CascadeFile, index: int) -> TierSummary:
     from escalade.edge.artifact import read_manifest
-    from escalade.edge.cascade_file import MemberTable, tier_name
+    from escalade.edge.cascade_file import member_tables, tier_name
     from escalade.edge.deferral import VOTE
 
     table = content.tiers[index]
-    entries = [MemberTable(artifact=one) if isinstance(one, str) else one for one in table.members]
+    entries = member_tables(table)
     manifests = [read_manifest(path.parent / entry.artifact) for entry in entries]
     rule, threshold = None, None
     if index < len(content.tiers) - 1 or len(content.tiers) == 1:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from escalade.edge.cascade import Cascade
+from escalade.edge.cascade import Cascade, members_if_known
 from escalade.edge.deferral import Gate
-from escalade.edge.errors import CloudError
 from escalade.edge.run import Run
 from escalade.edge.tiers import Said, Tier
 from escalade.edge.trace import MemberAnswer, MemberInfo
@@ -26,7 +25,7 @@ def describe(cascade: Cascade) -> tuple[pb.TierDescription, ...]:
         pb.TierDescription(
             tier=tier.name,
             place=_PLACES[tier.place],
-            members=[_member(info) for info in _infos(tier)],
+            members=[_member(info) for info in members_if_known(tier)],
         )
         for tier in cascade.tiers
     )
@@ -61,18 +60,11 @@ def _reports(
     if len(said.reports) > 1:  # another gateway, which hides nothing either
         yield from said.reports
         return
-    infos = _infos(tier)
+    infos = members_if_known(tier)
     for one in answer.members:
         info = infos[one.member] if one.member < len(infos) else None
         own.members.append(_member(info, one, said.source.name))
     yield own
-
-
-def _infos(tier: Tier) -> list[MemberInfo]:
-    try:
-        return tier.members()
-    except CloudError:
-        return []
 
 
 def _member(

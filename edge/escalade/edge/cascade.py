@@ -67,7 +67,7 @@ class Cascade:
 
     def header_if_known(self) -> TraceHeader:
         """As `header`; a tier that is silent just now has no members."""
-        return self._header([_members_if_known(tier) for tier in self.tiers])
+        return self._header([members_if_known(tier, hold=True) for tier in self.tiers])
 
     def _header(self, members: list[list[MemberInfo]]) -> TraceHeader:
         return TraceHeader(
@@ -100,8 +100,9 @@ def not_calibrated(what: str) -> CalibrationError:
     )
 
 
-def _members_if_known(tier: Tier) -> list[MemberInfo]:
+def members_if_known(tier: Tier, *, hold: bool = False) -> list[MemberInfo]:
+    """As `Tier.members`; none where the tier is silent just now."""
     try:
-        return tier.members(hold=True)
+        return tier.members(hold=hold)
     except CloudError:
         return []

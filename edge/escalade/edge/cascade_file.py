@@ -124,10 +124,13 @@ def tier_name(table: TierTable, index: int) -> str:
         return table.name
     if table.address is not None:
         return table.place or "cloud"
-    first = table.members[0]
-    artifact = first if isinstance(first, str) else first.artifact
-    alone = Path(artifact).name or f"tier-{index + 1}"
+    alone = Path(member_tables(table)[0].artifact).name or f"tier-{index + 1}"
     return alone if len(table.members) == 1 else f"ensemble-{index + 1}"
+
+
+def member_tables(table: TierTable) -> list[MemberTable]:
+    """Its members, each as a table: a folder alone is one of nothing else."""
+    return [MemberTable(artifact=one) if isinstance(one, str) else one for one in table.members]
 
 
 def _check(path: Path, content: CascadeFile, *, calibrated: bool) -> None:
@@ -186,8 +189,7 @@ def _check_calibration(
 
 
 def _check_members(path: Path, calibration: CascadeCalibration, tiers: Sequence[TierTable]) -> None:
-    members = [one for table in tiers for one in table.members]
-    pins = [None if isinstance(one, str) else one.manifest_sha256 for one in members]
+    pins = [one.manifest_sha256 for table in tiers for one in member_tables(table)]
     if pins != calibration.members:
         raise CascadeError(
             f"{path}: tiers: members, or their manifest_sha256, are not those that calibration is"

@@ -13,8 +13,8 @@ from escalade.edge.base import sha256_of
 from escalade.edge.cascade import Cascade, not_calibrated
 from escalade.edge.cascade_file import (
     GateTable,
-    MemberTable,
     TierTable,
+    member_tables,
     read_cascade_file,
     tier_name,
 )
@@ -157,8 +157,7 @@ def _members(path: Path, table: TierTable, options: OpenOptions, *, pinned: bool
     if table.side_by_side and not threads:
         threads = max(1, default_threads() // len(table.members))
     found = []
-    for entry in table.members:
-        one = MemberTable(artifact=entry) if isinstance(entry, str) else entry
+    for one in member_tables(table):
         folder = path.parent / one.artifact
         artifact = _open(folder, options, threads)
         if pinned and one.manifest_sha256 is not None:

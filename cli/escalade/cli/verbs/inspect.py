@@ -115,20 +115,14 @@ def calibration_lines(entry: CalibrationEntry | None) -> list[str]:
 
 
 def _goal_line(goal: Goal, *, certified: bool | None) -> str:
+    from escalade.cli.calibration_lines import promise_line
     from escalade.edge.deferral import QualityGoal, RateGoal
 
     if isinstance(goal, RateGoal):
         return f"goal: defer {goal.target:.1%}"
     if isinstance(goal, QualityGoal):
         return f"goal: {goal.target:.1%} right answers, at the lowest deferral rate"
-    promise = (
-        f"with probability {1 - goal.delta:.4g}, at most {100 * goal.epsilon:.4g} points fewer"
-        " right answers than the large model, on queries from the same source, with early"
-        " deferral off or certain"
-    )
-    if certified:
-        return f"guaranteed: {promise}"
-    return f"NOT GUARANTEED, so every query is deferred; these queries do not show it: {promise}"
+    return promise_line(goal, "the large model", certified=certified)
 
 
 def _measured_line(found: Measured) -> str:

@@ -19,6 +19,7 @@ from escalade.edge.cascade_file import (
     GateTable,
     MemberTable,
     TierTable,
+    member_tables,
     read_cascade_file,
 )
 from escalade.edge.deferral import CascadeCalibration
@@ -108,10 +109,9 @@ def _calibrated(
 def _tier(table: TierTable, tier: Tier, threshold: float | None) -> TierTable:
     members: list[str | MemberTable] = [
         msgspec.structs.replace(
-            MemberTable(artifact=entry) if isinstance(entry, str) else entry,
-            manifest_sha256=sha256_of(member.artifact.folder / MANIFEST_NAME),
+            entry, manifest_sha256=sha256_of(member.artifact.folder / MANIFEST_NAME)
         )
-        for entry, member in zip(table.members, tier.opened, strict=True)
+        for entry, member in zip(member_tables(table), tier.opened, strict=True)
     ]
     gate = table.gate
     if threshold is not None:
