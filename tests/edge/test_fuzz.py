@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomlkit
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -28,17 +29,27 @@ quickly = settings(
     deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200
 )
 
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
+PLAIN = (
+    st.booleans()
     | st.integers()
     | st.sampled_from([-1, 0, 1, 2**31, 2**63, 2**64, 10**30, 10**400])
     | st.floats()
     | st.text()
-    | st.sampled_from(["../x", "model.onnx", "\x00", "\ud800", "onnx", "int8", "mean"]),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=12,
+    | st.sampled_from(["../x", "model.onnx", "\x00", "onnx", "int8", "mean"])
 )
+
+
+def nested(plain: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
+    return st.recursive(
+        plain,
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+        max_leaves=12,
+    )
+
+
+# TOML has no null, and refuses half a surrogate pair.
+TOML = nested(PLAIN)
+JSON = nested(PLAIN | st.none() | st.just("\ud800"))
 # Where a mutation strikes, what it takes away, what it puts there.
 MUTATIONS = st.lists(
     st.tuples(st.floats(0, 1), st.integers(0, 40), st.binary(max_size=20)), min_size=1, max_size=6
@@ -117,9 +128,6 @@ plaintext = false
 """
 
 
-AS_JSON = json.dumps(tomllib.loads(CASCADE.decode()))
-
-
 def read_or_refused(path: Path) -> None:
     try:
         read_cascade_file(path)
@@ -140,14 +148,13 @@ def test_a_mutated_cascade_is_read_or_a_cascade_error(
 
 
 @quickly
-@given(data=st.data(), value=JSON)
+@given(data=st.data(), value=TOML)
 def test_any_value_anywhere_in_a_cascade_is_taken_or_a_cascade_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: st.DataObject, value: object
+    tmp_path: Path, data: st.DataObject, value: object
 ) -> None:
-    content = replaced(json.loads(AS_JSON), data, value)
-    monkeypatch.setattr(tomllib, "loads", lambda text: content)
+    content = replaced(tomllib.loads(CASCADE.decode()), data, value)
     path = tmp_path / "cascade.toml"
-    path.touch()
+    path.write_bytes(tomlkit.dumps(content).encode())
     read_or_refused(path)
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from escalade.cli.demo.processes import running
-from escalade.edge import Answer, EdgeClient, OpenOptions, Query
+from escalade.edge import EdgeClient, OpenOptions, Query
 from escalade.edge.base import Record, atomic_write
 from escalade.edge.trace import Place
 
@@ -62,62 +65,97 @@ class Live:
     out: Path
     tick: Callable[[], None]
 
-    def measure(self, profile: str, records: Sequence[Record], deadline_s: float) -> list[LiveRow]:
-        """Ask every record of the cloud alone, then through two tiers, then through three.
+    def measure(
+        self, profile: str, records: Sequence[Record], deadline_s: float, *, side_by_side: bool
+    ) -> list[LiveRow]:
+        """Ask every record of the cloud alone, through two tiers and through three.
 
         Args:
             profile: name of the network between the cloud and whoever asks it.
             records: with references.
             deadline_s: for one query.
+            side_by_side: whether the three ask at the same time, each over a network of its own;
+                for networks whose waits dwarf what they cost this machine.
         """
-        stats = self.out / f"{profile}.stats.json"
-        proxy = ("proxy", "--profile", profile, "--upstream", self.server, "--stats", str(stats))
-        with running(f"proxy {profile}", *proxy) as cloud:
-            options = OpenOptions(deadline_s=deadline_s)
-            with EdgeClient.open(self.device, options, cloud=cloud) as client:
-                _warm(client, records[0])
-                alone = self._cloud_alone(client, records, stats)
-                two = self._through(client, records, stats)
-            gateway = self._write(
-                "gateway.toml", self.gateway, cloud, place="cloud", deadline_s=deadline_s
-            )
-            with (
-                running("the gateway", "gateway", str(gateway), "--listen", "127.0.0.1:0") as at,
-                running("proxy to it", "proxy", "--profile", _NEAR, "--upstream", at) as near,
-            ):
-                device = self._write(
-                    "device.toml", self.device, near, place="gateway", deadline_s=deadline_s
-                )
-                with EdgeClient.open(device) as client:
-                    _warm(client, records[0])
-                    three = self._through(client, records, stats)
+        with ExitStack() as stack:
+            systems = [
+                self._alone(stack, profile, deadline_s),
+                self._two(stack, profile, deadline_s),
+                self._three(stack, profile, deadline_s),
+            ]
+            for system in systems:  # open the connections, which every later query finds open
+                system.client.trace_header()
+                system.client.ask_last(_query(records[0]))
+            measured = self._asked(systems, records, workers=len(systems) if side_by_side else 1)
         return [
-            _row(profile, name, measured, alone)
-            for name, measured in ((CLOUD_ONLY, alone), (TWO_TIERS, two), (THREE_TIERS, three))
+            _row(profile, system.name, one, measured[0])
+            for system, one in zip(systems, measured, strict=True)
         ]
 
-    def _cloud_alone(self, client: EdgeClient, records: Sequence[Record], stats: Path) -> _Measured:
-        before, right, seconds = _bytes(stats), [], []
-        for record in records:
-            said = client.ask_last(_query(record))
-            right.append(bool(said.correct))
-            seconds.append(said.seconds)
-            self.tick()
-        return _Measured(right, ["cloud"] * len(right), seconds, 0, _bytes(stats) - before)
+    def _asked(
+        self, systems: Sequence[_System], records: Sequence[Record], *, workers: int
+    ) -> list[_Measured]:
+        ended = threading.Event()
 
-    def _through(self, client: EdgeClient, records: Sequence[Record], stats: Path) -> _Measured:
-        before = _bytes(stats)
-        answers: list[Answer] = []
-        for record in records:
-            answers.append(client.ask(_query(record)))
-            self.tick()
-        return _Measured(
-            [bool(answer.said.correct) for answer in answers],
-            [answer.given_at for answer in answers],
-            [answer.total_s for answer in answers],
-            sum(answer.outcome == "degraded" for answer in answers),
-            _bytes(stats) - before,
+        def asked(system: _System) -> _Measured:
+            before, answers = _bytes(system.stats), []
+            for record in records:
+                if ended.is_set():
+                    break
+                answers.append(system.ask(_query(record)))
+                self.tick()
+            return _Measured(answers, _bytes(system.stats) - before)
+
+        with ThreadPoolExecutor(workers) as pool:
+            try:
+                return list(pool.map(asked, systems))
+            finally:
+                ended.set()  # Ctrl-C waits for a query, not for all of them
+
+    def _alone(self, stack: ExitStack, profile: str, deadline_s: float) -> _System:
+        address, stats = self._network(stack, profile, CLOUD_ONLY)
+        options = OpenOptions(deadline_s=deadline_s)
+        client = stack.enter_context(EdgeClient.open(self.device, options, cloud=address))
+
+        def ask(query: Query) -> _Answered:
+            said = client.ask_last(query)
+            return _Answered(bool(said.correct), "cloud", said.seconds, degraded=False)
+
+        return _System(CLOUD_ONLY, client, stats, ask)
+
+    def _two(self, stack: ExitStack, profile: str, deadline_s: float) -> _System:
+        address, stats = self._network(stack, profile, TWO_TIERS)
+        options = OpenOptions(deadline_s=deadline_s)
+        client = stack.enter_context(EdgeClient.open(self.device, options, cloud=address))
+        return _System(TWO_TIERS, client, stats, _through(client))
+
+    def _three(self, stack: ExitStack, profile: str, deadline_s: float) -> _System:
+        address, stats = self._network(stack, profile, THREE_TIERS)
+        above = self._write(
+            "gateway.toml", self.gateway, address, place="cloud", deadline_s=deadline_s
         )
+        gateway = stack.enter_context(
+            running("the gateway", "gateway", str(above), "--listen", "127.0.0.1:0")
+        )
+        near = stack.enter_context(
+            running("proxy to it", "proxy", "--profile", _NEAR, "--upstream", gateway)
+        )
+        below = self._write(
+            "device.toml", self.device, near, place="gateway", deadline_s=deadline_s
+        )
+        client = stack.enter_context(EdgeClient.open(below))
+        return _System(THREE_TIERS, client, stats, _through(client))
+
+    def _network(self, stack: ExitStack, profile: str, system: str) -> tuple[str, Path]:
+        """Address of the cloud beyond a network that one system has to itself, and its counters."""
+        stats = self.out / f"{profile}.{system.replace(', ', '-').replace(' ', '-')}.stats.json"
+        address = stack.enter_context(
+            running(
+                f"proxy {profile}",
+                *("proxy", "--profile", profile, "--upstream", self.server, "--stats", str(stats)),
+            )
+        )
+        return address, stats
 
     def _write(
         self, name: str, artifact: Path, address: str, *, place: Place, deadline_s: float
@@ -139,35 +177,57 @@ deadline_s = {deadline_s}
 
 
 @dataclass(frozen=True)
+class _System:
+    name: str
+    client: EdgeClient
+    #: Of its network to the cloud.
+    stats: Path
+    ask: Callable[[Query], _Answered]
+
+
+@dataclass(frozen=True)
+class _Answered:
+    right: bool
+    place: str
+    seconds: float
+    degraded: bool
+
+
+@dataclass(frozen=True)
 class _Measured:
-    right: list[bool]
-    places: list[str]
-    seconds: list[float]
-    degraded: int
+    answers: list[_Answered]
     cloud_bytes: int
+
+
+def _through(client: EdgeClient) -> Callable[[Query], _Answered]:
+    def ask(query: Query) -> _Answered:
+        answer = client.ask(query)
+        return _Answered(
+            bool(answer.said.correct),
+            answer.given_at,
+            answer.total_s,
+            degraded=answer.outcome == "degraded",
+        )
+
+    return ask
 
 
 def _query(record: Record) -> Query:
     return Query(text=record.prompt, references=tuple(record.references))
 
 
-def _warm(client: EdgeClient, record: Record) -> None:
-    """Open the connections, which every later query finds open."""
-    client.trace_header()
-    client.ask_last(_query(record))
-
-
 def _row(profile: str, system: str, measured: _Measured, alone: _Measured) -> LiveRow:
-    queries = len(measured.right)
-    p50_s, p95_s = np.quantile(measured.seconds, [0.5, 0.95])
-    shares = {place: count / queries for place, count in Counter(measured.places).items()}
+    answers = measured.answers
+    p50_s, p95_s = np.quantile([one.seconds for one in answers], [0.5, 0.95])
+    places = Counter(one.place for one in answers)
+    shares = {place: count / len(answers) for place, count in places.items()}
     return LiveRow(
         profile=profile,
         system=system,
-        queries=queries,
-        accuracy=sum(measured.right) / queries,
+        queries=len(answers),
+        accuracy=sum(one.right for one in answers) / len(answers),
         answered_by=shares,
-        degraded=measured.degraded,
+        degraded=sum(one.degraded for one in answers),
         calls_saved=1 - shares.get("cloud", 0.0),
         bytes_saved=1 - measured.cloud_bytes / alone.cloud_bytes,
         cloud_bytes=measured.cloud_bytes,
