@@ -17,7 +17,7 @@ REPO = Path(__file__).resolve().parents[1]
 PAGE = REPO / "docs" / "architecture.md"
 PARTS = ("cli", "edge", "cloud", "export", "training", "simulator")
 LAYOUT = {part: REPO / part / "escalade" / part for part in PARTS} | {
-    "v1": REPO / "protos" / "escalade" / "v1"
+    part: REPO / "protos" / "escalade" / part for part in ("checkpoint", "v1")
 }
 _DRAWING = re.compile(r"(<!-- drawing: (\w+) -->\n)```mermaid\n.*?```\n", re.S)
 

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import shutil
-import tempfile
 from pathlib import Path
-from typing import cast
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoModelForSeq2SeqLM,
-    AutoTokenizer,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
+from transformers import PreTrainedConfig, PreTrainedModel
 
+from escalade.checkpoint import CheckpointError, load_network, load_tokenizer
 from escalade.edge.artifact import TOKENIZER_NAME, ChatEntry, ModelEntry
 from escalade.export.errors import ModelError, OptionError
 from escalade.export.quiet import quiet
@@ -32,53 +21,17 @@ CHAT_TEMPLATE_NAME = "chat_template.jinja"
 _MAX_WINDOW = 2048
 
 
-# What transformers raises where a folder's files do not fit one another.
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    RuntimeError,
-    ZeroDivisionError,
-    SafetensorError,
-    StrictDataclassError,
-)
-
-
 def load_model(model_dir: Path) -> PreTrainedModel:
     """A causal LM or an encoder-decoder in float32, on the CPU, in eval mode.
 
     Raises:
         ModelError: the folder holds no such model, or not all of its weights.
     """
-    if not (model_dir / "config.json").is_file():
-        raise ModelError(f"{model_dir}: not a model folder: config.json is missing")
-    if not any(model_dir.glob("*.safetensors")):
-        raise ModelError(f"{model_dir}: no *.safetensors; other weight formats are not loaded")
     try:
         with quiet():
-            config = AutoConfig.from_pretrained(model_dir, trust_remote_code=False)
-            kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-            model, loading = cast(
-                "tuple[PreTrainedModel, dict[str, set[str]]]",
-                kind.from_pretrained(
-                    model_dir,
-                    dtype=torch.float32,
-                    use_safetensors=True,
-                    trust_remote_code=False,
-                    output_loading_info=True,
-                ),
-            )
-    except _UNREADABLE as error:
-        raise ModelError(f"{model_dir}: cannot be loaded: {_one_line(error)}") from error
-    if missing := sorted(loading["missing_keys"]):
-        # transformers fills them with random numbers and only logs it
-        raise ModelError(f"{model_dir}: weights missing: {', '.join(missing)}")
-    for name, values in itertools.chain(model.named_parameters(), model.named_buffers()):
-        if not torch.isfinite(values).all():
-            raise ModelError(f"{model_dir}: {name} must be finite, holds NaN or infinity")
-    model.eval()
-    return model
+            return load_network(model_dir, dtype=torch.float32)
+    except CheckpointError as error:
+        raise ModelError(str(error)) from error
 
 
 def window_of(model: PreTrainedModel) -> int:
@@ -99,18 +52,11 @@ def write_tokenizer(model_dir: Path, folder: Path) -> None:
     if source.is_file():
         shutil.copyfile(source, folder / TOKENIZER_NAME)
         return
-    with tempfile.TemporaryDirectory() as scratch:
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(model_dir, trust_remote_code=False)
-        except _UNREADABLE as error:
-            raise ModelError(
-                f"{model_dir}: its tokenizer cannot be loaded: {_one_line(error)}"
-            ) from error
-        tokenizer.save_pretrained(scratch)
-        converted = Path(scratch) / TOKENIZER_NAME
-        if not converted.is_file():
-            raise ModelError(f"{model_dir}: its tokenizer cannot be written as {TOKENIZER_NAME}")
-        shutil.copyfile(converted, folder / TOKENIZER_NAME)
+    try:
+        tokenizer = load_tokenizer(model_dir)
+    except CheckpointError as error:
+        raise ModelError(str(error)) from error
+    tokenizer.backend_tokenizer.save(str(folder / TOKENIZER_NAME))
 
 
 def _write_chat_template(model_dir: Path, folder: Path) -> ChatEntry | None:
@@ -134,10 +80,6 @@ def _write_chat_template(model_dir: Path, folder: Path) -> ChatEntry | None:
         bos_token=_text_of(settings.get("bos_token")),
         eos_token=_text_of(settings.get("eos_token")),
     )
-
-
-def _one_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _text_of(token: str | dict[str, str] | None) -> str:

@@ -46,7 +46,7 @@ def refusal(path: Path) -> str:
 def test_a_good_recipe_gets_the_documented_defaults(tmp_path: Path) -> None:
     recipe = read_recipe(write(tmp_path))
     assert recipe.teacher is not None
-    assert (recipe.teacher.path, recipe.teacher.w) == ("large", 0.5)
+    assert (recipe.teacher.path, recipe.teacher.w) == (str(tmp_path / "large"), 0.5)
     assert (recipe.optim.steps, recipe.optim.schedule) == (10, "cosine")
     assert (recipe.data.source, recipe.run.compile) == ("bundled", False)
 
@@ -176,11 +176,11 @@ def test_paths_are_relative_to_the_recipe_and_hub_names_left_alone(tmp_path: Pat
     assert recipe.teacher.cache == str(tmp_path / "recipes" / "kept" / "cache")
     assert recipe.tokenizer == "bundled"
     path = write(
-        tmp_path, top=GOOD[""].replace("bundled", "org/name"), teacher='path = "org/large"'
+        tmp_path, top=GOOD[""].replace("bundled", "hub:org/name"), teacher='path = "hub:org/large"'
     )
     recipe = read_recipe(path)
     assert recipe.teacher is not None
-    assert (recipe.tokenizer, recipe.teacher.path) == ("org/name", "org/large")
+    assert (recipe.tokenizer, recipe.teacher.path) == ("hub:org/name", "hub:org/large")
     assert recipe.model.path is None
     assert recipe.data.source == "bundled"
 

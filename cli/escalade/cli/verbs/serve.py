@@ -16,7 +16,7 @@ from escalade.cli.options import (
 
 
 def serve(
-    model: Annotated[str, typer.Argument(help="Model folder or hub name.")],
+    model: Annotated[str, typer.Argument(help="Model folder, or hub:NAME.")],
     listen: ListenOption = "127.0.0.1:50051",
     queue_capacity: QueueOption = 64,
     grace_s: GraceOption = 30.0,

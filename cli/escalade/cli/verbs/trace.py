@@ -16,7 +16,7 @@ _LEAST_MODELS = 2
 def trace(
     models: Annotated[
         list[str],
-        typer.Argument(help="2 or more, from the smallest: checkpoint folders or hub names."),
+        typer.Argument(help="2 or more, from the smallest: checkpoint folders, or hub:NAME."),
     ],
     data: Annotated[Path, typer.Argument(help="Query records (JSON Lines), with references.")],
     out: Annotated[Path, typer.Argument(help="Trace to write (JSON Lines).")],

@@ -55,8 +55,8 @@ def test_tokenizer_larger_than_the_model_is_refused(model: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        ("config.json", "does not load"),
-        ("model.safetensors", "does not load"),
+        ("config.json", "cannot be loaded"),
+        ("model.safetensors", "cannot be loaded"),
         ("tokenizer.json", "a readable tokenizer.json is needed"),
     ],
 )

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import torch
-from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
-    AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
+from escalade.checkpoint import CheckpointError, Located, load_network, locate
+from escalade.checkpoint import load_tokenizer as load_tokenizer_of
 from escalade.edge.base import Record, nearest, read_records, subsample
 from escalade.training.data import load_pronunciations, make_records, save_tokenizer
-from escalade.training.errors import RecipeError, TeacherError
+from escalade.training.errors import RecipeError
 from escalade.training.recipes.recipe import BUNDLED, Recipe
 from escalade.training.teachers import LocalTeacher, check_tokenizers
 from escalade.v1.identity import tokenizer_fingerprint, weights_revision
@@ -37,15 +37,12 @@ def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
     source = recipe.tokenizer or recipe.model.path
     if source is None:
         raise RecipeError(f"tokenizer is missing: a folder, or {BUNDLED!r}")
-    try:
-        if source == BUNDLED:
-            with tempfile.TemporaryDirectory() as folder:
-                save_tokenizer(Path(folder))
-                tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        else:
-            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise RecipeError(f"tokenizer {source!r}: {_first_line(error)}") from error
+    if source == BUNDLED:
+        with tempfile.TemporaryDirectory() as folder:
+            save_tokenizer(Path(folder))
+            tokenizer = _tokenizer(folder)
+    else:
+        tokenizer = _tokenizer(source)
     if tokenizer.eos_token_id is None:
         raise RecipeError(f"the tokenizer {source!r} has no end-of-sequence token")
     if tokenizer.pad_token_id is None:
@@ -77,7 +74,7 @@ def load_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> PreTrained
     """
     if recipe.model.path is not None:
         # Trained in float32 however it is stored: AdamW's small steps round to 0 in bfloat16.
-        return _load(recipe.model.path, torch.float32)
+        return _network(recipe.model.path, torch.float32)
     given = dict(recipe.model.config or {})
     model_type = given.pop("model_type", None)
     try:
@@ -109,17 +106,12 @@ def load_teacher(path: str, tokenizer: PreTrainedTokenizerBase) -> LocalTeacher:
 
     Raises:
         RecipeError: it cannot be loaded.
-        TeacherError: its tokenizer is missing or is not the student's.
+        TeacherError: its tokenizer is not the student's.
     """
-    model = _load(path)
-    try:
-        theirs = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise TeacherError(f"teacher {path!r}: no tokenizer: {_first_line(error)}") from error
-    check_tokenizers(tokenizer, theirs, path)
-    folder = Path(path)
-    revision = revision_of(folder) if folder.is_dir() else getattr(model.config, "_commit_hash", "")
-    return LocalTeacher(model, name=folder.name, revision=revision or "")
+    model = _network(path)
+    check_tokenizers(tokenizer, _tokenizer(path), path)
+    name, folder = located(path)
+    return LocalTeacher(model, name=name, revision=revision_of(folder))
 
 
 def open_checkpoint(path: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -128,14 +120,10 @@ def open_checkpoint(path: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase
     Raises:
         RecipeError: either cannot be loaded.
     """
-    model = _load(path)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise RecipeError(f"tokenizer {path!r}: {_first_line(error)}") from error
+    model, tokenizer = _network(path), _tokenizer(path)
     if torch.cuda.is_available():
         cast(torch.nn.Module, model).cuda()
-    return model.train(False), tokenizer
+    return model, tokenizer
 
 
 def fingerprint_of(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -166,26 +154,32 @@ def revision_of(folder: Path) -> str:
         raise RecipeError(str(error)) from error
 
 
-def _load(path: str, dtype: torch.dtype | str = "auto") -> PreTrainedModel:
+def located(path: str) -> Located:
+    """The folder of a model, and its name.
+
+    Raises:
+        RecipeError: there is no such folder, or the hub has no such model.
+    """
     try:
-        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
-        auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        model, loading = cast(
-            "tuple[PreTrainedModel, dict[str, set[str]]]",
-            auto.from_pretrained(
-                path,
-                dtype=dtype,
-                use_safetensors=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-            ),
-        )
-    except (OSError, ValueError, SafetensorError) as error:
-        raise RecipeError(f"model {path!r} cannot be loaded: {_first_line(error)}") from error
-    if missing := sorted(loading["missing_keys"]):
-        # transformers fills them with random numbers and only logs it
-        raise RecipeError(f"model {path!r}: weights missing: {', '.join(missing)}")
-    return model
+        return locate(path)
+    except CheckpointError as error:
+        raise RecipeError(str(error)) from error
+
+
+def _tokenizer(path: str) -> PreTrainedTokenizerBase:
+    folder = located(path).folder
+    try:
+        return load_tokenizer_of(folder)
+    except CheckpointError as error:
+        raise RecipeError(str(error)) from error
+
+
+def _network(path: str, dtype: torch.dtype | Literal["auto"] = "auto") -> PreTrainedModel:
+    folder = located(path).folder
+    try:
+        return load_network(folder, dtype=dtype)
+    except CheckpointError as error:
+        raise RecipeError(str(error)) from error
 
 
 def _first_line(error: Exception) -> str:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from escalade.checkpoint import HUB
 from escalade.edge.base import Count, Positive, Share, explain
 from escalade.training.errors import RecipeError
 from escalade.training.losses import LossName, needs_distribution, needs_teacher
@@ -28,7 +29,7 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class ModelTable(_Table, frozen=True):
-    """Either `path` (fine-tune: a folder or hub name) or `config` (train from scratch)."""
+    """Either `path` (fine-tune: a folder, or `hub:NAME`) or `config` (train from scratch)."""
 
     path: str | None = None
     #: Arguments of a transformers config, with its `model_type`, e.g. "llama".
@@ -161,11 +162,8 @@ def _resolved(recipe: Recipe, folder: Path) -> Recipe:
 
 
 def _model(value: str | None, folder: Path) -> str | None:
-    """A model's folder; a hub name is left alone."""
-    if value is None:
-        return None
-    local = (folder / value).resolve()
-    return str(local) if local.exists() or value.startswith(".") else value
+    """A model's folder, beside the recipe; the name of one on the hub is left alone."""
+    return value if value is None or value.startswith(HUB) else str((folder / value).resolve())
 
 
 def _check(path: Path, recipe: Recipe) -> None:

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase, TrainingArguments
 from escalade.training.errors import CacheError, RecipeError, TeacherError
 from escalade.training.examples import Examples
 from escalade.training.losses import needs_distribution, needs_teacher
-from escalade.training.recipes.loading import fingerprint_of, load_teacher, revision_of
+from escalade.training.recipes.loading import fingerprint_of, load_teacher, located, revision_of
 from escalade.training.recipes.recipe import Recipe, TeacherTable
 from escalade.training.teachers import (
     CachedTeacher,
@@ -108,13 +108,7 @@ def _same_kind(teacher: LocalTeacher, seq2seq: bool) -> LocalTeacher:
 
 def _check_same_teacher(cached: CachedTeacher, path: str) -> None:
     """A cache beside a path must hold that model's predictions."""
-    source = Path(path)
-    same = (
-        cached.identity.revision == revision_of(source)
-        if source.is_dir()
-        else cached.identity.name == source.name
-    )
-    if not same:
+    if cached.identity.revision != revision_of(located(path).folder):
         raise CacheError(
             f"{cached.identity.name}: the cache holds another model's predictions than"
             f" {path!r}; delete it to have it written again"

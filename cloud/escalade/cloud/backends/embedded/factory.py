@@ -15,7 +15,7 @@ def transformers_factory(
     """A factory of backends with a `TransformersEngine`.
 
     Args:
-        model: a local folder or a hub name.
+        model: a local folder, or `hub:NAME`.
         max_new_tokens: default and upper bound of a response; None is the context length.
         threads: torch's intra-op threads; None leaves torch's default.
     """

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 import torch
 import transformers
-from huggingface_hub import snapshot_download
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from escalade.checkpoint import CheckpointError, load_network, load_tokenizer, locate
 from escalade.cloud.backends.backend import BackendInfo
 from escalade.cloud.backends.embedded.engine import Emit, ShouldStop
 from escalade.cloud.backends.embedded.growing_text import GrowingText
@@ -25,9 +19,6 @@ from escalade.cloud.backends.query import Answer, Delta, Query, ScoreQuery, Scor
 from escalade.cloud.errors import ModelError
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1.identity import tokenizer_fingerprint, weights_revision
-
-# What loading needs from a hub repository: no pickled weights, no code.
-_HUB_FILES = ("*.json", "*.safetensors")
 
 # 8 KiB of scores for each token. vLLM's --max-logprobs is 20 by default; a student that is
 # distilled wants most of the teacher's mass, and all of a small vocabulary.
@@ -59,10 +50,10 @@ class TransformersEngine:
     def load(
         cls, model: str, *, max_new_tokens: int | None = None, threads: int | None = None
     ) -> TransformersEngine:
-        """Load a model from a local folder or a hub name: safetensors only, no remote code.
+        """Load a model from a folder, or of the hub: safetensors only, no remote code.
 
         Args:
-            model: folder, or hub name.
+            model: folder, or `hub:NAME`.
             max_new_tokens: default and upper bound of a response; None, or more than fits,
                 is the context length less one prompt token.
             threads: torch's intra-op threads for this process; None leaves torch's default.
@@ -76,35 +67,14 @@ class TransformersEngine:
             if threads < 1:
                 raise ModelError(f"threads: must be at least 1, got {threads}")
             torch.set_num_threads(threads)
-        name, folder = _locate(model)
-        identity = _identity(name, folder)
         try:
-            network, loading = cast(
-                "tuple[PreTrainedModel, Mapping[str, Sequence[str]]]",
-                AutoModelForCausalLM.from_pretrained(
-                    folder,
-                    dtype=torch.float32,
-                    use_safetensors=True,
-                    trust_remote_code=False,
-                    output_loading_info=True,
-                ),
-            )
-            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        # safetensors, tokenizers and transformers each raise what they like, bare Exception
-        # included; whatever it is, this folder does not load.
-        except Exception as error:
-            raise ModelError(f"{model}: does not load: {_first_line(error)}") from error
-        # transformers fills missing weights with random ones and only logs it.
-        if loading["missing_keys"]:
-            raise ModelError(
-                f"{model}: weights missing: {', '.join(sorted(loading['missing_keys']))}"
-            )
-        network.requires_grad_(False).train(False)
-        if not isinstance(tokenizer, PreTrainedTokenizerFast):
-            raise ModelError(f"{model}: its tokenizer does not run from tokenizer.json")
-        # A stored setting would be undone and redone at each call, from several threads.
-        tokenizer.backend_tokenizer.no_truncation()
-        tokenizer.backend_tokenizer.no_padding()
+            name, folder = locate(model)
+            identity = _identity(name, folder)
+            network = load_network(folder, dtype=torch.float32, kinds=("causal",))
+            tokenizer = load_tokenizer(folder)
+        except CheckpointError as error:
+            raise ModelError(str(error)) from error
+        network.requires_grad_(False)
         context_length = getattr(network.config, "max_position_embeddings", None)
         if context_length is None:
             raise ModelError(f"{model}: config.json names no max_position_embeddings")
@@ -207,21 +177,6 @@ class TransformersEngine:
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
 
 
-def _locate(model: str) -> tuple[str, Path]:
-    """The model's name and the local folder that holds it."""
-    folder = Path(model)
-    if folder.is_dir():
-        return folder.resolve().name, folder
-    if folder.is_absolute() or model.startswith("."):
-        raise ModelError(f"{model}: no such folder")
-    try:
-        return model, Path(snapshot_download(model, allow_patterns=list(_HUB_FILES)))
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"{model}: neither a folder nor a model on the hub: {_first_line(error)}"
-        ) from error
-
-
 def _identity(name: str, folder: Path) -> pb.ModelIdentity:
     try:
         revision = weights_revision(folder)
@@ -242,7 +197,3 @@ def _end_ids(network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> tu
     if named is None:
         return ()
     return tuple(named) if isinstance(named, list) else (int(named),)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,11 @@
+"""What a model's folder says, read in one place for export, server and training; needs torch.
+
+The device never reads one: it opens artifacts.
+"""
+
+from escalade.checkpoint.errors import CheckpointError
+from escalade.checkpoint.locating import HUB, Located, locate
+from escalade.checkpoint.network import load_network
+from escalade.checkpoint.tokenizer import load_tokenizer
+
+__all__ = ["HUB", "CheckpointError", "Located", "load_network", "load_tokenizer", "locate"]
