@@ -124,7 +124,9 @@ def hold(model: PreTrainedModel, folder: Path, records: Sequence[Record], size: 
             steps = artifact.generate(prompt_ids)
             token_ids = [step.token_id for step in steps]
             text = artifact.text_of(steps)
-            greedy_ids, nll = torch_on(model, prompt_ids, token_ids, None)
+            greedy_ids, nll = torch_on(
+                model, prompt_ids, token_ids, artifact.manifest.model.end_of_sequence_ids
+            )
             error = abs(mean_nll([step.logprob for step in steps]) - nll)
             rows.append((text in record.references, greedy_ids == token_ids, error))
             tick(done, len(records))

@@ -83,7 +83,7 @@ def _random_llama(folder: Path, *, layers: int, seed: int) -> Path:
         if parameter.ndim > 1:
             parameter.data.mul_(6)  # random logits of a fresh model are too flat to tell apart
     # Published models ask for such things; greedy means the argmax all the same.
-    model.generation_config.repetition_penalty = 1.3
+    model.generation_config.do_sample, model.generation_config.temperature = True, 0.6
     model.save_pretrained(folder)
     save_tokenizer(folder)
     return folder

@@ -9,8 +9,14 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from escalade.checkpoint import CheckpointError, load_network, load_tokenizer
-from escalade.edge.artifact import TOKENIZER_NAME, ChatEntry, ModelEntry
+from escalade.checkpoint import (
+    CheckpointError,
+    Generation,
+    load_network,
+    load_tokenizer,
+    read_generation,
+)
+from escalade.edge.artifact import TOKENIZER_NAME, ChatEntry, ModelEntry, Scheme
 from escalade.export.errors import ModelError, OptionError
 from escalade.export.quiet import quiet
 from escalade.v1.identity import tokenizer_fingerprint, weights_revision
@@ -19,6 +25,8 @@ CHAT_TEMPLATE_NAME = "chat_template.jinja"
 # Longest static cache or window written unless the model's own is shorter; a device's memory is
 # not a server's, and the whole cache is allocated.
 _MAX_WINDOW = 2048
+# Longest response by default where the model's folder names none.
+_NEW_TOKENS = 256
 
 
 def load_model(model_dir: Path) -> PreTrainedModel:
@@ -32,6 +40,37 @@ def load_model(model_dir: Path) -> PreTrainedModel:
             return load_network(model_dir, dtype=torch.float32)
     except CheckpointError as error:
         raise ModelError(str(error)) from error
+
+
+def generation_of(model: PreTrainedModel, model_dir: Path) -> Generation:
+    """How a loaded model's answers begin and end.
+
+    Raises:
+        ModelError: its folder says something of them that is not taken.
+    """
+    try:
+        return read_generation(model, model_dir)
+    except CheckpointError as error:
+        raise ModelError(str(error)) from error
+
+
+def check_fits(model: PreTrainedModel, scheme: Scheme) -> None:
+    """Refuse weights that the storage cannot hold.
+
+    Integers have a scale in float32 beside them, which holds what float32 holds; float16 ends at
+    65504. What is smaller than it has numbers for becomes 0, by less than norms add to a square.
+
+    Raises:
+        ModelError: a matrix has a number beyond float16, which stores all matrices.
+    """
+    if scheme != "float16":
+        return
+    for name, values in model.named_parameters():
+        if values.ndim > 1 and values.half().isinf().any():
+            raise ModelError(
+                f"--quantize float16: {name} must be within 65504, reaches"
+                f" {float(values.detach().abs().max()):.4g}; use none or int8"
+            )
 
 
 def window_of(model: PreTrainedModel) -> int:
@@ -89,6 +128,7 @@ def _text_of(token: str | dict[str, str] | None) -> str:
 
 def model_entry(
     model: PreTrainedModel,
+    generation: Generation,
     model_dir: Path,
     folder: Path,
     window: int,
@@ -98,22 +138,21 @@ def model_entry(
 
     Args:
         model: loaded.
+        generation: how it answers.
         model_dir: where from.
         folder: the artifact, its tokenizer written.
         window: longest prompt plus response.
-        max_new_tokens: longest response by default; half the window, at most 256, if None.
+        max_new_tokens: longest response by default; if None as long as the model's folder asks
+            for, or 256, and at most half the window.
 
     Raises:
-        ModelError: the model would never begin, or never stop, or its files cannot be read.
+        ModelError: its files cannot be read.
         OptionError: `max_new_tokens` is out of range.
     """
     config = model.config.get_text_config(decoder=True)
     heads = config.num_attention_heads
-    ends = model.generation_config.eos_token_id if model.generation_config else None
-    ends = config.eos_token_id if ends is None else ends
-    if ends is None:
-        raise ModelError(f"{model_dir}: config.json names no eos_token_id: it would never stop")
-    longest = min(window // 2, 256) if max_new_tokens is None else max_new_tokens
+    usual = min(window // 2, generation.max_new_tokens or _NEW_TOKENS)
+    longest = usual if max_new_tokens is None else max_new_tokens
     if not 1 <= longest < window:
         raise OptionError(f"--max-new-tokens must be in [1, {window - 1}], got {longest}")
     try:
@@ -128,13 +167,13 @@ def model_entry(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         vocabulary_size=config.vocab_size,
         window=window,
-        end_of_sequence_ids=[ends] if isinstance(ends, int) else list(ends),
+        end_of_sequence_ids=list(generation.end_ids),
         max_new_tokens=longest,
         layers=getattr(config, "num_decoder_layers", None) or config.num_hidden_layers,
         kv_heads=getattr(config, "num_key_value_heads", None) or heads,
         head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
         widest=_widest(config),
-        decoder_start_id=_decoder_start(model, model_dir),
+        decoder_start_id=generation.decoder_start_id,
         chat=_write_chat_template(model_dir, folder),
     )
 
@@ -144,18 +183,3 @@ def _widest(config: PreTrainedConfig) -> int:
     names = ("intermediate_size", "d_ff", "decoder_ffn_dim", "n_inner")
     inner = max(getattr(config, name, None) or 0 for name in names)
     return 2 * (inner or 4 * config.hidden_size)
-
-
-def _decoder_start(model: PreTrainedModel, model_dir: Path) -> int | None:
-    """What the decoder of an encoder-decoder begins with."""
-    if not model.config.is_encoder_decoder:
-        return None
-    found = getattr(model.config, "decoder_start_token_id", None)
-    if found is None and model.generation_config is not None:
-        found = model.generation_config.decoder_start_token_id
-    if found is None:
-        raise ModelError(
-            f"{model_dir}: config.json names no decoder_start_token_id: what would its decoder"
-            " begin with?"
-        )
-    return int(found)

@@ -4,8 +4,19 @@ The device never reads one: it opens artifacts.
 """
 
 from escalade.checkpoint.errors import CheckpointError
+from escalade.checkpoint.generation import GREEDY, Generation, read_generation
 from escalade.checkpoint.locating import HUB, Located, locate
 from escalade.checkpoint.network import load_network
 from escalade.checkpoint.tokenizer import load_tokenizer
 
-__all__ = ["HUB", "CheckpointError", "Located", "load_network", "load_tokenizer", "locate"]
+__all__ = [
+    "GREEDY",
+    "HUB",
+    "CheckpointError",
+    "Generation",
+    "Located",
+    "load_network",
+    "load_tokenizer",
+    "locate",
+    "read_generation",
+]

@@ -13,4 +13,11 @@ class CheckpointError(ValueError):
 
 def first_line(error: BaseException) -> str:
     """What a library's error says, in one line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    # huggingface_hub names the field in the first line, and what is wrong with it in the second
+    said = " ".join(line.strip() for line in lines[: 2 if lines[0].endswith(":") else 1])
+    return said if len(said) <= _LONGEST else f"{said[:_LONGEST]} ..."
+
+
+# Of a line that a library says, in characters.
+_LONGEST = 240

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from pathlib import Path
-from typing import Literal, cast
+from typing import Final, Literal, cast
 
 import torch
+import transformers
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -14,11 +16,28 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
 )
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
+)
 
+from escalade.checkpoint.causality import check_causal
 from escalade.checkpoint.errors import CheckpointError, first_line
+from escalade.checkpoint.files import CONFIG_NAME, GENERATION_CONFIG_NAME, read_object
 
 Kind = Literal["causal", "encoder-decoder"]
 _CLASSES = {"causal": AutoModelForCausalLM, "encoder-decoder": AutoModelForSeq2SeqLM}
+# A model that also sees images is a causal one where it reads texts alone.
+_ARCHITECTURES: Final = {
+    "causal": {
+        *MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values(),
+        *MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES.values(),
+    },
+    "encoder-decoder": {*MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES.values()},
+}
+# A message names so many weights, and how many more there are.
+_NAMED = 4
 
 
 def load_network(
@@ -35,18 +54,18 @@ def load_network(
         kinds: what the caller can run.
 
     Raises:
-        CheckpointError: the folder holds no such model, or not all of its weights, or numbers
-            that are none.
+        CheckpointError: the folder holds no such model, or not all of its weights, or weights that
+            the model has no place for, or numbers that are none; an adapter lies beside them; the
+            model sees tokens that come later, or does not run.
     """
-    if not (folder / "config.json").is_file():
-        raise CheckpointError(f"{folder}: not a model folder: config.json is missing")
-    if not any(folder.glob("*.safetensors")):
-        raise CheckpointError(f"{folder}: no *.safetensors; other weight formats are not loaded")
+    _check_files(folder)
     try:
         config: PreTrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         kind: Kind = "encoder-decoder" if config.is_encoder_decoder else "causal"
         if kind not in kinds:
             raise CheckpointError(f"{folder}: must be a {' or '.join(kinds)} model, is {kind}")
+        _check_architecture(folder, config, kind)
+        _check_windows(folder, config)
         network, loading = cast(
             "tuple[PreTrainedModel, dict[str, set[str]]]",
             _CLASSES[kind].from_pretrained(
@@ -63,11 +82,87 @@ def load_network(
     # included; whatever it is, this folder does not load.
     except Exception as error:
         raise CheckpointError(f"{folder}: cannot be loaded: {first_line(error)}") from error
-    if missing := sorted(loading["missing_keys"]):
-        # transformers fills them with random numbers and only logs it
-        raise CheckpointError(f"{folder}: weights missing: {', '.join(missing)}")
+    # transformers fills what is missing with random numbers, drops what is left over (but for what
+    # it knows that old checkpoints have), and only logs both.
+    for what, names in (
+        ("weights missing", loading["missing_keys"]),
+        (f"weights that {type(network).__name__} has no place for", loading["unexpected_keys"]),
+        ("weights of another shape", loading["mismatched_keys"]),
+        ("weights that do not load", loading["error_msgs"]),
+    ):
+        if names:
+            raise CheckpointError(f"{folder}: {what}: {_some(names)}")
     for name, values in itertools.chain(network.named_parameters(), network.named_buffers()):
         if not torch.isfinite(values).all():
             raise CheckpointError(f"{folder}: {name} must be finite, holds NaN or infinity")
     network.train(False)
+    check_causal(network, folder)
     return network
+
+
+def _check_files(folder: Path) -> None:
+    for path in sorted(folder.glob("adapter_*")):
+        raise CheckpointError(
+            f"{path}: an adapter is not taken: merge it into the weights first"
+            " (peft: merge_and_unload, then save_pretrained), or take it out of the folder"
+        )
+    if not (folder / CONFIG_NAME).is_file():
+        raise CheckpointError(f"{folder}: not a model folder: {CONFIG_NAME} is missing")
+    if not any(folder.glob("*.safetensors")):
+        raise CheckpointError(f"{folder}: no *.safetensors; other weight formats are not loaded")
+    if (folder / GENERATION_CONFIG_NAME).exists():
+        read_object(folder / GENERATION_CONFIG_NAME)  # transformers would take another in its place
+
+
+def _check_architecture(folder: Path, config: PreTrainedConfig, kind: Kind) -> None:
+    """Refuse what was saved from another class, and weights that only their library reads."""
+    written = read_object(folder / CONFIG_NAME)
+    for name in ("quantization_config", "compression_config"):
+        if isinstance(quantized := written.get(name), dict):
+            how = quantized.get("quant_method", "an unnamed method")
+            raise CheckpointError(
+                f"{folder}: {CONFIG_NAME}: {name}: weights quantized by {how} are not taken; save"
+                " the model in float32, float16 or bfloat16"
+            )
+    # Of names that transformers does not have, such as those it once had, the weights will tell.
+    named = [name for name in config.architectures or [] if hasattr(transformers, name)]
+    models = [
+        name
+        for name in named
+        if name in _ARCHITECTURES[kind]
+        and getattr(transformers, name).config_class in {type(config), None}
+    ]
+    if named and not models:
+        raise CheckpointError(
+            f"{folder}: {CONFIG_NAME}: architectures: must be a {kind} language model of type"
+            f" {config.model_type}, got {', '.join(named)}"
+        )
+
+
+def _check_windows(folder: Path, config: PreTrainedConfig) -> None:
+    """Refuse windows that a cache of keys and values would obey and the attention would not."""
+    text = config.get_text_config(decoder=True)
+    kinds = set(getattr(text, "layer_types", None) or ())
+    known = {field.name for field in dataclasses.fields(text)}
+    everything = getattr(text, "max_position_embeddings", None) or 0
+    for name, layers in (
+        ("sliding_window", "sliding_attention"),
+        ("attention_chunk_size", "chunked_attention"),
+    ):
+        window = getattr(text, name, None)
+        if layers in kinds and not window:
+            raise CheckpointError(
+                f"{folder}: {CONFIG_NAME}: {name} must be at least 1 for layers of {layers},"
+                f" got {window}"
+            )
+        if name not in known and window is not None and window < everything:
+            raise CheckpointError(
+                f"{folder}: {CONFIG_NAME}: {name} {window} is not taken: a"
+                f" {text.model_type} has none"
+            )
+
+
+def _some(names: set[str]) -> str:
+    given = sorted(map(str, names))
+    more = f" and {len(given) - _NAMED} more" if len(given) > _NAMED else ""
+    return ", ".join(given[:_NAMED]) + more

@@ -44,7 +44,7 @@ BART: dict[str, Any] = {
     "decoder_attention_heads": 2,
     "max_position_embeddings": 192,
     "decoder_start_token_id": 2,
-    "forced_bos_token_id": 5,  # greedy means the argmax all the same
+    "forced_eos_token_id": 5,  # an answer that reaches its longest length is cut there
     "scale_embedding": True,
 }
 FAMILIES = {"t5": T5, "t5-gated": GATED, "mt5": GATED, "bart": BART}

@@ -62,6 +62,32 @@ def test_a_tokenizer_without_an_end_token_is_refused(workplace: Path, write: Wri
 
 
 @pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"repetition_penalty": 1.1}, "not taken: repetition_penalty 1.1"),
+        ({"eos_token_id": 5}, r"eos_token_id must hold the tokenizer's '<eos>', 2, .* got \[5\]"),
+        # transformers would refuse to save the trained model
+        (
+            {"temperature": 0.5},
+            "generation_config.json: GenerationConfig is invalid: .*temperature",
+        ),
+    ],
+)
+def test_a_model_that_would_answer_otherwise_than_it_learns_is_refused(
+    settings: dict[str, object], says: str, finished: Path, workplace: Path, write: Write
+) -> None:
+    base = Path(shutil.copytree(finished, workplace / "base", dirs_exist_ok=True))
+    path = base / "generation_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+    recipe = write("x")
+    kept = recipe.read_text().split("[model.config]")[0], recipe.read_text().split("[data]")[1]
+    recipe.write_text(f'{kept[0]}[model]\npath = "base"\n[data]{kept[1]}')
+    with pytest.raises(RecipeError, match=says) as caught:
+        run_recipe(recipe, workplace / "refused", progress=silent)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("line", "message"),
     [
         ("hidden_sise = 16", "llama knows no 'hidden_sise'; did you mean 'hidden_size'?"),

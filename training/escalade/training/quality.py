@@ -15,6 +15,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from escalade.checkpoint import GREEDY, read_generation
 from escalade.edge.base import Record
 from escalade.edge.errors import DataError
 
@@ -53,7 +54,7 @@ def greedy_answers(
 
     Args:
         model: a causal LM or an encoder-decoder, moved by the caller where it should run.
-        tokenizer: its tokenizer.
+        tokenizer: its tokenizer; where an answer ends, the model's own settings say.
         prompts: as a user would type them.
         max_new_tokens: longest response; less where a causal LM's window ends earlier.
         batch_size: prompts answered at once.
@@ -64,7 +65,9 @@ def greedy_answers(
 
     Raises:
         DataError: there is no prompt, or one fills the model's window.
+        CheckpointError: the model would not answer greedily; see `read_generation`.
     """
+    ends = read_generation(model).end_ids
     if not prompts:
         raise DataError("no prompts; at least 1 is needed")
     by_length: dict[int, list[int]] = defaultdict(list)
@@ -91,25 +94,21 @@ def greedy_answers(
                     ids,
                     attention_mask=torch.ones_like(ids),
                     max_new_tokens=room,
-                    do_sample=False,
-                    num_beams=1,  # a model's own defaults may hold another, here and below
-                    min_new_tokens=0,  # stands above min_length
-                    repetition_penalty=1.0,
-                    no_repeat_ngram_size=0,
-                    pad_token_id=tokenizer.pad_token_id,
-                    eos_token_id=tokenizer.eos_token_id,
+                    pad_token_id=ends[0],  # after the end of a row: counted by nobody
                     logits_processor=LogitsProcessorList([kept]),
+                    **GREEDY,
                 )
             # An encoder-decoder's output begins with its start token, a causal LM's with x.
             generated = out[:, 1 if seq2seq else ids.shape[1] :]
             logprobs = torch.stack(kept.steps, dim=1)
-            texts = tokenizer.batch_decode(generated, skip_special_tokens=True)
-            ended = (generated == tokenizer.eos_token_id).int()
+            ended = torch.isin(generated, torch.tensor(ends, device=generated.device)).int()
             # The end of sequence counts, what pads the row after it does not.
             lengths = (ended.cumsum(dim=1) - ended == 0).sum(dim=1).tolist()
-            for row, (index, text) in enumerate(zip(chosen, texts, strict=True)):
+            said = ((ended.cumsum(dim=1) == 0).sum(dim=1)).tolist()
+            for row, index in enumerate(chosen):
+                text = tokenizer.decode(generated[row, : said[row]], skip_special_tokens=True)
                 values = logprobs[row, : lengths[row]].tolist()
-                answers[index] = GreedyAnswer(text, values, length)
+                answers[index] = GreedyAnswer(str(text), values, length)
             done += len(chosen)
             progress(done)
     return [answer for answer in answers if answer is not None]

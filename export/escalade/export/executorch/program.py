@@ -31,6 +31,7 @@ from torch.export.graph_signature import ExportGraphSignature, OutputKind
 from torch.utils import _pytree as pytree
 from transformers import PreTrainedModel
 
+from escalade.checkpoint import read_generation
 from escalade.edge.artifact import Scheme
 from escalade.edge.runtimes import CHUNK_TOKENS, FORWARD, SCORE
 from escalade.export.errors import ModelError, OptionError
@@ -123,14 +124,10 @@ def export_executorch(
 def _metadata(model: PreTrainedModel, window: int, longest: int) -> dict[str, int | list[int]]:
     """What ExecuTorch's runner asks (extension/llm/runner/constants.h), one method each."""
     config = model.config.get_text_config()
-    ends = model.generation_config.eos_token_id if model.generation_config else None
-    ends = config.eos_token_id if ends is None else ends
-    if ends is None:
-        raise ModelError(f"{config.model_type}: no eos_token_id: it would never stop")
     metadata = {
         "get_max_seq_len": longest,  # of one call
         "get_max_context_len": window,
-        "get_eos_ids": [ends] if isinstance(ends, int) else list(ends),
+        "get_eos_ids": list(read_generation(model).end_ids),
         "get_vocab_size": config.vocab_size,
         "get_n_layers": config.num_hidden_layers,
         "use_kv_cache": True,

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from transformers import GenerationConfig, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
+
+from escalade.checkpoint import GREEDY
 
 #: The buffer of a linear layer that `gather_hessians` leaves on it.
 HESSIAN = "input_hessian"
@@ -38,24 +40,19 @@ def gather_hessians(
         for module in model.modules()
         if isinstance(module, nn.Linear | Conv1D)
     ]
-    own = model.generation_config
-    # Also in place of the model's: what is unset here, `generate` takes from there.
-    model.generation_config = GenerationConfig(
-        max_new_tokens=max_new_tokens,
-        do_sample=False,
-        eos_token_id=model.config.get_text_config().eos_token_id,
-        pad_token_id=model.config.get_text_config().pad_token_id or 0,
-        decoder_start_token_id=getattr(model.config, "decoder_start_token_id", None),
-    )
     try:
         with torch.inference_mode():
             for done, prompt in enumerate(prompts, start=1):
                 ids = torch.tensor([prompt])
                 answer: Callable[..., object] = model.generate  # type: ignore[assignment]
-                answer(ids, attention_mask=torch.ones_like(ids))
+                answer(
+                    ids,
+                    attention_mask=torch.ones_like(ids),
+                    max_new_tokens=max_new_tokens,
+                    **GREEDY,
+                )
                 progress(done, len(prompts))
     finally:
-        model.generation_config = own
         for hook in hooks:
             hook.remove()
 

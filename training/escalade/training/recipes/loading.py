@@ -15,7 +15,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from escalade.checkpoint import CheckpointError, Located, load_network, locate
+from escalade.checkpoint import CheckpointError, Located, load_network, locate, read_generation
 from escalade.checkpoint import load_tokenizer as load_tokenizer_of
 from escalade.edge.base import Record, nearest, read_records, subsample
 from escalade.training.data import load_pronunciations, make_records, save_tokenizer
@@ -70,11 +70,19 @@ def load_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> PreTrained
     """The model to fine-tune, or a new one made from the recipe's config.
 
     Raises:
-        RecipeError: it cannot be loaded, or the config has an unknown or wrong value.
+        RecipeError: it cannot be loaded, or the config has an unknown or wrong value; or answers
+            as it would be trained to give are none that it would end.
     """
     if recipe.model.path is not None:
         # Trained in float32 however it is stored: AdamW's small steps round to 0 in bfloat16.
-        return _network(recipe.model.path, torch.float32)
+        model = _network(recipe.model.path, torch.float32)
+    else:
+        model = _new_model(recipe, tokenizer)
+    _check_answers(model, tokenizer, recipe.model.path)
+    return model
+
+
+def _new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
     given = dict(recipe.model.config or {})
     model_type = given.pop("model_type", None)
     try:
@@ -101,6 +109,34 @@ def load_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> PreTrained
     return model
 
 
+def _check_answers(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: str | None
+) -> None:
+    """What the model learns to say must be what it would say, and be saved with it."""
+    name = path or "model.config"
+    try:
+        generation = read_generation(model, None if path is None else located(path).folder)
+        assert model.generation_config is not None  # noqa: S101 - of whatever generates
+        model.generation_config.validate(strict=True)  # as it will be when the model is saved
+    except CheckpointError as error:
+        raise RecipeError(str(error)) from error
+    except ValueError as error:
+        said = " ".join(str(error).split())
+        raise RecipeError(f"{name}: generation_config.json: {said}") from error
+    if tokenizer.eos_token_id not in generation.end_ids:
+        raise RecipeError(
+            f"{name}: eos_token_id must hold the tokenizer's {tokenizer.eos_token!r},"
+            f" {tokenizer.eos_token_id}, which ends what is learned; got {list(generation.end_ids)}"
+        )
+    if generation.decoder_start_id is not None:
+        trained = getattr(model.config, "decoder_start_token_id", None)
+        if trained != generation.decoder_start_id:
+            raise RecipeError(
+                f"{name}: decoder_start_token_id must be the same in config.json and"
+                f" generation_config.json, got {trained} and {generation.decoder_start_id}"
+            )
+
+
 def load_teacher(path: str, tokenizer: PreTrainedTokenizerBase) -> LocalTeacher:
     """The large model `p_L`, to run in this process.
 
@@ -118,9 +154,13 @@ def open_checkpoint(path: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase
     """A trained model and its tokenizer, ready to answer, on the GPU where there is one.
 
     Raises:
-        RecipeError: either cannot be loaded.
+        RecipeError: either cannot be loaded, or the model would not answer greedily.
     """
     model, tokenizer = _network(path), _tokenizer(path)
+    try:
+        read_generation(model, located(path).folder)
+    except CheckpointError as error:
+        raise RecipeError(str(error)) from error
     if torch.cuda.is_available():
         cast(torch.nn.Module, model).cuda()
     return model, tokenizer

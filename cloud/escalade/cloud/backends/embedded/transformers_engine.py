@@ -10,7 +10,13 @@ import torch
 import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from escalade.checkpoint import CheckpointError, load_network, load_tokenizer, locate
+from escalade.checkpoint import (
+    CheckpointError,
+    load_network,
+    load_tokenizer,
+    locate,
+    read_generation,
+)
 from escalade.cloud.backends.backend import BackendInfo
 from escalade.cloud.backends.embedded.engine import Emit, ShouldStop
 from escalade.cloud.backends.embedded.growing_text import GrowingText
@@ -71,14 +77,16 @@ class TransformersEngine:
             name, folder = locate(model)
             identity = _identity(name, folder)
             network = load_network(folder, dtype=torch.float32, kinds=("causal",))
+            generation = read_generation(network, folder)
             tokenizer = load_tokenizer(folder)
         except CheckpointError as error:
             raise ModelError(str(error)) from error
         network.requires_grad_(False)
-        context_length = getattr(network.config, "max_position_embeddings", None)
+        config = network.config.get_text_config()
+        context_length = getattr(config, "max_position_embeddings", None)
         if context_length is None:
             raise ModelError(f"{model}: config.json names no max_position_embeddings")
-        vocabulary_size = int(network.config.vocab_size)
+        vocabulary_size = int(config.vocab_size)
         if len(tokenizer) > vocabulary_size:
             raise ModelError(
                 f"{model}: tokenizer.json has {len(tokenizer)} tokens,"
@@ -91,7 +99,7 @@ class TransformersEngine:
             parameter_count=network.num_parameters(),
             vocabulary_size=vocabulary_size,
             context_length=context_length,
-            end_of_sequence_ids=_end_ids(network, tokenizer),
+            end_of_sequence_ids=generation.end_ids,
             max_new_tokens=longest if max_new_tokens is None else min(max_new_tokens, longest),
             max_top_k=min(vocabulary_size, _MAX_TOP_K),
         )
@@ -187,13 +195,3 @@ def _identity(name: str, folder: Path) -> pb.ModelIdentity:
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder}: a readable tokenizer.json is needed: {error}") from error
     return pb.ModelIdentity(name=name, revision=revision, tokenizer_fingerprint=fingerprint)
-
-
-def _end_ids(network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
-    """Where `generate` would stop; the tokenizer's own where the model names none."""
-    named = getattr(network.generation_config, "eos_token_id", None)
-    if named is None:
-        named = tokenizer.eos_token_id
-    if named is None:
-        return ()
-    return tuple(named) if isinstance(named, list) else (int(named),)

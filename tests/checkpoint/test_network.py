@@ -1,0 +1,122 @@
+"""Weights: all of them, of the class that is loaded, and nothing beside them that is dropped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from checkpoint.conftest import LLAMA, Made, change
+from safetensors.torch import load_file, save_file
+from transformers import (
+    AutoConfig,
+    AutoModelForMaskedLM,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+)
+
+from escalade.checkpoint import CheckpointError, load_network
+
+
+def load(folder: Path) -> object:
+    return load_network(folder, dtype=torch.float32)
+
+
+def refused(folder: Path, says: str) -> None:
+    with pytest.raises(CheckpointError, match=says) as error:
+        load(folder)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors"])
+def test_an_adapter_beside_the_weights_is_not_passed_over(name: str, made: Made) -> None:
+    folder = made()
+    (folder / name).write_text("{}")
+    refused(folder, f"{name}: an adapter is not taken: merge it")
+
+
+def test_an_adapter_alone_is_named_as_one(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "x"}')
+    refused(tmp_path, "adapter_config.json: an adapter is not taken")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model.layers.0.self_attn.q_proj.bias",
+        "model.layers.1.mlp.up_proj.weight",
+        "score.weight",
+    ],
+)
+def test_weights_that_have_no_place_are_not_dropped(name: str, made: Made) -> None:
+    folder = made()
+    weights = load_file(folder / "model.safetensors")
+    weights[name] = torch.zeros(32)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    refused(folder, f"weights that LlamaForCausalLM has no place for: {name}")
+
+
+def test_what_old_checkpoints_have_is_known(made: Made) -> None:
+    folder = made()
+    weights = load_file(folder / "model.safetensors")
+    weights["model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.zeros(8)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    load(folder)
+
+
+@pytest.mark.parametrize(
+    ("auto", "family", "says"),
+    [
+        (AutoModelForMaskedLM, "bert", "of type bert, got BertForMaskedLM"),
+        (AutoModelForSequenceClassification, "qwen2", "got Qwen2ForSequenceClassification"),
+        (AutoModelForQuestionAnswering, "llama", "got LlamaForQuestionAnswering"),
+    ],
+)
+def test_models_of_another_class_are_named(
+    auto: type[AutoModelForMaskedLM], family: str, says: str, tmp_path: Path
+) -> None:
+    config = AutoConfig.for_model(family, vocab_size=40, pad_token_id=0, eos_token_id=2, **LLAMA)
+    auto.from_config(config).save_pretrained(tmp_path)
+    refused(tmp_path, says)
+
+
+def test_the_class_of_another_family_is_named(made: Made) -> None:
+    folder = made("llama")
+    change(folder / "config.json", model_type="mistral")
+    refused(folder, "causal language model of type mistral, got LlamaForCausalLM")
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "electra"])
+def test_attention_that_looks_ahead_is_refused(family: str, made: Made) -> None:
+    folder = made(family)  # its causal class, but not told to be a decoder
+    refused(folder, "the model sees tokens that come later")
+
+
+def test_a_model_that_is_told_to_be_a_decoder_is_one(made: Made) -> None:
+    load(made("bert", is_decoder=True))
+
+
+@pytest.mark.parametrize("how", ["bitsandbytes", "gptq", "awq", "fp8", "compressed-tensors"])
+def test_weights_that_another_library_quantized_are_named(how: str, made: Made) -> None:
+    folder = made()
+    change(folder / "config.json", quantization_config={"quant_method": how, "bits": 4})
+    refused(folder, f"quantization_config: weights quantized by {how} are not taken")
+
+
+def test_windows_that_attention_does_not_have(made: Made) -> None:
+    folder = made("llama")
+    change(folder / "config.json", sliding_window=8)  # transformers' cache would obey it
+    refused(folder, "sliding_window 8 is not taken: a llama has none")
+    change(folder / "config.json", sliding_window=64)
+    load(folder)
+
+
+def test_sliding_layers_without_a_window(made: Made) -> None:
+    folder = made("qwen3", head_dim=16)
+    change(
+        folder / "config.json",
+        layer_types=["sliding_attention"],
+        sliding_window=None,
+        use_sliding_window=True,
+    )
+    refused(folder, "sliding_window must be at least 1 for layers of sliding_attention, got None")
