@@ -14,6 +14,7 @@ import msgspec
 from tokenizers import Tokenizer
 from transformers import PreTrainedModel
 
+from escalade.checkpoint import window_of
 from escalade.edge.artifact import (
     MANIFEST_NAME,
     MANIFEST_SCHEMA,
@@ -35,7 +36,6 @@ from escalade.export.model import (
     generation_of,
     load_model,
     model_entry,
-    window_of,
     write_tokenizer,
 )
 from escalade.export.parity import answer_golden, check_parity, measure_parity
@@ -114,7 +114,7 @@ def export_artifact(
     model = load_model(model_dir)
     generation = generation_of(model, model_dir)
     check_fits(model, quantize)
-    window = window_of(model)
+    window = window_of(model.config)
     with atomic_folder(out, marker=MANIFEST_NAME) as folder:
         write_tokenizer(model_dir, folder)
         entry = model_entry(model, generation, model_dir, folder, window, max_new_tokens)

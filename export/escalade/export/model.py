@@ -22,9 +22,6 @@ from escalade.export.quiet import quiet
 from escalade.v1.identity import tokenizer_fingerprint, weights_revision
 
 CHAT_TEMPLATE_NAME = "chat_template.jinja"
-# Longest static cache or window written unless the model's own is shorter; a device's memory is
-# not a server's, and the whole cache is allocated.
-_MAX_WINDOW = 2048
 # Longest response by default where the model's folder names none.
 _NEW_TOKENS = 256
 
@@ -71,14 +68,6 @@ def check_fits(model: PreTrainedModel, scheme: Scheme) -> None:
                 f"--quantize float16: {name} must be within 65504, reaches"
                 f" {float(values.detach().abs().max()):.4g}; use none or int8"
             )
-
-
-def window_of(model: PreTrainedModel) -> int:
-    """Longest prompt plus response that an artifact of this model takes, in tokens."""
-    config = model.config
-    # T5 has no last position, only the length it was trained on.
-    trained = getattr(config, "max_position_embeddings", getattr(config, "n_positions", None))
-    return min(trained or _MAX_WINDOW, _MAX_WINDOW)
 
 
 def write_tokenizer(model_dir: Path, folder: Path) -> None:

@@ -3,20 +3,35 @@
 The device never reads one: it opens artifacts.
 """
 
-from escalade.checkpoint.errors import CheckpointError
+from escalade.checkpoint.errors import CheckpointError, first_line
+from escalade.checkpoint.exportable import (
+    ACTIVATIONS,
+    Activation,
+    aligned_angles,
+    check_onnx,
+    check_rotary,
+    window_of,
+)
 from escalade.checkpoint.generation import GREEDY, Generation, read_generation
 from escalade.checkpoint.locating import HUB, Located, locate
 from escalade.checkpoint.network import load_network
 from escalade.checkpoint.tokenizer import load_tokenizer
 
 __all__ = [
+    "ACTIVATIONS",
     "GREEDY",
     "HUB",
+    "Activation",
     "CheckpointError",
     "Generation",
     "Located",
+    "aligned_angles",
+    "check_onnx",
+    "check_rotary",
+    "first_line",
     "load_network",
     "load_tokenizer",
     "locate",
     "read_generation",
+    "window_of",
 ]

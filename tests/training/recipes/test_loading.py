@@ -12,6 +12,8 @@ import pytest
 from escalade.edge.errors import DataError
 from escalade.training.data.tokenizer import build_tokenizer, save_tokenizer
 from escalade.training.errors import RecipeError, TeacherError
+from escalade.training.recipes import open_checkpoint
+from escalade.training.recipes.loading import refused_by_export
 from escalade.training.recipes.run import run_recipe
 
 Write = Callable[..., Path]
@@ -121,3 +123,23 @@ def test_a_bad_line_in_a_users_data_is_named(
     recipe.write_text(recipe.read_text().replace('"data"', '"bad"'))
     with pytest.raises(DataError, match=message):
         run_recipe(recipe, workplace / "refused", progress=silent)
+
+
+def test_what_export_will_refuse_is_said_before_training(workplace: Path, write: Write) -> None:
+    said: list[str] = []
+
+    def stop(stage: str, done: int, *_: object) -> None:
+        assert said
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_recipe(write("narrow"), workplace / "narrow", progress=stop, say=said.append)
+    assert said == [
+        "`escalade export` to ONNX will refuse this model: rotary channels of a head must be a"
+        " multiple of 16 for --format onnx, or leave room to fill them up, got 8 of 8"
+    ]
+
+
+def test_of_a_model_that_can_be_exported_nothing_is_said(tiny_model_dir: Path) -> None:
+    model, _ = open_checkpoint(str(tiny_model_dir))
+    assert refused_by_export(model) is None

@@ -32,7 +32,7 @@ def train(
                 numbers = ", ".join(f"{name} {value:.4g}" for name, value in logged.items())
                 bar.say(f"{stage} {done}/{total}: {numbers}")
 
-        metrics = run_recipe(recipe, out, progress=show)
+        metrics = run_recipe(recipe, out, progress=show, say=bar.say)
     if not metrics:  # not the first process of `accelerate launch`
         return
     if json:

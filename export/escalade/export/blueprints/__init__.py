@@ -1,7 +1,6 @@
 """What a torch model is made of, family by family; knows no ONNX."""
 
 from escalade.export.blueprints.blueprint import (
-    Activation,
     Attention,
     Block,
     Decoder,
@@ -20,7 +19,6 @@ from escalade.export.blueprints.families import decoder_of
 from escalade.export.blueprints.rotary import align_rotary
 
 __all__ = [
-    "Activation",
     "Attention",
     "Block",
     "Decoder",

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from torch import Tensor
 
-Activation = Literal["silu", "gelu", "gelu_tanh", "relu"]
+from escalade.checkpoint import Activation
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,13 @@ from escalade.export.blueprints.encoder_decoder_blueprint import (
     RelativeBias,
     Stack,
 )
-from escalade.export.blueprints.modules import activation_of, layer_norm, linear, rms_norm
+from escalade.export.blueprints.modules import (
+    activation_of,
+    check_written,
+    layer_norm,
+    linear,
+    rms_norm,
+)
 from escalade.export.errors import ModelError
 
 
@@ -32,13 +38,8 @@ def encoder_decoder_of(model: PreTrainedModel, window: int) -> EncoderDecoder:
     Raises:
         ModelError: the family, or a setting of it, is none that can be written.
     """
-    family = str(model.config.model_type)
-    if family not in ENCODER_DECODER_FAMILIES:
-        raise ModelError(
-            f"model type must be one of {', '.join(sorted(ENCODER_DECODER_FAMILIES))} for an"
-            f" encoder-decoder, got {family!r}"
-        )
-    return ENCODER_DECODER_FAMILIES[family](model, window)
+    check_written(model.config, window)
+    return ENCODER_DECODER_FAMILIES[str(model.config.model_type)](model, window)
 
 
 def _t5(model: PreTrainedModel, window: int) -> EncoderDecoder:

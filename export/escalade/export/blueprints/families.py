@@ -6,18 +6,21 @@ that would change the mathematics and that are not known are refused, not ignore
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from escalade.export.blueprints.blueprint import Attention, Block, Decoder, FeedForward, Linear
-from escalade.export.blueprints.modules import activation_of, conv1d, layer_norm, linear, rms_norm
-from escalade.export.errors import ModelError
-
-# Rotary angles that depend on the position alone; others change with the length of the prompt.
-_FIXED_ROTARY = {"default", "linear", "llama3", "yarn"}
+from escalade.export.blueprints.modules import (
+    activation_of,
+    check_written,
+    conv1d,
+    layer_norm,
+    linear,
+    rms_norm,
+)
 
 
 def decoder_of(model: PreTrainedModel, window: int) -> Decoder:
@@ -30,13 +33,8 @@ def decoder_of(model: PreTrainedModel, window: int) -> Decoder:
     Raises:
         ModelError: the family, or a setting of it, is none that can be written.
     """
-    family = str(model.config.model_type)
-    if family not in FAMILIES:
-        raise ModelError(
-            f"model type must be one of {', '.join(sorted(FAMILIES))} for --format onnx,"
-            f" got {family!r}"
-        )
-    return FAMILIES[family](model, window)
+    check_written(model.config, window)
+    return FAMILIES[str(model.config.model_type)](model, window)
 
 
 def _llama_like(model: PreTrainedModel, window: int) -> Decoder:
@@ -137,8 +135,6 @@ def _gpt_neox(model: PreTrainedModel, window: int) -> Decoder:
 
 def _gpt2(model: PreTrainedModel, window: int) -> Decoder:
     config = model.config
-    _need(config, "add_cross_attention", (False,))
-    _need(config, "scale_attn_by_inverse_layer_idx", (False,))
     blocks = []
     for layer in model.get_submodule("transformer.h").children():
         packed = conv1d(layer, "attn.c_attn")
@@ -207,18 +203,7 @@ def _sliding_window(config: PreTrainedConfig, index: int) -> int | None:
 
 def _rotary(model: PreTrainedModel, path: str, window: int) -> tuple[Tensor, Tensor]:
     """`(window, rotary_dim / 2)` cosines and sines, as the model itself computes them."""
-    kind = (model.config.rope_parameters or {}).get("rope_type", "default")
-    if kind not in _FIXED_ROTARY:
-        raise ModelError(
-            f"rope_type must be one of {', '.join(sorted(_FIXED_ROTARY))}, got {kind!r}"
-        )
     with torch.inference_mode():
         cosines, sines = model.get_submodule(path)(torch.zeros(1, 1, 1), torch.arange(window)[None])
     half = cosines.shape[-1] // 2
     return cosines[0, :, :half], sines[0, :, :half]
-
-
-def _need(config: PreTrainedConfig, name: str, allowed: Iterable[object]) -> None:
-    value = getattr(config, name)
-    if value not in allowed:
-        raise ModelError(f"{name} must be one of {', '.join(map(str, allowed))}, got {value!r}")

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
+from transformers import PreTrainedConfig
 
-from escalade.export.blueprints.blueprint import Activation, Linear, Norm
+from escalade.checkpoint import ACTIVATIONS, Activation, CheckpointError, check_onnx
+from escalade.export.blueprints.blueprint import Linear, Norm
 from escalade.export.errors import ModelError
 from escalade.export.quantization import HESSIAN
 
-_ACTIVATIONS: dict[str, Activation] = {
-    "silu": "silu",
-    "swish": "silu",
-    "gelu": "gelu",
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "gelu_fast": "gelu_tanh",
-    "relu": "relu",
-}
+
+def check_written(config: PreTrainedConfig, window: int) -> None:
+    """Refuse a family, or a setting of it, that is not written.
+
+    Raises:
+        ModelError: it is none.
+    """
+    try:
+        check_onnx(config, window)
+    except CheckpointError as error:
+        raise ModelError(str(error)) from error
 
 
 def activation_of(name: str) -> Activation:
-    """The activation that a config calls by name.
-
-    Raises:
-        ModelError: it is none that can be written.
-    """
-    if name not in _ACTIVATIONS:
-        raise ModelError(f"activation must be one of {', '.join(_ACTIVATIONS)}, got {name!r}")
-    return _ACTIVATIONS[name]
+    """The activation that a config calls by name, one that is written."""
+    return ACTIVATIONS[name]
 
 
 def linear(parent: nn.Module, path: str) -> Linear:

@@ -7,11 +7,9 @@ import dataclasses
 import torch
 from torch import Tensor
 
+from escalade.checkpoint import CheckpointError, aligned_angles
 from escalade.export.blueprints.blueprint import Block, Decoder, Linear, Norm
 from escalade.export.errors import ModelError
-
-# onnxruntime's GroupQueryAttention takes so many angles at a time.
-_MULTIPLE = 8
 
 
 def align_rotary(model: Decoder) -> Decoder:
@@ -23,15 +21,15 @@ def align_rotary(model: Decoder) -> Decoder:
     Raises:
         ModelError: heads are too narrow for it.
     """
-    if model.cosines is None or model.sines is None or model.cosines.shape[1] % _MULTIPLE == 0:
+    if model.cosines is None or model.sines is None:
         return model
     half = model.cosines.shape[1]
-    wide = -(-half // _MULTIPLE) * _MULTIPLE
-    if 2 * wide > model.head_dim:
-        raise ModelError(
-            f"rotary channels of a head must be a multiple of {2 * _MULTIPLE}, or leave room to"
-            f" fill them up, got {2 * half} of {model.head_dim}"
-        )
+    try:
+        wide = aligned_angles(half, model.head_dim)
+    except CheckpointError as error:
+        raise ModelError(str(error)) from error
+    if wide == half:
+        return model
     still = list(range(2 * half, model.head_dim))
     extra = wide - half
     order = torch.tensor(

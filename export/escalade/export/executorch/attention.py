@@ -22,7 +22,8 @@ from escalade.export.errors import ModelError
 _FINDING, _REFERENCE, _BUFFERED = "escalade_finding", "escalade_reference", "escalade_buffered"
 _ATTRIBUTE = "kv_buffer"
 _REFUSAL = "--format executorch takes decoders with plain causal attention alone"
-#: What a model is tried with, in two pieces: the second attends over what the first has left.
+#: Fewest tokens a model is tried with, in two pieces: the second attends over what the first has
+#: left. It is tried with a whole window, for what may change with the length of a text.
 PROBE_TOKENS = 7
 _PROBE_SPLIT = 4
 # float32 against another order of summation; attention that is not plain is off by far more.
@@ -61,9 +62,9 @@ class BufferedModel(nn.Module):
         self.model = model
         self.window = window
         config = model.config.get_text_config()
-        tokens = torch.arange(PROBE_TOKENS)[None] % config.vocab_size
+        tokens = torch.arange(window)[None] % config.vocab_size
         with torch.no_grad():
-            expected = model(tokens, use_cache=False).logits[:, -1]
+            expected = model(tokens, use_cache=False, logits_to_keep=1).logits[:, -1]
             found = self._install(tokens)
         # Weights that are no numbers give logits that are none: to be seen, not refused here.
         scale = max(float(expected.abs().max()), 1.0)
@@ -129,7 +130,7 @@ class BufferedModel(nn.Module):
         AttentionInterface.register(_REFERENCE, _attend_in_torch)
         AttentionInterface.register(_BUFFERED, _attend)
         self.model.set_attn_implementation(_FINDING)
-        self.model(tokens, use_cache=False)
+        self.model(tokens[:, :PROBE_TOKENS], use_cache=False, logits_to_keep=1)
         if len(attending) != config.num_hidden_layers:
             raise ModelError(
                 f"{config.model_type}: {len(attending)} of {config.num_hidden_layers} layers attend"

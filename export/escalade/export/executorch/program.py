@@ -21,6 +21,7 @@ from executorch.exir import (
     EdgeCompileConfig,
     EdgeProgramManager,
     ExecutorchBackendConfig,
+    ExecutorchProgramManager,
     to_edge_transform_and_lower,
 )
 from executorch.exir.passes import MemoryPlanningPass
@@ -31,7 +32,13 @@ from torch.export.graph_signature import ExportGraphSignature, OutputKind
 from torch.utils import _pytree as pytree
 from transformers import PreTrainedModel
 
-from escalade.checkpoint import read_generation
+from escalade.checkpoint import (
+    CheckpointError,
+    check_onnx,
+    check_rotary,
+    first_line,
+    read_generation,
+)
 from escalade.edge.artifact import Scheme
 from escalade.edge.runtimes import CHUNK_TOKENS, FORWARD, SCORE
 from escalade.export.errors import ModelError, OptionError
@@ -95,17 +102,37 @@ def export_executorch(
     metadata = _metadata(model, window, longest)
     model = copy.deepcopy(model)
     plain_linears(model)
-    core = BufferedModel(model, window)
+    try:
+        check_rotary(model.config, window)
+        core = BufferedModel(model, window)
+    except Exception as error:  # of a model that is called as not every one can be
+        raise ModelError(f"{first_line(error)}{_elsewhere(model, window)}") from error
     detail, block_size = "float32 weights", None
     if scheme == "8da4w":
         detail, block_size = quantize_8da4w(model, embedding_bits=embedding_bits), GROUP_SIZE
+    try:
+        executable = _executable(core, longest, metadata)
+    # torch.export and ExecuTorch raise what they like where a model does what they cannot express.
+    except Exception as error:
+        raise ModelError(
+            f"{model.config.model_type}: ExecuTorch cannot express it:"
+            f" {first_line(error)}{_elsewhere(model, window)}"
+        ) from error
+    with (out / PROGRAM_NAME).open("wb") as stream:
+        executable.write_to_file(stream)
+    return f"{detail}; XNNPACK", block_size
+
+
+def _executable(
+    core: BufferedModel, longest: int, metadata: dict[str, int | list[int]]
+) -> ExecutorchProgramManager:
     program = _lowered(_traced(core, longest))
     methods = EdgeProgramManager(
         {name: _only(program, outputs) for name, outputs in _OUTPUTS.items()},
         metadata,
         _edge_config(),
     )
-    executable = methods.to_executorch(
+    return methods.to_executorch(
         ExecutorchBackendConfig(
             extract_delegate_segments=True,
             do_quant_fusion_and_const_prop=True,
@@ -116,9 +143,15 @@ def export_executorch(
             sym_shape_eval_pass=ConstraintBasedSymShapeEvalPass(),
         )
     )
-    with (out / PROGRAM_NAME).open("wb") as stream:
-        executable.write_to_file(stream)
-    return f"{detail}; XNNPACK", block_size
+
+
+def _elsewhere(model: PreTrainedModel, window: int) -> str:
+    """What to say where another format takes the model."""
+    try:
+        check_onnx(model.config, window)
+    except CheckpointError:
+        return ""
+    return "; --format onnx takes it"
 
 
 def _metadata(model: PreTrainedModel, window: int, longest: int) -> dict[str, int | list[int]]:

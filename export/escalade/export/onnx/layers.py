@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from escalade.checkpoint import Activation
 from escalade.edge.runtimes import LOGITS, LOGPROB, NEXT_TOKEN
-from escalade.export.blueprints import Activation, Attention, FeedForward, Linear, Norm
+from escalade.export.blueprints import Attention, FeedForward, Linear, Norm
 from escalade.export.onnx.storage import Storage, array
 from escalade.export.onnx.writer import GraphWriter
 

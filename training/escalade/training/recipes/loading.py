@@ -15,7 +15,15 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from escalade.checkpoint import CheckpointError, Located, load_network, locate, read_generation
+from escalade.checkpoint import (
+    CheckpointError,
+    Located,
+    check_onnx,
+    load_network,
+    locate,
+    read_generation,
+    window_of,
+)
 from escalade.checkpoint import load_tokenizer as load_tokenizer_of
 from escalade.edge.base import Record, nearest, read_records, subsample
 from escalade.training.data import load_pronunciations, make_records, save_tokenizer
@@ -135,6 +143,15 @@ def _check_answers(
                 f"{name}: decoder_start_token_id must be the same in config.json and"
                 f" generation_config.json, got {trained} and {generation.decoder_start_id}"
             )
+
+
+def refused_by_export(model: PreTrainedModel) -> str | None:
+    """Why no ONNX program can be made of a model; None where one can."""
+    try:
+        check_onnx(model.config, window_of(model.config))
+    except CheckpointError as error:
+        return str(error)
+    return None
 
 
 def load_teacher(path: str, tokenizer: PreTrainedTokenizerBase) -> LocalTeacher:

@@ -12,7 +12,7 @@ import json
 import platform
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -36,7 +36,12 @@ from escalade.training.examples import Collator, Examples, check_labels
 from escalade.training.quality import exact_match
 from escalade.training.recipes.adapters import merged, with_lora
 from escalade.training.recipes.arguments import training_arguments
-from escalade.training.recipes.loading import load_model, load_records, load_tokenizer
+from escalade.training.recipes.loading import (
+    load_model,
+    load_records,
+    load_tokenizer,
+    refused_by_export,
+)
 from escalade.training.recipes.recipe import Recipe, RunTable, read_recipe
 from escalade.training.recipes.resume import last_checkpoint, resume_training
 from escalade.training.recipes.teaching import Progress, open_teacher
@@ -52,6 +57,7 @@ def run_recipe(
     out: Path,
     *,
     progress: Progress | None = None,
+    say: Callable[[str], None] = lambda line: None,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> dict[str, Any]:
     """Train what a recipe says; returns the metrics that were written.
@@ -63,6 +69,8 @@ def run_recipe(
         recipe_path: a TOML file; see `read_recipe`.
         out: the checkpoint folder; replaced whole when the run is done.
         progress: told how far the run is; without it transformers draws its own bar.
+        say: told in a line, before training, what export will refuse of the model; it may be for a
+            server alone.
         callbacks: transformers callbacks, called from within the training loop.
 
     Raises:
@@ -82,6 +90,8 @@ def run_recipe(
         tokenizer = load_tokenizer(recipe)
         train, valid = load_records(recipe)
         model = load_model(recipe, tokenizer)
+        if arguments.should_save and (refusal := refused_by_export(model)):
+            say(f"`escalade export` to ONNX will refuse this model: {refusal}")
         seq2seq = bool(model.config.is_encoder_decoder)
         max_tokens = _window(recipe, model)
         examples = partial(Examples, tokenizer=tokenizer, max_tokens=max_tokens, seq2seq=seq2seq)
