@@ -101,6 +101,15 @@ def test_end_tokens_that_are_none_are_refused(value: object, made: Made) -> None
         read(folder)
 
 
+@pytest.mark.parametrize("name", ["bos_token_id", "pad_token_id", "max_new_tokens"])
+@pytest.mark.parametrize("value", [3.0, True])
+def test_numbers_that_are_none_are_refused(name: str, value: object, made: Made) -> None:
+    folder = made()
+    change(folder / "generation_config.json", **{name: value})
+    with pytest.raises(CheckpointError, match=f"{name} must be a whole number, got"):
+        read(folder)
+
+
 def test_an_id_that_is_a_float_in_the_config_is_one_line(made: Made) -> None:
     folder = made()
     change(folder / "config.json", eos_token_id=2.0)

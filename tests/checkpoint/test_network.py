@@ -10,6 +10,7 @@ from checkpoint.conftest import LLAMA, Made, change
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoConfig,
+    AutoModelForCausalLM,
     AutoModelForMaskedLM,
     AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
@@ -120,3 +121,32 @@ def test_sliding_layers_without_a_window(made: Made) -> None:
         use_sliding_window=True,
     )
     refused(folder, "sliding_window must be at least 1 for layers of sliding_attention, got None")
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"hidden_act": "zonk"}, "cannot be loaded: nothing is called 'zonk'"),
+        ({"vocab_size": 41}, r"weights of another shape: .*embed_tokens.weight"),
+        ({"num_attention_heads": 2.0}, "cannot be loaded: .*num_attention_heads.* got float"),
+        ({"quantization_config": "fp8"}, "weights quantized by fp8 are not taken"),
+        ({"max_position_embeddings": 1}, "max_position_embeddings must be at least 2, got 1"),
+        ({"is_encoder_decoder": True}, "encoder-decoder language model of type llama, got Llama"),
+        ({"return_dict": False}, "the model does not run: "),
+        ({"num_hidden_layers": 0}, "no place for: model.layers.0.* and 5 more"),
+    ],
+)
+def test_settings_that_do_not_fit_are_one_line(
+    settings: dict[str, object], says: str, made: Made
+) -> None:
+    folder = made()
+    change(folder / "config.json", **settings)
+    refused(folder, says)
+
+
+def test_a_model_without_a_cache_of_keys_and_values_is_named(tmp_path: Path) -> None:
+    config = AutoConfig.for_model(
+        "mamba", vocab_size=40, hidden_size=16, num_hidden_layers=1, state_size=4, eos_token_id=2
+    )
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    refused(tmp_path, "a mamba is not taken: it must go on from a cache of keys and values")

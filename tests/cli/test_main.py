@@ -157,7 +157,7 @@ MISTAKES: list[tuple[str, list[str], str]] = [
         "mars",
     ),
     ("no trace", ["simulate", "{data}", "--out", "{tmp}/r.html"], "not a valid TraceHeader"),
-    ("no model", ["export", "{tmp}/nowhere", "{tmp}/out"], "config.json is missing"),
+    ("no model", ["export", "{tmp}/nowhere", "{tmp}/out"], "nowhere: no such folder"),
     ("no recipe", ["train", "{tmp}/no.toml", "{tmp}/out"], "no.toml: cannot be read"),
     (
         "unknown rule",

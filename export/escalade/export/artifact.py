@@ -60,6 +60,7 @@ def export_artifact(
     model_dir: Path,
     out: Path,
     *,
+    name: str | None = None,
     format: Format = "onnx",
     quantize: Scheme = "none",
     block_size: int | None = None,
@@ -75,6 +76,7 @@ def export_artifact(
     Args:
         model_dir: a transformers model folder with safetensors and tokenizer.json.
         out: the artifact; replaced if an artifact is there.
+        name: what the model is called; as its folder if None.
         format: `onnx` or `executorch`.
         quantize: how weights are stored; for `onnx` `none` (float32), `float16`, `int8`, `int4`
             or `dynamic-int8`, for `executorch` `none` or `8da4w`.
@@ -117,7 +119,15 @@ def export_artifact(
     window = window_of(model.config)
     with atomic_folder(out, marker=MANIFEST_NAME) as folder:
         write_tokenizer(model_dir, folder)
-        entry = model_entry(model, generation, model_dir, folder, window, max_new_tokens)
+        entry = model_entry(
+            model,
+            generation,
+            model_dir,
+            folder,
+            window,
+            max_new_tokens,
+            name=name or model_dir.resolve().name,
+        )
         if layout is not None:
             from escalade.export.layouts import write_layout
 

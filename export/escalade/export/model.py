@@ -122,6 +122,8 @@ def model_entry(
     folder: Path,
     window: int,
     max_new_tokens: int | None,
+    *,
+    name: str,
 ) -> ModelEntry:
     """Who the model is, for the manifest.
 
@@ -133,6 +135,7 @@ def model_entry(
         window: longest prompt plus response.
         max_new_tokens: longest response by default; if None as long as the model's folder asks
             for, or 256, and at most half the window.
+        name: what the model is called.
 
     Raises:
         ModelError: its files cannot be read.
@@ -150,7 +153,7 @@ def model_entry(
     except (OSError, ValueError) as error:
         raise ModelError(str(error)) from error
     return ModelEntry(
-        name=model_dir.resolve().name,
+        name=name,
         revision=revision,
         tokenizer_fingerprint=fingerprint,
         parameters=sum(parameter.numel() for parameter in model.parameters()),

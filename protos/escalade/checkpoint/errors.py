@@ -13,6 +13,8 @@ class CheckpointError(ValueError):
 
 def first_line(error: BaseException) -> str:
     """What a library's error says, in one line."""
+    if isinstance(error, KeyError):  # says no more than the name
+        return f"nothing is called {error}"
     lines = str(error).strip().splitlines() or [type(error).__name__]
     # huggingface_hub names the field in the first line, and what is wrong with it in the second
     said = " ".join(line.strip() for line in lines[: 2 if lines[0].endswith(":") else 1])

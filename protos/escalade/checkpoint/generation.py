@@ -108,6 +108,10 @@ def read_generation(model: PreTrainedModel, folder: Path | None = None) -> Gener
         elsewhere = getattr(model.config.get_text_config(decoder=True), "eos_token_id", None)
         also = "" if elsewhere is None else f" ({CONFIG_NAME} alone does: {elsewhere})"
         raise CheckpointError(f"{where}: names no eos_token_id{also}: answers would never end")
+    for name in ("bos_token_id", "pad_token_id", "max_new_tokens"):  # transformers would read them
+        value = said.get(name)
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+            raise CheckpointError(f"{where}: {name} must be a whole number, got {value!r}")
     several = ends if isinstance(ends, list | tuple) else [ends]
     return Generation(
         tuple(_token(where, "eos_token_id", one, vocabulary) for one in several),

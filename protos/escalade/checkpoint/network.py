@@ -36,6 +36,8 @@ _ARCHITECTURES: Final = {
     },
     "encoder-decoder": {*MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES.values()},
 }
+# A token of a prompt and one of its answer.
+_FEWEST_POSITIONS = 2
 # A message names so many weights, and how many more there are.
 _NAMED = 4
 
@@ -74,6 +76,7 @@ def load_network(
                 use_safetensors=True,
                 trust_remote_code=False,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # and refused below, by name
             ),
         )
     except CheckpointError:
@@ -82,12 +85,13 @@ def load_network(
     # included; whatever it is, this folder does not load.
     except Exception as error:
         raise CheckpointError(f"{folder}: cannot be loaded: {first_line(error)}") from error
+    mismatched = cast("set[tuple[str, object, object]]", loading["mismatched_keys"])
     # transformers fills what is missing with random numbers, drops what is left over (but for what
     # it knows that old checkpoints have), and only logs both.
     for what, names in (
         ("weights missing", loading["missing_keys"]),
         (f"weights that {type(network).__name__} has no place for", loading["unexpected_keys"]),
-        ("weights of another shape", loading["mismatched_keys"]),
+        ("weights of another shape", {name for name, _, _ in mismatched}),
         ("weights that do not load", loading["error_msgs"]),
     ):
         if names:
@@ -101,6 +105,7 @@ def load_network(
 
 
 def _check_files(folder: Path) -> None:
+    """Refuse what transformers would pass over or hand to another library."""
     for path in sorted(folder.glob("adapter_*")):
         raise CheckpointError(
             f"{path}: an adapter is not taken: merge it into the weights first"
@@ -110,20 +115,20 @@ def _check_files(folder: Path) -> None:
         raise CheckpointError(f"{folder}: not a model folder: {CONFIG_NAME} is missing")
     if not any(folder.glob("*.safetensors")):
         raise CheckpointError(f"{folder}: no *.safetensors; other weight formats are not loaded")
+    written = read_object(folder / CONFIG_NAME)
+    for name in ("quantization_config", "compression_config"):
+        if (quantized := written.get(name)) is not None:
+            how = quantized.get("quant_method") if isinstance(quantized, dict) else quantized
+            raise CheckpointError(
+                f"{folder}: {CONFIG_NAME}: {name}: weights quantized by {how} are not taken; save"
+                " the model in float32, float16 or bfloat16"
+            )
     if (folder / GENERATION_CONFIG_NAME).exists():
         read_object(folder / GENERATION_CONFIG_NAME)  # transformers would take another in its place
 
 
 def _check_architecture(folder: Path, config: PreTrainedConfig, kind: Kind) -> None:
-    """Refuse what was saved from another class, and weights that only their library reads."""
-    written = read_object(folder / CONFIG_NAME)
-    for name in ("quantization_config", "compression_config"):
-        if isinstance(quantized := written.get(name), dict):
-            how = quantized.get("quant_method", "an unnamed method")
-            raise CheckpointError(
-                f"{folder}: {CONFIG_NAME}: {name}: weights quantized by {how} are not taken; save"
-                " the model in float32, float16 or bfloat16"
-            )
+    """Refuse what was saved from another class."""
     # Of names that transformers does not have, such as those it once had, the weights will tell.
     named = [name for name in config.architectures or [] if hasattr(transformers, name)]
     models = [
@@ -144,7 +149,12 @@ def _check_windows(folder: Path, config: PreTrainedConfig) -> None:
     text = config.get_text_config(decoder=True)
     kinds = set(getattr(text, "layer_types", None) or ())
     known = {field.name for field in dataclasses.fields(text)}
-    everything = getattr(text, "max_position_embeddings", None) or 0
+    everything = getattr(text, "max_position_embeddings", None)
+    if everything is not None and everything < _FEWEST_POSITIONS:
+        raise CheckpointError(
+            f"{folder}: {CONFIG_NAME}: max_position_embeddings must be at least"
+            f" {_FEWEST_POSITIONS}, got {everything}"
+        )
     for name, layers in (
         ("sliding_window", "sliding_attention"),
         ("attention_chunk_size", "chunked_attention"),
@@ -155,7 +165,7 @@ def _check_windows(folder: Path, config: PreTrainedConfig) -> None:
                 f"{folder}: {CONFIG_NAME}: {name} must be at least 1 for layers of {layers},"
                 f" got {window}"
             )
-        if name not in known and window is not None and window < everything:
+        if name not in known and window is not None and window < (everything or window):
             raise CheckpointError(
                 f"{folder}: {CONFIG_NAME}: {name} {window} is not taken: a"
                 f" {text.model_type} has none"

@@ -41,7 +41,9 @@ class QuantizeChoice(StrEnum):
 
 
 def export(
-    model: Annotated[Path, typer.Argument(help="Model folder: config, safetensors, tokenizer.")],
+    model: Annotated[
+        str, typer.Argument(help="Model folder (config, safetensors, tokenizer), or hub:NAME.")
+    ],
     out: Annotated[Path, typer.Argument(help="Artifact folder to write; replaced if there.")],
     format: Annotated[
         FormatChoice, typer.Option("--format", help="The runtime it is for.")
@@ -82,13 +84,16 @@ def export(
     json: JsonOption = False,
 ) -> None:
     """Turn a torch model into an artifact the device opens; checked against torch."""
+    from escalade.checkpoint import locate
     from escalade.cli.output import note_console, print_json, result_console
     from escalade.export.artifact import DEFAULT_GOLDEN_PROMPTS, export_artifact
 
     notes = note_console()
+    located = locate(model)
     manifest = export_artifact(
-        model,
+        located.folder,
         out,
+        name=located.name,
         format=format.value,
         quantize=quantize.value,
         block_size=block_size,
