@@ -74,6 +74,7 @@ def serve(name: str, ready: Connection) -> None:
             vocabulary_size=100,
             context_length=96,
             end_of_sequence_ids=(2,),
+            longest_token_bytes=8,
             max_new_tokens=95,
         )
 

@@ -58,6 +58,7 @@ class Gateway(Backend):
             vocabulary_size=10,
             context_length=8,
             end_of_sequence_ids=(2,),
+            longest_token_bytes=8,
             max_new_tokens=5,
             queue_capacity=3,
             capabilities=(pb.CAPABILITY_GENERATE,),

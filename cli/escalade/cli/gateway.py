@@ -1,23 +1,25 @@
 """A cascade as a backend: device -> gateway -> cloud is built here; knows no gRPC.
 
 The one place where edge and cloud meet: a cascade of the edge, behind the service of the cloud.
-Each query climbs in a thread of its own; a model takes one query at a time, calls of tiers
-elsewhere run side by side.
+Each query climbs in a thread of its own; a model takes one query at a time, and clients in turns;
+calls of tiers elsewhere run side by side.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import threading
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
 
 from escalade.cli.gateway_reports import describe, reports_of
+from escalade.cli.gateway_turns import FairLock
 from escalade.cloud.backends import (
+    NOBODY,
     Answer,
     Backend,
     BackendInfo,
@@ -44,8 +46,8 @@ from escalade.edge.trace import MemberInfo, Place
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1.reasons import name_of_reason
 
-# How long a query that waits for a model does not notice that nobody wants it any more.
-_NOTICE_S = 0.05
+# Whose query it is that this thread answers.
+_CLAIM = ContextVar("_CLAIM", default=NOBODY)
 _STOPS = {
     "end": pb.STOP_REASON_END_OF_SEQUENCE,
     "stop": pb.STOP_REASON_STOP_SEQUENCE,
@@ -103,7 +105,7 @@ class GatewayBackend(Backend):
         if self._id in query.via:
             raise LoopError(f"the query came through this gateway already ({self._id[:12]})")
         began_s = self._clock()
-        with self._places.take():
+        with self._places.take(ticket):
             loop = asyncio.get_running_loop()
             answer = await loop.run_in_executor(self._pool, self._answer, query, ticket)
         # As many end while one lasts as there are places.
@@ -148,6 +150,8 @@ class GatewayBackend(Backend):
             context_length=min(model.window for model in models),
             end_of_sequence_ids=tuple(models[0].end_of_sequence_ids),
             max_new_tokens=max(model.max_new_tokens for model in models),
+            # They share a tokenizer.
+            longest_token_bytes=first.artifact.longest_token_bytes,
             queue_capacity=self._capacity,
             capabilities=(pb.CAPABILITY_GENERATE, pb.CAPABILITY_GENERATE_STREAM),
             tiers=describe(opened),
@@ -157,6 +161,7 @@ class GatewayBackend(Backend):
     def _answer(self, query: Query, ticket: Ticket) -> Answer:
         """Let a query climb, in a thread; what is raised travels."""
         assert self._cascade is not None  # noqa: S101 - it is loaded
+        _CLAIM.set(ticket.claim)
         began_s = self._clock()
         remaining_s = ticket.remaining_s()
         try:
@@ -218,7 +223,9 @@ class _Shared:
 
     def __init__(self, tier: Tier) -> None:
         self._tier = tier
-        self._lock = threading.Lock() if tier.opened else None
+        self._model = FairLock() if tier.opened else None
+        # A text takes several hundred times its size while it is tokenized: one at a time.
+        self._reading = FairLock()
 
     @property
     def name(self) -> str:
@@ -240,21 +247,24 @@ class _Shared:
         return self._tier.members(hold=hold)
 
     def check(self, prompts: Prompts) -> None:
-        self._tier.check(prompts)
+        self._reading.acquire(_CLAIM.get())
+        try:
+            self._tier.check(prompts)
+        finally:
+            self._reading.release()
 
     def ask(self, call: Call) -> Saying:
         return self._alone(call, self._tier.ask(call))
 
     def _alone(self, call: Call, saying: Saying) -> Saying:
-        if self._lock is None:
+        if self._model is None:
             return (yield from saying)
-        while not self._lock.acquire(timeout=_NOTICE_S):
-            if call.cancelled is not None and call.cancelled():
-                return None
+        if not self._model.acquire(_CLAIM.get(), call.cancelled):
+            return None
         try:
             said = yield from saying
         finally:
-            self._lock.release()
+            self._model.release()
         if said is None or said.resume is None:
             return said
         resume = said.resume

@@ -48,6 +48,8 @@ class ServeOptions:
             of scores.
         answers_kept: answers remembered for repeated request ids, at least 1.
         grace_s: how long a drain waits for requests before it stops them, at least 0.
+        unread_s: after how long a stream that its client does not read is ended, above 0. So much
+            has a link of 70 kbit/s for the largest message, 256 KiB.
     """
 
     listen: str = "127.0.0.1:50051"
@@ -55,12 +57,15 @@ class ServeOptions:
     queue_capacity: int = 64
     answers_kept: int = 1024
     grace_s: float = 30.0
+    unread_s: float = 30.0
 
     def __post_init__(self) -> None:
         for name, least in (("queue_capacity", 1), ("answers_kept", 1), ("grace_s", 0)):
             value = getattr(self, name)
             if not value >= least:
                 raise StartError(f"{name}: must be at least {least}, got {value}")
+        if not self.unread_s > 0:
+            raise StartError(f"unread_s: must be above 0, got {self.unread_s}")
 
 
 async def serve(
@@ -96,7 +101,11 @@ async def serve(
                 await status.set(name, answer.SERVING if serving else answer.NOT_SERVING)
 
         service = CascadeService(
-            backend, answers_kept=options.answers_kept, clock=clock, on_health=tell_health
+            backend,
+            answers_kept=options.answers_kept,
+            unread_s=options.unread_s,
+            clock=clock,
+            on_health=tell_health,
         )
         pb_grpc.add_CascadeServiceServicer_to_server(service, server)
         health_pb2_grpc.add_HealthServicer_to_server(status, server)

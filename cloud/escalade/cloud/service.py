@@ -6,15 +6,18 @@ What a backend does not offer answers NOT_SUPPORTED, and GetModelInfo does not l
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from functools import partial
 from typing import TypeVar, cast
 
 import grpc.aio
+from google.protobuf.message import Message
 
 from escalade.cloud.backends import (
+    Answer,
     Backend,
+    Claim,
     Clock,
     Delta,
     Ticket,
@@ -26,13 +29,17 @@ from escalade.cloud.rpcs import (
     Send,
     SharedAnswers,
     answer_or_abort,
+    check_generate_size,
     check_score,
+    check_score_size,
+    claim_of,
     key_of,
     query_of,
     response_of,
     score_queries,
     send_scores,
     send_stream,
+    writer,
 )
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1 import cascade_pb2_grpc as pb_grpc
@@ -50,6 +57,7 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
     Args:
         backend: loaded.
         answers_kept: answers remembered for repeated request ids.
+        unread_s: seconds after which a stream that its client does not read is ended.
         clock: seconds, monotonic.
         on_health: told when the backend begins or ceases to work.
     """
@@ -59,12 +67,14 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
         backend: Backend,
         *,
         answers_kept: int,
+        unread_s: float,
         clock: Clock,
         on_health: Callable[[bool], Awaitable[None]],
     ) -> None:
         self._backend = backend
         self._clock = clock
         self._answers = SharedAnswers(answers_kept, clock)
+        self._unread_s = unread_s
         self._drain = Drain()
         self._on_health = on_health
         self._healthy = True
@@ -87,14 +97,17 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
         context: grpc.aio.ServicerContext[pb.GenerateRequest, pb.GenerateResponse],
     ) -> pb.GenerateResponse:
         """Answer one query, whole."""
-        answer = await self._answer(
-            context,
-            self._answers.once(
+
+        async def whole() -> Answer:
+            check_generate_size(request, self._backend.info)
+            return await self._answers.once(
                 key_of(request),
                 self._deadline_of(context),
                 partial(self._start, request, streamed=False),
-            ),
-        )
+                _claim_of(context, request),
+            )
+
+        answer = await self._answer(context, whole())
         return response_of(request, answer, self._backend.info)
 
     # The stubs' types know generators only. These two write: a generator that is cancelled
@@ -108,13 +121,16 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
         asked = request.request
 
         async def stream() -> None:
+            check_generate_size(asked, self._backend.info)
             deltas = self._answers.follow(
                 key_of(asked),
                 self._deadline_of(context),
                 partial(self._start, asked, streamed=True),
+                _claim_of(context, request),
             )
+            send = writer(context, self._unread_s)
             async with aclosing(deltas):
-                await send_stream(asked, deltas, self._backend.info, send=_writer(context))
+                await send_stream(asked, deltas, self._backend.info, send=send)
 
         await self._answer(context, stream())
 
@@ -124,9 +140,12 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
         context: grpc.aio.ServicerContext[pb.ScoreRequest, pb.ScoreResponse],
     ) -> None:
         """Score given responses, item by item."""
-        ticket = Ticket(self._deadline_of(context), self._clock)
+        ticket = Ticket(self._deadline_of(context), self._clock, _claim_of(context, request))
+        send = writer(context, self._unread_s)
         try:
-            await self._answer(context, self._score(request, ticket, _writer(context)), ticket)
+            await self._answer(
+                context, _revocable(self._score(request, ticket, send), ticket), ticket
+            )
         finally:
             # What was begun ahead is for nobody.
             ticket.cancel()
@@ -174,9 +193,9 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
     ) -> None:
         self._admit(pb.CAPABILITY_SCORE)
         info = self._backend.info
-        # Thousands of items take their time; the loop has other work.
-        await asyncio.to_thread(check_score, request, info)
-        batches = self._backend.score(score_queries(request), request.top_k, ticket)
+        check_score_size(request)
+        check_score(request, info)
+        batches = self._backend.score(score_queries(request, info), request.top_k, ticket)
         async with aclosing(batches):
             await send_scores(request, batches, info, send=send)
 
@@ -224,14 +243,21 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
         return deadline_after(remaining_s, self._clock)
 
 
-def _writer(context: grpc.aio.ServicerContext[Req, Resp]) -> Send[Resp]:
-    """Sends a message of a stream; returns when the transport has taken it."""
+async def _revocable(work: Coroutine[None, None, T], ticket: Ticket) -> T:
+    """Await work that ends where its ticket is revoked, whatever it waits for.
 
-    async def send(message: Resp) -> None:
-        try:
-            await context.write(message)
-        except grpc.aio.InternalError as error:
-            # The client has gone, and word of it has not come through yet.
-            raise asyncio.CancelledError from error
+    Raises:
+        RequestError: why it was revoked.
+    """
+    task = asyncio.create_task(work)
+    ticket.on_revoke = task.cancel
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if ticket.revoked is None:
+            raise
+        raise ticket.revoked from None
 
-    return send
+
+def _claim_of(context: grpc.aio.ServicerContext[Req, Resp], request: Message) -> Claim:
+    return claim_of(context.peer(), request.ByteSize())

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 #: Stop texts of one query. The OpenAI API takes 4, vLLM any number; each is searched for after
 #: every token.
 MAX_STOP_TEXTS = 16
+#: Bytes of one in UTF-8. Where a text may yet become one, so much of it is held back.
+MAX_STOP_BYTES = 1 << 10
 
 
 def find_stop(text: str, stops: Sequence[str]) -> int | None:

@@ -190,7 +190,7 @@ def test_a_drain_ends_a_stream_that_waits_for_its_turn(
             asyncio.create_task(
                 send_scores(
                     request,
-                    backend.score(score_queries(request), 0, ticket),
+                    backend.score(score_queries(request, backend.info), 0, ticket),
                     backend.info,
                     send=send,
                 )

@@ -291,8 +291,8 @@ def test_a_repeated_id_is_computed_once_however_it_is_asked(
         async with serving(held) as running:
             request = asked("w00", request_id="id-1")
             streams = [asyncio.ensure_future(pieces_of(stream(running, request))) for _ in "ab"]
-            leaving = stream(running, request)
             await until(lambda: len(held.queries) == 1)
+            leaving = stream(running, request)
             unary = asyncio.ensure_future(running.stub.Generate(request))
             leaving.cancel()
             held.gate.set()

@@ -2,17 +2,21 @@
 
 from escalade.cloud.backends.backend import Backend, BackendFactory, BackendInfo
 from escalade.cloud.backends.embedded import transformers_factory
+from escalade.cloud.backends.fair_order import NOBODY, Claim, FairOrder
 from escalade.cloud.backends.places import Places
 from escalade.cloud.backends.query import Answer, Delta, Query, ScoredBatch, ScoreQuery, Scores
 from escalade.cloud.backends.ticket import Clock, Ticket, deadline_after, refuse_half
 
 __all__ = [
+    "NOBODY",
     "Answer",
     "Backend",
     "BackendFactory",
     "BackendInfo",
+    "Claim",
     "Clock",
     "Delta",
+    "FairOrder",
     "Places",
     "Query",
     "ScoreQuery",

@@ -2,14 +2,14 @@
 
 A backend is asked from one event loop and must not block it: what computes or waits for long
 belongs into a thread or process of its own. The service has checked every request against
-`info`, computes a repeated request once, and counts what is under way; a backend bounds its own
-queue.
+`info` and bounded its bytes, computes a repeated request once, and counts what is under way; a
+backend bounds its own queue (`Places`), and shares it between clients by the ticket's claim.
 
 How a request ends before its answer is there:
 
-- Its client leaves, or the server stops waiting for it while it shuts down: the ticket is
-  cancelled, and `asyncio.CancelledError` comes up where `generate` awaits something. Threads
-  see only the ticket, and should look at it often.
+- Its client leaves, or the server stops waiting for it while it shuts down, or its place goes to
+  another client: the ticket is cancelled, and `asyncio.CancelledError` comes up where `generate`
+  awaits something. Threads see only the ticket, and should look at it often.
 - Its deadline passes: the ticket says so. Stop soon, and either give what there is with that
   stop reason or let `Ticket.check` raise; the service refuses half an answer.
 - The backend refuses it: raise a `RequestError`. `escalade.cloud.errors` lists them, and
@@ -44,6 +44,8 @@ class BackendInfo:
     end_of_sequence_ids: tuple[int, ...]
     #: Default and upper bound of `Query.max_new_tokens`.
     max_new_tokens: int
+    #: Of the tokenizer, see `escalade.v1.prompt_size`: with the window it bounds a text's bytes.
+    longest_token_bytes: int
     #: Upper bound of `Backend.score`'s top_k.
     max_top_k: int = 0
     #: Queries that may wait before new ones are refused.
@@ -131,7 +133,8 @@ class Backend(Protocol):
         A reader that is slow asks late for the next batch, and so holds the work back.
 
         Args:
-            queries: made when asked for; there may be thousands.
+            queries: made when asked for; there may be thousands, and the first takes its time, for
+                then all are checked: ask in a thread, with a place taken.
             top_k: 0..`info.max_top_k`, entries of each row.
             ticket: cancelled also when the server begins to shut down; asked before each batch.
 

@@ -1,15 +1,42 @@
-"""A bounded queue in front of whatever computes; knows no backend."""
+"""A bounded queue in front of whatever computes, shared between clients; knows no backend.
+
+One client alone may hold every place. When no place is free and another client comes that has
+less, the newest request of whoever has most gives way: longest queue drop, which of all rules keeps
+a shared memory fair without holding part of it idle (Wei, Coyle and Hsiao, "An optimal buffer
+management policy for high-performance packet switching", GLOBECOM 1991). Hosts are weighed against
+hosts, and the connections of one host against each other.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
+from escalade.cloud.backends.fair_order import Claim
+from escalade.cloud.backends.ticket import Ticket
 from escalade.cloud.errors import QueueFullError
+
+#: Bytes of a request that one place holds; a larger one takes several. gRPC takes 4 MiB at most,
+#: and a request in memory has up to 8 times the bytes that it had on the wire (ids of one byte
+#: become 4, in an array that doubles as it grows).
+PLACE_BYTES = 256 << 10
 
 # Said to a refused client before any answer has been timed.
 _FIRST_RETRY_S = 0.1
 _LEAST_RETRY_S = 1e-3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Held:
+    """Places that one request has."""
+
+    ticket: Ticket
+    weight: int
+
+    @property
+    def claim(self) -> Claim:
+        return self.ticket.claim
 
 
 class Places:
@@ -23,27 +50,81 @@ class Places:
     def __init__(self, capacity: int, kind: str) -> None:
         self._capacity = capacity
         self._kind = kind
-        self._taken = 0
+        #: In the order they came.
+        self._held: dict[_Held, None] = {}
+        self._free = capacity + 1
         self._retry_after_s = _FIRST_RETRY_S
 
     @contextmanager
-    def take(self) -> Iterator[None]:
-        """Hold a place.
+    def take(self, ticket: Ticket) -> Iterator[None]:
+        """Hold a place, or several for a large request, until the block ends or is revoked.
+
+        The request that gives way has its ticket revoked: its place is free at once.
 
         Raises:
-            QueueFullError: all are taken.
+            QueueFullError: all are taken, and nobody else has more than this client.
         """
-        if self._taken > self._capacity:
-            raise QueueFullError(
-                f"queue: {self._capacity} {self._kind} wait already, which is its capacity",
-                self._retry_after_s,
-            )
-        self._taken += 1
+        weight = max(1, -(-ticket.claim.size_bytes // PLACE_BYTES))
+        mine = _Held(ticket, min(weight, self._capacity + 1))
+        self._make_room(mine)
+        self._held[mine] = None
+        self._free -= mine.weight
         try:
             yield
         finally:
-            self._taken -= 1
+            self._leave(mine)
 
     def note_free_after(self, seconds: float) -> None:
         """Say how long it lately took until a place became free."""
         self._retry_after_s = max(seconds, _LEAST_RETRY_S)
+
+    def _make_room(self, mine: _Held) -> None:
+        """Have others give way until there is room; nobody does where it would not be enough."""
+        staying, losers = [*self._held], list[_Held]()
+        free = self._free
+        while free < mine.weight:
+            loser = self._who_gives_way(mine, staying)
+            staying.remove(loser)
+            losers.append(loser)
+            free += loser.weight
+        for loser in losers:
+            self._leave(loser)
+            loser.ticket.revoke(self._full("; a client with fewer came"))
+
+    def _who_gives_way(self, mine: _Held, staying: list[_Held]) -> _Held:
+        """The newest of whoever has more than this client would have.
+
+        Raises:
+            QueueFullError: nobody has.
+        """
+        host, connection, _ = mine.claim
+        hosts = _loads([*staying, mine], lambda claim: claim.host)
+        largest = max(hosts, key=hosts.__getitem__)
+        if hosts[largest] == hosts[host]:
+            largest = host
+        there = [one for one in (*staying, mine) if one.claim.host == largest]
+        connections = _loads(there, lambda claim: claim.connection)
+        most = max(connections, key=connections.__getitem__)
+        if largest == host and connections[most] == connections[connection]:
+            raise self._full()
+        return next(one for one in reversed(there) if one.claim.connection == most)
+
+    def _full(self, why: str = "") -> QueueFullError:
+        return QueueFullError(
+            f"queue: {self._capacity} {self._kind} wait already, which is its capacity{why}",
+            self._retry_after_s,
+        )
+
+    def _leave(self, held: _Held) -> None:
+        if held in self._held:
+            del self._held[held]
+            self._free += held.weight
+
+
+def _loads(held: Iterable[_Held], whose: Callable[[Claim], str]) -> dict[str, int]:
+    """Places by whoever has them."""
+    loads: dict[str, int] = {}
+    for one in held:
+        owner = whose(one.claim)
+        loads[owner] = loads.get(owner, 0) + one.weight
+    return loads

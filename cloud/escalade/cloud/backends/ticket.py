@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from escalade.cloud.errors import DeadlineError, DrainingError
+from escalade.cloud.backends.fair_order import NOBODY, Claim
+from escalade.cloud.errors import DeadlineError, DrainingError, RequestError
 from escalade.v1 import cascade_pb2 as pb
 
 #: Seconds, monotonic.
@@ -20,12 +21,18 @@ class Ticket:
     Args:
         deadline_s: on `clock`; infinite where the client set none.
         clock: seconds, monotonic.
+        claim: whose it is, and how large.
     """
 
-    def __init__(self, deadline_s: float, clock: Clock) -> None:
+    def __init__(self, deadline_s: float, clock: Clock, claim: Claim = NOBODY) -> None:
         self._deadline_s = deadline_s
         self._clock = clock
         self._cancelled = False
+        self.claim = claim
+        #: Why it was taken away; None while it was not.
+        self.revoked: RequestError | None = None
+        #: Called when it is taken away, in the event loop; ends the work.
+        self.on_revoke: Callable[[], object] = lambda: None
 
     def extend(self, deadline_s: float) -> None:
         """Keep the later of two deadlines: another client waits for the same answer."""
@@ -34,6 +41,12 @@ class Ticket:
     def cancel(self) -> None:
         """Stop at the next token, or before the next batch of scores."""
         self._cancelled = True
+
+    def revoke(self, why: RequestError) -> None:
+        """Take it away: the work is cancelled, and its client is told why."""
+        self.revoked = why
+        self.cancel()
+        self.on_revoke()
 
     def remaining_s(self) -> float:
         """Seconds until the deadline, at least 0; infinite where there is none.

@@ -1,9 +1,11 @@
 """What each RPC checks, asks of a backend and sends; knows no particular backend."""
 
+from escalade.cloud.rpcs.client import claim_of, writer
 from escalade.cloud.rpcs.drain import Drain
 from escalade.cloud.rpcs.generate import key_of, query_of, response_of, send_stream
 from escalade.cloud.rpcs.once import SharedAnswers
 from escalade.cloud.rpcs.scoring import score_queries, send_scores
+from escalade.cloud.rpcs.sizes import check_generate_size, check_score_size
 from escalade.cloud.rpcs.status import Send, answer_or_abort
 from escalade.cloud.rpcs.validation import check_score
 
@@ -12,11 +14,15 @@ __all__ = [
     "Send",
     "SharedAnswers",
     "answer_or_abort",
+    "check_generate_size",
     "check_score",
+    "check_score_size",
+    "claim_of",
     "key_of",
     "query_of",
     "response_of",
     "score_queries",
     "send_scores",
     "send_stream",
+    "writer",
 ]

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from os.path import commonprefix
 
-from escalade.cloud.backends import Answer, Clock, Delta, Ticket, refuse_half
-from escalade.cloud.errors import DeadlineError, DrainingError, EngineDeadError
+from escalade.cloud.backends import NOBODY, Answer, Claim, Clock, Delta, Ticket, refuse_half
+from escalade.cloud.errors import DeadlineError, DrainingError, EngineDeadError, QueueFullError
+from escalade.cloud.rpcs.kept import KeptAnswers
 
 #: Begins a computation; see `Backend.generate`.
 Start = Callable[[Ticket], AsyncIterator[Delta]]
+
+# Who follows one computation holds a request in memory and no place in the queue.
+_MOST_FOLLOWERS = 64
+_FOLLOW_AGAIN_S = 0.1
 
 
 class SharedAnswers:
@@ -23,24 +27,25 @@ class SharedAnswers:
     after one computes again.
 
     Args:
-        kept: how many answers to keep; the least recently asked goes first.
+        kept: how many answers to keep.
         clock: seconds, monotonic.
     """
 
     def __init__(self, kept: int, clock: Clock) -> None:
-        self._limit = kept
         self._clock = clock
         self._computed: set[_Computation] = set()
         self._running: dict[bytes, _Computation] = {}
-        self._kept: OrderedDict[bytes, Answer] = OrderedDict()
+        self._kept = KeptAnswers(kept)
 
-    async def once(self, key: bytes | None, deadline_s: float, start: Start) -> Answer:
+    async def once(
+        self, key: bytes | None, deadline_s: float, start: Start, claim: Claim = NOBODY
+    ) -> Answer:
         """The whole answer; see `follow`."""
         while True:
-            kept = self._recall(key)
+            kept = self._kept.recall(key)
             if kept is not None:
                 return kept
-            computation = self._join(key, deadline_s, start)
+            computation = self._join(key, deadline_s, start, claim)
             with computation.followed() as news:
                 while computation.outcome is None:
                     news.clear()
@@ -49,7 +54,7 @@ class SharedAnswers:
                 return computation.answer()
 
     async def follow(
-        self, key: bytes | None, deadline_s: float, start: Start
+        self, key: bytes | None, deadline_s: float, start: Start, claim: Claim = NOBODY
     ) -> AsyncGenerator[Delta, None]:
         """The answer to `key`, piece by piece: kept, shared, or computed now.
 
@@ -60,14 +65,18 @@ class SharedAnswers:
             key: what makes two requests the same; None shares nothing.
             deadline_s: the caller's own, on the clock.
             start: begins the computation under a ticket; what it raises, every follower gets.
+            claim: the caller's; whoever asks first asks for the place in the queue.
+
+        Raises:
+            QueueFullError: too many follow this computation already.
         """
         tokens, text = 0, ""
         while True:
-            kept = self._recall(key)
+            kept = self._kept.recall(key)
             if kept is not None:
                 yield _rest(kept, tokens, text)
                 return
-            computation = self._join(key, deadline_s, start)
+            computation = self._join(key, deadline_s, start, claim)
             with computation.followed() as news:
                 while computation.outcome is None:
                     news.clear()
@@ -87,22 +96,24 @@ class SharedAnswers:
         for computation in [*self._computed]:
             computation.stop()
 
-    def _recall(self, key: bytes | None) -> Answer | None:
-        if key is None or key not in self._kept:
-            return None
-        self._kept.move_to_end(key)
-        return self._kept[key]
-
     def _may_try_again(self, computation: _Computation, deadline_s: float) -> bool:
         """Whether it was another one's deadline, passed just before this one could extend it."""
         return isinstance(computation.outcome, DeadlineError) and self._clock() < deadline_s
 
-    def _join(self, key: bytes | None, deadline_s: float, start: Start) -> _Computation:
+    def _join(
+        self, key: bytes | None, deadline_s: float, start: Start, claim: Claim
+    ) -> _Computation:
         running = self._running.get(key) if key is not None else None
         if running is not None and running.ticket.should_stop() is None:
+            if running.follower_count >= _MOST_FOLLOWERS:
+                raise QueueFullError(
+                    f"queue: {_MOST_FOLLOWERS} calls wait for one request already, the most",
+                    _FOLLOW_AGAIN_S,
+                )
             running.ticket.extend(deadline_s)
             return running
-        computation = _Computation(Ticket(deadline_s, self._clock), key, self._forget)
+        computation = _Computation(Ticket(deadline_s, self._clock, claim), key, self._forget)
+        computation.ticket.on_revoke = computation.revoke
         computation.task = asyncio.create_task(self._compute(computation, start))
         self._computed.add(computation)
         if key is not None:
@@ -132,9 +143,7 @@ class SharedAnswers:
         if self._running.get(key) is computation:
             del self._running[key]
         if isinstance(outcome, Answer):
-            self._kept[key] = outcome
-            if len(self._kept) > self._limit:
-                self._kept.popitem(last=False)
+            self._kept.keep(key, outcome)
 
 
 class _Computation:
@@ -154,6 +163,11 @@ class _Computation:
         self._logprobs: list[float] = []
         self._text = ""
         self._followers: set[asyncio.Event] = set()
+
+    @property
+    def follower_count(self) -> int:
+        """How many wait for it."""
+        return len(self._followers)
 
     @contextmanager
     def followed(self) -> Iterator[asyncio.Event]:
@@ -196,9 +210,13 @@ class _Computation:
             self._on_end(self)
             self._tell()
 
-    def stop(self) -> None:
-        """Stop as soon as can be. Who still follows is told that the server shuts down."""
-        self.end(DrainingError())
+    def revoke(self) -> None:
+        """Stop, for its place has gone to another client, and say so to who follows."""
+        self.stop(self.ticket.revoked)
+
+    def stop(self, why: Exception | None = None) -> None:
+        """Stop as soon as can be. Who still follows is told why, or that the server shuts down."""
+        self.end(why or DrainingError())
         self.ticket.cancel()
         self.task.cancel()
 

@@ -10,14 +10,20 @@ from numpy.typing import NDArray
 
 from escalade.cloud.backends import BackendInfo, ScoredBatch, ScoreQuery, Scores
 from escalade.cloud.rpcs.status import Send
+from escalade.cloud.rpcs.validation import check_score_items
 from escalade.v1 import cascade_pb2 as pb
 
 # Bytes of scores in one message, a sixteenth of gRPC's default limit; one token's row at least.
 _CHUNK_BYTES = 256 << 10
 
 
-def score_queries(request: pb.ScoreRequest) -> Iterator[ScoreQuery]:
-    """What a checked request has left to score, in order; made only when asked for."""
+def score_queries(request: pb.ScoreRequest, info: BackendInfo) -> Iterator[ScoreQuery]:
+    """What a request has left to score, in order; all is checked when the first is asked for.
+
+    Raises:
+        RequestError: see `validation.check_score_items`.
+    """
+    check_score_items(request, info)
     for index in range(request.resume_from, len(request.items)):
         item = request.items[index]
         yield ScoreQuery(tuple(item.prompt.ids), tuple(item.response.ids))

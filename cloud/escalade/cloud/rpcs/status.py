@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from types import MappingProxyType
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, NoReturn, TypeVar
 
 import grpc
 import grpc.aio
@@ -14,11 +15,15 @@ from grpc_status import rpc_status
 
 from escalade.cloud import errors
 from escalade.v1 import cascade_pb2 as pb
+from escalade.v1.quoting import one_line
 from escalade.v1.reasons import name_of_reason
 
 DOMAIN = "escalade.v1"
 
 _LOG = logging.getLogger(__name__)
+
+# How long the end of an RPC is waited for.
+_STATUS_S = 1.0
 
 T = TypeVar("T")
 Req = TypeVar("Req")
@@ -67,12 +72,14 @@ def status_of(error: errors.RequestError) -> status_pb2.Status:
     """The google.rpc.Status of a refusal: ErrorInfo, then BadRequest or RetryInfo."""
     code, reason = CATALOGUE[type(error)]
     number, _ = code.value
-    status = status_pb2.Status(code=number, message=str(error))
+    # What is quoted of a request has its bounds where it is quoted; this holds for the rest.
+    message = one_line(str(error))
+    status = status_pb2.Status(code=number, message=message)
     info = error_details_pb2.ErrorInfo(domain=DOMAIN, reason=name_of_reason(reason))
     status.details.add().Pack(info)
     if isinstance(error, errors.FieldError):
         violation = error_details_pb2.BadRequest.FieldViolation(
-            field=error.field, description=str(error)
+            field=one_line(error.field), description=message
         )
         status.details.add().Pack(error_details_pb2.BadRequest(field_violations=[violation]))
     if isinstance(error, errors.QueueFullError):
@@ -92,8 +99,27 @@ async def answer_or_abort(context: grpc.aio.ServicerContext[Req, Resp], work: Aw
         if isinstance(error, errors.QueueFullError):
             # gRPC's own retry policy reads this key, not RetryInfo (gRFC A6).
             metadata += (("grpc-retry-pushback-ms", str(round(error.retry_after_s * 1e3))),)
-        await context.abort(status.code, status.details, metadata)
+        await _abort(context, status.code, status.details, metadata)
     except Exception:
         # gRPC would send its text to the client.
         _LOG.exception("an RPC failed")
-        await context.abort(grpc.StatusCode.INTERNAL, "server: internal error")
+        await _abort(context, grpc.StatusCode.INTERNAL, "server: internal error", ())
+
+
+async def _abort(
+    context: grpc.aio.ServicerContext[Req, Resp],
+    code: grpc.StatusCode,
+    details: str,
+    metadata: tuple[tuple[str, str | bytes], ...],
+) -> NoReturn:
+    """End the RPC; a client that does not read is not waited for, and gets the status when it does.
+
+    Raises:
+        AbortError: what gRPC ends a handler with.
+        CancelledError: the status waits behind messages that were not read.
+    """
+    try:
+        async with asyncio.timeout(_STATUS_S):
+            await context.abort(code, details, metadata)
+    except TimeoutError as error:
+        raise asyncio.CancelledError from error

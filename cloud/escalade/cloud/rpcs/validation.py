@@ -1,4 +1,7 @@
-"""Checks a request against what the backend can do; knows no backend, no gRPC."""
+"""Checks a request against what the backend can do; knows no backend, no gRPC.
+
+How large it may be stands in `sizes.py`, and is looked at first.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,9 @@ from escalade.cloud.errors import (
     TokenizerMismatchError,
     TokenOutOfRangeError,
 )
+from escalade.cloud.rpcs.sizes import check_name
 from escalade.v1 import cascade_pb2 as pb
-from escalade.v1.stop_text import MAX_STOP_TEXTS
-
-# Keeps the check of one request to some 20 ms; a client with more sends another request.
-MAX_SCORE_ITEMS = 4096
+from escalade.v1.quoting import quoted
 
 
 def check_expected_model(expected: pb.ModelIdentity, info: BackendInfo) -> None:
@@ -31,7 +32,7 @@ def check_expected_model(expected: pb.ModelIdentity, info: BackendInfo) -> None:
         wanted, served = getattr(expected, field), getattr(info.model, field)
         if wanted and wanted != served:
             raise ModelMismatchError(
-                f"expected_model.{field}: this server has {served!r}, not {wanted!r}"
+                f"expected_model.{field}: this server has {served!r}, not {quoted(wanted)}"
             )
     if expected.tokenizer_fingerprint:
         check_fingerprint(expected.tokenizer_fingerprint, "expected_model", info)
@@ -55,7 +56,7 @@ def check_fingerprint(
     if fingerprint != served:
         raise TokenizerMismatchError(
             f"{owner}.tokenizer_fingerprint: this server has {served!r},"
-            f" not {fingerprint!r}{advice}"
+            f" not {quoted(fingerprint)}{advice}"
         )
 
 
@@ -142,13 +143,9 @@ def stop_texts_of(stopping: pb.StoppingOptions) -> tuple[str, ...]:
     """The texts at which a response is cut.
 
     Raises:
-        OptionOutOfRangeError: too many, or one is empty.
+        OptionOutOfRangeError: one is empty.
     """
     texts = tuple(stopping.stop_sequences)
-    if len(texts) > MAX_STOP_TEXTS:
-        raise OptionOutOfRangeError(
-            "stopping.stop_sequences", f"must be at most {MAX_STOP_TEXTS}, got {len(texts)}"
-        )
     if "" in texts:
         raise OptionOutOfRangeError(
             f"stopping.stop_sequences[{texts.index('')}]", "must not be empty"
@@ -157,27 +154,37 @@ def stop_texts_of(stopping: pb.StoppingOptions) -> tuple[str, ...]:
 
 
 def check_score(request: pb.ScoreRequest, info: BackendInfo) -> None:
-    """Refuse what cannot be scored; every item is checked, those already received included.
+    """Refuse what cannot be scored, by what can be seen without looking at the items.
 
     Raises:
         ModelMismatchError: the client expects another model.
-        TokenizerMismatchError: it expects another tokenizer, or an item's ids are of one.
-        OptionOutOfRangeError: items, top_k or resume_from, or a response that is empty.
-        PromptEmptyError: an item has no prompt.
-        PromptTooLongError: prompt and response do not fit the context together.
-        TokenOutOfRangeError: an id outside the vocabulary.
+        TokenizerMismatchError: it expects another tokenizer.
+        OptionOutOfRangeError: top_k or resume_from.
     """
     check_expected_model(request.expected_model, info)
     count = len(request.items)
-    if not 1 <= count <= MAX_SCORE_ITEMS:
-        raise OptionOutOfRangeError("items", f"must be 1..{MAX_SCORE_ITEMS} items, got {count}")
     if request.top_k > info.max_top_k:
         raise OptionOutOfRangeError("top_k", f"must be in 0..{info.max_top_k}, got {request.top_k}")
     if request.resume_from > count:
         raise OptionOutOfRangeError(
             "resume_from", f"must be in 0..{count}, got {request.resume_from}"
         )
+
+
+def check_score_items(request: pb.ScoreRequest, info: BackendInfo) -> None:
+    """Refuse items that cannot be scored; those already received are checked too.
+
+    Takes some 20 ms for as many items as there may be.
+
+    Raises:
+        TokenizerMismatchError: an item's ids are of another tokenizer.
+        OptionOutOfRangeError: a response is empty, or an item's name too long.
+        PromptEmptyError: an item has no prompt.
+        PromptTooLongError: prompt and response do not fit the context together.
+        TokenOutOfRangeError: an id outside the vocabulary.
+    """
     for index, item in enumerate(request.items):
+        check_name(item.item_id, f"items[{index}].item_id")
         _check_score_item(item, f"items[{index}]", info)
 
 

@@ -20,6 +20,7 @@ from escalade.edge.runtimes import (
     default_threads,
     open_runtime,
 )
+from escalade.v1.prompt_size import longest_token_bytes, most_prompt_bytes
 
 # Two machines' float32 kernels differ in the last bits. Where activations are rounded to 8 bits,
 # a processor without a dot product of bytes does not round at all: on the bundled model NLLs then
@@ -27,11 +28,6 @@ from escalade.edge.runtimes import (
 _EXACT_NLL, _ROUNDED_NLL = 0.001, 0.05
 _ROUNDED_SHARE = 0.95
 _EXACT_SCHEMES = {"none", "float16"}
-
-# A prompt of more bytes than any window's tokens have is refused before it is tokenized, which
-# takes about a second for a megabyte. Below this many it is not worth counting: some tokenizers
-# drop characters, or make one token of any unknown word.
-_ALWAYS_TOKENIZED_BYTES = 1 << 16
 
 
 class Artifact:
@@ -127,11 +123,11 @@ class Artifact:
         except UnicodeEncodeError as error:
             raise PromptError(f"the prompt is not valid Unicode text: {error}") from error
         window = self.manifest.model.window
-        if size > _ALWAYS_TOKENIZED_BYTES and size > window * self._longest_token_bytes:
-            most = max(_ALWAYS_TOKENIZED_BYTES, window * self._longest_token_bytes)
+        most = most_prompt_bytes(window, self.longest_token_bytes)
+        if size > most:
             raise PromptError(
                 f"the prompt has {size} bytes; this model takes at most {most} (window {window}"
-                f" times its longest token, {self._longest_token_bytes} bytes)"
+                f" times its longest token, {self.longest_token_bytes} bytes)"
             )
         ids: list[int] = self._tokenizer.encode(prompt, add_special_tokens=special_tokens).ids
         self._check_length(len(ids))
@@ -266,8 +262,9 @@ class Artifact:
         return self.manifest.quantization.scheme in _EXACT_SCHEMES
 
     @cached_property
-    def _longest_token_bytes(self) -> int:
-        return max(len(token.encode()) for token in self._tokenizer.get_vocab())
+    def longest_token_bytes(self) -> int:
+        """See `escalade.v1.prompt_size`."""
+        return longest_token_bytes(self._tokenizer.get_vocab())
 
     def _check_length(self, tokens: int) -> None:
         window = self.manifest.model.window

@@ -9,7 +9,7 @@ import msgspec
 from escalade.edge.chat import Message
 from escalade.edge.errors import PromptError
 from escalade.edge.runtimes import Sampling
-from escalade.v1.stop_text import MAX_STOP_TEXTS
+from escalade.v1.stop_text import MAX_STOP_BYTES, MAX_STOP_TEXTS
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,9 +61,11 @@ def _check_stop(stops: Sequence[str]) -> None:
         if not stop:
             raise ValueError("a stop text must have at least 1 character, got ''")
         try:
-            stop.encode()
+            size = len(stop.encode())
         except UnicodeEncodeError as error:
             raise ValueError(f"a stop text must be valid Unicode text: {error}") from error
+        if size > MAX_STOP_BYTES:
+            raise ValueError(f"a stop text must be at most {MAX_STOP_BYTES} bytes, got {size}")
 
 
 def query_of(prompt: Prompt) -> Query:

@@ -63,6 +63,7 @@ def engine_that_says(ids: Sequence[int], tokenizer: Any) -> tuple[TransformersEn
         vocabulary_size=size,
         context_length=64,
         end_of_sequence_ids=(),
+        longest_token_bytes=8,
         max_new_tokens=63,
     )
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False)

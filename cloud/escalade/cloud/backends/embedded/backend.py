@@ -1,8 +1,8 @@
 """An engine in this process behind `Backend`: one thread, a bounded queue; knows no engine.
 
-The thread takes queries in the order they came, and of all streams of scores together one batch
-at a time is put into that order: a query has at most one of them before it, however many are to
-come, and besides it at most one computation that still runs for a client that has gone.
+Clients take turns in the thread, and of all streams of scores together one batch at a time waits
+for as many queries as were there before it: a query has at most one of them before it, however many
+are to come, and besides it at most one computation that still runs for a client that has gone.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import msgspec
 
 from escalade.cloud.backends.backend import Backend, BackendInfo
 from escalade.cloud.backends.embedded.engine import Engine, EngineFactory
+from escalade.cloud.backends.embedded.fair_turn import FairTurn
 from escalade.cloud.backends.embedded.worker import Finished, Worker, finished_of
 from escalade.cloud.backends.places import Places
 from escalade.cloud.backends.query import (
@@ -32,10 +33,6 @@ from escalade.v1 import cascade_pb2 as pb
 
 _CAPABILITIES = (pb.CAPABILITY_GENERATE, pb.CAPABILITY_GENERATE_STREAM, pb.CAPABILITY_SCORE)
 _TIER = "cloud"
-
-# Characters that are tokenized at once. The bundled tokenizer takes 0.2 ms for so many on one x86
-# core, and a way to a thread and back 0.05 ms.
-_SHORT_TEXT = 256
 
 # Tokens of a batch, padding included; a longer item is a batch of its own. A query waits for
 # one batch, so it is no larger than it must be: with the bundled large model on one x86 core,
@@ -60,7 +57,7 @@ class EmbeddedBackend(Backend):
         self._worker = Worker(clock)
         self._queries = Places(queue_capacity, "requests")
         self._streams = Places(queue_capacity, "streams of scores")
-        self._batch_turn = asyncio.Lock()
+        self._batch_turn = FairTurn()
         self._engine: Engine | None = None
         self._info: BackendInfo | None = None
 
@@ -98,26 +95,40 @@ class EmbeddedBackend(Backend):
     async def generate(self, query: Query, ticket: Ticket) -> AsyncIterator[Delta]:
         """See `Backend`."""
         engine = self._loaded()
-        with self._queries.take():
-            if not query.prompt_ids:
-                ids = await _encode(engine, query.prompt_text)
-                self.info.check_prompt_length(len(ids), "prompt.text")
-                query = msgspec.structs.replace(query, prompt_ids=tuple(ids))
+        with self._queries.take(ticket):
             said: asyncio.Queue[Delta | Finished[Answer] | RequestError] = asyncio.Queue()
 
             def emit(delta: Delta) -> None:
                 self._worker.in_loop(partial(said.put_nowait, delta))
 
-            work = partial(
-                engine.generate, query, ticket.should_stop, emit if query.streamed else None
-            )
-            self._worker.submit(work, ticket, said.put_nowait)
-            while isinstance(one := await said.get(), Delta):
-                yield one
+            def work() -> Answer:
+                # A text is read here, in its turn: that takes as long as a short answer.
+                return engine.generate(
+                    query if query.prompt_ids else self._read(query),
+                    ticket.should_stop,
+                    emit if query.streamed else None,
+                )
+
+            job = self._worker.submit(work, ticket, said.put_nowait)
+            try:
+                while isinstance(one := await said.get(), Delta):
+                    yield one
+            finally:
+                self._worker.withdraw(job, ticket)
             finished = finished_of(one)
             # A place is free again when the query at the head is done.
             self._queries.note_free_after(finished.compute_s)
         yield Delta(answer=self._answer(finished))
+
+    def _read(self, query: Query) -> Query:
+        """The query with the ids of its text, in the thread.
+
+        Raises:
+            PromptTooLongError: see `BackendInfo.check_prompt_length`.
+        """
+        ids = self._loaded().encode(query.prompt_text)
+        self.info.check_prompt_length(len(ids), "prompt.text")
+        return msgspec.structs.replace(query, prompt_ids=tuple(ids))
 
     async def score(
         self, queries: Iterable[ScoreQuery], top_k: int, ticket: Ticket
@@ -125,26 +136,26 @@ class EmbeddedBackend(Backend):
         """See `Backend`; while one batch is read the next is computed, and no other."""
         batches = _batches(queries)
 
-        def start() -> asyncio.Task[Finished[list[Scores]]] | None:
-            batch = next(batches, None)
-            if batch is None:
-                return None
-            task = asyncio.create_task(self._score(batch, top_k, ticket))
+        async def next_scores() -> Finished[list[Scores]] | None:
+            # To make a batch takes its time, and the first all checks; the loop has other work.
+            batch = await asyncio.to_thread(next, batches, None)
+            return None if batch is None else await self._score(batch, top_k, ticket)
+
+        def start() -> asyncio.Task[Finished[list[Scores]] | None]:
+            task = asyncio.create_task(next_scores())
             # Nobody awaits it when the stream ends first; what it raised is nobody's news then.
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
             return task
 
         started_s = self._clock()
-        with self._streams.take():
+        with self._streams.take(ticket):
             ahead = start()
             try:
-                while ahead is not None:
-                    finished = await ahead
+                while (finished := await ahead) is not None:
                     ahead = start()
                     yield ScoredBatch(finished.value, finished.queue_s, finished.compute_s)
             finally:
-                if ahead is not None:
-                    ahead.cancel()
+                ahead.cancel()
         # Streams take turns: while one lasts, as many end as there are places.
         self._streams.note_free_after((self._clock() - started_s) / (self._capacity + 1))
 
@@ -152,7 +163,7 @@ class EmbeddedBackend(Backend):
         self, batch: Sequence[ScoreQuery], top_k: int, ticket: Ticket
     ) -> Finished[list[Scores]]:
         """Score a batch, when the streams that asked before have had their turn."""
-        async with self._batch_turn:
+        async with self._batch_turn.hold(ticket.claim):
             return await self._worker.run(partial(self._loaded().score, batch, top_k), ticket)
 
     def _loaded(self) -> Engine:
@@ -174,13 +185,6 @@ class EmbeddedBackend(Backend):
         return msgspec.structs.replace(
             answer, queue_s=finished.queue_s, compute_s=finished.compute_s, reports=(report,)
         )
-
-
-async def _encode(engine: Engine, text: str) -> Sequence[int]:
-    if len(text) <= _SHORT_TEXT:
-        return engine.encode(text)
-    # It takes its time; the loop and the engine's thread have other work.
-    return await asyncio.to_thread(engine.encode, text)
 
 
 def _batches(queries: Iterable[ScoreQuery]) -> Iterator[list[ScoreQuery]]:

@@ -25,6 +25,7 @@ from escalade.cloud.backends.query import Answer, Delta, Query, ScoreQuery, Scor
 from escalade.cloud.errors import ModelError
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1.identity import tokenizer_fingerprint, weights_revision
+from escalade.v1.prompt_size import longest_token_bytes
 
 # 8 KiB of scores for each token. vLLM's --max-logprobs is 20 by default; a student that is
 # distilled wants most of the teacher's mass, and all of a small vocabulary.
@@ -100,6 +101,7 @@ class TransformersEngine:
             vocabulary_size=vocabulary_size,
             context_length=context_length,
             end_of_sequence_ids=generation.end_ids,
+            longest_token_bytes=longest_token_bytes(tokenizer.get_vocab()),
             max_new_tokens=longest if max_new_tokens is None else min(max_new_tokens, longest),
             max_top_k=min(vocabulary_size, _MAX_TOP_K),
         )

@@ -1,0 +1,76 @@
+"""Who a client is, and how long it may leave a stream unread; knows no request, no backend."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from functools import lru_cache
+from typing import TypeVar
+from urllib.parse import unquote
+
+import grpc
+import grpc.aio
+
+from escalade.cloud.backends import Claim
+from escalade.cloud.errors import DeadlineError
+from escalade.cloud.rpcs.status import Send
+
+# One owner has at least so much of IPv6 (RFC 6177), and may write any address within it.
+_IPV6_PREFIX = 64
+
+Req = TypeVar("Req")
+Resp = TypeVar("Resp")
+
+
+def claim_of(peer: str, size_bytes: int) -> Claim:
+    """What a request of a client asks for.
+
+    Args:
+        peer: as gRPC names it: `ipv4:10.0.0.7:50123`, `ipv6:[::1]:50123`, `unix:`.
+        size_bytes: of the request.
+    """
+    return Claim(_host_of(peer), peer, size_bytes)
+
+
+@lru_cache(maxsize=1024)
+def _host_of(peer: str) -> str:
+    kind, _, address = unquote(peer).partition(":")
+    host = address.rpartition(":")[0]
+    if kind != "ipv6":
+        return host or kind
+    try:
+        literal = ipaddress.IPv6Address(host.strip("[]").partition("%")[0])
+    except ValueError:
+        return host
+    if literal.ipv4_mapped is not None:
+        return str(literal.ipv4_mapped)
+    return str(ipaddress.IPv6Network((literal, _IPV6_PREFIX), strict=False))
+
+
+def writer(context: grpc.aio.ServicerContext[Req, Resp], unread_s: float) -> Send[Resp]:
+    """Sends a message of a stream; returns when the transport has taken it.
+
+    Args:
+        context: of the RPC.
+        unread_s: seconds in which the client must make room for the message.
+    """
+
+    async def send(message: Resp) -> None:
+        """Send one.
+
+        Raises:
+            DeadlineError: there was no room in time.
+            CancelledError: the client has gone.
+        """
+        try:
+            async with asyncio.timeout(unread_s):
+                await context.write(message)
+        except TimeoutError as error:
+            raise DeadlineError(
+                f"stream: not read for {unread_s:g} s, after which its place goes to another"
+            ) from error
+        except grpc.aio.InternalError as error:
+            # The client has gone, and word of it has not come through yet.
+            raise asyncio.CancelledError from error
+
+    return send
