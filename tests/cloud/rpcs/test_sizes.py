@@ -1,0 +1,176 @@
+"""What a client can make large: refused by name, before it is read, in a short and clean status."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from escalade.cloud.backends import Answer
+from escalade.cloud.errors import FieldError, PromptTooLongError
+from escalade.cloud.rpcs.kept import KeptAnswers, size_of
+from escalade.cloud.rpcs.sizes import check_generate_size
+from escalade.v1 import cascade_pb2 as pb
+
+ANSWER = Answer(
+    token_ids=[5, 6],
+    logprobs=[-0.5, -1.0],
+    margins=[0.1] * 2,
+    end_id=None,
+    text="a b",
+    stop_reason=pb.STOP_REASON_MAX_TOKENS,
+    prompt_tokens=2,
+    generated_tokens=2,
+)
+BIG = "x" * 3_000_000
+# Fields that this version does not know are kept in a message, whatever is in them.
+UNKNOWN = b"\xfa\x3e" + b"\xc0\xc4\x07" + b"z" * 123_456
+
+CASES: dict[str, tuple[Callable[[pb.GenerateRequest], object], str, str]] = {
+    "text": (lambda r: setattr(r.prompt, "text", BIG), "prompt.text", "at most 65536 bytes"),
+    "text of wide characters": (
+        lambda r: setattr(r.prompt, "text", "\U0001d400" * 20_000),
+        "prompt.text",
+        "at most 65536 bytes (the window of 48 tokens, and the longest of 5 bytes), got 80000",
+    ),
+    "ids": (lambda r: r.prompt.tokens.ids.extend([4] * 900_000), "prompt.tokens.ids", "1..47"),
+    "request id": (lambda r: setattr(r, "request_id", BIG), "request_id", "at most 256 bytes"),
+    "stop text": (
+        lambda r: r.stopping.stop_sequences.extend(["a", BIG]),
+        "stopping.stop_sequences[1]",
+        "at most 1024 bytes, got 3000000",
+    ),
+    "stop texts": (
+        lambda r: r.stopping.stop_sequences.extend(["a"] * 100_000),
+        "stopping.stop_sequences",
+        "at most 16, got 100000",
+    ),
+    "gateway": (lambda r: r.via.append(BIG), "via[0]", "at most 256 bytes"),
+    "gateways": (lambda r: r.via.extend([""] * 100_000), "via", "at most 32, got 100000"),
+    "draft": (
+        lambda r: r.draft.tokens.ids.extend([4] * 100_000), "draft.tokens.ids", "got 100000"
+    ),
+    "draft's log-probabilities": (
+        lambda r: r.draft.logprobs.extend([-1.0] * 100_000), "draft.logprobs", "at most 48"
+    ),
+    "draft's rule": (lambda r: setattr(r.draft, "rule", BIG), "draft.rule", "at most 256 bytes"),
+    "draft's model": (lambda r: setattr(r.draft.model, "name", BIG), "request", "at most"),
+    "model": (lambda r: setattr(r.expected_model, "revision", BIG), "request", "at most"),
+    "unknown fields": (lambda r: r.MergeFromString(UNKNOWN), "request", "at most"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_query_is_bounded_before_it_is_read(
+    serving: Any, held: Any, refused: Any, case: str
+) -> None:
+    change, field, said = CASES[case]
+    read: list[str] = []
+    held.encode = read.append
+
+    async def main() -> None:
+        async with serving(held) as running:
+            request = pb.GenerateRequest(prompt=pb.Prompt(text="w01"))
+            change(request)
+            calls = [
+                running.stub.Generate(request),
+                running.stub.GenerateStream(pb.GenerateStreamRequest(request=request)).read(),
+            ]
+            for call in calls:
+                refusal = await refused(call)
+                assert refusal.code.name == "INVALID_ARGUMENT"
+                assert refusal.field == field
+                assert said in refusal.message
+                assert len(refusal.message) < 300
+
+    asyncio.run(main())
+    assert read == []
+    assert held.queries == []
+
+
+def test_names_are_quoted_short_and_in_one_line(
+    serving: Any, engine: Any, refused: Any, score_request: Any
+) -> None:
+    wild = "\x1b[31mred\n\u202eback" + "n" * 3000
+
+    async def main() -> list[Any]:
+        async with serving(engine) as running:
+            generate = pb.GenerateRequest(prompt=pb.Prompt(text="w01"))
+            generate.expected_model.name = wild
+            tokens = pb.GenerateRequest()
+            tokens.prompt.tokens.ids.append(4)
+            tokens.prompt.tokens.tokenizer_fingerprint = wild
+            score, items = score_request([([4], [5])]), score_request([([4], [5])])
+            score.expected_model.revision = wild
+            items.items[0].response.tokenizer_fingerprint = wild * 100
+            return [
+                await refused(call)
+                for call in (
+                    running.stub.Generate(generate),
+                    running.stub.Generate(tokens),
+                    running.stub.Score(score).read(),
+                    running.stub.Score(items).read(),
+                )
+            ]
+
+    for refusal in asyncio.run(main()):
+        assert refusal.code.name == "FAILED_PRECONDITION"
+        assert refusal.message.isprintable()
+        assert r"'\x1b[31mred\n\u202eback" in refusal.message
+        assert "characters)" in refusal.message
+        assert len(refusal.message) < 400
+
+
+def test_a_score_item_is_named_within_bounds(serving: Any, engine: Any, score_request: Any) -> None:
+    async def main() -> str:
+        async with serving(engine) as running:
+            request = score_request([([4], [5]), ([4], [5])])
+            request.items[1].item_id = "i" * 257
+            call = running.stub.Score(request)
+            try:
+                await call.read()
+            except Exception:
+                return str(await call.details())
+            return ""
+
+    assert asyncio.run(main()) == "items[1].item_id: must be at most 256 bytes, got 257"
+
+
+def test_the_bound_of_a_text_grows_with_window_and_tokens(engine: Any) -> None:
+    info = dataclasses.replace(engine.info, context_length=8192, longest_token_bytes=128)
+    request = pb.GenerateRequest(prompt=pb.Prompt(text="x" * (8192 * 128)))
+    check_generate_size(request, info)
+    request.prompt.text += "x"
+    with pytest.raises(PromptTooLongError, match="at most 1048576 bytes"):
+        check_generate_size(request, info)
+    # Every name at its largest, and a draft as long as the window, are still taken.
+    request.prompt.text = request.prompt.text[:-1]
+    request.request_id = "r" * 256
+    request.stopping.stop_sequences.extend(["s" * 1024] * 16)
+    request.via.extend(["v" * 256] * 32)
+    request.draft.tokens.ids.extend([2**32 - 1] * 8192)
+    request.draft.logprobs.extend([-1.5] * 8192)
+    check_generate_size(request, info)
+    request.via.append("v")
+    with pytest.raises(FieldError, match="via: must be at most 32, got 33"):
+        check_generate_size(request, info)
+
+
+def test_kept_answers_are_bounded_in_bytes() -> None:
+    large = replace(ANSWER, text="x" * 100_000)
+    kept = KeptAnswers(1000, most_bytes=3 * size_of(large))
+    for number in range(5):
+        kept.keep(str(number).encode(), large)
+    # Kept twice is counted once.
+    kept.keep(b"4", large)
+    assert [kept.recall(str(number).encode()) is not None for number in range(5)] == [
+        False, False, True, True, True,
+    ]  # fmt: skip
+    kept.keep(b"larger than all", replace(large, text="x" * 400_000))
+    assert kept.recall(b"larger than all") is None
+    kept.keep(b"small", ANSWER)
+    assert kept.recall(b"small") is ANSWER
