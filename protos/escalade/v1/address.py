@@ -7,6 +7,7 @@ import re
 from typing import NamedTuple
 
 _MOST_PORT = 65535
+_MOST_NAME_BYTES = 253
 
 # No host has these; a scheme, a path, a password or a slip of the pen would.
 _NOT_IN_HOST = re.compile(r"[\s\x00-\x1f\x7f/@?#\\\[\]]")
@@ -42,11 +43,14 @@ def parse_address(text: str, *, least_port: int = 1, default_host: str | None = 
     else:
         host = host or default_host or ""
         good_host = bool(host) and ":" not in host
-    if not (colon and good_port and good_host) or _NOT_IN_HOST.search(host):
+    good_name = _is_name(host)
+    if not (colon and good_port and good_host and good_name) or _NOT_IN_HOST.search(host):
         form = "HOST:PORT" if default_host is None else "HOST:PORT or :PORT"
-        brackets = " (an IPv6 host in brackets)" if text.count(":") > 1 else ""
+        hint = " (an IPv6 host in brackets)" if text.count(":") > 1 else ""
+        if host and not good_name:
+            hint = f" and labels of 1-63 bytes in its host, {_MOST_NAME_BYTES} together"
         raise ValueError(
-            f"must be {form} with a port in {least_port}-{_MOST_PORT}{brackets}, got {text!r}"
+            f"must be {form} with a port in {least_port}-{_MOST_PORT}{hint}, got {text!r}"
         )
     return Address(host, int(port))
 
@@ -61,6 +65,14 @@ def is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
+        return False
+
+
+def _is_name(host: str) -> bool:
+    """Whether a host has labels of 1 to 63 bytes, 253 in all (RFC 1035), as sockets ask of it."""
+    try:
+        return len(host.encode("idna")) <= _MOST_NAME_BYTES
+    except UnicodeError:
         return False
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import select
 import signal
 import socket
 import struct
@@ -267,6 +268,72 @@ def test_a_reset_by_the_device_reaches_the_cloud() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("who", ["device", "cloud"])
+@pytest.mark.parametrize("before", ["nothing", "half-close"])
+def test_a_reset_is_not_held_back_by_bytes_that_nobody_takes(who: str, before: str) -> None:
+    """A sender that fills the line and both sockets, and resets; the other end reads nothing."""
+
+    async def main() -> None:
+        clock = HandClock()
+        with socket.create_server(FREE_PORT) as listening:
+            proxy = Proxy(
+                get_profile("coe-1s"), FREE_PORT, Address(*listening.getsockname()), clock=clock
+            )
+            async with proxy:
+                device = socket.create_connection(proxy.address)
+                cloud = (await asyncio.to_thread(listening.accept))[0]
+                sender, other = (device, cloud) if who == "device" else (cloud, device)
+                sender.setblocking(False)
+                if before == "half-close":
+                    other.shutdown(socket.SHUT_WR)
+                stuck = 0
+                while stuck < 50:
+                    try:
+                        sender.send(bytes(65536))
+                        stuck = 0
+                    except BlockingIOError:
+                        stuck += 1
+                    # What is in the line arrives, as far as the other end's socket has room.
+                    await clock.move_to(clock.now_s + 1)
+                    await asyncio.sleep(0.001)
+                sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                sender.close()
+                poll = select.poll()
+                poll.register(other, 0)
+                async with asyncio.timeout(30):
+                    # Told, but not before half a round trip has passed.
+                    while not clock.waiting or clock.waiting[-1] <= clock.now_s:
+                        await asyncio.sleep(0.001)
+                    assert poll.poll(0) == []
+                    await clock.move_to(clock.now_s + 1)
+                    while not poll.poll(0):
+                        await asyncio.sleep(0.001)
+                other.close()
+
+    asyncio.run(main())
+
+
+def test_a_reset_after_a_half_close_is_heard() -> None:
+    async def main() -> None:
+        with socket.create_server(FREE_PORT) as listening:
+            proxy = Proxy(get_profile("free"), FREE_PORT, Address(*listening.getsockname()))
+            async with proxy:
+                device = socket.create_connection(proxy.address)
+                cloud = (await asyncio.to_thread(listening.accept))[0]
+                device.shutdown(socket.SHUT_WR)
+                assert await asyncio.to_thread(cloud.recv, 1) == b""
+                device.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                device.close()
+                poll = select.poll()
+                poll.register(cloud, 0)
+                async with asyncio.timeout(30):
+                    while not poll.poll(0):
+                        await asyncio.sleep(0.001)
+                cloud.close()
+
+    asyncio.run(main())
+
+
 def test_a_full_line_holds_the_sender_back() -> None:
     size = 8 * IN_FLIGHT_BYTES
 
@@ -391,6 +458,9 @@ def test_grpc_sees_a_cloud_that_is_down_as_unavailable() -> None:
         (":0", "cloud:0", "upstream address must be .* with a port in 1-65535, got 'cloud:0'"),
         (":0", "50051", "upstream address must be HOST:PORT or :PORT .* got '50051'"),
         (":65536", ":1", "listen address must be .* with a port in 0-65535, got ':65536'"),
+        (":0", "a..b:1", "upstream address must be .* labels of 1-63 bytes .* got 'a..b:1'"),
+        (":0", f"{'a' * 64}:1", "upstream address must be .* labels of 1-63 bytes"),
+        (f"{'a.' * 127}:1", ":1", "listen address must be .* 253 together"),
         ("::1:80", ":1", "listen address must be .* in brackets.*, got '::1:80'"),
     ],
 )
@@ -460,3 +530,45 @@ def test_the_command_announces_counts_and_stops(number: signal.Signals, tmp_path
         "bytes_down": 1000,
     }
     assert list(tmp_path.iterdir()) == [stats]
+
+
+@pytest.mark.slow
+def test_connections_go_on_when_descriptors_run_out() -> None:
+    command = [sys.executable, "-m", "escalade.cli", "proxy", "--profile", "free", "--upstream"]
+
+    async def echoes(streams: Streams) -> bool:
+        reader, writer = streams
+        try:
+            writer.write(b"x")
+            return await reader.read(1) == b"x"
+        except ConnectionError:
+            return False
+
+    async def main() -> None:
+        async with serving(echo) as cloud:
+            process = await asyncio.create_subprocess_exec(
+                "bash", "-c", 'ulimit -n 40; exec "$@"', "-", *command, f"{cloud[0]}:{cloud[1]}",
+                stderr=asyncio.subprocess.PIPE,
+            )  # fmt: skip
+            assert process.stderr is not None
+            port = int((await process.stderr.readline()).rsplit(b":", 1)[1])
+            first = await asyncio.open_connection("127.0.0.1", port)
+            assert await echoes(first)
+            many = [await asyncio.open_connection("127.0.0.1", port) for _ in range(60)]
+            said = (await process.stderr.readline()).decode()
+            assert "no new connections for now: Too many open files" in said
+            assert await echoes(first)
+            for _, writer in many:
+                writer.transport.abort()
+            async with asyncio.timeout(30):
+                served = False
+                while not served:
+                    late = await asyncio.open_connection("127.0.0.1", port)
+                    served = await echoes(late)
+                    late[1].transport.abort()
+            first[1].transport.abort()
+            process.terminate()
+            assert await process.stderr.read() == b""
+            assert await process.wait() == 0
+
+    asyncio.run(main())

@@ -35,5 +35,6 @@ def proxy(
         on_ready=lambda host, port: notes.print(
             f"{profile} ({network.rtt_ms:g} ms round trip) to {upstream} on {host}:{port}"
         ),
+        on_trouble=notes.print,
         stats_path=stats,
     )

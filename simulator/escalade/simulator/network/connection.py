@@ -3,12 +3,16 @@
 Each `End` stamps what it receives and puts it on its `Lane`; the lane's pump gives each
 chunk to the far end at its release time. The pump waits for moments, it never sleeps for
 a delay: delays of chunks in flight overlap, as on a wire.
+
+A reset overtakes what cannot be delivered, as on a wire, where the bytes for which a receiver has
+no room are still the sender's and die with it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import enum
+import select
 import socket
 import struct
 from collections import deque
@@ -21,6 +25,9 @@ from escalade.simulator.network.delay_line import DelayLine
 #: Bytes in flight each way before the sender is held back, give or take one read: the
 #: largest send buffer of Linux (tcp_wmem[2], 4 MiB), and so about the widest TCP window.
 IN_FLIGHT_BYTES = 4 << 20
+
+# asyncio does not look at a socket that it does not read, so that nobody hears of its reset.
+_LOOK_EVERY_S = 2e-3
 
 #: SO_LINGER on, 0 s: closing sends RST instead of FIN (man 7 socket).
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -45,15 +52,21 @@ class Lane:
         self._queue: deque[tuple[float, bytes | _Mark]] = deque()
         self._held_bytes = 0
         self._more = asyncio.Event()
+        self._reset = asyncio.Event()
+        self._reset_release_s = 0.0
 
     def push(self, item: bytes | _Mark) -> None:
         """Stamp what was received and send it on its way; holds the source back when full."""
         nbytes = len(item) if isinstance(item, bytes) else 0
-        self._queue.append((self._line.release_s(self._clock.now(), nbytes), item))
+        release_s = self._line.release_s(self._clock.now(), nbytes)
+        self._queue.append((release_s, item))
         self._held_bytes += nbytes
         self._more.set()
-        if self._held_bytes > IN_FLIGHT_BYTES and self.source is not None:
-            self.source.transport.pause_reading()
+        if item is _Mark.RESET:
+            self._reset_release_s = release_s
+            self._reset.set()
+        elif self._held_bytes > IN_FLIGHT_BYTES and self.source is not None:
+            self.source.hold_back()
 
     async def pump(self, sink: End) -> None:
         """Deliver to `sink` what is released; returns after a reset, else when cancelled."""
@@ -68,18 +81,36 @@ class Lane:
             if item is _Mark.END:
                 sink.end()
                 self.ended.set()
+            elif await self._has_room(sink):
+                self._deliver(item, sink)
             else:
-                await self._deliver(item, sink)
+                return
 
-    async def _deliver(self, chunk: bytes, sink: End) -> None:
-        await sink.writable.wait()
+    async def _has_room(self, sink: End) -> bool:
+        """Wait until the sink takes more; False where a reset of the source reaches it first."""
+        if sink.writable.is_set():
+            return True
+        room = asyncio.create_task(sink.writable.wait())
+        reset = asyncio.create_task(self._reset_arrives())
+        try:
+            await asyncio.wait({room, reset}, return_when=asyncio.FIRST_COMPLETED)
+            return sink.writable.is_set()
+        finally:
+            room.cancel()
+            reset.cancel()
+
+    async def _reset_arrives(self) -> None:
+        await self._reset.wait()
+        await self._clock.wait_until(self._reset_release_s)
+
+    def _deliver(self, chunk: bytes, sink: End) -> None:
         # What arrives at a socket that is gone is dropped, and the line drains.
         if not sink.transport.is_closing():
             sink.transport.write(chunk)
             self._count(len(chunk))
         self._held_bytes -= len(chunk)
         if self._held_bytes <= IN_FLIGHT_BYTES and self.source is not None:
-            self.source.transport.resume_reading()
+            self.source.go_on()
 
 
 class End(asyncio.Protocol):
@@ -94,6 +125,7 @@ class End(asyncio.Protocol):
         self.writable = asyncio.Event()
         self.writable.set()
         self.lost = asyncio.Event()
+        self._look: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport, tell who waits for it."""
@@ -108,10 +140,12 @@ class End(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Put the half-close on the lane; True keeps the other half open."""
         self._lane.push(_Mark.END)
+        self._look_for_reset()
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Put a reset on the lane, unless it was this side that closed."""
+        self._stop_looking()
         if exc is not None:
             self._lane.push(_Mark.RESET)
         self.writable.set()
@@ -124,6 +158,35 @@ class End(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The socket's buffer has room."""
         self.writable.set()
+
+    def hold_back(self) -> None:
+        """Read no more for now."""
+        self.transport.pause_reading()
+        self._look_for_reset()
+
+    def go_on(self) -> None:
+        """Read again."""
+        self._stop_looking()
+        self.transport.resume_reading()
+
+    def _look_for_reset(self) -> None:
+        """Whether the peer has reset a socket that is not read; again and again."""
+        self._stop_looking()
+        if self.transport.is_closing():
+            return
+        poll = select.poll()
+        # Errors are told whatever is asked for.
+        poll.register(self.transport.get_extra_info("socket"), 0)
+        if any(what & select.POLLERR for _, what in poll.poll(0)):
+            self._lane.push(_Mark.RESET)
+        else:
+            loop = asyncio.get_running_loop()
+            self._look = loop.call_later(_LOOK_EVERY_S, self._look_for_reset)
+
+    def _stop_looking(self) -> None:
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
 
     def end(self) -> None:
         """Close this half, after what was written."""

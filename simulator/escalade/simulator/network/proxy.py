@@ -9,12 +9,17 @@ line); warm calls are not affected. An upstream that refuses resets the device a
 Each connection has a line of its own: a device keeps one gRPC connection, and the
 profile's bandwidth is that of one device. A chunk is what one read gives (at most
 256 KiB), and it leaves whole.
+
+Where the process runs out of descriptors, new connections wait or are reset, which is said once;
+those that there are go on.
 """
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
+import errno
+import os
 import random
 import signal
 from collections.abc import Callable
@@ -25,6 +30,7 @@ from types import TracebackType
 import msgspec
 
 from escalade.edge.base import atomic_write
+from escalade.edge.errors import DataError
 from escalade.simulator.errors import ProxyError
 from escalade.simulator.network.clock import Clock, LiveClock
 from escalade.simulator.network.connection import End, Lane, carry
@@ -33,6 +39,9 @@ from escalade.simulator.network.profiles import Profile
 from escalade.v1.address import Address, parse_address
 
 _STATS_EVERY_S = 0.2
+
+# As asyncio has it, of which it accepts again after a second.
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,8 +70,20 @@ class Proxy:
         *,
         seed: int = 0,
         clock: Clock | None = None,
+        on_trouble: Callable[[str], None] = lambda line: None,
     ) -> None:
+        """Take the addresses; nothing is opened before the proxy is entered.
+
+        Args:
+            profile: the network.
+            listen: port 0 takes a free one.
+            upstream: where the cloud listens.
+            seed: of jitter and loss.
+            clock: the machine's, if None.
+            on_trouble: told in one line, once, that descriptors have run out.
+        """
         self._profile = profile
+        self._on_trouble: Callable[[str], None] | None = on_trouble
         self._listen = listen
         self._upstream = upstream
         self._seed = seed
@@ -91,10 +112,9 @@ class Proxy:
             ProxyError: the address is in use or not of this machine.
         """
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._on_loop_error)
         try:
             self._server = await loop.create_server(self._accept, *self._listen)
-        except UnicodeError as error:  # what a name too long for DNS comes to
-            raise ProxyError(f"cannot listen on {self._listen}: no such host") from error
         except OSError as error:
             # asyncio says the address once more, before a colon and the reason.
             reason = str(error.strerror).rpartition(": ")[2]
@@ -115,6 +135,7 @@ class Proxy:
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await self._server.wait_closed()
             self._server = None
+        asyncio.get_running_loop().set_exception_handler(None)
 
     def _accept(self) -> End:
         self._add(connections=1)
@@ -132,14 +153,32 @@ class Proxy:
         loop = asyncio.get_running_loop()
         try:
             _, cloud = await loop.create_connection(lambda: End(down), *self._upstream)
-        except OSError:
+        except OSError as error:
             # The device sees what it would see of a cloud that is down: a closed connection.
-            return
+            self._note_exhausted(error)
         else:
             await carry(device, cloud, up, down)
         finally:
             device.reset()
             await device.lost.wait()
+
+    def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        """What asyncio cannot raise anywhere: it accepts again after a second."""
+        error = context.get("exception")
+        if not (isinstance(error, OSError) and self._note_exhausted(error)):
+            loop.default_exception_handler(context)
+
+    def _note_exhausted(self, error: OSError) -> bool:
+        """Whether a resource of this machine has run out; the first time it is said."""
+        if error.errno not in _EXHAUSTED:
+            return False
+        if self._on_trouble is not None:
+            self._on_trouble(
+                f"proxy: no new connections for now: {os.strerror(error.errno)}"
+                f" ({len(self._tasks)} are open; `ulimit -n` sets how many files may be)"
+            )
+            self._on_trouble = None
+        return True
 
     def _lane(self, direction: Direction, count: Callable[[int], None]) -> Lane:
         # Keyed, so that what one connection draws does not depend on the others.
@@ -161,6 +200,7 @@ def run_proxy(
     *,
     seed: int,
     on_ready: Callable[[str, int], None],
+    on_trouble: Callable[[str], None] = lambda line: None,
     stats_path: Path | None = None,
 ) -> None:
     """Run a proxy until SIGTERM or SIGINT; for the main thread.
@@ -171,15 +211,21 @@ def run_proxy(
         upstream: where the cloud listens.
         seed: of jitter and loss.
         on_ready: called with the real host and port once it listens.
+        on_trouble: told in one line, once, what goes wrong while it goes on.
         stats_path: kept up to date with the counters as one JSON object, renamed whole:
-            at the start, at most every 0.2 s on a change, and at the end.
+            at the start, at most every 0.2 s on a change, and at the end. Between start and end
+            one that cannot be written is left out.
 
     Raises:
         ProxyError: an address is bad, or the port is in use.
         DataError: the stats cannot be written.
     """
     proxy = Proxy(
-        profile, _address("listen", listen, 0), _address("upstream", upstream, 1), seed=seed
+        profile,
+        _address("listen", listen, 0),
+        _address("upstream", upstream, 1),
+        seed=seed,
+        on_trouble=on_trouble,
     )
     asyncio.run(_run(proxy, on_ready, stats_path))
 
@@ -203,7 +249,9 @@ async def _run(proxy: Proxy, on_ready: Callable[[str, int], None], stats_path: P
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), _STATS_EVERY_S if stats_path else None)
             if proxy.counters != written:
-                written = await _write_stats(stats_path, proxy.counters)
+                # Without descriptors there is no file either; the traffic goes on.
+                with suppress(DataError):
+                    written = await _write_stats(stats_path, proxy.counters)
     if proxy.counters != written:
         await _write_stats(stats_path, proxy.counters)
 
