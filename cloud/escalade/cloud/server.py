@@ -20,6 +20,7 @@ from grpc_reflection.v1alpha import reflection
 
 from escalade.cloud.backends import BackendFactory, Clock
 from escalade.cloud.errors import StartError
+from escalade.cloud.health import Health
 from escalade.cloud.listen import TlsFiles, bind
 from escalade.cloud.service import SERVICE_NAME, CascadeService
 from escalade.v1 import cascade_pb2_grpc as pb_grpc
@@ -29,10 +30,9 @@ OnReady = Callable[[str], None]
 # Time for answers that are done to leave, and for open health watches to be cut.
 _FLUSH_S = 0.5
 
-_CHANNEL_OPTIONS = (
-    # By default Linux lets a second server share the port in silence.
-    ("grpc.so_reuseport", 0),
-)
+# Streams of one connection, by default without a bound: RFC 9113 asks for 100 at least, and a client
+# should hear that the queue is full, not wait for a stream.
+_LEAST_STREAMS, _STREAMS_FOR_A_PLACE = 100, 4
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -88,12 +88,12 @@ async def serve(
     Raises:
         StartError: the port, the certificate or the model is not to be had.
     """
-    server = grpc.aio.server(options=_CHANNEL_OPTIONS)
+    server = grpc.aio.server(options=_channel_options(options))
     backend = make_backend(queue_capacity=options.queue_capacity, clock=clock)
     try:
         address = bind(server, options.listen, options.tls)
         await backend.load()
-        status = health.aio.HealthServicer()
+        status = Health()
 
         async def tell_health(serving: bool) -> None:
             answer = health_pb2.HealthCheckResponse
@@ -122,6 +122,15 @@ async def serve(
     finally:
         await server.stop(_FLUSH_S)
         backend.close()
+
+
+def _channel_options(options: ServeOptions) -> list[tuple[str, int]]:
+    streams = max(_LEAST_STREAMS, _STREAMS_FOR_A_PLACE * (options.queue_capacity + 1))
+    return [
+        # By default Linux lets a second server share the port in silence.
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_concurrent_streams", streams),
+    ]
 
 
 async def _drain(service: CascadeService, grace_s: float) -> None:
