@@ -83,11 +83,7 @@ TlsCertOption = Annotated[
 TlsKeyOption = Annotated[Path | None, typer.Option("--tls-key", help="Its private key (PEM).")]
 TrustedKeyOption = Annotated[
     Path | None,
-    typer.Option("--trusted-key", help="Public key (PEM): open only what it has signed."),
-]
-KeyOption = Annotated[
-    Path | None,
-    typer.Option("--key", help="Public key (PEM): refuse what it has not signed."),
+    typer.Option("--trusted-key", "--key", help="Public key (PEM): take only what it has signed."),
 ]
 SkipGoldenOption = Annotated[
     bool,

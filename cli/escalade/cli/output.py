@@ -19,6 +19,9 @@ from rich.progress import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from escalade.edge.artifact import SignatureState
     from escalade.simulator.formats import TextTable
 
 _FILE_WIDTH = 160
@@ -48,6 +51,17 @@ def harmless(text: str, *, but: str = "") -> str:
         "\N{REPLACEMENT CHARACTER}" if category(one) == "Cc" and one not in but else one
         for one in text
     )
+
+
+def signature_words(state: SignatureState, trusted_key: Path | None) -> str:
+    """What is known of an artifact's signature."""
+    return {
+        "none": "not signed",
+        "unreadable": "unreadable signature",
+        "unchecked": "signature not checked: give --trusted-key",
+        "valid": f"signed by {trusted_key}",
+        "invalid": f"not signed by {trusted_key}",
+    }[state]
 
 
 def print_text(text: str, *, end: str = "\n") -> None:

@@ -56,7 +56,7 @@ def test_verify_says_of_each_thing_what_was_checked(
     _, out, _ = invoke("store", "verify", artifact, "--skip-golden")
     assert out.splitlines()[2:] == [
         "golden prompts: not played",
-        "signature: signed, signer not checked: give --key",
+        "signature: signature not checked: give --trusted-key",
     ]
     code, out, _ = invoke("store", "verify", artifact, "--key", keys / "pub.pem", "--json")
     assert code == 0
@@ -112,9 +112,45 @@ def test_a_store_from_first_installation_to_rollback(
     assert json.loads(out) == {"before": second["id"], "current": second["before"]}
     code, out, err = invoke("store", "rollback", store)
     assert code == 2
-    assert "to a version before it" in err
+    assert "there is no version before the current one" in err
     code, out, _ = invoke("store", "rollback", store, "--to", second["id"][:6])
     assert out.startswith(f"{store}: current is {second['id'][:12]}, was ")
+
+
+def test_versions_say_what_is_known_of_a_signature(
+    invoke: Invoke, artifact: Path, keys: Path, tmp_path: Path
+) -> None:
+    store, key = tmp_path / "store", keys / "pub.pem"
+
+    def said(*options: object) -> str:
+        code, out, err = invoke("store", "versions", store, *options)
+        assert (code, err) == (0, "")
+        return str(out).rstrip("\n").rpartition("  ")[2]
+
+    (artifact / "model.sig").write_bytes(b"signed!")
+    invoke("store", "install", artifact, store, "--skip-golden")
+    assert said() == said("--trusted-key", key) == "unreadable signature"
+    invoke("store", "sign", artifact, "--key", keys / "key.pem")
+    invoke("store", "install", artifact, store, "--trusted-key", key, "--skip-golden")
+    assert said() == "signature not checked: give --trusted-key"
+    assert said("--trusted-key", key) == f"signed by {key}"
+    assert said("--key", keys / "other-pub.pem") == f"not signed by {keys / 'other-pub.pem'}"
+    code, _, err = invoke("store", "versions", store, "--trusted-key", keys / "no.pem")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "no.pem: cannot be read" in err
+
+
+def test_an_older_artifact_is_refused_in_one_line(
+    invoke: Invoke, artifact: Path, tmp_path: Path
+) -> None:
+    store, path = tmp_path / "store", artifact / "manifest.json"
+    invoke("store", "install", artifact, store, "--skip-golden")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"created": "2001-01-01"}))
+    code, out, err = invoke("store", "install", artifact, store, "--skip-golden")
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert "made at '2001-01-01', before the current version" in err
+    code, out, _ = invoke("store", "install", artifact, store, "--skip-golden", "--allow-older")
+    assert (code, "current is" in out) == (0, True)
 
 
 def test_a_listed_version_moves_no_cursor(invoke: Invoke, artifact: Path, tmp_path: Path) -> None:

@@ -100,6 +100,10 @@ def test_a_file_name_that_is_no_plain_name(copy: Path, name: str) -> None:
             lambda m: m["files"].update({"model.sig": m["files"]["model.onnx"]}),
             "files must not list model.sig",
         ),
+        (
+            lambda m: m["files"].update({"Manifest.JSON": m["files"]["model.onnx"]}),
+            "files must not list manifest.json",
+        ),
         (lambda m: m.update(program="../model.onnx"), "files does not list ../model.onnx"),
         (lambda m: m.update(program="\x1b[2J"), r"files does not list \x1b[2J"),
         (lambda m: m.update(encoder="encoder.onnx"), "files does not list encoder.onnx"),

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from escalade.edge.artifact.manifest import read_manifest
-from escalade.edge.artifact.signing import check_signature, is_signed, sign
+from escalade.edge.artifact.signing import check_signature, is_signed, sign, signature_state
 from escalade.edge.errors import ArtifactError, SignatureError
 from escalade.edge.generation.artifact import Artifact
 
@@ -247,3 +247,27 @@ def test_opening_without_a_key_loads_no_cryptography(float_artifact: Path) -> No
         [sys.executable, "-c", code, float_artifact], capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
+
+
+def test_what_is_known_of_a_signature(copy: Path, keys: tuple[Path, Path], tmp_path: Path) -> None:
+    other = write_keys(tmp_path, "other")
+    assert [signature_state(copy), signature_state(copy, keys[1])] == ["none", "none"]
+    sign(copy, keys[0])
+    states = [signature_state(copy, key) for key in (None, keys[1], other[1])]
+    assert states == ["unchecked", "valid", "invalid"]
+    with pytest.raises(SignatureError, match="must be an elliptic curve key"):
+        signature_state(copy, keys[0])
+    good = (copy / "model.sig").read_bytes()
+    for content in (b"", b"signed!", b"{}", good[:-40], bytes(1 << 17)):
+        (copy / "model.sig").write_bytes(content)
+        assert [signature_state(copy, key) for key in (None, keys[1])] == ["unreadable"] * 2
+    (copy / "model.sig").unlink()
+    (copy / "model.sig").symlink_to("nowhere")
+    assert signature_state(copy) == "unreadable"
+
+
+def test_a_changed_manifest_is_said_in_words(copy: Path, keys: tuple[Path, Path]) -> None:
+    sign(copy, keys[0])
+    (copy / "manifest.json").write_bytes((copy / "manifest.json").read_bytes() + b"\n")
+    said = refused(copy, keys[1])
+    assert said.endswith("): Signature mismatch, manifest.json is not as it was signed")

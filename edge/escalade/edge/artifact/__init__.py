@@ -17,13 +17,21 @@ from escalade.edge.artifact.manifest import (
     QuantizationEntry,
     Scheme,
     file_entry,
+    load_manifest,
     parse_manifest,
     read_manifest,
     write_manifest,
 )
 from escalade.edge.artifact.memory import MemoryNeeded, memory_needed
 from escalade.edge.artifact.opening import read_checked, shared_lock_if_possible
-from escalade.edge.artifact.signing import MAX_SIGNATURE_BYTES, check_signature, is_signed, sign
+from escalade.edge.artifact.signing import (
+    MAX_SIGNATURE_BYTES,
+    SignatureState,
+    check_signature,
+    is_signed,
+    sign,
+    signature_state,
+)
 
 __all__ = [
     "MANIFEST_NAME",
@@ -41,10 +49,12 @@ __all__ = [
     "ParityEntry",
     "QuantizationEntry",
     "Scheme",
+    "SignatureState",
     "bounded",
     "check_signature",
     "file_entry",
     "is_signed",
+    "load_manifest",
     "memory_needed",
     "open_plain",
     "parse_manifest",
@@ -54,5 +64,6 @@ __all__ = [
     "read_manifest",
     "shared_lock_if_possible",
     "sign",
+    "signature_state",
     "write_manifest",
 ]

@@ -147,10 +147,29 @@ def read_manifest(folder: Path) -> Manifest:
             listed; the schema is another one, or a value is out of range. The message says
             which.
     """
+    manifest = load_manifest(folder)
+    check_files(folder, manifest)
+    return manifest
+
+
+def load_manifest(folder: Path) -> Manifest:
+    """Read `manifest.json`; the files it names are not looked at.
+
+    Raises:
+        ArtifactError: it is missing, no regular file, too long, or see `parse_manifest`.
+    """
     path = folder / MANIFEST_NAME
     if not os.path.lexists(path):
         raise ArtifactError(f"{folder}: not an artifact: {MANIFEST_NAME} cannot be read: missing")
-    manifest = parse_manifest(read_bounded(path, MAX_MANIFEST_BYTES), path)
+    return parse_manifest(read_bounded(path, MAX_MANIFEST_BYTES), path)
+
+
+def check_files(folder: Path, manifest: Manifest) -> None:
+    """Hold every file of an artifact against its manifest.
+
+    Raises:
+        ArtifactError: see `read_manifest`.
+    """
     for name, entry in manifest.files.items():
         check_file(folder / name, entry.bytes, entry.sha256)
     check_nothing_else(folder, {*manifest.files, MANIFEST_NAME, SIGNATURE_NAME})
@@ -163,7 +182,6 @@ def read_manifest(folder: Path) -> Manifest:
             f"{folder / TOKENIZER_NAME}: fingerprint {fingerprint[:12]}, the model was exported"
             f" with {manifest.model.tokenizer_fingerprint[:12]}"
         )
-    return manifest
 
 
 def parse_manifest(raw: bytes, where: object) -> Manifest:
@@ -215,8 +233,9 @@ def _check_values(where: object, manifest: Manifest) -> None:
     check_listing(
         where, ((name, entry.bytes, entry.sha256) for name, entry in manifest.files.items())
     )
+    listed = {name.lower() for name in manifest.files}  # some file systems know no case
     for name in (MANIFEST_NAME, SIGNATURE_NAME):
-        need(name not in manifest.files, f"files must not list {name}")
+        need(name not in listed, f"files must not list {name}")
     model = manifest.model
     named = [manifest.program, TOKENIZER_NAME]
     if manifest.encoder is not None:

@@ -10,9 +10,12 @@ signature is made or checked.
 
 from __future__ import annotations
 
+import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Literal
 
 import msgspec
 
@@ -24,11 +27,17 @@ from escalade.edge.artifact.manifest import (
     read_manifest,
 )
 from escalade.edge.base import atomic_write
-from escalade.edge.errors import SignatureError
+from escalade.edge.errors import ArtifactError, SignatureError
 
 #: A bundle over one file takes 2 KB.
 MAX_SIGNATURE_BYTES = 1 << 16
+# What the library says where the digests differ.
+_MISMATCH = "Signature mismatch"
 _CURVES = "an elliptic curve key on P-256, P-384 or P-521, PEM"
+
+
+#: `valid` and `invalid` are said of a key; without one a signature is `unchecked`.
+SignatureState = Literal["none", "unreadable", "unchecked", "valid", "invalid"]
 
 
 class _PublicKey(msgspec.Struct):
@@ -91,14 +100,70 @@ def check_signature(folder: Path, public_key: Path) -> None:
     read_bounded(folder / MANIFEST_NAME, MAX_MANIFEST_BYTES)
     if not is_signed(folder):
         raise SignatureError(f"{folder}: not signed: {SIGNATURE_NAME} is missing")
+    signer = _signer(where)
+    verify = _verifier(public_key)
+    try:
+        verify(folder / MANIFEST_NAME, where)
+    except Exception as error:  # the library lets through what its parsers raise
+        why = str(error) or "it does not verify"
+        if why.startswith(_MISMATCH):  # what follows is Python
+            why = f"{_MISMATCH}, {MANIFEST_NAME} is not as it was signed"
+        raise SignatureError(
+            f"{where}: not a signature of this {MANIFEST_NAME} by {public_key}"
+            f" (signer's key {signer[:12]}): {why}"
+        ) from error
+
+
+def is_signed(folder: Path) -> bool:
+    """Whether the artifact carries a `model.sig`, of whomever and whatever is in it."""
+    return os.path.lexists(folder / SIGNATURE_NAME)
+
+
+def signature_state(folder: Path, public_key: Path | None = None) -> SignatureState:
+    """What is known of an artifact's signature.
+
+    Raises:
+        SignatureError: the key cannot be used, or model-signing is not installed.
+    """
+    if not is_signed(folder):
+        return "none"
+    try:
+        _signer(folder / SIGNATURE_NAME)
+    except ArtifactError:
+        return "unreadable"
+    if public_key is None:
+        return "unchecked"
+    _verifier(public_key)
+    try:
+        check_signature(folder, public_key)
+    except ArtifactError:
+        return "invalid"
+    return "valid"
+
+
+def _signer(where: Path) -> str:
+    """What a bundle says of its signer's key.
+
+    Raises:
+        ArtifactError: it is no regular file, or too long.
+        SignatureError: it is none.
+    """
     try:
         # Without a hint the library prints to stdout and tries an older format.
         bundle = msgspec.json.decode(read_bounded(where, MAX_SIGNATURE_BYTES), type=_Bundle)
-        signer = bundle.verification_material.public_key.hint
     except (ValueError, RecursionError) as error:
         raise SignatureError(f"{where}: not a signature by a key: {error}") from error
-    if not signer:
+    if not bundle.verification_material.public_key.hint:
         raise SignatureError(f"{where}: not a signature by a key: it names none")
+    return bundle.verification_material.public_key.hint
+
+
+def _verifier(public_key: Path) -> Callable[[Path, Path], None]:
+    """What holds a manifest against a signature.
+
+    Raises:
+        SignatureError: the key cannot be used, or model-signing is not installed.
+    """
     library = _library()
     try:
         config = library.verifying.Config().use_elliptic_key_verifier(public_key=public_key)
@@ -106,18 +171,9 @@ def check_signature(folder: Path, public_key: Path) -> None:
         raise SignatureError(f"{public_key}: cannot be read: {error.strerror}") from error
     except Exception as error:  # as above
         raise SignatureError(f"{public_key}: must be {_CURVES}, public: {error}") from error
-    try:
-        config.set_hashing_config(library.hashing.Config()).verify(folder / MANIFEST_NAME, where)
-    except Exception as error:  # the library lets through what its parsers raise
-        raise SignatureError(
-            f"{where}: not a signature of this {MANIFEST_NAME} by {public_key}"
-            f" (signer's key {signer[:12]}): {str(error) or 'it does not verify'}"
-        ) from error
-
-
-def is_signed(folder: Path) -> bool:
-    """Whether the artifact carries a signature, of whomever."""
-    return (folder / SIGNATURE_NAME).exists()
+    verify: Callable[[Path, Path], None]
+    verify = config.set_hashing_config(library.hashing.Config()).verify
+    return verify
 
 
 def _library() -> ModuleType:

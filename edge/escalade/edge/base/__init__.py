@@ -5,10 +5,12 @@ from escalade.edge.base.files import (
     atomic_folder,
     atomic_write,
     check_replaceable,
+    exchange,
     is_held,
     sha256_of,
     shared_lock,
     sync_folder,
+    try_lock,
 )
 from escalade.edge.base.records import Record, iter_jsonl, read_records, subsample, write_records
 from escalade.edge.base.text import nearest, pretty_json, utc_now
@@ -33,6 +35,7 @@ __all__ = [
     "atomic_folder",
     "atomic_write",
     "check_replaceable",
+    "exchange",
     "explain",
     "is_held",
     "iter_jsonl",
@@ -43,6 +46,7 @@ __all__ = [
     "shared_lock",
     "subsample",
     "sync_folder",
+    "try_lock",
     "utc_now",
     "write_records",
 ]

@@ -16,12 +16,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from escalade.edge.base.clock import Clock, SystemClock
 from escalade.edge.errors import DataError
 
 _CHUNK_BYTES = 1 << 20
 # Linux, include/uapi/linux/fcntl.h and fs.h.
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
+# `is_held` has the lock for microseconds.
+_ASKED_S, _POLL_S = 0.5, 0.02
 
 
 @contextmanager
@@ -131,11 +134,15 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def shared_lock(folder: Path) -> Iterator[Path]:
+def shared_lock(folder: Path, *, clock: Clock | None = None) -> Iterator[Path]:
     """Keep a folder from being deleted, while the block runs, by those who ask `is_held`.
+
+    Whoever may read the folder could hold it against all others. That keeps nobody waiting: it
+    is not deleted then either.
 
     Args:
         folder: or a link to it.
+        clock: see `Clock`.
 
     Yields:
         The folder with all links followed: where a link leads may change meanwhile.
@@ -151,17 +158,43 @@ def shared_lock(folder: Path) -> Iterator[Path]:
     except OSError as error:
         raise DataError(f"{folder}: cannot be opened: {error.strerror}") from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        try_lock(descriptor, fcntl.LOCK_SH, _ASKED_S, clock or SystemClock())
         yield path
     finally:
         os.close(descriptor)
+
+
+def try_lock(descriptor: int, kind: int, most_s: float, clock: Clock) -> bool:
+    """Lock an open file or folder, as `flock` does, within a time.
+
+    Returns:
+        Whether it was locked; False where somebody else had it all the time.
+
+    Raises:
+        OSError: there are no locks here.
+    """
+    import fcntl
+
+    until_s = clock.now_s() + most_s
+    while True:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if clock.now_s() >= until_s:
+                return False
+            clock.sleep_s(_POLL_S)
+        else:
+            return True
 
 
 def is_held(folder: Path) -> bool:
     """Whether anybody, in this process or another, has the folder in `shared_lock`, or may have."""
     import fcntl
 
-    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:  # another user's alone
+        return True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:  # it is; or the file system knows no locks

@@ -44,6 +44,7 @@ def fetch(
     """Fetch one file into `partial`, going on from what is there already.
 
     A connection that breaks is made again at once, as long as each comes further than the last.
+    A file that is whole is not written again: it may be a version's too, and be read-only.
 
     Args:
         source: where the file is.
@@ -58,6 +59,12 @@ def fetch(
         StoreError: the source cannot be read, or ended early: call again to go on.
         OSError: `partial` cannot be written.
     """
+    if partial.exists():
+        if partial.stat().st_size == size and sha256_of(partial) == sha256:
+            received(size)
+            return
+        if partial.stat().st_size >= size or not os.access(partial, os.W_OK):
+            partial.unlink()
     resumed = partial.exists()
     while True:
         _fetch_rest(source, name, size, partial, received)
@@ -76,8 +83,6 @@ def fetch(
 def _fetch_rest(source: Source, name: str, size: int, partial: Path, received: Received) -> None:
     with partial.open("ab") as sink:
         there = sink.tell()
-        if there > size:
-            there = sink.truncate(0)
         received(there)
         furthest = there
         while there < size:

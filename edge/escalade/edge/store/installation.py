@@ -2,16 +2,16 @@
 
 The order is what makes it safe: signature before anything else is fetched, sizes before the
 first byte, digests before a file counts as there, the whole artifact before it is current.
+The store is locked while versions are switched, not while files come.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import msgspec
@@ -23,20 +23,22 @@ from escalade.edge.artifact import (
     SIGNATURE_NAME,
     Manifest,
     check_signature,
+    is_signed,
     parse_manifest,
     read_manifest,
 )
-from escalade.edge.base import atomic_write, sha256_of
-from escalade.edge.errors import SignatureError, StoreError
+from escalade.edge.base import atomic_write, sha256_of, shared_lock
+from escalade.edge.errors import ArtifactError, DataError, SignatureError, StoreError
+from escalade.edge.store.age import is_older
 from escalade.edge.store.download import fetch, fetch_small
 from escalade.edge.store.sources import Source, source_at
+from escalade.edge.store.staging import ARTIFACT, staging_in
 from escalade.edge.store.store import Store
 
 #: How many versions before the new one stay, unless the caller says otherwise.
 KEPT_BEFORE = 2
 
-_PARTIAL = ".partial"
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_READ_ONLY = 0o444
 
 #: Called with (bytes there, bytes in all).
 Progress = Callable[[int, int], None]
@@ -63,6 +65,7 @@ def install(
     *,
     trusted_key: Path | None = None,
     keep: int = KEPT_BEFORE,
+    allow_older: bool = False,
     check: Callable[[Path], object] = read_manifest,
     progress: Progress = lambda done, total: None,
     waiting: Callable[[], None] = lambda: None,
@@ -75,15 +78,17 @@ def install(
         trusted_key: a public key; its signature is checked before anything but the manifest
             is fetched. None takes what the address gives.
         keep: how many versions before this one stay for `rollback`.
+        allow_older: take one that was made before the current version, too.
         check: called with the new version's folder before it becomes current; what it raises
             stops the installation. `Artifact.open` plays a golden prompt too.
         progress: called as bytes come.
-        waiting: called once if somebody else is changing the store; the call then waits.
+        waiting: see `Store.changing`.
 
     Raises:
         ArtifactError: the artifact is not whole, or `check` refused it.
         SignatureError: it is not signed by the trusted key.
-        StoreError: it cannot be fetched, or the disk is full.
+        StoreError: it cannot be fetched, the disk is full, it is older than the current version,
+            or the store is being changed by somebody who does not come to an end.
         DataError: something else than a store is at `folder`.
     """
     if keep < 0:
@@ -99,22 +104,29 @@ def install(
     version = hashlib.sha256(raw).hexdigest()
     store = Store(folder)
     fetched = 0
-    with store.changing(waiting):
-        before = store.current
-        if version in store:
-            there = store.path_of(version)
-            if trusted_key is not None:
+    with store.failing(), ExitStack() as stack:
+        if not allow_older:
+            _refuse_older(manifest, source, store)
+        there = _held_version(store, version, stack)
+        if there is not None:
+            if trusted_key is not None or not is_signed(there):
                 _write(there, SIGNATURE_NAME, signature)
             check(there)
         else:
-            with _staging(store) as staging:
-                fetched = _fetch_files(source, manifest, store, staging, progress)
-                _write(staging, MANIFEST_NAME, raw)
-                _write(staging, SIGNATURE_NAME, signature)
-                check(staging)
-                store.add(staging, version)
-        removed = store.make_current(version, keep=keep)
-        shutil.rmtree(folder / _PARTIAL, ignore_errors=True)
+            digests = {entry.sha256 for entry in manifest.files.values()}
+            staging = stack.enter_context(staging_in(store, digests, waiting))
+            fetched = _fetch_files(source, manifest, store, staging, progress)
+            _write(staging / ARTIFACT, MANIFEST_NAME, raw)
+            _write(staging / ARTIFACT, SIGNATURE_NAME, signature)
+            check(staging / ARTIFACT)
+        with store.changing(waiting):
+            before = store.current
+            if not allow_older:  # again: another may have been installed meanwhile
+                _refuse_older(manifest, source, store)
+            if there is None:
+                store.add(staging / ARTIFACT, version)
+                shutil.rmtree(staging, ignore_errors=True)
+            removed = store.make_current(version, keep=keep)
     return Installed(
         id=version,
         before=before,
@@ -123,6 +135,30 @@ def install(
         signature_checked=trusted_key is not None,
         removed=removed,
     )
+
+
+def _refuse_older(manifest: Manifest, source: Source, store: Store) -> None:
+    if store.current is None:
+        return
+    try:
+        now = store.manifest_of(store.current)
+    except ArtifactError:  # damaged: whatever mends it is welcome
+        return
+    if is_older(manifest, now):
+        raise StoreError(
+            f"{source}: made at {manifest.created[:40]!r}, before the current version"
+            f" {store.current[:12]}, made at {now.created[:40]!r}; `rollback` goes back,"
+            " --allow-older installs it all the same"
+        )
+
+
+def _held_version(store: Store, version: str, stack: ExitStack) -> Path | None:
+    """Where the version lies, kept from being deleted; None where it is not there, or not whole."""
+    try:
+        folder = stack.enter_context(shared_lock(store.path_of(version)))
+    except DataError:
+        return None
+    return folder if version in store else None
 
 
 def _fetch_optional(source: Source, name: str, most_bytes: int) -> bytes | None:
@@ -147,24 +183,10 @@ def _write(folder: Path, name: str, content: bytes | None) -> None:
             stream.write(content)
 
 
-@contextmanager
-def _staging(store: Store) -> Iterator[Path]:
-    """A folder to build a version in; gone afterwards, whatever happened."""
-    staging = store.empty(".staging")
-    try:
-        yield staging
-    except OSError as error:
-        if error.errno in _NO_ROOM:  # a full disk must not stay full of half an artifact
-            shutil.rmtree(store.folder / _PARTIAL, ignore_errors=True)
-        raise
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
 def _fetch_files(
     source: Source, manifest: Manifest, store: Store, staging: Path, progress: Progress
 ) -> int:
-    """Put every file of the manifest into `staging`; returns how many bytes had to be fetched."""
+    """Put every file of the manifest into the artifact; returns how many bytes were fetched."""
     total = sum(entry.bytes for entry in manifest.files.values())
     done = 0
 
@@ -175,28 +197,34 @@ def _fetch_files(
 
     # By digest: a file that the store has, or that two names share, comes once.
     known = store.files()
-    partials = store.folder / _PARTIAL
-    partials.mkdir(exist_ok=True)
     missing = {}
     for name, entry in manifest.files.items():
         old = known.get(entry.sha256)
-        if old is not None and old.is_file() and sha256_of(old) == entry.sha256:
-            _link(old, staging / name)
+        if old is not None and _link_whole(old, staging / ARTIFACT / name, entry.sha256):
             received(entry.bytes)
         else:
             missing[entry.sha256] = name, entry.bytes
-    there = sum(path.stat().st_size for path in partials.iterdir() if path.name in missing)
+    there = sum(path.stat().st_size for path in staging.iterdir() if path.name in missing)
     needed = sum(size for _, size in missing.values()) - there
     free = shutil.disk_usage(store.folder).free
     if needed > free:
         raise StoreError(f"{store.folder}: {needed} more bytes are needed, {free} are free")
     for sha256, (name, size) in missing.items():
-        fetch(source, name, size, sha256, partials / sha256, received)
+        fetch(source, name, size, sha256, staging / sha256, received)
     for name, entry in manifest.files.items():
         if entry.sha256 in missing:
-            _link(partials / entry.sha256, staging / name)
-            (staging / name).chmod(0o444)  # versions share files; nobody is to change one
+            _link(staging / entry.sha256, staging / ARTIFACT / name)
     return sum(size for _, size in missing.values()) - there
+
+
+def _link_whole(old: Path, new: Path, sha256: str) -> bool:
+    """Give a version's file a second name, if it is whole; it may be deleted meanwhile."""
+    with suppress(OSError):
+        _link(old, new)
+        if sha256_of(new) == sha256:
+            return True
+    new.unlink(missing_ok=True)
+    return False
 
 
 def _link(old: Path, new: Path) -> None:
@@ -205,3 +233,5 @@ def _link(old: Path, new: Path) -> None:
         new.hardlink_to(old)
     except OSError:
         shutil.copyfile(old, new)
+    if new.stat().st_mode & 0o777 != _READ_ONLY:
+        new.chmod(_READ_ONLY)  # versions share files; nobody is to change one

@@ -3,23 +3,26 @@
     STORE/current            a link to the version that clients open
     STORE/versions/SHA256/   one artifact, named by the sha256 of its manifest
     STORE/history            versions in the order they became current, one a line
-    STORE/escalade.lock      held by whoever changes the store
-    STORE/.partial/SHA256    what has come so far of a file with that digest
+    STORE/escalade.lock      held for a moment by whoever changes any of this
+    STORE/.partial-XXXX/     where an installation builds a version (`staging`)
 
 A version is built aside and renamed into place, and becomes current when a link is renamed
 over the old one: whoever fails before that leaves the old version current, and a reader sees
 one or the other. A client that has opened a version goes on with it, for files outlive their
 names while they are open. POSIX only: this takes symbolic links and `flock`.
+
+Who may not write to the store cannot open its lock, and so keeps nobody from changing it.
 """
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -27,18 +30,36 @@ import msgspec
 from escalade.edge.artifact import (
     MANIFEST_NAME,
     MAX_MANIFEST_BYTES,
-    SIGNATURE_NAME,
     Manifest,
-    parse_manifest,
+    SignatureState,
+    load_manifest,
     read_bounded,
     read_manifest,
+    signature_state,
 )
-from escalade.edge.base import atomic_write, check_replaceable, is_held, sync_folder
+from escalade.edge.base import (
+    Clock,
+    SystemClock,
+    atomic_write,
+    check_replaceable,
+    exchange,
+    is_held,
+    shared_lock,
+    sync_folder,
+    try_lock,
+)
 from escalade.edge.errors import ArtifactError, StoreError
 
 CURRENT = "current"
+#: How the names of folders begin in which versions are built.
+PARTIAL = ".partial"
 _LOCK = "escalade.lock"
+_HISTORY = "history"
+# How many versions a message lists.
+_SHOWN = 8
 _CHANGED = f"{MANIFEST_NAME} was changed since it was installed"
+# Under the lock there are renames and deletions: milliseconds, or seconds on a slow, full card.
+_LOCK_WAIT_S = 30.0
 _ID = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
@@ -48,7 +69,7 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     #: sha256 of its manifest, as it was installed.
     id: str
     current: bool
-    signed: bool
+    signature: SignatureState
     #: Out of the manifest; empty where that cannot be read.
     model: str = ""
     created: str = ""
@@ -60,8 +81,9 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
 class Store:
     """A folder of versions, one of them current."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, clock: Clock | None = None) -> None:
         self.folder = folder
+        self._clock = clock or SystemClock()
 
     def __contains__(self, version: str) -> bool:
         """Whether the version is there with every file whole; reads all of it."""
@@ -88,57 +110,75 @@ class Store:
         """Make the folder a store if it is none, and change it as the only one who does.
 
         Args:
-            waiting: called once if somebody else is at it; the call then waits.
+            waiting: called once if somebody else is at it; the call then waits, for so long as
+                changes take.
 
         Raises:
             DataError: something else than a store is there.
-            StoreError: in place of any OSError inside the block.
+            StoreError: somebody else does not come to an end; or in place of any OSError inside
+                the block.
         """
         check_replaceable(self.folder, _LOCK)
-        try:
+        with self.failing():
             self.folder.mkdir(parents=True, exist_ok=True)
-            with (self.folder / _LOCK).open("wb") as lock:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
+            lock = self._open_lock()
+            try:
+                if not try_lock(lock, fcntl.LOCK_EX, 0.0, self._clock):
                     waiting()
-                    fcntl.flock(lock, fcntl.LOCK_EX)
+                    if not try_lock(lock, fcntl.LOCK_EX, _LOCK_WAIT_S, self._clock):
+                        raise StoreError(
+                            f"{self.folder / _LOCK}: held by another process for"
+                            f" {_LOCK_WAIT_S:.0f} s; the current version is as it was"
+                        )
                 (self.folder / "versions").mkdir(exist_ok=True)
                 yield
+            finally:
+                os.close(lock)
+
+    @contextmanager
+    def failing(self) -> Iterator[None]:
+        """Say of any OSError inside the block what it means for the store, as a StoreError."""
+        try:
+            yield
         except OSError as error:
             raise StoreError(
                 f"{error.filename or self.folder}: {error.strerror or error};"
                 " the current version is as it was"
             ) from error
 
-    def empty(self, name: str) -> Path:
-        """A new empty folder of that name; an old one goes with all it holds."""
-        path = self.folder / name
-        shutil.rmtree(path, ignore_errors=True)
-        path.mkdir()
-        return path
+    def _open_lock(self) -> int:
+        """The lock, open to those who may write to the folder."""
+        writers = self.folder.stat().st_mode & 0o222
+        mode = writers | writers << 1  # to read and to write
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+        lock = os.open(self.folder / _LOCK, flags, mode)
+        with suppress(PermissionError):  # another writer's, who has seen to it
+            os.fchmod(lock, mode)
+        return lock
 
     def files(self) -> dict[str, Path]:
         """Every file that the manifests of all versions list, by the sha256 they give."""
         found = {}
         for folder in (self.folder / "versions").iterdir():
             try:
-                manifest = _parse(folder)
+                manifest = load_manifest(folder)
             except ArtifactError:
                 continue
             found.update({entry.sha256: folder / name for name, entry in manifest.files.items()})
         return found
 
     def add(self, built: Path, version: str) -> None:
-        """Rename a folder that was built and checked into its place among the versions."""
+        """Rename a folder that was built and checked into its place among the versions.
+
+        One that is there already is damaged, or somebody was quicker: it takes the other's place.
+        """
         target = self.path_of(version)
         sync_folder(built)
-        trash = self.empty(".trash")
-        if target.exists():  # damaged, or nobody would have built it again
-            target.replace(trash / version)
-        built.replace(target)
+        if not (target.exists() and exchange(built, target)):
+            if target.exists():
+                target.replace(built.with_name("replaced"))
+            built.replace(target)
         sync_folder(target.parent)
-        shutil.rmtree(trash, ignore_errors=True)
 
     def make_current(self, version: str, *, keep: int) -> list[str]:
         """Let clients open this version from now on.
@@ -151,60 +191,83 @@ class Store:
             The versions that were deleted: all others, but for what somebody holds.
         """
         past = [*(old for old in self._past() if old != version), version][-(keep + 1) :]
-        with atomic_write(self.folder / "history") as stream:
+        with atomic_write(self.folder / _HISTORY) as stream:
             stream.write("".join(f"{line}\n" for line in past).encode())
         self._switch(version)
-        return self._prune(past)
+        removed = self._prune(past)
+        self._sweep()
+        return removed
 
-    def rollback(self, to: str | None = None) -> tuple[str, str]:
+    def rollback(
+        self, to: str | None = None, *, waiting: Callable[[], None] = lambda: None
+    ) -> tuple[str, str]:
         """Make the version current that was so before this one; or an earlier or later one.
 
         Args:
             to: the first characters of a version in the history.
+            waiting: see `changing`.
 
         Returns:
             The version that was current, and the one that is.
 
         Raises:
             ArtifactError: that version is damaged.
-            StoreError: there is no such version, or no store.
+            StoreError: there is no such version, or no store; or see `changing`.
         """
-        before = self._need_current()
-        with self.changing():
-            choice = self._past()[:-1][-1:]
-            if to is not None:
-                choice = [version for version in self._history() if version.startswith(to)]
-            if len(choice) != 1:
-                wanted = "a version before it" if to is None else f"one version {to!r}..."
-                known = ", ".join(version[:12] for version in self._history())
-                raise StoreError(
-                    f"{self.folder}: cannot go back from {before[:12]} to {wanted}:"
-                    f" the history is {known}"
-                )
-            target = choice[0]
-            read_manifest(self.path_of(target))
-            if _id_of(self.path_of(target)) != target:
-                raise ArtifactError(f"{self.path_of(target)}: {_CHANGED}")
-            self._switch(target)
+        target = self._chosen(to)
+        with shared_lock(self.path_of(target)) as folder:
+            if _id_of(folder) != target:
+                raise ArtifactError(f"{folder}: {_CHANGED}")
+            read_manifest(folder)
+            with self.changing(waiting):
+                if self._chosen(to) != target:
+                    raise StoreError(f"{self.folder}: was changed meanwhile; run again")
+                before = self._need_current()
+                self._switch(target)
         return before, target
 
-    def versions(self) -> list[Version]:
+    def _chosen(self, to: str | None) -> str:
+        """The version to go back to, or to."""
+        current, history = self._need_current(), self._history()
+        if to is None:
+            if not (past := self._past()[:-1]):
+                raise StoreError(
+                    f"{self.folder}: there is no version before the current one, {current[:12]}"
+                )
+            return past[-1]
+        found = [version for version in history if version.startswith(to)]
+        if len(found) != 1:
+            shown = ", ".join(version[:12] for version in history[-_SHOWN:])
+            raise StoreError(
+                f"{self.folder}: --to must be the first characters of one version, got"
+                f" {to[:80]!r}, which begins {len(found)}; there are {shown}"
+            )
+        return found[0]
+
+    def versions(self, trusted_key: Path | None = None) -> list[Version]:
         """All versions, in the order they became current.
+
+        Args:
+            trusted_key: a public key; says of each whether it has signed it.
 
         Raises:
             StoreError: there is no store.
+            SignatureError: the key cannot be used.
         """
         current, history = self._need_current(), self._history()
         there = {path.name for path in (self.folder / "versions").iterdir()}
         # First what is in no history: another deletion may have been cut short.
-        return [self._describe(one, current) for one in [*sorted(there - set(history)), *history]]
+        return [
+            self._describe(one, current, trusted_key)
+            for one in [*sorted(there - set(history)), *history]
+        ]
 
-    def _describe(self, version: str, current: str) -> Version:
+    def _describe(self, version: str, current: str, trusted_key: Path | None) -> Version:
         folder = self.path_of(version)
-        signed = (folder / SIGNATURE_NAME).exists()
-        found = Version(id=version, current=version == current, signed=signed)
+        signature = signature_state(folder, trusted_key)
+        found = Version(id=version, current=version == current, signature=signature)
         try:
-            manifest = _parse(folder)
+            manifest = self.manifest_of(version)
         except ArtifactError as error:
             return msgspec.structs.replace(found, problem=str(error))
         return msgspec.structs.replace(
@@ -215,6 +278,14 @@ class Store:
             problem=None if _id_of(folder) == version else _CHANGED,
         )
 
+    def manifest_of(self, version: str) -> Manifest:
+        """The manifest of a version; its files are not looked at.
+
+        Raises:
+            ArtifactError: it cannot be read.
+        """
+        return load_manifest(self.path_of(version))
+
     def _need_current(self) -> str:
         current = self.current
         if current is None:
@@ -223,7 +294,7 @@ class Store:
 
     def _history(self) -> list[str]:
         try:
-            lines = (self.folder / "history").read_text(errors="replace").splitlines()
+            lines = (self.folder / _HISTORY).read_text(errors="replace").splitlines()
         except FileNotFoundError:
             return []
         return [line for line in lines if _ID.fullmatch(line) and self.path_of(line).is_dir()]
@@ -240,6 +311,15 @@ class Store:
         aside.replace(self.folder / CURRENT)
         sync_folder(self.folder)
 
+    def _sweep(self) -> None:
+        """Delete what others left who failed or were killed, and what nobody goes on with."""
+        for pattern in (f"{PARTIAL}*", f".{_HISTORY}.*"):
+            for path in self.folder.glob(pattern):
+                if not path.is_dir():
+                    path.unlink(missing_ok=True)
+                elif not is_held(path):
+                    shutil.rmtree(path, ignore_errors=True)
+
     def _prune(self, kept: Sequence[str]) -> list[str]:
         removed = []
         for path in sorted((self.folder / "versions").iterdir()):
@@ -252,8 +332,3 @@ class Store:
 def _id_of(folder: Path) -> str:
     raw = read_bounded(folder / MANIFEST_NAME, MAX_MANIFEST_BYTES)
     return hashlib.sha256(raw).hexdigest()
-
-
-def _parse(folder: Path) -> Manifest:
-    path = folder / MANIFEST_NAME
-    return parse_manifest(read_bounded(path, MAX_MANIFEST_BYTES), path)

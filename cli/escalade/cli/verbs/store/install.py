@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from escalade.cli.options import JsonOption, KeyOption, SkipGoldenOption, StoreArgument
+from escalade.cli.options import JsonOption, SkipGoldenOption, StoreArgument, TrustedKeyOption
 
 
 def install(
@@ -14,10 +14,14 @@ def install(
         str, typer.Argument(help="Artifact folder, or its https:// or file:// address.")
     ],
     store: StoreArgument,
-    key: KeyOption = None,
+    trusted_key: TrustedKeyOption = None,
     keep: Annotated[
         int, typer.Option("--keep", min=0, help="Versions before this one to keep for rollback.")
     ] = 2,
+    allow_older: Annotated[
+        bool,
+        typer.Option("--allow-older", help="Take one made before the current version, too."),
+    ] = False,
     skip_golden: SkipGoldenOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -31,11 +35,12 @@ def install(
         done = install_artifact(
             source,
             store,
-            trusted_key=key,
+            trusted_key=trusted_key,
             keep=keep,
+            allow_older=allow_older,
             check=read_manifest if skip_golden else Artifact.open,
             progress=bar,
-            waiting=lambda: note_console().print(f"{store}: waiting for another installation"),
+            waiting=lambda: note_console().print(f"{store}: waiting for another change"),
         )
     if json:
         print_json(done)
@@ -44,5 +49,5 @@ def install(
     result_console().print(
         f"{store}: current is {done.id[:12]}, was {was}\n"
         f"fetched {done.fetched_bytes:,} of {done.total_bytes:,} bytes; signature"
-        f" {f'by {key}' if key else 'not checked'}"
+        f" {f'by {trusted_key}' if trusted_key else 'not checked'}"
     )

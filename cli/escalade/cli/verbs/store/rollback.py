@@ -18,10 +18,12 @@ def rollback(
     json: JsonOption = False,
 ) -> None:
     """Make the version before the current one current again."""
-    from escalade.cli.output import print_json, result_console
+    from escalade.cli.output import note_console, print_json, result_console
     from escalade.edge.store import Store
 
-    before, now = Store(store).rollback(to)
+    before, now = Store(store).rollback(
+        to, waiting=lambda: note_console().print(f"{store}: waiting for another change")
+    )
     if json:
         print_json({"before": before, "current": now})
         return

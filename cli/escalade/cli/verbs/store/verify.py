@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-from escalade.cli.options import ArtifactArgument, JsonOption, KeyOption, SkipGoldenOption
+from escalade.cli.options import ArtifactArgument, JsonOption, SkipGoldenOption, TrustedKeyOption
 
 
 def verify(
     artifact: ArtifactArgument,
-    key: KeyOption = None,
+    trusted_key: TrustedKeyOption = None,
     skip_golden: SkipGoldenOption = False,
     json: JsonOption = False,
 ) -> None:
     """Check an artifact: schema, files and hashes, golden prompts, and who signed it."""
-    from escalade.cli.output import print_json, result_console
+    from escalade.cli.output import print_json, result_console, signature_words
     from escalade.edge.artifact import (
         check_signature,
-        is_signed,
         read_manifest,
         shared_lock_if_possible,
+        signature_state,
     )
     from escalade.edge.generation import Artifact
 
     with shared_lock_if_possible(artifact) as folder:
-        if key is not None:
-            check_signature(folder, key)
-            signature = f"signed by {key}"
-        elif is_signed(folder):
-            signature = "signed, signer not checked: give --key"
-        else:
-            signature = "not signed"
+        if trusted_key is not None:
+            check_signature(folder, trusted_key)
+        state = signature_state(folder, trusted_key)
         manifest = read_manifest(folder)
         golden = None
         if not skip_golden:
@@ -41,7 +37,7 @@ def verify(
                 "files": len(manifest.files),
                 "bytes": size,
                 "golden_prompts": golden,
-                "signature": "valid" if key else "unchecked" if is_signed(folder) else "none",
+                "signature": state,
             }
         )
         return
@@ -52,5 +48,5 @@ def verify(
         f"manifest: schema {manifest.schema}, every value in range\n"
         f"files: {len(manifest.files)}, {size:,} bytes, sizes and sha256 as listed, nothing else\n"
         f"golden prompts: {answers}\n"
-        f"signature: {signature}"
+        f"signature: {signature_words(state, trusted_key)}"
     )
