@@ -53,21 +53,26 @@ class CascadeSummary(msgspec.Struct, frozen=True, kw_only=True):
     calibration: CascadeCalibration | None
 
 
-def summary_of(path: Path) -> CascadeSummary:
+def summary_of(path: Path, trusted_key: Path | None = None) -> CascadeSummary:
     """Read a cascade's file and the manifests of its members; every file is held against its hash.
+
+    Args:
+        path: the file.
+        trusted_key: must have signed every member; None takes the keys that the file names.
 
     Raises:
         CascadeError: the file is not right.
         ArtifactError: a member is not whole.
     """
+    from escalade.edge.artifact import memory_of_all
     from escalade.edge.cascade_file import read_cascade_file
 
     content = read_cascade_file(path)
-    tiers = [_tier(path, content, index) for index in range(len(content.tiers))]
+    tiers = [_tier(path, content, index, trusted_key) for index in range(len(content.tiers))]
     return CascadeSummary(
         currency=content.currency,
         tiers=tiers,
-        memory_bytes=sum(one.memory_bytes for tier in tiers for one in tier.members),
+        memory_bytes=memory_of_all(one.memory_bytes for tier in tiers for one in tier.members),
         calibration=content.calibration,
     )
 
@@ -89,14 +94,18 @@ def rows_of(summary: CascadeSummary) -> list[tuple[str, list[str]]]:
     return [*rows, ("memory", [f"at most {mib:,.1f} MiB when open"])]
 
 
-def _tier(path: Path, content: CascadeFile, index: int) -> TierSummary:
-    from escalade.edge.artifact import read_manifest
-    from escalade.edge.cascade_file import member_tables, tier_name
+def _tier(path: Path, content: CascadeFile, index: int, trusted_key: Path | None) -> TierSummary:
+    from escalade.edge.artifact import check_signature, read_manifest
+    from escalade.edge.cascade_file import key_of, member_tables, tier_name
     from escalade.edge.deferral import VOTE
 
     table = content.tiers[index]
     entries = member_tables(table)
-    manifests = [read_manifest(path.parent / entry.artifact) for entry in entries]
+    manifests = []
+    for entry in entries:
+        if (key := key_of(path, content, entry, trusted_key)) is not None:
+            check_signature(path.parent / entry.artifact, key)
+        manifests.append(read_manifest(path.parent / entry.artifact))
     rule, threshold = None, None
     if index < len(content.tiers) - 1 or len(content.tiers) == 1:
         rule, threshold = _gate(table, manifests, VOTE)
@@ -141,7 +150,7 @@ def _member(folder: Path, entry: MemberTable, manifest: Manifest) -> MemberSumma
         scheme=manifest.quantization.scheme,
         tokenizer_fingerprint=manifest.model.tokenizer_fingerprint,
         pinned=pinned,
-        memory_bytes=memory_needed(manifest).total,
+        memory_bytes=memory_needed(folder, manifest).total,
         prompt_price=entry.prompt_price,
         generated_price=entry.generated_price,
     )

@@ -16,6 +16,7 @@ Paths are relative to the file. A tier of one artifact without a gate takes the 
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,6 +38,10 @@ Text = Annotated[str, msgspec.Meta(min_length=1)]
 
 #: A file of a thousand tiers is shorter.
 _MAX_BYTES = 1 << 20
+# tomllib takes memory with the square of how deep a key nests (30 kB of `a.a.a` 900 MB); below this
+# depth at most 500 bytes for one of the file, found with `[a.b.c.d.e.f.g.h]`.
+_TOO_DEEP = re.compile(rb"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){8}""")
+_HELD_PER_BYTE = 512
 
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,6 +54,8 @@ class MemberTable(_Table, frozen=True, kw_only=True):
     artifact: Text
     #: Another manifest is another member; None takes whatever lies there.
     manifest_sha256: str | None = None
+    #: Public key (PEM) that must have signed it; None takes the file's.
+    trusted_key: Text | None = None
     prompt_price: Price = 0.0
     generated_price: Price = 0.0
 
@@ -82,18 +89,23 @@ class CascadeFile(_Table, frozen=True, kw_only=True):
     """A whole file."""
 
     currency: str = "USD"
+    #: Public key (PEM) that must have signed every member; None asks for no signature.
+    trusted_key: Text | None = None
     tiers: list[TierTable]
     #: How `escalade calibrate` found the thresholds; None where somebody set them.
     calibration: CascadeCalibration | None = None
 
 
-def read_cascade_file(path: Path, *, calibrated: bool = True) -> CascadeFile:
+def read_cascade_file(
+    path: Path, *, calibrated: bool = True, max_memory: int | None = None
+) -> CascadeFile:
     """Read a file and check all that can be said without opening a tier.
 
     Args:
         path: the file.
         calibrated: whether what it says of its calibration must be of what it says otherwise; not
             where it is to be calibrated again.
+        max_memory: bytes that reading it may take; None sets no bound.
 
     Raises:
         CascadeError: it cannot be read, a key is unknown (the nearest is named), a value is out of
@@ -103,7 +115,9 @@ def read_cascade_file(path: Path, *, calibrated: bool = True) -> CascadeFile:
 
     try:
         with path.open("rb") as stream:
-            raw = tomllib.loads(bounded(stream, path, _MAX_BYTES).decode())
+            text = bounded(stream, path, _MAX_BYTES)
+        _check_bytes(path, text, max_memory)
+        raw = tomllib.loads(text.decode())
     except OSError as error:
         raise CascadeError(f"{path}: cannot be read: {error.strerror}") from error
     except ArtifactError as error:
@@ -116,6 +130,17 @@ def read_cascade_file(path: Path, *, calibrated: bool = True) -> CascadeFile:
         raise CascadeError(f"{path}: {explain(error, raw, CascadeFile)}") from error
     _check(path, content, calibrated=calibrated)
     return content
+
+
+def _check_bytes(path: Path, text: bytes, max_memory: int | None) -> None:
+    """Refuse what would take much memory to read."""
+    if _TOO_DEEP.search(text):
+        raise CascadeError(f"{path}: a key nests deeper than 8; those of a cascade nest 3 deep")
+    needed = _HELD_PER_BYTE * len(text)
+    if max_memory is not None and needed > max_memory:
+        raise CascadeError(
+            f"{path}: needs {needed} bytes of memory to be read, may take at most {max_memory}"
+        )
 
 
 def tier_name(table: TierTable, index: int) -> str:
@@ -131,6 +156,15 @@ def tier_name(table: TierTable, index: int) -> str:
 def member_tables(table: TierTable) -> list[MemberTable]:
     """Its members, each as a table: a folder alone is one of nothing else."""
     return [MemberTable(artifact=one) if isinstance(one, str) else one for one in table.members]
+
+
+def key_of(path: Path, content: CascadeFile, entry: MemberTable, given: Path | None) -> Path | None:
+    """The public key that must have signed a member.
+
+    It is the caller's, where there is one: a file does not say whom its reader trusts.
+    """
+    named = entry.trusted_key or content.trusted_key
+    return given if given is not None or named is None else path.parent / named
 
 
 def _check(path: Path, content: CascadeFile, *, calibrated: bool) -> None:

@@ -8,20 +8,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from escalade.edge.artifact import MANIFEST_NAME
-from escalade.edge.base import sha256_of
 from escalade.edge.cascade import Cascade, not_calibrated
 from escalade.edge.cascade_file import (
     GateTable,
     TierTable,
-    member_tables,
     read_cascade_file,
     tier_name,
 )
 from escalade.edge.deferral import ROUTER, Early, Gate, VoteRule, rule_named
 from escalade.edge.errors import ArtifactError, CalibrationError, CascadeError
 from escalade.edge.generation import Artifact
-from escalade.edge.runtimes import default_threads
+from escalade.edge.members import Members
 from escalade.edge.tiers import ArtifactTier, EnsembleTier, Member, PromptForm, RemoteTier, Tier
 
 
@@ -48,9 +45,10 @@ class OpenOptions:
     early: Early = "off"
     #: That compute, for each member at most 256; 0 takes the physical cores, at most 4.
     threads: int = 0
-    #: Bytes that each model may take; None sets no bound.
+    #: Bytes that all models together may take; None sets no bound.
     max_memory: int | None = None
-    #: Public key (PEM) by which manifests must be signed; None asks for no signature.
+    #: Public key (PEM) by which manifests must be signed; None takes those that a cascade's file
+    #: names, or asks for no signature.
     trusted_key: Path | None = None
 
 
@@ -91,13 +89,14 @@ def open_cascade(
         raise CascadeError(
             f"{path}: {', '.join(given)}: for artifacts; a cascade's file says it for each tier"
         )
-    content = read_cascade_file(path, calibrated=calibrated)
+    content = read_cascade_file(path, calibrated=calibrated, max_memory=options.max_memory)
+    members = Members(path, content, options, pinned=calibrated)
     tiers: list[Tier] = []
     gates: list[Gate | None] = []
     with ExitStack() as undo:
         for index, table in enumerate(content.tiers):
             name, last = tier_name(table, index), index == len(content.tiers) - 1
-            tiers.append(_open_tier(path, name, table, tiers, options, pinned=calibrated))
+            tiers.append(_open_tier(path, name, table, tiers, members))
             undo.callback(tiers[-1].close)
             gates.append(
                 None
@@ -117,7 +116,13 @@ def open_cascade(
 def _open_artifact(
     folder: Path, options: OpenOptions, cloud: str | None, *, calibrated: bool
 ) -> Cascade:
-    member = Member(_open(folder, options, options.threads))
+    artifact = Artifact.open(
+        folder,
+        threads=options.threads,
+        max_memory=options.max_memory,
+        trusted_key=options.trusted_key,
+    )
+    member = Member(artifact)
     table = GateTable(threshold=options.threshold, early=options.early)
     gate = _gate(folder, None, table, [member], options)
     tiers: list[Tier] = [ArtifactTier(member, name="device")]
@@ -139,58 +144,21 @@ def _open_artifact(
     return Cascade(tiers=tiers, gates=gates, calibrated=calibrated)
 
 
-def _open(folder: Path, options: OpenOptions, threads: int) -> Artifact:
-    return Artifact.open(
-        folder,
-        threads=threads,
-        max_memory=options.max_memory,
-        trusted_key=options.trusted_key,
-    )
-
-
-def _members(path: Path, table: TierTable, options: OpenOptions, *, pinned: bool) -> list[Member]:
-    """A tier's artifacts; where they run side by side, the threads are divided among them.
-
-    Where `pinned`, they must be those that the file names.
-    """
-    threads = options.threads
-    if table.side_by_side and not threads:
-        threads = max(1, default_threads() // len(table.members))
-    found = []
-    for one in member_tables(table):
-        folder = path.parent / one.artifact
-        artifact = _open(folder, options, threads)
-        if pinned and one.manifest_sha256 is not None:
-            # Of the folder that was opened: a store's link may lead elsewhere by now.
-            now = sha256_of(artifact.folder / MANIFEST_NAME)
-            if now != one.manifest_sha256:
-                raise CascadeError(
-                    f"{path}: member {folder} was changed: its manifest is {now[:12]}, the file"
-                    f" was calibrated with {one.manifest_sha256[:12]}; calibrate again"
-                )
-        found.append(
-            Member(artifact, prompt_price=one.prompt_price, generated_price=one.generated_price)
-        )
-    return found
-
-
 def _open_tier(
     path: Path,
     name: str,
     table: TierTable,
     below: Sequence[Tier],
-    options: OpenOptions,
-    *,
-    pinned: bool,
+    members: Members,
 ) -> Tier:
     if table.address is not None:
         readers = [member for tier in below for member in tier.opened]
         return _remote_tier(path, name, table, table.address, readers)
-    members = _members(path, table, options, pinned=pinned)
-    if len(members) == 1:
-        return ArtifactTier(members[0], name=name)
+    opened = members.open(table)
+    if len(opened) == 1:
+        return ArtifactTier(opened[0], name=name)
     try:
-        return EnsembleTier(members, name=name, side_by_side=table.side_by_side)
+        return EnsembleTier(opened, name=name, side_by_side=table.side_by_side)
     except ArtifactError as error:
         raise CascadeError(f"{path}: tier {name!r}: {error}") from error
 

@@ -299,7 +299,7 @@ def test_inspect_says_everything_in_a_screen(invoke: Invoke, artifact: Path, tra
     code, out, err = invoke("inspect", artifact)
     assert (code, err) == (0, "")
     assert "rule mean, not calibrated" in out
-    assert "signature none" in words(out)
+    assert "signature not signed" in words(out)
     (artifact / SIGNATURE_NAME).write_text("{}")
     code, _, err = invoke(
         "calibrate", artifact, "--trace", trace, "--within", 0.1, "--early-miss-rate", 0.05
@@ -321,15 +321,15 @@ def test_inspect_says_everything_in_a_screen(invoke: Invoke, artifact: Path, tra
         "of 3 prompts with torch's tokens",
         "3 golden prompts",
         "with escalade",
-        "model.sig is there",
+        "unreadable signature",
     ):
         assert said in words(out)
     manifest = read_manifest(artifact)
     code, out, _ = invoke("inspect", artifact, "--json")
     shown = json.loads(out)
     assert msgspec.convert(shown["manifest"], type(manifest)) == manifest
-    assert shown["memory"]["total"] == memory_needed(manifest).total
-    assert shown["signed"] is True
+    assert shown["memory"]["total"] == memory_needed(artifact, manifest).total
+    assert shown["signature"] == "unreadable"
     assert shown["bytes"] == sum(entry.bytes for entry in manifest.files.values())
 
 

@@ -82,7 +82,7 @@ def test_a_long_prompt_of_few_tokens_is_read(artifact: Artifact) -> None:
 def test_a_model_that_needs_more_memory_is_refused_before_it_is_loaded(
     float_artifact: Path, tmp_path: Path
 ) -> None:
-    needed = memory_needed(read_manifest(float_artifact)).total
+    needed = memory_needed(float_artifact, read_manifest(float_artifact)).total
     opened = Artifact.open(float_artifact, max_memory=needed)
     assert opened.generate(opened.encode("g2p: cat"))
     # Neither program nor tokenizer can be read: nobody gets so far as to try.
@@ -94,7 +94,7 @@ def test_a_model_that_needs_more_memory_is_refused_before_it_is_loaded(
         manifest["files"][name] = {"sha256": entry.sha256, "bytes": entry.bytes}
     manifest["model"]["tokenizer_fingerprint"] = tokenizer_fingerprint(folder / "tokenizer.json")
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    least = memory_needed(read_manifest(folder)).total
+    least = memory_needed(folder, read_manifest(folder)).total
     with pytest.raises(
         ArtifactError, match=rf"needs {least} bytes of memory \(weights \d+.*at most {least - 1}$"
     ):

@@ -193,6 +193,6 @@ def test_an_artifact_takes_no_more_memory_than_it_says(int8_artifact: Path) -> N
         text=True,
         check=True,
     )
-    needed = memory_needed(read_manifest(int8_artifact))
+    needed = memory_needed(int8_artifact, read_manifest(int8_artifact))
     assert 0 < int(done.stdout) <= needed.total
     assert needed.cache == 2 * 2 * 2 * 16 * 48 * 4  # both, layers, heads, width, window, float32

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from escalade.cli.options import CascadeArgument, JsonOption, LimitOption, SeedOption
+from escalade.cli.options import (
+    CascadeArgument,
+    JsonOption,
+    LimitOption,
+    SeedOption,
+    TrustedKeyOption,
+)
 
 if TYPE_CHECKING:
     from escalade.cli.goals import GoalOptions
@@ -90,6 +96,7 @@ def calibrate(
     ] = None,
     limit: LimitOption = None,
     seed: SeedOption = 1,
+    trusted_key: TrustedKeyOption = None,
     json: JsonOption = False,
 ) -> None:
     """Set an artifact's deferral rule and threshold, or the thresholds of all gates of a cascade.
@@ -124,19 +131,26 @@ def calibrate(
                 "a cascade is calibrated from a --trace, and takes no --data, --rule and"
                 " --early-miss-rate: its file names the rules"
             )
-        _calibrate_cascade(cascade, trace, options, limit, seed, json=json)
+        _calibrate_cascade(cascade, trace, options, limit, seed, trusted_key, json=json)
         return
     goal = artifact_goal(options)
     source = data if trace is None else trace
     if source is None or (data is not None and trace is not None):
         raise CliError("give --data or --trace, one of them")
     early = None if early_miss_rate is None else (early_miss_rate, delta)
-    entry = _rule(cascade, source, trace is not None, goal, rule, early, limit, seed)
+    entry = _rule(cascade, source, trace is not None, goal, rule, early, limit, seed, trusted_key)
     _show(cascade, entry, json=json)
 
 
 def _calibrate_cascade(
-    path: Path, trace: Path, options: GoalOptions, limit: int | None, seed: int, *, json: bool
+    path: Path,
+    trace: Path,
+    options: GoalOptions,
+    limit: int | None,
+    seed: int,
+    trusted_key: Path | None,
+    *,
+    json: bool,
 ) -> None:
     from contextlib import closing
 
@@ -148,7 +162,8 @@ def _calibrate_cascade(
     from escalade.edge.opening import open_cascade
 
     goal, unit = cascade_goal(options)
-    with closing(open_cascade(path, OpenOptions(), calibrated=False)) as cascade:
+    opening = OpenOptions(trusted_key=trusted_key)
+    with closing(open_cascade(path, opening, calibrated=False)) as cascade:
         found = calibrate_cascade(path, cascade, trace, goal, cost=unit, limit=limit, seed=seed)
         names, currency = [tier.name for tier in cascade.tiers], cascade.currency
     _note_unchecked(found.held_out is None)
@@ -190,6 +205,7 @@ def _rule(
     early: tuple[float, float] | None,
     limit: int | None,
     seed: int,
+    trusted_key: Path | None,
 ) -> DeferralEntry:
     """Calibrate one artifact."""
     from escalade.cli.errors import CliError
@@ -202,7 +218,7 @@ def _rule(
     learned = rule == ROUTER
     if learned and not is_trace:
         raise CliError("a router is trained on a --trace")
-    artifact = Artifact.open(folder)
+    artifact = Artifact.open(folder, trusted_key=trusted_key)
     if is_trace:
         # A router is trained and kept on judged answers: on which, is how they were divided.
         kept = rule is None and artifact.manifest.deferral.router_training is not None

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from escalade.cli.options import CascadeArgument, JsonOption
+from escalade.cli.options import CascadeArgument, JsonOption, TrustedKeyOption
 
 if TYPE_CHECKING:
     from escalade.edge.artifact import Manifest, MemoryNeeded
     from escalade.edge.deferral import CalibrationEntry, DeferralEntry, EarlyEntry, Goal, Measured
 
 
-def inspect(cascade: CascadeArgument, json: JsonOption = False) -> None:
+def inspect(
+    cascade: CascadeArgument, trusted_key: TrustedKeyOption = None, json: JsonOption = False
+) -> None:
     """Show an artifact (model, size, memory, rule, calibration, what it guarantees) or a cascade.
 
     Every file is held against its hash; no program is loaded (`escalade store verify` does).
     """
     from escalade.cli.calibration_lines import cascade_calibration_lines
     from escalade.cli.cascade_rows import rows_of, summary_of
-    from escalade.cli.output import print_json
-    from escalade.edge.artifact import SIGNATURE_NAME, memory_needed, read_manifest
+    from escalade.cli.output import print_json, signature_words
+    from escalade.edge.artifact import (
+        check_signature,
+        memory_needed,
+        read_manifest,
+        signature_state,
+    )
 
     if cascade.is_file():
-        summary = summary_of(cascade)
+        summary = summary_of(cascade, trusted_key)
         if json:
             print_json(summary)
         else:
@@ -33,20 +40,22 @@ def inspect(cascade: CascadeArgument, json: JsonOption = False) -> None:
                 rows.append(("calibration", found))
             _show(rows)
         return
+    if trusted_key is not None:
+        check_signature(cascade, trusted_key)
     manifest = read_manifest(cascade)
-    memory = memory_needed(manifest)
-    signed = (cascade / SIGNATURE_NAME).is_file()
+    memory = memory_needed(cascade, manifest)
+    signature = signature_state(cascade, trusted_key)
     if json:
         print_json(
             {
                 "manifest": manifest,
                 "bytes": _size(manifest),
                 "memory": memory._asdict() | {"total": memory.total},
-                "signed": signed,
+                "signature": signature,
             }
         )
     else:
-        _show(_rows(manifest, memory, signed=signed))
+        _show(_rows(manifest, memory, signature=signature_words(signature, trusted_key)))
 
 
 def _show(rows: list[tuple[str, list[str]]]) -> None:
@@ -63,7 +72,9 @@ def _show(rows: list[tuple[str, list[str]]]) -> None:
     result_console().print(table, soft_wrap=False)
 
 
-def _rows(manifest: Manifest, memory: MemoryNeeded, *, signed: bool) -> list[tuple[str, list[str]]]:
+def _rows(
+    manifest: Manifest, memory: MemoryNeeded, *, signature: str
+) -> list[tuple[str, list[str]]]:
     model, parity, stored = manifest.model, manifest.parity, manifest.quantization
     kind = "decoder" if manifest.encoder is None else "encoder-decoder"
     chat = "" if model.chat is None else ", chat template"
@@ -81,9 +92,7 @@ def _rows(manifest: Manifest, memory: MemoryNeeded, *, signed: bool) -> list[tup
         f" NLL| mean {parity.mean_abs_delta_nll:.2g}, most {parity.max_abs_delta_nll:.2g};"
         f" {len(manifest.golden)} golden prompts",
         "made": f"{manifest.created} with {versions}",
-        "signature": "model.sig is there; `escalade store verify --key` says whose it is"
-        if signed
-        else "none",
+        "signature": signature,
     }
     shown = [(name, [text]) for name, text in rows.items()]
     return [*shown[:6], ("deferral", deferral_lines(manifest.deferral)), *shown[6:]]

@@ -15,10 +15,12 @@ from escalade.cli.options import (
     DeadlineOption,
     JsonOption,
     LimitOption,
+    MaxMemoryOption,
     PlaintextOption,
     SendTextOption,
     ThreadsOption,
     ThresholdOption,
+    TrustedKeyOption,
 )
 
 
@@ -34,6 +36,8 @@ def record(
     ca_cert: CaCertOption = None,
     plaintext: PlaintextOption = False,
     threads: ThreadsOption = 0,
+    max_memory: MaxMemoryOption = None,
+    trusted_key: TrustedKeyOption = None,
     json: JsonOption = False,
 ) -> None:
     """Ask every tier every query (shadow mode) and write a trace that can be replayed."""
@@ -52,6 +56,8 @@ def record(
         ca_cert=ca_cert,
         plaintext=plaintext,
         threads=threads,
+        max_memory=max_memory,
+        trusted_key=trusted_key,
     )
     with EdgeClient.open(cascade, options, cloud=cloud, calibrated=False) as client:
         if len(client.cascade.tiers) == 1:

@@ -22,8 +22,8 @@ from escalade.edge.artifact.manifest import (
     read_manifest,
     write_manifest,
 )
-from escalade.edge.artifact.memory import MemoryNeeded, memory_needed
-from escalade.edge.artifact.opening import read_checked, shared_lock_if_possible
+from escalade.edge.artifact.memory import MemoryNeeded, memory_needed, memory_of_all
+from escalade.edge.artifact.opening import memory_of, read_checked, shared_lock_if_possible
 from escalade.edge.artifact.signing import (
     MAX_SIGNATURE_BYTES,
     SignatureState,
@@ -56,6 +56,8 @@ __all__ = [
     "is_signed",
     "load_manifest",
     "memory_needed",
+    "memory_of",
+    "memory_of_all",
     "open_plain",
     "parse_manifest",
     "program_digest",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
 
-from escalade.edge.artifact.manifest import TOKENIZER_NAME, Manifest, Scheme
+from escalade.edge.artifact.manifest import MANIFEST_NAME, TOKENIZER_NAME, Manifest, Scheme
+from escalade.edge.artifact.tokenizer_memory import tokenizer_memory, tokenizer_memory_at_least
 
 # Bytes that a process holds for each byte of a program: onnxruntime lays weights out anew for
 # its kernels while parts of the file stay mapped, and computes float16 ones in float32.
@@ -18,10 +21,14 @@ _HELD_PER_BYTE: dict[Scheme, float] = {
     "dynamic-int8": 1.75,
     "8da4w": 2.0,
 }
-# What the runtime allocates for itself.
+# What the runtime allocates for itself, once in a process: 34 MB measured.
 _WORKING_BYTES = 48 << 20
-# A tokenizer in memory against its file: measured 12.6 on a byte-level one of 151,000 tokens.
-_HELD_PER_TOKENIZER_BYTE = 16
+# Of model-signing and what it imports, once in a process: 39 MB measured.
+_SIGNING_BYTES = 48 << 20
+# Growth while each is read, for a byte of its file, by the worst found: of a manifest an unknown
+# list of `{"":0},` (28.6), of a router weights of one byte (8.1), of a chat template, once it is
+# compiled, additions (4,000).
+_HELD_PER_MANIFEST_BYTE, _HELD_PER_ROUTER_BYTE, _HELD_PER_TEMPLATE_BYTE = 32, 10, 4096
 # The widest results between layers that are alive together, in float32; the arena keeps room
 # for the largest shapes it has seen.
 _ALIVE = 6
@@ -51,10 +58,59 @@ class MemoryNeeded(NamedTuple):
         return self.weights + self.cache + self.working
 
 
-def memory_needed(manifest: Manifest) -> MemoryNeeded:
-    """Bound the memory of an artifact from its manifest alone."""
+def memory_needed(folder: Path, manifest: Manifest) -> MemoryNeeded:
+    """Bound the memory of an artifact from its manifest and what stands in its tokenizer.
+
+    Raises:
+        ArtifactError: the tokenizer is missing, longer than the manifest says, or no JSON object.
+    """
+    size = manifest.files[TOKENIZER_NAME].bytes
+    return _needed(folder, manifest, tokenizer_memory(folder / TOKENIZER_NAME, size))
+
+
+def memory_at_least(folder: Path, manifest: Manifest) -> MemoryNeeded:
+    """What an artifact takes whatever stands in its tokenizer: no file is read for this."""
+    size = manifest.files[TOKENIZER_NAME].bytes
+    return _needed(folder, manifest, tokenizer_memory_at_least(size))
+
+
+def memory_to_begin(folder: Path, *, signed: bool) -> int:
+    """What any artifact takes, known before its manifest is read.
+
+    Args:
+        folder: the artifact.
+        signed: whether its signature is to be checked.
+    """
+    return _WORKING_BYTES + _manifest_bytes(folder) + (_SIGNING_BYTES if signed else 0)
+
+
+def memory_of_all(totals: Iterable[int], *, signed: bool = False) -> int:
+    """What several artifacts take in one process: the libraries are there once.
+
+    Args:
+        totals: what each takes alone.
+        signed: whether signatures are checked.
+    """
+    own = [total - _WORKING_BYTES for total in totals]
+    return sum(own) + (_WORKING_BYTES if own else 0) + (_SIGNING_BYTES if signed else 0)
+
+
+def _manifest_bytes(folder: Path) -> int:
+    try:
+        return _HELD_PER_MANIFEST_BYTE * (folder / MANIFEST_NAME).lstat().st_size
+    except OSError:  # whoever reads it says so
+        return 0
+
+
+def _needed(folder: Path, manifest: Manifest, tokenizer: int) -> MemoryNeeded:
     model = manifest.model
-    files = sum(entry.bytes for name, entry in manifest.files.items() if name != TOKENIZER_NAME)
+    own = {TOKENIZER_NAME: 0}
+    if manifest.deferral.router is not None:
+        own[manifest.deferral.router] = _HELD_PER_ROUTER_BYTE
+    if model.chat is not None:
+        own[model.chat.template] = _HELD_PER_TEMPLATE_BYTE
+    files = sum(entry.bytes for name, entry in manifest.files.items() if name not in own)
+    read = sum(held * manifest.files[name].bytes for name, held in own.items())
     per_token = 2 * model.layers * model.kv_heads * model.head_dim * model.kv_bytes
     # An encoder-decoder keeps keys and values of the prompt too, of the last one until the
     # next has been read; its encoder reads all of a prompt at once.
@@ -65,7 +121,9 @@ def memory_needed(manifest: Manifest) -> MemoryNeeded:
         weights=int(files * _HELD_PER_BYTE[manifest.quantization.scheme]),
         cache=(3 if two_sided else 1) * model.window * per_token,
         working=_WORKING_BYTES
-        + _HELD_PER_TOKENIZER_BYTE * manifest.files[TOKENIZER_NAME].bytes
+        + _manifest_bytes(folder)
+        + tokenizer
+        + read
         + _ALIVE * _FLOAT_BYTES * at_once * model.widest
         + _BYTES_PER_WORD * model.vocabulary_size
         + _BYTES_PER_PAIR * pairs,

@@ -10,8 +10,19 @@ from typing import NamedTuple
 from tokenizers import Tokenizer
 
 from escalade.edge.artifact.integrity import read_bounded
-from escalade.edge.artifact.manifest import TOKENIZER_NAME, Manifest, read_manifest
-from escalade.edge.artifact.memory import memory_needed
+from escalade.edge.artifact.manifest import (
+    TOKENIZER_NAME,
+    Manifest,
+    check_files,
+    load_manifest,
+)
+from escalade.edge.artifact.memory import (
+    MemoryNeeded,
+    memory_at_least,
+    memory_needed,
+    memory_of_all,
+    memory_to_begin,
+)
 from escalade.edge.base import shared_lock
 from escalade.edge.deferral import DeferralRule, rule_of
 from escalade.edge.errors import ArtifactError
@@ -50,7 +61,9 @@ def shared_lock_if_possible(folder: Path) -> Iterator[Path]:
 
 
 def read_checked(folder: Path, *, max_memory: int | None, trusted_key: Path | None) -> Checked:
-    """Check the signature, every file, and the memory that the model will take.
+    """Check the signature, the memory that the model will take, and every file.
+
+    Whatever is parsed on the way has been judged before by the memory that it takes.
 
     Args:
         folder: the artifact.
@@ -62,19 +75,59 @@ def read_checked(folder: Path, *, max_memory: int | None, trusted_key: Path | No
             memory.
         SignatureError: the manifest is not signed by the trusted key.
     """
-    if trusted_key is not None:
-        from escalade.edge.artifact.signing import check_signature
-
-        check_signature(folder, trusted_key)
-    manifest = read_manifest(folder)
+    manifest = _trusted_manifest(folder, max_memory, trusted_key)
     if max_memory is not None:
-        _check_memory(folder, manifest, max_memory)
+        _judged(folder, manifest, max_memory, signed=trusted_key is not None)
+    check_files(folder, manifest)
     return Checked(
         manifest,
         _read_tokenizer(folder / TOKENIZER_NAME),
         _read_template(folder, manifest),
         rule_of(folder, manifest.deferral),
     )
+
+
+def memory_of(folder: Path, *, max_memory: int, trusted_key: Path | None) -> MemoryNeeded:
+    """What an artifact will take, and no more than a bound.
+
+    Its signature is checked; its files are not held against the manifest.
+
+    Raises:
+        ArtifactError: it takes more, or see `load_manifest` and `memory_needed`.
+        SignatureError: the manifest is not signed by the trusted key.
+    """
+    with shared_lock_if_possible(folder) as version:
+        manifest = _trusted_manifest(version, max_memory, trusted_key)
+        return _judged(version, manifest, max_memory, signed=trusted_key is not None)
+
+
+def _trusted_manifest(folder: Path, max_memory: int | None, trusted_key: Path | None) -> Manifest:
+    if max_memory is not None:
+        least = memory_to_begin(folder, signed=trusted_key is not None)
+        if least > max_memory:
+            raise ArtifactError(
+                f"{folder}: needs {least} bytes of memory to be opened at all, may take at most"
+                f" {max_memory}"
+            )
+    if trusted_key is not None:
+        from escalade.edge.artifact.signing import check_signature
+
+        check_signature(folder, trusted_key)
+    return load_manifest(folder)
+
+
+def _judged(folder: Path, manifest: Manifest, max_memory: int, *, signed: bool) -> MemoryNeeded:
+    # The sizes first: the tokenizer is read to be judged.
+    for judge in (memory_at_least, memory_needed):
+        needed = judge(folder, manifest)
+        total = memory_of_all([needed.total], signed=signed)
+        if total > max_memory:
+            raise ArtifactError(
+                f"{folder}: needs {total} bytes of memory (weights {needed.weights}, cache"
+                f" {needed.cache}, working {total - needed.weights - needed.cache}), may take at"
+                f" most {max_memory}"
+            )
+    return needed
 
 
 def _read_tokenizer(path: Path) -> Tokenizer:
@@ -95,12 +148,3 @@ def _read_template(folder: Path, manifest: Manifest) -> str | None:
         return read_bounded(path, _MAX_TEMPLATE_BYTES).decode()
     except UnicodeDecodeError as error:
         raise ArtifactError(f"{path}: not UTF-8: {error}") from error
-
-
-def _check_memory(folder: Path, manifest: Manifest, max_memory: int) -> None:
-    needed = memory_needed(manifest)
-    if needed.total > max_memory:
-        raise ArtifactError(
-            f"{folder}: needs {needed.total} bytes of memory (weights {needed.weights}, cache"
-            f" {needed.cache}, working {needed.working}), may take at most {max_memory}"
-        )

@@ -31,6 +31,7 @@ from escalade.edge.base import atomic_write, sha256_of, shared_lock
 from escalade.edge.errors import ArtifactError, DataError, SignatureError, StoreError
 from escalade.edge.store.age import is_older
 from escalade.edge.store.download import fetch, fetch_small
+from escalade.edge.store.lock import failing
 from escalade.edge.store.sources import Source, source_at
 from escalade.edge.store.staging import ARTIFACT, staging_in
 from escalade.edge.store.store import Store
@@ -104,7 +105,7 @@ def install(
     version = hashlib.sha256(raw).hexdigest()
     store = Store(folder)
     fetched = 0
-    with store.failing(), ExitStack() as stack:
+    with failing(store.folder), ExitStack() as stack:
         if not allow_older:
             _refuse_older(manifest, source, store)
         there = _held_version(store, version, stack)

@@ -10,19 +10,15 @@ A version is built aside and renamed into place, and becomes current when a link
 over the old one: whoever fails before that leaves the old version current, and a reader sees
 one or the other. A client that has opened a version goes on with it, for files outlive their
 names while they are open. POSIX only: this takes symbolic links and `flock`.
-
-Who may not write to the store cannot open its lock, and so keeps nobody from changing it.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -41,25 +37,21 @@ from escalade.edge.base import (
     Clock,
     SystemClock,
     atomic_write,
-    check_replaceable,
     exchange,
     is_held,
     shared_lock,
     sync_folder,
-    try_lock,
 )
 from escalade.edge.errors import ArtifactError, StoreError
+from escalade.edge.store.lock import locked
 
 CURRENT = "current"
 #: How the names of folders begin in which versions are built.
 PARTIAL = ".partial"
-_LOCK = "escalade.lock"
 _HISTORY = "history"
 # How many versions a message lists.
 _SHOWN = 8
 _CHANGED = f"{MANIFEST_NAME} was changed since it was installed"
-# Under the lock there are renames and deletions: milliseconds, or seconds on a slow, full card.
-_LOCK_WAIT_S = 30.0
 _ID = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
@@ -118,43 +110,9 @@ class Store:
             StoreError: somebody else does not come to an end; or in place of any OSError inside
                 the block.
         """
-        check_replaceable(self.folder, _LOCK)
-        with self.failing():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = self._open_lock()
-            try:
-                if not try_lock(lock, fcntl.LOCK_EX, 0.0, self._clock):
-                    waiting()
-                    if not try_lock(lock, fcntl.LOCK_EX, _LOCK_WAIT_S, self._clock):
-                        raise StoreError(
-                            f"{self.folder / _LOCK}: held by another process for"
-                            f" {_LOCK_WAIT_S:.0f} s; the current version is as it was"
-                        )
-                (self.folder / "versions").mkdir(exist_ok=True)
-                yield
-            finally:
-                os.close(lock)
-
-    @contextmanager
-    def failing(self) -> Iterator[None]:
-        """Say of any OSError inside the block what it means for the store, as a StoreError."""
-        try:
+        with locked(self.folder, waiting, self._clock):
+            (self.folder / "versions").mkdir(exist_ok=True)
             yield
-        except OSError as error:
-            raise StoreError(
-                f"{error.filename or self.folder}: {error.strerror or error};"
-                " the current version is as it was"
-            ) from error
-
-    def _open_lock(self) -> int:
-        """The lock, open to those who may write to the folder."""
-        writers = self.folder.stat().st_mode & 0o222
-        mode = writers | writers << 1  # to read and to write
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-        lock = os.open(self.folder / _LOCK, flags, mode)
-        with suppress(PermissionError):  # another writer's, who has seen to it
-            os.fchmod(lock, mode)
-        return lock
 
     def files(self) -> dict[str, Path]:
         """Every file that the manifests of all versions list, by the sha256 they give."""

@@ -1,0 +1,122 @@
+"""Opens the artifacts of a cascade's tiers, within one bound of memory; knows no gate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from escalade.edge.artifact import MANIFEST_NAME, memory_of, memory_of_all
+from escalade.edge.base import sha256_of
+from escalade.edge.cascade_file import (
+    CascadeFile,
+    MemberTable,
+    TierTable,
+    key_of,
+    member_tables,
+)
+from escalade.edge.errors import CascadeError
+from escalade.edge.generation import Artifact
+from escalade.edge.runtimes import default_threads
+from escalade.edge.tiers import Member
+
+
+class OpeningBounds(Protocol):
+    """What of `OpenOptions` holds for every artifact."""
+
+    @property
+    def threads(self) -> int:
+        """That compute, for each; 0 takes the physical cores, at most 4."""
+        ...
+
+    @property
+    def max_memory(self) -> int | None:
+        """Bytes that all together may take; None sets no bound."""
+        ...
+
+    @property
+    def trusted_key(self) -> Path | None:
+        """Public key (PEM) that must have signed each; None takes the file's."""
+        ...
+
+
+class Members:
+    """Opens tier after tier what a cascade's file names; each knows how much is left for it."""
+
+    def __init__(
+        self, path: Path, content: CascadeFile, options: OpeningBounds, *, pinned: bool
+    ) -> None:
+        """Judge all of them together, before the first is opened.
+
+        Args:
+            path: the file.
+            content: what it says.
+            options: see `OpeningBounds`.
+            pinned: whether each must be the one that the file names.
+
+        Raises:
+            ArtifactError: one cannot be opened, see `Artifact.open`.
+            CascadeError: they need more memory than they may take.
+        """
+        self._path = path
+        self._content = content
+        self._options = options
+        self._pinned = pinned
+        self._left: Iterator[int | None] = iter(self._bounds())
+
+    def open(self, table: TierTable) -> list[Member]:
+        """A tier's artifacts; where they run side by side, the threads are divided among them.
+
+        Raises:
+            ArtifactError: see `Artifact.open`.
+            CascadeError: one is not the one that the file names.
+        """
+        threads = self._options.threads
+        if table.side_by_side and not threads:
+            threads = max(1, default_threads() // len(table.members))
+        return [self._open(entry, threads) for entry in member_tables(table)]
+
+    def _open(self, entry: MemberTable, threads: int) -> Member:
+        folder = self._path.parent / entry.artifact
+        artifact = Artifact.open(
+            folder, threads=threads, max_memory=next(self._left), trusted_key=self._key_of(entry)
+        )
+        if self._pinned and entry.manifest_sha256 is not None:
+            # Of the folder that was opened: a store's link may lead elsewhere by now.
+            now = sha256_of(artifact.folder / MANIFEST_NAME)
+            if now != entry.manifest_sha256:
+                raise CascadeError(
+                    f"{self._path}: member {folder} was changed: its manifest is {now[:12]}, the"
+                    f" file was calibrated with {entry.manifest_sha256[:12]}; calibrate again"
+                )
+        return Member(
+            artifact, prompt_price=entry.prompt_price, generated_price=entry.generated_price
+        )
+
+    def _key_of(self, entry: MemberTable) -> Path | None:
+        return key_of(self._path, self._content, entry, self._options.trusted_key)
+
+    def _bounds(self) -> list[int | None]:
+        """What each member may take: what the others leave."""
+        entries = [entry for table in self._content.tiers for entry in member_tables(table)]
+        most = self._options.max_memory
+        if most is None:
+            return [None] * len(entries)
+        signed = any(self._key_of(entry) is not None for entry in entries)
+        needed = [
+            memory_of(
+                self._path.parent / entry.artifact, max_memory=most, trusted_key=self._key_of(entry)
+            ).total
+            for entry in entries
+        ]
+        total = memory_of_all(needed, signed=signed)
+        if total > most:
+            each = ", ".join(
+                f"{entry.artifact} {memory_of_all([one])}"
+                for entry, one in zip(entries, needed, strict=True)
+            )
+            raise CascadeError(
+                f"{self._path}: needs {total} bytes of memory for {len(entries)} models together"
+                f" ({each} each alone), may take at most {most}"
+            )
+        return [most - total + memory_of_all([one], signed=signed) for one in needed]
