@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import pytest
 
+from escalade.edge.artifact.integrity import open_plain
 from escalade.edge.artifact.manifest import (
     MAX_MANIFEST_BYTES,
     file_entry,
@@ -254,3 +255,18 @@ def test_a_graph_without_its_outputs_is_refused(copy: Path) -> None:
     accept(copy, "model.onnx")
     with pytest.raises(ArtifactError, match=r"model\.onnx: "):
         Artifact.open(copy)
+
+
+def test_what_takes_a_files_place_as_it_is_opened_is_refused(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    regular = (copy / "model.onnx").lstat()
+    monkeypatch.setattr(Path, "lstat", lambda path: regular)
+    outside = (copy / "model.onnx").rename(copy.parent / "outside")
+    (copy / "model.onnx").symlink_to(outside)
+    with pytest.raises(ArtifactError, match="not a regular file"):
+        open_plain(copy / "model.onnx")
+    (copy / "model.onnx").unlink()
+    os.mkfifo(copy / "model.onnx")
+    with pytest.raises(ArtifactError, match="not a regular file"):
+        open_plain(copy / "model.onnx")

@@ -19,6 +19,8 @@ from escalade.edge.errors import ArtifactError
 # Plain names of one component that every file system takes: no separator, no drive or stream of
 # Windows (`:`), no control character, nothing hidden, nothing that reads like an option.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)
+# What this system has of them: Windows has the last alone.
+_PLAIN = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 #: 1 TiB: more than any device has, and little enough for sums of sizes to stay exact.
 MAX_FILE_BYTES = 1 << 40
@@ -33,7 +35,12 @@ def open_plain(path: Path) -> IO[bytes]:
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
             raise ArtifactError(f"{path}: missing, or not a regular file")
-        return path.open("rb")
+        # Whoever owns the folder may have changed it since: neither followed nor waited for.
+        descriptor = os.open(path, os.O_RDONLY | _PLAIN)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return os.fdopen(descriptor, "rb")
+        os.close(descriptor)
+        raise ArtifactError(f"{path}: missing, or not a regular file")
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
         raise ArtifactError(f"{path}: missing, or not a regular file: {error}") from error
 

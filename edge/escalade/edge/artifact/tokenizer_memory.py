@@ -13,6 +13,7 @@ as pairs), pieces, added tokens, rules (tokenizers 0.22, CPython 3.11, x86-64).
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -34,6 +35,8 @@ _HELD_PER_ADDED_BYTE = 128
 _HELD_PER_RULE_BYTE = 4096
 # A table of characters, not a rule; base64.
 _CHARSMAP = "precompiled_charsmap"
+
+_RULES = "normalizer", "pre_tokenizer", "post_processor", "decoder"
 
 _Parts = dict[str, msgspec.Raw]
 
@@ -65,15 +68,21 @@ def tokenizer_memory(path: Path, size: int) -> int:
         pieces = _pieces(bytes(model.get("vocab", b"{}")))
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{path}: not a tokenizer.json: {error}") from error
-    rules = len(raw) - sum(len(bytes(part)) for part in model.values()) - added - charsmap
+    rules = sum(_lengths(parts, _RULES)) - charsmap
+    # Between the parts; and what stands under a name twice, of which one is among them.
+    between = len(raw) - sum(_lengths(parts, parts)) + sum(_lengths(parts, ["model"]))
+    between -= sum(_lengths(model, model))
     return (
         (_PARSED_PER_BYTE + _HELD_PER_BYTE) * len(raw)
         + (_PARSED_PER_MARK + _HELD_PER_MARK) * marks
         + _HELD_PER_PIECE_BYTE * pieces
         + _HELD_PER_ADDED_BYTE * added
-        # Also what stands under a name twice: of those, one is in the parts.
-        + _HELD_PER_RULE_BYTE * rules
+        + _HELD_PER_RULE_BYTE * (rules + between)
     )
+
+
+def _lengths(parts: _Parts, names: Iterable[str]) -> Iterator[int]:
+    return (len(bytes(parts[name])) for name in names if name in parts)
 
 
 def _pieces(vocabulary: bytes) -> int:
