@@ -56,6 +56,19 @@ SINKS = {
     "sliding_window": 64,
     "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
 }
+LONG = {
+    "rope_type": "longrope",
+    "rope_theta": 10000.0,
+    "long_factor": [3.0] * 8,
+    "short_factor": [1.0] * 8,
+    "original_max_position_embeddings": 20,
+}
+CHUNKED = {
+    "head_dim": 16,
+    "num_local_experts": 2,
+    "intermediate_size_mlp": 64,
+    "attention_chunk_size": 16,
+}
 FAMILIES: dict[str, dict[str, Any]] = {
     "llama": {**GROUPED, "tie_word_embeddings": True},
     "qwen2": GROUPED,
@@ -379,7 +392,15 @@ def test_what_is_no_plain_decoder_is_refused(tmp_path: Path) -> None:
     ).eval()
     refused = {
         "an encoder-decoder": t5,
-        "over the last 16 tokens, the window is 48": tiny_model("mistral", sliding_window=16),
+        "over the last 16 tokens, the window is 48.*; --format onnx takes it": tiny_model(
+            "mistral", sliding_window=16
+        ),
+        # Keys that were rotated one way stay in the cache when the other begins.
+        "at least the window, 48; got 'longrope' with 20": tiny_model(
+            "phi3", rope_parameters=LONG, original_max_position_embeddings=20
+        ),
+        # Its pieces do not see each other, which shows after the 16th token alone.
+        "llama4_text: gives other logits": tiny_model("llama4_text", **CHUNKED),
         "caps its products at 50.0": tiny_model("gemma2", head_dim=16, sliding_window=64),
         "0 of 2 layers attend": tiny_model("mamba", state_size=4),
         "gives other logits": tiny_model("gpt_oss", **SINKS),
@@ -387,6 +408,14 @@ def test_what_is_no_plain_decoder_is_refused(tmp_path: Path) -> None:
     for words, model in refused.items():
         with pytest.raises(ModelError, match=words):
             export_executorch(model, tmp_path, window=48, scheme="none")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_what_executorch_cannot_express_is_one_line(tmp_path: Path) -> None:
+    mixture = tiny_model("mixtral", num_local_experts=2, num_hidden_layers=1)
+    with pytest.raises(ModelError, match="mixtral: ExecuTorch cannot express it: .*grouped_mm"):
+        export_executorch(mixture, tmp_path, window=48, scheme="none")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -27,6 +27,19 @@ ROPE = {"rope_theta": 10000.0, "factor": 4.0}
 SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "biases": ("llama", {"attention_bias": True, "mlp_bias": True}),
     "wide heads": ("llama", {"head_dim": 32}),
+    "dynamic rope": ("llama", {"rope_parameters": {**ROPE, "rope_type": "dynamic"}}),
+    "longrope before its switch": (
+        "llama",
+        {
+            "rope_parameters": {
+                **ROPE,
+                "rope_type": "longrope",
+                "long_factor": [3.0] * 8,
+                "short_factor": [1.5] * 8,
+                "original_max_position_embeddings": 256,
+            }
+        },
+    ),
     "linear rope": ("llama", {"rope_parameters": {**ROPE, "rope_type": "linear"}}),
     "yarn": (
         "llama",

@@ -55,7 +55,8 @@ def test_tokenizer_larger_than_the_model_is_refused(model: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        ("config.json", "cannot be loaded"),
+        ("config.json", "config.json: not JSON"),
+        ("generation_config.json", "generation_config.json: not JSON"),
         ("model.safetensors", "cannot be loaded"),
         ("tokenizer.json", "a readable tokenizer.json is needed"),
     ],
