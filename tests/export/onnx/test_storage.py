@@ -13,6 +13,7 @@ from escalade.edge.artifact.manifest import Scheme
 from escalade.edge.generation.artifact import Artifact
 from escalade.export.artifact import export_artifact
 from escalade.export.blueprints.blueprint import Linear
+from escalade.export.errors import OptionError
 from escalade.export.onnx.storage import Storage
 from escalade.export.onnx.writer import GraphWriter
 
@@ -95,3 +96,13 @@ def test_gptq_through_export_is_nearer_to_torch(tiny_model_dir: Path, tmp_path: 
         )
         nll[name] = manifest.parity.mean_abs_delta_nll
     assert nll["gptq"] < nll["nearest"]
+
+
+def test_inputs_that_give_no_hessian_are_one_line(tmp_path: Path) -> None:
+    endless = torch.full((32, 32), torch.inf)
+    with (
+        pytest.raises(OptionError, match="--gptq: w: .* gives no hessian"),
+        GraphWriter(tmp_path / "model.onnx", "linear") as graph,
+    ):
+        x = graph.input("x", np.float32, [1, "n", 32])
+        storage_of("int4").linear(graph, "w", Linear(torch.ones(4, 32), None, endless), x)

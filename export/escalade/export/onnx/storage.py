@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -165,7 +166,13 @@ class Storage:
         if module.hessian is None:
             rounded = round_to_nearest(module.weight, bits, self._block)
         else:
-            rounded = gptq_round(module.weight, module.hessian, bits, self._block)
+            try:
+                rounded = gptq_round(module.weight, module.hessian, bits, self._block)
+            except torch.linalg.LinAlgError as error:
+                raise OptionError(
+                    f"--gptq: {name}: what it is fed on these prompts gives no hessian to round by;"
+                    " leave --gptq out"
+                ) from error
         graph.weight(f"{name}.blocks", pack(rounded.integers, bits, self._block))
         graph.weight(f"{name}.scales", rounded.scales.numpy())
 
