@@ -87,7 +87,8 @@ def export_artifact(
             answers to them stay; without, each weight goes to its nearest (`int4`, `int8`).
         layout: add what another library wants beside the program, so that it opens it too.
         golden_prompts: held against torch now, and by every later opening.
-        max_new_tokens: longest response by default; half the window, at most 256, if None.
+        max_new_tokens: longest response by default; if None as long as the model's folder asks
+            for, or 256, and at most half the window.
         progress: called with a line before each step.
 
     Returns:
