@@ -99,10 +99,8 @@ def test_gptq_through_export_is_nearer_to_torch(tiny_model_dir: Path, tmp_path: 
 
 
 def test_inputs_that_give_no_hessian_are_one_line(tmp_path: Path) -> None:
-    endless = torch.full((32, 32), torch.inf)
-    with (
-        pytest.raises(OptionError, match="--gptq: w: .* gives no hessian"),
-        GraphWriter(tmp_path / "model.onnx", "linear") as graph,
-    ):
+    module = Linear(torch.ones(4, 32), None, torch.full((32, 32), torch.inf))
+    with GraphWriter(tmp_path / "model.onnx", "linear") as graph:
         x = graph.input("x", np.float32, [1, "n", 32])
-        storage_of("int4").linear(graph, "w", Linear(torch.ones(4, 32), None, endless), x)
+        with pytest.raises(OptionError, match="--gptq: w: .* gives no hessian"):
+            storage_of("int4").linear(graph, "w", module, x)
