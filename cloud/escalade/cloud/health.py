@@ -9,9 +9,7 @@ from grpc_health.v1 import health, health_pb2
 # A watch holds its request for as long as it is open.
 _MAX_NAME_BYTES = 256
 
-Context = grpc.aio.ServicerContext[
-    health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse
-]
+Context = grpc.aio.ServicerContext[health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse]
 
 
 class Health(health.aio.HealthServicer):

@@ -22,16 +22,16 @@ from escalade.cloud.backends import BackendFactory, Clock
 from escalade.cloud.errors import StartError
 from escalade.cloud.health import Health
 from escalade.cloud.listen import TlsFiles, bind
+from escalade.cloud.registering import register
 from escalade.cloud.service import SERVICE_NAME, CascadeService
-from escalade.v1 import cascade_pb2_grpc as pb_grpc
 
 OnReady = Callable[[str], None]
 
 # Time for answers that are done to leave, and for open health watches to be cut.
 _FLUSH_S = 0.5
 
-# Streams of one connection, by default without a bound: RFC 9113 asks for 100 at least, and a client
-# should hear that the queue is full, not wait for a stream.
+# Streams of one connection, by default without a bound: RFC 9113 asks for 100 at least, and a
+# client should hear that the queue is full, not wait for a stream.
 _LEAST_STREAMS, _STREAMS_FOR_A_PLACE = 100, 4
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -107,7 +107,7 @@ async def serve(
             clock=clock,
             on_health=tell_health,
         )
-        pb_grpc.add_CascadeServiceServicer_to_server(service, server)
+        register(service, server, backend.info)
         health_pb2_grpc.add_HealthServicer_to_server(status, server)
         reflection.enable_server_reflection(
             (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), server

@@ -46,7 +46,7 @@ CASES: dict[str, tuple[Change, grpc.StatusCode, str, str, str]] = {
         "must be 1..4096 items, got 0",
     ),
     "many items": (
-        many_items, INVALID, "OPTION_OUT_OF_RANGE", "items", "must be 1..4096 items, got 4097",
+        many_items, INVALID, "OPTION_OUT_OF_RANGE", "items", "must be 1..4096 items, got more",
     ),
     "top_k": (
         lambda r: setattr(r, "top_k", 33), INVALID, "OPTION_OUT_OF_RANGE", "top_k",

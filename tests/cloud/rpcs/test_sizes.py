@@ -8,12 +8,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from escalade.cloud.backends import Answer
 from escalade.cloud.errors import FieldError, PromptTooLongError
 from escalade.cloud.rpcs.kept import KeptAnswers, size_of
 from escalade.cloud.rpcs.sizes import check_generate_size
+from escalade.cloud.rpcs.unparsed import _fields
 from escalade.v1 import cascade_pb2 as pb
 
 ANSWER = Answer(
@@ -31,36 +34,54 @@ BIG = "x" * 3_000_000
 UNKNOWN = b"\xfa\x3e" + b"\xc0\xc4\x07" + b"z" * 123_456
 
 CASES: dict[str, tuple[Callable[[pb.GenerateRequest], object], str, str]] = {
-    "text": (lambda r: setattr(r.prompt, "text", BIG), "prompt.text", "at most 65536 bytes"),
+    "text": (lambda r: setattr(r.prompt, "text", BIG), "prompt.text", "got 3000000 bytes"),
     "text of wide characters": (
         lambda r: setattr(r.prompt, "text", "\U0001d400" * 20_000),
         "prompt.text",
         "at most 65536 bytes (the window of 48 tokens, and the longest of 5 bytes), got 80000",
     ),
-    "ids": (lambda r: r.prompt.tokens.ids.extend([4] * 900_000), "prompt.tokens.ids", "1..47"),
-    "request id": (lambda r: setattr(r, "request_id", BIG), "request_id", "at most 256 bytes"),
+    "ids": (
+        lambda r: r.prompt.tokens.ids.extend([4] * 900_000), "prompt.tokens.ids", "got 900000 bytes"
+    ),
+    "request id": (lambda r: setattr(r, "request_id", BIG), "request_id", "got 3000000 bytes"),
+    "long request id": (
+        lambda r: setattr(r, "request_id", "r" * 257), "request_id", "at most 256 bytes, got 257"
+    ),
     "stop text": (
         lambda r: r.stopping.stop_sequences.extend(["a", BIG]),
+        "stopping.stop_sequences",
+        "got 3000001 bytes",
+    ),
+    "long stop text": (
+        lambda r: r.stopping.stop_sequences.extend(["a", "b" * 1025]),
         "stopping.stop_sequences[1]",
-        "at most 1024 bytes, got 3000000",
+        "at most 1024 bytes, got 1025",
     ),
     "stop texts": (
-        lambda r: r.stopping.stop_sequences.extend(["a"] * 100_000),
+        lambda r: r.stopping.stop_sequences.extend(["a"] * 1000),
         "stopping.stop_sequences",
-        "at most 16, got 100000",
+        "at most 16, got 1000",
     ),
-    "gateway": (lambda r: r.via.append(BIG), "via[0]", "at most 256 bytes"),
-    "gateways": (lambda r: r.via.extend([""] * 100_000), "via", "at most 32, got 100000"),
+    "very many stop texts": (
+        lambda r: r.stopping.stop_sequences.extend([""] * 1_000_000),
+        "stopping.stop_sequences",
+        "got 2000000 bytes",
+    ),
+    "gateway": (lambda r: r.via.append(BIG), "via", "got 3000000 bytes"),
+    "gateways": (lambda r: r.via.extend([""] * 1000), "via", "at most 32, got 1000"),
+    "very many gateways": (lambda r: r.via.extend([""] * 1_000_000), "via", "got 2000007 bytes"),
     "draft": (
-        lambda r: r.draft.tokens.ids.extend([4] * 100_000), "draft.tokens.ids", "got 100000"
+        lambda r: r.draft.tokens.ids.extend([4] * 1000), "draft.tokens.ids", "at most 48, got 1000"
     ),
     "draft's log-probabilities": (
-        lambda r: r.draft.logprobs.extend([-1.0] * 100_000), "draft.logprobs", "at most 48"
+        lambda r: r.draft.logprobs.extend([-1.0] * 1000), "draft.logprobs", "at most 48"
     ),
-    "draft's rule": (lambda r: setattr(r.draft, "rule", BIG), "draft.rule", "at most 256 bytes"),
-    "draft's model": (lambda r: setattr(r.draft.model, "name", BIG), "request", "at most"),
-    "model": (lambda r: setattr(r.expected_model, "revision", BIG), "request", "at most"),
-    "unknown fields": (lambda r: r.MergeFromString(UNKNOWN), "request", "at most"),
+    "draft's rule": (lambda r: setattr(r.draft, "rule", BIG), "draft.rule", "got 3000000 bytes"),
+    "draft's model": (lambda r: setattr(r.draft.model, "name", BIG), "draft.model.name", "got"),
+    "model": (
+        lambda r: setattr(r.expected_model, "revision", BIG), "expected_model.revision", "got"
+    ),
+    "unknown fields": (lambda r: r.MergeFromString(UNKNOWN), "request", "at most 107168 bytes"),
 }  # fmt: skip
 
 
@@ -123,6 +144,25 @@ def test_names_are_quoted_short_and_in_one_line(
         assert r"'\x1b[31mred\n\u202eback" in refusal.message
         assert "characters)" in refusal.message
         assert len(refusal.message) < 400
+
+
+def test_items_are_counted_before_they_are_parsed(
+    serving: Any, engine: Any, refused: Any, score_request: Any
+) -> None:
+    many = pb.ScoreRequest()
+    many.items.extend([pb.ScoreItem()] * 1_000_000)
+
+    async def main() -> Any:
+        async with serving(engine) as running:
+            return await refused(running.stub.Score(many).read())
+
+    refusal = asyncio.run(main())
+    assert (refusal.field, refusal.message) == ("items", "items: must be 1..4096 items, got more")
+
+
+@given(st.binary(max_size=60))
+def test_what_is_no_message_is_looked_through_to_its_end(raw: bytes) -> None:
+    assert sum(len(value) for _, value in _fields(memoryview(raw))) <= len(raw)
 
 
 def test_a_score_item_is_named_within_bounds(serving: Any, engine: Any, score_request: Any) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from escalade.cloud.backends.fair_order import Claim
 from escalade.cloud.backends.ticket import Ticket
@@ -27,16 +26,17 @@ _FIRST_RETRY_S = 0.1
 _LEAST_RETRY_S = 1e-3
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class _Held:
     """Places that one request has."""
 
-    ticket: Ticket
-    weight: int
+    __slots__ = ("claim", "ticket", "weight")
 
-    @property
-    def claim(self) -> Claim:
-        return self.ticket.claim
+    def __init__(self, ticket: Ticket, most: int) -> None:
+        self.ticket = ticket
+        self.claim = ticket.claim
+        self.weight = 1
+        if self.claim.size_bytes > PLACE_BYTES:
+            self.weight = min(-(-self.claim.size_bytes // PLACE_BYTES), most)
 
 
 class Places:
@@ -64,9 +64,9 @@ class Places:
         Raises:
             QueueFullError: all are taken, and nobody else has more than this client.
         """
-        weight = max(1, -(-ticket.claim.size_bytes // PLACE_BYTES))
-        mine = _Held(ticket, min(weight, self._capacity + 1))
-        self._make_room(mine)
+        mine = _Held(ticket, self._capacity + 1)
+        if self._free < mine.weight:
+            self._make_room(mine)
         self._held[mine] = None
         self._free -= mine.weight
         try:

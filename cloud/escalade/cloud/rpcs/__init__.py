@@ -7,13 +7,16 @@ from escalade.cloud.rpcs.once import SharedAnswers
 from escalade.cloud.rpcs.scoring import score_queries, send_scores
 from escalade.cloud.rpcs.sizes import check_generate_size, check_score_size
 from escalade.cloud.rpcs.status import Send, answer_or_abort
+from escalade.cloud.rpcs.unparsed import Unparsed, bounded_parser
 from escalade.cloud.rpcs.validation import check_score
 
 __all__ = [
     "Drain",
     "Send",
     "SharedAnswers",
+    "Unparsed",
     "answer_or_abort",
+    "bounded_parser",
     "check_generate_size",
     "check_score",
     "check_score_size",

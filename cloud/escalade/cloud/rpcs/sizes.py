@@ -34,6 +34,11 @@ def check_generate_size(request: pb.GenerateRequest, info: BackendInfo) -> None:
         PromptTooLongError: a text has more bytes than the window's tokens, or ids are more.
         OptionOutOfRangeError: names what else is too large, or too many.
     """
+    stops = request.stopping.stop_sequences
+    _check_count(stops, "stopping.stop_sequences", MAX_STOP_TEXTS)
+    _check_count(request.via, "via", MAX_VIA)
+    if request.ByteSize() <= MAX_NAME_BYTES:
+        return  # nothing in it is larger; most are, and feel each check
     check_name(request.request_id, "request_id")
     most = most_prompt_bytes(info.context_length, info.longest_token_bytes)
     if exceeds(request.prompt.text, most):
@@ -46,11 +51,8 @@ def check_generate_size(request: pb.GenerateRequest, info: BackendInfo) -> None:
     ids = len(request.prompt.tokens.ids)
     if ids:
         info.check_prompt_length(ids, "prompt.tokens.ids")
-    stops = request.stopping.stop_sequences
-    _check_count(stops, "stopping.stop_sequences", MAX_STOP_TEXTS)
     for index, stop in enumerate(stops):
         check_name(stop, f"stopping.stop_sequences[{index}]", MAX_STOP_BYTES)
-    _check_count(request.via, "via", MAX_VIA)
     for index, gateway in enumerate(request.via):
         check_name(gateway, f"via[{index}]")
     if request.HasField("draft"):
@@ -58,10 +60,14 @@ def check_generate_size(request: pb.GenerateRequest, info: BackendInfo) -> None:
         check_name(draft.rule, "draft.rule")
         _check_count(draft.tokens.ids, "draft.tokens.ids", info.context_length)
         _check_count(draft.logprobs, "draft.logprobs", info.context_length)
+
+
+def most_request_bytes(info: BackendInfo) -> int:
+    """The largest query: each part at its largest. A larger one is not parsed."""
+    text = most_prompt_bytes(info.context_length, info.longest_token_bytes)
     window = info.context_length * (_ID_BYTES + _DRAFT_TOKEN_BYTES)
-    _check_bytes(
-        request, most + window + MAX_STOP_TEXTS * MAX_STOP_BYTES + MAX_VIA * MAX_NAME_BYTES
-    )
+    names = MAX_STOP_TEXTS * MAX_STOP_BYTES + MAX_VIA * MAX_NAME_BYTES
+    return text + window + names + _REST_BYTES
 
 
 def check_score_size(request: pb.ScoreRequest) -> None:
@@ -91,10 +97,3 @@ def check_name(text: str, field: str, most: int = MAX_NAME_BYTES) -> None:
 def _check_count(items: Sequence[object], field: str, most: int) -> None:
     if len(items) > most:
         raise OptionOutOfRangeError(field, f"must be at most {most}, got {len(items)}")
-
-
-def _check_bytes(request: pb.GenerateRequest, most: int) -> None:
-    most += _REST_BYTES
-    size = request.ByteSize()
-    if size > most:
-        raise OptionOutOfRangeError("request", f"must be at most {most} bytes, got {size}")

@@ -113,8 +113,9 @@ class EmbeddedBackend(Backend):
             try:
                 while isinstance(one := await said.get(), Delta):
                     yield one
-            finally:
+            except BaseException:
                 self._worker.withdraw(job, ticket)
+                raise
             finished = finished_of(one)
             # A place is free again when the query at the head is done.
             self._queries.note_free_after(finished.compute_s)

@@ -6,6 +6,7 @@ blocks the loop, and nobody's work waits for all of another's.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from asyncio import Queue
 from collections import deque
@@ -134,8 +135,9 @@ class Worker:
         job = self.submit(work, ticket, outcome.put_nowait, aside=True)
         try:
             return finished_of(await outcome.get())
-        finally:
+        except asyncio.CancelledError:
             self.withdraw(job, ticket)
+            raise
 
     def close(self) -> None:
         """Take no more work; the thread ends once its tickets do."""
