@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+import math
+from collections.abc import Iterator, Mapping
 from types import MethodType
 from typing import Any, cast
 
 import torch
-from accelerate.utils.operations import ConvertOutputsToFp32
+from accelerate.utils.operations import ConvertOutputsToFp32, gather_object
 from torch import Tensor, nn
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import PreTrainedModel, Trainer
-from transformers.trainer_pt_utils import get_length_grouped_indices
+from transformers.trainer_utils import EvalLoopOutput
 
-from escalade.training.errors import TeacherError
+from escalade.training.batches import LengthGroupedOrder, rows_of_last_batch
+from escalade.training.errors import LossError, TeacherError
 from escalade.training.examples import ExampleList, check_labels
 from escalade.training.losses import IGNORE, LossName, TokenLoss, needs_teacher, token_loss
 from escalade.training.teachers import Teacher, model_inputs, targets_of, vocabulary_size
@@ -23,32 +26,6 @@ from escalade.training.teachers import Teacher, model_inputs, targets_of, vocabu
 _GROUPS = ("tokens_both", "tokens_small_only", "tokens_large_only", "tokens_none")
 
 
-class LengthGroupedOrder(Sampler[int]):
-    """Batches of like length, in an order that depends on the seed and the epoch alone.
-
-    transformers' own sampler draws from the global generator, so that a run resumed
-    after its first epoch would see its examples in another order.
-    """
-
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
-        self._lengths, self._batch_size, self._seed = list(lengths), batch_size, seed
-        self._epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by the data loader before each epoch."""
-        self._epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self._lengths)
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch)
-        order: list[int] = get_length_grouped_indices(
-            self._lengths, self._batch_size, generator=generator
-        )
-        return iter(order)
-
-
 class CatTrainer(Trainer):
     """Trainer for `p_S`, with the large model `p_L` asked beside it where the loss needs it.
 
@@ -56,11 +33,13 @@ class CatTrainer(Trainer):
     encoder-decoder; the data set's examples hold `input_ids`, `labels` (`IGNORE` where a
     token does not count) and, for a `CachedTeacher`, `example_index`.
 
-    The loss of a batch is the sum over its target tokens divided by their number, filtered
-    ones included, over all accumulation steps and processes (see `losses`). Logged are the
-    shares of target tokens that both models predict right, one only, or none, and
-    `tokens_filtered`, the share left out of the loss. Evaluation always reports plain
-    cross-entropy (equation 2), so that runs with different losses can be compared.
+    The loss of a step is the sum over its target tokens divided by their number, filtered
+    ones included, over all accumulation steps and processes (see `losses`). Logged are that
+    mean over all target tokens since the last log, the shares of them that both models predict
+    right, one only, or none, and `tokens_filtered`, the share left out of the loss. Evaluation
+    always reports plain cross-entropy (equation 2), the mean over all target tokens of the data
+    set, so that runs with different losses can be compared. None of these depends on how
+    examples are grouped into batches, accumulation steps and processes.
     """
 
     def __init__(
@@ -82,9 +61,17 @@ class CatTrainer(Trainer):
 
         Raises:
             TeacherError: the loss needs a teacher and there is none.
+            LossError: another loss, or smoothed labels, are asked for.
             DataError: a label is outside the vocabulary.
         """
         super().__init__(*args, **kwargs)
+        if self.compute_loss_func is not None:
+            raise LossError("compute_loss_func cannot be used: loss_name says what is learned")
+        if smoothing := self.args.label_smoothing_factor:
+            raise LossError(
+                f"label_smoothing_factor must be 0, got {smoothing}: the losses here take labels"
+                " as they are"
+            )
         if needs_teacher(loss_name) and teacher is None:
             raise TeacherError(f"loss {loss_name!r} looks at a large model: give a teacher")
         # The sum over a batch is divided by its targets over all accumulation steps and
@@ -94,8 +81,11 @@ class CatTrainer(Trainer):
         self._teacher, self._w = teacher, w
         student = cast(PreTrainedModel, self.model)
         self._seq2seq = bool(student.config.is_encoder_decoder)
+        #: Since the last log: the loss's sum; `TokenLoss.counts` and, last, the tokens kept.
+        self._total: Tensor | None = None
         self._counts: Tensor | None = None
-        self._kept: Tensor | None = None
+        #: Of the evaluation under way, in this process: nats, and target tokens.
+        self._held_out = (0.0, 0)
         for dataset in (self.train_dataset, self.eval_dataset):
             if hasattr(dataset, "__len__") and not isinstance(dataset, Mapping):
                 check_labels(cast(ExampleList, dataset), vocabulary_size(student))
@@ -118,6 +108,37 @@ class CatTrainer(Trainer):
         ) * self.args.gradient_accumulation_steps
         return LengthGroupedOrder(lengths, batch_size, self.args.seed)
 
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[dict[str, Tensor]], num_batches: int, device: torch.device
+    ) -> tuple[list[dict[str, Tensor]], Tensor | None]:
+        """The batches of one step, and how many targets they have in all processes."""
+        batches = list(itertools.islice(epoch_iterator, num_batches))
+        if not batches:
+            return batches, None
+        self._ignore_repeats(batches[-1])
+        masks = (self._targets(batch) != IGNORE for batch in batches)
+        count = torch.stack([mask.sum() for mask in masks]).sum().to(device)
+        if self.args.average_tokens_across_devices:
+            count = cast(Tensor, self.accelerator.reduce(count, reduction="sum"))
+        return batches, count.clamp(min=1)
+
+    def _ignore_repeats(self, batch: Mapping[str, Tensor]) -> None:
+        """Let no example count that only fills up a data set's last batch."""
+        state, processes = self.accelerator.gradient_state, self.accelerator.num_processes
+        if processes == 1 or not state.end_of_dataloader:
+            return
+        if self.args.dataloader_drop_last or not self.accelerator.even_batches:
+            return  # nothing is filled up
+        dataset = state.active_dataloader.dataset
+        # accelerate's remainder is missing where a run goes on within an epoch.
+        examples = len(dataset) if hasattr(dataset, "__len__") else state.remainder
+        if examples > 0:
+            labels, process = batch["labels"], self.accelerator.process_index
+            labels[rows_of_last_batch(len(labels), examples, processes, process) :] = IGNORE
+
+    def _targets(self, batch: Mapping[str, Tensor]) -> Tensor:
+        return targets_of(batch["labels"], seq2seq=self._seq2seq)
+
     def compute_loss(
         self,
         model: nn.Module,
@@ -126,7 +147,7 @@ class CatTrainer(Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor | tuple[Tensor, Mapping[str, Tensor]]:
         """The mean loss by target token; see the class."""
-        targets = targets_of(inputs["labels"], seq2seq=self._seq2seq)
+        targets = self._targets(inputs)
         student = cast(PreTrainedModel, self.accelerator.unwrap_model(self.model))
         _keep_low_precision(student)
         outputs = model(**model_inputs(inputs, student))
@@ -135,7 +156,9 @@ class CatTrainer(Trainer):
             result = self._training_loss(logits, targets, inputs)
         else:
             result = token_loss("xent", logits, targets)
-        count = (targets != IGNORE).sum().clamp(min=1)
+            nats, tokens = self._held_out
+            self._held_out = nats + result.total.item(), tokens + int(result.counts.sum())
+        count = result.counts.sum().clamp(min=1)
         loss = result.total / (count if num_items_in_batch is None else num_items_in_batch)
         if num_items_in_batch is not None and self.args.average_tokens_across_devices:
             # The processes' gradients are averaged; each must stand for its share of a sum.
@@ -155,9 +178,10 @@ class CatTrainer(Trainer):
             keep=self.keep(logits, targets, inputs),
             overwrite=logits.requires_grad,
         )
-        kept, counts = torch.as_tensor(result.kept), result.counts
+        total = result.total.detach()
+        counts = torch.cat([result.counts, result.kept.reshape(1)])
+        self._total = total if self._total is None else self._total + total
         self._counts = counts if self._counts is None else self._counts + counts
-        self._kept = kept if self._kept is None else self._kept + kept
         return result
 
     def keep(self, logits: Tensor, targets: Tensor, inputs: Mapping[str, Tensor]) -> Tensor | None:
@@ -168,19 +192,52 @@ class CatTrainer(Trainer):
         return None
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        """Add the shares of tokens since the last log, then log as usual."""
-        if "loss" in logs and self._counts is not None and self._kept is not None:
-            here = torch.cat([self._counts, self._kept.reshape(1)]).reshape(1, -1)
-            *groups, kept = self.accelerator.gather(here).sum(dim=0).tolist()
+        """Take the mean over the tokens since the last log, add their shares, log as usual."""
+        if "loss" in logs and self._total is not None and self._counts is not None:
+            nats = float(self.accelerator.gather(self._total.reshape(1)).sum())
+            counts = self.accelerator.gather(self._counts.reshape(1, -1))
+            *groups, kept = counts.sum(dim=0).tolist()
             if total := sum(groups):
+                logs["loss"] = nats / total
                 if needs_teacher(self._loss_name):
                     shares = (group / total for group in groups)
                     logs.update(zip(_GROUPS, shares, strict=True))
                 else:
                     logs["tokens_right"] = (groups[0] + groups[1]) / total
                 logs["tokens_filtered"] = 1 - kept / total
-            self._counts = self._kept = None
+            self._total = self._counts = None
         super().log(logs, *args, **kwargs)
+
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """As transformers, without what only fills up the last batch."""
+        self._ignore_repeats(inputs)
+        return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+
+    def evaluation_loop(
+        self,
+        dataloader: DataLoader[Any],
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> EvalLoopOutput:
+        """As transformers, but the loss is the mean over target tokens, not over batches."""
+        self._held_out, name = (0.0, 0), f"{metric_key_prefix}_loss"
+        output = super().evaluation_loop(
+            dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
+        )
+        heard: list[tuple[float, int]] = gather_object([self._held_out])
+        if output.metrics and name in output.metrics:  # not where there are no labels
+            tokens = sum(count for _, count in heard)
+            mean = math.fsum(nats for nats, _ in heard) / tokens if tokens else math.nan
+            output.metrics[name] = mean
+        return output
 
 
 def _keep_low_precision(model: PreTrainedModel) -> None:
