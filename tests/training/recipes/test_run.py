@@ -12,9 +12,10 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, TrainingArguments
 
-from escalade.edge.base.records import read_records
+from escalade.edge.base.records import read_records, subsample
 from escalade.edge.errors import DataError
 from escalade.training.errors import CacheError, RecipeError, TeacherError
+from escalade.training.examples import Examples
 from escalade.training.losses.losses import LOSSES, LossName, needs_teacher
 from escalade.training.quality import exact_match, greedy_answers
 from escalade.training.recipes.run import run_recipe
@@ -303,6 +304,40 @@ def test_lora_learns_and_is_merged(finished: Path, workplace: Path, write: Write
             workplace / "refused",
             progress=silent,
         )
+
+
+def held_out_loss(folder: Path, data: Path) -> float:
+    """The mean over target tokens, one validation query at a time."""
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    examples = Examples(subsample(read_records(data), 8), tokenizer, max_tokens=96)
+    nats, tokens = 0.0, 0
+    for index in range(len(examples)):
+        ids, labels = (torch.tensor(examples[index][key]) for key in ("input_ids", "labels"))
+        with torch.no_grad():
+            said = model(ids[None]).logits[0, :-1].log_softmax(dim=-1)
+        counted = labels[1:] != -100
+        nats -= said[counted].gather(1, labels[1:][counted, None]).sum().item()
+        tokens += int(counted.sum())
+    return nats / tokens
+
+
+@pytest.mark.parametrize("lora", ["", "[lora]\ntargets = ['lm_head', 'q_proj']\nalpha = 64"])
+def test_the_saved_folder_has_the_loss_of_the_last_evaluation(
+    lora: str, finished: Path, workplace: Path, write: Write
+) -> None:
+    """Cut off and gone on with, and with the head of a tied model among what is updated."""
+    recipe = write("x", log_steps=1, teacher=lora)
+    text = recipe.read_text()
+    start, end = text.index("[model.config]"), text.index("[data]")
+    recipe.write_text(text[:start] + f'[model]\npath = "{finished.name}"\n' + text[end:])
+    out = workplace / f"saved-{bool(lora)}"
+    cut_off(recipe, out, 7)
+    run_recipe(recipe, out, progress=silent)
+    last = [entry["eval_loss"] for entry in log_of(out) if "eval_loss" in entry][-1]
+    data = workplace / "data" / "valid.jsonl"
+    assert held_out_loss(out, data) == pytest.approx(last, rel=1e-4)
+    assert abs(held_out_loss(finished, data) - last) > 1e-3
 
 
 def test_accumulating_gradients_changes_nothing(

@@ -4,7 +4,8 @@ TrainingError
 ├── RecipeError      a recipe has an unknown key or a value out of range
 ├── LossError        a loss was given what it cannot use, or is not finite
 ├── CacheError       a prediction cache is damaged, or was made for something else
-└── TeacherError     the teacher does not fit the student (vocabulary, tokenizer)
+├── TeacherError     the teacher does not fit the student (vocabulary, tokenizer)
+└── SavingError      what was saved is not what was trained
 """
 
 from __future__ import annotations
@@ -28,3 +29,7 @@ class LossError(TrainingError):
 
 class CacheError(TrainingError):
     """A prediction cache is damaged, or was made for other data or another teacher."""
+
+
+class SavingError(TrainingError):
+    """What was saved is not what was trained."""

@@ -32,7 +32,7 @@ from transformers import (
 
 from escalade.edge.base import atomic_folder, check_replaceable, pretty_json, subsample
 from escalade.training.errors import RecipeError
-from escalade.training.examples import Collator, Examples, check_labels
+from escalade.training.examples import Collator, Example, Examples, check_labels
 from escalade.training.quality import exact_match
 from escalade.training.recipes.adapters import merged, with_lora
 from escalade.training.recipes.arguments import training_arguments
@@ -44,12 +44,15 @@ from escalade.training.recipes.loading import (
 )
 from escalade.training.recipes.recipe import Recipe, RunTable, read_recipe
 from escalade.training.recipes.resume import last_checkpoint, resume_training
+from escalade.training.recipes.saving import save_checked
 from escalade.training.recipes.teaching import Progress, open_teacher
 from escalade.training.teachers import vocabulary_size
 from escalade.training.trace import answer_all
 from escalade.training.trainer import CatTrainer
 
 RECIPE_NAME, METRICS_NAME = "recipe.toml", "metrics.json"
+#: Examples by which a saved model is compared with the trained one, the shortest of the first.
+_PROBED, _PROBED_OF = 4, 64
 
 
 def run_recipe(
@@ -78,6 +81,8 @@ def run_recipe(
         TeacherError: the teacher does not fit the student, or does not answer.
         CacheError: a prediction cache was made for other data or another teacher.
         DataError: the data cannot be read.
+        SavingError: the folder would not hold the model that was trained; its last checkpoint
+            stays in `OUT.run/`.
     """
     recipe = read_recipe(recipe_path)
     check_replaceable(out, METRICS_NAME)
@@ -101,8 +106,10 @@ def run_recipe(
         watched = subsample(valid, recipe.data.valid_size)
         # What may be refused in seconds is, before the teacher is asked for hours.
         check_labels(train_examples, vocabulary_size(model))
+        collate = Collator(tokenizer.pad_token_id)
+        probe = collate(_short(train_examples))
         if recipe.lora is not None:
-            model = with_lora(model, recipe.lora)
+            model = with_lora(model, recipe.lora, probe)
         teacher = open_teacher(
             recipe, tokenizer, train_examples, arguments, seq2seq, progress=progress
         )
@@ -114,7 +121,7 @@ def run_recipe(
         args=arguments,
         train_dataset=train_examples,
         eval_dataset=examples(watched),
-        data_collator=Collator(tokenizer.pad_token_id),
+        data_collator=collate,
         callbacks=[*callbacks, *([] if progress is None else [_Reporter(progress)])],
         loss_name=recipe.loss,
         teacher=teacher,
@@ -148,8 +155,7 @@ def run_recipe(
             f" {trained.device.type} x {arguments.world_size}",
         }
         with atomic_folder(out, marker=METRICS_NAME) as folder:
-            # transformers ties the weights again on loading; a float32 copy is what export reads.
-            trained.float().save_pretrained(folder)
+            save_checked(trained, folder, probe)
             tokenizer.save_pretrained(folder)
             shutil.copy(state / RECIPE_NAME, folder / RECIPE_NAME)
             (folder / METRICS_NAME).write_bytes(pretty_json(metrics))
@@ -210,6 +216,11 @@ def _resume_point(recipe: Recipe, state: Path, folder: Path) -> Path | None:
             " go on with that one, or delete the folder"
         )
     return checkpoint
+
+
+def _short(examples: Examples) -> list[Example]:
+    first = [examples[index] for index in range(min(_PROBED_OF, len(examples)))]
+    return sorted(first, key=lambda one: len(one["input_ids"]))[:_PROBED]
 
 
 def _window(recipe: Recipe, model: PreTrainedModel) -> int:
