@@ -202,7 +202,7 @@ def _tier_answer(
         bytes_down=int(rng.integers(50, 99)),
     )
     if info.rule == "vote":
-        score: float | None = 1.0 - texts.count(most) / len(texts)
+        score: float | None = (len(texts) - texts.count(most)) / len(texts)
     else:
         score = None if info.rule is None else float(rng.integers(0, 5)) / 4
     return TierAnswer(

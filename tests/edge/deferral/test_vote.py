@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import math
+from decimal import Decimal
+from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escalade.edge.deferral import defers, is_decided, is_settled, vote_bounds, vote_share
+from escalade.edge.deferral import (
+    defers,
+    is_decided,
+    is_settled,
+    vote_bounds,
+    vote_levels,
+    vote_share,
+)
 
 texts = st.lists(st.sampled_from("abc"), min_size=1, max_size=5)
 
@@ -16,7 +27,7 @@ texts = st.lists(st.sampled_from("abc"), min_size=1, max_size=5)
 @given(texts)
 def test_most_votes_win_and_the_first_of_equals(answers: list[str]) -> None:
     text, score = vote_share(answers)
-    assert score == 1 - answers.count(text) / len(answers)
+    assert score == (len(answers) - answers.count(text)) / len(answers)
     for other in answers:
         assert answers.count(other) <= answers.count(text)
         if answers.count(other) == answers.count(text):
@@ -24,9 +35,9 @@ def test_most_votes_win_and_the_first_of_equals(answers: list[str]) -> None:
 
 
 def test_by_hand() -> None:
-    assert vote_share(["x", "y", "y"]) == ("y", 1 - 2 / 3)
+    assert vote_share(["x", "y", "y"]) == ("y", 1 / 3)
     assert vote_share(["x", "y"]) == ("x", 0.5)
-    assert vote_share(["", "", "y"]) == ("", 1 - 2 / 3)
+    assert vote_share(["", "", "y"]) == ("", 1 / 3)
     assert vote_share(["x"]) == ("x", 0.0)
     assert vote_bounds(["x", "y"], 4) == (0.25, 0.75)
     with pytest.raises(ValueError, match="1 or more, got 0"):
@@ -35,6 +46,43 @@ def test_by_hand() -> None:
         vote_bounds(["x"] * 3, 2)
     with pytest.raises(ValueError, match="must be 1 to 2, got 0"):
         is_settled([], 2)
+
+
+@given(st.integers(1, 64), st.data())
+def test_a_score_is_the_number_that_a_user_types(members: int, data: st.DataObject) -> None:
+    """Where the share has a finite decimal, in as few digits; thresholds at it send it on."""
+    votes = data.draw(st.integers(1, members))
+    # Of at least as many votes as any other answer: all others are given once.
+    answers = ["y"] * votes + [str(n) for n in range(members - votes)]
+    _, score = vote_share(answers)
+    share = Fraction(members - votes, members)
+    assert score == float(share) == float(np.divide(members - votes, members))
+    assert vote_levels(members)[members - votes] == score
+    assert vote_bounds(answers, members) == (score, score)
+    assert defers(score, score)
+    decimals = Decimal(share.numerator) / Decimal(share.denominator)
+    typed = float(str(decimals))
+    if Fraction(decimals) == share:
+        assert score == typed
+        assert defers(score, typed)
+        assert bool(defers(np.array([score]), typed)[0])
+    # Cut off after three digits, a threshold lies below its share; the next one above.
+    below = math.floor(share * 1000)
+    assert defers(score, float(f"{below / 1000:.3f}"))
+    assert not defers(score, float(f"{(below + 1) / 1000:.3f}"))
+
+
+@pytest.mark.parametrize(
+    ("others", "members", "typed"),
+    [(1, 5, "0.2"), (2, 5, "0.4"), (3, 5, "0.6"), (4, 5, "0.8"), (1, 10, "0.1"), (3, 10, "0.3"),
+     (7, 10, "0.7"), (1, 3, "0.3333333333333333"), (2, 3, "0.6666666666666666"), (3, 25, "0.12")],
+)  # fmt: skip
+def test_shares_by_hand(others: int, members: int, typed: str) -> None:
+    answers = ["y"] * (members - others) + [str(n) for n in range(others)]
+    if others < members - 1:
+        assert vote_share(answers).score == float(typed)
+    assert vote_levels(members)[others] == float(typed)
+    assert is_decided(answers, members, float(typed))
 
 
 def finals(answers: list[str], members: int) -> list[tuple[str, float]]:

@@ -31,7 +31,7 @@ def test_a_threshold_asks_as_many_as_its_level_says(answers: list[str], threshol
 def test_thresholds_at_the_scores_themselves_too(answers: list[str]) -> None:
     members = len(answers)
     levels = vote_levels(members)
-    assert levels == tuple(sorted(1.0 - k / members for k in range(1, members + 1)))
+    assert levels == tuple(sorted((members - k) / members for k in range(1, members + 1)))
     for score in levels:
         for tau in (np.nextafter(score, -1), score, np.nextafter(score, 2)):
             level = int(np.searchsorted(levels, tau))

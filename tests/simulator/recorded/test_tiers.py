@@ -20,7 +20,7 @@ def test_a_single_model_has_one_level(make_cascade: Callable[..., Trace]) -> Non
 
 def test_a_vote_asks_fewer_the_surer_its_threshold_is(make_cascade: Callable[..., Trace]) -> None:
     tier = tiers_of(make_cascade([3, 1], 200))[0]
-    assert tier.levels.tolist() == [1.0 - 3 / 3, 1.0 - 2 / 3, 1.0 - 1 / 3]
+    assert tier.levels.tolist() == [0 / 3, 1 / 3, 2 / 3]
     # At 0 or below every query defers, which one member is enough to know.
     assert set(tier.asked[0]) == {1}
     # To be unanimous takes all three, and to differ two.

@@ -46,7 +46,7 @@ def vote_bounds(answers: Sequence[str], members: int) -> tuple[float, float]:
     With c votes for the answer that leads, the winner will have at least c, for votes are not
     taken back, and at most c + K - k; both can be had: the others may all give answers of
     their own, if c >= 1, or all the leading one. More votes make a lower score, in floating
-    point too, since division and subtraction keep order when they round.
+    point too, since division keeps order when it rounds.
 
     Args:
         answers: of the first k members, 1 <= k <= K.
@@ -124,7 +124,8 @@ def _leader(answers: Sequence[str]) -> str:
 
 
 def _score(votes: int, members: int) -> float:
-    return 1.0 - votes / members
+    # Rounded once, to the double nearest to the share: 1 of 5 is the 0.2 that a user types.
+    return (members - votes) / members
 
 
 def vote_levels(members: int) -> tuple[float, ...]:
