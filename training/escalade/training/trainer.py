@@ -115,26 +115,31 @@ class CatTrainer(Trainer):
         batches = list(itertools.islice(epoch_iterator, num_batches))
         if not batches:
             return batches, None
-        self._ignore_repeats(batches[-1])
+        last, own = batches[-1], self._own_rows(batches[-1])
+        if own < len(last["labels"]):
+            # A process with none left computes something all the same: the others wait for it.
+            batches[-1] = {name: values[: max(own, 1)] for name, values in last.items()}
+            batches[-1]["labels"][own:] = IGNORE
         masks = (self._targets(batch) != IGNORE for batch in batches)
         count = torch.stack([mask.sum() for mask in masks]).sum().to(device)
         if self.args.average_tokens_across_devices:
             count = cast(Tensor, self.accelerator.reduce(count, reduction="sum"))
         return batches, count.clamp(min=1)
 
-    def _ignore_repeats(self, batch: Mapping[str, Tensor]) -> None:
-        """Let no example count that only fills up a data set's last batch."""
+    def _own_rows(self, batch: Mapping[str, Tensor]) -> int:
+        """How many rows of a batch do not only fill up a data set's last batch."""
+        rows = len(batch["labels"])
         state, processes = self.accelerator.gradient_state, self.accelerator.num_processes
         if processes == 1 or not state.end_of_dataloader:
-            return
+            return rows
         if self.args.dataloader_drop_last or not self.accelerator.even_batches:
-            return  # nothing is filled up
+            return rows  # nothing is filled up
         dataset = state.active_dataloader.dataset
         # accelerate's remainder is missing where a run goes on within an epoch.
         examples = len(dataset) if hasattr(dataset, "__len__") else state.remainder
-        if examples > 0:
-            labels, process = batch["labels"], self.accelerator.process_index
-            labels[rows_of_last_batch(len(labels), examples, processes, process) :] = IGNORE
+        if examples < 1:
+            return rows
+        return rows_of_last_batch(rows, examples, processes, self.accelerator.process_index)
 
     def _targets(self, batch: Mapping[str, Tensor]) -> Tensor:
         return targets_of(batch["labels"], seq2seq=self._seq2seq)
@@ -168,9 +173,10 @@ class CatTrainer(Trainer):
     def _training_loss(
         self, logits: Tensor, targets: Tensor, inputs: Mapping[str, Tensor]
     ) -> TokenLoss:
-        asked = self._teacher if needs_teacher(self._loss_name) else None
+        idle = bool((targets == IGNORE).all())  # nothing to ask the teacher about
+        asked = None if idle or not needs_teacher(self._loss_name) else self._teacher
         result = token_loss(
-            self._loss_name,
+            "xent" if idle else self._loss_name,
             logits,
             targets,
             asked.predict(inputs) if asked is not None else None,
@@ -216,7 +222,7 @@ class CatTrainer(Trainer):
         ignore_keys: list[str] | None = None,
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """As transformers, without what only fills up the last batch."""
-        self._ignore_repeats(inputs)
+        inputs["labels"][self._own_rows(inputs) :] = IGNORE
         return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
 
     def evaluation_loop(
