@@ -185,6 +185,18 @@ def test_paths_are_relative_to_the_recipe_and_hub_names_left_alone(tmp_path: Pat
     assert recipe.data.source == "bundled"
 
 
+def test_a_model_that_is_not_beside_the_recipe_is_looked_for_where_the_command_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here" / "small").mkdir(parents=True)
+    (tmp_path / "recipes").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    path = write(tmp_path / "recipes", model='path = "small"')
+    assert read_recipe(path).model.path == str(tmp_path / "here" / "small")
+    (tmp_path / "recipes" / "small").mkdir()
+    assert read_recipe(path).model.path == str(tmp_path / "recipes" / "small")
+
+
 def test_a_kept_copy_means_the_folder_it_was_written_for(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
     path = write(tmp_path, model='path = "./small"')

@@ -1,7 +1,8 @@
 """Reads a training recipe (TOML); knows no model and no data.
 
 A recipe says everything a run depends on. Unknown keys are refused, the nearest known
-one is named. Paths in a recipe are relative to the recipe's own folder.
+one is named. Paths in a recipe are relative to the recipe's own folder; a model that is not
+there is looked for where the command runs.
 """
 
 from __future__ import annotations
@@ -162,8 +163,11 @@ def _resolved(recipe: Recipe, folder: Path) -> Recipe:
 
 
 def _model(value: str | None, folder: Path) -> str | None:
-    """A model's folder, beside the recipe; the name of one on the hub is left alone."""
-    return value if value is None or value.startswith(HUB) else str((folder / value).resolve())
+    """A model's folder, beside the recipe or, if none is there, where the command runs."""
+    if value is None or value.startswith(HUB):
+        return value
+    beside, here = folder / value, Path(value)
+    return str((here if here.exists() and not beside.exists() else beside).resolve())
 
 
 def _check(path: Path, recipe: Recipe) -> None:
