@@ -18,7 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import torch
 import transformers
 from transformers import (
@@ -36,13 +35,21 @@ from escalade.training.examples import Collator, Example, Examples, check_labels
 from escalade.training.quality import exact_match
 from escalade.training.recipes.adapters import merged, with_lora
 from escalade.training.recipes.arguments import training_arguments
+from escalade.training.recipes.inputs import (
+    Inputs,
+    check_inputs,
+    check_same_recipe,
+    inputs_of,
+    teacher_of,
+    write_inputs,
+)
 from escalade.training.recipes.loading import (
     load_model,
     load_records,
     load_tokenizer,
     refused_by_export,
 )
-from escalade.training.recipes.recipe import Recipe, RunTable, read_recipe
+from escalade.training.recipes.recipe import Recipe, read_recipe
 from escalade.training.recipes.resume import last_checkpoint, resume_training
 from escalade.training.recipes.saving import save_checked
 from escalade.training.recipes.teaching import Progress, open_teacher
@@ -77,7 +84,8 @@ def run_recipe(
         callbacks: transformers callbacks, called from within the training loop.
 
     Raises:
-        RecipeError: the recipe, or a path in it, is wrong.
+        RecipeError: the recipe, or a path in it, is wrong; or a run that was cut off began with
+            another recipe, or learned from something else.
         TeacherError: the teacher does not fit the student, or does not answer.
         CacheError: a prediction cache was made for other data or another teacher.
         DataError: the data cannot be read.
@@ -110,12 +118,17 @@ def run_recipe(
         probe = collate(_short(train_examples))
         if recipe.lora is not None:
             model = with_lora(model, recipe.lora, probe)
+        inputs = inputs_of(recipe, tokenizer, train, valid, train_examples)
+        if checkpoint is not None:
+            check_inputs(state, {**inputs, **teacher_of(recipe)})
         teacher = open_teacher(
             recipe, tokenizer, train_examples, arguments, seq2seq, progress=progress
         )
+        inputs |= teacher_of(recipe)
+        if checkpoint is not None:  # with a cache that was written just now
+            check_inputs(state, inputs)
     if arguments.should_save:
-        state.mkdir(parents=True, exist_ok=True)
-        shutil.copy(recipe_path, state / RECIPE_NAME)
+        _keep_beginning(state, recipe_path, inputs if checkpoint is None else None)
     trainer = CatTrainer(
         model=model,
         args=arguments,
@@ -145,6 +158,7 @@ def run_recipe(
             "loss": recipe.loss,
             "seed": recipe.seed,
             "parameters": sum(p.numel() for p in trained.parameters()),
+            "inputs": inputs,
             "valid_queries": len(valid),
             "valid_exact_match": {k: round(v, 5) for k, v in match.items()},
             "steps": trainer.state.global_step,
@@ -157,13 +171,27 @@ def run_recipe(
         with atomic_folder(out, marker=METRICS_NAME) as folder:
             save_checked(trained, folder, probe)
             tokenizer.save_pretrained(folder)
-            shutil.copy(state / RECIPE_NAME, folder / RECIPE_NAME)
-            (folder / METRICS_NAME).write_bytes(pretty_json(metrics))
-            lines = (json.dumps(entry) + "\n" for entry in trainer.state.log_history)
-            (folder / "log.jsonl").write_text("".join(lines))
+            _write_beside(folder, state, metrics, trainer.state.log_history)
         shutil.rmtree(state)
     trainer.accelerator.wait_for_everyone()
     return metrics
+
+
+def _keep_beginning(state: Path, recipe_path: Path, inputs: Inputs | None) -> None:
+    """Write down what a run is made of beside its checkpoints; `inputs` where it begins."""
+    state.mkdir(parents=True, exist_ok=True)
+    shutil.copy(recipe_path, state / RECIPE_NAME)
+    if inputs is not None:
+        write_inputs(state, inputs)
+
+
+def _write_beside(
+    folder: Path, state: Path, metrics: Mapping[str, Any], log: Sequence[Mapping[str, float]]
+) -> None:
+    """Write recipe, metrics and log beside a saved model."""
+    shutil.copy(state / RECIPE_NAME, folder / RECIPE_NAME)
+    (folder / METRICS_NAME).write_bytes(pretty_json(metrics))
+    (folder / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in log))
 
 
 class _Reporter(TrainerCallback):
@@ -208,13 +236,7 @@ def _resume_point(recipe: Recipe, state: Path, folder: Path) -> Path | None:
     checkpoint, kept = last_checkpoint(state), state / RECIPE_NAME
     if checkpoint is None:
         return None
-    begun = read_recipe(kept, folder=folder)
-    started, now = (msgspec.structs.replace(r, run=RunTable()) for r in (begun, recipe))
-    if started != now:
-        raise RecipeError(
-            f"{state} holds the unfinished run of another recipe;"
-            " go on with that one, or delete the folder"
-        )
+    check_same_recipe(state, read_recipe(kept, folder=folder), recipe)
     return checkpoint
 
 

@@ -2,7 +2,7 @@
 
 from escalade.training.teachers.cache_writer import write_cache
 from escalade.training.teachers.cloud_scorer import CloudScorer
-from escalade.training.teachers.prediction_cache import CachedTeacher
+from escalade.training.teachers.prediction_cache import CachedTeacher, cache_digest
 from escalade.training.teachers.teacher import (
     CloudTeacher,
     LocalTeacher,
@@ -19,6 +19,7 @@ __all__ = [
     "CloudTeacher",
     "LocalTeacher",
     "Teacher",
+    "cache_digest",
     "check_tokenizers",
     "model_inputs",
     "targets_of",

@@ -11,6 +11,7 @@ data, tokenizer and teacher is checked by fingerprint when the file is opened.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -144,6 +145,20 @@ def read_key(path: Path) -> CacheKey:
         return msgspec.json.decode(metadata.get("key", ""), type=CacheKey)
     except msgspec.DecodeError as error:
         raise CacheError(f"{path}: damaged: {error}") from error
+
+
+def cache_digest(path: Path) -> str:
+    """The sha256 of what a cache says, in hexadecimal: the same however it was written down.
+
+    Raises:
+        CacheError: as `read_key`.
+    """
+    digest = hashlib.sha256(msgspec.json.encode(read_key(path)))
+    with safe_open(path, framework="pt") as file:
+        for name in sorted(file.keys()):
+            digest.update(name.encode())
+            digest.update(memoryview(file.get_tensor(name).numpy()).cast("B"))
+    return digest.hexdigest()
 
 
 def _short(value: object) -> str:
