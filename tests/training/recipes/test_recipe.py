@@ -132,6 +132,7 @@ def test_a_config_without_model_type_is_refused(tmp_path: Path) -> None:
         ("data", "train_size", "0"),
         ("optim", "accumulation_steps", "0"),
         ("lora", "r", "0"),
+        ("lora", "alpha", "0"),
         ("lora", "dropout", "1.0"),
     ],
 )

@@ -222,7 +222,8 @@ class CatTrainer(Trainer):
         ignore_keys: list[str] | None = None,
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """As transformers, without what only fills up the last batch."""
-        inputs["labels"][self._own_rows(inputs) :] = IGNORE
+        if "labels" in inputs:
+            inputs["labels"][self._own_rows(inputs) :] = IGNORE
         return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
 
     def evaluation_loop(

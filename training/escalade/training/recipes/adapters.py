@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import re
 import tempfile
 import warnings
 from collections import defaultdict
@@ -56,7 +57,7 @@ def with_lora(model: PreTrainedModel, table: LoraTable, probe: Batch) -> PreTrai
             # What is done about it stands below.
             warnings.filterwarnings("ignore", "Model has `tie_word_embeddings=True`")
             adapted = cast(PreTrainedModel, peft.get_peft_model(model, config))
-    except ValueError as error:
+    except (ValueError, re.error) as error:
         raise RecipeError(f"lora.targets: {str(error).partition(chr(10))[0]}") from error
     untied = [
         (layer.removeprefix("base_model.model."), others)
@@ -118,7 +119,7 @@ def _untie(layer: nn.Module, shared: dict[int, list[str]]) -> Iterator[list[str]
 def _can_be_saved(adapted: PreTrainedModel, probe: Batch) -> bool:
     """Whether updates other than 0 come back as they were when the model is saved and loaded."""
     trial = copy.deepcopy(adapted)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         for name, weight in trial.named_parameters():
             if "lora_" in name:
                 nn.init.normal_(weight, std=0.1)

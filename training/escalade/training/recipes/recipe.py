@@ -71,7 +71,7 @@ class LoraTable(_Table, frozen=True):
     """Learn low-rank updates alone (Hu et al. 2021, arXiv 2106.09685), merged at the end."""
 
     r: Positive = 8
-    alpha: int = 16
+    alpha: Positive = 16
     dropout: Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)] = 0.0
     #: Names of the layers to update, or peft's "all-linear".
     targets: str | list[str] = "all-linear"
