@@ -146,7 +146,7 @@ def test_one_bad_prompt_stops_a_recording_before_it_starts(
     make_client: MakeClient, scripted_cloud: Any, tmp_path: Path
 ) -> None:
     bad = Record(id="bad", task="t", prompt=" ", references=[])
-    with pytest.raises(PromptError):
+    with pytest.raises(PromptError, match="record 'bad': the prompt is empty"):
         record_trace(make_client(ALWAYS), [*records(2), bad], tmp_path / "t.jsonl")
     assert scripted_cloud.asked == []
     assert list(tmp_path.iterdir()) == []

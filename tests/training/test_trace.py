@@ -6,12 +6,14 @@ import math
 from pathlib import Path
 
 import pytest
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from escalade.edge.base import Record
+from escalade.edge.errors import DataError
 from escalade.edge.trace import MemberInfo, TierAnswer, read_trace, write_trace
 from escalade.training.errors import TrainingError
 from escalade.training.quality import GreedyAnswer
-from escalade.training.trace import Answered, trace_of
+from escalade.training.trace import Answered, answer_all, trace_of
 
 RECORDS = [
     Record(id="a", task="t", prompt="one", references=["1"]),
@@ -80,3 +82,16 @@ def test_it_is_read_as_it_was_written_whatever_a_model_said(tmp_path: Path) -> N
 def test_models_that_make_no_cascade(models: list[Answered], says: str) -> None:
     with pytest.raises(TrainingError, match=says):
         trace_of(RECORDS, models, threshold=1.0)
+
+
+def test_a_prompt_that_does_not_fit_is_named_by_its_record(tiny_model_dir: Path) -> None:
+    torch_model = AutoModelForCausalLM.from_pretrained(tiny_model_dir)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model_dir)
+    records = [
+        Record(id=name, task="t", prompt=prompt, references=["x"])
+        for name, prompt in [("good", "g2p: a"), ("long", "g2p: " + "a" * 5000)]
+    ]
+    with pytest.raises(DataError, match="record 'long': a prompt of .* leaves no room"):
+        answer_all(torch_model, tokenizer, records)
+    with pytest.raises(DataError, match="line 2: a prompt"):
+        answer_all(torch_model, tokenizer, records, where=lambda record: "line 2")

@@ -24,10 +24,9 @@ from typing import Annotated
 
 import msgspec
 
-from escalade.edge.artifact import bounded
-from escalade.edge.base import Finite, explain
+from escalade.edge.base import Finite, explain, read_text
 from escalade.edge.deferral import ROUTER, VOTE, CascadeCalibration, Early, rule_named
-from escalade.edge.errors import ArtifactError, CascadeError
+from escalade.edge.errors import CascadeError, DataError
 from escalade.edge.tiers import PromptForm
 from escalade.edge.trace import Place
 from escalade.v1.address import parse_address
@@ -37,10 +36,10 @@ Seconds = Annotated[float, msgspec.Meta(gt=0.0, le=sys.float_info.max)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 
 #: A file of a thousand tiers is shorter.
-_MAX_BYTES = 1 << 20
+MAX_CASCADE_BYTES = 1 << 20
 # tomllib takes memory with the square of how deep a key nests (30 kB of `a.a.a` 900 MB); below this
 # depth at most 500 bytes for one of the file, found with `[a.b.c.d.e.f.g.h]`.
-_TOO_DEEP = re.compile(rb"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){8}""")
+_TOO_DEEP = re.compile(r"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){8}""")
 _HELD_PER_BYTE = 512
 
 
@@ -115,14 +114,14 @@ def read_cascade_file(
 
     try:
         with path.open("rb") as stream:
-            text = bounded(stream, path, _MAX_BYTES)
+            text = read_text(stream, path, MAX_CASCADE_BYTES)
         _check_bytes(path, text, max_memory)
-        raw = tomllib.loads(text.decode())
+        raw = tomllib.loads(text)
     except OSError as error:
         raise CascadeError(f"{path}: cannot be read: {error.strerror}") from error
-    except ArtifactError as error:
+    except DataError as error:
         raise CascadeError(str(error)) from error
-    except (ValueError, RecursionError) as error:  # not UTF-8, and numbers of too many digits
+    except (ValueError, RecursionError) as error:  # numbers of too many digits among them
         raise CascadeError(f"{path}: not valid TOML: {error}") from error
     try:
         content = msgspec.convert(raw, CascadeFile)
@@ -132,7 +131,7 @@ def read_cascade_file(
     return content
 
 
-def _check_bytes(path: Path, text: bytes, max_memory: int | None) -> None:
+def _check_bytes(path: Path, text: str, max_memory: int | None) -> None:
     """Refuse what would take much memory to read."""
     if _TOO_DEEP.search(text):
         raise CascadeError(f"{path}: a key nests deeper than 8; those of a cascade nest 3 deep")

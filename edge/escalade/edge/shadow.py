@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from escalade.edge.base import Record
+from escalade.edge.base import Record, named, naming
 from escalade.edge.client import EdgeClient
 from escalade.edge.errors import CloudError
 from escalade.edge.tiers import Prompts, Query
@@ -32,25 +32,36 @@ def record_trace(
     records: Sequence[Record],
     out: Path,
     *,
+    where: Callable[[Record], str] = named,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> RecordSummary:
     """Ask every tier every query and write the trace, aside and renamed.
 
+    Args:
+        client: whose tiers are asked.
+        records: the queries.
+        out: the trace.
+        where: what messages call a record.
+        progress: called with (queries asked, queries in all).
+
     Raises:
-        PromptError: a prompt does not fit the first tier; before anything is asked.
+        PromptError: a prompt does not fit the first tier (the message says which record's); before
+            anything is asked.
         CloudError: a tier elsewhere does not say who it is, or several queries in a row are not
             answered. Nothing is written then.
     """
     header = client.trace_header()
     first = client.cascade.tiers[0]
     for record in records:
-        first.check(Prompts(Query(text=record.prompt)))
+        with naming(where(record)):
+            first.check(Prompts(Query(text=record.prompt)))
     summary = RecordSummary()
 
     def ask_all() -> Iterator[TraceRecord]:
         in_a_row = 0
         for record in records:
-            asked = client.trace_record(record, shadow=True)
+            with naming(where(record)):
+                asked = client.trace_record(record, shadow=True)
             lacking = None in asked.tiers
             in_a_row = in_a_row + 1 if lacking else 0
             if in_a_row == _MAX_FAILURES_IN_A_ROW:

@@ -14,9 +14,10 @@ import pytest
 
 from escalade.edge.artifact.manifest import MANIFEST_NAME, Manifest, read_manifest, write_manifest
 from escalade.edge.base.files import sha256_of
-from escalade.edge.calibration.calibration import calibrate, halves_of
+from escalade.edge.calibration.calibration import calibrate
 from escalade.edge.calibration.data import ScoredQueries
 from escalade.edge.calibration.early import EarlyGoal
+from escalade.edge.calibration.halves import halves_of
 from escalade.edge.calibration.thresholds import Judged
 from escalade.edge.deferral.early import EarlyStop
 from escalade.edge.deferral.entry import (
@@ -55,6 +56,7 @@ def made_up(n: int, seed: int = 1) -> ScoredQueries:
         logprobs=logprobs,
         longest=[12] * n,
         judged=Judged(generator.random(n) > hardness, generator.random(n) > 0.5 * hardness),
+        prompts=[f"{seed}: {number}" for number in range(n)],
         source=Path("made-up.jsonl"),
         sha256="0" * 64,
         records=[],
@@ -172,7 +174,8 @@ def test_a_router_comes_with_its_rule_and_goes_with_it(artifact: Artifact) -> No
     calibrate(artifact, made_up(400), QualityGoal(target=0.7), rule=learned)
     manifest = read_manifest(folder)
     assert (manifest.deferral.rule, manifest.deferral.router) == ("router", "router.json")
-    assert "router.json" in manifest.files
+    assert {"router.json", "router.prompts"} <= set(manifest.files)
+    assert (folder / "router.prompts").stat().st_size == 8 * 200
     assert kept(manifest).trained == 200
     assert kept(manifest).fit.n == 100
     rule = rule_of(folder, manifest.deferral)
@@ -206,11 +209,35 @@ def test_a_kept_router_sees_none_of_its_queries_again(artifact: Artifact) -> Non
     halves = halves_of(400, seed=1, train=True)
     assert (kept(again).trained, kept(again).fit.n) == (200, len(halves.fit))
     assert again.deferral.router_training == first.deferral.router_training
+    # Whoever is in which half, whatever file they are in, fewer of them, and beside others.
     opened = Artifact.open(artifact.folder)
-    fewer = answers.subset(range(200))
-    for other, seed in ((answers, 2), (fewer, 1), (fewer._replace(left_out=200), 1)):
-        with pytest.raises(CalibrationError, match="take seed 1 and 400 queries, 400 of them"):
-            calibrate(opened, other, RateGoal(target=0.5), seed=seed)
+    new = answers._replace(prompts=[f"new {number}" for number in range(400)])
+    both = [*answers.prompts[:300], *new.prompts[300:]]
+    in_300 = sum(index < 300 for index in halves.train)
+    for other, seed, trained in [
+        (answers._replace(sha256="1" * 64), 2, 200),
+        (answers.subset(range(300))._replace(left_out=7), 3, in_300),
+        (answers.subset(range(399, -1, -1)), 1, 200),
+        (answers._replace(prompts=both), 1, in_300),
+        (new, 1, 0),
+    ]:
+        entry = kept(calibrate(opened, other, goal, seed=seed))
+        held_out = entry.held_out
+        assert held_out is not None
+        assert (entry.trained, entry.fit.n + held_out.n) == (trained, len(other.prompts) - trained)
+    only = answers.subset(halves.train)
+    with pytest.raises(CalibrationError, match="200 queries, 200 of which the router has learned"):
+        calibrate(opened, only, goal)
+
+
+def test_prompts_that_come_again_train_or_judge_and_never_both(artifact: Artifact) -> None:
+    answers = made_up(400)
+    twice = answers._replace(prompts=[prompt.replace("9", "8") for prompt in answers.prompts])
+    first = calibrate(artifact, twice, RateGoal(target=0.5), rule=router())
+    assert kept(first).trained > 200
+    again = calibrate(Artifact.open(artifact.folder), twice, RateGoal(target=0.5))
+    assert kept(again).fit == kept(first).fit
+    assert kept(again).trained == kept(first).trained
 
 
 def test_a_router_of_unknown_training_promises_nothing(artifact: Artifact) -> None:
@@ -222,6 +249,27 @@ def test_a_router_of_unknown_training_promises_nothing(artifact: Artifact) -> No
     with pytest.raises(CalibrationError, match="what its router was trained on"):
         calibrate(opened, made_up(400), goal)
     assert kept(calibrate(opened, made_up(400), RateGoal(target=0.5))).trained == 0
+    # An earlier version kept the file's digest, and not whose prompts were in it.
+    training = manifest.deferral.router_training
+    assert training is not None
+    early = msgspec.structs.replace(training, prompts=None)
+    unknown = msgspec.structs.replace(manifest.deferral, router_training=early)
+    write_manifest(folder, msgspec.structs.replace(manifest, deferral=unknown))
+    opened = Artifact.open(folder)
+    for sha256, aim in [("1" * 64, goal), ("0" * 64, RateGoal(target=0.5))]:
+        with pytest.raises(CalibrationError, match="what its router was trained on"):
+            calibrate(opened, made_up(400)._replace(sha256=sha256), aim)
+
+
+def test_an_artifact_with_other_files_by_now_is_left_alone(artifact: Artifact) -> None:
+    """Two that calibrate at once: the manifest of one does not meet the router of the other."""
+    late = Artifact.open(artifact.folder)
+    calibrate(artifact, made_up(40), RateGoal(target=0.5), rule=router())
+    before = (artifact.folder / MANIFEST_NAME).read_bytes()
+    with pytest.raises(CalibrationError, match="was changed while it was calibrated"):
+        calibrate(late, made_up(40), RateGoal(target=0.5))
+    assert (artifact.folder / MANIFEST_NAME).read_bytes() == before
+    Artifact.open(artifact.folder)
 
 
 def test_through_a_link_the_artifact_itself_is_calibrated(folder: Path, tmp_path: Path) -> None:
@@ -271,7 +319,7 @@ def test_one_query_sets_a_threshold_and_checks_nothing(artifact: Artifact) -> No
     entry = kept(calibrate(artifact, one, RateGoal(target=1.0)))
     assert (entry.fit.n, entry.held_out) == (1, None)
     for options in ({"early": EarlyGoal(0.5, 0.5)}, {"rule": router()}):
-        with pytest.raises(CalibrationError, match="1 queries are too few to divide"):
+        with pytest.raises(CalibrationError, match="1 queries.* are too few to divide"):
             calibrate(artifact, one, RateGoal(target=1.0), **options)  # type: ignore[arg-type]
 
 

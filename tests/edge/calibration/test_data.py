@@ -131,7 +131,7 @@ def test_a_prompt_that_does_not_fit_is_refused_before_the_work(
 ) -> None:
     long = Record(id="long", task="g2p", prompt="g2p: " + "a" * 60, references=[])
     data.write_bytes(data.read_bytes() + msgspec.json.encode(long))
-    with pytest.raises(PromptError, match="takes 1 to"):
+    with pytest.raises(PromptError, match=r"\.jsonl:\d+: record 'long': .*takes 1 to"):
         answers_to(artifact, data, progress=lambda done, total: pytest.fail("asked"))
 
 

@@ -62,6 +62,15 @@ GOOD = DeferralEntry(threshold=0.5, calibration=CALIBRATION, early=EARLY)
             replace(
                 GOOD,
                 rule="router",
+                router="r.json",
+                router_training=replace(TRAINING, prompts="p" * 99),
+            ),
+            "router_training.prompts: files does not list '" + "p" * 80 + "'",
+        ),
+        (
+            replace(
+                GOOD,
+                rule="router",
                 router="router.json",
                 router_training=replace(TRAINING, n=-1),
             ),

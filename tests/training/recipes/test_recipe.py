@@ -151,11 +151,25 @@ def test_a_value_of_another_type_is_refused(tmp_path: Path) -> None:
     assert "$.optim.steps" in message
 
 
-@pytest.mark.parametrize("content", [b"name = ", b"\xff\xfe"])
-def test_bad_toml_is_refused(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"name = ", "not valid TOML"),
+        (b"\xe9", "not UTF-8 text"),
+        ("name = 'a'".encode("utf-16"), "is UTF-16 text; save it as UTF-8"),
+    ],
+)
+def test_bad_toml_is_refused(tmp_path: Path, content: bytes, says: str) -> None:
     path = tmp_path / "recipe.toml"
     path.write_bytes(content)
-    assert "not valid TOML" in refusal(path)
+    assert says in refusal(path)
+
+
+def test_a_mark_before_a_recipe_changes_nothing(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    plain = read_recipe(path)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert read_recipe(path) == plain
 
 
 def test_a_missing_recipe_is_refused(tmp_path: Path) -> None:

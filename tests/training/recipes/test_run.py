@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -165,6 +167,34 @@ def test_another_recipes_unfinished_run_is_not_gone_on_with(workplace: Path, wri
         run_recipe(write("tiny", seed=3), out, progress=silent)
     # How often it logs changes nothing that is learned.
     cut_off(write("tiny", log_steps=1), out, 4)
+
+
+def test_two_runs_do_not_train_into_one_folder(workplace: Path, write: Write) -> None:
+    out = workplace / "shared"
+    again: list[str] = []
+
+    def begin_another(stage: str, *_: object) -> None:
+        with pytest.raises(DataError, match=r"shared\.run: is in use: another process is") as found:
+            run_recipe(write(), out, progress=silent)
+        again.append(str(found.value))
+        raise CutOff
+
+    with pytest.raises(CutOff):
+        run_recipe(write(), out, progress=begin_another)
+    assert len(again) == 1
+    cut_off(write(), out, 1)  # whoever dies lets go
+    assert not out.exists()
+
+
+def test_a_recipe_may_come_through_a_pipe(workplace: Path, write: Write) -> None:
+    source, pipe = write("piped").read_text(), workplace / "piped.pipe"
+    source = source.replace('source = "data"', f'source = "{workplace}/data"')
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=(source,))
+    writer.start()
+    cut_off(pipe, workplace / "piped", 1)
+    writer.join()
+    assert (workplace / "piped.run" / "recipe.toml").read_text() == source
 
 
 @pytest.mark.parametrize("loss", [name for name in LOSSES if name != "xent"])

@@ -48,6 +48,7 @@ def greedy_answers(
     *,
     max_new_tokens: int,
     batch_size: int = 256,
+    where: Callable[[int], str] = lambda index: f"prompt {index + 1}",
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[GreedyAnswer]:
     """Answer each prompt greedily, in batches of equal prompt length (no padding needed).
@@ -58,13 +59,14 @@ def greedy_answers(
         prompts: as a user would type them.
         max_new_tokens: longest response; less where a causal LM's window ends earlier.
         batch_size: prompts answered at once.
+        where: what messages call the prompt of an index.
         progress: called with the number of prompts answered so far.
 
     Returns:
         One answer for each prompt, in order.
 
     Raises:
-        DataError: there is no prompt, or one fills the model's window.
+        DataError: there is no prompt, or one is empty or fills the model's window.
         CheckpointError: the model would not answer greedily; see `read_generation`.
     """
     ends = read_generation(model).end_ids
@@ -79,9 +81,14 @@ def greedy_answers(
     seq2seq = bool(model.config.is_encoder_decoder)
     text_config = model.config.get_text_config()
     window = None if seq2seq else getattr(text_config, "max_position_embeddings", None)
+    if 0 in by_length:
+        raise DataError(
+            f"{where(by_length[0][0])}: the prompt is empty; at least 1 token is needed"
+        )
     if window is not None and max(by_length) >= window:
         raise DataError(
-            f"a prompt of {max(by_length)} tokens leaves no room in the model's window, {window}"
+            f"{where(by_length[max(by_length)][0])}: a prompt of {max(by_length)} tokens leaves no"
+            f" room in the model's window, {window}"
         )
     for length, indices in by_length.items():
         room = max_new_tokens if window is None else min(max_new_tokens, window - length)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from escalade.edge.base import Record, utc_now
+from escalade.edge.base import Record, named, utc_now
 from escalade.edge.deferral import defers, mean_nll
 from escalade.edge.trace import (
     TRACE_SCHEMA,
@@ -44,6 +44,7 @@ def answer_all(
     tokenizer: PreTrainedTokenizerBase,
     records: Sequence[Record],
     *,
+    where: Callable[[Record], str] = named,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[GreedyAnswer]:
     """A model's greedy answer to every record, as long as the longest reference asks for.
@@ -52,6 +53,7 @@ def answer_all(
         model: where it should run.
         tokenizer: its tokenizer.
         records: the queries.
+        where: what messages call a record.
         progress: called with the number of queries answered so far.
     """
     return greedy_answers(
@@ -59,6 +61,7 @@ def answer_all(
         tokenizer,
         [record.prompt for record in records],
         max_new_tokens=longest_answer(records, tokenizer),
+        where=lambda index: where(records[index]),
         progress=progress,
     )
 

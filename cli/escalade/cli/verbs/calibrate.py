@@ -220,9 +220,7 @@ def _rule(
         raise CliError("a router is trained on a --trace")
     artifact = Artifact.open(folder, trusted_key=trusted_key)
     if is_trace:
-        # A router is trained and kept on judged answers: on which, is how they were divided.
-        kept = rule is None and artifact.manifest.deferral.router_training is not None
-        judged = learned or kept or not isinstance(goal, RateGoal)
+        judged = learned or not isinstance(goal, RateGoal)
         answers = answers_in(artifact, source, judged=judged, limit=limit)
     else:
         with progress_bar("scoring") as tick:

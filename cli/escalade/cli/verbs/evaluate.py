@@ -100,6 +100,7 @@ def evaluate(
     import msgspec
 
     from escalade.cli.output import print_json, progress_bar
+    from escalade.edge.base import check_writable
     from escalade.edge.trace import read_trace
     from escalade.simulator.evaluation import evaluate as evaluate_traces
     from escalade.simulator.recorded import with_prices
@@ -107,8 +108,12 @@ def evaluate(
     # What draws is loaded only when asked for, and before the work, so that it cannot fail after.
     if report is not None:
         from escalade.simulator.report import write_evaluation_page
+
+        check_writable(report)
     if figures is not None:
         from escalade.simulator.paper import write_figures
+
+        check_writable(figures / "deferral-curve.png")
 
     rules: list[Rule] = list(rule or ["recorded"])
     if router is not None:

@@ -45,10 +45,12 @@ def record(
     from escalade.cli.options import open_options
     from escalade.cli.output import note_console, print_json, progress_bar
     from escalade.edge import EdgeClient
-    from escalade.edge.base import read_records, subsample
+    from escalade.edge.base import check_writable, read_record_file, subsample
     from escalade.edge.shadow import record_trace
 
-    records = subsample(read_records(data), limit)
+    check_writable(out)
+    file = read_record_file(data)
+    records = subsample(file.records, limit)
     options = open_options(
         threshold=threshold,
         deadline_s=deadline_s,
@@ -65,7 +67,7 @@ def record(
         gate = client.cascade.gates[0]
         calibrated = gate is not None and gate.threshold is not None
         with progress_bar("recording") as tick:
-            summary = record_trace(client, records, out, progress=tick)
+            summary = record_trace(client, records, out, where=file.where, progress=tick)
     if json:
         print_json(summary)
         return

@@ -27,9 +27,11 @@ def router(
 ) -> None:
     """Train a router (a learned deferral rule) on a trace with both answers."""
     from escalade.cli.output import print_json, progress_bar, result_console
+    from escalade.edge.base import check_writable
     from escalade.edge.trace import read_trace
     from escalade.training.router import train_router
 
+    check_writable(out)
     records = read_trace(trace).records
     with progress_bar("training") as tick:
         trained, figures = train_router(

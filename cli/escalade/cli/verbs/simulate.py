@@ -53,11 +53,13 @@ def simulate(
 ) -> None:
     """Replay traces over named networks in virtual time and write one HTML report."""
     from escalade.cli.output import print_json, progress_bar, result_console
+    from escalade.edge.base import check_writable
     from escalade.simulator.replay import simulate as simulate_traces
 
     # What draws is loaded before the work, so that it cannot fail after.
     from escalade.simulator.report import write_simulation_page
 
+    check_writable(out)
     with progress_bar("replaying") as tick:
         simulation = simulate_traces(
             traces,

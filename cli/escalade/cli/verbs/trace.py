@@ -30,7 +30,7 @@ def trace(
     No artifact and no network take part: the trace holds no times and no links.
     """
     from escalade.cli.output import print_json, progress_bar, result_console
-    from escalade.edge.base import read_records, subsample
+    from escalade.edge.base import check_writable, read_record_file, subsample
     from escalade.edge.trace import write_trace
     from escalade.training.examples import check_references
     from escalade.training.recipes import open_checkpoint
@@ -38,7 +38,9 @@ def trace(
 
     if len(models) < _LEAST_MODELS:
         raise typer.BadParameter(f"MODELS must be at least {_LEAST_MODELS}, got {len(models)}")
-    records = subsample(read_records(data), limit)
+    check_writable(out)
+    file = read_record_file(data)
+    records = subsample(file.records, limit)
     check_references(records)
     short = [Path(model).name for model in models]
     names = short if len(set(short)) == len(set(models)) else models
@@ -56,7 +58,7 @@ def trace(
             def tick(done: int, show: Callable[[int, int], None] = bar) -> None:
                 show(done, len(records))
 
-            answers = answer_all(model, tokenizer, records, progress=tick)
+            answers = answer_all(model, tokenizer, records, where=file.where, progress=tick)
         answered.append(Answered(member_info(name, model), answers))
     made = trace_of(records, answered, threshold=0.0)
     write_trace(out, made.header, made.records)

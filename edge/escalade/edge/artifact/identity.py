@@ -10,10 +10,10 @@ from escalade.edge.artifact.manifest import Manifest
 
 
 def program_digest(manifest: Manifest) -> str:
-    """One digest over the model's entry and every file but the router, in hexadecimal.
+    """One digest over the model's entry and every file but the router's, in hexadecimal.
 
     Weights may lie beside the program, and two models of one architecture may differ nowhere else.
     """
-    model, router = manifest.model, manifest.deferral.router
-    hashes = {name: one.sha256 for name, one in manifest.files.items() if name != router}
-    return hashlib.sha256(msgspec.json.encode((model, hashes), order="sorted")).hexdigest()
+    others = manifest.deferral.files
+    hashes = {name: one.sha256 for name, one in manifest.files.items() if name not in others}
+    return hashlib.sha256(msgspec.json.encode((manifest.model, hashes), order="sorted")).hexdigest()

@@ -2,17 +2,25 @@
 
 from escalade.edge.base.clock import Clock, SystemClock
 from escalade.edge.base.files import (
-    atomic_folder,
-    atomic_write,
-    check_replaceable,
-    exchange,
+    exclusive_lock,
     is_held,
+    lock_alone,
     sha256_of,
     shared_lock,
     sync_folder,
     try_lock,
 )
-from escalade.edge.base.records import Record, iter_jsonl, read_records, subsample, write_records
+from escalade.edge.base.folders import atomic_folder, check_replaceable, exchange
+from escalade.edge.base.jsonl import Digest, iter_jsonl, jsonl_lines, read_text
+from escalade.edge.base.records import (
+    Record,
+    named,
+    naming,
+    read_record_file,
+    read_records,
+    subsample,
+    write_records,
+)
 from escalade.edge.base.text import nearest, pretty_json, utc_now
 from escalade.edge.base.validation import (
     Count,
@@ -22,10 +30,12 @@ from escalade.edge.base.validation import (
     Share,
     explain,
 )
+from escalade.edge.base.writing import atomic_write, check_writable
 
 __all__ = [
     "Clock",
     "Count",
+    "Digest",
     "Finite",
     "OpenShare",
     "Positive",
@@ -35,13 +45,21 @@ __all__ = [
     "atomic_folder",
     "atomic_write",
     "check_replaceable",
+    "check_writable",
     "exchange",
+    "exclusive_lock",
     "explain",
     "is_held",
     "iter_jsonl",
+    "jsonl_lines",
+    "lock_alone",
+    "named",
+    "naming",
     "nearest",
     "pretty_json",
+    "read_record_file",
     "read_records",
+    "read_text",
     "sha256_of",
     "shared_lock",
     "subsample",

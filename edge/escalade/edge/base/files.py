@@ -1,127 +1,24 @@
-"""Writes files and folders aside and renames them whole, holds and hashes them; knows no format.
+"""Locks files and folders, hashes them, waits for the disk; knows no format.
 
-A reader sees the old content or the new, never half of either.
+Locks are flock(2): other processes respect them too, and whoever dies lets go.
 """
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import os
-import shutil
-import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from escalade.edge.base.clock import Clock, SystemClock
 from escalade.edge.errors import DataError
 
 _CHUNK_BYTES = 1 << 20
-# Linux, include/uapi/linux/fcntl.h and fs.h.
-_AT_FDCWD = -100
-_RENAME_EXCHANGE = 2
+# Long for who writes a line or a manifest, short for who waits for an answer.
+_WRITING_S = 10.0
 # `is_held` has the lock for microseconds.
-_ASKED_S, _POLL_S = 0.5, 0.02
-
-
-@contextmanager
-def atomic_write(path: Path) -> Iterator[IO[bytes]]:
-    """Open a temporary file beside `path`; rename it onto `path` when the block ends well.
-
-    Raises:
-        DataError: `path` is a folder, or its own folder cannot be written.
-    """
-    if path.is_dir():
-        raise DataError(f"{path}: is a folder; a file's name is needed")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror}") from error
-    aside = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        aside.chmod(0o644)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-@contextmanager
-def atomic_folder(path: Path, *, marker: str) -> Iterator[Path]:
-    """Give an empty folder beside `path`; swap it in for `path` when the block ends well.
-
-    One step where the platform exchanges folders (`exchange`). Elsewhere two renames, and a
-    process that dies between them leaves nothing at `path`: the old folder beside it, `.old`.
-
-    Args:
-        path: the folder to write.
-        marker: a file that every folder of this kind holds. What is at `path` is replaced only
-            if it holds that file or nothing: nobody's other folder is swept away.
-
-    Raises:
-        DataError: something else is at `path`, or its own folder cannot be written.
-    """
-    check_replaceable(path, marker)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror}") from error
-    try:
-        yield aside
-        aside.chmod(0o755)
-        if path.exists() and exchange(aside, path):
-            return
-        old = aside.with_suffix(".old")
-        if path.exists():
-            path.replace(old)
-        try:
-            aside.replace(path)
-        except OSError:
-            if old.exists():
-                old.replace(path)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def exchange(one: Path, other: Path) -> bool:
-    """Give two files or folders each other's names in one step; a reader sees no moment between.
-
-    Returns:
-        Whether it was done: False, with nothing changed, where the system or the file system
-        cannot (Linux 3.15 or later can, on its usual file systems; see renameat2(2)).
-    """
-    if sys.platform != "linux":
-        return False
-    try:
-        renameat2 = ctypes.CDLL(None).renameat2
-    except (OSError, AttributeError):  # a C library without it
-        return False
-    names = os.fsencode(one), os.fsencode(other)
-    return bool(renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0)
-
-
-def check_replaceable(path: Path, marker: str) -> None:
-    """Refuse what `atomic_folder` would refuse, for a caller whose work takes hours.
-
-    Raises:
-        DataError: something is at `path` that is neither empty nor holds `marker`.
-    """
-    if path.exists() and not (path.is_dir() and (_empty(path) or (path / marker).is_file())):
-        raise DataError(f"{path}: is there and holds no {marker}; name another, or remove it")
-
-
-def _empty(folder: Path) -> bool:
-    return next(folder.iterdir(), None) is None
+_ASKED_S, _POLL_S = 1.0, 0.02
 
 
 def sync_folder(folder: Path) -> None:
@@ -212,3 +109,51 @@ def sha256_of(*paths: Path) -> str:
             while chunk := stream.read(_CHUNK_BYTES):
                 digest.update(chunk)
     return digest.hexdigest()
+
+
+@contextmanager
+def exclusive_lock(
+    folder: Path, *, wait_s: float = _WRITING_S, clock: Clock | None = None
+) -> Iterator[None]:
+    """Be the only one in a folder who asks for this, in any process, while the block runs.
+
+    Raises:
+        DataError: there is no such folder, or somebody else is still at it after `wait_s`.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be opened: {error.strerror}") from error
+    try:
+        lock_alone(descriptor, folder, wait_s=wait_s, clock=clock)
+        if not folder.exists() or not os.path.samestat(folder.stat(), os.fstat(descriptor)):
+            raise DataError(f"{folder}: was taken away by whoever had it before; try again")
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def lock_alone(
+    descriptor: int, path: Path, *, wait_s: float = _WRITING_S, clock: Clock | None = None
+) -> None:
+    """Keep all others who ask for this from an open file or folder, until it is closed.
+
+    Where there are no locks (Windows, some network file systems) nobody is kept out.
+
+    Args:
+        descriptor: opened for this alone: threads that share one do not wait for each other.
+        path: what a message calls it.
+        wait_s: for whoever has it.
+        clock: see `Clock`.
+
+    Raises:
+        DataError: somebody else still has it.
+    """
+    try:
+        import fcntl
+
+        alone = try_lock(descriptor, fcntl.LOCK_EX, wait_s, clock or SystemClock())
+    except (ImportError, OSError):
+        return
+    if not alone:
+        raise DataError(f"{path}: is in use: another process is writing it")

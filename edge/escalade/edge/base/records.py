@@ -6,14 +6,17 @@ their own files in this format; every reference counts as a correct answer.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from escalade.edge.base.files import atomic_write
-from escalade.edge.errors import DataError
+from escalade.edge.base.jsonl import iter_jsonl
+from escalade.edge.base.writing import atomic_write
+from escalade.edge.errors import DataError, PromptError
 
 T = TypeVar("T")
 
@@ -27,26 +30,65 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     references: list[str]
 
 
+class RecordFile(NamedTuple):
+    """The records of a file, and where in it they are."""
+
+    path: Path
+    records: list[Record]
+    #: By the record's id.
+    lines: dict[str, int]
+    #: Of all that was read, in hexadecimal.
+    sha256: str
+
+    def where(self, record: Record) -> str:
+        """What a message says of a record: file, line and id."""
+        return f"{self.path}:{self.lines[record.id]}: record {record.id!r}"
+
+
 def read_records(path: Path) -> list[Record]:
-    """Read a JSON Lines file of query records.
+    """The records of a file; see `read_record_file`."""
+    return read_record_file(path).records
+
+
+def read_record_file(path: Path) -> RecordFile:
+    """Read a JSON Lines file of query records, once.
 
     Raises:
         DataError: the file is missing, empty, or a line is malformed (the message
             names the line), or two lines carry the same id.
     """
-    seen: dict[str, int] = {}
+    digest = hashlib.sha256()
+    lines: dict[str, int] = {}
     records = []
-    for number, record in iter_jsonl(path, Record):
-        if record.id in seen:
+    for number, record in iter_jsonl(path, Record, digest):
+        if record.id in lines:
             raise DataError(
-                f"{path}:{number}: id {record.id!r} was already used on line {seen[record.id]};"
+                f"{path}:{number}: id {record.id!r} was already used on line {lines[record.id]};"
                 " every query needs an id of its own"
             )
-        seen[record.id] = number
+        lines[record.id] = number
         records.append(record)
     if not records:
         raise DataError(f"{path}: no records; at least 1 line of JSON is needed")
-    return records
+    return RecordFile(path, records, lines, digest.hexdigest())
+
+
+def named(record: Record) -> str:
+    """What a message says of a record whose file is not known."""
+    return f"record {record.id!r}"
+
+
+@contextmanager
+def naming(where: str) -> Iterator[None]:
+    """Say of which record's prompt it is that it was refused.
+
+    Raises:
+        PromptError: in place of the one inside.
+    """
+    try:
+        yield
+    except PromptError as error:
+        raise PromptError(f"{where}: {error}") from error
 
 
 def write_records(path: Path, records: Iterable[Record]) -> int:
@@ -71,24 +113,3 @@ def subsample(items: Sequence[T], limit: int | None) -> list[T]:
     if limit < 1:
         raise DataError(f"limit must be at least 1, got {limit}")
     return [items[index * len(items) // limit] for index in range(limit)]
-
-
-def iter_jsonl(path: Path, kind: type[T]) -> Iterator[tuple[int, T]]:
-    """Yield `(line number, value)` for each line that is not blank.
-
-    Raises:
-        DataError: the file cannot be read or a line does not hold a `kind`.
-    """
-    decoder = msgspec.json.Decoder(kind)
-    try:
-        stream = path.open("rb")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    with stream:
-        for number, line in enumerate(stream, start=1):
-            if not line.strip():
-                continue
-            try:
-                yield number, decoder.decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise DataError(f"{path}:{number}: not a valid record: {error}") from error

@@ -1,9 +1,10 @@
 """Thresholds, early stops and what is guaranteed of them; knows no network."""
 
-from escalade.edge.calibration.calibration import calibrate, halves_of
+from escalade.edge.calibration.calibration import calibrate
 from escalade.edge.calibration.data import ScoredQueries, answers_in, answers_to
 from escalade.edge.calibration.early import EarlyGoal
 from escalade.edge.calibration.gates import calibrate_cascade
+from escalade.edge.calibration.halves import halves_of
 from escalade.edge.calibration.risk import wilson_interval
 
 __all__ = [

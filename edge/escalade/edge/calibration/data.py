@@ -5,6 +5,7 @@ Knows no rule and no threshold.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from escalade.edge.artifact import program_digest
-from escalade.edge.base import read_records, sha256_of, subsample
+from escalade.edge.base import naming, read_record_file, subsample
 from escalade.edge.calibration.thresholds import Judged
 from escalade.edge.deferral import mean_nll
 from escalade.edge.errors import CalibrationError
@@ -33,6 +34,7 @@ class ScoredQueries(NamedTuple):
     longest: list[int]
     #: None where it is not known of every query.
     judged: Judged | None
+    prompts: list[str]
     #: What they were read from.
     source: Path
     sha256: str
@@ -50,6 +52,7 @@ class ScoredQueries(NamedTuple):
             logprobs=[self.logprobs[index] for index in indices],
             longest=[self.longest[index] for index in indices],
             judged=self.judged and Judged(self.judged.small[chosen], self.judged.large[chosen]),
+            prompts=[self.prompts[index] for index in indices],
             records=[self.records[index] for index in indices] if self.records else [],
         )
 
@@ -71,10 +74,15 @@ def answers_to(
 
     Raises:
         DataError: the records cannot be read.
-        PromptError: a prompt does not fit the model; before anything is asked.
+        PromptError: a prompt does not fit the model (the message names its record); before
+            anything is asked.
     """
-    records = subsample(read_records(data), limit)
-    encoded = [artifact.encode(record.prompt) for record in records]
+    file = read_record_file(data)
+    records = subsample(file.records, limit)
+    encoded = []
+    for record in records:
+        with naming(file.where(record)):
+            encoded.append(artifact.encode(record.prompt))
     logprobs = []
     for done, prompt_ids in enumerate(encoded, start=1):
         logprobs.append([step.logprob for step in artifact.generate(prompt_ids)])
@@ -83,8 +91,9 @@ def answers_to(
         logprobs=logprobs,
         longest=[artifact.room_for(prompt_ids) for prompt_ids in encoded],
         judged=None,
+        prompts=[record.prompt for record in records],
         source=data,
-        sha256=sha256_of(data),
+        sha256=file.sha256,
         records=[],
     )
 
@@ -105,7 +114,8 @@ def answers_in(
         DataError: the trace cannot be read.
         CalibrationError: it is another artifact's, or lacks what is asked for.
     """
-    header, recorded = read_trace(trace)
+    digest = hashlib.sha256()
+    header, recorded = read_trace(trace, digest)
     if len(header.tiers[0].members) != 1:
         raise CalibrationError(
             f"{trace}: its first tier has {len(header.tiers[0].members)} members; calibrate the"
@@ -127,8 +137,9 @@ def answers_in(
         logprobs=[one.logprobs for one in said],
         longest=[max(min(longest, window - one.prompt_tokens), len(one.logprobs)) for one in said],
         judged=Judged(*np.array(right, dtype=np.bool_).T) if known else None,
+        prompts=[record.prompt for record in records],
         source=trace,
-        sha256=sha256_of(trace),
+        sha256=digest.hexdigest(),
         records=records,
         left_out=len(asked) - len(records),
         identified=who.program_sha256 is not None,

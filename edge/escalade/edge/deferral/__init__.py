@@ -32,6 +32,7 @@ from escalade.edge.deferral.gate import Early, Gate, VoteRule
 from escalade.edge.deferral.router import ROUTER, Router, token_probabilities
 from escalade.edge.deferral.rule import DeferralRule
 from escalade.edge.deferral.rules import RULES, defers, mean_nll, rule_named
+from escalade.edge.deferral.seen import Seen, digest_of, read_seen, seen_of, write_seen
 from escalade.edge.deferral.vote import (
     VOTE,
     asked_at_levels,
@@ -67,6 +68,7 @@ __all__ = [
     "RatesGoal",
     "Router",
     "RouterTraining",
+    "Seen",
     "Statistic",
     "Table",
     "VoteRule",
@@ -78,13 +80,17 @@ __all__ = [
     "check_goal",
     "check_share",
     "defers",
+    "digest_of",
     "is_decided",
     "is_settled",
     "mean_nll",
+    "read_seen",
     "rule_named",
     "rule_of",
+    "seen_of",
     "token_probabilities",
     "vote_bounds",
     "vote_levels",
     "vote_share",
+    "write_seen",
 ]

@@ -112,7 +112,7 @@ class EarlyEntry(Table, frozen=True, kw_only=True):
 class RouterTraining(Table, frozen=True, kw_only=True):
     """Which queries a router has learned from: no threshold is certified on them.
 
-    They are the first half of `n` queries in the order of `seed`; those are what the cloud
+    They were the first half of `n` queries in the order of `seed`; those were what the cloud
     answered of `asked` queries, evenly spread over the file.
     """
 
@@ -120,6 +120,8 @@ class RouterTraining(Table, frozen=True, kw_only=True):
     seed: Count
     asked: Count
     n: Count
+    #: The file of digests of their prompts (`seen.py`); None in manifests of earlier versions.
+    prompts: str | None = None
 
 
 class DeferralEntry(Table, frozen=True, kw_only=True):
@@ -134,6 +136,12 @@ class DeferralEntry(Table, frozen=True, kw_only=True):
     calibration: CalibrationEntry | None = None
     #: None stops only where deferral is certain.
     early: EarlyEntry | None = None
+
+    @property
+    def files(self) -> set[str]:
+        """The files that came with a learned rule, and go with it."""
+        prompts = None if self.router_training is None else self.router_training.prompts
+        return {name for name in (self.router, prompts) if name is not None}
 
 
 def rule_of(folder: Path, entry: DeferralEntry) -> DeferralRule:
@@ -171,6 +179,10 @@ def check_deferral(entry: DeferralEntry, files: Container[str]) -> None:
         raise ValueError(f"router: files does not list {entry.router[:80]!r}")
     if entry.router_training is not None and entry.router is None:
         raise ValueError("router_training: there is no router")
+    if entry.router_training is not None and entry.router_training.prompts is not None:
+        name = entry.router_training.prompts
+        if name not in files:
+            raise ValueError(f"router_training.prompts: files does not list {name[:80]!r}")
     if entry.early is not None and entry.threshold is None:
         raise ValueError("early: there is no threshold that a score could reach")
     if entry.calibration is None:

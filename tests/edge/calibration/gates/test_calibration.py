@@ -14,10 +14,10 @@ import pytest
 from escalade.edge import Artifact, Cascade, EdgeClient, OpenOptions
 from escalade.edge.base import Record, read_records, sha256_of
 from escalade.edge.calibration import answers_in, calibrate, calibrate_cascade
-from escalade.edge.calibration.calibration import halves_of
 from escalade.edge.calibration.gates.calibration import find_thresholds
 from escalade.edge.calibration.gates.climb import Sample, climb
 from escalade.edge.calibration.gates.recorded import RecordedQueries, recorded_queries
+from escalade.edge.calibration.halves import halves_of
 from escalade.edge.cascade_file import read_cascade_file
 from escalade.edge.deferral import (
     BudgetGoal,
@@ -57,7 +57,15 @@ def made_up(
     scores = hard + 0.2 * generator.random((n, 2))
     costs = [np.full((1, n), cost) for cost in (1.0, 5.0, 50.0)]
     sample = Sample(scores=scores, right=right if judged else None, costs=costs)
-    return RecordedQueries(sample, "flops", Path("made-up.jsonl"), "0" * 64, n + 3, identified)
+    return RecordedQueries(
+        sample=sample,
+        unit="flops",
+        source=Path("made-up.jsonl"),
+        sha256="0" * 64,
+        asked=n + 3,
+        identified=identified,
+        prompts=[f"{seed}: {number}" for number in range(n)],
+    )
 
 
 def recount(queries: RecordedQueries, found: CascadeCalibration, part: list[int]) -> dict[str, Any]:
@@ -313,11 +321,16 @@ def test_a_router_sees_none_of_its_queries_again(
     halves = halves_of(80, seed=1, train=True)
     assert found.rules == ["router", "vote"]
     assert (found.trained, found.fit.n) == (40, len(halves.fit))
-    with pytest.raises(CalibrationError, match="take seed 1 and 80 queries, 80 of them"):
-        calibrate_cascade(path, opened, recording.trace, goal, seed=2)
-    # Other queries, none of which it has seen.
+    # However they are divided, whatever file they are in, and beside others.
     queries = recorded_queries(opened, read_cascade_file(path), recording.trace, judged=True)
-    assert find_thresholds(opened, queries._replace(sha256="1" * 64), goal).trained == 0
+    queries = queries._replace(sha256="1" * 64)
+    assert find_thresholds(opened, queries, goal, seed=2).trained == 40
+    half = [
+        prompt if number % 2 else f"new {number}" for number, prompt in enumerate(queries.prompts)
+    ]
+    assert 0 < find_thresholds(opened, queries._replace(prompts=half), goal).trained < 40
+    new = [f"new {number}" for number in range(80)]
+    assert find_thresholds(opened, queries._replace(prompts=new), goal).trained == 0
 
 
 def test_what_has_no_threshold_yet_is_recorded_all_the_same(

@@ -15,12 +15,14 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from escalade.checkpoint import HUB
-from escalade.edge.base import Count, Positive, Share, explain
+from escalade.edge.base import Count, Positive, Share, explain, read_text
+from escalade.edge.errors import DataError
 from escalade.training.errors import RecipeError
 from escalade.training.losses import LossName, needs_distribution, needs_teacher
 
 #: Those of transformers' schedules that need no argument beyond the steps.
 Schedule = Literal["cosine", "linear", "constant", "constant_with_warmup", "inverse_sqrt"]
+_MAX_BYTES = 1 << 20
 #: The data and the tokenizer that come along.
 BUNDLED = "bundled"
 
@@ -129,11 +131,29 @@ def read_recipe(path: Path, *, folder: Path | None = None) -> Recipe:
     Raises:
         RecipeError: it cannot be read, a key is unknown, or a value is out of range.
     """
+    return parse_recipe(recipe_text(path), path, folder=folder)
+
+
+def recipe_text(path: Path) -> str:
+    """The text of a recipe, which may come through a pipe: it is read once.
+
+    Raises:
+        RecipeError: it cannot be read.
+    """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as stream:
+            return read_text(stream, path, _MAX_BYTES)
+    except DataError as error:
+        raise RecipeError(str(error)) from error
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+
+
+def parse_recipe(text: str, path: Path, *, folder: Path | None = None) -> Recipe:
+    """As `read_recipe`, out of the text of the file."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path}: not valid TOML: {error}") from error
     try:
         recipe = msgspec.convert(raw, Recipe)

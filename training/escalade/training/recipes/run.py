@@ -9,11 +9,12 @@ from the last whole checkpoint there, and the folder goes away when the run is d
 from __future__ import annotations
 
 import json
+import os
 import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,13 @@ from transformers import (
     TrainingArguments,
 )
 
-from escalade.edge.base import atomic_folder, check_replaceable, pretty_json, subsample
+from escalade.edge.base import (
+    atomic_folder,
+    check_replaceable,
+    exclusive_lock,
+    pretty_json,
+    subsample,
+)
 from escalade.training.errors import RecipeError
 from escalade.training.examples import Collator, Example, Examples, check_labels
 from escalade.training.quality import exact_match
@@ -49,7 +56,12 @@ from escalade.training.recipes.loading import (
     load_tokenizer,
     refused_by_export,
 )
-from escalade.training.recipes.recipe import Recipe, read_recipe
+from escalade.training.recipes.recipe import (
+    Recipe,
+    parse_recipe,
+    read_recipe,
+    recipe_text,
+)
 from escalade.training.recipes.resume import last_checkpoint, resume_training
 from escalade.training.recipes.saving import save_checked
 from escalade.training.recipes.teaching import Progress, open_teacher
@@ -88,16 +100,35 @@ def run_recipe(
             another recipe, or learned from something else.
         TeacherError: the teacher does not fit the student, or does not answer.
         CacheError: a prediction cache was made for other data or another teacher.
-        DataError: the data cannot be read.
+        DataError: the data cannot be read, or another run trains into the folder.
         SavingError: the folder would not hold the model that was trained; its last checkpoint
             stays in `OUT.run/`.
     """
-    recipe = read_recipe(recipe_path)
+    text = recipe_text(recipe_path)
+    # Of paths in it; what comes through a pipe has no folder of its own.
+    home = recipe_path.parent if recipe_path.is_file() else Path()
+    recipe = parse_recipe(text, recipe_path, folder=home)
     check_replaceable(out, METRICS_NAME)
-    started = time.time()
     state = out.with_name(out.name + ".run")
+    with _owned(state):
+        return _run(recipe_path, text, home, recipe, state, out, progress, callbacks, say)
+
+
+def _run(
+    recipe_path: Path,
+    text: str,
+    home: Path,
+    recipe: Recipe,
+    state: Path,
+    out: Path,
+    progress: Progress | None,
+    callbacks: Sequence[TrainerCallback],
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """As `run_recipe`, as the only one who has the state."""
+    started = time.time()
     with _naming(recipe_path):
-        checkpoint = _resume_point(recipe, state, recipe_path.parent)
+        checkpoint = _resume_point(recipe, state, home)
         arguments = training_arguments(recipe, state, bar=progress is None)
         transformers.set_seed(recipe.seed)
         tokenizer = load_tokenizer(recipe)
@@ -128,7 +159,7 @@ def run_recipe(
         if checkpoint is not None:  # with a cache that was written just now
             check_inputs(state, inputs)
     if arguments.should_save:
-        _keep_beginning(state, recipe_path, inputs if checkpoint is None else None)
+        _keep_beginning(state, text, inputs if checkpoint is None else None)
     trainer = CatTrainer(
         model=model,
         args=arguments,
@@ -177,10 +208,10 @@ def run_recipe(
     return metrics
 
 
-def _keep_beginning(state: Path, recipe_path: Path, inputs: Inputs | None) -> None:
+def _keep_beginning(state: Path, recipe: str, inputs: Inputs | None) -> None:
     """Write down what a run is made of beside its checkpoints; `inputs` where it begins."""
     state.mkdir(parents=True, exist_ok=True)
-    shutil.copy(recipe_path, state / RECIPE_NAME)
+    (state / RECIPE_NAME).write_text(recipe, "utf-8")
     if inputs is not None:
         write_inputs(state, inputs)
 
@@ -216,6 +247,25 @@ class _Reporter(TrainerCallback):
     ) -> None:
         if state.is_world_process_zero:
             self._progress("train", state.global_step, state.max_steps, dict(logs or {}))
+
+
+@contextmanager
+def _owned(state: Path) -> Iterator[None]:
+    """Keep other runs from the state of this one, in the first of its processes.
+
+    Raises:
+        DataError: another run has it.
+    """
+    if int(os.environ.get("RANK", "0")):  # as torchrun and `accelerate launch` set it
+        yield
+        return
+    state.mkdir(parents=True, exist_ok=True)
+    try:
+        with exclusive_lock(state, wait_s=0.0):
+            yield
+    finally:
+        with suppress(OSError):  # gone, or a run to go on with
+            state.rmdir()
 
 
 @contextmanager

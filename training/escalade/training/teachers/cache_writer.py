@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from torch import Tensor
 
+from escalade.edge.base import atomic_write
 from escalade.training.errors import CacheError
 from escalade.training.examples import Collator, ExampleList, target_counts
 from escalade.training.examples import fingerprint as data_fingerprint
@@ -181,13 +182,12 @@ class _Part:
         for array in self._arrays.values():
             array.flush()
         state = {"key": msgspec.to_builtins(self._key), "examples_done": examples_done}
-        aside = self._progress.with_suffix(".tmp")
-        aside.write_text(json.dumps(state))
-        aside.replace(self._progress)
+        with atomic_write(self._progress) as stream:
+            stream.write(json.dumps(state).encode())
 
     def assemble(self, path: Path) -> None:
         aside = self._folder / "whole.safetensors"
         metadata = {"schema": SCHEMA, "key": msgspec.json.encode(self._key).decode()}
         save_file(dict(self._arrays), aside, metadata=metadata)
-        aside.replace(path)
+        aside.replace(path.resolve())  # a link stays
         shutil.rmtree(self._folder)

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from escalade.edge.base import utc_now
-from escalade.edge.calibration.calibration import halves_of, learned_from
 from escalade.edge.calibration.gates.climb import Sample, climb, right_under
 from escalade.edge.calibration.gates.goals import thresholds_for
 from escalade.edge.calibration.gates.recorded import RecordedQueries, recorded_queries
 from escalade.edge.calibration.gates.writing import manifests_of, write_calibration
+from escalade.edge.calibration.halves import halves_of, learned_from
 from escalade.edge.calibration.risk import share_of, wilson_interval
 from escalade.edge.cascade import Cascade
 from escalade.edge.cascade_file import read_cascade_file
@@ -31,7 +31,6 @@ from escalade.edge.deferral import (
     GateMeasured,
     RatesGoal,
     Router,
-    RouterTraining,
     WithinGoal,
 )
 from escalade.edge.errors import CalibrationError
@@ -110,8 +109,9 @@ def find_thresholds(
             " can be guaranteed; record it again"
         )
     sample = queries.sample
-    train = _was_trained_on(cascade, queries, seed, guaranteed=guaranteed)
-    halves = halves_of(sample.n, seed=seed, train=train)
+    halves = halves_of(
+        sample.n, seed=seed, but=_learned_from(cascade, queries, guaranteed=guaranteed)
+    )
     ordered = len(halves.fit) // 2 if guaranteed and sample.gates > 1 else 0
     if not halves.fit or (guaranteed and sample.gates > 1 and not ordered):
         raise CalibrationError(f"{sample.n} queries are too few to divide")
@@ -136,7 +136,7 @@ def find_thresholds(
         certified=found is not None if guaranteed else None,
         fit=measured(fit, thresholds),
         held_out=measured(sample.take(halves.held_out), thresholds) if halves.held_out else None,
-        trained=len(halves.train),
+        trained=sample.n - len(halves.fit) - len(halves.held_out),
         ordered=ordered,
         left_out=queries.asked - sample.n,
         seed=seed,
@@ -169,20 +169,15 @@ def measured(sample: Sample, thresholds: Sequence[float]) -> CascadeMeasured:
     )
 
 
-def _was_trained_on(
-    cascade: Cascade, queries: RecordedQueries, seed: int, *, guaranteed: bool
-) -> bool:
-    """Whether a router of a gate has learned from the first half of these queries.
+def _learned_from(cascade: Cascade, queries: RecordedQueries, *, guaranteed: bool) -> set[int]:
+    """Those of the queries that a router of a gate has learned from.
 
     Raises:
         CalibrationError: see `learned_from`.
     """
-    now = RouterTraining(
-        data_sha256=queries.sha256, seed=seed, asked=queries.asked, n=queries.sample.n
-    )
-    trained = False
+    found = set()
     for tier, gate in zip(cascade.tiers, cascade.gates, strict=True):
         if isinstance(gate, Gate) and isinstance(gate.rule, Router):
-            kept = tier.opened[0].artifact.manifest.deferral.router_training
-            trained |= learned_from(queries.source, kept, now, guaranteed=guaranteed)
-    return trained
+            artifact = tier.opened[0].artifact
+            found |= learned_from(artifact, queries.prompts, queries.sha256, guaranteed=guaranteed)
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from escalade.edge.base import sha256_of, subsample
+from escalade.edge.base import subsample
 from escalade.edge.calibration.data import check_same, fair_sample, unfinished, without_references
 from escalade.edge.calibration.gates.climb import Sample
 from escalade.edge.calibration.gates.columns import column_of
@@ -32,6 +33,7 @@ class RecordedQueries(NamedTuple):
     asked: int
     #: Whether the trace names the program of every member on this device.
     identified: bool
+    prompts: list[str]
 
 
 def recorded_queries(
@@ -61,7 +63,8 @@ def recorded_queries(
         DataError: the trace cannot be read.
         CalibrationError: it is another cascade's, or lacks what is asked for.
     """
-    header, recorded = read_trace(trace)
+    digest = hashlib.sha256()
+    header, recorded = read_trace(trace, digest)
     _check_tiers(cascade, trace, header)
     names = [f"tier {tier.name!r}" for tier in cascade.tiers]
     asked = subsample(recorded, limit)
@@ -96,7 +99,15 @@ def recorded_queries(
     )
     here = [one for info in header.tiers if info.place == "device" for one in info.members]
     identified = all(member.program_sha256 is not None for member in here)
-    return RecordedQueries(sample, unit, trace, sha256_of(trace), len(asked), identified)
+    return RecordedQueries(
+        sample=sample,
+        unit=unit,
+        source=trace,
+        sha256=digest.hexdigest(),
+        asked=len(asked),
+        identified=identified,
+        prompts=[record.prompt for record in records],
+    )
 
 
 def _check_tiers(cascade: Cascade, trace: Path, header: TraceHeader) -> None:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from escalade.edge.artifact import MANIFEST_NAME
-from escalade.edge.base import atomic_write, sha256_of
+from escalade.edge.base import atomic_write, exclusive_lock, read_text, sha256_of
 from escalade.edge.cascade import Cascade
 from escalade.edge.cascade_file import (
+    MAX_CASCADE_BYTES,
     CascadeFile,
     GateTable,
     MemberTable,
@@ -23,7 +22,7 @@ from escalade.edge.cascade_file import (
     read_cascade_file,
 )
 from escalade.edge.deferral import CascadeCalibration
-from escalade.edge.errors import CalibrationError, DataError
+from escalade.edge.errors import CalibrationError
 from escalade.edge.tiers import Tier
 
 if TYPE_CHECKING:
@@ -47,7 +46,8 @@ def write_calibration(
         DataError: it cannot be written.
     """
     wanted = _calibrated(content, cascade, calibration)
-    with _alone(path):
+    # One at a time in its folder, so that none overwrites what another just wrote.
+    with exclusive_lock(path.resolve().parent):
         if read_cascade_file(path, calibrated=False) != content:
             raise CalibrationError(f"{path}: was changed while it was calibrated; calibrate again")
         _write(path, wanted, calibration)
@@ -62,26 +62,11 @@ def manifests_of(cascade: Cascade) -> list[str]:
     ]
 
 
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """One at a time in the file's folder, so that none overwrites what another just wrote."""
-    import fcntl  # not on Windows
-
-    try:
-        folder = os.open(path.resolve().parent, os.O_RDONLY)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror}") from error
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)  # until the folder is closed
-        yield
-    finally:
-        os.close(folder)
-
-
 def _write(path: Path, wanted: CascadeFile, calibration: CascadeCalibration) -> None:
     import tomlkit
 
-    document = tomlkit.parse(path.read_bytes().decode())
+    with path.open("rb") as stream:
+        document = tomlkit.parse(read_text(stream, path, MAX_CASCADE_BYTES))
     for raw, table in zip(document["tiers"], wanted.tiers, strict=True):
         _change(raw, table)
     document["calibration"] = _table(msgspec.to_builtins(calibration))
@@ -90,7 +75,7 @@ def _write(path: Path, wanted: CascadeFile, calibration: CascadeCalibration) -> 
         raise CalibrationError(
             f"{path}: its layout cannot be kept; write each tier as a table under [[tiers]]"
         )
-    with atomic_write(path.resolve()) as stream:
+    with atomic_write(path) as stream:
         stream.write(text.encode())
 
 

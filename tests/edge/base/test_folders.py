@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from escalade.edge.base import files
-from escalade.edge.base.files import atomic_folder, exchange
+from escalade.edge.base import folders
+from escalade.edge.base.folders import atomic_folder, exchange
 from escalade.edge.errors import DataError
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="renameat2 is Linux's")
@@ -60,7 +60,7 @@ def test_a_folder_is_written_whole_or_not_at_all(
     tmp_path: Path, exchanges: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not exchanges:
-        monkeypatch.setattr(files, "exchange", lambda one, other: False)
+        monkeypatch.setattr(folders, "exchange", lambda one, other: False)
     folder = tmp_path / "folder"
     for text in ("new", "old"):
         with atomic_folder(folder, marker="marker") as aside:

@@ -1,0 +1,137 @@
+"""Writes folders aside and renames them whole; knows no format.
+
+A reader sees the old content or the new, never half of either. A link to a folder stays, and the
+folder it leads to is replaced; the umask holds for what is new, and what was there keeps its mode.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from escalade.edge.base.writing import check_creatable, keep_owner_and_mode, name_beside
+from escalade.edge.errors import DataError
+
+# Linux, include/uapi/linux/fcntl.h and fs.h.
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+
+
+@contextmanager
+def atomic_folder(path: Path, *, marker: str) -> Iterator[Path]:
+    """Give an empty folder beside `path`; swap it in for `path` when the block ends well.
+
+    One step where the platform exchanges folders (`exchange`). Elsewhere two renames, and a
+    process that dies between them leaves nothing at `path`: the old folder beside it, `.old`.
+
+    Args:
+        path: the folder to write.
+        marker: a file that every folder of this kind holds. What is at `path` is replaced only
+            if it holds that file or nothing: nobody's other folder is swept away.
+
+    Raises:
+        DataError: see `check_replaceable`.
+    """
+    check_replaceable(path, marker)
+    target = path.resolve()
+    aside = name_beside(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            aside.mkdir(mode=stat.S_IMODE(target.stat().st_mode))
+            keep_owner_and_mode(aside, target.stat())
+        else:
+            aside.mkdir()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror}") from error
+    try:
+        yield aside
+        _keep_modes(aside, target)
+        _swap(aside, target)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _keep_modes(new: Path, old: Path) -> None:
+    """Give files the modes of those of the same names that they replace."""
+    for path in new.rglob("*"):
+        was = old / path.relative_to(new)
+        if path.is_file() and was.is_file() and path.stat().st_mode != was.stat().st_mode:
+            path.chmod(stat.S_IMODE(was.stat().st_mode))
+
+
+def _swap(aside: Path, path: Path) -> None:
+    """Put `aside` in the place of `path`; what was there goes."""
+    if exchange(aside, path):
+        return
+    old = aside.with_suffix(".old")
+    if path.exists():
+        path.replace(old)
+    try:
+        aside.replace(path)
+    except OSError:
+        if old.exists():
+            old.replace(path)
+            raise
+        if not exchange(aside, path):  # somebody else has just made the first one
+            raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Give two files or folders each other's names in one step; a reader sees no moment between.
+
+    Returns:
+        Whether it was done: False, with nothing changed, where one is missing, or the system or
+        the file system cannot (Linux 3.15 or later can, on its usual file systems; see
+        renameat2(2)).
+    """
+    if sys.platform != "linux":
+        return False
+    try:
+        renameat2 = ctypes.CDLL(None).renameat2
+    except (OSError, AttributeError):  # a C library without it
+        return False
+    names = os.fsencode(one), os.fsencode(other)
+    return bool(renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0)
+
+
+def check_replaceable(path: Path, marker: str) -> None:
+    """Refuse what `atomic_folder` would refuse, for a caller whose work takes hours.
+
+    Raises:
+        DataError: something is at `path` that is neither empty nor holds `marker`, a file system
+            is mounted there, or the folder it is in takes no new ones.
+    """
+    try:
+        if path.exists():
+            if not (path.is_dir() and (_empty(path) or (path / marker).is_file())):
+                raise DataError(
+                    f"{path}: is there and holds no {marker}; name another, or remove it"
+                )
+            if path.is_mount():
+                raise DataError(
+                    f"{path}: is a mount point, which cannot be replaced; name a folder in it"
+                )
+        check_creatable(path)
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
+        raise DataError(f"{path}: cannot be written: {error}") from error
+
+
+def _empty(folder: Path) -> bool:
+    return next(folder.iterdir(), None) is None
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk: a rename may not outlive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,119 @@
+"""Reads JSON Lines and other texts that people bring; knows no record.
+
+A file is read once, from its beginning to its end, so that it may be a pipe; who wants its digest
+passes one, and it is of what was read. `-` is the standard input.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Protocol, TypeVar
+
+import msgspec
+
+from escalade.edge.errors import DataError
+
+T = TypeVar("T")
+
+_STDIN = Path("-")
+# What other encodings and containers begin with; UTF-32 before UTF-16, whose mark begins like it.
+_OTHERS = (
+    (codecs.BOM_UTF32_LE, "UTF-32 text; save it as UTF-8"),
+    (codecs.BOM_UTF32_BE, "UTF-32 text; save it as UTF-8"),
+    (codecs.BOM_UTF16_LE, "UTF-16 text; save it as UTF-8"),
+    (codecs.BOM_UTF16_BE, "UTF-16 text; save it as UTF-8"),
+    (b"\x1f\x8b", "gzip; give <(zcat FILE)"),
+    (b"\x28\xb5\x2f\xfd", "zstd; give <(zstdcat FILE)"),
+    (b"PK\x03\x04", "a zip archive; unpack it"),
+)
+_LAYOUT = "; JSON Lines are wanted, each record on a line of its own, as `jq -c '.[]'` writes them"
+
+
+class Digest(Protocol):
+    """What is updated with bytes as they are read, such as `hashlib.sha256()`."""
+
+    def update(self, data: bytes, /) -> None:
+        """Take more bytes."""
+        ...
+
+
+def iter_jsonl(
+    path: Path, kind: type[T], digest: Digest | None = None, *, torn_end: bool = False
+) -> Iterator[tuple[int, T]]:
+    """Yield `(line number, value)` for each line that is not blank.
+
+    Args:
+        path: the file.
+        kind: of its values.
+        digest: see `Digest`.
+        torn_end: whether a last line may be half there; it is left out then.
+
+    Raises:
+        DataError: the file cannot be read or a line does not hold a `kind`.
+    """
+    try:
+        stream = os.fdopen(os.dup(0), "rb") if path == _STDIN else path.open("rb")
+        with stream:
+            yield from jsonl_lines(stream, path, kind, digest, torn_end=torn_end)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def jsonl_lines(
+    stream: Iterable[bytes],
+    path: Path,
+    kind: type[T],
+    digest: Digest | None = None,
+    *,
+    torn_end: bool = False,
+) -> Iterator[tuple[int, T]]:
+    """As `iter_jsonl`, from a stream that messages call `path`."""
+    decoder = msgspec.json.Decoder(kind)
+    for number, line in enumerate(stream, start=1):
+        if digest is not None:
+            digest.update(line)
+        text = without_mark(line, path) if number == 1 else line
+        if not text.strip():
+            continue
+        try:
+            yield number, decoder.decode(text)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            if torn_end and not line.endswith(b"\n"):
+                return
+            layout = _LAYOUT if text.strip() == b"{" or text.lstrip().startswith(b"[") else ""
+            raise DataError(f"{path}:{number}: not a valid record: {error}{layout}") from error
+
+
+def read_text(stream: IO[bytes], path: Path, most_bytes: int) -> str:
+    """The text of a file in UTF-8, with or without a mark at its beginning.
+
+    Args:
+        stream: at its beginning.
+        path: what messages call it.
+        most_bytes: that it may have.
+
+    Raises:
+        DataError: it is longer, or no such text.
+    """
+    raw = stream.read(most_bytes + 1)
+    if len(raw) > most_bytes:
+        raise DataError(f"{path}: more than {most_bytes} bytes")
+    try:
+        return without_mark(raw, path).decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text: {error}") from error
+
+
+def without_mark(raw: bytes, path: Path) -> bytes:
+    """The beginning of a text without the mark that some editors put before UTF-8.
+
+    Raises:
+        DataError: it is in another encoding, or packed.
+    """
+    for begins, what in _OTHERS:
+        if raw.startswith(begins):
+            raise DataError(f"{path}: is {what}")
+    return raw.removeprefix(codecs.BOM_UTF8)
