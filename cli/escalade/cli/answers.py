@@ -17,7 +17,7 @@ def is_streamed(tiers: list[TierInfo]) -> bool:
 
 def print_deltas(run: Run, *, as_draft: bool) -> None:
     """The device's answer as it comes, a line for each tier; Ctrl-C ends it between two tokens."""
-    from escalade.cli.output import harmless, note_console, print_text
+    from escalade.cli.output import OF_TEXT, harmless, note_console, print_text
 
     console = note_console()
     begun = False
@@ -26,7 +26,7 @@ def print_deltas(run: Run, *, as_draft: bool) -> None:
             begun = begun or bool(delta.text)
             if as_draft:
                 ended = begun and delta.stop not in {None, "stopped_early"}
-                text = harmless(delta.text, but="\n\t") + "\n" * ended
+                text = harmless(delta.text, but=OF_TEXT) + "\n" * ended
                 console.out(text, end="", style="dim", highlight=False)
                 console.file.flush()
                 begun = begun and not ended

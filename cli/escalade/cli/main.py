@@ -7,6 +7,8 @@ defect and keeps its traceback.
 
 from __future__ import annotations
 
+import errno
+import os
 import platform
 import sys
 from typing import Annotated
@@ -15,6 +17,7 @@ import typer
 
 from escalade.cli.demo import demo
 from escalade.cli.quiet import quiet_third_party
+from escalade.cli.streams import is_reader_gone, prepare_streams
 from escalade.cli.verbs import (
     ask,
     calibrate,
@@ -35,6 +38,7 @@ from escalade.cli.verbs.store import install, rollback, sign, verify, versions
 
 USER_ERROR = 2
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+_READER_GONE = 141  # 128 + SIGPIPE
 
 # Which extra brings what a verb needs beyond the device's packages.
 _EXTRA_OF = {
@@ -104,11 +108,19 @@ def main(
 def run() -> None:
     """Run the command line; the entry point of the `escalade` script."""
     quiet_third_party()
+    if (problem := prepare_streams()) is not None:
+        _fail(problem)
     try:
         # Nothing that a verb returns is an exit code: None, and what `typer.Exit` carries is.
-        sys.exit(app(standalone_mode=False))
+        code = _app_without_pipes()
+        sys.stdout.flush()  # what cannot be written is said here, and not by the interpreter
+        sys.exit(code)
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
+    except BrokenPipeError as error:
+        if is_reader_gone():
+            sys.exit(_READER_GONE)
+        _fail(f"{error.filename or 'output'}: {error.strerror}")
     except typer.TyperException as error:  # a mistake in the command line itself
         _fail(_usage(error))
     except ModuleNotFoundError as error:
@@ -124,6 +136,21 @@ def run() -> None:
         if not _is_ours(error):
             raise
         _fail(str(error))
+
+
+def _app_without_pipes() -> int | None:
+    """Run the app; of a pipe that nobody reads it makes exit code 1, without a word.
+
+    Raises:
+        BrokenPipeError: in place of that.
+    """
+    try:
+        code: int | None = app(standalone_mode=False)
+    except SystemExit as end:
+        if end.code == 1:
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from end
+        raise
+    return code
 
 
 def _usage(error: typer.TyperException) -> str:

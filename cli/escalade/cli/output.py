@@ -1,11 +1,18 @@
-"""How verbs talk: results on stdout, everything else on stderr; knows no part."""
+"""How verbs talk: results on stdout, everything else on stderr; knows no part.
+
+Names, answers and reasons come from files, models and servers. None of them is to move a cursor or
+turn a line around: what would is shown as a backslash and its code, in every line and table and on
+a terminal. An answer that goes to a file or a program is written as it is; in JSON the same
+characters stand as JSON's own escapes.
+"""
 
 from __future__ import annotations
 
+import codecs
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from unicodedata import category
 
 from rich.console import Console
@@ -17,6 +24,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +33,11 @@ if TYPE_CHECKING:
     from escalade.simulator.formats import TextTable
 
 _FILE_WIDTH = 160
+# Controls; formats (overrides and isolates of direction, widths of zero); halves of characters that
+# stand for bytes of a name that is no text; ends of lines and paragraphs.
+_UNSHOWN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+#: What may stay in an answer: scripts and emoji are written with joiners.
+OF_TEXT = "\n\t\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"
 
 #: Called with (done, total).
 Tick = Callable[[int, int], None]
@@ -41,14 +54,18 @@ def note_console() -> Console:
 
 
 def harmless(text: str, *, but: str = "") -> str:
-    """The text without what moves a cursor or rings a bell: U+FFFD stands for it.
+    """The text with escapes for what moves a cursor, rings a bell, turns a line or is not seen.
 
     Args:
         text: from a model, a manifest or a server.
-        but: control characters that may stay.
+        but: characters that may stay.
     """
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(
-        "\N{REPLACEMENT CHARACTER}" if category(one) == "Cc" and one not in but else one
+        one.encode("unicode_escape").decode()
+        if category(one) in _UNSHOWN and one not in but
+        else one
         for one in text
     )
 
@@ -66,30 +83,49 @@ def signature_words(state: SignatureState, trusted_key: Path | None) -> str:
 
 def print_text(text: str, *, end: str = "\n") -> None:
     """A model's text on stdout: as it is for a program, harmless for a terminal."""
-    sys.stdout.write((harmless(text, but="\n\t") if sys.stdout.isatty() else text) + end)
+    sys.stdout.write((harmless(text, but=OF_TEXT) if sys.stdout.isatty() else text) + end)
     sys.stdout.flush()
 
 
 def print_json(value: object) -> None:
-    """One JSON document on stdout; for machines."""
+    """One JSON document on stdout; for machines, and in characters that stdout has."""
+    import json
+
+    import msgspec
+
     from escalade.edge.base import pretty_json
 
-    sys.stdout.buffer.write(pretty_json(value))
-    sys.stdout.buffer.flush()
+    try:
+        text = pretty_json(value).decode()
+    except UnicodeEncodeError:  # a name that is no text
+        text = json.dumps(msgspec.to_builtins(value), indent=2) + "\n"
+    has_all = codecs.lookup(sys.stdout.encoding or "utf-8").name == "utf-8"
+    sys.stdout.write("".join(_in_json(one, has_all) for one in text))
+    sys.stdout.flush()
+
+
+def _in_json(one: str, has_all: bool) -> str:
+    """A character of a JSON document, as itself or as JSON's escape."""
+    if one == "\n" or (category(one) not in _UNSHOWN and (has_all or one.isascii())):
+        return one
+    units = one.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at] << 8 | units[at + 1]:04x}" for at in range(0, len(units), 2))
 
 
 def show_table(table: TextTable) -> None:
     """A table of results on stdout, details beneath their numbers."""
     from rich.table import Table
-    from rich.text import Text
 
-    shown = Table(title=table.title, title_justify="left")
+    shown = Table(title=harmless(table.title), title_justify="left")
     for k, heading in enumerate(table.head):
-        shown.add_column(heading, justify="left" if k == 0 else "right")
+        shown.add_column(harmless(heading), justify="left" if k == 0 else "right")
     for row in table.rows:
         shown.add_row(
             *(
-                Text.assemble(cell.text, *([("\n" + cell.detail, "dim")] if cell.detail else []))
+                Text.assemble(
+                    harmless(cell.text),
+                    *([("\n" + harmless(cell.detail), "dim")] if cell.detail else []),
+                )
                 for cell in row
             )
         )
@@ -117,7 +153,7 @@ def progress_bar(label: str) -> Iterator[Bar]:
     """A bar on stderr that shows how far long work is; silent where stderr is no terminal."""
     console = note_console()
     with Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -126,12 +162,26 @@ def progress_bar(label: str) -> Iterator[Bar]:
         transient=True,
         disable=not console.is_terminal,
     ) as bar:
-        yield Bar(bar, label)
+        yield Bar(bar, harmless(label))
+
+
+class _HarmlessConsole(Console):
+    """Shows no text as it is."""
+
+    def render_str(self, text: str, **options: Any) -> Text:  # noqa: ANN401 - rich's
+        """As rich does, and as `harmless` says."""
+        return super().render_str(harmless(text, but="\n\t"), **options)
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to who runs the verb; rich would end the process with exit code 1."""
+        raise  # noqa: PLE0704 - called while one is handled
 
 
 def _console(*, stderr: bool) -> Console:
     # A line that a program may read is never wrapped; a table in a file gets room.
-    console = Console(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
+    console = _HarmlessConsole(
+        stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False
+    )
     if not console.is_terminal:
         console.width = _FILE_WIDTH
     return console

@@ -190,4 +190,4 @@ def test_a_program_reads_what_the_model_said_and_a_terminal_nothing_worse(
     assert out == said + "\n"
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     _, out, _ = invoke("ask", artifact, PROMPT, *stream)
-    assert out == "a\tb\ufffd\ufffd[2Jc\n\n"
+    assert out == "a\tb\\r\\x1b[2Jc\n\n"

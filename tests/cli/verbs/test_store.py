@@ -160,7 +160,7 @@ def test_a_listed_version_moves_no_cursor(invoke: Invoke, artifact: Path, tmp_pa
     code, out, _ = invoke("store", "versions", tmp_path / "store")
     assert code == 0
     assert len(out.splitlines()) == 1
-    assert "\ufffd[2J\ufffd" in out
+    assert "\\x1b[2J\\n" in out
 
 
 MISTAKES = [

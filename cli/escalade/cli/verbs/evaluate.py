@@ -179,14 +179,16 @@ def show_evaluation(evaluation: Evaluation) -> None:
 
 def _grouped(arguments: Sequence[str]) -> list[tuple[str, list[Path]]]:
     """`NAME=FILE` and `FILE` to the files of each name, in the order names first come."""
+    from escalade.edge.base import text_of
+
     named: list[tuple[str, Path, str | None]] = []
     for argument in arguments:
         name, equals, path = argument.partition("=")
         # A file may have such a sign in its own name.
         if equals and name and not Path(argument).exists():
-            named.append((name, Path(path), None))
+            named.append((text_of(name), Path(path), None))
         else:
-            named.append((Path(argument).stem, Path(argument), argument))
+            named.append((text_of(Path(argument).stem), Path(argument), text_of(argument)))
     times = Counter(path.resolve() for _, path, _ in named)
     if twice := [path for _, path, _ in named if times[path.resolve()] > 1]:
         raise CliError(f"{twice[0]}: given twice; two seeds of one model have a trace each")

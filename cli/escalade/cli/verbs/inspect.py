@@ -61,14 +61,14 @@ def inspect(
 def _show(rows: list[tuple[str, list[str]]]) -> None:
     from rich.table import Table
 
-    from escalade.cli.output import result_console
+    from escalade.cli.output import harmless, result_console
 
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, lines in rows:
         # Whoever wrote the manifest is not to move the reader's cursor.
-        table.add_row(_printable(name), "\n".join(map(_printable, lines)))
+        table.add_row(harmless(name), "\n".join(map(harmless, lines)))
     result_console().print(table, soft_wrap=False)
 
 
@@ -165,7 +165,3 @@ def _size(manifest: Manifest) -> int:
 
 def _mib(count: int) -> str:
     return f"{count / (1 << 20):,.1f} MiB"
-
-
-def _printable(text: str) -> str:
-    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)

@@ -21,7 +21,7 @@ from escalade.edge.base.records import (
     subsample,
     write_records,
 )
-from escalade.edge.base.text import nearest, pretty_json, utc_now
+from escalade.edge.base.text import nearest, pretty_json, text_of, utc_now
 from escalade.edge.base.validation import (
     Count,
     Finite,
@@ -64,6 +64,7 @@ __all__ = [
     "shared_lock",
     "subsample",
     "sync_folder",
+    "text_of",
     "try_lock",
     "utc_now",
     "write_records",

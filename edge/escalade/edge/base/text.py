@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime
 import difflib
+import os
 from collections.abc import Iterable
+from pathlib import Path
 
 import msgspec
 
@@ -20,6 +22,11 @@ def utc_now() -> str:
 def pretty_json(value: object) -> bytes:
     """Anything that msgspec encodes, indented by 2, with a newline at its end."""
     return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+
+
+def text_of(path: Path | str) -> str:
+    """A file's name as text, also where it is none: its bytes as escapes then."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

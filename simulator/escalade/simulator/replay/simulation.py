@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from escalade.edge.base import text_of
 from escalade.edge.trace import Trace, TraceHeader, read_trace
 from escalade.simulator.errors import SimulatorError
 from escalade.simulator.network import PAPERS_DELAYS, Network, get_profile, networks_named
@@ -237,5 +238,5 @@ def _linked(trace: Trace) -> list[str]:
 
 def _names(paths: Sequence[Path]) -> list[str]:
     """Each path's stem, or the whole path where stems are not all different."""
-    stems = [path.stem for path in paths]
-    return stems if len(set(stems)) == len(stems) else [str(path) for path in paths]
+    stems = [text_of(path.stem) for path in paths]
+    return stems if len(set(stems)) == len(stems) else [text_of(path) for path in paths]
