@@ -16,6 +16,7 @@ from escalade.edge.base import lock_alone
 from escalade.edge.errors import DataError
 from escalade.edge.trace import (
     TRACE_SCHEMA,
+    Link,
     MemberAnswer,
     MemberInfo,
     TierAnswer,
@@ -58,6 +59,9 @@ def record(identity: str, text: str = "a") -> TraceRecord:
         outcome="answered",
         total_s=0.1,
     )
+
+
+replaced = msgspec.structs.replace
 
 
 def add(path: Path, *identities: str) -> None:
@@ -225,6 +229,27 @@ def test_a_record_that_could_not_be_read_again_is_not_written(tmp_path: Path) ->
             trace.append(lambda: header, unknown)
         trace.append(lambda: header, known)
     assert read_trace(path).records == [known, known]
+
+
+def test_a_trace_takes_no_answers_of_other_models_elsewhere(tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    one, other = (
+        TierInfo(name="far", place="cloud", members=[MemberInfo(name=name, parameters=9)])
+        for name in ("large", "larger")
+    )
+    unknown = msgspec.structs.replace(HEADER, tiers=[DEVICE, replaced(one, members=[])])
+    ours, theirs = (msgspec.structs.replace(HEADER, tiers=[DEVICE, far]) for far in (one, other))
+    (near,) = record("a").tiers
+    assert near is not None
+    link = Link(round_trip_s=0.1, server_s=0.1, bytes_up=1, bytes_down=1)
+    answered = replaced(record("a"), tiers=[near, replaced(near, link=link)], answered_by=1)
+    TraceAppender(path, unknown).append(lambda: ours, answered)
+    late = TraceAppender(path, unknown)
+    with pytest.raises(DataError, match="tier 'far' 'large' of 9 .* this client has 'larger'"):
+        late.append(lambda: theirs, answered)
+    # What did not cross the link says nothing of who is there.
+    late.append(lambda: theirs, replaced(record("b"), tiers=[near, None]))
+    assert ids(path) == ["a", "b"]
 
 
 def test_a_pipe_gets_one_header_and_every_record(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def calibrate(
         raise CliError(str(error)) from error
     if seed < 0:
         raise CliError(f"--seed must be at least 0, got {seed}")
-    if cascade.is_file():
+    if cascade.exists() and not cascade.is_dir():
         if (data, rule, early_miss_rate) != (None, None, None) or trace is None:
             raise CliError(
                 "a cascade is calibrated from a --trace, and takes no --data, --rule and"

@@ -28,7 +28,7 @@ def inspect(
         signature_state,
     )
 
-    if cascade.is_file():
+    if cascade.exists() and not cascade.is_dir():
         summary = summary_of(cascade, trusted_key)
         if json:
             print_json(summary)

@@ -47,6 +47,8 @@ class TraceAppender:
         self._ours = ours
         # The header that is there, as it stands and what it says; None where there is none yet.
         self._there: tuple[bytes, TraceHeader] | None = None
+        # Whether others have begun it: who answers elsewhere is not known to be the same.
+        self._strange = False
         check_writable(path)
         if not path.exists() and not path.parent.is_dir():
             raise DataError(f"{path}: its folder does not exist")
@@ -58,23 +60,28 @@ class TraceAppender:
         """Add one record; a new trace begins with what `header` gives.
 
         Raises:
-            DataError: it cannot be written, or another cascade has begun the trace meanwhile; the
-                file is as it was.
+            DataError: it cannot be written, another cascade has begun the trace meanwhile, or
+                other models than its header names answer elsewhere; the file is as it was.
         """
-        # Before the lock, for it may ask who is elsewhere.
-        first = self._ours if self._there else header()
+        asked = self._strange and any(one is not None and one.link for one in record.tiers)
+        if asked or self._there is None:
+            self._ours = header()  # before the lock, for it may ask who is elsewhere
         with self._reporting("no record was added"), self._opened() as stream:
             if _is_regular(stream):
                 self._look(stream)
+                if asked and self._there is not None:
+                    self._refuse_another(self._there[1])
+                    self._strange = False
                 _mend(stream)
             begins = self._there is None
             try:
-                check_record(record, first if self._there is None else self._there[1])
+                check_record(record, self._ours if self._there is None else self._there[1])
             except msgspec.ValidationError as error:
                 raise DataError(f"{self._path}: begun by another cascade: {error}") from error
-            _write_whole(stream, encode_line(first) * begins + encode_line(record))
+            first = encode_line(self._ours)
+            _write_whole(stream, first * begins + encode_line(record))
             if begins:
-                self._there = encode_line(first), first
+                self._there, self._strange = (first, self._ours), False
 
     @contextmanager
     def _reporting(self, what: str) -> Iterator[None]:
@@ -112,7 +119,7 @@ class TraceAppender:
                 f"{self._path}: trace schema 1 is read and not added to; name another file"
             )
         self._refuse_another(header)
-        self._there = bytes(raw), header
+        self._there, self._strange = (bytes(raw), header), True
 
     def _refuse_another(self, old: TraceHeader) -> None:
         new = self._ours
@@ -125,7 +132,7 @@ class TraceAppender:
                 (f"rule of tier {now.name!r}", was.rule, now.rule),
                 (f"threshold of tier {now.name!r}", was.threshold, now.threshold),
             ]
-            if now.place == "device":
+            if was.members and now.members:
                 facts.append((f"tier {now.name!r}", _described(was), _described(now)))
         for name, was_said, now_said in facts:
             if was_said != now_said:

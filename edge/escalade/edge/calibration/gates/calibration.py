@@ -71,6 +71,10 @@ def calibrate_cascade(
         ModuleNotFoundError: tomlkit is not there (the extra `calibration`); before any work.
     """
     importlib.import_module("tomlkit")
+    if not path.is_file():
+        raise CalibrationError(
+            f"{path}: is no regular file, and what is found is written into it; give a file"
+        )
     if len(cascade.tiers) < 2:  # noqa: PLR2004
         raise CalibrationError(f"{path}: a cascade of 1 tier has no gate to calibrate")
     content = read_cascade_file(path, calibrated=False)
