@@ -164,7 +164,7 @@ def test_a_file_that_is_not_right_is_said_in_one_line(
 def test_a_file_that_cannot_be_read(refusal_of: RefusalOf, tmp_path: Path) -> None:
     path = tmp_path / "cascade.toml"
     path.write_bytes(b'currency = "\xff"\n')
-    assert "not valid TOML: 'utf-8' codec can't decode byte 0xff" in refusal_of(path)
+    assert "not UTF-8 text: 'utf-8' codec can't decode byte 0xff" in refusal_of(path)
     path.write_bytes(b"# \n" * (1 << 19))
     assert "more than 1048576 bytes" in refusal_of(path)
     assert "not an artifact: there is no such file" in refusal_of(tmp_path / "none.toml")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
@@ -159,8 +159,25 @@ def open_options(
         early=early.value,
         threads=threads,
         max_memory=max_memory,
-        trusted_key=trusted_key,
+        trusted_key=_again(trusted_key),
     )
+
+
+# Open as long as the process: they go when it does.
+_KEPT: list[IO[bytes]] = []
+
+
+def _again(path: Path | None) -> Path | None:
+    """The file, or what came through a pipe as one: it is read for each member of a cascade."""
+    if path is None or not path.exists() or path.is_file() or path.is_dir():
+        return path
+    import tempfile
+
+    kept = tempfile.NamedTemporaryFile()  # noqa: SIM115
+    kept.write(path.read_bytes())
+    kept.flush()
+    _KEPT.append(kept)
+    return Path(kept.name)
 
 
 PriceOption = Annotated[
