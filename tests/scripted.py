@@ -12,6 +12,7 @@ import grpc
 
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1 import cascade_pb2_grpc as pb_grpc
+from escalade.v1.channel import Options, server_options
 
 Reply = Callable[[pb.GenerateRequest, grpc.ServicerContext], pb.GenerateResponse]
 
@@ -77,10 +78,13 @@ class ScriptedCloud(pb_grpc.CascadeServiceServicer):
 
 
 @contextmanager
-def scripted() -> Iterator[ScriptedCloud]:
-    """One that listens on a port of its own."""
+def scripted(options: Options | None = None) -> Iterator[ScriptedCloud]:
+    """One that listens on a port of its own; the options are gRPC's, None takes a real server's."""
     cloud = ScriptedCloud()
-    server = grpc.server(futures.ThreadPoolExecutor(max_workers=2))
+    server = grpc.server(
+        futures.ThreadPoolExecutor(max_workers=2),
+        options=server_options() if options is None else options,
+    )
     pb_grpc.add_CascadeServiceServicer_to_server(cloud, server)
     cloud.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     server.start()

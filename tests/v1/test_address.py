@@ -72,8 +72,11 @@ def test_what_only_some_callers_take(text: str) -> None:
 
 
 def test_an_ipv6_host_without_brackets_is_told_of_them() -> None:
-    with pytest.raises(ValueError, match=r"in brackets\), got '::1:80'"):
+    with pytest.raises(ValueError, match=r"\(an IPv6 host in brackets: \[::1\]:80\), got '::1:80'"):
         parse_address("::1:80")
+    with pytest.raises(ValueError, match=r"\(an IPv6 host in brackets: \[::1\]:PORT\), got '::1'"):
+        parse_address("::1")
+    assert parse_address("[::1]:80") == Address("::1", 80)
 
 
 @given(st.ip_addresses(network="127.0.0.0/8"))
@@ -81,13 +84,19 @@ def test_loopback(address: ipaddress.IPv4Address) -> None:
     assert is_loopback(str(address))
 
 
-@pytest.mark.parametrize("host", ["localhost", "LocalHost", "::1"])
+@pytest.mark.parametrize(
+    "host", ["localhost", "LocalHost", "LOCALHOST.", "localhost.", "::1", "::ffff:127.0.0.1"]
+)
 def test_loopback_by_name(host: str) -> None:
     assert is_loopback(host)
 
 
 @pytest.mark.parametrize(
-    "host", ["", "0.1.2.3", "::", "192.0.2.1", "localhost.example.org", "127.1", "127.0.0.1.nip.io"]
+    "host",
+    [
+        *["", "0.1.2.3", "::", "192.0.2.1", "localhost.example.org", "127.1", "127.0.0.1.nip.io"],
+        *["localhost..", "a.localhost", "::ffff:192.0.2.1"],
+    ],
 )
 def test_everything_else_is_somewhere_else(host: str) -> None:
     assert not is_loopback(host)

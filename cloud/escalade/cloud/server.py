@@ -24,6 +24,7 @@ from escalade.cloud.health import Health
 from escalade.cloud.listen import TlsFiles, bind
 from escalade.cloud.registering import register
 from escalade.cloud.service import SERVICE_NAME, CascadeService
+from escalade.v1.channel import server_options
 
 OnReady = Callable[[str], None]
 
@@ -130,6 +131,7 @@ def _channel_options(options: ServeOptions) -> list[tuple[str, int]]:
         # By default Linux lets a second server share the port in silence.
         ("grpc.so_reuseport", 0),
         ("grpc.max_concurrent_streams", streams),
+        *server_options(),
     ]
 
 

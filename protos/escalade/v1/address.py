@@ -7,7 +7,9 @@ import re
 from typing import NamedTuple
 
 _MOST_PORT = 65535
+# The longest name of DNS has 253 characters.
 _MOST_NAME_BYTES = 253
+_SHOWN = 300
 
 # No host has these; a scheme, a path, a password or a slip of the pen would.
 _NOT_IN_HOST = re.compile(r"[\s\x00-\x1f\x7f/@?#\\\[\]]")
@@ -46,13 +48,18 @@ def parse_address(text: str, *, least_port: int = 1, default_host: str | None = 
     good_name = _is_name(host)
     if not (colon and good_port and good_host and good_name) or _NOT_IN_HOST.search(host):
         form = "HOST:PORT" if default_host is None else "HOST:PORT or :PORT"
-        hint = " (an IPv6 host in brackets)" if text.count(":") > 1 else ""
+        hint = _brackets(text)
         if host and not good_name:
             hint = f" and labels of 1-63 bytes in its host, {_MOST_NAME_BYTES} together"
         raise ValueError(
-            f"must be {form} with a port in {least_port}-{_MOST_PORT}{hint}, got {text!r}"
+            f"must be {form} with a port in {least_port}-{_MOST_PORT}{hint}, got {text[:_SHOWN]!r}"
         )
     return Address(host, int(port))
+
+
+def is_localhost(host: str) -> bool:
+    """Whether a host is the name `localhost`, in any case, with or without the root's dot."""
+    return host.lower().removesuffix(".") == "localhost"
 
 
 def is_loopback(host: str) -> bool:
@@ -60,12 +67,27 @@ def is_loopback(host: str) -> bool:
 
     No name is looked up, so every other name is taken to be somewhere else.
     """
-    if host.lower() == "localhost":
+    if is_localhost(host):
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped.is_loopback
+    return address.is_loopback
+
+
+def _brackets(text: str) -> str:
+    """A word on brackets where an IPv6 host seems to lack them, with the form that is meant."""
+    if text.count(":") < 2:  # noqa: PLR2004 - one is before the port
+        return ""
+    host, _, port = text.rpartition(":")
+    if _is_ipv6(host) and re.fullmatch("[0-9]{1,5}", port):
+        return f" (an IPv6 host in brackets: {Address(host, int(port))})"
+    if _is_ipv6(text):
+        return f" (an IPv6 host in brackets: [{text}]:PORT)"
+    return " (an IPv6 host in brackets)"
 
 
 def _is_name(host: str) -> bool:

@@ -53,11 +53,22 @@ def test_an_answer_and_what_it_cost(scripted_cloud: Any, client: CloudClient) ->
     assert answer.round_trip_s > 0
 
 
+def cancelled(request: pb.GenerateRequest, context: grpc.ServicerContext) -> Any:
+    context.abort(grpc.StatusCode.CANCELLED, "a server that ends cuts what came too late")
+
+
+def cut(request: pb.GenerateRequest, context: grpc.ServicerContext) -> Any:
+    context.cancel()
+
+
+@pytest.mark.parametrize("failing", [unavailable, cancelled, cut])
+@pytest.mark.parametrize("watched", [False, True])
 def test_what_may_pass_is_tried_again_with_the_same_id(
-    scripted_cloud: Any, client: CloudClient, jumping_clock: Any
+    scripted_cloud: Any, client: CloudClient, jumping_clock: Any, failing: Any, watched: bool
 ) -> None:
-    scripted_cloud.replies = [unavailable, unavailable, *scripted_cloud.replies]
-    assert ask(client).attempts == 3
+    scripted_cloud.replies = [failing, failing, *scripted_cloud.replies]
+    options = {"cancelled": lambda: False} if watched else {}
+    assert ask(client, **options).attempts == 3
     assert len({request.request_id for request in scripted_cloud.asked}) == 1
     # Full jitter: each wait lies under its ceiling of 0.1 s, 0.2 s, ...
     waits = jumping_clock.slept
@@ -186,11 +197,11 @@ def test_off_loopback_the_channel_speaks_tls(
 
     monkeypatch.setattr(grpc, "secure_channel", watch)
     CloudClient("192.0.2.1:50051").close()
-    assert opened == ["192.0.2.1:50051"]
+    assert opened == ["dns:///192.0.2.1:50051"]
     CloudClient("192.0.2.1:50051", plaintext=True).close()
-    CloudClient("[::1]:50051").close()
-    CloudClient("localhost:50051").close()
-    assert opened == ["192.0.2.1:50051"]
+    for here in ("[::1]", "localhost", "LOCALHOST", "localhost.", "[::ffff:127.0.0.1]"):
+        CloudClient(f"{here}:50051").close()
+    assert opened == ["dns:///192.0.2.1:50051"]
 
 
 def test_a_tls_client_does_not_talk_to_a_server_without(
@@ -223,6 +234,38 @@ def test_a_server_that_asks_for_time_gets_it(
     scripted_cloud.replies = [busy, *scripted_cloud.replies]
     assert ask(client).attempts == 2
     assert jumping_clock.slept == [2.5]
+
+
+def test_what_is_exhausted_for_good_is_not_asked_again(
+    scripted_cloud: Any, client: CloudClient
+) -> None:
+    """More than a message may hold: gRPC at this end refuses to read it."""
+    scripted_cloud.says(text="x" * (5 << 20))
+    with pytest.raises(CloudError, match=r"RESOURCE_EXHAUSTED: .*larger than max.*\(1 attempt\)"):
+        ask(client)
+
+
+def test_what_a_server_says_of_a_failure_is_a_line_of_a_terminal(
+    scripted_cloud: Any, client: CloudClient
+) -> None:
+    def refuse(request: pb.GenerateRequest, context: grpc.ServicerContext) -> pb.GenerateResponse:
+        detail = any_pb2.Any()
+        detail.Pack(error_details_pb2.ErrorInfo(reason="A\nLINE", domain="escalade.v1"))
+        context.abort_with_status(
+            rpc_status.to_status(
+                status_pb2.Status(
+                    code=code_pb2.INTERNAL, message="\x1b[2J" + "x" * 4000, details=[detail]
+                )
+            )
+        )
+        raise AssertionError("abort raises")
+
+    scripted_cloud.replies = [refuse]
+    with pytest.raises(CloudError) as caught:
+        ask(client)
+    assert caught.value.reason == "INTERNAL"
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 400
 
 
 def test_details_that_cannot_be_read_say_nothing(scripted_cloud: Any, client: CloudClient) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from relay import relay_to
 
 from escalade.edge.errors import CloudError
 from escalade.training.errors import TeacherError
@@ -21,6 +22,7 @@ from escalade.training.teachers.cloud_scorer import CloudScorer
 from escalade.training.teachers.score_stream import TokenScores, read_scores
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1 import cascade_pb2_grpc as pb_grpc
+from escalade.v1 import channel
 
 Play = Callable[[pb.ScoreRequest, grpc.ServicerContext], Iterator[pb.ScoreResponse]]
 MODEL = pb.ModelIdentity(name="played", revision="r", tokenizer_fingerprint="f")
@@ -91,7 +93,9 @@ class Played(pb_grpc.CascadeServiceServicer):
 @pytest.fixture
 def played() -> Iterator[Played]:
     cloud = Played()
-    server = grpc.server(futures.ThreadPoolExecutor(max_workers=2))
+    server = grpc.server(
+        futures.ThreadPoolExecutor(max_workers=2), options=channel.server_options()
+    )
     pb_grpc.add_CascadeServiceServicer_to_server(cloud, server)
     cloud.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     server.start()
@@ -137,13 +141,36 @@ def test_nothing_received_whole_is_asked_again(
     assert len(jumping_clock.slept) == 4
 
 
-@pytest.mark.parametrize(
-    "code", [grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.DEADLINE_EXCEEDED]
-)
+@pytest.mark.parametrize("code", [grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED])
 def test_what_may_pass_is_tried_again(scorer: Any, played: Played, code: grpc.StatusCode) -> None:
     played.plays = [breaks_after(2, code)]
     assert len(list(scorer().score(LONG_ITEMS, top_k=0))) == 6
     assert played.resumed_from == [0, 1]
+
+
+def test_a_stream_that_dies_in_silence_is_opened_again(
+    played: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel, "PING_AFTER_S", 0.05)
+    monkeypatch.setattr(channel, "PONG_WITHIN_S", 0.2)
+    go_on = threading.Event()
+
+    def hold(request: pb.ScoreRequest, context: grpc.ServicerContext) -> Iterator[pb.ScoreResponse]:
+        yield from good_messages(request)[:4]
+        go_on.wait(30)
+
+    played.plays = [hold]
+    with relay_to(played.address) as relay:
+        scorer = CloudScorer(relay.address, tokenizer_fingerprint="f", deadline_s=30)
+        stream = scorer.score(LONG_ITEMS, top_k=2)
+        found = [next(stream), next(stream)]
+        relay.forget()
+        found += stream
+        go_on.set()
+        assert [one.argmax.tolist() for one in found] == [y for _, y in LONG_ITEMS]
+        assert played.resumed_from == [0, 2]
+        assert relay.dialled == 2
+        scorer.close()
 
 
 def test_what_cannot_pass_is_final(scorer: Any, played: Played) -> None:

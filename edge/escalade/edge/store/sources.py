@@ -90,7 +90,7 @@ class HttpSource:
 
     A query in the address (a signed URL's) goes with every request and into no message.
     Proxies and root certificates are those of the environment (`https_proxy`,
-    `SSL_CERT_FILE`).
+    `SSL_CERT_FILE`); loopback is reached through none.
     """
 
     def __init__(self, address: str) -> None:
@@ -103,7 +103,7 @@ class HttpSource:
         self._parts = _split(address)
         self._opener = urllib.request.OpenerDirector()
         for handler in (
-            urllib.request.ProxyHandler(),
+            _Proxies(),
             urllib.request.HTTPHandler(),
             urllib.request.HTTPSHandler(),
             urllib.request.HTTPDefaultErrorHandler(),
@@ -150,6 +150,17 @@ class HttpSource:
             response.close()
             return self._ask(url, 0)
         return response, offset if partial else 0
+
+
+class _Proxies(urllib.request.ProxyHandler):
+    """Those of the environment, but for what is this machine."""
+
+    def proxy_open(
+        self, req: urllib.request.Request, proxy: str, type: str
+    ) -> http.client.HTTPResponse | None:
+        if is_loopback(_split(req.full_url).hostname or ""):
+            return None  # to the next handler, which goes there directly
+        return super().proxy_open(req, proxy, type)
 
 
 class _CheckedRedirects(urllib.request.HTTPRedirectHandler):

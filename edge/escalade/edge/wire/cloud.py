@@ -20,6 +20,7 @@ from escalade.edge.base import Clock
 from escalade.edge.errors import CloudError
 from escalade.edge.wire.connection import Connection
 from escalade.v1 import cascade_pb2 as pb
+from escalade.v1 import cascade_pb2_grpc
 
 # How long a cancelled call may go on unnoticed.
 _CANCEL_S = 0.05
@@ -75,7 +76,6 @@ class CloudClient:
             rng=rng,
         )
         self._clock = self._connection.clock
-        self._stub = self._connection.stub
 
     def model_info(self) -> pb.GetModelInfoResponse:
         """Who is serving.
@@ -85,7 +85,7 @@ class CloudClient:
         """
         request = pb.GetModelInfoRequest()
         response, _ = self._connection.call(
-            lambda timeout: self._stub.GetModelInfo(request, timeout=timeout)
+            lambda stub, timeout: stub.GetModelInfo(request, timeout=timeout)
         )
         if not response.model.name or response.parameter_count < 1:
             raise CloudError("BAD_ANSWER", f"{self.address}: GetModelInfo names no model")
@@ -115,7 +115,7 @@ class CloudClient:
         request.request_id = uuid.uuid4().hex
         started = self._clock.now_s()
         answered, attempts = self._connection.call(
-            lambda timeout: self._attempt(request, timeout, cancelled), deadline_s
+            lambda stub, timeout: _attempt(stub, request, timeout, cancelled), deadline_s
         )
         if answered is None:
             return None
@@ -129,22 +129,6 @@ class CloudClient:
             draft_bytes=_draft_bytes(request),
             bytes_down=answered.ByteSize(),
         )
-
-    def _attempt(
-        self, request: pb.GenerateRequest, timeout: float, cancelled: Callable[[], bool] | None
-    ) -> pb.GenerateResponse | None:
-        if cancelled is None:
-            return self._stub.Generate(request, timeout=timeout)
-        if cancelled():
-            return None
-        future = self._stub.Generate.future(request, timeout=timeout)
-        while True:
-            try:
-                return future.result(timeout=_CANCEL_S)
-            except grpc.FutureTimeoutError:
-                if cancelled():
-                    future.cancel()
-                    return None
 
     def _check(self, request: pb.GenerateRequest, response: pb.GenerateResponse) -> None:
         """Refuse numbers that cannot be.
@@ -178,3 +162,23 @@ def _draft_bytes(request: pb.GenerateRequest) -> int:
     if not request.HasField("draft"):
         return 0
     return pb.GenerateRequest(draft=request.draft).ByteSize()
+
+
+def _attempt(
+    stub: cascade_pb2_grpc.CascadeServiceStub,
+    request: pb.GenerateRequest,
+    timeout: float,
+    cancelled: Callable[[], bool] | None,
+) -> pb.GenerateResponse | None:
+    if cancelled is None:
+        return stub.Generate(request, timeout=timeout)
+    if cancelled():
+        return None
+    future = stub.Generate.future(request, timeout=timeout)
+    while True:
+        try:
+            return future.result(timeout=_CANCEL_S)
+        except grpc.FutureTimeoutError:
+            if cancelled():
+                future.cancel()
+                return None

@@ -17,7 +17,7 @@ import grpc
 
 from escalade.edge.base import Clock
 from escalade.edge.errors import CloudError
-from escalade.edge.wire import MAY_PASS, Connection
+from escalade.edge.wire import Connection
 from escalade.training.errors import TeacherError
 from escalade.training.teachers.score_stream import TokenScores, read_scores
 from escalade.v1 import cascade_pb2 as pb
@@ -55,8 +55,8 @@ class CloudScorer:
                 the student's folder, or of one that `save_pretrained` has just written.
             deadline_s: seconds without another whole item before it gives up. The time that
                 the caller takes between two items does not count.
-            ca_cert: root certificates (PEM) to trust; the system's own if None.
-            plaintext: without TLS; if None, only where the host is a loopback address.
+            ca_cert: see `Connection`.
+            plaintext: see `Connection`.
             items_per_request: at most; fewer where their tokens fill a message.
             clock: see `Clock`.
             rng: for the jitter of the back-off.
@@ -88,10 +88,10 @@ class CloudScorer:
             TeacherError: the cloud does not answer or offers no Score, its tokenizer is not
                 the student's, or it is no longer the model that answered before.
         """
-        stub, request = self._connection.stub, pb.GetModelInfoRequest()
+        request = pb.GetModelInfoRequest()
         try:
             info, _ = self._connection.call(
-                lambda timeout: stub.GetModelInfo(request, timeout=timeout)
+                lambda stub, timeout: stub.GetModelInfo(request, timeout=timeout)
             )
         except CloudError as error:
             raise TeacherError(f"teacher: {error}") from error
@@ -179,17 +179,19 @@ class CloudScorer:
         """Every item of a request, over as many streams as it takes."""
         # A stream lives no longer than the deadline, so that one that hangs is noticed; one
         # that was cut while it went on well is opened again.
-        attempts = self._connection.attempts((*MAY_PASS, grpc.StatusCode.DEADLINE_EXCEEDED))
+        attempts = self._connection.attempts((grpc.StatusCode.DEADLINE_EXCEEDED,))
         while True:
-            stream = self._connection.stub.Score(request, timeout=attempts.begin())
             try:
-                for scores in read_scores(stream, request, model):
-                    request.resume_from += 1
-                    yield scores
-                    attempts.restart()
+                with self._connection.line() as line:
+                    stream = line.stub.Score(request, timeout=attempts.begin())
+                    try:
+                        for scores in read_scores(stream, request, model):
+                            line.heard += 1
+                            request.resume_from += 1
+                            yield scores
+                            attempts.restart()
+                        return
+                    finally:
+                        stream.cancel()
             except grpc.RpcError as error:
                 attempts.wait(error)
-            else:
-                return
-            finally:
-                stream.cancel()

@@ -1,0 +1,134 @@
+"""How long and how often a server is asked, and what its failures say; knows no channel.
+
+An attempt that fails in a way that may pass is repeated, after a back-off, until the deadline;
+what then has not answered becomes a `CloudError` with a stable reason.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Container
+from typing import NamedTuple, cast
+
+import grpc
+from google.protobuf import duration_pb2
+from google.protobuf.message import Error as ProtobufError
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from escalade.edge.base import Clock
+from escalade.edge.errors import CloudError
+from escalade.v1 import cascade_pb2 as pb
+from escalade.v1.reasons import reason_of_name
+
+# Exponential back-off with full jitter: AWS Architecture Blog, "Exponential Backoff And Jitter".
+_FIRST_BACKOFF_S, _MAX_BACKOFF_S = 0.1, 1.0
+_LEAST_TIMEOUT_S = 0.001  # gRPC takes 0 as an error of ours, not as a deadline that is over
+_MOST_TIMEOUT_S = 1e9  # more is no number of seconds to gRPC, and over at once
+# What a server says of a failure stands in a line of a terminal.
+_LONGEST_DETAIL = 300
+
+# Failures after which the same question may be answered. A call that its own caller gives up never
+# comes here: CANCELLED is a server that ends, or something between that does.
+_MAY_PASS = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+
+
+class Attempts:
+    """The attempts of one call: what each may take, and the wait before the next."""
+
+    def __init__(
+        self,
+        address: str,
+        clock: Clock,
+        rng: random.Random,
+        deadline_s: float,
+        may_pass: Container[grpc.StatusCode] = (),
+    ) -> None:
+        """Start the deadline.
+
+        Args:
+            address: whom they ask, for messages.
+            clock: see `Clock`.
+            rng: for the jitter of the back-off.
+            deadline_s: for all of them.
+            may_pass: more codes after which there is a next attempt.
+        """
+        self._address, self._clock, self._rng = address, clock, rng
+        self._deadline_s = deadline_s
+        self._may_pass = may_pass
+        self.count = 0
+        self.restart()
+
+    def restart(self) -> None:
+        """Start again after progress: whole deadline, short back-off, this attempt the first."""
+        self.count = min(self.count, 1)
+        self._ceiling_s = _FIRST_BACKOFF_S
+        self._until_s = self._clock.now_s() + self._deadline_s
+
+    def begin(self) -> float:
+        """Count an attempt; gives the seconds that it may take."""
+        self.count += 1
+        left_s = self._until_s - self._clock.now_s()
+        return min(max(left_s, _LEAST_TIMEOUT_S), _MOST_TIMEOUT_S)
+
+    def wait(self, error: grpc.RpcError) -> None:
+        """Wait until the next attempt is due.
+
+        Raises:
+            CloudError: the failure is final, or the deadline leaves no time for another one.
+        """
+        failed = cast(grpc.Call, error)  # what a stub raises is both, which no type says
+        info = _error_info(failed)
+        wait_s = max(self._rng.uniform(0, self._ceiling_s), info.retry_after_s)
+        left_s = self._until_s - self._clock.now_s()
+        if not self._passes(failed.code(), info) or wait_s >= left_s:
+            raise self._explain(failed, info.reason) from error
+        self._clock.sleep_s(wait_s)
+        self._ceiling_s = min(2 * self._ceiling_s, _MAX_BACKOFF_S)
+
+    def _passes(self, code: grpc.StatusCode, info: _ErrorInfo) -> bool:
+        # Without a time to come back at, what is exhausted is the size of a message, say: the
+        # same question would always be answered so.
+        busy = code is grpc.StatusCode.RESOURCE_EXHAUSTED and info.retry_after_s > 0
+        return busy or code in _MAY_PASS or code in self._may_pass
+
+    def _explain(self, error: grpc.Call, reason: str) -> CloudError:
+        code = error.code()
+        tries = "1 attempt" if self.count == 1 else f"{self.count} attempts"
+        detail = _one_line(error.details() or "") or "no details"
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            detail = f"no answer within {self._deadline_s:.4g} s"
+        return CloudError(reason or code.name, f"cloud {self._address}: {detail} ({tries})")
+
+
+class _ErrorInfo(NamedTuple):
+    """What a server said about a failure, besides its code."""
+
+    #: The reason in google.rpc.ErrorInfo, one of the contract's; empty where none was sent.
+    reason: str = ""
+    #: google.rpc.RetryInfo: how long it wants to be left alone.
+    retry_after_s: float = 0.0
+
+
+def _error_info(error: grpc.Call) -> _ErrorInfo:
+    """Read google.rpc.Status; what cannot be read is not our server's, and says nothing."""
+    found = _ErrorInfo()
+    try:
+        status = rpc_status.from_call(error)
+        for detail in status.details if status else ():
+            info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+            if detail.Unpack(info):
+                if reason_of_name(info.reason) != pb.ERROR_REASON_UNSPECIFIED:
+                    found = found._replace(reason=str(info.reason))
+            elif detail.Unpack(retry):
+                delay: duration_pb2.Duration = retry.retry_delay
+                found = found._replace(retry_after_s=delay.seconds + delay.nanos / 1e9)
+    except (ValueError, ProtobufError):
+        return _ErrorInfo()
+    return found
+
+
+def _one_line(text: str) -> str:
+    """The first line of what a server says, without what would steer a terminal."""
+    first = next(iter(text.splitlines()), "")
+    return "".join(one if one.isprintable() else "?" for one in first[:_LONGEST_DETAIL])

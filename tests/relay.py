@@ -1,0 +1,62 @@
+"""A stretch of network that forgets its connections, on real sockets."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from escalade.v1.address import parse_address
+
+
+class Relay:
+    """Carries bytes to an upstream; connections can be made to die in silence."""
+
+    def __init__(self, upstream: str) -> None:
+        self._upstream = parse_address(upstream)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._sockets: list[socket.socket] = []
+        self._forgotten = threading.Event()
+        self.dialled = 0
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def forget(self) -> None:
+        """From now on the open connections carry nothing, and nobody is told; new ones work."""
+        self._forgotten.set()
+        self._forgotten = threading.Event()
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        for one in [self._listener, *self._sockets]:
+            one.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                far = socket.create_connection(self._upstream)
+                self.dialled += 1
+                self._sockets += [near, far]
+                for pair in ((near, far), (far, near)):
+                    threading.Thread(
+                        target=self._carry, args=(*pair, self._forgotten), daemon=True
+                    ).start()
+
+    def _carry(self, source: socket.socket, to: socket.socket, dead: threading.Event) -> None:
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                if not dead.is_set():
+                    to.sendall(data)
+            if not dead.is_set():
+                to.shutdown(socket.SHUT_WR)
+
+
+@contextmanager
+def relay_to(upstream: str) -> Iterator[Relay]:
+    relay = Relay(upstream)
+    try:
+        yield relay
+    finally:
+        relay.close()
