@@ -133,6 +133,19 @@ BAD: dict[str, tuple[str, list[str]]] = {
         SMALL + FAR + 'ca_cert = "none.pem"\nplaintext = false\n',
         ["none.pem: cannot be read: No such file"],
     ),
+    "certificates for plain text": (
+        SMALL + FAR + 'ca_cert = "ca.pem"\nplaintext = true\n',
+        ["tiers[1]: plaintext and root certificates ('ca.pem') exclude each other"],
+    ),
+    "certificates for no TLS": (
+        SMALL + FAR + 'ca_cert = "ca.pem"\ntls = false\n',
+        ["tiers[1]: plaintext and root certificates ('ca.pem') exclude each other"],
+    ),
+    "both": (
+        SMALL + FAR + "tls = true\nplaintext = true\n",
+        ["tiers[1]: tls and plaintext exclude each other, got true for both"],
+    ),
+    "TLS on this device": (SMALL + "tls = true\n", ["tiers[0].tls: of a tier elsewhere"]),
     "a name twice": (
         SMALL + 'name = "x"\n' + FAR + 'name = "x"\n',
         ["tiers[1].name: 'x' is another tier's already"],
@@ -181,6 +194,7 @@ def test_a_file_that_cannot_be_read(refusal_of: RefusalOf, tmp_path: Path) -> No
         (["--send-text"], "prompt_form"),
         (["--deadline-s", "3"], "deadline_s"),
         (["--plaintext"], "plaintext"),
+        (["--tls"], "tls"),
         (["--ca-cert", "x.pem"], "ca_cert"),
     ],
 )

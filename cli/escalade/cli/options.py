@@ -45,7 +45,10 @@ SendTextOption = Annotated[
     ),
 ]
 CaCertOption = Annotated[
-    Path | None, typer.Option("--ca-cert", help="Root certificates (PEM) to trust.")
+    Path | None, typer.Option("--ca-cert", help="Root certificates (PEM) to trust, over TLS.")
+]
+TlsOption = Annotated[
+    bool, typer.Option("--tls", help="Speak TLS even where the cloud is on loopback.")
 ]
 PlaintextOption = Annotated[
     bool,
@@ -141,6 +144,7 @@ def open_options(
     deadline_s: float | None = None,
     send_text: bool = False,
     ca_cert: Path | None = None,
+    tls: bool = False,
     plaintext: bool = False,
     early: EarlyChoice = EarlyChoice.off,
     threads: int = 0,
@@ -155,6 +159,7 @@ def open_options(
         deadline_s=OpenOptions.deadline_s if deadline_s is None else deadline_s,
         prompt_form="text" if send_text else "tokens",
         ca_cert=ca_cert,
+        tls=tls or None,
         plaintext=plaintext or None,
         early=early.value,
         threads=threads,

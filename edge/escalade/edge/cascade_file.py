@@ -30,6 +30,7 @@ from escalade.edge.errors import CascadeError, DataError
 from escalade.edge.tiers import PromptForm
 from escalade.edge.trace import Place
 from escalade.v1.address import parse_address
+from escalade.v1.channel import plaintext_of, speaks_tls
 
 Price = Annotated[float, msgspec.Meta(ge=0.0, le=sys.float_info.max)]
 Seconds = Annotated[float, msgspec.Meta(gt=0.0, le=sys.float_info.max)]
@@ -78,6 +79,7 @@ class TierTable(_Table, frozen=True, kw_only=True):
     send: PromptForm = "tokens"
     deadline_s: Seconds = 10.0
     ca_cert: Text | None = None
+    tls: bool | None = None
     plaintext: bool | None = None
     prompt_price: Price = 0.0
     generated_price: Price = 0.0
@@ -244,9 +246,14 @@ def _check_place(path: Path, index: int, table: TierTable) -> None:
     if table.side_by_side:
         raise CascadeError(f"{where}.side_by_side: of members on this device, not of an address")
     try:
-        parse_address(table.address)
+        host = parse_address(table.address).host
     except ValueError as error:
         raise CascadeError(f"{where}.address {error}") from error
+    try:
+        plaintext = plaintext_of(tls=table.tls, plaintext=table.plaintext)
+        speaks_tls(host, plaintext=plaintext, ca_cert=table.ca_cert)
+    except ValueError as error:
+        raise CascadeError(f"{where}: {error}") from error
 
 
 def _check_rule(path: Path, name: str, table: TierTable) -> None:
@@ -280,7 +287,7 @@ def _check_rule(path: Path, name: str, table: TierTable) -> None:
 
 # Keys that say how an address is spoken to.
 _ELSEWHERE = (
-    *("place", "send", "deadline_s", "ca_cert", "plaintext"),
+    *("place", "send", "deadline_s", "ca_cert", "tls", "plaintext"),
     *("prompt_price", "generated_price"),
 )
 _DEFAULTS = msgspec.structs.asdict(TierTable())

@@ -20,6 +20,7 @@ from escalade.edge.errors import ArtifactError, CalibrationError, CascadeError
 from escalade.edge.generation import Artifact
 from escalade.edge.members import Members
 from escalade.edge.tiers import ArtifactTier, EnsembleTier, Member, PromptForm, RemoteTier, Tier
+from escalade.v1.channel import plaintext_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +36,11 @@ class OpenOptions:
     prompt_form: PromptForm = "tokens"
     #: Seconds that a server has for one query.
     deadline_s: float = 10.0
-    #: Root certificates (PEM) to trust; the system's own if None.
+    #: Root certificates (PEM) to trust, over TLS; the system's own if None.
     ca_cert: Path | None = None
-    #: Without TLS; if None, only where the host is a loopback address.
+    #: Speak TLS, or not. If None, where `ca_cert` is given or the host is not loopback.
+    tls: bool | None = None
+    #: The opposite, in another word.
     plaintext: bool | None = None
 
     #: When a response may end before it is whole; "likely" needs an artifact calibrated for it,
@@ -52,7 +55,7 @@ class OpenOptions:
     trusted_key: Path | None = None
 
 
-_OF_ARTIFACTS = ("threshold", "prompt_form", "deadline_s", "ca_cert", "plaintext")
+_OF_ARTIFACTS = ("threshold", "prompt_form", "deadline_s", "ca_cert", "tls", "plaintext")
 
 
 def open_cascade(
@@ -130,11 +133,12 @@ def _open_artifact(
     if cloud is not None:
         from escalade.edge.wire import CloudClient  # gRPC is opened only for a tier elsewhere
 
+        try:
+            plaintext = plaintext_of(tls=options.tls, plaintext=options.plaintext)
+        except ValueError as error:
+            raise CascadeError(f"{cloud}: {error}") from error
         client = CloudClient(
-            cloud,
-            deadline_s=options.deadline_s,
-            ca_cert=options.ca_cert,
-            plaintext=options.plaintext,
+            cloud, deadline_s=options.deadline_s, ca_cert=options.ca_cert, plaintext=plaintext
         )
         if calibrated and gate.threshold is None:
             client.close()
@@ -182,7 +186,7 @@ def _remote_tier(
         address,
         deadline_s=table.deadline_s,
         ca_cert=None if table.ca_cert is None else path.parent / table.ca_cert,
-        plaintext=table.plaintext,
+        plaintext=plaintext_of(tls=table.tls, plaintext=table.plaintext),
     )
     return RemoteTier(
         client,

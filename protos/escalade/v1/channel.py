@@ -77,7 +77,21 @@ def target_of(address: Address) -> str:
     return f"dns:///{address}"
 
 
-def speaks_tls(host: str, *, plaintext: bool | None, ca_cert: Path | None) -> bool:
+def plaintext_of(*, tls: bool | None, plaintext: bool | None) -> bool | None:
+    """Two words for one choice, as `speaks_tls` takes it; None of neither.
+
+    Raises:
+        ValueError: they contradict each other.
+    """
+    if tls is None or plaintext is None:
+        return plaintext if tls is None else not tls
+    if tls == plaintext:
+        state = str(tls).lower()
+        raise ValueError(f"tls and plaintext exclude each other, got {state} for both")
+    return plaintext
+
+
+def speaks_tls(host: str, *, plaintext: bool | None, ca_cert: Path | str | None) -> bool:
     """Whether a connection to a host speaks TLS.
 
     Args:

@@ -20,6 +20,7 @@ from escalade.cli.options import (
     StopOption,
     ThreadsOption,
     ThresholdOption,
+    TlsOption,
     TraceOption,
     TrustedKeyOption,
 )
@@ -36,6 +37,7 @@ def ask(
     deadline_s: DeadlineOption = None,
     send_text: SendTextOption = False,
     ca_cert: CaCertOption = None,
+    tls: TlsOption = False,
     plaintext: PlaintextOption = False,
     trace: TraceOption = None,
     stream: Annotated[
@@ -100,6 +102,7 @@ def ask(
         deadline_s=deadline_s,
         send_text=send_text,
         ca_cert=ca_cert,
+        tls=tls,
         plaintext=plaintext,
         early=early,
         threads=threads,

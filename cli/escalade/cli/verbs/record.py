@@ -20,6 +20,7 @@ from escalade.cli.options import (
     SendTextOption,
     ThreadsOption,
     ThresholdOption,
+    TlsOption,
     TrustedKeyOption,
 )
 
@@ -34,6 +35,7 @@ def record(
     deadline_s: DeadlineOption = None,
     send_text: SendTextOption = False,
     ca_cert: CaCertOption = None,
+    tls: TlsOption = False,
     plaintext: PlaintextOption = False,
     threads: ThreadsOption = 0,
     max_memory: MaxMemoryOption = None,
@@ -56,6 +58,7 @@ def record(
         deadline_s=deadline_s,
         send_text=send_text,
         ca_cert=ca_cert,
+        tls=tls,
         plaintext=plaintext,
         threads=threads,
         max_memory=max_memory,

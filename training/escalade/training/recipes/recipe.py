@@ -61,6 +61,10 @@ class TeacherTable(_Table, frozen=True):
     path: str | None = None
     #: `HOST:PORT` of `escalade serve`; needs `cache`.
     address: str | None = None
+    #: Root certificates (PEM) to trust there, over TLS; the system's own where there are none.
+    ca_cert: str | None = None
+    #: Speak TLS there, or not. If None, with `ca_cert`, and to every host that is not loopback.
+    tls: bool | None = None
     #: A safetensors file that holds, or will hold, its predictions on the training queries.
     cache: str | None = None
     #: Log-probabilities of each token that a cache keeps for distillation.
@@ -223,6 +227,11 @@ def _check_teacher(
         any(source is not None for source in (teacher.path, teacher.address, teacher.cache)),
         "teacher: path, address and cache are all missing; give at least one",
     )
+    for name in ("ca_cert", "tls"):
+        need(
+            teacher.address is not None or getattr(teacher, name) is None,
+            f"teacher.{name}: of a cloud to ask, with an address; there is none",
+        )
     need(
         teacher.address is None or teacher.cache is not None,
         "teacher.cache is missing: a cloud is asked once, before training, not at every step",

@@ -20,6 +20,7 @@ from escalade.training.teachers import (
     Teacher,
     write_cache,
 )
+from escalade.v1.channel import plaintext_of
 
 #: Called with a stage ("teacher", "train", "validate"), how much of it is done, how much
 #: there is, and the numbers logged since the last call (loss, tokens_filtered, ...).
@@ -89,7 +90,12 @@ def _source(
 ) -> Teacher:
     """Whom to ask what a cache will hold."""
     if table.address is not None:
-        scorer = CloudScorer(table.address, tokenizer_fingerprint=fingerprint)
+        scorer = CloudScorer(
+            table.address,
+            tokenizer_fingerprint=fingerprint,
+            ca_cert=None if table.ca_cert is None else Path(table.ca_cert),
+            plaintext=plaintext_of(tls=table.tls, plaintext=None),
+        )
         return CloudTeacher(scorer, top_k=top_k, seq2seq=seq2seq)
     if table.path is None:
         raise CacheError(f"{table.cache}: does not exist, and no teacher.path or address to ask")
