@@ -26,6 +26,13 @@ from escalade.v1 import channel
 
 Play = Callable[[pb.ScoreRequest, grpc.ServicerContext], Iterator[pb.ScoreResponse]]
 MODEL = pb.ModelIdentity(name="played", revision="r", tokenizer_fingerprint="f")
+INFO = pb.GetModelInfoResponse(
+    model=MODEL,
+    vocabulary_size=99,
+    parameter_count=1,
+    max_top_k=9,
+    capabilities=[pb.CAPABILITY_SCORE],
+)
 
 
 def chunk_of(request: pb.ScoreRequest, index: int, start: int, end: int) -> pb.ScoreChunk:
@@ -45,7 +52,7 @@ def chunk_of(request: pb.ScoreRequest, index: int, start: int, end: int) -> pb.S
         argmax=tensor(ids, [n], pb.DATA_TYPE_INT32),
         response_logprobs=tensor([-token for token in ids], [n], pb.DATA_TYPE_FLOAT32),
         top_ids=tensor(top, [n, k], pb.DATA_TYPE_INT32) if k else None,
-        top_logprobs=tensor(top, [n, k], pb.DATA_TYPE_FLOAT32) if k else None,
+        top_logprobs=tensor(-np.array(top) - 1.0, [n, k], pb.DATA_TYPE_FLOAT32) if k else None,
     )
 
 
@@ -81,13 +88,7 @@ class Played(pb_grpc.CascadeServiceServicer):
     def GetModelInfo(
         self, request: pb.GetModelInfoRequest, context: grpc.ServicerContext
     ) -> pb.GetModelInfoResponse:
-        return pb.GetModelInfoResponse(
-            model=MODEL,
-            vocabulary_size=99,
-            parameter_count=1,
-            max_top_k=9,
-            capabilities=[pb.CAPABILITY_SCORE],
-        )
+        return INFO
 
 
 @pytest.fixture
@@ -258,13 +259,14 @@ def test_chunks_of_any_length_are_put_together(
     lengths: list[int], step: int, top_k: int, data: st.DataObject
 ) -> None:
     request = request_of(lengths, top_k, data.draw(st.integers(0, len(lengths))))
-    found = list(read_scores(good_messages(request, step), request, MODEL))
+    found = list(read_scores(good_messages(request, step), request, INFO))
     expected = [list(item.response.ids) for item in request.items[request.resume_from :]]
     assert [scores.argmax.tolist() for scores in found] == expected
     for scores, ids in zip(found, expected, strict=True):
         assert scores.response_logprobs.tolist() == [-token for token in ids]
         top = [[token + j for j in range(top_k)] for token in ids]
-        assert scores.top_ids.tolist() == scores.top_logprobs.tolist() == top
+        assert scores.top_ids.tolist() == top
+        assert scores.top_logprobs.tolist() == [[-token - 1.0 for token in row] for row in top]
 
 
 def tensor_change(name: str, **fields: Any) -> Callable[[list[pb.ScoreResponse]], None]:
@@ -278,6 +280,10 @@ def tensor_change(name: str, **fields: Any) -> Callable[[list[pb.ScoreResponse]]
                 setattr(tensor, key, value)
 
     return change
+
+
+def values(name: str, found: Any, kind: str = "<f4") -> Callable[[list[pb.ScoreResponse]], None]:
+    return tensor_change(name, data=np.array(found, kind).tobytes())
 
 
 # Items of 2 and 3 tokens, 2 tokens to a chunk: item 0, item 1, rest of item 1, summary.
@@ -310,6 +316,25 @@ SPOILT: dict[str, tuple[Callable[[list[pb.ScoreResponse]], Any], str]] = {
     ),
     "a wrong count": (lambda m: setattr(m[3].final, "items", 3), "counts 3 items, not 2"),
     "another model": (lambda m: setattr(m[3].final.model, "name", "x"), "'x' signed, not 'played'"),
+    "a token that there is not": (values("argmax", [9, 99], "<i4"), r"argmax: must be in 0\.\.98"),
+    "a negative token": (values("argmax", [-1, 3], "<i4"), r"argmax: must be in 0\.\.98"),
+    "a top token that there is not": (
+        values("top_ids", [[1, 2], [3, 1 << 30]], "<i4"),
+        r"top_ids: must be in 0\.\.98",
+    ),
+    "a top token twice": (values("top_ids", [[1, 2], [3, 3]], "<i4"), "top_ids: a token .*twice"),
+    "no number": (
+        values("response_logprobs", [-1.0, np.nan]),
+        "response_logprobs: above 0 or no number",
+    ),
+    "more than certain": (values("response_logprobs", [0.1, -1.0]), "response_logprobs: above 0"),
+    "an infinite certainty": (values("response_logprobs", [np.inf, -1]), "response_logprobs: abov"),
+    "no number at the top": (
+        values("top_logprobs", [[-1.0, -2.0], [-1.0, np.nan]]),
+        "top_logprobs: above 0 or no number",
+    ),
+    "worst first": (values("top_logprobs", [[-2, -1], [-1, -2]]), "top_logprobs: .*best first"),
+    "two certainties": (values("top_logprobs", [[0, 0], [-1, -2]]), "more than all there is"),
     "a second summary": (
         lambda m: m.append(pb.ScoreResponse(sequence=4, final=m[3].final)),
         "follows the summary",
@@ -324,7 +349,7 @@ def test_a_stream_that_is_not_as_agreed_is_refused(case: str) -> None:
     spoil, said = SPOILT[case]
     spoil(messages)
     with pytest.raises(CloudError, match=f"BAD_ANSWER: scores: .*{said}"):
-        list(read_scores(messages, request, MODEL))
+        list(read_scores(messages, request, INFO))
 
 
 def test_a_bad_answer_reaches_the_caller_as_its_own_kind_of_error(

@@ -69,6 +69,8 @@ class RemoteTier:
         self.place = place
         self.client = client
         self._reader = reader
+        if reader is not None:
+            client.knows(reader.fingerprint, reader.artifact.manifest.model.vocabulary_size)
         self._prompt_form = prompt_form
         self._prompt_price, self._generated_price = prompt_price, generated_price
         self._members: list[tuple[str, MemberInfo]] = []

@@ -1,6 +1,7 @@
 """The channel to a server: attempts, deadlines, messages; knows no rule."""
 
+from escalade.edge.wire.checks import ROUNDING, check_info
 from escalade.edge.wire.cloud import CloudClient
 from escalade.edge.wire.connection import Connection
 
-__all__ = ["CloudClient", "Connection"]
+__all__ = ["ROUNDING", "CloudClient", "Connection", "check_info"]

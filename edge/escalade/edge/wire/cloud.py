@@ -7,7 +7,6 @@ another program, perhaps of another version.
 
 from __future__ import annotations
 
-import math
 import random
 import uuid
 from collections.abc import Callable
@@ -17,23 +16,13 @@ from typing import NamedTuple
 import grpc
 
 from escalade.edge.base import Clock
-from escalade.edge.errors import CloudError
+from escalade.edge.wire.checks import check_answer, check_info
 from escalade.edge.wire.connection import Connection
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1 import cascade_pb2_grpc
 
 # How long a cancelled call may go on unnoticed.
 _CANCEL_S = 0.05
-# A float32 log-probability of a certain token may be rounded to just above 0.
-_ROUNDING = 1e-5
-_ANSWERS = frozenset(
-    {
-        pb.STOP_REASON_END_OF_SEQUENCE,
-        pb.STOP_REASON_STOP_SEQUENCE,
-        pb.STOP_REASON_MAX_TOKENS,
-        pb.STOP_REASON_CONTEXT_LIMIT,
-    }
-)
 
 
 class CloudAnswer(NamedTuple):
@@ -76,6 +65,8 @@ class CloudClient:
             rng=rng,
         )
         self._clock = self._connection.clock
+        #: Of the tokenizers that are known, by their fingerprint.
+        self.vocabulary_sizes: dict[str, int] = {}
 
     def model_info(self) -> pb.GetModelInfoResponse:
         """Who is serving.
@@ -87,9 +78,15 @@ class CloudClient:
         response, _ = self._connection.call(
             lambda stub, timeout: stub.GetModelInfo(request, timeout=timeout)
         )
-        if not response.model.name or response.parameter_count < 1:
-            raise CloudError("BAD_ANSWER", f"{self.address}: GetModelInfo names no model")
+        check_info(response, self.address)
+        if response.vocabulary_size:
+            self.knows(response.model.tokenizer_fingerprint, response.vocabulary_size)
         return response
+
+    def knows(self, fingerprint: str, vocabulary_size: int) -> None:
+        """Learn how many tokens a tokenizer has; of two models that share it, the wider's rows."""
+        known = self.vocabulary_sizes.get(fingerprint, 0)
+        self.vocabulary_sizes[fingerprint] = max(known, vocabulary_size)
 
     def generate(
         self,
@@ -120,7 +117,7 @@ class CloudClient:
         if answered is None:
             return None
         round_trip_s = self._clock.now_s() - started
-        self._check(request, answered)
+        check_answer(request, answered, self.address, self.vocabulary_sizes)
         return CloudAnswer(
             answered,
             attempts=attempts,
@@ -129,28 +126,6 @@ class CloudClient:
             draft_bytes=_draft_bytes(request),
             bytes_down=answered.ByteSize(),
         )
-
-    def _check(self, request: pb.GenerateRequest, response: pb.GenerateResponse) -> None:
-        """Refuse numbers that cannot be.
-
-        Raises:
-            CloudError: the answer is to another question, or none.
-        """
-        timing, tokens = response.timing, len(response.token_ids)
-        times_s = [timing.queue_s, timing.compute_s, timing.queue_s + timing.compute_s]
-        for report in response.reports:
-            times_s += [report.seconds, *(one.seconds for one in report.members)]
-        wrong = None
-        if response.request_id != request.request_id or response.stop_reason not in _ANSWERS:
-            wrong = "the answer is not to this question"
-        elif any(not value <= _ROUNDING for value in response.logprobs):
-            wrong = "a log-probability of the answer is above 0 or no number"
-        elif response.logprobs and len(response.logprobs) not in {tokens, tokens + 1}:
-            wrong = f"{len(response.logprobs)} log-probabilities for {tokens} tokens"
-        elif not all(0 <= value < math.inf for value in times_s):
-            wrong = "its times are negative or no numbers"
-        if wrong is not None:
-            raise CloudError("BAD_ANSWER", f"{self.address}: {wrong}")
 
     def close(self) -> None:
         """Close the channel."""

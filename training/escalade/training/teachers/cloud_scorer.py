@@ -17,7 +17,7 @@ import grpc
 
 from escalade.edge.base import Clock
 from escalade.edge.errors import CloudError
-from escalade.edge.wire import Connection
+from escalade.edge.wire import Connection, check_info
 from escalade.training.errors import TeacherError
 from escalade.training.teachers.score_stream import TokenScores, read_scores
 from escalade.v1 import cascade_pb2 as pb
@@ -93,12 +93,18 @@ class CloudScorer:
             info, _ = self._connection.call(
                 lambda stub, timeout: stub.GetModelInfo(request, timeout=timeout)
             )
+            check_info(info, self._connection.address)
         except CloudError as error:
             raise TeacherError(f"teacher: {error}") from error
         model = info.model
         who = f"teacher {model.name!r} at {self._connection.address}"
         if pb.CAPABILITY_SCORE not in info.capabilities:
             raise TeacherError(f"{who}: this server does not offer Score")
+        if not 0 < info.vocabulary_size >= info.max_top_k:
+            raise TeacherError(
+                f"{who}: BAD_ANSWER: it has {info.vocabulary_size} tokens and offers the"
+                f" {info.max_top_k} best of them"
+            )
         if model.tokenizer_fingerprint != self._fingerprint:
             raise TeacherError(
                 f"{who}: its tokenizer is not the student's: fingerprint"
@@ -136,7 +142,7 @@ class CloudScorer:
         first = 0
         for request in self._requests(items, top_k, info.model):
             try:
-                yield from self._answers(request, info.model)
+                yield from self._answers(request, info)
             except CloudError as error:
                 where = f" (its items[0] is number {first} here)" if first else ""
                 changed = reason_of_name(error.reason) in _ANOTHER_MODEL
@@ -175,7 +181,9 @@ class CloudScorer:
     def _tokens(self, ids: Sequence[int]) -> pb.TokenSequence:
         return pb.TokenSequence(ids=ids, tokenizer_fingerprint=self._fingerprint)
 
-    def _answers(self, request: pb.ScoreRequest, model: pb.ModelIdentity) -> Iterator[TokenScores]:
+    def _answers(
+        self, request: pb.ScoreRequest, info: pb.GetModelInfoResponse
+    ) -> Iterator[TokenScores]:
         """Every item of a request, over as many streams as it takes."""
         # A stream lives no longer than the deadline, so that one that hangs is noticed; one
         # that was cut while it went on well is opened again.
@@ -185,7 +193,7 @@ class CloudScorer:
                 with self._connection.line() as line:
                     stream = line.stub.Score(request, timeout=attempts.begin())
                     try:
-                        for scores in read_scores(stream, request, model):
+                        for scores in read_scores(stream, request, info):
                             line.heard += 1
                             request.resume_from += 1
                             yield scores

@@ -1,8 +1,8 @@
 """Puts the chunks of one `Score` stream together; knows no network, no model.
 
 A stream that is not what the contract says (`cascade.proto`: sequence, order, offsets,
-shapes, types, summary) is refused: scores that belong to other tokens would train nothing
-but errors, in silence.
+shapes, types, summary), or whose numbers cannot be, is refused: scores that belong to other
+tokens would train nothing but errors, in silence.
 """
 
 from __future__ import annotations
@@ -15,8 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from escalade.edge.errors import CloudError
+from escalade.edge.wire import ROUNDING
 from escalade.v1 import cascade_pb2 as pb
 
+# A sum of as many float32 probabilities as there are tokens.
+_TOTAL_ROUNDING = 1e-3
+_SHOWN = 80
 _INT32 = (pb.DATA_TYPE_INT32, np.dtype("<i4"))
 _FLOAT32 = (pb.DATA_TYPE_FLOAT32, np.dtype("<f4"))
 
@@ -35,14 +39,14 @@ class TokenScores(NamedTuple):
 
 
 def read_scores(
-    stream: Iterable[pb.ScoreResponse], request: pb.ScoreRequest, model: pb.ModelIdentity
+    stream: Iterable[pb.ScoreResponse], request: pb.ScoreRequest, info: pb.GetModelInfoResponse
 ) -> Iterator[TokenScores]:
     """Give each item when it is whole, from `request.resume_from` on.
 
     Args:
         stream: what the server sends; what it raises passes through.
         request: what it was asked; `resume_from` is read once, at the start.
-        model: who must sign the summary.
+        info: who must sign the summary, and how many tokens it knows.
 
     Raises:
         CloudError: BAD_ANSWER, with what is wrong.
@@ -61,7 +65,8 @@ def read_scores(
         _need(index < len(request.items), "more items than were asked")
         _need(chunk.item_index == index, f"item {chunk.item_index} came, {index} is due")
         if part is None:
-            part = _Part(len(request.items[index].response.ids), request.top_k)
+            length = len(request.items[index].response.ids)
+            part = _Part(length, request.top_k, info.vocabulary_size)
         if part.add(chunk):
             yield part.scores
             index, part = index + 1, None
@@ -70,14 +75,18 @@ def read_scores(
     count = len(request.items) - first
     _need(index == len(request.items), f"{index - first} of {count} items came whole")
     _need(summary.items == count, f"the summary counts {summary.items} items, not {count}")
-    _need(summary.model == model, f"model {summary.model.name!r} signed, not {model.name!r}")
+    _need(
+        summary.model == info.model,
+        f"model {summary.model.name[:_SHOWN]!r} signed, not {info.model.name!r}",
+    )
 
 
 class _Part:
     """The scores of one item, filled from the front."""
 
-    def __init__(self, tokens: int, top_k: int) -> None:
+    def __init__(self, tokens: int, top_k: int, vocabulary_size: int) -> None:
         self._top_k = top_k
+        self._vocabulary_size = vocabulary_size
         self._received = 0
         # Arrays of our own: views of a message could not be written to, which torch minds.
         self.scores = TokenScores(
@@ -107,8 +116,26 @@ class _Part:
             self.scores.top_logprobs[start:end] = _array(
                 chunk.top_logprobs, shape, _FLOAT32, "top_logprobs"
             )
+        self._check(start, end)
         self._received = end
         return end == len(self.scores.argmax)
+
+    def _check(self, start: int, end: int) -> None:
+        """Refuse numbers that cannot be."""
+        argmax, own, ids, logprobs = (array[start:end] for array in self.scores)
+        size = self._vocabulary_size
+        for name, found in (("argmax", argmax), ("top_ids", ids)):
+            _need(bool(((found >= 0) & (found < size)).all()), f"{name}: must be in 0..{size - 1}")
+        for name, values in (("response_logprobs", own), ("top_logprobs", logprobs)):
+            # Written so that what is no number does not hold.
+            _need(bool((values <= ROUNDING).all()), f"{name}: above 0 or no number")
+        best_first = bool((logprobs[:, 1:] <= logprobs[:, :-1]).all())
+        _need(best_first, "top_logprobs: must come best first")
+        total = np.exp(logprobs.astype(np.float64)).sum(axis=1)
+        _need(bool((total <= 1.0 + _TOTAL_ROUNDING).all()), "top_logprobs: more than all there is")
+        ordered = np.sort(ids, axis=1)
+        twice = bool((ordered[:, 1:] == ordered[:, :-1]).any())
+        _need(not twice, "top_ids: a token stands there twice")
 
 
 def _array(
