@@ -73,9 +73,18 @@ def bind(server: grpc.aio.Server, listen: str, tls: TlsFiles | None) -> str:
 
 
 def _credentials(tls: TlsFiles) -> grpc.ServerCredentials:
+    def asked_for_a_passphrase() -> str:
+        # Without this OpenSSL asks on the terminal, where nobody may sit.
+        raise TlsError(
+            f"key {tls.key}: is encrypted, and a server asks nobody for its passphrase; give one"
+            " that is not: `openssl pkey -in KEY -out PLAIN_KEY`"
+        )
+
     try:
         # gRPC reports a bad file or a wrong pair as a port that cannot be bound.
-        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(tls.cert, tls.key)
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
+            tls.cert, tls.key, asked_for_a_passphrase
+        )
         pair = (tls.key.read_bytes(), tls.cert.read_bytes())
     except (OSError, ssl.SSLError) as error:
         raise TlsError(f"certificate {tls.cert}, key {tls.key}: do not load: {error}") from error

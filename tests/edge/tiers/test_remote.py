@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from escalade.edge import Cascade, EdgeClient
 from escalade.edge.deferral import Gate, mean_nll
 from escalade.edge.errors import CloudError
 from escalade.edge.tiers import RemoteTier
+from escalade.edge.trace import read_trace
 from escalade.v1 import cascade_pb2 as pb
 
 PROMPT = "g2p: cascade"
@@ -52,6 +54,63 @@ def test_once_it_said_who_it_is_no_other_model_may_answer(
         assert answer.reason is not None
         assert answer.reason.startswith("MODEL_MISMATCH: 127.0.0.1:")
         assert answer.reason.endswith("which is not what it said it has: scripted")
+
+
+def test_once_a_trace_names_it_the_server_is_told_whom_is_expected(
+    make_client: MakeClient, scripted_cloud: Any
+) -> None:
+    scripted_cloud.info = pb.GetModelInfoResponse(
+        model=identity("scripted", "1"), parameter_count=9
+    )
+    client = make_client(ALWAYS)
+    client.ask(PROMPT)
+    client.trace_header()
+    client.ask(PROMPT)
+    client.ask(PROMPT)
+    first, *others = (request.expected_model for request in scripted_cloud.asked)
+    assert first == pb.ModelIdentity()
+    assert others == [identity("scripted", "1")] * 2
+
+
+def test_behind_a_gateway_the_first_answer_says_which_weights_it_is_held_to(
+    make_client: MakeClient, scripted_cloud: Any
+) -> None:
+    """A gateway names its models; two of one tier may take turns."""
+    members = [pb.MemberReport(model=identity(name), parameter_count=9) for name in "ab"]
+    scripted_cloud.info = pb.GetModelInfoResponse(
+        model=identity("gateway", "g"),
+        parameter_count=9,
+        tiers=[pb.TierDescription(tier="pair", members=members)],
+    )
+    client = make_client(ALWAYS)
+    client.trace_header()
+    outcomes = []
+    for name, revision in [("a", "1"), ("b", "2"), ("a", "1"), ("b", "3"), ("b", "2")]:
+        scripted_cloud.says(
+            model=identity(name, revision), reports=[pb.TierReport(tier="pair", members=members)]
+        )
+        outcomes.append(client.ask(PROMPT).outcome)
+    assert outcomes == ["deferred"] * 3 + ["degraded", "deferred"]
+
+
+def test_a_trace_that_was_begun_takes_answers_of_the_same_model_alone(
+    make_client: MakeClient, scripted_cloud: Any, tmp_path: Path
+) -> None:
+    """Between two processes the server has been given other weights of the same name."""
+    trace = tmp_path / "trace.jsonl"
+    for revision, added in [("1" * 64, True), ("1" * 64, True), ("2" * 64, False)]:
+        scripted_cloud.info = pb.GetModelInfoResponse(
+            model=identity("scripted", revision), parameter_count=9
+        )
+        scripted_cloud.says(model=identity("scripted", revision))
+        answer = make_client(ALWAYS, trace=trace).ask(PROMPT)
+        assert answer.outcome == "deferred"
+        assert (answer.trace_error is None) is added
+    assert answer.trace_error is not None
+    assert "recorded under tier 'cloud' 'scripted' of 9 parameters (revision 11" in (
+        answer.trace_error
+    )
+    assert len(read_trace(trace).records) == 2
 
 
 def test_where_no_trace_names_it_another_model_is_asked_who_it_is(

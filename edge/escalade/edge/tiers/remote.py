@@ -76,6 +76,10 @@ class RemoteTier:
         self._members: list[tuple[str, MemberInfo]] = []
         # Names and revisions of the models that may answer, once it was asked who they are.
         self._expected: set[tuple[str, str]] = set()
+        # Who it is itself, which for a gateway is none of its models.
+        self._identity: pb.ModelIdentity | None = None
+        # Of models whose revision a gateway does not say: which answered first for a tier of it.
+        self._pinned: dict[tuple[str, str], str] = {}
         self._hold = False
 
     def members(self, *, hold: bool = False) -> list[MemberInfo]:
@@ -98,6 +102,8 @@ class RemoteTier:
         yield from ()
         began_s = call.elapsed_s()
         request = request_of(call, self._reader, self._prompt_form)
+        if self._hold and self._identity is not None:
+            request.expected_model.CopyFrom(self._identity)
         answered = self.client.generate(
             request, deadline_s=self._deadline_s(call), cancelled=call.cancelled
         )
@@ -105,7 +111,7 @@ class RemoteTier:
             return None
         seconds = call.elapsed_s() - began_s
         response, gate = answered.response, call.gate
-        self._check_model(response.model)
+        self._check_model(response)
         correct = is_correct(response.text, call.query.references)
         answer = TierAnswer(
             text=response.text,
@@ -161,6 +167,7 @@ class RemoteTier:
 
     def _learn(self, info: pb.GetModelInfoResponse) -> None:
         """Keep its members, each with the tier that it belongs to there."""
+        self._identity = info.model
         described = [
             (tier.tier, one.model, one.parameter_count)
             for tier in info.tiers
@@ -175,6 +182,7 @@ class RemoteTier:
                 MemberInfo(
                     name=model.name,
                     parameters=parameters,
+                    revision=model.revision or None,
                     prompt_price=self._prompt_price,
                     generated_price=self._generated_price,
                 ),
@@ -182,27 +190,37 @@ class RemoteTier:
             for tier, model, parameters in described
         ]
 
-    def _check_model(self, model: pb.ModelIdentity) -> None:
+    def _check_model(self, response: pb.GenerateResponse) -> None:
         """Hold an answer to what `members` learned; where nobody relies on it, learn anew.
 
         Raises:
-            CloudError: another model answered than a trace's header names.
+            CloudError: another model answered than a trace's header names, or than the one that
+                first answered since for the tier that did.
         """
-        known = any(
+        model = response.model
+        if not model.name:
+            return
+        known = not self._expected or any(
             model.name == name and (not revision or model.revision == revision)
             for name, revision in self._expected
         )
-        if not self._expected or not model.name or known:
-            return
         if not self._hold:
-            self._members, self._expected = [], set()
-        else:
-            names = ", ".join(sorted({name for name, _ in self._expected}))
-            raise CloudError(
-                name_of_reason(pb.ERROR_REASON_MODEL_MISMATCH),
-                f"{self.client.address}: answered by {model.name!r} of revision"
-                f" {model.revision[:12]!r}, which is not what it said it has: {names}",
-            )
+            if not known:
+                self._members, self._expected = [], set()
+            return
+        named = ", ".join(sorted({name for name, _ in self._expected}))
+        if known:
+            answered = [report.tier for report in response.reports if not report.reason]
+            which = (answered[-1] if answered else "", model.name)
+            first = self._pinned.setdefault(which, model.revision)
+            if first == model.revision:
+                return
+            named = f"{model.name} of revision {first[:12]!r}"
+        raise CloudError(
+            name_of_reason(pb.ERROR_REASON_MODEL_MISMATCH),
+            f"{self.client.address}: answered by {model.name!r} of revision"
+            f" {model.revision[:12]!r}, which is not what it said it has: {named}",
+        )
 
     def _member_answers(
         self, response: pb.GenerateResponse, correct: bool | None

@@ -147,6 +147,7 @@ def _described(tier: TierInfo) -> str:
     members = [
         f"{one.name!r} of {one.parameters} parameters"
         + ("" if one.program_sha256 is None else f" (program {one.program_sha256[:12]})")
+        + ("" if one.revision is None else f" (revision {one.revision[:12]})")
         for one in tier.members
     ]
     if len(members) < 2:  # noqa: PLR2004

@@ -41,6 +41,9 @@ class MemberInfo(Line, frozen=True, kw_only=True):
     #: One digest over what decides an artifact's answers (`program_digest`); None of a model
     #: that answers elsewhere, and in traces of earlier versions.
     program_sha256: str | None = None
+    #: sha256 over the weights of a model that answers elsewhere, as its server says; None where it
+    #: does not say, of an artifact, and in traces of earlier versions.
+    revision: str | None = None
     prompt_price: Price = 0.0
     generated_price: Price = 0.0
 
