@@ -44,6 +44,7 @@ def test_whatever_is_read_is_written_as_something_that_is_the_same(text: str) ->
         ("0.0.0.0:0", ("0.0.0.0", 0)),  # noqa: S104
         ("cloud.example:65535", ("cloud.example", 65535)),
         ("[::1]:80", ("::1", 80)),
+        ("LocalHost.:80", ("localhost", 80)),
         ("[::]:0", ("::", 0)),
     ],
 )

@@ -7,6 +7,7 @@ import re
 from typing import NamedTuple
 
 _MOST_PORT = 65535
+_LOCALHOST = "localhost"
 # The longest name of DNS has 253 characters.
 _MOST_NAME_BYTES = 253
 _SHOWN = 300
@@ -54,12 +55,8 @@ def parse_address(text: str, *, least_port: int = 1, default_host: str | None = 
         raise ValueError(
             f"must be {form} with a port in {least_port}-{_MOST_PORT}{hint}, got {text[:_SHOWN]!r}"
         )
-    return Address(host, int(port))
-
-
-def is_localhost(host: str) -> bool:
-    """Whether a host is the name `localhost`, in any case, with or without the root's dot."""
-    return host.lower().removesuffix(".") == "localhost"
+    # To some resolvers, `localhost.` is a name that a DNS server may know.
+    return Address(_LOCALHOST if _is_localhost(host) else host, int(port))
 
 
 def is_loopback(host: str) -> bool:
@@ -67,7 +64,7 @@ def is_loopback(host: str) -> bool:
 
     No name is looked up, so every other name is taken to be somewhere else.
     """
-    if is_localhost(host):
+    if _is_localhost(host):
         return True
     try:
         address = ipaddress.ip_address(host)
@@ -76,6 +73,11 @@ def is_loopback(host: str) -> bool:
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped.is_loopback
     return address.is_loopback
+
+
+def _is_localhost(host: str) -> bool:
+    """Whether it is that name, in any case, with or without the root's dot."""
+    return host.lower().removesuffix(".") == _LOCALHOST
 
 
 def _brackets(text: str) -> str:

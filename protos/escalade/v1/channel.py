@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from escalade.v1.address import Address, is_localhost, is_loopback
+from escalade.v1.address import Address, is_loopback
 
 # A client that waits for an answer and has heard nothing for the first pings, and dials anew where
 # no answer comes within the second. Together they are less than the default deadline of a query,
@@ -70,10 +70,8 @@ def client_options(address: Address) -> Options:
 def target_of(address: Address) -> str:
     """How gRPC is told whom to dial: always host and port, whatever the host is called.
 
-    To gRPC, `unix:80` alone is a file, and `localhost.` a name that some DNS server may know.
+    To gRPC, `unix:80` alone is a file.
     """
-    if is_localhost(address.host):
-        address = Address("localhost", address.port)
     return f"dns:///{address}"
 
 

@@ -110,6 +110,10 @@ CANNOT_BE: dict[str, tuple[dict[str, Any], str]] = {
         {"reports": [pb.TierReport(tier="\x1b[2J")]},
         r"a name of at most 256 printable characters, got '\\x1b\[2J'",
     ),
+    "a revision without end": (
+        {"model": pb.ModelIdentity(name="x", revision="x" * 999)},
+        "a name of at most 256",
+    ),
     "a name without end": ({"model": pb.ModelIdentity(name="x" * 999)}, "a name of at most 256"),
     "more of a draft than was sent": (
         {"draft_outcome": pb.DraftOutcome(accepted_count=1000)},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
+from escalade.edge.base import one_line
 from escalade.edge.deferral import DeferralRule, Gate
 from escalade.edge.errors import CloudError
 from escalade.edge.generation import Delta, StopReason
@@ -292,5 +293,5 @@ def _hop(report: pb.TierReport) -> Hop:
 
 def _reason(reports: Sequence[pb.TierReport]) -> str:
     """Why the tier that was due did not answer, in the gateway's words, of one line."""
-    said = (" ".join(report.reason.split()) for report in reports)
+    said = (one_line(report.reason) for report in reports)
     return next(filter(None, said), "no reason was given")

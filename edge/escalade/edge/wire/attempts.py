@@ -16,7 +16,7 @@ from google.protobuf.message import Error as ProtobufError
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from escalade.edge.base import Clock
+from escalade.edge.base import Clock, one_line
 from escalade.edge.errors import CloudError
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1.reasons import reason_of_name
@@ -25,8 +25,6 @@ from escalade.v1.reasons import reason_of_name
 _FIRST_BACKOFF_S, _MAX_BACKOFF_S = 0.1, 1.0
 _LEAST_TIMEOUT_S = 0.001  # gRPC takes 0 as an error of ours, not as a deadline that is over
 _MOST_TIMEOUT_S = 1e9  # more is no number of seconds to gRPC, and over at once
-# What a server says of a failure stands in a line of a terminal.
-_LONGEST_DETAIL = 300
 
 # Failures after which the same question may be answered. A call that its own caller gives up never
 # comes here: CANCELLED is a server that ends, or something between that does.
@@ -95,7 +93,7 @@ class Attempts:
     def _explain(self, error: grpc.Call, reason: str) -> CloudError:
         code = error.code()
         tries = "1 attempt" if self.count == 1 else f"{self.count} attempts"
-        detail = _one_line(error.details() or "") or "no details"
+        detail = one_line(error.details() or "") or "no details"
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             detail = f"no answer within {self._deadline_s:.4g} s"
         return CloudError(reason or code.name, f"cloud {self._address}: {detail} ({tries})")
@@ -126,9 +124,3 @@ def _error_info(error: grpc.Call) -> _ErrorInfo:
     except (ValueError, ProtobufError):
         return _ErrorInfo()
     return found
-
-
-def _one_line(text: str) -> str:
-    """The first line of what a server says, without what would steer a terminal."""
-    first = next(iter(text.splitlines()), "")
-    return "".join(one if one.isprintable() else "?" for one in first[:_LONGEST_DETAIL])

@@ -47,7 +47,7 @@ def check_answer(
     """
     tokens, most = len(response.token_ids), request.stopping.max_new_tokens
     size = vocabulary_sizes.get(response.model.tokenizer_fingerprint)
-    wrong = _wrong_names(response.model.name, *_names(response.reports))
+    wrong = _wrong_names(*_names_of(response.model), *_names(response.reports))
     if response.request_id != request.request_id or response.stop_reason not in _ANSWERS:
         wrong = "the answer is not to this question"
     elif any(not value <= ROUNDING for value in response.logprobs):
@@ -76,7 +76,7 @@ def check_info(info: pb.GetModelInfoResponse, address: str) -> None:
     """
     members = [one for tier in info.tiers for one in tier.members]
     counts = [info.parameter_count, *(one.parameter_count for one in members)]
-    wrong = _wrong_names(info.model.name, *_names(info.tiers))
+    wrong = _wrong_names(*_names_of(info.model), *_names(info.tiers))
     if not info.model.name or info.parameter_count < 1:
         wrong = "GetModelInfo names no model"
     elif max(counts) > _MOST_PARAMETERS:
@@ -101,7 +101,12 @@ def _seconds(response: pb.GenerateResponse) -> Iterable[float]:
 def _names(tiers: Iterable[pb.TierReport] | Iterable[pb.TierDescription]) -> Iterable[str]:
     for tier in tiers:
         yield tier.tier
-        yield from (one.model.name for one in tier.members)
+        for one in tier.members:
+            yield from _names_of(one.model)
+
+
+def _names_of(model: pb.ModelIdentity) -> tuple[str, str, str]:
+    return model.name, model.revision, model.tokenizer_fingerprint
 
 
 def _wrong_names(*names: str) -> str | None:
