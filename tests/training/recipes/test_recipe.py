@@ -83,6 +83,12 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
         ("w = 0.5", "path, address and cache are all missing"),
         ("path = 'a'\naddress = 'b:1'\ncache = 'c'", "not both"),
         ("address = 'b:1'", "teacher.cache is missing: a cloud is asked once"),
+        ("path = 'a'\nca_cert = 'b'", "teacher.ca_cert: of a cloud to ask, with an address"),
+        ("path = 'a'\ntls = true", "teacher.tls: of a cloud to ask, with an address"),
+        (
+            "address = 'b:1'\ncache = 'c'\nca_cert = 'd'\ntls = false",
+            "teacher.tls: must not be false",
+        ),
         ("path = 'a'\ncache = 'c'\ntop_k = 0", "top_k must be at least 1 for loss 'cat-dist'"),
     ],
 )
@@ -174,6 +180,13 @@ def test_a_mark_before_a_recipe_changes_nothing(tmp_path: Path) -> None:
 
 def test_a_missing_recipe_is_refused(tmp_path: Path) -> None:
     assert "cannot be read: No such file" in refusal(tmp_path / "none.toml")
+
+
+def test_certificates_are_beside_the_recipe(tmp_path: Path) -> None:
+    teacher = "address = 'b:1'\ncache = 'c'\nca_cert = 'ca.pem'"
+    recipe = read_recipe(write(tmp_path, teacher=teacher))
+    assert recipe.teacher is not None
+    assert recipe.teacher.ca_cert == str(tmp_path / "ca.pem")
 
 
 def test_paths_are_relative_to_the_recipe_and_hub_names_left_alone(tmp_path: Path) -> None:

@@ -171,8 +171,12 @@ def _resolved(recipe: Recipe, folder: Path) -> Recipe:
     replace = msgspec.structs.replace
     data, model, teacher = recipe.data, recipe.model, recipe.teacher
     if teacher is not None:
-        cache = None if teacher.cache is None else str((folder / teacher.cache).resolve())
-        teacher = replace(teacher, path=_model(teacher.path, folder), cache=cache)
+        teacher = replace(
+            teacher,
+            path=_model(teacher.path, folder),
+            cache=_beside(teacher.cache, folder),
+            ca_cert=_beside(teacher.ca_cert, folder),
+        )
     if data.source != BUNDLED:
         data = replace(data, source=str((folder / data.source).resolve()))
     return replace(
@@ -184,6 +188,10 @@ def _resolved(recipe: Recipe, folder: Path) -> Recipe:
         if recipe.tokenizer == BUNDLED
         else _model(recipe.tokenizer, folder),
     )
+
+
+def _beside(value: str | None, folder: Path) -> str | None:
+    return None if value is None else str((folder / value).resolve())
 
 
 def _model(value: str | None, folder: Path) -> str | None:
@@ -232,6 +240,11 @@ def _check_teacher(
             teacher.address is not None or getattr(teacher, name) is None,
             f"teacher.{name}: of a cloud to ask, with an address; there is none",
         )
+    need(
+        teacher.ca_cert is None or teacher.tls is not False,
+        f"teacher.tls: must not be false where teacher.ca_cert ({teacher.ca_cert!r}) is given:"
+        " certificates are for TLS",
+    )
     need(
         teacher.address is None or teacher.cache is not None,
         "teacher.cache is missing: a cloud is asked once, before training, not at every step",
