@@ -102,6 +102,10 @@ def test_whatever_it_says_no_query_is_lost(
 
 CANNOT_BE: dict[str, tuple[dict[str, Any], str]] = {
     "a token of no tokenizer": ({"token_ids": [1 << 20]}, r"token id 1048576, its tokenizer has 0"),
+    "a token of a tokenizer that it does not name": (
+        {"token_ids": [1 << 20], "model": pb.ModelIdentity()},
+        r"token id 1048576, its tokenizer has 0",
+    ),
     "a threshold of none": (
         {"reports": [pb.TierReport(tier="a", threshold=math.nan)]},
         "a threshold of its tiers is no finite number",

@@ -46,7 +46,9 @@ def check_answer(
         CloudError: of reason BAD_ANSWER.
     """
     tokens, most = len(response.token_ids), request.stopping.max_new_tokens
-    size = vocabulary_sizes.get(response.model.tokenizer_fingerprint)
+    # Who is asked in ids, and does not say otherwise, answers in the same.
+    asked_in = request.prompt.tokens.tokenizer_fingerprint
+    size = vocabulary_sizes.get(response.model.tokenizer_fingerprint or asked_in)
     wrong = _wrong_names(*_names_of(response.model), *_names(response.reports))
     if response.request_id != request.request_id or response.stop_reason not in _ANSWERS:
         wrong = "the answer is not to this question"
