@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -169,6 +171,21 @@ def test_the_float_program_gives_torchs_tokens(float_folder: Path) -> None:
         assert [step.logprob for step in steps] == pytest.approx(
             torch_logprobs(model, ids, tokens_of(steps)), abs=1e-4
         )
+
+
+def test_opening_a_program_says_nothing_of_the_processor(float_folder: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from escalade.edge import Artifact\n"
+        "Artifact.open(Path(sys.argv[1]), threads=1)"
+    )
+    for said in (program, program.replace(", threads=1", "")):
+        done = subprocess.run(
+            [sys.executable, "-c", said, str(float_folder)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stderr == ""
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from escalade.edge.artifact import Manifest
 from escalade.edge.errors import ArtifactError
 from escalade.edge.runtimes.base import Step, reusable, steps_of
+from escalade.edge.runtimes.native_messages import without_messages
 from escalade.edge.runtimes.program import FORWARD, SCORE
 from escalade.edge.runtimes.sampling import Sampling
 
@@ -45,6 +46,9 @@ finally:
 
 # Constant methods of the program; see `escalade.export.executorch.program`.
 _LONGEST_CHUNK, _WINDOW = "get_max_seq_len", "get_max_context_len"
+# What ExecuTorch 1.5 tells of the processor when it counts its cores, five lines on x86-64, and
+# of the pool when it is set.
+_NOISE = (b"[cpuinfo_utils.cpp:", b"[threadpool.cpp:")
 
 
 class ExecutorchRuntime:
@@ -133,8 +137,12 @@ class ExecutorchRuntime:
     @classmethod
     def _set_pool(cls, threads: int) -> None:
         """Set the process's pool, once: loaded programs keep the address of the one they met."""
-        if threads and not cls._pool_set and threads != portable_lib._threadpool_get_thread_count():
-            portable_lib._unsafe_reset_threadpool(threads)
+        if cls._pool_set:
+            return
+        with without_messages(_NOISE):  # the pool is made here, whether or not it fits
+            made = portable_lib._threadpool_get_thread_count()
+            if threads not in {0, made}:
+                portable_lib._unsafe_reset_threadpool(threads)
         cls._pool_set = True
 
     def _run(self, method: Method, ids: list[int]) -> list[torch.Tensor]:
