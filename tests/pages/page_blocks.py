@@ -5,7 +5,7 @@ Every block is one of:
 - `sh`: fenced as such, or indented and beginning with a known command; run in order;
 - `python`: fenced; run in order, in one namespace a page, as a reader's interpreter would;
 - `toml` whose first line is `# NAME`: a file beside the commands;
-- `output`: what the commands just above it print: `text` after a fence, or the paragraphs of an
+- `output`: what the block just above it prints: `text` after a fence, or the paragraphs of an
   indented block that follow its commands;
 - not run: the comment `<!-- not run: WHY -->` stands above it, or `<!-- run instead: COMMANDS -->`,
   or a drawing's, which has a test of its own.
@@ -68,7 +68,7 @@ def read_page(path: Path) -> list[Block]:
         elif fence := _FENCE.match(lines[k]):
             end = next(n for n in range(k + 1, len(lines)) if lines[n].strip() == fence[1])
             text = "\n".join(lines[k + 1 : end]) + "\n"
-            after = found[-1] if found and found[-1].kind in {"sh", "output"} else None
+            after = found[-1] if found and found[-1].kind in {"sh", "python", "output"} else None
             found += _said(comment, text, k + 1) or _fenced(fence[2], text, k + 1, where, after)
             comment, k = None, end + 1
         elif lines[k].startswith(_INDENT) and _begins_code(lines, k):

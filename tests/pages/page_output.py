@@ -22,7 +22,10 @@ _NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?%?(?!\w)")
 
 
 def differences(shown: str, printed: str) -> list[str]:
-    """Lines of a page that the output has not, in their order; a line `...` stands for any."""
+    """Lines of a page that the output has not, in their order.
+
+    A line `...` stands for any lines, and ` ...` at a line's end for what follows in it.
+    """
     if _holds(_words(printed), _words(shown)):  # wrapped elsewhere
         return []
     lines = [_words(line) for line in printed.splitlines()]
@@ -31,8 +34,9 @@ def differences(shown: str, printed: str) -> list[str]:
     for line in shown.splitlines():
         if line.strip() in {"", "..."}:
             continue
-        wanted = _words(line)
-        found = next((n for n in range(k, len(lines)) if _alike(wanted, lines[n])), None)
+        wanted = _words(line.removesuffix(" ..."))
+        alike = _begins if line.endswith(" ...") else _alike
+        found = next((n for n in range(k, len(lines)) if alike(wanted, lines[n])), None)
         if found is None:
             missing.append(line)
         else:
@@ -53,6 +57,10 @@ def _words(line: str) -> tuple[str, list[str]]:
 
 def _alike(one: tuple[str, list[str]], other: tuple[str, list[str]]) -> bool:
     return one[0] == other[0] and all(map(_near, one[1], other[1]))
+
+
+def _begins(one: tuple[str, list[str]], other: tuple[str, list[str]]) -> bool:
+    return other[0].startswith(one[0]) and all(map(_near, one[1], other[1]))
 
 
 def _near(shown: str, printed: str) -> bool:

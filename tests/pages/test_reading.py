@@ -89,6 +89,8 @@ def test_a_block_that_nobody_can_run_is_refused(text: str, message: str, tmp_pat
         ("right 71.2% (68.3% to 73.9%)", "right 70.1% (67.3% to 72.6%)"),
         ("137,730 bytes from e087734b0c53", "137,911 bytes from 0123456789ab"),
         ("first\nlast", "first\nbetween\nlast"),
+        ("It says 1 thing. ...", "It says 1 thing. And another, of 20 words."),
+        ("wrapped, 5 of\n6 here", "before 7\nwrapped, 5 of 6 here\nafter"),
     ],
 )
 def test_output_is_compared_by_words_and_tolerances(shown: str, printed: str) -> None:
