@@ -16,7 +16,7 @@ Anything else is a fault of the page.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
@@ -46,9 +46,10 @@ class Block:
 
     kind: Kind
     text: str
-    line: int
     #: The file's name, or why the block is not run.
     note: str = ""
+    #: Where it begins, or the indented block that it is a paragraph of.
+    line: int = 0
 
 
 def read_page(path: Path) -> list[Block]:
@@ -60,35 +61,37 @@ def read_page(path: Path) -> list[Block]:
     lines = path.read_text(encoding="utf-8").splitlines()
     found: list[Block] = []
     comment: tuple[str, str] | None = None
+    runs = False  # whether commands or Python stand right above
     k = 0
     while k < len(lines):
-        where = f"{path.name}:{k + 1}"
-        if seen := _COMMENT.match(lines[k]):
-            comment, k = (seen[1], seen[2]), k + 1
-        elif fence := _FENCE.match(lines[k]):
-            end = next(n for n in range(k + 1, len(lines)) if lines[n].strip() == fence[1])
-            text = "\n".join(lines[k + 1 : end]) + "\n"
-            after = found[-1] if found and found[-1].kind in {"sh", "python", "output"} else None
-            found += _said(comment, text, k + 1) or _fenced(fence[2], text, k + 1, where, after)
-            comment, k = None, end + 1
-        elif lines[k].startswith(_INDENT) and _begins_code(lines, k):
-            end = k
-            while end < len(lines) and (lines[end].startswith(_INDENT) or not lines[end].strip()):
-                end += 1
-            body = [line[len(_INDENT) :] for line in lines[k:end]]
-            said = _said(comment, "\n".join(body).rstrip() + "\n", k + 1)
-            found += said or _indented(body, k + 1, where)
-            comment, k = None, end
+        where, start = f"{path.name}:{k + 1}", k
+        blocks: list[Block] = []
+        if fence := _FENCE.match(lines[k]):
+            k = next(n for n in range(k + 1, len(lines)) if lines[n].strip() == fence[1]) + 1
+            text = "\n".join(lines[start + 1 : k - 1]) + "\n"
+            blocks = _said(comment, text, where) or _fenced(fence[2], text, where, runs=runs)
+        elif _begins_code(lines, k):
+            while k < len(lines) and (lines[k].startswith(_INDENT) or not lines[k].strip()):
+                k += 1
+            body = [line[len(_INDENT) :] for line in lines[start:k]]
+            text = "\n".join(body).rstrip() + "\n"
+            blocks = _said(comment, text, where) or _indented(body, where)
         else:
-            if lines[k].strip():
-                comment = None
-                found.append(Block("not run", "", k + 1, "prose"))
             k += 1
-    return [block for block in found if block.note != "prose"]
+        if blocks:
+            found += [replace(block, line=start + 1) for block in blocks]
+            runs, comment = blocks[-1].kind != "not run", None
+        elif seen := _COMMENT.match(lines[start]):
+            comment = (seen[1], seen[2])
+        elif lines[start].strip():
+            runs, comment = False, None
+    return found
 
 
 def _begins_code(lines: list[str], k: int) -> bool:
     """Indented text is code where a blank line or a comment is above it; else a list's."""
+    if not lines[k].startswith(_INDENT) or not lines[k].strip():
+        return False
     above = lines[k - 1] if k else ""
     in_list = next(
         (line for line in reversed(lines[:k]) if line and not line.startswith(" ")), ""
@@ -96,40 +99,38 @@ def _begins_code(lines: list[str], k: int) -> bool:
     return (not above.strip() or _COMMENT.match(above) is not None) and not in_list
 
 
-def _said(comment: tuple[str, str] | None, text: str, line: int) -> list[Block]:
+def _said(comment: tuple[str, str] | None, text: str, where: str) -> list[Block]:
     """What a comment above a block makes of it."""
     if comment is None:
         return []
     word, rest = comment
     if word == "run instead":
-        return [Block("sh", rest + "\n", line)]
+        return [Block("sh", rest + "\n")]
     if word == "not run" and len(rest.split()) < 3:
-        raise PageError(f"line {line}: say in a few words why it is not run, not {rest!r}")
-    return [Block("not run", text, line, rest)]
+        raise PageError(f"{where}: say in a few words why it is not run, not {rest!r}")
+    return [Block("not run", text, rest)]
 
 
-def _fenced(language: str, text: str, line: int, where: str, after: Block | None) -> list[Block]:
-    if language in {"sh", "python"}:
-        return [Block("sh" if language == "sh" else "python", text, line)]
+def _fenced(language: str, text: str, where: str, *, runs: bool) -> list[Block]:
+    if language == "sh" or language == "python":  # noqa: PLR1714 - a set would widen the type
+        return [Block(language, text)]
     first = text.partition("\n")[0]
     if language == "toml" and re.fullmatch(r"# [\w.-]+\.toml", first):
-        return [Block("file", text, line, first.removeprefix("# "))]
-    if language == "text" and after is not None:
-        return [Block("output", text, line)]
+        return [Block("file", text, first.removeprefix("# "))]
+    if language == "text" and runs:
+        return [Block("output", text)]
     raise PageError(
         f"{where}: this block of {language or 'no language'} is neither sh, python, toml with a"
         " name nor the output of commands right above it: say why above it, <!-- not run: ... -->"
     )
 
 
-def _indented(body: list[str], line: int, where: str) -> list[Block]:
+def _indented(body: list[str], where: str) -> list[Block]:
     """Commands, then what they print, then commands, ..."""
     found: list[Block] = []
     paragraph: list[str] = []
-    start = line
-    for number, text in enumerate([*body, ""], line):
+    for text in [*body, ""]:
         if text.strip():
-            start = start if paragraph else number
             paragraph.append(text)
             continue
         if not paragraph:
@@ -142,9 +143,9 @@ def _indented(body: list[str], line: int, where: str) -> list[Block]:
             )
         words = _ASSIGNED.sub("", paragraph[0] + " ").split() or ["."]
         if words[0].rpartition("/")[2] in COMMANDS:
-            found.append(Block("sh", whole, start))
+            found.append(Block("sh", whole))
         elif found:
-            found.append(Block("output", whole, start))
+            found.append(Block("output", whole))
         else:
             raise PageError(
                 f"{where}: this block begins with {paragraph[0]!r}, which is no command known"

@@ -54,6 +54,7 @@ def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
     home.mkdir()
     for name in _OURS:
         (folder / name).symlink_to(REPO / name)
+    (folder / ".venv").symlink_to(sys.prefix)
     blocks = read_page(page)
     ports = Ports("\n".join(block.text for block in blocks if block.kind != "output"))
     environment = {
