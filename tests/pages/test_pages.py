@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+from collections.abc import Container
 from pathlib import Path
 
 import pytest
@@ -33,21 +35,28 @@ def _name(page: Path) -> str:
     return str(page.relative_to(REPO))
 
 
-@pytest.mark.parametrize(
-    "page",
-    [pytest.param(page, marks=_TRAINING if page.stem == "training" else ()) for page in PAGES],
-    ids=_name,
-)
+def _pages(*, but: Container[str] | None = None) -> list[object]:
+    """All pages, slow but for those named."""
+    return [
+        pytest.param(
+            page,
+            marks=[
+                *([_TRAINING] if page.name == "training.md" else []),
+                *([] if but is None or page.name in but else [pytest.mark.slow]),
+            ],
+            id=_name(page),
+        )
+        for page in PAGES
+    ]
+
+
+@pytest.mark.parametrize("page", _pages())
 def test_every_block_can_be_run_or_says_why_not(page: Path) -> None:
     check_servers(read_page(page), page.name)
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(
-    "page",
-    [pytest.param(page, marks=() if page.name in FAST else pytest.mark.slow) for page in PAGES],
-    ids=_name,
-)
+@pytest.mark.parametrize("page", _pages(but=FAST))
 def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
     folder, home = tmp_path / "clone", tmp_path / "home"
     folder.mkdir()
@@ -97,6 +106,7 @@ def _run(reader: Reader, block: Block, ports: Ports, where: str, *, fails: bool)
     printed = reader.sh(text, may_fail=fails)
     for line in joined(text):
         if line.endswith("&"):
-            for port in ports.of(line):
-                printed += reader.wait_for(port, told="escalade " in line)
+            ours = re.search(r"escalade .*(--listen \S+)", line)
+            for port in ports.of(line if ours is None else ours[1]):
+                printed += reader.wait_for(port, told=ours is not None)
     return printed
