@@ -185,8 +185,8 @@ class Ports:
     """A free port in place of each that a page names, the same at every mention."""
 
     def __init__(self, blocks: str) -> None:
-        """Find them: a number of 4 or 5 digits after a colon."""
-        named = sorted(set(re.findall(r":(\d{4,5})\b(?!:)", blocks)))
+        """Find them: a number after this machine's name and a colon."""
+        named = sorted(set(re.findall(r"(?:127\.0\.0\.1|localhost):(\d{4,5})\b", blocks)))
         held = [socket.create_server(("127.0.0.1", 0)) for _ in named]
         self._free = {
             port: str(one.getsockname()[1]) for port, one in zip(named, held, strict=True)

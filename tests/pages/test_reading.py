@@ -129,9 +129,10 @@ def test_a_reader_pastes_into_one_shell_and_one_interpreter(tmp_path: Path) -> N
 
 
 def test_ports_of_a_page_are_replaced_by_free_ones() -> None:
-    ports = Ports("--listen 127.0.0.1:50051 and http://localhost:8123/ at 2026:11")
-    text = ports.put("python3 -m http.server 8123; :50051")
+    ports = Ports("--listen 127.0.0.1:50051 and http://localhost:8123/, rsa:2048")
+    text = ports.put("python3 -m http.server 8123; :50051; rsa:2048")
     assert "8123" not in text
+    assert "rsa:2048" in text
     assert "50051" not in text
-    assert ports.back(text) == "python3 -m http.server 8123; :50051"
+    assert ports.back(text) == "python3 -m http.server 8123; :50051; rsa:2048"
     assert len(ports.of(text)) == 2
