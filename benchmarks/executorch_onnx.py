@@ -1,8 +1,8 @@
 """An ExecuTorch program beside ONNX Runtime's, of one model: bytes, quality, score, speed.
 
-Both answer the same queries of the test split on one thread, in turn, each going first in every
-other round, so that what else the machine does falls on both. Speeds are given as ratios of the
-seconds of a round: above 1, ExecuTorch is slower. It needs the extra `executorch`.
+Both answer the same queries of the test split on one thread, query by query in turn, each going
+first in every other round, so that what else the machine does falls on both. Speeds are given as
+ratios of the seconds of a round: above 1, ExecuTorch is slower. It needs the extra `executorch`.
 """
 
 from __future__ import annotations
@@ -98,12 +98,12 @@ def slower(one: Artifact, other: Artifact, records: Sequence[Record], rounds: in
     prompts = [one.encode(record.prompt) for record in records]
     ratios = []
     for number in range(rounds + 1):
-        seconds = {}
-        for artifact in (one, other) if number % 2 else (other, one):
-            started = time.perf_counter()
-            for prompt in prompts:
+        seconds = dict.fromkeys((one, other), 0.0)
+        for prompt in prompts:
+            for artifact in (one, other) if number % 2 else (other, one):
+                started = time.perf_counter()
                 artifact.generate(prompt)
-            seconds[artifact] = time.perf_counter() - started
+                seconds[artifact] += time.perf_counter() - started
         ratios.append(seconds[one] / seconds[other])
     return ratios[1:]  # the first warms both up
 
