@@ -1,4 +1,4 @@
-"""Folders of very small random models."""
+"""Folders of very small random models, and folders that hold a tokenizer and no weights."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 LLAMA: dict[str, Any] = {
@@ -54,3 +55,18 @@ def change(path: Path, **settings: object) -> None:
     """Write settings into a JSON file; `...` takes one out."""
     content = json.loads(path.read_text()) | settings
     path.write_text(json.dumps({k: v for k, v in content.items() if v is not ...}))
+
+
+@pytest.fixture
+def folder_of(tmp_path: Path) -> Callable[..., Path]:
+    """`folder_of(tokenizer, model_type=..., **settings)`."""
+
+    def make(tokenizer: Tokenizer, model_type: str = "llama", **settings: Any) -> Path:
+        folder = tmp_path / "model"
+        folder.mkdir(exist_ok=True)
+        tokenizer.save(str(folder / "tokenizer.json"))
+        (folder / "config.json").write_text(json.dumps({"model_type": model_type}))
+        (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+        return folder
+
+    return make

@@ -82,19 +82,16 @@ def test_the_optimum_config_ends_where_the_program_does(
 
 
 @pytest.mark.parametrize(
-    ("settings", "kept_as"),
+    "settings",
     [
-        (
-            '{"tokenizer_class": "TokenizersBackend", "eos_token": "<eos>"}',
-            "PreTrainedTokenizerFast",
-        ),
-        ('{"tokenizer_class": "GPT2Tokenizer", "eos_token": "<eos>"}', "GPT2Tokenizer"),
-        ('{"eos_token": "<eos>"}', "PreTrainedTokenizerFast"),
-        (None, "PreTrainedTokenizerFast"),
+        '{"tokenizer_class": "TokenizersBackend", "eos_token": "<eos>"}',
+        '{"tokenizer_class": "GPT2Tokenizer", "eos_token": "<eos>"}',
+        '{"eos_token": "<eos>"}',
+        None,
     ],
 )
-def test_the_tokenizer_has_a_class_that_both_libraries_know(
-    tiny_model_dir: Path, tmp_path: Path, settings: str | None, kept_as: str
+def test_the_tokenizer_has_the_class_that_takes_its_file_whole(
+    tiny_model_dir: Path, tmp_path: Path, settings: str | None
 ) -> None:
     model_dir = Path(shutil.copytree(tiny_model_dir, tmp_path / "model"))
     (model_dir / "tokenizer_config.json").unlink(missing_ok=True)
@@ -102,7 +99,8 @@ def test_the_tokenizer_has_a_class_that_both_libraries_know(
         (model_dir / "tokenizer_config.json").write_text(settings)
     folder = exported("genai", model_dir, tmp_path / "out")
     written = json.loads((folder / "tokenizer_config.json").read_text())
-    assert written["tokenizer_class"] == kept_as
+    assert written["tokenizer_class"] == "PreTrainedTokenizerFast"
+    assert written["clean_up_tokenization_spaces"] is False
     assert written.get("eos_token") == (None if settings is None else "<eos>")
 
 

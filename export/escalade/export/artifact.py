@@ -119,10 +119,11 @@ def export_artifact(
     check_fits(model, quantize)
     window = window_of(model.config)
     with atomic_folder(out, marker=MANIFEST_NAME) as folder:
-        write_tokenizer(model_dir, folder)
+        tokenizer = write_tokenizer(model_dir, folder)
         entry = model_entry(
             model,
             generation,
+            tokenizer,
             model_dir,
             folder,
             window,

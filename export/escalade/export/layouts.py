@@ -22,8 +22,8 @@ Layout = Literal["optimum", "genai"]
 
 GENAI_CONFIG_NAME = "genai_config.json"
 TOKENIZER_CONFIG_NAME = "tokenizer_config.json"
-# The name that transformers 5 writes, and the one by which every version knows such a tokenizer.
-_NEW_CLASS, _OLD_CLASS = "TokenizersBackend", "PreTrainedTokenizerFast"
+# Takes tokenizer.json whole; transformers 5 writes another name, but every version knows this one.
+_OLD_CLASS = "PreTrainedTokenizerFast"
 # The type says no more than how a program is driven, and all of ours are driven as a Llama is.
 # By their own names onnxruntime-genai 0.18 refuses GPT-NeoX and expects other inputs of GPT-2.
 _GENAI_TYPE = "llama"
@@ -56,8 +56,9 @@ def write_layout(
 def _write_tokenizer_settings(model_dir: Path, folder: Path) -> None:
     source = model_dir / TOKENIZER_CONFIG_NAME
     settings: dict[str, object] = json.loads(source.read_bytes()) if source.is_file() else {}
-    if settings.setdefault("tokenizer_class", _OLD_CLASS) == _NEW_CLASS:
-        settings["tokenizer_class"] = _OLD_CLASS
+    # The file beside it says all; a class would build some of it anew, and clean up twice.
+    settings["tokenizer_class"] = _OLD_CLASS
+    settings["clean_up_tokenization_spaces"] = False
     _write_json(folder / TOKENIZER_CONFIG_NAME, settings)
 
 

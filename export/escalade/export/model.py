@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from escalade.checkpoint import (
     CheckpointError,
     Generation,
+    check_vocabulary,
     load_network,
     load_tokenizer,
     read_generation,
+    tokenizer_fingerprint,
+    tokenizer_json,
 )
 from escalade.edge.artifact import TOKENIZER_NAME, ChatEntry, ModelEntry, Scheme
 from escalade.export.errors import ModelError, OptionError
 from escalade.export.quiet import quiet
-from escalade.v1.identity import tokenizer_fingerprint, weights_revision
+from escalade.v1.identity import weights_revision
 
 CHAT_TEMPLATE_NAME = "chat_template.jinja"
 # Longest response by default where the model's folder names none.
@@ -70,54 +71,39 @@ def check_fits(model: PreTrainedModel, scheme: Scheme) -> None:
             )
 
 
-def write_tokenizer(model_dir: Path, folder: Path) -> None:
-    """Write the model's `tokenizer.json` into `folder`.
+def write_tokenizer(model_dir: Path, folder: Path) -> PreTrainedTokenizerFast:
+    """Write the model's tokenizer into `folder`, whole, and return it.
 
     Raises:
-        ModelError: its tokenizer has no such form.
+        ModelError: it cannot be read, or cannot be written as one file that says all.
     """
-    source = model_dir / TOKENIZER_NAME
-    if source.is_file():
-        shutil.copyfile(source, folder / TOKENIZER_NAME)
-        return
     try:
-        tokenizer = load_tokenizer(model_dir)
+        with quiet():
+            tokenizer = load_tokenizer(model_dir)
     except CheckpointError as error:
         raise ModelError(str(error)) from error
-    tokenizer.backend_tokenizer.save(str(folder / TOKENIZER_NAME))
+    (folder / TOKENIZER_NAME).write_text(tokenizer_json(tokenizer), "utf-8")
+    return tokenizer
 
 
-def _write_chat_template(model_dir: Path, folder: Path) -> ChatEntry | None:
+def _write_chat_template(
+    tokenizer: PreTrainedTokenizerFast, model_dir: Path, folder: Path
+) -> ChatEntry | None:
     """Write the model's chat template into `folder`, where it has one."""
-    settings_path = model_dir / "tokenizer_config.json"
-    try:
-        settings = json.loads(settings_path.read_bytes()) if settings_path.is_file() else {}
-    except ValueError as error:
-        raise ModelError(f"{settings_path}: not JSON: {error}") from error
-    if not isinstance(settings, dict):
-        raise ModelError(f"{settings_path}: must hold a JSON object")
-    own_file = model_dir / CHAT_TEMPLATE_NAME
-    template = own_file.read_text("utf-8") if own_file.is_file() else settings.get("chat_template")
-    if isinstance(template, list):  # several, by name
-        template = {each["name"]: each["template"] for each in template}.get("default")
-    if not template:
+    if not tokenizer.chat_template:
         return None
+    try:
+        template = tokenizer.get_chat_template()
+    except ValueError as error:  # several, and none of them is the default
+        raise ModelError(f"{model_dir}: chat template: {error}") from error
     (folder / CHAT_TEMPLATE_NAME).write_text(template, "utf-8")
-    return ChatEntry(
-        template=CHAT_TEMPLATE_NAME,
-        bos_token=_text_of(settings.get("bos_token")),
-        eos_token=_text_of(settings.get("eos_token")),
-    )
-
-
-def _text_of(token: str | dict[str, str] | None) -> str:
-    """Of a special token, which may be written with its settings."""
-    return (token["content"] if isinstance(token, dict) else token) or ""
+    return ChatEntry(template=CHAT_TEMPLATE_NAME, special_tokens=tokenizer.special_tokens_map)
 
 
 def model_entry(
     model: PreTrainedModel,
     generation: Generation,
+    tokenizer: PreTrainedTokenizerFast,
     model_dir: Path,
     folder: Path,
     window: int,
@@ -130,6 +116,7 @@ def model_entry(
     Args:
         model: loaded.
         generation: how it answers.
+        tokenizer: the model's, as it was written.
         model_dir: where from.
         folder: the artifact, its tokenizer written.
         window: longest prompt plus response.
@@ -149,8 +136,9 @@ def model_entry(
         raise OptionError(f"--max-new-tokens must be in [1, {window - 1}], got {longest}")
     try:
         revision = weights_revision(model_dir)
-        fingerprint = tokenizer_fingerprint(folder / TOKENIZER_NAME)
-    except (OSError, ValueError) as error:
+        fingerprint = tokenizer_fingerprint(tokenizer, model_dir)
+        check_vocabulary(tokenizer, config.vocab_size, model_dir)
+    except (OSError, ValueError) as error:  # a CheckpointError is one
         raise ModelError(str(error)) from error
     return ModelEntry(
         name=name,
@@ -166,7 +154,7 @@ def model_entry(
         head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
         widest=_widest(config),
         decoder_start_id=generation.decoder_start_id,
-        chat=_write_chat_template(model_dir, folder),
+        chat=_write_chat_template(tokenizer, model_dir, folder),
     )
 
 

@@ -15,7 +15,12 @@ from escalade.checkpoint.exportable import (
 from escalade.checkpoint.generation import GREEDY, Generation, read_generation
 from escalade.checkpoint.locating import HUB, Located, locate
 from escalade.checkpoint.network import load_network
-from escalade.checkpoint.tokenizer import load_tokenizer
+from escalade.checkpoint.tokenizer import (
+    check_vocabulary,
+    load_tokenizer,
+    tokenizer_fingerprint,
+    tokenizer_json,
+)
 
 __all__ = [
     "ACTIVATIONS",
@@ -28,10 +33,13 @@ __all__ = [
     "aligned_angles",
     "check_onnx",
     "check_rotary",
+    "check_vocabulary",
     "first_line",
     "load_network",
     "load_tokenizer",
     "locate",
     "read_generation",
+    "tokenizer_fingerprint",
+    "tokenizer_json",
     "window_of",
 ]

@@ -35,7 +35,8 @@ class ChatPrompt:
         self._template = _compiled(artifact.chat_template, name, now)
         self._artifact = artifact
         named = {"bos_token": entry.bos_token, "eos_token": entry.eos_token}
-        self._special_tokens = {name: token for name, token in named.items() if token}
+        before = {name: token for name, token in named.items() if token}
+        self._special_tokens = {**before, **entry.special_tokens}
 
     def text(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> str:
         """The prompt as the template writes it; see `ChatTemplate.render`."""

@@ -80,11 +80,13 @@ class ChatTemplate:
         plain = [_plain(number, message) for number, message in enumerate(messages)]
         try:
             return self._template.render(
-                messages=plain,
-                tools=None,
-                documents=None,
-                add_generation_prompt=add_generation_prompt,
-                **special_tokens,
+                {
+                    **special_tokens,
+                    "messages": plain,
+                    "tools": None,
+                    "documents": None,
+                    "add_generation_prompt": add_generation_prompt,
+                }
             )
         except PromptError:
             raise

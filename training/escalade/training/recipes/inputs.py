@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerFast
 
 from escalade.edge.base import Record, atomic_write, pretty_json, sha256_of
 from escalade.training.errors import RecipeError
@@ -30,7 +30,7 @@ Inputs = dict[str, str]
 
 def inputs_of(
     recipe: Recipe,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: PreTrainedTokenizerFast,
     train: Sequence[Record],
     valid: Sequence[Record],
     examples: Examples,

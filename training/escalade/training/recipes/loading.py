@@ -12,7 +12,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
     PreTrainedModel,
-    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
 )
 
 from escalade.checkpoint import (
@@ -22,6 +22,7 @@ from escalade.checkpoint import (
     load_network,
     locate,
     read_generation,
+    tokenizer_fingerprint,
     window_of,
 )
 from escalade.checkpoint import load_tokenizer as load_tokenizer_of
@@ -30,13 +31,13 @@ from escalade.training.data import load_pronunciations, make_records, save_token
 from escalade.training.errors import RecipeError
 from escalade.training.recipes.recipe import BUNDLED, Recipe
 from escalade.training.teachers import LocalTeacher, check_tokenizers
-from escalade.v1.identity import tokenizer_fingerprint, weights_revision
+from escalade.v1.identity import weights_revision
 
 #: What transformers' configs accept and turn into something else.
 _ALSO_TAKEN = ("attn_implementation", "partial_rotary_factor", "rope_theta")
 
 
-def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
+def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
     """The tokenizer a recipe names.
 
     Raises:
@@ -74,7 +75,7 @@ def load_records(recipe: Recipe) -> tuple[list[Record], list[Record]]:
     return subsample(train, recipe.data.train_size), valid
 
 
-def load_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+def load_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
     """The model to fine-tune, or a new one made from the recipe's config.
 
     Raises:
@@ -90,7 +91,7 @@ def load_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> PreTrained
     return model
 
 
-def _new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+def _new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
     given = dict(recipe.model.config or {})
     model_type = given.pop("model_type", None)
     try:
@@ -118,7 +119,7 @@ def _new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> PreTrained
 
 
 def _check_answers(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: str | None
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, path: str | None
 ) -> None:
     """What the model learns to say must be what it would say, and be saved with it."""
     name = path or "model.config"
@@ -154,7 +155,7 @@ def refused_by_export(model: PreTrainedModel) -> str | None:
     return None
 
 
-def load_teacher(path: str, tokenizer: PreTrainedTokenizerBase) -> LocalTeacher:
+def load_teacher(path: str, tokenizer: PreTrainedTokenizerFast) -> LocalTeacher:
     """The large model `p_L`, to run in this process.
 
     Raises:
@@ -167,7 +168,7 @@ def load_teacher(path: str, tokenizer: PreTrainedTokenizerBase) -> LocalTeacher:
     return LocalTeacher(model, name=name, revision=revision_of(folder))
 
 
-def open_checkpoint(path: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def open_checkpoint(path: str) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """A trained model and its tokenizer, ready to answer, on the GPU where there is one.
 
     Raises:
@@ -183,20 +184,16 @@ def open_checkpoint(path: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase
     return model, tokenizer
 
 
-def fingerprint_of(tokenizer: PreTrainedTokenizerBase) -> str:
+def fingerprint_of(tokenizer: PreTrainedTokenizerFast) -> str:
     """The tokenizer's fingerprint, as artifacts and the wire have it.
 
     Raises:
-        RecipeError: it is not one of Hugging Face's fast tokenizers, or cannot be read back.
+        RecipeError: it reads one text in several ways.
     """
-    if not tokenizer.is_fast:
-        raise RecipeError(f"tokenizer {tokenizer.name_or_path!r} has no tokenizer.json")
-    with tempfile.TemporaryDirectory() as folder:
-        tokenizer.save_pretrained(folder)
-        try:
-            return tokenizer_fingerprint(Path(folder) / "tokenizer.json")
-        except (OSError, ValueError) as error:
-            raise RecipeError(f"tokenizer {tokenizer.name_or_path!r}: {error}") from error
+    try:
+        return tokenizer_fingerprint(tokenizer, f"tokenizer {tokenizer.name_or_path!r}")
+    except CheckpointError as error:
+        raise RecipeError(str(error)) from error
 
 
 def revision_of(folder: Path) -> str:
@@ -223,7 +220,7 @@ def located(path: str) -> Located:
         raise RecipeError(str(error)) from error
 
 
-def _tokenizer(path: str) -> PreTrainedTokenizerBase:
+def _tokenizer(path: str) -> PreTrainedTokenizerFast:
     folder = located(path).folder
     try:
         return load_tokenizer_of(folder)

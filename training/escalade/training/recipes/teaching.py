@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from transformers import PreTrainedTokenizerBase, TrainingArguments
+from transformers import PreTrainedTokenizerFast, TrainingArguments
 
 from escalade.training.errors import CacheError, RecipeError, TeacherError
 from escalade.training.examples import Examples
@@ -29,7 +29,7 @@ Progress = Callable[[str, int, int, Mapping[str, float]], None]
 
 def open_teacher(
     recipe: Recipe,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: PreTrainedTokenizerFast,
     examples: Examples,
     arguments: TrainingArguments,
     seq2seq: bool,
@@ -83,7 +83,7 @@ def open_teacher(
 
 def _source(
     table: TeacherTable,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: PreTrainedTokenizerFast,
     fingerprint: str,
     top_k: int,
     seq2seq: bool,

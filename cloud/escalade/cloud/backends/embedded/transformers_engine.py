@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from escalade.checkpoint import (
-    CheckpointError,
+    check_vocabulary,
     load_network,
     load_tokenizer,
     locate,
     read_generation,
+    tokenizer_fingerprint,
 )
 from escalade.cloud.backends.backend import BackendInfo
 from escalade.cloud.backends.embedded.engine import Emit, ShouldStop
@@ -24,7 +24,7 @@ from escalade.cloud.backends.embedded.teacher_forcing import score_batch
 from escalade.cloud.backends.query import Answer, Delta, Query, ScoreQuery, Scores
 from escalade.cloud.errors import ModelError
 from escalade.v1 import cascade_pb2 as pb
-from escalade.v1.identity import tokenizer_fingerprint, weights_revision
+from escalade.v1.identity import weights_revision
 from escalade.v1.prompt_size import longest_token_bytes
 
 # 8 KiB of scores for each token. vLLM's --max-logprobs is 20 by default; a student that is
@@ -76,23 +76,23 @@ class TransformersEngine:
             torch.set_num_threads(threads)
         try:
             name, folder = locate(model)
-            identity = _identity(name, folder)
             network = load_network(folder, dtype=torch.float32, kinds=("causal",))
             generation = read_generation(network, folder)
+            vocabulary_size = int(network.config.get_text_config().vocab_size)
             tokenizer = load_tokenizer(folder)
-        except CheckpointError as error:
+            check_vocabulary(tokenizer, vocabulary_size, model)
+            identity = pb.ModelIdentity(
+                name=name,
+                revision=weights_revision(folder),
+                tokenizer_fingerprint=tokenizer_fingerprint(tokenizer, folder),
+            )
+        except (OSError, ValueError) as error:  # a CheckpointError is one
             raise ModelError(str(error)) from error
         network.requires_grad_(False)
         config = network.config.get_text_config()
         context_length = getattr(config, "max_position_embeddings", None)
         if context_length is None:
             raise ModelError(f"{model}: config.json names no max_position_embeddings")
-        vocabulary_size = int(config.vocab_size)
-        if len(tokenizer) > vocabulary_size:
-            raise ModelError(
-                f"{model}: tokenizer.json has {len(tokenizer)} tokens,"
-                f" the model's vocabulary only {vocabulary_size}"
-            )
         longest = context_length - 1
         info = BackendInfo(
             model=identity,
@@ -185,15 +185,3 @@ class TransformersEngine:
 
     def _decode(self, ids: Sequence[int]) -> str:
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
-
-
-def _identity(name: str, folder: Path) -> pb.ModelIdentity:
-    try:
-        revision = weights_revision(folder)
-    except (OSError, ValueError) as error:
-        raise ModelError(str(error)) from error
-    try:
-        fingerprint = tokenizer_fingerprint(folder / "tokenizer.json")
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{folder}: a readable tokenizer.json is needed: {error}") from error
-    return pb.ModelIdentity(name=name, revision=revision, tokenizer_fingerprint=fingerprint)
