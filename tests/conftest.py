@@ -121,6 +121,8 @@ class StopCase(NamedTuple):
     #: Tokens that lie wholly before the cut.
     kept: int
     stopped: bool = True
+    #: Pieces that are special tokens: no text, but what a stop text may spell.
+    special: tuple[str, ...] = ()
 
     def tokenizer(self) -> Tokenizer:
         """Whose token i is the i-th piece, or the byte i of GPT-2's alphabet."""
@@ -138,6 +140,7 @@ class StopCase(NamedTuple):
         unk = "<unk>"
         tokenizer = Tokenizer(models.WordLevel({**words, unk: len(words)}, unk_token=unk))
         tokenizer.decoder = decoders.Fuse()
+        tokenizer.add_special_tokens(list(self.special))
         return tokenizer
 
     def ids(self) -> list[int]:
@@ -166,6 +169,18 @@ STOP_CASES = (
     StopCase("two in a row", ("ab", "cd", "ef"), ("ef", "cd"), "ab", 1),
     StopCase("in the middle of a character", "aé-b".encode(), ("é-",), "a", 1),
     StopCase("after a character of bytes", "aé-b".encode(), ("-",), "aé", 3),
+    *(
+        StopCase(name, ("ab", "<end>", "xy"), stops, text, kept, stopped, ("<end>",))
+        for name, stops, text, kept, stopped in (
+            ("a special token", ("<end>",), "ab", 1, True),
+            ("part of a special token", ("nd",), "ab", 1, True),
+            ("from text into a special token", ("b<end>",), "a", 0, True),
+            ("from a special token into text", ("<end>x",), "ab", 1, True),
+            ("after a special token", ("y",), "abx", 2, True),
+            ("apart but for a special token", ("bx",), "abxy", 3, False),
+            ("a special token that is not it", ("<END>",), "abxy", 3, False),
+        )
+    ),
 )
 
 

@@ -4,7 +4,8 @@ A response ends in one of five ways (`StopReason`):
 
     end         the model chose an end-of-sequence token
     length      `max_new_tokens` were generated
-    stop        a stop sequence came up; the text before it is the response
+    stop        a stop sequence came up; the text before it is the response. It may spell
+                special tokens, which are no text otherwise
     cancelled   the caller said so, or another response was begun on the same artifact
     stopped_early     `stop_when` said so; `Generation.resume` takes that back
 
@@ -16,14 +17,12 @@ Stopping there was a choice of the model too.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import takewhile
 from typing import Literal, NamedTuple
 
 from tokenizers import Tokenizer
-from tokenizers.decoders import DecodeStream
 
 from escalade.edge.runtimes import Step
-from escalade.v1.stop_text import find_stop, held_back
+from escalade.v1.growing_text import GrowingText, speller
 
 StopReason = Literal["end", "length", "stop", "cancelled", "stopped_early"]
 StopWhen = Callable[[Sequence[float]], bool]
@@ -70,8 +69,16 @@ class Generation:
         Raises:
             ValueError: a stop sequence is empty.
         """
+        if not all(stop):
+            raise ValueError("a stop sequence must have at least 1 character, got ''")
+
+        def decode(ids: Sequence[int]) -> str:
+            text: str = tokenizer.decode(ids, skip_special_tokens=True)
+            return text
+
         self._source = steps
-        self._text = _HeldText(tokenizer, stop)
+        self._text = GrowingText(decode, stop, speller(tokenizer))
+        self._whole: str | None = None
         self._max_new_tokens = max_new_tokens
         self._stop_when = stop_when
         self._given: list[str] = []
@@ -85,7 +92,7 @@ class Generation:
     @property
     def text(self) -> str:
         """The response so far; whole where it has ended."""
-        return "".join(self._given) if self._text.final is None else self._text.final
+        return "".join(self._given) if self._whole is None else self._whole
 
     def resume(self) -> None:
         """Take back a giving up: iterate again for the rest, from where the model stands."""
@@ -106,11 +113,13 @@ class Generation:
             if not step.ended:
                 self._text.add(step.token_id)
         self.stop = self._reason(step)
-        text = self._text.take(everything=self.stop in {"end", "length", "cancelled"})
-        if self._text.stopped:
-            self.stop = "stop"
-        if self.stop not in {None, "stopped_early"}:
+        if self._text.stopped or self.stop in {"end", "length", "cancelled"}:
+            self._whole, _, text = self._text.end()
             self._source = iter(())
+            if self._text.stopped:
+                self.stop = "stop"
+        else:
+            text = self._text.take()[1]
         self._given.append(text)
         return Delta(step, text, self.stop)
 
@@ -124,68 +133,3 @@ class Generation:
         if self._stop_when is not None and self._stop_when(self.logprobs):
             return "stopped_early"
         return None
-
-
-class _HeldText:
-    """Text out of tokens; what may not be shown yet is held back."""
-
-    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str]) -> None:
-        if not all(stop):
-            raise ValueError("a stop sequence must have at least 1 character, got ''")
-        self._tokenizer = tokenizer
-        self._stop = stop
-        self._stream = DecodeStream(skip_special_tokens=True)
-        self._ids: list[int] = []
-        # What the tokens mean, as far as the decoder has said; and what a reader is given, who
-        # has what a later token has revoked before what it was replaced by.
-        self._decoded = self._given = ""
-        self._taken = 0
-        #: The text once it has ended: what all tokens mean, up to the stop sequence.
-        self.final: str | None = None
-        #: Whether a stop sequence came up; nothing comes after it.
-        self.stopped = False
-
-    def add(self, token_id: int) -> None:
-        self._ids.append(token_id)
-        try:
-            more = self._stream.step(self._tokenizer, token_id) or ""
-        except Exception:  # tokenizers raises bare Exception
-            # The token changed what earlier ones had become: bytes that are no UTF-8.
-            self._revise()
-            self._stream = DecodeStream(ids=self._ids, skip_special_tokens=True)
-        else:
-            self._decoded += more
-            self._given += more
-
-    def take(self, *, everything: bool) -> str:
-        """What may be shown and was not yet; with `everything`, what was held back too."""
-        if everything:
-            # The decoder still waits for the rest of a character that will not come.
-            self._revise()
-        waiting = self._given[self._taken :]
-        found = None
-        if self._stop:
-            found = find_stop(waiting, self._stop)
-            self.stopped = found is not None
-            if found is None and not everything:
-                found = len(waiting) - held_back(waiting, self._stop)
-        shown = waiting[:found]
-        self._taken += len(shown)
-        if self.stopped:
-            at = find_stop(self._whole(), self._stop)
-            self.final = self._given[: self._taken] if at is None else self._whole()[:at]
-        elif everything:
-            self.final = self._decoded
-        return shown
-
-    def _whole(self) -> str:
-        text: str = self._tokenizer.decode(self._ids, skip_special_tokens=True)
-        return text
-
-    def _revise(self) -> None:
-        """Take what all tokens mean together; give what of it differs from what they meant."""
-        whole = self._whole()
-        both = zip(self._decoded, whole, strict=False)
-        same = sum(1 for _ in takewhile(lambda two: two[0] == two[1], both))
-        self._given += whole[same:]
-        self._decoded = whole

@@ -9,18 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from escalade.cloud.backends.backend import BackendInfo
 from escalade.cloud.backends.embedded.backend import EmbeddedBackend
-from escalade.cloud.backends.embedded.growing_text import GrowingText
 from escalade.cloud.backends.embedded.transformers_engine import TransformersEngine
 from escalade.cloud.backends.query import Delta, Query
 from escalade.cloud.backends.ticket import Ticket
 from escalade.v1 import cascade_pb2 as pb
-from escalade.v1.stop_text import find_stop, held_back
 
 
 def chain(following: dict[int, int], size: int) -> LlamaForCausalLM:
@@ -98,48 +94,3 @@ def test_a_response_ends_where_a_device_would_end_it(
     assert given == answer.token_ids[: len(given)]
     assert answer.text.startswith("".join(piece.text for piece in pieces))
     assert streamed or not pieces
-
-
-PIECES = st.lists(st.text("ab好", min_size=1, max_size=3), min_size=1, max_size=8)
-STOPS = st.lists(st.text("ab好", min_size=1, max_size=4), max_size=3)
-
-
-@given(PIECES, STOPS)
-@settings(deadline=None)
-def test_growing_text_gives_what_is_sure_and_no_less(pieces: list[str], stops: list[str]) -> None:
-    whole = "".join(pieces)
-    text = GrowingText(lambda ids: "".join(pieces[i] for i in ids), stops)
-    shown, tokens = "", 0
-    for number in range(len(pieces)):
-        text.add(number)
-        if text.stopped:
-            break
-        taken, more = text.take()
-        assert taken.start == tokens
-        shown, tokens = shown + more, taken.stop
-        so_far = "".join(pieces[: number + 1])
-        assert shown == so_far[: len(so_far) - held_back(so_far, stops)]
-        assert shown.startswith("".join(pieces[:tokens]))
-    at = find_stop(whole, stops)
-    assert text.stopped == (at is not None)
-    cut = text.end()
-    assert cut.text == whole[:at]
-    assert cut.text.startswith(shown)
-    assert tokens <= cut.token_count
-    assert cut.text.startswith("".join(pieces[: cut.token_count]))
-
-
-@given(st.binary(max_size=12) | st.text("aé好🙂\ufffd", max_size=6).map(str.encode))
-@settings(deadline=None)
-def test_growing_text_waits_for_whole_characters(said: bytes) -> None:
-    text = GrowingText(lambda ids: bytes(ids).decode(errors="replace"), ())
-    shown, tokens = "", 0
-    for byte in said:
-        text.add(byte)
-        taken, more = text.take()
-        shown, tokens = shown + more, taken.stop
-        assert shown == said[:tokens].decode(errors="replace")
-    whole = said.decode(errors="replace")
-    assert text.end() == (whole, len(said))
-    assert whole.startswith(shown)
-    assert set(whole[len(shown) :]) <= {"\ufffd"}

@@ -19,11 +19,11 @@ from escalade.checkpoint import (
 )
 from escalade.cloud.backends.backend import BackendInfo
 from escalade.cloud.backends.embedded.engine import Emit, ShouldStop
-from escalade.cloud.backends.embedded.growing_text import GrowingText
 from escalade.cloud.backends.embedded.teacher_forcing import score_batch
 from escalade.cloud.backends.query import Answer, Delta, Query, ScoreQuery, Scores
 from escalade.cloud.errors import ModelError
 from escalade.v1 import cascade_pb2 as pb
+from escalade.v1.growing_text import GrowingText, speller
 from escalade.v1.identity import weights_revision
 from escalade.v1.prompt_size import longest_token_bytes
 
@@ -49,6 +49,7 @@ class TransformersEngine:
         self._model = model
         self._tokenizer = tokenizer
         self._info = info
+        self._spell = speller(tokenizer.backend_tokenizer)
         # Without it, logits of the whole prompt are computed and all but the last dropped.
         keeps_last = "logits_to_keep" in inspect.signature(model.forward).parameters
         self._last_logits_only = {"logits_to_keep": 1} if keeps_last else {}
@@ -134,7 +135,11 @@ class TransformersEngine:
         )
         ids, logprobs, margins = list[int](), list[float](), list[float]()
         # Text that nobody reads before the end is decoded at the end.
-        text = GrowingText(self._decode, query.stop_texts) if emit or query.stop_texts else None
+        text = (
+            GrowingText(self._decode, query.stop_texts, self._spell)
+            if emit or query.stop_texts
+            else None
+        )
         end_id = None
         inputs, cache = torch.tensor([query.prompt_ids]), None
         for _ in range(min(query.max_new_tokens, room)):
@@ -164,7 +169,7 @@ class TransformersEngine:
                         emit(Delta(ids[sure], logprobs[sure], more))
             inputs = torch.tensor([[token]])
         generated = len(logprobs)
-        kept, count = (self._decode(ids), len(ids)) if text is None else text.end()
+        kept, count = (self._decode(ids), len(ids)) if text is None else text.end()[:2]
         if text is not None and text.stopped:
             end_id, reason = None, pb.STOP_REASON_STOP_SEQUENCE
             del ids[count:], logprobs[count:], margins[count:]
