@@ -98,7 +98,7 @@ def test_special_tokens_stop_after_the_token_that_transformers_stops_after(
     text = GrowingText(lambda some: str(tokenizer.decode(list(some))), stops, speller(tokenizer))
     assert stopped_after(text, ids) == theirs
     said = text.end().text
-    assert tokenizer.decode(ids).startswith(said)
+    assert tokenizer.decode(ids[:theirs]).startswith(said)
     assert not any(name in said for name in ("<eos>", "</s>", "<bos>", "<s>") if name in stops)
 
 

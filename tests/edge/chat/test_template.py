@@ -227,3 +227,10 @@ def test_a_conversation_that_the_template_refuses_is_the_users_mistake() -> None
 def test_messages_that_are_none_are_refused(messages: list[Any], says: str) -> None:
     with pytest.raises(PromptError, match=says):
         render(ZEPHYR, messages)
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_long_conversations_are_far_from_what_a_template_may_take(name: str) -> None:
+    talk = [{**(USER, ASSISTANT)[n % 2], "content": "word " * 200} for n in range(299)]
+    expected = in_transformers(TEMPLATES[name], talk, prompt=True)
+    assert render(TEMPLATES[name], talk) == expected

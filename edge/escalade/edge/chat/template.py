@@ -4,8 +4,7 @@ The one place that imports jinja2 (the extra `chat`). What a template finds here
 `apply_chat_template` of transformers gives it, so that the two write the same prompt.
 
 A template comes with the artifact: it is somebody else's program. The sandbox keeps it from
-everything but its arguments. It does not bound the time or memory that it takes, so open
-artifacts of people you trust, or with their key.
+everything but its arguments, and bounds the time and memory that it takes (`metering`).
 """
 
 from __future__ import annotations
@@ -14,15 +13,19 @@ import datetime
 import json
 from collections.abc import Mapping, Sequence
 
-from jinja2 import TemplateError, nodes
+from jinja2 import nodes
 from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
+from escalade.edge.chat.costs import TooMuchError
 from escalade.edge.chat.messages import Message, Now
+from escalade.edge.chat.metering import MeteredEnvironment
 from escalade.edge.errors import ArtifactError, PromptError
+
+# Of what a template, or an error in it, may say to a user.
+_LONGEST_MESSAGE = 300
 
 
 class ChatTemplate:
@@ -39,22 +42,21 @@ class ChatTemplate:
         Raises:
             ArtifactError: it is not a Jinja template.
         """
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True,
-            lstrip_blocks=True,
-            extensions=[_GenerationBlock, loopcontrols],
-            autoescape=False,  # a prompt is no HTML
-        )
+        environment = MeteredEnvironment([_GenerationBlock, loopcontrols])
         environment.filters["tojson"] = _tojson
         environment.globals["raise_exception"] = _refuse
         environment.globals["strftime_now"] = lambda format: now().strftime(format)
         environment.globals["dict"] = _Dict()
         environment.globals["namespace"] = _Namespace
+        environment.meter()
         self._name = name
+        self._environment = environment
         try:
             self._template = environment.from_string(source)
-        except (TemplateError, RecursionError) as error:
-            raise ArtifactError(f"{name}: not a Jinja template: {error}") from error
+        # jinja2 writes Python, which has bounds of its own: SyntaxError where 20 blocks are nested,
+        # MemoryError and RecursionError where more is.
+        except Exception as error:
+            raise ArtifactError(f"{name}: not a Jinja template: {_line(error)}") from error
 
     def render(
         self,
@@ -78,6 +80,7 @@ class ChatTemplate:
         if not messages:
             raise PromptError("a conversation needs at least 1 message")
         plain = [_plain(number, message) for number, message in enumerate(messages)]
+        self._environment.refill()
         try:
             return self._template.render(
                 {
@@ -90,8 +93,10 @@ class ChatTemplate:
             )
         except PromptError:
             raise
+        except TooMuchError as error:
+            raise ArtifactError(f"{self._name}: {error}") from error
         except Exception as error:  # a template may divide by zero, or whatever else it likes
-            raise ArtifactError(f"{self._name}: {type(error).__name__}: {error}") from error
+            raise ArtifactError(f"{self._name}: {type(error).__name__}: {_line(error)}") from error
 
 
 def _plain(number: int, message: Message) -> dict[str, str]:
@@ -103,7 +108,13 @@ def _plain(number: int, message: Message) -> dict[str, str]:
 
 
 def _refuse(message: object) -> str:
-    raise PromptError(f"the chat template refuses the conversation: {message}")
+    said = str(message)[:_LONGEST_MESSAGE]
+    raise PromptError(f"the chat template refuses the conversation: {said}")
+
+
+def _line(error: Exception) -> str:
+    """What an error says, in one line: it may quote the template."""
+    return " ".join(str(error).split())[:_LONGEST_MESSAGE]
 
 
 def _tojson(
@@ -155,6 +166,9 @@ class _Namespace(Namespace):
     def __setitem__(self, name: str, value: object) -> None:
         _check_name(name)
         super().__setitem__(name, value)
+
+    def __repr__(self) -> str:  # not all that it holds
+        return "<Namespace>"
 
 
 def _check_name(name: str) -> None:
