@@ -226,6 +226,50 @@ def test_a_tokenizer_of_more_tokens_than_the_model_is_refused(folder_of: Folder)
         check_vocabulary(tokenizer, 263, "here")
 
 
+TALK = [{"role": "user", "content": "Hi"}]
+TEMPLATE = (
+    "{{ bos_token }}{{ messages[0].content }}{{ eos_token }}{{ pad_token }}{{ unk_token }}"
+    "{{ turn_token }}{{ image_token }}{{ sep_token }}"
+)
+
+
+def in_the_map(folder: Path) -> None:
+    content = {"bos_token": "<bos>", "eos_token": {"content": "<eos>", **FLAGS}}
+    (folder / "special_tokens_map.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("settings", "add"),
+    [
+        (NAMED, None),
+        ({}, in_the_map),
+        ({**NAMED, "bos_token": {"__type": "AddedToken", "content": "<bos>", **FLAGS}}, None),
+        ({"turn_token": "<eos>", "eos_token": "<eos>"}, None),
+        ({"extra_special_tokens": {"image_token": "<bos>"}}, None),
+        ({"tokenizer_class": "GPT2Tokenizer"}, None),
+        ({"tokenizer_class": "RobertaTokenizer", **NAMED}, None),
+    ],
+)
+def test_templates_find_the_special_tokens_that_transformers_passes(
+    settings: dict[str, Any], add: Callable[[Path], None] | None, folder_of: Folder
+) -> None:
+    tokenizer = byte_level()
+    tokenizer.add_special_tokens(["<|endoftext|>", "<s>", "</s>", "<unk>"])
+    folder = folder_of(tokenizer, chat_template=TEMPLATE, **settings)
+    if add is not None:
+        add(folder)
+    right, ours = AutoTokenizer.from_pretrained(folder), load_tokenizer(folder)
+    assert right.apply_chat_template(TALK, tokenize=False) == ours.apply_chat_template(
+        TALK, tokenize=False
+    )
+    known = {
+        name: token
+        for name, token in right.special_tokens_map.items()
+        if tokenizer.token_to_id(token) is not None
+    }
+    assert ours.special_tokens_map.items() >= known.items()
+
+
 UNK = {"unk_token": "<unk>"}
 WORDS = ["<pad>", "<bos>", "<eos>", "<unk>", "we", "do", "n't", ",", "no", ".", "'s", "it", "'"]
 

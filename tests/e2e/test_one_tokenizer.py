@@ -13,6 +13,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from escalade.cloud.backends.embedded.transformers_engine import TransformersEngine
 from escalade.edge import Artifact
+from escalade.edge.chat import ChatPrompt
 from escalade.export.artifact import export_artifact
 from escalade.training.recipes.loading import fingerprint_of, open_checkpoint
 
@@ -41,7 +42,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     LlamaForCausalLM(config).save_pretrained(folder)
     digits = pre_tokenizers.Digits(individual_digits=True)
     byte_level(digits).save(str(folder / "tokenizer.json"))
-    settings = {"tokenizer_class": "GPT2Tokenizer", "add_prefix_space": False, **NAMED}
+    settings = {
+        "tokenizer_class": "GPT2Tokenizer",
+        "add_prefix_space": False,
+        "chat_template": "{{ turn_token }}{{ messages[0].content }}{{ unk_token }}",
+        "turn_token": "<eos>",
+        **NAMED,
+    }
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     (folder / "added_tokens.json").write_text(json.dumps({"<turn>": 263, "<end>": 264}))
     return folder
@@ -59,6 +66,9 @@ def test_all_parts_give_the_same_ids_and_fingerprint(folder: Path, tmp_path: Pat
     assert [list(server.encode(text)) for text in TEXTS] == ids
     assert [training(text)["input_ids"] for text in TEXTS] == ids
     assert [alone(text)["input_ids"] for text in TEXTS] != ids
+    talk = [{"role": "user", "content": "Hi"}]
+    right = alone.apply_chat_template(talk, tokenize=False)
+    assert ChatPrompt(device).text(talk) == right == "<eos>Hi<pad>"
     fingerprint = manifest.model.tokenizer_fingerprint
     assert server.info.model.tokenizer_fingerprint == fingerprint
     assert fingerprint_of(training) == fingerprint

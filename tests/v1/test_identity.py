@@ -46,6 +46,26 @@ def test_a_tokenizer_file_that_is_none(tmp_path: Path, content: bytes) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("model", "named"),
+    [
+        ({"type": "BPE", "dropout": 0.1}, r"model\.dropout must be null, got 0\.1"),
+        ({"dropout": 1.0}, r"model\.dropout must be null, got 1\.0"),
+        ({"type": "Unigram", "alpha": 0.2}, r"model\.alpha must be null, got 0\.2"),
+        ({"type": "Unigram", "nbest_size": 5}, r"model\.nbest_size must be null, got 5"),
+    ],
+)
+def test_what_reads_one_text_in_many_ways_has_no_fingerprint(
+    tmp_path: Path, model: dict[str, object], named: str
+) -> None:
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps({"model": model}))
+    with pytest.raises(ValueError, match=rf"tokenizer\.json: {named}: "):
+        tokenizer_fingerprint(path)
+    path.write_text(json.dumps({"model": {**model, **dict.fromkeys(model, None)}}))
+    assert len(tokenizer_fingerprint(path)) == 64
+
+
 def test_a_tokenizer_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"tokenizer\.json"):
         tokenizer_fingerprint(tmp_path / "tokenizer.json")
