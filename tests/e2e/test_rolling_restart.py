@@ -26,6 +26,7 @@ class Quick(Backend):
         engine="none",
         parameter_count=1,
         vocabulary_size=9,
+        longest_token_bytes=1,
         context_length=99,
         end_of_sequence_ids=(1,),
         max_new_tokens=5,

@@ -236,6 +236,25 @@ def test_a_server_that_asks_for_time_gets_it(
     assert jumping_clock.slept == [2.5]
 
 
+def test_a_full_queue_passes_though_it_does_not_say_when(
+    scripted_cloud: Any, client: CloudClient
+) -> None:
+    def full(request: pb.GenerateRequest, context: grpc.ServicerContext) -> pb.GenerateResponse:
+        detail = any_pb2.Any()
+        detail.Pack(error_details_pb2.ErrorInfo(reason="QUEUE_FULL", domain="escalade.v1"))
+        context.abort_with_status(
+            rpc_status.to_status(
+                status_pb2.Status(
+                    code=code_pb2.RESOURCE_EXHAUSTED, message="full", details=[detail]
+                )
+            )
+        )
+        raise AssertionError("abort raises")
+
+    scripted_cloud.replies = [full, *scripted_cloud.replies]
+    assert ask(client).attempts == 2
+
+
 def test_what_is_exhausted_for_good_is_not_asked_again(
     scripted_cloud: Any, client: CloudClient
 ) -> None:

@@ -19,7 +19,7 @@ from grpc_status import rpc_status
 from escalade.edge.base import Clock, one_line
 from escalade.edge.errors import CloudError
 from escalade.v1 import cascade_pb2 as pb
-from escalade.v1.reasons import reason_of_name
+from escalade.v1.reasons import name_of_reason, reason_of_name
 
 # Exponential back-off with full jitter: AWS Architecture Blog, "Exponential Backoff And Jitter".
 _FIRST_BACKOFF_S, _MAX_BACKOFF_S = 0.1, 1.0
@@ -29,6 +29,7 @@ _MOST_TIMEOUT_S = 1e9  # more is no number of seconds to gRPC, and over at once
 # Failures after which the same question may be answered. A call that its own caller gives up never
 # comes here: CANCELLED is a server that ends, or something between that does.
 _MAY_PASS = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+_BUSY = name_of_reason(pb.ERROR_REASON_QUEUE_FULL)
 
 
 class Attempts:
@@ -85,10 +86,12 @@ class Attempts:
         self._ceiling_s = min(2 * self._ceiling_s, _MAX_BACKOFF_S)
 
     def _passes(self, code: grpc.StatusCode, info: _ErrorInfo) -> bool:
-        # Without a time to come back at, what is exhausted is the size of a message, say: the
-        # same question would always be answered so.
-        busy = code is grpc.StatusCode.RESOURCE_EXHAUSTED and info.retry_after_s > 0
-        return busy or code in _MAY_PASS or code in self._may_pass
+        # Else what is exhausted is the size of a message, say: the same question would always be
+        # answered so.
+        busy = info.reason == _BUSY or info.retry_after_s > 0
+        if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+            return busy
+        return code in _MAY_PASS or code in self._may_pass
 
     def _explain(self, error: grpc.Call, reason: str) -> CloudError:
         code = error.code()
