@@ -57,10 +57,19 @@ def test_weights_that_have_no_place_are_not_dropped(name: str, made: Made) -> No
     refused(folder, f"weights that LlamaForCausalLM has no place for: {name}")
 
 
-def test_what_old_checkpoints_have_is_known(made: Made) -> None:
-    folder = made()
+@pytest.mark.parametrize(
+    ("family", "names"),
+    [
+        ("llama", ["model.layers.0.self_attn.rotary_emb.inv_freq"]),
+        ("gpt_neo", ["transformer.h.0.attn.attention.bias", "transformer.h.0.attn.masked_bias"]),
+        ("gpt2", ["transformer.h.0.attn.bias", "transformer.h.0.attn.masked_bias"]),
+    ],
+)
+def test_what_old_checkpoints_have_is_known(family: str, names: list[str], made: Made) -> None:
+    shape = {"attention_types": [[["global"], 1]], "num_layers": 1, "num_heads": 2}
+    folder = made(family, **(shape if family == "gpt_neo" else {}))
     weights = load_file(folder / "model.safetensors")
-    weights["model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.zeros(8)
+    weights |= {name: torch.zeros(8) for name in names}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     load(folder)
 

@@ -86,11 +86,19 @@ def load_network(
     except Exception as error:
         raise CheckpointError(f"{folder}: cannot be loaded: {first_line(error)}") from error
     mismatched = cast("set[tuple[str, object, object]]", loading["mismatched_keys"])
+    # Old checkpoints hold what the model computes for itself, and the number that once hid later
+    # tokens (GPT-2, GPT-J, GPT-Neo).
+    computed = {name for name, _ in network.named_buffers()}
+    left_over = {
+        name
+        for name in loading["unexpected_keys"]
+        if name not in computed and not name.endswith(".masked_bias")
+    }
     # transformers fills what is missing with random numbers, drops what is left over (but for what
-    # it knows that old checkpoints have), and only logs both.
+    # it knows that a family's old checkpoints have), and only logs both.
     for what, names in (
         ("weights missing", loading["missing_keys"]),
-        (f"weights that {type(network).__name__} has no place for", loading["unexpected_keys"]),
+        (f"weights that {type(network).__name__} has no place for", left_over),
         ("weights of another shape", {name for name, _, _ in mismatched}),
         ("weights that do not load", loading["error_msgs"]),
     ):
