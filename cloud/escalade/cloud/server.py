@@ -22,6 +22,7 @@ from grpc_reflection.v1alpha import reflection
 from escalade.cloud.backends import BackendFactory, Clock
 from escalade.cloud.errors import StartError
 from escalade.cloud.health import Health
+from escalade.cloud.heap import find_trim, keep_trimmed
 from escalade.cloud.listen import TlsFiles, bind
 from escalade.cloud.registering import register
 from escalade.cloud.service import SERVICE_NAME, CascadeService
@@ -117,7 +118,11 @@ async def serve(
         await tell_health(True)
         await server.start()
         on_ready(address)
+        trim = find_trim()
+        trimming = None if trim is None else asyncio.create_task(keep_trimmed(trim))
         await stop.wait()
+        if trimming is not None:
+            trimming.cancel()
         await status.enter_graceful_shutdown()
         service.start_draining()
         await _drain(service, options.grace_s)
