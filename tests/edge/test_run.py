@@ -158,6 +158,7 @@ def test_sampling_is_the_devices(make_client: MakeClient, scripted_cloud: Any) -
         ({"stop": ("a", "")}, "a stop text must have at least 1 character, got ''"),
         ({"stop": ("\udcff",)}, "a stop text must be valid Unicode text"),
         ({"stop": ("a",) * 17}, "stop texts must be at most 16, got 17"),
+        ({"stop": ("a" * 1025,)}, "a stop text must be at most 1024 bytes, got 1025"),
         ({"max_new_tokens": 0}, "max_new_tokens must be at least 1, got 0"),
         ({"deadline_s": 0.0}, "deadline_s must be above 0, got 0.0"),
         ({"deadline_s": float("nan")}, "deadline_s must be above 0, got nan"),
