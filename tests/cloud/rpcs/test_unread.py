@@ -86,11 +86,10 @@ def test_a_place_is_free_when_its_scores_have_not_been_read_for_a_time(
                 await call.read()
             # All have as many, so nobody gives way.
             assert await until_served(running.stub, score_request([LONG])) > 0
-            for code, details in await asyncio.gather(*map(rest_of, calls)):
-                assert code is grpc.StatusCode.DEADLINE_EXCEEDED
-                assert (
-                    details == "stream: not read for 0.3 s, after which its place goes to another"
-                )
+            # One of them made room; the other may be read in time yet.
+            ends = await asyncio.gather(*map(rest_of, calls))
+            late = "stream: not read for 0.3 s, after which its place goes to another"
+            assert (grpc.StatusCode.DEADLINE_EXCEEDED, late) in ends
 
     asyncio.run(main())
 
