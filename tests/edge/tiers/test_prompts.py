@@ -56,7 +56,8 @@ def chatting(float_artifact: Path, tmp_path: Path) -> Callable[..., Artifact]:
         manifest = json.loads((folder / "manifest.json").read_text())
         entry = file_entry(path)
         manifest["files"][path.name] = {"sha256": entry.sha256, "bytes": entry.bytes}
-        manifest["model"]["chat"] = {"template": path.name, "eos_token": eos}
+        tokens = {"eos_token": eos}
+        manifest["model"]["chat"] = {"template": path.name, "special_tokens": tokens}
         (folder / "manifest.json").write_text(json.dumps(manifest))
         return Artifact.open(folder)
 

@@ -58,7 +58,7 @@ class ChatEntry(Table, frozen=True, kw_only=True):
     #: The file with the Jinja template, in the artifact.
     template: str
     #: What templates know special tokens by: `bos_token`, `eos_token`, or names of the model's own.
-    special_tokens: dict[str, str] = msgspec.field(default_factory=dict)
+    special_tokens: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
     #: Two of them, in manifests that were written before all were; empty where there are none.
     bos_token: str = ""
     eos_token: str = ""

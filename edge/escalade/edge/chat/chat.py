@@ -36,7 +36,7 @@ class ChatPrompt:
         self._artifact = artifact
         named = {"bos_token": entry.bos_token, "eos_token": entry.eos_token}
         before = {name: token for name, token in named.items() if token}
-        self._special_tokens = {**before, **entry.special_tokens}
+        self._special_tokens = {**before, **(entry.special_tokens or {})}
 
     def text(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> str:
         """The prompt as the template writes it; see `ChatTemplate.render`."""

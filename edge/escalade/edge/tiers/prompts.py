@@ -8,6 +8,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import NamedTuple
 
+import msgspec
+
 from escalade.edge.artifact import program_digest
 from escalade.edge.chat import ChatPrompt
 from escalade.edge.errors import PromptError
@@ -79,7 +81,8 @@ class Prompts:
         # Templates read the special tokens beside them.
         key: tuple[object, ...] = (member.fingerprint,)
         if query.messages:
-            key = (member.fingerprint, artifact.chat_template, artifact.manifest.model.chat)
+            chat = msgspec.json.encode(artifact.manifest.model.chat, order="sorted")
+            key = (member.fingerprint, artifact.chat_template, chat)
         known = self._read.get(key)
         if known is not None:
             artifact.room_for(known.ids)  # its window may be another
