@@ -173,6 +173,7 @@ def test_the_float_program_gives_torchs_tokens(float_folder: Path) -> None:
         )
 
 
+@pytest.mark.slow
 def test_opening_a_program_says_nothing_of_the_processor(float_folder: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from escalade.edge import Artifact\n"
