@@ -30,7 +30,7 @@ from escalade.edge.trace import TierAnswer
 from escalade.simulator.evaluation import Evaluation
 from escalade.simulator.network.profiles import PROFILES
 from escalade.simulator.replay import Summary
-from escalade.training.recipes import run_recipe
+from escalade.training.recipes import run
 from escalade.training.recipes.recipe import Recipe
 from escalade.training.router import RouterFigures
 
@@ -61,7 +61,7 @@ JSON: dict[str, tuple[Printed, ...]] = {
     "store versions": (Version, "A list of these."),
     "tasks": ("How many queries each split has, by its name.",),
     "trace": (verbs.trace, "`exact_match` is of each model, by its name."),
-    "train": (run_recipe,),
+    "train": (run._run,),
 }
 
 
