@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,8 @@ from escalade.checkpoint.errors import CheckpointError, first_line
 HUB = "hub:"
 # What loading needs from a hub repository: no pickled weights, no code.
 _HUB_FILES = ("*.json", "*.jinja", "*.safetensors")
+# How the hub names a model: ORGANISATION/NAME.
+_ON_HUB = re.compile(r"[\w-][\w.-]*/[\w.-]+$")
 
 
 class Located(NamedTuple):
@@ -34,9 +37,8 @@ def locate(model: str) -> Located:
     if not model.startswith(HUB):
         folder = Path(model)
         if not folder.is_dir():
-            raise CheckpointError(
-                f"{model}: no such folder; a model of the hub is named {HUB}{model.strip('./')}"
-            )
+            hint = f"; a model of the hub is named {HUB}{model}" if _ON_HUB.match(model) else ""
+            raise CheckpointError(f"{model}: no such folder{hint}")
         return Located(folder.resolve().name, folder)
     name = model.removeprefix(HUB)
     try:

@@ -62,7 +62,7 @@ GOOD = DeferralEntry(threshold=0.5, calibration=CALIBRATION, early=EARLY)
             replace(
                 GOOD,
                 rule="router",
-                router="r.json",
+                router="router.json",
                 router_training=replace(TRAINING, prompts="p" * 99),
             ),
             "router_training.prompts: files does not list '" + "p" * 80 + "'",
