@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ from escalade.cli.options import (
     QueueOption,
     TlsCertOption,
     TlsKeyOption,
+    bytes_of,
 )
 
 
@@ -23,15 +25,33 @@ def serve(
     tls_cert: TlsCertOption = None,
     tls_key: TlsKeyOption = None,
     threads: Annotated[
-        int, typer.Option("--threads", min=0, help="Of torch; 0 leaves the choice to it.")
+        int, typer.Option("--threads", min=0, help="Of torch; 0: the cores there are.")
     ] = 0,
+    deterministic: Annotated[
+        bool,
+        typer.Option(
+            "--deterministic",
+            help="One query at a time: equal prompts get equal answers, bit for bit.",
+        ),
+    ] = False,
+    kv_memory: Annotated[
+        int | None,
+        typer.Option(
+            "--kv-memory",
+            parser=bytes_of,
+            metavar="BYTES",
+            help="Of the KV cache: bytes, or with K, M, G; a quarter of what is free, at most.",
+        ),
+    ] = None,
 ) -> None:
     """Serve a large model to edge clients until SIGTERM or Ctrl-C, then drain."""
     from escalade.cli.output import note_console
-    from escalade.cloud.backends import transformers_factory
+    from escalade.cloud.backends import transformers_factory, usable_cores
     from escalade.cloud.listen import tls_files
     from escalade.cloud.server import ServeOptions, run_server
 
+    # Threads of torch that wait spin by default, and take the cores from whoever has work.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     options = ServeOptions(
         listen=listen,
         tls=tls_files(tls_cert, tls_key),
@@ -41,7 +61,13 @@ def serve(
     notes = note_console()
     notes.print(f"loading {model} ...", style="dim")
     run_server(
-        transformers_factory(model, threads=threads or None),
+        transformers_factory(
+            model,
+            threads=threads or usable_cores(),
+            deterministic=deterministic,
+            kv_bytes=kv_memory,
+            say=lambda line: notes.print(line, style="dim"),
+        ),
         options,
         on_ready=lambda address: notes.print(f"serving {model} on {address}"),
     )

@@ -1,6 +1,7 @@
 """What computes answers: the interface, and transformers behind it; knows no gRPC."""
 
 from escalade.cloud.backends.backend import Backend, BackendFactory, BackendInfo
+from escalade.cloud.backends.cores import usable_cores
 from escalade.cloud.backends.embedded import transformers_factory
 from escalade.cloud.backends.fair_order import NOBODY, Claim, FairOrder
 from escalade.cloud.backends.places import Places
@@ -26,4 +27,5 @@ __all__ = [
     "deadline_after",
     "refuse_half",
     "transformers_factory",
+    "usable_cores",
 ]

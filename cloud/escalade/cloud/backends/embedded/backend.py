@@ -48,14 +48,17 @@ class EmbeddedBackend(Backend):
         queue_capacity: queries that may wait behind the one being computed, at least 1; and as
             many streams of scores.
         clock: seconds, monotonic.
+        at_once: queries that are computed at one time.
     """
 
-    def __init__(self, load_engine: EngineFactory, *, queue_capacity: int, clock: Clock) -> None:
+    def __init__(
+        self, load_engine: EngineFactory, *, queue_capacity: int, clock: Clock, at_once: int = 1
+    ) -> None:
         self._load_engine = load_engine
         self._capacity = queue_capacity
         self._clock = clock
         self._worker = Worker(clock)
-        self._queries = Places(queue_capacity, "requests")
+        self._queries = Places(queue_capacity + at_once - 1, "requests")
         self._streams = Places(queue_capacity, "streams of scores")
         self._batch_turn = FairTurn()
         self._engine: Engine | None = None
@@ -160,12 +163,15 @@ class EmbeddedBackend(Backend):
         # Streams take turns: while one lasts, as many end as there are places.
         self._streams.note_free_after((self._clock() - started_s) / (self._capacity + 1))
 
+    def _scored(self, batch: Sequence[ScoreQuery], top_k: int) -> list[Scores]:
+        return self._loaded().score(batch, top_k)
+
     async def _score(
         self, batch: Sequence[ScoreQuery], top_k: int, ticket: Ticket
     ) -> Finished[list[Scores]]:
         """Score a batch, when the streams that asked before have had their turn."""
         async with self._batch_turn.hold(ticket.claim):
-            return await self._worker.run(partial(self._loaded().score, batch, top_k), ticket)
+            return await self._worker.run(partial(self._scored, batch, top_k), ticket)
 
     def _loaded(self) -> Engine:
         if self._engine is None:

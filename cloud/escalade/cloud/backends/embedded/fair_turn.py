@@ -1,6 +1,6 @@
-"""One at a time, and clients in turns; knows no worker, no thread.
+"""So many at a time, and clients in turns; knows no worker, no thread.
 
-`asyncio.Lock` is first come, first served: who asks for much would have most of the turns.
+`asyncio.Semaphore` is first come, first served: who asks for much would have most of the turns.
 """
 
 from __future__ import annotations
@@ -13,22 +13,31 @@ from escalade.cloud.backends.fair_order import Claim, FairOrder
 
 
 class FairTurn:
-    """A lock that clients hold in turns; for one event loop."""
+    """A semaphore that clients hold in turns; for one event loop.
 
-    def __init__(self) -> None:
+    Args:
+        turns: that may be held at one time, at least 1.
+    """
+
+    def __init__(self, turns: int = 1) -> None:
         self._waiting: FairOrder[asyncio.Future[None]] = FairOrder()
-        self._taken = False
+        self._free = turns
 
     @asynccontextmanager
     async def hold(self, claim: Claim) -> AsyncIterator[None]:
         """Wait for a turn, and have it while the block runs."""
-        if self._taken:
-            await self._wait(claim)
-        self._taken = True
+        await self.take(claim)
         try:
             yield
         finally:
-            self._hand_on()
+            self.hand_on()
+
+    async def take(self, claim: Claim) -> None:
+        """Wait for a turn; it is held until `hand_on`."""
+        if self._free:
+            self._free -= 1
+        else:
+            await self._wait(claim)
 
     async def _wait(self, claim: Claim) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -39,13 +48,14 @@ class FairTurn:
             if turn.cancelled():
                 self._waiting.discard(claim, turn)
             else:  # it was given meanwhile, to one who has gone
-                self._hand_on()
+                self.hand_on()
             raise
 
-    def _hand_on(self) -> None:
+    def hand_on(self) -> None:
+        """Give up a turn: it is the next client's."""
         while len(self._waiting):
             turn = self._waiting.pop()
             if not turn.done():  # else its task was cancelled just now
                 turn.set_result(None)
                 return
-        self._taken = False
+        self._free += 1

@@ -19,11 +19,12 @@ from escalade.checkpoint import (
 )
 from escalade.cloud.backends.backend import BackendInfo
 from escalade.cloud.backends.embedded.engine import Emit, ShouldStop
+from escalade.cloud.backends.embedded.response import Response
 from escalade.cloud.backends.embedded.teacher_forcing import score_batch
-from escalade.cloud.backends.query import Answer, Delta, Query, ScoreQuery, Scores
+from escalade.cloud.backends.query import Answer, Query, ScoreQuery, Scores
 from escalade.cloud.errors import ModelError
 from escalade.v1 import cascade_pb2 as pb
-from escalade.v1.growing_text import GrowingText, speller
+from escalade.v1.growing_text import speller
 from escalade.v1.identity import weights_revision
 from escalade.v1.prompt_size import longest_token_bytes
 
@@ -46,10 +47,12 @@ class TransformersEngine:
         tokenizer: PreTrainedTokenizerFast,
         info: BackendInfo,
     ) -> None:
-        self._model = model
+        #: The model itself, for whoever computes with it otherwise.
+        self.network = model
         self._tokenizer = tokenizer
         self._info = info
-        self._spell = speller(tokenizer.backend_tokenizer)
+        #: What a token spells out.
+        self.spell = speller(tokenizer.backend_tokenizer)
         # Without it, logits of the whole prompt are computed and all but the last dropped.
         keeps_last = "logits_to_keep" in inspect.signature(model.forward).parameters
         self._last_logits_only = {"logits_to_keep": 1} if keeps_last else {}
@@ -127,66 +130,30 @@ class TransformersEngine:
             should_stop: asked before each forward pass.
             emit: see `Engine`.
         """
-        room = self._info.context_length - len(query.prompt_ids)
-        reason = (
-            pb.STOP_REASON_MAX_TOKENS
-            if query.max_new_tokens <= room
-            else pb.STOP_REASON_CONTEXT_LIMIT
-        )
-        ids, logprobs, margins = list[int](), list[float](), list[float]()
-        # Text that nobody reads before the end is decoded at the end.
-        text = (
-            GrowingText(self._decode, query.stop_texts, self._spell)
-            if emit or query.stop_texts
-            else None
-        )
-        end_id = None
-        inputs, cache = torch.tensor([query.prompt_ids]), None
-        for _ in range(min(query.max_new_tokens, room)):
+        response = Response(query, self._info, self.decode, self.spell, streamed=emit is not None)
+        inputs, cache, stopped = torch.tensor([query.prompt_ids]), None, None
+        for _ in range(response.longest):
             if (stopped := should_stop()) is not None:
-                reason = stopped
                 break
-            output = self._model(
+            output = self.network(
                 input_ids=inputs, past_key_values=cache, use_cache=True, **self._last_logits_only
             )
             cache = output.past_key_values
             scores = output.logits[0, -1].log_softmax(dim=-1)  # (V,)
             token = int(scores.argmax())
             first, second = scores.topk(2).values.tolist()
-            logprobs.append(first)
-            margins.append(first - second)
-            if token in self._info.end_of_sequence_ids:
-                end_id, reason = token, pb.STOP_REASON_END_OF_SEQUENCE
+            response.add(token, first, first - second)
+            if response.ended:
                 break
-            ids.append(token)
-            if text is not None:
-                text.add(token)
-                if text.stopped:
-                    break
-                if emit is not None:
-                    sure, more = text.take()
-                    if ids[sure] or more:
-                        emit(Delta(ids[sure], logprobs[sure], more))
+            if emit is not None and (delta := response.take()) is not None:
+                emit(delta)
             inputs = torch.tensor([[token]])
-        generated = len(logprobs)
-        kept, count = (self._decode(ids), len(ids)) if text is None else text.end()[:2]
-        if text is not None and text.stopped:
-            end_id, reason = None, pb.STOP_REASON_STOP_SEQUENCE
-            del ids[count:], logprobs[count:], margins[count:]
-        return Answer(
-            token_ids=ids,
-            logprobs=logprobs,
-            margins=margins,
-            end_id=end_id,
-            text=kept,
-            stop_reason=reason,
-            prompt_tokens=len(query.prompt_ids),
-            generated_tokens=generated,
-        )
+        return response.answer(stopped)
 
     def score(self, queries: Sequence[ScoreQuery], top_k: int) -> list[Scores]:
         """The scores of each query's response; see `score_batch`."""
-        return score_batch(self._model, queries, top_k)
+        return score_batch(self.network, queries, top_k)
 
-    def _decode(self, ids: Sequence[int]) -> str:
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of a response's tokens, special tokens left out."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))

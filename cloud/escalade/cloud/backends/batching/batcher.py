@@ -1,0 +1,186 @@
+"""Transformers' continuous batching behind submit and cancel; knows no text, no gRPC.
+
+Sequences join and leave at every step, long prompts are read a piece at a time beside the
+others' next tokens, and a sequence for which there is no memory waits, or is read again later.
+A token is the argmax of the batch's own forward pass: sums of floating point in another order
+differ in the last bits, so that a near tie may fall the other way than alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import NamedTuple
+
+from transformers import ContinuousBatchingConfig, GenerationConfig, PreTrainedModel
+from transformers.generation.continuous_batching import ContinuousBatchingManager
+from transformers.generation.continuous_batching.continuous_api import OutputRouter
+from transformers.generation.continuous_batching.requests import GenerationOutput, RequestStatus
+
+from escalade.cloud.backends.batching.memory import PAGE_TOKENS, KvMemory
+
+# Tokens that are computed in a step. A prompt that is longer is read in pieces, and the others'
+# next tokens wait no longer than a step: 0.3 s with SmolLM2-135M on two x86 cores.
+_STEP_TOKENS = 256
+
+
+class Progress(NamedTuple):
+    """What has been generated since the last time."""
+
+    token_ids: Sequence[int]
+    #: Natural logarithms, one for each id.
+    logprobs: Sequence[float]
+    #: Nothing comes after it.
+    finished: bool
+    #: Seconds that it waited for its first step, and since; of a sequence that has finished.
+    queue_s: float = 0.0
+    compute_s: float = 0.0
+    #: Why it failed, where it did.
+    error: str | None = None
+
+
+Deliver = Callable[[Progress], None]
+
+
+class Batcher:
+    """Greedy sequences of one model, many at once, in a thread of its own; made in the event loop.
+
+    Args:
+        network: a causal language model in eval mode; nobody else runs it, but inside `paused`.
+        memory: of the KV cache.
+        sequences: that are computed at one time, at most.
+        end_ids: tokens that end a sequence.
+    """
+
+    def __init__(
+        self,
+        network: PreTrainedModel,
+        *,
+        memory: KvMemory,
+        sequences: int,
+        end_ids: Sequence[int],
+    ) -> None:
+        self._end_ids = list(end_ids) or [-1]  # the library's word for none
+        self._router = _Router(asyncio.get_running_loop())
+        self._numbers = itertools.count()
+        self._manager = ContinuousBatchingManager(
+            network,  # type: ignore[arg-type] # its protocol wants a private method by keyword
+            GenerationConfig(do_sample=False),
+            ContinuousBatchingConfig(
+                num_blocks=memory.pages,
+                page_size=PAGE_TOKENS,
+                max_batch_tokens=_STEP_TOKENS,
+                max_requests_per_batch=sequences,
+                return_logprobs=True,
+                use_cuda_graph=None if network.device.type == "cuda" else False,
+            ),
+        )
+        self._manager.output_router = self._router
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._manager.start()
+
+    def close(self) -> None:
+        """Drop what is still running; the thread ends after its step."""
+        self._manager.stop(block=True, hard_stop=True)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs and has not failed."""
+        return self._manager.is_running()
+
+    def submit(
+        self, prompt_ids: Sequence[int], max_new_tokens: int, deliver: Deliver, *, streamed: bool
+    ) -> str:
+        """Have a sequence join the batch, when there is room for it.
+
+        Args:
+            prompt_ids: `(P,)`, at least one.
+            max_new_tokens: at least 1; P and it fit into the KV cache.
+            deliver: called in the running event loop: with each new token, or only at the end.
+            streamed: whether each token is delivered as it comes.
+
+        Returns:
+            Its name, for `cancel`.
+        """
+        name = str(next(self._numbers))
+        self._router.takers[name] = partial(_take, deliver, _Taken())
+        accepted = self._manager.add_request(
+            list(prompt_ids),
+            request_id=name,
+            max_new_tokens=max_new_tokens,
+            streaming=streamed,
+            eos_token_id=self._end_ids,
+        )
+        if accepted is None:
+            del self._router.takers[name]
+            deliver(Progress((), (), True, error="the batch takes no more sequences"))
+        return name
+
+    def cancel(self, name: str) -> None:
+        """Have a sequence leave the batch; nothing is delivered any more."""
+        if self._router.takers.pop(name, None) is not None:
+            self._manager.cancel_request(name)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Hold the batch between two steps: the model is the caller's; from another thread."""
+        with self._manager.pause():
+            yield
+
+
+class _Taken:
+    """How many tokens of a sequence have been delivered."""
+
+    count = 0
+
+
+def _take(deliver: Deliver, taken: _Taken, output: GenerationOutput) -> None:
+    ids, logprobs = output.generated_tokens[taken.count :], output.logprobs[taken.count :]
+    taken.count += len(ids)
+    finished = output.is_finished()
+    started_s, ended_s = output.lifespan
+    deliver(
+        Progress(
+            ids,
+            logprobs,
+            finished,
+            max(0.0, started_s - output.created_time) if finished else 0.0,
+            ended_s - started_s if finished else 0.0,
+            output.error if output.status == RequestStatus.FAILED else None,
+        )
+    )
+
+
+class _Router(OutputRouter):
+    """Hands outputs to whoever waits for them, in the event loop, and drops all others.
+
+    The library's own keeps what nobody waits for, which of cancelled sequences is for ever.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._loop = loop
+        #: By a sequence's name; looked at in the loop alone.
+        self.takers: dict[str, Callable[[GenerationOutput], None]] = {}
+
+    def deliver(self, output: GenerationOutput) -> None:
+        self.deliver_batch([output])
+
+    def deliver_batch(self, outputs: list[GenerationOutput]) -> None:
+        with suppress(RuntimeError):  # the loop has ended, and nobody listens
+            self._loop.call_soon_threadsafe(self._hand_out, outputs)
+
+    def _hand_out(self, outputs: list[GenerationOutput]) -> None:
+        for output in outputs:
+            take = (
+                self.takers.pop(output.request_id, None)
+                if output.is_finished()
+                else self.takers.get(output.request_id)
+            )
+            if take is not None:
+                take(output)

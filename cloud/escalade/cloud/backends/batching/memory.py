@@ -1,0 +1,80 @@
+"""How many tokens the KV cache of a model holds in so many bytes; computes nothing else."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from escalade.cloud.errors import ModelError
+
+#: Tokens of a page. A sequence wastes half of one on average; the library's own default is 256.
+PAGE_TOKENS = 32
+# Of the memory that is free: the weights are in it already, activations and clients are to come.
+_SHARE_OF_FREE = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KvMemory:
+    """A KV cache's size."""
+
+    pages: int
+    bytes_per_token: int
+
+    @property
+    def tokens(self) -> int:
+        """Of all sequences together."""
+        return self.pages * PAGE_TOKENS
+
+    @property
+    def bytes(self) -> int:
+        """Of keys and values in all layers."""
+        return self.tokens * self.bytes_per_token
+
+
+def kv_memory_of(
+    network: PreTrainedModel, *, sequences: int, window: int, at_most: int | None
+) -> KvMemory:
+    """What to allocate: enough for all sequences at full length, or what there is.
+
+    Args:
+        network: loaded.
+        sequences: that are to run at once, at least 1.
+        window: tokens of the longest.
+        at_most: bytes; None is a quarter of the memory that is free now.
+
+    Raises:
+        ModelError: it would not hold one page.
+    """
+    config = network.config.get_text_config()
+    each = _bytes_per_token(config, network.dtype.itemsize)
+    limit = int(_free_bytes() * _SHARE_OF_FREE) if at_most is None else at_most
+    wanted = sequences * -(-window // PAGE_TOKENS)
+    pages = min(wanted, limit // (each * PAGE_TOKENS))
+    if pages < 1:
+        raise ModelError(
+            f"kv_memory: must be at least {each * PAGE_TOKENS} bytes, a page of {PAGE_TOKENS}"
+            f" tokens, got {limit}"
+        )
+    return KvMemory(pages=pages, bytes_per_token=each)
+
+
+def _bytes_per_token(config: PreTrainedConfig, itemsize: int) -> int:
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    keys_and_values = 2
+    return int(keys_and_values * config.num_hidden_layers * heads * head_dim * itemsize)
+
+
+def _free_bytes() -> int:
+    """Memory that may be taken: the machine's, or the control group's where that is less."""
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    group = Path("/sys/fs/cgroup")
+    try:  # version 2; "max" where there is no limit
+        limit = int((group / "memory.max").read_text())
+        used = int((group / "memory.current").read_text())
+    except (OSError, ValueError):
+        return free
+    return min(free, max(0, limit - used))

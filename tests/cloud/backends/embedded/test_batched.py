@@ -1,0 +1,225 @@
+"""Many queries at once: the answers of one at a time, whoever joins, leaves, runs out of time."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from escalade.cloud.backends.embedded.batched import BatchedBackend
+from escalade.cloud.backends.embedded.transformers_engine import TransformersEngine
+from escalade.cloud.backends.query import Answer, Delta, Query, ScoreQuery
+from escalade.cloud.backends.ticket import Ticket
+from escalade.cloud.errors import (
+    DeadlineError,
+    EngineDeadError,
+    ModelError,
+    PromptTooLongError,
+)
+from escalade.v1 import cascade_pb2 as pb
+
+# Two KV heads of 8, keys and values in float32, in two layers.
+BYTES_PER_TOKEN = 2 * 2 * 2 * 8 * 4
+PAGE = 32
+
+
+def forever() -> Ticket:
+    return Ticket(math.inf, time.monotonic)
+
+
+@asynccontextmanager
+async def loaded(folder: Path, kv_bytes: int | None = None) -> AsyncIterator[BatchedBackend]:
+    backend = BatchedBackend(
+        lambda: TransformersEngine.load(str(folder), threads=1),
+        queue_capacity=64,
+        clock=time.monotonic,
+        kv_bytes=kv_bytes,
+    )
+    await backend.load()
+    try:
+        yield backend
+    finally:
+        backend.close()
+
+
+def run(
+    folder: Path,
+    test: Callable[[BatchedBackend], Awaitable[None]],
+    *,
+    kv_bytes: int | None = None,
+) -> None:
+    async def main() -> None:
+        async with loaded(folder, kv_bytes) as backend, asyncio.timeout(60):
+            await test(backend)
+
+    asyncio.run(main())
+
+
+async def answer_of(backend: BatchedBackend, query: Query, ticket: Ticket | None = None) -> Answer:
+    *_, last = [delta async for delta in backend.generate(query, ticket or forever())]
+    assert last.answer is not None
+    return last.answer
+
+
+def some_queries(count: int, seed: int = 1) -> list[Query]:
+    draw = random.Random(seed)
+    return [
+        Query(
+            tuple(draw.choices(range(4, 32), k=draw.randint(1, 40))),
+            draw.randint(1, 47),
+            stop_texts=(f"w{draw.randint(0, 27):02d}",) if draw.random() < 0.3 else (),
+            streamed=draw.random() < 0.5,
+        )
+        for _ in range(count)
+    ]
+
+
+def same(got: Answer, wanted: Answer) -> bool:
+    """Whether two answers say the same; log-probabilities may differ by rounding."""
+    return (
+        got.chosen_ids == wanted.chosen_ids
+        and got.text == wanted.text
+        and got.stop_reason == wanted.stop_reason
+        and got.generated_tokens >= len(wanted.token_ids)
+        and np.allclose(got.logprobs, wanted.logprobs, atol=1e-4)
+    )
+
+
+@pytest.mark.parametrize("pages", [None, 6])
+def test_many_at_once_get_the_answers_of_one_at_a_time(
+    tiny_model: Path, engine: TransformersEngine, pages: int | None
+) -> None:
+    """With 6 pages of memory most wait, and some are read again."""
+    queries = some_queries(60)
+
+    async def test(backend: BatchedBackend) -> None:
+        answers = await asyncio.gather(*(answer_of(backend, query) for query in queries))
+        reasons = {answer.stop_reason for answer in answers}
+        assert {pb.STOP_REASON_MAX_TOKENS, pb.STOP_REASON_STOP_SEQUENCE} <= reasons
+        for query, got in zip(queries, answers, strict=True):
+            assert same(got, engine.generate(query, lambda: None)), query
+            assert got.prompt_tokens == len(query.prompt_ids)
+            assert got.reports[0].members[0].generated_tokens == got.generated_tokens
+
+    run(tiny_model, test, kv_bytes=None if pages is None else pages * PAGE * BYTES_PER_TOKEN)
+
+
+def test_deltas_together_are_the_answer(tiny_model: Path) -> None:
+    async def deltas_of(backend: BatchedBackend, query: Query) -> list[Delta]:
+        return [delta async for delta in backend.generate(query, forever())]
+
+    async def test(backend: BatchedBackend) -> None:
+        queries = [query for query in some_queries(40, seed=2) if query.streamed]
+        streams = await asyncio.gather(*(deltas_of(backend, query) for query in queries))
+        assert max(map(len, streams)) > 2
+        for *pieces, last in streams:
+            assert last.answer is not None
+            ids = [token for piece in pieces for token in piece.token_ids]
+            assert ids == list(last.answer.token_ids)[: len(ids)]
+            assert last.answer.text.startswith("".join(piece.text for piece in pieces))
+
+    run(tiny_model, test)
+
+
+def test_a_sequence_that_memory_cannot_hold_is_refused(tiny_model: Path) -> None:
+    async def test(backend: BatchedBackend) -> None:
+        assert backend.info.context_length == PAGE
+        text = Query((), 4, prompt_text="w00 " * PAGE)
+        with pytest.raises(PromptTooLongError, match=f"1..{PAGE - 1} tokens"):
+            await answer_of(backend, text)
+        whole = await answer_of(backend, Query((4,) * (PAGE - 1), 40))
+        assert len(whole.chosen_ids) == 1
+
+    run(tiny_model, test, kv_bytes=PAGE * BYTES_PER_TOKEN)
+
+
+def test_memory_for_less_than_a_page_does_not_start(tiny_model: Path) -> None:
+    async def main() -> None:
+        async with loaded(tiny_model, PAGE * BYTES_PER_TOKEN - 1):
+            pass
+
+    with pytest.raises(ModelError, match=f"at least {PAGE * BYTES_PER_TOKEN} bytes"):
+        asyncio.run(main())
+
+
+def test_who_runs_out_of_time_or_leaves_gives_up_its_place(
+    tiny_model: Path, engine: TransformersEngine
+) -> None:
+    long = Query((4, 5, 6), 40)
+
+    async def test(backend: BatchedBackend) -> None:
+        late = Ticket(time.monotonic() - 1, time.monotonic)
+        with pytest.raises(DeadlineError):
+            await answer_of(backend, long, late)
+        leaving = [asyncio.create_task(answer_of(backend, long)) for _ in range(30)]
+        await asyncio.sleep(0)
+        for task in leaving[::2]:
+            task.cancel()
+        outcomes = await asyncio.gather(*leaving, return_exceptions=True)
+        assert sum(isinstance(one, asyncio.CancelledError) for one in outcomes) == 15
+        stayed = [one for one in outcomes if isinstance(one, Answer)]
+        assert len(stayed) == 15
+        assert all(same(one, engine.generate(long, lambda: None)) for one in stayed)
+        assert not backend._batcher._router.takers
+
+    run(tiny_model, test)
+
+
+def test_scores_are_those_of_an_idle_model_while_queries_run(
+    tiny_model: Path, engine: TransformersEngine
+) -> None:
+    scored = [ScoreQuery((4, 5), (6, 7, 8)), ScoreQuery((9,), (2,))]
+
+    async def test(backend: BatchedBackend) -> None:
+        running = [asyncio.create_task(answer_of(backend, one)) for one in some_queries(20)]
+        batches = [batch async for batch in backend.score(scored, 3, forever())]
+        got = [one for batch in batches for one in batch.scores]
+        for one, wanted in zip(got, engine.score(scored, 3), strict=True):
+            assert (one.argmax == wanted.argmax).all()
+            assert np.allclose(one.response_logprobs, wanted.response_logprobs, atol=1e-5)
+        await asyncio.gather(*running)
+
+    run(tiny_model, test)
+
+
+def test_a_batch_that_fails_fails_its_queries_and_its_health(tiny_model: Path) -> None:
+    async def test(backend: BatchedBackend) -> None:
+        assert backend.health()
+
+        def broken(*_: object, **__: object) -> None:
+            raise RuntimeError("out of memory")
+
+        backend._transformers.network.forward = broken  # type: ignore[method-assign, assignment]
+        with pytest.raises(EngineDeadError, match="out of memory"):
+            await answer_of(backend, Query((4,), 3))
+        while backend.health():
+            await asyncio.sleep(0.001)
+        with pytest.raises(EngineDeadError):
+            await answer_of(backend, Query((4,), 3))
+
+    run(tiny_model, test)
+
+
+def test_what_is_allocated_is_said(tiny_model: Path) -> None:
+    said: list[str] = []
+
+    async def main() -> None:
+        backend = BatchedBackend(
+            lambda: TransformersEngine.load(str(tiny_model), threads=1),
+            queue_capacity=1,
+            clock=time.monotonic,
+            kv_bytes=10 * PAGE * BYTES_PER_TOKEN,
+            say=said.append,
+        )
+        await backend.load()
+        backend.close()
+
+    asyncio.run(main())
+    assert said == ["KV cache of 0.1 MB: 320 tokens of up to 64 sequences at once"]
