@@ -42,8 +42,8 @@ async def loaded(folder: Path, kv_bytes: int | None = None) -> AsyncIterator[Bat
         clock=time.monotonic,
         kv_bytes=kv_bytes,
     )
-    await backend.load()
     try:
+        await backend.load()
         yield backend
     finally:
         backend.close()
@@ -167,7 +167,7 @@ def test_who_runs_out_of_time_or_leaves_gives_up_its_place(
         stayed = [one for one in outcomes if isinstance(one, Answer)]
         assert len(stayed) == 15
         assert all(same(one, engine.generate(long, lambda: None)) for one in stayed)
-        assert not backend._batcher._router.takers
+        assert not backend._running()._router.takers
 
     run(tiny_model, test)
 

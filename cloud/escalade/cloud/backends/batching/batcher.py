@@ -85,7 +85,7 @@ class Batcher:
         self._manager.start()
 
     def close(self) -> None:
-        """Drop what is still running; the thread ends after its step."""
+        """Drop what is still running; waits for the step, and for whoever has paused it."""
         self._manager.stop(block=True, hard_stop=True)
 
     @property

@@ -49,6 +49,7 @@ class BatchedBackend(EmbeddedBackend):
         super().__init__(load_engine, queue_capacity=queue_capacity, clock=clock, at_once=SEQUENCES)
         self._load_model = load_engine
         self._kv_bytes, self._say = kv_bytes, say
+        self._batcher: Batcher | None = None
 
     async def load(self) -> None:
         """See `Backend`."""
@@ -78,11 +79,12 @@ class BatchedBackend(EmbeddedBackend):
     def close(self) -> None:
         """See `Backend`."""
         super().close()
-        self._batcher.close()
+        if self._batcher is not None:
+            self._batcher.close()
 
     def health(self) -> bool:
         """Whether the batch goes on, and scores have not failed several times in a row."""
-        return super().health() and self._batcher.alive
+        return super().health() and self._running().alive
 
     async def generate(self, query: Query, ticket: Ticket) -> AsyncIterator[Delta]:
         """See `Backend`."""
@@ -92,7 +94,8 @@ class BatchedBackend(EmbeddedBackend):
                 query, self.info, self._transformers.decode, self._transformers.spell, streamed=query.streamed
             )
             said: asyncio.Queue[Progress] = asyncio.Queue()
-            name = self._batcher.submit(
+            batcher = self._running()
+            name = batcher.submit(
                 query.prompt_ids,
                 response.longest,
                 said.put_nowait,
@@ -112,15 +115,20 @@ class BatchedBackend(EmbeddedBackend):
                     if query.streamed and (delta := response.take()) is not None:
                         yield delta
             finally:
-                self._batcher.cancel(name)
+                batcher.cancel(name)
             seconds = self._clock() - started_s
             self._queries.note_free_after(seconds / SEQUENCES)
         queue_s = min(seconds, progress.queue_s)
         yield Delta(answer=self._answer(Finished(response.answer(), queue_s, seconds - queue_s)))
 
     def _scored(self, batch: Sequence[ScoreQuery], top_k: int) -> list[Scores]:
-        with self._batcher.paused():
+        with self._running().paused():
             return super()._scored(batch, top_k)
+
+    def _running(self) -> Batcher:
+        if self._batcher is None:
+            raise RuntimeError("the engine is not loaded yet; await load() first")
+        return self._batcher
 
 
 async def _next(said: asyncio.Queue[Progress], ticket: Ticket) -> Progress:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 
 import torch
@@ -19,6 +18,7 @@ from escalade.checkpoint import (
 )
 from escalade.cloud.backends.backend import BackendInfo
 from escalade.cloud.backends.embedded.engine import Emit, ShouldStop
+from escalade.cloud.backends.embedded.greedy import Greedy
 from escalade.cloud.backends.embedded.response import Response
 from escalade.cloud.backends.embedded.teacher_forcing import score_batch
 from escalade.cloud.backends.query import Answer, Query, ScoreQuery, Scores
@@ -53,9 +53,7 @@ class TransformersEngine:
         self._info = info
         #: What a token spells out.
         self.spell = speller(tokenizer.backend_tokenizer)
-        # Without it, logits of the whole prompt are computed and all but the last dropped.
-        keeps_last = "logits_to_keep" in inspect.signature(model.forward).parameters
-        self._last_logits_only = {"logits_to_keep": 1} if keeps_last else {}
+        self._greedy = Greedy(model)
 
     @classmethod
     def load(
@@ -121,33 +119,25 @@ class TransformersEngine:
         ids: list[int] = self._tokenizer(text)["input_ids"]
         return ids
 
-    @torch.inference_mode()
     def generate(self, query: Query, should_stop: ShouldStop, emit: Emit | None = None) -> Answer:
-        """The greedy response: one forward pass over the prompt, then one for each token.
+        """The greedy response: one forward pass over prompt and draft, then one for each token.
 
         Args:
-            query: the prompt, `(P,)` ids.
-            should_stop: asked before each forward pass.
+            query: the prompt, `(P,)` ids, and a draft where there is one.
+            should_stop: asked before each token.
             emit: see `Engine`.
         """
         response = Response(query, self._info, self.decode, self.spell, streamed=emit is not None)
-        inputs, cache, stopped = torch.tensor([query.prompt_ids]), None, None
+        choices = self._greedy.choices(query.prompt_ids, _draft_of(query, response.longest))
+        stopped = None
         for _ in range(response.longest):
             if (stopped := should_stop()) is not None:
                 break
-            output = self.network(
-                input_ids=inputs, past_key_values=cache, use_cache=True, **self._last_logits_only
-            )
-            cache = output.past_key_values
-            scores = output.logits[0, -1].log_softmax(dim=-1)  # (V,)
-            token = int(scores.argmax())
-            first, second = scores.topk(2).values.tolist()
-            response.add(token, first, first - second)
+            response.add(*next(choices))
             if response.ended:
                 break
             if emit is not None and (delta := response.take()) is not None:
                 emit(delta)
-            inputs = torch.tensor([[token]])
         return response.answer(stopped)
 
     def score(self, queries: Sequence[ScoreQuery], top_k: int) -> list[Scores]:
@@ -157,3 +147,10 @@ class TransformersEngine:
     def decode(self, ids: Sequence[int]) -> str:
         """The text of a response's tokens, special tokens left out."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
+
+
+def _draft_of(query: Query, longest: int) -> Sequence[int]:
+    """How the response may begin; no more of it than there may be of the response."""
+    if query.draft is None or query.draft.start:
+        return ()
+    return query.draft.tokens.ids[: longest - 1]

@@ -1,0 +1,96 @@
+"""The greedy choices of a causal model, one after the other; knows no text, no end of sequence."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
+
+# Log-probabilities nearer than this may change places when sums are made in another order: many
+# tokens in one pass, or one in each. Float32 differs by 1e-6 to 1e-5 here.
+_TIE = 1e-3
+
+
+class Choice(NamedTuple):
+    """A token, and how sure the model is of it."""
+
+    token: int
+    #: Natural logarithm of its probability.
+    logprob: float
+    #: Of it above the second best.
+    margin: float
+
+
+class Greedy:
+    """A model that is asked one query at a time.
+
+    Args:
+        network: a causal language model in eval mode.
+    """
+
+    def __init__(self, network: PreTrainedModel) -> None:
+        self._network = network
+        # Without it, logits of the whole prompt are computed and all but the last dropped.
+        self._keeps_last = "logits_to_keep" in inspect.signature(network.forward).parameters
+        # A draft is read ahead and taken back; what windows and states have let go is gone.
+        layers = DynamicCache(config=network.config).layers
+        self._takes_back = bool(layers) and all(type(layer) is DynamicLayer for layer in layers)
+
+    def choices(self, prompt_ids: Sequence[int], draft_ids: Sequence[int] = ()) -> Iterator[Choice]:
+        """Choice after choice, without end; each is computed when it is asked for.
+
+        A draft is read with the prompt, in one pass: as long as it is what the model chooses,
+        there is nothing to compute. Where two tokens are nearly as likely, its reading is not
+        trusted, and the choice is made as without a draft: so the tokens are the same.
+
+        Args:
+            prompt_ids: `(P,)`, at least one.
+            draft_ids: `(D,)` how the response may begin; P + D fit the model's window.
+        """
+        draft = draft_ids if self._takes_back else ()
+        cache, rows = self._pass(torch.tensor([[*prompt_ids, *draft]]), None, 1 + len(draft))
+        last = prompt_ids[-1]
+        for place, row in enumerate(rows):
+            choice = _choice(row)
+            agrees = place < len(draft) and choice.token == draft[place]
+            if draft and choice.margin < _TIE:
+                # What has been read of the draft goes, and the token before it is read alone.
+                cache.crop(place - len(draft) - 1)
+                break
+            yield choice
+            last = choice.token
+            if not agrees:
+                if draft:
+                    cache.crop(place - len(draft))
+                break
+        while True:
+            cache, [row] = self._pass(torch.tensor([[last]]), cache, 1)
+            choice = _choice(row)
+            yield choice
+            last = choice.token
+
+    @torch.inference_mode()
+    def _pass(
+        self, ids: Tensor, cache: DynamicCache | None, rows: int
+    ) -> tuple[DynamicCache, Tensor]:
+        """The cache after `(1, N)` more tokens, and the logits of the last so many, `(rows, V)`."""
+        output = self._network(
+            input_ids=ids,
+            past_key_values=cache,
+            use_cache=True,
+            **({"logits_to_keep": rows} if self._keeps_last else {}),
+        )
+        return output.past_key_values, output.logits[0, -rows:]
+
+
+@torch.inference_mode()
+def _choice(logits: Tensor) -> Choice:
+    """The best of `(V,)` logits."""
+    scores = logits.log_softmax(dim=-1)
+    first, second = scores.topk(2).values.tolist()
+    return Choice(int(scores.argmax()), first, first - second)
