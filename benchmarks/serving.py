@@ -2,8 +2,9 @@
 
     .venv/bin/python benchmarks/serving.py [--clients 1 16] [--at NAME=ADDRESS ...] [--json]
 
-Two servers are started: one whose engine computes nothing, so that what is left is gRPC and the
-service, and one with the bundled large model. With `--at`, servers that run already are asked
+Three servers are started: one whose engine computes nothing, so that what is left is gRPC and the
+service, and two with the bundled large model, which compute one query at a time and many together;
+these two take turns. With `--at`, servers that run already are asked
 instead, say those of two versions; they take turns within each round, and the last column is the
 median over the rounds of their seconds beside the first's. Prompts are token ids, as a device
 sends them. Server and client are processes of
@@ -96,7 +97,8 @@ def serve(name: str, ready: Connection) -> None:
     quiet_third_party()
     factories: dict[str, BackendFactory] = {
         "no-op": partial(EmbeddedBackend, NoOp),  # type: ignore[arg-type]
-        "bundled": transformers_factory(str(LARGE), threads=1),
+        "one at a time": transformers_factory(str(LARGE), threads=1, deterministic=True),
+        "together": transformers_factory(str(LARGE), threads=1),
     }
     run_server(factories[name], ServeOptions(listen="127.0.0.1:0"), on_ready=ready.send)
 
@@ -199,8 +201,8 @@ def main() -> None:
     rows: list[Row] = []
     with ExitStack() as stack:
         groups = [dict(one.split("=", 1) for one in options.at)] if options.at else []
-        for name in () if options.at else ("no-op", "bundled"):
-            groups.append({name: stack.enter_context(serving(name))})
+        for names in () if options.at else (("no-op",), ("one at a time", "together")):
+            groups.append({name: stack.enter_context(serving(name)) for name in names})
         for addresses in groups:
             for rpc in options.rpc:
                 for clients in options.clients:

@@ -20,6 +20,7 @@ from escalade.cloud.backends import (
     Claim,
     Clock,
     Delta,
+    Query,
     Ticket,
     deadline_after,
 )
@@ -32,6 +33,7 @@ from escalade.cloud.rpcs import (
     check_generate_size,
     check_score,
     check_score_size,
+    check_verify,
     claim_of,
     key_of,
     query_of,
@@ -39,6 +41,7 @@ from escalade.cloud.rpcs import (
     score_queries,
     send_scores,
     send_stream,
+    verdict_response,
     writer,
 )
 from escalade.v1 import cascade_pb2 as pb
@@ -156,8 +159,8 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
         context: grpc.aio.ServicerContext[pb.VerifyRequest, pb.VerifyResponse],
     ) -> pb.VerifyResponse:
         """Hold a draft against the greedy choice."""
-        ticket = Ticket(self._deadline_of(context), self._clock)
-        return await self._answer(context, self._verify(request, ticket))
+        ticket = Ticket(self._deadline_of(context), self._clock, _claim_of(context, request))
+        return await self._answer(context, _revocable(self._verify(request, ticket), ticket))
 
     async def GetModelInfo(  # noqa: N802
         self,
@@ -201,7 +204,15 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
 
     async def _verify(self, request: pb.VerifyRequest, ticket: Ticket) -> pb.VerifyResponse:
         self._admit(pb.CAPABILITY_VERIFY)
-        return await self._backend.verify(request, ticket)
+        info = self._backend.info
+        check_verify(request, info)
+        query = Query(
+            tuple(request.prompt.tokens.ids),
+            max_new_tokens=1,
+            prompt_text=request.prompt.text,
+            draft=request.draft,
+        )
+        return verdict_response(request, await self._backend.verify(query, ticket), info)
 
     def _admit(self, capability: pb.Capability) -> None:
         """Return where new work of this kind is taken.

@@ -207,6 +207,7 @@ def test_model_info_is_true(serving: Any, engine: Any, reference: Any) -> None:
         pb.CAPABILITY_GENERATE,
         pb.CAPABILITY_GENERATE_STREAM,
         pb.CAPABILITY_SCORE,
+        pb.CAPABILITY_VERIFY,
     ]
     assert info.max_top_k == info.vocabulary_size
 

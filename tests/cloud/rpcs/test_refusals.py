@@ -172,19 +172,6 @@ def test_what_means_greedy_is_taken(serving: Any, engine: Any) -> None:
     assert plain.token_ids == explicit.token_ids
 
 
-def test_other_rpcs_are_not_supported(serving: Any, engine: Any, refused: Any) -> None:
-    async def main() -> list[Any]:
-        async with serving(engine) as running:
-            stub = running.stub
-            return [
-                await refused(stub.Verify(pb.VerifyRequest())),
-            ]
-
-    for refusal in asyncio.run(main()):
-        assert refusal.code is grpc.StatusCode.UNIMPLEMENTED
-        assert refusal.reason == "NOT_SUPPORTED"
-
-
 def test_catalogue_is_whole_and_is_the_protos() -> None:
     leaves, kinds = set(), [errors.RequestError]
     while kinds:

@@ -233,6 +233,7 @@ def test_a_deadline_ends_the_stream_in_its_status(
 
             reading = asyncio.create_task(read())
             await until(lambda: held.stalled)
+            await until(lambda: len(joined(pieces, whole=False).token_ids) == 3)
             clock.now_s += 120
             refusal = await refused(reading)
             assert refusal.code is grpc.StatusCode.DEADLINE_EXCEEDED

@@ -5,7 +5,15 @@ from escalade.cloud.backends.cores import usable_cores
 from escalade.cloud.backends.embedded import transformers_factory
 from escalade.cloud.backends.fair_order import NOBODY, Claim, FairOrder
 from escalade.cloud.backends.places import Places
-from escalade.cloud.backends.query import Answer, Delta, Query, ScoredBatch, ScoreQuery, Scores
+from escalade.cloud.backends.query import (
+    Answer,
+    Delta,
+    Query,
+    ScoredBatch,
+    ScoreQuery,
+    Scores,
+    Verdict,
+)
 from escalade.cloud.backends.ticket import Clock, Ticket, deadline_after, refuse_half
 
 __all__ = [
@@ -24,6 +32,7 @@ __all__ = [
     "ScoredBatch",
     "Scores",
     "Ticket",
+    "Verdict",
     "deadline_after",
     "refuse_half",
     "transformers_factory",

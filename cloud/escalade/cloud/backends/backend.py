@@ -23,7 +23,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from escalade.cloud.backends.query import Delta, Query, ScoredBatch, ScoreQuery
+from escalade.cloud.backends.query import Delta, Query, ScoredBatch, ScoreQuery, Verdict
 from escalade.cloud.backends.ticket import Clock, Ticket
 from escalade.cloud.errors import NotSupportedError, PromptEmptyError, PromptTooLongError
 from escalade.v1 import cascade_pb2 as pb
@@ -145,11 +145,18 @@ class Backend(Protocol):
         """
         raise NotSupportedError("Score: this backend does not offer it")
 
-    async def verify(self, request: pb.VerifyRequest, ticket: Ticket) -> pb.VerifyResponse:
+    async def verify(self, query: Query, ticket: Ticket) -> Verdict:
         """Hold a draft against the greedy choice, in one forward pass.
+
+        Args:
+            query: with a draft of at least one token, which begins the answer.
+            ticket: until when.
 
         Raises:
             NotSupportedError: it is not offered.
+            QueueFullError: no place.
+            PromptTooLongError: of a prompt in text; ids have been checked.
+            RequestError: see the module.
         """
         raise NotSupportedError("Verify: this backend does not offer it")
 

@@ -127,6 +127,22 @@ class Scores:
     top_logprobs: NDArray[np.float32]
 
 
+class Verdict(NamedTuple):
+    """How far a draft is what the model itself would say, judged in one forward pass."""
+
+    #: Tokens of the draft that are the greedy choice after those before them.
+    accepted: int
+    #: The greedy choice after those; None where they end with the end of the sequence.
+    correction_id: int | None
+    #: Of the correction above the second best, in log-probability.
+    margin: float
+    #: `(D,)` natural logarithms of the draft's own tokens.
+    logprobs: Sequence[float]
+    prompt_tokens: int
+    queue_s: float = 0.0
+    compute_s: float = 0.0
+
+
 class ScoredBatch(NamedTuple):
     """Scores of the next few queries, in order, and where their time went."""
 

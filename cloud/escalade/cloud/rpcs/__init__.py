@@ -9,6 +9,7 @@ from escalade.cloud.rpcs.sizes import check_generate_size, check_score_size
 from escalade.cloud.rpcs.status import Send, answer_or_abort
 from escalade.cloud.rpcs.unparsed import Unparsed, bounded_parser
 from escalade.cloud.rpcs.validation import check_score
+from escalade.cloud.rpcs.verify import check_verify, verdict_response
 
 __all__ = [
     "Drain",
@@ -20,6 +21,7 @@ __all__ = [
     "check_generate_size",
     "check_score",
     "check_score_size",
+    "check_verify",
     "claim_of",
     "key_of",
     "query_of",
@@ -27,5 +29,6 @@ __all__ = [
     "score_queries",
     "send_scores",
     "send_stream",
+    "verdict_response",
     "writer",
 ]

@@ -8,9 +8,18 @@ are to come, and besides it at most one computation that still runs for a client
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from dataclasses import replace
 from functools import partial
+from itertools import takewhile
+from typing import TypeVar
 
 import msgspec
 
@@ -26,13 +35,22 @@ from escalade.cloud.backends.query import (
     ScoredBatch,
     ScoreQuery,
     Scores,
+    Verdict,
 )
 from escalade.cloud.backends.ticket import Clock, Ticket
-from escalade.cloud.errors import RequestError
+from escalade.cloud.errors import PromptTooLongError, RequestError
 from escalade.v1 import cascade_pb2 as pb
 
-_CAPABILITIES = (pb.CAPABILITY_GENERATE, pb.CAPABILITY_GENERATE_STREAM, pb.CAPABILITY_SCORE)
+_CAPABILITIES = (
+    pb.CAPABILITY_GENERATE,
+    pb.CAPABILITY_GENERATE_STREAM,
+    pb.CAPABILITY_SCORE,
+    pb.CAPABILITY_VERIFY,
+)
 _TIER = "cloud"
+_BEST_TWO = 2
+
+T = TypeVar("T")
 
 # Tokens of a batch, padding included; a longer item is a batch of its own. A query waits for
 # one batch, so it is no larger than it must be: with the bundled large model on one x86 core,
@@ -162,6 +180,55 @@ class EmbeddedBackend(Backend):
                 ahead.cancel()
         # Streams take turns: while one lasts, as many end as there are places.
         self._streams.note_free_after((self._clock() - started_s) / (self._capacity + 1))
+
+    async def verify(self, query: Query, ticket: Ticket) -> Verdict:
+        """See `Backend`; computed as a score, in turn with queries."""
+        draft = () if query.draft is None else tuple(query.draft.tokens.ids)
+
+        def work() -> tuple[Scores, int]:
+            read = query if query.prompt_ids else self._read(query)
+            room = self.info.context_length - len(read.prompt_ids)
+            if len(draft) >= room:
+                raise PromptTooLongError(
+                    "prompt.text", f"must leave room for {len(draft) + 1} tokens, leaves {room}"
+                )
+            # The choice after the whole draft stands before one token more, whichever it is.
+            [scores] = self._scored([ScoreQuery(read.prompt_ids, (*draft, draft[-1]))], _BEST_TWO)
+            return scores, len(read.prompt_ids)
+
+        with self._queries.take(ticket):
+            finished = await self._in_turn(work, ticket)
+            self._queries.note_free_after(finished.compute_s)
+        return self._verdict(finished, draft)
+
+    async def _in_turn(self, work: Callable[[], T], ticket: Ticket) -> Finished[T]:
+        """What the thread computes in this client's turn.
+
+        Raises:
+            RequestError: see `Worker.submit`.
+        """
+        outcome: asyncio.Queue[Finished[T] | RequestError] = asyncio.Queue()
+        job = self._worker.submit(work, ticket, outcome.put_nowait)
+        try:
+            return finished_of(await outcome.get())
+        finally:
+            self._worker.withdraw(job, ticket)
+
+    def _verdict(self, finished: Finished[tuple[Scores, int]], draft: Sequence[int]) -> Verdict:
+        scores, prompt_tokens = finished.value
+        pairs = zip(scores.argmax.tolist(), draft, strict=False)
+        accepted = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        ended = accepted > 0 and draft[accepted - 1] in self.info.end_of_sequence_ids
+        first, second = scores.top_logprobs[accepted].tolist()
+        return Verdict(
+            accepted=accepted,
+            correction_id=None if ended else int(scores.argmax[accepted]),
+            margin=0.0 if ended else first - second,
+            logprobs=scores.response_logprobs[:-1].tolist(),
+            prompt_tokens=prompt_tokens,
+            queue_s=finished.queue_s,
+            compute_s=finished.compute_s,
+        )
 
     def _scored(self, batch: Sequence[ScoreQuery], top_k: int) -> list[Scores]:
         return self._loaded().score(batch, top_k)

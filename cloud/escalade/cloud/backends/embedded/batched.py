@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 
 from escalade.cloud.backends.batching import Batcher, Progress, kv_memory_of
 from escalade.cloud.backends.embedded.backend import EmbeddedBackend
+from escalade.cloud.backends.embedded.fair_turn import FairTurn
 from escalade.cloud.backends.embedded.response import Response
 from escalade.cloud.backends.embedded.transformers_engine import TransformersEngine
 from escalade.cloud.backends.embedded.worker import Finished
@@ -23,6 +27,9 @@ from escalade.cloud.errors import EngineDeadError
 #: Sequences that are computed together at most. With 64 of the bundled large model one x86 core
 #: gives 1.3 times the queries of 16, each of which then takes 2.7 times as long.
 SEQUENCES = 64
+
+
+T = TypeVar("T")
 
 
 class BatchedBackend(EmbeddedBackend):
@@ -50,6 +57,7 @@ class BatchedBackend(EmbeddedBackend):
         self._load_model = load_engine
         self._kv_bytes, self._say = kv_bytes, say
         self._batcher: Batcher | None = None
+        self._turns = FairTurn(SEQUENCES)
 
     async def load(self) -> None:
         """See `Backend`."""
@@ -88,38 +96,58 @@ class BatchedBackend(EmbeddedBackend):
 
     async def generate(self, query: Query, ticket: Ticket) -> AsyncIterator[Delta]:
         """See `Backend`."""
-        with self._queries.take():
-            query = await self._encoded(query)
-            response = Response(
-                query, self.info, self._transformers.decode, self._transformers.spell, streamed=query.streamed
-            )
-            said: asyncio.Queue[Progress] = asyncio.Queue()
-            batcher = self._running()
-            name = batcher.submit(
-                query.prompt_ids,
-                response.longest,
-                said.put_nowait,
-                streamed=query.streamed or bool(query.stop_texts),
-            )
+        with self._queries.take(ticket):
+            if not query.prompt_ids:
+                query = (await self._in_turn(partial(self._read, query), ticket)).value
             started_s = self._clock()
+            await _while(ticket, partial(self._turns.take, ticket.claim))
             try:
-                finished = False
-                while not (finished or response.ended):
-                    progress = await _next(said, ticket)
-                    if progress.error is not None:
-                        raise EngineDeadError(f"engine: {progress.error}")
-                    for token, logprob in zip(progress.token_ids, progress.logprobs, strict=True):
-                        if not response.ended:
-                            response.add(token, logprob)
-                    finished = progress.finished
-                    if query.streamed and (delta := response.take()) is not None:
+                waited_s = self._clock() - started_s
+                async with aclosing(self._generated(query, ticket, waited_s)) as deltas:
+                    async for delta in deltas:
                         yield delta
             finally:
-                batcher.cancel(name)
-            seconds = self._clock() - started_s
-            self._queries.note_free_after(seconds / SEQUENCES)
+                self._turns.hand_on()
+            self._queries.note_free_after((self._clock() - started_s - waited_s) / SEQUENCES)
+
+    async def _generated(
+        self, query: Query, ticket: Ticket, waited_s: float
+    ) -> AsyncGenerator[Delta, None]:
+        """The deltas of a query whose turn has come."""
+        batcher, started_s = self._running(), self._clock()
+        response = Response(
+            query,
+            self.info,
+            self._transformers.decode,
+            self._transformers.spell,
+            streamed=query.streamed,
+        )
+        said: asyncio.Queue[Progress] = asyncio.Queue()
+        name = batcher.submit(
+            query.prompt_ids,
+            response.longest,
+            said.put_nowait,
+            streamed=query.streamed or bool(query.stop_texts),
+        )
+        try:
+            finished = False
+            while not (finished or response.ended):
+                progress = await _while(ticket, said.get)
+                if progress.error is not None:
+                    raise EngineDeadError(f"engine: {progress.error}")
+                for token, logprob in zip(progress.token_ids, progress.logprobs, strict=True):
+                    if not response.ended:
+                        response.add(token, logprob)
+                finished = progress.finished
+                if query.streamed and (delta := response.take()) is not None:
+                    yield delta
+        finally:
+            batcher.cancel(name)
+        seconds = self._clock() - started_s
         queue_s = min(seconds, progress.queue_s)
-        yield Delta(answer=self._answer(Finished(response.answer(), queue_s, seconds - queue_s)))
+        yield Delta(
+            answer=self._answer(Finished(response.answer(), waited_s + queue_s, seconds - queue_s))
+        )
 
     def _scored(self, batch: Sequence[ScoreQuery], top_k: int) -> list[Scores]:
         with self._running().paused():
@@ -131,8 +159,12 @@ class BatchedBackend(EmbeddedBackend):
         return self._batcher
 
 
-async def _next(said: asyncio.Queue[Progress], ticket: Ticket) -> Progress:
-    """What comes next, while the ticket lasts.
+async def _while(ticket: Ticket, make: Callable[[], Awaitable[T]]) -> T:
+    """Await something while the ticket lasts.
+
+    Args:
+        ticket: may be extended meanwhile.
+        make: what is awaited; may be given up and made again.
 
     Raises:
         DeadlineError, DrainingError: see `Ticket.check`.
@@ -140,8 +172,6 @@ async def _next(said: asyncio.Queue[Progress], ticket: Ticket) -> Progress:
     while True:
         ticket.check()
         left_s = ticket.remaining_s()
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(left_s if math.isfinite(left_s) else None):
-                return await said.get()
-        except TimeoutError:
-            pass  # it may have been extended meanwhile
+                return await make()
