@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from escalade.cloud.backends.embedded.backend import EmbeddedBackend
-from escalade.cloud.backends.embedded.loop_calls import LoopCalls
 from escalade.cloud.backends.query import Answer, Delta, Query, ScoreQuery
 from escalade.cloud.backends.ticket import Ticket, deadline_after
+from escalade.cloud.backends.worker.loop_calls import LoopCalls
 from escalade.cloud.errors import (
     DeadlineError,
     DrainingError,

@@ -25,8 +25,6 @@ import msgspec
 
 from escalade.cloud.backends.backend import Backend, BackendInfo
 from escalade.cloud.backends.embedded.engine import Engine, EngineFactory
-from escalade.cloud.backends.embedded.fair_turn import FairTurn
-from escalade.cloud.backends.embedded.worker import Finished, Worker, finished_of
 from escalade.cloud.backends.places import Places
 from escalade.cloud.backends.query import (
     Answer,
@@ -38,6 +36,7 @@ from escalade.cloud.backends.query import (
     Verdict,
 )
 from escalade.cloud.backends.ticket import Clock, Ticket
+from escalade.cloud.backends.worker import FairTurn, Finished, Worker, finished_of
 from escalade.cloud.errors import PromptTooLongError, RequestError
 from escalade.v1 import cascade_pb2 as pb
 

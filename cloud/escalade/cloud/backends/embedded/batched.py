@@ -14,14 +14,13 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-from escalade.cloud.backends.batching import Batcher, Progress, kv_memory_of
+from escalade.cloud.backends.decoding import Batcher, Progress, kv_memory_of
 from escalade.cloud.backends.embedded.backend import EmbeddedBackend
-from escalade.cloud.backends.embedded.fair_turn import FairTurn
 from escalade.cloud.backends.embedded.response import Response
 from escalade.cloud.backends.embedded.transformers_engine import TransformersEngine
-from escalade.cloud.backends.embedded.worker import Finished
 from escalade.cloud.backends.query import Delta, Query, ScoreQuery, Scores
 from escalade.cloud.backends.ticket import Clock, Ticket
+from escalade.cloud.backends.worker import FairTurn, Finished
 from escalade.cloud.errors import EngineDeadError
 
 #: Sequences that are computed together at most. With 64 of the bundled large model one x86 core

@@ -17,10 +17,9 @@ from escalade.checkpoint import (
     tokenizer_fingerprint,
 )
 from escalade.cloud.backends.backend import BackendInfo
+from escalade.cloud.backends.decoding import Greedy, score_batch
 from escalade.cloud.backends.embedded.engine import Emit, ShouldStop
-from escalade.cloud.backends.embedded.greedy import Greedy
 from escalade.cloud.backends.embedded.response import Response
-from escalade.cloud.backends.embedded.teacher_forcing import score_batch
 from escalade.cloud.backends.query import Answer, Query, ScoreQuery, Scores
 from escalade.cloud.errors import ModelError
 from escalade.v1 import cascade_pb2 as pb

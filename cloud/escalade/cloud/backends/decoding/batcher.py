@@ -20,7 +20,7 @@ from transformers.generation.continuous_batching import ContinuousBatchingManage
 from transformers.generation.continuous_batching.continuous_api import OutputRouter
 from transformers.generation.continuous_batching.requests import GenerationOutput, RequestStatus
 
-from escalade.cloud.backends.batching.memory import PAGE_TOKENS, KvMemory
+from escalade.cloud.backends.decoding.memory import PAGE_TOKENS, KvMemory
 
 # Tokens that are computed in a step. A prompt that is longer is read in pieces, and the others'
 # next tokens wait no longer than a step: 0.3 s with SmolLM2-135M on two x86 cores.

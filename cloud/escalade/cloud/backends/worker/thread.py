@@ -16,9 +16,9 @@ from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Generic, NamedTuple, TypeVar
 
-from escalade.cloud.backends.embedded.loop_calls import LoopCalls
 from escalade.cloud.backends.fair_order import FairOrder
 from escalade.cloud.backends.ticket import Clock, Ticket
+from escalade.cloud.backends.worker.loop_calls import LoopCalls
 from escalade.cloud.errors import EngineDeadError, RequestError
 
 _LOG = logging.getLogger(__name__)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from escalade.cloud.backends.embedded.fair_turn import FairTurn
 from escalade.cloud.backends.fair_order import Claim
+from escalade.cloud.backends.worker.fair_turn import FairTurn
 
 
 def test_clients_have_turns_and_the_cancelled_pass_theirs_on() -> None:
