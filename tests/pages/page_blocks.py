@@ -26,7 +26,17 @@ Kind = Literal["sh", "python", "file", "output", "not run"]
 #: First words of an indented paragraph that is commands.
 COMMANDS = frozenset(
     {".", "cat", "curl", "echo", "escalade", "export", "for", "git", "kill", "make", "mkdir"}
-    | {"model_signing", "openssl", "optimum-cli", "pip", "printf", "python", "python3", "rsync"}
+    | {
+        "accelerate",
+        "model_signing",
+        "openssl",
+        "optimum-cli",
+        "pip",
+        "printf",
+        "python",
+        "python3",
+        "rsync",
+    }
     | {"scp", "ssh", "sudo", "until"}
 )
 _FENCE = re.compile(r"^ {0,3}(`{3,})\s*(\w*)\s*$")

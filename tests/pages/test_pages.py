@@ -9,14 +9,12 @@ from collections.abc import Container
 from pathlib import Path
 
 import pytest
-from pages.page_blocks import Block, PageError, check_servers, joined, read_page
+from pages.page_blocks import Block, check_servers, joined, read_page
 from pages.page_output import differences
 from pages.page_sessions import FailedError, Ports, Reader
 
 REPO = Path(__file__).resolve().parents[2]
 PAGES = [REPO / "README.md", *sorted((REPO / "docs").rglob("*.md"))]
-# The example's here-document does not close when it is pasted.
-_TRAINING = pytest.mark.xfail(raises=PageError, strict=False)
 #: Pages whose commands take seconds in all, and none, which have no commands.
 FAST = {"artifacts.md"}
 #: What stands in a clone besides what git ignores; a page writes beside it, never into it.
@@ -41,7 +39,6 @@ def _pages(*, but: Container[str] | None = None) -> list[object]:
         pytest.param(
             page,
             marks=[
-                *([_TRAINING] if page.name == "training.md" else []),
                 *([] if but is None or page.name in but else [pytest.mark.slow]),
             ],
             id=_name(page),

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, TrOCRConfig, TrOCRForCausalLM
 
+from escalade.cloud.backends.decoding import teacher_forcing
 from escalade.cloud.backends.decoding.teacher_forcing import score_batch
-from escalade.cloud.backends.embedded import teacher_forcing
 from escalade.cloud.backends.embedded.transformers_engine import TransformersEngine
 from escalade.cloud.backends.query import ScoreQuery, Scores
 from escalade.v1 import cascade_pb2 as pb

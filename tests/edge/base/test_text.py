@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 
-from escalade.edge.base import nearest, one_line, pretty_json, utc_now
+from escalade.edge.base import nearest, pretty_json, utc_now
 
 
 def test_now_is_in_utc_and_whole_seconds() -> None:
@@ -27,10 +27,3 @@ def test_the_nearest_name_is_asked_for_and_a_far_one_is_not() -> None:
     assert nearest("meen", ["mean", "sum"]) == "; did you mean 'mean'?"
     assert nearest("zzzz", ["mean", "sum"]) == ""
     assert nearest("m" * 100_000, ["mean"]) == ""
-
-
-def test_what_another_program_says_is_one_line_that_steers_no_terminal() -> None:
-    assert one_line(" no\n\tplace\r ") == "no place"
-    assert one_line("\x1b[2J\u202egone") == "?[2J?gone"
-    assert one_line("") == ""
-    assert len(one_line("x" * 10_000)) == 300

@@ -21,7 +21,7 @@ from escalade.edge.base.records import (
     subsample,
     write_records,
 )
-from escalade.edge.base.text import nearest, one_line, pretty_json, text_of, utc_now
+from escalade.edge.base.text import nearest, pretty_json, text_of, utc_now
 from escalade.edge.base.validation import (
     Count,
     Finite,
@@ -56,7 +56,6 @@ __all__ = [
     "named",
     "naming",
     "nearest",
-    "one_line",
     "pretty_json",
     "read_record_file",
     "read_records",

@@ -19,12 +19,6 @@ def utc_now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def one_line(text: str, most: int = 300) -> str:
-    """What another program says, at most `most` characters, without one that steers a terminal."""
-    joined = " ".join(text[: 2 * most].split())[:most]
-    return "".join(one if one.isprintable() else "?" for one in joined)
-
-
 def pretty_json(value: object) -> bytes:
     """Anything that msgspec encodes, indented by 2, with a newline at its end."""
     return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
-from escalade.edge.base import one_line
 from escalade.edge.deferral import DeferralRule, Gate
 from escalade.edge.errors import CloudError
 from escalade.edge.generation import Delta, StopReason
@@ -22,6 +21,7 @@ from escalade.edge.trace import (
     is_correct,
 )
 from escalade.v1 import cascade_pb2 as pb
+from escalade.v1.quoting import one_line
 from escalade.v1.reasons import name_of_reason
 
 if TYPE_CHECKING:

@@ -16,9 +16,10 @@ from google.protobuf.message import Error as ProtobufError
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from escalade.edge.base import Clock, one_line
+from escalade.edge.base import Clock
 from escalade.edge.errors import CloudError
 from escalade.v1 import cascade_pb2 as pb
+from escalade.v1.quoting import one_line
 from escalade.v1.reasons import name_of_reason, reason_of_name
 
 # Exponential back-off with full jitter: AWS Architecture Blog, "Exponential Backoff And Jitter".
