@@ -27,6 +27,8 @@ _FIRST_BACKOFF_S, _MAX_BACKOFF_S = 0.1, 1.0
 _LEAST_TIMEOUT_S = 0.001  # gRPC takes 0 as an error of ours, not as a deadline that is over
 _MOST_TIMEOUT_S = 1e9  # more is no number of seconds to gRPC, and over at once
 
+# Characters of what a server says of a failure: a few lines of a terminal.
+_MOST_SAID = 300
 # Failures after which the same question may be answered. A call that its own caller gives up never
 # comes here: CANCELLED is a server that ends, or something between that does.
 _MAY_PASS = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
@@ -97,7 +99,7 @@ class Attempts:
     def _explain(self, error: grpc.Call, reason: str) -> CloudError:
         code = error.code()
         tries = "1 attempt" if self.count == 1 else f"{self.count} attempts"
-        detail = one_line(error.details() or "") or "no details"
+        detail = one_line(error.details() or "", _MOST_SAID) or "no details"
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             detail = f"no answer within {self._deadline_s:.4g} s"
         return CloudError(reason or code.name, f"cloud {self._address}: {detail} ({tries})")
