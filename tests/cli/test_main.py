@@ -108,7 +108,15 @@ def test_a_cloud_that_is_down_gives_the_answer_the_line_and_the_code(
     invoke: Invoke, artifact: Path, closed_port: int
 ) -> None:
     code, out, err = invoke(
-        "ask", artifact, "g2p: cat", "--cloud", f"127.0.0.1:{closed_port}", "--threshold", "-1"
+        "ask",
+        artifact,
+        "g2p: cat",
+        "--cloud",
+        f"127.0.0.1:{closed_port}",
+        "--threshold",
+        "-1",
+        "--deadline-s",
+        "1",
     )
     assert code == 2
     assert len(out.splitlines()) == 1
@@ -127,7 +135,7 @@ MISTAKES: list[tuple[str, list[str], str]] = [
     (
         "cloud down",
         ["record", "{artifact}", "--cloud", "127.0.0.1:{closed}", "--data", "{data}", "--out",
-         "{tmp}/t.jsonl", "--threshold", "1"],
+         "{tmp}/t.jsonl", "--threshold", "1", "--deadline-s", "1"],
         "UNAVAILABLE: cloud 127.0.0.1:",
     ),
     (

@@ -187,7 +187,7 @@ def test_a_loop_of_gateways_is_refused(
     with running("proxy", "proxy", "--profile", "free", "--upstream", "127.0.0.1:9") as unused:
         port = unused.rpartition(":")[2]
     # The gateway's cloud is the gateway itself.
-    path = cascade(folder / "loop.toml", int8_artifact, -1.0, f"127.0.0.1:{port}")
+    path = cascade(folder / "loop.toml", int8_artifact, -1.0, f"127.0.0.1:{port}", deadline_s=1.0)
     with running("gateway", "gateway", str(path), "--listen", f"127.0.0.1:{port}") as address:
         device = cascade(folder / "looped.toml", float_artifact, -1.0, address, place="gateway")
         with EdgeClient.open(device) as client, EdgeClient.open(float_artifact) as alone:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Container
 from pathlib import Path
 
 import pytest
@@ -15,8 +14,6 @@ from pages.page_sessions import FailedError, Ports, Reader
 
 REPO = Path(__file__).resolve().parents[2]
 PAGES = [REPO / "README.md", *sorted((REPO / "docs").rglob("*.md"))]
-#: Pages whose commands take seconds in all, and none, which have no commands.
-FAST = {"artifacts.md"}
 #: What stands in a clone besides what git ignores; a page writes beside it, never into it.
 _OURS = (
     "README.md",
@@ -33,27 +30,14 @@ def _name(page: Path) -> str:
     return str(page.relative_to(REPO))
 
 
-def _pages(*, but: Container[str] | None = None) -> list[object]:
-    """All pages, slow but for those named."""
-    return [
-        pytest.param(
-            page,
-            marks=[
-                *([] if but is None or page.name in but else [pytest.mark.slow]),
-            ],
-            id=_name(page),
-        )
-        for page in PAGES
-    ]
-
-
-@pytest.mark.parametrize("page", _pages())
+@pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_every_block_can_be_run_or_says_why_not(page: Path) -> None:
     check_servers(read_page(page), page.name)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("page", _pages(but=FAST))
+@pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
     folder, home = tmp_path / "clone", tmp_path / "home"
     folder.mkdir()
