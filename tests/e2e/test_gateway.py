@@ -158,7 +158,7 @@ def test_a_gateway_that_loses_its_cloud_answers_degraded_and_says_why(
     folder: Path, float_artifact: Path, int8_artifact: Path, tiny_model_dir: Path
 ) -> None:
     with running("cloud", "serve", str(tiny_model_dir), "--listen", "127.0.0.1:0") as cloud:
-        path = cascade(folder / "lonely.toml", int8_artifact, -1.0, cloud)
+        path = cascade(folder / "lonely.toml", int8_artifact, -1.0, cloud, deadline_s=3.0)
         lonely = running("gateway", "gateway", str(path), "--listen", "127.0.0.1:0")
         address = lonely.__enter__()
     try:  # the cloud has gone

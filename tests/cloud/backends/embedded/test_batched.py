@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from transformers import AutoModelForCausalLM, BloomConfig, FalconConfig, PreTrainedConfig
 
 from escalade.cloud.backends.embedded.batched import BatchedBackend
 from escalade.cloud.backends.embedded.transformers_engine import TransformersEngine
@@ -28,6 +32,14 @@ from escalade.v1 import cascade_pb2 as pb
 # Two KV heads of 8, keys and values in float32, in two layers.
 BYTES_PER_TOKEN = 2 * 2 * 2 * 8 * 4
 PAGE = 32
+SMALL: dict[str, Any] = {
+    "vocab_size": 32,
+    "hidden_size": 32,
+    "max_position_embeddings": 48,
+    "bos_token_id": None,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+}
 
 
 def forever() -> Ticket:
@@ -223,3 +235,49 @@ def test_what_is_allocated_is_said(tiny_model: Path) -> None:
 
     asyncio.run(main())
     assert said == ["KV cache of 0.1 MB: 320 tokens of up to 64 sequences at once"]
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        (BloomConfig(**SMALL, n_layer=1, n_head=4), "its answers are others than alone"),
+        (FalconConfig(**SMALL, num_hidden_layers=1, num_attention_heads=4, alibi=True), ""),
+    ],
+    ids=["wrong", "failing"],
+)
+def test_what_the_library_gets_wrong_is_computed_one_at_a_time(
+    tiny_model: Path,
+    tmp_path: Path,
+    config: PreTrainedConfig,
+    why: str,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    torch.manual_seed(3)
+    network = AutoModelForCausalLM.from_config(config)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.mul_(8)
+    network.save_pretrained(folder)
+    said: list[str] = []
+
+    async def main() -> None:
+        engine = TransformersEngine.load(str(folder), threads=1)
+        backend = BatchedBackend(
+            lambda: engine, queue_capacity=30, clock=time.monotonic, say=said.append
+        )
+        await backend.load()
+        try:
+            queries = some_queries(20)
+            answers = await asyncio.gather(*(answer_of(backend, one) for one in queries))
+            for query, got in zip(queries, answers, strict=True):
+                assert got.chosen_ids == engine.generate(query, lambda: None).chosen_ids
+            assert backend.health()
+        finally:
+            backend.close()
+
+    asyncio.run(main())
+    assert len(said) == 1
+    assert said[0].startswith("one query at a time: this model's cannot be computed together: ")
+    assert why in said[0]
+    assert "Traceback" not in capfd.readouterr().err

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import (
     AsyncGenerator,
-    AsyncIterator,
     Callable,
     Iterable,
     Iterator,
@@ -112,7 +111,7 @@ class EmbeddedBackend(Backend):
         """Whether the engine has not failed several times in a row."""
         return not self._worker.dead
 
-    async def generate(self, query: Query, ticket: Ticket) -> AsyncIterator[Delta]:
+    async def generate(self, query: Query, ticket: Ticket) -> AsyncGenerator[Delta, None]:
         """See `Backend`."""
         engine = self._loaded()
         with self._queries.take(ticket):

@@ -7,18 +7,22 @@ the sequences wait for one step.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-from escalade.cloud.backends.decoding import Batcher, Progress, kv_memory_of
+import numpy as np
+
+from escalade.cloud.backends.decoding import Batcher, KvMemory, Progress, kv_memory_of
 from escalade.cloud.backends.embedded.backend import EmbeddedBackend
 from escalade.cloud.backends.embedded.response import Response
 from escalade.cloud.backends.embedded.transformers_engine import TransformersEngine
-from escalade.cloud.backends.query import Delta, Query, ScoreQuery, Scores
+from escalade.cloud.backends.places import Places
+from escalade.cloud.backends.query import Answer, Delta, Query, ScoreQuery, Scores
 from escalade.cloud.backends.ticket import Clock, Ticket
 from escalade.cloud.backends.worker import FairTurn, Finished
 from escalade.cloud.errors import EngineDeadError
@@ -26,6 +30,10 @@ from escalade.cloud.errors import EngineDeadError
 #: Sequences that are computed together at most. With 64 of the bundled large model one x86 core
 #: gives 1.3 times the queries of 16, each of which then takes 2.7 times as long.
 SEQUENCES = 64
+# Prompts by which a model is tried, of more than one page together, and tokens of an answer.
+_PROBE_LENGTHS, _PROBE_TOKENS = (1, 5, 17, 23), 6
+# Log-probabilities nearer than this are one: float32 differs by 1e-6 to 1e-5 here.
+_SAME = 1e-2
 
 
 T = TypeVar("T")
@@ -72,16 +80,69 @@ class BatchedBackend(EmbeddedBackend):
         network = self._transformers.network
         window = self.info.context_length
         memory = kv_memory_of(network, sequences=SEQUENCES, window=window, at_most=self._kv_bytes)
-        self._say(
-            f"KV cache of {memory.bytes / 1e6:.1f} MB: {memory.tokens} tokens of up to {SEQUENCES}"
-            " sequences at once"
-        )
         # A sequence that the whole cache could not hold would end the batch for all.
         self._info = replace(self.info, context_length=min(window, memory.tokens))
-        self._batcher = Batcher(
-            network, memory=memory, sequences=SEQUENCES, end_ids=self.info.end_of_sequence_ids
+        with _library_muted():
+            why = await self._why_not_together(memory)
+        if why is None:
+            self._say(
+                f"KV cache of {memory.bytes / 1e6:.1f} MB: {memory.tokens} tokens of up to"
+                f" {SEQUENCES} sequences at once"
+            )
+            return
+        self._say(f"one query at a time: this model's cannot be computed together: {why}")
+        if self._batcher is not None:
+            self._batcher.close()
+            self._batcher = None
+        self._info = replace(self.info, context_length=window)
+        self._queries = Places(self._capacity, "requests")
+
+    async def _why_not_together(self, memory: KvMemory) -> str | None:
+        """Begin, and try a few queries of unlike length; None where they get their own answers.
+
+        The library takes models that it does not compute rightly (Bloom, transformers 5.23), and
+        fails on others at the first query.
+        """
+        size, window = self.info.vocabulary_size, self.info.context_length
+        queries = [
+            Query(tuple((7 * place + length) % size for place in range(length)), _PROBE_TOKENS)
+            for length in _PROBE_LENGTHS
+            if length + _PROBE_TOKENS <= window
+        ]
+        forever = Ticket(math.inf, self._clock)
+        try:
+            self._batcher = Batcher(
+                self._transformers.network,
+                memory=memory,
+                sequences=SEQUENCES,
+                end_ids=self.info.end_of_sequence_ids,
+            )
+            self._batcher.start()
+            together = await asyncio.gather(*(self._probe(query, forever) for query in queries))
+            return (await self._worker.run(partial(self._differ, queries, together), forever)).value
+        except Exception as error:
+            return str(error).partition("\n")[0]
+
+    def _differ(self, queries: Sequence[Query], together: Sequence[Answer]) -> str | None:
+        """Whether the model itself, asked alone, finds what was said less likely, or more."""
+        scored = [
+            ScoreQuery(query.prompt_ids, tuple(answer.chosen_ids))
+            for query, answer in zip(queries, together, strict=True)
+        ]
+        try:
+            alone = self._scored(scored, 0)
+        except Exception as error:
+            return str(error).partition("\n")[0]
+        near = (
+            np.allclose(answer.logprobs, scores.response_logprobs, atol=_SAME)
+            for answer, scores in zip(together, alone, strict=True)
         )
-        self._batcher.start()
+        return None if all(near) else "its answers are others than alone"
+
+    async def _probe(self, query: Query, ticket: Ticket) -> Answer:
+        *_, last = [delta async for delta in self._generated(query, ticket, 0.0)]
+        assert last.answer is not None  # noqa: S101 - the last has it
+        return last.answer
 
     def close(self) -> None:
         """See `Backend`."""
@@ -91,10 +152,15 @@ class BatchedBackend(EmbeddedBackend):
 
     def health(self) -> bool:
         """Whether the batch goes on, and scores have not failed several times in a row."""
-        return super().health() and self._running().alive
+        return super().health() and (self._batcher is None or self._batcher.alive)
 
-    async def generate(self, query: Query, ticket: Ticket) -> AsyncIterator[Delta]:
+    async def generate(self, query: Query, ticket: Ticket) -> AsyncGenerator[Delta, None]:
         """See `Backend`."""
+        if self._batcher is None:
+            async with aclosing(super().generate(query, ticket)) as deltas:
+                async for delta in deltas:
+                    yield delta
+            return
         with self._queries.take(ticket):
             if not query.prompt_ids:
                 query = (await self._in_turn(partial(self._read, query), ticket)).value
@@ -149,13 +215,27 @@ class BatchedBackend(EmbeddedBackend):
         )
 
     def _scored(self, batch: Sequence[ScoreQuery], top_k: int) -> list[Scores]:
-        with self._running().paused():
+        if self._batcher is None:
+            return super()._scored(batch, top_k)
+        with self._batcher.paused():
             return super()._scored(batch, top_k)
 
     def _running(self) -> Batcher:
         if self._batcher is None:
             raise RuntimeError("the engine is not loaded yet; await load() first")
         return self._batcher
+
+
+@contextmanager
+def _library_muted() -> Iterator[None]:
+    """Keep a failure of the library off the terminal: it is told in a line."""
+    log = logging.getLogger("transformers.generation.continuous_batching")
+    before = log.level
+    log.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 async def _while(ticket: Ticket, make: Callable[[], Awaitable[T]]) -> T:
