@@ -86,7 +86,7 @@ TlsCertOption = Annotated[
 TlsKeyOption = Annotated[Path | None, typer.Option("--tls-key", help="Its private key (PEM).")]
 TrustedKeyOption = Annotated[
     Path | None,
-    typer.Option("--trusted-key", "--key", help="Public key (PEM): take only what it has signed."),
+    typer.Option("--trusted-key", help="Public key (PEM): take only what it has signed."),
 ]
 SkipGoldenOption = Annotated[
     bool,
@@ -113,7 +113,7 @@ MaxMemoryOption = Annotated[
         "--max-memory",
         parser=bytes_of,
         metavar="BYTES",
-        help="Refuse a model that needs more: bytes, or with K, M, G.",
+        help="Refuse models that need more together: bytes, or with K, M, G.",
     ),
 ]
 

@@ -58,7 +58,7 @@ def test_verify_says_of_each_thing_what_was_checked(
         "golden prompts: not played",
         "signature: signature not checked: give --trusted-key",
     ]
-    code, out, _ = invoke("store", "verify", artifact, "--key", keys / "pub.pem", "--json")
+    code, out, _ = invoke("store", "verify", artifact, "--trusted-key", keys / "pub.pem", "--json")
     assert code == 0
     assert json.loads(out) | {"bytes": 0, "files": 0} == {
         "schema": 2, "files": 0, "bytes": 0, "golden_prompts": 3, "signature": "valid",
@@ -73,10 +73,10 @@ def test_verify_refuses_in_one_line(invoke: Invoke, artifact: Path, keys: Path) 
         assert len(err.splitlines()) == 1
         return err
 
-    assert "not signed: model.sig is missing" in refused("--key", keys / "pub.pem")
+    assert "not signed: model.sig is missing" in refused("--trusted-key", keys / "pub.pem")
     invoke("store", "sign", artifact, "--key", keys / "other-key.pem")
-    assert "Key mismatch" in refused("--key", keys / "pub.pem")
-    assert "must be an elliptic curve key" in refused("--key", keys / "key.pem")
+    assert "Key mismatch" in refused("--trusted-key", keys / "pub.pem")
+    assert "must be an elliptic curve key" in refused("--trusted-key", keys / "key.pem")
     (artifact / "extra").touch()
     assert "extra: the manifest does not list it" in refused()
 
@@ -86,7 +86,7 @@ def test_a_store_from_first_installation_to_rollback(
 ) -> None:
     store = tmp_path / "store"
     invoke("store", "sign", rename(artifact, "first"), "--key", keys / "key.pem")
-    code, out, err = invoke("store", "install", artifact, store, "--key", keys / "pub.pem")
+    code, out, err = invoke("store", "install", artifact, store, "--trusted-key", keys / "pub.pem")
     assert (code, err) == (0, "")
     assert "was nothing" in out
     assert f"signature by {keys / 'pub.pem'}" in out
@@ -95,7 +95,7 @@ def test_a_store_from_first_installation_to_rollback(
     assert code == 0
 
     rename(artifact, "second")
-    code, out, err = invoke("store", "install", artifact, store, "--key", keys / "pub.pem")
+    code, out, err = invoke("store", "install", artifact, store, "--trusted-key", keys / "pub.pem")
     assert code == 2
     assert "Signature mismatch" in err
     code, out, _ = invoke("store", "install", f"file://{artifact}", store, "--json")
@@ -134,7 +134,9 @@ def test_versions_say_what_is_known_of_a_signature(
     invoke("store", "install", artifact, store, "--trusted-key", key, "--skip-golden")
     assert said() == "signature not checked: give --trusted-key"
     assert said("--trusted-key", key) == f"signed by {key}"
-    assert said("--key", keys / "other-pub.pem") == f"not signed by {keys / 'other-pub.pem'}"
+    assert (
+        said("--trusted-key", keys / "other-pub.pem") == f"not signed by {keys / 'other-pub.pem'}"
+    )
     code, _, err = invoke("store", "versions", store, "--trusted-key", keys / "no.pem")
     assert (code, len(err.splitlines())) == (2, 1)
     assert "no.pem: cannot be read" in err
@@ -170,7 +172,7 @@ MISTAKES = [
     ),
     (["install", "http://example.org/a", "{tmp}/store"], "must be https"),
     (["install", "{artifact}", "{artifact}"], "is there and holds no escalade.lock"),
-    (["install", "{artifact}", "{tmp}/s", "--key", "{tmp}/no.pem"], "not signed"),
+    (["install", "{artifact}", "{tmp}/s", "--trusted-key", "{tmp}/no.pem"], "not signed"),
     (["install", "{artifact}", "{tmp}/s", "--keep", "-1"], "'--keep': Input should be"),
     (["rollback", "{tmp}/store"], "no store, or nothing was ever installed"),
     (["versions", "{artifact}"], "no store, or nothing was ever installed"),

@@ -31,7 +31,7 @@ def serve(
         bool,
         typer.Option(
             "--deterministic",
-            help="One query at a time: equal prompts get equal answers, bit for bit.",
+            help="One query at a time: equal prompts and drafts get equal answers, bit for bit.",
         ),
     ] = False,
     kv_memory: Annotated[
@@ -40,7 +40,8 @@ def serve(
             "--kv-memory",
             parser=bytes_of,
             metavar="BYTES",
-            help="Of the KV cache: bytes, or with K, M, G; a quarter of what is free, at most.",
+            help="Of the KV cache: bytes, or with K, M, G; by default what 64 sequences need,"
+            " at most a quarter of the free memory.",
         ),
     ] = None,
 ) -> None:

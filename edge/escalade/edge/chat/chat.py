@@ -100,7 +100,7 @@ class Chat:
             PromptError: the conversation is empty, too long or not text; nothing joins the
                 messages then.
             ArtifactError: the template is at fault.
-            ValueError: `max_new_tokens` is below 1 or a stop sequence is empty.
+            ValueError: `max_new_tokens` is below 1 or a stop text is empty.
         """
         asked = [*self.messages, {"role": "user", "content": text}]
         generation = self._artifact.stream(

@@ -186,7 +186,7 @@ class Artifact:
 
         Raises:
             PromptError: the prompt is empty or fills the window.
-            ValueError: `max_new_tokens` is below 1 or a stop sequence is empty.
+            ValueError: `max_new_tokens` is below 1 or a stop text is empty.
         """
         longest = self.room_for(prompt_ids, max_new_tokens)
         stops = (stop,) if isinstance(stop, str) else tuple(stop)

@@ -4,13 +4,13 @@ A response ends in one of five ways (`StopReason`):
 
     end         the model chose an end-of-sequence token
     length      `max_new_tokens` were generated
-    stop        a stop sequence came up; the text before it is the response. It may spell
+    stop        a stop text came up; the text before it is the response. It may spell
                 special tokens, which are no text otherwise
     cancelled   the caller said so, or another response was begun on the same artifact
     stopped_early     `stop_when` said so; `Generation.resume` takes that back
 
 Its log-probabilities are those of every token that was generated: the end-of-sequence
-token's and, after a stop sequence, those of its tokens up to the one that completed it.
+token's and, after a stop text, those of its tokens up to the one that completed it.
 Stopping there was a choice of the model too.
 """
 
@@ -33,7 +33,7 @@ class Delta(NamedTuple):
 
     #: None where nothing was generated any more: cancelled.
     step: Step | None
-    #: May be empty: half of a character, or what may yet become a stop sequence, is held back.
+    #: May be empty: half of a character, or what may yet become a stop text, is held back.
     text: str
     #: On the last piece.
     stop: StopReason | None
@@ -43,7 +43,7 @@ class Generation:
     """An iterator over the pieces of one response that remembers what it gave.
 
     The pieces' texts together are the response. That is `Artifact.decode` of its tokens, up
-    to the stop sequence. Bytes that are no UTF-8 are the exception: with byte fallback, a later
+    to the stop text. Bytes that are no UTF-8 are the exception: with byte fallback, a later
     token may turn a character that was given into replacement characters. The pieces then go on
     with what replaced it; `text` is `Artifact.decode` even so, once the response has ended.
     """
@@ -67,10 +67,10 @@ class Generation:
             stop_when: asked after each token with all log-probabilities so far.
 
         Raises:
-            ValueError: a stop sequence is empty.
+            ValueError: a stop text is empty.
         """
         if not all(stop):
-            raise ValueError("a stop sequence must have at least 1 character, got ''")
+            raise ValueError("a stop text must have at least 1 character, got ''")
 
         def decode(ids: Sequence[int]) -> str:
             text: str = tokenizer.decode(ids, skip_special_tokens=True)

@@ -51,8 +51,7 @@ class CloudScorer:
         Args:
             address: `HOST:PORT`.
             tokenizer_fingerprint: of the student's tokenizer, whose ids will be sent:
-                `escalade.edge.artifact.tokenizer_fingerprint` of the `tokenizer.json` in
-                the student's folder, or of one that `save_pretrained` has just written.
+                see `escalade.checkpoint.tokenizer_fingerprint`.
             deadline_s: seconds without another whole item before it gives up. The time that
                 the caller takes between two items does not count.
             ca_cert: see `Connection`.

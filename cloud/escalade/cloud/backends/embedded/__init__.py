@@ -1,4 +1,4 @@
-"""The backend that computes in this process, one query at a time; knows no gRPC."""
+"""Backends that compute in this process, together or one at a time; know no gRPC."""
 
 from escalade.cloud.backends.embedded.factory import transformers_factory
 
