@@ -6,6 +6,7 @@ import asyncio
 import math
 import random
 import shutil
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -179,7 +180,7 @@ def test_who_runs_out_of_time_or_leaves_gives_up_its_place(
         stayed = [one for one in outcomes if isinstance(one, Answer)]
         assert len(stayed) == 15
         assert all(same(one, engine.generate(long, lambda: None)) for one in stayed)
-        assert not backend._running()._router.takers
+        assert not backend._alive()._router.takers
 
     run(tiny_model, test)
 
@@ -201,22 +202,73 @@ def test_scores_are_those_of_an_idle_model_while_queries_run(
     run(tiny_model, test)
 
 
-def test_a_batch_that_fails_fails_its_queries_and_its_health(tiny_model: Path) -> None:
+def test_a_batch_that_fails_is_begun_anew_but_not_for_ever(
+    tiny_model: Path, engine: TransformersEngine
+) -> None:
+    query = Query((4, 5), 6)
+
     async def test(backend: BatchedBackend) -> None:
-        assert backend.health()
+        network = backend._transformers.network
+        whole = network.forward
 
         def broken(*_: object, **__: object) -> None:
             raise RuntimeError("out of memory")
 
-        backend._transformers.network.forward = broken  # type: ignore[method-assign, assignment]
+        network.forward = broken  # type: ignore[method-assign, assignment]
         with pytest.raises(EngineDeadError, match="out of memory"):
-            await answer_of(backend, Query((4,), 3))
-        while backend.health():
-            await asyncio.sleep(0.001)
-        with pytest.raises(EngineDeadError):
-            await answer_of(backend, Query((4,), 3))
+            await answer_of(backend, query)
+        network.forward = whole  # type: ignore[method-assign]
+        assert same(await answer_of(backend, query), engine.generate(query, lambda: None))
+        assert backend.health()
+        network.forward = broken  # type: ignore[method-assign, assignment]
+        for _ in range(3):
+            assert backend.health()
+            with pytest.raises(EngineDeadError):
+                await answer_of(backend, query)
+        with pytest.raises(EngineDeadError, match="several times in a row"):
+            await answer_of(backend, query)
+        assert not backend.health()
 
     run(tiny_model, test)
+
+
+def test_who_lost_its_pages_goes_on_when_the_others_leave(
+    tiny_model: Path, engine: TransformersEngine
+) -> None:
+    """Of several that do not fit together one is taken off, then the others are cancelled."""
+    draw = random.Random(8)
+    queries = [
+        query
+        for query in (Query(tuple(draw.choices(range(4, 32), k=20)), 28) for _ in range(60))
+        if len(engine.generate(query, lambda: None).chosen_ids) == query.max_new_tokens
+    ][:3]
+    assert len(queries) == 3
+    taken_off, go_on = threading.Event(), threading.Event()
+
+    async def test(backend: BatchedBackend) -> None:
+        scheduler = backend._alive()._processor.scheduler
+
+        def hold(*_: object) -> None:
+            if scheduler.block_new_requests and not taken_off.is_set():
+                taken_off.set()
+                assert go_on.wait(30)
+
+        backend._transformers.network.register_forward_pre_hook(hold)
+        tasks = [asyncio.create_task(answer_of(backend, query)) for query in queries]
+        assert await asyncio.to_thread(taken_off.wait, 30), "nobody was taken off the cache"
+        names = list(backend._alive()._router.takers)
+        waiting = [name in scheduler.waiting_requests for name in names]
+        assert any(waiting)
+        for waits, task in zip(waiting, tasks, strict=True):
+            if not waits:
+                task.cancel()
+        go_on.set()
+        done = await asyncio.gather(*tasks, return_exceptions=True)
+        for waits, query, one in zip(waiting, queries, done, strict=True):
+            assert isinstance(one, Answer if waits else asyncio.CancelledError)
+            assert not isinstance(one, Answer) or same(one, engine.generate(query, lambda: None))
+
+    run(tiny_model, test, kv_bytes=3 * PAGE * BYTES_PER_TOKEN)
 
 
 def test_what_is_allocated_is_said(tiny_model: Path) -> None:

@@ -18,7 +18,12 @@ from typing import NamedTuple
 from transformers import ContinuousBatchingConfig, GenerationConfig, PreTrainedModel
 from transformers.generation.continuous_batching import ContinuousBatchingManager
 from transformers.generation.continuous_batching.continuous_api import OutputRouter
-from transformers.generation.continuous_batching.requests import GenerationOutput, RequestStatus
+from transformers.generation.continuous_batching.requests import (
+    GenerationOutput,
+    RequestState,
+    RequestStatus,
+)
+from transformers.generation.continuous_batching.scheduler import SCHEDULER_MAPPING, FIFOScheduler
 
 from escalade.cloud.backends.decoding.memory import PAGE_TOKENS, KvMemory
 
@@ -35,9 +40,8 @@ class Progress(NamedTuple):
     logprobs: Sequence[float]
     #: Nothing comes after it.
     finished: bool
-    #: Seconds that it waited for its first step, and since; of a sequence that has finished.
+    #: Seconds that it waited for its first step.
     queue_s: float = 0.0
-    compute_s: float = 0.0
     #: Why it failed, where it did.
     error: str | None = None
 
@@ -66,19 +70,42 @@ class Batcher:
         self._end_ids = list(end_ids) or [-1]  # the library's word for none
         self._router = _Router(asyncio.get_running_loop())
         self._numbers = itertools.count()
-        self._manager = ContinuousBatchingManager(
-            network,  # type: ignore[arg-type] # its protocol wants a private method by keyword
-            GenerationConfig(do_sample=False),
-            ContinuousBatchingConfig(
-                num_blocks=memory.pages,
-                page_size=PAGE_TOKENS,
-                max_batch_tokens=_STEP_TOKENS,
-                max_requests_per_batch=sequences,
-                return_logprobs=True,
-                use_cuda_graph=None if network.device.type == "cuda" else False,
-            ),
-        )
-        self._manager.output_router = self._router
+        attention = network.config._attn_implementation
+        try:
+            self._manager = ContinuousBatchingManager(
+                network,  # type: ignore[arg-type] # its protocol wants a private method by keyword
+                GenerationConfig(do_sample=False),
+                ContinuousBatchingConfig(
+                    num_blocks=memory.pages,
+                    page_size=PAGE_TOKENS,
+                    max_batch_tokens=_STEP_TOKENS,
+                    max_requests_per_batch=sequences,
+                    return_logprobs=True,
+                    scheduler_type=_SCHEDULER,
+                    auto_switch_to_flash=False,  # which takes no float32
+                    use_cuda_graph=None if network.device.type == "cuda" else False,
+                ),
+            )
+            self._manager.output_router = self._router
+            self._processor = self._manager._create_batch_processor()
+        except Exception:
+            network.set_attn_implementation(attention)
+            raise
+        self._manager.batch_processor = self._processor
+
+    def longest(self, most: int) -> int:
+        """Tokens of the longest sequence that the cache holds alone, at most so many.
+
+        Each kind of attention has pages of its own, which are given out several at a time.
+        """
+        cache = self._processor.cache
+        steps = [
+            one.tokens_per_page * one.blocks_per_sector for one in cache.cache_allocators.values()
+        ]
+        longest = min(most, cache.num_sectors * max(steps))
+        while longest > 0 and sum(-(-longest // step) for step in steps) > cache.num_sectors:
+            longest -= 1
+        return longest
 
     def start(self) -> None:
         """Start the thread."""
@@ -90,8 +117,9 @@ class Batcher:
 
     @property
     def alive(self) -> bool:
-        """Whether the thread runs and has not failed."""
-        return self._manager.is_running()
+        """Whether the thread runs and has not failed; False before its queries hear of it."""
+        status = self._manager.background_thread_status
+        return self._manager.is_running() and status.can_accept_new_requests() is None
 
     def submit(
         self, prompt_ids: Sequence[int], max_new_tokens: int, deliver: Deliver, *, streamed: bool
@@ -133,6 +161,24 @@ class Batcher:
             yield
 
 
+class _Scheduler(FIFOScheduler):
+    """First come, first served, also when those who came first have left.
+
+    The library's own takes no new sequence after one has lost its pages until another has
+    finished: where all others are cancelled, none ever does.
+    """
+
+    def clear_cancelled_requests(self) -> list[RequestState]:
+        cleared: list[RequestState] = super().clear_cancelled_requests()
+        if cleared:
+            self.block_new_requests = False
+        return cleared
+
+
+_SCHEDULER = "first come, first served"
+SCHEDULER_MAPPING[_SCHEDULER] = _Scheduler
+
+
 class _Taken:
     """How many tokens of a sequence have been delivered."""
 
@@ -142,15 +188,13 @@ class _Taken:
 def _take(deliver: Deliver, taken: _Taken, output: GenerationOutput) -> None:
     ids, logprobs = output.generated_tokens[taken.count :], output.logprobs[taken.count :]
     taken.count += len(ids)
-    finished = output.is_finished()
-    started_s, ended_s = output.lifespan
+    started_s, _ = output.lifespan
     deliver(
         Progress(
             ids,
             logprobs,
-            finished,
-            max(0.0, started_s - output.created_time) if finished else 0.0,
-            ended_s - started_s if finished else 0.0,
+            output.is_finished(),
+            max(0.0, started_s - output.created_time),
             output.error if output.status == RequestStatus.FAILED else None,
         )
     )

@@ -53,6 +53,8 @@ def kv_memory_of(
     limit = int(_free_bytes() * _SHARE_OF_FREE) if at_most is None else at_most
     wanted = sequences * -(-window // PAGE_TOKENS)
     pages = min(wanted, limit // (each * PAGE_TOKENS))
+    if at_most is None:  # one at full length, if it can be had at all
+        pages = max(pages, min(-(-window // PAGE_TOKENS), _free_bytes() // (each * PAGE_TOKENS)))
     if pages < 1:
         raise ModelError(
             f"kv_memory: must be at least {each * PAGE_TOKENS} bytes, a page of {PAGE_TOKENS}"
@@ -69,12 +71,27 @@ def _bytes_per_token(config: PreTrainedConfig, itemsize: int) -> int:
 
 
 def _free_bytes() -> int:
-    """Memory that may be taken: the machine's, or the control group's where that is less."""
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    """Memory that may be taken: the machine's, or the control group's where that is less.
+
+    What the system keeps of files, the weights just read among them, may be taken.
+    """
+    free = _numbers(Path("/proc/meminfo")).get("MemAvailable:", 0) << 10
+    if not free:  # no Linux
+        free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     group = Path("/sys/fs/cgroup")
     try:  # version 2; "max" where there is no limit
         limit = int((group / "memory.max").read_text())
         used = int((group / "memory.current").read_text())
     except (OSError, ValueError):
         return free
-    return min(free, max(0, limit - used))
+    kept = _numbers(group / "memory.stat").get("inactive_file", 0)
+    return min(free, max(0, limit - used + kept))
+
+
+def _numbers(path: Path) -> dict[str, int]:
+    """The first number behind each name."""
+    try:
+        lines = [line.split() for line in path.read_text().splitlines()]
+    except OSError:
+        return {}
+    return {words[0]: int(words[1]) for words in lines if len(words) > 1 and words[1].isdecimal()}

@@ -216,7 +216,9 @@ class EmbeddedBackend(Backend):
         scores, prompt_tokens = finished.value
         pairs = zip(scores.argmax.tolist(), draft, strict=False)
         accepted = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-        ended = accepted > 0 and draft[accepted - 1] in self.info.end_of_sequence_ids
+        ends = (n for n, token in enumerate(draft, 1) if token in self.info.end_of_sequence_ids)
+        ended = (end := next(ends, accepted + 1)) <= accepted  # nothing comes after it
+        accepted = min(accepted, end)
         first, second = scores.top_logprobs[accepted].tolist()
         return Verdict(
             accepted=accepted,

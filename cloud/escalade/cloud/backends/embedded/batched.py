@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from escalade.cloud.backends.decoding import Batcher, KvMemory, Progress, kv_memory_of
+from escalade.cloud.backends.decoding import Batcher, Progress, kv_memory_of
 from escalade.cloud.backends.embedded.backend import EmbeddedBackend
 from escalade.cloud.backends.embedded.response import Response
 from escalade.cloud.backends.embedded.transformers_engine import TransformersEngine
@@ -32,6 +32,9 @@ from escalade.cloud.errors import EngineDeadError
 SEQUENCES = 64
 # Prompts by which a model is tried, of more than one page together, and tokens of an answer.
 _PROBE_LENGTHS, _PROBE_TOKENS = (1, 5, 17, 23), 6
+# One odd step must not take a server out of rotation; this many in a row are the engine.
+_DEATHS_UNTIL_DEAD = 3
+_LOOK_S = 1.0
 # Log-probabilities nearer than this are one: float32 differs by 1e-6 to 1e-5 here.
 _SAME = 1e-2
 
@@ -64,6 +67,7 @@ class BatchedBackend(EmbeddedBackend):
         self._load_model = load_engine
         self._kv_bytes, self._say = kv_bytes, say
         self._batcher: Batcher | None = None
+        self._deaths = 0
         self._turns = FairTurn(SEQUENCES)
 
     async def load(self) -> None:
@@ -80,44 +84,52 @@ class BatchedBackend(EmbeddedBackend):
         network = self._transformers.network
         window = self.info.context_length
         memory = kv_memory_of(network, sequences=SEQUENCES, window=window, at_most=self._kv_bytes)
-        # A sequence that the whole cache could not hold would end the batch for all.
-        self._info = replace(self.info, context_length=min(window, memory.tokens))
+        self._memory = memory
         with _library_muted():
-            why = await self._why_not_together(memory)
-        if why is None:
-            self._say(
-                f"KV cache of {memory.bytes / 1e6:.1f} MB: {memory.tokens} tokens of up to"
-                f" {SEQUENCES} sequences at once"
-            )
+            why = await self._why_not_together(window)
+            if why is not None and self._batcher is not None:
+                self._batcher.close()
+                self._batcher = None
+        if why is not None:
+            self._say(f"one query at a time: this model's cannot be computed together: {why}")
+            self._info = replace(self.info, context_length=window)
+            self._queries = Places(self._capacity, "requests")
             return
-        self._say(f"one query at a time: this model's cannot be computed together: {why}")
-        if self._batcher is not None:
-            self._batcher.close()
-            self._batcher = None
-        self._info = replace(self.info, context_length=window)
-        self._queries = Places(self._capacity, "requests")
+        longest = self.info.context_length
+        cut = f", one of {longest} where the model takes {window}" if longest < window else ""
+        self._say(
+            f"KV cache of {memory.bytes / 1e6:.1f} MB: {memory.tokens} tokens of up to"
+            f" {SEQUENCES} sequences at once{cut}"
+        )
 
-    async def _why_not_together(self, memory: KvMemory) -> str | None:
+    def _begin(self) -> Batcher:
+        batcher = Batcher(
+            self._transformers.network,
+            memory=self._memory,
+            sequences=SEQUENCES,
+            end_ids=self.info.end_of_sequence_ids,
+        )
+        batcher.start()
+        return batcher
+
+    async def _why_not_together(self, window: int) -> str | None:
         """Begin, and try a few queries of unlike length; None where they get their own answers.
 
         The library takes models that it does not compute rightly (Bloom, transformers 5.23), and
         fails on others at the first query.
         """
-        size, window = self.info.vocabulary_size, self.info.context_length
-        queries = [
-            Query(tuple((7 * place + length) % size for place in range(length)), _PROBE_TOKENS)
-            for length in _PROBE_LENGTHS
-            if length + _PROBE_TOKENS <= window
-        ]
+        size = self.info.vocabulary_size
         forever = Ticket(math.inf, self._clock)
         try:
-            self._batcher = Batcher(
-                self._transformers.network,
-                memory=memory,
-                sequences=SEQUENCES,
-                end_ids=self.info.end_of_sequence_ids,
-            )
-            self._batcher.start()
+            self._batcher = self._begin()
+            # A sequence that the whole cache could not hold would end the batch for all.
+            longest = self._batcher.longest(window)
+            self._info = replace(self.info, context_length=longest)
+            queries = [
+                Query(tuple((7 * place + length) % size for place in range(length)), _PROBE_TOKENS)
+                for length in _PROBE_LENGTHS
+                if length + _PROBE_TOKENS <= longest
+            ]
             together = await asyncio.gather(*(self._probe(query, forever) for query in queries))
             return (await self._worker.run(partial(self._differ, queries, together), forever)).value
         except Exception as error:
@@ -140,7 +152,7 @@ class BatchedBackend(EmbeddedBackend):
         return None if all(near) else "its answers are others than alone"
 
     async def _probe(self, query: Query, ticket: Ticket) -> Answer:
-        *_, last = [delta async for delta in self._generated(query, ticket, 0.0)]
+        *_, last = [delta async for delta in self._generated(query, ticket)]
         assert last.answer is not None  # noqa: S101 - the last has it
         return last.answer
 
@@ -151,8 +163,8 @@ class BatchedBackend(EmbeddedBackend):
             self._batcher.close()
 
     def health(self) -> bool:
-        """Whether the batch goes on, and scores have not failed several times in a row."""
-        return super().health() and (self._batcher is None or self._batcher.alive)
+        """Whether neither the batch nor scores have failed several times in a row."""
+        return super().health() and self._deaths < _DEATHS_UNTIL_DEAD
 
     async def generate(self, query: Query, ticket: Ticket) -> AsyncGenerator[Delta, None]:
         """See `Backend`."""
@@ -162,24 +174,29 @@ class BatchedBackend(EmbeddedBackend):
                     yield delta
             return
         with self._queries.take(ticket):
+            waited_s = read_s = 0.0
             if not query.prompt_ids:
-                query = (await self._in_turn(partial(self._read, query), ticket)).value
-            started_s = self._clock()
+                read = await self._in_turn(partial(self._read, query), ticket)
+                query, waited_s, read_s = read.value, read.queue_s, read.compute_s
+            asked_s = self._clock()
             await _while(ticket, partial(self._turns.take, ticket.claim))
+            started_s = self._clock()
+            waited_s += started_s - asked_s
             try:
-                waited_s = self._clock() - started_s
-                async with aclosing(self._generated(query, ticket, waited_s)) as deltas:
+                deltas = self._generated(query, ticket, waited_s, read_s)
+                async with aclosing(deltas):
                     async for delta in deltas:
                         yield delta
             finally:
                 self._turns.hand_on()
-            self._queries.note_free_after((self._clock() - started_s - waited_s) / SEQUENCES)
+            self._queries.note_free_after((self._clock() - started_s) / SEQUENCES)
 
     async def _generated(
-        self, query: Query, ticket: Ticket, waited_s: float
+        self, query: Query, ticket: Ticket, waited_s: float = 0.0, read_s: float = 0.0
     ) -> AsyncGenerator[Delta, None]:
-        """The deltas of a query whose turn has come."""
-        batcher, started_s = self._running(), self._clock()
+        """The deltas of a query whose turn has come, after some time."""
+        ticket.check()
+        batcher, started_s = self._alive(), self._clock()
         response = Response(
             query,
             self.info,
@@ -195,11 +212,13 @@ class BatchedBackend(EmbeddedBackend):
             streamed=query.streamed or bool(query.stop_texts),
         )
         try:
-            finished = False
+            finished, queue_s = False, None
             while not (finished or response.ended):
-                progress = await _while(ticket, said.get)
+                progress = await _while(ticket, said.get, lambda: batcher.alive or not said.empty())
                 if progress.error is not None:
                     raise EngineDeadError(f"engine: {progress.error}")
+                # It starts again where it was taken off the cache; that is no queue.
+                queue_s = progress.queue_s if queue_s is None else queue_s
                 for token, logprob in zip(progress.token_ids, progress.logprobs, strict=True):
                     if not response.ended:
                         response.add(token, logprob)
@@ -208,11 +227,11 @@ class BatchedBackend(EmbeddedBackend):
                     yield delta
         finally:
             batcher.cancel(name)
+        self._deaths = 0
         seconds = self._clock() - started_s
-        queue_s = min(seconds, progress.queue_s)
-        yield Delta(
-            answer=self._answer(Finished(response.answer(), waited_s + queue_s, seconds - queue_s))
-        )
+        queue_s = min(seconds, queue_s or 0.0)
+        waited_s, seconds = waited_s + queue_s, read_s + seconds - queue_s
+        yield Delta(answer=self._answer(Finished(response.answer(), waited_s, seconds)))
 
     def _scored(self, batch: Sequence[ScoreQuery], top_k: int) -> list[Scores]:
         if self._batcher is None:
@@ -220,16 +239,27 @@ class BatchedBackend(EmbeddedBackend):
         with self._batcher.paused():
             return super()._scored(batch, top_k)
 
-    def _running(self) -> Batcher:
+    def _alive(self) -> Batcher:
+        """The batch; one that has failed is begun anew, but not for ever.
+
+        Raises:
+            EngineDeadError: it has failed several times in a row.
+        """
         if self._batcher is None:
             raise RuntimeError("the engine is not loaded yet; await load() first")
+        if not self._batcher.alive:
+            self._deaths += 1
+            if self._deaths >= _DEATHS_UNTIL_DEAD:
+                raise EngineDeadError("engine: failed several times in a row")
+            self._batcher.close()
+            self._batcher = self._begin()
         return self._batcher
 
 
 @contextmanager
 def _library_muted() -> Iterator[None]:
     """Keep a failure of the library off the terminal: it is told in a line."""
-    log = logging.getLogger("transformers.generation.continuous_batching")
+    log = logging.getLogger("ContinuousBatchingLogger")
     before = log.level
     log.setLevel(logging.CRITICAL + 1)
     try:
@@ -238,19 +268,24 @@ def _library_muted() -> Iterator[None]:
         log.setLevel(before)
 
 
-async def _while(ticket: Ticket, make: Callable[[], Awaitable[T]]) -> T:
+async def _while(
+    ticket: Ticket, make: Callable[[], Awaitable[T]], alive: Callable[[], bool] = lambda: True
+) -> T:
     """Await something while the ticket lasts.
 
     Args:
         ticket: may be extended meanwhile.
         make: what is awaited; may be given up and made again.
+        alive: whether it may still come; looked at now and then.
 
     Raises:
         DeadlineError, DrainingError: see `Ticket.check`.
+        EngineDeadError: it will not come.
     """
     while True:
         ticket.check()
-        left_s = ticket.remaining_s()
+        if not alive():
+            raise EngineDeadError("engine: ended before it answered")
         with suppress(TimeoutError):
-            async with asyncio.timeout(left_s if math.isfinite(left_s) else None):
+            async with asyncio.timeout(min(ticket.remaining_s(), _LOOK_S)):
                 return await make()

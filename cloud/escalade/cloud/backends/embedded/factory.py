@@ -29,8 +29,8 @@ def transformers_factory(
         max_new_tokens: default and upper bound of a response; None is the context length.
         threads: torch's intra-op threads; None leaves torch's default.
         deterministic: one query at a time, so that equal prompts with equal drafts give equal
-            answers, bit for bit; otherwise many are computed together, and what stands beside a query may change the
-            last bits of its log-probabilities.
+            answers, bit for bit; otherwise many are computed together, and what stands beside
+            a query may change the last bits of its log-probabilities.
         kv_bytes: of the KV cache of the queries that are computed together; None is what they
             need, or a quarter of the free memory where that is less.
         say: told in a line what was allocated.
