@@ -17,6 +17,7 @@ from typing import Self
 _MARK = "=== end of block"
 _START_S = 180.0  # importing torch on a shared core
 _STOP_S = 30.0
+_STOPPED = re.compile(r"(?<=kill )(?:%\d+ ?)+")
 
 # Blocks are sourced from a file, so that no command reads the rest of the page as its input.
 _SHELL = (
@@ -115,6 +116,9 @@ class Reader:
         block = self._folder / ".block.sh"
         block.write_text(commands)
         self._shell.tell(f". ./{block.name} < /dev/null\n")
+        if stopped := " ".join(_STOPPED.findall(commands)):
+            # As a reader's shell has it when the next block is pasted: numbers begin at 1 again.
+            self._shell.tell(f"{{ wait {stopped}; jobs; }} > /dev/null 2>&1 || true\n")
         self._shell.tell(f"printf '\\n%s %s\\n' '{_MARK}' \"$failed\"; failed=\n")
         printed, failed = self._shell.heard()
         if bool(failed) is not may_fail:
