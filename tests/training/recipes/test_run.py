@@ -360,7 +360,7 @@ def held_out_loss(folder: Path, data: Path) -> float:
     ("name", "lora", "precision"),
     [
         ("float32", "", 1e-4),
-        ("bf16", "", 2e-2),
+        pytest.param("bf16", "", 2e-2, marks=pytest.mark.slow),
         ("tied-head", "[lora]\ntargets = ['lm_head', 'q_proj']\nalpha = 64", 1e-4),
     ],
 )
