@@ -109,7 +109,9 @@ class Demo:
     ) -> tuple[list[LiveRow], Summary, Evaluation]:
         """Serve the large model; measure live over every network; record and replay traces."""
         self._say(f"starting the cloud: escalade serve {self.large.name}")
-        with running("the cloud server", "serve", str(self.large), "--listen", "127.0.0.1:0") as at:
+        # Each client asks one query at a time, and a demo gives the same answers every time.
+        serve = ("serve", str(self.large), "--listen", "127.0.0.1:0", "--deterministic")
+        with running("the cloud server", *serve) as at:
             rows = [
                 row
                 for profile, share, deadline_s, slow in _NETWORKS
