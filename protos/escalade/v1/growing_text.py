@@ -62,7 +62,7 @@ class GrowingText:
         self._ids: list[int] = []
         # Those that are text. From `_context` on they are decoded; those before `_read` are known.
         self._plain: list[int] = []
-        self._context = self._read = 0
+        self._context = self._read = self._parted = 0
         self._context_text = ""
         #: What they mean, as far as it is known.
         self._text = ""
@@ -86,8 +86,9 @@ class GrowingText:
             if not self._read_on():
                 return  # half of a character, or a token that is no text
         elif special:
-            if self._waiting():
+            if self._parted < len(self._plain) and self._waiting():
                 special = _REPLACEMENT + special  # half of a character is none, and parts the two
+            self._parted = len(self._plain)
             self._hidden.append((len(self._spelled), len(self._spelled) + len(special)))
             self._marks.append((len(self._text), special))
             self._spelled += special

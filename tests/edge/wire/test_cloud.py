@@ -273,7 +273,7 @@ def test_what_a_server_says_of_a_failure_is_a_line_of_a_terminal(
         context.abort_with_status(
             rpc_status.to_status(
                 status_pb2.Status(
-                    code=code_pb2.INTERNAL, message="\x1b[2J" + "x" * 4000, details=[detail]
+                    code=code_pb2.INTERNAL, message="\x1b[2J" + "x" * 1500, details=[detail]
                 )
             )
         )
