@@ -103,12 +103,11 @@ def test_special_tokens_stop_after_the_token_that_transformers_stops_after(
 
 
 def test_special_tokens_after_half_a_character_stand_side_by_side() -> None:
-    ids = [*FALLBACK.encode("aa", add_special_tokens=False).ids, 198]
-    ids += [FALLBACK.token_to_id(token) for token in ("<s>", "</s>")]
-    text = GrowingText(
-        lambda some: str(FALLBACK.decode(list(some))), ["<s></s>"], speller(FALLBACK)
-    )
-    assert stopped_after(text, ids) == len(ids)
+    half = [*FALLBACK.encode("aa", add_special_tokens=False).ids, 198]
+    for stop, tokens in (("<s></s>", ("<s>", "</s>")), ("</s>b", ("</s>", "b"))):
+        ids = half + [FALLBACK.token_to_id(token) for token in tokens]
+        text = GrowingText(lambda some: str(FALLBACK.decode(list(some))), [stop], speller(FALLBACK))
+        assert stopped_after(text, ids) == len(ids)
 
 
 def test_what_a_special_token_spells_is_never_shown() -> None:

@@ -62,7 +62,7 @@ class GrowingText:
         self._ids: list[int] = []
         # Those that are text. From `_context` on they are decoded; those before `_read` are known.
         self._plain: list[int] = []
-        self._context = self._read = self._parted = 0
+        self._context = self._read = 0
         self._context_text = ""
         #: What they mean, as far as it is known.
         self._text = ""
@@ -86,9 +86,7 @@ class GrowingText:
             if not self._read_on():
                 return  # half of a character, or a token that is no text
         elif special:
-            if self._parted < len(self._plain) and self._waiting():
-                special = _REPLACEMENT + special  # half of a character is none, and parts the two
-            self._parted = len(self._plain)
+            self._read_on(ended=True)  # half of a character before it stays half
             self._hidden.append((len(self._spelled), len(self._spelled) + len(special)))
             self._marks.append((len(self._text), special))
             self._spelled += special
@@ -132,16 +130,16 @@ class GrowingText:
             count -= 1
         return Cut(text, count, rest)
 
-    def _waiting(self) -> bool:
-        """Whether the last tokens are half of a character."""
-        return self._read < len(self._plain) and self._decode(
-            self._plain[self._context :]
-        ).endswith(_REPLACEMENT)
+    def _read_on(self, *, ended: bool = False) -> bool:
+        """Decode the last tokens; False where they say no more than before.
 
-    def _read_on(self) -> bool:
-        """Decode the last tokens; False where they say no more than before."""
+        Args:
+            ended: whether half of a character is taken for what it is.
+        """
         window = self._decode(self._plain[self._context :])
-        if len(window) <= len(self._context_text) or window.endswith(_REPLACEMENT):
+        if len(window) <= len(self._context_text):
+            return False
+        if window.endswith(_REPLACEMENT) and not ended:
             return False
         if window.startswith(self._context_text):
             more = window[len(self._context_text) :]
