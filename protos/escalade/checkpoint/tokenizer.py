@@ -15,6 +15,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from transformers.tokenization_utils_base import get_fast_tokenizer_file
 
 from escalade.checkpoint.errors import CheckpointError, first_line
+from escalade.checkpoint.files import read_object
 from escalade.checkpoint.probing import probing_texts, read
 from escalade.checkpoint.reading import SETTINGS_NAME, chosen
 from escalade.v1.identity import fingerprint_of
@@ -101,15 +102,7 @@ def _settings(folder: Path) -> dict[str, object]:
         CheckpointError: it is no JSON object.
     """
     path = folder / SETTINGS_NAME
-    if not path.is_file():
-        return {}
-    try:
-        settings = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: not JSON: {first_line(error)}") from error
-    if not isinstance(settings, dict):
-        raise CheckpointError(f"{path}: must hold a JSON object")
-    return settings
+    return read_object(path) if path.is_file() else {}
 
 
 def _file_name(settings: Mapping[str, object]) -> str:

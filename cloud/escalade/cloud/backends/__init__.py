@@ -13,6 +13,7 @@ from escalade.cloud.backends.query import (
     ScoreQuery,
     Scores,
     Verdict,
+    agreeing,
 )
 from escalade.cloud.backends.ticket import Clock, Ticket, deadline_after, refuse_half
 
@@ -33,6 +34,7 @@ __all__ = [
     "Scores",
     "Ticket",
     "Verdict",
+    "agreeing",
     "deadline_after",
     "refuse_half",
     "transformers_factory",

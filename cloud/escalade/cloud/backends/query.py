@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import NamedTuple
 
 import msgspec
@@ -141,6 +142,12 @@ class Verdict(NamedTuple):
     prompt_tokens: int
     queue_s: float = 0.0
     compute_s: float = 0.0
+
+
+def agreeing(draft: Iterable[int], chosen: Iterable[int]) -> int:
+    """Tokens at the beginning of a draft that are the model's own choices."""
+    pairs = zip(draft, chosen, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 class ScoredBatch(NamedTuple):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import takewhile
 
-from escalade.cloud.backends import Answer
+from escalade.cloud.backends import Answer, agreeing
 from escalade.v1 import cascade_pb2 as pb
 
 
@@ -21,8 +20,7 @@ def compare_draft(answer: Answer, draft_ids: Sequence[int], start: int = 0) -> p
         start: position in the answer of the first draft token.
     """
     chosen = answer.chosen_ids[start:]
-    pairs = zip(chosen, draft_ids, strict=False)
-    accepted = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    accepted = agreeing(draft_ids, chosen)
     outcome = pb.DraftOutcome(accepted_count=accepted)
     if accepted < len(chosen):
         outcome.correction_id = chosen[accepted]

@@ -126,12 +126,3 @@ def check_replaceable(path: Path, marker: str) -> None:
 
 def _empty(folder: Path) -> bool:
     return next(folder.iterdir(), None) is None
-
-
-def sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk: a rename may not outlive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -10,14 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import (
     AsyncGenerator,
-    Callable,
     Iterable,
     Iterator,
     Sequence,
 )
 from dataclasses import replace
 from functools import partial
-from itertools import takewhile
 from typing import TypeVar
 
 import msgspec
@@ -33,6 +31,7 @@ from escalade.cloud.backends.query import (
     ScoreQuery,
     Scores,
     Verdict,
+    agreeing,
 )
 from escalade.cloud.backends.ticket import Clock, Ticket
 from escalade.cloud.backends.worker import FairTurn, Finished, Worker, finished_of
@@ -195,27 +194,13 @@ class EmbeddedBackend(Backend):
             return scores, len(read.prompt_ids)
 
         with self._queries.take(ticket):
-            finished = await self._in_turn(work, ticket)
+            finished = await self._worker.run(work, ticket)
             self._queries.note_free_after(finished.compute_s)
         return self._verdict(finished, draft)
 
-    async def _in_turn(self, work: Callable[[], T], ticket: Ticket) -> Finished[T]:
-        """What the thread computes in this client's turn.
-
-        Raises:
-            RequestError: see `Worker.submit`.
-        """
-        outcome: asyncio.Queue[Finished[T] | RequestError] = asyncio.Queue()
-        job = self._worker.submit(work, ticket, outcome.put_nowait)
-        try:
-            return finished_of(await outcome.get())
-        finally:
-            self._worker.withdraw(job, ticket)
-
     def _verdict(self, finished: Finished[tuple[Scores, int]], draft: Sequence[int]) -> Verdict:
         scores, prompt_tokens = finished.value
-        pairs = zip(scores.argmax.tolist(), draft, strict=False)
-        accepted = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        accepted = agreeing(draft, scores.argmax.tolist())
         ends = (n for n, token in enumerate(draft, 1) if token in self.info.end_of_sequence_ids)
         ended = (end := next(ends, accepted + 1)) <= accepted  # nothing comes after it
         accepted = min(accepted, end)
@@ -238,7 +223,7 @@ class EmbeddedBackend(Backend):
     ) -> Finished[list[Scores]]:
         """Score a batch, when the streams that asked before have had their turn."""
         async with self._batch_turn.hold(ticket.claim):
-            return await self._worker.run(partial(self._scored, batch, top_k), ticket)
+            return await self._worker.run(partial(self._scored, batch, top_k), ticket, aside=True)
 
     def _loaded(self) -> Engine:
         if self._engine is None:

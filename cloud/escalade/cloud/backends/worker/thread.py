@@ -125,14 +125,16 @@ class Worker:
             self._waiting.discard(ticket.claim, job)
             self._aside = deque(one for one in self._aside if one[1] is not job)
 
-    async def run(self, work: Callable[[], T], ticket: Ticket) -> Finished[T]:
-        """Queue work aside and wait for what it gives.
+    async def run(
+        self, work: Callable[[], T], ticket: Ticket, *, aside: bool = False
+    ) -> Finished[T]:
+        """Queue work and wait for what it gives.
 
         Raises:
             RequestError: see `submit`.
         """
         outcome: Queue[Finished[T] | RequestError] = Queue()
-        job = self.submit(work, ticket, outcome.put_nowait, aside=True)
+        job = self.submit(work, ticket, outcome.put_nowait, aside=aside)
         try:
             return finished_of(await outcome.get())
         except asyncio.CancelledError:
