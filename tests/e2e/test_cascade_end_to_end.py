@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -42,6 +43,22 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     )
     return path
+
+
+def test_a_probe_asks_a_server_and_its_model_for_their_health(
+    server: str, tiny_model_dir: Path
+) -> None:
+    assert escalade("health", server).stdout == "SERVING\n"
+    told = escalade("health", server, "--model", tiny_model_dir.name, "--json")
+    assert (told.returncode, json.loads(told.stdout)["status"]) == (0, "SERVING")
+    another = escalade("health", server, "--model", "another")
+    assert (another.returncode, another.stderr) == (2, f"error: {server}: has no 'another'\n")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        nobody = f"127.0.0.1:{silent.getsockname()[1]}"
+        unheard = escalade("health", nobody, "--deadline-s", "0.1")
+    assert unheard.returncode == 2
+    assert unheard.stderr.startswith(f"error: {nobody}: DEADLINE_EXCEEDED")
+    assert unheard.stderr.count("\n") == 1
 
 
 def test_the_cloud_gives_the_answer_the_device_would_give_with_the_same_weights(

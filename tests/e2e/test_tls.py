@@ -81,6 +81,12 @@ def test_a_command_line_says_so(secure: Secure, float_artifact: Path) -> None:
     assert CliRunner().invoke(app, [*where, *ca, "--tls"]).exit_code == 0
 
 
+def test_a_probe_speaks_tls_too(secure: Secure) -> None:
+    asked = CliRunner().invoke(app, ["health", secure.address, "--ca-cert", str(secure.ca_cert)])
+    # This server is no cascade's, and has no health; it was heard, which takes TLS.
+    assert str(asked.exception).startswith(f"{secure.address}: UNIMPLEMENTED")
+
+
 def test_the_systems_certificates_do_for_tls(
     secure: Secure, float_artifact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ CliError
 ├── MissingError     a file or folder that a verb needs is not there
 ├── DegradedError    the cloud was asked for and did not answer
 ├── UntracedError    a query was answered, and its record could not be written
+├── UnhealthyError   a server does not say that it serves
 └── DemoError        a process of the demo did not start or ended early
 """
 
@@ -24,6 +25,10 @@ class DegradedError(CliError):
 
 class UntracedError(CliError):
     """A query was answered, and its record could not be added to the trace."""
+
+
+class UnhealthyError(CliError):
+    """A server does not answer, or says that it does not serve."""
 
 
 class DemoError(CliError):

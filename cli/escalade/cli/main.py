@@ -24,6 +24,7 @@ from escalade.cli.verbs import (
     evaluate,
     export,
     gateway,
+    health,
     inspect,
     proxy,
     record,
@@ -44,6 +45,7 @@ _READER_GONE = 141  # 128 + SIGPIPE
 _EXTRA_OF = {
     "serve": "cloud",
     "gateway": "cloud",
+    "health": "cloud",
     "export": "export",
     "train": "training",
     "tasks": "training",
@@ -76,6 +78,7 @@ for verb in (
     router,
     serve,
     gateway,
+    health,
     proxy,
     simulate,
     evaluate,

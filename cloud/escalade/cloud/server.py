@@ -100,7 +100,7 @@ async def serve(
 
         async def tell_health(serving: bool) -> None:
             answer = health_pb2.HealthCheckResponse
-            for name in (health.OVERALL_HEALTH, SERVICE_NAME):
+            for name in (health.OVERALL_HEALTH, SERVICE_NAME, backend.info.model.name):
                 await status.set(name, answer.SERVING if serving else answer.NOT_SERVING)
 
         service = CascadeService(

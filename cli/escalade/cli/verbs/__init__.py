@@ -5,6 +5,7 @@ from escalade.cli.verbs.calibrate import calibrate
 from escalade.cli.verbs.evaluate import evaluate
 from escalade.cli.verbs.export import export
 from escalade.cli.verbs.gateway import gateway
+from escalade.cli.verbs.health import health
 from escalade.cli.verbs.inspect import inspect
 from escalade.cli.verbs.proxy import proxy
 from escalade.cli.verbs.record import record
@@ -21,6 +22,7 @@ __all__ = [
     "evaluate",
     "export",
     "gateway",
+    "health",
     "inspect",
     "proxy",
     "record",
