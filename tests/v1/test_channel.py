@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from concurrent import futures
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
 
 from escalade.v1.address import Address
@@ -58,3 +64,33 @@ def test_who_speaks_tls(host: str, plaintext: bool | None, ca_cert: Path | None,
 def test_certificates_for_plaintext_are_a_contradiction() -> None:
     with pytest.raises(ValueError, match=r"plaintext and root certificates \('ca.pem'\) exclude"):
         speaks_tls("127.0.0.1", plaintext=True, ca_cert=CA)
+
+
+class _Named(grpc.GenericRpcHandler):
+    def __init__(self, name: bytes) -> None:
+        self._name = name
+
+    def service(self, details: grpc.HandlerCallDetails) -> Any:
+        return grpc.unary_unary_rpc_method_handler(lambda request, context: self._name)
+
+
+@contextmanager
+def replica(host: str, port: int, name: bytes) -> Iterator[int]:
+    server = grpc.server(futures.ThreadPoolExecutor(2), options=[("grpc.so_reuseport", 0)])
+    server.add_generic_rpc_handlers((_Named(name),))
+    taken = server.add_insecure_port(f"{host}:{port}")
+    server.start()
+    yield taken
+    server.stop(None).wait()
+
+
+def test_calls_go_round_between_the_addresses_of_a_name_that_answer() -> None:
+    with replica("127.0.0.1", 0, b"a") as port, replica("[::1]", port, b"b"):
+        to = Address("localhost", port)
+        with grpc.insecure_channel(target_of(to), options=client_options(to)) as channel:
+            call = channel.unary_unary("/any/method")
+            said: set[bytes] = set()
+            until = time.monotonic() + 30  # both are dialled at once, and one is there first
+            while len(said) < 2 and time.monotonic() < until:
+                said.add(call(b"", wait_for_ready=True, timeout=10))
+    assert said == {b"a", b"b"}

@@ -23,6 +23,7 @@ DIAL_WITHIN_S = 10.0
 _REDIAL_AFTER_S, _REDIAL_AT_MOST_S = 0.1, 1.0
 
 Options = tuple[tuple[str, int], ...]
+ClientOptions = tuple[tuple[str, int | str], ...]
 
 
 def _ms(seconds: float) -> int:
@@ -42,7 +43,7 @@ def server_options() -> Options:
     )
 
 
-def client_options(address: Address) -> Options:
+def client_options(address: Address) -> ClientOptions:
     """What a client tells gRPC. It pings only while it waits: a phone may sleep in between.
 
     Loopback is never reached through a proxy. Other hosts are, where the environment says so: gRPC
@@ -61,6 +62,8 @@ def client_options(address: Address) -> Options:
         ("grpc.max_reconnect_backoff_ms", _ms(_REDIAL_AT_MOST_S)),
         # To gRPC this is also how long an attempt to connect may take.
         ("grpc.min_reconnect_backoff_ms", _ms(DIAL_WITHIN_S)),
+        # Where a name has several addresses, of replicas, calls go round between those that answer.
+        ("grpc.lb_policy_name", "round_robin"),
         # Who asks counts the attempts; gRPC's own would hide them.
         ("grpc.enable_retries", 0),
         ("grpc.enable_http_proxy", 0 if is_loopback(address.host) else 1),
