@@ -10,12 +10,14 @@ from concurrent import futures
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
 from escalade.cloud.backends import Answer, Backend, BackendInfo, Delta, Query, Ticket
 from escalade.cloud.server import ServeOptions, serve
 from escalade.edge.wire import CloudClient
 from escalade.v1 import cascade_pb2 as pb
 
-RESTARTS, CLIENTS, AFTER = 4, 4, 10
+CLIENTS, AFTER = 4, 10
 
 
 class Quick(Backend):
@@ -87,7 +89,8 @@ def served(listen: str) -> Iterator[None]:
         running.result(60)
 
 
-def test_no_query_is_lost() -> None:
+@pytest.mark.parametrize("restarts", [4, pytest.param(20, marks=pytest.mark.slow)])
+def test_no_query_is_lost(restarts: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
     over, answered = threading.Event(), [0] * CLIENTS
@@ -104,7 +107,7 @@ def test_no_query_is_lost() -> None:
     with futures.ThreadPoolExecutor(CLIENTS) as pool:
         asking = [pool.submit(ask, number) for number in range(CLIENTS)]
         try:
-            for _ in range(RESTARTS):
+            for _ in range(restarts):
                 with served(address):
                     before = [*answered]
                     while not any(one.done() for one in asking) and any(
