@@ -1,0 +1,70 @@
+"""The server's process: serves, and counts what it holds whenever it is asked on stdin."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+
+from escalade.cli.quiet import quiet_third_party
+from escalade.cloud.backends import Backend, Clock, Delta, Query, Ticket, transformers_factory
+from escalade.cloud.server import ServeOptions, serve
+
+LARGE = Path(__file__).parents[2] / "training" / "checkpoints" / "large"
+# Of the planted leak, for each request.
+_LEAK_BYTES = 64 << 10
+
+
+class Leaking:
+    """A backend that keeps something of every request."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend, self._kept = backend, list[bytes]()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._backend, name)
+
+    def generate(self, query: Query, ticket: Ticket) -> AsyncIterator[Delta]:
+        self._kept.append(bytes(bytearray(b"x") * _LEAK_BYTES))
+        return self._backend.generate(query, ticket)
+
+
+async def main(*, leak: bool) -> None:
+    """Serve until stdin ends."""
+    make = transformers_factory(str(LARGE), threads=1)
+
+    def made(*, queue_capacity: int, clock: Clock) -> Backend:
+        backend = make(queue_capacity=queue_capacity, clock=clock)
+        return Leaking(backend) if leak else backend  # type: ignore[return-value]
+
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    serving = asyncio.create_task(
+        serve(
+            made,
+            ServeOptions(listen="127.0.0.1:0"),
+            stop=stop,
+            on_ready=lambda address: print(address, flush=True),  # noqa: T201 - to its parent
+        )
+    )
+    while await loop.run_in_executor(None, sys.stdin.readline):
+        gc.collect()
+        me = psutil.Process()
+        held = {
+            "memory_mb": round(me.memory_info().rss / 1e6, 1),
+            "tasks": len(asyncio.all_tasks()),
+            "descriptors": me.num_fds(),
+            "threads": me.num_threads(),
+        }
+        print(json.dumps(held), flush=True)  # noqa: T201 - to its parent
+    stop.set()
+    await serving
+
+
+if __name__ == "__main__":
+    quiet_third_party()
+    asyncio.run(main(leak="--leak" in sys.argv))
