@@ -38,12 +38,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m soak")
     parser.add_argument("--cancelled", type=int, default=50_000)
     parser.add_argument("--minutes", type=float, default=0.0)
-    parser.add_argument("--leak", action="store_true")
+    parser.add_argument("--leak", type=int, default=0, metavar="BYTES")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     server = subprocess.Popen(
-        [sys.executable, "-m", "soak.served", *(["--leak"] if options.leak else [])],
+        [sys.executable, "-m", "soak.served", str(options.leak)],
         cwd=Path(__file__).parents[1],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -16,31 +16,30 @@ from escalade.cloud.backends import Backend, Clock, Delta, Query, Ticket, transf
 from escalade.cloud.server import ServeOptions, serve
 
 LARGE = Path(__file__).parents[2] / "training" / "checkpoints" / "large"
-# Of the planted leak, for each request.
-_LEAK_BYTES = 64 << 10
 
 
 class Leaking:
     """A backend that keeps something of every request."""
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend, self._kept = backend, list[bytes]()
+    def __init__(self, backend: Backend, leak_bytes: int) -> None:
+        self._backend, self._leak_bytes = backend, leak_bytes
+        self._kept: list[bytes] = []
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._backend, name)
 
     def generate(self, query: Query, ticket: Ticket) -> AsyncIterator[Delta]:
-        self._kept.append(bytes(bytearray(b"x") * _LEAK_BYTES))
+        self._kept.append(b"x" * self._leak_bytes)
         return self._backend.generate(query, ticket)
 
 
-async def main(*, leak: bool) -> None:
+async def main(leak_bytes: int) -> None:
     """Serve until stdin ends."""
     make = transformers_factory(str(LARGE), threads=1)
 
     def made(*, queue_capacity: int, clock: Clock) -> Backend:
         backend = make(queue_capacity=queue_capacity, clock=clock)
-        return Leaking(backend) if leak else backend  # type: ignore[return-value]
+        return Leaking(backend, leak_bytes) if leak_bytes else backend  # type: ignore[return-value]
 
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     serving = asyncio.create_task(
@@ -67,4 +66,4 @@ async def main(*, leak: bool) -> None:
 
 if __name__ == "__main__":
     quiet_third_party()
-    asyncio.run(main(leak="--leak" in sys.argv))
+    asyncio.run(main(int(sys.argv[1])))

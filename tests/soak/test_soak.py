@@ -33,6 +33,6 @@ def test_cancelled_calls_leave_nothing_behind() -> None:
 
 @pytest.mark.slow
 def test_a_planted_leak_is_seen() -> None:
-    code, found = soaked("--cancelled", "2000", "--leak")
+    code, found = soaked("--cancelled", "2000", "--leak", str(1 << 19))
     assert code == 1
     assert any("memory" in one for one in found["leaks"])
