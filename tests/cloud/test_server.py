@@ -16,8 +16,8 @@ import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from escalade.cloud.backends.embedded.backend import EmbeddedBackend
+from escalade.cloud.certificates import TlsFiles, tls_files
 from escalade.cloud.errors import ListenError, ModelError, StartError, TlsError
-from escalade.cloud.listen import TlsFiles, tls_files
 from escalade.cloud.server import ServeOptions, serve
 from escalade.cloud.service import SERVICE_NAME
 from escalade.v1 import cascade_pb2 as pb

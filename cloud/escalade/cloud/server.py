@@ -13,17 +13,19 @@ import contextlib
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from escalade.cloud.access import AccessOptions, Metered, make_gate
 from escalade.cloud.backends import BackendFactory, Clock
+from escalade.cloud.certificates import TlsFiles
 from escalade.cloud.errors import StartError
 from escalade.cloud.health import Health
 from escalade.cloud.heap import find_trim, keep_trimmed
-from escalade.cloud.listen import TlsFiles, bind
+from escalade.cloud.listen import bind
 from escalade.cloud.registering import register
 from escalade.cloud.service import SERVICE_NAME, CascadeService
 from escalade.v1.channel import server_options
@@ -46,7 +48,8 @@ class ServeOptions:
 
     Attributes:
         listen: `HOST:PORT`; port 0 takes a free one.
-        tls: certificate and key; needed off loopback.
+        tls: certificate and key, needed off loopback; and whose clients may connect.
+        access: who may ask, and how much.
         queue_capacity: queries that may wait for their turn, at least 1; and as many streams
             of scores.
         answers_kept: answers remembered for repeated request ids, at least 1.
@@ -57,6 +60,7 @@ class ServeOptions:
 
     listen: str = "127.0.0.1:50051"
     tls: TlsFiles | None = None
+    access: AccessOptions = field(default_factory=AccessOptions)
     queue_capacity: int = 64
     answers_kept: int = 1024
     grace_s: float = 30.0
@@ -89,12 +93,22 @@ async def serve(
         clock: seconds, monotonic.
 
     Raises:
-        StartError: the port, the certificate or the model is not to be had.
+        StartError: the port, a certificate, the tokens or the model is not to be had.
     """
-    server = grpc.aio.server(options=_channel_options(options))
+    gate = make_gate(
+        options.access,
+        certificates=options.tls is not None and options.tls.client_ca is not None,
+        request_s=options.unread_s,
+        clock=clock,
+    )
+    server = grpc.aio.server(
+        options=_channel_options(options), interceptors=() if gate is None else (gate,)
+    )
     backend = make_backend(queue_capacity=options.queue_capacity, clock=clock)
+    if gate is not None:
+        backend = Metered(backend, gate.quotas)
     try:
-        address = bind(server, options.listen, options.tls)
+        address = bind(server, options.listen, options.tls, clock)
         await backend.load()
         status = Health()
 
@@ -167,7 +181,7 @@ def run_server(
         on_ready: told the address, with its real port, once requests are answered.
 
     Raises:
-        StartError: the port, the certificate or the model is not to be had.
+        StartError: the port, a certificate, the tokens or the model is not to be had.
     """
     previous = {number: signal.getsignal(number) for number in _SIGNALS}
     for number in _SIGNALS:

@@ -38,7 +38,7 @@ def gateway(
     from escalade.cli.gateway import GatewayBackend
     from escalade.cli.options import open_options
     from escalade.cli.output import note_console
-    from escalade.cloud.listen import tls_files
+    from escalade.cloud.certificates import tls_files
     from escalade.cloud.server import ServeOptions, run_server
 
     options = ServeOptions(

@@ -48,7 +48,7 @@ def serve(
     """Serve a large model to edge clients until SIGTERM or Ctrl-C, then drain."""
     from escalade.cli.output import note_console
     from escalade.cloud.backends import transformers_factory, usable_cores
-    from escalade.cloud.listen import tls_files
+    from escalade.cloud.certificates import tls_files
     from escalade.cloud.server import ServeOptions, run_server
 
     # Threads of torch that wait spin by default, and take the cores from whoever has work.
