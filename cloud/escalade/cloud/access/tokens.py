@@ -106,8 +106,10 @@ def read_tokens(path: Path) -> dict[str, Entry]:
             # Pipes and devices are as their owners made them.
             mode = path.stat().st_mode
             raw = stream.read(MAX_TOKENS_BYTES + 1)
-    except (OSError, ValueError) as error:  # a NUL in the path
-        raise TokensError(f"{path}: cannot be read: {error}") from error
+    except OSError as error:
+        raise TokensError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:  # a NUL in the path
+        raise TokensError(f"{str(path)!r}: cannot be read: {error}") from error
     if stat.S_ISREG(mode) and mode & stat.S_IWOTH:
         raise TokensError(f"{path}: anybody may write it, and so let himself in; chmod o-w {path}")
     if len(raw) > MAX_TOKENS_BYTES:
