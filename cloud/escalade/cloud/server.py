@@ -28,7 +28,7 @@ from escalade.cloud.heap import find_trim, keep_trimmed
 from escalade.cloud.listen import bind
 from escalade.cloud.registering import register
 from escalade.cloud.service import SERVICE_NAME, CascadeService
-from escalade.v1.channel import server_options
+from escalade.v1.channel import DIAL_WITHIN_S, server_options
 
 OnReady = Callable[[str], None]
 
@@ -38,6 +38,9 @@ _FLUSH_S = 0.5
 # Streams of one connection, by default without a bound: RFC 9113 asks for 100 at least, and a
 # client should hear that the queue is full, not wait for a stream.
 _LEAST_STREAMS, _STREAMS_FOR_A_PLACE = 100, 4
+
+# The longest time that gRPC knows: it is for ever.
+_MOST_MS = (1 << 31) - 1
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -56,6 +59,8 @@ class ServeOptions:
         grace_s: how long a drain waits for requests before it stops them, at least 0.
         unread_s: after how long a stream that its client does not read is ended, above 0. So much
             has a link of 70 kbit/s for the largest message, 256 KiB.
+        idle_s: after how long a connection without requests is closed, above 0: each takes a
+            descriptor and 14 KiB. Whoever comes back dials anew.
     """
 
     listen: str = "127.0.0.1:50051"
@@ -65,14 +70,17 @@ class ServeOptions:
     answers_kept: int = 1024
     grace_s: float = 30.0
     unread_s: float = 30.0
+    idle_s: float = 300.0
 
     def __post_init__(self) -> None:
         for name, least in (("queue_capacity", 1), ("answers_kept", 1), ("grace_s", 0)):
             value = getattr(self, name)
             if not value >= least:
                 raise StartError(f"{name}: must be at least {least}, got {value}")
-        if not self.unread_s > 0:
-            raise StartError(f"unread_s: must be above 0, got {self.unread_s}")
+        for name in ("unread_s", "idle_s"):
+            value = getattr(self, name)
+            if not value > 0:
+                raise StartError(f"{name}: must be above 0, got {value}")
 
 
 async def serve(
@@ -151,6 +159,9 @@ def _channel_options(options: ServeOptions) -> list[tuple[str, int]]:
         # By default Linux lets a second server share the port in silence.
         ("grpc.so_reuseport", 0),
         ("grpc.max_concurrent_streams", streams),
+        ("grpc.max_connection_idle_ms", round(min(options.idle_s * 1e3, _MOST_MS))),
+        # Who dials and says nothing; by default two minutes.
+        ("grpc.server_handshake_timeout_ms", round(min(options.idle_s, DIAL_WITHIN_S) * 1e3)),
         *server_options(),
     ]
 
