@@ -81,6 +81,18 @@ BAD: dict[str, tuple[str, list[str]]] = {
         SMALL + FAR + "side_by_side = true\n",
         ["tiers[1].side_by_side: of members on this device"],
     ),
+    "a token of members": (
+        SMALL + 'token_file = "x"\n',
+        ["tiers[0].token_file: of a tier elsewhere"],
+    ),
+    "a certificate without its key": (
+        SMALL + FAR + 'client_cert = "x.pem"\n',
+        ["tiers[1].client_key: missing; a certificate is shown with its key"],
+    ),
+    "a certificate that nobody may be shown": (
+        SMALL + FAR + 'client_cert = "x.pem"\nclient_key = "x.pem"\nplaintext = true\n',
+        ["tiers[1]: plaintext and certificates ('x.pem') exclude each other"],
+    ),
     "an unknown key": (
         SMALL + FAR + "adress = 3\n",
         ["unknown field `adress`", "tiers[1]", "did you mean 'address'?"],
@@ -135,11 +147,11 @@ BAD: dict[str, tuple[str, list[str]]] = {
     ),
     "certificates for plain text": (
         SMALL + FAR + 'ca_cert = "ca.pem"\nplaintext = true\n',
-        ["tiers[1]: plaintext and root certificates ('ca.pem') exclude each other"],
+        ["tiers[1]: plaintext and certificates ('ca.pem') exclude each other"],
     ),
     "certificates for no TLS": (
         SMALL + FAR + 'ca_cert = "ca.pem"\ntls = false\n',
-        ["tiers[1]: plaintext and root certificates ('ca.pem') exclude each other"],
+        ["tiers[1]: plaintext and certificates ('ca.pem') exclude each other"],
     ),
     "both": (
         SMALL + FAR + "tls = true\nplaintext = true\n",
@@ -196,6 +208,9 @@ def test_a_file_that_cannot_be_read(refusal_of: RefusalOf, tmp_path: Path) -> No
         (["--plaintext"], "plaintext"),
         (["--tls"], "tls"),
         (["--ca-cert", "x.pem"], "ca_cert"),
+        (["--token-file", "x"], "token_file"),
+        (["--client-cert", "x.pem"], "client_cert"),
+        (["--client-key", "x.pem"], "client_key"),
     ],
 )
 def test_what_a_file_says_itself_is_not_said_beside_it(

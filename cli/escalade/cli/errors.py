@@ -3,6 +3,7 @@
 CliError
 ├── MissingError     a file or folder that a verb needs is not there
 ├── DegradedError    the cloud was asked for and did not answer
+├── TokenFileError   a file of tokens cannot be read or changed
 ├── UntracedError    a query was answered, and its record could not be written
 ├── UnhealthyError   a server does not say that it serves
 └── DemoError        a process of the demo did not start or ended early
@@ -21,6 +22,10 @@ class MissingError(CliError):
 
 class DegradedError(CliError):
     """The cloud was asked for and did not answer; the small model's answer was given."""
+
+
+class TokenFileError(CliError):
+    """A file of tokens cannot be read or changed."""
 
 
 class UntracedError(CliError):

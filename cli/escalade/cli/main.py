@@ -36,6 +36,7 @@ from escalade.cli.verbs import (
     train,
 )
 from escalade.cli.verbs.store import install, rollback, sign, verify, versions
+from escalade.cli.verbs.token import list_, new, revoke
 
 USER_ERROR = 2
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -46,6 +47,7 @@ _EXTRA_OF = {
     "serve": "cloud",
     "gateway": "cloud",
     "health": "cloud",
+    "token": "cloud",
     "export": "export",
     "train": "training",
     "tasks": "training",
@@ -88,6 +90,11 @@ store = typer.Typer(no_args_is_help=True)
 for store_verb in (install, rollback, versions, verify, sign):
     store.command()(store_verb)
 app.add_typer(store, name="store", help="Versions of an artifact on a device, and who signed them.")
+token = typer.Typer(no_args_is_help=True)
+token.command()(new)
+token.command("list")(list_)
+token.command()(revoke)
+app.add_typer(token, name="token", help="Who may ask a server, and how much.")
 
 
 def _say_version(asked: bool) -> None:

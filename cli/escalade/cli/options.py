@@ -47,6 +47,16 @@ SendTextOption = Annotated[
 CaCertOption = Annotated[
     Path | None, typer.Option("--ca-cert", help="Root certificates (PEM) to trust, over TLS.")
 ]
+TokenFileOption = Annotated[
+    Path | None,
+    typer.Option("--token-file", help="File with the token to send, over TLS or on loopback."),
+]
+ClientCertOption = Annotated[
+    Path | None, typer.Option("--client-cert", help="Certificate (PEM) to show, over TLS.")
+]
+ClientKeyOption = Annotated[
+    Path | None, typer.Option("--client-key", help="Its private key (PEM).")
+]
 TlsOption = Annotated[
     bool, typer.Option("--tls", help="Speak TLS even where the cloud is on loopback.")
 ]
@@ -84,6 +94,24 @@ TlsCertOption = Annotated[
     Path | None, typer.Option("--tls-cert", help="Certificates (PEM); needed off loopback.")
 ]
 TlsKeyOption = Annotated[Path | None, typer.Option("--tls-key", help="Its private key (PEM).")]
+ClientCaOption = Annotated[
+    Path | None,
+    typer.Option("--client-ca", help="Roots (PEM) of the certificates that clients must show."),
+]
+TokensOption = Annotated[
+    Path | None,
+    typer.Option("--tokens", help="Who may ask: a file of `escalade token`; default: everybody."),
+]
+RequestsPerMinuteOption = Annotated[
+    int | None,
+    typer.Option("--requests-per-minute", min=1, help="That a client may ask; default: any."),
+]
+TokensPerDayOption = Annotated[
+    int | None,
+    typer.Option(
+        "--tokens-per-day", min=1, help="That a client may have read and written; default: any."
+    ),
+]
 TrustedKeyOption = Annotated[
     Path | None,
     typer.Option("--trusted-key", help="Public key (PEM): take only what it has signed."),
@@ -144,6 +172,9 @@ def open_options(
     deadline_s: float | None = None,
     send_text: bool = False,
     ca_cert: Path | None = None,
+    token_file: Path | None = None,
+    client_cert: Path | None = None,
+    client_key: Path | None = None,
     tls: bool = False,
     plaintext: bool = False,
     early: EarlyChoice = EarlyChoice.off,
@@ -159,6 +190,9 @@ def open_options(
         deadline_s=OpenOptions.deadline_s if deadline_s is None else deadline_s,
         prompt_form="text" if send_text else "tokens",
         ca_cert=ca_cert,
+        token_file=token_file,
+        client_cert=client_cert,
+        client_key=client_key,
         tls=tls or None,
         plaintext=plaintext or None,
         early=early.value,

@@ -79,6 +79,11 @@ class TierTable(_Table, frozen=True, kw_only=True):
     send: PromptForm = "tokens"
     deadline_s: Seconds = 10.0
     ca_cert: Text | None = None
+    #: Holds the token that is sent there.
+    token_file: Text | None = None
+    #: The certificate that is shown there, and its key.
+    client_cert: Text | None = None
+    client_key: Text | None = None
     tls: bool | None = None
     plaintext: bool | None = None
     prompt_price: Price = 0.0
@@ -251,9 +256,12 @@ def _check_place(path: Path, index: int, table: TierTable) -> None:
         raise CascadeError(f"{where}.address {error}") from error
     try:
         plaintext = plaintext_of(tls=table.tls, plaintext=table.plaintext)
-        speaks_tls(host, plaintext=plaintext, ca_cert=table.ca_cert)
+        speaks_tls(host, plaintext=plaintext, ca_cert=table.ca_cert or table.client_cert)
     except ValueError as error:
         raise CascadeError(f"{where}: {error}") from error
+    if (table.client_cert is None) != (table.client_key is None):
+        missing = "client_cert" if table.client_cert is None else "client_key"
+        raise CascadeError(f"{where}.{missing}: missing; a certificate is shown with its key")
 
 
 def _check_rule(path: Path, name: str, table: TierTable) -> None:
@@ -288,6 +296,7 @@ def _check_rule(path: Path, name: str, table: TierTable) -> None:
 # Keys that say how an address is spoken to.
 _ELSEWHERE = (
     *("place", "send", "deadline_s", "ca_cert", "tls", "plaintext"),
+    *("token_file", "client_cert", "client_key"),
     *("prompt_price", "generated_price"),
 )
 _DEFAULTS = msgspec.structs.asdict(TierTable())

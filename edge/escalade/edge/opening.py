@@ -38,7 +38,11 @@ class OpenOptions:
     deadline_s: float = 10.0
     #: Root certificates (PEM) to trust, over TLS; the system's own if None.
     ca_cert: Path | None = None
-    #: Speak TLS, or not. If None, where `ca_cert` is given or the host is not loopback.
+    #: What a server is shown, see `ClientFiles`.
+    token_file: Path | None = None
+    client_cert: Path | None = None
+    client_key: Path | None = None
+    #: Speak TLS, or not. If None, where a certificate is given or the host is not loopback.
     tls: bool | None = None
     #: The opposite, in another word.
     plaintext: bool | None = None
@@ -55,7 +59,10 @@ class OpenOptions:
     trusted_key: Path | None = None
 
 
-_OF_ARTIFACTS = ("threshold", "prompt_form", "deadline_s", "ca_cert", "tls", "plaintext")
+_OF_ARTIFACTS = (
+    *("threshold", "prompt_form", "deadline_s", "ca_cert"),
+    *("token_file", "client_cert", "client_key", "tls", "plaintext"),
+)
 
 
 def open_cascade(
@@ -131,14 +138,19 @@ def _open_artifact(
     tiers: list[Tier] = [ArtifactTier(member, name="device")]
     gates: list[Gate | None] = [gate]
     if cloud is not None:
-        from escalade.edge.wire import CloudClient  # gRPC is opened only for a tier elsewhere
+        # gRPC is opened only for a tier elsewhere.
+        from escalade.edge.wire import ClientFiles, CloudClient
 
         try:
             plaintext = plaintext_of(tls=options.tls, plaintext=options.plaintext)
         except ValueError as error:
             raise CascadeError(f"{cloud}: {error}") from error
         client = CloudClient(
-            cloud, deadline_s=options.deadline_s, ca_cert=options.ca_cert, plaintext=plaintext
+            cloud,
+            deadline_s=options.deadline_s,
+            ca_cert=options.ca_cert,
+            plaintext=plaintext,
+            files=ClientFiles(options.token_file, options.client_cert, options.client_key),
         )
         if calibrated and gate.threshold is None:
             client.close()
@@ -180,13 +192,16 @@ def _remote_tier(
                     f" ({below[0].fingerprint[:12]} and {member.fingerprint[:12]}); set send ="
                     ' "text"'
                 )
-    from escalade.edge.wire import CloudClient  # gRPC is opened only for a tier elsewhere
+    # gRPC is opened only for a tier elsewhere.
+    from escalade.edge.wire import ClientFiles, CloudClient
 
+    shown = (table.token_file, table.client_cert, table.client_key)
     client = CloudClient(
         address,
         deadline_s=table.deadline_s,
         ca_cert=None if table.ca_cert is None else path.parent / table.ca_cert,
         plaintext=plaintext_of(tls=table.tls, plaintext=table.plaintext),
+        files=ClientFiles(*(None if one is None else path.parent / one for one in shown)),
     )
     return RemoteTier(
         client,

@@ -8,13 +8,17 @@ from typing import Annotated
 import typer
 
 from escalade.cli.options import (
+    ClientCaOption,
     GraceOption,
     ListenOption,
     MaxMemoryOption,
     QueueOption,
+    RequestsPerMinuteOption,
     ThreadsOption,
     TlsCertOption,
     TlsKeyOption,
+    TokensOption,
+    TokensPerDayOption,
     TrustedKeyOption,
 )
 
@@ -28,6 +32,10 @@ def gateway(
     grace_s: GraceOption = 30.0,
     tls_cert: TlsCertOption = None,
     tls_key: TlsKeyOption = None,
+    client_ca: ClientCaOption = None,
+    tokens: TokensOption = None,
+    requests_per_minute: RequestsPerMinuteOption = None,
+    tokens_per_day: TokensPerDayOption = None,
     threads: ThreadsOption = 0,
     max_memory: MaxMemoryOption = None,
     trusted_key: TrustedKeyOption = None,
@@ -38,12 +46,14 @@ def gateway(
     from escalade.cli.gateway import GatewayBackend
     from escalade.cli.options import open_options
     from escalade.cli.output import note_console
-    from escalade.cloud.listen import tls_files
+    from escalade.cloud.access import AccessOptions, Limits
+    from escalade.cloud.certificates import tls_files
     from escalade.cloud.server import ServeOptions, run_server
 
     options = ServeOptions(
         listen=listen,
-        tls=tls_files(tls_cert, tls_key),
+        tls=tls_files(tls_cert, tls_key, client_ca),
+        access=AccessOptions(tokens=tokens, limits=Limits(requests_per_minute, tokens_per_day)),
         queue_capacity=queue_capacity,
         grace_s=grace_s,
     )

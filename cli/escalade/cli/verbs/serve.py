@@ -8,11 +8,15 @@ from typing import Annotated
 import typer
 
 from escalade.cli.options import (
+    ClientCaOption,
     GraceOption,
     ListenOption,
     QueueOption,
+    RequestsPerMinuteOption,
     TlsCertOption,
     TlsKeyOption,
+    TokensOption,
+    TokensPerDayOption,
     bytes_of,
 )
 
@@ -24,6 +28,10 @@ def serve(
     grace_s: GraceOption = 30.0,
     tls_cert: TlsCertOption = None,
     tls_key: TlsKeyOption = None,
+    client_ca: ClientCaOption = None,
+    tokens: TokensOption = None,
+    requests_per_minute: RequestsPerMinuteOption = None,
+    tokens_per_day: TokensPerDayOption = None,
     threads: Annotated[
         int, typer.Option("--threads", min=0, help="Of torch; 0: the cores there are.")
     ] = 0,
@@ -47,15 +55,17 @@ def serve(
 ) -> None:
     """Serve a large model to edge clients until SIGTERM or Ctrl-C, then drain."""
     from escalade.cli.output import note_console
+    from escalade.cloud.access import AccessOptions, Limits
     from escalade.cloud.backends import transformers_factory, usable_cores
-    from escalade.cloud.listen import tls_files
+    from escalade.cloud.certificates import tls_files
     from escalade.cloud.server import ServeOptions, run_server
 
     # Threads of torch that wait spin by default, and take the cores from whoever has work.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     options = ServeOptions(
         listen=listen,
-        tls=tls_files(tls_cert, tls_key),
+        tls=tls_files(tls_cert, tls_key, client_ca),
+        access=AccessOptions(tokens=tokens, limits=Limits(requests_per_minute, tokens_per_day)),
         queue_capacity=queue_capacity,
         grace_s=grace_s,
     )

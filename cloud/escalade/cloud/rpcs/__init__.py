@@ -1,6 +1,6 @@
 """What each RPC checks, asks of a backend and sends; knows no particular backend."""
 
-from escalade.cloud.rpcs.client import claim_of, writer
+from escalade.cloud.rpcs.client import OWNER, claim_of, host_of, writer
 from escalade.cloud.rpcs.drain import Drain
 from escalade.cloud.rpcs.generate import key_of, query_of, response_of, send_stream
 from escalade.cloud.rpcs.once import SharedAnswers
@@ -12,6 +12,7 @@ from escalade.cloud.rpcs.validation import check_score
 from escalade.cloud.rpcs.verify import check_verify, verdict_response
 
 __all__ = [
+    "OWNER",
     "Drain",
     "Send",
     "SharedAnswers",
@@ -23,6 +24,7 @@ __all__ = [
     "check_score_size",
     "check_verify",
     "claim_of",
+    "host_of",
     "key_of",
     "query_of",
     "response_of",

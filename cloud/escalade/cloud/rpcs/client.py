@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import TypeVar
 from urllib.parse import unquote
@@ -18,22 +19,26 @@ from escalade.cloud.rpcs.status import Send
 # One owner has at least so much of IPv6 (RFC 6177), and may write any address within it.
 _IPV6_PREFIX = 64
 
+#: Whose request this task answers, where something has made sure of it; else empty.
+OWNER = ContextVar("OWNER", default="")
+
 Req = TypeVar("Req")
 Resp = TypeVar("Resp")
 
 
 def claim_of(peer: str, size_bytes: int) -> Claim:
-    """What a request of a client asks for.
+    """What a request of a client asks for; its owner is `OWNER`, or else the peer's host.
 
     Args:
         peer: as gRPC names it: `ipv4:10.0.0.7:50123`, `ipv6:[::1]:50123`, `unix:`.
         size_bytes: of the request.
     """
-    return Claim(_host_of(peer), peer, size_bytes)
+    return Claim(OWNER.get() or host_of(peer), peer, size_bytes)
 
 
 @lru_cache(maxsize=1024)
-def _host_of(peer: str) -> str:
+def host_of(peer: str) -> str:
+    """The machine of a peer, or as much of its address as one owner has."""
     kind, _, address = unquote(peer).partition(":")
     host = address.rpartition(":")[0]
     if kind != "ipv6":

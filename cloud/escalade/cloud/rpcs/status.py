@@ -59,6 +59,8 @@ CATALOGUE = MappingProxyType(
         errors.ModelMismatchError: Entry(_CODE.FAILED_PRECONDITION, pb.ERROR_REASON_MODEL_MISMATCH),
         errors.LoopError: Entry(_CODE.FAILED_PRECONDITION, pb.ERROR_REASON_LOOP),
         errors.QueueFullError: Entry(_CODE.RESOURCE_EXHAUSTED, pb.ERROR_REASON_QUEUE_FULL),
+        errors.QuotaExceededError: Entry(_CODE.RESOURCE_EXHAUSTED, pb.ERROR_REASON_QUOTA_EXCEEDED),
+        errors.UnauthenticatedError: Entry(_CODE.UNAUTHENTICATED, pb.ERROR_REASON_UNAUTHENTICATED),
         errors.DrainingError: Entry(_CODE.UNAVAILABLE, pb.ERROR_REASON_DRAINING),
         errors.EngineDeadError: Entry(_CODE.UNAVAILABLE, pb.ERROR_REASON_ENGINE_DEAD),
         errors.NotSupportedError: Entry(_CODE.UNIMPLEMENTED, pb.ERROR_REASON_NOT_SUPPORTED),
@@ -82,7 +84,7 @@ def status_of(error: errors.RequestError) -> status_pb2.Status:
             field=one_line(error.field), description=message
         )
         status.details.add().Pack(error_details_pb2.BadRequest(field_violations=[violation]))
-    if isinstance(error, errors.QueueFullError):
+    if isinstance(error, errors.ComeBackError):
         retry = error_details_pb2.RetryInfo()
         retry.retry_delay.FromNanoseconds(int(error.retry_after_s * 1e9))
         status.details.add().Pack(retry)
@@ -96,7 +98,7 @@ async def answer_or_abort(context: grpc.aio.ServicerContext[Req, Resp], work: Aw
     except errors.RequestError as error:
         status = rpc_status.to_status(status_of(error))
         metadata = tuple(status.trailing_metadata or ())
-        if isinstance(error, errors.QueueFullError):
+        if isinstance(error, errors.ComeBackError):
             # gRPC's own retry policy reads this key, not RetryInfo (gRFC A6).
             metadata += (("grpc-retry-pushback-ms", str(round(error.retry_after_s * 1e3))),)
         await _abort(context, status.code, status.details, metadata)

@@ -17,6 +17,7 @@ import grpc
 
 from escalade.edge.base import Clock
 from escalade.edge.wire.checks import check_answer, check_info
+from escalade.edge.wire.client_files import NO_FILES, ClientFiles
 from escalade.edge.wire.connection import Connection
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1 import cascade_pb2_grpc
@@ -46,6 +47,7 @@ class CloudClient:
         deadline_s: float = 10.0,
         ca_cert: Path | None = None,
         plaintext: bool | None = None,
+        files: ClientFiles = NO_FILES,
         clock: Clock | None = None,
         rng: random.Random | None = None,
     ) -> None:
@@ -61,6 +63,7 @@ class CloudClient:
             deadline_s=deadline_s,
             ca_cert=ca_cert,
             plaintext=plaintext,
+            files=files,
             clock=clock,
             rng=rng,
         )
