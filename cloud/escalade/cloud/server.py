@@ -26,9 +26,12 @@ from escalade.cloud.heap import find_trim, keep_trimmed
 from escalade.cloud.listen import TlsFiles, bind
 from escalade.cloud.registering import register
 from escalade.cloud.service import SERVICE_NAME, CascadeService
+from escalade.cloud.watching import Watch, WatchOptions
 from escalade.v1.channel import server_options
 
 OnReady = Callable[[str], None]
+
+_UNWATCHED = WatchOptions()
 
 # Time for answers that are done to leave, and for open health watches to be cut.
 _FLUSH_S = 0.5
@@ -53,6 +56,7 @@ class ServeOptions:
         grace_s: how long a drain waits for requests before it stops them, at least 0.
         unread_s: after how long a stream that its client does not read is ended, above 0. So much
             has a link of 70 kbit/s for the largest message, 256 KiB.
+        watch: who is told of requests.
     """
 
     listen: str = "127.0.0.1:50051"
@@ -61,6 +65,7 @@ class ServeOptions:
     answers_kept: int = 1024
     grace_s: float = 30.0
     unread_s: float = 30.0
+    watch: WatchOptions = _UNWATCHED
 
     def __post_init__(self) -> None:
         for name, least in (("queue_capacity", 1), ("answers_kept", 1), ("grace_s", 0)):
@@ -93,8 +98,10 @@ async def serve(
     """
     server = grpc.aio.server(options=_channel_options(options))
     backend = make_backend(queue_capacity=options.queue_capacity, clock=clock)
+    watch = None
     try:
         address = bind(server, options.listen, options.tls)
+        watch = Watch(options.watch, options.tls)
         await backend.load()
         status = Health()
 
@@ -110,7 +117,7 @@ async def serve(
             clock=clock,
             on_health=tell_health,
         )
-        register(service, server, backend.info)
+        register(service, server, backend.info, watch.observers(backend), clock)
         health_pb2_grpc.add_HealthServicer_to_server(status, server)
         reflection.enable_server_reflection(
             (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), server
@@ -129,6 +136,8 @@ async def serve(
     finally:
         await server.stop(_FLUSH_S)
         backend.close()
+        if watch is not None:
+            watch.close()
 
 
 def _channel_options(options: ServeOptions) -> list[tuple[str, int]]:

@@ -29,11 +29,12 @@ def claim_of(peer: str, size_bytes: int) -> Claim:
         peer: as gRPC names it: `ipv4:10.0.0.7:50123`, `ipv6:[::1]:50123`, `unix:`.
         size_bytes: of the request.
     """
-    return Claim(_host_of(peer), peer, size_bytes)
+    return Claim(host_of(peer), peer, size_bytes)
 
 
 @lru_cache(maxsize=1024)
-def _host_of(peer: str) -> str:
+def host_of(peer: str) -> str:
+    """A client's machine: an IPv4 address, or as much of an IPv6 address as one owner has."""
     kind, _, address = unquote(peer).partition(":")
     host = address.rpartition(":")[0]
     if kind != "ipv6":
