@@ -35,7 +35,7 @@ escalade_prompt_tokens_total counter
 escalade_queue_capacity gauge
 escalade_queue_length gauge
 escalade_queue_wait_seconds histogram rpc
-escalade_request_duration_seconds histogram code rpc
+escalade_request_duration_seconds histogram rpc
 escalade_requests_in_flight gauge rpc
 escalade_requests_total counter code reason rpc
 escalade_tier_answers_total counter outcome tier
@@ -153,7 +153,7 @@ def test_what_is_counted_is_what_was_asked(
         assert value("time_to_first_token_seconds_count") == 2
         assert value("time_between_tokens_seconds_count") == sum(pieces)
         assert sum(pieces) > 2
-        assert value("request_duration_seconds_count", rpc="Generate", code="OK") == 4
+        assert value("request_duration_seconds_count", rpc="Generate") == 4
         assert value("queue_wait_seconds_count", rpc="GenerateStream") == 2
         assert value("queue_wait_seconds_sum", rpc="Generate") == pytest.approx(
             sum(answer.timing.queue_s for answer in answers[:4])
@@ -244,7 +244,8 @@ def test_nothing_that_a_client_chooses_makes_a_series(
     async def main() -> None:
         backend = said()
         async with watched(backend=backend) as (running, metrics):
-            ends: set[tuple[str, str]] = set()
+            ends: set[str] = set()
+            before = samples_of(await metrics())
             for _ in range(300):
                 backend.reports = (pb.TierReport(tier=word(), rule=word(), reason=word()),)
                 chosen = request()
@@ -257,16 +258,15 @@ def test_nothing_that_a_client_chooses_makes_a_series(
                             pass
                     else:
                         await running.stub.Generate(chosen, metadata=metadata)
-                    ends.add((str(streamed), "OK"))
+                    ends.add("OK")
                 except grpc.aio.AioRpcError as error:
-                    ends.add((str(streamed), error.code().name))
+                    ends.add(error.code().name)
             seen = samples_of(await metrics())
-        assert {code for _, code in ends} >= {"OK", "FAILED_PRECONDITION"}
-        requests = [labels for name, labels in seen if name == "escalade_requests_total"]
-        assert len(requests) == len(ends)
+        assert ends >= {"OK", "FAILED_PRECONDITION"}
+        requests = {one for one in seen if one[0] == "escalade_requests_total"}
+        assert requests <= before.keys()  # all that there may be were there, at 0
         tiers = [labels for name, labels in seen if name == "escalade_tier_answers_total"]
         assert tiers == [frozenset({("tier", "other"), ("outcome", "failed")})]
-        # Of histograms a series for each bucket.
-        assert len(seen) < 400
+        assert len(seen) - len(before) == 1
 
     asyncio.run(main())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Generic, NamedTuple, Protocol, TypeVar, cast
+from typing import Generic, NamedTuple, Protocol, TypeVar, cast, get_args
 
 import grpc
 import grpc.aio
@@ -33,6 +33,23 @@ Outcome = pb.GenerateResponse | pb.VerifyResponse | pb.ScoreSummary
 Asked = pb.GenerateRequest | pb.VerifyRequest | pb.ScoreRequest
 
 
+# `isinstance` takes a tuple three times as fast as a union.
+_OUTCOMES = get_args(Outcome)
+_ASKED = get_args(Asked)
+
+
+class Peer(Protocol):
+    """What gRPC knows of a client."""
+
+    def peer(self) -> str:
+        """Its address, as gRPC writes it."""
+        ...
+
+    def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]]:
+        """Its metadata, in pairs."""
+        ...
+
+
 class Piece(NamedTuple):
     """A message of a stream of tokens."""
 
@@ -45,28 +62,19 @@ class Call:
     """One RPC, from its request to its status; times on the server's clock."""
 
     __slots__ = (
-        "asked", "began_s", "code", "ended_s", "headers", "outcome", "peer", "pieces", "reason",
-        "rpc", "trace_id",
+        "asked", "began_s", "code", "context", "ended_s", "outcome", "pieces", "reason", "rpc",
+        "trace_id",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        rpc: str,
-        request: object,
-        peer: str,
-        headers: Callable[[], Iterable[tuple[str, str | bytes]]],
-        began_s: float,
-    ) -> None:
+    def __init__(self, rpc: str, request: object, context: Peer, began_s: float) -> None:
         self.rpc = rpc
         if isinstance(request, pb.GenerateStreamRequest):
             request = request.request
         #: What was asked; None where it was not parsed, or asks nothing.
-        self.asked: Asked | None = request if isinstance(request, Asked) else None
-        self.peer = peer
-        #: Of the client's metadata; only while the call lasts.
-        self.headers = headers
-        self.began_s = began_s
-        self.ended_s = began_s
+        self.asked: Asked | None = request if isinstance(request, _ASKED) else None
+        #: Asked of the client; while the call lasts.
+        self.context = context
+        self.began_s = self.ended_s = began_s
         self.pieces: list[Piece] = []
         #: None where it was refused, or gives none.
         self.outcome: Outcome | None = None
@@ -127,17 +135,14 @@ def observed(
     end = [observer.ended for observer in observers]
 
     async def answer(request: Req, context: Context[Req, Resp]) -> Resp:
-        # Pairs, whatever the type stubs say.
-        headers = cast(
-            "Callable[[], Iterable[tuple[str, str | bytes]]]", context.invocation_metadata
-        )
-        call = Call(rpc, request, context.peer(), headers, clock())
+        # Its metadata are pairs, whatever the type stubs say.
+        call = Call(rpc, request, cast(Peer, context), clock())
         _tell(begin, call)
         if streams:
             context = cast("Context[Req, Resp]", _Written(context, call, clock))
         try:
             response = await behaviour(request, context)
-            if isinstance(response, Outcome):
+            if isinstance(response, _OUTCOMES):
                 call.outcome = response
             return response
         except BaseException as error:

@@ -89,7 +89,7 @@ class RequestLog:
         line: dict[str, object] = {
             "rpc": call.rpc,
             "request_id": "" if asked is None else asked.request_id,
-            "client": host_of(call.peer),
+            "client": host_of(call.context.peer()),
             "model": self._model if outcome is None else outcome.model.name,
             "code": call.code.name,
             "reason": call.reason,

@@ -77,7 +77,7 @@ class Tracing:
         # Nothing else: what is wrong with a client's words, the library would log.
         carrier = {
             key: value
-            for key, value in call.headers()
+            for key, value in call.context.invocation_metadata()
             if key == "traceparent" and isinstance(value, str) and len(value) <= _MOST_PARENT
         }
         span = self._tracer.start_span(
@@ -94,6 +94,8 @@ class Tracing:
         """See `Observer`."""
         span = self._spans.pop(call)
         end_ns = time.time_ns()
+        if not span.is_recording():  # by the sampler's choice
+            return
         span.set_attribute("rpc.grpc.status_code", call.code.value[0])
         if call.reason:
             span.set_attribute("error.type", call.reason)
