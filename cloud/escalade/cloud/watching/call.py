@@ -36,6 +36,7 @@ Asked = pb.GenerateRequest | pb.VerifyRequest | pb.ScoreRequest
 # `isinstance` takes a tuple three times as fast as a union.
 _OUTCOMES = get_args(Outcome)
 _ASKED = get_args(Asked)
+_STREAMED = (pb.GenerateStreamResponse, pb.ScoreResponse)
 
 
 class Peer(Protocol):
@@ -91,12 +92,9 @@ class Call:
 
     def sent(self, message: object, now_s: float) -> None:
         """Take note of a message of a stream."""
-        if isinstance(message, pb.GenerateStreamResponse):
-            if message.HasField("final"):
-                self.outcome = message.final
-            else:
-                self.pieces.append(Piece(now_s, len(message.chunk.token_ids)))
-        elif isinstance(message, pb.ScoreResponse) and message.HasField("final"):
+        if isinstance(message, pb.GenerateStreamResponse) and message.HasField("chunk"):
+            self.pieces.append(Piece(now_s, len(message.chunk.token_ids)))
+        elif isinstance(message, _STREAMED) and message.HasField("final"):
             self.outcome = message.final
 
 
@@ -168,9 +166,9 @@ class _Written(Generic[Req, Resp]):
     def __getattr__(self, name: str) -> object:
         return getattr(self._context, name)
 
-    async def write(self, message: Resp) -> None:
+    def write(self, message: Resp) -> Awaitable[None]:
         self._call.sent(message, self._clock())
-        await self._context.write(message)
+        return self._context.write(message)
 
 
 def _tell(told: Sequence[Callable[[Call], None]], call: Call) -> None:
