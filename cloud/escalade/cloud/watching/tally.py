@@ -1,8 +1,8 @@
 """Numbers that a call adds to, as cheaply as can be; knows no call, no name, no port.
 
-The library's own counters take a lock each, and its histograms look through their buckets: together
-a tenth of a request that computes nothing. Here the event loop alone writes; who reads in another
-thread may see a call half added, as between two reads.
+The library's own counters take a lock each, and its histograms look through their buckets. Here the
+event loop alone writes, without either; who reads in another thread may see a call half added, as
+between two reads.
 """
 
 from __future__ import annotations
