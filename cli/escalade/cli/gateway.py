@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from escalade.cli.gateway_reports import describe, reports_of
@@ -25,9 +26,11 @@ from escalade.cloud.backends import (
     BackendInfo,
     Clock,
     Delta,
+    Gauge,
     Places,
     Query,
     Ticket,
+    queue_length,
 )
 from escalade.cloud.errors import (
     EngineDeadError,
@@ -100,6 +103,12 @@ class GatewayBackend(Backend):
         """See `Backend`: without its cloud it still answers."""
         return True
 
+    def gauges(self) -> Iterable[Gauge]:
+        """See `Backend`."""
+        tiers = () if self._cascade is None else self._cascade.tiers
+        waiting = sum(tier.waiting for tier in tiers if isinstance(tier, _Shared))
+        return (queue_length(waiting),)
+
     async def generate(self, query: Query, ticket: Ticket) -> AsyncIterator[Delta]:
         """See `Backend`; one delta, for an answer may be taken back for a higher tier's."""
         if self._id in query.via:
@@ -107,7 +116,9 @@ class GatewayBackend(Backend):
         began_s = self._clock()
         with self._places.take(ticket):
             loop = asyncio.get_running_loop()
-            answer = await loop.run_in_executor(self._pool, self._answer, query, ticket)
+            # Of the thread's context too: the span of this request is the tiers' parent.
+            answer_in = partial(copy_context().run, self._answer, query, ticket)
+            answer = await loop.run_in_executor(self._pool, answer_in)
         # As many end while one lasts as there are places.
         self._places.note_free_after((self._clock() - began_s) / (self._capacity + 1))
         yield Delta(answer=answer)
@@ -242,6 +253,11 @@ class _Shared:
     @property
     def opened(self) -> Sequence[Member]:
         return self._tier.opened
+
+    @property
+    def waiting(self) -> int:
+        """Queries that wait for its models."""
+        return 0 if self._model is None else len(self._model)
 
     def members(self, *, hold: bool = False) -> list[MemberInfo]:
         return self._tier.members(hold=hold)

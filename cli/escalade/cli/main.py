@@ -58,7 +58,11 @@ _EXTRA_OF = {
     "evaluate": "simulator",
 }
 # Whatever the verb.
-_BROUGHT_BY = {"executorch": "executorch", "tomlkit": "calibration"}
+_BROUGHT_BY = {
+    "executorch": "executorch",
+    "opentelemetry": "telemetry",
+    "tomlkit": "calibration",
+}
 
 app = typer.Typer(
     name="escalade",

@@ -30,11 +30,7 @@ def bind(server: grpc.aio.Server, listen: str, tls: TlsFiles | None, clock: Cloc
         address = parse_address(listen, least_port=0)
     except ValueError as error:
         raise ListenError(f"listen {error}") from error
-    if tls is None and not is_loopback(address.host):
-        raise ListenError(
-            f"listen {listen}: without TLS only a loopback address (127.0.0.1, ::1, localhost)"
-            " is served; give a certificate and a key"
-        )
+    check_exposure("listen", listen, address, tls)
     credentials = None if tls is None else rotating_credentials(tls, clock)
     try:
         if credentials is None:
@@ -47,3 +43,16 @@ def bind(server: grpc.aio.Server, listen: str, tls: TlsFiles | None, clock: Cloc
             " or the address is not this machine's"
         ) from error
     return str(Address(address.host, port))
+
+
+def check_exposure(what: str, listen: str, address: Address, tls: TlsFiles | None) -> None:
+    """Return where an address may be served as it is.
+
+    Raises:
+        ListenError: it is not loopback, and there is no TLS.
+    """
+    if tls is None and not is_loopback(address.host):
+        raise ListenError(
+            f"{what} {listen}: without TLS only a loopback address (127.0.0.1, ::1, localhost)"
+            " is served; give a certificate and a key"
+        )

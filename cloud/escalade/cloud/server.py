@@ -28,9 +28,12 @@ from escalade.cloud.heap import find_trim, keep_trimmed
 from escalade.cloud.listen import bind
 from escalade.cloud.registering import register
 from escalade.cloud.service import SERVICE_NAME, CascadeService
+from escalade.cloud.watching import Watch, WatchOptions
 from escalade.v1.channel import DIAL_WITHIN_S, server_options
 
 OnReady = Callable[[str], None]
+
+_UNWATCHED = WatchOptions()
 
 # Time for answers that are done to leave, and for open health watches to be cut.
 _FLUSH_S = 0.5
@@ -61,6 +64,7 @@ class ServeOptions:
             has a link of 70 kbit/s for the largest message, 256 KiB.
         idle_s: after how long a connection without requests is closed, above 0: each takes a
             descriptor and 14 KiB. Whoever comes back dials anew.
+        watch: who is told of requests.
     """
 
     listen: str = "127.0.0.1:50051"
@@ -71,6 +75,7 @@ class ServeOptions:
     grace_s: float = 30.0
     unread_s: float = 30.0
     idle_s: float = 300.0
+    watch: WatchOptions = _UNWATCHED
 
     def __post_init__(self) -> None:
         for name, least in (("queue_capacity", 1), ("answers_kept", 1), ("grace_s", 0)):
@@ -115,8 +120,10 @@ async def serve(
     backend = make_backend(queue_capacity=options.queue_capacity, clock=clock)
     if gate is not None:
         backend = Metered(backend, gate.quotas)
+    watch = None
     try:
         address = bind(server, options.listen, options.tls, clock)
+        watch = Watch(options.watch, options.tls)
         await backend.load()
         status = Health()
 
@@ -132,7 +139,7 @@ async def serve(
             clock=clock,
             on_health=tell_health,
         )
-        register(service, server, backend.info)
+        register(service, server, backend.info, watch.observers(backend), clock)
         health_pb2_grpc.add_HealthServicer_to_server(status, server)
         reflection.enable_server_reflection(
             (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), server
@@ -151,6 +158,8 @@ async def serve(
     finally:
         await server.stop(_FLUSH_S)
         backend.close()
+        if watch is not None:
+            watch.close()
 
 
 def _channel_options(options: ServeOptions) -> list[tuple[str, int]]:

@@ -21,6 +21,14 @@ from escalade.cli.options import (
     TokensPerDayOption,
     TrustedKeyOption,
 )
+from escalade.cli.watching import (
+    LogChoice,
+    LogOption,
+    LogTextOption,
+    MetricsOption,
+    OtlpOption,
+    watched,
+)
 
 
 def gateway(
@@ -39,30 +47,34 @@ def gateway(
     threads: ThreadsOption = 0,
     max_memory: MaxMemoryOption = None,
     trusted_key: TrustedKeyOption = None,
+    metrics: MetricsOption = None,
+    otlp: OtlpOption = None,
+    log: LogOption = LogChoice.pretty,
+    log_text: LogTextOption = False,
 ) -> None:
     """Serve a cascade to devices over the wire of `serve`, until SIGTERM or Ctrl-C, then drain."""
     from functools import partial
 
     from escalade.cli.gateway import GatewayBackend
     from escalade.cli.options import open_options
-    from escalade.cli.output import note_console
     from escalade.cloud.access import AccessOptions, Limits
     from escalade.cloud.certificates import tls_files
     from escalade.cloud.server import ServeOptions, run_server
 
-    options = ServeOptions(
-        listen=listen,
-        tls=tls_files(tls_cert, tls_key, client_ca),
-        access=AccessOptions(tokens=tokens, limits=Limits(requests_per_minute, tokens_per_day)),
-        queue_capacity=queue_capacity,
-        grace_s=grace_s,
-    )
     opening = open_options(threads=threads, max_memory=max_memory, trusted_key=trusted_key)
-    notes = note_console()
-    notes.print(f"opening {cascade} ...", style="dim")
-    run_server(
-        partial(GatewayBackend, cascade, opening),
-        options,
-        on_ready=lambda address: notes.print(f"serving {cascade} on {address}"),
-    )
-    notes.print("drained", style="dim")
+    with watched(metrics, otlp, log, log_text=log_text) as notes:
+        options = ServeOptions(
+            listen=listen,
+            tls=tls_files(tls_cert, tls_key, client_ca),
+            access=AccessOptions(tokens=tokens, limits=Limits(requests_per_minute, tokens_per_day)),
+            queue_capacity=queue_capacity,
+            grace_s=grace_s,
+            watch=notes.options,
+        )
+        notes.say(f"opening {cascade} ...")
+        run_server(
+            partial(GatewayBackend, cascade, opening),
+            options,
+            on_ready=lambda address: notes.tell(f"serving {cascade} on {address}"),
+        )
+        notes.say("drained")

@@ -19,6 +19,14 @@ from escalade.cli.options import (
     TokensPerDayOption,
     bytes_of,
 )
+from escalade.cli.watching import (
+    LogChoice,
+    LogOption,
+    LogTextOption,
+    MetricsOption,
+    OtlpOption,
+    watched,
+)
 
 
 def serve(
@@ -52,9 +60,12 @@ def serve(
             " at most a quarter of the free memory.",
         ),
     ] = None,
+    metrics: MetricsOption = None,
+    otlp: OtlpOption = None,
+    log: LogOption = LogChoice.pretty,
+    log_text: LogTextOption = False,
 ) -> None:
     """Serve a large model to edge clients until SIGTERM or Ctrl-C, then drain."""
-    from escalade.cli.output import note_console
     from escalade.cloud.access import AccessOptions, Limits
     from escalade.cloud.backends import transformers_factory, usable_cores
     from escalade.cloud.certificates import tls_files
@@ -62,24 +73,25 @@ def serve(
 
     # Threads of torch that wait spin by default, and take the cores from whoever has work.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    options = ServeOptions(
-        listen=listen,
-        tls=tls_files(tls_cert, tls_key, client_ca),
-        access=AccessOptions(tokens=tokens, limits=Limits(requests_per_minute, tokens_per_day)),
-        queue_capacity=queue_capacity,
-        grace_s=grace_s,
-    )
-    notes = note_console()
-    notes.print(f"loading {model} ...", style="dim")
-    run_server(
-        transformers_factory(
-            model,
-            threads=threads or usable_cores(),
-            deterministic=deterministic,
-            kv_bytes=kv_memory,
-            say=lambda line: notes.print(line, style="dim"),
-        ),
-        options,
-        on_ready=lambda address: notes.print(f"serving {model} on {address}"),
-    )
-    notes.print("drained", style="dim")
+    with watched(metrics, otlp, log, log_text=log_text) as notes:
+        options = ServeOptions(
+            listen=listen,
+            tls=tls_files(tls_cert, tls_key, client_ca),
+            access=AccessOptions(tokens=tokens, limits=Limits(requests_per_minute, tokens_per_day)),
+            queue_capacity=queue_capacity,
+            grace_s=grace_s,
+            watch=notes.options,
+        )
+        notes.say(f"loading {model} ...")
+        run_server(
+            transformers_factory(
+                model,
+                threads=threads or usable_cores(),
+                deterministic=deterministic,
+                kv_bytes=kv_memory,
+                say=notes.say,
+            ),
+            options,
+            on_ready=lambda address: notes.tell(f"serving {model} on {address}"),
+        )
+        notes.say("drained")

@@ -1,6 +1,12 @@
 """What computes answers: the interface, and transformers behind it; knows no gRPC."""
 
-from escalade.cloud.backends.backend import Backend, BackendFactory, BackendInfo
+from escalade.cloud.backends.backend import (
+    Backend,
+    BackendFactory,
+    BackendInfo,
+    Gauge,
+    queue_length,
+)
 from escalade.cloud.backends.cores import usable_cores
 from escalade.cloud.backends.embedded import transformers_factory
 from escalade.cloud.backends.fair_order import NOBODY, Claim, FairOrder
@@ -27,6 +33,7 @@ __all__ = [
     "Clock",
     "Delta",
     "FairOrder",
+    "Gauge",
     "Places",
     "Query",
     "ScoreQuery",
@@ -36,6 +43,7 @@ __all__ = [
     "Verdict",
     "agreeing",
     "deadline_after",
+    "queue_length",
     "refuse_half",
     "transformers_factory",
     "usable_cores",

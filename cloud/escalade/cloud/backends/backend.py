@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from escalade.cloud.backends.query import Delta, Query, ScoredBatch, ScoreQuery, Verdict
 from escalade.cloud.backends.ticket import Clock, Ticket
@@ -74,8 +74,26 @@ class BackendInfo:
             )
 
 
+class Gauge(NamedTuple):
+    """A number that a backend has just now, for whoever watches it."""
+
+    #: In words and underscores, a unit last: `queue_length`, `kv_pages_used`.
+    name: str
+    #: A sentence.
+    meaning: str
+    value: float
+
+
+def queue_length(count: int) -> Gauge:
+    """The gauge of whoever has a queue."""
+    return Gauge("queue_length", "Requests that were taken and wait for their turn.", count)
+
+
 class Backend(Protocol):
-    """Computes responses, and scores given ones. Subclass it: `score` and `verify` refuse."""
+    """Computes responses, and scores given ones.
+
+    Subclass it: `score` and `verify` refuse, and there are no gauges.
+    """
 
     async def load(self) -> None:
         """Make ready; called once, after the port is bound and before everything else.
@@ -100,6 +118,10 @@ class Backend(Protocol):
         A cascade that answers without its cloud is healthy.
         """
         ...
+
+    def gauges(self) -> Iterable[Gauge]:
+        """How full it is; always the same names. Asked now and then, from any thread."""
+        return ()
 
     def generate(self, query: Query, ticket: Ticket) -> AsyncIterator[Delta]:
         """Answer a query, piece by piece; an async generator does.

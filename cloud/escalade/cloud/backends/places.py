@@ -55,6 +55,10 @@ class Places:
         self._free = capacity + 1
         self._retry_after_s = _FIRST_RETRY_S
 
+    def __len__(self) -> int:
+        """Requests that hold a place or several."""
+        return len(self._held)
+
     @contextmanager
     def take(self, ticket: Ticket) -> Iterator[None]:
         """Hold a place, or several for a large request, until the block ends or is revoked.

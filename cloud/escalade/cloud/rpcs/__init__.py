@@ -6,12 +6,13 @@ from escalade.cloud.rpcs.generate import key_of, query_of, response_of, send_str
 from escalade.cloud.rpcs.once import SharedAnswers
 from escalade.cloud.rpcs.scoring import score_queries, send_scores
 from escalade.cloud.rpcs.sizes import check_generate_size, check_score_size
-from escalade.cloud.rpcs.status import Send, answer_or_abort
+from escalade.cloud.rpcs.status import CATALOGUE, Send, answer_or_abort, reason_of_status
 from escalade.cloud.rpcs.unparsed import Unparsed, bounded_parser
 from escalade.cloud.rpcs.validation import check_score
 from escalade.cloud.rpcs.verify import check_verify, verdict_response
 
 __all__ = [
+    "CATALOGUE",
     "OWNER",
     "Drain",
     "Send",
@@ -27,6 +28,7 @@ __all__ = [
     "host_of",
     "key_of",
     "query_of",
+    "reason_of_status",
     "response_of",
     "score_queries",
     "send_scores",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from types import MappingProxyType
 from typing import NamedTuple, NoReturn, TypeVar
 
@@ -16,7 +16,7 @@ from grpc_status import rpc_status
 from escalade.cloud import errors
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1.quoting import one_line
-from escalade.v1.reasons import name_of_reason
+from escalade.v1.reasons import name_of_reason, reason_of_name
 
 DOMAIN = "escalade.v1"
 
@@ -24,6 +24,8 @@ _LOG = logging.getLogger(__name__)
 
 # How long the end of an RPC is waited for.
 _STATUS_S = 1.0
+
+_LOGGED = "_escalade_logged"
 
 T = TypeVar("T")
 Req = TypeVar("Req")
@@ -91,6 +93,21 @@ def status_of(error: errors.RequestError) -> status_pb2.Status:
     return status
 
 
+def reason_of_status(metadata: Iterable[tuple[str, str | bytes]]) -> str:
+    """The reason that `status_of` put into a status; empty where it is not one of the contract's.
+
+    Args:
+        metadata: the trailing metadata of an RPC that has ended here.
+    """
+    for key, value in metadata:
+        if key == "grpc-status-details-bin" and isinstance(value, bytes):
+            for detail in status_pb2.Status.FromString(value).details:
+                info = error_details_pb2.ErrorInfo()
+                if detail.Unpack(info) and reason_of_name(info.reason):
+                    return str(info.reason)
+    return ""
+
+
 async def answer_or_abort(context: grpc.aio.ServicerContext[Req, Resp], work: Awaitable[T]) -> T:
     """Await `work`; a `RequestError` ends the RPC with its status, a bug as an internal error."""
     try:
@@ -102,10 +119,17 @@ async def answer_or_abort(context: grpc.aio.ServicerContext[Req, Resp], work: Aw
             # gRPC's own retry policy reads this key, not RetryInfo (gRFC A6).
             metadata += (("grpc-retry-pushback-ms", str(round(error.retry_after_s * 1e3))),)
         await _abort(context, status.code, status.details, metadata)
-    except Exception:
+    except Exception as error:
         # gRPC would send its text to the client.
-        _LOG.exception("an RPC failed")
+        _log_once(error)
         await _abort(context, grpc.StatusCode.INTERNAL, "server: internal error", ())
+
+
+def _log_once(error: Exception) -> None:
+    """Log a defect with its traceback; of all who follow one computation it reaches each."""
+    if not hasattr(error, _LOGGED):
+        setattr(error, _LOGGED, True)
+        _LOG.error("an RPC failed", exc_info=error)
 
 
 async def _abort(

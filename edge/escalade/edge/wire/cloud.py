@@ -19,6 +19,7 @@ from escalade.edge.base import Clock
 from escalade.edge.wire.checks import check_answer, check_info
 from escalade.edge.wire.client_files import NO_FILES, ClientFiles
 from escalade.edge.wire.connection import Connection
+from escalade.edge.wire.trace_context import trace_metadata
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1 import cascade_pb2_grpc
 
@@ -148,11 +149,12 @@ def _attempt(
     timeout: float,
     cancelled: Callable[[], bool] | None,
 ) -> pb.GenerateResponse | None:
+    metadata = trace_metadata()
     if cancelled is None:
-        return stub.Generate(request, timeout=timeout)
+        return stub.Generate(request, timeout=timeout, metadata=metadata)
     if cancelled():
         return None
-    future = stub.Generate.future(request, timeout=timeout)
+    future = stub.Generate.future(request, timeout=timeout, metadata=metadata)
     while True:
         try:
             return future.result(timeout=_CANCEL_S)

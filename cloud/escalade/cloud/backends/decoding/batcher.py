@@ -46,6 +46,16 @@ class Progress(NamedTuple):
     error: str | None = None
 
 
+class Load(NamedTuple):
+    """How full a batch is."""
+
+    sequences: int
+    #: Of the KV cache: all, those that sequences hold, and those kept for ones that begin alike.
+    pages: int
+    pages_used: int
+    pages_kept: int
+
+
 Deliver = Callable[[Progress], None]
 
 
@@ -120,6 +130,27 @@ class Batcher:
         """Whether the thread runs and has not failed; False before its queries hear of it."""
         status = self._manager.background_thread_status
         return self._manager.is_running() and status.can_accept_new_requests() is None
+
+    def load(self) -> Load:
+        """How full it is just now; from any thread, between two steps or in the midst of one."""
+        cache = self._processor.cache
+        each = [(one.index, one.blocks_per_sector) for one in cache.cache_allocators.values()]
+        # The kinds of attention share the sectors; a page is counted as the first kind cuts it.
+        per_sector = each[0][1]
+        free = cache.pool.num_free_sectors * per_sector + sum(
+            cache.pool.count_free_blocks(index) * per_sector // blocks for index, blocks in each
+        )
+        kept = sum(
+            len(one.ledger.cached_blocks) * per_sector // one.blocks_per_sector
+            for one in cache.cache_allocators.values()
+        )
+        pages = cache.num_sectors * per_sector
+        return Load(
+            sequences=len(self._processor.scheduler.active_requests),
+            pages=pages,
+            pages_used=max(0, pages - free - kept),
+            pages_kept=kept,
+        )
 
     def submit(
         self, prompt_ids: Sequence[int], max_new_tokens: int, deliver: Deliver, *, streamed: bool

@@ -20,7 +20,7 @@ from typing import TypeVar
 
 import msgspec
 
-from escalade.cloud.backends.backend import Backend, BackendInfo
+from escalade.cloud.backends.backend import Backend, BackendInfo, Gauge, queue_length
 from escalade.cloud.backends.embedded.engine import Engine, EngineFactory
 from escalade.cloud.backends.places import Places
 from escalade.cloud.backends.query import (
@@ -109,6 +109,10 @@ class EmbeddedBackend(Backend):
     def health(self) -> bool:
         """Whether the engine has not failed several times in a row."""
         return not self._worker.dead
+
+    def gauges(self) -> Iterable[Gauge]:
+        """See `Backend`."""
+        return (queue_length(self._worker.waiting),)
 
     async def generate(self, query: Query, ticket: Ticket) -> AsyncGenerator[Delta, None]:
         """See `Backend`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -17,6 +17,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from escalade.cloud.backends.backend import Gauge, queue_length
 from escalade.cloud.backends.decoding import Batcher, Progress, kv_memory_of
 from escalade.cloud.backends.embedded.backend import EmbeddedBackend
 from escalade.cloud.backends.embedded.response import Response
@@ -165,6 +166,23 @@ class BatchedBackend(EmbeddedBackend):
     def health(self) -> bool:
         """Whether neither the batch nor scores have failed several times in a row."""
         return super().health() and self._deaths < _DEATHS_UNTIL_DEAD
+
+    def gauges(self) -> Iterable[Gauge]:
+        """See `Backend`."""
+        if self._batcher is None:
+            return super().gauges()
+        load = self._batcher.load()
+        return (
+            queue_length(max(0, len(self._queries) - load.sequences)),
+            Gauge("batch_size", "Sequences that are computed together.", load.sequences),
+            Gauge("kv_pages", "Pages of the KV cache.", load.pages),
+            Gauge("kv_pages_used", "Of them, those that sequences hold.", load.pages_used),
+            Gauge(
+                "kv_pages_kept",
+                "Of them, those that hold the beginnings of earlier sequences, until needed.",
+                load.pages_kept,
+            ),
+        )
 
     async def generate(self, query: Query, ticket: Ticket) -> AsyncGenerator[Delta, None]:
         """See `Backend`."""
