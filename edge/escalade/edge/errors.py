@@ -16,6 +16,12 @@ Messages give the name, the allowed range and the value, in one line.
 
 from __future__ import annotations
 
+from typing import Literal
+
+#: What a failure speaks of: the query, which would always end so; a server that is there and does
+#: not answer it now; or the link, or a server that is not there.
+Cause = Literal["query", "server", "link"]
+
 
 class EdgeError(Exception):
     """Base of every error the edge raises on purpose."""
@@ -58,8 +64,10 @@ class CloudError(EdgeError):
 
     Attributes:
         reason: a stable word for the cause, e.g. `UNAVAILABLE` or `MODEL_MISMATCH`.
+        cause: see `Cause`.
     """
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: str, message: str, *, cause: Cause = "query") -> None:
         super().__init__(f"{reason}: {message}")
         self.reason = reason
+        self.cause: Cause = cause

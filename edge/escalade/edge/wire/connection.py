@@ -15,6 +15,7 @@ import grpc
 from escalade.edge.base import Clock, SystemClock
 from escalade.edge.errors import CloudError
 from escalade.edge.wire.attempts import Attempts
+from escalade.edge.wire.breaker import Breaker
 from escalade.v1 import cascade_pb2_grpc
 from escalade.v1.address import parse_address
 from escalade.v1.channel import DIAL_WITHIN_S, client_options, speaks_tls, target_of
@@ -51,6 +52,7 @@ class Connection:
         plaintext: bool | None = None,
         clock: Clock | None = None,
         rng: random.Random | None = None,
+        breaker: Breaker | None = None,
     ) -> None:
         """Nothing is sent before the first call.
 
@@ -62,6 +64,7 @@ class Connection:
                 given or the host is no loopback address.
             clock: see `Clock`.
             rng: for the jitter of the back-off.
+            breaker: what keeps calls from a server that does not answer; None asks it always.
 
         Raises:
             CloudError: an argument is malformed or out of range.
@@ -85,6 +88,7 @@ class Connection:
         self.deadline_s = deadline_s
         self.clock = clock or SystemClock()
         self._rng = rng or random.Random()  # noqa: S311 - jitter is no secret
+        self._breaker = breaker
         self._lock = threading.Lock()
         self._closed = False
         self._line = self._dial()
@@ -108,9 +112,22 @@ class Connection:
             deadline_s: for all attempts; None takes the connection's.
 
         Raises:
-            CloudError: it refused, or did not answer within the deadline.
+            CloudError: it refused, did not answer within the deadline, or is not asked for a while
+                because of calls before.
         """
         attempts = self.attempts(deadline_s=deadline_s)
+        if self._breaker is None:
+            return self._until_answered(attempts, attempt)
+        with self._breaker.trial(attempts.deadline_s) as trial:
+            answer, count = self._until_answered(attempts, attempt)
+            trial.answered = answer is not None  # or the caller gave up
+            return answer, count
+
+    def _until_answered(
+        self,
+        attempts: Attempts,
+        attempt: Callable[[cascade_pb2_grpc.CascadeServiceStub, float], R],
+    ) -> tuple[R, int]:
         while True:
             try:
                 with self.line() as line:
