@@ -99,7 +99,7 @@ BAD: dict[str, tuple[str, list[str]]] = {
     ),
     "a key that is nothing like it": (
         SMALL + "zzz = 3\n",
-        ["unknown field `zzz`", "known keys: address, ca_cert"],
+        ["unknown field `zzz`", "known keys: address, breaker_after"],
     ),
     "a negative price": (
         SMALL + FAR + "generated_price = -0.5\n",
@@ -124,6 +124,26 @@ BAD: dict[str, tuple[str, list[str]]] = {
     "all the time": (
         SMALL + FAR + "deadline_s = inf\n",
         ["tiers[1].deadline_s must be", "got inf"],
+    ),
+    "fewer failures than none": (
+        SMALL + FAR + "breaker_after = -1\n",
+        ["tiers[1].breaker_after must be", "got -1"],
+    ),
+    "a breaker on the device": (
+        SMALL + "breaker_after = 3\n",
+        ["tiers[0].breaker_after: of a tier elsewhere"],
+    ),
+    "a second address for no time": (
+        SMALL + FAR + 'hedge_address = "localhost:1"\n',
+        ["tiers[1].hedge_address: goes with hedge_after_s, which is not given"],
+    ),
+    "a second address of no sense": (
+        SMALL + FAR + 'hedge_after_s = 1\nhedge_address = "localhost:70000"\n',
+        ["tiers[1].hedge_address must be", "'localhost:70000'"],
+    ),
+    "a hedge at once": (
+        SMALL + FAR + "hedge_after_s = 0\n",
+        ["tiers[1].hedge_after_s must be > 0 and finite", "got 0"],
     ),
     "a form nobody sends": (
         SMALL + FAR + 'send = "morse"\n',

@@ -240,6 +240,10 @@ class _Shared:
         return self._tier.side_by_side
 
     @property
+    def deadline_s(self) -> float:
+        return self._tier.deadline_s
+
+    @property
     def opened(self) -> Sequence[Member]:
         return self._tier.opened
 

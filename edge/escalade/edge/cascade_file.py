@@ -35,6 +35,8 @@ from escalade.v1.channel import plaintext_of, speaks_tls
 Price = Annotated[float, msgspec.Meta(ge=0.0, le=sys.float_info.max)]
 Seconds = Annotated[float, msgspec.Meta(gt=0.0, le=sys.float_info.max)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
+# Far more than anybody waits for.
+Failures = Annotated[int, msgspec.Meta(ge=0, le=1000)]
 
 #: A file of a thousand tiers is shorter.
 MAX_CASCADE_BYTES = 1 << 20
@@ -78,6 +80,13 @@ class TierTable(_Table, frozen=True, kw_only=True):
     place: Place | None = None
     send: PromptForm = "tokens"
     deadline_s: Seconds = 10.0
+    #: Failures in a row after which it is not asked for a while; 0 asks it always, None takes the
+    #: channel's own.
+    breaker_after: Failures | None = None
+    #: Seconds after which a query that is not answered is asked a second time; None never.
+    hedge_after_s: Seconds | None = None
+    #: `HOST:PORT` of a replica that is asked then; None asks the same over another connection.
+    hedge_address: str | None = None
     ca_cert: Text | None = None
     tls: bool | None = None
     plaintext: bool | None = None
@@ -245,10 +254,18 @@ def _check_place(path: Path, index: int, table: TierTable) -> None:
         raise CascadeError(f"{where}.place: an address is a gateway's or a cloud's, got 'device'")
     if table.side_by_side:
         raise CascadeError(f"{where}.side_by_side: of members on this device, not of an address")
+    if table.hedge_address is not None and table.hedge_after_s is None:
+        raise CascadeError(f"{where}.hedge_address: goes with hedge_after_s, which is not given")
+    _check_address(where, "address", table.address, table)
+    if table.hedge_address is not None:
+        _check_address(where, "hedge_address", table.hedge_address, table)
+
+
+def _check_address(where: str, key: str, address: str, table: TierTable) -> None:
     try:
-        host = parse_address(table.address).host
+        host = parse_address(address).host
     except ValueError as error:
-        raise CascadeError(f"{where}.address {error}") from error
+        raise CascadeError(f"{where}.{key} {error}") from error
     try:
         plaintext = plaintext_of(tls=table.tls, plaintext=table.plaintext)
         speaks_tls(host, plaintext=plaintext, ca_cert=table.ca_cert)
@@ -288,6 +305,7 @@ def _check_rule(path: Path, name: str, table: TierTable) -> None:
 # Keys that say how an address is spoken to.
 _ELSEWHERE = (
     *("place", "send", "deadline_s", "ca_cert", "tls", "plaintext"),
+    *("breaker_after", "hedge_after_s", "hedge_address"),
     *("prompt_price", "generated_price"),
 )
 _DEFAULTS = msgspec.structs.asdict(TierTable())

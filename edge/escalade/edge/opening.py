@@ -180,11 +180,15 @@ def _remote_tier(
                     f" ({below[0].fingerprint[:12]} and {member.fingerprint[:12]}); set send ="
                     ' "text"'
                 )
-    from escalade.edge.wire import CloudClient  # gRPC is opened only for a tier elsewhere
+    # gRPC is opened only for a tier elsewhere
+    from escalade.edge.wire import FAILURES_BEFORE_OPEN, CloudClient, Hedge
 
+    after, hedge_s = table.breaker_after, table.hedge_after_s
     client = CloudClient(
         address,
         deadline_s=table.deadline_s,
+        breaker_after=FAILURES_BEFORE_OPEN if after is None else after,
+        hedge=None if hedge_s is None else Hedge(hedge_s, table.hedge_address),
         ca_cert=None if table.ca_cert is None else path.parent / table.ca_cert,
         plaintext=plaintext_of(tls=table.tls, plaintext=table.plaintext),
     )

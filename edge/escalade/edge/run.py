@@ -107,6 +107,7 @@ class Run:
                 prompts=self._prompts,
                 gate=gate,
                 can_defer=index < last,
+                above_s=sum(above.deadline_s for above in tiers[index + 1 :]),
                 whole=self._shadow,
                 draft=None if best is None else best.draft,
                 elapsed_s=self._elapsed_s,
