@@ -175,6 +175,14 @@ BAD: dict[str, tuple[str, list[str]]] = {
         SMALL + 'name = "a\\nb"\n',
         ["tiers[0].name: must be printable", "'a\\nb'"],
     ),
+    "an outage of no sense": (
+        'on_outage = "wait"\n' + SMALL,
+        ["on_outage must be one of", "degrade, queue", "'wait'"],
+    ),
+    "an outbox of nothing": (
+        SMALL + "[outbox]\nmax_queries = 0\n",
+        ["outbox.max_queries must be", "got 0"],
+    ),
     "a currency in figures": ("currency = 3\n" + SMALL, ["`str`, got `int`", "currency", "3"]),
     "tiers that are none": ("tiers = 3\n", ["Expected `array`, got `int`", "tiers", "3"]),
     "no TOML": ("[[tiers]\n", ["not valid TOML:", "line 1"]),

@@ -3,6 +3,7 @@
 CliError
 ├── MissingError     a file or folder that a verb needs is not there
 ├── DegradedError    the cloud was asked for and did not answer
+├── WaitingError     queries of an outbox still wait
 ├── UntracedError    a query was answered, and its record could not be written
 └── DemoError        a process of the demo did not start or ended early
 """
@@ -20,6 +21,10 @@ class MissingError(CliError):
 
 class DegradedError(CliError):
     """The cloud was asked for and did not answer; the small model's answer was given."""
+
+
+class WaitingError(CliError):
+    """Queries of an outbox still wait: they were not answered, or somebody else is at them."""
 
 
 class UntracedError(CliError):

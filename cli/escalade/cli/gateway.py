@@ -129,6 +129,11 @@ class GatewayBackend(Backend):
                     f"{self._path}: early must be 'off' behind a gateway, whose models take other"
                     f" queries meanwhile; got {gate.early!r}"
                 )
+        if opened.outbox is not None:
+            raise StartError(
+                f"{self._path}: on_outage must be 'degrade' behind a gateway: who asked it is the"
+                " one to wait; got 'queue'"
+            )
         first = members[0]
         for member in members:
             if member.fingerprint != first.fingerprint:

@@ -20,18 +20,21 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
 from escalade.edge.base import Finite, explain, read_text
 from escalade.edge.deferral import ROUTER, VOTE, CascadeCalibration, Early, rule_named
 from escalade.edge.errors import CascadeError, DataError
+from escalade.edge.outbox import MAX_AGE_S, MAX_QUERIES
 from escalade.edge.tiers import PromptForm
 from escalade.edge.trace import Place
 from escalade.v1.address import parse_address
 from escalade.v1.channel import plaintext_of, speaks_tls
 
+#: The best answer so far is given and that is all, or the query is kept for later as well.
+OnOutage = Literal["degrade", "queue"]
 Price = Annotated[float, msgspec.Meta(ge=0.0, le=sys.float_info.max)]
 Seconds = Annotated[float, msgspec.Meta(gt=0.0, le=sys.float_info.max)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
@@ -95,6 +98,15 @@ class TierTable(_Table, frozen=True, kw_only=True):
     gate: GateTable | None = None
 
 
+class OutboxTable(_Table, frozen=True, kw_only=True):
+    """Where queries wait for a tier that is out of reach."""
+
+    #: None takes the user's own.
+    path: Text | None = None
+    max_queries: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = MAX_QUERIES
+    max_age_s: Seconds = MAX_AGE_S
+
+
 class CascadeFile(_Table, frozen=True, kw_only=True):
     """A whole file."""
 
@@ -102,6 +114,9 @@ class CascadeFile(_Table, frozen=True, kw_only=True):
     #: Public key (PEM) that must have signed every member; None asks for no signature.
     trusted_key: Text | None = None
     tiers: list[TierTable]
+    #: What becomes of a query whose tier is out of reach, beside the best answer so far.
+    on_outage: OnOutage = "degrade"
+    outbox: OutboxTable = OutboxTable()
     #: How `escalade calibrate` found the thresholds; None where somebody set them.
     calibration: CascadeCalibration | None = None
 

@@ -9,6 +9,7 @@ EdgeError
 ├── CascadeError         a cascade's file does not fit together
 ├── PromptError          a prompt is empty, too long, or not text
 ├── CalibrationError     a threshold cannot be set from this data
+├── OutboxError          a query cannot be kept, or what is kept cannot be read
 └── CloudError           the cloud refused or did not answer (carries a stable reason)
 
 Messages give the name, the allowed range and the value, in one line.
@@ -57,6 +58,10 @@ class PromptError(EdgeError):
 
 class CalibrationError(EdgeError):
     """A threshold cannot be set from this data."""
+
+
+class OutboxError(EdgeError):
+    """A query cannot be kept for later, or the file of those that are cannot be read."""
 
 
 class CloudError(EdgeError):
