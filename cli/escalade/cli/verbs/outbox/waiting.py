@@ -20,5 +20,5 @@ def waiting(outbox: OutboxOption = None, json: JsonOption = False) -> None:
     for one in entries:
         kept = datetime.fromtimestamp(one.kept_at, UTC)
         result_console().print(
-            f"{one.id}  {kept:%Y-%m-%d %H:%M:%S}Z  {one.state}  {' '.join(one.prompt.split())}"
+            f"{one.id}  {kept:%Y-%m-%dT%H:%M:%SZ}  {one.state}  {' '.join(one.prompt.split())}"
         )
