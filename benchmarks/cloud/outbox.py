@@ -41,6 +41,8 @@ START_S, ALL_S = 180.0, 1800.0
 DEADLINE_S = 1.0
 # The longest work before a kill; who asks begins with three deadlines in vain.
 ASKING_S, FLUSHING_S = 8.0, 3.0
+# Of rounds of two flushes, those in which the server is killed and not they.
+SERVER_SHARE = 0.25
 SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -207,7 +209,7 @@ def measure(folder: Path, queries: int, kills: int, seed: int) -> Found:
             more = asking + flushing + servers < kills
             # So that there is work for all of the kills.
             work_s = rng.uniform(0, min(FLUSHING_S, left / 100)) if more else ALL_S
-            if more and servers < of_servers and rng.random() < of_servers / kills:
+            if more and servers < of_servers and rng.random() < SERVER_SHARE:
                 pair[0].join(work_s)
                 server.kill()
                 servers += 1

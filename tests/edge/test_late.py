@@ -212,6 +212,21 @@ def test_two_at_once_hand_out_each_answer_once(open_client: Open, scripted_cloud
     assert sorted(got) == sorted(f"g2p: {word}" for word in words)
 
 
+def test_what_cannot_be_read_is_said_and_holds_up_nobody(
+    open_client: Open, scripted_cloud: Any
+) -> None:
+    scripted_cloud.replies = [unavailable]
+    client = open_client()
+    client.ask(PROMPT)
+    client.ask("g2p: tier")
+    assert client.outbox is not None
+    client.outbox._file.execute("UPDATE kept SET work = x'00' WHERE prompt = ?", (PROMPT,))
+    scripted_cloud.replies = [good_reply]
+    got: list[Entry] = []
+    assert open_client().flush(got.append) == (1, 1, 0, None)
+    assert "cannot be read: " in got[0].reason
+
+
 def test_without_an_outbox_nothing_is_flushed(make_client: Callable[..., EdgeClient]) -> None:
     with pytest.raises(OutboxError, match="on_outage"):
         make_client(0.5).flush(lambda entry: None)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from escalade.edge.cascade import Cascade
-from escalade.edge.errors import ArtifactError, CloudError, PromptError
+from escalade.edge.errors import ArtifactError, CloudError, DataError, PromptError
 from escalade.edge.outbox import Entry, Outbox
 from escalade.edge.run import Run
 
@@ -91,17 +91,16 @@ def _settled(
     """
     first = [tier.name for tier in cascade.tiers].index(entry.tier)
     above = Cascade(tiers=cascade.tiers[first:], gates=cascade.gates[first:], clock=cascade.clock)
-    work = outbox.work(entry)
-    # The deadline was of somebody who waited.
-    query = replace(work.query, deadline_s=None)
     try:
-        run = Run(above, query, draft=work.draft)
+        work = outbox.work(entry)
+        # The deadline was of somebody who waited.
+        run = Run(above, replace(work.query, deadline_s=None), draft=work.draft)
         answer = run.finish()
     except CloudError as error:
         if error.cause != "query":
             raise _Later(error) from error
         return outbox.refuse(entry, str(error), holder, lease_s)
-    except (PromptError, ArtifactError) as error:
+    except (PromptError, ArtifactError, DataError) as error:
         return outbox.refuse(entry, str(error), holder, lease_s)
     assert answer is not None  # noqa: S101 - nobody could cancel it
     if answer.outcome == "degraded":

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from escalade.edge.errors import OutboxError
+from escalade.edge.errors import DataError, OutboxError
 from escalade.edge.outbox.entry import Entry, Kept, State, Work, decode_work, encode_work
 from escalade.edge.outbox.place import OutboxOptions
 
@@ -161,14 +161,15 @@ class Outbox:
         """What is asked again.
 
         Raises:
-            OutboxError: it cannot be read, or is of another version.
+            DataError: it says nothing that this version knows.
+            OutboxError: the file cannot be read.
         """
         with self._lock, self._said():
             row = self._file.execute("SELECT work FROM kept WHERE id = ?", (entry.id,)).fetchone()
         try:
             return decode_work(b"" if row is None else row[0])
         except ValueError as error:
-            raise OutboxError(f"{self.path}: query {entry.id}: cannot be read: {error}") from error
+            raise DataError(f"{self.path}: query {entry.id}: cannot be read: {error}") from error
 
     def answer(
         self, entry: Entry, text: str, tier: str, holder: str, lease_s: float
