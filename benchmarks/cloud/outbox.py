@@ -64,11 +64,11 @@ class Found:
     seconds: float
 
 
-def open_client(folder: Path, address: str) -> EdgeClient:
+def open_client(folder: Path, address: str, deadline_s: float = DEADLINE_S) -> EdgeClient:
     """A device that defers everything."""
     options = OpenOptions(
         threshold=-1.0,
-        deadline_s=DEADLINE_S,
+        deadline_s=deadline_s,
         threads=1,
         on_outage="queue",
         outbox=folder / "outbox.sqlite",
@@ -224,8 +224,10 @@ def measure(folder: Path, queries: int, kills: int, seed: int) -> Found:
         taken = [json.loads(line) for line in (folder / "taken.jsonl").read_bytes().splitlines()]
         with closing(sqlite3.connect(box)) as file:
             written = [name for (name,) in file.execute("SELECT id FROM written")]
-        with open_client(folder, server.address) as client:
-            said = [client.ask(prompt).text for prompt in prompts]
+        with open_client(folder, server.address, START_S) as client:
+            direct = [client.ask(prompt) for prompt in prompts]
+    if any(answer.outcome != "deferred" for answer in direct):
+        raise SystemExit("outbox: the server does not answer when it is asked directly")
     return Found(
         queries=queries,
         killed_asking=asking,
@@ -236,7 +238,9 @@ def measure(folder: Path, queries: int, kills: int, seed: int) -> Found:
         handed_out=len({name for name, _ in taken}),
         handed_out_again=len(taken) - len({name for name, _ in taken}),
         left=left,
-        unlike_the_server=sum(text != said[int(name.rpartition(" ")[2])] for name, text in taken),
+        unlike_the_server=sum(
+            text != direct[int(name.rpartition(" ")[2])].text for name, text in taken
+        ),
         seconds=time.monotonic() - began_s,
     )
 
