@@ -111,7 +111,7 @@ BAD: dict[str, tuple[str, list[str]]] = {
     ),
     "a key that is nothing like it": (
         SMALL + "zzz = 3\n",
-        ["unknown field `zzz`", "known keys: address, ca_cert"],
+        ["unknown field `zzz`", "known keys: address, breaker_after"],
     ),
     "a negative price": (
         SMALL + FAR + "generated_price = -0.5\n",
@@ -136,6 +136,26 @@ BAD: dict[str, tuple[str, list[str]]] = {
     "all the time": (
         SMALL + FAR + "deadline_s = inf\n",
         ["tiers[1].deadline_s must be", "got inf"],
+    ),
+    "fewer failures than none": (
+        SMALL + FAR + "breaker_after = -1\n",
+        ["tiers[1].breaker_after must be", "got -1"],
+    ),
+    "a breaker on the device": (
+        SMALL + "breaker_after = 3\n",
+        ["tiers[0].breaker_after: of a tier elsewhere"],
+    ),
+    "a second address for no time": (
+        SMALL + FAR + 'hedge_address = "localhost:1"\n',
+        ["tiers[1].hedge_address: goes with hedge_after_s, which is not given"],
+    ),
+    "a second address of no sense": (
+        SMALL + FAR + 'hedge_after_s = 1\nhedge_address = "localhost:70000"\n',
+        ["tiers[1].hedge_address must be", "'localhost:70000'"],
+    ),
+    "a hedge at once": (
+        SMALL + FAR + "hedge_after_s = 0\n",
+        ["tiers[1].hedge_after_s must be > 0 and finite", "got 0"],
     ),
     "a form nobody sends": (
         SMALL + FAR + 'send = "morse"\n',
@@ -166,6 +186,14 @@ BAD: dict[str, tuple[str, list[str]]] = {
     "a name of two lines": (
         SMALL + 'name = "a\\nb"\n',
         ["tiers[0].name: must be printable", "'a\\nb'"],
+    ),
+    "an outage of no sense": (
+        'on_outage = "wait"\n' + SMALL,
+        ["on_outage must be one of", "degrade, queue", "'wait'"],
+    ),
+    "an outbox of nothing": (
+        SMALL + "[outbox]\nmax_queries = 0\n",
+        ["outbox.max_queries must be", "got 0"],
     ),
     "a currency in figures": ("currency = 3\n" + SMALL, ["`str`, got `int`", "currency", "3"]),
     "tiers that are none": ("tiers = 3\n", ["Expected `array`, got `int`", "tiers", "3"]),

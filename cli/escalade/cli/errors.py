@@ -4,6 +4,7 @@ CliError
 ├── MissingError     a file or folder that a verb needs is not there
 ├── DegradedError    the cloud was asked for and did not answer
 ├── TokenFileError   a file of tokens cannot be read or changed
+├── WaitingError     queries of an outbox still wait
 ├── UntracedError    a query was answered, and its record could not be written
 ├── UnhealthyError   a server does not say that it serves
 └── DemoError        a process of the demo did not start or ended early
@@ -26,6 +27,10 @@ class DegradedError(CliError):
 
 class TokenFileError(CliError):
     """A file of tokens cannot be read or changed."""
+
+
+class WaitingError(CliError):
+    """Queries of an outbox still wait: they were not answered, or somebody else is at them."""
 
 
 class UntracedError(CliError):

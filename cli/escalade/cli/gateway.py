@@ -140,6 +140,11 @@ class GatewayBackend(Backend):
                     f"{self._path}: early must be 'off' behind a gateway, whose models take other"
                     f" queries meanwhile; got {gate.early!r}"
                 )
+        if opened.outbox is not None:
+            raise StartError(
+                f"{self._path}: on_outage must be 'degrade' behind a gateway: who asked it is the"
+                " one to wait; got 'queue'"
+            )
         first = members[0]
         for member in members:
             if member.fingerprint != first.fingerprint:
@@ -249,6 +254,10 @@ class _Shared:
     @property
     def side_by_side(self) -> bool:
         return self._tier.side_by_side
+
+    @property
+    def deadline_s(self) -> float:
+        return self._tier.deadline_s
 
     @property
     def opened(self) -> Sequence[Member]:

@@ -35,6 +35,7 @@ from escalade.cli.verbs import (
     trace,
     train,
 )
+from escalade.cli.verbs.outbox import clear, flush, waiting
 from escalade.cli.verbs.store import install, rollback, sign, verify, versions
 from escalade.cli.verbs.token import list_, new, revoke
 
@@ -93,6 +94,11 @@ for verb in (
 store = typer.Typer(no_args_is_help=True)
 for store_verb in (install, rollback, versions, verify, sign):
     store.command()(store_verb)
+outbox = typer.Typer(no_args_is_help=True)
+outbox.command()(flush)
+outbox.command("list")(waiting)
+outbox.command()(clear)
+app.add_typer(outbox, name="outbox", help="Queries that wait for a tier that was out of reach.")
 app.add_typer(store, name="store", help="Versions of an artifact on a device, and who signed them.")
 token = typer.Typer(no_args_is_help=True)
 token.command()(new)

@@ -160,6 +160,27 @@ EarlyOption = Annotated[
         "--early", help="Defer before the answer is complete, as soon as it must be, or likely is."
     ),
 ]
+
+
+class OnOutageChoice(StrEnum):
+    """What becomes of a query whose tier is out of reach."""
+
+    degrade = "degrade"
+    queue = "queue"
+
+
+OnOutageOption = Annotated[
+    OnOutageChoice | None,
+    typer.Option(
+        "--on-outage",
+        help="When a tier is out of reach: degrade gives the best answer so far; queue also keeps"
+        " the query for `escalade outbox flush`.",
+    ),
+]
+OutboxOption = Annotated[
+    Path | None,
+    typer.Option("--outbox", help="File of the queries that are kept; default: your own."),
+]
 StopOption = Annotated[
     list[str] | None,
     typer.Option("--stop", help="End the answer before this text; may be given again."),
@@ -181,6 +202,8 @@ def open_options(
     threads: int = 0,
     max_memory: int | None = None,
     trusted_key: Path | None = None,
+    on_outage: OnOutageChoice | None = None,
+    outbox: Path | None = None,
 ) -> OpenOptions:
     """What the options of a verb say about opening a cascade."""
     from escalade.edge import OpenOptions
@@ -199,6 +222,8 @@ def open_options(
         threads=threads,
         max_memory=max_memory,
         trusted_key=_again(trusted_key),
+        on_outage=None if on_outage is None else on_outage.value,
+        outbox=outbox,
     )
 
 

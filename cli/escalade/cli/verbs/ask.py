@@ -17,6 +17,8 @@ from escalade.cli.options import (
     EarlyOption,
     JsonOption,
     MaxMemoryOption,
+    OnOutageOption,
+    OutboxOption,
     PlaintextOption,
     SendTextOption,
     StopOption,
@@ -46,6 +48,8 @@ def ask(
     tls: TlsOption = False,
     plaintext: PlaintextOption = False,
     trace: TraceOption = None,
+    on_outage: OnOutageOption = None,
+    outbox: OutboxOption = None,
     stream: Annotated[
         bool,
         typer.Option(
@@ -117,6 +121,8 @@ def ask(
         threads=threads,
         max_memory=max_memory,
         trusted_key=trusted_key,
+        on_outage=on_outage,
+        outbox=outbox,
     )
     with EdgeClient.open(cascade, options, cloud=cloud, trace=trace) as client:
         tiers = client.cascade.header(known_only=True).tiers
@@ -130,8 +136,9 @@ def ask(
     else:
         show_answer(answer, tiers, printed=stream and is_streamed(tiers))
     if answer.outcome == "degraded":
-        untraced = f"; {answer.trace_error}" if answer.trace_error else ""
-        raise DegradedError(f"degraded: {answer.reason}{untraced}")
+        kept = f"kept in the outbox as {answer.kept}" if answer.kept else answer.outbox_error
+        also = "".join(f"; {one}" for one in (kept, answer.trace_error) if one)
+        raise DegradedError(f"degraded: {answer.reason}{also}")
     if answer.trace_error is not None:
         raise UntracedError(answer.trace_error)
 

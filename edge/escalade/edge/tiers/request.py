@@ -20,7 +20,9 @@ def request_of(call: Call, reader: Member | None, form: PromptForm) -> pb.Genera
         PromptError: see `prompt_of`.
     """
     query = call.query
-    request = pb.GenerateRequest(prompt=prompt_of(call.prompts, reader, form), via=query.via)
+    request = pb.GenerateRequest(
+        request_id=query.request_id, prompt=prompt_of(call.prompts, reader, form), via=query.via
+    )
     if query.max_new_tokens is not None:
         request.stopping.max_new_tokens = query.max_new_tokens
     if query.stop:

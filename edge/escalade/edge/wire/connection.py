@@ -15,6 +15,7 @@ import grpc
 from escalade.edge.base import Clock, SystemClock
 from escalade.edge.errors import CloudError
 from escalade.edge.wire.attempts import Attempts
+from escalade.edge.wire.breaker import Breaker
 from escalade.edge.wire.client_files import (
     NO_FILES,
     Bearer,
@@ -59,6 +60,7 @@ class Connection:
         files: ClientFiles = NO_FILES,
         clock: Clock | None = None,
         rng: random.Random | None = None,
+        breaker: Breaker | None = None,
     ) -> None:
         """Nothing is sent before the first call.
 
@@ -71,6 +73,7 @@ class Connection:
             files: what is shown; a token over TLS alone, or to this machine itself.
             clock: see `Clock`.
             rng: for the jitter of the back-off.
+            breaker: what keeps calls from a server that does not answer; None asks it always.
 
         Raises:
             CloudError: an argument is malformed or out of range.
@@ -104,6 +107,7 @@ class Connection:
         self.deadline_s = deadline_s
         self.clock = clock or SystemClock()
         self._rng = rng or random.Random()  # noqa: S311 - jitter is no secret
+        self._breaker = breaker
         self._lock = threading.Lock()
         self._closed = False
         self._line = self._dial()
@@ -127,9 +131,22 @@ class Connection:
             deadline_s: for all attempts; None takes the connection's.
 
         Raises:
-            CloudError: it refused, or did not answer within the deadline.
+            CloudError: it refused, did not answer within the deadline, or is not asked for a while
+                because of calls before.
         """
         attempts = self.attempts(deadline_s=deadline_s)
+        if self._breaker is None:
+            return self._until_answered(attempts, attempt)
+        with self._breaker.trial(attempts.deadline_s) as trial:
+            answer, count = self._until_answered(attempts, attempt)
+            trial.answered = answer is not None  # or the caller gave up
+            return answer, count
+
+    def _until_answered(
+        self,
+        attempts: Attempts,
+        attempt: Callable[[cascade_pb2_grpc.CascadeServiceStub, float], R],
+    ) -> tuple[R, int]:
         while True:
             try:
                 with self.line() as line:
