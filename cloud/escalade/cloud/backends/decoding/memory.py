@@ -53,11 +53,12 @@ def kv_memory_of(
     config = network.config.get_text_config()
     each = _bytes_per_token(config, network.dtype.itemsize)
     free = _free_bytes(network.device)
-    share = _SHARE_OF_FREE if network.device.type == "cpu" else _SHARE_OF_GPU
+    on_gpu = network.device.type != "cpu"
+    share = _SHARE_OF_GPU if on_gpu else _SHARE_OF_FREE
     limit = int(free * share) if at_most is None else at_most
     wanted = sequences * -(-window // PAGE_TOKENS)
     pages = min(wanted, limit // (each * PAGE_TOKENS))
-    if at_most is None:  # one at full length, if it can be had at all
+    if at_most is None and not on_gpu:  # one at full length, if it can be had at all
         pages = max(pages, min(-(-window // PAGE_TOKENS), free // (each * PAGE_TOKENS)))
     if pages < 1:
         raise ModelError(

@@ -69,11 +69,13 @@ def placement_of(device: str, dtype: str, *, deterministic: bool = False) -> Pla
 def placed(network: PreTrainedModel) -> str:
     """In a line: where a loaded model is, in which numbers, and how much it takes there."""
     devices = sorted({str(values.device) for values in network.parameters()})
-    where = [
-        f"{one} ({torch.cuda.get_device_name(one)})" if one.startswith("cuda") else one
-        for one in devices
-    ]
-    threads = f", {torch.get_num_threads()} threads" if devices == ["cpu"] else ""
     size = network.get_memory_footprint() / 1e6
     dtype = str(network.dtype).removeprefix("torch.")
-    return f"on {', '.join(where)}{threads}: {dtype}, {size:.1f} MB of weights"
+    return f"on {', '.join(map(_device, devices))}: {dtype}, {size:.1f} MB of weights"
+
+
+def _device(name: str) -> str:
+    if name.startswith("cuda"):
+        return f"{name} ({torch.cuda.get_device_name(name)})"
+    threads = torch.get_num_threads()
+    return f"{name}, {threads} thread{'' if threads == 1 else 's'}" if name == "cpu" else name
