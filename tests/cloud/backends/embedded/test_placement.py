@@ -104,7 +104,7 @@ def test_a_device_that_is_not_there_ends_serve_with_2_and_a_line(tiny_model: Pat
         [sys.executable, "-m", "escalade.cli", "serve", str(tiny_model), "--device", "cuda:99"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 2
@@ -240,7 +240,7 @@ def test_nothing_is_left_on_the_cpu(kind: str, tiny_model: Path, tiny_t5: Path) 
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])},
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
