@@ -6,6 +6,7 @@ The device never reads one: it opens artifacts.
 from escalade.checkpoint.errors import CheckpointError, first_line
 from escalade.checkpoint.exportable import (
     ACTIVATIONS,
+    LONGEST_WINDOW,
     Activation,
     aligned_angles,
     check_onnx,
@@ -26,6 +27,7 @@ __all__ = [
     "ACTIVATIONS",
     "GREEDY",
     "HUB",
+    "LONGEST_WINDOW",
     "Activation",
     "CheckpointError",
     "Generation",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -29,6 +30,15 @@ from escalade.cli.watching import (
 )
 
 
+class DtypeChoice(StrEnum):
+    """The numbers that a model computes in."""
+
+    auto = "auto"
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+
+
 def serve(
     model: Annotated[str, typer.Argument(help="Model folder, or hub:NAME.")],
     listen: ListenOption = "127.0.0.1:50051",
@@ -43,6 +53,16 @@ def serve(
     threads: Annotated[
         int, typer.Option("--threads", min=0, help="Of torch; 0: the cores there are.")
     ] = 0,
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device", help="cpu, cuda, cuda:N or mps; auto: the GPUs there are, or the CPU."
+        ),
+    ] = "auto",
+    dtype: Annotated[
+        DtypeChoice,
+        typer.Option("--dtype", help="auto: float32 on the CPU, the checkpoint's own on a GPU."),
+    ] = DtypeChoice.auto,
     deterministic: Annotated[
         bool,
         typer.Option(
@@ -57,7 +77,7 @@ def serve(
             parser=bytes_of,
             metavar="BYTES",
             help="Of the KV cache: bytes, or with K, M, G; by default what 64 sequences need,"
-            " at most a quarter of the free memory.",
+            " at most a quarter of the free memory, 0.8 of a GPU's.",
         ),
     ] = None,
     metrics: MetricsOption = None,
@@ -87,6 +107,8 @@ def serve(
             transformers_factory(
                 model,
                 threads=threads or usable_cores(),
+                device=device,
+                dtype=dtype.value,
                 deterministic=deterministic,
                 kv_bytes=kv_memory,
                 say=notes.say,

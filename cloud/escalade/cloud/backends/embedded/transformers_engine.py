@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import torch
 import transformers
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from escalade.checkpoint import (
+    LONGEST_WINDOW,
     check_vocabulary,
     load_network,
     load_tokenizer,
@@ -19,6 +20,7 @@ from escalade.checkpoint import (
 from escalade.cloud.backends.backend import BackendInfo
 from escalade.cloud.backends.decoding import Greedy, score_batch
 from escalade.cloud.backends.embedded.engine import Emit, ShouldStop
+from escalade.cloud.backends.embedded.placement import placement_of
 from escalade.cloud.backends.embedded.response import Response
 from escalade.cloud.backends.query import Answer, Query, ScoreQuery, Scores
 from escalade.cloud.errors import ModelError
@@ -33,11 +35,12 @@ _MAX_TOP_K = 1024
 
 
 class TransformersEngine:
-    """A causal language model and its tokenizer, in memory; in float32 where `load` made it.
+    """A causal language model or an encoder-decoder, and its tokenizer, in memory.
 
     Equal prompts give equal answers, bit for bit, on one machine and thread count: queries
-    are computed alone, never in a batch whose shape would change the arithmetic. Scores are
-    computed in batches, and may differ in the last bits from one batch to another.
+    are computed alone, never in a batch whose shape would change the arithmetic. On a GPU that
+    holds where `load` was told to be deterministic. Scores are computed in batches, and may
+    differ in the last bits from one batch to another.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class TransformersEngine:
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerFast,
         info: BackendInfo,
+        decoder_start_id: int | None = None,
     ) -> None:
         #: The model itself, for whoever computes with it otherwise.
         self.network = model
@@ -52,11 +56,19 @@ class TransformersEngine:
         self._info = info
         #: What a token spells out.
         self.spell = speller(tokenizer.backend_tokenizer)
-        self._greedy = Greedy(model)
+        self._decoder_start_id = decoder_start_id
+        self._greedy = Greedy(model, decoder_start_id)
 
     @classmethod
     def load(
-        cls, model: str, *, max_new_tokens: int | None = None, threads: int | None = None
+        cls,
+        model: str,
+        *,
+        max_new_tokens: int | None = None,
+        threads: int | None = None,
+        device: str = "cpu",
+        dtype: str = "auto",
+        deterministic: bool = False,
     ) -> TransformersEngine:
         """Load a model from a folder, or of the hub: safetensors only, no remote code.
 
@@ -65,6 +77,9 @@ class TransformersEngine:
             max_new_tokens: default and upper bound of a response; None, or more than fits,
                 is the context length less one prompt token.
             threads: torch's intra-op threads for this process; None leaves torch's default.
+            device: see `placement_of`.
+            dtype: see `placement_of`.
+            deterministic: see `placement_of`.
 
         Raises:
             ModelError: something is missing, or does not load, or does not fit together.
@@ -75,11 +90,12 @@ class TransformersEngine:
             if threads < 1:
                 raise ModelError(f"threads: must be at least 1, got {threads}")
             torch.set_num_threads(threads)
+        placement = placement_of(device, dtype, deterministic=deterministic)
         try:
             name, folder = locate(model)
-            network = load_network(folder, dtype=torch.float32, kinds=("causal",))
+            network = load_network(folder, dtype=placement.dtype, device=placement.device)
             generation = read_generation(network, folder)
-            vocabulary_size = int(network.config.get_text_config().vocab_size)
+            vocabulary_size = int(network.config.get_text_config(decoder=True).vocab_size)
             tokenizer = load_tokenizer(folder)
             check_vocabulary(tokenizer, vocabulary_size, model)
             identity = pb.ModelIdentity(
@@ -90,10 +106,7 @@ class TransformersEngine:
         except (OSError, ValueError) as error:  # a CheckpointError is one
             raise ModelError(str(error)) from error
         network.requires_grad_(False)
-        config = network.config.get_text_config()
-        context_length = getattr(config, "max_position_embeddings", None)
-        if context_length is None:
-            raise ModelError(f"{model}: config.json names no max_position_embeddings")
+        context_length = _window_of(network.config, model)
         longest = context_length - 1
         info = BackendInfo(
             model=identity,
@@ -106,7 +119,7 @@ class TransformersEngine:
             max_new_tokens=longest if max_new_tokens is None else min(max_new_tokens, longest),
             max_top_k=min(vocabulary_size, _MAX_TOP_K),
         )
-        return cls(network, tokenizer, info)
+        return cls(network, tokenizer, info, generation.decoder_start_id)
 
     @property
     def info(self) -> BackendInfo:
@@ -141,11 +154,27 @@ class TransformersEngine:
 
     def score(self, queries: Sequence[ScoreQuery], top_k: int) -> list[Scores]:
         """The scores of each query's response; see `score_batch`."""
-        return score_batch(self.network, queries, top_k)
+        return score_batch(self.network, queries, top_k, self._decoder_start_id)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of a response's tokens, special tokens left out."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
+
+
+def _window_of(config: PreTrainedConfig, model: str) -> int:
+    """Longest prompt plus response, in tokens.
+
+    Raises:
+        ModelError: the folder does not say.
+    """
+    text = config.get_text_config(decoder=True)
+    longest: int | None = getattr(text, "max_position_embeddings", None)
+    if longest is None and config.is_encoder_decoder:
+        # T5 has no last position, only the length that it was trained on.
+        longest = getattr(config, "n_positions", LONGEST_WINDOW)
+    if longest is None:
+        raise ModelError(f"{model}: config.json names no max_position_embeddings")
+    return longest
 
 
 def _draft_of(query: Query, longest: int) -> Sequence[int]:
