@@ -14,10 +14,11 @@ ServeError
     ├── TokenizerMismatchError   token ids of another tokenizer
     ├── ModelMismatchError       the client expects another model
     ├── LoopError                the query has come through this gateway before
+    ├── StreamChangedError       the answer does not begin with what the client has of it
     ├── QueueFullError           too many requests wait (carries when to come back)
     ├── DrainingError            the server is shutting down
     ├── EngineDeadError          the engine failed
-    ├── NotSupportedError        this server does not offer the RPC
+    ├── NotSupportedError        this server does not offer the RPC, or the option
     └── DeadlineError            the time ran out before the answer was whole
 
 Messages give the name, the allowed range and the value, in one line.
@@ -90,6 +91,10 @@ class LoopError(RequestError):
     """The query has come through this gateway before."""
 
 
+class StreamChangedError(RequestError):
+    """The answer does not begin with what the client has of it."""
+
+
 class QueueFullError(RequestError):
     """Too many requests wait already.
 
@@ -114,7 +119,7 @@ class EngineDeadError(RequestError):
 
 
 class NotSupportedError(RequestError):
-    """This server does not offer the RPC."""
+    """This server does not offer the RPC, or the option."""
 
 
 class DeadlineError(RequestError):

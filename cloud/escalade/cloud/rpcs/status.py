@@ -58,6 +58,7 @@ CATALOGUE = MappingProxyType(
         ),
         errors.ModelMismatchError: Entry(_CODE.FAILED_PRECONDITION, pb.ERROR_REASON_MODEL_MISMATCH),
         errors.LoopError: Entry(_CODE.FAILED_PRECONDITION, pb.ERROR_REASON_LOOP),
+        errors.StreamChangedError: Entry(_CODE.FAILED_PRECONDITION, pb.ERROR_REASON_STREAM_CHANGED),
         errors.QueueFullError: Entry(_CODE.RESOURCE_EXHAUSTED, pb.ERROR_REASON_QUEUE_FULL),
         errors.DrainingError: Entry(_CODE.UNAVAILABLE, pb.ERROR_REASON_DRAINING),
         errors.EngineDeadError: Entry(_CODE.UNAVAILABLE, pb.ERROR_REASON_ENGINE_DEAD),
