@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
+import sys
 import zlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -15,13 +17,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from relay import relay_to
 
-from escalade.cloud.backends.query import Answer, Delta, TopRow
+from escalade.cloud.backends.query import Answer, Delta, Query, TopRow
 from escalade.cloud.backends.ticket import Ticket
 from escalade.cloud.errors import StreamChangedError
 from escalade.cloud.rpcs.once import SharedAnswers
 from escalade.cloud.rpcs.resuming import NOTHING, Received, crc32_of
-from escalade.edge.errors import CloudError
-from escalade.edge.wire import CloudClient
 from escalade.v1 import cascade_pb2 as pb
 
 WORDS = [" bêta", "a", " 長い", "", " end", "x", " y z", "", "🙂", " w"]
@@ -357,75 +357,105 @@ def test_what_cannot_be_gone_on_with_is_refused(
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("sampling", [None, pb.SamplingOptions(temperature=1.5)])
-def test_a_client_of_a_bad_network_gets_the_whole_stream(
-    serving: Any, engine: Any, held: Any, asked: Asked, sampling: Any
-) -> None:
-    """Connections are cut at every few tokens; a real client, sockets and server."""
+# A process of its own: gRPC's two kinds of client and server do not end well in one.
+CLIENT = """
+import json, sys, uuid
+from escalade.edge.errors import CloudError
+from escalade.edge.wire import CloudClient
+from escalade.v1 import cascade_pb2 as pb
 
-    async def main() -> None:
+uuid.uuid4 = lambda: uuid.UUID(int=7)
+address, keep_s, request = sys.argv[1:]
+stream = CloudClient(address, deadline_s=60).stream(
+    pb.GenerateRequest.FromString(bytes.fromhex(request)), keep_s=float(keep_s)
+)
+try:
+    while True:
+        chunk = next(stream)
+        print(json.dumps([list(chunk.token_ids), chunk.text]), flush=True)
+except StopIteration as end:
+    print(json.dumps([list(end.value.token_ids), end.value.text]))
+except CloudError as error:
+    print(json.dumps(error.reason))
+"""
+
+
+async def started(address: str, keep_s: float, request: pb.GenerateRequest) -> Any:
+    raw = request.SerializeToString().hex()
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-c", CLIENT, address, str(keep_s), raw, stdout=asyncio.subprocess.PIPE
+    )
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize(
+    "sampling", [pb.SamplingOptions(), pb.SamplingOptions(temperature=1.2, top_k=3, seed=1)]
+)
+def test_a_client_of_a_bad_network_gets_the_whole_stream(
+    serving: Any, held: Any, asked: Asked, sampling: Any
+) -> None:
+    """The line is cut while the model computes, again and again; real sockets and processes."""
+
+    async def main() -> list[Any]:
+        held.stall_at = 2
         async with serving(held) as running:
             with relay_to(running.address) as relay:
-                client = CloudClient(relay.address, deadline_s=60)
-
-                def ask(number: int) -> tuple[list[int], str, pb.GenerateResponse, int]:
-                    ids, text, cuts = list[int](), "", 0
-                    held.stall_at = 2
-                    stream = client.stream(
-                        asked(f"w{number:02d}", output=pb.OutputOptions(logprobs=True))
-                        if sampling is None
-                        else asked(f"w{number:02d}", sampling=sampling)
-                    )
-                    while True:
-                        try:
-                            chunk = next(stream)
-                        except StopIteration as end:
-                            return ids, text, end.value, cuts
-                        ids += chunk.token_ids
-                        text += chunk.text
-                        if held.stall_at is not None and len(ids) >= held.stall_at:
-                            # The model goes on by a few tokens, and the line is gone.
-                            relay.cut()
-                            cuts += 1
-                            held.stall_at = held.stall_at + 3 if held.stall_at < 9 else None
-
-                for number in range(4):
-                    ids, text, response, cuts = await asyncio.to_thread(ask, number)
-                    assert cuts
-                    assert ids == list(response.token_ids)
-                    assert text == response.text
-                assert len(held.queries) == 4
-                client.close()
-
-    asyncio.run(main())
-
-
-def test_a_client_refuses_a_stream_that_goes_on_otherwise(
-    serving: Any, engine: Any, held: Any, asked: Asked
-) -> None:
-    """The server forgets all between two calls, and draws anew by another seed."""
-
-    async def main() -> None:
-        held.stall_at = 3
-        async with serving(held) as first, serving(engine) as second:
-            with relay_to(first.address) as relay:
-                client = CloudClient(relay.address, deadline_s=60)
-
-                def ask() -> None:
-                    request = asked("w00", sampling=pb.SamplingOptions(temperature=3.0))
-                    stream = client.stream(request)
-                    count = 0
-                    while count < 3:
-                        count += len(next(stream).token_ids)
-                    request.sampling.seed = 12345
-                    relay.lead_to(second.address)
+                client = await started(relay.address, 60, asked("w00", sampling=sampling))
+                for stall_at in (5, 9, None):
+                    await until(lambda: held.stalled)
                     relay.cut()
-                    for _ in stream:
-                        pass
+                    held.stalled, held.stall_at = False, stall_at
+                said, _ = await client.communicate()
+                return [json.loads(line) for line in said.splitlines()]
 
-                with pytest.raises(CloudError) as caught:
-                    await asyncio.to_thread(ask)
-                assert caught.value.reason == "STREAM_CHANGED"
-                client.close()
+    *chunks, whole = asyncio.run(main())
+    assert [token for ids, _ in chunks for token in ids] == whole[0]
+    assert "".join(text for _, text in chunks) == whole[1]
+    assert len(held.queries) == 1
 
-    asyncio.run(main())
+
+class Otherwise:
+    """An engine that draws by a seed of its own."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def generate(self, query: Query, *rest: Any) -> Answer:
+        assert query.sampling is not None
+        other = replace(query, sampling=query.sampling._replace(seed=query.sampling.seed ^ 1))
+        return self.inner.generate(other, *rest)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("otherwise", [False, True])
+def test_another_server_goes_on_alike_or_not_at_all(
+    serving: Any, engine: Any, held: Any, asked: Asked, otherwise: bool
+) -> None:
+    """The one that began is gone: the id of a request is the seed of what it draws."""
+    other = Otherwise(engine) if otherwise else engine
+    request = asked("w00", sampling=pb.SamplingOptions(temperature=2.0, top_k=4))
+
+    async def main() -> list[Any]:
+        held.stall_at = 4
+        async with serving(held) as first, serving(other) as second:
+            with relay_to(first.address) as relay:
+                client = await started(relay.address, 0, request)
+                async with asyncio.timeout(60):
+                    lines = [await client.stdout.readline()]
+                relay.lead_to(second.address)
+                relay.cut()
+                said, _ = await client.communicate()
+                return [json.loads(line) for line in [*lines, *said.splitlines()]]
+
+    *chunks, whole = asyncio.run(main())
+    if otherwise:
+        assert whole == "STREAM_CHANGED"
+    else:
+        assert [token for ids, _ in chunks for token in ids] == whole[0]
