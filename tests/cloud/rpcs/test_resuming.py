@@ -357,7 +357,7 @@ def test_what_cannot_be_gone_on_with_is_refused(
     asyncio.run(main())
 
 
-# A process of its own: gRPC's two kinds of client and server do not end well in one.
+# A process of its own, as a device is.
 CLIENT = """
 import json, sys, uuid
 from escalade.edge.errors import CloudError
