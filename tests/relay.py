@@ -12,7 +12,7 @@ from escalade.v1.address import parse_address
 
 
 class Relay:
-    """Carries bytes to an upstream; connections can be made to die in silence.
+    """Carries bytes to an upstream; connections can be cut, or die in silence.
 
     With `idle_s` each does that carries nothing for so long, as a middlebox makes them.
     """
@@ -31,6 +31,18 @@ class Relay:
         """From now on the open connections carry nothing, and nobody is told; new ones work."""
         self._forgotten.set()
         self._forgotten = threading.Event()
+
+    def lead_to(self, upstream: str) -> None:
+        """Carry new connections elsewhere."""
+        self._upstream = parse_address(upstream)
+
+    def cut(self) -> None:
+        """End the open connections, as a middlebox does; new ones work."""
+        cut, self._sockets = self._sockets, []
+        for one in cut:
+            with suppress(OSError):  # it has ended by itself
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
 
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)

@@ -174,7 +174,7 @@ class HeldEngine:
         self.batches: list[Sequence[ScoreQuery]] = []
         #: `generate` or `score`, for each computation that was begun.
         self.order: list[str] = []
-        #: From this token on, a computation waits until it is told to stop.
+        #: From this token on, a computation waits until it is told to stop, or this is moved.
         self.stall_at: int | None = None
         self.stalled = False
         self.error: Exception | None = None
@@ -197,11 +197,11 @@ class HeldEngine:
         def stalling() -> pb.StopReason | None:
             nonlocal asked
             asked += 1
-            if self.stall_at is None or asked <= self.stall_at:
+            if not self._stalls(asked):
                 return should_stop()
             self.stalled = True
             give_up = time.monotonic() + HELD_AT_MOST_S
-            while (reason := should_stop()) is None:
+            while (reason := should_stop()) is None and self._stalls(asked):
                 assert time.monotonic() < give_up, "nobody stopped the computation"
                 time.sleep(0.001)
             return reason
@@ -209,6 +209,9 @@ class HeldEngine:
         answer = self.inner.generate(query, stalling, emit)
         self.answers.append(answer)
         return answer
+
+    def _stalls(self, asked: int) -> bool:
+        return self.stall_at is not None and asked > self.stall_at
 
     def score(self, queries: Sequence[ScoreQuery], top_k: int) -> list[Scores]:
         self.batches.append(queries)

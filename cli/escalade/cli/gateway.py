@@ -40,6 +40,7 @@ from escalade.cloud.errors import (
 )
 from escalade.edge import OpenOptions
 from escalade.edge import Query as EdgeQuery
+from escalade.edge import Sampling as EdgeSampling
 from escalade.edge.cascade import Cascade
 from escalade.edge.errors import CloudError, EdgeError, PromptError
 from escalade.edge.opening import open_cascade
@@ -169,7 +170,11 @@ class GatewayBackend(Backend):
             # They share a tokenizer.
             longest_token_bytes=first.artifact.longest_token_bytes,
             queue_capacity=self._capacity,
-            capabilities=(pb.CAPABILITY_GENERATE, pb.CAPABILITY_GENERATE_STREAM),
+            capabilities=(
+                pb.CAPABILITY_GENERATE,
+                pb.CAPABILITY_GENERATE_STREAM,
+                pb.CAPABILITY_SAMPLING,
+            ),
             tiers=describe(opened),
         )
         return replace(opened, tiers=[_Shared(tier) for tier in opened.tiers]), info
@@ -183,7 +188,7 @@ class GatewayBackend(Backend):
         try:
             run = Run(
                 self._cascade,
-                self._edge_query(query, remaining_s),
+                self._edge_query(query, remaining_s, batch=ticket.claim.batch),
                 cancelled=lambda: ticket.should_stop() is not None,
             )
             answer = run.finish()
@@ -219,18 +224,21 @@ class GatewayBackend(Backend):
             ),
         )
 
-    def _edge_query(self, query: Query, remaining_s: float) -> EdgeQuery:
+    def _edge_query(self, query: Query, remaining_s: float, *, batch: bool) -> EdgeQuery:
+        drawn = query.sampling
         limited = query.max_new_tokens < self.info.max_new_tokens
         return EdgeQuery(
             text=query.prompt_text,
             ids=query.prompt_ids,
             tokenizer_fingerprint=self.info.model.tokenizer_fingerprint,
             stop=query.stop_texts,
+            sampling=None if drawn is None else EdgeSampling(**drawn._asdict()),
             # What nobody asked for is each tier's own.
             max_new_tokens=query.max_new_tokens if limited else None,
             deadline_s=None if remaining_s == float("inf") else max(remaining_s, 1e-3),
             logprobs=query.logprobs,
             via=(*query.via, self._id),
+            batch=batch,
         )
 
 

@@ -15,13 +15,14 @@ ServeError
     ├── TokenizerMismatchError   token ids of another tokenizer
     ├── ModelMismatchError       the client expects another model
     ├── LoopError                the query has come through this gateway before
+    ├── StreamChangedError       the answer does not begin with what the client has of it
     ├── ComeBackError            not now (carries when to come back)
     │   ├── QueueFullError       too many requests wait
     │   └── QuotaExceededError   the client has used up what it may ask for
     ├── UnauthenticatedError     no token that is known and valid
     ├── DrainingError            the server is shutting down
     ├── EngineDeadError          the engine failed
-    ├── NotSupportedError        this server does not offer the RPC
+    ├── NotSupportedError        this server does not offer the RPC, or the option
     └── DeadlineError            the time ran out before the answer was whole
 
 Messages give the name, the allowed range and the value, in one line.
@@ -98,6 +99,10 @@ class LoopError(RequestError):
     """The query has come through this gateway before."""
 
 
+class StreamChangedError(RequestError):
+    """The answer does not begin with what the client has of it."""
+
+
 class ComeBackError(RequestError):
     """Not now.
 
@@ -134,7 +139,7 @@ class EngineDeadError(RequestError):
 
 
 class NotSupportedError(RequestError):
-    """This server does not offer the RPC."""
+    """This server does not offer the RPC, or the option."""
 
 
 class DeadlineError(RequestError):

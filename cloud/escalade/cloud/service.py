@@ -35,8 +35,10 @@ from escalade.cloud.rpcs import (
     check_score_size,
     check_verify,
     claim_of,
+    keep_s_of,
     key_of,
     query_of,
+    received_of,
     response_of,
     score_queries,
     send_scores,
@@ -85,6 +87,7 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
     def start_draining(self) -> None:
         """Refuse every request not known yet, and let no stream of scores go on to a next batch."""
         self._drain.start()
+        self._answers.keep_none()
 
     async def wait_idle(self) -> None:
         """Wait until no request is under way."""
@@ -107,7 +110,7 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
                 key_of(request),
                 self._deadline_of(context),
                 partial(self._start, request, streamed=False),
-                _claim_of(context, request),
+                _claim_of(context, request, request.priority),
             )
 
         answer = await self._answer(context, whole())
@@ -125,15 +128,20 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
 
         async def stream() -> None:
             check_generate_size(asked, self._backend.info)
+            received = received_of(request)
             deltas = self._answers.follow(
                 key_of(asked),
                 self._deadline_of(context),
                 partial(self._start, asked, streamed=True),
-                _claim_of(context, request),
+                _claim_of(context, request, asked.priority),
+                received=received,
+                keep_s=keep_s_of(request),
             )
             send = writer(context, self._unread_s)
             async with aclosing(deltas):
-                await send_stream(asked, deltas, self._backend.info, send=send)
+                await send_stream(
+                    asked, deltas, self._backend.info, send=send, offset=received.tokens
+                )
 
         await self._answer(context, stream())
 
@@ -180,6 +188,7 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
             queue_capacity=info.queue_capacity,
             capabilities=info.capabilities,
             max_top_k=info.max_top_k,
+            max_top_logprobs=info.max_top_logprobs,
             tiers=info.tiers,
         )
 
@@ -270,5 +279,10 @@ async def _revocable(work: Coroutine[None, None, T], ticket: Ticket) -> T:
         raise ticket.revoked from None
 
 
-def _claim_of(context: grpc.aio.ServicerContext[Req, Resp], request: Message) -> Claim:
-    return claim_of(context.peer(), request.ByteSize())
+def _claim_of(
+    context: grpc.aio.ServicerContext[Req, Resp],
+    request: Message,
+    priority: pb.Priority = pb.PRIORITY_INTERACTIVE,
+) -> Claim:
+    batch = priority == pb.PRIORITY_BATCH
+    return claim_of(context.peer(), request.ByteSize(), batch=batch)

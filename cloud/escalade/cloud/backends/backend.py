@@ -48,9 +48,12 @@ class BackendInfo:
     longest_token_bytes: int
     #: Upper bound of `Backend.score`'s top_k.
     max_top_k: int = 0
+    #: Upper bound of `Query.top_logprobs`.
+    max_top_logprobs: int = 0
     #: Queries that may wait before new ones are refused.
     queue_capacity: int = 0
-    #: The RPCs that it offers; all others are refused before they reach it.
+    #: The RPCs that it offers, and whether it draws tokens; what is not among them is refused
+    #: before it reaches it.
     capabilities: tuple[pb.Capability, ...] = ()
     #: The tiers that a query may go through, in order; names and models as in `Answer.reports`.
     tiers: tuple[pb.TierDescription, ...] = ()

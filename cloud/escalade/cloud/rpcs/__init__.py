@@ -4,6 +4,7 @@ from escalade.cloud.rpcs.client import OWNER, claim_of, host_of, writer
 from escalade.cloud.rpcs.drain import Drain
 from escalade.cloud.rpcs.generate import key_of, query_of, response_of, send_stream
 from escalade.cloud.rpcs.once import SharedAnswers
+from escalade.cloud.rpcs.resuming import keep_s_of, received_of
 from escalade.cloud.rpcs.scoring import score_queries, send_scores
 from escalade.cloud.rpcs.sizes import check_generate_size, check_score_size
 from escalade.cloud.rpcs.status import CATALOGUE, Send, answer_or_abort, reason_of_status
@@ -26,9 +27,11 @@ __all__ = [
     "check_verify",
     "claim_of",
     "host_of",
+    "keep_s_of",
     "key_of",
     "query_of",
     "reason_of_status",
+    "received_of",
     "response_of",
     "score_queries",
     "send_scores",

@@ -26,14 +26,15 @@ Req = TypeVar("Req")
 Resp = TypeVar("Resp")
 
 
-def claim_of(peer: str, size_bytes: int) -> Claim:
+def claim_of(peer: str, size_bytes: int, *, batch: bool = False) -> Claim:
     """What a request of a client asks for; its owner is `OWNER`, or else the peer's host.
 
     Args:
         peer: as gRPC names it: `ipv4:10.0.0.7:50123`, `ipv6:[::1]:50123`, `unix:`.
         size_bytes: of the request.
+        batch: whether it lets the same host's others go first.
     """
-    return Claim(OWNER.get() or host_of(peer), peer, size_bytes)
+    return Claim(OWNER.get() or host_of(peer), peer, size_bytes, batch)
 
 
 @lru_cache(maxsize=1024)

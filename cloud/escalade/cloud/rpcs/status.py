@@ -60,6 +60,7 @@ CATALOGUE = MappingProxyType(
         ),
         errors.ModelMismatchError: Entry(_CODE.FAILED_PRECONDITION, pb.ERROR_REASON_MODEL_MISMATCH),
         errors.LoopError: Entry(_CODE.FAILED_PRECONDITION, pb.ERROR_REASON_LOOP),
+        errors.StreamChangedError: Entry(_CODE.FAILED_PRECONDITION, pb.ERROR_REASON_STREAM_CHANGED),
         errors.QueueFullError: Entry(_CODE.RESOURCE_EXHAUSTED, pb.ERROR_REASON_QUEUE_FULL),
         errors.QuotaExceededError: Entry(_CODE.RESOURCE_EXHAUSTED, pb.ERROR_REASON_QUOTA_EXCEEDED),
         errors.UnauthenticatedError: Entry(_CODE.UNAUTHENTICATED, pb.ERROR_REASON_UNAUTHENTICATED),

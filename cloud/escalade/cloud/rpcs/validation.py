@@ -107,20 +107,15 @@ def check_draft(draft: pb.Draft, info: BackendInfo) -> None:
     check_ids(draft.tokens.ids, "draft.tokens.ids", info)
 
 
-def check_greedy(sampling: pb.SamplingOptions) -> None:
-    """Refuse sampling: only the greedy choice is served. A seed changes nothing and passes.
+def check_priority(priority: pb.Priority) -> None:
+    """Refuse one that this version does not know.
 
     Raises:
-        OptionOutOfRangeError: names the option and the value that means greedy.
+        OptionOutOfRangeError: it does not.
     """
-    if sampling.temperature != 0:
-        raise OptionOutOfRangeError(
-            "sampling.temperature", f"must be 0 (greedy), got {sampling.temperature:g}"
-        )
-    if sampling.HasField("top_p") and sampling.top_p != 1:
-        raise OptionOutOfRangeError("sampling.top_p", f"must be 1, got {sampling.top_p:g}")
-    if sampling.top_k > 1:
-        raise OptionOutOfRangeError("sampling.top_k", f"must be 0 or 1, got {sampling.top_k}")
+    known = pb.Priority.values()
+    if priority not in known:
+        raise OptionOutOfRangeError("priority", f"must be in 0..{max(known)}, got {priority}")
 
 
 def max_new_tokens_of(stopping: pb.StoppingOptions, info: BackendInfo) -> int:

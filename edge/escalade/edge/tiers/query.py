@@ -33,8 +33,8 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     tokenizer_fingerprint: str = ""
     #: Texts that end an answer before them, in every tier.
     stop: tuple[str, ...] = ()
-    #: How tokens are drawn on the device; None takes the likeliest, of which thresholds are
-    #: calibrated. Other machines' models are always asked for the likeliest.
+    #: How tokens are drawn, on the device and elsewhere; None takes the likeliest, of which
+    #: thresholds are calibrated.
     sampling: Sampling | None = None
     #: None takes each tier's own.
     max_new_tokens: int | None = None
@@ -48,6 +48,8 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str = ""
     #: Gateways that it came through.
     via: tuple[str, ...] = ()
+    #: Nobody waits for it just now: tiers elsewhere answer this client's others first.
+    batch: bool = False
 
     def __post_init__(self) -> None:
         """Check what the types do not say."""

@@ -1,4 +1,4 @@
-"""Asks a server one query; knows no artifact, no rule.
+"""Asks a server one query, whole or as a stream; knows no artifact, no rule.
 
 A query that fails in a way that may pass is asked again with the same request id: the
 server computes a repeated id once. What comes back is held against what can be: a server is
@@ -18,10 +18,11 @@ import grpc
 from escalade.edge.base import Clock, SystemClock
 from escalade.edge.errors import CloudError
 from escalade.edge.wire.breaker import FAILURES_BEFORE_OPEN, Breaker
-from escalade.edge.wire.checks import check_answer, check_info
+from escalade.edge.wire.checks import check_answer, check_info, check_verdict
 from escalade.edge.wire.client_files import NO_FILES, ClientFiles
 from escalade.edge.wire.connection import Connection
 from escalade.edge.wire.hedging import Hedge, race
+from escalade.edge.wire.streaming import KEEP_S, AnswerStream, read_answer
 from escalade.edge.wire.trace_context import trace_metadata
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1 import cascade_pb2_grpc
@@ -180,6 +181,57 @@ class CloudClient:
             draft_bytes=copies * _draft_bytes(request),
             bytes_down=response.ByteSize(),
         )
+
+    def stream(
+        self,
+        request: pb.GenerateRequest,
+        *,
+        deadline_s: float | None = None,
+        keep_s: float = KEEP_S,
+    ) -> AnswerStream:
+        """Ask a query and give its answer as it comes; a stream that is cut goes on where it was.
+
+        Close the generator to give up; the server then computes for `keep_s` at most.
+
+        Args:
+            request: without an id, which it is given here.
+            deadline_s: for all of it, every call included; None takes the client's.
+            keep_s: seconds for which the server computes on while the stream is cut, 0..60.
+
+        Returns:
+            Chunks, which together are the answer; and by `yield from`, the whole response.
+
+        Raises:
+            CloudError: see `generate`; of reason STREAM_CHANGED where the server lost the answer
+                and a new one begins otherwise.
+        """
+        request.request_id = uuid.uuid4().hex
+        return read_answer(
+            self._connection,
+            request,
+            deadline_s=deadline_s,
+            keep_s=keep_s,
+            vocabulary_sizes=self.vocabulary_sizes,
+        )
+
+    def verify(
+        self, request: pb.VerifyRequest, *, deadline_s: float | None = None
+    ) -> pb.VerifyResponse:
+        """Have a draft held against the server's own choice.
+
+        Args:
+            request: without an id, which it is given here.
+            deadline_s: for this call, all attempts included; None takes the client's.
+
+        Raises:
+            CloudError: it refused, did not answer in time, or said what cannot be.
+        """
+        request.request_id = uuid.uuid4().hex
+        response, _ = self._connection.call(
+            lambda stub, timeout: stub.Verify(request, timeout=timeout), deadline_s
+        )
+        check_verdict(request, response, self.address, self.vocabulary_sizes)
+        return response
 
     def close(self) -> None:
         """Close the channel."""

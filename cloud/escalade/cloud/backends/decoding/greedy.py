@@ -1,15 +1,18 @@
-"""The greedy choices of a model, one after the other; knows no text, no end of sequence."""
+"""The choices of a model, one after the other; knows no text, no end of sequence."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
+
+from escalade.cloud.backends.query import TopRow
 
 # Log-probabilities nearer than this may change places when sums are made in another order: many
 # tokens in one pass, or one in each. Float32 differs by 1e-6 to 1e-5 here.
@@ -22,8 +25,14 @@ class Choice(NamedTuple):
     token: int
     #: Natural logarithm of its probability.
     logprob: float
-    #: Of it above the second best.
+    #: Of the best above the second best.
     margin: float
+    #: The likeliest tokens, where they were asked for.
+    top: TopRow | None = None
+
+
+#: Chooses by `(V,)` logits.
+Choose = Callable[[Tensor], Choice]
 
 
 class Greedy:
@@ -38,6 +47,8 @@ class Greedy:
         self._network = network
         self._start_id = decoder_start_id
         self._takes = "input_ids" if decoder_start_id is None else "decoder_input_ids"
+        #: Held during each pass, by whoever shares the network with others.
+        self.turn: Callable[[], AbstractContextManager[None]] = nullcontext
         # Without it, logits of the whole prompt are computed and all but the last dropped.
         self._keeps_last = "logits_to_keep" in inspect.signature(network.forward).parameters
         # A draft is read ahead and taken back; what windows and states have let go is gone.
@@ -50,7 +61,12 @@ class Greedy:
             and all(type(layer) is DynamicLayer for layer in layers)
         )
 
-    def choices(self, prompt_ids: Sequence[int], draft_ids: Sequence[int] = ()) -> Iterator[Choice]:
+    def choices(
+        self,
+        prompt_ids: Sequence[int],
+        draft_ids: Sequence[int] = (),
+        choose: Choose | None = None,
+    ) -> Iterator[Choice]:
         """Choice after choice, without end; each is computed when it is asked for.
 
         A draft is read with the prompt, in one pass: as long as it is what the model chooses,
@@ -61,14 +77,16 @@ class Greedy:
         Args:
             prompt_ids: `(P,)`, at least one.
             draft_ids: `(D,)` how the response may begin; P + D fit the model's window.
+            choose: None takes the likeliest token. With a draft it must do so too.
         """
+        choose = choose or _choice
         draft = draft_ids if self._takes_back else ()
         # What every pass is given, and what the first one reads before the draft.
         given, begun = self._encoded(prompt_ids)
         cache, rows = self._pass((*begun, *draft), None, 1 + len(draft), given)
         last = begun[-1]
         for place, row in enumerate(rows):
-            choice = _choice(row)
+            choice = choose(row)
             agrees = place < len(draft) and choice.token == draft[place]
             if draft and choice.margin < _TIE:
                 # What has been read of the draft goes, and the token before it is read alone.
@@ -82,7 +100,7 @@ class Greedy:
                 break
         while True:
             cache, [row] = self._pass((last,), cache, 1, given)
-            choice = _choice(row)
+            choice = choose(row)
             yield choice
             last = choice.token
 
@@ -104,13 +122,14 @@ class Greedy:
         given: dict[str, object],
     ) -> tuple[DynamicCache | EncoderDecoderCache, Tensor]:
         """The cache after `(N,)` more tokens, and the logits of the last so many, `(rows, V)`."""
-        output = self._network(
-            **{self._takes: torch.tensor([ids], device=self._network.device)},
-            past_key_values=cache,
-            use_cache=True,
-            **given,
-            **({"logits_to_keep": rows} if self._keeps_last else {}),
-        )
+        with self.turn():
+            output = self._network(
+                **{self._takes: torch.tensor([ids], device=self._network.device)},
+                past_key_values=cache,
+                use_cache=True,
+                **given,
+                **({"logits_to_keep": rows} if self._keeps_last else {}),
+            )
         return output.past_key_values, output.logits[0, -rows:]
 
 

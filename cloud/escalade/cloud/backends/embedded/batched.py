@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Itera
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from itertools import repeat
 from typing import TypeVar
 
 import numpy as np
@@ -20,7 +21,7 @@ import torch
 from transformers import PreTrainedModel
 
 from escalade.cloud.backends.backend import Gauge, queue_length
-from escalade.cloud.backends.decoding import Batcher, Progress, kv_memory_of
+from escalade.cloud.backends.decoding import Batcher, Progress, chooser_of, kv_memory_of
 from escalade.cloud.backends.embedded.backend import EmbeddedBackend
 from escalade.cloud.backends.embedded.response import Response
 from escalade.cloud.backends.embedded.transformers_engine import TransformersEngine
@@ -102,6 +103,12 @@ class BatchedBackend(EmbeddedBackend):
             f"KV cache of {memory.bytes / 1e6:.1f} MB: {memory.tokens} tokens of up to"
             f" {SEQUENCES} sequences at once{cut}"
         )
+        if not self._takes_choosers():
+            self._say("drawn tokens and their alternatives: one query at a time, beside the batch")
+            self._transformers.share(lambda: self._alive().paused())
+
+    def _takes_choosers(self) -> bool:
+        return self._batcher is not None and self._batcher.takes_choosers
 
     def _begin(self) -> Batcher:
         batcher = Batcher(
@@ -191,7 +198,8 @@ class BatchedBackend(EmbeddedBackend):
 
     async def generate(self, query: Query, ticket: Ticket) -> AsyncGenerator[Delta, None]:
         """See `Backend`."""
-        if self._batcher is None:
+        chooses = query.sampling is not None or query.top_logprobs > 0
+        if self._batcher is None or (chooses and not self._takes_choosers()):
             async with aclosing(super().generate(query, ticket)) as deltas:
                 async for delta in deltas:
                     yield delta
@@ -233,6 +241,7 @@ class BatchedBackend(EmbeddedBackend):
             response.longest,
             said.put_nowait,
             streamed=query.streamed or bool(query.stop_texts),
+            chooser=chooser_of(query),
         )
         try:
             finished, queue_s = False, None
@@ -242,9 +251,12 @@ class BatchedBackend(EmbeddedBackend):
                     raise EngineDeadError(f"engine: {progress.error}")
                 # It starts again where it was taken off the cache; that is no queue.
                 queue_s = progress.queue_s if queue_s is None else queue_s
-                for token, logprob in zip(progress.token_ids, progress.logprobs, strict=True):
+                top = progress.top or repeat(None, len(progress.token_ids))
+                for token, logprob, row in zip(
+                    progress.token_ids, progress.logprobs, top, strict=True
+                ):
                     if not response.ended:
-                        response.add(token, logprob)
+                        response.add(token, logprob, top=row)
                 finished = progress.finished
                 if query.streamed and (delta := response.take()) is not None:
                     yield delta

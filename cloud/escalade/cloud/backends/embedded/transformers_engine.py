@@ -1,8 +1,9 @@
-"""Greedy decoding and scoring in this process with transformers; knows no gRPC, no queue."""
+"""Decoding and scoring in this process with transformers; knows no gRPC, no queue."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 import torch
 import transformers
@@ -18,7 +19,7 @@ from escalade.checkpoint import (
     tokenizer_fingerprint,
 )
 from escalade.cloud.backends.backend import BackendInfo
-from escalade.cloud.backends.decoding import Greedy, score_batch
+from escalade.cloud.backends.decoding import Greedy, chooser_of, score_batch
 from escalade.cloud.backends.embedded.engine import Emit, ShouldStop
 from escalade.cloud.backends.embedded.placement import placement_of
 from escalade.cloud.backends.embedded.response import Response
@@ -32,6 +33,8 @@ from escalade.v1.prompt_size import longest_token_bytes
 # 8 KiB of scores for each token. vLLM's --max-logprobs is 20 by default; a student that is
 # distilled wants most of the teacher's mass, and all of a small vocabulary.
 _MAX_TOP_K = 1024
+# Of each token of an answer; vLLM's --max-logprobs by default.
+_MAX_TOP_LOGPROBS = 20
 
 
 class TransformersEngine:
@@ -118,6 +121,7 @@ class TransformersEngine:
             longest_token_bytes=longest_token_bytes(tokenizer.get_vocab()),
             max_new_tokens=longest if max_new_tokens is None else min(max_new_tokens, longest),
             max_top_k=min(vocabulary_size, _MAX_TOP_K),
+            max_top_logprobs=min(vocabulary_size, _MAX_TOP_LOGPROBS),
         )
         return cls(network, tokenizer, info, generation.decoder_start_id)
 
@@ -132,15 +136,18 @@ class TransformersEngine:
         return ids
 
     def generate(self, query: Query, should_stop: ShouldStop, emit: Emit | None = None) -> Answer:
-        """The greedy response: one forward pass over prompt and draft, then one for each token.
+        """The response: one forward pass over prompt and draft, then one for each token.
 
         Args:
-            query: the prompt, `(P,)` ids, and a draft where there is one.
+            query: the prompt, `(P,)` ids, and a draft where there is one. It is no help where
+                tokens are drawn, and is not read.
             should_stop: asked before each token.
             emit: see `Engine`.
         """
         response = Response(query, self._info, self.decode, self.spell, streamed=emit is not None)
-        choices = self._greedy.choices(query.prompt_ids, _draft_of(query, response.longest))
+        choices = self._greedy.choices(
+            query.prompt_ids, _draft_of(query, response.longest), chooser_of(query)
+        )
         stopped = None
         for _ in range(response.longest):
             if (stopped := should_stop()) is not None:
@@ -151,6 +158,10 @@ class TransformersEngine:
             if emit is not None and (delta := response.take()) is not None:
                 emit(delta)
         return response.answer(stopped)
+
+    def share(self, turn: Callable[[], AbstractContextManager[None]]) -> None:
+        """Take turns with another user of the network: each pass of `generate` is one."""
+        self._greedy.turn = turn
 
     def score(self, queries: Sequence[ScoreQuery], top_k: int) -> list[Scores]:
         """The scores of each query's response; see `score_batch`."""
@@ -179,6 +190,6 @@ def _window_of(config: PreTrainedConfig, model: str) -> int:
 
 def _draft_of(query: Query, longest: int) -> Sequence[int]:
     """How the response may begin; no more of it than there may be of the response."""
-    if query.draft is None or query.draft.start:
+    if query.draft is None or query.draft.start or query.sampling is not None:
         return ()
     return query.draft.tokens.ids[: longest - 1]
