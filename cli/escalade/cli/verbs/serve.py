@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,7 +20,13 @@ from escalade.cli.options import (
 
 
 def serve(
-    model: Annotated[str, typer.Argument(help="Model folder, or hub:NAME.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Model folder, hub:NAME, or openai:URL of another server, e.g."
+            " openai:http://127.0.0.1:8000/v1."
+        ),
+    ],
     listen: ListenOption = "127.0.0.1:50051",
     queue_capacity: QueueOption = 64,
     grace_s: GraceOption = 30.0,
@@ -44,10 +52,41 @@ def serve(
             " at most a quarter of the free memory.",
         ),
     ] = None,
+    name: Annotated[
+        str | None, typer.Option("--model", help="Of openai: its name there; default: the only.")
+    ] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            "--tokenizer",
+            metavar="FOLDER",
+            help="Of openai: the model's folder, for token ids; without it text alone is taken.",
+        ),
+    ] = None,
+    api_key_file: Annotated[
+        Path | None, typer.Option("--api-key-file", help="Of openai: a file with the key alone.")
+    ] = None,
+    context_length: Annotated[
+        int | None,
+        typer.Option("--context-length", min=2, help="Of openai: tokens, if it does not say."),
+    ] = None,
+    parameters: Annotated[
+        int | None,
+        typer.Option("--parameters", min=1, help="Of openai: of the model, if it does not say."),
+    ] = None,
+    at_once: Annotated[
+        int | None,
+        typer.Option("--at-once", min=1, help="Of openai: requests under way there; 64."),
+    ] = None,
 ) -> None:
     """Serve a large model to edge clients until SIGTERM or Ctrl-C, then drain."""
     from escalade.cli.output import note_console
-    from escalade.cloud.backends import transformers_factory, usable_cores
+    from escalade.cloud.backends import (
+        OPENAI_SCHEME,
+        openai_factory,
+        transformers_factory,
+        usable_cores,
+    )
     from escalade.cloud.listen import tls_files
     from escalade.cloud.server import ServeOptions, run_server
 
@@ -60,16 +99,52 @@ def serve(
         grace_s=grace_s,
     )
     notes = note_console()
-    notes.print(f"loading {model} ...", style="dim")
-    run_server(
-        transformers_factory(
+    of_ours = {"threads": threads, "deterministic": deterministic, "kv-memory": kv_memory}
+    of_theirs = {
+        "model": name,
+        "tokenizer": tokenizer,
+        "api-key-file": api_key_file,
+        "context-length": context_length,
+        "parameters": parameters,
+        "at-once": at_once,
+    }
+    elsewhere = model.startswith(OPENAI_SCHEME)
+    _refuse(of_ours if elsewhere else of_theirs, "a folder or hub:" if elsewhere else OPENAI_SCHEME)
+    if elsewhere:
+        make_backend = openai_factory(
+            model.removeprefix(OPENAI_SCHEME),
+            model=name,
+            tokenizer=tokenizer,
+            api_key_file=api_key_file,
+            context_length=context_length,
+            parameters=parameters,
+            at_once=at_once,
+        )
+    else:
+        make_backend = transformers_factory(
             model,
             threads=threads or usable_cores(),
             deterministic=deterministic,
             kv_bytes=kv_memory,
             say=lambda line: notes.print(line, style="dim"),
-        ),
+        )
+    notes.print(f"loading {model} ...", style="dim")
+    run_server(
+        make_backend,
         options,
         on_ready=lambda address: notes.print(f"serving {model} on {address}"),
     )
     notes.print("drained", style="dim")
+
+
+def _refuse(options: Mapping[str, object], whose: str) -> None:
+    """Refuse options of another kind of model.
+
+    Raises:
+        BadParameter: names the first that was given.
+    """
+    for option, value in options.items():
+        if value:
+            raise typer.BadParameter(
+                f"is an option of {whose} models alone", param_hint=f"--{option}"
+            )
