@@ -34,7 +34,7 @@ from escalade.cloud.backends.query import (
 )
 from escalade.cloud.backends.ticket import Clock, Ticket, deadline_after
 from escalade.cloud.backends.worker import FairTurn
-from escalade.cloud.errors import ModelError, PromptTooLongError, RequestError
+from escalade.cloud.errors import ModelError, NotSupportedError, PromptTooLongError, RequestError
 from escalade.v1 import cascade_pb2 as pb
 
 _TIER = "cloud"
@@ -141,6 +141,7 @@ class OpenAIBackend(Backend):
         self, queries: Iterable[ScoreQuery], top_k: int, ticket: Ticket
     ) -> AsyncGenerator[ScoredBatch, None]:
         """See `Backend`; some responses at a time, each in a turn of its own."""
+        self._check_offered(pb.CAPABILITY_SCORE)
         waiting = iter(queries)
         began_s = self._clock()
         with self._streams.take(ticket):
@@ -154,6 +155,7 @@ class OpenAIBackend(Backend):
 
     async def verify(self, query: Query, ticket: Ticket) -> Verdict:
         """See `Backend`."""
+        self._check_offered(pb.CAPABILITY_VERIFY)
         draft = () if query.draft is None else tuple(query.draft.tokens.ids)
         with self._queries.take(ticket):
             came_s = self._clock()
@@ -170,6 +172,11 @@ class OpenAIBackend(Backend):
             seconds = self._clock() - started_s
             self._queries.note_free_after(seconds / self._at_once)
         return verdict._replace(queue_s=started_s - came_s, compute_s=seconds)
+
+    def _check_offered(self, capability: pb.Capability) -> None:
+        if capability not in self.info.capabilities:
+            name = pb.Capability.Name(capability).removeprefix("CAPABILITY_").title()
+            raise NotSupportedError(f"{name}: the server behind this one does not offer it")
 
     async def _score(self, query: ScoreQuery, top_k: int, ticket: Ticket) -> Scores:
         async with self._turn(ticket):

@@ -83,14 +83,15 @@ async def listed(
     if vocabulary is not None:
         windows.append(vocabulary.context_length)
         sizes.append(vocabulary.parameter_count)
-    context_length = _first(windows, "context-length", 2, _MOST_CONTEXT, upstream)
+    whose = f"{upstream.endpoint.url}: {quoted(model.id)}"
+    context_length = _first(windows, "context-length", 2, _MOST_CONTEXT, whose)
     if vocabulary is not None:
         context_length = min(context_length, vocabulary.context_length)
     return Offer(
         model=model.id,
         engine=await _engine(upstream, model, ticket),
         context_length=context_length,
-        parameter_count=_first(sizes, "parameters", 1, _MOST_PARAMETERS, upstream),
+        parameter_count=_first(sizes, "parameters", 1, _MOST_PARAMETERS, whose),
         chat=False,
         streams=False,
         ids=False,
@@ -98,17 +99,14 @@ async def listed(
     )
 
 
-def _first(
-    said: Sequence[int | None], option: str, least: int, most: int, upstream: Upstream
-) -> int:
+def _first(said: Sequence[int | None], option: str, least: int, most: int, whose: str) -> int:
     """The first that somebody said."""
-    known = [one for one in said if one is not None]
-    url = upstream.endpoint.url
-    if not known:
-        raise ModelError(f"{url}: does not say it of the model: give --{option}")
-    if not least <= known[0] <= most:
-        raise ModelError(f"{url}: {option} must be in {least}..{most}, got {known[0]}")
-    return known[0]
+    known = next((one for one in said if one is not None), None)
+    if known is None:
+        raise ModelError(f"{whose}: the server does not say it: give --{option}")
+    if not least <= known <= most:
+        raise ModelError(f"{whose}: {option} must be in {least}..{most}, got {known}")
+    return known
 
 
 async def _model(upstream: Upstream, told: Told, ticket: Ticket) -> _Model:

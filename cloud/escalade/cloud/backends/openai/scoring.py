@@ -60,11 +60,12 @@ def rows_of(choice: Choice, given: Sequence[int], count: int, k: int, size: int)
 def scores_of(rows: Sequence[Row], top_k: int) -> Scores:
     """Scores of a response, `(N,)` rows of at least `top_k` entries."""
     best = [row.best[:top_k] for row in rows]
+    shape = len(rows), top_k
     return Scores(
         argmax=np.array([row.best[0][0] for row in rows], np.int32),
         response_logprobs=np.array([row.logprob for row in rows], np.float32),
-        top_ids=np.array([[one for one, _ in row] for row in best], np.int32).reshape(-1, top_k),
-        top_logprobs=np.array([[p for _, p in row] for row in best], np.float32).reshape(-1, top_k),
+        top_ids=np.array([[one for one, _ in row] for row in best], np.int32).reshape(shape),
+        top_logprobs=np.array([[p for _, p in row] for row in best], np.float32).reshape(shape),
     )
 
 
