@@ -27,12 +27,16 @@ Paired = Callable[..., AbstractAsyncContextManager[Pair]]
 
 @pytest.fixture
 def paired(engine: TransformersEngine, tiny_model: Path) -> Paired:
-    """`async with paired(in_text=..., at_once=..., offers=...) as (backend, server)`."""
+    """`async with paired(in_text=..., at_once=..., offers=...) as (backend, server)`.
+
+    A backend that a server of ours will load is not loaded here: `load=False`.
+    """
 
     @asynccontextmanager
     async def start(
         *,
         in_text: bool = False,
+        load: bool = True,
         queue_capacity: int = 4,
         clock: Callable[[], float] = time.monotonic,
         offers: dict[str, Any] | None = None,
@@ -51,7 +55,8 @@ def paired(engine: TransformersEngine, tiny_model: Path) -> Paired:
             )
             backend = make(queue_capacity=queue_capacity, clock=clock)
             try:
-                await backend.load()
+                if load:
+                    await backend.load()
                 yield Pair(backend, server)
             finally:
                 backend.close()
