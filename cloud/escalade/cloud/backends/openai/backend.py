@@ -8,20 +8,18 @@ nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager, suppress
 from itertools import islice
-from typing import TypeVar
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from escalade.cloud.backends.backend import Backend, BackendInfo
 from escalade.cloud.backends.openai.answering import Answering
-from escalade.cloud.backends.openai.asking import BEST_TWO, Offer
 from escalade.cloud.backends.openai.listing import Told
 from escalade.cloud.backends.openai.probe import probe
-from escalade.cloud.backends.openai.upstream import Upstream, within
-from escalade.cloud.backends.openai.vocabulary import Vocabulary
+from escalade.cloud.backends.openai.server import BEST_TWO, Offer, Upstream, together, within
 from escalade.cloud.backends.places import Places
 from escalade.cloud.backends.query import (
     Answer,
@@ -37,6 +35,9 @@ from escalade.cloud.backends.worker import FairTurn
 from escalade.cloud.errors import ModelError, NotSupportedError, PromptTooLongError, RequestError
 from escalade.v1 import cascade_pb2 as pb
 
+if TYPE_CHECKING:
+    from escalade.cloud.backends.openai.vocabulary import Vocabulary
+
 _TIER = "cloud"
 # A server that does not answer its first questions in this time is not there. vLLM takes its time
 # for the first answer: 9 s on two cores.
@@ -47,8 +48,6 @@ _AGAIN_S = 1.0
 _SCORED_TOGETHER = 8
 # Of a tokenizer that is not known; OpenAI's cl100k_base has tokens of 128 blanks.
 _LONGEST_TOKEN_BYTES = 128
-
-T = TypeVar("T")
 
 
 class OpenAIBackend(Backend):
@@ -149,7 +148,7 @@ class OpenAIBackend(Backend):
             while batch := await asyncio.to_thread(list, islice(waiting, _SCORED_TOGETHER)):
                 ticket.check()
                 started_s = self._clock()
-                scores = await _together(self._score(one, top_k, ticket) for one in batch)
+                scores = await together(self._score(one, top_k, ticket) for one in batch)
                 yield ScoredBatch(scores, 0.0, self._clock() - started_s)
         self._streams.note_free_after((self._clock() - began_s) / (self._capacity + 1))
 
@@ -235,16 +234,6 @@ class OpenAIBackend(Backend):
                     await self._answering.touch(ticket)
         finally:
             await self._upstream.aclose()
-
-
-async def _together(work: Iterable[Awaitable[T]]) -> list[T]:
-    """All of it; where one fails the others are cancelled."""
-    tasks = [asyncio.ensure_future(one) for one in work]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
 
 
 def _info_of(offer: Offer, vocabulary: Vocabulary | None, capacity: int) -> BackendInfo:

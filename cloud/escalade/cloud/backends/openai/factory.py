@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from escalade.cloud.backends.backend import Backend, BackendFactory
-from escalade.cloud.backends.openai.endpoint import endpoint_of
+from escalade.cloud.backends.openai.server import Upstream, endpoint_of
 from escalade.cloud.backends.ticket import Clock
 from escalade.cloud.errors import ModelError
 
@@ -56,7 +56,6 @@ def openai_factory(
     def make(*, queue_capacity: int, clock: Clock) -> Backend:
         from escalade.cloud.backends.openai.backend import OpenAIBackend
         from escalade.cloud.backends.openai.listing import Told
-        from escalade.cloud.backends.openai.upstream import Upstream
 
         return OpenAIBackend(
             lambda: Upstream(endpoint, at_once=most),

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from escalade.cloud.backends.openai.asking import Offer
-from escalade.cloud.backends.openai.upstream import MODELS, Upstream, http_status_of
-from escalade.cloud.backends.openai.vocabulary import Vocabulary
+from escalade.cloud.backends.openai.server import MODELS, NO_ACCESS, Offer, Upstream, http_status_of
 from escalade.cloud.backends.ticket import Ticket
 from escalade.cloud.errors import ModelError, RequestError
 from escalade.v1.quoting import quoted
 
-_NOT_FOUND = 404
+if TYPE_CHECKING:
+    from escalade.cloud.backends.openai.vocabulary import Vocabulary
+
 # Names that a message shows, and characters of what a server calls itself.
 _NAMED, _MOST_NAME = 5, 64
 # As clients take them: names in traces and on terminals, counts that a float tells apart.
@@ -116,7 +117,8 @@ async def _model(upstream: Upstream, told: Told, ticket: Ticket) -> _Model:
         said = await upstream.get(url + MODELS, ticket)
         models = msgspec.json.decode(said, type=_Models).data
     except RequestError as error:
-        if told.model is None or http_status_of(error) != _NOT_FOUND:
+        # Some list nothing: `transformers serve` fails where it has no cache of the hub.
+        if told.model is None or http_status_of(error) in {None, *NO_ACCESS}:
             raise
         return _Model(told.model)
     except (msgspec.MsgspecError, ValueError) as error:

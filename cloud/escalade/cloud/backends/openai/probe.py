@@ -7,34 +7,41 @@ a prompt. Where a tokenizer is given, the server must read the same ids from the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from escalade.cloud.backends.openai.asking import Offer
 from escalade.cloud.backends.openai.listing import Told, listed
-from escalade.cloud.backends.openai.replies import choice_of, finish_of, reply_of, tokens_of
-from escalade.cloud.backends.openai.upstream import (
+from escalade.cloud.backends.openai.server import (
     ENVELOPE_BYTES,
+    NO_ACCESS,
     TOKEN_BYTES,
+    Offer,
     Upstream,
+    choice_of,
+    finish_of,
     http_status_of,
+    reply_of,
+    together,
+    tokens_of,
 )
-from escalade.cloud.backends.openai.vocabulary import Vocabulary
 from escalade.cloud.backends.ticket import Ticket
-from escalade.cloud.errors import ModelError, RequestError
+from escalade.cloud.errors import EngineDeadError, FieldError, ModelError, RequestError
 from escalade.v1.quoting import quoted
+
+if TYPE_CHECKING:
+    from escalade.cloud.backends.openai.vocabulary import Vocabulary
 
 # Any text; greedy, so that it costs one token.
 _TEXT = "Hello"
 _ABSENT = frozenset({404, 405, 501})
-_UNAUTHORIZED, _FORBIDDEN = 401, 403
 # As the embedded engine's: a student that is distilled wants most of the teacher's mass.
 _MOST_TOP_K = 1024
 _TRIED_AT_ONCE = 8
-_SHOWN_IDS = 64
+_SHOWN_IDS = 16
 
 
 class _Tokenized(msgspec.Struct):
@@ -65,7 +72,7 @@ async def probe(
     except RequestError as error:
         status = http_status_of(error)
         hint = ""
-        if status in {_UNAUTHORIZED, _FORBIDDEN}:
+        if status in NO_ACCESS:
             hint = "; give --api-key-file, or another key"
         elif status in _ABSENT:
             hint = "; is this the API's URL, and --model one that it has?"
@@ -98,27 +105,27 @@ async def _in_ids(
     try:
         said = await _asked(upstream, offer, prompt, ticket, scored=True)
     except RequestError as error:
-        if http_status_of(error) is None or http_status_of(error) in {_UNAUTHORIZED, _FORBIDDEN}:
+        if http_status_of(error) in {None, *NO_ACCESS}:
             raise
         raise ModelError(f"{url}: takes no token ids ({error}); {why}") from error
     if not tokens_of(choice_of(reply_of(said)), vocabulary.size, scored=True):
         raise ModelError(f"{url}: gives no token ids; {why}")
     gate = asyncio.Semaphore(_TRIED_AT_ONCE)
+    read = await _reader(upstream, offer, ticket)
 
     async def check(text: str) -> None:
         async with gate:
-            read = await _read(upstream, offer, text, ticket)
-        if read is None:
+            theirs = await read(text)
+        if theirs is None:
             raise ModelError(f"{url}: does not say how it reads a text; {why}")
         ours = vocabulary.encode(text)
-        if tuple(read) != ours:
+        if tuple(theirs) != ours:
             raise ModelError(
-                f"{url}: has another tokenizer: it reads {quoted(text)} as {_short(read)}, the"
+                f"{url}: has another tokenizer: it reads {quoted(text)} as {_short(theirs)}, the"
                 f" folder as {_short(ours)}"
             )
 
-    await check(vocabulary.probes()[0])
-    await asyncio.gather(*(check(text) for text in vocabulary.probes()[1:]))
+    await together(check(text) for text in vocabulary.probes())
     most = await _max_top_k(upstream, offer, prompt, min(vocabulary.size, _MOST_TOP_K), ticket)
     if most:
         # To score a text that fills the window takes a token more.
@@ -126,20 +133,31 @@ async def _in_ids(
     return replace(offer, max_top_k=most)
 
 
-async def _read(
-    upstream: Upstream, offer: Offer, text: str, ticket: Ticket
-) -> Sequence[int] | None:
-    """How the server reads a text: as vLLM says it, else as llama.cpp does."""
-    choice = choice_of(reply_of(await _asked(upstream, offer, text, ticket)))
-    if choice.prompt_token_ids is not None:
-        return choice.prompt_token_ids
-    url = f"{upstream.endpoint.root}/tokenize"
-    body = {"content": text, "add_special": True, "parse_special": True}
-    try:
+async def _reader(
+    upstream: Upstream, offer: Offer, ticket: Ticket
+) -> Callable[[str], Awaitable[Sequence[int] | None]]:
+    """How it is found out what the server makes of a text; without computing, where it can be."""
+
+    async def tokenized(text: str) -> Sequence[int]:
+        """By `/tokenize`, in the words of vLLM and in those of llama.cpp."""
+        body = {
+            **{"model": offer.model, "prompt": text, "add_special_tokens": True},
+            **{"content": text, "add_special": True, "parse_special": True},
+        }
+        url = f"{upstream.endpoint.root}/tokenize"
         said = await upstream.ask(url, body, ticket, most_bytes=ENVELOPE_BYTES)
         return msgspec.json.decode(said, type=_Tokenized).tokens
-    except (RequestError, msgspec.MsgspecError, ValueError):
-        return None
+
+    async def completed(text: str) -> Sequence[int] | None:
+        """By a completion that says the prompt's ids, as vLLM's does; its router has this alone."""
+        said = await _asked(upstream, offer, text, ticket)
+        return choice_of(reply_of(said)).prompt_token_ids
+
+    try:
+        await tokenized(_TEXT)
+    except (EngineDeadError, FieldError, msgspec.MsgspecError, ValueError):
+        return completed
+    return tokenized
 
 
 async def _max_top_k(
@@ -150,9 +168,7 @@ async def _max_top_k(
     async def offered(count: int) -> bool:
         try:
             said = await _asked(upstream, offer, prompt, ticket, prompt_logprobs=count)
-        except RequestError as error:
-            if http_status_of(error) is None:
-                raise
+        except FieldError:
             return False
         return choice_of(reply_of(said)).prompt_logprobs is not None
 
@@ -181,7 +197,7 @@ async def _streams(upstream: Upstream, offer: Offer, ticket: Ticket) -> bool:
             async for event in events:
                 for choice in reply_of(event).choices:
                     ended = finish_of(choice) is not None or ended
-    except RequestError:
+    except (EngineDeadError, FieldError):
         return False
     return ended
 

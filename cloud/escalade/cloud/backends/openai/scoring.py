@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from escalade.cloud.backends.openai.replies import Choice, Token, check_ids, checked, garbage
+from escalade.cloud.backends.openai.server import Choice, Token, check_ids, checked, garbage
 from escalade.cloud.backends.query import Scores, Verdict
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from escalade.cloud.backends.openai.upstream import CHAT, COMPLETIONS
+from escalade.cloud.backends.openai.server.upstream import CHAT, COMPLETIONS
 
 #: Of the best two the margin is made.
 BEST_TWO = 2

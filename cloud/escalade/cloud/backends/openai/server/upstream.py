@@ -8,13 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from contextlib import asynccontextmanager, contextmanager
+from typing import TypeVar
 
 import httpx2
 import msgspec
 
-from escalade.cloud.backends.openai.endpoint import Endpoint
+from escalade.cloud.backends.openai.server.endpoint import Endpoint
 from escalade.cloud.backends.ticket import Ticket
 from escalade.cloud.errors import (
     EngineDeadError,
@@ -30,6 +38,8 @@ COMPLETIONS, CHAT, MODELS = "/completions", "/chat/completions", "/models"
 ENVELOPE_BYTES = 64 << 10
 #: Bytes of a token in an answer: its text, escaped; it and the second best with log-probabilities.
 TOKEN_BYTES = 4 << 10
+#: Bytes of one log-probability of a prompt's token: its id, its rank, its text, escaped.
+ENTRY_BYTES = 1 << 10
 
 # What openai's own client waits for by default: an answer that is not streamed comes at its end.
 _SILENT_S = 600.0
@@ -45,7 +55,11 @@ _RETRY_S, _MOST_RETRY_S = 1.0, 3600.0
 _TOO_LONG = (b"context_length_exceeded", b"exceed_context_size", b"maximum context length",
              b"longer than the maximum model length")  # fmt: skip
 _BAD_REQUEST, _TOO_LARGE, _UNPROCESSABLE = 400, 413, 422
+T = TypeVar("T")
+
 _BUSY = frozenset({429, 503})
+#: What a wrong key is answered with, or none.
+NO_ACCESS = frozenset({401, 403})
 
 
 class Upstream:
@@ -204,6 +218,18 @@ async def within(ticket: Ticket) -> AsyncIterator[None]:
         raise
     finally:
         again.cancel()
+
+
+async def together(work: Iterable[Awaitable[T]]) -> list[T]:
+    """All of it; where one fails the others are cancelled, and have ended."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        raise
 
 
 async def _once_more(client: httpx2.AsyncClient, request: httpx2.Request) -> httpx2.Response:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from escalade.cloud.backends import openai_factory
-from escalade.cloud.backends.openai.endpoint import endpoint_of
+from escalade.cloud.backends.openai.server import endpoint_of
 from escalade.cloud.errors import ModelError
 
 
