@@ -96,6 +96,7 @@ async def listed(
         chat=False,
         streams=False,
         ids=False,
+        ids_scored=False,
         max_top_k=0,
     )
 

@@ -26,6 +26,8 @@ class Offer:
     streams: bool
     #: It takes token ids and gives them, and they are those of a tokenizer that is known.
     ids: bool
+    #: It says ids beside log-probabilities alone, as llama.cpp's server does.
+    ids_scored: bool
     #: The most log-probabilities for each token of a prompt; 0 where there are none.
     max_top_k: int
 
@@ -61,7 +63,7 @@ class Offer:
         if self.ids:
             # The folder's own penalty would be vLLM's default, and greedy is without.
             said |= {"return_token_ids": True, "repetition_penalty": 1}
-        if scored:
+        if scored or self.ids_scored:
             said |= {"logprobs": BEST_TWO, "return_tokens_as_token_ids": True}
         if prompt_logprobs:
             said["prompt_logprobs"] = prompt_logprobs

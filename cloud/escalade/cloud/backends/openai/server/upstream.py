@@ -55,11 +55,11 @@ _RETRY_S, _MOST_RETRY_S = 1.0, 3600.0
 _TOO_LONG = (b"context_length_exceeded", b"exceed_context_size", b"maximum context length",
              b"longer than the maximum model length")  # fmt: skip
 _BAD_REQUEST, _TOO_LARGE, _UNPROCESSABLE = 400, 413, 422
-T = TypeVar("T")
-
 _BUSY = frozenset({429, 503})
 #: What a wrong key is answered with, or none.
 NO_ACCESS = frozenset({401, 403})
+
+T = TypeVar("T")
 
 
 class Upstream:
