@@ -34,6 +34,8 @@ from escalade.v1.channel import DIAL_WITHIN_S, server_options
 OnReady = Callable[[str], None]
 
 _UNWATCHED = WatchOptions()
+# How often health is looked at without a request.
+_LOOK_S = 1.0
 
 # Time for answers that are done to leave, and for open health watches to be cut.
 _FLUSH_S = 0.5
@@ -149,7 +151,9 @@ async def serve(
         on_ready(address)
         trim = find_trim()
         trimming = None if trim is None else asyncio.create_task(keep_trimmed(trim))
+        looking = asyncio.create_task(_keep_looking(service))
         await stop.wait()
+        looking.cancel()
         if trimming is not None:
             trimming.cancel()
         await status.enter_graceful_shutdown()
@@ -160,6 +164,13 @@ async def serve(
         backend.close()
         if watch is not None:
             watch.close()
+
+
+async def _keep_looking(service: CascadeService) -> None:
+    """See a backend that works again where nobody asks: requests go where health says so."""
+    while True:
+        await asyncio.sleep(_LOOK_S)
+        await service.look_at_health()
 
 
 def _channel_options(options: ServeOptions) -> list[tuple[str, int]]:

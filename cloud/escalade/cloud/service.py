@@ -97,6 +97,13 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
         """Stop what is being computed, as soon as can be."""
         self._answers.abandon()
 
+    async def look_at_health(self) -> None:
+        """Tell where the backend has begun or ceased to work since the last look."""
+        healthy = self._backend.health()
+        if healthy != self._healthy:
+            self._healthy = healthy
+            await self._on_health(healthy)
+
     async def Generate(  # noqa: N802
         self,
         request: pb.GenerateRequest,
@@ -252,10 +259,7 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
         try:
             return await work
         finally:
-            healthy = self._backend.health()
-            if healthy != self._healthy:
-                self._healthy = healthy
-                await self._on_health(healthy)
+            await self.look_at_health()
 
     def _deadline_of(self, context: grpc.aio.ServicerContext[Req, Resp]) -> float:
         # None without a deadline, whatever the type stubs say.

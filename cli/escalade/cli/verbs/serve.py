@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -40,7 +42,13 @@ class DtypeChoice(StrEnum):
 
 
 def serve(
-    model: Annotated[str, typer.Argument(help="Model folder, or hub:NAME.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Model folder, hub:NAME, or openai:URL of another server, e.g."
+            " openai:http://127.0.0.1:8000/v1."
+        ),
+    ],
     listen: ListenOption = "127.0.0.1:50051",
     queue_capacity: QueueOption = 64,
     grace_s: GraceOption = 30.0,
@@ -80,6 +88,32 @@ def serve(
             " at most a quarter of the free memory, 0.8 of a GPU's.",
         ),
     ] = None,
+    name: Annotated[
+        str | None, typer.Option("--model", help="Of openai: its name there; default: the only.")
+    ] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            "--tokenizer",
+            metavar="FOLDER",
+            help="Of openai: the model's folder, for token ids; without it text alone is taken.",
+        ),
+    ] = None,
+    api_key_file: Annotated[
+        Path | None, typer.Option("--api-key-file", help="Of openai: a file with the key alone.")
+    ] = None,
+    context_length: Annotated[
+        int | None,
+        typer.Option("--context-length", min=2, help="Of openai: tokens, if it does not say."),
+    ] = None,
+    parameters: Annotated[
+        int | None,
+        typer.Option("--parameters", min=1, help="Of openai: of the model, if it does not say."),
+    ] = None,
+    at_once: Annotated[
+        int | None,
+        typer.Option("--at-once", min=1, help="Of openai: requests under way there; 64."),
+    ] = None,
     metrics: MetricsOption = None,
     otlp: OtlpOption = None,
     log: LogOption = LogChoice.pretty,
@@ -87,13 +121,55 @@ def serve(
 ) -> None:
     """Serve a large model to edge clients until SIGTERM or Ctrl-C, then drain."""
     from escalade.cloud.access import AccessOptions, Limits
-    from escalade.cloud.backends import transformers_factory, usable_cores
+    from escalade.cloud.backends import (
+        OPENAI_SCHEME,
+        openai_factory,
+        transformers_factory,
+        usable_cores,
+    )
     from escalade.cloud.certificates import tls_files
     from escalade.cloud.server import ServeOptions, run_server
 
     # Threads of torch that wait spin by default, and take the cores from whoever has work.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    of_ours = {
+        "threads": threads,
+        "device": device != "auto",
+        "dtype": dtype is not DtypeChoice.auto,
+        "deterministic": deterministic,
+        "kv-memory": kv_memory,
+    }
+    of_theirs = {
+        "model": name,
+        "tokenizer": tokenizer,
+        "api-key-file": api_key_file,
+        "context-length": context_length,
+        "parameters": parameters,
+        "at-once": at_once,
+    }
+    elsewhere = model.startswith(OPENAI_SCHEME)
+    _refuse(of_ours if elsewhere else of_theirs, "a folder or hub:" if elsewhere else OPENAI_SCHEME)
     with watched(metrics, otlp, log, log_text=log_text) as notes:
+        if elsewhere:
+            make_backend = openai_factory(
+                model.removeprefix(OPENAI_SCHEME),
+                model=name,
+                tokenizer=tokenizer,
+                api_key_file=api_key_file,
+                context_length=context_length,
+                parameters=parameters,
+                at_once=at_once,
+            )
+        else:
+            make_backend = transformers_factory(
+                model,
+                threads=threads or usable_cores(),
+                device=device,
+                dtype=dtype.value,
+                deterministic=deterministic,
+                kv_bytes=kv_memory,
+                say=notes.say,
+            )
         options = ServeOptions(
             listen=listen,
             tls=tls_files(tls_cert, tls_key, client_ca),
@@ -104,16 +180,21 @@ def serve(
         )
         notes.say(f"loading {model} ...")
         run_server(
-            transformers_factory(
-                model,
-                threads=threads or usable_cores(),
-                device=device,
-                dtype=dtype.value,
-                deterministic=deterministic,
-                kv_bytes=kv_memory,
-                say=notes.say,
-            ),
+            make_backend,
             options,
             on_ready=lambda address: notes.tell(f"serving {model} on {address}"),
         )
         notes.say("drained")
+
+
+def _refuse(options: Mapping[str, object], whose: str) -> None:
+    """Refuse options of another kind of model.
+
+    Raises:
+        BadParameter: names the first that was given.
+    """
+    for option, value in options.items():
+        if value:
+            raise typer.BadParameter(
+                f"is an option of {whose} models alone", param_hint=f"--{option}"
+            )

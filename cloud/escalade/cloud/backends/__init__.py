@@ -1,4 +1,4 @@
-"""What computes answers: the interface, and transformers behind it; knows no gRPC."""
+"""What computes answers: the interface, and what stands behind it; knows no gRPC."""
 
 from escalade.cloud.backends.backend import (
     Backend,
@@ -10,6 +10,7 @@ from escalade.cloud.backends.backend import (
 from escalade.cloud.backends.cores import usable_cores
 from escalade.cloud.backends.embedded import transformers_factory
 from escalade.cloud.backends.fair_order import NOBODY, Claim, FairOrder
+from escalade.cloud.backends.openai import OPENAI_SCHEME, openai_factory
 from escalade.cloud.backends.places import Places
 from escalade.cloud.backends.query import (
     Answer,
@@ -27,6 +28,7 @@ from escalade.cloud.backends.ticket import Clock, Ticket, deadline_after, refuse
 
 __all__ = [
     "NOBODY",
+    "OPENAI_SCHEME",
     "Answer",
     "Backend",
     "BackendFactory",
@@ -47,6 +49,7 @@ __all__ = [
     "Verdict",
     "agreeing",
     "deadline_after",
+    "openai_factory",
     "queue_length",
     "refuse_half",
     "transformers_factory",

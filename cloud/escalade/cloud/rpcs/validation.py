@@ -53,7 +53,7 @@ def check_fingerprint(
         TokenizerMismatchError: the fingerprint is not the backend's.
     """
     served = info.model.tokenizer_fingerprint
-    if fingerprint != served:
+    if fingerprint != served or not served:  # no tokenizer is known: none is the client's
         raise TokenizerMismatchError(
             f"{owner}.tokenizer_fingerprint: this server has {served!r},"
             f" not {quoted(fingerprint)}{advice}"
