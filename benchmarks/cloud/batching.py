@@ -112,8 +112,9 @@ async def measure(address: str, options: argparse.Namespace) -> list[Row]:
 
 async def _model_of(client: httpx2.AsyncClient, url: str, folder: Path) -> str:
     """What the server calls the model; one that loads on demand knows it by its folder."""
-    names = [one["id"] for one in (await client.get(f"{url}/v1/models")).json()["data"]]
-    return names[0] if names else str(folder)
+    answer = await client.get(f"{url}/v1/models", timeout=DEADLINE_S)
+    names = [one["id"] for one in answer.json()["data"]] if answer.is_success else []
+    return names[0] if names else str(folder.resolve())
 
 
 def report(rows: Sequence[Row]) -> dict[str, object]:

@@ -35,9 +35,10 @@ model.save_pretrained(target)
 AutoTokenizer.from_pretrained(**names).save_pretrained(target)
 """
 
-#: Questions that take a few sentences to answer.
+#: Questions that take a few sentences to answer, as the model's chat template has them: every
+#: server reads the same text.
 PROMPTS = [
-    f"{ask} {about}"
+    f"<|im_start|>user\n{ask} {about}<|im_end|>\n<|im_start|>assistant\n"
     for ask in (
         "Write a short story about",
         "Explain to a child",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
-import selectors
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jumping_loop import JumpingLoop
 
 from escalade.simulator.errors import LoadError
 from escalade.simulator.load import Plan
@@ -20,32 +20,6 @@ from escalade.simulator.load.driver import Driven, drive
 from escalade.simulator.load.plan import moments, prompt_order
 from escalade.simulator.load.report import LoadReport, percentiles, report_of
 from escalade.v1 import cascade_pb2 as pb
-
-
-class JumpingLoop(asyncio.SelectorEventLoop):
-    """A loop on which waiting costs no time."""
-
-    now_s = 100.0
-
-    def __init__(self) -> None:
-        super().__init__(Jumping(self))
-
-    def time(self) -> float:
-        return self.now_s
-
-
-class Jumping(selectors.SelectSelector):
-    """In place of waiting, the loop's time goes on."""
-
-    def __init__(self, loop: JumpingLoop) -> None:
-        super().__init__()
-        self._jumping = loop
-
-    def select(self, timeout: float | None = None) -> Any:
-        assert timeout is not None, "nothing is due any more"
-        self._jumping.now_s += max(0.0, timeout)
-        return super().select(0)
-
 
 Serve = Callable[[int, float], Awaitable[Said]]
 

@@ -83,10 +83,11 @@ async def writer(
     def look() -> None:
         nonlocal timer
         now_s = loop.time()
-        if since_s is not None and now_s - since_s >= unread_s:
-            limit.reschedule(now_s)
+        due_s = (now_s if since_s is None else since_s) + unread_s
+        if now_s < due_s:
+            timer = loop.call_at(due_s, look)
         else:
-            timer = loop.call_at((since_s or now_s) + unread_s, look)
+            limit.reschedule(now_s)
 
     timer = loop.call_later(unread_s, look)
     try:
