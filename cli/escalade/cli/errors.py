@@ -7,6 +7,7 @@ CliError
 ├── WaitingError     queries of an outbox still wait
 ├── UntracedError    a query was answered, and its record could not be written
 ├── UnhealthyError   a server does not say that it serves
+├── UnansweredError  a server was asked many requests and answered none
 └── DemoError        a process of the demo did not start or ended early
 """
 
@@ -39,6 +40,10 @@ class UntracedError(CliError):
 
 class UnhealthyError(CliError):
     """A server does not answer, or says that it does not serve."""
+
+
+class UnansweredError(CliError):
+    """A server was asked many requests and answered none."""
 
 
 class DemoError(CliError):

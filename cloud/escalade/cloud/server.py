@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -46,6 +47,11 @@ _LEAST_STREAMS, _STREAMS_FOR_A_PLACE = 100, 4
 
 # The longest time that gRPC knows: it is for ever.
 _MOST_MS = (1 << 31) - 1
+
+# How long the thread that computes may keep the interpreter from the event loop: 5 ms by default,
+# each time that the loop has looked for news. At twice the bundled model's peak a refusal took 140
+# ms so, and 24 ms with this (benchmarks/cloud/overload.py).
+_SWITCH_S = 5e-4
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -215,11 +221,14 @@ def run_server(
         StartError: the port, a certificate, the tokens or the model is not to be had.
     """
     previous = {number: signal.getsignal(number) for number in _SIGNALS}
+    switch_s = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_S)
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     try:
         asyncio.run(_serve_until_signal(make_backend, options or ServeOptions(), on_ready))
     finally:
+        sys.setswitchinterval(switch_s)
         for number, handler in previous.items():
             signal.signal(number, handler)
 

@@ -144,8 +144,7 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
                 received=received,
                 keep_s=keep_s_of(request),
             )
-            send = writer(context, self._unread_s)
-            async with aclosing(deltas):
+            async with writer(context, self._unread_s) as send, aclosing(deltas):
                 await send_stream(
                     asked, deltas, self._backend.info, send=send, offset=received.tokens
                 )
@@ -159,11 +158,13 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
     ) -> None:
         """Score given responses, item by item."""
         ticket = Ticket(self._deadline_of(context), self._clock, _claim_of(context, request))
-        send = writer(context, self._unread_s)
+
+        async def stream() -> None:
+            async with writer(context, self._unread_s) as send:
+                await self._score(request, ticket, send)
+
         try:
-            await self._answer(
-                context, _revocable(self._score(request, ticket, send), ticket), ticket
-            )
+            await self._answer(context, _revocable(stream(), ticket), ticket)
         finally:
             # What was begun ahead is for nobody.
             ticket.cancel()

@@ -88,9 +88,10 @@ def prompt_ids_of(prompt: pb.Prompt, info: BackendInfo) -> tuple[int, ...]:
             raise PromptEmptyError("prompt", "must hold text or at least 1 token, got neither")
         return ()
     field = "prompt.tokens.ids"
-    ids = tuple(prompt.tokens.ids)
+    tokens = prompt.tokens
+    ids = tuple(tokens.ids[:])  # copied in C
     info.check_prompt_length(len(ids), field)
-    check_fingerprint(prompt.tokens.tokenizer_fingerprint, "prompt.tokens", info)
+    check_fingerprint(tokens.tokenizer_fingerprint, "prompt.tokens", info)
     check_ids(ids, field, info)
     return ids
 
@@ -140,7 +141,7 @@ def stop_texts_of(stopping: pb.StoppingOptions) -> tuple[str, ...]:
     Raises:
         OptionOutOfRangeError: one is empty.
     """
-    texts = tuple(stopping.stop_sequences)
+    texts = tuple(stopping.stop_sequences[:])
     if "" in texts:
         raise OptionOutOfRangeError(
             f"stopping.stop_sequences[{texts.index('')}]", "must not be empty"
