@@ -2,6 +2,7 @@
 
 from escalade.cloud.backends.backend import Backend, BackendFactory, BackendInfo
 from escalade.cloud.backends.cores import usable_cores
+from escalade.cloud.backends.drafts import ACCEPTANCE_RULES, RULES_OF_THE_DRAFT
 from escalade.cloud.backends.embedded import transformers_factory
 from escalade.cloud.backends.fair_order import NOBODY, Claim, FairOrder
 from escalade.cloud.backends.places import Places
@@ -18,7 +19,9 @@ from escalade.cloud.backends.query import (
 from escalade.cloud.backends.ticket import Clock, Ticket, deadline_after, refuse_half
 
 __all__ = [
+    "ACCEPTANCE_RULES",
     "NOBODY",
+    "RULES_OF_THE_DRAFT",
     "Answer",
     "Backend",
     "BackendFactory",

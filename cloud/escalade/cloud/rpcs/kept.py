@@ -48,7 +48,7 @@ class KeptAnswers:
 
 def size_of(answer: Answer) -> int:
     """About the bytes of an answer in memory."""
-    tokens = max(len(answer.token_ids), len(answer.logprobs), len(answer.margins))
+    tokens = max(len(answer.token_ids), len(answer.logprobs), len(answer.draft_ids))
     # Python takes up to 4 bytes a character; a message has several times its bytes on the wire.
     reports = sum(report.ByteSize() for report in answer.reports)
     return _LEAST_BYTES + tokens * _TOKEN_BYTES + 4 * len(answer.text) + 8 * reports

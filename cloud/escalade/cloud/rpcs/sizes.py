@@ -57,6 +57,7 @@ def check_generate_size(request: pb.GenerateRequest, info: BackendInfo) -> None:
         check_name(gateway, f"via[{index}]")
     if request.HasField("draft"):
         draft = request.draft
+        check_name(draft.text, "draft.text", most)
         check_name(draft.rule, "draft.rule")
         _check_count(draft.tokens.ids, "draft.tokens.ids", info.context_length)
         _check_count(draft.logprobs, "draft.logprobs", info.context_length)
@@ -67,7 +68,7 @@ def most_request_bytes(info: BackendInfo) -> int:
     text = most_prompt_bytes(info.context_length, info.longest_token_bytes)
     window = info.context_length * (_ID_BYTES + _DRAFT_TOKEN_BYTES)
     names = MAX_STOP_TEXTS * MAX_STOP_BYTES + MAX_VIA * MAX_NAME_BYTES
-    return text + window + names + _REST_BYTES
+    return 2 * text + window + names + _REST_BYTES
 
 
 def check_score_size(request: pb.ScoreRequest) -> None:

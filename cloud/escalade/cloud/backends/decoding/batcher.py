@@ -20,16 +20,20 @@ from transformers.generation.continuous_batching import ContinuousBatchingManage
 from transformers.generation.continuous_batching.continuous_api import OutputRouter
 from transformers.generation.continuous_batching.requests import (
     GenerationOutput,
-    RequestState,
     RequestStatus,
 )
-from transformers.generation.continuous_batching.scheduler import SCHEDULER_MAPPING, FIFOScheduler
+from transformers.generation.continuous_batching.scheduler import SCHEDULER_MAPPING
 
+from escalade.cloud.backends.decoding.batch_parts import Followed, Runner, Scheduler
 from escalade.cloud.backends.decoding.memory import PAGE_TOKENS, KvMemory
+from escalade.cloud.backends.drafts import Reading
 
 # Tokens that are computed in a step. A prompt that is longer is read in pieces, and the others'
 # next tokens wait no longer than a step: 0.3 s with SmolLM2-135M on two x86 cores.
 _STEP_TOKENS = 256
+
+_SCHEDULER = "first come, first served"
+SCHEDULER_MAPPING[_SCHEDULER] = Scheduler
 
 
 class Progress(NamedTuple):
@@ -44,6 +48,10 @@ class Progress(NamedTuple):
     queue_s: float = 0.0
     #: Why it failed, where it did.
     error: str | None = None
+    #: Tokens of the prompt whose keys and values were in the cache already.
+    cached: int = 0
+    #: Of the draft, where there was one and nothing comes any more.
+    reading: Reading | None = None
 
 
 Deliver = Callable[[Progress], None]
@@ -92,6 +100,13 @@ class Batcher:
             network.set_attn_implementation(attention)
             raise
         self._manager.batch_processor = self._processor
+        self._followed: dict[str, Followed] = {}
+        scheduler = self._processor.scheduler
+        assert isinstance(scheduler, Scheduler)  # noqa: S101 - as was asked for
+        scheduler.followed = self._followed
+        self._processor.model_runner = Runner.in_place_of(
+            self._processor.model_runner, self._followed
+        )
 
     def longest(self, most: int) -> int:
         """Tokens of the longest sequence that the cache holds alone, at most so many.
@@ -122,37 +137,73 @@ class Batcher:
         return self._manager.is_running() and status.can_accept_new_requests() is None
 
     def submit(
-        self, prompt_ids: Sequence[int], max_new_tokens: int, deliver: Deliver, *, streamed: bool
+        self,
+        prompt_ids: Sequence[int],
+        max_new_tokens: int,
+        deliver: Deliver,
+        *,
+        streamed: bool,
+        draft_ids: Sequence[int] = (),
     ) -> str:
         """Have a sequence join the batch, when there is room for it.
 
         Args:
             prompt_ids: `(P,)`, at least one.
-            max_new_tokens: at least 1; P and it fit into the KV cache.
+            max_new_tokens: at least 1; P, D and it fit into the KV cache.
             deliver: called in the running event loop: with each new token, or only at the end.
             streamed: whether each token is delivered as it comes.
+            draft_ids: `(D,)` read behind the prompt; the new tokens come after it.
 
         Returns:
             Its name, for `cancel`.
         """
         name = str(next(self._numbers))
-        self._router.takers[name] = partial(_take, deliver, _Taken())
+        followed = self._followed[name] = Followed(len(prompt_ids), draft_ids)
+        self._router.takers[name] = partial(self._take, name, deliver, _Taken(), followed)
         accepted = self._manager.add_request(
-            list(prompt_ids),
+            [*prompt_ids, *draft_ids],
             request_id=name,
             max_new_tokens=max_new_tokens,
             streaming=streamed,
             eos_token_id=self._end_ids,
         )
         if accepted is None:
-            del self._router.takers[name]
+            del self._router.takers[name], self._followed[name]
             deliver(Progress((), (), True, error="the batch takes no more sequences"))
         return name
 
     def cancel(self, name: str) -> None:
         """Have a sequence leave the batch; nothing is delivered any more."""
+        self._followed.pop(name, None)
         if self._router.takers.pop(name, None) is not None:
             self._manager.cancel_request(name)
+
+    def _take(
+        self,
+        name: str,
+        deliver: Deliver,
+        taken: _Taken,
+        followed: Followed,
+        output: GenerationOutput,
+    ) -> None:
+        ids, logprobs = output.generated_tokens[taken.count :], output.logprobs[taken.count :]
+        taken.count += len(ids)
+        started_s, _ = output.lifespan
+        finished, failed = output.is_finished(), output.status == RequestStatus.FAILED
+        if finished:
+            self._followed.pop(name, None)
+        read = finished and not failed and followed.draft_ids
+        deliver(
+            Progress(
+                ids,
+                logprobs,
+                finished,
+                max(0.0, started_s - output.created_time),
+                output.error if failed else None,
+                followed.cached or 0,
+                followed.reading() if read else None,
+            )
+        )
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -161,43 +212,10 @@ class Batcher:
             yield
 
 
-class _Scheduler(FIFOScheduler):
-    """First come, first served, also when those who came first have left.
-
-    The library's own takes no new sequence after one has lost its pages until another has
-    finished: where all others are cancelled, none ever does.
-    """
-
-    def clear_cancelled_requests(self) -> list[RequestState]:
-        cleared: list[RequestState] = super().clear_cancelled_requests()
-        if cleared:
-            self.block_new_requests = False
-        return cleared
-
-
-_SCHEDULER = "first come, first served"
-SCHEDULER_MAPPING[_SCHEDULER] = _Scheduler
-
-
 class _Taken:
     """How many tokens of a sequence have been delivered."""
 
     count = 0
-
-
-def _take(deliver: Deliver, taken: _Taken, output: GenerationOutput) -> None:
-    ids, logprobs = output.generated_tokens[taken.count :], output.logprobs[taken.count :]
-    taken.count += len(ids)
-    started_s, _ = output.lifespan
-    deliver(
-        Progress(
-            ids,
-            logprobs,
-            output.is_finished(),
-            max(0.0, started_s - output.created_time),
-            output.error if output.status == RequestStatus.FAILED else None,
-        )
-    )
 
 
 class _Router(OutputRouter):

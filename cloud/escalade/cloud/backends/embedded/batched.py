@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from contextlib import aclosing, contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -18,11 +18,12 @@ from typing import TypeVar
 import numpy as np
 
 from escalade.cloud.backends.decoding import Batcher, Progress, kv_memory_of
-from escalade.cloud.backends.embedded.backend import EmbeddedBackend
+from escalade.cloud.backends.drafts import draft_of, verdict_of
+from escalade.cloud.backends.embedded.backend import EmbeddedBackend, is_text
 from escalade.cloud.backends.embedded.response import Response
 from escalade.cloud.backends.embedded.transformers_engine import TransformersEngine
 from escalade.cloud.backends.places import Places
-from escalade.cloud.backends.query import Answer, Delta, Query, ScoreQuery, Scores
+from escalade.cloud.backends.query import Answer, Delta, Query, ScoreQuery, Scores, Verdict
 from escalade.cloud.backends.ticket import Clock, Ticket
 from escalade.cloud.backends.worker import FairTurn, Finished
 from escalade.cloud.errors import EngineDeadError
@@ -175,21 +176,50 @@ class BatchedBackend(EmbeddedBackend):
             return
         with self._queries.take(ticket):
             waited_s = read_s = 0.0
-            if not query.prompt_ids:
+            if is_text(query):
                 read = await self._worker.run(partial(self._read, query), ticket)
                 query, waited_s, read_s = read.value, read.queue_s, read.compute_s
-            asked_s = self._clock()
-            await _while(ticket, partial(self._turns.take, ticket.claim))
-            started_s = self._clock()
-            waited_s += started_s - asked_s
-            try:
-                deltas = self._generated(query, ticket, waited_s, read_s)
+            async with self._turn(ticket) as turn_s:
+                deltas = self._generated(query, ticket, waited_s + turn_s, read_s)
                 async with aclosing(deltas):
                     async for delta in deltas:
                         yield delta
-            finally:
-                self._turns.hand_on()
-            self._queries.note_free_after((self._clock() - started_s) / SEQUENCES)
+
+    async def verify(self, query: Query, ticket: Ticket) -> Verdict:
+        """See `Backend`; read in the batch, beside the others' next tokens."""
+        if self._batcher is None:
+            return await super().verify(query, ticket)
+        with self._queries.take(ticket):
+            read = await self._worker.run(partial(self._read_to_verify, query), ticket)
+            ids, draft = read.value.prompt_ids, draft_of(query)
+            async with self._turn(ticket) as turn_s:
+                ticket.check()
+                started_s = self._clock()
+                said = self._said(self._alive(), ids, 1, ticket, draft_ids=draft.tokens.ids)
+                async with aclosing(said):
+                    progress = await anext(said)
+                seconds = self._clock() - started_s
+        assert progress.reading is not None  # noqa: S101 - it had a draft
+        self._deaths = 0
+        queue_s = min(seconds, progress.queue_s)
+        return verdict_of(progress.reading, draft, self.info.end_of_sequence_ids)._replace(
+            prompt_tokens=len(ids),
+            cached_prompt_tokens=progress.cached,
+            queue_s=read.queue_s + turn_s + queue_s,
+            compute_s=read.compute_s + seconds - queue_s,
+        )
+
+    @asynccontextmanager
+    async def _turn(self, ticket: Ticket) -> AsyncIterator[float]:
+        """A sequence's turn in the batch; gives the seconds that were waited for it."""
+        asked_s = self._clock()
+        await _while(ticket, partial(self._turns.take, ticket.claim))
+        started_s = self._clock()
+        try:
+            yield started_s - asked_s
+        finally:
+            self._turns.hand_on()
+        self._queries.note_free_after((self._clock() - started_s) / SEQUENCES)
 
     async def _generated(
         self, query: Query, ticket: Ticket, waited_s: float = 0.0, read_s: float = 0.0
@@ -204,34 +234,72 @@ class BatchedBackend(EmbeddedBackend):
             self._transformers.spell,
             streamed=query.streamed,
         )
+        ids, queue_s = query.prompt_ids, 0.0
+        draft_ids, lets_stand = response.read_draft()
+        if draft_ids:
+            async with aclosing(self._said(batcher, ids, 1, ticket, draft_ids=draft_ids)) as said:
+                progress = await anext(said)
+            assert progress.reading is not None  # noqa: S101 - it had a draft
+            queue_s, response.cached_prompt_tokens = progress.queue_s, progress.cached
+            for choice in progress.reading.choices(draft_ids, lets_stand):
+                if not response.ended:
+                    response.add(*choice)
+                    ids = (*ids, choice.token)
+            if query.streamed and (delta := response.take()) is not None:
+                yield delta
+        if response.left:
+            streamed = query.streamed or bool(query.stop_texts)
+            rest = self._said(batcher, ids, response.left, ticket, streamed=streamed)
+            async with aclosing(rest) as said:
+                first = True
+                async for progress in said:
+                    if first:  # it may be taken off the cache and start again; that is no queue
+                        queue_s, first = queue_s + progress.queue_s, False
+                        if not draft_ids:
+                            response.cached_prompt_tokens = progress.cached
+                    for token, logprob in zip(progress.token_ids, progress.logprobs, strict=True):
+                        if not response.ended:
+                            response.add(token, logprob)
+                    if query.streamed and (delta := response.take()) is not None:
+                        yield delta
+                    if response.ended:
+                        break
+        self._deaths = 0
+        seconds = self._clock() - started_s
+        queue_s = min(seconds, queue_s)
+        waited_s, seconds = waited_s + queue_s, read_s + seconds - queue_s
+        yield Delta(answer=self._answer(Finished(response.answer(), waited_s, seconds)))
+
+    async def _said(
+        self,
+        batcher: Batcher,
+        prompt_ids: Sequence[int],
+        most: int,
+        ticket: Ticket,
+        *,
+        draft_ids: Sequence[int] = (),
+        streamed: bool = False,
+    ) -> AsyncGenerator[Progress, None]:
+        """What a sequence says, until its end; see `Batcher.submit`.
+
+        Raises:
+            EngineDeadError: it failed.
+            DeadlineError, DrainingError: see `Ticket.check`.
+        """
         said: asyncio.Queue[Progress] = asyncio.Queue()
         name = batcher.submit(
-            query.prompt_ids,
-            response.longest,
-            said.put_nowait,
-            streamed=query.streamed or bool(query.stop_texts),
+            prompt_ids, most, said.put_nowait, streamed=streamed, draft_ids=draft_ids
         )
         try:
-            finished, queue_s = False, None
-            while not (finished or response.ended):
+            finished = False
+            while not finished:
                 progress = await _while(ticket, said.get, lambda: batcher.alive or not said.empty())
                 if progress.error is not None:
                     raise EngineDeadError(f"engine: {progress.error}")
-                # It starts again where it was taken off the cache; that is no queue.
-                queue_s = progress.queue_s if queue_s is None else queue_s
-                for token, logprob in zip(progress.token_ids, progress.logprobs, strict=True):
-                    if not response.ended:
-                        response.add(token, logprob)
                 finished = progress.finished
-                if query.streamed and (delta := response.take()) is not None:
-                    yield delta
+                yield progress
         finally:
             batcher.cancel(name)
-        self._deaths = 0
-        seconds = self._clock() - started_s
-        queue_s = min(seconds, queue_s or 0.0)
-        waited_s, seconds = waited_s + queue_s, read_s + seconds - queue_s
-        yield Delta(answer=self._answer(Finished(response.answer(), waited_s, seconds)))
 
     def _scored(self, batch: Sequence[ScoreQuery], top_k: int) -> list[Scores]:
         if self._batcher is None:
