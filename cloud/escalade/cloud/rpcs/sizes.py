@@ -68,7 +68,7 @@ def most_request_bytes(info: BackendInfo) -> int:
     text = most_prompt_bytes(info.context_length, info.longest_token_bytes)
     window = info.context_length * (_ID_BYTES + _DRAFT_TOKEN_BYTES)
     names = MAX_STOP_TEXTS * MAX_STOP_BYTES + MAX_VIA * MAX_NAME_BYTES
-    return 2 * text + window + names + _REST_BYTES
+    return text + window + names + _REST_BYTES
 
 
 def check_score_size(request: pb.ScoreRequest) -> None:
