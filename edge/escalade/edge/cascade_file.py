@@ -27,7 +27,7 @@ import msgspec
 from escalade.edge.base import Finite, explain, read_text
 from escalade.edge.deferral import ROUTER, VOTE, CascadeCalibration, Early, rule_named
 from escalade.edge.errors import CascadeError, DataError
-from escalade.edge.tiers import PromptForm
+from escalade.edge.tiers import AcceptanceRule, PromptForm
 from escalade.edge.trace import Place
 from escalade.v1.address import parse_address
 from escalade.v1.channel import plaintext_of, speaks_tls
@@ -68,6 +68,13 @@ class GateTable(_Table, frozen=True, kw_only=True):
     early: Early = "off"
 
 
+class AcceptanceTable(_Table, frozen=True, kw_only=True):
+    """When a draft's token stands that is not the large model's own choice."""
+
+    rule: AcceptanceRule
+    alpha: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+
+
 class TierTable(_Table, frozen=True, kw_only=True):
     """A tier: members on this device, or an address elsewhere."""
 
@@ -83,6 +90,9 @@ class TierTable(_Table, frozen=True, kw_only=True):
     plaintext: bool | None = None
     prompt_price: Price = 0.0
     generated_price: Price = 0.0
+    #: Send what the tier below said as text, which the server tokenizes; where `send` is text.
+    draft_as_text: bool = False
+    draft_acceptance: AcceptanceTable | None = None
     gate: GateTable | None = None
 
 
@@ -245,6 +255,15 @@ def _check_place(path: Path, index: int, table: TierTable) -> None:
         raise CascadeError(f"{where}.place: an address is a gateway's or a cloud's, got 'device'")
     if table.side_by_side:
         raise CascadeError(f"{where}.side_by_side: of members on this device, not of an address")
+    if table.draft_as_text and table.send != "text":
+        raise CascadeError(f'{where}.draft_as_text: where send = "text", got send = {table.send!r}')
+    if table.draft_as_text and table.draft_acceptance is not None:
+        rule = table.draft_acceptance.rule
+        if rule in _RULES_OF_THE_DRAFT:
+            raise CascadeError(
+                f"{where}.draft_acceptance.rule: {rule!r} asks for the draft's log-probabilities,"
+                " which are of no text; take 'token_v2' or 'token_v3'"
+            )
     try:
         host = parse_address(table.address).host
     except ValueError as error:
@@ -285,9 +304,11 @@ def _check_rule(path: Path, name: str, table: TierTable) -> None:
         raise CascadeError(f"{path}: tier {name!r}: gate.{error}") from error
 
 
+# See `escalade.v1.AcceptanceRule`: q stands in them.
+_RULES_OF_THE_DRAFT = ("chow", "diff")
 # Keys that say how an address is spoken to.
 _ELSEWHERE = (
     *("place", "send", "deadline_s", "ca_cert", "tls", "plaintext"),
-    *("prompt_price", "generated_price"),
+    *("prompt_price", "generated_price", "draft_as_text", "draft_acceptance"),
 )
 _DEFAULTS = msgspec.structs.asdict(TierTable())

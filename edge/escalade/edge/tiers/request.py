@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from escalade.edge.errors import PromptError
 from escalade.edge.tiers.prompts import Member, Prompts
@@ -11,10 +11,40 @@ from escalade.edge.tiers.tier import Call, Draft
 from escalade.v1 import cascade_pb2 as pb
 
 PromptForm = Literal["tokens", "text"]
+#: Names of the rules of `escalade.v1.AcceptanceRule`.
+AcceptanceRule = Literal["chow", "diff", "token_v2", "token_v3"]
 
 
-def request_of(call: Call, reader: Member | None, form: PromptForm) -> pb.GenerateRequest:
+class Acceptance(NamedTuple):
+    """When a draft's token stands that is not the large model's own choice."""
+
+    rule: AcceptanceRule
+    #: 0..1; 0 lets none stand.
+    alpha: float
+
+
+class Drafts(NamedTuple):
+    """How the answer of the tier below goes along."""
+
+    #: As text, for a server of another tokenizer; else with a prompt of tokens alone.
+    as_text: bool = False
+    acceptance: Acceptance | None = None
+
+
+#: Where nothing else is said.
+AS_TOKENS = Drafts()
+
+
+def request_of(
+    call: Call, reader: Member | None, form: PromptForm, drafts: Drafts
+) -> pb.GenerateRequest:
     """What is sent.
+
+    Args:
+        call: the query, and the draft.
+        reader: see `prompt_of`.
+        form: see `prompt_of`.
+        drafts: how the draft is sent.
 
     Raises:
         PromptError: see `prompt_of`.
@@ -28,9 +58,28 @@ def request_of(call: Call, reader: Member | None, form: PromptForm) -> pb.Genera
     # What decides here needs the log-probabilities; else they need not travel.
     if call.gate is not None or query.logprobs:
         request.output.logprobs = True
-    if call.draft is not None and request.prompt.WhichOneof("content") == "tokens":
-        request.draft.CopyFrom(_draft(call.draft))
+    if call.draft is not None and drafts.as_text:
+        request.draft.CopyFrom(_verdict_on(call.draft))
+        request.draft.text = call.draft.text
+    elif call.draft is not None and request.prompt.WhichOneof("content") == "tokens":
+        request.draft.CopyFrom(_verdict_on(call.draft))
+        request.draft.tokens.ids.extend(call.draft.ids)
+        request.draft.tokens.tokenizer_fingerprint = call.draft.tokenizer_fingerprint
+        request.draft.logprobs.extend(call.draft.logprobs)
+    if request.HasField("draft") and drafts.acceptance is not None:
+        request.draft.acceptance.rule = rule_number(drafts.acceptance.rule)
+        request.draft.acceptance.alpha = drafts.acceptance.alpha
     return request
+
+
+def rule_number(name: AcceptanceRule) -> pb.AcceptanceRule:
+    """A rule as it travels."""
+    return pb.AcceptanceRule.Value(f"ACCEPTANCE_RULE_{name.upper()}")
+
+
+def rule_name(number: pb.AcceptanceRule) -> str:
+    """What a rule is called."""
+    return pb.AcceptanceRule.Name(number).removeprefix("ACCEPTANCE_RULE_").lower()
 
 
 def prompt_of(prompts: Prompts, reader: Member | None, form: PromptForm) -> pb.Prompt:
@@ -89,14 +138,9 @@ def _as_text(prompts: Prompts, reader: Member | None) -> str:
     return text
 
 
-def _draft(draft: Draft) -> pb.Draft:
-    return pb.Draft(
-        tokens=pb.TokenSequence(ids=draft.ids, tokenizer_fingerprint=draft.tokenizer_fingerprint),
-        logprobs=draft.logprobs,
-        score=draft.score,
-        threshold=draft.threshold,
-        rule=draft.rule,
-    )
+def _verdict_on(draft: Draft) -> pb.Draft:
+    """What the gate below said of it, without what it says itself."""
+    return pb.Draft(score=draft.score, threshold=draft.threshold, rule=draft.rule)
 
 
 def _tokens(ids: Sequence[int], fingerprint: str) -> pb.Prompt:

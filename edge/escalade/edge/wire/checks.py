@@ -119,5 +119,13 @@ def _wrong_names(*names: str) -> str | None:
 
 
 def _may_be(request: pb.GenerateRequest, outcome: pb.DraftOutcome, size: int | None) -> bool:
-    accepted = outcome.accepted_count <= len(request.draft.tokens.ids)
-    return accepted and outcome.margin >= 0 and (size is None or outcome.correction_id < size)
+    sent = request.draft
+    # A text is as many tokens as its server makes of it.
+    most = outcome.draft_count if sent.text else len(sent.tokens.ids)
+    asked = outcome.acceptance == sent.acceptance
+    return (
+        outcome.lenient_count <= outcome.accepted_count <= most
+        and (asked if outcome.HasField("acceptance") else not outcome.lenient_count)
+        and outcome.margin >= 0
+        and (size is None or outcome.correction_id < size)
+    )
