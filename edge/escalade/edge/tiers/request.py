@@ -13,6 +13,7 @@ from escalade.v1 import cascade_pb2 as pb
 PromptForm = Literal["tokens", "text"]
 #: Names of the rules of `escalade.v1.AcceptanceRule`.
 AcceptanceRule = Literal["chow", "diff", "token_v2", "token_v3"]
+_PREFIX = "ACCEPTANCE_RULE_"
 
 
 class Acceptance(NamedTuple):
@@ -67,19 +68,14 @@ def request_of(
         request.draft.tokens.tokenizer_fingerprint = call.draft.tokenizer_fingerprint
         request.draft.logprobs.extend(call.draft.logprobs)
     if request.HasField("draft") and drafts.acceptance is not None:
-        request.draft.acceptance.rule = rule_number(drafts.acceptance.rule)
-        request.draft.acceptance.alpha = drafts.acceptance.alpha
+        rule, alpha = drafts.acceptance
+        request.draft.acceptance.CopyFrom(pb.Acceptance(rule=_PREFIX + rule.upper(), alpha=alpha))
     return request
-
-
-def rule_number(name: AcceptanceRule) -> pb.AcceptanceRule:
-    """A rule as it travels."""
-    return pb.AcceptanceRule.Value(f"ACCEPTANCE_RULE_{name.upper()}")
 
 
 def rule_name(number: pb.AcceptanceRule) -> str:
     """What a rule is called."""
-    return pb.AcceptanceRule.Name(number).removeprefix("ACCEPTANCE_RULE_").lower()
+    return pb.AcceptanceRule.Name(number).removeprefix(_PREFIX).lower()
 
 
 def prompt_of(prompts: Prompts, reader: Member | None, form: PromptForm) -> pb.Prompt:
