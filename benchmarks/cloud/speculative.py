@@ -4,11 +4,11 @@
 
 Queries of the validation split, drawn with a seed: nothing is tuned here, and the test split is
 not looked at. The small model (`small-cat-xent`, float32) answers each, and its answer goes along
-as the draft. Rows: each model alone; plain deferral of the queries that it is least sure of, by the
-mean log-probability (CAT, equation 5), without drafts; every query deferred with its draft, exact;
-and every query deferred under each acceptance rule and alpha. `written` is the share of the large
-model's tokens that it still has to write one by one, against answering all alone; `passes` its
-forward passes a query; `lent` the share of the answers' tokens that are not its own choice.
+as the draft. Deferred are those that it is least sure of, by the mean log-probability (CAT,
+equation 5): without drafts, with exact ones, and under each acceptance rule and alpha. `written` is
+the share of the large model's tokens that it still has to write one by one, against answering all
+alone; `passes` its forward passes a query; `lent` the share of the answers' tokens that are not its
+own choice.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from rich.table import Table
 
 from escalade.cli.output import progress_bar, result_console
 from escalade.cli.quiet import quiet_third_party
-from escalade.cloud.backends import Answer, Query
+from escalade.cloud.backends import Answer, Query, agreeing
 from escalade.cloud.backends.embedded.transformers_engine import TransformersEngine
 from escalade.edge.base import Record
 from escalade.edge.calibration import wilson_interval
@@ -32,7 +33,7 @@ from escalade.training.data import load_pronunciations, make_records
 from escalade.v1 import cascade_pb2 as pb
 
 CHECKPOINTS = Path(__file__).parents[2] / "training" / "checkpoints"
-PLAIN_RATES = (0.1, 0.25, 0.5, 0.75)
+RATES = (0.25, 0.5, 1.0)
 ALPHAS = (0.1, 0.3, 0.5, 0.9)
 RULES = (
     pb.ACCEPTANCE_RULE_CHOW,
@@ -42,11 +43,23 @@ RULES = (
 )
 
 
+class Told(NamedTuple):
+    """An answer, and what it took of the large model."""
+
+    answer: Answer
+    #: Tokens that it wrote.
+    written: int = 0
+    passes: int = 0
+
+
 @dataclass(kw_only=True)
 class Row:
     """One way to answer all queries."""
 
-    way: str
+    #: Share of the queries, those that the small model is least sure of.
+    deferred: float
+    #: Which of a draft's tokens stand; None where no draft goes along.
+    draft: str | None = None
     alpha: float | None = None
     #: Of all queries.
     exact_match: float
@@ -55,7 +68,7 @@ class Row:
     #: Of the large model, a query.
     passes: float
     #: Of the tokens of answers, those that stand and are not the large model's own choice.
-    lent: float = 0.0
+    lent: float
 
 
 class Counted:
@@ -69,11 +82,14 @@ class Counted:
     def _count(self, *_: object) -> None:
         self.passes += 1
 
-    def ask(self, query: Query, draft: pb.Draft | None = None) -> Answer:
+    def ask(self, query: Query, draft: pb.Draft | None = None) -> Told:
         """Its answer to a query, alone or with a draft."""
-        return self.engine.generate(
+        before = self.passes
+        answer = self.engine.generate(
             Query(query.prompt_ids, query.max_new_tokens, draft=draft), lambda: None
         )
+        kept = 0 if draft is None else agreeing(draft.tokens.ids, answer.token_ids)
+        return Told(answer, len(answer.logprobs) - kept, self.passes - before)
 
 
 def draft_of(answer: Answer, rule: pb.AcceptanceRule | None = None, alpha: float = 0.0) -> pb.Draft:
@@ -85,15 +101,6 @@ def draft_of(answer: Answer, rule: pb.AcceptanceRule | None = None, alpha: float
     return draft
 
 
-def kept(draft: pb.Draft, answer: Answer) -> int:
-    """Tokens of an answer that the large model need not write: those that stand of its draft."""
-    ids = draft.tokens.ids
-    pairs = enumerate(zip(ids, answer.token_ids, strict=False))
-    return next(
-        (at for at, (one, other) in pairs if one != other), min(len(ids), len(answer.token_ids))
-    )
-
-
 def measure(records: Sequence[Record]) -> list[Row]:
     """Every row."""
     small = TransformersEngine.load(str(CHECKPOINTS / "small-cat-xent"), threads=1)
@@ -101,63 +108,47 @@ def measure(records: Sequence[Record]) -> list[Row]:
     most = large.engine.info.max_new_tokens // 2
     queries = [Query(tuple(large.engine.encode(one.prompt)), most) for one in records]
     count = len(records)
-
-    def right(answers: Sequence[Answer]) -> float:
-        pairs = zip(answers, records, strict=True)
-        return sum(answer.text in record.references for answer, record in pairs) / count
-
     said = [small.generate(query, lambda: None) for query in queries]
-    before = large.passes
-    alone = [large.ask(query) for query in queries]
-    whole = sum(len(answer.logprobs) for answer in alone)
-    rows = [
-        Row(way="small alone", exact_match=right(said), written=0.0, passes=0.0),
-        Row(
-            way="large alone",
-            exact_match=right(alone),
-            written=1.0,
-            passes=(large.passes - before) / count,
-        ),
-    ]
     order = sorted(range(count), key=lambda k: sum(said[k].logprobs) / len(said[k].logprobs))
-    for rate in PLAIN_RATES:
+    alone = [large.ask(query) for query in queries]
+    whole = sum(told.written for told in alone)
+
+    def row(rate: float, told: Sequence[Told], draft: str | None, alpha: float | None) -> Row:
         deferred = set(order[: round(rate * count)])
-        mixed = [alone[k] if k in deferred else said[k] for k in range(count)]
-        wrote = sum(len(alone[k].logprobs) for k in deferred)
-        rows.append(
-            Row(
-                way=f"plain deferral of {rate:.0%}",
-                exact_match=right(mixed),
-                written=wrote / whole,
-                passes=wrote / count,
-            )
+        mixed = [told[k] if k in deferred else Told(said[k]) for k in range(count)]
+        pairs = zip(mixed, records, strict=True)
+        return Row(
+            deferred=rate,
+            draft=draft,
+            alpha=alpha,
+            exact_match=sum(one.answer.text in record.references for one, record in pairs) / count,
+            written=sum(one.written for one in mixed) / whole,
+            passes=sum(one.passes for one in mixed) / count,
+            lent=sum(one.answer.lenient or 0 for one in mixed)
+            / sum(len(one.answer.logprobs) for one in mixed),
         )
+
+    rows = [row(rate, alone, None, None) for rate in (0.0, *RATES)]
     ways = [(None, 0.0), *((rule, alpha) for rule in RULES for alpha in ALPHAS)]
     with progress_bar("large") as tick:
         for number, (rule, alpha) in enumerate(ways):
-            before = large.passes
             drafts = [draft_of(answer, rule, alpha) for answer in said]
-            answers = [large.ask(*one) for one in zip(queries, drafts, strict=True)]
-            tokens = sum(len(answer.logprobs) for answer in answers)
-            wrote = tokens - sum(map(kept, drafts, answers))
-            if rule is None and any(
-                one.chosen_ids != other.chosen_ids
-                for one, other in zip(answers, alone, strict=True)
-            ):
-                raise SystemExit("an exact draft changed an answer")
-            name = "exact" if rule is None else pb.AcceptanceRule.Name(rule)
-            rows.append(
-                Row(
-                    way=name.removeprefix("ACCEPTANCE_RULE_").lower(),
-                    alpha=None if rule is None else alpha,
-                    exact_match=right(answers),
-                    written=wrote / whole,
-                    passes=(large.passes - before) / count,
-                    lent=sum(answer.lenient or 0 for answer in answers) / tokens,
-                )
-            )
+            told = [large.ask(*one) for one in zip(queries, drafts, strict=True)]
+            if rule is None:
+                check_equal(told, alone)
+                rows += [row(rate, told, "exact", None) for rate in RATES]
+            else:
+                name = pb.AcceptanceRule.Name(rule).removeprefix("ACCEPTANCE_RULE_").lower()
+                rows += [row(rate, told, name, alpha) for rate in RATES]
             tick(number + 1, len(ways))
     return rows
+
+
+def check_equal(told: Sequence[Told], alone: Sequence[Told]) -> None:
+    """End where an exact draft changed an answer."""
+    for one, other in zip(told, alone, strict=True):
+        if one.answer.chosen_ids != other.answer.chosen_ids:
+            raise SystemExit("an exact draft changed an answer")
 
 
 def main() -> None:
@@ -186,10 +177,11 @@ def main() -> None:
         )
         return
     title = f"{len(records)} validation queries, seed {options.seed}"
-    table = Table("answered by", "alpha", "exact", "written", "passes", "lent", title=title)
+    table = Table("deferred", "draft", "alpha", "exact", "written", "passes", "lent", title=title)
     for row in rows:
         table.add_row(
-            row.way,
+            f"{row.deferred:.0%}",
+            row.draft or "",
             "" if row.alpha is None else f"{row.alpha:g}",
             f"{row.exact_match:.1%}",
             f"{row.written:.0%}",
@@ -198,7 +190,8 @@ def main() -> None:
         )
     console = result_console()
     console.print(table)
-    low, high = wilson_interval(rows[1].exact_match, len(records))
+    alone = next(row.exact_match for row in rows if row.deferred == 1)
+    low, high = wilson_interval(alone, len(records))
     console.print(f"95 % interval of a share near the large model's: {low:.1%} to {high:.1%}")
 
 

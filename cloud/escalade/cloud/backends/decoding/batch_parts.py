@@ -95,7 +95,8 @@ class Scheduler(FIFOScheduler):
         """
         followed = self.followed.get(state.request_id)
         if followed is None or state.status != RequestStatus.PENDING:
-            return list(super()._infer_request_tokens(state, removed))
+            whole: list[int] = super()._infer_request_tokens(state, removed)
+            return whole
         tokens = state.remaining_prefill_tokens
         draft = len(followed.draft_ids)
         prompt = len(tokens) - draft
@@ -104,7 +105,7 @@ class Scheduler(FIFOScheduler):
         state.remaining_prefill_tokens += tokens[prompt:]
         if followed.cached is None:
             followed.cached = int(state.position_offset)
-        return list(state.remaining_prefill_tokens)
+        return state.remaining_prefill_tokens
 
 
 class _Wanted(NamedTuple):

@@ -9,18 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
 
 import numpy as np
 
-from escalade.cloud.backends.decoding import Batcher, Progress, kv_memory_of
+from escalade.cloud.backends.decoding import Batcher, kv_memory_of
 from escalade.cloud.backends.drafts import draft_of, verdict_of
 from escalade.cloud.backends.embedded.backend import EmbeddedBackend, is_text
 from escalade.cloud.backends.embedded.response import Response
+from escalade.cloud.backends.embedded.sequence import sequence, while_lasts
 from escalade.cloud.backends.embedded.transformers_engine import TransformersEngine
 from escalade.cloud.backends.places import Places
 from escalade.cloud.backends.query import Answer, Delta, Query, ScoreQuery, Scores, Verdict
@@ -35,12 +35,8 @@ SEQUENCES = 64
 _PROBE_LENGTHS, _PROBE_TOKENS = (1, 5, 17, 23), 6
 # One odd step must not take a server out of rotation; this many in a row are the engine.
 _DEATHS_UNTIL_DEAD = 3
-_LOOK_S = 1.0
 # Log-probabilities nearer than this are one: float32 differs by 1e-6 to 1e-5 here.
 _SAME = 1e-2
-
-
-T = TypeVar("T")
 
 
 class BatchedBackend(EmbeddedBackend):
@@ -195,7 +191,7 @@ class BatchedBackend(EmbeddedBackend):
             async with self._turn(ticket) as turn_s:
                 ticket.check()
                 started_s = self._clock()
-                said = self._said(self._alive(), ids, 1, ticket, draft_ids=draft.tokens.ids)
+                said = sequence(self._alive(), ids, 1, ticket, draft_ids=draft.tokens.ids)
                 async with aclosing(said):
                     progress = await anext(said)
                 seconds = self._clock() - started_s
@@ -213,7 +209,7 @@ class BatchedBackend(EmbeddedBackend):
     async def _turn(self, ticket: Ticket) -> AsyncIterator[float]:
         """A sequence's turn in the batch; gives the seconds that were waited for it."""
         asked_s = self._clock()
-        await _while(ticket, partial(self._turns.take, ticket.claim))
+        await while_lasts(ticket, partial(self._turns.take, ticket.claim))
         started_s = self._clock()
         try:
             yield started_s - asked_s
@@ -237,7 +233,7 @@ class BatchedBackend(EmbeddedBackend):
         ids, queue_s = query.prompt_ids, 0.0
         draft_ids, lets_stand = response.read_draft()
         if draft_ids:
-            async with aclosing(self._said(batcher, ids, 1, ticket, draft_ids=draft_ids)) as said:
+            async with aclosing(sequence(batcher, ids, 1, ticket, draft_ids=draft_ids)) as said:
                 progress = await anext(said)
             assert progress.reading is not None  # noqa: S101 - it had a draft
             queue_s, response.cached_prompt_tokens = progress.queue_s, progress.cached
@@ -249,7 +245,7 @@ class BatchedBackend(EmbeddedBackend):
                 yield delta
         if response.left:
             streamed = query.streamed or bool(query.stop_texts)
-            rest = self._said(batcher, ids, response.left, ticket, streamed=streamed)
+            rest = sequence(batcher, ids, response.left, ticket, streamed=streamed)
             async with aclosing(rest) as said:
                 first = True
                 async for progress in said:
@@ -269,37 +265,6 @@ class BatchedBackend(EmbeddedBackend):
         queue_s = min(seconds, queue_s)
         waited_s, seconds = waited_s + queue_s, read_s + seconds - queue_s
         yield Delta(answer=self._answer(Finished(response.answer(), waited_s, seconds)))
-
-    async def _said(
-        self,
-        batcher: Batcher,
-        prompt_ids: Sequence[int],
-        most: int,
-        ticket: Ticket,
-        *,
-        draft_ids: Sequence[int] = (),
-        streamed: bool = False,
-    ) -> AsyncGenerator[Progress, None]:
-        """What a sequence says, until its end; see `Batcher.submit`.
-
-        Raises:
-            EngineDeadError: it failed.
-            DeadlineError, DrainingError: see `Ticket.check`.
-        """
-        said: asyncio.Queue[Progress] = asyncio.Queue()
-        name = batcher.submit(
-            prompt_ids, most, said.put_nowait, streamed=streamed, draft_ids=draft_ids
-        )
-        try:
-            finished = False
-            while not finished:
-                progress = await _while(ticket, said.get, lambda: batcher.alive or not said.empty())
-                if progress.error is not None:
-                    raise EngineDeadError(f"engine: {progress.error}")
-                finished = progress.finished
-                yield progress
-        finally:
-            batcher.cancel(name)
 
     def _scored(self, batch: Sequence[ScoreQuery], top_k: int) -> list[Scores]:
         if self._batcher is None:
@@ -334,26 +299,3 @@ def _library_muted() -> Iterator[None]:
         yield
     finally:
         log.setLevel(before)
-
-
-async def _while(
-    ticket: Ticket, make: Callable[[], Awaitable[T]], alive: Callable[[], bool] = lambda: True
-) -> T:
-    """Await something while the ticket lasts.
-
-    Args:
-        ticket: may be extended meanwhile.
-        make: what is awaited; may be given up and made again.
-        alive: whether it may still come; looked at now and then.
-
-    Raises:
-        DeadlineError, DrainingError: see `Ticket.check`.
-        EngineDeadError: it will not come.
-    """
-    while True:
-        ticket.check()
-        if not alive():
-            raise EngineDeadError("engine: ended before it answered")
-        with suppress(TimeoutError):
-            async with asyncio.timeout(min(ticket.remaining_s(), _LOOK_S)):
-                return await make()
