@@ -79,7 +79,7 @@ def test_each_gets_what_it_gets_alone(
                 assert [row.ids for row in got.top] == [row.ids for row in wanted.top]
                 assert np.allclose(rows([*got.top]), rows([*wanted.top]), atol=1e-4)
         if in_the_batch:
-            assert not backend._alive()._runner.choosing  # type: ignore[union-attr]
+            assert not backend._alive()._followed
 
     run(tiny_model, test, kv_bytes=None if pages is None else pages * PAGE * BYTES_PER_TOKEN)
 
