@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,9 @@ from escalade.cli.options import (
     TlsKeyOption,
     bytes_of,
 )
+
+if TYPE_CHECKING:
+    from escalade.cloud.backends import Scaling
 
 
 def serve(
@@ -44,13 +47,29 @@ def serve(
             " at most a quarter of the free memory.",
         ),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="HOST:PORT",
+            help="Compute in replicas on this Ray cluster; `auto`: this machine's; `local`: one"
+            " that is started for it.",
+        ),
+    ] = None,
+    replicas: Annotated[
+        str,
+        typer.Option("--replicas", metavar="LEAST:MOST", help="With --ray: how many, by load."),
+    ] = "1:1",
 ) -> None:
     """Serve a large model to edge clients until SIGTERM or Ctrl-C, then drain."""
     from escalade.cli.output import note_console
-    from escalade.cloud.backends import transformers_factory, usable_cores
+    from escalade.cloud.backends import ray_factory, transformers_factory, usable_cores
     from escalade.cloud.listen import tls_files
     from escalade.cloud.server import ServeOptions, run_server
 
+    if ray is not None and (deterministic or kv_memory is not None):
+        given = "--deterministic" if deterministic else "--kv-memory"
+        raise typer.BadParameter(f"{given} and --ray exclude each other: replicas compute together")
     # Threads of torch that wait spin by default, and take the cores from whoever has work.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     options = ServeOptions(
@@ -61,15 +80,43 @@ def serve(
     )
     notes = note_console()
     notes.print(f"loading {model} ...", style="dim")
-    run_server(
+
+    def say(line: str) -> None:
+        notes.print(line, style="dim")
+
+    factory = (
         transformers_factory(
             model,
             threads=threads or usable_cores(),
             deterministic=deterministic,
             kv_bytes=kv_memory,
-            say=lambda line: notes.print(line, style="dim"),
-        ),
+            say=say,
+        )
+        if ray is None
+        else ray_factory(
+            model,
+            cluster=None if ray == "local" else ray,
+            scaling=_scaling(replicas, threads or 1),
+            say=say,
+        )
+    )
+    run_server(
+        factory,
         options,
         on_ready=lambda address: notes.print(f"serving {model} on {address}"),
     )
     notes.print("drained", style="dim")
+
+
+def _scaling(replicas: str, cores: int) -> Scaling:
+    """What `--replicas` says.
+
+    Raises:
+        BadParameter: it is no LEAST:MOST.
+    """
+    from escalade.cloud.backends import Scaling
+
+    least, _, most = replicas.partition(":")
+    if not (least.isdecimal() and most.isdecimal()):
+        raise typer.BadParameter(f"--replicas must be LEAST:MOST, e.g. 1:4, got {replicas!r}")
+    return Scaling(least=int(least), most=int(most), cores=cores)

@@ -15,6 +15,7 @@ from escalade.cloud.backends.query import (
     Verdict,
     agreeing,
 )
+from escalade.cloud.backends.replicas import Scaling, ray_factory
 from escalade.cloud.backends.ticket import Clock, Ticket, deadline_after, refuse_half
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "FairOrder",
     "Places",
     "Query",
+    "Scaling",
     "ScoreQuery",
     "ScoredBatch",
     "Scores",
@@ -36,6 +38,7 @@ __all__ = [
     "Verdict",
     "agreeing",
     "deadline_after",
+    "ray_factory",
     "refuse_half",
     "transformers_factory",
     "usable_cores",
