@@ -6,7 +6,7 @@ STAMP := .venv/.installed
 CONTRACT := protos/escalade/v1/cascade.proto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-aarch64 study check lint format types imports contract breaking bench protos clean
+.PHONY: help demo test test-slow test-gpu test-aarch64 study check lint format types imports contract breaking bench protos clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ test: $(STAMP) ## Every test that takes seconds
 
 test-slow: $(STAMP) ## Every test that takes longer
 	$(BIN)/pytest -m slow
+
+test-gpu: $(STAMP) ## Tests that need a CUDA device
+	$(BIN)/pytest -m gpu
 
 test-aarch64: $(STAMP) ## Artifacts on emulated Raspberry Pi processors; Debian, root, minutes
 	$(BIN)/python tests/aarch64/check.py

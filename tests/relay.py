@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -11,9 +12,13 @@ from escalade.v1.address import parse_address
 
 
 class Relay:
-    """Carries bytes to an upstream; connections can be made to die in silence."""
+    """Carries bytes to an upstream; connections can be cut, or die in silence.
 
-    def __init__(self, upstream: str) -> None:
+    With `idle_s` each does that carries nothing for so long, as a middlebox makes them.
+    """
+
+    def __init__(self, upstream: str, idle_s: float | None = None) -> None:
+        self._idle_s = idle_s
         self._upstream = parse_address(upstream)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._sockets: list[socket.socket] = []
@@ -27,6 +32,18 @@ class Relay:
         self._forgotten.set()
         self._forgotten = threading.Event()
 
+    def lead_to(self, upstream: str) -> None:
+        """Carry new connections elsewhere."""
+        self._upstream = parse_address(upstream)
+
+    def cut(self) -> None:
+        """End the open connections, as a middlebox does; new ones work."""
+        cut, self._sockets = self._sockets, []
+        for one in cut:
+            with suppress(OSError):  # it has ended by itself
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         for one in [self._listener, *self._sockets]:
@@ -39,14 +56,23 @@ class Relay:
                 far = socket.create_connection(self._upstream)
                 self.dialled += 1
                 self._sockets += [near, far]
+                dead = self._forgotten if self._idle_s is None else threading.Event()
+                # Either way: what goes up keeps the way down alive.
+                last_s = [time.monotonic()]
                 for pair in ((near, far), (far, near)):
                     threading.Thread(
-                        target=self._carry, args=(*pair, self._forgotten), daemon=True
+                        target=self._carry, args=(*pair, dead, last_s), daemon=True
                     ).start()
 
-    def _carry(self, source: socket.socket, to: socket.socket, dead: threading.Event) -> None:
+    def _carry(
+        self, source: socket.socket, to: socket.socket, dead: threading.Event, last_s: list[float]
+    ) -> None:
         with suppress(OSError):
             while data := source.recv(1 << 16):
+                now_s = time.monotonic()
+                if self._idle_s is not None and now_s - last_s[0] > self._idle_s:
+                    dead.set()
+                last_s[0] = now_s
                 if not dead.is_set():
                     to.sendall(data)
             if not dead.is_set():
@@ -54,8 +80,8 @@ class Relay:
 
 
 @contextmanager
-def relay_to(upstream: str) -> Iterator[Relay]:
-    relay = Relay(upstream)
+def relay_to(upstream: str, idle_s: float | None = None) -> Iterator[Relay]:
+    relay = Relay(upstream, idle_s)
     try:
         yield relay
     finally:

@@ -81,6 +81,18 @@ BAD: dict[str, tuple[str, list[str]]] = {
         SMALL + FAR + "side_by_side = true\n",
         ["tiers[1].side_by_side: of members on this device"],
     ),
+    "a token of members": (
+        SMALL + 'token_file = "x"\n',
+        ["tiers[0].token_file: of a tier elsewhere"],
+    ),
+    "a certificate without its key": (
+        SMALL + FAR + 'client_cert = "x.pem"\n',
+        ["tiers[1].client_key: missing; a certificate is shown with its key"],
+    ),
+    "a certificate that nobody may be shown": (
+        SMALL + FAR + 'client_cert = "x.pem"\nclient_key = "x.pem"\nplaintext = true\n',
+        ["tiers[1]: plaintext and certificates ('x.pem') exclude each other"],
+    ),
     "an unknown key": (
         SMALL + FAR + "adress = 3\n",
         ["unknown field `adress`", "tiers[1]", "did you mean 'address'?"],
@@ -99,7 +111,7 @@ BAD: dict[str, tuple[str, list[str]]] = {
     ),
     "a key that is nothing like it": (
         SMALL + "zzz = 3\n",
-        ["unknown field `zzz`", "known keys: address, ca_cert"],
+        ["unknown field `zzz`", "known keys: address, breaker_after"],
     ),
     "a negative price": (
         SMALL + FAR + "generated_price = -0.5\n",
@@ -125,6 +137,26 @@ BAD: dict[str, tuple[str, list[str]]] = {
         SMALL + FAR + "deadline_s = inf\n",
         ["tiers[1].deadline_s must be", "got inf"],
     ),
+    "fewer failures than none": (
+        SMALL + FAR + "breaker_after = -1\n",
+        ["tiers[1].breaker_after must be", "got -1"],
+    ),
+    "a breaker on the device": (
+        SMALL + "breaker_after = 3\n",
+        ["tiers[0].breaker_after: of a tier elsewhere"],
+    ),
+    "a second address for no time": (
+        SMALL + FAR + 'hedge_address = "localhost:1"\n',
+        ["tiers[1].hedge_address: goes with hedge_after_s, which is not given"],
+    ),
+    "a second address of no sense": (
+        SMALL + FAR + 'hedge_after_s = 1\nhedge_address = "localhost:70000"\n',
+        ["tiers[1].hedge_address must be", "'localhost:70000'"],
+    ),
+    "a hedge at once": (
+        SMALL + FAR + "hedge_after_s = 0\n",
+        ["tiers[1].hedge_after_s must be > 0 and finite", "got 0"],
+    ),
     "a form nobody sends": (
         SMALL + FAR + 'send = "morse"\n',
         ["tiers[1].send must be one of", "text, tokens", "'morse'"],
@@ -135,11 +167,11 @@ BAD: dict[str, tuple[str, list[str]]] = {
     ),
     "certificates for plain text": (
         SMALL + FAR + 'ca_cert = "ca.pem"\nplaintext = true\n',
-        ["tiers[1]: plaintext and root certificates ('ca.pem') exclude each other"],
+        ["tiers[1]: plaintext and certificates ('ca.pem') exclude each other"],
     ),
     "certificates for no TLS": (
         SMALL + FAR + 'ca_cert = "ca.pem"\ntls = false\n',
-        ["tiers[1]: plaintext and root certificates ('ca.pem') exclude each other"],
+        ["tiers[1]: plaintext and certificates ('ca.pem') exclude each other"],
     ),
     "both": (
         SMALL + FAR + "tls = true\nplaintext = true\n",
@@ -154,6 +186,14 @@ BAD: dict[str, tuple[str, list[str]]] = {
     "a name of two lines": (
         SMALL + 'name = "a\\nb"\n',
         ["tiers[0].name: must be printable", "'a\\nb'"],
+    ),
+    "an outage of no sense": (
+        'on_outage = "wait"\n' + SMALL,
+        ["on_outage must be one of", "degrade, queue", "'wait'"],
+    ),
+    "an outbox of nothing": (
+        SMALL + "[outbox]\nmax_queries = 0\n",
+        ["outbox.max_queries must be", "got 0"],
     ),
     "a currency in figures": ("currency = 3\n" + SMALL, ["`str`, got `int`", "currency", "3"]),
     "tiers that are none": ("tiers = 3\n", ["Expected `array`, got `int`", "tiers", "3"]),
@@ -196,6 +236,9 @@ def test_a_file_that_cannot_be_read(refusal_of: RefusalOf, tmp_path: Path) -> No
         (["--plaintext"], "plaintext"),
         (["--tls"], "tls"),
         (["--ca-cert", "x.pem"], "ca_cert"),
+        (["--token-file", "x"], "token_file"),
+        (["--client-cert", "x.pem"], "client_cert"),
+        (["--client-key", "x.pem"], "client_key"),
     ],
 )
 def test_what_a_file_says_itself_is_not_said_beside_it(

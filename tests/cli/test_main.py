@@ -52,7 +52,7 @@ def test_help_names_every_verb_and_loads_no_part() -> None:
         "heavy = {'torch', 'transformers', 'onnxruntime', 'grpc', 'numpy', 'plotly'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
         "print([v for v in ('demo ask record calibrate export train tasks trace router serve proxy"
-        " simulate evaluate store inspect')"
+        " load simulate evaluate store inspect')"
         ".split() if v not in out.getvalue()])\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

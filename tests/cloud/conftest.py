@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -17,7 +18,16 @@ import torch
 from google.rpc import status_pb2
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 from escalade.cloud.backends.backend import Backend, BackendInfo
 from escalade.cloud.backends.embedded.backend import EmbeddedBackend
@@ -77,6 +87,61 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def _with_its_tokenizer(network: PreTrainedModel, tiny_model: Path, folder: Path) -> Path:
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.mul_(4)  # so that the random model says more than one token
+    network.save_pretrained(folder)
+    for path in tiny_model.glob("tokenizer*"):
+        shutil.copy(path, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_t5(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder `t5`: a random encoder-decoder, with relative positions."""
+    torch.manual_seed(7)
+    config = T5Config(
+        vocab_size=len(WORDS),
+        d_model=32,
+        d_kv=8,
+        d_ff=64,
+        num_layers=2,
+        num_heads=4,
+        n_positions=CONTEXT_LENGTH,
+        pad_token_id=0,
+        eos_token_id=2,
+        decoder_start_token_id=0,
+    )
+    folder = tmp_path_factory.mktemp("models") / "t5"
+    return _with_its_tokenizer(T5ForConditionalGeneration(config), tiny_model, folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_bart(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder `bart`: a random encoder-decoder, with absolute positions."""
+    torch.manual_seed(7)
+    config = BartConfig(
+        vocab_size=len(WORDS),
+        d_model=32,
+        encoder_layers=2,
+        decoder_layers=2,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+        encoder_ffn_dim=64,
+        decoder_ffn_dim=64,
+        max_position_embeddings=CONTEXT_LENGTH,
+        init_std=0.2,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=2,
+        forced_eos_token_id=None,
+    )
+    folder = tmp_path_factory.mktemp("models") / "bart"
+    return _with_its_tokenizer(BartForConditionalGeneration(config), tiny_model, folder)
+
+
 @pytest.fixture(scope="session")
 def engine(tiny_model: Path) -> TransformersEngine:
     return TransformersEngine.load(str(tiny_model), threads=1)
@@ -109,7 +174,7 @@ class HeldEngine:
         self.batches: list[Sequence[ScoreQuery]] = []
         #: `generate` or `score`, for each computation that was begun.
         self.order: list[str] = []
-        #: From this token on, a computation waits until it is told to stop.
+        #: From this token on, a computation waits until it is told to stop, or this is moved.
         self.stall_at: int | None = None
         self.stalled = False
         self.error: Exception | None = None
@@ -132,11 +197,11 @@ class HeldEngine:
         def stalling() -> pb.StopReason | None:
             nonlocal asked
             asked += 1
-            if self.stall_at is None or asked <= self.stall_at:
+            if not self._stalls(asked):
                 return should_stop()
             self.stalled = True
             give_up = time.monotonic() + HELD_AT_MOST_S
-            while (reason := should_stop()) is None:
+            while (reason := should_stop()) is None and self._stalls(asked):
                 assert time.monotonic() < give_up, "nobody stopped the computation"
                 time.sleep(0.001)
             return reason
@@ -144,6 +209,9 @@ class HeldEngine:
         answer = self.inner.generate(query, stalling, emit)
         self.answers.append(answer)
         return answer
+
+    def _stalls(self, asked: int) -> bool:
+        return self.stall_at is not None and asked > self.stall_at
 
     def score(self, queries: Sequence[ScoreQuery], top_k: int) -> list[Scores]:
         self.batches.append(queries)

@@ -16,8 +16,8 @@ import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from escalade.cloud.backends.embedded.backend import EmbeddedBackend
+from escalade.cloud.certificates import TlsFiles, tls_files
 from escalade.cloud.errors import ListenError, ModelError, StartError, TlsError
-from escalade.cloud.listen import TlsFiles, tls_files
 from escalade.cloud.server import ServeOptions, serve
 from escalade.cloud.service import SERVICE_NAME
 from escalade.v1 import cascade_pb2 as pb
@@ -177,7 +177,7 @@ def test_an_encrypted_key_is_named_and_nobody_is_asked(
 
 def test_tls_files_come_in_pairs(tmp_path: Path) -> None:
     assert tls_files(None, None) is None
-    assert tls_files(tmp_path / "c", tmp_path / "k") == (tmp_path / "c", tmp_path / "k")
+    assert tls_files(tmp_path / "c", tmp_path / "k") == (tmp_path / "c", tmp_path / "k", None)
     with pytest.raises(TlsError, match="the key is missing"):
         tls_files(tmp_path / "c", None)
     with pytest.raises(TlsError, match="the certificate is missing"):

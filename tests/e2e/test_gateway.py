@@ -13,8 +13,11 @@ from pathlib import Path
 import pytest
 
 from escalade.cli.demo.processes import running
-from escalade.edge import EdgeClient, Query
+from escalade.edge import EdgeClient, Query, Sampling
+from escalade.edge.errors import CloudError
 from escalade.edge.trace import read_trace
+from escalade.edge.wire import CloudClient
+from escalade.v1 import cascade_pb2 as pb
 
 ESCALADE = [sys.executable, "-m", "escalade.cli"]
 PROMPTS = [f"g2p: {word}" for word in ("cat", "dog", "banana", "zebra", "apple", "o'neil")]
@@ -128,6 +131,28 @@ def test_stop_texts_reach_the_model_behind_the_gateway(device: Path) -> None:
             stop = whole[len(whole) // 2 :][:2]
             cut = client.ask(Query(text=prompt, stop=(stop,))).text
             assert cut == whole[: whole.index(stop)]
+
+
+def test_how_tokens_are_drawn_reaches_every_tier(device: Path, gateway: str) -> None:
+    def drawn(client: EdgeClient, seed: int) -> list[str]:
+        sampling = Sampling(temperature=3.0, seed=seed)
+        answers = [client.ask(Query(text=one, sampling=sampling, batch=True)) for one in PROMPTS]
+        assert {answer.outcome for answer in answers} == {"deferred"}
+        return [answer.text for answer in answers]
+
+    with EdgeClient.open(device) as client:
+        assert drawn(client, 1) == drawn(client, 1)
+        assert drawn(client, 1) != drawn(client, 2)
+        assert drawn(client, 1) != [client.ask(prompt).text for prompt in PROMPTS]
+    asker = CloudClient(gateway)
+    with pytest.raises(CloudError, match=r"output\.top_logprobs: this server gives none") as caught:
+        asker.generate(
+            pb.GenerateRequest(
+                prompt=pb.Prompt(text=PROMPTS[0]), output=pb.OutputOptions(top_logprobs=1)
+            )
+        )
+    assert caught.value.reason == "NOT_SUPPORTED"
+    asker.close()
 
 
 def test_many_devices_at_once_get_what_one_gets(device: Path) -> None:

@@ -48,9 +48,10 @@ def item_of(number: int) -> tuple[list[int], list[int]]:
 
 
 def numbers_in(notes: Path) -> list[int]:
-    """Which items an engine was given, in order."""
+    """Which items an engine was given, in order; what a server asks itself as it starts is none."""
     prompts = [ast.literal_eval(line) for line in notes.read_text().splitlines()]
-    return [((a - 4) * BASE + b - 4) * BASE + c - 4 for a, b, c, _ in prompts]
+    items = [prompt for prompt in prompts if len(prompt) == len(item_of(0)[0])]
+    return [((a - 4) * BASE + b - 4) * BASE + c - 4 for a, b, c, _ in items]
 
 
 @contextmanager

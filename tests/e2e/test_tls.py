@@ -120,7 +120,7 @@ def test_contradictions_are_refused(secure: Secure, float_artifact: Path, tmp_pa
 
     with pytest.raises(CascadeError, match="tls and plaintext exclude each other"):
         open_with(tls=True, plaintext=True)
-    with pytest.raises(CloudError, match="plaintext and root certificates .* exclude each other"):
+    with pytest.raises(CloudError, match="plaintext and certificates .* exclude each other"):
         open_with(plaintext=True, ca_cert=secure.ca_cert)
     none = tmp_path / "none.pem"
     none.write_text("no certificate")

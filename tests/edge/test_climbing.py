@@ -61,6 +61,7 @@ class Scripted:
     clock: VirtualClock
     calls: list[Call] = field(default_factory=list)
     side_by_side: bool = False
+    deadline_s: float = 0.0
     opened: Sequence[Any] = ()
 
     @property

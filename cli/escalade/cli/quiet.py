@@ -13,6 +13,7 @@ import logging
 #: Logger, and what its message holds.
 _NOISE = (
     ("torchao", "Failed to load "),
+    ("torchao.kernel.intmm", "Detected no triton"),
     ("torch.utils._pytree", "is an Enum subclass and is now natively supported"),
     ("transformers.training_args", "The speedups for torchdynamo mostly come with GPU"),
 )

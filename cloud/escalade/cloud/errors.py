@@ -4,6 +4,7 @@ ServeError
 ├── StartError                   the server cannot start
 │   ├── ListenError              an address is malformed, in use, or exposed without TLS
 │   ├── TlsError                 a certificate or key is missing or does not load
+│   ├── TokensError              a file of tokens cannot be read, or says what cannot be
 │   └── ModelError               a model or its tokenizer does not load
 └── RequestError                 one request is refused; `status.py` says how it travels
     ├── FieldError               one field of the request is wrong (carries its name)
@@ -14,10 +15,14 @@ ServeError
     ├── TokenizerMismatchError   token ids of another tokenizer
     ├── ModelMismatchError       the client expects another model
     ├── LoopError                the query has come through this gateway before
-    ├── QueueFullError           too many requests wait (carries when to come back)
+    ├── StreamChangedError       the answer does not begin with what the client has of it
+    ├── ComeBackError            not now (carries when to come back)
+    │   ├── QueueFullError       too many requests wait
+    │   └── QuotaExceededError   the client has used up what it may ask for
+    ├── UnauthenticatedError     no token that is known and valid
     ├── DrainingError            the server is shutting down
     ├── EngineDeadError          the engine failed
-    ├── NotSupportedError        this server does not offer the RPC
+    ├── NotSupportedError        this server does not offer the RPC, or the option
     └── DeadlineError            the time ran out before the answer was whole
 
 Messages give the name, the allowed range and the value, in one line.
@@ -40,6 +45,10 @@ class ListenError(StartError):
 
 class TlsError(StartError):
     """A certificate or a key is missing or does not load."""
+
+
+class TokensError(StartError):
+    """A file of tokens cannot be read, or says what cannot be."""
 
 
 class ModelError(StartError):
@@ -90,16 +99,32 @@ class LoopError(RequestError):
     """The query has come through this gateway before."""
 
 
-class QueueFullError(RequestError):
-    """Too many requests wait already.
+class StreamChangedError(RequestError):
+    """The answer does not begin with what the client has of it."""
+
+
+class ComeBackError(RequestError):
+    """Not now.
 
     Attributes:
-        retry_after_s: seconds after which a place is likely to be free.
+        retry_after_s: seconds after which it is worth another try.
     """
 
     def __init__(self, message: str, retry_after_s: float) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class QueueFullError(ComeBackError):
+    """Too many requests wait already."""
+
+
+class QuotaExceededError(ComeBackError):
+    """The client has used up what it may ask for."""
+
+
+class UnauthenticatedError(RequestError):
+    """The request carries no token that is known and valid."""
 
 
 class DrainingError(RequestError):
@@ -114,7 +139,7 @@ class EngineDeadError(RequestError):
 
 
 class NotSupportedError(RequestError):
-    """This server does not offer the RPC."""
+    """This server does not offer the RPC, or the option."""
 
 
 class DeadlineError(RequestError):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar, cast
 
 import grpc
 import grpc.aio
 
-from escalade.cloud.backends import BackendInfo
+from escalade.cloud.backends import BackendInfo, Clock
 from escalade.cloud.rpcs import Unparsed, answer_or_abort, bounded_parser
 from escalade.cloud.service import CascadeService
+from escalade.cloud.watching import Observer, observed
 from escalade.v1 import cascade_pb2_grpc as pb_grpc
 
 Req = TypeVar("Req")
@@ -19,24 +21,38 @@ Context = grpc.aio.ServicerContext[Req, Resp]
 Behaviour = Callable[[Req, Context[Req, Resp]], Awaitable[Resp]]
 
 
-def register(service: CascadeService, server: grpc.aio.Server, info: BackendInfo) -> None:
+def register(
+    service: CascadeService,
+    server: grpc.aio.Server,
+    info: BackendInfo,
+    observers: Sequence[Observer] = (),
+    clock: Clock = time.monotonic,
+) -> None:
     """Serve the RPCs of a service.
 
     Args:
         service: its methods are coroutines.
         server: not started.
         info: the backend's.
+        observers: told of each call, those that are refused unparsed too.
+        clock: seconds, monotonic.
     """
-    pb_grpc.add_CascadeServiceServicer_to_server(
-        service, cast(grpc.aio.Server, _Registrar(server, info))
-    )
+    registrar = _Registrar(server, info, observers, clock)
+    pb_grpc.add_CascadeServiceServicer_to_server(service, cast(grpc.aio.Server, registrar))
 
 
 class _Registrar:
     """Stands for the server where generated code registers a service with it."""
 
-    def __init__(self, server: grpc.aio.Server, info: BackendInfo) -> None:
+    def __init__(
+        self,
+        server: grpc.aio.Server,
+        info: BackendInfo,
+        observers: Sequence[Observer],
+        clock: Clock,
+    ) -> None:
         self._server, self._info = server, info
+        self._observers, self._clock = observers, clock
 
     def add_generic_rpc_handlers(self, handlers: Sequence[object]) -> None:
         """The same methods once more, in another form."""
@@ -68,7 +84,7 @@ class _Registrar:
             grpc.unary_unary_rpc_method_handler if whole else grpc.unary_stream_rpc_method_handler
         )
         return make(
-            answer,
+            observed(name, answer, self._observers, self._clock, streams=not whole),
             # What it gives instead ends in `answer`.
             cast(Callable[[bytes], Req], bounded_parser(name, parse, self._info)),
             handler.response_serializer,

@@ -11,24 +11,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from escalade.cloud.access import AccessOptions, Metered, make_gate
 from escalade.cloud.backends import BackendFactory, Clock
+from escalade.cloud.certificates import TlsFiles
 from escalade.cloud.errors import StartError
 from escalade.cloud.health import Health
 from escalade.cloud.heap import find_trim, keep_trimmed
-from escalade.cloud.listen import TlsFiles, bind
+from escalade.cloud.listen import bind
 from escalade.cloud.registering import register
 from escalade.cloud.service import SERVICE_NAME, CascadeService
-from escalade.v1.channel import server_options
+from escalade.cloud.watching import Watch, WatchOptions
+from escalade.v1.channel import DIAL_WITHIN_S, server_options
 
 OnReady = Callable[[str], None]
+
+_UNWATCHED = WatchOptions()
+# How often health is looked at without a request.
+_LOOK_S = 1.0
 
 # Time for answers that are done to leave, and for open health watches to be cut.
 _FLUSH_S = 0.5
@@ -36,6 +44,14 @@ _FLUSH_S = 0.5
 # Streams of one connection, by default without a bound: RFC 9113 asks for 100 at least, and a
 # client should hear that the queue is full, not wait for a stream.
 _LEAST_STREAMS, _STREAMS_FOR_A_PLACE = 100, 4
+
+# The longest time that gRPC knows: it is for ever.
+_MOST_MS = (1 << 31) - 1
+
+# How long the thread that computes may keep the interpreter from the event loop: 5 ms by default,
+# each time that the loop has looked for news. At twice the bundled model's peak a refusal took 140
+# ms so, and 24 ms with this (benchmarks/cloud/overload.py).
+_SWITCH_S = 5e-4
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -46,29 +62,38 @@ class ServeOptions:
 
     Attributes:
         listen: `HOST:PORT`; port 0 takes a free one.
-        tls: certificate and key; needed off loopback.
+        tls: certificate and key, needed off loopback; and whose clients may connect.
+        access: who may ask, and how much.
         queue_capacity: queries that may wait for their turn, at least 1; and as many streams
             of scores.
         answers_kept: answers remembered for repeated request ids, at least 1.
         grace_s: how long a drain waits for requests before it stops them, at least 0.
         unread_s: after how long a stream that its client does not read is ended, above 0. So much
             has a link of 70 kbit/s for the largest message, 256 KiB.
+        idle_s: after how long a connection without requests is closed, above 0: each takes a
+            descriptor and 14 KiB. Whoever comes back dials anew.
+        watch: who is told of requests.
     """
 
     listen: str = "127.0.0.1:50051"
     tls: TlsFiles | None = None
+    access: AccessOptions = field(default_factory=AccessOptions)
     queue_capacity: int = 64
     answers_kept: int = 1024
     grace_s: float = 30.0
     unread_s: float = 30.0
+    idle_s: float = 300.0
+    watch: WatchOptions = _UNWATCHED
 
     def __post_init__(self) -> None:
         for name, least in (("queue_capacity", 1), ("answers_kept", 1), ("grace_s", 0)):
             value = getattr(self, name)
             if not value >= least:
                 raise StartError(f"{name}: must be at least {least}, got {value}")
-        if not self.unread_s > 0:
-            raise StartError(f"unread_s: must be above 0, got {self.unread_s}")
+        for name in ("unread_s", "idle_s"):
+            value = getattr(self, name)
+            if not value > 0:
+                raise StartError(f"{name}: must be above 0, got {value}")
 
 
 async def serve(
@@ -89,12 +114,24 @@ async def serve(
         clock: seconds, monotonic.
 
     Raises:
-        StartError: the port, the certificate or the model is not to be had.
+        StartError: the port, a certificate, the tokens or the model is not to be had.
     """
-    server = grpc.aio.server(options=_channel_options(options))
+    gate = make_gate(
+        options.access,
+        certificates=options.tls is not None and options.tls.client_ca is not None,
+        request_s=options.unread_s,
+        clock=clock,
+    )
+    server = grpc.aio.server(
+        options=_channel_options(options), interceptors=() if gate is None else (gate,)
+    )
     backend = make_backend(queue_capacity=options.queue_capacity, clock=clock)
+    if gate is not None:
+        backend = Metered(backend, gate.quotas)
+    watch = None
     try:
-        address = bind(server, options.listen, options.tls)
+        address = bind(server, options.listen, options.tls, clock)
+        watch = Watch(options.watch, options.tls)
         await backend.load()
         status = Health()
 
@@ -110,7 +147,7 @@ async def serve(
             clock=clock,
             on_health=tell_health,
         )
-        register(service, server, backend.info)
+        register(service, server, backend.info, watch.observers(backend), clock)
         health_pb2_grpc.add_HealthServicer_to_server(status, server)
         reflection.enable_server_reflection(
             (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), server
@@ -120,7 +157,9 @@ async def serve(
         on_ready(address)
         trim = find_trim()
         trimming = None if trim is None else asyncio.create_task(keep_trimmed(trim))
+        looking = asyncio.create_task(_keep_looking(service))
         await stop.wait()
+        looking.cancel()
         if trimming is not None:
             trimming.cancel()
         await status.enter_graceful_shutdown()
@@ -129,6 +168,15 @@ async def serve(
     finally:
         await server.stop(_FLUSH_S)
         backend.close()
+        if watch is not None:
+            watch.close()
+
+
+async def _keep_looking(service: CascadeService) -> None:
+    """See a backend that works again where nobody asks: requests go where health says so."""
+    while True:
+        await asyncio.sleep(_LOOK_S)
+        await service.look_at_health()
 
 
 def _channel_options(options: ServeOptions) -> list[tuple[str, int]]:
@@ -137,6 +185,9 @@ def _channel_options(options: ServeOptions) -> list[tuple[str, int]]:
         # By default Linux lets a second server share the port in silence.
         ("grpc.so_reuseport", 0),
         ("grpc.max_concurrent_streams", streams),
+        ("grpc.max_connection_idle_ms", round(min(options.idle_s * 1e3, _MOST_MS))),
+        # Who dials and says nothing; by default two minutes.
+        ("grpc.server_handshake_timeout_ms", round(min(options.idle_s, DIAL_WITHIN_S) * 1e3)),
         *server_options(),
     ]
 
@@ -167,14 +218,17 @@ def run_server(
         on_ready: told the address, with its real port, once requests are answered.
 
     Raises:
-        StartError: the port, the certificate or the model is not to be had.
+        StartError: the port, a certificate, the tokens or the model is not to be had.
     """
     previous = {number: signal.getsignal(number) for number in _SIGNALS}
+    switch_s = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_S)
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     try:
         asyncio.run(_serve_until_signal(make_backend, options or ServeOptions(), on_ready))
     finally:
+        sys.setswitchinterval(switch_s)
         for number, handler in previous.items():
             signal.signal(number, handler)
 

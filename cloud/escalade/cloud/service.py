@@ -35,8 +35,10 @@ from escalade.cloud.rpcs import (
     check_score_size,
     check_verify,
     claim_of,
+    keep_s_of,
     key_of,
     query_of,
+    received_of,
     response_of,
     score_queries,
     send_scores,
@@ -85,6 +87,7 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
     def start_draining(self) -> None:
         """Refuse every request not known yet, and let no stream of scores go on to a next batch."""
         self._drain.start()
+        self._answers.keep_none()
 
     async def wait_idle(self) -> None:
         """Wait until no request is under way."""
@@ -93,6 +96,13 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
     def abandon(self) -> None:
         """Stop what is being computed, as soon as can be."""
         self._answers.abandon()
+
+    async def look_at_health(self) -> None:
+        """Tell where the backend has begun or ceased to work since the last look."""
+        healthy = self._backend.health()
+        if healthy != self._healthy:
+            self._healthy = healthy
+            await self._on_health(healthy)
 
     async def Generate(  # noqa: N802
         self,
@@ -107,7 +117,7 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
                 key_of(request),
                 self._deadline_of(context),
                 partial(self._start, request, streamed=False),
-                _claim_of(context, request),
+                _claim_of(context, request, request.priority),
             )
 
         answer = await self._answer(context, whole())
@@ -125,15 +135,19 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
 
         async def stream() -> None:
             check_generate_size(asked, self._backend.info)
+            received = received_of(request)
             deltas = self._answers.follow(
                 key_of(asked),
                 self._deadline_of(context),
                 partial(self._start, asked, streamed=True),
-                _claim_of(context, request),
+                _claim_of(context, request, asked.priority),
+                received=received,
+                keep_s=keep_s_of(request),
             )
-            send = writer(context, self._unread_s)
-            async with aclosing(deltas):
-                await send_stream(asked, deltas, self._backend.info, send=send)
+            async with writer(context, self._unread_s) as send, aclosing(deltas):
+                await send_stream(
+                    asked, deltas, self._backend.info, send=send, offset=received.tokens
+                )
 
         await self._answer(context, stream())
 
@@ -144,11 +158,13 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
     ) -> None:
         """Score given responses, item by item."""
         ticket = Ticket(self._deadline_of(context), self._clock, _claim_of(context, request))
-        send = writer(context, self._unread_s)
+
+        async def stream() -> None:
+            async with writer(context, self._unread_s) as send:
+                await self._score(request, ticket, send)
+
         try:
-            await self._answer(
-                context, _revocable(self._score(request, ticket, send), ticket), ticket
-            )
+            await self._answer(context, _revocable(stream(), ticket), ticket)
         finally:
             # What was begun ahead is for nobody.
             ticket.cancel()
@@ -180,6 +196,7 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
             queue_capacity=info.queue_capacity,
             capabilities=info.capabilities,
             max_top_k=info.max_top_k,
+            max_top_logprobs=info.max_top_logprobs,
             tiers=info.tiers,
         )
 
@@ -243,10 +260,7 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
         try:
             return await work
         finally:
-            healthy = self._backend.health()
-            if healthy != self._healthy:
-                self._healthy = healthy
-                await self._on_health(healthy)
+            await self.look_at_health()
 
     def _deadline_of(self, context: grpc.aio.ServicerContext[Req, Resp]) -> float:
         # None without a deadline, whatever the type stubs say.
@@ -270,5 +284,10 @@ async def _revocable(work: Coroutine[None, None, T], ticket: Ticket) -> T:
         raise ticket.revoked from None
 
 
-def _claim_of(context: grpc.aio.ServicerContext[Req, Resp], request: Message) -> Claim:
-    return claim_of(context.peer(), request.ByteSize())
+def _claim_of(
+    context: grpc.aio.ServicerContext[Req, Resp],
+    request: Message,
+    priority: pb.Priority = pb.PRIORITY_INTERACTIVE,
+) -> Claim:
+    batch = priority == pb.PRIORITY_BATCH
+    return claim_of(context.peer(), request.ByteSize(), batch=batch)

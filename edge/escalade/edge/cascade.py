@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from escalade.edge.base import Clock, SystemClock, utc_now
 from escalade.edge.deferral import Gate
 from escalade.edge.errors import CalibrationError, CascadeError, CloudError
+from escalade.edge.outbox import OutboxOptions
 from escalade.edge.tiers import Tier
 from escalade.edge.trace import TRACE_SCHEMA, MemberInfo, TierInfo, TraceHeader
 
@@ -30,6 +31,8 @@ class Cascade:
     currency: str = "USD"
     #: Whether every gate must have a threshold. Without, queries are asked in shadow mode alone.
     calibrated: bool = True
+    #: Where queries are kept whose tier is out of reach; None: nowhere.
+    outbox: OutboxOptions | None = None
 
     def __post_init__(self) -> None:
         """Check that every query finds its way."""

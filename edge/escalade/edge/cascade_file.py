@@ -20,21 +20,26 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
 from escalade.edge.base import Finite, explain, read_text
 from escalade.edge.deferral import ROUTER, VOTE, CascadeCalibration, Early, rule_named
 from escalade.edge.errors import CascadeError, DataError
+from escalade.edge.outbox import MAX_AGE_S, MAX_QUERIES
 from escalade.edge.tiers import PromptForm
 from escalade.edge.trace import Place
 from escalade.v1.address import parse_address
 from escalade.v1.channel import plaintext_of, speaks_tls
 
+#: The best answer so far is given and that is all, or the query is kept for later as well.
+OnOutage = Literal["degrade", "queue"]
 Price = Annotated[float, msgspec.Meta(ge=0.0, le=sys.float_info.max)]
 Seconds = Annotated[float, msgspec.Meta(gt=0.0, le=sys.float_info.max)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
+# Far more than anybody waits for.
+Failures = Annotated[int, msgspec.Meta(ge=0, le=1000)]
 
 #: A file of a thousand tiers is shorter.
 MAX_CASCADE_BYTES = 1 << 20
@@ -78,12 +83,33 @@ class TierTable(_Table, frozen=True, kw_only=True):
     place: Place | None = None
     send: PromptForm = "tokens"
     deadline_s: Seconds = 10.0
+    #: Failures in a row after which it is not asked for a while; 0 asks it always, None takes the
+    #: channel's own.
+    breaker_after: Failures | None = None
+    #: Seconds after which a query that is not answered is asked a second time; None never.
+    hedge_after_s: Seconds | None = None
+    #: `HOST:PORT` of a replica that is asked then; None asks the same over another connection.
+    hedge_address: str | None = None
     ca_cert: Text | None = None
+    #: Holds the token that is sent there.
+    token_file: Text | None = None
+    #: The certificate that is shown there, and its key.
+    client_cert: Text | None = None
+    client_key: Text | None = None
     tls: bool | None = None
     plaintext: bool | None = None
     prompt_price: Price = 0.0
     generated_price: Price = 0.0
     gate: GateTable | None = None
+
+
+class OutboxTable(_Table, frozen=True, kw_only=True):
+    """Where queries wait for a tier that is out of reach."""
+
+    #: None takes the user's own.
+    path: Text | None = None
+    max_queries: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = MAX_QUERIES
+    max_age_s: Seconds = MAX_AGE_S
 
 
 class CascadeFile(_Table, frozen=True, kw_only=True):
@@ -93,6 +119,9 @@ class CascadeFile(_Table, frozen=True, kw_only=True):
     #: Public key (PEM) that must have signed every member; None asks for no signature.
     trusted_key: Text | None = None
     tiers: list[TierTable]
+    #: What becomes of a query whose tier is out of reach, beside the best answer so far.
+    on_outage: OnOutage = "degrade"
+    outbox: OutboxTable = OutboxTable()
     #: How `escalade calibrate` found the thresholds; None where somebody set them.
     calibration: CascadeCalibration | None = None
 
@@ -245,15 +274,26 @@ def _check_place(path: Path, index: int, table: TierTable) -> None:
         raise CascadeError(f"{where}.place: an address is a gateway's or a cloud's, got 'device'")
     if table.side_by_side:
         raise CascadeError(f"{where}.side_by_side: of members on this device, not of an address")
+    if table.hedge_address is not None and table.hedge_after_s is None:
+        raise CascadeError(f"{where}.hedge_address: goes with hedge_after_s, which is not given")
+    _check_address(where, "address", table.address, table)
+    if table.hedge_address is not None:
+        _check_address(where, "hedge_address", table.hedge_address, table)
+
+
+def _check_address(where: str, key: str, address: str, table: TierTable) -> None:
     try:
-        host = parse_address(table.address).host
+        host = parse_address(address).host
     except ValueError as error:
-        raise CascadeError(f"{where}.address {error}") from error
+        raise CascadeError(f"{where}.{key} {error}") from error
     try:
         plaintext = plaintext_of(tls=table.tls, plaintext=table.plaintext)
-        speaks_tls(host, plaintext=plaintext, ca_cert=table.ca_cert)
+        speaks_tls(host, plaintext=plaintext, ca_cert=table.ca_cert or table.client_cert)
     except ValueError as error:
         raise CascadeError(f"{where}: {error}") from error
+    if (table.client_cert is None) != (table.client_key is None):
+        missing = "client_cert" if table.client_cert is None else "client_key"
+        raise CascadeError(f"{where}.{missing}: missing; a certificate is shown with its key")
 
 
 def _check_rule(path: Path, name: str, table: TierTable) -> None:
@@ -288,6 +328,8 @@ def _check_rule(path: Path, name: str, table: TierTable) -> None:
 # Keys that say how an address is spoken to.
 _ELSEWHERE = (
     *("place", "send", "deadline_s", "ca_cert", "tls", "plaintext"),
+    *("token_file", "client_cert", "client_key"),
+    *("breaker_after", "hedge_after_s", "hedge_address"),
     *("prompt_price", "generated_price"),
 )
 _DEFAULTS = msgspec.structs.asdict(TierTable())

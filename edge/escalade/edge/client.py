@@ -8,14 +8,20 @@ record. A query that the caller cancels leaves nothing.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from escalade.edge.answer import Answer
 from escalade.edge.base import Record
 from escalade.edge.cascade import Cascade
+from escalade.edge.errors import OutboxError
 from escalade.edge.journal import Journal
+from escalade.edge.late import Flushed, flush
 from escalade.edge.opening import OpenOptions, open_cascade
+from escalade.edge.outbox import Entry, Outbox
 from escalade.edge.run import Run
 from escalade.edge.tiers import Call, Prompt, Prompts, Query, query_of
 from escalade.edge.trace import TierAnswer, TraceHeader, TraceRecord
@@ -39,9 +45,12 @@ class EdgeClient:
         Raises:
             CalibrationError: there is a trace to write and no threshold.
             DataError: the trace file is something else, or another cascade's.
+            OutboxError: the cascade's outbox cannot be opened.
         """
         self.cascade = cascade
         self._journal = None if trace is None else Journal(cascade, trace)
+        #: Queries that a tier out of reach is to answer later; None where none are kept.
+        self.outbox = None if cascade.outbox is None else Outbox(cascade.outbox)
 
     @classmethod
     def open(
@@ -103,15 +112,33 @@ class EdgeClient:
                 cancelled has no answer and leaves no record.
         """
         query, journal = query_of(prompt), self._journal
+        if self.outbox is not None and not query.request_id:
+            # Before it is sent for the first time: a server that has it already computes it once.
+            query = replace(query, request_id=uuid.uuid4().hex)
         return Run(
             self.cascade,
             query,
             shadow=shadow,
             cancelled=cancelled,
+            keep=None if self.outbox is None or shadow else self.outbox.add,
             remember=None
             if journal is None
             else lambda answer: journal.add(answer, query.references),
         )
+
+    def flush(self, deliver: Callable[[Entry], None]) -> Flushed:
+        """Ask again what is in the outbox, and hand out the answers that came.
+
+        Args:
+            deliver: called with each query that is answered, or refused for good. Then it is out of
+                the outbox; where the process dies before `deliver` returns it comes again.
+
+        Raises:
+            OutboxError: there is no outbox, or it cannot be read or written.
+        """
+        if self.outbox is None:
+            raise OutboxError("this cascade keeps no queries: set on_outage = 'queue'")
+        return flush(self.cascade, self.outbox, deliver)
 
     def ask_last(self, prompt: Prompt) -> TierAnswer:
         """Ask the last tier alone, as a device without a model of its own would.
@@ -152,8 +179,10 @@ class EdgeClient:
         return self.cascade.header()
 
     def close(self) -> None:
-        """Close every tier's channel."""
+        """Close every tier's channel, and the outbox."""
         self.cascade.close()
+        if self.outbox is not None:
+            self.outbox.close()
 
     def __enter__(self) -> EdgeClient:
         return self

@@ -9,12 +9,19 @@ EdgeError
 ├── CascadeError         a cascade's file does not fit together
 ├── PromptError          a prompt is empty, too long, or not text
 ├── CalibrationError     a threshold cannot be set from this data
+├── OutboxError          a query cannot be kept, or what is kept cannot be read
 └── CloudError           the cloud refused or did not answer (carries a stable reason)
 
 Messages give the name, the allowed range and the value, in one line.
 """
 
 from __future__ import annotations
+
+from typing import Literal
+
+#: What a failure speaks of: the query, which would always end so; a server that is there and does
+#: not answer it now; or the link, or a server that is not there.
+Cause = Literal["query", "server", "link"]
 
 
 class EdgeError(Exception):
@@ -53,13 +60,19 @@ class CalibrationError(EdgeError):
     """A threshold cannot be set from this data."""
 
 
+class OutboxError(EdgeError):
+    """A query cannot be kept for later, or the file of those that are cannot be read."""
+
+
 class CloudError(EdgeError):
     """The cloud refused the query or did not answer.
 
     Attributes:
         reason: a stable word for the cause, e.g. `UNAVAILABLE` or `MODEL_MISMATCH`.
+        cause: see `Cause`.
     """
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: str, message: str, *, cause: Cause = "query") -> None:
         super().__init__(f"{reason}: {message}")
         self.reason = reason
+        self.cause: Cause = cause

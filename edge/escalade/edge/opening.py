@@ -11,6 +11,8 @@ from pathlib import Path
 from escalade.edge.cascade import Cascade, not_calibrated
 from escalade.edge.cascade_file import (
     GateTable,
+    OnOutage,
+    OutboxTable,
     TierTable,
     read_cascade_file,
     tier_name,
@@ -19,6 +21,7 @@ from escalade.edge.deferral import ROUTER, Early, Gate, VoteRule, rule_named
 from escalade.edge.errors import ArtifactError, CalibrationError, CascadeError
 from escalade.edge.generation import Artifact
 from escalade.edge.members import Members
+from escalade.edge.outbox import OutboxOptions, default_path
 from escalade.edge.tiers import ArtifactTier, EnsembleTier, Member, PromptForm, RemoteTier, Tier
 from escalade.v1.channel import plaintext_of
 
@@ -38,7 +41,11 @@ class OpenOptions:
     deadline_s: float = 10.0
     #: Root certificates (PEM) to trust, over TLS; the system's own if None.
     ca_cert: Path | None = None
-    #: Speak TLS, or not. If None, where `ca_cert` is given or the host is not loopback.
+    #: What a server is shown, see `ClientFiles`.
+    token_file: Path | None = None
+    client_cert: Path | None = None
+    client_key: Path | None = None
+    #: Speak TLS, or not. If None, where a certificate is given or the host is not loopback.
     tls: bool | None = None
     #: The opposite, in another word.
     plaintext: bool | None = None
@@ -53,9 +60,16 @@ class OpenOptions:
     #: Public key (PEM) by which manifests must be signed; None takes those that a cascade's file
     #: names, or asks for no signature.
     trusted_key: Path | None = None
+    #: See `OnOutage`; None takes what a cascade's file says, and "degrade" of an artifact.
+    on_outage: OnOutage | None = None
+    #: File of the queries that are kept; None takes what a cascade's file says, or the user's own.
+    outbox: Path | None = None
 
 
-_OF_ARTIFACTS = ("threshold", "prompt_form", "deadline_s", "ca_cert", "tls", "plaintext")
+_OF_ARTIFACTS = (
+    *("threshold", "prompt_form", "deadline_s", "ca_cert"),
+    *("token_file", "client_cert", "client_key", "tls", "plaintext"),
+)
 
 
 def open_cascade(
@@ -110,7 +124,11 @@ def open_cascade(
             if calibrated and not last and gate is not None and gate.threshold is None:
                 raise not_calibrated(f"{path}: the gate of tier {name!r}")
         cascade = Cascade(
-            tiers=tiers, gates=gates, currency=content.currency, calibrated=calibrated
+            tiers=tiers,
+            gates=gates,
+            currency=content.currency,
+            calibrated=calibrated,
+            outbox=_outbox(path, options, content.on_outage, content.outbox),
         )
         undo.pop_all()
     return cascade
@@ -131,21 +149,52 @@ def _open_artifact(
     tiers: list[Tier] = [ArtifactTier(member, name="device")]
     gates: list[Gate | None] = [gate]
     if cloud is not None:
-        from escalade.edge.wire import CloudClient  # gRPC is opened only for a tier elsewhere
+        # gRPC is opened only for a tier elsewhere.
+        from escalade.edge.wire import ClientFiles, CloudClient
 
         try:
             plaintext = plaintext_of(tls=options.tls, plaintext=options.plaintext)
         except ValueError as error:
             raise CascadeError(f"{cloud}: {error}") from error
         client = CloudClient(
-            cloud, deadline_s=options.deadline_s, ca_cert=options.ca_cert, plaintext=plaintext
+            cloud,
+            deadline_s=options.deadline_s,
+            ca_cert=options.ca_cert,
+            plaintext=plaintext,
+            files=ClientFiles(options.token_file, options.client_cert, options.client_key),
         )
         if calibrated and gate.threshold is None:
             client.close()
             raise not_calibrated(str(folder))
         tiers.append(RemoteTier(client, reader=member, prompt_form=options.prompt_form))
         gates.append(None)
-    return Cascade(tiers=tiers, gates=gates, calibrated=calibrated)
+    return Cascade(
+        tiers=tiers,
+        gates=gates,
+        calibrated=calibrated,
+        outbox=_outbox(folder, options, "degrade", OutboxTable()),
+    )
+
+
+def _outbox(
+    path: Path, options: OpenOptions, on_outage: OnOutage, table: OutboxTable
+) -> OutboxOptions | None:
+    """Where the cascade at `path` keeps queries; None where it does not.
+
+    Raises:
+        CascadeError: a file is named, and none is wanted.
+    """
+    if (options.on_outage or on_outage) == "degrade":
+        if options.outbox is not None:
+            raise CascadeError(f"{options.outbox}: outbox: goes with on_outage 'queue'")
+        return None
+    named = None if table.path is None else path.parent / table.path
+    return OutboxOptions(
+        options.outbox or named or default_path(),
+        str(path.resolve()),
+        max_queries=table.max_queries,
+        max_age_s=table.max_age_s,
+    )
 
 
 def _open_tier(
@@ -180,13 +229,19 @@ def _remote_tier(
                     f" ({below[0].fingerprint[:12]} and {member.fingerprint[:12]}); set send ="
                     ' "text"'
                 )
-    from escalade.edge.wire import CloudClient  # gRPC is opened only for a tier elsewhere
+    # gRPC is opened only for a tier elsewhere.
+    from escalade.edge.wire import FAILURES_BEFORE_OPEN, ClientFiles, CloudClient, Hedge
 
+    shown = (table.token_file, table.client_cert, table.client_key)
+    after, hedge_s = table.breaker_after, table.hedge_after_s
     client = CloudClient(
         address,
         deadline_s=table.deadline_s,
+        breaker_after=FAILURES_BEFORE_OPEN if after is None else after,
+        hedge=None if hedge_s is None else Hedge(hedge_s, table.hedge_address),
         ca_cert=None if table.ca_cert is None else path.parent / table.ca_cert,
         plaintext=plaintext_of(tls=table.tls, plaintext=table.plaintext),
+        files=ClientFiles(*(None if one is None else path.parent / one for one in shown)),
     )
     return RemoteTier(
         client,

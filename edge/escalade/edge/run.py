@@ -14,9 +14,17 @@ from msgspec.structs import replace
 from escalade.edge.answer import Answer
 from escalade.edge.cascade import Cascade, not_calibrated
 from escalade.edge.deferral import Gate
-from escalade.edge.errors import ArtifactError, CloudError, DataError, EdgeError, PromptError
+from escalade.edge.errors import (
+    ArtifactError,
+    CloudError,
+    DataError,
+    EdgeError,
+    OutboxError,
+    PromptError,
+)
 from escalade.edge.generation import Delta
-from escalade.edge.tiers import Call, Prompts, Query, Said
+from escalade.edge.outbox import Kept
+from escalade.edge.tiers import Call, Draft, Prompts, Query, Said
 from escalade.edge.trace import Outcome
 
 
@@ -35,6 +43,8 @@ class Run:
         shadow: bool = False,
         cancelled: Callable[[], bool] | None = None,
         remember: Callable[[Answer], None] | None = None,
+        keep: Callable[[Kept], None] | None = None,
+        draft: Draft | None = None,
     ) -> None:
         """Begin; nothing is generated before the first delta is asked for.
 
@@ -46,6 +56,9 @@ class Run:
             cancelled: asked between tokens, between chunks of a prompt and while a link is waited
                 for.
             remember: called with the answer; a `DataError` of it becomes `Answer.trace_error`.
+            keep: called where a tier that was due is out of reach; an `OutboxError` of it becomes
+                `Answer.outbox_error`.
+            draft: what tiers said that are not of this cascade, below its first.
 
         Raises:
             PromptError: the first tier cannot take the query, or a later one could never.
@@ -58,7 +71,9 @@ class Run:
         self._started_s = self._clock.now_s()
         self._idle_s = 0.0
         self._cascade, self._query, self._shadow = cascade, query, shadow
-        self._cancelled, self._remember = cancelled, remember
+        self._cancelled, self._remember, self._keep = cancelled, remember, keep
+        # What goes along to the next tier.
+        self._draft = draft
         self._prompts = Prompts(query)
         for index, tier in enumerate(cascade.tiers):
             if index == 0 or tier.place != "device":
@@ -107,8 +122,9 @@ class Run:
                 prompts=self._prompts,
                 gate=gate,
                 can_defer=index < last,
+                above_s=sum(above.deadline_s for above in tiers[index + 1 :]),
                 whole=self._shadow,
-                draft=None if best is None else best.draft,
+                draft=self._draft,
                 elapsed_s=self._elapsed_s,
                 now_s=self._clock.now_s,
                 cancelled=self._cancelled,
@@ -121,7 +137,7 @@ class Run:
             if said is None:
                 return
             self.said[index] = best = said
-            highest = index
+            highest, self._draft = index, said.draft
             if stands is None and (index == last or not said.defers):
                 # In shadow mode an answer that stands does not wait for the tiers above.
                 stands, decided_s = index, self._elapsed_s()
@@ -160,11 +176,35 @@ class Run:
             reason=said.degraded or (str(self.failed[max(self.failed)]) if self.failed else None),
             prompt=self._prompts.text,
         )
+        if degraded and self._keep is not None:
+            self._keep_for_later(self.answer, stands, self._keep)
         if self._remember is not None:
             try:
                 self._remember(self.answer)
             except DataError as error:  # a full disk costs the record, not the answer
                 self.answer = replace(self.answer, trace_error=str(error))
+
+    def _keep_for_later(self, answer: Answer, stands: int, keep: Callable[[Kept], None]) -> None:
+        """Keep the query where the lowest tier above that is out of reach may answer it yet."""
+        for index, error in sorted(self.failed.items()):
+            if index < stands or not isinstance(error, CloudError) or error.cause == "query":
+                continue
+            try:
+                keep(
+                    Kept(
+                        query=self._query,
+                        tier=self._cascade.tiers[index].name,
+                        draft=self._draft,
+                        prompt=answer.prompt,
+                        given=answer.text,
+                        reason=str(error),
+                    )
+                )
+            except OutboxError as full:  # no reason to withhold the answer that there is
+                self.answer = replace(answer, outbox_error=str(full))
+            else:
+                self.answer = replace(answer, kept=self._query.request_id)
+            return
 
     def _last_gate(self, tier: int) -> tuple[Said | None, Gate | None]:
         """What the last gate that the query came to has judged, and that gate."""

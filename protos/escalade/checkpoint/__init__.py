@@ -6,6 +6,7 @@ The device never reads one: it opens artifacts.
 from escalade.checkpoint.errors import CheckpointError, first_line
 from escalade.checkpoint.exportable import (
     ACTIVATIONS,
+    LONGEST_WINDOW,
     Activation,
     aligned_angles,
     check_onnx,
@@ -15,6 +16,7 @@ from escalade.checkpoint.exportable import (
 from escalade.checkpoint.generation import GREEDY, Generation, read_generation
 from escalade.checkpoint.locating import HUB, Located, locate
 from escalade.checkpoint.network import load_network
+from escalade.checkpoint.probing import probing_texts
 from escalade.checkpoint.tokenizer import (
     check_vocabulary,
     load_tokenizer,
@@ -26,6 +28,7 @@ __all__ = [
     "ACTIVATIONS",
     "GREEDY",
     "HUB",
+    "LONGEST_WINDOW",
     "Activation",
     "CheckpointError",
     "Generation",
@@ -38,6 +41,7 @@ __all__ = [
     "load_network",
     "load_tokenizer",
     "locate",
+    "probing_texts",
     "read_generation",
     "tokenizer_fingerprint",
     "tokenizer_json",

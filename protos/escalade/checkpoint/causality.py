@@ -27,7 +27,7 @@ def check_causal(model: PreTrainedModel, folder: Path) -> None:
     """Read two texts that begin alike, and one of them by token; what is said must be the same.
 
     Args:
-        model: on the CPU, in eval mode.
+        model: in eval mode.
         folder: where from.
 
     Raises:
@@ -47,7 +47,11 @@ def _check(model: PreTrainedModel) -> None:
     one = torch.arange(_TOKENS)[None] % vocabulary
     other = one.clone()
     other[:, _HALF:] = (vocabulary - 1 - torch.arange(_HALF)) % vocabulary
+    one, other = one.to(model.device), other.to(model.device)
     whole = _whole(model, one)
+    if whole.isnan().any():
+        dtype = str(model.dtype).removeprefix("torch.")
+        raise CheckpointError(f"its logits must be numbers, hold NaN in {dtype}")
     exact = model.dtype in {torch.float32, torch.float64}
     near = (_TOLERANCE if exact else _HALF_TOLERANCE) * max(float(whole.abs().max()), 1e-3)
     if float((whole - _whole(model, other))[:_HALF].abs().max()) > near:

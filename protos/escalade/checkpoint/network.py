@@ -46,26 +46,26 @@ def load_network(
     folder: Path,
     *,
     dtype: torch.dtype | Literal["auto"],
-    kinds: tuple[Kind, ...] = ("causal", "encoder-decoder"),
+    device: str = "cpu",
 ) -> PreTrainedModel:
-    """A model on the CPU in eval mode, with every weight it has read from safetensors.
+    """A model in eval mode, with every weight it has read from safetensors.
 
     Args:
         folder: as transformers' `save_pretrained` leaves it.
         dtype: of the weights in memory; `auto` keeps them as they are stored.
-        kinds: what the caller can run.
+        device: torch's name of where to; or transformers' `device_map` of several, which needs
+            accelerate.
 
     Raises:
         CheckpointError: the folder holds no such model, or not all of its weights, or weights that
-            the model has no place for, or numbers that are none; an adapter lies beside them; the
-            model sees tokens that come later, or does not run.
+            the model has no place for, or numbers that are none, or are none in that type; an
+            adapter lies beside them; the model sees tokens that come later, or does not run, or
+            not on that device and in that type.
     """
     _check_files(folder)
     try:
         config: PreTrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         kind: Kind = "encoder-decoder" if config.is_encoder_decoder else "causal"
-        if kind not in kinds:
-            raise CheckpointError(f"{folder}: must be a {' or '.join(kinds)} model, is {kind}")
         _check_architecture(folder, config, kind)
         _check_windows(folder, config)
         network, loading = cast(
@@ -77,6 +77,7 @@ def load_network(
                 trust_remote_code=False,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # and refused below, by name
+                **({} if device == "cpu" else {"device_map": device}),
             ),
         )
     except CheckpointError:
@@ -104,9 +105,14 @@ def load_network(
     ):
         if names:
             raise CheckpointError(f"{folder}: {what}: {_some(names)}")
+    # What accelerate keeps elsewhere until it is needed lies on `meta`.
+    places = {values.device.type for values in network.parameters()}
+    if device != "cpu" and not places.isdisjoint({"cpu", "meta"}):
+        raise CheckpointError(f"{folder}: does not fit into the memory of the GPUs there are")
     for name, values in itertools.chain(network.named_parameters(), network.named_buffers()):
         if not torch.isfinite(values).all():
-            raise CheckpointError(f"{folder}: {name} must be finite, holds NaN or infinity")
+            ends = " as float16, which ends at 65504" if values.dtype == torch.float16 else ""
+            raise CheckpointError(f"{folder}: {name} must be finite, holds NaN or infinity{ends}")
     network.train(False)
     check_causal(network, folder)
     return network

@@ -22,6 +22,9 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_ENGINE_DEAD: _ClassVar[ErrorReason]
     ERROR_REASON_DEADLINE_EXCEEDED: _ClassVar[ErrorReason]
     ERROR_REASON_NOT_SUPPORTED: _ClassVar[ErrorReason]
+    ERROR_REASON_UNAUTHENTICATED: _ClassVar[ErrorReason]
+    ERROR_REASON_QUOTA_EXCEEDED: _ClassVar[ErrorReason]
+    ERROR_REASON_STREAM_CHANGED: _ClassVar[ErrorReason]
 
 class Place(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -40,6 +43,12 @@ class StopReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     STOP_REASON_DEADLINE: _ClassVar[StopReason]
     STOP_REASON_CANCELLED: _ClassVar[StopReason]
 
+class Priority(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PRIORITY_UNSPECIFIED: _ClassVar[Priority]
+    PRIORITY_INTERACTIVE: _ClassVar[Priority]
+    PRIORITY_BATCH: _ClassVar[Priority]
+
 class DataType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     DATA_TYPE_UNSPECIFIED: _ClassVar[DataType]
@@ -55,6 +64,7 @@ class Capability(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CAPABILITY_GENERATE_STREAM: _ClassVar[Capability]
     CAPABILITY_SCORE: _ClassVar[Capability]
     CAPABILITY_VERIFY: _ClassVar[Capability]
+    CAPABILITY_SAMPLING: _ClassVar[Capability]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_PROMPT_EMPTY: ErrorReason
 ERROR_REASON_PROMPT_TOO_LONG: ErrorReason
@@ -68,6 +78,9 @@ ERROR_REASON_DRAINING: ErrorReason
 ERROR_REASON_ENGINE_DEAD: ErrorReason
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason
 ERROR_REASON_NOT_SUPPORTED: ErrorReason
+ERROR_REASON_UNAUTHENTICATED: ErrorReason
+ERROR_REASON_QUOTA_EXCEEDED: ErrorReason
+ERROR_REASON_STREAM_CHANGED: ErrorReason
 PLACE_UNSPECIFIED: Place
 PLACE_DEVICE: Place
 PLACE_GATEWAY: Place
@@ -79,6 +92,9 @@ STOP_REASON_MAX_TOKENS: StopReason
 STOP_REASON_CONTEXT_LIMIT: StopReason
 STOP_REASON_DEADLINE: StopReason
 STOP_REASON_CANCELLED: StopReason
+PRIORITY_UNSPECIFIED: Priority
+PRIORITY_INTERACTIVE: Priority
+PRIORITY_BATCH: Priority
 DATA_TYPE_UNSPECIFIED: DataType
 DATA_TYPE_FLOAT32: DataType
 DATA_TYPE_FLOAT16: DataType
@@ -89,6 +105,7 @@ CAPABILITY_GENERATE: Capability
 CAPABILITY_GENERATE_STREAM: Capability
 CAPABILITY_SCORE: Capability
 CAPABILITY_VERIFY: Capability
+CAPABILITY_SAMPLING: Capability
 
 class ModelIdentity(_message.Message):
     __slots__ = ("name", "revision", "tokenizer_fingerprint")
@@ -199,12 +216,14 @@ class StoppingOptions(_message.Message):
     def __init__(self, max_new_tokens: _Optional[int] = ..., stop_sequences: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class OutputOptions(_message.Message):
-    __slots__ = ("logprobs", "text")
+    __slots__ = ("logprobs", "text", "top_logprobs")
     LOGPROBS_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
+    TOP_LOGPROBS_FIELD_NUMBER: _ClassVar[int]
     logprobs: bool
     text: bool
-    def __init__(self, logprobs: _Optional[bool] = ..., text: _Optional[bool] = ...) -> None: ...
+    top_logprobs: int
+    def __init__(self, logprobs: _Optional[bool] = ..., text: _Optional[bool] = ..., top_logprobs: _Optional[int] = ...) -> None: ...
 
 class Usage(_message.Message):
     __slots__ = ("prompt_tokens", "generated_tokens", "cached_prompt_tokens", "accepted_draft_tokens")
@@ -237,7 +256,7 @@ class DraftOutcome(_message.Message):
     def __init__(self, accepted_count: _Optional[int] = ..., correction_id: _Optional[int] = ..., margin: _Optional[float] = ...) -> None: ...
 
 class GenerateRequest(_message.Message):
-    __slots__ = ("request_id", "expected_model", "prompt", "draft", "sampling", "stopping", "output", "via")
+    __slots__ = ("request_id", "expected_model", "prompt", "draft", "sampling", "stopping", "output", "via", "priority")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_MODEL_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FIELD_NUMBER: _ClassVar[int]
@@ -246,6 +265,7 @@ class GenerateRequest(_message.Message):
     STOPPING_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_FIELD_NUMBER: _ClassVar[int]
     VIA_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     expected_model: ModelIdentity
     prompt: Prompt
@@ -254,10 +274,11 @@ class GenerateRequest(_message.Message):
     stopping: StoppingOptions
     output: OutputOptions
     via: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, request_id: _Optional[str] = ..., expected_model: _Optional[_Union[ModelIdentity, _Mapping]] = ..., prompt: _Optional[_Union[Prompt, _Mapping]] = ..., draft: _Optional[_Union[Draft, _Mapping]] = ..., sampling: _Optional[_Union[SamplingOptions, _Mapping]] = ..., stopping: _Optional[_Union[StoppingOptions, _Mapping]] = ..., output: _Optional[_Union[OutputOptions, _Mapping]] = ..., via: _Optional[_Iterable[str]] = ...) -> None: ...
+    priority: Priority
+    def __init__(self, request_id: _Optional[str] = ..., expected_model: _Optional[_Union[ModelIdentity, _Mapping]] = ..., prompt: _Optional[_Union[Prompt, _Mapping]] = ..., draft: _Optional[_Union[Draft, _Mapping]] = ..., sampling: _Optional[_Union[SamplingOptions, _Mapping]] = ..., stopping: _Optional[_Union[StoppingOptions, _Mapping]] = ..., output: _Optional[_Union[OutputOptions, _Mapping]] = ..., via: _Optional[_Iterable[str]] = ..., priority: _Optional[_Union[Priority, str]] = ...) -> None: ...
 
 class GenerateResponse(_message.Message):
-    __slots__ = ("request_id", "model", "token_ids", "logprobs", "text", "stop_reason", "usage", "timing", "draft_outcome", "reports", "degraded")
+    __slots__ = ("request_id", "model", "token_ids", "logprobs", "text", "stop_reason", "usage", "timing", "draft_outcome", "reports", "degraded", "top_ids", "top_logprobs")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
@@ -269,6 +290,8 @@ class GenerateResponse(_message.Message):
     DRAFT_OUTCOME_FIELD_NUMBER: _ClassVar[int]
     REPORTS_FIELD_NUMBER: _ClassVar[int]
     DEGRADED_FIELD_NUMBER: _ClassVar[int]
+    TOP_IDS_FIELD_NUMBER: _ClassVar[int]
+    TOP_LOGPROBS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     model: ModelIdentity
     token_ids: _containers.RepeatedScalarFieldContainer[int]
@@ -280,13 +303,29 @@ class GenerateResponse(_message.Message):
     draft_outcome: DraftOutcome
     reports: _containers.RepeatedCompositeFieldContainer[TierReport]
     degraded: bool
-    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[_Union[ModelIdentity, _Mapping]] = ..., token_ids: _Optional[_Iterable[int]] = ..., logprobs: _Optional[_Iterable[float]] = ..., text: _Optional[str] = ..., stop_reason: _Optional[_Union[StopReason, str]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., timing: _Optional[_Union[Timing, _Mapping]] = ..., draft_outcome: _Optional[_Union[DraftOutcome, _Mapping]] = ..., reports: _Optional[_Iterable[_Union[TierReport, _Mapping]]] = ..., degraded: _Optional[bool] = ...) -> None: ...
+    top_ids: Tensor
+    top_logprobs: Tensor
+    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[_Union[ModelIdentity, _Mapping]] = ..., token_ids: _Optional[_Iterable[int]] = ..., logprobs: _Optional[_Iterable[float]] = ..., text: _Optional[str] = ..., stop_reason: _Optional[_Union[StopReason, str]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., timing: _Optional[_Union[Timing, _Mapping]] = ..., draft_outcome: _Optional[_Union[DraftOutcome, _Mapping]] = ..., reports: _Optional[_Iterable[_Union[TierReport, _Mapping]]] = ..., degraded: _Optional[bool] = ..., top_ids: _Optional[_Union[Tensor, _Mapping]] = ..., top_logprobs: _Optional[_Union[Tensor, _Mapping]] = ...) -> None: ...
 
 class GenerateStreamRequest(_message.Message):
-    __slots__ = ("request",)
+    __slots__ = ("request", "resume_from", "keep_s")
     REQUEST_FIELD_NUMBER: _ClassVar[int]
+    RESUME_FROM_FIELD_NUMBER: _ClassVar[int]
+    KEEP_S_FIELD_NUMBER: _ClassVar[int]
     request: GenerateRequest
-    def __init__(self, request: _Optional[_Union[GenerateRequest, _Mapping]] = ...) -> None: ...
+    resume_from: ResumePoint
+    keep_s: float
+    def __init__(self, request: _Optional[_Union[GenerateRequest, _Mapping]] = ..., resume_from: _Optional[_Union[ResumePoint, _Mapping]] = ..., keep_s: _Optional[float] = ...) -> None: ...
+
+class ResumePoint(_message.Message):
+    __slots__ = ("token_offset", "text_offset", "token_crc32")
+    TOKEN_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    TEXT_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_CRC32_FIELD_NUMBER: _ClassVar[int]
+    token_offset: int
+    text_offset: int
+    token_crc32: int
+    def __init__(self, token_offset: _Optional[int] = ..., text_offset: _Optional[int] = ..., token_crc32: _Optional[int] = ...) -> None: ...
 
 class GenerateStreamResponse(_message.Message):
     __slots__ = ("sequence", "token_offset", "chunk", "final")
@@ -301,14 +340,18 @@ class GenerateStreamResponse(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., token_offset: _Optional[int] = ..., chunk: _Optional[_Union[TokenChunk, _Mapping]] = ..., final: _Optional[_Union[GenerateResponse, _Mapping]] = ...) -> None: ...
 
 class TokenChunk(_message.Message):
-    __slots__ = ("token_ids", "logprobs", "text")
+    __slots__ = ("token_ids", "logprobs", "text", "top_ids", "top_logprobs")
     TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
     LOGPROBS_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
+    TOP_IDS_FIELD_NUMBER: _ClassVar[int]
+    TOP_LOGPROBS_FIELD_NUMBER: _ClassVar[int]
     token_ids: _containers.RepeatedScalarFieldContainer[int]
     logprobs: _containers.RepeatedScalarFieldContainer[float]
     text: str
-    def __init__(self, token_ids: _Optional[_Iterable[int]] = ..., logprobs: _Optional[_Iterable[float]] = ..., text: _Optional[str] = ...) -> None: ...
+    top_ids: Tensor
+    top_logprobs: Tensor
+    def __init__(self, token_ids: _Optional[_Iterable[int]] = ..., logprobs: _Optional[_Iterable[float]] = ..., text: _Optional[str] = ..., top_ids: _Optional[_Union[Tensor, _Mapping]] = ..., top_logprobs: _Optional[_Union[Tensor, _Mapping]] = ...) -> None: ...
 
 class Tensor(_message.Message):
     __slots__ = ("data", "shape", "dtype")
@@ -417,7 +460,7 @@ class GetModelInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetModelInfoResponse(_message.Message):
-    __slots__ = ("model", "engine", "parameter_count", "vocabulary_size", "context_length", "end_of_sequence_ids", "max_new_tokens", "queue_capacity", "capabilities", "max_top_k", "tiers")
+    __slots__ = ("model", "engine", "parameter_count", "vocabulary_size", "context_length", "end_of_sequence_ids", "max_new_tokens", "queue_capacity", "capabilities", "max_top_k", "tiers", "max_top_logprobs")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     ENGINE_FIELD_NUMBER: _ClassVar[int]
     PARAMETER_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -429,6 +472,7 @@ class GetModelInfoResponse(_message.Message):
     CAPABILITIES_FIELD_NUMBER: _ClassVar[int]
     MAX_TOP_K_FIELD_NUMBER: _ClassVar[int]
     TIERS_FIELD_NUMBER: _ClassVar[int]
+    MAX_TOP_LOGPROBS_FIELD_NUMBER: _ClassVar[int]
     model: ModelIdentity
     engine: str
     parameter_count: int
@@ -440,4 +484,5 @@ class GetModelInfoResponse(_message.Message):
     capabilities: _containers.RepeatedScalarFieldContainer[Capability]
     max_top_k: int
     tiers: _containers.RepeatedCompositeFieldContainer[TierDescription]
-    def __init__(self, model: _Optional[_Union[ModelIdentity, _Mapping]] = ..., engine: _Optional[str] = ..., parameter_count: _Optional[int] = ..., vocabulary_size: _Optional[int] = ..., context_length: _Optional[int] = ..., end_of_sequence_ids: _Optional[_Iterable[int]] = ..., max_new_tokens: _Optional[int] = ..., queue_capacity: _Optional[int] = ..., capabilities: _Optional[_Iterable[_Union[Capability, str]]] = ..., max_top_k: _Optional[int] = ..., tiers: _Optional[_Iterable[_Union[TierDescription, _Mapping]]] = ...) -> None: ...
+    max_top_logprobs: int
+    def __init__(self, model: _Optional[_Union[ModelIdentity, _Mapping]] = ..., engine: _Optional[str] = ..., parameter_count: _Optional[int] = ..., vocabulary_size: _Optional[int] = ..., context_length: _Optional[int] = ..., end_of_sequence_ids: _Optional[_Iterable[int]] = ..., max_new_tokens: _Optional[int] = ..., queue_capacity: _Optional[int] = ..., capabilities: _Optional[_Iterable[_Union[Capability, str]]] = ..., max_top_k: _Optional[int] = ..., tiers: _Optional[_Iterable[_Union[TierDescription, _Mapping]]] = ..., max_top_logprobs: _Optional[int] = ...) -> None: ...

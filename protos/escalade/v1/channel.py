@@ -98,7 +98,7 @@ def speaks_tls(host: str, *, plaintext: bool | None, ca_cert: Path | str | None)
     Args:
         host: see `Address`.
         plaintext: True does not; False does, on loopback too; None leaves it to the others.
-        ca_cert: whoever names the certificates to trust wants TLS.
+        ca_cert: whoever names a certificate, to trust or to show, wants TLS.
 
     Returns:
         Without a word for either, whether the host is not loopback.
@@ -108,7 +108,7 @@ def speaks_tls(host: str, *, plaintext: bool | None, ca_cert: Path | str | None)
     """
     if plaintext and ca_cert is not None:
         raise ValueError(
-            f"plaintext and root certificates ({str(ca_cert)!r}) exclude each other: certificates"
+            f"plaintext and certificates ({str(ca_cert)!r}) exclude each other: certificates"
             " are for TLS"
         )
     if plaintext is None:

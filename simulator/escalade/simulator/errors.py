@@ -1,6 +1,7 @@
 """Every error the simulator raises on purpose; knows nothing else.
 
 SimulatorError
+├── LoadError        a plan for asking a live server contradicts itself, or is out of range
 ├── ProfileError     a profile is unknown, or one of its values is out of range
 └── ProxyError       the live proxy cannot start: bad address, or port in use
 
@@ -16,6 +17,10 @@ from escalade.edge.base import nearest
 
 class SimulatorError(Exception):
     """Base of every error the simulator raises on purpose."""
+
+
+class LoadError(SimulatorError):
+    """A plan for asking a live server contradicts itself, or a value of it is out of range."""
 
 
 class ProfileError(SimulatorError):

@@ -72,6 +72,33 @@ def test_the_newest_of_who_has_most_gives_way() -> None:
     refusal(Places(1, "requests"))
 
 
+def test_what_may_wait_gives_way_first() -> None:
+    places = Places(3, "requests")
+    ended: list[str] = []
+    with ExitStack() as stack:
+
+        def take(name: str, claim: Claim) -> None:
+            one = ticket(claim)
+            one.on_revoke = lambda: ended.append(name)
+            stack.enter_context(places.take(one))
+
+        take("batch 0", Claim("a", "1", batch=True))
+        take("batch 1", Claim("a", "1", batch=True))
+        take("now 0", Claim("a", "1"))
+        take("now 1", Claim("a", "1"))
+        # Another client: of who has most the newest that may wait, not the newest.
+        take("other", Claim("b", "1", batch=True))
+        assert ended == ["batch 1"]
+        # One's own that may wait, for one that is waited for; never the other way about, and
+        # never another client's, who has less.
+        take("now 2", Claim("a", "2"))
+        assert ended == ["batch 1", "batch 0"]
+        for claim in (Claim("a", "1"), Claim("a", "1", batch=True)):
+            with pytest.raises(QueueFullError), places.take(ticket(claim)):
+                pass
+    assert ended == ["batch 1", "batch 0"]
+
+
 def test_a_large_request_takes_several_places() -> None:
     places = Places(3, "requests")
     large = Claim("a", "1", 2 * PLACE_BYTES + 1)
@@ -91,7 +118,9 @@ def test_a_large_request_takes_several_places() -> None:
     capacity=st.integers(1, 6),
     steps=st.lists(
         st.one_of(
-            st.builds(Claim, st.sampled_from("ABC"), st.sampled_from("12"), st.just(0)),
+            st.builds(
+                Claim, st.sampled_from("ABC"), st.sampled_from("12"), st.just(0), st.booleans()
+            ),
             st.integers(0, 30),
         ),
         max_size=60,

@@ -208,6 +208,7 @@ def test_model_info_is_true(serving: Any, engine: Any, reference: Any) -> None:
         pb.CAPABILITY_GENERATE_STREAM,
         pb.CAPABILITY_SCORE,
         pb.CAPABILITY_VERIFY,
+        pb.CAPABILITY_SAMPLING,
     ]
     assert info.max_top_k == info.vocabulary_size
 

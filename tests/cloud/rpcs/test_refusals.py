@@ -43,6 +43,15 @@ def _set(path: str, value: Any) -> Any:
     return change
 
 
+def _sampling(**options: float) -> Any:
+    def change(request: pb.GenerateRequest) -> None:
+        request.sampling.CopyFrom(pb.SamplingOptions(**options))  # type: ignore[arg-type]
+
+    return change
+
+
+INF, NAN = float("inf"), float("nan")
+
 CASES = {
     "no prompt": (lambda r: r.ClearField("prompt"), INVALID, "PROMPT_EMPTY", "prompt"),
     "empty text": (_set("prompt.text", ""), INVALID, "PROMPT_EMPTY", "prompt"),
@@ -84,20 +93,33 @@ CASES = {
         "OPTION_OUT_OF_RANGE",
         "stopping.stop_sequences",
     ),
-    "temperature": (
-        _set("sampling.temperature", 0.7),
+    **{
+        f"{name}: {options}": (
+            _sampling(**options),
+            INVALID,
+            "OPTION_OUT_OF_RANGE",
+            f"sampling.{name}",
+        )
+        for name, options in [
+            *(("temperature", {"temperature": value}) for value in (-0.1, INF, -INF, NAN)),
+            *(
+                ("top_p", {"temperature": 1.0, "top_p": value})
+                for value in (0.0, -0.5, 1.01, INF, NAN)
+            ),
+            # Without a temperature, or at 0, it is greedy: what only drawing knows contradicts it.
+            ("top_p", {"top_p": 0.9}),
+            ("top_k", {"top_k": 5}),
+            ("top_p", {"temperature": 0.0, "top_p": 0.9, "seed": 1}),
+            ("top_k", {"temperature": 0.0, "top_k": 5}),
+        ]
+    },
+    "more top log-probabilities than there are": (
+        _set("output.top_logprobs", 21),
         INVALID,
         "OPTION_OUT_OF_RANGE",
-        "sampling.temperature",
+        "output.top_logprobs",
     ),
-    "temperature NaN": (
-        _set("sampling.temperature", float("nan")),
-        INVALID,
-        "OPTION_OUT_OF_RANGE",
-        "sampling.temperature",
-    ),
-    "top_p": (_set("sampling.top_p", 0.9), INVALID, "OPTION_OUT_OF_RANGE", "sampling.top_p"),
-    "top_k": (_set("sampling.top_k", 5), INVALID, "OPTION_OUT_OF_RANGE", "sampling.top_k"),
+    "unknown priority": (_set("priority", 3), INVALID, "OPTION_OUT_OF_RANGE", "priority"),
     "prompt of another tokenizer": (
         _set("prompt.tokens.tokenizer_fingerprint", "0" * 64),
         PRECONDITION,
@@ -151,7 +173,8 @@ def test_each_refusal_names_code_reason_and_field(serving: Any, held: Any, refus
     got = {name: (r.code, r.reason, r.field) for name, r in refusals.items()}
     assert got == {name: case[1:] for name, case in CASES.items()}
     assert not held.queries, "a refused request reached the engine"
-    assert "must be 0 (greedy), got 0.7" in refusals["temperature"].message
+    contradiction = refusals["top_p: {'top_p': 0.9}"].message
+    assert contradiction == "sampling.top_p: must be 1 at temperature 0 (greedy), got 0.9"
     assert "1..47, got 48" in refusals["too many new tokens"].message
 
 

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from escalade.cloud.backends import Answer
+from escalade.cloud.backends import Answer, TopRow
 from escalade.cloud.errors import FieldError, PromptTooLongError
-from escalade.cloud.rpcs.kept import KeptAnswers, size_of
+from escalade.cloud.rpcs.kept import Kept, KeptAnswers, size_of
 from escalade.cloud.rpcs.sizes import check_generate_size
 from escalade.cloud.rpcs.unparsed import _fields
 from escalade.v1 import cascade_pb2 as pb
@@ -201,7 +201,10 @@ def test_the_bound_of_a_text_grows_with_window_and_tokens(engine: Any) -> None:
 
 
 def test_kept_answers_are_bounded_in_bytes() -> None:
-    large = replace(ANSWER, text="x" * 100_000)
+    def whole(answer: Answer) -> Kept:
+        return Kept(answer, answer.text)
+
+    large = whole(replace(ANSWER, text="x" * 100_000))
     kept = KeptAnswers(1000, most_bytes=3 * size_of(large))
     for number in range(5):
         kept.keep(str(number).encode(), large)
@@ -210,7 +213,12 @@ def test_kept_answers_are_bounded_in_bytes() -> None:
     assert [kept.recall(str(number).encode()) is not None for number in range(5)] == [
         False, False, True, True, True,
     ]  # fmt: skip
-    kept.keep(b"larger than all", replace(large, text="x" * 400_000))
+    kept.keep(b"larger than all", whole(replace(ANSWER, text="x" * 400_000)))
     assert kept.recall(b"larger than all") is None
-    kept.keep(b"small", ANSWER)
-    assert kept.recall(b"small") is ANSWER
+    small = whole(ANSWER)
+    kept.keep(b"small", small)
+    assert kept.recall(b"small") is small
+    # Rows of likeliest tokens, and a stream that said otherwise, count too.
+    row = TopRow(bytes(4 * 20), bytes(4 * 20))
+    assert size_of(whole(replace(ANSWER, top=[row] * 100))) > size_of(small) + 100 * 160
+    assert size_of(Kept(ANSWER, "y" * 1000)) == size_of(small) + 4000

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from escalade.edge import Cascade, EdgeClient
+from escalade.edge import Cascade, EdgeClient, Query, Sampling
 from escalade.edge.deferral import Gate, mean_nll
 from escalade.edge.errors import CloudError
 from escalade.edge.tiers import RemoteTier
@@ -182,3 +182,22 @@ def test_a_tier_that_does_not_say_who_it_is(
         cascade.header()
     assert cascade.header(known_only=True).tiers[0].members == []
     assert cascade.header_if_known().tiers[0].members == []
+
+
+def test_how_a_query_is_answered_travels_with_it(
+    make_client: MakeClient, scripted_cloud: Any
+) -> None:
+    client = make_client(ALWAYS)
+    client.ask(PROMPT)
+    drawn = Sampling(temperature=1e300, top_k=1 << 40, top_p=0.5, seed=(1 << 64) + 7)
+    client.ask(Query(text=PROMPT, sampling=drawn, batch=True))
+    greedy, sampled = scripted_cloud.asked
+    assert not greedy.HasField("sampling")
+    assert greedy.priority == pb.PRIORITY_UNSPECIFIED
+    assert greedy.HasField("draft")
+    # Within what the fields of the wire hold; a draft helps nobody who draws.
+    assert 0 < sampled.sampling.temperature < math.inf
+    assert (sampled.sampling.top_k, sampled.sampling.seed) == ((1 << 32) - 1, 7)
+    assert sampled.sampling.top_p == 0.5
+    assert sampled.priority == pb.PRIORITY_BATCH
+    assert not sampled.HasField("draft")

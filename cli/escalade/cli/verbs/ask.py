@@ -9,18 +9,23 @@ import typer
 from escalade.cli.options import (
     CaCertOption,
     CascadeArgument,
+    ClientCertOption,
+    ClientKeyOption,
     CloudOption,
     DeadlineOption,
     EarlyChoice,
     EarlyOption,
     JsonOption,
     MaxMemoryOption,
+    OnOutageOption,
+    OutboxOption,
     PlaintextOption,
     SendTextOption,
     StopOption,
     ThreadsOption,
     ThresholdOption,
     TlsOption,
+    TokenFileOption,
     TraceOption,
     TrustedKeyOption,
 )
@@ -37,9 +42,14 @@ def ask(
     deadline_s: DeadlineOption = None,
     send_text: SendTextOption = False,
     ca_cert: CaCertOption = None,
+    token_file: TokenFileOption = None,
+    client_cert: ClientCertOption = None,
+    client_key: ClientKeyOption = None,
     tls: TlsOption = False,
     plaintext: PlaintextOption = False,
     trace: TraceOption = None,
+    on_outage: OnOutageOption = None,
+    outbox: OutboxOption = None,
     stream: Annotated[
         bool,
         typer.Option(
@@ -102,12 +112,17 @@ def ask(
         deadline_s=deadline_s,
         send_text=send_text,
         ca_cert=ca_cert,
+        token_file=token_file,
+        client_cert=client_cert,
+        client_key=client_key,
         tls=tls,
         plaintext=plaintext,
         early=early,
         threads=threads,
         max_memory=max_memory,
         trusted_key=trusted_key,
+        on_outage=on_outage,
+        outbox=outbox,
     )
     with EdgeClient.open(cascade, options, cloud=cloud, trace=trace) as client:
         tiers = client.cascade.header(known_only=True).tiers
@@ -121,8 +136,9 @@ def ask(
     else:
         show_answer(answer, tiers, printed=stream and is_streamed(tiers))
     if answer.outcome == "degraded":
-        untraced = f"; {answer.trace_error}" if answer.trace_error else ""
-        raise DegradedError(f"degraded: {answer.reason}{untraced}")
+        kept = f"kept in the outbox as {answer.kept}" if answer.kept else answer.outbox_error
+        also = "".join(f"; {one}" for one in (kept, answer.trace_error) if one)
+        raise DegradedError(f"degraded: {answer.reason}{also}")
     if answer.trace_error is not None:
         raise UntracedError(answer.trace_error)
 

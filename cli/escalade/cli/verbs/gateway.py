@@ -8,14 +8,26 @@ from typing import Annotated
 import typer
 
 from escalade.cli.options import (
+    ClientCaOption,
     GraceOption,
     ListenOption,
     MaxMemoryOption,
     QueueOption,
+    RequestsPerMinuteOption,
     ThreadsOption,
     TlsCertOption,
     TlsKeyOption,
+    TokensOption,
+    TokensPerDayOption,
     TrustedKeyOption,
+)
+from escalade.cli.watching import (
+    LogChoice,
+    LogOption,
+    LogTextOption,
+    MetricsOption,
+    OtlpOption,
+    watched,
 )
 
 
@@ -28,31 +40,41 @@ def gateway(
     grace_s: GraceOption = 30.0,
     tls_cert: TlsCertOption = None,
     tls_key: TlsKeyOption = None,
+    client_ca: ClientCaOption = None,
+    tokens: TokensOption = None,
+    requests_per_minute: RequestsPerMinuteOption = None,
+    tokens_per_day: TokensPerDayOption = None,
     threads: ThreadsOption = 0,
     max_memory: MaxMemoryOption = None,
     trusted_key: TrustedKeyOption = None,
+    metrics: MetricsOption = None,
+    otlp: OtlpOption = None,
+    log: LogOption = LogChoice.pretty,
+    log_text: LogTextOption = False,
 ) -> None:
     """Serve a cascade to devices over the wire of `serve`, until SIGTERM or Ctrl-C, then drain."""
     from functools import partial
 
     from escalade.cli.gateway import GatewayBackend
     from escalade.cli.options import open_options
-    from escalade.cli.output import note_console
-    from escalade.cloud.listen import tls_files
+    from escalade.cloud.access import AccessOptions, Limits
+    from escalade.cloud.certificates import tls_files
     from escalade.cloud.server import ServeOptions, run_server
 
-    options = ServeOptions(
-        listen=listen,
-        tls=tls_files(tls_cert, tls_key),
-        queue_capacity=queue_capacity,
-        grace_s=grace_s,
-    )
     opening = open_options(threads=threads, max_memory=max_memory, trusted_key=trusted_key)
-    notes = note_console()
-    notes.print(f"opening {cascade} ...", style="dim")
-    run_server(
-        partial(GatewayBackend, cascade, opening),
-        options,
-        on_ready=lambda address: notes.print(f"serving {cascade} on {address}"),
-    )
-    notes.print("drained", style="dim")
+    with watched(metrics, otlp, log, log_text=log_text) as notes:
+        options = ServeOptions(
+            listen=listen,
+            tls=tls_files(tls_cert, tls_key, client_ca),
+            access=AccessOptions(tokens=tokens, limits=Limits(requests_per_minute, tokens_per_day)),
+            queue_capacity=queue_capacity,
+            grace_s=grace_s,
+            watch=notes.options,
+        )
+        notes.say(f"opening {cascade} ...")
+        run_server(
+            partial(GatewayBackend, cascade, opening),
+            options,
+            on_ready=lambda address: notes.tell(f"serving {cascade} on {address}"),
+        )
+        notes.say("drained")

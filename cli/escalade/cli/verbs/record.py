@@ -10,6 +10,8 @@ import typer
 from escalade.cli.options import (
     CaCertOption,
     CascadeArgument,
+    ClientCertOption,
+    ClientKeyOption,
     CloudOption,
     DataOption,
     DeadlineOption,
@@ -21,6 +23,7 @@ from escalade.cli.options import (
     ThreadsOption,
     ThresholdOption,
     TlsOption,
+    TokenFileOption,
     TrustedKeyOption,
 )
 
@@ -35,6 +38,9 @@ def record(
     deadline_s: DeadlineOption = None,
     send_text: SendTextOption = False,
     ca_cert: CaCertOption = None,
+    token_file: TokenFileOption = None,
+    client_cert: ClientCertOption = None,
+    client_key: ClientKeyOption = None,
     tls: TlsOption = False,
     plaintext: PlaintextOption = False,
     threads: ThreadsOption = 0,
@@ -58,6 +64,9 @@ def record(
         deadline_s=deadline_s,
         send_text=send_text,
         ca_cert=ca_cert,
+        token_file=token_file,
+        client_cert=client_cert,
+        client_key=client_key,
         tls=tls,
         plaintext=plaintext,
         threads=threads,

@@ -3,33 +3,74 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from escalade.cli.options import (
+    ClientCaOption,
     GraceOption,
     ListenOption,
     QueueOption,
+    RequestsPerMinuteOption,
     TlsCertOption,
     TlsKeyOption,
+    TokensOption,
+    TokensPerDayOption,
     bytes_of,
 )
+from escalade.cli.served_model import OpenaiOptions, backend_named
+from escalade.cli.watching import (
+    LogChoice,
+    LogOption,
+    LogTextOption,
+    MetricsOption,
+    OtlpOption,
+    watched,
+)
 
-if TYPE_CHECKING:
-    from escalade.cloud.backends import Scaling
+
+class DtypeChoice(StrEnum):
+    """The numbers that a model computes in."""
+
+    auto = "auto"
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
 
 
 def serve(
-    model: Annotated[str, typer.Argument(help="Model folder, or hub:NAME.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Model folder, hub:NAME, or openai:URL of another server, e.g."
+            " openai:http://127.0.0.1:8000/v1."
+        ),
+    ],
     listen: ListenOption = "127.0.0.1:50051",
     queue_capacity: QueueOption = 64,
     grace_s: GraceOption = 30.0,
     tls_cert: TlsCertOption = None,
     tls_key: TlsKeyOption = None,
+    client_ca: ClientCaOption = None,
+    tokens: TokensOption = None,
+    requests_per_minute: RequestsPerMinuteOption = None,
+    tokens_per_day: TokensPerDayOption = None,
     threads: Annotated[
         int, typer.Option("--threads", min=0, help="Of torch; 0: the cores there are.")
     ] = 0,
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device", help="cpu, cuda, cuda:N or mps; auto: the GPUs there are, or the CPU."
+        ),
+    ] = "auto",
+    dtype: Annotated[
+        DtypeChoice,
+        typer.Option("--dtype", help="auto: float32 on the CPU, the checkpoint's own on a GPU."),
+    ] = DtypeChoice.auto,
     deterministic: Annotated[
         bool,
         typer.Option(
@@ -44,8 +85,34 @@ def serve(
             parser=bytes_of,
             metavar="BYTES",
             help="Of the KV cache: bytes, or with K, M, G; by default what 64 sequences need,"
-            " at most a quarter of the free memory.",
+            " at most a quarter of the free memory, 0.8 of a GPU's.",
         ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--model", help="Of openai: its name there; default: the only.")
+    ] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            "--tokenizer",
+            metavar="FOLDER",
+            help="Of openai: the model's folder, for token ids; without it text alone is taken.",
+        ),
+    ] = None,
+    api_key_file: Annotated[
+        Path | None, typer.Option("--api-key-file", help="Of openai: a file with the key alone.")
+    ] = None,
+    context_length: Annotated[
+        int | None,
+        typer.Option("--context-length", min=2, help="Of openai: tokens, if it does not say."),
+    ] = None,
+    parameters: Annotated[
+        int | None,
+        typer.Option("--parameters", min=1, help="Of openai: of the model, if it does not say."),
+    ] = None,
+    at_once: Annotated[
+        int | None,
+        typer.Option("--at-once", min=1, help="Of openai: requests under way there; 64."),
     ] = None,
     ray: Annotated[
         str | None,
@@ -57,66 +124,53 @@ def serve(
         ),
     ] = None,
     replicas: Annotated[
-        str,
-        typer.Option("--replicas", metavar="LEAST:MOST", help="With --ray: how many, by load."),
-    ] = "1:1",
+        str | None,
+        typer.Option("--replicas", metavar="LEAST:MOST", help="Of --ray: how many, by load; 1:1."),
+    ] = None,
+    metrics: MetricsOption = None,
+    otlp: OtlpOption = None,
+    log: LogOption = LogChoice.pretty,
+    log_text: LogTextOption = False,
 ) -> None:
     """Serve a large model to edge clients until SIGTERM or Ctrl-C, then drain."""
-    from escalade.cli.output import note_console
-    from escalade.cloud.backends import ray_factory, transformers_factory, usable_cores
-    from escalade.cloud.listen import tls_files
+    from escalade.cloud.access import AccessOptions, Limits
+    from escalade.cloud.certificates import tls_files
     from escalade.cloud.server import ServeOptions, run_server
 
-    if ray is not None and (deterministic or kv_memory is not None):
-        given = "--deterministic" if deterministic else "--kv-memory"
-        raise typer.BadParameter(f"{given} and --ray exclude each other: replicas compute together")
     # Threads of torch that wait spin by default, and take the cores from whoever has work.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    options = ServeOptions(
-        listen=listen,
-        tls=tls_files(tls_cert, tls_key),
-        queue_capacity=queue_capacity,
-        grace_s=grace_s,
-    )
-    notes = note_console()
-    notes.print(f"loading {model} ...", style="dim")
-
-    def say(line: str) -> None:
-        notes.print(line, style="dim")
-
-    factory = (
-        transformers_factory(
+    with watched(metrics, otlp, log, log_text=log_text) as notes:
+        make_backend = backend_named(
             model,
-            threads=threads or usable_cores(),
+            say=notes.say,
+            threads=threads,
+            device=device,
+            dtype=dtype.value,
             deterministic=deterministic,
-            kv_bytes=kv_memory,
-            say=say,
+            kv_memory=kv_memory,
+            openai=OpenaiOptions(
+                model=name,
+                tokenizer=tokenizer,
+                api_key_file=api_key_file,
+                context_length=context_length,
+                parameters=parameters,
+                at_once=at_once,
+            ),
+            ray=ray,
+            replicas=replicas,
         )
-        if ray is None
-        else ray_factory(
-            model,
-            cluster=None if ray == "local" else ray,
-            scaling=_scaling(replicas, threads or 1),
-            say=say,
+        options = ServeOptions(
+            listen=listen,
+            tls=tls_files(tls_cert, tls_key, client_ca),
+            access=AccessOptions(tokens=tokens, limits=Limits(requests_per_minute, tokens_per_day)),
+            queue_capacity=queue_capacity,
+            grace_s=grace_s,
+            watch=notes.options,
         )
-    )
-    run_server(
-        factory,
-        options,
-        on_ready=lambda address: notes.print(f"serving {model} on {address}"),
-    )
-    notes.print("drained", style="dim")
-
-
-def _scaling(replicas: str, cores: int) -> Scaling:
-    """What `--replicas` says.
-
-    Raises:
-        BadParameter: it is no LEAST:MOST.
-    """
-    from escalade.cloud.backends import Scaling
-
-    least, _, most = replicas.partition(":")
-    if not (least.isdecimal() and most.isdecimal()):
-        raise typer.BadParameter(f"--replicas must be LEAST:MOST, e.g. 1:4, got {replicas!r}")
-    return Scaling(least=int(least), most=int(most), cores=cores)
+        notes.say(f"loading {model} ...")
+        run_server(
+            make_backend,
+            options,
+            on_ready=lambda address: notes.tell(f"serving {model} on {address}"),
+        )
+        notes.say("drained")

@@ -1,17 +1,26 @@
-"""What computes answers: the interface, and transformers behind it; knows no gRPC."""
+"""What computes answers: the interface, and what stands behind it; knows no gRPC."""
 
-from escalade.cloud.backends.backend import Backend, BackendFactory, BackendInfo
+from escalade.cloud.backends.backend import (
+    Backend,
+    BackendFactory,
+    BackendInfo,
+    Gauge,
+    queue_length,
+)
 from escalade.cloud.backends.cores import usable_cores
 from escalade.cloud.backends.embedded import transformers_factory
 from escalade.cloud.backends.fair_order import NOBODY, Claim, FairOrder
+from escalade.cloud.backends.openai import OPENAI_SCHEME, openai_factory
 from escalade.cloud.backends.places import Places
 from escalade.cloud.backends.query import (
     Answer,
     Delta,
     Query,
+    Sampling,
     ScoredBatch,
     ScoreQuery,
     Scores,
+    TopRow,
     Verdict,
     agreeing,
 )
@@ -20,6 +29,7 @@ from escalade.cloud.backends.ticket import Clock, Ticket, deadline_after, refuse
 
 __all__ = [
     "NOBODY",
+    "OPENAI_SCHEME",
     "Answer",
     "Backend",
     "BackendFactory",
@@ -28,16 +38,21 @@ __all__ = [
     "Clock",
     "Delta",
     "FairOrder",
+    "Gauge",
     "Places",
     "Query",
+    "Sampling",
     "Scaling",
     "ScoreQuery",
     "ScoredBatch",
     "Scores",
     "Ticket",
+    "TopRow",
     "Verdict",
     "agreeing",
     "deadline_after",
+    "openai_factory",
+    "queue_length",
     "ray_factory",
     "refuse_half",
     "transformers_factory",

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from escalade.cloud.backends.query import Delta, Query, ScoredBatch, ScoreQuery, Verdict
 from escalade.cloud.backends.ticket import Clock, Ticket
@@ -48,9 +48,12 @@ class BackendInfo:
     longest_token_bytes: int
     #: Upper bound of `Backend.score`'s top_k.
     max_top_k: int = 0
+    #: Upper bound of `Query.top_logprobs`.
+    max_top_logprobs: int = 0
     #: Queries that may wait before new ones are refused.
     queue_capacity: int = 0
-    #: The RPCs that it offers; all others are refused before they reach it.
+    #: The RPCs that it offers, and whether it draws tokens; what is not among them is refused
+    #: before it reaches it.
     capabilities: tuple[pb.Capability, ...] = ()
     #: The tiers that a query may go through, in order; names and models as in `Answer.reports`.
     tiers: tuple[pb.TierDescription, ...] = ()
@@ -74,8 +77,26 @@ class BackendInfo:
             )
 
 
+class Gauge(NamedTuple):
+    """A number that a backend has just now, for whoever watches it."""
+
+    #: In words and underscores, a unit last: `queue_length`, `kv_pages_used`.
+    name: str
+    #: A sentence.
+    meaning: str
+    value: float
+
+
+def queue_length(count: int) -> Gauge:
+    """The gauge of whoever has a queue."""
+    return Gauge("queue_length", "Requests that were taken and wait for their turn.", count)
+
+
 class Backend(Protocol):
-    """Computes responses, and scores given ones. Subclass it: `score` and `verify` refuse."""
+    """Computes responses, and scores given ones.
+
+    Subclass it: `score` and `verify` refuse, and there are no gauges.
+    """
 
     async def load(self) -> None:
         """Make ready; called once, after the port is bound and before everything else.
@@ -100,6 +121,10 @@ class Backend(Protocol):
         A cascade that answers without its cloud is healthy.
         """
         ...
+
+    def gauges(self) -> Iterable[Gauge]:
+        """How full it is; always the same names. Asked now and then, from any thread."""
+        return ()
 
     def generate(self, query: Query, ticket: Ticket) -> AsyncIterator[Delta]:
         """Answer a query, piece by piece; an async generator does.

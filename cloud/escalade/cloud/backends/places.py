@@ -4,7 +4,8 @@ One client alone may hold every place. When no place is free and another client 
 less, the newest request of whoever has most gives way: longest queue drop, which of all rules keeps
 a shared memory fair without holding part of it idle (Wei, Coyle and Hsiao, "An optimal buffer
 management policy for high-performance packet switching", GLOBECOM 1991). Hosts are weighed against
-hosts, and the connections of one host against each other.
+hosts, and the connections of one host against each other. Of whoever has most, what may wait gives
+way first, also to his own requests that somebody waits for.
 """
 
 from __future__ import annotations
@@ -55,6 +56,10 @@ class Places:
         self._free = capacity + 1
         self._retry_after_s = _FIRST_RETRY_S
 
+    def __len__(self) -> int:
+        """Requests that hold a place or several."""
+        return len(self._held)
+
     @contextmanager
     def take(self, ticket: Ticket) -> Iterator[None]:
         """Hold a place, or several for a large request, until the block ends or is revoked.
@@ -89,7 +94,7 @@ class Places:
             free += loser.weight
         for loser in losers:
             self._leave(loser)
-            loser.ticket.revoke(self._full("; a client with fewer came"))
+            loser.ticket.revoke(self._full("; a client with fewer came, or one who waits"))
 
     def _who_gives_way(self, mine: _Held, staying: list[_Held]) -> _Held:
         """The newest of whoever has more than this client would have.
@@ -97,7 +102,7 @@ class Places:
         Raises:
             QueueFullError: nobody has.
         """
-        host, connection, _ = mine.claim
+        host, connection = mine.claim.host, mine.claim.connection
         hosts = _loads([*staying, mine], lambda claim: claim.host)
         largest = max(hosts, key=hosts.__getitem__)
         if hosts[largest] == hosts[host]:
@@ -105,9 +110,12 @@ class Places:
         there = [one for one in (*staying, mine) if one.claim.host == largest]
         connections = _loads(there, lambda claim: claim.connection)
         most = max(connections, key=connections.__getitem__)
-        if largest == host and connections[most] == connections[connection]:
+        own = largest == host and connections[most] == connections[connection]
+        newest = [one for one in reversed(there) if own or one.claim.connection == most]
+        batch = next((one for one in newest if one.claim.batch), None)
+        if own and (batch is None or mine.claim.batch):
             raise self._full()
-        return next(one for one in reversed(there) if one.claim.connection == most)
+        return batch or newest[0]
 
     def _full(self, why: str = "") -> QueueFullError:
         return QueueFullError(

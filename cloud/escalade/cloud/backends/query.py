@@ -17,6 +17,28 @@ from escalade.v1 import cascade_pb2 as pb
 # as many fields takes 3 us to make and 5 to change. They hold no reference to themselves.
 
 
+class Sampling(NamedTuple):
+    """How tokens are drawn, as transformers' `generate` does: temperature, top-k, then top-p."""
+
+    #: Above 0 and finite.
+    temperature: float
+    #: Keep the likeliest; 0 keeps all.
+    top_k: int
+    #: Keep the fewest whose probabilities sum to at least this; in (0, 1].
+    top_p: float
+    #: 64 bits.
+    seed: int
+
+
+class TopRow(NamedTuple):
+    """The k likeliest tokens of a position, best first, as they travel: little-endian."""
+
+    #: `(k,)` int32.
+    ids: bytes
+    #: `(k,)` float32, natural logarithms.
+    logprobs: bytes
+
+
 class Query(msgspec.Struct, frozen=True, gc=False):
     """A query x, already checked against `BackendInfo`, but for the length of a text."""
 
@@ -38,6 +60,10 @@ class Query(msgspec.Struct, frozen=True, gc=False):
     logprobs: bool = False
     #: Whether deltas before the last have a reader. A backend may send none all the same.
     streamed: bool = False
+    #: None takes the likeliest token.
+    sampling: Sampling | None = None
+    #: Entries of each row of `Answer.top`.
+    top_logprobs: int = 0
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -46,7 +72,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     Attributes:
         token_ids: `(N,)` without the end-of-sequence token and what a stop text cut off.
         logprobs: natural logarithms, `(N,)`, or `(N + 1,)` where `end_id` was chosen; empty
-            where they are not known.
+            where they are not known. The model's own, however the tokens were chosen.
+        top: the likeliest tokens, shaped like `logprobs`; empty where nobody asked.
         margins: top-1 minus top-2 log-probability, shaped like `logprobs`.
         end_id: the end-of-sequence token that closed the response, or None.
         text: without what a stop text cut off.
@@ -74,6 +101,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reports: tuple[pb.TierReport, ...] = ()
     degraded: bool = False
     model: pb.ModelIdentity | None = None
+    top: Sequence[TopRow] = ()
 
     @property
     def chosen_ids(self) -> list[int]:
@@ -95,6 +123,8 @@ class Delta(NamedTuple):
     text: str = ""
     #: On the last delta, and only there.
     answer: Answer | None = None
+    #: One for each id where they were asked for.
+    top: Sequence[TopRow] = ()
 
 
 @dataclass(frozen=True, slots=True)

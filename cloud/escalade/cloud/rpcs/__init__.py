@@ -1,17 +1,20 @@
 """What each RPC checks, asks of a backend and sends; knows no particular backend."""
 
-from escalade.cloud.rpcs.client import claim_of, writer
+from escalade.cloud.rpcs.client import OWNER, claim_of, host_of, writer
 from escalade.cloud.rpcs.drain import Drain
 from escalade.cloud.rpcs.generate import key_of, query_of, response_of, send_stream
 from escalade.cloud.rpcs.once import SharedAnswers
+from escalade.cloud.rpcs.resuming import keep_s_of, received_of
 from escalade.cloud.rpcs.scoring import score_queries, send_scores
 from escalade.cloud.rpcs.sizes import check_generate_size, check_score_size
-from escalade.cloud.rpcs.status import Send, answer_or_abort
+from escalade.cloud.rpcs.status import CATALOGUE, Send, answer_or_abort, reason_of_status
 from escalade.cloud.rpcs.unparsed import Unparsed, bounded_parser
 from escalade.cloud.rpcs.validation import check_score
 from escalade.cloud.rpcs.verify import check_verify, verdict_response
 
 __all__ = [
+    "CATALOGUE",
+    "OWNER",
     "Drain",
     "Send",
     "SharedAnswers",
@@ -23,8 +26,12 @@ __all__ = [
     "check_score_size",
     "check_verify",
     "claim_of",
+    "host_of",
+    "keep_s_of",
     "key_of",
     "query_of",
+    "reason_of_status",
+    "received_of",
     "response_of",
     "score_queries",
     "send_scores",

@@ -1,18 +1,22 @@
 """A Generate request as a query, and an answer as messages, whole or as a stream; knows no backend.
 
-A stream is numbered 0, 1, 2, ... without gaps. Its chunks together are the response; the last
-message is the whole of it, with usage and reports. Failures are in the status alone.
+A stream is numbered 0, 1, 2, ... without gaps. Its chunks together are the response, or of one that
+goes on where another was cut, the rest of it; the last message is the whole of it, with usage and
+reports. Failures are in the status alone.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator
+from functools import partial
 
 from escalade.cloud.backends import Answer, BackendInfo, Delta, Query
 from escalade.cloud.rpcs import validation
 from escalade.cloud.rpcs.draft import compare_draft
+from escalade.cloud.rpcs.sampling import sampling_of, top_logprobs_of
 from escalade.cloud.rpcs.status import Send
+from escalade.cloud.rpcs.top import put_top
 from escalade.v1 import cascade_pb2 as pb
 
 
@@ -30,7 +34,9 @@ def query_of(request: pb.GenerateRequest, info: BackendInfo, *, streamed: bool) 
         RequestError: it cannot be answered; see `validation`.
     """
     validation.check_expected_model(request.expected_model, info)
-    validation.check_greedy(request.sampling)
+    validation.check_priority(request.priority)
+    sampling = sampling_of(request.sampling, partial(key_of, request), info)
+    top_logprobs = top_logprobs_of(request.output, info)
     max_new_tokens = validation.max_new_tokens_of(request.stopping, info)
     stop_texts = validation.stop_texts_of(request.stopping)
     draft = None
@@ -46,6 +52,8 @@ def query_of(request: pb.GenerateRequest, info: BackendInfo, *, streamed: bool) 
         via=tuple(request.via),
         logprobs=request.output.logprobs,
         streamed=streamed,
+        sampling=sampling,
+        top_logprobs=top_logprobs,
     )
 
 
@@ -69,7 +77,9 @@ def response_of(
     usage.prompt_tokens = answer.prompt_tokens
     usage.generated_tokens = answer.generated_tokens
     timing.queue_s, timing.compute_s = answer.queue_s, answer.compute_s
-    if request.HasField("draft"):
+    put_top(response, answer.top)
+    # What was drawn says nothing of the greedy choice.
+    if request.HasField("draft") and not request.sampling.temperature:
         outcome = compare_draft(answer, request.draft.tokens.ids, request.draft.start)
         response.draft_outcome.CopyFrom(outcome)
         response.usage.accepted_draft_tokens = outcome.accepted_count
@@ -82,6 +92,7 @@ async def send_stream(
     info: BackendInfo,
     *,
     send: Send[pb.GenerateStreamResponse],
+    offset: int = 0,
 ) -> None:
     """Send an answer as it comes.
 
@@ -90,9 +101,10 @@ async def send_stream(
         deltas: taken as fast as `send` returns.
         info: the backend's.
         send: returns when the transport has taken the message.
+        offset: tokens of the response before the first delta.
     """
     output = request.output
-    sequence = offset = 0
+    sequence = 0
     async for delta in deltas:
         if delta.token_ids or delta.text:
             chunk = pb.TokenChunk(
@@ -100,6 +112,7 @@ async def send_stream(
                 logprobs=delta.logprobs if output.logprobs else (),
                 text=delta.text if _wants_text(output) else "",
             )
+            put_top(chunk, delta.top)
             await send(
                 pb.GenerateStreamResponse(sequence=sequence, token_offset=offset, chunk=chunk)
             )

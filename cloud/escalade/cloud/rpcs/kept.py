@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import NamedTuple
 
 from escalade.cloud.backends import Answer
 
@@ -12,7 +13,17 @@ MOST_KEPT_BYTES = 64 << 20
 # Of one token: its id, log-probability and margin as Python keeps them, 8 bytes each in a list and
 # 28, 24 and 24 as objects.
 _TOKEN_BYTES = 100
+# Of a row of likeliest tokens: a tuple of two and two byte strings, without what is in them.
+_ROW_BYTES = 150
 _LEAST_BYTES = 1000
+
+
+class Kept(NamedTuple):
+    """An answer, and what its stream says."""
+
+    answer: Answer
+    #: Its text; where bytes are no UTF-8, what was given of it before that was known, and the rest.
+    text: str
 
 
 class KeptAnswers:
@@ -26,29 +37,32 @@ class KeptAnswers:
     def __init__(self, most: int, most_bytes: int = MOST_KEPT_BYTES) -> None:
         self._most, self._most_bytes = most, most_bytes
         self._bytes = 0
-        self._kept: OrderedDict[bytes, Answer] = OrderedDict()
+        self._kept: OrderedDict[bytes, Kept] = OrderedDict()
 
-    def recall(self, key: bytes | None) -> Answer | None:
+    def recall(self, key: bytes | None) -> Kept | None:
         """The answer to a key; None where it is not known, or the key is none."""
         if key is None or key not in self._kept:
             return None
         self._kept.move_to_end(key)
         return self._kept[key]
 
-    def keep(self, key: bytes, answer: Answer) -> None:
+    def keep(self, key: bytes, kept: Kept) -> None:
         """Keep an answer; others go where there is no room."""
         if key in self._kept:
             self._bytes -= size_of(self._kept.pop(key))
-        self._kept[key] = answer
-        self._bytes += size_of(answer)
+        self._kept[key] = kept
+        self._bytes += size_of(kept)
         while len(self._kept) > self._most or self._bytes > self._most_bytes:
             _, oldest = self._kept.popitem(last=False)
             self._bytes -= size_of(oldest)
 
 
-def size_of(answer: Answer) -> int:
+def size_of(kept: Kept) -> int:
     """About the bytes of an answer in memory."""
+    answer = kept.answer
     tokens = max(len(answer.token_ids), len(answer.logprobs), len(answer.margins))
     # Python takes up to 4 bytes a character; a message has several times its bytes on the wire.
     reports = sum(report.ByteSize() for report in answer.reports)
-    return _LEAST_BYTES + tokens * _TOKEN_BYTES + 4 * len(answer.text) + 8 * reports
+    texts = len(answer.text) + (0 if kept.text is answer.text else len(kept.text))
+    top = sum(_ROW_BYTES + len(row.ids) + len(row.logprobs) for row in answer.top)
+    return _LEAST_BYTES + tokens * _TOKEN_BYTES + 4 * texts + 8 * reports + top

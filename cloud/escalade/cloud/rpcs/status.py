@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from types import MappingProxyType
 from typing import NamedTuple, NoReturn, TypeVar
 
@@ -16,7 +16,7 @@ from grpc_status import rpc_status
 from escalade.cloud import errors
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1.quoting import one_line
-from escalade.v1.reasons import name_of_reason
+from escalade.v1.reasons import name_of_reason, reason_of_name
 
 DOMAIN = "escalade.v1"
 
@@ -24,6 +24,8 @@ _LOG = logging.getLogger(__name__)
 
 # How long the end of an RPC is waited for.
 _STATUS_S = 1.0
+
+_LOGGED = "_escalade_logged"
 
 T = TypeVar("T")
 Req = TypeVar("Req")
@@ -58,7 +60,10 @@ CATALOGUE = MappingProxyType(
         ),
         errors.ModelMismatchError: Entry(_CODE.FAILED_PRECONDITION, pb.ERROR_REASON_MODEL_MISMATCH),
         errors.LoopError: Entry(_CODE.FAILED_PRECONDITION, pb.ERROR_REASON_LOOP),
+        errors.StreamChangedError: Entry(_CODE.FAILED_PRECONDITION, pb.ERROR_REASON_STREAM_CHANGED),
         errors.QueueFullError: Entry(_CODE.RESOURCE_EXHAUSTED, pb.ERROR_REASON_QUEUE_FULL),
+        errors.QuotaExceededError: Entry(_CODE.RESOURCE_EXHAUSTED, pb.ERROR_REASON_QUOTA_EXCEEDED),
+        errors.UnauthenticatedError: Entry(_CODE.UNAUTHENTICATED, pb.ERROR_REASON_UNAUTHENTICATED),
         errors.DrainingError: Entry(_CODE.UNAVAILABLE, pb.ERROR_REASON_DRAINING),
         errors.EngineDeadError: Entry(_CODE.UNAVAILABLE, pb.ERROR_REASON_ENGINE_DEAD),
         errors.NotSupportedError: Entry(_CODE.UNIMPLEMENTED, pb.ERROR_REASON_NOT_SUPPORTED),
@@ -82,11 +87,26 @@ def status_of(error: errors.RequestError) -> status_pb2.Status:
             field=one_line(error.field), description=message
         )
         status.details.add().Pack(error_details_pb2.BadRequest(field_violations=[violation]))
-    if isinstance(error, errors.QueueFullError):
+    if isinstance(error, errors.ComeBackError):
         retry = error_details_pb2.RetryInfo()
         retry.retry_delay.FromNanoseconds(int(error.retry_after_s * 1e9))
         status.details.add().Pack(retry)
     return status
+
+
+def reason_of_status(metadata: Iterable[tuple[str, str | bytes]]) -> str:
+    """The reason that `status_of` put into a status; empty where it is not one of the contract's.
+
+    Args:
+        metadata: the trailing metadata of an RPC that has ended here.
+    """
+    for key, value in metadata:
+        if key == "grpc-status-details-bin" and isinstance(value, bytes):
+            for detail in status_pb2.Status.FromString(value).details:
+                info = error_details_pb2.ErrorInfo()
+                if detail.Unpack(info) and reason_of_name(info.reason):
+                    return str(info.reason)
+    return ""
 
 
 async def answer_or_abort(context: grpc.aio.ServicerContext[Req, Resp], work: Awaitable[T]) -> T:
@@ -96,14 +116,21 @@ async def answer_or_abort(context: grpc.aio.ServicerContext[Req, Resp], work: Aw
     except errors.RequestError as error:
         status = rpc_status.to_status(status_of(error))
         metadata = tuple(status.trailing_metadata or ())
-        if isinstance(error, errors.QueueFullError):
+        if isinstance(error, errors.ComeBackError):
             # gRPC's own retry policy reads this key, not RetryInfo (gRFC A6).
             metadata += (("grpc-retry-pushback-ms", str(round(error.retry_after_s * 1e3))),)
         await _abort(context, status.code, status.details, metadata)
-    except Exception:
+    except Exception as error:
         # gRPC would send its text to the client.
-        _LOG.exception("an RPC failed")
+        _log_once(error)
         await _abort(context, grpc.StatusCode.INTERNAL, "server: internal error", ())
+
+
+def _log_once(error: Exception) -> None:
+    """Log a defect with its traceback; of all who follow one computation it reaches each."""
+    if not hasattr(error, _LOGGED):
+        setattr(error, _LOGGED, True)
+        _LOG.error("an RPC failed", exc_info=error)
 
 
 async def _abort(

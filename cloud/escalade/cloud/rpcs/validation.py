@@ -53,7 +53,7 @@ def check_fingerprint(
         TokenizerMismatchError: the fingerprint is not the backend's.
     """
     served = info.model.tokenizer_fingerprint
-    if fingerprint != served:
+    if fingerprint != served or not served:  # no tokenizer is known: none is the client's
         raise TokenizerMismatchError(
             f"{owner}.tokenizer_fingerprint: this server has {served!r},"
             f" not {quoted(fingerprint)}{advice}"
@@ -88,9 +88,10 @@ def prompt_ids_of(prompt: pb.Prompt, info: BackendInfo) -> tuple[int, ...]:
             raise PromptEmptyError("prompt", "must hold text or at least 1 token, got neither")
         return ()
     field = "prompt.tokens.ids"
-    ids = tuple(prompt.tokens.ids)
+    tokens = prompt.tokens
+    ids = tuple(tokens.ids[:])  # copied in C
     info.check_prompt_length(len(ids), field)
-    check_fingerprint(prompt.tokens.tokenizer_fingerprint, "prompt.tokens", info)
+    check_fingerprint(tokens.tokenizer_fingerprint, "prompt.tokens", info)
     check_ids(ids, field, info)
     return ids
 
@@ -107,20 +108,15 @@ def check_draft(draft: pb.Draft, info: BackendInfo) -> None:
     check_ids(draft.tokens.ids, "draft.tokens.ids", info)
 
 
-def check_greedy(sampling: pb.SamplingOptions) -> None:
-    """Refuse sampling: only the greedy choice is served. A seed changes nothing and passes.
+def check_priority(priority: pb.Priority) -> None:
+    """Refuse one that this version does not know.
 
     Raises:
-        OptionOutOfRangeError: names the option and the value that means greedy.
+        OptionOutOfRangeError: it does not.
     """
-    if sampling.temperature != 0:
-        raise OptionOutOfRangeError(
-            "sampling.temperature", f"must be 0 (greedy), got {sampling.temperature:g}"
-        )
-    if sampling.HasField("top_p") and sampling.top_p != 1:
-        raise OptionOutOfRangeError("sampling.top_p", f"must be 1, got {sampling.top_p:g}")
-    if sampling.top_k > 1:
-        raise OptionOutOfRangeError("sampling.top_k", f"must be 0 or 1, got {sampling.top_k}")
+    known = pb.Priority.values()
+    if priority not in known:
+        raise OptionOutOfRangeError("priority", f"must be in 0..{max(known)}, got {priority}")
 
 
 def max_new_tokens_of(stopping: pb.StoppingOptions, info: BackendInfo) -> int:
@@ -145,7 +141,7 @@ def stop_texts_of(stopping: pb.StoppingOptions) -> tuple[str, ...]:
     Raises:
         OptionOutOfRangeError: one is empty.
     """
-    texts = tuple(stopping.stop_sequences)
+    texts = tuple(stopping.stop_sequences[:])
     if "" in texts:
         raise OptionOutOfRangeError(
             f"stopping.stop_sequences[{texts.index('')}]", "must not be empty"

@@ -6,11 +6,12 @@ from escalade.edge.tiers.prompts import Member, Prompts
 from escalade.edge.tiers.query import Prompt, Query, query_of
 from escalade.edge.tiers.remote import RemoteTier
 from escalade.edge.tiers.request import PromptForm
-from escalade.edge.tiers.tier import Call, Said, Saying, Tier
+from escalade.edge.tiers.tier import Call, Draft, Said, Saying, Tier
 
 __all__ = [
     "ArtifactTier",
     "Call",
+    "Draft",
     "EnsembleTier",
     "Member",
     "Prompt",

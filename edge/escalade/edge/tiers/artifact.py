@@ -20,6 +20,7 @@ class ArtifactTier:
     """One model on this device."""
 
     place: Place = "device"
+    deadline_s = 0.0
     side_by_side = False
 
     def __init__(self, member: Member, *, name: str | None = None) -> None:

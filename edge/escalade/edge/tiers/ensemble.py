@@ -38,6 +38,7 @@ class EnsembleTier:
     """Several models on this device that vote."""
 
     place: Place = "device"
+    deadline_s = 0.0
 
     def __init__(
         self, members: Sequence[Member], *, name: str = "ensemble", side_by_side: bool = False

@@ -11,13 +11,16 @@ from escalade.edge.errors import PromptError
 from escalade.edge.runtimes import Sampling
 from escalade.v1.stop_text import MAX_STOP_BYTES, MAX_STOP_TEXTS
 
+# No server is sent more than it takes (`MAX_NAME_BYTES`), whatever the characters are.
+_LONGEST_ID = 64
+
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked: a text, a conversation, or token ids; and how.
 
     Raises:
         ValueError: a stop text is empty or no text, there are too many, the deadline is not above
-            0, or `max_new_tokens` is below 1.
+            0, `max_new_tokens` is below 1, or the id is too long or not printable.
     """
 
     #: As the user typed it.
@@ -30,8 +33,8 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     tokenizer_fingerprint: str = ""
     #: Texts that end an answer before them, in every tier.
     stop: tuple[str, ...] = ()
-    #: How tokens are drawn on the device; None takes the likeliest, of which thresholds are
-    #: calibrated. Other machines' models are always asked for the likeliest.
+    #: How tokens are drawn, on the device and elsewhere; None takes the likeliest, of which
+    #: thresholds are calibrated.
     sampling: Sampling | None = None
     #: None takes each tier's own.
     max_new_tokens: int | None = None
@@ -41,8 +44,12 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     deadline_s: float | None = None
     #: Whether tiers elsewhere send log-probabilities along where no gate here wants them.
     logprobs: bool = False
+    #: Under which a server computes it once, however often it is sent; empty: one for each call.
+    request_id: str = ""
     #: Gateways that it came through.
     via: tuple[str, ...] = ()
+    #: Nobody waits for it just now: tiers elsewhere answer this client's others first.
+    batch: bool = False
 
     def __post_init__(self) -> None:
         """Check what the types do not say."""
@@ -52,6 +59,11 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"max_new_tokens must be at least 1, got {self.max_new_tokens}")
         if self.deadline_s is not None and not self.deadline_s > 0:
             raise ValueError(f"deadline_s must be above 0, got {self.deadline_s}")
+        if len(self.request_id) > _LONGEST_ID or not self.request_id.isprintable():
+            raise ValueError(
+                f"request_id must be at most {_LONGEST_ID} printable characters, got"
+                f" {self.request_id[:80]!r}"
+            )
 
 
 def _check_stop(stops: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from escalade.edge.deferral import DeferralRule, Gate
 from escalade.edge.errors import CloudError
 from escalade.edge.generation import Delta, StopReason
+from escalade.edge.tiers.budget import link_deadline_s
 from escalade.edge.tiers.prompts import Member, Prompts
 from escalade.edge.tiers.request import PromptForm, check_text, prompt_of, request_of
 from escalade.edge.tiers.tier import Call, Said, Source
@@ -26,10 +27,6 @@ from escalade.v1.reasons import name_of_reason
 
 if TYPE_CHECKING:
     from escalade.edge.wire import CloudClient
-
-# Of what is left of a query's deadline, the share that is kept for the way back: a gateway whose
-# cloud is silent has to answer with what it has while the device still waits.
-_KEPT = 0.1
 
 _STOPS: dict[int, StopReason] = {
     pb.STOP_REASON_END_OF_SEQUENCE: "end",
@@ -83,6 +80,11 @@ class RemoteTier:
         self._pinned: dict[tuple[str, str], str] = {}
         self._hold = False
 
+    @property
+    def deadline_s(self) -> float:
+        """See `Tier`."""
+        return self.client.deadline_s
+
     def members(self, *, hold: bool = False) -> list[MemberInfo]:
         """See `Tier`; a gateway names the members of all its tiers."""
         if not self._members:
@@ -106,7 +108,9 @@ class RemoteTier:
         if self._hold and self._identity is not None:
             request.expected_model.CopyFrom(self._identity)
         answered = self.client.generate(
-            request, deadline_s=self._deadline_s(call), cancelled=call.cancelled
+            request,
+            deadline_s=link_deadline_s(call, self.deadline_s, self.name),
+            cancelled=call.cancelled,
         )
         if answered is None:
             return None
@@ -149,22 +153,6 @@ class RemoteTier:
     def close(self) -> None:
         """Close the channel."""
         self.client.close()
-
-    def _deadline_s(self, call: Call) -> float | None:
-        """What the link may take, where the query has a deadline of its own.
-
-        Raises:
-            CloudError: no time is left.
-        """
-        if call.query.deadline_s is None:
-            return None
-        left_s = (call.query.deadline_s - call.elapsed_s()) * (1.0 - _KEPT)
-        if left_s <= 0:
-            raise CloudError(
-                name_of_reason(pb.ERROR_REASON_DEADLINE_EXCEEDED),
-                f"{self.name}: no time is left of the query's {call.query.deadline_s:g} s",
-            )
-        return min(left_s, self.client.deadline_s)
 
     def _learn(self, info: pb.GetModelInfoResponse) -> None:
         """Keep its members, each with the tier that it belongs to there."""

@@ -6,11 +6,17 @@ from collections.abc import Sequence
 from typing import Literal
 
 from escalade.edge.errors import PromptError
+from escalade.edge.runtimes import Sampling
 from escalade.edge.tiers.prompts import Member, Prompts
 from escalade.edge.tiers.tier import Call, Draft
 from escalade.v1 import cascade_pb2 as pb
 
 PromptForm = Literal["tokens", "text"]
+
+# What the fields of the wire hold; beyond, nothing changes any more.
+_TEMPERATURES = 1e-30, 1e30
+_MOST_TOP_K = (1 << 32) - 1
+_SEEDS = 1 << 64
 
 
 def request_of(call: Call, reader: Member | None, form: PromptForm) -> pb.GenerateRequest:
@@ -20,7 +26,9 @@ def request_of(call: Call, reader: Member | None, form: PromptForm) -> pb.Genera
         PromptError: see `prompt_of`.
     """
     query = call.query
-    request = pb.GenerateRequest(prompt=prompt_of(call.prompts, reader, form), via=query.via)
+    request = pb.GenerateRequest(
+        request_id=query.request_id, prompt=prompt_of(call.prompts, reader, form), via=query.via
+    )
     if query.max_new_tokens is not None:
         request.stopping.max_new_tokens = query.max_new_tokens
     if query.stop:
@@ -28,9 +36,23 @@ def request_of(call: Call, reader: Member | None, form: PromptForm) -> pb.Genera
     # What decides here needs the log-probabilities; else they need not travel.
     if call.gate is not None or query.logprobs:
         request.output.logprobs = True
-    if call.draft is not None and request.prompt.WhichOneof("content") == "tokens":
+    if query.batch:
+        request.priority = pb.PRIORITY_BATCH
+    if query.sampling is not None:
+        request.sampling.CopyFrom(_sampling(query.sampling))
+    elif call.draft is not None and request.prompt.WhichOneof("content") == "tokens":
         request.draft.CopyFrom(_draft(call.draft))
     return request
+
+
+def _sampling(sampling: Sampling) -> pb.SamplingOptions:
+    coldest, hottest = _TEMPERATURES
+    return pb.SamplingOptions(
+        temperature=min(max(sampling.temperature, coldest), hottest),
+        top_p=sampling.top_p,
+        top_k=min(sampling.top_k, _MOST_TOP_K),
+        seed=sampling.seed % _SEEDS,
+    )
 
 
 def prompt_of(prompts: Prompts, reader: Member | None, form: PromptForm) -> pb.Prompt:

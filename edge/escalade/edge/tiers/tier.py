@@ -39,6 +39,8 @@ class Call(NamedTuple):
     elapsed_s: Callable[[], float]
     #: The cascade's clock, for what goes on while the caller holds a delta.
     now_s: Callable[[], float]
+    #: Seconds that the tiers above may take over their links, by their own deadlines.
+    above_s: float = 0.0
     #: Every member runs to its end, whatever is decided: shadow mode.
     whole: bool = False
     draft: Draft | None = None
@@ -103,6 +105,11 @@ class Tier(Protocol):
     @property
     def side_by_side(self) -> bool:
         """Whether its members run at the same time."""
+        ...
+
+    @property
+    def deadline_s(self) -> float:
+        """Seconds that one query may take over its link; 0 on this device, which has none."""
         ...
 
     @property

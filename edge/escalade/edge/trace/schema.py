@@ -100,7 +100,7 @@ class Link(Line, frozen=True, kw_only=True):
     round_trip_s: float
     #: Queue and compute, as the server says; the rest of the round trip is network.
     server_s: float
-    #: Serialized messages, without gRPC, TCP and IP framing.
+    #: Serialized messages, without gRPC, TCP and IP framing; both where it was asked twice at once.
     bytes_up: Count
     #: How many of `bytes_up` are the draft of the tier below.
     draft_bytes: Count = 0

@@ -1,7 +1,18 @@
 """The channel to a server: attempts, deadlines, messages; knows no rule."""
 
+from escalade.edge.wire.breaker import FAILURES_BEFORE_OPEN
 from escalade.edge.wire.checks import ROUNDING, check_info
+from escalade.edge.wire.client_files import ClientFiles
 from escalade.edge.wire.cloud import CloudClient
 from escalade.edge.wire.connection import Connection
+from escalade.edge.wire.hedging import Hedge
 
-__all__ = ["ROUNDING", "CloudClient", "Connection", "check_info"]
+__all__ = [
+    "FAILURES_BEFORE_OPEN",
+    "ROUNDING",
+    "ClientFiles",
+    "CloudClient",
+    "Connection",
+    "Hedge",
+    "check_info",
+]

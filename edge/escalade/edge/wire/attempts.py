@@ -17,7 +17,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from escalade.edge.base import Clock
-from escalade.edge.errors import CloudError
+from escalade.edge.errors import Cause, CloudError
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1.quoting import one_line
 from escalade.v1.reasons import name_of_reason, reason_of_name
@@ -33,6 +33,8 @@ _MOST_SAID = 300
 # comes here: CANCELLED is a server that ends, or something between that does.
 _MAY_PASS = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 _BUSY = name_of_reason(pb.ERROR_REASON_QUEUE_FULL)
+# Who is not let in today may be tomorrow, with another token.
+_NOT_LET_IN = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 
 
 class Attempts:
@@ -56,7 +58,7 @@ class Attempts:
             may_pass: more codes after which there is a next attempt.
         """
         self._address, self._clock, self._rng = address, clock, rng
-        self._deadline_s = deadline_s
+        self.deadline_s = deadline_s
         self._may_pass = may_pass
         self.count = 0
         self.restart()
@@ -65,7 +67,7 @@ class Attempts:
         """Start again after progress: whole deadline, short back-off, this attempt the first."""
         self.count = min(self.count, 1)
         self._ceiling_s = _FIRST_BACKOFF_S
-        self._until_s = self._clock.now_s() + self._deadline_s
+        self._until_s = self._clock.now_s() + self.deadline_s
 
     def begin(self) -> float:
         """Count an attempt; gives the seconds that it may take."""
@@ -84,25 +86,26 @@ class Attempts:
         wait_s = max(self._rng.uniform(0, self._ceiling_s), info.retry_after_s)
         left_s = self._until_s - self._clock.now_s()
         if not self._passes(failed.code(), info) or wait_s >= left_s:
-            raise self._explain(failed, info.reason) from error
+            raise self._explain(failed, info) from error
         self._clock.sleep_s(wait_s)
         self._ceiling_s = min(2 * self._ceiling_s, _MAX_BACKOFF_S)
 
     def _passes(self, code: grpc.StatusCode, info: _ErrorInfo) -> bool:
-        # Else what is exhausted is the size of a message, say: the same question would always be
-        # answered so.
-        busy = info.reason == _BUSY or info.retry_after_s > 0
         if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-            return busy
+            return info.busy
         return code in _MAY_PASS or code in self._may_pass
 
-    def _explain(self, error: grpc.Call, reason: str) -> CloudError:
+    def _explain(self, error: grpc.Call, info: _ErrorInfo) -> CloudError:
         code = error.code()
         tries = "1 attempt" if self.count == 1 else f"{self.count} attempts"
         detail = one_line(error.details() or "", _MOST_SAID) or "no details"
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            detail = f"no answer within {self._deadline_s:.4g} s"
-        return CloudError(reason or code.name, f"cloud {self._address}: {detail} ({tries})")
+            detail = f"no answer within {self.deadline_s:.4g} s"
+        return CloudError(
+            info.reason or code.name,
+            f"cloud {self._address}: {detail} ({tries})",
+            cause=_cause(code, info),
+        )
 
 
 class _ErrorInfo(NamedTuple):
@@ -112,6 +115,18 @@ class _ErrorInfo(NamedTuple):
     reason: str = ""
     #: google.rpc.RetryInfo: how long it wants to be left alone.
     retry_after_s: float = 0.0
+
+    @property
+    def busy(self) -> bool:
+        """Whether what is exhausted is the server's time, and not the size of a message."""
+        return self.reason == _BUSY or self.retry_after_s > 0
+
+
+def _cause(code: grpc.StatusCode, info: _ErrorInfo) -> Cause:
+    if code in _MAY_PASS or code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return "link"
+    busy = code is grpc.StatusCode.RESOURCE_EXHAUSTED and info.busy
+    return "server" if busy or code in _NOT_LET_IN else "query"
 
 
 def _error_info(error: grpc.Call) -> _ErrorInfo:

@@ -64,8 +64,71 @@ def check_answer(
         wrong = "its times are negative or no numbers"
     elif any(not math.isfinite(report.threshold) for report in response.reports):
         wrong = "a threshold of its tiers is no finite number"
-    elif response.HasField("draft_outcome") and not _may_be(request, response.draft_outcome, size):
+    elif response.HasField("draft_outcome") and not _may_be(
+        request.draft.tokens, response.draft_outcome, size
+    ):
         wrong = "what it says of the draft cannot be"
+    if wrong is not None:
+        raise bad_answer(address, wrong)
+
+
+def check_chunk(
+    request: pb.GenerateRequest,
+    chunk: pb.TokenChunk,
+    address: str,
+    vocabulary_sizes: Mapping[str, int],
+) -> None:
+    """Refuse a piece of an answer that cannot be one.
+
+    Args:
+        request: what was asked.
+        chunk: what came.
+        address: who said it, for the message.
+        vocabulary_sizes: see `check_answer`.
+
+    Raises:
+        CloudError: of reason BAD_ANSWER.
+    """
+    tokens = len(chunk.token_ids)
+    size = vocabulary_sizes.get(request.prompt.tokens.tokenizer_fingerprint)
+    wrong = None
+    if any(not value <= ROUNDING for value in chunk.logprobs):
+        wrong = "a log-probability of the answer is above 0 or no number"
+    elif len(chunk.logprobs) not in {0, tokens}:
+        wrong = f"{len(chunk.logprobs)} log-probabilities for {tokens} tokens"
+    elif size is not None and tokens and max(chunk.token_ids) >= size:
+        wrong = f"token id {max(chunk.token_ids)}, its tokenizer has 0..{size - 1}"
+    if wrong is not None:
+        raise bad_answer(address, wrong)
+
+
+def check_verdict(
+    request: pb.VerifyRequest,
+    response: pb.VerifyResponse,
+    address: str,
+    vocabulary_sizes: Mapping[str, int],
+) -> None:
+    """Refuse what cannot be said of a draft.
+
+    Args:
+        request: what was asked, with its id.
+        response: what came.
+        address: who said it, for the message.
+        vocabulary_sizes: see `check_answer`.
+
+    Raises:
+        CloudError: of reason BAD_ANSWER.
+    """
+    draft = request.draft.tokens
+    wrong = _wrong_names(*_names_of(response.model))
+    if response.request_id != request.request_id:
+        wrong = "the verdict is not on this draft"
+    elif not _may_be(draft, response.outcome, vocabulary_sizes.get(draft.tokenizer_fingerprint)):
+        wrong = "what it says of the draft cannot be"
+    elif len(response.logprobs) != len(draft.ids):
+        wrong = f"{len(response.logprobs)} log-probabilities for a draft of {len(draft.ids)} tokens"
+    elif any(not value <= ROUNDING for value in response.logprobs):
+        wrong = "a log-probability of the draft is above 0 or no number"
     if wrong is not None:
         raise bad_answer(address, wrong)
 
@@ -118,6 +181,6 @@ def _wrong_names(*names: str) -> str | None:
     return None
 
 
-def _may_be(request: pb.GenerateRequest, outcome: pb.DraftOutcome, size: int | None) -> bool:
-    accepted = outcome.accepted_count <= len(request.draft.tokens.ids)
+def _may_be(draft: pb.TokenSequence, outcome: pb.DraftOutcome, size: int | None) -> bool:
+    accepted = outcome.accepted_count <= len(draft.ids)
     return accepted and outcome.margin >= 0 and (size is None or outcome.correction_id < size)

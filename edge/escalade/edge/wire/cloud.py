@@ -1,4 +1,4 @@
-"""Asks a server one query; knows no artifact, no rule.
+"""Asks a server one query, whole or as a stream; knows no artifact, no rule.
 
 A query that fails in a way that may pass is asked again with the same request id: the
 server computes a repeated id once. What comes back is held against what can be: a server is
@@ -15,9 +15,15 @@ from typing import NamedTuple
 
 import grpc
 
-from escalade.edge.base import Clock
-from escalade.edge.wire.checks import check_answer, check_info
+from escalade.edge.base import Clock, SystemClock
+from escalade.edge.errors import CloudError
+from escalade.edge.wire.breaker import FAILURES_BEFORE_OPEN, Breaker
+from escalade.edge.wire.checks import check_answer, check_info, check_verdict
+from escalade.edge.wire.client_files import NO_FILES, ClientFiles
 from escalade.edge.wire.connection import Connection
+from escalade.edge.wire.hedging import Hedge, race
+from escalade.edge.wire.streaming import KEEP_S, AnswerStream, read_answer
+from escalade.edge.wire.trace_context import trace_metadata
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1 import cascade_pb2_grpc
 
@@ -46,25 +52,60 @@ class CloudClient:
         deadline_s: float = 10.0,
         ca_cert: Path | None = None,
         plaintext: bool | None = None,
+        files: ClientFiles = NO_FILES,
         clock: Clock | None = None,
         rng: random.Random | None = None,
+        breaker_after: int = FAILURES_BEFORE_OPEN,
+        hedge: Hedge | None = None,
     ) -> None:
-        """Open the channel, see `Connection`; `deadline_s` is for one query.
+        """Open the channel, see `Connection`.
+
+        Args:
+            address: see `Connection`.
+            deadline_s: for one query.
+            ca_cert: see `Connection`; of the hedge's address too, as the next two.
+            plaintext: see `Connection`.
+            files: see `Connection`.
+            clock: see `Connection`.
+            rng: see `Connection`.
+            breaker_after: failures in a row after which it is not asked for a while (`Breaker`); 0
+                asks it always.
+            hedge: when a query is asked a second time; None never.
 
         Raises:
             CloudError: see `Connection`.
         """
         self.address = address
         self.deadline_s = deadline_s
-        self._connection = Connection(
-            address,
-            deadline_s=deadline_s,
-            ca_cert=ca_cert,
-            plaintext=plaintext,
-            clock=clock,
-            rng=rng,
-        )
-        self._clock = self._connection.clock
+        self._clock = clock or SystemClock()
+        rng = rng or random.Random()  # noqa: S311 - jitter is no secret
+
+        def breaker(of: str) -> Breaker | None:
+            return Breaker(of, self._clock, rng, breaker_after) if breaker_after else None
+
+        def connect(to: str, breaker: Breaker | None) -> Connection:
+            return Connection(
+                to,
+                deadline_s=deadline_s,
+                ca_cert=ca_cert,
+                plaintext=plaintext,
+                files=files,
+                clock=self._clock,
+                rng=rng,
+                breaker=breaker,
+            )
+
+        own = breaker(address)
+        self._connection = connect(address, own)
+        self._hedge = hedge
+        self._second: Connection | None = None
+        if hedge is not None:
+            other = hedge.address
+            try:
+                self._second = connect(other or address, breaker(other) if other else own)
+            except CloudError:
+                self._connection.close()
+                raise
         #: Of the tokenizers that are known, by their fingerprint.
         self.vocabulary_sizes: dict[str, int] = {}
 
@@ -98,7 +139,7 @@ class CloudClient:
         """Ask a query.
 
         Args:
-            request: without an id, which it is given here.
+            request: one without an id is given one here.
             deadline_s: for this query, all attempts included; None takes the client's.
             cancelled: asked while it waits; the call is then cancelled at the server too.
 
@@ -109,27 +150,115 @@ class CloudClient:
             CloudError: it refused, did not answer within the deadline, or gave what can be no
                 answer.
         """
-        request.request_id = uuid.uuid4().hex
-        started = self._clock.now_s()
-        answered, attempts = self._connection.call(
-            lambda stub, timeout: _attempt(stub, request, timeout, cancelled), deadline_s
-        )
-        if answered is None:
+        request.request_id = request.request_id or uuid.uuid4().hex
+        started_s = self._clock.now_s()
+        sent: list[Connection] = []
+        if self._hedge is None or self._second is None:
+            response = self._ask(self._connection, request, deadline_s, cancelled, sent)
+        else:
+            first, second = self._connection, self._second
+            whole_s = self.deadline_s if deadline_s is None else deadline_s
+            response = race(
+                lambda given_up: self._ask(first, request, deadline_s, given_up, sent),
+                lambda given_up: self._ask(
+                    second,
+                    request,
+                    whole_s - (self._clock.now_s() - started_s),
+                    given_up,
+                    sent,
+                ),
+                self._hedge,
+                cancelled or (lambda: False),
+            )
+        if response is None:
             return None
-        round_trip_s = self._clock.now_s() - started
-        check_answer(request, answered, self.address, self.vocabulary_sizes)
+        copies = len(set(sent))
         return CloudAnswer(
-            answered,
-            attempts=attempts,
-            round_trip_s=round_trip_s,
-            bytes_up=request.ByteSize(),
-            draft_bytes=_draft_bytes(request),
-            bytes_down=answered.ByteSize(),
+            response,
+            attempts=len(sent),
+            round_trip_s=self._clock.now_s() - started_s,
+            bytes_up=copies * request.ByteSize(),
+            draft_bytes=copies * _draft_bytes(request),
+            bytes_down=response.ByteSize(),
         )
+
+    def stream(
+        self,
+        request: pb.GenerateRequest,
+        *,
+        deadline_s: float | None = None,
+        keep_s: float = KEEP_S,
+    ) -> AnswerStream:
+        """Ask a query and give its answer as it comes; a stream that is cut goes on where it was.
+
+        Close the generator to give up; the server then computes for `keep_s` at most.
+
+        Args:
+            request: without an id, which it is given here.
+            deadline_s: for all of it, every call included; None takes the client's.
+            keep_s: seconds for which the server computes on while the stream is cut, 0..60.
+
+        Returns:
+            Chunks, which together are the answer; and by `yield from`, the whole response.
+
+        Raises:
+            CloudError: see `generate`; of reason STREAM_CHANGED where the server lost the answer
+                and a new one begins otherwise.
+        """
+        request.request_id = uuid.uuid4().hex
+        return read_answer(
+            self._connection,
+            request,
+            deadline_s=deadline_s,
+            keep_s=keep_s,
+            vocabulary_sizes=self.vocabulary_sizes,
+        )
+
+    def verify(
+        self, request: pb.VerifyRequest, *, deadline_s: float | None = None
+    ) -> pb.VerifyResponse:
+        """Have a draft held against the server's own choice.
+
+        Args:
+            request: without an id, which it is given here.
+            deadline_s: for this call, all attempts included; None takes the client's.
+
+        Raises:
+            CloudError: it refused, did not answer in time, or said what cannot be.
+        """
+        request.request_id = uuid.uuid4().hex
+        response, _ = self._connection.call(
+            lambda stub, timeout: stub.Verify(request, timeout=timeout), deadline_s
+        )
+        check_verdict(request, response, self.address, self.vocabulary_sizes)
+        return response
 
     def close(self) -> None:
         """Close the channel."""
         self._connection.close()
+        if self._second is not None:
+            self._second.close()
+
+    def _ask(
+        self,
+        connection: Connection,
+        request: pb.GenerateRequest,
+        deadline_s: float | None,
+        cancelled: Callable[[], bool] | None,
+        sent: list[Connection],
+    ) -> pb.GenerateResponse | None:
+        """Ask over a connection, which `sent` gets for each attempt; see `generate`."""
+
+        def attempt(
+            stub: cascade_pb2_grpc.CascadeServiceStub, timeout: float
+        ) -> pb.GenerateResponse | None:
+            sent.append(connection)
+            return _attempt(stub, request, timeout, cancelled)
+
+        response, _ = connection.call(attempt, deadline_s)
+        if response is not None:
+            check_answer(request, response, connection.address, self.vocabulary_sizes)
+        return response
 
 
 def _draft_bytes(request: pb.GenerateRequest) -> int:
@@ -145,11 +274,12 @@ def _attempt(
     timeout: float,
     cancelled: Callable[[], bool] | None,
 ) -> pb.GenerateResponse | None:
+    metadata = trace_metadata()
     if cancelled is None:
-        return stub.Generate(request, timeout=timeout)
+        return stub.Generate(request, timeout=timeout, metadata=metadata)
     if cancelled():
         return None
-    future = stub.Generate.future(request, timeout=timeout)
+    future = stub.Generate.future(request, timeout=timeout, metadata=metadata)
     while True:
         try:
             return future.result(timeout=_CANCEL_S)

@@ -15,8 +15,16 @@ import grpc
 from escalade.edge.base import Clock, SystemClock
 from escalade.edge.errors import CloudError
 from escalade.edge.wire.attempts import Attempts
+from escalade.edge.wire.breaker import Breaker
+from escalade.edge.wire.client_files import (
+    NO_FILES,
+    Bearer,
+    ClientFiles,
+    read_pair,
+    read_token,
+)
 from escalade.v1 import cascade_pb2_grpc
-from escalade.v1.address import parse_address
+from escalade.v1.address import is_loopback, parse_address
 from escalade.v1.channel import DIAL_WITHIN_S, client_options, speaks_tls, target_of
 
 R = TypeVar("R")
@@ -49,8 +57,10 @@ class Connection:
         deadline_s: float,
         ca_cert: Path | None = None,
         plaintext: bool | None = None,
+        files: ClientFiles = NO_FILES,
         clock: Clock | None = None,
         rng: random.Random | None = None,
+        breaker: Breaker | None = None,
     ) -> None:
         """Nothing is sent before the first call.
 
@@ -59,9 +69,11 @@ class Connection:
             deadline_s: seconds for one call, all attempts included.
             ca_cert: root certificates (PEM) to trust, over TLS; the system's own if None.
             plaintext: True is without TLS, False with it; if None, TLS is spoken where `ca_cert` is
-                given or the host is no loopback address.
+                given, a certificate is shown, or the host is no loopback address.
+            files: what is shown; a token over TLS alone, or to this machine itself.
             clock: see `Clock`.
             rng: for the jitter of the back-off.
+            breaker: what keeps calls from a server that does not answer; None asks it always.
 
         Raises:
             CloudError: an argument is malformed or out of range.
@@ -75,16 +87,27 @@ class Connection:
         except ValueError as error:
             raise CloudError("BAD_ADDRESS", f"cloud address {error}") from error
         try:
-            tls = speaks_tls(self._to.host, plaintext=plaintext, ca_cert=ca_cert)
+            tls = speaks_tls(
+                self._to.host, plaintext=plaintext, ca_cert=ca_cert or files.client_cert
+            )
         except ValueError as error:
             raise CloudError("BAD_OPTION", f"cloud {address}: {error}") from error
+        if files.token_file is not None and not tls and not is_loopback(self._to.host):
+            raise CloudError(
+                "BAD_OPTION",
+                f"cloud {address}: a token is sent over TLS or to this machine itself, not in the"
+                " clear",
+            )
+        pair = read_pair(files)
+        self._bearer = None if files.token_file is None else Bearer(read_token(files.token_file))
         self._credentials = None
         if tls:
-            self._credentials = grpc.ssl_channel_credentials(_roots(ca_cert))
+            self._credentials = grpc.ssl_channel_credentials(_roots(ca_cert), *pair)
         self.address = address
         self.deadline_s = deadline_s
         self.clock = clock or SystemClock()
         self._rng = rng or random.Random()  # noqa: S311 - jitter is no secret
+        self._breaker = breaker
         self._lock = threading.Lock()
         self._closed = False
         self._line = self._dial()
@@ -108,9 +131,22 @@ class Connection:
             deadline_s: for all attempts; None takes the connection's.
 
         Raises:
-            CloudError: it refused, or did not answer within the deadline.
+            CloudError: it refused, did not answer within the deadline, or is not asked for a while
+                because of calls before.
         """
         attempts = self.attempts(deadline_s=deadline_s)
+        if self._breaker is None:
+            return self._until_answered(attempts, attempt)
+        with self._breaker.trial(attempts.deadline_s) as trial:
+            answer, count = self._until_answered(attempts, attempt)
+            trial.answered = answer is not None  # or the caller gave up
+            return answer, count
+
+    def _until_answered(
+        self,
+        attempts: Attempts,
+        attempt: Callable[[cascade_pb2_grpc.CascadeServiceStub, float], R],
+    ) -> tuple[R, int]:
         while True:
             try:
                 with self.line() as line:
@@ -160,6 +196,8 @@ class Connection:
             channel = grpc.insecure_channel(target, options=options)
         else:
             channel = grpc.secure_channel(target, self._credentials, options=options)
+        if self._bearer is not None:
+            channel = grpc.intercept_channel(channel, self._bearer)
         return Line(channel, self.clock.now_s())
 
     def _replace(self, line: Line) -> None:

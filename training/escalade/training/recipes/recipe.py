@@ -63,6 +63,11 @@ class TeacherTable(_Table, frozen=True):
     address: str | None = None
     #: Root certificates (PEM) to trust there, over TLS; the system's own where there are none.
     ca_cert: str | None = None
+    #: Holds the token that is sent there.
+    token_file: str | None = None
+    #: The certificate that is shown there, over TLS, and its key.
+    client_cert: str | None = None
+    client_key: str | None = None
     #: Speak TLS there, or not. If None, with `ca_cert`, and to every host that is not loopback.
     tls: bool | None = None
     #: A safetensors file that holds, or will hold, its predictions on the training queries.
@@ -176,6 +181,9 @@ def _resolved(recipe: Recipe, folder: Path) -> Recipe:
             path=_model(teacher.path, folder),
             cache=_beside(teacher.cache, folder),
             ca_cert=_beside(teacher.ca_cert, folder),
+            token_file=_beside(teacher.token_file, folder),
+            client_cert=_beside(teacher.client_cert, folder),
+            client_key=_beside(teacher.client_key, folder),
         )
     if data.source != BUNDLED:
         data = replace(data, source=str((folder / data.source).resolve()))
@@ -235,7 +243,7 @@ def _check_teacher(
         any(source is not None for source in (teacher.path, teacher.address, teacher.cache)),
         "teacher: path, address and cache are all missing; give at least one",
     )
-    for name in ("ca_cert", "tls"):
+    for name in ("ca_cert", "token_file", "client_cert", "client_key", "tls"):
         need(
             teacher.address is not None or getattr(teacher, name) is None,
             f"teacher.{name}: of a cloud to ask, with an address; there is none",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerFast, TrainingArguments
 
+from escalade.edge.wire import ClientFiles
 from escalade.training.errors import CacheError, RecipeError, TeacherError
 from escalade.training.examples import Examples
 from escalade.training.losses import needs_distribution, needs_teacher
@@ -90,11 +91,13 @@ def _source(
 ) -> Teacher:
     """Whom to ask what a cache will hold."""
     if table.address is not None:
+        shown = (table.token_file, table.client_cert, table.client_key)
         scorer = CloudScorer(
             table.address,
             tokenizer_fingerprint=fingerprint,
             ca_cert=None if table.ca_cert is None else Path(table.ca_cert),
             plaintext=plaintext_of(tls=table.tls, plaintext=None),
+            files=ClientFiles(*(None if one is None else Path(one) for one in shown)),
         )
         return CloudTeacher(scorer, top_k=top_k, seq2seq=seq2seq)
     if table.path is None:

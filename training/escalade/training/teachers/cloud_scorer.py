@@ -17,7 +17,7 @@ import grpc
 
 from escalade.edge.base import Clock
 from escalade.edge.errors import CloudError
-from escalade.edge.wire import Connection, check_info
+from escalade.edge.wire import ClientFiles, Connection, check_info
 from escalade.training.errors import TeacherError
 from escalade.training.teachers.score_stream import TokenScores, read_scores
 from escalade.v1 import cascade_pb2 as pb
@@ -42,6 +42,7 @@ class CloudScorer:
         deadline_s: float = 60.0,
         ca_cert: Path | None = None,
         plaintext: bool | None = None,
+        files: ClientFiles | None = None,
         items_per_request: int = 256,
         clock: Clock | None = None,
         rng: random.Random | None = None,
@@ -56,6 +57,7 @@ class CloudScorer:
                 the caller takes between two items does not count.
             ca_cert: see `Connection`.
             plaintext: see `Connection`.
+            files: see `Connection`.
             items_per_request: at most; fewer where their tokens fill a message.
             clock: see `Clock`.
             rng: for the jitter of the back-off.
@@ -74,6 +76,7 @@ class CloudScorer:
                 deadline_s=deadline_s,
                 ca_cert=ca_cert,
                 plaintext=plaintext,
+                files=files or ClientFiles(),
                 clock=clock,
                 rng=rng,
             )

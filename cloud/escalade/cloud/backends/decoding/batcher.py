@@ -3,7 +3,8 @@
 Sequences join and leave at every step, long prompts are read a piece at a time beside the
 others' next tokens, and a sequence for which there is no memory waits, or is read again later.
 A token is the argmax of the batch's own forward pass: sums of floating point in another order
-differ in the last bits, so that a near tie may fall the other way than alone.
+differ in the last bits, so that a near tie may fall the other way than alone. A sequence may have a
+chooser of its own instead, which is given its row of each pass.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ from transformers.generation.continuous_batching.requests import (
 )
 from transformers.generation.continuous_batching.scheduler import SCHEDULER_MAPPING, FIFOScheduler
 
+from escalade.cloud.backends.decoding.choosing import Chooser
 from escalade.cloud.backends.decoding.memory import PAGE_TOKENS, KvMemory
+from escalade.cloud.backends.decoding.runner import Choosing, runner_of
+from escalade.cloud.backends.query import TopRow
 
 # Tokens that are computed in a step. A prompt that is longer is read in pieces, and the others'
 # next tokens wait no longer than a step: 0.3 s with SmolLM2-135M on two x86 cores.
@@ -44,13 +48,25 @@ class Progress(NamedTuple):
     queue_s: float = 0.0
     #: Why it failed, where it did.
     error: str | None = None
+    #: One for each id, where they were asked for.
+    top: Sequence[TopRow] = ()
+
+
+class Load(NamedTuple):
+    """How full a batch is."""
+
+    sequences: int
+    #: Of the KV cache: all, those that sequences hold, and those kept for ones that begin alike.
+    pages: int
+    pages_used: int
+    pages_kept: int
 
 
 Deliver = Callable[[Progress], None]
 
 
 class Batcher:
-    """Greedy sequences of one model, many at once, in a thread of its own; made in the event loop.
+    """Sequences of one model, many at once, in a thread of its own; made in the event loop.
 
     Args:
         network: a causal language model in eval mode; nobody else runs it, but inside `paused`.
@@ -88,6 +104,7 @@ class Batcher:
             )
             self._manager.output_router = self._router
             self._processor = self._manager._create_batch_processor()
+            self._runner = runner_of(self._processor)
         except Exception:
             network.set_attn_implementation(attention)
             raise
@@ -121,8 +138,40 @@ class Batcher:
         status = self._manager.background_thread_status
         return self._manager.is_running() and status.can_accept_new_requests() is None
 
+    def load(self) -> Load:
+        """How full it is just now; from any thread, between two steps or in the midst of one."""
+        cache = self._processor.cache
+        each = [(one.index, one.blocks_per_sector) for one in cache.cache_allocators.values()]
+        # The kinds of attention share the sectors; a page is counted as the first kind cuts it.
+        per_sector = each[0][1]
+        free = cache.pool.num_free_sectors * per_sector + sum(
+            cache.pool.count_free_blocks(index) * per_sector // blocks for index, blocks in each
+        )
+        kept = sum(
+            len(one.ledger.cached_blocks) * per_sector // one.blocks_per_sector
+            for one in cache.cache_allocators.values()
+        )
+        pages = cache.num_sectors * per_sector
+        return Load(
+            sequences=len(self._processor.scheduler.active_requests),
+            pages=pages,
+            pages_used=max(0, pages - free - kept),
+            pages_kept=kept,
+        )
+
+    @property
+    def takes_choosers(self) -> bool:
+        """Whether `submit` does; a graph of a GPU is captured once, with the argmax in it."""
+        return self._runner is not None
+
     def submit(
-        self, prompt_ids: Sequence[int], max_new_tokens: int, deliver: Deliver, *, streamed: bool
+        self,
+        prompt_ids: Sequence[int],
+        max_new_tokens: int,
+        deliver: Deliver,
+        *,
+        streamed: bool,
+        chooser: Chooser | None = None,
     ) -> str:
         """Have a sequence join the batch, when there is room for it.
 
@@ -131,12 +180,17 @@ class Batcher:
             max_new_tokens: at least 1; P and it fit into the KV cache.
             deliver: called in the running event loop: with each new token, or only at the end.
             streamed: whether each token is delivered as it comes.
+            chooser: of this sequence; None takes the likeliest token.
 
         Returns:
             Its name, for `cancel`.
         """
         name = str(next(self._numbers))
-        self._router.takers[name] = partial(_take, deliver, _Taken())
+        top: list[TopRow] = []
+        if chooser is not None:
+            assert self._runner is not None  # noqa: S101 - see takes_choosers
+            self._runner.choosing[name] = Choosing(chooser, top)
+        self._router.takers[name] = partial(_take, deliver, _Taken(), top)
         accepted = self._manager.add_request(
             list(prompt_ids),
             request_id=name,
@@ -146,13 +200,19 @@ class Batcher:
         )
         if accepted is None:
             del self._router.takers[name]
+            self._forget(name)
             deliver(Progress((), (), True, error="the batch takes no more sequences"))
         return name
 
     def cancel(self, name: str) -> None:
         """Have a sequence leave the batch; nothing is delivered any more."""
+        self._forget(name)
         if self._router.takers.pop(name, None) is not None:
             self._manager.cancel_request(name)
+
+    def _forget(self, name: str) -> None:
+        if self._runner is not None:
+            self._runner.choosing.pop(name, None)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -185,9 +245,10 @@ class _Taken:
     count = 0
 
 
-def _take(deliver: Deliver, taken: _Taken, output: GenerationOutput) -> None:
+def _take(deliver: Deliver, taken: _Taken, top: Sequence[TopRow], output: GenerationOutput) -> None:
     ids, logprobs = output.generated_tokens[taken.count :], output.logprobs[taken.count :]
-    taken.count += len(ids)
+    end = taken.count + len(ids)
+    rows, taken.count = top[taken.count : end], end
     started_s, _ = output.lifespan
     deliver(
         Progress(
@@ -196,6 +257,7 @@ def _take(deliver: Deliver, taken: _Taken, output: GenerationOutput) -> None:
             output.is_finished(),
             max(0.0, started_s - output.created_time),
             output.error if output.status == RequestStatus.FAILED else None,
+            rows,
         )
     )
 

@@ -1,15 +1,18 @@
-"""The greedy choices of a causal model, one after the other; knows no text, no end of sequence."""
+"""The choices of a model, one after the other; knows no text, no end of sequence."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
+
+from escalade.cloud.backends.query import TopRow
 
 # Log-probabilities nearer than this may change places when sums are made in another order: many
 # tokens in one pass, or one in each. Float32 differs by 1e-6 to 1e-5 here.
@@ -22,41 +25,68 @@ class Choice(NamedTuple):
     token: int
     #: Natural logarithm of its probability.
     logprob: float
-    #: Of it above the second best.
+    #: Of the best above the second best.
     margin: float
+    #: The likeliest tokens, where they were asked for.
+    top: TopRow | None = None
+
+
+#: Chooses by `(V,)` logits.
+Choose = Callable[[Tensor], Choice]
 
 
 class Greedy:
     """A model that is asked one query at a time.
 
     Args:
-        network: a causal language model in eval mode.
+        network: a causal language model or an encoder-decoder, in eval mode.
+        decoder_start_id: what the answers of an encoder-decoder begin with.
     """
 
-    def __init__(self, network: PreTrainedModel) -> None:
+    def __init__(self, network: PreTrainedModel, decoder_start_id: int | None = None) -> None:
         self._network = network
+        self._start_id = decoder_start_id
+        self._takes = "input_ids" if decoder_start_id is None else "decoder_input_ids"
+        #: Held during each pass, by whoever shares the network with others.
+        self.turn: Callable[[], AbstractContextManager[None]] = nullcontext
         # Without it, logits of the whole prompt are computed and all but the last dropped.
         self._keeps_last = "logits_to_keep" in inspect.signature(network.forward).parameters
         # A draft is read ahead and taken back; what windows and states have let go is gone.
-        layers = DynamicCache(config=network.config).layers
-        self._takes_back = bool(layers) and all(type(layer) is DynamicLayer for layer in layers)
+        config = network.config.get_text_config(decoder=True)
+        layers = DynamicCache(config=config).layers
+        # And in 8 or 11 bits too many tokens are nearly as likely as another.
+        self._takes_back = (
+            network.dtype == torch.float32
+            and bool(layers)
+            and all(type(layer) is DynamicLayer for layer in layers)
+        )
 
-    def choices(self, prompt_ids: Sequence[int], draft_ids: Sequence[int] = ()) -> Iterator[Choice]:
+    def choices(
+        self,
+        prompt_ids: Sequence[int],
+        draft_ids: Sequence[int] = (),
+        choose: Choose | None = None,
+    ) -> Iterator[Choice]:
         """Choice after choice, without end; each is computed when it is asked for.
 
         A draft is read with the prompt, in one pass: as long as it is what the model chooses,
         there is nothing to compute. Where two tokens are nearly as likely, its reading is not
-        trusted, and the choice is made as without a draft: so the tokens are the same.
+        trusted, and the choice is made as without a draft: so the tokens are the same. In other
+        types than float32 no draft is read.
 
         Args:
             prompt_ids: `(P,)`, at least one.
             draft_ids: `(D,)` how the response may begin; P + D fit the model's window.
+            choose: None takes the likeliest token. With a draft it must do so too.
         """
+        choose = choose or _choice
         draft = draft_ids if self._takes_back else ()
-        cache, rows = self._pass(torch.tensor([[*prompt_ids, *draft]]), None, 1 + len(draft))
-        last = prompt_ids[-1]
+        # What every pass is given, and what the first one reads before the draft.
+        given, begun = self._encoded(prompt_ids)
+        cache, rows = self._pass((*begun, *draft), None, 1 + len(draft), given)
+        last = begun[-1]
         for place, row in enumerate(rows):
-            choice = _choice(row)
+            choice = choose(row)
             agrees = place < len(draft) and choice.token == draft[place]
             if draft and choice.margin < _TIE:
                 # What has been read of the draft goes, and the token before it is read alone.
@@ -69,28 +99,44 @@ class Greedy:
                     cache.crop(place - len(draft))
                 break
         while True:
-            cache, [row] = self._pass(torch.tensor([[last]]), cache, 1)
-            choice = _choice(row)
+            cache, [row] = self._pass((last,), cache, 1, given)
+            choice = choose(row)
             yield choice
             last = choice.token
 
     @torch.inference_mode()
+    def _encoded(self, prompt_ids: Sequence[int]) -> tuple[dict[str, object], Sequence[int]]:
+        if self._start_id is None:
+            return {}, prompt_ids
+        ids = torch.tensor([prompt_ids], device=self._network.device)
+        mask = torch.ones_like(ids)
+        read = self._network.get_encoder()(input_ids=ids, attention_mask=mask)
+        return {"encoder_outputs": read, "attention_mask": mask}, (self._start_id,)
+
+    @torch.inference_mode()
     def _pass(
-        self, ids: Tensor, cache: DynamicCache | None, rows: int
-    ) -> tuple[DynamicCache, Tensor]:
-        """The cache after `(1, N)` more tokens, and the logits of the last so many, `(rows, V)`."""
-        output = self._network(
-            input_ids=ids,
-            past_key_values=cache,
-            use_cache=True,
-            **({"logits_to_keep": rows} if self._keeps_last else {}),
-        )
+        self,
+        ids: Sequence[int],
+        cache: DynamicCache | EncoderDecoderCache | None,
+        rows: int,
+        given: dict[str, object],
+    ) -> tuple[DynamicCache | EncoderDecoderCache, Tensor]:
+        """The cache after `(N,)` more tokens, and the logits of the last so many, `(rows, V)`."""
+        with self.turn():
+            output = self._network(
+                **{self._takes: torch.tensor([ids], device=self._network.device)},
+                past_key_values=cache,
+                use_cache=True,
+                **given,
+                **({"logits_to_keep": rows} if self._keeps_last else {}),
+            )
         return output.past_key_values, output.logits[0, -rows:]
 
 
 @torch.inference_mode()
 def _choice(logits: Tensor) -> Choice:
     """The best of `(V,)` logits."""
-    scores = logits.log_softmax(dim=-1)
-    first, second = scores.topk(2).values.tolist()
-    return Choice(int(scores.argmax()), first, first - second)
+    logits = logits.float()
+    first, second = logits.log_softmax(dim=-1).topk(2).values.tolist()
+    # By logit: log-probabilities round, and rounding makes ties.
+    return Choice(int(logits.argmax()), first, first - second)

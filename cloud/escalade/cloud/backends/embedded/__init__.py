@@ -1,5 +1,6 @@
 """Backends that compute in this process, together or one at a time; know no gRPC."""
 
 from escalade.cloud.backends.embedded.factory import transformers_factory
+from escalade.cloud.backends.embedded.response import Response
 
-__all__ = ["transformers_factory"]
+__all__ = ["Response", "transformers_factory"]

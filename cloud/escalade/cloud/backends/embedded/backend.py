@@ -19,7 +19,7 @@ from typing import TypeVar
 
 import msgspec
 
-from escalade.cloud.backends.backend import Backend, BackendInfo
+from escalade.cloud.backends.backend import Backend, BackendInfo, Gauge, queue_length
 from escalade.cloud.backends.batches import batches_of
 from escalade.cloud.backends.embedded.engine import Engine, EngineFactory
 from escalade.cloud.backends.places import Places
@@ -43,6 +43,7 @@ _CAPABILITIES = (
     pb.CAPABILITY_GENERATE_STREAM,
     pb.CAPABILITY_SCORE,
     pb.CAPABILITY_VERIFY,
+    pb.CAPABILITY_SAMPLING,
 )
 _TIER = "cloud"
 _BEST_TWO = 2
@@ -104,6 +105,10 @@ class EmbeddedBackend(Backend):
     def health(self) -> bool:
         """Whether the engine has not failed several times in a row."""
         return not self._worker.dead
+
+    def gauges(self) -> Iterable[Gauge]:
+        """See `Backend`."""
+        return (queue_length(self._worker.waiting),)
 
     async def generate(self, query: Query, ticket: Ticket) -> AsyncGenerator[Delta, None]:
         """See `Backend`."""

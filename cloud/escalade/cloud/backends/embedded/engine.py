@@ -16,7 +16,7 @@ Emit = Callable[[Delta], None]
 
 
 class Engine(Protocol):
-    """Computes greedy responses, one at a time, and scores given ones, a batch at a time."""
+    """Computes responses, one at a time, and scores given ones, a batch at a time."""
 
     @property
     def info(self) -> BackendInfo:
@@ -28,7 +28,7 @@ class Engine(Protocol):
         ...
 
     def generate(self, query: Query, should_stop: ShouldStop, emit: Emit | None = None) -> Answer:
-        """The greedy response.
+        """The response: greedy, or drawn as the query says.
 
         Args:
             query: with ids.

@@ -18,6 +18,8 @@ def transformers_factory(
     *,
     max_new_tokens: int | None = None,
     threads: int | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
     deterministic: bool = False,
     kv_bytes: int | None = None,
     say: Callable[[str], None] = lambda line: None,
@@ -28,18 +30,30 @@ def transformers_factory(
         model: a local folder, or `hub:NAME`.
         max_new_tokens: default and upper bound of a response; None is the context length.
         threads: torch's intra-op threads; None leaves torch's default.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; see `placement_of`.
+        dtype: `auto`, `float32`, `bfloat16` or `float16`; see `placement_of`.
         deterministic: one query at a time, so that equal prompts with equal drafts give equal
             answers, bit for bit; otherwise many are computed together, and what stands beside
             a query may change the last bits of its log-probabilities.
         kv_bytes: of the KV cache of the queries that are computed together; None is what they
             need, or a quarter of the free memory where that is less.
-        say: told in a line what was allocated.
+        say: told in a line where the model is, and in another what was allocated beside it.
     """
 
     def load() -> TransformersEngine:
+        from escalade.cloud.backends.embedded.placement import placed
         from escalade.cloud.backends.embedded.transformers_engine import TransformersEngine
 
-        return TransformersEngine.load(model, max_new_tokens=max_new_tokens, threads=threads)
+        engine = TransformersEngine.load(
+            model,
+            max_new_tokens=max_new_tokens,
+            threads=threads,
+            device=device,
+            dtype=dtype,
+            deterministic=deterministic,
+        )
+        say(placed(engine.network) + (", one query at a time" if deterministic else ""))
+        return engine
 
     def make(*, queue_capacity: int, clock: Clock) -> Backend:
         if deterministic:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from escalade.cloud.backends.backend import BackendInfo
-from escalade.cloud.backends.query import Answer, Delta, Query
+from escalade.cloud.backends.query import Answer, Delta, Query, TopRow
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1.growing_text import GrowingText, Spell
 
@@ -41,6 +41,7 @@ class Response:
             GrowingText(decode, query.stop_texts, spell) if streamed or query.stop_texts else None
         )
         self._ids, self._logprobs, self._margins = list[int](), list[float](), list[float]()
+        self._top: list[TopRow] = []
         self._end_id: int | None = None
         self._reason = (
             pb.STOP_REASON_MAX_TOKENS
@@ -50,9 +51,13 @@ class Response:
         #: Whether an end of sequence or a stop text has come; nothing comes after it.
         self.ended = False
 
-    def add(self, token: int, logprob: float, margin: float | None = None) -> None:
+    def add(
+        self, token: int, logprob: float, margin: float | None = None, top: TopRow | None = None
+    ) -> None:
         """Go on by a token, with the natural logarithm of its probability."""
         self._logprobs.append(logprob)
+        if top is not None:
+            self._top.append(top)
         if margin is not None:
             self._margins.append(margin)
         if token in self._ends:
@@ -71,7 +76,7 @@ class Response:
         sure, more = self._text.take()
         if not self._ids[sure] and not more:
             return None
-        return Delta(self._ids[sure], self._logprobs[sure], more)
+        return Delta(self._ids[sure], self._logprobs[sure], more, top=self._top[sure])
 
     def answer(self, stopped: pb.StopReason | None = None) -> Answer:
         """The whole of it, once it has ended.
@@ -87,7 +92,7 @@ class Response:
             kept, count = self._text.end()[:2]
         if self._text is not None and self._text.stopped:
             end_id, reason = None, pb.STOP_REASON_STOP_SEQUENCE
-            for column in (self._ids, self._logprobs, self._margins):
+            for column in (self._ids, self._logprobs, self._margins, self._top):
                 del column[count:]
         return Answer(
             token_ids=self._ids,
@@ -98,4 +103,5 @@ class Response:
             stop_reason=reason,
             prompt_tokens=self._prompt_tokens,
             generated_tokens=generated,
+            top=self._top,
         )

@@ -54,6 +54,8 @@ class RayBackend(Backend):
         model: a folder that every node has, or `hub:NAME`.
         cluster: see `ray_factory`.
         scaling: see `Scaling`.
+        device: see `ray_factory`.
+        dtype: see `ray_factory`.
         queue_capacity: queries that may wait beside those that are computed, at least 1.
         clock: seconds, monotonic.
         say: told in a line what was started.
@@ -65,11 +67,14 @@ class RayBackend(Backend):
         *,
         cluster: str | None,
         scaling: Scaling,
+        device: str,
+        dtype: str,
         queue_capacity: int,
         clock: Clock,
         say: Callable[[str], None],
     ) -> None:
-        self._model, self._cluster, self._scaling = model, cluster, scaling
+        self._cluster, self._scaling = cluster, scaling
+        self._given = model, scaling.cores, device, dtype
         self._capacity, self._clock, self._say = queue_capacity, clock, say
         at_once = scaling.most * _AT_ONCE
         self._queries = Places(queue_capacity + at_once - 1, "requests")
@@ -114,7 +119,7 @@ class RayBackend(Backend):
             },
         )
         return serve.run(
-            deployment(Replica).bind(self._model, scaling.cores),
+            deployment(Replica).bind(*self._given),
             name="escalade",
             route_prefix=None,
         )

@@ -41,6 +41,8 @@ def ray_factory(
     *,
     cluster: str | None = None,
     scaling: Scaling | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
     say: Callable[[str], None] = lambda line: None,
 ) -> BackendFactory:
     """A factory of backends whose model is held by replicas of Ray Serve.
@@ -50,6 +52,8 @@ def ray_factory(
         cluster: `HOST:PORT` of a cluster that runs already, or `auto`; None starts one here, which
             ends with the server.
         scaling: see `Scaling`.
+        device: of each replica, as the next; see `transformers_factory`.
+        dtype: see there.
         say: told in a line what was started.
     """
 
@@ -60,6 +64,8 @@ def ray_factory(
             model,
             cluster=cluster,
             scaling=scaling or Scaling(),
+            device=device,
+            dtype=dtype,
             queue_capacity=queue_capacity,
             clock=clock,
             say=say,

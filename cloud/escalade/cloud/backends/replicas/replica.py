@@ -27,8 +27,10 @@ class Replica:
     an error of its own.
     """
 
-    async def __init__(self, model: str, threads: int) -> None:  # type: ignore[misc] # Ray awaits it
-        make = transformers_factory(model, threads=threads)
+    async def __init__(  # type: ignore[misc] # Ray awaits it
+        self, model: str, threads: int, device: str, dtype: str
+    ) -> None:
+        make = transformers_factory(model, threads=threads, device=device, dtype=dtype)
         self._backend = make(queue_capacity=_PLACES, clock=time.monotonic)
         await self._backend.load()
 

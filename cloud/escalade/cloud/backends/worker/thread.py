@@ -70,6 +70,11 @@ class Worker:
         """Whether work has failed several times in a row."""
         return self._failures >= _FAILURES_UNTIL_DEAD
 
+    @property
+    def waiting(self) -> int:
+        """Work that has not been begun; asked from any thread."""
+        return len(self._waiting) + len(self._aside)
+
     async def load(self, make: Callable[[], T]) -> T:
         """Start the thread and make an engine in it; what `make` raises passes through."""
         made: Queue[T | Exception] = Queue()

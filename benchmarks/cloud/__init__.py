@@ -1,0 +1,1 @@
+"""Numbers of the server, each a paired run of one script; see benchmarks/README.md."""

@@ -1,0 +1,149 @@
+"""What a server does with 1, 2 and 5 times what it can: goodput, its queue, its refusals.
+
+    .venv/bin/python -m benchmarks.cloud.overload [--times 1 2 5] [--rounds N] [--json]
+
+`escalade serve` with the bundled large model, in its batched mode. In each round a closed loop of
+64 clients finds the peak, and then open loops ask so many times that, by Poisson, in the bundled
+tasks' words; nobody asks again. Goodput is answers a second within the deadline, beside the round's
+own peak. The queue is bounded where the answers that were under way at one time are: those in the
+batch and those that wait. Server and client share this machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.table import Table
+
+from escalade.cli.demo.processes import running
+from escalade.cli.output import result_console
+from escalade.edge.base import subsample
+from escalade.simulator.load import LoadReport, Plan, Target
+from escalade.simulator.load.caller import Caller, connected
+from escalade.simulator.load.driver import Asked, drive
+from escalade.simulator.load.report import report_of
+from escalade.training.data import load_pronunciations, make_records
+from escalade.v1 import cascade_pb2 as pb
+
+LARGE = Path(__file__).parents[2] / "training" / "checkpoints" / "large"
+CLIENTS, QUEUE = 64, 64
+
+
+@dataclass(kw_only=True)
+class Row:
+    """One load; medians over the rounds."""
+
+    times: float
+    rate: float
+    goodput_per_s: float
+    #: Beside the peak of the same round.
+    share: float
+    refused: float
+    p99_s: float
+    refusal_p50_ms: float
+    refusal_p99_ms: float
+    #: Requests that were answered and under way at one time, at most.
+    most_at_once: int
+
+
+async def once(caller: Caller, target: Target, plan: Plan) -> tuple[LoadReport, int]:
+    """One run, and the most that were under way at one time and answered."""
+    driven = await drive(plan, len(target.prompts), caller.ask, lambda done, total: None)
+    report = report_of(plan, driven, pb.GetModelInfoResponse(), address="", prompts=0)
+    return report, at_once(one for one in driven.asked if not one.said.reason)
+
+
+def at_once(asked: Iterable[Asked]) -> int:
+    """The most requests that were under way at one time."""
+    moments = sorted(moment for one in asked for moment in ((one.sent_s, 1), (one.ended_s, -1)))
+    most = now = 0
+    for _, change in moments:
+        now += change
+        most = max(most, now)
+    return most
+
+
+async def measure(address: str, options: argparse.Namespace) -> tuple[list[float], list[Row]]:
+    """Peak after peak, and what became of each load."""
+    records = subsample([*make_records("test", load_pronunciations())], 2000)
+    target = Target(address=address, prompts=[record.prompt for record in records])
+    peaks: list[float] = []
+    found: dict[float, list[tuple[LoadReport, int]]] = {times: [] for times in options.times}
+    async with connected(target, CLIENTS) as caller:
+        for number in range(options.rounds):
+            plan = Plan(clients=CLIENTS, seconds=options.seconds, warm_up_s=2, seed=number)
+            report, _ = await once(caller, target, plan)
+            peaks.append(report.goodput_per_s)
+            for times in options.times:
+                plan = Plan(
+                    rate=times * peaks[-1], seconds=options.seconds, warm_up_s=2, seed=number
+                )
+                found[times].append(await once(caller, target, plan))
+    return peaks, [row_of(times, peaks, runs) for times, runs in found.items()]
+
+
+def row_of(times: float, peaks: list[float], runs: list[tuple[LoadReport, int]]) -> Row:
+    """The medians of one load."""
+    median = statistics.median
+    reports = [report for report, _ in runs]
+    refusals = [one.refusal for one in reports if one.refusal is not None]
+    return Row(
+        times=times,
+        rate=median(one.requests_per_s for one in reports),
+        goodput_per_s=median(one.goodput_per_s for one in reports),
+        share=median(one.goodput_per_s / peak for one, peak in zip(reports, peaks, strict=True)),
+        refused=median(
+            sum(reason.count for reason in one.refused) / one.requests for one in reports
+        ),
+        p99_s=median(one.latency.p99 for one in reports if one.latency is not None),
+        refusal_p50_ms=1e3 * median([one.p50 for one in refusals] or [0.0]),
+        refusal_p99_ms=1e3 * median([one.p99 for one in refusals] or [0.0]),
+        most_at_once=max(most for _, most in runs),
+    )
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--times", type=float, nargs="+", default=[1.0, 2.0, 5.0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=8.0, help="measured, of each load")
+    parser.add_argument("--model", type=Path, default=LARGE)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    arguments = ("--listen", "127.0.0.1:0", "--queue", str(QUEUE), "--threads")
+    model, threads = str(options.model), str(options.threads)
+    with running("cloud", "serve", model, *arguments, threads) as address:
+        peaks, rows = asyncio.run(measure(address, options))
+    load = os.getloadavg()[0]
+    if options.json:
+        said = {"peaks_per_s": peaks, "load_average": load, "rows": [asdict(row) for row in rows]}
+        print(json.dumps(said, indent=2))
+        return
+    table = Table("load", "goodput/s", "of peak", "refused", "p99", "refusal p50", "p99", "at once")
+    for row in rows:
+        table.add_row(
+            f"{row.times:g}x, {row.rate:.0f}/s",
+            f"{row.goodput_per_s:.1f}",
+            f"{row.share:.2f}x",
+            f"{row.refused:.0%}",
+            f"{row.p99_s:.2f} s",
+            f"{row.refusal_p50_ms:.1f} ms",
+            f"{row.refusal_p99_ms:.1f} ms",
+            str(row.most_at_once),
+        )
+    result_console().print(table)
+    peak = statistics.median(peaks)
+    result_console().print(f"peak {peak:.1f} answers/s; load average {load:.1f}")
+
+
+if __name__ == "__main__":
+    main()

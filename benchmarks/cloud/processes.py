@@ -1,0 +1,59 @@
+"""Servers in processes of their own; knows no server."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+from escalade.cli.quiet import quiet_third_party
+
+START_S = 180.0
+
+
+@dataclass(frozen=True)
+class Process:
+    """A server that answers."""
+
+    address: str
+    pid: int
+
+
+def _run(
+    serve: Callable[..., Awaitable[None]], ready: Connection, loop: str, arguments: tuple[object]
+) -> None:
+    quiet_third_party()
+    if loop == "uvloop":
+        import uvloop
+
+        uvloop.run(serve(ready.send, *arguments))
+    else:
+        asyncio.run(serve(ready.send, *arguments))
+
+
+@contextmanager
+def in_process(
+    serve: Callable[..., Awaitable[None]], *arguments: object, loop: str = "asyncio"
+) -> Iterator[Process]:
+    """Run a coroutine function in a process of its own until the block ends.
+
+    Args:
+        serve: of a module; called with what tells the address, then `arguments`.
+        arguments: picklable.
+        loop: `asyncio`, or `uvloop` where that is installed.
+    """
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(
+        target=_run, args=(serve, theirs, loop, arguments)
+    )
+    process.start()
+    try:
+        if not ours.poll(START_S):
+            raise SystemExit(f"{serve.__name__}: did not start within {START_S:g} s")
+        yield Process(ours.recv(), process.pid or 0)
+    finally:
+        process.terminate()
+        process.join()

@@ -1,0 +1,118 @@
+"""`escalade load`: how much a live server takes; knows no model."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from escalade.cli.options import CaCertOption, JsonOption, PlaintextOption, SeedOption, TlsOption
+
+
+class ArrivalsChoice(StrEnum):
+    """When the requests of an open loop are due."""
+
+    poisson = "poisson"
+    constant = "constant"
+
+
+def load(
+    address: Annotated[str, typer.Argument(help="HOST:PORT of `escalade serve` or `gateway`.")],
+    prompts: Annotated[
+        str,
+        typer.Option(
+            "--prompts",
+            metavar="FILE|TASK",
+            help="Query records, JSON Lines, or a bundled task: g2p, p2g, stress, syllables.",
+        ),
+    ],
+    clients: Annotated[
+        int | None,
+        typer.Option("--clients", help="Closed loop: so many, each with one request at a time; 1."),
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option("--rate", help="Open loop: so many requests a second.")
+    ] = None,
+    arrivals: Annotated[
+        ArrivalsChoice, typer.Option("--arrivals", help="Of an open loop.")
+    ] = ArrivalsChoice.poisson,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", help="That are measured; 10.")
+    ] = None,
+    requests: Annotated[
+        int | None, typer.Option("--requests", help="That are measured, in place of seconds.")
+    ] = None,
+    warm_up_s: Annotated[
+        float, typer.Option("--warm-up-s", help="Seconds asked before, which are not measured.")
+    ] = 1.0,
+    max_new_tokens: Annotated[
+        int | None, typer.Option("--max-new-tokens", min=1, help="Longest answer, in tokens.")
+    ] = None,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Ask for streams, and time their tokens.")
+    ] = False,
+    deadline_s: Annotated[
+        float, typer.Option("--deadline-s", help="Seconds that an answer may take.")
+    ] = 10.0,
+    ca_cert: CaCertOption = None,
+    tls: TlsOption = False,
+    plaintext: PlaintextOption = False,
+    seed: SeedOption = 1,
+    json: JsonOption = False,
+) -> None:
+    """Ask a live server again and again, and say how many answers it gives and how long they take.
+
+    Nothing is asked twice: a refusal counts. Exit code 2 where no request was answered.
+    """
+    from escalade.cli.errors import UnansweredError
+    from escalade.cli.output import print_json, progress_bar, result_console, show_table
+    from escalade.simulator.load import Plan, Target, lines_of, run_load, tables_of
+    from escalade.v1.channel import plaintext_of
+
+    try:
+        clear = plaintext_of(tls=tls or None, plaintext=plaintext or None)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    plan = Plan(
+        clients=1 if clients is None and rate is None else clients,
+        rate=rate,
+        arrivals=arrivals.value,
+        seconds=10.0 if seconds is None and requests is None else seconds,
+        requests=requests,
+        warm_up_s=warm_up_s,
+        deadline_s=deadline_s,
+        seed=seed,
+    )
+    target = Target(
+        address=address,
+        prompts=_texts(prompts),
+        max_new_tokens=max_new_tokens,
+        streamed=stream,
+        ca_cert=ca_cert,
+        plaintext=clear,
+    )
+    with progress_bar("asking") as tick:
+        report = run_load(target, plan, progress=tick)
+    if json:
+        print_json(report)
+    else:
+        for line in lines_of(report):
+            result_console().print(line)
+        for table in tables_of(report):
+            show_table(table)
+    if not report.answered:
+        why = "".join(f"; {one.reason}: {one.detail}" for one in report.refused[:1])
+        raise UnansweredError(f"{address}: none of {report.requests} requests was answered{why}")
+
+
+def _texts(prompts: str) -> list[str]:
+    """The prompts of a file, or of a bundled task's test split."""
+    from escalade.edge.base import read_records
+    from escalade.training.data import TASKS, load_pronunciations, make_records
+
+    if prompts in TASKS and not Path(prompts).exists():
+        records = make_records("test", load_pronunciations())
+        return [record.prompt for record in records if record.task == prompts]
+    return [record.prompt for record in read_records(Path(prompts))]

@@ -1,0 +1,93 @@
+"""A backend that counts the tokens of each client; knows no particular backend.
+
+It counts what is computed, once: who asks again for the same answer, or follows another's, pays
+nothing, and who leaves a stream pays for what it had given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from contextlib import aclosing
+
+from escalade.cloud.access.limits import Quotas
+from escalade.cloud.backends import (
+    Backend,
+    BackendInfo,
+    Delta,
+    Query,
+    ScoredBatch,
+    ScoreQuery,
+    Ticket,
+    Verdict,
+)
+
+
+class Metered(Backend):
+    """Another backend, whose tokens are counted.
+
+    Args:
+        inner: computes.
+        quotas: whose account is charged is the ticket's to say (`Claim.host`).
+    """
+
+    def __init__(self, inner: Backend, quotas: Quotas) -> None:
+        self._inner, self._quotas = inner, quotas
+
+    async def load(self) -> None:
+        """See `Backend`."""
+        await self._inner.load()
+
+    def close(self) -> None:
+        """See `Backend`."""
+        self._inner.close()
+
+    @property
+    def info(self) -> BackendInfo:
+        """See `Backend`."""
+        return self._inner.info
+
+    def health(self) -> bool:
+        """See `Backend`."""
+        return self._inner.health()
+
+    async def generate(self, query: Query, ticket: Ticket) -> AsyncIterator[Delta]:
+        """See `Backend`."""
+        given, whole = 0, None
+        try:
+            async for delta in self._inner.generate(query, ticket):
+                given += len(delta.token_ids)
+                if delta.answer is not None:
+                    whole = delta.answer.prompt_tokens + delta.answer.generated_tokens
+                yield delta
+        finally:
+            if whole is None and given:
+                whole = len(query.prompt_ids) + given
+            self._quotas.charge(ticket.claim.host, whole or 0)
+
+    async def score(
+        self, queries: Iterable[ScoreQuery], top_k: int, ticket: Ticket
+    ) -> AsyncGenerator[ScoredBatch, None]:
+        """See `Backend`."""
+        sizes: list[int] = []
+
+        def noted() -> Iterator[ScoreQuery]:
+            for query in queries:
+                sizes.append(len(query.prompt_ids) + len(query.response_ids))
+                yield query
+
+        scored = 0
+        batches = self._inner.score(noted(), top_k, ticket)
+        try:
+            async with aclosing(batches):
+                async for batch in batches:
+                    scored += len(batch.scores)
+                    yield batch
+        finally:
+            self._quotas.charge(ticket.claim.host, sum(sizes[:scored]))
+
+    async def verify(self, query: Query, ticket: Ticket) -> Verdict:
+        """See `Backend`."""
+        verdict = await self._inner.verify(query, ticket)
+        draft = 0 if query.draft is None else len(query.draft.tokens.ids)
+        self._quotas.charge(ticket.claim.host, verdict.prompt_tokens + draft)
+        return verdict

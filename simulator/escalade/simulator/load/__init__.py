@@ -1,0 +1,9 @@
+"""Asks a live server in an open or a closed loop, and says what came; knows no trace."""
+
+from escalade.simulator.load.caller import Target
+from escalade.simulator.load.plan import Plan
+from escalade.simulator.load.report import LoadReport
+from escalade.simulator.load.run import run_load
+from escalade.simulator.load.tables import lines_of, tables_of
+
+__all__ = ["LoadReport", "Plan", "Target", "lines_of", "run_load", "tables_of"]

@@ -1,0 +1,56 @@
+"""A run as people read it: a few lines and a table; knows no terminal."""
+
+from __future__ import annotations
+
+from escalade.simulator.formats import Cell, TextTable, count, nominal_seconds, seconds
+from escalade.simulator.load.report import LoadReport, Percentiles
+
+_NONE = "\N{EN DASH}"
+
+
+def lines_of(report: LoadReport) -> list[str]:
+    """What was asked, and what came."""
+    plan = report.plan
+    if plan.rate is None:
+        clients = "1 client that asks" if plan.clients == 1 else f"{plan.clients} clients that ask"
+        how = f"closed loop, {clients} again when answered"
+    else:
+        how = f"open loop, {plan.rate:g} requests/s ({plan.arrivals}, seed {plan.seed})"
+    lines = [
+        f"{report.model} ({report.engine}) on {report.address}: {how}",
+        f"{report.requests:,} requests in {seconds(report.seconds)}: {report.answered:,} answered,"
+        f" {report.deadline_missed:,} not within {nominal_seconds(plan.deadline_s)},"
+        f" {sum(one.count for one in report.refused):,} refused",
+        f"goodput {report.goodput_per_s:.4g} answers/s, {report.tokens_per_s:.4g} tokens/s;"
+        f" {count(report.bytes_up)}B up, {count(report.bytes_down)}B down",
+    ]
+    if plan.rate is None:
+        lines.append("a closed loop waits with the server, so that a stall counts once: see --rate")
+    lines += [f"refused {one.count:,}: {one.reason}" for one in report.refused]
+    return lines
+
+
+def tables_of(report: LoadReport) -> list[TextTable]:
+    """How long it took."""
+    closed = report.plan.rate is None
+    rows = (
+        ("latency", report.latency),
+        ("first token", report.first_token),
+        ("between tokens", report.between_tokens),
+        ("refusal", report.refusal),
+        ("sent late", report.sent_late),
+    )
+    head = ["from when it was " + ("sent" if closed else "due"), "p50", "p90", "p99", "p99.9"]
+    return [
+        TextTable(
+            "",
+            [*head, "max"],
+            [[Cell(name), *_cells(found)] for name, found in rows if found is not None],
+        )
+    ]
+
+
+def _cells(found: Percentiles) -> list[Cell]:
+    return [
+        Cell(seconds(value)) for value in (found.p50, found.p90, found.p99, found.p99_9, found.max)
+    ]
