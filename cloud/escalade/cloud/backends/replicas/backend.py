@@ -7,6 +7,7 @@ a replica was computing when it ended another computes again, and a reader of it
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from dataclasses import replace
 from functools import partial
@@ -102,6 +103,8 @@ class RayBackend(Backend):
     def _start(self) -> DeploymentHandle[Replica]:
         """Start or join the cluster, and the replicas; takes until one is ready."""
         scaling = self._scaling
+        # What becomes of a replica is health's to say, in a line; Ray says it in hundreds.
+        logging.getLogger("ray.serve").setLevel(logging.CRITICAL)
         ray.init(
             address=self._cluster,
             include_dashboard=False if self._cluster is None else None,
