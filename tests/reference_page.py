@@ -20,14 +20,18 @@ import msgspec
 
 from escalade.cli import answers, demo, main, verbs
 from escalade.cli.cascade_rows import CascadeSummary
+from escalade.cli.verbs.outbox import clear
 from escalade.cli.verbs.store import rollback, sign, verify
+from escalade.cli.verbs.token import new
 from escalade.edge.artifact import Manifest
 from escalade.edge.deferral import CascadeCalibration, DeferralEntry
+from escalade.edge.outbox.entry import Entry
 from escalade.edge.shadow import RecordSummary
 from escalade.edge.store.installation import Installed
 from escalade.edge.store.store import Version
 from escalade.edge.trace import TierAnswer
 from escalade.simulator.evaluation import Evaluation
+from escalade.simulator.load import LoadReport
 from escalade.simulator.network.profiles import PROFILES
 from escalade.simulator.replay import Summary
 from escalade.training.recipes import run
@@ -49,8 +53,12 @@ JSON: dict[str, tuple[Printed, ...]] = {
     "demo": (demo.demo,),
     "evaluate": (Evaluation,),
     "export": (Manifest,),
+    "health": (verbs.health,),
     "inspect, an artifact": (verbs.inspect, "`manifest` is what `export` prints."),
     "inspect, a cascade": (CascadeSummary,),
+    "load": (LoadReport,),
+    "outbox clear": (clear,),
+    "outbox list": (Entry, "A list of these."),
     "record": (RecordSummary,),
     "router": (RouterFigures,),
     "simulate": (Summary,),
@@ -60,6 +68,8 @@ JSON: dict[str, tuple[Printed, ...]] = {
     "store verify": (verify,),
     "store versions": (Version, "A list of these."),
     "tasks": ("How many queries each split has, by its name.",),
+    "token list": ("A list of `name`, `expires` and the token's own limits.",),
+    "token new": (new,),
     "trace": (verbs.trace, "`exact_match` is of each model, by its name."),
     "train": (run._run,),
 }

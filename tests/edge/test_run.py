@@ -143,13 +143,16 @@ def test_the_longest_answer_may_be_shorter(make_client: MakeClient, scripted_clo
     assert scripted_cloud.asked[0].stopping.max_new_tokens == 3
 
 
-def test_sampling_is_the_devices(make_client: MakeClient, scripted_cloud: Any) -> None:
+def test_a_server_draws_as_the_device_was_asked_to(
+    make_client: MakeClient, scripted_cloud: Any
+) -> None:
     client = make_client(NEVER)
     hot = Query(text=PROMPT, sampling=Sampling(temperature=5.0, seed=2))
     assert client.ask(hot).text == client.ask(hot).text
     assert client.ask(hot).text != client.ask(PROMPT).text
     make_client(ALWAYS).ask(hot)
-    assert not scripted_cloud.asked[0].HasField("sampling")
+    assert scripted_cloud.asked[0].sampling.temperature == 5
+    assert scripted_cloud.asked[0].sampling.seed == 2
 
 
 @pytest.mark.parametrize(

@@ -48,9 +48,8 @@ _LEAST_STREAMS, _STREAMS_FOR_A_PLACE = 100, 4
 # The longest time that gRPC knows: it is for ever.
 _MOST_MS = (1 << 31) - 1
 
-# How long the thread that computes may keep the interpreter from the event loop: 5 ms by default,
-# each time that the loop has looked for news. At twice the bundled model's peak a refusal took 140
-# ms so, and 24 ms with this (benchmarks/cloud/overload.py).
+# How long the thread that computes may keep the interpreter from the event loop, each time that the
+# loop has looked for news: 5 ms by default, many times over before a refusal is out.
 _SWITCH_S = 5e-4
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)

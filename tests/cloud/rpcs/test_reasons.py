@@ -59,11 +59,13 @@ BY_STATE = {"QUEUE_FULL", "ENGINE_DEAD", "DEADLINE_EXCEEDED"}
 BY_RPC = {"NOT_SUPPORTED", "STREAM_CHANGED"}
 # Of what is asked for while a server ends: `test_a_drain_lets_a_stream_end_and_begins_none`.
 IN_TEST_STREAM = {"DRAINING"}
+# Of who asks: `tests/cloud/access/test_gate.py`.
+OF_THE_GATE = {"UNAUTHENTICATED", "QUOTA_EXCEEDED"}
 
 
 def test_each_reason_has_its_row() -> None:
     reasons = {name_of_reason(entry.reason) for entry in CATALOGUE.values()}
-    assert reasons == {*BY_REQUEST} | BY_STATE | BY_RPC | IN_TEST_STREAM
+    assert reasons == {*BY_REQUEST} | BY_STATE | BY_RPC | IN_TEST_STREAM | OF_THE_GATE
 
 
 CODES = {name_of_reason(entry.reason): entry.code for entry in CATALOGUE.values()}

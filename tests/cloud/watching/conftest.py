@@ -23,7 +23,7 @@ class Said(Backend):
     """Gives what it is told to give."""
 
     info = BackendInfo(
-        model=pb.ModelIdentity(name="said", revision="r1"),
+        model=pb.ModelIdentity(name="said", revision="r1", tokenizer_fingerprint="t1"),
         engine="none",
         parameter_count=1,
         vocabulary_size=99,

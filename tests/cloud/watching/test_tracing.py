@@ -44,6 +44,7 @@ def test_an_answer_is_a_span_with_its_queue_and_its_computation(
     reports = [pb.TierReport(tier="here"), pb.TierReport(tier="above")]
     request = pb.GenerateRequest(prompt=pb.Prompt(text="a"))
     request.draft.tokens.ids.extend([5, 6])
+    request.draft.tokens.tokenizer_fingerprint = "t1"
 
     async def calls(stub: Any) -> None:
         metadata = (("traceparent", f"00-{TRACE}-{PARENT}-01"), ("baggage", "who=me"))

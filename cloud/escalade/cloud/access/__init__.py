@@ -1,10 +1,9 @@
 """Who may ask, and how much: tokens, clients' certificates, limits; knows no RPC of ours."""
 
-from escalade.cloud.access.gate import AccessOptions, Gate, make_gate
+from escalade.cloud.access.gate import AccessOptions, make_gate
 from escalade.cloud.access.limits import Limits
 from escalade.cloud.access.metered import Metered
 from escalade.cloud.access.tokens import (
-    Entry,
     entry_of,
     make_token,
     read_tokens,
@@ -14,8 +13,6 @@ from escalade.cloud.access.tokens import (
 
 __all__ = [
     "AccessOptions",
-    "Entry",
-    "Gate",
     "Limits",
     "Metered",
     "entry_of",

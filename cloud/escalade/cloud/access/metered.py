@@ -14,6 +14,7 @@ from escalade.cloud.backends import (
     Backend,
     BackendInfo,
     Delta,
+    Gauge,
     Query,
     ScoredBatch,
     ScoreQuery,
@@ -49,6 +50,10 @@ class Metered(Backend):
     def health(self) -> bool:
         """See `Backend`."""
         return self._inner.health()
+
+    def gauges(self) -> Iterable[Gauge]:
+        """See `Backend`."""
+        return self._inner.gauges()
 
     async def generate(self, query: Query, ticket: Ticket) -> AsyncIterator[Delta]:
         """See `Backend`."""
