@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from dataclasses import replace
 from functools import partial
@@ -37,10 +38,11 @@ from escalade.cloud.backends.replicas.resumed import Given
 from escalade.cloud.backends.ticket import Clock, Ticket
 from escalade.cloud.backends.worker import FairTurn
 from escalade.cloud.errors import EngineDeadError, RequestError, StartError
+from escalade.v1.address import parse_address
 
 # Replicas that may end under one query before it is given up; a rolling restart takes one.
 _TRIES = 4
-_LOOK_S = 1.0
+_LOOK_S, _DIAL_S = 1.0, 5.0
 # Queries in one replica at most: those that one batch takes, and as many ready to join.
 _AT_ONCE = 128
 _DEATHS_UNTIL_DEAD = 3
@@ -89,8 +91,9 @@ class RayBackend(Backend):
         try:
             self._handle = await asyncio.to_thread(self._start)
             info = cast(BackendInfo, await self._handle.info.remote())
-        except (RayError, RuntimeError, ConnectionError, ValueError) as error:
-            raise StartError(f"ray: {str(error).strip().splitlines()[-1]}") from error
+        except (RayError, RuntimeError, OSError, ValueError) as error:
+            said = str(error).strip().splitlines() or [type(error).__name__]
+            raise StartError(f"ray {self._cluster or 'local'}: {said[-1]}") from error
         self._info = replace(
             info, engine=f"{info.engine}, ray {ray.__version__}", queue_capacity=self._capacity
         )
@@ -103,6 +106,10 @@ class RayBackend(Backend):
     def _start(self) -> DeploymentHandle[Replica]:
         """Start or join the cluster, and the replicas; takes until one is ready."""
         scaling = self._scaling
+        if self._cluster not in {None, "auto"}:
+            # Ray itself tries for minutes, and then ends the process.
+            to = parse_address(str(self._cluster))
+            socket.create_connection((to.host, to.port), _DIAL_S).close()
         # What becomes of a replica is health's to say, in a line; Ray says it in hundreds.
         logging.getLogger("ray.serve").setLevel(logging.CRITICAL)
         ray.init(
