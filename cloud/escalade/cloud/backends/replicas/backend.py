@@ -32,9 +32,9 @@ from escalade.cloud.backends.query import (
     Scores,
     Verdict,
 )
-from escalade.cloud.backends.replicas.factory import Scaling
 from escalade.cloud.backends.replicas.replica import Replica
 from escalade.cloud.backends.replicas.resumed import Given
+from escalade.cloud.backends.replicas.scaling import Scaling
 from escalade.cloud.backends.ticket import Clock, Ticket
 from escalade.cloud.backends.worker import FairTurn
 from escalade.cloud.errors import EngineDeadError, RequestError, StartError
