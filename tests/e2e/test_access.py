@@ -128,3 +128,15 @@ def test_many_who_change_a_file_at_once_lose_nothing(tmp_path: Path) -> None:
     assert len({one.stdout for one in made}) == 6
     assert not any(one.stdout.strip() in tokens.read_text() for one in made)
     assert [*tmp_path.iterdir()] == [tokens]
+
+
+def test_load_shows_a_token_and_a_probe_needs_none(cloud: Cloud, tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text('{"id": "1", "task": "g2p", "prompt": "g2p: cat", "references": ["x"]}\n')
+    load = ("load", cloud.address, "--prompts", prompts, "--requests", 3, "--warm-up-s", 0)
+    first = cloud.tokens.with_name("first.token")
+    told = escalade(*load, "--token-file", first, "--json")
+    assert told.returncode == 0, told.stderr
+    nobody = escalade(*load)
+    assert (nobody.returncode, "UNAUTHENTICATED" in nobody.stderr) == (2, True)
+    assert escalade("health", cloud.address).stdout == "SERVING\n"

@@ -18,6 +18,10 @@ URL = "openai:http://127.0.0.1:1/v1"
         ([URL, "--deterministic"], "--deterministic: is an option of a folder"),
         ([URL, "--kv-memory", "1G"], "--kv-memory: is an option of a folder"),
         (["folder", "--model", "x"], "--model: is an option of openai: models alone"),
+        ([URL, "--ray", "local"], "--ray: is an option of a folder or hub: models alone"),
+        (["folder", "--replicas", "1:2"], "--replicas: is an option of --ray alone"),
+        (["folder", "--ray", "local", "--deterministic"], "of models in one process alone"),
+        (["folder", "--ray", "local", "--replicas", "2"], "--replicas: must be LEAST:MOST"),
         (["folder", "--at-once", "2"], "--at-once: is an option of openai: models alone"),
         ([URL, "--at-once", "0"], "--at-once': Input should be greater than or equal to 1"),
         (

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from escalade.cli.errors import UnhealthyError
-from escalade.cli.options import CaCertOption, JsonOption, PlaintextOption, TlsOption
+from escalade.cli.options import (
+    CaCertOption,
+    ClientCertOption,
+    ClientKeyOption,
+    JsonOption,
+    PlaintextOption,
+    TlsOption,
+)
+
+if TYPE_CHECKING:
+    from escalade.edge.wire import Dialled
 
 
 def health(
@@ -20,15 +29,26 @@ def health(
         float, typer.Option("--deadline-s", min=0.001, help="Seconds to wait for the answer.")
     ] = 5.0,
     ca_cert: CaCertOption = None,
+    client_cert: ClientCertOption = None,
+    client_key: ClientKeyOption = None,
     tls: TlsOption = False,
     plaintext: PlaintextOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Say whether a server takes requests; the exit code is 0 where it does, else 2."""
     from escalade.cli.output import print_json, result_console
+    from escalade.edge.wire import ClientFiles, dial_to
+    from escalade.v1.channel import plaintext_of
     from escalade.v1.quoting import one_line
 
-    status = one_line(_asked(address, model, deadline_s, ca_cert, tls=tls, plaintext=plaintext))
+    try:
+        clear = plaintext_of(tls=tls or None, plaintext=plaintext or None)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    # A token is not asked for: load balancers have none.
+    files = ClientFiles(None, client_cert, client_key)
+    dialled = dial_to(address, ca_cert=ca_cert, plaintext=clear, files=files)
+    status = one_line(_asked(dialled, model, deadline_s))
     if as_json:
         print_json({"address": address, "model": model, "status": status})
     if status != "SERVING":
@@ -37,35 +57,12 @@ def health(
         result_console().print(status)
 
 
-def _asked(
-    address: str,
-    model: str,
-    deadline_s: float,
-    ca_cert: Path | None,
-    *,
-    tls: bool,
-    plaintext: bool,
-) -> str:
+def _asked(dialled: Dialled, model: str, deadline_s: float) -> str:
     """What it says of itself, or gRPC's code and words where it says nothing."""
     import grpc
     from grpc_health.v1 import health, health_pb2
 
-    from escalade.v1.address import parse_address
-    from escalade.v1.channel import client_options, plaintext_of, speaks_tls, target_of
-
-    try:
-        to = parse_address(address)
-        clear = plaintext_of(tls=tls or None, plaintext=plaintext or None)
-        speaks = speaks_tls(to.host, plaintext=clear, ca_cert=ca_cert)
-    except ValueError as error:
-        raise UnhealthyError(str(error)) from error
-    target, options = target_of(to), client_options(to)
-    if speaks:
-        roots = None if ca_cert is None else ca_cert.read_bytes()
-        channel = grpc.secure_channel(target, grpc.ssl_channel_credentials(roots), options)
-    else:
-        channel = grpc.insecure_channel(target, options)
-    with channel:
+    with dialled.channel() as channel:
         check = channel.unary_unary(
             f"/{health.SERVICE_NAME}/Check",
             request_serializer=health_pb2.HealthCheckRequest.SerializeToString,

@@ -8,7 +8,16 @@ from typing import Annotated
 
 import typer
 
-from escalade.cli.options import CaCertOption, JsonOption, PlaintextOption, SeedOption, TlsOption
+from escalade.cli.options import (
+    CaCertOption,
+    ClientCertOption,
+    ClientKeyOption,
+    JsonOption,
+    PlaintextOption,
+    SeedOption,
+    TlsOption,
+    TokenFileOption,
+)
 
 
 class ArrivalsChoice(StrEnum):
@@ -57,6 +66,9 @@ def load(
         float, typer.Option("--deadline-s", help="Seconds that an answer may take.")
     ] = 10.0,
     ca_cert: CaCertOption = None,
+    token_file: TokenFileOption = None,
+    client_cert: ClientCertOption = None,
+    client_key: ClientKeyOption = None,
     tls: TlsOption = False,
     plaintext: PlaintextOption = False,
     seed: SeedOption = 1,
@@ -68,6 +80,7 @@ def load(
     """
     from escalade.cli.errors import UnansweredError
     from escalade.cli.output import print_json, progress_bar, result_console, show_table
+    from escalade.edge.wire import ClientFiles
     from escalade.simulator.load import Plan, Target, lines_of, run_load, tables_of
     from escalade.v1.channel import plaintext_of
 
@@ -92,6 +105,7 @@ def load(
         streamed=stream,
         ca_cert=ca_cert,
         plaintext=clear,
+        files=ClientFiles(token_file, client_cert, client_key),
     )
     with progress_bar("asking") as tick:
         report = run_load(target, plan, progress=tick)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +21,7 @@ from escalade.cli.options import (
     TokensPerDayOption,
     bytes_of,
 )
+from escalade.cli.served_model import OpenaiOptions, backend_named
 from escalade.cli.watching import (
     LogChoice,
     LogOption,
@@ -114,6 +114,19 @@ def serve(
         int | None,
         typer.Option("--at-once", min=1, help="Of openai: requests under way there; 64."),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="HOST:PORT",
+            help="Compute in replicas on this Ray cluster; `auto`: this machine's; `local`: one"
+            " that is started for it.",
+        ),
+    ] = None,
+    replicas: Annotated[
+        str | None,
+        typer.Option("--replicas", metavar="LEAST:MOST", help="Of --ray: how many, by load; 1:1."),
+    ] = None,
     metrics: MetricsOption = None,
     otlp: OtlpOption = None,
     log: LogOption = LogChoice.pretty,
@@ -121,55 +134,31 @@ def serve(
 ) -> None:
     """Serve a large model to edge clients until SIGTERM or Ctrl-C, then drain."""
     from escalade.cloud.access import AccessOptions, Limits
-    from escalade.cloud.backends import (
-        OPENAI_SCHEME,
-        openai_factory,
-        transformers_factory,
-        usable_cores,
-    )
     from escalade.cloud.certificates import tls_files
     from escalade.cloud.server import ServeOptions, run_server
 
     # Threads of torch that wait spin by default, and take the cores from whoever has work.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    of_ours = {
-        "threads": threads,
-        "device": device != "auto",
-        "dtype": dtype is not DtypeChoice.auto,
-        "deterministic": deterministic,
-        "kv-memory": kv_memory,
-    }
-    of_theirs = {
-        "model": name,
-        "tokenizer": tokenizer,
-        "api-key-file": api_key_file,
-        "context-length": context_length,
-        "parameters": parameters,
-        "at-once": at_once,
-    }
-    elsewhere = model.startswith(OPENAI_SCHEME)
-    _refuse(of_ours if elsewhere else of_theirs, "a folder or hub:" if elsewhere else OPENAI_SCHEME)
     with watched(metrics, otlp, log, log_text=log_text) as notes:
-        if elsewhere:
-            make_backend = openai_factory(
-                model.removeprefix(OPENAI_SCHEME),
+        make_backend = backend_named(
+            model,
+            say=notes.say,
+            threads=threads,
+            device=device,
+            dtype=dtype.value,
+            deterministic=deterministic,
+            kv_memory=kv_memory,
+            openai=OpenaiOptions(
                 model=name,
                 tokenizer=tokenizer,
                 api_key_file=api_key_file,
                 context_length=context_length,
                 parameters=parameters,
                 at_once=at_once,
-            )
-        else:
-            make_backend = transformers_factory(
-                model,
-                threads=threads or usable_cores(),
-                device=device,
-                dtype=dtype.value,
-                deterministic=deterministic,
-                kv_bytes=kv_memory,
-                say=notes.say,
-            )
+            ),
+            ray=ray,
+            replicas=replicas,
+        )
         options = ServeOptions(
             listen=listen,
             tls=tls_files(tls_cert, tls_key, client_ca),
@@ -185,16 +174,3 @@ def serve(
             on_ready=lambda address: notes.tell(f"serving {model} on {address}"),
         )
         notes.say("drained")
-
-
-def _refuse(options: Mapping[str, object], whose: str) -> None:
-    """Refuse options of another kind of model.
-
-    Raises:
-        BadParameter: names the first that was given.
-    """
-    for option, value in options.items():
-        if value:
-            raise typer.BadParameter(
-                f"is an option of {whose} models alone", param_hint=f"--{option}"
-            )

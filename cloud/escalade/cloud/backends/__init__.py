@@ -25,6 +25,7 @@ from escalade.cloud.backends.query import (
     Verdict,
     agreeing,
 )
+from escalade.cloud.backends.replicas import Scaling, ray_factory
 from escalade.cloud.backends.ticket import Clock, Ticket, deadline_after, refuse_half
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "Places",
     "Query",
     "Sampling",
+    "Scaling",
     "ScoreQuery",
     "ScoredBatch",
     "Scores",
@@ -54,6 +56,7 @@ __all__ = [
     "deadline_after",
     "openai_factory",
     "queue_length",
+    "ray_factory",
     "refuse_half",
     "transformers_factory",
     "usable_cores",

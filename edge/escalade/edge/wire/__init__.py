@@ -5,6 +5,7 @@ from escalade.edge.wire.checks import ROUNDING, check_info
 from escalade.edge.wire.client_files import ClientFiles
 from escalade.edge.wire.cloud import CloudClient
 from escalade.edge.wire.connection import Connection
+from escalade.edge.wire.dialling import Dialled, dial_to
 from escalade.edge.wire.hedging import Hedge
 
 __all__ = [
@@ -13,6 +14,8 @@ __all__ = [
     "ClientFiles",
     "CloudClient",
     "Connection",
+    "Dialled",
     "Hedge",
     "check_info",
+    "dial_to",
 ]

@@ -96,8 +96,8 @@ class _Replaceable(Protocol):
 class Bearer(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
     """Sends a token with every call."""
 
-    def __init__(self, token: str) -> None:
-        self._header = ("authorization", f"Bearer {token}")
+    def __init__(self, headers: Sequence[tuple[str, str]]) -> None:
+        self._headers = tuple(headers)
 
     def intercept_unary_unary(
         self,
@@ -106,7 +106,7 @@ class Bearer(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor
         request: Req,
     ) -> Call:
         """See `grpc.UnaryUnaryClientInterceptor`."""
-        metadata = (*(client_call_details.metadata or ()), self._header)
+        metadata = (*(client_call_details.metadata or ()), *self._headers)
         details = cast("_Replaceable", client_call_details)._replace(metadata=metadata)
         return continuation(details, request)
 

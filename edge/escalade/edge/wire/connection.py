@@ -16,16 +16,10 @@ from escalade.edge.base import Clock, SystemClock
 from escalade.edge.errors import CloudError
 from escalade.edge.wire.attempts import Attempts
 from escalade.edge.wire.breaker import Breaker
-from escalade.edge.wire.client_files import (
-    NO_FILES,
-    Bearer,
-    ClientFiles,
-    read_pair,
-    read_token,
-)
+from escalade.edge.wire.client_files import NO_FILES, ClientFiles
+from escalade.edge.wire.dialling import dial_to
 from escalade.v1 import cascade_pb2_grpc
-from escalade.v1.address import is_loopback, parse_address
-from escalade.v1.channel import DIAL_WITHIN_S, client_options, speaks_tls, target_of
+from escalade.v1.channel import DIAL_WITHIN_S
 
 R = TypeVar("R")
 
@@ -67,10 +61,9 @@ class Connection:
         Args:
             address: `HOST:PORT`.
             deadline_s: seconds for one call, all attempts included.
-            ca_cert: root certificates (PEM) to trust, over TLS; the system's own if None.
-            plaintext: True is without TLS, False with it; if None, TLS is spoken where `ca_cert` is
-                given, a certificate is shown, or the host is no loopback address.
-            files: what is shown; a token over TLS alone, or to this machine itself.
+            ca_cert: see `dial_to`, as the next two.
+            plaintext: see there.
+            files: see there.
             clock: see `Clock`.
             rng: for the jitter of the back-off.
             breaker: what keeps calls from a server that does not answer; None asks it always.
@@ -82,27 +75,7 @@ class Connection:
             raise CloudError(
                 "BAD_OPTION", f"deadline must be > 0 seconds and finite, got {deadline_s}"
             )
-        try:
-            self._to = parse_address(address)
-        except ValueError as error:
-            raise CloudError("BAD_ADDRESS", f"cloud address {error}") from error
-        try:
-            tls = speaks_tls(
-                self._to.host, plaintext=plaintext, ca_cert=ca_cert or files.client_cert
-            )
-        except ValueError as error:
-            raise CloudError("BAD_OPTION", f"cloud {address}: {error}") from error
-        if files.token_file is not None and not tls and not is_loopback(self._to.host):
-            raise CloudError(
-                "BAD_OPTION",
-                f"cloud {address}: a token is sent over TLS or to this machine itself, not in the"
-                " clear",
-            )
-        pair = read_pair(files)
-        self._bearer = None if files.token_file is None else Bearer(read_token(files.token_file))
-        self._credentials = None
-        if tls:
-            self._credentials = grpc.ssl_channel_credentials(_roots(ca_cert), *pair)
+        self._dialled = dial_to(address, ca_cert=ca_cert, plaintext=plaintext, files=files)
         self.address = address
         self.deadline_s = deadline_s
         self.clock = clock or SystemClock()
@@ -191,13 +164,7 @@ class Connection:
         self._line.close()
 
     def _dial(self) -> Line:
-        target, options = target_of(self._to), client_options(self._to)
-        if self._credentials is None:
-            channel = grpc.insecure_channel(target, options=options)
-        else:
-            channel = grpc.secure_channel(target, self._credentials, options=options)
-        if self._bearer is not None:
-            channel = grpc.intercept_channel(channel, self._bearer)
+        channel = self._dialled.channel()
         return Line(channel, self.clock.now_s())
 
     def _replace(self, line: Line) -> None:
@@ -225,29 +192,3 @@ class Connection:
 
 def _was_silent(error: grpc.RpcError) -> bool:
     return cast(grpc.Call, error).code() is grpc.StatusCode.DEADLINE_EXCEEDED
-
-
-def _roots(ca_cert: Path | None) -> bytes | None:
-    """Root certificates: a file's, else OpenSSL's (`SSL_CERT_FILE`), else None: those gRPC brings.
-
-    Raises:
-        CloudError: they cannot be read, or are none: gRPC would say so as a host that is not there.
-    """
-    import ssl  # loopback needs none
-
-    if ca_cert is None:
-        file = ssl.get_default_verify_paths().cafile
-        return None if file is None else Path(file).read_bytes()
-    try:
-        content = ca_cert.read_bytes()
-    except OSError as error:
-        raise CloudError("BAD_OPTION", f"{ca_cert}: cannot be read: {error.strerror}") from error
-    except ValueError as error:  # a NUL in the path
-        raise CloudError("BAD_OPTION", f"{str(ca_cert)!r}: cannot be read: {error}") from error
-    try:
-        # Comments between certificates may be in any language.
-        data = content.decode("ascii", "ignore")
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=data)
-    except (ssl.SSLError, ValueError) as error:
-        raise CloudError("BAD_OPTION", f"{ca_cert}: holds no certificates (PEM)") from error
-    return content

@@ -6,9 +6,8 @@ Nothing is asked again: what a client's attempts would hide is what is measured.
 from __future__ import annotations
 
 import asyncio
-import ssl
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -19,11 +18,9 @@ import msgspec
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
-from escalade.edge.wire import CloudClient
+from escalade.edge.wire import ClientFiles, CloudClient, dial_to
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1 import cascade_pb2_grpc as pb_grpc
-from escalade.v1.address import parse_address
-from escalade.v1.channel import client_options, speaks_tls, target_of
 
 _LEAST_TIMEOUT_S = 0.001  # gRPC takes 0 as an error of ours
 _DETAILS = "grpc-status-details-bin"
@@ -38,7 +35,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         max_new_tokens: None is the server's default.
         streamed: whether `GenerateStream` is asked, so that the first token's time is known.
         ca_cert: root certificates (PEM), over TLS.
-        plaintext: see `escalade.edge.wire.Connection`.
+        plaintext: see `escalade.edge.wire.dial_to`.
+        files: a token, a certificate.
     """
 
     address: str
@@ -47,6 +45,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     streamed: bool = False
     ca_cert: Path | None = None
     plaintext: bool | None = None
+    files: ClientFiles = ClientFiles()
 
     def info(self, deadline_s: float) -> pb.GetModelInfoResponse:
         """Who is serving.
@@ -59,6 +58,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
             deadline_s=deadline_s,
             ca_cert=self.ca_cert,
             plaintext=self.plaintext,
+            files=self.files,
         )
         try:
             return client.model_info()
@@ -83,8 +83,13 @@ class Said(NamedTuple):
 class Caller:
     """Connections to one server; a request goes over that of its client."""
 
-    def __init__(self, target: Target, channels: Sequence[grpc.aio.Channel]) -> None:
-        self._target = target
+    def __init__(
+        self,
+        target: Target,
+        channels: Sequence[grpc.aio.Channel],
+        metadata: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        self._target, self._metadata = target, metadata
         self._stubs = [pb_grpc.CascadeServiceStub(channel) for channel in channels]
         # A server computes a request that it knows already no second time.
         self._run = uuid.uuid4().hex
@@ -108,9 +113,14 @@ class Caller:
         size = request.ByteSize()
         try:
             if self._target.streamed:
-                said = await _streamed(stub, request, timeout_s)
+                call = stub.GenerateStream(
+                    pb.GenerateStreamRequest(request=request),
+                    timeout=timeout_s,
+                    metadata=self._metadata,
+                )
+                said = await _streamed(call)
             else:
-                response = await stub.Generate(request, timeout=timeout_s)
+                response = await stub.Generate(request, timeout=timeout_s, metadata=self._metadata)
                 tokens = response.usage.generated_tokens
                 said = Said(tokens=tokens, bytes_down=response.ByteSize())
         except grpc.aio.AioRpcError as error:
@@ -118,13 +128,10 @@ class Caller:
         return said._replace(bytes_up=size)
 
 
-async def _streamed(
-    stub: pb_grpc.CascadeServiceAsyncStub, request: pb.GenerateRequest, timeout_s: float
-) -> Said:
+async def _streamed(call: AsyncIterable[pb.GenerateStreamResponse]) -> Said:
     loop = asyncio.get_running_loop()
     pieces: list[tuple[float, int]] = []
     given = size = tokens = 0
-    call = stub.GenerateStream(pb.GenerateStreamRequest(request=request), timeout=timeout_s)
     async for message in call:
         size += message.ByteSize()
         if message.HasField("final"):
@@ -146,22 +153,19 @@ async def connected(target: Target, connections: int) -> AsyncIterator[Caller]:
         target: whose `info` has answered, so that its options are known to be well-formed.
         connections: at least 1.
     """
-    to = parse_address(target.address)
-    name, options = target_of(to), client_options(to)
+    dialled = dial_to(
+        target.address, ca_cert=target.ca_cert, plaintext=target.plaintext, files=target.files
+    )
+    name, options, credentials = dialled.target, dialled.options, dialled.credentials
     async with AsyncExitStack() as stack:
         channels = []
-        credentials = None
-        if speaks_tls(to.host, plaintext=target.plaintext, ca_cert=target.ca_cert):
-            file = target.ca_cert or ssl.get_default_verify_paths().cafile
-            roots = None if file is None else Path(file).read_bytes()
-            credentials = grpc.ssl_channel_credentials(roots)
         for _ in range(connections):
             if credentials is None:
                 channel = grpc.aio.insecure_channel(name, options)
             else:
                 channel = grpc.aio.secure_channel(name, credentials, options)
             channels.append(await stack.enter_async_context(channel))
-        yield Caller(target, channels)
+        yield Caller(target, channels, dialled.metadata)
 
 
 def _reason_of(error: grpc.aio.AioRpcError) -> str:

@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import (
     AsyncGenerator,
     Iterable,
-    Iterator,
     Sequence,
 )
 from dataclasses import replace
@@ -21,6 +20,7 @@ from typing import TypeVar
 import msgspec
 
 from escalade.cloud.backends.backend import Backend, BackendInfo, Gauge, queue_length
+from escalade.cloud.backends.batches import batches_of
 from escalade.cloud.backends.drafts import Reading, draft_of, reading_of, verdict_of, with_ids
 from escalade.cloud.backends.embedded.engine import Engine, EngineFactory
 from escalade.cloud.backends.places import Places
@@ -49,11 +49,6 @@ _TIER = "cloud"
 _BEST_TWO = 2
 
 T = TypeVar("T")
-
-# Tokens of a batch, padding included; a longer item is a batch of its own. A query waits for
-# one batch, so it is no larger than it must be: with the bundled large model on one x86 core,
-# 8 items of 24 tokens run at 450 items/s, 128 of them at 340.
-_BATCH_TOKENS = 512
 
 
 class EmbeddedBackend(Backend):
@@ -163,7 +158,7 @@ class EmbeddedBackend(Backend):
         self, queries: Iterable[ScoreQuery], top_k: int, ticket: Ticket
     ) -> AsyncGenerator[ScoredBatch, None]:
         """See `Backend`; while one batch is read the next is computed, and no other."""
-        batches = _batches(queries)
+        batches = batches_of(queries)
 
         async def next_scores() -> Finished[list[Scores]] | None:
             # To make a batch takes its time, and the first all checks; the loop has other work.
@@ -251,16 +246,3 @@ class EmbeddedBackend(Backend):
         return msgspec.structs.replace(
             answer, queue_s=finished.queue_s, compute_s=finished.compute_s, reports=(report,)
         )
-
-
-def _batches(queries: Iterable[ScoreQuery]) -> Iterator[list[ScoreQuery]]:
-    """The queries in order, in small batches; made only when asked for."""
-    batch, longest = list[ScoreQuery](), 0
-    for query in queries:
-        longest = max(longest, len(query))
-        if batch and longest * (len(batch) + 1) > _BATCH_TOKENS:
-            yield batch
-            batch, longest = [], len(query)
-        batch.append(query)
-    if batch:
-        yield batch
