@@ -6,6 +6,7 @@ gRPC asks for them before each handshake: connections that are there go on as th
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,6 +75,28 @@ def rotating_credentials(tls: TlsFiles, clock: Clock) -> grpc.ServerCredentials:
         newer,  # type: ignore[arg-type] # it may give None, says grpc's own documentation
         require_client_authentication=tls.client_ca is not None,
     )
+
+
+def follow(context: ssl.SSLContext, tls: TlsFiles, clock: Clock) -> Callable[[], None]:
+    """Have a context of Python's own `ssl` show a server's certificate.
+
+    Args:
+        context: of a server.
+        tls: files that load now.
+        clock: seconds, monotonic.
+
+    Returns:
+        What is to be called before a handshake: it takes the files anew where they have changed.
+
+    Raises:
+        TlsError: they do not load.
+    """
+
+    def load() -> None:
+        _check(tls)
+        context.load_cert_chain(tls.cert, tls.key)
+
+    return Reread([tls.cert, tls.key], load, clock).current
 
 
 def _read(tls: TlsFiles) -> grpc.ServerCertificateConfiguration:

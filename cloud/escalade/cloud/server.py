@@ -13,8 +13,10 @@ import contextlib
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeAlias
 
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -29,10 +31,12 @@ from escalade.cloud.heap import find_trim, keep_trimmed
 from escalade.cloud.listen import bind
 from escalade.cloud.registering import register
 from escalade.cloud.service import SERVICE_NAME, CascadeService
-from escalade.cloud.watching import Watch, WatchOptions
+from escalade.cloud.watching import Observer, Watch, WatchOptions, tell_refused
 from escalade.v1.channel import DIAL_WITHIN_S, server_options
 
 OnReady = Callable[[str], None]
+# Of any RPC, as the gate sees it.
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 _UNWATCHED = WatchOptions()
 # How often health is looked at without a request.
@@ -130,7 +134,7 @@ async def serve(
     watch = None
     try:
         address = bind(server, options.listen, options.tls, clock)
-        watch = Watch(options.watch, options.tls)
+        watch = Watch(options.watch, options.tls, clock)
         await backend.load()
         status = Health()
 
@@ -146,7 +150,10 @@ async def serve(
             clock=clock,
             on_health=tell_health,
         )
-        register(service, server, backend.info, watch.observers(backend), clock)
+        observers = watch.observers(backend)
+        register(service, server, backend.info, observers, clock)
+        if gate is not None:
+            gate.on_refused = partial(_tell_of, observers, clock)
         health_pb2_grpc.add_HealthServicer_to_server(status, server)
         reflection.enable_server_reflection(
             (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), server
@@ -169,6 +176,19 @@ async def serve(
         backend.close()
         if watch is not None:
             watch.close()
+
+
+def _tell_of(
+    observers: Sequence[Observer],
+    clock: Clock,
+    method: str,
+    context: Context,
+    error: BaseException,
+) -> None:
+    """Tell whoever watches of an RPC of ours that the gate let not pass."""
+    service, _, rpc = method.removeprefix("/").partition("/")
+    if service == SERVICE_NAME:
+        tell_refused(rpc, context, error, observers, clock)
 
 
 async def _keep_looking(service: CascadeService) -> None:

@@ -15,9 +15,12 @@ import grpc
 import grpc.aio
 import pytest
 
+from escalade.cloud.access import AccessOptions, Limits
 from escalade.cloud.backends.embedded.batched import BatchedBackend
 from escalade.cloud.backends.embedded.transformers_engine import TransformersEngine
 from escalade.v1 import cascade_pb2 as pb
+
+EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 # The contract with dashboards and alerts: changing a line breaks somebody's.
 GOLDEN = """
@@ -224,6 +227,20 @@ def test_what_each_tier_said(
     }
     assert found == outcomes
     assert seen["escalade_degraded_answers_total", frozenset()] == degraded
+
+
+def test_what_the_gate_refuses_is_counted_too(watched: Any, said: Any, samples_of: Any) -> None:
+    async def main() -> None:
+        access = AccessOptions(limits=Limits(requests_per_minute=1))
+        async with watched(backend=said(), access=access) as (running, metrics):
+            await running.stub.Generate(ask())
+            assert await code_of(running.stub.Generate(ask())) is EXHAUSTED
+            seen = samples_of(await metrics())
+        refused = {"rpc": "Generate", "code": EXHAUSTED.name, "reason": "QUOTA_EXCEEDED"}
+        assert seen["escalade_requests_total", frozenset(refused.items())] == 1
+        assert seen["escalade_requests_in_flight", frozenset({("rpc", "Generate")})] == 0
+
+    asyncio.run(main())
 
 
 def test_nothing_that_a_client_chooses_makes_a_series(

@@ -7,15 +7,18 @@ import shutil
 import socket
 import ssl
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
+from authority import Authority, needs_openssl
 from prometheus_client import CollectorRegistry, Counter
 
+from escalade.cloud.certificates import TlsFiles
 from escalade.cloud.errors import ListenError
-from escalade.cloud.listen import TlsFiles
 from escalade.cloud.watching import WatchOptions
 from escalade.cloud.watching.port import MetricsPort
 
@@ -43,7 +46,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> TlsFiles:
 
 
 def opened(listen: str, registry: CollectorRegistry, tls: TlsFiles | None = None) -> Iterator[str]:
-    port = MetricsPort(listen, registry, tls)
+    port = MetricsPort(listen, registry, tls, time.monotonic)
     try:
         yield port.address
     finally:
@@ -64,14 +67,14 @@ def test_it_is_read_on_loopback(
 @pytest.mark.parametrize("listen", ["0.0.0.0:0", "[::]:0", "192.0.2.1:9464", "example.org:1"])
 def test_elsewhere_it_needs_tls(registry: CollectorRegistry, listen: str) -> None:
     with pytest.raises(ListenError, match=f"metrics {listen}".replace("[", r"\[")) as failure:
-        MetricsPort(listen, registry, None)
+        MetricsPort(listen, registry, None, time.monotonic)
     assert "without TLS" in str(failure.value)
 
 
 @pytest.mark.parametrize("listen", ["", "9464", "127.0.0.1:70000", "a@b:1"])
 def test_malformed_addresses_are_refused(registry: CollectorRegistry, listen: str) -> None:
     with pytest.raises(ListenError, match="metrics must be HOST:PORT"):
-        MetricsPort(listen, registry, None)
+        MetricsPort(listen, registry, None, time.monotonic)
 
 
 def test_a_port_in_use_is_named_before_the_model_loads(
@@ -113,6 +116,26 @@ def test_the_servers_certificate_serves_metrics_too(
             return page
 
     assert "escalade_healthy 1.0" in asyncio.run(main())
+
+
+@needs_openssl
+def test_a_certificate_that_is_rotated_is_shown_to_the_next_reader(
+    registry: CollectorRegistry, tmp_path: Path
+) -> None:
+    now_s = 0.0
+    authority = Authority(tmp_path)
+    tls = TlsFiles(*authority.issue("server"))
+    port = MetricsPort("127.0.0.1:0", registry, tls, lambda: now_s)
+    reached = ("127.0.0.1", int(port.address.rpartition(":")[2]))
+    try:
+        before = ssl.get_server_certificate(reached)
+        authority.issue("server")
+        now_s = 10.0
+        after = ssl.get_server_certificate(reached)
+    finally:
+        port.close()
+    assert before != after
+    assert after.split() == tls.cert.read_text().split()
 
 
 def test_a_flood_of_silent_readers_is_bounded(

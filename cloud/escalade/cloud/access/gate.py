@@ -36,6 +36,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Find: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]"
 Today = Callable[[], datetime]
+OnRefused: TypeAlias = "Callable[[str, Context, BaseException], None]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +69,8 @@ class Gate(grpc.aio.ServerInterceptor):
         self, tokens: Reread[Tokens] | None, quotas: Quotas, *, request_s: float, today: Today
     ) -> None:
         self.quotas = quotas
+        #: Told of each RPC that does not pass: its method, its context and the error.
+        self.on_refused: OnRefused = lambda method, context, error: None
         self._tokens = tokens
         self._request_s = request_s
         self._today = today
@@ -83,15 +86,19 @@ class Gate(grpc.aio.ServerInterceptor):
         if handler is None or method.startswith(_OPEN):
             return handler
         if method not in self._gated:
-            self._gated[method] = self._behind(handler)
+            self._gated[method] = self._behind(method, handler)
         return self._gated[method]
 
-    def _behind(self, handler: Handler) -> Handler:
+    def _behind(self, method: str, handler: Handler) -> Handler:
         """The same method behind the gate."""
         behaviour: Any = handler.unary_unary or handler.unary_stream or handler.stream_stream
 
         async def enter(context: Context) -> None:
-            OWNER.set(await answer_or_abort(context, self._admit(context)))
+            try:
+                OWNER.set(await answer_or_abort(context, self._admit(context)))
+            except BaseException as error:
+                self.on_refused(method, context, error)
+                raise
 
         async def answer(_: AsyncIterator[object], context: Context) -> object:
             await enter(context)

@@ -153,6 +153,20 @@ def observed(
     return answer
 
 
+def tell_refused(
+    rpc: str,
+    context: Context[Req, Resp],
+    error: BaseException,
+    observers: Sequence[Observer],
+    clock: Clock,
+) -> None:
+    """Tell of a call that was refused before its request was read."""
+    call = Call(rpc, None, cast(Peer, context), clock())
+    _tell([observer.began for observer in observers], call)
+    call.code, call.reason = _status(context, error)
+    _tell([observer.ended for observer in observers], call)
+
+
 class _Written(Generic[Req, Resp]):
     """A call's context whose messages are taken note of."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from socketserver import TCPServer, ThreadingMixIn
 from threading import BoundedSemaphore, Thread
@@ -11,7 +12,8 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
-from escalade.cloud.certificates import TlsFiles
+from escalade.cloud.backends import Clock
+from escalade.cloud.certificates import TlsFiles, follow
 from escalade.cloud.errors import ListenError
 from escalade.cloud.listen import check_exposure
 from escalade.v1.address import Address, parse_address
@@ -32,12 +34,15 @@ class MetricsPort:
         listen: `HOST:PORT`; port 0 takes a free one.
         registry: what is read.
         tls: certificate and key, known to load; needed off loopback.
+        clock: seconds, monotonic.
 
     Raises:
         ListenError: malformed, not loopback without TLS, or cannot be bound.
     """
 
-    def __init__(self, listen: str, registry: CollectorRegistry, tls: TlsFiles | None) -> None:
+    def __init__(
+        self, listen: str, registry: CollectorRegistry, tls: TlsFiles | None, clock: Clock
+    ) -> None:
         try:
             address = parse_address(listen, least_port=0)
         except ValueError as error:
@@ -51,7 +56,7 @@ class MetricsPort:
         self._server.set_app(make_wsgi_app(registry))
         if tls is not None:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-            context.load_cert_chain(tls.cert, tls.key)
+            self._server.look = follow(context, tls, clock)
             # The handshake is made in the reader's thread, and has its time limit.
             self._server.socket = context.wrap_socket(
                 self._server.socket, server_side=True, do_handshake_on_connect=False
@@ -87,6 +92,8 @@ class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     # Or it keeps every thread that ever was.
     block_on_close = False
+    #: Called before each handshake.
+    look: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(self, address: tuple[str, int], handler: type[WSGIRequestHandler]) -> None:
         self._free = BoundedSemaphore(_MOST_READERS)
@@ -97,6 +104,10 @@ class _Server(ThreadingMixIn, WSGIServer):
         TCPServer.server_bind(self)
         self.server_name, self.server_port = self.socket.getsockname()[:2]
         self.setup_environ()
+
+    def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
+        self.look()
+        return super().get_request()
 
     def process_request(self, request: _Request, client_address: object) -> None:
         if not self._free.acquire(blocking=False):

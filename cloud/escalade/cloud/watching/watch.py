@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from escalade.cloud.backends import Backend
+from escalade.cloud.backends import Backend, Clock
 from escalade.cloud.certificates import TlsFiles
 from escalade.cloud.watching.call import Observer
 from escalade.cloud.watching.log import RequestLog, take_over
@@ -42,12 +42,13 @@ class Watch:
     Args:
         options: what an operator asks for.
         tls: of the server, known to load.
+        clock: seconds, monotonic.
 
     Raises:
         StartError: a port or an address is not to be had.
     """
 
-    def __init__(self, options: WatchOptions, tls: TlsFiles | None) -> None:
+    def __init__(self, options: WatchOptions, tls: TlsFiles | None, clock: Clock) -> None:
         self._options = options
         self._metrics: Metrics | None = None
         self._tracing: Tracing | None = None
@@ -61,7 +62,7 @@ class Watch:
                 from escalade.cloud.watching.port import MetricsPort
 
                 self._metrics = Metrics()
-                port = MetricsPort(options.metrics, self._metrics.registry, tls)
+                port = MetricsPort(options.metrics, self._metrics.registry, tls, clock)
                 opened.enter_context(closing(port))
                 scheme = "http" if tls is None else "https"
                 options.say(f"metrics on {scheme}://{port.address}/metrics")
