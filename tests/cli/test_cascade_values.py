@@ -93,6 +93,29 @@ BAD: dict[str, tuple[str, list[str]]] = {
         SMALL + FAR + 'client_cert = "x.pem"\nclient_key = "x.pem"\nplaintext = true\n',
         ["tiers[1]: plaintext and certificates ('x.pem') exclude each other"],
     ),
+    "a draft as text beside ids": (
+        SMALL + FAR + "draft_as_text = true\n",
+        ['tiers[1].draft_as_text: where send = "text"', "'tokens'"],
+    ),
+    "a rule that asks what a text has not": (
+        SMALL
+        + FAR
+        + 'send = "text"\ndraft_as_text = true\n'
+        + 'draft_acceptance = { rule = "chow", alpha = 0.1 }\n',
+        ["tiers[1].draft_acceptance.rule: 'chow' asks for the draft's log-probabilities"],
+    ),
+    "an acceptance of no rule": (
+        SMALL + FAR + 'draft_acceptance = { rule = "token_v9", alpha = 0.1 }\n',
+        ["tiers[1].draft_acceptance.rule must be one of", "token_v3", "'token_v9'"],
+    ),
+    "an alpha out of range": (
+        SMALL + FAR + 'draft_acceptance = { rule = "diff", alpha = 1.5 }\n',
+        ["tiers[1].draft_acceptance.alpha", "1.5"],
+    ),
+    "an acceptance on the device": (
+        SMALL + 'draft_acceptance = { rule = "diff", alpha = 0.5 }\n',
+        ["tiers[0].draft_acceptance: of a tier elsewhere"],
+    ),
     "an unknown key": (
         SMALL + FAR + "adress = 3\n",
         ["unknown field `adress`", "tiers[1]", "did you mean 'address'?"],

@@ -183,8 +183,8 @@ class HeldEngine:
     def info(self) -> BackendInfo:
         return self.inner.info
 
-    def encode(self, text: str) -> Sequence[int]:
-        return self.inner.encode(text)
+    def encode(self, text: str, *, special_tokens: bool = True) -> Sequence[int]:
+        return self.inner.encode(text, special_tokens=special_tokens)
 
     def generate(self, query: Query, should_stop: ShouldStop, emit: Emit | None = None) -> Answer:
         self.queries.append(query)

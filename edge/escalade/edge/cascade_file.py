@@ -28,7 +28,7 @@ from escalade.edge.base import Finite, explain, read_text
 from escalade.edge.deferral import ROUTER, VOTE, CascadeCalibration, Early, rule_named
 from escalade.edge.errors import CascadeError, DataError
 from escalade.edge.outbox import MAX_AGE_S, MAX_QUERIES
-from escalade.edge.tiers import PromptForm
+from escalade.edge.tiers import AcceptanceRule, PromptForm
 from escalade.edge.trace import Place
 from escalade.v1.address import parse_address
 from escalade.v1.channel import plaintext_of, speaks_tls
@@ -73,6 +73,13 @@ class GateTable(_Table, frozen=True, kw_only=True):
     early: Early = "off"
 
 
+class AcceptanceTable(_Table, frozen=True, kw_only=True):
+    """When a draft's token stands that is not the large model's own choice."""
+
+    rule: AcceptanceRule
+    alpha: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+
+
 class TierTable(_Table, frozen=True, kw_only=True):
     """A tier: members on this device, or an address elsewhere."""
 
@@ -100,6 +107,9 @@ class TierTable(_Table, frozen=True, kw_only=True):
     plaintext: bool | None = None
     prompt_price: Price = 0.0
     generated_price: Price = 0.0
+    #: Send what the tier below said as text, which the server tokenizes; where `send` is text.
+    draft_as_text: bool = False
+    draft_acceptance: AcceptanceTable | None = None
     gate: GateTable | None = None
 
 
@@ -276,9 +286,22 @@ def _check_place(path: Path, index: int, table: TierTable) -> None:
         raise CascadeError(f"{where}.side_by_side: of members on this device, not of an address")
     if table.hedge_address is not None and table.hedge_after_s is None:
         raise CascadeError(f"{where}.hedge_address: goes with hedge_after_s, which is not given")
+    _check_drafts(where, table)
     _check_address(where, "address", table.address, table)
     if table.hedge_address is not None:
         _check_address(where, "hedge_address", table.hedge_address, table)
+
+
+def _check_drafts(where: str, table: TierTable) -> None:
+    if table.draft_as_text and table.send != "text":
+        raise CascadeError(f'{where}.draft_as_text: where send = "text", got send = {table.send!r}')
+    if table.draft_as_text and table.draft_acceptance is not None:
+        rule = table.draft_acceptance.rule
+        if rule in _RULES_OF_THE_DRAFT:
+            raise CascadeError(
+                f"{where}.draft_acceptance.rule: {rule!r} asks for the draft's log-probabilities,"
+                " which are of no text; take 'token_v2' or 'token_v3'"
+            )
 
 
 def _check_address(where: str, key: str, address: str, table: TierTable) -> None:
@@ -325,11 +348,13 @@ def _check_rule(path: Path, name: str, table: TierTable) -> None:
         raise CascadeError(f"{path}: tier {name!r}: gate.{error}") from error
 
 
+# See `escalade.v1.AcceptanceRule`: q stands in them.
+_RULES_OF_THE_DRAFT = ("chow", "diff")
 # Keys that say how an address is spoken to.
 _ELSEWHERE = (
     *("place", "send", "deadline_s", "ca_cert", "tls", "plaintext"),
     *("token_file", "client_cert", "client_key"),
     *("breaker_after", "hedge_after_s", "hedge_address"),
-    *("prompt_price", "generated_price"),
+    *("prompt_price", "generated_price", "draft_as_text", "draft_acceptance"),
 )
 _DEFAULTS = msgspec.structs.asdict(TierTable())

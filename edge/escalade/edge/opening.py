@@ -22,7 +22,16 @@ from escalade.edge.errors import ArtifactError, CalibrationError, CascadeError
 from escalade.edge.generation import Artifact
 from escalade.edge.members import Members
 from escalade.edge.outbox import OutboxOptions, default_path
-from escalade.edge.tiers import ArtifactTier, EnsembleTier, Member, PromptForm, RemoteTier, Tier
+from escalade.edge.tiers import (
+    Acceptance,
+    ArtifactTier,
+    Drafts,
+    EnsembleTier,
+    Member,
+    PromptForm,
+    RemoteTier,
+    Tier,
+)
 from escalade.v1.channel import plaintext_of
 
 
@@ -243,9 +252,12 @@ def _remote_tier(
         plaintext=plaintext_of(tls=table.tls, plaintext=table.plaintext),
         files=ClientFiles(*(None if one is None else path.parent / one for one in shown)),
     )
+    asked = table.draft_acceptance
+    acceptance = None if asked is None else Acceptance(asked.rule, asked.alpha)
     return RemoteTier(
         client,
         name=name,
+        drafts=Drafts(table.draft_as_text, acceptance),
         place=table.place or "cloud",
         reader=below[0] if below else None,
         prompt_form=table.send,

@@ -26,6 +26,14 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_QUOTA_EXCEEDED: _ClassVar[ErrorReason]
     ERROR_REASON_STREAM_CHANGED: _ClassVar[ErrorReason]
 
+class AcceptanceRule(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ACCEPTANCE_RULE_UNSPECIFIED: _ClassVar[AcceptanceRule]
+    ACCEPTANCE_RULE_CHOW: _ClassVar[AcceptanceRule]
+    ACCEPTANCE_RULE_DIFF: _ClassVar[AcceptanceRule]
+    ACCEPTANCE_RULE_TOKEN_V2: _ClassVar[AcceptanceRule]
+    ACCEPTANCE_RULE_TOKEN_V3: _ClassVar[AcceptanceRule]
+
 class Place(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     PLACE_UNSPECIFIED: _ClassVar[Place]
@@ -81,6 +89,11 @@ ERROR_REASON_NOT_SUPPORTED: ErrorReason
 ERROR_REASON_UNAUTHENTICATED: ErrorReason
 ERROR_REASON_QUOTA_EXCEEDED: ErrorReason
 ERROR_REASON_STREAM_CHANGED: ErrorReason
+ACCEPTANCE_RULE_UNSPECIFIED: AcceptanceRule
+ACCEPTANCE_RULE_CHOW: AcceptanceRule
+ACCEPTANCE_RULE_DIFF: AcceptanceRule
+ACCEPTANCE_RULE_TOKEN_V2: AcceptanceRule
+ACCEPTANCE_RULE_TOKEN_V3: AcceptanceRule
 PLACE_UNSPECIFIED: Place
 PLACE_DEVICE: Place
 PLACE_GATEWAY: Place
@@ -133,8 +146,16 @@ class Prompt(_message.Message):
     text: str
     def __init__(self, tokens: _Optional[_Union[TokenSequence, _Mapping]] = ..., text: _Optional[str] = ...) -> None: ...
 
+class Acceptance(_message.Message):
+    __slots__ = ("rule", "alpha")
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    ALPHA_FIELD_NUMBER: _ClassVar[int]
+    rule: AcceptanceRule
+    alpha: float
+    def __init__(self, rule: _Optional[_Union[AcceptanceRule, str]] = ..., alpha: _Optional[float] = ...) -> None: ...
+
 class Draft(_message.Message):
-    __slots__ = ("tokens", "start", "logprobs", "score", "threshold", "rule", "model")
+    __slots__ = ("tokens", "start", "logprobs", "score", "threshold", "rule", "model", "text", "acceptance")
     TOKENS_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     LOGPROBS_FIELD_NUMBER: _ClassVar[int]
@@ -142,6 +163,8 @@ class Draft(_message.Message):
     THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     RULE_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTANCE_FIELD_NUMBER: _ClassVar[int]
     tokens: TokenSequence
     start: int
     logprobs: _containers.RepeatedScalarFieldContainer[float]
@@ -149,7 +172,9 @@ class Draft(_message.Message):
     threshold: float
     rule: str
     model: ModelIdentity
-    def __init__(self, tokens: _Optional[_Union[TokenSequence, _Mapping]] = ..., start: _Optional[int] = ..., logprobs: _Optional[_Iterable[float]] = ..., score: _Optional[float] = ..., threshold: _Optional[float] = ..., rule: _Optional[str] = ..., model: _Optional[_Union[ModelIdentity, _Mapping]] = ...) -> None: ...
+    text: str
+    acceptance: Acceptance
+    def __init__(self, tokens: _Optional[_Union[TokenSequence, _Mapping]] = ..., start: _Optional[int] = ..., logprobs: _Optional[_Iterable[float]] = ..., score: _Optional[float] = ..., threshold: _Optional[float] = ..., rule: _Optional[str] = ..., model: _Optional[_Union[ModelIdentity, _Mapping]] = ..., text: _Optional[str] = ..., acceptance: _Optional[_Union[Acceptance, _Mapping]] = ...) -> None: ...
 
 class MemberReport(_message.Message):
     __slots__ = ("model", "parameter_count", "prompt_tokens", "generated_tokens", "seconds")
@@ -246,14 +271,20 @@ class Timing(_message.Message):
     def __init__(self, queue_s: _Optional[float] = ..., compute_s: _Optional[float] = ...) -> None: ...
 
 class DraftOutcome(_message.Message):
-    __slots__ = ("accepted_count", "correction_id", "margin")
+    __slots__ = ("accepted_count", "correction_id", "margin", "draft_count", "acceptance", "lenient_count")
     ACCEPTED_COUNT_FIELD_NUMBER: _ClassVar[int]
     CORRECTION_ID_FIELD_NUMBER: _ClassVar[int]
     MARGIN_FIELD_NUMBER: _ClassVar[int]
+    DRAFT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTANCE_FIELD_NUMBER: _ClassVar[int]
+    LENIENT_COUNT_FIELD_NUMBER: _ClassVar[int]
     accepted_count: int
     correction_id: int
     margin: float
-    def __init__(self, accepted_count: _Optional[int] = ..., correction_id: _Optional[int] = ..., margin: _Optional[float] = ...) -> None: ...
+    draft_count: int
+    acceptance: Acceptance
+    lenient_count: int
+    def __init__(self, accepted_count: _Optional[int] = ..., correction_id: _Optional[int] = ..., margin: _Optional[float] = ..., draft_count: _Optional[int] = ..., acceptance: _Optional[_Union[Acceptance, _Mapping]] = ..., lenient_count: _Optional[int] = ...) -> None: ...
 
 class GenerateRequest(_message.Message):
     __slots__ = ("request_id", "expected_model", "prompt", "draft", "sampling", "stopping", "output", "via", "priority")

@@ -138,6 +138,30 @@ CASES = {
         "TOKENIZER_MISMATCH",
         "",
     ),
+    "alpha of no rule": (
+        _set("draft.acceptance.alpha", 0.5),
+        INVALID,
+        "OPTION_OUT_OF_RANGE",
+        "draft.acceptance.rule",
+    ),
+    "draft of a rule unknown": (
+        _set("draft.acceptance.rule", 99),
+        INVALID,
+        "OPTION_OUT_OF_RANGE",
+        "draft.acceptance.rule",
+    ),
+    "alpha above 1": (
+        _set("draft.acceptance.alpha", 1.5),
+        INVALID,
+        "OPTION_OUT_OF_RANGE",
+        "draft.acceptance.alpha",
+    ),
+    "alpha NaN": (
+        _set("draft.acceptance.alpha", float("nan")),
+        INVALID,
+        "OPTION_OUT_OF_RANGE",
+        "draft.acceptance.alpha",
+    ),
     "expects another tokenizer": (
         _set("expected_model.tokenizer_fingerprint", "0" * 64),
         PRECONDITION,

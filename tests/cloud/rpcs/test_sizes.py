@@ -76,6 +76,9 @@ CASES: dict[str, tuple[Callable[[pb.GenerateRequest], object], str, str]] = {
     "draft's log-probabilities": (
         lambda r: r.draft.logprobs.extend([-1.0] * 1000), "draft.logprobs", "at most 48"
     ),
+    "draft's text": (
+        lambda r: setattr(r.draft, "text", "d" * 65_537), "draft.text", "at most 65536 bytes"
+    ),
     "draft's rule": (lambda r: setattr(r.draft, "rule", BIG), "draft.rule", "got 3000000 bytes"),
     "draft's model": (lambda r: setattr(r.draft.model, "name", BIG), "draft.model.name", "got"),
     "model": (

@@ -110,7 +110,8 @@ def test_what_is_counted_is_what_was_asked(
         async with watched(held, queue_capacity=64) as (running, metrics):
             stub = running.stub
             answers = [await stub.Generate(ask(f"w{n:02d}")) for n in range(3)]
-            answers.append(await stub.Generate(ask("w07", draft=drafted)))
+            for draft in (drafted, pb.Draft(text="w05 w06 w07")):
+                answers.append(await stub.Generate(ask("w07", draft=draft)))
             pieces = []
             for text in ("w01", "w02"):
                 messages = [one async for one in stub.GenerateStream(stream(ask(text)))]
@@ -139,29 +140,29 @@ def test_what_is_counted_is_what_was_asked(
         def requests(rpc: str, code: str, reason: str = "") -> float:
             return value("requests_total", rpc=rpc, code=code, reason=reason)
 
-        assert requests("Generate", "OK") == 4
+        assert requests("Generate", "OK") == 5
         assert requests("GenerateStream", "OK") == 2
         assert requests("GetModelInfo", "OK") == 1
         assert requests("Generate", "INVALID_ARGUMENT", "PROMPT_EMPTY") == 2
         assert requests("Generate", "INVALID_ARGUMENT", "PROMPT_TOO_LONG") == 1
         assert requests("Generate", "DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED") == 1
         assert requests("Generate", "CANCELLED") == 1
-        assert sum(v for (name, _), v in seen.items() if name == "escalade_requests_total") == 12
+        assert sum(v for (name, _), v in seen.items() if name == "escalade_requests_total") == 13
         usages = [answer.usage for answer in answers]
         assert value("prompt_tokens_total") == sum(one.prompt_tokens for one in usages)
         assert value("generated_tokens_total") == sum(one.generated_tokens for one in usages)
-        assert value("draft_tokens_offered_total") == 2
+        assert value("draft_tokens_offered_total") == 2 + 3
         accepted = sum(one.accepted_draft_tokens for one in usages)
         assert value("draft_tokens_accepted_total") == accepted
         assert value("time_to_first_token_seconds_count") == 2
         assert value("time_between_tokens_seconds_count") == sum(pieces)
         assert sum(pieces) > 2
-        assert value("request_duration_seconds_count", rpc="Generate") == 4
+        assert value("request_duration_seconds_count", rpc="Generate") == 5
         assert value("queue_wait_seconds_count", rpc="GenerateStream") == 2
         assert value("queue_wait_seconds_sum", rpc="Generate") == pytest.approx(
-            sum(answer.timing.queue_s for answer in answers[:4])
+            sum(answer.timing.queue_s for answer in answers[:5])
         )
-        assert value("tier_answers_total", tier="cloud", outcome="answered") == 6
+        assert value("tier_answers_total", tier="cloud", outcome="answered") == 7
         assert value("degraded_answers_total") == 0
 
     asyncio.run(main())

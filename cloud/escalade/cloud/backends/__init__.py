@@ -8,6 +8,7 @@ from escalade.cloud.backends.backend import (
     queue_length,
 )
 from escalade.cloud.backends.cores import usable_cores
+from escalade.cloud.backends.drafts import ACCEPTANCE_RULES, RULES_OF_THE_DRAFT
 from escalade.cloud.backends.embedded import transformers_factory
 from escalade.cloud.backends.fair_order import NOBODY, Claim, FairOrder
 from escalade.cloud.backends.openai import OPENAI_SCHEME, openai_factory
@@ -28,8 +29,10 @@ from escalade.cloud.backends.replicas import Scaling, ray_factory
 from escalade.cloud.backends.ticket import Clock, Ticket, deadline_after, refuse_half
 
 __all__ = [
+    "ACCEPTANCE_RULES",
     "NOBODY",
     "OPENAI_SCHEME",
+    "RULES_OF_THE_DRAFT",
     "Answer",
     "Backend",
     "BackendFactory",

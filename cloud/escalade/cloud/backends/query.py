@@ -52,7 +52,8 @@ class Query(msgspec.Struct, frozen=True, gc=False):
     stop_texts: tuple[str, ...] = ()
     #: Without special tokens; empty where the prompt came as ids.
     prompt_text: str = ""
-    #: What the tier below said, as it came; its ids are of this tokenizer.
+    #: What the tier below said, as it came; its ids are of this tokenizer, or there are none and
+    #: its text is to be tokenized.
     draft: pb.Draft | None = None
     #: Instances of the gateways that it came through.
     via: tuple[str, ...] = ()
@@ -65,6 +66,11 @@ class Query(msgspec.Struct, frozen=True, gc=False):
     #: Entries of each row of `Answer.top`.
     top_logprobs: int = 0
 
+    @property
+    def has_text(self) -> bool:
+        """Whether there is something to tokenize."""
+        return not self.prompt_ids or (self.draft is not None and bool(self.draft.text))
+
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A response y, with the end-of-sequence token kept apart.
@@ -74,13 +80,17 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         logprobs: natural logarithms, `(N,)`, or `(N + 1,)` where `end_id` was chosen; empty
             where they are not known. The model's own, however the tokens were chosen.
         top: the likeliest tokens, shaped like `logprobs`; empty where nobody asked.
-        margins: top-1 minus top-2 log-probability, shaped like `logprobs`.
+        margins: top-1 minus top-2 log-probability, of the first of `logprobs` or of all.
         end_id: the end-of-sequence token that closed the response, or None.
         text: without what a stop text cut off.
         stop_reason: `DEADLINE` and `CANCELLED` say that this is half an answer, which nobody
             is given.
         prompt_tokens: tokens read.
         generated_tokens: tokens computed, those cut off after a stop text included.
+        cached_prompt_tokens: of those read, how many were there already.
+        draft_ids: of a draft that came as text.
+        lenient: tokens that are not the model's own choices, of a draft that was judged by an
+            acceptance rule; None where it was not.
         queue_s: seconds that the query waited for its turn.
         compute_s: seconds that it was computed.
         reports: the tiers that it went through, in order, at least 1.
@@ -96,6 +106,9 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     stop_reason: pb.StopReason
     prompt_tokens: int
     generated_tokens: int
+    cached_prompt_tokens: int = 0
+    draft_ids: Sequence[int] = ()
+    lenient: int | None = None
     queue_s: float = 0.0
     compute_s: float = 0.0
     reports: tuple[pb.TierReport, ...] = ()
@@ -161,7 +174,7 @@ class Scores:
 class Verdict(NamedTuple):
     """How far a draft is what the model itself would say, judged in one forward pass."""
 
-    #: Tokens of the draft that are the greedy choice after those before them.
+    #: Tokens of the draft that stand: the greedy choice after those before them, or let stand.
     accepted: int
     #: The greedy choice after those; None where they end with the end of the sequence.
     correction_id: int | None
@@ -169,7 +182,11 @@ class Verdict(NamedTuple):
     margin: float
     #: `(D,)` natural logarithms of the draft's own tokens.
     logprobs: Sequence[float]
-    prompt_tokens: int
+    #: Of the tokens that stand, those that are not the greedy choice; None without a rule.
+    lenient: int | None = None
+    prompt_tokens: int = 0
+    #: Of the prompt, those that were there already.
+    cached_prompt_tokens: int = 0
     queue_s: float = 0.0
     compute_s: float = 0.0
 

@@ -13,7 +13,7 @@ from functools import partial
 
 from escalade.cloud.backends import Answer, BackendInfo, Delta, Query
 from escalade.cloud.rpcs import validation
-from escalade.cloud.rpcs.draft import compare_draft
+from escalade.cloud.rpcs.draft import check_draft, compare_draft
 from escalade.cloud.rpcs.sampling import sampling_of, top_logprobs_of
 from escalade.cloud.rpcs.status import Send
 from escalade.cloud.rpcs.top import put_top
@@ -42,7 +42,7 @@ def query_of(request: pb.GenerateRequest, info: BackendInfo, *, streamed: bool) 
     draft = None
     if request.HasField("draft"):
         draft = request.draft
-        validation.check_draft(draft, info)
+        check_draft(draft, info)
     return Query(
         validation.prompt_ids_of(request.prompt, info),
         max_new_tokens,
@@ -76,13 +76,18 @@ def response_of(
     usage, timing = response.usage, response.timing
     usage.prompt_tokens = answer.prompt_tokens
     usage.generated_tokens = answer.generated_tokens
+    usage.cached_prompt_tokens = answer.cached_prompt_tokens
     timing.queue_s, timing.compute_s = answer.queue_s, answer.compute_s
     put_top(response, answer.top)
     # What was drawn says nothing of the greedy choice.
     if request.HasField("draft") and not request.sampling.temperature:
-        outcome = compare_draft(answer, request.draft.tokens.ids, request.draft.start)
+        draft = request.draft
+        outcome = compare_draft(answer, draft.tokens.ids or answer.draft_ids, draft.start)
+        if answer.lenient is not None:
+            outcome.acceptance.CopyFrom(draft.acceptance)
+            outcome.lenient_count = answer.lenient
         response.draft_outcome.CopyFrom(outcome)
-        response.usage.accepted_draft_tokens = outcome.accepted_count
+        usage.accepted_draft_tokens = outcome.accepted_count - outcome.lenient_count
     return response
 
 

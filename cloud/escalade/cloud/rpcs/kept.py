@@ -60,7 +60,8 @@ class KeptAnswers:
 def size_of(kept: Kept) -> int:
     """About the bytes of an answer in memory."""
     answer = kept.answer
-    tokens = max(len(answer.token_ids), len(answer.logprobs), len(answer.margins))
+    columns = answer.token_ids, answer.logprobs, answer.margins, answer.draft_ids
+    tokens = max(len(column) for column in columns)
     # Python takes up to 4 bytes a character; a message has several times its bytes on the wire.
     reports = sum(report.ByteSize() for report in answer.reports)
     texts = len(answer.text) + (0 if kept.text is answer.text else len(kept.text))

@@ -57,6 +57,7 @@ def check_generate_size(request: pb.GenerateRequest, info: BackendInfo) -> None:
         check_name(gateway, f"via[{index}]")
     if request.HasField("draft"):
         draft = request.draft
+        check_name(draft.text, "draft.text", most)
         check_name(draft.rule, "draft.rule")
         _check_count(draft.tokens.ids, "draft.tokens.ids", info.context_length)
         _check_count(draft.logprobs, "draft.logprobs", info.context_length)

@@ -96,18 +96,6 @@ def prompt_ids_of(prompt: pb.Prompt, info: BackendInfo) -> tuple[int, ...]:
     return ids
 
 
-def check_draft(draft: pb.Draft, info: BackendInfo) -> None:
-    """Refuse a draft in another tokenizer's ids; an empty draft is welcome.
-
-    Raises:
-        TokenizerMismatchError: the fingerprint is not the backend's.
-        TokenOutOfRangeError: an id outside the vocabulary.
-    """
-    if draft.tokens.ids or draft.tokens.tokenizer_fingerprint:
-        check_fingerprint(draft.tokens.tokenizer_fingerprint, "draft.tokens", info)
-    check_ids(draft.tokens.ids, "draft.tokens.ids", info)
-
-
 def check_priority(priority: pb.Priority) -> None:
     """Refuse one that this version does not know.
 

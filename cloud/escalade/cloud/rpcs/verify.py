@@ -5,6 +5,7 @@ from __future__ import annotations
 from escalade.cloud.backends import BackendInfo, Verdict
 from escalade.cloud.errors import OptionOutOfRangeError, PromptTooLongError
 from escalade.cloud.rpcs import validation
+from escalade.cloud.rpcs.draft import check_draft
 from escalade.cloud.rpcs.sizes import check_generate_size
 from escalade.v1 import cascade_pb2 as pb
 
@@ -25,7 +26,7 @@ def check_verify(request: pb.VerifyRequest, info: BackendInfo) -> None:
     check_generate_size(asked, info)
     validation.check_expected_model(request.expected_model, info)
     prompt = validation.prompt_ids_of(request.prompt, info)
-    validation.check_draft(request.draft, info)
+    check_draft(request.draft, info)
     draft = len(request.draft.tokens.ids)
     if not draft:
         raise OptionOutOfRangeError("draft.tokens.ids", "must hold at least 1 token, got 0")
@@ -43,7 +44,14 @@ def verdict_response(
     request: pb.VerifyRequest, verdict: Verdict, info: BackendInfo
 ) -> pb.VerifyResponse:
     """How far the draft holds."""
-    outcome = pb.DraftOutcome(accepted_count=verdict.accepted, margin=verdict.margin)
+    outcome = pb.DraftOutcome(
+        accepted_count=verdict.accepted,
+        margin=verdict.margin,
+        draft_count=len(request.draft.tokens.ids),
+    )
+    if verdict.lenient is not None:
+        outcome.acceptance.CopyFrom(request.draft.acceptance)
+        outcome.lenient_count = verdict.lenient
     if verdict.correction_id is not None:
         outcome.correction_id = verdict.correction_id
     return pb.VerifyResponse(
@@ -51,6 +59,10 @@ def verdict_response(
         model=info.model,
         outcome=outcome,
         logprobs=verdict.logprobs,
-        usage=pb.Usage(prompt_tokens=verdict.prompt_tokens, accepted_draft_tokens=verdict.accepted),
+        usage=pb.Usage(
+            prompt_tokens=verdict.prompt_tokens,
+            cached_prompt_tokens=verdict.cached_prompt_tokens,
+            accepted_draft_tokens=verdict.accepted - outcome.lenient_count,
+        ),
         timing=pb.Timing(queue_s=verdict.queue_s, compute_s=verdict.compute_s),
     )

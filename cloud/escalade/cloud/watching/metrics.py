@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 
 from escalade.cloud.backends import Backend
 from escalade.cloud.rpcs import CATALOGUE
-from escalade.cloud.watching.call import Call
+from escalade.cloud.watching.call import Call, Outcome
 from escalade.cloud.watching.tally import Spread
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1.reasons import name_of_reason
@@ -94,7 +94,8 @@ class Metrics(Collector):
         self._generated += usage.generated_tokens
         asked = call.asked
         if not isinstance(asked, pb.ScoreRequest) and asked is not None and asked.HasField("draft"):
-            self._offered += len(asked.draft.tokens.ids)
+            # A text is as many tokens as were made of it.
+            self._offered += len(asked.draft.tokens.ids) or _outcome_of(outcome).draft_count
             self._accepted += usage.accepted_draft_tokens
         if isinstance(outcome, pb.GenerateResponse):
             self._answer(outcome)
@@ -205,6 +206,13 @@ def _histogram(
         buckets, total_s = spread.buckets()
         family.add_metric(values, buckets, total_s)
     return family
+
+
+def _outcome_of(said: Outcome) -> pb.DraftOutcome:
+    """What became of a draft; empty where there was none."""
+    if isinstance(said, pb.GenerateResponse):
+        return said.draft_outcome
+    return said.outcome if isinstance(said, pb.VerifyResponse) else pb.DraftOutcome()
 
 
 class _OfBackend(Collector):

@@ -5,13 +5,16 @@ from escalade.edge.tiers.ensemble import EnsembleTier, votes_of
 from escalade.edge.tiers.prompts import Member, Prompts
 from escalade.edge.tiers.query import Prompt, Query, query_of
 from escalade.edge.tiers.remote import RemoteTier
-from escalade.edge.tiers.request import PromptForm
+from escalade.edge.tiers.request import Acceptance, AcceptanceRule, Drafts, PromptForm
 from escalade.edge.tiers.tier import Call, Draft, Said, Saying, Tier
 
 __all__ = [
+    "Acceptance",
+    "AcceptanceRule",
     "ArtifactTier",
     "Call",
     "Draft",
+    "Drafts",
     "EnsembleTier",
     "Member",
     "Prompt",

@@ -122,6 +122,7 @@ class ArtifactTier:
             score=None if unfinished else score,
             threshold=gate.threshold,
             rule=rule.name,
+            text=text,
         )
         if not unfinished:
             return Said(answer, defers, stop, source, draft)

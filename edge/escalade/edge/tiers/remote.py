@@ -10,9 +10,18 @@ from escalade.edge.errors import CloudError
 from escalade.edge.generation import Delta, StopReason
 from escalade.edge.tiers.budget import link_deadline_s
 from escalade.edge.tiers.prompts import Member, Prompts
-from escalade.edge.tiers.request import PromptForm, check_text, prompt_of, request_of
+from escalade.edge.tiers.request import (
+    AS_TOKENS,
+    Drafts,
+    PromptForm,
+    check_text,
+    prompt_of,
+    request_of,
+    rule_name,
+)
 from escalade.edge.tiers.tier import Call, Said, Source
 from escalade.edge.trace import (
+    DraftUse,
     Hop,
     Link,
     MemberAnswer,
@@ -51,6 +60,7 @@ class RemoteTier:
         prompt_form: PromptForm = "tokens",
         prompt_price: float = 0.0,
         generated_price: float = 0.0,
+        drafts: Drafts = AS_TOKENS,
     ) -> None:
         """Put a channel and a tokenizer together.
 
@@ -62,6 +72,7 @@ class RemoteTier:
             prompt_form: send token ids (the server shares the reader's tokenizer) or text.
             prompt_price: money for a million tokens that the tier reads, >= 0.
             generated_price: money for a million tokens that it writes, >= 0.
+            drafts: how the answer of the tier below goes along.
         """
         self.name = name
         self.place = place
@@ -69,7 +80,7 @@ class RemoteTier:
         self._reader = reader
         if reader is not None:
             client.knows(reader.fingerprint, reader.artifact.manifest.model.vocabulary_size)
-        self._prompt_form = prompt_form
+        self._prompt_form, self._drafts = prompt_form, drafts
         self._prompt_price, self._generated_price = prompt_price, generated_price
         self._members: list[tuple[str, MemberInfo]] = []
         # Names and revisions of the models that may answer, once it was asked who they are.
@@ -104,7 +115,7 @@ class RemoteTier:
         """See `Tier`; nothing of it is streamed."""
         yield from ()
         began_s = call.elapsed_s()
-        request = request_of(call, self._reader, self._prompt_form)
+        request = request_of(call, self._reader, self._prompt_form, self._drafts)
         if self._hold and self._identity is not None:
             request.expected_model.CopyFrom(self._identity)
         answered = self.client.generate(
@@ -131,6 +142,7 @@ class RemoteTier:
                 bytes_up=answered.bytes_up,
                 draft_bytes=answered.draft_bytes,
                 bytes_down=answered.bytes_down,
+                draft=_draft_use(response),
             ),
             hops=_hops(response.reports),
         )
@@ -258,6 +270,20 @@ def _score(gate: Gate, response: pb.GenerateResponse) -> float:
     if not response.logprobs:
         return float("nan")  # which defers: nothing is known of the answer
     return gate.rule(list(response.logprobs))
+
+
+def _draft_use(response: pb.GenerateResponse) -> DraftUse | None:
+    """What became of the draft, where there was one."""
+    if not response.HasField("draft_outcome"):
+        return None
+    outcome = response.draft_outcome
+    applied = outcome.acceptance if outcome.HasField("acceptance") else None
+    return DraftUse(
+        accepted=outcome.accepted_count,
+        lenient=outcome.lenient_count,
+        rule=None if applied is None else rule_name(applied.rule),
+        alpha=None if applied is None else applied.alpha,
+    )
 
 
 def _hops(reports: Sequence[pb.TierReport]) -> list[Hop]:

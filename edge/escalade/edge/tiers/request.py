@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from escalade.edge.errors import PromptError
 from escalade.edge.runtimes import Sampling
@@ -12,6 +12,9 @@ from escalade.edge.tiers.tier import Call, Draft
 from escalade.v1 import cascade_pb2 as pb
 
 PromptForm = Literal["tokens", "text"]
+#: Names of the rules of `escalade.v1.AcceptanceRule`.
+AcceptanceRule = Literal["chow", "diff", "token_v2", "token_v3"]
+_PREFIX = "ACCEPTANCE_RULE_"
 
 # What the fields of the wire hold; beyond, nothing changes any more.
 _TEMPERATURES = 1e-30, 1e30
@@ -19,8 +22,36 @@ _MOST_TOP_K = (1 << 32) - 1
 _SEEDS = 1 << 64
 
 
-def request_of(call: Call, reader: Member | None, form: PromptForm) -> pb.GenerateRequest:
+class Acceptance(NamedTuple):
+    """When a draft's token stands that is not the large model's own choice."""
+
+    rule: AcceptanceRule
+    #: 0..1; 0 lets none stand.
+    alpha: float
+
+
+class Drafts(NamedTuple):
+    """How the answer of the tier below goes along."""
+
+    #: As text, for a server of another tokenizer; else with a prompt of tokens alone.
+    as_text: bool = False
+    acceptance: Acceptance | None = None
+
+
+#: Where nothing else is said.
+AS_TOKENS = Drafts()
+
+
+def request_of(
+    call: Call, reader: Member | None, form: PromptForm, drafts: Drafts
+) -> pb.GenerateRequest:
     """What is sent.
+
+    Args:
+        call: the query, and the draft.
+        reader: see `prompt_of`.
+        form: see `prompt_of`.
+        drafts: how the draft is sent.
 
     Raises:
         PromptError: see `prompt_of`.
@@ -40,9 +71,26 @@ def request_of(call: Call, reader: Member | None, form: PromptForm) -> pb.Genera
         request.priority = pb.PRIORITY_BATCH
     if query.sampling is not None:
         request.sampling.CopyFrom(_sampling(query.sampling))
-    elif call.draft is not None and request.prompt.WhichOneof("content") == "tokens":
-        request.draft.CopyFrom(_draft(call.draft))
+    elif call.draft is not None:  # it is no help where tokens are drawn
+        _add_draft(request, call.draft, drafts)
     return request
+
+
+def _add_draft(request: pb.GenerateRequest, draft: Draft, drafts: Drafts) -> None:
+    """What the tier below said, as text or as ids; not at all beside a prompt of another form."""
+    if not drafts.as_text and request.prompt.WhichOneof("content") != "tokens":
+        return
+    sent = request.draft
+    sent.CopyFrom(pb.Draft(score=draft.score, threshold=draft.threshold, rule=draft.rule))
+    if drafts.as_text:
+        sent.text = draft.text
+    else:
+        sent.tokens.ids.extend(draft.ids)
+        sent.tokens.tokenizer_fingerprint = draft.tokenizer_fingerprint
+        sent.logprobs.extend(draft.logprobs)
+    if drafts.acceptance is not None:
+        rule, alpha = drafts.acceptance
+        sent.acceptance.CopyFrom(pb.Acceptance(rule=_PREFIX + rule.upper(), alpha=alpha))
 
 
 def _sampling(sampling: Sampling) -> pb.SamplingOptions:
@@ -53,6 +101,11 @@ def _sampling(sampling: Sampling) -> pb.SamplingOptions:
         top_k=min(sampling.top_k, _MOST_TOP_K),
         seed=sampling.seed % _SEEDS,
     )
+
+
+def rule_name(number: pb.AcceptanceRule) -> str:
+    """What a rule is called."""
+    return pb.AcceptanceRule.Name(number).removeprefix(_PREFIX).lower()
 
 
 def prompt_of(prompts: Prompts, reader: Member | None, form: PromptForm) -> pb.Prompt:
@@ -109,16 +162,6 @@ def _as_text(prompts: Prompts, reader: Member | None) -> str:
     if reader.artifact.encode(text) != ids:
         raise PromptError("token ids cannot be sent as text: they hold special tokens")
     return text
-
-
-def _draft(draft: Draft) -> pb.Draft:
-    return pb.Draft(
-        tokens=pb.TokenSequence(ids=draft.ids, tokenizer_fingerprint=draft.tokenizer_fingerprint),
-        logprobs=draft.logprobs,
-        score=draft.score,
-        threshold=draft.threshold,
-        rule=draft.rule,
-    )
 
 
 def _tokens(ids: Sequence[int], fingerprint: str) -> pb.Prompt:

@@ -24,6 +24,7 @@ class Draft(NamedTuple):
     score: float | None
     threshold: float | None
     rule: str
+    text: str = ""
 
 
 class Call(NamedTuple):

@@ -4,6 +4,7 @@ from escalade.edge.trace.appender import TraceAppender
 from escalade.edge.trace.files import read_trace, write_trace
 from escalade.edge.trace.schema import (
     TRACE_SCHEMA,
+    DraftUse,
     Hop,
     Link,
     MemberAnswer,
@@ -23,6 +24,7 @@ from escalade.edge.trace.schema import (
 
 __all__ = [
     "TRACE_SCHEMA",
+    "DraftUse",
     "Hop",
     "Link",
     "MemberAnswer",

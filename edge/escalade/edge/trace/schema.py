@@ -91,6 +91,18 @@ class MemberAnswer(Line, frozen=True, kw_only=True):
     correct: bool | None = None
 
 
+class DraftUse(Line, frozen=True, kw_only=True):
+    """What became of a draft, as the tier that was sent it says."""
+
+    #: Tokens that stand.
+    accepted: Count
+    #: Of those, how many are not the large model's own choice.
+    lenient: Count = 0
+    #: The acceptance rule that was applied, and its alpha; None where it was equality.
+    rule: str | None = None
+    alpha: float | None = None
+
+
 class Link(Line, frozen=True, kw_only=True):
     """What a call over a link cost."""
 
@@ -105,6 +117,8 @@ class Link(Line, frozen=True, kw_only=True):
     #: How many of `bytes_up` are the draft of the tier below.
     draft_bytes: Count = 0
     bytes_down: Count
+    #: None where no draft went along, and in traces of earlier versions.
+    draft: DraftUse | None = None
 
 
 class Hop(Line, frozen=True, kw_only=True):

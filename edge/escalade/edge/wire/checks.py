@@ -65,7 +65,7 @@ def check_answer(
     elif any(not math.isfinite(report.threshold) for report in response.reports):
         wrong = "a threshold of its tiers is no finite number"
     elif response.HasField("draft_outcome") and not _may_be(
-        request.draft.tokens, response.draft_outcome, size
+        request.draft, response.draft_outcome, size
     ):
         wrong = "what it says of the draft cannot be"
     if wrong is not None:
@@ -120,10 +120,11 @@ def check_verdict(
         CloudError: of reason BAD_ANSWER.
     """
     draft = request.draft.tokens
+    size = vocabulary_sizes.get(draft.tokenizer_fingerprint)
     wrong = _wrong_names(*_names_of(response.model))
     if response.request_id != request.request_id:
         wrong = "the verdict is not on this draft"
-    elif not _may_be(draft, response.outcome, vocabulary_sizes.get(draft.tokenizer_fingerprint)):
+    elif not _may_be(request.draft, response.outcome, size):
         wrong = "what it says of the draft cannot be"
     elif len(response.logprobs) != len(draft.ids):
         wrong = f"{len(response.logprobs)} log-probabilities for a draft of {len(draft.ids)} tokens"
@@ -181,6 +182,13 @@ def _wrong_names(*names: str) -> str | None:
     return None
 
 
-def _may_be(draft: pb.TokenSequence, outcome: pb.DraftOutcome, size: int | None) -> bool:
-    accepted = outcome.accepted_count <= len(draft.ids)
-    return accepted and outcome.margin >= 0 and (size is None or outcome.correction_id < size)
+def _may_be(sent: pb.Draft, outcome: pb.DraftOutcome, size: int | None) -> bool:
+    # A text is as many tokens as its server makes of it.
+    most = outcome.draft_count if sent.text else len(sent.tokens.ids)
+    asked = outcome.acceptance == sent.acceptance
+    return (
+        outcome.lenient_count <= outcome.accepted_count <= most
+        and (asked if outcome.HasField("acceptance") else not outcome.lenient_count)
+        and outcome.margin >= 0
+        and (size is None or outcome.correction_id < size)
+    )

@@ -202,15 +202,51 @@ def test_a_draft_changes_nothing(loaded: Any, reference: TransformersEngine) -> 
                 own = reference.generate(
                     Query(tuple(reference.encode(text)), TOKENS), lambda: None
                 ).chosen_ids
-                for ids in ([], own, own[:2], [*own[:2], 5, 6], [7]):
-                    tokens = pb.TokenSequence(ids=ids, tokenizer_fingerprint=fingerprint)
+                drafts = [
+                    pb.Draft(tokens=pb.TokenSequence(ids=ids, tokenizer_fingerprint=fingerprint))
+                    for ids in ([], own, own[:2], [*own[:2], 5, 6], [7])
+                ]
+                drafts += [pb.Draft(text=said) for said in (whole.text, whole.text[:2], "other")]
+                for draft in drafts:
                     for streamed in (False, True):
-                        query = asking(text, draft=pb.Draft(tokens=tokens), streamed=streamed)
+                        query = asking(text, draft=draft, streamed=streamed)
                         said = await answer_of(backend, query)
                         assert said.text == whole.text
                         assert list(said.token_ids) == list(whole.token_ids)
                         assert said.stop_reason == whole.stop_reason
                         assert list(said.logprobs) == pytest.approx(whole.logprobs, abs=1e-3)
+
+    asyncio.run(main())
+
+
+def test_a_rule_lets_its_draft_stand_or_is_not_named(
+    loaded: Any, reference: TransformersEngine
+) -> None:
+    """By token_v3 with alpha 1 everything stands."""
+
+    async def main() -> None:
+        async with loaded() as backend:
+            fingerprint = backend.info.model.tokenizer_fingerprint
+            for text in PROMPTS:
+                own = reference.generate(
+                    Query(tuple(reference.encode(text)), TOKENS), lambda: None
+                ).chosen_ids
+                ids = [*own[:1], (own[1] + 1) % 80 or 5, 6]
+                draft = pb.Draft(
+                    tokens=pb.TokenSequence(ids=ids, tokenizer_fingerprint=fingerprint),
+                    acceptance=pb.Acceptance(rule=pb.ACCEPTANCE_RULE_TOKEN_V3, alpha=1.0),
+                )
+                whole = await answer_of(backend, asking(text))
+                said = await answer_of(backend, asking(text, draft=draft))
+                if said.lenient is None:
+                    assert list(said.token_ids) == list(whole.token_ids)
+                    continue
+                assert list(said.chosen_ids)[:3] == ids
+                assert 1 <= said.lenient <= 2
+                verdict = await backend.verify(asking(text, draft=draft), forever())
+                assert (verdict.accepted, verdict.lenient) == (3, said.lenient)
+            applied = pb.CAPABILITY_VERIFY in backend.info.capabilities
+            assert (said.lenient is not None) == applied
 
     asyncio.run(main())
 

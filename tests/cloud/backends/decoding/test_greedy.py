@@ -10,7 +10,8 @@ import pytest
 import torch
 from transformers import MistralConfig, MistralForCausalLM, PreTrainedModel
 
-from escalade.cloud.backends.decoding.greedy import Choice, Greedy
+from escalade.cloud.backends.decoding.greedy import Greedy
+from escalade.cloud.backends.drafts import Choice
 from escalade.cloud.backends.embedded.transformers_engine import TransformersEngine
 from escalade.cloud.backends.query import Query
 from escalade.v1 import cascade_pb2 as pb

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 from safetensors.torch import load_file, save_file
 
 from escalade.checkpoint import CheckpointError, load_network
@@ -22,6 +23,7 @@ from escalade.cloud.backends.embedded.placement import Placement, placed, placem
 from escalade.cloud.backends.embedded.transformers_engine import TransformersEngine
 from escalade.cloud.backends.query import Query, ScoreQuery
 from escalade.cloud.errors import ModelError
+from escalade.v1 import cascade_pb2 as pb
 
 HALVES = ["bfloat16", "float16"]
 TESTS = Path(__file__).parents[3]
@@ -155,6 +157,26 @@ def test_no_draft_is_read_where_near_ties_are_everywhere(dtype: str, tiny_model:
     for _ in range(6):
         assert next(choices) == next(alone)
     assert passes == 12
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_together_a_draft_is_read_and_each_token_is_of_its_own_pass(
+    dtype: str, tiny_model: Path, together: Any
+) -> None:
+    engine = TransformersEngine.load(str(tiny_model), threads=1, dtype=dtype)
+    queries = []
+    for query in some_queries(30, seed=3):
+        ids = engine.generate(replace(query, stop_texts=()), lambda: None).chosen_ids
+        draft = pb.Draft(tokens=pb.TokenSequence(ids=[*ids[:5], 9]))
+        queries.append(replace(query, draft=draft))
+    read = 0
+    answers, _ = together(engine, queries)
+    for query, answer in zip(queries, answers, strict=True):
+        [scores] = engine.score([ScoreQuery(query.prompt_ids, tuple(answer.chosen_ids))], 1)
+        short = scores.top_logprobs[:, 0] - scores.response_logprobs
+        assert short.max(initial=0.0) < (0.5 if dtype == "bfloat16" else 0.1)
+        read += len(answer.margins)  # which the batch knows of no other tokens
+    assert read > 60
 
 
 def test_weights_that_float16_does_not_hold_are_named(tiny_model: Path, tmp_path: Path) -> None:

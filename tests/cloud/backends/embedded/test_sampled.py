@@ -79,7 +79,7 @@ def test_each_gets_what_it_gets_alone(
                 assert [row.ids for row in got.top] == [row.ids for row in wanted.top]
                 assert np.allclose(rows([*got.top]), rows([*wanted.top]), atol=1e-4)
         if in_the_batch:
-            assert not backend._alive()._runner.choosing  # type: ignore[union-attr]
+            assert not backend._alive()._followed
 
     run(tiny_model, test, kv_bytes=None if pages is None else pages * PAGE * BYTES_PER_TOKEN)
 
@@ -159,12 +159,65 @@ def test_a_deadline_is_kept_in_the_queue_and_at_each_step(tiny_model: Path) -> N
     run(tiny_model, test)
 
 
-def test_a_draft_is_not_read_where_tokens_are_drawn(engine: TransformersEngine) -> None:
+def test_a_draft_is_not_read_where_tokens_are_drawn(
+    tiny_model: Path, engine: TransformersEngine
+) -> None:
     query = Query((4, 5, 1), 12, sampling=Sampling(1.0, 0, 1.0, 8))
     alone = engine.generate(query, lambda: None)
-    for ids in (alone.chosen_ids, [7, 7, 7]):
+    rule = pb.Acceptance(rule=pb.ACCEPTANCE_RULE_TOKEN_V3, alpha=1.0)
+    drafted = [
+        replace(query, draft=pb.Draft(tokens=pb.TokenSequence(ids=ids), acceptance=acceptance))
+        for ids in (alone.chosen_ids, [7, 7, 7])
+        for acceptance in (None, rule)
+    ]
+
+    async def test(backend: BatchedBackend) -> None:
+        for one in drafted:
+            assert engine.generate(one, lambda: None) == alone
+            together = await answer_of(backend, one)
+            assert same(together, alone)
+            assert together.lenient is None
+
+    run(tiny_model, test)
+
+
+@pytest.mark.parametrize("in_the_batch", [True, False])
+def test_the_tokens_of_a_draft_have_their_rows_too(
+    tiny_model: Path,
+    engine: TransformersEngine,
+    in_the_batch: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those that are let stand too: the rows are the model's."""
+    if not in_the_batch:
+        monkeypatch.setattr(Batcher, "takes_choosers", False)
+    draw, queries = random.Random(12), []
+    for query in some_queries(40, seed=12):
+        ids = engine.generate(replace(query, stop_texts=()), lambda: None).chosen_ids
+        if draw.random() < 0.5:
+            ids[draw.randrange(len(ids))] = draw.randrange(4, 32)
         draft = pb.Draft(tokens=pb.TokenSequence(ids=ids))
-        assert engine.generate(replace(query, draft=draft), lambda: None) == alone
+        if draw.random() < 0.5:
+            draft.acceptance.rule, draft.acceptance.alpha = pb.ACCEPTANCE_RULE_TOKEN_V3, 1.0
+        queries.append(replace(query, draft=draft, top_logprobs=3))
+
+    async def test(backend: BatchedBackend) -> None:
+        lent = 0
+        for query, got in zip(
+            queries,
+            await asyncio.gather(*(answer_of(backend, query) for query in queries)),
+            strict=True,
+        ):
+            assert same(got, engine.generate(query, lambda: None)), query
+            lent += got.lenient or 0
+            assert len(got.top) == len(got.logprobs)
+            if got.top:
+                given = ScoreQuery(query.prompt_ids, tuple(got.chosen_ids))
+                [scores] = engine.score([given], 3)
+                assert np.allclose(rows([*got.top]), scores.top_logprobs, atol=1e-4)
+        assert lent > 10
+
+    run(tiny_model, test)
 
 
 def test_the_models_numbers_are_those_of_scores(engine: TransformersEngine) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escalade.cloud.backends import Answer, Delta
+from escalade.cloud.backends import Answer, Delta, TopRow
 from escalade.cloud.backends.replicas.resumed import Given
 from escalade.cloud.errors import EngineDeadError
 from escalade.v1 import cascade_pb2 as pb
@@ -22,6 +22,7 @@ ANSWER = Answer(
     stop_reason=pb.STOP_REASON_MAX_TOKENS,
     prompt_tokens=1,
     generated_tokens=12,
+    top=[TopRow(bytes([k]), b"") for k in IDS],
 )
 
 cuts = st.lists(st.tuples(st.integers(0, len(IDS)), st.integers(0, len(TEXT))), max_size=6)
@@ -31,7 +32,8 @@ def stream(at: list[tuple[int, int]]) -> list[Delta]:
     """The answer in pieces that are cut so, and its end."""
     found, ids, text = [], 0, 0
     for to_id, to_text in zip(sorted(a for a, _ in at), sorted(b for _, b in at), strict=True):
-        found.append(Delta(IDS[ids:to_id], ANSWER.logprobs[ids:to_id], TEXT[text:to_text]))
+        top = ANSWER.top[ids:to_id]
+        found.append(Delta(IDS[ids:to_id], ANSWER.logprobs[ids:to_id], TEXT[text:to_text], top=top))
         ids, text = to_id, to_text
     return [*found, Delta(answer=ANSWER)]
 
@@ -48,6 +50,7 @@ def test_a_reader_gets_each_token_once(
     ids = [token for one in got for token in one.token_ids]
     assert ids == list(IDS[: len(ids)])
     assert [x for one in got for x in one.logprobs] == list(ANSWER.logprobs[: len(ids)])
+    assert [row for one in got for row in one.top] == list(ANSWER.top[: len(ids)])
     assert TEXT.startswith("".join(one.text for one in got))
     assert [one.answer for one in got if one.answer] == [ANSWER]
 

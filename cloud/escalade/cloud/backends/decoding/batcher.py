@@ -12,28 +12,28 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
 
 from transformers import ContinuousBatchingConfig, GenerationConfig, PreTrainedModel
 from transformers.generation.continuous_batching import ContinuousBatchingManager
-from transformers.generation.continuous_batching.continuous_api import OutputRouter
-from transformers.generation.continuous_batching.requests import (
-    GenerationOutput,
-    RequestState,
-    RequestStatus,
-)
-from transformers.generation.continuous_batching.scheduler import SCHEDULER_MAPPING, FIFOScheduler
+from transformers.generation.continuous_batching.requests import GenerationOutput, RequestStatus
+from transformers.generation.continuous_batching.scheduler import SCHEDULER_MAPPING
 
 from escalade.cloud.backends.decoding.choosing import Chooser
-from escalade.cloud.backends.decoding.memory import PAGE_TOKENS, KvMemory
-from escalade.cloud.backends.decoding.runner import Choosing, runner_of
+from escalade.cloud.backends.decoding.memory import PAGE_TOKENS, KvMemory, Load, load_of
+from escalade.cloud.backends.decoding.queueing import Router, Scheduler
+from escalade.cloud.backends.decoding.runner import Followed, Runner
+from escalade.cloud.backends.drafts import Reading
 from escalade.cloud.backends.query import TopRow
 
 # Tokens that are computed in a step. A prompt that is longer is read in pieces, and the others'
 # next tokens wait no longer than a step: 0.3 s with SmolLM2-135M on two x86 cores.
 _STEP_TOKENS = 256
+
+_SCHEDULER = "first come, first served"
+SCHEDULER_MAPPING[_SCHEDULER] = Scheduler
 
 
 class Progress(NamedTuple):
@@ -50,16 +50,10 @@ class Progress(NamedTuple):
     error: str | None = None
     #: One for each id, where they were asked for.
     top: Sequence[TopRow] = ()
-
-
-class Load(NamedTuple):
-    """How full a batch is."""
-
-    sequences: int
-    #: Of the KV cache: all, those that sequences hold, and those kept for ones that begin alike.
-    pages: int
-    pages_used: int
-    pages_kept: int
+    #: Tokens of the prompt whose keys and values were in the cache already.
+    cached: int = 0
+    #: Of the draft, where there was one and nothing comes any more.
+    reading: Reading | None = None
 
 
 Deliver = Callable[[Progress], None]
@@ -84,7 +78,7 @@ class Batcher:
         end_ids: Sequence[int],
     ) -> None:
         self._end_ids = list(end_ids) or [-1]  # the library's word for none
-        self._router = _Router(asyncio.get_running_loop())
+        self._router = Router(asyncio.get_running_loop())
         self._numbers = itertools.count()
         attention = network.config._attn_implementation
         try:
@@ -104,11 +98,16 @@ class Batcher:
             )
             self._manager.output_router = self._router
             self._processor = self._manager._create_batch_processor()
-            self._runner = runner_of(self._processor)
         except Exception:
             network.set_attn_implementation(attention)
             raise
         self._manager.batch_processor = self._processor
+        self._followed: dict[str, Followed] = {}
+        scheduler = self._processor.scheduler
+        assert isinstance(scheduler, Scheduler)  # noqa: S101 - as was asked for
+        scheduler.followed = self._followed
+        self._runner = Runner.in_place_of(self._processor.model_runner, self._followed)
+        self._processor.model_runner = self._runner
 
     def longest(self, most: int) -> int:
         """Tokens of the longest sequence that the cache holds alone, at most so many.
@@ -140,29 +139,12 @@ class Batcher:
 
     def load(self) -> Load:
         """How full it is just now; from any thread, between two steps or in the midst of one."""
-        cache = self._processor.cache
-        each = [(one.index, one.blocks_per_sector) for one in cache.cache_allocators.values()]
-        # The kinds of attention share the sectors; a page is counted as the first kind cuts it.
-        per_sector = each[0][1]
-        free = cache.pool.num_free_sectors * per_sector + sum(
-            cache.pool.count_free_blocks(index) * per_sector // blocks for index, blocks in each
-        )
-        kept = sum(
-            len(one.ledger.cached_blocks) * per_sector // one.blocks_per_sector
-            for one in cache.cache_allocators.values()
-        )
-        pages = cache.num_sectors * per_sector
-        return Load(
-            sequences=len(self._processor.scheduler.active_requests),
-            pages=pages,
-            pages_used=max(0, pages - free - kept),
-            pages_kept=kept,
-        )
+        return load_of(self._processor)
 
     @property
     def takes_choosers(self) -> bool:
-        """Whether `submit` does; a graph of a GPU is captured once, with the argmax in it."""
-        return self._runner is not None
+        """Whether `submit` does."""
+        return self._runner.takes_choosers
 
     def submit(
         self,
@@ -171,48 +153,72 @@ class Batcher:
         deliver: Deliver,
         *,
         streamed: bool,
+        draft_ids: Sequence[int] = (),
         chooser: Chooser | None = None,
     ) -> str:
         """Have a sequence join the batch, when there is room for it.
 
         Args:
             prompt_ids: `(P,)`, at least one.
-            max_new_tokens: at least 1; P and it fit into the KV cache.
+            max_new_tokens: at least 1; P, D and it fit into the KV cache.
             deliver: called in the running event loop: with each new token, or only at the end.
             streamed: whether each token is delivered as it comes.
-            chooser: of this sequence; None takes the likeliest token.
+            draft_ids: `(D,)` read behind the prompt; the new tokens come after it.
+            chooser: of this sequence; None takes the likeliest token. With a draft it must too.
 
         Returns:
             Its name, for `cancel`.
         """
         name = str(next(self._numbers))
-        top: list[TopRow] = []
         if chooser is not None:
-            assert self._runner is not None  # noqa: S101 - see takes_choosers
-            self._runner.choosing[name] = Choosing(chooser, top)
-        self._router.takers[name] = partial(_take, deliver, _Taken(), top)
+            assert self.takes_choosers  # noqa: S101 - see there
+        followed = self._followed[name] = Followed(len(prompt_ids), draft_ids, chooser)
+        self._router.takers[name] = partial(self._take, name, deliver, _Taken(), followed)
         accepted = self._manager.add_request(
-            list(prompt_ids),
+            [*prompt_ids, *draft_ids],
             request_id=name,
             max_new_tokens=max_new_tokens,
             streaming=streamed,
             eos_token_id=self._end_ids,
         )
         if accepted is None:
-            del self._router.takers[name]
-            self._forget(name)
+            del self._router.takers[name], self._followed[name]
             deliver(Progress((), (), True, error="the batch takes no more sequences"))
         return name
 
     def cancel(self, name: str) -> None:
         """Have a sequence leave the batch; nothing is delivered any more."""
-        self._forget(name)
+        self._followed.pop(name, None)
         if self._router.takers.pop(name, None) is not None:
             self._manager.cancel_request(name)
 
-    def _forget(self, name: str) -> None:
-        if self._runner is not None:
-            self._runner.choosing.pop(name, None)
+    def _take(
+        self,
+        name: str,
+        deliver: Deliver,
+        taken: _Taken,
+        followed: Followed,
+        output: GenerationOutput,
+    ) -> None:
+        end = len(output.generated_tokens)
+        begin, taken.count = taken.count, end
+        started_s, _ = output.lifespan
+        finished, failed = output.is_finished(), output.status == RequestStatus.FAILED
+        if finished:
+            self._followed.pop(name, None)
+        read = finished and not failed and followed.draft_ids
+        deliver(
+            Progress(
+                output.generated_tokens[begin:end],
+                output.logprobs[begin:end],
+                finished,
+                max(0.0, started_s - output.created_time),
+                output.error if failed else None,
+                followed.top[begin:end],
+                followed.cached or 0,
+                followed.reading() if read else None,
+            )
+        )
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -221,72 +227,7 @@ class Batcher:
             yield
 
 
-class _Scheduler(FIFOScheduler):
-    """First come, first served, also when those who came first have left.
-
-    The library's own takes no new sequence after one has lost its pages until another has
-    finished: where all others are cancelled, none ever does.
-    """
-
-    def clear_cancelled_requests(self) -> list[RequestState]:
-        cleared: list[RequestState] = super().clear_cancelled_requests()
-        if cleared:
-            self.block_new_requests = False
-        return cleared
-
-
-_SCHEDULER = "first come, first served"
-SCHEDULER_MAPPING[_SCHEDULER] = _Scheduler
-
-
 class _Taken:
     """How many tokens of a sequence have been delivered."""
 
     count = 0
-
-
-def _take(deliver: Deliver, taken: _Taken, top: Sequence[TopRow], output: GenerationOutput) -> None:
-    ids, logprobs = output.generated_tokens[taken.count :], output.logprobs[taken.count :]
-    end = taken.count + len(ids)
-    rows, taken.count = top[taken.count : end], end
-    started_s, _ = output.lifespan
-    deliver(
-        Progress(
-            ids,
-            logprobs,
-            output.is_finished(),
-            max(0.0, started_s - output.created_time),
-            output.error if output.status == RequestStatus.FAILED else None,
-            rows,
-        )
-    )
-
-
-class _Router(OutputRouter):
-    """Hands outputs to whoever waits for them, in the event loop, and drops all others.
-
-    The library's own keeps what nobody waits for, which of cancelled sequences is for ever.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__()
-        self._loop = loop
-        #: By a sequence's name; looked at in the loop alone.
-        self.takers: dict[str, Callable[[GenerationOutput], None]] = {}
-
-    def deliver(self, output: GenerationOutput) -> None:
-        self.deliver_batch([output])
-
-    def deliver_batch(self, outputs: list[GenerationOutput]) -> None:
-        with suppress(RuntimeError):  # the loop has ended, and nobody listens
-            self._loop.call_soon_threadsafe(self._hand_out, outputs)
-
-    def _hand_out(self, outputs: list[GenerationOutput]) -> None:
-        for output in outputs:
-            take = (
-                self.takers.pop(output.request_id, None)
-                if output.is_finished()
-                else self.takers.get(output.request_id)
-            )
-            if take is not None:
-                take(output)

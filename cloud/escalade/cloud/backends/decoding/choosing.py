@@ -12,7 +12,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from escalade.cloud.backends.decoding.greedy import Choice
+from escalade.cloud.backends.drafts import Choice
 from escalade.cloud.backends.query import Query, Sampling, TopRow
 
 _BEST_TWO = 2

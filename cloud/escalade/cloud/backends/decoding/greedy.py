@@ -5,34 +5,22 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
-from escalade.cloud.backends.query import TopRow
+from escalade.cloud.backends.drafts import Choice, LetsStand, choice_at
 
 # Log-probabilities nearer than this may change places when sums are made in another order: many
 # tokens in one pass, or one in each. Float32 differs by 1e-6 to 1e-5 here.
 _TIE = 1e-3
 
 
-class Choice(NamedTuple):
-    """A token, and how sure the model is of it."""
-
-    token: int
-    #: Natural logarithm of its probability.
-    logprob: float
-    #: Of the best above the second best.
-    margin: float
-    #: The likeliest tokens, where they were asked for.
-    top: TopRow | None = None
-
-
 #: Chooses by `(V,)` logits.
 Choose = Callable[[Tensor], Choice]
+_Cache = DynamicCache | EncoderDecoderCache
 
 
 class Greedy:
@@ -54,8 +42,9 @@ class Greedy:
         # A draft is read ahead and taken back; what windows and states have let go is gone.
         config = network.config.get_text_config(decoder=True)
         layers = DynamicCache(config=config).layers
-        # And in 8 or 11 bits too many tokens are nearly as likely as another.
-        self._takes_back = (
+        #: Whether a draft is looked at. In 8 or 11 bits too many tokens are nearly as likely as
+        #: another.
+        self.takes_drafts = (
             network.dtype == torch.float32
             and bool(layers)
             and all(type(layer) is DynamicLayer for layer in layers)
@@ -66,43 +55,63 @@ class Greedy:
         prompt_ids: Sequence[int],
         draft_ids: Sequence[int] = (),
         choose: Choose | None = None,
+        lets_stand: LetsStand | None = None,
     ) -> Iterator[Choice]:
         """Choice after choice, without end; each is computed when it is asked for.
 
         A draft is read with the prompt, in one pass: as long as it is what the model chooses,
-        there is nothing to compute. Where two tokens are nearly as likely, its reading is not
-        trusted, and the choice is made as without a draft: so the tokens are the same. In other
-        types than float32 no draft is read.
+        there is nothing to compute. Where two tokens are nearly as likely, now or later, what was
+        computed so is not trusted, and all is computed again as without a draft: so the tokens
+        are the same. In other types than float32 no draft is read.
 
         Args:
             prompt_ids: `(P,)`, at least one.
             draft_ids: `(D,)` how the response may begin; P + D fit the model's window.
             choose: None takes the likeliest token. With a draft it must do so too.
+            lets_stand: which of its tokens stand that the model would not choose; None: none.
         """
         choose = choose or _choice
-        draft = draft_ids if self._takes_back else ()
+        draft = draft_ids if self.takes_drafts else ()
         # What every pass is given, and what the first one reads before the draft.
         given, begun = self._encoded(prompt_ids)
         cache, rows = self._pass((*begun, *draft), None, 1 + len(draft), given)
-        last = begun[-1]
+        said: list[int] = []
+        # Of what is let stand, another pass would say something else anyway.
+        trusted = not draft or lets_stand is not None
+        tied = False
         for place, row in enumerate(rows):
             choice = choose(row)
-            agrees = place < len(draft) and choice.token == draft[place]
-            if draft and choice.margin < _TIE:
-                # What has been read of the draft goes, and the token before it is read alone.
-                cache.crop(place - len(draft) - 1)
+            if place < len(draft):
+                drafted = draft[place]
+                choice = choice_at(place, choice, drafted, _logprob(row, drafted), lets_stand)
+            tied = not trusted and choice.margin < _TIE
+            if tied:
                 break
             yield choice
-            last = choice.token
-            if not agrees:
-                if draft:
-                    cache.crop(place - len(draft))
+            said.append(choice.token)
+            if place < len(draft) and choice.token != draft[place]:
+                cache.crop(place - len(draft))
                 break
         while True:
-            cache, [row] = self._pass((last,), cache, 1, given)
+            if tied:
+                cache, row = self._alone(begun, said, given)
+                trusted = True
+            else:
+                cache, [row] = self._pass(said[-1:], cache, 1, given)
             choice = choose(row)
-            yield choice
-            last = choice.token
+            tied = not trusted and choice.margin < _TIE
+            if not tied:
+                yield choice
+                said.append(choice.token)
+
+    def _alone(
+        self, begun: Sequence[int], said: Sequence[int], given: dict[str, object]
+    ) -> tuple[_Cache, Tensor]:
+        """The cache and the `(V,)` logits after what was said, computed as without a draft."""
+        cache, [row] = self._pass(begun, None, 1, given)
+        for token in said:
+            cache, [row] = self._pass((token,), cache, 1, given)
+        return cache, row
 
     @torch.inference_mode()
     def _encoded(self, prompt_ids: Sequence[int]) -> tuple[dict[str, object], Sequence[int]]:
@@ -117,10 +126,10 @@ class Greedy:
     def _pass(
         self,
         ids: Sequence[int],
-        cache: DynamicCache | EncoderDecoderCache | None,
+        cache: _Cache | None,
         rows: int,
         given: dict[str, object],
-    ) -> tuple[DynamicCache | EncoderDecoderCache, Tensor]:
+    ) -> tuple[_Cache, Tensor]:
         """The cache after `(N,)` more tokens, and the logits of the last so many, `(rows, V)`."""
         with self.turn():
             output = self._network(
@@ -140,3 +149,9 @@ def _choice(logits: Tensor) -> Choice:
     first, second = logits.log_softmax(dim=-1).topk(2).values.tolist()
     # By logit: log-probabilities round, and rounding makes ties.
     return Choice(int(logits.argmax()), first, first - second)
+
+
+@torch.inference_mode()
+def _logprob(logits: Tensor, token: int) -> float:
+    """Natural logarithm of a token's probability by `(V,)` logits."""
+    return float(logits.float().log_softmax(dim=-1)[token])

@@ -1,13 +1,15 @@
-"""How many tokens the KV cache of a model holds in so many bytes; computes nothing else."""
+"""The KV cache of a model: how many tokens so many bytes hold, and how full it is."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.generation.continuous_batching.continuous_api import ContinuousBatchProcessor
 
 from escalade.cloud.errors import ModelError
 
@@ -34,6 +36,38 @@ class KvMemory:
     def bytes(self) -> int:
         """Of keys and values in all layers."""
         return self.tokens * self.bytes_per_token
+
+
+class Load(NamedTuple):
+    """How full a batch is."""
+
+    sequences: int
+    #: Of the KV cache: all, those that sequences hold, and those kept for ones that begin alike.
+    pages: int
+    pages_used: int
+    pages_kept: int
+
+
+def load_of(processor: ContinuousBatchProcessor) -> Load:
+    """How full a batch is just now; from any thread, between two steps or in the midst of one."""
+    cache = processor.cache
+    each = [(one.index, one.blocks_per_sector) for one in cache.cache_allocators.values()]
+    # The kinds of attention share the sectors; a page is counted as the first kind cuts it.
+    per_sector = each[0][1]
+    free = cache.pool.num_free_sectors * per_sector + sum(
+        cache.pool.count_free_blocks(index) * per_sector // blocks for index, blocks in each
+    )
+    kept = sum(
+        len(one.ledger.cached_blocks) * per_sector // one.blocks_per_sector
+        for one in cache.cache_allocators.values()
+    )
+    pages = cache.num_sectors * per_sector
+    return Load(
+        sequences=len(processor.scheduler.active_requests),
+        pages=pages,
+        pages_used=max(0, pages - free - kept),
+        pages_kept=kept,
+    )
 
 
 def kv_memory_of(

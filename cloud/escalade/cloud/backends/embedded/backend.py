@@ -21,6 +21,7 @@ import msgspec
 
 from escalade.cloud.backends.backend import Backend, BackendInfo, Gauge, queue_length
 from escalade.cloud.backends.batches import batches_of
+from escalade.cloud.backends.drafts import Reading, draft_of, reading_of, verdict_of, with_ids
 from escalade.cloud.backends.embedded.engine import Engine, EngineFactory
 from escalade.cloud.backends.places import Places
 from escalade.cloud.backends.query import (
@@ -31,7 +32,6 @@ from escalade.cloud.backends.query import (
     ScoreQuery,
     Scores,
     Verdict,
-    agreeing,
 )
 from escalade.cloud.backends.ticket import Clock, Ticket
 from escalade.cloud.backends.worker import FairTurn, Finished, Worker, finished_of
@@ -122,7 +122,7 @@ class EmbeddedBackend(Backend):
             def work() -> Answer:
                 # A text is read here, in its turn: that takes as long as a short answer.
                 return engine.generate(
-                    query if query.prompt_ids else self._read(query),
+                    self._read(query) if query.has_text else query,
                     ticket.should_stop,
                     emit if query.streamed else None,
                 )
@@ -140,14 +140,19 @@ class EmbeddedBackend(Backend):
         yield Delta(answer=self._answer(finished))
 
     def _read(self, query: Query) -> Query:
-        """The query with the ids of its text, in the thread.
+        """The query with the ids of its texts, in the thread.
 
         Raises:
             PromptTooLongError: see `BackendInfo.check_prompt_length`.
         """
-        ids = self._loaded().encode(query.prompt_text)
-        self.info.check_prompt_length(len(ids), "prompt.text")
-        return msgspec.structs.replace(query, prompt_ids=tuple(ids))
+        ids, draft = query.prompt_ids, query.draft
+        if not ids:
+            ids = tuple(self._loaded().encode(query.prompt_text))
+            self.info.check_prompt_length(len(ids), "prompt.text")
+        if draft is not None and draft.text:
+            said = self._loaded().encode(draft.text, special_tokens=False)
+            draft = with_ids(draft, said[: self.info.context_length])
+        return msgspec.structs.replace(query, prompt_ids=ids, draft=draft)
 
     async def score(
         self, queries: Iterable[ScoreQuery], top_k: int, ticket: Ticket
@@ -180,40 +185,37 @@ class EmbeddedBackend(Backend):
 
     async def verify(self, query: Query, ticket: Ticket) -> Verdict:
         """See `Backend`; computed as a score, in turn with queries."""
-        draft = () if query.draft is None else tuple(query.draft.tokens.ids)
+        draft = draft_of(query)
+        ids = draft.tokens.ids
 
-        def work() -> tuple[Scores, int]:
-            read = query if query.prompt_ids else self._read(query)
-            room = self.info.context_length - len(read.prompt_ids)
-            if len(draft) >= room:
-                raise PromptTooLongError(
-                    "prompt.text", f"must leave room for {len(draft) + 1} tokens, leaves {room}"
-                )
+        def work() -> tuple[Reading, int]:
+            read = self._read_to_verify(query)
             # The choice after the whole draft stands before one token more, whichever it is.
-            [scores] = self._scored([ScoreQuery(read.prompt_ids, (*draft, draft[-1]))], _BEST_TWO)
-            return scores, len(read.prompt_ids)
+            [scores] = self._scored([ScoreQuery(read.prompt_ids, (*ids, ids[-1]))], _BEST_TWO)
+            return reading_of(scores), len(read.prompt_ids)
 
         with self._queries.take(ticket):
             finished = await self._worker.run(work, ticket)
             self._queries.note_free_after(finished.compute_s)
-        return self._verdict(finished, draft)
-
-    def _verdict(self, finished: Finished[tuple[Scores, int]], draft: Sequence[int]) -> Verdict:
-        scores, prompt_tokens = finished.value
-        accepted = agreeing(draft, scores.argmax.tolist())
-        ends = (n for n, token in enumerate(draft, 1) if token in self.info.end_of_sequence_ids)
-        ended = (end := next(ends, accepted + 1)) <= accepted  # nothing comes after it
-        accepted = min(accepted, end)
-        first, second = scores.top_logprobs[accepted].tolist()
-        return Verdict(
-            accepted=accepted,
-            correction_id=None if ended else int(scores.argmax[accepted]),
-            margin=0.0 if ended else first - second,
-            logprobs=scores.response_logprobs[:-1].tolist(),
-            prompt_tokens=prompt_tokens,
-            queue_s=finished.queue_s,
-            compute_s=finished.compute_s,
+        reading, prompt_tokens = finished.value
+        return verdict_of(reading, draft, self.info.end_of_sequence_ids)._replace(
+            prompt_tokens=prompt_tokens, queue_s=finished.queue_s, compute_s=finished.compute_s
         )
+
+    def _read_to_verify(self, query: Query) -> Query:
+        """The query with ids, in the thread.
+
+        Raises:
+            PromptTooLongError: of a text, that leaves the draft no room.
+        """
+        read = self._read(query) if query.has_text else query
+        wanted = len(draft_of(query).tokens.ids) + 1
+        room = self.info.context_length - len(read.prompt_ids)
+        if wanted > room:
+            raise PromptTooLongError(
+                "prompt.text", f"must leave room for {wanted} tokens, leaves {room}"
+            )
+        return read
 
     def _scored(self, batch: Sequence[ScoreQuery], top_k: int) -> list[Scores]:
         return self._loaded().score(batch, top_k)

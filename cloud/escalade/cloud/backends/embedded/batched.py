@@ -7,26 +7,28 @@ the sequences wait for one step.
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import aclosing, contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from itertools import repeat
-from typing import TypeVar
-
-import numpy as np
-import torch
-from transformers import PreTrainedModel
 
 from escalade.cloud.backends.backend import Gauge, queue_length
-from escalade.cloud.backends.decoding import Batcher, Progress, chooser_of, kv_memory_of
+from escalade.cloud.backends.decoding import Batcher, kv_memory_of
+from escalade.cloud.backends.drafts import draft_of, verdict_of
 from escalade.cloud.backends.embedded.backend import EmbeddedBackend
 from escalade.cloud.backends.embedded.response import Response
+from escalade.cloud.backends.embedded.sequence import respond, sequence, while_lasts
 from escalade.cloud.backends.embedded.transformers_engine import TransformersEngine
+from escalade.cloud.backends.embedded.trial import (
+    agree,
+    given_responses,
+    library_muted,
+    trial_queries,
+    why_alone,
+)
 from escalade.cloud.backends.places import Places
-from escalade.cloud.backends.query import Answer, Delta, Query, ScoreQuery, Scores
+from escalade.cloud.backends.query import Answer, Delta, Query, ScoreQuery, Scores, Verdict
 from escalade.cloud.backends.ticket import Clock, Ticket
 from escalade.cloud.backends.worker import FairTurn, Finished
 from escalade.cloud.errors import EngineDeadError
@@ -34,16 +36,8 @@ from escalade.cloud.errors import EngineDeadError
 #: Sequences that are computed together at most. With 64 of the bundled large model one x86 core
 #: gives 1.3 times the queries of 16, each of which then takes 2.7 times as long.
 SEQUENCES = 64
-# Prompts by which a model is tried, of more than one page together, and tokens of an answer.
-_PROBE_LENGTHS, _PROBE_TOKENS = (1, 5, 17, 23), 6
 # One odd step must not take a server out of rotation; this many in a row are the engine.
 _DEATHS_UNTIL_DEAD = 3
-_LOOK_S = 1.0
-# Log-probabilities nearer than this are one. SmolLM2-135M differs by 1e-5, 0.01 and 0.15 here.
-_SAME = {torch.float32: 1e-2, torch.float16: 1e-1, torch.bfloat16: 5e-1}
-
-
-T = TypeVar("T")
 
 
 class BatchedBackend(EmbeddedBackend):
@@ -86,8 +80,8 @@ class BatchedBackend(EmbeddedBackend):
         await super().load()
         [self._transformers] = loaded
         window = self.info.context_length
-        with _library_muted():
-            why = _alone(self._transformers.network) or await self._why_not_together(window)
+        with library_muted():
+            why = why_alone(self._transformers.network) or await self._why_not_together(window)
             if why is not None and self._batcher is not None:
                 self._batcher.close()
                 self._batcher = None
@@ -121,12 +115,7 @@ class BatchedBackend(EmbeddedBackend):
         return batcher
 
     async def _why_not_together(self, window: int) -> str | None:
-        """Begin, and try a few queries of unlike length; None where they get their own answers.
-
-        The library takes models that it does not compute rightly (Bloom, transformers 5.23), and
-        fails on others at the first query.
-        """
-        size = self.info.vocabulary_size
+        """Begin, and try a few queries; None where they get their own answers."""
         forever = Ticket(math.inf, self._clock)
         network = self._transformers.network
         self._memory = kv_memory_of(
@@ -137,32 +126,20 @@ class BatchedBackend(EmbeddedBackend):
             # A sequence that the whole cache could not hold would end the batch for all.
             longest = self._batcher.longest(window)
             self._info = replace(self.info, context_length=longest)
-            queries = [
-                Query(tuple((7 * place + length) % size for place in range(length)), _PROBE_TOKENS)
-                for length in _PROBE_LENGTHS
-                if length + _PROBE_TOKENS <= longest
-            ]
+            queries = trial_queries(self.info.vocabulary_size, longest)
             together = await asyncio.gather(*(self._probe(query, forever) for query in queries))
             return (await self._worker.run(partial(self._differ, queries, together), forever)).value
         except Exception as error:
             return str(error).partition("\n")[0]
 
     def _differ(self, queries: Sequence[Query], together: Sequence[Answer]) -> str | None:
-        """Whether the model itself, asked alone, finds what was said less likely, or more."""
-        scored = [
-            ScoreQuery(query.prompt_ids, tuple(answer.chosen_ids))
-            for query, answer in zip(queries, together, strict=True)
-        ]
+        """Why what was said together is not what the model says alone, in the thread."""
         try:
-            alone = self._scored(scored, 0)
+            alone = self._scored(given_responses(queries, together), 0)
         except Exception as error:
             return str(error).partition("\n")[0]
-        same = _SAME.get(self._transformers.network.dtype, min(_SAME.values()))
-        near = (
-            np.allclose(answer.logprobs, scores.response_logprobs, atol=same)
-            for answer, scores in zip(together, alone, strict=True)
-        )
-        return None if all(near) else "its answers are others than alone"
+        same = agree(together, alone, self._transformers.network.dtype)
+        return None if same else "its answers are others than alone"
 
     async def _probe(self, query: Query, ticket: Ticket) -> Answer:
         *_, last = [delta async for delta in self._generated(query, ticket)]
@@ -206,21 +183,50 @@ class BatchedBackend(EmbeddedBackend):
             return
         with self._queries.take(ticket):
             waited_s = read_s = 0.0
-            if not query.prompt_ids:
+            if query.has_text:
                 read = await self._worker.run(partial(self._read, query), ticket)
                 query, waited_s, read_s = read.value, read.queue_s, read.compute_s
-            asked_s = self._clock()
-            await _while(ticket, partial(self._turns.take, ticket.claim))
-            started_s = self._clock()
-            waited_s += started_s - asked_s
-            try:
-                deltas = self._generated(query, ticket, waited_s, read_s)
+            async with self._turn(ticket) as turn_s:
+                deltas = self._generated(query, ticket, waited_s + turn_s, read_s)
                 async with aclosing(deltas):
                     async for delta in deltas:
                         yield delta
-            finally:
-                self._turns.hand_on()
-            self._queries.note_free_after((self._clock() - started_s) / SEQUENCES)
+
+    async def verify(self, query: Query, ticket: Ticket) -> Verdict:
+        """See `Backend`; read in the batch, beside the others' next tokens."""
+        if self._batcher is None:
+            return await super().verify(query, ticket)
+        with self._queries.take(ticket):
+            read = await self._worker.run(partial(self._read_to_verify, query), ticket)
+            ids, draft = read.value.prompt_ids, draft_of(query)
+            async with self._turn(ticket) as turn_s:
+                ticket.check()
+                started_s = self._clock()
+                said = sequence(self._alive(), ids, 1, ticket, draft_ids=draft.tokens.ids)
+                async with aclosing(said):
+                    progress = await anext(said)
+                seconds = self._clock() - started_s
+        assert progress.reading is not None  # noqa: S101 - it had a draft
+        self._deaths = 0
+        queue_s = min(seconds, progress.queue_s)
+        return verdict_of(progress.reading, draft, self.info.end_of_sequence_ids)._replace(
+            prompt_tokens=len(ids),
+            cached_prompt_tokens=progress.cached,
+            queue_s=read.queue_s + turn_s + queue_s,
+            compute_s=read.compute_s + seconds - queue_s,
+        )
+
+    @asynccontextmanager
+    async def _turn(self, ticket: Ticket) -> AsyncIterator[float]:
+        """A sequence's turn in the batch; gives the seconds that were waited for it."""
+        asked_s = self._clock()
+        await while_lasts(ticket, partial(self._turns.take, ticket.claim))
+        started_s = self._clock()
+        try:
+            yield started_s - asked_s
+        finally:
+            self._turns.hand_on()
+        self._queries.note_free_after((self._clock() - started_s) / SEQUENCES)
 
     async def _generated(
         self, query: Query, ticket: Ticket, waited_s: float = 0.0, read_s: float = 0.0
@@ -235,36 +241,12 @@ class BatchedBackend(EmbeddedBackend):
             self._transformers.spell,
             streamed=query.streamed,
         )
-        said: asyncio.Queue[Progress] = asyncio.Queue()
-        name = batcher.submit(
-            query.prompt_ids,
-            response.longest,
-            said.put_nowait,
-            streamed=query.streamed or bool(query.stop_texts),
-            chooser=chooser_of(query),
-        )
-        try:
-            finished, queue_s = False, None
-            while not (finished or response.ended):
-                progress = await _while(ticket, said.get, lambda: batcher.alive or not said.empty())
-                if progress.error is not None:
-                    raise EngineDeadError(f"engine: {progress.error}")
-                # It starts again where it was taken off the cache; that is no queue.
-                queue_s = progress.queue_s if queue_s is None else queue_s
-                top = progress.top or repeat(None, len(progress.token_ids))
-                for token, logprob, row in zip(
-                    progress.token_ids, progress.logprobs, top, strict=True
-                ):
-                    if not response.ended:
-                        response.add(token, logprob, top=row)
-                finished = progress.finished
-                if query.streamed and (delta := response.take()) is not None:
-                    yield delta
-        finally:
-            batcher.cancel(name)
+        async with aclosing(respond(batcher, query, response, ticket)) as deltas:
+            async for delta in deltas:
+                yield delta
         self._deaths = 0
         seconds = self._clock() - started_s
-        queue_s = min(seconds, queue_s or 0.0)
+        queue_s = min(seconds, response.queue_s)
         waited_s, seconds = waited_s + queue_s, read_s + seconds - queue_s
         yield Delta(answer=self._answer(Finished(response.answer(), waited_s, seconds)))
 
@@ -289,46 +271,3 @@ class BatchedBackend(EmbeddedBackend):
             self._batcher.close()
             self._batcher = self._begin()
         return self._batcher
-
-
-def _alone(network: PreTrainedModel) -> str | None:
-    """Why the library is not even asked; None where it is."""
-    if network.config.is_encoder_decoder:
-        return "an encoder-decoder"
-    devices = {values.device for values in network.parameters()}
-    return f"its layers are on {len(devices)} devices" if len(devices) > 1 else None
-
-
-@contextmanager
-def _library_muted() -> Iterator[None]:
-    """Keep a failure of the library off the terminal: it is told in a line."""
-    log = logging.getLogger("ContinuousBatchingLogger")
-    before = log.level
-    log.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        log.setLevel(before)
-
-
-async def _while(
-    ticket: Ticket, make: Callable[[], Awaitable[T]], alive: Callable[[], bool] = lambda: True
-) -> T:
-    """Await something while the ticket lasts.
-
-    Args:
-        ticket: may be extended meanwhile.
-        make: what is awaited; may be given up and made again.
-        alive: whether it may still come; looked at now and then.
-
-    Raises:
-        DeadlineError, DrainingError: see `Ticket.check`.
-        EngineDeadError: it will not come.
-    """
-    while True:
-        ticket.check()
-        if not alive():
-            raise EngineDeadError("engine: ended before it answered")
-        with suppress(TimeoutError):
-            async with asyncio.timeout(min(ticket.remaining_s(), _LOOK_S)):
-                return await make()

@@ -23,8 +23,8 @@ class Engine(Protocol):
         """Who computes; constant. Queue, capabilities and tiers are the backend's to say."""
         ...
 
-    def encode(self, text: str) -> Sequence[int]:
-        """Token ids of a prompt, special tokens added; may be called from any thread."""
+    def encode(self, text: str, *, special_tokens: bool = True) -> Sequence[int]:
+        """Token ids of a prompt, or of a draft without special tokens; from any thread."""
         ...
 
     def generate(self, query: Query, should_stop: ShouldStop, emit: Emit | None = None) -> Answer:

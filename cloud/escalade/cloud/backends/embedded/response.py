@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from escalade.cloud.backends.backend import BackendInfo
+from escalade.cloud.backends.drafts import LetsStand, lenience_of
 from escalade.cloud.backends.query import Answer, Delta, Query, TopRow
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1.growing_text import GrowingText, Spell
@@ -30,7 +31,12 @@ class Response:
         *,
         streamed: bool,
     ) -> None:
+        self._draft, self._draws = query.draft, query.sampling is not None
         self._prompt_tokens = len(query.prompt_ids)
+        #: Of the prompt, those that were there already.
+        self.cached_prompt_tokens = 0
+        #: Seconds that it waited for its first step, where it is one of many.
+        self.queue_s = 0.0
         self._ends = info.end_of_sequence_ids
         room = info.context_length - self._prompt_tokens
         #: Tokens that it may have, the end-of-sequence token included.
@@ -48,13 +54,48 @@ class Response:
             if query.max_new_tokens <= room
             else pb.STOP_REASON_CONTEXT_LIMIT
         )
+        # Where tokens are not the model's own choices; None where none is let stand.
+        self._lent: list[int] | None = None
         #: Whether an end of sequence or a stop text has come; nothing comes after it.
         self.ended = False
 
+    @property
+    def left(self) -> int:
+        """Tokens that may yet come."""
+        return 0 if self.ended else self.longest - len(self._logprobs)
+
+    def read_draft(self) -> tuple[Sequence[int], LetsStand | None]:
+        """How it may begin, and what of that stands; for whoever looks at it, before all else.
+
+        No more of it is given than leaves the model one token to choose, and nothing where tokens
+        are drawn: it is no help there.
+        """
+        if self._draft is None or self._draft.start or self._draws:
+            return (), None
+        lets_stand = lenience_of(self._draft)
+        if lets_stand is not None:
+            self._lent = []
+        return self._draft.tokens.ids[: self.longest - 1], lets_stand
+
     def add(
-        self, token: int, logprob: float, margin: float | None = None, top: TopRow | None = None
+        self,
+        token: int,
+        logprob: float,
+        margin: float | None = None,
+        top: TopRow | None = None,
+        own: bool = True,
     ) -> None:
-        """Go on by a token, with the natural logarithm of its probability."""
+        """Go on by a token.
+
+        Args:
+            token: its id.
+            logprob: natural logarithm of its probability.
+            margin: see `Answer`; given for the first tokens, or for all.
+            top: the likeliest tokens in its place; given for all, or for none.
+            own: whether it is the model's own choice.
+        """
+        if not own and self._lent is not None:
+            self._lent.append(len(self._logprobs))
         self._logprobs.append(logprob)
         if top is not None:
             self._top.append(top)
@@ -94,6 +135,8 @@ class Response:
             end_id, reason = None, pb.STOP_REASON_STOP_SEQUENCE
             for column in (self._ids, self._logprobs, self._margins, self._top):
                 del column[count:]
+        lent = None if self._lent is None else sum(at < len(self._logprobs) for at in self._lent)
+        text_draft = self._draft is not None and self._draft.text
         return Answer(
             token_ids=self._ids,
             logprobs=self._logprobs,
@@ -103,5 +146,8 @@ class Response:
             stop_reason=reason,
             prompt_tokens=self._prompt_tokens,
             generated_tokens=generated,
+            cached_prompt_tokens=self.cached_prompt_tokens,
+            draft_ids=tuple(self._draft.tokens.ids) if self._draft and text_draft else (),
+            lenient=lent,
             top=self._top,
         )

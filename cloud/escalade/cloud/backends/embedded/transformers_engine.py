@@ -130,9 +130,9 @@ class TransformersEngine:
         """Who computes; constant."""
         return self._info
 
-    def encode(self, text: str) -> Sequence[int]:
-        """Token ids of a prompt, `(P,)`, special tokens added."""
-        ids: list[int] = self._tokenizer(text)["input_ids"]
+    def encode(self, text: str, *, special_tokens: bool = True) -> Sequence[int]:
+        """Token ids of a prompt, `(P,)`, or of a draft without special tokens, `(D,)`."""
+        ids: list[int] = self._tokenizer(text, add_special_tokens=special_tokens)["input_ids"]
         return ids
 
     def generate(self, query: Query, should_stop: ShouldStop, emit: Emit | None = None) -> Answer:
@@ -145,9 +145,8 @@ class TransformersEngine:
             emit: see `Engine`.
         """
         response = Response(query, self._info, self.decode, self.spell, streamed=emit is not None)
-        choices = self._greedy.choices(
-            query.prompt_ids, _draft_of(query, response.longest), chooser_of(query)
-        )
+        draft, lets_stand = response.read_draft() if self._greedy.takes_drafts else ((), None)
+        choices = self._greedy.choices(query.prompt_ids, draft, chooser_of(query), lets_stand)
         stopped = None
         for _ in range(response.longest):
             if (stopped := should_stop()) is not None:
@@ -186,10 +185,3 @@ def _window_of(config: PreTrainedConfig, model: str) -> int:
     if longest is None:
         raise ModelError(f"{model}: config.json names no max_position_embeddings")
     return longest
-
-
-def _draft_of(query: Query, longest: int) -> Sequence[int]:
-    """How the response may begin; no more of it than there may be of the response."""
-    if query.draft is None or query.draft.start or query.sampling is not None:
-        return ()
-    return query.draft.tokens.ids[: longest - 1]

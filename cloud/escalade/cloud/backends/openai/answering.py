@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from escalade.cloud.backends.backend import BackendInfo
+from escalade.cloud.backends.drafts import Reading, draft_of, verdict_of
 from escalade.cloud.backends.embedded import Response
-from escalade.cloud.backends.openai.scoring import Row, rows_of, scores_of, trusted, verdict_of
+from escalade.cloud.backends.openai.scoring import Row, reading_of, rows_of, scores_of, trusted
 from escalade.cloud.backends.openai.server import (
     BEST_TWO,
     ENTRY_BYTES,
@@ -81,19 +82,13 @@ class Answering:
         response = Response(
             query, self._info, vocabulary.decode, vocabulary.spell, streamed=query.streamed
         )
-        given, left = query.prompt_ids, response.longest
-        draft = self._draft_of(query, response.longest)
         scored = query.logprobs or query.draft is not None
         finish: pb.StopReason | None = None
-        ended = False
-        if draft:
-            rows, after = await self._read((*given, *draft), len(draft), BEST_TWO, ticket)
-            chosen = trusted(draft, rows, after, _TIE)
-            ended = _add(response, chosen)
-            given, left = (*given, *(token.id for token in chosen)), left - len(chosen)
-            if query.streamed and (delta := response.take()) is not None:
-                yield delta
-        if left and not ended:
+        given = await self._begin(response, query.prompt_ids, ticket)
+        left, ended = response.left, response.ended
+        if query.streamed and (delta := response.take()) is not None:
+            yield delta
+        if left:
             body = self._offer.body(given, left, scored=scored, streamed=streamed)
             async with aclosing(self._replies(body, left, ticket, streamed=streamed)) as replies:
                 async for reply in replies:
@@ -151,11 +146,11 @@ class Answering:
         rows, _ = await self._read(given, len(query.response_ids), max(top_k, 1), ticket)
         return scores_of(rows, top_k)
 
-    async def verify(self, query: Query, draft: Sequence[int], ticket: Ticket) -> Verdict:
-        """How far a draft holds; of a query with ids."""
-        given = (*query.prompt_ids, *draft)
-        rows, after = await self._read(given, len(draft), BEST_TWO, ticket)
-        verdict = verdict_of(draft, rows, after, self._info.end_of_sequence_ids)
+    async def verify(self, query: Query, ticket: Ticket) -> Verdict:
+        """How far a draft stands; of a query with ids."""
+        draft = draft_of(query)
+        reading = await self._read_draft(query.prompt_ids, draft.tokens.ids, ticket)
+        verdict = verdict_of(reading, draft, self._info.end_of_sequence_ids)
         return verdict._replace(prompt_tokens=len(query.prompt_ids))
 
     async def touch(self, ticket: Ticket) -> None:
@@ -190,11 +185,27 @@ class Answering:
             )
         return window - usage.prompt_tokens
 
-    def _draft_of(self, query: Query, longest: int) -> tuple[int, ...]:
-        """How the response may begin; no more of it than there may be of the response."""
-        if self._offer.max_top_k < BEST_TWO or query.draft is None or query.draft.start:
-            return ()
-        return tuple(query.draft.tokens.ids[: longest - 1])
+    async def _begin(
+        self, response: Response, prompt_ids: tuple[int, ...], ticket: Ticket
+    ) -> tuple[int, ...]:
+        """Go on by what stands of a draft, and the choice after it; the prompt of the rest."""
+        reads = self._offer.max_top_k >= BEST_TWO
+        draft_ids, lets_stand = response.read_draft() if reads else ((), None)
+        if not draft_ids:
+            return prompt_ids
+        reading = await self._read_draft(prompt_ids, draft_ids, ticket)
+        given = list(prompt_ids)
+        for choice in trusted(reading, draft_ids, lets_stand, _TIE):
+            if not response.ended:
+                response.add(*choice)
+                given.append(choice.token)
+        return tuple(given)
+
+    async def _read_draft(
+        self, prompt_ids: Sequence[int], draft_ids: Sequence[int], ticket: Ticket
+    ) -> Reading:
+        given = (*prompt_ids, *draft_ids)
+        return reading_of(*await self._read(given, len(draft_ids), BEST_TWO, ticket))
 
     async def _read(
         self, given: Sequence[int], count: int, k: int, ticket: Ticket

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from escalade.cloud.backends.backend import Backend, BackendInfo
+from escalade.cloud.backends.drafts import draft_of, with_ids
 from escalade.cloud.backends.openai.answering import Answering
 from escalade.cloud.backends.openai.listing import Told
 from escalade.cloud.backends.openai.probe import probe
@@ -155,19 +156,19 @@ class OpenAIBackend(Backend):
     async def verify(self, query: Query, ticket: Ticket) -> Verdict:
         """See `Backend`."""
         self._check_offered(pb.CAPABILITY_VERIFY)
-        draft = () if query.draft is None else tuple(query.draft.tokens.ids)
+        wanted = len(draft_of(query).tokens.ids) + 1
         with self._queries.take(ticket):
             came_s = self._clock()
             query = await self._with_ids(query, ticket)
             room = self.info.context_length - len(query.prompt_ids)
-            if len(draft) >= room:
+            if wanted > room:
                 raise PromptTooLongError(
-                    "prompt.text", f"must leave room for {len(draft) + 1} tokens, leaves {room}"
+                    "prompt.text", f"must leave room for {wanted} tokens, leaves {room}"
                 )
             async with self._turn(ticket):
                 started_s = self._clock()
                 with self._upstream.counted():
-                    verdict = await self._answering.verify(query, draft, ticket)
+                    verdict = await self._answering.verify(query, ticket)
             seconds = self._clock() - started_s
             self._queries.note_free_after(seconds / self._at_once)
         return verdict._replace(queue_s=started_s - came_s, compute_s=seconds)
@@ -194,17 +195,25 @@ class OpenAIBackend(Backend):
             self._turns.hand_on()
 
     async def _with_ids(self, query: Query, ticket: Ticket) -> Query:
-        """The query with the ids of its text, where there is a tokenizer.
+        """The query with the ids of its texts, where there is a tokenizer.
 
         Raises:
             PromptTooLongError: see `BackendInfo.check_prompt_length`.
         """
-        if query.prompt_ids or self._vocabulary is None:
+        if not query.has_text or self._vocabulary is None:
             return query
         async with within(ticket), self._reading.hold(ticket.claim):
-            ids = await asyncio.to_thread(self._vocabulary.encode, query.prompt_text)
-        self.info.check_prompt_length(len(ids), "prompt.text")
-        return msgspec.structs.replace(query, prompt_ids=ids)
+            return await asyncio.to_thread(self._read, self._vocabulary, query)
+
+    def _read(self, vocabulary: Vocabulary, query: Query) -> Query:
+        ids, draft = query.prompt_ids, query.draft
+        if not ids:
+            ids = vocabulary.encode(query.prompt_text)
+            self.info.check_prompt_length(len(ids), "prompt.text")
+        if draft is not None and draft.text:
+            said = vocabulary.encode(draft.text, special_tokens=False)
+            draft = with_ids(draft, said[: self.info.context_length])
+        return msgspec.structs.replace(query, prompt_ids=ids, draft=draft)
 
     def _reported(self, answer: Answer, queue_s: float, compute_s: float) -> Answer:
         """An answer with the time it took and the report of this one tier."""

@@ -1,4 +1,4 @@
-"""Log-probabilities of a prompt's tokens as scores and verdicts; knows no transport.
+"""Log-probabilities of a prompt's tokens as scores and readings of drafts; knows no transport.
 
 vLLM gives them where `prompt_logprobs` asks: for each token of the prompt but the first itself and
 the likeliest ones, computed in one pass.
@@ -6,13 +6,15 @@ the likeliest ones, computed in one pass.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from escalade.cloud.backends.openai.server import Choice, Token, check_ids, checked, garbage
-from escalade.cloud.backends.query import Scores, Verdict
+from escalade.cloud.backends.drafts import Choice, LetsStand, Reading
+from escalade.cloud.backends.openai.server import Choice as Completion
+from escalade.cloud.backends.openai.server import Token, check_ids, checked, garbage
+from escalade.cloud.backends.query import Scores
 
 
 class Row(NamedTuple):
@@ -30,7 +32,7 @@ class Row(NamedTuple):
         return first - second
 
 
-def rows_of(choice: Choice, given: Sequence[int], count: int, k: int, size: int) -> list[Row]:
+def rows_of(choice: Completion, given: Sequence[int], count: int, k: int, size: int) -> list[Row]:
     """The places of the last `count` tokens of a prompt.
 
     Args:
@@ -69,46 +71,27 @@ def scores_of(rows: Sequence[Row], top_k: int) -> Scores:
     )
 
 
-def verdict_of(
-    draft: Sequence[int], rows: Sequence[Row], after: Token, ends: Sequence[int]
-) -> Verdict:
-    """How far a draft holds.
-
-    Args:
-        draft: `(D,)`.
-        rows: `(D,)` its places.
-        after: the choice after all of it.
-        ends: tokens after which nothing comes.
-    """
-    choices = [*(Token(*row.best[0], row.margin) for row in rows), after]
-    accepted = 0
-    while accepted < len(draft) and choices[accepted].id == draft[accepted]:
-        accepted += 1
-        if draft[accepted - 1] in ends:
-            return Verdict(accepted, None, 0.0, [row.logprob for row in rows], 0)
-    correction = choices[accepted]
-    return Verdict(accepted, correction.id, correction.margin, [row.logprob for row in rows], 0)
+def reading_of(rows: Sequence[Row], after: Token) -> Reading:
+    """What the server says at each place of a draft, `(D,)` rows, and which token after it."""
+    own = [Choice(*row.best[0], row.margin) for row in rows]
+    return Reading([*own, Choice(*after)], [row.logprob for row in rows])
 
 
-def trusted(draft: Sequence[int], rows: Sequence[Row], after: Token, tie: float) -> list[Token]:
-    """How an answer begins by a draft's reading: as far as it agrees, and the choice after that.
+def trusted(
+    reading: Reading, draft_ids: Sequence[int], lets_stand: LetsStand | None, tie: float
+) -> Iterator[Choice]:
+    """How an answer begins by a draft's reading: what stands of it, and the choice after that.
 
     Where two tokens are nearly as likely, a pass over many tokens and one over each may differ: the
-    reading ends before it.
+    reading ends before it, but where a rule lets more stand than the server's own choices.
 
     Args:
-        draft: `(D,)`.
-        rows: `(D,)` its places.
-        after: the choice after all of it.
+        reading: of the draft.
+        draft_ids: `(D,)`.
+        lets_stand: see `Reading.choices`.
         tie: log-probabilities nearer than this may change places.
     """
-    chosen = []
-    for choice, token in zip(
-        (*(Token(*row.best[0], row.margin) for row in rows), after), (*draft, None), strict=True
-    ):
-        if choice.margin < tie:
-            break
-        chosen.append(choice)
-        if choice.id != token:
-            break
-    return chosen
+    for choice in reading.choices(draft_ids, lets_stand):
+        if lets_stand is None and choice.margin < tie:
+            return
+        yield choice

@@ -57,9 +57,9 @@ class Vocabulary:
         self.spell = speller(tokenizer.backend_tokenizer)
         self._tokenizer = tokenizer
 
-    def encode(self, text: str) -> tuple[int, ...]:
-        """Token ids of a prompt, `(P,)`, special tokens added."""
-        ids: list[int] = self._tokenizer(text)["input_ids"]
+    def encode(self, text: str, *, special_tokens: bool = True) -> tuple[int, ...]:
+        """Token ids of a prompt, `(P,)`, or of a draft without special tokens, `(D,)`."""
+        ids: list[int] = self._tokenizer(text, add_special_tokens=special_tokens)["input_ids"]
         return tuple(ids)
 
     def decode(self, ids: Sequence[int]) -> str:

@@ -39,8 +39,8 @@ class Given:
         self._text += text
         if not ids and not text and delta.answer is None:
             return None
-        logprobs = delta.logprobs[len(delta.token_ids) - len(ids) :]
-        return Delta(ids, logprobs, text, delta.answer)
+        known = len(delta.token_ids) - len(ids)
+        return Delta(ids, delta.logprobs[known:], text, delta.answer, delta.top[known:])
 
 
 def _agree(had: Sequence[object], again: Sequence[object]) -> bool:
