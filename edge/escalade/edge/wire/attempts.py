@@ -7,6 +7,7 @@ what then has not answered becomes a `CloudError` with a stable reason.
 from __future__ import annotations
 
 import random
+import traceback
 from collections.abc import Container
 from typing import NamedTuple, cast
 
@@ -81,6 +82,10 @@ class Attempts:
         Raises:
             CloudError: the failure is final, or the deadline leaves no time for another one.
         """
+        # What gRPC raises is the call itself, and a frame of its traceback that names it would keep
+        # it for the collector, at the latest when the interpreter ends: a thread that is gone by
+        # then may hold its lock, and the process would never end.
+        traceback.clear_frames(error.__traceback__)
         failed = cast(grpc.Call, error)  # what a stub raises is both, which no type says
         info = _error_info(failed)
         wait_s = max(self._rng.uniform(0, self._ceiling_s), info.retry_after_s)

@@ -56,6 +56,7 @@ def read_answer(
                     raise received.wrong("the stream ended without its answer")
                 finally:
                     call.cancel()
+                    del call  # see `Attempts.wait`: this frame goes on
         except grpc.RpcError as error:
             attempts.wait(error)
             asked.resume_from.CopyFrom(received.point())

@@ -203,5 +203,6 @@ class CloudScorer:
                         return
                     finally:
                         stream.cancel()
+                        del stream  # see `Attempts.wait`: this frame goes on
             except grpc.RpcError as error:
                 attempts.wait(error)
