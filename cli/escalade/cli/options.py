@@ -79,7 +79,7 @@ ThreadsOption = Annotated[
         "--threads",
         min=0,
         max=256,  # escalade.edge.runtimes.MAX_THREADS
-        help="That compute; 0: the physical cores, at most 4.",
+        help="Threads that compute; 0: the physical cores, at most 4.",
     ),
 ]
 ListenOption = Annotated[str, typer.Option("--listen", help="HOST:PORT; port 0 takes a free one.")]
@@ -91,7 +91,8 @@ GraceOption = Annotated[
     float, typer.Option("--grace-s", min=0.0, help="Seconds a stop waits for open requests.")
 ]
 TlsCertOption = Annotated[
-    Path | None, typer.Option("--tls-cert", help="Certificates (PEM); needed off loopback.")
+    Path | None,
+    typer.Option("--tls-cert", help="The server's certificates (PEM); needed off loopback."),
 ]
 TlsKeyOption = Annotated[Path | None, typer.Option("--tls-key", help="Its private key (PEM).")]
 ClientCaOption = Annotated[
@@ -104,12 +105,16 @@ TokensOption = Annotated[
 ]
 RequestsPerMinuteOption = Annotated[
     int | None,
-    typer.Option("--requests-per-minute", min=1, help="That a client may ask; default: any."),
+    typer.Option(
+        "--requests-per-minute", min=1, help="Requests a minute of each client; default: no limit."
+    ),
 ]
 TokensPerDayOption = Annotated[
     int | None,
     typer.Option(
-        "--tokens-per-day", min=1, help="That a client may have read and written; default: any."
+        "--tokens-per-day",
+        min=1,
+        help="Tokens of the model a day, read and written, of each client; default: no limit.",
     ),
 ]
 TrustedKeyOption = Annotated[
@@ -179,7 +184,7 @@ OnOutageOption = Annotated[
 ]
 OutboxOption = Annotated[
     Path | None,
-    typer.Option("--outbox", help="File of the queries that are kept; default: your own."),
+    typer.Option("--outbox", help="File of the queries that are kept; default: one for each user."),
 ]
 StopOption = Annotated[
     list[str] | None,

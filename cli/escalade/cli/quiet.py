@@ -9,6 +9,7 @@ and on its text, so every other message of those libraries still comes through.
 from __future__ import annotations
 
 import logging
+import os
 
 #: Logger, and what its message holds.
 _NOISE = (
@@ -32,6 +33,9 @@ class _Drop(logging.Filter):
 
 def quiet_third_party() -> None:
     """Drop the known messages from now on; calling it again changes nothing."""
+    # It writes of failed handshakes and taken ports past every logger; what they mean for us we say
+    # ourselves. It looks at this as it is imported.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     for name, text in _NOISE:
         logger = logging.getLogger(name)
         if not any(isinstance(known, _Drop) for known in logger.filters):

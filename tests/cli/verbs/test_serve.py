@@ -29,7 +29,7 @@ URL = "openai:http://127.0.0.1:1/v1"
             "should be greater than or equal to 2",
         ),
         ([URL, "--api-key-file", "/nowhere/key"], "/nowhere/key: cannot be read"),
-        ([URL], "http://127.0.0.1:1/v1: upstream: ConnectError"),
+        ([URL], "http://127.0.0.1:1/v1: upstream: nobody takes the connection"),
         ([URL, "--tokenizer", "/nowhere"], "/nowhere: no such folder"),
         (["openai:http://example.com/v1"], "off loopback it must be https://"),
         (["openai:"], "must be https://HOST"),

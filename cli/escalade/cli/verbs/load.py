@@ -39,19 +39,21 @@ def load(
     ],
     clients: Annotated[
         int | None,
-        typer.Option("--clients", help="Closed loop: so many, each with one request at a time; 1."),
+        typer.Option(
+            "--clients", help="Closed loop: so many clients, each with one request at a time; 1."
+        ),
     ] = None,
     rate: Annotated[
         float | None, typer.Option("--rate", help="Open loop: so many requests a second.")
     ] = None,
     arrivals: Annotated[
-        ArrivalsChoice, typer.Option("--arrivals", help="Of an open loop.")
+        ArrivalsChoice, typer.Option("--arrivals", help="How the requests of --rate are spread.")
     ] = ArrivalsChoice.poisson,
     seconds: Annotated[
-        float | None, typer.Option("--seconds", help="That are measured; 10.")
+        float | None, typer.Option("--seconds", help="Seconds to measure; 10.")
     ] = None,
     requests: Annotated[
-        int | None, typer.Option("--requests", help="That are measured, in place of seconds.")
+        int | None, typer.Option("--requests", help="Requests to measure, in place of seconds.")
     ] = None,
     warm_up_s: Annotated[
         float, typer.Option("--warm-up-s", help="Seconds asked before, which are not measured.")

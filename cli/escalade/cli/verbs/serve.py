@@ -59,7 +59,7 @@ def serve(
     requests_per_minute: RequestsPerMinuteOption = None,
     tokens_per_day: TokensPerDayOption = None,
     threads: Annotated[
-        int, typer.Option("--threads", min=0, help="Of torch; 0: the cores there are.")
+        int, typer.Option("--threads", min=0, help="Threads of torch; 0: the cores it may use.")
     ] = 0,
     device: Annotated[
         str,
@@ -84,35 +84,42 @@ def serve(
             "--kv-memory",
             parser=bytes_of,
             metavar="BYTES",
-            help="Of the KV cache: bytes, or with K, M, G; by default what 64 sequences need,"
+            help="For the KV cache: bytes, or with K, M, G; by default what 64 sequences need,"
             " at most a quarter of the free memory, 0.8 of a GPU's.",
         ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--model", help="Of openai: its name there; default: the only.")
+        str | None,
+        typer.Option("--model", help="With openai: the model's name there; default: the only one."),
     ] = None,
     tokenizer: Annotated[
         str | None,
         typer.Option(
             "--tokenizer",
             metavar="FOLDER",
-            help="Of openai: the model's folder, for token ids; without it text alone is taken.",
+            help="With openai: the model's folder, for token ids; without it text alone is taken.",
         ),
     ] = None,
     api_key_file: Annotated[
-        Path | None, typer.Option("--api-key-file", help="Of openai: a file with the key alone.")
+        Path | None, typer.Option("--api-key-file", help="With openai: a file with the key alone.")
     ] = None,
     context_length: Annotated[
         int | None,
-        typer.Option("--context-length", min=2, help="Of openai: tokens, if it does not say."),
+        typer.Option(
+            "--context-length",
+            min=2,
+            help="With openai: its longest prompt and answer in tokens, if it does not say.",
+        ),
     ] = None,
     parameters: Annotated[
         int | None,
-        typer.Option("--parameters", min=1, help="Of openai: of the model, if it does not say."),
+        typer.Option(
+            "--parameters", min=1, help="With openai: how many the model has, if it does not say."
+        ),
     ] = None,
     at_once: Annotated[
         int | None,
-        typer.Option("--at-once", min=1, help="Of openai: requests under way there; 64."),
+        typer.Option("--at-once", min=1, help="With openai: requests under way there; 64."),
     ] = None,
     ray: Annotated[
         str | None,
@@ -125,7 +132,9 @@ def serve(
     ] = None,
     replicas: Annotated[
         str | None,
-        typer.Option("--replicas", metavar="LEAST:MOST", help="Of --ray: how many, by load; 1:1."),
+        typer.Option(
+            "--replicas", metavar="LEAST:MOST", help="With --ray: how many, by load; 1:1."
+        ),
     ] = None,
     metrics: MetricsOption = None,
     otlp: OtlpOption = None,

@@ -25,7 +25,9 @@ def bearer_of(metadata: Iterable[tuple[str, str | bytes]]) -> str:
     """
     values = [value for key, value in metadata if key == _HEADER]
     if not values:
-        raise UnauthenticatedError("authorization: missing; send `authorization: Bearer TOKEN`")
+        raise UnauthenticatedError(
+            "authorization: missing; send `authorization: Bearer TOKEN` (`--token-file`)"
+        )
     if len(values) > 1:
         raise UnauthenticatedError(f"authorization: must be sent once, got {len(values)} headers")
     value = values[0]

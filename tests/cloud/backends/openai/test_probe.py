@@ -158,7 +158,7 @@ def test_nobody_there(paired: Any) -> None:
         server.url = "http://127.0.0.1:1/v1"
 
     line = refusal_of(paired, before=gone)
-    assert line == "http://127.0.0.1:1/v1: upstream: ConnectError"
+    assert line == "http://127.0.0.1:1/v1: upstream: nobody takes the connection"
 
 
 def test_several_models_must_be_told_apart(paired: Any, tmp_path: Path) -> None:

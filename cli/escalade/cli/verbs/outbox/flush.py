@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from escalade.cli.options import (
     CaCertOption,
     CascadeArgument,
+    ClientCertOption,
+    ClientKeyOption,
     CloudOption,
     DeadlineOption,
     JsonOption,
@@ -18,6 +20,7 @@ from escalade.cli.options import (
     ThreadsOption,
     ThresholdOption,
     TlsOption,
+    TokenFileOption,
     TrustedKeyOption,
 )
 
@@ -33,6 +36,9 @@ def flush(
     deadline_s: DeadlineOption = None,
     send_text: SendTextOption = False,
     ca_cert: CaCertOption = None,
+    token_file: TokenFileOption = None,
+    client_cert: ClientCertOption = None,
+    client_key: ClientKeyOption = None,
     tls: TlsOption = False,
     plaintext: PlaintextOption = False,
     threads: ThreadsOption = 0,
@@ -54,6 +60,9 @@ def flush(
         deadline_s=deadline_s,
         send_text=send_text,
         ca_cert=ca_cert,
+        token_file=token_file,
+        client_cert=client_cert,
+        client_key=client_key,
         tls=tls,
         plaintext=plaintext,
         threads=threads,
@@ -66,7 +75,7 @@ def flush(
         done = client.flush(_print_line if json else _show)
     note_console().print(f"{done.answered} answered, {done.refused} refused", style="dim")
     if done.left:
-        why = done.reason or "another flush is at them"
+        why = done.reason or "for a tier that this cascade has not, or another flush is at them"
         raise WaitingError(f"{done.left} still wait: {why}")
 
 

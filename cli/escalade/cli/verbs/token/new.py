@@ -20,7 +20,10 @@ def new(
     expires_days: Annotated[
         int | None,
         typer.Option(
-            "--expires-days", min=1, max=_MOST_DAYS, help="Until it is refused; default: never."
+            "--expires-days",
+            min=1,
+            max=_MOST_DAYS,
+            help="Days until it is refused; default: never.",
         ),
     ] = None,
     requests_per_minute: RequestsPerMinuteOption = None,

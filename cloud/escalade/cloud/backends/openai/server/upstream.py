@@ -181,6 +181,8 @@ class Upstream:
                 yield response
             finally:
                 await response.aclose()
+        except httpx2.ConnectError as error:
+            raise EngineDeadError("upstream: nobody takes the connection") from error
         except (httpx2.HTTPError, httpx2.StreamError) as error:
             raise EngineDeadError(f"upstream: {type(error).__name__}") from error
 
