@@ -160,3 +160,8 @@ def test_no_client_keeps_another_out(capacity: int, steps: list[Claim | int]) ->
     for _, stack in list(held.values()):
         stack.close()
     assert places._free == capacity + 1
+    # Of who has gone nothing is kept: addresses are of the whole world.
+    loads = places._loads
+    assert not loads.hosts
+    assert not loads.connections
+    assert not loads.batch

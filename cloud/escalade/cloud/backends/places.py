@@ -10,10 +10,10 @@ way first, also to his own requests that somebody waits for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from escalade.cloud.backends.fair_order import Claim
 from escalade.cloud.backends.ticket import Ticket
 from escalade.cloud.errors import QueueFullError
 
@@ -53,6 +53,7 @@ class Places:
         self._kind = kind
         #: In the order they came.
         self._held: dict[_Held, None] = {}
+        self._loads = _Loads()
         self._free = capacity + 1
         self._retry_after_s = _FIRST_RETRY_S
 
@@ -73,6 +74,7 @@ class Places:
         if self._free < mine.weight:
             self._make_room(mine)
         self._held[mine] = None
+        self._loads.add(mine)
         self._free -= mine.weight
         try:
             yield
@@ -85,37 +87,46 @@ class Places:
 
     def _make_room(self, mine: _Held) -> None:
         """Have others give way until there is room; nobody does where it would not be enough."""
-        staying, losers = [*self._held], list[_Held]()
+        losers = list[_Held]()
         free = self._free
-        while free < mine.weight:
-            loser = self._who_gives_way(mine, staying)
-            staying.remove(loser)
-            losers.append(loser)
-            free += loser.weight
+        self._loads.add(mine)
+        try:
+            while free < mine.weight:
+                loser = self._who_gives_way(mine, losers)
+                self._loads.remove(loser)
+                losers.append(loser)
+                free += loser.weight
+        finally:
+            self._loads.remove(mine)
+            for loser in losers:
+                self._loads.add(loser)
         for loser in losers:
             self._leave(loser)
             loser.ticket.revoke(self._full("; a client with fewer came, or one who waits"))
 
-    def _who_gives_way(self, mine: _Held, staying: list[_Held]) -> _Held:
+    def _who_gives_way(self, mine: _Held, losers: Sequence[_Held]) -> _Held:
         """The newest of whoever has more than this client would have.
 
         Raises:
             QueueFullError: nobody has.
         """
-        host, connection = mine.claim.host, mine.claim.connection
-        hosts = _loads([*staying, mine], lambda claim: claim.host)
-        largest = max(hosts, key=hosts.__getitem__)
-        if hosts[largest] == hosts[host]:
-            largest = host
-        there = [one for one in (*staying, mine) if one.claim.host == largest]
-        connections = _loads(there, lambda claim: claim.connection)
-        most = max(connections, key=connections.__getitem__)
-        own = largest == host and connections[most] == connections[connection]
-        newest = [one for one in reversed(there) if own or one.claim.connection == most]
-        batch = next((one for one in newest if one.claim.batch), None)
-        if own and (batch is None or mine.claim.batch):
+        claim, loads = mine.claim, self._loads
+        host = _largest(loads.hosts, claim.host)
+        connections = loads.connections[host]
+        own = host == claim.host
+        connection = _largest(connections, claim.connection if own else "")
+        own = own and connection == claim.connection
+        # Most are refused here in a flood: nothing before it looks at all who hold a place.
+        if own and (claim.batch or not loads.batch[host]):
             raise self._full()
-        return batch or newest[0]
+        newest = [
+            one
+            for one in reversed(self._held)
+            if one.claim.host == host
+            and (own or one.claim.connection == connection)
+            and one not in losers
+        ]
+        return next((one for one in newest if one.claim.batch), newest[0])
 
     def _full(self, why: str = "") -> QueueFullError:
         return QueueFullError(
@@ -126,13 +137,42 @@ class Places:
     def _leave(self, held: _Held) -> None:
         if held in self._held:
             del self._held[held]
+            self._loads.remove(held)
             self._free += held.weight
 
 
-def _loads(held: Iterable[_Held], whose: Callable[[Claim], str]) -> dict[str, int]:
+class _Loads:
     """Places by whoever has them."""
-    loads: dict[str, int] = {}
-    for one in held:
-        owner = whose(one.claim)
-        loads[owner] = loads.get(owner, 0) + one.weight
-    return loads
+
+    def __init__(self) -> None:
+        self.hosts: dict[str, int] = {}
+        #: By host.
+        self.connections: dict[str, dict[str, int]] = {}
+        #: Requests that may wait, by host.
+        self.batch: Counter[str] = Counter()
+
+    def add(self, held: _Held) -> None:
+        """Count what has come."""
+        claim = held.claim
+        connections = self.connections.setdefault(claim.host, {})
+        for loads, owner in ((self.hosts, claim.host), (connections, claim.connection)):
+            loads[owner] = loads.get(owner, 0) + held.weight
+        self.batch[claim.host] += claim.batch
+
+    def remove(self, held: _Held) -> None:
+        """Count no more what was added; nothing is kept of who has none."""
+        claim = held.claim
+        connections = self.connections[claim.host]
+        for loads, owner in ((self.hosts, claim.host), (connections, claim.connection)):
+            loads[owner] -= held.weight
+            if not loads[owner]:
+                del loads[owner]
+        self.batch[claim.host] -= claim.batch
+        if not connections:
+            del self.connections[claim.host], self.batch[claim.host]
+
+
+def _largest(loads: Mapping[str, int], mine: str) -> str:
+    """Whoever has most; of equals this client itself, where it is one of them."""
+    largest = max(loads, key=loads.__getitem__)
+    return mine if loads.get(mine) == loads[largest] else largest
