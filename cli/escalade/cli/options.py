@@ -102,14 +102,23 @@ TokensOption = Annotated[
     Path | None,
     typer.Option("--tokens", help="Who may ask: a file of `escalade token`; default: everybody."),
 ]
+_MOST_COUNT = 1 << 53  # escalade.cloud.access.tokens.Count
 RequestsPerMinuteOption = Annotated[
     int | None,
-    typer.Option("--requests-per-minute", min=1, help="That a client may ask; default: any."),
+    typer.Option(
+        "--requests-per-minute",
+        min=1,
+        max=_MOST_COUNT,
+        help="That a client may ask; default: any.",
+    ),
 ]
 TokensPerDayOption = Annotated[
     int | None,
     typer.Option(
-        "--tokens-per-day", min=1, help="That a client may have read and written; default: any."
+        "--tokens-per-day",
+        min=1,
+        max=_MOST_COUNT,
+        help="That a client may have read and written; default: any.",
     ),
 ]
 TrustedKeyOption = Annotated[

@@ -122,7 +122,7 @@ class EmbeddedBackend(Backend):
             def work() -> Answer:
                 # A text is read here, in its turn: that takes as long as a short answer.
                 return engine.generate(
-                    query if query.prompt_ids else self._read(query),
+                    query if query.prompt_ids else self._read(query, ticket),
                     ticket.should_stop,
                     emit if query.streamed else None,
                 )
@@ -139,7 +139,7 @@ class EmbeddedBackend(Backend):
             self._queries.note_free_after(finished.compute_s)
         yield Delta(answer=self._answer(finished))
 
-    def _read(self, query: Query) -> Query:
+    def _read(self, query: Query, ticket: Ticket) -> Query:
         """The query with the ids of its text, in the thread.
 
         Raises:
@@ -147,6 +147,7 @@ class EmbeddedBackend(Backend):
         """
         ids = self._loaded().encode(query.prompt_text)
         self.info.check_prompt_length(len(ids), "prompt.text")
+        ticket.prompt_tokens = len(ids)
         return msgspec.structs.replace(query, prompt_ids=tuple(ids))
 
     async def score(
@@ -183,7 +184,7 @@ class EmbeddedBackend(Backend):
         draft = () if query.draft is None else tuple(query.draft.tokens.ids)
 
         def work() -> tuple[Scores, int]:
-            read = query if query.prompt_ids else self._read(query)
+            read = query if query.prompt_ids else self._read(query, ticket)
             room = self.info.context_length - len(read.prompt_ids)
             if len(draft) >= room:
                 raise PromptTooLongError(

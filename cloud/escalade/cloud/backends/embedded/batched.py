@@ -207,7 +207,7 @@ class BatchedBackend(EmbeddedBackend):
         with self._queries.take(ticket):
             waited_s = read_s = 0.0
             if not query.prompt_ids:
-                read = await self._worker.run(partial(self._read, query), ticket)
+                read = await self._worker.run(partial(self._read, query, ticket), ticket)
                 query, waited_s, read_s = read.value, read.queue_s, read.compute_s
             asked_s = self._clock()
             await _while(ticket, partial(self._turns.take, ticket.claim))
