@@ -312,6 +312,11 @@ def _other_database(path: Path, version: int) -> None:
     other.close()
 
 
+def test_a_path_with_a_nul_is_said() -> None:
+    with pytest.raises(OutboxError, match="cannot be opened: embedded null byte"):
+        Outbox(OutboxOptions(Path("a\0b"), "a"))
+
+
 def test_a_place_that_cannot_be_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutboxError, match="file/outbox: cannot be opened: "):

@@ -81,6 +81,8 @@ class Outbox:
             _make(options.path)
         except OSError as error:
             raise OutboxError(f"{options.path}: cannot be opened: {error.strerror}") from error
+        except ValueError as error:  # a NUL in the path
+            raise OutboxError(f"{str(options.path)!r}: cannot be opened: {error}") from error
         with self._said():
             self._file = sqlite3.connect(
                 options.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
