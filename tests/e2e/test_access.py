@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -140,3 +141,33 @@ def test_load_shows_a_token_and_a_probe_needs_none(cloud: Cloud, tmp_path: Path)
     nobody = escalade(*load)
     assert (nobody.returncode, "UNAUTHENTICATED" in nobody.stderr) == (2, True)
     assert escalade("health", cloud.address).stdout == "SERVING\n"
+
+
+@pytest.mark.parametrize("name", ["a b", "", "x" * 65, "a\nb"])
+def test_what_is_refused_leaves_no_file(tmp_path: Path, name: str) -> None:
+    made = escalade("token", "new", name, "--file", tmp_path / "tokens.toml")
+    assert (made.returncode, made.stderr.count("\n")) == (2, 1)
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_token_is_kept_in_a_file_or_not_made(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for place in ("/dev/null", pipe):
+        made = escalade("token", "new", "phone", "--file", place)
+        assert (made.returncode, made.stdout) == (2, "")
+        assert "not a regular file" in made.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (("--model", "\udcff"), "--model: must be printable text"),
+        (("--model", "a\nb"), "--model: must be printable text"),
+        (("--deadline-s", "inf"), "less than or equal to 86400"),
+    ],
+)
+def test_a_probe_with_what_cannot_be_is_refused(given: tuple[str, str], says: str) -> None:
+    asked = escalade("health", "127.0.0.1:1", *given)
+    assert (asked.returncode, asked.stderr.count("\n")) == (2, 1)
+    assert says in asked.stderr

@@ -103,10 +103,14 @@ TokensOption = Annotated[
     Path | None,
     typer.Option("--tokens", help="Who may ask: a file of `escalade token`; default: everybody."),
 ]
+_MOST_COUNT = 1 << 53  # escalade.cloud.access.tokens.Count
 RequestsPerMinuteOption = Annotated[
     int | None,
     typer.Option(
-        "--requests-per-minute", min=1, help="Requests a minute of each client; default: no limit."
+        "--requests-per-minute",
+        min=1,
+        max=_MOST_COUNT,
+        help="Requests a minute of each client; default: no limit.",
     ),
 ]
 TokensPerDayOption = Annotated[
@@ -114,6 +118,7 @@ TokensPerDayOption = Annotated[
     typer.Option(
         "--tokens-per-day",
         min=1,
+        max=_MOST_COUNT,
         help="Tokens of the model a day, read and written, of each client; default: no limit.",
     ),
 ]

@@ -296,8 +296,9 @@ def test_scores_are_counted_by_what_is_read(
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("form", ["tokens", "text"])
 def test_a_stream_that_is_left_is_paid_for_as_far_as_it_went(
-    serving: Any, held: Any, issued: Issued, refused: Any, clock: Any
+    serving: Any, held: Any, issued: Issued, refused: Any, clock: Any, form: str
 ) -> None:
     token = issued.new("phone", None, 1)
     ids = held.encode("w01")
@@ -309,7 +310,8 @@ def test_a_stream_that_is_left_is_paid_for_as_far_as_it_went(
             tokens = pb.TokenSequence(
                 ids=ids, tokenizer_fingerprint=held.info.model.tokenizer_fingerprint
             )
-            request = pb.GenerateRequest(prompt=pb.Prompt(tokens=tokens))
+            prompt = pb.Prompt(tokens=tokens) if form == "tokens" else pb.Prompt(text="w01")
+            request = pb.GenerateRequest(prompt=prompt)
             call = running.stub.GenerateStream(
                 pb.GenerateStreamRequest(request=request), metadata=bearer(token)
             )

@@ -12,11 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from escalade.cloud.access import AccessOptions, Limits
 from escalade.cloud.backends import Answer, TopRow
 from escalade.cloud.errors import FieldError, PromptTooLongError
 from escalade.cloud.rpcs.kept import Kept, KeptAnswers, size_of
 from escalade.cloud.rpcs.sizes import check_generate_size
 from escalade.cloud.rpcs.unparsed import _fields
+from escalade.cloud.service import SERVICE_NAME
 from escalade.v1 import cascade_pb2 as pb
 
 ANSWER = Answer(
@@ -166,6 +168,31 @@ def test_items_are_counted_before_they_are_parsed(
 @given(st.binary(max_size=60))
 def test_what_is_no_message_is_looked_through_to_its_end(raw: bytes) -> None:
     assert sum(len(value) for _, value in _fields(memoryview(raw))) <= len(raw)
+
+
+@pytest.mark.parametrize("limits", [Limits(), Limits(requests_per_minute=1000)])
+@pytest.mark.parametrize("raw", [b"\xff" * 9, b"\x0a\x02\xff\xfe", b"\x0a\xff\xff\xff\x0f"])
+@pytest.mark.parametrize("method", ["Generate", "GenerateStream", "Score", "Verify"])
+def test_what_is_no_message_is_the_clients_mistake(
+    serving: Any,
+    held: Any,
+    refused: Any,
+    caplog: pytest.LogCaptureFixture,
+    method: str,
+    raw: bytes,
+    limits: Limits,
+) -> None:
+    """With a gate before the methods, and without."""
+
+    async def main() -> Any:
+        async with serving(held, access=AccessOptions(limits=limits)) as running:
+            ask = running.channel.unary_unary(f"/{SERVICE_NAME}/{method}")
+            return await refused(ask(raw))
+
+    refusal = asyncio.run(main())
+    assert (refusal.code.name, refusal.field) == ("INVALID_ARGUMENT", "request")
+    assert refusal.message.startswith(f"request: must be a message of {method}: ")
+    assert not caplog.records
 
 
 def test_a_score_item_is_named_within_bounds(serving: Any, engine: Any, score_request: Any) -> None:

@@ -79,6 +79,18 @@ def test_a_request_is_one_line(
     assert "prompt_tokens" not in refused
 
 
+def test_what_is_refused_fills_no_disk(
+    capsys: pytest.CaptureFixture[str], serving: Any, engine: Any
+) -> None:
+    async def calls(stub: Any) -> None:
+        with pytest.raises(grpc.aio.AioRpcError):
+            await stub.Score(pb.ScoreRequest(request_id="\n" * 3_000_000)).read()
+
+    [line] = logged(capsys, serving, calls, engine)
+    assert line["reason"] == "OPTION_OUT_OF_RANGE"
+    assert len(json.dumps(line)) < 1000
+
+
 def test_texts_are_logged_when_asked_for(
     capsys: pytest.CaptureFixture[str], serving: Any, engine: Any
 ) -> None:

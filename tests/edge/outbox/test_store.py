@@ -312,6 +312,11 @@ def _other_database(path: Path, version: int) -> None:
     other.close()
 
 
+def test_a_path_with_a_nul_is_said() -> None:
+    with pytest.raises(OutboxError, match="cannot be opened: embedded null byte"):
+        Outbox(OutboxOptions(Path("a\0b"), "a"))
+
+
 def test_a_place_that_cannot_be_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutboxError, match="file/outbox: cannot be opened: "):
@@ -332,3 +337,34 @@ def test_many_processes_may_make_it_at_once(path: Path) -> None:
     assert [one.wait(60) for one in running] == [0] * 6
     with Outbox(OutboxOptions(path, "here")) as outbox:
         assert sorted(one.id for one in outbox.entries()) == names
+
+
+def test_what_is_none_of_ours_stays_as_it_was(tmp_path: Path) -> None:
+    foreign, notes = tmp_path / "foreign.sqlite", tmp_path / "notes.txt"
+    other = sqlite3.connect(foreign)
+    other.execute("CREATE TABLE theirs (x)")
+    other.close()
+    notes.write_text("not a database, and long enough to be read as the header of one" * 10)
+    for path in (foreign, notes):
+        path.chmod(0o644)
+        before = path.read_bytes()
+        with pytest.raises(OutboxError):
+            Outbox(OutboxOptions(path, "a"))
+        assert path.read_bytes() == before
+        assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert sorted(tmp_path.iterdir()) == [foreign, notes]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("kept_at", 1e300), ("kept_at", "abc"), ("prompt", b"\xff\xfe"), ("tries", "many")],
+)
+def test_a_value_that_cannot_be_is_said(
+    outbox: Outbox, path: Path, column: str, value: object
+) -> None:
+    outbox.add(kept("a"))
+    with sqlite3.connect(path) as other:
+        other.execute(f"UPDATE kept SET {column} = ?", (value,))  # noqa: S608 - a column of ours
+    other.close()
+    with pytest.raises(OutboxError, match=rf"query 'a': cannot be read: .*{column}"):
+        outbox.entries()

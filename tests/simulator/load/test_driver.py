@@ -116,6 +116,21 @@ def test_so_many_requests_are_measured_after_the_warm_up(loop: Any) -> None:
     assert found.to_s == max(one.ended_s for one in found.asked)
 
 
+def test_who_is_late_sends_and_does_not_pile_up() -> None:
+    """Each request takes the time in which a thousand others are due."""
+    waiting: list[int] = []
+
+    async def serve(number: int, now_s: float) -> Said:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, JumpingLoop)
+        loop.now_s += 0.1
+        waiting.append(len(asyncio.all_tasks()))
+        return ANSWER
+
+    driven(Plan(rate=10_000.0, requests=2000, warm_up_s=0.0), serve)
+    assert max(waiting) < 10
+
+
 def test_a_closed_loop_asks_when_it_is_answered() -> None:
     said = report(Plan(clients=4, seconds=10, warm_up_s=1), takes(0.5))
     assert (said.requests, said.answered) == (80, 80)
@@ -199,6 +214,7 @@ def test_percentiles_are_those_of_the_times_to_three_digits(times: list[float]) 
         ({"clients": 0}, "clients: must be in 1..4096, got 0"),
         ({"rate": 0.0}, "rate: must be above 0 and finite, got 0.0"),
         ({"rate": math.nan}, "rate: must be above 0 and finite, got nan"),
+        ({"rate": 1e9}, "rate: must be at most 10000, got 1e+09"),
         ({"clients": 1, "requests": 3}, "seconds or requests: give one of them, got 2"),
         ({"clients": 1, "seconds": math.inf}, "seconds: must be above 0 and finite, got inf"),
         ({"clients": 1, "deadline_s": -1.0}, "deadline_s: must be above 0 and finite, got -1.0"),

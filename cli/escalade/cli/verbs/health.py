@@ -19,6 +19,9 @@ from escalade.cli.options import (
 if TYPE_CHECKING:
     from escalade.edge.wire import Dialled
 
+# A day; in what is endless, gRPC sees a deadline that has passed.
+_MOST_S = 86_400.0
+
 
 def health(
     address: Annotated[str, typer.Argument(help="HOST:PORT of `escalade serve` or `gateway`.")],
@@ -26,7 +29,10 @@ def health(
         str, typer.Option("--model", help="Ask about the model of this name, not the server.")
     ] = "",
     deadline_s: Annotated[
-        float, typer.Option("--deadline-s", min=0.001, help="Seconds to wait for the answer.")
+        float,
+        typer.Option(
+            "--deadline-s", min=0.001, max=_MOST_S, help="Seconds to wait for the answer."
+        ),
     ] = 5.0,
     ca_cert: CaCertOption = None,
     client_cert: ClientCertOption = None,
@@ -41,6 +47,8 @@ def health(
     from escalade.v1.channel import plaintext_of
     from escalade.v1.quoting import one_line
 
+    if not model.isprintable():
+        raise typer.BadParameter(f"--model: must be printable text, got {model[:80]!r}")
     try:
         clear = plaintext_of(tls=tls or None, plaintext=plaintext or None)
     except ValueError as error:
@@ -75,4 +83,7 @@ def _asked(dialled: Dialled, model: str, deadline_s: float) -> str:
             if code is grpc.StatusCode.NOT_FOUND:
                 return f"has no {model!r}"
             return f"{code.name}: {error.details()}"
-        return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
+        status = health_pb2.HealthCheckResponse.ServingStatus
+        if answer.status not in status.values():  # of a version that is not ours
+            return f"status {answer.status}"
+        return str(status.Name(answer.status))

@@ -66,7 +66,7 @@ class Metered(Backend):
                 yield delta
         finally:
             if whole is None and given:
-                whole = len(query.prompt_ids) + given
+                whole = (len(query.prompt_ids) or ticket.prompt_tokens) + given
             self._quotas.charge(ticket.claim.host, whole or 0)
 
     async def score(

@@ -29,6 +29,8 @@ class Ticket:
         self._clock = clock
         self._cancelled = False
         self.claim = claim
+        #: Of its prompt where that is text, once a backend has read it.
+        self.prompt_tokens = 0
         #: Why it was taken away; None while it was not.
         self.revoked: RequestError | None = None
         #: Called when it is taken away, in the event loop; ends the work.

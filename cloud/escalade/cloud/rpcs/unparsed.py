@@ -1,4 +1,4 @@
-"""Refuses requests whose parsing alone would take too much; knows no backend, no gRPC.
+"""Refuses requests that are no message, or take too much to parse; knows no backend, no gRPC.
 
 A message of 4 MiB may hold two million others, each of 2 bytes on the wire and 60 in memory. What
 is too large is looked through, not parsed: enough to name what makes it large.
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar, cast
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import DecodeError
 
 from escalade.cloud.backends import BackendInfo
 from escalade.cloud.errors import FieldError, OptionOutOfRangeError, PromptTooLongError
@@ -43,15 +44,25 @@ def bounded_parser(
         parse: the request's `FromString`.
         info: the backend's.
     """
+
+    def parsed(raw: bytes) -> T | Unparsed:
+        # Else a client's mistake is a defect of ours to gRPC, with a traceback in the log.
+        try:
+            return parse(raw)
+        except DecodeError as error:
+            return Unparsed(
+                OptionOutOfRangeError("request", f"must be a message of {method}: {error}")
+            )
+
     if method == "Score":
-        return lambda raw: _too_many_items(raw) or parse(raw)
+        return lambda raw: _too_many_items(raw) or parsed(raw)
     most = most_request_bytes(info)
     streamed = method == "GenerateStream"
     descriptor = (pb.GenerateStreamRequest if streamed else pb.GenerateRequest).DESCRIPTOR
 
     def parse_within(raw: bytes) -> T | Unparsed:
         if len(raw) <= most:
-            return parse(raw)
+            return parsed(raw)
         return _too_large(raw, cast(Descriptor, descriptor), most)
 
     return parse_within

@@ -20,6 +20,8 @@ from escalade.v1 import cascade_pb2 as pb
 _LOG = logging.getLogger(__name__)
 # What stands beside the message; our own `extra`.
 _FIELDS = "escalade_fields"
+# Characters: no longer id is taken, and one of megabytes that is refused must not fill the disk.
+_MOST_ID = 256
 
 
 class JsonFormatter(logging.Formatter):
@@ -88,7 +90,7 @@ class RequestLog:
         asked, outcome = call.asked, call.outcome
         line: dict[str, object] = {
             "rpc": call.rpc,
-            "request_id": "" if asked is None else asked.request_id,
+            "request_id": "" if asked is None else asked.request_id[:_MOST_ID],
             "client": OWNER.get() or host_of(call.context.peer()),
             "model": self._model if outcome is None else outcome.model.name,
             "code": call.code.name,

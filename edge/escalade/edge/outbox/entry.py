@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from escalade.edge.tiers import Draft, Query
 
 State = Literal["waiting", "answered", "refused"]
+# As far as the calendar of Python goes, the end of the year 9999.
+Moment = Annotated[float, msgspec.Meta(ge=0, lt=253_402_300_800)]
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,13 +41,13 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     #: Why it waits, or was refused.
     reason: str
     #: Seconds since 1970, as this machine's clock had it.
-    kept_at: float
+    kept_at: Moment
     #: How often it was asked from here.
     tries: int
     #: Once it is answered: the text, the tier whose it is, and when.
     answer: str | None
     answered_by: str | None
-    settled_at: float | None
+    settled_at: Moment | None
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):

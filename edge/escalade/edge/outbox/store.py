@@ -14,9 +14,11 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from escalade.edge.errors import DataError, OutboxError
 from escalade.edge.outbox.entry import Entry, Kept, State, Work, decode_work, encode_work
@@ -76,9 +78,11 @@ class Outbox:
         self._options, self._now_s = options, now_s
         self._lock = threading.Lock()
         try:
-            _make_private(options.path)
+            _make(options.path)
         except OSError as error:
             raise OutboxError(f"{options.path}: cannot be opened: {error.strerror}") from error
+        except ValueError as error:  # a NUL in the path
+            raise OutboxError(f"{str(options.path)!r}: cannot be opened: {error}") from error
         with self._said():
             self._file = sqlite3.connect(
                 options.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
@@ -126,7 +130,7 @@ class Outbox:
         """
         with self._lock, self._said():
             rows = self._file.execute(f"SELECT {_COLUMNS} FROM kept ORDER BY number")  # noqa: S608
-            return [_entry(row) for row in rows]
+            return [self._entry(row) for row in rows]
 
     def claim(self, holder: str, tiers: Sequence[str], lease_s: float) -> Entry | None:
         """Hold the next entry of this cascade that nobody holds; what is settled comes first.
@@ -251,6 +255,12 @@ class Outbox:
         self.close()
 
     def _prepare(self) -> None:
+        # Before anything is changed: it may be another program's.
+        self._check_ours(self._file)
+        try:
+            _close_to_others(self.path)
+        except OSError as error:
+            raise OutboxError(f"{self.path}: cannot be opened: {error.strerror}") from error
         # Deleted text is overwritten: it is somebody's question.
         self._file.execute("PRAGMA secure_delete = ON")
         (mode,) = self._file.execute("PRAGMA journal_mode").fetchone()
@@ -258,15 +268,18 @@ class Outbox:
             self._file.execute("PRAGMA journal_mode = WAL")
         self._file.execute("PRAGMA synchronous = FULL")
         with self._writing() as file:
-            (version,) = file.execute("PRAGMA user_version").fetchone()
-            (tables,) = file.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            if version != _VERSION and (version or tables):
-                raise OutboxError(
-                    f"{self.path}: must be an outbox of version {_VERSION}, got a database of"
-                    f" version {version}"
-                )
+            self._check_ours(file)  # once more: nobody else writes now
             file.execute(_SCHEMA)
             file.execute(f"PRAGMA user_version = {_VERSION}")
+
+    def _check_ours(self, file: sqlite3.Connection) -> None:
+        (version,) = file.execute("PRAGMA user_version").fetchone()
+        (tables,) = file.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if version != _VERSION and (version or tables):
+            raise OutboxError(
+                f"{self.path}: must be an outbox of version {_VERSION}, got a database of version"
+                f" {version}"
+            )
 
     def _settle(
         self,
@@ -293,7 +306,15 @@ class Outbox:
             "UPDATE kept SET holder = ?, held_at = ?, held_until = ? WHERE id = ?",
             (holder, now_s, now_s + lease_s, name),
         )
-        return _entry(file.execute(f"SELECT {_COLUMNS} FROM kept WHERE id = ?", (name,)).fetchone())  # noqa: S608
+        row = file.execute(f"SELECT {_COLUMNS} FROM kept WHERE id = ?", (name,)).fetchone()  # noqa: S608
+        return self._entry(row)
+
+    def _entry(self, row: tuple[object, ...]) -> Entry:
+        """A row as an entry; SQLite takes any value into any column."""
+        try:
+            return msgspec.convert(dict(zip(Entry.__struct_fields__, row, strict=True)), Entry)
+        except msgspec.ValidationError as error:
+            raise OutboxError(f"{self.path}: query {row[0]!r}: cannot be read: {error}") from error
 
     def _expire(self, file: sqlite3.Connection) -> None:
         """Refuse what has waited too long, and delete what nobody has taken for as long."""
@@ -329,19 +350,20 @@ class Outbox:
             raise OutboxError(f"{self.path}: {error}") from error
 
 
-def _entry(row: tuple[object, ...]) -> Entry:
-    return Entry(**dict(zip(Entry.__struct_fields__, row, strict=True)))  # type: ignore[arg-type]
-
-
-def _make_private(path: Path) -> None:
+def _make(path: Path) -> None:
     """Make the file where there is none; nobody else may read it.
 
     One that is there is not opened: to close it would let go of what SQLite has locked in it.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
+    with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _PRIVATE))
-    except FileExistsError:
-        mode = path.stat().st_mode
-        if stat.S_ISREG(mode) and stat.S_IMODE(mode) & ~_PRIVATE:
-            path.chmod(_PRIVATE)
+
+
+def _close_to_others(path: Path) -> None:
+    """Have nobody else read an outbox, nor the files that SQLite keeps beside it."""
+    for name in (path, *(Path(f"{path}-{beside}") for beside in ("wal", "shm"))):
+        with suppress(FileNotFoundError):  # these come and go
+            mode = name.stat().st_mode
+            if stat.S_ISREG(mode) and stat.S_IMODE(mode) & ~_PRIVATE:
+                name.chmod(_PRIVATE)

@@ -82,9 +82,9 @@ class _Driver:
             due_s = self._start_s + moment
             if not self._takes(due_s):
                 return
-            # Who is late sends at once, and all that was due meanwhile.
-            if (early_s := due_s - self._loop.time()) > 0:
-                await asyncio.sleep(early_s)
+            # Who is late sends at once, and all that was due meanwhile. What was begun has its turn
+            # between: else nothing is sent as long as more is due.
+            await asyncio.sleep(max(0.0, due_s - self._loop.time()))
             group.create_task(self._one(due_s, client, *next(self._queries)))
 
     async def _client(self, client: int) -> None:

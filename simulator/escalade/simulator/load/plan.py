@@ -20,6 +20,9 @@ Arrivals = Literal["poisson", "constant"]
 
 #: Clients that a process of Python can drive, each with a connection of its own.
 MOST_CLIENTS = 4096
+#: Requests a second of an open loop: several times what a process of Python sends. More would only
+#: wait in its memory, each until its deadline.
+MOST_RATE = 10_000.0
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +59,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise LoadError(f"{name}: must be above 0 and finite, got {value}")
+        if self.rate is not None and self.rate > MOST_RATE:
+            raise LoadError(f"rate: must be at most {MOST_RATE:g}, got {self.rate:g}")
         if not 0 <= self.warm_up_s < math.inf:
             raise LoadError(f"warm_up_s: must be at least 0 and finite, got {self.warm_up_s}")
 

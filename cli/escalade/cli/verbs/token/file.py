@@ -41,10 +41,13 @@ def change(path: Path, edit: Callable[[str], str], *, create: bool = False) -> N
         raise TokenFileError(f"{path}: cannot be changed: {error.strerror}") from error
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
-        if create:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise TokenFileError(f"{path}: cannot be changed: not a regular file")
+        new = create and not path.exists()
+        text = edit("" if new else path.read_text())
+        if new:
             # What is written keeps the mode that it finds.
             os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o600))
-        text = edit(path.read_text())
         with atomic_write(path) as stream:
             stream.write(text.encode())
     except OSError as error:
