@@ -172,8 +172,10 @@ class Reader:
             printed += self.sh(":")
             if re.search(rf" on \S+:{port}\b", printed) if told else _listens(port):
                 return printed
-            if time.monotonic() > deadline or not self.jobs():
+            left = self.jobs()
+            if time.monotonic() > deadline or not left:
                 raise FailedError(f"no server at port {port}\n{printed}")
+            printed += left  # and what came while the shell was asked: it may be the very line
             time.sleep(0.1)
 
 
