@@ -43,8 +43,8 @@ class Requests:
             yield number, self._prompts[number]
 
 
-def ask_all(client: str, requests: Requests, ask: Ask) -> list[Event]:
-    """Ask until no request is left."""
+def ask_all(client: str, requests: Requests, ask: Ask, most: int) -> list[Event]:
+    """Ask until no request is left, or so many were this client's."""
     history = []
     for number, prompt in requests:
         began_s = time.perf_counter()
@@ -62,6 +62,8 @@ def ask_all(client: str, requests: Requests, ask: Ask) -> list[Event]:
                 pieces=pieces,
             )
         )
+        if len(history) == most:
+            break
     return history
 
 
