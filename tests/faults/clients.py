@@ -26,6 +26,8 @@ Ask = Callable[[str], End]
 _DEADLINE_S = 5.0
 # Of a reader that is slow: between two messages.
 _SLOW_S = 0.3
+# Of a reader whose stream broke, before the next: gRPC says at once that nobody is there.
+_BACKOFF_S = 0.5
 
 
 class Requests:
@@ -125,6 +127,7 @@ def stream(address: str, ca_cert: Path, *, slow: bool = False) -> Ask:
                 if slow:
                     time.sleep(_SLOW_S)
         except grpc.RpcError as error:
+            time.sleep(_BACKOFF_S)
             return "refused", "", f"{error.code().name}: {error.details()}", pieces
         return "refused", "", "the stream ended without its last message", pieces
 
