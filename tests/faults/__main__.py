@@ -16,6 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
+from authority import Authority
+
 from escalade.edge import Artifact
 from escalade.edge.base import read_records
 from escalade.edge.wire import CloudClient
@@ -53,9 +55,10 @@ def run(
     prompts = _prompts(folder)
     for name in ("small-cat-xent", "small-base"):
         _escalade("export", CHECKPOINTS / name, folder / name, "--quantize", "int8")
-    key, cert = _certificate(folder, "server")
-    _, another = _certificate(folder, "another")
-    tls = ("--tls-cert", str(cert), "--tls-key", str(key))
+    authority = Authority(folder)
+    cert, another = authority.ca, Authority(folder, "another").ca
+    shown = authority.issue("server")
+    tls = ("--tls-cert", str(shown.cert), "--tls-key", str(shown.key))
 
     def started(*arguments: str) -> Process:
         process = Process(*arguments, *tls)
@@ -113,20 +116,6 @@ def _escalade(*arguments: object) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-
-
-def _certificate(folder: Path, name: str) -> tuple[Path, Path]:
-    key, cert = folder / f"{name}.key", folder / f"{name}.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
-            *("-nodes", "-keyout", str(key), "-out", str(cert), "-days", "2", "-subj", "/CN=x"),
-            *("-addext", "subjectAltName=IP:127.0.0.1"),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return key, cert
 
 
 def _write_cascade(path: Path, artifact: str, above: str, cert: Path) -> None:

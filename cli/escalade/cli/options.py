@@ -254,6 +254,20 @@ def _again(path: Path | None) -> Path | None:
     return Path(kept.name)
 
 
+def plaintext_asked(*, tls: bool, plaintext: bool) -> bool | None:
+    """What `--tls` and `--plaintext` say; None of neither.
+
+    Raises:
+        BadParameter: they contradict each other.
+    """
+    from escalade.v1.channel import plaintext_of
+
+    try:
+        return plaintext_of(tls=tls or None, plaintext=plaintext or None)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
 PriceOption = Annotated[
     list[str] | None,
     typer.Option(

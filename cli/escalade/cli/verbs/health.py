@@ -14,6 +14,7 @@ from escalade.cli.options import (
     JsonOption,
     PlaintextOption,
     TlsOption,
+    plaintext_asked,
 )
 
 if TYPE_CHECKING:
@@ -44,15 +45,11 @@ def health(
     """Say whether a server takes requests; the exit code is 0 where it does, else 2."""
     from escalade.cli.output import print_json, result_console
     from escalade.edge.wire import ClientFiles, dial_to
-    from escalade.v1.channel import plaintext_of
     from escalade.v1.quoting import one_line
 
     if not model.isprintable():
         raise typer.BadParameter(f"--model: must be printable text, got {model[:80]!r}")
-    try:
-        clear = plaintext_of(tls=tls or None, plaintext=plaintext or None)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+    clear = plaintext_asked(tls=tls, plaintext=plaintext)
     # A token is not asked for: load balancers have none.
     files = ClientFiles(None, client_cert, client_key)
     dialled = dial_to(address, ca_cert=ca_cert, plaintext=clear, files=files)

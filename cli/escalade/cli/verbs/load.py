@@ -17,6 +17,7 @@ from escalade.cli.options import (
     SeedOption,
     TlsOption,
     TokenFileOption,
+    plaintext_asked,
 )
 
 
@@ -84,12 +85,8 @@ def load(
     from escalade.cli.output import print_json, progress_bar, result_console, show_table
     from escalade.edge.wire import ClientFiles
     from escalade.simulator.load import Plan, Target, lines_of, run_load, tables_of
-    from escalade.v1.channel import plaintext_of
 
-    try:
-        clear = plaintext_of(tls=tls or None, plaintext=plaintext or None)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+    clear = plaintext_asked(tls=tls, plaintext=plaintext)
     plan = Plan(
         clients=1 if clients is None and rate is None else clients,
         rate=rate,
