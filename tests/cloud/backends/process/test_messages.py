@@ -68,7 +68,16 @@ answers = st.builds(
 )
 deltas = st.builds(Delta, ids, logprobs, texts, st.none() | answers, rows)
 verdicts = st.builds(
-    Verdict, st.integers(0, 9), st.none() | st.integers(0, 9), st.floats(0, 9), logprobs
+    Verdict,
+    st.integers(0, 9),
+    st.none() | st.integers(0, 9),
+    st.floats(0, 9),
+    logprobs,
+    lenient=st.none() | st.integers(0, 9),
+    prompt_tokens=st.integers(0, 99),
+    cached_prompt_tokens=st.integers(0, 99),
+    queue_s=st.floats(0, 9),
+    compute_s=st.floats(0, 9),
 )
 
 
