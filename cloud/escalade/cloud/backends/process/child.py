@@ -32,6 +32,7 @@ from escalade.cloud.backends.process.messages import (
 )
 from escalade.cloud.backends.ticket import Ticket
 from escalade.cloud.errors import EngineDeadError, RequestError, StartError
+from escalade.cloud.heap import find_trim, keep_trimmed
 
 _LOG = logging.getLogger(__name__)
 
@@ -82,9 +83,14 @@ class _Engine(asyncio.Protocol):
             elif kind == Kind.LOAD:
                 self._loading = asyncio.create_task(self._load(Settings(*content[0])))
             else:
-                ticket = Ticket(math.inf, time.monotonic)
-                work = self._does[kind](number, ticket, *content)
-                self._calls[number] = asyncio.create_task(self._answered(number, work)), ticket
+                self._begin(kind, number, content)
+
+    def _begin(self, kind: Kind, number: int, content: list[Plain]) -> None:
+        ticket = Ticket(math.inf, time.monotonic)
+        task = asyncio.create_task(self._answered(kind, number, ticket, content))
+        # One that is cancelled before it runs never runs.
+        task.add_done_callback(lambda done: self._calls.pop(number))
+        self._calls[number] = task, ticket
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The server has ended: nobody waits for anything any more."""
@@ -110,6 +116,11 @@ class _Engine(asyncio.Protocol):
         except StartError as error:
             self._send(Kind.REFUSED, 0, error)
             return
+        except Exception as error:
+            _LOG.exception("the engine did not load")
+            said = f"engine: did not load, with {type(error).__name__}"
+            self._send(Kind.REFUSED, 0, StartError(said))
+            return
         self._backend = backend
         # What a model brings with it is for good, and is looked through no more.
         gc.collect()
@@ -120,17 +131,17 @@ class _Engine(asyncio.Protocol):
             self._send(Kind.PULSE, 0, backend.health(), gauges)
             await asyncio.sleep(PULSE_S)
 
-    async def _answered(self, number: int, work: Awaitable[None]) -> None:
+    async def _answered(
+        self, kind: Kind, number: int, ticket: Ticket, content: list[Plain]
+    ) -> None:
         try:
-            await work
+            await self._does[kind](number, ticket, *content)
         except RequestError as error:
             self._send(Kind.REFUSED, number, error)
         except Exception as error:
             _LOG.exception("the engine failed")
             said = EngineDeadError(f"engine: failed with {type(error).__name__}")
             self._send(Kind.REFUSED, number, said)
-        finally:
-            del self._calls[number]
 
     async def _generate(self, number: int, ticket: Ticket, said: Mapping[str, Plain]) -> None:
         deltas = self._loaded().generate(query_of(said), ticket)
@@ -163,8 +174,10 @@ async def _serve(out: int) -> None:
             loop.call_soon_threadsafe(writer.write, data)
 
     logging.getLogger().addHandler(_Forwarded(send))
+    trim = find_trim()
+    trimming = None if trim is None else asyncio.create_task(keep_trimmed(trim))
     await loop.connect_read_pipe(lambda: _Engine(send), sys.stdin.buffer)
-    await asyncio.Event().wait()
+    await (trimming or asyncio.Event().wait())
 
 
 def main() -> None:
