@@ -1,4 +1,4 @@
-"""Is imported in an engine's process, and has it end where a prompt says so."""
+"""Is imported in an engine's process, and has it end or fall sick where a prompt says so."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from escalade.cloud.backends.embedded.batched import BatchedBackend
 
 #: Of the prompt that ends the process.
 FATAL = "stress: fatal"
+#: Of the prompt after which it says that it is not well.
+SICKENING = "stress: sickening"
 
 
 def install() -> None:
@@ -22,6 +24,8 @@ def install() -> None:
     ) -> AsyncGenerator[Delta, None]:
         if query.prompt_text == FATAL:
             os.kill(os.getpid(), signal.SIGKILL)
+        if query.prompt_text == SICKENING:
+            self.health = lambda: False  # type: ignore[method-assign]
         async for delta in generate(self, query, ticket):
             yield delta
 

@@ -59,8 +59,8 @@ async def _in_front_of_another(
     params=[
         "deterministic",
         "batched",
-        "process",
-        "process-deterministic",
+        pytest.param("process", marks=pytest.mark.slow),
+        pytest.param("process-deterministic", marks=pytest.mark.slow),
         "openai",
         "openai-text",
         "gateway",

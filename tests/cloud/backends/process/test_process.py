@@ -102,6 +102,10 @@ def test_a_process_that_is_killed_costs_no_query(
             with pytest.raises(EngineDeadError, match="ended by SIGKILL"):
                 await said(backend, faulty_engine.FATAL)
             assert await said(backend, PROMPTS[0]) == expected[PROMPTS[0]]
+            sick = child()
+            await said(backend, faulty_engine.SICKENING)
+            await asyncio.to_thread(sick.wait, 20)
+            assert await said(backend, PROMPTS[0]) == expected[PROMPTS[0]]
         assert psutil.Process().children() == []
 
     asyncio.run(main())

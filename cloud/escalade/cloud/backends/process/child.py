@@ -19,8 +19,7 @@ from contextlib import aclosing
 from importlib import import_module
 from typing import cast
 
-from escalade.cloud.backends.embedded import transformers_factory
-from escalade.cloud.backends.embedded.backend import EmbeddedBackend
+from escalade.cloud.backends.embedded import EmbeddedBackend, transformers_factory
 from escalade.cloud.backends.process.messages import (
     Kind,
     Messages,

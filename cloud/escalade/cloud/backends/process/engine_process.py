@@ -34,6 +34,8 @@ from escalade.cloud.backends.replicas import ReplicaEndedError
 from escalade.cloud.backends.ticket import Ticket
 from escalade.cloud.errors import RequestError, StartError
 
+_LOG = logging.getLogger(__name__)
+
 _MODULE = "escalade.cloud.backends.process.child"
 # A ticket may be extended or cancelled meanwhile.
 _LOOK_S = 1.0
@@ -76,7 +78,7 @@ class EngineProcess(asyncio.Protocol):
         self._calls: dict[int, _Call] = {}
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._pulse_s = self._loop.time()
-        self._well, self._ended = True, False
+        self._ended = False
         #: As of the last pulse.
         self.gauges: Sequence[Gauge] = ()
 
@@ -111,19 +113,9 @@ class EngineProcess(asyncio.Protocol):
         self._writer.close()
         self._reader.close()
 
-    @property
-    def pid(self) -> int:
-        """Of the process."""
-        return self._process.pid
-
-    @property
-    def failed(self) -> bool:
-        """Whether it says so of itself."""
-        return not self._well
-
     def health(self) -> bool:
-        """Whether it says that it is well, and said so just now."""
-        return self._well and self._loop.time() - self._pulse_s < SILENT_S
+        """Whether it has been heard of just now."""
+        return self._loop.time() - self._pulse_s < SILENT_S
 
     async def generate(self, query: Query, ticket: Ticket) -> AsyncGenerator[Delta, None]:
         """See `Replicas`."""
@@ -211,7 +203,10 @@ class EngineProcess(asyncio.Protocol):
     def _hear(self, kind: Kind, content: list[Plain]) -> None:
         self._pulse_s = self._loop.time()
         if kind == Kind.PULSE:
-            self._well, self.gauges = content[0], gauges_of(content[1])
+            well, self.gauges = content[0], gauges_of(content[1])
+            if not well:
+                _LOG.error("engine: it failed several times in a row, and is ended")
+                self.kill()
         elif kind == Kind.SAID:
             self._say(content[0])
         elif kind == Kind.LOGGED:
