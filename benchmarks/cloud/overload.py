@@ -1,12 +1,13 @@
 """What a server does with 1, 2 and 5 times what it can: goodput, its queue, its refusals.
 
-    .venv/bin/python -m benchmarks.cloud.overload [--times 1 2 5] [--rounds N] [--json]
+    .venv/bin/python -m benchmarks.cloud.overload [--bundled] [--times 1 2 5] [--rounds N] [--json]
 
-`escalade serve` with the bundled large model, in its batched mode. In each round a closed loop of
-64 clients finds the peak, and then open loops ask so many times that, by Poisson, in the bundled
-tasks' words; nobody asks again. Goodput is answers a second within the deadline, beside the round's
-own peak. The queue is bounded where the answers that were under way at one time are: those in the
-batch and those that wait. Server and client share this machine.
+`escalade serve` in its batched mode, with SmolLM2-135M and answers of 16 tokens; with `--bundled`,
+the large model of the bundled cascade, whose answers are so cheap that asking and refusing cost as
+much as computing. In each round a closed loop of 64 clients finds the peak, and then open loops ask
+so many times that, by Poisson; nobody asks again. Goodput is answers a second within the deadline,
+beside the round's own peak. The queue is bounded where the answers that were under way at one time
+are: those in the batch and those that wait. Server and client share this machine.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ import os
 import statistics
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
+from benchmarks.cloud.smollm2 import PROMPTS, SMOLLM2, smollm2
 from rich.table import Table
 
 from escalade.cli.demo.processes import running
@@ -33,7 +36,7 @@ from escalade.training.data import load_pronunciations, make_records
 from escalade.v1 import cascade_pb2 as pb
 
 LARGE = Path(__file__).parents[2] / "training" / "checkpoints" / "large"
-CLIENTS, QUEUE = 64, 64
+CLIENTS, QUEUE, TOKENS = 64, 64, 16
 
 
 @dataclass(kw_only=True)
@@ -72,21 +75,25 @@ def at_once(asked: Iterable[Asked]) -> int:
 
 async def measure(address: str, options: argparse.Namespace) -> tuple[list[float], list[Row]]:
     """Peak after peak, and what became of each load."""
-    records = subsample([*make_records("test", load_pronunciations())], 2000)
-    target = Target(address=address, prompts=[record.prompt for record in records])
+    target = _target(address, bundled=options.bundled)
+    plan = partial(Plan, seconds=options.seconds, deadline_s=options.deadline_s, warm_up_s=2)
     peaks: list[float] = []
     found: dict[float, list[tuple[LoadReport, int]]] = {times: [] for times in options.times}
     async with connected(target, CLIENTS) as caller:
         for number in range(options.rounds):
-            plan = Plan(clients=CLIENTS, seconds=options.seconds, warm_up_s=2, seed=number)
-            report, _ = await once(caller, target, plan)
+            report, _ = await once(caller, target, plan(clients=CLIENTS, seed=number))
             peaks.append(report.goodput_per_s)
             for times in options.times:
-                plan = Plan(
-                    rate=times * peaks[-1], seconds=options.seconds, warm_up_s=2, seed=number
-                )
-                found[times].append(await once(caller, target, plan))
+                asked = plan(rate=times * peaks[-1], seed=number)
+                found[times].append(await once(caller, target, asked))
     return peaks, [row_of(times, peaks, runs) for times, runs in found.items()]
+
+
+def _target(address: str, *, bundled: bool) -> Target:
+    if not bundled:
+        return Target(address=address, prompts=PROMPTS, max_new_tokens=TOKENS)
+    records = subsample([*make_records("test", load_pronunciations())], 2000)
+    return Target(address=address, prompts=[record.prompt for record in records])
 
 
 def row_of(times: float, peaks: list[float], runs: list[tuple[LoadReport, int]]) -> Row:
@@ -114,13 +121,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--times", type=float, nargs="+", default=[1.0, 2.0, 5.0])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=8.0, help="measured, of each load")
-    parser.add_argument("--model", type=Path, default=LARGE)
+    parser.add_argument("--seconds", type=float, default=20.0, help="measured, of each load")
+    parser.add_argument("--deadline-s", type=float, default=30.0)
+    parser.add_argument("--bundled", action="store_true")
+    parser.add_argument("--model", type=Path, default=SMOLLM2, help="made where it is not there")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     arguments = ("--listen", "127.0.0.1:0", "--queue", str(QUEUE), "--threads")
-    model, threads = str(options.model), str(options.threads)
+    model = str(LARGE if options.bundled else smollm2(options.model))
+    threads = str(options.threads)
     with running("cloud", "serve", model, *arguments, threads) as address:
         peaks, rows = asyncio.run(measure(address, options))
     load = os.getloadavg()[0]

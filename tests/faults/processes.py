@@ -9,7 +9,10 @@ import subprocess
 import sys
 import threading
 
+import psutil
+
 _READY = re.compile(r" on \S+:(\d+)$")
+_AGAIN = re.compile(r"engine: started again$")
 _START_S, _STOP_S = 180.0, 60.0
 
 
@@ -46,19 +49,32 @@ class Process:
             stderr=subprocess.PIPE,
             text=True,
         )
-        lines: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=_drain, args=(self._popen, lines), daemon=True).start()
+        self._lines: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=_drain, args=(self._popen, self._lines), daemon=True).start()
+        self.port = int(self._until(_READY)[1])
+
+    def _until(self, line: re.Pattern[str]) -> re.Match[str]:
+        """Wait for a line of its stderr."""
         said: list[str] = []
         while True:
             try:
-                said.append(lines.get(timeout=_START_S))
+                said.append(self._lines.get(timeout=_START_S))
             except queue.Empty:
                 raise SystemExit(f"{self._arguments[0]} was not ready: {said[-3:]}") from None
-            if ready := _READY.search(said[-1]):
-                self.port = int(ready[1])
-                return
+            if found := line.search(said[-1]):
+                return found
             if said[-1] == _ENDED:
                 raise SystemExit(f"{self._arguments[0]} ended before it was ready: {said[-3:]}")
+
+    def send_engine(self, number: signal.Signals) -> None:
+        """Send the process of its engine a signal."""
+        if self._popen is not None:
+            [engine] = psutil.Process(self._popen.pid).children()
+            engine.send_signal(number)
+
+    def wait_for_engine(self) -> None:
+        """Wait until it has started its engine again."""
+        self._until(_AGAIN)
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""

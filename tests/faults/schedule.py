@@ -71,6 +71,15 @@ def faults(house: House, dice: random.Random) -> dict[str, Callable[[], None]]:
         time.sleep(dice.uniform(*_LASTS_S))
         process.send(SIGCONT)
 
+    def engine_killed() -> None:
+        house.server.send_engine(SIGKILL)
+        house.server.wait_for_engine()
+
+    def engine_paused() -> None:
+        house.server.send_engine(SIGSTOP)
+        time.sleep(dice.uniform(*_LASTS_S))
+        house.server.send_engine(SIGCONT)
+
     def stalled(link: Relay) -> None:
         link.stall()
         time.sleep(dice.uniform(*_LASTS_S))
@@ -91,6 +100,8 @@ def faults(house: House, dice: random.Random) -> dict[str, Callable[[], None]]:
         "server killed": lambda: restarted(house.server, SIGKILL),
         "server paused": lambda: paused(house.server),
         "server drained": lambda: restarted(house.server, SIGTERM),
+        "engine killed": engine_killed,
+        "engine paused": engine_paused,
         "gateway killed": lambda: restarted(house.gateway, SIGKILL),
         "gateway paused": lambda: paused(house.gateway),
         "gateway drained": lambda: restarted(house.gateway, SIGTERM),

@@ -1,4 +1,4 @@
-"""The server's process: serves, and counts what it holds whenever it is asked on stdin."""
+"""The server's process: serves, and counts what it and its engine hold, asked on stdin."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from escalade.cli.quiet import quiet_third_party
-from escalade.cloud.backends import Backend, Clock, Delta, Query, Ticket, transformers_factory
+from escalade.cloud.backends import Backend, Clock, Delta, Query, Ticket, process_factory
 from escalade.cloud.server import ServeOptions, serve
 
 LARGE = Path(__file__).parents[2] / "training" / "checkpoints" / "large"
@@ -35,7 +35,7 @@ class Leaking:
 
 async def main(leak_bytes: int) -> None:
     """Serve until stdin ends."""
-    make = transformers_factory(str(LARGE), threads=1)
+    make = process_factory(str(LARGE), threads=1, before="escalade.cli.quiet:quiet_third_party")
 
     def made(*, queue_capacity: int, clock: Clock) -> Backend:
         backend = make(queue_capacity=queue_capacity, clock=clock)
@@ -53,11 +53,12 @@ async def main(leak_bytes: int) -> None:
     while await loop.run_in_executor(None, sys.stdin.readline):
         gc.collect()
         me = psutil.Process()
+        all_of_us = [me, *me.children()]
         held = {
-            "memory_mb": round(me.memory_info().rss / 1e6, 1),
+            "memory_mb": round(sum(one.memory_info().rss for one in all_of_us) / 1e6, 1),
             "tasks": len(asyncio.all_tasks()),
-            "descriptors": me.num_fds(),
-            "threads": me.num_threads(),
+            "descriptors": sum(one.num_fds() for one in all_of_us),
+            "threads": sum(one.num_threads() for one in all_of_us),
         }
         print(json.dumps(held), flush=True)  # noqa: T201 - to its parent
     stop.set()

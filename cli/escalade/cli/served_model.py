@@ -42,12 +42,12 @@ def backend_named(
         model: a folder, `hub:NAME` or `openai:URL`.
         say: told in a line what was allocated or started.
         threads: of torch; 0 is the usable cores, or one in each replica.
-        device: see `transformers_factory`, as the next three.
+        device: see `process_factory`, as the next three.
         dtype: see there.
         deterministic: see there.
         kv_memory: bytes.
         openai: of `openai:` alone.
-        ray: a cluster's `HOST:PORT`, `auto` or `local`; None computes in this process.
+        ray: a cluster's `HOST:PORT`, `auto` or `local`; None computes in one on this machine.
         replicas: `LEAST:MOST`, of `ray` alone; None is one.
 
     Raises:
@@ -56,8 +56,8 @@ def backend_named(
     from escalade.cloud.backends import (
         OPENAI_SCHEME,
         openai_factory,
+        process_factory,
         ray_factory,
-        transformers_factory,
         usable_cores,
     )
 
@@ -80,7 +80,7 @@ def backend_named(
             say=say,
         )
     _refuse({"replicas": replicas}, "--ray")
-    return transformers_factory(
+    return process_factory(
         model,
         threads=threads or usable_cores(),
         device=device,
@@ -88,6 +88,7 @@ def backend_named(
         deterministic=deterministic,
         kv_bytes=kv_memory,
         say=say,
+        before="escalade.cli.quiet:quiet_third_party",
     )
 
 

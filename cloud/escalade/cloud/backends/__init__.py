@@ -13,6 +13,7 @@ from escalade.cloud.backends.embedded import transformers_factory
 from escalade.cloud.backends.fair_order import NOBODY, Claim, FairOrder
 from escalade.cloud.backends.openai import OPENAI_SCHEME, openai_factory
 from escalade.cloud.backends.places import Places
+from escalade.cloud.backends.process import process_factory
 from escalade.cloud.backends.query import (
     Answer,
     Delta,
@@ -55,6 +56,7 @@ __all__ = [
     "agreeing",
     "deadline_after",
     "openai_factory",
+    "process_factory",
     "queue_length",
     "ray_factory",
     "refuse_half",

@@ -17,6 +17,7 @@ from escalade.cloud.backends import (
     Backend,
     BackendFactory,
     openai_factory,
+    process_factory,
     transformers_factory,
 )
 from escalade.cloud.backends.embedded.transformers_engine import TransformersEngine
@@ -54,7 +55,17 @@ async def _in_front_of_another(
             yield backend
 
 
-@pytest.fixture(params=["deterministic", "batched", "openai", "openai-text", "gateway"])
+@pytest.fixture(
+    params=[
+        "deterministic",
+        "batched",
+        pytest.param("process", marks=pytest.mark.slow),
+        pytest.param("process-deterministic", marks=pytest.mark.slow),
+        "openai",
+        "openai-text",
+        "gateway",
+    ]
+)
 def loaded(
     request: pytest.FixtureRequest,
     tiny_model_dir: Path,
@@ -68,6 +79,10 @@ def loaded(
             return partial(_ready, transformers_factory(model, threads=1, deterministic=True))
         case "batched":
             return partial(_ready, transformers_factory(model, threads=1))
+        case "process":
+            return partial(_ready, process_factory(model, threads=1))
+        case "process-deterministic":
+            return partial(_ready, process_factory(model, threads=1, deterministic=True))
         case "openai":
             return partial(_in_front_of_another, reference, model)
         case "openai-text":

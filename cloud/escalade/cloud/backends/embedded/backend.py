@@ -68,6 +68,8 @@ class EmbeddedBackend(Backend):
         self._load_engine = load_engine
         self._capacity = queue_capacity
         self._clock = clock
+        #: Queries that are computed at one time.
+        self.at_once = at_once
         self._worker = Worker(clock)
         self._queries = Places(queue_capacity + at_once - 1, "requests")
         self._streams = Places(queue_capacity, "streams of scores")

@@ -18,7 +18,7 @@ from escalade.cloud.backends.decoding import Batcher, kv_memory_of
 from escalade.cloud.backends.drafts import draft_of, verdict_of
 from escalade.cloud.backends.embedded.backend import EmbeddedBackend
 from escalade.cloud.backends.embedded.response import Response
-from escalade.cloud.backends.embedded.sequence import respond, sequence, while_lasts
+from escalade.cloud.backends.embedded.sequence import respond, sequence
 from escalade.cloud.backends.embedded.transformers_engine import TransformersEngine
 from escalade.cloud.backends.embedded.trial import (
     agree,
@@ -27,6 +27,7 @@ from escalade.cloud.backends.embedded.trial import (
     trial_queries,
     why_alone,
 )
+from escalade.cloud.backends.lasting import within
 from escalade.cloud.backends.places import Places
 from escalade.cloud.backends.query import Answer, Delta, Query, ScoreQuery, Scores, Verdict
 from escalade.cloud.backends.ticket import Clock, Ticket
@@ -89,6 +90,7 @@ class BatchedBackend(EmbeddedBackend):
             self._say(f"one query at a time: this model's cannot be computed together: {why}")
             self._info = replace(self.info, context_length=window)
             self._queries = Places(self._capacity, "requests")
+            self.at_once = 1
             return
         longest = self.info.context_length
         memory = self._memory
@@ -220,7 +222,9 @@ class BatchedBackend(EmbeddedBackend):
     async def _turn(self, ticket: Ticket) -> AsyncIterator[float]:
         """A sequence's turn in the batch; gives the seconds that were waited for it."""
         asked_s = self._clock()
-        await while_lasts(ticket, partial(self._turns.take, ticket.claim))
+        if not self._turns.take_free():
+            async with within(ticket):
+                await self._turns.take(ticket.claim)
         started_s = self._clock()
         try:
             yield started_s - asked_s

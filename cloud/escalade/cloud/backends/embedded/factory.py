@@ -41,6 +41,7 @@ def transformers_factory(
     """
 
     def load() -> TransformersEngine:
+        from escalade.cloud.backends.embedded.packing import pack
         from escalade.cloud.backends.embedded.placement import placed
         from escalade.cloud.backends.embedded.transformers_engine import TransformersEngine
 
@@ -53,6 +54,8 @@ def transformers_factory(
             deterministic=deterministic,
         )
         say(placed(engine.network) + (", one query at a time" if deterministic else ""))
+        if not deterministic:
+            pack(engine.network)
         return engine
 
     def make(*, queue_capacity: int, clock: Clock) -> Backend:

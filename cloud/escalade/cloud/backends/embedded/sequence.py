@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from itertools import repeat
-from typing import TypeVar
 
 from escalade.cloud.backends.decoding import Batcher, Chooser, Progress, chooser_of
 from escalade.cloud.backends.embedded.response import Response
+from escalade.cloud.backends.lasting import within
 from escalade.cloud.backends.query import Delta, Query
 from escalade.cloud.backends.ticket import Ticket
 from escalade.cloud.errors import EngineDeadError
-
-_LOOK_S = 1.0
-
-T = TypeVar("T")
 
 
 async def respond(
@@ -107,35 +103,11 @@ async def sequence(
     try:
         finished = False
         while not finished:
-            progress = await while_lasts(
-                ticket, said.get, lambda: batcher.alive or not said.empty()
-            )
+            async with within(ticket, lambda: batcher.alive or not said.empty()):
+                progress = await said.get()
             if progress.error is not None:
                 raise EngineDeadError(f"engine: {progress.error}")
             finished = progress.finished
             yield progress
     finally:
         batcher.cancel(name)
-
-
-async def while_lasts(
-    ticket: Ticket, make: Callable[[], Awaitable[T]], alive: Callable[[], bool] = lambda: True
-) -> T:
-    """Await something while the ticket lasts.
-
-    Args:
-        ticket: may be extended meanwhile.
-        make: what is awaited; may be given up and made again.
-        alive: whether it may still come; looked at now and then.
-
-    Raises:
-        DeadlineError, DrainingError: see `Ticket.check`.
-        EngineDeadError: it will not come.
-    """
-    while True:
-        ticket.check()
-        if not alive():
-            raise EngineDeadError("engine: ended before it answered")
-        with suppress(TimeoutError):
-            async with asyncio.timeout(min(ticket.remaining_s(), _LOOK_S)):
-                return await make()

@@ -17,10 +17,11 @@ import msgspec
 
 from escalade.cloud.backends.backend import Backend, BackendInfo
 from escalade.cloud.backends.drafts import draft_of, with_ids
+from escalade.cloud.backends.lasting import within
 from escalade.cloud.backends.openai.answering import Answering
 from escalade.cloud.backends.openai.listing import Told
 from escalade.cloud.backends.openai.probe import probe
-from escalade.cloud.backends.openai.server import BEST_TWO, Offer, Upstream, together, within
+from escalade.cloud.backends.openai.server import BEST_TWO, Offer, Upstream, together
 from escalade.cloud.backends.places import Places
 from escalade.cloud.backends.query import (
     Answer,

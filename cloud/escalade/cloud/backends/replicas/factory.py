@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from escalade.cloud.backends.backend import Backend, BackendFactory
+from escalade.cloud.backends.replicas.front import ReplicatedBackend
 from escalade.cloud.backends.replicas.scaling import Scaling
 from escalade.cloud.backends.ticket import Clock
 
@@ -31,17 +32,16 @@ def ray_factory(
     """
 
     def make(*, queue_capacity: int, clock: Clock) -> Backend:
-        from escalade.cloud.backends.replicas.backend import RayBackend
+        from escalade.cloud.backends.replicas.ray_replicas import RayReplicas
 
-        return RayBackend(
+        replicas = RayReplicas(
             model,
             cluster=cluster,
             scaling=scaling or Scaling(),
             device=device,
             dtype=dtype,
-            queue_capacity=queue_capacity,
-            clock=clock,
             say=say,
         )
+        return ReplicatedBackend(replicas, queue_capacity=queue_capacity, clock=clock)
 
     return make

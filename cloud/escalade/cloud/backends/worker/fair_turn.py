@@ -34,10 +34,15 @@ class FairTurn:
 
     async def take(self, claim: Claim) -> None:
         """Wait for a turn; it is held until `hand_on`."""
-        if self._free:
-            self._free -= 1
-        else:
+        if not self.take_free():
             await self._wait(claim)
+
+    def take_free(self) -> bool:
+        """Take a turn where there is one at once."""
+        if not self._free:
+            return False
+        self._free -= 1
+        return True
 
     async def _wait(self, claim: Claim) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()

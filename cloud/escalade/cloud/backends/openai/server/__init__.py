@@ -23,7 +23,6 @@ from escalade.cloud.backends.openai.server.upstream import (
     Upstream,
     http_status_of,
     together,
-    within,
 )
 
 __all__ = [
@@ -49,5 +48,4 @@ __all__ = [
     "reply_of",
     "together",
     "tokens_of",
-    "within",
 ]

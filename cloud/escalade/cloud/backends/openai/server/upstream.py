@@ -22,6 +22,7 @@ from typing import TypeVar
 import httpx2
 import msgspec
 
+from escalade.cloud.backends.lasting import within
 from escalade.cloud.backends.openai.server.endpoint import Endpoint
 from escalade.cloud.backends.ticket import Ticket
 from escalade.cloud.errors import (
@@ -46,7 +47,6 @@ _SILENT_S = 600.0
 _CONNECT_S = 10.0
 # Less than the 5 s of uvicorn, lest a request meet a connection that is just being closed.
 _KEEPALIVE_S = 2.0
-_LOOK_S = 1.0
 # One odd answer must not take a server out of rotation; this many in a row are the upstream.
 _FAILURES_UNTIL_DEAD = 3
 # Without a `Retry-After`, and the longest that is believed.
@@ -191,35 +191,6 @@ def http_status_of(error: RequestError) -> int | None:
     """The status that a refusal comes from; None where it comes from none."""
     cause = error.__cause__
     return cause.response.status_code if isinstance(cause, httpx2.HTTPStatusError) else None
-
-
-@asynccontextmanager
-async def within(ticket: Ticket) -> AsyncIterator[None]:
-    """End what the block awaits when the ticket, which may be extended meanwhile, does.
-
-    Raises:
-        DeadlineError, DrainingError: see `Ticket.check`.
-    """
-    loop = asyncio.get_running_loop()
-    limit = asyncio.timeout(None)
-    again: asyncio.Handle
-
-    def look() -> None:
-        nonlocal again
-        if ticket.should_stop() is None:
-            again = loop.call_later(min(ticket.remaining_s(), _LOOK_S), look)
-        else:
-            limit.reschedule(loop.time())
-
-    again = loop.call_soon(look)
-    try:
-        async with limit:
-            yield
-    except TimeoutError:
-        ticket.check()
-        raise
-    finally:
-        again.cancel()
 
 
 async def together(work: Iterable[Awaitable[T]]) -> list[T]:
