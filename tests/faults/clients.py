@@ -26,7 +26,8 @@ Ask = Callable[[str], End]
 _DEADLINE_S = 5.0
 # Of a reader that is slow: between two messages.
 _SLOW_S = 0.3
-# Of a reader whose stream broke, before the next: gRPC says at once that nobody is there.
+# Of whoever was not answered, before the next: that nobody is there is said at once, and all
+# requests would be over before the server is back.
 _BACKOFF_S = 0.5
 
 
@@ -66,6 +67,8 @@ def ask_all(client: str, requests: Requests, ask: Ask, most: int) -> list[Event]
         )
         if len(history) == most:
             break
+        if outcome != "answered":
+            time.sleep(_BACKOFF_S)
     return history
 
 
@@ -127,7 +130,6 @@ def stream(address: str, ca_cert: Path, *, slow: bool = False) -> Ask:
                 if slow:
                     time.sleep(_SLOW_S)
         except grpc.RpcError as error:
-            time.sleep(_BACKOFF_S)
             return "refused", "", f"{error.code().name}: {error.details()}", pieces
         return "refused", "", "the stream ended without its last message", pieces
 
