@@ -253,6 +253,7 @@ with pretended_gpu() as gpu:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["llama", "t5"])
 def test_nothing_is_left_on_the_cpu(kind: str, tiny_model: Path, tiny_t5: Path) -> None:
     """Every operator refuses tensors of both; the device is registered for a whole process."""
