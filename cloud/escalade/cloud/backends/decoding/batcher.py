@@ -22,7 +22,13 @@ from transformers.generation.continuous_batching.requests import GenerationOutpu
 from transformers.generation.continuous_batching.scheduler import SCHEDULER_MAPPING
 
 from escalade.cloud.backends.decoding.choosing import Chooser
-from escalade.cloud.backends.decoding.memory import PAGE_TOKENS, KvMemory, Load, load_of
+from escalade.cloud.backends.decoding.memory import (
+    PAGE_TOKENS,
+    KvMemory,
+    Load,
+    Untouched,
+    load_of,
+)
 from escalade.cloud.backends.decoding.queueing import Router, Scheduler
 from escalade.cloud.backends.decoding.runner import Followed, Runner
 from escalade.cloud.backends.drafts import Reading
@@ -97,7 +103,8 @@ class Batcher:
                 ),
             )
             self._manager.output_router = self._router
-            self._processor = self._manager._create_batch_processor()
+            with Untouched():
+                self._processor = self._manager._create_batch_processor()
         except Exception:
             network.set_attn_implementation(attention)
             raise
