@@ -21,6 +21,7 @@ from transformers.generation.continuous_batching import ContinuousBatchingManage
 from transformers.generation.continuous_batching.requests import GenerationOutput, RequestStatus
 from transformers.generation.continuous_batching.scheduler import SCHEDULER_MAPPING
 
+from escalade.cloud.backends.decoding.attention import install
 from escalade.cloud.backends.decoding.choosing import Chooser
 from escalade.cloud.backends.decoding.memory import (
     PAGE_TOKENS,
@@ -115,6 +116,8 @@ class Batcher:
         scheduler.followed = self._followed
         self._runner = Runner.in_place_of(self._processor.model_runner, self._followed)
         self._processor.model_runner = self._runner
+        if network.device.type == "cpu":
+            self._runner.steps = install(self._processor.cache)
 
     def longest(self, most: int) -> int:
         """Tokens of the longest sequence that the cache holds alone, at most so many.
