@@ -67,7 +67,7 @@ async def measure(options: argparse.Namespace) -> list[Row]:
     pack(engine.network)
     backend = BatchedBackend(lambda: engine, queue_capacity=64, clock=time.monotonic)
     await backend.load()
-    assert backend._batcher is not None
+    assert backend._batcher is not None  # noqa: S101 - it is loaded
     cache = backend._batcher._processor.cache
     ours = getattr(cache, STEPS)
     rows = []
