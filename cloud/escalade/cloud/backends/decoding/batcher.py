@@ -21,8 +21,15 @@ from transformers.generation.continuous_batching import ContinuousBatchingManage
 from transformers.generation.continuous_batching.requests import GenerationOutput, RequestStatus
 from transformers.generation.continuous_batching.scheduler import SCHEDULER_MAPPING
 
+from escalade.cloud.backends.decoding.attention import install
 from escalade.cloud.backends.decoding.choosing import Chooser
-from escalade.cloud.backends.decoding.memory import PAGE_TOKENS, KvMemory, Load, load_of
+from escalade.cloud.backends.decoding.memory import (
+    PAGE_TOKENS,
+    KvMemory,
+    Load,
+    Untouched,
+    load_of,
+)
 from escalade.cloud.backends.decoding.queueing import Router, Scheduler
 from escalade.cloud.backends.decoding.runner import Followed, Runner
 from escalade.cloud.backends.drafts import Reading
@@ -97,7 +104,8 @@ class Batcher:
                 ),
             )
             self._manager.output_router = self._router
-            self._processor = self._manager._create_batch_processor()
+            with Untouched():
+                self._processor = self._manager._create_batch_processor()
         except Exception:
             network.set_attn_implementation(attention)
             raise
@@ -108,6 +116,8 @@ class Batcher:
         scheduler.followed = self._followed
         self._runner = Runner.in_place_of(self._processor.model_runner, self._followed)
         self._processor.model_runner = self._runner
+        if network.device.type == "cpu":
+            self._runner.steps = install(self._processor.cache)
 
     def longest(self, most: int) -> int:
         """Tokens of the longest sequence that the cache holds alone, at most so many.

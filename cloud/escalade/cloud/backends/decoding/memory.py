@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
+import numpy as np
 import torch
+from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.generation.continuous_batching.continuous_api import ContinuousBatchProcessor
 
@@ -100,6 +103,28 @@ def kv_memory_of(
             f" tokens, got {limit}"
         )
     return KvMemory(pages=pages, bytes_per_token=each)
+
+
+class Untouched(TorchFunctionMode):
+    """While it is entered, large tensors of zeros on the CPU take memory only as they are written.
+
+    torch writes its zeros, so that a cache of several GB is in RAM as a whole, after seconds,
+    before there is anything in it; numpy asks the system for pages that are zero.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., object],
+        types: Sequence[type],
+        args: tuple[object, ...] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
+        """See `TorchFunctionMode`."""
+        asked = dict(kwargs or {})
+        device = torch.device(cast("torch.device", asked.get("device", "cpu")))
+        if func is torch.zeros and device.type == "cpu" and asked.get("dtype") == torch.uint8:
+            return torch.from_numpy(np.zeros(cast("tuple[int]", args), np.uint8))
+        return func(*args, **asked)
 
 
 def _bytes_per_token(config: PreTrainedConfig, itemsize: int) -> int:

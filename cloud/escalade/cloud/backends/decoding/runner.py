@@ -19,6 +19,7 @@ from transformers.generation.continuous_batching.input_outputs import (
 from transformers.generation.continuous_batching.model_runner import ModelRunner
 from transformers.generation.continuous_batching.requests import FutureRequestState
 
+from escalade.cloud.backends.decoding.attention import Steps
 from escalade.cloud.backends.decoding.choosing import Chooser
 from escalade.cloud.backends.drafts import Choice, Reading
 from escalade.cloud.backends.query import TopRow
@@ -88,6 +89,8 @@ class Runner(ModelRunner):
 
     #: By a sequence's name.
     followed: dict[str, Followed]
+    #: See `install`; None where attention is the library's own.
+    steps: Steps | None = None
     _wanted: Sequence[_Wanted] = ()
 
     @classmethod
@@ -111,6 +114,8 @@ class Runner(ModelRunner):
 
     def compute_batch(self, model: nn.Module, batch_data: dict[str, Any]) -> None:
         """See `ModelRunner`."""
+        if self.steps is not None:
+            self.steps.clear()
         self._wanted = list(self._wanted_now())
         if self._wanted:
             rows = [row for one in self._wanted for row in one.rows]
