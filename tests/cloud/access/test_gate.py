@@ -297,8 +297,9 @@ def test_scores_are_counted_by_what_is_read(
 
 
 @pytest.mark.parametrize("form", ["tokens", "text"])
-def test_a_stream_that_is_left_is_paid_for_as_far_as_it_went(
-    serving: Any, held: Any, issued: Issued, refused: Any, clock: Any, form: str
+@pytest.mark.parametrize("rpc", ["Generate", "GenerateStream"])
+def test_who_leaves_pays_as_far_as_it_went(
+    serving: Any, held: Any, issued: Issued, refused: Any, clock: Any, form: str, rpc: str
 ) -> None:
     token = issued.new("phone", None, 1)
     ids = held.encode("w01")
@@ -312,18 +313,43 @@ def test_a_stream_that_is_left_is_paid_for_as_far_as_it_went(
             )
             prompt = pb.Prompt(tokens=tokens) if form == "tokens" else pb.Prompt(text="w01")
             request = pb.GenerateRequest(prompt=prompt)
-            call = running.stub.GenerateStream(
-                pb.GenerateStreamRequest(request=request), metadata=bearer(token)
-            )
-            given = 0
+            if rpc == "GenerateStream":
+                request = pb.GenerateStreamRequest(request=request)
+            call = getattr(running.stub, rpc)(request, metadata=bearer(token))
+            begun = asyncio.ensure_future(call.read() if rpc == "GenerateStream" else call)
             async with asyncio.timeout(60):
-                while given < 3:
-                    given += len((await call.read()).chunk.token_ids)
+                while not held.stalled:
+                    await asyncio.sleep(0.001)
                 call.cancel()
                 while not held.answers:
                     await asyncio.sleep(0.001)
+            await asyncio.wait([begun])
             refusal = await refused(running.stub.GetModelInfo(INFO, metadata=bearer(token)))
             assert refusal.retry_delay_s == pytest.approx((len(ids) + 3) * 86_400)
+
+    asyncio.run(main())
+
+
+def test_who_leaves_the_queue_pays_nothing(
+    serving: Any, held: Any, issued: Issued, clock: Any
+) -> None:
+    token, other = issued.new("phone", None, 1), issued.new("other")
+
+    async def main() -> None:
+        access = AccessOptions(tokens=issued.path)
+        async with serving(held, access=access, clock=clock) as running:
+            held.gate.clear()
+            first = running.stub.Generate(PROMPT, metadata=bearer(other))
+            async with asyncio.timeout(60):
+                while not held.queries:
+                    await asyncio.sleep(0.001)
+                waits = running.stub.Generate(PROMPT, metadata=bearer(token))
+                while running.queued() < 2:
+                    await asyncio.sleep(0.001)
+            waits.cancel()
+            held.gate.set()
+            await first
+            assert await running.stub.GetModelInfo(INFO, metadata=bearer(token))
 
     asyncio.run(main())
 

@@ -140,6 +140,11 @@ class Quotas:
         if requests is not None:
             requests.take(1, now_s)
 
+    def counts(self, owner: str) -> bool:
+        """Whether a client's tokens are counted."""
+        account = self._accounts.get(owner)
+        return account is not None and account.tokens is not None
+
     def charge(self, owner: str, tokens: int) -> None:
         """Count what was read and written for a client."""
         account = self._accounts.get(owner)

@@ -156,6 +156,7 @@ class RayBackend(Backend):
         with self._queries.take(ticket):
             asked_s = self._clock()
             async with self._turns.hold(ticket.claim):
+                ticket.prompt_tokens = len(query.prompt_ids)
                 started_s = self._clock()
                 given = Given()
                 async for delta in self._begun_again(query, given, ticket):
@@ -219,6 +220,7 @@ class RayBackend(Backend):
         """See `Backend`."""
         with self._queries.take(ticket):
             async with self._turns.hold(ticket.claim):
+                ticket.prompt_tokens = len(query.prompt_ids)
                 return cast(
                     Verdict, await self._asked(lambda: self._handle.verify.remote(query), ticket)
                 )
