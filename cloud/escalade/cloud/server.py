@@ -34,6 +34,7 @@ from escalade.cloud.service import SERVICE_NAME, CascadeService
 from escalade.cloud.watching import Observer, Watch, WatchOptions, tell_refused
 from escalade.v1.channel import DIAL_WITHIN_S, server_options
 
+OnLoading = Callable[[], None]
 OnReady = Callable[[str], None]
 # Of any RPC, as the gate sees it.
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -104,6 +105,7 @@ async def serve(
     options: ServeOptions,
     *,
     stop: asyncio.Event,
+    on_loading: OnLoading = lambda: None,
     on_ready: OnReady = lambda address: None,
     clock: Clock = time.monotonic,
 ) -> None:
@@ -113,6 +115,7 @@ async def serve(
         make_backend: called once; the backend loads after the port is bound.
         options: what an operator may set.
         stop: ends it.
+        on_loading: told when the model is all that is waited for.
         on_ready: told the address, with its real port, once requests are answered.
         clock: seconds, monotonic.
 
@@ -134,7 +137,8 @@ async def serve(
     watch = None
     try:
         address = bind(server, options.listen, options.tls, clock)
-        watch = Watch(options.watch, options.tls, clock)
+        watch = Watch(options.watch, options.tls, clock, beside=address)
+        on_loading()
         await backend.load()
         status = Health()
 
@@ -224,6 +228,7 @@ def run_server(
     make_backend: BackendFactory,
     options: ServeOptions | None = None,
     *,
+    on_loading: OnLoading = lambda: None,
     on_ready: OnReady = lambda address: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain and return; for a process's main thread.
@@ -234,6 +239,7 @@ def run_server(
     Args:
         make_backend: see `serve`; e.g. `escalade.cloud.backends.transformers_factory(model)`.
         options: see `ServeOptions`; None is all defaults.
+        on_loading: see `serve`.
         on_ready: told the address, with its real port, once requests are answered.
 
     Raises:
@@ -245,7 +251,9 @@ def run_server(
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     try:
-        asyncio.run(_serve_until_signal(make_backend, options or ServeOptions(), on_ready))
+        asyncio.run(
+            _serve_until_signal(make_backend, options or ServeOptions(), on_loading, on_ready)
+        )
     finally:
         sys.setswitchinterval(switch_s)
         for number, handler in previous.items():
@@ -253,7 +261,10 @@ def run_server(
 
 
 async def _serve_until_signal(
-    make_backend: BackendFactory, options: ServeOptions, on_ready: OnReady
+    make_backend: BackendFactory,
+    options: ServeOptions,
+    on_loading: OnLoading,
+    on_ready: OnReady,
 ) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -269,4 +280,4 @@ async def _serve_until_signal(
             loop.add_signal_handler(number, on_signal)
         on_ready(address)
 
-    await serve(make_backend, options, stop=stop, on_ready=ready)
+    await serve(make_backend, options, stop=stop, on_loading=on_loading, on_ready=ready)

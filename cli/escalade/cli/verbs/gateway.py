@@ -71,10 +71,10 @@ def gateway(
             grace_s=grace_s,
             watch=notes.options,
         )
-        notes.say(f"opening {cascade} ...")
         run_server(
             partial(GatewayBackend, cascade, opening),
             options,
+            on_loading=lambda: notes.say(f"opening {cascade} ..."),
             on_ready=lambda address: notes.tell(f"serving {cascade} on {address}"),
         )
         notes.say("drained")

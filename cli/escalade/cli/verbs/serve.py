@@ -176,10 +176,10 @@ def serve(
             grace_s=grace_s,
             watch=notes.options,
         )
-        notes.say(f"loading {model} ...")
         run_server(
             make_backend,
             options,
+            on_loading=lambda: notes.say(f"loading {model} ..."),
             on_ready=lambda address: notes.tell(f"serving {model} on {address}"),
         )
         notes.say("drained")
