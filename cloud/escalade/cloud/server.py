@@ -30,6 +30,7 @@ from escalade.cloud.health import Health
 from escalade.cloud.heap import find_trim, keep_trimmed
 from escalade.cloud.listen import bind
 from escalade.cloud.registering import register
+from escalade.cloud.rereading import read_all_now
 from escalade.cloud.service import SERVICE_NAME, CascadeService
 from escalade.cloud.watching import Observer, Watch, WatchOptions, tell_refused
 from escalade.v1.channel import DIAL_WITHIN_S, server_options
@@ -234,7 +235,7 @@ def run_server(
     """Serve until SIGTERM or SIGINT, then drain and return; for a process's main thread.
 
     A second signal ends the process at once, and so does one that comes while the model
-    still loads: nothing is lost then.
+    still loads: nothing is lost then. On SIGHUP tokens and certificates are read again.
 
     Args:
         make_backend: see `serve`; e.g. `escalade.cloud.backends.transformers_factory(model)`.
@@ -245,7 +246,7 @@ def run_server(
     Raises:
         StartError: the port, a certificate, the tokens or the model is not to be had.
     """
-    previous = {number: signal.getsignal(number) for number in _SIGNALS}
+    previous = {number: signal.getsignal(number) for number in (*_SIGNALS, signal.SIGHUP)}
     switch_s = sys.getswitchinterval()
     sys.setswitchinterval(_SWITCH_S)
     for number in _SIGNALS:
@@ -267,6 +268,7 @@ async def _serve_until_signal(
     on_ready: OnReady,
 ) -> None:
     loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, read_all_now)
     stop = asyncio.Event()
 
     def on_signal() -> None:
