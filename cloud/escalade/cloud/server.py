@@ -169,8 +169,11 @@ async def serve(
         trim = find_trim()
         trimming = None if trim is None else asyncio.create_task(keep_trimmed(trim))
         looking = asyncio.create_task(_keep_looking(service))
+        writing = None if gate is None else asyncio.create_task(gate.keep_ledger())
         await stop.wait()
         looking.cancel()
+        if writing is not None:
+            writing.cancel()
         if trimming is not None:
             trimming.cancel()
         await status.enter_graceful_shutdown()
@@ -179,6 +182,8 @@ async def serve(
     finally:
         await server.stop(_FLUSH_S)
         backend.close()
+        if gate is not None:
+            gate.close()
         if watch is not None:
             watch.close()
 
