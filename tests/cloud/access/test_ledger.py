@@ -119,6 +119,8 @@ def test_it_is_written_while_the_server_runs(tmp_path: Path, clock: Any) -> None
         ("[1]", "is none of ours"),
         ('{"phone": "soon"}', "is none of ours"),
         ('{"phone": 1e999}', "is none of ours"),
+        ('{"phone": 1e300}', "is none of ours"),
+        ('{"phone": -1}', "is none of ours"),
         ('{"phone": 1', "is none of ours"),
         (None, "Is a directory"),
     ],
@@ -152,8 +154,13 @@ def test_a_disk_that_fails_later_stops_nobody(
     (folder / "quotas.json").unlink()
     folder.rmdir()
     with caplog.at_level(logging.WARNING, "escalade"):
+        for seconds in (50.0, 90.0):
+            ledger.write({"phone": seconds})
+        [once] = caplog.records
+        folder.mkdir()
         ledger.write({"phone": 5.0})
-    assert "cannot be written: No such file" in caplog.text
+    assert "cannot be written: No such file" in once.getMessage()
+    assert b"phone" in (folder / "quotas.json").read_bytes()
 
 
 def test_a_file_for_nothing_is_refused(tmp_path: Path, clock: Any) -> None:

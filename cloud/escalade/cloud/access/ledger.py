@@ -11,12 +11,16 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
 from escalade.cloud.errors import StartError
 
 _LOG = logging.getLogger(__name__)
+
+# Of any clock; what is more does not fit the integers of JSON's readers.
+_UnixSeconds = Annotated[float, msgspec.Meta(ge=0.0, le=1e15)]
 
 
 class Ledger:
@@ -34,6 +38,7 @@ class Ledger:
         self._path, self._wall = path, wall
         self._written: bytes | None = None
         self._writing = threading.Lock()
+        self._fails = False
         try:
             #: What was in it: by client, seconds until all its tokens are there again.
             self.begun = self._read()
@@ -42,7 +47,7 @@ class Ledger:
             raise StartError(f"quota file {path}: {error.strerror}") from error
 
     def write(self, owing: Mapping[str, float]) -> None:
-        """Put this in place of what is there; any thread may. What fails is said in the log.
+        """Put this in place of what is there; any thread may. A failure is logged once.
 
         Args:
             owing: by client, seconds until all its tokens are there again.
@@ -51,7 +56,11 @@ class Ledger:
             with self._writing:
                 self._replace(self._encoded(owing))
         except OSError as error:
-            _LOG.warning("quota file %s: cannot be written: %s", self._path, error.strerror)
+            if not self._fails:
+                _LOG.warning("quota file %s: cannot be written: %s", self._path, error.strerror)
+            self._fails = True
+        else:
+            self._fails = False
 
     def _read(self) -> dict[str, float]:
         """See `begun`.
@@ -60,7 +69,7 @@ class Ledger:
             StartError: it is something else.
         """
         try:
-            full_at = msgspec.json.decode(self._path.read_bytes(), type=dict[str, float])
+            full_at = msgspec.json.decode(self._path.read_bytes(), type=dict[str, _UnixSeconds])
         except FileNotFoundError:
             return {}
         except msgspec.DecodeError as error:
