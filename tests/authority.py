@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ import pytest
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
 
 _NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-_NAMES = "subjectAltName=IP:127.0.0.1,DNS:localhost"
+_HERE = ("IP:127.0.0.1", "DNS:localhost")
 
 
 class Pair(NamedTuple):
@@ -33,20 +34,34 @@ class Authority:
         _request(self._root, f"/CN={name}", "-x509", "-days", "2")
         self.ca = self._root.cert
 
-    def issue(self, name: str) -> Pair:
-        """A certificate for whom it names, and for this machine."""
+    def issue(self, name: str, hosts: Sequence[str] = _HERE) -> Pair:
+        """A certificate for whom it names, and for this machine or other hosts."""
+        return self._made(name, hosts, "-x509", "-days", "2", *self._signer)
+
+    def expired(self, name: str) -> Pair:
+        """A certificate whose last day was yesterday."""
+        # `req` itself signs for no less than a day.
+        made = self._made(name, _HERE)
+        wanted = made.cert.rename(made.cert.with_suffix(".csr"))
+        days = ("-days", "-1", "-set_serial", "1", "-copy_extensions", "copyall")
+        _openssl("x509", "-req", "-in", wanted, *self._signer, *days, "-out", made.cert)
+        return made
+
+    @property
+    def _signer(self) -> tuple[str, ...]:
+        return ("-CA", str(self._root.cert), "-CAkey", str(self._root.key))
+
+    def _made(self, name: str, hosts: Sequence[str], *options: str) -> Pair:
         made = Pair(self._folder / f"{name}-cert.pem", self._folder / f"{name}-key.pem")
-        signer = ("-CA", str(self._root.cert), "-CAkey", str(self._root.key))
-        _request(made, f"/O=tests/CN={name}", "-x509", "-days", "2", *signer, "-addext", _NAMES)
+        names = f"subjectAltName={','.join(hosts)}"
+        _request(made, f"/O=tests/CN={name}", *options, "-addext", names)
         return made
 
 
 def _request(made: Pair, subject: str, *options: str) -> None:
-    subprocess.run(
-        [
-            *("openssl", "req", *_NEW_KEY, "-subj", subject, *options),
-            *("-keyout", str(made.key), "-out", str(made.cert)),
-        ],
-        check=True,
-        capture_output=True,
-    )
+    where = ("-keyout", made.key, "-out", made.cert)
+    _openssl("req", *_NEW_KEY, "-subj", subject, *options, *where)
+
+
+def _openssl(*arguments: str | Path) -> None:
+    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)

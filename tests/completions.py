@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -274,14 +275,14 @@ async def respond(writer: asyncio.StreamWriter, content: object, status: int = 2
 
 @asynccontextmanager
 async def completions(
-    engine: TransformersEngine, **offers: Any
+    engine: TransformersEngine, *, tls: ssl.SSLContext | None = None, **offers: Any
 ) -> AsyncIterator[CompletionsServer]:
     """A server on a free port, while the block runs."""
     server = CompletionsServer(engine, **offers)
-    listener = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    listener = await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=tls)
     async with listener:
         port = listener.sockets[0].getsockname()[1]
-        server.url = f"http://127.0.0.1:{port}/v1"
+        server.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{port}/v1"
         try:
             yield server
         finally:

@@ -170,7 +170,15 @@ BAD: dict[str, tuple[str, list[str]]] = {
     ),
     "a second address for no time": (
         SMALL + FAR + 'hedge_address = "localhost:1"\n',
-        ["tiers[1].hedge_address: goes with hedge_after_s, which is not given"],
+        ["tiers[1].hedge_address: goes with hedge_after_s or hedge_after; neither is given"],
+    ),
+    "two delays of a hedge": (
+        SMALL + FAR + 'hedge_after_s = 1\nhedge_after = "p95"\n',
+        ["tiers[1].hedge_after: excludes hedge_after_s, got 'p95' and 1.0"],
+    ),
+    "a hedge after most of all": (
+        SMALL + FAR + 'hedge_after = "p100"\n',
+        ["tiers[1].hedge_after must be one of p50, p90, p95, p99", "'p100'"],
     ),
     "a second address of no sense": (
         SMALL + FAR + 'hedge_after_s = 1\nhedge_address = "localhost:70000"\n',

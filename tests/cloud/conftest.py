@@ -179,6 +179,10 @@ class HeldEngine:
         self.stalled = False
         self.error: Exception | None = None
 
+    def __getattr__(self, name: str) -> Any:
+        # What a batch wants of the engine beside: the network, and how tokens are spelt.
+        return getattr(self.inner, name)
+
     @property
     def info(self) -> BackendInfo:
         return self.inner.info

@@ -15,6 +15,7 @@ import grpc
 import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from escalade.cloud.access import Limits, entry_of, make_token, with_entry
 from escalade.cloud.backends.embedded.backend import EmbeddedBackend
 from escalade.cloud.certificates import TlsFiles, tls_files
 from escalade.cloud.errors import ListenError, ModelError, StartError, TlsError
@@ -31,6 +32,24 @@ from escalade.cloud.server import ServeOptions, run_server
 run_server(
     transformers_factory(sys.argv[1], threads=1),
     ServeOptions(listen="127.0.0.1:0"),
+    on_ready=lambda address: print(address, flush=True),
+)
+print("ended", flush=True)
+"""
+
+GUARDED = """
+import logging, sys
+from pathlib import Path
+from escalade.cloud.access import AccessOptions
+from escalade.cloud.backends import transformers_factory
+from escalade.cloud.server import ServeOptions, run_server
+
+log = logging.getLogger("escalade.cloud.rereading")
+log.setLevel(logging.INFO)
+log.addHandler(logging.StreamHandler(sys.stdout))
+run_server(
+    transformers_factory(sys.argv[1], threads=1, deterministic=True),
+    ServeOptions(listen="127.0.0.1:0", access=AccessOptions(tokens=Path(sys.argv[2]))),
     on_ready=lambda address: print(address, flush=True),
 )
 print("ended", flush=True)
@@ -74,6 +93,40 @@ def test_signal_ends_a_real_process_well(tiny_model: Path, number: signal.Signal
     assert process.returncode == 0, errors
     assert output == "ended\n"
     assert "Traceback" not in errors
+
+
+def test_a_hangup_has_the_tokens_read_at_once_and_ends_nothing(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    tokens = tmp_path / "tokens.toml"
+    tokens.write_text("")
+    with subprocess.Popen(
+        [sys.executable, "-c", GUARDED, str(tiny_model), str(tokens)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            address = process.stdout.readline().strip()
+            token = make_token()
+            tokens.write_text(with_entry("", "phone", entry_of(token, Limits(), None)))
+            process.send_signal(signal.SIGHUP)
+            assert process.stdout.readline() == f"{tokens}: read again\n"
+            tokens.write_text("no tokens")
+            process.send_signal(signal.SIGHUP)
+            assert process.stdout.readline().startswith(f"{tokens}: ")
+            with grpc.insecure_channel(address) as channel:
+                info = pb_grpc.CascadeServiceStub(channel).GetModelInfo(
+                    pb.GetModelInfoRequest(),
+                    timeout=60,
+                    metadata=(("authorization", f"Bearer {token}"),),
+                )
+            assert info.model.name == "tiny"
+            process.terminate()
+            output, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert (process.returncode, output) == (0, "ended\n"), errors
 
 
 def test_port_in_use_is_named(serving: Any, engine: Any) -> None:

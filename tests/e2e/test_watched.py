@@ -95,4 +95,4 @@ def test_a_server_that_logs_json_writes_nothing_else(tiny_model_dir: Path) -> No
     lines += [json.loads(line) for line in rest.splitlines()]
     assert (process.returncode, output) == (0, "")
     said = [line["message"].partition(" ")[0] for line in lines]
-    assert said == ["loading", "metrics", "on", "KV", "serving", "drained"]
+    assert said == ["metrics", "loading", "on", "KV", "serving", "drained"]

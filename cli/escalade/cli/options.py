@@ -122,6 +122,13 @@ TokensPerDayOption = Annotated[
         help="Tokens of the model a day, read and written, of each client; default: no limit.",
     ),
 ]
+QuotaFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--quota-file",
+        help="Where it is kept over a restart how many tokens of their day clients have used up.",
+    ),
+]
 TrustedKeyOption = Annotated[
     Path | None,
     typer.Option("--trusted-key", help="Public key (PEM): take only what it has signed."),

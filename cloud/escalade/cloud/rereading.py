@@ -6,7 +6,8 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+from weakref import WeakSet
 
 from escalade.cloud.backends import Clock
 from escalade.cloud.errors import StartError
@@ -45,6 +46,7 @@ class Reread(Generic[T]):
         self._seen = self._look()
         self._value = read()
         self._due_s = clock() + LOOK_EVERY_S
+        _ALL.add(self)
 
     def current(self) -> T:
         """The value, looked after if it is time to."""
@@ -54,6 +56,12 @@ class Reread(Generic[T]):
             finally:
                 self._looking.release()
         return self._value
+
+    def read_now(self) -> None:
+        """Read, whether anything has changed or not."""
+        with self._looking:
+            self._seen = []
+            self._read_again()
 
     def _read_again(self) -> None:
         self._due_s = self._clock() + LOOK_EVERY_S
@@ -71,6 +79,16 @@ class Reread(Generic[T]):
 
     def _look(self) -> _Seen:
         return [_signature(path) for path in self._paths]
+
+
+# A signal is the process's, and whoever gets one knows no server's files.
+_ALL: WeakSet[Reread[Any]] = WeakSet()
+
+
+def read_all_now() -> None:
+    """Read every file of this process again that is read again when it changes."""
+    for one in [*_ALL]:
+        one.read_now()
 
 
 def _signature(path: Path) -> tuple[int, int, int, int] | None:

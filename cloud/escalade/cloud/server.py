@@ -30,10 +30,12 @@ from escalade.cloud.health import Health
 from escalade.cloud.heap import find_trim, keep_trimmed
 from escalade.cloud.listen import bind
 from escalade.cloud.registering import register
+from escalade.cloud.rereading import read_all_now
 from escalade.cloud.service import SERVICE_NAME, CascadeService
 from escalade.cloud.watching import Observer, Watch, WatchOptions, tell_refused
 from escalade.v1.channel import DIAL_WITHIN_S, server_options
 
+OnLoading = Callable[[], None]
 OnReady = Callable[[str], None]
 # Of any RPC, as the gate sees it.
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -104,6 +106,7 @@ async def serve(
     options: ServeOptions,
     *,
     stop: asyncio.Event,
+    on_loading: OnLoading = lambda: None,
     on_ready: OnReady = lambda address: None,
     clock: Clock = time.monotonic,
 ) -> None:
@@ -113,6 +116,7 @@ async def serve(
         make_backend: called once; the backend loads after the port is bound.
         options: what an operator may set.
         stop: ends it.
+        on_loading: told when the model is all that is waited for.
         on_ready: told the address, with its real port, once requests are answered.
         clock: seconds, monotonic.
 
@@ -134,7 +138,8 @@ async def serve(
     watch = None
     try:
         address = bind(server, options.listen, options.tls, clock)
-        watch = Watch(options.watch, options.tls, clock)
+        watch = Watch(options.watch, options.tls, clock, beside=address)
+        on_loading()
         await backend.load()
         status = Health()
 
@@ -164,8 +169,11 @@ async def serve(
         trim = find_trim()
         trimming = None if trim is None else asyncio.create_task(keep_trimmed(trim))
         looking = asyncio.create_task(_keep_looking(service))
+        writing = None if gate is None else asyncio.create_task(gate.keep_ledger())
         await stop.wait()
         looking.cancel()
+        if writing is not None:
+            writing.cancel()
         if trimming is not None:
             trimming.cancel()
         await status.enter_graceful_shutdown()
@@ -174,6 +182,8 @@ async def serve(
     finally:
         await server.stop(_FLUSH_S)
         backend.close()
+        if gate is not None:
+            gate.close()
         if watch is not None:
             watch.close()
 
@@ -224,28 +234,32 @@ def run_server(
     make_backend: BackendFactory,
     options: ServeOptions | None = None,
     *,
+    on_loading: OnLoading = lambda: None,
     on_ready: OnReady = lambda address: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain and return; for a process's main thread.
 
     A second signal ends the process at once, and so does one that comes while the model
-    still loads: nothing is lost then.
+    still loads: nothing is lost then. On SIGHUP tokens and certificates are read again.
 
     Args:
         make_backend: see `serve`; e.g. `escalade.cloud.backends.transformers_factory(model)`.
         options: see `ServeOptions`; None is all defaults.
+        on_loading: see `serve`.
         on_ready: told the address, with its real port, once requests are answered.
 
     Raises:
         StartError: the port, a certificate, the tokens or the model is not to be had.
     """
-    previous = {number: signal.getsignal(number) for number in _SIGNALS}
+    previous = {number: signal.getsignal(number) for number in (*_SIGNALS, signal.SIGHUP)}
     switch_s = sys.getswitchinterval()
     sys.setswitchinterval(_SWITCH_S)
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     try:
-        asyncio.run(_serve_until_signal(make_backend, options or ServeOptions(), on_ready))
+        asyncio.run(
+            _serve_until_signal(make_backend, options or ServeOptions(), on_loading, on_ready)
+        )
     finally:
         sys.setswitchinterval(switch_s)
         for number, handler in previous.items():
@@ -253,9 +267,13 @@ def run_server(
 
 
 async def _serve_until_signal(
-    make_backend: BackendFactory, options: ServeOptions, on_ready: OnReady
+    make_backend: BackendFactory,
+    options: ServeOptions,
+    on_loading: OnLoading,
+    on_ready: OnReady,
 ) -> None:
     loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, read_all_now)
     stop = asyncio.Event()
 
     def on_signal() -> None:
@@ -269,4 +287,4 @@ async def _serve_until_signal(
             loop.add_signal_handler(number, on_signal)
         on_ready(address)
 
-    await serve(make_backend, options, stop=stop, on_ready=ready)
+    await serve(make_backend, options, stop=stop, on_loading=on_loading, on_ready=ready)

@@ -36,6 +36,7 @@ from escalade.v1.channel import plaintext_of, speaks_tls
 #: The best answer so far is given and that is all, or the query is kept for later as well.
 OnOutage = Literal["degrade", "queue"]
 Price = Annotated[float, msgspec.Meta(ge=0.0, le=sys.float_info.max)]
+Percentile = Literal["p50", "p90", "p95", "p99"]
 Seconds = Annotated[float, msgspec.Meta(gt=0.0, le=sys.float_info.max)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 # Far more than anybody waits for.
@@ -95,6 +96,8 @@ class TierTable(_Table, frozen=True, kw_only=True):
     breaker_after: Failures | None = None
     #: Seconds after which a query that is not answered is asked a second time; None never.
     hedge_after_s: Seconds | None = None
+    #: The same by how long the last answers took; None goes by the seconds.
+    hedge_after: Percentile | None = None
     #: `HOST:PORT` of a replica that is asked then; None asks the same over another connection.
     hedge_address: str | None = None
     ca_cert: Text | None = None
@@ -284,8 +287,15 @@ def _check_place(path: Path, index: int, table: TierTable) -> None:
         raise CascadeError(f"{where}.place: an address is a gateway's or a cloud's, got 'device'")
     if table.side_by_side:
         raise CascadeError(f"{where}.side_by_side: of members on this device, not of an address")
-    if table.hedge_address is not None and table.hedge_after_s is None:
-        raise CascadeError(f"{where}.hedge_address: goes with hedge_after_s, which is not given")
+    hedges = [one for one in (table.hedge_after_s, table.hedge_after) if one is not None]
+    if len(hedges) > 1:
+        raise CascadeError(
+            f"{where}.hedge_after: excludes hedge_after_s, got {hedges[1]!r} and {hedges[0]!r}"
+        )
+    if table.hedge_address is not None and not hedges:
+        raise CascadeError(
+            f"{where}.hedge_address: goes with hedge_after_s or hedge_after; neither is given"
+        )
     _check_drafts(where, table)
     _check_address(where, "address", table.address, table)
     if table.hedge_address is not None:
@@ -354,7 +364,7 @@ _RULES_OF_THE_DRAFT = ("chow", "diff")
 _ELSEWHERE = (
     *("place", "send", "deadline_s", "ca_cert", "tls", "plaintext"),
     *("token_file", "client_cert", "client_key"),
-    *("breaker_after", "hedge_after_s", "hedge_address"),
+    *("breaker_after", "hedge_after_s", "hedge_after", "hedge_address"),
     *("prompt_price", "generated_price", "draft_as_text", "draft_acceptance"),
 )
 _DEFAULTS = msgspec.structs.asdict(TierTable())

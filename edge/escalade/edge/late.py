@@ -16,7 +16,7 @@ from escalade.edge.run import Run
 # Beyond the deadlines of the links: for models on this device, and for who takes an answer.
 _LEASE_MARGIN_S = 30.0
 # Reasons that the next query would meet too.
-_NOBODY = ("UNAVAILABLE", "CIRCUIT_OPEN")
+_NOBODY = ("UNAVAILABLE", "CIRCUIT_OPEN", "BAD_CERTIFICATE", "NO_TLS")
 
 
 class Flushed(NamedTuple):

@@ -242,12 +242,18 @@ def _remote_tier(
     from escalade.edge.wire import FAILURES_BEFORE_OPEN, ClientFiles, CloudClient, Hedge
 
     shown = (table.token_file, table.client_cert, table.client_key)
-    after, hedge_s = table.breaker_after, table.hedge_after_s
+    after = table.breaker_after
+    hedge = None
+    if table.hedge_after_s is not None:
+        hedge = Hedge(table.hedge_after_s, table.hedge_address)
+    elif table.hedge_after is not None:
+        percent = int(table.hedge_after.removeprefix("p"))
+        hedge = Hedge(address=table.hedge_address, percent=percent)
     client = CloudClient(
         address,
         deadline_s=table.deadline_s,
         breaker_after=FAILURES_BEFORE_OPEN if after is None else after,
-        hedge=None if hedge_s is None else Hedge(hedge_s, table.hedge_address),
+        hedge=hedge,
         ca_cert=None if table.ca_cert is None else path.parent / table.ca_cert,
         plaintext=plaintext_of(tls=table.tls, plaintext=table.plaintext),
         files=ClientFiles(*(None if one is None else path.parent / one for one in shown)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,6 +45,34 @@ def test_refusals(invoke: Invoke, arguments: list[str], says: str) -> None:
     assert len(notes) <= 1
     assert "hunter2" not in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--listen", "{taken}"], "listen {taken}: cannot be bound"),
+        (["--tls-cert", "/nowhere.pem", "--tls-key", "/nowhere.key"], "/nowhere.pem"),
+        (["--tokens", "/nowhere.toml"], "/nowhere.toml"),
+        (["--metrics", "{taken}"], "metrics {taken}: cannot be bound: Address already in use"),
+        (
+            ["--listen", "{free}", "--metrics", "{free}"],
+            "metrics {free}: cannot be bound: the server itself listens on {free}",
+        ),
+    ],
+)
+@pytest.mark.parametrize("verb", ["serve", "gateway"])
+def test_what_fails_at_once_is_said_before_anything_is_loaded(
+    invoke: Invoke, tmp_path: Path, verb: str, arguments: list[str], says: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            free = f"127.0.0.1:{other.getsockname()[1]}"
+        names = {"taken": f"127.0.0.1:{taken.getsockname()[1]}", "free": free}
+        given = ["--listen", "127.0.0.1:0", *(one.format(**names) for one in arguments)]
+        code, out, err = invoke(verb, str(tmp_path / "model"), *given)
+    assert (code, out) == (2, "")
+    [line] = err.splitlines()
+    assert says.format(**names) in line
 
 
 def test_a_key_is_refused_that_everybody_may_read(invoke: Invoke, tmp_path: Path) -> None:

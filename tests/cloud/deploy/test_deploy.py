@@ -97,6 +97,35 @@ def test_the_command_line_has_every_option_that_is_given(command: list[str]) -> 
     assert told.exit_code == 0, told.exception
 
 
+def test_nobody_asks_without_a_token_or_in_the_clear() -> None:
+    [default] = [yaml.safe_load(one) for one in dockerfile("CMD") if "serve" in one]
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["cloud"]
+    assert "command" not in compose  # it is the image's
+    mounted = {
+        "image": [one.split(":")[1] for one in compose["volumes"]],
+        "pod": [one["mountPath"] for one in container()["volumeMounts"]],
+    }
+    for who, args in (("image", default), ("pod", container()["args"])):
+        given = " ".join(args).replace("=", " ").split()
+        for option in ("--tokens", "--tls-cert", "--tls-key"):
+            path = Path(given[given.index(option) + 1])
+            assert str(path.parent) in mounted[who], (who, option)
+
+
+def test_the_page_says_how_each_secret_and_claim_is_made() -> None:
+    page = (ROOT / "docs/cloud.md").read_text()
+    volumes = of_kind("Deployment")["spec"]["template"]["spec"]["volumes"]
+    needed = [one["secret"]["secretName"] for one in volumes if "secret" in one]
+    needed += [
+        one["persistentVolumeClaim"]["claimName"]
+        for one in volumes
+        if "persistentVolumeClaim" in one
+    ]
+    assert len(needed) >= 3
+    for name in needed:
+        assert f"`{name}`" in page
+
+
 def test_a_drain_can_end_before_the_container_is_killed() -> None:
     pod = of_kind("Deployment")["spec"]["template"]["spec"]
     args = container()["args"]

@@ -232,24 +232,6 @@ def test_a_drain_does_not_wait_for_a_reader_for_ever(
     asyncio.run(main())
 
 
-def test_deadline_stops_between_batches(
-    serving: Any, held: Any, score_request: Any, clock: Any
-) -> None:
-    async def main() -> None:
-        async with serving(held, clock) as running:
-            held.gate.clear()
-            call = running.stub.Score(score_request([LONG] * 20 * IN_BATCH), timeout=60)
-            await until(lambda: len(held.batches) == 1)
-            clock.now_s += 120
-            held.gate.set()
-            messages, code = await received(call)
-            assert code is grpc.StatusCode.DEADLINE_EXCEEDED
-            assert [message.chunk.item_index for message in messages] == list(range(IN_BATCH))
-
-    asyncio.run(main())
-    assert len(held.batches) == 1
-
-
 def test_a_failed_engine_is_unavailable(
     serving: Any, held: Any, score_request: Any, refused: Any
 ) -> None:

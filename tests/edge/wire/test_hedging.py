@@ -43,8 +43,10 @@ class Held:
 def connect(scripted_cloud: Any) -> Iterator[Callable[..., CloudClient]]:
     made: list[CloudClient] = []
 
-    def make(after_s: float, other: Any = None, **options: Any) -> CloudClient:
-        hedge = Hedge(after_s, None if other is None else other.address)
+    def make(
+        after_s: float, other: Any = None, percent: int | None = None, **options: Any
+    ) -> CloudClient:
+        hedge = Hedge(after_s, None if other is None else other.address, percent)
         made.append(CloudClient(scripted_cloud.address, hedge=hedge, **options))
         return made[-1]
 
@@ -84,6 +86,16 @@ def test_the_second_is_taken_where_it_is_first_and_the_first_is_told(
     assert first == second  # the same id too: a server computes it once
     assert answer.attempts == 2
     assert answer.bytes_up == first.ByteSize() + second.ByteSize()
+
+
+def test_by_a_percentile_it_is_who_takes_longer_than_the_last(
+    scripted_cloud: Any, connect: Callable[..., CloudClient]
+) -> None:
+    held = Held()
+    scripted_cloud.replies = [good_reply, good_reply, held, good_reply]
+    client = connect(NEVER, percent=50)
+    assert [ask(client).attempts for _ in range(3)] == [1, 1, 2]
+    assert held.hung_up.wait(HELD_S)
 
 
 def test_the_first_is_taken_where_it_is_first_all_the_same(

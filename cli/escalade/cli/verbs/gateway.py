@@ -13,6 +13,7 @@ from escalade.cli.options import (
     ListenOption,
     MaxMemoryOption,
     QueueOption,
+    QuotaFileOption,
     RequestsPerMinuteOption,
     ThreadsOption,
     TlsCertOption,
@@ -44,6 +45,7 @@ def gateway(
     tokens: TokensOption = None,
     requests_per_minute: RequestsPerMinuteOption = None,
     tokens_per_day: TokensPerDayOption = None,
+    quota_file: QuotaFileOption = None,
     threads: ThreadsOption = 0,
     max_memory: MaxMemoryOption = None,
     trusted_key: TrustedKeyOption = None,
@@ -66,15 +68,19 @@ def gateway(
         options = ServeOptions(
             listen=listen,
             tls=tls_files(tls_cert, tls_key, client_ca),
-            access=AccessOptions(tokens=tokens, limits=Limits(requests_per_minute, tokens_per_day)),
+            access=AccessOptions(
+                tokens=tokens,
+                limits=Limits(requests_per_minute, tokens_per_day),
+                quota_file=quota_file,
+            ),
             queue_capacity=queue_capacity,
             grace_s=grace_s,
             watch=notes.options,
         )
-        notes.say(f"opening {cascade} ...")
         run_server(
             partial(GatewayBackend, cascade, opening),
             options,
+            on_loading=lambda: notes.say(f"opening {cascade} ..."),
             on_ready=lambda address: notes.tell(f"serving {cascade} on {address}"),
         )
         notes.say("drained")

@@ -67,6 +67,8 @@ def _asked(dialled: Dialled, model: str, deadline_s: float) -> str:
     import grpc
     from grpc_health.v1 import health, health_pb2
 
+    from escalade.edge.wire import mistrust_of
+
     with dialled.channel() as channel:
         check = channel.unary_unary(
             f"/{health.SERVICE_NAME}/Check",
@@ -79,7 +81,8 @@ def _asked(dialled: Dialled, model: str, deadline_s: float) -> str:
             code = error.code()
             if code is grpc.StatusCode.NOT_FOUND:
                 return f"has no {model!r}"
-            return f"{code.name}: {error.details()}"
+            reason, said = mistrust_of(error.details()) or (code.name, error.details())
+            return f"{reason}: {said}"
         status = health_pb2.HealthCheckResponse.ServingStatus
         if answer.status not in status.values():  # of a version that is not ours
             return f"status {answer.status}"

@@ -14,6 +14,7 @@ from escalade.cli.options import (
     GraceOption,
     ListenOption,
     QueueOption,
+    QuotaFileOption,
     RequestsPerMinuteOption,
     TlsCertOption,
     TlsKeyOption,
@@ -58,6 +59,7 @@ def serve(
     tokens: TokensOption = None,
     requests_per_minute: RequestsPerMinuteOption = None,
     tokens_per_day: TokensPerDayOption = None,
+    quota_file: QuotaFileOption = None,
     threads: Annotated[
         int, typer.Option("--threads", min=0, help="Threads of torch; 0: the cores it may use.")
     ] = 0,
@@ -171,15 +173,19 @@ def serve(
         options = ServeOptions(
             listen=listen,
             tls=tls_files(tls_cert, tls_key, client_ca),
-            access=AccessOptions(tokens=tokens, limits=Limits(requests_per_minute, tokens_per_day)),
+            access=AccessOptions(
+                tokens=tokens,
+                limits=Limits(requests_per_minute, tokens_per_day),
+                quota_file=quota_file,
+            ),
             queue_capacity=queue_capacity,
             grace_s=grace_s,
             watch=notes.options,
         )
-        notes.say(f"loading {model} ...")
         run_server(
             make_backend,
             options,
+            on_loading=lambda: notes.say(f"loading {model} ..."),
             on_ready=lambda address: notes.tell(f"serving {model} on {address}"),
         )
         notes.say("drained")

@@ -18,16 +18,19 @@ import grpc.aio
 from grpc_health.v1 import health
 
 from escalade.cloud.access.bearer import bearer_of
+from escalade.cloud.access.ledger import Ledger
 from escalade.cloud.access.limits import UNLIMITED, Limits, Quotas
 from escalade.cloud.access.tokens import Tokens, read_tokens
 from escalade.cloud.backends import Clock
-from escalade.cloud.errors import DeadlineError, OptionOutOfRangeError
+from escalade.cloud.errors import DeadlineError, OptionOutOfRangeError, StartError
 from escalade.cloud.rereading import Reread
 from escalade.cloud.rpcs import OWNER, answer_or_abort, host_of
 from escalade.v1.quoting import one_line
 
 # Load balancers ask it, and have no token.
 _OPEN = f"/{health.SERVICE_NAME}/"
+# What a process that is killed may forget.
+_WRITE_EVERY_S = 2.0
 # Of a certificate's subject, as an owner and in messages.
 _MOST_SUBJECT = 200
 
@@ -46,10 +49,13 @@ class AccessOptions:
     Attributes:
         tokens: a file of tokens, of which every request must carry one; None asks for none.
         limits: of each client that has none of its own.
+        quota_file: where it is kept what clients have used up of their day; None forgets it with
+            the process.
     """
 
     tokens: Path | None = None
     limits: Limits = UNLIMITED
+    quota_file: Path | None = None
 
 
 class Gate(grpc.aio.ServerInterceptor):
@@ -61,14 +67,22 @@ class Gate(grpc.aio.ServerInterceptor):
     Args:
         tokens: None asks for none.
         quotas: by client.
+        ledger: what is written of them; None writes nothing.
         request_s: seconds in which a client must send its request.
         today: by it tokens expire.
     """
 
     def __init__(
-        self, tokens: Reread[Tokens] | None, quotas: Quotas, *, request_s: float, today: Today
+        self,
+        tokens: Reread[Tokens] | None,
+        quotas: Quotas,
+        ledger: Ledger | None,
+        *,
+        request_s: float,
+        today: Today,
     ) -> None:
         self.quotas = quotas
+        self._ledger = ledger
         #: Told of each RPC that does not pass: its method, its context and the error.
         self.on_refused: OnRefused = lambda method, context, error: None
         self._tokens = tokens
@@ -76,6 +90,17 @@ class Gate(grpc.aio.ServerInterceptor):
         self._today = today
         #: By method; only those that there are.
         self._gated: dict[str, Handler] = {}
+
+    async def keep_ledger(self, every_s: float = _WRITE_EVERY_S) -> None:
+        """Write now and then what clients have used up, until cancelled."""
+        while self._ledger is not None:
+            await asyncio.sleep(every_s)
+            await asyncio.to_thread(self._ledger.write, self.quotas.owing())
+
+    def close(self) -> None:
+        """Write it a last time."""
+        if self._ledger is not None:
+            self._ledger.write(self.quotas.owing())
 
     async def intercept_service(
         self, continuation: Find, handler_call_details: grpc.HandlerCallDetails
@@ -171,13 +196,16 @@ def make_gate(
 
     Raises:
         TokensError: the file of tokens cannot be read.
-        StartError: a limit is below 1.
+        StartError: a limit is below 1, or the quotas' file is of no use.
     """
-    path = options.tokens
-    quotas = Quotas(options.limits, clock)
-    if path is None:
-        if not certificates and options.limits == UNLIMITED:
-            return None
-        return Gate(None, quotas, request_s=request_s, today=today)
-    tokens = Reread([path], lambda: Tokens(read_tokens(path)), clock)
-    return Gate(tokens, quotas, request_s=request_s, today=today)
+    path, kept = options.tokens, options.quota_file
+    if path is None and options.limits.tokens_per_day is None and kept is not None:
+        raise StartError(f"quota file {kept}: nobody has a limit of tokens a day, or a token")
+    if path is None and not certificates and options.limits == UNLIMITED:
+        return None
+    tokens = None
+    if path is not None:
+        tokens = Reread([path], lambda: Tokens(read_tokens(path)), clock)
+    ledger = None if kept is None else Ledger(kept)
+    quotas = Quotas(options.limits, clock, {} if ledger is None else ledger.begun)
+    return Gate(tokens, quotas, ledger, request_s=request_s, today=today)

@@ -8,6 +8,7 @@ the bucket may owe, and the next request waits until it does not. What was begun
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from escalade.cloud.backends import Clock
@@ -74,6 +75,14 @@ class Bucket:
         self._level = self._level_at(now_s) - count
         self._at_s = now_s
 
+    def full_in_s(self, now_s: float) -> float:
+        """Seconds until it is full; 0 where it is."""
+        return (self._size - self._level_at(now_s)) / self._per_s
+
+    def empty_for(self, seconds: float, now_s: float) -> None:
+        """Take so much that it is full in so many seconds, of one that is."""
+        self.take(seconds * self._per_s, now_s)
+
     def _level_at(self, now_s: float) -> float:
         return min(self._size, self._level + (now_s - self._at_s) * self._per_s)
 
@@ -94,15 +103,19 @@ class Quotas:
     Args:
         default: for whoever has no limits of his own.
         clock: seconds, monotonic.
+        owing: by client, seconds until all its tokens of a day are there again.
 
     Raises:
         StartError: a limit is below 1.
     """
 
-    def __init__(self, default: Limits, clock: Clock) -> None:
+    def __init__(self, default: Limits, clock: Clock, owing: Mapping[str, float] = {}) -> None:
         default.check()
         self._default, self._clock = default, clock
         self._accounts: OrderedDict[str, _Account] = OrderedDict()
+        # Of those who have not asked yet: until when.
+        began_s = clock()
+        self._owed_until_s = {owner: began_s + seconds for owner, seconds in owing.items()}
 
     def admit(self, owner: str, own: Limits = UNLIMITED) -> None:
         """Count a request, and let it go on.
@@ -121,6 +134,9 @@ class Quotas:
         account = self._accounts.get(owner)
         if account is None or account.limits != limits:
             account = self._accounts[owner] = _Account(limits, now_s)
+            left_s = self._owed_until_s.pop(owner, now_s) - now_s
+            if account.tokens is not None and left_s > 0:
+                account.tokens.empty_for(left_s, now_s)
         self._accounts.move_to_end(owner)
         if len(self._accounts) > _MOST_CLIENTS:
             self._accounts.popitem(last=False)
@@ -139,6 +155,20 @@ class Quotas:
             )
         if requests is not None:
             requests.take(1, now_s)
+
+    def owing(self) -> dict[str, float]:
+        """By client, seconds until all its tokens of a day are there again; without those at 0."""
+        now_s = self._clock()
+        owing = {owner: until_s - now_s for owner, until_s in self._owed_until_s.items()}
+        for owner, account in self._accounts.items():
+            if account.tokens is not None:
+                owing[owner] = account.tokens.full_in_s(now_s)
+        return {owner: seconds for owner, seconds in owing.items() if seconds > 0}
+
+    def counts(self, owner: str) -> bool:
+        """Whether a client's tokens are counted."""
+        account = self._accounts.get(owner)
+        return account is not None and account.tokens is not None
 
     def charge(self, owner: str, tokens: int) -> None:
         """Count what was read and written for a client."""

@@ -1,13 +1,16 @@
 """A backend that counts the tokens of each client; knows no particular backend.
 
 It counts what is computed, once: who asks again for the same answer, or follows another's, pays
-nothing, and who leaves a stream pays for what it had given.
+nothing, and who leaves pays for what was computed until then. What an engine failed at, which is
+asked again, nobody pays for.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import aclosing
+
+import msgspec
 
 from escalade.cloud.access.limits import Quotas
 from escalade.cloud.backends import (
@@ -21,6 +24,7 @@ from escalade.cloud.backends import (
     Ticket,
     Verdict,
 )
+from escalade.cloud.errors import EngineDeadError
 
 
 class Metered(Backend):
@@ -57,17 +61,22 @@ class Metered(Backend):
 
     async def generate(self, query: Query, ticket: Ticket) -> AsyncIterator[Delta]:
         """See `Backend`."""
-        given, whole = 0, None
+        owner, given, whole = ticket.claim.host, 0, None
+        if self._quotas.counts(owner):
+            # What has come is then known of one who leaves before the end.
+            query = msgspec.structs.replace(query, streamed=True)
         try:
             async for delta in self._inner.generate(query, ticket):
-                given += len(delta.token_ids)
+                # Another server's text has no ids: a piece is about a token.
+                given += len(delta.token_ids) or bool(delta.text)
                 if delta.answer is not None:
                     whole = delta.answer.prompt_tokens + delta.answer.generated_tokens
                 yield delta
+        except EngineDeadError:
+            whole = 0
+            raise
         finally:
-            if whole is None and given:
-                whole = (len(query.prompt_ids) or ticket.prompt_tokens) + given
-            self._quotas.charge(ticket.claim.host, whole or 0)
+            self._quotas.charge(owner, ticket.prompt_tokens + given if whole is None else whole)
 
     async def score(
         self, queries: Iterable[ScoreQuery], top_k: int, ticket: Ticket
@@ -92,7 +101,15 @@ class Metered(Backend):
 
     async def verify(self, query: Query, ticket: Ticket) -> Verdict:
         """See `Backend`."""
-        verdict = await self._inner.verify(query, ticket)
         draft = 0 if query.draft is None else len(query.draft.tokens.ids)
-        self._quotas.charge(ticket.claim.host, verdict.prompt_tokens + draft)
-        return verdict
+        read = None
+        try:
+            verdict = await self._inner.verify(query, ticket)
+            read = verdict.prompt_tokens
+            return verdict
+        except EngineDeadError:
+            read = 0
+            raise
+        finally:
+            read = ticket.prompt_tokens if read is None else read
+            self._quotas.charge(ticket.claim.host, read + draft if read else 0)

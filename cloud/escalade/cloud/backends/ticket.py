@@ -29,7 +29,7 @@ class Ticket:
         self._clock = clock
         self._cancelled = False
         self.claim = claim
-        #: Of its prompt where that is text, once a backend has read it.
+        #: Of its prompt, said by a backend as its model begins to read it; 0 where not known.
         self.prompt_tokens = 0
         #: Why it was taken away; None while it was not.
         self.revoked: RequestError | None = None

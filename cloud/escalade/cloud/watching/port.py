@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 from collections.abc import Callable
@@ -35,13 +36,20 @@ class MetricsPort:
         registry: what is read.
         tls: certificate and key, known to load; needed off loopback.
         clock: seconds, monotonic.
+        beside: the address of the server that is watched, which may be the same by mistake.
 
     Raises:
         ListenError: malformed, not loopback without TLS, or cannot be bound.
     """
 
     def __init__(
-        self, listen: str, registry: CollectorRegistry, tls: TlsFiles | None, clock: Clock
+        self,
+        listen: str,
+        registry: CollectorRegistry,
+        tls: TlsFiles | None,
+        clock: Clock,
+        *,
+        beside: str = "",
     ) -> None:
         try:
             address = parse_address(listen, least_port=0)
@@ -52,7 +60,9 @@ class MetricsPort:
         try:
             self._server = kind((address.host, address.port), _Handler)
         except OSError as error:
-            raise ListenError(f"metrics {listen}: cannot be bound: {error.strerror}") from error
+            taken = beside.endswith(f":{address.port}") and error.errno == errno.EADDRINUSE
+            why = f"the server itself listens on {beside}" if taken else error.strerror
+            raise ListenError(f"metrics {listen}: cannot be bound: {why}") from error
         self._server.set_app(make_wsgi_app(registry))
         if tls is not None:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -43,12 +43,15 @@ class Watch:
         options: what an operator asks for.
         tls: of the server, known to load.
         clock: seconds, monotonic.
+        beside: see `MetricsPort`.
 
     Raises:
         StartError: a port or an address is not to be had.
     """
 
-    def __init__(self, options: WatchOptions, tls: TlsFiles | None, clock: Clock) -> None:
+    def __init__(
+        self, options: WatchOptions, tls: TlsFiles | None, clock: Clock, *, beside: str
+    ) -> None:
         self._options = options
         self._metrics: Metrics | None = None
         self._tracing: Tracing | None = None
@@ -62,7 +65,9 @@ class Watch:
                 from escalade.cloud.watching.port import MetricsPort
 
                 self._metrics = Metrics()
-                port = MetricsPort(options.metrics, self._metrics.registry, tls, clock)
+                port = MetricsPort(
+                    options.metrics, self._metrics.registry, tls, clock, beside=beside
+                )
                 opened.enter_context(closing(port))
                 scheme = "http" if tls is None else "https"
                 options.say(f"metrics on {scheme}://{port.address}/metrics")

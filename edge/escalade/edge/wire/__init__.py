@@ -6,6 +6,7 @@ from escalade.edge.wire.client_files import ClientFiles
 from escalade.edge.wire.cloud import CloudClient
 from escalade.edge.wire.connection import Connection
 from escalade.edge.wire.dialling import Dialled, dial_to
+from escalade.edge.wire.handshake import mistrust_of
 from escalade.edge.wire.hedging import Hedge
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "Hedge",
     "check_info",
     "dial_to",
+    "mistrust_of",
 ]

@@ -1,7 +1,7 @@
 """How long and how often a server is asked, and what its failures say; knows no channel.
 
 An attempt that fails in a way that may pass is repeated, after a back-off, until the deadline;
-what then has not answered becomes a `CloudError` with a stable reason.
+what then has not answered, or cannot be trusted, becomes a `CloudError` with a stable reason.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from grpc_status import rpc_status
 
 from escalade.edge.base import Clock
 from escalade.edge.errors import Cause, CloudError
+from escalade.edge.wire.handshake import Mistrust, mistrust_of
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1.quoting import one_line
 from escalade.v1.reasons import name_of_reason, reason_of_name
@@ -90,24 +91,30 @@ class Attempts:
         info = _error_info(failed)
         wait_s = max(self._rng.uniform(0, self._ceiling_s), info.retry_after_s)
         left_s = self._until_s - self._clock.now_s()
-        if not self._passes(failed.code(), info) or wait_s >= left_s:
+        if not self._passes(failed, info) or wait_s >= left_s:
             raise self._explain(failed, info) from error
         self._clock.sleep_s(wait_s)
         self._ceiling_s = min(2 * self._ceiling_s, _MAX_BACKOFF_S)
 
-    def _passes(self, code: grpc.StatusCode, info: _ErrorInfo) -> bool:
+    def _passes(self, error: grpc.Call, info: _ErrorInfo) -> bool:
+        code = error.code()
         if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
             return info.busy
+        if _mistrust(error) is not None:
+            return False
         return code in _MAY_PASS or code in self._may_pass
 
     def _explain(self, error: grpc.Call, info: _ErrorInfo) -> CloudError:
         code = error.code()
         tries = "1 attempt" if self.count == 1 else f"{self.count} attempts"
         detail = one_line(error.details() or "", _MOST_SAID) or "no details"
+        reason = info.reason or code.name
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             detail = f"no answer within {self.deadline_s:.4g} s"
+        elif (mistrust := _mistrust(error)) is not None:
+            reason, detail = mistrust
         return CloudError(
-            info.reason or code.name,
+            reason,
             f"cloud {self._address}: {detail} ({tries})",
             cause=_cause(code, info),
         )
@@ -125,6 +132,10 @@ class _ErrorInfo(NamedTuple):
     def busy(self) -> bool:
         """Whether what is exhausted is the server's time, and not the size of a message."""
         return self.reason == _BUSY or self.retry_after_s > 0
+
+
+def _mistrust(error: grpc.Call) -> Mistrust | None:
+    return mistrust_of(error.details()) if error.code() is grpc.StatusCode.UNAVAILABLE else None
 
 
 def _cause(code: grpc.StatusCode, info: _ErrorInfo) -> Cause:

@@ -21,7 +21,7 @@ from escalade.edge.wire.breaker import FAILURES_BEFORE_OPEN, Breaker
 from escalade.edge.wire.checks import check_answer, check_info, check_verdict
 from escalade.edge.wire.client_files import NO_FILES, ClientFiles
 from escalade.edge.wire.connection import Connection
-from escalade.edge.wire.hedging import Hedge, race
+from escalade.edge.wire.hedging import Hedge, Latencies, race
 from escalade.edge.wire.streaming import KEEP_S, AnswerStream, read_answer
 from escalade.edge.wire.trace_context import trace_metadata
 from escalade.v1 import cascade_pb2 as pb
@@ -98,6 +98,8 @@ class CloudClient:
         own = breaker(address)
         self._connection = connect(address, own)
         self._hedge = hedge
+        percent = None if hedge is None else hedge.percent
+        self._latencies = None if percent is None else Latencies(percent)
         self._second: Connection | None = None
         if hedge is not None:
             other = hedge.address
@@ -167,16 +169,19 @@ class CloudClient:
                     given_up,
                     sent,
                 ),
-                self._hedge,
+                self._hedge._replace(after_s=self._hedge_after_s(self._hedge)),
                 cancelled or (lambda: False),
             )
         if response is None:
             return None
         copies = len(set(sent))
+        seconds = self._clock.now_s() - started_s
+        if self._latencies is not None:
+            self._latencies.note(seconds)
         return CloudAnswer(
             response,
             attempts=len(sent),
-            round_trip_s=self._clock.now_s() - started_s,
+            round_trip_s=seconds,
             bytes_up=copies * request.ByteSize(),
             draft_bytes=copies * _draft_bytes(request),
             bytes_down=response.ByteSize(),
@@ -238,6 +243,10 @@ class CloudClient:
         self._connection.close()
         if self._second is not None:
             self._second.close()
+
+    def _hedge_after_s(self, hedge: Hedge) -> float:
+        seen = None if self._latencies is None else self._latencies.percentile()
+        return hedge.after_s if seen is None else seen
 
     def _ask(
         self,

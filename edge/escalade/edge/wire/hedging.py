@@ -5,13 +5,19 @@ Dean and Barroso, "The Tail at Scale" (2013): a hedged request.
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
 from typing import Generic, NamedTuple, TypeVar
 
 from escalade.edge.errors import CloudError
+
+# Of the answers that are remembered, so many lie beyond the percentile: with fewer it jumps about,
+# with more it is late to follow a link that has changed.
+_BEYOND = 10
 
 R = TypeVar("R")
 #: Asks, and looks from time to time whether nobody wants the answer any more; None then.
@@ -21,11 +27,42 @@ Leg = Callable[[Callable[[], bool]], R | None]
 class Hedge(NamedTuple):
     """When a query is asked a second time, and where."""
 
-    #: Seconds without an answer.
-    after_s: float
+    #: Seconds without an answer; by default for ever.
+    after_s: float = math.inf
     #: `HOST:PORT` of another replica; None takes another connection to the same, which computes a
     #: query that it knows once.
     address: str | None = None
+    #: Of the last answers' seconds, 1..99: takes the place of `after_s` as soon as enough are
+    #: known.
+    percent: int | None = None
+
+
+class Latencies:
+    """A percentile of the last answers' seconds; several threads may ask.
+
+    Args:
+        percent: which, 1..99.
+    """
+
+    def __init__(self, percent: int) -> None:
+        self._percent = percent
+        # Among so many one lies beyond it: among fewer there is no such percentile.
+        self._least = -(-100 // (100 - percent))
+        self._seen: deque[float] = deque(maxlen=_BEYOND * self._least)
+        self._lock = threading.Lock()
+
+    def note(self, seconds: float) -> None:
+        """Remember an answer; the oldest is forgotten."""
+        with self._lock:
+            self._seen.append(seconds)
+
+    def percentile(self) -> float | None:
+        """By nearest rank (Hyndman and Fan 1996, definition 1); None where too few have come."""
+        with self._lock:
+            seen = sorted(self._seen)
+        if len(seen) < self._least:
+            return None
+        return seen[-(-self._percent * len(seen) // 100) - 1]
 
 
 class _Ended(NamedTuple, Generic[R]):
@@ -73,7 +110,7 @@ def race(first: Leg[R], second: Leg[R], hedge: Hedge, cancelled: Callable[[], bo
         start(0, first)
         failed: dict[int, BaseException] = {}
         try:
-            one = ended.get(timeout=hedge.after_s)
+            one = ended.get(timeout=min(hedge.after_s, threading.TIMEOUT_MAX))
         except queue.Empty:
             pass
         else:

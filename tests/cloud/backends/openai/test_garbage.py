@@ -21,6 +21,7 @@ MB = b"x" * (1 << 20)
 
 DEAD = (grpc.StatusCode.UNAVAILABLE, "ENGINE_DEAD")
 FULL = (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL")
+MISSING = (grpc.StatusCode.UNIMPLEMENTED, "NOT_SUPPORTED")
 OPTION = (grpc.StatusCode.INVALID_ARGUMENT, "OPTION_OUT_OF_RANGE")
 TOO_LONG = (grpc.StatusCode.INVALID_ARGUMENT, "PROMPT_TOO_LONG")
 
@@ -120,6 +121,8 @@ WHOLE: dict[str, tuple[Misbehave, Any]] = {
     "a list": (whole([saying()]), DEAD),
     "no choice": (whole({"choices": []}), DEAD),
     "two choices": (whole({"choices": saying()["choices"] * 2}), DEAD),
+    "fewer ids than tokens": (whole({**saying(), "usage": {"completion_tokens": 3}}), MISSING),
+    "more ids than tokens": (whole({**saying(), "usage": {"completion_tokens": 1}}), MISSING),
     "no ids": (whole(saying(token_ids=None)), DEAD),
     "an id outside": (whole(saying(token_ids=[5, 32])), DEAD),
     "an id below 0": (whole(saying(token_ids=[5, -1])), DEAD),
@@ -150,6 +153,10 @@ STREAM: dict[str, tuple[Misbehave, Any]] = {
     "half an event": (stream(GOOD_PIECE, event(saying())[:-20], done=False), DEAD),
     "an event of half a JSON": (stream(b"data: {\n\n"), DEAD),
     "an error in the middle": (stream(GOOD_PIECE, {"error": {"message": SECRET}}), DEAD),
+    "fewer ids than tokens": (
+        stream(saying(), {"choices": [], "usage": {"completion_tokens": 3}}),
+        MISSING,
+    ),
     "more after the end": (stream(saying(), saying()), DEAD),
     "more than was asked for": (stream(*[GOOD_PIECE] * 9), DEAD),
     "text without ids": (stream({"choices": [{"text": SECRET}]}), DEAD),

@@ -123,11 +123,9 @@ class EmbeddedBackend(Backend):
 
             def work() -> Answer:
                 # A text is read here, in its turn: that takes as long as a short answer.
-                return engine.generate(
-                    self._read(query, ticket) if query.has_text else query,
-                    ticket.should_stop,
-                    emit if query.streamed else None,
-                )
+                read = self._read(query) if query.has_text else query
+                ticket.prompt_tokens = len(read.prompt_ids)
+                return engine.generate(read, ticket.should_stop, emit if query.streamed else None)
 
             job = self._worker.submit(work, ticket, said.put_nowait)
             try:
@@ -141,7 +139,7 @@ class EmbeddedBackend(Backend):
             self._queries.note_free_after(finished.compute_s)
         yield Delta(answer=self._answer(finished))
 
-    def _read(self, query: Query, ticket: Ticket) -> Query:
+    def _read(self, query: Query) -> Query:
         """The query with the ids of its texts, in the thread.
 
         Raises:
@@ -151,7 +149,6 @@ class EmbeddedBackend(Backend):
         if not ids:
             ids = tuple(self._loaded().encode(query.prompt_text))
             self.info.check_prompt_length(len(ids), "prompt.text")
-            ticket.prompt_tokens = len(ids)
         if draft is not None and draft.text:
             said = self._loaded().encode(draft.text, special_tokens=False)
             draft = with_ids(draft, said[: self.info.context_length])
@@ -192,7 +189,8 @@ class EmbeddedBackend(Backend):
         ids = draft.tokens.ids
 
         def work() -> tuple[Reading, int]:
-            read = self._read_to_verify(query, ticket)
+            read = self._read_to_verify(query)
+            ticket.prompt_tokens = len(read.prompt_ids)
             # The choice after the whole draft stands before one token more, whichever it is.
             [scores] = self._scored([ScoreQuery(read.prompt_ids, (*ids, ids[-1]))], _BEST_TWO)
             return reading_of(scores), len(read.prompt_ids)
@@ -205,13 +203,13 @@ class EmbeddedBackend(Backend):
             prompt_tokens=prompt_tokens, queue_s=finished.queue_s, compute_s=finished.compute_s
         )
 
-    def _read_to_verify(self, query: Query, ticket: Ticket) -> Query:
+    def _read_to_verify(self, query: Query) -> Query:
         """The query with ids, in the thread.
 
         Raises:
             PromptTooLongError: of a text, that leaves the draft no room.
         """
-        read = self._read(query, ticket) if query.has_text else query
+        read = self._read(query) if query.has_text else query
         wanted = len(draft_of(query).tokens.ids) + 1
         room = self.info.context_length - len(read.prompt_ids)
         if wanted > room:

@@ -186,7 +186,7 @@ class BatchedBackend(EmbeddedBackend):
         with self._queries.take(ticket):
             waited_s = read_s = 0.0
             if query.has_text:
-                read = await self._worker.run(partial(self._read, query, ticket), ticket)
+                read = await self._worker.run(partial(self._read, query), ticket)
                 query, waited_s, read_s = read.value, read.queue_s, read.compute_s
             async with self._turn(ticket) as turn_s:
                 deltas = self._generated(query, ticket, waited_s + turn_s, read_s)
@@ -199,10 +199,11 @@ class BatchedBackend(EmbeddedBackend):
         if self._batcher is None:
             return await super().verify(query, ticket)
         with self._queries.take(ticket):
-            read = await self._worker.run(partial(self._read_to_verify, query, ticket), ticket)
+            read = await self._worker.run(partial(self._read_to_verify, query), ticket)
             ids, draft = read.value.prompt_ids, draft_of(query)
             async with self._turn(ticket) as turn_s:
                 ticket.check()
+                ticket.prompt_tokens = len(ids)
                 started_s = self._clock()
                 said = sequence(self._alive(), ids, 1, ticket, draft_ids=draft.tokens.ids)
                 async with aclosing(said):
@@ -237,6 +238,7 @@ class BatchedBackend(EmbeddedBackend):
     ) -> AsyncGenerator[Delta, None]:
         """The deltas of a query whose turn has come, after some time."""
         ticket.check()
+        ticket.prompt_tokens = len(query.prompt_ids)
         batcher, started_s = self._alive(), self._clock()
         response = Response(
             query,

@@ -31,7 +31,7 @@ from escalade.cloud.backends.openai.server import (
 from escalade.cloud.backends.openai.text import TextResponse
 from escalade.cloud.backends.query import Delta, Query, ScoreQuery, Scores, Verdict
 from escalade.cloud.backends.ticket import Ticket
-from escalade.cloud.errors import PromptTooLongError
+from escalade.cloud.errors import NotSupportedError, PromptTooLongError
 from escalade.v1 import cascade_pb2 as pb
 
 if TYPE_CHECKING:
@@ -86,12 +86,15 @@ class Answering:
         finish: pb.StopReason | None = None
         given = await self._begin(response, query.prompt_ids, ticket)
         left, ended = response.left, response.ended
+        asked, counted = left, 0
         if query.streamed and (delta := response.take()) is not None:
             yield delta
         if left:
             body = self._offer.body(given, left, scored=scored, streamed=streamed)
             async with aclosing(self._replies(body, left, ticket, streamed=streamed)) as replies:
                 async for reply in replies:
+                    if reply.usage is not None:
+                        counted = reply.usage.completion_tokens
                     for choice in reply.choices:
                         tokens = tokens_of(choice, vocabulary.size, scored=scored)
                         if tokens is None and (choice.said or choice.finish_reason is None):
@@ -107,6 +110,12 @@ class Answering:
                         yield delta if scored else delta._replace(logprobs=())
             if finish is None and not ended:
                 raise garbage("broke off")
+            if counted and finish is not None and counted != asked - left:
+                # llama.cpp's server leaves out those of a character that is not whole yet.
+                raise NotSupportedError(
+                    f"token ids: the server behind this one says {asked - left} of {counted}; ask"
+                    " in text, of a server without --tokenizer"
+                )
         answer = response.answer(None if ended else _stopped(finish, left))
         if not scored:
             answer = msgspec.structs.replace(answer, logprobs=(), margins=())

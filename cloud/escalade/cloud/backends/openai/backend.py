@@ -126,6 +126,7 @@ class OpenAIBackend(Backend):
             came_s = self._clock()
             query = await self._with_ids(query, ticket)
             async with self._turn(ticket):
+                ticket.prompt_tokens = len(query.prompt_ids)
                 started_s = self._clock()
                 with self._upstream.counted():
                     async with aclosing(self._answering.answer(query, ticket)) as deltas:
@@ -167,6 +168,7 @@ class OpenAIBackend(Backend):
                     "prompt.text", f"must leave room for {wanted} tokens, leaves {room}"
                 )
             async with self._turn(ticket):
+                ticket.prompt_tokens = len(query.prompt_ids)
                 started_s = self._clock()
                 with self._upstream.counted():
                     verdict = await self._answering.verify(query, ticket)

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
+from functools import partial
 from importlib import import_module
 from typing import cast
 
@@ -56,6 +57,24 @@ class _Forwarded(logging.Handler):
         self._send(Kind.LOGGED, 0, record.name, record.levelno, self.format(record))
 
 
+class _Told(Ticket):
+    """A call's; who waits for it is told of a text how many tokens it is."""
+
+    def __init__(self, tell: Callable[[int], None]) -> None:
+        self._tell = tell
+        super().__init__(math.inf, time.monotonic)
+
+    @property
+    def prompt_tokens(self) -> int:  # type: ignore[override]
+        """See `Ticket`; a backend only sets it."""
+        return 0
+
+    @prompt_tokens.setter
+    def prompt_tokens(self, count: int) -> None:
+        if count:
+            self._tell(count)
+
+
 class _Engine(asyncio.Protocol):
     """Reads what is asked, and answers it with a backend of this process."""
 
@@ -85,7 +104,7 @@ class _Engine(asyncio.Protocol):
                 self._begin(kind, number, content)
 
     def _begin(self, kind: Kind, number: int, content: list[Plain]) -> None:
-        ticket = Ticket(math.inf, time.monotonic)
+        ticket = _Told(partial(self._send, Kind.BEGUN, number))
         task = asyncio.create_task(self._answered(kind, number, ticket, content))
         # One that is cancelled before it runs never runs.
         task.add_done_callback(lambda done: self._calls.pop(number))
@@ -146,7 +165,7 @@ class _Engine(asyncio.Protocol):
         deltas = self._loaded().generate(query_of(said), ticket)
         async with aclosing(deltas):
             async for delta in deltas:
-                self._send(Kind.DELTA, number, delta, ticket.prompt_tokens)
+                self._send(Kind.DELTA, number, delta)
 
     async def _score(self, number: int, ticket: Ticket, said: list[Plain], top_k: int) -> None:
         batches = self._loaded().score(score_queries_of(said), top_k, ticket)

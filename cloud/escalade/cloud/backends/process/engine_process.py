@@ -186,8 +186,11 @@ class EngineProcess(asyncio.Protocol):
         if call is None:  # nobody waits for it any more
             return
         news: _News
+        if kind == Kind.BEGUN:
+            call.ticket.prompt_tokens = content[0]
+            return
         if kind == Kind.DELTA:
-            news, call.ticket.prompt_tokens = delta_of(content[0]), content[1]
+            news = delta_of(content[0])
             if news.answer is None:
                 call.news.put_nowait(news)
                 return

@@ -68,6 +68,7 @@ class Kind(IntEnum):
     PULSE = 11
     SAID = 12
     LOGGED = 13
+    BEGUN = 14
 
 
 def message(kind: Kind, number: int, *content: object) -> bytes:

@@ -88,6 +88,7 @@ class ReplicatedBackend(Backend):
         """See `Backend`."""
         with self._queries.take(ticket):
             async with self._turn(ticket) as waited_s:
+                ticket.prompt_tokens = len(query.prompt_ids)
                 async for delta in self._begun_again(query, ticket):
                     answer = delta.answer
                     if answer is not None:
@@ -168,6 +169,7 @@ class ReplicatedBackend(Backend):
         """See `Backend`."""
         with self._queries.take(ticket):
             async with self._turn(ticket) as waited_s:
+                ticket.prompt_tokens = len(query.prompt_ids)
                 verdict = await self._asked_again(partial(self._replicas.verify, query, ticket))
         return verdict._replace(queue_s=verdict.queue_s + waited_s)
 

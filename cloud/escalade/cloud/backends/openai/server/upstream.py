@@ -182,7 +182,8 @@ class Upstream:
             finally:
                 await response.aclose()
         except httpx2.ConnectError as error:
-            raise EngineDeadError("upstream: nobody takes the connection") from error
+            why = _mistrust(error) or "nobody takes the connection"
+            raise EngineDeadError(f"upstream: {why}") from error
         except (httpx2.HTTPError, httpx2.StreamError) as error:
             raise EngineDeadError(f"upstream: {type(error).__name__}") from error
 
@@ -209,8 +210,19 @@ async def _once_more(client: httpx2.AsyncClient, request: httpx2.Request) -> htt
     """Send it, again where nobody took the connection: it was not asked yet then."""
     try:
         return await client.send(request, stream=True)
-    except httpx2.ConnectError:
+    except httpx2.ConnectError as error:
+        if _mistrust(error):
+            raise
         return await client.send(request, stream=True)
+
+
+def _mistrust(error: BaseException | None) -> str | None:
+    """What a TLS handshake failed of, which another would too; None where it was something else."""
+    while error is not None and not isinstance(error, ssl.SSLError):
+        error = error.__cause__ or error.__context__
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted here: {error.verify_message.rstrip('.')}"
+    return None if error is None else f"no TLS with it: {error.reason}"
 
 
 async def _body(response: httpx2.Response, ticket: Ticket, most_bytes: int) -> bytes:
