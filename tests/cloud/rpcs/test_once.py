@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
+import weakref
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -239,3 +241,26 @@ def test_a_computation_without_an_answer_is_a_failure(clock: Any) -> None:
             await SharedAnswers(8, clock).once(None, math.inf, compute)
 
     asyncio.run(main())
+
+
+def test_what_was_answered_waits_for_no_collector(clock: Any) -> None:
+    tickets: list[weakref.ref[Ticket]] = []
+
+    async def compute(ticket: Ticket) -> AsyncIterator[Delta]:
+        tickets.append(weakref.ref(ticket))
+        yield A
+        await asyncio.sleep(0)
+        yield END
+
+    async def main() -> None:
+        answers = SharedAnswers(8, clock)
+        assert await answers.once(b"k", math.inf, compute) == ANSWER
+        assert [delta async for delta in answers.follow(None, math.inf, compute)]
+        assert [ticket() for ticket in tickets] == [None, None]
+
+    gc.collect()
+    gc.disable()
+    try:
+        asyncio.run(main())
+    finally:
+        gc.enable()

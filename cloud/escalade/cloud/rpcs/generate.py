@@ -33,9 +33,13 @@ def query_of(request: pb.GenerateRequest, info: BackendInfo, *, streamed: bool) 
     Raises:
         RequestError: it cannot be answered; see `validation`.
     """
-    validation.check_expected_model(request.expected_model, info)
+    # A short query feels each part that is looked into only to find that it is not there.
+    if request.HasField("expected_model"):
+        validation.check_expected_model(request.expected_model, info)
     validation.check_priority(request.priority)
-    sampling = sampling_of(request.sampling, partial(key_of, request), info)
+    sampling = None
+    if request.HasField("sampling"):
+        sampling = sampling_of(request.sampling, partial(key_of, request), info)
     top_logprobs = top_logprobs_of(request.output, info)
     max_new_tokens = validation.max_new_tokens_of(request.stopping, info)
     stop_texts = validation.stop_texts_of(request.stopping)
@@ -43,13 +47,14 @@ def query_of(request: pb.GenerateRequest, info: BackendInfo, *, streamed: bool) 
     if request.HasField("draft"):
         draft = request.draft
         check_draft(draft, info)
+    prompt = request.prompt
     return Query(
-        validation.prompt_ids_of(request.prompt, info),
+        validation.prompt_ids_of(prompt, info),
         max_new_tokens,
         stop_texts,
-        prompt_text=request.prompt.text,
+        prompt_text=prompt.text,
         draft=draft,
-        via=tuple(request.via),
+        via=tuple(request.via[:]),
         logprobs=request.output.logprobs,
         streamed=streamed,
         sampling=sampling,
