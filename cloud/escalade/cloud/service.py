@@ -205,6 +205,7 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
         """Begin an answer."""
         self._admit(pb.CAPABILITY_GENERATE_STREAM if streamed else pb.CAPABILITY_GENERATE)
         query = query_of(request, self._backend.info, streamed=streamed)
+        self._backend.check_room(ticket)
         return self._backend.generate(query, ticket)
 
     async def _score(

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from escalade.cloud.backends.query import Answer, Delta
 from escalade.cloud.backends.ticket import Ticket
-from escalade.cloud.errors import DeadlineError, DrainingError, EngineDeadError
+from escalade.cloud.errors import DeadlineError, DrainingError, EngineDeadError, QueueFullError
 from escalade.cloud.rpcs.once import SharedAnswers
 from escalade.v1 import cascade_pb2 as pb
 
@@ -264,3 +264,29 @@ def test_what_was_answered_waits_for_no_collector(clock: Any) -> None:
         asyncio.run(main())
     finally:
         gc.enable()
+
+
+def test_what_is_refused_at_once_has_no_task_and_is_forgotten(clock: Any) -> None:
+    full = True
+
+    async def compute(ticket: Ticket) -> AsyncIterator[Delta]:
+        yield END
+
+    def start(ticket: Ticket) -> AsyncIterator[Delta]:
+        if full:
+            raise QueueFullError("queue: full", 1.0)
+        return compute(ticket)
+
+    async def main() -> None:
+        nonlocal full
+        answers = SharedAnswers(8, clock)
+        for _ in range(2):
+            with pytest.raises(QueueFullError):
+                await answers.once(b"k", math.inf, start)
+            with pytest.raises(QueueFullError):
+                await anext(answers.follow(b"k", math.inf, start))
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        full = False
+        assert await answers.once(b"k", math.inf, start) == ANSWER
+
+    asyncio.run(main())

@@ -55,6 +55,10 @@ class Metered(Backend):
         """See `Backend`."""
         return self._inner.gauges()
 
+    def check_room(self, ticket: Ticket) -> None:
+        """See `Backend`."""
+        self._inner.check_room(ticket)
+
     async def generate(self, query: Query, ticket: Ticket) -> AsyncIterator[Delta]:
         """See `Backend`."""
         given, whole = 0, None

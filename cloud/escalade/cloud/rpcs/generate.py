@@ -113,19 +113,20 @@ async def send_stream(
         send: returns when the transport has taken the message.
         offset: tokens of the response before the first delta.
     """
-    output = request.output
+    with_logprobs, with_text = request.output.logprobs, _wants_text(request.output)
     sequence = 0
     async for delta in deltas:
         if delta.token_ids or delta.text:
-            chunk = pb.TokenChunk(
-                token_ids=delta.token_ids,
-                logprobs=delta.logprobs if output.logprobs else (),
-                text=delta.text if _wants_text(output) else "",
-            )
+            message = pb.GenerateStreamResponse(sequence=sequence, token_offset=offset)
+            chunk = message.chunk
+            chunk.token_ids.extend(delta.token_ids)
+            if with_logprobs:
+                chunk.logprobs.extend(delta.logprobs)
+            if with_text:
+                chunk.text = delta.text
             put_top(chunk, delta.top)
-            await send(
-                pb.GenerateStreamResponse(sequence=sequence, token_offset=offset, chunk=chunk)
-            )
+            chunk.SetInParent()  # also where nothing of it is wanted
+            await send(message)
             sequence += 1
             offset += len(delta.token_ids)
         if delta.answer is not None:

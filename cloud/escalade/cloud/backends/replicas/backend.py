@@ -151,6 +151,10 @@ class RayBackend(Backend):
         """Whether the last few queries did not all find their replicas dead."""
         return self._deaths < _DEATHS_UNTIL_DEAD
 
+    def check_room(self, ticket: Ticket) -> None:
+        """See `Backend`."""
+        self._queries.check(ticket)
+
     async def generate(self, query: Query, ticket: Ticket) -> AsyncGenerator[Delta, None]:
         """See `Backend`."""
         with self._queries.take(ticket):
