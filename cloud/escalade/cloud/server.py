@@ -239,13 +239,17 @@ def run_server(
     Raises:
         StartError: the port, a certificate, the tokens or the model is not to be had.
     """
+    # A tenth of a short call's processor time and a fifth of a streamed token's beside asyncio's
+    # own loop (benchmarks/cloud/framework.py). Here, for Windows has neither it nor these signals.
+    import uvloop
+
     previous = {number: signal.getsignal(number) for number in _SIGNALS}
     switch_s = sys.getswitchinterval()
     sys.setswitchinterval(_SWITCH_S)
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     try:
-        asyncio.run(_serve_until_signal(make_backend, options or ServeOptions(), on_ready))
+        uvloop.run(_serve_until_signal(make_backend, options or ServeOptions(), on_ready))
     finally:
         sys.setswitchinterval(switch_s)
         for number, handler in previous.items():
