@@ -167,23 +167,25 @@ class _Loads:
 
     def add(self, held: _Held) -> None:
         """Count what has come."""
-        claim = held.claim
-        connections = self.connections.setdefault(claim.host, {})
-        for loads, owner in ((self.hosts, claim.host), (connections, claim.connection)):
-            loads[owner] = loads.get(owner, 0) + held.weight
-        self.batch[claim.host] += claim.batch
+        host, connection, _, batch = held.claim
+        connections = self.connections.setdefault(host, {})
+        self.hosts[host] = self.hosts.get(host, 0) + held.weight
+        connections[connection] = connections.get(connection, 0) + held.weight
+        if batch:
+            self.batch[host] += 1
 
     def remove(self, held: _Held) -> None:
         """Count no more what was added; nothing is kept of who has none."""
-        claim = held.claim
-        connections = self.connections[claim.host]
-        for loads, owner in ((self.hosts, claim.host), (connections, claim.connection)):
-            loads[owner] -= held.weight
-            if not loads[owner]:
-                del loads[owner]
-        self.batch[claim.host] -= claim.batch
+        host, connection, _, batch = held.claim
+        connections = self.connections[host]
+        self.hosts[host] -= held.weight
+        connections[connection] -= held.weight
+        if batch:
+            self.batch[host] -= 1
+        if not connections[connection]:
+            del connections[connection]
         if not connections:
-            del self.connections[claim.host], self.batch[claim.host]
+            del self.hosts[host], self.connections[host], self.batch[host]
 
 
 def _largest(loads: Mapping[str, int], mine: str) -> str:
