@@ -1,12 +1,13 @@
 """What the service costs beside gRPC alone: a backend that computes nothing, and a bare echo.
 
-    .venv/bin/python -m benchmarks.cloud.framework [--rounds N] [--loop uvloop] [--json]
+    .venv/bin/python -m benchmarks.cloud.framework [--rounds N] [--json]
 
-Two servers in processes of their own: `escalade.cloud` with a backend that answers at once, and a
-bare grpc.aio server that sends the same bytes and reads nothing. One client process asks both in
-bytes made before, in turns, the first of a round another each time. Ratios are medians over the
-rounds: of p50 with 1 client, of queries a second with 64, of messages a second of streams. CPU
-microseconds are the server process's own, so that they hold on a machine that does other work too.
+Servers in processes of their own: `escalade.cloud` with a backend that knows its answer, on the
+loop that `escalade serve` has, and a bare grpc.aio server that sends the same bytes and reads
+nothing, on that loop and on asyncio's own. One client process asks them in bytes made before, in
+turns, the first of a round another each time. Ratios are medians over the rounds, with quartiles:
+of processor time, which is the server's own and holds on a machine that does other work too, of p50
+and of requests or messages a second, which need an idle one. Linux.
 """
 
 from __future__ import annotations
@@ -17,174 +18,64 @@ import json
 import os
 import statistics
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, ExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import grpc
 import grpc.aio
-import psutil
-from benchmarks.cloud.processes import Process, in_process
+from benchmarks.cloud.echo import FINGERPRINT, SERVICE, Samples, serve_bare, serve_ours
+from benchmarks.cloud.processes import Process, cpu_us, in_process
 from rich.table import Table
 
 from escalade.cli.output import result_console
 from escalade.v1 import cascade_pb2 as pb
 
-SERVICE = "escalade.v1.CascadeService"
-TOKENS = 64
-# Between tokens of a stream, so that each is a message of its own: who is slower than the backend
-# gets several tokens in one.
-STEP_S = 0.02
-LOOPS = ("asyncio", "uvloop")
+OURS, BARE, BARE_ASYNCIO = "ours", "bare", "bare, asyncio"
+
+
+class Way(NamedTuple):
+    """A way of asking."""
+
+    name: str
+    method: str
+    clients: int
+    #: That one client has in a round.
+    requests: int
+
+
+WAYS = (
+    Way("Generate", "Generate", 1, 300),
+    Way("Generate", "Generate", 64, 10),
+    Way("Generate, refused", "Refused", 64, 10),
+    Way("GenerateStream", "GenerateStream", 64, 2),
+)
+
+
+@dataclass(kw_only=True)
+class Ratio:
+    """Ours beside another, over the rounds."""
+
+    median: float
+    #: The middle half of the rounds.
+    quartiles: tuple[float, float]
 
 
 @dataclass(kw_only=True)
 class Row:
-    """Ours beside the bare server in one way of asking; medians over the rounds."""
+    """One server in one way of asking; medians over the rounds."""
 
-    rpc: str
+    way: str
     clients: int
-    ours_per_s: float
-    bare_per_s: float
-    ours_p50_ms: float
-    bare_p50_ms: float
-    ours_cpu_us: float
-    bare_cpu_us: float
-    #: Ours over bare.
-    p50_ratio: float
-    throughput_ratio: float
-
-
-def request_of(request_id: str) -> pb.GenerateRequest:
-    """A query as a device sends it, in token ids."""
-    tokens = pb.TokenSequence(ids=[5, 6, 7, 8, 9, 10, 11, 1], tokenizer_fingerprint="f" * 64)
-    return pb.GenerateRequest(request_id=request_id, prompt=pb.Prompt(tokens=tokens))
-
-
-async def serve_ours(tell: Callable[[str], None]) -> None:
-    """The service on a backend that knows its answer."""
-    from escalade.cloud.backends import Answer, Backend, BackendInfo, Delta, Query, Ticket
-    from escalade.cloud.server import ServeOptions, serve
-
-    model = pb.ModelIdentity(name="none", tokenizer_fingerprint="f" * 64, revision="0" * 64)
-    member = pb.MemberReport(model=pb.ModelIdentity(name="none"), parameter_count=1)
-    report = pb.TierReport(tier="cloud", place=pb.PLACE_CLOUD, members=[member])
-    whole = Answer(
-        token_ids=[5] * TOKENS,
-        logprobs=[-0.1] * (TOKENS + 1),
-        margins=[],
-        end_id=2,
-        text="a " * TOKENS,
-        stop_reason=pb.STOP_REASON_END_OF_SEQUENCE,
-        prompt_tokens=8,
-        generated_tokens=TOKENS + 1,
-        reports=(report,),
-    )
-
-    class Nothing(Backend):
-        info = BackendInfo(
-            model=model,
-            engine="none",
-            parameter_count=1,
-            vocabulary_size=100,
-            context_length=256,
-            end_of_sequence_ids=(2,),
-            longest_token_bytes=8,
-            max_new_tokens=128,
-            queue_capacity=64,
-            capabilities=(pb.CAPABILITY_GENERATE, pb.CAPABILITY_GENERATE_STREAM),
-        )
-
-        async def load(self) -> None:
-            pass
-
-        def close(self) -> None:
-            pass
-
-        def health(self) -> bool:
-            return True
-
-        async def generate(self, query: Query, ticket: Ticket) -> AsyncIterator[Delta]:
-            if query.streamed:
-                for _ in range(TOKENS):
-                    yield Delta([5], [-0.1], "a ")
-                    await asyncio.sleep(STEP_S)
-            yield Delta(answer=whole)
-
-    await serve(
-        lambda **_: Nothing(),
-        ServeOptions(listen="127.0.0.1:0"),
-        stop=asyncio.Event(),
-        on_ready=tell,
-    )
-
-
-async def serve_bare(tell: Callable[[str], None], whole: bytes, pieces: list[bytes]) -> None:
-    """A grpc.aio server that sends what it was given."""
-
-    async def generate(request: bytes, context: object) -> bytes:
-        return whole
-
-    async def stream(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
-        for piece in pieces:
-            await context.write(piece)
-            await asyncio.sleep(STEP_S)
-
-    handlers = {
-        "Generate": grpc.unary_unary_rpc_method_handler(generate),
-        "GenerateStream": grpc.unary_stream_rpc_method_handler(stream),
-    }
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    tell(f"127.0.0.1:{port}")
-    await server.wait_for_termination()
-
-
-class Server:
-    """One of the two, and its client."""
-
-    def __init__(self, process: Process, channel: grpc.aio.Channel) -> None:
-        self._process = psutil.Process(process.pid)
-        self.whole: Callable[[bytes], Awaitable[bytes]] = channel.unary_unary(
-            f"/{SERVICE}/Generate"
-        )
-        self.stream: Callable[[bytes], AsyncIterator[bytes]] = channel.unary_stream(
-            f"/{SERVICE}/GenerateStream"
-        )
-
-    def cpu_s(self) -> float:
-        """CPU seconds of its process so far."""
-        times = self._process.cpu_times()
-        return times.user + times.system
-
-    async def ask(self, rpc: str, request: bytes) -> int:
-        """Ask once; gives the messages that came."""
-        if rpc == "Generate":
-            await self.whole(request)
-            return 1
-        return len([message async for message in self.stream(request)])
-
-    async def once(self, rpc: str, requests: list[bytes], clients: int) -> Round:
-        """So many queries from so many clients."""
-        waiting = iter(requests)
-        each: list[float] = []
-        messages = 0
-
-        async def client() -> None:
-            nonlocal messages
-            for request in waiting:
-                began = time.perf_counter()
-                came = await self.ask(rpc, request)
-                messages += came
-                each.append(time.perf_counter() - began)
-
-        cpu_s, began = self.cpu_s(), time.perf_counter()
-        await asyncio.gather(*(client() for _ in range(clients)))
-        took_s = time.perf_counter() - began
-        cpu_s = self.cpu_s() - cpu_s
-        return Round(messages / took_s, statistics.median(each), cpu_s / messages)
+    server: str
+    #: Requests, or messages of streams.
+    per_s: float
+    p50_ms: float
+    #: Of the server's process for one of them.
+    cpu_us: float
+    #: Of ours beside this one, by what is measured.
+    ours_beside: dict[str, Ratio]
 
 
 @dataclass
@@ -192,110 +83,169 @@ class Round:
     """One server in one round."""
 
     per_s: float
-    p50_s: float
-    #: Of one query, or of one message of a stream.
-    cpu_s: float
+    p50_ms: float
+    cpu_us: float
 
 
-def requests_for(rpc: str, count: int) -> list[bytes]:
-    """Serialized requests, each with an id of its own."""
+class Server:
+    """One of them, and its client."""
+
+    def __init__(self, process: Process, channel: grpc.aio.Channel, *, ours: bool) -> None:
+        self._pid = process.pid
+        method = f"/{SERVICE}"
+        self.whole: Callable[[bytes], Awaitable[bytes]] = channel.unary_unary(f"{method}/Generate")
+        # Of ours it is the same method, which refuses these.
+        self.refused: Callable[[bytes], Awaitable[bytes]] = (
+            self.whole if ours else channel.unary_unary(f"{method}/Refused")
+        )
+        self.stream: Callable[[bytes], AsyncIterator[bytes]] = channel.unary_stream(
+            f"{method}/GenerateStream"
+        )
+
+    async def ask(self, method: str, request: bytes) -> int:
+        """Ask once; gives the messages that came."""
+        if method == "GenerateStream":
+            return len([message async for message in self.stream(request)])
+        if method == "Generate":
+            await self.whole(request)
+        else:
+            with suppress(grpc.aio.AioRpcError):
+                await self.refused(request)
+                raise SystemExit("framework: a request that should be refused was answered")
+        return 1
+
+    async def once(self, way: Way) -> Round:
+        """So many queries from so many clients."""
+        waiting = iter(requests_for(way.method, way.clients * way.requests))
+        each: list[float] = []
+        messages = 0
+
+        async def client() -> None:
+            nonlocal messages
+            for request in waiting:
+                began = time.perf_counter()
+                came = await self.ask(way.method, request)
+                messages += came
+                each.append(time.perf_counter() - began)
+
+        before_us, began = cpu_us(self._pid), time.perf_counter()
+        await asyncio.gather(*(client() for _ in range(way.clients)))
+        took_s = time.perf_counter() - began
+        spent_us = cpu_us(self._pid) - before_us
+        return Round(messages / took_s, 1e3 * statistics.median(each), spent_us / messages)
+
+
+def requests_for(method: str, count: int) -> list[bytes]:
+    """Queries as a device sends them, in token ids, each with an id of its own; serialized."""
+    tokens = pb.TokenSequence(ids=[5, 6, 7, 8, 9, 10, 11, 1], tokenizer_fingerprint=FINGERPRINT)
     made = []
     for _ in range(count):
-        request = request_of(os.urandom(16).hex())
-        if rpc == "GenerateStream":
+        request = pb.GenerateRequest(
+            request_id=os.urandom(16).hex(),
+            prompt=pb.Prompt(tokens=tokens),
+            # For those who may wait there is no place.
+            priority=pb.PRIORITY_BATCH if method == "Refused" else pb.PRIORITY_INTERACTIVE,
+        )
+        if method == "GenerateStream":
             made.append(pb.GenerateStreamRequest(request=request).SerializeToString())
         else:
             made.append(request.SerializeToString())
     return made
 
 
-async def measure(
-    ours: Server, bare: Server, rpc: str, clients: int, rounds: int, round_s: float
-) -> Row:
-    """Ask both in turns."""
-    per_client, messages = (10, 1) if rpc == "Generate" else (1, TOKENS)
-    warm_up = await ours.once(rpc, requests_for(rpc, per_client * clients), clients)
-    await bare.once(rpc, requests_for(rpc, per_client * clients), clients)
-    count = clients * max(1, round(warm_up.per_s * round_s / messages / clients))
-    pairs: list[tuple[Round, Round]] = []
-    for number in range(rounds):
-        requests = [requests_for(rpc, count) for _ in range(2)]
-        if number % 2:
-            second = await bare.once(rpc, requests[1], clients)
-            pairs.append((await ours.once(rpc, requests[0], clients), second))
-        else:
-            first = await ours.once(rpc, requests[0], clients)
-            pairs.append((first, await bare.once(rpc, requests[1], clients)))
-    median = statistics.median
+async def measure(servers: dict[str, Server], way: Way, rounds: int) -> list[Row]:
+    """Ask all in turns."""
+    names = [*servers]
+    done: dict[str, list[Round]] = {name: [] for name in names}
+    for number in range(rounds + 1):
+        first = number % len(names)
+        for name in (*names[first:], *names[:first]):
+            one = await servers[name].once(way)
+            if number:  # the first warms up
+                done[name].append(one)
+    return [row_of(way, name, done[OURS], done[name]) for name in names]
+
+
+def row_of(way: Way, name: str, ours: Sequence[Round], theirs: Sequence[Round]) -> Row:
+    """The medians of one server."""
+
+    def over(what: str) -> list[float]:
+        pairs = zip(ours, theirs, strict=True)
+        return [getattr(mine, what) / getattr(other, what) for mine, other in pairs]
+
+    def ratio(what: str) -> Ratio:
+        low, median, high = statistics.quantiles(over(what), n=4)
+        return Ratio(median=median, quartiles=(low, high))
+
     return Row(
-        rpc=rpc,
-        clients=clients,
-        ours_per_s=median(mine.per_s for mine, _ in pairs),
-        bare_per_s=median(other.per_s for _, other in pairs),
-        ours_p50_ms=1e3 * median(mine.p50_s for mine, _ in pairs),
-        bare_p50_ms=1e3 * median(other.p50_s for _, other in pairs),
-        ours_cpu_us=1e6 * median(mine.cpu_s for mine, _ in pairs),
-        bare_cpu_us=1e6 * median(other.cpu_s for _, other in pairs),
-        p50_ratio=median(mine.p50_s / other.p50_s for mine, other in pairs),
-        throughput_ratio=median(mine.per_s / other.per_s for mine, other in pairs),
+        way=way.name,
+        clients=way.clients,
+        server=name,
+        per_s=statistics.median(one.per_s for one in theirs),
+        p50_ms=statistics.median(one.p50_ms for one in theirs),
+        cpu_us=statistics.median(one.cpu_us for one in theirs),
+        ours_beside={what: ratio(what) for what in ("cpu_us", "p50_ms", "per_s") if name != OURS},
     )
 
 
-async def run(ours: Process, bare: Process, options: argparse.Namespace) -> list[Row]:
+async def run(processes: dict[str, Process], rounds: int) -> list[Row]:
     """Every way of asking."""
     async with AsyncExitStack() as stack:
-        servers = []
-        for process in (ours, bare):
+        servers = {}
+        for name, process in processes.items():
             channel = grpc.aio.insecure_channel(process.address)
-            servers.append(Server(process, await stack.enter_async_context(channel)))
-        rows = []
-        for rpc, clients in (("Generate", 1), ("Generate", 64), ("GenerateStream", 32)):
-            rows.append(await measure(*servers, rpc, clients, options.rounds, options.round_s))
+            await stack.enter_async_context(channel)
+            servers[name] = Server(process, channel, ours=name == OURS)
+        rows: list[Row] = []
+        for way in WAYS:
+            rows += await measure(servers, way, rounds)
         return rows
 
 
-async def samples(ours: Process) -> tuple[bytes, list[bytes]]:
-    """What our server says to one query: whole, and a message for each token."""
+async def samples(ours: Process) -> Samples:
+    """Ask our server once in each way."""
     async with grpc.aio.insecure_channel(ours.address) as channel:
-        server = Server(ours, channel)
+        server = Server(ours, channel, ours=True)
         whole = await server.whole(requests_for("Generate", 1)[0])
         [request] = requests_for("GenerateStream", 1)
         pieces = [message async for message in server.stream(request)]
-    return whole, pieces
+        try:
+            await server.refused(requests_for("Refused", 1)[0])
+        except grpc.aio.AioRpcError as error:
+            trailing = tuple(error.trailing_metadata() or ())
+            return Samples(whole, pieces, (error.code(), str(error.details()), trailing))
+    raise SystemExit("framework: a request that should be refused was answered")
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--round-s", type=float, default=1.0, help="how long a round lasts")
-    parser.add_argument("--loop", choices=LOOPS, default="asyncio", help="of both servers")
+    parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with ExitStack() as stack:
-        ours = stack.enter_context(in_process(serve_ours, loop=options.loop))
-        whole, pieces = asyncio.run(samples(ours))
-        bare = stack.enter_context(in_process(serve_bare, whole, pieces, loop=options.loop))
-        rows = asyncio.run(run(ours, bare, options))
+        ours = stack.enter_context(in_process(serve_ours, loop="uvloop"))
+        said = asyncio.run(samples(ours))
+        processes = {OURS: ours}
+        for name, loop in ((BARE, "uvloop"), (BARE_ASYNCIO, "asyncio")):
+            processes[name] = stack.enter_context(in_process(serve_bare, said, loop=loop))
+        rows = asyncio.run(run(processes, options.rounds))
     load = os.getloadavg()[0]
     if options.json:
-        said = {"loop": options.loop, "load_average": load, "rows": [asdict(row) for row in rows]}
-        print(json.dumps(said, indent=2))
+        said_of = {"load_average": load, "rows": [asdict(row) for row in rows]}
+        print(json.dumps(said_of, indent=2))
         return
-    table = Table(
-        "RPC", "clients", "", "a second", "p50 ms", "server CPU us", title=f"{options.loop}"
-    )
+    table = Table("", "server", "a second", "p50 ms", "CPU us", "ours: CPU", "p50", "a second")
     for row in rows:
-        for name, per_s, p50_ms, cpu_us in (
-            ("ours", row.ours_per_s, row.ours_p50_ms, row.ours_cpu_us),
-            ("bare", row.bare_per_s, row.bare_p50_ms, row.bare_cpu_us),
-        ):
-            numbers = f"{per_s:.0f}", f"{p50_ms:.2f}", f"{cpu_us:.0f}"
-            table.add_row(row.rpc, str(row.clients), name, *numbers)
-        ratios = f"{row.throughput_ratio:.2f}x", f"{row.p50_ratio:.2f}x"
-        table.add_row("", "", "ratio", *ratios, f"{row.ours_cpu_us / row.bare_cpu_us:.2f}x")
+        beside = [
+            f"{one.median:.2f}x ({one.quartiles[0]:.2f}-{one.quartiles[1]:.2f})"
+            for one in row.ours_beside.values()
+        ]
+        way = f"{row.way}, {row.clients}" if row.server == OURS else ""
+        numbers = f"{row.per_s:.0f}", f"{row.p50_ms:.2f}", f"{row.cpu_us:.0f}"
+        table.add_row(way, row.server, *numbers, *beside)
     result_console().print(table)
-    result_console().print(f"{len(pieces)} messages a stream; load average {load:.1f}")
+    result_console().print(f"load average {load:.1f}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Servers in processes of their own; knows no server."""
+"""Servers in processes of their own, and what they cost; knows no server."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from escalade.cli.quiet import quiet_third_party
 
@@ -20,6 +21,12 @@ class Process:
 
     address: str
     pid: int
+
+
+def cpu_us(pid: int) -> float:
+    """Processor time of all threads of a process that still run (proc(5), schedstat)."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e3
 
 
 def _run(

@@ -1,6 +1,6 @@
 """What it costs a server to be watched: its processor time for a request that computes nothing.
 
-    .venv/bin/python benchmarks/cloud/watching.py [--clients 16] [--rounds 9] [--json]
+    .venv/bin/python -m benchmarks.cloud.watching [--clients 16] [--rounds 9] [--json]
 
 Servers with a backend that answers at once, each watched in another way, are asked in turns; the
 processor time of their threads is the kernel's, so that other work on the machine disturbs it
@@ -26,6 +26,7 @@ from pathlib import Path
 
 import grpc
 import grpc.aio
+from benchmarks.cloud.processes import cpu_us
 from rich.table import Table
 
 from escalade.cli.output import result_console
@@ -143,12 +144,6 @@ def collecting() -> Iterator[str]:
         server.stop(None)
 
 
-def on_cpu_us(process: int) -> float:
-    """Processor time of all threads of a process that still run (proc(5), schedstat)."""
-    tasks = Path(f"/proc/{process}/task").glob("*/schedstat")
-    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e3
-
-
 async def ask(address: str, rpc: str, clients: int, requests: int) -> None:
     """So many requests of so many clients."""
     numbers = iter(range(requests))
@@ -178,10 +173,10 @@ def measure(
         ways = [*servers][number % len(servers) :] + [*servers][: number % len(servers)]
         for way in ways:
             address, process = servers[way]
-            before = on_cpu_us(process)
+            before = cpu_us(process)
             asyncio.run(ask(address, rpc, clients, requests))
             if number:  # the first warms up
-                each[way].append((on_cpu_us(process) - before) / requests)
+                each[way].append((cpu_us(process) - before) / requests)
     first = each[WAYS[0]]
     return [
         Row(

@@ -10,7 +10,7 @@ import grpc
 import grpc.aio
 
 from escalade.cloud.backends import BackendInfo, Clock
-from escalade.cloud.rpcs import Unparsed, answer_or_abort, bounded_parser
+from escalade.cloud.rpcs import Unparsed, bounded_parser, end_with
 from escalade.cloud.service import CascadeService
 from escalade.cloud.watching import Observer, observed
 from escalade.v1 import cascade_pb2_grpc as pb_grpc
@@ -62,9 +62,7 @@ class _Registrar:
     ) -> None:
         """Register each method, guarded."""
         guarded = {name: self._guarded(name, handler) for name, handler in handlers.items()}
-        self._server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(service, guarded),)
-        )
+        self._server.add_registered_method_handlers(service, guarded)
 
     def _guarded(
         self, name: str, handler: grpc.RpcMethodHandler[Req, Resp]
@@ -77,7 +75,7 @@ class _Registrar:
 
         async def answer(request: Req, context: Context[Req, Resp]) -> Resp:
             if isinstance(request, Unparsed):
-                await answer_or_abort(context, _refuse(request))
+                await end_with(context, request.error)
             return await behaviour(request, context)
 
         make = (
@@ -89,7 +87,3 @@ class _Registrar:
             cast(Callable[[bytes], Req], bounded_parser(name, parse, self._info)),
             handler.response_serializer,
         )
-
-
-async def _refuse(request: Unparsed) -> None:
-    raise request.error

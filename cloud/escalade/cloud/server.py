@@ -251,13 +251,17 @@ def run_server(
     Raises:
         StartError: the port, a certificate, the tokens or the model is not to be had.
     """
+    # A bare call takes a tenth less processor time than on asyncio's own loop, a streamed message
+    # a fifth (benchmarks/cloud/framework.py). Here, for Windows has neither it nor these signals.
+    import uvloop
+
     previous = {number: signal.getsignal(number) for number in (*_SIGNALS, signal.SIGHUP)}
     switch_s = sys.getswitchinterval()
     sys.setswitchinterval(_SWITCH_S)
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     try:
-        asyncio.run(
+        uvloop.run(
             _serve_until_signal(make_backend, options or ServeOptions(), on_loading, on_ready)
         )
     finally:

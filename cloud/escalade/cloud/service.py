@@ -15,7 +15,6 @@ import grpc.aio
 from google.protobuf.message import Message
 
 from escalade.cloud.backends import (
-    Answer,
     Backend,
     Claim,
     Clock,
@@ -29,12 +28,12 @@ from escalade.cloud.rpcs import (
     Drain,
     Send,
     SharedAnswers,
-    answer_or_abort,
     check_generate_size,
     check_score,
     check_score_size,
     check_verify,
     claim_of,
+    end_with,
     keep_s_of,
     key_of,
     query_of,
@@ -111,17 +110,17 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
     ) -> pb.GenerateResponse:
         """Answer one query, whole."""
 
-        async def whole() -> Answer:
+        async def whole() -> pb.GenerateResponse:
             check_generate_size(request, self._backend.info)
-            return await self._answers.once(
+            answer = await self._answers.once(
                 key_of(request),
                 self._deadline_of(context),
                 partial(self._start, request, streamed=False),
                 _claim_of(context, request, request.priority),
             )
+            return response_of(request, answer, self._backend.info)
 
-        answer = await self._answer(context, whole())
-        return response_of(request, answer, self._backend.info)
+        return await self._answer(context, whole())
 
     # The stubs' types know generators only. These two write: a generator that is cancelled
     # while its message waits for the network is closed when the collector finds it.
@@ -206,6 +205,7 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
         """Begin an answer."""
         self._admit(pb.CAPABILITY_GENERATE_STREAM if streamed else pb.CAPABILITY_GENERATE)
         query = query_of(request, self._backend.info, streamed=streamed)
+        self._backend.check_room(ticket)
         return self._backend.generate(query, ticket)
 
     async def _score(
@@ -252,15 +252,16 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
         interruptible: Ticket | None = None,
     ) -> T:
         """Do a request's work, waited for by a drain; what it refuses ends the RPC."""
-        with self._drain.under_way(interruptible):
-            return await answer_or_abort(context, self._watched(work))
-
-    async def _watched(self, work: Awaitable[T]) -> T:
-        """Look at the backend's health after some work."""
+        self._drain.begin(interruptible)
         try:
-            return await work
+            try:
+                return await work
+            finally:
+                await self.look_at_health()
+        except Exception as error:
+            await end_with(context, error)
         finally:
-            await self.look_at_health()
+            self._drain.end(interruptible)
 
     def _deadline_of(self, context: grpc.aio.ServicerContext[Req, Resp]) -> float:
         # None without a deadline, whatever the type stubs say.

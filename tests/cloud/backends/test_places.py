@@ -143,8 +143,16 @@ def test_no_client_keeps_another_out(capacity: int, steps: list[Claim | int]) ->
         mine, stack = ticket(step), ExitStack()
         mine.on_revoke = lambda number=number: held.pop(number)  # type: ignore[misc]
         try:
-            stack.enter_context(places.take(mine))
+            places.check(mine)
+            room = True
         except QueueFullError:
+            room = False
+        assert hosts() == before
+        try:
+            stack.enter_context(places.take(mine))
+            assert room
+        except QueueFullError:
+            assert not room
             # Nobody has more than this client would have.
             assert sum(before.values()) == capacity + 1
             assert max(before.values()) <= before[step.host] + 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
+import weakref
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,7 +14,7 @@ from msgspec.structs import replace
 
 from escalade.cloud.backends.query import Answer, Delta
 from escalade.cloud.backends.ticket import Ticket
-from escalade.cloud.errors import DeadlineError, DrainingError, EngineDeadError
+from escalade.cloud.errors import DeadlineError, DrainingError, EngineDeadError, QueueFullError
 from escalade.cloud.rpcs.once import SharedAnswers
 from escalade.v1 import cascade_pb2 as pb
 
@@ -237,5 +239,54 @@ def test_a_computation_without_an_answer_is_a_failure(clock: Any) -> None:
     async def main() -> None:
         with pytest.raises(EngineDeadError, match="ended without an answer"):
             await SharedAnswers(8, clock).once(None, math.inf, compute)
+
+    asyncio.run(main())
+
+
+def test_what_was_answered_waits_for_no_collector(clock: Any) -> None:
+    tickets: list[weakref.ref[Ticket]] = []
+
+    async def compute(ticket: Ticket) -> AsyncIterator[Delta]:
+        tickets.append(weakref.ref(ticket))
+        yield A
+        await asyncio.sleep(0)
+        yield END
+
+    async def main() -> None:
+        answers = SharedAnswers(8, clock)
+        assert await answers.once(b"k", math.inf, compute) == ANSWER
+        assert [delta async for delta in answers.follow(None, math.inf, compute)]
+        assert [ticket() for ticket in tickets] == [None, None]
+
+    gc.collect()
+    gc.disable()
+    try:
+        asyncio.run(main())
+    finally:
+        gc.enable()
+
+
+def test_what_is_refused_at_once_has_no_task_and_is_forgotten(clock: Any) -> None:
+    full = True
+
+    async def compute(ticket: Ticket) -> AsyncIterator[Delta]:
+        yield END
+
+    def start(ticket: Ticket) -> AsyncIterator[Delta]:
+        if full:
+            raise QueueFullError("queue: full", 1.0)
+        return compute(ticket)
+
+    async def main() -> None:
+        nonlocal full
+        answers = SharedAnswers(8, clock)
+        for _ in range(2):
+            with pytest.raises(QueueFullError):
+                await answers.once(b"k", math.inf, start)
+            with pytest.raises(QueueFullError):
+                await anext(answers.follow(b"k", math.inf, start))
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        full = False
+        assert await answers.once(b"k", math.inf, start) == ANSWER
 
     asyncio.run(main())

@@ -24,7 +24,7 @@ from escalade.cloud.access.tokens import Tokens, read_tokens
 from escalade.cloud.backends import Clock
 from escalade.cloud.errors import DeadlineError, OptionOutOfRangeError, StartError
 from escalade.cloud.rereading import Reread
-from escalade.cloud.rpcs import OWNER, answer_or_abort, host_of
+from escalade.cloud.rpcs import OWNER, end_with, host_of
 from escalade.v1.quoting import one_line
 
 # Load balancers ask it, and have no token.
@@ -120,14 +120,20 @@ class Gate(grpc.aio.ServerInterceptor):
 
         async def enter(context: Context) -> None:
             try:
-                OWNER.set(await answer_or_abort(context, self._admit(context)))
-            except BaseException as error:
-                self.on_refused(method, context, error)
+                try:
+                    OWNER.set(self._admit(context))
+                except Exception as error:
+                    await end_with(context, error)
+            except BaseException as ended:
+                self.on_refused(method, context, ended)
                 raise
 
         async def answer(_: AsyncIterator[object], context: Context) -> object:
             await enter(context)
-            request = await answer_or_abort(context, self._request(context))
+            try:
+                request = await self._request(context)
+            except Exception as error:
+                await end_with(context, error)
             return await behaviour(request, context)
 
         async def converse(
@@ -145,7 +151,7 @@ class Gate(grpc.aio.ServerInterceptor):
             gated = converse
         return make(gated, handler.request_deserializer, handler.response_serializer)
 
-    async def _admit(self, context: Context) -> str:
+    def _admit(self, context: Context) -> str:
         """Whose RPC it is.
 
         Raises:

@@ -59,6 +59,10 @@ class Metered(Backend):
         """See `Backend`."""
         return self._inner.gauges()
 
+    def check_room(self, ticket: Ticket) -> None:
+        """See `Backend`."""
+        self._inner.check_room(ticket)
+
     async def generate(self, query: Query, ticket: Ticket) -> AsyncIterator[Delta]:
         """See `Backend`."""
         owner, given, whole = ticket.claim.host, 0, None

@@ -126,6 +126,16 @@ class Backend(Protocol):
         """How full it is; always the same names. Asked now and then, from any thread."""
         return ()
 
+    def check_room(self, ticket: Ticket) -> None:
+        """Refuse now what `generate` would refuse for want of a place; asked right before it.
+
+        In a flood most are refused, and this way without a task of their own. It may be left out.
+
+        Raises:
+            QueueFullError: no place.
+        """
+        return
+
     def generate(self, query: Query, ticket: Ticket) -> AsyncIterator[Delta]:
         """Answer a query, piece by piece; an async generator does.
 

@@ -72,7 +72,9 @@ class Places:
         """
         mine = _Held(ticket, self._capacity + 1)
         if self._free < mine.weight:
-            self._make_room(mine)
+            for loser in self._who_give_way(mine):
+                self._leave(loser)
+                loser.ticket.revoke(self._full("; a client with fewer came, or one who waits"))
         self._held[mine] = None
         self._loads.add(mine)
         self._free -= mine.weight
@@ -81,18 +83,32 @@ class Places:
         finally:
             self._leave(mine)
 
+    def check(self, ticket: Ticket) -> None:
+        """Return where `take` would find a place just now.
+
+        Raises:
+            QueueFullError: see `take`.
+        """
+        mine = _Held(ticket, self._capacity + 1)
+        if self._free < mine.weight:
+            self._who_give_way(mine)
+
     def note_free_after(self, seconds: float) -> None:
         """Say how long it lately took until a place became free."""
         self._retry_after_s = max(seconds, _LEAST_RETRY_S)
 
-    def _make_room(self, mine: _Held) -> None:
-        """Have others give way until there is room; nobody does where it would not be enough."""
-        losers = list[_Held]()
+    def _who_give_way(self, mine: _Held) -> list[_Held]:
+        """Others, until there is room; nobody where it would not be enough.
+
+        Raises:
+            QueueFullError: there is not.
+        """
+        losers: list[_Held] = []
         free = self._free
         self._loads.add(mine)
         try:
             while free < mine.weight:
-                loser = self._who_gives_way(mine, losers)
+                loser = self._next_to_give_way(mine, losers)
                 self._loads.remove(loser)
                 losers.append(loser)
                 free += loser.weight
@@ -100,11 +116,9 @@ class Places:
             self._loads.remove(mine)
             for loser in losers:
                 self._loads.add(loser)
-        for loser in losers:
-            self._leave(loser)
-            loser.ticket.revoke(self._full("; a client with fewer came, or one who waits"))
+        return losers
 
-    def _who_gives_way(self, mine: _Held, losers: Sequence[_Held]) -> _Held:
+    def _next_to_give_way(self, mine: _Held, losers: Sequence[_Held]) -> _Held:
         """The newest of whoever has more than this client would have.
 
         Raises:
@@ -153,23 +167,25 @@ class _Loads:
 
     def add(self, held: _Held) -> None:
         """Count what has come."""
-        claim = held.claim
-        connections = self.connections.setdefault(claim.host, {})
-        for loads, owner in ((self.hosts, claim.host), (connections, claim.connection)):
-            loads[owner] = loads.get(owner, 0) + held.weight
-        self.batch[claim.host] += claim.batch
+        host, connection, _, batch = held.claim
+        connections = self.connections.setdefault(host, {})
+        self.hosts[host] = self.hosts.get(host, 0) + held.weight
+        connections[connection] = connections.get(connection, 0) + held.weight
+        if batch:
+            self.batch[host] += 1
 
     def remove(self, held: _Held) -> None:
         """Count no more what was added; nothing is kept of who has none."""
-        claim = held.claim
-        connections = self.connections[claim.host]
-        for loads, owner in ((self.hosts, claim.host), (connections, claim.connection)):
-            loads[owner] -= held.weight
-            if not loads[owner]:
-                del loads[owner]
-        self.batch[claim.host] -= claim.batch
+        host, connection, _, batch = held.claim
+        connections = self.connections[host]
+        self.hosts[host] -= held.weight
+        connections[connection] -= held.weight
+        if batch:
+            self.batch[host] -= 1
+        if not connections[connection]:
+            del connections[connection]
         if not connections:
-            del self.connections[claim.host], self.batch[claim.host]
+            del self.hosts[host], self.connections[host], self.batch[host]
 
 
 def _largest(loads: Mapping[str, int], mine: str) -> str:

@@ -7,7 +7,7 @@ from escalade.cloud.rpcs.once import SharedAnswers
 from escalade.cloud.rpcs.resuming import keep_s_of, received_of
 from escalade.cloud.rpcs.scoring import score_queries, send_scores
 from escalade.cloud.rpcs.sizes import check_generate_size, check_score_size
-from escalade.cloud.rpcs.status import CATALOGUE, Send, answer_or_abort, reason_of_status
+from escalade.cloud.rpcs.status import CATALOGUE, Send, end_with, reason_of_status
 from escalade.cloud.rpcs.unparsed import Unparsed, bounded_parser
 from escalade.cloud.rpcs.validation import check_score
 from escalade.cloud.rpcs.verify import check_verify, verdict_response
@@ -19,13 +19,13 @@ __all__ = [
     "Send",
     "SharedAnswers",
     "Unparsed",
-    "answer_or_abort",
     "bounded_parser",
     "check_generate_size",
     "check_score",
     "check_score_size",
     "check_verify",
     "claim_of",
+    "end_with",
     "host_of",
     "keep_s_of",
     "key_of",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from os.path import commonprefix
 
 from escalade.cloud.backends import Answer, Delta, Ticket, TopRow
@@ -30,41 +29,43 @@ class Computation:
         self._logprobs: list[float] = []
         self._top: list[TopRow] = []
         self._text = ""
-        self._followers: set[asyncio.Event] = set()
+        #: How many wait for it.
+        self.follower_count = 0
+        self._waiting: set[asyncio.Future[None]] = set()
         #: Whether it may go on for nobody.
         self.keeping = True
         self._keep_s = 0.0
         self._end_later: asyncio.TimerHandle | None = None
 
-    @property
-    def follower_count(self) -> int:
-        """How many wait for it."""
-        return len(self._followers)
-
-    @contextmanager
-    def followed(self, keep_s: float = 0.0) -> Iterator[asyncio.Event]:
-        """Follow: the event is set when there is news. It goes on for `keep_s` after the last."""
-        news = asyncio.Event()
-        self._followers.add(news)
+    def join(self, keep_s: float = 0.0) -> None:
+        """Count one who follows until he leaves; it goes on for `keep_s` after the last."""
+        self.follower_count += 1
         self._keep_s = max(self._keep_s, keep_s)
         self._stay()
+
+    def leave(self) -> None:
+        """Count one less."""
+        self.follower_count -= 1
+        if self.follower_count or self.outcome is not None:
+            return
+        if self.keeping and self._keep_s:
+            self._end_later = asyncio.get_running_loop().call_later(self._keep_s, self.stop)
+        else:
+            self.stop()
+
+    async def news(self) -> None:
+        """Wait until it goes on, or ends."""
+        waiting = asyncio.get_running_loop().create_future()
+        self._waiting.add(waiting)
         try:
-            yield news
+            await waiting
         finally:
-            self._followers.discard(news)
-            if not self._followers:
-                self._leave()
+            self._waiting.discard(waiting)
 
     def keep_none(self) -> None:
         """Go on for those alone who follow."""
         self.keeping = False
-        if not self._followers:
-            self.stop()
-
-    def _leave(self) -> None:
-        if self.outcome is None and self.keeping and self._keep_s:
-            self._end_later = asyncio.get_running_loop().call_later(self._keep_s, self.stop)
-        else:
+        if not self.follower_count:
             self.stop()
 
     def _stay(self) -> None:
@@ -127,6 +128,8 @@ class Computation:
         """Say how it ended, once."""
         if self.outcome is None:
             self.outcome = outcome
+            # What holds what holds it stays in memory until the collector comes.
+            self.ticket.on_revoke = _nothing
             self._stay()
             self._on_end(self)
             self._tell()
@@ -142,5 +145,10 @@ class Computation:
         self.task.cancel()
 
     def _tell(self) -> None:
-        for news in self._followers:
-            news.set()
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
+
+
+def _nothing() -> None:
+    """Nothing is left to stop."""

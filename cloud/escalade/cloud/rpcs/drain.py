@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from escalade.cloud.backends import Ticket
 from escalade.cloud.errors import DrainingError
@@ -35,9 +33,8 @@ class Drain:
         if self._draining:
             raise DrainingError
 
-    @contextmanager
-    def under_way(self, interruptible: Ticket | None = None) -> Iterator[None]:
-        """Be waited for while the block runs.
+    def begin(self, interruptible: Ticket | None = None) -> None:
+        """Be waited for until `end`, with the same argument.
 
         Args:
             interruptible: cancelled when the drain starts; None lets the work go on to its end.
@@ -46,14 +43,14 @@ class Drain:
         self._idle.clear()
         if interruptible is not None:
             self._interruptible.add(interruptible)
-        try:
-            yield
-        finally:
-            if interruptible is not None:
-                self._interruptible.discard(interruptible)
-            self._under_way -= 1
-            if self._under_way == 0:
-                self._idle.set()
+
+    def end(self, interruptible: Ticket | None = None) -> None:
+        """Be waited for no more."""
+        if interruptible is not None:
+            self._interruptible.discard(interruptible)
+        self._under_way -= 1
+        if self._under_way == 0:
+            self._idle.set()
 
     async def wait_idle(self) -> None:
         """Wait until nothing is under way."""

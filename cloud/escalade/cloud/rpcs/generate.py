@@ -33,9 +33,13 @@ def query_of(request: pb.GenerateRequest, info: BackendInfo, *, streamed: bool) 
     Raises:
         RequestError: it cannot be answered; see `validation`.
     """
-    validation.check_expected_model(request.expected_model, info)
+    # A short query feels each part that is looked into only to find that it is not there.
+    if request.HasField("expected_model"):
+        validation.check_expected_model(request.expected_model, info)
     validation.check_priority(request.priority)
-    sampling = sampling_of(request.sampling, partial(key_of, request), info)
+    sampling = None
+    if request.HasField("sampling"):
+        sampling = sampling_of(request.sampling, partial(key_of, request), info)
     top_logprobs = top_logprobs_of(request.output, info)
     max_new_tokens = validation.max_new_tokens_of(request.stopping, info)
     stop_texts = validation.stop_texts_of(request.stopping)
@@ -43,13 +47,14 @@ def query_of(request: pb.GenerateRequest, info: BackendInfo, *, streamed: bool) 
     if request.HasField("draft"):
         draft = request.draft
         check_draft(draft, info)
+    prompt = request.prompt
     return Query(
-        validation.prompt_ids_of(request.prompt, info),
+        validation.prompt_ids_of(prompt, info),
         max_new_tokens,
         stop_texts,
-        prompt_text=request.prompt.text,
+        prompt_text=prompt.text,
         draft=draft,
-        via=tuple(request.via),
+        via=tuple(request.via[:]),
         logprobs=request.output.logprobs,
         streamed=streamed,
         sampling=sampling,
@@ -108,19 +113,20 @@ async def send_stream(
         send: returns when the transport has taken the message.
         offset: tokens of the response before the first delta.
     """
-    output = request.output
+    with_logprobs, with_text = request.output.logprobs, _wants_text(request.output)
     sequence = 0
     async for delta in deltas:
         if delta.token_ids or delta.text:
-            chunk = pb.TokenChunk(
-                token_ids=delta.token_ids,
-                logprobs=delta.logprobs if output.logprobs else (),
-                text=delta.text if _wants_text(output) else "",
-            )
+            message = pb.GenerateStreamResponse(sequence=sequence, token_offset=offset)
+            chunk = message.chunk
+            chunk.token_ids.extend(delta.token_ids)
+            if with_logprobs:
+                chunk.logprobs.extend(delta.logprobs)
+            if with_text:
+                chunk.text = delta.text
             put_top(chunk, delta.top)
-            await send(
-                pb.GenerateStreamResponse(sequence=sequence, token_offset=offset, chunk=chunk)
-            )
+            chunk.SetInParent()  # also where nothing of it is wanted
+            await send(message)
             sequence += 1
             offset += len(delta.token_ids)
         if delta.answer is not None:

@@ -37,33 +37,38 @@ class KeptAnswers:
     def __init__(self, most: int, most_bytes: int = MOST_KEPT_BYTES) -> None:
         self._most, self._most_bytes = most, most_bytes
         self._bytes = 0
-        self._kept: OrderedDict[bytes, Kept] = OrderedDict()
+        # With its size, which is not looked at again when it goes.
+        self._kept: OrderedDict[bytes, tuple[Kept, int]] = OrderedDict()
 
     def recall(self, key: bytes | None) -> Kept | None:
         """The answer to a key; None where it is not known, or the key is none."""
         if key is None or key not in self._kept:
             return None
         self._kept.move_to_end(key)
-        return self._kept[key]
+        return self._kept[key][0]
 
     def keep(self, key: bytes, kept: Kept) -> None:
         """Keep an answer; others go where there is no room."""
         if key in self._kept:
-            self._bytes -= size_of(self._kept.pop(key))
-        self._kept[key] = kept
-        self._bytes += size_of(kept)
+            self._bytes -= self._kept.pop(key)[1]
+        size = size_of(kept)
+        self._kept[key] = kept, size
+        self._bytes += size
         while len(self._kept) > self._most or self._bytes > self._most_bytes:
-            _, oldest = self._kept.popitem(last=False)
-            self._bytes -= size_of(oldest)
+            _, (_, oldest) = self._kept.popitem(last=False)
+            self._bytes -= oldest
 
 
 def size_of(kept: Kept) -> int:
     """About the bytes of an answer in memory."""
     answer = kept.answer
     columns = answer.token_ids, answer.logprobs, answer.margins, answer.draft_ids
-    tokens = max(len(column) for column in columns)
+    tokens = max(map(len, columns))
     # Python takes up to 4 bytes a character; a message has several times its bytes on the wire.
-    reports = sum(report.ByteSize() for report in answer.reports)
     texts = len(answer.text) + (0 if kept.text is answer.text else len(kept.text))
-    top = sum(_ROW_BYTES + len(row.ids) + len(row.logprobs) for row in answer.top)
-    return _LEAST_BYTES + tokens * _TOKEN_BYTES + 4 * texts + 8 * reports + top
+    size = _LEAST_BYTES + tokens * _TOKEN_BYTES + 4 * texts
+    for report in answer.reports:
+        size += 8 * report.ByteSize()
+    for row in answer.top:
+        size += _ROW_BYTES + len(row.ids) + len(row.logprobs)
+    return size

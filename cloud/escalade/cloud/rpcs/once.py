@@ -19,7 +19,7 @@ from escalade.cloud.rpcs.computation import Computation
 from escalade.cloud.rpcs.kept import Kept, KeptAnswers
 from escalade.cloud.rpcs.resuming import NOTHING, Received
 
-#: Begins a computation; see `Backend.generate`.
+#: Begins a computation, or refuses to; see `Backend.generate`.
 Start = Callable[[Ticket], AsyncIterator[Delta]]
 
 # Who follows one computation holds a request in memory and no place in the queue.
@@ -55,10 +55,12 @@ class SharedAnswers:
             if kept is not None:
                 return kept.answer
             computation = self._join(key, deadline_s, start, claim)
-            with computation.followed() as news:
+            computation.join()
+            try:
                 while computation.outcome is None:
-                    news.clear()
-                    await news.wait()
+                    await computation.news()
+            finally:
+                computation.leave()
             if not self._may_try_again(computation, deadline_s):
                 return computation.answer()
 
@@ -97,16 +99,18 @@ class SharedAnswers:
                 yield _rest(kept, tokens, characters)
                 return
             computation = self._join(key, deadline_s, start, claim)
-            with computation.followed(keep_s) as news:
+            computation.join(keep_s)
+            try:
                 while computation.outcome is None:
-                    news.clear()
                     delta = computation.since(tokens, characters, received)
-                    if delta is not None:
-                        tokens += len(delta.token_ids)
-                        characters += len(delta.text)
-                        yield delta
-                    else:
-                        await news.wait()
+                    if delta is None:
+                        await computation.news()
+                        continue
+                    tokens += len(delta.token_ids)
+                    characters += len(delta.text)
+                    yield delta
+            finally:
+                computation.leave()
             # What has been given stays given, and another computation may go another way.
             given = (tokens, characters) != received[:2]
             if given or not self._may_try_again(computation, deadline_s):
@@ -142,19 +146,21 @@ class SharedAnswers:
                 )
             running.ticket.extend(deadline_s)
             return running
-        computation = Computation(Ticket(deadline_s, self._clock, claim), key, self._forget)
+        ticket = Ticket(deadline_s, self._clock, claim)
+        deltas = start(ticket)  # what is refused at once needs no task
+        computation = Computation(ticket, key, self._forget)
         computation.keeping = self._keeping
-        computation.ticket.on_revoke = computation.revoke
-        computation.task = asyncio.create_task(self._compute(computation, start))
+        ticket.on_revoke = computation.revoke
+        computation.task = asyncio.create_task(self._compute(computation, deltas))
         self._computed.add(computation)
         if key is not None:
             self._running[key] = computation
         return computation
 
-    async def _compute(self, computation: Computation, start: Start) -> None:
+    async def _compute(self, computation: Computation, deltas: AsyncIterator[Delta]) -> None:
         answer = None
         try:
-            async for delta in start(computation.ticket):
+            async for delta in deltas:
                 answer = delta.answer
                 computation.add(delta)
             if answer is None:

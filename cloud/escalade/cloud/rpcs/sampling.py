@@ -58,16 +58,16 @@ def top_logprobs_of(output: pb.OutputOptions, info: BackendInfo) -> int:
         OptionOutOfRangeError: more than `info.max_top_logprobs`.
         NotSupportedError: the backend has none to give.
     """
-    if output.top_logprobs and not info.max_top_logprobs:
+    wanted = output.top_logprobs
+    if wanted and not info.max_top_logprobs:
         raise NotSupportedError(
-            f"output.top_logprobs: this server gives none, it must be 0, got {output.top_logprobs}"
+            f"output.top_logprobs: this server gives none, it must be 0, got {wanted}"
         )
-    if output.top_logprobs > info.max_top_logprobs:
+    if wanted > info.max_top_logprobs:
         raise OptionOutOfRangeError(
-            "output.top_logprobs",
-            f"must be in 0..{info.max_top_logprobs}, got {output.top_logprobs}",
+            "output.top_logprobs", f"must be in 0..{info.max_top_logprobs}, got {wanted}"
         )
-    return output.top_logprobs
+    return wanted
 
 
 def _seed_of(key: bytes | None) -> int:

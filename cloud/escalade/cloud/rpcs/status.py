@@ -127,20 +127,27 @@ def _come_back(
     return code, details, (*metadata, ("grpc-retry-pushback-ms", str(round(retry_after_s * 1e3))))
 
 
-async def answer_or_abort(context: grpc.aio.ServicerContext[Req, Resp], work: Awaitable[T]) -> T:
-    """Await `work`; a `RequestError` ends the RPC with its status, a bug as an internal error."""
-    try:
-        return await work
-    except errors.RequestError as error:
-        if isinstance(error, errors.ComeBackError):
-            sent = _come_back(type(error), str(error), error.retry_after_s)  # type: ignore[arg-type]  # a class has a hash, whatever mypy reads
-        else:
-            sent = _sent(error)
-        await _abort(context, *sent)
-    except Exception as error:
+async def end_with(context: grpc.aio.ServicerContext[Req, Resp], error: Exception) -> NoReturn:
+    """End an RPC: with the status of a `RequestError`, for a bug with an internal error.
+
+    Raises:
+        AbortError: what gRPC ends a handler with.
+        CancelledError: the status waits behind messages that were not read.
+    """
+    if isinstance(error, errors.ComeBackError):
+        sent = _come_back(type(error), str(error), error.retry_after_s)  # type: ignore[arg-type]  # a class has a hash, whatever mypy reads
+    elif isinstance(error, errors.RequestError):
+        sent = _sent(error)
+    else:
         # gRPC would send its text to the client.
         _log_once(error)
-        await _abort(context, grpc.StatusCode.INTERNAL, "server: internal error", ())
+        sent = grpc.StatusCode.INTERNAL, "server: internal error", ()
+    try:
+        # A client that does not read is not waited for, and gets the status when it does.
+        async with asyncio.timeout(_STATUS_S):
+            await context.abort(*sent)
+    except TimeoutError as late:
+        raise asyncio.CancelledError from late
 
 
 def _log_once(error: Exception) -> None:
@@ -148,22 +155,3 @@ def _log_once(error: Exception) -> None:
     if not hasattr(error, _LOGGED):
         setattr(error, _LOGGED, True)
         _LOG.error("an RPC failed", exc_info=error)
-
-
-async def _abort(
-    context: grpc.aio.ServicerContext[Req, Resp],
-    code: grpc.StatusCode,
-    details: str,
-    metadata: _Metadata,
-) -> NoReturn:
-    """End the RPC; a client that does not read is not waited for, and gets the status when it does.
-
-    Raises:
-        AbortError: what gRPC ends a handler with.
-        CancelledError: the status waits behind messages that were not read.
-    """
-    try:
-        async with asyncio.timeout(_STATUS_S):
-            await context.abort(code, details, metadata)
-    except TimeoutError as error:
-        raise asyncio.CancelledError from error

@@ -20,6 +20,8 @@ from escalade.cloud.rpcs.sizes import check_name
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1.quoting import quoted
 
+_PRIORITIES = frozenset(pb.Priority.values())
+
 
 def check_expected_model(expected: pb.ModelIdentity, info: BackendInfo) -> None:
     """Refuse a client that expects another model, in any field it has filled.
@@ -102,9 +104,9 @@ def check_priority(priority: pb.Priority) -> None:
     Raises:
         OptionOutOfRangeError: it does not.
     """
-    known = pb.Priority.values()
-    if priority not in known:
-        raise OptionOutOfRangeError("priority", f"must be in 0..{max(known)}, got {priority}")
+    if priority not in _PRIORITIES:
+        most = max(_PRIORITIES)
+        raise OptionOutOfRangeError("priority", f"must be in 0..{most}, got {priority}")
 
 
 def max_new_tokens_of(stopping: pb.StoppingOptions, info: BackendInfo) -> int:

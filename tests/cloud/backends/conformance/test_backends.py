@@ -275,6 +275,11 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(loaded: Any) ->
             tasks = [
                 asyncio.create_task(answer_of(backend, asking(PROMPTS[0]))) for _ in range(count)
             ]
+            backend.check_room(forever())
+            await asyncio.sleep(0)
+            if type(backend).check_room is not Backend.check_room:
+                with pytest.raises(QueueFullError):
+                    backend.check_room(forever())
             ended = await asyncio.gather(*tasks, return_exceptions=True)
             answers = [one for one in ended if isinstance(one, Answer)]
             refused = [one for one in ended if isinstance(one, QueueFullError)]

@@ -112,6 +112,10 @@ class EmbeddedBackend(Backend):
         """See `Backend`."""
         return (queue_length(self._worker.waiting),)
 
+    def check_room(self, ticket: Ticket) -> None:
+        """See `Backend`."""
+        self._queries.check(ticket)
+
     async def generate(self, query: Query, ticket: Ticket) -> AsyncGenerator[Delta, None]:
         """See `Backend`."""
         engine = self._loaded()

@@ -120,6 +120,10 @@ class OpenAIBackend(Backend):
         """Whether the server has not failed several times in a row, or answers again."""
         return not self._upstream.failed.is_set()
 
+    def check_room(self, ticket: Ticket) -> None:
+        """See `Backend`."""
+        self._queries.check(ticket)
+
     async def generate(self, query: Query, ticket: Ticket) -> AsyncGenerator[Delta, None]:
         """See `Backend`."""
         with self._queries.take(ticket):

@@ -65,7 +65,7 @@ class _Told(Ticket):
         super().__init__(math.inf, time.monotonic)
 
     @property
-    def prompt_tokens(self) -> int:  # type: ignore[override]
+    def prompt_tokens(self) -> int:
         """See `Ticket`; a backend only sets it."""
         return 0
 
@@ -104,7 +104,10 @@ class _Engine(asyncio.Protocol):
                 self._begin(kind, number, content)
 
     def _begin(self, kind: Kind, number: int, content: list[Plain]) -> None:
-        ticket = _Told(partial(self._send, Kind.BEGUN, number))
+        # How many tokens ids are is known there.
+        text = kind != Kind.SCORE and not content[0]["prompt_ids"]
+        tell = partial(self._send, Kind.BEGUN, number)
+        ticket = _Told(tell) if text else Ticket(math.inf, time.monotonic)
         task = asyncio.create_task(self._answered(kind, number, ticket, content))
         # One that is cancelled before it runs never runs.
         task.add_done_callback(lambda done: self._calls.pop(number))

@@ -84,6 +84,10 @@ class ReplicatedBackend(Backend):
         computed = min(self._asked, self._replicas.at_once)
         return (queue_length(len(self._queries) - computed), *self._replicas.gauges())
 
+    def check_room(self, ticket: Ticket) -> None:
+        """See `Backend`."""
+        self._queries.check(ticket)
+
     async def generate(self, query: Query, ticket: Ticket) -> AsyncGenerator[Delta, None]:
         """See `Backend`."""
         with self._queries.take(ticket):
