@@ -1,16 +1,20 @@
 """What a draft saves the large model: forward passes, and seconds, with the same tokens.
 
-    .venv/bin/python -m benchmarks.cloud.drafts [--batched] [--json]
+    .venv/bin/python -m benchmarks.cloud.drafts [--split valid] [--batched] [--json]
 
 Two workloads, each query computed with its draft and without, in turns:
 
-- bundled: queries of the test split that the small checkpoint is least sure of (mean
+- bundled: queries of the split that the small checkpoint is least sure of (mean
   log-probability, the share `--defer`), with its own answers as drafts, for the large checkpoint;
 - long answers: SmolLM2-135M, with drafts of itself with weights rounded to 8 and to 4 bits, as a
   device has them: symmetrically, a scale for each row.
 
 Passes are counted where the model computes. The time of making a draft is not counted: a device
-has made it before it asks. `--batched` asks 16 at once, computed together.
+has made it before it asks. `--batched` asks 16 at once, computed together. What reading ahead is
+tuned on is the validation split, and other prompts.
+
+`costs` is what a pass over so many tokens takes beside one over a single token, behind a prompt of
+100, by processor time: how much may be read ahead.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ import asyncio
 import json
 import math
 import os
+import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -41,6 +46,7 @@ from escalade.v1 import cascade_pb2 as pb
 
 CHECKPOINTS = Path(__file__).parents[2] / "training" / "checkpoints"
 AT_ONCE = 16
+WIDTHS = (1, 2, 4, 8, 16, 32)
 
 
 @dataclass(kw_only=True)
@@ -57,6 +63,8 @@ class Row:
     seconds_drafted: float
     #: Answers whose tokens are the same.
     equal: int
+    #: Of a pass over each of `WIDTHS` tokens, beside that over one.
+    costs: list[float]
 
     @property
     def fewer_passes(self) -> float:
@@ -88,6 +96,22 @@ class Model:
         model = cls(engine, make(lambda: engine, queue_capacity=AT_ONCE, clock=time.monotonic))
         await model.backend.load()
         return model
+
+    @torch.inference_mode()
+    def costs(self, rounds: int = 20) -> list[float]:
+        """Of a pass over each of `WIDTHS` tokens, beside that over one: medians."""
+        network, ids = self.engine.network, torch.full((1, 100), 5)
+        known = ids[:, : self.engine.info.context_length // 2]
+        cache = network(known, use_cache=True).past_key_values
+        seconds: list[list[float]] = [[] for _ in WIDTHS]
+        for _ in range(rounds):
+            for width, spent in zip(WIDTHS, seconds, strict=True):
+                began = time.process_time()
+                network(ids[:, :width], past_key_values=cache, use_cache=True, logits_to_keep=width)
+                spent.append(time.process_time() - began)
+                cache.crop(-width)
+        medians = [statistics.median(spent) for spent in seconds]
+        return [median / medians[0] for median in medians]
 
     async def ask(self, query: Query) -> Answer:
         """The whole answer."""
@@ -142,6 +166,7 @@ async def compare(
             one.chosen_ids == other.chosen_ids and one.text == other.text
             for one, other in zip(*answers, strict=True)
         ),
+        costs=[] if at_once > 1 else model.costs(),
     )
 
 
@@ -151,7 +176,7 @@ async def bundled(options: argparse.Namespace) -> Row:
     large = await Model.load(
         CHECKPOINTS / "large", threads=options.threads, batched=options.batched
     )
-    records = subsample([*make_records("test", load_pronunciations())], options.queries)
+    records = subsample([*make_records(options.split, load_pronunciations())], options.queries)
     queries = [
         Query(tuple(large.engine.encode(one.prompt)), large.engine.info.max_new_tokens // 2)
         for one in records
@@ -178,7 +203,7 @@ async def long_answers(options: argparse.Namespace) -> list[Row]:
     large = await Model.load(folder, threads=options.threads, batched=options.batched)
     queries = [
         Query(tuple(large.engine.encode(prompt)), options.tokens)
-        for prompt in PROMPTS[: options.long]
+        for prompt in (PROMPTS if options.split == "test" else PROMPTS[::-1])[: options.long]
     ]
     rows = []
     for bits in (8, 4):
@@ -212,6 +237,7 @@ async def run(options: argparse.Namespace) -> list[Row]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--split", choices=("test", "valid"), default="test")
     parser.add_argument("--queries", type=int, default=600, help="of the bundled tasks")
     parser.add_argument("--defer", type=float, default=0.3, help="share that is deferred")
     parser.add_argument("--long", type=int, default=8, help="long answers")
@@ -227,6 +253,12 @@ def main() -> None:
     if options.json:
         print(json.dumps({"load_average": load, "rows": [asdict(row) for row in rows]}, indent=2))
         return
+    for row in rows:
+        if row.costs:
+            costs = ", ".join(
+                f"{width}: {cost:.2f}x" for width, cost in zip(WIDTHS, row.costs, strict=True)
+            )
+            result_console().print(f"{row.workload}: a pass over so many tokens: {costs}")
     table = Table("workload", "queries", "kept", "passes", "fewer", "seconds", "faster", "equal")
     for row in rows:
         table.add_row(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
 
 import pytest
 
@@ -11,10 +12,22 @@ from escalade.cloud.backends.drafts import (
     ACCEPTANCE_RULES,
     Choice,
     Reading,
+    Rest,
     lenience_of,
     verdict_of,
 )
 from escalade.v1 import cascade_pb2 as pb
+
+
+def distance(one: Sequence[int], other: Sequence[int]) -> int:
+    """Levenshtein's, by its definition."""
+    row = list(range(len(other) + 1))
+    for count, left in enumerate(one, 1):
+        before, row[0] = row[0], count
+        for at, right in enumerate(other, 1):
+            before, row[at] = row[at], min(row[at] + 1, row[at - 1] + 1, before + (left != right))
+    return row[-1]
+
 
 CHOW, DIFF = pb.ACCEPTANCE_RULE_CHOW, pb.ACCEPTANCE_RULE_DIFF
 V2, V3 = pb.ACCEPTANCE_RULE_TOKEN_V2, pb.ACCEPTANCE_RULE_TOKEN_V3
@@ -96,3 +109,40 @@ def test_each_rule_at_its_threshold(
     lets_stand = lenience_of(draft)
     assert lets_stand is not None
     assert lets_stand(0, math.log(p), math.log(best)) is stands
+
+
+def test_a_rest_goes_on_from_the_nearest_beginning_and_never_beyond_the_draft() -> None:
+    draw = random.Random(3)
+    offered = 0
+    for _ in range(300):
+        draft = draw.choices(range(6), k=draw.randint(1, 12))
+        said = [*draft[: draw.randrange(len(draft))], draw.randrange(6, 8)]
+        rest = Rest(draft, said)
+        for token in draw.choices(range(8), k=10):
+            ahead = rest.next(4)
+            assert len(ahead) <= min(4, max(0, len(draft) - len(said)))
+            if ahead:
+                offered += 1
+                distances = [distance(said, draft[:at]) for at in range(len(draft) + 1)]
+                nearest = [at for at, one in enumerate(distances) if one == min(distances)]
+                assert ahead in [draft[at : at + len(ahead)] for at in nearest]
+            rest.take(token)
+            said.append(token)
+    assert offered > 300
+
+
+def test_a_rest_that_was_wrong_must_agree_again_before_it_is_read() -> None:
+    rest = Rest([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], [1, 20])
+    assert rest.next(2) == [3, 4]
+    rest.take(21)  # wrong once: one token must agree
+    assert rest.next(2) == []
+    rest.take(4)
+    assert rest.next(2) == [5, 6]
+    rest.take(22)  # twice: two must
+    rest.take(6)
+    assert rest.next(2) == []
+    rest.take(7)
+    assert rest.next(2) == [8, 9]
+    rest.take(8)  # right: none must
+    rest.take(23)
+    assert rest.next(2) == [10, 11]

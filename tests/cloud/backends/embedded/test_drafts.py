@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from escalade.cloud.backends.backend import Backend
+from escalade.cloud.backends.drafts import MOST_AHEAD, Rest
 from escalade.cloud.backends.embedded.backend import EmbeddedBackend
 from escalade.cloud.backends.embedded.batched import BatchedBackend
 from escalade.cloud.backends.embedded.transformers_engine import TransformersEngine
@@ -178,15 +179,33 @@ def long_answer(engine: TransformersEngine) -> tuple[tuple[int, ...], Answer]:
     raise AssertionError("the model has no long answer")
 
 
-@pytest.mark.parametrize("wrong_at", [None, 0, 10, 30])
-def test_a_draft_is_read_in_one_pass(
-    tiny_model: Path, engine: TransformersEngine, wrong_at: int | None
+def rest_passes(draft: Sequence[int], answer: Sequence[int], wrong_at: int) -> list[int]:
+    """How many tokens are read with the last one, pass by pass, behind a draft's reading."""
+    said = list(answer[: wrong_at + 1])
+    rest, widths = Rest(draft, said), []
+    while len(said) < len(answer):
+        ahead = rest.next(MOST_AHEAD)
+        widths.append(1 + len(ahead))
+        for token, drafted in zip(answer[len(said) :], [*ahead, None], strict=False):
+            rest.take(token)
+            said.append(token)
+            if token != drafted:
+                break
+    return widths
+
+
+# The last: a page of 32 is full where what was read ahead is taken back.
+@pytest.mark.parametrize("wrong", [[], [0], [10], [30], [25, 29]])
+def test_a_draft_is_read_in_one_pass_and_its_rest_in_few(
+    tiny_model: Path, engine: TransformersEngine, wrong: list[int]
 ) -> None:
     prompt, alone = long_answer(engine)
-    ids = list(alone.chosen_ids)
-    accepted = 39 if wrong_at is None else wrong_at
-    if wrong_at is not None:
-        ids[wrong_at] = (ids[wrong_at] + 1) % 32
+    ids, wanted = list(alone.chosen_ids), list[int]()
+    for at in wrong:
+        ids[at] = next(token for token in range(4, 32) if token not in ids)
+    if wrong:
+        wanted = rest_passes(ids[:39], alone.chosen_ids, wrong[0])
+        assert len(wanted) <= 1 + len(wrong) + (39 - wrong[0]) // (1 + MOST_AHEAD)
 
     async def test(backend: EmbeddedBackend) -> None:
         passes: list[int] = []
@@ -196,14 +215,25 @@ def test_a_draft_is_read_in_one_pass(
         )
         got = await answer_of(backend, drafted(prompt, ids, 40))
         assert check(drafted(prompt, ids, 40), got, alone)
-        # One for the draft and the token after it, one for each token after that.
-        assert len(passes) == 40 - accepted
         assert passes[0] == len(prompt) + 39
+        assert passes[2:] == wanted[1:]
         # What is left of a page is read again.
-        assert sum(passes[1:2]) <= 32
-        assert set(passes[2:]) <= {1}
+        assert wanted[:1] <= passes[1:2] <= [one + 31 for one in wanted[:1]]
+        await kept_pages_are_right(backend, prompt, alone)
 
     run(tiny_model, test)
+
+
+async def kept_pages_are_right(
+    backend: EmbeddedBackend, prompt: tuple[int, ...], alone: Answer
+) -> None:
+    """Who begins alike goes on from pages of a sequence that took back some of what it read."""
+    for known in (30, 31, 32):
+        longer = (*prompt, *alone.chosen_ids[:known])
+        got = await answer_of(backend, Query(longer, 40 - known))
+        assert got.cached_prompt_tokens == (32 if len(longer) > 32 else 0)
+        assert got.chosen_ids == alone.chosen_ids[known:]
+        assert got.logprobs == pytest.approx(alone.logprobs[known:], abs=1e-3)
 
 
 def test_what_was_read_once_is_not_read_again(tiny_model: Path, engine: TransformersEngine) -> None:

@@ -31,8 +31,8 @@ from escalade.cloud.backends.decoding.memory import (
     load_of,
 )
 from escalade.cloud.backends.decoding.queueing import Router, Scheduler
-from escalade.cloud.backends.decoding.runner import Followed, Runner
-from escalade.cloud.backends.drafts import Reading
+from escalade.cloud.backends.decoding.runner import Ahead, Followed, Runner
+from escalade.cloud.backends.drafts import Reading, Rest
 from escalade.cloud.backends.query import TopRow
 
 # Tokens that are computed in a step. A prompt that is longer is read in pieces, and the others'
@@ -113,8 +113,9 @@ class Batcher:
         self._followed: dict[str, Followed] = {}
         scheduler = self._processor.scheduler
         assert isinstance(scheduler, Scheduler)  # noqa: S101 - as was asked for
-        scheduler.followed = self._followed
-        self._runner = Runner.in_place_of(self._processor.model_runner, self._followed)
+        ahead: dict[str, Ahead] = {}
+        scheduler.followed, scheduler.ahead = self._followed, ahead
+        self._runner = Runner.in_place_of(self._processor.model_runner, self._followed, ahead)
         self._processor.model_runner = self._runner
         if network.device.type == "cpu":
             self._runner.steps = install(self._processor.cache)
@@ -165,6 +166,7 @@ class Batcher:
         streamed: bool,
         draft_ids: Sequence[int] = (),
         chooser: Chooser | None = None,
+        rest: Rest | None = None,
     ) -> str:
         """Have a sequence join the batch, when there is room for it.
 
@@ -175,6 +177,7 @@ class Batcher:
             streamed: whether each token is delivered as it comes.
             draft_ids: `(D,)` read behind the prompt; the new tokens come after it.
             chooser: of this sequence; None takes the likeliest token. With a draft it must too.
+            rest: of a draft: some of it is read with each of the new tokens, where that may be.
 
         Returns:
             Its name, for `cancel`.
@@ -182,7 +185,9 @@ class Batcher:
         name = str(next(self._numbers))
         if chooser is not None:
             assert self.takes_choosers  # noqa: S101 - see there
-        followed = self._followed[name] = Followed(len(prompt_ids), draft_ids, chooser)
+        if not self._runner.takes_rests:
+            rest = None
+        followed = self._followed[name] = Followed(len(prompt_ids), draft_ids, chooser, rest)
         self._router.takers[name] = partial(self._take, name, deliver, _Taken(), followed)
         accepted = self._manager.add_request(
             [*prompt_ids, *draft_ids],

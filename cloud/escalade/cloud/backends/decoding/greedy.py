@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
-from escalade.cloud.backends.drafts import Choice, LetsStand, choice_at
+from escalade.cloud.backends.drafts import MOST_AHEAD, Choice, LetsStand, Rest, choice_at
 
 # Log-probabilities nearer than this may change places when sums are made in another order: many
 # tokens in one pass, or one in each. Float32 differs by 1e-6 to 1e-5 here.
@@ -60,7 +60,8 @@ class Greedy:
         """Choice after choice, without end; each is computed when it is asked for.
 
         A draft is read with the prompt, in one pass: as long as it is what the model chooses,
-        there is nothing to compute. Where two tokens are nearly as likely, now or later, what was
+        there is nothing to compute. Behind a choice of the model's own, what the draft then says
+        comes next is read with it. Where two tokens are nearly as likely, now or later, what was
         computed so is not trusted, and all is computed again as without a draft: so the tokens
         are the same. In other types than float32 no draft is read.
 
@@ -68,7 +69,8 @@ class Greedy:
             prompt_ids: `(P,)`, at least one.
             draft_ids: `(D,)` how the response may begin; P + D fit the model's window.
             choose: None takes the likeliest token. With a draft it must do so too.
-            lets_stand: which of its tokens stand that the model would not choose; None: none.
+            lets_stand: which of its tokens stand that the model would not choose; None: none. What
+                is read later it does not judge.
         """
         choose = choose or _choice
         draft = draft_ids if self.takes_drafts else ()
@@ -78,31 +80,33 @@ class Greedy:
         said: list[int] = []
         # Of what is let stand, another pass would say something else anyway.
         trusted = not draft or lets_stand is not None
-        tied = False
-        for place, row in enumerate(rows):
-            choice = choose(row)
-            if place < len(draft):
-                drafted = draft[place]
-                choice = choice_at(place, choice, drafted, _logprob(row, drafted), lets_stand)
-            tied = not trusted and choice.margin < _TIE
-            if tied:
-                break
-            yield choice
-            said.append(choice.token)
-            if place < len(draft) and choice.token != draft[place]:
-                cache.crop(place - len(draft))
-                break
+        rest: Rest | None = None
         while True:
-            if tied:
-                cache, row = self._alone(begun, said, given)
-                trusted = True
-            else:
-                cache, [row] = self._pass(said[-1:], cache, 1, given)
-            choice = choose(row)
-            tied = not trusted and choice.margin < _TIE
-            if not tied:
+            tied = False
+            for place, row in enumerate(rows):
+                choice = choose(row)
+                if lets_stand is not None and place < len(draft):
+                    drafted = draft[place]
+                    choice = choice_at(place, choice, drafted, _logprob(row, drafted), lets_stand)
+                tied = not trusted and choice.margin < _TIE
+                if tied:
+                    break
                 yield choice
                 said.append(choice.token)
+                if rest is not None:
+                    rest.take(choice.token)
+                if place < len(draft) and choice.token != draft[place]:
+                    cache.crop(place - len(draft))
+                    break
+            if tied:
+                trusted, draft, rest = True, (), None
+                cache, row = self._alone(begun, said, given)
+                rows = row[None]
+                continue
+            if rest is None and len(said) <= len(draft):
+                rest, lets_stand = Rest(draft, said), None
+            draft = () if rest is None else rest.next(MOST_AHEAD)
+            cache, rows = self._pass((said[-1], *draft), cache, 1 + len(draft), given)
 
     def _alone(
         self, begun: Sequence[int], said: Sequence[int], given: dict[str, object]

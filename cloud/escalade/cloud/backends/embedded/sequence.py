@@ -8,6 +8,7 @@ from contextlib import aclosing
 from itertools import repeat
 
 from escalade.cloud.backends.decoding import Batcher, Chooser, Progress, chooser_of
+from escalade.cloud.backends.drafts import Rest
 from escalade.cloud.backends.embedded.response import Response
 from escalade.cloud.backends.lasting import within
 from escalade.cloud.backends.query import Delta, Query
@@ -30,31 +31,28 @@ async def respond(
         EngineDeadError: it failed.
         DeadlineError, DrainingError: see `Ticket.check`.
     """
-    ids, chooser = query.prompt_ids, chooser_of(query)
-    draft_ids, lets_stand = response.read_draft()
-    if draft_ids:
-        read = sequence(batcher, ids, 1, ticket, draft_ids=draft_ids, chooser=chooser)
-        async with aclosing(read) as said:
-            progress = await anext(said)
-        assert progress.reading is not None  # noqa: S101 - it had a draft
-        response.queue_s, response.cached_prompt_tokens = progress.queue_s, progress.cached
-        for choice in progress.reading.choices(draft_ids, lets_stand):
-            if not response.ended:
-                response.add(*choice)
-                ids = (*ids, choice.token)
-        if query.streamed and (delta := response.take()) is not None:
-            yield delta
+    said, rest = await _read_draft(batcher, query, response, ticket)
+    if query.streamed and said and (delta := response.take()) is not None:
+        yield delta
     if not response.left:
         return
     streamed = query.streamed or bool(query.stop_texts)
-    rest = sequence(batcher, ids, response.left, ticket, streamed=streamed, chooser=chooser)
+    others = sequence(
+        batcher,
+        (*query.prompt_ids, *said),
+        response.left,
+        ticket,
+        streamed=streamed,
+        chooser=chooser_of(query),
+        rest=rest,
+    )
     first = True
-    async with aclosing(rest) as said:
-        async for progress in said:
+    async with aclosing(others) as pieces:
+        async for progress in pieces:
             if first:  # it may be taken off the cache and start again; that is no queue
                 first = False
                 response.queue_s += progress.queue_s
-                if not draft_ids:
+                if not said:
                     response.cached_prompt_tokens = progress.cached
             top = progress.top or repeat(None, len(progress.token_ids))
             for token, logprob, row in zip(progress.token_ids, progress.logprobs, top, strict=True):
@@ -66,6 +64,29 @@ async def respond(
                 break
 
 
+async def _read_draft(
+    batcher: Batcher, query: Query, response: Response, ticket: Ticket
+) -> tuple[Sequence[int], Rest | None]:
+    """What a draft and the choice behind it add to a response, and its rest where there is one."""
+    draft_ids, lets_stand = response.read_draft()
+    if not draft_ids:
+        return (), None
+    read = sequence(
+        batcher, query.prompt_ids, 1, ticket, draft_ids=draft_ids, chooser=chooser_of(query)
+    )
+    async with aclosing(read) as pieces:
+        progress = await anext(pieces)
+    assert progress.reading is not None  # noqa: S101 - it had a draft
+    response.queue_s, response.cached_prompt_tokens = progress.queue_s, progress.cached
+    said = []
+    for choice in progress.reading.choices(draft_ids, lets_stand):
+        if response.ended:
+            break
+        response.add(*choice)
+        said.append(choice.token)
+    return said, Rest(draft_ids, said) if len(said) <= len(draft_ids) else None
+
+
 async def sequence(
     batcher: Batcher,
     prompt_ids: Sequence[int],
@@ -75,6 +96,7 @@ async def sequence(
     draft_ids: Sequence[int] = (),
     streamed: bool = False,
     chooser: Chooser | None = None,
+    rest: Rest | None = None,
 ) -> AsyncGenerator[Progress, None]:
     """What a sequence says, until its end; it leaves the batch when nobody listens any more.
 
@@ -86,6 +108,7 @@ async def sequence(
         draft_ids: see `Batcher.submit`.
         streamed: see `Batcher.submit`.
         chooser: see `Batcher.submit`.
+        rest: see `Batcher.submit`.
 
     Raises:
         EngineDeadError: it failed.
@@ -99,6 +122,7 @@ async def sequence(
         streamed=streamed,
         draft_ids=draft_ids,
         chooser=chooser,
+        rest=rest,
     )
     try:
         finished = False
