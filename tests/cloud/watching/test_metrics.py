@@ -16,8 +16,7 @@ import grpc.aio
 import pytest
 
 from escalade.cloud.access import AccessOptions, Limits
-from escalade.cloud.backends.embedded.batched import BatchedBackend
-from escalade.cloud.backends.embedded.transformers_engine import TransformersEngine
+from escalade.cloud.backends import process_factory
 from escalade.v1 import cascade_pb2 as pb
 
 EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -28,6 +27,7 @@ escalade_batch_size gauge
 escalade_degraded_answers_total counter
 escalade_draft_tokens_accepted_total counter
 escalade_draft_tokens_offered_total counter
+escalade_engine_restarts gauge
 escalade_generated_tokens_total counter
 escalade_healthy gauge
 escalade_kv_pages gauge
@@ -70,11 +70,8 @@ async def until(metrics: Any, wanted: str) -> str:
 
 
 def test_names_and_labels_are_the_contract(watched: Any, tiny_model: Path) -> None:
-    backend = BatchedBackend(
-        lambda: TransformersEngine.load(str(tiny_model), threads=1),
-        queue_capacity=64,
-        clock=time.monotonic,
-    )
+    make = process_factory(str(tiny_model), threads=1)
+    backend = make(queue_capacity=64, clock=time.monotonic)
 
     async def main() -> str:
         async with watched(backend=backend) as (running, metrics):

@@ -42,9 +42,8 @@ ACCEPTANCE_RULES = frozenset(_RULES)
 #: Those that ask how sure the small model was.
 RULES_OF_THE_DRAFT = frozenset({pb.ACCEPTANCE_RULE_CHOW, pb.ACCEPTANCE_RULE_DIFF})
 
-#: Tokens of a draft's rest that are read with one of the response, at most. On the validation
-#: split 16 save one pass in a hundred more, and a pass over 16 costs a fifth more than one over 8
-#: (`benchmarks.cloud.drafts`).
+#: Tokens of a draft's rest that are read with one of the response, at most. More are seldom right,
+#: and a pass costs more the more it reads: `benchmarks.cloud.drafts` says how much.
 MOST_AHEAD = 8
 
 

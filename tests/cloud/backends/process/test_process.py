@@ -94,6 +94,8 @@ def test_a_process_that_is_killed_costs_no_query(
             assert got == [expected[one] for one in PROMPTS for _ in "1234"]
             assert child().pid != first.pid
             assert backend.health()
+            gauges = {one.name: one.value for one in backend.gauges()}
+            assert (gauges["engine_restarts"], gauges["queue_length"]) == (1, 0)
             assert [one.message for one in caplog.records if one.name.startswith("escalade")] == [
                 "engine: its process was ended by SIGKILL; it is started again",
                 "engine: started again",

@@ -19,11 +19,8 @@ from escalade.cloud.backends.decoding.runner import Ahead, Followed, keep_pages
 from escalade.cloud.backends.drafts import MOST_AHEAD
 
 # Tokens of drafts' rests in a step, of all sequences together. A step has a fixed cost and one for
-# each token: the more sequences share the first, the less a token saves that is right. By the costs
-# that `benchmarks.cloud.drafts` measures of SmolLM2-135M, one that is read ahead must be right once
-# in 7 times to pay where 4 sequences are computed together, twice in 5 where 16 are, 3 times in 4
-# where 64 are. On the validation split the first of two is right in 50 to 69 of 100, the second in
-# 40 to 49.
+# each token (`benchmarks.cloud.drafts` measures both): the more sequences share the first, the less
+# a token saves that is right, so that few together may read far ahead and many may not.
 _STEP_AHEAD = 32
 
 

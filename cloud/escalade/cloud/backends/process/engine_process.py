@@ -37,6 +37,8 @@ from escalade.cloud.errors import RequestError, StartError
 _LOG = logging.getLogger(__name__)
 
 _MODULE = "escalade.cloud.backends.process.child"
+# From the end of what it says to its own.
+_EXIT_S = 1.0
 # A ticket may be extended or cancelled meanwhile.
 _LOOK_S = 1.0
 #: Pulses come each second; a process that is silent so long has been stopped, or hangs.
@@ -101,6 +103,8 @@ class EngineProcess(asyncio.Protocol):
         except BaseException:
             self.close()
             raise
+        if self._ended:
+            raise StartError(f"engine: {self.why_ended()} as it was ready")
 
     def kill(self) -> None:
         """End it, whatever it does; it holds nothing that is not asked again."""
@@ -235,7 +239,10 @@ class EngineProcess(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`; the process has ended."""
         self._ended = True
-        self._process.wait()
+        try:
+            self._process.wait(_EXIT_S)
+        except subprocess.TimeoutExpired:
+            self.close()
         self._writer.close()
         if not self._ready.done():
             self._ready.set_exception(StartError(f"engine: {self.why_ended()} as it loaded"))

@@ -41,6 +41,7 @@ class Supervised(Replicas):
         #: Why it did not start again, while it has not.
         self._failed = ""
         self._closed = False
+        self._restarts = 0
 
     async def start(self) -> BackendInfo:
         """See `Replicas`."""
@@ -59,6 +60,7 @@ class Supervised(Replicas):
             return
         assert self._process is not None  # noqa: S101 - it is what ended
         self._ready.clear()
+        self._restarts += 1
         _LOG.error("engine: %s; it is started again", self._process.why_ended())
         self._starting = asyncio.create_task(self._start_again())
 
@@ -95,7 +97,10 @@ class Supervised(Replicas):
 
     def gauges(self) -> Iterable[Gauge]:
         """See `Replicas`."""
-        return () if self._process is None else self._process.gauges
+        restarts = Gauge(
+            "engine_restarts", "Times that the engine's process ended by itself.", self._restarts
+        )
+        return (restarts, *(() if self._process is None else self._process.gauges))
 
     async def generate(self, query: Query, ticket: Ticket) -> AsyncGenerator[Delta, None]:
         """See `Replicas`."""
