@@ -100,19 +100,32 @@ def test_a_process_that_is_killed_costs_no_query(
                 "engine: its process was ended by SIGKILL; it is started again",
                 "engine: started again",
             ]
-            # What ends one ends the next: it is not asked for ever.
-            with pytest.raises(EngineDeadError, match="ended by SIGKILL"):
-                await said(backend, faulty_engine.FATAL)
-            assert await said(backend, PROMPTS[0]) == expected[PROMPTS[0]]
-            sick = child()
-            await said(backend, faulty_engine.SICKENING)
-            await asyncio.to_thread(sick.wait, 20)
-            assert await said(backend, PROMPTS[0]) == expected[PROMPTS[0]]
         assert psutil.Process().children() == []
 
     asyncio.run(main())
 
 
+@pytest.mark.slow
+def test_a_query_that_ends_processes_is_given_up_and_a_sick_one_is_replaced(
+    tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        async with engine(tiny_model_dir, monkeypatch) as backend:
+            expected = await said(backend, PROMPTS[0])
+            # What ends one ends the next: it is not asked for ever.
+            with pytest.raises(EngineDeadError, match="ended by SIGKILL"):
+                await said(backend, faulty_engine.FATAL)
+            assert await said(backend, PROMPTS[0]) == expected
+            sick = child()
+            await said(backend, faulty_engine.SICKENING)
+            await asyncio.to_thread(sick.wait, 20)
+            assert await said(backend, PROMPTS[0]) == expected
+        assert psutil.Process().children() == []
+
+    asyncio.run(main())
+
+
+@pytest.mark.slow
 def test_a_process_that_is_stopped_is_not_healthy_until_it_goes_on(
     tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
