@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import noting_engine
 import numpy as np
 import pytest
 
@@ -22,18 +24,13 @@ MODEL = Path(__file__).resolve().parents[2] / "training/checkpoints/large"
 
 # `escalade serve` as it is, but that the engine writes down which items it is given.
 SERVE = """
-import os, sys
 from escalade.cli.main import run
-from escalade.cloud.backends.embedded.transformers_engine import TransformersEngine
+from escalade.cloud import backends
 
-notes = os.open(sys.argv.pop(1), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-score = TransformersEngine.score
-
-def noting(engine, queries, top_k):
-    os.write(notes, "".join(f"{query.prompt_ids}\\n" for query in queries).encode())
-    return score(engine, queries, top_k)
-
-TransformersEngine.score = noting
+make = backends.process_factory
+backends.process_factory = lambda *given, **more: make(
+    *given, **{**more, "before": "noting_engine:install"}
+)
 run()
 """
 
@@ -57,9 +54,15 @@ def numbers_in(notes: Path) -> list[int]:
 @contextmanager
 def serving(notes: Path, listen: str, log: Path) -> Iterator[subprocess.Popen[str]]:
     """A server process that is gone when the block ends."""
-    command = [sys.executable, "-c", SERVE, str(notes), "serve", str(MODEL), "--threads", "1"]
+    command = [sys.executable, "-c", SERVE, "serve", str(MODEL), "--threads", "1"]
+    path = os.pathsep.join([str(Path(noting_engine.__file__).parent), *filter(None, sys.path)])
     with log.open("w") as stream:
-        process = subprocess.Popen([*command, "--listen", listen], stderr=stream, text=True)
+        process = subprocess.Popen(
+            [*command, "--listen", listen],
+            stderr=stream,
+            text=True,
+            env={**os.environ, "PYTHONPATH": path, noting_engine.NOTES: str(notes)},
+        )
     try:
         yield process
     finally:
