@@ -28,10 +28,13 @@ async def within(ticket: Ticket, alive: Callable[[], bool] = lambda: True) -> As
     loop = asyncio.get_running_loop()
     limit = asyncio.timeout(None)
     again: asyncio.Handle
+    gone = False
 
     def look() -> None:
-        nonlocal again
-        if ticket.should_stop() is None and alive():
+        nonlocal again, gone
+        # What was sent before it died may be on its way: it is given until the next look.
+        was_gone, gone = gone, not alive()
+        if ticket.should_stop() is None and not (gone and was_gone):
             again = loop.call_later(min(ticket.remaining_s(), _LOOK_S), look)
         else:
             limit.reschedule(loop.time())
