@@ -6,6 +6,7 @@ Nothing is asked again: what a client's attempts would hide is what is measured.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import uuid
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -91,20 +92,20 @@ class Caller:
     ) -> None:
         self._target, self._metadata = target, metadata
         self._stubs = [pb_grpc.CascadeServiceStub(channel) for channel in channels]
-        # A server computes a request that it knows already no second time.
-        self._run = uuid.uuid4().hex
+        # A server computes a request that it knows already no second time, be it of another run.
+        self._ids = (f"{uuid.uuid4().hex}-{number}" for number in itertools.count())
 
     async def ask(self, number: int, prompt: int, client: int, timeout_s: float) -> Said:
         """Ask once.
 
         Args:
-            number: of the request, which makes its id.
+            number: of the request, in its run.
             prompt: which of the target's.
             client: over whose connection, modulo their number.
             timeout_s: what is not answered then, is not waited for.
         """
         request = pb.GenerateRequest(
-            request_id=f"{self._run}-{number}",
+            request_id=next(self._ids),
             prompt=pb.Prompt(text=self._target.prompts[prompt]),
             stopping=pb.StoppingOptions(max_new_tokens=self._target.max_new_tokens),
         )
