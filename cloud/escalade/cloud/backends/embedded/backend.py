@@ -13,6 +13,7 @@ from collections.abc import (
     Iterable,
     Sequence,
 )
+from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -20,7 +21,7 @@ from typing import TypeVar
 import msgspec
 
 from escalade.cloud.backends.backend import Backend, BackendInfo, Gauge, queue_length
-from escalade.cloud.backends.batches import batches_of
+from escalade.cloud.backends.batches import scored_ahead
 from escalade.cloud.backends.drafts import Reading, draft_of, reading_of, verdict_of, with_ids
 from escalade.cloud.backends.embedded.engine import Engine, EngineFactory
 from escalade.cloud.backends.places import Places
@@ -162,28 +163,12 @@ class EmbeddedBackend(Backend):
         self, queries: Iterable[ScoreQuery], top_k: int, ticket: Ticket
     ) -> AsyncGenerator[ScoredBatch, None]:
         """See `Backend`; while one batch is read the next is computed, and no other."""
-        batches = batches_of(queries)
-
-        async def next_scores() -> Finished[list[Scores]] | None:
-            # To make a batch takes its time, and the first all checks; the loop has other work.
-            batch = await asyncio.to_thread(next, batches, None)
-            return None if batch is None else await self._score(batch, top_k, ticket)
-
-        def start() -> asyncio.Task[Finished[list[Scores]] | None]:
-            task = asyncio.create_task(next_scores())
-            # Nobody awaits it when the stream ends first; what it raised is nobody's news then.
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())
-            return task
-
         started_s = self._clock()
         with self._streams.take(ticket):
-            ahead = start()
-            try:
-                while (finished := await ahead) is not None:
-                    ahead = start()
-                    yield ScoredBatch(finished.value, finished.queue_s, finished.compute_s)
-            finally:
-                ahead.cancel()
+            score = partial(self._score, top_k=top_k, ticket=ticket)
+            async with aclosing(scored_ahead(queries, score)) as scored:
+                async for batch in scored:
+                    yield batch
         # Streams take turns: while one lasts, as many end as there are places.
         self._streams.note_free_after((self._clock() - started_s) / (self._capacity + 1))
 
@@ -225,12 +210,12 @@ class EmbeddedBackend(Backend):
     def _scored(self, batch: Sequence[ScoreQuery], top_k: int) -> list[Scores]:
         return self._loaded().score(batch, top_k)
 
-    async def _score(
-        self, batch: Sequence[ScoreQuery], top_k: int, ticket: Ticket
-    ) -> Finished[list[Scores]]:
+    async def _score(self, batch: Sequence[ScoreQuery], top_k: int, ticket: Ticket) -> ScoredBatch:
         """Score a batch, when the streams that asked before have had their turn."""
+        work = partial(self._scored, batch, top_k)
         async with self._batch_turn.hold(ticket.claim):
-            return await self._worker.run(partial(self._scored, batch, top_k), ticket, aside=True)
+            finished = await self._worker.run(work, ticket, aside=True)
+        return ScoredBatch(finished.value, finished.queue_s, finished.compute_s)
 
     def _loaded(self) -> Engine:
         if self._engine is None:

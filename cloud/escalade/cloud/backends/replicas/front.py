@@ -6,7 +6,6 @@ computes again, and a reader of it notices nothing.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
@@ -16,7 +15,7 @@ from typing import TypeVar
 import msgspec
 
 from escalade.cloud.backends.backend import Backend, BackendInfo, Gauge, queue_length
-from escalade.cloud.backends.batches import batches_of
+from escalade.cloud.backends.batches import scored_ahead
 from escalade.cloud.backends.lasting import within
 from escalade.cloud.backends.places import Places
 from escalade.cloud.backends.query import (
@@ -131,28 +130,12 @@ class ReplicatedBackend(Backend):
         self, queries: Iterable[ScoreQuery], top_k: int, ticket: Ticket
     ) -> AsyncGenerator[ScoredBatch, None]:
         """See `Backend`; while one batch is read the next is computed, and no other."""
-        batches = batches_of(queries)
-
-        async def next_scores() -> ScoredBatch | None:
-            # To make a batch takes its time, and the first all checks; the loop has other work.
-            batch = await asyncio.to_thread(next, batches, None)
-            return None if batch is None else await self._scored(batch, top_k, ticket)
-
-        def start() -> asyncio.Task[ScoredBatch | None]:
-            task = asyncio.create_task(next_scores())
-            # Nobody awaits it when the stream ends first; what it raised is nobody's news then.
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())
-            return task
-
         started_s = self._clock()
         with self._streams.take(ticket):
-            ahead = start()
-            try:
-                while (scored := await ahead) is not None:
-                    ahead = start()
-                    yield scored
-            finally:
-                ahead.cancel()
+            score = partial(self._scored, top_k=top_k, ticket=ticket)
+            async with aclosing(scored_ahead(queries, score)) as scored:
+                async for batch in scored:
+                    yield batch
         # Streams take turns: while one lasts, as many end as there are places.
         self._streams.note_free_after((self._clock() - started_s) / (self._capacity + 1))
 
