@@ -13,7 +13,7 @@ from escalade.cli.options import JsonOption
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from escalade.training.online import Event, Result
+    from escalade.training.online import Agreement, Event, Result
 
 _WITHOUT_DATA, _WITH_DATA = 1, 2
 
@@ -100,11 +100,7 @@ def _so_far(event: Event) -> Table:
 
 def _figures(event: Event) -> list[str]:
     lines = [f"{event.calls} calls of the expert, cost {event.cost:,.0f}"]
-    if event.audited:
-        lines.append(
-            f"agrees with the expert on {event.agreed / event.audited:.1%} of {event.audited}"
-            " audited answers"
-        )
+    lines += _agreement(event.agreement)
     if event.measured:
         lines.append(f"right: {event.right / event.measured:.1%} of {event.measured}")
     bad = {"degraded": event.degraded, "unparsed": event.unparsed, "refused": event.refused}
@@ -141,13 +137,20 @@ def _lines(result: Result, out: Path) -> list[str]:
     lines = [f"{out}: {tally.items} items, cost {tally.cost:,.0f}, {result.seconds:,.1f} s"]
     if result.measured is not None:
         lines.append(f"right: {result.measured.accuracy:.2%} of {result.measured.items}")
-    if result.agreement is not None:
-        lines.append(
-            f"agrees with the expert on {result.agreement:.1%} of {tally.audited} audited answers"
-        )
+    lines += _agreement(result.agreement)
     lines += [f"degraded, the expert did not answer: {tally.degraded}"] * bool(tally.degraded)
     lines += [f"the expert's answer named no label: {tally.unparsed}"] * bool(tally.unparsed)
     lines += [f"refused, {why}: {count}" for why, count in sorted(tally.refused.items())]
     if tally.unknown_labels:
         lines.append(f"not measured, the right class is no label: {tally.unknown_labels}")
     return lines
+
+
+def _agreement(agreement: Agreement | None) -> list[str]:
+    if agreement is None or agreement.estimate is None:
+        return []
+    alarms = f", {agreement.alarms} alarms" if agreement.alarms else ""
+    return [
+        f"kept answers agree with the expert: {agreement.estimate:.1%}, between"
+        f" {agreement.low:.1%} and {agreement.high:.1%} ({agreement.audited} audited{alarms})"
+    ]

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
+from escalade.training.audit import Audit
 from escalade.training.online.levels import Calibrators, Example, Tensors
 from escalade.training.online.record import Arrays, Checkpoint, RungState, Tally, new_tally
 from escalade.training.online.walking import Rung
@@ -36,6 +37,7 @@ class Restored(NamedTuple):
     told: Tally
     #: Of the files, by name.
     sizes: Mapping[str, int]
+    audit: Audit | None
 
 
 def saved(
@@ -44,6 +46,7 @@ def saved(
     rungs: Sequence[Rung],
     calibrators: Calibrators | None,
     *,
+    audit: Audit | None,
     tally: Tally,
     told: Tally,
     sizes: dict[str, int],
@@ -70,6 +73,7 @@ def saved(
         failing=position.failing,
         seconds=position.seconds,
         rungs=states,
+        audit=None if audit is None else audit.state(),
         tally=tally,
         told=told,
         sizes=sizes,
@@ -81,13 +85,14 @@ def restored(
     found: tuple[Checkpoint, Arrays] | None,
     rungs: Sequence[Rung],
     calibrators: Calibrators | None,
+    audit: Audit | None,
     *,
     classes: int,
 ) -> Restored:
-    """Put levels and calibrators where a checkpoint was; where there is none, all begins."""
+    """Put the parts where a checkpoint was; where there is none, all begins."""
     if found is None:
         names = [rung.name for rung in rungs]
-        return Restored(Position(), new_tally(names, classes), new_tally(names, classes), {})
+        return Restored(Position(), new_tally(names, classes), new_tally(names, classes), {}, audit)
     checkpoint, arrays = found
     for rung, state in zip(rungs, checkpoint.rungs, strict=True):
         rung.level.restore(_of(rung.name, arrays))
@@ -102,7 +107,8 @@ def restored(
         checkpoint.failing,
         checkpoint.seconds,
     )
-    return Restored(position, checkpoint.tally, checkpoint.told, checkpoint.sizes)
+    again = None if checkpoint.audit is None else Audit.restored(checkpoint.audit)
+    return Restored(position, checkpoint.tally, checkpoint.told, checkpoint.sizes, again)
 
 
 def _under(name: str, state: Mapping[str, NDArray[Any]]) -> Tensors:

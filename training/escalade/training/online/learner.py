@@ -13,14 +13,12 @@ from typing import NamedTuple
 import msgspec
 
 from escalade.edge.base import Clock
+from escalade.training.audit import Audit
 from escalade.training.online.experts import Parser
 from escalade.training.online.levels import Calibrators, Example, Prediction
 from escalade.training.online.record import Answer, Entry, Event, EventKind, Journal, Tally
 from escalade.training.online.streams import Item
-from escalade.training.online.walking import WARM_UP_UPDATES, Rung, Walk, drawn
-
-# What the coins of `drawn` are for, beside the levels' numbers.
-_AUDIT = -1
+from escalade.training.online.walking import WARM_UP_UPDATES, Rung, Walk
 
 
 class Costs(NamedTuple):
@@ -45,8 +43,7 @@ class Learner:
         *,
         calibrators: Calibrators | None,
         costs: Costs,
-        audit: float,
-        seed: int,
+        audit: Audit | None,
         clock: Clock,
         say: Callable[[Event], None],
     ) -> None:
@@ -60,8 +57,7 @@ class Learner:
             tally: counted up.
             calibrators: of the rungs, where the walk asks them.
             costs: of the expert.
-            audit: share of the kept items that it is asked about all the same.
-            seed: of the audit's coin.
+            audit: has it asked about a share of the kept items all the same.
             clock: measures runs.
             say: told what happens to the expert.
         """
@@ -69,7 +65,7 @@ class Learner:
         self._numbers = {label: k for k, label in enumerate(labels)}
         self._parser = Parser(labels)
         self._journal, self.tally, self._calibrators = journal, tally, calibrators
-        self._costs, self._audit, self._seed = costs, audit, seed
+        self._costs, self._audit = costs, audit
         self._clock, self._say = clock, say
         #: Who the expert said it was, and whether it answered last time.
         self.model, self.failing = "", False
@@ -101,15 +97,29 @@ class Learner:
         """The answer of a level, which the expert may be asked about by chance."""
         answer = self._answer_of(item, said, level)
         self.tally.levels[level].answered += 1
-        if drawn(self._seed, item.number, _AUDIT) >= self._audit:
+        if self._audit is None:
+            return answer
+        if not self._audit.wants(item.number):
+            self._audit.record(None)
             return answer
         entry, label = self._ask(item)
-        if label is None:
+        if entry.text is None:  # nothing is known of it, as if it had not been wanted
+            self._audit.record(None)
             return answer
-        self.tally.audited += 1
-        self.tally.agreed += answer.label == self._labels[label]
-        self._learn(item, said, label)
+        self._audit.record(label is not None and answer.label == self._labels[label])
+        if self._audit.alarm:
+            self._raise_beta()
+        if label is not None:
+            self._learn(item, said, label)
         return msgspec.structs.replace(answer, expert=entry.text, audited=True)
+
+    def _raise_beta(self) -> None:
+        """Let the expert teach again, as at the beginning."""
+        for rung in self._rungs:
+            rung.raised_at = rung.updates
+        self._tell(
+            "alarm", "kept answers agree with the expert less than they did; beta is 1 again"
+        )
 
     def _deferred(self, item: Item, said: dict[int, Prediction]) -> Answer:
         """The expert's answer; the best there is where it gives none."""

@@ -9,6 +9,7 @@ from escalade.edge.base import Clock
 from escalade.edge.classification import HashedNgrams
 from escalade.edge.errors import CloudError
 from escalade.edge.wire import ClientFiles, CloudClient
+from escalade.training.audit import Audit
 from escalade.training.errors import RecipeError
 from escalade.training.online.configuration import (
     CascadeTable,
@@ -84,6 +85,14 @@ def open_calibrators(configuration: Configuration) -> Calibrators | None:
         for table, next_cost in zip(configuration.level, following, strict=True)
     ]
     return Calibrators(len(configuration.labels), settings, mu=method.mu, seed=configuration.seed)
+
+
+def open_audit(configuration: Configuration) -> Audit | None:
+    """Of the kept answers; None where none is asked for."""
+    method = configuration.method
+    if not isinstance(method, CascadeTable) or not method.audit:
+        return None
+    return Audit(method.audit, seed=configuration.seed)
 
 
 def open_walk(

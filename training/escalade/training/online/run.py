@@ -28,7 +28,6 @@ from escalade.edge.base import (
 from escalade.edge.errors import DataError
 from escalade.training.errors import RecipeError
 from escalade.training.online.configuration import (
-    CascadeTable,
     ColumnTable,
     Configuration,
     RunTable,
@@ -37,6 +36,7 @@ from escalade.training.online.experts import Expert
 from escalade.training.online.keeping import restored, saved
 from escalade.training.online.learner import Costs, Learner
 from escalade.training.online.opening import (
+    open_audit,
     open_calibrators,
     open_expert,
     open_rungs,
@@ -45,6 +45,7 @@ from escalade.training.online.opening import (
 from escalade.training.online.record import (
     ANSWERS_NAME,
     EVENTS_NAME,
+    Agreement,
     Event,
     Journal,
     Result,
@@ -140,13 +141,17 @@ class _Run:
         # How to run, and where the data lies, may differ from one time to the next.
         stream = msgspec.structs.replace(configuration.stream, path=None)
         same = msgspec.structs.replace(configuration, run=RunTable(), stream=stream)
-        self._plain: dict[str, Any] = msgspec.to_builtins(same)
+        self._plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(same))
         rungs, calibrators = open_rungs(configuration), open_calibrators(configuration)
         self._rungs: list[Rung] = rungs
         self._calibrators = calibrators
         found = read_checkpoint(out / CHECKPOINT_NAME, self._plain)
-        self._position, tally, told, sizes = restored(
-            found, rungs, calibrators, classes=len(configuration.labels)
+        self._position, tally, told, sizes, self._audit = restored(
+            found,
+            rungs,
+            calibrators,
+            open_audit(configuration),
+            classes=len(configuration.labels),
         )
         self._started_s = clock.now_s() - self._position.seconds
         self._teller = opened.enter_context(closing(Teller(out, told, sizes, say)))
@@ -155,7 +160,6 @@ class _Run:
             closing(Journal(out / EXPERT_NAME, asked, clock, first=self._position.items))
         )
         self._walk: Walk = open_walk(configuration, rungs, calibrators)
-        method = configuration.method
         self._learner = Learner(
             configuration.labels,
             rungs,
@@ -164,8 +168,7 @@ class _Run:
             tally,
             calibrators=calibrators,
             costs=Costs(configuration.expert.cost, configuration.expert.flops),
-            audit=method.audit if isinstance(method, CascadeTable) else 0.0,
-            seed=configuration.seed,
+            audit=self._audit,
             clock=clock,
             say=self._teller.event,
         )
@@ -204,7 +207,7 @@ class _Run:
             measured_from=self._walk.measured_from,
             tally=tally,
             measured=measured(labels, tally.confusion),
-            agreement=tally.agreed / tally.audited if tally.audited else None,
+            agreement=self._agreement(),
             seconds=round(self._clock.now_s() - self._started_s, 3),
         )
         with atomic_folder(self._out / LEVELS_NAME, marker=_LEVELS_MARKER) as folder:
@@ -219,7 +222,16 @@ class _Run:
 
     def _tell_figures(self) -> None:
         beta = {rung.name: round(rung.beta, 6) for rung in self._rungs}
-        self._teller.figures(self._learner.tally, beta)
+        self._teller.figures(self._learner.tally, self._agreement(), beta)
+
+    def _agreement(self) -> Agreement | None:
+        audit = self._audit
+        if audit is None:
+            return None
+        low, estimate, high = audit.interval()
+        return Agreement(
+            low=low, estimate=estimate, high=high, audited=audit.audited, alarms=audit.alarms
+        )
 
     def _save(self) -> None:
         """Write a checkpoint, once all that it goes on with is on the disk."""
@@ -235,6 +247,7 @@ class _Run:
             self._position,
             self._rungs,
             self._calibrators,
+            audit=self._audit,
             tally=learner.tally,
             told=self._teller.told,
             sizes=self._teller.sync(),

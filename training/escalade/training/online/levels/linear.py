@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.linear_model import SGDClassifier
 
-from escalade.edge.classification import Frequencies, HashedNgrams, tfidf
+from escalade.edge.classification import (
+    ClassificationEntry,
+    Frequencies,
+    HashedNgrams,
+    LinearEntry,
+    LinearModel,
+    LinearWeights,
+    tfidf,
+    write_linear_folder,
+)
 from escalade.training.online.levels.level import Example, Floats, Prediction, Tensors
 
 # log of it is finite, and the loss of a label that was ruled out with it.
@@ -138,6 +147,20 @@ class LinearLevel:
 
     def save(self, folder: Path) -> None:
         """See `Level`."""
+        seen = np.flatnonzero(self._frequencies.counts).astype(np.int32)
+        rows, intercepts = self._model.coef_[:, seen].T, self._model.intercept_
+        if rows.shape[1] == 1:  # the second of two classes; sigmoid(-z) = 1 - sigmoid(z)
+            rows = np.concatenate([-rows, rows], axis=1)
+            intercepts = np.concatenate([-intercepts, intercepts])
+        linear = LinearEntry(
+            features=self._settings.features,
+            link="sigmoid",
+            intercepts=[float(value) for value in intercepts],
+            documents=self._frequencies.documents,
+        )
+        entry = ClassificationEntry(labels=list(self._labels), linear=linear)
+        kept = LinearWeights(seen, self._frequencies.counts[seen], rows.astype(np.float32))
+        write_linear_folder(folder, LinearModel(entry, kept))
 
     def _fresh(self) -> SGDClassifier:
         return SGDClassifier(

@@ -8,6 +8,7 @@ from escalade.training.online.record.checkpoint import (
     write_checkpoint,
 )
 from escalade.training.online.record.figures import (
+    Agreement,
     Answer,
     Event,
     EventKind,
@@ -23,6 +24,7 @@ from escalade.training.online.record.telling import ANSWERS_NAME, EVENTS_NAME, T
 __all__ = [
     "ANSWERS_NAME",
     "EVENTS_NAME",
+    "Agreement",
     "Answer",
     "Arrays",
     "Checkpoint",

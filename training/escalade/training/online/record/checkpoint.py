@@ -16,6 +16,7 @@ from safetensors.numpy import save
 
 from escalade.edge.base import atomic_write, sync_folder
 from escalade.edge.errors import DataError
+from escalade.training.audit import AuditState
 from escalade.training.errors import RecipeError
 from escalade.training.online.record.figures import Tally
 from escalade.training.tables import differences
@@ -44,6 +45,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     failing: bool
     rungs: list[RungState]
+    audit: AuditState | None
     tally: Tally
     #: Of the figures that were told last.
     told: Tally

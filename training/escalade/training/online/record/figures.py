@@ -82,8 +82,6 @@ class Tally(msgspec.Struct, kw_only=True):
     refused: dict[str, int] = {}
     #: Right classes that are none of the labels: their items are not measured.
     unknown_labels: int = 0
-    audited: int = 0
-    agreed: int = 0
 
 
 def new_tally(names: Sequence[str], classes: int) -> Tally:
@@ -104,6 +102,17 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     recall: dict[str, float | None]
     #: Of each class; None of one that never was answered.
     precision: dict[str, float | None]
+
+
+class Agreement(msgspec.Struct, frozen=True, kw_only=True):
+    """How often kept answers are the expert's, over all of them so far; see `Audit.interval`."""
+
+    low: float
+    estimate: float | None
+    high: float
+    #: Of how many kept answers the expert was asked, and alarms because it fell.
+    audited: int
+    alarms: int
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -128,8 +137,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     refused: int = 0
     measured: int = 0
     right: int = 0
-    audited: int = 0
-    agreed: int = 0
+    agreement: Agreement | None = None
     #: Of each level.
     beta: dict[str, float] = {}
 
@@ -146,8 +154,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     measured_from: int
     tally: Tally
     measured: Measured | None
-    #: Of all answers that the expert was asked about by chance; see `escalade.training.online`.
-    agreement: float | None
+    #: None without an audit.
+    agreement: Agreement | None
     seconds: float
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from escalade.training.online.record.figures import Answer, Event, Tally, answered_by
+from escalade.training.online.record.figures import Agreement, Answer, Event, Tally, answered_by
 from escalade.training.online.record.files import LineFile
 
 ANSWERS_NAME, EVENTS_NAME = "answers.jsonl", "events.jsonl"
@@ -52,7 +52,7 @@ class Teller:
         self._files[EVENTS_NAME].add(self._encoder.encode(event))
         self._say(event)
 
-    def figures(self, tally: Tally, beta: Mapping[str, float]) -> None:
+    def figures(self, tally: Tally, agreement: Agreement | None, beta: Mapping[str, float]) -> None:
         """Tell how the run stands, unless nothing came since it was told."""
         if tally.items == self.told.items:
             return
@@ -73,8 +73,7 @@ class Teller:
                 refused=sum(tally.refused.values()),
                 measured=is_measured,
                 right=is_right,
-                audited=tally.audited,
-                agreed=tally.agreed,
+                agreement=agreement,
                 beta=dict(beta),
             )
         )

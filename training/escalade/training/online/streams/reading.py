@@ -117,11 +117,17 @@ def _of_line(
         row = decoder.decode(line)
     except msgspec.ValidationError:
         return itemizer.refuse("no JSON object")
-    except msgspec.DecodeError:
-        return itemizer.refuse("no JSON")
-    except UnicodeDecodeError:
-        return itemizer.refuse("not UTF-8")
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return itemizer.refuse("no JSON" if _is_text(line) else "not UTF-8")
     return itemizer.item(row)
+
+
+def _is_text(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _parquet(path: Path, columns: Columns, itemizer: Itemizer) -> Iterator[Item]:
