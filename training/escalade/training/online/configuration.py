@@ -120,7 +120,7 @@ class EncoderTable(_LevelTable, frozen=True, kw_only=True, tag="encoder"):
     max_tokens: Annotated[int, msgspec.Meta(ge=8, le=8192)] = 128
     #: Embeddings and so many lower layers do not learn.
     frozen_layers: Count = 0
-    learning_rate: _Rate = 1e-5
+    learning_rate: _Rate = 5e-5
     head_rate: _Rate = 1e-3
     batch_size: Positive = 8
     epochs: Positive = 5

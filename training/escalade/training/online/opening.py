@@ -71,7 +71,23 @@ def _open_level(configuration: Configuration, place: int) -> Level:
             epochs=table.epochs,
         )
         return LinearLevel(labels, settings, seed=seed)
-    raise NotImplementedError
+    from escalade.training.online.levels.encoder import EncoderLevel, EncoderSettings
+
+    return EncoderLevel(
+        labels,
+        EncoderSettings(
+            path=Path(table.path),
+            max_tokens=table.max_tokens,
+            frozen_layers=table.frozen_layers,
+            learning_rate=table.learning_rate,
+            head_rate=table.head_rate,
+            batch_size=table.batch_size,
+            epochs=table.epochs,
+            replay=table.replay,
+            memory=table.memory,
+        ),
+        seed=seed,
+    )
 
 
 def open_calibrators(configuration: Configuration) -> Calibrators | None:

@@ -1,0 +1,294 @@
+"""A level that is an encoder of transformers with a classification head; knows no expert.
+
+What does not learn is computed once for each text: embeddings and the lowest layers, one text at a
+time and without padding, so that the numbers do not depend on who else is in a batch. An update
+goes several times over the new examples and some that it has learned from before, with AdamW.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import transformers
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from escalade.training.errors import RecipeError
+from escalade.training.online.levels.level import Example, Prediction, Tensors
+
+# Of hidden states that are kept for texts that may come again.
+_MOST_KEPT_BYTES = 1 << 28
+# A product and a sum for each weight and token; and backward twice as many as forward.
+_FLOPS_PER_WEIGHT, _BACKWARD = 2.0, 2.0
+# What AdamW keeps of a parameter, beside its steps.
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+class EncoderSettings(NamedTuple):
+    """Which encoder, and how it learns."""
+
+    #: Folder of a BERT, RoBERTa or DistilBERT (MiniLM is a BERT).
+    path: Path
+    #: Of a text; what is longer is cut.
+    max_tokens: int = 128
+    #: Embeddings and so many lower layers do not learn.
+    frozen_layers: int = 0
+    #: Of the other layers: BERT's own for fine-tuning (Devlin et al. 2019, A.3) is 2e-5 to 5e-5, the
+    #: cascade paper's for BERT-base 1e-5. And of the head, which begins with random weights.
+    learning_rate: float = 5e-5
+    head_rate: float = 1e-3
+    batch_size: int = 8
+    #: Passes over the examples of an update.
+    epochs: int = 5
+    #: Examples learned from again in each update, and the latest that are kept for it.
+    replay: int = 16
+    memory: int = 2048
+
+
+class EncoderLevel:
+    """See `Level`."""
+
+    def __init__(self, labels: Sequence[str], settings: EncoderSettings, *, seed: int) -> None:
+        """Load the encoder, and give it a head for the labels.
+
+        Args:
+            labels: of the K >= 2 classes.
+            settings: see `EncoderSettings`.
+            seed: of the head, of dropout, of what is learned from again, and of the order.
+
+        Raises:
+            RecipeError: the folder cannot be loaded, is of another kind, or has too few layers.
+        """
+        self._labels, self._settings, self._seed = tuple(labels), settings, seed
+        self._tokenizer, self._model = _load(settings.path, labels, seed)
+        self._split = _Split(self._model, settings)
+        self._memory: list[Example] = []
+        self._updates = 0
+        self._optimizer = self._fresh_optimizer()
+        self._hidden: dict[str, Tensor] = {}
+        self._hidden_bytes = 0
+
+    def predict(self, text: str) -> Prediction:
+        """See `Level`."""
+        hidden, spent = self._lower(text)
+        self._model.train(False)
+        with torch.inference_mode(), self._split.upper(hidden[None]) as given:
+            logits = self._model(inputs_embeds=given).logits[0]
+        logprobs = F.log_softmax(logits.double(), dim=0).numpy()
+        return Prediction(logprobs, spent + self._split.upper_flops(len(hidden)))
+
+    def learn(self, examples: Sequence[Example]) -> float:
+        """See `Level`."""
+        generator = np.random.default_rng([self._seed, self._updates])
+        again = min(self._settings.replay, len(self._memory))
+        chosen = generator.choice(len(self._memory), again, replace=False) if again else ()
+        batch = [*examples, *(self._memory[k] for k in chosen)]
+        lowered = [self._lower(one.text) for one in batch]
+        flops = sum(spent for _, spent in lowered)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(generator.integers(1 << 62)))
+            for _ in range(self._settings.epochs):
+                order = generator.permutation(len(batch))
+                for at in range(0, len(order), self._settings.batch_size):
+                    few = order[at : at + self._settings.batch_size]
+                    flops += self._step([lowered[k][0] for k in few], [batch[k].label for k in few])
+        self._memory = [*self._memory, *examples][-self._settings.memory :]
+        self._updates += 1
+        return flops
+
+    def state(self) -> Tensors:
+        """See `Level`."""
+        texts = [one.text.encode() for one in self._memory]
+        state: Tensors = {
+            "updates": np.array([self._updates], dtype=np.int64),
+            "memory.labels": np.array([one.label for one in self._memory], dtype=np.int32),
+            "memory.ends": np.cumsum([len(text) for text in texts], dtype=np.int64),
+            "memory.texts": np.frombuffer(b"".join(texts), dtype=np.uint8),
+        }
+        for name, parameter in self._split.learning:
+            state[f"weights.{name}"] = parameter.detach().numpy()
+            if self._updates:
+                kept = self._optimizer.state[parameter]
+                state |= {f"{moment}.{name}": kept[moment].numpy() for moment in _MOMENTS}
+                state[f"steps.{name}"] = kept["step"].reshape(1).numpy()
+        return state
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """See `Level`."""
+        self._updates = int(state["updates"][0])
+        texts, begins = state["memory.texts"].tobytes(), 0
+        self._memory = []
+        for end, label in zip(state["memory.ends"], state["memory.labels"], strict=True):
+            self._memory.append(Example(texts[begins:end].decode(), int(label)))
+            begins = int(end)
+        self._optimizer = self._fresh_optimizer()
+        for name, parameter in self._split.learning:
+            with torch.no_grad():
+                parameter.copy_(torch.from_numpy(state[f"weights.{name}"].copy()))
+            if self._updates:
+                kept = {m: torch.from_numpy(state[f"{m}.{name}"].copy()) for m in _MOMENTS}
+                kept["step"] = torch.from_numpy(state[f"steps.{name}"].copy()).reshape(())
+                self._optimizer.state[parameter] = kept
+
+    def save(self, folder: Path) -> None:
+        """See `Level`: a folder of transformers."""
+        self._model.save_pretrained(folder)
+        self._tokenizer.save_pretrained(folder)
+
+    def _lower(self, text: str) -> tuple[Tensor, float]:
+        """What the layers that do not learn make of a text `(T, hidden)`, and its FLOPs now."""
+        if (known := self._hidden.get(text)) is not None:
+            return known, 0.0
+        encoded = self._tokenizer(
+            text, truncation=True, max_length=self._settings.max_tokens, return_tensors="pt"
+        )
+        with torch.inference_mode(), self._split.lower():
+            hidden = self._split.base(**encoded).last_hidden_state[0]
+        hidden = hidden.clone()
+        self._hidden[text] = hidden
+        self._hidden_bytes += hidden.nbytes
+        while self._hidden_bytes > _MOST_KEPT_BYTES:
+            self._hidden_bytes -= self._hidden.pop(next(iter(self._hidden))).nbytes
+        return hidden, self._split.lower_flops(len(hidden))
+
+    def _step(self, hidden: Sequence[Tensor], labels: Sequence[int]) -> float:
+        """One step of AdamW on at most a batch; gives its FLOPs."""
+        padded = nn.utils.rnn.pad_sequence([one.clone() for one in hidden], batch_first=True)
+        lengths = torch.tensor([len(one) for one in hidden])
+        mask = (torch.arange(padded.shape[1])[None] < lengths[:, None]).long()
+        self._model.train()
+        with self._split.upper(padded) as given:
+            logits = self._model(inputs_embeds=given, attention_mask=mask).logits
+        loss = F.cross_entropy(logits, torch.tensor(labels))
+        self._optimizer.zero_grad()
+        loss.backward()
+        self._optimizer.step()
+        return (1.0 + _BACKWARD) * len(hidden) * self._split.upper_flops(padded.shape[1])
+
+    def _fresh_optimizer(self) -> torch.optim.AdamW:
+        rates = {True: self._settings.head_rate, False: self._settings.learning_rate}
+        groups = [
+            {
+                "params": [p for n, p in self._split.learning if self._split.is_head(n) == head],
+                "lr": rate,
+            }
+            for head, rate in rates.items()
+        ]
+        return torch.optim.AdamW([group for group in groups if group["params"]])
+
+
+def _load(path: Path, labels: Sequence[str], seed: int) -> tuple[Any, Any]:
+    """Tokenizer and model of a folder; nothing is fetched and no code of it runs."""
+    logging = transformers.utils.logging
+    loud = logging.get_verbosity()
+    logging.set_verbosity_error()  # a head that is not there is no surprise
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = AutoModelForSequenceClassification.from_pretrained(
+                path,
+                id2label=dict(enumerate(labels)),
+                label2id={label: k for k, label in enumerate(labels)},
+                problem_type="single_label_classification",
+                dtype=torch.float32,
+                local_files_only=True,
+                use_safetensors=True,
+            )
+    except (OSError, ValueError, KeyError) as error:
+        raise RecipeError(f"encoder {path}: cannot be loaded: {error}") from error
+    finally:
+        logging.set_verbosity(loud)
+    return tokenizer, model
+
+
+class _Given(nn.Module):
+    """Stands for embeddings and lower layers whose output is there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = torch.empty(0)
+
+    def forward(self, *_: object, **__: object) -> Tensor:
+        return self.hidden
+
+
+class _Split:
+    """An encoder in two: what does not learn, and what does."""
+
+    def __init__(self, model: Any, settings: EncoderSettings) -> None:  # noqa: ANN401 - any encoder
+        self.base = model.base_model
+        names = [name for name in ("encoder", "transformer") if hasattr(self.base, name)]
+        self._stack: Any = getattr(self.base, names[0]) if names else None
+        layers = getattr(self._stack, "layer", None)
+        if layers is None or not hasattr(self.base, "embeddings"):
+            raise RecipeError(
+                f"encoder {settings.path}: must be of BERT, RoBERTa or DistilBERT, got"
+                f" {model.config.model_type}"
+            )
+        count = len(layers)
+        if settings.frozen_layers > count:
+            raise RecipeError(
+                f"encoder {settings.path}: frozen_layers must be in 0..{count}, got"
+                f" {settings.frozen_layers}"
+            )
+        self._whole, self._embeddings = layers, self.base.embeddings
+        self._lower_layers = nn.ModuleList(layers[: settings.frozen_layers])
+        self._upper_layers = nn.ModuleList(layers[settings.frozen_layers :])
+        self._given = _Given()
+        for part in (self._embeddings, self._lower_layers):
+            part.requires_grad_(False)
+        #: By their names, in the whole model.
+        self.learning = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+        self._width = int(model.config.hidden_size)
+        in_layers = {id(p) for p in layers.parameters()}
+        self._heads = {n for n, p in self.learning if id(p) not in in_layers}
+        self._head_size = sum(p.numel() for n, p in self.learning if n in self._heads)
+
+    def is_head(self, name: str) -> bool:
+        """Whether a parameter is above all layers."""
+        return name in self._heads
+
+    @contextmanager
+    def lower(self) -> Iterator[None]:
+        """While the block runs, the base model ends below what learns."""
+        training = self.base.training
+        self.base.train(False)
+        self._stack.layer = self._lower_layers
+        try:
+            yield
+        finally:
+            self._stack.layer = self._whole
+            self.base.train(training)
+
+    @contextmanager
+    def upper(self, hidden: Tensor) -> Iterator[Tensor]:
+        """While the block runs, the model begins with what learns, of `(B, T, hidden)`."""
+        self._given.hidden = hidden
+        self._stack.layer, self.base.embeddings = self._upper_layers, self._given
+        try:
+            yield hidden
+        finally:
+            self._stack.layer, self.base.embeddings = self._whole, self._embeddings
+
+    def lower_flops(self, tokens: int) -> float:
+        """Of a text of so many tokens."""
+        return self._layer_flops(self._lower_layers, tokens)
+
+    def upper_flops(self, tokens: int) -> float:
+        """Of a text of so many tokens, forward; the head reads one of them."""
+        layers = self._layer_flops(self._upper_layers, tokens)
+        return layers + _FLOPS_PER_WEIGHT * self._head_size
+
+    def _layer_flops(self, layers: nn.ModuleList, tokens: int) -> float:
+        weights = sum(p.numel() for p in layers.parameters())
+        # Scores and their sums: two products of (tokens, width) with (width, tokens) a layer.
+        attention = 2 * len(layers) * tokens * tokens * self._width
+        return float(_FLOPS_PER_WEIGHT * (weights * tokens + attention))
