@@ -122,11 +122,11 @@ def _table(result: Result) -> Table:
             str(one.runs),
             str(one.learning_runs),
             str(one.updates),
-            f"{(one.flops + one.learning_flops) / 1e9:,.1f}",
+            f"{(one.flops + one.learning_flops) / 1e9:,.3g}",
             f"{one.seconds + one.learning_seconds:,.1f}",
         )
     expert = result.tally.expert
-    flops = "" if expert.flops is None else f"{expert.flops / 1e9:,.1f}"
+    flops = "" if expert.flops is None else f"{expert.flops / 1e9:,.3g}"
     calls, seconds = str(expert.calls), f"{expert.seconds:,.1f}"
     table.add_row("expert", str(expert.answered), calls, "", "", flops, seconds)
     return table

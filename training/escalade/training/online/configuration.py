@@ -15,6 +15,7 @@ import msgspec
 
 from escalade.edge.base import Count, Positive, Share
 from escalade.training.errors import RecipeError
+from escalade.training.online.experts import Parser
 from escalade.training.online.streams import STDIN
 from escalade.training.tables import Table, parse_tables, toml_text
 
@@ -196,6 +197,10 @@ def read_configuration(path: Path) -> Configuration:
         RecipeError: it cannot be read, a key is unknown, or a value is out of range.
     """
     configuration = parse_tables(toml_text(path), path, Configuration)
+    try:
+        Parser(configuration.labels)
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from error
 
     def need(holds: bool, message: str) -> None:
         if not holds:

@@ -40,8 +40,8 @@ class EncoderSettings(NamedTuple):
     max_tokens: int = 128
     #: Embeddings and so many lower layers do not learn.
     frozen_layers: int = 0
-    #: Of the other layers: BERT's own for fine-tuning (Devlin et al. 2019, A.3) is 2e-5 to 5e-5, the
-    #: cascade paper's for BERT-base 1e-5. And of the head, which begins with random weights.
+    #: Of the other layers: BERT's own for fine-tuning is 2e-5 to 5e-5 (Devlin et al. 2019, A.3),
+    #: the cascade paper's for BERT-base 1e-5. And of the head, which begins with random weights.
     learning_rate: float = 5e-5
     head_rate: float = 1e-3
     batch_size: int = 8
@@ -284,8 +284,8 @@ class _Split:
 
     def upper_flops(self, tokens: int) -> float:
         """Of a text of so many tokens, forward; the head reads one of them."""
-        layers = self._layer_flops(self._upper_layers, tokens)
-        return layers + _FLOPS_PER_WEIGHT * self._head_size
+        head = _FLOPS_PER_WEIGHT * float(self._head_size)
+        return self._layer_flops(self._upper_layers, tokens) + head
 
     def _layer_flops(self, layers: nn.ModuleList, tokens: int) -> float:
         weights = sum(p.numel() for p in layers.parameters())
