@@ -71,7 +71,7 @@ def _open_level(configuration: Configuration, place: int) -> Level:
             epochs=table.epochs,
         )
         return LinearLevel(labels, settings, seed=seed)
-    from escalade.training.online.levels.encoder import EncoderLevel, EncoderSettings
+    from escalade.training.online.encoders import EncoderLevel, EncoderSettings
 
     return EncoderLevel(
         labels,

@@ -5,7 +5,6 @@ from escalade.training.online.experts.expert import (
     Expert,
     ExpertError,
     RecordedExpert,
-    Reply,
 )
 from escalade.training.online.experts.parsing import Parser
 from escalade.training.online.experts.server import ServerExpert
@@ -16,6 +15,5 @@ __all__ = [
     "ExpertError",
     "Parser",
     "RecordedExpert",
-    "Reply",
     "ServerExpert",
 ]

@@ -7,8 +7,7 @@ goes several times over the new examples and some that it has learned from befor
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,12 +20,13 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from escalade.training.errors import RecipeError
-from escalade.training.online.levels.level import Example, Prediction, Tensors
+from escalade.training.online.encoders.halves import Split
+from escalade.training.online.levels import Example, Prediction, Tensors
 
 # Of hidden states that are kept for texts that may come again.
 _MOST_KEPT_BYTES = 1 << 28
-# A product and a sum for each weight and token; and backward twice as many as forward.
-_FLOPS_PER_WEIGHT, _BACKWARD = 2.0, 2.0
+# Backward takes twice as many FLOPs as forward.
+_BACKWARD = 2.0
 # What AdamW keeps of a parameter, beside its steps.
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -68,7 +68,7 @@ class EncoderLevel:
         """
         self._labels, self._settings, self._seed = tuple(labels), settings, seed
         self._tokenizer, self._model = _load(settings.path, labels, seed)
-        self._split = _Split(self._model, settings)
+        self._split = Split(self._model, settings.path, settings.frozen_layers)
         self._memory: list[Example] = []
         self._updates = 0
         self._optimizer = self._fresh_optimizer()
@@ -207,88 +207,3 @@ def _load(path: Path, labels: Sequence[str], seed: int) -> tuple[Any, Any]:
     finally:
         logging.set_verbosity(loud)
     return tokenizer, model
-
-
-class _Given(nn.Module):
-    """Stands for embeddings and lower layers whose output is there."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.hidden = torch.empty(0)
-
-    def forward(self, *_: object, **__: object) -> Tensor:
-        return self.hidden
-
-
-class _Split:
-    """An encoder in two: what does not learn, and what does."""
-
-    def __init__(self, model: Any, settings: EncoderSettings) -> None:  # noqa: ANN401 - any encoder
-        self.base = model.base_model
-        names = [name for name in ("encoder", "transformer") if hasattr(self.base, name)]
-        self._stack: Any = getattr(self.base, names[0]) if names else None
-        layers = getattr(self._stack, "layer", None)
-        if layers is None or not hasattr(self.base, "embeddings"):
-            raise RecipeError(
-                f"encoder {settings.path}: must be of BERT, RoBERTa or DistilBERT, got"
-                f" {model.config.model_type}"
-            )
-        count = len(layers)
-        if settings.frozen_layers > count:
-            raise RecipeError(
-                f"encoder {settings.path}: frozen_layers must be in 0..{count}, got"
-                f" {settings.frozen_layers}"
-            )
-        self._whole, self._embeddings = layers, self.base.embeddings
-        self._lower_layers = nn.ModuleList(layers[: settings.frozen_layers])
-        self._upper_layers = nn.ModuleList(layers[settings.frozen_layers :])
-        self._given = _Given()
-        for part in (self._embeddings, self._lower_layers):
-            part.requires_grad_(False)
-        #: By their names, in the whole model.
-        self.learning = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
-        self._width = int(model.config.hidden_size)
-        in_layers = {id(p) for p in layers.parameters()}
-        self._heads = {n for n, p in self.learning if id(p) not in in_layers}
-        self._head_size = sum(p.numel() for n, p in self.learning if n in self._heads)
-
-    def is_head(self, name: str) -> bool:
-        """Whether a parameter is above all layers."""
-        return name in self._heads
-
-    @contextmanager
-    def lower(self) -> Iterator[None]:
-        """While the block runs, the base model ends below what learns."""
-        training = self.base.training
-        self.base.train(False)
-        self._stack.layer = self._lower_layers
-        try:
-            yield
-        finally:
-            self._stack.layer = self._whole
-            self.base.train(training)
-
-    @contextmanager
-    def upper(self, hidden: Tensor) -> Iterator[Tensor]:
-        """While the block runs, the model begins with what learns, of `(B, T, hidden)`."""
-        self._given.hidden = hidden
-        self._stack.layer, self.base.embeddings = self._upper_layers, self._given
-        try:
-            yield hidden
-        finally:
-            self._stack.layer, self.base.embeddings = self._whole, self._embeddings
-
-    def lower_flops(self, tokens: int) -> float:
-        """Of a text of so many tokens."""
-        return self._layer_flops(self._lower_layers, tokens)
-
-    def upper_flops(self, tokens: int) -> float:
-        """Of a text of so many tokens, forward; the head reads one of them."""
-        head = _FLOPS_PER_WEIGHT * float(self._head_size)
-        return self._layer_flops(self._upper_layers, tokens) + head
-
-    def _layer_flops(self, layers: nn.ModuleList, tokens: int) -> float:
-        weights = sum(p.numel() for p in layers.parameters())
-        # Scores and their sums: two products of (tokens, width) with (width, tokens) a layer.
-        attention = 2 * len(layers) * tokens * tokens * self._width
-        return float(_FLOPS_PER_WEIGHT * (weights * tokens + attention))

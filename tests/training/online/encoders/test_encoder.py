@@ -24,8 +24,8 @@ from transformers import (
 )
 
 from escalade.training.errors import RecipeError
+from escalade.training.online.encoders import EncoderLevel, EncoderSettings
 from escalade.training.online.levels import Example
-from escalade.training.online.levels.encoder import EncoderLevel, EncoderSettings
 
 _SPECIAL = ["<pad>", "<unk>", "<s>", "</s>"]
 _TOKENS = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token"), _SPECIAL, strict=True))
