@@ -120,6 +120,24 @@ def test_an_answer_that_names_no_label_is_kept_counted_and_never_learned_from(
     }
 
 
+def test_whatever_a_function_does_the_stream_goes_on(tmp_path: Path, data: Path) -> None:
+    faults: list[object] = [ZeroDivisionError("by nothing"), None, "half \ud800", "red"]
+
+    def expert(text: str) -> str:
+        fault = faults[len(text) % 4]
+        if isinstance(fault, Exception):
+            raise fault
+        return fault  # type: ignore[return-value]  # as a user's function may
+
+    result, answers = _run(tmp_path, data, expert=expert)
+    tally = result.tally
+    assert len(answers) == 1200
+    assert tally.expert.failed > 100 < tally.expert.answered
+    assert tally.expert.failed + tally.expert.answered == tally.expert.calls
+    whys = {str(one.why).partition(":")[0] for one in answers if one.outcome == "degraded"}
+    assert whys == {"ZeroDivisionError", "AttributeError", "UnicodeEncodeError"}
+
+
 def test_an_expert_that_is_down_for_a_while_costs_its_lessons_and_no_item(
     tmp_path: Path, data: Path
 ) -> None:

@@ -66,7 +66,17 @@ def encoders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def _level(folder: Path, **changed: Any) -> EncoderLevel:
-    settings = EncoderSettings(folder, learning_rate=3e-3, epochs=3, memory=60, max_tokens=16)
+    settings = EncoderSettings(
+        folder,
+        max_tokens=16,
+        frozen_layers=0,
+        learning_rate=3e-3,
+        head_rate=3e-3,
+        batch_size=8,
+        epochs=3,
+        replay=16,
+        memory=60,
+    )
     return EncoderLevel(LABELS, settings._replace(**changed), seed=3)
 
 

@@ -12,7 +12,7 @@ from scipy import sparse
 from escalade.edge.classification import HashedNgrams, read_linear_folder, tfidf
 from escalade.training.online.levels import Example, LinearLevel, LinearSettings
 
-SETTINGS = LinearSettings(HashedNgrams(buckets=1024), replay=8, memory=50)
+SETTINGS = LinearSettings(HashedNgrams(buckets=1024), alpha=3e-5, replay=8, memory=50, epochs=1)
 
 
 def _level(labels: list[str] = LABELS) -> LinearLevel:

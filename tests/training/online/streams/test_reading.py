@@ -50,8 +50,26 @@ def test_whatever_a_line_holds_it_becomes_an_item(tmp_path: Path) -> None:
         "",
     ]
     assert items[0][1:5] == ("a", "one", "green", "Red.")
-    # A number that is no class stays what it is, and is the learner's to count.
-    assert items[-1][1:5] == ("10", "two", "9", "-1")
+    # A number that is no class is the learner's to count; as an answer it names no label.
+    assert items[-1][1:5] == ("10", "two", "9", "")
+
+
+@pytest.mark.parametrize(
+    ("labels", "value", "named"),
+    [
+        (["red", "green"], 1, "green"),
+        (["1", "2"], 1, "1"),  # not the second: it is a name
+        (["0", "1"], 0, "0"),
+        (["red", "green"], "green", "green"),
+        (["red", "green"], True, "green"),
+    ],
+)
+def test_a_class_is_told_by_its_number_unless_numbers_are_names(
+    tmp_path: Path, labels: list[str], value: object, named: str
+) -> None:
+    path = write(tmp_path / "items.jsonl", [{"text": "a", "gold": value, "said": value}])
+    (item,) = read_stream(path, Columns(label="gold", expert="said"), labels)
+    assert (item.label, item.expert) == (named, named)
 
 
 def test_a_line_without_end_is_skipped_and_not_kept(

@@ -116,14 +116,15 @@ def open_walk(
 ) -> Walk:
     """How the method takes items through the levels."""
     method, seed = configuration.method, configuration.seed
-    if isinstance(method, CascadeTable) and calibrators is not None:
+    if isinstance(method, CascadeTable):
+        assert calibrators is not None  # noqa: S101 - `open_calibrators` says so
         return CascadeWalk(rungs, calibrators, seed)
     if isinstance(method, EnsembleTable):
         return EnsembleWalk(method.probabilities, seed)
     if isinstance(method, DistilledTable):
         place = [rung.name for rung in rungs].index(method.level)
         return FixedWalk(len(rungs), method.train, {place: 0.0})
-    if isinstance(method, ExpertAloneTable | CascadeTable):
+    if isinstance(method, ExpertAloneTable):
         return ExpertWalk(len(rungs))
     return FixedWalk(len(rungs), method.train, dict(enumerate(method.confidence)))
 

@@ -37,19 +37,18 @@ class EncoderSettings(NamedTuple):
     #: Folder of a BERT, RoBERTa or DistilBERT (MiniLM is a BERT).
     path: Path
     #: Of a text; what is longer is cut.
-    max_tokens: int = 128
+    max_tokens: int
     #: Embeddings and so many lower layers do not learn.
-    frozen_layers: int = 0
-    #: Of the other layers: BERT's own for fine-tuning is 2e-5 to 5e-5 (Devlin et al. 2019, A.3),
-    #: the cascade paper's for BERT-base 1e-5. And of the head, which begins with random weights.
-    learning_rate: float = 5e-5
-    head_rate: float = 1e-3
-    batch_size: int = 8
+    frozen_layers: int
+    #: Of the other layers, and of the head, which begins with random weights.
+    learning_rate: float
+    head_rate: float
+    batch_size: int
     #: Passes over the examples of an update.
-    epochs: int = 5
+    epochs: int
     #: Examples learned from again in each update, and the latest that are kept for it.
-    replay: int = 16
-    memory: int = 2048
+    replay: int
+    memory: int
 
 
 class EncoderLevel:

@@ -69,9 +69,11 @@ class CallableExpert:
     def ask(self, item: Item) -> Reply:
         """See `Expert`."""
         try:
-            return Reply(self._function(item.text), self._model)
+            text = self._function(item.text)
+            text.encode()
         except Exception as error:  # whatever it is, the stream goes on
             raise ExpertError(f"{type(error).__name__}: {error}") from error
+        return Reply(text, self._model)
 
     def close(self) -> None:
         """See `Expert`."""

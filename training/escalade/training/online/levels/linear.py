@@ -40,14 +40,14 @@ _Counts = tuple[NDArray[np.int32], NDArray[np.float32]]
 class LinearSettings(NamedTuple):
     """How a text is counted, and how fast a weight forgets."""
 
-    features: HashedNgrams = HashedNgrams()
+    features: HashedNgrams
     #: Of scikit-learn's L2 penalty, which sets its learning rate too.
-    alpha: float = 3e-5
+    alpha: float
     #: Examples learned from again in each update, and the latest that are kept for it.
-    replay: int = 24
-    memory: int = 4096
+    replay: int
+    memory: int
     #: Passes over the examples of an update.
-    epochs: int = 1
+    epochs: int
 
 
 class LinearLevel:

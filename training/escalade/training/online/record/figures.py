@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 Outcome = Literal["answered", "degraded", "unparsed", "refused"]
-EventKind = Literal["figures", "expert_changed", "expert_failed", "expert_back", "alarm", "resumed"]
+EventKind = Literal["figures", "expert_changed", "expert_failed", "expert_back", "alarm"]
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from escalade.edge.errors import DataError
@@ -26,8 +27,7 @@ class LineFile:
             self._stream = path.open("a+b", buffering=0)
             there = os.fstat(self._stream.fileno()).st_size
             if size is None:
-                self._stream.seek(0)
-                size = sum(len(line) for line in self._stream if line.endswith(b"\n"))
+                size = sum(len(line) for line in self.lines() if line.endswith(b"\n"))
             if there < size:
                 raise DataError(f"{path}: has {there} bytes, and {size} when it was written last")
             self._stream.truncate(size)
@@ -48,10 +48,10 @@ class LineFile:
         except OSError as error:
             raise DataError(f"{self._path}: cannot be written: {error.strerror}") from error
 
-    def lines(self) -> list[bytes]:
+    def lines(self) -> Iterator[bytes]:
         """All that are there."""
-        self._stream.seek(0)
-        return self._stream.readlines()
+        with self._path.open("rb") as stream:
+            yield from stream
 
     def sync(self) -> int:
         """Wait for the disk; gives the file's size in bytes."""

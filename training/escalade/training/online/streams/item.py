@@ -60,7 +60,8 @@ class Itemizer:
     def item(self, row: Mapping[str, object]) -> Item:
         """The item of a row.
 
-        A class may be told by its name, or by its number among the labels.
+        A class may be told by its name, or by its number among the labels, from 0; where labels are
+        numbers themselves, by its name alone.
         """
         columns, number = self._columns, self._count
         self._count += 1
@@ -72,7 +73,8 @@ class Itemizer:
             name,
             text if isinstance(text, str) else "",
             label=self._class(columns.label, row),
-            expert=self._class(columns.expert, row),
+            # A number that is no class is what a parser left of an answer: it names no label.
+            expert=self._class(columns.expert, row, otherwise=""),
             refused=self._fault(text) or ("" if own is None else self._repeated(name)),
         )
 
@@ -93,8 +95,12 @@ class Itemizer:
         self._seen.add(digest)
         return ""
 
-    def _class(self, column: str | None, row: Mapping[str, object]) -> str | None:
+    def _class(
+        self, column: str | None, row: Mapping[str, object], *, otherwise: str | None = None
+    ) -> str | None:
         value = None if column is None else row.get(column)
-        if isinstance(value, int) and not isinstance(value, bool):
-            return self._labels[value] if 0 <= value < len(self._labels) else str(value)
-        return None if value is None else str(value)
+        if value is None or not isinstance(value, int) or str(value) in self._labels:
+            return None if value is None else str(value)
+        if 0 <= value < len(self._labels):
+            return self._labels[value]
+        return str(value) if otherwise is None else otherwise
