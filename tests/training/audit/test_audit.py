@@ -80,6 +80,22 @@ def test_a_query_that_is_not_audited_says_nothing() -> None:
     assert found.low < 1.0
 
 
+def test_an_audit_without_an_answer_widens_the_interval_and_sets_nothing_off() -> None:
+    lost, unaudited = Audit(0.5), Audit(0.5)
+    for item in range(400):
+        wanted, down = lost.wants(item), item >= 200
+        if wanted and down:
+            lost.lose()
+        else:
+            lost.record(True if wanted else None)
+        unaudited.record(True if wanted and not down else None)
+    assert (lost.alarms, lost.audited) == (0, unaudited.audited)
+    assert lost.interval().low < unaudited.interval().low - 0.2
+    assert lost.interval().high == 1.0
+    again = Audit.restored(lost.state())
+    assert again.interval() == lost.interval()
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [

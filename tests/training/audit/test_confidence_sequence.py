@@ -34,7 +34,7 @@ def misses_at_any_time(agrees: Bools, share: float, seed: int, *, raises: bool) 
 @pytest.mark.parametrize("raises", [False, True], ids=["fixed", "changing"])
 @pytest.mark.parametrize("shape", ["constant", "rising", "falling"])
 def test_covers_at_all_times_at_once(shape: str, raises: bool) -> None:
-    streams = 40
+    streams = 30
     missed = sum(
         misses_at_any_time(agreements(shape, 800, seed), 0.2, seed, raises=raises)
         for seed in range(streams)
@@ -83,6 +83,28 @@ def test_the_estimate_is_unbiased_where_the_share_depends_on_what_was_found() ->
         errors.append(sequence.state.weighted / len(agrees) - np.mean(~agrees))
     assert abs(np.mean(errors)) < 3 * np.std(errors) / np.sqrt(len(errors))
     assert np.std(errors) < 0.1
+
+
+def test_covers_while_the_expert_is_down_and_answers_are_bad() -> None:
+    """A quarter of the stream, in which hardly anything agrees, and no audit is answered."""
+    streams, missed = 20, {"lost": 0, "unaudited": 0}
+    for seed in range(streams):
+        agrees = agreements("constant", 800, seed)
+        agrees[200:400] &= np.random.default_rng([17, seed]).random(200) < 0.1
+        coins = np.random.default_rng([19, seed]).random(len(agrees)) < 0.2
+        for way in missed:
+            sequence, ever = ConfidenceSequence(ALPHA, 0.2), False
+            for n, (one, audited) in enumerate(zip(agrees.tolist(), coins, strict=True)):
+                if audited and 200 <= n < 400 and way == "lost":
+                    sequence.lose(0.2)
+                else:
+                    down = 200 <= n < 400
+                    sequence.add(0.2, not one if audited and not down else None)
+                found, truth = sequence.interval(), agrees[: n + 1].mean()
+                ever |= not found.low - 1e-12 <= truth <= found.high + 1e-12
+            missed[way] += ever
+    assert missed["lost"] <= stats.binom.ppf(0.99, streams, ALPHA)
+    assert missed["unaudited"] > streams / 2  # as if nobody had wanted to know
 
 
 @pytest.mark.parametrize(

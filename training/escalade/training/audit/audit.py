@@ -120,6 +120,15 @@ class Audit:
         self._alarm = agrees is not None and self._detector.add(agrees)
         self._alarms += self._alarm
 
+    def lose(self) -> None:
+        """Count, instead, one that was to be audited, and the expert gave no answer at all.
+
+        Nothing is known of what is kept while an expert is down: it may all agree, or not at all.
+        The interval grows by that.
+        """
+        self._sequence.lose(self._share)
+        self._alarm = False
+
     def interval(self) -> Interval:
         """Agreement with the expert over all kept queries so far, audited or not."""
         return self._sequence.interval()

@@ -18,6 +18,10 @@ nonparametric, nonasymptotic confidence sequences, Annals of Statistics 49:1055-
 is the realised agreement over all kept queries so far, a running mean, and no i.i.d. assumption
 was made. Neither the hedged capital of a constant mean nor an asymptotic sequence could say so.
 
+An audit that the expert does not answer is of unknown D. Bets with b > 0, which rule out a small N,
+take it for an agreement, those with b < 0 for a disagreement, and so for all that is kept while
+the expert is down: `M_n(N)` only gets smaller by that, and the bounds wider.
+
 Only disagreements tell anything of N, so that the interval is narrow where they are rare: its
 width goes with sqrt(1 - agreement) and not with sqrt(agreement (1 - agreement)), which is 5 % more
 at an agreement of 0.9 and 41 % at 0.5.
@@ -31,6 +35,7 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from escalade.training.audit.mixture import LOG_WEIGHTS, TILTS, Floats, log_sum_exp
 
@@ -59,7 +64,9 @@ class SequenceState(msgspec.Struct, forbid_unknown_fields=True):
     disagreed: int = 0
     #: The sum of 1/q over audited disagreements.
     weighted: float = 0.0
-    #: For each bet, the sum of log(1 + b (1/q - 1)) over audited disagreements.
+    #: Audits without an answer.
+    lost: int = 0
+    #: For each bet, the sum of log((1 + b (1/q - 1)) / (1 - b)) over audited disagreements.
     log_capital: list[float] = []
     #: Bounds of N, over all times so far.
     least: int = 0
@@ -86,7 +93,8 @@ class ConfidenceSequence:
         #: In (-q/(1-q), 1), so that no capital is ever negative.
         self._bets: Floats = (tilted - share) / (1.0 - share)
         self._log_weights: Floats = np.concatenate([LOG_WEIGHTS, LOG_WEIGHTS]) - math.log(2.0)
-        self._unaudited: Floats = np.log1p(-self._bets)
+        #: Of what an unaudited disagreement costs each bet.
+        self._log_losses: Floats = np.log1p(-self._bets)
         self.state = state or SequenceState(log_capital=[0.0] * len(self._bets))
         self._bounds = self._solve()
 
@@ -105,14 +113,15 @@ class ConfidenceSequence:
         if disagrees:
             seen.disagreed += 1
             seen.weighted += 1.0 / share
-            gained = np.log1p(self._bets * (1.0 / share - 1.0))
-            seen.log_capital = (np.array(seen.log_capital) + gained).tolist()
-            self._bounds = self._solve()
-        # N grows by 0 or 1, and only an audit says by which: bounds of earlier still bind.
-        low, high = self._bounds
-        unseen = seen.kept - seen.audited
-        seen.least = min(max(low, seen.least + (disagrees is True)), seen.disagreed + unseen)
-        seen.most = max(min(high, seen.most + (disagrees is not False)), seen.least)
+            self._gain(share, np.ones_like(self._bets))
+        self._tighten(0 if disagrees is None else int(disagrees), int(disagrees is not False))
+
+    def lose(self, share: float) -> None:
+        """One more kept query, which was to be audited, and of which the expert said nothing."""
+        self.state.kept += 1
+        self.state.lost += 1
+        self._gain(share, self._bets < 0.0)
+        self._tighten(0, 1)
 
     def interval(self) -> Interval:
         """Of the agreement over all kept queries so far."""
@@ -125,25 +134,38 @@ class ConfidenceSequence:
         estimate = 1.0 - seen.weighted / seen.kept
         return Interval(low, min(max(estimate, low), high), high)
 
+    def _gain(self, share: float, which: NDArray[np.floating | np.bool_]) -> None:
+        """What an audited disagreement brings to some of the bets."""
+        gained = np.log1p(self._bets * (1.0 / share - 1.0)) - self._log_losses
+        self.state.log_capital = (np.array(self.state.log_capital) + which * gained).tolist()
+        self._bounds = self._solve()
+
+    def _tighten(self, least: int, most: int) -> None:
+        """N has grown by one of these: bounds of earlier still bind."""
+        seen, (low, high) = self.state, self._bounds
+        unseen = seen.kept - seen.audited
+        seen.least = min(max(low, seen.least + least), seen.disagreed + unseen)
+        seen.most = max(min(high, seen.most + most), seen.least)
+
     def _solve(self) -> tuple[int, int]:
         """The least and the greatest N whose capital has not reached 1/alpha.
 
         The capital is a sum of exponentials of N, hence convex. It changes with audited
-        disagreements only. Where no N is left, which happens with probability alpha at most, the
-        likeliest one is.
+        disagreements and lost audits only. Where no N is left, which happens with probability
+        alpha at most, the likeliest one is.
         """
-        audited = self.state.disagreed
+        found = self.state.disagreed
         fixed = self._log_weights + np.array(self.state.log_capital)
 
         def log_capital(n: int) -> float:
-            return float(log_sum_exp(fixed + (n - audited) * self._unaudited))
+            return float(log_sum_exp(fixed + n * self._log_losses))
 
         def rises(n: int) -> bool:
             return log_capital(n + 1) >= log_capital(n)
 
-        likeliest = bisect_left(range(_MOST), True, lo=audited, key=rises)
+        likeliest = bisect_left(range(_MOST), True, lo=found, key=rises)
         low = bisect_left(
-            range(likeliest), True, lo=audited, key=lambda n: log_capital(n) < self._limit
+            range(likeliest), True, lo=found, key=lambda n: log_capital(n) < self._limit
         )
         high = bisect_left(
             range(_MOST), True, lo=likeliest, key=lambda n: log_capital(n + 1) >= self._limit

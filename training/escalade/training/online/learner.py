@@ -103,8 +103,8 @@ class Learner:
             self._audit.record(None)
             return answer
         entry, label = self._ask(item)
-        if entry.text is None:  # nothing is known of it, as if it had not been wanted
-            self._audit.record(None)
+        if entry.text is None:
+            self._audit.lose()
             return answer
         self._audit.record(label is not None and answer.label == self._labels[label])
         if self._audit.alarm:
