@@ -5,7 +5,7 @@
 Without a stream of yours it makes one: texts of 25 words, of which 2 tell the class, and an expert
 that has answered already. A cascade of one linear level and this expert answers and learns, audit
 on, answers written to a file, as `escalade learn` does; the expert costs nothing, so that what is
-seen is ours. An answer's time is until it is given, with what an audit of it teaches.
+seen is ours. An answer's time is until it is given, and what it teaches comes after.
 """
 
 from __future__ import annotations
@@ -59,16 +59,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path, data = arguments.stream or _made(folder, arguments.items)
-        result, took, kept = _timed(path, data, folder / "out")
+        result, took, studied, kept = _timed(path, data, folder / "out")
     kept_ms = 1e3 * took[kept]
     figures = {
         "items": len(took),
         "kept": int(kept.sum()),
         "items_per_s": len(took) / result.seconds,
-        "items_per_s_while_the_level_answers": float(1.0 / took[kept].mean()),
+        "items_per_s_while_the_level_answers": float(1.0 / (took + studied)[kept].mean()),
         "answer_p50_ms": float(np.percentile(kept_ms, 50)),
         "answer_p99_ms": float(np.percentile(kept_ms, 99)),
         "any_item_p99_ms": float(np.percentile(1e3 * took, 99)),
+        "study_p99_ms": float(np.percentile(1e3 * studied, 99)),
         "accuracy": None if result.measured is None else result.measured.accuracy,
     }
     if arguments.json:
@@ -101,11 +102,12 @@ def _made(folder: Path, items: int) -> tuple[Path, Path]:
     return path, data
 
 
-def _timed(path: Path, data: Path, out: Path) -> tuple[Result, np.ndarray, np.ndarray]:
-    """The run, seconds of each item `(n,)`, and which of them a level answered `(n,)`."""
+def _timed(path: Path, data: Path, out: Path) -> tuple[Result, np.ndarray, np.ndarray, np.ndarray]:
+    """The run; of each item `(n,)`: seconds to answer, to study, and whether a level answered."""
     took: list[float] = []
+    studied: list[float] = []
     kept: list[bool] = []
-    real = Learner.answer
+    real, real_study = Learner.answer, Learner.study
 
     def answer(learner: Learner, item: Item) -> Answer:
         began_s = time.perf_counter()
@@ -114,9 +116,14 @@ def _timed(path: Path, data: Path, out: Path) -> tuple[Result, np.ndarray, np.nd
         kept.append(given.by not in {None, "expert"})
         return given
 
-    with mock.patch.object(Learner, "answer", answer):
+    def study(learner: Learner, upcoming: int) -> None:
+        began_s = time.perf_counter()
+        real_study(learner, upcoming)
+        studied.append(time.perf_counter() - began_s)
+
+    with mock.patch.multiple(Learner, answer=answer, study=study):
         result = learn_stream(read_configuration(path), data, out)
-    return result, np.array(took), np.array(kept)
+    return result, np.array(took), np.array(studied), np.array(kept)
 
 
 if __name__ == "__main__":

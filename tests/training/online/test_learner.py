@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -11,7 +11,7 @@ from made_streams import configuration, rows, write
 
 from escalade.training.online import Event, Result, learn_stream, read_configuration
 from escalade.training.online.experts import CallableExpert, ExpertError
-from escalade.training.online.levels import LinearLevel
+from escalade.training.online.levels import Example, LinearLevel
 from escalade.training.online.levels import linear as linear_module
 from escalade.training.online.record import Answer
 
@@ -83,6 +83,23 @@ def test_a_level_that_is_not_reached_does_not_run(
     assert result.tally.cost == pytest.approx(cost)
     assert small.flops > 0 < small.learning_flops
     assert sum(map(sum, result.tally.confusion)) == 1200
+
+
+def test_an_answer_is_there_before_what_it_teaches_is_learned(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there: list[int] = []
+    real = LinearLevel.learn
+
+    def learn(level: LinearLevel, examples: Sequence[Example]) -> float:
+        if level._settings.features.buckets == 4096:
+            there.append((tmp_path / "out" / "answers.jsonl").read_bytes().count(b"\n"))
+        return real(level, examples)
+
+    monkeypatch.setattr(LinearLevel, "learn", learn)
+    _run(tmp_path, data)
+    # Caches of 8: the eighth answer is written when the first update begins.
+    assert there[:20] == list(range(8, 168, 8))
 
 
 def test_beta_falls_with_every_update_and_its_coin_goes_straight_to_the_expert(

@@ -61,6 +61,7 @@ def test_killed_at_random_points_it_comes_to_the_same_end(tmp_path: Path) -> Non
         kills += 1
     assert kills >= 2
     _same(whole, out)
+    assert not list(out.glob(".*"))  # what was half written aside
     # What was asked and kept was not asked again: at most once more for each kill.
     entries = (out / "expert.jsonl").read_text().splitlines()
     asked = (tmp_path / "asked.txt").read_text().splitlines()

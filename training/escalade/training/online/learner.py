@@ -1,4 +1,4 @@
-"""Answers items and learns from the expert's labels; knows no file and no configuration.
+"""Answers items, and then learns from the expert's labels; knows no file and no configuration.
 
 What an item costs is counted as it is spent: a level that is not reached does not run. One that an
 item passed by on its way to the expert is run after the answer, to teach its calibrator, and that
@@ -30,8 +30,16 @@ class Costs(NamedTuple):
     flops: float | None
 
 
+class _Lesson(NamedTuple):
+    """A label of the expert that is to be learned from."""
+
+    item: Item
+    said: dict[int, Prediction]
+    label: int
+
+
 class Learner:
-    """One cascade; one item after another."""
+    """One cascade; one item after another: `answer` it, and then `study` what came of it."""
 
     def __init__(
         self,
@@ -67,19 +75,18 @@ class Learner:
         self._journal, self.tally, self._calibrators = journal, tally, calibrators
         self._costs, self._audit = costs, audit
         self._clock, self._say = clock, say
+        self._lesson: _Lesson | None = None
         #: Who the expert said it was, and whether it answered last time.
         self.model, self.failing = "", False
 
     def answer(self, item: Item) -> Answer:
-        """Answer an item, and learn what can be learned from it.
+        """Answer an item; what can be learned from it waits for `study`.
 
         Raises:
             DataError: what the expert said cannot be kept.
         """
         tally = self.tally
         tally.items += 1
-        if item.number == self._walk.measured_from:
-            self._finish_teaching(item.number)
         if item.refused:
             tally.refused[item.refused] = tally.refused.get(item.refused, 0) + 1
             return Answer(item=item.number, id=item.id, outcome="refused", why=item.refused)
@@ -92,6 +99,18 @@ class Learner:
         if item.number >= self._walk.measured_from:
             self._measure(item, answer)
         return answer
+
+    def study(self, upcoming: int) -> None:
+        """Learn from the item that was answered last.
+
+        Args:
+            upcoming: the number of the next one.
+        """
+        if self._lesson is not None:
+            self._learn(*self._lesson)
+            self._lesson = None
+        if upcoming == self._walk.measured_from:
+            self._finish_teaching(upcoming)
 
     def _kept(self, item: Item, said: dict[int, Prediction], level: int) -> Answer:
         """The answer of a level, which the expert may be asked about by chance."""
@@ -110,7 +129,7 @@ class Learner:
         if self._audit.alarm:
             self._raise_beta()
         if label is not None:
-            self._learn(item, said, label)
+            self._lesson = _Lesson(item, said, label)
         return msgspec.structs.replace(answer, expert=entry.text, audited=True)
 
     def _raise_beta(self) -> None:
@@ -126,7 +145,7 @@ class Learner:
         entry, label = self._ask(item)
         if label is not None:
             self.tally.expert.answered += 1
-            self._learn(item, said, label)
+            self._lesson = _Lesson(item, said, label)
             name = self._labels[label]
             return Answer(
                 item=item.number,
@@ -233,7 +252,7 @@ class Learner:
 
     def _finish_teaching(self, number: int) -> None:
         """Before a level is fixed, let it learn what its cache still holds."""
-        if number and not self._walk.learns(number):
+        if not self._walk.learns(number):
             for k in range(len(self._rungs)):
                 if self._rungs[k].cache:
                     self._update(k)

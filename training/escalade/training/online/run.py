@@ -9,6 +9,7 @@ it had not stopped.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -96,6 +97,7 @@ def learn_stream(
         source = Path(configuration.stream.path)
     _make(out)
     with exclusive_lock(out, wait_s=0.0), ExitStack() as opened:
+        _sweep(out)
         run = _Run(configuration, out, expert, say, clock, opened)
         run.over(_items(configuration, source, clock))
         return run.finish()
@@ -110,6 +112,15 @@ def _make(out: Path) -> None:
     for name in names:
         if name not in _OURS and not name.startswith("."):
             raise DataError(f"{out}: holds {name}, which no run over a stream writes; name another")
+
+
+def _sweep(out: Path) -> None:
+    """Take away what a run that was killed was writing aside."""
+    for left in out.glob(".*.tmp"):
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
 
 
 def _items(configuration: Configuration, source: Path, clock: Clock) -> Iterator[Item]:
@@ -186,7 +197,9 @@ class _Run:
                 if count == done and check != self._position.crc32:
                     raise self._another_stream()
                 continue
+            # Whoever waits for the answer does not wait for what it teaches.
             self._teller.answer(self._learner.answer(item))
+            self._learner.study(count)
             self._position = self._position._replace(items=count, crc32=check)
             if count % report == 0:
                 self._tell_figures()
