@@ -80,7 +80,7 @@ def learn_stream(
         configuration: see `read_configuration`.
         source: of the items; see `read_stream`. The configuration's if None.
         out: the folder to write, or to go on with.
-        expert: in place of the configuration's, such as a `CallableExpert`.
+        expert: in place of the configuration's, such as a `CallableExpert`; it stays open.
         say: told of every event.
         clock: see `Clock`.
 
@@ -166,7 +166,7 @@ class _Run:
         )
         self._started_s = clock.now_s() - self._position.seconds
         self._teller = opened.enter_context(closing(Teller(out, told, sizes, say)))
-        asked = expert or open_expert(configuration.expert, clock)
+        asked = expert or opened.enter_context(closing(open_expert(configuration.expert, clock)))
         self._journal = opened.enter_context(
             closing(Journal(out / EXPERT_NAME, asked, clock, first=self._position.items))
         )

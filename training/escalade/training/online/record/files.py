@@ -25,14 +25,15 @@ class LineFile:
         self._path = path
         try:
             self._stream = path.open("a+b", buffering=0)
-            there = os.fstat(self._stream.fileno()).st_size
-            if size is None:
-                size = sum(len(line) for line in self.lines() if line.endswith(b"\n"))
-            if there < size:
-                raise DataError(f"{path}: has {there} bytes, and {size} when it was written last")
-            self._stream.truncate(size)
         except OSError as error:
             raise DataError(f"{path}: cannot be opened: {error.strerror}") from error
+        there = os.fstat(self._stream.fileno()).st_size
+        if size is None:
+            size = sum(len(line) for line in self.lines() if line.endswith(b"\n"))
+        if there < size:
+            self._stream.close()
+            raise DataError(f"{path}: has {there} bytes, and {size} when it was written last")
+        self._stream.truncate(size)
 
     def add(self, line: bytes) -> None:
         """Write a line, without its newline, at the end.

@@ -50,8 +50,12 @@ class Journal:
         """
         self._path, self._expert, self._clock = path, expert, clock
         self._file = LineFile(path)
-        entries = jsonl_lines(self._file.lines(), path, Entry)
-        self._kept = {entry.item: entry for _, entry in entries if entry.item >= first}
+        try:
+            entries = jsonl_lines(self._file.lines(), path, Entry)
+            self._kept = {entry.item: entry for _, entry in entries if entry.item >= first}
+        except DataError:
+            self._file.close()
+            raise
 
     def ask(self, item: Item) -> Entry:
         """What the expert says of an item.
@@ -92,6 +96,5 @@ class Journal:
         self._file.sync()
 
     def close(self) -> None:
-        """Close the file and the expert."""
+        """Close the file."""
         self._file.close()
-        self._expert.close()

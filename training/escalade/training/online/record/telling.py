@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from escalade.edge.errors import DataError
 from escalade.training.online.record.figures import Agreement, Answer, Event, Tally, answered_by
 from escalade.training.online.record.files import LineFile
 
@@ -32,10 +33,13 @@ class Teller:
             DataError: they cannot be opened.
         """
         self.told = told
-        self._files = {
-            name: LineFile(out / name, size=sizes.get(name, 0))
-            for name in (ANSWERS_NAME, EVENTS_NAME)
-        }
+        self._files: dict[str, LineFile] = {}
+        try:
+            for name in (ANSWERS_NAME, EVENTS_NAME):
+                self._files[name] = LineFile(out / name, size=sizes.get(name, 0))
+        except DataError:
+            self.close()
+            raise
         self._encoder = msgspec.json.Encoder()
         self._say = say
 
