@@ -43,7 +43,7 @@ class _Reference(torch.nn.Module):
 
 @pytest.mark.parametrize("warm", [False, True])
 def test_a_step_is_torchs_step_on_the_loss_of_the_paper(warm: bool) -> None:
-    ours = Calibrators(CLASSES, SETTINGS, mu=MU, seed=5)
+    ours = Calibrators(CLASSES, SETTINGS, mu=MU, replay=0, seed=5)
     theirs = [
         _Reference(
             {
@@ -81,7 +81,7 @@ def test_a_step_is_torchs_step_on_the_loss_of_the_paper(warm: bool) -> None:
 
 def test_it_comes_to_defer_where_a_level_is_unsure_and_less_where_that_costs_more() -> None:
     def deferred(mu: float) -> tuple[float, float]:
-        calibrators = Calibrators(CLASSES, SETTINGS[1:], mu=mu, seed=1)
+        calibrators = Calibrators(CLASSES, SETTINGS[1:], mu=mu, replay=0, seed=1)
         for said, label in _stream(1500):
             calibrators.learn(said[:1], label, warm=True)
         sure = np.log(np.array([0.98, 0.01, 0.01]))
@@ -93,7 +93,7 @@ def test_it_comes_to_defer_where_a_level_is_unsure_and_less_where_that_costs_mor
 
 
 def test_it_goes_on_from_its_state_bit_for_bit() -> None:
-    one, other = (Calibrators(CLASSES, SETTINGS, mu=MU, seed=seed) for seed in (1, 2))
+    one, other = (Calibrators(CLASSES, SETTINGS, mu=MU, replay=4, seed=seed) for seed in (2, 2))
     for said, label in _stream(30):
         one.learn(said, label, warm=False)
     other.restore({name: array.copy() for name, array in one.state().items()})

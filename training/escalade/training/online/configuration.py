@@ -138,6 +138,8 @@ class CascadeTable(Table, frozen=True, tag="cascade", tag_field="kind"):
 
     #: What a unit of cost weighs against a nat of prediction loss.
     mu: _Weight = 0.0
+    #: Earlier labels that calibrators learn from again with each; the authors' code: none.
+    replay: Count = 8
     #: Share of the kept items that the expert is asked about all the same.
     audit: Share = 0.0
 

@@ -100,7 +100,13 @@ def open_calibrators(configuration: Configuration) -> Calibrators | None:
         CalibratorSettings(table.calibration, table.calibrator_rate, next_cost)
         for table, next_cost in zip(configuration.level, following, strict=True)
     ]
-    return Calibrators(len(configuration.labels), settings, mu=method.mu, seed=configuration.seed)
+    return Calibrators(
+        len(configuration.labels),
+        settings,
+        mu=method.mu,
+        replay=method.replay,
+        seed=configuration.seed,
+    )
 
 
 def open_audit(configuration: Configuration) -> Audit | None:

@@ -187,6 +187,7 @@ def _load(path: Path, labels: Sequence[str], seed: int) -> tuple[Any, Any]:
     """Tokenizer and model of a folder; nothing is fetched and no code of it runs."""
     logging = transformers.utils.logging
     loud = logging.get_verbosity()
+    logging.disable_progress_bar()
     logging.set_verbosity_error()  # a head that is not there is no surprise
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)

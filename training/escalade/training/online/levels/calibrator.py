@@ -8,7 +8,9 @@ has it: one Adam step for each label of the expert on
     J = sum_i reach_i ((1 - f_i) CE_i + f_i mu cost_i), reach_i = f_1 ... f_(i-1)
 
 where CE_i = -log p_i(label), and cost_i is the next level's: equation 3. The levels' own weights
-get nothing of it. In numpy: a step takes a tenth of what torch takes for so few numbers.
+get nothing of it. One step for each label hardly tells sure from unsure within a stream: some
+earlier labels, with what the levels said then, are learned from again (the authors' code: none).
+In numpy: a step takes a tenth of what torch takes for so few numbers.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from escalade.training.online.levels.level import Floats, Tensors
 _HIDDEN, _DECAY = 128, 1e-4
 # Kingma & Ba 2014, as torch's default.
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8
+# Labels that are kept to be learned from again: the levels were not much worse then.
+_MEMORY = 512
 # exp of more is no number that changes a sigmoid.
 _MOST_LOGIT = 500.0
 
@@ -44,7 +48,13 @@ class Calibrators:
     """One for each level of a cascade, learned together."""
 
     def __init__(
-        self, classes: int, settings: Sequence[CalibratorSettings], *, mu: float, seed: int
+        self,
+        classes: int,
+        settings: Sequence[CalibratorSettings],
+        *,
+        mu: float,
+        replay: int,
+        seed: int,
     ) -> None:
         """Begin with torch's own first weights for linear layers: uniform, by their inputs.
 
@@ -52,10 +62,13 @@ class Calibrators:
             classes: K >= 2.
             settings: from the first level on.
             mu: what a unit of cost weighs against a nat of prediction loss, >= 0.
-            seed: of the first weights.
+            replay: earlier labels learned from again with each, >= 0.
+            seed: of the first weights, and of what is learned from again.
         """
-        self._settings = tuple(settings)
-        self._mu = mu
+        self._settings, self._classes = tuple(settings), classes
+        self._mu, self._replay, self._seed = mu, replay, seed
+        self._memory: list[tuple[Floats, int]] = []
+        self._labels = 0
         generator = np.random.default_rng(seed)
 
         def uniform(inputs: int, *shape: int) -> Floats:
@@ -84,13 +97,22 @@ class Calibrators:
         return self._networks[level].forward(np.exp(logprobs)).share
 
     def learn(self, said: Sequence[Floats], label: int, *, warm: bool) -> None:
-        """One step of each, from one label of the expert.
+        """One step of each from a label of the expert, and one from each that is taken again.
 
         Args:
             said: what each level says of the text `(K,)`, before it learns from it.
             label: the expert's, 0..K-1.
             warm: whether the warm-up is over; until then the calibration factor is 0.
         """
+        generator = np.random.default_rng([self._seed, self._labels])
+        again = generator.integers(len(self._memory), size=self._replay) if self._memory else ()
+        self._step(said, label, warm=warm)
+        for k in again:
+            self._step(*self._memory[k], warm=warm)
+        self._memory = [*self._memory[1 - _MEMORY :], (np.stack(said), label)]
+        self._labels += 1
+
+    def _step(self, said: Sequence[Floats] | Floats, label: int, *, warm: bool) -> None:
         passes = [
             network.forward(np.exp(logprobs))
             for network, logprobs in zip(self._networks, said, strict=True)
@@ -109,14 +131,21 @@ class Calibrators:
 
     def state(self) -> Tensors:
         """All that `learn` has changed."""
-        return {
-            f"{k}.{name}": value
-            for k, network in enumerate(self._networks)
-            for name, value in network.state().items()
+        shape = (0, len(self._networks), self._classes)
+        state: Tensors = {
+            "labels": np.array([self._labels], dtype=np.int64),
+            "memory.said": np.concatenate([np.empty(shape), *(s[None] for s, _ in self._memory)]),
+            "memory.labels": np.array([label for _, label in self._memory], dtype=np.int32),
         }
+        for k, network in enumerate(self._networks):
+            state |= {f"{k}.{name}": value for name, value in network.state().items()}
+        return state
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from a state of the same settings."""
+        self._labels = int(state["labels"][0])
+        labels = [int(label) for label in state["memory.labels"]]
+        self._memory = list(zip(state["memory.said"].copy(), labels, strict=True))
         for k, network in enumerate(self._networks):
             network.restore({name: state[f"{k}.{name}"] for name in network.state()})
 
