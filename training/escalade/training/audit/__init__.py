@@ -2,5 +2,20 @@
 
 from escalade.training.audit.audit import ARL, Audit, AuditState
 from escalade.training.audit.confidence_sequence import Interval
+from escalade.training.audit.versions import (
+    Comparison,
+    VersionAgreement,
+    compare_versions,
+    count_version,
+)
 
-__all__ = ["ARL", "Audit", "AuditState", "Interval"]
+__all__ = [
+    "ARL",
+    "Audit",
+    "AuditState",
+    "Comparison",
+    "Interval",
+    "VersionAgreement",
+    "compare_versions",
+    "count_version",
+]
