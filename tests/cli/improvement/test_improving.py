@@ -1,4 +1,4 @@
-"""The next version of the bundled small model, of what the large one said: whole, cut off, again."""
+"""The next version of the bundled small model, of what the large one said: whole, cut, again."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ def test_a_store_that_changed_meanwhile_is_left_alone(
     [
         ('store = "store"', 'store = "nowhere"', "nowhere: no version there; export the first one"),
         ("small-base", "large", "model: the current version was exported from weights"),
-        ("[optim]", "[optim]\nstep = 3", "improve.toml: optim: unknown key 'step'"),
+        ("[optim]", "[optim]\nstep = 3", "improve.toml: Object contains unknown field `step`"),
         ("address =", "path =", "improve.toml: expert.address is missing"),
         ("share = 0.25", "share = 1.0", "improve.toml: replay.share must be in [0, 1), got 1.0"),
         ("share = 0.4", "share = 0.999999", "0 are answers of the expert to learn from"),

@@ -288,7 +288,7 @@ def audited_trace(path: Path, manifest: Manifest, agreement: float) -> None:
             prompt=f"p{number}",
             references=[],
             tiers=list(tiers),
-            answered_by=number >= len(kept),
+            answered_by=int(number >= len(kept)),
             outcome="answered" if number < len(kept) else "deferred",
             total_s=0.0,
         )

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from escalade.edge.trace import TierAnswer, TraceHeader
     from escalade.training.recipes import TeacherTable
 
+# As teachers have it (`CloudScorer`): nobody waits for an answer.
+_DEADLINE_S = 60.0
+
 
 class Expert:
     """A large model, spoken to in the tokens of the device's."""
@@ -42,6 +45,7 @@ class Expert:
             return None if name is None else Path(name)
 
         options = OpenOptions(
+            deadline_s=_DEADLINE_S,
             ca_cert=path(table.ca_cert),
             token_file=path(table.token_file),
             client_cert=path(table.client_cert),
