@@ -21,7 +21,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -45,13 +46,15 @@ SMALL, LARGE = "small-base", "large"
 #: Always the same, so that a run that goes on asks the same expert.
 LISTEN = "127.0.0.1:50917"
 #: On a machine that others load, too.
-PATIENT = OpenOptions(deadline_s=120.0)
+PATIENT = OpenOptions(deadline_s=120.0, threads=1)
+#: That ask at the same time, each with a trace of its own.
+DEVICES = 8
 #: Of what is kept: the expert is asked all the same, for `store rollback --audit`.
 AUDIT = 0.05
 #: Old records to draw the replayed ones from.
 OLD = 20_000
 #: The share of them among what is learned.
-REPLAY = 0.5
+REPLAY = 0.75
 #: As docs/training.md fine-tunes the same model.
 OPTIM = "batch_size = 128\nlearning_rate = 2e-3\nwarmup_steps = 20\n"
 ESCALADE = (sys.executable, "-m", "escalade.cli")
@@ -95,13 +98,13 @@ def main() -> None:
     """Run all seeds, and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, default=Path("runs/generation"))
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--stream", type=int, default=1000, help="queries in each round")
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--stream", type=int, default=4000, help="queries in each round")
     parser.add_argument("--calibrating", type=int, default=500, help="for the first version")
     parser.add_argument("--held-out", type=int, default=1500)
     parser.add_argument("--quality", type=float, default=0.9, help="share that is the expert's")
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--report", action="store_true", help="of what is there")
     options = parser.parse_args()
     quiet_third_party()
@@ -163,7 +166,7 @@ class Stream:
         first, data = self._folder / "first", self._folder / "calibrating.jsonl"
         if self._store.current is None:
             export_artifact(CHECKPOINTS / SMALL, first, quantize="int8", golden_prompts=["g2p: a"])
-            said = self._expert_on("calibrating", train[:begins])
+            said = self._expert_on(self._folder / "calibrating.json", train[:begins])
             write_records(data, map(answered, train[:begins], said))
             artifact = Artifact.open(first)
             answers = answers_to(artifact, data, judged=True)
@@ -171,29 +174,38 @@ class Stream:
             install(str(first), self._store.folder)
         return train[begins:ends], held_out
 
-    def _expert_on(self, name: str, records: Sequence[Record]) -> list[str]:
+    def _expert_on(self, kept: Path, records: Sequence[Record]) -> list[str]:
         """What the expert says to some queries; asked once."""
-        kept = self._folder / f"{name}.json"
         if not kept.exists():
-            first = self._folder / "first"
-            with EdgeClient.open(first, PATIENT, cloud=self._at, calibrated=False) as client:
-                said = [client.ask_last(record.prompt).text for record in records]
+            said = [""] * len(records)
+
+            def ask(device: int) -> None:
+                first = self._folder / "first"
+                with EdgeClient.open(first, PATIENT, cloud=self._at, calibrated=False) as client:
+                    for place in range(device, len(records), DEVICES):
+                        said[place] = client.ask_last(records[place].prompt).text
+
+            side_by_side(ask)
             kept.write_text(json.dumps(said))
         told: list[str] = json.loads(kept.read_text())
         return told
 
     def _ask(self, number: int, records: Sequence[Record]) -> None:
         """Ask the cascade a round's queries, but for those it was asked before a cut."""
-        trace = self._traces / f"round-{number:02}.jsonl"
-        done = len(read_trace(trace).records) if trace.exists() else 0
         coins = random.Random(f"{self._seed} {number}")  # noqa: S311 - no secret
-        asked = [(record, coins.random() < AUDIT) for record in records][done:]
-        if not asked:
-            return
+        asked = [(record, coins.random() < AUDIT) for record in records]
         current = self._store.path_of(str(self._store.current))
-        with EdgeClient.open(current, PATIENT, cloud=self._at, trace=trace) as client:
-            for record, audited in asked:
-                client.ask(record.prompt, shadow=audited)
+
+        def ask(device: int) -> None:
+            trace = self._traces / f"round-{number:02}-{device}.jsonl"
+            done = len(read_trace(trace).records) if trace.exists() else 0
+            if done == len(asked[device::DEVICES]):
+                return  # the next version may be current already
+            with EdgeClient.open(current, PATIENT, cloud=self._at, trace=trace) as client:
+                for record, audited in asked[device::DEVICES][done:]:
+                    client.ask(record.prompt, shadow=audited)
+
+        side_by_side(ask)
 
     def _learn(self) -> int:
         """Make and publish the next version; returns how many examples it has learned from."""
@@ -252,7 +264,7 @@ steps = {self._settings.rounds * self._settings.steps}
         self, name: str, folder: Path, examples: int, held_out: Sequence[Record], began_s: float
     ) -> Row:
         seconds = time.monotonic() - began_s
-        expert = self._expert_on("held-out", held_out)
+        expert = self._expert_on(self._folder.parent / "held-out.json", held_out)
         artifact = Artifact.open(folder)
         threshold = artifact.manifest.deferral.threshold
         if threshold is None:
@@ -280,6 +292,13 @@ steps = {self._settings.rounds * self._settings.steps}
             ),
             seconds=seconds,
         )
+
+
+def side_by_side(ask: Callable[[int], None]) -> None:
+    """Let every device ask, and wait for all."""
+    with ThreadPoolExecutor(DEVICES) as pool:
+        for asked in [pool.submit(ask, device) for device in range(DEVICES)]:
+            asked.result()
 
 
 def answered(record: Record, said: str) -> Record:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from escalade.cli.demo.processes import running
 from escalade.cli.improvement import improving
 from escalade.cli.improvement.making import Making
 from escalade.edge import EdgeClient
-from escalade.edge.artifact import load_manifest
+from escalade.edge.artifact import load_manifest, signature_state
 from escalade.edge.base import read_records, subsample, write_records
 from escalade.edge.calibration import answers_to, calibrate
 from escalade.edge.deferral import RateGoal
@@ -66,11 +67,17 @@ def traced(first: Path, expert: str) -> Path:
 def place(first: Path, traced: Path, expert: str, tmp_path: Path) -> Path:
     """A store with the first version, the traces, and settings for the next."""
     install(str(first / "artifact"), tmp_path / "store")
+    for command in (
+        "openssl ecparam -name prime256v1 -genkey -noout -out key.pem",
+        "openssl ec -in key.pem -pubout -out pub.pem",
+    ):
+        subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
     shutil.copytree(traced, tmp_path / "traces")
     (tmp_path / "improve.toml").write_text(
         f"""kind = "generation"
 model = "{CHECKPOINTS / "small-base"}"
 store = "store"
+key = "key.pem"
 [expert]
 address = "{expert}"
 [replay]
@@ -128,6 +135,8 @@ def test_the_next_version_is_learned_calibrated_and_published(place: Path, invok
     assert now.deferral.calibration.goal == was.deferral.calibration.goal
     assert now.deferral.calibration.fit.large_quality == 1.0
     assert figures["now"]["agreement"] >= figures["now"]["own_agreement"]
+
+    assert signature_state(store.path_of(str(store.current)), place / "pub.pem") == "trusted"
 
     # Of the same traces nothing new comes; of the next version's the next one does.
     code, out, _ = invoke("learn", place / "improve.toml", place / "traces", place / "out")
