@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 HEARD, ASKED, FIGURES = "heard.json", "asked.json", "figures.json"
 TRAIN, CALIBRATE, VALID = "data/train.jsonl", "data/calibrate.jsonl", "data/valid.jsonl"
 CHECKPOINT, ARTIFACT = "checkpoint", "artifact"
+#: What the expert says of the examples' tokens.
+_PREDICTIONS = "expert.safetensors"
 _GOLDEN_PROMPTS = 8
 # One sets the threshold, and one checks it.
 _LEAST_CALIBRATING = 2
@@ -59,14 +62,14 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     #: Examples that are the expert's answers, and old ones.
     examples: int
     replayed: int
-    #: Queries that set the threshold and check it, and for how many of them the expert was asked
-    #: now, and gave no answer that ends.
+    #: Queries that set the threshold and check it; how many the expert was asked now, and to how
+    #: many it gave no answer that ends, which are left out.
     calibrated: int
     asked: int
     unanswered: int
     goal: Goal
     threshold: float
-    #: On queries that neither threshold was set on; of the version before and of this one.
+    #: On queries that this version's threshold was not set on; of the version before and of it.
     checked: int
     before: Side
     now: Side
@@ -108,6 +111,9 @@ class Making:
             seed = self._wanted.seed
             records = read_records(Path(replay.path))
             old = replayed(records, divided.train, calibration.share, replay.share, seed)
+        # What was begun on other examples.
+        (self._folder / _PREDICTIONS).unlink(missing_ok=True)
+        shutil.rmtree(self._folder / f"{CHECKPOINT}.run", ignore_errors=True)
         write_records(self._created(TRAIN), [*divided.train, *old])
         write_records(self._created(CALIBRATE), divided.calibrate)
         counted: dict[str, int] = msgspec.to_builtins(counts)
@@ -139,14 +145,15 @@ class Making:
         from escalade.training.improvement import recipe_of
         from escalade.training.recipes import run_recipe
 
-        recipe, folder = self._folder / "recipe.toml", self._folder
+        folder = self._folder.resolve()  # a recipe's paths are relative to its own folder
+        recipe = folder / "recipe.toml"
         with atomic_write(recipe) as stream:
             text = recipe_of(
                 self._wanted,
                 self._was.model.name,
                 model,
                 (folder / TRAIN).parent,
-                folder / "expert.safetensors",
+                folder / _PREDICTIONS,
             )
             stream.write(text.encode())
         run_recipe(recipe, folder / CHECKPOINT, progress=progress, say=say)
