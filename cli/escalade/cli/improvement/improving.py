@@ -31,7 +31,7 @@ from escalade.cli.improvement.making import (
     Figures,
     Making,
 )
-from escalade.cli.improvement.stages import Stages, Work, read_work
+from escalade.cli.improvement.stages import STAGES_NAME, Stages, Work, read_work
 from escalade.edge.artifact import MANIFEST_NAME, SIGNATURE_NAME
 from escalade.edge.base import exclusive_lock, sha256_of
 from escalade.edge.generation import Artifact
@@ -54,6 +54,8 @@ class Improved(msgspec.Struct, frozen=True, kw_only=True):
     before: str
     #: None where there was nothing new to learn.
     version: str | None
+    #: Then: the first characters of one that has learned the same.
+    known: str | None = None
     #: How many queries of the traces were what; see `HeardCounts`.
     heard: dict[str, int]
     figures: Figures | None = None
@@ -97,10 +99,10 @@ def improve(
         making = Making(wanted, folder, store.path_of(before))
         with Expert.open(store.path_of(before), wanted.expert) as expert:
             stages.do(_EXAMPLES, [TRAIN, CALIBRATE, HEARD], lambda: making.examples(traces, expert))
-            if not published and _is_known(stages, out / before[:_SHOWN]):
+            if not published and (known := _known(stages, out)) is not None:
                 heard = making.heard()
                 shutil.rmtree(folder)
-                return Improved(before=before, version=None, heard=heard)
+                return Improved(before=before, version=None, known=known, heard=heard)
             stages.do("answers", [VALID, ASKED], lambda: making.answers(expert, tick))
         model = _model_of(manifest, [Path(wanted.model), *sorted(out.glob(f"*/{CHECKPOINT}"))])
         stages.do("training", [CHECKPOINT], lambda: making.train(model, progress, say))
@@ -190,13 +192,16 @@ def _model_of(manifest: Manifest, folders: list[Path]) -> Path:
     )
 
 
-def _is_known(stages: Stages, folder: Path) -> bool:
-    """Whether a version that is current has learned from the same examples, told the same."""
-    there = read_work(folder)
-    now = read_work(stages.folder)
-    if there is None or now is None or there.wanted != now.wanted:
-        return False
-    return there.done.get(_EXAMPLES) == stages.digests(_EXAMPLES)
+def _known(stages: Stages, out: Path) -> str | None:
+    """A version that has learned from the same examples, told the same; it may have been bad."""
+    now = stages.work
+    for path in sorted(out.glob(f"*/{STAGES_NAME}")):
+        there = None if path.parent == stages.folder else read_work(path.parent)
+        if there is None or there.wanted != now.wanted:
+            continue
+        if there.done.get(_EXAMPLES) == now.done[_EXAMPLES]:
+            return path.parent.name
+    return None
 
 
 def _plain(wanted: Improvement, traces: Path) -> dict[str, object]:

@@ -21,7 +21,7 @@ def improved_lines(improved: Improved) -> list[str]:
     counted = ", ".join(f"{heard[key]} {words}" for key, words in _WORDS.items() if heard[key])
     lines = [f"{heard['queries']} queries: {counted}"]
     if improved.version is None or (made := improved.figures) is None:
-        return [*lines, f"nothing new since the current version, {improved.before[:12]}"]
+        return [*lines, f"nothing new: version {improved.known} has learned from the same"]
     beside = f" and {made.replayed} old ones" if made.replayed else ""
     asked = f", {made.asked} of them the expert was asked now" if made.asked else ""
     lines.append(f"trained on {made.examples} answers of the expert{beside}")

@@ -40,9 +40,10 @@ class Stages:
             CliError: it is other work.
         """
         self.folder, self._say = folder, say
-        self._work = read_work(folder) or work
+        #: How far it is.
+        self.work = read_work(folder) or work
         for name in ("wanted", "before"):
-            was, is_ = getattr(self._work, name), getattr(work, name)
+            was, is_ = getattr(self.work, name), getattr(work, name)
             if was != is_:
                 raise CliError(
                     f"{folder}: holds the unfinished version of other settings: {_first(was, is_)};"
@@ -65,7 +66,7 @@ class Stages:
             make: does it.
             but: names of files in them that a later stage writes.
         """
-        done = self._work.done
+        done = self.work.done
         if name in done and _digests(self.folder, outputs, but) == done[name]:
             self._say(f"{name}: done before")
             return
@@ -73,18 +74,15 @@ class Stages:
         names = list(done)
         for stale in names[names.index(name) :] if name in names else []:
             del done[stale]
+        self._write()
         self._say(f"{name} ...")
         make()
         done[name] = _digests(self.folder, outputs, but)
         self._write()
 
-    def digests(self, name: str) -> Digests:
-        """Of every file that a stage wrote."""
-        return self._work.done[name]
-
     def _write(self) -> None:
         with atomic_write(self.folder / STAGES_NAME) as stream:
-            stream.write(pretty_json(self._work))
+            stream.write(pretty_json(self.work))
 
 
 def read_work(folder: Path) -> Work | None:
