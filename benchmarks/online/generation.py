@@ -325,10 +325,12 @@ def rows_of(folder: Path) -> list[Row]:
 
 
 def show(seeds: Sequence[Sequence[Row]], settings: Settings) -> None:
-    """A table of means over seeds, with the least and the greatest."""
+    """A table of means over seeds, with the least and the greatest; of whole streams alone."""
+    longest = max(map(len, seeds), default=0)
+    seeds = [rows for rows in seeds if len(rows) == longest]
     print(f"| round | examples | defers at {settings.quality:.0%} | as shipped | agrees | s |")
     print("|---|---|---|---|---|---|")
-    for rows in zip(*seeds, strict=False):
+    for rows in zip(*seeds, strict=True):
         cells = [
             rows[0].version,
             f"{statistics.mean(row.examples for row in rows):.0f}",
@@ -341,7 +343,7 @@ def show(seeds: Sequence[Sequence[Row]], settings: Settings) -> None:
         print(f"| {' | '.join(cells)} |")
     print("\n| round | small alone right | cascade right | defers within a point |")
     print("|---|---|---|---|")
-    for rows in zip(*seeds, strict=False):
+    for rows in zip(*seeds, strict=True):
         shares = ("small_right", "right", "deferred_within_a_point")
         cells = [spread([getattr(row, name) for row in rows]) for name in shares]
         print(f"| {rows[0].version} | {' | '.join(cells)} |")
