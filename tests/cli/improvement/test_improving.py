@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -260,3 +262,20 @@ def test_bad_settings_are_one_line(
     assert code == 2
     assert said in err[-1]
     assert err[-1].startswith("error: ")
+
+
+def test_traces_or_an_expert_that_are_not_there_are_one_line(place: Path, invoke: Invoke) -> None:
+    code, _, err = invoke("learn", place / "improve.toml", place / "nowhere", place / "out")
+    assert code == 2
+    assert err.splitlines()[-1].endswith("nowhere: cannot be read: No such file or directory")
+    settings = (place / "improve.toml").read_text()
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        nobody = f"127.0.0.1:{closed.getsockname()[1]}"
+        (place / "improve.toml").write_text(
+            re.sub(r"(?m)^address = .*$", f'address = "{nobody}"', settings)
+        )
+        code, _, err = learn(place, invoke)
+    assert code == 2
+    assert f"error: UNAVAILABLE: cloud {nobody}" in err[-1]
+    assert Store(place / "store").previous is None

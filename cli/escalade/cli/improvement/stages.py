@@ -86,18 +86,19 @@ class Stages:
 
 
 def read_work(folder: Path) -> Work | None:
-    """What a folder of stages says; None where it says nothing.
+    """What a folder of stages says; None where none is done.
 
     Raises:
         CliError: it cannot be read.
     """
     path = folder / STAGES_NAME
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Work)
+        work = msgspec.json.decode(path.read_bytes(), type=Work)
     except FileNotFoundError:
         return None
     except msgspec.DecodeError as error:
         raise CliError(f"{path}: damaged: {error}; delete {folder} to begin again") from error
+    return work if work.done else None
 
 
 def _digests(folder: Path, outputs: Sequence[str], but: Container[str]) -> Digests:
