@@ -56,7 +56,7 @@ async def main(leak_bytes: int) -> None:
         all_of_us = [me, *me.children()]
         resident_mb = [round(one.memory_info().rss / 1e6, 1) for one in all_of_us]
         held = {
-            "memory_mb": sum(resident_mb),
+            "memory_mb": round(sum(resident_mb), 1),
             "server_mb": resident_mb[0],
             "tasks": len(asyncio.all_tasks()),
             "descriptors": sum(one.num_fds() for one in all_of_us),
