@@ -175,7 +175,8 @@ def _open_artifact(
         if calibrated and gate.threshold is None:
             client.close()
             raise not_calibrated(str(folder))
-        tiers.append(RemoteTier(client, reader=member, prompt_form=options.prompt_form))
+        reader = member if member.fingerprint else None
+        tiers.append(RemoteTier(client, reader=reader, prompt_form=options.prompt_form))
         gates.append(None)
     return Cascade(
         tiers=tiers,
@@ -214,7 +215,8 @@ def _open_tier(
     members: Members,
 ) -> Tier:
     if table.address is not None:
-        readers = [member for tier in below for member in tier.opened]
+        # A classifier reads and answers in no ids that could travel.
+        readers = [member for tier in below for member in tier.opened if member.fingerprint]
         return _remote_tier(path, name, table, table.address, readers)
     opened = members.open(table)
     if len(opened) == 1:

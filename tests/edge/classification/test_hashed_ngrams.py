@@ -103,7 +103,7 @@ def test_statistics_are_of_the_documents_up_to_now() -> None:
     ("values", "said"),
     [
         ({"buckets": 1}, "buckets must be in 2-16777216, got 1"),
-        ({"longest_text": 0}, "longest_text must be in 1-16777216, got 0"),
+        ({"longest_text": 0}, "longest_text must be in 1-1048576, got 0"),
         ({"words": (2, 1)}, r"words must be two rising numbers in 1-8, got \(2, 1\)"),
         ({"words": (1, 9)}, r"words must be two rising numbers in 1-8, got \(1, 9\)"),
     ],

@@ -10,6 +10,7 @@ version knows as letters and an older one does not yet.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Annotated
 from zlib import crc32
@@ -24,6 +25,8 @@ from escalade.edge.deferral import Table
 _WORD = re.compile(r"\w+(?:['\u2019]\w+)*")
 _MOST_WORDS = 8
 
+_MOST_BUCKETS, _MOST_CHARACTERS = 1 << 24, 1 << 20
+
 _Length = Annotated[int, msgspec.Meta(ge=1, le=_MOST_WORDS)]
 
 
@@ -35,11 +38,11 @@ class HashedNgrams(Table, frozen=True, kw_only=True):
     """
 
     #: At least 2; a power of two or not.
-    buckets: Annotated[int, msgspec.Meta(ge=2, le=1 << 24)] = 1 << 18
+    buckets: Annotated[int, msgspec.Meta(ge=2, le=_MOST_BUCKETS)] = 1 << 18
     #: The least and the most words of an n-gram, 1 to 8.
     words: tuple[_Length, _Length] = (1, 2)
     #: Characters of a text that are read; what stands after them does not count.
-    longest_text: Annotated[int, msgspec.Meta(ge=1, le=1 << 24)] = 1 << 16
+    longest_text: Annotated[int, msgspec.Meta(ge=1, le=_MOST_CHARACTERS)] = 1 << 16
 
     def __post_init__(self) -> None:
         """Check what holds between values, and what msgspec checks in files alone."""
@@ -48,12 +51,23 @@ class HashedNgrams(Table, frozen=True, kw_only=True):
             raise ValueError(
                 f"words must be two rising numbers in 1-{_MOST_WORDS}, got {self.words}"
             )
-        for name, value, low in (
-            ("buckets", self.buckets, 2),
-            ("longest_text", self.longest_text, 1),
+        for name, value, low, high in (
+            ("buckets", self.buckets, 2, _MOST_BUCKETS),
+            ("longest_text", self.longest_text, 1, _MOST_CHARACTERS),
         ):
-            if not low <= value <= 1 << 24:
-                raise ValueError(f"{name} must be in {low}-{1 << 24}, got {value}")
+            if not low <= value <= high:
+                raise ValueError(f"{name} must be in {low}-{high}, got {value}")
+
+    @property
+    def most_ngrams(self) -> int:
+        """No text has more: its words were of one character each."""
+        least, most = self.words
+        return (most - least + 1) * self.longest_text
+
+    @property
+    def fingerprint(self) -> str:
+        """The sha256 over all values, in hexadecimal: two of one fingerprint read texts alike."""
+        return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()
 
     def counts(self, text: str) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """The buckets of a text's n-grams, and how many n-grams fell into each.
