@@ -9,8 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from classifiers import LABELS, labelled, linear_artifact
+from classifiers import LABELS, fitted, labelled, linear_artifact
 from scripted import ScriptedCloud
+
+from escalade.edge.classification import HashedNgrams, write_linear_folder
+from escalade.export.linear import linear_model_of
 
 Invoke = Callable[..., tuple[int, str, str]]
 TEXT = "my brother lost his house and cried"
@@ -148,3 +151,53 @@ draft_as_text = true
             assert sent.draft.text in LABELS
             assert not sent.draft.tokens.ids
     assert seen == {"ensemble-1", "cloud"}
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as what learns writes it."""
+    features = HashedNgrams(buckets=4096)
+    folder = tmp_path_factory.mktemp("learned") / "moods"
+    write_linear_folder(folder, linear_model_of(fitted(features, None), features, labels=LABELS))
+    return folder
+
+
+def test_a_folder_of_weights_is_exported(invoke: Invoke, learned: Path, made: Path) -> None:
+    out = learned.parent / "out"
+    code, said, err = invoke("export", learned, out, "--golden", made / "data.jsonl")
+    assert code == 0, err
+    assert said.startswith(f"{out}: linear, float32 weights")
+    assert "8 of 8 answered as listed" in invoke("store", "verify", out)[1]
+    assert json.loads(invoke("inspect", out, "--json")[1])["manifest"]["model"]["name"] == "moods"
+    assert invoke("ask", out, TEXT)[:2] == (0, "deep sadness\n")
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ["--quantize", "int8"], ["--format", "executorch"], ["--block-size", "32"],
+        ["--head-bits", "8"], ["--max-new-tokens", "3"], ["--layout", "optimum"],
+    ],
+)  # fmt: skip
+def test_options_for_language_models_are_refused(
+    invoke: Invoke, learned: Path, tmp_path: Path, option: list[str]
+) -> None:
+    code, _, err = invoke("export", learned, tmp_path / "out", *option)
+    assert (code, f"{option[0]}: is not for" in err, len(err.splitlines())) == (2, True, 1)
+
+
+@pytest.mark.parametrize("name", ["model.pkl", "model.joblib", "model.skops"])
+def test_a_pickle_is_not_read(invoke: Invoke, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"cos\nsystem\n(S'touch pwned'\ntR.")
+    code, _, err = invoke("export", tmp_path / name, tmp_path / "out")
+    assert (code, "reading a pickle runs what stands in it" in err) == (2, True)
+
+
+def test_a_broken_folder_is_named(invoke: Invoke, learned: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(learned, tmp_path / "broken"))
+    (folder / "linear.npy").write_bytes(b"PK\x03\x04")
+    code, _, err = invoke("export", folder, tmp_path / "out")
+    assert (code, "linear.npy: not an array of weights" in err) == (2, True)
+    (folder / "classification.json").write_text("[]")
+    code, _, err = invoke("export", folder, tmp_path / "out")
+    assert (code, "classification.json" in err, len(err.splitlines())) == (2, True, 1)
