@@ -116,7 +116,7 @@ def test_inspect_names_the_labels(invoke: Invoke, artifact: Path) -> None:
     assert code == 0
     flat = " ".join(out.split())
     assert "linear classifier: joy, deep sadness, Ärger" in flat
-    assert "3 of 3 prompts with scikit-learn's tokens" in flat
+    assert "3 of 3 prompts with scikit-learn's labels" in flat
 
 
 def test_several_vote_and_one_defers_to_the_next(
@@ -167,6 +167,7 @@ def test_a_folder_of_weights_is_exported(invoke: Invoke, learned: Path, made: Pa
     code, said, err = invoke("export", learned, out, "--golden", made / "data.jsonl")
     assert code == 0, err
     assert said.startswith(f"{out}: linear, float32 weights")
+    assert "held against nothing" in said
     assert "8 of 8 answered as listed" in invoke("store", "verify", out)[1]
     assert json.loads(invoke("inspect", out, "--json")[1])["manifest"]["model"]["name"] == "moods"
     assert invoke("ask", out, TEXT)[:2] == (0, "deep sadness\n")

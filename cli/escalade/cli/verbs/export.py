@@ -93,7 +93,7 @@ def export(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Turn a torch model into an artifact the device opens; checked against torch."""
+    """Turn a torch model, or a linear classifier, into an artifact; checked against torch."""
     from escalade.cli.output import note_console, print_json, result_console
 
     notes = note_console()
@@ -134,11 +134,15 @@ def export(
         return
     size = sum(entry.bytes for entry in manifest.files.values())
     parity = manifest.parity
-    result_console().print(
-        f"{out}: {manifest.format}, {manifest.quantization.detail}, {size:,} bytes\n"
+    held = (
         f"parity with torch on {parity.prompts} golden prompts: {parity.same_tokens} with the same"
         f" {'label' if manifest.classifier else 'tokens'}, mean |delta NLL|"
         f" {parity.mean_abs_delta_nll:.2g}"
+    )
+    if not parity.prompts:
+        held = "held against nothing: the folder holds no other program of it"
+    result_console().print(
+        f"{out}: {manifest.format}, {manifest.quantization.detail}, {size:,} bytes\n{held}"
     )
 
 
