@@ -146,29 +146,35 @@ class GatewayBackend(Backend):
                 f"{self._path}: on_outage must be 'degrade' behind a gateway: who asked it is the"
                 " one to wait; got 'queue'"
             )
+        # Where one classifies, queries come as text alone, which each tier reads for itself.
+        in_text = any(member.artifact.classifies for member in members)
         first = members[0]
         for member in members:
-            if member.fingerprint != first.fingerprint:
+            if member.fingerprint != first.fingerprint and not in_text:
                 raise StartError(
                     f"{self._path}: {first.info.name} and {member.info.name} have different"
                     " tokenizers; a gateway is sent the ids of one"
                 )
         models = [member.artifact.manifest.model for member in members]
+        window = min(model.window for model in models)
         digests = "".join(str(member.info.program_sha256) for member in members)
         info = BackendInfo(
             model=pb.ModelIdentity(
                 name=self._path.stem,
                 revision=hashlib.sha256(digests.encode()).hexdigest(),
-                tokenizer_fingerprint=first.fingerprint,
+                tokenizer_fingerprint="" if in_text else first.fingerprint,
             ),
             engine="escalade gateway",
             parameter_count=sum(model.parameters for model in models),
-            vocabulary_size=min(model.vocabulary_size for model in models),
-            context_length=min(model.window for model in models),
-            end_of_sequence_ids=tuple(models[0].end_of_sequence_ids),
-            max_new_tokens=max(model.max_new_tokens for model in models),
+            vocabulary_size=0 if in_text else min(model.vocabulary_size for model in models),
+            context_length=window,
+            end_of_sequence_ids=() if in_text else tuple(models[0].end_of_sequence_ids),
+            # A label is one; tiers elsewhere may say more.
+            max_new_tokens=(
+                window - 1 if in_text else max(model.max_new_tokens for model in models)
+            ),
             # They share a tokenizer.
-            longest_token_bytes=first.artifact.longest_token_bytes,
+            longest_token_bytes=0 if in_text else first.artifact.longest_token_bytes,
             queue_capacity=self._capacity,
             capabilities=(
                 pb.CAPABILITY_GENERATE,

@@ -214,7 +214,8 @@ def _open_tier(
     members: Members,
 ) -> Tier:
     if table.address is not None:
-        readers = [member for tier in below for member in tier.opened]
+        # No ids of a classifier travel.
+        readers = [member for tier in below for member in tier.opened if member.fingerprint]
         return _remote_tier(path, name, table, table.address, readers)
     opened = members.open(table)
     if len(opened) == 1:

@@ -6,7 +6,6 @@ The folder is written aside and renamed whole: a failed export leaves nothing be
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +39,7 @@ from escalade.export.model import (
 )
 from escalade.export.parity import answer_golden, check_parity, measure_parity
 from escalade.export.quiet import quiet
+from escalade.export.versions import versions_of
 
 if TYPE_CHECKING:
     from escalade.export.layouts import Layout
@@ -156,7 +156,7 @@ def export_artifact(
             parity=ParityEntry(
                 prompts=0, same_tokens=0, mean_abs_delta_nll=0.0, max_abs_delta_nll=0.0
             ),
-            versions=_versions(),
+            versions=versions_of(_PACKAGES),
             created=utc_now(),
         )
         write_manifest(folder, manifest)
@@ -232,13 +232,3 @@ def _write_program(
             head_bits=head_bits,
         ),
     )
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from escalade.edge.artifact import Manifest, MemoryNeeded
     from escalade.edge.deferral import CalibrationEntry, DeferralEntry, EarlyEntry, Goal, Measured
 
+# A screen has room for so many.
+_SHOWN_LABELS = 12
+
 
 def inspect(
     cascade: CascadeArgument, trusted_key: TrustedKeyOption = None, json: JsonOption = False
@@ -76,7 +79,9 @@ def _rows(
     manifest: Manifest, memory: MemoryNeeded, *, signature: str
 ) -> list[tuple[str, list[str]]]:
     model, parity, stored = manifest.model, manifest.parity, manifest.quantization
-    kind = "decoder" if manifest.encoder is None else "encoder-decoder"
+    kind = _kind(manifest)
+    against = "scikit-learn's" if manifest.linear is not None else "torch's"
+    against += " labels" if manifest.classifier else " tokens"
     chat = "" if model.chat is None else ", chat template"
     files = ", ".join(f"{name} {entry.bytes:,}" for name, entry in manifest.files.items())
     versions = ", ".join(f"{name} {version}" for name, version in manifest.versions.items())
@@ -88,7 +93,7 @@ def _rows(
         "memory": f"at most {_mib(memory.total)} when open: weights {_mib(memory.weights)}, keys"
         f" and values {_mib(memory.cache)}, working {_mib(memory.working)}",
         "window": f"{model.window:,} tokens, at most {model.max_new_tokens:,} for the response",
-        "parity": f"{parity.same_tokens} of {parity.prompts} prompts with torch's tokens, |delta"
+        "parity": f"{parity.same_tokens} of {parity.prompts} prompts with {against}, |delta"
         f" NLL| mean {parity.mean_abs_delta_nll:.2g}, most {parity.max_abs_delta_nll:.2g};"
         f" {len(manifest.golden)} golden prompts",
         "made": f"{manifest.created} with {versions}",
@@ -96,6 +101,16 @@ def _rows(
     }
     shown = [(name, [text]) for name, text in rows.items()]
     return [*shown[:6], ("deferral", deferral_lines(manifest.deferral)), *shown[6:]]
+
+
+def _kind(manifest: Manifest) -> str:
+    entry = manifest.classifier
+    if entry is None:
+        return "decoder" if manifest.encoder is None else "encoder-decoder"
+    what = "linear classifier" if manifest.linear is not None else "encoder that classifies"
+    shown = ", ".join(entry.labels[:_SHOWN_LABELS])
+    more = f" and {len(entry.labels) - _SHOWN_LABELS} more" * (len(entry.labels) > _SHOWN_LABELS)
+    return f"{what}: {shown}{more}"
 
 
 def deferral_lines(entry: DeferralEntry) -> list[str]:

@@ -16,4 +16,7 @@ def program_digest(manifest: Manifest) -> str:
     """
     others = manifest.deferral.files
     hashes = {name: one.sha256 for name, one in manifest.files.items() if name not in others}
-    return hashlib.sha256(msgspec.json.encode((manifest.model, hashes), order="sorted")).hexdigest()
+    what: tuple[object, ...] = (manifest.model, hashes)
+    if manifest.classification:
+        what = (*what, manifest.classification)
+    return hashlib.sha256(msgspec.json.encode(what, order="sorted")).hexdigest()

@@ -2,7 +2,8 @@
 
 An artifact is a folder with `manifest.json`, `tokenizer.json` and a program. The manifest
 names every file with its size and sha256, says who the model is, how it was quantized,
-under which rule and threshold it defers, and what it must answer to a few golden prompts.
+under which rule and threshold it defers, and what it must answer to a few golden prompts. A
+classifier's names its labels too; a linear one has no tokenizer.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from escalade.edge.artifact.integrity import (
     read_bounded,
 )
 from escalade.edge.base import atomic_write, explain, pretty_json, sha256_of
+from escalade.edge.classification import ClassificationEntry, LinearEntry, check_classification
 from escalade.edge.deferral import DeferralEntry, Table, check_deferral
 from escalade.edge.errors import ArtifactError
 from escalade.v1.identity import tokenizer_fingerprint
@@ -41,7 +43,7 @@ def _positive(most: int) -> msgspec.Meta:
     return msgspec.Meta(ge=1, le=most)
 
 
-Format = Literal["onnx", "executorch"]
+Format = Literal["onnx", "executorch", "linear"]
 Scheme = Literal["none", "float16", "int8", "int4", "dynamic-int8", "8da4w"]
 
 
@@ -70,10 +72,11 @@ class ModelEntry(Table, frozen=True, kw_only=True):
     name: str
     #: sha256 over the weight files it was exported from.
     revision: str
+    #: Of a linear model that of its features.
     tokenizer_fingerprint: str
     parameters: Annotated[int, _positive(1 << 44)]
     vocabulary_size: Annotated[int, _positive(1 << 24)]
-    #: Longest prompt plus response, in tokens.
+    #: Longest prompt plus response, in tokens; a classifier reads no more of a text.
     window: Annotated[int, _positive(1 << 24)]
     end_of_sequence_ids: list[int]
     #: How many tokens a response may have unless the caller says otherwise.
@@ -131,6 +134,8 @@ class Manifest(Table, frozen=True, kw_only=True):
     program: str
     #: File of the encoder; None for a decoder alone.
     encoder: str | None = None
+    #: Of a classifier; manifests of other models do not have it.
+    classification: ClassificationEntry | msgspec.UnsetType = msgspec.UNSET
     files: dict[str, FileEntry]
     model: ModelEntry
     quantization: QuantizationEntry
@@ -139,6 +144,16 @@ class Manifest(Table, frozen=True, kw_only=True):
     parity: ParityEntry
     versions: dict[str, str]
     created: str
+
+    @property
+    def classifier(self) -> ClassificationEntry | None:
+        """What makes it one; None of a model that generates."""
+        return self.classification or None
+
+    @property
+    def linear(self) -> LinearEntry | None:
+        """What makes it a linear classifier, which has no tokenizer; None of any other model."""
+        return self.classification.linear if self.classification else None
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -175,6 +190,8 @@ def check_files(folder: Path, manifest: Manifest) -> None:
     for name, entry in manifest.files.items():
         check_file(folder / name, entry.bytes, entry.sha256)
     check_nothing_else(folder, {*manifest.files, MANIFEST_NAME, SIGNATURE_NAME})
+    if manifest.linear is not None:
+        return
     try:
         fingerprint = tokenizer_fingerprint(folder / TOKENIZER_NAME)
     except (OSError, ValueError) as error:
@@ -239,7 +256,9 @@ def _check_values(where: object, manifest: Manifest) -> None:
     for name in (MANIFEST_NAME, SIGNATURE_NAME):
         need(name not in listed, f"files must not list {name}")
     model = manifest.model
-    named = [manifest.program, TOKENIZER_NAME]
+    named = [manifest.program]
+    if manifest.linear is None:
+        named.append(TOKENIZER_NAME)
     if manifest.encoder is not None:
         named.append(manifest.encoder)
     if model.chat is not None:
@@ -247,21 +266,52 @@ def _check_values(where: object, manifest: Manifest) -> None:
     for name in named:
         need(name in manifest.files, f"files does not list {repr(name[:80])[1:-1]}")
     need(model.name.isprintable(), f"model.name must be printable, got {model.name[:80]!r}")
-    need(bool(model.end_of_sequence_ids), "model.end_of_sequence_ids is empty")
+    if manifest.classification:
+        _check_classifier(where, manifest, manifest.classification)
+    else:
+        need(manifest.format != "linear", "format linear is for a classifier")
+        need(bool(model.end_of_sequence_ids), "model.end_of_sequence_ids is empty")
     last = model.vocabulary_size - 1
     for golden in manifest.golden:
         shown = f"golden prompt {golden.prompt[:80]!r}"
-        ids = (*golden.prompt_ids, *golden.token_ids)
+        answers = last
+        if manifest.classification:
+            answers = len(manifest.classification.labels) - 1
+        wordless = manifest.linear is not None and not golden.prompt_ids
+        for ids, most in ((golden.prompt_ids, last), (golden.token_ids, answers)):
+            need(
+                (bool(ids) or (wordless and ids is golden.prompt_ids))
+                and all(0 <= token_id <= most for token_id in ids),
+                f"{shown}: token ids must be there and in 0-{most}",
+            )
         need(
-            bool(golden.prompt_ids and golden.token_ids)
-            and all(0 <= token_id <= last for token_id in ids),
-            f"{shown}: token ids must be there and in 0-{last}",
-        )
-        need(
-            len(golden.prompt_ids) < model.window,
+            len(golden.prompt_ids) < model.window + bool(manifest.classification),
             f"{shown}: longer than the window, {model.window}",
         )
     try:
         check_deferral(manifest.deferral, manifest.files)
     except ValueError as error:
         raise ArtifactError(f"{where}: deferral.{error}") from error
+
+
+def _check_classifier(where: object, manifest: Manifest, entry: ClassificationEntry) -> None:
+    try:
+        check_classification(entry)
+    except ValueError as error:
+        raise ArtifactError(f"{where}: classification.{error}") from error
+    wanted: Format = "onnx" if entry.linear is None else "linear"
+    if manifest.format != wanted or manifest.encoder is not None:
+        raise ArtifactError(
+            f"{where}: format of this classifier must be {wanted}, of one program; got"
+            f" {manifest.format}"
+        )
+    if entry.linear is None:
+        return
+    features, model = entry.linear.features, manifest.model
+    found = (model.vocabulary_size, model.tokenizer_fingerprint)
+    if found != (features.buckets, features.fingerprint):
+        raise ArtifactError(
+            f"{where}: model.vocabulary_size and tokenizer_fingerprint must be"
+            f" {features.buckets} and {features.fingerprint[:12]} by its features, got"
+            f" {found[0]} and {found[1][:12]!r}"
+        )

@@ -35,7 +35,8 @@ class Checked(NamedTuple):
     """What is known of an artifact before its program is loaded."""
 
     manifest: Manifest
-    tokenizer: Tokenizer
+    #: None of a linear classifier.
+    tokenizer: Tokenizer | None
     #: Jinja; None where the model has none.
     chat_template: str | None
     #: What the manifest says of deferral, a router with its weights.
@@ -81,7 +82,7 @@ def read_checked(folder: Path, *, max_memory: int | None, trusted_key: Path | No
     check_files(folder, manifest)
     return Checked(
         manifest,
-        _read_tokenizer(folder / TOKENIZER_NAME),
+        None if manifest.linear else _read_tokenizer(folder / TOKENIZER_NAME),
         _read_template(folder, manifest),
         rule_of(folder, manifest.deferral),
     )

@@ -1,4 +1,4 @@
-"""An opened artifact: text in, scored tokens out; knows no rule, no network."""
+"""An opened artifact: text in, scored tokens out, or a label; knows no rule, no network."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 from escalade.edge.artifact import GoldenEntry, Manifest, read_checked, shared_lock_if_possible
 from escalade.edge.deferral import DeferralRule, mean_nll
 from escalade.edge.errors import ArtifactError, ParityError, PromptError
+from escalade.edge.generation.classes import Classes
 from escalade.edge.generation.generation import Generation, StopWhen
 from escalade.edge.runtimes import (
     MAX_THREADS,
@@ -43,7 +44,7 @@ class Artifact:
         folder: Path,
         manifest: Manifest,
         runtime: Runtime,
-        tokenizer: Tokenizer,
+        tokenizer: Tokenizer | None,
         *,
         rule: DeferralRule,
         chat_template: str | None = None,
@@ -55,7 +56,12 @@ class Artifact:
         #: Jinja; None where the model has none. See `escalade.edge.chat`.
         self.chat_template = chat_template
         self._runtime = runtime
-        self._tokenizer = tokenizer
+        entry = manifest.classifier
+        self._classes = None if entry is None else Classes(entry, manifest, tokenizer)
+        named = tokenizer if self._classes is None else self._classes.names
+        assert named is not None  # noqa: S101 - only a linear classifier has no tokenizer
+        # What it reads with, and what it answers in.
+        self._tokenizer, self._names = tokenizer or named, named
         self._turn = 0
 
     @classmethod
@@ -109,6 +115,9 @@ class Artifact:
     def encode(self, prompt: str, *, special_tokens: bool = True) -> list[int]:
         """Prompt ids.
 
+        A classifier reads as much of a long text as its window takes, as transformers truncates; a
+        linear one gives buckets, and none for a text without a word.
+
         Args:
             prompt: as the user typed it, or as a chat template wrote it.
             special_tokens: add those the model expects; a chat template has written its own.
@@ -124,6 +133,8 @@ class Artifact:
             raise PromptError(f"the prompt is not valid Unicode text: {error}") from error
         window = self.manifest.model.window
         most = most_prompt_bytes(window, self.longest_token_bytes)
+        if self._classes is not None:
+            return self._classes.read(prompt, most)
         if size > most:
             raise PromptError(
                 f"the prompt has {size} bytes; this model takes at most {most} (window {window}"
@@ -135,12 +146,34 @@ class Artifact:
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of generated tokens, special tokens left out."""
-        text: str = self._tokenizer.decode(list(token_ids), skip_special_tokens=True)
+        text: str = self._names.decode(list(token_ids), skip_special_tokens=True)
         return text
 
     def text_of(self, steps: Sequence[Step]) -> str:
-        """The text of a response: its tokens but for the end-of-sequence token."""
-        return self.decode([step.token_id for step in steps if not step.ended])
+        """The text of a response: its tokens but for the end-of-sequence token; or its label."""
+        whole = self._classes is not None
+        return self.decode([step.token_id for step in steps if whole or not step.ended])
+
+    @property
+    def classifies(self) -> bool:
+        """Whether it answers every text with a label, and nothing else."""
+        return self._classes is not None
+
+    def classes_of(self, step: Step) -> dict[str, float]:
+        """Log-probabilities by label; of a model that generates none."""
+        labels = () if self._classes is None else self._classes.labels
+        return dict(zip(labels, step.classes, strict=True))
+
+    def classify(self, text: str) -> dict[str, float]:
+        """The log-probability of each label of a classifier.
+
+        Raises:
+            PromptError: the text is empty.
+            ArtifactError: it is no classifier.
+        """
+        if self._classes is None:
+            raise ArtifactError(f"{self.folder}: not a classifier")
+        return self.classes_of(self.generate(self.encode(text))[0])
 
     def check_ids(self, token_ids: Sequence[int]) -> None:
         """Check that the model knows them.
@@ -156,18 +189,19 @@ class Artifact:
     def room_for(self, prompt_ids: Sequence[int], max_new_tokens: int | None = None) -> int:
         """How many tokens a response may have: those asked for, as far as the window reaches.
 
-        None asks for the manifest's `max_new_tokens`.
+        None asks for the manifest's `max_new_tokens`. A classifier's has one, whatever is asked.
 
         Raises:
             PromptError: none: the prompt is empty or fills the window.
             ValueError: `max_new_tokens` is below 1.
         """
         model = self.manifest.model
-        self._check_length(len(prompt_ids))
+        if self._classes is None:
+            self._check_length(len(prompt_ids))
         asked = model.max_new_tokens if max_new_tokens is None else max_new_tokens
         if asked < 1:
             raise ValueError(f"max_new_tokens must be at least 1, got {asked}")
-        return min(asked, model.window - len(prompt_ids))
+        return 1 if self._classes is not None else min(asked, model.window - len(prompt_ids))
 
     def stream(
         self,
@@ -182,7 +216,7 @@ class Artifact:
         """A response, piece by piece: a `Generation` of what the runtime yields.
 
         It has `room_for` so many tokens. `cancelled` may be the `is_set` of an event that
-        another thread sets.
+        another thread sets. A classifier's is its label: nothing is drawn, and nothing cuts it.
 
         Raises:
             PromptError: the prompt is empty or fills the window.
@@ -191,7 +225,9 @@ class Artifact:
         longest = self.room_for(prompt_ids, max_new_tokens)
         stops = (stop,) if isinstance(stop, str) else tuple(stop)
         steps = self._steps(prompt_ids, longest, sampling, cancelled)
-        return Generation(steps, self._tokenizer, longest, stop=stops, stop_when=stop_when)
+        if self._classes is not None:
+            return Generation(steps, self._names, longest, classifies=True)
+        return Generation(steps, self._names, longest, stop=stops, stop_when=stop_when)
 
     def generate(self, prompt_ids: Sequence[int], max_new_tokens: int | None = None) -> list[Step]:
         """The greedy response, the end-of-sequence token included; see `stream`."""

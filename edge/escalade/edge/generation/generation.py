@@ -2,7 +2,7 @@
 
 A response ends in one of five ways (`StopReason`):
 
-    end         the model chose an end-of-sequence token
+    end         the model chose an end-of-sequence token; or it is a classifier, and named a label
     length      `max_new_tokens` were generated
     stop        a stop text came up; the text before it is the response. It may spell
                 special tokens, which are no text otherwise
@@ -56,6 +56,7 @@ class Generation:
         *,
         stop: Sequence[str] = (),
         stop_when: StopWhen | None = None,
+        classifies: bool = False,
     ) -> None:
         """Begin; nothing is generated before the first piece is asked for.
 
@@ -65,6 +66,7 @@ class Generation:
             max_new_tokens: at least 1.
             stop: texts that end the response, wherever tokens divide them.
             stop_when: asked after each token with all log-probabilities so far.
+            classifies: the token that ends it is text too: a label.
 
         Raises:
             ValueError: a stop text is empty.
@@ -80,7 +82,7 @@ class Generation:
         self._text = GrowingText(decode, stop, speller(tokenizer))
         self._whole: str | None = None
         self._max_new_tokens = max_new_tokens
-        self._stop_when = stop_when
+        self._stop_when, self._classifies = stop_when, classifies
         self._given: list[str] = []
         #: What was generated so far.
         self.steps: list[Step] = []
@@ -110,7 +112,7 @@ class Generation:
         if step is not None:
             self.steps.append(step)
             self.logprobs.append(step.logprob)
-            if not step.ended:
+            if self._classifies or not step.ended:
                 self._text.add(step.token_id)
         self.stop = self._reason(step)
         if self._text.stopped or self.stop in {"end", "length", "cancelled"}:

@@ -1,4 +1,4 @@
-"""Programs that generate and score: ONNX Runtime, ExecuTorch; knows no text."""
+"""Programs that generate, classify and score: ONNX Runtime, ExecuTorch, numpy; knows no text."""
 
 from escalade.edge.runtimes.base import Runtime, Step
 from escalade.edge.runtimes.cores import MAX_THREADS, default_threads
@@ -6,6 +6,7 @@ from escalade.edge.runtimes.opening import open_runtime
 from escalade.edge.runtimes.program import (
     ATTENTION_MASK,
     CHUNK_TOKENS,
+    CLASS_LOGPROBS,
     DECODER_ATTENTION_MASK,
     FORWARD,
     INPUT_IDS,
@@ -21,6 +22,7 @@ from escalade.edge.runtimes.sampling import Sampling
 __all__ = [
     "ATTENTION_MASK",
     "CHUNK_TOKENS",
+    "CLASS_LOGPROBS",
     "DECODER_ATTENTION_MASK",
     "FORWARD",
     "INPUT_IDS",

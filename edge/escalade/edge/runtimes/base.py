@@ -18,8 +18,20 @@ class Step(NamedTuple):
     token_id: int
     #: Natural logarithm, under the small model at temperature 1, out of the same forward pass.
     logprob: float
-    #: Whether this token is an end-of-sequence token.
+    #: Whether this token is an end-of-sequence token, or a classifier's label: nothing follows.
     ended: bool
+    #: Of a classifier, the log-probabilities of all its classes `(K,)`.
+    classes: Sequence[float] = ()
+
+
+def class_step(logprobs: NDArray[np.floating]) -> Step:
+    """The answer of a classifier: its likeliest class, of two alike the first.
+
+    Args:
+        logprobs: `(K,)`.
+    """
+    best = int(np.argmax(logprobs))
+    return Step(best, float(logprobs[best]), True, logprobs.tolist())
 
 
 # Where a prompt's beginning was read by other-shaped kernels, its last bits differ. A short

@@ -14,16 +14,25 @@ def open_runtime(folder: Path, manifest: Manifest, *, threads: int) -> Runtime:
     Raises:
         ArtifactError: the program cannot be loaded, or its graph lacks an input or output.
     """
+    program = folder / manifest.program
+    if manifest.linear is not None:
+        from escalade.edge.runtimes.linear_runtime import LinearRuntime
+
+        return LinearRuntime(program, manifest)
+    if manifest.classification:
+        from escalade.edge.runtimes.onnx_classifier import OnnxClassifierRuntime
+
+        return OnnxClassifierRuntime(program, manifest, threads=threads)
     if manifest.format == "executorch":
         from escalade.edge.runtimes.executorch_runtime import ExecutorchRuntime
 
-        return ExecutorchRuntime(folder / manifest.program, manifest, threads=threads)
+        return ExecutorchRuntime(program, manifest, threads=threads)
     if manifest.encoder is not None:
         from escalade.edge.runtimes.onnx_encoder_decoder import OnnxEncoderDecoderRuntime
 
         return OnnxEncoderDecoderRuntime(
-            folder / manifest.encoder, folder / manifest.program, manifest, threads=threads
+            folder / manifest.encoder, program, manifest, threads=threads
         )
     from escalade.edge.runtimes.onnx_runtime import OnnxRuntime
 
-    return OnnxRuntime(folder / manifest.program, manifest, threads=threads)
+    return OnnxRuntime(program, manifest, threads=threads)

@@ -7,6 +7,8 @@ INPUT_IDS, ATTENTION_MASK = "input_ids", "attention_mask"
 PAST_PREFIX, PRESENT_PREFIX = "past_key_values.", "present."
 LOGITS = "logits"
 NEXT_TOKEN, LOGPROB = "next_token", "logprob"
+#: What a classifier's graph gives.
+CLASS_LOGPROBS = "class_logprobs"
 #: Of an encoder-decoder's decoder, as optimum-onnx names it.
 DECODER_ATTENTION_MASK = "decoder_attention_mask"
 

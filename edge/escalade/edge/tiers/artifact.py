@@ -12,7 +12,7 @@ from __future__ import annotations
 from escalade.edge.deferral import VoteRule
 from escalade.edge.generation import Generation
 from escalade.edge.tiers.prompts import Member, Prompts
-from escalade.edge.tiers.tier import Call, Draft, Said, Saying, source_of
+from escalade.edge.tiers.tier import Call, Draft, Said, Saying, classes_of, source_of
 from escalade.edge.trace import MemberAnswer, MemberInfo, Place, TierAnswer, is_correct
 
 
@@ -101,6 +101,7 @@ class ArtifactTier:
                     generated_tokens=len(logprobs),
                     seconds=spent_s,
                     correct=correct,
+                    classes=classes_of(self.member, generation),
                 )
             ],
             score=score,

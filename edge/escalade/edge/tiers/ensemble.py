@@ -12,11 +12,13 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from threading import Event
 from typing import NamedTuple
 
+import msgspec
+
 from escalade.edge.deferral import Gate, is_decided, is_settled, vote_bounds, vote_share
 from escalade.edge.errors import ArtifactError
-from escalade.edge.generation import Delta, Generation, StopReason
+from escalade.edge.generation import Artifact, Delta, Generation, StopReason
 from escalade.edge.tiers.prompts import Member, Prompts
-from escalade.edge.tiers.tier import Call, Said, Saying, source_of
+from escalade.edge.tiers.tier import Call, Said, Saying, classes_of, source_of
 from escalade.edge.trace import MemberAnswer, MemberInfo, Place, TierAnswer, is_correct
 
 
@@ -32,6 +34,8 @@ class _Voice(NamedTuple):
     prompt_tokens: int
     generated_tokens: int
     seconds: float
+    #: See `MemberAnswer`.
+    classes: dict[str, float] | msgspec.UnsetType
 
 
 class EnsembleTier:
@@ -108,7 +112,7 @@ class EnsembleTier:
                 for _ in generation:
                     pass
             spent_s = call.elapsed_s() - began_s
-            voice = _voice(index, generation, prompt_tokens, spent_s)
+            voice = self._voice(index, generation, prompt_tokens, spent_s)
             if voice.text is None:
                 return None
             voices[index] = voice if before is None else _after(before, voice)
@@ -134,7 +138,7 @@ class EnsembleTier:
             generation, prompt_tokens = self._generation(prompts, index, cancelled)
             for _ in generation:
                 pass
-            return _voice(index, generation, prompt_tokens, now_s() - began_s)
+            return self._voice(index, generation, prompt_tokens, now_s() - began_s)
 
         others = range(1, len(self._members))
         with ThreadPoolExecutor(len(others), thread_name_prefix="member") as pool:
@@ -143,7 +147,7 @@ class EnsembleTier:
                 began_s = call.elapsed_s()
                 lead, prompt_tokens = self._generation(prompts, 0, cancelled)
                 yield from lead
-                voices = [_voice(0, lead, prompt_tokens, call.elapsed_s() - began_s)]
+                voices = [self._voice(0, lead, prompt_tokens, call.elapsed_s() - began_s)]
                 while True:
                     if not over.is_set():
                         if any(voice.text is None for voice in voices):
@@ -173,6 +177,19 @@ class EnsembleTier:
             cancelled=cancelled,
         )
         return generation, len(ids)
+
+    def _voice(
+        self, index: int, generation: Generation, prompt_tokens: int, seconds: float
+    ) -> _Voice:
+        stop = generation.stop
+        assert stop is not None  # noqa: S101 - it has ended
+        text = None if stop == "cancelled" else generation.text
+        ids = [step.token_id for step in generation.steps if not step.ended]
+        logprobs = list(generation.logprobs)
+        classes = classes_of(self._members[index], generation)
+        return _Voice(
+            index, text, stop, ids, logprobs, prompt_tokens, len(logprobs), seconds, classes
+        )
 
     def _decided(self, gate: Gate | None, voices: Iterable[_Voice], can_defer: bool) -> bool:
         answers = [voice.text for voice in sorted(voices) if voice.text is not None]
@@ -218,7 +235,8 @@ def check_members(members: Sequence[Member]) -> None:
 
     Raises:
         ArtifactError: fewer than 2 members, one that is there twice, or members whose answers
-            cannot be compared: cut at other lengths, or of a chat and of a plain model.
+            cannot be compared: cut at other lengths, of a chat and of a plain model, or classifiers
+            of other labels.
     """
     if len(members) < 2:  # noqa: PLR2004
         raise ArtifactError(f"an ensemble needs at least 2 members, got {len(members)}")
@@ -238,6 +256,7 @@ def check_members(members: Sequence[Member]) -> None:
                 first.manifest.model.max_new_tokens,
             ),
             ("chat template", artifact.chat_template is not None, first.chat_template is not None),
+            ("labels", _labels(artifact), _labels(first)),
         ):
             if here != there:
                 raise ArtifactError(
@@ -246,18 +265,14 @@ def check_members(members: Sequence[Member]) -> None:
                 )
 
 
+def _labels(artifact: Artifact) -> list[str] | None:
+    entry = artifact.manifest.classifier
+    return None if entry is None else sorted(entry.labels)
+
+
 def votes_of(answer: TierAnswer) -> dict[str, int]:
     """What the members of a tier said, by how many, the first first."""
     return dict(Counter(one.text for one in answer.members if one.text is not None))
-
-
-def _voice(index: int, generation: Generation, prompt_tokens: int, seconds: float) -> _Voice:
-    stop = generation.stop
-    assert stop is not None  # noqa: S101 - it has ended
-    text = None if stop == "cancelled" else generation.text
-    ids = [step.token_id for step in generation.steps if not step.ended]
-    logprobs = list(generation.logprobs)
-    return _Voice(index, text, stop, ids, logprobs, prompt_tokens, len(logprobs), seconds)
 
 
 def _after(stopped: _Voice, voice: _Voice) -> _Voice:
@@ -278,4 +293,5 @@ def _member_answer(voice: _Voice, references: Sequence[str]) -> MemberAnswer:
         generated_tokens=voice.generated_tokens,
         seconds=voice.seconds,
         correct=None if voice.text is None else is_correct(voice.text, references),
+        classes=voice.classes,
     )

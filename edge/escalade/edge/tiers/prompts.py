@@ -32,11 +32,13 @@ class Member:
             generated_price: money for a million tokens written, >= 0.
         """
         self.artifact = artifact
-        model = artifact.manifest.model
-        self.fingerprint = model.tokenizer_fingerprint
+        model, linear = artifact.manifest.model, artifact.manifest.linear
+        #: Of the tokenizer whose ids may travel; empty of a classifier, which reads text and
+        #: answers with a label.
+        self.fingerprint = "" if artifact.classifies else model.tokenizer_fingerprint
         self.info = MemberInfo(
             name=model.name,
-            parameters=model.parameters,
+            parameters=model.parameters if linear is None else len(linear.intercepts),
             program_sha256=program_digest(artifact.manifest),
             prompt_price=prompt_price,
             generated_price=generated_price,
@@ -80,7 +82,9 @@ class Prompts:
         artifact, query = member.artifact, self.query
         # Templates read the special tokens beside them.
         key: tuple[object, ...] = (member.fingerprint,)
-        if query.messages:
+        if artifact.classifies:
+            key = (member,)  # each truncates at its own window
+        elif query.messages:
             chat = msgspec.json.encode(artifact.manifest.model.chat, order="sorted")
             key = (member.fingerprint, artifact.chat_template, chat)
         known = self._read.get(key)
@@ -88,6 +92,11 @@ class Prompts:
             artifact.room_for(known.ids)  # its window may be another
             return known
         if query.ids:
+            if artifact.classifies:
+                raise PromptError(
+                    f"token ids: {artifact.manifest.model.name} is a classifier, which reads text;"
+                    " send text"
+                )
             if query.tokenizer_fingerprint != member.fingerprint:
                 raise PromptError(
                     f"token ids of the tokenizer {query.tokenizer_fingerprint[:12]!r}:"

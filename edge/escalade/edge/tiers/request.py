@@ -77,8 +77,12 @@ def request_of(
 
 
 def _add_draft(request: pb.GenerateRequest, draft: Draft, drafts: Drafts) -> None:
-    """What the tier below said, as text or as ids; not at all beside a prompt of another form."""
-    if not drafts.as_text and request.prompt.WhichOneof("content") != "tokens":
+    """What the tier below said, as text or as ids; not at all beside a prompt of another form.
+
+    A classifier's label is no ids of anybody.
+    """
+    in_ids = request.prompt.WhichOneof("content") == "tokens" and draft.tokenizer_fingerprint
+    if not (drafts.as_text or in_ids):
         return
     sent = request.draft
     sent.CopyFrom(pb.Draft(score=draft.score, threshold=draft.threshold, rule=draft.rule))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from escalade.edge.deferral import Gate
-from escalade.edge.generation import Delta, StopReason
+from escalade.edge.generation import Delta, Generation, StopReason
 from escalade.edge.tiers.prompts import Member, Prompts
 from escalade.edge.tiers.query import Query
 from escalade.edge.trace import MemberInfo, Place, TierAnswer
@@ -16,9 +18,10 @@ from escalade.v1 import cascade_pb2 as pb
 class Draft(NamedTuple):
     """What a tier of one model said, sent along to the next."""
 
-    #: Without the end-of-sequence token.
+    #: Without the end-of-sequence token; none of a classifier.
     ids: Sequence[int]
     logprobs: Sequence[float]
+    #: Empty of a classifier, whose draft is a text alone.
     tokenizer_fingerprint: str
     #: None where it was stopped early: the draft is only how the answer begins.
     score: float | None
@@ -56,9 +59,9 @@ class Source(NamedTuple):
     #: sha256 over the weight files.
     revision: str
     tokenizer_fingerprint: str
-    #: Without the end-of-sequence token.
+    #: Without the end-of-sequence token; none of a classifier.
     ids: Sequence[int]
-    #: One for each id, and one more where it ended by an end-of-sequence token.
+    #: One for each id, and one more where it ended by an end-of-sequence token or a label.
     logprobs: Sequence[float]
 
 
@@ -84,6 +87,13 @@ def source_of(member: Member, ids: Sequence[int], logprobs: Sequence[float]) -> 
     """The source of an artifact's answer; see `Source`."""
     model = member.artifact.manifest.model
     return Source(model.name, model.revision, member.fingerprint, ids, logprobs)
+
+
+def classes_of(member: Member, generation: Generation) -> dict[str, float] | msgspec.UnsetType:
+    """What a classifier said of all its labels, for a trace; a model that generates has none."""
+    if not (member.artifact.classifies and generation.steps):
+        return msgspec.UNSET
+    return member.artifact.classes_of(generation.steps[-1])
 
 
 #: Deltas as they come, then what was said; None where it was cancelled.

@@ -37,6 +37,7 @@ class MemberInfo(Line, frozen=True, kw_only=True):
     """One model of a tier, and what it costs: FLOPs a token are 2 x `parameters`."""
 
     name: str
+    #: Of a linear classifier those that one n-gram meets: one for each class.
     parameters: Count
     #: One digest over what decides an artifact's answers (`program_digest`); None of a model
     #: that answers elsewhere, and in traces of earlier versions.
@@ -89,6 +90,8 @@ class MemberAnswer(Line, frozen=True, kw_only=True):
     #: Whether the text is among the references; None where there are none, or where the text
     #: was not finished.
     correct: bool | None = None
+    #: Of a classifier on this device, the log-probability of each label.
+    classes: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
 
 
 class DraftUse(Line, frozen=True, kw_only=True):

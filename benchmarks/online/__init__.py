@@ -1,0 +1,1 @@
+"""What learns while it serves: classifiers, and the stream that they learn from."""
