@@ -5,6 +5,7 @@ TrainingError
 ├── LossError        a loss was given what it cannot use, or is not finite
 ├── CacheError       a prediction cache is damaged, or was made for something else
 ├── TeacherError     the teacher does not fit the student (vocabulary, tokenizer)
+├── AuditError       an audit has a setting out of range
 └── SavingError      what was saved is not what was trained
 """
 
@@ -29,6 +30,10 @@ class LossError(TrainingError):
 
 class CacheError(TrainingError):
     """A prediction cache is damaged, or was made for other data or another teacher."""
+
+
+class AuditError(TrainingError):
+    """An audit has a setting out of range."""
 
 
 class SavingError(TrainingError):

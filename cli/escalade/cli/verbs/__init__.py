@@ -7,6 +7,7 @@ from escalade.cli.verbs.export import export
 from escalade.cli.verbs.gateway import gateway
 from escalade.cli.verbs.health import health
 from escalade.cli.verbs.inspect import inspect
+from escalade.cli.verbs.learn import learn
 from escalade.cli.verbs.load import load
 from escalade.cli.verbs.proxy import proxy
 from escalade.cli.verbs.record import record
@@ -25,6 +26,7 @@ __all__ = [
     "gateway",
     "health",
     "inspect",
+    "learn",
     "load",
     "proxy",
     "record",

@@ -7,7 +7,7 @@ was trained.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -19,6 +19,7 @@ from escalade.training.examples import Examples, fingerprint
 from escalade.training.losses import needs_teacher
 from escalade.training.recipes.loading import fingerprint_of, located, revision_of
 from escalade.training.recipes.recipe import Recipe, RunTable
+from escalade.training.tables import differences
 from escalade.training.teachers import cache_digest
 
 INPUTS_NAME = "inputs.json"
@@ -102,22 +103,11 @@ def check_same_recipe(state: Path, begun: Recipe, recipe: Recipe) -> None:
     started, now = (
         msgspec.to_builtins(msgspec.structs.replace(one, run=RunTable())) for one in (begun, recipe)
     )
-    for name, was, is_ in _differences(started, now):
+    for name, was, is_ in differences(started, now):
         raise RecipeError(
             f"{state} holds the unfinished run of another recipe: {name} was {was!r}, is"
             f" {is_!r}; go on with that one, or delete the folder"
         )
-
-
-def _differences(
-    one: Mapping[str, object], other: Mapping[str, object], prefix: str = ""
-) -> Iterator[tuple[str, object, object]]:
-    for key in [*one, *(key for key in other if key not in one)]:
-        was, is_ = one.get(key), other.get(key)
-        if isinstance(was, dict) and isinstance(is_, dict):
-            yield from _differences(was, is_, f"{prefix}{key}.")
-        elif was != is_:
-            yield f"{prefix}{key}", was, is_
 
 
 def _digest(records: Sequence[Record]) -> str:

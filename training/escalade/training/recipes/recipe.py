@@ -7,7 +7,6 @@ there is looked for where the command runs.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,23 +14,18 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from escalade.checkpoint import HUB
-from escalade.edge.base import Count, Positive, Share, explain, read_text
-from escalade.edge.errors import DataError
+from escalade.edge.base import Count, Positive, Share
 from escalade.training.errors import RecipeError
 from escalade.training.losses import LossName, needs_distribution, needs_teacher
+from escalade.training.tables import Table, parse_tables, toml_text
 
 #: Those of transformers' schedules that need no argument beyond the steps.
 Schedule = Literal["cosine", "linear", "constant", "constant_with_warmup", "inverse_sqrt"]
-_MAX_BYTES = 1 << 20
 #: The data and the tokenizer that come along.
 BUNDLED = "bundled"
 
 
-class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A TOML table whose keys are all known."""
-
-
-class ModelTable(_Table, frozen=True):
+class ModelTable(Table, frozen=True):
     """Either `path` (fine-tune: a folder, or `hub:NAME`) or `config` (train from scratch)."""
 
     path: str | None = None
@@ -39,7 +33,7 @@ class ModelTable(_Table, frozen=True):
     config: dict[str, Any] | None = None
 
 
-class DataTable(_Table, frozen=True):
+class DataTable(Table, frozen=True):
     """Where the queries come from: `bundled`, or a folder with train.jsonl and valid.jsonl."""
 
     source: str = BUNDLED
@@ -51,7 +45,7 @@ class DataTable(_Table, frozen=True):
     max_tokens: Annotated[int, msgspec.Meta(ge=2)] = 96
 
 
-class TeacherTable(_Table, frozen=True):
+class TeacherTable(Table, frozen=True):
     """The large model `p_L` that Dist and the CAT losses look at.
 
     Either `path`, a model to run here, or `address`, a cloud to ask; with `cache`, it is asked
@@ -78,7 +72,7 @@ class TeacherTable(_Table, frozen=True):
     w: Share = 0.5
 
 
-class LoraTable(_Table, frozen=True):
+class LoraTable(Table, frozen=True):
     """Learn low-rank updates alone (Hu et al. 2021, arXiv 2106.09685), merged at the end."""
 
     r: Positive = 8
@@ -88,7 +82,7 @@ class LoraTable(_Table, frozen=True):
     targets: str | list[str] = "all-linear"
 
 
-class OptimTable(_Table, frozen=True):
+class OptimTable(Table, frozen=True):
     """How long and how fast to learn."""
 
     steps: Positive
@@ -103,7 +97,7 @@ class OptimTable(_Table, frozen=True):
     max_grad_norm: float = 1.0
 
 
-class RunTable(_Table, frozen=True):
+class RunTable(Table, frozen=True):
     """How to run: none of these changes what is learned, but for rounding."""
 
     checkpoint_steps: Positive = 500
@@ -114,7 +108,7 @@ class RunTable(_Table, frozen=True):
     report_to: str = "none"
 
 
-class Recipe(_Table, frozen=True):
+class Recipe(Table, frozen=True):
     """One training run, whole."""
 
     name: str
@@ -140,34 +134,12 @@ def read_recipe(path: Path, *, folder: Path | None = None) -> Recipe:
     Raises:
         RecipeError: it cannot be read, a key is unknown, or a value is out of range.
     """
-    return parse_recipe(recipe_text(path), path, folder=folder)
-
-
-def recipe_text(path: Path) -> str:
-    """The text of a recipe, which may come through a pipe: it is read once.
-
-    Raises:
-        RecipeError: it cannot be read.
-    """
-    try:
-        with path.open("rb") as stream:
-            return read_text(stream, path, _MAX_BYTES)
-    except DataError as error:
-        raise RecipeError(str(error)) from error
-    except OSError as error:
-        raise RecipeError(f"{path}: cannot be read: {error.strerror}") from error
+    return parse_recipe(toml_text(path), path, folder=folder)
 
 
 def parse_recipe(text: str, path: Path, *, folder: Path | None = None) -> Recipe:
     """As `read_recipe`, out of the text of the file."""
-    try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{path}: not valid TOML: {error}") from error
-    try:
-        recipe = msgspec.convert(raw, Recipe)
-    except msgspec.ValidationError as error:
-        raise RecipeError(f"{path}: {explain(error, raw, Recipe)}") from error
+    recipe = parse_tables(text, path, Recipe)
     _check(path, recipe)
     return _resolved(recipe, path.parent if folder is None else folder)
 

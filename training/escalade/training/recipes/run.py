@@ -60,11 +60,11 @@ from escalade.training.recipes.recipe import (
     Recipe,
     parse_recipe,
     read_recipe,
-    recipe_text,
 )
 from escalade.training.recipes.resume import last_checkpoint, resume_training
 from escalade.training.recipes.saving import save_checked
 from escalade.training.recipes.teaching import Progress, open_teacher
+from escalade.training.tables import toml_text
 from escalade.training.teachers import vocabulary_size
 from escalade.training.trace import answer_all
 from escalade.training.trainer import CatTrainer
@@ -104,7 +104,7 @@ def run_recipe(
         SavingError: the folder would not hold the model that was trained; its last checkpoint
             stays in `OUT.run/`.
     """
-    text = recipe_text(recipe_path)
+    text = toml_text(recipe_path)
     # Of paths in it; what comes through a pipe has no folder of its own.
     home = recipe_path.parent if recipe_path.is_file() else Path()
     recipe = parse_recipe(text, recipe_path, folder=home)

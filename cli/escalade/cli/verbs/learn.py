@@ -1,0 +1,156 @@
+"""`escalade learn`: a stream answered by a cascade that learns from its expert; knows no model."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from escalade.cli.options import JsonOption
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from escalade.training.online import Agreement, Event, Result
+
+_WITHOUT_DATA, _WITH_DATA = 1, 2
+
+
+def learn(
+    configuration: Annotated[Path, typer.Argument(help="Levels, expert, labels (TOML).")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="[DATA] OUT",
+            help="Items: JSON Lines, .parquet, a folder of both, or - ; default: the"
+            " configuration's. And the folder to write, or to go on with.",
+        ),
+    ],
+    json: JsonOption = False,
+) -> None:
+    """Answer a stream while small models learn from the large one; run again to go on."""
+    import msgspec
+
+    from escalade.cli.output import result_console
+    from escalade.training.online import learn_stream, read_configuration
+
+    if not _WITHOUT_DATA <= len(paths) <= _WITH_DATA:
+        raise typer.BadParameter(f"give DATA and OUT, or OUT alone; got {len(paths)} paths")
+    *data, out = paths
+    wanted = read_configuration(configuration)
+    source = data[0] if data else None
+    if json:
+
+        def write(event: Event) -> None:
+            sys.stdout.write(msgspec.json.encode(event).decode() + "\n")
+            sys.stdout.flush()
+
+        learn_stream(wanted, source, out, say=write)
+        return
+    with _Watched() as watched:
+        result = learn_stream(wanted, source, out, say=watched.show)
+    result_console().print(_table(result))
+    for line in _lines(result, out):
+        result_console().print(line)
+
+
+class _Watched:
+    """The figures so far, on a terminal's stderr; what happens besides, on any."""
+
+    def __init__(self) -> None:
+        from rich.live import Live
+
+        from escalade.cli.output import note_console
+
+        self._console = note_console()
+        self._live = Live(console=self._console, transient=True, auto_refresh=False)
+
+    def __enter__(self) -> _Watched:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def show(self, event: Event) -> None:
+        """Tell of an event."""
+        if event.event != "figures":
+            self._console.print(f"item {event.items}: {event.what}", style="dim")
+        elif self._console.is_terminal:
+            self._live.update(_so_far(event), refresh=True)
+
+
+def _so_far(event: Event) -> Table:
+    from rich.table import Table
+
+    table = Table(title=f"{event.items} items", title_justify="left")
+    for heading in ("answered by", "of the last", "beta"):
+        table.add_column(heading, justify="left" if heading == "answered by" else "right")
+    window = max(sum(event.by.values()), 1)
+    for name, count in event.by.items():
+        beta = f"{event.beta[name]:.2f}" if name in event.beta else ""
+        table.add_row(name, f"{count / window:.0%}", beta)
+    table.caption = "\n".join(_figures(event))
+    table.caption_justify = "left"
+    return table
+
+
+def _figures(event: Event) -> list[str]:
+    lines = [f"{event.calls} calls of the expert, cost {event.cost:,.0f}"]
+    lines += _agreement(event.agreement)
+    if event.measured:
+        lines.append(f"right: {event.right / event.measured:.1%} of {event.measured}")
+    bad = {"degraded": event.degraded, "unparsed": event.unparsed, "refused": event.refused}
+    if any(bad.values()):
+        lines.append(", ".join(f"{count} {name}" for name, count in bad.items() if count))
+    return lines
+
+
+def _table(result: Result) -> Table:
+    from rich.table import Table
+
+    table = Table()
+    for heading in ("level", "answered", "runs", "to learn", "updates", "GFLOPs", "seconds"):
+        table.add_column(heading, justify="left" if heading == "level" else "right")
+    for one in result.tally.levels:
+        table.add_row(
+            one.name,
+            str(one.answered),
+            str(one.runs),
+            str(one.learning_runs),
+            str(one.updates),
+            f"{(one.flops + one.learning_flops) / 1e9:,.3g}",
+            f"{one.seconds + one.learning_seconds:,.1f}",
+        )
+    expert = result.tally.expert
+    flops = "" if expert.flops is None else f"{expert.flops / 1e9:,.3g}"
+    calls, seconds = str(expert.calls), f"{expert.seconds:,.1f}"
+    table.add_row("expert", str(expert.answered), calls, "", "", flops, seconds)
+    return table
+
+
+def _lines(result: Result, out: Path) -> list[str]:
+    tally = result.tally
+    lines = [f"{out}: {tally.items} items, cost {tally.cost:,.0f}, {result.seconds:,.1f} s"]
+    if result.measured is not None:
+        lines.append(f"right: {result.measured.accuracy:.2%} of {result.measured.items}")
+    lines += _agreement(result.agreement)
+    lines += [f"degraded, the expert did not answer: {tally.degraded}"] * bool(tally.degraded)
+    lines += [f"the expert's answer named no label: {tally.unparsed}"] * bool(tally.unparsed)
+    lines += [f"refused, {why}: {count}" for why, count in sorted(tally.refused.items())]
+    if tally.unknown_labels:
+        lines.append(f"not measured, the right class is no label: {tally.unknown_labels}")
+    return lines
+
+
+def _agreement(agreement: Agreement | None) -> list[str]:
+    if agreement is None or agreement.estimate is None:
+        return []
+    alarms = f", {agreement.alarms} alarms" if agreement.alarms else ""
+    return [
+        f"kept answers agree with the expert: {agreement.estimate:.1%}, between"
+        f" {agreement.low:.1%} and {agreement.high:.1%} ({agreement.audited} audited{alarms})"
+    ]

@@ -1,0 +1,152 @@
+"""The encoder level: it learns, what is frozen stays, the same again from a state."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from made_streams import LABELS, rows
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertConfig,
+    BertModel,
+    DistilBertConfig,
+    DistilBertModel,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaModel,
+)
+
+from escalade.training.errors import RecipeError
+from escalade.training.online.encoders import EncoderLevel, EncoderSettings
+from escalade.training.online.levels import Example
+
+_SPECIAL = ["<pad>", "<unk>", "<s>", "</s>"]
+_TOKENS = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token"), _SPECIAL, strict=True))
+_UNKNOWN = {"unk_token": "<unk>"}
+_SMALL: dict[str, Any] = {"vocab_size": 80, "pad_token_id": 0, "max_position_embeddings": 48}
+_BERT = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 48,
+}
+_FAMILIES = {
+    "bert": lambda: BertModel(BertConfig(**_SMALL, **_BERT)),
+    "roberta": lambda: RobertaModel(RobertaConfig(**_SMALL, **_BERT)),
+    "distilbert": lambda: DistilBertModel(
+        DistilBertConfig(**_SMALL, dim=32, n_layers=2, n_heads=2, hidden_dim=48)
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def encoders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    words = sorted({word for row in rows(2000) for word in str(row["text"]).split()})
+    vocabulary = {word: k for k, word in enumerate([*_SPECIAL, *words])}
+    inner = Tokenizer(models.WordLevel(vocabulary, **_UNKNOWN))
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    inner.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 2), ("</s>", 3)]
+    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, **_TOKENS)
+    folders = {}
+    for name, make in _FAMILIES.items():
+        torch.manual_seed(1)
+        folders[name] = tmp_path_factory.mktemp("encoders") / name
+        make().save_pretrained(folders[name])
+        tokenizer.save_pretrained(folders[name])
+    return folders
+
+
+def _level(folder: Path, **changed: Any) -> EncoderLevel:
+    settings = EncoderSettings(
+        folder,
+        max_tokens=16,
+        frozen_layers=0,
+        learning_rate=3e-3,
+        head_rate=3e-3,
+        batch_size=8,
+        epochs=3,
+        replay=16,
+        memory=60,
+    )
+    return EncoderLevel(LABELS, settings._replace(**changed), seed=3)
+
+
+def _teach(level: EncoderLevel, count: int, *, seed: int = 1) -> None:
+    examples = [Example(str(row["text"]), int(str(row["gold"]))) for row in rows(count, seed=seed)]
+    for at in range(0, count, 16):
+        level.learn(examples[at : at + 16])
+
+
+@pytest.mark.parametrize("family", _FAMILIES)
+def test_it_learns_and_is_then_what_transformers_loads(
+    encoders: dict[str, Path], tmp_path: Path, family: str
+) -> None:
+    level = _level(encoders[family], frozen_layers=1)
+    _teach(level, 160)
+    held_out = rows(100, seed=5)
+    said = [level.predict(str(row["text"])).logprobs for row in held_out]
+    pairs = zip(said, held_out, strict=True)
+    assert sum(int(one.argmax()) == row["gold"] for one, row in pairs) > 50  # by chance 33
+    level.save(tmp_path / "saved")
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "saved")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "saved")
+    assert model.config.id2label == dict(enumerate(LABELS))
+    for one, row in zip(said, held_out[:10], strict=False):
+        with torch.inference_mode():
+            logits = model(**tokenizer(row["text"], return_tensors="pt")).logits[0]
+        np.testing.assert_allclose(one, logits.log_softmax(0).numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("frozen", [0, 1, 2])
+def test_what_is_frozen_stays_and_the_rest_moves(encoders: dict[str, Path], frozen: int) -> None:
+    level = _level(encoders["bert"], frozen_layers=frozen)
+    before = {n: p.detach().clone() for n, p in level._model.named_parameters()}
+    _teach(level, 32)
+    moved = {n for n, p in level._model.named_parameters() if not torch.equal(p, before[n])}
+    assert not any("embeddings" in name for name in moved)
+    layers = {int(name.split("layer.")[1][0]) for name in moved if "layer." in name}
+    assert layers == set(range(frozen, 2))
+    assert any(name.startswith("classifier") for name in moved)
+
+
+@pytest.mark.parametrize("taught", [0, 48])
+def test_it_goes_on_from_its_state_bit_for_bit(encoders: dict[str, Path], taught: int) -> None:
+    level, again = (_level(encoders["bert"], frozen_layers=1) for _ in range(2))
+    _teach(level, taught)
+    again.restore({name: array.copy() for name, array in level.state().items()})
+    for one in (level, again):
+        _teach(one, 48, seed=4)
+    assert level.state().keys() == again.state().keys()
+    for name, array in level.state().items():
+        np.testing.assert_array_equal(again.state()[name], array)
+
+
+def test_what_a_run_costs_is_what_its_layers_cost(encoders: dict[str, Path]) -> None:
+    whole, upper = (_level(encoders["bert"], frozen_layers=k) for k in (0, 1))
+    text = str(rows(1)[0]["text"])
+    first = upper.predict(text).flops
+    assert first == whole.predict(text).flops
+    # What does not learn is there from the first time.
+    assert upper.predict(text).flops < first
+
+
+def test_an_encoder_that_cannot_be_is_refused(encoders: dict[str, Path]) -> None:
+    with pytest.raises(RecipeError, match=r"frozen_layers must be in 0\.\.2, got 3"):
+        _level(encoders["bert"], frozen_layers=3)
+    with pytest.raises(RecipeError, match="nowhere: cannot be loaded"):
+        _level(Path("nowhere"))
+
+
+def test_another_family_is_refused_by_name(tmp_path: Path, tiny_model_dir: Path) -> None:
+    shutil.copytree(tiny_model_dir, tmp_path / "llama")
+    with pytest.raises(RecipeError, match="must be of BERT, RoBERTa or DistilBERT, got llama"):
+        _level(tmp_path / "llama")

@@ -1,0 +1,150 @@
+"""Runs that stop anywhere and go on: the same end, nothing lost, nothing learned twice."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import resource
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from made_streams import configuration, learn_until_killed, rows, write
+from safetensors import safe_open
+
+from escalade.edge.base import exclusive_lock
+from escalade.edge.errors import DataError
+from escalade.training.errors import RecipeError
+from escalade.training.online import learn_stream, read_configuration
+
+AUDITED = 'kind = "cascade"\nmu = 0.001\naudit = 0.1'
+
+
+def _state(out: Path) -> tuple[dict[str, bytes], dict[str, object]]:
+    """All that a checkpoint holds, but for seconds."""
+    with safe_open(out / "checkpoint.safetensors", framework="numpy") as file:
+        arrays = {name: file.get_tensor(name).tobytes() for name in file.keys()}  # noqa: SIM118
+        plain = msgspec.json.decode(file.metadata()["escalade.online"])
+    del plain["seconds"]
+    for tally in (plain["tally"], plain["told"]):
+        del tally["expert"]["seconds"]
+        for level in tally["levels"]:
+            del level["seconds"], level["learning_seconds"]
+    return arrays, plain
+
+
+def _same(one: Path, other: Path) -> None:
+    for name in ("answers.jsonl", "events.jsonl"):
+        assert (one / name).read_bytes() == (other / name).read_bytes()
+    for mine, others in zip(_state(one), _state(other), strict=True):
+        assert mine == others
+
+
+def test_killed_at_random_points_it_comes_to_the_same_end(tmp_path: Path) -> None:
+    data = write(tmp_path / "items.jsonl", rows(1500))
+    path = configuration(tmp_path, method=AUDITED, more="[run]\ncheckpoint_s = 0.1")
+    whole = tmp_path / "whole" / "out"
+    whole.parent.mkdir()
+    learn_until_killed(path, data, whole, 600.0)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["escalade.training.online"])
+    out, draw, kills = tmp_path / "out", random.Random(4), 0
+    while True:
+        after_s = draw.uniform(0.05, 0.3) + 0.05 * kills
+        process = context.Process(target=learn_until_killed, args=(path, data, out, after_s))
+        process.start()
+        process.join()
+        if process.exitcode == 0:
+            break
+        assert process.exitcode == -14
+        kills += 1
+    assert kills >= 2
+    _same(whole, out)
+    assert not list(out.glob(".*"))  # what was half written aside
+    # What was asked and kept was not asked again: at most once more for each kill.
+    entries = (out / "expert.jsonl").read_text().splitlines()
+    asked = (tmp_path / "asked.txt").read_text().splitlines()
+    assert len(entries) == len((whole / "expert.jsonl").read_text().splitlines())
+    assert len(entries) <= len(asked) <= len(entries) + kills
+
+
+def test_a_stream_that_has_grown_goes_on(tmp_path: Path) -> None:
+    made = rows(1000)
+    path = configuration(tmp_path, method=AUDITED)
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    data = write(tmp_path / "items.jsonl", made)
+    wanted = read_configuration(path)
+    learn_stream(wanted, data, whole)
+    for upto in (0, 155, 600, 1000):  # in the middle of a cache too
+        result = learn_stream(wanted, write(tmp_path / "growing.jsonl", made[:upto]), out)
+        assert result.tally.items == upto
+    assert (whole / "answers.jsonl").read_bytes() == (out / "answers.jsonl").read_bytes()
+    assert _state(whole)[0] == _state(out)[0]
+
+
+def test_another_configuration_is_refused_and_how_to_run_is_not(tmp_path: Path) -> None:
+    data = write(tmp_path / "items.jsonl", rows(40))
+    learn_stream(read_configuration(configuration(tmp_path)), data, tmp_path / "out")
+    other = configuration(tmp_path, method='kind = "cascade"\nmu = 0.5')
+    with pytest.raises(RecipeError, match=r"begun with method\.mu = 0\.001, .* go on with 0\.5"):
+        learn_stream(read_configuration(other), data, tmp_path / "out")
+    other = configuration(tmp_path, more="[run]\nreport_items = 7")
+    learn_stream(read_configuration(other), data, tmp_path / "out")
+
+
+@pytest.mark.parametrize("changed", [rows(40, seed=2), rows(30)])
+def test_another_stream_is_refused(tmp_path: Path, changed: list[dict[str, object]]) -> None:
+    wanted = read_configuration(configuration(tmp_path))
+    data = write(tmp_path / "items.jsonl", rows(40))
+    learn_stream(wanted, data, tmp_path / "out")
+    before = (tmp_path / "out" / "answers.jsonl").read_bytes()
+    with pytest.raises(DataError, match="the first 40 items are not those"):
+        learn_stream(wanted, write(data, changed), tmp_path / "out")
+    assert (tmp_path / "out" / "answers.jsonl").read_bytes() == before
+
+
+def test_a_full_disk_is_said_and_the_run_goes_on_once_there_is_room(tmp_path: Path) -> None:
+    data = write(tmp_path / "items.jsonl", rows(600))
+    wanted = read_configuration(configuration(tmp_path, method=AUDITED))
+    learn_stream(wanted, data, tmp_path / "whole")
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # A limit on a file's size stands for the full disk: the first part of a write succeeds.
+    for most in (5000, 20_000, 60_000):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, old[1]))
+        try:
+            with pytest.raises(DataError, match="cannot be written: File too large"):
+                learn_stream(wanted, data, tmp_path / "out")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    learn_stream(wanted, data, tmp_path / "out")
+    _same(tmp_path / "whole", tmp_path / "out")
+
+
+def test_a_folder_is_one_runs_alone(tmp_path: Path) -> None:
+    wanted = read_configuration(configuration(tmp_path))
+    data = write(tmp_path / "items.jsonl", rows(10))
+    out = tmp_path / "out"
+    out.mkdir()
+    with exclusive_lock(out), pytest.raises(DataError, match="is in use"):
+        learn_stream(wanted, data, out)
+    (out / "thesis.tex").write_text("years of work")
+    with pytest.raises(DataError, match=r"holds thesis\.tex"):
+        learn_stream(wanted, data, out)
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
+    wanted = read_configuration(configuration(tmp_path))
+    data, out = write(tmp_path / "items.jsonl", rows(10)), tmp_path / "out"
+    learn_stream(wanted, data, out)
+    (out / "checkpoint.safetensors").write_bytes(b"not safe")
+    with pytest.raises(DataError, match="cannot be read"):
+        learn_stream(wanted, data, out)
+
+
+def test_the_levels_are_written_as_they_were_at_the_end(tmp_path: Path) -> None:
+    wanted = read_configuration(configuration(tmp_path))
+    learn_stream(wanted, write(tmp_path / "items.jsonl", rows(200)), tmp_path / "out")
+    rows_of = np.load(tmp_path / "out" / "levels" / "small" / "linear.npy", allow_pickle=False)
+    assert rows_of["weights"].shape[1] == 3
+    assert np.isfinite(rows_of["weights"]).all()

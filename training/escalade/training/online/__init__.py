@@ -1,0 +1,16 @@
+"""Cascades that learn from an expert while they answer a stream (arXiv 2402.04513)."""
+
+from escalade.training.online.configuration import Configuration, read_configuration
+from escalade.training.online.experts import CallableExpert
+from escalade.training.online.record import Agreement, Event, Result
+from escalade.training.online.run import learn_stream
+
+__all__ = [
+    "Agreement",
+    "CallableExpert",
+    "Configuration",
+    "Event",
+    "Result",
+    "learn_stream",
+    "read_configuration",
+]

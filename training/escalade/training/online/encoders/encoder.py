@@ -1,0 +1,209 @@
+"""A level that is an encoder of transformers with a classification head; knows no expert.
+
+What does not learn is computed once for each text: embeddings and the lowest layers, one text at a
+time and without padding, so that the numbers do not depend on who else is in a batch. An update
+goes several times over the new examples and some that it has learned from before, with AdamW.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import transformers
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from escalade.training.errors import RecipeError
+from escalade.training.online.encoders.halves import Split
+from escalade.training.online.levels import Example, Prediction, Tensors
+
+# Of hidden states that are kept for texts that may come again.
+_MOST_KEPT_BYTES = 1 << 28
+# Backward takes twice as many FLOPs as forward.
+_BACKWARD = 2.0
+# What AdamW keeps of a parameter, beside its steps.
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+class EncoderSettings(NamedTuple):
+    """Which encoder, and how it learns."""
+
+    #: Folder of a BERT, RoBERTa or DistilBERT (MiniLM is a BERT).
+    path: Path
+    #: Of a text; what is longer is cut.
+    max_tokens: int
+    #: Embeddings and so many lower layers do not learn.
+    frozen_layers: int
+    #: Of the other layers, and of the head, which begins with random weights.
+    learning_rate: float
+    head_rate: float
+    batch_size: int
+    #: Passes over the examples of an update.
+    epochs: int
+    #: Examples learned from again in each update, and the latest that are kept for it.
+    replay: int
+    memory: int
+
+
+class EncoderLevel:
+    """See `Level`."""
+
+    def __init__(self, labels: Sequence[str], settings: EncoderSettings, *, seed: int) -> None:
+        """Load the encoder, and give it a head for the labels.
+
+        Args:
+            labels: of the K >= 2 classes.
+            settings: see `EncoderSettings`.
+            seed: of the head, of dropout, of what is learned from again, and of the order.
+
+        Raises:
+            RecipeError: the folder cannot be loaded, is of another kind, or has too few layers.
+        """
+        self._labels, self._settings, self._seed = tuple(labels), settings, seed
+        self._tokenizer, self._model = _load(settings.path, labels, seed)
+        self._split = Split(self._model, settings.path, settings.frozen_layers)
+        self._memory: list[Example] = []
+        self._updates = 0
+        self._optimizer = self._fresh_optimizer()
+        self._hidden: dict[str, Tensor] = {}
+        self._hidden_bytes = 0
+
+    def predict(self, text: str) -> Prediction:
+        """See `Level`."""
+        hidden, spent = self._lower(text)
+        self._model.train(False)
+        with torch.inference_mode(), self._split.upper(hidden[None]) as given:
+            logits = self._model(inputs_embeds=given).logits[0]
+        logprobs = F.log_softmax(logits.double(), dim=0).numpy()
+        return Prediction(logprobs, spent + self._split.upper_flops(len(hidden)))
+
+    def learn(self, examples: Sequence[Example]) -> float:
+        """See `Level`."""
+        generator = np.random.default_rng([self._seed, self._updates])
+        again = min(self._settings.replay, len(self._memory))
+        chosen = generator.choice(len(self._memory), again, replace=False) if again else ()
+        batch = [*examples, *(self._memory[k] for k in chosen)]
+        lowered = [self._lower(one.text) for one in batch]
+        flops = sum(spent for _, spent in lowered)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(generator.integers(1 << 62)))
+            for _ in range(self._settings.epochs):
+                order = generator.permutation(len(batch))
+                for at in range(0, len(order), self._settings.batch_size):
+                    few = order[at : at + self._settings.batch_size]
+                    flops += self._step([lowered[k][0] for k in few], [batch[k].label for k in few])
+        self._memory = [*self._memory, *examples][-self._settings.memory :]
+        self._updates += 1
+        return flops
+
+    def state(self) -> Tensors:
+        """See `Level`."""
+        texts = [one.text.encode() for one in self._memory]
+        state: Tensors = {
+            "updates": np.array([self._updates], dtype=np.int64),
+            "memory.labels": np.array([one.label for one in self._memory], dtype=np.int32),
+            "memory.ends": np.cumsum([len(text) for text in texts], dtype=np.int64),
+            "memory.texts": np.frombuffer(b"".join(texts), dtype=np.uint8),
+        }
+        for name, parameter in self._split.learning:
+            state[f"weights.{name}"] = parameter.detach().numpy()
+            if self._updates:
+                kept = self._optimizer.state[parameter]
+                state |= {f"{moment}.{name}": kept[moment].numpy() for moment in _MOMENTS}
+                state[f"steps.{name}"] = kept["step"].reshape(1).numpy()
+        return state
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """See `Level`."""
+        self._updates = int(state["updates"][0])
+        texts, begins = state["memory.texts"].tobytes(), 0
+        self._memory = []
+        for end, label in zip(state["memory.ends"], state["memory.labels"], strict=True):
+            self._memory.append(Example(texts[begins:end].decode(), int(label)))
+            begins = int(end)
+        self._optimizer = self._fresh_optimizer()
+        for name, parameter in self._split.learning:
+            with torch.no_grad():
+                parameter.copy_(torch.from_numpy(state[f"weights.{name}"].copy()))
+            if self._updates:
+                kept = {m: torch.from_numpy(state[f"{m}.{name}"].copy()) for m in _MOMENTS}
+                kept["step"] = torch.from_numpy(state[f"steps.{name}"].copy()).reshape(())
+                self._optimizer.state[parameter] = kept
+
+    def save(self, folder: Path) -> None:
+        """See `Level`: a folder of transformers."""
+        self._model.save_pretrained(folder)
+        self._tokenizer.save_pretrained(folder)
+
+    def _lower(self, text: str) -> tuple[Tensor, float]:
+        """What the layers that do not learn make of a text `(T, hidden)`, and its FLOPs now."""
+        if (known := self._hidden.get(text)) is not None:
+            return known, 0.0
+        encoded = self._tokenizer(
+            text, truncation=True, max_length=self._settings.max_tokens, return_tensors="pt"
+        )
+        with torch.inference_mode(), self._split.lower():
+            hidden = self._split.base(**encoded).last_hidden_state[0]
+        hidden = hidden.clone()
+        self._hidden[text] = hidden
+        self._hidden_bytes += hidden.nbytes
+        while self._hidden_bytes > _MOST_KEPT_BYTES:
+            self._hidden_bytes -= self._hidden.pop(next(iter(self._hidden))).nbytes
+        return hidden, self._split.lower_flops(len(hidden))
+
+    def _step(self, hidden: Sequence[Tensor], labels: Sequence[int]) -> float:
+        """One step of AdamW on at most a batch; gives its FLOPs."""
+        padded = nn.utils.rnn.pad_sequence([one.clone() for one in hidden], batch_first=True)
+        lengths = torch.tensor([len(one) for one in hidden])
+        mask = (torch.arange(padded.shape[1])[None] < lengths[:, None]).long()
+        self._model.train()
+        with self._split.upper(padded) as given:
+            logits = self._model(inputs_embeds=given, attention_mask=mask).logits
+        loss = F.cross_entropy(logits, torch.tensor(labels))
+        self._optimizer.zero_grad()
+        loss.backward()
+        self._optimizer.step()
+        return (1.0 + _BACKWARD) * len(hidden) * self._split.upper_flops(padded.shape[1])
+
+    def _fresh_optimizer(self) -> torch.optim.AdamW:
+        rates = {True: self._settings.head_rate, False: self._settings.learning_rate}
+        groups = [
+            {
+                "params": [p for n, p in self._split.learning if self._split.is_head(n) == head],
+                "lr": rate,
+            }
+            for head, rate in rates.items()
+        ]
+        return torch.optim.AdamW([group for group in groups if group["params"]])
+
+
+def _load(path: Path, labels: Sequence[str], seed: int) -> tuple[Any, Any]:
+    """Tokenizer and model of a folder; nothing is fetched and no code of it runs."""
+    logging = transformers.utils.logging
+    loud = logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()  # a head that is not there is no surprise
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = AutoModelForSequenceClassification.from_pretrained(
+                path,
+                id2label=dict(enumerate(labels)),
+                label2id={label: k for k, label in enumerate(labels)},
+                problem_type="single_label_classification",
+                dtype=torch.float32,
+                local_files_only=True,
+                use_safetensors=True,
+            )
+    except (OSError, ValueError, KeyError) as error:
+        raise RecipeError(f"encoder {path}: cannot be loaded: {error}") from error
+    finally:
+        logging.set_verbosity(loud)
+    return tokenizer, model
