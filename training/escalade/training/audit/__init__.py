@@ -1,6 +1,6 @@
 """How often kept answers agree with the expert, without labels; knows no model and no stream."""
 
 from escalade.training.audit.audit import ARL, Audit, AuditState
-from escalade.training.audit.confidence_sequence import Interval
+from escalade.training.audit.change_detector import BASELINE_ALPHA
 
-__all__ = ["ARL", "Audit", "AuditState", "Interval"]
+__all__ = ["ARL", "BASELINE_ALPHA", "Audit", "AuditState"]

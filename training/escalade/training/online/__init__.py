@@ -2,10 +2,12 @@
 
 from escalade.training.online.configuration import Configuration, read_configuration
 from escalade.training.online.experts import CallableExpert
-from escalade.training.online.record import Agreement, Event, Result
-from escalade.training.online.run import learn_stream
+from escalade.training.online.record import EVENTS_NAME, Agreement, Event, Result
+from escalade.training.online.run import RESULT_NAME, learn_stream
 
 __all__ = [
+    "EVENTS_NAME",
+    "RESULT_NAME",
     "Agreement",
     "CallableExpert",
     "Configuration",
