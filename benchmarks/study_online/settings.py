@@ -162,7 +162,8 @@ def _method(settings: Settings, case: Case) -> dict[str, object]:
     if case.method == "cascade":
         share = settings.shift_audit if case.shifted else settings.audit
         audit = share if case.audited else 0.0
-        return {"kind": "cascade", "mu": case.knob, "audit": audit}
+        # Calibrators take one step a label, as the authors' do.
+        return {"kind": "cascade", "mu": case.knob, "audit": audit, "replay": 0}
     if case.method == "ensemble":
         share = (1.0 - case.knob) / count
         return {"kind": "ensemble", "probabilities": [share] * count + [1.0 - share * count]}
