@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from escalade.cli.gateway_opening import Served
 from escalade.cli.gateway_reports import reports_of
@@ -46,6 +47,9 @@ from escalade.edge.run import Run
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1.reasons import name_of_reason
 
+if TYPE_CHECKING:
+    from escalade.cli.learning import Gathering
+
 _STOPS = {
     "end": pb.STOP_REASON_END_OF_SEQUENCE,
     "stop": pb.STOP_REASON_STOP_SEQUENCE,
@@ -61,10 +65,17 @@ class GatewayBackend(Backend):
         options: how it is opened.
         queue_capacity: queries that may be under way beside the first, at least 1.
         clock: seconds, monotonic.
+        gathering: who learns from what it answers; None: nobody.
     """
 
     def __init__(
-        self, path: Path, options: OpenOptions, *, queue_capacity: int, clock: Clock
+        self,
+        path: Path,
+        options: OpenOptions,
+        *,
+        queue_capacity: int,
+        clock: Clock,
+        gathering: Gathering | None = None,
     ) -> None:
         self._path, self._options = path, options
         self._capacity, self._clock = queue_capacity, clock
@@ -72,6 +83,7 @@ class GatewayBackend(Backend):
         self._pool = ThreadPoolExecutor(queue_capacity + 1, thread_name_prefix="query")
         self._places = Places(queue_capacity, "requests")
         self._swapping: Swapping | None = None
+        self._gathering = gathering
         self._ends = threading.Event()
 
     async def load(self) -> None:
@@ -84,11 +96,15 @@ class GatewayBackend(Backend):
             raise StartError(str(error)) from error
         watch = partial(self._swapping.watch, self._ends.wait)
         threading.Thread(target=watch, name="swapping", daemon=True).start()
+        if self._gathering is not None:
+            self._gathering.start()
 
     def close(self) -> None:
         """See `Backend`."""
         self._ends.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._gathering is not None:
+            self._gathering.close()
         if self._swapping is not None:
             self._swapping.close()
 
@@ -110,9 +126,10 @@ class GatewayBackend(Backend):
         """See `Backend`."""
         if self._swapping is None:
             return ()
+        learning = () if self._gathering is None else self._gathering.gauges()
         tiers = self._swapping.current.cascade.tiers
         waiting = sum(tier.waiting for tier in tiers if isinstance(tier, SharedTier))
-        return (queue_length(waiting), *self._swapping.gauges())
+        return (queue_length(waiting), *self._swapping.gauges(), *learning)
 
     async def generate(self, query: Query, ticket: Ticket) -> AsyncIterator[Delta]:
         """See `Backend`; one delta, for an answer may be taken back for a higher tier's."""
@@ -137,10 +154,11 @@ class GatewayBackend(Backend):
         CLAIM.set(ticket.claim)
         began_s = self._clock()
         remaining_s = ticket.remaining_s()
+        asked = self._edge_query(served.info, query, remaining_s, batch=ticket.claim.batch)
         try:
             run = Run(
                 served.cascade,
-                self._edge_query(served.info, query, remaining_s, batch=ticket.claim.batch),
+                asked,
                 cancelled=lambda: ticket.should_stop() is not None,
             )
             answer = run.finish()
@@ -154,6 +172,8 @@ class GatewayBackend(Backend):
         ticket.check()
         if answer is None:
             raise EngineDeadError("gateway: a model was asked by somebody else meanwhile")
+        if self._gathering is not None:
+            self._gathering.note(answer, asked, self._versions.using)
         said = run.said[answer.answered_by]
         assert said is not None  # noqa: S101 - its answer stands
         source = said.source
