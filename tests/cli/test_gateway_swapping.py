@@ -44,7 +44,7 @@ def path(tmp_path: Path, artifacts: tuple[Path, Path]) -> Path:
     path = tmp_path / "cascade.toml"
     path.write_text(
         '[[tiers]]\nname = "linear"\nmembers = ["store/current"]\n\n'
-        '[[tiers]]\nname = "large"\naddress = "127.0.0.1:1"\n'
+        '[[tiers]]\nname = "large"\naddress = "127.0.0.1:1"\ndeadline_s = 0.2\n'
     )
     return path
 

@@ -140,5 +140,7 @@ def test_what_does_not_fit_ends_it_with_one_line(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 2
-    assert f"error: {learn}: Object contains unknown field `sharing`" in " ".join(done.stderr.split())
+    assert f"error: {learn}: Object contains unknown field `sharing`" in " ".join(
+        done.stderr.split()
+    )
     assert "Traceback" not in done.stderr

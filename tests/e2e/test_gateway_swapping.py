@@ -9,6 +9,7 @@ from threading import Event
 
 import msgspec
 import numpy as np
+import pytest
 from classifiers import labelled, linear_artifact
 
 from escalade.cli.demo.processes import running
@@ -20,8 +21,6 @@ from escalade.v1 import cascade_pb2 as pb
 
 TEXTS = labelled(20, seed=7).texts
 CLIENTS = 3
-# `benchmarks/online/swapping.py` does it 20 times, and measures.
-SWITCHES = 4
 
 #: Text, log-probabilities, revision.
 Said = tuple[str, tuple[float, ...], str]
@@ -46,7 +45,10 @@ def calibrated(folder: Path) -> Path:
     return folder
 
 
-def test_no_call_fails_and_each_answer_is_one_of_the_two_versions(tmp_path: Path) -> None:
+@pytest.mark.parametrize("switches", [4, pytest.param(20, marks=pytest.mark.slow)])
+def test_no_call_fails_and_each_answer_is_one_of_the_two_versions(
+    tmp_path: Path, switches: int
+) -> None:
     one = calibrated(linear_artifact(tmp_path / "one"))
     two = calibrated(linear_artifact(tmp_path / "two", sgd=False))
     expected = [said_by(one), said_by(two)]
@@ -64,7 +66,7 @@ def test_no_call_fails_and_each_answer_is_one_of_the_two_versions(tmp_path: Path
         asking = [pool.submit(ask_until, done.is_set, client, answers) for client in clients]
         try:
             revisions = [wait_for_another(address, "")]
-            for switch in range(SWITCHES):
+            for switch in range(switches):
                 if switch % 2:
                     store.rollback()
                 else:
@@ -76,7 +78,7 @@ def test_no_call_fails_and_each_answer_is_one_of_the_two_versions(tmp_path: Path
             future.result()  # whatever failed is raised
         for client in clients:
             client.close()
-    assert revisions == [revisions[0], revisions[1]] * (SWITCHES // 2) + [revisions[0]]
+    assert revisions == [revisions[0], revisions[1]] * (switches // 2) + [revisions[0]]
     assert revisions[0] != revisions[1]
     for text, answer in answers:
         assert answer in (expected[0][text], expected[1][text])

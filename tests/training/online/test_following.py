@@ -84,6 +84,22 @@ def test_who_is_cut_off_anywhere_learns_nothing_twice_and_loses_nothing(tmp_path
         (tmp_path / "checkpoint.safetensors").unlink()
 
 
+def test_what_a_shorter_window_has_no_room_for_is_learned_from(tmp_path: Path) -> None:
+    fill(tmp_path, 100)
+    ours = follower(tmp_path)
+    ours.take(100)
+    ours.save()
+    shorter = Follower(
+        CONFIGURATION,
+        tmp_path / "feed",
+        tmp_path / "checkpoint.safetensors",
+        window=5,
+        clock=SystemClock(),
+    )
+    assert [*shorter.window] == [*ours.window][-5:]
+    assert shorter.learned == ours.learned + WINDOW - 5
+
+
 def test_an_answer_without_a_label_is_counted_and_agrees_with_none(tmp_path: Path) -> None:
     writer = FeedWriter(tmp_path / "feed")
     writer.add("a", "I cannot say", sampled=False)

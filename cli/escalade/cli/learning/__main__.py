@@ -7,6 +7,7 @@ gateway with that process id, which started it, and ends with it.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,7 @@ from escalade.training.errors import TrainingError
 from escalade.training.online import Follower
 
 # Of the scheduler: serving goes first on a machine that is busy.
-_NICE = 10
+_NICE = 19
 _POLL_S = 0.2
 # Between two checkpoints, where fewer entries came than make a version.
 _SAVE_S = 30.0
@@ -80,6 +81,8 @@ def follow(
 def main() -> None:
     """Run until the process that started this one has ended."""
     os.nice(_NICE)
+    # Of a terminal, it is the gateway's: whoever started this ends it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = int(sys.argv[3])
     try:
         plan = LearnPlan(Path(sys.argv[1]), Path(sys.argv[2]))

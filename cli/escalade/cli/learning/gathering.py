@@ -149,6 +149,11 @@ def open_gathering(path: Path, cascade: Path) -> Gathering:
         EdgeError: a store or the feed cannot be written, or another process has it.
     """
     plan = LearnPlan(path, cascade)
+    try:
+        # It holds what clients wrote.
+        plan.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{plan.folder}: cannot be written: {error.strerror}") from error
     feed = FeedWriter(plan.feed)
     try:
         follower = Follower(

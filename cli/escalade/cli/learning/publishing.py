@@ -71,7 +71,6 @@ def publish_untaught(plan: LearnPlan, follower: Follower) -> None:
 def _publish(
     plan: LearnPlan, rung: Rung, store: Path, window: Sequence[Held], agreement: Agreement
 ) -> str:
-    plan.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=plan.folder, prefix=".version") as scratch:
         saved, folder = Path(scratch) / "saved", Path(scratch) / "artifact"
         rung.level.save(saved)

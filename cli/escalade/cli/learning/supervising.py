@@ -75,7 +75,11 @@ class Supervisor:
     def _keep(self) -> None:
         wait_s = _FIRST_WAIT_S
         while not self._ends.is_set():
-            heard = self._run()
+            try:
+                heard = self._run()
+            except OSError as error:
+                _LOG.warning("the learner cannot be started: %s", error)
+                heard = False
             if self._ends.is_set():
                 return
             wait_s = _FIRST_WAIT_S if heard else min(2 * wait_s, _LONGEST_WAIT_S)

@@ -19,7 +19,7 @@ from threading import Lock
 
 import msgspec
 
-from escalade.edge.base import exclusive_lock, jsonl_lines
+from escalade.edge.base import exclusive_lock
 from escalade.edge.errors import DataError
 from escalade.training.online.record import LineFile
 
@@ -160,21 +160,24 @@ class FeedReader:
             raise DataError(f"{path}: cannot be written: {error.strerror}") from error
 
     def _rest(self, path: Path) -> Iterator[FeedEntry]:
+        decoder = msgspec.json.Decoder(FeedEntry)
         try:
             with path.open("rb") as stream:
                 stream.seek(self._offset)
-                lines = stream.read().splitlines(keepends=True)
+                for line in stream:
+                    if not line.endswith(b"\n"):  # it is being written
+                        return
+                    entry = decoder.decode(line)
+                    self._offset, self._end = self._offset + len(line), entry.number + 1
+                    if entry.number > self._next:
+                        raise self._missing()
+                    if entry.number == self._next:
+                        self._next += 1
+                        yield entry
         except OSError as error:
             raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-        whole = [line for line in lines if line.endswith(b"\n")]
-        for line, (_, entry) in zip(whole, jsonl_lines(whole, path, FeedEntry), strict=True):
-            self._offset, self._end = self._offset + len(line), entry.number + 1
-            if entry.number < self._next:
-                continue
-            if entry.number > self._next:
-                raise self._missing()
-            self._next += 1
-            yield entry
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise DataError(f"{path}: holds a line that is no entry: {error}") from error
 
     def _missing(self) -> DataError:
         return DataError(

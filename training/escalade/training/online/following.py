@@ -76,7 +76,7 @@ class Follower:
         went = restored(found, self.rungs, None, None, classes=len(configuration.labels))
         self._check, self._taken = went.position.crc32, went.position.items
         held = [] if found is None else msgspec.json.decode(found[1][_WINDOW].tobytes())
-        self.window = deque((Held(*one) for one in held), maxlen=window)
+        self.window: deque[Held] = deque(maxlen=window)
         everyone = dict.fromkeys(range(len(self.rungs)), 0.0)
         self._said = _Said()
         self._learner = Learner(
@@ -92,6 +92,8 @@ class Follower:
             say=_nothing,
         )
         self._reader = FeedReader(feed, self._taken)
+        for text, expert in held:  # the window may have been longer
+            self._keep(text, expert)
 
     @property
     def taken(self) -> int:
@@ -159,9 +161,12 @@ class Follower:
         if not entry.sampled:
             self._learn(entry.text, entry.expert)
             return
+        self._keep(entry.text, entry.expert)
+
+    def _keep(self, text: str, expert: str) -> None:
         if len(self.window) == self.window.maxlen:
             self._learn(*self.window.popleft())
-        self.window.append(Held(entry.text, entry.expert))
+        self.window.append(Held(text, expert))
 
     def _learn(self, text: str, expert: str) -> None:
         number = self._learner.tally.items
