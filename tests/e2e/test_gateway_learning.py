@@ -129,6 +129,23 @@ def test_it_begins_with_the_expert_alone_and_keeps_more_and_more(
     assert learners(learn) == []
 
 
+def test_a_gateway_that_is_killed_takes_its_learner_along_and_may_be_started_again(
+    tmp_path: Path,
+) -> None:
+    cascade, learn = files(tmp_path, "127.0.0.1:1")
+    cascade.write_text(cascade.read_text().replace("send =", "deadline_s = 0.2\nsend ="))
+    arguments = ("gateway", str(cascade), "--listen", "127.0.0.1:0", "--learn", str(learn))
+    for _ in range(2):
+        with running("gateway", *arguments):
+            while not (found := learners(learn)):
+                pass
+            (process,) = found
+            status = Path(f"/proc/{process}/status").read_text()
+            os.kill(int(status.partition("PPid:")[2].split()[0]), signal.SIGKILL)
+            while learners(learn):
+                pass
+
+
 def test_what_does_not_fit_ends_it_with_one_line(tmp_path: Path) -> None:
     cascade, learn = files(tmp_path, "127.0.0.1:1")
     learn.write_text(learn.read_text().replace("share", "sharing"))

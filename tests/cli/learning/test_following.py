@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 from classifiers import LABELS, labelled
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from escalade.cli.learning import publishing
 from escalade.cli.learning.__main__ import follow
@@ -121,6 +123,31 @@ def test_a_version_that_cannot_be_installed_is_counted_and_the_next_one_is(
     said = learn(plan, 2)
     assert [(one.versions, one.failures) for one in said] == [(0, 1), (1, 1)]
     assert "no version was published: No space left" in capsys.readouterr().out
+
+
+def test_each_version_is_signed_where_a_key_is_given(plan: LearnPlan) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    private, public = plan.folder.parent / "key.pem", plan.folder.parent / "key.pub"
+    private.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    public.write_bytes(
+        key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+    )
+    path = plan.folder.parent / "learn.toml"
+    path.write_text('private_key = "key.pem"\n' + path.read_text())
+    signing = LearnPlan(path, path.with_name("cascade.toml"))
+    begin(signing)
+    fill(signing, 200)
+    learn(signing, 1)
+    versions = Store(plan.stores[0]).versions(public)
+    assert [one.signature for one in versions] == ["valid", "valid"]
 
 
 def test_a_store_of_other_labels_and_a_second_gateway_are_refused(plan: LearnPlan) -> None:
