@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from classifiers import linear_artifact
+from classifiers import linear_artifact, with_threshold
 
 from escalade.cli.gateway_opening import Served
 from escalade.cli.gateway_swapping import LOOK_EVERY_S, Swapping
@@ -25,16 +25,9 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Two that say the same labels with other probabilities, both with a threshold."""
     folder = tmp_path_factory.mktemp("versions")
     return (
-        calibrated(linear_artifact(folder / "one")),
-        calibrated(linear_artifact(folder / "two", sgd=False)),
+        with_threshold(linear_artifact(folder / "one")),
+        with_threshold(linear_artifact(folder / "two", sgd=False)),
     )
-
-
-def calibrated(folder: Path, threshold: float | None = 0.5) -> Path:
-    manifest = load_manifest(folder)
-    deferral = msgspec.structs.replace(manifest.deferral, threshold=threshold)
-    write_manifest(folder, msgspec.structs.replace(manifest, deferral=deferral))
-    return folder
 
 
 @pytest.fixture
@@ -114,7 +107,7 @@ def spoil(folder: Path, _: Path) -> None:
 
 
 def no_threshold(folder: Path, artifact: Path) -> None:
-    put(calibrated(Path(shutil.copytree(artifact, folder / "copy")), None), folder)
+    put(with_threshold(Path(shutil.copytree(artifact, folder / "copy")), None), folder)
 
 
 def other_labels(folder: Path, artifact: Path) -> None:

@@ -7,13 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
 
-import msgspec
 import numpy as np
 import pytest
-from classifiers import labelled, linear_artifact
+from classifiers import labelled, linear_artifact, with_threshold
 
 from escalade.cli.demo.processes import running
-from escalade.edge.artifact import load_manifest, write_manifest
 from escalade.edge.generation import Artifact
 from escalade.edge.store import Store, install
 from escalade.edge.wire import CloudClient
@@ -38,19 +36,12 @@ def said_by(artifact: Path) -> dict[str, Said]:
     return said
 
 
-def calibrated(folder: Path) -> Path:
-    manifest = load_manifest(folder)
-    deferral = msgspec.structs.replace(manifest.deferral, threshold=0.5)
-    write_manifest(folder, msgspec.structs.replace(manifest, deferral=deferral))
-    return folder
-
-
 @pytest.mark.parametrize("switches", [4, pytest.param(20, marks=pytest.mark.slow)])
 def test_no_call_fails_and_each_answer_is_one_of_the_two_versions(
     tmp_path: Path, switches: int
 ) -> None:
-    one = calibrated(linear_artifact(tmp_path / "one"))
-    two = calibrated(linear_artifact(tmp_path / "two", sgd=False))
+    one = with_threshold(linear_artifact(tmp_path / "one"))
+    two = with_threshold(linear_artifact(tmp_path / "two", sgd=False))
     expected = [said_by(one), said_by(two)]
     assert expected[0] != expected[1]
     store = Store(tmp_path / "store")
