@@ -6,10 +6,12 @@ import random
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
 import numpy as np
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 
+from escalade.edge.artifact import load_manifest, write_manifest
 from escalade.edge.classification import Frequencies, HashedNgrams, tfidf
 from escalade.export.linear import export_linear
 
@@ -87,6 +89,14 @@ def linear_artifact(out: Path, *, buckets: int = 1 << 12, sgd: bool = True) -> P
         golden_texts=labelled(3, seed=1).texts,
     )
     return out
+
+
+def with_threshold(folder: Path, threshold: float | None = 0.5) -> Path:
+    """The artifact, which may now stand below another tier; None takes that away."""
+    manifest = load_manifest(folder)
+    deferral = msgspec.structs.replace(manifest.deferral, threshold=threshold)
+    write_manifest(folder, msgspec.structs.replace(manifest, deferral=deferral))
+    return folder
 
 
 #: By `model_type`: the smallest of each family.
