@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
 import numpy as np
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 
+from escalade.edge.artifact import load_manifest, write_manifest
 from escalade.edge.classification import Frequencies, HashedNgrams, tfidf
 from escalade.export.linear import export_linear
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 LABELS = ["joy", "deep sadness", "Ärger"]
 _OWN = [
@@ -84,3 +89,92 @@ def linear_artifact(out: Path, *, buckets: int = 1 << 12, sgd: bool = True) -> P
         golden_texts=labelled(3, seed=1).texts,
     )
     return out
+
+
+def with_threshold(folder: Path, threshold: float | None = 0.5) -> Path:
+    """The artifact, which may now stand below another tier; None takes that away."""
+    manifest = load_manifest(folder)
+    deferral = msgspec.structs.replace(manifest.deferral, threshold=threshold)
+    write_manifest(folder, msgspec.structs.replace(manifest, deferral=deferral))
+    return folder
+
+
+#: By `model_type`: the smallest of each family.
+ENCODERS: dict[str, dict[str, object]] = {
+    "bert": {
+        "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "intermediate_size": 48, "max_position_embeddings": 24,
+    },
+    "distilbert": {
+        "dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48, "max_position_embeddings": 24,
+    },
+    "roberta": {
+        "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "intermediate_size": 48, "max_position_embeddings": 26, "pad_token_id": 1,
+    },
+}  # fmt: skip
+
+
+def encoder_folder(out: Path, kind: str = "bert", *, train: bool = False, **config: object) -> Path:
+    """A folder of transformers: random, or after a few steps on 300 sentences; 24 tokens long."""
+    import torch
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    tokenizer = _roberta_tokenizer() if kind == "roberta" else _bert_tokenizer()
+    settings = {
+        "vocab_size": len(tokenizer),
+        "id2label": dict(enumerate(LABELS)),
+        **ENCODERS[kind],
+        **config,
+    }
+    torch.manual_seed(0)
+    model = AutoModelForSequenceClassification.from_config(AutoConfig.for_model(kind, **settings))
+    if train:
+        data = labelled(300)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+        for start in [*range(0, 300, 30)] * 4:
+            part = slice(start, start + 30)
+            batch = tokenizer(
+                data.texts[part], padding=True, truncation=True, max_length=24, return_tensors="pt"
+            )
+            model(**batch, labels=torch.tensor(data.classes[part])).loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    return out
+
+
+def _bert_tokenizer() -> PreTrainedTokenizerFast:
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import BertTokenizerFast
+
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    words = sorted({*_COMMON, *_OWN[0], *_OWN[1], *_OWN[2]})
+    letters = [f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]
+    letters += [letter for letter in "abcdefghijklmnopqrstuvwxyz?!.,'" if letter not in words]
+    vocabulary = {token: index for index, token in enumerate([*special, *words, *letters])}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=special[1]))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )  # fmt: skip
+    return BertTokenizerFast(tokenizer_object=tokenizer)
+
+
+def _roberta_tokenizer() -> PreTrainedTokenizerFast:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import RobertaTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False,
+    )  # fmt: skip
+    tokenizer.train_from_iterator(labelled(300).texts, trainer)
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    return RobertaTokenizerFast(tokenizer_object=tokenizer)

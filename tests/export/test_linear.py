@@ -151,7 +151,7 @@ def test_a_classifier_that_is_not_what_predict_proba_says_is_refused(tmp_path: P
     ("rows", "says"),
     [
         (np.zeros(3), "must be rows of"),
-        (np.array([{}], dtype=object), "not an array of weights"),
+        (np.array([{}], dtype=object), "must be rows of"),
         (np.zeros((2, 2), dtype="<i4"), "must be rows of"),
     ],
 )
@@ -195,3 +195,16 @@ def test_a_device_needs_neither_torch_nor_transformers_nor_scikit_learn(tmp_path
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "deep sadness" in done.stdout
+
+
+def test_a_file_that_claims_more_rows_than_it_has_takes_no_memory(tmp_path: Path) -> None:
+    model = linear_model_of(fitted(FEATURES, None), FEATURES, labels=LABELS)
+    write_linear_folder(tmp_path / "folder", model)
+    path, count = tmp_path / "folder" / "linear.npy", len(model.rows.buckets)
+    said, huge = f"({count},), }}".encode(), b"(99999999999,), }"
+    raw = path.read_bytes()
+    padded = said + b" " * (len(huge) - len(said))
+    assert padded in raw
+    path.write_bytes(raw.replace(padded, huge, 1))
+    with pytest.raises(ArtifactError, match="bytes for 99999999999 rows of 20"):
+        read_linear_folder(tmp_path / "folder")

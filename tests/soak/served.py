@@ -54,8 +54,10 @@ async def main(leak_bytes: int) -> None:
         gc.collect()
         me = psutil.Process()
         all_of_us = [me, *me.children()]
+        resident_mb = [round(one.memory_info().rss / 1e6, 1) for one in all_of_us]
         held = {
-            "memory_mb": round(sum(one.memory_info().rss for one in all_of_us) / 1e6, 1),
+            "memory_mb": round(sum(resident_mb), 1),
+            "server_mb": resident_mb[0],
             "tasks": len(asyncio.all_tasks()),
             "descriptors": sum(one.num_fds() for one in all_of_us),
             "threads": sum(one.num_threads() for one in all_of_us),

@@ -175,8 +175,7 @@ def _open_artifact(
         if calibrated and gate.threshold is None:
             client.close()
             raise not_calibrated(str(folder))
-        reader = member if member.fingerprint else None
-        tiers.append(RemoteTier(client, reader=reader, prompt_form=options.prompt_form))
+        tiers.append(RemoteTier(client, reader=member, prompt_form=options.prompt_form))
         gates.append(None)
     return Cascade(
         tiers=tiers,
@@ -215,7 +214,7 @@ def _open_tier(
     members: Members,
 ) -> Tier:
     if table.address is not None:
-        # A classifier reads and answers in no ids that could travel.
+        # No ids of a classifier travel.
         readers = [member for tier in below for member in tier.opened if member.fingerprint]
         return _remote_tier(path, name, table, table.address, readers)
     opened = members.open(table)

@@ -13,10 +13,8 @@ from numpy.typing import NDArray
 from escalade.edge.artifact import (
     MANIFEST_NAME,
     MANIFEST_SCHEMA,
-    GoldenEntry,
     Manifest,
     ModelEntry,
-    ParityEntry,
     QuantizationEntry,
     file_entry,
     write_manifest,
@@ -38,12 +36,11 @@ from escalade.edge.classification import (
 )
 from escalade.edge.deferral import DeferralEntry
 from escalade.edge.generation import Artifact
-from escalade.export.errors import ExportParityError, ModelError
+from escalade.export.class_parity import check_labels_given, label_golden, measure_labels
+from escalade.export.errors import ModelError
 from escalade.export.versions import versions_of
 
 DEFAULT_GOLDEN_TEXTS = ("Hello", "The quick brown fox", "1 + 1 =")
-# Weights are stored in float32: a sum of a few hundred products of them differs in the sixth place.
-_TOLERANCE = 1e-4
 
 
 class FittedLinear(Protocol):
@@ -217,7 +214,7 @@ def _write(
                 tokenizer_fingerprint=features.fingerprint,
                 parameters=rows.weights.size + classes,
                 vocabulary_size=features.buckets,
-                window=features.most_ngrams + 1,
+                window=features.most_ngrams,
                 end_of_sequence_ids=[],
                 max_new_tokens=1,
                 # One product, and no attention.
@@ -229,49 +226,17 @@ def _write(
             quantization=QuantizationEntry(scheme="none", detail="float32 weights"),
             deferral=DeferralEntry(),
             golden=[],
-            parity=ParityEntry(
-                prompts=0, same_tokens=0, mean_abs_delta_nll=0.0, max_abs_delta_nll=0.0
-            ),
+            parity=measure_labels([], []),
             versions=versions_of(("escalade", "numpy", "scikit-learn")),
             created=utc_now(),
         )
         write_manifest(folder, manifest)
         artifact = Artifact.open(folder)
-        golden = [_ask(artifact, text) for text in texts]
+        golden = label_golden(artifact, texts)
         manifest = msgspec.structs.replace(manifest, golden=golden)
         if reference is not None:
-            parity = _parity(golden, [reference(entry.prompt) for entry in golden])
+            parity = measure_labels(golden, [reference(entry.prompt) for entry in golden])
+            check_labels_given(parity, "scikit-learn", scheme="none")
             manifest = msgspec.structs.replace(manifest, parity=parity)
         write_manifest(folder, manifest)
     return manifest
-
-
-def _ask(artifact: Artifact, text: str) -> GoldenEntry:
-    prompt_ids = artifact.encode(text)
-    (step,) = artifact.generate(prompt_ids)
-    return GoldenEntry(
-        prompt=text, prompt_ids=prompt_ids, token_ids=[step.token_id], nll=-step.logprob
-    )
-
-
-def _parity(
-    golden: Sequence[GoldenEntry], references: Sequence[NDArray[np.float64]]
-) -> ParityEntry:
-    """Raises `ExportParityError` where one is another label or further off than float32 is."""
-    deltas, same = [], 0
-    for entry, logprobs in zip(golden, references, strict=True):
-        said = entry.token_ids[0]
-        # Of classes that are as likely, either is right.
-        same += bool(logprobs[said] >= logprobs.max() - _TOLERANCE)
-        deltas.append(abs(entry.nll + float(logprobs[said])))
-    if same != len(golden) or max(deltas) > _TOLERANCE:
-        raise ExportParityError(
-            f"{same} of {len(golden)} golden texts have scikit-learn's label, and -log p is"
-            f" {max(deltas):.2g} off, at most {_TOLERANCE}"
-        )
-    return ParityEntry(
-        prompts=len(golden),
-        same_tokens=same,
-        mean_abs_delta_nll=sum(deltas) / len(deltas),
-        max_abs_delta_nll=max(deltas),
-    )

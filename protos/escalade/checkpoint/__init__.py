@@ -3,6 +3,11 @@
 The device never reads one: it opens artifacts.
 """
 
+from escalade.checkpoint.classification import (
+    classifier_window,
+    is_classifier,
+    labels_of,
+)
 from escalade.checkpoint.errors import CheckpointError, first_line
 from escalade.checkpoint.exportable import (
     ACTIVATIONS,
@@ -15,7 +20,7 @@ from escalade.checkpoint.exportable import (
 )
 from escalade.checkpoint.generation import GREEDY, Generation, read_generation
 from escalade.checkpoint.locating import HUB, Located, locate
-from escalade.checkpoint.network import load_network
+from escalade.checkpoint.network import load_classifier, load_network
 from escalade.checkpoint.probing import probing_texts
 from escalade.checkpoint.tokenizer import (
     check_vocabulary,
@@ -37,7 +42,11 @@ __all__ = [
     "check_onnx",
     "check_rotary",
     "check_vocabulary",
+    "classifier_window",
     "first_line",
+    "is_classifier",
+    "labels_of",
+    "load_classifier",
     "load_network",
     "load_tokenizer",
     "locate",

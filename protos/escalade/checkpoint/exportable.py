@@ -29,6 +29,8 @@ ONNX_DECODERS: Final = frozenset(
     {"llama", "mistral", "qwen2", "qwen3", "smollm3", "gpt_neox", "gpt2"}
 )
 ONNX_ENCODER_DECODERS: Final = frozenset({"t5", "mt5", "bart"})
+#: Of those that classify.
+ONNX_CLASSIFIERS: Final = frozenset({"bert", "distilbert", "roberta"})
 #: Longest prompt plus response that is written, unless the model's own is shorter; a device's
 #: memory is not a server's, and the whole cache is allocated.
 LONGEST_WINDOW = 2048

@@ -13,6 +13,7 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
     PreTrainedConfig,
     PreTrainedModel,
 )
@@ -20,14 +21,19 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
 )
 
 from escalade.checkpoint.causality import check_causal
 from escalade.checkpoint.errors import CheckpointError, first_line
 from escalade.checkpoint.files import CONFIG_NAME, GENERATION_CONFIG_NAME, read_object
 
-Kind = Literal["causal", "encoder-decoder"]
-_CLASSES = {"causal": AutoModelForCausalLM, "encoder-decoder": AutoModelForSeq2SeqLM}
+Kind = Literal["causal", "encoder-decoder", "classifier"]
+_CLASSES = {
+    "causal": AutoModelForCausalLM,
+    "encoder-decoder": AutoModelForSeq2SeqLM,
+    "classifier": AutoModelForSequenceClassification,
+}
 # A model that also sees images is a causal one where it reads texts alone.
 _ARCHITECTURES: Final = {
     "causal": {
@@ -35,6 +41,12 @@ _ARCHITECTURES: Final = {
         *MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES.values(),
     },
     "encoder-decoder": {*MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES.values()},
+    "classifier": {*MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES.values()},
+}
+_CALLED: Final[dict[Kind, str]] = {
+    "causal": "a causal language model",
+    "encoder-decoder": "an encoder-decoder language model",
+    "classifier": "a classifier of texts",
 }
 # A token of a prompt and one of its answer.
 _FEWEST_POSITIONS = 2
@@ -48,7 +60,7 @@ def load_network(
     dtype: torch.dtype | Literal["auto"],
     device: str = "cpu",
 ) -> PreTrainedModel:
-    """A model in eval mode, with every weight it has read from safetensors.
+    """A language model in eval mode, with every weight it has read from safetensors.
 
     Args:
         folder: as transformers' `save_pretrained` leaves it.
@@ -62,10 +74,28 @@ def load_network(
             adapter lies beside them; the model sees tokens that come later, or does not run, or
             not on that device and in that type.
     """
+    network = _load(folder, None, dtype, device)
+    check_causal(network, folder)
+    return network
+
+
+def load_classifier(folder: Path) -> PreTrainedModel:
+    """A classifier of texts, in float32, on the CPU, as `load_network` loads.
+
+    Raises:
+        CheckpointError: see `load_network`.
+    """
+    return _load(folder, "classifier", torch.float32, "cpu")
+
+
+def _load(
+    folder: Path, wanted: Kind | None, dtype: torch.dtype | Literal["auto"], device: str
+) -> PreTrainedModel:
+    """Of a kind, or whatever language model it is."""
     _check_files(folder)
     try:
         config: PreTrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        kind: Kind = "encoder-decoder" if config.is_encoder_decoder else "causal"
+        kind: Kind = wanted or ("encoder-decoder" if config.is_encoder_decoder else "causal")
         _check_architecture(folder, config, kind)
         _check_windows(folder, config)
         network, loading = cast(
@@ -114,7 +144,6 @@ def load_network(
             ends = " as float16, which ends at 65504" if values.dtype == torch.float16 else ""
             raise CheckpointError(f"{folder}: {name} must be finite, holds NaN or infinity{ends}")
     network.train(False)
-    check_causal(network, folder)
     return network
 
 
@@ -153,7 +182,7 @@ def _check_architecture(folder: Path, config: PreTrainedConfig, kind: Kind) -> N
     ]
     if named and not models:
         raise CheckpointError(
-            f"{folder}: {CONFIG_NAME}: architectures: must be a {kind} language model of type"
+            f"{folder}: {CONFIG_NAME}: architectures: must be {_CALLED[kind]} of type"
             f" {config.model_type}, got {', '.join(named)}"
         )
 

@@ -182,7 +182,9 @@ def test_token_by_token_is_all_at_once(
         assert add(value) == rule.bound(prefix[:n], longest)
 
 
-@pytest.mark.parametrize("rule", [rule_named("mean"), random_router([4, 3, 1], 1)], ids=str)
+@pytest.mark.parametrize(
+    "rule", [rule_named("mean"), random_router([4, 3, 1], 1)], ids=["mean", "router"]
+)
 def test_what_has_no_bound(rule: DeferralRule) -> None:
     with pytest.raises(ValueError, match=r"shape \(N,\)"):
         rule.bound([], 3)

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from escalade.training.audit import Interval
-from escalade.training.audit.confidence_sequence import ConfidenceSequence
+from escalade.training.audit.confidence_sequence import ConfidenceSequence, Interval
 
 ALPHA = 0.05
 

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from escalade.cli.options import JsonOption
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from escalade.edge.artifact import Manifest
+
 _GOLDEN_PROMPTS = 8
 # More change the rounding little, and each is read by the torch model.
 _GPTQ_PROMPTS = 256
+# What scikit-learn's models are often saved as; skops is read by a list of what is trusted.
+_PICKLES = {".pkl", ".pickle", ".joblib", ".skops"}
 
 
 class LayoutChoice(StrEnum):
@@ -42,7 +49,10 @@ class QuantizeChoice(StrEnum):
 
 def export(
     model: Annotated[
-        str, typer.Argument(help="Model folder (config, safetensors, tokenizer), or hub:NAME.")
+        str,
+        typer.Argument(
+            help="Model folder (config, safetensors, tokenizer), or hub:NAME; a classifier's too."
+        ),
     ],
     out: Annotated[Path, typer.Argument(help="Artifact folder to write; replaced if there.")],
     format: Annotated[
@@ -83,37 +93,114 @@ def export(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Turn a torch model into an artifact the device opens; checked against torch."""
-    from escalade.checkpoint import locate
+    """Turn a torch model, or a linear classifier, into an artifact; checked against torch."""
     from escalade.cli.output import note_console, print_json, result_console
-    from escalade.export.artifact import DEFAULT_GOLDEN_PROMPTS, export_artifact
 
     notes = note_console()
-    located = locate(model)
-    manifest = export_artifact(
-        located.folder,
-        out,
-        name=located.name,
-        format=format.value,
-        quantize=quantize.value,
-        block_size=block_size,
-        head_bits=head_bits,
-        layout=None if layout is None else layout.value,
-        gptq_prompts=_prompts(gptq, _GPTQ_PROMPTS),
-        golden_prompts=_prompts(golden, _GOLDEN_PROMPTS) or DEFAULT_GOLDEN_PROMPTS,
-        max_new_tokens=max_new_tokens,
-        progress=lambda step: notes.print(f"{step} ...", style="dim"),
-    )
+
+    def progress(step: str) -> None:
+        notes.print(f"{step} ...", style="dim")
+
+    texts = _prompts(golden, _GOLDEN_PROMPTS)
+    only_text = {
+        "--block-size": block_size, "--head-bits": head_bits, "--gptq": gptq, "--layout": layout,
+        "--max-new-tokens": max_new_tokens,
+        "--format": None if format is FormatChoice.onnx else format,
+    }  # fmt: skip
+    manifest = _linear(Path(model), out, texts, {**only_text, "--quantize": _but_none(quantize)})
+    if manifest is None:
+        manifest = _encoder(model, out, texts, quantize, only_text, progress)
+    if manifest is None:
+        from escalade.checkpoint import locate
+        from escalade.export.artifact import DEFAULT_GOLDEN_PROMPTS, export_artifact
+
+        located = locate(model)
+        manifest = export_artifact(
+            located.folder,
+            out,
+            name=located.name,
+            format=format.value,
+            quantize=quantize.value,
+            block_size=block_size,
+            head_bits=head_bits,
+            layout=None if layout is None else layout.value,
+            gptq_prompts=_prompts(gptq, _GPTQ_PROMPTS),
+            golden_prompts=texts or DEFAULT_GOLDEN_PROMPTS,
+            max_new_tokens=max_new_tokens,
+            progress=progress,
+        )
     if json:
         print_json(manifest)
         return
     size = sum(entry.bytes for entry in manifest.files.values())
     parity = manifest.parity
-    result_console().print(
-        f"{out}: {manifest.format}, {manifest.quantization.detail}, {size:,} bytes\n"
+    held = (
         f"parity with torch on {parity.prompts} golden prompts: {parity.same_tokens} with the same"
-        f" tokens, mean |delta NLL| {parity.mean_abs_delta_nll:.2g}"
+        f" {'label' if manifest.classifier else 'tokens'}, mean |delta NLL|"
+        f" {parity.mean_abs_delta_nll:.2g}"
     )
+    if not parity.prompts:
+        held = "held against nothing: the folder holds no other program of it"
+    result_console().print(
+        f"{out}: {manifest.format}, {manifest.quantization.detail}, {size:,} bytes\n{held}"
+    )
+
+
+def _linear(
+    folder: Path, out: Path, texts: list[str], not_for: Mapping[str, object]
+) -> Manifest | None:
+    """Export the folder of a linear classifier; None where it is something else."""
+    from escalade.edge.classification import CLASSIFICATION_NAME
+
+    if folder.suffix in _PICKLES and folder.is_file():
+        raise typer.BadParameter(
+            f"{folder}: reading a pickle runs what stands in it; export a classifier of"
+            " scikit-learn from Python (escalade.export.linear.export_linear)",
+            param_hint="MODEL",
+        )
+    if not (folder / CLASSIFICATION_NAME).is_file():
+        return None
+    _refuse(not_for)
+    from escalade.export.linear import DEFAULT_GOLDEN_TEXTS, export_linear_folder
+
+    return export_linear_folder(folder, out, golden_texts=texts or DEFAULT_GOLDEN_TEXTS)
+
+
+def _encoder(
+    model: str,
+    out: Path,
+    texts: list[str],
+    quantize: QuantizeChoice,
+    not_for: Mapping[str, object],
+    progress: Callable[[str], None],
+) -> Manifest | None:
+    """Export an encoder that classifies; None where it is a language model."""
+    from escalade.checkpoint import is_classifier, locate
+
+    located = locate(model)
+    if not is_classifier(located.folder):
+        return None
+    _refuse(not_for)
+    from escalade.export.classifier import DEFAULT_GOLDEN_TEXTS, export_classifier
+
+    return export_classifier(
+        located.folder,
+        out,
+        name=located.name,
+        quantize=quantize.value,
+        golden_texts=texts or DEFAULT_GOLDEN_TEXTS,
+        progress=progress,
+    )
+
+
+def _refuse(options: Mapping[str, object]) -> None:
+    for name, value in options.items():
+        if value is not None:
+            raise typer.BadParameter("is not for a classifier of this kind", param_hint=name)
+
+
+def _but_none(quantize: QuantizeChoice) -> QuantizeChoice | None:
+    return None if quantize is QuantizeChoice.none else quantize
 
 
 def _prompts(records: Path | None, count: int) -> list[str]:

@@ -46,6 +46,14 @@ def gateway(
     requests_per_minute: RequestsPerMinuteOption = None,
     tokens_per_day: TokensPerDayOption = None,
     quota_file: QuotaFileOption = None,
+    learn: Annotated[
+        Path | None,
+        typer.Option(
+            "--learn",
+            help="LEARN.toml: linear tiers learn from what the last tier answers, in a process of"
+            " their own.",
+        ),
+    ] = None,
     threads: ThreadsOption = 0,
     max_memory: MaxMemoryOption = None,
     trusted_key: TrustedKeyOption = None,
@@ -77,8 +85,13 @@ def gateway(
             grace_s=grace_s,
             watch=notes.options,
         )
+        gathering = None
+        if learn is not None:
+            from escalade.cli.learning import open_gathering
+
+            gathering = open_gathering(learn, cascade)
         run_server(
-            partial(GatewayBackend, cascade, opening),
+            partial(GatewayBackend, cascade, opening, gathering=gathering),
             options,
             on_loading=lambda: notes.say(f"opening {cascade} ..."),
             on_ready=lambda address: notes.tell(f"serving {cascade} on {address}"),

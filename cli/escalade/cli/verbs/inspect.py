@@ -81,6 +81,7 @@ def _rows(
     model, parity, stored = manifest.model, manifest.parity, manifest.quantization
     kind = _kind(manifest)
     against = "scikit-learn's" if manifest.linear is not None else "torch's"
+    against += " labels" if manifest.classifier else " tokens"
     chat = "" if model.chat is None else ", chat template"
     files = ", ".join(f"{name} {entry.bytes:,}" for name, entry in manifest.files.items())
     versions = ", ".join(f"{name} {version}" for name, version in manifest.versions.items())
@@ -92,7 +93,7 @@ def _rows(
         "memory": f"at most {_mib(memory.total)} when open: weights {_mib(memory.weights)}, keys"
         f" and values {_mib(memory.cache)}, working {_mib(memory.working)}",
         "window": f"{model.window:,} tokens, at most {model.max_new_tokens:,} for the response",
-        "parity": f"{parity.same_tokens} of {parity.prompts} prompts with {against} tokens, |delta"
+        "parity": f"{parity.same_tokens} of {parity.prompts} prompts with {against}, |delta"
         f" NLL| mean {parity.mean_abs_delta_nll:.2g}, most {parity.max_abs_delta_nll:.2g};"
         f" {len(manifest.golden)} golden prompts",
         "made": f"{manifest.created} with {versions}",

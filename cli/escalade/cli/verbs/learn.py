@@ -30,6 +30,18 @@ def learn(
             " to write, or to go on with.",
         ),
     ],
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Write a page (HTML) here.")
+    ] = None,
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--beside",
+            metavar="OUT",
+            help="Another run over the same stream, to hold it against on the page; may be given"
+            " again.",
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Answer a stream while small models learn from the large one; run again to go on."""
@@ -45,10 +57,22 @@ def learn(
     if kind_of(configuration) == "generation":
         if not data:
             raise typer.BadParameter("a language model learns from a TRACE: give it, and OUT")
+        if report is not None or beside:
+            raise typer.BadParameter("--report and --beside are of streams, not of 'generation'")
         _improve(configuration, data[0], out, json=json)
         return
     wanted = read_configuration(configuration)
     source = data[0] if data else None
+    # What draws is loaded, and read, before the work, so that it cannot fail after.
+    if report is not None:
+        from escalade.cli.learning_rows import learned_run
+        from escalade.edge.base import check_writable
+        from escalade.simulator.report import write_learning_page
+
+        check_writable(report)
+        others = [learned_run(folder) for folder in beside or ()]
+    elif beside:
+        raise typer.BadParameter("--beside is for the page: give --report too")
     if json:
 
         def write(event: Event) -> None:
@@ -56,12 +80,16 @@ def learn(
             sys.stdout.flush()
 
         learn_stream(wanted, source, out, say=write)
-        return
-    with _Watched() as watched:
-        result = learn_stream(wanted, source, out, say=watched.show)
-    result_console().print(_table(result))
-    for line in _lines(result, out):
-        result_console().print(line)
+    else:
+        with _Watched() as watched:
+            result = learn_stream(wanted, source, out, say=watched.show)
+        result_console().print(_table(result))
+        for line in _lines(result, out):
+            result_console().print(line)
+    if report is not None:
+        write_learning_page(report, learned_run(out), others)
+        if not json:
+            result_console().print(f"report: {report}")
 
 
 def _improve(configuration: Path, traces: Path, out: Path, *, json: bool) -> None:

@@ -6,9 +6,11 @@ from escalade.edge.calibration.early import EarlyGoal
 from escalade.edge.calibration.gates import calibrate_cascade
 from escalade.edge.calibration.halves import halves_of
 from escalade.edge.calibration.risk import wilson_interval
+from escalade.edge.calibration.thresholds import Judged
 
 __all__ = [
     "EarlyGoal",
+    "Judged",
     "ScoredQueries",
     "answers_in",
     "answers_to",

@@ -8,14 +8,18 @@ what was seen and not as the hash is wide. A pickle inside is never read.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from escalade.edge.base import atomic_write
 from escalade.edge.classification.entry import ClassificationEntry
 from escalade.edge.errors import ArtifactError
+
+# What numpy writes of a short header.
+_VERSION = (1, 0)
 
 
 class LinearWeights(NamedTuple):
@@ -54,14 +58,12 @@ def read_weights(path: Path, entry: ClassificationEntry) -> LinearWeights:
     """
     linear = entry.linear
     assert linear is not None  # noqa: S101 - who calls has looked
-    try:
-        rows = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:  # no array, cut off, or a pickle
-        raise ArtifactError(f"{path}: not an array of weights: {error}") from error
     wanted = _row_type(len(entry.labels))
-    if not isinstance(rows, np.ndarray) or rows.ndim != 1 or rows.dtype != wanted:
-        found = f"{rows.dtype} {rows.shape}" if isinstance(rows, np.ndarray) else "several arrays"
-        raise ArtifactError(f"{path}: must be rows of {wanted}, is {found}")
+    try:
+        with path.open("rb") as stream:
+            rows = _rows(stream, wanted)
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path}: not an array of weights: {error}") from error
     buckets, documents, weights = (np.ascontiguousarray(rows[name]) for name in wanted.names or ())
     most = linear.features.buckets
     for wrong, what in (
@@ -76,6 +78,23 @@ def read_weights(path: Path, entry: ClassificationEntry) -> LinearWeights:
         if wrong:
             raise ArtifactError(f"{path}: must have {what}, has others")
     return LinearWeights(buckets, documents, weights)
+
+
+def _rows(stream: IO[bytes], wanted: np.dtype[np.void]) -> NDArray[np.void]:
+    """The rows of a file, which has to be as long as it says before any memory is taken for them.
+
+    Raises:
+        ValueError: it is no such file, or of other rows.
+    """
+    if npy.read_magic(stream) != _VERSION:
+        raise ValueError(f"must be of version {_VERSION} of the format")
+    shape, _, found = npy.read_array_header_1_0(stream)
+    if found != wanted or len(shape) != 1:
+        raise ValueError(f"must be rows of {wanted}, is {found} of shape {shape}")
+    raw = stream.read()
+    if len(raw) != shape[0] * wanted.itemsize:
+        raise ValueError(f"{len(raw)} bytes for {shape[0]} rows of {wanted.itemsize}")
+    return np.frombuffer(raw, dtype=wanted)
 
 
 def _row_type(classes: int) -> np.dtype[np.void]:

@@ -39,10 +39,13 @@ class Classes:
         )
         self._linear, self._tokenizer = entry.linear, tokenizer
         if tokenizer is not None:
-            try:
-                tokenizer.enable_truncation(manifest.model.window)
-            except Exception as error:  # tokenizers raises bare Exception
-                raise ArtifactError(f"window {manifest.model.window}: {error}") from error
+            window, special = manifest.model.window, tokenizer.num_special_tokens_to_add(False)
+            if window <= special:
+                raise ArtifactError(
+                    f"{manifest.model.name}: window must be above {special}, the special tokens of"
+                    f" a text; got {window}"
+                )
+            tokenizer.enable_truncation(window)
 
     def read(self, text: str, most: int) -> list[int]:
         """What the program is fed: ids of tokens, or the buckets of n-grams.

@@ -1,6 +1,6 @@
 """Versions of an artifact on the device: fetch, install, switch, roll back; knows no runtime."""
 
 from escalade.edge.store.installation import install
-from escalade.edge.store.store import Store
+from escalade.edge.store.store import CURRENT, Store
 
-__all__ = ["Store", "install"]
+__all__ = ["CURRENT", "Store", "install"]

@@ -68,7 +68,8 @@ class RemoteTier:
             client: the channel.
             name: what the tier is called.
             place: where it is.
-            reader: whose token ids are sent; None sends ids only where the query came as ids.
+            reader: whose token ids are sent; None, or a classifier, sends ids only where the
+                query came as ids.
             prompt_form: send token ids (the server shares the reader's tokenizer) or text.
             prompt_price: money for a million tokens that the tier reads, >= 0.
             generated_price: money for a million tokens that it writes, >= 0.
@@ -77,8 +78,9 @@ class RemoteTier:
         self.name = name
         self.place = place
         self.client = client
-        self._reader = reader
-        if reader is not None:
+        self._reader = None
+        if reader is not None and reader.fingerprint:
+            self._reader = reader
             client.knows(reader.fingerprint, reader.artifact.manifest.model.vocabulary_size)
         self._prompt_form, self._drafts = prompt_form, drafts
         self._prompt_price, self._generated_price = prompt_price, generated_price

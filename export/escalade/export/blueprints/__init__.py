@@ -8,6 +8,7 @@ from escalade.export.blueprints.blueprint import (
     Linear,
     Norm,
 )
+from escalade.export.blueprints.classifier_families import Classifier, classifier_of
 from escalade.export.blueprints.encoder_decoder_blueprint import (
     EncoderDecoder,
     Layer,
@@ -21,6 +22,7 @@ from escalade.export.blueprints.rotary import align_rotary
 __all__ = [
     "Attention",
     "Block",
+    "Classifier",
     "Decoder",
     "EncoderDecoder",
     "FeedForward",
@@ -30,6 +32,7 @@ __all__ = [
     "RelativeBias",
     "Stack",
     "align_rotary",
+    "classifier_of",
     "decoder_of",
     "encoder_decoder_of",
 ]

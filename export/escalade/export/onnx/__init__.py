@@ -1,5 +1,10 @@
 """The ONNX program, written from a blueprint; knows no family of models."""
 
-from escalade.export.onnx.program import ENCODER_NAME, PROGRAM_NAME, export_onnx
+from escalade.export.onnx.program import (
+    ENCODER_NAME,
+    PROGRAM_NAME,
+    export_onnx,
+    export_onnx_classifier,
+)
 
-__all__ = ["ENCODER_NAME", "PROGRAM_NAME", "export_onnx"]
+__all__ = ["ENCODER_NAME", "PROGRAM_NAME", "export_onnx", "export_onnx_classifier"]

@@ -7,7 +7,13 @@ from pathlib import Path
 from transformers import PreTrainedModel
 
 from escalade.edge.artifact import QuantizationEntry, Scheme
-from escalade.export.blueprints import align_rotary, decoder_of, encoder_decoder_of
+from escalade.export.blueprints import (
+    align_rotary,
+    classifier_of,
+    decoder_of,
+    encoder_decoder_of,
+)
+from escalade.export.onnx.classifier_graph import write_classifier
 from escalade.export.onnx.decoder_graph import write_decoder
 from escalade.export.onnx.encoder_decoder_graph import write_encoder_decoder
 from escalade.export.onnx.storage import Storage
@@ -70,4 +76,27 @@ def export_onnx(
     )
 
 
-__all__ = ["ENCODER_NAME", "PROGRAM_NAME", "export_onnx"]
+def export_onnx_classifier(
+    model: PreTrainedModel, out: Path, *, window: int, scheme: Scheme
+) -> QuantizationEntry:
+    """Write `model.onnx` of an encoder with a classification head, and its data file.
+
+    Args:
+        model: in float32, in eval mode, on the CPU; `escalade.checkpoint.labels_of` took it.
+        out: an existing folder.
+        window: tokens of a text that are read.
+        scheme: how weights are stored.
+
+    Returns:
+        How the weights are stored, for the manifest.
+
+    Raises:
+        OptionError: the scheme is not for ONNX.
+    """
+    storage = Storage(scheme=scheme, block_size=_BLOCK_SIZES.get(scheme))
+    with GraphWriter(out / PROGRAM_NAME, "classifier") as graph:
+        write_classifier(graph, classifier_of(model, window), storage)
+    return QuantizationEntry(scheme=scheme, block_size=storage.block_size, detail=storage.detail)
+
+
+__all__ = ["ENCODER_NAME", "PROGRAM_NAME", "export_onnx", "export_onnx_classifier"]

@@ -1,5 +1,6 @@
 """Figures for a paper, drawn with matplotlib; computes nothing, knows no page."""
 
 from escalade.simulator.paper.figures import write_figures
+from escalade.simulator.paper.learning import write_learning_figures
 
-__all__ = ["write_figures"]
+__all__ = ["write_figures", "write_learning_figures"]

@@ -1,8 +1,9 @@
-"""Axes, lines and legends of the figures for a paper; knows no whole figure and no file."""
+"""Axes, lines, legends and files of the figures for a paper; knows no whole figure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
 
+from escalade.edge.base import atomic_write
 from escalade.simulator.evaluation import CurvePoints, Evaluation, Slice
 from escalade.simulator.palette import GREY, coloured
 
@@ -40,6 +42,9 @@ STYLE: dict[RcKeyType, object] = {
     "svg.fonttype": "path",
     "svg.hashsalt": "escalade",
 }
+
+#: Dots an inch of a PNG.
+_DPI = 300
 
 #: Inches that a legend's entry takes at 6 points: its line and gaps, and a letter on average.
 _ENTRY = 0.4
@@ -175,3 +180,14 @@ def under_rule(part: Slice, rule: str) -> list[CurvePoints]:
 def plottable(values: Sequence[float | None]) -> list[float]:
     """NaN for None: a gap in the line."""
     return [float("nan") if value is None else value for value in values]
+
+
+def save(stem: Path, figure: Figure) -> list[Path]:
+    """A PNG and an SVG, without the date that would make every file new."""
+    saved = []
+    for suffix, metadata in ((".png", {}), (".svg", {"Date": None})):
+        path = stem.with_suffix(suffix)
+        with atomic_write(path) as stream:
+            figure.savefig(stream, format=suffix[1:], dpi=_DPI, metadata=metadata)
+        saved.append(path)
+    return saved

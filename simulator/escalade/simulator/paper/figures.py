@@ -13,7 +13,6 @@ from pathlib import Path
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from escalade.edge.base import atomic_write
 from escalade.simulator.evaluation import Evaluation, Slice
 from escalade.simulator.palette import GREY, coloured
 from escalade.simulator.paper.drawing import (
@@ -30,12 +29,10 @@ from escalade.simulator.paper.drawing import (
     panel_grid,
     percent_ticks,
     plottable,
+    save,
     share_labels,
     under_rule,
 )
-
-#: Dots an inch of a PNG.
-_DPI = 300
 
 
 def write_figures(folder: Path, evaluation: Evaluation) -> list[Path]:
@@ -53,7 +50,7 @@ def write_figures(folder: Path, evaluation: Evaluation) -> list[Path]:
             drawn["rules"] = _rules(evaluation, whole)
         if tasks:
             drawn["tasks"] = _tasks(evaluation, tasks)
-        return [path for name, figure in drawn.items() for path in _save(folder / name, figure)]
+        return [path for name, figure in drawn.items() for path in save(folder / name, figure)]
 
 
 def _deferral_curve(evaluation: Evaluation, whole: Slice) -> Figure:
@@ -113,14 +110,3 @@ def _tasks(evaluation: Evaluation, tasks: Sequence[Slice]) -> Figure:
         axes.set_title(f"{part.task} ({part.queries:,})")
     share_labels(figure, panels)
     return figure
-
-
-def _save(stem: Path, figure: Figure) -> list[Path]:
-    """A PNG and an SVG, without the date that would make every file new."""
-    saved = []
-    for suffix, metadata in ((".png", {}), (".svg", {"Date": None})):
-        path = stem.with_suffix(suffix)
-        with atomic_write(path) as stream:
-            figure.savefig(stream, format=suffix[1:], dpi=_DPI, metadata=metadata)
-        saved.append(path)
-    return saved

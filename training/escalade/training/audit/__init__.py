@@ -1,6 +1,7 @@
 """How often kept answers agree with the expert, without labels; knows no model and no stream."""
 
 from escalade.training.audit.audit import ARL, Audit, AuditState
+from escalade.training.audit.change_detector import BASELINE_ALPHA
 from escalade.training.audit.confidence_sequence import Interval
 from escalade.training.audit.versions import (
     Comparison,
@@ -11,6 +12,7 @@ from escalade.training.audit.versions import (
 
 __all__ = [
     "ARL",
+    "BASELINE_ALPHA",
     "Audit",
     "AuditState",
     "Comparison",

@@ -1,16 +1,35 @@
 """Cascades that learn from an expert while they answer a stream (arXiv 2402.04513)."""
 
-from escalade.training.online.configuration import Configuration, read_configuration
+from escalade.training.online.configuration import (
+    ColumnTable,
+    Configuration,
+    LinearTable,
+    check_configuration,
+    read_configuration,
+)
 from escalade.training.online.experts import CallableExpert
-from escalade.training.online.record import Agreement, Event, Result
-from escalade.training.online.run import learn_stream
+from escalade.training.online.feed import FeedWriter
+from escalade.training.online.following import Follower, Held
+from escalade.training.online.record import EVENTS_NAME, Agreement, Event, Result
+from escalade.training.online.run import RESULT_NAME, learn_stream
+from escalade.training.online.walking import Rung, drawn
 
 __all__ = [
+    "EVENTS_NAME",
+    "RESULT_NAME",
     "Agreement",
     "CallableExpert",
+    "ColumnTable",
     "Configuration",
     "Event",
+    "FeedWriter",
+    "Follower",
+    "Held",
+    "LinearTable",
     "Result",
+    "Rung",
+    "check_configuration",
+    "drawn",
     "learn_stream",
     "read_configuration",
 ]

@@ -203,6 +203,16 @@ def read_configuration(path: Path) -> Configuration:
         RecipeError: it cannot be read, a key is unknown, or a value is out of range.
     """
     configuration = parse_tables(toml_text(path), path, Configuration)
+    check_configuration(configuration, path)
+    return _resolved(configuration, path.parent if path.is_file() else Path())
+
+
+def check_configuration(configuration: Configuration, path: Path) -> None:
+    """Check what holds between values.
+
+    Raises:
+        RecipeError: something does not; `path` is what messages call the configuration.
+    """
     try:
         Parser(configuration.labels)
     except RecipeError as error:
@@ -213,7 +223,6 @@ def read_configuration(path: Path) -> Configuration:
             raise RecipeError(f"{path}: {message}")
 
     _check(configuration, need)
-    return _resolved(configuration, path.parent if path.is_file() else Path())
 
 
 def _check(configuration: Configuration, need: Callable[[bool, str], None]) -> None:

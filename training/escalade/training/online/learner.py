@@ -8,7 +8,7 @@ is counted apart.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -16,7 +16,7 @@ from escalade.edge.base import Clock
 from escalade.training.audit import Audit
 from escalade.training.online.experts import Parser
 from escalade.training.online.levels import Calibrators, Example, Prediction
-from escalade.training.online.record import Answer, Entry, Event, EventKind, Journal, Tally
+from escalade.training.online.record import Answer, Entry, Event, EventKind, Tally
 from escalade.training.online.streams import Item
 from escalade.training.online.walking import WARM_UP_UPDATES, Rung, Walk
 
@@ -38,6 +38,18 @@ class _Lesson(NamedTuple):
     label: int
 
 
+class Asked(Protocol):
+    """Has the expert's answers, such as a `Journal`."""
+
+    def ask(self, item: Item) -> Entry:
+        """What the expert says of an item.
+
+        Raises:
+            DataError: the answer cannot be kept.
+        """
+        ...
+
+
 class Learner:
     """One cascade; one item after another: `answer` it, and then `study` what came of it."""
 
@@ -46,7 +58,7 @@ class Learner:
         labels: Sequence[str],
         rungs: Sequence[Rung],
         walk: Walk,
-        journal: Journal,
+        journal: Asked,
         tally: Tally,
         *,
         calibrators: Calibrators | None,

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 from transformers.generation.continuous_batching.cache import PagedAttentionCache
+from transformers.generation.continuous_batching.cache_allocators import FULL_ATTENTION
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 
 # Of the row that all generated tokens attend to: what is longer than so many times the mean is
@@ -27,21 +28,25 @@ class Blocks(NamedTuple):
 
     #: `(n,)` places of generated tokens among all; empty where they go one by one too.
     tokens: Tensor
-    #: `(n, L)` places of their keys among all; what is beyond a sequence's end is masked.
-    keys: Tensor
-    #: `(n, 1, 1, L)`, True where there is a key.
-    mask: Tensor
-    #: Of each other sequence, its tokens and its keys: from, to.
+    #: Whether those are all tokens, in their order.
+    alone: bool
+    #: `(R,)` places of keys among all, as they are to be read: `(n, L)` of the generated tokens,
+    #: then those of the others.
+    read: Tensor
+    #: `(n, 1, 1, L)`, added: what is beyond a sequence's end is masked. None where nothing is.
+    mask: Tensor | None
+    #: Of each other sequence, its tokens: from, to; where its keys begin among all, and in `read`.
     apart: list[tuple[int, int, int, int]]
 
 
-def blocks_of(ends_q: list[int], ends_k: list[int], *, whole: bool) -> Blocks:
+def blocks_of(ends_q: list[int], ends_k: list[int], *, whole: bool, dtype: torch.dtype) -> Blocks:
     """Which keys a step's tokens attend to.
 
     Args:
         ends_q: `(N + 1,)` where each sequence's tokens begin, and the last ends.
         ends_k: `(N + 1,)` of the keys.
         whole: whether each token attends to all before it; in a window the mask says to which.
+        dtype: of the mask.
     """
     spans = [*zip(ends_q, ends_q[1:], ends_k, ends_k[1:], strict=False)]
     single = [span for span in spans if span[1] - span[0] == 1] if whole else []
@@ -51,17 +56,34 @@ def blocks_of(ends_q: list[int], ends_k: list[int], *, whole: bool) -> Blocks:
     begins = torch.tensor([span[2] for span in together], dtype=torch.long)
     counts = torch.tensor([span[3] - span[2] for span in together], dtype=torch.long)
     places = torch.arange(int(counts.max()) if together else 0)
-    mask = places < counts[:, None]
+    there = places < counts[:, None]
+    keys = torch.where(there, begins[:, None] + places, begins[:, None]).reshape(-1)
+    mask = torch.zeros(there.shape, dtype=dtype).masked_fill(~there, torch.finfo(dtype).min)
+    places_of_others = [torch.arange(first, last) for _, _, first, last in apart]
+    at = len(keys)
+    others = []
+    for begin, end, first, last in apart:
+        others.append((begin, end, first, at))
+        at += last - first
     return Blocks(
         torch.tensor([span[0] for span in together], dtype=torch.long),
-        torch.where(mask, begins[:, None] + places, begins[:, None]),
-        mask[:, None, None],
-        apart,
+        not apart and len(together) == ends_q[-1],
+        torch.cat([keys, *places_of_others]),
+        None if bool(there.all()) else mask[:, None, None],
+        others,
     )
 
 
+class Step(NamedTuple):
+    """What the layers of one kind share while a step is computed."""
+
+    blocks: Blocks
+    #: `(R,)` places in the cache of the keys that are to be read, in the order of `Blocks.read`.
+    read_index: Tensor
+
+
 #: By kind of layer, of the step that is computed now.
-Steps = dict[str, Blocks]
+Steps = dict[str, Step]
 #: Where a cache has them: one of a batch on the CPU does.
 STEPS = "steps_of_escalade"
 
@@ -73,8 +95,8 @@ def attend(
 
     Args:
         query: `(1, H, T, d)`.
-        key: `(1, G, K, d)`, H a multiple of G.
-        value: `(1, G, K, v)`.
+        key: `(1, G, R, d)` as `Blocks.read` says, H a multiple of G.
+        value: `(1, G, R, v)`.
         mask: `(1, 1, T, K)`, added; read for the sequences that go alone.
         blocks: of the layer's kind.
         scale: None is one over the root of d.
@@ -83,27 +105,35 @@ def attend(
         `(1, T, H, v)`.
     """
     heads, groups = query.shape[1], key.shape[1]
-    # A head's queries of one group stand as tokens before the group's keys, which are read once.
-    out = query.new_empty(1, query.shape[2], heads, value.shape[-1])
-    if len(blocks.tokens):
-        count, longest = blocks.keys.shape
-        asked = (
-            query[0, :, blocks.tokens].transpose(0, 1).reshape(count, groups, -1, query.shape[-1])
-        )
-        rows = blocks.keys.reshape(-1)
-        keys = key[0].index_select(1, rows).unflatten(1, (count, longest)).transpose(0, 1)
-        values = value[0].index_select(1, rows).unflatten(1, (count, longest)).transpose(0, 1)
-        found = scaled_dot_product_attention(asked, keys, values, blocks.mask, scale=scale)
-        out[0, blocks.tokens] = found.reshape(count, heads, -1)
-    for begin, end, first, last in blocks.apart:
+    found = None
+    if count := len(blocks.tokens):
+        # A head's queries of one group stand as tokens before the group's keys, which are read
+        # once, and where they lie.
+        asked = query[0].transpose(0, 1)
+        asked = asked if blocks.alone else asked[blocks.tokens]
+        rows = blocks.apart[0][3] if blocks.apart else key.shape[2]
         found = scaled_dot_product_attention(
+            asked.reshape(count, groups, -1, query.shape[-1]),
+            key[0, :, :rows].unflatten(1, (count, -1)).transpose(0, 1),
+            value[0, :, :rows].unflatten(1, (count, -1)).transpose(0, 1),
+            blocks.mask,
+            scale=scale,
+        ).reshape(1, count, heads, -1)
+        if blocks.alone:
+            return found
+    out = query.new_empty(1, query.shape[2], heads, value.shape[-1])
+    if found is not None:
+        out[0, blocks.tokens] = found[0]
+    ends = [one[3] for one in blocks.apart[1:]] + [key.shape[2]]
+    for (begin, end, first, at), to in zip(blocks.apart, ends, strict=True):
+        each = scaled_dot_product_attention(
             query[:, :, begin:end],
-            repeat_kv(key[:, :, first:last], heads // groups),
-            repeat_kv(value[:, :, first:last], heads // groups),
-            mask[:, :, begin:end, first:last],
+            repeat_kv(key[:, :, at:to], heads // groups),
+            repeat_kv(value[:, :, at:to], heads // groups),
+            mask[:, :, begin:end, first : first + to - at],
             scale=scale,
         )
-        out[:, begin:end] = found.transpose(1, 2)
+        out[:, begin:end] = each.transpose(1, 2)
     return out
 
 
@@ -123,15 +153,29 @@ def attention(
         given = {"scaling": scaling, "cache": cache, **kwargs}
         return sdpa_attention_forward(module, query, key, value, attention_mask, **given)
     layer = int(module.layer_idx)  # type: ignore[arg-type] # each layer has its number
+    allocator = cache.layer_to_allocator[layer]
+    kind, number = allocator.layer_type, allocator.index
+    step = steps.get(kind)
+    if step is None:
+        step = steps[kind] = _step_of(kwargs, kind, number, query.dtype)
+    kwargs["read_index"] = [*kwargs["read_index"]]
+    kwargs["read_index"][number] = step.read_index
     key, value = cache.update(key, value, layer, kwargs)
-    kind = cache.layer_to_allocator[layer].layer_type
-    blocks = steps.get(kind)
-    if blocks is None:
-        # `update` has left those of this kind alone.
-        ends_q, ends_k = kwargs["cu_seq_lens_q"], kwargs["cu_seq_lens_k"]
-        whole = kind == "full_attention"
-        blocks = steps[kind] = blocks_of(ends_q.tolist(), ends_k.tolist(), whole=whole)
-    return attend(query, key, value, attention_mask, blocks, scaling), None
+    return attend(query, key, value, attention_mask, step.blocks, scaling), None
+
+
+def _step_of(kwargs: dict[str, Any], kind: str, number: int, dtype: torch.dtype) -> Step:
+    """What the layers of a kind share, of what the library tells each of them."""
+    ends_q, ends_k = kwargs["cu_seq_lens_q"].tolist(), kwargs["cu_seq_lens_k"][kind].tolist()
+    whole = kind == FULL_ATTENTION
+    blocks = blocks_of(ends_q, ends_k, whole=whole, dtype=dtype)
+    read_index: Tensor = kwargs["read_index"][number]
+    if whole:
+        # Where nothing was there before, the library does not say where it is to be read; it is
+        # what is written. In a window not all of that is kept.
+        there = read_index if len(read_index) else kwargs["write_index"][number]
+        read_index = there[blocks.read]
+    return Step(blocks, read_index)
 
 
 def install(cache: PagedAttentionCache) -> Steps:

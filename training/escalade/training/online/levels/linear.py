@@ -148,7 +148,11 @@ class LinearLevel:
     def save(self, folder: Path) -> None:
         """See `Level`."""
         seen = np.flatnonzero(self._frequencies.counts).astype(np.int32)
-        rows, intercepts = self._model.coef_[:, seen].T, self._model.intercept_
+        if self._taught:
+            rows, intercepts = self._model.coef_[:, seen].T, self._model.intercept_
+        else:  # every class is as likely as another
+            classes = len(self._labels)
+            rows, intercepts = np.zeros((0, classes)), np.zeros(classes)
         if rows.shape[1] == 1:  # the second of two classes; sigmoid(-z) = 1 - sigmoid(z)
             rows = np.concatenate([-rows, rows], axis=1)
             intercepts = np.concatenate([-intercepts, intercepts])

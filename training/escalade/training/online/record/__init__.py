@@ -17,6 +17,7 @@ from escalade.training.online.record.figures import (
     measured,
     new_tally,
 )
+from escalade.training.online.record.files import LineFile
 from escalade.training.online.record.journal import Entry, Journal
 from escalade.training.online.record.telling import ANSWERS_NAME, EVENTS_NAME, Teller
 
@@ -31,6 +32,7 @@ __all__ = [
     "Event",
     "EventKind",
     "Journal",
+    "LineFile",
     "Result",
     "RungState",
     "Tally",

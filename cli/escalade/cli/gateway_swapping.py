@@ -1,0 +1,152 @@
+"""Which version of a cascade answers the next query; knows no backend and no wire.
+
+A new one is opened aside while the old one answers, and takes over for the queries that come then.
+A query that has begun goes on with what it began with, and the old one is closed when the last of
+these has ended.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+
+from escalade.cli.gateway_opening import Served, open_beside, open_served
+from escalade.cloud.backends import Gauge
+from escalade.edge import OpenOptions
+from escalade.edge.artifact import MANIFEST_NAME, SIGNATURE_NAME
+from escalade.edge.cascade_file import member_tables, read_cascade_file
+from escalade.edge.errors import EdgeError
+
+_LOG = logging.getLogger(__name__)
+
+#: How often files are looked at: a few `stat` for each member.
+LOOK_EVERY_S = 1.0
+
+# Where a path leads; and inode, times and size there.
+_Seen = tuple[str, int, int, int, int] | str
+
+
+class Swapping:
+    """The versions of one cascade's file, the current one among them; for any thread."""
+
+    def __init__(self, path: Path, options: OpenOptions, *, queue_capacity: int) -> None:
+        """Open the first.
+
+        Args:
+            path: the `cascade.toml`.
+            options: how it is opened, each time.
+            queue_capacity: see `GatewayBackend`.
+
+        Raises:
+            EdgeError: it cannot be opened.
+            StartError: it cannot be served.
+        """
+        self._path, self._options = path, options
+        # Before it is opened: what changes meanwhile is then a change.
+        self._seen = self._look()
+        self._lock = Lock()
+        self._version = _Version(open_served(path, options, queue_capacity=queue_capacity))
+        self._closed = False
+        #: Times that another version took over, and that one could not.
+        self.swaps = self.refused = 0
+
+    @property
+    def current(self) -> Served:
+        """What the next query is answered by."""
+        return self._version.served
+
+    @contextmanager
+    def using(self) -> Iterator[Served]:
+        """What one query is answered by, open until the block ends."""
+        with self._lock:
+            version = self._version
+            version.users += 1
+        try:
+            yield version.served
+        finally:
+            with self._lock:
+                version.users -= 1
+                ended = version.retired and not version.users
+            if ended:
+                version.served.cascade.close()
+
+    def watch(self, pause: Callable[[float], bool]) -> None:
+        """Look after the files until told to end.
+
+        Args:
+            pause: waits so many seconds; True where this is to end.
+        """
+        while not pause(LOOK_EVERY_S):
+            self.look()
+
+    def look(self) -> None:
+        """Swap, where a file has changed since the last look; never raises."""
+        seen = self._look()
+        if seen == self._seen:
+            return
+        self._seen = seen
+        try:
+            new = open_beside(self.current, self._path, self._options)
+        except Exception as error:  # whatever it is, what is served goes on
+            self.refused += 1
+            _LOG.warning("%s; what was served before goes on", error)
+            return
+        before, after = (one.info.model.revision[:12] for one in (self.current, new))
+        self._switch(_Version(new))
+        self.swaps += 1
+        _LOG.info("%s: serves revision %s, before %s", self._path, after, before)
+
+    def gauges(self) -> Iterable[Gauge]:
+        """How often the version has changed, and could not."""
+        yield Gauge("versions_swapped", "Times that another version took over.", self.swaps)
+        yield Gauge("versions_refused", "Versions that could not take over.", self.refused)
+
+    def close(self) -> None:
+        """Close what is served now."""
+        with self._lock:
+            self._closed = True
+        self.current.cascade.close()
+
+    def _switch(self, new: _Version) -> None:
+        with self._lock:
+            old = new
+            if not self._closed:
+                old, self._version = self._version, new
+            old.retired = True
+            idle = not old.users
+        if idle:
+            old.served.cascade.close()
+
+    def _look(self) -> list[_Seen]:
+        """What would be different if there were something else to open."""
+        found = [_signature(self._path)]
+        try:
+            content = read_cascade_file(self._path)
+        except EdgeError:
+            return found
+        for table in content.tiers:
+            for member in member_tables(table):
+                folder = self._path.parent / member.artifact
+                found += [_signature(folder / name) for name in (MANIFEST_NAME, SIGNATURE_NAME)]
+        return found
+
+
+class _Version:
+    def __init__(self, served: Served) -> None:
+        self.served = served
+        #: Queries that it answers.
+        self.users = 0
+        #: Whether no further query comes.
+        self.retired = False
+
+
+def _signature(path: Path) -> _Seen:
+    try:
+        leads = str(path.resolve(strict=True))
+        status = path.stat()
+    except OSError as error:
+        return type(error).__name__
+    return leads, status.st_ino, status.st_ctime_ns, status.st_mtime_ns, status.st_size

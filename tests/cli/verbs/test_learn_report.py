@@ -1,0 +1,95 @@
+"""The page of `escalade learn`: of its own run, beside others, and one line for a mistake."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+Invoke = Callable[..., tuple[int, str, str]]
+
+STREAM = """
+labels = ["odd", "even"]
+[stream]
+label = "right"
+[expert]
+kind = "column"
+column = "said"
+[[level]]
+kind = "linear"
+name = "linear"
+buckets = 1024
+[method]
+kind = "cascade"
+mu = {mu}
+audit = 0.5
+"""
+
+
+@pytest.fixture
+def stream(tmp_path: Path) -> Path:
+    words = np.random.default_rng(5).integers(0, 40, size=(300, 3))
+    lines = [
+        json.dumps({"text": f"w{a} w{b} w{c}", "said": int(a % 2), "right": int((a + b // 39) % 2)})
+        for a, b, c in words.tolist()
+    ]
+    path = tmp_path / "items.jsonl"
+    path.write_text("\n".join(lines) + "\n")
+    for mu in (0.0005, 0.05):
+        (tmp_path / f"{mu}.toml").write_text(STREAM.format(mu=mu))
+    return path
+
+
+def test_a_page_holds_a_run_against_others(invoke: Invoke, stream: Path, tmp_path: Path) -> None:
+    other, out, page = tmp_path / "other", tmp_path / "run", tmp_path / "page.html"
+    code, *_ = invoke("learn", str(tmp_path / "0.05.toml"), str(stream), str(other))
+    assert code == 0
+    arguments = (str(tmp_path / "0.0005.toml"), str(stream), str(out))
+    code, said, err = invoke(
+        "learn", *arguments, "--report", str(page), "--beside", str(other), "--json"
+    )
+    assert (code, err) == (0, "")
+    last = json.loads(said.splitlines()[-1])
+    source = page.read_text("utf-8")
+    result = json.loads((out / "result.json").read_bytes())
+    calls, right = result["tally"]["expert"]["calls"], result["measured"]["accuracy"]
+    assert last["calls"] == calls
+    assert f"run: 300 items, {calls} calls of the expert" in source
+    assert f"accuracy {100 * right:.1f}%" in source
+    assert "agreement with the expert" in source
+    assert "Against other runs" in source
+    before = page.read_bytes()
+    code, said, _ = invoke("learn", *arguments, "--report", str(page), "--beside", str(other))
+    assert (code, said.splitlines()[-1]) == (0, f"report: {page}")
+    assert page.read_bytes() == before
+
+
+@pytest.mark.parametrize("holds", [None, b"{}", b"[]", b"no JSON"])
+def test_a_folder_without_a_finished_run_is_named_before_the_work(
+    invoke: Invoke, stream: Path, tmp_path: Path, holds: bytes | None
+) -> None:
+    other, out = tmp_path / "other", tmp_path / "run"
+    other.mkdir()
+    if holds is not None:
+        (other / "result.json").write_bytes(holds)
+        (other / "events.jsonl").write_bytes(b"")
+    code, _, err = invoke(
+        "learn", str(tmp_path / "0.05.toml"), str(stream), str(out),
+        "--report", str(tmp_path / "page.html"), "--beside", str(other),
+    )  # fmt: skip
+    assert code == 2
+    assert err.count("\n") == 1
+    assert f"{other}: holds no finished run of `escalade learn`" in err
+    assert not out.exists()
+
+
+def test_other_runs_are_for_a_page(invoke: Invoke, stream: Path, tmp_path: Path) -> None:
+    code, _, err = invoke(
+        "learn", str(tmp_path / "0.05.toml"), str(stream), str(tmp_path / "run"),
+        "--beside", str(tmp_path),
+    )  # fmt: skip
+    assert code == 2
+    assert "--beside is for the page: give --report too" in err
