@@ -2,7 +2,6 @@
 
 from escalade.training.audit.audit import ARL, Audit, AuditState
 from escalade.training.audit.change_detector import BASELINE_ALPHA
-from escalade.training.audit.confidence_sequence import Interval
 from escalade.training.audit.versions import (
     Comparison,
     VersionAgreement,
@@ -16,7 +15,6 @@ __all__ = [
     "Audit",
     "AuditState",
     "Comparison",
-    "Interval",
     "VersionAgreement",
     "compare_versions",
     "count_version",
