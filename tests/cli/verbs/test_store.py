@@ -10,6 +10,20 @@ from pathlib import Path
 
 import pytest
 
+from escalade.edge.artifact import Manifest, load_manifest, program_digest
+from escalade.edge.base import utc_now
+from escalade.edge.store import Store
+from escalade.edge.trace import (
+    TRACE_SCHEMA,
+    MemberAnswer,
+    MemberInfo,
+    TierAnswer,
+    TierInfo,
+    TraceHeader,
+    TraceRecord,
+    write_trace,
+)
+
 Invoke = Callable[..., tuple[int, str, str]]
 
 
@@ -195,3 +209,89 @@ def test_a_mistake_costs_one_line_and_leaves_nothing(
     assert len(err.splitlines()) == 1
     assert says in err
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("agreement", "goes_back"), [(0.5, True), (0.95, False)])
+def test_an_audit_goes_back_from_a_version_that_is_worse_and_from_no_other(
+    agreement: float, goes_back: bool, invoke: Invoke, artifact: Path, tmp_path: Path
+) -> None:
+    store, traces = tmp_path / "store", tmp_path / "traces"
+    traces.mkdir()
+    for name, share in (("first", 0.95), ("second", agreement)):
+        rename(artifact, name)
+        assert invoke("store", "install", artifact, store, "--skip-golden")[0] == 0
+        audited_trace(traces / f"{name}.jsonl", load_manifest(artifact), share)
+    first, second = (one.id for one in Store(store).versions())
+    code, out, err = invoke("store", "rollback", store, "--audit", traces, "--json")
+    assert (code, err) == (0, "")
+    told = json.loads(out)
+    assert told["audit"]["worse"] is goes_back
+    assert told["audit"]["current"]["counts"] == {
+        "queries": 600, "kept": 500, "audited": 400, "agreed": 400 * agreement,
+    }  # fmt: skip
+    assert (told["before"], told["current"]) == (second, first if goes_back else second)
+    assert Store(store).current == told["current"]
+
+
+def test_an_audit_says_in_one_line_what_it_found(
+    invoke: Invoke, artifact: Path, tmp_path: Path
+) -> None:
+    store, trace = tmp_path / "store", tmp_path / "trace.jsonl"
+    invoke("store", "install", artifact, store, "--skip-golden")
+    audited_trace(trace, load_manifest(artifact), 0.95)
+    code, _, err = invoke("store", "rollback", store, "--audit", trace)
+    assert (code, err) == (2, f"error: {store}: there are no two versions to compare\n")
+    invoke("store", "install", rename(artifact, "second"), store, "--skip-golden")
+    code, out, _ = invoke("store", "rollback", store, "--audit", trace)
+    assert code == 0
+    assert out.startswith(
+        f"{store}: current stays {str(Store(store).current)[:12]}: ? (0.0% to 100.0%"
+    )
+    assert "is not known to be worse than 95.8% (" in out
+    assert "600 queries, 500 kept, 400 audited, 380 agreed" in out
+    assert out.count("\n") == 1
+    code, _, err = invoke("store", "rollback", store, "--audit", trace, "--to", "a")
+    assert (code, err) == (2, "error: --audit compares with the version before; leave --to out\n")
+
+
+def audited_trace(path: Path, manifest: Manifest, agreement: float) -> None:
+    """600 queries of which 500 are kept, 400 of them audited, and such a share of these agrees."""
+
+    def said(text: str) -> TierAnswer:
+        member = MemberAnswer(
+            member=0, text=text, logprobs=[-0.1], prompt_tokens=1, generated_tokens=1, seconds=0.0
+        )
+        return TierAnswer(text=text, members=[member], score=0.1, correct=None, seconds=0.0)
+
+    deferral = manifest.deferral
+    device = MemberInfo(name="m", parameters=1, program_sha256=program_digest(manifest))
+    header = TraceHeader(
+        schema=TRACE_SCHEMA,
+        tiers=[
+            TierInfo(
+                name="m",
+                place="device",
+                members=[device],
+                rule=deferral.rule,
+                threshold=deferral.threshold,
+            ),
+            TierInfo(name="cloud", place="cloud", members=[MemberInfo(name="l", parameters=2)]),
+        ],
+        created=utc_now(),
+    )
+    experts = ["a"] * round(400 * agreement) + ["b"] * round(400 * (1 - agreement)) + [None] * 100
+    kept = [(said("a"), None if one is None else said(one)) for one in experts]
+    records = [
+        TraceRecord(
+            id=str(number),
+            task="",
+            prompt=f"p{number}",
+            references=[],
+            tiers=list(tiers),
+            answered_by=int(number >= len(kept)),
+            outcome="answered" if number < len(kept) else "deferred",
+            total_s=0.0,
+        )
+        for number, tiers in enumerate([*kept, *[(said("a"), said("c"))] * 100])
+    ]
+    write_trace(path, header, records)

@@ -40,6 +40,19 @@ def toml_text(path: Path) -> str:
         raise RecipeError(f"{path}: cannot be read: {error.strerror}") from error
 
 
+def kind_of(path: Path) -> object:
+    """What a file says of its `kind`, at its top; None where it says nothing, or is no TOML.
+
+    A pipe, which could not be read again, says nothing either.
+    """
+    if not path.is_file():
+        return None
+    try:
+        return tomllib.loads(toml_text(path)).get("kind")
+    except (RecipeError, tomllib.TOMLDecodeError):  # whoever reads it says what is wrong
+        return None
+
+
 def parse_tables(text: str, path: Path, kind: type[T]) -> T:
     """The tables of a text.
 

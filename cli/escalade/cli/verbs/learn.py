@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,7 +26,8 @@ def learn(
         typer.Argument(
             metavar="[DATA] OUT",
             help="Items: JSON Lines, .parquet, a folder of both, or - ; default: the"
-            " configuration's. And the folder to write, or to go on with.",
+            " configuration's; of kind 'generation' a trace, or a folder of them. And the folder"
+            " to write, or to go on with.",
         ),
     ],
     report: Annotated[
@@ -47,10 +49,18 @@ def learn(
 
     from escalade.cli.output import result_console
     from escalade.training.online import learn_stream, read_configuration
+    from escalade.training.tables import kind_of
 
     if not _WITHOUT_DATA <= len(paths) <= _WITH_DATA:
         raise typer.BadParameter(f"give DATA and OUT, or OUT alone; got {len(paths)} paths")
     *data, out = paths
+    if kind_of(configuration) == "generation":
+        if not data:
+            raise typer.BadParameter("a language model learns from a TRACE: give it, and OUT")
+        if report is not None or beside:
+            raise typer.BadParameter("--report and --beside are of streams, not of 'generation'")
+        _improve(configuration, data[0], out, json=json)
+        return
     wanted = read_configuration(configuration)
     source = data[0] if data else None
     # What draws is loaded, and read, before the work, so that it cannot fail after.
@@ -80,6 +90,25 @@ def learn(
         write_learning_page(report, learned_run(out), others)
         if not json:
             result_console().print(f"report: {report}")
+
+
+def _improve(configuration: Path, traces: Path, out: Path, *, json: bool) -> None:
+    from escalade.cli.improvement import improve, improved_lines
+    from escalade.cli.output import print_json, progress_bar, result_console
+    from escalade.training.improvement import read_improvement
+
+    wanted = read_improvement(configuration)
+    with progress_bar("learning") as bar:
+
+        def show(stage: str, done: int, total: int, logged: Mapping[str, float]) -> None:
+            bar(done, total)
+
+        improved = improve(wanted, traces, out, say=bar.say, progress=show, tick=bar)
+    if json:
+        print_json(improved)
+        return
+    for line in improved_lines(improved):
+        result_console().print(line)
 
 
 class _Watched:

@@ -62,35 +62,45 @@ def answers_to(
     data: Path,
     *,
     limit: int | None = None,
+    judged: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ScoredQueries:
     """Ask the artifact every query of a file of records.
 
     Args:
         artifact: opened and verified.
-        data: query records; their references are not looked at.
+        data: query records; their references are not looked at, unless `judged`.
         limit: use that many records, evenly spread over the file; all if None.
+        judged: the references are what the large model said, which is right by that; the
+            artifact is where it says one of them.
         progress: called with (queries answered, queries in all).
 
     Raises:
         DataError: the records cannot be read.
         PromptError: a prompt does not fit the model (the message names its record); before
             anything is asked.
+        CalibrationError: a record lacks the references to judge by.
     """
     file = read_record_file(data)
     records = subsample(file.records, limit)
+    for record in records:
+        if judged and not record.references:
+            raise CalibrationError(f"{file.where(record)}: no references to judge by")
     encoded = []
     for record in records:
         with naming(file.where(record)):
             encoded.append(artifact.encode(record.prompt))
-    logprobs = []
-    for done, prompt_ids in enumerate(encoded, start=1):
-        logprobs.append([step.logprob for step in artifact.generate(prompt_ids)])
+    logprobs, right = [], []
+    for done, (record, prompt_ids) in enumerate(zip(records, encoded, strict=True), start=1):
+        steps = artifact.generate(prompt_ids)
+        logprobs.append([step.logprob for step in steps])
+        right.append(judged and artifact.text_of(steps) in record.references)
         progress(done, len(encoded))
+    small = np.array(right, dtype=np.bool_)
     return ScoredQueries(
         logprobs=logprobs,
         longest=[artifact.room_for(prompt_ids) for prompt_ids in encoded],
-        judged=None,
+        judged=Judged(small, np.ones_like(small)) if judged else None,
         prompts=[record.prompt for record in records],
         source=data,
         sha256=file.sha256,

@@ -97,6 +97,12 @@ class Store:
         except FileNotFoundError:
             return None
 
+    @property
+    def previous(self) -> str | None:
+        """The version that was current before, and that `rollback` goes back to; None: none."""
+        past = self._past()[:-1]
+        return past[-1] if past else None
+
     @contextmanager
     def changing(self, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
         """Make the folder a store if it is none, and change it as the only one who does.
@@ -188,11 +194,11 @@ class Store:
         """The version to go back to, or to."""
         current, history = self._need_current(), self._history()
         if to is None:
-            if not (past := self._past()[:-1]):
+            if (previous := self.previous) is None:
                 raise StoreError(
                     f"{self.folder}: there is no version before the current one, {current[:12]}"
                 )
-            return past[-1]
+            return previous
         found = [version for version in history if version.startswith(to)]
         if len(found) != 1:
             shown = ", ".join(version[:12] for version in history[-_SHOWN:])

@@ -1,7 +1,7 @@
 """The record of a query, and files of them; knows no model, no network."""
 
 from escalade.edge.trace.appender import TraceAppender
-from escalade.edge.trace.files import read_trace, write_trace
+from escalade.edge.trace.files import read_trace, read_traces, write_trace
 from escalade.edge.trace.schema import (
     TRACE_SCHEMA,
     DraftUse,
@@ -42,5 +42,6 @@ __all__ = [
     "latency_s",
     "money_of",
     "read_trace",
+    "read_traces",
     "write_trace",
 ]

@@ -75,6 +75,23 @@ def read_trace(path: Path, digest: Digest | None = None) -> Trace:
     return trace
 
 
+def read_traces(path: Path) -> list[Trace]:
+    """Read a trace, or every trace of a folder, from the one that was begun first.
+
+    Args:
+        path: a file, or a folder of `.jsonl` files; names that begin with a dot are left out.
+
+    Raises:
+        DataError: there is none, or see `read_trace`.
+    """
+    if not path.is_dir():
+        return [read_trace(path)]
+    files = sorted(one for one in path.glob("*.jsonl") if not one.name.startswith("."))
+    if not files:
+        raise DataError(f"{path}: no .jsonl file there; at least 1 trace is needed")
+    return sorted(map(read_trace, files), key=lambda trace: trace.header.created)
+
+
 def begin(
     path: Path, lines: Iterator[tuple[int, msgspec.Raw]]
 ) -> tuple[int, msgspec.Raw, TraceHeader | None]:

@@ -2,5 +2,20 @@
 
 from escalade.training.audit.audit import ARL, Audit, AuditState
 from escalade.training.audit.change_detector import BASELINE_ALPHA
+from escalade.training.audit.versions import (
+    Comparison,
+    VersionAgreement,
+    compare_versions,
+    count_version,
+)
 
-__all__ = ["ARL", "BASELINE_ALPHA", "Audit", "AuditState"]
+__all__ = [
+    "ARL",
+    "BASELINE_ALPHA",
+    "Audit",
+    "AuditState",
+    "Comparison",
+    "VersionAgreement",
+    "compare_versions",
+    "count_version",
+]

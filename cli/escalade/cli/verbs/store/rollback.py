@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from escalade.cli.options import JsonOption, StoreArgument
+
+if TYPE_CHECKING:
+    from escalade.edge.store import Store
+    from escalade.training.audit import Comparison, VersionAgreement
 
 
 def rollback(
@@ -15,16 +20,64 @@ def rollback(
         str | None,
         typer.Option("--to", help="First characters of a version; default: the one before."),
     ] = None,
+    audit: Annotated[
+        Path | None,
+        typer.Option(
+            "--audit",
+            metavar="TRACE",
+            help="Go back only if the current version is worse, by the kept queries that a trace,"
+            " or a folder of traces, has the expert's answer to.",
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Make the version before the current one current again."""
+    from escalade.cli.errors import CliError
     from escalade.cli.output import note_console, print_json, result_console
     from escalade.edge.store import Store
 
-    before, now = Store(store).rollback(
-        to, waiting=lambda: note_console().print(f"{store}: waiting for another change")
-    )
+    if audit is not None and to is not None:
+        raise CliError("--audit compares with the version before; leave --to out")
+    there = Store(store)
+    found = None if audit is None else _compared(there, audit)
+    if found is not None and not found.worse:
+        before = now = there.current or ""
+    else:
+        before, now = there.rollback(
+            to, waiting=lambda: note_console().print(f"{store}: waiting for another change")
+        )
     if json:
-        print_json({"before": before, "current": now})
+        audited = {} if found is None else {"audit": found}
+        print_json({"before": before, "current": now, **audited})
         return
-    result_console().print(f"{store}: current is {now[:12]}, was {before[:12]}")
+    was = f"is {now[:12]}, was {before[:12]}" if now != before else f"stays {now[:12]}"
+    told = "" if found is None else f": {_told(found)}"
+    result_console().print(f"{store}: current {was}{told}")
+
+
+def _compared(store: Store, traces: Path) -> Comparison:
+    """The current version and the one before it."""
+    from escalade.edge.errors import StoreError
+    from escalade.edge.trace import read_traces
+    from escalade.training.audit import compare_versions, count_version
+
+    current, previous = store.current, store.previous
+    if current is None or previous is None:
+        raise StoreError(f"{store.folder}: there are no two versions to compare")
+    read = read_traces(traces)
+    now, then = (count_version(read, store.manifest_of(one)) for one in (current, previous))
+    return compare_versions(now, then)
+
+
+def _told(found: Comparison) -> str:
+    worse = "is worse than" if found.worse else "is not known to be worse than"
+    return f"{_agreement(found.current)} agree with the expert; {worse} {_agreement(found.before)}"
+
+
+def _agreement(one: VersionAgreement) -> str:
+    counts = one.counts
+    share = "?" if one.estimate is None else f"{one.estimate:.1%}"
+    return (
+        f"{share} ({one.low:.1%} to {one.high:.1%}; {counts.queries} queries, {counts.kept} kept,"
+        f" {counts.audited} audited, {counts.agreed} agreed)"
+    )
