@@ -15,7 +15,7 @@ demo: $(STAMP) ## The bundled cascade, end to end, on this machine
 	$(BIN)/escalade demo
 
 test: $(STAMP) ## Every test that takes seconds
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" -n logical --maxprocesses 4
 
 test-slow: $(STAMP) ## Every test that takes longer
 	$(BIN)/pytest -m slow
