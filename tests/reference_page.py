@@ -20,6 +20,7 @@ import msgspec
 
 from escalade.cli import answers, demo, main, verbs
 from escalade.cli.cascade_rows import CascadeSummary
+from escalade.cli.improvement.improving import Improved
 from escalade.cli.verbs.outbox import clear
 from escalade.cli.verbs.store import rollback, sign, verify
 from escalade.cli.verbs.token import new
@@ -56,6 +57,7 @@ JSON: dict[str, tuple[Printed, ...]] = {
     "health": (verbs.health,),
     "inspect, an artifact": (verbs.inspect, "`manifest` is what `export` prints."),
     "inspect, a cascade": (CascadeSummary,),
+    "learn, of kind generation": (Improved,),
     "load": (LoadReport,),
     "outbox clear": (clear,),
     "outbox list": (Entry, "A list of these."),
