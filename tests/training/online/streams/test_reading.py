@@ -177,3 +177,21 @@ def test_a_span_is_a_part_of_one_order(tmp_path: Path) -> None:
     assert Counter(whole) == Counter(ids(Span()))
     assert ids(Span(shuffle=3, skip=20, limit=30)) == whole[20:50]
     assert ids(Span(shuffle=4)) != whole
+
+
+@pytest.mark.parametrize("name", ["text", "id", "expert"])
+def test_a_column_that_no_line_has_is_named_with_those_that_are_there(
+    tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / "items.jsonl"
+    path.write_text('{"text": "a", "said": "b"}\n' * 200)
+    known = Columns(text="text", id=None, expert="said")
+    assert len([*read_stream(path, known, LABELS)]) == 200
+    with pytest.raises(
+        DataError, match=r"first 100 rows has 'mistyped'; the last has 'text', 'said'"
+    ):
+        [*read_stream(path, known._replace(**{name: "mistyped"}), LABELS)]
+    # One that comes seldom is no mistake, nor is a class that is never told.
+    path.write_text('{"text": "a", "said": "b", "mistyped": "1"}\n' + path.read_text())
+    assert len([*read_stream(path, known._replace(expert="mistyped"), LABELS)]) == 201
+    assert len([*read_stream(path, known._replace(label="never"), LABELS)]) == 201

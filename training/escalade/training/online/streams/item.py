@@ -10,6 +10,10 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
+from escalade.edge.errors import DataError
+
+# Rows after which a column that none of them has is taken for a name that was mistyped.
+_ROWS_WITHOUT = 100
 # Of an id that was seen: among a billion ids two share 64 bits with probability 0.03.
 _ID_BYTES = 8
 
@@ -50,6 +54,8 @@ class Itemizer:
         self._columns, self._labels = columns, labels
         self._seen: set[bytes] = set()
         self._count = 0
+        # A class that is right is seldom known.
+        self._missing = {one for one in (columns.text, columns.id, columns.expert) if one}
 
     def refuse(self, why: str) -> Item:
         """An item of what is no row."""
@@ -62,9 +68,13 @@ class Itemizer:
 
         A class may be told by its name, or by its number among the labels, from 0; where labels are
         numbers themselves, by its name alone.
+
+        Raises:
+            DataError: none of the first rows has a column.
         """
         columns, number = self._columns, self._count
         self._count += 1
+        self._look_for_columns(row)
         own = None if columns.id is None else row.get(columns.id)
         name = str(number) if own is None else str(own)
         text = row.get(columns.text)
@@ -77,6 +87,16 @@ class Itemizer:
             expert=self._class(columns.expert, row, otherwise=""),
             refused=self._fault(text) or ("" if own is None else self._repeated(name)),
         )
+
+    def _look_for_columns(self, row: Mapping[str, object]) -> None:
+        if not self._missing:
+            return
+        self._missing -= row.keys()
+        if self._missing and self._count >= _ROWS_WITHOUT:
+            raise DataError(
+                f"none of the first {self._count} rows has {min(self._missing)!r}; the last has"
+                f" {', '.join(map(repr, row))[:200] or 'nothing'}"
+            )
 
     def _fault(self, text: object) -> str:
         """What is wrong with a text; empty if nothing is."""
