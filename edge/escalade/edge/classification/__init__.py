@@ -26,6 +26,7 @@ from escalade.edge.classification.linear_weights import (
     read_weights,
     write_weights,
 )
+from escalade.edge.classification.link import log_probabilities
 
 __all__ = [
     "CLASSIFICATION_NAME",
@@ -40,6 +41,7 @@ __all__ = [
     "check_classification",
     "check_labels",
     "inverse_frequencies",
+    "log_probabilities",
     "normalized",
     "read_linear_folder",
     "read_weights",

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from escalade.edge.artifact import Manifest
 from escalade.edge.classification import (
-    Link,
     inverse_frequencies,
+    log_probabilities,
     normalized,
     read_weights,
 )
@@ -66,16 +66,3 @@ class LinearRuntime:
             np.float64
         ) @ self._rows.weights[at[seen]].astype(np.float64)
         return sums
-
-
-def log_probabilities(sums: NDArray[np.float64], link: Link) -> NDArray[np.float64]:
-    """Natural logarithms of what scikit-learn's `predict_proba` gives; they sum to 1.
-
-    Args:
-        sums: `(K,)`.
-        link: `sigmoid` takes each class against the rest and divides by their sum, as
-            SGDClassifier does; `softmax` is LogisticRegression's.
-    """
-    each = sums if link == "softmax" else -np.logaddexp(0.0, -sums)
-    whole: NDArray[np.float64] = each - np.logaddexp.reduce(each)
-    return whole

@@ -22,6 +22,7 @@ from escalade.edge.classification import (
     LinearEntry,
     LinearModel,
     LinearWeights,
+    log_probabilities,
     tfidf,
     write_linear_folder,
 )
@@ -181,17 +182,13 @@ class LinearLevel:
 
 
 def _log_probabilities(scores: Floats) -> Floats:
-    """As scikit-learn's `predict_proba` for log loss: sigmoids, over their sum.
+    """As the device's: sigmoids, over their sum; none so small that its loss is not finite.
 
     Args:
         scores: of K classes each against the rest `(K,)`; of two classes the second's alone.
     """
-    logprobs: Floats
-    if scores.size == 1:
-        logprobs = -np.logaddexp(0.0, np.array([scores[0], -scores[0]]))
-    else:
-        sigmoids = -np.logaddexp(0.0, -scores)
-        logprobs = sigmoids - np.logaddexp.reduce(sigmoids)
+    rows = np.array([-scores[0], scores[0]]) if scores.size == 1 else scores
+    logprobs = log_probabilities(rows, "sigmoid")
     least: Floats = np.maximum(logprobs, np.log(_LEAST_PROBABILITY))
     return least
 
