@@ -124,14 +124,13 @@ def pack(network: nn.Module) -> None:
     for module in [*network.modules()]:
         linears = {name: one for name, one in module.named_children() if _fits(one)}
         for names in _TOGETHER:
-            if all(name in linears for name in names):
-                together = [linears.pop(name) for name in names]
-                if len({(one.in_features, one.bias is None) for one in together}) > 1:
-                    linears |= zip(names, together, strict=True)
-                    continue
+            together = [linears[name] for name in names if name in linears]
+            alike = {(one.in_features, one.bias is None) for one in together}
+            if len(together) == len(names) and len(alike) == 1:
                 shared = _Shared(together)
                 for number, name in enumerate(names):
                     setattr(module, name, SharedLinear(shared, number))
+                    del linears[name]
         for name, one in linears.items():
             setattr(module, name, PackedLinear(one))
         for name, norm in [*module.named_children()]:

@@ -59,9 +59,7 @@ def read_stream(
             if file.suffix == ".parquet":
                 yield from _parquet(file, columns, itemizer)
             else:
-                with (
-                    os.fdopen(os.dup(0), "rb") if str(file) == STDIN else file.open("rb") as stream
-                ):
+                with _opened(file) as stream:
                     yield from _json_lines(stream, itemizer)
         except OSError as error:
             raise DataError(f"{file}: cannot be read: {error.strerror or error}") from error
