@@ -110,6 +110,8 @@ alarm, median and 90 % quantile. Unnoticed: until the end.
 
 ## Do it again
 
+<!-- not run: an hour or more, of streams that you bring -->
+
     make study-online DATA=FOLDER ENCODER=FOLDER
 
 `DATA` holds `hatespeech.parquet`, `isear.parquet` or `imdb.parquet`: columns `text`, `gold` (a class
