@@ -24,6 +24,17 @@ class Pair(NamedTuple):
     key: Path
 
 
+def signing_keys(folder: Path) -> tuple[Path, Path]:
+    """A private key and its public one, as docs/artifacts.md makes them."""
+    key, public = folder / "key.pem", folder / "pub.pem"
+    for command in (
+        f"openssl ecparam -name prime256v1 -genkey -noout -out {key}",
+        f"openssl ec -in {key} -pubout -out {public}",
+    ):
+        subprocess.run(command.split(), check=True, capture_output=True)
+    return key, public
+
+
 class Authority:
     """Signs certificates; `ca` is what its clients and servers trust."""
 

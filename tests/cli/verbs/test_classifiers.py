@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from authority import needs_openssl, signing_keys
 from classifiers import LABELS, fitted, labelled, linear_artifact
 from scripted import ScriptedCloud
 
@@ -91,17 +91,11 @@ def test_it_is_calibrated_recorded_and_replayed(
     assert json.loads(out)
 
 
+@needs_openssl
 def test_it_is_signed_installed_and_verified(
     invoke: Invoke, artifact: Path, tmp_path: Path
 ) -> None:
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
-    for command in (
-        "openssl ecparam -name prime256v1 -genkey -noout -out key.pem",
-        "openssl ec -in key.pem -pubout -out pub.pem",
-    ):
-        subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
-    key, public = tmp_path / "key.pem", tmp_path / "pub.pem"
+    key, public = signing_keys(tmp_path)
     assert invoke("store", "sign", artifact, "--key", key)[0] == 0
     code, out, err = invoke("store", "install", artifact, tmp_path / "s", "--trusted-key", public)
     assert code == 0, err

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from authority import needs_openssl, signing_keys
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
@@ -207,17 +208,12 @@ def test_what_is_no_key_is_refused_by_name(
     check_signature(copy, keys[1])  # none of the refused keys has touched the signature
 
 
+@needs_openssl
 def test_keys_made_with_openssl_are_taken(copy: Path, tmp_path: Path) -> None:
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
-    for command in (
-        "openssl ecparam -name prime256v1 -genkey -noout -out key.pem",
-        "openssl ec -in key.pem -pubout -out pub.pem",
-    ):
-        subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
-    assert (tmp_path / "key.pem").stat().st_mode & 0o077 == 0
-    sign(copy, tmp_path / "key.pem")
-    check_signature(copy, tmp_path / "pub.pem")
+    key, public = signing_keys(tmp_path)
+    assert key.stat().st_mode & 0o077 == 0
+    sign(copy, key)
+    check_signature(copy, public)
 
 
 def test_without_the_extra_the_error_says_how_to_get_it(copy: Path) -> None:
