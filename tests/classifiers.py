@@ -115,10 +115,17 @@ ENCODERS: dict[str, dict[str, object]] = {
 }  # fmt: skip
 
 
-def encoder_folder(out: Path, kind: str = "bert", *, train: bool = False, **config: object) -> Path:
-    """A folder of transformers: random, or after a few steps on 300 sentences; 24 tokens long."""
+def encoder_folder(
+    out: Path, kind: str = "bert", *, train: bool = False, mean: bool = False, **config: object
+) -> Path:
+    """A folder of transformers: random, or after a few steps on 300 sentences; 24 tokens long.
+
+    With `mean` one of sentence-transformers, whose classes are read from the mean of the tokens.
+    """
     import torch
-    from transformers import AutoConfig, AutoModelForSequenceClassification
+    from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
+
+    from escalade.checkpoint import MeanClassifier
 
     tokenizer = _roberta_tokenizer() if kind == "roberta" else _bert_tokenizer()
     settings = {
@@ -128,7 +135,12 @@ def encoder_folder(out: Path, kind: str = "bert", *, train: bool = False, **conf
         **config,
     }
     torch.manual_seed(0)
-    model = AutoModelForSequenceClassification.from_config(AutoConfig.for_model(kind, **settings))
+    read = AutoConfig.for_model(kind, **settings)
+    model = (
+        MeanClassifier(AutoModel.from_config(read), len(LABELS))
+        if mean
+        else AutoModelForSequenceClassification.from_config(read)
+    )
     if train:
         data = labelled(300)
         optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)

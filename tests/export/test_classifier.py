@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 from classifiers import ENCODERS, LABELS, encoder_folder, labelled
+from sentence_transformers import SentenceTransformer
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from escalade.checkpoint import is_classifier
 from escalade.edge import Artifact
 from escalade.edge.artifact import memory_needed, read_manifest
 from escalade.export.classifier import class_logprobs, export_classifier
@@ -46,6 +48,19 @@ def test_labels_and_log_probabilities_are_transformers(model_dir: Path, tmp_path
         said = artifact.classify(text)
         np.testing.assert_allclose(list(said.values()), wanted, atol=1e-4)
         assert max(said, key=lambda label: said[label]) == LABELS[int(wanted.argmax())]
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_a_mean_of_tokens_gives_what_sentence_transformers_gives(tmp_path: Path, kind: str) -> None:
+    folder = encoder_folder(tmp_path / "model", kind, mean=True)
+    assert is_classifier(folder)
+    manifest = export_classifier(folder, tmp_path / "out", golden_texts=[*ODD, "so sorry"])
+    assert (manifest.parity.same_tokens, manifest.model.window) == (7, 24)
+    artifact, theirs = Artifact.open(tmp_path / "out"), SentenceTransformer(str(folder))
+    theirs.max_seq_length = 24
+    for text in [*ODD, *labelled(94, seed=4).texts]:
+        wanted = theirs.encode(text, convert_to_tensor=True).double().log_softmax(0)
+        np.testing.assert_allclose(list(artifact.classify(text).values()), wanted, atol=1e-4)
 
 
 @pytest.mark.parametrize("scheme", ["int8", "dynamic-int8", "float16", "int4"])

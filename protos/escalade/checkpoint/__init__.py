@@ -22,6 +22,7 @@ from escalade.checkpoint.generation import GREEDY, Generation, read_generation
 from escalade.checkpoint.locating import HUB, Located, locate
 from escalade.checkpoint.network import load_classifier, load_network
 from escalade.checkpoint.probing import probing_texts
+from escalade.checkpoint.sentences import MeanClassifier, check_mean, reads_mean
 from escalade.checkpoint.tokenizer import (
     check_vocabulary,
     load_tokenizer,
@@ -38,7 +39,9 @@ __all__ = [
     "CheckpointError",
     "Generation",
     "Located",
+    "MeanClassifier",
     "aligned_angles",
+    "check_mean",
     "check_onnx",
     "check_rotary",
     "check_vocabulary",
@@ -52,6 +55,7 @@ __all__ = [
     "locate",
     "probing_texts",
     "read_generation",
+    "reads_mean",
     "tokenizer_fingerprint",
     "tokenizer_json",
     "window_of",

@@ -10,6 +10,7 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 from escalade.checkpoint.errors import CheckpointError
 from escalade.checkpoint.exportable import ACTIVATIONS, ONNX_CLASSIFIERS
 from escalade.checkpoint.files import CONFIG_NAME, read_object
+from escalade.checkpoint.sentences import has_classes, reads_mean
 
 _ARCHITECTURE = "ForSequenceClassification"
 # What transformers has for `model_max_length` where a tokenizer names none: no length at all.
@@ -21,6 +22,8 @@ _FEWEST_TOKENS = 3
 def is_classifier(folder: Path) -> bool:
     """Whether a model's folder says that it classifies texts; False where it cannot be read."""
     try:
+        if reads_mean(folder):
+            return has_classes(folder)
         named = read_object(folder / CONFIG_NAME).get("architectures")
     except CheckpointError:
         return False

@@ -11,6 +11,7 @@ import torch
 import transformers
 from transformers import (
     AutoConfig,
+    AutoModel,
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
@@ -22,17 +23,20 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
+    MODEL_MAPPING_NAMES,
 )
 
 from escalade.checkpoint.causality import check_causal
 from escalade.checkpoint.errors import CheckpointError, first_line
 from escalade.checkpoint.files import CONFIG_NAME, GENERATION_CONFIG_NAME, read_object
+from escalade.checkpoint.sentences import MeanClassifier, check_mean, load_head, reads_mean
 
-Kind = Literal["causal", "encoder-decoder", "classifier"]
+Kind = Literal["causal", "encoder-decoder", "classifier", "encoder"]
 _CLASSES = {
     "causal": AutoModelForCausalLM,
     "encoder-decoder": AutoModelForSeq2SeqLM,
     "classifier": AutoModelForSequenceClassification,
+    "encoder": AutoModel,
 }
 # A model that also sees images is a causal one where it reads texts alone.
 _ARCHITECTURES: Final = {
@@ -42,11 +46,17 @@ _ARCHITECTURES: Final = {
     },
     "encoder-decoder": {*MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES.values()},
     "classifier": {*MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES.values()},
+    "encoder": {
+        name
+        for names in MODEL_MAPPING_NAMES.values()
+        for name in ([names] if isinstance(names, str) else names)
+    },
 }
 _CALLED: Final[dict[Kind, str]] = {
     "causal": "a causal language model",
     "encoder-decoder": "an encoder-decoder language model",
     "classifier": "a classifier of texts",
+    "encoder": "an encoder of texts",
 }
 # A token of a prompt and one of its answer.
 _FEWEST_POSITIONS = 2
@@ -85,7 +95,14 @@ def load_classifier(folder: Path) -> PreTrainedModel:
     Raises:
         CheckpointError: see `load_network`.
     """
-    return _load(folder, "classifier", torch.float32, "cpu")
+    if not reads_mean(folder):
+        return _load(folder, "classifier", torch.float32, "cpu")
+    check_mean(folder)
+    encoder = _load(folder, "encoder", torch.float32, "cpu")
+    model = MeanClassifier(encoder, len(encoder.config.id2label or {}))
+    load_head(folder, model.classifier)
+    model.train(False)
+    return model
 
 
 def _load(
@@ -125,10 +142,15 @@ def _load(
         for name in loading["unexpected_keys"]
         if name not in computed and not name.endswith(".masked_bias")
     }
+    # A mean of tokens does not go through the pooling that BERT and RoBERTa have.
+    pooled = kind == "encoder"
+    missing = {
+        name for name in loading["missing_keys"] if not (pooled and name.startswith("pooler."))
+    }
     # transformers fills what is missing with random numbers, drops what is left over (but for what
     # it knows that a family's old checkpoints have), and only logs both.
     for what, names in (
-        ("weights missing", loading["missing_keys"]),
+        ("weights missing", missing),
         (f"weights that {type(network).__name__} has no place for", left_over),
         ("weights of another shape", {name for name, _, _ in mismatched}),
         ("weights that do not load", loading["error_msgs"]),

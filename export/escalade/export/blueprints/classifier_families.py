@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
+from escalade.checkpoint import MeanClassifier
 from escalade.export.blueprints.blueprint import Attention, FeedForward, Linear
 from escalade.export.blueprints.encoder_decoder_blueprint import Layer, NormedAttention, Stack
 from escalade.export.blueprints.modules import activation_of, layer_norm, linear
@@ -16,16 +17,16 @@ from escalade.export.blueprints.modules import activation_of, layer_norm, linear
 
 @dataclass(frozen=True)
 class Classifier:
-    """An encoder, and what makes of its first token's result the logits of classes."""
+    """An encoder, and what makes of its tokens' results the logits of classes."""
 
     #: `(V, H)`
     embedding: Tensor
     encoder: Stack
-    #: Before the head: `head(activation(pooler(first token)))`.
-    pooler: Linear
-    activation: Literal["tanh", "relu"]
     #: `(K, H)`
     head: Linear
+    #: `head(activation(pooler(first token)))`; None where it is `head(mean of all tokens)`.
+    pooler: Linear | None = None
+    activation: Literal["tanh", "relu"] = "tanh"
     #: A token that takes no position and has the table's first (RoBERTa); None where all count.
     padding_id: int | None = None
 
@@ -38,35 +39,43 @@ def classifier_of(model: PreTrainedModel, window: int) -> Classifier:
             tensors are referred to, not copied.
         window: positions to keep.
     """
-    return CLASSIFIER_FAMILIES[str(model.config.model_type)](model, window)
-
-
-def _bert(model: PreTrainedModel, window: int) -> Classifier:
-    base = model.get_submodule("bert")
+    family = CLASSIFIER_FAMILIES[str(model.config.model_type)]
+    base = model.base_model
+    encoder, padding = family.stack(base, model.config, window)
+    mean = isinstance(model, MeanClassifier)
     return Classifier(
         embedding=linear(base, "embeddings.word_embeddings").weight,
-        encoder=_bert_stack(base, model, 0, window),
-        pooler=linear(base, "pooler.dense"),
-        activation="tanh",
-        head=linear(model, "classifier"),
-    )
-
-
-def _roberta(model: PreTrainedModel, window: int) -> Classifier:
-    base, padding = model.get_submodule("roberta"), int(model.config.pad_token_id)
-    return Classifier(
-        embedding=linear(base, "embeddings.word_embeddings").weight,
-        # The first row is the padding's.
-        encoder=_bert_stack(base, model, padding, window + 1),
-        pooler=linear(model, "classifier.dense"),
-        activation="tanh",
-        head=linear(model, "classifier.out_proj"),
+        encoder=encoder,
+        head=linear(model, "classifier" if mean else family.head),
+        pooler=None if mean else linear(model, family.pooler),
+        activation=family.activation,
         padding_id=padding,
     )
 
 
-def _bert_stack(base: nn.Module, model: PreTrainedModel, first: int, rows: int) -> Stack:
-    config = model.config
+# Layers, and the token that takes no position, of a base model, its config and a window.
+_Read = Callable[[nn.Module, PreTrainedConfig, int], tuple[Stack, int | None]]
+
+
+class _Family(NamedTuple):
+    stack: _Read
+    #: Modules of transformers' class with a head.
+    pooler: str
+    activation: Literal["tanh", "relu"]
+    head: str
+
+
+def _bert(base: nn.Module, config: PreTrainedConfig, window: int) -> tuple[Stack, None]:
+    return _bert_stack(base, config, 0, window), None
+
+
+def _roberta(base: nn.Module, config: PreTrainedConfig, window: int) -> tuple[Stack, int]:
+    padding = int(config.pad_token_id)
+    # The first row is the padding's.
+    return _bert_stack(base, config, padding, window + 1), padding
+
+
+def _bert_stack(base: nn.Module, config: PreTrainedConfig, first: int, rows: int) -> Stack:
     # A text alone is of the first type, in every place.
     types = linear(base, "embeddings.token_type_embeddings").weight
     positions = linear(base, "embeddings.position_embeddings").weight[first : first + rows]
@@ -99,8 +108,7 @@ def _bert_stack(base: nn.Module, model: PreTrainedModel, first: int, rows: int) 
     )
 
 
-def _distilbert(model: PreTrainedModel, window: int) -> Classifier:
-    config, base = model.config, model.get_submodule("distilbert")
+def _distilbert(base: nn.Module, config: PreTrainedConfig, window: int) -> tuple[Stack, None]:
     stack = Stack(
         layers=[
             Layer(
@@ -128,18 +136,12 @@ def _distilbert(model: PreTrainedModel, window: int) -> Classifier:
         positions=linear(base, "embeddings.position_embeddings").weight[:window],
         embedding_norm=layer_norm(base, "embeddings.LayerNorm"),
     )
-    return Classifier(
-        embedding=linear(base, "embeddings.word_embeddings").weight,
-        encoder=stack,
-        pooler=linear(model, "pre_classifier"),
-        activation="relu",
-        head=linear(model, "classifier"),
-    )
+    return stack, None
 
 
 #: By `model_type`.
-CLASSIFIER_FAMILIES: dict[str, Callable[[PreTrainedModel, int], Classifier]] = {
-    "bert": _bert,
-    "distilbert": _distilbert,
-    "roberta": _roberta,
+CLASSIFIER_FAMILIES: dict[str, _Family] = {
+    "bert": _Family(_bert, "bert.pooler.dense", "tanh", "classifier"),
+    "distilbert": _Family(_distilbert, "pre_classifier", "relu", "classifier"),
+    "roberta": _Family(_roberta, "classifier.dense", "tanh", "classifier.out_proj"),
 }

@@ -31,11 +31,16 @@ def write_classifier(graph: GraphWriter, model: Classifier, storage: Storage) ->
         rows = _Counted(graph, ids, padding).rows
     writer = EncoderStackWriter(graph, model.encoder, storage)
     encoded = writer.encode(ids, model.embedding, rows=rows)
-    first = graph.node("Gather", [encoded, graph.weight("first", np.array([0], np.int64))], axis=1)
-    pooled = storage.linear(graph, "pooler", model.pooler, first)
-    active = graph.node({"tanh": "Tanh", "relu": "Relu"}[model.activation], [pooled])
-    logits = storage.linear(graph, HEAD, model.head, active)
-    logits = graph.node("Squeeze", [logits, graph.weight("second_axis", np.array([1], np.int64))])
+    axis = graph.weight("second_axis", np.array([1], np.int64))
+    if model.pooler is None:
+        read = graph.node("ReduceMean", [encoded, axis], keepdims=1)
+    else:
+        zero = graph.weight("first", np.array([0], np.int64))
+        first = graph.node("Gather", [encoded, zero], axis=1)
+        pooled = storage.linear(graph, "pooler", model.pooler, first)
+        read = graph.node({"tanh": "Tanh", "relu": "Relu"}[model.activation], [pooled])
+    logits = storage.linear(graph, HEAD, model.head, read)
+    logits = graph.node("Squeeze", [logits, axis])
     classes = model.head.weight.shape[0]
     graph.output(
         CLASS_LOGPROBS, graph.node("LogSoftmax", [logits], axis=-1), np.float32, [1, classes]

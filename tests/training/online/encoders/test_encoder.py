@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 from made_streams import LABELS, rows
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     AutoModelForSequenceClassification,
@@ -116,6 +118,42 @@ def test_what_is_frozen_stays_and_the_rest_moves(encoders: dict[str, Path], froz
     layers = {int(name.split("layer.")[1][0]) for name in moved if "layer." in name}
     assert layers == set(range(frozen, 2))
     assert any(name.startswith("classifier") for name in moved)
+
+
+def _sentences(folder: Path) -> Path:
+    """The folder as a sentence encoder's: without classes, and with a module after its mean."""
+    encoder = SentenceTransformer(modules=[Transformer(str(folder)), Pooling(32), Normalize()])
+    encoder.save_pretrained(str(folder.parent / "sentences"))
+    return folder.parent / "sentences"
+
+
+@pytest.mark.parametrize("frozen", [0, 1, 2])
+def test_a_sentence_encoder_is_read_by_the_mean_of_its_tokens(
+    encoders: dict[str, Path], tmp_path: Path, frozen: int
+) -> None:
+    level = _level(_sentences(encoders["bert"]), frozen_layers=frozen)
+    _teach(level, 48)
+    level.save(tmp_path / "saved")
+    theirs = SentenceTransformer(str(tmp_path / "saved"))
+    for row in rows(20, seed=5):
+        text = str(row["text"])
+        wanted = theirs.encode(text, convert_to_tensor=True).double().log_softmax(0)
+        np.testing.assert_allclose(level.predict(text).logprobs, wanted, atol=1e-5)
+    again = _level(_sentences(encoders["bert"]), frozen_layers=frozen)
+    again.restore(level.state())
+    for one in (level, again):
+        _teach(one, 32, seed=4)
+    np.testing.assert_array_equal(level.predict("it").logprobs, again.predict("it").logprobs)
+
+
+def test_levels_of_a_process_share_what_frozen_layers_say(encoders: dict[str, Path]) -> None:
+    first, second = (_level(encoders["bert"], frozen_layers=2) for _ in range(2))
+    text = str(rows(1)[0]["text"])
+    spent = first.predict(text)
+    with torch.no_grad():
+        second._split.base.embeddings.word_embeddings.weight.zero_()  # its own would say otherwise
+    assert second.predict(text).flops == spent.flops
+    np.testing.assert_array_equal(second.predict(text).logprobs, spent.logprobs)
 
 
 @pytest.mark.parametrize("taught", [0, 48])

@@ -17,14 +17,15 @@ import torch.nn.functional as F
 import transformers
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
+from escalade.checkpoint import MeanClassifier, check_mean, reads_mean
 from escalade.training.errors import RecipeError
 from escalade.training.online.encoders.halves import Split
+from escalade.training.online.encoders.kept import KeptStates, Lowered, kept_states
 from escalade.training.online.levels import Example, Prediction, Tensors
+from escalade.v1.identity import weights_revision
 
-# Of hidden states that are kept for texts that may come again.
-_MOST_KEPT_BYTES = 1 << 28
 # Backward takes twice as many FLOPs as forward.
 _BACKWARD = 2.0
 # What AdamW keeps of a parameter, beside its steps.
@@ -34,7 +35,8 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")
 class EncoderSettings(NamedTuple):
     """Which encoder, and how it learns."""
 
-    #: Folder of a BERT, RoBERTa or DistilBERT (MiniLM is a BERT).
+    #: Folder of a BERT, RoBERTa or DistilBERT (MiniLM is a BERT). One of sentence-transformers is
+    #: read as it was trained: by the mean of its tokens.
     path: Path
     #: Of a text; what is longer is cut.
     max_tokens: int
@@ -71,15 +73,20 @@ class EncoderLevel:
         self._memory: list[Example] = []
         self._updates = 0
         self._optimizer = self._fresh_optimizer()
-        self._hidden: dict[str, Tensor] = {}
-        self._hidden_bytes = 0
+        # A head that reads the mean, and is all that learns, needs no more of a text than it.
+        self._only_mean = self._split.all_frozen and isinstance(self._model, MeanClassifier)
+        self._states = kept_states(
+            weights_revision(settings.path), settings.frozen_layers, settings.max_tokens
+        )
+        #: Texts whose lower layers this level has run.
+        self._seen = KeptStates()
 
     def predict(self, text: str) -> Prediction:
         """See `Level`."""
         hidden, spent = self._lower(text)
         self._model.train(False)
-        with torch.inference_mode(), self._split.upper(hidden[None]) as given:
-            logits = self._model(inputs_embeds=given).logits[0]
+        with torch.inference_mode():
+            logits = self._logits(hidden[None], None)[0]
         logprobs = F.log_softmax(logits.double(), dim=0).numpy()
         return Prediction(logprobs, spent + self._split.upper_flops(len(hidden)))
 
@@ -143,19 +150,23 @@ class EncoderLevel:
 
     def _lower(self, text: str) -> tuple[Tensor, float]:
         """What the layers that do not learn make of a text `(T, hidden)`, and its FLOPs now."""
-        if (known := self._hidden.get(text)) is not None:
-            return known, 0.0
+        spent = 0.0
+
+        def first(text: str) -> Lowered:
+            nonlocal spent
+            found = self._states.get(text, self._computed)
+            spent = self._split.lower_flops(found.tokens)  # as if no other level had run them
+            return found
+
+        return self._seen.get(text, first).hidden, spent
+
+    def _computed(self, text: str) -> Lowered:
         encoded = self._tokenizer(
             text, truncation=True, max_length=self._settings.max_tokens, return_tensors="pt"
         )
         with torch.inference_mode(), self._split.lower():
-            hidden = self._split.base(**encoded).last_hidden_state[0]
-        hidden = hidden.clone()
-        self._hidden[text] = hidden
-        self._hidden_bytes += hidden.nbytes
-        while self._hidden_bytes > _MOST_KEPT_BYTES:
-            self._hidden_bytes -= self._hidden.pop(next(iter(self._hidden))).nbytes
-        return hidden, self._split.lower_flops(len(hidden))
+            hidden = self._split.base(**encoded).last_hidden_state[0].clone()
+        return Lowered(hidden.mean(0, keepdim=True) if self._only_mean else hidden, len(hidden))
 
     def _step(self, hidden: Sequence[Tensor], labels: Sequence[int]) -> float:
         """One step of AdamW on at most a batch; gives its FLOPs."""
@@ -163,13 +174,21 @@ class EncoderLevel:
         lengths = torch.tensor([len(one) for one in hidden])
         mask = (torch.arange(padded.shape[1])[None] < lengths[:, None]).long()
         self._model.train()
-        with self._split.upper(padded) as given:
-            logits = self._model(inputs_embeds=given, attention_mask=mask).logits
-        loss = F.cross_entropy(logits, torch.tensor(labels))
+        loss = F.cross_entropy(self._logits(padded, mask), torch.tensor(labels))
         self._optimizer.zero_grad()
         loss.backward()
         self._optimizer.step()
         return (1.0 + _BACKWARD) * len(hidden) * self._split.upper_flops(padded.shape[1])
+
+    def _logits(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
+        """What learns makes of `(B, T, hidden)`: `(B, K)`."""
+        logits: Tensor
+        if self._only_mean:
+            logits = self._model.classifier(hidden[:, 0])
+        else:
+            with self._split.upper(hidden) as given:
+                logits = self._model(inputs_embeds=given, attention_mask=mask).logits
+        return logits
 
     def _fresh_optimizer(self) -> torch.optim.AdamW:
         rates = {True: self._settings.head_rate, False: self._settings.learning_rate}
@@ -193,7 +212,11 @@ def _load(path: Path, labels: Sequence[str], seed: int) -> tuple[Any, Any]:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = AutoModelForSequenceClassification.from_pretrained(
+            mean = reads_mean(path)
+            if mean:
+                check_mean(path)
+            kind = AutoModel if mean else AutoModelForSequenceClassification
+            model = kind.from_pretrained(
                 path,
                 id2label=dict(enumerate(labels)),
                 label2id={label: k for k, label in enumerate(labels)},
@@ -202,7 +225,9 @@ def _load(path: Path, labels: Sequence[str], seed: int) -> tuple[Any, Any]:
                 local_files_only=True,
                 use_safetensors=True,
             )
-    except (OSError, ValueError, KeyError) as error:
+            if mean:
+                model = MeanClassifier(model, len(labels))
+    except (OSError, ValueError, KeyError) as error:  # a CheckpointError is one
         raise RecipeError(f"encoder {path}: cannot be loaded: {error}") from error
     finally:
         logging.set_verbosity(loud)

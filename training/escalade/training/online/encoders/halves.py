@@ -59,6 +59,8 @@ class Split:
         self._lower_layers = nn.ModuleList(layers[:frozen_layers])
         self._upper_layers = nn.ModuleList(layers[frozen_layers:])
         self._given = _Given()
+        #: Whether nothing but the head learns.
+        self.all_frozen = frozen_layers == count
         for part in (self._embeddings, self._lower_layers):
             part.requires_grad_(False)
         #: By their names, in the whole model.
