@@ -51,7 +51,8 @@ def test_paths_are_beside_the_files(tmp_path: Path) -> None:
         ("share = 1.5\n" + LEARN, CASCADE, "share"),
         ("window = 3\n" + LEARN, CASCADE, "window"),
         ("epsilom = 0.1\n" + LEARN, CASCADE, "epsilon"),
-        (LEARN + "words = [3, 1]\n", CASCADE, "words must not fall"),
+        (LEARN + "words = [3, 1]\n", CASCADE, "words must be two rising numbers in 1-8"),
+        (LEARN + "characters = [3, 9]\n", CASCADE, "characters must be two rising numbers"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused(tmp_path: Path, learn: str, cascade: str, why: str) -> None:

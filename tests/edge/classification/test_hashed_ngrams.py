@@ -37,9 +37,38 @@ def test_a_text_is_counted_by_its_words_and_their_pairs() -> None:
     assert (buckets.dtype, counts.dtype) == (np.int32, np.float32)
 
 
-@given(st.text(), st.integers(2, 50), st.sampled_from([(1, 1), (1, 2), (2, 2), (1, 3), (3, 5)]))
-def test_buckets_rise_and_no_ngram_is_lost(text: str, buckets: int, words: tuple[int, int]) -> None:
-    few, many = (HashedNgrams(buckets=n, words=words).counts(text) for n in (buckets, 1 << 24))
+def test_characters_are_those_within_words_and_are_not_taken_for_words() -> None:
+    features = HashedNgrams(characters=(2, 3))
+    words, counts = HashedNgrams().counts("No, a")
+    buckets, both = features.counts("No, a")
+    grams = [" n", "no", "o ", " no", "no ", " a", "a ", " a "]
+    wanted = {crc32(b"\0" + gram.encode()) % (1 << 18): 1 for gram in grams}
+    wanted |= dict(zip(words.tolist(), counts.tolist(), strict=True))
+    assert dict(zip(buckets.tolist(), both.tolist(), strict=True)) == wanted
+    # What was fitted before there were any is read as before.
+    assert HashedNgrams().fingerprint == (
+        "99197797d36a827c6429f1b2785f2ee98037fb5989a81484551c97c986fe9d28"
+    )
+    assert features.fingerprint != HashedNgrams().fingerprint
+
+
+@given(
+    st.text(),
+    st.integers(2, 50),
+    st.sampled_from([(1, 1), (1, 2), (2, 2), (1, 3), (3, 5)]),
+    st.sampled_from([None, (1, 1), (3, 5), (1, 8)]),
+)
+def test_buckets_rise_and_no_ngram_is_lost(
+    text: str, buckets: int, words: tuple[int, int], characters: tuple[int, int] | None
+) -> None:
+    both = [HashedNgrams(buckets=n, words=words, characters=characters) for n in (buckets, 1 << 24)]
+    few, many = (features.counts(text) for features in both)
+    assert (
+        few[1].sum()
+        <= HashedNgrams(
+            words=words, characters=characters, longest_text=max(len(text), 1)
+        ).most_ngrams
+    )
     assert np.all(np.diff(few[0]) > 0)
     assert np.all((few[0] >= 0) & (few[0] < buckets))
     assert few[1].sum() == many[1].sum()
@@ -106,6 +135,7 @@ def test_statistics_are_of_the_documents_up_to_now() -> None:
         ({"longest_text": 0}, "longest_text must be in 1-1048576, got 0"),
         ({"words": (2, 1)}, r"words must be two rising numbers in 1-8, got \(2, 1\)"),
         ({"words": (1, 9)}, r"words must be two rising numbers in 1-8, got \(1, 9\)"),
+        ({"characters": (0, 3)}, r"characters must be two rising numbers in 1-8, got \(0, 3\)"),
     ],
 )
 def test_values_out_of_range_are_named(values: dict[str, object], said: str) -> None:

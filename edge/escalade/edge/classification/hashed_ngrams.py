@@ -1,4 +1,4 @@
-"""A text as counts of hashed word n-grams, with no vocabulary to learn; knows no model.
+"""A text as counts of hashed n-grams of words and characters, without a vocabulary; knows no model.
 
 Weinberger et al., "Feature hashing for large scale multitask learning" (ICML 2009), with CRC-32
 of the n-gram's UTF-8 for the hash: the same on every machine and in every process. Counts have no
@@ -23,15 +23,18 @@ from escalade.edge.deferral import Table
 
 # Letters, digits and underscores; with an apostrophe between them still one word (`don't`).
 _WORD = re.compile(r"\w+(?:['\u2019]\w+)*")
-_MOST_WORDS = 8
+#: Words or characters of an n-gram.
+LONGEST_NGRAM = 8
+# Before characters; no word has it, and so they are not taken for a word of the same letters.
+_WITHIN = b"\0"
 
 _MOST_BUCKETS, _MOST_CHARACTERS = 1 << 24, 1 << 20
 
-_Length = Annotated[int, msgspec.Meta(ge=1, le=_MOST_WORDS)]
+_Length = Annotated[int, msgspec.Meta(ge=1, le=LONGEST_NGRAM)]
 
 
 class HashedNgrams(Table, frozen=True, kw_only=True):
-    """Counts of word n-grams, hashed into buckets. Words are lower-cased.
+    """Counts of n-grams, hashed into buckets. Words are lower-cased.
 
     Raises:
         ValueError: a value is out of range.
@@ -41,16 +44,19 @@ class HashedNgrams(Table, frozen=True, kw_only=True):
     buckets: Annotated[int, msgspec.Meta(ge=2, le=_MOST_BUCKETS)] = 1 << 18
     #: The least and the most words of an n-gram, 1 to 8.
     words: tuple[_Length, _Length] = (1, 2)
+    #: The least and the most characters of n-grams within a word, which has a space at each end;
+    #: None for words alone.
+    characters: tuple[_Length, _Length] | None = None
     #: Characters of a text that are read; what stands after them does not count.
     longest_text: Annotated[int, msgspec.Meta(ge=1, le=_MOST_CHARACTERS)] = 1 << 16
 
     def __post_init__(self) -> None:
         """Check what holds between values, and what msgspec checks in files alone."""
-        least, most = self.words
-        if not 1 <= least <= most <= _MOST_WORDS:
-            raise ValueError(
-                f"words must be two rising numbers in 1-{_MOST_WORDS}, got {self.words}"
-            )
+        for name, lengths in (("words", self.words), ("characters", self.characters or (1, 1))):
+            if not 1 <= lengths[0] <= lengths[1] <= LONGEST_NGRAM:
+                raise ValueError(
+                    f"{name} must be two rising numbers in 1-{LONGEST_NGRAM}, got {lengths}"
+                )
         for name, value, low, high in (
             ("buckets", self.buckets, 2, _MOST_BUCKETS),
             ("longest_text", self.longest_text, 1, _MOST_CHARACTERS),
@@ -61,13 +67,18 @@ class HashedNgrams(Table, frozen=True, kw_only=True):
     @property
     def most_ngrams(self) -> int:
         """No text has more: its words were of one character each."""
-        least, most = self.words
-        return (most - least + 1) * self.longest_text
+        most = _lengths(self.words) * self.longest_text
+        if self.characters is not None:  # every second one may be a word, with its two spaces
+            most += _lengths(self.characters) * (2 * self.longest_text + 1)
+        return most
 
     @property
     def fingerprint(self) -> str:
         """The sha256 over all values, in hexadecimal: two of one fingerprint read texts alike."""
-        return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()
+        said = msgspec.structs.asdict(self)
+        if self.characters is None:  # as it was before there were any
+            del said["characters"]
+        return hashlib.sha256(msgspec.json.encode(said, order="sorted")).hexdigest()
 
     def counts(self, text: str) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """The buckets of a text's n-grams, and how many n-grams fell into each.
@@ -80,11 +91,15 @@ class HashedNgrams(Table, frozen=True, kw_only=True):
         """
         read = text if len(text) <= self.longest_text else text[: self.longest_text]
         # No space is part of a word, so that an n-gram is hashed with the words it is made of.
-        words = [word.encode() for word in _WORD.findall(read.lower())]
+        found = _WORD.findall(read.lower())
+        words = [word.encode() for word in found]
         least, most = self.words
         hashes = [crc32(word) for word in words] if least == 1 else []
         for length in range(max(least, 2), most + 1):
             hashes += map(crc32, _joined(words, length))
+        if self.characters is not None:
+            for word in found:
+                hashes += map(crc32, _within(word, *self.characters))
         buckets, counts = np.unique(
             np.array(hashes, dtype=np.int64) % self.buckets, return_counts=True
         )
@@ -93,3 +108,17 @@ class HashedNgrams(Table, frozen=True, kw_only=True):
 
 def _joined(words: list[bytes], length: int) -> list[bytes]:
     return [b" ".join(few) for few in zip(*(words[at:] for at in range(length)), strict=False)]
+
+
+def _within(word: str, least: int, most: int) -> list[bytes]:
+    """N-grams of a word's characters."""
+    spaced = f" {word} "
+    return [
+        _WITHIN + spaced[at : at + length].encode()
+        for length in range(least, most + 1)
+        for at in range(len(spaced) - length + 1)
+    ]
+
+
+def _lengths(ends: tuple[int, int]) -> int:
+    return ends[1] - ends[0] + 1

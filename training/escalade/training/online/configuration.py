@@ -14,6 +14,7 @@ from typing import Annotated
 import msgspec
 
 from escalade.edge.base import Count, Positive, Share
+from escalade.edge.classification import LONGEST_NGRAM
 from escalade.training.errors import RecipeError
 from escalade.training.online.experts import Parser
 from escalade.training.online.streams import STDIN
@@ -104,6 +105,9 @@ class LinearTable(_LevelTable, frozen=True, kw_only=True, tag="linear"):
     calibration: Share = 0.4
     buckets: Annotated[int, msgspec.Meta(ge=2, le=1 << 24)] = 1 << 18
     words: tuple[Positive, Positive] = (1, 2)
+    #: Of n-grams within a word; with 3 to 5 a few thousand labels teach more, at several times the
+    #: work a text.
+    characters: tuple[Positive, Positive] | None = None
     #: With scikit-learn's own, 1e-4, some thousand labels teach ISEAR's seven classes less; with
     #: 1e-5, HateSpeech's two.
     alpha: _Rate = 2e-5
@@ -238,10 +242,12 @@ def _check(configuration: Configuration, need: Callable[[bool, str], None]) -> N
     )
     for level in configuration.level:
         if isinstance(level, LinearTable):
-            need(
-                level.words[0] <= level.words[1],
-                f"level {level.name!r}: words must not fall, got {list(level.words)}",
-            )
+            for what, ends in (("words", level.words), ("characters", level.characters or (1, 1))):
+                need(
+                    ends[0] <= ends[1] <= LONGEST_NGRAM,
+                    f"level {level.name!r}: {what} must be two rising numbers in"
+                    f" 1-{LONGEST_NGRAM}, got {list(ends)}",
+                )
     method, count = configuration.method, len(names)
     if isinstance(method, EnsembleTable):
         given = len(method.probabilities)

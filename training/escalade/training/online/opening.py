@@ -64,7 +64,9 @@ def _open_level(configuration: Configuration, place: int) -> Level:
     seed = configuration.seed * len(configuration.level) + place
     if isinstance(table, LinearTable):
         settings = LinearSettings(
-            features=HashedNgrams(buckets=table.buckets, words=table.words),
+            features=HashedNgrams(
+                buckets=table.buckets, words=table.words, characters=table.characters
+            ),
             alpha=table.alpha,
             replay=table.replay,
             memory=table.memory,
