@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of streams (.parquet)")
     parser.add_argument("--out", type=Path, default=REPOSITORY / "runs" / "study-online")
     parser.add_argument("--encoder", type=Path, help="folder of an encoder, such as MiniLM's")
-    parser.add_argument("--streams", nargs="*", default=["hatespeech", "isear"])
+    parser.add_argument("--streams", nargs="*", help="some of them only; default: all")
     parser.add_argument("--levels", nargs="*", default=["linear", "upper"])
     parser.add_argument("--seeds", type=int, default=3, help="seeds of each run: 1, 2, ...")
     parser.add_argument("--report", action="store_true", help="no run: report what is there")
@@ -38,8 +38,9 @@ def main() -> None:
     from benchmarks.study_online.streams import STREAMS
     from benchmarks.study_online.work import work
 
+    streams = options.streams or list(STREAMS)
     for what, given, known in (
-        ("stream", options.streams, STREAMS),
+        ("stream", streams, STREAMS),
         ("levels", options.levels, LEVELS),
     ):
         if unknown := sorted(set(given) - set(known)):
@@ -50,7 +51,7 @@ def main() -> None:
         data=options.data,
         out=options.out,
         encoder=options.encoder,
-        streams=tuple(options.streams),
+        streams=tuple(streams),
         seeds=tuple(range(1, options.seeds + 1)),
         levels=tuple(options.levels),
     )

@@ -72,7 +72,7 @@ class Settings:
     data: Path
     out: Path
     encoder: Path | None = None
-    streams: tuple[str, ...] = ("hatespeech", "isear")
+    streams: tuple[str, ...] = tuple(STREAMS)
     experts: tuple[str, ...] = tuple(EXPERTS)
     seeds: tuple[int, ...] = (1, 2, 3)
     levels: tuple[str, ...] = ("linear", "upper")
