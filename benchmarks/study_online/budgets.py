@@ -17,13 +17,15 @@ import msgspec
 import numpy as np
 from benchmarks.study_online.runs import MissingError, keep, run_of
 from benchmarks.study_online.settings import Case, Settings
-from benchmarks.study_online.streams import STREAMS, items_of
+from benchmarks.study_online.streams import STREAMS, items_of, labels_of
 from sklearn.isotonic import IsotonicRegression
 
 from escalade.simulator.learning import LearnedRun
 
-#: mu above which nothing is deferred, and below which everything is; and confidences likewise.
-_ENDS = {"cascade": (8e-3, 2e-5), "threshold": (0.0, 1.0)}
+#: Methods with a setting that is sought.
+_SOUGHT = ("cascade", "threshold")
+#: mu above which nothing is deferred, and below which everything is.
+_MU = (8e-3, 2e-5)
 # Of a bracket, next to its ends, where nothing is tried: each try takes away as much at least.
 _MARGIN = 0.1
 
@@ -62,7 +64,7 @@ def at_budget(settings: Settings, case: Case, budget: int, *, make: bool = True)
     case = _taught(case, budget)
     if case.method == "ensemble":
         case = case._replace(knob=budget / _measured(settings, case))
-    if case.method in _ENDS:
+    if case.method in _SOUGHT:
         path = _path(settings, case, budget)
         if not path.exists():
             if not make:
@@ -139,7 +141,9 @@ def _place_of(points: Sequence[_Point], calls: int) -> float:
 
 
 def _ends(settings: Settings, case: Case) -> list[_Point]:
-    least, most = (_place(case, knob) for knob in _ENDS[case.method])
+    # No class is the likeliest of K with less than 1 / K.
+    sure = (1 / len(labels_of(settings.file(case.stream))), 1.0)
+    least, most = (_place(case, knob) for knob in (_MU if case.method == "cascade" else sure))
     # One more than there are: so that all of them is below.
     return [_Point(least, 0), _Point(most, _measured(settings, case) + 1)]
 

@@ -25,7 +25,7 @@ from benchmarks.study_online.report.means import (
 )
 from benchmarks.study_online.report.paper import TABLE
 from benchmarks.study_online.settings import Settings
-from benchmarks.study_online.streams import Shift, comedies_of, items_of
+from benchmarks.study_online.streams import Shift, comedies_of
 from pyarrow import parquet
 
 from escalade.simulator.learning import LearnedRun, LevelFigures
@@ -86,8 +86,7 @@ def _orders(
 ) -> str:
     if not found:
         return ""
-    file = settings.file("imdb")
-    return text.orders(tables.orders_table(found), comedies_of(file), items_of(file))
+    return text.orders(tables.orders_table(found), comedies_of(settings.file("imdb")))
 
 
 def _draw(

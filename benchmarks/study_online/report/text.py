@@ -117,13 +117,13 @@ kept in `runs/study-online`, and a run that was cut off goes on.
 """
 
 
-def orders(table: str, comedies: int, items: int) -> str:
+def orders(table: str, comedies: int) -> str:
     """The section on other orders."""
     return f"""## Other orders
 
 Section 5.4 of the paper, on IMDB: the same items by their length, short ones first, or with comedy
 last. mu stays what it is for the drawn order, so that calls may change. Means over budgets; of other
-orders the difference in points, beside the paper's table 2. The paper's comedies are 8,140 of {items:,}
+orders the difference in points, beside the paper's table 2. The paper's comedies are 8,140 of 25,000
 reviews, by a rule that it does not give; here they are {comedies:,}: texts with `comed`, `comic`, `funn`,
 `humo(u)r`, `hilar` or `laugh`, in the measured half of which the others come first.
 
