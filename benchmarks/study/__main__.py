@@ -9,15 +9,12 @@ is there is not done again. `--jobs` runs share the machine, each with its part 
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
 import sys
-import time
 from pathlib import Path
 
-from escalade.cli.quiet import quiet_third_party
+from benchmarks.study.jobs import REPOSITORY, add_options, run_workers, take_share
 
-REPOSITORY = Path(__file__).parents[2]
+from escalade.cli.quiet import quiet_third_party
 
 
 def main() -> None:
@@ -30,16 +27,13 @@ def main() -> None:
     parser.add_argument("--train-queries", type=int, default=200_000)
     parser.add_argument("--test-queries", type=int, default=6000)
     parser.add_argument("--arms", nargs="*", help="some arms only; default: all")
-    parser.add_argument("--jobs", type=int, default=2, help="runs at the same time")
-    parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--report", action="store_true", help="no training: report what is there")
     parser.add_argument(
         "--pilot", action="store_true", help="compare learning rates on the validation split"
     )
+    add_options(parser)
     options = parser.parse_args()
-    if options.worker is not None:
-        # Before torch is imported: its thread pools are sized then.
-        os.environ["OMP_NUM_THREADS"] = str(max((os.cpu_count() or 1) // options.jobs, 1))
+    share = take_share(options)
 
     quiet_third_party()
     from benchmarks.study import pilot, report
@@ -61,21 +55,12 @@ def main() -> None:
     if options.pilot:
         pilot.run(settings)
         return
-    if options.worker is not None:
-        train_share(settings, arms, options.worker, options.jobs)
+    if share is not None:
+        train_share(settings, arms, share)
         return
     if not options.report:
-        started = time.time()
         prepare(settings, arms)
-        workers = [
-            subprocess.Popen([sys.executable, "-m", "benchmarks.study", *sys.argv[1:],
-                              "--worker", str(number)], cwd=REPOSITORY)
-            for number in range(options.jobs)
-        ]  # fmt: skip
-        codes = [worker.wait() for worker in workers]
-        if any(codes):
-            sys.exit("study: a worker failed; run the command again to go on")
-        print(f"trained in {(time.time() - started) / 60:.0f} min")
+        print(f"trained in {run_workers('benchmarks.study', options.jobs):.0f} min")
     check_same(settings)
     report.write(settings, REPOSITORY / "docs")
 

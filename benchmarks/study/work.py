@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from benchmarks.study import train
 from benchmarks.study.arms import Arm, Data, Settings
 from benchmarks.study.data import training_examples
+from benchmarks.study.jobs import Share
 
 from escalade.training.examples import Examples
 from escalade.v1.identity import weights_revision
@@ -48,10 +49,10 @@ def check_same(settings: Settings) -> None:
             )
 
 
-def train_share(settings: Settings, arms: Sequence[Arm], worker: int, workers: int) -> None:
-    """Every `workers`-th run, beginning with number `worker`; first seeds first."""
+def train_share(settings: Settings, arms: Sequence[Arm], share: Share) -> None:
+    """One process's runs; first seeds first."""
     runs = [(seed, arm) for seed in settings.seeds for arm in arms]
-    mine = runs[worker::workers]
+    mine = runs[share.number :: share.of]
     examples: dict[Data, Examples] = {}
     for number, (seed, arm) in enumerate(mine, start=1):
         if arm.data not in examples:
@@ -59,7 +60,7 @@ def train_share(settings: Settings, arms: Sequence[Arm], worker: int, workers: i
         started = time.time()
         train.run(settings, arm, seed, examples[arm.data])
         _say(
-            f"worker {worker}: {number}/{len(mine)} {arm.name}, seed {seed}:"
+            f"worker {share.number}: {number}/{len(mine)} {arm.name}, seed {seed}:"
             f" {time.time() - started:.0f} s"
         )
 

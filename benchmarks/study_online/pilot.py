@@ -14,7 +14,8 @@ import tempfile
 from pathlib import Path
 
 import msgspec
-from benchmarks.study_online.settings import EXPERTS, STREAMS, Settings, items_of, labels_of
+from benchmarks.study_online.settings import Settings
+from benchmarks.study_online.streams import EXPERTS, STREAMS, items_of, labels_of
 
 from escalade.training.online import Configuration, learn_stream
 
@@ -23,9 +24,10 @@ ALPHAS = (1e-5, 2e-5, 5e-5, 1e-4)
 
 def agreement(settings: Settings, stream: str, expert: str, alpha: float, seed: int) -> float:
     """Share of the last third on which the level says what the expert says."""
-    half = items_of(settings, stream) // 2
+    file = settings.file(stream)
+    half = items_of(file) // 2
     plain = {
-        "labels": labels_of(settings, stream),
+        "labels": labels_of(file),
         "seed": seed,
         "stream": {"label": expert, "shuffle": seed, "limit": half},
         "expert": {"kind": "column", "column": expert},
@@ -34,9 +36,7 @@ def agreement(settings: Settings, stream: str, expert: str, alpha: float, seed: 
     }
     configuration = msgspec.convert(plain, Configuration)
     with tempfile.TemporaryDirectory() as folder:
-        found = learn_stream(
-            configuration, settings.data / f"{stream}.parquet", Path(folder) / "out"
-        )
+        found = learn_stream(configuration, file, Path(folder) / "out")
     assert found.measured.accuracy is not None  # noqa: S101 - each item has the expert's label
     return found.measured.accuracy
 

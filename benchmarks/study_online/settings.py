@@ -11,55 +11,58 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import msgspec
-from pyarrow import parquet
+from benchmarks.study_online.streams import EXPERTS, STREAMS, Shift, Stream, items_of, labels_of
 
 from escalade.training.online import Configuration
 
-Levels = Literal["linear", "upper", "tuned"]
 Method = Literal["cascade", "ensemble", "distilled", "threshold", "expert"]
 
 
-class Tuning(NamedTuple):
-    """A level's row of tables 3 and 4 of the paper; experts have the same."""
-
-    decay: float
-    calibration: float
-    calibrator_rate: float
-
-
-class Stream(NamedTuple):
-    """A file of the data folder, and what the paper says of it."""
+class Encoder(NamedTuple):
+    """A level above the linear one."""
 
     name: str
-    title: str
-    #: Calls of the expert at which table 1 compares.
-    budgets: tuple[int, ...]
-    linear: Tuning
-    encoder: Tuning
-    #: A class whose recall counts too.
-    recall: str | None = None
+    #: Upper ones, beside the head; None: all, and the embeddings. What does not learn is computed
+    #: once for each text.
+    learning_layers: int | None
+    #: Of a run, beside the linear level's; and of its cache and batches: tables 3 and 4.
+    cost: float = 1.0
+    cache: int = 16
+    batch_size: int = 8
 
 
-STREAMS = {
-    one.name: one
-    for one in (
-        Stream(
-            "hatespeech", "HateSpeech", (600, 2700, 4900),
-            # The paper's decay of the linear level is 0.97, by which 800 calls go to exploring.
-            Tuning(0.9, 0.4, 1e-3), Tuning(0.9, 0.4, 7e-4), recall="hate",
-        ),
-        Stream(
-            "isear", "ISEAR", (1200, 1500, 2700),
-            Tuning(0.8, 0.15, 7e-4), Tuning(0.9, 0.45, 7e-4),
-        ),
-        Stream(
-            "imdb", "IMDB", (1300, 3800, 5200),
-            Tuning(0.97, 0.4, 7e-4), Tuning(0.95, 0.3, 7e-4),
-        ),
-    )
-}  # fmt: skip
-#: Columns of the files, with their names, and what a call costs beside BERT-base (tables 3 and 4).
-EXPERTS = {"gpt35_turbo": ("GPT-3.5 Turbo", 1182.0), "llama2_70b_chat": ("Llama 2 70B", 636.0)}
+class Levels(NamedTuple):
+    """What stands between a stream and the expert: a linear level, and these."""
+
+    #: For the page.
+    words: str
+    encoders: tuple[Encoder, ...] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """Of the levels below the expert."""
+        return ["linear", *(encoder.name for encoder in self.encoders)]
+
+
+LEVELS = {
+    "linear": Levels("a linear model over hashed n-grams, and the expert"),
+    "frozen": Levels(
+        "the linear one, MiniLM of which the head alone learns, and the expert",
+        (Encoder("encoder", 0),),
+    ),
+    "upper": Levels(
+        "the linear one, MiniLM of which the two upper layers learn, and the expert",
+        (Encoder("encoder", 2),),
+    ),
+    "tuned": Levels(
+        "the linear one, MiniLM fine-tuned, and the expert", (Encoder("encoder", None),)
+    ),
+    # The paper's large cascade (section 5.3): BERT-base and BERT-large.
+    "four": Levels(
+        "the linear one, MiniLM of which the head alone learns, MiniLM fine-tuned, and the expert",
+        (Encoder("frozen", 0), Encoder("tuned", None, cost=3.0, cache=32, batch_size=16)),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -69,10 +72,10 @@ class Settings:
     data: Path
     out: Path
     encoder: Path | None = None
-    streams: tuple[str, ...] = ("hatespeech", "isear")
+    streams: tuple[str, ...] = tuple(STREAMS)
     experts: tuple[str, ...] = tuple(EXPERTS)
     seeds: tuple[int, ...] = (1, 2, 3)
-    levels: tuple[Levels, ...] = ("linear", "upper")
+    levels: tuple[str, ...] = ("linear", "upper")
     #: Of what an encoder reads.
     max_tokens: int = 128
     #: Runs with which a setting is sought that comes to a budget, and how near is enough.
@@ -84,6 +87,10 @@ class Settings:
     #: Of the encoder that is fine-tuned; not the paper's 1e-5, which MiniLM hardly moves by.
     learning_rate: float = 5e-5
 
+    def file(self, stream: str) -> Path:
+        """A stream's."""
+        return self.data / f"{stream}.parquet"
+
 
 class Case(NamedTuple):
     """One run: everything that decides what comes of it."""
@@ -91,7 +98,8 @@ class Case(NamedTuple):
     stream: str
     expert: str
     seed: int
-    levels: Levels
+    #: A name among `LEVELS`.
+    levels: str
     method: Method
     #: mu of a cascade; the expert's probability in an ensemble; the least confidence; else 0.
     knob: float = 0.0
@@ -100,40 +108,28 @@ class Case(NamedTuple):
     #: Of a distilled one: which level.
     level: str = ""
     audited: bool = False
-    #: Halfway through, every class becomes the next one.
-    shifted: bool = False
+    shift: Shift = ""
 
     @property
     def key(self) -> str:
         """Its file's name."""
         parts = [self.stream, self.expert, self.levels, self.method, self.level]
         parts += [f"{self.knob:.6g}", str(self.taught), str(self.seed)]
-        parts += ["audited"] * self.audited + ["shifted"] * self.shifted
+        parts += ["audited"] * self.audited + [self.shift]
         return "-".join(filter(None, parts))
-
-
-def labels_of(settings: Settings, stream: str) -> list[str]:
-    """The classes of a stream, as its file says."""
-    metadata = parquet.read_schema(settings.data / f"{stream}.parquet").metadata or {}
-    return metadata[b"labels"].decode().split(",")
-
-
-def items_of(settings: Settings, stream: str) -> int:
-    """How many items a stream has."""
-    return parquet.read_metadata(settings.data / f"{stream}.parquet").num_rows
 
 
 def configuration(settings: Settings, case: Case) -> Configuration:
     """What `escalade learn` would be told."""
-    stream = STREAMS[case.stream]
-    half = items_of(settings, case.stream) // 2
-    order = {} if case.shifted else {"shuffle": case.seed, "skip": half - case.taught}
+    stream, file = STREAMS[case.stream], settings.file(case.stream)
+    half = items_of(file) // 2
+    order = {} if case.shift else {"shuffle": case.seed, "skip": half - case.taught}
     plain = {
-        "labels": labels_of(settings, case.stream),
+        "labels": labels_of(file),
         "seed": case.seed,
         "stream": {"label": "gold", **order},
         "expert": {"kind": "column", "column": case.expert, "cost": EXPERTS[case.expert][1]},
-        "level": _levels(settings, case.levels, stream),
+        "level": _levels(settings, LEVELS[case.levels], stream),
         "method": _method(settings, case),
         "run": {"checkpoint_s": 60.0},
     }
@@ -141,29 +137,42 @@ def configuration(settings: Settings, case: Case) -> Configuration:
 
 
 def _levels(settings: Settings, levels: Levels, stream: Stream) -> list[dict[str, object]]:
-    linear: dict[str, object] = {"kind": "linear", "name": "linear", **stream.linear._asdict()}
-    if levels == "linear":
-        return [linear]
-    encoder: dict[str, object] = {
+    linear, *others = (one._asdict() for one in stream.tunings(len(levels.names)))
+    return [
+        {"kind": "linear", "name": "linear", **linear},
+        *(
+            _encoder(settings, encoder) | tuning
+            for encoder, tuning in zip(levels.encoders, others, strict=True)
+        ),
+    ]
+
+
+def _encoder(settings: Settings, encoder: Encoder) -> dict[str, object]:
+    return {
         "kind": "encoder",
-        "name": "encoder",
+        "name": encoder.name,
         "path": str(settings.encoder),
+        "cost": encoder.cost,
+        "cache": encoder.cache,
+        "batch_size": encoder.batch_size,
         "max_tokens": settings.max_tokens,
         "learning_rate": settings.learning_rate,
-        # Two of MiniLM's six learn; the others are computed once for each text.
-        "frozen_layers": 4 if levels == "upper" else 0,
-        **stream.encoder._asdict(),
+        "frozen_layers": _frozen_layers(settings, encoder),
     }
-    return [linear, encoder]
+
+
+def _frozen_layers(settings: Settings, encoder: Encoder) -> int:
+    if encoder.learning_layers is None or settings.encoder is None:
+        return 0
+    described = msgspec.json.decode((settings.encoder / "config.json").read_bytes())
+    return max(int(described["num_hidden_layers"]) - encoder.learning_layers, 0)
 
 
 def _method(settings: Settings, case: Case) -> dict[str, object]:
-    count = 1 if case.levels == "linear" else 2
+    count = len(LEVELS[case.levels].names)
     if case.method == "cascade":
-        share = settings.shift_audit if case.shifted else settings.audit
-        audit = share if case.audited else 0.0
-        # Calibrators take one step a label, as the authors' do.
-        return {"kind": "cascade", "mu": case.knob, "audit": audit, "replay": 0}
+        share = settings.shift_audit if case.shift else settings.audit
+        return {"kind": "cascade", "mu": case.knob, "audit": share if case.audited else 0.0}
     if case.method == "ensemble":
         share = (1.0 - case.knob) / count
         return {"kind": "ensemble", "probabilities": [share] * count + [1.0 - share * count]}
