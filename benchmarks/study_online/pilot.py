@@ -1,14 +1,16 @@
-"""Chooses the linear level's alpha, on the halves of the streams that the study does not measure.
+"""Chooses what the linear level reads, and its alpha, on halves that the study does not measure.
 
     .venv/bin/python -m benchmarks.study_online.pilot --data FOLDER [--seeds 3]
 
-Two thirds of the half teach a distilled linear level, and on the rest it is held against the
-expert: no label of a person is read, and no item that the study measures.
+As many items as the smallest budget, and then two thirds of the half, teach a distilled linear
+level, and on the rest it is held against the expert: no label of a person is read, and no item that
+the study measures.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import tempfile
 from pathlib import Path
@@ -20,10 +22,13 @@ from benchmarks.study_online.streams import EXPERTS, STREAMS, items_of, labels_o
 from escalade.training.online import Configuration, learn_stream
 
 ALPHAS = (1e-5, 2e-5, 5e-5, 1e-4)
+CHARACTERS = (None, (3, 5))
 
 
-def agreement(settings: Settings, stream: str, expert: str, alpha: float, seed: int) -> float:
-    """Share of the last third on which the level says what the expert says."""
+def agreement(
+    settings: Settings, stream: str, expert: str, level: dict[str, object], taught: int, seed: int
+) -> float:
+    """Share of what is not taught on which the level says what the expert says."""
     file = settings.file(stream)
     half = items_of(file) // 2
     plain = {
@@ -31,8 +36,8 @@ def agreement(settings: Settings, stream: str, expert: str, alpha: float, seed: 
         "seed": seed,
         "stream": {"label": expert, "shuffle": seed, "limit": half},
         "expert": {"kind": "column", "column": expert},
-        "level": [{"kind": "linear", "name": "linear", "alpha": alpha}],
-        "method": {"kind": "distilled", "level": "linear", "train": 2 * half // 3},
+        "level": [{"kind": "linear", "name": "linear", **level}],
+        "method": {"kind": "distilled", "level": "linear", "train": taught},
     }
     configuration = msgspec.convert(plain, Configuration)
     with tempfile.TemporaryDirectory() as folder:
@@ -49,14 +54,22 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
     settings = Settings(data=options.data, out=Path())
-    for stream in options.streams:
-        for expert, (title, _) in EXPERTS.items():
-            for alpha in ALPHAS:
-                seeds = range(1, options.seeds + 1)
-                each = [100 * agreement(settings, stream, expert, alpha, one) for one in seeds]
+    seeds = range(1, options.seeds + 1)
+    for stream, expert in itertools.product(options.streams, EXPERTS):
+        half = items_of(settings.file(stream)) // 2
+        for taught in (STREAMS[stream].budgets[0], 2 * half // 3):
+            for characters, alpha in itertools.product(CHARACTERS, ALPHAS):
+                level: dict[str, object] = {"characters": characters, "alpha": alpha}
+                each = [
+                    100 * agreement(settings, stream, expert, level, taught, one) for one in seeds
+                ]
                 spread = statistics.stdev(each) if len(each) > 1 else 0.0
-                shown = f"{statistics.mean(each):.2f} ± {spread:.2f}"
-                print(f"{stream}, {title}, alpha {alpha:g}: {shown}", flush=True)
+                read = "words" if characters is None else "words and characters"
+                print(
+                    f"{stream}, {EXPERTS[expert][0]}, {taught} taught, {read}, alpha {alpha:g}:"
+                    f" {statistics.mean(each):.2f} ± {spread:.2f}",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

@@ -138,8 +138,9 @@ def configuration(settings: Settings, case: Case) -> Configuration:
 
 def _levels(settings: Settings, levels: Levels, stream: Stream) -> list[dict[str, object]]:
     linear, *others = (one._asdict() for one in stream.tunings(len(levels.names)))
+    features = {"characters": stream.characters, "alpha": stream.alpha}
     return [
-        {"kind": "linear", "name": "linear", **linear},
+        {"kind": "linear", "name": "linear", **features, **linear},
         *(
             _encoder(settings, encoder) | tuning
             for encoder, tuning in zip(levels.encoders, others, strict=True)

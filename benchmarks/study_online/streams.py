@@ -39,6 +39,9 @@ class Stream(NamedTuple):
     #: smallest budget. Who explores goes to the expert here, in the authors' code a level up.
     small: tuple[Tuning, ...]
     large: tuple[Tuning, ...]
+    #: Of the linear level: n-grams within words, and scikit-learn's alpha; see `pilot`.
+    characters: tuple[int, int] | None
+    alpha: float
     #: A class whose recall counts too.
     recall: str | None = None
     #: Orders of section 5.4.
@@ -57,18 +60,19 @@ STREAMS = {
             # The paper's decay of the linear level is 0.97, by which 800 calls go to exploring.
             (Tuning(0.9, 0.4, 1e-3), Tuning(0.9, 0.4, 7e-4)),
             (Tuning(0.9, 0.45, 1e-3), Tuning(0.9, 0.45, 7e-4), Tuning(0.9, 0.45, 7e-4)),
-            recall="hate",
+            (3, 5), 5e-5, recall="hate",
         ),
         Stream(
             "isear", "ISEAR", (1200, 1500, 2700),
             (Tuning(0.8, 0.15, 7e-4), Tuning(0.9, 0.45, 7e-4)),
             (Tuning(0.8, 0.4, 7e-4), Tuning(0.9, 0.35, 7e-4), Tuning(0.9, 0.3, 7e-4)),
+            (3, 5), 5e-5,
         ),
         Stream(
             "imdb", "IMDB", (1300, 3800, 5200),
             (Tuning(0.97, 0.4, 7e-4), Tuning(0.95, 0.3, 7e-4)),
             (Tuning(0.97, 0.45, 7e-4), Tuning(0.95, 0.4, 7e-4), Tuning(0.95, 0.4, 7e-4)),
-            orders=("length", "comedy"),
+            None, 2e-5, orders=("length", "comedy"),
         ),
     )
 }  # fmt: skip
