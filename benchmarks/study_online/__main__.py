@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=REPOSITORY / "runs" / "study-online")
     parser.add_argument("--encoder", type=Path, help="folder of an encoder, such as MiniLM's")
     parser.add_argument("--streams", nargs="*", help="some of them only; default: all")
-    parser.add_argument("--levels", nargs="*", default=["linear", "upper"])
+    parser.add_argument("--levels", nargs="*", default=["linear", "frozen"])
     parser.add_argument("--seeds", type=int, default=3, help="seeds of each run: 1, 2, ...")
     parser.add_argument("--report", action="store_true", help="no run: report what is there")
     add_options(parser)

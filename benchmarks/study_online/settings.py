@@ -75,7 +75,7 @@ class Settings:
     streams: tuple[str, ...] = tuple(STREAMS)
     experts: tuple[str, ...] = tuple(EXPERTS)
     seeds: tuple[int, ...] = (1, 2, 3)
-    levels: tuple[str, ...] = ("linear", "upper")
+    levels: tuple[str, ...] = ("linear", "frozen")
     #: Of what an encoder reads.
     max_tokens: int = 128
     #: Runs with which a setting is sought that comes to a budget, and how near is enough.

@@ -21,12 +21,13 @@ class Mean(NamedTuple):
 
     calls: float
     accuracy: float
-    spread: float
+    #: None of one seed.
+    spread: float | None
     recall: float | None
     runs: list[LearnedRun]
 
 
-#: By levels and method, at each budget; None where a seed is missing.
+#: By levels and method, at each budget; None where no seed is there.
 Found = Mapping[str, Mapping[str, Sequence[Mean | None]]]
 
 
@@ -54,19 +55,18 @@ def _rows(settings: Settings, pair: Pair, levels: str) -> dict[str, list[Mean | 
 
 
 def _mean(settings: Settings, stream: Stream, first: Case, budget: int) -> Mean | None:
-    try:
-        runs = [
-            at_budget(settings, first._replace(seed=seed), budget, make=False).run
-            for seed in settings.seeds
-        ]
-    except MissingError:
+    runs = []
+    for seed in settings.seeds:
+        with suppress(MissingError):
+            runs.append(at_budget(settings, first._replace(seed=seed), budget, make=False).run)
+    if not runs:
         return None
     accuracies = [100 * (run.accuracy or 0.0) for run in runs]
     recalls = [run.recall.get(stream.recall) or 0.0 for run in runs] if stream.recall else None
     return Mean(
         calls=statistics.fmean(run.calls for run in runs),
         accuracy=statistics.fmean(accuracies),
-        spread=statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0,
+        spread=statistics.stdev(accuracies) if len(accuracies) > 1 else None,
         recall=None if recalls is None else 100 * statistics.fmean(recalls),
         runs=runs,
     )
@@ -101,19 +101,23 @@ class Reordered(NamedTuple):
 
 
 def reordered_of(settings: Settings, pair: Pair, levels: str) -> dict[Shift, Reordered]:
-    """By order, the drawn one first; nothing where a run is missing."""
+    """By order, the drawn one first, over seeds of which all runs are there."""
     orders: tuple[Shift, ...] = ("", *pair.stream.orders)
     first = _cascade(settings, pair, levels)
-    try:
-        runs = {
-            order: [
-                shifted(settings, first._replace(seed=seed), budget, order, make=False)
-                for seed in settings.seeds
-                for budget in pair.stream.budgets
-            ]
-            for order in orders
-        }
-    except MissingError:
+    runs: dict[Shift, list[LearnedRun]] = {order: [] for order in orders}
+    for seed in settings.seeds:
+        again = first._replace(seed=seed)
+        with suppress(MissingError):
+            found = {
+                order: [
+                    shifted(settings, again, budget, order, make=False)
+                    for budget in pair.stream.budgets
+                ]
+                for order in orders
+            }
+            for order, each in found.items():
+                runs[order] += each
+    if not runs[""]:
         return {}
     return {
         order: Reordered(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from benchmarks.study_online.report.means import Found, Pair, Reordered
+from benchmarks.study_online.report.means import Found, Mean, Pair, Reordered
 from benchmarks.study_online.report.paper import ALONE, ORDERS, TABLE
 from benchmarks.study_online.streams import EXPERTS, Shift
 
@@ -50,7 +50,7 @@ def methods_table(pair: Pair, found: Found) -> str:
                     [
                         f"{method}, {levels}" if levels != "linear" else method,
                         f"{mean.calls:,.0f} of {stream.budgets[k]:,}",
-                        f"{mean.accuracy:.1f} ± {mean.spread:.1f}",
+                        _accuracy(mean),
                         cell(theirs.accuracy[k] if theirs else None),
                         *([cell(mean.recall), cell(recall)] if stream.recall else []),
                     ]
@@ -61,6 +61,11 @@ def methods_table(pair: Pair, found: Found) -> str:
         numbers += [cell(mean.recall), cell(recall)] if stream.recall else []
         rows.append(["expert alone", f"{mean.calls:,.0f}", *numbers])
     return markdown(head, rows)
+
+
+def _accuracy(mean: Mean) -> str:
+    spread = "" if mean.spread is None else f" ± {mean.spread:.1f}"
+    return f"{mean.accuracy:.1f}{spread}"
 
 
 def orders_table(found: Mapping[str, Mapping[str, Mapping[Shift, Reordered]]]) -> str:

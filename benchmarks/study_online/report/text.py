@@ -38,7 +38,7 @@ ours in it is typed by hand.
 
 - Streams, orders and experts: the paper's, with the answers its authors published. Half of a stream
   is measured, in an order that the seed draws; what is taught beforehand learns from the other half.
-- {len(settings.seeds)} seeds; after ± the standard deviation over them. {machine}.
+- {len(settings.seeds)} seeds; after ± the standard deviation over them; a number without is of one. {machine}.
 - Calls: of the expert, those that teach included. mu, or the least confidence, is sought
   until calls are within {settings.nearness:.0%} of the paper's budget, in {settings.most_tries} runs at most; only calls decide. A
   budget beside other calls says that none came nearer.
@@ -103,9 +103,11 @@ alarm, median and 90 % quantile. Unnoticed: until the end.
 
 ## Do it again
 
-<!-- not run: an hour or more, of streams that you bring -->
+<!-- not run: two hours or more, of streams that you bring -->
 
-    make study-online DATA=FOLDER ENCODER=FOLDER
+    make study-online DATA=FOLDER ENCODER=FOLDER ARGS="--streams isear hatespeech"
+    make study-online DATA=FOLDER ENCODER=FOLDER ARGS="--streams imdb --seeds 1"
+    make study-online DATA=FOLDER ENCODER=FOLDER ARGS=--report
 
 `DATA` holds `hatespeech.parquet`, `isear.parquet` or `imdb.parquet`: columns `text`, `gold` (a class
 by its number), `gpt35_turbo` and `llama2_70b_chat` (likewise; -1 where the answer named no class),
