@@ -266,7 +266,8 @@ def test_a_folder_that_is_no_whole_encoder_is_named_in_one_line(
 def test_a_server_serves_no_classifier(invoke: Invoke, made: Path) -> None:
     for name in ("model", "encoder", "linear"):
         code, out, err = invoke("serve", made / name, "--listen", "127.0.0.1:0")
-        (line,) = err.splitlines()
+        *notes, line = err.splitlines()
+        assert all(note.endswith(" ...") for note in notes)
         assert (code, out, line.startswith("error: ")) == (2, "", True)
         assert str(made / name) in line
 
