@@ -133,9 +133,9 @@ def load_encoder(folder: Path, labels: Sequence[str], *, seed: int) -> PreTraine
         )
         check_read(folder, network, loading, counts=partial(_reads, network))
         if mean:
-            network = MeanClassifier(network, len(labels))
+            network = headed = MeanClassifier(network, len(labels))
             if config.id2label == named and has_classes(folder):
-                load_head(folder, network.classifier)
+                load_head(folder, headed.classifier)
         elif config.id2label != named:
             _begin_head(network, {*loading["missing_keys"]})
     check_finite(folder, network)

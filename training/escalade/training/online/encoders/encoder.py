@@ -17,7 +17,7 @@ import torch.nn.functional as F
 import transformers
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from escalade.checkpoint import (
     CheckpointError,
@@ -210,7 +210,7 @@ class EncoderLevel:
 
 def _load(
     settings: EncoderSettings, labels: Sequence[str], seed: int
-) -> tuple[PreTrainedTokenizerFast, PreTrainedModel]:
+) -> tuple[PreTrainedTokenizerFast, Any]:
     """Tokenizer and model of a folder; nothing is fetched and no code of it runs."""
     logging = transformers.utils.logging
     loud = logging.get_verbosity()
