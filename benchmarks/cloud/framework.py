@@ -25,7 +25,8 @@ from typing import NamedTuple
 
 import grpc
 import grpc.aio
-from benchmarks.cloud.echo import FINGERPRINT, SERVICE, Samples, serve_bare, serve_ours
+from benchmarks.cloud.echo import SERVICE, Samples, serve_bare, serve_ours
+from benchmarks.cloud.nothing import FINGERPRINT
 from benchmarks.cloud.processes import Process, cpu_us, in_process
 from rich.table import Table
 

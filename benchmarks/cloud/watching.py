@@ -12,30 +12,31 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import multiprocessing
 import os
 import statistics
 import sys
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import grpc
 import grpc.aio
-from benchmarks.cloud.processes import cpu_us
+from benchmarks.cloud.nothing import Nothing
+from benchmarks.cloud.processes import Process, cpu_us, in_process
 from rich.table import Table
 
 from escalade.cli.output import result_console
+from escalade.cloud.backends import Delta
+from escalade.cloud.server import ServeOptions, serve
+from escalade.cloud.watching import WatchOptions, json_lines
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1 import cascade_pb2_grpc as pb_grpc
 
 WAYS = ("not watched", "metrics", "log", "traces")
 TOKENS = 9
-START_S = 120.0
 
 
 @dataclass
@@ -49,57 +50,8 @@ class Row:
     beside_first: float
 
 
-def serve(way: str, collector: str, ready: Connection) -> None:
-    """A server's process, until it is told to end."""
-    from escalade.cloud.backends import Answer, Backend, BackendInfo, Delta, Query, Ticket
-    from escalade.cloud.server import ServeOptions, run_server
-    from escalade.cloud.watching import WatchOptions, json_lines
-
-    class NoOp(Backend):
-        info = BackendInfo(
-            model=pb.ModelIdentity(name="no-op"),
-            engine="none",
-            parameter_count=1,
-            vocabulary_size=100,
-            context_length=96,
-            end_of_sequence_ids=(2,),
-            longest_token_bytes=8,
-            max_new_tokens=95,
-            capabilities=(pb.CAPABILITY_GENERATE, pb.CAPABILITY_GENERATE_STREAM),
-            tiers=(pb.TierDescription(tier="cloud"),),
-        )
-
-        def __init__(self, **options: object) -> None:
-            self.reports = (pb.TierReport(tier="cloud"),)
-
-        async def load(self) -> None:
-            pass
-
-        def close(self) -> None:
-            pass
-
-        def health(self) -> bool:
-            return True
-
-        async def generate(self, query: Query, ticket: Ticket) -> AsyncIterator[Delta]:
-            if query.streamed:
-                for _ in range(TOKENS):
-                    yield Delta(token_ids=(5,), text="a ")
-                    await asyncio.sleep(0)  # each is a message of its own
-            yield Delta(
-                answer=Answer(
-                    token_ids=[5] * TOKENS,
-                    logprobs=(),
-                    margins=(),
-                    end_id=None,
-                    text="a " * TOKENS,
-                    stop_reason=pb.STOP_REASON_MAX_TOKENS,
-                    prompt_tokens=3,
-                    generated_tokens=TOKENS,
-                    reports=self.reports,
-                )
-            )
-
+async def serve_watched(tell: Callable[[str], None], way: str, collector: str) -> None:
+    """A server that is watched in one way."""
     watch = WatchOptions(
         metrics="127.0.0.1:0" if way == "metrics" else None,
         log_requests=way == "log",
@@ -107,24 +59,12 @@ def serve(way: str, collector: str, ready: Connection) -> None:
     )
     # Lines go where nobody reads.
     with Path(os.devnull).open("w", buffering=1) as sys.stderr, json_lines():
-        run_server(NoOp, ServeOptions(listen="127.0.0.1:0", watch=watch), on_ready=ready.send)
-
-
-@contextmanager
-def serving(way: str, collector: str) -> Iterator[tuple[str, int]]:
-    """A server in a process of its own; gives its address and the process's number."""
-    ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(
-        target=serve, args=(way, collector, theirs)
-    )
-    process.start()
-    try:
-        if not ours.poll(START_S):
-            raise SystemExit(f"watching: the server did not start within {START_S:g} s: {way}")
-        yield ours.recv(), process.pid or 0
-    finally:
-        process.terminate()
-        process.join()
+        await serve(
+            lambda **_: Nothing(TOKENS, Delta((5,), text="a ")),
+            ServeOptions(listen="127.0.0.1:0", watch=watch),
+            stop=asyncio.Event(),
+            on_ready=tell,
+        )
 
 
 @contextmanager
@@ -165,18 +105,18 @@ async def ask(address: str, rpc: str, clients: int, requests: int) -> None:
 
 
 def measure(
-    servers: dict[str, tuple[str, int]], rpc: str, clients: int, rounds: int, requests: int
+    servers: dict[str, Process], rpc: str, clients: int, rounds: int, requests: int
 ) -> list[Row]:
     """Ask all servers in turns, the first of a round another each time."""
     each: dict[str, list[float]] = {way: [] for way in servers}
     for number in range(rounds + 1):
         ways = [*servers][number % len(servers) :] + [*servers][: number % len(servers)]
         for way in ways:
-            address, process = servers[way]
-            before = cpu_us(process)
-            asyncio.run(ask(address, rpc, clients, requests))
+            server = servers[way]
+            before = cpu_us(server.pid)
+            asyncio.run(ask(server.address, rpc, clients, requests))
             if number:  # the first warms up
-                each[way].append((cpu_us(process) - before) / requests)
+                each[way].append((cpu_us(server.pid) - before) / requests)
     first = each[WAYS[0]]
     return [
         Row(
@@ -200,7 +140,10 @@ def main() -> None:
     rows: list[Row] = []
     with ExitStack() as stack:
         collector = stack.enter_context(collecting())
-        servers = {way: stack.enter_context(serving(way, collector)) for way in WAYS}
+        servers = {
+            way: stack.enter_context(in_process(serve_watched, way, collector, loop="uvloop"))
+            for way in WAYS
+        }
         for rpc, requests in (
             ("Generate", options.requests),
             ("GenerateStream", options.requests // 4),

@@ -219,6 +219,23 @@ def test_what_is_saved_again_is_the_same_tokenizer(folder_of: Folder, tmp_path: 
     assert ids_by_the_loader(folder) == ids_by_the_loader(again)
 
 
+@pytest.mark.parametrize(
+    ("class_", "model_type"),
+    [
+        ("BertTokenizer", "bert"), ("RobertaTokenizer", "roberta"), ("LlamaTokenizer", "llama"),
+        ("GPT2Tokenizer", "gpt2"), ("Qwen2Tokenizer", "qwen2"), ("T5Tokenizer", "t5"),
+        ("GPTNeoXTokenizer", "gpt_neox"),
+    ],
+)  # fmt: skip
+def test_what_a_class_makes_up_without_a_file_is_no_tokenizer(
+    class_: str, model_type: str, folder_of: Folder
+) -> None:
+    folder = folder_of(byte_level(), model_type, tokenizer_class=class_)
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(CheckpointError, match=r"no tokens but special ones: tokenizer\.json is"):
+        load_tokenizer(folder)
+
+
 def test_a_tokenizer_of_more_tokens_than_the_model_is_refused(folder_of: Folder) -> None:
     tokenizer = load_tokenizer(folder_of(byte_level(), extra_special_tokens=["<turn>"], **NAMED))
     check_vocabulary(tokenizer, 264, "here")

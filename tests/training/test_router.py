@@ -11,20 +11,17 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+import small_traces
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from small_traces import tier_answer
 from torch import nn
 
 from escalade.cli.verbs.router import router as router_verb
 from escalade.edge.deferral.router import Router, token_probabilities
 from escalade.edge.trace import (
-    TRACE_SCHEMA,
-    MemberAnswer,
-    MemberInfo,
     TierAnswer,
-    TierInfo,
-    TraceHeader,
     TraceRecord,
     write_trace,
 )
@@ -32,51 +29,18 @@ from escalade.training import router as module
 from escalade.training.errors import TrainingError
 from escalade.training.router import to_router, train_router
 
-_HEADER = TraceHeader(
-    schema=TRACE_SCHEMA,
-    tiers=[
-        TierInfo(
-            name="device",
-            place="device",
-            members=[MemberInfo(name="small", parameters=1)],
-            rule="mean",
-            threshold=1.0,
-        ),
-        TierInfo(name="cloud", place="cloud", members=[MemberInfo(name="large", parameters=2)]),
-    ],
-    created="2024-01-01T00:00:00+00:00",
-)
-
 
 def record(
     name: str, logprobs: Sequence[float], small: bool | None, large: bool | None
 ) -> TraceRecord:
-    return TraceRecord(
-        id=name,
-        task="",
+    return small_traces.record(
+        name,
+        tier_answer(logprobs=logprobs, correct=small),
+        tier_answer(correct=large),
         prompt=name,
         references=["x"],
-        tiers=[tier(logprobs, small, members=1), tier([-0.1], large, members=1)],
         answered_by=1,
-        outcome="deferred",
-        total_s=0.0,
     )
-
-
-def tier(logprobs: Sequence[float], correct: bool | None, *, members: int) -> TierAnswer:
-    said = [
-        MemberAnswer(
-            member=number,
-            text="",
-            logprobs=list(logprobs),
-            prompt_tokens=1,
-            generated_tokens=len(logprobs),
-            seconds=0.0,
-            correct=correct,
-        )
-        for number in range(members)
-    ]
-    return TierAnswer(text="", members=said, score=0.0, correct=correct, seconds=0.0)
 
 
 def tiers_of(one: TraceRecord) -> list[TierAnswer]:
@@ -237,6 +201,7 @@ def test_settings_out_of_range(
         train_router(trace, **settings)
 
 
+_ONE = tier_answer(correct=True)
 _PLAIN = [record(str(index), [-0.1], index > 2, True) for index in range(6)]
 
 
@@ -255,7 +220,8 @@ _PLAIN = [record(str(index), [-0.1], index > 2, True) for index in range(6)]
             [
                 *_PLAIN,
                 msgspec.structs.replace(
-                    _PLAIN[0], tiers=[tier([-0.1], True, members=3), _PLAIN[0].tiers[1]]
+                    _PLAIN[0],
+                    tiers=[msgspec.structs.replace(_ONE, members=_ONE.members * 3), _ONE],
                 ),
             ],
             "record '0': a router reads the response of one model; the first tier has 3",
@@ -273,7 +239,7 @@ def test_the_verb_trains_writes_and_reports(
     trace: list[TraceRecord], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, out = tmp_path / "trace.jsonl", tmp_path / "router.json"
-    write_trace(path, _HEADER, trace[:200])
+    write_trace(path, small_traces.header(), trace[:200])
     router_verb(path, out, hidden=[8, 4], epochs=3, json=True)
     figures = json.loads(capsys.readouterr().out)
     assert figures["n"] == 200

@@ -20,7 +20,7 @@ from escalade.checkpoint.exportable import (
 )
 from escalade.checkpoint.generation import GREEDY, Generation, read_generation
 from escalade.checkpoint.locating import HUB, Located, locate
-from escalade.checkpoint.network import load_classifier, load_network
+from escalade.checkpoint.network import load_classifier, load_encoder, load_network
 from escalade.checkpoint.probing import probing_texts
 from escalade.checkpoint.sentences import MeanClassifier, check_mean, reads_mean
 from escalade.checkpoint.tokenizer import (
@@ -50,6 +50,7 @@ __all__ = [
     "is_classifier",
     "labels_of",
     "load_classifier",
+    "load_encoder",
     "load_network",
     "load_tokenizer",
     "locate",

@@ -30,6 +30,31 @@ def is_classifier(folder: Path) -> bool:
     return isinstance(named, list) and any(str(one).endswith(_ARCHITECTURE) for one in named)
 
 
+def check_encoder(config: PreTrainedConfig, where: object) -> None:
+    """Refuse an encoder that is not written to ONNX, whatever its head.
+
+    Args:
+        config: of any model.
+        where: it came from, for messages.
+
+    Raises:
+        CheckpointError: its family, or a setting of it, is none that is written.
+    """
+    if config.model_type not in ONNX_CLASSIFIERS:
+        raise CheckpointError(
+            f"{where}: model type must be one of {', '.join(sorted(ONNX_CLASSIFIERS))} for a"
+            f" classifier, got {config.model_type!r}"
+        )
+    activation = getattr(config, "hidden_act", None) or config.activation
+    if activation not in ACTIVATIONS:
+        raise CheckpointError(
+            f"{where}: activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}"
+        )
+    for name in ("is_decoder", "add_cross_attention"):
+        if getattr(config, name, False):
+            raise CheckpointError(f"{where}: {name} must be False, got True")
+
+
 def labels_of(config: PreTrainedConfig, where: object) -> list[str]:
     """The labels of a classifier that gives each text one of several, in the order of its classes.
 
@@ -41,11 +66,7 @@ def labels_of(config: PreTrainedConfig, where: object) -> list[str]:
         CheckpointError: its family, or a setting of it, is none that is written; it is for several
             labels of one text, or a number; or `id2label` leaves one out.
     """
-    if config.model_type not in ONNX_CLASSIFIERS:
-        raise CheckpointError(
-            f"{where}: model type must be one of {', '.join(sorted(ONNX_CLASSIFIERS))} for a"
-            f" classifier, got {config.model_type!r}"
-        )
+    check_encoder(config, where)
     if config.problem_type not in {None, "single_label_classification"}:
         raise CheckpointError(
             f"{where}: problem_type must be single_label_classification, got"
@@ -59,14 +80,6 @@ def labels_of(config: PreTrainedConfig, where: object) -> list[str]:
         raise CheckpointError(
             f"{where}: id2label must name each class of 0-{len(named) - 1}, lacks {missing}"
         )
-    activation = getattr(config, "hidden_act", None) or config.activation
-    if activation not in ACTIVATIONS:
-        raise CheckpointError(
-            f"{where}: activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}"
-        )
-    for name in ("is_decoder", "add_cross_attention"):
-        if getattr(config, name, False):
-            raise CheckpointError(f"{where}: {name} must be False, got True")
     return [named[index] for index in range(len(named))]
 
 

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Final, Literal, cast
+from typing import Final, Literal
 
 import torch
 import transformers
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    AutoModelForCausalLM,
-    AutoModelForSeq2SeqLM,
-    AutoModelForSequenceClassification,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
@@ -27,17 +20,18 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from escalade.checkpoint.causality import check_causal
-from escalade.checkpoint.errors import CheckpointError, first_line
+from escalade.checkpoint.classification import check_encoder
+from escalade.checkpoint.errors import CheckpointError
 from escalade.checkpoint.files import CONFIG_NAME, GENERATION_CONFIG_NAME, read_object
-from escalade.checkpoint.sentences import MeanClassifier, check_mean, load_head, reads_mean
+from escalade.checkpoint.sentences import (
+    MeanClassifier,
+    check_mean,
+    has_classes,
+    load_head,
+    reads_mean,
+)
+from escalade.checkpoint.weights import Kind, check_finite, check_read, from_pretrained, refusing
 
-Kind = Literal["causal", "encoder-decoder", "classifier", "encoder"]
-_CLASSES = {
-    "causal": AutoModelForCausalLM,
-    "encoder-decoder": AutoModelForSeq2SeqLM,
-    "classifier": AutoModelForSequenceClassification,
-    "encoder": AutoModel,
-}
 # A model that also sees images is a causal one where it reads texts alone.
 _ARCHITECTURES: Final = {
     "causal": {
@@ -60,8 +54,6 @@ _CALLED: Final[dict[Kind, str]] = {
 }
 # A token of a prompt and one of its answer.
 _FEWEST_POSITIONS = 2
-# A message names so many weights, and how many more there are.
-_NAMED = 4
 
 
 def load_network(
@@ -105,66 +97,91 @@ def load_classifier(folder: Path) -> PreTrainedModel:
     return model
 
 
+def load_encoder(folder: Path, labels: Sequence[str], *, seed: int) -> PreTrainedModel:
+    """An encoder of texts with a head for labels, in float32, on the CPU, in eval mode.
+
+    What reads a text is read from safetensors, all of it. A head of these labels stays; one of
+    others begins with random numbers, as one that is not there does, or a pooler.
+
+    Args:
+        folder: of a family that `escalade.checkpoint.labels_of` takes, with any head or none; of
+            sentence-transformers, it is read by the mean of its tokens.
+        labels: of the K classes.
+        seed: of what begins.
+
+    Raises:
+        CheckpointError: see `load_network`; or the family, or a setting of it, is none that is
+            written.
+    """
+    _check_files(folder)
+    named = dict(enumerate(labels))
+    with refusing(folder), torch.random.fork_rng(devices=[]):
+        config: PreTrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        check_encoder(config, folder)
+        _check_windows(folder, config)
+        mean = reads_mean(folder)
+        if mean:
+            check_mean(folder)
+        torch.manual_seed(seed)
+        network, loading = from_pretrained(
+            folder,
+            "encoder" if mean else "classifier",
+            dtype=torch.float32,
+            id2label=named,
+            label2id={label: number for number, label in named.items()},
+            problem_type="single_label_classification",
+        )
+        check_read(folder, network, loading, counts=partial(_reads, network))
+        if mean:
+            network = headed = MeanClassifier(network, len(labels))
+            if config.id2label == named and has_classes(folder):
+                load_head(folder, headed.classifier)
+        elif config.id2label != named:
+            _begin_head(network, {*loading["missing_keys"]})
+    check_finite(folder, network)
+    network.train(False)
+    return network
+
+
+def _begin_head(network: PreTrainedModel, missing: set[str]) -> None:
+    """Put random numbers where a head was read; one that is `missing` has them already."""
+    base = f"{network.base_model_prefix}."
+    head = {name for name in network.state_dict() if not name.startswith(base)}
+    if not head <= missing:
+        begun = type(network)(network.config).state_dict()
+        network.load_state_dict({name: begun[name] for name in head}, strict=False)
+
+
+def _reads(network: PreTrainedModel, name: str) -> bool:
+    """Whether a weight is of an encoder's embeddings or layers, below pooler and head."""
+    own = name.removeprefix(f"{network.base_model_prefix}.")
+    return own.startswith(("embeddings.", "encoder.", "transformer."))
+
+
 def _load(
     folder: Path, wanted: Kind | None, dtype: torch.dtype | Literal["auto"], device: str
 ) -> PreTrainedModel:
     """Of a kind, or whatever language model it is."""
     _check_files(folder)
-    try:
+    with refusing(folder):
         config: PreTrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         kind: Kind = wanted or ("encoder-decoder" if config.is_encoder_decoder else "causal")
         _check_architecture(folder, config, kind)
         _check_windows(folder, config)
-        network, loading = cast(
-            "tuple[PreTrainedModel, dict[str, set[str]]]",
-            _CLASSES[kind].from_pretrained(
-                folder,
-                dtype=dtype,
-                use_safetensors=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # and refused below, by name
-                **({} if device == "cpu" else {"device_map": device}),
-            ),
-        )
-    except CheckpointError:
-        raise
-    # safetensors, huggingface_hub and transformers each raise what they like, bare Exception
-    # included; whatever it is, this folder does not load.
-    except Exception as error:
-        raise CheckpointError(f"{folder}: cannot be loaded: {first_line(error)}") from error
-    mismatched = cast("set[tuple[str, object, object]]", loading["mismatched_keys"])
-    # Old checkpoints hold what the model computes for itself, and the number that once hid later
-    # tokens (GPT-2, GPT-J, GPT-Neo).
-    computed = {name for name, _ in network.named_buffers()}
-    left_over = {
-        name
-        for name in loading["unexpected_keys"]
-        if name not in computed and not name.endswith(".masked_bias")
-    }
+        places = {} if device == "cpu" else {"device_map": device}
+        network, loading = from_pretrained(folder, kind, dtype=dtype, **places)
     # A mean of tokens does not go through the pooling that BERT and RoBERTa have.
-    pooled = kind == "encoder"
-    missing = {
-        name for name in loading["missing_keys"] if not (pooled and name.startswith("pooler."))
-    }
-    # transformers fills what is missing with random numbers, drops what is left over (but for what
-    # it knows that a family's old checkpoints have), and only logs both.
-    for what, names in (
-        ("weights missing", missing),
-        (f"weights that {type(network).__name__} has no place for", left_over),
-        ("weights of another shape", {name for name, _, _ in mismatched}),
-        ("weights that do not load", loading["error_msgs"]),
-    ):
-        if names:
-            raise CheckpointError(f"{folder}: {what}: {_some(names)}")
+    check_read(
+        folder,
+        network,
+        loading,
+        counts=lambda name: kind != "encoder" or not name.startswith("pooler."),
+    )
     # What accelerate keeps elsewhere until it is needed lies on `meta`.
-    places = {values.device.type for values in network.parameters()}
-    if device != "cpu" and not places.isdisjoint({"cpu", "meta"}):
+    found = {values.device.type for values in network.parameters()}
+    if device != "cpu" and not found.isdisjoint({"cpu", "meta"}):
         raise CheckpointError(f"{folder}: does not fit into the memory of the GPUs there are")
-    for name, values in itertools.chain(network.named_parameters(), network.named_buffers()):
-        if not torch.isfinite(values).all():
-            ends = " as float16, which ends at 65504" if values.dtype == torch.float16 else ""
-            raise CheckpointError(f"{folder}: {name} must be finite, holds NaN or infinity{ends}")
+    check_finite(folder, network)
     network.train(False)
     return network
 
@@ -235,9 +252,3 @@ def _check_windows(folder: Path, config: PreTrainedConfig) -> None:
                 f"{folder}: {CONFIG_NAME}: {name} {window} is not taken: a"
                 f" {text.model_type} has none"
             )
-
-
-def _some(names: set[str]) -> str:
-    given = sorted(map(str, names))
-    more = f" and {len(given) - _NAMED} more" if len(given) > _NAMED else ""
-    return ", ".join(given[:_NAMED]) + more

@@ -27,6 +27,8 @@ _CLEAN_UP = (
     (" 'm", "'m"), (" 's", "'s"), (" 've", "'ve"), (" 're", "'re"),
 )  # fmt: skip
 _CLEAN_BPE_TOO = "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output"
+# SentencePiece's word boundary, which T5's class puts into any vocabulary.
+_BLANK = "▁"
 # Before a token that follows another without a blank; of no vocabulary.
 _NO_PREFIX = "\U0010fffd\U0010fffd"
 
@@ -48,6 +50,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
         found = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         if not isinstance(found, PreTrainedTokenizerFast):
             raise CheckpointError(f"{folder}: its tokenizer does not run from {TOKENIZER_NAME}")
+        _check_there(found, folder, name)
         tokenizer = _whole(found, chosen(found, folder, name, settings))
     except CheckpointError:
         raise
@@ -127,6 +130,15 @@ def _refuse_random(folder: Path, name: str, settings: Mapping[str, object]) -> N
         raise CheckpointError(
             f"{folder / SETTINGS_NAME}: sp_model_kwargs.enable_sampling must be false, got true:"
             " it reads one text in many ways"
+        )
+
+
+def _check_there(found: PreTrainedTokenizerFast, folder: Path, name: str) -> None:
+    """Refuse what a class makes up where the folder has none of its files."""
+    own = found.backend_tokenizer.get_vocab(with_added_tokens=False)
+    if not own.keys() - {*found.all_special_tokens, _BLANK}:
+        raise CheckpointError(
+            f"{folder}: its tokenizer has no tokens but special ones: {name} is missing, or empty"
         )
 
 

@@ -6,11 +6,11 @@ import json
 import re
 import shutil
 import socket
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from authority import signing_keys
 
 from escalade.cli.demo.processes import running
 from escalade.cli.improvement import improving
@@ -69,11 +69,7 @@ def traced(first: Path, expert: str) -> Path:
 def place(first: Path, traced: Path, expert: str, tmp_path: Path) -> Path:
     """A store with the first version, the traces, and settings for the next."""
     install(str(first / "artifact"), tmp_path / "store")
-    for command in (
-        "openssl ecparam -name prime256v1 -genkey -noout -out key.pem",
-        "openssl ec -in key.pem -pubout -out pub.pem",
-    ):
-        subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
+    signing_keys(tmp_path)
     shutil.copytree(traced, tmp_path / "traces")
     (tmp_path / "improve.toml").write_text(
         f"""kind = "generation"

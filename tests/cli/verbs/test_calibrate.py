@@ -13,18 +13,13 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from small_traces import cloud, device, header, record, tier_answer
 
 from escalade.edge.artifact import program_digest
 from escalade.edge.artifact.manifest import MANIFEST_NAME, SIGNATURE_NAME, read_manifest
 from escalade.edge.artifact.memory import memory_needed
 from escalade.edge.generation.artifact import Artifact
 from escalade.edge.trace import (
-    TRACE_SCHEMA,
-    MemberAnswer,
-    MemberInfo,
-    TierAnswer,
-    TierInfo,
-    TraceHeader,
     TraceRecord,
     write_trace,
 )
@@ -48,18 +43,6 @@ def data(tmp_path: Path) -> Path:
     return path
 
 
-def tier_answer(text: str, logprobs: list[float], tokens: int, correct: bool) -> TierAnswer:
-    said = MemberAnswer(
-        member=0,
-        text=text,
-        logprobs=logprobs,
-        prompt_tokens=tokens,
-        generated_tokens=len(logprobs),
-        seconds=0.0,
-    )
-    return TierAnswer(text=text, members=[said], score=0.0, correct=correct, seconds=0.0)
-
-
 @pytest.fixture
 def trace(artifact: Path, tmp_path: Path) -> Path:
     """400 queries: the artifact's own answers; it is mostly right where it is surer."""
@@ -67,44 +50,28 @@ def trace(artifact: Path, tmp_path: Path) -> Path:
     generator = np.random.default_rng(1)
     letters = "abcdefghijklmnopqrstuvwxyz"
 
-    def record(number: int) -> TraceRecord:
+    def answered(number: int) -> TraceRecord:
         word = "".join(letters[k] for k in generator.integers(26, size=4))
         ids = opened.encode(f"g2p: {word}")
         steps = opened.generate(ids, 6)
         logprobs = [step.logprob for step in steps]
         right = bool(generator.random() < np.exp(np.mean(logprobs)) ** 0.2)
-        text = opened.text_of(steps)
-        return TraceRecord(
-            id=str(number),
-            task="g2p",
+        return record(
+            str(number),
+            tier_answer(opened.text_of(steps), logprobs, prompt_tokens=len(ids), correct=right),
+            tier_answer("x", [], correct=bool(generator.random() < 0.97)),
             prompt=f"g2p: {word}",
             references=["x"],
-            tiers=[
-                tier_answer(text, logprobs, len(ids), right),
-                tier_answer("x", [], 1, bool(generator.random() < 0.97)),
-            ],
             answered_by=1,
-            outcome="deferred",
-            total_s=0.0,
         )
 
     manifest = opened.manifest
     short = msgspec.structs.replace(manifest.model, max_new_tokens=6)
     path = artifact / MANIFEST_NAME
     path.write_bytes(msgspec.json.encode(msgspec.structs.replace(manifest, model=short)))
-    small = MemberInfo(
-        name="tiny", parameters=1, program_sha256=program_digest(read_manifest(artifact))
-    )
-    header = TraceHeader(
-        schema=TRACE_SCHEMA,
-        tiers=[
-            TierInfo(name="device", place="device", members=[small], rule="mean", threshold=0.0),
-            TierInfo(name="cloud", place="cloud", members=[MemberInfo(name="large", parameters=9)]),
-        ],
-        created="",
-    )
+    small = device(0.0, program=program_digest(read_manifest(artifact)))
     out = tmp_path / "trace.jsonl"
-    write_trace(out, header, [record(number) for number in range(400)])
+    write_trace(out, header(small, cloud()), [answered(number) for number in range(400)])
     return out
 
 

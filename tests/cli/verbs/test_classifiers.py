@@ -8,11 +8,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from authority import needs_openssl, signing_keys
-from classifiers import LABELS, fitted, labelled, linear_artifact
+from authority import signing_keys
+from classifiers import (
+    LABELS,
+    encoder_folder,
+    fitted,
+    labelled,
+    linear_artifact,
+    with_threshold,
+)
 from scripted import ScriptedCloud
 
+from escalade.edge import Artifact
 from escalade.edge.classification import HashedNgrams, write_linear_folder
+from escalade.export.classifier import export_classifier
 from escalade.export.linear import linear_model_of
 
 Invoke = Callable[..., tuple[int, str, str]]
@@ -21,10 +30,12 @@ TEXT = "my brother lost his house and cried"
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two of the same labels: `linear` and `other`; and records to calibrate with."""
+    """Of the same labels `linear`, `other` and `encoder`; and records to calibrate with."""
     folder = tmp_path_factory.mktemp("classifiers")
     linear_artifact(folder / "linear")
     linear_artifact(folder / "other", buckets=64, sgd=False)
+    encoder_folder(folder / "model", train=True)
+    export_classifier(folder / "model", folder / "encoder", quantize="int8")
     data = labelled(120, seed=9)
     records = [
         {"id": str(k), "task": "mood", "prompt": text, "references": [LABELS[kind]]}
@@ -34,9 +45,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def artifact(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made / "linear", tmp_path / "artifact"))
+@pytest.fixture(params=["linear", "encoder"])
+def artifact(request: pytest.FixtureRequest, made: Path, tmp_path: Path) -> Path:
+    """One of each kind, to be changed."""
+    return Path(shutil.copytree(made / request.param, tmp_path / request.param))
 
 
 def test_ask_gives_a_label_and_all_of_them_with_their_probabilities(
@@ -61,7 +73,9 @@ def test_what_is_for_text_changes_no_label(invoke: Invoke, artifact: Path) -> No
     assert (code, err.strip().endswith("the model has no chat template")) == (2, True)
     code, _, err = invoke("ask", artifact, " ")
     assert (code, "the prompt is empty" in err) == (2, True)
-    for odd in ("?!", "a " * 100_000 + "lost cried", "\u200b\U0001f642"):
+    code, _, err = invoke("ask", artifact, "lost \udcff")
+    assert (code, "the prompt is not valid Unicode text" in err) == (2, True)
+    for odd in ("?!", "a " * 100_000 + "lost cried", "\u200b\U0001f642", "\0", "[PAD] lost [CLS]"):
         code, out, _ = invoke("ask", artifact, odd)
         assert (code, out.strip() in LABELS) == (0, True)
 
@@ -79,7 +93,10 @@ def test_it_is_calibrated_recorded_and_replayed(
     code, _, err = invoke("record", artifact, "--data", data, "--out", trace, *cloud)
     assert code == 0, err
     header, first = map(json.loads, trace.read_text().splitlines()[:2])
-    assert header["tiers"][0]["members"][0]["parameters"] == len(LABELS)
+    size = json.loads(invoke("inspect", artifact, "--json")[1])["manifest"]["model"]["parameters"]
+    # A linear one has a weight of each class for what a text has.
+    counted = len(LABELS) if artifact.name == "linear" else size
+    assert header["tiers"][0]["members"][0]["parameters"] == counted
     assert set(first["tiers"][0]["members"][0]["classes"]) == set(LABELS)
     assert {one.prompt.WhichOneof("content") for one in scripted_cloud.asked} == {"text"}
     assert not any(one.HasField("draft") for one in scripted_cloud.asked)
@@ -89,10 +106,15 @@ def test_it_is_calibrated_recorded_and_replayed(
     code, out, err = invoke("simulate", trace, "--out", tmp_path / "report.html", "--json")
     assert code == 0, err
     assert json.loads(out)
+    more = ("--metric", "exact-match", "--resamples", 20, "--json")
+    code, out, err = invoke("evaluate", f"mood={trace}", *more)
+    assert code == 0, err
+    (headline,) = json.loads(out)["slices"][0]["headlines"]
+    found = headline["small_quality"]["value"], headline["large_quality"]["value"]
+    assert found == (pytest.approx(0.9, abs=0.1), 0.0)
 
 
-@needs_openssl
-def test_it_is_signed_installed_and_verified(
+def test_it_is_signed_installed_verified_and_gone_back_from(
     invoke: Invoke, artifact: Path, tmp_path: Path
 ) -> None:
     key, public = signing_keys(tmp_path)
@@ -104,22 +126,52 @@ def test_it_is_signed_installed_and_verified(
     assert (code, "golden prompts: 3 of 3 answered as listed" in out) == (0, True)
     assert invoke("ask", current, TEXT)[1] == "deep sadness\n"
 
+    # Another version, which the key did not sign.
+    assert invoke("store", "install", with_threshold(artifact), tmp_path / "s")[0] == 0
+    assert invoke("store", "verify", current, "--trusted-key", public)[0] == 2
+    assert invoke("store", "rollback", tmp_path / "s")[0] == 0
+    assert invoke("store", "verify", current, "--trusted-key", public)[0] == 0
+    versions = json.loads(invoke("store", "versions", tmp_path / "s", "--json")[1])
+    assert [one["current"] for one in versions] == [True, False]
 
-def test_inspect_names_the_labels(invoke: Invoke, artifact: Path) -> None:
-    code, out, _ = invoke("inspect", artifact)
+
+def test_what_was_changed_after_signing_is_not_installed(
+    invoke: Invoke, artifact: Path, tmp_path: Path
+) -> None:
+    key, public = signing_keys(tmp_path)
+    assert invoke("store", "sign", artifact, "--key", key)[0] == 0
+    content = json.loads((artifact / "manifest.json").read_bytes())
+    content["classification"]["labels"].reverse()
+    (artifact / "manifest.json").write_text(json.dumps(content))
+    code, _, err = invoke("store", "install", artifact, tmp_path / "s", "--trusted-key", public)
+    assert (code, len(err.splitlines()), (tmp_path / "s" / "current").exists()) == (2, 1, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "whose"),
+    [
+        ("linear", "linear classifier", "scikit-learn's"),
+        ("encoder", "encoder that classifies", "torch's"),
+    ],
+)
+def test_inspect_names_the_labels(
+    invoke: Invoke, made: Path, name: str, kind: str, whose: str
+) -> None:
+    code, out, _ = invoke("inspect", made / name)
     assert code == 0
     flat = " ".join(out.split())
-    assert "linear classifier: joy, deep sadness, Ärger" in flat
-    assert "3 of 3 prompts with scikit-learn's labels" in flat
+    assert f"{kind}: joy, deep sadness, Ärger" in flat
+    assert f"3 of 3 prompts with {whose} labels" in flat
 
 
+@pytest.mark.parametrize("voter", ["other", "encoder"])
 def test_several_vote_and_one_defers_to_the_next(
-    invoke: Invoke, made: Path, scripted_cloud: ScriptedCloud, tmp_path: Path
+    invoke: Invoke, made: Path, scripted_cloud: ScriptedCloud, voter: str
 ) -> None:
     path = made / "vote.toml"
     path.write_text(
         f"""[[tiers]]
-members = ["linear", "other"]
+members = ["linear", "{voter}"]
 gate = {{ threshold = 0.4 }}
 
 [[tiers]]
@@ -132,8 +184,12 @@ send = "text"
 draft_as_text = true
 """
     )
+    one, another = (Artifact.open(made / name) for name in ("linear", voter))
+    at_odds = next(
+        text for text in labelled(600, seed=3).texts if _label(one, text) != _label(another, text)
+    )
     seen = set()
-    for text in [TEXT, *labelled(12, seed=3).texts]:
+    for text in [TEXT, at_odds]:
         scripted_cloud.asked.clear()
         code, out, err = invoke("ask", path, text, "--json")
         assert code == 0, err
@@ -145,6 +201,11 @@ draft_as_text = true
             assert sent.draft.text in LABELS
             assert not sent.draft.tokens.ids
     assert seen == {"ensemble-1", "cloud"}
+
+
+def _label(artifact: Artifact, text: str) -> str:
+    classes = artifact.classify(text)
+    return max(classes, key=lambda label: classes[label])
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +240,36 @@ def test_options_for_language_models_are_refused(
 ) -> None:
     code, _, err = invoke("export", learned, tmp_path / "out", *option)
     assert (code, f"{option[0]}: is not for" in err, len(err.splitlines())) == (2, True, 1)
+
+
+@pytest.mark.parametrize(
+    ("broken", "says"),
+    [
+        (lambda f: (f / "tokenizer.json").unlink(), "tokenizer.json is missing"),
+        (lambda f: (f / "model.safetensors").rename(f / "model.bin"), "no *.safetensors"),
+        (lambda f: (f / "model.safetensors").write_bytes(b"cut"), "cannot be loaded"),
+        (lambda f: (f / "config.json").write_text('{"model_type": "bert"}'), ""),
+    ],
+)
+def test_a_folder_that_is_no_whole_encoder_is_named_in_one_line(
+    invoke: Invoke, made: Path, tmp_path: Path, broken: Callable[[Path], object], says: str
+) -> None:
+    folder = Path(shutil.copytree(made / "model", tmp_path / "broken"))
+    broken(folder)
+    code, _, err = invoke("export", folder, tmp_path / "out")
+    *steps, line = err.splitlines()
+    assert (code, line.startswith(f"error: {folder}"), says in line) == (2, True, True), err
+    assert all(step.endswith(" ...") for step in steps)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_server_serves_no_classifier(invoke: Invoke, made: Path) -> None:
+    for name in ("model", "encoder", "linear"):
+        code, out, err = invoke("serve", made / name, "--listen", "127.0.0.1:0")
+        *notes, line = err.splitlines()
+        assert all(note.endswith(" ...") for note in notes)
+        assert (code, out, line.startswith("error: ")) == (2, "", True)
+        assert str(made / name) in line
 
 
 @pytest.mark.parametrize("name", ["model.pkl", "model.joblib", "model.skops"])

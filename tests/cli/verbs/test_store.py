@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from authority import signing_keys
+from small_traces import cloud, device, header, record, tier_answer
 
 from escalade.edge.artifact import Manifest, load_manifest, program_digest
-from escalade.edge.base import utc_now
 from escalade.edge.store import Store
 from escalade.edge.trace import (
-    TRACE_SCHEMA,
-    MemberAnswer,
-    MemberInfo,
-    TierAnswer,
-    TierInfo,
-    TraceHeader,
-    TraceRecord,
     write_trace,
 )
 
@@ -34,16 +27,10 @@ def artifact(int8_artifact: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with key.pem, pub.pem and another pair, made as docs/artifacts.md says."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
+    """A folder with key.pem and pub.pem, and another pair in `other`."""
     folder = tmp_path_factory.mktemp("keys")
-    for prefix in ("", "other-"):
-        for command in (
-            f"openssl ecparam -name prime256v1 -genkey -noout -out {prefix}key.pem",
-            f"openssl ec -in {prefix}key.pem -pubout -out {prefix}pub.pem",
-        ):
-            subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
+    for one in (folder, folder / "other"):
+        signing_keys(one)
     return folder
 
 
@@ -88,7 +75,7 @@ def test_verify_refuses_in_one_line(invoke: Invoke, artifact: Path, keys: Path) 
         return err
 
     assert "not signed: model.sig is missing" in refused("--trusted-key", keys / "pub.pem")
-    invoke("store", "sign", artifact, "--key", keys / "other-key.pem")
+    invoke("store", "sign", artifact, "--key", keys / "other" / "key.pem")
     assert "Key mismatch" in refused("--trusted-key", keys / "pub.pem")
     assert "must be an elliptic curve key" in refused("--trusted-key", keys / "key.pem")
     (artifact / "extra").touch()
@@ -148,9 +135,8 @@ def test_versions_say_what_is_known_of_a_signature(
     invoke("store", "install", artifact, store, "--trusted-key", key, "--skip-golden")
     assert said() == "signature not checked: give --trusted-key"
     assert said("--trusted-key", key) == f"signed by {key}"
-    assert (
-        said("--trusted-key", keys / "other-pub.pem") == f"not signed by {keys / 'other-pub.pem'}"
-    )
+    other = keys / "other" / "pub.pem"
+    assert said("--trusted-key", other) == f"not signed by {other}"
     code, _, err = invoke("store", "versions", store, "--trusted-key", keys / "no.pem")
     assert (code, len(err.splitlines())) == (2, 1)
     assert "no.pem: cannot be read" in err
@@ -257,41 +243,11 @@ def test_an_audit_says_in_one_line_what_it_found(
 def audited_trace(path: Path, manifest: Manifest, agreement: float) -> None:
     """600 queries of which 500 are kept, 400 of them audited, and such a share of these agrees."""
 
-    def said(text: str) -> TierAnswer:
-        member = MemberAnswer(
-            member=0, text=text, logprobs=[-0.1], prompt_tokens=1, generated_tokens=1, seconds=0.0
-        )
-        return TierAnswer(text=text, members=[member], score=0.1, correct=None, seconds=0.0)
-
-    deferral = manifest.deferral
-    device = MemberInfo(name="m", parameters=1, program_sha256=program_digest(manifest))
-    header = TraceHeader(
-        schema=TRACE_SCHEMA,
-        tiers=[
-            TierInfo(
-                name="m",
-                place="device",
-                members=[device],
-                rule=deferral.rule,
-                threshold=deferral.threshold,
-            ),
-            TierInfo(name="cloud", place="cloud", members=[MemberInfo(name="l", parameters=2)]),
-        ],
-        created=utc_now(),
-    )
     experts = ["a"] * round(400 * agreement) + ["b"] * round(400 * (1 - agreement)) + [None] * 100
-    kept = [(said("a"), None if one is None else said(one)) for one in experts]
+    kept = [(tier_answer("a"), None if one is None else tier_answer(one)) for one in experts]
     records = [
-        TraceRecord(
-            id=str(number),
-            task="",
-            prompt=f"p{number}",
-            references=[],
-            tiers=list(tiers),
-            answered_by=int(number >= len(kept)),
-            outcome="answered" if number < len(kept) else "deferred",
-            total_s=0.0,
-        )
-        for number, tiers in enumerate([*kept, *[(said("a"), said("c"))] * 100])
+        record(str(number), *tiers, prompt=f"p{number}", answered_by=int(number >= len(kept)))
+        for number, tiers in enumerate([*kept, *[(tier_answer("a"), tier_answer("c"))] * 100])
     ]
-    write_trace(path, header, records)
+    small = device(manifest.deferral.threshold, program=program_digest(manifest))
+    write_trace(path, header(small, cloud()), records)

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from authority import needs_openssl, signing_keys
+from authority import signing_keys
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
@@ -208,7 +208,6 @@ def test_what_is_no_key_is_refused_by_name(
     check_signature(copy, keys[1])  # none of the refused keys has touched the signature
 
 
-@needs_openssl
 def test_keys_made_with_openssl_are_taken(copy: Path, tmp_path: Path) -> None:
     key, public = signing_keys(tmp_path)
     assert key.stat().st_mode & 0o077 == 0

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from small_traces import cloud, device, header, record, tier_answer
 
 from escalade.edge.artifact import program_digest
 from escalade.edge.artifact.manifest import read_manifest
@@ -21,12 +22,7 @@ from escalade.edge.deferral.rules import rule_named
 from escalade.edge.errors import CalibrationError, DataError, PromptError
 from escalade.edge.generation.artifact import Artifact
 from escalade.edge.trace import (
-    TRACE_SCHEMA,
-    MemberAnswer,
-    MemberInfo,
     TierAnswer,
-    TierInfo,
-    TraceHeader,
     TraceRecord,
     read_trace,
     write_trace,
@@ -36,19 +32,7 @@ WORDS = ["cat", "dog", "banana", "o'neil", "zebra", "apple", "pear", "quince", "
 replace = msgspec.structs.replace
 
 
-def tier_answer(text: str, logprobs: list[float], tokens: int, correct: bool) -> TierAnswer:
-    said = MemberAnswer(
-        member=0,
-        text=text,
-        logprobs=logprobs,
-        prompt_tokens=tokens,
-        generated_tokens=len(logprobs),
-        seconds=0.0,
-    )
-    return TierAnswer(text=text, members=[said], score=0.0, correct=correct, seconds=0.0)
-
-
-LARGE = tier_answer("x", [], 1, True)
+LARGE = tier_answer("x", [], correct=True)
 
 
 @pytest.fixture
@@ -73,28 +57,15 @@ def trace_record(artifact: Artifact, prompt: str) -> TraceRecord:
     ids = artifact.encode(prompt)
     steps = artifact.generate(ids)
     logprobs = [step.logprob for step in steps]
-    small = tier_answer(artifact.text_of(steps), logprobs, len(ids), len(prompt) % 2 == 0)
-    return TraceRecord(
-        id=prompt,
-        task="g2p",
-        prompt=prompt,
-        references=["x"],
-        tiers=[small, LARGE],
-        answered_by=1,
-        outcome="deferred",
-        total_s=0.0,
+    small = tier_answer(
+        artifact.text_of(steps), logprobs, prompt_tokens=len(ids), correct=len(prompt) % 2 == 0
     )
+    return record(prompt, small, LARGE, prompt=prompt, references=["x"], answered_by=1)
 
 
 def write(path: Path, records: list[TraceRecord], program: str | None = None) -> Path:
-    who = MemberInfo(name="tiny", parameters=1, program_sha256=program)
-    tiers = [
-        TierInfo(name="device", place="device", members=[who], rule="mean", threshold=0.0),
-        TierInfo(name="cloud", place="cloud", members=[MemberInfo(name="large", parameters=1)]),
-        TierInfo(name="more", place="cloud", members=[MemberInfo(name="larger", parameters=1)]),
-    ]
-    tiers = tiers[: len(records[0].tiers)]
-    write_trace(path, TraceHeader(schema=TRACE_SCHEMA, tiers=tiers, created=""), records)
+    tiers = [device(0.0, program=program), cloud(), cloud("more", model="larger")]
+    write_trace(path, header(*tiers[: len(records[0].tiers)]), records)
     return path
 
 

@@ -11,54 +11,26 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import small_traces
+from small_traces import cloud, device, header, tier_answer
 
 from escalade.edge.base import lock_alone
 from escalade.edge.errors import DataError
 from escalade.edge.trace import (
-    TRACE_SCHEMA,
     Link,
-    MemberAnswer,
-    MemberInfo,
-    TierAnswer,
-    TierInfo,
     TraceAppender,
-    TraceHeader,
     TraceRecord,
     read_trace,
     write_trace,
 )
 from escalade.edge.trace.lines import encode_line
 
-DEVICE = TierInfo(
-    name="device",
-    place="device",
-    members=[MemberInfo(name="s", parameters=1)],
-    rule="mean",
-    threshold=0.5,
-)
-HEADER = TraceHeader(schema=TRACE_SCHEMA, tiers=[DEVICE], created="2026-01-01T00:00:00+00:00")
+DEVICE = device()
+HEADER = header(DEVICE)
 
 
 def record(identity: str, text: str = "a") -> TraceRecord:
-    member = MemberAnswer(
-        member=0,
-        text=text,
-        logprobs=[-0.5],
-        prompt_tokens=1,
-        generated_tokens=1,
-        seconds=0.1,
-    )
-    tier = TierAnswer(text=text, members=[member], score=0.5, correct=None, seconds=0.1)
-    return TraceRecord(
-        id=identity,
-        task="t",
-        prompt="p",
-        references=[],
-        tiers=[tier],
-        answered_by=0,
-        outcome="answered",
-        total_s=0.1,
-    )
+    return small_traces.record(identity, tier_answer(text))
 
 
 replaced = msgspec.structs.replace
@@ -211,7 +183,7 @@ def test_another_cascades_trace_in_the_place_of_ours_is_not_added_to(tmp_path: P
 def test_a_record_that_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
     """A server of other members than the header's: who answers elsewhere may change."""
     path = tmp_path / "trace.jsonl"
-    far = TierInfo(name="far", place="cloud", members=[MemberInfo(name="l", parameters=9)])
+    far = cloud("far")
     header = msgspec.structs.replace(HEADER, tiers=[DEVICE, far])
     (near,) = record("a").tiers
     assert near is not None
@@ -233,10 +205,7 @@ def test_a_record_that_could_not_be_read_again_is_not_written(tmp_path: Path) ->
 
 def test_a_trace_takes_no_answers_of_other_models_elsewhere(tmp_path: Path) -> None:
     path = tmp_path / "trace.jsonl"
-    one, other = (
-        TierInfo(name="far", place="cloud", members=[MemberInfo(name=name, parameters=9)])
-        for name in ("large", "larger")
-    )
+    one, other = (cloud("far", model=name) for name in ("large", "larger"))
     unknown = msgspec.structs.replace(HEADER, tiers=[DEVICE, replaced(one, members=[])])
     ours, theirs = (msgspec.structs.replace(HEADER, tiers=[DEVICE, far]) for far in (one, other))
     (near,) = record("a").tiers

@@ -8,18 +8,17 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from small_traces import device, header, record, tier_answer
 
 from escalade.edge import EdgeClient, OpenOptions
 from escalade.edge.artifact import read_manifest
 from escalade.edge.errors import DataError
 from escalade.edge.trace import (
     TRACE_SCHEMA,
-    MemberAnswer,
     MemberInfo,
     TierAnswer,
     TierInfo,
     TraceAppender,
-    TraceHeader,
     TraceRecord,
     read_trace,
     write_trace,
@@ -29,48 +28,22 @@ RECORD = b'{"id": "a", "task": "t", "prompt": "p", "references": ["r"]}\n'
 
 
 def _tier(**changes: object) -> TierInfo:
-    """A tier on the device, of one model."""
-    tier = TierInfo(
-        name="device",
-        place="device",
-        members=[MemberInfo(name="s", parameters=1)],
-        rule="mean",
-        threshold=0.5,
-    )
-    return msgspec.structs.replace(tier, **changes)
+    return msgspec.structs.replace(device(model="s"), **changes)
 
 
-HEADER = TraceHeader(schema=TRACE_SCHEMA, tiers=[_tier()], created="2026-01-01T00:00:00+00:00")
+HEADER = header(_tier())
 
 
 def _record(identity: str) -> TraceRecord:
-    member = MemberAnswer(
-        member=0,
-        text="a",
-        logprobs=[-0.5],
-        prompt_tokens=1,
-        generated_tokens=1,
-        seconds=0.1,
-    )
-    tier = TierAnswer(text="a", members=[member], score=0.5, correct=None, seconds=0.1)
-    return TraceRecord(
-        id=identity,
-        task="t",
-        prompt="p",
-        references=[],
-        tiers=[tier],
-        answered_by=0,
-        outcome="answered",
-        total_s=0.1,
-    )
+    return record(identity, tier_answer())
 
 
 def test_a_trace_reads_back_however_it_was_written(tmp_path: Path) -> None:
     whole, grown = tmp_path / "whole.jsonl", tmp_path / "grown.jsonl"
     made = [_record("a"), _record("b")]
     assert write_trace(whole, HEADER, made) == 2
-    for record in made:
-        TraceAppender(grown, HEADER).append(lambda: HEADER, record)
+    for one in made:
+        TraceAppender(grown, HEADER).append(lambda: HEADER, one)
     assert grown.read_bytes() == whole.read_bytes()
     assert read_trace(whole) == (HEADER, made)
 
@@ -106,7 +79,7 @@ def test_a_trace_takes_no_records_of_another_client(
     assert str(caught.value).startswith(f"{path}: recorded under {says}")
     later = msgspec.structs.replace(HEADER, created="2026-02-02T00:00:00+00:00")
     TraceAppender(path, later).append(lambda: later, _record("c"))
-    assert [record.id for record in read_trace(path).records] == ["a", "c"]
+    assert [one.id for one in read_trace(path).records] == ["a", "c"]
 
 
 def test_a_record_that_does_not_fit_on_the_disk_leaves_the_trace_whole(tmp_path: Path) -> None:
@@ -124,7 +97,7 @@ def test_a_record_that_does_not_fit_on_the_disk_leaves_the_trace_whole(tmp_path:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
     assert path.read_bytes() == before
     trace.append(lambda: HEADER, _record("c"))
-    assert [record.id for record in read_trace(path).records] == ["a", "c"]
+    assert [one.id for one in read_trace(path).records] == ["a", "c"]
 
 
 def test_a_trace_that_fails_on_the_way_leaves_nothing(tmp_path: Path) -> None:
@@ -212,7 +185,7 @@ def test_two_that_begin_one_trace_write_one_header(tmp_path: Path) -> None:
     one.append(lambda: HEADER, _record("a"))
     two.append(lambda: HEADER, _record("b"))
     one.append(lambda: HEADER, _record("c"))
-    assert [record.id for record in read_trace(path).records] == ["a", "b", "c"]
+    assert [one.id for one in read_trace(path).records] == ["a", "b", "c"]
     other = msgspec.structs.replace(HEADER, tiers=[_tier(rule="min")])
     empty = tmp_path / "empty.jsonl"
     empty.touch()

@@ -7,16 +7,13 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+import small_traces
+from small_traces import cloud, device, header, tier_answer
 
 from escalade.edge.artifact import Manifest, load_manifest, program_digest
 from escalade.edge.trace import (
-    TRACE_SCHEMA,
-    MemberAnswer,
-    MemberInfo,
-    TierAnswer,
-    TierInfo,
+    Outcome,
     Trace,
-    TraceHeader,
     TraceRecord,
 )
 from escalade.training.audit.versions import (
@@ -35,36 +32,15 @@ def manifest(int8_artifact: Path) -> Manifest:
     return msgspec.structs.replace(found, deferral=deferral)
 
 
-def said(text: str) -> TierAnswer:
-    member = MemberAnswer(
-        member=0, text=text, logprobs=[-0.1], prompt_tokens=1, generated_tokens=1, seconds=0.0
+def record(device_says: str, expert: str | None, answered_by: int, outcome: Outcome) -> TraceRecord:
+    above = None if expert is None else tier_answer(expert)
+    return small_traces.record(
+        "q", tier_answer(device_says), above, answered_by=answered_by, outcome=outcome
     )
-    return TierAnswer(text=text, members=[member], score=0.1, correct=None, seconds=0.0)
-
-
-def record(device: str, expert: str | None, answered_by: int, outcome: str) -> TraceRecord:
-    tiers = [said(device), None if expert is None else said(expert)]
-    return msgspec.convert(
-        {
-            "id": "q", "task": "", "prompt": "p", "references": [],
-            "tiers": msgspec.to_builtins(tiers), "answered_by": answered_by, "outcome": outcome,
-            "total_s": 0.0,
-        },
-        TraceRecord,
-    )  # fmt: skip
 
 
 def trace(manifest: Manifest, records: list[TraceRecord], threshold: float = TAU) -> Trace:
-    device = MemberInfo(name="m", parameters=1, program_sha256=program_digest(manifest))
-    header = TraceHeader(
-        schema=TRACE_SCHEMA,
-        tiers=[
-            TierInfo(name="m", place="device", members=[device], rule="mean", threshold=threshold),
-            TierInfo(name="cloud", place="cloud", members=[MemberInfo(name="l", parameters=2)]),
-        ],
-        created="2026-11-26T00:00:00+00:00",
-    )
-    return Trace(header, records)
+    return Trace(header(device(threshold, program=program_digest(manifest)), cloud()), records)
 
 
 def test_kept_audited_and_agreed_are_counted_and_what_degraded_is_not(manifest: Manifest) -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+import small_traces
+from msgspec.structs import replace
+from small_traces import cloud, device
 
 from escalade.edge.errors import DataError
 from escalade.edge.trace import (
-    TRACE_SCHEMA,
-    MemberAnswer,
-    MemberInfo,
     Outcome,
     TierAnswer,
-    TierInfo,
     Trace,
     TraceHeader,
     TraceRecord,
@@ -26,33 +25,14 @@ def tokens_of(text: str) -> int:
 
 
 def header(revision: str | None = "e1", tiers: int = 2) -> TraceHeader:
-    names = ["device", "gateway", "cloud"]
-    chosen = [*names[: tiers - 1], "cloud"]
-    return TraceHeader(
-        schema=TRACE_SCHEMA,
-        tiers=[
-            TierInfo(
-                name=name,
-                place="cloud" if name == "cloud" else "device",
-                members=[
-                    MemberInfo(
-                        name=name, parameters=1, revision=revision if name == "cloud" else None
-                    )
-                ],
-            )
-            for name in chosen
-        ],
-        created="2026-11-26T00:00:00+00:00",
-    )
+    below = [replace(device(), name=name) for name in ("device", "gateway")[: tiers - 1]]
+    above = cloud()
+    (member,) = above.members
+    return small_traces.header(*below, replace(above, members=[replace(member, revision=revision)]))
 
 
 def said(text: str, *, ended: bool = True) -> TierAnswer:
-    count = tokens_of(text) + ended
-    member = MemberAnswer(
-        member=0, text=text, logprobs=[-0.1] * count, prompt_tokens=1, generated_tokens=count,
-        seconds=0.0,
-    )  # fmt: skip
-    return TierAnswer(text=text, members=[member], score=None, correct=None, seconds=0.0)
+    return small_traces.tier_answer(text, [-0.1] * (tokens_of(text) + ended))
 
 
 def record(
@@ -61,10 +41,9 @@ def record(
     answered_by: int = 1,
     outcome: Outcome = "deferred",
 ) -> TraceRecord:
-    return TraceRecord(
-        id=prompt, task="t", prompt=prompt, references=[], tiers=list(tiers),
-        answered_by=answered_by, outcome=outcome, total_s=0.0,
-    )  # fmt: skip
+    return small_traces.record(
+        prompt, *tiers, prompt=prompt, answered_by=answered_by, outcome=outcome
+    )
 
 
 def heard(records: Sequence[TraceRecord]) -> tuple[list[Heard], HeardCounts]:

@@ -22,6 +22,9 @@ from escalade.cloud.errors import QueueFullError
 #: become 4, in an array that doubles as it grows).
 PLACE_BYTES = 256 << 10
 
+#: Of a backend whose front end has the queue: more than that ever lets through.
+NO_QUEUE = 1 << 16
+
 # Said to a refused client before any answer has been timed.
 _FIRST_RETRY_S = 0.1
 _LEAST_RETRY_S = 1e-3

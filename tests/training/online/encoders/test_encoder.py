@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from classifiers import encoder_folder
 from made_streams import LABELS, rows
+from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
+    AutoModel,
+    AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     BertConfig,
@@ -177,14 +183,95 @@ def test_what_a_run_costs_is_what_its_layers_cost(encoders: dict[str, Path]) -> 
     assert upper.predict(text).flops < first
 
 
-def test_an_encoder_that_cannot_be_is_refused(encoders: dict[str, Path]) -> None:
-    with pytest.raises(RecipeError, match=r"frozen_layers must be in 0\.\.2, got 3"):
-        _level(encoders["bert"], frozen_layers=3)
-    with pytest.raises(RecipeError, match="nowhere: cannot be loaded"):
-        _level(Path("nowhere"))
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"frozen_layers": 3}, r"frozen_layers must be in 0\.\.2, got 3"),
+        ({"max_tokens": 49}, r"max_tokens must be in 8\.\.48, got 49"),
+        ({"path": Path("nowhere")}, "nowhere: not a model folder: config.json is missing"),
+    ],
+)
+def test_settings_that_the_encoder_has_no_room_for_are_refused(
+    encoders: dict[str, Path], changed: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(RecipeError, match=says):
+        _level(encoders["bert"], **changed)
 
 
-def test_another_family_is_refused_by_name(tmp_path: Path, tiny_model_dir: Path) -> None:
-    shutil.copytree(tiny_model_dir, tmp_path / "llama")
-    with pytest.raises(RecipeError, match="must be of BERT, RoBERTa or DistilBERT, got llama"):
-        _level(tmp_path / "llama")
+def _edit(path: Path, **settings: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+
+
+def _pickled(folder: Path) -> None:
+    torch.save({}, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+
+
+def _weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda f: (f / "tokenizer.json").unlink(), "tokenizer"),
+        (lambda f: (f / "tokenizer.json").write_text("{"), "not a tokenizer.json: "),
+        (_pickled, r"no \*\.safetensors; other weight formats are not loaded"),
+        (lambda f: (f / "model.safetensors").write_bytes(b"cut off"), "cannot be loaded: "),
+        (
+            lambda f: _weights(f, lambda w: w.pop("encoder.layer.1.output.dense.weight")),
+            "weights missing: .*encoder.layer.1.output.dense.weight",
+        ),
+        (
+            lambda f: _weights(f, lambda w: w["encoder.layer.1.output.dense.bias"].fill_(np.nan)),
+            "must be finite",
+        ),
+        (lambda f: _edit(f / "config.json", num_hidden_layers=1), "has no place for: .*layer.1"),
+        (lambda f: _edit(f / "config.json", vocab_size=40), "weights of another shape: "),
+        (lambda f: _edit(f / "config.json", is_decoder=True), "is_decoder must be False"),
+    ],
+)
+def test_a_folder_that_is_no_whole_encoder_is_named_in_one_line(
+    encoders: dict[str, Path], tmp_path: Path, change: Callable[[Path], object], says: str
+) -> None:
+    folder = Path(shutil.copytree(encoders["bert"], tmp_path / "broken"))
+    change(folder)
+    with pytest.raises(RecipeError, match=f"encoder {folder}.*{says}") as error:
+        _level(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_another_family_is_refused_by_name(tiny_model_dir: Path) -> None:
+    with pytest.raises(
+        RecipeError, match="must be one of bert, distilbert, roberta .* got 'llama'"
+    ):
+        _level(tiny_model_dir)
+
+
+@pytest.mark.parametrize("names", [["a", "b", "c"], ["a", "b"], LABELS])
+def test_a_head_stays_where_it_is_of_these_labels(tmp_path: Path, names: list[str]) -> None:
+    folder = encoder_folder(tmp_path / "headed", id2label=dict(enumerate(names)))
+    theirs = AutoModelForSequenceClassification.from_pretrained(folder).state_dict()
+    ours = _level(folder)._model.state_dict()
+    same = {name for name in theirs if torch.equal(theirs[name], ours[name])}
+    assert ("classifier.weight" in same) == (names == LABELS)
+    assert {name for name in theirs if not name.startswith("classifier.")} <= same
+
+
+def test_a_language_models_head_is_left_behind(tmp_path: Path) -> None:
+    folder = encoder_folder(tmp_path / "masked")
+    body = AutoModel.from_pretrained(folder, add_pooling_layer=False)
+    AutoModelForMaskedLM.from_pretrained(folder).save_pretrained(folder)
+    ours = _level(folder)._model.base_model.state_dict()
+    for name, values in body.state_dict().items():
+        assert torch.equal(ours[name], values)
+
+
+@pytest.mark.parametrize("text", ["red " * 100_000, "?!", "\0", " ", "\u200b", "[PAD] </s>"])
+def test_any_text_has_an_answer(encoders: dict[str, Path], text: str) -> None:
+    level = _level(encoders["bert"])
+    level.learn([Example(text, 0), Example("sky", 2)])
+    logprobs = level.predict(text).logprobs
+    assert np.exp(logprobs).sum() == pytest.approx(1.0)

@@ -21,6 +21,7 @@ from importlib import import_module
 from typing import cast
 
 from escalade.cloud.backends.embedded import EmbeddedBackend, transformers_factory
+from escalade.cloud.backends.places import NO_QUEUE
 from escalade.cloud.backends.process.messages import (
     Kind,
     Messages,
@@ -36,8 +37,6 @@ from escalade.cloud.heap import find_trim, keep_trimmed
 
 _LOG = logging.getLogger(__name__)
 
-# More than the server ever lets through.
-_PLACES = 1 << 16
 #: How often the process says how it is.
 PULSE_S = 1.0
 # How long the thread that computes may keep the interpreter from the event loop.
@@ -132,7 +131,7 @@ class _Engine(asyncio.Protocol):
                 kv_bytes=settings.kv_bytes,
                 say=lambda line: self._send(Kind.SAID, 0, line),
             )
-            backend = cast(EmbeddedBackend, make(queue_capacity=_PLACES, clock=time.monotonic))
+            backend = cast(EmbeddedBackend, make(queue_capacity=NO_QUEUE, clock=time.monotonic))
             await backend.load()
         except StartError as error:
             self._send(Kind.REFUSED, 0, error)

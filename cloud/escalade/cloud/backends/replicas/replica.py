@@ -12,12 +12,10 @@ from contextlib import aclosing
 
 from escalade.cloud.backends.backend import BackendInfo
 from escalade.cloud.backends.embedded import transformers_factory
+from escalade.cloud.backends.places import NO_QUEUE
 from escalade.cloud.backends.query import Delta, Query, ScoreQuery, Scores, Verdict
 from escalade.cloud.backends.ticket import Ticket
 from escalade.cloud.errors import RequestError
-
-# More than the front end ever lets through.
-_PLACES = 1 << 16
 
 
 class Replica:
@@ -31,7 +29,7 @@ class Replica:
         self, model: str, threads: int, device: str, dtype: str
     ) -> None:
         make = transformers_factory(model, threads=threads, device=device, dtype=dtype)
-        self._backend = make(queue_capacity=_PLACES, clock=time.monotonic)
+        self._backend = make(queue_capacity=NO_QUEUE, clock=time.monotonic)
         await self._backend.load()
 
     def check_health(self) -> None:

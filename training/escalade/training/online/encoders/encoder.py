@@ -17,12 +17,19 @@ import torch.nn.functional as F
 import transformers
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import PreTrainedTokenizerFast
 
-from escalade.checkpoint import MeanClassifier, check_mean, reads_mean
+from escalade.checkpoint import (
+    CheckpointError,
+    MeanClassifier,
+    check_vocabulary,
+    classifier_window,
+    load_encoder,
+    load_tokenizer,
+)
 from escalade.training.errors import RecipeError
 from escalade.training.online.encoders.halves import Split
-from escalade.training.online.encoders.kept import KeptStates, Lowered, kept_states
+from escalade.training.online.encoders.kept import Lowered, SeenTexts, kept_states
 from escalade.training.online.levels import Example, Prediction, Tensors
 from escalade.v1.identity import weights_revision
 
@@ -42,7 +49,8 @@ class EncoderSettings(NamedTuple):
     max_tokens: int
     #: Embeddings and so many lower layers do not learn.
     frozen_layers: int
-    #: Of the other layers, and of the head, which begins with random weights.
+    #: Of the other layers, and of the head, which begins with random weights unless the folder has
+    #: one of the same labels.
     learning_rate: float
     head_rate: float
     batch_size: int
@@ -65,10 +73,11 @@ class EncoderLevel:
             seed: of the head, of dropout, of what is learned from again, and of the order.
 
         Raises:
-            RecipeError: the folder cannot be loaded, is of another kind, or has too few layers.
+            RecipeError: the folder cannot be loaded, is of another kind, has too few layers, or
+                reads fewer tokens.
         """
         self._labels, self._settings, self._seed = tuple(labels), settings, seed
-        self._tokenizer, self._model = _load(settings.path, labels, seed)
+        self._tokenizer, self._model = _load(settings, labels, seed)
         self._split = Split(self._model, settings.path, settings.frozen_layers)
         self._memory: list[Example] = []
         self._updates = 0
@@ -79,7 +88,7 @@ class EncoderLevel:
             weights_revision(settings.path), settings.frozen_layers, settings.max_tokens
         )
         #: Texts whose lower layers this level has run.
-        self._seen = KeptStates()
+        self._seen = SeenTexts()
 
     def predict(self, text: str) -> Prediction:
         """See `Level`."""
@@ -118,6 +127,7 @@ class EncoderLevel:
             "memory.ends": np.cumsum([len(text) for text in texts], dtype=np.int64),
             "memory.texts": np.frombuffer(b"".join(texts), dtype=np.uint8),
         }
+        state |= {f"seen.{name}": array for name, array in self._seen.state().items()}
         for name, parameter in self._split.learning:
             state[f"weights.{name}"] = parameter.detach().numpy()
             if self._updates:
@@ -134,6 +144,7 @@ class EncoderLevel:
         for end, label in zip(state["memory.ends"], state["memory.labels"], strict=True):
             self._memory.append(Example(texts[begins:end].decode(), int(label)))
             begins = int(end)
+        self._seen.restore({name: state[f"seen.{name}"] for name in ("keys", "sizes")})
         self._optimizer = self._fresh_optimizer()
         for name, parameter in self._split.learning:
             with torch.no_grad():
@@ -150,15 +161,10 @@ class EncoderLevel:
 
     def _lower(self, text: str) -> tuple[Tensor, float]:
         """What the layers that do not learn make of a text `(T, hidden)`, and its FLOPs now."""
-        spent = 0.0
-
-        def first(text: str) -> Lowered:
-            nonlocal spent
-            found = self._states.get(text, self._computed)
-            spent = self._split.lower_flops(found.tokens)  # as if no other level had run them
-            return found
-
-        return self._seen.get(text, first).hidden, spent
+        found = self._states.get(text, self._computed)
+        # As if no other level had run them, and this one had never been cut off.
+        new = self._seen.add(text, found.hidden.nbytes)
+        return found.hidden, self._split.lower_flops(found.tokens) if new else 0.0
 
     def _computed(self, text: str) -> Lowered:
         encoded = self._tokenizer(
@@ -202,33 +208,27 @@ class EncoderLevel:
         return torch.optim.AdamW([group for group in groups if group["params"]])
 
 
-def _load(path: Path, labels: Sequence[str], seed: int) -> tuple[Any, Any]:
+def _load(
+    settings: EncoderSettings, labels: Sequence[str], seed: int
+) -> tuple[PreTrainedTokenizerFast, Any]:
     """Tokenizer and model of a folder; nothing is fetched and no code of it runs."""
     logging = transformers.utils.logging
     loud = logging.get_verbosity()
     logging.disable_progress_bar()
     logging.set_verbosity_error()  # a head that is not there is no surprise
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            mean = reads_mean(path)
-            if mean:
-                check_mean(path)
-            kind = AutoModel if mean else AutoModelForSequenceClassification
-            model = kind.from_pretrained(
-                path,
-                id2label=dict(enumerate(labels)),
-                label2id={label: k for k, label in enumerate(labels)},
-                problem_type="single_label_classification",
-                dtype=torch.float32,
-                local_files_only=True,
-                use_safetensors=True,
-            )
-            if mean:
-                model = MeanClassifier(model, len(labels))
-    except (OSError, ValueError, KeyError) as error:  # a CheckpointError is one
-        raise RecipeError(f"encoder {path}: cannot be loaded: {error}") from error
+        model = load_encoder(settings.path, labels, seed=seed)
+        tokenizer = load_tokenizer(settings.path)
+        check_vocabulary(tokenizer, model.config.vocab_size, settings.path)
+        # What is exported reads as much of a text as was learned from.
+        tokenizer.model_max_length = settings.max_tokens
+        window = classifier_window(model.config, tokenizer, settings.path)
+    except CheckpointError as error:
+        raise RecipeError(f"encoder {error}") from error
     finally:
         logging.set_verbosity(loud)
+    if settings.max_tokens > window:
+        raise RecipeError(
+            f"encoder {settings.path}: max_tokens must be in 8..{window}, got {settings.max_tokens}"
+        )
     return tokenizer, model

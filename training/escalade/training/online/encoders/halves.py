@@ -34,22 +34,17 @@ class Split:
         """Freeze embeddings and lower layers.
 
         Args:
-            model: of transformers, with a head.
+            model: as `load_encoder` loads it.
             path: what messages call it.
             frozen_layers: so many.
 
         Raises:
-            RecipeError: it is of another kind, or has too few layers.
+            RecipeError: it has too few layers.
         """
         self.base = model.base_model
-        names = [name for name in ("encoder", "transformer") if hasattr(self.base, name)]
-        self._stack: Any = getattr(self.base, names[0]) if names else None
-        layers = getattr(self._stack, "layer", None)
-        if layers is None or not hasattr(self.base, "embeddings"):
-            raise RecipeError(
-                f"encoder {path}: must be of BERT, RoBERTa or DistilBERT, got"
-                f" {model.config.model_type}"
-            )
+        # DistilBERT calls its layers otherwise.
+        self._stack: Any = getattr(self.base, "encoder", None) or self.base.transformer
+        layers = self._stack.layer
         count = len(layers)
         if frozen_layers > count:
             raise RecipeError(

@@ -5,14 +5,21 @@ A sweep runs the same texts through the same frozen layers again and again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
-from typing import NamedTuple
+from hashlib import blake2b
+from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
+
+from escalade.training.online.levels import Tensors
 
 # Of one encoder's states; the oldest go first.
 _MOST_BYTES = 1 << 28
+# Two of 2^32 texts share one with a probability of 2^-65.
+_KEY_BYTES = 16
 
 
 class Lowered(NamedTuple):
@@ -38,6 +45,40 @@ class KeptStates:
         while self._bytes > self._most_bytes:
             self._bytes -= self._states.pop(next(iter(self._states))).hidden.nbytes
         return found
+
+
+class SeenTexts:
+    """Of which texts one level has had states; the oldest go where it alone could keep no more.
+
+    A run that goes on computes its states again, and is to count what one counts that was never cut
+    off: so this is in a checkpoint, and states are not.
+    """
+
+    def __init__(self, most_bytes: int = _MOST_BYTES) -> None:
+        self._most_bytes, self._bytes = most_bytes, 0
+        self._sizes: dict[bytes, int] = {}
+
+    def add(self, text: str, size: int) -> bool:
+        """Whether a text, whose states have so many bytes, was not there."""
+        key = blake2b(text.encode(), digest_size=_KEY_BYTES).digest()
+        if key in self._sizes:
+            return False
+        self._sizes[key] = size
+        self._bytes += size
+        while self._bytes > self._most_bytes:
+            self._bytes -= self._sizes.pop(next(iter(self._sizes)))
+        return True
+
+    def state(self) -> Tensors:
+        """All that is to be kept of it."""
+        keys = np.frombuffer(b"".join(self._sizes), dtype=np.uint8).reshape(-1, _KEY_BYTES)
+        return {"keys": keys, "sizes": np.array([*self._sizes.values()], dtype=np.int64)}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Be as one was."""
+        keys = [row.tobytes() for row in state["keys"]]
+        self._sizes = dict(zip(keys, state["sizes"].tolist(), strict=True))
+        self._bytes = sum(self._sizes.values())
 
 
 @cache
