@@ -160,6 +160,8 @@ def test_levels_of_a_process_share_what_frozen_layers_say(encoders: dict[str, Pa
         second._split.base.embeddings.word_embeddings.weight.zero_()  # its own would say otherwise
     assert second.predict(text).flops == spent.flops
     np.testing.assert_array_equal(second.predict(text).logprobs, spent.logprobs)
+    # Of the same weights, but another pooling: of all tokens, or their mean alone.
+    assert _level(_sentences(encoders["bert"]), frozen_layers=2).predict(text).flops != spent.flops
 
 
 @pytest.mark.parametrize("taught", [0, 48])

@@ -26,6 +26,7 @@ from escalade.checkpoint import (
     classifier_window,
     load_encoder,
     load_tokenizer,
+    tokenizer_fingerprint,
 )
 from escalade.training.errors import RecipeError
 from escalade.training.online.encoders.halves import Split
@@ -85,7 +86,13 @@ class EncoderLevel:
         # A head that reads the mean, and is all that learns, needs no more of a text than it.
         self._only_mean = self._split.all_frozen and isinstance(self._model, MeanClassifier)
         self._states = kept_states(
-            weights_revision(settings.path), settings.frozen_layers, settings.max_tokens
+            (
+                weights_revision(settings.path),
+                tokenizer_fingerprint(self._tokenizer, settings.path),
+                settings.frozen_layers,
+                settings.max_tokens,
+                self._only_mean,
+            )
         )
         #: Texts whose lower layers this level has run.
         self._seen = SeenTexts()

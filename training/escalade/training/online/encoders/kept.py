@@ -82,8 +82,8 @@ class SeenTexts:
 
 
 @cache
-def kept_states(revision: str, frozen_layers: int, max_tokens: int) -> KeptStates:
-    """Those of an encoder's weights, so many of its layers, and texts cut after so many tokens."""
+def kept_states(made_by: tuple[str | int | bool, ...]) -> KeptStates:
+    """Those of everything that decides what a text becomes."""
     return KeptStates()
 
 
