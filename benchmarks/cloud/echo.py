@@ -99,7 +99,7 @@ async def serve_ours(tell: Callable[[str], None]) -> None:
     """The service before a backend that computes nothing."""
     full = Places(_CAPACITY, "requests")
     with ExitStack() as held:
-        for host in range(_CAPACITY + 1):
+        for host in range(full.most):
             claim = Claim(f"10.0.0.{host}")
             held.enter_context(full.take(Ticket(float("inf"), time.monotonic, claim)))
         await serve(
