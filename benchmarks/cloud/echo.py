@@ -35,7 +35,7 @@ async def serve_ours(tell: Callable[[str], None]) -> None:
     """The service before a backend that computes nothing."""
     full, delta = Places(CAPACITY, "requests"), Delta([5], [-0.1], "a ")
     with ExitStack() as held:
-        for host in range(CAPACITY + 1):
+        for host in range(full.most):
             claim = Claim(f"10.0.0.{host}")
             held.enter_context(full.take(Ticket(float("inf"), time.monotonic, claim)))
         await serve(

@@ -2,12 +2,15 @@
 
     .venv/bin/python -m benchmarks.cloud.overload [--bundled] [--times 1 2 5] [--rounds N] [--json]
 
-`escalade serve` in its batched mode, with SmolLM2-135M and answers of 16 tokens; with `--bundled`,
-the large model of the bundled cascade, whose answers are so cheap that asking and refusing cost as
-much as computing. In each round a closed loop of 64 clients finds the peak, and then open loops ask
-so many times that, by Poisson; nobody asks again. Goodput is answers a second within the deadline,
-beside the round's own peak. The queue is bounded where the answers that were under way at one time
-are: those in the batch and those that wait. Server and client share this machine.
+`escalade serve` in its batched mode, with SmolLM2-135M and answers of 8 to 24 tokens; with
+`--bundled`, the large model of the bundled cascade, whose answers are so cheap that asking and
+refusing cost as much as computing. In each round a closed loop of 64 clients finds the peak, and
+then open loops ask so many times that, by Poisson; nobody asks again. Goodput is answers a second
+within the deadline, beside the round's own peak. Like is measured beside like: a closed loop has a
+full batch from its first moment, an open one when so many have come, so that both are measured
+later; and answers of one length would end in waves, and the peak be a matter of how many waves are
+in the time. The queue is bounded where the answers that were under way at one time are: those in
+the batch and those that wait. Server and client share this machine.
 """
 
 from __future__ import annotations
@@ -18,10 +21,12 @@ import json
 import os
 import statistics
 from collections.abc import Iterable
+from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+import msgspec
 from benchmarks.cloud.smollm2 import PROMPTS, SMOLLM2, smollm2
 from rich.table import Table
 
@@ -29,14 +34,16 @@ from escalade.cli.demo.processes import running
 from escalade.cli.output import result_console
 from escalade.edge.base import subsample
 from escalade.simulator.load import LoadReport, Plan, Target
-from escalade.simulator.load.caller import Caller, connected
-from escalade.simulator.load.driver import Asked, drive
+from escalade.simulator.load.caller import Said, connected
+from escalade.simulator.load.driver import Ask, Asked, drive
 from escalade.simulator.load.report import report_of
 from escalade.training.data import load_pronunciations, make_records
 from escalade.v1 import cascade_pb2 as pb
 
 LARGE = Path(__file__).parents[2] / "training" / "checkpoints" / "large"
-CLIENTS, QUEUE, TOKENS = 64, 64, 16
+CLIENTS, QUEUE = 64, 64
+# Of answers, in turns.
+TOKENS = 8, 13, 19, 24
 
 
 @dataclass(kw_only=True)
@@ -56,9 +63,9 @@ class Row:
     most_at_once: int
 
 
-async def once(caller: Caller, target: Target, plan: Plan) -> tuple[LoadReport, int]:
+async def once(ask: Ask, prompts: int, plan: Plan) -> tuple[LoadReport, int]:
     """One run, and the most that were under way at one time and answered."""
-    driven = await drive(plan, len(target.prompts), caller.ask, lambda done, total: None)
+    driven = await drive(plan, prompts, ask)
     report = report_of(plan, driven, pb.GetModelInfoResponse(), address="", prompts=0)
     return report, at_once(one for one in driven.asked if not one.said.reason)
 
@@ -75,25 +82,38 @@ def at_once(asked: Iterable[Asked]) -> int:
 
 async def measure(address: str, options: argparse.Namespace) -> tuple[list[float], list[Row]]:
     """Peak after peak, and what became of each load."""
-    target = _target(address, bundled=options.bundled)
-    plan = partial(Plan, seconds=options.seconds, deadline_s=options.deadline_s, warm_up_s=2)
+    targets = _targets(address, bundled=options.bundled)
+    prompts = len(targets[0].prompts)
+    plan = partial(
+        Plan, warm_up_s=options.warm_up_s, seconds=options.seconds, deadline_s=options.deadline_s
+    )
     peaks: list[float] = []
     found: dict[float, list[tuple[LoadReport, int]]] = {times: [] for times in options.times}
-    async with connected(target, CLIENTS) as caller:
+    async with AsyncExitStack() as stack:
+        callers = [
+            await stack.enter_async_context(connected(one, CLIENTS // len(targets)))
+            for one in targets
+        ]
+
+        async def ask(number: int, prompt: int, client: int, timeout_s: float) -> Said:
+            kinds = len(callers)
+            return await callers[number % kinds].ask(number, prompt, client // kinds, timeout_s)
+
         for number in range(options.rounds):
-            report, _ = await once(caller, target, plan(clients=CLIENTS, seed=number))
+            report, _ = await once(ask, prompts, plan(clients=CLIENTS, seed=number))
             peaks.append(report.goodput_per_s)
             for times in options.times:
                 asked = plan(rate=times * peaks[-1], seed=number)
-                found[times].append(await once(caller, target, asked))
+                found[times].append(await once(ask, prompts, asked))
     return peaks, [row_of(times, peaks, runs) for times, runs in found.items()]
 
 
-def _target(address: str, *, bundled: bool) -> Target:
+def _targets(address: str, *, bundled: bool) -> list[Target]:
     if not bundled:
-        return Target(address=address, prompts=PROMPTS, max_new_tokens=TOKENS)
+        target = Target(address=address, prompts=PROMPTS)
+        return [msgspec.structs.replace(target, max_new_tokens=tokens) for tokens in TOKENS]
     records = subsample([*make_records("test", load_pronunciations())], 2000)
-    return Target(address=address, prompts=[record.prompt for record in records])
+    return [Target(address=address, prompts=[record.prompt for record in records])]
 
 
 def row_of(times: float, peaks: list[float], runs: list[tuple[LoadReport, int]]) -> Row:
@@ -121,7 +141,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--times", type=float, nargs="+", default=[1.0, 2.0, 5.0])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=20.0, help="measured, of each load")
+    parser.add_argument("--warm-up-s", type=float, default=20.0, help="of each load, unmeasured")
+    parser.add_argument("--seconds", type=float, default=40.0, help="measured, of each load")
     parser.add_argument("--deadline-s", type=float, default=30.0)
     parser.add_argument("--bundled", action="store_true")
     parser.add_argument("--model", type=Path, default=SMOLLM2, help="made where it is not there")
@@ -141,7 +162,7 @@ def main() -> None:
     table = Table("load", "goodput/s", "of peak", "refused", "p99", "refusal p50", "p99", "at once")
     for row in rows:
         table.add_row(
-            f"{row.times:g}x, {row.rate:.0f}/s",
+            f"{row.times:g}x, {row.rate:.1f}/s",
             f"{row.goodput_per_s:.1f}",
             f"{row.share:.2f}x",
             f"{row.refused:.0%}",

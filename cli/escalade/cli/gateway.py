@@ -80,8 +80,8 @@ class GatewayBackend(Backend):
         self._path, self._options = path, options
         self._capacity, self._clock = queue_capacity, clock
         self._id = uuid.uuid4().hex
-        self._pool = ThreadPoolExecutor(queue_capacity + 1, thread_name_prefix="query")
         self._places = Places(queue_capacity, "requests")
+        self._pool = ThreadPoolExecutor(self._places.most, thread_name_prefix="query")
         self._swapping: Swapping | None = None
         self._gathering = gathering
         self._ends = threading.Event()

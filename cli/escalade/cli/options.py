@@ -85,7 +85,7 @@ ThreadsOption = Annotated[
 ListenOption = Annotated[str, typer.Option("--listen", help="HOST:PORT; port 0 takes a free one.")]
 QueueOption = Annotated[
     int,
-    typer.Option("--queue", min=1, help="Requests that may wait before one is refused."),
+    typer.Option("--queue", min=1, help="Requests of one client that may wait."),
 ]
 GraceOption = Annotated[
     float, typer.Option("--grace-s", min=0.0, help="Seconds a stop waits for open requests.")

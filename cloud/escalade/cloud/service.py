@@ -5,8 +5,7 @@ What a backend does not offer answers NOT_SUPPORTED, and GetModelInfo does not l
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
 from typing import TypeVar, cast
@@ -163,7 +162,7 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
                 await self._score(request, ticket, send)
 
         try:
-            await self._answer(context, _revocable(stream(), ticket), ticket)
+            await self._answer(context, stream(), ticket)
         finally:
             # What was begun ahead is for nobody.
             ticket.cancel()
@@ -175,7 +174,7 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
     ) -> pb.VerifyResponse:
         """Hold a draft against the greedy choice."""
         ticket = Ticket(self._deadline_of(context), self._clock, _claim_of(context, request))
-        return await self._answer(context, _revocable(self._verify(request, ticket), ticket))
+        return await self._answer(context, self._verify(request, ticket))
 
     async def GetModelInfo(  # noqa: N802
         self,
@@ -267,22 +266,6 @@ class CascadeService(pb_grpc.CascadeServiceServicer):
         # None without a deadline, whatever the type stubs say.
         remaining_s = cast("float | None", context.time_remaining())
         return deadline_after(remaining_s, self._clock)
-
-
-async def _revocable(work: Coroutine[None, None, T], ticket: Ticket) -> T:
-    """Await work that ends where its ticket is revoked, whatever it waits for.
-
-    Raises:
-        RequestError: why it was revoked.
-    """
-    task = asyncio.create_task(work)
-    ticket.on_revoke = task.cancel
-    try:
-        return await task
-    except asyncio.CancelledError:
-        if ticket.revoked is None:
-            raise
-        raise ticket.revoked from None
 
 
 def _claim_of(

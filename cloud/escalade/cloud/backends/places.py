@@ -1,17 +1,27 @@
 """A bounded queue in front of whatever computes, shared between clients; knows no backend.
 
-One client alone may hold every place. When no place is free and another client comes that has
-less, the newest request of whoever has most gives way: longest queue drop, which of all rules keeps
-a shared memory fair without holding part of it idle (Wei, Coyle and Hsiao, "An optimal buffer
-management policy for high-performance packet switching", GLOBECOM 1991). Hosts are weighed against
-hosts, and the connections of one host against each other. Of whoever has most, what may wait gives
-way first, also to his own requests that somebody waits for.
+Who has a place keeps it, and who is refused is told so as he asks. For those who have few, places
+are left: whoever has `k` takes another only where `k / 16` stay free after it. Thresholds that move
+with what is free are those of switches (Choudhury and Hahne, "Dynamic queue length thresholds for
+shared-memory packet switches", IEEE/ACM Transactions on Networking 6:2, 1998). Hosts are held to
+it among all places, and the connections of a host among those that it may still take. Why that is
+fair:
+
+- One alone has all that it is promised: what stays free then is there beside.
+- Who has none is refused only where nothing is left, and the next place is his, or another's who
+  has none: who has any must leave one. So it is for a connection with the next place that its host
+  may take: one that comes free lets a host take one more at most.
+- Where `k` were refused while `f` were free, `k > 16 (f - 1)`. When one more is free, whoever has
+  `k + 16` is refused still. So nobody gets further ahead than 16 of one who always asks.
+
+What may wait must leave as many free as its host has: so it takes half, and is refused first. A
+large request needs several places at once, and no more is promised than that it fits alone.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from escalade.cloud.backends.ticket import Ticket
@@ -24,67 +34,53 @@ PLACE_BYTES = 256 << 10
 
 #: Of a backend whose front end has the queue: more than that ever lets through.
 NO_QUEUE = 1 << 16
+# Places that one may have for each that is left. Beside 128 that one alone may have, 8 are there
+# for other connections of its host and 9 for other hosts: so many newcomers at once wait for
+# nobody. Fewer for each would be nearer to equal shares, and the queue longer.
+_FOR_EACH_LEFT = 16
+_FOR_EACH_LEFT_BATCH = 1
 
 # Said to a refused client before any answer has been timed.
 _FIRST_RETRY_S = 0.1
 _LEAST_RETRY_S = 1e-3
 
 
-class _Held:
-    """Places that one request has."""
-
-    __slots__ = ("claim", "ticket", "weight")
-
-    def __init__(self, ticket: Ticket, most: int) -> None:
-        self.ticket = ticket
-        self.claim = ticket.claim
-        self.weight = 1
-        if self.claim.size_bytes > PLACE_BYTES:
-            self.weight = min(-(-self.claim.size_bytes // PLACE_BYTES), most)
-
-
 class Places:
     """The bounded queue: one may have its turn, and so many may wait.
 
     Args:
-        capacity: how many may wait, at least 1.
+        capacity: how many of one client may wait, at least 1; of all together about an eighth more.
         kind: what they are, for messages.
     """
 
     def __init__(self, capacity: int, kind: str) -> None:
         self._capacity = capacity
         self._kind = kind
-        #: In the order they came.
-        self._held: dict[_Held, None] = {}
-        self._loads = _Loads()
-        self._free = capacity + 1
+        #: That all clients have together at most.
+        self.most = _kept_beside(_kept_beside(capacity + 1))
+        self._free = self.most
+        self._requests = 0
+        self._hosts: Counter[str] = Counter()
+        self._connections: Counter[tuple[str, str]] = Counter()
         self._retry_after_s = _FIRST_RETRY_S
 
     def __len__(self) -> int:
         """Requests that hold a place or several."""
-        return len(self._held)
+        return self._requests
 
     @contextmanager
     def take(self, ticket: Ticket) -> Iterator[None]:
-        """Hold a place, or several for a large request, until the block ends or is revoked.
-
-        The request that gives way has its ticket revoked: its place is free at once.
+        """Hold a place, or several for a large request, until the block ends.
 
         Raises:
-            QueueFullError: all are taken, and nobody else has more than this client.
+            QueueFullError: what is left is for clients with fewer.
         """
-        mine = _Held(ticket, self._capacity + 1)
-        if self._free < mine.weight:
-            for loser in self._who_give_way(mine):
-                self._leave(loser)
-                loser.ticket.revoke(self._full("; a client with fewer came, or one who waits"))
-        self._held[mine] = None
-        self._loads.add(mine)
-        self._free -= mine.weight
+        self.check(ticket)
+        self._count(ticket, 1)
         try:
             yield
         finally:
-            self._leave(mine)
+            self._count(ticket, -1)
 
     def check(self, ticket: Ticket) -> None:
         """Return where `take` would find a place just now.
@@ -92,106 +88,45 @@ class Places:
         Raises:
             QueueFullError: see `take`.
         """
-        mine = _Held(ticket, self._capacity + 1)
-        if self._free < mine.weight:
-            self._who_give_way(mine)
+        claim = ticket.claim
+        each = _FOR_EACH_LEFT_BATCH if claim.batch else _FOR_EACH_LEFT
+        room = _room(self._free, self._hosts[claim.host], each)
+        room = _room(room, self._connections[claim.host, claim.connection])
+        if room < self._weight(claim.size_bytes):
+            raise QueueFullError(
+                f"queue: {self._capacity} {self._kind} of a client may wait, and what is left is"
+                " for clients with fewer",
+                self._retry_after_s,
+            )
 
     def note_free_after(self, seconds: float) -> None:
         """Say how long it lately took until a place became free."""
         self._retry_after_s = max(seconds, _LEAST_RETRY_S)
 
-    def _who_give_way(self, mine: _Held) -> list[_Held]:
-        """Others, until there is room; nobody where it would not be enough.
+    def _count(self, ticket: Ticket, change: int) -> None:
+        """Add a request, or take it away; nothing is kept of who has none."""
+        claim = ticket.claim
+        places = change * self._weight(claim.size_bytes)
+        connection = claim.host, claim.connection
+        self._requests += change
+        self._free -= places
+        self._hosts[claim.host] += places
+        self._connections[connection] += places
+        if not self._connections[connection]:
+            del self._connections[connection]
+        if not self._hosts[claim.host]:
+            del self._hosts[claim.host]
 
-        Raises:
-            QueueFullError: there is not.
-        """
-        losers: list[_Held] = []
-        free = self._free
-        self._loads.add(mine)
-        try:
-            while free < mine.weight:
-                loser = self._next_to_give_way(mine, losers)
-                self._loads.remove(loser)
-                losers.append(loser)
-                free += loser.weight
-        finally:
-            self._loads.remove(mine)
-            for loser in losers:
-                self._loads.add(loser)
-        return losers
-
-    def _next_to_give_way(self, mine: _Held, losers: Sequence[_Held]) -> _Held:
-        """The newest of whoever has more than this client would have.
-
-        Raises:
-            QueueFullError: nobody has.
-        """
-        claim, loads = mine.claim, self._loads
-        host = _largest(loads.hosts, claim.host)
-        connections = loads.connections[host]
-        own = host == claim.host
-        connection = _largest(connections, claim.connection if own else "")
-        own = own and connection == claim.connection
-        # Most are refused here in a flood: nothing before it looks at all who hold a place.
-        if own and (claim.batch or not loads.batch[host]):
-            raise self._full()
-        newest = [
-            one
-            for one in reversed(self._held)
-            if one.claim.host == host
-            and (own or one.claim.connection == connection)
-            and one not in losers
-        ]
-        return next((one for one in newest if one.claim.batch), newest[0])
-
-    def _full(self, why: str = "") -> QueueFullError:
-        return QueueFullError(
-            f"queue: {self._capacity} {self._kind} wait already, which is its capacity{why}",
-            self._retry_after_s,
-        )
-
-    def _leave(self, held: _Held) -> None:
-        if held in self._held:
-            del self._held[held]
-            self._loads.remove(held)
-            self._free += held.weight
+    def _weight(self, size_bytes: int) -> int:
+        """Places for a request; the largest has all that one client may have."""
+        return min(max(1, -(-size_bytes // PLACE_BYTES)), self._capacity + 1)
 
 
-class _Loads:
-    """Places by whoever has them."""
-
-    def __init__(self) -> None:
-        self.hosts: dict[str, int] = {}
-        #: By host.
-        self.connections: dict[str, dict[str, int]] = {}
-        #: Requests that may wait, by host.
-        self.batch: Counter[str] = Counter()
-
-    def add(self, held: _Held) -> None:
-        """Count what has come."""
-        host, connection, _, batch = held.claim
-        connections = self.connections.setdefault(host, {})
-        self.hosts[host] = self.hosts.get(host, 0) + held.weight
-        connections[connection] = connections.get(connection, 0) + held.weight
-        if batch:
-            self.batch[host] += 1
-
-    def remove(self, held: _Held) -> None:
-        """Count no more what was added; nothing is kept of who has none."""
-        host, connection, _, batch = held.claim
-        connections = self.connections[host]
-        self.hosts[host] -= held.weight
-        connections[connection] -= held.weight
-        if batch:
-            self.batch[host] -= 1
-        if not connections[connection]:
-            del connections[connection]
-        if not connections:
-            del self.hosts[host], self.connections[host], self.batch[host]
+def _room(free: int, held: int, for_each_left: int = _FOR_EACH_LEFT) -> int:
+    """How many more one may take, one after another, who has `held` while so many are free."""
+    return (for_each_left * free - held + 1) // (for_each_left + 1)
 
 
-def _largest(loads: Mapping[str, int], mine: str) -> str:
-    """Whoever has most; of equals this client itself, where it is one of them."""
-    largest = max(loads, key=loads.__getitem__)
-    return mine if loads.get(mine) == loads[largest] else largest
+def _kept_beside(places: int) -> int:
+    """As many as one alone may take, and those that are left then."""
+    return places + -(-places // _FOR_EACH_LEFT)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from escalade.cloud.backends.fair_order import NOBODY, Claim
-from escalade.cloud.errors import DeadlineError, DrainingError, RequestError
+from escalade.cloud.errors import DeadlineError, DrainingError
 from escalade.v1 import cascade_pb2 as pb
 
 #: Seconds, monotonic.
@@ -31,10 +31,6 @@ class Ticket:
         self.claim = claim
         #: Of its prompt, said by a backend as its model begins to read it; 0 where not known.
         self.prompt_tokens = 0
-        #: Why it was taken away; None while it was not.
-        self.revoked: RequestError | None = None
-        #: Called when it is taken away, in the event loop; ends the work.
-        self.on_revoke: Callable[[], object] = lambda: None
 
     def extend(self, deadline_s: float) -> None:
         """Keep the later of two deadlines: another client waits for the same answer."""
@@ -43,12 +39,6 @@ class Ticket:
     def cancel(self) -> None:
         """Stop at the next token, or before the next batch of scores."""
         self._cancelled = True
-
-    def revoke(self, why: RequestError) -> None:
-        """Take it away: the work is cancelled, and its client is told why."""
-        self.revoked = why
-        self.cancel()
-        self.on_revoke()
 
     def remaining_s(self) -> float:
         """Seconds until the deadline, at least 0; infinite where there is none.

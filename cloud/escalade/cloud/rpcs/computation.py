@@ -128,19 +128,13 @@ class Computation:
         """Say how it ended, once."""
         if self.outcome is None:
             self.outcome = outcome
-            # What holds what holds it stays in memory until the collector comes.
-            self.ticket.on_revoke = _nothing
             self._stay()
             self._on_end(self)
             self._tell()
 
-    def revoke(self) -> None:
-        """Stop, for its place has gone to another client, and say so to who follows."""
-        self.stop(self.ticket.revoked)
-
-    def stop(self, why: Exception | None = None) -> None:
-        """Stop as soon as can be. Who still follows is told why, or that the server shuts down."""
-        self.end(why or DrainingError())
+    def stop(self) -> None:
+        """Stop as soon as can be. Who still follows is told that the server shuts down."""
+        self.end(DrainingError())
         self.ticket.cancel()
         self.task.cancel()
 
@@ -148,7 +142,3 @@ class Computation:
         for waiting in self._waiting:
             if not waiting.done():
                 waiting.set_result(None)
-
-
-def _nothing() -> None:
-    """Nothing is left to stop."""

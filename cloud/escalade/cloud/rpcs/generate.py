@@ -71,13 +71,15 @@ def response_of(
         request_id=request.request_id,
         model=info.model if answer.model is None else answer.model,
         token_ids=answer.token_ids,
-        logprobs=answer.logprobs if output.logprobs else (),
         text=answer.text if _wants_text(output) else "",
         stop_reason=answer.stop_reason,
         reports=answer.reports,
         degraded=answer.degraded,
     )
-    # In place: a short query feels each message that is made only to be copied.
+    # A short query feels each field that is set to nothing, and each message that is made only to
+    # be copied.
+    if output.logprobs:
+        response.logprobs.extend(answer.logprobs)
     usage, timing = response.usage, response.timing
     usage.prompt_tokens = answer.prompt_tokens
     usage.generated_tokens = answer.generated_tokens

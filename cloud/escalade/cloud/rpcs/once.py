@@ -150,7 +150,6 @@ class SharedAnswers:
         deltas = start(ticket)  # what is refused at once needs no task
         computation = Computation(ticket, key, self._forget)
         computation.keeping = self._keeping
-        ticket.on_revoke = computation.revoke
         computation.task = asyncio.create_task(self._compute(computation, deltas))
         self._computed.add(computation)
         if key is not None:

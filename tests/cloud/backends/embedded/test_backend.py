@@ -98,7 +98,7 @@ def test_queue_counts_the_one_computed_and_those_that_wait(held: Any, clock: Any
         tickets = [forever(clock) for _ in range(3)]
         tasks = [asyncio.create_task(answer_of(backend, QUERY, ticket)) for ticket in tickets]
         await asyncio.sleep(0)
-        with pytest.raises(QueueFullError, match="2 requests wait already") as refusal:
+        with pytest.raises(QueueFullError, match="2 requests of a client") as refusal:
             await answer_of(backend, QUERY, forever(clock))
         assert refusal.value.retry_after_s == 0.1
         tickets[2].cancel()
@@ -153,7 +153,7 @@ def test_a_full_house_of_streams_says_when_one_should_end(held: Any, clock: Any)
         streams = [backend.score([SCORED], 0, forever(clock)) for _ in range(3)]
         begun = [asyncio.create_task(anext(stream)) for stream in streams[:2]]
         await asyncio.sleep(0)
-        with pytest.raises(QueueFullError, match="1 streams of scores wait already") as refusal:
+        with pytest.raises(QueueFullError, match="1 streams of scores of a client") as refusal:
             await anext(streams[2])
         held.gate.set()
         await asyncio.gather(*begun)
