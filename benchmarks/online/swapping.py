@@ -30,7 +30,6 @@ from escalade.edge.artifact import load_manifest, write_manifest
 from escalade.edge.base import Record, read_records
 from escalade.edge.store import Store, install
 from escalade.edge.wire import CloudClient
-from escalade.export.classifier import export_classifier
 from escalade.export.linear import export_linear_folder
 from escalade.simulator.load import LoadReport, Plan, Target, run_load
 from escalade.training.online import ColumnTable, Configuration, EncoderTable, LinearTable
@@ -154,8 +153,12 @@ def _artifact(
         few = records[first : first + _BATCH]
         level.learn([Example(one.prompt, labels.index(one.references[0])) for one in few])
     level.save(out.with_suffix(".level"))
-    export = export_linear_folder if isinstance(table, LinearTable) else export_classifier
-    manifest = export(out.with_suffix(".level"), out)
+    if isinstance(table, LinearTable):
+        manifest = export_linear_folder(out.with_suffix(".level"), out)
+    else:
+        from escalade.export.classifier import export_classifier
+
+        manifest = export_classifier(out.with_suffix(".level"), out)
     deferral = msgspec.structs.replace(manifest.deferral, threshold=threshold)
     write_manifest(out, msgspec.structs.replace(load_manifest(out), deferral=deferral))
 
