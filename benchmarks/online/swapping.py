@@ -2,8 +2,8 @@
 
     .venv/bin/python -m benchmarks.online.swapping DATA
 
-DATA are query records whose first reference is the label; `--encoder FOLDER` of transformers adds
-an encoder that learns below the expert. Gateways and an expert (a linear classifier of all DATA,
+DATA are query records whose first reference is the label. What learns is linear, or the encoder of
+`--encoder FOLDER` (of transformers). Gateways and an expert (a linear classifier of all DATA,
 behind a gateway) are processes of their own, asked in an open loop, so that what a stall holds up
 is counted. Prints milliseconds from when a request was due.
 """
@@ -77,14 +77,15 @@ def main() -> None:
             _artifact(folder / "kept", linear, records, labels, _NOTHING)
             _artifact(folder / "kept above", linear, records, labels, _NOTHING)
             _artifact(folder / "deferred", linear, records[:_BATCH], labels, _EVERYTHING)
-            tables = {"deferred": linear, "kept above": linear}
+            runs = {"kept": linear, _SWITCHING: linear, "deferred": linear, "kept above": linear}
             if encoder:
                 _artifact(folder / _ENCODER, encoder, [], labels, _EVERYTHING)
-                tables[_ENCODER] = encoder
+                runs = {_ENCODER: encoder}
+            runs |= {f"{one}, learning": runs[one] for one in runs if one in _LEARNING}
             # Pauses of who asks are none of the gateway's.
             gc.collect()
             gc.freeze()
-            for run, address in _gateways(folder, labels, tables):
+            for run, address in _gateways(folder, labels, runs):
                 note_console().print(f"round {number + 1}: {run} ...")
                 switches = options.switches if run == _SWITCHING else 0
                 with _switching(folder / run, address, folder / "half", switches):
@@ -114,21 +115,23 @@ def _spreads(reports: Sequence[LoadReport]) -> Iterator[str]:
 
 
 def _gateways(
-    folder: Path, labels: Sequence[str], learning: Mapping[str, LinearTable | EncoderTable]
+    folder: Path, labels: Sequence[str], runs: Mapping[str, LinearTable | EncoderTable]
 ) -> Iterator[tuple[str, str]]:
     """Each run's name and the address of its gateway, which lives until the next is asked for."""
     (folder / "expert.toml").write_text('[[tiers]]\nmembers = ["kept"]\n')
     with running("expert", "gateway", str(folder / "expert.toml"), *_LISTEN) as expert:
-        for run in ("kept", _SWITCHING, *learning, *(f"{one}, learning" for one in learning)):
+        for run, table in runs.items():
             version, _, rest = run.partition(", ")
             place = folder / run
             install(str(folder / version), place / "store")
             above = f'\n[[tiers]]\naddress = "{expert}"\nsend = "text"\n'
             (place / "cascade.toml").write_text(
                 '[[tiers]]\nname = "small"\nmembers = ["store/current"]\n'
-                + above * (version in learning)
+                + above * (version in _LEARNING)
             )
-            more = _learn(place, labels, learning[version], _LEARNING[version]) if rest else []
+            more = []
+            if rest == "learning":
+                more = _learn(place, labels, table, _LEARNING[version])
             path = str(place / "cascade.toml")
             with running("gateway", "gateway", path, *_LISTEN, *more) as address:
                 yield run, address
