@@ -157,7 +157,6 @@ class EncoderLevel:
     def save(self, folder: Path) -> None:
         """See `Level`: a folder of transformers."""
         self._model.save_pretrained(folder)
-        self._tokenizer.model_max_length = self._settings.max_tokens
         self._tokenizer.save_pretrained(folder)
 
     def _lower(self, text: str) -> tuple[Tensor, float]:
