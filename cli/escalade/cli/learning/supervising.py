@@ -116,9 +116,7 @@ class Supervisor:
                 return
             self.restarts += 1
             try:
-                process = self._begin()
-                _give_way(process.pid)
-                heard = self._listen(process)
+                heard = self._listen(self._begin())
             except OSError as error:
                 _LOG.warning("the learner cannot be started: %s", error)
                 heard = False
@@ -142,6 +140,8 @@ class Supervisor:
         with process:
             for line in _lines(process):
                 if self._heard(line):
+                    if not heard:  # on a busy machine it would not get so far for minutes
+                        _give_way(process.pid)
                     heard = True
                 else:
                     _LOG.warning("learner: %s", line.rstrip())
