@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -76,15 +77,17 @@ def fitted(
     return classifier.fit(weighed(features, frequencies, data.texts), data.classes)
 
 
-def linear_artifact(out: Path, *, buckets: int = 1 << 12, sgd: bool = True) -> Path:
-    """An artifact of it, fitted on 300 sentences."""
+def linear_artifact(
+    out: Path, *, buckets: int = 1 << 12, sgd: bool = True, labels: Sequence[str] = tuple(LABELS)
+) -> Path:
+    """An artifact of it, fitted on 300 sentences; `labels` are what it calls `LABELS`."""
     features = HashedNgrams(buckets=buckets)
     frequencies = frequencies_of(features, labelled(300).texts)
     export_linear(
         fitted(features, frequencies, sgd=sgd),
         features,
         out,
-        labels=LABELS,
+        labels=labels,
         frequencies=frequencies,
         golden_texts=labelled(3, seed=1).texts,
     )

@@ -2,18 +2,20 @@
 
     .venv/bin/python -m benchmarks.online.swapping DATA
 
-DATA are query records whose first reference is the label. Gateways and an expert (a linear
-classifier of all DATA, behind a gateway) are processes of their own, asked in an open loop, so that
-what a stall holds up is counted. Prints milliseconds from when a request was due.
+DATA are query records whose first reference is the label. What learns is linear, or the encoder of
+`--encoder FOLDER` (of transformers). Gateways and an expert (a linear classifier of all DATA,
+behind a gateway) are processes of their own, asked in an open loop, so that what a stall holds up
+is counted. Prints milliseconds from when a request was due.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,10 +32,11 @@ from escalade.edge.store import Store, install
 from escalade.edge.wire import CloudClient
 from escalade.export.linear import export_linear_folder
 from escalade.simulator.load import LoadReport, Plan, Target, run_load
-from escalade.training.online import ColumnTable, Configuration, LinearTable
+from escalade.training.online import ColumnTable, Configuration, EncoderTable, LinearTable
 from escalade.training.online.levels import Example
 from escalade.training.online.opening import open_rungs
 
+_LINEAR, _ENCODER = "linear", "encoder"
 _BATCH = 32
 _EVERYTHING, _NOTHING = 0.0, 1e9  # thresholds: what they defer
 _LISTEN = ("--listen", "127.0.0.1:0")
@@ -44,6 +47,7 @@ _LEARNING = {
     "deferred": "epsilon = 0.0001\ndelta = 0.0001\npublish_items = 64\n",
     "kept above": "epsilon = 0.9\ndelta = 0.5\nshare = 0.5\nwindow = 20\npublish_items = 64\n",
 }
+_LEARNING[_ENCODER] = _LEARNING["deferred"]
 
 
 def main() -> None:
@@ -54,6 +58,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30.0, help="of each run")
     parser.add_argument("--rounds", type=int, default=3, help="of all runs, in turns")
     parser.add_argument("--switches", type=int, default=20, help="of versions, in one run")
+    parser.add_argument("--encoder", type=Path, help="folder of transformers")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     quiet_third_party()
@@ -61,17 +66,26 @@ def main() -> None:
     records = list(read_records(options.data))
     labels = sorted({record.references[0] for record in records})
     texts = [record.prompt for record in records]
-    # A learner takes some seconds to start.
-    plan = Plan(rate=options.rate, seconds=options.seconds, warm_up_s=5.0)
+    linear = LinearTable(name=_LINEAR)
+    encoder = options.encoder and EncoderTable(name=_ENCODER, path=str(options.encoder.resolve()))
+    plan = Plan(rate=options.rate, seconds=options.seconds, warm_up_s=1.0)
     found: dict[str, list[LoadReport]] = {}
     for number in range(options.rounds):
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
-            _artifact(folder / "half", records[::2], labels, _NOTHING)
-            _artifact(folder / "kept", records, labels, _NOTHING)
-            _artifact(folder / "kept above", records, labels, _NOTHING)
-            _artifact(folder / "deferred", records[:_BATCH], labels, _EVERYTHING)
-            for run, address in _gateways(folder, labels):
+            _artifact(folder / "half", linear, records[::2], labels, _NOTHING)
+            _artifact(folder / "kept", linear, records, labels, _NOTHING)
+            _artifact(folder / "kept above", linear, records, labels, _NOTHING)
+            _artifact(folder / "deferred", linear, records[:_BATCH], labels, _EVERYTHING)
+            runs = {"kept": linear, _SWITCHING: linear, "deferred": linear, "kept above": linear}
+            if encoder:
+                _artifact(folder / _ENCODER, encoder, [], labels, _EVERYTHING)
+                runs = {_ENCODER: encoder}
+            runs |= {f"{one}, learning": runs[one] for one in runs if one in _LEARNING}
+            # Pauses of who asks are none of the gateway's.
+            gc.collect()
+            gc.freeze()
+            for run, address in _gateways(folder, labels, runs):
                 note_console().print(f"round {number + 1}: {run} ...")
                 switches = options.switches if run == _SWITCHING else 0
                 with _switching(folder / run, address, folder / "half", switches):
@@ -100,33 +114,41 @@ def _spreads(reports: Sequence[LoadReport]) -> Iterator[str]:
         yield f"{ms[len(ms) // 2]:.1f} ({ms[0]:.1f}-{ms[-1]:.1f})"
 
 
-def _gateways(folder: Path, labels: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _gateways(
+    folder: Path, labels: Sequence[str], runs: Mapping[str, LinearTable | EncoderTable]
+) -> Iterator[tuple[str, str]]:
     """Each run's name and the address of its gateway, which lives until the next is asked for."""
     (folder / "expert.toml").write_text('[[tiers]]\nmembers = ["kept"]\n')
     with running("expert", "gateway", str(folder / "expert.toml"), *_LISTEN) as expert:
-        for run in ("kept", _SWITCHING, *_LEARNING, *(f"{one}, learning" for one in _LEARNING)):
+        for run, table in runs.items():
             version, _, rest = run.partition(", ")
             place = folder / run
             install(str(folder / version), place / "store")
             above = f'\n[[tiers]]\naddress = "{expert}"\nsend = "text"\n'
             (place / "cascade.toml").write_text(
-                '[[tiers]]\nname = "linear"\nmembers = ["store/current"]\n'
+                '[[tiers]]\nname = "small"\nmembers = ["store/current"]\n'
                 + above * (version in _LEARNING)
             )
-            more = _learn(place, labels, _LEARNING[version]) if rest == "learning" else []
+            more = []
+            if rest == "learning":
+                more = _learn(place, labels, table, _LEARNING[version])
             path = str(place / "cascade.toml")
             with running("gateway", "gateway", path, *_LISTEN, *more) as address:
                 yield run, address
 
 
 def _artifact(
-    out: Path, records: Sequence[Record], labels: Sequence[str], threshold: float
+    out: Path,
+    table: LinearTable | EncoderTable,
+    records: Sequence[Record],
+    labels: Sequence[str],
+    threshold: float,
 ) -> None:
     [rung] = open_rungs(
         Configuration(
             labels=[*labels],
             expert=ColumnTable(column="expert"),
-            level=[LinearTable(name="linear")],
+            level=[table],
         )
     )
     level = rung.level
@@ -134,7 +156,12 @@ def _artifact(
         few = records[first : first + _BATCH]
         level.learn([Example(one.prompt, labels.index(one.references[0])) for one in few])
     level.save(out.with_suffix(".level"))
-    manifest = export_linear_folder(out.with_suffix(".level"), out)
+    if isinstance(table, LinearTable):
+        manifest = export_linear_folder(out.with_suffix(".level"), out)
+    else:
+        from escalade.export.classifier import export_classifier
+
+        manifest = export_classifier(out.with_suffix(".level"), out)
     deferral = msgspec.structs.replace(manifest.deferral, threshold=threshold)
     write_manifest(out, msgspec.structs.replace(load_manifest(out), deferral=deferral))
 
@@ -162,11 +189,16 @@ def _switching(place: Path, address: str, other: Path, switches: int) -> Iterato
         switched.result()
 
 
-def _learn(place: Path, labels: Sequence[str], settings: str) -> list[str]:
+def _learn(
+    place: Path, labels: Sequence[str], table: LinearTable | EncoderTable, settings: str
+) -> list[str]:
     path = place / "learn.toml"
-    path.write_text(
-        f'labels = {json.dumps(labels)}\n{settings}\n[[level]]\nkind = "linear"\nname = "linear"\n'
-    )
+    level = '[[level]]\nname = "small"\nkind = '
+    if isinstance(table, LinearTable):
+        level += f'"{_LINEAR}"\n'
+    else:
+        level += f'"{_ENCODER}"\npath = {json.dumps(table.path)}\n'
+    path.write_text(f"labels = {json.dumps(labels)}\n{settings}\n{level}")
     return ["--learn", str(path)]
 
 

@@ -25,14 +25,14 @@ from escalade.v1 import cascade_pb2 as pb
 from escalade.v1 import cascade_pb2_grpc as pb_grpc
 
 SERVER = """
-import sys
+import gc, sys
 from escalade.cloud.backends import transformers_factory
 from escalade.cloud.server import ServeOptions, run_server
 
 run_server(
     transformers_factory(sys.argv[1], threads=1),
     ServeOptions(listen="127.0.0.1:0"),
-    on_ready=lambda address: print(address, flush=True),
+    on_ready=lambda address: print(address, gc.get_freeze_count(), flush=True),
 )
 print("ended", flush=True)
 """
@@ -80,7 +80,8 @@ def test_signal_ends_a_real_process_well(tiny_model: Path, number: signal.Signal
         text=True,
     ) as process:
         try:
-            address = process.stdout.readline().strip()
+            address, frozen = process.stdout.readline().split()
+            assert int(frozen) > 10_000, "the collector looks through what was loaded"
             with grpc.insecure_channel(address) as channel:
                 answer = pb_grpc.CascadeServiceStub(channel).Generate(
                     pb.GenerateRequest(prompt=pb.Prompt(text="w01")), timeout=60

@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from classifiers import LABELS, labelled, linear_artifact
+from classifiers import LABELS, encoder_folder, labelled, linear_artifact
 
 from escalade.cli.demo.processes import running
 from escalade.edge.generation import Artifact
+from escalade.edge.store import install
 from escalade.edge.wire import CloudClient
 from escalade.v1 import cascade_pb2 as pb
 
@@ -34,6 +35,13 @@ def expert_address(expert: Path) -> Iterator[str]:
         yield address
 
 
+LINEAR = '[[level]]\nkind = "linear"\nname = "linear"\nbuckets = 4096\n'
+ENCODER = (
+    '[[level]]\nkind = "encoder"\nname = "encoder"\npath = "bert"\nmax_tokens = 24\n'
+    "learning_rate = 3e-3\nhead_rate = 3e-3\n"
+)
+
+
 def files(folder: Path, address: str) -> tuple[Path, Path]:
     cascade, learn = folder / "cascade.toml", folder / "learn.toml"
     cascade.write_text(
@@ -42,10 +50,14 @@ def files(folder: Path, address: str) -> tuple[Path, Path]:
     )
     learn.write_text(
         f"labels = {json.dumps(LABELS)}\nshare = 0.3\nwindow = 200\nepsilon = 0.2\n"
-        'delta = 0.2\npublish_items = 64\n\n[[level]]\nkind = "linear"\nname = "linear"\n'
-        "buckets = 4096\n"
+        f"delta = 0.2\npublish_items = 64\n\n{LINEAR}"
     )
     return cascade, learn
+
+
+def says(folder: Path, text: str) -> str:
+    """The label that an artifact gives."""
+    return max(Artifact.open(folder).classify(text).items(), key=lambda one: one[1])[0]
 
 
 def ask(client: CloudClient, text: str) -> pb.GenerateResponse:
@@ -127,6 +139,86 @@ def test_it_begins_with_the_expert_alone_and_keeps_more_and_more(
     # The threshold certifies 0.2 of all; these are the first that were kept, of several versions.
     assert sum(said != right[text] for text, said in kept) <= 20
     assert learners(learn) == []
+
+
+def test_an_encoder_learns_between_a_linear_model_and_the_expert(
+    expert_address: str, tmp_path: Path
+) -> None:
+    """The linear one sends what it is not sure of to the encoder, which answers some of it."""
+    cascade, learn = files(tmp_path, expert_address)
+    encoder_folder(tmp_path / "bert")
+    tier = '[[tiers]]\nname = "encoder"\nmembers = ["encoders/current"]\n\n'
+    above = cascade.read_text().index('[[tiers]]\nname = "large"')
+    cascade.write_text(cascade.read_text()[:above] + tier + cascade.read_text()[above:])
+    # The linear one is late: few of its buckets tell the classes apart.
+    settings = learn.read_text().replace("4096", "16").replace("= 64", "= 256") + ENCODER
+    learn.write_text(settings)
+    port = free_port()
+    options = ("--listen", "127.0.0.1:0", "--learn", str(learn))
+    options += ("--metrics", f"127.0.0.1:{port}")
+    with running("gateway", "gateway", str(cascade), *options) as address:
+        client = CloudClient(address, deadline_s=60.0)
+        kept = [0, 0, 0]
+        for text in labelled(20_000, seed=6).texts:
+            answer = ask(client, text)
+            passed = answer.reports[:-1]
+            assert [one.tier for one in passed] == ["linear", "encoder"][: len(passed)]
+            kept[len(passed)] += 1
+            # Each was asked by a gate's own threshold.
+            assert all(one.score >= one.threshold for one in passed)
+            if kept[1] == 50:
+                break
+        client.close()
+        now = metrics(port)
+    assert kept[1] == 50
+    assert (now["lost"], now["failures"], now["restarts"]) == (0, 0, 0)
+    assert (tmp_path / "encoders" / "current" / "model.onnx").is_file()
+
+
+def test_a_shift_of_what_the_expert_says_sets_the_alarm_off_and_is_learned(
+    tmp_path: Path,
+) -> None:
+    """The expert of a sudden calls each class by another's name."""
+    other = linear_artifact(tmp_path / "other", labels=[*LABELS[1:], LABELS[0]])
+    install(str(linear_artifact(tmp_path / "first")), tmp_path / "experts")
+    (tmp_path / "expert.toml").write_text('[[tiers]]\nmembers = ["experts/current"]\n')
+    port = free_port()
+    listen, texts = ("--listen", "127.0.0.1:0"), iter(labelled(20_000, seed=8).texts)
+    with running("expert", "gateway", str(tmp_path / "expert.toml"), *listen) as expert:
+        cascade, learn = files(tmp_path, expert)
+        options = ("--learn", str(learn), "--metrics", f"127.0.0.1:{port}")
+        with running("gateway", "gateway", str(cascade), *listen, *options) as address:
+            client, asked = CloudClient(address, deadline_s=60.0), CloudClient(expert)
+
+            def kept() -> bool:
+                return len(ask(client, next(texts)).reports) == 1
+
+            while sum(kept() for _ in range(50)) < 35:
+                pass
+            before = metrics(port)
+            assert before["alarms"] == 0
+            revision = asked.model_info().model.revision
+            install(str(other), tmp_path / "experts", allow_older=True)
+            while asked.model_info().model.revision == revision:
+                pass
+            while metrics(port)["alarms"] == 0:
+                kept()
+            # At once, however far the learner is.
+            assert not any(kept() for _ in range(20))
+            while sum(kept() for _ in range(50)) < 35:
+                pass
+            right = wrong = 0
+            for text in (next(texts) for _ in range(100)):
+                answer = ask(client, text)
+                if len(answer.reports) == 1:
+                    agrees = answer.text == says(other, text)
+                    right, wrong = right + agrees, wrong + (not agrees)
+            assert right > wrong
+            now = metrics(port)
+            assert now["agreement_low"] <= now["agreement"] <= now["agreement_high"]
+            assert now["agreement_high"] < 1.0
+            client.close()
+            asked.close()
 
 
 def test_a_gateway_that_is_killed_takes_its_learner_along_and_may_be_started_again(

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from escalade.cli.gateway_opening import Served
+from escalade.cli.gateway_opening import Served, deferring
 from escalade.cli.gateway_reports import reports_of
 from escalade.cli.gateway_shared import CLAIM, SharedTier
 from escalade.cli.gateway_swapping import Swapping
@@ -96,8 +96,6 @@ class GatewayBackend(Backend):
             raise StartError(str(error)) from error
         watch = partial(self._swapping.watch, self._ends.wait)
         threading.Thread(target=watch, name="swapping", daemon=True).start()
-        if self._gathering is not None:
-            self._gathering.start()
 
     def close(self) -> None:
         """See `Backend`."""
@@ -152,12 +150,15 @@ class GatewayBackend(Backend):
 
     def _climb(self, served: Served, query: Query, ticket: Ticket) -> Answer:
         CLAIM.set(ticket.claim)
+        cascade = served.cascade
+        if self._gathering is not None and self._gathering.alarmed:
+            cascade = deferring(cascade)
         began_s = self._clock()
         remaining_s = ticket.remaining_s()
         asked = self._edge_query(served.info, query, remaining_s, batch=ticket.claim.batch)
         try:
             run = Run(
-                served.cascade,
+                cascade,
                 asked,
                 cancelled=lambda: ticket.should_stop() is not None,
             )
@@ -187,7 +188,7 @@ class GatewayBackend(Backend):
             prompt_tokens=sum(one.prompt_tokens for one in said.answer.members),
             generated_tokens=sum(one.generated_tokens for one in said.answer.members),
             compute_s=self._clock() - began_s,
-            reports=reports_of(served.cascade, run),
+            reports=reports_of(cascade, run),
             degraded=answer.outcome == "degraded",
             model=pb.ModelIdentity(
                 name=source.name,

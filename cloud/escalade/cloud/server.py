@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import sys
 import time
@@ -289,6 +290,10 @@ async def _serve_until_signal(
     def ready(address: str) -> None:
         for number in _SIGNALS:
             loop.add_signal_handler(number, on_signal)
+        # What was loaded is for good. Each time that the collector looked through it, no answer
+        # went out for 45 ms with 50,000 objects, and 155 ms with 150,000.
+        gc.collect()
+        gc.freeze()
         on_ready(address)
 
     await serve(make_backend, options, stop=stop, on_loading=on_loading, on_ready=ready)

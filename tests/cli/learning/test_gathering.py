@@ -10,6 +10,7 @@ import pytest
 from classifiers import LABELS
 
 from escalade.cli.gateway_swapping import Swapping
+from escalade.cli.learning.auditing import Auditing
 from escalade.cli.learning.gathering import Gathering, open_gathering
 from escalade.edge import OpenOptions, Query
 from escalade.edge.answer import Answer
@@ -96,6 +97,40 @@ def test_kept_answers_that_are_sampled_are_asked_and_who_is_silent_is_counted(
     assert 0 < gathering.unasked < 20
     assert fed(files) == []
     gathering.note(answer(0, "answered"), Query(text="late"), swapping.using)
+
+
+def test_an_alarm_lasts_until_the_learner_has_taken_the_entry_that_says_so(
+    gathering: Gathering,
+    swapping: Swapping,
+    files: tuple[Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(file: LineFile, line: bytes) -> None:
+        raise DataError("feed: cannot be written: No space left on device")
+
+    def note(text: str) -> None:
+        gathering.note(answer(LAST, "deferred"), Query(text=text), swapping.using)
+
+    note("before")
+    assert not gathering.alarmed
+    monkeypatch.setattr(Auditing, "end", lambda *_: True)
+    while not gathering.alarmed:  # as soon as one of these is sampled, and was asked about
+        gathering.note(answer(0, "answered"), Query(text="kept"), swapping.using)
+    gathering._asking.shutdown(wait=True, cancel_futures=True)
+    with monkeypatch.context() as disk:
+        disk.setattr(LineFile, "add", full)
+        note("lost")
+    assert gathering.alarmed
+    note("told")
+    note("after")
+    assert [(one.text, one.alarm) for one in fed(files)] == [
+        ("before", False),
+        ("told", True),
+        ("after", False),
+    ]
+    while gathering.alarmed:
+        pass
+    assert gathering._learner.progress.versions == 1
 
 
 def test_on_a_full_disk_queries_are_lost_to_it_and_that_is_said_once(

@@ -8,6 +8,7 @@ import pytest
 
 from escalade.cli.learning.settings import LearnPlan
 from escalade.training.errors import RecipeError
+from escalade.training.online import EncoderTable
 
 CASCADE = """
 [[tiers]]
@@ -33,6 +34,10 @@ def test_paths_are_beside_the_files(tmp_path: Path) -> None:
     assert found.private_key == tmp_path / "key.pem"
     assert (found.feed, found.checkpoint.parent) == (tmp_path / "learned/feed", found.folder)
     assert found.configuration.labels == ["joy", "sadness"]
+    encoder = plan(tmp_path, LEARN.replace('"linear"\n', '"encoder"\npath = "bert"\n', 1))
+    [level] = encoder.configuration.level
+    assert isinstance(level, EncoderTable)
+    assert level.path == str(tmp_path / "bert")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from threading import Event
 import pytest
 
 from escalade.cli.learning.supervising import Progress, Supervisor
+from escalade.training.errors import RecipeError
 
 SAYS = """
 import sys
@@ -22,13 +23,13 @@ print("no version was published: the disk is full", flush=True)
 def test_one_that_ends_is_started_again_later_and_later_until_it_says_something(
     caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    """The first four say nothing of how far they are; the fifth does."""
+    """The first says how far it is, then three nothing, and those after them."""
     script = f"""
 import pathlib, sys
 runs = pathlib.Path({str(tmp_path / "runs")!r})
 count = len(runs.read_text()) if runs.exists() else 0
 runs.write_text("." * (count + 1))
-if count < 4:
+if 0 < count < 4:
     sys.exit("learn.toml: cannot be read")
 {SAYS}"""
     waits = list[float]()
@@ -41,12 +42,22 @@ if count < 4:
         supervisor = Supervisor([], command=(sys.executable, "-c", script), pause=pause)
         supervisor.start()
         supervisor.join(60.0)
-    assert waits == [2.0, 4.0, 8.0, 16.0, 1.0, 1.0]
+    assert waits == [1.0, 2.0, 4.0, 8.0, 1.0, 1.0]
     assert supervisor.restarts == 5
     assert supervisor.progress == Progress(taken=7, versions=2)
     assert "learner: learn.toml: cannot be read" in caplog.messages
     assert "learner: no version was published: the disk is full" in caplog.messages
-    assert "the learner ended; it is started again in 16 s" in caplog.messages
+    assert "the learner ended; it is started again in 8 s" in caplog.messages
+
+
+def test_one_that_ends_before_it_is_ready_is_not_started_again(tmp_path: Path) -> None:
+    script = "print('a library: a warning'); raise SystemExit('encoder bert: cannot be loaded')"
+    supervisor = Supervisor([], command=(sys.executable, "-c", script))
+    with pytest.raises(RecipeError, match=r"^encoder bert: cannot be loaded$"):
+        supervisor.start()
+    supervisor = Supervisor([], command=(str(tmp_path / "none"),))
+    with pytest.raises(RecipeError, match="the learner cannot be started"):
+        supervisor.start()
 
 
 def test_it_ends_with_the_gateway(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from agreement_streams import agreements
 from scipy import stats
 
-from escalade.training.audit import Audit, AuditState
+from escalade.training.audit import ARL, Audit, AuditState
 from escalade.training.errors import AuditError
 
 
@@ -96,6 +96,48 @@ def test_an_audit_without_an_answer_widens_the_interval_and_sets_nothing_off() -
     assert again.interval() == lost.interval()
 
 
+def promised(p: float, seed: int, queries: int, *, kept: float = 0.5) -> list[int]:
+    """When the alarm for a promise of 0.8 goes off; p: that a query is deferred or agrees."""
+    audit, fired = Audit(0.2, promised=0.8), []
+    draw = np.random.default_rng([31, seed])
+    for query in range(queries):
+        if draw.random() >= kept:
+            audit.defer()
+        else:
+            audit.record(bool(draw.random() >= (1.0 - p) / kept))
+        if audit.alarm:
+            fired.append(query)
+    assert len(fired) == audit.alarms
+    return fired
+
+
+def test_a_promise_of_all_queries_is_watched_and_not_what_agreement_has_been() -> None:
+    # From 1 to 0.83 is a fall, and keeps the promise.
+    audit = Audit(0.2, promised=0.8)
+    for agrees in [True] * 400 + [n % 6 > 0 for n in range(400)]:
+        audit.record(agrees)
+    assert audit.alarms == 0
+    broken = [promised(0.6, seed, 200) for seed in range(20)]
+    assert np.median([fired[0] if fired else np.inf for fired in broken]) < 80
+
+
+def test_the_average_run_length_holds_where_the_promise_is_just_kept() -> None:
+    fired = sum(len(promised(0.8, seed, 300)) for seed in range(30))
+    assert fired <= 30 * 300 / ARL
+
+
+def test_a_restored_audit_of_a_promise_goes_on() -> None:
+    audit = Audit(0.2, promised=0.8)
+    for agrees in (True, False, False):
+        audit.record(agrees)
+    again = Audit.restored(msgspec.json.decode(msgspec.json.encode(audit.state()), type=AuditState))
+    for one in (audit, again):
+        one.defer()
+        while not one.alarm:
+            one.record(False)
+    assert again.state() == audit.state()
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [
@@ -105,6 +147,7 @@ def test_an_audit_without_an_answer_widens_the_interval_and_sets_nothing_off() -
         ({"share": 0.1, "alpha": 0.0}, r"alpha must be in \(0, 1\), got 0\.0"),
         ({"share": 0.1, "arl": 1.0}, r"arl must be > 1 and finite, got 1\.0"),
         ({"share": 0.1, "seed": -1}, "seed must be at least 0, got -1"),
+        ({"share": 0.1, "promised": 1.0}, r"promised must be in \(0, 1\), got 1\.0"),
     ],
 )
 def test_settings_out_of_range_are_refused(given: dict[str, float], says: str) -> None:

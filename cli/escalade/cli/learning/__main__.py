@@ -1,7 +1,7 @@
 """The process that learns; serves nobody.
 
-`python -m escalade.cli.learning LEARN.toml CASCADE.toml PID`: it has a lower priority than the
-gateway with that process id, which started it, and ends with it.
+`python -m escalade.cli.learning LEARN.toml CASCADE.toml PID`: the gateway with that process id has
+started it, and gives it a lower priority than its own; it ends with the gateway.
 """
 
 from __future__ import annotations
@@ -14,17 +14,16 @@ from pathlib import Path
 
 import msgspec
 
-from escalade.cli.learning.publishing import publish
+from escalade.cli.learning.publishing import publish, publish_untaught
 from escalade.cli.learning.settings import LearnPlan
 from escalade.cli.learning.supervising import Progress
+from escalade.cli.quiet import quiet_third_party
 from escalade.edge.base import Clock, SystemClock
 from escalade.edge.errors import EdgeError
 from escalade.export.errors import ExportError
 from escalade.training.errors import TrainingError
 from escalade.training.online import Follower
 
-# Of the scheduler: serving goes first on a machine that is busy.
-_NICE = 19
 _POLL_S = 0.2
 # Between two checkpoints, where fewer entries came than make a version.
 _SAVE_S = 30.0
@@ -38,24 +37,25 @@ def follow(
     Args:
         plan: what and where.
         clock: see `Clock`.
-        say: told how far it is.
+        say: told how far it is, the first time when every store has a version.
         ends: asked between entries that came together.
 
     Raises:
-        TrainingError, EdgeError: the feed or the checkpoint cannot be read or written.
+        RecipeError: the settings do not fit what was learned before.
+        TrainingError, EdgeError, ExportError: the feed or the checkpoint cannot be read or
+            written, or a first version cannot be made.
     """
     settings = plan.settings
     follower = Follower(
         plan.configuration, plan.feed, plan.checkpoint, window=settings.window, clock=clock
     )
+    publish_untaught(plan, follower)
     progress, unpublished, unsaved, saved_s = Progress(), 0, 0, clock.now_s()
+    say(progress := _so_far(progress, follower))
     while True:
         count = follower.take(settings.publish_items - unpublished)
         unpublished, unsaved = unpublished + count, unsaved + count
-        due = unpublished >= settings.publish_items
-        if unsaved and (due or clock.now_s() - saved_s >= _SAVE_S):
-            follower.save()
-            unsaved, saved_s = 0, clock.now_s()
+        due = unpublished >= settings.publish_items or follower.alarmed
         if due:
             unpublished = 0
             try:
@@ -65,22 +65,27 @@ def follow(
                 # Such as a full disk: what is served goes on, and the next one may do.
                 sys.stdout.write(f"no version was published: {error}\n")
                 progress = msgspec.structs.replace(progress, failures=progress.failures + 1)
-        progress = msgspec.structs.replace(
-            progress,
-            taken=follower.taken,
-            learned=follower.learned,
-            unparsed=follower.unparsed,
-        )
-        say(progress)
+        # After the version: who dies between the two makes it once more.
+        if unsaved and (due or clock.now_s() - saved_s >= _SAVE_S):
+            follower.save()
+            unsaved, saved_s = 0, clock.now_s()
+        say(progress := _so_far(progress, follower))
         if ends():
             return
         if not count:
             clock.sleep_s(_POLL_S)
 
 
+def _so_far(progress: Progress, follower: Follower) -> Progress:
+    return msgspec.structs.replace(
+        progress, taken=follower.taken, learned=follower.learned, unparsed=follower.unparsed
+    )
+
+
 def main() -> None:
     """Run until the process that started this one has ended."""
-    os.nice(_NICE)
+    quiet_third_party()
+    os.environ.setdefault("TQDM_DISABLE", "1")  # bars of libraries are no lines
     # Of a terminal, it is the gateway's: whoever started this ends it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = int(sys.argv[3])

@@ -2,7 +2,8 @@
 
 An answer never waits for this, but for one line that is handed to the system. A share of all
 queries, drawn by number, is sampled: what of it a lower tier answered is asked of the last tier
-too, after the answer.
+too, after the answer. Where these agree less than was promised, the alarm has every query go up
+until there is a version that was made after it.
 """
 
 from __future__ import annotations
@@ -19,16 +20,15 @@ from pathlib import Path
 from threading import BoundedSemaphore, Lock
 
 from escalade.cli.gateway_opening import Served
-from escalade.cli.learning.publishing import publish_untaught
+from escalade.cli.learning.auditing import Auditing, Since
 from escalade.cli.learning.settings import LearnPlan
 from escalade.cli.learning.supervising import Supervisor
 from escalade.cloud.backends import Gauge
 from escalade.edge import Query
 from escalade.edge.answer import Answer
-from escalade.edge.base import SystemClock
 from escalade.edge.errors import DataError, EdgeError
 from escalade.edge.run import Run
-from escalade.training.online import FeedWriter, Follower, drawn
+from escalade.training.online import FeedWriter, drawn
 
 _LOG = logging.getLogger(__name__)
 
@@ -43,18 +43,23 @@ class Gathering:
 
     def __init__(self, plan: LearnPlan, feed: FeedWriter, learner: Supervisor) -> None:
         self._plan, self._feed, self._learner = plan, feed, learner
+        settings = plan.settings
+        self._auditing = Auditing(settings.labels, settings.share, settings.epsilon)
         self._numbers = count()
         # One at a time: these are the last to be in a hurry.
         self._asking = ThreadPoolExecutor(1, thread_name_prefix="sampled")
-        self._room = BoundedSemaphore(_MOST_WAITING)
+        self._room, self._ordering = BoundedSemaphore(_MOST_WAITING), Lock()
         self._counting, self._failing = Lock(), False
+        # Whether the learner is still to be told of an alarm, and with which entry it was.
+        self._untold, self._told_with = False, -1
         #: Entries that were handed over; that could not be; and sampled queries without an answer
         #: of the last tier.
         self.entries = self.lost = self.unasked = 0
 
-    def start(self) -> None:
-        """Let the other process begin."""
-        self._learner.start()
+    @property
+    def alarmed(self) -> bool:
+        """Whether every query is to go up: what is served is not as good as was promised."""
+        return self._untold or self._learner.progress.taken <= self._told_with
 
     def note(
         self, answer: Answer, query: Query, using: Callable[[], AbstractContextManager[Served]]
@@ -69,17 +74,24 @@ class Gathering:
         settings = self._plan.settings
         sampled = drawn(settings.seed, next(self._numbers), _SAMPLE) < settings.share
         last = len(answer.tiers) - 1
-        if answer.answered_by == last and answer.outcome != "degraded":
+        if answer.outcome == "degraded":
+            self._count(unasked=sampled)
+        elif answer.answered_by == last:
+            if sampled:
+                self._auditing.defer()
             self._add(query.text, answer.text, sampled=sampled)
-        elif sampled:
-            if answer.outcome == "degraded" or not self._room.acquire(blocking=False):
-                self._count(unasked=1)
-                return
-            try:
-                self._asking.submit(partial(self._ask, query, answer.text, using))
-            except RuntimeError:  # it was closed meanwhile
-                self._room.release()
-                self._count(unasked=1)
+        elif not sampled:
+            self._auditing.keep()
+        elif not self._room.acquire(blocking=False):
+            self._auditing.miss()
+            self._count(unasked=1)
+        else:
+            with self._ordering:
+                ask = partial(self._ask, query, answer.text, using, self._auditing.begin())
+                try:
+                    self._asking.submit(ask)
+                except RuntimeError:  # it was closed meanwhile
+                    self._count(unasked=1)
 
     def gauges(self) -> Iterable[Gauge]:
         """What was handed over, and how far the other process is."""
@@ -88,6 +100,7 @@ class Gathering:
         yield Gauge(
             "learning_unasked", "Sampled queries the last tier did not answer.", self.unasked
         )
+        yield from self._auditing.gauges()
         learner = self._learner
         yield Gauge("learning_taken", "Queries the learner has taken.", learner.progress.taken)
         yield Gauge("learning_versions", "Versions it has published.", learner.progress.versions)
@@ -101,7 +114,11 @@ class Gathering:
         self._feed.close()
 
     def _ask(
-        self, query: Query, kept: str, using: Callable[[], AbstractContextManager[Served]]
+        self,
+        query: Query,
+        kept: str,
+        using: Callable[[], AbstractContextManager[Served]],
+        since: Since,
     ) -> None:
         self._room.release()
         try:
@@ -111,20 +128,36 @@ class Gathering:
                 answer = Run(alone, Query(text=query.text, batch=True, via=query.via)).finish()
         except EdgeError:
             answer = None
-        if answer is None or answer.outcome == "degraded":
+        expert = None if answer is None or answer.outcome == "degraded" else answer.text
+        if self._auditing.end(since, kept, expert):
+            self._alarm()
+        if expert is None:
             self._count(unasked=1)
-            return
-        self._add(query.text, answer.text, sampled=True, kept=kept)
+        else:
+            self._add(query.text, expert, sampled=True, kept=kept)
+
+    def _alarm(self) -> None:
+        self._untold = True
+        low, _, high = self._auditing.interval()
+        _LOG.warning(
+            "kept answers agree with the last tier's less than was promised, %.2f to %.2f of all"
+            " since the start; every query goes up until there is another version",
+            low,
+            high,
+        )
 
     def _add(self, text: str, expert: str, *, sampled: bool, kept: str | None = None) -> None:
+        alarm = self._untold
         try:
-            self._feed.add(text, expert, sampled=sampled, kept=kept)
+            number = self._feed.add(text, expert, sampled=sampled, kept=kept, alarm=alarm)
         except DataError as error:
             self._count(lost=1)
             if not self._failing:
                 _LOG.warning("%s; it is answered, and not learned from", error)
             self._failing = True
             return
+        if alarm:
+            self._told_with, self._untold = number, False
         self._count(entries=1)
         if self._failing:
             _LOG.warning("%s: can be written again", self._plan.feed)
@@ -138,7 +171,7 @@ class Gathering:
 
 
 def open_gathering(path: Path, cascade: Path) -> Gathering:
-    """Read how a gateway learns, and see to it that every store has a version.
+    """Read how a gateway learns, and start who learns: every store has a version then.
 
     Args:
         path: of the settings, see `LearnSettings`.
@@ -155,16 +188,10 @@ def open_gathering(path: Path, cascade: Path) -> Gathering:
     except OSError as error:
         raise DataError(f"{plan.folder}: cannot be written: {error.strerror}") from error
     feed = FeedWriter(plan.feed)
+    learner = Supervisor([str(path), str(cascade), str(os.getpid())])
     try:
-        follower = Follower(
-            plan.configuration,
-            plan.feed,
-            plan.checkpoint,
-            window=plan.settings.window,
-            clock=SystemClock(),
-        )
-        publish_untaught(plan, follower)
+        learner.start()
     except BaseException:
         feed.close()
         raise
-    return Gathering(plan, feed, Supervisor([str(path), str(cascade), str(os.getpid())]))
+    return Gathering(plan, feed, learner)

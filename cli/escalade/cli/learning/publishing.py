@@ -24,7 +24,7 @@ from escalade.edge.generation import Artifact
 from escalade.edge.store import Store, install
 from escalade.export.linear import DEFAULT_GOLDEN_TEXTS, export_linear_folder
 from escalade.training.errors import RecipeError
-from escalade.training.online import Follower, Held, Rung
+from escalade.training.online import EncoderTable, Follower, Held, LinearTable, Rung
 
 # Half of them set the threshold.
 _LEAST_TO_CALIBRATE = 20
@@ -38,12 +38,11 @@ def publish(plan: LearnPlan, follower: Follower) -> list[str]:
     """Install every level as it is now, and give the versions.
 
     Raises:
-        ArtifactError, DataError, StoreError, SignatureError: a version cannot be made or
-            installed; what was current stays.
+        EdgeError, ExportError: a version cannot be made or installed; what was current stays.
     """
     return [
-        _publish(plan, rung, store, list(follower.window), follower.agreement)
-        for rung, store in zip(follower.rungs, plan.stores, strict=True)
+        _publish(plan, place, rung, list(follower.window), follower.agreement)
+        for place, rung in enumerate(follower.rungs)
     ]
 
 
@@ -52,10 +51,10 @@ def publish_untaught(plan: LearnPlan, follower: Follower) -> None:
 
     Raises:
         RecipeError: a store has a version of other labels.
-        ArtifactError, DataError, StoreError, SignatureError: see `publish`.
+        EdgeError, ExportError: see `publish`.
     """
     labels = plan.settings.labels
-    for rung, store in zip(follower.rungs, plan.stores, strict=True):
+    for place, store in enumerate(plan.stores):
         current = Store(store).current
         if current is not None:
             entry = Store(store).manifest_of(current).classifier
@@ -65,24 +64,33 @@ def publish_untaught(plan: LearnPlan, follower: Follower) -> None:
                     f"{store}: its version must have the labels {', '.join(labels)}, got {found}"
                 )
         else:
-            _publish(plan, rung, store, [], follower.agreement)
+            _publish(plan, place, follower.rungs[place], [], follower.agreement)
 
 
 def _publish(
-    plan: LearnPlan, rung: Rung, store: Path, window: Sequence[Held], agreement: Agreement
+    plan: LearnPlan, place: int, rung: Rung, window: Sequence[Held], agreement: Agreement
 ) -> str:
     with tempfile.TemporaryDirectory(dir=plan.folder, prefix=".version") as scratch:
         saved, folder = Path(scratch) / "saved", Path(scratch) / "artifact"
         rung.level.save(saved)
         texts = [held.text for held in window if held.text.strip()][:_GOLDEN]
-        export_linear_folder(
-            saved, folder, name=rung.name, golden_texts=texts or DEFAULT_GOLDEN_TEXTS
-        )
+        _export(plan.configuration.level[place], saved, folder, texts or DEFAULT_GOLDEN_TEXTS)
         _calibrate(plan, Artifact.open(folder), window, agreement)
         if plan.private_key is not None:
             sign(folder, plan.private_key)
         # A clock that was set back keeps nobody from learning.
-        return install(str(folder), store, allow_older=True).id
+        return install(str(folder), plan.stores[place], allow_older=True).id
+
+
+def _export(
+    table: LinearTable | EncoderTable, saved: Path, folder: Path, golden_texts: Sequence[str]
+) -> None:
+    if isinstance(table, LinearTable):
+        export_linear_folder(saved, folder, name=table.name, golden_texts=golden_texts)
+        return
+    from escalade.export.classifier import export_classifier
+
+    export_classifier(saved, folder, name=table.name, golden_texts=golden_texts)
 
 
 def _calibrate(

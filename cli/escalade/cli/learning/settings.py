@@ -14,8 +14,10 @@ from escalade.training.errors import RecipeError
 from escalade.training.online import (
     ColumnTable,
     Configuration,
+    EncoderTable,
     LinearTable,
     check_configuration,
+    resolved_levels,
 )
 from escalade.training.tables import Table, parse_tables, toml_text
 
@@ -25,7 +27,7 @@ class LearnSettings(Table, frozen=True):
 
     labels: Annotated[list[str], msgspec.Meta(min_length=2, max_length=10_000)]
     #: Each called like the tier that it is.
-    level: Annotated[list[LinearTable], msgspec.Meta(min_length=1, max_length=16)]
+    level: Annotated[list[LinearTable | EncoderTable], msgspec.Meta(min_length=1, max_length=16)]
     seed: Count = 1
     #: Holds what was asked and answered, and how far it was learned from.
     folder: str = "learned"
@@ -61,7 +63,7 @@ class LearnPlan:
         self.configuration = Configuration(
             labels=settings.labels,
             expert=ColumnTable(column="expert"),
-            level=[*settings.level],
+            level=resolved_levels(settings.level, path.parent),
             seed=settings.seed,
         )
         check_configuration(self.configuration, path)

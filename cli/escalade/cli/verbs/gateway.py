@@ -50,7 +50,7 @@ def gateway(
         Path | None,
         typer.Option(
             "--learn",
-            help="LEARN.toml: linear tiers learn from what the last tier answers, in a process of"
+            help="LEARN.toml: classifiers learn from what the last tier answers, in a process of"
             " their own.",
         ),
     ] = None,

@@ -108,6 +108,7 @@ def test_it_learns_and_is_then_what_transformers_loads(
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "saved")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "saved")
     assert model.config.id2label == dict(enumerate(LABELS))
+    assert tokenizer.model_max_length == level._settings.max_tokens
     for one, row in zip(said, held_out[:10], strict=False):
         with torch.inference_mode():
             logits = model(**tokenizer(row["text"], return_tensors="pt")).logits[0]

@@ -2,6 +2,7 @@
 
 from escalade.training.audit.audit import ARL, Audit, AuditState
 from escalade.training.audit.change_detector import BASELINE_ALPHA
+from escalade.training.audit.confidence_sequence import Interval
 from escalade.training.audit.versions import (
     Comparison,
     VersionAgreement,
@@ -15,6 +16,7 @@ __all__ = [
     "Audit",
     "AuditState",
     "Comparison",
+    "Interval",
     "VersionAgreement",
     "compare_versions",
     "count_version",

@@ -40,6 +40,7 @@ class AuditState(msgspec.Struct, forbid_unknown_fields=True):
     alarms: Count
     sequence: SequenceState
     detector: DetectorState
+    promised: OpenShare | None = None
 
 
 class Audit:
@@ -51,26 +52,36 @@ class Audit:
         alpha: the probability that the interval is wrong at any time, in (0, 1).
         seed: of the coins, >= 0.
         arl: audits to a false alarm in the mean, at least, where agreement never falls; > 1.
+        promised: the share, in (0, 1), of *all* queries that are deferred or agree, at least: the
+            alarm is then for less than that, and `defer` counts too. None: the alarm is for less
+            agreement of the kept ones than there was.
 
     Raises:
         AuditError: an argument is out of range.
     """
 
     def __init__(
-        self, share: float, *, alpha: float = 0.05, seed: int = 0, arl: float = ARL
+        self,
+        share: float,
+        *,
+        alpha: float = 0.05,
+        seed: int = 0,
+        arl: float = ARL,
+        promised: float | None = None,
     ) -> None:
         for name, value, fits, allowed in (
             ("share", share, 0.0 < share <= 1.0, "in (0, 1]"),
             ("alpha", alpha, 0.0 < alpha < 1.0, "in (0, 1)"),
             ("arl", arl, 1.0 < arl < float("inf"), "> 1 and finite"),
             ("seed", seed, seed >= 0, "at least 0"),
+            ("promised", promised, promised is None or 0.0 < promised < 1.0, "in (0, 1)"),
         ):
             if not fits:
                 raise AuditError(f"audit: {name} must be {allowed}, got {value}")
         self._least_share, self._alpha, self._arl, self._seed = share, alpha, arl, seed
-        self._share = share
+        self._share, self._promised = share, promised
         self._sequence = ConfidenceSequence(alpha, share)
-        self._detector = ChangeDetector(arl)
+        self._detector = ChangeDetector(arl, promised=promised)
         self._alarms = 0
         self._alarm = False
 
@@ -129,6 +140,11 @@ class Audit:
         self._sequence.lose(self._share)
         self._alarm = False
 
+    def defer(self) -> None:
+        """Count, of what was promised of all queries, one that the same coin chose: not kept."""
+        self._alarm = self._detector.add(True)
+        self._alarms += self._alarm
+
     def interval(self) -> Interval:
         """Agreement with the expert over all kept queries so far, audited or not."""
         return self._sequence.interval()
@@ -144,15 +160,24 @@ class Audit:
             alarms=self._alarms,
             sequence=copy.deepcopy(self._sequence.state),
             detector=copy.deepcopy(self._detector.state),
+            promised=self._promised,
         )
 
     @classmethod
     def restored(cls, state: AuditState) -> Audit:
         """An audit that goes on from a state."""
-        audit = cls(state.least_share, alpha=state.alpha, seed=state.seed, arl=state.arl)
+        audit = cls(
+            state.least_share,
+            alpha=state.alpha,
+            seed=state.seed,
+            arl=state.arl,
+            promised=state.promised,
+        )
         audit._share = state.share
         audit._alarms = state.alarms
         sequence = copy.deepcopy(state.sequence)
         audit._sequence = ConfidenceSequence(state.alpha, state.least_share, sequence)
-        audit._detector = ChangeDetector(state.arl, copy.deepcopy(state.detector))
+        audit._detector = ChangeDetector(
+            state.arl, copy.deepcopy(state.detector), promised=state.promised
+        )
         return audit

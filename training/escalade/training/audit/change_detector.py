@@ -18,6 +18,9 @@ E-detectors: a nonparametric framework for sequential change detection, arXiv 22
 `M <- (M + 1) e`, with e the likelihood ratio of a fall against the baseline, of mean 1 at most
 under the null. It fires at `M >= arl`. Where the baseline holds, the mean number of audits to a
 false alarm is at least `arl`, and the probability of one within the first T is at most T / arl.
+
+Where agreement was promised, that is the baseline instead: the null hypothesis is that the promise
+holds, and agreement may fall as far as it allows.
 """
 
 from __future__ import annotations
@@ -55,28 +58,39 @@ class ChangeDetector:
 
     Args:
         arl: average run length: audits to a false alarm, at least, in the mean; > 1.
-        state: of an earlier one with the same argument.
+        state: of an earlier one with the same arguments.
+        promised: the least probability of agreement, in (0, 1); None: what it has been.
     """
 
-    def __init__(self, arl: float, state: DetectorState | None = None) -> None:
-        self._arl = arl
-        self.state = state or DetectorState()
+    def __init__(
+        self, arl: float, state: DetectorState | None = None, *, promised: float | None = None
+    ) -> None:
+        self._arl, self._promised = arl, promised
+        self.state = state or self._fresh()
 
     def add(self, agrees: bool) -> bool:
         """One more audited answer; says whether the alarm goes off, and then begins anew."""
         seen = self.state
         evidence = (np.array(seen.evidence) + 1.0) * _ratios(seen.baseline, agrees)
         if float(evidence.mean()) >= self._arl:
-            self.state = DetectorState()
+            self.state = self._fresh()
             return True
         seen.evidence = evidence.tolist()
         seen.audited += 1
         seen.agreed += agrees
+        if self._promised is None:
+            self._raise(seen)
+        return False
+
+    def _fresh(self) -> DetectorState:
+        return DetectorState(baseline=self._promised or 0.0)
+
+    def _raise(self, seen: DetectorState) -> None:
+        """Take the baseline to what agreement has been."""
         while seen.baseline < _HIGHEST and _rejected(seen, seen.baseline + _STEP):
             seen.baseline += _STEP
         if seen.audited == _FIRST << len(seen.starts):
             seen.starts.append((seen.audited, seen.agreed))
-        return False
 
 
 def _ratios(baseline: float, agrees: bool) -> Floats:

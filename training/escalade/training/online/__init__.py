@@ -3,11 +3,13 @@
 from escalade.training.online.configuration import (
     ColumnTable,
     Configuration,
+    EncoderTable,
     LinearTable,
     check_configuration,
     read_configuration,
+    resolved_levels,
 )
-from escalade.training.online.experts import CallableExpert
+from escalade.training.online.experts import CallableExpert, Parser
 from escalade.training.online.feed import FeedWriter
 from escalade.training.online.following import Follower, Held
 from escalade.training.online.record import EVENTS_NAME, Agreement, Event, Result
@@ -21,15 +23,18 @@ __all__ = [
     "CallableExpert",
     "ColumnTable",
     "Configuration",
+    "EncoderTable",
     "Event",
     "FeedWriter",
     "Follower",
     "Held",
     "LinearTable",
+    "Parser",
     "Result",
     "Rung",
     "check_configuration",
     "drawn",
     "learn_stream",
     "read_configuration",
+    "resolved_levels",
 ]

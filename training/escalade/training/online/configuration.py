@@ -7,7 +7,7 @@ Defaults that the paper (arXiv 2402.04513) gives are its tables 3 and 4 for two 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -261,16 +261,25 @@ def _check(configuration: Configuration, need: Callable[[bool, str], None]) -> N
         need(given == count, f"method.confidence needs {count} numbers, got {given}")
 
 
+def resolved_levels(
+    levels: Sequence[LinearTable | EncoderTable], folder: Path
+) -> list[LinearTable | EncoderTable]:
+    """Levels whose paths, which are relative to a folder, are absolute."""
+    return [
+        msgspec.structs.replace(one, path=str((folder / one.path).resolve()))
+        if isinstance(one, EncoderTable)
+        else one
+        for one in levels
+    ]
+
+
 def _resolved(configuration: Configuration, folder: Path) -> Configuration:
     replace = msgspec.structs.replace
 
     def beside(value: str | None) -> str | None:
         return None if value is None else str((folder / value).resolve())
 
-    levels = [
-        replace(one, path=beside(one.path)) if isinstance(one, EncoderTable) else one
-        for one in configuration.level
-    ]
+    levels = resolved_levels(configuration.level, folder)
     stream, expert = configuration.stream, configuration.expert
     if stream.path != STDIN:
         stream = replace(stream, path=beside(stream.path))

@@ -39,6 +39,8 @@ class FeedEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     sampled: bool = False
     #: What a lower tier answered; None where the expert's answer was given.
     kept: str | None = None
+    #: Whether kept answers have been found to agree less than was promised, just before this one.
+    alarm: bool = False
 
 
 class FeedWriter:
@@ -65,8 +67,16 @@ class FeedWriter:
             raise
         self._torn = self._closed = False
 
-    def add(self, text: str, expert: str, *, sampled: bool, kept: str | None = None) -> None:
-        """Hand over an entry; see `FeedEntry`.
+    def add(
+        self,
+        text: str,
+        expert: str,
+        *,
+        sampled: bool,
+        kept: str | None = None,
+        alarm: bool = False,
+    ) -> int:
+        """Hand over an entry, see `FeedEntry`; gives its number.
 
         Raises:
             DataError: it cannot be written; the feed is as it was.
@@ -77,7 +87,12 @@ class FeedWriter:
             if self._torn or self._next - self._first >= _ENTRIES_PER_FILE:
                 self._open_another()
             entry = FeedEntry(
-                number=self._next, text=text, expert=expert, sampled=sampled, kept=kept
+                number=self._next,
+                text=text,
+                expert=expert,
+                sampled=sampled,
+                kept=kept,
+                alarm=alarm,
             )
             try:
                 self._file.add(msgspec.json.encode(entry))
@@ -85,6 +100,7 @@ class FeedWriter:
                 self._torn = True  # half a line may be there, which opening takes away
                 raise
             self._next += 1
+            return entry.number
 
     def close(self) -> None:
         """Let another process add."""

@@ -2,7 +2,8 @@
 
 Entries that were sampled are a fair sample of all queries: the latest are kept apart, and none of
 them has been learned from. One that leaves that window is learned from then, so that nothing is
-lost. A checkpoint holds how far the feed was read: who goes on from it learns nothing twice.
+lost; all of them do where an alarm says that queries are no longer like these. A checkpoint holds
+how far the feed was read: who goes on from it learns nothing twice.
 """
 
 from __future__ import annotations
@@ -92,6 +93,8 @@ class Follower:
             say=_nothing,
         )
         self._reader = FeedReader(feed, self._taken)
+        #: Whether the last entry that was taken came with an alarm.
+        self.alarmed = False
         for text, expert in held:  # the window may have been longer
             self._keep(text, expert)
 
@@ -113,14 +116,17 @@ class Follower:
     def take(self, most: int) -> int:
         """Take entries that are there, and learn; gives how many they were.
 
+        One with an alarm is the last.
+
         Raises:
             DataError: the feed cannot be read, or is another one.
         """
-        count = 0
+        count, self.alarmed = 0, False
         for entry in self._reader.take():
             self._take(entry)
             count += 1
-            if count == most:
+            self.alarmed = entry.alarm
+            if count == most or entry.alarm:
                 break
         return count
 
@@ -158,6 +164,9 @@ class Follower:
     def _take(self, entry: FeedEntry) -> None:
         self._taken = entry.number + 1
         self._check = crc32(entry.text.encode(), self._check)
+        if entry.alarm:
+            while self.window:
+                self._learn(*self.window.popleft())
         if not entry.sampled:
             self._learn(entry.text, entry.expert)
             return

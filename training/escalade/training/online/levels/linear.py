@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
-from sklearn.linear_model import SGDClassifier
 
 from escalade.edge.classification import (
     ClassificationEntry,
@@ -27,6 +25,10 @@ from escalade.edge.classification import (
     write_linear_folder,
 )
 from escalade.training.online.levels.level import Example, Floats, Prediction, Tensors
+
+if TYPE_CHECKING:  # they take two seconds to load, and who hands over to a learner needs neither
+    from scipy import sparse
+    from sklearn.linear_model import SGDClassifier
 
 # log of it is finite, and the loss of a label that was ruled out with it.
 _LEAST_PROBABILITY = 1e-12
@@ -139,6 +141,8 @@ class LinearLevel:
         self._model = self._fresh()
         self._taught = "weights" in state
         if self._taught:
+            from scipy import sparse
+
             # What `partial_fit` makes by itself, of the right shapes; then as it was.
             empty = sparse.csr_matrix((1, self._settings.features.buckets))
             self._model.partial_fit(empty, [0], classes=np.arange(len(self._labels)))
@@ -168,12 +172,16 @@ class LinearLevel:
         write_linear_folder(folder, LinearModel(entry, kept))
 
     def _fresh(self) -> SGDClassifier:
+        from sklearn.linear_model import SGDClassifier
+
         return SGDClassifier(
             loss="log_loss", alpha=self._settings.alpha, random_state=self._seed, shuffle=False
         )
 
     def _features(self, counted: Sequence[_Counts]) -> sparse.csr_matrix:
         """TF-IDF of n texts `(n, buckets)`."""
+        from scipy import sparse
+
         values = [tfidf(*one, self._frequencies) for one in counted]
         ends = np.cumsum([0, *map(len, values)])
         indices = _joined([one for one, _ in counted], np.int32)
