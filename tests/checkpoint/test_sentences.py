@@ -42,13 +42,15 @@ def test_what_sentence_transformers_saves_is_read(folder: Path, tmp_path: Path) 
     assert list(ours.config.id2label.values()) == LABELS
 
 
-def test_without_a_head_it_is_no_classifier(folder: Path, tmp_path: Path) -> None:
+def test_without_a_head_it_is_told_what_it_lacks(folder: Path, tmp_path: Path) -> None:
     plain = Path(shutil.copytree(folder, tmp_path / "plain"))
     _edit(plain / "modules.json", lambda modules: modules.pop())
     assert is_classifier(folder)
-    assert not is_classifier(plain)
-    with pytest.raises(CheckpointError, match="after Pooling must come one Dense, got none"):
+    assert is_classifier(plain)
+    with pytest.raises(CheckpointError, match="one Dense, for the classes, got none"):
         load_classifier(plain)
+    _edit(plain / "config.json", lambda config: config.update(architectures=["BertForCausalLM"]))
+    assert not is_classifier(plain)
 
 
 def _edit(path: Path, change: Callable[[Any], object]) -> None:
@@ -87,6 +89,7 @@ def _pooling(**modes: object) -> Callable[[Path], None]:
         (_module(0, path="0_Transformer"), "in the folder itself"),
         (lambda f: (f / "modules.json").write_text("{}"), "must begin with Transformer"),
         (lambda f: (f / "modules.json").write_text("[1]"), "modules.json: cannot be read"),
+        (lambda f: (f / "modules.json").write_text("[" * 99999), "modules.json: cannot be read"),
         (_pooling(pooling_mode_cls_token=True), "the mean of tokens, got pooling_mode_cls_token"),
         (
             _pooling(pooling_mode_cls_token=True, pooling_mode_mean_tokens=True),

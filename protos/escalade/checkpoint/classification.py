@@ -10,24 +10,29 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 from escalade.checkpoint.errors import CheckpointError
 from escalade.checkpoint.exportable import ACTIVATIONS, ONNX_CLASSIFIERS
 from escalade.checkpoint.files import CONFIG_NAME, read_object
-from escalade.checkpoint.sentences import has_classes, reads_mean
+from escalade.checkpoint.sentences import reads_mean
 
 _ARCHITECTURE = "ForSequenceClassification"
 # What transformers has for `model_max_length` where a tokenizer names none: no length at all.
 _NO_LENGTH = sys.maxsize // 2
 # Special tokens and one of the text.
 _FEWEST_TOKENS = 3
+_LANGUAGE_MODELS = ("ForCausalLM", "ForConditionalGeneration")
 
 
 def is_classifier(folder: Path) -> bool:
-    """Whether a model's folder says that it classifies texts; False where it cannot be read."""
+    """Whether a model's folder says that it classifies texts; False where it cannot be read.
+
+    A sentence encoder is one, if only to be told what it lacks.
+    """
     try:
-        if reads_mean(folder):
-            return has_classes(folder)
-        named = read_object(folder / CONFIG_NAME).get("architectures")
+        listed = read_object(folder / CONFIG_NAME).get("architectures")
     except CheckpointError:
         return False
-    return isinstance(named, list) and any(str(one).endswith(_ARCHITECTURE) for one in named)
+    named = [str(one) for one in listed] if isinstance(listed, list) else []
+    if reads_mean(folder):
+        return not any(one.endswith(_LANGUAGE_MODELS) for one in named)
+    return any(one.endswith(_ARCHITECTURE) for one in named)
 
 
 def check_encoder(config: PreTrainedConfig, where: object) -> None:

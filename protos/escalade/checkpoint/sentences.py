@@ -145,7 +145,7 @@ def load_head(folder: Path, classifier: nn.Linear) -> None:
     after = _modules(folder)[2:]
     if [kind for kind, _ in after] != ["Dense"]:
         raise CheckpointError(
-            f"{folder / MODULES_NAME}: after Pooling must come one Dense, got"
+            f"{folder / MODULES_NAME}: after Pooling must come one Dense, for the classes, got"
             f" {', '.join(kind for kind, _ in after) or 'none'}"
         )
     head = after[0][1]
@@ -174,7 +174,7 @@ def _modules(folder: Path) -> list[tuple[str, Path]]:
     try:
         listed = json.loads(path.read_bytes())
         named = [(str(one["type"]), str(one["path"])) for one in listed]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise CheckpointError(f"{path}: cannot be read: {first_line(error)}") from error
     for kind, place in named:
         # Its later releases name a module in more words.

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 
-from escalade.edge.base import Count, OpenShare, Positive
+from escalade.edge.base import OpenShare, Positive, Seed
 from escalade.edge.cascade_file import CascadeFile, member_tables, read_cascade_file, tier_name
 from escalade.edge.store import CURRENT
 from escalade.training.errors import RecipeError
@@ -28,7 +28,7 @@ class LearnSettings(Table, frozen=True):
     labels: Annotated[list[str], msgspec.Meta(min_length=2, max_length=10_000)]
     #: Each called like the tier that it is.
     level: Annotated[list[LinearTable | EncoderTable], msgspec.Meta(min_length=1, max_length=16)]
-    seed: Count = 1
+    seed: Seed = 1
     #: Holds what was asked and answered, and how far it was learned from.
     folder: str = "learned"
     #: Of all queries; what of them was kept is sent up too, after its answer.

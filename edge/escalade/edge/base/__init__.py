@@ -27,6 +27,7 @@ from escalade.edge.base.validation import (
     Finite,
     OpenShare,
     Positive,
+    Seed,
     Share,
     explain,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "OpenShare",
     "Positive",
     "Record",
+    "Seed",
     "Share",
     "SystemClock",
     "atomic_folder",

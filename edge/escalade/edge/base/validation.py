@@ -24,6 +24,8 @@ Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 OpenShare = Annotated[float, msgspec.Meta(gt=0.0, lt=1.0)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+#: What every generator of random numbers takes, scikit-learn's included.
+Seed = Annotated[int, msgspec.Meta(ge=0, le=(1 << 32) - 1)]
 
 _PLACE = re.compile(r" - at `\$([^`]*)`$")
 _STEP = re.compile(r"\.(\w+)|\[(\d+|\.\.\.)\]")

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import msgspec
 
-from escalade.edge.base import Count, Positive, Share
+from escalade.edge.base import Count, Positive, Seed, Share
 from escalade.edge.classification import LONGEST_NGRAM
 from escalade.training.errors import RecipeError
 from escalade.training.online.experts import Parser
@@ -38,7 +38,7 @@ class StreamTable(Table, frozen=True):
     #: Characters of a text; longer ones are refused.
     longest_text: Positive = 100_000
     #: Seed of an order to draw; default: as the stream comes.
-    shuffle: Count | None = None
+    shuffle: Seed | None = None
     #: Items left out at the beginning, once they are in order.
     skip: Count = 0
     #: Items used at most.
@@ -194,7 +194,7 @@ class Configuration(Table, frozen=True):
     expert: ColumnTable | ServerTable
     #: In ascending cost.
     level: Annotated[list[LinearTable | EncoderTable], msgspec.Meta(min_length=1, max_length=16)]
-    seed: Count = 1
+    seed: Seed = 1
     stream: StreamTable = StreamTable()
     method: MethodTable = CascadeTable()
     run: RunTable = RunTable()

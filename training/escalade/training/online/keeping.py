@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
+from escalade.edge.errors import DataError
 from escalade.training.audit import Audit
 from escalade.training.online.levels import Calibrators, Example, Tensors
 from escalade.training.online.record import Arrays, Checkpoint, RungState, Tally, new_tally
@@ -89,17 +91,24 @@ def restored(
     *,
     classes: int,
 ) -> Restored:
-    """Put the parts where a checkpoint was; where there is none, all begins."""
+    """Put the parts where a checkpoint was; where there is none, all begins.
+
+    Raises:
+        DataError: it is of another version.
+        RecipeError: it is of another encoder.
+    """
     if found is None:
         names = [rung.name for rung in rungs]
         return Restored(Position(), new_tally(names, classes), new_tally(names, classes), {}, audit)
     checkpoint, arrays = found
     for rung, state in zip(rungs, checkpoint.rungs, strict=True):
-        rung.level.restore(_of(rung.name, arrays))
+        with _whole(rung.name):
+            rung.level.restore(_of(rung.name, arrays))
         rung.updates, rung.raised_at = state.updates, state.raised_at
         rung.cache = [Example(text, label) for text, label in state.cache]
     if calibrators is not None:
-        calibrators.restore(_of(_CALIBRATORS, arrays))
+        with _whole(_CALIBRATORS):
+            calibrators.restore(_of(_CALIBRATORS, arrays))
     position = Position(
         checkpoint.items,
         checkpoint.crc32,
@@ -109,6 +118,17 @@ def restored(
     )
     again = None if checkpoint.audit is None else Audit.restored(checkpoint.audit)
     return Restored(position, checkpoint.tally, checkpoint.told, checkpoint.sizes, again)
+
+
+@contextmanager
+def _whole(name: str) -> Iterator[None]:
+    """Refuse a state that lacks what is read from it."""
+    try:
+        yield
+    except KeyError as error:
+        raise DataError(
+            f"checkpoint: {name} lacks {error}: written by another version; name another folder"
+        ) from error
 
 
 def _under(name: str, state: Mapping[str, NDArray[Any]]) -> Tensors:

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 import transformers
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
@@ -28,6 +29,7 @@ from escalade.checkpoint import (
     load_tokenizer,
     tokenizer_fingerprint,
 )
+from escalade.edge.errors import DataError
 from escalade.training.errors import RecipeError
 from escalade.training.online.encoders.halves import Split
 from escalade.training.online.encoders.kept import Lowered, SeenTexts, kept_states
@@ -85,9 +87,10 @@ class EncoderLevel:
         self._optimizer = self._fresh_optimizer()
         # A head that reads the mean, and is all that learns, needs no more of a text than it.
         self._only_mean = self._split.all_frozen and isinstance(self._model, MeanClassifier)
+        self._revision = weights_revision(settings.path)
         self._states = kept_states(
             (
-                weights_revision(settings.path),
+                self._revision,
                 tokenizer_fingerprint(self._tokenizer, settings.path),
                 settings.frozen_layers,
                 settings.max_tokens,
@@ -130,6 +133,7 @@ class EncoderLevel:
         texts = [one.text.encode() for one in self._memory]
         state: Tensors = {
             "updates": np.array([self._updates], dtype=np.int64),
+            "encoder": np.frombuffer(bytes.fromhex(self._revision), dtype=np.uint8),
             "memory.labels": np.array([one.label for one in self._memory], dtype=np.int32),
             "memory.ends": np.cumsum([len(text) for text in texts], dtype=np.int64),
             "memory.texts": np.frombuffer(b"".join(texts), dtype=np.uint8),
@@ -145,6 +149,11 @@ class EncoderLevel:
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """See `Level`."""
+        if (begun := state["encoder"].tobytes().hex()) != self._revision:
+            raise RecipeError(
+                f"encoder {self._settings.path}: the run was begun with weights {begun[:12]}, these"
+                f" are {self._revision[:12]}"
+            )
         self._updates = int(state["updates"][0])
         texts, begins = state["memory.texts"].tobytes(), 0
         self._memory = []
@@ -163,8 +172,11 @@ class EncoderLevel:
 
     def save(self, folder: Path) -> None:
         """See `Level`: a folder of transformers."""
-        self._model.save_pretrained(folder)
-        self._tokenizer.save_pretrained(folder)
+        try:
+            self._model.save_pretrained(folder)
+            self._tokenizer.save_pretrained(folder)
+        except SafetensorError as error:  # it is no OSError, on a full disk
+            raise DataError(f"{folder}: cannot be written: {error}") from error
 
     def _lower(self, text: str) -> tuple[Tensor, float]:
         """What the layers that do not learn make of a text `(T, hidden)`, and its FLOPs now."""

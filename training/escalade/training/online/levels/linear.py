@@ -175,7 +175,10 @@ class LinearLevel:
         from sklearn.linear_model import SGDClassifier
 
         return SGDClassifier(
-            loss="log_loss", alpha=self._settings.alpha, random_state=self._seed, shuffle=False
+            loss="log_loss",
+            alpha=self._settings.alpha,
+            random_state=self._seed % (1 << 32),
+            shuffle=False,
         )
 
     def _features(self, counted: Sequence[_Counts]) -> sparse.csr_matrix:

@@ -119,6 +119,8 @@ class Itemizer:
         self, column: str | None, row: Mapping[str, object], *, otherwise: str | None = None
     ) -> str | None:
         value = None if column is None else row.get(column)
+        if isinstance(value, bool):  # a name, as JSON writes it, and no number
+            return str(value).lower()
         if value is None or not isinstance(value, int) or str(value) in self._labels:
             return None if value is None else str(value)
         if 0 <= value < len(self._labels):
