@@ -55,6 +55,7 @@ def test_paths_are_beside_the_files(tmp_path: Path) -> None:
         (LEARN.replace('"sadness"', '"Joy"'), CASCADE, "cannot be told apart"),
         ("share = 1.5\n" + LEARN, CASCADE, "share"),
         ("window = 3\n" + LEARN, CASCADE, "window"),
+        (f"seed = {1 << 32}\n" + LEARN, CASCADE, "4294967295"),
         ("epsilom = 0.1\n" + LEARN, CASCADE, "epsilon"),
         (LEARN + "words = [3, 1]\n", CASCADE, "words must be two rising numbers in 1-8"),
         (LEARN + "characters = [3, 9]\n", CASCADE, "characters must be two rising numbers"),

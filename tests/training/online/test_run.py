@@ -15,6 +15,7 @@ import pytest
 from classifiers import encoder_folder
 from made_streams import configuration, encoder_above, learn_until_killed, rows, write
 from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from escalade.edge.base import exclusive_lock
 from escalade.edge.errors import DataError
@@ -121,6 +122,19 @@ def test_another_configuration_is_refused_and_how_to_run_is_not(tmp_path: Path) 
         learn_stream(read_configuration(other), data, tmp_path / "out")
     other = configuration(tmp_path, more="[run]\nreport_items = 7")
     learn_stream(read_configuration(other), data, tmp_path / "out")
+
+
+def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path) -> None:
+    data, out = write(tmp_path / "items.jsonl", rows(40)), tmp_path / "out"
+    learn_stream(read_configuration(configuration(tmp_path)), data, out)
+    path = out / "checkpoint.safetensors"
+    with safe_open(path, framework="numpy") as file:
+        metadata = file.metadata()
+    arrays = load_file(path)
+    del arrays[next(name for name in arrays if "updates" in name)]
+    save_file(arrays, path, metadata=metadata)
+    with pytest.raises(DataError, match="lacks .*updates.*: written by another version"):
+        learn_stream(read_configuration(configuration(tmp_path)), data, out)
 
 
 @pytest.mark.parametrize("changed", [rows(40, seed=2), rows(30)])

@@ -61,7 +61,8 @@ def test_whatever_a_line_holds_it_becomes_an_item(tmp_path: Path) -> None:
         (["1", "2"], 1, "1"),  # not the second: it is a name
         (["0", "1"], 0, "0"),
         (["red", "green"], "green", "green"),
-        (["red", "green"], True, "green"),
+        (["true", "false"], True, "true"),
+        (["red", "green"], True, "true"),  # a name that is no class, and not the second
     ],
 )
 def test_a_class_is_told_by_its_number_unless_numbers_are_names(
