@@ -24,7 +24,7 @@ from benchmarks.study_online.report.means import (
     reordered_of,
 )
 from benchmarks.study_online.report.paper import TABLE
-from benchmarks.study_online.settings import Settings
+from benchmarks.study_online.settings import LEVELS, Settings
 from benchmarks.study_online.streams import Shift, comedies_of
 from pyarrow import parquet
 
@@ -39,10 +39,13 @@ def write(settings: Settings, docs: Path) -> None:
     courses: dict[str, LearnedRun] = {}
     changed: dict[str, list[LearnedRun]] = {}
     orders: dict[str, dict[str, dict[Shift, Reordered]]] = {}
+    encoded: set[str] = set()
     for pair in pairs_of(settings):
         found = found_of(settings, pair)
         if not found:
             continue
+        if any(LEVELS[levels].encoders for levels in found):
+            encoded.add(pair.stream.title)
         sections.append((pair.title, tables.methods_table(pair, found)))
         said += findings(pair, found)
         compared[pair.title] = [*_paper_runs(pair, found), *_drawn(found)]
@@ -52,6 +55,7 @@ def write(settings: Settings, docs: Path) -> None:
         reordered = {levels: reordered_of(settings, pair, levels) for levels in found}
         if pair.stream.orders and any(reordered.values()):
             orders[pair.expert] = {levels: one for levels, one in reordered.items() if one}
+    bare = {pair.stream.title for pair in pairs_of(settings)} - encoded
     if not courses:
         raise SystemExit(f"study-online: {settings.out} holds no finished runs")
     _draw(docs / "images" / "results-online", compared, courses)
@@ -59,6 +63,7 @@ def write(settings: Settings, docs: Path) -> None:
     (docs / "results-online.md").write_text(
         text.page(
             settings=settings,
+            bare=sorted(bare),
             majority=_majority(settings),
             machine=f"{platform.machine()}, {os.cpu_count()} cores",
             findings="\n".join(said),

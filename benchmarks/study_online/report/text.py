@@ -16,6 +16,7 @@ from escalade.training.audit import ARL, BASELINE_ALPHA
 def page(
     *,
     settings: Settings,
+    bare: Sequence[str],
     machine: str,
     majority: float | None,
     findings: str,
@@ -46,7 +47,7 @@ ours in it is typed by hand.
 - Ensemble: the expert with the budget's share, the rest evenly among the levels. Threshold: half
   of the budget teaches all levels, which are then fixed; a text goes up until one is sure enough.
 {levels}
-{_cut(settings)}
+{_cut(settings, bare)}
 - HateSpeech's linear level explores with a decay of 0.9: by the paper's 0.97 exploring alone takes
   more than the smallest budget.{_decays(settings)} Other settings are those of its tables 3 and 4, but that
   calibrators learn from 8 earlier labels with each, as `escalade learn` does by default; the authors'
@@ -154,13 +155,12 @@ def _decays(settings: Settings) -> str:
     )
 
 
-def _cut(settings: Settings) -> str:
+def _cut(settings: Settings, bare: Sequence[str]) -> str:
     """What the paper has and this page does not."""
     cut = ["BERT-base and BERT-large", "FEVER (the order of its labels is not known)"]
     if "imdb" not in settings.streams:
         cut.append("IMDB")
-    if not any(LEVELS[one].encoders for one in settings.levels):
-        cut.append("any encoder")
+    cut += [f"an encoder for {title}" for title in bare]
     return textwrap.fill(
         f"- Cut: {', '.join(cut)}. The paper's cascade and ensemble have BERT-base between the linear"
         " model and the expert; they stand beside ours all the same.",
