@@ -123,18 +123,22 @@ def _paper_runs(pair: Pair, found: Found) -> list[LearnedRun]:
 
 
 def _drawn(found: Found) -> list[LearnedRun]:
-    """Means over seeds, as points of the figure; calls over the items that are measured."""
+    """Means over seeds, as points of the figure; calls over the items that are measured.
+
+    Every cascade, and the baselines of the last levels: more lines cannot be told apart.
+    """
+    last = list(found)[-1]
     return [
         msgspec.structs.replace(
             mean.runs[0],
             items=_measured(found),
-            method=f"{method}, {levels}" if levels != "linear" else method,
+            method=f"cascade, {levels}" if method == "cascade" else method.split()[0],
             accuracy=mean.accuracy / 100,
         )
         for levels, rows in found.items()
         for method, means in rows.items()
         for mean in means
-        if mean is not None
+        if mean is not None and (levels == last or method in ("cascade", "expert"))
     ]
 
 

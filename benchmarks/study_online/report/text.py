@@ -61,6 +61,8 @@ ours in it is typed by hand.
 {findings}
 
 {streams}
+Baselines are those of the last levels in a table.
+
 ![Accuracy against calls](images/results-online/curves.svg)
 
 {orders}## Over the stream

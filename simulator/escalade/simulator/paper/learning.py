@@ -60,7 +60,7 @@ def _curves(compared: Mapping[str, Sequence[LearnedRun]]) -> Figure:
                     markersize=2.5,
                     label=legend_label(method),
                 )
-        _name(axes, title, "Calls of the expert, share of the items", "Accuracy")
+        _name(axes, title, "Share deferred to the expert", "Accuracy")
         axes.xaxis.set_major_formatter(percent_ticks())
     draw_legend(figure, seen.values())
     return figure
