@@ -22,7 +22,7 @@ from escalade.checkpoint.generation import GREEDY, Generation, read_generation
 from escalade.checkpoint.locating import HUB, Located, locate
 from escalade.checkpoint.network import load_classifier, load_encoder, load_network
 from escalade.checkpoint.probing import probing_texts
-from escalade.checkpoint.sentences import MeanClassifier, check_mean, reads_mean
+from escalade.checkpoint.sentences import MeanClassifier
 from escalade.checkpoint.tokenizer import (
     check_vocabulary,
     load_tokenizer,
@@ -41,7 +41,6 @@ __all__ = [
     "Located",
     "MeanClassifier",
     "aligned_angles",
-    "check_mean",
     "check_onnx",
     "check_rotary",
     "check_vocabulary",
@@ -56,7 +55,6 @@ __all__ = [
     "locate",
     "probing_texts",
     "read_generation",
-    "reads_mean",
     "tokenizer_fingerprint",
     "tokenizer_json",
     "window_of",

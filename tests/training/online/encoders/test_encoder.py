@@ -194,12 +194,6 @@ def test_what_a_run_costs_is_what_its_layers_cost(encoders: dict[str, Path]) -> 
         ({"path": Path("nowhere")}, "nowhere: not a model folder: config.json is missing"),
     ],
 )
-def test_a_state_of_other_weights_is_refused(encoders: dict[str, Path]) -> None:
-    state = _level(encoders["bert"]).state()
-    with pytest.raises(RecipeError, match="the run was begun with weights [0-9a-f]{12}, these are"):
-        _level(encoders["roberta"]).restore(state)
-
-
 def test_settings_that_the_encoder_has_no_room_for_are_refused(
     encoders: dict[str, Path], changed: dict[str, Any], says: str
 ) -> None:
@@ -250,6 +244,12 @@ def test_a_folder_that_is_no_whole_encoder_is_named_in_one_line(
     with pytest.raises(RecipeError, match=f"encoder {folder}.*{says}") as error:
         _level(folder)
     assert "\n" not in str(error.value)
+
+
+def test_a_state_of_other_weights_is_refused(encoders: dict[str, Path]) -> None:
+    state = _level(encoders["bert"]).state()
+    with pytest.raises(RecipeError, match="the run was begun with weights [0-9a-f]{12}, these are"):
+        _level(encoders["roberta"]).restore(state)
 
 
 def test_another_family_is_refused_by_name(tiny_model_dir: Path) -> None:
