@@ -12,7 +12,6 @@ from benchmarks.study_online.settings import LEVELS, Case, Settings
 from benchmarks.study_online.streams import STREAMS, Shift
 
 from escalade.simulator.learning import LearnedRun
-from escalade.training.online.encoders import forget_states
 
 
 def work(settings: Settings, share: Share) -> None:
@@ -70,5 +69,8 @@ def audited(
     """
     chosen = at_budget(settings, cascade, STREAMS[cascade.stream].budgets[1], make=make)
     if make and not shift and cascade.seed == settings.seeds[0] and LEVELS[cascade.levels].encoders:
+        # Not above: it loads torch, which neither a linear level nor a report needs.
+        from escalade.training.online.encoders import forget_states
+
         forget_states()  # the page has the seconds of this run
     return run_of(settings, chosen.case._replace(audited=True, shift=shift), make=make)

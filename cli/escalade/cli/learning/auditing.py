@@ -40,7 +40,7 @@ class Auditing:
             epsilon: the share of all queries that may be kept and not be the expert's, in (0, 1):
                 what is promised, and what the alarm is for.
         """
-        self._labels, self._parser = tuple(labels), Parser(labels)
+        self._parser = Parser(labels)
         self._audit = Audit(share, promised=1.0 - epsilon)
         self._lock = Lock()
         # Apart: who answers a query never waits for a bound to be computed.
@@ -85,8 +85,7 @@ class Auditing:
             if expert is None:
                 self._audit.lose()
             else:
-                named = self._parser(expert)
-                self._audit.record(named is not None and self._labels[named] == kept)
+                self._audit.record(self._parser.label(expert) == kept)
             return self._audit.alarm
 
     def interval(self) -> Interval:

@@ -13,7 +13,7 @@ from escalade.edge.classification.frequencies import (
     normalized,
     tfidf,
 )
-from escalade.edge.classification.hashed_ngrams import LONGEST_NGRAM, HashedNgrams
+from escalade.edge.classification.hashed_ngrams import HashedNgrams
 from escalade.edge.classification.linear_folder import (
     CLASSIFICATION_NAME,
     WEIGHTS_NAME,
@@ -30,7 +30,6 @@ from escalade.edge.classification.link import log_probabilities
 
 __all__ = [
     "CLASSIFICATION_NAME",
-    "LONGEST_NGRAM",
     "WEIGHTS_NAME",
     "ClassificationEntry",
     "Frequencies",

@@ -14,7 +14,7 @@ from typing import Annotated
 import msgspec
 
 from escalade.edge.base import Count, Positive, Seed, Share
-from escalade.edge.classification import LONGEST_NGRAM
+from escalade.edge.classification import HashedNgrams
 from escalade.training.errors import RecipeError
 from escalade.training.online.experts import Parser
 from escalade.training.online.streams import STDIN
@@ -114,6 +114,14 @@ class LinearTable(_LevelTable, frozen=True, kw_only=True, tag="linear"):
     replay: Count = 24
     memory: Count = 4096
     epochs: Positive = 1
+
+    def features(self) -> HashedNgrams:
+        """What the level reads of a text.
+
+        Raises:
+            ValueError: a length of n-grams is out of range, or falls.
+        """
+        return HashedNgrams(buckets=self.buckets, words=self.words, characters=self.characters)
 
 
 class EncoderTable(_LevelTable, frozen=True, kw_only=True, tag="encoder"):
@@ -242,12 +250,10 @@ def _check(configuration: Configuration, need: Callable[[bool, str], None]) -> N
     )
     for level in configuration.level:
         if isinstance(level, LinearTable):
-            for what, ends in (("words", level.words), ("characters", level.characters or (1, 1))):
-                need(
-                    ends[0] <= ends[1] <= LONGEST_NGRAM,
-                    f"level {level.name!r}: {what} must be two rising numbers in"
-                    f" 1-{LONGEST_NGRAM}, got {list(ends)}",
-                )
+            try:
+                level.features()
+            except ValueError as error:
+                need(False, f"level {level.name!r}: {error}")
     method, count = configuration.method, len(names)
     if isinstance(method, EnsembleTable):
         given = len(method.probabilities)

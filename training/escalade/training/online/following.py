@@ -132,11 +132,8 @@ class Follower:
 
     def agreement(self, said: Sequence[str]) -> NDArray[np.bool_]:
         """Whether answers to the window's queries `(n,)` are the expert's, which names a label."""
-        named = [self._parser(held.expert) for held in self.window]
-        return np.array(
-            [k is not None and self._labels[k] == one for k, one in zip(named, said, strict=True)],
-            dtype=np.bool_,
-        )
+        named = [self._parser.label(held.expert) for held in self.window]
+        return np.array([k == one for k, one in zip(named, said, strict=True)], dtype=np.bool_)
 
     def save(self) -> None:
         """Write a checkpoint, and let go of what lies before it.

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from escalade.edge.base import Clock
-from escalade.edge.classification import HashedNgrams
 from escalade.edge.errors import CloudError
 from escalade.edge.wire import ClientFiles, CloudClient
 from escalade.training.audit import Audit
@@ -64,9 +63,7 @@ def _open_level(configuration: Configuration, place: int) -> Level:
     seed = configuration.seed * len(configuration.level) + place
     if isinstance(table, LinearTable):
         settings = LinearSettings(
-            features=HashedNgrams(
-                buckets=table.buckets, words=table.words, characters=table.characters
-            ),
+            features=table.features(),
             alpha=table.alpha,
             replay=table.replay,
             memory=table.memory,

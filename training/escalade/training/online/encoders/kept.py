@@ -32,8 +32,8 @@ class Lowered(NamedTuple):
 class KeptStates:
     """The latest texts' states, up to some bytes."""
 
-    def __init__(self, most_bytes: int = _MOST_BYTES) -> None:
-        self._most_bytes, self._bytes = most_bytes, 0
+    def __init__(self) -> None:
+        self._bytes = 0
         self._states: dict[str, Lowered] = {}
 
     def get(self, text: str, compute: Callable[[str], Lowered]) -> Lowered:
@@ -42,7 +42,7 @@ class KeptStates:
             return known
         found = self._states[text] = compute(text)
         self._bytes += found.hidden.nbytes
-        while self._bytes > self._most_bytes:
+        while self._bytes > _MOST_BYTES:
             self._bytes -= self._states.pop(next(iter(self._states))).hidden.nbytes
         return found
 
@@ -54,8 +54,8 @@ class SeenTexts:
     off: so this is in a checkpoint, and states are not.
     """
 
-    def __init__(self, most_bytes: int = _MOST_BYTES) -> None:
-        self._most_bytes, self._bytes = most_bytes, 0
+    def __init__(self) -> None:
+        self._bytes = 0
         self._sizes: dict[bytes, int] = {}
 
     def add(self, text: str, size: int) -> bool:
@@ -65,7 +65,7 @@ class SeenTexts:
             return False
         self._sizes[key] = size
         self._bytes += size
-        while self._bytes > self._most_bytes:
+        while self._bytes > _MOST_BYTES:
             self._bytes -= self._sizes.pop(next(iter(self._sizes)))
         return True
 

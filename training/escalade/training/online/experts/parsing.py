@@ -29,6 +29,7 @@ class Parser:
         Raises:
             RecipeError: two are alike, or one has no letter and no digit.
         """
+        self._labels = tuple(labels)
         self._classes: dict[str, int] = {}
         for number, label in enumerate(labels):
             folded = _folded(label)
@@ -48,6 +49,11 @@ class Parser:
             return alone
         named = set(self._any.findall(folded))
         return self._classes[named.pop()] if len(named) == 1 else None
+
+    def label(self, answer: str) -> str | None:
+        """The label that an answer names; None where it names none, or several."""
+        number = self(answer)
+        return None if number is None else self._labels[number]
 
 
 def _folded(text: str) -> str:
