@@ -25,6 +25,8 @@ def main() -> None:
     parser.add_argument("--encoder", type=Path, help="folder of an encoder, such as MiniLM's")
     parser.add_argument("--streams", nargs="*", help="some of them only; default: all")
     parser.add_argument("--levels", nargs="*", default=["linear", "frozen"])
+    parser.add_argument("--experts", nargs="*", help="some of them only; default: both")
+    parser.add_argument("--methods", nargs="*", help="some of them only; default: all")
     parser.add_argument("--seeds", type=int, default=3, help="seeds of each run: 1, 2, ...")
     parser.add_argument("--report", action="store_true", help="no run: report what is there")
     add_options(parser)
@@ -34,14 +36,17 @@ def main() -> None:
     quiet_third_party()
     from benchmarks.study_online import audited, report
     from benchmarks.study_online.runs import say
-    from benchmarks.study_online.settings import LEVELS, Settings
-    from benchmarks.study_online.streams import STREAMS
+    from benchmarks.study_online.settings import LEVELS, METHODS, Settings
+    from benchmarks.study_online.streams import EXPERTS, STREAMS
     from benchmarks.study_online.work import work
 
     streams = options.streams or list(STREAMS)
+    experts, methods = options.experts or list(EXPERTS), options.methods or list(METHODS)
     for what, given, known in (
         ("stream", streams, STREAMS),
         ("levels", options.levels, LEVELS),
+        ("expert", experts, EXPERTS),
+        ("method", methods, METHODS),
     ):
         if unknown := sorted(set(given) - set(known)):
             sys.exit(f"study-online: no {what} {unknown[0]!r}; known: {', '.join(known)}")
@@ -52,6 +57,8 @@ def main() -> None:
         out=options.out,
         encoder=options.encoder,
         streams=tuple(streams),
+        experts=tuple(experts),
+        methods=tuple(methods),
         seeds=tuple(range(1, options.seeds + 1)),
         levels=tuple(options.levels),
     )

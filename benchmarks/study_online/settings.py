@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import msgspec
 from benchmarks.study_online.streams import EXPERTS, STREAMS, Shift, Stream, items_of, labels_of
@@ -16,6 +16,7 @@ from benchmarks.study_online.streams import EXPERTS, STREAMS, Shift, Stream, ite
 from escalade.training.online import Configuration
 
 Method = Literal["cascade", "ensemble", "distilled", "threshold", "expert"]
+METHODS: tuple[Method, ...] = get_args(Method)
 
 
 class Encoder(NamedTuple):
@@ -74,6 +75,7 @@ class Settings:
     encoder: Path | None = None
     streams: tuple[str, ...] = tuple(STREAMS)
     experts: tuple[str, ...] = tuple(EXPERTS)
+    methods: tuple[Method, ...] = METHODS
     seeds: tuple[int, ...] = (1, 2, 3)
     levels: tuple[str, ...] = ("linear", "frozen")
     #: Of what an encoder reads.

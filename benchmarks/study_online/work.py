@@ -28,7 +28,10 @@ def work(settings: Settings, share: Share) -> None:
 def _seed(settings: Settings, cascade: Case) -> None:
     stream = STREAMS[cascade.stream]
     for case, budget in itertools.product(methods(cascade), stream.budgets):
-        at_budget(settings, case, budget)
+        if case.method in settings.methods:
+            at_budget(settings, case, budget)
+    if cascade.method not in settings.methods:
+        return
     for shift, budget in itertools.product(stream.orders, stream.budgets):
         shifted(settings, cascade, budget, shift)
     audited(settings, cascade)
