@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from classifiers import ENCODERS, LABELS, encoder_folder, labelled
 from sentence_transformers import SentenceTransformer
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -79,6 +80,24 @@ def test_fewer_bits_keep_the_labels(bert: Path, tmp_path: Path, scheme: Any) -> 
     assert after >= before - (5 if scheme != "int4" else 50)
     sizes = [sum(one.bytes for one in a.manifest.files.values()) for a in (whole, small)]
     assert sizes[1] < sizes[0]
+
+
+@pytest.mark.parametrize("scheme", ["int8", "dynamic-int8", "int4"])
+def test_a_column_that_is_large_for_all_labels_costs_no_label(
+    bert: Path, tmp_path: Path, scheme: Any
+) -> None:
+    model = AutoModelForSequenceClassification.from_pretrained(bert)
+    with torch.no_grad():
+        model.classifier.weight[:, 0] += 100.0  # which no label gains by
+    folder = shutil.copytree(bert, tmp_path / "model")
+    model.save_pretrained(folder)
+    said = []
+    for source, out in ((bert, "plain"), (folder, "spread")):
+        manifest = export_classifier(source, tmp_path / out, quantize=scheme)
+        artifact = Artifact.open(tmp_path / out)
+        said.append([list(artifact.classify(text).values()) for text in labelled(200).texts])
+    np.testing.assert_allclose(said[1], said[0], atol=1e-3)
+    assert "head float32" in manifest.quantization.detail.replace("head in", "head")
 
 
 def test_memory_is_bounded_before_it_is_opened(bert: Path, tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def export_onnx_classifier(
     Raises:
         OptionError: the scheme is not for ONNX.
     """
-    storage = Storage(scheme=scheme, block_size=_BLOCK_SIZES.get(scheme))
+    storage = Storage(scheme=scheme, block_size=_BLOCK_SIZES.get(scheme), whole_head=True)
     with GraphWriter(out / PROGRAM_NAME, "classifier") as graph:
         write_classifier(graph, classifier_of(model, window), storage)
     return QuantizationEntry(scheme=scheme, block_size=storage.block_size, detail=storage.detail)

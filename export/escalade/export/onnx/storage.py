@@ -40,6 +40,9 @@ class Storage:
     block_size: int | None = None
     #: Of the embedding and the head, where the scheme has blocks; never fewer than the rest.
     head_bits: int = 8
+    #: The head is not rounded, nor what it reads: a classifier's has a row for each label, few
+    #: bytes, and large ones beside small where what it reads has.
+    whole_head: bool = False
 
     def __post_init__(self) -> None:
         if self.scheme == "8da4w":
@@ -60,9 +63,11 @@ class Storage:
     def detail(self) -> str:
         """In words."""
         if self.bits:
+            kept = f"embedding and head {self.bits_of(HEAD)}-bit"
+            if self.whole_head:
+                kept = f"embedding {self.bits_of(EMBEDDING)}-bit, head float32"
             return (
-                f"{self.bits}-bit weights in blocks of {self.block_size}, embedding and head"
-                f" {self.bits_of(HEAD)}-bit, 8-bit activations"
+                f"{self.bits}-bit weights in blocks of {self.block_size}, {kept}, 8-bit activations"
             )
         return {
             "none": "float32 weights",
@@ -83,7 +88,7 @@ class Storage:
 
     def linear(self, graph: GraphWriter, name: str, module: Linear, values: str) -> str:
         """`values W^T + b`; returns the output's name. A `name` seen before is not stored again."""
-        if self.bits:
+        if self.bits and not (self.whole_head and name == HEAD):
             return self._in_blocks(graph, name, module, values)
         if self.scheme == "dynamic-int8" and name not in {EMBEDDING, HEAD}:
             return _dynamic(graph, name, module, values)
