@@ -100,6 +100,16 @@ def test_a_column_that_is_large_for_all_labels_costs_no_label(
     assert "head float32" in manifest.quantization.detail.replace("head in", "head")
 
 
+def test_parameters_are_those_that_a_token_is_multiplied_by(
+    model_dir: Path, tmp_path: Path
+) -> None:
+    counted = export_classifier(model_dir, tmp_path / "out").model.parameters
+    model = AutoModelForSequenceClassification.from_pretrained(model_dir)
+    rows = [name for name, _ in model.named_parameters() if "_embeddings.weight" in name]
+    kept = [value.numel() for name, value in model.named_parameters() if name not in rows]
+    assert (counted, len(rows) > 1) == (sum(kept), True)
+
+
 def test_memory_is_bounded_before_it_is_opened(bert: Path, tmp_path: Path) -> None:
     export_classifier(bert, tmp_path / "out")
     needed = memory_needed(tmp_path / "out", read_manifest(tmp_path / "out"))

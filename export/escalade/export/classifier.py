@@ -139,6 +139,18 @@ def class_logprobs(
     return logprobs
 
 
+def _multiplied(model: PreTrainedModel) -> int:
+    """The parameters that each token is multiplied by: tables, of which it takes a row, are not.
+
+    A cost in FLOPs is 2 for each (`flops_of`). A language model's table counts, for its head is
+    one; half or more of a small encoder's parameters are such rows.
+    """
+    tables = sum(
+        one.weight.numel() for one in model.modules() if isinstance(one, torch.nn.Embedding)
+    )
+    return sum(parameter.numel() for parameter in model.parameters()) - tables
+
+
 def _model_entry(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
@@ -154,7 +166,7 @@ def _model_entry(
         name=name or model_dir.resolve().name,
         revision=weights_revision(model_dir),
         tokenizer_fingerprint=tokenizer_fingerprint(tokenizer, model_dir),
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        parameters=_multiplied(model),
         vocabulary_size=config.vocab_size,
         window=window,
         end_of_sequence_ids=[],

@@ -74,6 +74,7 @@ class ModelEntry(Table, frozen=True, kw_only=True):
     revision: str
     #: Of a linear model that of its features.
     tokenizer_fingerprint: str
+    #: Of a classifier without the tables of which a token takes a row.
     parameters: Annotated[int, _positive(1 << 44)]
     vocabulary_size: Annotated[int, _positive(1 << 24)]
     #: Longest prompt plus response, in tokens; a classifier reads no more of a text.
