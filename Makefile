@@ -6,7 +6,7 @@ STAMP := .venv/.installed
 CONTRACT := protos/escalade/v1/cascade.proto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-gpu test-aarch64 study study-online check lint format types imports contract breaking bench protos clean
+.PHONY: help demo test test-slow test-gpu test-aarch64 study study-online study-ensembles check lint format types imports contract breaking bench protos clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ study: $(STAMP) ## Train and compare every loss on the bundled tasks; hours, res
 
 study-online: $(STAMP) ## Online cascades on a folder of streams (DATA=, ENCODER=); hours, resumable
 	$(BIN)/python -m benchmarks.study_online --data $(DATA) $(if $(ENCODER),--encoder $(ENCODER)) $(ARGS)
+
+study-ensembles: $(STAMP) ## Cascades of ensembles of classifiers (TEXTS=, STREAMS=, ENCODER=); hours, resumable
+	$(BIN)/python -m benchmarks.study_ensembles --texts $(TEXTS) --streams $(STREAMS) --encoder $(ENCODER) $(ARGS)
 
 protos: $(STAMP) ## Generate the wire contract's stubs again
 	$(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=protos --pyi_out=protos \

