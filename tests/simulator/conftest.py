@@ -18,6 +18,7 @@ from escalade.edge.trace import (
     Trace,
     TraceHeader,
     TraceRecord,
+    latency_s,
 )
 from escalade.simulator.evaluation import Evaluation, evaluate
 
@@ -210,7 +211,7 @@ def _tier_answer(
         members=said,
         score=score,
         correct=most == "a0",
-        seconds=2.0,
+        seconds=latency_s(said, side_by_side=info.side_by_side) + float(rng.random()) / 9,
         link=link if linked else None,
     )
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from escalade.edge.deferral import defers, is_decided, is_settled
-from escalade.edge.trace import TierAnswer, TierInfo, Trace, TraceRecord
+from escalade.edge.trace import Hop, TierAnswer, TierInfo, Trace, TraceRecord
 from escalade.simulator.errors import ProfileError, SimulatorError
 from escalade.simulator.network.delay_line import DelayLine
 from escalade.simulator.network.links import Network
@@ -164,6 +164,41 @@ def test_each_link_has_its_own_profile_and_its_own_luck(make_cascade: Callable[.
     assert np.corrcoef(*delays)[0, 1] < 0.5
 
 
+def behind_a_gateway(trace: Trace, with_answer: Callable[..., TraceRecord]) -> Trace:
+    """The last tier is a gateway, which kept the first query and sent the others on."""
+    gate, far = (
+        Hop(tier="near", place="gateway", model="m"),
+        Hop(tier="far", place="cloud", model="l"),
+    )
+    hops = [[gate, gate], *([[gate, gate, far]] * (len(trace.records) - 1))]
+    records = zip(trace.records, hops, strict=True)
+    return Trace(trace.header, [with_answer(record, 1, hops=passed) for record, passed in records])
+
+
+def test_links_behind_a_gateway_are_crossed_too(
+    three: Trace, with_answer: Callable[..., TraceRecord]
+) -> None:
+    trace = behind_a_gateway(three, with_answer)
+    ten = get_profile("coe-10ms")
+    run = replay(trace, Network(get_profile("coe-100ms"), (("far", ten),)), [-1.0], seed=0)
+    np.testing.assert_allclose(run.course.last_only_s, [0.125, 0.136, 0.137])
+    with pytest.raises(ProfileError, match="link to tier 'far' has no profile; give far=PROFILE"):
+        replay(trace, Network(None, (("cloud", ten),)), [-1.0], seed=0)
+
+
+def test_a_link_behind_a_gateway_has_luck_of_its_own(
+    make_trace: Callable[..., Trace], with_answer: Callable[..., TraceRecord]
+) -> None:
+    trace = behind_a_gateway(make_trace([0.9] * 60, [True] * 60, [True] * 60), with_answer)
+    both = replay(trace, over("leo"), [-1.0], seed=3).course.last_only_s
+    near = Network(get_profile("leo"), (("far", get_profile("free")),))
+    one = replay(trace, near, [-1.0], seed=3).course.last_only_s
+    assert both[0] == one[0]
+    assert (both[1:] > one[1:]).all()
+    own = one - [record.tiers[1].link.round_trip_s for record in trace.records]
+    assert abs(np.corrcoef((both - one)[1:], own[1:])[0, 1]) < 0.5
+
+
 def test_the_last_tier_alone_gets_no_draft(
     make_trace: Callable[..., Trace], with_answer: Callable[..., TraceRecord]
 ) -> None:
@@ -202,7 +237,9 @@ class Expected:
                 self.money += said.generated_tokens * model.generated_price / 1e6
             if answer.link is None:
                 spent = [said.seconds for said, _ in ran]
-                self.seconds += max(spent) if info.side_by_side else sum(spent)
+                every = [said.seconds for said in answer.members]
+                beside = answer.seconds - (max(every) if info.side_by_side else sum(every))
+                self.seconds += (max(spent) if info.side_by_side else sum(spent)) + beside
             else:
                 self.up[k] = answer.link.bytes_up + GRPC_BYTES_UP
                 self.down[k] = answer.link.bytes_down + GRPC_BYTES_DOWN

@@ -38,6 +38,7 @@ from escalade.simulator.replay.summary import (
     TierShare,
     TraceRow,
 )
+from escalade.simulator.replay.trips import links_behind
 
 #: Called with how many replays are done, and of how many.
 Progress = Callable[[int, int], None]
@@ -228,12 +229,14 @@ def _network_row(name: str, replay: Replay) -> NetworkRow:
 
 
 def _linked(trace: Trace) -> list[str]:
-    """The tiers that a link leads to."""
-    return [
-        tier.name
-        for k, tier in enumerate(trace.header.tiers)
-        if any((answer := record.tiers[k]) and answer.link for record in trace.records)
-    ]
+    """The tiers that a link leads to, those behind a gateway too."""
+    found: dict[str, None] = {}
+    for k, tier in enumerate(trace.header.tiers):
+        for record in trace.records:
+            answer = record.tiers[k]
+            if answer is not None and answer.link is not None:
+                found |= dict.fromkeys((tier.name, *(hop.tier for hop in links_behind(answer))))
+    return list(found)
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

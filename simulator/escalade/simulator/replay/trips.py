@@ -8,13 +8,14 @@ figure 5). Record over loopback: a network between the tiers at recording time w
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from escalade.edge.trace import Link
+from escalade.edge.trace import Hop, Link, TierAnswer
 from escalade.simulator.errors import SimulatorError
 from escalade.simulator.network import DelayLine, Network, Profile
 from escalade.simulator.recorded import Floats, RecordedTier, recorded_seconds
@@ -35,9 +36,11 @@ def seconds_of_tiers(
 ) -> tuple[list[Floats], Floats]:
     """What each tier takes when a query comes to it, and the last when it is asked alone.
 
-    A tier on its caller's machine takes what its members do. Where a link is crossed it is
+    A tier on its caller's machine takes what its members do, and what it took beside them (threads
+    that begin, an encoded prompt) whoever of them is asked. Where a link is crossed it is
     `network up + server_s + (round_trip_s - server_s) + network down`, the bracket being the
-    recorded loopback overhead.
+    recorded loopback overhead; and so is each link behind a gateway that the query crossed
+    (`links_behind`), with the bytes of the link to the gateway, which is all that a trace has.
 
     Args:
         tiers: all of a trace.
@@ -58,17 +61,30 @@ def seconds_of_tiers(
         raise SimulatorError(f"seed must be in [0, {_MAX_SEED}]; got {seed}")
     tables, link = [], 0
     for tier in tiers:
-        table = tier.at_levels(recorded_seconds)
+        table = tier.at_levels(recorded_seconds) + _beside_members(tier)
         alone = table[-1].copy()
         if is_linked(tier):
-            profile = network.to(tier.info.name)
             for k, answer in enumerate(tier.answers):
                 if answer.link is not None:
-                    table[:, k] = _call_s(profile, (seed, k, link), answer.link, alone[k])
-                    alone[k] = _call_s(profile, (seed, k, link), _undrafted(answer.link), alone[k])
+                    crossed = _profiles(answer, tier.info.name, network)
+                    plain = _undrafted(answer.link)
+                    table[:, k] = _call_s(crossed, (seed, k, link), answer.link, alone[k])
+                    alone[k] = _call_s(crossed, (seed, k, link), plain, alone[k])
             link += 1
         tables.append(table)
     return tables, alone
+
+
+def _beside_members(tier: RecordedTier) -> Floats:
+    """What a tier on its caller's machine took that none of its members did: `(N,)`."""
+    return np.array(
+        [
+            0.0
+            if answer.link is not None
+            else max(0.0, answer.seconds - recorded_seconds(answer, tier.info))
+            for answer in tier.answers
+        ]
+    )
 
 
 def is_linked(tier: RecordedTier) -> bool:
@@ -94,18 +110,36 @@ def draft_bytes(tier: RecordedTier) -> Counts:
     return np.array([0 if one is None else one.draft_bytes for one in links], dtype=np.int64)
 
 
-def _call_s(profile: Profile, key: tuple[int, int, int], link: Link, recorded_s: float) -> float:
+def links_behind(answer: TierAnswer) -> list[Hop]:
+    """The tiers that a query came to over a further link: behind a gateway the place changes.
+
+    One gateway behind another is not told from it.
+    """
+    return [hop for before, hop in itertools.pairwise(answer.hops) if hop.place != before.place]
+
+
+def _profiles(answer: TierAnswer, tier: str, network: Network) -> list[Profile]:
+    """Of the links that a call crossed, the caller's own first."""
+    return [network.to(tier), *(network.to(hop.tier) for hop in links_behind(answer))]
+
+
+def _call_s(
+    crossed: Sequence[Profile], key: tuple[int, int, int], link: Link, recorded_s: float
+) -> float:
     """A call that took `recorded_s` over loopback; one key meets one network, whatever is sent."""
     seed, query, number = key
-    rng = np.random.Generator(
-        np.random.Philox(
-            key=np.array([seed, query], dtype=np.uint64),
-            counter=np.array([0, 0, 0, number], dtype=np.uint64),
+    at_s = recorded_s
+    for behind, profile in enumerate(crossed):
+        rng = np.random.Generator(
+            np.random.Philox(
+                key=np.array([seed, query], dtype=np.uint64),
+                counter=np.array([0, 0, behind, number], dtype=np.uint64),
+            )
         )
-    )
-    at_server_s = DelayLine(profile, "up", rng).release_s(0.0, link.bytes_up + GRPC_BYTES_UP)
-    down = DelayLine(profile, "down", rng)
-    return down.release_s(at_server_s + recorded_s, link.bytes_down + GRPC_BYTES_DOWN)
+        up_s = DelayLine(profile, "up", rng).release_s(0.0, link.bytes_up + GRPC_BYTES_UP)
+        down = DelayLine(profile, "down", rng)
+        at_s = down.release_s(up_s + at_s, link.bytes_down + GRPC_BYTES_DOWN)
+    return at_s
 
 
 def _undrafted(link: Link) -> Link:

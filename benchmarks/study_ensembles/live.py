@@ -1,0 +1,225 @@
+"""Three tiers as processes, with the simulator's proxy on both links, and in virtual time.
+
+    .venv/bin/python -m benchmarks.study_ensembles.live [--out FOLDER] [--queries 100]
+
+An ensemble on the device, one at a gateway, the large bundled model in the cloud; on both links the
+paper's delays. Each query is also asked over links without a delay, beside the other, and what that
+took is replayed in virtual time: both are to agree. The report of the study has the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+import numpy as np
+from benchmarks.study.jobs import REPOSITORY
+from rich.table import Table
+
+from escalade.cli.demo.processes import running
+from escalade.cli.output import note_console, progress_bar, result_console
+from escalade.cli.quiet import quiet_third_party
+from escalade.edge import EdgeClient, Query
+from escalade.edge.artifact import Scheme
+from escalade.edge.base import Record, atomic_write, read_records, subsample
+from escalade.edge.trace import Trace
+from escalade.export.artifact import export_artifact
+from escalade.simulator.network import PAPERS_DELAYS, Network, get_profile
+from escalade.simulator.replay.simulation import run_simulation
+from escalade.training.data import write_splits
+
+#: What is exported: the device's members, and the gateway's. No larger model is bundled than the
+#: cloud's, so that a gateway's are the device's with more bits, and one that CAT trained.
+_DEVICE: tuple[tuple[str, Scheme], ...] = (
+    ("small-base", "int4"),
+    ("small-xent", "int4"),
+    ("small-cat-xent", "int4"),
+)
+_GATEWAY: tuple[tuple[str, Scheme], ...] = (("small-cat-xent", "int8"), ("small-xent", "int8"))
+#: All must agree.
+_THRESHOLD = 0.25
+#: Slow networks are asked so many times fewer queries.
+_FEWER = {"coe-100ms": 2, "coe-1s": 4}
+# The proxy writes its counters at most every 0.2 s.
+_SETTLE_S = 0.5
+
+
+class LiveRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One network; seconds."""
+
+    profile: str
+    queries: int
+    live_p50_s: float
+    live_p95_s: float
+    virtual_p50_s: float
+    virtual_p95_s: float
+    #: Shares that device, gateway and cloud have answered.
+    answered_by: dict[str, float]
+    #: Of the cloud's link both ways, as its proxy counted them; and where all goes over it.
+    bytes_last: int
+    bytes_all: int
+
+
+def main() -> None:
+    """Export, measure, write down, print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--out", type=Path, default=REPOSITORY / "runs" / "study-ensembles")
+    parser.add_argument("--queries", type=int, default=120)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    quiet_third_party()
+    with TemporaryDirectory() as folder:
+        rows = _measure(Path(folder), options.queries)
+    options.out.mkdir(parents=True, exist_ok=True)
+    with atomic_write(options.out / "live.json") as stream:
+        stream.write(msgspec.json.encode(rows))
+    if options.json:
+        print(msgspec.json.encode(rows).decode())
+        return
+    table = Table(title="three tiers, live and in virtual time")
+    for column in ("delay", "queries", "p50 ms", "virtual", "p95 ms", "virtual", "answers"):
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*cells_of(row))
+    result_console().print(table)
+
+
+def cells_of(row: LiveRow) -> list[str]:
+    """A row of a table, for the report too."""
+
+    def beside(live: float, virtual: float) -> list[str]:
+        return [f"{1000 * live:.1f}", f"{1000 * virtual:.1f} ({100 * (virtual / live - 1):+.1f} %)"]
+
+    shares = ", ".join(f"{name} {share:.2f}" for name, share in row.answered_by.items())
+    return [
+        row.profile.removeprefix("coe-"),
+        str(row.queries),
+        *beside(row.live_p50_s, row.virtual_p50_s),
+        *beside(row.live_p95_s, row.virtual_p95_s),
+        shares,
+    ]
+
+
+def _measure(folder: Path, queries: int) -> list[LiveRow]:
+    data = folder / "data"
+    write_splits(data)
+    device, gateway = (_exported(folder, which) for which in (_DEVICE, _GATEWAY))
+    with ExitStack() as stack:
+        large = REPOSITORY / "training" / "checkpoints" / "large"
+        cloud = stack.enter_context(
+            running("the cloud", "serve", str(large), "--listen", "127.0.0.1:0", "--threads", "1")
+        )
+        near = stack.enter_context(_system(folder / "near", device, gateway, cloud, None))
+        rows = []
+        for profile in PAPERS_DELAYS:
+            records = subsample(
+                read_records(data / "test.jsonl"), queries // _FEWER.get(profile, 1)
+            )
+            with _system(folder / profile, device, gateway, cloud, profile) as far:
+                rows.append(_row(profile, records, near, far, folder))
+    return rows
+
+
+def _exported(folder: Path, which: Sequence[tuple[str, Scheme]]) -> list[Path]:
+    made = []
+    for name, scheme in which:
+        made.append(folder / f"{name}-{scheme}")
+        note_console().print(f"exporting {name}, {scheme} ...")
+        export_artifact(REPOSITORY / "training" / "checkpoints" / name, made[-1], quantize=scheme)
+    return made
+
+
+@contextmanager
+def _system(
+    folder: Path, device: Sequence[Path], gateway: Sequence[Path], cloud: str, profile: str | None
+) -> Iterator[EdgeClient]:
+    """A client whose two links have a network's delay, or none."""
+    folder.mkdir()
+    with ExitStack() as stack:
+
+        def link(to: str, stats: str) -> str:
+            if profile is None:
+                return to
+            options = ("--profile", profile, "--upstream", to, "--stats", str(folder / stats))
+            return stack.enter_context(running(f"proxy {profile}", "proxy", *options))
+
+        beyond = link(cloud, "cloud.json")
+        above = _cascade(folder / "gateway.toml", gateway, beyond, "cloud")
+        _cascade(folder / "all.toml", device, beyond, "cloud")
+        listening = ("gateway", str(above), "--listen", "127.0.0.1:0", "--threads", "1")
+        between = link(stack.enter_context(running("the gateway", *listening)), "gateway.json")
+        below = _cascade(folder / "device.toml", device, between, "gateway")
+        client = stack.enter_context(EdgeClient.open(below))
+        client.trace_header()
+        client.ask_last(Query(text="g2p: cat"))  # later calls find every connection open
+        yield client
+
+
+def _cascade(path: Path, members: Sequence[Path], address: str, place: str) -> Path:
+    path.write_text(
+        f"""[[tiers]]
+name = "{path.stem}"
+members = {json.dumps([str(one) for one in members])}
+side_by_side = true
+gate = {{ rule = "vote", threshold = {_THRESHOLD} }}
+
+[[tiers]]
+name = "{place}"
+address = "{address}"
+place = "{place}"
+deadline_s = 30
+"""
+    )
+    return path
+
+
+def _row(
+    profile: str, records: Sequence[Record], near: EdgeClient, far: EdgeClient, folder: Path
+) -> LiveRow:
+    counters = folder / profile / "cloud.json"
+    before = _bytes(counters)
+    live, recorded, places = [], [], []
+    with progress_bar(profile) as tick:
+        for done, record in enumerate(records, 1):
+            recorded.append(near.trace_record(record, shadow=True))
+            answer = far.ask(Query(text=record.prompt, references=tuple(record.references)))
+            live.append(answer.total_s)
+            places.append(answer.given_at)
+            tick(done, len(records))
+    crossed = _bytes(counters) - before
+    with EdgeClient.open(folder / profile / "all.toml") as alone:
+        for record in records:
+            alone.ask_last(Query(text=record.prompt))
+    all_of_them = _bytes(counters) - before - crossed
+    trace = Trace(near.trace_header(), recorded)
+    network = Network(get_profile(profile))
+    (replayed,) = run_simulation({profile: trace}, [network], [], seed=1).summary.networks
+    p50_s, p95_s = np.quantile(live, [0.5, 0.95])
+    return LiveRow(
+        profile=profile,
+        queries=len(records),
+        live_p50_s=float(p50_s),
+        live_p95_s=float(p95_s),
+        virtual_p50_s=replayed.cascade.p50_s,
+        virtual_p95_s=replayed.cascade.p95_s,
+        answered_by={one: count / len(places) for one, count in Counter(places).most_common()},
+        bytes_last=crossed,
+        bytes_all=all_of_them,
+    )
+
+
+def _bytes(stats: Path) -> int:
+    time.sleep(_SETTLE_S)
+    counters = json.loads(stats.read_text())
+    return int(counters["bytes_up"]) + int(counters["bytes_down"])
+
+
+if __name__ == "__main__":
+    main()
