@@ -29,7 +29,10 @@ _WARM_CALLS, _MOST_MB, _MOST_DESCRIPTORS, _MOST_TASKS, _MOST_THREADS = 1500, 40.
 # oneDNN keeps a program for each number of rows, torch's allocator pages of each size: the engine
 # grew by 28 MB in the first 8 of 28 minutes, and by nothing after them.
 _WARM_MINUTES = 8.0
-_CANCEL_WITHIN_S, _SETTLE_S = 0.1, 3.0
+# Of what an answer takes on this machine now: who leaves finds its query on the way, in the queue
+# and under way, however slow all three are.
+_LEAVES_WITHIN = 0.25
+_SETTLE_S = 3.0
 
 Held = dict[str, float]
 Stub: TypeAlias = "pb_grpc.CascadeServiceAsyncStub"
@@ -91,9 +94,15 @@ async def run(
     ends: Count = Counter()
     async with grpc.aio.insecure_channel(address) as channel:
         stub = pb_grpc.CascadeServiceStub(channel)
+        began_s = time.monotonic()
         await _together(lambda: _asked(stub, dice, ends), _times(_WARM_CALLS))
-        await _together(lambda: _left(stub, dice, ends), _times(4 * AT_ONCE))
-        acts = [_asked, _asked, _streamed, _left]
+        took_s = (time.monotonic() - began_s) * AT_ONCE / _WARM_CALLS
+
+        async def left(stub: Stub, dice: random.Random, ends: Count) -> None:
+            await _left(stub, dice, ends, dice.uniform(0, _LEAVES_WITHIN * took_s))
+
+        await _together(lambda: left(stub, dice, ends), _times(4 * AT_ONCE))
+        acts = [_asked, _asked, _streamed, left]
 
         async def mixed(minutes: float) -> None:
             until_s = time.monotonic() + 60 * minutes
@@ -108,7 +117,7 @@ async def run(
         if options.minutes:
             await mixed(options.minutes)
         else:
-            await _together(lambda: _left(stub, dice, ends), _times(options.cancelled))
+            await _together(lambda: left(stub, dice, ends), _times(options.cancelled))
         after = await _held(server)
     return before, after, ends
 
@@ -147,13 +156,13 @@ async def _streamed(stub: Stub, dice: random.Random, ends: Count) -> None:
     ends["streamed" if whole[-1:] == [True] else "streamed in part"] += 1
 
 
-async def _left(stub: Stub, dice: random.Random, ends: Count) -> None:
-    """Ask, and leave at a moment of no meaning."""
+async def _left(stub: Stub, dice: random.Random, ends: Count, after_s: float) -> None:
+    """Ask, and leave."""
     if dice.random() < 0.5:
         call = stub.Generate(_request(dice))
     else:
         call = stub.GenerateStream(pb.GenerateStreamRequest(request=_request(dice)))
-    await asyncio.sleep(dice.uniform(0, _CANCEL_WITHIN_S))
+    await asyncio.sleep(after_s)
     ends["left" if call.cancel() else "answered before it was left"] += 1
     with suppress(asyncio.CancelledError, grpc.aio.AioRpcError):
         await call.code()
