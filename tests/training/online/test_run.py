@@ -182,6 +182,32 @@ def test_a_folder_is_one_runs_alone(tmp_path: Path) -> None:
         learn_stream(wanted, data, out)
 
 
+@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize(
+    ("named", "levels", "says"),
+    [
+        ("nowhere.jsonl", {}, "nowhere.jsonl: cannot be read"),
+        ("items.parquet", {}, "items.parquet: no parquet"),
+        ("bare.jsonl", {}, "none of the first 100 rows has 'said'"),
+        ("items.jsonl", {"levels": encoder_above(Path("no-encoder"))}, "no-encoder"),
+    ],
+)
+def test_what_fails_before_the_first_item_leaves_nothing(
+    tmp_path: Path, named: str, levels: dict[str, str], says: str, *, there: bool
+) -> None:
+    write(tmp_path / "items.jsonl", rows(10))
+    write(tmp_path / "items.parquet", rows(10))
+    write(tmp_path / "bare.jsonl", [{"text": "", "gold": 1}] * 100)
+    out = tmp_path / "out"
+    if there:
+        out.mkdir()
+    wanted = read_configuration(configuration(tmp_path, **levels))
+    with pytest.raises((DataError, RecipeError), match=says):
+        learn_stream(wanted, tmp_path / named, out)
+    assert out.exists() == there
+    assert not there or not list(out.iterdir())
+
+
 def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
     wanted = read_configuration(configuration(tmp_path))
     data, out = write(tmp_path / "items.jsonl", rows(10)), tmp_path / "out"
