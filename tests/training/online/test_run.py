@@ -125,6 +125,9 @@ def test_another_configuration_is_refused_and_how_to_run_is_not(tmp_path: Path) 
     other = configuration(tmp_path, method='kind = "cascade"\nmu = 0.5')
     with pytest.raises(RecipeError, match=r"begun with method\.mu = 0\.001, .* go on with 0\.5"):
         learn_stream(read_configuration(other), data, tmp_path / "out")
+    more = '[[level]]\nkind = "linear"\nname = "third"'
+    with pytest.raises(RecipeError, match=r"with the number of level = 2, .* go on with 3; go on"):
+        learn_stream(read_configuration(configuration(tmp_path, more=more)), data, tmp_path / "out")
     other = configuration(tmp_path, more="[run]\nreport_items = 7")
     learn_stream(read_configuration(other), data, tmp_path / "out")
 
