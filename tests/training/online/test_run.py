@@ -21,7 +21,7 @@ from safetensors.numpy import load_file, save_file
 from escalade.edge.base import exclusive_lock
 from escalade.edge.errors import DataError
 from escalade.training.errors import RecipeError
-from escalade.training.online import learn_stream, read_configuration
+from escalade.training.online import CallableExpert, learn_stream, read_configuration
 
 # What takes seconds to import, once for all processes that are killed.
 _PRELOADED = [
@@ -130,6 +130,29 @@ def test_another_configuration_is_refused_and_how_to_run_is_not(tmp_path: Path) 
         learn_stream(read_configuration(configuration(tmp_path, more=more)), data, tmp_path / "out")
     other = configuration(tmp_path, more="[run]\nreport_items = 7")
     learn_stream(read_configuration(other), data, tmp_path / "out")
+
+
+def test_what_was_cut_off_before_its_first_figures_goes_on_with_the_same_alone(
+    tmp_path: Path,
+) -> None:
+    data, out, asked = write(tmp_path / "items.jsonl", rows(40)), tmp_path / "out", list[str]()
+
+    def expert(text: str) -> str:
+        asked.append(text)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return "red"
+
+    wanted = read_configuration(configuration(tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        learn_stream(wanted, data, out, expert=CallableExpert(expert))
+    # What the expert has said until then was said of that configuration.
+    other = read_configuration(configuration(tmp_path, method='kind = "expert"'))
+    with pytest.raises(RecipeError, match=r"begun with method\.kind = 'cascade'"):
+        learn_stream(other, data, out, expert=CallableExpert(expert))
+    result = learn_stream(wanted, data, out, expert=CallableExpert(expert))
+    assert result.tally.items == 40
+    assert len(asked) == len(set(asked)) + 1  # the third, which had said nothing
 
 
 def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path) -> None:
