@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from escalade.cli.errors import CliError
+from escalade.edge.base import UNDECODABLE
 from escalade.simulator.learning import EXPERT, Agreement, LearnedRun, LevelFigures, Moment
 from escalade.training.online import EVENTS_NAME, RESULT_NAME, Event, Result
 from escalade.training.online import Agreement as AuditedAgreement
@@ -26,7 +27,7 @@ def learned_run(folder: Path, name: str | None = None) -> LearnedRun:
         result = msgspec.json.decode((folder / RESULT_NAME).read_bytes(), type=Result)
         lines = (folder / EVENTS_NAME).read_bytes().splitlines()
         events = [msgspec.json.decode(line, type=Event) for line in lines]
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, *UNDECODABLE) as error:
         raise CliError(f"{folder}: holds no finished run of `escalade learn`: {error}") from error
     return run_of(result, events, name or folder.resolve().name)
 

@@ -19,15 +19,20 @@ class Gateway:
     def __init__(self, seed: int, *, late: int = 0) -> None:
         self.auditing = Auditing(LABELS, SHARE, EPSILON)
         self._draw, self._late = np.random.default_rng([41, seed]), late
-        self._waiting = deque[tuple[Since, bool, int]]()
+        self.waiting = deque[tuple[Since, bool, int]]()
         self._kept = self._agreed = 0
         #: Of all kept up to each audit that is over: the share that agrees.
         self.truth = list[float]()
         self.outside = 0
         self.alarms = list[int]()
 
-    def ask(self, queries: int, agreement: float, *, kept: float = 0.7) -> None:
+    def ask(
+        self, queries: int, agreement: float, *, kept: float = 0.7, until_alarm: bool = False
+    ) -> None:
+        before = len(self.alarms)
         for _ in range(queries):
+            if until_alarm and len(self.alarms) > before:
+                return
             sampled = self._draw.random() < SHARE
             if self._draw.random() >= kept:
                 if sampled:
@@ -39,12 +44,12 @@ class Gateway:
                 self.auditing.keep()
                 continue
             self.truth.append(self._agreed / self._kept)
-            self._waiting.append((self.auditing.begin(), agrees, len(self.truth)))
-            if len(self._waiting) > self._late:
+            self.waiting.append((self.auditing.begin(), agrees, len(self.truth)))
+            if len(self.waiting) > self._late:
                 self.end()
 
     def end(self) -> None:
-        since, agrees, number = self._waiting.popleft()
+        since, agrees, number = self.waiting.popleft()
         said = "That is joy." if agrees else "deep sadness"
         if self.auditing.end(since, "joy", said):
             self.alarms.append(number)
@@ -78,6 +83,22 @@ def test_a_planted_shift_sets_the_alarm_off_soon_and_what_is_promised_does_not()
     assert before <= 1
     assert np.median(delays) <= 10
     assert max(delays) <= 25
+
+
+def test_a_shift_that_many_audits_wait_to_tell_of_sets_one_alarm_off() -> None:
+    for seed in range(5):
+        gateway = Gateway(seed, late=100)
+        gateway.ask(600, 0.95)
+        gateway.ask(10_000, 0.2, until_alarm=True)
+        while gateway.waiting:
+            gateway.end()
+        assert len(gateway.alarms) == 1
+        found = gateway.auditing.interval()
+        assert found.low <= gateway.truth[-1] <= found.high  # which all of them count for
+        # It is on its guard again.
+        gateway.ask(600, 0.95)
+        gateway.ask(10_000, 0.2, until_alarm=True)
+        assert len(gateway.alarms) == 2
 
 
 def test_a_silent_expert_widens_the_interval_and_sets_nothing_off() -> None:

@@ -16,6 +16,7 @@ from escalade.edge import OpenOptions, Query
 from escalade.edge.answer import Answer
 from escalade.edge.errors import DataError
 from escalade.edge.trace import Outcome
+from escalade.training.errors import RecipeError
 from escalade.training.online.feed import FeedEntry, FeedReader, LineFile
 
 LAST = 1
@@ -70,6 +71,14 @@ def answer(by: int, outcome: Outcome, text: str = "joy") -> Answer:
 
 def fed(files: tuple[Path, Path]) -> list[FeedEntry]:
     return [*FeedReader(files[0].parent / "learned" / "feed", 0).take()]
+
+
+def test_what_cannot_begin_leaves_no_folder(files: tuple[Path, Path]) -> None:
+    learn, cascade = files
+    learn.write_text('private_key = "nowhere.pem"\n' + learn.read_text())
+    with pytest.raises(RecipeError, match=r"nowhere\.pem: cannot be read"):
+        open_gathering(learn, cascade)
+    assert not (learn.parent / "learned").exists()
 
 
 def test_what_the_last_tier_answered_is_handed_over(

@@ -67,3 +67,10 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, learn: str, cascade: str, 
     assert why in str(raised.value)
     assert "\n" not in str(raised.value)
     assert str(tmp_path) in str(raised.value)
+
+
+def test_the_folder_of_a_run_over_a_stream_is_not_a_gateways(tmp_path: Path) -> None:
+    (tmp_path / "learned").mkdir()
+    (tmp_path / "learned" / "events.jsonl").touch()
+    with pytest.raises(RecipeError, match=r"folder 'learned' is of a run over a stream"):
+        plan(tmp_path)

@@ -39,6 +39,15 @@ def test_a_stream_is_answered_and_its_levels_become_artifacts(
     assert (out / "answers.jsonl").read_bytes() == answers
 
 
+def test_a_class_that_no_item_has_is_said_to_be_unknown(tmp_path: Path, invoke: Invoke) -> None:
+    path = configuration(tmp_path)
+    path.write_text(path.read_text().replace('label = "gold"', 'label = "golden"'))
+    data = write(tmp_path / "items.jsonl", rows(20))
+    code, said, _ = invoke("learn", path, data, tmp_path / "out")
+    assert code == 0
+    assert "right: unknown, no item that was answered has a class in 'golden'" in said
+
+
 def test_events_are_lines_of_json_and_items_may_come_through_a_pipe(tmp_path: Path) -> None:
     data, out = write(tmp_path / "items.jsonl", rows(250)), tmp_path / "out"
     command = [sys.executable, "-m", "escalade.cli", "learn", configuration(tmp_path), "-", out]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sys
 import threading
 from pathlib import Path
@@ -81,3 +82,23 @@ def test_a_folder_is_written_whole_or_not_at_all(
     ):
         pass
     assert list(tmp_path.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_what_there_is_no_room_for_is_named_and_leaves_what_was_there(
+    tmp_path: Path, *, there: bool
+) -> None:
+    folder = put(tmp_path / "folder", "old") if there else tmp_path / "folder"
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # A limit on a file's size stands for the full disk.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, old[1]))
+    try:
+        with (
+            pytest.raises(DataError, match="folder: cannot be written: File too large"),
+            atomic_folder(folder, marker="marker") as aside,
+        ):
+            put(aside, "new" * 1000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    assert list(tmp_path.iterdir()) == [folder] * there
+    assert not there or (folder / "marker").read_text() == "old"

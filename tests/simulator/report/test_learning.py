@@ -11,6 +11,7 @@ import pytest
 
 from escalade.simulator.learning import Agreement, LearnedRun, LevelFigures, Moment
 from escalade.simulator.paper.learning import write_learning_figures
+from escalade.simulator.report import learning_figures
 from escalade.simulator.report.learning import write_learning_page
 
 ReadPage = Callable[[str], Any]
@@ -124,3 +125,12 @@ def test_figures_for_a_paper_are_the_same_every_time(tmp_path: Path, run: Learne
     assert [p.name for p in written[0]] == [f"{s}.{k}" for s in stems for k in ("png", "svg")]
     for one, other in zip(*written, strict=True):
         assert one.read_bytes() == other.read_bytes(), one.name
+
+
+def test_who_answered_is_drawn_from_the_first_item_on() -> None:
+    run = a_run(labels=("ham", "spam"))
+    for trace in learning_figures.answered(run).data:
+        assert list(trace.x) == [0, 100, 200, 300, 400]
+        assert trace.y[0] == trace.y[1]
+    nothing = msgspec.structs.replace(run, moments=[])
+    assert all(not trace.x for trace in learning_figures.answered(nothing).data)

@@ -128,13 +128,17 @@ def test_equal_beginnings_of_two_streams_get_equal_answers(tmp_path: Path) -> No
 def test_an_answer_that_names_no_label_is_kept_counted_and_never_learned_from(
     tmp_path: Path, data: Path
 ) -> None:
-    result, answers = _run(tmp_path, data, expert=lambda text: "I cannot tell.")
+    told: list[Event] = []
+    result, answers = _run(tmp_path, data, expert=lambda text: "I cannot tell.", say=told.append)
     tally = result.tally
     assert (tally.unparsed, tally.expert.unparsed, tally.expert.answered) == (1200, 1200, 0)
     assert [level.updates for level in tally.levels] == [0, 0]
-    assert {(one.outcome, one.expert, one.by) for one in answers} == {
-        ("unparsed", "I cannot tell.", "small")
+    assert {(one.outcome, one.expert_label, one.by) for one in answers} == {
+        ("unparsed", None, "small")
     }
+    assert [(one.items, one.what) for one in told if one.event == "expert_unparsed"] == [
+        (1, "the expert's answer 'I cannot tell.' names no label, or several")
+    ]
 
 
 def test_whatever_a_function_does_the_stream_goes_on(tmp_path: Path, data: Path) -> None:
@@ -210,6 +214,9 @@ def test_the_audit_asks_about_kept_answers_and_its_alarm_raises_beta(tmp_path: P
     for row in made[1500:]:  # what was red is blue now
         row["gold"] = (int(str(row["gold"])) + 1) % 3
         row["said"] = ["red", "green", "blue"][int(str(row["gold"]))]
+    named = [row["said"] for row in made]
+    for row in made:
+        row["said"] = f"I would say: {row['said']}."
     told: list[Event] = []
     result, answers = _run(
         tmp_path,
@@ -219,7 +226,10 @@ def test_the_audit_asks_about_kept_answers_and_its_alarm_raises_beta(tmp_path: P
     )
     audited = [one for one in answers if one.audited]
     assert audited
-    assert all(one.by != "expert" and one.expert for one in audited)
+    assert all(one.by != "expert" for one in audited)
+    asked = [one for one in answers if one.audited or one.by == "expert"]
+    assert [one.expert_label for one in asked] == [named[one.item] for one in asked]
+    assert {one.expert_label for one in answers if one not in asked} == {None}
     assert result.agreement is not None
     assert result.agreement.audited == len(audited)
     (alarm,) = [one for one in told if one.event == "alarm"][:1]

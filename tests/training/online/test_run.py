@@ -21,7 +21,7 @@ from safetensors.numpy import load_file, save_file
 from escalade.edge.base import exclusive_lock
 from escalade.edge.errors import DataError
 from escalade.training.errors import RecipeError
-from escalade.training.online import learn_stream, read_configuration
+from escalade.training.online import CallableExpert, learn_stream, read_configuration
 
 # What takes seconds to import, once for all processes that are killed.
 _PRELOADED = [
@@ -125,8 +125,34 @@ def test_another_configuration_is_refused_and_how_to_run_is_not(tmp_path: Path) 
     other = configuration(tmp_path, method='kind = "cascade"\nmu = 0.5')
     with pytest.raises(RecipeError, match=r"begun with method\.mu = 0\.001, .* go on with 0\.5"):
         learn_stream(read_configuration(other), data, tmp_path / "out")
+    more = '[[level]]\nkind = "linear"\nname = "third"'
+    with pytest.raises(RecipeError, match=r"with the number of level = 2, .* go on with 3; go on"):
+        learn_stream(read_configuration(configuration(tmp_path, more=more)), data, tmp_path / "out")
     other = configuration(tmp_path, more="[run]\nreport_items = 7")
     learn_stream(read_configuration(other), data, tmp_path / "out")
+
+
+def test_what_was_cut_off_before_its_first_figures_goes_on_with_the_same_alone(
+    tmp_path: Path,
+) -> None:
+    data, out, asked = write(tmp_path / "items.jsonl", rows(40)), tmp_path / "out", list[str]()
+
+    def expert(text: str) -> str:
+        asked.append(text)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return "red"
+
+    wanted = read_configuration(configuration(tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        learn_stream(wanted, data, out, expert=CallableExpert(expert))
+    # What the expert has said until then was said of that configuration.
+    other = read_configuration(configuration(tmp_path, method='kind = "expert"'))
+    with pytest.raises(RecipeError, match=r"begun with method\.kind = 'cascade'"):
+        learn_stream(other, data, out, expert=CallableExpert(expert))
+    result = learn_stream(wanted, data, out, expert=CallableExpert(expert))
+    assert result.tally.items == 40
+    assert len(asked) == len(set(asked)) + 1  # the third, which had said nothing
 
 
 def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path) -> None:
@@ -180,6 +206,32 @@ def test_a_folder_is_one_runs_alone(tmp_path: Path) -> None:
     (out / "thesis.tex").write_text("years of work")
     with pytest.raises(DataError, match=r"holds thesis\.tex"):
         learn_stream(wanted, data, out)
+
+
+@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize(
+    ("named", "levels", "says"),
+    [
+        ("nowhere.jsonl", {}, "nowhere.jsonl: cannot be read"),
+        ("items.parquet", {}, "items.parquet: no parquet"),
+        ("bare.jsonl", {}, "none of the first 100 rows has 'said'"),
+        ("items.jsonl", {"levels": encoder_above(Path("no-encoder"))}, "no-encoder"),
+    ],
+)
+def test_what_fails_before_the_first_item_leaves_nothing(
+    tmp_path: Path, named: str, levels: dict[str, str], says: str, *, there: bool
+) -> None:
+    write(tmp_path / "items.jsonl", rows(10))
+    write(tmp_path / "items.parquet", rows(10))
+    write(tmp_path / "bare.jsonl", [{"text": "", "gold": 1}] * 100)
+    out = tmp_path / "out"
+    if there:
+        out.mkdir()
+    wanted = read_configuration(configuration(tmp_path, **levels))
+    with pytest.raises((DataError, RecipeError), match=says):
+        learn_stream(wanted, tmp_path / named, out)
+    assert out.exists() == there
+    assert not there or not list(out.iterdir())
 
 
 def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 import msgspec
 
@@ -83,5 +83,11 @@ def differences(one: object, other: object, name: str = "") -> Iterator[tuple[st
     elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
         for place, (was, is_) in enumerate(zip(one, other, strict=True)):
             yield from differences(was, is_, f"{name}[{place}]")
+    elif _are_tables(one) and _are_tables(other):
+        yield f"the number of {name}", len(one), len(other)
     elif one != other:
         yield name, one, other
+
+
+def _are_tables(value: object) -> TypeGuard[list[object]]:
+    return isinstance(value, list) and any(isinstance(inner, Mapping) for inner in value)

@@ -26,6 +26,8 @@ class Since:
     missed: int = 0
     #: Sampled, and answered by the last tier.
     deferred: int = 0
+    #: Alarms that had gone off when that one was put to the last tier.
+    alarms: int = 0
 
 
 class Auditing:
@@ -65,6 +67,7 @@ class Auditing:
         """Take one that was kept and sampled, and is put to the last tier: `end` is its end."""
         with self._counting:
             since, self._since = self._since, Since()
+        since.alarms = self._audit.alarms
         return since
 
     def end(self, since: Since, kept: str, expert: str | None) -> bool:
@@ -85,7 +88,9 @@ class Auditing:
             if expert is None:
                 self._audit.lose()
             else:
-                self._audit.record(self._parser.label(expert) == kept)
+                # Others that waited when the alarm went off were kept by what it was for.
+                watched = since.alarms == self._audit.alarms
+                self._audit.record(self._parser.label(expert) == kept, watched=watched)
             return self._audit.alarm
 
     def interval(self) -> Interval:

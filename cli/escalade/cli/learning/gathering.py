@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -182,6 +183,7 @@ def open_gathering(path: Path, cascade: Path) -> Gathering:
         EdgeError: a store or the feed cannot be written, or another process has it.
     """
     plan = LearnPlan(path, cascade)
+    began = not plan.folder.exists()
     try:
         # It holds what clients wrote.
         plan.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -193,5 +195,7 @@ def open_gathering(path: Path, cascade: Path) -> Gathering:
         learner.start()
     except BaseException:
         feed.close()
+        if began:  # nobody was answered
+            shutil.rmtree(plan.folder, ignore_errors=True)
         raise
     return Gathering(plan, feed, learner)

@@ -12,6 +12,7 @@ from escalade.edge.cascade_file import CascadeFile, member_tables, read_cascade_
 from escalade.edge.store import CURRENT
 from escalade.training.errors import RecipeError
 from escalade.training.online import (
+    EVENTS_NAME,
     ColumnTable,
     Configuration,
     EncoderTable,
@@ -68,6 +69,10 @@ class LearnPlan:
         )
         check_configuration(self.configuration, path)
         self.folder = path.parent / settings.folder
+        if (self.folder / EVENTS_NAME).exists():
+            raise RecipeError(
+                f"{path}: folder {settings.folder!r} is of a run over a stream; name another"
+            )
         self.feed, self.checkpoint = self.folder / "feed", self.folder / "checkpoint.safetensors"
         key = settings.private_key
         self.private_key = None if key is None else path.parent / key

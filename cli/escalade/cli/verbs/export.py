@@ -196,7 +196,9 @@ def _encoder(
 def _refuse(options: Mapping[str, object]) -> None:
     for name, value in options.items():
         if value is not None:
-            raise typer.BadParameter("is not for a classifier of this kind", param_hint=name)
+            raise typer.BadParameter(
+                f"is not for a classifier of this kind, got {value}", param_hint=name
+            )
 
 
 def _but_none(quantize: QuantizeChoice) -> QuantizeChoice | None:

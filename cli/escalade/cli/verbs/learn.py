@@ -192,6 +192,8 @@ def _lines(result: Result, out: Path) -> list[str]:
     lines = [f"{out}: {tally.items} items, cost {tally.cost:,.0f}, {result.seconds:,.1f} s"]
     if result.measured is not None:
         lines.append(f"right: {result.measured.accuracy:.2%} of {result.measured.items}")
+    elif not tally.unknown_labels and (column := _unmeasured(result)):
+        lines.append(f"right: unknown, no item that was answered has a class in {column!r}")
     lines += _agreement(result.agreement)
     lines += [f"degraded, the expert did not answer: {tally.degraded}"] * bool(tally.degraded)
     lines += [f"the expert's answer named no label: {tally.unparsed}"] * bool(tally.unparsed)
@@ -199,6 +201,14 @@ def _lines(result: Result, out: Path) -> list[str]:
     if tally.unknown_labels:
         lines.append(f"not measured, the right class is no label: {tally.unknown_labels}")
     return lines
+
+
+def _unmeasured(result: Result) -> object:
+    """The column that was to say which class is right of items to be measured; None without any."""
+    stream = result.configuration["stream"]
+    if result.tally.items <= result.measured_from or not isinstance(stream, dict):
+        return None
+    return stream.get("label")
 
 
 def _agreement(agreement: Agreement | None) -> list[str]:

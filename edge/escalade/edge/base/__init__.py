@@ -11,7 +11,7 @@ from escalade.edge.base.files import (
     try_lock,
 )
 from escalade.edge.base.folders import atomic_folder, check_replaceable, exchange
-from escalade.edge.base.jsonl import Digest, iter_jsonl, jsonl_lines, read_text
+from escalade.edge.base.jsonl import UNDECODABLE, Digest, iter_jsonl, jsonl_lines, read_text
 from escalade.edge.base.records import (
     Record,
     named,
@@ -34,6 +34,7 @@ from escalade.edge.base.validation import (
 from escalade.edge.base.writing import atomic_write, check_writable
 
 __all__ = [
+    "UNDECODABLE",
     "Clock",
     "Count",
     "Digest",

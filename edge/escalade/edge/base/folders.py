@@ -7,6 +7,7 @@ folder it leads to is replaced; the umask holds for what is new, and what was th
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import shutil
 import stat
@@ -21,6 +22,8 @@ from escalade.edge.errors import DataError
 # Linux, include/uapi/linux/fcntl.h and fs.h.
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
+# What a write to a full disk raises, which names no file.
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
@@ -36,7 +39,7 @@ def atomic_folder(path: Path, *, marker: str) -> Iterator[Path]:
             if it holds that file or nothing: nobody's other folder is swept away.
 
     Raises:
-        DataError: see `check_replaceable`.
+        DataError: see `check_replaceable`; or there is no room for what the block writes.
     """
     check_replaceable(path, marker)
     target = path.resolve()
@@ -54,6 +57,10 @@ def atomic_folder(path: Path, *, marker: str) -> Iterator[Path]:
         yield aside
         _keep_modes(aside, target)
         _swap(aside, target)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise DataError(f"{path}: cannot be written: {error.strerror}") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 

@@ -18,6 +18,9 @@ from escalade.edge.errors import DataError
 
 T = TypeVar("T")
 
+#: What `msgspec.json` raises of what is no JSON, of another kind, or nested too deep.
+UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 _STDIN = Path("-")
 # What other encodings and containers begin with; UTF-32 before UTF-16, whose mark begins like it.
 _OTHERS = (
@@ -80,7 +83,7 @@ def jsonl_lines(
             continue
         try:
             yield number, decoder.decode(text)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNDECODABLE as error:
             if torn_end and not line.endswith(b"\n"):
                 return
             layout = _LAYOUT if text.strip() == b"{" or text.lstrip().startswith(b"[") else ""

@@ -54,7 +54,7 @@ def read_linear_folder(folder: Path) -> LinearModel:
         check_classification(entry)
     except msgspec.ValidationError as error:
         raise ArtifactError(f"{path}: {explain(error, raw, ClassificationEntry)}") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ArtifactError(f"{path}: {error}") from error
     if entry.linear is None:
         raise ArtifactError(f"{path}: linear is missing: the folder of a linear model has it")

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from escalade.edge.base import atomic_write, pretty_json
+from escalade.edge.base import UNDECODABLE, atomic_write, pretty_json
 from escalade.edge.errors import ArtifactError
 
 ROUTER_SCHEMA = 1
@@ -89,7 +89,7 @@ def _decode(path: Path, raw: bytes) -> RouterFile:
         if schema != ROUTER_SCHEMA:
             raise ArtifactError(f"{path}: schema {schema}; this version reads {ROUTER_SCHEMA}")
         return msgspec.json.decode(raw, type=RouterFile)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise ArtifactError(f"{path}: not a router: {error}") from error
 
 

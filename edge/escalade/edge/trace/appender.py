@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from escalade.edge.base import check_writable, jsonl_lines, lock_alone
+from escalade.edge.base import UNDECODABLE, check_writable, jsonl_lines, lock_alone
 from escalade.edge.errors import DataError
 from escalade.edge.trace.files import begin, check_record
 from escalade.edge.trace.lines import encode_line
@@ -179,7 +179,7 @@ def _is_torn_header(stream: FileIO, ours: TraceHeader) -> bool:
 def _is_json(line: bytes) -> bool:
     try:
         msgspec.json.decode(line, type=msgspec.Raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNDECODABLE:
         return False
     return True
 

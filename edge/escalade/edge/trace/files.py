@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
-from escalade.edge.base import Digest, atomic_write, iter_jsonl
+from escalade.edge.base import UNDECODABLE, Digest, atomic_write, iter_jsonl
 from escalade.edge.errors import DataError
 from escalade.edge.trace.lines import decode_line, encode_line
 from escalade.edge.trace.schema import (
@@ -155,5 +155,5 @@ def _fits(members: Sequence[MemberAnswer], count: int) -> bool:
 def _decoded(path: Path, number: int, raw: msgspec.Raw, decode: Decode[T], name: str) -> T:
     try:
         return decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise DataError(f"{path}:{number}: not a valid {name}: {error}") from error

@@ -20,10 +20,13 @@ def answered(run: LearnedRun) -> go.Figure:
     figure.update_yaxes(tickformat=".0%", range=[0, 1])
     figure.update_layout(legend_traceorder="normal")
     names = [level.name for level in run.levels if level.name != EXPERT]
+    # A share is of the items before its point, the first one's of those from the beginning.
+    items = [0, *(moment.items for moment in run.moments)]
+    moments = [*run.moments[:1], *run.moments]
     for name, colour in [*coloured(names), (EXPERT, GREY)]:
         figure.add_scatter(
-            x=[moment.items for moment in run.moments],
-            y=[moment.by.get(name, 0) / max(sum(moment.by.values()), 1) for moment in run.moments],
+            x=items[: len(moments)],
+            y=[moment.by.get(name, 0) / max(sum(moment.by.values()), 1) for moment in moments],
             mode="lines",
             stackgroup="all",
             name=html.escape(name),

@@ -177,6 +177,15 @@ def test_it_goes_on_from_its_state_bit_for_bit(encoders: dict[str, Path], taught
         np.testing.assert_array_equal(again.state()[name], array)
 
 
+@pytest.mark.parametrize("most", [0, 20])
+def test_so_many_examples_are_kept_to_learn_from_again(
+    encoders: dict[str, Path], most: int
+) -> None:
+    level = _level(encoders["bert"], frozen_layers=2, memory=most)
+    _teach(level, 48)
+    assert len(level.state()["memory.labels"]) == most
+
+
 def test_what_a_run_costs_is_what_its_layers_cost(encoders: dict[str, Path]) -> None:
     whole, upper = (_level(encoders["bert"], frozen_layers=k) for k in (0, 1))
     text = str(rows(1)[0]["text"])

@@ -52,6 +52,13 @@ def test_it_learns() -> None:
     assert right >= 180
 
 
+@pytest.mark.parametrize("most", [0, 1, 20, 1000])
+def test_so_many_examples_are_kept_to_learn_from_again(most: int) -> None:
+    level = LinearLevel(LABELS, SETTINGS._replace(memory=most), seed=3)
+    _teach(level, _examples(40))
+    assert len(level.state()["memory.labels"]) == min(most, 40)
+
+
 def test_nothing_but_learning_changes_what_it_says() -> None:
     level = _level()
     _teach(level, _examples(40))

@@ -31,11 +31,12 @@ def test_whatever_a_line_holds_it_becomes_an_item(tmp_path: Path) -> None:
         b"[1]",
         b"nonsense",
         b'{"text": "half a character \\ud800"}',
+        b'{"text": ' * 9999,
         b'{"text": "two", "gold": 9, "said": -1}',
     ]
     path.write_bytes(b"\n".join(lines))
     items = list(read_stream(path, COLUMNS, LABELS))
-    assert [item.number for item in items] == list(range(11))
+    assert [item.number for item in items] == list(range(12))
     assert [item.refused for item in items] == [
         "",
         "empty text",
@@ -47,11 +48,12 @@ def test_whatever_a_line_holds_it_becomes_an_item(tmp_path: Path) -> None:
         "no JSON object",
         "no JSON",
         "no JSON",
+        "JSON nested too deep",
         "",
     ]
     assert items[0][1:5] == ("a", "one", "green", "Red.")
     # A number that is no class is the learner's to count; as an answer it names no label.
-    assert items[-1][1:5] == ("10", "two", "9", "")
+    assert items[-1][1:5] == ("11", "two", "9", "")
 
 
 @pytest.mark.parametrize(
@@ -187,11 +189,19 @@ def test_a_column_that_no_line_has_is_named_with_those_that_are_there(
     path = tmp_path / "items.jsonl"
     path.write_text('{"text": "a", "said": "b"}\n' * 200)
     known = Columns(text="text", id=None, expert="said")
+    mistyped = known._replace(**{name: "mistyped"})
     assert len([*read_stream(path, known, LABELS)]) == 200
     with pytest.raises(
         DataError, match=r"first 100 rows has 'mistyped'; the last has 'text', 'said'"
     ):
-        [*read_stream(path, known._replace(**{name: "mistyped"}), LABELS)]
+        next(read_stream(path, mistyped, LABELS))
+    path.write_text('nonsense\n{"text": "a", "said": "b"}\n')
+    with pytest.raises(DataError, match=r"of the 2 rows has 'mistyped'; the last has 'text'"):
+        next(read_stream(path, mistyped, LABELS))
+    # Where there is no row at all, none is missing.
+    path.write_text("nonsense\n" * 120)
+    assert len([*read_stream(path, mistyped, LABELS)]) == 120
+    path.write_text('{"text": "a", "said": "b"}\n' * 200)
     # One that comes seldom is no mistake, nor is a class that is never told.
     path.write_text('{"text": "a", "said": "b", "mistyped": "1"}\n' + path.read_text())
     assert len([*read_stream(path, known._replace(expert="mistyped"), LABELS)]) == 201

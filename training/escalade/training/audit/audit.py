@@ -120,15 +120,17 @@ class Audit:
         generator = np.random.default_rng([_STREAM, self._seed, item])
         return bool(generator.random() < self._share)
 
-    def record(self, agrees: bool | None) -> None:
+    def record(self, agrees: bool | None, *, watched: bool = True) -> None:
         """Count one kept query, each of them exactly once.
 
         Args:
             agrees: of an audited one, whether the cascade said what the expert says; False where
                 the expert named no label, for that is no agreement. None of the others.
+            watched: whether the alarm looks at it. It has done so, of one that was kept before the
+                alarm went off and whose audit is over after.
         """
         self._sequence.add(self._share, None if agrees is None else not agrees)
-        self._alarm = agrees is not None and self._detector.add(agrees)
+        self._alarm = watched and agrees is not None and self._detector.add(agrees)
         self._alarms += self._alarm
 
     def lose(self) -> None:

@@ -19,7 +19,7 @@ from threading import Lock
 
 import msgspec
 
-from escalade.edge.base import exclusive_lock
+from escalade.edge.base import UNDECODABLE, exclusive_lock
 from escalade.edge.errors import DataError
 from escalade.training.online.record import LineFile
 
@@ -192,7 +192,7 @@ class FeedReader:
                         yield entry
         except OSError as error:
             raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNDECODABLE as error:
             raise DataError(f"{path}: holds a line that is no entry: {error}") from error
 
     def _missing(self) -> DataError:

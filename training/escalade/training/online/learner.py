@@ -20,6 +20,9 @@ from escalade.training.online.record import Answer, Entry, Event, EventKind, Tal
 from escalade.training.online.streams import Item
 from escalade.training.online.walking import WARM_UP_UPDATES, Rung, Walk
 
+# Characters of an answer in a message.
+_SHOWN = 80
+
 
 class Costs(NamedTuple):
     """Of the expert."""
@@ -137,12 +140,13 @@ class Learner:
         if entry.text is None:
             self._audit.lose()
             return answer
-        self._audit.record(label is not None and answer.label == self._labels[label])
+        named = None if label is None else self._labels[label]
+        self._audit.record(answer.label == named)
         if self._audit.alarm:
             self._raise_beta()
         if label is not None:
             self._lesson = _Lesson(item, said, label)
-        return msgspec.structs.replace(answer, expert=entry.text, audited=True)
+        return msgspec.structs.replace(answer, expert_label=named, audited=True)
 
     def _raise_beta(self) -> None:
         """Let the expert teach again, as at the beginning."""
@@ -165,7 +169,7 @@ class Learner:
                 outcome="answered",
                 label=name,
                 by="expert",
-                expert=name,
+                expert_label=name,
             )
         if not said:
             taught = [k for k, rung in enumerate(self._rungs) if rung.updates]
@@ -176,7 +180,7 @@ class Learner:
             return msgspec.structs.replace(answer, outcome="degraded", why=entry.error)
         self.tally.unparsed += 1
         return msgspec.structs.replace(
-            answer, outcome="unparsed", expert=entry.text, why="the expert's answer names no label"
+            answer, outcome="unparsed", why="the expert's answer names no label"
         )
 
     def _answer_of(self, item: Item, said: Mapping[int, Prediction], level: int) -> Answer:
@@ -227,7 +231,11 @@ class Learner:
                 self._tell("expert_changed", f"{self.model} answered before, {entry.model} now")
             self.model = entry.model
         label = self._parser(entry.text)
-        tally.unparsed += label is None
+        if label is None:
+            if not tally.unparsed:
+                said = f"the expert's answer {entry.text[:_SHOWN]!r} names no label, or several"
+                self._tell("expert_unparsed", said)
+            tally.unparsed += 1
         return entry, label
 
     def _tell_failing(self, entry: Entry) -> None:

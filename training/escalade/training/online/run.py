@@ -9,7 +9,6 @@ it had not stopped.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -23,7 +22,6 @@ from escalade.edge.base import (
     SystemClock,
     atomic_folder,
     atomic_write,
-    exclusive_lock,
     pretty_json,
 )
 from escalade.edge.errors import DataError
@@ -53,6 +51,7 @@ from escalade.training.online.record import (
     Teller,
     measured,
     read_checkpoint,
+    run_folder,
     write_checkpoint,
 )
 from escalade.training.online.streams import Columns, Follow, Item, Span, read_stream, spanned
@@ -95,41 +94,21 @@ def learn_stream(
         if configuration.stream.path is None:
             raise RecipeError("stream.path is missing, and no data is named")
         source = Path(configuration.stream.path)
-    _make(out)
-    with exclusive_lock(out, wait_s=0.0), ExitStack() as opened:
-        _sweep(out)
+    with run_folder(out, _OURS), ExitStack() as opened:
         run = _Run(configuration, out, expert, say, clock, opened)
-        run.over(_items(configuration, source, clock))
+        run.over(_items(configuration, source, clock, recorded=expert is None))
         return run.finish()
 
 
-def _make(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        names = sorted(one.name for one in out.iterdir())
-    except OSError as error:
-        raise DataError(f"{out}: cannot be written: {error.strerror}") from error
-    for name in names:
-        if name not in _OURS and not name.startswith("."):
-            raise DataError(f"{out}: holds {name}, which no run over a stream writes; name another")
-
-
-def _sweep(out: Path) -> None:
-    """Take away what a run that was killed was writing aside."""
-    for left in out.glob(".*.tmp"):
-        if left.is_dir():
-            shutil.rmtree(left)
-        else:
-            left.unlink()
-
-
-def _items(configuration: Configuration, source: Path, clock: Clock) -> Iterator[Item]:
+def _items(
+    configuration: Configuration, source: Path, clock: Clock, *, recorded: bool
+) -> Iterator[Item]:
     table, expert = configuration.stream, configuration.expert
     columns = Columns(
         text=table.text,
         id=table.id,
         label=table.label,
-        expert=expert.column if isinstance(expert, ColumnTable) else None,
+        expert=expert.column if recorded and isinstance(expert, ColumnTable) else None,
         longest_text=table.longest_text,
     )
     items = read_stream(source, columns, configuration.labels, Follow(table.follow_s, clock))
@@ -157,6 +136,7 @@ class _Run:
         self._rungs: list[Rung] = rungs
         self._calibrators = calibrators
         found = read_checkpoint(out / CHECKPOINT_NAME, self._plain)
+        self._begun = found is not None
         self._position, tally, told, sizes, self._audit = restored(
             found,
             rungs,
@@ -197,6 +177,8 @@ class _Run:
                 if count == done and check != self._position.crc32:
                     raise self._another_stream()
                 continue
+            if not self._begun:  # what the expert says from now on is of this configuration
+                self._save()
             # Whoever waits for the answer does not wait for what it teaches.
             self._teller.answer(self._learner.answer(item))
             self._learner.study(count)
@@ -248,7 +230,7 @@ class _Run:
 
     def _save(self) -> None:
         """Write a checkpoint, once all that it goes on with is on the disk."""
-        learner = self._learner
+        learner, self._begun = self._learner, True
         self._journal.sync()
         self._position = self._position._replace(
             model=learner.model,

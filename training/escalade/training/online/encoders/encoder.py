@@ -124,7 +124,8 @@ class EncoderLevel:
                 for at in range(0, len(order), self._settings.batch_size):
                     few = order[at : at + self._settings.batch_size]
                     flops += self._step([lowered[k][0] for k in few], [batch[k].label for k in few])
-        self._memory = [*self._memory, *examples][-self._settings.memory :]
+        self._memory += examples
+        del self._memory[: max(0, len(self._memory) - self._settings.memory)]
         self._updates += 1
         return flops
 

@@ -99,7 +99,8 @@ class LinearLevel:
                 features, [label for _, label in ordered], classes=np.arange(len(self._labels))
             )
             learned += features.nnz
-        self._memory = [*self._memory, *new][-self._settings.memory :]
+        self._memory += new
+        del self._memory[: max(0, len(self._memory) - self._settings.memory)]
         self._updates += 1
         self._taught = True
         rows, buckets = self._model.coef_.shape

@@ -17,7 +17,7 @@ from escalade.training.online.record.figures import (
     measured,
     new_tally,
 )
-from escalade.training.online.record.files import LineFile
+from escalade.training.online.record.files import LineFile, run_folder
 from escalade.training.online.record.journal import Entry, Journal
 from escalade.training.online.record.telling import ANSWERS_NAME, EVENTS_NAME, Teller
 
@@ -40,5 +40,6 @@ __all__ = [
     "measured",
     "new_tally",
     "read_checkpoint",
+    "run_folder",
     "write_checkpoint",
 ]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from escalade.edge.base import atomic_write, sync_folder
+from escalade.edge.base import UNDECODABLE, atomic_write, sync_folder
 from escalade.edge.errors import DataError
 from escalade.training.audit import AuditState
 from escalade.training.errors import RecipeError
@@ -92,7 +92,7 @@ def read_checkpoint(path: Path, configuration: dict[str, Any]) -> tuple[Checkpoi
                 raise DataError(f"{path}: is no checkpoint of a stream")
             checkpoint = msgspec.json.decode(raw, type=Checkpoint)
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, msgspec.DecodeError) as error:
+    except (OSError, SafetensorError, *UNDECODABLE) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
     for name, was, is_ in differences(checkpoint.configuration, configuration):
         raise RecipeError(

@@ -8,7 +8,9 @@ from typing import Literal
 import msgspec
 
 Outcome = Literal["answered", "degraded", "unparsed", "refused"]
-EventKind = Literal["figures", "expert_changed", "expert_failed", "expert_back", "alarm"]
+EventKind = Literal[
+    "figures", "expert_changed", "expert_failed", "expert_back", "expert_unparsed", "alarm"
+]
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -26,8 +28,9 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     by: str | None = None
     #: Of the label, under that level; None of the expert's.
     logprob: float | None = None
-    #: What the expert said where it was asked: the label, or its text where that names none.
-    expert: str | None = None
+    #: What the expert's answer names where it was asked; None where it names no label. What it said
+    #: is in `expert.jsonl`.
+    expert_label: str | None = None
     #: Whether it was asked about an answer that stood already.
     audited: bool = False
     #: Why it is not `answered`.
@@ -118,7 +121,8 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Something to tell while a run goes on: a line of `events.jsonl`."""
 
-    #: `figures` every so many items and at the end; the others as they happen.
+    #: `figures` every so many items and at the end; the others as they happen, an answer without a
+    #: label only the first time.
     event: EventKind
     #: Items done.
     items: int

@@ -1,11 +1,14 @@
-"""A file that a run adds lines to, and goes on with where a checkpoint was; knows no line."""
+"""The folder of a run, and files that it adds lines to and goes on with; knows no line."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from escalade.edge.base import exclusive_lock
 from escalade.edge.errors import DataError
 
 
@@ -65,3 +68,55 @@ class LineFile:
     def close(self) -> None:
         """Close it."""
         self._stream.close()
+
+
+@contextmanager
+def run_folder(out: Path, names: Collection[str]) -> Iterator[None]:
+    """Be the only run that writes a folder, while the block runs.
+
+    What a run that was killed was writing aside goes. One that fails before its first line leaves
+    nothing behind.
+
+    Args:
+        out: the folder; made where it is not there.
+        names: what a run writes in it.
+
+    Raises:
+        DataError: it cannot be written, is in use or holds something else.
+    """
+    began = not out.exists()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        there = sorted(one.name for one in out.iterdir())
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written: {error.strerror}") from error
+    for name in there:
+        if name not in names and not name.startswith("."):
+            raise DataError(f"{out}: holds {name}, which no run over a stream writes; name another")
+    with exclusive_lock(out, wait_s=0.0):
+        _sweep(out)
+        try:
+            yield
+        except BaseException:
+            _forget(out, whole=began)
+            raise
+
+
+def _sweep(out: Path) -> None:
+    """Take away what was half written aside."""
+    for left in out.glob(".*.tmp"):
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
+
+
+def _forget(out: Path, *, whole: bool) -> None:
+    """Take away files, and the folder where it is to go whole, if nothing is in any of them."""
+    there = list(out.iterdir())
+    if any(not one.is_file() or one.stat().st_size for one in there):
+        return
+    for one in there:
+        one.unlink()
+    if whole:
+        out.rmdir()

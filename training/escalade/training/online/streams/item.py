@@ -56,6 +56,21 @@ class Itemizer:
         self._count = 0
         # A class that is right is seldom known.
         self._missing = {one for one in (columns.text, columns.id, columns.expert) if one}
+        self._last: Mapping[str, object] | None = None
+
+    @property
+    def looking(self) -> bool:
+        """Whether a column was in none of the rows, and may still come."""
+        return bool(self._missing) and self._count < _ROWS_WITHOUT
+
+    def finish(self) -> None:
+        """There are no more rows.
+
+        Raises:
+            DataError: none has a column.
+        """
+        if self._missing and self._last is not None:
+            raise self._missed(f"none of the {self._count} rows")
 
     def refuse(self, why: str) -> Item:
         """An item of what is no row."""
@@ -92,11 +107,13 @@ class Itemizer:
         if not self._missing:
             return
         self._missing -= row.keys()
+        self._last = row
         if self._missing and self._count >= _ROWS_WITHOUT:
-            raise DataError(
-                f"none of the first {self._count} rows has {min(self._missing)!r}; the last has"
-                f" {', '.join(map(repr, row))[:200] or 'nothing'}"
-            )
+            raise self._missed(f"none of the first {self._count} rows")
+
+    def _missed(self, none: str) -> DataError:
+        has = ", ".join(map(repr, self._last or ()))[:200] or "nothing"
+        return DataError(f"{none} has {min(self._missing)!r}; the last has {has}")
 
     def _fault(self, text: object) -> str:
         """What is wrong with a text; empty if nothing is."""

@@ -51,9 +51,20 @@ def read_stream(
         follow: for a folder.
 
     Raises:
-        DataError: while iterating: it cannot be read, or lacks a column.
+        DataError: while iterating: it cannot be read, or lacks a column; no item was given then.
     """
     itemizer = Itemizer(columns, labels)
+    waiting: list[Item] = []
+    for item in _items(path, columns, itemizer, follow):
+        waiting.append(item)
+        if not itemizer.looking:
+            yield from waiting
+            waiting.clear()
+    itemizer.finish()
+    yield from waiting
+
+
+def _items(path: Path, columns: Columns, itemizer: Itemizer, follow: Follow) -> Iterator[Item]:
     for file in _growing(path, follow) if path.is_dir() else [path]:
         try:
             if file.suffix == ".parquet":
@@ -115,6 +126,8 @@ def _of_line(
         row = decoder.decode(line)
     except msgspec.ValidationError:
         return itemizer.refuse("no JSON object")
+    except RecursionError:
+        return itemizer.refuse("JSON nested too deep")
     except (msgspec.DecodeError, UnicodeDecodeError):
         return itemizer.refuse("no JSON" if _is_text(line) else "not UTF-8")
     return itemizer.item(row)
