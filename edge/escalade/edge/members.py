@@ -9,6 +9,7 @@ from typing import Protocol
 from escalade.edge.artifact import MANIFEST_NAME, memory_of, memory_of_all
 from escalade.edge.base import sha256_of
 from escalade.edge.cascade_file import (
+    TEMPERATURE,
     CascadeFile,
     MemberTable,
     TierTable,
@@ -17,7 +18,7 @@ from escalade.edge.cascade_file import (
 )
 from escalade.edge.errors import CascadeError
 from escalade.edge.generation import Artifact
-from escalade.edge.runtimes import default_threads
+from escalade.edge.runtimes import Draw, Sampling, default_threads
 from escalade.edge.tiers import Member
 
 
@@ -65,7 +66,9 @@ class Members:
         self._left: Iterator[int | None] = iter(self._bounds())
 
     def open(self, table: TierTable) -> list[Member]:
-        """A tier's artifacts; where they run side by side, the threads are divided among them.
+        """A tier's members; where they run side by side, the threads are divided among them.
+
+        Samples of one artifact are as many members, of one program in memory.
 
         Raises:
             ArtifactError: see `Artifact.open`.
@@ -74,9 +77,24 @@ class Members:
         threads = self._options.threads
         if table.side_by_side and not threads:
             threads = max(1, default_threads() // len(table.members))
-        return [self._open(entry, threads) for entry in member_tables(table)]
+        draws: list[Draw | None] = [None]
+        if table.samples is not None:
+            sampling = Sampling(temperature=table.temperature or TEMPERATURE, seed=table.seed)
+            draws = [Draw(sampling, place) for place in range(table.samples)]
+        return [
+            Member(
+                artifact,
+                prompt_price=entry.prompt_price,
+                generated_price=entry.generated_price,
+                weight=entry.weight,
+                draw=draw,
+            )
+            for entry in member_tables(table)
+            for artifact in [self._open(entry, threads)]
+            for draw in draws
+        ]
 
-    def _open(self, entry: MemberTable, threads: int) -> Member:
+    def _open(self, entry: MemberTable, threads: int) -> Artifact:
         folder = self._path.parent / entry.artifact
         artifact = Artifact.open(
             folder, threads=threads, max_memory=next(self._left), trusted_key=self._key_of(entry)
@@ -89,9 +107,7 @@ class Members:
                     f"{self._path}: member {folder} was changed: its manifest is {now[:12]}, the"
                     f" file was calibrated with {entry.manifest_sha256[:12]}; calibrate again"
                 )
-        return Member(
-            artifact, prompt_price=entry.prompt_price, generated_price=entry.generated_price
-        )
+        return artifact
 
     def _key_of(self, entry: MemberTable) -> Path | None:
         return key_of(self._path, self._content, entry, self._options.trusted_key)

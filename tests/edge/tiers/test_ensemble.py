@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from votes import is_decided, is_settled, vote_bounds, vote_share
 
 from escalade.edge import EdgeClient, Query, Sampling
-from escalade.edge.deferral import defers, is_decided, is_settled, vote_bounds, vote_share
+from escalade.edge.deferral import defers
 from escalade.edge.errors import ArtifactError, PromptError
 from escalade.edge.tiers import EnsembleTier, Member, votes_of
 from escalade.edge.trace import TierAnswer

@@ -229,10 +229,16 @@ class Artifact:
             return Generation(steps, self._names, longest, classifies=True)
         return Generation(steps, self._names, longest, stop=stops, stop_when=stop_when)
 
-    def generate(self, prompt_ids: Sequence[int], max_new_tokens: int | None = None) -> list[Step]:
-        """The greedy response, the end-of-sequence token included; see `stream`."""
+    def generate(
+        self,
+        prompt_ids: Sequence[int],
+        max_new_tokens: int | None = None,
+        *,
+        sampling: Sampling | None = None,
+    ) -> list[Step]:
+        """A whole response, the end-of-sequence token included; see `stream`."""
         longest = self.room_for(prompt_ids, max_new_tokens)
-        return list(self._steps(prompt_ids, longest, None, None))
+        return list(self._steps(prompt_ids, longest, sampling, None))
 
     def _steps(
         self,
