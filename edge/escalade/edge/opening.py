@@ -221,7 +221,12 @@ def _open_tier(
     if len(opened) == 1:
         return ArtifactTier(opened[0], name=name)
     try:
-        return EnsembleTier(opened, name=name, side_by_side=table.side_by_side)
+        return EnsembleTier(
+            opened,
+            name=name,
+            side_by_side=table.side_by_side,
+            at_once=members.at_once(table),
+        )
     except ArtifactError as error:
         raise CascadeError(f"{path}: tier {name!r}: {error}") from error
 

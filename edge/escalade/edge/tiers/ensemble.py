@@ -1,25 +1,29 @@
 """A tier of several artifacts that vote on one answer; knows no network.
 
 Members answer one after the other, and no more of them than the decision takes; or side by side
-in threads, and those that cannot change it any more are stopped. The first of them streams: it
-leads until another answer has more votes. No draft travels, for no member speaks for the others.
+in threads, no more at once than the device has cores for: those that cannot change it any more are
+stopped, or never begin. The first of them streams: it leads until another answer has more votes. No
+draft travels, for no member speaks for the others.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from threading import Event
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from escalade.edge.deferral import Gate, is_decided, is_settled, vote_bounds, vote_share
-from escalade.edge.errors import ArtifactError
-from escalade.edge.generation import Artifact, Delta, Generation, StopReason
+from escalade.edge.generation import Delta, Generation, StopReason
+from escalade.edge.tiers.comparable import check_comparable
 from escalade.edge.tiers.prompts import Member, Prompts
 from escalade.edge.tiers.tier import Call, Said, Saying, classes_of, source_of
 from escalade.edge.trace import MemberAnswer, MemberInfo, Place, TierAnswer, is_correct
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 
 class _Voice(NamedTuple):
@@ -45,7 +49,12 @@ class EnsembleTier:
     deadline_s = 0.0
 
     def __init__(
-        self, members: Sequence[Member], *, name: str = "ensemble", side_by_side: bool = False
+        self,
+        members: Sequence[Member],
+        *,
+        name: str = "ensemble",
+        side_by_side: bool = False,
+        at_once: int | None = None,
     ) -> None:
         """Put artifacts together.
 
@@ -53,14 +62,17 @@ class EnsembleTier:
             members: at least 2, the cheapest first.
             name: what the tier is called.
             side_by_side: members run at the same time, a thread each.
+            at_once: so many of them, >= 2; the others begin as these end. None: all.
 
         Raises:
             ArtifactError: a member is there twice, or their answers cannot be compared.
         """
-        check_members(members)
+        check_comparable([(one.artifact.folder, one.artifact.manifest) for one in members])
         self.name = name
         self.side_by_side = side_by_side
         self._members = list(members)
+        self._at_once = at_once or len(members)
+        self._pool: ThreadPoolExecutor | None = None
 
     @property
     def opened(self) -> list[Member]:
@@ -119,14 +131,15 @@ class EnsembleTier:
         return sorted(voices.values())
 
     def _ask_side_by_side(self, call: Call) -> Generator[Delta, None, list[_Voice] | None]:
-        """All at the same time; None where it was cancelled."""
+        """As many at the same time as may be; None where it was cancelled."""
         # Not for those whose members answer in turn.
-        from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+        from concurrent.futures import FIRST_COMPLETED, Future, wait
 
         over = Event()
         # Threads know these and not the call, through which they would keep alive a run that its
         # caller has let go: it could not be collected, which is what ends them.
         now_s, prompts, given_up = call.now_s, call.prompts, call.cancelled
+        all_began_s = now_s()
 
         def cancelled() -> bool:
             return over.is_set() or (given_up is not None and given_up())
@@ -134,34 +147,58 @@ class EnsembleTier:
         def run(index: int) -> _Voice | None:
             if over.is_set():
                 return None  # it costs nothing: it never began
-            began_s = now_s()
             generation, prompt_tokens = self._generation(prompts, index, cancelled)
             for _ in generation:
                 pass
-            return self._voice(index, generation, prompt_tokens, now_s() - began_s)
+            # The wait for a turn counts: the last to end is as late as the whole tier.
+            return self._voice(index, generation, prompt_tokens, now_s() - all_began_s)
 
-        others = range(1, len(self._members))
-        with ThreadPoolExecutor(len(others), thread_name_prefix="member") as pool:
-            try:
-                running = {pool.submit(run, index) for index in others}
-                began_s = call.elapsed_s()
-                lead, prompt_tokens = self._generation(prompts, 0, cancelled)
-                yield from lead
-                voices = [self._voice(0, lead, prompt_tokens, call.elapsed_s() - began_s)]
-                while True:
-                    if not over.is_set():
-                        if any(voice.text is None for voice in voices):
-                            return None
-                        if not call.whole and self._decided(call.gate, voices, call.can_defer):
-                            over.set()
-                    if not running:
-                        break
-                    done: set[Future[_Voice | None]]
-                    done, running = wait(running, return_when=FIRST_COMPLETED)
-                    voices += [voice for one in done if (voice := one.result()) is not None]
-            finally:
-                over.set()
-        return sorted(voices)
+        pool, voices = self._threads(), list[_Voice]()
+        waiting, running = deque(range(1, len(self._members))), set[Future[_Voice | None]]()
+
+        def go_on(leading: int) -> bool:
+            """Hear who has ended, and begin others in their place; False where it was cancelled."""
+            done = {one for one in running if one.done()}
+            running.difference_update(done)
+            voices.extend(voice for one in done if (voice := one.result()) is not None)
+            if over.is_set():
+                return True
+            ends = not call.whole and self._decided(call.gate, voices, call.can_defer)
+            if not leading:
+                if any(voice.text is None for voice in voices):
+                    return False
+                if ends:
+                    over.set()
+            while waiting and not ends and leading + len(running) < self._at_once:
+                running.add(pool.submit(run, waiting.popleft()))
+            return True
+
+        try:
+            go_on(1)
+            began_s = call.elapsed_s()
+            lead, prompt_tokens = self._generation(prompts, 0, cancelled)
+            for delta in lead:
+                yield delta
+                if waiting and any(one.done() for one in running):
+                    go_on(1)
+            voices.append(self._voice(0, lead, prompt_tokens, call.elapsed_s() - began_s))
+            while go_on(0):
+                if not running:
+                    return sorted(voices)
+                wait(running, return_when=FIRST_COMPLETED)
+            return None
+        finally:
+            over.set()
+            wait(running)  # no member answers on when the next query comes
+
+    def _threads(self) -> ThreadPoolExecutor:
+        """Beside the one that asks; they are kept, for to start one takes longer than a token."""
+        if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            most = min(self._at_once, len(self._members) - 1)
+            self._pool = ThreadPoolExecutor(most, thread_name_prefix="member")
+        return self._pool
 
     def _generation(
         self, prompts: Prompts, index: int, cancelled: Callable[[], bool] | None
@@ -228,46 +265,8 @@ class EnsembleTier:
 
     def close(self) -> None:
         """See `Tier`; the programs go with the last references to them."""
-
-
-def check_members(members: Sequence[Member]) -> None:
-    """Check that votes can be counted.
-
-    Raises:
-        ArtifactError: fewer than 2 members, one that is there twice, or members whose answers
-            cannot be compared: cut at other lengths, of a chat and of a plain model, or classifiers
-            of other labels.
-    """
-    if len(members) < 2:  # noqa: PLR2004
-        raise ArtifactError(f"an ensemble needs at least 2 members, got {len(members)}")
-    first = members[0].artifact
-    for index, member in enumerate(members):
-        artifact = member.artifact
-        for other in members[:index]:
-            if artifact.manifest == other.artifact.manifest:
-                raise ArtifactError(
-                    f"{artifact.folder} and {other.artifact.folder} are the same artifact, which"
-                    " has one vote"
-                )
-        for what, here, there in (
-            (
-                "max_new_tokens",
-                artifact.manifest.model.max_new_tokens,
-                first.manifest.model.max_new_tokens,
-            ),
-            ("chat template", artifact.chat_template is not None, first.chat_template is not None),
-            ("labels", _labels(artifact), _labels(first)),
-        ):
-            if here != there:
-                raise ArtifactError(
-                    f"{artifact.folder}: its answers cannot be compared with those of"
-                    f" {first.folder}: {what} {here} and {there}"
-                )
-
-
-def _labels(artifact: Artifact) -> list[str] | None:
-    entry = artifact.manifest.classifier
-    return None if entry is None else sorted(entry.labels)
+        if self._pool is not None:
+            self._pool.shutdown()
 
 
 def votes_of(answer: TierAnswer) -> dict[str, int]:
