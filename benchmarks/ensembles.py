@@ -6,8 +6,9 @@ order in which the first two agree most; `large` is the large model three times,
 blocks of 16, 32 and 64 weights: three programs, for time only, since they give the same answers.
 
 Every query is put to all contestants before the next one is, each query beginning with another of
-them; ratios are of the same query, to the slowest member alone. Members compute with 1 thread; two
-cores compute, so that side by side means 2 members at once, and the third when one of them ends.
+them; ratios are of the same query, to the mean of the three members alone. Members compute with 1
+thread; two cores compute, so that side by side means 2 members at once, and the third when one of
+them ends.
 
 At 2/3 an answer that two of three give stands; tokens are those that members read and wrote, beside
 those of the same queries with all members heard to their end.
@@ -57,7 +58,7 @@ class Asked(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One contestant beside the slowest member alone, and its tokens beside all members'."""
+    """One contestant beside a member alone, and its tokens beside all members'."""
 
     ensemble: str
     contestant: str
@@ -107,7 +108,7 @@ def measure(ensemble: str, folders: list[Path], records: list[Record]) -> list[R
             members = answer.said.members
             tokens = sum(one.prompt_tokens + one.generated_tokens for one in members)
             taken[name].append(Asked(spent, tokens))
-    beside = np.max([_seconds(taken[f"{folder.name} alone"]) for folder in folders], axis=0)
+    beside = np.mean([_seconds(taken[f"{folder.name} alone"]) for folder in folders], axis=0)
     whole = sum(one.tokens for one in taken[ALL_HEARD])
     rows = []
     for name, those in taken.items():

@@ -145,7 +145,7 @@ def test_people_are_told_what_was_searched_and_what_it_is_worth(invoke: Invoke, 
         "picked: ",
         "exhaustive: the best of all 4 ordered subsets; no budget",
         "held out (8 queries): ",
-        "the best alone: ",
+        "the best alone where that was chosen: ",
         "any right of all models given: ",
         "Each model alone, on held-out queries",
     ):
@@ -196,6 +196,8 @@ TWO = ["{zoo}/tiny", "{zoo}/other"]
         ([*TWO, *DATA, "--max-memory", "1M"], "needs .* bytes of memory"),
         ([*TWO, *DATA, "--limit", "1"], "held-out queries must be at least 1; got 0"),
         ([*TWO, "--trace", "{zoo}/valid.jsonl"], "valid.jsonl"),
+        ([*TWO, *DATA, "--test", "{zoo}/valid.jsonl"], "16 of its 16 queries are among those that"),
+        ([*TWO, *DATA, "--least", "3"], r"least must be in \[1, 2\], of 2 models; got 3"),
         ([*TWO, *DATA, "--out", "{zoo}"], "zoo"),
     ],
 )

@@ -226,6 +226,8 @@ def test_threads_are_kept_from_query_to_query_and_end_with_the_tier(
     client.ask("g2p: other")
     assert there <= set(_threads()) - before
     client.close()
+    for one in there:
+        one.join(30)
     assert not any(one.is_alive() for one in there)
 
 

@@ -62,7 +62,7 @@ def test_an_exhaustive_pick_is_the_best_of_all_in_the_budget(
     least, most = (end(spent for _, _, spent in everything) for end in (min, max))
     budget = least + share * (most - least)
     found = search(zoo, budget)
-    assert (found.search, found.tried, found.whole_to) == ("exhaustive", len(everything), models)
+    assert found[1:] == ("exhaustive", len(everything), 1, models)
     # Right first, then cheap, then few, then in the order given.
     order, right, spent = max(
         (one for one in everything if one[2] <= budget),
@@ -103,7 +103,7 @@ def test_a_greedy_pick_holds_what_it_promises(
             order = (*found.best.order[:place], one, *found.best.order[place:])
             other, price = by_hand(zoo, order)
             assert price > budget or other <= right
-    assert f"up to {found.whole_to}" in guarantee_of(found)
+    assert f"subset of 1 to {found.whole_to} within" in guarantee_of(found)
     assert "no approximation ratio" in guarantee_of(found)
 
 
@@ -129,6 +129,31 @@ def test_more_models_than_can_be_tried_whole_are_searched_greedily(make_zoo: Mak
     found = search(make_zoo(9, 20), most_tried=100)
     assert (found.search, found.whole_to) == ("greedy", 2)
     assert found.tried >= 9 + 72
+
+
+@pytest.mark.parametrize("least", [1, 2, 3, 4])
+def test_as_many_as_are_wanted_are_picked(make_zoo: MakeZoo, least: int) -> None:
+    zoo = make_zoo(4, 9, seed=5)
+    found = search(zoo, least=least)
+    assert len(found.best.order) >= least
+    assert found.whole_from == least
+    wanted = [one for one in all_of(zoo, 4) if len(one[0]) >= least]
+    assert (found.tried, found.best.right) == (len(wanted), max(one[1] for one in wanted))
+
+
+@pytest.mark.parametrize(
+    ("least", "says"),
+    [
+        (0, r"least must be in \[1, 5\], of 5 models; got 0"),
+        (6, r"least must be in \[1, 5\], of 5 models; got 6"),
+        (3, "least 3 of 5 models are 60 ordered subsets, and at most 59 are tried"),
+    ],
+)
+def test_more_than_there_are_or_can_be_tried_are_refused(
+    make_zoo: MakeZoo, least: int, says: str
+) -> None:
+    with pytest.raises(SimulatorError, match=says):
+        search(make_zoo(5, 6), least=least, most_tried=59)
 
 
 def test_progress_comes_to_its_end(make_zoo: MakeZoo) -> None:

@@ -264,9 +264,8 @@ class EnsembleTier:
         )
 
     def close(self) -> None:
-        """See `Tier`; the programs go with the last references to them."""
-        if self._pool is not None:
-            self._pool.shutdown()
+        """See `Tier`; programs and threads go with the last references to them."""
+        self._pool = None
 
 
 def votes_of(answer: TierAnswer) -> dict[str, int]:

@@ -79,7 +79,8 @@ class Picked(msgspec.Struct, frozen=True, kw_only=True):
     budget: float | None
     search: Search
     tried: int
-    #: All ordered subsets of up to so many were.
+    #: All ordered subsets of so many models to so many were.
+    whole_from: int
     whole_to: int
     guarantee: str
     #: Queries that the choice was made by, and that it was measured on.
@@ -89,7 +90,7 @@ class Picked(msgspec.Struct, frozen=True, kw_only=True):
     validated: float
     validated_cost: float
     voted: Voted
-    #: The model that is right most often on the validation queries within the budget.
+    #: The model that is right most often on the validation queries, within the budget if any is.
     best_single: str
     #: The ensemble's quality less that model's, paired.
     gain: Estimate
@@ -105,6 +106,7 @@ def pick(
     held_out: Zoo,
     *,
     budget: float | None = None,
+    least: int = 1,
     seed: int = 1,
     resamples: int = 1000,
     most_tried: int = MOST_TRIED,
@@ -116,6 +118,7 @@ def pick(
         validation: M models, N >= 1 queries.
         held_out: the same models, other queries, >= 1.
         budget: what a query may cost on average, > 0; None sets no bound.
+        least: members that there are to be.
         seed: of the resamples, >= 0.
         resamples: for the intervals, which are 95 %.
         most_tried: see `search`.
@@ -128,7 +131,7 @@ def pick(
         if not zoo.queries:
             raise SimulatorError(f"{what} queries must be at least 1; got 0")
     limit = math.inf if budget is None else budget
-    found = search(validation, limit, most_tried=most_tried, progress=progress)
+    found = search(validation, limit, least=least, most_tried=most_tried, progress=progress)
     counts = draw_queries(generator(seed), held_out.queries, resamples)
 
     def share(values: NDArray[np.bool_] | Floats) -> Estimate:
@@ -150,6 +153,7 @@ def pick(
         budget=budget,
         search=found.search,
         tried=found.tried,
+        whole_from=found.whole_from,
         whole_to=found.whole_to,
         guarantee=guarantee_of(found),
         validation_queries=validation.queries,
@@ -184,8 +188,9 @@ def pick(
 
 
 def _best_single(zoo: Zoo, limit: float) -> int:
-    singles = (try_order(zoo, (one,)) for one in range(len(zoo.names)))
-    return max((one for one in singles if one.cost <= limit), key=lambda one: one.rank).order[0]
+    singles = [try_order(zoo, (one,)) for one in range(len(zoo.names))]
+    within = [one for one in singles if one.cost <= limit]
+    return max(within or singles, key=lambda one: one.rank).order[0]
 
 
 def _pairs(zoo: Zoo, names: Sequence[str]) -> list[Pair]:

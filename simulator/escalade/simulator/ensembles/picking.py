@@ -1,6 +1,7 @@
 """Searches the ordered subset of models whose vote is right most often; knows no held-out query.
 
-All ordered subsets of up to S models are tried, S being as large as `MOST_TRIED` lets it be.
+All ordered subsets of up to S models are tried, S being as large as `MOST_TRIED` lets it be, from
+one alone or from as many as there are to be at least.
 Where S is the number of models, that is all of them (`exhaustive`). Else (`greedy`) the best found
 grows by the model, at the place, that helps most, as long as one helps: forward selection (Caruana
 et al. 2004, Ensemble Selection from Libraries of Models) from where the enumeration ended.
@@ -55,7 +56,8 @@ class Found(NamedTuple):
     search: Search
     #: How many ordered subsets were looked at.
     tried: int
-    #: S: of up to so many models, all were.
+    #: Ordered subsets of so many models to so many (S) were all looked at.
+    whole_from: int
     whole_to: int
 
 
@@ -63,6 +65,7 @@ def search(
     zoo: Zoo,
     budget: float = math.inf,
     *,
+    least: int = 1,
     most_tried: int = MOST_TRIED,
     progress: Progress = lambda done, total: None,
 ) -> Found:
@@ -71,18 +74,24 @@ def search(
     Args:
         zoo: M models.
         budget: what a query may cost on average, > 0.
-        most_tried: ordered subsets that may be enumerated; the M single ones always are.
+        least: members that there are to be, in [1, M].
+        most_tried: ordered subsets that may be enumerated; those of `least` always are.
         progress: called with (tried, all that are enumerated).
 
     Raises:
-        SimulatorError: nothing costs so little.
+        SimulatorError: nothing costs so little; or `least` is out of range, or takes too many
+            ordered subsets.
     """
     if not budget > 0:
         raise SimulatorError(f"budget must be above 0; got {budget:g}")
     models = len(zoo.names)
-    sizes, total = _sizes(models, most_tried)
+    if not 1 <= least <= min(models, MOST_MEMBERS):
+        raise SimulatorError(
+            f"least must be in [1, {min(models, MOST_MEMBERS)}], of {models} models; got {least}"
+        )
+    sizes, total = _sizes(models, least, most_tried)
     best, cheapest, tried = None, math.inf, 0
-    for order in _ordered(models, sizes):
+    for order in _ordered(models, range(least, sizes + 1)):
         one = try_order(zoo, order)
         tried += 1
         cheapest = min(cheapest, one.cost)
@@ -91,11 +100,11 @@ def search(
         progress(tried, total)
     if best is None:
         raise SimulatorError(
-            f"budget must be at least {_amount(cheapest, zoo)} a query, what the cheapest model"
-            f" costs; got {_amount(budget, zoo)}"
+            f"budget must be at least {_amount(cheapest, zoo)} a query, what the cheapest of"
+            f" {total:,} costs; got {_amount(budget, zoo)}"
         )
     if sizes == models:
-        return Found(best, ALL, tried, sizes)
+        return Found(best, ALL, tried, least, sizes)
     while True:
         step = None
         for order in _insertions(best.order, models):
@@ -104,7 +113,7 @@ def search(
             if one.cost <= budget and (step is None or one.rank > step.rank):
                 step = one
         if step is None or step.right <= best.right:
-            return Found(best, GREEDY, tried, sizes)
+            return Found(best, GREEDY, tried, least, sizes)
         best = step
 
 
@@ -119,17 +128,23 @@ def try_order(zoo: Zoo, order: tuple[int, ...]) -> Tried:
 def guarantee_of(found: Found) -> str:
     """What a search promises of what it found, on the queries that it saw."""
     if found.search == ALL:
-        return f"exhaustive: the best of all {found.tried:,} ordered subsets"
+        of = "" if found.whole_from == 1 else f" of at least {found.whole_from}"
+        return f"exhaustive: the best of all {found.tried:,} ordered subsets{of}"
     return (
-        f"greedy, {found.tried:,} tried: at least as right as every ordered subset of up to"
-        f" {found.whole_to} within the budget, and no single insertion improves it; no"
-        " approximation ratio"
+        f"greedy, {found.tried:,} tried: at least as right as every ordered subset of"
+        f" {found.whole_from} to {found.whole_to} within the budget, and no single insertion"
+        " improves it; no approximation ratio"
     )
 
 
-def _sizes(models: int, most_tried: int) -> tuple[int, int]:
+def _sizes(models: int, least: int, most_tried: int) -> tuple[int, int]:
     """Up to how many models all ordered subsets are tried, and how many those are."""
-    size, total = 1, models
+    size, total = least, math.perm(models, least)
+    if total > max(most_tried, models):
+        raise SimulatorError(
+            f"least {least} of {models} models are {total:,} ordered subsets, and at most"
+            f" {most_tried:,} are tried; give fewer models, or take fewer of them"
+        )
     while size < min(models, MOST_MEMBERS):
         more = math.perm(models, size + 1)
         if total + more > most_tried:
@@ -138,8 +153,8 @@ def _sizes(models: int, most_tried: int) -> tuple[int, int]:
     return size, total
 
 
-def _ordered(models: int, sizes: int) -> Iterator[tuple[int, ...]]:
-    for size in range(1, sizes + 1):
+def _ordered(models: int, sizes: Iterable[int]) -> Iterator[tuple[int, ...]]:
+    for size in sizes:
         yield from permutations(range(models), size)
 
 

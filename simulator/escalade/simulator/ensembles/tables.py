@@ -15,13 +15,14 @@ def lede(picked: Picked) -> list[str]:
     voted, held_out = picked.voted, picked.held_out_queries
     several = len(picked.members) > 1
     bound = "no budget" if picked.budget is None else f"budget {_cost(picked.budget, picked)}"
+    within = "" if picked.budget is None else " in the budget"
     lines = [
-        f"picked: {who}, {how}" if several else f"picked: {who}, alone: no vote is better",
+        f"picked: {who}, {how}" if several else f"picked: {who}, alone: no vote{within} is better",
         f"{picked.guarantee}; {bound}",
         f"held out ({held_out:,} queries): {_share(voted.quality)} right at"
         f" {_cost(voted.cost, picked)} a query; {percent(picked.validated)} on the"
         f" {picked.validation_queries:,} it was chosen by",
-        f"against {picked.best_single}, the best alone:"
+        f"against {picked.best_single}, the best alone where that was chosen:"
         f" {_points(picked.gain)} points of right answers",
     ]
     if several:

@@ -56,6 +56,10 @@ def pick(
         Literal["flops", "money", "seconds"],
         typer.Option("--cost", help="What a budget counts."),
     ] = "flops",
+    least: Annotated[
+        int,
+        typer.Option("--least", help="Members that there are to be, e.g. 3 for a gate by votes."),
+    ] = 1,
     side_by_side: Annotated[
         bool,
         typer.Option("--side-by-side", help="Members run at the same time; default: in turn."),
@@ -96,20 +100,27 @@ def pick(
     candidates = candidates_of(models, options.trusted_key)
     prices = prices_of(price)
 
-    def zoo_in(path: Path) -> Zoo:
-        found = _trace_of(candidates, path, options, side_by_side, limit, recorded=data is None)
+    def answers_in(path: Path) -> Trace:
+        return _trace_of(candidates, path, options, side_by_side, limit, recorded=data is None)
+
+    def zoo_of(found: Trace) -> Zoo:
         return _zoo(candidates, found, prices, cost, side_by_side=side_by_side)
 
     source = data or trace
     assert source is not None  # noqa: S101 - one of them is given
-    whole = zoo_in(source)
+    answers = answers_in(source)
+    whole = zoo_of(answers)
     if test is None:
         halves = halves_of(whole.queries, seed=seed)
         validation, held_out = whole.take(halves.fit), whole.take(halves.held_out)
     else:
-        validation, held_out = whole, zoo_in(test)
+        others = answers_in(test)
+        _check_apart(test, answers, others)
+        validation, held_out = whole, zoo_of(others)
     with progress_bar("picking") as tick:
-        picked = pick_from(validation, held_out, budget=budget, seed=seed, progress=tick)
+        picked = pick_from(
+            validation, held_out, budget=budget, least=least, seed=seed, progress=tick
+        )
     lines = lede(picked)
     if out is not None:
         head = f"made by `escalade ensemble pick`; {lines[2]}"
@@ -123,6 +134,22 @@ def pick(
         show_table(table)
     if out is not None:
         result_console().print(f"cascade: {out}")
+
+
+def _check_apart(test: Path, chosen_by: Trace, others: Trace) -> None:
+    """Refuse to measure a choice on the queries that made it.
+
+    Raises:
+        CliError: some are the same.
+    """
+    from escalade.cli.errors import CliError
+
+    known = {record.prompt for record in chosen_by.records}
+    if same := sum(record.prompt in known for record in others.records):
+        raise CliError(
+            f"{test}: {same} of its {len(others.records)} queries are among those that the choice"
+            " is made by; give others"
+        )
 
 
 def _trace_of(
