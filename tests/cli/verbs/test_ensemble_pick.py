@@ -130,6 +130,24 @@ def test_of_more_than_were_wanted_a_trace_gives_those_named(
     assert found["unit"] == "s"
 
 
+def test_prices_that_are_given_hold_and_are_written(
+    pick: Callable[..., Any], zoo: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "cascade.toml"
+    name = read_manifest(zoo / "tiny").model.name
+    found = pick(
+        *(zoo / "zoo.toml", "--data", zoo / "valid.jsonl", "--out", out),
+        *("--cost", "money", "--price", f"{name}=3,5", "--least", 3),
+    )
+    assert sorted(found["order"]) == [0, 1, 2]
+    content = read_cascade_file(out)
+    prices = [(one.prompt_price, one.generated_price) for one in member_tables(content.tiers[0])]
+    named = [read_manifest(zoo / folder).model.name for folder in ("tiny", "other", "other8")]
+    of_file = {0: (0.0, 1.0), 1: (0.0, 2.0), 2: (0.0, 4.0)}
+    wanted = [(3.0, 5.0) if named[k] == name else of_file[k] for k in found["order"]]
+    assert (content.currency, prices) == ("EUR", wanted)
+
+
 def test_a_test_file_is_what_is_measured_on(pick: Callable[..., Any], zoo: Path) -> None:
     models = [zoo / "tiny", zoo / "other"]
     found = pick(*models, "--data", zoo / "valid.jsonl", "--test", zoo / "test.jsonl")

@@ -66,8 +66,8 @@ class Zoo:
     def spent(self, order: Sequence[int], asked: NDArray[np.intp]) -> Floats:
         """What each query costs, `(N,)`, where these members run, and `asked` `(N,)` of them.
 
-        Members side by side have all begun before one has answered: all are paid for, and time
-        passes once.
+        Of members side by side all may have begun before one has answered: all are paid for, and
+        time passes once.
         """
         costs = self.costs[list(order)]
         if not self.side_by_side:

@@ -115,7 +115,7 @@ def _recorded(
     if len(votes) == len(answers) and (info.rule == VOTE or is_last):
         if info.rule == VOTE:
             score = np.array([vote_share(said).score for said in votes], dtype=np.float64)
-        # Members that run side by side have all begun before any of them has answered.
+        # Of members side by side all may have begun before any has answered: all are charged.
         if not info.side_by_side:
             if is_last:
                 asked = [[asked_until_settled(said)] for said in votes]

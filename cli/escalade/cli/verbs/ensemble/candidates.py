@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -150,7 +150,13 @@ def record_all(
 
 
 def write_cascade(
-    out: Path, candidates: Candidates, order: Sequence[int], *, side_by_side: bool, head: str
+    out: Path,
+    candidates: Candidates,
+    order: Sequence[int],
+    prices: Mapping[str, tuple[float, float]],
+    *,
+    side_by_side: bool,
+    head: str,
 ) -> None:
     """Write a cascade of one tier, which opens at once.
 
@@ -158,6 +164,8 @@ def write_cascade(
         out: the file; members are named relative to its folder.
         candidates: among whom the members are.
         order: their places, in the order that they are asked.
+        prices: by a model's own name, money for a million tokens (read, written); of others those
+            that their file has.
         side_by_side: see `TierTable`.
         head: a comment, one line.
     """
@@ -173,9 +181,10 @@ def write_cascade(
         table["artifact"] = os.path.relpath(Path(entry.artifact).absolute(), base)
         if entry.trusted_key is not None:
             table["trusted_key"] = os.path.relpath(Path(entry.trusted_key).absolute(), base)
-        if entry.prompt_price or entry.generated_price:
-            table["prompt_price"] = entry.prompt_price
-            table["generated_price"] = entry.generated_price
+        own = entry.prompt_price, entry.generated_price
+        read, written = prices.get(candidates.manifests[place].model.name, own)
+        if read or written:
+            table["prompt_price"], table["generated_price"] = read, written
         tables.append(table)
     tier = tomlkit.table()
     tier["members"] = tables

@@ -124,7 +124,7 @@ def pick(
     lines = lede(picked)
     if out is not None:
         head = f"made by `escalade ensemble pick`; {lines[2]}"
-        write_cascade(out, candidates, picked.order, side_by_side=side_by_side, head=head)
+        write_cascade(out, candidates, picked.order, prices, side_by_side=side_by_side, head=head)
     if json:
         print_json(picked)
         return

@@ -67,7 +67,7 @@ def column_of(
         )
     votes = [[str(one.text) for one in answer.members] for answer in answers]
     winners = [vote_share(texts) for texts in votes]
-    # Members that run side by side have all begun before any of them has answered.
+    # Of members side by side all may have begun before any has answered: all are charged.
     asked, levels = [whole], tuple[float, ...]()
     if not info.side_by_side and gate is None:
         asked = [[asked_until_settled(texts) for texts in votes]]
