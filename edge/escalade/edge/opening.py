@@ -225,6 +225,7 @@ def _open_tier(
             opened,
             name=name,
             side_by_side=table.side_by_side,
+            at_once=members.at_once(table),
             member_deadline_s=table.member_deadline_s,
         )
     except ArtifactError as error:

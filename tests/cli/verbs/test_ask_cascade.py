@@ -255,12 +255,11 @@ def test_record_asks_every_tier_of_a_file(
 
 
 def test_record_needs_somebody_to_compare_with(
-    invoke: Invoke, shelf: Path, write: Write, data: Path, tmp_path: Path, silent_cloud: str
+    invoke: Invoke, shelf: Path, data: Path, tmp_path: Path, silent_cloud: str
 ) -> None:
     out = tmp_path / "t.jsonl"
     for arguments, says in (
-        ([shelf / "small"], "a trace to replay needs 2 tiers or more; give --cloud"),
-        ([write(VOTE)], "a trace to replay needs 2 tiers or more; give --cloud"),
+        ([shelf / "small"], "2 tiers or more, or members that vote; give --cloud"),
         ([shelf / "small", "--cloud", silent_cloud, "--deadline-s", "0.05"], "cloud 127.0.0.1:"),
     ):
         code, said, err = invoke("record", *arguments, "--data", data, "--out", out)

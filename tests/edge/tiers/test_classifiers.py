@@ -13,6 +13,7 @@ from classifiers import LABELS, encoder_folder, linear_artifact
 from scripted import ScriptedCloud
 
 from escalade.edge import Artifact, Cascade, EdgeClient
+from escalade.edge.artifact import Tokenizers
 from escalade.edge.deferral import Gate, rule_named
 from escalade.edge.errors import ArtifactError, PromptError
 from escalade.edge.tiers import ArtifactTier, EnsembleTier, Member, Prompts, Query, RemoteTier
@@ -95,6 +96,27 @@ def test_two_of_one_tokenizer_read_as_far_as_each_one_s_window(tmp_path: Path) -
     long, short = (Member(Artifact.open(tmp_path / name)) for name in ("long", "short"))
     prompts = Prompts(Query(text="lost " * 100))
     assert [len(prompts.of(one).ids) for one in (long, short, long)] == [24, 5, 24]
+
+
+def test_those_of_one_tokenizer_and_window_share_it_and_read_a_text_once(tmp_path: Path) -> None:
+    from escalade.export.classifier import export_classifier
+
+    encoder_folder(tmp_path / "model")
+    export_classifier(tmp_path / "model", tmp_path / "a", golden_texts=["great"])
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    shutil.copytree(tmp_path / "a", tmp_path / "short")
+    content = json.loads((tmp_path / "short" / "manifest.json").read_bytes())
+    content["model"]["window"] = 5
+    (tmp_path / "short" / "manifest.json").write_text(json.dumps(content))
+    tokenizers: Tokenizers = {}
+    first, second, short = (
+        Artifact.open(tmp_path / name, tokenizers=tokenizers) for name in ("a", "b", "short")
+    )
+    assert first._tokenizer is second._tokenizer is not short._tokenizer
+    prompts = Prompts(Query(text="lost " * 100))
+    read = [prompts.of(Member(one)) for one in (first, second, short)]
+    assert read[0] is read[1]
+    assert [len(one.ids) for one in read] == [24, 24, 5]
 
 
 def test_a_window_without_room_for_special_tokens_is_named(tmp_path: Path) -> None:

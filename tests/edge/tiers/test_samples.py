@@ -65,7 +65,7 @@ def test_seeds_differ_between_queries_and_places() -> None:
 
 def test_only_what_draws_may_speak_twice(five: list[Member]) -> None:
     drawn = [Member(five[0].artifact, draw=Draw(Sampling(), place)) for place in (0, 1, 1)]
-    with pytest.raises(ArtifactError, match="are the same artifact, which has one vote"):
+    with pytest.raises(ArtifactError, match="one sample is there twice, and has one vote"):
         EnsembleTier(drawn)
     with pytest.raises(ArtifactError, match="samples are drawn one after the other"):
         EnsembleTier(drawn[:2], side_by_side=True)

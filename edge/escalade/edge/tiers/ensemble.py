@@ -1,9 +1,10 @@
 """A tier of several members that vote on one answer; knows no network.
 
 Members are artifacts, or one artifact that draws several answers. They answer one after the other,
-and no more of them than the decision takes; or side by side in threads, and those that cannot
-change it any more are stopped. The first of them streams: it leads until another answer has more
-votes. No draft travels, for no member speaks for the others.
+and no more of them than the decision takes; or side by side in threads, no more at once than the
+device has cores for: those that cannot change it any more are stopped, or never begin. The first of
+them streams: it leads until another answer has more votes. No draft travels, for no member speaks
+for the others.
 
 A member that fails, takes too long or gives NaN is a voice that agrees with nobody, and the vote
 goes on. Where all of them fail, the tier does.
@@ -11,17 +12,22 @@ goes on. Where all of them fail, the tier does.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from threading import Event
+from typing import TYPE_CHECKING
 
 from escalade.edge.deferral import Agreement, Gate, Voice, Vote
 from escalade.edge.errors import ArtifactError
 from escalade.edge.generation import Artifact, Delta
-from escalade.edge.tiers.heard import Heard, Speaking, silently, speak
+from escalade.edge.tiers.comparable import check_comparable
+from escalade.edge.tiers.heard import Heard, Speaking, noticed, silently, speak
 from escalade.edge.tiers.prompts import Member, Prompts
 from escalade.edge.tiers.tier import Call, Said, Saying, source_of
 from escalade.edge.trace import MemberInfo, Place, TierAnswer, is_correct, voice_of
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 
 class EnsembleTier:
@@ -36,6 +42,7 @@ class EnsembleTier:
         *,
         name: str = "ensemble",
         side_by_side: bool = False,
+        at_once: int | None = None,
         member_deadline_s: float | None = None,
     ) -> None:
         """Put members together.
@@ -44,6 +51,7 @@ class EnsembleTier:
             members: at least 2, the cheapest first.
             name: what the tier is called.
             side_by_side: members run at the same time, a thread each.
+            at_once: so many of them, >= 2; the others begin as these end. None: all.
             member_deadline_s: seconds that one may take, see `speak`; None sets no bound.
 
         Raises:
@@ -55,6 +63,8 @@ class EnsembleTier:
         self._members = list(members)
         self._weights = [member.info.weight for member in members]
         self._member_deadline_s = member_deadline_s
+        self._at_once = at_once or len(members)
+        self._pool: ThreadPoolExecutor | None = None
 
     @property
     def opened(self) -> list[Member]:
@@ -106,14 +116,15 @@ class EnsembleTier:
         return sorted(found.values())
 
     def _ask_side_by_side(self, call: Call) -> Generator[Delta, None, list[Heard] | None]:
-        """All at the same time; None where it was cancelled."""
+        """As many at the same time as may be; None where it was cancelled."""
         # Not for those whose members answer in turn.
-        from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+        from concurrent.futures import FIRST_COMPLETED, Future, wait
 
         over = Event()
         # Threads know these and not the call, through which they would keep alive a run that its
         # caller has let go: it could not be collected, which is what ends them.
         now_s, prompts, given_up = call.now_s, call.prompts, call.cancelled
+        all_began_s = now_s()
 
         def cancelled() -> bool:
             return over.is_set() or (given_up is not None and given_up())
@@ -121,27 +132,55 @@ class EnsembleTier:
         def run(index: int) -> Heard | None:
             if over.is_set():
                 return None  # it costs nothing: it never began
-            return silently(self._speak(index, prompts, now_s, cancelled))
+            one = silently(self._speak(index, prompts, now_s, cancelled))
+            # The wait for a turn counts: the last to end is as late as the whole tier.
+            return one._replace(seconds=now_s() - all_began_s)
 
-        others = range(1, len(self._members))
-        with ThreadPoolExecutor(len(others), thread_name_prefix="member") as pool:
-            try:
-                running = {pool.submit(run, index) for index in others}
-                heard = [(yield from self._speak(0, prompts, call.elapsed_s, cancelled))]
-                while True:
-                    if not over.is_set():
-                        if not all(one.ended for one in heard):
-                            return None
-                        if not call.whole and self._decided(call.gate, heard, call.can_defer):
-                            over.set()
-                    if not running:
-                        break
-                    done: set[Future[Heard | None]]
-                    done, running = wait(running, return_when=FIRST_COMPLETED)
-                    heard += [one for each in done if (one := each.result()) is not None]
-            finally:
-                over.set()
-        return sorted(heard)
+        pool, heard = self._threads(), list[Heard]()
+        waiting, running = deque(range(1, len(self._members))), set[Future[Heard | None]]()
+
+        def go_on(leading: int) -> bool:
+            """Hear who has ended, and begin others in their place; False where it was cancelled."""
+            done = {one for one in running if one.done()}
+            running.difference_update(done)
+            heard.extend(one for each in done if (one := each.result()) is not None)
+            if over.is_set():
+                return True
+            ends = not call.whole and self._decided(call.gate, heard, call.can_defer)
+            if not leading:
+                if not all(one.ended for one in heard):
+                    return False
+                if ends:
+                    over.set()
+            while waiting and not ends and leading + len(running) < self._at_once:
+                running.add(pool.submit(run, waiting.popleft()))
+            return True
+
+        def notice() -> None:
+            if waiting and any(one.done() for one in running):
+                go_on(1)
+
+        try:
+            go_on(1)
+            lead = self._speak(0, prompts, call.elapsed_s, cancelled)
+            heard.append((yield from noticed(lead, notice)))
+            while go_on(0):
+                if not running:
+                    return sorted(heard)
+                wait(running, return_when=FIRST_COMPLETED)
+            return None
+        finally:
+            over.set()
+            wait(running)  # no member answers on when the next query comes
+
+    def _threads(self) -> ThreadPoolExecutor:
+        """Beside the one that asks; they are kept, for to start one takes longer than a token."""
+        if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            most = min(self._at_once, len(self._members) - 1)
+            self._pool = ThreadPoolExecutor(most, thread_name_prefix="member")
+        return self._pool
 
     def _speak(
         self,
@@ -193,44 +232,29 @@ class EnsembleTier:
         return "; ".join(f"{self._members[one.member].info.name}: {one.failed}" for one in heard)
 
     def close(self) -> None:
-        """See `Tier`; the programs go with the last references to them."""
+        """See `Tier`; programs and threads go with the last references to them."""
+        self._pool = None
 
 
 def check_members(members: Sequence[Member], *, side_by_side: bool) -> None:
     """Check that votes can be counted.
 
     Raises:
-        ArtifactError: fewer than 2 members, one that is there twice and does not draw, one that
-            draws and cannot, or members whose answers cannot be compared: cut at other lengths, of
-            a chat and of a plain model, or classifiers of other labels.
+        ArtifactError: fewer than 2 members, one that draws and cannot, or see `check_comparable`.
     """
     if len(members) < 2:  # noqa: PLR2004
         raise ArtifactError(f"an ensemble needs at least 2 members, got {len(members)}")
-    first = members[0].artifact
-    for index, member in enumerate(members):
-        artifact = member.artifact
-        if member.draw is not None:
-            _check_draws(artifact, side_by_side=side_by_side)
-        for other in members[:index]:
-            if artifact.manifest == other.artifact.manifest and member.draw == other.draw:
-                raise ArtifactError(
-                    f"{artifact.folder} and {other.artifact.folder} are the same artifact, which"
-                    " has one vote"
-                )
-        for what, here, there in (
-            (
-                "max_new_tokens",
-                artifact.manifest.model.max_new_tokens,
-                first.manifest.model.max_new_tokens,
-            ),
-            ("chat template", artifact.chat_template is not None, first.chat_template is not None),
-            ("labels", _labels(artifact), _labels(first)),
-        ):
-            if here != there:
-                raise ArtifactError(
-                    f"{artifact.folder}: its answers cannot be compared with those of"
-                    f" {first.folder}: {what} {here} and {there}"
-                )
+    drawn = [one for one in members if one.draw is not None]
+    for index, one in enumerate(drawn):
+        _check_draws(one.artifact, side_by_side=side_by_side)
+        if any((one.artifact, one.draw) == (other.artifact, other.draw) for other in drawn[:index]):
+            raise ArtifactError(
+                f"{one.artifact.folder}: one sample is there twice, and has one vote"
+            )
+    drawing = {id(one.artifact): one.artifact for one in drawn}
+    # Samples of one artifact are of the same content, and are to be.
+    others = [one.artifact for one in members if one.draw is None]
+    check_comparable([(one.folder, one.manifest) for one in (*drawing.values(), *others)])
 
 
 def _check_draws(artifact: Artifact, *, side_by_side: bool) -> None:
@@ -241,11 +265,6 @@ def _check_draws(artifact: Artifact, *, side_by_side: bool) -> None:
             f"{artifact.folder}: one model answers one query at a time: samples are drawn one after"
             " the other"
         )
-
-
-def _labels(artifact: Artifact) -> list[str] | None:
-    entry = artifact.manifest.classifier
-    return None if entry is None else sorted(entry.labels)
 
 
 def votes_of(answer: TierAnswer) -> dict[str, int]:

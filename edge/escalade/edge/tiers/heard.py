@@ -130,6 +130,18 @@ def speak(
     )
 
 
+def noticed(speaking: Speaking, notice: Callable[[], None]) -> Speaking:
+    """The same, with a look at something else after each delta."""
+    while True:
+        try:
+            delta = next(speaking)
+        except StopIteration as end:
+            heard: Heard = end.value
+            return heard
+        yield delta
+        notice()
+
+
 def silently(speaking: Speaking) -> Heard:
     """Let a member answer to the end, whatever it says on the way."""
     while True:

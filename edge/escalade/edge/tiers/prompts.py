@@ -94,7 +94,8 @@ class Prompts:
         # Templates read the special tokens beside them.
         key: tuple[object, ...] = (member.fingerprint,)
         if artifact.classifies:
-            key = (member,)  # each truncates at its own window
+            # Each cuts a text at its own window.
+            key = (artifact.manifest.model.tokenizer_fingerprint, artifact.manifest.model.window)
         elif query.messages:
             chat = msgspec.json.encode(artifact.manifest.model.chat, order="sorted")
             key = (member.fingerprint, artifact.chat_template, chat)
