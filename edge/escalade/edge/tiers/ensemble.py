@@ -11,6 +11,7 @@ goes on. Where all of them fail, the tier does.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
 from threading import Event
@@ -200,15 +201,19 @@ def check_members(members: Sequence[Member], *, side_by_side: bool) -> None:
     """Check that votes can be counted.
 
     Raises:
-        ArtifactError: fewer than 2 members, one that is there twice and does not draw, one that
-            draws and cannot, or members whose answers cannot be compared: cut at other lengths, of
-            a chat and of a plain model, or classifiers of other labels.
+        ArtifactError: fewer than 2 members, a weight that is none, one that is there twice and does
+            not draw, one that draws and cannot, or members whose answers cannot be compared: cut at
+            other lengths, of a chat and of a plain model, or classifiers of other labels.
     """
     if len(members) < 2:  # noqa: PLR2004
         raise ArtifactError(f"an ensemble needs at least 2 members, got {len(members)}")
     first = members[0].artifact
     for index, member in enumerate(members):
-        artifact = member.artifact
+        artifact, weight = member.artifact, member.info.weight
+        if not 0.0 < weight < math.inf:
+            raise ArtifactError(
+                f"{artifact.folder}: weight must be above 0 and finite, got {weight}"
+            )
         if member.draw is not None:
             _check_draws(artifact, side_by_side=side_by_side)
         for other in members[:index]:
