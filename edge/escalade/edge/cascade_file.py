@@ -24,7 +24,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from escalade.edge.base import Count, Finite, explain, read_text
+from escalade.edge.base import Finite, Seed, explain, read_text
 from escalade.edge.deferral import (
     ROUTER,
     CascadeCalibration,
@@ -106,7 +106,7 @@ class TierTable(_Table, frozen=True, kw_only=True):
     samples: Annotated[int, msgspec.Meta(ge=2, le=40)] | None = None
     #: Of these; None takes `TEMPERATURE`.
     temperature: Temperature | None = None
-    seed: Count = 0
+    seed: Seed = 0
     #: Seconds after which a member of several has failed; None sets no bound.
     member_deadline_s: Seconds | None = None
     address: str | None = None

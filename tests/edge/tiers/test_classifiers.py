@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +15,9 @@ from scripted import ScriptedCloud
 
 from escalade.edge import Artifact, Cascade, EdgeClient
 from escalade.edge.artifact import Tokenizers
-from escalade.edge.deferral import Gate, rule_named
+from escalade.edge.deferral import Gate, agreement_named, rule_named
 from escalade.edge.errors import ArtifactError, PromptError
+from escalade.edge.runtimes import Draw, Sampling
 from escalade.edge.tiers import ArtifactTier, EnsembleTier, Member, Prompts, Query, RemoteTier
 
 TEXT = "my brother lost his house and cried"
@@ -138,3 +140,28 @@ def test_classifiers_of_other_labels_do_not_vote_together(folder: Path, tmp_path
     assert EnsembleTier([first, same]).members()
     with pytest.raises(ArtifactError, match="labels"):
         EnsembleTier([first, other])
+
+
+def test_every_member_says_how_probable_the_winning_label_is(
+    folder: Path, tmp_path: Path, jumping_clock: Any
+) -> None:
+    first = Member(Artifact.open(folder))
+    turned = Member(Artifact.open(relabelled(folder, tmp_path / "turned", LABELS[::-1])))
+    twin = Member(Artifact.open(relabelled(folder, tmp_path / "turned2", [*LABELS[1:], LABELS[0]])))
+    members = [first, turned, twin]
+    gate = Gate(rule=agreement_named("mean-score"), threshold=None)
+    cascade = Cascade(tiers=[EnsembleTier(members)], gates=[gate], clock=jumping_clock)
+    answer = EdgeClient(cascade).ask(TEXT)
+    said = [member.artifact.classify(TEXT) for member in members]
+    votes = [max(one, key=lambda label: one[label]) for one in said]
+    winner = max(votes, key=lambda label: (votes.count(label), -votes.index(label)))
+    likely = [math.exp(one[winner]) for one in said]
+    assert len(set(votes)) > 1  # one that voted for another label is heard on this one too
+    assert answer.text == winner
+    assert answer.score == pytest.approx(1 - sum(likely) / 3)
+
+
+def test_a_classifier_draws_no_samples(member: Member) -> None:
+    drawn = [Member(member.artifact, draw=Draw(Sampling(), place)) for place in range(2)]
+    with pytest.raises(ArtifactError, match="a classifier draws nothing: all samples are one"):
+        EnsembleTier(drawn)

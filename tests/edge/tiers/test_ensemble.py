@@ -220,6 +220,7 @@ def test_members_that_cannot_vote_with_one_another_are_no_tier(
         ([], "at least 2 members, got 0"),
         (five[:1], "at least 2 members, got 1"),
         ([five[0], five[1], five[0]], "are the same model by content, which has one vote"),
+        ([five[0], Member(five[1].artifact, weight=0.0)], "weight must be above 0 and .* got 0.0"),
         ([five[0], shorter], "cannot be compared with those of .*: max_new_tokens 24 and 47"),
     ):
         with pytest.raises(ArtifactError, match=says):

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from escalade.edge.base import Count, Finite, Positive, Share
+from escalade.edge.base import Count, Finite, Positive, Seed, Share
 from escalade.edge.deferral.entry import QualityGoal, Table, WithinGoal, check_goal, check_share
 
 #: What a query costs: FLOPs (2 x parameters for each token read or written), money (the file's
@@ -65,7 +65,7 @@ class SamplesEntry(Table, frozen=True, kw_only=True):
     tier: Count
     samples: Positive
     temperature: Finite
-    seed: Count
+    seed: Seed
 
 
 class CascadeCalibration(Table, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ goes on. Where all of them fail, the tier does.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from threading import Event
@@ -240,10 +241,16 @@ def check_members(members: Sequence[Member], *, side_by_side: bool) -> None:
     """Check that votes can be counted.
 
     Raises:
-        ArtifactError: fewer than 2 members, one that draws and cannot, or see `check_comparable`.
+        ArtifactError: fewer than 2 members, a weight that is none, one that draws and cannot, or
+            see `check_comparable`.
     """
     if len(members) < 2:  # noqa: PLR2004
         raise ArtifactError(f"an ensemble needs at least 2 members, got {len(members)}")
+    for one in members:
+        if not 0.0 < one.info.weight < math.inf:
+            raise ArtifactError(
+                f"{one.artifact.folder}: weight must be above 0 and finite, got {one.info.weight}"
+            )
     drawn = [one for one in members if one.draw is not None]
     for index, one in enumerate(drawn):
         _check_draws(one.artifact, side_by_side=side_by_side)
