@@ -82,8 +82,9 @@ def shelf(int8_artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     small = Path(shutil.copytree(int8_artifact, folder / "small"))
     deferral = replace(manifest.deferral, threshold=0.5)
     write_manifest(small, replace(manifest, deferral=deferral))
-    for name in ("twin", "third"):
-        write_manifest(Path(shutil.copytree(small, folder / name)), replace(manifest, created=name))
+    for name in ("twin", "third"):  # of other weights, as far as their manifests say
+        model = replace(manifest.model, revision=name)
+        write_manifest(Path(shutil.copytree(small, folder / name)), replace(manifest, model=model))
     short = Path(shutil.copytree(small, folder / "short"))
     write_manifest(short, replace(manifest, model=replace(manifest.model, max_new_tokens=5)))
     other = Path(shutil.copytree(small, folder / "other"))

@@ -62,7 +62,72 @@ BAD: dict[str, tuple[str, list[str]]] = {
     ),
     "another rule for a vote": (
         PAIR + 'gate = { rule = "mean", threshold = 0.5 }\n' + FAR,
-        ["tier 'ensemble-1': gate.rule: 'vote'", "got 'mean' with 2"],
+        ["tier 'ensemble-1': gate.rule of several members must be one of vote, ", "got 'mean'"],
+    ),
+    "a vote that there is not": (
+        PAIR + 'gate = { rule = "vote:word", threshold = 0.5 }\n' + FAR,
+        ["vote:number, mean-score", "similarity:edit; got 'vote:word'; did you mean 'vote:words'?"],
+    ),
+    "a similarity of one": (
+        gate('rule = "similarity:edit", threshold = 0.5'),
+        ["tier 'small': gate.rule: 'similarity:edit' is the rule of a tier of several", "with 1"],
+    ),
+    "a threshold on the last vote": (
+        SMALL + "gate = { threshold = 0.5 }\n" + PAIR + 'gate = { rule = "vote", threshold = 1 }\n',
+        ["tier 'ensemble-2' is the last and has a gate"],
+    ),
+    "a last vote that there is not": (
+        SMALL + "gate = { threshold = 0.5 }\n" + PAIR + 'gate = { rule = "mean" }\n',
+        ["tier 'ensemble-2': gate.rule of several members must be one of vote"],
+    ),
+    "a weight of 0": (
+        '[[tiers]]\nmembers = ["small", { artifact = "twin", weight = 0 }]\n',
+        ["tiers[0].members[1].weight must be > 0 and finite, got 0"],
+    ),
+    "an endless weight": (
+        '[[tiers]]\nmembers = ["small", { artifact = "twin", weight = inf }]\n',
+        ["tiers[0].members[1].weight", "inf"],
+    ),
+    "a weight that is no number": (
+        '[[tiers]]\nmembers = ["small", { artifact = "twin", weight = nan }]\n',
+        ["tiers[0].members[1].weight", "nan"],
+    ),
+    "a weight of one": (
+        '[[tiers]]\nmembers = [{ artifact = "twin", weight = 2 }]\n',
+        ["tiers[0].members[0].weight: of a tier of several artifacts, got 2.0 of one"],
+    ),
+    "one sample": (
+        SMALL + "samples = 1\n",
+        ["tiers[0].samples must be at least 2 and at most 40, got 1"],
+    ),
+    "too many samples": (
+        SMALL + "samples = 41\n",
+        ["tiers[0].samples must be at least 2 and at most 40, got 41"],
+    ),
+    "samples of two": (
+        PAIR + "samples = 3\n",
+        ["tiers[0].samples: of a tier of one artifact, got 2 members"],
+    ),
+    "samples side by side": (
+        SMALL + "samples = 3\nside_by_side = true\n",
+        ["tiers[0].side_by_side: samples of one artifact are drawn one after the other"],
+    ),
+    "samples elsewhere": (
+        FAR + "samples = 3\n",
+        ["tiers[0].samples: of a tier of one artifact, got 0 members"],
+    ),
+    "a temperature of no samples": (
+        SMALL + "temperature = 0.5\n",
+        ["tiers[0].temperature: goes with samples, which are not given"],
+    ),
+    "no temperature": (
+        SMALL + "samples = 3\ntemperature = 0\n",
+        ["tiers[0].temperature must be > 0 and finite, got 0"],
+    ),
+    "a seed of no samples": (SMALL + "seed = 1\n", ["tiers[0].seed: goes with samples"]),
+    "a deadline of one member": (
+        SMALL + "member_deadline_s = 1\n",
+        ["tiers[0].member_deadline_s: of a tier of several members, got 1"],
     ),
     "a rule for another machine": (
         FAR + "gate = { threshold = 0.5 }\n" + TWIN,
@@ -99,7 +164,7 @@ BAD: dict[str, tuple[str, list[str]]] = {
     ),
     "an early vote": (
         PAIR + 'gate = { threshold = 0.5, early = "certain" }\n' + FAR,
-        ["tier 'ensemble-1': gate.early: of a tier of one artifact, got 'certain' with 2"],
+        ["tier 'ensemble-1': gate.early: of a tier of one artifact that answers once, got"],
     ),
 }
 

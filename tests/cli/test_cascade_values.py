@@ -37,7 +37,7 @@ BAD: dict[str, tuple[str, list[str]]] = {
     ),
     "one that votes twice": (
         '[[tiers]]\nmembers = ["small", "small"]\n',
-        ["tier 'ensemble-1': ", "are the same artifact, which has one vote"],
+        ["tier 'ensemble-1': ", "are the same model by content, which has one vote"],
     ),
     "members that cannot be compared": (
         '[[tiers]]\nmembers = ["small", "short"]\n',

@@ -55,6 +55,7 @@ FOR_USERS = {
         *("Answer", "Artifact", "Cascade", "Chat", "EdgeClient", "EdgeError", "OpenOptions"),
         *("Query", "Sampling"),
     },
+    "escalade.edge.deferral.agreement": {"Medoid"},
     "escalade.training.online": {"CallableExpert", "Configuration"},
 }
 

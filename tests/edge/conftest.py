@@ -78,7 +78,9 @@ def folders(
         other_model_dir, out / "other", golden_prompts=["g2p: cascade"], max_new_tokens=47
     )
     again = Path(shutil.copytree(float_artifact, out / "again"))
-    write_manifest(again, msgspec.structs.replace(read_manifest(again), created="later"))
+    manifest = read_manifest(again)
+    model = msgspec.structs.replace(manifest.model, revision="later")  # or it were the same model
+    write_manifest(again, msgspec.structs.replace(manifest, model=model))
     return [float_artifact, again, out / "other"]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from escalade.edge import Answer, Artifact, Cascade, EdgeClient, Query
-from escalade.edge.deferral import Gate, VoteRule, mean_nll
+from escalade.edge.deferral import Gate, Vote, mean_nll
 from escalade.edge.errors import CalibrationError, CascadeError, CloudError
 from escalade.edge.tiers import ArtifactTier, EnsembleTier, Member, RemoteTier, Tier
 from escalade.edge.trace import read_trace
@@ -46,7 +46,7 @@ def make(devices: list[Tier], make_remote: Callable[..., RemoteTier], jumping_cl
         tiers = [*devices[:count], remote]
         gates: list[Gate | None] = [
             Gate(
-                rule=VoteRule() if index == 1 else mean_nll,
+                rule=Vote() if index == 1 else mean_nll,
                 threshold=threshold,
                 early="off" if index == 1 else early,
             )

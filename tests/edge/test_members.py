@@ -37,13 +37,38 @@ def write(float_artifact: Path, tmp_path: Path) -> Write:
     for name in "abc":
         shutil.copytree(float_artifact, tmp_path / name)
         manifest = load_manifest(tmp_path / name)
-        write_manifest(tmp_path / name, msgspec.structs.replace(manifest, created=name))
+        model = msgspec.structs.replace(manifest.model, revision=name)
+        write_manifest(tmp_path / name, msgspec.structs.replace(manifest, model=model))
 
     def write(text: str) -> Path:
         (tmp_path / "cascade.toml").write_text(text)
         return tmp_path / "cascade.toml"
 
     return write
+
+
+def tokenizers_of(path: Path) -> list[int]:
+    """Of a cascade's members in order, which tokenizer each has."""
+    cascade = open_cascade(path, OpenOptions())
+    found = [id(one.artifact._tokenizer) for tier in cascade.tiers for one in tier.opened]
+    cascade.close()
+    return found
+
+
+def test_members_of_one_tokenizer_share_it(write: Write) -> None:
+    assert len(set(tokenizers_of(write(TWO)))) == 1
+
+
+def test_another_tokenizer_is_not_shared(write: Write) -> None:
+    path = write(TWO)
+    folder = path.parent / "b"
+    own = folder / "tokenizer.json"
+    own.write_text(own.read_text() + "\n")  # by content: what it does is not compared
+    manifest = load_manifest(folder)
+    files = {**manifest.files, own.name: file_entry(own)}
+    write_manifest(folder, msgspec.structs.replace(manifest, files=files))
+    first, second, third = tokenizers_of(path)
+    assert first == third != second
 
 
 def total(folder: Path) -> int:

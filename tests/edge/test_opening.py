@@ -11,7 +11,7 @@ import pytest
 from escalade.edge import Artifact, EdgeClient, OpenOptions, Query
 from escalade.edge.artifact import MANIFEST_NAME
 from escalade.edge.base import sha256_of
-from escalade.edge.deferral import VoteRule
+from escalade.edge.deferral import Vote
 from escalade.edge.errors import EdgeError
 from escalade.edge.opening import open_cascade
 from escalade.edge.tiers import ArtifactTier, EnsembleTier, RemoteTier
@@ -80,7 +80,7 @@ def test_every_kind_of_tier_is_opened_as_the_file_says(
     assert third is not None
     assert last is None
     assert (first.rule.name, first.threshold, first.early) == ("min", 0.1, "certain")
-    assert isinstance(second.rule, VoteRule)
+    assert isinstance(second.rule, Vote)
     assert second.threshold == 0.25
     assert (third.rule.name, third.threshold) == ("quantile:0.4", 2.0)
     header = client.cascade.header(known_only=True)

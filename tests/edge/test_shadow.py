@@ -11,7 +11,7 @@ import pytest
 
 from escalade.edge import Artifact, Cascade, EdgeClient
 from escalade.edge.base import Record
-from escalade.edge.deferral import Gate, VoteRule, mean_nll
+from escalade.edge.deferral import Gate, Vote, mean_nll
 from escalade.edge.errors import CloudError, PromptError
 from escalade.edge.shadow import record_trace
 from escalade.edge.tiers import EnsembleTier, Member, RemoteTier
@@ -69,7 +69,7 @@ def test_every_member_of_every_tier_is_recorded(
 ) -> None:
     tiers = [EnsembleTier(members, name="vote"), make_remote(reader=members[0])]
     for threshold, deferred in ((0.0, 3), (NEVER, 0)):
-        gates = [Gate(rule=VoteRule(), threshold=threshold), None]
+        gates = [Gate(rule=Vote(), threshold=threshold), None]
         cascade = Cascade(tiers=tiers, gates=gates, clock=jumping_clock)
         out = tmp_path / f"{threshold}.jsonl"
         summary = record_trace(EdgeClient(cascade), records(3), out)

@@ -123,6 +123,10 @@ def _tier_lines(name: str, tier: TierInfo, said: TierAnswer) -> list[str]:
     if votes is not None:
         told = ", ".join(f"{count} x {text!r}" for text, count in votes.items())
         lines.append(f"{name}: votes {told}")
+        for one in said.members:
+            if isinstance(one.failed, str):
+                who = f"{tier.members[one.member].name} (member {one.member + 1})"
+                lines.append(f"{name}: {who} failed: {' '.join(one.failed.split())}")
     elif said.stopped_early:
         lines.append(f"{name}: stopped after {said.members[0].generated_tokens} tokens")
     for hop in said.hops:

@@ -27,6 +27,7 @@ class MemberSummary(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int
     prompt_price: float
     generated_price: float
+    weight: float
 
 
 class TierSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +38,9 @@ class TierSummary(msgspec.Struct, frozen=True, kw_only=True):
     address: str | None
     side_by_side: bool
     members: list[MemberSummary]
+    #: Of a tier whose one model answers several times.
+    samples: int | None
+    temperature: float | None
     #: None after the last tier.
     rule: str | None
     threshold: float | None
@@ -85,10 +89,15 @@ def rows_of(summary: CascadeSummary) -> list[tuple[str, list[str]]]:
         if len(tier.members) > 1:
             how = "side by side" if tier.side_by_side else "one after the other"
             lines[0] += f", {len(tier.members)} members {how}"
+        if tier.samples is not None:
+            lines[0] += f", {tier.samples} samples at temperature {tier.temperature:g}"
         lines += [_member_line(member, summary.currency) for member in tier.members]
         if tier.rule is not None:
             threshold = "not calibrated" if tier.threshold is None else f"{tier.threshold:.4f}"
-            lines.append(f"then rule {tier.rule}, threshold {threshold}")
+            last = tier is summary.tiers[-1] and len(summary.tiers) > 1
+            lines.append(
+                f"then rule {tier.rule}" + (f", threshold {threshold}" if not last else "")
+            )
         rows.append((tier.name, lines))
     mib = summary.memory_bytes / (1 << 20)
     return [*rows, ("memory", [f"at most {mib:,.1f} MiB when open"])]
@@ -96,8 +105,7 @@ def rows_of(summary: CascadeSummary) -> list[tuple[str, list[str]]]:
 
 def _tier(path: Path, content: CascadeFile, index: int, trusted_key: Path | None) -> TierSummary:
     from escalade.edge.artifact import check_signature, read_manifest
-    from escalade.edge.cascade_file import key_of, member_tables, tier_name
-    from escalade.edge.deferral import VOTE
+    from escalade.edge.cascade_file import TEMPERATURE, key_of, member_tables, tier_name
 
     table = content.tiers[index]
     entries = member_tables(table)
@@ -107,8 +115,8 @@ def _tier(path: Path, content: CascadeFile, index: int, trusted_key: Path | None
             check_signature(path.parent / entry.artifact, key)
         manifests.append(read_manifest(path.parent / entry.artifact))
     rule, threshold = None, None
-    if index < len(content.tiers) - 1 or len(content.tiers) == 1:
-        rule, threshold = _gate(table, manifests, VOTE)
+    if index < len(content.tiers) - 1 or len(content.tiers) == 1 or table.gate is not None:
+        rule, threshold = _gate(table, manifests)
     return TierSummary(
         name=tier_name(table, index),
         place="device" if table.address is None else table.place or "cloud",
@@ -118,22 +126,25 @@ def _tier(path: Path, content: CascadeFile, index: int, trusted_key: Path | None
             _member(path.parent / entry.artifact, entry, manifest)
             for entry, manifest in zip(entries, manifests, strict=True)
         ],
+        samples=table.samples,
+        temperature=table.temperature or (TEMPERATURE if table.samples else None),
         rule=rule,
         threshold=threshold,
     )
 
 
-def _gate(
-    table: TierTable, manifests: list[Manifest], vote: str
-) -> tuple[str | None, float | None]:
+def _gate(table: TierTable, manifests: list[Manifest]) -> tuple[str | None, float | None]:
     """Rule and threshold, the artifact's own where the file says nothing."""
+    from escalade.edge.cascade_file import voices_in
+    from escalade.edge.deferral import VOTE
+
     rule = None if table.gate is None else table.gate.rule
     threshold = None if table.gate is None else table.gate.threshold
-    if len(manifests) == 1:
+    if manifests and voices_in(table) == 1:
         own = manifests[0].deferral
         if rule in {None, own.rule}:
             return own.rule, own.threshold if threshold is None else threshold
-    return rule or (vote if manifests else None), threshold
+    return rule or (VOTE if manifests else None), threshold
 
 
 def _member(folder: Path, entry: MemberTable, manifest: Manifest) -> MemberSummary:
@@ -153,6 +164,7 @@ def _member(folder: Path, entry: MemberTable, manifest: Manifest) -> MemberSumma
         memory_bytes=memory_needed(folder, manifest).total,
         prompt_price=entry.prompt_price,
         generated_price=entry.generated_price,
+        weight=entry.weight,
     )
 
 
@@ -163,5 +175,7 @@ def _member_line(member: MemberSummary, currency: str) -> str:
             f", {member.prompt_price:g} and {member.generated_price:g} {currency} for a million"
             " tokens read and written"
         )
+    if member.weight != 1.0:
+        line += f", weight {member.weight:g}"
     changed = {False: ", CHANGED since the file was calibrated", True: "", None: ""}
     return line + changed[member.pinned]

@@ -37,6 +37,7 @@ from escalade.cli.verbs import (
     trace,
     train,
 )
+from escalade.cli.verbs.ensemble import pick
 from escalade.cli.verbs.outbox import clear, flush, waiting
 from escalade.cli.verbs.store import install, rollback, sign, verify, versions
 from escalade.cli.verbs.token import list_, new, revoke
@@ -61,6 +62,7 @@ _EXTRA_OF = {
     "load": "simulator",
     "simulate": "simulator",
     "evaluate": "simulator",
+    "ensemble": "simulator",
 }
 # Whatever the verb.
 _BROUGHT_BY = {
@@ -101,10 +103,13 @@ for verb in (
 store = typer.Typer(no_args_is_help=True)
 for store_verb in (install, rollback, versions, verify, sign):
     store.command()(store_verb)
+ensemble = typer.Typer(no_args_is_help=True)
+ensemble.command()(pick)
 outbox = typer.Typer(no_args_is_help=True)
 outbox.command()(flush)
 outbox.command("list")(waiting)
 outbox.command()(clear)
+app.add_typer(ensemble, name="ensemble", help="Models that vote together.")
 app.add_typer(outbox, name="outbox", help="Queries that wait for a tier that was out of reach.")
 app.add_typer(store, name="store", help="Versions of an artifact on a device, and who signed them.")
 token = typer.Typer(no_args_is_help=True)

@@ -24,12 +24,20 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from escalade.edge.base import Finite, explain, read_text
-from escalade.edge.deferral import ROUTER, VOTE, CascadeCalibration, Early, rule_named
+from escalade.edge.base import Finite, Seed, explain, read_text
+from escalade.edge.deferral import (
+    ROUTER,
+    CascadeCalibration,
+    Early,
+    SamplesEntry,
+    agreement_named,
+    is_agreement,
+    rule_named,
+)
 from escalade.edge.errors import CascadeError, DataError
 from escalade.edge.outbox import MAX_AGE_S, MAX_QUERIES
 from escalade.edge.tiers import AcceptanceRule, PromptForm
-from escalade.edge.trace import Place
+from escalade.edge.trace import Place, Weight
 from escalade.v1.address import parse_address
 from escalade.v1.channel import plaintext_of, speaks_tls
 
@@ -38,9 +46,13 @@ OnOutage = Literal["degrade", "queue"]
 Price = Annotated[float, msgspec.Meta(ge=0.0, le=sys.float_info.max)]
 Percentile = Literal["p50", "p90", "p95", "p99"]
 Seconds = Annotated[float, msgspec.Meta(gt=0.0, le=sys.float_info.max)]
+Temperature = Annotated[float, msgspec.Meta(gt=0.0, le=sys.float_info.max)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 # Far more than anybody waits for.
 Failures = Annotated[int, msgspec.Meta(ge=0, le=1000)]
+
+#: Of self-consistency's samples (Wang et al. 2022, arXiv 2203.11171, for its largest models).
+TEMPERATURE = 0.7
 
 #: A file of a thousand tiers is shorter.
 MAX_CASCADE_BYTES = 1 << 20
@@ -64,6 +76,8 @@ class MemberTable(_Table, frozen=True, kw_only=True):
     trusted_key: Text | None = None
     prompt_price: Price = 0.0
     generated_price: Price = 0.0
+    #: Of its voice among those of its tier, e.g. its validated accuracy.
+    weight: Weight = 1.0
 
 
 class GateTable(_Table, frozen=True, kw_only=True):
@@ -87,6 +101,14 @@ class TierTable(_Table, frozen=True, kw_only=True):
     name: Text | None = None
     members: list[Text | MemberTable] = []
     side_by_side: bool = False
+    #: How often one artifact answers, drawn anew each time (the paper draws at most 40); None:
+    #: once, with the likeliest tokens.
+    samples: Annotated[int, msgspec.Meta(ge=2, le=40)] | None = None
+    #: Of these; None takes `TEMPERATURE`.
+    temperature: Temperature | None = None
+    seed: Seed = 0
+    #: Seconds after which a member of several has failed; None sets no bound.
+    member_deadline_s: Seconds | None = None
     address: str | None = None
     place: Place | None = None
     send: PromptForm = "tokens"
@@ -196,6 +218,25 @@ def tier_name(table: TierTable, index: int) -> str:
     return alone if len(table.members) == 1 else f"ensemble-{index + 1}"
 
 
+def voices_in(table: TierTable) -> int:
+    """How many answers a tier on this device has to choose from."""
+    return table.samples or len(table.members)
+
+
+def samples_in(tiers: Sequence[TierTable]) -> list[SamplesEntry]:
+    """Which tiers draw how."""
+    return [
+        SamplesEntry(
+            tier=index,
+            samples=table.samples,
+            temperature=table.temperature or TEMPERATURE,
+            seed=table.seed,
+        )
+        for index, table in enumerate(tiers)
+        if table.samples is not None
+    ]
+
+
 def member_tables(table: TierTable) -> list[MemberTable]:
     """Its members, each as a table: a folder alone is one of nothing else."""
     return [MemberTable(artifact=one) if isinstance(one, str) else one for one in table.members]
@@ -221,6 +262,7 @@ def _check(path: Path, content: CascadeFile, *, calibrated: bool) -> None:
                 " one of them"
             )
         _check_place(path, index, table)
+        _check_voices(path, index, table)
         name = tier_name(table, index)
         if not name.isprintable():
             raise CascadeError(f"{path}: tiers[{index}].name: must be printable, got {name[:80]!r}")
@@ -228,12 +270,15 @@ def _check(path: Path, content: CascadeFile, *, calibrated: bool) -> None:
             raise CascadeError(f"{path}: tiers[{index}].name: {name!r} is another tier's already")
         names.append(name)
     *lower, last = zip(content.tiers, names, strict=True)
-    if last[0].gate is not None:
+    gate = last[0].gate
+    if gate is not None and voices_in(last[0]) > 1 and gate.threshold is None:
+        _check_rule(path, last[1], last[0])  # it says who wins, and nothing is deferred
+    elif gate is not None:
         raise CascadeError(
             f"{path}: tier {last[1]!r} is the last and has a gate; there is no tier to defer to"
         )
     for table, name in lower:
-        if table.gate is None and len(table.members) != 1:
+        if table.gate is None and voices_in(table) != 1:
             raise CascadeError(
                 f"{path}: two last tiers: {name!r} and {last[1]!r} have no gate after them; every"
                 " tier but the last needs one"
@@ -271,6 +316,39 @@ def _check_members(path: Path, calibration: CascadeCalibration, tiers: Sequence[
         raise CascadeError(
             f"{path}: tiers: members, or their manifest_sha256, are not those that calibration is"
             " of; calibrate again, or take out [calibration]"
+        )
+    weights = [one.weight for table in tiers for one in member_tables(table)]
+    if weights != (calibration.weights or [1.0] * len(weights)):
+        raise CascadeError(
+            f"{path}: tiers: members' weights are {weights}, not those that calibration is of;"
+            " calibrate again, or take out [calibration]"
+        )
+    if samples_in(tiers) != calibration.samples:
+        raise CascadeError(
+            f"{path}: tiers: samples, temperature or seed are not those that calibration is of;"
+            " calibrate again, or take out [calibration]"
+        )
+
+
+def _check_voices(path: Path, index: int, table: TierTable) -> None:
+    where, voices = f"{path}: tiers[{index}]", voices_in(table)
+    if table.samples is not None and len(table.members) != 1:
+        raise CascadeError(
+            f"{where}.samples: of a tier of one artifact, got {len(table.members)} members"
+        )
+    if table.samples is not None and table.side_by_side:
+        raise CascadeError(
+            f"{where}.side_by_side: samples of one artifact are drawn one after the other"
+        )
+    if table.samples is None and (table.temperature is not None or table.seed):
+        given = "seed" if table.temperature is None else "temperature"
+        raise CascadeError(f"{where}.{given}: goes with samples, which are not given")
+    if table.member_deadline_s is not None and voices < 2:  # noqa: PLR2004
+        raise CascadeError(f"{where}.member_deadline_s: of a tier of several members, got {voices}")
+    weights = [one.weight for one in member_tables(table)]
+    if len(weights) == 1 and weights != [1.0]:
+        raise CascadeError(
+            f"{where}.members[0].weight: of a tier of several artifacts, got {weights[0]} of one"
         )
 
 
@@ -331,11 +409,11 @@ def _check_address(where: str, key: str, address: str, table: TierTable) -> None
 
 def _check_rule(path: Path, name: str, table: TierTable) -> None:
     rule = None if table.gate is None else table.gate.rule
-    several = len(table.members) > 1
-    if table.gate is not None and table.gate.early != "off" and len(table.members) != 1:
+    several = voices_in(table) > 1
+    if table.gate is not None and table.gate.early != "off" and voices_in(table) != 1:
         raise CascadeError(
-            f"{path}: tier {name!r}: gate.early: of a tier of one artifact, got"
-            f" {table.gate.early!r} with {len(table.members)} members"
+            f"{path}: tier {name!r}: gate.early: of a tier of one artifact that answers once, got"
+            f" {table.gate.early!r} with {voices_in(table)} members"
         )
     if rule is None:
         if not table.members:
@@ -343,17 +421,18 @@ def _check_rule(path: Path, name: str, table: TierTable) -> None:
                 f"{path}: tier {name!r}: gate.rule: a tier elsewhere needs one, e.g. 'mean'"
             )
         return
-    if rule == VOTE or several:
-        if rule != VOTE or not several:
-            raise CascadeError(
-                f"{path}: tier {name!r}: gate.rule: {VOTE!r} is the rule of a tier of several"
-                f" members, and of no other; got {rule!r} with {len(table.members)}"
-            )
-        return
+    if is_agreement(rule) and not several:
+        raise CascadeError(
+            f"{path}: tier {name!r}: gate.rule: {rule!r} is the rule of a tier of several"
+            f" members, and of no other; got it with {len(table.members)}"
+        )
     if rule == ROUTER and table.members:
         return
     try:
-        rule_named(rule)
+        if several:
+            agreement_named(rule)
+        else:
+            rule_named(rule)
     except ValueError as error:
         raise CascadeError(f"{path}: tier {name!r}: gate.{error}") from error
 

@@ -17,7 +17,7 @@ from escalade.edge.cascade_file import (
     read_cascade_file,
     tier_name,
 )
-from escalade.edge.deferral import ROUTER, Early, Gate, VoteRule, rule_named
+from escalade.edge.deferral import ROUTER, VOTE, Early, Gate, agreement_named, rule_named
 from escalade.edge.errors import ArtifactError, CalibrationError, CascadeError
 from escalade.edge.generation import Artifact
 from escalade.edge.members import Members
@@ -126,7 +126,7 @@ def open_cascade(
             undo.callback(tiers[-1].close)
             gates.append(
                 None
-                if last and (index or table.address)
+                if last and table.gate is None and (index or table.address)
                 else _gate(path, name, table.gate, tiers[-1].opened, options)
             )
             gate = gates[-1]
@@ -221,7 +221,13 @@ def _open_tier(
     if len(opened) == 1:
         return ArtifactTier(opened[0], name=name)
     try:
-        return EnsembleTier(opened, name=name, side_by_side=table.side_by_side)
+        return EnsembleTier(
+            opened,
+            name=name,
+            side_by_side=table.side_by_side,
+            at_once=members.at_once(table),
+            member_deadline_s=table.member_deadline_s,
+        )
     except ArtifactError as error:
         raise CascadeError(f"{path}: tier {name!r}: {error}") from error
 
@@ -287,7 +293,7 @@ def _gate(
     if table.threshold is not None and not math.isfinite(table.threshold):
         raise CalibrationError(f"{shown}: threshold must be a finite number, got {table.threshold}")
     if len(members) > 1:
-        return Gate(rule=VoteRule(), threshold=table.threshold)
+        return Gate(rule=agreement_named(table.rule or VOTE), threshold=table.threshold)
     if not members:
         return Gate(rule=rule_named(table.rule or "mean"), threshold=table.threshold)
     artifact = members[0].artifact

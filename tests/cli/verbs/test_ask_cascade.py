@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from escalade.edge import EdgeClient
+from escalade.edge import Artifact, EdgeClient
+from escalade.edge.errors import ArtifactError
 from escalade.edge.trace import read_trace
 from escalade.v1 import cascade_pb2 as pb
 
@@ -41,6 +42,19 @@ def gate(threshold: float, rule: str = "mean") -> str:
 
 
 ALWAYS, NEVER = -1.0, 1e9
+
+
+@pytest.fixture
+def broken_twin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all artifacts the twin fails when it is asked."""
+    real = Artifact.stream
+
+    def stream(self: Artifact, *arguments: Any, **options: Any) -> Any:
+        if self.folder.name == "twin":
+            raise ArtifactError("model.onnx: out of\nmemory")
+        return real(self, *arguments, **options)
+
+    monkeypatch.setattr(Artifact, "stream", stream)
 
 
 @pytest.fixture
@@ -241,12 +255,11 @@ def test_record_asks_every_tier_of_a_file(
 
 
 def test_record_needs_somebody_to_compare_with(
-    invoke: Invoke, shelf: Path, write: Write, data: Path, tmp_path: Path, silent_cloud: str
+    invoke: Invoke, shelf: Path, data: Path, tmp_path: Path, silent_cloud: str
 ) -> None:
     out = tmp_path / "t.jsonl"
     for arguments, says in (
-        ([shelf / "small"], "a trace to replay needs 2 tiers or more; give --cloud"),
-        ([write(VOTE)], "a trace to replay needs 2 tiers or more; give --cloud"),
+        ([shelf / "small"], "2 tiers or more, or members that vote; give --cloud"),
         ([shelf / "small", "--cloud", silent_cloud, "--deadline-s", "0.05"], "cloud 127.0.0.1:"),
     ):
         code, said, err = invoke("record", *arguments, "--data", data, "--out", out)
@@ -269,3 +282,54 @@ def test_record_wants_no_threshold_for_it_is_what_one_is_set_by(
     code, out_, err = invoke("ask", *arguments[:1], PROMPT, *arguments[1:3])
     assert (code, out_) == (2, "")
     assert "twin: not calibrated: run `escalade calibrate`" in err
+
+
+@pytest.mark.usefixtures("broken_twin")
+def test_a_member_that_fails_is_named_with_its_reason(
+    invoke: Invoke, write: Write, said: str
+) -> None:
+    path = write(VOTE)
+    code, out, err = invoke("ask", path, PROMPT)
+    assert (code, out) == (0, f"{said}\n")
+    assert f"vote (device): votes 1 x {said!r}" in err
+    assert "(member 2) failed: model.onnx: out of memory\n" in err
+    (tier,) = asked(invoke, path, PROMPT)["tiers"]
+    assert tier["votes"] == {said: 1}
+    first, second = tier["said"]["members"]
+    assert "failed" not in first
+    assert (second["text"], second["failed"]) == (None, "model.onnx: out of\nmemory")
+
+
+def test_members_that_all_fail_leave_the_answer_to_the_tier_above(
+    invoke: Invoke, write: Write
+) -> None:
+    path = write(VOTE + "member_deadline_s = 1e-9\n" + gate(0.5, "vote"), FAR)
+    code, out, err = invoke("ask", path, PROMPT)
+    assert (code, out) == (0, "large answer\n")
+    assert "passed over: tier 'vote': no member answered: " in err
+    assert err.count("no answer after 1e-09 s") == 2
+    code, _, err = invoke("ask", write(VOTE + "member_deadline_s = 1e-9\n"), PROMPT)
+    assert code == 2
+    assert err.startswith("error: tier 'vote': no member answered: ")
+
+
+@pytest.mark.parametrize("rule", ["vote:words", "mean-score", "similarity:edit"])
+def test_every_agreement_is_said_by_its_name(invoke: Invoke, write: Write, rule: str) -> None:
+    three = VOTE.replace("]", ', { artifact = "SHELF/third", weight = 0.5 }]')
+    path = write(three + gate(0.9, rule), LAST.replace("SHELF/small", "SHELF/twin"))
+    _, out, _ = invoke("inspect", path)
+    assert f"then rule {rule}, threshold 0.9000" in " ".join(out.split())
+    assert "weight 0.5" in out
+    vote, _ = asked(invoke, path, PROMPT)["tiers"]
+    assert (vote["rule"], vote["threshold"]) == (rule, 0.9)
+
+
+def test_samples_of_one_model(invoke: Invoke, write: Write) -> None:
+    path = write(SMALL + "samples = 3\ntemperature = 5\n" + gate(NEVER, "mean-score"), FAR)
+    _, out, _ = invoke("inspect", path)
+    assert "3 samples at temperature 5" in " ".join(out.split())
+    summary = json.loads(invoke("inspect", path, "--json")[1])
+    assert (summary["tiers"][0]["samples"], summary["tiers"][0]["temperature"]) == (3, 5.0)
+    first, again = (asked(invoke, path, PROMPT)["tiers"][0] for _ in range(2))
+    assert first["votes"] == again["votes"]
+    assert len(first["said"]["members"]) == 3

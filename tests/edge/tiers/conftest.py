@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from escalade.edge import Artifact, Cascade, EdgeClient
-from escalade.edge.deferral import Gate, VoteRule
+from escalade.edge.deferral import Gate, Vote
 from escalade.edge.tiers import EnsembleTier, Member, RemoteTier, Tier
 
 
@@ -48,7 +48,7 @@ def make_vote(
     ) -> EdgeClient:
         members = [five[index] for index in order]
         tiers: list[Tier] = [EnsembleTier(members, side_by_side=side_by_side)]
-        gates: list[Gate | None] = [Gate(rule=VoteRule(), threshold=threshold)]
+        gates: list[Gate | None] = [Gate(rule=Vote(), threshold=threshold)]
         if cloud:
             tiers.append(make_remote(reader=members[0], **options))
             gates.append(None)

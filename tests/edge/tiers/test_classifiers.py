@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +14,10 @@ from classifiers import LABELS, encoder_folder, linear_artifact
 from scripted import ScriptedCloud
 
 from escalade.edge import Artifact, Cascade, EdgeClient
-from escalade.edge.deferral import Gate, rule_named
+from escalade.edge.artifact import Tokenizers
+from escalade.edge.deferral import Gate, agreement_named, rule_named
 from escalade.edge.errors import ArtifactError, PromptError
+from escalade.edge.runtimes import Draw, Sampling
 from escalade.edge.tiers import ArtifactTier, EnsembleTier, Member, Prompts, Query, RemoteTier
 
 TEXT = "my brother lost his house and cried"
@@ -97,6 +100,27 @@ def test_two_of_one_tokenizer_read_as_far_as_each_one_s_window(tmp_path: Path) -
     assert [len(prompts.of(one).ids) for one in (long, short, long)] == [24, 5, 24]
 
 
+def test_those_of_one_tokenizer_and_window_share_it_and_read_a_text_once(tmp_path: Path) -> None:
+    from escalade.export.classifier import export_classifier
+
+    encoder_folder(tmp_path / "model")
+    export_classifier(tmp_path / "model", tmp_path / "a", golden_texts=["great"])
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    shutil.copytree(tmp_path / "a", tmp_path / "short")
+    content = json.loads((tmp_path / "short" / "manifest.json").read_bytes())
+    content["model"]["window"] = 5
+    (tmp_path / "short" / "manifest.json").write_text(json.dumps(content))
+    tokenizers: Tokenizers = {}
+    first, second, short = (
+        Artifact.open(tmp_path / name, tokenizers=tokenizers) for name in ("a", "b", "short")
+    )
+    assert first._tokenizer is second._tokenizer is not short._tokenizer
+    prompts = Prompts(Query(text="lost " * 100))
+    read = [prompts.of(Member(one)) for one in (first, second, short)]
+    assert read[0] is read[1]
+    assert [len(one.ids) for one in read] == [24, 24, 5]
+
+
 def test_a_window_without_room_for_special_tokens_is_named(tmp_path: Path) -> None:
     from escalade.export.classifier import export_classifier
 
@@ -116,3 +140,28 @@ def test_classifiers_of_other_labels_do_not_vote_together(folder: Path, tmp_path
     assert EnsembleTier([first, same]).members()
     with pytest.raises(ArtifactError, match="labels"):
         EnsembleTier([first, other])
+
+
+def test_every_member_says_how_probable_the_winning_label_is(
+    folder: Path, tmp_path: Path, jumping_clock: Any
+) -> None:
+    first = Member(Artifact.open(folder))
+    turned = Member(Artifact.open(relabelled(folder, tmp_path / "turned", LABELS[::-1])))
+    twin = Member(Artifact.open(relabelled(folder, tmp_path / "turned2", [*LABELS[1:], LABELS[0]])))
+    members = [first, turned, twin]
+    gate = Gate(rule=agreement_named("mean-score"), threshold=None)
+    cascade = Cascade(tiers=[EnsembleTier(members)], gates=[gate], clock=jumping_clock)
+    answer = EdgeClient(cascade).ask(TEXT)
+    said = [member.artifact.classify(TEXT) for member in members]
+    votes = [max(one, key=lambda label: one[label]) for one in said]
+    winner = max(votes, key=lambda label: (votes.count(label), -votes.index(label)))
+    likely = [math.exp(one[winner]) for one in said]
+    assert len(set(votes)) > 1  # one that voted for another label is heard on this one too
+    assert answer.text == winner
+    assert answer.score == pytest.approx(1 - sum(likely) / 3)
+
+
+def test_a_classifier_draws_no_samples(member: Member) -> None:
+    drawn = [Member(member.artifact, draw=Draw(Sampling(), place)) for place in range(2)]
+    with pytest.raises(ArtifactError, match="a classifier draws nothing: all samples are one"):
+        EnsembleTier(drawn)

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from votes import is_decided, is_settled, vote_bounds, vote_share
 
 from escalade.edge import EdgeClient, Query, Sampling
-from escalade.edge.deferral import defers, is_decided, is_settled, vote_bounds, vote_share
+from escalade.edge.deferral import defers
 from escalade.edge.errors import ArtifactError, PromptError
 from escalade.edge.tiers import EnsembleTier, Member, votes_of
 from escalade.edge.trace import TierAnswer
@@ -218,7 +219,8 @@ def test_members_that_cannot_vote_with_one_another_are_no_tier(
     for members, says in (
         ([], "at least 2 members, got 0"),
         (five[:1], "at least 2 members, got 1"),
-        ([five[0], five[1], five[0]], "are the same artifact, which has one vote"),
+        ([five[0], five[1], five[0]], "are the same model by content, which has one vote"),
+        ([five[0], Member(five[1].artifact, weight=0.0)], "weight must be above 0 and .* got 0.0"),
         ([five[0], shorter], "cannot be compared with those of .*: max_new_tokens 24 and 47"),
     ):
         with pytest.raises(ArtifactError, match=says):

@@ -14,7 +14,7 @@ import pytest
 from escalade.edge import Artifact, Cascade, EdgeClient, Query
 from escalade.edge.artifact import file_entry
 from escalade.edge.artifact.manifest import read_manifest, write_manifest
-from escalade.edge.deferral import Gate, VoteRule
+from escalade.edge.deferral import Gate, Vote
 from escalade.edge.errors import ArtifactError, PromptError
 from escalade.edge.tiers import EnsembleTier, Member, Prompts, RemoteTier, Tier
 from escalade.v1.identity import tokenizer_fingerprint
@@ -201,7 +201,7 @@ def test_members_read_a_conversation_each_through_its_own_template(
     members = [Member(chatting("<sep>")), Member(chatting("<eos>"))]
     for side_by_side in (False, True):
         tier = EnsembleTier(members, side_by_side=side_by_side)
-        gate = Gate(rule=VoteRule(), threshold=0.0)
+        gate = Gate(rule=Vote(), threshold=0.0)
         cascade = Cascade(tiers=[tier, make_remote(reader=members[0])], gates=[gate, None])
         answer = EdgeClient(cascade).ask(list(MESSAGES), shadow=True)
         said = answer.tiers[0]

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from escalade.edge import Answer, Artifact, Cascade, EdgeClient
-from escalade.edge.deferral import Gate, VoteRule
+from escalade.edge.deferral import Gate, Vote
 from escalade.edge.errors import ArtifactError
 from escalade.edge.runtimes import Sampling, Step
 from escalade.edge.tiers import EnsembleTier, Member, RemoteTier, Tier
@@ -26,7 +26,7 @@ class Held:
 
     def __init__(self, real: Any, *, fails: bool = False) -> None:
         self._real, self._fails, self._first = real, fails, True
-        self.arrived, self.released = threading.Event(), threading.Event()
+        self.begun, self.arrived, self.released, self.left = (threading.Event() for _ in range(4))
 
     def generate(
         self,
@@ -37,6 +37,7 @@ class Held:
         cancelled: Callable[[], bool] | None = None,
     ) -> Iterator[Step]:
         assert cancelled is not None
+        self.begun.set()
         steps = self._real.generate(
             prompt_ids, max_new_tokens, sampling=sampling, cancelled=cancelled
         )
@@ -48,6 +49,7 @@ class Held:
                     raise ArtifactError("model.onnx: out of memory")
                 for _ in range(3000):  # half a minute: a test that fails must end
                     if cancelled():
+                        self.left.set()
                         return
                     if self.released.wait(0.01):
                         break
@@ -77,7 +79,7 @@ def held(five: list[Member]) -> Callable[..., tuple[Member, Held]]:
 def client_of(make_remote: Callable[..., RemoteTier], jumping_clock: Any) -> Any:
     def make(members: Sequence[Member], threshold: float, *, cloud: bool = True) -> EdgeClient:
         tiers: list[Tier] = [EnsembleTier(members, side_by_side=True)]
-        gates: list[Gate | None] = [Gate(rule=VoteRule(), threshold=threshold)]
+        gates: list[Gate | None] = [Gate(rule=Vote(), threshold=threshold)]
         if cloud:
             tiers.append(make_remote(reader=members[0]))
             gates.append(None)
@@ -186,35 +188,100 @@ def test_a_query_is_cancelled_while_the_last_member_is_waited_for(
     assert scripted_cloud.asked == []
 
 
-def test_a_member_that_fails_fails_its_tier_and_stops_the_others(
-    five: list[Member], held: Any, client_of: Any, scripted_cloud: Any
-) -> None:
-    broken, _ = held(1, fails=True)
-    slow, _ = held(2)
-    answer = client_of([five[0], broken, slow], 0.9).ask(PROMPT)
+def test_members_that_all_fail_fail_their_tier(held: Any, client_of: Any) -> None:
+    broken = [held(index, fails=True)[0] for index in range(2)]
+    answer = client_of(broken, 0.9).ask(PROMPT)
     assert (answer.outcome, answer.tiers[0]) == ("deferred", None)
-    assert answer.reason == "model.onnx: out of memory"
-    broken, _ = held(1, fails=True)
-    with pytest.raises(ArtifactError, match="out of memory"):
-        client_of([five[0], broken], 0.9, cloud=False).ask(PROMPT)
-    assert _threads() == []
+    assert "tier 'ensemble': no member answered: tiny: model.onnx: out of memory" in answer.reason
+    broken = [held(index, fails=True)[0] for index in range(2)]
+    with pytest.raises(ArtifactError, match="no member answered: .*out of memory; .*out of memory"):
+        client_of(broken, 0.9, cloud=False).ask(PROMPT)
 
 
-def test_a_run_that_is_let_go_takes_its_threads_with_it(
+def test_a_run_that_is_let_go_stops_its_members(
     five: list[Member], held: Any, client_of: Any
 ) -> None:
     slow, runtime = held(1)
-    run = client_of([five[0], slow], 0.5).stream(PROMPT)
+    client = client_of([five[0], slow], 0.5)
+    run = client.stream(PROMPT)
     next(run)
     assert runtime.arrived.wait(30)
-    assert len(_threads()) == 1
     del run
     gc.collect()
-    assert _threads() == []
+    assert runtime.left.is_set()
+    assert client.ask(PROMPT).outcome == "answered"
 
 
-def _threads() -> list[str]:
-    return [one.name for one in threading.enumerate() if one.name.startswith("member")]
+def test_threads_are_kept_from_query_to_query_and_end_with_the_tier(
+    five: list[Member], client_of: Any
+) -> None:
+    before = set(_threads())
+    client = client_of(five[:3], 0.5)
+    client.ask(PROMPT)
+    there = set(_threads()) - before
+    assert there
+    client.ask("g2p: other")
+    assert there <= set(_threads()) - before
+    client.close()
+    for one in there:
+        one.join(30)
+    assert not any(one.is_alive() for one in there)
+
+
+@pytest.fixture
+def two_at_once(
+    five: list[Member], make_remote: Callable[..., RemoteTier], jumping_clock: Any
+) -> Callable[..., EdgeClient]:
+    """A client of three members, two of them at once, and the scripted cloud."""
+
+    def make(members: Sequence[Member], threshold: float) -> EdgeClient:
+        tier = EnsembleTier(members, side_by_side=True, at_once=2)
+        gates = [Gate(rule=Vote(), threshold=threshold), None]
+        tiers: list[Tier] = [tier, make_remote(reader=members[0])]
+        return EdgeClient(Cascade(tiers=tiers, gates=gates, clock=jumping_clock))
+
+    return make
+
+
+def test_no_more_run_at_once_than_may(five: list[Member], held: Any, two_at_once: Any) -> None:
+    second, of_second = held(1)
+    third, of_third = held(2)
+    run = two_at_once([five[0], second, third], 0.5).stream(PROMPT)
+    next(run)
+    assert of_second.arrived.wait(30)
+    assert not of_third.begun.is_set()
+
+    def release() -> None:
+        of_third.arrived.wait(30)  # in the place of the first, while the second is held
+        of_second.released.set()
+
+    letting_go = threading.Thread(target=release)
+    letting_go.start()
+    answer = run.finish()
+    letting_go.join()
+    assert answer is not None
+    assert (answer.outcome, answer.text) == ("answered", answer.said.members[0].text)
+    assert of_third.begun.is_set()
+    assert answer.said.members[2].text is None  # the others agreed
+
+
+def test_who_is_not_needed_when_one_ends_never_begins(
+    five: list[Member], held: Any, two_at_once: Any
+) -> None:
+    second, of_second = held(1)
+    third, of_third = held(2)
+    run = two_at_once([five[0], second, third], 0.0).stream(PROMPT)
+    next(run)
+    assert of_second.arrived.wait(30)
+    answer = run.finish()  # the first alone says that it is deferred
+    assert answer is not None
+    assert answer.outcome == "deferred"
+    assert [one.member for one in members_of(answer)] == [0, 1]
+    assert not of_third.begun.is_set()
+
+
+def _threads() -> list[threading.Thread]:
+    return [one for one in threading.enumerate() if one.name.startswith("member")]
 
 
 @pytest.mark.parametrize("side_by_side", [False, True])
@@ -222,7 +289,7 @@ def test_a_wish_to_cancel_that_passes_leaves_no_half_of_a_vote(
     five: list[Member], client_of: Any, jumping_clock: Any, side_by_side: bool
 ) -> None:
     tier = EnsembleTier(five[:3], side_by_side=side_by_side)
-    gate = Gate(rule=VoteRule(), threshold=0.5)
+    gate = Gate(rule=Vote(), threshold=0.5)
     client = EdgeClient(Cascade(tiers=[tier], gates=[gate], clock=jumping_clock))
     whole = client.ask(PROMPT)
     for at in range(0, 90, 7):
@@ -269,7 +336,8 @@ def test_who_is_heard_last_may_stand_before_others_and_win(
     members = []
     for index, token_id in enumerate((x, z, y, y, y, z, z)):
         runtime = Canned(token_id, others, waits_for=6 if index == 1 else 0)
-        manifest = msgspec.structs.replace(real.manifest, created=str(index))
+        model = msgspec.structs.replace(real.manifest.model, revision=str(index))
+        manifest = msgspec.structs.replace(real.manifest, model=model)
         members.append(
             Member(
                 Artifact(

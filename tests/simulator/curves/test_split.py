@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from votes import is_decided, is_settled
 
-from escalade.edge.deferral import defers, is_decided, is_settled
+from escalade.edge.deferral import defers
 from escalade.edge.trace import TierAnswer, TierInfo, Trace
 from escalade.simulator.curves.curves import deferral_curve
 from escalade.simulator.curves.split import split_at

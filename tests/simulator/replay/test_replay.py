@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from votes import is_decided, is_settled
 
-from escalade.edge.deferral import defers, is_decided, is_settled
+from escalade.edge.deferral import defers
 from escalade.edge.trace import Hop, TierAnswer, TierInfo, Trace, TraceRecord
 from escalade.simulator.errors import ProfileError, SimulatorError
 from escalade.simulator.network.delay_line import DelayLine

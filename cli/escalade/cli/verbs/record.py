@@ -74,8 +74,12 @@ def record(
         trusted_key=trusted_key,
     )
     with EdgeClient.open(cascade, options, cloud=cloud, calibrated=False) as client:
-        if len(client.cascade.tiers) == 1:
-            raise CliError(f"{cascade}: a trace to replay needs 2 tiers or more; give --cloud")
+        tiers = client.cascade.tiers
+        if len(tiers) == 1 and len(tiers[0].opened) == 1:
+            raise CliError(
+                f"{cascade}: a trace to replay needs 2 tiers or more, or members that vote; give"
+                " --cloud"
+            )
         gate = client.cascade.gates[0]
         calibrated = gate is not None and gate.threshold is not None
         with progress_bar("recording") as tick:

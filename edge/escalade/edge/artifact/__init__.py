@@ -1,6 +1,6 @@
 """An artifact on disk: manifest, integrity, signature, memory; loads no program."""
 
-from escalade.edge.artifact.identity import program_digest
+from escalade.edge.artifact.identity import content_digest, program_digest
 from escalade.edge.artifact.integrity import bounded, open_plain, read_bounded
 from escalade.edge.artifact.manifest import (
     MANIFEST_NAME,
@@ -23,7 +23,12 @@ from escalade.edge.artifact.manifest import (
     write_manifest,
 )
 from escalade.edge.artifact.memory import MemoryNeeded, memory_needed, memory_of_all
-from escalade.edge.artifact.opening import memory_of, read_checked, shared_lock_if_possible
+from escalade.edge.artifact.opening import (
+    Tokenizers,
+    memory_of,
+    read_checked,
+    shared_lock_if_possible,
+)
 from escalade.edge.artifact.signing import (
     MAX_SIGNATURE_BYTES,
     SignatureState,
@@ -50,8 +55,10 @@ __all__ = [
     "QuantizationEntry",
     "Scheme",
     "SignatureState",
+    "Tokenizers",
     "bounded",
     "check_signature",
+    "content_digest",
     "file_entry",
     "is_signed",
     "load_manifest",

@@ -6,7 +6,7 @@ import hashlib
 
 import msgspec
 
-from escalade.edge.artifact.manifest import Manifest
+from escalade.edge.artifact.manifest import Manifest, ModelEntry
 
 
 def program_digest(manifest: Manifest) -> str:
@@ -14,9 +14,18 @@ def program_digest(manifest: Manifest) -> str:
 
     Weights may lie beside the program, and two models of one architecture may differ nowhere else.
     """
+    return _digest(manifest, manifest.model)
+
+
+def content_digest(manifest: Manifest) -> str:
+    """The same without what the model is called: what two of one digest answer is the same."""
+    return _digest(manifest, msgspec.structs.replace(manifest.model, name=""))
+
+
+def _digest(manifest: Manifest, model: ModelEntry) -> str:
     others = manifest.deferral.files
     hashes = {name: one.sha256 for name, one in manifest.files.items() if name not in others}
-    what: tuple[object, ...] = (manifest.model, hashes)
+    what: tuple[object, ...] = (model, hashes)
     if manifest.classification:
         what = (*what, manifest.classification)
     return hashlib.sha256(msgspec.json.encode(what, order="sorted")).hexdigest()

@@ -31,6 +31,11 @@ from escalade.edge.errors import ArtifactError
 _MAX_TEMPLATE_BYTES = 1 << 18
 
 
+#: Tokenizers that models share, by the sha256 of their file and the window that texts are cut to; 0
+#: where they are not.
+Tokenizers = dict[tuple[str, int], Tokenizer]
+
+
 class Checked(NamedTuple):
     """What is known of an artifact before its program is loaded."""
 
@@ -61,7 +66,13 @@ def shared_lock_if_possible(folder: Path) -> Iterator[Path]:
         yield path
 
 
-def read_checked(folder: Path, *, max_memory: int | None, trusted_key: Path | None) -> Checked:
+def read_checked(
+    folder: Path,
+    *,
+    max_memory: int | None,
+    trusted_key: Path | None,
+    tokenizers: Tokenizers | None = None,
+) -> Checked:
     """Check the signature, the memory that the model will take, and every file.
 
     Whatever is parsed on the way has been judged before by the memory that it takes.
@@ -70,6 +81,7 @@ def read_checked(folder: Path, *, max_memory: int | None, trusted_key: Path | No
         folder: the artifact.
         max_memory: bytes; None sets no bound.
         trusted_key: public key (PEM); None asks for no signature.
+        tokenizers: those that are there already; one that is not is added.
 
     Raises:
         ArtifactError: a file is missing, altered or cannot be read, or the model needs more
@@ -82,7 +94,7 @@ def read_checked(folder: Path, *, max_memory: int | None, trusted_key: Path | No
     check_files(folder, manifest)
     return Checked(
         manifest,
-        None if manifest.linear else _read_tokenizer(folder / TOKENIZER_NAME),
+        None if manifest.linear else _tokenizer(folder, manifest, tokenizers),
         _read_template(folder, manifest),
         rule_of(folder, manifest.deferral),
     )
@@ -129,6 +141,16 @@ def _judged(folder: Path, manifest: Manifest, max_memory: int, *, signed: bool) 
                 f" most {max_memory}"
             )
     return needed
+
+
+def _tokenizer(folder: Path, manifest: Manifest, known: Tokenizers | None) -> Tokenizer:
+    known = {} if known is None else known
+    # A classifier sets its tokenizer to cut texts.
+    window = manifest.model.window if manifest.classification else 0
+    key = manifest.files[TOKENIZER_NAME].sha256, window
+    if key not in known:
+        known[key] = _read_tokenizer(folder / TOKENIZER_NAME)
+    return known[key]
 
 
 def _read_tokenizer(path: Path) -> Tokenizer:

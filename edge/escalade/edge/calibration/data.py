@@ -18,6 +18,7 @@ from escalade.edge.calibration.thresholds import Judged
 from escalade.edge.deferral import mean_nll
 from escalade.edge.errors import CalibrationError
 from escalade.edge.generation import Artifact
+from escalade.edge.runtimes import Draw
 from escalade.edge.trace import MemberAnswer, MemberInfo, TraceRecord, read_trace
 
 # A trace must name this artifact's program, and the artifact, asked again, must give most of its
@@ -187,7 +188,11 @@ def fair_sample(
 
 
 def check_same(
-    artifact: Artifact, trace: Path, member: MemberInfo, said: Sequence[tuple[str, MemberAnswer]]
+    artifact: Artifact,
+    trace: Path,
+    member: MemberInfo,
+    said: Sequence[tuple[str, MemberAnswer]],
+    draw: Draw | None = None,
 ) -> None:
     """Hold an artifact against what a trace says of it.
 
@@ -196,6 +201,7 @@ def check_same(
         trace: where `member` and `said` are from.
         member: who answered; one without a digest may be any.
         said: prompts and its answers, n >= 1.
+        draw: how they were drawn; None of the likeliest tokens.
 
     Raises:
         CalibrationError: another program answered.
@@ -208,7 +214,7 @@ def check_same(
             " artifact whose scores set it"
         )
     asked = subsample(said, _ASKED_AGAIN)
-    agree = sum(_gives(artifact, prompt, answer) for prompt, answer in asked)
+    agree = sum(_gives(artifact, prompt, answer, draw) for prompt, answer in asked)
     if agree * _ASKED_AGAIN < _AGREE * len(asked):
         raise CalibrationError(
             f"{trace}: recorded with another artifact: {artifact.folder} gives {agree} of"
@@ -237,8 +243,9 @@ def _first_member(trace: Path, record: TraceRecord) -> MemberAnswer:
     return answer.members[0]
 
 
-def _gives(artifact: Artifact, prompt: str, answer: MemberAnswer) -> bool:
-    steps = artifact.generate(artifact.encode(prompt))
+def _gives(artifact: Artifact, prompt: str, answer: MemberAnswer, draw: Draw | None) -> bool:
+    ids = artifact.encode(prompt)
+    steps = artifact.generate(ids, sampling=None if draw is None else draw.of(None, ids))
     logprobs = [step.logprob for step in steps]
     return (
         artifact.text_of(steps) == answer.text

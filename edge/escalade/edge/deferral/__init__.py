@@ -1,5 +1,14 @@
 """Deferral rules: scores, bounds, early stops, and what a manifest says of them; knows no model."""
 
+from escalade.edge.deferral.agreement import (
+    VOTE,
+    Agreement,
+    Voice,
+    Vote,
+    agreement_named,
+    asked_of,
+    is_agreement,
+)
 from escalade.edge.deferral.cascade_entry import (
     BudgetGoal,
     CascadeCalibration,
@@ -8,6 +17,7 @@ from escalade.edge.deferral.cascade_entry import (
     CostUnit,
     GateMeasured,
     RatesGoal,
+    SamplesEntry,
     check_cascade_goal,
 )
 from escalade.edge.deferral.early import EarlyStop
@@ -28,26 +38,17 @@ from escalade.edge.deferral.entry import (
     check_share,
     rule_of,
 )
-from escalade.edge.deferral.gate import Early, Gate, VoteRule
+from escalade.edge.deferral.gate import Early, Gate
 from escalade.edge.deferral.router import ROUTER, Router, token_probabilities
 from escalade.edge.deferral.rule import DeferralRule
 from escalade.edge.deferral.rules import RULES, defers, mean_nll, rule_named
 from escalade.edge.deferral.seen import Seen, digest_of, read_seen, seen_of, write_seen
-from escalade.edge.deferral.vote import (
-    VOTE,
-    asked_at_levels,
-    asked_until_settled,
-    is_decided,
-    is_settled,
-    vote_bounds,
-    vote_levels,
-    vote_share,
-)
 
 __all__ = [
     "ROUTER",
     "RULES",
     "VOTE",
+    "Agreement",
     "BudgetGoal",
     "CalibrationEntry",
     "CascadeCalibration",
@@ -68,29 +69,27 @@ __all__ = [
     "RatesGoal",
     "Router",
     "RouterTraining",
+    "SamplesEntry",
     "Seen",
     "Statistic",
     "Table",
-    "VoteRule",
+    "Voice",
+    "Vote",
     "WithinGoal",
-    "asked_at_levels",
-    "asked_until_settled",
+    "agreement_named",
+    "asked_of",
     "check_cascade_goal",
     "check_deferral",
     "check_goal",
     "check_share",
     "defers",
     "digest_of",
-    "is_decided",
-    "is_settled",
+    "is_agreement",
     "mean_nll",
     "read_seen",
     "rule_named",
     "rule_of",
     "seen_of",
     "token_probabilities",
-    "vote_bounds",
-    "vote_levels",
-    "vote_share",
     "write_seen",
 ]

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from escalade.edge.base import Count, Finite, Positive, Share
+from escalade.edge.base import Count, Finite, Positive, Seed, Share
 from escalade.edge.deferral.entry import QualityGoal, Table, WithinGoal, check_goal, check_share
 
 #: What a query costs: FLOPs (2 x parameters for each token read or written), money (the file's
@@ -58,6 +58,16 @@ class CascadeMeasured(Table, frozen=True, kw_only=True):
     tier_qualities: list[Share] | None = None
 
 
+class SamplesEntry(Table, frozen=True, kw_only=True):
+    """How a tier of one artifact draws several answers."""
+
+    #: Its place in the cascade.
+    tier: Count
+    samples: Positive
+    temperature: Finite
+    seed: Seed
+
+
 class CascadeCalibration(Table, frozen=True, kw_only=True):
     """How the thresholds of a cascade were found, all of them together."""
 
@@ -71,6 +81,9 @@ class CascadeCalibration(Table, frozen=True, kw_only=True):
     thresholds: list[Finite]
     #: SHA-256 of the manifest of each member on this device, in order: others are not these.
     members: list[str]
+    #: Of the same members; empty where all have one.
+    weights: list[Finite] = msgspec.field(default_factory=list)
+    samples: list[SamplesEntry] = msgspec.field(default_factory=list)
     #: Whether the goal's guarantee holds; None for a goal without one. Where it does not, the
     #: thresholds defer every query.
     certified: bool | None = None

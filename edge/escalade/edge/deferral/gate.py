@@ -5,31 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from escalade.edge.deferral.agreement import Agreement
 from escalade.edge.deferral.early import EarlyStop
 from escalade.edge.deferral.entry import EarlyEntry
 from escalade.edge.deferral.rule import DeferralRule
 from escalade.edge.deferral.rules import defers
-from escalade.edge.deferral.vote import VOTE
 
 #: When a tier may end before its answer does: never, as soon as deferral is certain, or as soon
 #: as it is likely.
 Early = Literal["off", "certain", "likely"]
 
 
-class VoteRule:
-    """The rule of a tier of several members: the share of them that gave another answer."""
-
-    name = VOTE
-    #: No vote scores lower.
-    lowest = 0.0
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Gate:
     """The deferral rule after a tier, with its threshold."""
 
-    #: Of the log-probabilities of a tier of one member, or of the votes of several.
-    rule: DeferralRule | VoteRule
+    #: Of the log-probabilities of a tier of one member, or of what several agree on.
+    rule: DeferralRule | Agreement
     #: tau; None: not calibrated, which goes with no tier to defer to.
     threshold: float | None
     early: Early = "off"
@@ -42,7 +34,7 @@ class Gate:
 
     def early_stop(self, longest: int) -> EarlyStop | None:
         """The test for stopping a response of at most so many tokens; None: it runs to the end."""
-        if self.early == "off" or self.threshold is None or isinstance(self.rule, VoteRule):
+        if self.early == "off" or self.threshold is None or isinstance(self.rule, Agreement):
             return None
         likely = self.likely if self.early == "likely" else None
         return EarlyStop(self.rule, self.threshold, longest, likely=likely)

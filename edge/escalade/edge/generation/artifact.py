@@ -8,7 +8,13 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from escalade.edge.artifact import GoldenEntry, Manifest, read_checked, shared_lock_if_possible
+from escalade.edge.artifact import (
+    GoldenEntry,
+    Manifest,
+    Tokenizers,
+    read_checked,
+    shared_lock_if_possible,
+)
 from escalade.edge.deferral import DeferralRule, mean_nll
 from escalade.edge.errors import ArtifactError, ParityError, PromptError
 from escalade.edge.generation.classes import Classes
@@ -72,6 +78,7 @@ class Artifact:
         threads: int = 0,
         max_memory: int | None = None,
         trusted_key: Path | None = None,
+        tokenizers: Tokenizers | None = None,
     ) -> Artifact:
         """Verify every file, load the program and hold it against a golden prompt.
 
@@ -82,6 +89,7 @@ class Artifact:
                 `escalade.edge.artifact.memory_needed`; None sets no bound.
             trusted_key: public key (PEM) by which the manifest must be signed; None asks for
                 no signature.
+            tokenizers: of models that are open already, to be shared; one that is not is added.
 
         Raises:
             ArtifactError: a file is missing or altered, the program cannot be loaded,
@@ -97,7 +105,9 @@ class Artifact:
             raise ArtifactError(f"{folder}: not an artifact: there is no such {kind}")
         # Where the folder is a store's link, it may lead to another version any moment.
         with shared_lock_if_possible(folder) as version:
-            checked = read_checked(version, max_memory=max_memory, trusted_key=trusted_key)
+            checked = read_checked(
+                version, max_memory=max_memory, trusted_key=trusted_key, tokenizers=tokenizers
+            )
             manifest = checked.manifest
             artifact = cls(
                 version,
@@ -229,10 +239,16 @@ class Artifact:
             return Generation(steps, self._names, longest, classifies=True)
         return Generation(steps, self._names, longest, stop=stops, stop_when=stop_when)
 
-    def generate(self, prompt_ids: Sequence[int], max_new_tokens: int | None = None) -> list[Step]:
-        """The greedy response, the end-of-sequence token included; see `stream`."""
+    def generate(
+        self,
+        prompt_ids: Sequence[int],
+        max_new_tokens: int | None = None,
+        *,
+        sampling: Sampling | None = None,
+    ) -> list[Step]:
+        """A whole response, the end-of-sequence token included; see `stream`."""
         longest = self.room_for(prompt_ids, max_new_tokens)
-        return list(self._steps(prompt_ids, longest, None, None))
+        return list(self._steps(prompt_ids, longest, sampling, None))
 
     def _steps(
         self,

@@ -17,7 +17,7 @@ from escalade.edge.runtimes.program import (
     PRESENT_PREFIX,
     SCORE,
 )
-from escalade.edge.runtimes.sampling import Sampling
+from escalade.edge.runtimes.sampling import Draw, Sampling
 
 __all__ = [
     "ATTENTION_MASK",
@@ -33,6 +33,7 @@ __all__ = [
     "PAST_PREFIX",
     "PRESENT_PREFIX",
     "SCORE",
+    "Draw",
     "Runtime",
     "Sampling",
     "Step",

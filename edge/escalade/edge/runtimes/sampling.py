@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +15,8 @@ from numpy.typing import NDArray
 # among sixteen times as many, so that a vocabulary is sorted whole only where a nucleus is large.
 _FIRST_CANDIDATES = 256
 _CANDIDATES_GROWTH = 16
+# numpy's generators and every server take as many.
+_SEED_BYTES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +48,31 @@ class Sampling:
             raise ValueError(f"top_p must be in (0, 1], got {self.top_p}")
         if self.seed < 0:
             raise ValueError(f"seed must be 0 or more, got {self.seed}")
+
+
+class Draw(NamedTuple):
+    """One of several responses of a model to a query, all drawn (self-consistency).
+
+    Wang et al. 2022 (arXiv 2203.11171): several answers of one model vote.
+
+    Its seed follows from the tier's, the query's tokens and its place: the same query is answered
+    the same however often it is asked, and other queries by other numbers.
+    """
+
+    sampling: Sampling
+    place: int
+
+    def of(self, asked: Sampling | None, ids: Sequence[int]) -> Sampling:
+        """How the response to a prompt is drawn.
+
+        Args:
+            asked: how the caller wants tokens drawn; None takes the tier's own.
+            ids: the prompt's.
+        """
+        sampling = self.sampling if asked is None else asked
+        told = f"{sampling.seed} {self.place} {list(ids)}"
+        digest = hashlib.sha256(told.encode()).digest()[:_SEED_BYTES]
+        return replace(sampling, seed=int.from_bytes(digest, "big"))
 
 
 class Sampler:

@@ -1,6 +1,7 @@
 """What a tier is: an artifact on this device, an ensemble, a remote; knows no file of a cascade."""
 
 from escalade.edge.tiers.artifact import ArtifactTier
+from escalade.edge.tiers.comparable import check_comparable
 from escalade.edge.tiers.ensemble import EnsembleTier, votes_of
 from escalade.edge.tiers.prompts import Member, Prompts
 from escalade.edge.tiers.query import Prompt, Query, query_of
@@ -25,6 +26,7 @@ __all__ = [
     "Said",
     "Saying",
     "Tier",
+    "check_comparable",
     "query_of",
     "votes_of",
 ]

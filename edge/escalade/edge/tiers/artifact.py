@@ -9,7 +9,7 @@ but time. A query that was only likely to be deferred may then turn out not to n
 
 from __future__ import annotations
 
-from escalade.edge.deferral import VoteRule
+from escalade.edge.deferral import Agreement
 from escalade.edge.generation import Generation
 from escalade.edge.tiers.prompts import Member, Prompts
 from escalade.edge.tiers.tier import Call, Draft, Said, Saying, classes_of, source_of
@@ -86,7 +86,7 @@ class ArtifactTier:
         score, rule = None, None
         if gate is not None:
             rule = gate.rule
-            assert not isinstance(rule, VoteRule)  # noqa: S101 - a vote takes several members
+            assert not isinstance(rule, Agreement)  # noqa: S101 - it takes several members
             score = rule.bound(logprobs, longest) if unfinished else rule(logprobs)
         text = generation.text
         correct = None if unfinished else is_correct(text, call.query.references)

@@ -1,66 +1,71 @@
-"""A tier of several artifacts that vote on one answer; knows no network.
+"""A tier of several members that vote on one answer; knows no network.
 
-Members answer one after the other, and no more of them than the decision takes; or side by side
-in threads, and those that cannot change it any more are stopped. The first of them streams: it
-leads until another answer has more votes. No draft travels, for no member speaks for the others.
+Members are artifacts, or one artifact that draws several answers. They answer one after the other,
+and no more of them than the decision takes; or side by side in threads, no more at once than the
+device has cores for: those that cannot change it any more are stopped, or never begin. The first of
+them streams: it leads until another answer has more votes. No draft travels, for no member speaks
+for the others.
+
+A member that fails, takes too long or gives NaN is a voice that agrees with nobody, and the vote
+goes on. Where all of them fail, the tier does.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+import math
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from threading import Event
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
-import msgspec
-
-from escalade.edge.deferral import Gate, is_decided, is_settled, vote_bounds, vote_share
+from escalade.edge.deferral import Agreement, Gate, Voice, Vote
 from escalade.edge.errors import ArtifactError
-from escalade.edge.generation import Artifact, Delta, Generation, StopReason
+from escalade.edge.generation import Artifact, Delta
+from escalade.edge.tiers.comparable import check_comparable
+from escalade.edge.tiers.heard import Heard, Speaking, noticed, silently, speak
 from escalade.edge.tiers.prompts import Member, Prompts
-from escalade.edge.tiers.tier import Call, Said, Saying, classes_of, source_of
-from escalade.edge.trace import MemberAnswer, MemberInfo, Place, TierAnswer, is_correct
+from escalade.edge.tiers.tier import Call, Said, Saying, source_of
+from escalade.edge.trace import MemberInfo, Place, TierAnswer, is_correct, voice_of
 
-
-class _Voice(NamedTuple):
-    """What one member said; without a text where it was stopped."""
-
-    member: int
-    text: str | None
-    stop: StopReason
-    ids: list[int]
-    logprobs: list[float]
-    #: What it cost, a run that was stopped before this one included.
-    prompt_tokens: int
-    generated_tokens: int
-    seconds: float
-    #: See `MemberAnswer`.
-    classes: dict[str, float] | msgspec.UnsetType
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 
 class EnsembleTier:
-    """Several models on this device that vote."""
+    """Several members on this device that vote."""
 
     place: Place = "device"
     deadline_s = 0.0
 
     def __init__(
-        self, members: Sequence[Member], *, name: str = "ensemble", side_by_side: bool = False
+        self,
+        members: Sequence[Member],
+        *,
+        name: str = "ensemble",
+        side_by_side: bool = False,
+        at_once: int | None = None,
+        member_deadline_s: float | None = None,
     ) -> None:
-        """Put artifacts together.
+        """Put members together.
 
         Args:
             members: at least 2, the cheapest first.
             name: what the tier is called.
             side_by_side: members run at the same time, a thread each.
+            at_once: so many of them, >= 2; the others begin as these end. None: all.
+            member_deadline_s: seconds that one may take, see `speak`; None sets no bound.
 
         Raises:
             ArtifactError: a member is there twice, or their answers cannot be compared.
         """
-        check_members(members)
+        check_members(members, side_by_side=side_by_side)
         self.name = name
         self.side_by_side = side_by_side
         self._members = list(members)
+        self._weights = [member.info.weight for member in members]
+        self._member_deadline_s = member_deadline_s
+        self._at_once = at_once or len(members)
+        self._pool: ThreadPoolExecutor | None = None
 
     @property
     def opened(self) -> list[Member]:
@@ -86,7 +91,7 @@ class EnsembleTier:
             voices = yield from self._ask_in_turn(call, [], call.can_defer)
         return None if voices is None else self._said(call, voices, call.elapsed_s() - began_s)
 
-    def _resume(self, call: Call, heard: list[_Voice], spent_s: float) -> Saying:
+    def _resume(self, call: Call, heard: list[Heard], spent_s: float) -> Saying:
         """Ask the members that were spared, until the winner is certain."""
         began_s = call.elapsed_s()
         voices = yield from self._ask_in_turn(call, heard, False)
@@ -94,180 +99,179 @@ class EnsembleTier:
         return None if voices is None else self._said(call, voices, spent_s)
 
     def _ask_in_turn(
-        self, call: Call, heard: list[_Voice], can_defer: bool
-    ) -> Generator[Delta, None, list[_Voice] | None]:
+        self, call: Call, heard: list[Heard], can_defer: bool
+    ) -> Generator[Delta, None, list[Heard] | None]:
         """Those that have said nothing yet, or were stopped; None where it was cancelled."""
-        voices = {voice.member: voice for voice in heard}
+        found = {one.member: one for one in heard}
         for index in range(len(self._members)):
-            before = voices.get(index)
-            if before is not None and before.text is not None:
+            before = found.get(index)
+            if before is not None and before.ended:
                 continue
-            if not call.whole and self._decided(call.gate, voices.values(), can_defer):
+            if not call.whole and self._decided(call.gate, found.values(), can_defer):
                 break
-            began_s = call.elapsed_s()
-            generation, prompt_tokens = self._generation(call.prompts, index, call.cancelled)
-            if index == 0:
-                yield from generation
-            else:
-                for _ in generation:
-                    pass
-            spent_s = call.elapsed_s() - began_s
-            voice = self._voice(index, generation, prompt_tokens, spent_s)
-            if voice.text is None:
+            speaking = self._speak(index, call.prompts, call.elapsed_s, call.cancelled)
+            one = (yield from speaking) if index == 0 else silently(speaking)
+            if not one.ended:
                 return None
-            voices[index] = voice if before is None else _after(before, voice)
-        return sorted(voices.values())
+            found[index] = one.after(before)
+        return sorted(found.values())
 
-    def _ask_side_by_side(self, call: Call) -> Generator[Delta, None, list[_Voice] | None]:
-        """All at the same time; None where it was cancelled."""
+    def _ask_side_by_side(self, call: Call) -> Generator[Delta, None, list[Heard] | None]:
+        """As many at the same time as may be; None where it was cancelled."""
         # Not for those whose members answer in turn.
-        from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+        from concurrent.futures import FIRST_COMPLETED, Future, wait
 
         over = Event()
         # Threads know these and not the call, through which they would keep alive a run that its
         # caller has let go: it could not be collected, which is what ends them.
         now_s, prompts, given_up = call.now_s, call.prompts, call.cancelled
+        all_began_s = now_s()
 
         def cancelled() -> bool:
             return over.is_set() or (given_up is not None and given_up())
 
-        def run(index: int) -> _Voice | None:
+        def run(index: int) -> Heard | None:
             if over.is_set():
                 return None  # it costs nothing: it never began
-            began_s = now_s()
-            generation, prompt_tokens = self._generation(prompts, index, cancelled)
-            for _ in generation:
-                pass
-            return self._voice(index, generation, prompt_tokens, now_s() - began_s)
+            one = silently(self._speak(index, prompts, now_s, cancelled))
+            # The wait for a turn counts: the last to end is as late as the whole tier.
+            return one._replace(seconds=now_s() - all_began_s)
 
-        others = range(1, len(self._members))
-        with ThreadPoolExecutor(len(others), thread_name_prefix="member") as pool:
-            try:
-                running = {pool.submit(run, index) for index in others}
-                began_s = call.elapsed_s()
-                lead, prompt_tokens = self._generation(prompts, 0, cancelled)
-                yield from lead
-                voices = [self._voice(0, lead, prompt_tokens, call.elapsed_s() - began_s)]
-                while True:
-                    if not over.is_set():
-                        if any(voice.text is None for voice in voices):
-                            return None
-                        if not call.whole and self._decided(call.gate, voices, call.can_defer):
-                            over.set()
-                    if not running:
-                        break
-                    done: set[Future[_Voice | None]]
-                    done, running = wait(running, return_when=FIRST_COMPLETED)
-                    voices += [voice for one in done if (voice := one.result()) is not None]
-            finally:
-                over.set()
-        return sorted(voices)
+        pool, heard = self._threads(), list[Heard]()
+        waiting, running = deque(range(1, len(self._members))), set[Future[Heard | None]]()
 
-    def _generation(
-        self, prompts: Prompts, index: int, cancelled: Callable[[], bool] | None
-    ) -> tuple[Generation, int]:
-        """A member's response, not begun, and how many tokens it reads."""
-        member, query = self._members[index], prompts.query
-        ids = prompts.of(member).ids
-        generation = member.artifact.stream(
-            ids,
-            query.max_new_tokens,
-            sampling=query.sampling,
-            stop=query.stop,
+        def go_on(leading: int) -> bool:
+            """Hear who has ended, and begin others in their place; False where it was cancelled."""
+            done = {one for one in running if one.done()}
+            running.difference_update(done)
+            heard.extend(one for each in done if (one := each.result()) is not None)
+            if over.is_set():
+                return True
+            ends = not call.whole and self._decided(call.gate, heard, call.can_defer)
+            if not leading:
+                if not all(one.ended for one in heard):
+                    return False
+                if ends:
+                    over.set()
+            while waiting and not ends and leading + len(running) < self._at_once:
+                running.add(pool.submit(run, waiting.popleft()))
+            return True
+
+        def notice() -> None:
+            if waiting and any(one.done() for one in running):
+                go_on(1)
+
+        try:
+            go_on(1)
+            lead = self._speak(0, prompts, call.elapsed_s, cancelled)
+            heard.append((yield from noticed(lead, notice)))
+            while go_on(0):
+                if not running:
+                    return sorted(heard)
+                wait(running, return_when=FIRST_COMPLETED)
+            return None
+        finally:
+            over.set()
+            wait(running)  # no member answers on when the next query comes
+
+    def _threads(self) -> ThreadPoolExecutor:
+        """Beside the one that asks; they are kept, for to start one takes longer than a token."""
+        if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            most = min(self._at_once, len(self._members) - 1)
+            self._pool = ThreadPoolExecutor(most, thread_name_prefix="member")
+        return self._pool
+
+    def _speak(
+        self,
+        index: int,
+        prompts: Prompts,
+        now_s: Callable[[], float],
+        cancelled: Callable[[], bool] | None,
+    ) -> Speaking:
+        return speak(
+            index,
+            self._members[index],
+            prompts,
+            now_s=now_s,
+            deadline_s=self._member_deadline_s,
             cancelled=cancelled,
         )
-        return generation, len(ids)
 
-    def _voice(
-        self, index: int, generation: Generation, prompt_tokens: int, seconds: float
-    ) -> _Voice:
-        stop = generation.stop
-        assert stop is not None  # noqa: S101 - it has ended
-        text = None if stop == "cancelled" else generation.text
-        ids = [step.token_id for step in generation.steps if not step.ended]
-        logprobs = list(generation.logprobs)
-        classes = classes_of(self._members[index], generation)
-        return _Voice(
-            index, text, stop, ids, logprobs, prompt_tokens, len(logprobs), seconds, classes
-        )
-
-    def _decided(self, gate: Gate | None, voices: Iterable[_Voice], can_defer: bool) -> bool:
-        answers = [voice.text for voice in sorted(voices) if voice.text is not None]
-        if not answers:
-            return False
-        # Side by side any of them may have been stopped: those that were heard are not the first.
-        count, in_order = len(self._members), not self.side_by_side
+    def _decided(self, gate: Gate | None, heard: Iterable[Heard], can_defer: bool) -> bool:
+        voices, agreement = _voices(heard), _agreement(gate)
         if gate is None:
-            return is_settled(answers, count, in_order=in_order)
+            return agreement.is_settled(voices, self._weights)
         if gate.threshold is None:
             return False  # the score is wanted, and only the whole vote has it
-        return is_decided(answers, count, gate.threshold, can_defer=can_defer, in_order=in_order)
+        return agreement.is_decided(voices, self._weights, gate.threshold, can_defer=can_defer)
 
-    def _said(self, call: Call, voices: list[_Voice], spent_s: float) -> Said:
-        answers = [voice.text for voice in voices if voice.text is not None]
-        text, gate, count = vote_share(answers).text, call.gate, len(self._members)
-        least, most = vote_bounds(answers, count)
+    def _said(self, call: Call, heard: list[Heard], spent_s: float) -> Said:
+        gate, agreement, voices = call.gate, _agreement(call.gate), _voices(heard)
+        if all(voice.text is None for voice in voices):
+            raise ArtifactError(f"tier {self.name!r}: no member answered: {self._reasons(heard)}")
+        winner = agreement.outcome(voices, self._weights).winner
+        won = next(one for one in heard if one.member == winner)
+        least, most = agreement.bounds(voices, self._weights)
         defers = gate is not None and gate.defers(least)
-        decided_early = len(answers) < count
-        settled = is_settled(answers, count, in_order=not self.side_by_side)
+        settled = agreement.is_settled(voices, self._weights)
+        references, text = call.query.references, won.text or ""
         answer = TierAnswer(
             text=text,
-            members=[_member_answer(voice, call.query.references) for voice in voices],
+            members=[one.answer(references) for one in heard],
             score=None if gate is None else least if defers else most,
-            correct=is_correct(text, call.query.references) if settled else None,
+            correct=is_correct(text, references) if settled else None,
             seconds=spent_s,
-            stopped_early=decided_early,
+            stopped_early=len(voices) < len(self._members),
         )
-        won = next(voice for voice in voices if voice.text == text)
         source = source_of(self._members[won.member], won.ids, won.logprobs)
-        if settled:
-            return Said(answer, defers, won.stop, source)
-        return Said(
-            answer, defers, won.stop, source, None, lambda: self._resume(call, voices, spent_s)
-        )
+        resume = None if settled else lambda: self._resume(call, heard, spent_s)
+        return Said(answer, defers, won.stop, source, resume=resume)
+
+    def _reasons(self, heard: Iterable[Heard]) -> str:
+        return "; ".join(f"{self._members[one.member].info.name}: {one.failed}" for one in heard)
 
     def close(self) -> None:
-        """See `Tier`; the programs go with the last references to them."""
+        """See `Tier`; programs and threads go with the last references to them."""
+        self._pool = None
 
 
-def check_members(members: Sequence[Member]) -> None:
+def check_members(members: Sequence[Member], *, side_by_side: bool) -> None:
     """Check that votes can be counted.
 
     Raises:
-        ArtifactError: fewer than 2 members, one that is there twice, or members whose answers
-            cannot be compared: cut at other lengths, of a chat and of a plain model, or classifiers
-            of other labels.
+        ArtifactError: fewer than 2 members, a weight that is none, one that draws and cannot, or
+            see `check_comparable`.
     """
     if len(members) < 2:  # noqa: PLR2004
         raise ArtifactError(f"an ensemble needs at least 2 members, got {len(members)}")
-    first = members[0].artifact
-    for index, member in enumerate(members):
-        artifact = member.artifact
-        for other in members[:index]:
-            if artifact.manifest == other.artifact.manifest:
-                raise ArtifactError(
-                    f"{artifact.folder} and {other.artifact.folder} are the same artifact, which"
-                    " has one vote"
-                )
-        for what, here, there in (
-            (
-                "max_new_tokens",
-                artifact.manifest.model.max_new_tokens,
-                first.manifest.model.max_new_tokens,
-            ),
-            ("chat template", artifact.chat_template is not None, first.chat_template is not None),
-            ("labels", _labels(artifact), _labels(first)),
-        ):
-            if here != there:
-                raise ArtifactError(
-                    f"{artifact.folder}: its answers cannot be compared with those of"
-                    f" {first.folder}: {what} {here} and {there}"
-                )
+    for one in members:
+        if not 0.0 < one.info.weight < math.inf:
+            raise ArtifactError(
+                f"{one.artifact.folder}: weight must be above 0 and finite, got {one.info.weight}"
+            )
+    drawn = [one for one in members if one.draw is not None]
+    for index, one in enumerate(drawn):
+        _check_draws(one.artifact, side_by_side=side_by_side)
+        if any((one.artifact, one.draw) == (other.artifact, other.draw) for other in drawn[:index]):
+            raise ArtifactError(
+                f"{one.artifact.folder}: one sample is there twice, and has one vote"
+            )
+    drawing = {id(one.artifact): one.artifact for one in drawn}
+    # Samples of one artifact are of the same content, and are to be.
+    others = [one.artifact for one in members if one.draw is None]
+    check_comparable([(one.folder, one.manifest) for one in (*drawing.values(), *others)])
 
 
-def _labels(artifact: Artifact) -> list[str] | None:
-    entry = artifact.manifest.classifier
-    return None if entry is None else sorted(entry.labels)
+def _check_draws(artifact: Artifact, *, side_by_side: bool) -> None:
+    if artifact.classifies:
+        raise ArtifactError(f"{artifact.folder}: a classifier draws nothing: all samples are one")
+    if side_by_side:
+        raise ArtifactError(
+            f"{artifact.folder}: one model answers one query at a time: samples are drawn one after"
+            " the other"
+        )
 
 
 def votes_of(answer: TierAnswer) -> dict[str, int]:
@@ -275,23 +279,14 @@ def votes_of(answer: TierAnswer) -> dict[str, int]:
     return dict(Counter(one.text for one in answer.members if one.text is not None))
 
 
-def _after(stopped: _Voice, voice: _Voice) -> _Voice:
-    """What a member said that was stopped at first: both runs have cost."""
-    return voice._replace(
-        prompt_tokens=stopped.prompt_tokens + voice.prompt_tokens,
-        generated_tokens=stopped.generated_tokens + voice.generated_tokens,
-        seconds=stopped.seconds + voice.seconds,
-    )
+def _agreement(gate: Gate | None) -> Agreement:
+    """The gate's; where no gate says otherwise, members vote."""
+    if gate is None:
+        return Vote()
+    assert isinstance(gate.rule, Agreement)  # noqa: S101 - other rules are of one member
+    return gate.rule
 
 
-def _member_answer(voice: _Voice, references: Sequence[str]) -> MemberAnswer:
-    return MemberAnswer(
-        member=voice.member,
-        text=voice.text,
-        logprobs=voice.logprobs,
-        prompt_tokens=voice.prompt_tokens,
-        generated_tokens=voice.generated_tokens,
-        seconds=voice.seconds,
-        correct=None if voice.text is None else is_correct(voice.text, references),
-        classes=voice.classes,
-    )
+def _voices(heard: Iterable[Heard]) -> list[Voice]:
+    """Of those that have ended."""
+    return [voice_of(one.answer(())) for one in heard if one.ended]

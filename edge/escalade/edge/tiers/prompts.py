@@ -14,6 +14,7 @@ from escalade.edge.artifact import program_digest
 from escalade.edge.chat import ChatPrompt
 from escalade.edge.errors import PromptError
 from escalade.edge.generation import Artifact
+from escalade.edge.runtimes import Draw
 from escalade.edge.tiers.query import Query
 from escalade.edge.trace import MemberInfo
 
@@ -22,7 +23,13 @@ class Member:
     """An opened artifact as a member of a tier."""
 
     def __init__(
-        self, artifact: Artifact, *, prompt_price: float = 0.0, generated_price: float = 0.0
+        self,
+        artifact: Artifact,
+        *,
+        prompt_price: float = 0.0,
+        generated_price: float = 0.0,
+        weight: float = 1.0,
+        draw: Draw | None = None,
     ) -> None:
         """Take an artifact.
 
@@ -30,8 +37,11 @@ class Member:
             artifact: opened and verified.
             prompt_price: money for a million tokens read, >= 0.
             generated_price: money for a million tokens written, >= 0.
+            weight: of its voice among those of its tier, > 0 and finite.
+            draw: of a model that speaks several times; None takes the query's sampling.
         """
         self.artifact = artifact
+        self.draw = draw
         model, linear = artifact.manifest.model, artifact.manifest.linear
         #: Of the tokenizer whose ids may travel; empty of a classifier, which reads text and
         #: answers with a label.
@@ -42,6 +52,7 @@ class Member:
             program_sha256=program_digest(artifact.manifest),
             prompt_price=prompt_price,
             generated_price=generated_price,
+            weight=weight,
         )
 
     @cached_property
@@ -83,7 +94,8 @@ class Prompts:
         # Templates read the special tokens beside them.
         key: tuple[object, ...] = (member.fingerprint,)
         if artifact.classifies:
-            key = (member,)  # each truncates at its own window
+            # Each cuts a text at its own window.
+            key = (artifact.manifest.model.tokenizer_fingerprint, artifact.manifest.model.window)
         elif query.messages:
             chat = msgspec.json.encode(artifact.manifest.model.chat, order="sorted")
             key = (member.fingerprint, artifact.chat_template, chat)

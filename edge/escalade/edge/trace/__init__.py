@@ -16,11 +16,13 @@ from escalade.edge.trace.schema import (
     Trace,
     TraceHeader,
     TraceRecord,
+    Weight,
     flops_of,
     is_correct,
     latency_s,
     money_of,
 )
+from escalade.edge.trace.voices import is_broken, voice_of, voices_of, weights_of
 
 __all__ = [
     "TRACE_SCHEMA",
@@ -37,11 +39,16 @@ __all__ = [
     "TraceAppender",
     "TraceHeader",
     "TraceRecord",
+    "Weight",
     "flops_of",
+    "is_broken",
     "is_correct",
     "latency_s",
     "money_of",
     "read_trace",
     "read_traces",
+    "voice_of",
+    "voices_of",
+    "weights_of",
     "write_trace",
 ]

@@ -11,6 +11,7 @@ run one after the other their sum.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Annotated, Literal, NamedTuple
 
@@ -27,6 +28,7 @@ Place = Literal["device", "gateway", "cloud"]
 Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 #: Money for a million tokens, in the header's currency.
 Price = Annotated[float, msgspec.Meta(ge=0.0)]
+Weight = Annotated[float, msgspec.Meta(gt=0.0, le=sys.float_info.max)]
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,6 +49,8 @@ class MemberInfo(Line, frozen=True, kw_only=True):
     revision: str | None = None
     prompt_price: Price = 0.0
     generated_price: Price = 0.0
+    #: Of its voice among those of its tier; above 0, and only proportions count.
+    weight: Weight = 1.0
 
 
 class TierInfo(Line, frozen=True, kw_only=True):
@@ -79,7 +83,7 @@ class MemberAnswer(Line, frozen=True, kw_only=True):
 
     #: Its place in the header's members of the tier.
     member: Count
-    #: None where a gateway says that a member ran and not what it said.
+    #: None where it failed or was stopped, or where a gateway says only that it ran.
     text: str | None
     #: Log-probability of each generated token, the end-of-sequence token included; empty where
     #: they did not travel.
@@ -92,6 +96,8 @@ class MemberAnswer(Line, frozen=True, kw_only=True):
     correct: bool | None = None
     #: Of a classifier on this device, the log-probability of each label.
     classes: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
+    #: Why it failed: it has no answer, and the others go on.
+    failed: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class DraftUse(Line, frozen=True, kw_only=True):

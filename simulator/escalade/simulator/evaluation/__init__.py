@@ -1,6 +1,11 @@
 """Traces to the figures and numbers of the CAT paper; knows no page and no file."""
 
-from escalade.simulator.evaluation.bootstrap import Estimate
+from escalade.simulator.evaluation.bootstrap import (
+    Estimate,
+    draw_queries,
+    estimate,
+    generator,
+)
 from escalade.simulator.evaluation.evaluation import evaluate
 from escalade.simulator.evaluation.results import Contrast, CurvePoints, Evaluation, Slice
 from escalade.simulator.evaluation.tables import lede, seeds_table, tables_of
@@ -13,7 +18,10 @@ __all__ = [
     "Evaluation",
     "Slice",
     "cost_form",
+    "draw_queries",
+    "estimate",
     "evaluate",
+    "generator",
     "lede",
     "quality_form",
     "seeds_table",

@@ -14,6 +14,7 @@ from escalade.simulator.recorded.costs import (
     is_priced,
     money,
     recorded_seconds,
+    seconds,
     with_prices,
 )
 from escalade.simulator.recorded.scores import RECORDED, Rule, rule_name, scores_of
@@ -39,6 +40,7 @@ __all__ = [
     "recorded_thresholds",
     "rule_name",
     "scores_of",
+    "seconds",
     "tiers_of",
     "with_prices",
 ]

@@ -198,6 +198,12 @@ def _bytes(link: Link) -> float:
 
 flops = CostModel(name="flops_per_query", label="Compute per query", unit="FLOPs", of_member=_flops)
 money = CostModel(name="money", label="Price of a query", unit=None, of_member=money_of)
+seconds = _Seconds(
+    name="seconds",
+    label="Time per query",
+    unit="s",
+    of_member=lambda answer, member: answer.seconds,
+)
 
 #: Every cost model by the name that `--cost` takes.
 COSTS: dict[str, CostModel] = {
@@ -213,6 +219,6 @@ COSTS: dict[str, CostModel] = {
         money,
         CostModel(name="deferral_rate", label="Deferral rate", unit="", of_deferral=1.0),
         CostModel(name="bytes", label="Bytes per query", unit="B", of_link=_bytes),
-        _Seconds(name="seconds", label="Time per query", unit="s"),
+        seconds,
     )
 }

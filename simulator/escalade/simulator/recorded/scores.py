@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from escalade.edge.deferral import RULES, VOTE, DeferralRule, rule_named
+from escalade.edge.deferral import RULES, DeferralRule, rule_named
 from escalade.simulator.errors import SimulatorError, unknown
 from escalade.simulator.recorded.tiers import Floats, RecordedTier
 
@@ -30,7 +30,7 @@ def scores_of(tier: RecordedTier, rule: Rule = RECORDED) -> Floats:
     Raises:
         SimulatorError: no such rule, or it cannot score an answer of the tier.
     """
-    if rule == RECORDED or (rule == VOTE and tier.is_vote):
+    if rule == RECORDED or (tier.is_vote and rule == tier.info.rule):
         if unscored := int(np.isnan(tier.score).sum()):
             raise SimulatorError(
                 f"{unscored} of {len(tier.score)} answers of tier {tier.info.name!r} were recorded"

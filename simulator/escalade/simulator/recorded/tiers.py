@@ -1,7 +1,7 @@
 """The tiers of a recorded cascade as columns; knows no threshold, no cost and no network.
 
 How many members of an ensemble answer a query depends on its threshold, but only by levels
-(`vote_levels`): whatever a tier takes is a table with a row for each level, and a tier that
+(`asked_of`): whatever a tier takes is a table with a row for each level, and a tier that
 always asks all of its members has one.
 """
 
@@ -14,14 +14,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from escalade.edge.deferral import (
-    VOTE,
-    asked_at_levels,
-    asked_until_settled,
-    vote_levels,
-    vote_share,
-)
-from escalade.edge.trace import TierAnswer, TierInfo, Trace
+from escalade.edge.deferral import Agreement, Voice, Vote, agreement_named, asked_of
+from escalade.edge.trace import TierAnswer, TierInfo, Trace, voices_of, weights_of
+from escalade.simulator.errors import SimulatorError
 from escalade.simulator.recorded.shadow import check_answered
 
 Floats = NDArray[np.float64]
@@ -56,7 +51,7 @@ class RecordedTier:
     @property
     def is_vote(self) -> bool:
         """Whether members vote, so that there is no other rule to score them by."""
-        return len(self.info.members) > 1 and self.info.rule == VOTE
+        return len(self.info.members) > 1 and self.info.rule is not None
 
     def level(self, threshold: float) -> int:
         """The level of a threshold."""
@@ -108,28 +103,41 @@ def _recorded(
     info: TierInfo, ids: list[str], answers: list[TierAnswer], *, is_last: bool
 ) -> RecordedTier:
     score = np.array([_score(answer) for answer in answers], dtype=np.float64)
-    levels: tuple[float, ...] = ()
-    asked = [[len(answer.members)] for answer in answers]
-    texts = [_texts(answer) for answer in answers]
-    votes = [one for one in texts if one is not None and len(one) == len(info.members) > 1]
-    if len(votes) == len(answers) and (info.rule == VOTE or is_last):
-        if info.rule == VOTE:
-            score = np.array([vote_share(said).score for said in votes], dtype=np.float64)
-        # Members that run side by side have all begun before any of them has answered.
-        if not info.side_by_side:
-            if is_last:
-                asked = [[asked_until_settled(said)] for said in votes]
-            else:
-                levels = vote_levels(len(info.members))
-                asked = [list(asked_at_levels(said)) for said in votes]
+    levels = np.empty(0)
+    asked = np.array([[len(answer.members) for answer in answers]], dtype=np.intp)
+    voices = _voices(info, answers)
+    if voices is not None and (info.rule is not None or is_last):
+        agreement, weights = _agreement(info), weights_of(info)
+        try:
+            if info.rule is not None:
+                score = np.array([agreement.outcome(said, weights).score for said in voices])
+            # Where the score is wanted after the last tier, only the whole vote has it.
+            if not (is_last and info.rule is not None):
+                levels, asked = asked_of(
+                    agreement, voices, weights, side_by_side=info.side_by_side, gated=not is_last
+                )
+        except ValueError as error:
+            raise SimulatorError(f"tier {info.name!r}: {error}") from error
     return RecordedTier(
-        info=info,
-        ids=ids,
-        answers=answers,
-        score=score,
-        levels=np.array(levels, dtype=np.float64),
-        asked=np.array(asked, dtype=np.intp).T,
+        info=info, ids=ids, answers=answers, score=score, levels=levels, asked=asked
     )
+
+
+def _agreement(info: TierInfo) -> Agreement:
+    """What the members of a tier agreed by."""
+    try:
+        return Vote() if info.rule is None else agreement_named(info.rule)
+    except ValueError as error:
+        raise SimulatorError(f"tier {info.name!r}: {error}") from error
+
+
+def _voices(info: TierInfo, answers: list[TierAnswer]) -> list[list[Voice]] | None:
+    """What all members said to each query; None where it is not for us to say who is asked."""
+    if len(info.members) == 1:
+        return None
+    voices = [voices_of(answer, info) for answer in answers]
+    known = [one for one in voices if one is not None]
+    return known if len(known) == len(voices) else None
 
 
 def _score(answer: TierAnswer) -> float:
@@ -137,12 +145,6 @@ def _score(answer: TierAnswer) -> float:
     if answer.score is None:
         return float("nan")
     return float("inf") if np.isnan(answer.score) else answer.score
-
-
-def _texts(answer: TierAnswer) -> list[str] | None:
-    """What the members said; None behind a link, where it is not for us to say who is asked."""
-    texts = [member.text for member in answer.members if member.text is not None]
-    return texts if answer.link is None and len(texts) == len(answer.members) else None
 
 
 def _cut(answer: TierAnswer, members: int) -> TierAnswer:

@@ -8,21 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from votes import is_decided, is_settled, vote_share
 
 from escalade.edge.calibration.gates.columns import column_of
-from escalade.edge.deferral import (
-    DeferralRule,
-    Gate,
-    VoteRule,
-    is_decided,
-    is_settled,
-    rule_named,
-    vote_share,
-)
+from escalade.edge.deferral import DeferralRule, Gate, Vote, rule_named
 from escalade.edge.errors import CalibrationError
 from escalade.edge.trace import MemberAnswer, MemberInfo, TierAnswer, TierInfo
 
-VOTE = Gate(rule=VoteRule(), threshold=None)
+VOTE = Gate(rule=Vote(), threshold=None)
 
 
 def info(members: int, **options: object) -> TierInfo:
@@ -70,7 +63,7 @@ def test_a_vote_asks_and_costs_no_more_than_the_decision_takes(
 ) -> None:
     members = len(said[0])
     column = column_of(
-        info(members), VOTE, [answer(one) for one in said], [["a"]] * len(said), unit
+        info(members), VOTE, [answer(one) for one in said], [["a"]] * len(said), unit, last=False
     )
     level = int(np.searchsorted(column.levels, tau))
     for query, texts in enumerate(said):
@@ -85,7 +78,7 @@ def test_a_vote_asks_and_costs_no_more_than_the_decision_takes(
 def test_the_last_tier_asks_until_the_winner_is_certain(said: list[list[str]]) -> None:
     members = len(said[0])
     answers = [answer(texts) for texts in said]
-    column = column_of(info(members), None, answers, [[]] * len(said), "flops")
+    column = column_of(info(members), None, answers, [[]] * len(said), "flops", last=True)
     for texts, cost in zip(said, column.costs[0], strict=True):
         asked = next(k for k in range(1, members + 1) if is_settled(texts[:k], members))
         assert cost == price(asked, "flops")
@@ -95,21 +88,25 @@ def test_the_last_tier_asks_until_the_winner_is_certain(said: list[list[str]]) -
 def test_members_side_by_side_are_all_paid_for() -> None:
     told = [answer(["a", "a", "a"])]
     for gate in (VOTE, None):
-        column = column_of(info(3, side_by_side=True), gate, told, [["a"]], "flops")
+        column = column_of(
+            info(3, side_by_side=True), gate, told, [["a"]], "flops", last=gate is None
+        )
         assert column.costs.tolist() == [[price(3, "flops")]]
         assert column.levels.size == 0
 
 
 def test_calls_count_the_last_tier_alone() -> None:
     told = [answer(["a", "b"])] * 2
-    assert column_of(info(2), VOTE, told, [["a"]] * 2, "calls").costs.max() == 0.0
-    assert column_of(info(2), None, told, [["a"]] * 2, "calls").costs.tolist() == [[1.0, 1.0]]
+    assert column_of(info(2), VOTE, told, [["a"]] * 2, "calls", last=False).costs.max() == 0.0
+    assert column_of(info(2), None, told, [["a"]] * 2, "calls", last=True).costs.tolist() == [
+        [1.0, 1.0]
+    ]
 
 
 @pytest.mark.parametrize("rule", ["mean", "sum", "min"])
 def test_one_model_is_scored_by_the_gates_rule(rule: str) -> None:
     gate = Gate(rule=rule_named(rule), threshold=None)
-    column = column_of(info(1, rule="other"), gate, [answer(["a"])], [[]], "flops")
+    column = column_of(info(1, rule="other"), gate, [answer(["a"])], [[]], "flops", last=False)
     assert isinstance(gate.rule, DeferralRule)
     assert column.scores == [gate.rule([-0.5] * 3)]
     assert column.right == [True]
@@ -130,19 +127,28 @@ def elsewhere(score: float | None) -> TierAnswer:
 def test_a_gateway_keeps_its_score_where_the_rule_is_the_same() -> None:
     gate = Gate(rule=rule_named("mean"), threshold=None)
     there = info(2, place="gateway", rule="mean")
-    column = column_of(there, gate, [elsewhere(0.25)], [["a"]], "flops")
+    column = column_of(there, gate, [elsewhere(0.25)], [["a"]], "flops", last=False)
     assert (column.scores, column.right) == ([0.25], [None])
     assert column.costs.tolist() == [[2 * 2 + 2 * 10 * 2]]
     with pytest.raises(CalibrationError, match="no log-probabilities to score by rule 'mean', and"):
-        column_of(info(2, place="gateway", rule="sum"), gate, [elsewhere(0.25)], [[]], "flops")
+        column_of(
+            info(2, place="gateway", rule="sum"),
+            gate,
+            [elsewhere(0.25)],
+            [[]],
+            "flops",
+            last=False,
+        )
     for score in (math.nan, math.inf):
         with pytest.raises(CalibrationError, match="a score of tier 'tier' is not finite"):
-            column_of(there, gate, [elsewhere(score)], [[]], "flops")
+            column_of(there, gate, [elsewhere(score)], [[]], "flops", last=False)
 
 
 @pytest.mark.parametrize("unit", ["flops", "money"])
 def test_models_that_a_trace_does_not_name_have_no_cost(unit: str) -> None:
     nameless = info(0, place="cloud")
     with pytest.raises(CalibrationError, match="does not say which models tier 'tier' has; use"):
-        column_of(nameless, None, [elsewhere(None)], [["a"]], unit)
-    assert column_of(nameless, None, [elsewhere(None)], [["a"]], "calls").costs.tolist() == [[1.0]]
+        column_of(nameless, None, [elsewhere(None)], [["a"]], unit, last=True)
+    assert column_of(
+        nameless, None, [elsewhere(None)], [["a"]], "calls", last=True
+    ).costs.tolist() == [[1.0]]

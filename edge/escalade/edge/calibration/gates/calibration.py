@@ -17,7 +17,12 @@ from escalade.edge.base import text_of, utc_now
 from escalade.edge.calibration.gates.climb import Sample, climb, right_under
 from escalade.edge.calibration.gates.goals import thresholds_for
 from escalade.edge.calibration.gates.recorded import RecordedQueries, recorded_queries
-from escalade.edge.calibration.gates.writing import manifests_of, write_calibration
+from escalade.edge.calibration.gates.writing import (
+    artifact_weights_of,
+    manifests_of,
+    samples_of,
+    write_calibration,
+)
 from escalade.edge.calibration.halves import halves_of, learned_from
 from escalade.edge.calibration.risk import share_of, wilson_interval
 from escalade.edge.cascade import Cascade
@@ -121,6 +126,7 @@ def find_thresholds(
         raise CalibrationError(f"{sample.n} queries are too few to divide")
     fit = sample.take(halves.fit[ordered:])
     lowest = [gate.rule.lowest for gate in gates]
+    weights = artifact_weights_of(cascade)
     found = thresholds_for(
         goal,
         fit,
@@ -137,6 +143,8 @@ def find_thresholds(
         rules=[gate.rule.name for gate in gates],
         thresholds=list(thresholds),
         members=manifests_of(cascade),
+        weights=[] if set(weights) == {1.0} else weights,
+        samples=samples_of(cascade),
         certified=found is not None if guaranteed else None,
         fit=measured(fit, thresholds),
         held_out=measured(sample.take(halves.held_out), thresholds) if halves.held_out else None,

@@ -9,13 +9,12 @@ import numpy as np
 
 from escalade.edge.calibration.gates.climb import Floats
 from escalade.edge.deferral import (
+    Agreement,
     CostUnit,
     DeferralRule,
     Gate,
-    asked_at_levels,
-    asked_until_settled,
-    vote_levels,
-    vote_share,
+    Vote,
+    asked_of,
 )
 from escalade.edge.errors import CalibrationError
 from escalade.edge.trace import (
@@ -25,6 +24,8 @@ from escalade.edge.trace import (
     flops_of,
     is_correct,
     money_of,
+    voice_of,
+    weights_of,
 )
 
 
@@ -44,15 +45,18 @@ def column_of(
     answers: Sequence[TierAnswer],
     references: Sequence[Sequence[str]],
     unit: CostUnit,
+    *,
+    last: bool,
 ) -> Column:
     """The column of a tier.
 
     Args:
         info: who answered, at what prices.
-        gate: the one after the tier; None after the last.
+        gate: the one after the tier; None after the last, or one that says who wins.
         answers: n, whole, of all members where they vote.
         references: what counts as right, of the same queries.
         unit: what a cost is counted in.
+        last: whether no tier is above.
 
     Raises:
         CalibrationError: an answer cannot be scored by the gate's rule, or its score is not finite.
@@ -62,36 +66,42 @@ def column_of(
         return Column(
             [] if gate is None else [_score(info, gate, answer) for answer in answers],
             [answer.correct for answer in answers],
-            np.array([_costs(info, gate, answers, whole, unit)]),
+            np.array([_costs(info, answers, whole, unit, last=last)]),
             np.empty(0),
         )
-    votes = [[str(one.text) for one in answer.members] for answer in answers]
-    winners = [vote_share(texts) for texts in votes]
-    # Members that run side by side have all begun before any of them has answered.
-    asked, levels = [whole], tuple[float, ...]()
-    if not info.side_by_side and gate is None:
-        asked = [[asked_until_settled(texts) for texts in votes]]
-    elif not info.side_by_side:
-        levels = vote_levels(len(info.members))
-        asked = [list(one) for one in zip(*map(asked_at_levels, votes), strict=True)]
+    agreement = Vote() if gate is None else gate.rule
+    assert isinstance(agreement, Agreement)  # noqa: S101 - other rules are of one member
+    weights = weights_of(info)
+    voices = [[voice_of(one) for one in answer.members] for answer in answers]
+    ends = [agreement.outcome(said, weights) for said in voices]
+    texts = [
+        str(answer.members[end.winner].text) for answer, end in zip(answers, ends, strict=True)
+    ]
+    asked, levels = np.array([whole]), np.empty(0)
+    # After the last tier a gate wants the score, which only the whole vote has.
+    if gate is None or not last:
+        levels, asked = asked_of(
+            agreement, voices, weights, side_by_side=info.side_by_side, gated=not last
+        )
     return Column(
-        [] if gate is None else [winner.score for winner in winners],
-        [is_correct(winner.text, right) for winner, right in zip(winners, references, strict=True)],
-        np.array([_costs(info, gate, answers, one, unit) for one in asked]),
-        np.array(levels, dtype=np.float64),
+        [] if gate is None else [end.score for end in ends],
+        [is_correct(text, right) for text, right in zip(texts, references, strict=True)],
+        np.array([_costs(info, answers, one, unit, last=last) for one in asked.tolist()]),
+        levels,
     )
 
 
 def _costs(
     info: TierInfo,
-    gate: Gate | None,
     answers: Sequence[TierAnswer],
     asked: Sequence[int],
     unit: CostUnit,
+    *,
+    last: bool,
 ) -> list[float]:
     """What each answer costs where so many members are asked, all of them counted."""
     if unit == "calls":
-        return [float(gate is None)] * len(answers)
+        return [float(last)] * len(answers)
     if not info.members:  # `ask --trace` has begun it while a tier elsewhere was silent
         raise CalibrationError(
             f"the trace does not say which models tier {info.name!r} has; use one of"
@@ -106,7 +116,7 @@ def _costs(
 
 def _score(info: TierInfo, gate: Gate, answer: TierAnswer) -> float:
     """A score under the gate's rule; as recorded where that rule gave it and no more is known."""
-    assert isinstance(gate.rule, DeferralRule)  # noqa: S101 - a vote takes several members
+    assert isinstance(gate.rule, DeferralRule)  # noqa: S101 - agreement takes several members
     score = _by_rule(gate.rule, answer.members)
     if score is None and info.rule == gate.rule.name:
         score = answer.score

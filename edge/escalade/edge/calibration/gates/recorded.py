@@ -9,15 +9,17 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 
 from escalade.edge.base import subsample
 from escalade.edge.calibration.data import check_same, fair_sample, unfinished, without_references
 from escalade.edge.calibration.gates.climb import Sample
 from escalade.edge.calibration.gates.columns import column_of
 from escalade.edge.cascade import Cascade
-from escalade.edge.cascade_file import CascadeFile, MemberTable, TierTable
+from escalade.edge.cascade_file import CascadeFile, TierTable
 from escalade.edge.deferral import CostUnit
 from escalade.edge.errors import CalibrationError
+from escalade.edge.tiers import Tier
 from escalade.edge.trace import TierAnswer, TierInfo, TraceHeader, TraceRecord, read_trace
 
 
@@ -74,7 +76,9 @@ def recorded_queries(
             if not _is_whole(_said(record, place), len(tier.opened)):
                 raise unfinished(trace, record, f"the answer of {names[place]}")
     _check_members(cascade, trace, header, records)
-    infos = [_priced(*both) for both in zip(header.tiers, content.tiers, strict=True)]
+    infos = [
+        _priced(*each) for each in zip(header.tiers, cascade.tiers, content.tiers, strict=True)
+    ]
     unit = unit or _default_unit(infos)
     _check_unit(trace, infos, unit)
     columns = [
@@ -84,6 +88,7 @@ def recorded_queries(
             [_said(record, place) for record in records],
             [record.references for record in records],
             unit,
+            last=place == len(infos) - 1,
         )
         for place, (info, gate) in enumerate(zip(infos, cascade.gates, strict=True))
     ]
@@ -134,7 +139,9 @@ def _check_members(
     for place, (tier, info) in enumerate(zip(cascade.tiers, header.tiers, strict=True)):
         for index, member in enumerate(tier.opened):
             said = [(record.prompt, _said(record, place).members[index]) for record in records]
-            check_same(member.artifact, trace, info.members[index], said)
+            spoke = [one for one in said if one[1].text is not None]
+            if spoke:
+                check_same(member.artifact, trace, info.members[index], spoke, member.draw)
 
 
 def _said(record: TraceRecord, place: int) -> TierAnswer:
@@ -144,26 +151,28 @@ def _said(record: TraceRecord, place: int) -> TierAnswer:
 
 
 def _is_whole(answer: TierAnswer, here: int) -> bool:
-    """Whether nobody was stopped, and all members on this device spoke, each in its place.
+    """Whether nobody was stopped, and all members on this device spoke or failed, in their places.
 
     A tier elsewhere may be of several models, not all of which a query came to.
     """
-    spoke = [one.member for one in answer.members if one.logprobs and one.text is not None]
+    spoke = [
+        one.member
+        for one in answer.members
+        if (one.logprobs and one.text is not None) or (here > 1 and one.failed is not UNSET)
+    ]
     return not answer.stopped_early and (not here or spoke == list(range(here)))
 
 
-def _priced(info: TierInfo, table: TierTable) -> TierInfo:
-    """A tier of a trace, at the prices of the file as it is now."""
+def _priced(info: TierInfo, tier: Tier, table: TierTable) -> TierInfo:
+    """A tier of a trace, at the prices and weights of the file as it is now."""
     if table.address is not None:
-        prices = [(table.prompt_price, table.generated_price)] * len(info.members)
+        now = [(table.prompt_price, table.generated_price, 1.0)] * len(info.members)
     else:
-        entries = [
-            MemberTable(artifact=one) if isinstance(one, str) else one for one in table.members
-        ]
-        prices = [(one.prompt_price, one.generated_price) for one in entries]
+        found = tier.members()
+        now = [(one.prompt_price, one.generated_price, one.weight) for one in found]
     members = [
-        msgspec.structs.replace(member, prompt_price=read, generated_price=written)
-        for member, (read, written) in zip(info.members, prices, strict=True)
+        msgspec.structs.replace(member, prompt_price=read, generated_price=written, weight=weight)
+        for member, (read, written, weight) in zip(info.members, now, strict=True)
     ]
     return msgspec.structs.replace(info, members=members, side_by_side=table.side_by_side)
 

@@ -21,8 +21,9 @@ from escalade.edge.cascade_file import (
     member_tables,
     read_cascade_file,
 )
-from escalade.edge.deferral import CascadeCalibration
+from escalade.edge.deferral import CascadeCalibration, SamplesEntry
 from escalade.edge.errors import CalibrationError
+from escalade.edge.generation import Artifact
 from escalade.edge.tiers import Tier
 
 if TYPE_CHECKING:
@@ -56,9 +57,32 @@ def write_calibration(
 def manifests_of(cascade: Cascade) -> list[str]:
     """Who the members on this device are: SHA-256 of each one's manifest, in order."""
     return [
-        sha256_of(member.artifact.folder / MANIFEST_NAME)
+        sha256_of(artifact.folder / MANIFEST_NAME)
         for tier in cascade.tiers
-        for member in tier.opened
+        for artifact in _artifacts_of(tier)
+    ]
+
+
+def artifact_weights_of(cascade: Cascade) -> list[float]:
+    """The weights of the same members."""
+    return [
+        weight
+        for tier in cascade.tiers
+        for weight in {one.artifact: one.info.weight for one in tier.opened}.values()
+    ]
+
+
+def samples_of(cascade: Cascade) -> list[SamplesEntry]:
+    """Which tiers draw how."""
+    return [
+        SamplesEntry(
+            tier=place,
+            samples=len(tier.opened),
+            temperature=draw.sampling.temperature,
+            seed=draw.sampling.seed,
+        )
+        for place, tier in enumerate(cascade.tiers)
+        if tier.opened and (draw := tier.opened[0].draw) is not None
     ]
 
 
@@ -93,15 +117,18 @@ def _calibrated(
 
 def _tier(table: TierTable, tier: Tier, threshold: float | None) -> TierTable:
     members: list[str | MemberTable] = [
-        msgspec.structs.replace(
-            entry, manifest_sha256=sha256_of(member.artifact.folder / MANIFEST_NAME)
-        )
-        for entry, member in zip(member_tables(table), tier.opened, strict=True)
+        msgspec.structs.replace(entry, manifest_sha256=sha256_of(artifact.folder / MANIFEST_NAME))
+        for entry, artifact in zip(member_tables(table), _artifacts_of(tier), strict=True)
     ]
     gate = table.gate
     if threshold is not None:
         gate = msgspec.structs.replace(gate or GateTable(), threshold=threshold)
     return msgspec.structs.replace(table, members=members, gate=gate)
+
+
+def _artifacts_of(tier: Tier) -> list[Artifact]:
+    """A tier's artifacts, each once, however often it speaks."""
+    return list(dict.fromkeys(member.artifact for member in tier.opened))
 
 
 def _change(raw: Table, table: TierTable) -> None:

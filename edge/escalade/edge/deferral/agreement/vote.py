@@ -1,0 +1,152 @@
+"""The vote: the answer of most wins, by weight; knows no model.
+
+The deferral rule of Revisiting Cascaded Ensembles (section 3.2, equation 3): a query is
+deferred where too few members give the answer that most of them give.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from escalade.edge.deferral.agreement.agreement import (
+    Agreement,
+    Outcome,
+    Prefix,
+    Voice,
+    check_voices,
+    share_of,
+    silent,
+    spoken,
+)
+from escalade.edge.deferral.agreement.normalisers import EXACT, NORMALISERS
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Who has how many votes, in whole weights, and what may yet come."""
+
+    #: By what is compared, in the order it was first given.
+    votes: dict[str, int]
+    #: The first member that gave each.
+    first: dict[str, int]
+    #: Of all K members, and of those not heard yet.
+    total: int
+    rest: int
+    #: The first member not heard yet; above all places where there is none.
+    earliest: float
+
+    @property
+    def leader(self) -> str:
+        """The answer of most votes, and among equals the one that was given first.
+
+        Raises:
+            ValueError: nobody said anything.
+        """
+        if not self.votes:
+            raise ValueError("no member said anything")
+        return max(self.votes, key=lambda one: (self.votes[one], -self.first[one]))
+
+    def may_win(self, answer: str | None) -> bool:
+        """Whether an answer may win in the end; None stands for one that nobody has given yet.
+
+        The leader may, for all others may fail. Another answer of v votes ends with at most
+        v + rest, and has them where all the rest give it. It wins with more than the leader has,
+        or with as many if it was given first.
+        """
+        if not self.votes:
+            return True
+        leader = self.leader
+        if answer == leader:
+            return True
+        most = self.rest if answer is None else self.votes[answer] + self.rest
+        first = self.earliest if answer is None else min(self.first[answer], self.earliest)
+        return (most, -first) > (self.votes[leader], -self.first[leader])
+
+
+class Vote(Agreement):
+    """Most votes win; the deferral score is the share of votes that went elsewhere.
+
+    An empty answer is an answer too: members that fail alike agree. With members of one weight
+    the score is `(K - votes) / K`.
+
+    Bounds: with c votes for the answer that leads, the winner will have at least c, for votes are
+    not taken back, and at most c + rest. Both can be had: all the others may fail, or give the
+    leading one. Where nobody has spoken yet, the winner has at least the least weight that is left.
+    """
+
+    _kind = "vote"
+
+    def __init__(self, normaliser: str = EXACT) -> None:
+        """Take what is compared.
+
+        Args:
+            normaliser: a key of `NORMALISERS`.
+        """
+        self.normaliser = normaliser
+        self._key = NORMALISERS[normaliser]
+
+    @property
+    def name(self) -> str:
+        """See `Agreement`."""
+        kind = self._kind
+        return kind if self.normaliser == EXACT else f"{kind}:{self.normaliser}"
+
+    def outcome(self, voices: Sequence[Voice], weights: Sequence[float]) -> Outcome:
+        """See `Agreement`."""
+        tally = self.tally(voices, weights)
+        leader = tally.leader
+        elsewhere = tally.total - tally.votes[leader]
+        return Outcome(tally.first[leader], share_of(elsewhere, tally.total))
+
+    def bounds(self, voices: Sequence[Voice], weights: Sequence[float]) -> tuple[float, float]:
+        """See `Agreement`, and above."""
+        tally, whole = self.tally(voices, weights), check_voices(voices, weights)
+        left = [whole[member] for member in silent(voices, weights)]
+        votes = max(tally.votes.values(), default=0)
+        most = tally.total - (votes or min(left, default=0))
+        return (
+            share_of(tally.total - votes - tally.rest, tally.total),
+            share_of(most, tally.total),
+        )
+
+    def is_settled(self, voices: Sequence[Voice], weights: Sequence[float]) -> bool:
+        """See `Agreement`; `Tally.may_win` says why."""
+        tally = self.tally(voices, weights)
+        if not tally.votes:
+            return False
+        others = [None, *(one for one in tally.votes if one != tally.leader)]
+        return not any(tally.may_win(one) for one in others)
+
+    def key_of(self, text: str) -> str:
+        """What is compared of a text."""
+        return self._key(text)
+
+    def tally(self, voices: Sequence[Voice], weights: Sequence[float]) -> Tally:
+        """Count the votes so far."""
+        whole, left = check_voices(voices, weights), silent(voices, weights)
+        votes: dict[str, int] = {}
+        first: dict[str, int] = {}
+        for voice in spoken(voices):
+            key = self.key_of(voice.text or "")
+            votes[key] = votes.get(key, 0) + whole[voice.member]
+            first.setdefault(key, voice.member)
+        rest = sum(whole[member] for member in left)
+        return Tally(votes, first, sum(whole), rest, min(left, default=math.inf))
+
+    def prefixes(self, voices: Sequence[Voice], weights: Sequence[float]) -> list[Prefix]:
+        """See `Agreement`; of a vote only who agrees with whom counts."""
+        keys = [None if voice.text is None else self.key_of(voice.text) for voice in voices]
+        pattern = tuple(None if key is None else keys.index(key) for key in keys)
+        return list(_prefixes(pattern, tuple(weights)))
+
+
+# A vote of 8 has 4140 patterns (Bell's number).
+@lru_cache(1 << 14)
+def _prefixes(pattern: tuple[int | None, ...], weights: tuple[float, ...]) -> tuple[Prefix, ...]:
+    voices = [
+        Voice(member, None if key is None else str(key)) for member, key in enumerate(pattern)
+    ]
+    return tuple(Agreement.prefixes(Vote(), voices, weights))

@@ -1,0 +1,152 @@
+"""What one member of an ensemble said, why it did not, and what that took; knows no vote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from escalade.edge.errors import ArtifactError, PromptError
+from escalade.edge.generation import Delta, StopReason
+from escalade.edge.tiers.prompts import Member, Prompts
+from escalade.edge.tiers.tier import classes_of
+from escalade.edge.trace import MemberAnswer, is_broken, is_correct
+
+
+class Heard(NamedTuple):
+    """What one member said."""
+
+    member: int
+    #: None where it was stopped, or failed.
+    text: str | None
+    #: Why it failed; None where it did not.
+    failed: str | None
+    stop: StopReason
+    ids: list[int]
+    logprobs: list[float]
+    #: What it cost, a run that was stopped before this one included.
+    prompt_tokens: int
+    generated_tokens: int
+    seconds: float
+    #: See `MemberAnswer`.
+    classes: dict[str, float] | msgspec.UnsetType
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is to come of it."""
+        return self.text is not None or self.failed is not None
+
+    def after(self, stopped: Heard | None) -> Heard:
+        """The same of one that was stopped at first: both runs have cost."""
+        if stopped is None:
+            return self
+        return self._replace(
+            prompt_tokens=stopped.prompt_tokens + self.prompt_tokens,
+            generated_tokens=stopped.generated_tokens + self.generated_tokens,
+            seconds=stopped.seconds + self.seconds,
+        )
+
+    def answer(self, references: Sequence[str]) -> MemberAnswer:
+        """For a trace."""
+        return MemberAnswer(
+            member=self.member,
+            text=self.text,
+            logprobs=self.logprobs,
+            prompt_tokens=self.prompt_tokens,
+            generated_tokens=self.generated_tokens,
+            seconds=self.seconds,
+            correct=None if self.text is None else is_correct(self.text, references),
+            classes=self.classes,
+            failed=msgspec.UNSET if self.failed is None else self.failed,
+        )
+
+
+#: Deltas as they come, then what was said.
+Speaking = Generator[Delta, None, Heard]
+
+
+def speak(
+    place: int,
+    member: Member,
+    prompts: Prompts,
+    *,
+    now_s: Callable[[], float],
+    deadline_s: float | None,
+    cancelled: Callable[[], bool] | None,
+) -> Speaking:
+    """Let a member answer; it fails alone.
+
+    Args:
+        place: its own among the members.
+        member: who is asked.
+        prompts: the query.
+        now_s: the clock that its seconds are of.
+        deadline_s: seconds after which it has failed; asked, as `cancelled` is, between tokens and
+            between chunks of a prompt, so that a program that never returns is not ended by it.
+        cancelled: see `Artifact.stream`.
+    """
+    query, began_s = prompts.query, now_s()
+    late = False
+
+    def over() -> bool:
+        nonlocal late
+        late = late or (deadline_s is not None and now_s() - began_s >= deadline_s)
+        return late or (cancelled is not None and cancelled())
+
+    ids = prompts.of(member).ids
+    failed, generation = None, None
+    try:
+        generation = member.artifact.stream(
+            ids,
+            query.max_new_tokens,
+            sampling=query.sampling if member.draw is None else member.draw.of(query.sampling, ids),
+            stop=query.stop,
+            cancelled=over,
+        )
+        yield from generation
+    except (ArtifactError, PromptError) as error:
+        failed = str(error)
+    stop: StopReason = "cancelled"
+    if generation is not None and generation.stop is not None:
+        stop = generation.stop
+    logprobs = [] if generation is None else list(generation.logprobs)
+    if stop == "cancelled" and late:
+        failed = f"no answer after {deadline_s:g} s"
+    elif failed is None and is_broken(logprobs):
+        failed = "gave a log-probability that is no number"
+    spoke = generation is not None and stop != "cancelled" and failed is None
+    return Heard(
+        member=place,
+        text=generation.text if generation is not None and spoke else None,
+        failed=failed,
+        stop=stop,
+        ids=[one.token_id for one in generation.steps if not one.ended] if generation else [],
+        logprobs=logprobs,
+        prompt_tokens=len(ids),
+        generated_tokens=len(logprobs),
+        seconds=now_s() - began_s,
+        classes=classes_of(member, generation) if generation and spoke else msgspec.UNSET,
+    )
+
+
+def noticed(speaking: Speaking, notice: Callable[[], None]) -> Speaking:
+    """The same, with a look at something else after each delta."""
+    while True:
+        try:
+            delta = next(speaking)
+        except StopIteration as end:
+            heard: Heard = end.value
+            return heard
+        yield delta
+        notice()
+
+
+def silently(speaking: Speaking) -> Heard:
+    """Let a member answer to the end, whatever it says on the way."""
+    while True:
+        try:
+            next(speaking)
+        except StopIteration as end:
+            heard: Heard = end.value
+            return heard
