@@ -1,6 +1,14 @@
 """Traces to the figures and numbers of the CAT paper; knows no page and no file."""
 
-from escalade.simulator.evaluation.bootstrap import Estimate
+from escalade.simulator.evaluation.bootstrap import (
+    Estimate,
+    draw_queries,
+    draw_seeds,
+    estimate,
+    generator,
+    mean_over_seeds,
+    p_value,
+)
 from escalade.simulator.evaluation.evaluation import evaluate
 from escalade.simulator.evaluation.results import Contrast, CurvePoints, Evaluation, Slice
 from escalade.simulator.evaluation.tables import lede, seeds_table, tables_of
@@ -13,8 +21,14 @@ __all__ = [
     "Evaluation",
     "Slice",
     "cost_form",
+    "draw_queries",
+    "draw_seeds",
+    "estimate",
     "evaluate",
+    "generator",
     "lede",
+    "mean_over_seeds",
+    "p_value",
     "quality_form",
     "seeds_table",
     "tables_of",
