@@ -6,7 +6,7 @@ STAMP := .venv/.installed
 CONTRACT := protos/escalade/v1/cascade.proto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-gpu test-aarch64 study study-online study-ensembles check lint format types imports contract breaking bench protos clean
+.PHONY: help demo test test-slow test-gpu test-aarch64 study study-three study-online study-ensembles check lint format types imports contract breaking bench protos clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ bench: $(STAMP) ## Side-by-side timings
 
 study: $(STAMP) ## Train and compare every loss on the bundled tasks; hours, resumable
 	$(BIN)/python -m benchmarks.study
+
+study-three: $(STAMP) ## Small and medium models before a large one; an hour and more, resumable
+	$(BIN)/python -m benchmarks.study_three $(ARGS)
 
 study-online: $(STAMP) ## Online cascades on a folder of streams (DATA=, ENCODER=); hours, resumable
 	$(BIN)/python -m benchmarks.study_online --data $(DATA) $(if $(ENCODER),--encoder $(ENCODER)) $(ARGS)

@@ -6,10 +6,12 @@ A study's command starts itself again, with `--worker NUMBER`: see `add_options`
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,6 +40,21 @@ def take_share(options: argparse.Namespace) -> Share | None:
         return None
     os.environ["OMP_NUM_THREADS"] = str(max((os.cpu_count() or 1) // options.jobs, 1))
     return Share(options.worker, options.jobs)
+
+
+def keep_settings(out: Path, settings: Mapping[str, str]) -> None:
+    """Refuse a study's folder that holds runs under other settings; keep those of a new one."""
+    path = out / "settings.json"
+    if not path.exists():
+        out.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(settings, indent=1) + "\n")
+    found = json.loads(path.read_text())
+    for name, value in settings.items():
+        if found.get(name) != value:
+            sys.exit(
+                f"{out} holds runs with {name} {found.get(name)}, not {value};"
+                " name another folder with --out"
+            )
 
 
 def run_workers(module: str, jobs: int) -> float:

@@ -101,7 +101,7 @@ def write(settings: Settings, docs: Path) -> None:
             found[f"rules, {name}"] = compared((name,), name, rules=(*RULES, router))
     page = text.page(
         settings=settings,
-        machine=_machine(),
+        machine=machine(),
         small=small,
         large=large,
         found=found,
@@ -226,7 +226,8 @@ def _traces(settings: Settings, name: str, split: str) -> list[Trace]:
     return [read_trace(settings.folder(name, seed) / f"{split}.jsonl") for seed in settings.seeds]
 
 
-def _machine() -> str:
+def machine() -> str:
+    """What the study runs on."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return f"{platform.machine()}, {os.cpu_count()} cores"

@@ -181,7 +181,7 @@ def _by_task(evaluation: Evaluation, group: str) -> str:
     for part in evaluation.slices[1:]:
         for row in part.contrasts:
             if row.group == group:
-                tasks.setdefault(_word(row.area_gain), []).append(f"`{part.task}`")
+                tasks.setdefault(word(row.area_gain), []).append(f"`{part.task}`")
     said = "; ".join(f"**{word}** on {', '.join(names)}" for word, names in tasks.items())
     return f"- Task by task, CAT-Xent against Xent: {said}." if said else ""
 
@@ -189,15 +189,15 @@ def _by_task(evaluation: Evaluation, group: str) -> str:
 def _verdict(row: Contrast | None, question: str) -> str:
     if row is None:
         return ""
-    area, word = row.area_gain, _word(row.area_gain)
+    area, shown = row.area_gain, word(row.area_gain)
     return (
-        f"- {question}: **{word}**. Area under the deferral curve {_points(area)} points; at 20 %"
-        f" of the calls {_points(row.quality_gained)} points; {_saved(row.cost_saved)} at equal"
+        f"- {question}: **{shown}**. Area under the deferral curve {points(area)} points; at 20 %"
+        f" of the calls {points(row.quality_gained)} points; {saved(row.cost_saved)} at equal"
         " quality."
     )
 
 
-def _word(area: Estimate) -> str:
+def word(area: Estimate) -> str:
     """What an interval shows."""
     if area.low is None or area.high is None or area.low <= 0 <= area.high:
         return "no difference shown"
@@ -214,18 +214,18 @@ def _beside_paper(found: Mapping[str, Evaluation], parts_gained: str) -> str:
         first = max(rules.slices[0].headlines, key=lambda h: h.area.value or 0.0).rule
         gains = [row for row in rules.slices[0].contrasts if row.rule == first]
         best = first + "".join(
-            f": area {_points(row.area_gain)} points against mean" for row in gains
+            f": area {points(row.area_gain)} points against mean" for row in gains
         )
     speed = _contrast(found["all"], "cat-xent-s")
     lines = [
         ("CAT-Xent: FLOPs saved at equal quality", "50 % at 86 % accuracy on SuperGLUE (figure 2)",
-         _saved(row.cost_saved)),
+         saved(row.cost_saved)),
         ("CAT-Xent: quality at equal FLOPs", "+2 points at 20 % of the calls (section 4.1)",
-         f"{_points(row.quality_gained)} points"),
+         f"{points(row.quality_gained)} points"),
         ("CAT-Xent: where the gain lies", "in A1; A2 is the same (figure 4)", parts_gained),
         ("Best deferral rule", "mean (figure 6)", best),
         ("CAT-Xent-S", "very slow, far from convergence (appendix C.2)",
-         "-" if speed is None else f"area {_points(speed.area_gain)} points against Xent"),
+         "-" if speed is None else f"area {points(speed.area_gain)} points against Xent"),
     ]  # fmt: skip
     rows = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return f"| | paper | here |\n| --- | --- | --- |\n{rows}"
@@ -238,11 +238,13 @@ def _contrast(evaluation: Evaluation | None, group: str) -> Contrast | None:
     return rows[0] if rows else None
 
 
-def _points(of: Estimate) -> str:
+def points(of: Estimate) -> str:
+    """A share as points, with its interval."""
     return _signed(of, lambda value: f"{100 * value:+.2f}")
 
 
-def _saved(of: Estimate) -> str:
+def saved(of: Estimate) -> str:
+    """A share of a cost, with its interval."""
     return f"{_signed(of, lambda value: f'{100 * value:+.1f} %')} FLOPs saved"
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import sys
 import time
 from collections.abc import Sequence
 
 from benchmarks.study import train
 from benchmarks.study.arms import Arm, Data, Settings
 from benchmarks.study.data import training_examples
-from benchmarks.study.jobs import Share
+from benchmarks.study.jobs import Share, keep_settings
 
 from escalade.training.examples import Examples
 from escalade.v1.identity import weights_revision
@@ -37,16 +35,7 @@ def check_same(settings: Settings) -> None:
         if name not in ("out", "seeds", "base", "large")
     }
     kept |= {name: weights_revision(getattr(settings, name)) for name in ("base", "large")}
-    path = settings.out / "settings.json"
-    if not path.exists():
-        path.write_text(json.dumps(kept, indent=1) + "\n")
-    found = json.loads(path.read_text())
-    for name, value in kept.items():
-        if found.get(name) != value:
-            sys.exit(
-                f"study: {settings.out} holds runs with {name} {found.get(name)}, not {value};"
-                " name another folder with --out"
-            )
+    keep_settings(settings.out, kept)
 
 
 def train_share(settings: Settings, arms: Sequence[Arm], share: Share) -> None:

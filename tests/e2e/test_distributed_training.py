@@ -41,6 +41,11 @@ checkpoint_steps = 4
 log_steps = 1
 """
 _TEACHER = '[teacher]\npath = "large"\ncache = "kept.safetensors"\ntop_k = 4'
+#: Two tiers above the student, each with a cache that one process writes.
+_TEACHERS = (
+    'alpha = "soft"\n[[teacher]]\npath = "medium"\ncache = "medium.safetensors"\n'
+    '[[teacher]]\npath = "large"\ncache = "kept.safetensors"\ntop_k = 4'
+)
 
 
 #: `escalade train`, cut off at the beginning of the sixth step.
@@ -109,21 +114,22 @@ def assert_same_curves(two: list[dict[str, float]], one: list[dict[str, float]])
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("examples", "held_out", "parts"),
-    [(64, 8, 1), (51, 7, 2), (49, 1, 1)],
+    ("examples", "held_out", "parts", "teacher"),
+    [(64, 8, 1, _TEACHER), (51, 7, 2, _TEACHERS), (49, 1, 1, _TEACHER)],
     ids=["even batches", "a last batch for one and a half", "a validation query for two"],
 )
 def test_two_processes_follow_the_curve_of_one(
-    examples: int, held_out: int, parts: int, tmp_path: Path
+    examples: int, held_out: int, parts: int, teacher: str, tmp_path: Path
 ) -> None:
     records = records_of_unequal_length(examples)
     write_records(tmp_path / "data" / "train.jsonl", records)
     write_records(tmp_path / "data" / "valid.jsonl", records[:held_out])
-    large = tmp_path / "large.toml"
-    large.write_text(RECIPE.format(name="large", loss="xent", teacher="", parts=1))
-    train(large, tmp_path / "large", processes=1)
+    for name in ("medium", "large"):
+        plain = tmp_path / f"{name}.toml"
+        plain.write_text(RECIPE.format(name=name, loss="xent", teacher="", parts=1))
+        train(plain, tmp_path / name, processes=1)
     recipe = tmp_path / "small.toml"
-    recipe.write_text(RECIPE.format(name="small", loss="cat-dist", teacher=_TEACHER, parts=parts))
+    recipe.write_text(RECIPE.format(name="small", loss="cat-dist", teacher=teacher, parts=parts))
     two = train(recipe, tmp_path / "two", processes=2)
     assert_same_curves(two, train(recipe, tmp_path / "one", processes=1))
     metrics = json.loads((tmp_path / "two" / "metrics.json").read_text())

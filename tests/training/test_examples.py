@@ -20,7 +20,8 @@ from escalade.edge.errors import DataError
 from escalade.training.data.tokenizer import save_tokenizer
 from escalade.training.errors import TeacherError
 from escalade.training.examples import Collator, Examples
-from escalade.training.losses.losses import IGNORE, LossName
+from escalade.training.losses.filters import LossName
+from escalade.training.losses.losses import IGNORE
 from escalade.training.teachers.teacher import LocalTeacher
 from escalade.training.trainer import CatTrainer, LengthGroupedOrder
 

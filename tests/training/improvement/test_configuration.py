@@ -49,10 +49,10 @@ def test_the_recipe_that_is_made_can_be_read_and_asks_the_expert(path: Path) -> 
     assert (recipe.name, recipe.loss, recipe.optim, recipe.lora) == (
         "next", "cat-xent", wanted.optim, wanted.lora,
     )  # fmt: skip
-    assert recipe.teacher is not None
-    assert recipe.teacher.address == "127.0.0.1:1"
-    assert recipe.teacher.token_file == str(path.parent / 'tok"en')
-    assert (recipe.model.path, recipe.data.source, recipe.teacher.cache) == tuple(map(str, folders))
+    [teacher] = recipe.teachers
+    assert teacher.address == "127.0.0.1:1"
+    assert teacher.token_file == str(path.parent / 'tok"en')
+    assert (recipe.model.path, recipe.data.source, teacher.cache) == tuple(map(str, folders))
 
 
 def test_a_loss_that_looks_at_no_teacher_asks_none(path: Path) -> None:

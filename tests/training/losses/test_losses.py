@@ -13,16 +13,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from escalade.training.errors import LossError
-from escalade.training.losses.losses import (
-    IGNORE,
+from escalade.training.losses.filters import (
     LOSSES,
     LossName,
-    Predictions,
-    TokenLoss,
     needs_distribution,
     needs_teacher,
-    token_loss,
 )
+from escalade.training.losses.losses import IGNORE, Predictions, TokenLoss, token_loss
 
 # A float32 gradient is off by some roundings of probabilities; bfloat16 rounds it once more,
 # to 8 bits.

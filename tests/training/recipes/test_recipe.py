@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from escalade.training.errors import RecipeError
-from escalade.training.losses.losses import LOSSES, needs_teacher
+from escalade.training.losses.filters import LOSSES, needs_teacher
 from escalade.training.recipes.recipe import read_recipe
 
 REPO = Path(__file__).resolve().parents[3]
@@ -45,8 +45,8 @@ def refusal(path: Path) -> str:
 
 def test_a_good_recipe_gets_the_documented_defaults(tmp_path: Path) -> None:
     recipe = read_recipe(write(tmp_path))
-    assert recipe.teacher is not None
-    assert (recipe.teacher.path, recipe.teacher.w) == (str(tmp_path / "large"), 0.5)
+    [teacher] = recipe.teachers
+    assert (teacher.path, teacher.w) == (str(tmp_path / "large"), 0.5)
     assert (recipe.optim.steps, recipe.optim.schedule) == (10, "cosine")
     assert (recipe.data.source, recipe.run.compile) == ("bundled", False)
 
@@ -94,6 +94,69 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
 )
 def test_a_teacher_that_cannot_be_asked_is_refused(tmp_path: Path, text: str, message: str) -> None:
     assert message in refusal(write(tmp_path, teacher=text))
+
+
+TWO = "[[teacher]]\npath = 'medium'\n[[teacher]]\npath = 'large'\nw = 0.25\n"
+
+
+def several(folder: Path, top: str = "", teachers: str = TWO) -> Path:
+    """A good recipe of several teachers; `top` are keys of no table."""
+    path = write(folder, top=f"{GOOD['']}\n{top}", teacher=None)
+    path.write_text(f"{path.read_text()}\n{teachers}")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("alpha", "asked"),
+    [("any", [0, 1]), ("next", [0, 1]), ("last", [1]), ("soft", [0, 1])],
+)
+def test_of_several_teachers_those_are_asked_that_the_loss_looks_at(
+    tmp_path: Path, alpha: str, asked: list[int]
+) -> None:
+    recipe = read_recipe(several(tmp_path, f"alpha = {alpha!r}"))
+    assert [one.path for one in recipe.teachers] == [
+        str(tmp_path / "medium"),
+        str(tmp_path / "large"),
+    ]
+    assert [name for name, _ in recipe.asked] == [f"teacher[{place}]" for place in asked]
+    assert [one for _, one in recipe.asked] == [recipe.teachers[place] for place in asked]
+    assert recipe.alpha == alpha
+
+
+def test_one_teacher_may_be_written_as_a_list(tmp_path: Path) -> None:
+    one, listed = (
+        read_recipe(several(tmp_path, teachers=f"{head}\npath = 'large'"))
+        for head in ("[teacher]", "[[teacher]]")
+    )
+    assert one.teachers == listed.teachers
+    assert one.asked == listed.asked
+    assert [name for name, _ in one.asked] == ["teacher"]
+
+
+@pytest.mark.parametrize(
+    ("top", "teachers", "message"),
+    [
+        ("alpha = 'all'", TWO, "'all'"),
+        ("teacher = []", "", "array` of length >= 1 - at `$.teacher`"),
+        ("", TWO.replace("'medium'", "'medium'\nw = 0.1"),
+         "teacher[0].w: is of the last teacher, whose distribution is learned from; got 0.1"),
+        ("", TWO.replace("'medium'", "'medium'\ntop_k = 9"), "teacher[0].top_k: is of the last"),
+        ("", TWO.replace("'medium'", "'large'"), "teacher[1].path: is another teacher's too"),
+        ("", TWO.replace("'large'", "'large'\npth = 'x'"), "did you mean 'path'?"),
+        ("", TWO.replace("w = 0.25", "w = 2"), "teacher[1].w must be in [0, 1], got 2"),
+        ("", TWO.replace("w = 0.25", "ca_cert = 'x'"), "teacher[1].ca_cert: of a cloud to ask"),
+        ("", TWO.replace("path = 'medium'", ""), "teacher[0]: path, address and cache are all"),
+    ],
+)  # fmt: skip
+def test_several_teachers_that_cannot_be_are_refused(
+    tmp_path: Path, top: str, teachers: str, message: str
+) -> None:
+    assert message in refusal(several(tmp_path, top, teachers))
+
+
+def test_alpha_of_a_loss_that_filters_by_no_teacher_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, top=GOOD[""].replace("cat-dist", "dist") + "\nalpha = 'next'")
+    assert "alpha: loss 'dist' filters by no teacher, got 'next'" in refusal(path)
 
 
 @pytest.mark.parametrize("loss", [name for name in LOSSES if needs_teacher(name)])
@@ -185,8 +248,8 @@ def test_a_missing_recipe_is_refused(tmp_path: Path) -> None:
 def test_certificates_are_beside_the_recipe(tmp_path: Path) -> None:
     teacher = "address = 'b:1'\ncache = 'c'\nca_cert = 'ca.pem'"
     recipe = read_recipe(write(tmp_path, teacher=teacher))
-    assert recipe.teacher is not None
-    assert recipe.teacher.ca_cert == str(tmp_path / "ca.pem")
+    [teacher] = recipe.teachers
+    assert teacher.ca_cert == str(tmp_path / "ca.pem")
 
 
 def test_paths_are_relative_to_the_recipe_and_hub_names_left_alone(tmp_path: Path) -> None:
@@ -197,18 +260,18 @@ def test_paths_are_relative_to_the_recipe_and_hub_names_left_alone(tmp_path: Pat
         tmp_path / "recipes", model='path = "small"', data='source = "../data"', teacher=teacher
     )
     recipe = read_recipe(path)
-    assert recipe.teacher is not None
+    [teacher] = recipe.teachers
     assert recipe.model.path == str(tmp_path / "recipes" / "small")
     assert recipe.data.source == str(tmp_path / "data")
-    assert recipe.teacher.path == str(tmp_path / "not-yet-there")
-    assert recipe.teacher.cache == str(tmp_path / "recipes" / "kept" / "cache")
+    assert teacher.path == str(tmp_path / "not-yet-there")
+    assert teacher.cache == str(tmp_path / "recipes" / "kept" / "cache")
     assert recipe.tokenizer == "bundled"
     path = write(
         tmp_path, top=GOOD[""].replace("bundled", "hub:org/name"), teacher='path = "hub:org/large"'
     )
     recipe = read_recipe(path)
-    assert recipe.teacher is not None
-    assert (recipe.tokenizer, recipe.teacher.path) == ("hub:org/name", "hub:org/large")
+    [teacher] = recipe.teachers
+    assert (recipe.tokenizer, teacher.path) == ("hub:org/name", "hub:org/large")
     assert recipe.model.path is None
     assert recipe.data.source == "bundled"
 
@@ -240,9 +303,9 @@ def test_a_kept_copy_means_the_folder_it_was_written_for(tmp_path: Path) -> None
 def test_every_recipe_of_ours_reads_well(path: Path) -> None:
     recipe = read_recipe(path)
     assert recipe.name == path.stem
-    if recipe.teacher is not None:
-        teacher = Path(recipe.teacher.path or "")
-        assert (REPO / "training/recipes" / f"{teacher.name}.toml").exists()
+    for teacher in recipe.teachers:
+        folder = Path(teacher.path or "")
+        assert (REPO / "training/recipes" / f"{folder.name}.toml").exists()
 
 
 def test_the_small_models_differ_in_their_loss_alone() -> None:

@@ -18,7 +18,7 @@ from escalade.edge.base.records import read_records, subsample
 from escalade.edge.errors import DataError
 from escalade.training.errors import CacheError, RecipeError, TeacherError
 from escalade.training.examples import Examples
-from escalade.training.losses.losses import LOSSES, LossName, needs_teacher
+from escalade.training.losses.filters import LOSSES, LossName, needs_teacher
 from escalade.training.quality import exact_match, greedy_answers
 from escalade.training.recipes.run import run_recipe
 

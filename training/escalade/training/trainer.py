@@ -18,7 +18,14 @@ from transformers.trainer_utils import EvalLoopOutput
 from escalade.training.batches import LengthGroupedOrder, rows_of_last_batch
 from escalade.training.errors import LossError, TeacherError
 from escalade.training.examples import ExampleList, check_labels
-from escalade.training.losses import IGNORE, LossName, TokenLoss, needs_teacher, token_loss
+from escalade.training.losses import (
+    IGNORE,
+    Alpha,
+    LossName,
+    TokenLoss,
+    needs_teacher,
+    token_loss,
+)
 from escalade.training.teachers import Teacher, model_inputs, targets_of, vocabulary_size
 
 #: The columns of `TokenLoss.counts`, as they are logged: shares of all target tokens that
@@ -47,6 +54,7 @@ class CatTrainer(Trainer):
         *args: Any,  # noqa: ANN401 - passed through to transformers.Trainer
         loss_name: LossName = "xent",
         teacher: Teacher | None = None,
+        alpha: Alpha = "any",
         w: float = 0.5,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
@@ -55,7 +63,8 @@ class CatTrainer(Trainer):
         Args:
             *args: transformers.Trainer's.
             loss_name: one of `losses.LOSSES`.
-            teacher: the large model, where the loss looks at it.
+            teacher: the large model, where the loss looks at it; `HigherTiers` of several.
+            alpha: by which of several a token is filtered, one of `losses.ALPHAS`.
             w: share of the one-hot term in equations 3, 7, 13 and 14.
             **kwargs: transformers.Trainer's.
 
@@ -78,7 +87,7 @@ class CatTrainer(Trainer):
         # processes, which transformers counts where the model takes such a number.
         self.model_accepts_loss_kwargs = self.loss_is_scaled_for_ga = True
         self._loss_name: LossName = loss_name
-        self._teacher, self._w = teacher, w
+        self._teacher, self._alpha, self._w = teacher, alpha, w
         student = cast(PreTrainedModel, self.model)
         self._seq2seq = bool(student.config.is_encoder_decoder)
         #: Since the last log: the loss's sum; `TokenLoss.counts` and, last, the tokens kept.
@@ -180,6 +189,7 @@ class CatTrainer(Trainer):
             logits,
             targets,
             asked.predict(inputs) if asked is not None else None,
+            alpha=self._alpha,
             w=self._w,
             keep=self.keep(logits, targets, inputs),
             overwrite=logits.requires_grad,

@@ -3,8 +3,11 @@
 from escalade.simulator.evaluation.bootstrap import (
     Estimate,
     draw_queries,
+    draw_seeds,
     estimate,
     generator,
+    mean_over_seeds,
+    p_value,
 )
 from escalade.simulator.evaluation.evaluation import evaluate
 from escalade.simulator.evaluation.results import Contrast, CurvePoints, Evaluation, Slice
@@ -19,10 +22,13 @@ __all__ = [
     "Slice",
     "cost_form",
     "draw_queries",
+    "draw_seeds",
     "estimate",
     "evaluate",
     "generator",
     "lede",
+    "mean_over_seeds",
+    "p_value",
     "quality_form",
     "seeds_table",
     "tables_of",

@@ -1,14 +1,19 @@
 """The losses of Cascade-Aware Training on tensors; knows no model and no data."""
 
+from escalade.training.losses.filters import (
+    LOSSES,
+    Alpha,
+    LossName,
+    filters_by_teacher,
+    looked_at,
+    needs_distribution,
+    needs_teacher,
+)
 from escalade.training.losses.losses import (
     CPU_CHUNK_BYTES,
     IGNORE,
-    LOSSES,
-    LossName,
     Predictions,
     TokenLoss,
-    needs_distribution,
-    needs_teacher,
     token_loss,
 )
 
@@ -16,9 +21,12 @@ __all__ = [
     "CPU_CHUNK_BYTES",
     "IGNORE",
     "LOSSES",
+    "Alpha",
     "LossName",
     "Predictions",
     "TokenLoss",
+    "filters_by_teacher",
+    "looked_at",
     "needs_distribution",
     "needs_teacher",
     "token_loss",

@@ -22,14 +22,14 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 class Job:
     """Which rows of the logits to learn from, and how.
 
-    A row is kept where `keep_if_right` or `keep_if_wrong` says so, whichever applies to
-    p_S's own argmax: no filter needs to be known before the logits are read.
+    A row counts alpha times, `alpha_if_right` or `alpha_if_wrong`, whichever applies to p_S's
+    own argmax: no filter needs to be known before the logits are read.
     """
 
     rows: Tensor  # (n,) int64: b * T + i, each once
     labels: Tensor  # (n,) int64, in [0, V)
-    keep_if_right: Tensor  # (n,) bool
-    keep_if_wrong: Tensor  # (n,) bool
+    alpha_if_right: Tensor  # (n,) in [0, 1], in the type of the computation
+    alpha_if_wrong: Tensor  # (n,) in [0, 1], in the type of the computation
     w: float  # share of the one-hot term
     soft_logits: Tensor | None  # (B, T, V'): p_L in full
     soft_top: tuple[Tensor, Tensor] | None  # (B, T, k) ids and natural logs: its k best
@@ -39,13 +39,13 @@ class Job:
 
 
 class ChunkedCrossEntropy(torch.autograd.Function):
-    """`sum_rows w * -log p_S(y) + (1 - w) * -sum_y' p_L(y') log p_S(y')` over the kept rows."""
+    """`sum_rows alpha (w * -log p_S(y) + (1 - w) * -sum_y' p_L(y') log p_S(y'))`."""
 
     @staticmethod
     def forward(
         ctx: FunctionCtx, logits: Tensor, job: Job
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The sum, and by row: p_S is right, the row is kept, its loss is finite.
+        """The sum, and by row: p_S is right, alpha is above 0, its loss is finite.
 
         Args:
             ctx: Keeps the gradient.
@@ -72,12 +72,13 @@ class ChunkedCrossEntropy(torch.autograd.Function):
             rows, y = job.rows[part], job.labels[part, None]
             x = _load(logits, rows).to(dtype)
             right[part], top[part] = _is_argmax(x, y)
-            kept[part] = job.keep_if_right[part].where(right[part], job.keep_if_wrong[part])
+            alpha = job.alpha_if_right[part].where(right[part], job.alpha_if_wrong[part])
+            kept[part] = alpha > 0
             chosen = kept[part].nonzero().squeeze(1)
             if not len(chosen):
                 continue
             if len(chosen) < len(rows):
-                x, y, rows = (a.index_select(0, chosen) for a in (x, y, rows))
+                x, y, rows, alpha = (a.index_select(0, chosen) for a in (x, y, rows, alpha))
             chosen += start
             x -= top[chosen, None]
             if job.soft_top is not None:
@@ -88,6 +89,8 @@ class ChunkedCrossEntropy(torch.autograd.Function):
                 loss, row_grad = _mixed(x, y, job.w, soft.softmax(dim=-1))
             else:
                 loss, row_grad = _mixed(x, y, 1.0, None)
+            if (alpha != 1).any():
+                loss, row_grad = loss * alpha[:, None], row_grad.mul_(alpha[:, None])
             losses[chosen] = loss.squeeze(1)
             if grad is not None:
                 grad[rows // T, rows % T] = row_grad.to(grad.dtype)

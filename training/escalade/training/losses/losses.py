@@ -4,7 +4,7 @@ Source: Wang et al., "Cascade-Aware Training of Language Models", arXiv 2406.000
 
     L = - sum_i alpha_i (w log p_S(y_i) + (1 - w) sum_y' p_L(y') log p_S(y'))
 
-    name        equation  alpha_i: the token counts where  w      looks at p_L for
+    name        equation  alpha_i is 1 where               w      looks at p_L for
     xent        2         always                           1      nothing
     dist        3         always                           given  its distribution
     cat-xent    7, 8      p_S or p_L has argmax y_i        1      its argmax
@@ -14,13 +14,14 @@ Source: Wang et al., "Cascade-Aware Training of Language Models", arXiv 2406.000
     cat-dist-l  13        p_L has argmax y_i               given  both
     cat-dist-s  14        p_S has argmax y_i               given  its distribution
 
-Equations 13 and 14 print `log p(y')` where 7 has `log p_S(y')`: read as the same. Alpha
-carries no gradient. The argmax of logits that tie is the lowest token id; low precision
-is never rounded further, so logits tie where they are equal in their own type.
+Where several tiers lie above the small model, p_L's distribution is the last one's, and alpha is
+one of `filters`. Equations 13 and 14 print `log p(y')` where 7 has `log p_S(y')`: read as the
+same. Alpha carries no gradient. The argmax of logits that tie is the lowest token id; low
+precision is never rounded further, so logits tie where they are equal in their own type.
 
-Normalisation: a loss here is a sum, `sum_i alpha_i l_i` over the batch's N target tokens,
-and the trainer divides it by N, filtered tokens included. Filtering a token then takes its
-gradient away and rescales no other token's; dividing by `sum_i alpha_i` would weigh a token
+Normalisation: a loss here is a sum, `sum_i alpha_i l_i` over the batch's N target tokens, and the
+trainer divides it by N, filtered tokens included, whatever alpha is. Filtering a token then takes
+its gradient away and rescales no other token's; dividing by `sum_i alpha_i` would weigh a token
 more the more of its neighbours are filtered.
 
 Notation: batch `B`, length `T` (padded), vocabulary `V`.
@@ -29,28 +30,24 @@ Notation: batch `B`, length `T` (padded), vocabulary `V`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from escalade.training.errors import LossError
 from escalade.training.losses.chunked import ChunkedCrossEntropy, Job
+from escalade.training.losses.filters import (
+    ALPHAS,
+    LOSSES,
+    Alpha,
+    LossName,
+    filter_of,
+    needs_distribution,
+    needs_teacher,
+)
 
 #: The label of a position that is no target: prompt or padding.
 IGNORE = -100
-
-LossName = Literal[
-    "xent",
-    "dist",
-    "cat-xent",
-    "cat-dist",
-    "cat-xent-l",
-    "cat-xent-s",
-    "cat-dist-l",
-    "cat-dist-s",
-]
-LOSSES: tuple[LossName, ...] = get_args(LossName)
 
 #: Float32 bytes of one working tensor, of which two to four live at a time. On a CPU with
 #: 1 MiB of L2 cache a core, 2 MiB was the fastest of 0.5 to 64 for V of 32,000 and 128,000;
@@ -61,28 +58,20 @@ CPU_CHUNK_BYTES = 2 * 2**20
 ACCELERATOR_CHUNK_BYTES = 64 * 2**20
 
 
-def needs_teacher(name: LossName) -> bool:
-    """Whether the loss looks at p_L at all."""
-    return name not in ("xent", "cat-xent-s")
-
-
-def needs_distribution(name: LossName) -> bool:
-    """Whether the loss needs p_L's probabilities, not only its argmax."""
-    return "dist" in name
-
-
 @dataclass(frozen=True)
 class Predictions:
-    """What p_L predicts at each position, aligned with the small model's logits.
+    """What the tiers above predict at each position, aligned with the small model's logits.
 
-    A distribution is `logits`, or `top_ids` with `top_logprobs`; of both, `logits` is used.
-    Nothing is read where the target is ignored.
+    p_L is the last of them. A distribution is `logits`, or `top_ids` with `top_logprobs`; of both,
+    `logits` is used. Nothing is read where the target is ignored.
     """
 
     argmax: Tensor  #: (B, T), int64
     top_ids: Tensor | None = None  #: (B, T, k), int64, each id once; an id >= V is in the tail
     top_logprobs: Tensor | None = None  #: (B, T, k), natural logs
     logits: Tensor | None = None  #: (B, T, V'); V' may differ from V, as padded vocabularies do
+    #: Each (B, T), int64: the argmax of every tier between p_S and p_L, the next one first.
+    between: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,10 +79,10 @@ class TokenLoss:
     """The loss of a batch and what the filter saw."""
 
     total: Tensor  #: scalar, nats, summed over the kept tokens; float32 (float64 of float64)
-    #: (4,), int64: target tokens that both models get right, p_S alone, p_L alone, neither.
-    #: Without a teacher p_L gets none right.
+    #: (4,), int64: target tokens that both models get right, p_S alone, p_L alone, neither; for
+    #: p_L stands what alpha sees of the tiers above. Without a teacher p_L gets none right.
     counts: Tensor
-    kept: Tensor  #: scalar, int64: target tokens that count in the loss
+    kept: Tensor  #: scalar, int64: target tokens that count in the loss, their alpha above 0
 
 
 def token_loss(
@@ -102,6 +91,7 @@ def token_loss(
     targets: Tensor,
     teacher: Predictions | None = None,
     *,
+    alpha: Alpha = "any",
     w: float = 0.5,
     keep: Tensor | None = None,
     overwrite: bool = False,
@@ -128,6 +118,7 @@ def token_loss(
         logits: `(B, T, V)`, any float type; `logits[b, i]` predicts `targets[b, i]`.
         targets: `(B, T)`, int64, `IGNORE` where there is none.
         teacher: What p_L predicts. A loss that does not look at it only counts with it.
+        alpha: By which of the tiers above tokens are filtered, see `filters`.
         w: Share of the one-hot term in the dist family, in [0, 1]. The paper's is 0.5.
         keep: `(B, T)`, bool: taken for alpha, whatever the loss filters by.
         overwrite: Write the gradient into the storage of `logits`, which must not be used
@@ -137,27 +128,29 @@ def token_loss(
             chooses by device. It changes the result by rounding alone.
 
     Raises:
-        LossError: The name, w, a shape, a type or a label is out of range, the teacher lacks
+        LossError: The name, alpha, w, a shape, a type or a label is out of range, the teacher lacks
             what the loss looks at, or the loss of a target token is not finite. Columns
             of -inf are fine, unless the label or one of the teacher's logits is there.
     """
-    _check(name, logits, targets, teacher, w, keep)
+    _check(name, logits, targets, teacher, alpha, w, keep)
     if chunk_bytes is None:
         chunk_bytes = CPU_CHUNK_BYTES if logits.is_cpu else ACCELERATOR_CHUNK_BYTES
     if chunk_bytes < 1:
         raise LossError(f"chunk_bytes must be at least 1, got {chunk_bytes}")
     rows = (targets != IGNORE).flatten().nonzero().squeeze(1)
     labels = targets.flatten()[rows]
-    always = torch.ones_like(labels, dtype=torch.bool)
-    large_right = ~always if teacher is None else teacher.argmax.flatten()[rows] == labels
+    above = () if teacher is None else (*teacher.between, teacher.argmax)
+    right = [argmax.flatten()[rows] == labels for argmax in above]
+    dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
+    counted = filter_of(
+        name,
+        alpha,
+        torch.stack(right) if right else labels.new_zeros((0, len(labels)), dtype=torch.bool),
+        dtype,
+    )
+    if_right, if_wrong = counted.if_right, counted.if_wrong
     if keep is not None:
-        keep_if_right = keep_if_wrong = keep.flatten()[rows]
-    elif name in ("xent", "dist"):
-        keep_if_right = keep_if_wrong = always
-    elif name.endswith("-l"):
-        keep_if_right = keep_if_wrong = large_right
-    else:
-        keep_if_right, keep_if_wrong = always, ~always if name.endswith("-s") else large_right
+        if_right = if_wrong = keep.flatten()[rows].to(dtype)
 
     soft = teacher if needs_distribution(name) and w < 1 else None
     top = None
@@ -166,8 +159,8 @@ def token_loss(
     job = Job(
         rows=rows,
         labels=labels,
-        keep_if_right=keep_if_right,
-        keep_if_wrong=keep_if_wrong,
+        alpha_if_right=if_right,
+        alpha_if_wrong=if_wrong,
         w=w,
         soft_logits=None if soft is None else soft.logits,
         soft_top=None if soft is None or soft.logits is not None else top,
@@ -182,7 +175,7 @@ def token_loss(
             f"loss is not finite at {not_finite} of {len(rows)} target tokens: NaN or infinity "
             "in the logits or in the teacher's predictions"
         )
-    group = 3 - 2 * small_right.long() - large_right.long()
+    group = 3 - 2 * small_right.long() - counted.above.long()
     return TokenLoss(total, torch.bincount(group, minlength=4), kept.sum())
 
 
@@ -191,11 +184,14 @@ def _check(
     logits: Tensor,
     targets: Tensor,
     teacher: Predictions | None,
+    alpha: Alpha,
     w: float,
     keep: Tensor | None,
 ) -> None:
     if name not in LOSSES:
         raise LossError(f"loss must be one of {', '.join(LOSSES)}, got {name!r}")
+    if alpha not in ALPHAS:
+        raise LossError(f"alpha must be one of {', '.join(ALPHAS)}, got {alpha!r}")
     if not 0.0 <= w <= 1.0:
         raise LossError(f"w must be in [0, 1], got {w}")
     if logits.dim() != 3 or not logits.is_floating_point():  # noqa: PLR2004 - (B, T, V)
@@ -217,7 +213,8 @@ def _check_teacher(name: LossName, teacher: Predictions | None, shape: torch.Siz
         if needs_teacher(name):
             raise LossError(f"loss {name!r} looks at a large model: give a teacher")
         return
-    _check_aligned("teacher.argmax", teacher.argmax, shape, torch.int64)
+    for argmax in (teacher.argmax, *teacher.between):
+        _check_aligned("teacher.argmax", argmax, shape, torch.int64)
     _check_aligned("teacher.top_ids", teacher.top_ids, shape, torch.int64, "k")
     _check_aligned("teacher.top_logprobs", teacher.top_logprobs, shape, None, "k")
     _check_aligned("teacher.logits", teacher.logits, shape, None, "V'")

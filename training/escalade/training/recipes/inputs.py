@@ -16,7 +16,6 @@ from transformers import PreTrainedTokenizerFast
 from escalade.edge.base import Record, atomic_write, pretty_json, sha256_of
 from escalade.training.errors import RecipeError
 from escalade.training.examples import Examples, fingerprint
-from escalade.training.losses import needs_teacher
 from escalade.training.recipes.loading import fingerprint_of, located, revision_of
 from escalade.training.recipes.recipe import Recipe, RunTable
 from escalade.training.tables import differences
@@ -36,7 +35,7 @@ def inputs_of(
     valid: Sequence[Record],
     examples: Examples,
 ) -> Inputs:
-    """The digests of everything a run learns from, but for the teacher."""
+    """The digests of everything a run learns from, but for the teachers."""
     inputs = {"training queries": _digest(train), "validation queries": _digest(valid)}
     inputs["tokenizer"] = fingerprint_of(tokenizer)
     if recipe.model.path is not None:
@@ -48,17 +47,16 @@ def inputs_of(
     return inputs
 
 
-def teacher_of(recipe: Recipe) -> Inputs:
-    """The digest of what the teacher says or is; none where it is not there yet, or not asked."""
-    teacher = recipe.teacher
-    if teacher is None or not needs_teacher(recipe.loss):
-        return {}
-    if teacher.cache is not None:
-        cache = Path(teacher.cache)
-        return {"teacher's cache": cache_digest(cache)} if cache.is_file() else {}
-    if teacher.path is None:
-        return {}
-    return {"teacher's weights": revision_of(located(teacher.path).folder)}
+def teachers_of(recipe: Recipe) -> Inputs:
+    """The digests of what the teachers asked say or are; none of one that is not there yet."""
+    found: Inputs = {}
+    for name, teacher in recipe.asked:
+        if teacher.cache is not None:
+            if (cache := Path(teacher.cache)).is_file():
+                found[f"{name}'s cache"] = cache_digest(cache)
+        elif teacher.path is not None:
+            found[f"{name}'s weights"] = revision_of(located(teacher.path).folder)
+    return found
 
 
 def write_inputs(state: Path, inputs: Inputs) -> None:

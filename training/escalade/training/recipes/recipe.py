@@ -7,7 +7,7 @@ there is looked for where the command runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,7 +16,14 @@ import msgspec
 from escalade.checkpoint import HUB
 from escalade.edge.base import Count, Positive, Share
 from escalade.training.errors import RecipeError
-from escalade.training.losses import LossName, needs_distribution, needs_teacher
+from escalade.training.losses import (
+    Alpha,
+    LossName,
+    filters_by_teacher,
+    looked_at,
+    needs_distribution,
+    needs_teacher,
+)
 from escalade.training.tables import Table, parse_tables, toml_text
 
 #: Those of transformers' schedules that need no argument beyond the steps.
@@ -47,6 +54,9 @@ class DataTable(Table, frozen=True):
 
 class TeacherTable(Table, frozen=True):
     """The large model `p_L` that Dist and the CAT losses look at.
+
+    Where several tiers lie above the student, one `[[teacher]]` for each, the next one first; the
+    last one's distribution is learned from.
 
     Either `path`, a model to run here, or `address`, a cloud to ask; with `cache`, it is asked
     once, and a cache that is already there needs neither.
@@ -119,9 +129,27 @@ class Recipe(Table, frozen=True):
     data: DataTable = DataTable()
     #: A folder with tokenizer.json, or `bundled`; default: the fine-tuned model's own.
     tokenizer: str | None = None
-    teacher: TeacherTable | None = None
+    teacher: TeacherTable | Annotated[list[TeacherTable], msgspec.Meta(min_length=1)] | None = None
+    #: Of several teachers, by which a token is filtered; see the losses.
+    alpha: Alpha = "any"
     lora: LoraTable | None = None
     run: RunTable = RunTable()
+
+    @property
+    def teachers(self) -> list[TeacherTable]:
+        """Every tier above the student, the next one first."""
+        if self.teacher is None:
+            return []
+        return self.teacher if isinstance(self.teacher, list) else [self.teacher]
+
+    @property
+    def asked(self) -> list[tuple[str, TeacherTable]]:
+        """Those that the loss looks at, by what messages call each."""
+        tables = self.teachers
+        return [
+            (_called(place, tables), tables[place])
+            for place in looked_at(self.loss, self.alpha, len(tables))
+        ]
 
 
 def read_recipe(path: Path, *, folder: Path | None = None) -> Recipe:
@@ -146,24 +174,26 @@ def parse_recipe(text: str, path: Path, *, folder: Path | None = None) -> Recipe
 
 def _resolved(recipe: Recipe, folder: Path) -> Recipe:
     replace = msgspec.structs.replace
-    data, model, teacher = recipe.data, recipe.model, recipe.teacher
-    if teacher is not None:
-        teacher = replace(
-            teacher,
-            path=_model(teacher.path, folder),
-            cache=_beside(teacher.cache, folder),
-            ca_cert=_beside(teacher.ca_cert, folder),
-            token_file=_beside(teacher.token_file, folder),
-            client_cert=_beside(teacher.client_cert, folder),
-            client_key=_beside(teacher.client_key, folder),
+    data, model = recipe.data, recipe.model
+    teachers = [
+        replace(
+            one,
+            path=_model(one.path, folder),
+            cache=_beside(one.cache, folder),
+            ca_cert=_beside(one.ca_cert, folder),
+            token_file=_beside(one.token_file, folder),
+            client_cert=_beside(one.client_cert, folder),
+            client_key=_beside(one.client_key, folder),
         )
+        for one in recipe.teachers
+    ]
     if data.source != BUNDLED:
         data = replace(data, source=str((folder / data.source).resolve()))
     return replace(
         recipe,
         data=data,
         model=replace(model, path=_model(model.path, folder)),
-        teacher=teacher,
+        teacher=teachers if isinstance(recipe.teacher, list) else next(iter(teachers), None),
         tokenizer=recipe.tokenizer
         if recipe.tokenizer == BUNDLED
         else _model(recipe.tokenizer, folder),
@@ -187,7 +217,7 @@ def _check(path: Path, recipe: Recipe) -> None:
         if not holds:
             raise RecipeError(f"{path}: {message}")
 
-    model, teacher = recipe.model, recipe.teacher
+    model, teachers = recipe.model, recipe.teachers
     need(
         (model.path is None) != (model.config is None),
         "model: give either path (fine-tune) or config (train from scratch)",
@@ -197,40 +227,66 @@ def _check(path: Path, recipe: Recipe) -> None:
         "model.config: model_type is missing, e.g. model_type = 'llama'",
     )
     need(
-        not needs_teacher(recipe.loss) or teacher is not None,
+        not needs_teacher(recipe.loss) or bool(teachers),
         f"loss {recipe.loss!r} looks at a large model: a [teacher] table with its path is missing",
     )
-    if teacher is not None:
-        _check_teacher(need, recipe.loss, teacher)
+    need(
+        recipe.alpha == "any" or filters_by_teacher(recipe.loss),
+        f"alpha: loss {recipe.loss!r} filters by no teacher, got {recipe.alpha!r}; leave it out",
+    )
+    for place, teacher in enumerate(teachers):
+        _check_teacher(need, recipe.loss, teachers, place, teacher)
+
+
+def _called(place: int, teachers: Sequence[TeacherTable]) -> str:
+    return "teacher" if len(teachers) == 1 else f"teacher[{place}]"
 
 
 def _check_teacher(
-    need: Callable[[bool, str], None], loss: LossName, teacher: TeacherTable
+    need: Callable[[bool, str], None],
+    loss: LossName,
+    teachers: Sequence[TeacherTable],
+    place: int,
+    teacher: TeacherTable,
 ) -> None:
+    name, last = _called(place, teachers), place == len(teachers) - 1
     need(
         teacher.path is None or teacher.address is None,
-        "teacher: give path (a model to run here) or address (a cloud to ask), not both",
+        f"{name}: give path (a model to run here) or address (a cloud to ask), not both",
     )
     need(
         any(source is not None for source in (teacher.path, teacher.address, teacher.cache)),
-        "teacher: path, address and cache are all missing; give at least one",
+        f"{name}: path, address and cache are all missing; give at least one",
     )
-    for name in ("ca_cert", "token_file", "client_cert", "client_key", "tls"):
+    for key in ("ca_cert", "token_file", "client_cert", "client_key", "tls"):
         need(
-            teacher.address is not None or getattr(teacher, name) is None,
-            f"teacher.{name}: of a cloud to ask, with an address; there is none",
+            teacher.address is not None or getattr(teacher, key) is None,
+            f"{name}.{key}: of a cloud to ask, with an address; there is none",
         )
     need(
         teacher.ca_cert is None or teacher.tls is not False,
-        f"teacher.tls: must not be false where teacher.ca_cert ({teacher.ca_cert!r}) is given:"
+        f"{name}.tls: must not be false where {name}.ca_cert ({teacher.ca_cert!r}) is given:"
         " certificates are for TLS",
     )
     need(
         teacher.address is None or teacher.cache is not None,
-        "teacher.cache is missing: a cloud is asked once, before training, not at every step",
+        f"{name}.cache is missing: a cloud is asked once, before training, not at every step",
     )
-    least = 1 if needs_distribution(loss) and teacher.cache is not None else 0
+    least = 1 if needs_distribution(loss) and teacher.cache is not None and last else 0
     need(
         teacher.top_k >= least,
-        f"teacher.top_k must be at least {least} for loss {loss!r}, got {teacher.top_k}",
+        f"{name}.top_k must be at least {least} for loss {loss!r}, got {teacher.top_k}",
     )
+    for key in ("top_k", "w"):
+        value = getattr(teacher, key)
+        need(
+            last or value == getattr(TeacherTable(), key),
+            f"{name}.{key}: is of the last teacher, whose distribution is learned from;"
+            f" got {value}; leave it out",
+        )
+    for key in ("path", "address", "cache"):
+        value = getattr(teacher, key)
+        need(
+            value is None or all(getattr(one, key) != value for one in teachers[:place]),
+            f"{name}.{key}: is another teacher's too, got {value!r}; each is a tier of its own",
+        )

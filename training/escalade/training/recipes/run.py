@@ -47,7 +47,7 @@ from escalade.training.recipes.inputs import (
     check_inputs,
     check_same_recipe,
     inputs_of,
-    teacher_of,
+    teachers_of,
     write_inputs,
 )
 from escalade.training.recipes.loading import (
@@ -151,11 +151,11 @@ def _run(
             model = with_lora(model, recipe.lora, probe)
         inputs = inputs_of(recipe, tokenizer, train, valid, train_examples)
         if checkpoint is not None:
-            check_inputs(state, {**inputs, **teacher_of(recipe)})
+            check_inputs(state, {**inputs, **teachers_of(recipe)})
         teacher = open_teacher(
             recipe, tokenizer, train_examples, arguments, seq2seq, progress=progress
         )
-        inputs |= teacher_of(recipe)
+        inputs |= teachers_of(recipe)
         if checkpoint is not None:  # with a cache that was written just now
             check_inputs(state, inputs)
     if arguments.should_save:
@@ -169,7 +169,8 @@ def _run(
         callbacks=[*callbacks, *([] if progress is None else [_Reporter(progress)])],
         loss_name=recipe.loss,
         teacher=teacher,
-        w=recipe.teacher.w if recipe.teacher else 1.0,
+        alpha=recipe.alpha,
+        w=recipe.teachers[-1].w if recipe.teachers else 1.0,
     )
     trainer.remove_callback(PrinterCallback)
     resume_training(trainer, checkpoint)

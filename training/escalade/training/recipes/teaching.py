@@ -10,13 +10,14 @@ from transformers import PreTrainedTokenizerFast, TrainingArguments
 from escalade.edge.wire import ClientFiles
 from escalade.training.errors import CacheError, RecipeError, TeacherError
 from escalade.training.examples import Examples
-from escalade.training.losses import needs_distribution, needs_teacher
+from escalade.training.losses import needs_distribution
 from escalade.training.recipes.loading import fingerprint_of, load_teacher, located, revision_of
 from escalade.training.recipes.recipe import Recipe, TeacherTable
 from escalade.training.teachers import (
     CachedTeacher,
     CloudScorer,
     CloudTeacher,
+    HigherTiers,
     LocalTeacher,
     Teacher,
     write_cache,
@@ -37,22 +38,47 @@ def open_teacher(
     *,
     progress: Progress | None = None,
 ) -> Teacher | None:
-    """The teacher of a run: from its cache if the recipe names one, written now if missing.
+    """The teachers of a run, as one: from a cache if the recipe names one, written now if missing.
 
     Raises:
         RecipeError: the model cannot be loaded.
         TeacherError: it does not fit the student, or does not answer.
         CacheError: the cache was made for other data or another teacher, or keeps too little.
     """
-    table = recipe.teacher
-    if table is None or not needs_teacher(recipe.loss):
-        return None
+    last = recipe.teachers[-1:]
+    opened = [
+        _opened(
+            name,
+            table,
+            tokenizer,
+            examples,
+            arguments,
+            seq2seq,
+            top_k=table.top_k if needs_distribution(recipe.loss) and table in last else 0,
+            progress=progress,
+        )
+        for name, table in recipe.asked
+    ]
+    return HigherTiers(opened) if len(opened) > 1 else next(iter(opened), None)
+
+
+def _opened(
+    name: str,
+    table: TeacherTable,
+    tokenizer: PreTrainedTokenizerFast,
+    examples: Examples,
+    arguments: TrainingArguments,
+    seq2seq: bool,
+    *,
+    top_k: int,
+    progress: Progress | None,
+) -> Teacher:
+    """One teacher; `name` is what messages call its table."""
     if table.cache is None:
         if table.path is None:
-            raise RecipeError("teacher.path is missing")
+            raise RecipeError(f"{name}.path is missing")
         return _same_kind(load_teacher(table.path, tokenizer), seq2seq)
     path = Path(table.cache)
-    top_k = table.top_k if needs_distribution(recipe.loss) else 0
     fingerprint = fingerprint_of(tokenizer)
     # The first process of all writes; on several nodes they share the disk.
     with arguments.main_process_first(local=False, desc="the teacher's predictions"):
@@ -75,7 +101,7 @@ def open_teacher(
     if cached.key.top_k < min(top_k, cached.key.vocabulary_size):
         raise CacheError(
             f"{path}: keeps {cached.key.top_k} log-probabilities of each token,"
-            f" teacher.top_k asks for {top_k}; delete it to have it written again"
+            f" {name}.top_k asks for {top_k}; delete it to have it written again"
         )
     if table.path is not None:
         _check_same_teacher(cached, table.path)

@@ -5,6 +5,7 @@ from escalade.training.teachers.cloud_scorer import CloudScorer
 from escalade.training.teachers.prediction_cache import CachedTeacher, cache_digest
 from escalade.training.teachers.teacher import (
     CloudTeacher,
+    HigherTiers,
     LocalTeacher,
     Teacher,
     check_tokenizers,
@@ -17,6 +18,7 @@ __all__ = [
     "CachedTeacher",
     "CloudScorer",
     "CloudTeacher",
+    "HigherTiers",
     "LocalTeacher",
     "Teacher",
     "cache_digest",

@@ -9,7 +9,8 @@ before, on disk (`prediction_cache.CachedTeacher`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -96,6 +97,22 @@ class LocalTeacher:
         with torch.no_grad():
             logits: Tensor = self.model(**model_inputs(batch, self.model)).logits
         return Predictions(argmax=logits.argmax(dim=-1), logits=logits)
+
+
+class HigherTiers:
+    """Several teachers as one: every tier above the student, the next one first."""
+
+    def __init__(self, tiers: Sequence[Teacher]) -> None:
+        """Of one tier or more; of the last one also the distribution is used."""
+        *self._between, self._last = tiers
+        #: Which model answers last, and how wide its distributions are.
+        self.identity = self._last.identity
+        self.vocabulary_size = self._last.vocabulary_size
+
+    def predict(self, batch: Mapping[str, Tensor]) -> Predictions:
+        """What the last tier predicts, and the argmax of each between."""
+        between = tuple(tier.predict(batch).argmax for tier in self._between)
+        return dataclasses.replace(self._last.predict(batch), between=between)
 
 
 class CloudTeacher:
