@@ -16,10 +16,9 @@ from escalade.edge.calibration.data import check_same, fair_sample, unfinished, 
 from escalade.edge.calibration.gates.climb import Sample
 from escalade.edge.calibration.gates.columns import column_of
 from escalade.edge.cascade import Cascade
-from escalade.edge.cascade_file import CascadeFile, TierTable
+from escalade.edge.cascade_file import CascadeFile, TierTable, member_tables
 from escalade.edge.deferral import CostUnit
 from escalade.edge.errors import CalibrationError
-from escalade.edge.tiers import Tier
 from escalade.edge.trace import TierAnswer, TierInfo, TraceHeader, TraceRecord, read_trace
 
 
@@ -76,9 +75,7 @@ def recorded_queries(
             if not _is_whole(_said(record, place), len(tier.opened)):
                 raise unfinished(trace, record, f"the answer of {names[place]}")
     _check_members(cascade, trace, header, records)
-    infos = [
-        _priced(*each) for each in zip(header.tiers, cascade.tiers, content.tiers, strict=True)
-    ]
+    infos = [_priced(*both) for both in zip(header.tiers, content.tiers, strict=True)]
     unit = unit or _default_unit(infos)
     _check_unit(trace, infos, unit)
     columns = [
@@ -163,13 +160,13 @@ def _is_whole(answer: TierAnswer, here: int) -> bool:
     return not answer.stopped_early and (not here or spoke == list(range(here)))
 
 
-def _priced(info: TierInfo, tier: Tier, table: TierTable) -> TierInfo:
+def _priced(info: TierInfo, table: TierTable) -> TierInfo:
     """A tier of a trace, at the prices and weights of the file as it is now."""
     if table.address is not None:
         now = [(table.prompt_price, table.generated_price, 1.0)] * len(info.members)
     else:
-        found = tier.members()
-        now = [(one.prompt_price, one.generated_price, one.weight) for one in found]
+        entries = member_tables(table) * (table.samples or 1)
+        now = [(one.prompt_price, one.generated_price, one.weight) for one in entries]
     members = [
         msgspec.structs.replace(member, prompt_price=read, generated_price=written, weight=weight)
         for member, (read, written, weight) in zip(info.members, now, strict=True)

@@ -65,8 +65,8 @@ class Medoid(Agreement):
     Bounds: the winner's sum is at least that of the answer that agrees most so far, for
     similarities are not negative; and one that is yet to come may agree with everybody, which is
     at most all that was said and the rest. No triangle is taken for granted: a text may be like
-    each of two that are not like one another. So a query is certain to be let stand before the
-    last member, and certain to be deferred only by what failed.
+    each of two that are not like one another. So before the last member has spoken it may be
+    certain that an answer stands; that it is deferred is certain only by the weight of what failed.
     """
 
     def __init__(self, name: str, measure: Measure) -> None:
