@@ -17,7 +17,7 @@ from benchmarks.study_ensembles.pools import MEASURED, VALID
 from benchmarks.study_ensembles.zoo import SIZES
 from numpy.typing import NDArray
 
-from escalade.edge.deferral import VOTE, vote_share
+from escalade.edge.deferral import VOTE, Voice, Vote
 from escalade.edge.trace import TierAnswer, TierInfo, Trace, flops_of
 from escalade.simulator.recorded import Floats, RecordedTier, climb, tiers_of
 
@@ -228,16 +228,17 @@ def _voted(answers: Sequence[TierAnswer | None], references: Sequence[str]) -> T
     if len(said) == 1:
         score = said[0].score
         return msgspec.structs.replace(said[0], score=0.0 if score is None else score)
-    vote = vote_share([answer.text for answer in said])
+    voices = [Voice(place, answer.text) for place, answer in enumerate(said)]
+    vote = Vote().outcome(voices, [1.0] * len(said))
     members = [
         msgspec.structs.replace(answer.members[0], member=place)
         for place, answer in enumerate(said)
     ]
     return TierAnswer(
-        text=vote.text,
+        text=said[vote.winner].text,
         members=members,
         score=vote.score,
-        correct=vote.text in references,
+        correct=said[vote.winner].text in references,
         seconds=max(answer.seconds for answer in said),
     )
 
