@@ -60,7 +60,7 @@ and no number in it is typed by hand. With more `--seeds` the command goes on wh
 - Sizes: {sizes["small"]:,}, {sizes["medium"]:,} and {sizes["large"]:,} parameters. Small starts from
   `training/checkpoints/small-base`. Medium is cut out of large ({len(settings.medium_layers)} of its
   layers, {settings.medium_width} of 512 neurons in each) and first trained by plain cross-entropy,
-  {settings.base_steps} steps, once for all seeds; it errs more like large than one of its own would.
+  {settings.base_steps} steps, once for all seeds; its errors may be more like large's for that.
   Large is `training/checkpoints/large`, which learned from the same training split.
 - Small and medium then learn in {ROUNDS} rounds of {settings.steps} steps of {settings.batch_size}
   examples each, {steps} steps together, every arm the same; [results.md](results.md) takes 1,000 in
