@@ -238,7 +238,8 @@ def test_options_for_language_models_are_refused(
     invoke: Invoke, learned: Path, tmp_path: Path, option: list[str]
 ) -> None:
     code, _, err = invoke("export", learned, tmp_path / "out", *option)
-    assert (code, f"{option[0]}: is not for" in err, len(err.splitlines())) == (2, True, 1)
+    said = f"{option[0]}: is not for a classifier of this kind, got {option[1]}"
+    assert (code, said in err, len(err.splitlines())) == (2, True, 1)
 
 
 @pytest.mark.parametrize(
