@@ -61,11 +61,13 @@ and no number in it is typed by hand. With more `--seeds` the command goes on wh
   `training/checkpoints/small-base`. Medium is cut out of large ({len(settings.medium_layers)} of its
   layers, {settings.medium_width} of 512 neurons in each) and first trained by plain cross-entropy,
   {settings.base_steps} steps, once for all seeds; its errors may be more like large's for that.
+  Which of its layers are kept was settled in short trials, by validation loss.
   Large is `training/checkpoints/large`, which learned from the same training split.
 - Small and medium then learn in {ROUNDS} rounds of {settings.steps} steps of {settings.batch_size}
   examples each, {steps} steps together, every arm the same; [results.md](results.md) takes 1,000 in
   one round. Learning rate {settings.learning_rate:g}, that of the most right answers on the
-  validation split by small's plain cross-entropy (`python -m benchmarks.study_three --pilot`);
+  validation split by small's plain cross-entropy (`python -m benchmarks.study_three --pilot`), of
+  one round of 250 steps;
   {settings.train_queries:,} training queries.
 - {_count(len(found.seeds), "seed")}; a seed changes the order of the examples.{more}
   {found.queries:,} queries of the test split; nothing was chosen by them. Greedy decoding, torch, float32, {machine()}.
