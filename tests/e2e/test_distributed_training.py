@@ -124,7 +124,7 @@ def test_two_processes_follow_the_curve_of_one(
     records = records_of_unequal_length(examples)
     write_records(tmp_path / "data" / "train.jsonl", records)
     write_records(tmp_path / "data" / "valid.jsonl", records[:held_out])
-    for name in ("medium", "large"):
+    for name in ("medium", "large") if "medium" in teacher else ("large",):
         plain = tmp_path / f"{name}.toml"
         plain.write_text(RECIPE.format(name=name, loss="xent", teacher="", parts=1))
         train(plain, tmp_path / name, processes=1)

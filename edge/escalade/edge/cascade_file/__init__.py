@@ -1,0 +1,46 @@
+"""What a `cascade.toml` says: tiers, members, gates, addresses, prices; opens nothing.
+
+    currency = "USD"
+
+    [[tiers]]
+    name = "small"
+    members = ["artifacts/small"]            # one artifact, or several that vote
+    gate = { rule = "mean", threshold = 0.07 }
+
+    [[tiers]]
+    name = "large"
+    address = "127.0.0.1:50051"
+
+Paths are relative to the file. A tier of one artifact without a gate takes the artifact's own.
+"""
+
+from escalade.edge.cascade_file.reading import MAX_CASCADE_BYTES, read_cascade_file
+from escalade.edge.cascade_file.tables import (
+    TEMPERATURE,
+    CascadeFile,
+    GateTable,
+    MemberTable,
+    OnOutage,
+    OutboxTable,
+    TierTable,
+    key_of,
+    member_tables,
+    tier_name,
+    voices_in,
+)
+
+__all__ = [
+    "MAX_CASCADE_BYTES",
+    "TEMPERATURE",
+    "CascadeFile",
+    "GateTable",
+    "MemberTable",
+    "OnOutage",
+    "OutboxTable",
+    "TierTable",
+    "key_of",
+    "member_tables",
+    "read_cascade_file",
+    "tier_name",
+    "voices_in",
+]

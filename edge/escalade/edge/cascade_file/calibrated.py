@@ -1,0 +1,65 @@
+"""Holds what a calibration says of a cascade against what its file says now; reads no file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from escalade.edge.cascade_file.tables import GateTable, TierTable, member_tables, samples_in
+from escalade.edge.deferral import CascadeCalibration
+from escalade.edge.errors import CascadeError
+
+
+def check_calibration(
+    path: Path,
+    calibration: CascadeCalibration,
+    tiers: Sequence[TierTable],
+    lower: Sequence[tuple[TierTable, str]],
+) -> None:
+    """Hold what was found against what stands there now: it is said, or promised, of no other.
+
+    Args:
+        path: the file.
+        calibration: what it says of its calibration.
+        tiers: all.
+        lower: all but the last, with what each is called.
+
+    Raises:
+        CascadeError: they are of each other no more.
+    """
+    if len(calibration.thresholds) != len(lower):
+        raise CascadeError(
+            f"{path}: calibration.thresholds: must be {len(lower)}, one for each tier but the last,"
+            f" got {len(calibration.thresholds)}"
+        )
+    for (table, name), rule, tau in zip(
+        lower, calibration.rules, calibration.thresholds, strict=True
+    ):
+        gate = table.gate or GateTable()
+        if gate.threshold != tau or gate.rule not in {None, rule}:
+            raise CascadeError(
+                f"{path}: tier {name!r}: gate: must have threshold {tau} under rule {rule!r}, which"
+                f" calibration is of, got {gate.threshold} under {gate.rule or rule!r}; calibrate"
+                " again, or take out [calibration]"
+            )
+    _check_members(path, calibration, tiers)
+
+
+def _check_members(path: Path, calibration: CascadeCalibration, tiers: Sequence[TierTable]) -> None:
+    pins = [one.manifest_sha256 for table in tiers for one in member_tables(table)]
+    if pins != calibration.members:
+        raise CascadeError(
+            f"{path}: tiers: members, or their manifest_sha256, are not those that calibration is"
+            " of; calibrate again, or take out [calibration]"
+        )
+    weights = [one.weight for table in tiers for one in member_tables(table)]
+    if weights != (calibration.weights or [1.0] * len(weights)):
+        raise CascadeError(
+            f"{path}: tiers: members' weights are {weights}, not those that calibration is of;"
+            " calibrate again, or take out [calibration]"
+        )
+    if samples_in(tiers) != calibration.samples:
+        raise CascadeError(
+            f"{path}: tiers: samples, temperature or seed are not those that calibration is of;"
+            " calibrate again, or take out [calibration]"
+        )
