@@ -31,6 +31,7 @@ from escalade.edge.shadow import RecordSummary
 from escalade.edge.store.installation import Installed
 from escalade.edge.store.store import Version
 from escalade.edge.trace import TierAnswer
+from escalade.simulator.ensembles.picked import Picked
 from escalade.simulator.evaluation import Evaluation
 from escalade.simulator.load import LoadReport
 from escalade.simulator.network.profiles import PROFILES
@@ -52,6 +53,7 @@ JSON: dict[str, tuple[Printed, ...]] = {
     "calibrate, an artifact": (DeferralEntry,),
     "calibrate, a cascade": (CascadeCalibration,),
     "demo": (demo.demo,),
+    "ensemble pick": (Picked,),
     "evaluate": (Evaluation,),
     "export": (Manifest,),
     "health": (verbs.health,),

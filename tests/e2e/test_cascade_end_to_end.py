@@ -82,8 +82,10 @@ def test_three_tiers_of_the_same_weights_say_the_same_and_think_the_same_of_it(
     server: str, float_artifact: Path, tmp_path: Path
 ) -> None:
     again = Path(shutil.copytree(float_artifact, tmp_path / "again"))
-    manifest = again / "manifest.json"
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"created": "later"}))
+    path = again / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["model"]["revision"] = "later"  # or it were the same model
+    path.write_text(json.dumps(manifest))
     path = tmp_path / "cascade.toml"
     path.write_text(
         f"""[[tiers]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -20,6 +21,12 @@ from escalade.edge.generation import Artifact
 from escalade.edge.store import install
 from escalade.edge.wire import CloudClient
 from escalade.v1 import cascade_pb2 as pb
+
+
+def endless(seed: int) -> Iterator[str]:
+    """Texts for as long as a learner beside takes, however slow the machine is."""
+    for number in itertools.count(seed):
+        yield from labelled(1000, seed=number).texts
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +166,7 @@ def test_an_encoder_learns_between_a_linear_model_and_the_expert(
     with running("gateway", "gateway", str(cascade), *options) as address:
         client = CloudClient(address, deadline_s=60.0)
         kept = [0, 0, 0]
-        for text in labelled(20_000, seed=6).texts:
+        for text in endless(6):
             answer = ask(client, text)
             passed = answer.reports[:-1]
             assert [one.tier for one in passed] == ["linear", "encoder"][: len(passed)]
@@ -183,7 +190,7 @@ def test_a_shift_of_what_the_expert_says_sets_the_alarm_off_and_is_learned(
     install(str(linear_artifact(tmp_path / "first")), tmp_path / "experts")
     (tmp_path / "expert.toml").write_text('[[tiers]]\nmembers = ["experts/current"]\n')
     port = free_port()
-    listen, texts = ("--listen", "127.0.0.1:0"), iter(labelled(20_000, seed=8).texts)
+    listen, texts = ("--listen", "127.0.0.1:0"), endless(8)
     with running("expert", "gateway", str(tmp_path / "expert.toml"), *listen) as expert:
         cascade, learn = files(tmp_path, expert)
         options = ("--learn", str(learn), "--metrics", f"127.0.0.1:{port}")
