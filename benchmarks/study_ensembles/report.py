@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from benchmarks.study_ensembles.cascades import Bench, Cascade, Measured
 from benchmarks.study_ensembles.figure import Dot, draw
+from benchmarks.study_ensembles.live import LiveRow, cells_of
 from benchmarks.study_ensembles.seeds import (
     Choose,
     Row,
@@ -22,12 +24,14 @@ from benchmarks.study_ensembles.tables import (
     against_confidence_table,
     agreements_table,
     delays_table,
+    dollars,
     members_table,
     methods_table,
     points,
     tiers_table,
 )
 from benchmarks.study_ensembles.tasks import TASKS, Task
+from benchmarks.study_online.report.tables import NONE, markdown
 
 from escalade.edge.base import atomic_write
 from escalade.edge.trace import read_trace
@@ -48,6 +52,7 @@ def write(out: Path, tasks: Iterable[str], seeds: Iterable[int], docs: Path) -> 
         {TASKS[name].title: _dots(found) for name, found in benches.items()},
     )
     sections = [_section(TASKS[name], found) for name, found in benches.items()]
+    sections += _live(out / "live.json")
     said = [line for name, found in benches.items() for line in _findings(TASKS[name], found)]
     with atomic_write(docs / "results-ensembles.md") as stream:
         stream.write((_head(benches, said) + "\n".join(sections)).encode())
@@ -72,8 +77,8 @@ al.). This page is written by `make study-ensembles`; no number in it is typed b
 - Members, their order, thresholds and cascades are chosen on validation queries. After ± stands
   the standard deviation over seeds, in brackets a 95 % interval over seeds and queries, both drawn
   again.
-- The last tier is the best single model, as in the paper; Llama is where it is that. It is charged
-  the tokens of the text, without the prompt that was around it.
+- The last tier is the best model of the last size, as in the paper; Llama where it is the best of
+  all. It is charged the tokens of the text, without the prompt that was around it.
 - *All*: every member of every tier that a query came to is counted. *In turn*: members are asked
   until the vote is decided. *As published*: the tier that answers alone, and of its members the
   most expensive one; so the paper counts (its table 2 is the exits' shares times each tier's own
@@ -81,7 +86,7 @@ al.). This page is written by `make study-ensembles`; no number in it is typed b
   token.
 - Milliseconds are of a machine that was doing other things too; beside each other they say
   something, by themselves little.
-- Not here: language models as members, and a live run over the four delays.
+- Not here: cascades of language models, but for the live run at the end.
 
 ![Accuracy against compute](images/results-ensembles/accuracy.svg)
 
@@ -118,32 +123,43 @@ def _findings(task: Task, found: Sequence[Bench]) -> list[str]:
     for kind in (_ENSEMBLE, _CONFIDENT):
         row = rows[f"{kind}, fewest calls"]
         share = row.mean(lambda one: one.last_calls)
-        fewer = f"{1 / share:.1f} times fewer" if share else "no"
+        calls = f"{1 / share:.3g} times fewer calls" if share else "no call"
         lines.append(
-            f"{task.title}, {kind}: {fewer} calls over the last link than the best single model"
-            f" ({best.title}) behind it, at {points(gain(row, best))} points."
+            f"{task.title}, {kind}: {calls} over the last link, at {points(gain(row, best))} points"
+            f" beside the best single model ({best.title})."
         )
     row = rows[f"{_ENSEMBLE}, least compute"]
-    saved = [
-        best.mean(way) / row.mean(way)
-        for way in (lambda one: float(one.flops.mean()), lambda one: one.flops_published)
-    ]
+    ways = (lambda one: float(one.flops.mean()), lambda one: one.flops_published)
+    all_ran, published = (_less(best.mean(way) / row.mean(way)) for way in ways)
     lines.append(
         f"{task.title}: at the best single model's validated accuracy a {_ENSEMBLE} computes"
-        f" {saved[0]:.2g} times less counting all that ran, {saved[1]:.2g} times as published, at"
+        f" {all_ran} counting all that ran, {published} as published, at"
         f" {points(gain(row, best))} points."
     )
+    if len({len(bench.sizes) for bench in found}) == 1:
+        chain = row_of(found, _whole)
+        spent = dollars(chain)
+        lines.append(
+            f"{task.title}: all sizes, three members that must agree:"
+            f" {_less(spent.alone / spent.published)} money as published,"
+            f" {_less(spent.alone / spent.counted)} counting all that ran, at"
+            f" {points(gain(chain, best))} points."
+        )
     return lines
+
+
+def _less(times: float) -> str:
+    return f"{times:.2g} times less" if times >= 1 else f"{1 / times:.2g} times more"
+
+
+def _whole(bench: Bench) -> Cascade:
+    return bench.agreeing(bench.lower, _UNANIMOUS, 1.0)
 
 
 def _section(task: Task, found: Sequence[Bench]) -> str:
     rows = _rows(found)
     best = rows["best single model"]
-
-    def whole(bench: Bench) -> Cascade:
-        return bench.agreeing(bench.lower, _UNANIMOUS, 1.0)
-
-    chain = row_of(found, whole)
+    chain = row_of(found, _whole)
     large = sum("large" in bench.sizes for bench in found)
     told = (
         f"Llama is the best single model in {large} of {len(found)} seeds. " if task.large else ""
@@ -171,6 +187,33 @@ def _section(task: Task, found: Sequence[Bench]) -> str:
         ]
     parts += ["Members:", members_table(found)]
     return "\n\n".join(parts) + "\n"
+
+
+def _live(path: Path) -> list[str]:
+    if not path.exists():
+        return []
+    rows = msgspec.json.decode(path.read_bytes(), type=list[LiveRow])
+    head = ["delay", "queries", "p50, ms", "virtual", "p95, ms", "virtual", "answers"]
+    cells = [
+        [
+            *cells_of(row),
+            f"{1 / share:.1f}" if (share := row.answered_by.get("cloud", 0.0)) else NONE,
+            f"{row.bytes_all / row.bytes_last:.1f}",
+        ]
+        for row in rows
+    ]
+    return [_LIVE + markdown([*head, "calls", "bytes"], cells) + "\n"]
+
+
+_LIVE = """## Live, and in virtual time
+
+Three of the bundled small models on the device (4 bits), two at a gateway (8 bits), large in the
+cloud, each a process, with the simulator's proxy on both links
+(`python -m benchmarks.study_ensembles.live`). All of a tier must agree. Beside each query a second
+system without delays is asked, whose trace is replayed in virtual time. Calls and bytes over the
+last link: how many times fewer than if every query went over it.
+
+"""
 
 
 def _chosen(rows: dict[str, Row]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from benchmarks.study_ensembles.cascades import AGREEMENTS, Bench, Cascade, Measured
@@ -99,20 +100,48 @@ def against_confidence_table(benches: Sequence[Bench]) -> str:
     return markdown([*head, "difference"], rows)
 
 
+class Dollars(NamedTuple):
+    """For an hour, by tier where not said otherwise."""
+
+    by_exit: NDArray[np.float64]
+    by_member: NDArray[np.float64]
+    #: The last tier's alone.
+    alone: float
+
+    @property
+    def published(self) -> float:
+        """As the paper adds up: what each tier's exits cost in it."""
+        return float(self.by_exit.sum())
+
+    @property
+    def counted(self) -> float:
+        """With every member of every tier that was asked."""
+        return float(self.by_member.sum())
+
+
+def dollars(row: Row) -> Dollars:
+    """Of a cascade of all sizes, three members each and one in the last."""
+    tiers = len(row.measured[0].exits)
+    prices = np.array(list(PRICES.values())[-tiers:])
+    exits = _mean([one.exits for one in row.measured])
+    members = np.array([_THREE] * (tiers - 1) + [1])
+    return Dollars(exits * prices, _reached(exits) * prices * members, float(prices[-1]))
+
+
+def _reached(exits: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(np.cumsum(exits[::-1])[::-1], dtype=np.float64)
+
+
 def tiers_table(benches: Sequence[Bench], row: Row, best: Row) -> str:
     """Table 2 of the paper: exits, dollars, latency and FLOPs by tier, published and counted."""
     tiers = len(row.measured[0].exits)
-    prices = list(PRICES.values())[-tiers:]
-    exits = _mean([one.exits for one in row.measured])
-    reached = np.cumsum(exits[::-1])[::-1]
-    seconds = _mean([one.seconds for one in row.measured])
-    members = np.array([_THREE] * (tiers - 1) + [1])
-    published, counted = exits * prices, reached * prices * members
+    exits, spent = _mean([one.exits for one in row.measured]), dollars(row)
+    reached, seconds = _reached(exits), _mean([one.seconds for one in row.measured])
     rows = [
         ["answers", *(f"{share:.2f}" for share in exits), "1.00", "1.00"],
         ["is asked", *(f"{share:.2f}" for share in reached), "", "1.00"],
-        ["$ an hour, as published", *_dollars(published), f"{prices[-1]:.2f}"],
-        ["$ an hour, all that ran", *_dollars(counted), f"{prices[-1]:.2f}"],
+        ["$ an hour, as published", *_dollars(spent.by_exit), f"{spent.alone:.2f}"],
+        ["$ an hour, all that ran", *_dollars(spent.by_member), f"{spent.alone:.2f}"],
         [
             "ms, slowest member",
             *(f"{1000 * one:.2f}" if one else NONE for one in seconds),
@@ -140,7 +169,7 @@ def delays_table(row: Row) -> str:
     """Figure 5 of the paper: delays on exits, and what an answer waits for them."""
     exits = _mean([one.exits for one in row.measured])
     delays = np.array([DELAYS_S[0], *DELAYS_S[len(DELAYS_S) - len(exits) + 1 :]])
-    reached = np.cumsum(exits[::-1])[::-1]
+    reached = _reached(exits)
     alone, published, crossed = delays[-1], (exits * delays).sum(), (reached * delays).sum()
     rows = [
         ["delay of a tier, s", ", ".join(f"{one:g}" for one in delays), ""],
