@@ -38,6 +38,8 @@ from escalade.edge.trace import read_trace
 
 _ENSEMBLE, _CONFIDENT = "cascade of ensembles", "confidence of single models"
 _UNANIMOUS = 3
+#: Share of calls of which less than a tenth more or less is not said.
+_FEW = 0.01
 
 
 def write(out: Path, tasks: Iterable[str], seeds: Iterable[int], docs: Path) -> None:
@@ -47,10 +49,9 @@ def write(out: Path, tasks: Iterable[str], seeds: Iterable[int], docs: Path) -> 
         paths = [out / "pools" / f"{name}-{seed}.jsonl" for seed in seeds]
         if all(path.exists() for path in paths):
             benches[name] = [Bench(read_trace(path)) for path in paths]
-    draw(
-        docs / "images" / "results-ensembles" / "accuracy",
-        {TASKS[name].title: _dots(found) for name, found in benches.items()},
-    )
+    figure = docs / "images" / "results-ensembles" / "accuracy"
+    draw(figure, {TASKS[name].title: _dots(found) for name, found in benches.items()})
+    figure.with_suffix(".png").unlink()  # SVG is enough for a page
     sections = [_section(TASKS[name], found) for name, found in benches.items()]
     sections += [*_live(out / "live.json"), _AGAIN]
     said = [line for name, found in benches.items() for line in _findings(TASKS[name], found)]
@@ -123,7 +124,8 @@ def _findings(task: Task, found: Sequence[Bench]) -> list[str]:
     for kind in (_ENSEMBLE, _CONFIDENT):
         row = rows[f"{kind}, fewest calls"]
         share = row.mean(lambda one: one.last_calls)
-        calls = f"{1 / share:.3g} times fewer calls" if share else "no call"
+        digits = 0 if share < _FEW else 1
+        calls = f"{1 / share:,.{digits}f} times fewer calls" if share else "no call"
         lines.append(
             f"{task.title}, {kind}: {calls} over the last link, at {points(gain(row, best))} points"
             f" beside the best single model ({best.title})."
