@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 from benchmarks.study_ensembles.cascades import AGREEMENTS, Bench, Cascade, Measured
-from benchmarks.study_ensembles.seeds import Interval, Row, gain, row_of
+from benchmarks.study_ensembles.report.seeds import Interval, Row, gain, row_of
 from benchmarks.study_online.report.tables import NONE, markdown
 from numpy.typing import NDArray
 
@@ -66,9 +66,22 @@ def methods_table(rows: Sequence[tuple[str, Row]], best: Row) -> str:
     return markdown([*head, "last link"], cells)
 
 
-def against_confidence_table(benches: Sequence[Bench]) -> str:
-    """Agreement before the last tier, and the confidence of one member that sends on as many."""
-    rows = []
+class Against(NamedTuple):
+    """A tier of members that agree, and one member that sends as many queries on."""
+
+    title: str
+    agreement: Row
+    confidence: Row
+
+    @property
+    def difference(self) -> Interval:
+        """How many more answers are right by agreement."""
+        return gain(self.agreement, self.confidence)
+
+
+def against_confidence(benches: Sequence[Bench]) -> list[Against]:
+    """Each way to agree before the last tier, beside the confidence of the size's best member."""
+    found = []
     sizes = [size for size in benches[0].lower if all(size in b.lower for b in benches)]
     for size, members, agreement in itertools.product(sizes, _TWO, AGREEMENTS):
         if members == _TWO[0] and agreement < 1:
@@ -86,16 +99,26 @@ def against_confidence_table(benches: Sequence[Bench]) -> str:
             share = bench.measure(wanted, bench.valid).last_calls
             return bench.as_often(bench.best[size], share)
 
-        one, other = row_of(benches, voting), row_of(benches, single)
-        rows.append(
-            [
-                f"{size} x{members}, {'2/3' if agreement < 1 else 'all'}",
-                *(f"{100 * row.mean(lambda m: m.last_calls):.1f} %" for row in (one, other)),
-                accuracy(one),
-                accuracy(other),
-                points(gain(one, other)),
-            ]
-        )
+        title = f"{size} x{members}, {'2/3' if agreement < 1 else 'all'}"
+        found.append(Against(title, row_of(benches, voting), row_of(benches, single)))
+    return found
+
+
+def against_confidence_table(found: Sequence[Against]) -> str:
+    """Agreement before the last tier, and the confidence of one member that sends on as many."""
+    rows = [
+        [
+            one.title,
+            *(
+                f"{100 * row.mean(lambda m: m.last_calls):.1f} %"
+                for row in (one.agreement, one.confidence)
+            ),
+            accuracy(one.agreement),
+            accuracy(one.confidence),
+            points(one.difference),
+        ]
+        for one in found
+    ]
     head = ["tier below the last", "sent on", "by one", "agreement", "confidence of one"]
     return markdown([*head, "difference"], rows)
 

@@ -1,4 +1,4 @@
-"""Writes docs/results-ensembles.md from the study's pools; records none."""
+"""The whole page, and its sections; records nothing."""
 
 from __future__ import annotations
 
@@ -7,27 +7,20 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from benchmarks.study_ensembles.cascades import Bench, Cascade, Measured
-from benchmarks.study_ensembles.figure import Dot, draw
+from benchmarks.study_ensembles.cascades import Bench, Cascade
 from benchmarks.study_ensembles.live import LiveRow, cells_of
-from benchmarks.study_ensembles.seeds import (
-    Choose,
-    Row,
-    cheapest_as_good,
-    gain,
-    most_accurate,
-    row_of,
-)
-from benchmarks.study_ensembles.tables import (
+from benchmarks.study_ensembles.report.figure import Dot, draw
+from benchmarks.study_ensembles.report.findings import BEST, findings, question, rows_of, whole
+from benchmarks.study_ensembles.report.seeds import Row, row_of
+from benchmarks.study_ensembles.report.tables import (
     PRICES,
     accuracy,
+    against_confidence,
     against_confidence_table,
     agreements_table,
     delays_table,
-    dollars,
     members_table,
     methods_table,
-    points,
     tiers_table,
 )
 from benchmarks.study_ensembles.tasks import TASKS, Task
@@ -35,11 +28,6 @@ from benchmarks.study_online.report.tables import NONE, markdown
 
 from escalade.edge.base import atomic_write
 from escalade.edge.trace import read_trace
-
-_ENSEMBLE, _CONFIDENT = "cascade of ensembles", "confidence of single models"
-_UNANIMOUS = 3
-#: Share of calls of which less than a tenth more or less is not said.
-_FEW = 0.01
 
 
 def write(out: Path, tasks: Iterable[str], seeds: Iterable[int], docs: Path) -> None:
@@ -54,7 +42,8 @@ def write(out: Path, tasks: Iterable[str], seeds: Iterable[int], docs: Path) -> 
     figure.with_suffix(".png").unlink()  # SVG is enough for a page
     sections = [_section(TASKS[name], found) for name, found in benches.items()]
     sections += [*_live(out / "live.json"), _AGAIN]
-    said = [line for name, found in benches.items() for line in _findings(TASKS[name], found)]
+    said = [question([one for found in benches.values() for one in against_confidence(found)])]
+    said += [line for name, found in benches.items() for line in findings(TASKS[name], found)]
     with atomic_write(docs / "results-ensembles.md") as stream:
         stream.write((_head(benches, said) + "\n".join(sections)).encode())
 
@@ -98,70 +87,10 @@ al.). This page is written by `make study-ensembles`; no number in it is typed b
 """
 
 
-def _rows(found: Sequence[Bench]) -> dict[str, Row]:
-    def compute(one: Measured) -> float:
-        return float(one.flops.mean())
-
-    def calls(one: Measured) -> float:
-        return one.last_calls
-
-    ways: dict[str, Choose] = {
-        "best single model": lambda bench: bench.best_single(),
-        f"{_ENSEMBLE}, fewest calls": cheapest_as_good(Bench.all_agreeing, calls),
-        f"{_ENSEMBLE}, least compute": cheapest_as_good(Bench.all_agreeing, compute),
-        f"{_ENSEMBLE}, most accurate": most_accurate(Bench.all_agreeing),
-        f"{_CONFIDENT}, fewest calls": cheapest_as_good(Bench.all_confident, calls),
-        f"{_CONFIDENT}, least compute": cheapest_as_good(Bench.all_confident, compute),
-        f"{_CONFIDENT}, most accurate": most_accurate(Bench.all_confident),
-    }
-    return {name: row_of(found, choose) for name, choose in ways.items()}
-
-
-def _findings(task: Task, found: Sequence[Bench]) -> list[str]:
-    rows = _rows(found)
-    best = rows["best single model"]
-    lines = []
-    for kind in (_ENSEMBLE, _CONFIDENT):
-        row = rows[f"{kind}, fewest calls"]
-        share = row.mean(lambda one: one.last_calls)
-        digits = 0 if share < _FEW else 1
-        calls = f"{1 / share:,.{digits}f} times fewer calls" if share else "no call"
-        lines.append(
-            f"{task.title}, {kind}: {calls} over the last link, at {points(gain(row, best))} points"
-            f" beside the best single model ({best.title})."
-        )
-    row = rows[f"{_ENSEMBLE}, least compute"]
-    ways = (lambda one: float(one.flops.mean()), lambda one: one.flops_published)
-    all_ran, published = (_less(best.mean(way) / row.mean(way)) for way in ways)
-    lines.append(
-        f"{task.title}: at the best single model's validated accuracy a {_ENSEMBLE} computes"
-        f" {all_ran} counting all that ran, {published} as published, at"
-        f" {points(gain(row, best))} points."
-    )
-    if len({len(bench.sizes) for bench in found}) == 1:
-        chain = row_of(found, _whole)
-        spent = dollars(chain)
-        lines.append(
-            f"{task.title}: all sizes, three members that must agree:"
-            f" {_less(spent.alone / spent.published)} money as published,"
-            f" {_less(spent.alone / spent.counted)} counting all that ran, at"
-            f" {points(gain(chain, best))} points."
-        )
-    return lines
-
-
-def _less(times: float) -> str:
-    return f"{times:.2g} times less" if times >= 1 else f"{1 / times:.2g} times more"
-
-
-def _whole(bench: Bench) -> Cascade:
-    return bench.agreeing(bench.lower, _UNANIMOUS, 1.0)
-
-
 def _section(task: Task, found: Sequence[Bench]) -> str:
-    rows = _rows(found)
-    best = rows["best single model"]
-    chain = row_of(found, _whole)
+    rows = rows_of(found)
+    best = rows[BEST]
+    chain = row_of(found, whole)
     large = sum("large" in bench.sizes for bench in found)
     told = (
         f"Llama is the best single model in {large} of {len(found)} seeds. " if task.large else ""
@@ -174,7 +103,7 @@ def _section(task: Task, found: Sequence[Bench]) -> str:
         methods_table(list(rows.items()), best),
         _chosen(rows),
         "Agreement, or the confidence of the size's best member, which sends as many on:",
-        against_confidence_table(found),
+        against_confidence_table(against_confidence(found)),
         "Agreements that are wrong:",
         agreements_table(found),
     ]
@@ -234,7 +163,7 @@ and one that is there is not recorded again; `ARGS=--report` writes this page al
 
 
 def _chosen(rows: dict[str, Row]) -> str:
-    lines = [f"- {name}: {row.title}" for name, row in rows.items() if name != "best single model"]
+    lines = [f"- {name}: {row.title}" for name, row in rows.items() if name != BEST]
     return "\n".join(["Which they are, seeds apart by semicolons:", "", *lines])
 
 
