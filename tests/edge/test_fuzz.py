@@ -133,8 +133,7 @@ def read_or_refused(path: Path) -> None:
         read_cascade_file(path)
     except CascadeError as error:
         assert str(error).startswith(f"{path}: ")  # noqa: PT017 - most are refused, not all
-        # A key that no tier has is answered with all that one may have, some 350 characters.
-        assert len(str(error)) < len(str(path)) + 600  # noqa: PT017
+        assert len(str(error)) < len(str(path)) + 400  # noqa: PT017
         assert len(str(error).splitlines()) == 1  # noqa: PT017
 
 

@@ -106,6 +106,17 @@ def test_a_key_that_looks_like_a_place_is_no_place() -> None:
     assert "unknown field" in said({"x` - at `$.inner": 1})
 
 
+@pytest.mark.parametrize("length", [24, 25, 5000])
+def test_a_long_key_is_cut_where_it_is_shown(length: int) -> None:
+    shown = "z" * 24 + ("..." if length > 24 else "")
+    assert said({"z" * length: 1}) == (
+        f"Object contains unknown field `{shown}`; known keys: inner, many"
+    )
+    assert said({"many": [{"z" * length: 1}]}).startswith(
+        f"Object contains unknown field `{shown}` - at `$.many[0]`"
+    )
+
+
 def test_anything_else_as_msgspec_says_it_with_the_value() -> None:
     wrong_type = {"inner": {"steps": "many"}}
     assert said(wrong_type) == "Expected `int`, got `str` - at `$.inner.steps`: 'many'"

@@ -33,6 +33,8 @@ _OUT_OF_RANGE = re.compile(r"Expected `(?:int|float)` [<>]|Invalid enum value")
 _UNKNOWN = re.compile(r"unknown field `(.*)`$")
 # Of a value that is shown: somebody else may have written the file.
 _MOST_SHOWN = 80
+# Of a key that nobody knows: those that are known are named beside it, and are shorter.
+_MOST_OF_KEY = 24
 
 # A step into data: the name of a field, or a place in a list; `...` is somewhere in a mapping.
 _Steps = Sequence[tuple[str, str]]
@@ -57,7 +59,9 @@ def explain(error: msgspec.ValidationError, raw: object, kind: type) -> str:
     if unknown := _UNKNOWN.search(said):
         here = sorted({name for end, _ in ends for name in _names(end)})
         hint = nearest(unknown[1], here) or f"; known keys: {', '.join(here)}"
-        return f"{message}{hint}"
+        begin, end = unknown.span(1)
+        more = "..." if end - begin > _MOST_OF_KEY else ""
+        return f"{message[: min(end, begin + _MOST_OF_KEY)]}{more}{message[end:]}{hint}"
     values = [value for _, value in ends if isinstance(value, str | int | float)]
     ranges = [text for end, _ in ends if (text := _range(end))]
     if ranges and values and _OUT_OF_RANGE.match(said):
