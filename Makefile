@@ -42,7 +42,7 @@ study-online: $(STAMP) ## Online cascades on a folder of streams (DATA=, ENCODER
 	$(BIN)/python -m benchmarks.study_online --data $(DATA) $(if $(ENCODER),--encoder $(ENCODER)) $(ARGS)
 
 study-ensembles: $(STAMP) ## Cascades of ensembles of classifiers (TEXTS=, STREAMS=, ENCODER=); hours, resumable
-	$(BIN)/python -m benchmarks.study_ensembles --texts $(TEXTS) --streams $(STREAMS) --encoder $(ENCODER) $(ARGS)
+	$(BIN)/python -m benchmarks.study_ensembles $(if $(TEXTS),--texts $(TEXTS)) $(if $(STREAMS),--streams $(STREAMS)) --encoder $(ENCODER) $(ARGS)
 
 protos: $(STAMP) ## Generate the wire contract's stubs again
 	$(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=protos --pyi_out=protos \

@@ -20,9 +20,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from benchmarks.online.ngrams import frequencies_of, rows_of
 from numpy.typing import NDArray
 from rich.table import Table
-from scipy.sparse import csr_matrix
 from sklearn.linear_model import SGDClassifier
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -30,7 +30,7 @@ from escalade.cli.output import note_console, result_console
 from escalade.cli.quiet import quiet_third_party
 from escalade.edge.artifact import Scheme
 from escalade.edge.base import Record, read_records
-from escalade.edge.classification import Frequencies, HashedNgrams, tfidf
+from escalade.edge.classification import HashedNgrams
 from escalade.edge.generation import Artifact
 from escalade.export.classifier import class_logprobs, export_classifier
 from escalade.export.linear import export_linear
@@ -108,25 +108,19 @@ def _linear(
     out: Path, train: Sequence[Record], test: Sequence[Record], labels: Sequence[str]
 ) -> Held:
     features = HashedNgrams()
-    frequencies = Frequencies(features.buckets)
-    for record in train:
-        frequencies.add(features.counts(record.prompt)[0])
+    frequencies = frequencies_of(features, _texts(train))
     classifier = SGDClassifier(loss="log_loss", alpha=_ALPHA, random_state=0)
-    classifier.fit(_rows(features, frequencies, train), [one.references[0] for one in train])
+    classifier.fit(
+        rows_of(features, frequencies, _texts(train)), [one.references[0] for one in train]
+    )
     export_linear(classifier, features, out, frequencies=frequencies)
     with np.errstate(divide="ignore"):
-        references = np.log(classifier.predict_proba(_rows(features, frequencies, test)))
+        references = np.log(classifier.predict_proba(rows_of(features, frequencies, _texts(test))))
     return _hold(out, references, test, labels)
 
 
-def _rows(
-    features: HashedNgrams, frequencies: Frequencies, records: Sequence[Record]
-) -> csr_matrix:
-    found = [features.counts(record.prompt) for record in records]
-    values = [tfidf(buckets, counts, frequencies) for buckets, counts in found]
-    buckets = np.concatenate([one for one, _ in found])
-    ends = np.cumsum([0, *map(len, values)])
-    return csr_matrix((np.concatenate(values), buckets, ends), (len(records), features.buckets))
+def _texts(records: Sequence[Record]) -> list[str]:
+    return [record.prompt for record in records]
 
 
 def _tune(

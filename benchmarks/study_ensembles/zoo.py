@@ -13,16 +13,16 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
+from benchmarks.online.ngrams import frequencies_of, rows_of
 from benchmarks.study_ensembles.tasks import Item
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.preprocessing import StandardScaler
 from transformers import AutoModel, PreTrainedTokenizerFast
 
 from escalade.checkpoint import MeanClassifier
 from escalade.edge.artifact import Scheme
-from escalade.edge.classification import Frequencies, HashedNgrams, tfidf
+from escalade.edge.classification import HashedNgrams
 from escalade.export.classifier import export_classifier
 from escalade.export.linear import export_linear
 from escalade.export.quiet import quiet
@@ -162,16 +162,9 @@ def _seen(which: Seen, count: int) -> NDArray[np.intp]:
 
 def _make_linear(member: Linear, train: Sequence[Item], out: Path, seed: int) -> None:
     features = HashedNgrams(words=member.words, characters=member.characters)
-    frequencies = Frequencies(features.buckets)
-    found = [features.counts(item.text) for item in train]
-    for buckets, _ in found:
-        frequencies.add(buckets)
-    values = [tfidf(buckets, counts, frequencies) for buckets, counts in found]
-    ends = np.cumsum([0, *map(len, values)])
-    rows = csr_matrix(
-        (np.concatenate(values), np.concatenate([buckets for buckets, _ in found]), ends),
-        (len(train), features.buckets),
-    )
+    texts = [item.text for item in train]
+    frequencies = frequencies_of(features, texts)
+    rows = rows_of(features, frequencies, texts)
     classifier = SGDClassifier(loss="log_loss", alpha=_ALPHA, random_state=seed)
     classifier.fit(rows, [item.label for item in train])
     export_linear(classifier, features, out, frequencies=frequencies, name=member.name)
