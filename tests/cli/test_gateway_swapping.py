@@ -219,6 +219,28 @@ def test_files_are_looked_at_in_steps_until_told_to_end(
     assert swapping.swaps == 1
 
 
+def test_who_makes_versions_hears_which_is_served_and_not_while_one_is_refused(
+    swapping: Swapping, path: Path, artifacts: tuple[Path, Path]
+) -> None:
+    good, made, heard = path.read_text(), list[int](), list[int]()
+
+    def pause(seconds: float) -> bool:
+        if len(made) == 1:
+            path.write_text("no cascade")
+        elif len(made) == 3:
+            path.write_text(good)
+            put(artifacts[1], path.parent)
+        return len(made) == 5
+
+    def published() -> int:
+        made.append(len(made))
+        return made[-1]
+
+    swapping.watch(pause, published=published, serves=heard.append)
+    assert (swapping.swaps, swapping.refused) == (1, 1)
+    assert (made, heard) == ([0, 1, 2, 3, 4], [0, 3, 4])
+
+
 def test_what_cannot_be_opened_at_the_start_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(EdgeError, match="there is no such file"):
         Swapping(tmp_path / "none.toml", OpenOptions(), queue_capacity=1)

@@ -95,6 +95,8 @@ class GatewayBackend(Backend):
         except EdgeError as error:
             raise StartError(str(error)) from error
         watch = partial(self._swapping.watch, self._ends.wait)
+        if (gathering := self._gathering) is not None:
+            watch = partial(watch, published=gathering.published, serves=gathering.serves)
         threading.Thread(target=watch, name="swapping", daemon=True).start()
 
     def close(self) -> None:

@@ -29,6 +29,10 @@ LOOK_EVERY_S = 1.0
 _Seen = tuple[str, int, int, int, int] | str
 
 
+def _nothing(made: int) -> None:
+    pass
+
+
 class Swapping:
     """The versions of one cascade's file, the current one among them; for any thread."""
 
@@ -50,6 +54,8 @@ class Swapping:
         self._lock = Lock()
         self._version = _Version(open_served(path, options, queue_capacity=queue_capacity))
         self._closed = False
+        # Whether what lies there could not take over.
+        self._differs = False
         #: Times that another version took over, and that one could not.
         self.swaps = self.refused = 0
 
@@ -73,31 +79,47 @@ class Swapping:
             if ended:
                 version.served.cascade.close()
 
-    def watch(self, pause: Callable[[float], bool]) -> None:
+    def watch(
+        self,
+        pause: Callable[[float], bool],
+        *,
+        published: Callable[[], int] = int,
+        serves: Callable[[int], None] = _nothing,
+    ) -> None:
         """Look after the files until told to end.
 
         Args:
             pause: waits so many seconds; True where this is to end.
+            published: how far who makes the versions is, asked before each look.
+            serves: told what it said, once what lay there then is what answers.
         """
         while not pause(LOOK_EVERY_S):
-            self.look()
+            made = published()
+            if self.look():
+                serves(made)
 
-    def look(self) -> None:
-        """Swap, where a file has changed since the last look; never raises."""
+    def look(self) -> bool:
+        """Swap, where a file has changed since the last look; never raises.
+
+        Returns:
+            Whether what answers now is what lay there when this began, or newer.
+        """
         seen = self._look()
         if seen == self._seen:
-            return
-        self._seen = seen
+            return not self._differs
+        self._seen, self._differs = seen, True
         try:
             new = open_beside(self.current, self._path, self._options)
         except Exception as error:  # whatever it is, what is served goes on
             self.refused += 1
             _LOG.warning("%s; what was served before goes on", error)
-            return
+            return False
         before, after = (one.info.model.revision[:12] for one in (self.current, new))
         self._switch(_Version(new))
+        self._differs = False
         self.swaps += 1
         _LOG.info("%s: serves revision %s, before %s", self._path, after, before)
+        return True
 
     def gauges(self) -> Iterable[Gauge]:
         """How often the version has changed, and could not."""

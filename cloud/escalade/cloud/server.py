@@ -130,6 +130,9 @@ async def serve(
         request_s=options.unread_s,
         clock=clock,
     )
+    # The last of gRPC's objects to go waits for its polling thread, which waits for ever where the
+    # loop ended before it had read what that thread wrote (grpc issue 40989): this holds one more.
+    grpc.aio.init_grpc_aio()
     server = grpc.aio.server(
         options=_channel_options(options), interceptors=() if gate is None else (gate,)
     )

@@ -108,7 +108,7 @@ def test_kept_answers_that_are_sampled_are_asked_and_who_is_silent_is_counted(
     gathering.note(answer(0, "answered"), Query(text="late"), swapping.using)
 
 
-def test_an_alarm_lasts_until_the_learner_has_taken_the_entry_that_says_so(
+def test_an_alarm_lasts_until_a_version_is_served_that_was_made_after_it(
     gathering: Gathering,
     swapping: Swapping,
     files: tuple[Path, Path],
@@ -137,9 +137,16 @@ def test_an_alarm_lasts_until_the_learner_has_taken_the_entry_that_says_so(
         ("told", True),
         ("after", False),
     ]
-    while gathering.alarmed:
+    while gathering._learner.progress.taken < 2:
         pass
-    assert gathering._learner.progress.versions == 1
+    made = gathering.published()
+    assert (made, gathering._learner.progress.versions) == (2, 1)
+    # It lies there, and the old one answers.
+    assert gathering.alarmed
+    gathering.serves(1)
+    assert gathering.alarmed
+    gathering.serves(made)
+    assert not gathering.alarmed
 
 
 def test_on_a_full_disk_queries_are_lost_to_it_and_that_is_said_once(

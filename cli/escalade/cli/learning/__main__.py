@@ -60,7 +60,9 @@ def follow(
             unpublished = 0
             try:
                 publish(plan, follower)
-                progress = msgspec.structs.replace(progress, versions=progress.versions + 1)
+                progress = msgspec.structs.replace(
+                    progress, versions=progress.versions + 1, published=follower.taken
+                )
             except (EdgeError, ExportError) as error:
                 # Such as a full disk: what is served goes on, and the next one may do.
                 sys.stdout.write(f"no version was published: {error}\n")

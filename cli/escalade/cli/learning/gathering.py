@@ -3,7 +3,7 @@
 An answer never waits for this, but for one line that is handed to the system. A share of all
 queries, drawn by number, is sampled: what of it a lower tier answered is asked of the last tier
 too, after the answer. Where these agree less than was promised, the alarm has every query go up
-until there is a version that was made after it.
+until a version is served that was made after it.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ class Gathering:
         self._counting, self._failing = Lock(), False
         # Whether the learner is still to be told of an alarm, and with which entry it was.
         self._untold, self._told_with = False, -1
+        # Entries that were taken before what is served was made, at least.
+        self._served = 0
         #: Entries that were handed over; that could not be; and sampled queries without an answer
         #: of the last tier.
         self.entries = self.lost = self.unasked = 0
@@ -60,7 +62,15 @@ class Gathering:
     @property
     def alarmed(self) -> bool:
         """Whether every query is to go up: what is served is not as good as was promised."""
-        return self._untold or self._learner.progress.taken <= self._told_with
+        return self._untold or self._served <= self._told_with
+
+    def published(self) -> int:
+        """Entries that the versions that lie in the stores have been made of, at least."""
+        return self._learner.progress.published
+
+    def serves(self, published: int) -> None:
+        """Hear that what was `published` when it was so many is what answers now."""
+        self._served = published
 
     def note(
         self, answer: Answer, query: Query, using: Callable[[], AbstractContextManager[Served]]

@@ -35,6 +35,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     #: Versions that it has published since it was started, and times that it could not.
     versions: int = 0
     failures: int = 0
+    #: Entries that had been taken when the last of these versions was made.
+    published: int = 0
 
 
 class Supervisor:

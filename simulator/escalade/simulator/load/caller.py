@@ -158,6 +158,7 @@ async def connected(target: Target, connections: int) -> AsyncIterator[Caller]:
         target.address, ca_cert=target.ca_cert, plaintext=target.plaintext, files=target.files
     )
     name, options, credentials = dialled.target, dialled.options, dialled.credentials
+    grpc.aio.init_grpc_aio()  # without it, the end may hang: see `escalade.cloud.server.serve`
     async with AsyncExitStack() as stack:
         channels = []
         for _ in range(connections):
