@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import msgspec
@@ -24,10 +25,13 @@ PROMPT = "g2p: cascade"
 
 
 class Faulty:
-    """A runtime of which something goes wrong after its first token."""
+    """A runtime of which something goes wrong after its first token.
 
-    def __init__(self, real: Any, fault: str, clock: Any) -> None:
-        self._real, self._fault, self._clock = real, fault, clock
+    One that hangs does so when `others` have said all: the clock jumps for everybody.
+    """
+
+    def __init__(self, real: Any, fault: str, clock: Any, others: Event) -> None:
+        self._real, self._fault, self._clock, self._others = real, fault, clock, others
 
     def generate(
         self, prompt_ids: Sequence[int], max_new_tokens: int, **options: Any
@@ -36,23 +40,37 @@ class Faulty:
             if index == 1 and self._fault == "fails":
                 raise ArtifactError("model.onnx: out of memory")
             if index == 1 and self._fault == "hangs":
+                self._others.wait()
                 self._clock.sleep_s(60.0)
             yield step._replace(logprob=math.nan) if self._fault == "nan" else step
 
 
+class Telling:
+    """A runtime that tells when it has said all."""
+
+    def __init__(self, real: Any, said: Event) -> None:
+        self._real, self._said = real, said
+
+    def generate(self, *args: Any, **options: Any) -> Iterator[Step]:
+        try:
+            yield from self._real.generate(*args, **options)
+        finally:
+            self._said.set()
+
+
+def running(member: Member, runtime: Any) -> Member:
+    real = member.artifact
+    return Member(Artifact(real.folder, real.manifest, runtime, real._tokenizer, rule=real.rule))
+
+
 @pytest.fixture
-def faulty(five: list[Member], jumping_clock: Any) -> Callable[[int, str], Member]:
-    def make(index: int, fault: str) -> Member:
-        real = five[index].artifact
-        runtime = Faulty(real._runtime, fault, jumping_clock)
-        return Member(
-            Artifact(
-                real.folder,
-                real.manifest,
-                runtime,  # type: ignore[arg-type]
-                real._tokenizer,
-                rule=real.rule,
-            )
+def faulty(five: list[Member], jumping_clock: Any) -> Callable[..., Member]:
+    def make(index: int, fault: str, others: Event | None = None) -> Member:
+        if others is None:
+            others = Event()
+            others.set()
+        return running(
+            five[index], Faulty(five[index].artifact._runtime, fault, jumping_clock, others)
         )
 
     return make
@@ -161,7 +179,8 @@ def test_one_that_is_left_answers_alone(
 def test_a_member_that_hangs_side_by_side_is_given_up(
     five: list[Member], faulty: Any, client_of: Any
 ) -> None:
-    # The clock jumps for all: whoever is still speaking is late too.
-    members = [five[0], faulty(2, "hangs")]
+    said = Event()
+    members = [running(five[0], Telling(five[0].artifact._runtime, said))]
+    members.append(faulty(2, "hangs", said))
     answer = client_of(members, 0.9, cloud=False, side_by_side=True).ask(PROMPT, shadow=True)
     assert members_of(answer)[1].failed == FAULTS["hangs"]
