@@ -41,8 +41,8 @@ study-three: $(STAMP) ## Small and medium models before a large one; an hour and
 study-online: $(STAMP) ## Online cascades on a folder of streams (DATA=, ENCODER=); hours, resumable
 	$(BIN)/python -m benchmarks.study_online --data $(DATA) $(if $(ENCODER),--encoder $(ENCODER)) $(ARGS)
 
-study-ensembles: $(STAMP) ## Cascades of ensembles of classifiers (TEXTS=, STREAMS=, ENCODER=); hours, resumable
-	$(BIN)/python -m benchmarks.study_ensembles $(if $(TEXTS),--texts $(TEXTS)) $(if $(STREAMS),--streams $(STREAMS)) --encoder $(ENCODER) $(ARGS)
+study-ensembles: $(STAMP) ## Cascades of ensembles (TEXTS=, STREAMS=, ENCODER=); hours, resumable
+	$(BIN)/python -m benchmarks.study_ensembles $(if $(TEXTS),--texts $(TEXTS)) $(if $(STREAMS),--streams $(STREAMS)) $(if $(ENCODER),--encoder $(ENCODER)) $(ARGS)
 
 protos: $(STAMP) ## Generate the wire contract's stubs again
 	$(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=protos --pyi_out=protos \

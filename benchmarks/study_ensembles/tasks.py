@@ -35,11 +35,12 @@ class Large(NamedTuple):
 
 
 class Task(NamedTuple):
-    """Texts with labels."""
+    """Texts with labels, or prompts that language models answer."""
 
     name: str
     title: str
-    read: Callable[[Path], list[Item]]
+    #: None of prompts: they are the bundled tasks'.
+    read: Callable[[Path], list[Item]] | None
     large: Large | None = None
 
 
@@ -104,5 +105,6 @@ TASKS = {
         Task("spam", "SMS spam", _spam),
         Task("isear", "ISEAR", _stream("isear", _LLAMA), _LLAMA),
         Task("hatespeech", "HateSpeech", _stream("hatespeech", _LLAMA), _LLAMA),
+        Task("bundled", "Bundled tasks", None),
     )
 }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from benchmarks.study_ensembles.cascades import Bench, Cascade, Measured
+from benchmarks.study_ensembles.report.costs import Prices, dollars
 from benchmarks.study_ensembles.report.seeds import (
     Choose,
     Row,
@@ -13,8 +14,9 @@ from benchmarks.study_ensembles.report.seeds import (
     most_accurate,
     row_of,
 )
-from benchmarks.study_ensembles.report.tables import Against, dollars, points
+from benchmarks.study_ensembles.report.tables import Against, accuracy, points
 from benchmarks.study_ensembles.tasks import Task
+from benchmarks.study_online.report.tables import markdown
 
 BEST = "best single model"
 _ENSEMBLE, _CONFIDENT = "cascade of ensembles", "confidence of single models"
@@ -44,19 +46,16 @@ def rows_of(found: Sequence[Bench]) -> dict[str, Row]:
     return {name: row_of(found, choose) for name, choose in ways.items()}
 
 
-def findings(task: Task, found: Sequence[Bench]) -> list[str]:
+def findings(task: Task, found: Sequence[Bench], prices: Prices) -> list[str]:
     """Of one task."""
     rows = rows_of(found)
     best = rows[BEST]
     lines = []
     for kind in (_ENSEMBLE, _CONFIDENT):
         row = rows[f"{kind}, fewest calls"]
-        share = row.mean(lambda one: one.last_calls)
-        digits = 0 if share < _FEW else 1
-        calls = f"{1 / share:,.{digits}f} times fewer calls" if share else "no call"
         lines.append(
-            f"{task.title}, {kind}: {calls} over the last link, at {points(gain(row, best))} points"
-            f" beside the best single model ({best.title})."
+            f"{task.title}, {kind}: {fewer_calls(row)} over the last link, at"
+            f" {points(gain(row, best))} points beside the best single model ({best.title})."
         )
     row = rows[f"{_ENSEMBLE}, least compute"]
     ways = (lambda one: float(one.flops.mean()), lambda one: one.flops_published)
@@ -68,7 +67,7 @@ def findings(task: Task, found: Sequence[Bench]) -> list[str]:
     )
     if len({len(bench.sizes) for bench in found}) == 1:
         chain = row_of(found, whole)
-        spent = dollars(chain)
+        spent = dollars(chain, prices)
         lines.append(
             f"{task.title}: all sizes, three members that must agree:"
             f" {_less(spent.alone / spent.published)} money as published,"
@@ -78,16 +77,34 @@ def findings(task: Task, found: Sequence[Bench]) -> list[str]:
     return lines
 
 
-def question(found: Sequence[Against]) -> str:
-    """What a user asks first."""
+def fewer_calls(row: Row) -> str:
+    """Than if every query went over the last link."""
+    share = row.mean(lambda one: one.last_calls)
+    digits = 0 if share < _FEW else 1
+    return f"{1 / share:,.{digits}f} times fewer calls" if share else "no call"
+
+
+def by_task_table(found: Mapping[str, Sequence[Bench]]) -> str:
+    """For each task by itself, calls over the last link at the best single model's accuracy."""
+    cells = []
+    for name, benches in found.items():
+        rows = rows_of(benches)
+        best = rows[BEST]
+        for kind in (_ENSEMBLE, _CONFIDENT):
+            row = rows[f"{kind}, fewest calls"]
+            cells.append([name, accuracy(best), kind, fewer_calls(row), points(gain(row, best))])
+    return markdown(["task", "best single", "", "last link", "beside it"], cells)
+
+
+def question(found: Sequence[Against], equal: str) -> str:
+    """What a user asks first, at as many or as much of something."""
     differences = [one.difference for one in found]
     better = sum(one.low > 0 for one in differences)
     worse = sum(one.high < 0 for one in differences)
     return (
-        f"Agreement of several, or the confidence of one, at as many calls over the last link: of"
-        f" {len(found)} comparisons agreement is right more often in {better} and less often in"
-        f" {worse}, counting those whose interval leaves out 0; and one member costs less than"
-        " several."
+        f"Agreement of several, or the confidence of one, at {equal}: of {len(found)} comparisons"
+        f" agreement is right more often in {better} and less often in {worse}, counting those"
+        " whose interval leaves out 0."
     )
 
 

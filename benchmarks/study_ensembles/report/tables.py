@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import numpy as np
 from benchmarks.study_ensembles.cascades import AGREEMENTS, Bench, Cascade, Measured
 from benchmarks.study_ensembles.report.seeds import Interval, Row, gain, row_of
 from benchmarks.study_online.report.tables import NONE, markdown
-from numpy.typing import NDArray
 
 from escalade.simulator.formats import count
 
-#: Dollars for an hour, from the first tier to the last: the paper's table 1.
-PRICES = {"V100": 0.5, "A6000": 0.8, "A100": 1.29, "H100": 2.49}
-#: Seconds on exits, from the first tier to the last: section 4.2 of the paper.
-DELAYS_S = (1e-6, 1e-2, 1e-1, 1.0)
-_TWO, _THREE = (2, 3, 5), 3
+_TWO = (2, 3, 5)
 
 
 def accuracy(row: Row) -> str:
@@ -79,29 +73,83 @@ class Against(NamedTuple):
         return gain(self.agreement, self.confidence)
 
 
-def against_confidence(benches: Sequence[Bench]) -> list[Against]:
-    """Each way to agree before the last tier, beside the confidence of the size's best member."""
-    found = []
+class Way(NamedTuple):
+    """How members of one size agree before the last tier."""
+
+    size: str
+    members: int
+    agreement: float
+
+    @property
+    def title(self) -> str:
+        """In a table."""
+        return f"{self.size} x{self.members}, {'2/3' if self.agreement < 1 else 'all'}"
+
+    def of(self, bench: Bench) -> Cascade:
+        """The cascade."""
+        return bench.agreeing((self.size,), self.members, self.agreement)
+
+
+def _ways(benches: Sequence[Bench], members: Sequence[int]) -> list[Way]:
     sizes = [size for size in benches[0].lower if all(size in b.lower for b in benches)]
-    for size, members, agreement in itertools.product(sizes, _TWO, AGREEMENTS):
-        if members == _TWO[0] and agreement < 1:
-            continue  # of two, two thirds are both
+    return [
+        Way(*one)
+        for one in itertools.product(sizes, members, AGREEMENTS)
+        # Of two, two thirds are both.
+        if benches[0].has(one[:1], one[1]) and (one[1] > _TWO[0] or one[2] == 1)
+    ]
 
-        def voting(
-            bench: Bench, size: str = size, members: int = members, agreement: float = agreement
-        ) -> Cascade:
-            return bench.agreeing((size,), members, agreement)
 
-        def single(
-            bench: Bench, size: str = size, members: int = members, agreement: float = agreement
-        ) -> Cascade:
-            wanted = bench.agreeing((size,), members, agreement)
-            share = bench.measure(wanted, bench.valid).last_calls
-            return bench.as_often(bench.best[size], share)
+def against_confidence(benches: Sequence[Bench]) -> list[Against]:
+    """Each way to agree, beside the confidence of the size's best member: as many calls."""
 
-        title = f"{size} x{members}, {'2/3' if agreement < 1 else 'all'}"
-        found.append(Against(title, row_of(benches, voting), row_of(benches, single)))
-    return found
+    def single(bench: Bench, way: Way) -> Cascade:
+        share = bench.measure(way.of(bench), bench.valid).last_calls
+        return bench.as_often(bench.best[way.size], share)
+
+    return _against(benches, single)
+
+
+def against_compute(benches: Sequence[Bench]) -> list[Against]:
+    """Each way to agree, beside one model's confidence: as much compute, all that ran counted."""
+
+    def single(bench: Bench, way: Way) -> Cascade:
+        spent = bench.measure(way.of(bench), bench.valid).flops
+        return bench.as_costly(bench.cautious(way.size), float(spent.mean()))
+
+    return _against(benches, single)
+
+
+def _against(benches: Sequence[Bench], single: Callable[[Bench, Way], Cascade]) -> list[Against]:
+    return [
+        Against(
+            way.title,
+            row_of(benches, way.of),
+            row_of(benches, lambda bench, way=way: single(bench, way)),  # type: ignore[misc]
+        )
+        for way in _ways(benches, _TWO)
+    ]
+
+
+def against_compute_table(found: Sequence[Against]) -> str:
+    """Agreement before the last tier, and the confidence of one member that computes as much."""
+
+    def compute(one: Measured) -> float:
+        return float(one.flops.mean())
+
+    rows = [
+        [
+            one.title,
+            count(one.agreement.mean(compute)),
+            count(one.confidence.mean(compute)),
+            accuracy(one.agreement),
+            accuracy(one.confidence),
+            points(one.difference),
+        ]
+        for one in found
+    ]
+    head = ["tier below the last", "FLOPs", "by one", "agreement", "confidence of one"]
+    return markdown([*head, "difference"], rows)
 
 
 def against_confidence_table(found: Sequence[Against]) -> str:
@@ -123,100 +171,13 @@ def against_confidence_table(found: Sequence[Against]) -> str:
     return markdown([*head, "difference"], rows)
 
 
-class Dollars(NamedTuple):
-    """For an hour, by tier where not said otherwise."""
-
-    by_exit: NDArray[np.float64]
-    by_member: NDArray[np.float64]
-    #: The last tier's alone.
-    alone: float
-
-    @property
-    def published(self) -> float:
-        """As the paper adds up: what each tier's exits cost in it."""
-        return float(self.by_exit.sum())
-
-    @property
-    def counted(self) -> float:
-        """With every member of every tier that was asked."""
-        return float(self.by_member.sum())
-
-
-def dollars(row: Row) -> Dollars:
-    """Of a cascade of all sizes, three members each and one in the last."""
-    tiers = len(row.measured[0].exits)
-    prices = np.array(list(PRICES.values())[-tiers:])
-    exits = _mean([one.exits for one in row.measured])
-    members = np.array([_THREE] * (tiers - 1) + [1])
-    return Dollars(exits * prices, _reached(exits) * prices * members, float(prices[-1]))
-
-
-def _reached(exits: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(np.cumsum(exits[::-1])[::-1], dtype=np.float64)
-
-
-def tiers_table(benches: Sequence[Bench], row: Row, best: Row) -> str:
-    """Table 2 of the paper: exits, dollars, latency and FLOPs by tier, published and counted."""
-    tiers = len(row.measured[0].exits)
-    exits, spent = _mean([one.exits for one in row.measured]), dollars(row)
-    reached, seconds = _reached(exits), _mean([one.seconds for one in row.measured])
-    rows = [
-        ["answers", *(f"{share:.2f}" for share in exits), "1.00", "1.00"],
-        ["is asked", *(f"{share:.2f}" for share in reached), "", "1.00"],
-        ["$ an hour, as published", *_dollars(spent.by_exit), f"{spent.alone:.2f}"],
-        ["$ an hour, all that ran", *_dollars(spent.by_member), f"{spent.alone:.2f}"],
-        [
-            "ms, slowest member",
-            *(f"{1000 * one:.2f}" if one else NONE for one in seconds),
-            *(_latency(seconds, reached), _milliseconds(best.measured)),
-        ],
-    ]
-    head = ["", *(f"tier {k + 1}" for k in range(tiers)), "cascade", "best single"]
-    return markdown(head, rows)
-
-
-def _dollars(by_tier: NDArray[np.float64]) -> list[str]:
-    return [*(f"{one:.2f}" for one in by_tier), f"{by_tier.sum():.2f}"]
-
-
-def _latency(seconds: NDArray[np.float64], reached: NDArray[np.float64]) -> str:
-    return f"{1000 * (seconds * reached).sum():.2f}" if seconds.all() else NONE
-
-
-def _milliseconds(measured: Sequence[Measured]) -> str:
-    found = float(np.mean([one.seconds[-1] for one in measured]))
-    return f"{1000 * found:.2f}" if found else NONE
-
-
-def delays_table(row: Row) -> str:
-    """Figure 5 of the paper: delays on exits, and what an answer waits for them."""
-    exits = _mean([one.exits for one in row.measured])
-    delays = np.array([DELAYS_S[0], *DELAYS_S[len(DELAYS_S) - len(exits) + 1 :]])
-    reached = _reached(exits)
-    alone, published, crossed = delays[-1], (exits * delays).sum(), (reached * delays).sum()
-    rows = [
-        ["delay of a tier, s", ", ".join(f"{one:g}" for one in delays), ""],
-        ["mean wait, s: the answering tier's delay", f"{published:.3f}", _times(alone, published)],
-        ["mean wait, s: every link that was crossed", f"{crossed:.3f}", _times(alone, crossed)],
-        ["calls over the last link", f"{exits[-1]:.3f}", _times(1.0, exits[-1])],
-    ]
-    return markdown(["", "cascade", "all to the last tier"], rows)
-
-
-def _times(alone: float, cascade: float) -> str:
-    return f"{alone / cascade:.1f} times" if cascade else NONE
-
-
 def agreements_table(benches: Sequence[Bench]) -> str:
     """Table 3 of the paper: agreements that are wrong, and how often the last tier is too."""
     rows = []
-    sizes = [size for size in benches[0].lower if all(size in b.lower for b in benches)]
-    for size, members, agreement in itertools.product(sizes, (2, 3, 4), AGREEMENTS):
-        if members == _TWO[0] and agreement < 1:
-            continue
+    for way in _ways(benches, (2, 3, 4)):
         stand = wrong = both = total = 0
         for bench in benches:
-            measured = bench.measure(bench.agreeing((size,), members, agreement), bench.measured)
+            measured = bench.measure(way.of(bench), bench.measured)
             last = bench.measure(Cascade(("last",)), bench.measured).correct
             here = measured.answered_by == 0
             stand += int(here.sum())
@@ -225,7 +186,7 @@ def agreements_table(benches: Sequence[Bench]) -> str:
             total += len(here)
         rows.append(
             [
-                f"{size} x{members}, {'2/3' if agreement < 1 else 'all'}",
+                way.title,
                 f"{100 * stand / total:.1f} %",
                 f"{wrong:,}",
                 f"{both:,}",
@@ -233,7 +194,3 @@ def agreements_table(benches: Sequence[Bench]) -> str:
             ]
         )
     return markdown(["tier", "agree", "wrong", "last tier wrong too", "share"], rows)
-
-
-def _mean(values: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    return np.asarray(np.mean(values, axis=0), dtype=np.float64)
