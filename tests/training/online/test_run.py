@@ -16,12 +16,12 @@ import pytest
 from classifiers import encoder_folder
 from made_streams import configuration, encoder_above, learn_until_killed, rows, write
 from safetensors import safe_open
-from safetensors.numpy import load_file, save_file
 
 from escalade.edge.base import exclusive_lock
 from escalade.edge.errors import DataError
 from escalade.training.errors import RecipeError
 from escalade.training.online import CallableExpert, learn_stream, read_configuration
+from escalade.training.online.record import read_checkpoint, write_checkpoint
 
 # What takes seconds to import, once for all processes that are killed.
 _PRELOADED = [
@@ -160,10 +160,12 @@ def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path) -> None:
     learn_stream(read_configuration(configuration(tmp_path)), data, out)
     path = out / "checkpoint.safetensors"
     with safe_open(path, framework="numpy") as file:
-        metadata = file.metadata()
-    arrays = load_file(path)
+        plain = msgspec.json.decode(file.metadata()["escalade.online"])
+    found = read_checkpoint(path, plain["configuration"])
+    assert found is not None
+    checkpoint, arrays = found
     del arrays[next(name for name in arrays if "updates" in name)]
-    save_file(arrays, path, metadata=metadata)
+    write_checkpoint(path, checkpoint, arrays)
     with pytest.raises(DataError, match="lacks .*updates.*: written by another version"):
         learn_stream(read_configuration(configuration(tmp_path)), data, out)
 
@@ -238,9 +240,38 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
     wanted = read_configuration(configuration(tmp_path))
     data, out = write(tmp_path / "items.jsonl", rows(10)), tmp_path / "out"
     learn_stream(wanted, data, out)
-    (out / "checkpoint.safetensors").write_bytes(b"not safe")
-    with pytest.raises(DataError, match="cannot be read"):
-        learn_stream(wanted, data, out)
+    path = out / "checkpoint.safetensors"
+    whole = path.read_bytes()
+    header = int.from_bytes(whole[:8], "little")
+    # A digit of what it counted; and one bit of what was learned.
+    counted = whole.replace(rb"\"items\":10", rb"\"items\":11", 1)
+    learned = bytes([*whole[: 8 + header + 5], whole[8 + header + 5] ^ 1, *whole[14 + header :]])
+    assert len({whole, counted, learned}) == 3
+    for content, says in (
+        (b"not safe", "cannot be read"),
+        (counted, "was changed since it was written"),
+        (learned, "was changed since it was written"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=says):
+            learn_stream(wanted, data, out)
+    path.write_bytes(whole)
+    assert learn_stream(wanted, data, out).tally.items == 10
+
+
+def test_an_encoder_may_move_and_must_stay_the_same(tmp_path: Path) -> None:
+    data, out = write(tmp_path / "items.jsonl", rows(30)), tmp_path / "out"
+    first = encoder_folder(tmp_path / "first")
+    path = configuration(tmp_path, levels=encoder_above(first))
+    learn_stream(read_configuration(path), write(data, rows(20)), out)
+    shutil.move(first, tmp_path / "moved")
+    write(data, rows(30))
+    moved = configuration(tmp_path, levels=encoder_above(tmp_path / "moved"))
+    assert learn_stream(read_configuration(moved), data, out).tally.items == 30
+    other = encoder_folder(tmp_path / "other", train=True)
+    path = configuration(tmp_path, levels=encoder_above(other))
+    with pytest.raises(RecipeError, match="the run was begun with weights"):
+        learn_stream(read_configuration(path), data, out)
 
 
 def test_the_levels_are_written_as_they_were_at_the_end(tmp_path: Path) -> None:

@@ -156,6 +156,8 @@ def _measured_line(found: Measured) -> str:
             f", right {_share(found.quality, found.quality_interval)}; small model alone"
             f" {_share(found.small_quality)}, large {_share(found.large_quality)}"
         )
+    if not found.tokens_saved:  # as of a classifier, whose answer is one
+        return line
     return f"{line}; stopping when certain saves {found.tokens_saved:.1%} of device tokens"
 
 

@@ -22,6 +22,8 @@ from typing import IO
 
 from escalade.edge.errors import DataError
 
+# What a full disk, a quota, a limit or a broken disk says of a write.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 # As many links as Linux follows (path_resolution(7)).
 _MOST_LINKS = 40
 # Of a name, so that the one aside is no longer than a file system takes (255 bytes).
@@ -36,8 +38,21 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
 
     Raises:
         DataError: see `check_writable`.
+        OSError: there is no room for it; with its name.
     """
     check_writable(path)
+    try:
+        with _written(path) as stream:
+            yield stream
+    except OSError as error:
+        # A stream does not say whose it is.
+        if error.filename is None and error.errno in _NO_ROOM:
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[IO[bytes]]:
     descriptor, target = _own_descriptor(path), path.resolve()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from threading import Event
+from typing import Any
 
 import pytest
-from scripted import ScriptedCloud, scripted
+from scripted import ScriptedCloud, good_reply, scripted
 
 from escalade.edge.wire import CloudClient
 from escalade.training.errors import RecipeError
@@ -48,6 +50,25 @@ def test_a_server_that_fails_or_degrades_is_no_expert(cloud: ScriptedCloud) -> N
     cloud.fails()
     with pytest.raises(ExpertError):
         expert.ask(ITEM)
+    expert.close()
+
+
+def test_a_server_that_is_too_slow_is_no_expert(cloud: ScriptedCloud) -> None:
+    gone = Event()
+
+    def slow(request: pb.GenerateRequest, context: Any) -> pb.GenerateResponse:
+        gone.wait()
+        return good_reply(request, context)
+
+    cloud.replies = [slow, good_reply]
+    client = CloudClient(cloud.address, deadline_s=0.2, breaker_after=0)
+    expert = ServerExpert(client, prompt="{text}", max_new_tokens=7)
+    try:
+        with pytest.raises(ExpertError, match="DEADLINE_EXCEEDED"):
+            expert.ask(ITEM)
+    finally:
+        gone.set()
+    assert expert.ask(ITEM).text == "large answer"
     expert.close()
 
 

@@ -1,15 +1,17 @@
 """Where a run was, in one file that is replaced whole; knows no level.
 
 A safetensors file: the arrays of all levels and calibrators, and in its metadata what else the run
-needs to go on as if it had never stopped.
+needs to go on as if it had never stopped, and a checksum of both.
 """
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
@@ -21,7 +23,9 @@ from escalade.training.errors import RecipeError
 from escalade.training.online.record.figures import Tally
 from escalade.training.tables import differences
 
-_KEY = "escalade.online"
+_KEY, _CHECKSUM = "escalade.online", "escalade.online.sha256"
+#: Of a level: where its model lies, whose weights are held against the checkpoint's.
+_PATH = "path"
 
 
 class RungState(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +67,8 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint, arrays: Arrays) -> None
     Raises:
         DataError: it cannot be written; the one before stays.
     """
-    metadata = {_KEY: msgspec.json.encode(checkpoint).decode()}
+    text = msgspec.json.encode(checkpoint).decode()
+    metadata = {_KEY: text, _CHECKSUM: _checksum(text, arrays)}
     try:
         with atomic_write(path) as stream:
             stream.write(save(arrays, metadata=metadata))
@@ -77,26 +82,48 @@ def read_checkpoint(path: Path, configuration: dict[str, Any]) -> tuple[Checkpoi
 
     Args:
         path: of the file.
-        configuration: of the run that goes on with it.
+        configuration: of the run that goes on with it; an encoder's folder may lie elsewhere.
 
     Raises:
-        DataError: it cannot be read, or is no checkpoint.
+        DataError: it cannot be read, is no checkpoint, or was changed.
         RecipeError: it is another configuration's; the message names where they differ.
     """
     if not path.exists():
         return None
     try:
         with safe_open(path, framework="numpy") as file:
-            raw = (file.metadata() or {}).get(_KEY)
-            if raw is None:
+            metadata = file.metadata() or {}
+            if (raw := metadata.get(_KEY)) is None:
                 raise DataError(f"{path}: is no checkpoint of a stream")
             checkpoint = msgspec.json.decode(raw, type=Checkpoint)
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, *UNDECODABLE) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
-    for name, was, is_ in differences(checkpoint.configuration, configuration):
+    if metadata.get(_CHECKSUM) != _checksum(raw, arrays):
+        raise DataError(f"{path}: was changed since it was written; its checksum is another")
+    for name, was, is_ in differences(
+        _placeless(checkpoint.configuration), _placeless(configuration)
+    ):
         raise RecipeError(
             f"{path}: the run was begun with {name} = {was!r}, and is to go on with {is_!r}; go on"
             " with the former, or name another folder"
         )
     return checkpoint, arrays
+
+
+def _checksum(text: str, arrays: Arrays) -> str:
+    """SHA-256 over what is no array, and over each array's name, type, shape and bytes."""
+    found = hashlib.sha256(text.encode())
+    for name, array in sorted(arrays.items()):
+        found.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
+
+
+def _placeless(configuration: dict[str, Any]) -> dict[str, Any]:
+    """The same, but for where levels' models lie."""
+    levels = [
+        {key: value for key, value in level.items() if key != _PATH}
+        for level in configuration.get("level", [])
+    ]
+    return configuration | {"level": levels}
