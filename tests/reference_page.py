@@ -36,6 +36,7 @@ from escalade.simulator.evaluation import Evaluation
 from escalade.simulator.load import LoadReport
 from escalade.simulator.network.profiles import PROFILES
 from escalade.simulator.replay import Summary
+from escalade.simulator.timing import ClockReport
 from escalade.training.recipes import run
 from escalade.training.recipes.recipe import Recipe
 from escalade.training.router import RouterFigures
@@ -66,6 +67,7 @@ JSON: dict[str, tuple[Printed, ...]] = {
     "record": (RecordSummary,),
     "router": (RouterFigures,),
     "simulate": (Summary,),
+    "simulate clock": (ClockReport,),
     "store install": (Installed,),
     "store rollback": (rollback,),
     "store sign": (sign,),

@@ -165,3 +165,18 @@ def test_a_mistake_costs_one_line_and_exit_code_2(
     (line,) = err.splitlines()
     assert line.startswith("error: ")
     assert says in line
+
+
+def test_the_clock_takes_no_options_of_traces(invoke: Invoke) -> None:
+    code, _, err = invoke("simulate", "clock", "--profile", "lte")
+    assert code == 2
+    assert "--profile, --threshold and --price are of traces, not of clock" in err
+
+
+@pytest.mark.slow
+def test_the_clock_is_timed_at_every_delay(invoke: Invoke) -> None:
+    code, out, _ = invoke("simulate", "clock", "--json")
+    assert code == 0
+    rows = json.loads(out)["rows"]
+    assert [row["asked_s"] for row in rows] == [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0] * 3
+    assert all(row["achieved_p50_s"] >= 0.9 * row["asked_s"] for row in rows[4:7])

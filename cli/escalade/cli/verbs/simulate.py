@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from escalade.simulator.replay import Summary
 
 
+# A trace of that name is `./clock`.
+_CLOCK = "clock"
+
+
 def thresholds_of(text: str) -> tuple[float, ...]:
     """Thresholds as people write them: `0.35`, or `0.35,0.5` for two gates.
 
@@ -28,7 +32,13 @@ def thresholds_of(text: str) -> tuple[float, ...]:
 
 
 def simulate(
-    traces: Annotated[list[Path], typer.Argument(help="Traces of `escalade record`.")],
+    traces: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Traces of `escalade record`; or the word `clock`: time what delays really are on"
+            " this machine."
+        ),
+    ],
     profile: Annotated[
         list[str] | None,
         typer.Option(
@@ -52,6 +62,13 @@ def simulate(
     json: JsonOption = False,
 ) -> None:
     """Replay traces over named networks in virtual time and write one HTML report."""
+    if traces == [Path(_CLOCK)]:
+        if profile or threshold or price:
+            raise typer.BadParameter(
+                "--profile, --threshold and --price are of traces, not of clock"
+            )
+        _time_delays(json=json)
+        return
     from escalade.cli.output import print_json, progress_bar, result_console
     from escalade.edge.base import check_writable
     from escalade.simulator.replay import simulate as simulate_traces
@@ -75,6 +92,21 @@ def simulate(
     else:
         show_summary(simulation.summary)
         result_console().print(f"report: {out}")
+
+
+def _time_delays(*, json: bool) -> None:
+    from escalade.cli.output import print_json, progress_bar, result_console, show_table
+    from escalade.simulator.timing import lines_of, measure_delays, tables_of
+
+    with progress_bar("timing delays") as tick:
+        report = measure_delays(progress=tick)
+    if json:
+        print_json(report)
+        return
+    for line in lines_of(report):
+        result_console().print(line)
+    for table in tables_of(report):
+        show_table(table)
 
 
 def show_summary(summary: Summary) -> None:

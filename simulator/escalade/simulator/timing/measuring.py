@@ -1,0 +1,130 @@
+"""Times every driver at every delay on this machine, now; reduces nothing.
+
+A call is timed with the delay and without, in turn, each after a pause as long as the delay: caches
+cool while a machine waits, so that a control that never waits would flatter it (the residual grows
+with the pause otherwise).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+import grpc
+import numpy as np
+
+from escalade.simulator.network import DelayLine, Profile
+from escalade.simulator.network.clock import LiveClock
+from escalade.simulator.timing.echo import METHOD, echo_server, proxy_before
+from escalade.simulator.timing.report import (
+    ClockReport,
+    DelayRow,
+    Samples,
+    load_average,
+    reduced,
+    report_of,
+)
+
+#: Round trips that are asked for: the papers' four, and those between.
+ASKED_S = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+# About as long a question and answer of the bundled tasks over the wire.
+_PAYLOAD = bytes(3000)
+# Calls at a delay: as many as fit so many seconds, in these bounds; some more before, unmeasured.
+_SECONDS, _LEAST, _MOST, _WARM_UP = 8.0, 4, 300, 20
+# A round is a call with the delay and two pauses.
+_DELAYS_IN_A_ROUND = 3
+
+Progress = Callable[[int, int], None]
+
+
+def measure_delays(
+    asked_s: Sequence[float] = ASKED_S,
+    *,
+    calls: Callable[[float], int] | None = None,
+    progress: Progress = lambda done, total: None,
+) -> ClockReport:
+    """Measure; takes a minute with the delays that are asked by default.
+
+    Args:
+        asked_s: round-trip times, seconds, each at least 0.
+        calls: how many at a delay; default: as many as take some seconds.
+        progress: called with (done, all) after each delay of each driver.
+
+    Raises:
+        SimulatorError: a process for it does not start.
+    """
+    before, rows, count = load_average(), list[DelayRow](), calls or calls_at
+    drivers = (_proxy, _wait, _virtual)
+    for driver in drivers:
+        for delay in asked_s:
+            rows.append(driver(delay, count(delay)))
+            progress(len(rows), len(drivers) * len(asked_s))
+    return report_of(rows, load_before=before)
+
+
+def calls_at(delay_s: float) -> int:
+    """How many calls are timed at a delay."""
+    fit = _SECONDS / (_DELAYS_IN_A_ROUND * delay_s) if delay_s else _MOST
+    return int(min(max(fit, _LEAST), _MOST))
+
+
+def _network(delay_s: float) -> Profile:
+    return Profile(
+        name=f"{delay_s:g}s", rtt_ms=1e3 * delay_s, down_mbps=None, up_mbps=None, source="asked for"
+    )
+
+
+def _proxy(delay_s: float, calls: int) -> DelayRow:
+    with ExitStack() as stack:
+        server = stack.enter_context(echo_server())
+        stubs = list[grpc.UnaryUnaryMultiCallable[bytes, bytes]]()
+        for profile in (_network(0.0), _network(delay_s)):
+            port = stack.enter_context(proxy_before(server, profile))
+            channel = stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{port}"))
+            stubs.append(channel.unary_unary(METHOD))
+        for stub in stubs:
+            for _ in range(min(_WARM_UP, calls)):
+                stub(_PAYLOAD)
+        times = np.empty((calls, 2))
+        for call in range(calls):
+            for column, stub in enumerate(stubs):
+                time.sleep(delay_s)
+                times[call, column] = _timed(lambda stub=stub: stub(_PAYLOAD))  # type: ignore[misc]
+    return reduced("proxy", delay_s, times[:, 0], times[:, 1])
+
+
+def _timed(what: Callable[[], object]) -> float:
+    began_s = time.perf_counter()
+    what()
+    return time.perf_counter() - began_s
+
+
+def _wait(delay_s: float, calls: int) -> DelayRow:
+    async def main() -> Samples:
+        clock, times = LiveClock(), np.empty((calls, 2))
+        for call in range(calls):
+            for column, asked in enumerate((0.0, delay_s)):
+                began_s = time.perf_counter()
+                await clock.wait_until(clock.now() + asked)
+                times[call, column] = time.perf_counter() - began_s
+        return times
+
+    times = asyncio.run(main())
+    return reduced("wait", delay_s, times[:, 0], times[:, 1])
+
+
+def _virtual(delay_s: float, calls: int) -> DelayRow:
+    found = []
+    for profile in (_network(0.0), _network(delay_s)):
+        up, down = (DelayLine(profile, way, random.Random(0)) for way in ("up", "down"))  # noqa: S311
+        sent_s = 2.0 * delay_s * np.arange(calls)
+        found.append(
+            np.array(
+                [down.release_s(up.release_s(at, len(_PAYLOAD)), len(_PAYLOAD)) for at in sent_s]
+            )
+            - sent_s
+        )
+    return reduced("virtual", delay_s, *found)

@@ -1,0 +1,30 @@
+"""Real processes, a few calls each: what a driver adds, in the order that is promised."""
+
+from __future__ import annotations
+
+import pytest
+
+from escalade.simulator.timing import ASKED_S, measure_delays
+from escalade.simulator.timing.measuring import calls_at
+
+
+def test_every_driver_is_timed_at_every_delay() -> None:
+    told = list[tuple[int, int]]()
+    report = measure_delays(
+        (1e-6, 0.02), calls=lambda _: 5, progress=lambda done, total: told.append((done, total))
+    )
+    assert told == [(done, 6) for done in range(1, 7)]
+    found = {(row.driver, row.asked_s): row for row in report.rows}
+    assert len(found) == 6
+    for driver in ("proxy", "wait", "virtual"):
+        # Nobody is early: not the median of those with a delay, less that of those without.
+        assert found[driver, 0.02].achieved_p50_s >= 0.019
+    assert found["virtual", 1e-6].residual_s == pytest.approx(0.0, abs=1e-12)
+    assert found["virtual", 1e-6].resolvable
+    assert found["proxy", 1e-6].baseline_p50_s > 1e-6
+
+
+def test_long_delays_are_asked_for_less_often() -> None:
+    counts = [calls_at(delay) for delay in (0.0, *ASKED_S)]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[-1] == 4
