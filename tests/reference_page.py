@@ -35,6 +35,7 @@ from escalade.simulator.ensembles.picked import Picked
 from escalade.simulator.evaluation import Evaluation
 from escalade.simulator.load import LoadReport
 from escalade.simulator.network.profiles import PROFILES
+from escalade.simulator.planning import Plan
 from escalade.simulator.replay import Summary
 from escalade.simulator.timing import ClockReport
 from escalade.training.recipes import run
@@ -66,6 +67,7 @@ JSON: dict[str, tuple[Printed, ...]] = {
     "outbox list": (Entry, "A list of these."),
     "record": (RecordSummary,),
     "router": (RouterFigures,),
+    "plan": (Plan,),
     "simulate": (Summary,),
     "simulate clock": (ClockReport,),
     "store install": (Installed,),

@@ -28,6 +28,7 @@ from escalade.cli.verbs import (
     inspect,
     learn,
     load,
+    plan,
     proxy,
     record,
     router,
@@ -61,6 +62,7 @@ _EXTRA_OF = {
     "calibrate": "training",  # for a router
     "load": "simulator",
     "simulate": "simulator",
+    "plan": "simulator",
     "evaluate": "simulator",
     "ensemble": "simulator",
 }
@@ -97,6 +99,7 @@ for verb in (
     proxy,
     load,
     simulate,
+    plan,
     evaluate,
 ):
     app.command()(verb)

@@ -2,6 +2,7 @@
 
 SimulatorError
 ├── LoadError        a plan for asking a live server contradicts itself, or is out of range
+├── PlanError        a goal contradicts itself, is out of range, or needs what a trace lacks
 ├── ProfileError     a profile is unknown, or one of its values is out of range
 └── ProxyError       the live proxy cannot start: bad address, or port in use
 
@@ -21,6 +22,10 @@ class SimulatorError(Exception):
 
 class LoadError(SimulatorError):
     """A plan for asking a live server contradicts itself, or a value of it is out of range."""
+
+
+class PlanError(SimulatorError):
+    """A goal contradicts itself, is out of range, or needs what the trace does not have."""
 
 
 class ProfileError(SimulatorError):

@@ -180,3 +180,17 @@ def test_the_clock_is_timed_at_every_delay(invoke: Invoke) -> None:
     rows = json.loads(out)["rows"]
     assert [row["asked_s"] for row in rows] == [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0] * 3
     assert all(row["achieved_p50_s"] >= 0.9 * row["asked_s"] for row in rows[4:7])
+
+
+def test_a_plan_says_thresholds_or_that_there_are_none(invoke: Invoke, three: Path) -> None:
+    goal = ("plan", three, "--profile", "lte", "--profile", "gateway=lan", "--calls", "0.9")
+    code, out, err = invoke(*goal)
+    assert (code, err) == (0, "")
+    assert out.startswith("thresholds that keep every bound, with the least of calls: device ")
+    for said in ("answers: device", "at most 90.0%", "lte, gateway=lan", "last tier alone"):
+        assert said in out
+    code, out, _ = invoke(*goal, "--p95-ms", "0.01", "--json")
+    found = json.loads(out)
+    assert (code, found["met"], len(found["thresholds"])) == (0, False, 2)
+    code, _, err = invoke("plan", three, "--profile", "lte")
+    assert (code, "a goal needs at least 1 bound" in err) == (2, True)

@@ -9,6 +9,7 @@ from escalade.cli.verbs.health import health
 from escalade.cli.verbs.inspect import inspect
 from escalade.cli.verbs.learn import learn
 from escalade.cli.verbs.load import load
+from escalade.cli.verbs.plan import plan
 from escalade.cli.verbs.proxy import proxy
 from escalade.cli.verbs.record import record
 from escalade.cli.verbs.router import router
@@ -28,6 +29,7 @@ __all__ = [
     "inspect",
     "learn",
     "load",
+    "plan",
     "proxy",
     "record",
     "router",

@@ -1,8 +1,8 @@
 """Recorded cascades over networks in virtual time; knows no curve and no page."""
 
 from escalade.simulator.replay.grid import Grid, replay_grid
-from escalade.simulator.replay.replay import Replay
-from escalade.simulator.replay.simulation import Simulation, simulate
+from escalade.simulator.replay.replay import Course, Replay
+from escalade.simulator.replay.simulation import Simulation, networks_of, simulate
 from escalade.simulator.replay.summary import Summary
 from escalade.simulator.replay.tables import answers_tables, latency_tables, lede, traces_table
 from escalade.simulator.replay.trips import GRPC_BYTES_DOWN, GRPC_BYTES_UP
@@ -10,6 +10,7 @@ from escalade.simulator.replay.trips import GRPC_BYTES_DOWN, GRPC_BYTES_UP
 __all__ = [
     "GRPC_BYTES_DOWN",
     "GRPC_BYTES_UP",
+    "Course",
     "Grid",
     "Replay",
     "Simulation",
@@ -17,6 +18,7 @@ __all__ = [
     "answers_tables",
     "latency_tables",
     "lede",
+    "networks_of",
     "replay_grid",
     "simulate",
     "traces_table",

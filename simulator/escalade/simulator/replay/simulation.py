@@ -89,14 +89,22 @@ def simulate(
     for one in profiles:
         get_profile(one.rpartition("=")[2])  # before traces are read, which may take a while
     read = [with_prices(read_trace(path), prices or {}) for path in trace_paths]
-    linked = dict.fromkeys(name for trace in read for name in _linked(trace))
     return run_simulation(
         dict(zip(_names(trace_paths), read, strict=True)),
-        networks_named(profiles, list(linked), PAPERS_DELAYS),
+        networks_of(read, profiles),
         thresholds,
         seed=seed,
         progress=progress,
     )
+
+
+def networks_of(traces: Sequence[Trace], profiles: Sequence[str]) -> list[Network]:
+    """The networks that a user means by names, for the links of some traces.
+
+    Arguments and errors are those of `simulate`.
+    """
+    linked = dict.fromkeys(name for trace in traces for name in _linked(trace))
+    return networks_named(profiles, list(linked), PAPERS_DELAYS)
 
 
 def run_simulation(

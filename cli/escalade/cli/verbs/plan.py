@@ -1,0 +1,91 @@
+"""`escalade plan`: thresholds that keep a goal on named networks, in virtual time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from escalade.cli.options import JsonOption, PriceOption, SeedOption, prices_of
+
+
+def plan(
+    trace: Annotated[Path, typer.Argument(help="A trace of `escalade record`.")],
+    profile: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--profile",
+            metavar="[TIER=]NAME",
+            help="Name of a network on which the goal is to hold; may be given again. With TIER= it"
+            " holds for the link to that tier, in all of them.",
+        ),
+    ] = None,
+    p50_ms: Annotated[
+        float | None, typer.Option("--p50-ms", help="Most milliseconds of the median answer.")
+    ] = None,
+    p95_ms: Annotated[
+        float | None, typer.Option("--p95-ms", help="Most of the 95th percentile.")
+    ] = None,
+    mean_ms: Annotated[float | None, typer.Option("--mean-ms", help="Most on average.")] = None,
+    quality: Annotated[
+        float | None,
+        typer.Option("--quality", help="Least share of the last tier's right answers, as 0.95."),
+    ] = None,
+    accuracy: Annotated[
+        float | None, typer.Option("--accuracy", help="Least share of right answers.")
+    ] = None,
+    calls: Annotated[
+        float | None, typer.Option("--calls", help="Most queries to the last tier, a share.")
+    ] = None,
+    money_a_day: Annotated[
+        float | None, typer.Option("--money-a-day", help="Most, at the trace's prices.")
+    ] = None,
+    queries_a_day: Annotated[
+        float | None, typer.Option("--queries-a-day", help="How many --money-a-day is for.")
+    ] = None,
+    minimise: Annotated[
+        str | None,
+        typer.Option(
+            "--minimise",
+            metavar="calls|money|flops|mean|p95",
+            help="Among thresholds that keep the goal. Default: money if priced, else calls.",
+        ),
+    ] = None,
+    price: PriceOption = None,
+    seed: SeedOption = 1,
+    json: JsonOption = False,
+) -> None:
+    """Choose thresholds that keep a goal on networks; where none do, those that come nearest."""
+    from escalade.cli.output import print_json, progress_bar, result_console, show_table
+    from escalade.edge.trace import read_trace
+    from escalade.simulator.planning import Goal, lines_of, make_plan, tables_of
+    from escalade.simulator.recorded import with_prices
+    from escalade.simulator.replay import networks_of
+
+    goal = Goal(
+        p50_s=_seconds(p50_ms),
+        p95_s=_seconds(p95_ms),
+        mean_s=_seconds(mean_ms),
+        quality=quality,
+        accuracy=accuracy,
+        calls=calls,
+        money_a_day=money_a_day,
+        queries_a_day=queries_a_day,
+        minimise=minimise,  # type: ignore[arg-type]  # `Goal` refuses others, and names these
+    )
+    read = with_prices(read_trace(trace), prices_of(price))
+    networks = networks_of([read], profile or [])
+    with progress_bar("planning") as tick:
+        found = make_plan(read, networks, goal, seed=seed, progress=tick)
+    if json:
+        print_json(found)
+        return
+    for line in lines_of(found):
+        result_console().print(line)
+    for table in tables_of(found):
+        show_table(table)
+
+
+def _seconds(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1e3

@@ -1,0 +1,94 @@
+"""What a user asks of a cascade: bounds, and what is to be least; knows no trace."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple, get_args
+
+import msgspec
+
+from escalade.simulator.errors import PlanError
+
+#: What is least among choices that keep every bound.
+Objective = Literal["calls", "money", "flops", "mean", "p95"]
+#: What a bound is of; see `planned.Figure`.
+Quantity = Literal["p50_s", "p95_s", "mean_s", "quality", "accuracy", "calls", "money"]
+
+
+class Limit(NamedTuple):
+    """A bound of one quantity."""
+
+    quantity: Quantity
+    value: float
+    #: Whether it is the least that is asked for; else the most that is allowed.
+    at_least: bool
+
+    def missed_by(self, value: float) -> float:
+        """By which share of the bound a value misses it; 0 where it keeps it."""
+        short = self.value - value if self.at_least else value - self.value
+        return max(0.0, short / self.value) if math.isfinite(value) else math.inf
+
+
+class Goal(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds, each optional, and what is to be least.
+
+    Attributes:
+        p50_s: most seconds of the median answer, > 0; likewise `p95_s` and `mean_s`.
+        quality: least share of the last tier's right answers that the cascade has, > 0.
+        accuracy: least share of right answers, in (0, 1].
+        calls: most of the queries that come to the last tier, a share in (0, 1].
+        money_a_day: most money a day, > 0, at the trace's prices.
+        queries_a_day: how many are asked, > 0; needed with `money_a_day`.
+        minimise: among choices that keep the bounds; None: money where the trace has prices, else
+            calls.
+    """
+
+    p50_s: float | None = None
+    p95_s: float | None = None
+    mean_s: float | None = None
+    quality: float | None = None
+    accuracy: float | None = None
+    calls: float | None = None
+    money_a_day: float | None = None
+    queries_a_day: float | None = None
+    minimise: Objective | None = None
+
+    def __post_init__(self) -> None:
+        """Check every range.
+
+        Raises:
+            PlanError: names the bound, its range and its value; or there is no bound.
+        """
+        for name in ("accuracy", "calls"):
+            _check(name, getattr(self, name), "in (0, 1]", most=1.0)
+        for name in ("p50_s", "p95_s", "mean_s", "quality", "money_a_day", "queries_a_day"):
+            _check(name, getattr(self, name), "above 0 and finite", most=math.inf)
+        if self.minimise is not None and self.minimise not in get_args(Objective):
+            known = ", ".join(get_args(Objective))
+            raise PlanError(f"minimise must be one of {known}; got {self.minimise!r}")
+        if (self.money_a_day is None) != (self.queries_a_day is None):
+            given = "queries" if self.money_a_day is None else "money"
+            other = "money" if self.money_a_day is None else "queries"
+            raise PlanError(f"{given}_a_day needs {other}_a_day beside it")
+        if not self.limits:
+            raise PlanError("a goal needs at least 1 bound: on latency, quality, calls or money")
+
+    @property
+    def limits(self) -> list[Limit]:
+        """Every bound that was given; money as that of a query."""
+        named: list[tuple[Quantity, float | None, bool]] = [
+            ("p50_s", self.p50_s, False),
+            ("p95_s", self.p95_s, False),
+            ("mean_s", self.mean_s, False),
+            ("quality", self.quality, True),
+            ("accuracy", self.accuracy, True),
+            ("calls", self.calls, False),
+        ]
+        if self.money_a_day is not None and self.queries_a_day is not None:
+            named.append(("money", self.money_a_day / self.queries_a_day, False))
+        return [Limit(name, value, least) for name, value, least in named if value is not None]
+
+
+def _check(name: str, value: float | None, allowed: str, *, most: float) -> None:
+    if value is not None and not (0.0 < value <= most and math.isfinite(value)):
+        raise PlanError(f"{name} must be {allowed}; got {value:g}")

@@ -1,0 +1,159 @@
+"""What a choice of thresholds does to queries, with and without intervals; chooses nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from escalade.edge.trace import Trace
+from escalade.simulator.network import Network
+from escalade.simulator.planning.goals import Objective, Quantity
+from escalade.simulator.planning.planned import Figure, Figures
+from escalade.simulator.recorded import Floats, RecordedTier, flops, is_priced, money
+from escalade.simulator.replay import Course
+
+_RESAMPLES, _QUANTILES = 1000, (0.025, 0.975)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Each of N queries on one network.
+
+    Attributes:
+        seconds: `(N,)`.
+        called: `(N,)` whether it comes to the last tier.
+        correct: `(N,)`, and `last_correct` of the last tier's answers; None where not judged.
+        money: `(N,)`; None without prices.
+        flops: `(N,)`; None where a member has no parameters.
+    """
+
+    seconds: Floats
+    called: Floats
+    correct: Floats | None
+    last_correct: Floats | None
+    money: Floats | None
+    flops: Floats | None
+
+    def of(self, quantity: Quantity | Objective) -> float:
+        """A number over all queries; NaN where it cannot be told."""
+        return float(self.drawn(quantity, np.arange(len(self.seconds))[None, :])[0])
+
+    def drawn(self, quantity: Quantity | Objective, places: NDArray[np.intp]) -> Floats:
+        """The same over each row of places: `(R,)` of `(R, n)`."""
+        match quantity:
+            case "p50_s" | "p95_s" | "p95":
+                share = 0.5 if quantity == "p50_s" else 0.95
+                return np.asarray(np.quantile(self.seconds[places], share, axis=1))
+            case "mean_s" | "mean":
+                values: Floats | None = self.seconds
+            case "calls":
+                values = self.called
+            case "accuracy":
+                values = self.correct
+            case "money":
+                values = self.money
+            case "flops":
+                values = self.flops
+            case "quality":
+                if self.correct is None or self.last_correct is None:
+                    return np.full(len(places), np.nan)
+                right = self.last_correct[places].mean(axis=1)
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    found: Floats = self.correct[places].mean(axis=1) / right
+                return found
+        if values is None:
+            return np.full(len(places), np.nan)
+        mean: Floats = values[places].mean(axis=1)
+        return mean
+
+    def figure(self, quantity: Quantity, places: NDArray[np.intp]) -> Figure | None:
+        """A number with its interval; None where it cannot be told."""
+        value = self.of(quantity)
+        if not np.isfinite(value):
+            return None
+        # Of few queries a resample may have no right answer of the last tier.
+        low, high = np.nanquantile(self.drawn(quantity, places), _QUANTILES)
+        return Figure(value=value, low=float(low), high=float(high))
+
+
+class Measured:
+    """The queries of a trace on networks, whatever the thresholds."""
+
+    def __init__(
+        self, trace: Trace, tiers: list[RecordedTier], networks: Sequence[Network], seed: int
+    ) -> None:
+        self.tiers = tiers
+        self.courses = [Course.of(tiers, network, seed=seed) for network in networks]
+        self._money = [tier.at_levels(money) for tier in tiers] if is_priced(trace.header) else None
+        members = [member for tier in tiers for member in tier.info.members]
+        known = all(member.parameters for member in members)
+        self._flops = [tier.at_levels(flops) for tier in tiers] if known else None
+
+    @property
+    def queries(self) -> int:
+        """How many."""
+        return len(self.tiers[0].answers)
+
+    @cached_property
+    def resamples(self) -> NDArray[np.intp]:
+        """Places of queries, drawn with replacement: `(R, N)`."""
+        return np.random.default_rng(0).integers(0, self.queries, (_RESAMPLES, self.queries))
+
+    def at(self, thresholds: Sequence[float]) -> list[Outcome]:
+        """Of each network."""
+        found = []
+        for course in self.courses:
+            replay = course.at(thresholds)
+            climb = replay.climb
+            right = course.correct
+            queries = np.arange(self.queries)
+            found.append(
+                Outcome(
+                    seconds=replay.cascade_s,
+                    called=climb.reached[-1].astype(np.float64),
+                    correct=None if right is None else right[replay.answered_by, queries],
+                    last_correct=None if right is None else right[-1],
+                    money=None if self._money is None else climb.spent(self._money),
+                    flops=None if self._flops is None else climb.spent(self._flops),
+                )
+            )
+        return found
+
+    def alone(self) -> list[Outcome]:
+        """Every query to the last tier alone."""
+        return [
+            Outcome(
+                seconds=course.last_only_s,
+                called=np.ones(self.queries),
+                correct=None if course.correct is None else course.correct[-1],
+                last_correct=None if course.correct is None else course.correct[-1],
+                money=None if self._money is None else self._money[-1][-1],
+                flops=None if self._flops is None else self._flops[-1][-1],
+            )
+            for course in self.courses
+        ]
+
+    def figures(self, outcomes: Sequence[Outcome]) -> list[Figures]:
+        """With intervals, by network."""
+        return [
+            Figures(
+                network=course.network.name,
+                p50_s=_known(one.figure("p50_s", self.resamples)),
+                p95_s=_known(one.figure("p95_s", self.resamples)),
+                mean_s=_known(one.figure("mean_s", self.resamples)),
+                calls=_known(one.figure("calls", self.resamples)),
+                accuracy=one.figure("accuracy", self.resamples),
+                quality=one.figure("quality", self.resamples),
+                money=one.figure("money", self.resamples),
+            )
+            for course, one in zip(self.courses, outcomes, strict=True)
+        ]
+
+
+def _known(figure: Figure | None) -> Figure:
+    assert figure is not None  # noqa: S101 - every query has seconds, and is called or not
+    return figure

@@ -1,0 +1,139 @@
+"""Thresholds for a goal: kept where some keep it, nearest where none do; confirmed by others."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from escalade.edge.trace import Trace
+from escalade.simulator.errors import PlanError
+from escalade.simulator.network import Network, get_profile
+from escalade.simulator.planning import Goal, Plan, make_plan
+from escalade.simulator.replay import replay_grid
+
+LTE = Network(get_profile("lte"))
+MakeTrace = Callable[..., Trace]
+
+
+@pytest.fixture
+def trace(make_trace: MakeTrace) -> Trace:
+    """600 queries; the device is right more often the lower its score, the cloud on nine of ten."""
+    rng = np.random.default_rng(5)
+    scores = rng.random(600)
+    return make_trace(
+        scores.tolist(),
+        (rng.random(600) > scores).tolist(),
+        (rng.random(600) < 0.9).tolist(),
+        prices=((0.0, 0.0), (1.0, 2.0)),
+    )
+
+
+def plan(trace: Trace, **goal: object) -> Plan:
+    return make_plan(trace, [LTE], Goal(**goal), choices=200)  # type: ignore[arg-type]
+
+
+def test_what_is_chosen_keeps_the_bounds_and_costs_least(trace: Trace) -> None:
+    found = plan(trace, quality=0.9)
+    assert (found.met, found.minimised) == (True, "money")
+    (bound,) = found.bounds
+    assert bound.kept == (bound.found.value >= 0.9)
+    assert bound.found.low <= bound.found.value <= bound.found.high
+    # A smaller goal costs no more, a greater one no less.
+    calls = [plan(trace, quality=share).figures[0].calls.value for share in (0.7, 0.9, 0.97)]
+    assert calls == sorted(calls)
+    assert found.answered == pytest.approx([1 - calls[1], calls[1]])
+    (alone,) = found.alone
+    assert alone.calls.value == 1.0
+    assert alone.quality is not None
+    assert alone.quality.value == pytest.approx(1.0)
+
+
+def test_no_candidate_of_a_finer_grid_is_cheaper_and_keeps_it_by_much(trace: Trace) -> None:
+    """Against every threshold there is, on the same half."""
+    order = np.random.default_rng(1).permutation(600)
+    half = trace._replace(records=[trace.records[k] for k in sorted(order[:300])])
+    scores = sorted(record.tiers[0].score for record in half.records)  # type: ignore[union-attr]
+    grid = replay_grid(half, LTE, np.array(scores)[:, None], cost="money")
+    assert grid.accuracy is not None
+    last = np.mean([record.tiers[1].correct for record in half.records])  # type: ignore[union-attr]
+    kept = grid.accuracy / last >= 0.9
+    found = make_plan(trace, [LTE], Goal(quality=0.9), choices=2000, seed=1)
+    chosen = replay_grid(half, LTE, found.thresholds, cost="money")
+    assert chosen.cost[0] == pytest.approx(grid.cost[kept].min())
+
+
+def test_where_none_keeps_them_the_nearest_is_told(trace: Trace) -> None:
+    found = plan(trace, p50_s=0.001, quality=1.2)
+    assert not found.met
+    assert [bound.kept for bound in found.bounds] == [False, False]
+    fast, right = (
+        plan(trace, **{name: value}) for name, value in (("p50_s", 1e-3), ("quality", 1.2))
+    )
+    # Of one bound: as fast, or as right, as can be.
+    assert fast.figures[0].calls.value < 0.5
+    assert right.figures[0].accuracy is not None
+    assert found.figures[0].accuracy is not None
+    assert right.figures[0].accuracy.value >= found.figures[0].accuracy.value
+
+
+def test_a_goal_holds_on_every_network(trace: Trace) -> None:
+    slow = Network(get_profile("3g"))
+    both = make_plan(trace, [LTE, slow], Goal(p95_s=0.2), choices=200)
+    assert [one.network for one in both.figures] == ["lte", "3g"]
+    assert both.met
+    assert both.figures[1].calls.value <= 0.07  # hardly any may cross 300 ms
+
+
+def test_the_same_seed_gives_the_same_plan_and_halves_are_apart(trace: Trace) -> None:
+    one, other = (make_plan(trace, [LTE], Goal(calls=0.3), seed=seed) for seed in (1, 2))
+    assert one == make_plan(trace, [LTE], Goal(calls=0.3), seed=1)
+    assert one.thresholds != other.thresholds
+    assert one.chosen_by + one.confirmed_by == 600
+
+
+@pytest.mark.parametrize("minimise", ["calls", "money", "flops", "mean", "p95"])
+def test_each_aim_is_least_where_it_is_asked_for(trace: Trace, minimise: str) -> None:
+    found = plan(trace, accuracy=0.6, minimise=minimise)
+    assert (found.met, found.minimised) == (True, minimise)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *itertools.product(
+            ("p50_s", "quality", "accuracy", "calls"), (0.0, -1.0, math.nan, math.inf)
+        ),
+        ("accuracy", 1.1),
+        ("calls", 2.0),
+        ("minimise", "all"),
+    ],
+)
+def test_a_bound_out_of_range_is_refused_by_name(name: str, value: object) -> None:
+    with pytest.raises(PlanError, match=f"{name} must be .*; got"):
+        Goal(**{"mean_s": 1.0, name: value})  # type: ignore[arg-type]
+
+
+def test_what_a_trace_cannot_tell_is_refused(trace: Trace, make_trace: MakeTrace) -> None:
+    with pytest.raises(PlanError, match="at least 1 bound"):
+        Goal()
+    with pytest.raises(PlanError, match="money_a_day needs queries_a_day"):
+        Goal(money_a_day=1.0)
+    with pytest.raises(PlanError, match="choices must be >= 2; got 1"):
+        make_plan(trace, [LTE], Goal(calls=0.5), choices=1)
+    with pytest.raises(PlanError, match="at least 40 queries, .* the trace has 30"):
+        plan(trace._replace(records=trace.records[:30]), calls=0.5)
+    free = make_trace([0.5] * 50, [True] * 50, [True] * 50)
+    with pytest.raises(PlanError, match="money needs the price of at least 1 member"):
+        plan(free, money_a_day=1.0, queries_a_day=10.0)
+    never = make_trace([0.5] * 50, [True] * 50, [False] * 50)
+    with pytest.raises(PlanError, match="quality needs judged answers .* some of the last tier's"):
+        plan(never, quality=0.9)
+
+
+def test_scores_that_are_no_numbers_defer_under_every_threshold(make_trace: MakeTrace) -> None:
+    found = plan(make_trace([math.nan] * 50, [True] * 50, [True] * 50), calls=0.5)
+    assert (found.met, found.figures[0].calls.value) == (False, 1.0)
