@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from escalade.edge.trace import Trace, TraceRecord
 from escalade.simulator.errors import SimulatorError
@@ -15,14 +17,21 @@ from escalade.simulator.network.profiles import get_profile
 from escalade.simulator.recorded.costs import COSTS
 from escalade.simulator.replay.grid import replay_grid
 from escalade.simulator.replay.replay import latency_of, replay
+from escalade.simulator.replay.sweeping import swept_quantiles
 
 LTE = Network(get_profile("lte"))
 
 
-def test_a_grid_is_one_replay_after_the_other(make_cascade: Callable[..., Trace]) -> None:
-    trace = make_cascade([3, 2, 1], 60, linked=[False, False, True])
-    pairs = np.random.default_rng(0).uniform(-0.1, 1.1, (20, 2)).tolist()
-    pairs += [[-math.inf, math.inf], [1 / 3, 0.5], [math.inf, 0.0]]
+@pytest.mark.parametrize("members", [[3, 2, 1], [3, 1], [1, 1]])
+def test_a_grid_is_one_replay_after_the_other(
+    make_cascade: Callable[..., Trace], members: list[int]
+) -> None:
+    gates = len(members) - 1
+    trace = make_cascade(members, 60, linked=[False] * gates + [True])
+    pairs = np.random.default_rng(0).uniform(-0.1, 1.1, (20, gates)).tolist()
+    ends = [[-math.inf, math.inf], [1 / 3, 0.5], [math.inf, 0.0]]
+    pairs += [one[:gates] for one in ends]
+    pairs += [[one] for one in (0.0, 2 / 3)] if gates == 1 else []
     grid = replay_grid(trace, LTE, pairs, cost="money", seed=4)
     for k, pair in enumerate(pairs):
         run = replay(trace, LTE, pair, seed=4)
@@ -30,14 +39,37 @@ def test_a_grid_is_one_replay_after_the_other(make_cascade: Callable[..., Trace]
         latency = latency_of(run.cascade_s)
         assert grid.thresholds[k].tolist() == pair
         assert grid.asked[k] == pytest.approx(run.climb.reached.mean(axis=1))
-        for place in range(3):
+        for place in range(len(members)):
             assert grid.answered[k, place] == pytest.approx((run.answered_by == place).mean())
         assert grid.accuracy[k] == pytest.approx(run.accuracy)
         assert grid.cost[k] == pytest.approx(run.climb.spent(tables).mean())
         assert [grid.p50_s[k], grid.p95_s[k], grid.mean_s[k]] == pytest.approx(
             [latency.p50_s, latency.p95_s, latency.mean_s]
         )
-    assert len({tuple(row) for row in grid.answered.tolist()}) > 5
+    assert len({tuple(row) for row in grid.answered.tolist()}) > (5 if members != [3, 1] else 3)
+
+
+@given(st.integers(1, 40), st.integers(0, 2**32 - 1), st.integers(1, 3))
+def test_swept_quantiles_are_numpys(queries: int, seed: int, digits: int) -> None:
+    draw = np.random.default_rng(seed)
+    # Of few digits, so that there are ties.
+    below, above = (draw.random(queries).round(digits) for _ in range(2))
+    deferred = np.sort(draw.integers(0, queries + 1, 7))
+    shares = (0.0, 0.5, 0.95, 1.0)
+    found = swept_quantiles(below, above, deferred, shares)
+    for row, count in zip(found, deferred.tolist(), strict=True):
+        times = np.concatenate([above[:count], below[count:]])
+        assert row == pytest.approx(np.quantile(times, shares), abs=1e-12)
+
+
+def test_quantiles_of_many_blocks_of_ranks_are_numpys() -> None:
+    draw = np.random.default_rng(3)
+    below, above = draw.random(5000), 1.0 + draw.random(5000)
+    deferred = np.array([0, 1, 700, 700, 2500, 4999, 5000])
+    found = swept_quantiles(below, above, deferred, (0.05, 0.5, 0.95))
+    for row, count in zip(found, deferred.tolist(), strict=True):
+        times = np.concatenate([above[:count], below[count:]])
+        assert row == pytest.approx(np.quantile(times, (0.05, 0.5, 0.95)), abs=1e-12)
 
 
 def test_a_trace_without_references_has_no_accuracy(

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from escalade.edge.trace import Trace
 from escalade.simulator.network import Network
-from escalade.simulator.recorded import CostModel, Floats, cost_named, tiers_of
+from escalade.simulator.recorded import (
+    CostModel,
+    Floats,
+    check_thresholds,
+    cost_named,
+    scores_of,
+    tiers_of,
+)
 from escalade.simulator.replay.replay import Course
+from escalade.simulator.replay.sweeping import swept_quantiles
 
 #: Quantiles of the latency that a grid holds.
 _QUANTILES = (0.5, 0.95)
@@ -68,6 +77,54 @@ def replay_grid(
     course = Course.of(tiers, network, seed=seed)
     costs = [tier.at_levels(model) for tier in tiers]
     chosen = np.atleast_2d(np.asarray(thresholds, dtype=np.float64))
+    if len(tiers) == 2:  # noqa: PLR2004 - one gate
+        for choice in chosen.tolist():
+            check_thresholds([tier.info for tier in tiers], choice)
+        return _swept(course, costs, chosen)
+    return _one_by_one(course, costs, chosen)
+
+
+def _swept(course: Course, costs: Sequence[Floats], chosen: Floats) -> Grid:
+    """Of one gate: what a threshold changes is added up from the last one, level by level."""
+    tier, last = course.tiers
+    scores, queries = scores_of(tier), len(last.answers)
+    order = np.argsort(-scores, kind="stable")
+    # `defers`: at the threshold and above it.
+    deferred = queries - np.searchsorted(scores[order][::-1], chosen[:, 0], side="left")
+    levels = np.array([tier.level(tau) for tau in chosen[:, 0].tolist()])
+    mean_s, spent = np.empty(len(chosen)), np.empty(len(chosen))
+    times = np.empty((len(chosen), len(_QUANTILES)))
+    for level in np.unique(levels):
+        rows = np.flatnonzero(levels == level)
+        rows = rows[np.argsort(deferred[rows], kind="stable")]
+        below, more = course.seconds[0][level][order], course.seconds[1][0][order]
+        mean_s[rows] = _means(below, more, deferred[rows])
+        spent[rows] = _means(costs[0][level][order], costs[1][0][order], deferred[rows])
+        times[rows] = swept_quantiles(below, below + more, deferred[rows], _QUANTILES)
+    accuracy = None
+    if course.correct is not None:
+        small, large = course.correct[:, order]
+        accuracy = _means(small, large - small, deferred)
+    share = deferred / queries
+    return Grid(
+        thresholds=chosen,
+        asked=np.stack([np.ones(len(chosen)), share], axis=1),
+        answered=np.stack([1.0 - share, share], axis=1),
+        accuracy=accuracy,
+        cost=spent,
+        p50_s=times[:, 0],
+        p95_s=times[:, 1],
+        mean_s=mean_s,
+    )
+
+
+def _means(below: Floats, more: Floats, deferred: NDArray[np.intp]) -> Floats:
+    """Of N numbers, the first so many of which are added to: `(P,)`."""
+    added = np.concatenate([[0.0], more.cumsum()])
+    return np.asarray((below.sum() + added[deferred]) / len(below))
+
+
+def _one_by_one(course: Course, costs: Sequence[Floats], chosen: Floats) -> Grid:
     asked, accuracy, spent, latency = [], [], [], []
     for choice in chosen.tolist():
         replay = course.at(choice)
