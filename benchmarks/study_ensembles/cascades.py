@@ -188,14 +188,15 @@ class Bench:
         return Cascade((name, LAST), (threshold,), name)
 
     def as_costly(self, name: str, flops_each: float) -> Cascade:
-        """One member before the last tier, at such a mean compute on validation queries.
+        """One member before the last tier, at such a mean compute at most, on validation queries.
 
-        It sends on as many as that pays for: none at least, and all at most.
+        As many are sent on as that pays for, each at its own price: none at least, all at most.
         """
-        own, last = (
-            float(self._each[one][:, self.valid].sum(axis=0).mean()) for one in (name, LAST)
-        )
-        return self.as_often(name, min(max((flops_each - own) / last, 0.0), 1.0))
+        own, last = (self._each[one][:, self.valid].sum(axis=0) for one in (name, LAST))
+        order = np.argsort(-self.tiers[name].score[self.valid], kind="stable")
+        spent = own.sum() + last[order].cumsum()
+        sent = int((spent <= flops_each * len(order)).sum())
+        return self.as_often(name, sent / len(order))
 
     def subsets(self) -> Iterator[tuple[str, ...]]:
         """Sizes of the tiers below the last, in every way that keeps their order."""
