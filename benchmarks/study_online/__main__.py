@@ -27,6 +27,9 @@ def main() -> None:
     parser.add_argument("--levels", nargs="*", default=["linear", "frozen"])
     parser.add_argument("--experts", nargs="*", help="some of them only; default: both")
     parser.add_argument("--methods", nargs="*", help="some of them only; default: all")
+    parser.add_argument(
+        "--budgets", type=int, help="so many of each stream, the smallest first; default: all"
+    )
     parser.add_argument("--seeds", type=int, default=3, help="seeds of each run: 1, 2, ...")
     parser.add_argument("--report", action="store_true", help="no run: report what is there")
     add_options(parser)
@@ -59,6 +62,7 @@ def main() -> None:
         streams=tuple(streams),
         experts=tuple(experts),
         methods=tuple(methods),
+        budgets=options.budgets,
         seeds=tuple(range(1, options.seeds + 1)),
         levels=tuple(options.levels),
     )

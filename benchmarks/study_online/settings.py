@@ -76,6 +76,8 @@ class Settings:
     streams: tuple[str, ...] = tuple(STREAMS)
     experts: tuple[str, ...] = tuple(EXPERTS)
     methods: tuple[Method, ...] = METHODS
+    #: So many of a stream's budgets, the smallest first, and nothing but them; None: all.
+    budgets: int | None = None
     seeds: tuple[int, ...] = (1, 2, 3)
     levels: tuple[str, ...] = ("linear", "frozen")
     #: Of what an encoder reads.

@@ -27,10 +27,10 @@ def work(settings: Settings, share: Share) -> None:
 
 def _seed(settings: Settings, cascade: Case) -> None:
     stream = STREAMS[cascade.stream]
-    for case, budget in itertools.product(methods(cascade), stream.budgets):
+    for case, budget in itertools.product(methods(cascade), stream.budgets[: settings.budgets]):
         if case.method in settings.methods:
             at_budget(settings, case, budget)
-    if cascade.method not in settings.methods:
+    if cascade.method not in settings.methods or settings.budgets is not None:
         return
     for shift, budget in itertools.product(stream.orders, stream.budgets):
         shifted(settings, cascade, budget, shift)
