@@ -14,6 +14,18 @@ FAR = '[[tiers]]\naddress = "127.0.0.1:9"\n'
 PAIR = '[[tiers]]\nmembers = ["small", "twin"]\n'
 
 
+TWO = '{ address = "127.0.0.1:9" }, { address = "127.0.0.1:8" }'
+
+
+def far(members: str, more: str = "") -> str:
+    return f"[[tiers]]\nmembers = [{members}]\n{more}\n"
+
+
+def vote(members: str, more: str = "") -> str:
+    """An artifact, and above it members as they are written."""
+    return SMALL + "gate = { threshold = 0.5 }\n" + far(members, more)
+
+
 def gate(text: str) -> str:
     return f"{SMALL}gate = {{ {text} }}\n{FAR}"
 
@@ -166,6 +178,83 @@ BAD: dict[str, tuple[str, list[str]]] = {
         PAIR + 'gate = { threshold = 0.5, early = "certain" }\n' + FAR,
         ["tier 'ensemble-1': gate.early: of a tier of one artifact that answers once, got"],
     ),
+    "an artifact and an address that vote": (
+        vote('"small", { address = "127.0.0.1:9" }'),
+        ["tiers[1].members[0]: members are all artifacts on this device or all addresses", "small"],
+    ),
+    "a member of both kinds": (
+        vote('{ address = "127.0.0.1:9", artifact = "small" }, { address = "127.0.0.1:8" }'),
+        ["tiers[1].members[0]: give artifact (a folder on this device) or address, one of them"],
+    ),
+    "a member of neither kind": (
+        vote("{ weight = 2 }, { address = '127.0.0.1:8' }"),
+        ["tiers[1].members[0]: give artifact (a folder on this device) or address, one of them"],
+    ),
+    "one address that votes": (
+        vote('{ address = "127.0.0.1:9" }'),
+        ["tiers[1].members[0].address: of several members that vote, got 1; a tier of one has"],
+    ),
+    "an address that votes twice": (
+        vote('{ address = "127.0.0.1:9" }, { address = "127.0.0.1:9" }'),
+        ["tiers[1].members[1].address: '127.0.0.1:9' is members[0] already, which has one vote"],
+    ),
+    "a voting address of no sense": (
+        vote('{ address = "127.0.0.1:9" }, { address = "nowhere" }'),
+        ["tiers[1].members[1].address must be HOST:PORT", "'nowhere'"],
+    ),
+    "a voting address in the clear": (
+        vote(
+            '{ address = "127.0.0.1:9" }, { address = "127.0.0.1:8", tls = true, plaintext = true }'
+        ),
+        ["tiers[1].members[1]: "],
+    ),
+    "half a certificate of a member": (
+        vote('{ address = "127.0.0.1:9" }, { address = "127.0.0.1:8", client_cert = "c.pem" }'),
+        ["tiers[1].members[1].client_key: missing; a certificate is shown with its key"],
+    ),
+    "an address with a manifest": (
+        vote('{ address = "127.0.0.1:9", manifest_sha256 = "0" }, { address = "127.0.0.1:8" }'),
+        ["tiers[1].members[0].manifest_sha256: of an artifact on this device, got it of"],
+    ),
+    "an artifact with a token": (
+        '[[tiers]]\nmembers = [{ artifact = "small", token_file = "t" }]\n',
+        ["tiers[0].members[0].token_file: of a member elsewhere, with an address; this one is"],
+    ),
+    "addresses on the device": (
+        vote(TWO, 'place = "device"'),
+        ["tiers[1].place: an address is a gateway's or a cloud's, got 'device'"],
+    ),
+    "an agreement that addresses have not": (
+        SMALL + "gate = { threshold = 0.5 }\n" + far(TWO, 'gate = { rule = "mean" }'),
+        ["tier 'ensemble-2': gate.rule of several members must be one of vote", "'mean'"],
+    ),
+    "samples of addresses": (
+        vote(TWO, "samples = 3"),
+        ["tiers[1].samples: of a tier of one artifact, got 2 members"],
+    ),
+    **{
+        f"{key} of addresses": (
+            vote(TWO, f"{key} = {value}"),
+            [f"tiers[1].{key}: not of members at addresses, got {shown}; {instead}"],
+        )
+        for key, value, shown, instead in (
+            ("ca_cert", '"ca.pem"', "'ca.pem'", "each member has its own"),
+            ("tls", "false", "False", "each member has its own"),
+            ("token_file", '"t"', "'t'", "each member has its own"),
+            ("prompt_price", "1", "1.0", "each member has its own"),
+            ("side_by_side", "true", "True", "they always are asked side by side"),
+            ("member_deadline_s", "2", "2.0", "deadline_s is of each of them"),
+            ("hedge_after_s", "2", "2.0", "the vote goes on without one that is late"),
+            ("hedge_after", '"p95"', "'p95'", "the vote goes on without one that is late"),
+            ("hedge_address", '"h:1"', "'h:1'", "the vote goes on without one that is late"),
+            (
+                "draft_acceptance",
+                '{ rule = "token_v3", alpha = 0.1 }',
+                "{'rule': 'token_v3', 'alpha': 0.1}",
+                "members that lean on one draft agree because of it",
+            ),
+        )
+    },
 }
 
 

@@ -14,7 +14,7 @@ from escalade.edge.base import sha256_of
 from escalade.edge.deferral import Vote
 from escalade.edge.errors import EdgeError
 from escalade.edge.opening import open_cascade
-from escalade.edge.tiers import ArtifactTier, EnsembleTier, RemoteTier
+from escalade.edge.tiers import ArtifactTier, EnsembleTier, RemoteEnsembleTier, RemoteTier
 from escalade.edge.wire import CloudClient
 
 PROMPT = "g2p: cascade"
@@ -88,6 +88,44 @@ def test_every_kind_of_tier_is_opened_as_the_file_says(
     assert [one.generated_price for one in header.tiers[1].members] == [0.0, 0.5]
     assert (near.client.deadline_s, near.client.address) == (3.0, scripted_cloud.address)
     assert [tier.rule for tier in header.tiers] == ["min", "vote", "quantile:0.4", None]
+
+
+def test_members_at_addresses_are_opened_as_the_file_says(
+    write: Callable[[str], Path], scripted_cloud: Any
+) -> None:
+    path = write(
+        f"""
+        [[tiers]]
+        members = ["a"]
+        gate = {{ threshold = -1 }}
+        [[tiers]]
+        members = [
+            {{ address = "{scripted_cloud.address}", weight = 0.5, generated_price = 2 }},
+            {{ address = "localhost:9", prompt_price = 1 }},
+        ]
+        place = "gateway"
+        send = "text"
+        deadline_s = 0.2
+        gate = {{ rule = "vote:folded", threshold = 0.75 }}
+        [[tiers]]
+        name = "large"
+        address = "{scripted_cloud.address}"
+        """
+    )
+    with EdgeClient.open(path) as client:
+        vote, gate = client.cascade.tiers[1], client.cascade.gates[1]
+        assert isinstance(vote, RemoteEnsembleTier)
+        assert (vote.name, vote.place, vote.side_by_side) == ("ensemble-2", "gateway", True)
+        assert (vote.deadline_s, vote.weights) == (0.2, [0.5, 1.0])
+        assert gate is not None
+        assert (gate.rule.name, gate.threshold) == ("vote:folded", 0.75)
+        answer = client.ask(PROMPT)
+    assert [request.prompt.text for request in scripted_cloud.asked] == [PROMPT]
+    said = answer.tiers[1]
+    assert said is not None
+    # Of a weight of 1.5 two thirds have failed.
+    assert (answer.text, said.score) == ("large answer", 2 / 3)
+    assert answer.tier == "ensemble-2"
 
 
 def test_an_artifact_in_a_file_answers_as_its_folder(

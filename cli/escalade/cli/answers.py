@@ -102,12 +102,11 @@ def _called(tier: TierInfo) -> str:
 
 
 def _votes(tier: TierInfo, said: TierAnswer | None) -> dict[str, int] | None:
-    """Of a tier of several models on this device."""
+    """Of a tier of several members, here or elsewhere."""
     from escalade.edge.tiers import votes_of
 
-    if said is None or tier.place != "device" or len(tier.members) == 1:
-        return None
-    return votes_of(said)
+    alone = len(tier.members) == 1 if tier.place == "device" else not tier.side_by_side
+    return None if said is None or alone else votes_of(said)
 
 
 def _tier_lines(name: str, tier: TierInfo, said: TierAnswer) -> list[str]:
@@ -125,7 +124,10 @@ def _tier_lines(name: str, tier: TierInfo, said: TierAnswer) -> list[str]:
         lines.append(f"{name}: votes {told}")
         for one in said.members:
             if isinstance(one.failed, str):
-                who = f"{tier.members[one.member].name} (member {one.member + 1})"
+                # Of one elsewhere the reason names its address.
+                who = f"member {one.member + 1}"
+                if tier.members:
+                    who = f"{tier.members[one.member].name} ({who})"
                 lines.append(f"{name}: {who} failed: {' '.join(one.failed.split())}")
     elif said.stopped_early:
         lines.append(f"{name}: stopped after {said.members[0].generated_tokens} tokens")
@@ -137,6 +139,8 @@ def _tier_lines(name: str, tier: TierInfo, said: TierAnswer) -> list[str]:
         if hop.score is not None and hop.threshold is not None:
             judged = f", score {hop.score:.4f}, threshold {hop.threshold:.4f}"
         lines.append(f"  through {hop.tier} ({hop.place}) {hop.seconds * 1e3:.1f} ms{judged}")
+        if isinstance(hop.silent, list):
+            lines += [f"  not in {hop.tier}: {one}" for one in hop.silent]
     return [line, *lines] if said.link is not None else [*lines, line]
 
 

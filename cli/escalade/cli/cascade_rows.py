@@ -14,8 +14,17 @@ if TYPE_CHECKING:
     from escalade.edge.cascade_file import CascadeFile, MemberTable, TierTable
 
 
+class AddressSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A member of a tier elsewhere."""
+
+    address: str
+    prompt_price: float
+    generated_price: float
+    weight: float
+
+
 class MemberSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """A model of a tier."""
+    """A model of a tier on this device."""
 
     artifact: str
     name: str
@@ -36,6 +45,8 @@ class TierSummary(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     place: str
     address: str | None
+    #: Of members that are elsewhere; they have one vote each.
+    addresses: list[AddressSummary]
     side_by_side: bool
     members: list[MemberSummary]
     #: Of a tier whose one model answers several times.
@@ -86,12 +97,13 @@ def rows_of(summary: CascadeSummary) -> list[tuple[str, list[str]]]:
     rows = []
     for tier in summary.tiers:
         lines = [f"{tier.place}, {tier.address}" if tier.address else tier.place]
-        if len(tier.members) > 1:
+        if (several := len(tier.members) + len(tier.addresses)) > 1:
             how = "side by side" if tier.side_by_side else "one after the other"
-            lines[0] += f", {len(tier.members)} members {how}"
+            lines[0] += f", {several} members {how}"
         if tier.samples is not None:
             lines[0] += f", {tier.samples} samples at temperature {tier.temperature:g}"
         lines += [_member_line(member, summary.currency) for member in tier.members]
+        lines += [f"{one.address}{_terms(one, summary.currency)}" for one in tier.addresses]
         if tier.rule is not None:
             threshold = "not calibrated" if tier.threshold is None else f"{tier.threshold:.4f}"
             last = tier is summary.tiers[-1] and len(summary.tiers) > 1
@@ -105,7 +117,14 @@ def rows_of(summary: CascadeSummary) -> list[tuple[str, list[str]]]:
 
 def _tier(path: Path, content: CascadeFile, index: int, trusted_key: Path | None) -> TierSummary:
     from escalade.edge.artifact import check_signature, read_manifest
-    from escalade.edge.cascade_file import TEMPERATURE, key_of, member_tables, tier_name
+    from escalade.edge.cascade_file import (
+        TEMPERATURE,
+        addressed_members,
+        key_of,
+        member_tables,
+        place_of,
+        tier_name,
+    )
 
     table = content.tiers[index]
     entries = member_tables(table)
@@ -119,9 +138,18 @@ def _tier(path: Path, content: CascadeFile, index: int, trusted_key: Path | None
         rule, threshold = _gate(table, manifests)
     return TierSummary(
         name=tier_name(table, index),
-        place="device" if table.address is None else table.place or "cloud",
+        place=place_of(table),
         address=table.address,
-        side_by_side=table.side_by_side,
+        addresses=[
+            AddressSummary(
+                address=one.address,
+                prompt_price=one.prompt_price,
+                generated_price=one.generated_price,
+                weight=one.weight,
+            )
+            for one in addressed_members(table)
+        ],
+        side_by_side=table.side_by_side or bool(addressed_members(table)),
         members=[
             _member(path.parent / entry.artifact, entry, manifest)
             for entry, manifest in zip(entries, manifests, strict=True)
@@ -144,7 +172,7 @@ def _gate(table: TierTable, manifests: list[Manifest]) -> tuple[str | None, floa
         own = manifests[0].deferral
         if rule in {None, own.rule}:
             return own.rule, own.threshold if threshold is None else threshold
-    return rule or (VOTE if manifests else None), threshold
+    return rule or (VOTE if table.members else None), threshold
 
 
 def _member(folder: Path, entry: MemberTable, manifest: Manifest) -> MemberSummary:
@@ -170,12 +198,16 @@ def _member(folder: Path, entry: MemberTable, manifest: Manifest) -> MemberSumma
 
 def _member_line(member: MemberSummary, currency: str) -> str:
     line = f"{member.name}, {member.parameters:,} parameters, {member.scheme}: {member.artifact}"
+    changed = {False: ", CHANGED since the file was calibrated", True: "", None: ""}
+    return line + _terms(member, currency) + changed[member.pinned]
+
+
+def _terms(member: MemberSummary | AddressSummary, currency: str) -> str:
+    """What a member costs, and how much its voice weighs."""
+    terms = ""
     if member.prompt_price or member.generated_price:
-        line += (
+        terms = (
             f", {member.prompt_price:g} and {member.generated_price:g} {currency} for a million"
             " tokens read and written"
         )
-    if member.weight != 1.0:
-        line += f", weight {member.weight:g}"
-    changed = {False: ", CHANGED since the file was calibrated", True: "", None: ""}
-    return line + changed[member.pinned]
+    return terms if member.weight == 1.0 else f"{terms}, weight {member.weight:g}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+
+import msgspec
 
 from escalade.edge.cascade import Cascade, members_if_known
 from escalade.edge.deferral import Gate
@@ -10,6 +12,7 @@ from escalade.edge.run import Run
 from escalade.edge.tiers import Said, Tier
 from escalade.edge.trace import MemberAnswer, MemberInfo
 from escalade.v1 import cascade_pb2 as pb
+from escalade.v1.quoting import one_line
 
 _PLACES = {
     # What is on this machine is the gateway's, seen from a device.
@@ -25,7 +28,7 @@ def describe(cascade: Cascade) -> tuple[pb.TierDescription, ...]:
         pb.TierDescription(
             tier=tier.name,
             place=_PLACES[tier.place],
-            members=[_member(info) for info in members_if_known(tier)],
+            members=[_member(model) for info in members_if_known(tier) for model in _models(info)],
         )
         for tier in cascade.tiers
     )
@@ -60,11 +63,18 @@ def _reports(
     if len(said.reports) > 1:  # another gateway, which hides nothing either
         yield from said.reports
         return
-    infos = members_if_known(tier)
-    for one in answer.members:
-        info = infos[one.member] if one.member < len(infos) else None
-        own.members.append(_member(info, one, said.source.name))
+    if said.reports:
+        own.members.extend(said.reports[0].members)
+    if not own.members:
+        infos = members_if_known(tier)
+        for one in answer.members:
+            info = infos[one.member] if one.member < len(infos) else None
+            own.members.append(_member(info, one, said.source.name))
     yield own
+
+
+def _models(info: MemberInfo) -> Sequence[MemberInfo]:
+    return [info] if info.models is msgspec.UNSET else info.models
 
 
 def _member(
@@ -78,4 +88,6 @@ def _member(
         report.prompt_tokens = ran.prompt_tokens
         report.generated_tokens = ran.generated_tokens
         report.seconds = ran.seconds
+        if ran.failed is not msgspec.UNSET:
+            report.reason = one_line(ran.failed)
     return report

@@ -8,6 +8,7 @@ from pathlib import Path
 from escalade.edge.answer import Answer
 from escalade.edge.base import Record
 from escalade.edge.cascade import Cascade, not_calibrated
+from escalade.edge.errors import CascadeError, DataError
 from escalade.edge.trace import TraceAppender
 
 
@@ -36,4 +37,7 @@ class Journal:
         asked = Record(
             id=uuid.uuid4().hex, task="", prompt=answer.prompt, references=list(references)
         )
-        self._trace.append(self._cascade.header_if_known, answer.as_record(asked))
+        try:
+            self._trace.append(self._cascade.header_if_known, answer.as_record(asked))
+        except CascadeError as error:  # members elsewhere have turned out to be one model
+            raise DataError(f"no record was added: {error}") from error

@@ -11,11 +11,16 @@ from pathlib import Path
 from escalade.edge.cascade import Cascade, not_calibrated
 from escalade.edge.cascade_file import (
     GateTable,
+    MemberTable,
     OnOutage,
     OutboxTable,
+    Spoken,
     TierTable,
+    addressed_members,
+    place_of,
     read_cascade_file,
     tier_name,
+    voices_in,
 )
 from escalade.edge.deferral import ROUTER, VOTE, Early, Gate, agreement_named, rule_named
 from escalade.edge.errors import ArtifactError, CalibrationError, CascadeError
@@ -29,6 +34,8 @@ from escalade.edge.tiers import (
     EnsembleTier,
     Member,
     PromptForm,
+    RemoteEnsembleTier,
+    RemoteMember,
     RemoteTier,
     Tier,
 )
@@ -127,7 +134,7 @@ def open_cascade(
             gates.append(
                 None
                 if last and table.gate is None and (index or table.address)
-                else _gate(path, name, table.gate, tiers[-1].opened, options)
+                else _gate(path, name, table, tiers[-1].opened, options)
             )
             gate = gates[-1]
             if calibrated and not last and gate is not None and gate.threshold is None:
@@ -153,7 +160,7 @@ def _open_artifact(
         trusted_key=options.trusted_key,
     )
     member = Member(artifact)
-    table = GateTable(threshold=options.threshold, early=options.early)
+    table = TierTable(gate=GateTable(threshold=options.threshold, early=options.early))
     gate = _gate(folder, None, table, [member], options)
     tiers: list[Tier] = [ArtifactTier(member, name="device")]
     gates: list[Gate | None] = [gate]
@@ -213,10 +220,13 @@ def _open_tier(
     below: Sequence[Tier],
     members: Members,
 ) -> Tier:
+    # No ids of a classifier travel.
+    readers = [member for tier in below for member in tier.opened if member.fingerprint]
     if table.address is not None:
-        # No ids of a classifier travel.
-        readers = [member for tier in below for member in tier.opened if member.fingerprint]
-        return _remote_tier(path, name, table, table.address, readers)
+        prices = (table.prompt_price, table.generated_price)
+        return _remote_tier(path, name, table, table.address, table, prices, readers)
+    if addressed := addressed_members(table):
+        return _remote_ensemble(path, name, table, addressed, readers)
     opened = members.open(table)
     if len(opened) == 1:
         return ArtifactTier(opened[0], name=name)
@@ -232,9 +242,33 @@ def _open_tier(
         raise CascadeError(f"{path}: tier {name!r}: {error}") from error
 
 
-def _remote_tier(
-    path: Path, name: str, table: TierTable, address: str, below: Sequence[Member]
+def _remote_ensemble(
+    path: Path,
+    name: str,
+    table: TierTable,
+    entries: Sequence[MemberTable],
+    below: Sequence[Member],
 ) -> Tier:
+    with ExitStack() as undo:
+        opened: list[RemoteMember] = []
+        for entry in entries:
+            prices = (entry.prompt_price, entry.generated_price)
+            tier = _remote_tier(path, name, table, entry.address, entry, prices, below)
+            undo.callback(tier.close)
+            opened.append(RemoteMember(tier, entry.weight))
+        undo.pop_all()
+    return RemoteEnsembleTier(opened, name=name, place=place_of(table))
+
+
+def _remote_tier(
+    path: Path,
+    name: str,
+    table: TierTable,
+    address: str,
+    spoken: Spoken,
+    prices: tuple[float, float],
+    below: Sequence[Member],
+) -> RemoteTier:
     """A tier elsewhere; it is sent the ids of the tokenizer that all tiers below it share."""
     if table.send == "tokens":
         for member in below[1:]:
@@ -248,7 +282,7 @@ def _remote_tier(
     # gRPC is opened only for a tier elsewhere.
     from escalade.edge.wire import FAILURES_BEFORE_OPEN, ClientFiles, CloudClient, Hedge
 
-    shown = (table.token_file, table.client_cert, table.client_key)
+    shown = (spoken.token_file, spoken.client_cert, spoken.client_key)
     after = table.breaker_after
     hedge = None
     if table.hedge_after_s is not None:
@@ -261,8 +295,8 @@ def _remote_tier(
         deadline_s=table.deadline_s,
         breaker_after=FAILURES_BEFORE_OPEN if after is None else after,
         hedge=hedge,
-        ca_cert=None if table.ca_cert is None else path.parent / table.ca_cert,
-        plaintext=plaintext_of(tls=table.tls, plaintext=table.plaintext),
+        ca_cert=None if spoken.ca_cert is None else path.parent / spoken.ca_cert,
+        plaintext=plaintext_of(tls=spoken.tls, plaintext=spoken.plaintext),
         files=ClientFiles(*(None if one is None else path.parent / one for one in shown)),
     )
     asked = table.draft_acceptance
@@ -271,28 +305,28 @@ def _remote_tier(
         client,
         name=name,
         drafts=Drafts(table.draft_as_text, acceptance),
-        place=table.place or "cloud",
+        place=place_of(table),
         reader=below[0] if below else None,
         prompt_form=table.send,
-        prompt_price=table.prompt_price,
-        generated_price=table.generated_price,
+        prompt_price=prices[0],
+        generated_price=prices[1],
     )
 
 
 def _gate(
     where: Path,
     name: str | None,
-    table: GateTable | None,
+    tier: TierTable,
     members: Sequence[Member],
     options: OpenOptions,
 ) -> Gate:
     """The gate after a tier, with what the artifact says where the file says nothing."""
-    table = table or GateTable()
+    table = tier.gate or GateTable()
     shown = str(where) if name is None else f"{where}: the gate of tier {name!r}"
     early = options.early if options.early != "off" else table.early
     if table.threshold is not None and not math.isfinite(table.threshold):
         raise CalibrationError(f"{shown}: threshold must be a finite number, got {table.threshold}")
-    if len(members) > 1:
+    if voices_in(tier) > 1:
         return Gate(rule=agreement_named(table.rule or VOTE), threshold=table.threshold)
     if not members:
         return Gate(rule=rule_named(table.rule or "mean"), threshold=table.threshold)

@@ -177,18 +177,20 @@ class Draft(_message.Message):
     def __init__(self, tokens: _Optional[_Union[TokenSequence, _Mapping]] = ..., start: _Optional[int] = ..., logprobs: _Optional[_Iterable[float]] = ..., score: _Optional[float] = ..., threshold: _Optional[float] = ..., rule: _Optional[str] = ..., model: _Optional[_Union[ModelIdentity, _Mapping]] = ..., text: _Optional[str] = ..., acceptance: _Optional[_Union[Acceptance, _Mapping]] = ...) -> None: ...
 
 class MemberReport(_message.Message):
-    __slots__ = ("model", "parameter_count", "prompt_tokens", "generated_tokens", "seconds")
+    __slots__ = ("model", "parameter_count", "prompt_tokens", "generated_tokens", "seconds", "reason")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     PARAMETER_COUNT_FIELD_NUMBER: _ClassVar[int]
     PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     GENERATED_TOKENS_FIELD_NUMBER: _ClassVar[int]
     SECONDS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
     model: ModelIdentity
     parameter_count: int
     prompt_tokens: int
     generated_tokens: int
     seconds: float
-    def __init__(self, model: _Optional[_Union[ModelIdentity, _Mapping]] = ..., parameter_count: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., generated_tokens: _Optional[int] = ..., seconds: _Optional[float] = ...) -> None: ...
+    reason: str
+    def __init__(self, model: _Optional[_Union[ModelIdentity, _Mapping]] = ..., parameter_count: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., generated_tokens: _Optional[int] = ..., seconds: _Optional[float] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class TierReport(_message.Message):
     __slots__ = ("tier", "place", "members", "rule", "score", "threshold", "seconds", "reason")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scripted import scripted
 
 from escalade.edge import Artifact, EdgeClient
 from escalade.edge.errors import ArtifactError
@@ -42,6 +43,8 @@ def gate(threshold: float, rule: str = "mean") -> str:
 
 
 ALWAYS, NEVER = -1.0, 1e9
+#: Of the last tier: its score is wanted, so that all are heard.
+ONLY_VOTES = 'gate = { rule = "vote" }\n'
 
 
 @pytest.fixture
@@ -298,6 +301,66 @@ def test_a_member_that_fails_is_named_with_its_reason(
     first, second = tier["said"]["members"]
     assert "failed" not in first
     assert (second["text"], second["failed"]) == (None, "model.onnx: out of\nmemory")
+
+
+def test_members_at_addresses_in_words(
+    invoke: Invoke, write: Write, silent_cloud: str, scripted_cloud: Any
+) -> None:
+    with scripted() as other:
+        members = ", ".join(
+            f'{{ address = "{one}" }}' for one in ("CLOUD", silent_cloud, other.address)
+        )
+        panel = f"name = 'panel'\nmembers = [{members}]\ndeadline_s = 0.5\n"
+        path = write(SMALL + gate(ALWAYS), panel)
+        code, out, err = invoke("ask", path, PROMPT)
+        assert (code, out) == (0, "large answer\n")
+        assert err.startswith("answered by panel (cloud)\n")
+        assert "panel (cloud): votes 2 x 'large answer'" in err
+        _, panel_said = asked(invoke, write(SMALL + gate(ALWAYS), panel + ONLY_VOTES), PROMPT)[
+            "tiers"
+        ]
+    assert panel_said["votes"] == {"large answer": 2}
+    first, second, _ = panel_said["said"]["members"]
+    assert first["call"]["link"]["server_s"] == 0.75
+    assert second["failed"].startswith(f"UNAVAILABLE: cloud {silent_cloud}: ")
+    # Now that it stands alone all are heard, and who failed is said.
+    code, _, err = invoke("ask", write(SMALL + gate(ALWAYS), panel + ONLY_VOTES), PROMPT)
+    assert code == 0
+    assert f"panel (cloud): member 2 failed: UNAVAILABLE: cloud {silent_cloud}: " in err
+
+
+def test_what_failed_behind_a_gateway_is_said(
+    invoke: Invoke, shelf: Path, scripted_cloud: Any
+) -> None:
+    members = [
+        pb.MemberReport(model=pb.ModelIdentity(name="a"), prompt_tokens=4, generated_tokens=3),
+        pb.MemberReport(model=pb.ModelIdentity(name="host:1"), reason="UNAVAILABLE:\n gone"),
+    ]
+    panel = pb.TierReport(tier="panel", place=pb.PLACE_CLOUD, members=members)
+    near = pb.TierReport(tier="near", place=pb.PLACE_GATEWAY, members=members[:1])
+    scripted_cloud.says(reports=[near, panel])
+    arguments = (shelf / "small", PROMPT, "--cloud", scripted_cloud.address, "--threshold", "-1")
+    code, _, err = invoke("ask", *arguments)
+    assert code == 0
+    assert "  not in panel: host:1: UNAVAILABLE: gone\n" in err
+    _, cloud = asked(invoke, *arguments)["tiers"]
+    assert cloud["said"]["hops"][1]["silent"] == ["host:1: UNAVAILABLE: gone"]
+    assert [one["generated_tokens"] for one in cloud["said"]["members"]] == [3, 3]
+
+
+def test_members_at_addresses_are_inspected_without_asking_them(
+    invoke: Invoke, write: Write, scripted_cloud: Any
+) -> None:
+    panel = 'members = [{ address = "CLOUD" }, { address = "host:1", weight = 0.5 }]\n'
+    path = write(SMALL + gate(ALWAYS), panel)
+    code, out, _ = invoke("inspect", path)
+    assert code == 0
+    assert "cloud, 2 members side by side" in out
+    assert "host:1, weight 0.5" in out
+    _, shown = json.loads(invoke("inspect", path, "--json")[1])["tiers"]
+    assert [one["address"] for one in shown["addresses"]] == [scripted_cloud.address, "host:1"]
+    assert (shown["place"], shown["side_by_side"], shown["members"]) == ("cloud", True, [])
+    assert not scripted_cloud.asked
 
 
 def test_members_that_all_fail_leave_the_answer_to_the_tier_above(

@@ -39,7 +39,7 @@ class Silent:
     given: list[float | None] = field(default_factory=list)
     address: str = "host:1"
 
-    def generate(self, request: Any, *, deadline_s: float | None, cancelled: Any) -> Any:
+    def generate(self, request: Any, *, deadline_s: float | None, **options: Any) -> Any:
         self.given.append(deadline_s)
         self.clock.sleep_s(self.share * (self.deadline_s if deadline_s is None else deadline_s))
         raise CloudError("DEADLINE_EXCEEDED", "nobody there", cause="link")

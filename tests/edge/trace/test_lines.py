@@ -19,6 +19,7 @@ from escalade.edge.trace import (
     Hop,
     Link,
     MemberAnswer,
+    MemberCall,
     MemberInfo,
     TierAnswer,
     TierInfo,
@@ -39,24 +40,6 @@ count = st.integers(0, 2**53)
 verdict = st.none() | st.booleans()
 price = st.floats(0, 1e300)
 
-member_infos = st.builds(
-    MemberInfo,
-    name=text,
-    parameters=count,
-    program_sha256=st.none() | text,
-    prompt_price=price,
-    generated_price=price,
-)
-members = st.builds(
-    MemberAnswer,
-    member=st.integers(0, 3),
-    text=st.none() | text,
-    logprobs=st.lists(number, max_size=3),
-    prompt_tokens=count,
-    generated_tokens=count,
-    seconds=number,
-    correct=verdict,
-)
 links = st.builds(
     Link,
     attempts=count,
@@ -76,7 +59,38 @@ hops = st.builds(
     threshold=st.none() | number,
     seconds=number,
     reason=text,
+    silent=st.just(msgspec.UNSET) | st.lists(text, min_size=1, max_size=2),
 )
+models = st.builds(
+    MemberInfo,
+    name=text,
+    parameters=count,
+    program_sha256=st.none() | text,
+    prompt_price=price,
+    generated_price=price,
+)
+member_infos = st.builds(
+    msgspec.structs.replace,
+    models,
+    models=st.just(msgspec.UNSET) | st.lists(models, min_size=4, max_size=4),
+)
+ran = st.builds(
+    MemberAnswer,
+    member=st.integers(0, 3),
+    text=st.none() | text,
+    logprobs=st.lists(number, max_size=3),
+    prompt_tokens=count,
+    generated_tokens=count,
+    seconds=number,
+    correct=verdict,
+)
+calls = st.builds(
+    MemberCall,
+    link=links,
+    hops=st.lists(hops, max_size=2),
+    models=st.lists(ran, max_size=2, unique_by=lambda one: one.member),
+)
+members = st.builds(msgspec.structs.replace, ran, call=st.just(msgspec.UNSET) | calls)
 answers = st.builds(
     TierAnswer,
     text=text,

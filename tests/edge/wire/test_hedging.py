@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import grpc
 import pytest
+from held import HELD_S, Held
 from scripted import good_reply, scripted
 
 from escalade.edge.errors import CloudError
@@ -16,27 +16,7 @@ from escalade.edge.wire.cloud import CloudAnswer
 from escalade.edge.wire.hedging import race
 from escalade.v1 import cascade_pb2 as pb
 
-HELD_S = 30.0
 SOON, NEVER = 0.02, 60.0
-
-
-class Held:
-    """A reply that waits until the client has hung up, or for the word."""
-
-    def __init__(self) -> None:
-        self.arrived, self.go, self.hung_up = (threading.Event() for _ in range(3))
-
-    def __call__(
-        self, request: pb.GenerateRequest, context: grpc.ServicerContext
-    ) -> pb.GenerateResponse:
-        def gone() -> None:
-            self.hung_up.set()
-            self.go.set()
-
-        context.add_callback(gone)
-        self.arrived.set()
-        assert self.go.wait(HELD_S)
-        return good_reply(request, context)
 
 
 @pytest.fixture

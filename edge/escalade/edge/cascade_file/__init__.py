@@ -4,7 +4,7 @@
 
     [[tiers]]
     name = "small"
-    members = ["artifacts/small"]            # one artifact, or several that vote
+    members = ["artifacts/small"]            # one artifact, or several that vote, here or elsewhere
     gate = { rule = "mean", threshold = 0.07 }
 
     [[tiers]]
@@ -22,9 +22,13 @@ from escalade.edge.cascade_file.tables import (
     MemberTable,
     OnOutage,
     OutboxTable,
+    Spoken,
     TierTable,
+    addressed_members,
+    all_members,
     key_of,
     member_tables,
+    place_of,
     tier_name,
     voices_in,
 )
@@ -37,9 +41,13 @@ __all__ = [
     "MemberTable",
     "OnOutage",
     "OutboxTable",
+    "Spoken",
     "TierTable",
+    "addressed_members",
+    "all_members",
     "key_of",
     "member_tables",
+    "place_of",
     "read_cascade_file",
     "tier_name",
     "voices_in",

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from escalade.edge.cascade_file.tables import GateTable, TierTable, member_tables, samples_in
+from escalade.edge.cascade_file.tables import (
+    GateTable,
+    TierTable,
+    all_members,
+    member_tables,
+    samples_in,
+)
 from escalade.edge.deferral import CascadeCalibration
 from escalade.edge.errors import CascadeError
 
@@ -52,7 +58,7 @@ def _check_members(path: Path, calibration: CascadeCalibration, tiers: Sequence[
             f"{path}: tiers: members, or their manifest_sha256, are not those that calibration is"
             " of; calibrate again, or take out [calibration]"
         )
-    weights = [one.weight for table in tiers for one in member_tables(table)]
+    weights = [one.weight for table in tiers for one in all_members(table)]
     if weights != (calibration.weights or [1.0] * len(weights)):
         raise CascadeError(
             f"{path}: tiers: members' weights are {weights}, not those that calibration is of;"

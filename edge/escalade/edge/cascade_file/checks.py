@@ -6,17 +6,22 @@ from pathlib import Path
 
 import msgspec
 
+from escalade.edge.cascade_file.addresses import (
+    SPOKEN,
+    check_members_elsewhere,
+    check_members_here,
+    check_tier_elsewhere,
+)
 from escalade.edge.cascade_file.tables import (
     CascadeFile,
     TierTable,
-    member_tables,
+    addressed_members,
+    all_members,
     tier_name,
     voices_in,
 )
 from escalade.edge.deferral import ROUTER, agreement_named, is_agreement, rule_named
 from escalade.edge.errors import CascadeError
-from escalade.v1.address import parse_address
-from escalade.v1.channel import plaintext_of, speaks_tls
 
 
 def check_tiers(path: Path, content: CascadeFile) -> list[tuple[TierTable, str]]:
@@ -31,8 +36,8 @@ def check_tiers(path: Path, content: CascadeFile) -> list[tuple[TierTable, str]]
     for index, table in enumerate(content.tiers):
         if bool(table.members) == (table.address is not None):
             raise CascadeError(
-                f"{path}: tiers[{index}]: give members (artifacts on this device) or an address,"
-                " one of them"
+                f"{path}: tiers[{index}]: give members (artifacts on this device, or addresses that"
+                " vote) or an address, one of them"
             )
         _check_place(path, index, table)
         _check_voices(path, index, table)
@@ -75,7 +80,7 @@ def _check_voices(path: Path, index: int, table: TierTable) -> None:
         raise CascadeError(f"{where}.{given}: goes with samples, which are not given")
     if table.member_deadline_s is not None and voices < 2:  # noqa: PLR2004
         raise CascadeError(f"{where}.member_deadline_s: of a tier of several members, got {voices}")
-    weights = [one.weight for one in member_tables(table)]
+    weights = [one.weight for one in all_members(table)]
     if len(weights) == 1 and weights != [1.0]:
         raise CascadeError(
             f"{where}.members[0].weight: of a tier of several artifacts, got {weights[0]} of one"
@@ -83,58 +88,24 @@ def _check_voices(path: Path, index: int, table: TierTable) -> None:
 
 
 def _check_place(path: Path, index: int, table: TierTable) -> None:
-    where = f"{path}: tiers[{index}]"
-    if table.address is None:
+    where, members = f"{path}: tiers[{index}]", all_members(table)
+    for place, member in enumerate(members):
+        if bool(member.artifact) == bool(member.address):
+            raise CascadeError(
+                f"{where}.members[{place}]: give artifact (a folder on this device) or address, one"
+                " of them"
+            )
+    if table.address is not None:
+        check_tier_elsewhere(where, table, table.address)
+    elif addressed_members(table):
+        check_members_elsewhere(where, table, members)
+    else:
         given = [name for name in _ELSEWHERE if getattr(table, name) != _DEFAULTS[name]]
         if given and (given, table.place) != (["place"], "device"):
             raise CascadeError(
                 f"{where}.{given[0]}: of a tier elsewhere, with an address; this one has members"
             )
-        return
-    if table.place == "device":
-        raise CascadeError(f"{where}.place: an address is a gateway's or a cloud's, got 'device'")
-    if table.side_by_side:
-        raise CascadeError(f"{where}.side_by_side: of members on this device, not of an address")
-    hedges = [one for one in (table.hedge_after_s, table.hedge_after) if one is not None]
-    if len(hedges) > 1:
-        raise CascadeError(
-            f"{where}.hedge_after: excludes hedge_after_s, got {hedges[1]!r} and {hedges[0]!r}"
-        )
-    if table.hedge_address is not None and not hedges:
-        raise CascadeError(
-            f"{where}.hedge_address: goes with hedge_after_s or hedge_after; neither is given"
-        )
-    _check_drafts(where, table)
-    _check_address(where, "address", table.address, table)
-    if table.hedge_address is not None:
-        _check_address(where, "hedge_address", table.hedge_address, table)
-
-
-def _check_drafts(where: str, table: TierTable) -> None:
-    if table.draft_as_text and table.send != "text":
-        raise CascadeError(f'{where}.draft_as_text: where send = "text", got send = {table.send!r}')
-    if table.draft_as_text and table.draft_acceptance is not None:
-        rule = table.draft_acceptance.rule
-        if rule in _RULES_OF_THE_DRAFT:
-            raise CascadeError(
-                f"{where}.draft_acceptance.rule: {rule!r} asks for the draft's log-probabilities,"
-                " which are of no text; take 'token_v2' or 'token_v3'"
-            )
-
-
-def _check_address(where: str, key: str, address: str, table: TierTable) -> None:
-    try:
-        host = parse_address(address).host
-    except ValueError as error:
-        raise CascadeError(f"{where}.{key} {error}") from error
-    try:
-        plaintext = plaintext_of(tls=table.tls, plaintext=table.plaintext)
-        speaks_tls(host, plaintext=plaintext, ca_cert=table.ca_cert or table.client_cert)
-    except ValueError as error:
-        raise CascadeError(f"{where}: {error}") from error
-    if (table.client_cert is None) != (table.client_key is None):
-        missing = "client_cert" if table.client_cert is None else "client_key"
-        raise CascadeError(f"{where}.{missing}: missing; a certificate is shown with its key")
+        check_members_here(where, members)
 
 
 def _check_rule(path: Path, name: str, table: TierTable) -> None:
@@ -156,7 +127,7 @@ def _check_rule(path: Path, name: str, table: TierTable) -> None:
             f"{path}: tier {name!r}: gate.rule: {rule!r} is the rule of a tier of several"
             f" members, and of no other; got it with {len(table.members)}"
         )
-    if rule == ROUTER and table.members:
+    if rule == ROUTER and table.members and not several:
         return
     try:
         if several:
@@ -167,12 +138,9 @@ def _check_rule(path: Path, name: str, table: TierTable) -> None:
         raise CascadeError(f"{path}: tier {name!r}: gate.{error}") from error
 
 
-# See `escalade.v1.AcceptanceRule`: q stands in them.
-_RULES_OF_THE_DRAFT = ("chow", "diff")
-# Keys that say how an address is spoken to.
+# Keys of a tier elsewhere.
 _ELSEWHERE = (
-    *("place", "send", "deadline_s", "ca_cert", "tls", "plaintext"),
-    *("token_file", "client_cert", "client_key"),
+    *("place", "send", "deadline_s", *SPOKEN),
     *("breaker_after", "hedge_after_s", "hedge_after", "hedge_address"),
     *("prompt_price", "generated_price", "draft_as_text", "draft_acceptance"),
 )

@@ -36,10 +36,26 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """A TOML table whose keys are all known."""
 
 
-class MemberTable(_Table, frozen=True, kw_only=True):
-    """A model of a tier; prices are money for a million tokens."""
+class Spoken(_Table, frozen=True, kw_only=True):
+    """How an address is spoken to."""
 
-    artifact: Text
+    ca_cert: Text | None = None
+    #: Holds the token that is sent there.
+    token_file: Text | None = None
+    #: The certificate that is shown there, and its key.
+    client_cert: Text | None = None
+    client_key: Text | None = None
+    tls: bool | None = None
+    plaintext: bool | None = None
+
+
+class MemberTable(Spoken, frozen=True, kw_only=True):
+    """A model of a tier: an artifact, or an address; prices are money for a million tokens."""
+
+    #: Empty of one elsewhere.
+    artifact: Text = ""
+    #: `HOST:PORT`; empty of one on this device.
+    address: Text = ""
     #: Another manifest is another member; None takes whatever lies there.
     manifest_sha256: str | None = None
     #: Public key (PEM) that must have signed it; None takes the file's.
@@ -65,8 +81,8 @@ class AcceptanceTable(_Table, frozen=True, kw_only=True):
     alpha: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 
 
-class TierTable(_Table, frozen=True, kw_only=True):
-    """A tier: members on this device, or an address elsewhere."""
+class TierTable(Spoken, frozen=True, kw_only=True):
+    """A tier: members on this device or elsewhere, or an address."""
 
     name: Text | None = None
     members: list[Text | MemberTable] = []
@@ -92,14 +108,6 @@ class TierTable(_Table, frozen=True, kw_only=True):
     hedge_after: Percentile | None = None
     #: `HOST:PORT` of a replica that is asked then; None asks the same over another connection.
     hedge_address: str | None = None
-    ca_cert: Text | None = None
-    #: Holds the token that is sent there.
-    token_file: Text | None = None
-    #: The certificate that is shown there, and its key.
-    client_cert: Text | None = None
-    client_key: Text | None = None
-    tls: bool | None = None
-    plaintext: bool | None = None
     prompt_price: Price = 0.0
     generated_price: Price = 0.0
     #: Send what the tier below said as text, which the server tokenizes; where `send` is text.
@@ -137,13 +145,20 @@ def tier_name(table: TierTable, index: int) -> str:
         return table.name
     if table.address is not None:
         return table.place or "cloud"
-    alone = Path(member_tables(table)[0].artifact).name or f"tier-{index + 1}"
-    return alone if len(table.members) == 1 else f"ensemble-{index + 1}"
+    if len(table.members) > 1:
+        return f"ensemble-{index + 1}"
+    return Path(all_members(table)[0].artifact).name or f"tier-{index + 1}"
 
 
 def voices_in(table: TierTable) -> int:
-    """How many answers a tier on this device has to choose from."""
+    """How many answers a tier has to choose from; 0 of a tier of one address."""
     return table.samples or len(table.members)
+
+
+def place_of(table: TierTable) -> Place:
+    """Where a tier runs."""
+    elsewhere = table.address is not None or bool(addressed_members(table))
+    return table.place or ("cloud" if elsewhere else "device")
 
 
 def samples_in(tiers: Sequence[TierTable]) -> list[SamplesEntry]:
@@ -160,9 +175,19 @@ def samples_in(tiers: Sequence[TierTable]) -> list[SamplesEntry]:
     ]
 
 
-def member_tables(table: TierTable) -> list[MemberTable]:
+def all_members(table: TierTable) -> list[MemberTable]:
     """Its members, each as a table: a folder alone is one of nothing else."""
     return [MemberTable(artifact=one) if isinstance(one, str) else one for one in table.members]
+
+
+def member_tables(table: TierTable) -> list[MemberTable]:
+    """Those of them that are artifacts on this device."""
+    return [one for one in all_members(table) if one.artifact]
+
+
+def addressed_members(table: TierTable) -> list[MemberTable]:
+    """Those of them that are elsewhere."""
+    return [one for one in all_members(table) if one.address]
 
 
 def key_of(path: Path, content: CascadeFile, entry: MemberTable, given: Path | None) -> Path | None:

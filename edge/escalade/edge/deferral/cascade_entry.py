@@ -81,7 +81,7 @@ class CascadeCalibration(Table, frozen=True, kw_only=True):
     thresholds: list[Finite]
     #: SHA-256 of the manifest of each member on this device, in order: others are not these.
     members: list[str]
-    #: Of the same members; empty where all have one.
+    #: Of all members, those elsewhere too, in order; empty where all have one.
     weights: list[Finite] = msgspec.field(default_factory=list)
     samples: list[SamplesEntry] = msgspec.field(default_factory=list)
     #: Whether the goal's guarantee holds; None for a goal without one. Where it does not, the

@@ -1,4 +1,4 @@
-"""What a tier is: an artifact on this device, an ensemble, a remote; knows no file of a cascade."""
+"""What a tier is: an artifact here, a remote, an ensemble of either; knows no cascade's file."""
 
 from escalade.edge.tiers.artifact import ArtifactTier
 from escalade.edge.tiers.comparable import check_comparable
@@ -6,6 +6,7 @@ from escalade.edge.tiers.ensemble import EnsembleTier, votes_of
 from escalade.edge.tiers.prompts import Member, Prompts
 from escalade.edge.tiers.query import Prompt, Query, query_of
 from escalade.edge.tiers.remote import RemoteTier
+from escalade.edge.tiers.remote_ensemble import RemoteEnsembleTier, RemoteMember
 from escalade.edge.tiers.request import Acceptance, AcceptanceRule, Drafts, PromptForm
 from escalade.edge.tiers.tier import Call, Draft, Said, Saying, Tier
 
@@ -22,6 +23,8 @@ __all__ = [
     "PromptForm",
     "Prompts",
     "Query",
+    "RemoteEnsembleTier",
+    "RemoteMember",
     "RemoteTier",
     "Said",
     "Saying",

@@ -18,13 +18,14 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from threading import Event
 from typing import TYPE_CHECKING
 
-from escalade.edge.deferral import Agreement, Gate, Voice, Vote
+from escalade.edge.deferral import Gate, Voice
 from escalade.edge.errors import ArtifactError
 from escalade.edge.generation import Artifact, Delta
 from escalade.edge.tiers.comparable import check_comparable
 from escalade.edge.tiers.heard import Heard, Speaking, noticed, silently, speak
 from escalade.edge.tiers.prompts import Member, Prompts
 from escalade.edge.tiers.tier import Call, Said, Saying, source_of
+from escalade.edge.tiers.verdict import is_decided, verdict_on
 from escalade.edge.trace import MemberInfo, Place, TierAnswer, is_correct, voice_of
 
 if TYPE_CHECKING:
@@ -200,34 +201,26 @@ class EnsembleTier:
         )
 
     def _decided(self, gate: Gate | None, heard: Iterable[Heard], can_defer: bool) -> bool:
-        voices, agreement = _voices(heard), _agreement(gate)
-        if gate is None:
-            return agreement.is_settled(voices, self._weights)
-        if gate.threshold is None:
-            return False  # the score is wanted, and only the whole vote has it
-        return agreement.is_decided(voices, self._weights, gate.threshold, can_defer=can_defer)
+        return is_decided(gate, _voices(heard), self._weights, can_defer=can_defer)
 
     def _said(self, call: Call, heard: list[Heard], spent_s: float) -> Said:
-        gate, agreement, voices = call.gate, _agreement(call.gate), _voices(heard)
+        voices = _voices(heard)
         if all(voice.text is None for voice in voices):
             raise ArtifactError(f"tier {self.name!r}: no member answered: {self._reasons(heard)}")
-        winner = agreement.outcome(voices, self._weights).winner
-        won = next(one for one in heard if one.member == winner)
-        least, most = agreement.bounds(voices, self._weights)
-        defers = gate is not None and gate.defers(least)
-        settled = agreement.is_settled(voices, self._weights)
+        verdict = verdict_on(call.gate, voices, self._weights)
+        won = next(one for one in heard if one.member == verdict.winner)
         references, text = call.query.references, won.text or ""
         answer = TierAnswer(
             text=text,
             members=[one.answer(references) for one in heard],
-            score=None if gate is None else least if defers else most,
-            correct=is_correct(text, references) if settled else None,
+            score=verdict.score,
+            correct=is_correct(text, references) if verdict.settled else None,
             seconds=spent_s,
             stopped_early=len(voices) < len(self._members),
         )
         source = source_of(self._members[won.member], won.ids, won.logprobs)
-        resume = None if settled else lambda: self._resume(call, heard, spent_s)
-        return Said(answer, defers, won.stop, source, resume=resume)
+        resume = None if verdict.settled else lambda: self._resume(call, heard, spent_s)
+        return Said(answer, verdict.defers, won.stop, source, resume=resume)
 
     def _reasons(self, heard: Iterable[Heard]) -> str:
         return "; ".join(f"{self._members[one.member].info.name}: {one.failed}" for one in heard)
@@ -277,14 +270,6 @@ def _check_draws(artifact: Artifact, *, side_by_side: bool) -> None:
 def votes_of(answer: TierAnswer) -> dict[str, int]:
     """What the members of a tier said, by how many, the first first."""
     return dict(Counter(one.text for one in answer.members if one.text is not None))
-
-
-def _agreement(gate: Gate | None) -> Agreement:
-    """The gate's; where no gate says otherwise, members vote."""
-    if gate is None:
-        return Vote()
-    assert isinstance(gate.rule, Agreement)  # noqa: S101 - other rules are of one member
-    return gate.rule
 
 
 def _voices(heard: Iterable[Heard]) -> list[Voice]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from escalade.edge.deferral import DeferralRule, Gate
 from escalade.edge.errors import CloudError
 from escalade.edge.generation import Delta, StopReason
@@ -35,7 +37,7 @@ from escalade.v1.quoting import one_line
 from escalade.v1.reasons import name_of_reason
 
 if TYPE_CHECKING:
-    from escalade.edge.wire import CloudClient
+    from escalade.edge.wire import CloudClient, Sending
 
 _STOPS: dict[int, StopReason] = {
     pb.STOP_REASON_END_OF_SEQUENCE: "end",
@@ -89,6 +91,8 @@ class RemoteTier:
         self._expected: set[tuple[str, str]] = set()
         # Who it is itself, which for a gateway is none of its models.
         self._identity: pb.ModelIdentity | None = None
+        #: Its weights and what computes with them; None of several models, and until it is asked.
+        self.content: tuple[str, str] | None = None
         # Of models whose revision a gateway does not say: which answered first for a tier of it.
         self._pinned: dict[tuple[str, str], str] = {}
         self._hold = False
@@ -105,6 +109,26 @@ class RemoteTier:
         self._hold = self._hold or hold
         return [info for _, info in self._members]
 
+    def as_member(self, weight: float, *, hold: bool = False) -> MemberInfo:
+        """Who it is as a member of a tier of several; of a gateway, with all its models.
+
+        Raises:
+            CloudError: it does not say who it is.
+        """
+        models = self.members(hold=hold)
+        if len(models) == 1:
+            return msgspec.structs.replace(models[0], weight=weight)
+        assert self._identity is not None  # noqa: S101 - it has said who it is
+        return MemberInfo(
+            name=self._identity.name,
+            parameters=sum(one.parameters for one in models),
+            revision=self._identity.revision or None,
+            prompt_price=self._prompt_price,
+            generated_price=self._generated_price,
+            weight=weight,
+            models=models,
+        )
+
     def check(self, prompts: Prompts) -> None:
         """See `Tier`."""
         query = prompts.query
@@ -116,14 +140,41 @@ class RemoteTier:
     def ask(self, call: Call) -> Generator[Delta, None, Said | None]:
         """See `Tier`; nothing of it is streamed."""
         yield from ()
-        began_s = call.elapsed_s()
+        return self.say(call, self.request(call))
+
+    def request(self, call: Call) -> pb.GenerateRequest:
+        """What is sent.
+
+        Raises:
+            PromptError: the query cannot be sent.
+        """
         request = request_of(call, self._reader, self._prompt_form, self._drafts)
         if self._hold and self._identity is not None:
             request.expected_model.CopyFrom(self._identity)
+        return request
+
+    def say(
+        self, call: Call, request: pb.GenerateRequest, sending: Sending | None = None
+    ) -> Said | None:
+        """Send a request, and wait for the answer.
+
+        Args:
+            call: whose gate may be of several members, of which this is one: the score is theirs.
+            request: of it.
+            sending: counts what is sent, whatever comes of it.
+
+        Returns:
+            None where it was cancelled.
+
+        Raises:
+            CloudError: it refused or did not answer.
+        """
+        began_s = call.elapsed_s()
         answered = self.client.generate(
             request,
             deadline_s=link_deadline_s(call, self.deadline_s, self.name),
             cancelled=call.cancelled,
+            sending=sending,
         )
         if answered is None:
             return None
@@ -176,6 +227,9 @@ class RemoteTier:
             for tier in info.tiers
             for one in tier.members
         ] or [(self.name, info.model, info.parameter_count)]
+        self.content = None
+        if info.model.revision and len(described) == 1:
+            self.content = info.model.revision, info.engine
         # Tiers of a gateway that are silent just now have no members, and may answer later.
         if all(tier.members for tier in info.tiers):
             self._expected = {(model.name, model.revision) for _, model, _ in described}
@@ -229,7 +283,13 @@ class RemoteTier:
         self, response: pb.GenerateResponse, correct: bool | None
     ) -> list[MemberAnswer]:
         """Every model that ran, a gateway's tiers one after the other."""
-        ran = [(report.tier, one) for report in response.reports for one in report.members]
+        ran = [
+            (report.tier, one)
+            for report in response.reports
+            for one in report.members
+            # One that gave no answer may not have got as far as a token.
+            if not one.reason or one.prompt_tokens
+        ]
         places = self._places([(tier, one.model.name) for tier, one in ran])
         if len(ran) < 2:  # noqa: PLR2004 - a single model: what it said is the answer
             return [
@@ -251,6 +311,7 @@ class RemoteTier:
                 prompt_tokens=one.prompt_tokens,
                 generated_tokens=one.generated_tokens,
                 seconds=one.seconds,
+                failed=one_line(one.reason) if one.reason else msgspec.UNSET,
             )
             for place, (_, one) in zip(places, ran, strict=True)
         ]
@@ -267,8 +328,9 @@ class RemoteTier:
         return places
 
 
-def _score(gate: Gate, response: pb.GenerateResponse) -> float:
-    assert isinstance(gate.rule, DeferralRule)  # noqa: S101 - no vote is of one answer
+def _score(gate: Gate, response: pb.GenerateResponse) -> float | None:
+    if not isinstance(gate.rule, DeferralRule):
+        return None  # what several agree on is no score of one
     if not response.logprobs:
         return float("nan")  # which defers: nothing is known of the answer
     return gate.rule(list(response.logprobs))
@@ -304,6 +366,8 @@ def _hop(report: pb.TierReport) -> Hop:
         threshold=report.threshold if report.HasField("threshold") else None,
         seconds=report.seconds,
         reason=report.reason,
+        silent=[f"{one.model.name}: {one_line(one.reason)}" for one in report.members if one.reason]
+        or msgspec.UNSET,
     )
 
 

@@ -8,6 +8,7 @@ from escalade.edge.trace.schema import (
     Hop,
     Link,
     MemberAnswer,
+    MemberCall,
     MemberInfo,
     Outcome,
     Place,
@@ -17,12 +18,15 @@ from escalade.edge.trace.schema import (
     TraceHeader,
     TraceRecord,
     Weight,
+    at_price,
     flops_of,
     is_correct,
     latency_s,
+    links_of,
+    models_of,
     money_of,
 )
-from escalade.edge.trace.voices import is_broken, voice_of, voices_of, weights_of
+from escalade.edge.trace.voices import is_broken, is_ensemble, voice_of, voices_of, weights_of
 
 __all__ = [
     "TRACE_SCHEMA",
@@ -30,6 +34,7 @@ __all__ = [
     "Hop",
     "Link",
     "MemberAnswer",
+    "MemberCall",
     "MemberInfo",
     "Outcome",
     "Place",
@@ -40,10 +45,14 @@ __all__ = [
     "TraceHeader",
     "TraceRecord",
     "Weight",
+    "at_price",
     "flops_of",
     "is_broken",
     "is_correct",
+    "is_ensemble",
     "latency_s",
+    "links_of",
+    "models_of",
     "money_of",
     "read_trace",
     "read_traces",

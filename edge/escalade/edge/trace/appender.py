@@ -20,7 +20,7 @@ from escalade.edge.base import UNDECODABLE, check_writable, jsonl_lines, lock_al
 from escalade.edge.errors import DataError
 from escalade.edge.trace.files import begin, check_record
 from escalade.edge.trace.lines import encode_line
-from escalade.edge.trace.schema import TierInfo, TraceHeader, TraceRecord
+from escalade.edge.trace.schema import TierInfo, TraceHeader, TraceRecord, links_of
 
 _CHUNK_BYTES = 1 << 16
 
@@ -63,7 +63,7 @@ class TraceAppender:
             DataError: it cannot be written, another cascade has begun the trace meanwhile, or
                 other models than its header names answer elsewhere; the file is as it was.
         """
-        asked = self._strange and any(one is not None and one.link for one in record.tiers)
+        asked = self._strange and any(one is not None and links_of(one) for one in record.tiers)
         if asked or self._there is None:
             self._ours = header()  # before the lock, for it may ask who is elsewhere
         with self._reporting("no record was added"), self._opened() as stream:

@@ -15,6 +15,7 @@ from escalade.edge.trace.lines import decode_line, encode_line
 from escalade.edge.trace.schema import (
     TRACE_SCHEMA,
     MemberAnswer,
+    TierInfo,
     Trace,
     TraceHeader,
     TraceRecord,
@@ -142,6 +143,8 @@ def check_record(record: TraceRecord, header: TraceHeader) -> None:
             count = len(tier.members) or (0 if tier.place == "device" else sys.maxsize)
             if answer is not None and not _fits(answer.members, count):
                 wrong = f"tier {tier.name!r}: members must be 1 or more of {len(tier.members)}"
+            elif answer is not None and tier.members:
+                wrong = wrong or _wrong_models(answer.members, tier)
     if wrong is not None:
         raise msgspec.ValidationError(wrong)
 
@@ -150,6 +153,20 @@ def _fits(members: Sequence[MemberAnswer], count: int) -> bool:
     """Whether a tier's members are known to the header, each once."""
     places = [member.member for member in members]
     return bool(places) and len(set(places)) == len(places) and max(places) < count
+
+
+def _wrong_models(members: Sequence[MemberAnswer], tier: TierInfo) -> str | None:
+    """What is wrong with the models of members that are gateways."""
+    for one in members:
+        info = tier.members[one.member]
+        if one.call is msgspec.UNSET or info.models is msgspec.UNSET or not one.call.models:
+            continue
+        if not _fits(one.call.models, len(info.models)):
+            return (
+                f"tier {tier.name!r}: member {one.member}: models must be 1 or more of"
+                f" {len(info.models)}"
+            )
+    return None
 
 
 def _decoded(path: Path, number: int, raw: msgspec.Raw, decode: Decode[T], name: str) -> T:

@@ -8,12 +8,12 @@ where a number is due.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
 
-from escalade.edge.trace.schema import Line, TraceRecord
+from escalade.edge.trace.schema import Hop, Line, TraceRecord, links_of
 
 L = TypeVar("L", bound=Line)
 
@@ -46,11 +46,16 @@ def _sum(record: TraceRecord) -> float:
         total += tier.seconds + (tier.score or 0.0)
         for member in tier.members:
             total += member.seconds + sum(member.logprobs)
-        for hop in tier.hops:
-            total += hop.seconds + (hop.score or 0.0) + (hop.threshold or 0.0)
-        if tier.link is not None:
-            total += tier.link.round_trip_s + tier.link.server_s
+            if member.call is not msgspec.UNSET:
+                total += sum(one.seconds for one in member.call.models) + _of_hops(member.call.hops)
+        total += _of_hops(tier.hops)
+        for link in links_of(tier):
+            total += link.round_trip_s + link.server_s
     return total
+
+
+def _of_hops(hops: Sequence[Hop]) -> float:
+    return sum(hop.seconds + (hop.score or 0.0) + (hop.threshold or 0.0) for hop in hops)
 
 
 def _named(value: object) -> object:

@@ -51,6 +51,8 @@ class MemberInfo(Line, frozen=True, kw_only=True):
     generated_price: Price = 0.0
     #: Of its voice among those of its tier; above 0, and only proportions count.
     weight: Weight = 1.0
+    #: Of a member that is a gateway of several models: all of them, as it says.
+    models: list[MemberInfo] | msgspec.UnsetType = msgspec.UNSET
 
 
 class TierInfo(Line, frozen=True, kw_only=True):
@@ -76,28 +78,6 @@ class TraceHeader(Line, frozen=True, kw_only=True):
     tiers: list[TierInfo]
     currency: str = "USD"
     created: str
-
-
-class MemberAnswer(Line, frozen=True, kw_only=True):
-    """What one member said, and what that took."""
-
-    #: Its place in the header's members of the tier.
-    member: Count
-    #: None where it failed or was stopped, or where a gateway says only that it ran.
-    text: str | None
-    #: Log-probability of each generated token, the end-of-sequence token included; empty where
-    #: they did not travel.
-    logprobs: list[float]
-    prompt_tokens: Count
-    generated_tokens: Count
-    seconds: float
-    #: Whether the text is among the references; None where there are none, or where the text
-    #: was not finished.
-    correct: bool | None = None
-    #: Of a classifier on this device, the log-probability of each label.
-    classes: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
-    #: Why it failed: it has no answer, and the others go on.
-    failed: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class DraftUse(Line, frozen=True, kw_only=True):
@@ -141,6 +121,42 @@ class Hop(Line, frozen=True, kw_only=True):
     seconds: float = 0.0
     #: Why it did not answer; empty where it did.
     reason: str = ""
+    #: Of its members, those that gave no answer, each with why.
+    silent: list[str] | msgspec.UnsetType = msgspec.UNSET
+
+
+class MemberCall(Line, frozen=True, kw_only=True):
+    """What the call to a member elsewhere came to."""
+
+    link: Link
+    #: Of a gateway: the tiers behind it, in the order the query went through them.
+    hops: list[Hop] = []
+    #: And where it has several models, those that ran, by their places in `MemberInfo.models`.
+    models: list[MemberAnswer] = []
+
+
+class MemberAnswer(Line, frozen=True, kw_only=True):
+    """What one member said, and what that took."""
+
+    #: Its place in the header's members of the tier.
+    member: Count
+    #: None where it failed or was stopped, or where a gateway says only that it ran.
+    text: str | None
+    #: Log-probability of each generated token, the end-of-sequence token included; empty where
+    #: they did not travel.
+    logprobs: list[float]
+    prompt_tokens: Count
+    generated_tokens: Count
+    seconds: float
+    #: Whether the text is among the references; None where there are none, or where the text
+    #: was not finished.
+    correct: bool | None = None
+    #: Of a classifier on this device, the log-probability of each label.
+    classes: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
+    #: Why it failed: it has no answer, and the others go on.
+    failed: str | msgspec.UnsetType = msgspec.UNSET
+    #: Of a member elsewhere that was sent the query.
+    call: MemberCall | msgspec.UnsetType = msgspec.UNSET
 
 
 class TierAnswer(Line, frozen=True, kw_only=True):
@@ -158,7 +174,7 @@ class TierAnswer(Line, frozen=True, kw_only=True):
     #: It ended because the query would be deferred: text and log-probabilities are those of the
     #: beginning, and no rule or threshold but the header's can be told from them.
     stopped_early: bool = False
-    #: Where a link was crossed.
+    #: Where a link was crossed to the tier; those to members elsewhere are theirs (`links_of`).
     link: Link | None = None
     #: The tiers behind a gateway, in the order the query went through them.
     hops: list[Hop] = []
@@ -201,12 +217,42 @@ def latency_s(members: Sequence[MemberAnswer], *, side_by_side: bool) -> float:
     return max(each) if side_by_side else sum(each)
 
 
+def links_of(answer: TierAnswer) -> list[Link]:
+    """The links that were crossed to a tier: its own, or those to its members; none on a device."""
+    if answer.link is not None:
+        return [answer.link]
+    return [one.call.link for one in answer.members if one.call is not msgspec.UNSET]
+
+
+def models_of(answer: MemberAnswer, member: MemberInfo) -> list[tuple[MemberAnswer, MemberInfo]]:
+    """The models that ran for a member's answer: itself, or those of a gateway of several."""
+    if answer.call is msgspec.UNSET or member.models is msgspec.UNSET:
+        return [(answer, member)]
+    return [(one, member.models[one.member]) for one in answer.call.models]
+
+
+def at_price(member: MemberInfo, read: float, written: float) -> MemberInfo:
+    """The same at other prices for a million tokens, and so all models of a gateway."""
+    models = member.models
+    if models is not msgspec.UNSET:
+        models = [at_price(one, read, written) for one in models]
+    return msgspec.structs.replace(
+        member, prompt_price=read, generated_price=written, models=models
+    )
+
+
 def flops_of(answer: MemberAnswer, member: MemberInfo) -> float:
     """What a member's answer took: 2 x parameters for each token, read or written."""
-    return 2.0 * member.parameters * (answer.prompt_tokens + answer.generated_tokens)
+    return sum(
+        2.0 * model.parameters * (ran.prompt_tokens + ran.generated_tokens)
+        for ran, model in models_of(answer, member)
+    )
 
 
 def money_of(answer: MemberAnswer, member: MemberInfo) -> float:
     """What a member's answer cost, in the header's currency."""
-    read = answer.prompt_tokens * member.prompt_price
-    return (read + answer.generated_tokens * member.generated_price) / 1e6
+    parts = (
+        ran.prompt_tokens * model.prompt_price + ran.generated_tokens * model.generated_price
+        for ran, model in models_of(answer, member)
+    )
+    return sum(parts) / 1e6

@@ -19,10 +19,15 @@ def voice_of(answer: MemberAnswer) -> Voice:
     return Voice(answer.member, answer.text, answer.logprobs, classes)
 
 
-def voices_of(answer: TierAnswer, tier: TierInfo) -> list[Voice] | None:
-    """The voices of all members on this device; None where that is not for us to say.
+def is_ensemble(tier: TierInfo) -> bool:
+    """Whether its members vote; those of a gateway are its own affair, which asks them in turn."""
+    return len(tier.members) > 1 and (tier.place == "device" or tier.side_by_side)
 
-    It is not behind a link, or where some member was stopped or not asked.
+
+def voices_of(answer: TierAnswer, tier: TierInfo) -> list[Voice] | None:
+    """The voices of all members; None where that is not for us to say.
+
+    It is not behind the one link of a gateway, or where some member was stopped or not asked.
     """
     if answer.link is not None or len(answer.members) != len(tier.members):
         return None

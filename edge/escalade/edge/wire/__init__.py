@@ -8,6 +8,7 @@ from escalade.edge.wire.connection import Connection
 from escalade.edge.wire.dialling import Dialled, dial_to
 from escalade.edge.wire.handshake import mistrust_of
 from escalade.edge.wire.hedging import Hedge
+from escalade.edge.wire.sending import Sending
 
 __all__ = [
     "FAILURES_BEFORE_OPEN",
@@ -17,6 +18,7 @@ __all__ = [
     "Connection",
     "Dialled",
     "Hedge",
+    "Sending",
     "check_info",
     "dial_to",
     "mistrust_of",

@@ -22,6 +22,7 @@ from escalade.edge.wire.checks import check_answer, check_info, check_verdict
 from escalade.edge.wire.client_files import NO_FILES, ClientFiles
 from escalade.edge.wire.connection import Connection
 from escalade.edge.wire.hedging import Hedge, Latencies, race
+from escalade.edge.wire.sending import Sending
 from escalade.edge.wire.streaming import KEEP_S, AnswerStream, read_answer
 from escalade.edge.wire.trace_context import trace_metadata
 from escalade.v1 import cascade_pb2 as pb
@@ -137,6 +138,7 @@ class CloudClient:
         *,
         deadline_s: float | None = None,
         cancelled: Callable[[], bool] | None = None,
+        sending: Sending | None = None,
     ) -> CloudAnswer | None:
         """Ask a query.
 
@@ -144,6 +146,7 @@ class CloudClient:
             request: one without an id is given one here.
             deadline_s: for this query, all attempts included; None takes the client's.
             cancelled: asked while it waits; the call is then cancelled at the server too.
+            sending: counts what is sent, whatever comes of it; a new one.
 
         Returns:
             None where it was cancelled.
@@ -154,7 +157,7 @@ class CloudClient:
         """
         request.request_id = request.request_id or uuid.uuid4().hex
         started_s = self._clock.now_s()
-        sent: list[Connection] = []
+        sent = Sending() if sending is None else sending
         if self._hedge is None or self._second is None:
             response = self._ask(self._connection, request, deadline_s, cancelled, sent)
         else:
@@ -174,16 +177,15 @@ class CloudClient:
             )
         if response is None:
             return None
-        copies = len(set(sent))
         seconds = self._clock.now_s() - started_s
         if self._latencies is not None:
             self._latencies.note(seconds)
         return CloudAnswer(
             response,
-            attempts=len(sent),
+            attempts=sent.attempts,
             round_trip_s=seconds,
-            bytes_up=copies * request.ByteSize(),
-            draft_bytes=copies * _draft_bytes(request),
+            bytes_up=sent.bytes_up,
+            draft_bytes=sent.draft_bytes,
             bytes_down=response.ByteSize(),
         )
 
@@ -254,27 +256,20 @@ class CloudClient:
         request: pb.GenerateRequest,
         deadline_s: float | None,
         cancelled: Callable[[], bool] | None,
-        sent: list[Connection],
+        sent: Sending,
     ) -> pb.GenerateResponse | None:
-        """Ask over a connection, which `sent` gets for each attempt; see `generate`."""
+        """Ask over a connection, each attempt counted; see `generate`."""
 
         def attempt(
             stub: cascade_pb2_grpc.CascadeServiceStub, timeout: float
         ) -> pb.GenerateResponse | None:
-            sent.append(connection)
+            sent.sends(request, connection)
             return _attempt(stub, request, timeout, cancelled)
 
         response, _ = connection.call(attempt, deadline_s)
         if response is not None:
             check_answer(request, response, connection.address, self.vocabulary_sizes)
         return response
-
-
-def _draft_bytes(request: pb.GenerateRequest) -> int:
-    """How many bytes of a request are its draft."""
-    if not request.HasField("draft"):
-        return 0
-    return pb.GenerateRequest(draft=request.draft).ByteSize()
 
 
 def _attempt(

@@ -10,8 +10,9 @@ costs and what a call over a link does, and every member that ran is charged.
 - `money`: the header's prices for a million tokens of each member.
 - `deferral_rate`: to defer costs 1, and nobody's answer costs anything.
 - `bytes`: of the calls over links (messages without gRPC framing).
-- `seconds`: of the members (side by side the slowest, else their sum), or of the call where a
-  link was crossed (loopback, where traces should be recorded).
+- `seconds`: of the members (side by side the slowest, else their sum; members elsewhere with
+  their calls), or of the call where a link was crossed to the tier (loopback, where traces should
+  be recorded).
 """
 
 from __future__ import annotations
@@ -30,8 +31,11 @@ from escalade.edge.trace import (
     TierInfo,
     Trace,
     TraceHeader,
+    at_price,
     flops_of,
     latency_s,
+    links_of,
+    models_of,
     money_of,
 )
 from escalade.simulator.errors import SimulatorError, unknown
@@ -88,7 +92,7 @@ class CostModel:
                 " use one of `escalade record`"
             )
         parts = [self.of_member(one, tier.members[one.member]) for one in answer.members]
-        return parts if answer.link is None else [*parts, self.of_link(answer.link)]
+        return [*parts, *map(self.of_link, links_of(answer))]
 
     def unit_in(self, header: TraceHeader) -> str:
         """The unit, for the costs of a trace."""
@@ -154,10 +158,7 @@ def with_prices(trace: Trace, prices: Mapping[str, tuple[float, float]]) -> Trac
                 raise SimulatorError(f"price of {name!r} must be finite and >= 0; got {price}")
 
     def priced(member: MemberInfo) -> MemberInfo:
-        if member.name not in prices:
-            return member
-        prompt, generated = prices[member.name]
-        return msgspec.structs.replace(member, prompt_price=prompt, generated_price=generated)
+        return at_price(member, *prices[member.name]) if member.name in prices else member
 
     tiers = [
         msgspec.structs.replace(tier, members=[priced(member) for member in tier.members])
@@ -180,11 +181,13 @@ def cost_named(cost: str | CostModel) -> CostModel:
 
 
 def _flops_of_a_token(answer: MemberAnswer, member: MemberInfo) -> float:
-    if member.parameters < 1:
-        raise SimulatorError(
-            f"model {member.name!r}: parameters must be >= 1; got {member.parameters}"
-        )
-    return 2.0 * member.parameters
+    models = [model for _, model in models_of(answer, member)]
+    for model in models:
+        if model.parameters < 1:
+            raise SimulatorError(
+                f"model {model.name!r}: parameters must be >= 1; got {model.parameters}"
+            )
+    return sum(2.0 * model.parameters for model in models)
 
 
 def _flops(answer: MemberAnswer, member: MemberInfo) -> float:

@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from escalade.edge.base import text_of
-from escalade.edge.trace import Trace, TraceHeader, read_trace
+from escalade.edge.trace import Trace, TraceHeader, links_of, read_trace
 from escalade.simulator.errors import SimulatorError
 from escalade.simulator.network import PAPERS_DELAYS, Network, get_profile, networks_named
 from escalade.simulator.recorded import (
@@ -242,8 +244,11 @@ def _linked(trace: Trace) -> list[str]:
     for k, tier in enumerate(trace.header.tiers):
         for record in trace.records:
             answer = record.tiers[k]
-            if answer is not None and answer.link is not None:
-                found |= dict.fromkeys((tier.name, *(hop.tier for hop in links_behind(answer))))
+            if answer is None or not links_of(answer):
+                continue
+            calls = [one.call.hops for one in answer.members if one.call is not msgspec.UNSET]
+            behind = (hop.tier for hops in (answer.hops, *calls) for hop in links_behind(hops))
+            found |= dict.fromkeys((tier.name, *behind))
     return list(found)
 
 

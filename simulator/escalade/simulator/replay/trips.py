@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from escalade.edge.trace import Hop, Link, TierAnswer
+from escalade.edge.trace import Hop, Link, TierAnswer, links_of
 from escalade.simulator.errors import SimulatorError
 from escalade.simulator.network import DelayLine, Network, Profile
 from escalade.simulator.recorded import Floats, RecordedTier, recorded_seconds
@@ -41,6 +42,8 @@ def seconds_of_tiers(
     `network up + server_s + (round_trip_s - server_s) + network down`, the bracket being the
     recorded loopback overhead; and so is each link behind a gateway that the query crossed
     (`links_behind`), with the bytes of the link to the gateway, which is all that a trace has.
+    Members elsewhere cross a link each at the same time, of the one profile of their tier, and the
+    slowest counts.
 
     Args:
         tiers: all of a trace.
@@ -64,15 +67,36 @@ def seconds_of_tiers(
         table = tier.at_levels(recorded_seconds) + _beside_members(tier)
         alone = table[-1].copy()
         if is_linked(tier):
+            profiles = _Profiles(tier.info.name, network)
             for k, answer in enumerate(tier.answers):
                 if answer.link is not None:
-                    crossed = _profiles(answer, tier.info.name, network)
+                    crossed = profiles.of(answer.hops)
                     plain = _undrafted(answer.link)
                     table[:, k] = _call_s(crossed, (seed, k, link), answer.link, alone[k])
                     alone[k] = _call_s(crossed, (seed, k, link), plain, alone[k])
+                elif links_of(answer):
+                    beside_s = alone[k] - recorded_seconds(answer, tier.info)
+                    with_draft, without = _calls_s(answer, profiles, (seed, k, link))
+                    table[:, k] = beside_s + with_draft
+                    alone[k] = beside_s + without
             link += 1
         tables.append(table)
     return tables, alone
+
+
+def _calls_s(
+    answer: TierAnswer, profiles: _Profiles, key: tuple[int, int, int]
+) -> tuple[float, float]:
+    """The slowest of the calls to members elsewhere, with the draft and without."""
+    slowest_s, plain_s = 0.0, 0.0
+    for one in answer.members:
+        if one.call is msgspec.UNSET:  # it was not sent the query
+            slowest_s, plain_s = max(slowest_s, one.seconds), max(plain_s, one.seconds)
+            continue
+        crossed, link = profiles.of(one.call.hops), one.call.link
+        slowest_s = max(slowest_s, _call_s(crossed, key, link, one.seconds, one.member))
+        plain_s = max(plain_s, _call_s(crossed, key, _undrafted(link), one.seconds, one.member))
+    return slowest_s, plain_s
 
 
 def _beside_members(tier: RecordedTier) -> Floats:
@@ -89,51 +113,65 @@ def _beside_members(tier: RecordedTier) -> Floats:
 
 def is_linked(tier: RecordedTier) -> bool:
     """Whether a link leads to a tier."""
-    return any(answer.link is not None for answer in tier.answers)
+    return any(links_of(answer) for answer in tier.answers)
 
 
 def bytes_of_tiers(tiers: Sequence[RecordedTier]) -> tuple[Counts, Counts]:
-    """Bytes that a call to each tier sends and receives, gRPC's framing included.
+    """Bytes that the calls to each tier send and receive, gRPC's framing included.
 
     Returns:
         Twice `(T, N)`; 0 where no link is crossed.
     """
-    links = [[answer.link for answer in tier.answers] for tier in tiers]
-    up = [[0 if one is None else one.bytes_up + GRPC_BYTES_UP for one in of] for of in links]
-    down = [[0 if one is None else one.bytes_down + GRPC_BYTES_DOWN for one in of] for of in links]
+    links = [[links_of(answer) for answer in tier.answers] for tier in tiers]
+    up = [[sum(one.bytes_up + GRPC_BYTES_UP for one in of) for of in tier] for tier in links]
+    down = [[sum(one.bytes_down + GRPC_BYTES_DOWN for one in of) for of in tier] for tier in links]
     return np.array(up, dtype=np.int64), np.array(down, dtype=np.int64)
 
 
 def draft_bytes(tier: RecordedTier) -> Counts:
-    """How many of the bytes that each call sends are a draft: `(N,)`."""
-    links = (answer.link for answer in tier.answers)
-    return np.array([0 if one is None else one.draft_bytes for one in links], dtype=np.int64)
+    """How many of the bytes that the calls of each query send are a draft: `(N,)`."""
+    links = (links_of(answer) for answer in tier.answers)
+    return np.array([sum(one.draft_bytes for one in of) for of in links], dtype=np.int64)
 
 
-def links_behind(answer: TierAnswer) -> list[Hop]:
+def links_behind(hops: Sequence[Hop]) -> list[Hop]:
     """The tiers that a query came to over a further link: behind a gateway the place changes.
 
     One gateway behind another is not told from it.
     """
-    return [hop for before, hop in itertools.pairwise(answer.hops) if hop.place != before.place]
+    return [hop for before, hop in itertools.pairwise(hops) if hop.place != before.place]
 
 
-def _profiles(answer: TierAnswer, tier: str, network: Network) -> list[Profile]:
-    """Of the links that a call crossed, the caller's own first."""
-    return [network.to(tier), *(network.to(hop.tier) for hop in links_behind(answer))]
+class _Profiles(NamedTuple):
+    """Of the links to a tier and behind it."""
+
+    tier: str
+    network: Network
+
+    def of(self, hops: Sequence[Hop]) -> list[Profile]:
+        """Of those that a call crossed, the caller's own first."""
+        behind = (self.network.to(hop.tier) for hop in links_behind(hops))
+        return [self.network.to(self.tier), *behind]
 
 
 def _call_s(
-    crossed: Sequence[Profile], key: tuple[int, int, int], link: Link, recorded_s: float
+    crossed: Sequence[Profile],
+    key: tuple[int, int, int],
+    link: Link,
+    recorded_s: float,
+    member: int = 0,
 ) -> float:
-    """A call that took `recorded_s` over loopback; one key meets one network, whatever is sent."""
+    """A call that took `recorded_s` over loopback; one key meets one network, whatever is sent.
+
+    Each of several members of a tier meets one of its own.
+    """
     seed, query, number = key
     at_s = recorded_s
     for behind, profile in enumerate(crossed):
         rng = np.random.Generator(
             np.random.Philox(
                 key=np.array([seed, query], dtype=np.uint64),
-                counter=np.array([0, 0, behind, number], dtype=np.uint64),
+                counter=np.array([0, member, behind, number], dtype=np.uint64),
             )
         )
         up_s = DelayLine(profile, "up", rng).release_s(0.0, link.bytes_up + GRPC_BYTES_UP)

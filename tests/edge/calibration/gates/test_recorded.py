@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from scripted import scripted
 
 from escalade.edge import Cascade, EdgeClient, OpenOptions
 from escalade.edge.base import Record
@@ -105,6 +106,60 @@ def test_a_tier_elsewhere_is_taken_at_its_word(
     assert money.sample.costs[1].tolist() == [[pytest.approx(27e-6)] * 3]
     assert flops.sample.costs[1].tolist() == [[2 * 1000 * 7.0] * 3]
     assert money.identified
+
+
+def test_members_at_addresses_vote_at_the_files_prices_and_weights(
+    scripted_cloud: Any, folders: list[Path], tmp_path: Path
+) -> None:
+    path, trace = tmp_path / "cascade.toml", tmp_path / "trace.jsonl"
+    with scripted() as other, scripted() as third:
+        other.says(text=", of another")
+        other.info.model.name, third.info.model.name = "other", "third"
+        addresses = [scripted_cloud.address, other.address, third.address]
+        terms = ["prompt_price = 3", "weight = 3", "generated_price = 5"]
+        members = ", ".join(
+            f'{{ address = "{address}", {term} }}'
+            for address, term in zip(addresses, terms, strict=True)
+        )
+        path.write_text(
+            f'[[tiers]]\nmembers = ["{folders[0]}"]\n'
+            f"[[tiers]]\nmembers = [{members}]\n"
+            'gate = { rule = "vote" }\n'
+            f'[[tiers]]\nmembers = ["{folders[2]}"]\n'
+        )
+        asked = [Record(id="1", task="g2p", prompt="g2p: cat", references=["large answer"])]
+        with EdgeClient.open(path, OpenOptions(threads=1), calibrated=False) as client:
+            record_trace(client, asked, trace)
+            content = read_cascade_file(path)
+            money = recorded_queries(client.cascade, content, trace, unit="money", judged=True)
+            flops = recorded_queries(client.cascade, content, trace, judged=True)
+            # Another weight decides otherwise, and another number of members is another cascade.
+            even = read_cascade_file(rewritten(path, ", weight = 3", ""))
+            voted = recorded_queries(client.cascade, even, trace, judged=True)
+        fewer = rewritten(path, f'{{ address = "{third.address}", {terms[2]} }}', "")
+        with (
+            EdgeClient.open(fewer, OpenOptions(threads=1), calibrated=False) as client,
+            pytest.raises(
+                CalibrationError, match=r"was of 3 members elsewhere, not of 2 members elsewhere"
+            ),
+        ):
+            recorded_queries(client.cascade, read_cascade_file(fewer), trace, judged=True)
+    # Two of five weights say "large answer"; the third of them would be heard whoever decides.
+    assert money.sample.scores[0, 1] == 2 / 5
+    assert money.sample.right is not None
+    assert money.sample.right[0, 1] == False  # noqa: E712 - numpy's
+    assert voted.sample.scores[0, 1] == 1 / 3
+    assert voted.sample.right is not None
+    assert voted.sample.right[0, 1]
+    assert money.sample.costs[1].tolist() == [[pytest.approx((4 * 3 + 3 * 5) / 1e6)]]
+    assert flops.sample.costs[1].tolist() == [[3 * 2 * 1000 * 7.0]]
+
+
+def rewritten(path: Path, old: str, new: str) -> Path:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    return path
 
 
 def every(change: Callable[[TierAnswer], TierAnswer], place: int) -> Callable[[Trace], Trace]:

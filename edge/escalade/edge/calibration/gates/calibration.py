@@ -18,8 +18,8 @@ from escalade.edge.calibration.gates.climb import Sample, climb, right_under
 from escalade.edge.calibration.gates.goals import thresholds_for
 from escalade.edge.calibration.gates.recorded import RecordedQueries, recorded_queries
 from escalade.edge.calibration.gates.writing import (
-    artifact_weights_of,
     manifests_of,
+    member_weights_of,
     samples_of,
     write_calibration,
 )
@@ -126,7 +126,7 @@ def find_thresholds(
         raise CalibrationError(f"{sample.n} queries are too few to divide")
     fit = sample.take(halves.fit[ordered:])
     lowest = [gate.rule.lowest for gate in gates]
-    weights = artifact_weights_of(cascade)
+    weights = member_weights_of(cascade)
     found = thresholds_for(
         goal,
         fit,

@@ -23,6 +23,7 @@ from escalade.edge.trace import (
     TierInfo,
     flops_of,
     is_correct,
+    is_ensemble,
     money_of,
     voice_of,
     weights_of,
@@ -62,7 +63,7 @@ def column_of(
         CalibrationError: an answer cannot be scored by the gate's rule, or its score is not finite.
     """
     whole = [len(answer.members) for answer in answers]
-    if info.place != "device" or len(info.members) == 1:
+    if not is_ensemble(info):
         return Column(
             [] if gate is None else [_score(info, gate, answer) for answer in answers],
             [answer.correct for answer in answers],

@@ -16,10 +16,18 @@ from escalade.edge.calibration.data import check_same, fair_sample, unfinished, 
 from escalade.edge.calibration.gates.climb import Sample
 from escalade.edge.calibration.gates.columns import column_of
 from escalade.edge.cascade import Cascade
-from escalade.edge.cascade_file import CascadeFile, TierTable, member_tables
+from escalade.edge.cascade_file import CascadeFile, TierTable, addressed_members, all_members
 from escalade.edge.deferral import CostUnit
 from escalade.edge.errors import CalibrationError
-from escalade.edge.trace import TierAnswer, TierInfo, TraceHeader, TraceRecord, read_trace
+from escalade.edge.trace import (
+    TierAnswer,
+    TierInfo,
+    TraceHeader,
+    TraceRecord,
+    at_price,
+    is_ensemble,
+    read_trace,
+)
 
 
 class RecordedQueries(NamedTuple):
@@ -66,13 +74,13 @@ def recorded_queries(
     """
     digest = hashlib.sha256()
     header, recorded = read_trace(trace, digest)
-    _check_tiers(cascade, trace, header)
+    _check_tiers(cascade, content, trace, header)
     names = [f"tier {tier.name!r}" for tier in cascade.tiers]
     asked = subsample(recorded, limit)
     records = fair_sample(trace, asked, names)
     for place, tier in enumerate(cascade.tiers):
         for record in records:
-            if not _is_whole(_said(record, place), len(tier.opened)):
+            if not _is_whole(_said(record, place), header.tiers[place], len(tier.opened)):
                 raise unfinished(trace, record, f"the answer of {names[place]}")
     _check_members(cascade, trace, header, records)
     infos = [_priced(*both) for both in zip(header.tiers, content.tiers, strict=True)]
@@ -112,21 +120,32 @@ def recorded_queries(
     )
 
 
-def _check_tiers(cascade: Cascade, trace: Path, header: TraceHeader) -> None:
-    there = [len(info.members) if info.place == "device" else 0 for info in header.tiers]
-    ours = [len(tier.opened) for tier in cascade.tiers]
+def _check_tiers(cascade: Cascade, content: CascadeFile, trace: Path, header: TraceHeader) -> None:
+    there = [
+        _described(
+            len(info.members) if info.place == "device" or is_ensemble(info) else 0,
+            here=info.place == "device",
+        )
+        for info in header.tiers
+    ]
+    ours = [
+        _described(len(tier.opened) or len(table.members), here=tier.place == "device")
+        for tier, table in zip(cascade.tiers, content.tiers, strict=True)
+    ]
     if len(there) != len(ours):
         raise CalibrationError(
             f"{trace}: recorded with another cascade: of {len(there)} tiers, not {len(ours)}"
         )
     for tier, now, was in zip(cascade.tiers, ours, there, strict=True):
         if now != was:
-            said, says = (
-                f"of {count} members here" if count else "elsewhere" for count in (was, now)
-            )
             raise CalibrationError(
-                f"{trace}: recorded with another cascade: tier {tier.name!r} was {said}, not {says}"
+                f"{trace}: recorded with another cascade: tier {tier.name!r} was {was}, not {now}"
             )
+
+
+def _described(members: int, *, here: bool) -> str:
+    where = "here" if here else "elsewhere"
+    return f"of {members} members {where}" if members else where
 
 
 def _check_members(
@@ -147,17 +166,21 @@ def _said(record: TraceRecord, place: int) -> TierAnswer:
     return answer
 
 
-def _is_whole(answer: TierAnswer, here: int) -> bool:
-    """Whether nobody was stopped, and all members on this device spoke or failed, in their places.
+def _is_whole(answer: TierAnswer, info: TierInfo, here: int) -> bool:
+    """Whether nobody was stopped, and all members spoke or failed, in their places.
 
-    A tier elsewhere may be of several models, not all of which a query came to.
+    A gateway may be of several models, not all of which a query came to; and models elsewhere need
+    not say log-probabilities.
     """
+    several = is_ensemble(info)
     spoke = [
         one.member
         for one in answer.members
-        if (one.logprobs and one.text is not None) or (here > 1 and one.failed is not UNSET)
+        if (one.text is not None and (one.logprobs or not here))
+        or (several and one.failed is not UNSET)
     ]
-    return not answer.stopped_early and (not here or spoke == list(range(here)))
+    wanted = len(info.members) if several else here
+    return not answer.stopped_early and (not wanted or spoke == list(range(wanted)))
 
 
 def _priced(info: TierInfo, table: TierTable) -> TierInfo:
@@ -165,13 +188,14 @@ def _priced(info: TierInfo, table: TierTable) -> TierInfo:
     if table.address is not None:
         now = [(table.prompt_price, table.generated_price, 1.0)] * len(info.members)
     else:
-        entries = member_tables(table) * (table.samples or 1)
+        entries = all_members(table) * (table.samples or 1)
         now = [(one.prompt_price, one.generated_price, one.weight) for one in entries]
     members = [
-        msgspec.structs.replace(member, prompt_price=read, generated_price=written, weight=weight)
+        msgspec.structs.replace(at_price(member, read, written), weight=weight)
         for member, (read, written, weight) in zip(info.members, now, strict=True)
     ]
-    return msgspec.structs.replace(info, members=members, side_by_side=table.side_by_side)
+    together = table.side_by_side or bool(addressed_members(table))
+    return msgspec.structs.replace(info, members=members, side_by_side=together)
 
 
 def _default_unit(infos: Sequence[TierInfo]) -> CostUnit:

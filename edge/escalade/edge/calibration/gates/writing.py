@@ -18,13 +18,14 @@ from escalade.edge.cascade_file import (
     GateTable,
     MemberTable,
     TierTable,
+    addressed_members,
     member_tables,
     read_cascade_file,
 )
 from escalade.edge.deferral import CascadeCalibration, SamplesEntry
 from escalade.edge.errors import CalibrationError
 from escalade.edge.generation import Artifact
-from escalade.edge.tiers import Tier
+from escalade.edge.tiers import RemoteEnsembleTier, Tier
 
 if TYPE_CHECKING:
     from tomlkit.items import Item, Table
@@ -63,13 +64,15 @@ def manifests_of(cascade: Cascade) -> list[str]:
     ]
 
 
-def artifact_weights_of(cascade: Cascade) -> list[float]:
-    """The weights of the same members."""
-    return [
-        weight
-        for tier in cascade.tiers
-        for weight in {one.artifact: one.info.weight for one in tier.opened}.values()
-    ]
+def member_weights_of(cascade: Cascade) -> list[float]:
+    """The weights of the members, those elsewhere too, in order; samples are of one."""
+    found: list[float] = []
+    for tier in cascade.tiers:
+        if isinstance(tier, RemoteEnsembleTier):
+            found += tier.weights
+        else:
+            found += {one.artifact: one.info.weight for one in tier.opened}.values()
+    return found
 
 
 def samples_of(cascade: Cascade) -> list[SamplesEntry]:
@@ -116,9 +119,15 @@ def _calibrated(
 
 
 def _tier(table: TierTable, tier: Tier, threshold: float | None) -> TierTable:
+    # Those elsewhere are as they were written: their addresses have no manifest.
     members: list[str | MemberTable] = [
-        msgspec.structs.replace(entry, manifest_sha256=sha256_of(artifact.folder / MANIFEST_NAME))
-        for entry, artifact in zip(member_tables(table), _artifacts_of(tier), strict=True)
+        *addressed_members(table),
+        *(
+            msgspec.structs.replace(
+                entry, manifest_sha256=sha256_of(artifact.folder / MANIFEST_NAME)
+            )
+            for entry, artifact in zip(member_tables(table), _artifacts_of(tier), strict=True)
+        ),
     ]
     gate = table.gate
     if threshold is not None:
@@ -142,6 +151,8 @@ def _change(raw: Table, table: TierTable) -> None:
     for index, member in enumerate(table.members):
         entries = raw["members"]
         assert isinstance(member, MemberTable)  # noqa: S101 - `_tier` made it one
+        if member.address:
+            continue
         if isinstance(entries[index], str):
             entries[index] = _inline({"artifact": member.artifact})
         entries[index]["manifest_sha256"] = member.manifest_sha256

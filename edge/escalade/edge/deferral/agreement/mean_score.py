@@ -74,7 +74,8 @@ class MeanScore(Vote):
                 math.exp(p) for label, p in voice.classes.items() if self.key_of(label) == key
             )
             return min(Fraction(1), Fraction(math.fsum(likely)))
-        if self.key_of(voice.text or "") != key:
+        # Without log-probabilities, which a server may not give, it is not known either.
+        if self.key_of(voice.text or "") != key or not voice.logprobs:
             return Fraction(0)
         return min(Fraction(1), Fraction(math.exp(-mean_nll(voice.logprobs))))
 

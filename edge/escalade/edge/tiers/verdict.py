@@ -1,0 +1,66 @@
+"""What the members of a tier have decided so far, under its gate; knows no member, no network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from escalade.edge.deferral import Agreement, Gate, Voice, Vote
+
+
+class Verdict(NamedTuple):
+    """Who answers for a tier, and whether its gate sends the query on."""
+
+    #: The member's place.
+    winner: int
+    #: The bound that decided, where not all were heard; None without a gate.
+    score: float | None
+    defers: bool
+    #: Whether nobody who is yet to be heard can make another text win.
+    settled: bool
+
+
+def is_decided(
+    gate: Gate | None, voices: Sequence[Voice], weights: Sequence[float], *, can_defer: bool
+) -> bool:
+    """Whether those not yet heard can change neither the decision nor what is answered.
+
+    Args:
+        gate: the tier's.
+        voices: of those that have ended.
+        weights: of all members.
+        can_defer: see `Agreement.is_decided`.
+    """
+    agreement = _agreement(gate)
+    if gate is None:
+        return agreement.is_settled(voices, weights)
+    if gate.threshold is None:
+        return False  # the score is wanted, and only the whole vote has it
+    return agreement.is_decided(voices, weights, gate.threshold, can_defer=can_defer)
+
+
+def verdict_on(gate: Gate | None, voices: Sequence[Voice], weights: Sequence[float]) -> Verdict:
+    """The verdict of those that have ended.
+
+    Args:
+        gate: the tier's.
+        voices: at least one of which said something.
+        weights: of all members.
+    """
+    agreement = _agreement(gate)
+    least, most = agreement.bounds(voices, weights)
+    defers = gate is not None and gate.defers(least)
+    return Verdict(
+        winner=agreement.outcome(voices, weights).winner,
+        score=None if gate is None else least if defers else most,
+        defers=defers,
+        settled=agreement.is_settled(voices, weights),
+    )
+
+
+def _agreement(gate: Gate | None) -> Agreement:
+    """The gate's; where no gate says otherwise, members vote."""
+    if gate is None:
+        return Vote()
+    assert isinstance(gate.rule, Agreement)  # noqa: S101 - other rules are of one member
+    return gate.rule

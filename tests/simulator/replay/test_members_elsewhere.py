@@ -1,0 +1,154 @@
+"""A tier whose members are behind links of their own, replayed: the slowest, and all the bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+import pytest
+
+from escalade.edge.trace import Hop, Link, MemberAnswer, MemberCall, MemberInfo, Trace
+from escalade.simulator.network import Network, get_profile
+from escalade.simulator.recorded import cost_named, tiers_of, with_prices
+from escalade.simulator.replay.replay import replay
+from escalade.simulator.replay.trips import GRPC_BYTES_DOWN, GRPC_BYTES_UP
+
+QUERIES = 40
+replace = msgspec.structs.replace
+#: Of each member: the call's seconds, and bytes up, draft among them, and down.
+CALLS = ((0.020, 300, 100, 50), (0.030, 200, 0, 60), (0.010, 100, 0, 70))
+
+
+def over(profile: str) -> Network:
+    return Network(get_profile(profile))
+
+
+def call(
+    seconds: float, up: int, draft: int, down: int, hops: list[Hop] | None = None
+) -> MemberCall:
+    link = Link(
+        round_trip_s=seconds, server_s=0.005, bytes_up=up, draft_bytes=draft, bytes_down=down
+    )
+    return MemberCall(link=link, hops=hops or [])
+
+
+@pytest.fixture
+def panel(make_trace: Callable[..., Trace]) -> Trace:
+    """Small, then three at addresses that took 20, 30 and 10 ms; the tier 1 ms more."""
+    base = make_trace([0.9] * QUERIES, [False] * QUERIES, [True] * QUERIES)
+    small, cloud = base.header.tiers
+    members = [
+        MemberInfo(name=name, parameters=size) for name, size in zip("abc", (1, 2, 3), strict=True)
+    ]
+    records = []
+    for record in base.records:
+        first, last = record.tiers
+        assert first is not None
+        assert last is not None
+        said = [
+            MemberAnswer(
+                member=k,
+                text="right",
+                logprobs=[-0.1],
+                prompt_tokens=4,
+                generated_tokens=6,
+                seconds=seconds,
+                correct=True,
+                call=call(seconds, *sizes),
+            )
+            for k, (seconds, *sizes) in enumerate(CALLS)
+        ]
+        last = replace(last, link=None, members=said, seconds=0.031)
+        records.append(replace(record, tiers=[first, last]))
+    tiers = [small, replace(cloud, members=members, side_by_side=True)]
+    return Trace(replace(base.header, tiers=tiers), records)
+
+
+def changed(trace: Trace, place: int, **fields: object) -> Trace:
+    """The same, but for these fields of one member's answer to every query."""
+    records = []
+    for record in trace.records:
+        first, last = record.tiers
+        assert last is not None
+        members = [replace(one, **fields) if one.member == place else one for one in last.members]
+        records.append(replace(record, tiers=[first, replace(last, members=members)]))
+    return Trace(trace.header, records)
+
+
+def test_the_slowest_call_counts_and_the_bytes_of_all(panel: Trace) -> None:
+    run = replay(panel, over("coe-100ms"), [-1.0], seed=0)
+    np.testing.assert_allclose(run.course.last_only_s, 0.001 + 0.030 + 0.100)
+    assert run.bytes_up.tolist() == [0, QUERIES * (600 + 3 * GRPC_BYTES_UP)]
+    assert run.bytes_down.tolist() == [0, QUERIES * (180 + 3 * GRPC_BYTES_DOWN)]
+    assert run.last_only_bytes_up == QUERIES * (500 + 3 * GRPC_BYTES_UP)
+    assert run.members[1].tolist() == [3] * QUERIES
+
+
+def test_each_crosses_a_link_of_its_own(panel: Trace) -> None:
+    """At the same time: all three are no later than the latest of three alone, and as late."""
+    slowest = replay(panel, over("leo"), [-1.0], seed=3).course.last_only_s
+    alone = [
+        replay(only(panel, place), over("leo"), [-1.0], seed=3).course.last_only_s
+        for place in range(3)
+    ]
+    np.testing.assert_allclose(slowest, np.max(alone, axis=0))
+    # Each has its own luck: no one of them is always the latest.
+    assert len(set(np.argmax(alone, axis=0).tolist())) > 1
+
+
+def only(trace: Trace, place: int) -> Trace:
+    """The same where the calls of the others came to nothing and took no time."""
+    for other in {0, 1, 2} - {place}:
+        trace = changed(trace, other, call=msgspec.UNSET, seconds=0.0)
+    beside = [
+        replace(record, tiers=[record.tiers[0], replace(record.tiers[1], seconds=seconds)])
+        for record in trace.records
+        for seconds in [CALLS[place][0] + 0.001]
+    ]
+    return Trace(trace.header, beside)
+
+
+def test_the_link_behind_a_member_is_crossed_too(panel: Trace) -> None:
+    hops = [
+        Hop(tier="near", place="gateway", model="m"),
+        Hop(tier="far", place="cloud", model="l"),
+    ]
+    trace = changed(panel, 2, call=call(*CALLS[2], hops=hops))
+    network = Network(get_profile("coe-10ms"), (("far", get_profile("coe-100ms")),))
+    run = replay(trace, network, [-1.0], seed=0)
+    np.testing.assert_allclose(run.course.last_only_s, 0.001 + 0.010 + 0.010 + 0.100)
+
+
+def test_costs_are_of_all_members_and_of_every_model_of_a_gateway(panel: Trace) -> None:
+    (tier,) = tiers_of(panel)[1:]
+    answer = tier.answers[0]
+    assert cost_named("bytes")(answer, tier.info) == 600 + 180
+    assert cost_named("seconds")(answer, tier.info) == 0.030
+    assert cost_named("flops_per_query")(answer, tier.info) == 2 * 10 * (1 + 2 + 3)
+    models = [MemberInfo(name="near", parameters=100), MemberInfo(name="far", parameters=1000)]
+    gateway = replace(tier.info.members[2], models=models)
+    info = replace(tier.info, members=[*tier.info.members[:2], gateway])
+    ran = [replace(answer.members[2], member=k, call=msgspec.UNSET) for k in range(2)]
+    both = replace(answer.members[2], call=replace(call(*CALLS[2]), models=ran))
+    said = replace(answer, members=[*answer.members[:2], both])
+    assert cost_named("flops_per_query")(said, info) == 2 * 10 * (1 + 2) + 2 * 10 * 1100
+    assert cost_named("flops_per_token")(said, info) == 2 * (1 + 2) + 2 * 1100
+    header = replace(panel.header, tiers=[panel.header.tiers[0], info])
+    priced = with_prices(Trace(header, panel.records), {"c": (0.0, 5e5), "a": (1e6, 0.0)})
+    assert cost_named("money")(said, priced.header.tiers[1]) == 4.0 + 2 * 3.0
+
+
+def test_votes_are_judged_anew_under_another_threshold(panel: Trace) -> None:
+    """As those of artifacts are: what each member said is in the trace."""
+    tiers = [panel.header.tiers[0], replace(panel.header.tiers[1], rule="vote", threshold=0.5)]
+    last = replace(panel.header.tiers[1], name="last", rule=None)
+    header = replace(panel.header, tiers=[*tiers, last])
+    records = [
+        replace(record, tiers=[*record.tiers, record.tiers[1]], answered_by=1)
+        for record in changed(panel, 1, text="other").records
+    ]
+    trace = Trace(header, records)
+    assert tiers_of(trace)[1].score.tolist() == [1 / 3] * QUERIES
+    assert replay(trace, over("free"), [-1.0, 0.3], seed=0).calls == QUERIES
+    assert replay(trace, over("free"), [-1.0, 0.5], seed=0).calls == 0
