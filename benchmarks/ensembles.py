@@ -7,8 +7,8 @@ blocks of 16, 32 and 64 weights: three programs, for time only, since they give 
 
 Every query is put to all contestants before the next one is, each query beginning with another of
 them; ratios are of the same query, to the mean of the three members alone. Members compute with 1
-thread; two cores compute, so that side by side means 2 members at once, and the third when one of
-them ends.
+thread; two cores compute, so that side by side means 2 members at once, and the third after them if
+they disagree.
 
 At 2/3 an answer that two of three give stands; tokens are those that members read and wrote, beside
 those of the same queries with all members heard to their end.

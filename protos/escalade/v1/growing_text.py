@@ -93,6 +93,11 @@ class GrowingText:
         self._ends += [len(self._spelled)] * (len(self._ids) - len(self._ends))
         self._find()
 
+    def hold(self, token: int) -> None:
+        """Go on by a token whose text nobody takes yet; not where a stop text may end it."""
+        self._ids.append(token)
+        self._plain.append(token)
+
     def take(self) -> tuple[slice, str]:
         """Which tokens, and what text, have become sure since the last time."""
         first = self._taken_tokens

@@ -210,6 +210,44 @@ def test_giving_up_can_be_taken_back() -> None:
     assert asked == [1, 2, 3]
 
 
+@given(
+    ids=st.lists(st.integers(0, FALLBACK.get_vocab_size() - 1), min_size=1, max_size=30),
+    stops=st.lists(st.sampled_from(["a", "bc", "好"]), max_size=1),
+    pieces=st.integers(0, 5),
+    gives_up_at=st.none() | st.integers(1, 8),
+    ended=st.booleans(),
+)
+@settings(deadline=None)
+def test_who_takes_no_pieces_gets_the_same(
+    ids: list[int], stops: list[str], pieces: int, gives_up_at: int | None, *, ended: bool
+) -> None:
+    def begun() -> Generation:
+        steps = list(steps_of(ids))
+        if ended:
+            steps[-1] = steps[-1]._replace(ended=True)
+
+        def stop_when(logprobs: Sequence[float]) -> bool:
+            return len(logprobs) == gives_up_at
+
+        # One more than there are: without an end it is as if it had been cancelled.
+        most = len(ids) + 1
+        return Generation(iter(steps), FALLBACK, most, stop=stops, stop_when=stop_when)
+
+    one, other = begun(), begun()
+    list(one)
+    list(itertools.islice(other, pieces))
+    other.run()
+    assert (other.stop, other.steps, other.logprobs) == (one.stop, one.steps, one.logprobs)
+    if one.stop == "stopped_early":
+        one.resume()
+        other.resume()
+        list(one)
+        list(other)
+    assert (other.text, other.stop, other.steps) == (one.text, one.stop, one.steps)
+    other.run()
+    assert (other.text, list(other)) == (one.text, [])
+
+
 def test_an_empty_stop_sequence_is_refused(float_artifact: Path) -> None:
     with pytest.raises(ValueError, match="at least 1 character"):
         Artifact.open(float_artifact).stream([4, 5], stop=["a", ""])

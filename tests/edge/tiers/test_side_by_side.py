@@ -27,6 +27,7 @@ class Held:
     def __init__(self, real: Any, *, fails: bool = False) -> None:
         self._real, self._fails, self._first = real, fails, True
         self.begun, self.arrived, self.released, self.left = (threading.Event() for _ in range(4))
+        self.ended = threading.Event()
 
     def generate(
         self,
@@ -53,6 +54,8 @@ class Held:
                         return
                     if self.released.wait(0.01):
                         break
+            if step.ended or index + 1 == max_new_tokens:
+                self.ended.set()
             yield step
 
 
@@ -246,7 +249,7 @@ def two_at_once(
 def test_no_more_run_at_once_than_may(five: list[Member], held: Any, two_at_once: Any) -> None:
     second, of_second = held(1)
     third, of_third = held(2)
-    run = two_at_once([five[0], second, third], 0.5).stream(PROMPT)
+    run = two_at_once([five[0], second, third], 0.5).stream(PROMPT, shadow=True)
     next(run)
     assert of_second.arrived.wait(30)
     assert not of_third.begun.is_set()
@@ -262,7 +265,32 @@ def test_no_more_run_at_once_than_may(five: list[Member], held: Any, two_at_once
     assert answer is not None
     assert (answer.outcome, answer.text) == ("answered", answer.said.members[0].text)
     assert of_third.begun.is_set()
-    assert answer.said.members[2].text is None  # the others agreed
+    assert answer.said.members[2].text is not None  # all were wanted
+
+
+def test_nobody_begins_while_those_that_run_may_agree(
+    five: list[Member], held: Any, two_at_once: Any
+) -> None:
+    first, of_first = held(0)
+    second, of_second = held(1)
+    third, of_third = held(2)
+    of_first.released.set()
+    run = two_at_once([first, second, third], 0.5).stream(PROMPT)
+    next(run)
+    assert of_second.arrived.wait(30)
+
+    def release() -> None:
+        of_first.ended.wait(30)
+        of_second.released.set()
+
+    letting_go = threading.Thread(target=release)
+    letting_go.start()
+    answer = run.finish()
+    letting_go.join()
+    assert answer is not None
+    assert answer.outcome == "answered"
+    assert [one.member for one in answer.said.members] == [0, 1]
+    assert not of_third.begun.is_set()
 
 
 def test_who_is_not_needed_when_one_ends_never_begins(

@@ -17,7 +17,7 @@ Stopping there was a choice of the model too.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeGuard
 
 from tokenizers import Tokenizer
 
@@ -26,6 +26,9 @@ from escalade.v1.growing_text import GrowingText, speller
 
 StopReason = Literal["end", "length", "stop", "cancelled", "stopped_early"]
 StopWhen = Callable[[Sequence[float]], bool]
+
+#: Nothing follows these; `resume` takes back the others.
+_AT_END = frozenset({"end", "length", "cancelled"})
 
 
 class Delta(NamedTuple):
@@ -80,6 +83,7 @@ class Generation:
 
         self._source = steps
         self._text = GrowingText(decode, stop, speller(tokenizer))
+        self._may_be_stopped = bool(stop)
         self._whole: str | None = None
         self._max_new_tokens = max_new_tokens
         self._stop_when, self._classifies = stop_when, classifies
@@ -108,22 +112,47 @@ class Generation:
     def __next__(self) -> Delta:
         if self.stop is not None:
             raise StopIteration
+        step, reason = self._step()
+        if self._is_text(step):
+            self._text.add(step.token_id)
+        ends = self._text.stopped or reason in _AT_END
+        text = self._end() if ends else self._text.take()[1]
+        self._given.append(text)
+        return Delta(step, text, self.stop)
+
+    def run(self) -> None:
+        """Generate to the end and give no pieces: text is decoded once, not at each token."""
+        if self._may_be_stopped:
+            for _ in self:
+                pass
+            return
+        reason = self.stop
+        while reason is None:
+            step, reason = self._step()
+            if self._is_text(step):
+                self._text.hold(step.token_id)
+            if reason in _AT_END:
+                self._given.append(self._end())
+
+    def _step(self) -> tuple[Step | None, StopReason | None]:
+        """Go on by a step, if there is one; and whether that ends it."""
         step = next(self._source, None)
         if step is not None:
             self.steps.append(step)
             self.logprobs.append(step.logprob)
-            if self._classifies or not step.ended:
-                self._text.add(step.token_id)
         self.stop = self._reason(step)
-        if self._text.stopped or self.stop in {"end", "length", "cancelled"}:
-            self._whole, _, text = self._text.end()
-            self._source = iter(())
-            if self._text.stopped:
-                self.stop = "stop"
-        else:
-            text = self._text.take()[1]
-        self._given.append(text)
-        return Delta(step, text, self.stop)
+        return step, self.stop
+
+    def _is_text(self, step: Step | None) -> TypeGuard[Step]:
+        return step is not None and (self._classifies or not step.ended)
+
+    def _end(self) -> str:
+        """What of the text had not been given."""
+        self._whole, _, rest = self._text.end()
+        self._source = iter(())
+        if self._text.stopped:
+            self.stop = "stop"
+        return rest
 
     def _reason(self, step: Step | None) -> StopReason | None:
         if step is None:

@@ -140,37 +140,40 @@ class EnsembleTier:
 
         pool, heard = self._threads(), list[Heard]()
         waiting, running = deque(range(1, len(self._members))), set[Future[Heard | None]]()
+        # Else who waits for a place is begun only where all that had one leave the decision open:
+        # two that agree are enough of three, and a third beside them slows both down.
+        all_wanted = call.whole or (call.gate is not None and call.gate.threshold is None)
 
-        def go_on(leading: int) -> bool:
-            """Hear who has ended, and begin others in their place; False where it was cancelled."""
+        def begin(leading: int) -> None:
+            while waiting and leading + len(running) < self._at_once:
+                running.add(pool.submit(run, waiting.popleft()))
+
+        def hear() -> None:
             done = {one for one in running if one.done()}
             running.difference_update(done)
             heard.extend(one for each in done if (one := each.result()) is not None)
-            if over.is_set():
-                return True
-            ends = not call.whole and self._decided(call.gate, heard, call.can_defer)
-            if not leading:
-                if not all(one.ended for one in heard):
-                    return False
-                if ends:
-                    over.set()
-            while waiting and not ends and leading + len(running) < self._at_once:
-                running.add(pool.submit(run, waiting.popleft()))
-            return True
 
         def notice() -> None:
             if waiting and any(one.done() for one in running):
-                go_on(1)
+                hear()
+                begin(1)
 
         try:
-            go_on(1)
+            begin(1)
             lead = self._speak(0, prompts, call.elapsed_s, cancelled)
-            heard.append((yield from noticed(lead, notice)))
-            while go_on(0):
+            heard.append((yield from noticed(lead, notice) if all_wanted else lead))
+            while True:
+                hear()
+                if not over.is_set():
+                    if not all(one.ended for one in heard):
+                        return None
+                    if not call.whole and self._decided(call.gate, heard, call.can_defer):
+                        over.set()
+                    elif all_wanted or not running:
+                        begin(0)
                 if not running:
                     return sorted(heard)
                 wait(running, return_when=FIRST_COMPLETED)
-            return None
         finally:
             over.set()
             wait(running)  # no member answers on when the next query comes
@@ -198,6 +201,7 @@ class EnsembleTier:
             now_s=now_s,
             deadline_s=self._member_deadline_s,
             cancelled=cancelled,
+            streams=index == 0,
         )
 
     def _decided(self, gate: Gate | None, heard: Iterable[Heard], can_defer: bool) -> bool:

@@ -74,6 +74,7 @@ def speak(
     now_s: Callable[[], float],
     deadline_s: float | None,
     cancelled: Callable[[], bool] | None,
+    streams: bool,
 ) -> Speaking:
     """Let a member answer; it fails alone.
 
@@ -85,6 +86,8 @@ def speak(
         deadline_s: seconds after which it has failed; asked, as `cancelled` is, between tokens and
             between chunks of a prompt, so that a program that never returns is not ended by it.
         cancelled: see `Artifact.stream`.
+        streams: whether it gives deltas; one that gives none takes less of the interpreter's time,
+            which members side by side share.
     """
     query, began_s = prompts.query, now_s()
     late = False
@@ -104,7 +107,10 @@ def speak(
             stop=query.stop,
             cancelled=over,
         )
-        yield from generation
+        if streams:
+            yield from generation
+        else:
+            generation.run()
     except (ArtifactError, PromptError) as error:
         failed = str(error)
     stop: StopReason = "cancelled"
