@@ -34,7 +34,7 @@ from escalade.edge.trace import TierAnswer
 from escalade.simulator.ensembles.picked import Picked
 from escalade.simulator.evaluation import Evaluation
 from escalade.simulator.load import LoadReport
-from escalade.simulator.network.profiles import PROFILES
+from escalade.simulator.network import shipped_profiles
 from escalade.simulator.replay import Summary
 from escalade.training.recipes import run
 from escalade.training.recipes.recipe import Recipe
@@ -149,7 +149,7 @@ def _recipe() -> Iterator[str]:
 
 
 def _profiles() -> Iterator[tuple[str, ...]]:
-    for one in PROFILES.values():
+    for one in shipped_profiles().values():
         numbers = (one.rtt_ms, one.down_mbps, one.up_mbps, one.jitter_ms or None, one.loss or None)
         shown = ("" if number is None else f"{number:g}" for number in numbers)
         yield f"`{one.name}`", *shown, one.source

@@ -165,3 +165,21 @@ def test_a_mistake_costs_one_line_and_exit_code_2(
     (line,) = err.splitlines()
     assert line.startswith("error: ")
     assert says in line
+
+
+def test_networks_of_a_users_own(invoke: Invoke, two: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text(
+        '[moon]\nrtt_ms = 2600\nsource = "light"\n[lte]\nrtt_ms = 55\nsource = "ours"\n'
+    )
+    out = tmp_path / "report.html"
+    asked = ("--profiles", mine, "--profile", "moon", "--profile", "lte", "--out", out, "--json")
+    code, stdout, _ = invoke("simulate", two, *asked)
+    assert code == 0
+    rows = json.loads(stdout)["networks"]
+    assert [row["network"] for row in rows] == ["moon", "lte"]
+    # The trace's call takes 30 ms on loopback, and nothing beside the round trip is modelled.
+    assert [row["last_only"]["p50_s"] for row in rows] == pytest.approx([2.63, 0.085])
+    code, stdout, stderr = invoke("simulate", two, *asked, "--profile", "mon")
+    assert (code, stdout) == (2, "")
+    assert stderr.endswith("got 'mon'; did you mean 'moon'?\n")

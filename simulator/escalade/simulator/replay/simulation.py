@@ -14,7 +14,13 @@ from pathlib import Path
 from escalade.edge.base import text_of
 from escalade.edge.trace import Trace, TraceHeader, read_trace
 from escalade.simulator.errors import SimulatorError
-from escalade.simulator.network import PAPERS_DELAYS, Network, get_profile, networks_named
+from escalade.simulator.network import (
+    PAPERS_DELAYS,
+    Network,
+    Profiles,
+    get_profile,
+    networks_named,
+)
 from escalade.simulator.recorded import (
     CostModel,
     Floats,
@@ -64,6 +70,7 @@ def simulate(
     profiles: Sequence[str],
     thresholds: Sequence[Sequence[float]],
     *,
+    known: Profiles | None = None,
     prices: Mapping[str, tuple[float, float]] | None = None,
     seed: int,
     progress: Progress | None = None,
@@ -76,6 +83,7 @@ def simulate(
             `networks_named`; none means the papers' four delays.
         thresholds: choices of one for each gate, tried on every trace; none means each trace's
             own.
+        known: the profiles; None is those that come with the package.
         prices: of members, in place of those recorded; see `with_prices`.
         seed: same seed, same numbers.
         progress: called after each replay.
@@ -87,12 +95,12 @@ def simulate(
             range.
     """
     for one in profiles:
-        get_profile(one.rpartition("=")[2])  # before traces are read, which may take a while
+        get_profile(one.rpartition("=")[2], known)  # before traces are read, which may take a while
     read = [with_prices(read_trace(path), prices or {}) for path in trace_paths]
     linked = dict.fromkeys(name for trace in read for name in _linked(trace))
     return run_simulation(
         dict(zip(_names(trace_paths), read, strict=True)),
-        networks_named(profiles, list(linked), PAPERS_DELAYS),
+        networks_named(profiles, list(linked), PAPERS_DELAYS, known=known),
         thresholds,
         seed=seed,
         progress=progress,
