@@ -9,19 +9,16 @@ from hypothesis import strategies as st
 
 from escalade.simulator.network import Profile
 from escalade.simulator.network.profiles import (
-    HALF_GAMMA2_MEDIAN,
     Bursts,
     Chance,
     Cycle,
-    Lognormal,
-    Normal,
-    Pareto,
-    Quantiles,
     RateSeries,
     RttSeries,
     Spike,
     Spread,
 )
+from escalade.simulator.network.profiles.profile import HALF_GAMMA2_MEDIAN
+from escalade.simulator.network.profiles.spreads import Lognormal, Normal, Pareto, Quantiles
 
 Traffic = list[tuple[float, int]]
 

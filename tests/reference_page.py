@@ -34,7 +34,8 @@ from escalade.edge.trace import TierAnswer
 from escalade.simulator.ensembles.picked import Picked
 from escalade.simulator.evaluation import Evaluation
 from escalade.simulator.load import LoadReport
-from escalade.simulator.network import shipped_profiles
+from escalade.simulator.network.profiles.reading import shipped_profiles
+from escalade.simulator.network.rows import ProfileReport, ProfileRow
 from escalade.simulator.replay import Summary
 from escalade.training.recipes import run
 from escalade.training.recipes.recipe import Recipe
@@ -63,6 +64,8 @@ JSON: dict[str, tuple[Printed, ...]] = {
     "load": (LoadReport,),
     "outbox clear": (clear,),
     "outbox list": (Entry, "A list of these."),
+    "profiles": (ProfileRow, "A list of these."),
+    "profiles show": (ProfileReport,),
     "record": (RecordSummary,),
     "router": (RouterFigures,),
     "simulate": (Summary,),

@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from escalade.simulator.network.delay_line import DelayLine, Direction
-from escalade.simulator.network.profiles import Profile, get_profile, shipped_profiles
-from escalade.simulator.network.stages import PACKET_BYTES, RTO_MIN_S, Conditions
+from escalade.simulator.network.profiles import Profile, get_profile
+from escalade.simulator.network.profiles.reading import shipped_profiles
+from escalade.simulator.network.stages import RTO_MIN_S, Conditions
+from escalade.simulator.network.stages.loss import PACKET_BYTES
 
 #: Room for rounding: sums of some dozens of floats.
 EPSILON = 1e-9

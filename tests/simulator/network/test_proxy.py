@@ -23,7 +23,8 @@ from escalade.edge.errors import DataError
 from escalade.simulator.errors import ProxyError
 from escalade.simulator.network.clock import Clock, LiveClock
 from escalade.simulator.network.connection import IN_FLIGHT_BYTES
-from escalade.simulator.network.profiles import get_profile, shipped_profiles
+from escalade.simulator.network.profiles import get_profile
+from escalade.simulator.network.profiles.reading import shipped_profiles
 from escalade.simulator.network.proxy import Counters, Proxy, run_proxy
 from escalade.v1.address import Address
 

@@ -7,11 +7,13 @@ import pytest
 
 from escalade.simulator.errors import ProfileError, SimulatorError
 from escalade.simulator.network.delay_line import DelayLine
-from escalade.simulator.network.profiles import Profile, get_profile, shipped_profiles
+from escalade.simulator.network.profiles import Profile, get_profile
+from escalade.simulator.network.profiles.reading import shipped_profiles
 
 NAMES = [
     *("free", "coe-1us", "coe-10ms", "coe-100ms", "coe-1s", "lan", "fios", "cable", "dsl"),
-    *("wifi-good", "5g", "lte", "4g-fast", "4g", "slow-4g", "3g", "3g-slow", "edge", "leo", "geo"),
+    *("wifi-good", "5g", "lte", "4g-fast", "4g", "slow-4g", "3g", "3g-slow", "edge", "leo"),
+    *("leo-handover", "geo"),
 ]
 
 

@@ -11,14 +11,13 @@ from escalade.simulator.network.profiles import (
     Bursts,
     Chance,
     Cycle,
-    Normal,
-    Quantiles,
     RateSeries,
     Spike,
     get_profile,
     profiles_with,
-    shipped_profiles,
 )
+from escalade.simulator.network.profiles.reading import shipped_profiles
+from escalade.simulator.network.profiles.spreads import Normal, Quantiles
 
 WHOLE = """\
 [lift]

@@ -16,18 +16,14 @@ from escalade.simulator.network.profiles import (
     Bursts,
     Chance,
     Cycle,
-    Lognormal,
-    Normal,
-    Pareto,
     Profile,
-    Quantiles,
     RateSeries,
     RttSeries,
     Spike,
     Spread,
 )
+from escalade.simulator.network.profiles.spreads import Lognormal, Normal, Pareto, Quantiles
 from escalade.simulator.network.stages import (
-    PACKET_BYTES,
     Away,
     BurstLoss,
     Conditions,
@@ -42,6 +38,7 @@ from escalade.simulator.network.stages import (
     VaryingLink,
 )
 from escalade.simulator.network.stages.conditions import Absences, RoundTrips
+from escalade.simulator.network.stages.loss import PACKET_BYTES
 
 laws = settings(deadline=None, database=None)
 

@@ -11,7 +11,7 @@ import io
 import math
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import ClassVar, Self
@@ -97,6 +97,12 @@ class Series:
             raise ProfileError(f"{path}: no CSV text: {error}") from error
         except ProfileError as error:
             raise ProfileError(f"{path}: {error}") from error
+
+    def csv_lines(self) -> Iterator[str]:
+        """What `read` reads."""
+        yield f"time_s,{self.column}\n"
+        for time_s, value in zip(self.times_s, self.values, strict=True):
+            yield f"{time_s!r},{value!r}\n"
 
     def at(self, at_s: float) -> float:
         """The value at a moment, in seconds since the series began."""

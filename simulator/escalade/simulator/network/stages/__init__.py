@@ -2,13 +2,12 @@
 
 from escalade.simulator.network.stages.conditions import Conditions
 from escalade.simulator.network.stages.link import Link, VaryingLink
-from escalade.simulator.network.stages.loss import PACKET_BYTES, RTO_MIN_S, BurstLoss, Loss
+from escalade.simulator.network.stages.loss import RTO_MIN_S, BurstLoss, Loss
 from escalade.simulator.network.stages.outages import Away
 from escalade.simulator.network.stages.stage import Stage, Uniform
 from escalade.simulator.network.stages.travel import Floor, Jitter, Spikes, Spreading, Traced
 
 __all__ = [
-    "PACKET_BYTES",
     "RTO_MIN_S",
     "Away",
     "BurstLoss",
