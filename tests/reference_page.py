@@ -34,7 +34,8 @@ from escalade.edge.trace import TierAnswer
 from escalade.simulator.ensembles.picked import Picked
 from escalade.simulator.evaluation import Evaluation
 from escalade.simulator.load import LoadReport
-from escalade.simulator.network.profiles import PROFILES
+from escalade.simulator.network.profiles.reading import shipped_profiles
+from escalade.simulator.network.rows import ProfileReport, ProfileRow
 from escalade.simulator.planning import Plan
 from escalade.simulator.replay import Summary
 from escalade.simulator.timing import ClockReport
@@ -65,9 +66,11 @@ JSON: dict[str, tuple[Printed, ...]] = {
     "load": (LoadReport,),
     "outbox clear": (clear,),
     "outbox list": (Entry, "A list of these."),
+    "plan": (Plan,),
+    "profiles": (ProfileRow, "A list of these."),
+    "profiles show": (ProfileReport,),
     "record": (RecordSummary,),
     "router": (RouterFigures,),
-    "plan": (Plan,),
     "simulate": (Summary,),
     "simulate clock": (ClockReport,),
     "store install": (Installed,),
@@ -153,7 +156,7 @@ def _recipe() -> Iterator[str]:
 
 
 def _profiles() -> Iterator[tuple[str, ...]]:
-    for one in PROFILES.values():
+    for one in shipped_profiles().values():
         numbers = (one.rtt_ms, one.down_mbps, one.up_mbps, one.jitter_ms or None, one.loss or None)
         shown = ("" if number is None else f"{number:g}" for number in numbers)
         yield f"`{one.name}`", *shown, one.source

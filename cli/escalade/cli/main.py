@@ -40,6 +40,7 @@ from escalade.cli.verbs import (
 )
 from escalade.cli.verbs.ensemble import pick
 from escalade.cli.verbs.outbox import clear, flush, waiting
+from escalade.cli.verbs.profiles import convert, list_profiles, plot, show
 from escalade.cli.verbs.store import install, rollback, sign, verify, versions
 from escalade.cli.verbs.token import list_, new, revoke
 
@@ -65,6 +66,7 @@ _EXTRA_OF = {
     "plan": "simulator",
     "evaluate": "simulator",
     "ensemble": "simulator",
+    "profiles": "simulator",
 }
 # Whatever the verb.
 _BROUGHT_BY = {
@@ -112,8 +114,12 @@ outbox = typer.Typer(no_args_is_help=True)
 outbox.command()(flush)
 outbox.command("list")(waiting)
 outbox.command()(clear)
+profiles = typer.Typer(invoke_without_command=True, callback=list_profiles)
+for profiles_verb in (show, plot, convert):
+    profiles.command()(profiles_verb)
 app.add_typer(ensemble, name="ensemble", help="Models that vote together.")
 app.add_typer(outbox, name="outbox", help="Queries that wait for a tier that was out of reach.")
+app.add_typer(profiles, name="profiles")
 app.add_typer(store, name="store", help="Versions of an artifact on a device, and who signed them.")
 token = typer.Typer(no_args_is_help=True)
 token.command()(new)

@@ -64,6 +64,12 @@ PlaintextOption = Annotated[
     bool,
     typer.Option("--plaintext", help="Without TLS even where the cloud is not on loopback."),
 ]
+ProfilesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--profiles", help="File of more networks (TOML); its names go before those known."
+    ),
+]
 SeedOption = Annotated[int, typer.Option("--seed", help="Same seed, same numbers.")]
 CloudOption = Annotated[
     str | None,

@@ -194,3 +194,21 @@ def test_a_plan_says_thresholds_or_that_there_are_none(invoke: Invoke, three: Pa
     assert (code, found["met"], len(found["thresholds"])) == (0, False, 2)
     code, _, err = invoke("plan", three, "--profile", "lte")
     assert (code, "a goal needs at least 1 bound" in err) == (2, True)
+
+
+def test_networks_of_a_users_own(invoke: Invoke, two: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text(
+        '[moon]\nrtt_ms = 2600\nsource = "light"\n[lte]\nrtt_ms = 55\nsource = "ours"\n'
+    )
+    out = tmp_path / "report.html"
+    asked = ("--profiles", mine, "--profile", "moon", "--profile", "lte", "--out", out, "--json")
+    code, stdout, _ = invoke("simulate", two, *asked)
+    assert code == 0
+    rows = json.loads(stdout)["networks"]
+    assert [row["network"] for row in rows] == ["moon", "lte"]
+    # The trace's call takes 30 ms on loopback, and nothing beside the round trip is modelled.
+    assert [row["last_only"]["p50_s"] for row in rows] == pytest.approx([2.63, 0.085])
+    code, stdout, stderr = invoke("simulate", two, *asked, "--profile", "mon")
+    assert (code, stdout) == (2, "")
+    assert stderr.endswith("got 'mon'; did you mean 'moon'?\n")

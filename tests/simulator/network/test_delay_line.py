@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
+import random
+
 import numpy as np
 import pytest
+from drawn_profiles import Traffic, any_profiles, directions, simple_profiles, traffic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from escalade.simulator.network.delay_line import RTO_MIN_S, DelayLine, Direction
-from escalade.simulator.network.profiles import HALF_GAMMA2_MEDIAN, Profile, get_profile
+from escalade.simulator.network.delay_line import DelayLine, Direction
+from escalade.simulator.network.profiles import Profile, get_profile
+from escalade.simulator.network.profiles.reading import shipped_profiles
+from escalade.simulator.network.stages import RTO_MIN_S, Conditions
+from escalade.simulator.network.stages.loss import PACKET_BYTES
 
 #: Room for rounding: sums of some dozens of floats.
 EPSILON = 1e-9
@@ -16,50 +23,82 @@ EPSILON = 1e-9
 #: A busy machine is no failure.
 laws = settings(deadline=None, database=None)
 
-Traffic = list[tuple[float, int]]
-
-
-@st.composite
-def profiles(draw: st.DrawFn, *, steady: bool = False) -> Profile:
-    rtt_ms = draw(st.floats(0, 1000, allow_subnormal=False))
-    jitter_share = 0 if steady else draw(st.floats(0, 0.999))
-    mbps = st.none() | st.floats(0.01, 1000)
-    return Profile(
-        name="drawn",
-        rtt_ms=rtt_ms,
-        jitter_ms=rtt_ms / 2 / HALF_GAMMA2_MEDIAN * jitter_share,
-        down_mbps=draw(mbps),
-        up_mbps=draw(mbps),
-        loss=0 if steady else draw(st.floats(0, 0.9)),
-        source="hypothesis",
-    )
-
-
-@st.composite
-def traffic(draw: st.DrawFn) -> Traffic:
-    """(arrival_s, nbytes), arrivals not decreasing."""
-    chunks = draw(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 300_000)), max_size=30))
-    arrivals = np.cumsum([gap for gap, _ in chunks]).tolist()
-    return list(zip(arrivals, (nbytes for _, nbytes in chunks), strict=True))
-
-
-directions = st.sampled_from(["up", "down"])
-
 
 def releases(profile: Profile, direction: Direction, chunks: Traffic, seed: int = 0) -> list[float]:
     line = DelayLine(profile, direction, np.random.default_rng(seed))
     return [line.release_s(*chunk) for chunk in chunks]
 
 
+def written_out(profile: Profile, direction: Direction, chunks: Traffic, seed: int) -> list[float]:
+    """What a line of one bandwidth, jitter and independent losses does, without stages."""
+    rng = np.random.default_rng(seed)
+    mbps = profile.up_mbps if direction == "up" else profile.down_mbps
+    s_per_byte = 0.0 if mbps is None else 8 / (mbps * 1e6)
+    link_free_s = last_s = -math.inf
+    out = []
+    for arrival_s, nbytes in chunks:
+        link_free_s = max(arrival_s, link_free_s) + nbytes * s_per_byte
+        release_s = link_free_s + profile.floor_ms / 1e3
+        if profile.jitter_ms:
+            release_s += profile.jitter_ms / 1e3 * -math.log1p(-rng.random())
+        if profile.loss:
+            packets = max(1, math.ceil(nbytes / PACKET_BYTES))
+            if rng.random() < 1 - (1 - profile.loss) ** packets:
+                release_s += profile.rtt_ms / 1e3 + RTO_MIN_S
+        last_s = max(last_s, release_s)
+        out.append(last_s)
+    return out
+
+
 @laws
-@given(profiles(), directions, traffic())
+@given(
+    simple_profiles() | st.sampled_from([p for p in shipped_profiles().values() if not p.spikes]),
+    directions, traffic(), st.integers(0, 2**32),
+)  # fmt: skip
+def test_stages_give_the_same_bits_as_one_formula(
+    profile: Profile, direction: Direction, chunks: Traffic, seed: int
+) -> None:
+    assert releases(profile, direction, chunks, seed) == written_out(
+        profile, direction, chunks, seed
+    )
+
+
+@laws
+@given(any_profiles(), traffic(), st.integers(0, 2**32))
+def test_laws_of_every_kind(profile: Profile, chunks: Traffic, seed: int) -> None:
+    """Never overtakes, never before the floor and the link; a seed gives the same bits again."""
+
+    def both() -> tuple[list[float], list[float]]:
+        rng = random.Random(seed)
+        shared = Conditions.at_any_moment(profile, rng)
+        up, down = (DelayLine(profile, way, rng, shared) for way in ("up", "down"))
+        there, back = [], []
+        for arrival_s, nbytes in chunks:
+            there.append(up.release_s(arrival_s, nbytes))
+            back.append(down.release_s(arrival_s, nbytes))
+        return there, back
+
+    there, back = both()
+    assert (there, back) == both()
+    for out in (there, back):
+        assert out == sorted(out)
+        assert all(map(math.isfinite, out))
+    floor_s = profile.floor_ms / 1e3
+    for (arrival_s, nbytes), up_s, down_s in zip(chunks, there, back, strict=True):
+        link_s = 0 if profile.down_mbps is None else nbytes * 8 / (profile.down_mbps * 1e6)
+        assert up_s >= (arrival_s + floor_s) * (1 - EPSILON)
+        assert down_s >= (arrival_s + floor_s + link_s) * (1 - EPSILON)
+
+
+@laws
+@given(simple_profiles(), directions, traffic())
 def test_no_chunk_overtakes(profile: Profile, direction: Direction, chunks: Traffic) -> None:
     out = releases(profile, direction, chunks)
     assert out == sorted(out)
 
 
 @laws
-@given(profiles(), directions, traffic())
+@given(simple_profiles(), directions, traffic())
 def test_no_chunk_is_out_before_the_one_way_floor(
     profile: Profile, direction: Direction, chunks: Traffic
 ) -> None:
@@ -68,7 +107,7 @@ def test_no_chunk_is_out_before_the_one_way_floor(
 
 
 @laws
-@given(profiles(steady=True), directions, traffic())
+@given(simple_profiles(steady=True), directions, traffic())
 def test_without_jitter_the_floor_is_half_the_rtt(
     profile: Profile, direction: Direction, chunks: Traffic
 ) -> None:
@@ -77,7 +116,7 @@ def test_without_jitter_the_floor_is_half_the_rtt(
 
 
 @laws
-@given(profiles(), directions, traffic())
+@given(simple_profiles(), directions, traffic())
 def test_throughput_is_never_above_the_bandwidth(
     profile: Profile, direction: Direction, chunks: Traffic
 ) -> None:
@@ -98,7 +137,7 @@ def test_no_network_is_the_identity(direction: Direction, chunks: Traffic) -> No
 
 
 @laws
-@given(profiles(), directions, traffic(), st.integers(0, 2**32))
+@given(simple_profiles(), directions, traffic(), st.integers(0, 2**32))
 def test_same_seed_same_times(
     profile: Profile, direction: Direction, chunks: Traffic, seed: int
 ) -> None:

@@ -23,7 +23,8 @@ from escalade.edge.errors import DataError
 from escalade.simulator.errors import ProxyError
 from escalade.simulator.network.clock import Clock, LiveClock
 from escalade.simulator.network.connection import IN_FLIGHT_BYTES
-from escalade.simulator.network.profiles import PROFILES, get_profile
+from escalade.simulator.network.profiles import get_profile
+from escalade.simulator.network.profiles.reading import shipped_profiles
 from escalade.simulator.network.proxy import Counters, Proxy, run_proxy
 from escalade.v1.address import Address
 
@@ -159,7 +160,9 @@ def test_bytes_are_carried_and_counted_exactly() -> None:
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("name", [p.name for p in PROFILES.values() if not p.jitter_ms + p.loss])
+@pytest.mark.parametrize(
+    "name", [p.name for p in shipped_profiles().values() if not p.jitter_ms + p.loss]
+)
 def test_a_round_trip_takes_what_the_profile_says(name: str) -> None:
     async def main() -> None:
         profile, clock = get_profile(name), JumpClock()

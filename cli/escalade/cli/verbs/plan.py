@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from escalade.cli.options import JsonOption, PriceOption, SeedOption, prices_of
+from escalade.cli.options import JsonOption, PriceOption, ProfilesOption, SeedOption, prices_of
 
 
 def plan(
@@ -21,6 +21,7 @@ def plan(
             " holds for the link to that tier, in all of them.",
         ),
     ] = None,
+    profiles: ProfilesOption = None,
     p50_ms: Annotated[
         float | None, typer.Option("--p50-ms", help="Most milliseconds of the median answer.")
     ] = None,
@@ -59,6 +60,7 @@ def plan(
     """Choose thresholds that keep a goal on networks; where none do, those that come nearest."""
     from escalade.cli.output import print_json, progress_bar, result_console, show_table
     from escalade.edge.trace import read_trace
+    from escalade.simulator.network import profiles_with
     from escalade.simulator.planning import Goal, lines_of, make_plan, tables_of
     from escalade.simulator.recorded import with_prices
     from escalade.simulator.replay import networks_of
@@ -75,7 +77,7 @@ def plan(
         minimise=minimise,  # type: ignore[arg-type]  # `Goal` refuses others, and names these
     )
     read = with_prices(read_trace(trace), prices_of(price))
-    networks = networks_of([read], profile or [])
+    networks = networks_of([read], profile or [], profiles_with(profiles))
     with progress_bar("planning") as tick:
         found = make_plan(read, networks, goal, seed=seed, progress=tick)
     if json:

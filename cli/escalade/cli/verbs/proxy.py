@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from escalade.cli.options import SeedOption
+from escalade.cli.options import ProfilesOption, SeedOption
 
 
 def proxy(
     profile: Annotated[str, typer.Option("--profile", help="Name of a network, e.g. coe-100ms.")],
     upstream: Annotated[str, typer.Option("--upstream", help="HOST:PORT of the real server.")],
+    profiles: ProfilesOption = None,
     listen: Annotated[
         str, typer.Option("--listen", help="HOST:PORT or :PORT; port 0 takes a free one.")
     ] = "127.0.0.1:0",
@@ -23,9 +24,9 @@ def proxy(
 ) -> None:
     """Put a network's delay in the path of live traffic until SIGTERM or Ctrl-C."""
     from escalade.cli.output import note_console
-    from escalade.simulator.network import get_profile, run_proxy
+    from escalade.simulator.network import get_profile, profiles_with, run_proxy
 
-    network = get_profile(profile)
+    network = get_profile(profile, profiles_with(profiles))
     notes = note_console()
     run_proxy(
         network,

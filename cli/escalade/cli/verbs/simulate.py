@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from escalade.cli.options import JsonOption, PriceOption, SeedOption, prices_of
+from escalade.cli.options import (
+    JsonOption,
+    PriceOption,
+    ProfilesOption,
+    SeedOption,
+    prices_of,
+)
 
 if TYPE_CHECKING:
     from escalade.simulator.replay import Summary
@@ -48,6 +54,7 @@ def simulate(
             " tier, in all of them.",
         ),
     ] = None,
+    profiles: ProfilesOption = None,
     threshold: Annotated[
         list[str] | None,
         typer.Option(
@@ -71,6 +78,7 @@ def simulate(
         return
     from escalade.cli.output import print_json, progress_bar, result_console
     from escalade.edge.base import check_writable
+    from escalade.simulator.network import profiles_with
     from escalade.simulator.replay import simulate as simulate_traces
 
     # What draws is loaded before the work, so that it cannot fail after.
@@ -82,6 +90,7 @@ def simulate(
             traces,
             list(profile or []),
             [thresholds_of(one) for one in threshold or []],
+            known=profiles_with(profiles),
             prices=prices_of(price),
             seed=seed,
             progress=tick,

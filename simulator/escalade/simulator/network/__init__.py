@@ -2,15 +2,40 @@
 
 from escalade.simulator.network.delay_line import DelayLine
 from escalade.simulator.network.links import Network, networks_named
-from escalade.simulator.network.profiles import PAPERS_DELAYS, Profile, get_profile
+from escalade.simulator.network.pings import Pings, ping
+from escalade.simulator.network.profiles import (
+    PAPERS_DELAYS,
+    Profile,
+    Profiles,
+    get_profile,
+    profiles_with,
+    read_mahimahi,
+)
 from escalade.simulator.network.proxy import run_proxy
+from escalade.simulator.network.rows import (
+    profiles_table,
+    report_lines,
+    report_of,
+    row_of,
+)
+from escalade.simulator.network.stages import Conditions
 
 __all__ = [
     "PAPERS_DELAYS",
+    "Conditions",
     "DelayLine",
     "Network",
+    "Pings",
     "Profile",
+    "Profiles",
     "get_profile",
     "networks_named",
+    "ping",
+    "profiles_table",
+    "profiles_with",
+    "read_mahimahi",
+    "report_lines",
+    "report_of",
+    "row_of",
     "run_proxy",
 ]

@@ -1,34 +1,34 @@
 """The one delay model of the live proxy and of virtual time; knows no clock and no socket.
 
-A chunk of bytes passes three stages: it waits for the link and is serialized on it at the
-profile's bandwidth, it travels (floor plus jitter), and if a packet of it was lost it
-stalls. It never overtakes the chunk before it. Loss is modelled, not injected: a byte
-stream cannot drop packets, so a loss is a stall of one retransmission timeout.
+A chunk of bytes passes the stages that its profile asks for: outages (it waits until they are
+over), bandwidth (it waits for the link and is serialized on it), delay (it travels), loss (if a
+packet of it was lost it stalls). It never overtakes the chunk before it.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Literal, Protocol
+from typing import Literal
 
-from escalade.simulator.network.profiles import Profile
+from escalade.simulator.network.profiles import Cycle, Profile
+from escalade.simulator.network.stages import (
+    RTO_MIN_S,
+    Away,
+    BurstLoss,
+    Conditions,
+    Floor,
+    Jitter,
+    Link,
+    Loss,
+    Spikes,
+    Spreading,
+    Stage,
+    Traced,
+    Uniform,
+    VaryingLink,
+)
 
 Direction = Literal["up", "down"]
-
-#: TCP payload of one full Ethernet frame: 1500 less 40 (IP, TCP) less 12 (timestamps).
-PACKET_BYTES = 1448
-
-#: Linux: RTO = SRTT + max(TCP_RTO_MIN, 4 mdev), TCP_RTO_MIN = 200 ms (include/net/tcp.h);
-#: RFC 6298 would wait 1 s.
-RTO_MIN_S = 0.2
-
-
-class Uniform(Protocol):
-    """A seeded generator: `random.Random` and `numpy.random.Generator` both are one."""
-
-    def random(self) -> float:
-        """The next number, uniform in [0, 1)."""
-        ...
 
 
 class DelayLine:
@@ -38,26 +38,67 @@ class DelayLine:
     decrease from call to call. The same seed and the same calls give the same times.
     """
 
-    def __init__(self, profile: Profile, direction: Direction, rng: Uniform) -> None:
-        mbps = profile.up_mbps if direction == "up" else profile.down_mbps
-        self._s_per_byte = 0.0 if mbps is None else 8 / (mbps * 1e6)
-        self._floor_s = profile.floor_ms / 1e3
-        self._jitter_s = profile.jitter_ms / 1e3
-        self._loss = profile.loss
-        self._stall_s = profile.rtt_ms / 1e3 + RTO_MIN_S
-        self._rng = rng
-        self._link_free_s = -math.inf
+    def __init__(
+        self,
+        profile: Profile,
+        direction: Direction,
+        rng: Uniform,
+        conditions: Conditions | None = None,
+    ) -> None:
+        """Take the stages that the profile asks for.
+
+        Args:
+            profile: the network.
+            direction: up from the device, or down to it.
+            rng: of what this direction has alone.
+            conditions: what it shares with the other; None shares nothing and begins at 0.
+        """
+        shared = Conditions(profile, rng) if conditions is None else conditions
+        self._stages: list[Stage] = []
+        if profile.outages:
+            cycles = [one for one in profile.outages if isinstance(one, Cycle)]
+            self._stages.append(Away(cycles, shared.absences, shared.begins_s))
+        self._stages += _bandwidth(profile, direction, shared)
+        self._stages += _delay(profile, rng, shared)
+        if profile.bursts is not None or profile.loss:
+            self._stages.append(_loss(profile, rng))
         self._last_release_s = -math.inf
 
     def release_s(self, arrival_s: float, nbytes: int) -> float:
         """The time at which a chunk of `nbytes` that came in at `arrival_s` goes out whole."""
-        self._link_free_s = max(arrival_s, self._link_free_s) + nbytes * self._s_per_byte
-        release_s = self._link_free_s + self._floor_s
-        if self._jitter_s:
-            release_s += self._jitter_s * -math.log1p(-self._rng.random())
-        if self._loss:
-            packets = max(1, math.ceil(nbytes / PACKET_BYTES))
-            if self._rng.random() < 1 - (1 - self._loss) ** packets:
-                release_s += self._stall_s
-        self._last_release_s = max(self._last_release_s, release_s)
+        at_s = arrival_s
+        for stage in self._stages:
+            at_s = stage.leaves_s(at_s, nbytes)
+        self._last_release_s = max(self._last_release_s, at_s)
         return self._last_release_s
+
+
+def _bandwidth(profile: Profile, direction: Direction, shared: Conditions) -> list[Stage]:
+    up = direction == "up"
+    mbps = profile.up_mbps if up else profile.down_mbps
+    if mbps is not None:
+        return [Link(mbps)]
+    trace = profile.up_trace if up else profile.down_trace
+    return [] if trace is None else [VaryingLink(trace, shared.begins_s)]
+
+
+def _delay(profile: Profile, rng: Uniform, shared: Conditions) -> list[Stage]:
+    stages: list[Stage]
+    if shared.round_trips is not None:
+        stages = [Spreading(shared.round_trips)]
+    elif profile.rtt_trace is not None:
+        stages = [Traced(profile.rtt_trace, shared.begins_s)]
+    else:
+        stages = [Floor(profile.floor_ms / 1e3)]
+    if profile.jitter_ms:
+        stages.append(Jitter(profile.jitter_ms / 1e3, rng))
+    if profile.spikes:
+        stages.append(Spikes(profile.spikes, shared.begins_s))
+    return stages
+
+
+def _loss(profile: Profile, rng: Uniform) -> Stage:
+    stall_s = profile.rtt_ms / 1e3 + RTO_MIN_S
+    if profile.bursts is not None:
+        return BurstLoss(profile.loss, profile.bursts, stall_s, rng)
+    return Loss(profile.loss, stall_s, rng)

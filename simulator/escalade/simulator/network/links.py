@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from escalade.simulator.errors import ProfileError, unknown
-from escalade.simulator.network.profiles import Profile, get_profile
+from escalade.simulator.network.profiles import Profile, Profiles, get_profile
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,11 @@ class Network:
 
 
 def networks_named(
-    asked: Sequence[str], tiers: Sequence[str], defaults: Sequence[str] = ()
+    asked: Sequence[str],
+    tiers: Sequence[str],
+    defaults: Sequence[str] = (),
+    *,
+    known: Profiles | None = None,
 ) -> list[Network]:
     """The networks that a user means by names.
 
@@ -56,6 +60,7 @@ def networks_named(
             to that tier in all of them.
         tiers: those that a link leads to.
         defaults: profiles to take where none is asked for and some link has none of its own.
+        known: the profiles; None is those that come with the package.
 
     Raises:
         ProfileError: an unknown profile or tier, a tier given twice, or a link without a profile.
@@ -73,8 +78,8 @@ def networks_named(
             raise ProfileError(unknown("tier of a link", tier, tiers))
         if tier in own:
             raise ProfileError(f"the link to tier {tier!r} is given twice")
-        own[tier] = get_profile(name)
+        own[tier] = get_profile(name, known)
     links = tuple(own.items())
     if not plain and set(tiers) <= own.keys():
         return [Network(None, links)]
-    return [Network(get_profile(name), links) for name in dict.fromkeys(plain or defaults)]
+    return [Network(get_profile(name, known), links) for name in dict.fromkeys(plain or defaults)]

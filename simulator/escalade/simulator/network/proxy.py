@@ -7,7 +7,8 @@ round trip faster than on the real network (the HTTP/2 preface and settings do c
 line); warm calls are not affected. An upstream that refuses resets the device at once.
 
 Each connection has a line of its own: a device keeps one gRPC connection, and the
-profile's bandwidth is that of one device. A chunk is what one read gives (at most
+profile's bandwidth is that of one device. What a profile does by the clock begins with the proxy,
+and is the same for all. A chunk is what one read gives (at most
 256 KiB), and it leaves whole.
 
 Where the process runs out of descriptors, new connections wait or are reset, which is said once;
@@ -36,6 +37,7 @@ from escalade.simulator.network.clock import Clock, LiveClock
 from escalade.simulator.network.connection import End, Lane, carry
 from escalade.simulator.network.delay_line import DelayLine, Direction
 from escalade.simulator.network.profiles import Profile
+from escalade.simulator.network.stages import Conditions
 from escalade.v1.address import Address, parse_address
 
 _STATS_EVERY_S = 0.2
@@ -88,6 +90,7 @@ class Proxy:
         self._upstream = upstream
         self._seed = seed
         self._clock = LiveClock() if clock is None else clock
+        self._begins_s = self._clock.now() if profile.period_s else 0.0
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._counters = Counters()
@@ -139,8 +142,9 @@ class Proxy:
 
     def _accept(self) -> End:
         self._add(connections=1)
-        up = self._lane("up", lambda nbytes: self._add(bytes_up=nbytes))
-        down = self._lane("down", lambda nbytes: self._add(bytes_down=nbytes))
+        shared = Conditions(self._profile, self._rng("both"), begins_s=self._begins_s)
+        up = self._lane("up", shared, lambda nbytes: self._add(bytes_up=nbytes))
+        down = self._lane("down", shared, lambda nbytes: self._add(bytes_down=nbytes))
 
         def on_open(device: End) -> None:
             task = asyncio.get_running_loop().create_task(self._serve(device, up, down))
@@ -180,11 +184,14 @@ class Proxy:
             self._on_trouble = None
         return True
 
-    def _lane(self, direction: Direction, count: Callable[[int], None]) -> Lane:
+    def _lane(self, direction: Direction, shared: Conditions, count: Callable[[int], None]) -> Lane:
+        line = DelayLine(self._profile, direction, self._rng(direction), shared)
+        return Lane(line, self._clock, count)
+
+    def _rng(self, whose: str) -> random.Random:
         # Keyed, so that what one connection draws does not depend on the others.
-        key = f"{self._seed}/{self._counters.connections}/{direction}"
-        rng = random.Random(key)  # noqa: S311 - a simulation, no secret
-        return Lane(DelayLine(self._profile, direction, rng), self._clock, count)
+        key = f"{self._seed}/{self._counters.connections}/{whose}"
+        return random.Random(key)  # noqa: S311 - a simulation, no secret
 
     def _add(self, *, connections: int = 0, bytes_up: int = 0, bytes_down: int = 0) -> None:
         now = self._counters

@@ -183,11 +183,16 @@ def plottable(values: Sequence[float | None]) -> list[float]:
 
 
 def save(stem: Path, figure: Figure) -> list[Path]:
-    """A PNG and an SVG, without the date that would make every file new."""
-    saved = []
-    for suffix, metadata in ((".png", {}), (".svg", {"Date": None})):
-        path = stem.with_suffix(suffix)
-        with atomic_write(path) as stream:
-            figure.savefig(stream, format=suffix[1:], dpi=_DPI, metadata=metadata)
-        saved.append(path)
+    """A PNG and an SVG."""
+    saved = [stem.with_suffix(suffix) for suffix in (".png", ".svg")]
+    for path in saved:
+        save_as(path, figure)
     return saved
+
+
+def save_as(path: Path, figure: Figure) -> None:
+    """A PNG or an SVG, as the name ends, without the date that would make every file new."""
+    kind = path.suffix[1:]
+    metadata = {"Date": None} if kind == "svg" else {}
+    with atomic_write(path) as stream:
+        figure.savefig(stream, format=kind, dpi=_DPI, metadata=metadata)

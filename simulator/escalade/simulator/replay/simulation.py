@@ -16,7 +16,13 @@ import msgspec
 from escalade.edge.base import text_of
 from escalade.edge.trace import Trace, TraceHeader, links_of, read_trace
 from escalade.simulator.errors import SimulatorError
-from escalade.simulator.network import PAPERS_DELAYS, Network, get_profile, networks_named
+from escalade.simulator.network import (
+    PAPERS_DELAYS,
+    Network,
+    Profiles,
+    get_profile,
+    networks_named,
+)
 from escalade.simulator.recorded import (
     CostModel,
     Floats,
@@ -66,6 +72,7 @@ def simulate(
     profiles: Sequence[str],
     thresholds: Sequence[Sequence[float]],
     *,
+    known: Profiles | None = None,
     prices: Mapping[str, tuple[float, float]] | None = None,
     seed: int,
     progress: Progress | None = None,
@@ -78,6 +85,7 @@ def simulate(
             `networks_named`; none means the papers' four delays.
         thresholds: choices of one for each gate, tried on every trace; none means each trace's
             own.
+        known: the profiles; None is those that come with the package.
         prices: of members, in place of those recorded; see `with_prices`.
         seed: same seed, same numbers.
         progress: called after each replay.
@@ -89,24 +97,26 @@ def simulate(
             range.
     """
     for one in profiles:
-        get_profile(one.rpartition("=")[2])  # before traces are read, which may take a while
+        get_profile(one.rpartition("=")[2], known)  # before traces are read, which may take a while
     read = [with_prices(read_trace(path), prices or {}) for path in trace_paths]
     return run_simulation(
         dict(zip(_names(trace_paths), read, strict=True)),
-        networks_of(read, profiles),
+        networks_of(read, profiles, known),
         thresholds,
         seed=seed,
         progress=progress,
     )
 
 
-def networks_of(traces: Sequence[Trace], profiles: Sequence[str]) -> list[Network]:
+def networks_of(
+    traces: Sequence[Trace], profiles: Sequence[str], known: Profiles | None = None
+) -> list[Network]:
     """The networks that a user means by names, for the links of some traces.
 
     Arguments and errors are those of `simulate`.
     """
     linked = dict.fromkeys(name for trace in traces for name in _linked(trace))
-    return networks_named(profiles, list(linked), PAPERS_DELAYS)
+    return networks_named(profiles, list(linked), PAPERS_DELAYS, known=known)
 
 
 def run_simulation(

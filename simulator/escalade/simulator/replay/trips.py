@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from escalade.edge.trace import Hop, Link, TierAnswer, links_of
 from escalade.simulator.errors import SimulatorError
-from escalade.simulator.network import DelayLine, Network, Profile
+from escalade.simulator.network import Conditions, DelayLine, Network, Profile
 from escalade.simulator.recorded import Floats, RecordedTier, recorded_seconds
 
 #: What gRPC adds to the messages of a call on a warm connection, TCP/IP headers excluded:
@@ -174,8 +174,10 @@ def _call_s(
                 counter=np.array([0, member, behind, number], dtype=np.uint64),
             )
         )
-        up_s = DelayLine(profile, "up", rng).release_s(0.0, link.bytes_up + GRPC_BYTES_UP)
-        down = DelayLine(profile, "down", rng)
+        shared = Conditions.at_any_moment(profile, rng)
+        up = DelayLine(profile, "up", rng, shared)
+        up_s = up.release_s(0.0, link.bytes_up + GRPC_BYTES_UP)
+        down = DelayLine(profile, "down", rng, shared)
         at_s = down.release_s(up_s + at_s, link.bytes_down + GRPC_BYTES_DOWN)
     return at_s
 

@@ -80,7 +80,7 @@ def _network(delay_s: float) -> Profile:
 def _proxy(delay_s: float, calls: int) -> DelayRow:
     with ExitStack() as stack:
         server = stack.enter_context(echo_server())
-        stubs = list[grpc.UnaryUnaryMultiCallable[bytes, bytes]]()
+        stubs: list[grpc.UnaryUnaryMultiCallable[bytes, bytes]] = []
         for profile in (_network(0.0), _network(delay_s)):
             port = stack.enter_context(proxy_before(server, profile))
             channel = stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{port}"))

@@ -7,18 +7,20 @@ import pytest
 
 from escalade.simulator.errors import ProfileError, SimulatorError
 from escalade.simulator.network.delay_line import DelayLine
-from escalade.simulator.network.profiles import PROFILES, Profile, get_profile
+from escalade.simulator.network.profiles import Profile, get_profile
+from escalade.simulator.network.profiles.reading import shipped_profiles
 
 NAMES = [
     *("free", "coe-1us", "coe-10ms", "coe-100ms", "coe-1s", "lan", "fios", "cable", "dsl"),
-    *("wifi-good", "5g", "lte", "4g-fast", "4g", "slow-4g", "3g", "3g-slow", "edge", "leo", "geo"),
+    *("wifi-good", "5g", "lte", "4g-fast", "4g", "slow-4g", "3g", "3g-slow", "edge", "leo"),
+    *("leo-handover", "geo"),
 ]
 
 
 def test_table_is_complete_and_sourced() -> None:
-    assert list(PROFILES) == NAMES
-    assert all(profile.name == name for name, profile in PROFILES.items())
-    assert all(profile.source for profile in PROFILES.values())
+    assert list(shipped_profiles()) == NAMES
+    assert all(profile.name == name for name, profile in shipped_profiles().items())
+    assert all(profile.source for profile in shipped_profiles().values())
 
 
 def test_the_papers_four_delays() -> None:
@@ -27,7 +29,7 @@ def test_the_papers_four_delays() -> None:
 
 
 def test_down_is_never_slower_than_up() -> None:
-    for profile in PROFILES.values():
+    for profile in shipped_profiles().values():
         if profile.down_mbps is not None and profile.up_mbps is not None:
             assert profile.down_mbps >= profile.up_mbps, profile.name
 

@@ -1,0 +1,25 @@
+"""What a chunk of bytes passes on a network, a stage each; knows no socket and no clock."""
+
+from escalade.simulator.network.stages.conditions import Conditions
+from escalade.simulator.network.stages.link import Link, VaryingLink
+from escalade.simulator.network.stages.loss import RTO_MIN_S, BurstLoss, Loss
+from escalade.simulator.network.stages.outages import Away
+from escalade.simulator.network.stages.stage import Stage, Uniform
+from escalade.simulator.network.stages.travel import Floor, Jitter, Spikes, Spreading, Traced
+
+__all__ = [
+    "RTO_MIN_S",
+    "Away",
+    "BurstLoss",
+    "Conditions",
+    "Floor",
+    "Jitter",
+    "Link",
+    "Loss",
+    "Spikes",
+    "Spreading",
+    "Stage",
+    "Traced",
+    "Uniform",
+    "VaryingLink",
+]
