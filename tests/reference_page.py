@@ -36,9 +36,9 @@ from escalade.simulator.evaluation import Evaluation
 from escalade.simulator.load import LoadReport
 from escalade.simulator.network.profiles.reading import shipped_profiles
 from escalade.simulator.network.rows import ProfileReport, ProfileRow
-from escalade.simulator.planning import Plan
+from escalade.simulator.planning.planned import Plan
 from escalade.simulator.replay import Summary
-from escalade.simulator.timing import ClockReport
+from escalade.simulator.timing.report import ClockReport
 from escalade.training.recipes import run
 from escalade.training.recipes.recipe import Recipe
 from escalade.training.router import RouterFigures

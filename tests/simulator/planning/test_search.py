@@ -12,7 +12,8 @@ import pytest
 from escalade.edge.trace import Trace
 from escalade.simulator.errors import PlanError
 from escalade.simulator.network import Network, get_profile
-from escalade.simulator.planning import Goal, Plan, make_plan
+from escalade.simulator.planning import Goal, make_plan
+from escalade.simulator.planning.planned import Plan
 from escalade.simulator.replay import replay_grid
 
 LTE = Network(get_profile("lte"))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from escalade.simulator.timing import ASKED_S, measure_delays
-from escalade.simulator.timing.measuring import calls_at
+from escalade.simulator.timing import measure_delays
+from escalade.simulator.timing.measuring import ASKED_S, calls_at
 
 
 def test_every_driver_is_timed_at_every_delay() -> None:

@@ -1,5 +1,6 @@
 """Networks: profiles, the delay line, the live proxy; knows no trace."""
 
+from escalade.simulator.network.clock import LiveClock
 from escalade.simulator.network.delay_line import DelayLine
 from escalade.simulator.network.links import Network, networks_named
 from escalade.simulator.network.pings import Pings, ping
@@ -24,6 +25,7 @@ __all__ = [
     "PAPERS_DELAYS",
     "Conditions",
     "DelayLine",
+    "LiveClock",
     "Network",
     "Pings",
     "Profile",

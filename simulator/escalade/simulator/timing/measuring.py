@@ -16,8 +16,7 @@ from contextlib import ExitStack
 import grpc
 import numpy as np
 
-from escalade.simulator.network import DelayLine, Profile
-from escalade.simulator.network.clock import LiveClock
+from escalade.simulator.network import DelayLine, LiveClock, Profile
 from escalade.simulator.timing.echo import METHOD, echo_server, proxy_before
 from escalade.simulator.timing.report import (
     ClockReport,
