@@ -3,7 +3,8 @@
 Records a trace of 3 tiers with a seed: two ensembles of 3 members on the device, wrong together
 more often than by chance, and one behind a link. Then reads it and replays it at 1,000 pairs of
 thresholds: who answers, accuracy, price and latency at each. Prints the seconds that took, and
-the most accurate pair for a few prices.
+the most accurate pair for a few prices. Then one gate: 1,000 thresholds over more queries, on 20 of
+the networks that come with the package.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from rich.table import Table
 
@@ -32,11 +34,12 @@ from escalade.edge.trace import (
     read_trace,
     write_trace,
 )
-from escalade.simulator.network import Network, get_profile
-from escalade.simulator.replay import Grid, replay_grid
+from escalade.simulator.network import Network, get_profile, profiles_with
+from escalade.simulator.replay import Grid, replay_grid, replay_grids
 
 #: What the issue of tiers asks for.
 LIMIT_S = 5.0
+_SWEPT, _NETWORKS = 1000, 20
 
 _TIERS: tuple[tuple[str, Place], ...] = (
     ("tiny", "device"),
@@ -58,6 +61,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=6000)
     parser.add_argument("--members", type=int, default=3)
     parser.add_argument("--pairs", type=int, default=1000)
+    parser.add_argument("--swept", type=int, default=100_000, help="queries of one gate")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -74,8 +78,10 @@ def main() -> None:
     network = Network(get_profile("lte"))
     grid = replay_grid(trace, network, pairs, cost="money", seed=options.seed)
     replay_s = time.perf_counter() - started - read_s
+    names, swept_s = sweep(rng, options.swept)
     if options.json:
-        print(json.dumps({"read_s": read_s, "replay_s": replay_s, "limit_s": LIMIT_S}))
+        found = {"read_s": read_s, "replay_s": replay_s, "swept_s": swept_s, "limit_s": LIMIT_S}
+        print(json.dumps(found))
         return
     show(grid)
     result_console().print(
@@ -83,6 +89,28 @@ def main() -> None:
         f" of thresholds: read in {read_s:.2f} s, replayed in {replay_s:.2f} s (at most"
         f" {LIMIT_S:g} s)"
     )
+    result_console().print(
+        f"{options.swept:,} queries, 2 tiers, {_SWEPT:,} thresholds, {len(names)} networks"
+        f" ({', '.join(names)}): {swept_s:.2f} s (at most {LIMIT_S:g} s)"
+    )
+
+
+def sweep(rng: np.random.Generator, queries: int) -> tuple[list[str], float]:
+    """One gate on many networks: which, and the seconds that took, all but reading the trace."""
+    whole = make_trace(rng, queries, 1)
+    _, small, cloud = whole.header.tiers
+    tiers = [msgspec.structs.replace(small, rule="mean"), cloud]
+    records = []
+    for record in whole.records:
+        _, below, above = record.tiers
+        assert below is not None  # noqa: S101 - every tier has answered
+        scored = msgspec.structs.replace(below, score=float(rng.random()))
+        records.append(msgspec.structs.replace(record, tiers=[scored, above]))
+    trace = Trace(msgspec.structs.replace(whole.header, tiers=tiers), records)
+    networks = [Network(profile) for profile in list(profiles_with(None).values())[:_NETWORKS]]
+    started = time.perf_counter()
+    replay_grids(trace, networks, np.linspace(0, 1, _SWEPT)[:, None], cost="money")
+    return [network.name for network in networks], time.perf_counter() - started
 
 
 def make_trace(rng: np.random.Generator, queries: int, members: int) -> Trace:

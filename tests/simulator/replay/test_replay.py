@@ -18,6 +18,7 @@ from escalade.simulator.errors import ProfileError, SimulatorError
 from escalade.simulator.network.delay_line import DelayLine
 from escalade.simulator.network.links import Network
 from escalade.simulator.network.profiles import Profile, get_profile
+from escalade.simulator.network.profiles.reading import shipped_profiles
 from escalade.simulator.recorded.costs import COSTS
 from escalade.simulator.replay.replay import latency_of, replay
 from escalade.simulator.replay.trips import GRPC_BYTES_DOWN, GRPC_BYTES_UP
@@ -316,3 +317,32 @@ def test_replay_is_the_plain_loop_query_by_query(
         up, down = up + expected.up, down + expected.down
     assert run.bytes_up.tolist() == up.tolist()
     assert run.bytes_down.tolist() == down.tolist()
+
+
+@pytest.mark.parametrize("name", [*shipped_profiles()])
+def test_calls_at_once_are_calls_one_after_the_other(
+    name: str, make_cascade: Callable[..., Trace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing varies calls are added up together: to the last bit the delay line's."""
+    made = make_cascade([1, 1], 40, linked=[False, True])
+    trace = made._replace(records=[_drafted(record) for record in made.records])
+    network = Network(get_profile(name))
+    together = replay(trace, network, [0.5], seed=3)
+    monkeypatch.setattr(Profile, "is_steady", False)
+    one_by_one = replay(trace, network, [0.5], seed=3)
+    assert together.cascade_s.tolist() == one_by_one.cascade_s.tolist()
+    assert together.course.last_only_s.tolist() == one_by_one.course.last_only_s.tolist()
+
+
+def _drafted(record: TraceRecord) -> TraceRecord:
+    *below, last = record.tiers
+    assert last is not None
+    assert last.link is not None
+    link = msgspec.structs.replace(last.link, draft_bytes=7)
+    return msgspec.structs.replace(record, tiers=[*below, msgspec.structs.replace(last, link=link)])
+
+
+def test_what_varies_is_told_from_what_does_not() -> None:
+    steady = {name for name, one in shipped_profiles().items() if one.is_steady}
+    assert {"free", "lte", "geo", "coe-1s"} <= steady
+    assert not {"wifi-good", "leo"} & steady

@@ -87,7 +87,7 @@ class Measured:
         self, trace: Trace, tiers: list[RecordedTier], networks: Sequence[Network], seed: int
     ) -> None:
         self.tiers = tiers
-        self.courses = [Course.of(tiers, network, seed=seed) for network in networks]
+        self.courses = Course.of(tiers, networks, seed=seed)
         self._money = [tier.at_levels(money) for tier in tiers] if is_priced(trace.header) else None
         members = [member for tier in tiers for member in tier.info.members]
         known = all(member.parameters for member in members)

@@ -1,6 +1,6 @@
 """Recorded cascades over networks in virtual time; knows no curve and no page."""
 
-from escalade.simulator.replay.grid import Grid, replay_grid
+from escalade.simulator.replay.grid import Grid, replay_grid, replay_grids
 from escalade.simulator.replay.replay import Course, Replay
 from escalade.simulator.replay.simulation import Simulation, networks_of, simulate
 from escalade.simulator.replay.summary import Summary
@@ -20,6 +20,7 @@ __all__ = [
     "lede",
     "networks_of",
     "replay_grid",
+    "replay_grids",
     "simulate",
     "traces_table",
 ]

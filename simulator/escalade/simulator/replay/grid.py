@@ -59,11 +59,24 @@ def replay_grid(
     cost: str | CostModel = "flops_per_query",
     seed: int = 0,
 ) -> Grid:
-    """Replay every query under each choice of thresholds.
+    """`replay_grids` on one network."""
+    (grid,) = replay_grids(trace, [network], thresholds, cost=cost, seed=seed)
+    return grid
+
+
+def replay_grids(
+    trace: Trace,
+    networks: Sequence[Network],
+    thresholds: ArrayLike,
+    *,
+    cost: str | CostModel = "flops_per_query",
+    seed: int = 0,
+) -> list[Grid]:
+    """Replay every query under each choice of thresholds, on each network.
 
     Args:
         trace: every tier's answer to every query, of at least 2 tiers.
-        network: a profile for each link.
+        networks: each a profile for each link.
         thresholds: `(P, T - 1)`, P >= 1.
         cost: what an answer costs; see `COSTS`.
         seed: see `seconds_of_tiers`.
@@ -74,14 +87,14 @@ def replay_grid(
     model = cost_named(cost)
     model.check(trace.header)
     tiers = tiers_of(trace)
-    course = Course.of(tiers, network, seed=seed)
+    courses = Course.of(tiers, networks, seed=seed)
     costs = [tier.at_levels(model) for tier in tiers]
     chosen = np.atleast_2d(np.asarray(thresholds, dtype=np.float64))
     if len(tiers) == 2:  # noqa: PLR2004 - one gate
         for choice in chosen.tolist():
             check_thresholds([tier.info for tier in tiers], choice)
-        return _swept(course, costs, chosen)
-    return _one_by_one(course, costs, chosen)
+        return [_swept(course, costs, chosen) for course in courses]
+    return [_one_by_one(course, costs, chosen) for course in courses]
 
 
 def _swept(course: Course, costs: Sequence[Floats], chosen: Floats) -> Grid:

@@ -25,7 +25,7 @@ from escalade.simulator.recorded import (
     climb,
     tiers_of,
 )
-from escalade.simulator.replay.trips import Counts, bytes_of_tiers, draft_bytes, seconds_of_tiers
+from escalade.simulator.replay.trips import Counts, recording_of, seconds_of_tiers
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,12 +63,12 @@ class Course:
     correct: Floats | None
 
     @staticmethod
-    def of(tiers: list[RecordedTier], network: Network, *, seed: int) -> Course:
-        """Send every query to every tier.
+    def of(tiers: list[RecordedTier], networks: Sequence[Network], *, seed: int) -> list[Course]:
+        """Send every query to every tier, on each network.
 
         Args:
             tiers: all of a trace, at least 2.
-            network: a profile for each link.
+            networks: each a profile for each link.
             seed: see `seconds_of_tiers`.
 
         Raises:
@@ -80,19 +80,24 @@ class Course:
                 f"a replay needs at least 2 tiers; the trace has {len(tiers)}:"
                 f" {', '.join(tier.info.name for tier in tiers)}"
             )
-        seconds, last_only_s = seconds_of_tiers(tiers, network, seed)
-        up, down = bytes_of_tiers(tiers)
-        return Course(
-            tiers=tiers,
-            network=network,
-            seed=seed,
-            seconds=seconds,
-            last_only_s=last_only_s,
-            bytes_up=up,
-            bytes_down=down,
-            draft_bytes=draft_bytes(tiers[-1]),
-            correct=_correct(tiers),
-        )
+        recording, correct = recording_of(tiers), _correct(tiers)
+        courses = []
+        for network in networks:
+            seconds, last_only_s = seconds_of_tiers(tiers, recording, network, seed)
+            courses.append(
+                Course(
+                    tiers=tiers,
+                    network=network,
+                    seed=seed,
+                    seconds=seconds,
+                    last_only_s=last_only_s,
+                    bytes_up=recording.bytes_up,
+                    bytes_down=recording.bytes_down,
+                    draft_bytes=recording.draft_bytes[-1],
+                    correct=correct,
+                )
+            )
+        return courses
 
     def at(self, thresholds: Sequence[float]) -> Replay:
         """Replay every query under thresholds, one for each gate.
@@ -204,7 +209,8 @@ def replay(trace: Trace, network: Network, thresholds: Sequence[float], *, seed:
     Raises:
         SimulatorError: answers or scores are missing, or the seed or a threshold is out of range.
     """
-    return Course.of(tiers_of(trace), network, seed=seed).at(thresholds)
+    (course,) = Course.of(tiers_of(trace), [network], seed=seed)
+    return course.at(thresholds)
 
 
 def latency_of(seconds: Floats) -> Latency:

@@ -147,7 +147,7 @@ def run_simulation(
         try:
             trace = answered(name, whole, notes)
             tiers = tiers_of(trace)
-            courses = [Course.of(tiers, network, seed=seed) for network in over]
+            courses = Course.of(tiers, over, seed=seed)
             costs = _cost_tables(trace.header, tiers)
             rows.append(_trace_row(name, trace, courses[0]))
             for choice in chosen or [recorded_thresholds(trace.header.tiers)]:

@@ -32,8 +32,42 @@ Counts = NDArray[np.int64]
 _MAX_SEED = 2**64 - 1
 
 
+class Recording(NamedTuple):
+    """What a trace of T tiers took and moved over loopback, whatever the network.
+
+    Attributes:
+        seconds: of each tier `(V, N)`, see `RecordedTier.at_levels`, with what it took beside its
+            members.
+        bytes_up: `(T, N)` what the calls to each tier send, gRPC framing and draft included.
+        bytes_down: `(T, N)` what they receive.
+        draft_bytes: `(T, N)` how many of those that are sent are the draft.
+        linked: T, whether a link leads to a tier.
+        plain: T, whether each of its answers came over one link, and over none behind it.
+    """
+
+    seconds: list[Floats]
+    bytes_up: Counts
+    bytes_down: Counts
+    draft_bytes: Counts
+    linked: list[bool]
+    plain: list[bool]
+
+
+def recording_of(tiers: Sequence[RecordedTier]) -> Recording:
+    """Add up a trace, once for all networks."""
+    up, down = bytes_of_tiers(tiers)
+    return Recording(
+        seconds=[tier.at_levels(recorded_seconds) + _beside_members(tier) for tier in tiers],
+        bytes_up=up,
+        bytes_down=down,
+        draft_bytes=np.array([draft_bytes(tier) for tier in tiers], dtype=np.int64),
+        linked=[is_linked(tier) for tier in tiers],
+        plain=[_is_plain(tier) for tier in tiers],
+    )
+
+
 def seconds_of_tiers(
-    tiers: Sequence[RecordedTier], network: Network, seed: int
+    tiers: Sequence[RecordedTier], recording: Recording, network: Network, seed: int
 ) -> tuple[list[Floats], Floats]:
     """What each tier takes when a query comes to it, and the last when it is asked alone.
 
@@ -47,6 +81,7 @@ def seconds_of_tiers(
 
     Args:
         tiers: all of a trace.
+        recording: of it.
         network: a profile for each link.
         seed: in [0, 2**64). The generator of a call is keyed by the seed, the query's place in
             the trace and the link, so that its network depends on no other query, profile or
@@ -63,17 +98,28 @@ def seconds_of_tiers(
     if not 0 <= seed <= _MAX_SEED:
         raise SimulatorError(f"seed must be in [0, {_MAX_SEED}]; got {seed}")
     tables, link = [], 0
-    for tier in tiers:
-        table = tier.at_levels(recorded_seconds) + _beside_members(tier)
+    for place, tier in enumerate(tiers):
+        table = recording.seconds[place].copy()
         alone = table[-1].copy()
-        if is_linked(tier):
+        linked, plain = recording.linked[place], recording.plain[place]
+        if linked and plain and network.to(tier.info.name).is_steady:
+            up, down = recording.bytes_up[place], recording.bytes_down[place]
+            plain_up = up - recording.draft_bytes[place]
+            profile = network.to(tier.info.name)
+            table[:] = _steady_s(profile, alone, up, down)
+            alone = _steady_s(profile, alone, plain_up, down)
+            link += 1
+        elif linked:
             profiles = _Profiles(tier.info.name, network)
             for k, answer in enumerate(tier.answers):
                 if answer.link is not None:
                     crossed = profiles.of(answer.hops)
-                    plain = _undrafted(answer.link)
                     table[:, k] = _call_s(crossed, (seed, k, link), answer.link, alone[k])
-                    alone[k] = _call_s(crossed, (seed, k, link), plain, alone[k])
+                    if answer.link.draft_bytes:
+                        undrafted = _undrafted(answer.link)
+                        alone[k] = _call_s(crossed, (seed, k, link), undrafted, alone[k])
+                    else:
+                        alone[k] = table[-1, k]
                 elif links_of(answer):
                     beside_s = alone[k] - recorded_seconds(answer, tier.info)
                     with_draft, without = _calls_s(answer, profiles, (seed, k, link))
@@ -82,6 +128,22 @@ def seconds_of_tiers(
             link += 1
         tables.append(table)
     return tables, alone
+
+
+def _is_plain(tier: RecordedTier) -> bool:
+    return all(one.link is not None and not links_behind(one.hops) for one in tier.answers)
+
+
+def _steady_s(profile: Profile, recorded_s: Floats, up: Counts, down: Counts) -> Floats:
+    """What `_call_s` gives where nothing varies, of N calls at once; in the delay line's order."""
+    floor_s = profile.floor_ms / 1e3
+    up_s = up * _seconds_per_byte(profile.up_mbps) + floor_s
+    there_s: Floats = (up_s + recorded_s) + down * _seconds_per_byte(profile.down_mbps) + floor_s
+    return there_s
+
+
+def _seconds_per_byte(mbps: float | None) -> float:
+    return 0.0 if mbps is None else 8 / (mbps * 1e6)
 
 
 def _calls_s(

@@ -98,6 +98,18 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return max(0.0, self.rtt_ms / 2 - HALF_GAMMA2_MEDIAN * self.jitter_ms)
 
     @property
+    def is_steady(self) -> bool:
+        """Whether nothing of it varies: a call takes its bytes and the round trip, at any time."""
+        varying = (self.spread, self.rtt_trace, self.down_trace, self.up_trace, self.bursts)
+        return not (
+            self.jitter_ms
+            or self.loss
+            or self.outages
+            or self.spikes
+            or any(one is not None for one in varying)
+        )
+
+    @property
     def period_s(self) -> float:
         """The longest time, in seconds, after which something comes round; 0 where nothing does."""
         longest_s = 0.0
