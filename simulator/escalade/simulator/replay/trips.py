@@ -40,7 +40,9 @@ def seconds_of_tiers(
     that begin, an encoded prompt) whoever of them is asked. Where a link is crossed it is
     `network up + server_s + (round_trip_s - server_s) + network down`, the bracket being the
     recorded loopback overhead; and so is each link behind a gateway that the query crossed
-    (`links_behind`), with the bytes of the link to the gateway, which is all that a trace has.
+    (`links_behind`), with the bytes of the link to the gateway, which is all that a trace has. What
+    the caller took beside the call, to put a request together, is added; and to the first tier,
+    what the query took beside all of them.
 
     Args:
         tiers: all of a trace.
@@ -61,7 +63,7 @@ def seconds_of_tiers(
         raise SimulatorError(f"seed must be in [0, {_MAX_SEED}]; got {seed}")
     tables, link = [], 0
     for tier in tiers:
-        table = tier.at_levels(recorded_seconds) + _beside_members(tier)
+        table = tier.at_levels(recorded_seconds) + _beside(tier)
         alone = table[-1].copy()
         if is_linked(tier):
             for k, answer in enumerate(tier.answers):
@@ -75,16 +77,10 @@ def seconds_of_tiers(
     return tables, alone
 
 
-def _beside_members(tier: RecordedTier) -> Floats:
-    """What a tier on its caller's machine took that none of its members did: `(N,)`."""
-    return np.array(
-        [
-            0.0
-            if answer.link is not None
-            else max(0.0, answer.seconds - recorded_seconds(answer, tier.info))
-            for answer in tier.answers
-        ]
-    )
+def _beside(tier: RecordedTier) -> Floats:
+    """What was taken that no member and no call did: `(N,)`."""
+    took = [answer.seconds - recorded_seconds(answer, tier.info) for answer in tier.answers]
+    return np.maximum(0.0, took) + tier.beside_s
 
 
 def is_linked(tier: RecordedTier) -> bool:
