@@ -115,7 +115,7 @@ def _make_trace(
                 tiers=[device, cloud],
                 answered_by=1 if score >= threshold else 0,
                 outcome="deferred" if score >= threshold else "answered",
-                total_s=0.05,
+                total_s=device.seconds + (cloud.seconds if score >= threshold else 0.0),
             )
         )
     return Trace(header, records)
@@ -155,25 +155,24 @@ def _make_cascade(
         )
         for k, count in enumerate(members)
     ]
-    return Trace(
-        TraceHeader(schema=TRACE_SCHEMA, tiers=infos, created=CREATED),
-        [
+    records = []
+    for q in range(queries):
+        said = [
+            _tier_answer(rng, info, behind_links[k], answers, k) for k, info in enumerate(infos)
+        ]
+        records.append(
             TraceRecord(
                 id=f"q{q}",
                 task=TASKS[q % len(TASKS)],
                 prompt=f"prompt {q}",
                 references=["a0"],
-                tiers=[
-                    _tier_answer(rng, info, behind_links[k], answers, k)
-                    for k, info in enumerate(infos)
-                ],
+                tiers=list(said),
                 answered_by=tiers - 1,
                 outcome="deferred",
-                total_s=1.0,
+                total_s=sum(one.seconds for one in said) + q / 100,
             )
-            for q in range(queries)
-        ],
-    )
+        )
+    return Trace(TraceHeader(schema=TRACE_SCHEMA, tiers=infos, created=CREATED), records)
 
 
 def _tier_answer(
@@ -206,12 +205,13 @@ def _tier_answer(
         score: float | None = (len(texts) - texts.count(most)) / len(texts)
     else:
         score = None if info.rule is None else float(rng.integers(0, 5)) / 4
+    took_s = link.round_trip_s if linked else latency_s(said, side_by_side=info.side_by_side)
     return TierAnswer(
         text=most or "",
         members=said,
         score=score,
         correct=most == "a0",
-        seconds=latency_s(said, side_by_side=info.side_by_side) + float(rng.random()) / 9,
+        seconds=took_s + float(rng.random()) / 9,
         link=link if linked else None,
     )
 

@@ -76,11 +76,28 @@ def test_free_network_gives_the_recorded_times(realistic_trace: Trace) -> None:
     np.testing.assert_allclose(run.cascade_s, generate + run.answered_by * trips)
 
 
+def test_what_no_tier_and_no_call_took_is_as_long_on_every_network(three: Trace) -> None:
+    def slower(record: TraceRecord) -> TraceRecord:
+        """By 1 ms before the first tier, and by 2 ms around a call."""
+        device, cloud = record.tiers
+        assert device is not None
+        assert cloud is not None
+        tiers = [device, msgspec.structs.replace(cloud, seconds=cloud.seconds + 0.002)]
+        total_s = record.total_s + 0.001 + 0.002 * record.answered_by
+        return msgspec.structs.replace(record, tiers=tiers, total_s=total_s)
+
+    late = Trace(three.header, [slower(record) for record in three.records])
+    for profile in ("free", "coe-100ms"):
+        before, after = (replay(trace, over(profile), [0.5], seed=0) for trace in (three, late))
+        np.testing.assert_allclose(after.cascade_s - before.cascade_s, [0.003, 0.001, 0.003])
+        np.testing.assert_allclose(after.course.last_only_s - before.course.last_only_s, 0.002)
+
+
 def test_server_time_beyond_the_round_trip_is_not_shortened(
     three: Trace, with_answer: Callable[..., TraceRecord]
 ) -> None:
     link = msgspec.structs.replace(three.records[0].tiers[1].link, round_trip_s=0.01, server_s=0.02)
-    records = [with_answer(three.records[0], 1, link=link), *three.records[1:]]
+    records = [with_answer(three.records[0], 1, link=link, seconds=0.01), *three.records[1:]]
     run = replay(three._replace(records=records), over("free"), [0.5], seed=0)
     assert run.course.last_only_s[0] == pytest.approx(0.02)
 
@@ -156,7 +173,7 @@ def test_each_link_has_its_own_profile_and_its_own_luck(make_cascade: Callable[.
     mixed = replay(trace, near, [-1, -1], seed=3)
     # The link to the last tier is the same in both: what is saved is the other.
     np.testing.assert_array_equal(mixed.course.seconds[2], both.course.seconds[2])
-    recorded = [record.tiers[1].link.round_trip_s for record in trace.records]
+    recorded = [record.tiers[1].seconds for record in trace.records]
     np.testing.assert_allclose(mixed.course.seconds[1][0], recorded)
     first, second = (seconds[0] for seconds in both.course.seconds[1:])
     delays = [
@@ -226,7 +243,9 @@ class Expected:
     ) -> None:
         infos, answers = trace.header.tiers, trace.records[q].tiers
         self.members, self.up, self.down = ([0] * len(infos) for _ in range(3))
-        self.seconds = self.flops = self.money = 0.0
+        self.flops = self.money = 0.0
+        # All of them were on the way to the answer.
+        self.seconds = trace.records[q].total_s - sum(answer.seconds for answer in answers)
         for k, (info, answer) in enumerate(zip(infos, answers, strict=True)):
             is_last = k == len(infos) - 1
             asked = members_asked(info, answer, None if is_last else taus[k])
@@ -247,6 +266,7 @@ class Expected:
                 self.down[k] = answer.link.bytes_down + GRPC_BYTES_DOWN
                 link = sum(one.link is not None for one in answers[:k])
                 self.seconds += trip_s(profiles[k], seed, q, link, answer, self.up[k], self.down[k])
+                self.seconds += answer.seconds - answer.link.round_trip_s
             self.answered_by = k
             if is_last or not defers(answer.score, taus[k]):
                 break

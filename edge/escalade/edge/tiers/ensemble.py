@@ -139,19 +139,30 @@ class EnsembleTier:
             return one._replace(seconds=now_s() - all_began_s)
 
         pool, heard = self._threads(), list[Heard]()
-        waiting, running = deque(range(1, len(self._members))), set[Future[Heard | None]]()
-        # Else who waits for a place is begun only where all that had one leave the decision open:
-        # two that agree are enough of three, and a third beside them slows both down.
+        waiting, running = deque(range(1, len(self._members))), dict[Future[Heard | None], int]()
         all_wanted = call.whole or (call.gate is not None and call.gate.threshold is None)
 
+        def may_be_enough(leading: int) -> bool:
+            """Whether it is decided if those that run say the same as one that was heard.
+
+            Two that agree are enough of three, and a third beside them slows both down.
+            """
+            one = next((one for one in heard if one.text is not None), None)
+            if all_wanted or one is None:
+                return False
+            said = [one._replace(member=member) for member in (*range(leading), *running.values())]
+            return bool(said) and self._decided(call.gate, [*heard, *said], call.can_defer)
+
         def begin(leading: int) -> None:
-            while waiting and leading + len(running) < self._at_once:
-                running.add(pool.submit(run, waiting.popleft()))
+            while waiting and leading + len(running) < self._at_once and not may_be_enough(leading):
+                member = waiting.popleft()
+                running[pool.submit(run, member)] = member
 
         def hear() -> None:
-            done = {one for one in running if one.done()}
-            running.difference_update(done)
-            heard.extend(one for each in done if (one := each.result()) is not None)
+            for done in [one for one in running if one.done()]:
+                del running[done]
+                if (one := done.result()) is not None:
+                    heard.append(one)
 
         def notice() -> None:
             if waiting and any(one.done() for one in running):
@@ -161,7 +172,7 @@ class EnsembleTier:
         try:
             begin(1)
             lead = self._speak(0, prompts, call.elapsed_s, cancelled)
-            heard.append((yield from noticed(lead, notice) if all_wanted else lead))
+            heard.append((yield from noticed(lead, notice)))
             while True:
                 hear()
                 if not over.is_set():
@@ -169,7 +180,7 @@ class EnsembleTier:
                         return None
                     if not call.whole and self._decided(call.gate, heard, call.can_defer):
                         over.set()
-                    elif all_wanted or not running:
+                    else:
                         begin(0)
                 if not running:
                     return sorted(heard)

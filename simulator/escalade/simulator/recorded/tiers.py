@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from escalade.edge.deferral import Agreement, Voice, Vote, agreement_named, asked_of
-from escalade.edge.trace import TierAnswer, TierInfo, Trace, voices_of, weights_of
+from escalade.edge.trace import TierAnswer, TierInfo, Trace, TraceRecord, voices_of, weights_of
 from escalade.simulator.errors import SimulatorError
 from escalade.simulator.recorded.shadow import check_answered
 
@@ -39,6 +39,8 @@ class RecordedTier:
         levels: `(V - 1,)` rising: thresholds up to and with the k-th, and above the one before,
             are of level k.
         asked: `(V, N)` how many members answer at each level.
+        beside_s: `(N,)` of the first tier, seconds that the query took at its caller's and that are
+            no tier's; of the others 0.
     """
 
     info: TierInfo
@@ -47,6 +49,7 @@ class RecordedTier:
     score: Floats
     levels: Floats
     asked: NDArray[np.intp]
+    beside_s: Floats
 
     @property
     def is_vote(self) -> bool:
@@ -76,6 +79,7 @@ class RecordedTier:
             answers=[self.answers[place] for place in places],
             score=self.score[places],
             asked=self.asked[:, places],
+            beside_s=self.beside_s[places],
         )
 
 
@@ -88,10 +92,12 @@ def tiers_of(trace: Trace) -> list[RecordedTier]:
     check_answered(trace)
     last = len(trace.header.tiers) - 1
     ids = [record.id for record in trace.records]
+    beside_s = np.array([_beside_s(record) for record in trace.records])
     return [
         _recorded(
             info,
             ids,
+            beside_s if k == 0 else np.zeros_like(beside_s),
             [answer for record in trace.records if (answer := record.tiers[k]) is not None],
             is_last=k == last,
         )
@@ -99,8 +105,19 @@ def tiers_of(trace: Trace) -> list[RecordedTier]:
     ]
 
 
+def _beside_s(record: TraceRecord) -> float:
+    """What a query took that no tier did: its text was read, answers were put together."""
+    came_to = record.tiers[: record.answered_by + 1]
+    return max(0.0, record.total_s - sum(one.seconds for one in came_to if one is not None))
+
+
 def _recorded(
-    info: TierInfo, ids: list[str], answers: list[TierAnswer], *, is_last: bool
+    info: TierInfo,
+    ids: list[str],
+    beside_s: Floats,
+    answers: list[TierAnswer],
+    *,
+    is_last: bool,
 ) -> RecordedTier:
     score = np.array([_score(answer) for answer in answers], dtype=np.float64)
     levels = np.empty(0)
@@ -119,7 +136,13 @@ def _recorded(
         except ValueError as error:
             raise SimulatorError(f"tier {info.name!r}: {error}") from error
     return RecordedTier(
-        info=info, ids=ids, answers=answers, score=score, levels=levels, asked=asked
+        info=info,
+        ids=ids,
+        answers=answers,
+        score=score,
+        levels=levels,
+        asked=asked,
+        beside_s=beside_s,
     )
 
 

@@ -37,7 +37,7 @@ class Recording(NamedTuple):
 
     Attributes:
         seconds: of each tier `(V, N)`, see `RecordedTier.at_levels`, with what it took beside its
-            members.
+            members, and the caller beside a call.
         bytes_up: `(T, N)` what the calls to each tier send, gRPC framing and draft included.
         bytes_down: `(T, N)` what they receive.
         draft_bytes: `(T, N)` how many of those that are sent are the draft.
@@ -57,7 +57,7 @@ def recording_of(tiers: Sequence[RecordedTier]) -> Recording:
     """Add up a trace, once for all networks."""
     up, down = bytes_of_tiers(tiers)
     return Recording(
-        seconds=[tier.at_levels(recorded_seconds) + _beside_members(tier) for tier in tiers],
+        seconds=[tier.at_levels(recorded_seconds) + _beside(tier) for tier in tiers],
         bytes_up=up,
         bytes_down=down,
         draft_bytes=np.array([draft_bytes(tier) for tier in tiers], dtype=np.int64),
@@ -77,7 +77,8 @@ def seconds_of_tiers(
     recorded loopback overhead; and so is each link behind a gateway that the query crossed
     (`links_behind`), with the bytes of the link to the gateway, which is all that a trace has.
     Members elsewhere cross a link each at the same time, of the one profile of their tier, and the
-    slowest counts.
+    slowest counts. What the caller took beside the call, to put a request together, is added; and
+    to the first tier, what the query took beside all of them.
 
     Args:
         tiers: all of a trace.
@@ -161,16 +162,10 @@ def _calls_s(
     return slowest_s, plain_s
 
 
-def _beside_members(tier: RecordedTier) -> Floats:
-    """What a tier on its caller's machine took that none of its members did: `(N,)`."""
-    return np.array(
-        [
-            0.0
-            if answer.link is not None
-            else max(0.0, answer.seconds - recorded_seconds(answer, tier.info))
-            for answer in tier.answers
-        ]
-    )
+def _beside(tier: RecordedTier) -> Floats:
+    """What was taken that no member and no call did: `(N,)`."""
+    took = [answer.seconds - recorded_seconds(answer, tier.info) for answer in tier.answers]
+    return np.maximum(0.0, took) + tier.beside_s
 
 
 def is_linked(tier: RecordedTier) -> bool:

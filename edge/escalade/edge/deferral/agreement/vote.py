@@ -103,22 +103,12 @@ class Vote(Agreement):
 
     def bounds(self, voices: Sequence[Voice], weights: Sequence[float]) -> tuple[float, float]:
         """See `Agreement`, and above."""
-        tally, whole = self.tally(voices, weights), check_voices(voices, weights)
-        left = [whole[member] for member in silent(voices, weights)]
-        votes = max(tally.votes.values(), default=0)
-        most = tally.total - (votes or min(left, default=0))
-        return (
-            share_of(tally.total - votes - tally.rest, tally.total),
-            share_of(most, tally.total),
-        )
+        certain = _certain(self._pattern(voices), tuple(weights))
+        return certain.least, certain.most
 
     def is_settled(self, voices: Sequence[Voice], weights: Sequence[float]) -> bool:
         """See `Agreement`; `Tally.may_win` says why."""
-        tally = self.tally(voices, weights)
-        if not tally.votes:
-            return False
-        others = [None, *(one for one in tally.votes if one != tally.leader)]
-        return not any(tally.may_win(one) for one in others)
+        return _certain(self._pattern(voices), tuple(weights)).settled
 
     def key_of(self, text: str) -> str:
         """What is compared of a text."""
@@ -138,15 +128,43 @@ class Vote(Agreement):
 
     def prefixes(self, voices: Sequence[Voice], weights: Sequence[float]) -> list[Prefix]:
         """See `Agreement`; of a vote only who agrees with whom counts."""
-        keys = [None if voice.text is None else self.key_of(voice.text) for voice in voices]
-        pattern = tuple(None if key is None else keys.index(key) for key in keys)
-        return list(_prefixes(pattern, tuple(weights)))
+        return list(_prefixes(self._pattern(voices), tuple(weights)))
+
+    def _pattern(self, voices: Sequence[Voice]) -> _Pattern:
+        """Who agrees with whom."""
+        keys: dict[str, int] = {}
+        return tuple(
+            (
+                voice.member,
+                None if voice.text is None else keys.setdefault(self.key_of(voice.text), len(keys)),
+            )
+            for voice in voices
+        )
 
 
-# A vote of 8 has 4140 patterns (Bell's number).
+#: Members, and which of the answers each gave; None where it failed.
+_Pattern = tuple[tuple[int, int | None], ...]
+
+
+def _voices(pattern: _Pattern) -> list[Voice]:
+    return [Voice(member, None if key is None else str(key)) for member, key in pattern]
+
+
+# Both are asked while a query waits. A vote of 8 has 4140 patterns in one order (Bell's number).
 @lru_cache(1 << 14)
-def _prefixes(pattern: tuple[int | None, ...], weights: tuple[float, ...]) -> tuple[Prefix, ...]:
-    voices = [
-        Voice(member, None if key is None else str(key)) for member, key in enumerate(pattern)
-    ]
-    return tuple(Agreement.prefixes(Vote(), voices, weights))
+def _certain(pattern: _Pattern, weights: tuple[float, ...]) -> Prefix:
+    voices = _voices(pattern)
+    tally, whole = Vote().tally(voices, weights), check_voices(voices, weights)
+    left = [whole[member] for member in silent(voices, weights)]
+    votes = max(tally.votes.values(), default=0)
+    others = [None, *(one for one in tally.votes if one != tally.leader)] if votes else []
+    return Prefix(
+        least=share_of(tally.total - votes - tally.rest, tally.total),
+        most=share_of(tally.total - (votes or min(left, default=0)), tally.total),
+        settled=bool(votes) and not any(tally.may_win(one) for one in others),
+    )
+
+
+@lru_cache(1 << 14)
+def _prefixes(pattern: _Pattern, weights: tuple[float, ...]) -> tuple[Prefix, ...]:
+    return tuple(Agreement.prefixes(Vote(), _voices(pattern), weights))
