@@ -1,11 +1,12 @@
 """Three tiers as processes, with the simulator's proxy on both links, and in virtual time.
 
-    .venv/bin/python -m benchmarks.study_ensembles.live [--out FOLDER] [--queries 100]
+    .venv/bin/python -m benchmarks.study_ensembles.live [--out FOLDER] [--queries 300]
 
 An ensemble on the device, one at a gateway, the large bundled model in the cloud; on both links the
 paper's delays. Each query is also asked of a second such system, beside the other, whose proxies do
 not delay: what a call costs beside its network is measured where the trace is recorded. That is
-replayed in virtual time, and both are to agree. The report of the study has the figures.
+replayed in virtual time, and both are to agree. Caches cool while a machine waits: both are asked
+after the same pause. The report of the study has the figures.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ from escalade.edge.base import Record, atomic_write, read_records, subsample
 from escalade.edge.trace import Trace
 from escalade.export.artifact import export_artifact
 from escalade.simulator.network import PAPERS_DELAYS, Network, get_profile
-from escalade.simulator.replay.simulation import run_simulation
+from escalade.simulator.recorded import recorded_thresholds
+from escalade.simulator.replay.replay import latency_of, replay
 from escalade.training.data import write_splits
 
 #: What is exported: the device's members, and the gateway's. No larger model is bundled than the
@@ -50,6 +52,8 @@ _THRESHOLD = 0.25
 _FEWER = {"coe-100ms": 2, "coe-1s": 4}
 #: Recorded over proxies as the other's, which cost a call something themselves.
 _NEAR = "free"
+# A pause is a round trip of the network, but no longer: a second cools no more than this does.
+_LONGEST_PAUSE_S = 0.1
 # The proxy writes its counters at most every 0.2 s.
 _SETTLE_S = 0.5
 
@@ -63,6 +67,9 @@ class LiveRow(msgspec.Struct, frozen=True, kw_only=True):
     live_p95_s: float
     virtual_p50_s: float
     virtual_p95_s: float
+    #: The medians of those queries that each sends over a link.
+    live_sent_p50_s: float
+    virtual_sent_p50_s: float
     #: Shares that device, gateway and cloud have answered.
     answered_by: dict[str, float]
     #: Of the cloud's link both ways, as its proxy counted them; and where all goes over it.
@@ -74,7 +81,7 @@ def main() -> None:
     """Export, measure, write down, print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, default=REPOSITORY / "runs" / "study-ensembles")
-    parser.add_argument("--queries", type=int, default=120)
+    parser.add_argument("--queries", type=int, default=300)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     quiet_third_party()
@@ -87,25 +94,30 @@ def main() -> None:
         print(msgspec.json.encode(rows).decode())
         return
     table = Table(title="three tiers, live and in virtual time")
-    for column in ("delay", "queries", "p50 ms", "virtual", "p95 ms", "virtual", "answers"):
+    for column in HEAD:
         table.add_column(column)
     for row in rows:
         table.add_row(*cells_of(row))
     result_console().print(table)
 
 
+#: Of `cells_of`.
+HEAD = ["delay", "queries", *(f"{of}, ms" for of in ("p50", "p95", "p50 sent on")), "answers"]
+
+
 def cells_of(row: LiveRow) -> list[str]:
     """A row of a table, for the report too."""
 
-    def beside(live: float, virtual: float) -> list[str]:
-        return [f"{1000 * live:.1f}", f"{1000 * virtual:.1f} ({100 * (virtual / live - 1):+.1f} %)"]
+    def beside(live: float, virtual: float) -> str:
+        return f"{1000 * live:.1f}; {1000 * virtual:.1f} ({100 * (virtual / live - 1):+.1f} %)"
 
     shares = ", ".join(f"{name} {share:.2f}" for name, share in row.answered_by.items())
     return [
         row.profile.removeprefix("coe-"),
         str(row.queries),
-        *beside(row.live_p50_s, row.virtual_p50_s),
-        *beside(row.live_p95_s, row.virtual_p95_s),
+        beside(row.live_p50_s, row.virtual_p50_s),
+        beside(row.live_p95_s, row.virtual_p95_s),
+        beside(row.live_sent_p50_s, row.virtual_sent_p50_s),
         shares,
     ]
 
@@ -187,9 +199,11 @@ def _row(
     counters = folder / profile / "cloud.json"
     before = _bytes(counters)
     live, recorded, places = [], [], []
+    pause_s = min(get_profile(profile).rtt_ms / 1e3, _LONGEST_PAUSE_S)
     with progress_bar(profile) as tick:
         for done, record in enumerate(records, 1):
             for system in (near, far) if done % 2 else (far, near):  # who is second finds it warm
+                time.sleep(pause_s)
                 if system is near:
                     recorded.append(near.trace_record(record, shadow=True))
                 else:
@@ -198,21 +212,27 @@ def _row(
                     places.append(answer.given_at)
             tick(done, len(records))
     crossed = _bytes(counters) - before
-    with EdgeClient.open(folder / profile / "all.toml") as alone:
+    counters = folder / _NEAR / "cloud.json"  # the same bytes, sooner
+    before = _bytes(counters)
+    with EdgeClient.open(folder / _NEAR / "all.toml") as alone:
         for record in records:
             alone.ask_last(Query(text=record.prompt))
-    all_of_them = _bytes(counters) - before - crossed
+    all_of_them = _bytes(counters) - before
     trace = Trace(near.trace_header(), recorded)
     network = Network(get_profile(profile))
-    (replayed,) = run_simulation({profile: trace}, [network], [], seed=1).summary.networks
-    p50_s, p95_s = np.quantile(live, [0.5, 0.95])
+    replayed = replay(trace, network, recorded_thresholds(trace.header.tiers), seed=1)
+    live_s, virtual_s = np.array(live), replayed.cascade_s
+    p50_s, p95_s = np.quantile(live_s, [0.5, 0.95])
+    virtual = latency_of(virtual_s)
     return LiveRow(
         profile=profile,
         queries=len(records),
         live_p50_s=float(p50_s),
         live_p95_s=float(p95_s),
-        virtual_p50_s=replayed.cascade.p50_s,
-        virtual_p95_s=replayed.cascade.p95_s,
+        virtual_p50_s=virtual.p50_s,
+        virtual_p95_s=virtual.p95_s,
+        live_sent_p50_s=float(np.median(live_s[np.array(places) != "device"])),
+        virtual_sent_p50_s=float(np.median(virtual_s[replayed.answered_by > 0])),
         answered_by={one: count / len(places) for one, count in Counter(places).most_common()},
         bytes_last=crossed,
         bytes_all=all_of_them,

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from benchmarks.study_ensembles.cascades import Bench, Cascade
 from benchmarks.study_ensembles.language import BASE_STEPS, STEPS
-from benchmarks.study_ensembles.live import LiveRow, cells_of
+from benchmarks.study_ensembles.live import HEAD, LiveRow, cells_of
 from benchmarks.study_ensembles.pools import sizes_of
 from benchmarks.study_ensembles.report.costs import Prices, delays_table, tiers_table
 from benchmarks.study_ensembles.report.figure import Dot, draw
@@ -179,7 +179,6 @@ def _live(path: Path) -> list[str]:
     if not path.exists():
         return []
     rows = msgspec.json.decode(path.read_bytes(), type=list[LiveRow])
-    head = ["delay", "queries", "p50, ms", "virtual", "p95, ms", "virtual", "answers"]
     cells = [
         [
             *cells_of(row),
@@ -188,7 +187,7 @@ def _live(path: Path) -> list[str]:
         ]
         for row in rows
     ]
-    return [_LIVE + markdown([*head, "calls", "bytes"], cells) + "\n"]
+    return [_LIVE + markdown([*HEAD, "calls", "bytes"], cells) + "\n"]
 
 
 _LIVE = """## Live, and in virtual time
@@ -196,8 +195,10 @@ _LIVE = """## Live, and in virtual time
 Three of the bundled small models on the device (4 bits), two at a gateway (8 bits), large in the
 cloud, each a process, with the simulator's proxy on both links
 (`python -m benchmarks.study_ensembles.live`). All of a tier must agree. Beside each query a second
-system without delays is asked, whose trace is replayed in virtual time. Calls and bytes over the
-last link: how many times fewer than if every query went over it.
+system whose proxies do not delay is asked, whose trace is replayed in virtual time. Live; virtual
+(by how much it differs): of all queries, and of those that the device sends on. Most it answers
+itself, and their time is no network's. Calls and bytes over the last link: how many times fewer
+than if every query went over it.
 
 """
 

@@ -108,7 +108,8 @@ class EnsembleTier:
             before = found.get(index)
             if before is not None and before.ended:
                 continue
-            if not call.whole and self._decided(call.gate, found.values(), can_defer):
+            # Also where all are wanted: a trace has the time that it takes to decide.
+            if self._decided(call.gate, found.values(), can_defer) and not call.whole:
                 break
             speaking = self._speak(index, call.prompts, call.elapsed_s, call.cancelled)
             one = (yield from speaking) if index == 0 else silently(speaking)
@@ -140,7 +141,6 @@ class EnsembleTier:
 
         pool, heard = self._threads(), list[Heard]()
         waiting, running = deque(range(1, len(self._members))), dict[Future[Heard | None], int]()
-        all_wanted = call.whole or (call.gate is not None and call.gate.threshold is None)
 
         def may_be_enough(leading: int) -> bool:
             """Whether it is decided if those that run say the same as one that was heard.
@@ -148,10 +148,11 @@ class EnsembleTier:
             Two that agree are enough of three, and a third beside them slows both down.
             """
             one = next((one for one in heard if one.text is not None), None)
-            if all_wanted or one is None:
+            if one is None:
                 return False
             said = [one._replace(member=member) for member in (*range(leading), *running.values())]
-            return bool(said) and self._decided(call.gate, [*heard, *said], call.can_defer)
+            enough = bool(said) and self._decided(call.gate, [*heard, *said], call.can_defer)
+            return enough and not call.whole
 
         def begin(leading: int) -> None:
             while waiting and leading + len(running) < self._at_once and not may_be_enough(leading):
@@ -178,7 +179,7 @@ class EnsembleTier:
                 if not over.is_set():
                     if not all(one.ended for one in heard):
                         return None
-                    if not call.whole and self._decided(call.gate, heard, call.can_defer):
+                    if self._decided(call.gate, heard, call.can_defer) and not call.whole:
                         over.set()
                     else:
                         begin(0)
