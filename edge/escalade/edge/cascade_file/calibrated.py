@@ -9,7 +9,6 @@ from escalade.edge.cascade_file.tables import (
     GateTable,
     TierTable,
     all_members,
-    member_tables,
     samples_in,
 )
 from escalade.edge.deferral import CascadeCalibration
@@ -52,7 +51,9 @@ def check_calibration(
 
 
 def _check_members(path: Path, calibration: CascadeCalibration, tiers: Sequence[TierTable]) -> None:
-    pins = [one.manifest_sha256 for table in tiers for one in member_tables(table)]
+    pins = [
+        "" if one.address else one.manifest_sha256 for table in tiers for one in all_members(table)
+    ]
     if pins != calibration.members:
         raise CascadeError(
             f"{path}: tiers: members, or their manifest_sha256, are not those that calibration is"

@@ -79,7 +79,8 @@ class CascadeCalibration(Table, frozen=True, kw_only=True):
     #: What was set, one for each gate: other rules and thresholds are not these.
     rules: list[str]
     thresholds: list[Finite]
-    #: SHA-256 of the manifest of each member on this device, in order: others are not these.
+    #: SHA-256 of the manifest of each member on this device, in order: others are not these. Empty
+    #: of a member elsewhere, which may move.
     members: list[str]
     #: Of all members, those elsewhere too, in order; empty where all have one.
     weights: list[Finite] = msgspec.field(default_factory=list)

@@ -17,7 +17,11 @@ from escalade.edge import Cascade, OpenOptions
 from escalade.edge.artifact import MANIFEST_NAME
 from escalade.edge.base import sha256_of
 from escalade.edge.calibration import calibrate_cascade
-from escalade.edge.calibration.gates.writing import manifests_of, write_calibration
+from escalade.edge.calibration.gates.writing import (
+    manifests_of,
+    member_weights_of,
+    write_calibration,
+)
 from escalade.edge.cascade_file import read_cascade_file
 from escalade.edge.deferral import (
     CascadeCalibration,
@@ -234,3 +238,34 @@ def test_a_cascade_of_one_tier_has_no_gate(folders: list[Path], tmp_path: Path) 
     path.write_text(f'[[tiers]]\nmembers = ["{folders[0]}"]\n')
     with pytest.raises(CalibrationError, match="a cascade of 1 tier has no gate to calibrate"):
         calibrate_cascade(path, opened(path), tmp_path / "no trace", RatesGoal(targets=[0.5]))
+
+
+def test_members_at_addresses_stay_as_they_are_and_hold_the_calibration(
+    folders: list[Path], tmp_path: Path
+) -> None:
+    """They have no manifest and may move; how many they are and what they weigh is held."""
+    path = tmp_path / "cascade.toml"
+    panel = 'members = [{ address = "host:1", weight = 2 }, { address = "host:2" }] # far'
+    path.write_text(
+        f'[[tiers]]\nmembers = ["{folders[0]}"]\ngate = {{ rule = "mean" }}\n'
+        f'[[tiers]]\n{panel}\ngate = {{ rule = "vote" }}\n'
+        f'[[tiers]]\nmembers = ["{folders[2]}"]\n'
+    )
+    cascade = opened(path)
+    weights = member_weights_of(cascade)
+    assert weights == [1.0, 2.0, 1.0, 1.0]
+    found = msgspec.structs.replace(found_of(cascade), weights=weights)
+    write_calibration(path, read_cascade_file(path), cascade, found)
+    cascade.close()
+    good = path.read_text()
+    assert panel in good
+    assert [bool(pin) for pin in found.members] == [True, False, False, True]
+    path.write_text(good.replace("host:1", "elsewhere:1"))
+    open_cascade(path, OpenOptions(threads=1)).close()
+    for old, new, says in (
+        ("weight = 2", "weight = 3", "members' weights are"),
+        ('{ address = "host:2" }', '{ address = "host:2" }, { address = "host:3" }', "members, or"),
+    ):
+        path.write_text(good.replace(old, new))
+        with pytest.raises(CascadeError, match=says):
+            read_cascade_file(path)

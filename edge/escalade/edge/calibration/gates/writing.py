@@ -56,12 +56,14 @@ def write_calibration(
 
 
 def manifests_of(cascade: Cascade) -> list[str]:
-    """Who the members on this device are: SHA-256 of each one's manifest, in order."""
-    return [
-        sha256_of(artifact.folder / MANIFEST_NAME)
-        for tier in cascade.tiers
-        for artifact in _artifacts_of(tier)
-    ]
+    """Who the members are: SHA-256 of each one's manifest, in order; empty of one elsewhere."""
+    found: list[str] = []
+    for tier in cascade.tiers:
+        if isinstance(tier, RemoteEnsembleTier):
+            found += [""] * len(tier.weights)
+        else:
+            found += [sha256_of(one.folder / MANIFEST_NAME) for one in _artifacts_of(tier)]
+    return found
 
 
 def member_weights_of(cascade: Cascade) -> list[float]:
