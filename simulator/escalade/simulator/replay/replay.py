@@ -63,13 +63,16 @@ class Course:
     correct: Floats | None
 
     @staticmethod
-    def of(tiers: list[RecordedTier], network: Network, *, seed: int) -> Course:
+    def of(
+        tiers: list[RecordedTier], network: Network, *, seed: int, device_scale: float = 1.0
+    ) -> Course:
         """Send every query to every tier.
 
         Args:
             tiers: all of a trace, at least 2.
             network: a profile for each link.
             seed: see `seconds_of_tiers`.
+            device_scale: see `seconds_of_tiers`.
 
         Raises:
             SimulatorError: the trace has 1 tier, a link has no profile, or the seed is out of
@@ -80,7 +83,7 @@ class Course:
                 f"a replay needs at least 2 tiers; the trace has {len(tiers)}:"
                 f" {', '.join(tier.info.name for tier in tiers)}"
             )
-        seconds, last_only_s = seconds_of_tiers(tiers, network, seed)
+        seconds, last_only_s = seconds_of_tiers(tiers, network, seed, device_scale)
         up, down = bytes_of_tiers(tiers)
         return Course(
             tiers=tiers,

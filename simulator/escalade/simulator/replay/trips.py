@@ -32,7 +32,7 @@ _MAX_SEED = 2**64 - 1
 
 
 def seconds_of_tiers(
-    tiers: Sequence[RecordedTier], network: Network, seed: int
+    tiers: Sequence[RecordedTier], network: Network, seed: int, device_scale: float = 1.0
 ) -> tuple[list[Floats], Floats]:
     """What each tier takes when a query comes to it, and the last when it is asked alone.
 
@@ -48,6 +48,8 @@ def seconds_of_tiers(
         seed: in [0, 2**64). The generator of a call is keyed by the seed, the query's place in
             the trace and the link, so that its network depends on no other query, profile or
             threshold.
+        device_scale: what the seconds of tiers on the device are multiplied by, > 0: those of
+            another device than the one that recorded.
 
     Returns:
         Of each tier `(V, N)`, see `RecordedTier.at_levels`; and `(N,)` of the last tier for
@@ -62,6 +64,8 @@ def seconds_of_tiers(
     tables, link = [], 0
     for tier in tiers:
         table = tier.at_levels(recorded_seconds) + _beside_members(tier)
+        if tier.info.place == "device":
+            table = table * device_scale
         alone = table[-1].copy()
         if is_linked(tier):
             for k, answer in enumerate(tier.answers):
