@@ -31,6 +31,7 @@ from escalade.edge.shadow import RecordSummary
 from escalade.edge.store.installation import Installed
 from escalade.edge.store.store import Version
 from escalade.edge.trace import TierAnswer
+from escalade.simulator.devices.tables import DeviceRow
 from escalade.simulator.ensembles.picked import Picked
 from escalade.simulator.evaluation import Evaluation
 from escalade.simulator.load import LoadReport
@@ -68,6 +69,7 @@ JSON: dict[str, tuple[Printed, ...]] = {
     "outbox list": (Entry, "A list of these."),
     "plan": (Plan,),
     "profiles": (ProfileRow, "A list of these."),
+    "profiles devices": (DeviceRow, "A list of these."),
     "profiles show": (ProfileReport,),
     "record": (RecordSummary,),
     "router": (RouterFigures,),

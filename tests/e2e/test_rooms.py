@@ -56,6 +56,7 @@ FOR_USERS = {
         *("Query", "Sampling"),
     },
     "escalade.edge.deferral.agreement": {"Medoid"},
+    "escalade.simulator.devices": {"Device", "get_device"},
     "escalade.training.online": {"CallableExpert", "Configuration"},
 }
 

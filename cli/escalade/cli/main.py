@@ -40,7 +40,7 @@ from escalade.cli.verbs import (
 )
 from escalade.cli.verbs.ensemble import pick
 from escalade.cli.verbs.outbox import clear, flush, waiting
-from escalade.cli.verbs.profiles import convert, list_profiles, plot, show
+from escalade.cli.verbs.profiles import convert, devices, list_profiles, plot, show
 from escalade.cli.verbs.store import install, rollback, sign, verify, versions
 from escalade.cli.verbs.token import list_, new, revoke
 
@@ -115,7 +115,7 @@ outbox.command()(flush)
 outbox.command("list")(waiting)
 outbox.command()(clear)
 profiles = typer.Typer(invoke_without_command=True, callback=list_profiles)
-for profiles_verb in (show, plot, convert):
+for profiles_verb in (show, plot, convert, devices):
     profiles.command()(profiles_verb)
 app.add_typer(ensemble, name="ensemble", help="Models that vote together.")
 app.add_typer(outbox, name="outbox", help="Queries that wait for a tier that was out of reach.")

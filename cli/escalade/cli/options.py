@@ -70,6 +70,10 @@ ProfilesOption = Annotated[
         "--profiles", help="File of more networks (TOML); its names go before those known."
     ),
 ]
+DevicesOption = Annotated[
+    Path | None,
+    typer.Option("--devices", help="File of more devices (TOML); its names go before those known."),
+]
 SeedOption = Annotated[int, typer.Option("--seed", help="Same seed, same numbers.")]
 CloudOption = Annotated[
     str | None,

@@ -212,3 +212,21 @@ def test_networks_of_a_users_own(invoke: Invoke, two: Path, tmp_path: Path) -> N
     code, stdout, stderr = invoke("simulate", two, *asked, "--profile", "mon")
     assert (code, stdout) == (2, "")
     assert stderr.endswith("got 'mon'; did you mean 'moon'?\n")
+
+
+def test_what_one_device_recorded_on_another(simulate: Invoke, two: Path) -> None:
+    asked = (two, "--profile", "free", "--threshold", "2", "--json")
+    _, stdout, _ = simulate(*asked)
+    recorded = json.loads(stdout)
+    code, stdout, _ = simulate(*asked, "--device", "pi-5=pi-4")
+    replayed = json.loads(stdout)
+    assert code == 0
+    # Nothing is deferred, so all is the device's; the cloud is as fast as it was.
+    (before,), (after,) = recorded["networks"], replayed["networks"]
+    assert after["cascade"]["p50_s"] == pytest.approx(6.15 * before["cascade"]["p50_s"])
+    assert after["last_only"] == before["last_only"]
+    assert recorded["notes"] == []
+    assert replayed["notes"] == ["seconds on the device are those recorded times 6.15"]
+    code, _, stderr = simulate(*asked, "--device", "pi-4")
+    assert code == 2
+    assert "must be RECORDED=DEVICE" in stderr

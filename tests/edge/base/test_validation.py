@@ -78,6 +78,12 @@ def test_a_value_out_of_range_with_its_place_and_the_whole_range(
     assert said({"many": [{}, inner]}) == f"many[1].{message}"
 
 
+def test_a_kind_that_is_none_of_those_there_are() -> None:
+    raw = {"inner": {"goal": {"kind": "rates", "target": 0.5}}}
+    message = "inner.goal.kind must be one of rate, budget, got 'rates'"
+    assert said(raw) == said_of_json(raw) == message
+
+
 def test_a_number_that_is_none() -> None:
     assert said({"inner": {"dropout": math.nan}}) == "inner.dropout must be in [0, 1), got nan"
     assert said({"inner": {"level": -math.inf}}) == "inner.level must be finite, got -inf"

@@ -23,7 +23,7 @@ from escalade.edge.errors import DataError
 from escalade.simulator.errors import ProxyError
 from escalade.simulator.network.clock import Clock, LiveClock
 from escalade.simulator.network.connection import IN_FLIGHT_BYTES
-from escalade.simulator.network.profiles import get_profile
+from escalade.simulator.network.profiles import Cycle, Profile, RateSeries, get_profile
 from escalade.simulator.network.profiles.reading import shipped_profiles
 from escalade.simulator.network.proxy import Counters, Proxy, run_proxy
 from escalade.v1.address import Address
@@ -573,5 +573,29 @@ def test_connections_go_on_when_descriptors_run_out() -> None:
             process.terminate()
             assert await process.stderr.read() == b""
             assert await process.wait() == 0
+
+    asyncio.run(main())
+
+
+def test_live_traffic_meets_what_a_profile_does_by_the_clock() -> None:
+    """Nothing passes for 3 of 15 s, and bandwidth comes and goes: as virtual time has it."""
+    profile = Profile(
+        name="handover",
+        rtt_ms=100,
+        outages=(Cycle(every_s=15, lasts_s=3),),
+        up_trace=RateSeries([(0, 0), (5, 8)]),
+        source="test",
+    )
+
+    async def main() -> None:
+        clock = JumpClock()
+        clock.now_s = 1000.0
+        async with serving(echo) as cloud, Proxy(profile, FREE_PORT, cloud, clock=clock) as proxy:
+            clock.now_s += 1
+            async with connected(proxy) as (reader, writer):
+                writer.write(bytes(1000))
+                await reader.readexactly(1000)
+        # Away until 3 s, no bandwidth until 5 s, 1,000 bytes at 8 Mb/s, a round trip.
+        assert clock.now_s == pytest.approx(1005.101)
 
     asyncio.run(main())

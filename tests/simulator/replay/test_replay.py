@@ -17,7 +17,7 @@ from escalade.edge.trace import Hop, TierAnswer, TierInfo, Trace, TraceRecord
 from escalade.simulator.errors import ProfileError, SimulatorError
 from escalade.simulator.network.delay_line import DelayLine
 from escalade.simulator.network.links import Network
-from escalade.simulator.network.profiles import Profile, get_profile
+from escalade.simulator.network.profiles import Cycle, Profile, get_profile
 from escalade.simulator.network.profiles.reading import shipped_profiles
 from escalade.simulator.recorded.costs import COSTS
 from escalade.simulator.replay.replay import latency_of, replay
@@ -366,3 +366,18 @@ def test_what_varies_is_told_from_what_does_not() -> None:
     steady = {name for name, one in shipped_profiles().items() if one.is_steady}
     assert {"free", "lte", "geo", "coe-1s"} <= steady
     assert not {"wifi-good", "leo"} & steady
+
+
+def test_queries_meet_a_cycle_at_any_moment_and_meet_it_again(realistic_trace: Trace) -> None:
+    away = Profile(
+        name="away", rtt_ms=10, outages=(Cycle(every_s=1000, lasts_s=300),), source="test"
+    )
+    runs = [replay(realistic_trace, Network(away), [0.35], seed=7) for _ in range(2)]
+    plain = replay(realistic_trace, over("coe-10ms"), [0.35], seed=7).course.last_only_s
+    waited_s = runs[0].course.last_only_s - plain
+    np.testing.assert_array_equal(*(run.course.last_only_s for run in runs))
+    assert waited_s.min() >= -1e-12
+    assert waited_s.max() < 300
+    # Of 1000 queries that begin at any moment 300 wait, give or take three standard errors of 14.
+    assert (waited_s > 1e-6).mean() == pytest.approx(0.3, abs=0.045)
+    assert waited_s[waited_s > 1e-6].mean() == pytest.approx(150, abs=15)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from escalade.cli.options import (
+    DevicesOption,
     JsonOption,
     PriceOption,
     ProfilesOption,
@@ -55,6 +56,15 @@ def simulate(
         ),
     ] = None,
     profiles: ProfilesOption = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device",
+            metavar="RECORDED=DEVICE",
+            help="Replay what the first device has recorded as if on the other.",
+        ),
+    ] = None,
+    devices: DevicesOption = None,
     threshold: Annotated[
         list[str] | None,
         typer.Option(
@@ -78,6 +88,7 @@ def simulate(
         return
     from escalade.cli.output import print_json, progress_bar, result_console
     from escalade.edge.base import check_writable
+    from escalade.simulator.devices import devices_with
     from escalade.simulator.network import profiles_with
     from escalade.simulator.replay import simulate as simulate_traces
 
@@ -91,6 +102,8 @@ def simulate(
             list(profile or []),
             [thresholds_of(one) for one in threshold or []],
             known=profiles_with(profiles),
+            device=device,
+            devices=devices_with(devices),
             prices=prices_of(price),
             seed=seed,
             progress=tick,

@@ -29,7 +29,7 @@ Seed = Annotated[int, msgspec.Meta(ge=0, le=(1 << 32) - 1)]
 
 _PLACE = re.compile(r" - at `\$([^`]*)`$")
 _STEP = re.compile(r"\.(\w+)|\[(\d+|\.\.\.)\]")
-_OUT_OF_RANGE = re.compile(r"Expected `(?:int|float)` [<>]|Invalid enum value")
+_OUT_OF_RANGE = re.compile(r"Expected `(?:int|float)` [<>]|Invalid (?:enum )?value")
 _UNKNOWN = re.compile(r"unknown field `(.*)`$")
 # Of a value that is shown: somebody else may have written the file.
 _MOST_SHOWN = 80
@@ -66,7 +66,8 @@ def explain(error: msgspec.ValidationError, raw: object, kind: type) -> str:
     ranges = [text for end, _ in ends if (text := _range(end))]
     if ranges and values and _OUT_OF_RANGE.match(said):
         name = place.removeprefix(".") or "the value"
-        return f"{name} must be {' or '.join(ranges)}, got {_shown(values[0])}"
+        allowed = " or ".join(ranges).replace(" or one of ", ", ")  # of a union each has its tag
+        return f"{name} must be {allowed}, got {_shown(values[0])}"
     return f"{message}: {_shown(values[0])}" if values else message
 
 
@@ -86,6 +87,8 @@ def _follow(
             yield from _follow(one, data, steps)
         return
     if isinstance(kind, inspect.StructType) and _other_tag(kind, data):
+        if list(steps) == [(kind.tag_field, "")] and isinstance(data, Mapping):
+            yield inspect.LiteralType((kind.tag,)), data[kind.tag_field]
         return
     if not steps:
         yield kind, data

@@ -63,13 +63,20 @@ class Course:
     correct: Floats | None
 
     @staticmethod
-    def of(tiers: list[RecordedTier], networks: Sequence[Network], *, seed: int) -> list[Course]:
+    def of(
+        tiers: list[RecordedTier],
+        networks: Sequence[Network],
+        *,
+        seed: int,
+        device_scale: float = 1.0,
+    ) -> list[Course]:
         """Send every query to every tier, on each network.
 
         Args:
             tiers: all of a trace, at least 2.
             networks: each a profile for each link.
             seed: see `seconds_of_tiers`.
+            device_scale: see `seconds_of_tiers`.
 
         Raises:
             SimulatorError: the trace has 1 tier, a link has no profile, or the seed is out of
@@ -83,7 +90,7 @@ class Course:
         recording, correct = recording_of(tiers), _correct(tiers)
         courses = []
         for network in networks:
-            seconds, last_only_s = seconds_of_tiers(tiers, recording, network, seed)
+            seconds, last_only_s = seconds_of_tiers(tiers, recording, network, seed, device_scale)
             courses.append(
                 Course(
                     tiers=tiers,

@@ -15,6 +15,7 @@ import msgspec
 
 from escalade.edge.base import text_of
 from escalade.edge.trace import Trace, TraceHeader, links_of, read_trace
+from escalade.simulator.devices import Devices, scale_named
 from escalade.simulator.errors import SimulatorError
 from escalade.simulator.network import (
     PAPERS_DELAYS,
@@ -73,6 +74,8 @@ def simulate(
     thresholds: Sequence[Sequence[float]],
     *,
     known: Profiles | None = None,
+    device: str | None = None,
+    devices: Devices | None = None,
     prices: Mapping[str, tuple[float, float]] | None = None,
     seed: int,
     progress: Progress | None = None,
@@ -86,23 +89,27 @@ def simulate(
         thresholds: choices of one for each gate, tried on every trace; none means each trace's
             own.
         known: the profiles; None is those that come with the package.
+        device: `RECORDED=DEVICE`: replay what one device has recorded as if on another.
+        devices: those that there are; None is those that come with the package.
         prices: of members, in place of those recorded; see `with_prices`.
         seed: same seed, same numbers.
         progress: called after each replay.
 
     Raises:
         DataError: a trace cannot be read.
-        ProfileError: no such network, or a link without one.
+        ProfileError: no such network or device, or a link without one.
         SimulatorError: a trace lacks answers, or a threshold, a price or the seed is out of
             range.
     """
     for one in profiles:
         get_profile(one.rpartition("=")[2], known)  # before traces are read, which may take a while
+    scale = 1.0 if device is None else scale_named(device, devices)
     read = [with_prices(read_trace(path), prices or {}) for path in trace_paths]
     return run_simulation(
         dict(zip(_names(trace_paths), read, strict=True)),
         networks_of(read, profiles, known),
         thresholds,
+        device_scale=scale,
         seed=seed,
         progress=progress,
     )
@@ -124,12 +131,13 @@ def run_simulation(
     networks: Iterable[Network],
     thresholds: Iterable[Sequence[float]],
     *,
+    device_scale: float = 1.0,
     seed: int,
     progress: Progress | None = None,
 ) -> Simulation:
     """Replay every trace under every choice of thresholds on every network.
 
-    Arguments and errors are those of `simulate`.
+    Arguments and errors are those of `simulate`; `device_scale` is that of `seconds_of_tiers`.
     """
     over = list(dict.fromkeys(networks))
     if not traces or not over:
@@ -143,11 +151,13 @@ def run_simulation(
     rows: list[TraceRow] = []
     points: list[PointRow] = []
     notes: list[str] = []
+    if device_scale != 1:
+        notes.append(f"seconds on the device are those recorded times {device_scale:.4g}")
     for name, whole in traces.items():
         try:
             trace = answered(name, whole, notes)
             tiers = tiers_of(trace)
-            courses = Course.of(tiers, over, seed=seed)
+            courses = Course.of(tiers, over, seed=seed, device_scale=device_scale)
             costs = _cost_tables(trace.header, tiers)
             rows.append(_trace_row(name, trace, courses[0]))
             for choice in chosen or [recorded_thresholds(trace.header.tiers)]:

@@ -104,5 +104,5 @@ class Summary(_Row, frozen=True):
     traces: list[TraceRow]
     points: list[PointRow]
     networks: list[NetworkRow]
-    #: What was left out, and why.
+    #: What was left out or changed, and why.
     notes: list[str]

@@ -67,7 +67,11 @@ def recording_of(tiers: Sequence[RecordedTier]) -> Recording:
 
 
 def seconds_of_tiers(
-    tiers: Sequence[RecordedTier], recording: Recording, network: Network, seed: int
+    tiers: Sequence[RecordedTier],
+    recording: Recording,
+    network: Network,
+    seed: int,
+    device_scale: float = 1.0,
 ) -> tuple[list[Floats], Floats]:
     """What each tier takes when a query comes to it, and the last when it is asked alone.
 
@@ -87,6 +91,8 @@ def seconds_of_tiers(
         seed: in [0, 2**64). The generator of a call is keyed by the seed, the query's place in
             the trace and the link, so that its network depends on no other query, profile or
             threshold.
+        device_scale: what the seconds of tiers on the device are multiplied by, > 0: those of
+            another device than the one that recorded.
 
     Returns:
         Of each tier `(V, N)`, see `RecordedTier.at_levels`; and `(N,)` of the last tier for
@@ -101,6 +107,8 @@ def seconds_of_tiers(
     tables, link = [], 0
     for place, tier in enumerate(tiers):
         table = recording.seconds[place].copy()
+        if tier.info.place == "device":
+            table = table * device_scale
         alone = table[-1].copy()
         linked, plain = recording.linked[place], recording.plain[place]
         if linked and plain and network.to(tier.info.name).is_steady:

@@ -1,8 +1,9 @@
 """The verbs of `escalade profiles`: named networks and what they do."""
 
 from escalade.cli.verbs.profiles.convert import convert
+from escalade.cli.verbs.profiles.devices import devices
 from escalade.cli.verbs.profiles.listing import list_profiles
 from escalade.cli.verbs.profiles.plot import plot
 from escalade.cli.verbs.profiles.show import show
 
-__all__ = ["convert", "list_profiles", "plot", "show"]
+__all__ = ["convert", "devices", "list_profiles", "plot", "show"]

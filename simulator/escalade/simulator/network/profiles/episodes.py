@@ -15,6 +15,9 @@ from escalade.simulator.network.profiles.ranges import Claim, above, at_least
 #: From a millisecond to a year, in seconds.
 _LEAST_S, _MOST_S = 1e-3, 3.2e7
 
+#: Outages by chance are drawn one by one: shorter ones would be jitter.
+_LEAST_CHANCE_S = 0.1
+
 
 class _Episode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What comes every now and then and lasts a while."""
@@ -66,7 +69,7 @@ class Chance(_Episode, frozen=True, kw_only=True, tag_field="kind", tag="chance"
 
     def claims(self) -> Iterator[Claim]:
         """What must hold."""
-        yield at_least("every_s", self.every_s, _LEAST_S, _MOST_S)
+        yield at_least("every_s", self.every_s, _LEAST_CHANCE_S, _MOST_S)
         yield Claim(
             "lasts_s", self.lasts_s, f"0 < lasts_s < {self.every_s:g}",
             0 < self.lasts_s < self.every_s,

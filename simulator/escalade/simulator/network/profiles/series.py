@@ -129,8 +129,11 @@ class Series:
         rounds = math.ceil(total / self._total) - 1
         rest = total - rounds * self._total
         k = max(0, bisect_left(self._sums, rest) - 1)
-        while not self.values[k]:  # as rounding may have it
+        # As rounding may have it, the value is 0 there: a little before it is not, or after.
+        while k and not self.values[k]:
             k -= 1
+        while not self.values[k]:
+            k += 1
         return rounds * self.period_s + self.times_s[k] + (rest - self._sums[k]) / self.values[k]
 
     def __eq__(self, other: object) -> bool:

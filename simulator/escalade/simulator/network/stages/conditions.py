@@ -20,6 +20,9 @@ _PERIODS = 1000
 #: Half of the least number that `random` gives beside 0, which has no quantile.
 _ABOVE_0 = 2.0**-54
 
+#: Outages at 10 a second are so many in minutes: longer than chunks are under way.
+_KEPT = 4096
+
 _NORMAL = NormalDist()
 
 
@@ -54,7 +57,7 @@ class RoundTrips:
 class Absences:
     """Outages by chance, one after the other; both times are exponential, so chance has no age.
 
-    All are kept: who asks for a moment gets the same, whatever was asked before.
+    Those that may still be asked for are kept: a moment is the same, whatever was asked before.
     """
 
     def __init__(self, rng: Uniform, chance: Chance) -> None:
@@ -78,6 +81,8 @@ class Absences:
     def _add(self, begins_s: float) -> None:
         self._begins_s.append(begins_s)
         self._ends_s.append(begins_s + self._draw(self._away_s))
+        if len(self._ends_s) > _KEPT:
+            del self._begins_s[: _KEPT // 2], self._ends_s[: _KEPT // 2]
 
     def _draw(self, mean_s: float) -> float:
         return mean_s * -math.log1p(-self._rng.random())

@@ -1,0 +1,83 @@
+"""The table of devices: sourced, in range, and what one makes of another's seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from escalade.simulator.devices import Device, device_rows, devices_with, get_device, scale_named
+from escalade.simulator.errors import ProfileError
+
+GOOD = {"resnet18_ms": 10.0, "battery_wh": 15.0, "watts": 4.0}
+
+
+def test_every_device_is_sourced_and_threads_help() -> None:
+    for name, device in devices_with(None).items():
+        assert device.name == name
+        assert device.source
+        assert device.resnet18_1_thread_ms is None or (
+            device.resnet18_ms < device.resnet18_1_thread_ms
+        )
+
+
+def test_scales_are_ratios_and_undo_each_other() -> None:
+    # Of the README: 123 ms on a Pi 4, 20 ms on a Pi 5.
+    assert scale_named("pi-5=pi-4") == pytest.approx(6.15)
+    assert scale_named("pi-5=pi-4") * scale_named("pi-4=pi-5") == pytest.approx(1)
+    assert scale_named("pi-4=pi-4") == 1
+    rows = {row.name: row for row in device_rows(devices_with(None).values())}
+    assert rows["phone-2023"].times_fastest == 1
+    assert rows["browser-phone-2023"].times_fastest == pytest.approx(15.8)
+
+
+def test_a_file_adds_and_takes_the_place_of_what_has_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "devices.toml"
+    path.write_text(
+        '[laptop]\nresnet18_ms = 5\nbattery_wh = 60\nwatts = 20\nsource = "ours"\n'
+        '[pi-4]\nresnet18_ms = 100\nsource = "ours, overclocked"\n'
+    )
+    known = devices_with(path)
+    assert scale_named("laptop=pi-4", known) == 20
+    assert get_device("laptop", known).battery_wh == 60
+    assert get_device("pi-4").resnet18_ms == 123
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("[x]\nresnet18_ms = 5", "device 'x': Object missing required field `source`"),
+        ('[x]\nresnet18_m = 5\nsource = ""', "`resnet18_m`; did you mean 'resnet18_ms'?"),
+        ('[x]\nresnet18_ms = 0\nsource = ""', "0.001 <= resnet18_ms <= 3.6e+06; got 0.0"),
+        ('[x]\nresnet18_ms = nan\nsource = ""', "got nan"),
+        ("x = 1", "device 'x' must be a table, [x]; got 1"),
+    ],
+)
+def test_one_line_names_file_field_range_and_value(content: str, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "devices.toml"
+    path.write_text(content)
+    with pytest.raises(ProfileError) as caught:
+        devices_with(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(("field", "value"), [("battery_wh", -1.0), ("watts", float("inf"))])
+def test_a_battery_is_in_range(field: str, value: float) -> None:
+    Device(name="mine", source="test", **GOOD)
+    with pytest.raises(ProfileError, match=rf"'mine': {field} must be .*<=.*; got {value}"):
+        Device(name="mine", source="test", **{**GOOD, field: value})
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ("pi-4", "must be RECORDED=DEVICE, the one that recorded"),
+        ("pi-5=pi-44", "got 'pi-44'; did you mean 'pi-4'?"),
+        ("=pi-4", "got ''"),
+    ],
+)
+def test_a_device_that_is_none(asked: str, says: str) -> None:
+    with pytest.raises(ProfileError, match="device") as caught:
+        scale_named(asked)
+    assert says in str(caught.value)
