@@ -42,12 +42,12 @@ from escalade.edge.trace import Trace, TraceRecord, read_trace
 def write(
     out: Path, tasks: Iterable[str], seeds: Iterable[int], docs: Path, prices: Prices
 ) -> None:
-    """Write the page and its figure; a task without all of its seeds is left out."""
+    """Write the page and its figure, of the seeds that each task has."""
     benches, pools = dict[str, list[Bench]](), dict[str, list[Trace]]()
     for name in tasks:
         paths = [out / "pools" / f"{name}-{seed}.jsonl" for seed in seeds]
-        if all(path.exists() for path in paths):
-            pools[name] = [read_trace(path) for path in paths]
+        if there := [path for path in paths if path.exists()]:
+            pools[name] = [read_trace(path) for path in there]
             sizes = sizes_of(TASKS[name])
             benches[name] = [Bench(pool, sizes) for pool in pools[name]]
     figure = docs / "images" / "results-ensembles" / "accuracy"
@@ -72,7 +72,7 @@ def write(
 
 
 def _head(benches: dict[str, list[Bench]], said: Sequence[str]) -> str:
-    seeds = len(next(iter(benches.values()), []))
+    seeds = max(map(len, benches.values()), default=0)
     queries = sum(len(found[0].measured) for found in benches.values())
     return f"""# Cascades of ensembles: results
 
@@ -126,7 +126,8 @@ def _section(task: Task, found: Sequence[Bench], pools: Sequence[Trace], prices:
     same = len({len(bench.sizes) for bench in found}) == 1
     parts = [
         f"## {task.title}",
-        f"{told}{len(found[0].measured):,} queries a seed; best single model: {best.title}.",
+        f"{told}{len(found[0].measured):,} queries for each of {len(found)} seeds; best single model:"
+        f" {best.title}.",
         "Cascades that were chosen:",
         methods_table(list(rows.items()), best),
         _chosen(rows),
