@@ -126,8 +126,8 @@ def _section(task: Task, found: Sequence[Bench], pools: Sequence[Trace], prices:
     same = len({len(bench.sizes) for bench in found}) == 1
     parts = [
         f"## {task.title}",
-        f"{told}{len(found[0].measured):,} queries for each of {len(found)} seeds; best single model:"
-        f" {best.title}.",
+        f"{told}{len(found[0].measured):,} queries for each of {len(found)} seeds; best single"
+        f" model: {best.title}.",
         "Cascades that were chosen:",
         methods_table(list(rows.items()), best),
         _chosen(rows),
