@@ -126,7 +126,10 @@ HEAD = '[x]\nsource = "me"\n'
         (HEAD + "rtt_ms = 1e9", "rtt_ms must be 0 <= rtt_ms <= 3.6e+06; got 1000000000.0"),
         (HEAD + "rtt_ms = 3\ndown_mbps = 0", "1e-05 <= down_mbps <= 1e+06"),
         (HEAD + "rtt_ms = 3\nup_mbps = nan", "got nan"),
-        (HEAD + 'rtt_ms = 3\nup_mbps = 1\nup_trace = "traces/up.csv"', "where there is a up_trace"),
+        (
+            HEAD + 'rtt_ms = 3\nup_mbps = 1\nup_trace = "traces/up.csv"',
+            "up_mbps must be left out beside up_trace; got 1.0",
+        ),
         (HEAD + 'rtt_ms = 3\nup_trace = "none.csv"', "none.csv: cannot be read: No such file"),
         (
             HEAD + 'rtt_ms = 3\nup_trace = "walk.csv"',

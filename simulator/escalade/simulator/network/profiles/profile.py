@@ -171,7 +171,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             allowed = f"{_LEAST_MBPS:g} <= {field} <= {_MOST_MBPS:g}, or left out for unlimited"
             good = mbps is None or _LEAST_MBPS <= mbps <= _MOST_MBPS
             yield Claim(field, mbps, allowed, good)
-            allowed = f"left out where there is a {way}_trace"
+            allowed = f"left out beside {way}_trace"
             yield Claim(field, mbps, allowed, mbps is None or trace is None)
 
 
