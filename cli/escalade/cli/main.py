@@ -23,6 +23,7 @@ from escalade.cli.verbs import (
     calibrate,
     evaluate,
     export,
+    fleet,
     gateway,
     health,
     inspect,
@@ -61,6 +62,7 @@ _EXTRA_OF = {
     "calibrate": "training",  # for a router
     "load": "simulator",
     "simulate": "simulator",
+    "fleet": "fleet",
     "evaluate": "simulator",
     "ensemble": "simulator",
 }
@@ -97,6 +99,7 @@ for verb in (
     proxy,
     load,
     simulate,
+    fleet,
     evaluate,
 ):
     app.command()(verb)

@@ -1,7 +1,7 @@
 """Recorded cascades over networks in virtual time; knows no curve and no page."""
 
 from escalade.simulator.replay.grid import Grid, replay_grid
-from escalade.simulator.replay.replay import Replay
+from escalade.simulator.replay.replay import Replay, replay
 from escalade.simulator.replay.simulation import Simulation, simulate
 from escalade.simulator.replay.summary import Summary
 from escalade.simulator.replay.tables import answers_tables, latency_tables, lede, traces_table
@@ -17,6 +17,7 @@ __all__ = [
     "answers_tables",
     "latency_tables",
     "lede",
+    "replay",
     "replay_grid",
     "simulate",
     "traces_table",
