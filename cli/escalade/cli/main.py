@@ -23,6 +23,7 @@ from escalade.cli.verbs import (
     calibrate,
     evaluate,
     export,
+    fleet,
     gateway,
     health,
     inspect,
@@ -64,6 +65,7 @@ _EXTRA_OF = {
     "load": "simulator",
     "simulate": "simulator",
     "plan": "simulator",
+    "fleet": "fleet",
     "evaluate": "simulator",
     "ensemble": "simulator",
     "profiles": "simulator",
@@ -102,6 +104,7 @@ for verb in (
     load,
     simulate,
     plan,
+    fleet,
     evaluate,
 ):
     app.command()(verb)

@@ -1,6 +1,7 @@
 """Every error the simulator raises on purpose; knows nothing else.
 
 SimulatorError
+├── FleetError       what is said of a fleet contradicts itself, or the fleet cannot be served
 ├── LoadError        a plan for asking a live server contradicts itself, or is out of range
 ├── PlanError        a goal contradicts itself, is out of range, or needs what a trace lacks
 ├── ProfileError     a profile is unknown, or one of its values is out of range
@@ -18,6 +19,10 @@ from escalade.edge.base import nearest
 
 class SimulatorError(Exception):
     """Base of every error the simulator raises on purpose."""
+
+
+class FleetError(SimulatorError):
+    """What is said of a fleet contradicts itself, or the fleet cannot be served."""
 
 
 class LoadError(SimulatorError):

@@ -102,3 +102,21 @@ def test_nobody_there_is_one_line(silent_cloud: str, records: Path, invoke: Invo
     assert (code, out) == (2, "")
     assert err.startswith("error: ")
     assert silent_cloud in err
+
+
+def test_a_fit_says_what_batching_costs(cloud: str, records: Path, invoke: Invoke) -> None:
+    arguments = ("load", cloud, "--prompts", records, "--fit", "--requests", 16, "--warm-up-s", 0)
+    # The server takes at most four that wait beside those in its batch; all of 16 have a place.
+    code, out, _ = invoke(*arguments, "--json")
+    said = json.loads(out)
+    assert code == 0
+    assert [row["clients"] for row in said["rows"]] == [1, 2, 4, 8, 16]
+    assert all(row["answers"] >= 16 for row in said["rows"])
+    assert 0 <= said["slowdown"] <= 1
+    assert said["token_s"] > 0
+    code, out, _ = invoke(*arguments)
+    assert code == 0
+    assert "cloud = { slots = 16, slowdown = " in out
+    code, _, err = invoke(*arguments, "--rate", 5)
+    assert code == 2
+    assert "--fit has clients of its own" in err

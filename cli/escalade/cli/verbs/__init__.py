@@ -4,6 +4,7 @@ from escalade.cli.verbs.ask import ask
 from escalade.cli.verbs.calibrate import calibrate
 from escalade.cli.verbs.evaluate import evaluate
 from escalade.cli.verbs.export import export
+from escalade.cli.verbs.fleet import fleet
 from escalade.cli.verbs.gateway import gateway
 from escalade.cli.verbs.health import health
 from escalade.cli.verbs.inspect import inspect
@@ -24,6 +25,7 @@ __all__ = [
     "calibrate",
     "evaluate",
     "export",
+    "fleet",
     "gateway",
     "health",
     "inspect",

@@ -74,6 +74,12 @@ def load(
     client_key: ClientKeyOption = None,
     tls: TlsOption = False,
     plaintext: PlaintextOption = False,
+    fit: Annotated[
+        bool,
+        typer.Option(
+            "--fit", help="Ask with 1 to 16 clients in turn, and fit what batching costs a query."
+        ),
+    ] = False,
     seed: SeedOption = 1,
     json: JsonOption = False,
 ) -> None:
@@ -84,8 +90,19 @@ def load(
     from escalade.cli.errors import UnansweredError
     from escalade.cli.output import print_json, progress_bar, result_console, show_table
     from escalade.edge.wire import ClientFiles
-    from escalade.simulator.load import Plan, Target, lines_of, run_load, tables_of
+    from escalade.simulator.load import (
+        Plan,
+        Target,
+        fit_lines,
+        fit_load,
+        fit_table,
+        lines_of,
+        run_load,
+        tables_of,
+    )
 
+    if fit and (clients is not None or rate is not None):
+        raise typer.BadParameter("--fit has clients of its own: give neither --clients nor --rate")
     clear = plaintext_asked(tls=tls, plaintext=plaintext)
     plan = Plan(
         clients=1 if clients is None and rate is None else clients,
@@ -106,6 +123,16 @@ def load(
         plaintext=clear,
         files=ClientFiles(token_file, client_cert, client_key),
     )
+    if fit:
+        with progress_bar("fitting") as tick:
+            fitted = fit_load(target, plan, progress=tick)
+        if json:
+            print_json(fitted)
+            return
+        for line in fit_lines(fitted):
+            result_console().print(line)
+        show_table(fit_table(fitted))
+        return
     with progress_bar("asking") as tick:
         report = run_load(target, plan, progress=tick)
     if json:

@@ -3,7 +3,17 @@
 from escalade.simulator.load.caller import Target
 from escalade.simulator.load.plan import Plan
 from escalade.simulator.load.report import LoadReport
-from escalade.simulator.load.run import run_load
-from escalade.simulator.load.tables import lines_of, tables_of
+from escalade.simulator.load.run import fit_load, run_load
+from escalade.simulator.load.tables import fit_lines, fit_table, lines_of, tables_of
 
-__all__ = ["LoadReport", "Plan", "Target", "lines_of", "run_load", "tables_of"]
+__all__ = [
+    "LoadReport",
+    "Plan",
+    "Target",
+    "fit_lines",
+    "fit_load",
+    "fit_table",
+    "lines_of",
+    "run_load",
+    "tables_of",
+]

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from escalade.simulator.formats import Cell, TextTable, count, nominal_seconds, seconds
+from escalade.simulator.formats import (
+    Cell,
+    TextTable,
+    count,
+    nominal_seconds,
+    percent,
+    seconds,
+    three_digits,
+)
+from escalade.simulator.load.fitting import Fit
 from escalade.simulator.load.report import LoadReport, Percentiles
 
 _NONE = "\N{EN DASH}"
@@ -48,6 +57,33 @@ def tables_of(report: LoadReport) -> list[TextTable]:
             [[Cell(name), *_cells(found)] for name, found in rows if found is not None],
         )
     ]
+
+
+def fit_lines(fit: Fit) -> list[str]:
+    """What a fleet's spec takes of a fit, and how far off it is."""
+    return [
+        f"an answer takes {seconds(fit.start_s)} and {seconds(fit.token_s)} for each token, and"
+        f" {percent(fit.slowdown)} more for each query beside it (off by {percent(fit.error)})",
+        f"cloud = {{ slots = {fit.slots}, slowdown = {three_digits(fit.slowdown)} }}",
+    ]
+
+
+def fit_table(fit: Fit) -> TextTable:
+    """What was measured beside what the fit has in its place."""
+    return TextTable(
+        "",
+        ["clients", "answers", "tokens", "measured", "fitted"],
+        [
+            [
+                Cell(str(row.clients)),
+                Cell(f"{row.answers:,}"),
+                Cell(three_digits(row.tokens)),
+                Cell(seconds(row.measured_s)),
+                Cell(seconds(row.fitted_s)),
+            ]
+            for row in fit.rows
+        ],
+    )
 
 
 def _cells(found: Percentiles) -> list[Cell]:

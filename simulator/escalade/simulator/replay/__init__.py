@@ -1,7 +1,7 @@
 """Recorded cascades over networks in virtual time; knows no curve and no page."""
 
 from escalade.simulator.replay.grid import Grid, replay_grid, replay_grids
-from escalade.simulator.replay.replay import Course, Replay
+from escalade.simulator.replay.replay import Course, Replay, replay
 from escalade.simulator.replay.simulation import Simulation, networks_of, simulate
 from escalade.simulator.replay.summary import Summary
 from escalade.simulator.replay.tables import answers_tables, latency_tables, lede, traces_table
@@ -19,6 +19,7 @@ __all__ = [
     "latency_tables",
     "lede",
     "networks_of",
+    "replay",
     "replay_grid",
     "replay_grids",
     "simulate",

@@ -1,0 +1,7 @@
+"""Millions of devices before one cloud, in virtual time; knows no report page."""
+
+from escalade.simulator.fleet.capacity import plan_capacity
+from escalade.simulator.fleet.run import run_fleet
+from escalade.simulator.fleet.tables import capacity_lines, lines_of, tables_of
+
+__all__ = ["capacity_lines", "lines_of", "plan_capacity", "run_fleet", "tables_of"]

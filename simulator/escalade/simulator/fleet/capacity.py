@@ -1,0 +1,131 @@
+"""How many replicas a fleet needs; knows no table.
+
+The goal is of all queries: 99 of 100 are answered by whom their gate meant, within a time. One that
+is degraded or dropped is not, however soon that was known, so that a short queue reaches no goal.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from escalade.simulator.errors import FleetError
+from escalade.simulator.fleet.building import build
+from escalade.simulator.fleet.engine import ANSWERED, DEFERRED, Model, Outcome, quantile, simulate
+from escalade.simulator.fleet.run import THREADS
+from escalade.simulator.fleet.spec import MOST_REPLICAS, MOST_SLOTS, Spec, read_spec
+
+#: Runs of seeds of their own. The median of what runs need lies between the least and the most of
+#: six with 97 % (order statistics: all six on one side of it are 2 in 2**6).
+RUNS = 6
+
+_SHARE = 0.99
+
+
+class Capacity(msgspec.Struct, frozen=True, kw_only=True):
+    """Replicas for a goal.
+
+    Attributes:
+        p99_s: the goal.
+        replicas: that are enough in each of the runs.
+        least: the fewest that were enough in one,
+        median: in half of them,
+        most: and in all.
+        p99_at_most_s: what that took with so many, in the slowest run.
+        price_per_hour: of so many.
+    """
+
+    p99_s: float
+    replicas: list[int]
+    least: int
+    median: int
+    most: int
+    p99_at_most_s: float
+    price_per_hour: float
+
+
+def plan_capacity(
+    path: Path,
+    p99_s: float,
+    *,
+    seed: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Capacity:
+    """The fewest replicas for which 99 of 100 queries are answered within a time.
+
+    Args:
+        path: of a fleet's spec; its replicas and its scaling are left aside.
+        p99_s: the time.
+        seed: of the first run; the others have the next.
+        progress: called after each run.
+
+    Raises:
+        DataError: a trace cannot be read.
+        SimulatorError: as `run_fleet`, or no number of replicas is enough.
+    """
+    if not 0 < p99_s < math.inf:
+        raise FleetError(f"p99_s must be above 0 and finite; got {p99_s:g}")
+    spec = read_spec(path)
+    most = min(MOST_REPLICAS, MOST_SLOTS // spec.cloud.slots)
+    cloud = msgspec.structs.replace(spec.cloud, replicas=most, scaling=None)
+    spec = msgspec.structs.replace(spec, cloud=cloud)
+    found, worst_s = [], 0.0
+    for run in range(RUNS):
+        fewest, took_s = _fewest(spec, path.parent, p99_s, seed + run)
+        found.append(fewest)
+        worst_s = max(worst_s, took_s)
+        progress(run + 1, RUNS)
+    ordered = sorted(found)
+    return Capacity(
+        p99_s=p99_s,
+        replicas=found,
+        least=ordered[0],
+        median=ordered[RUNS // 2],
+        most=ordered[-1],
+        p99_at_most_s=worst_s,
+        price_per_hour=ordered[-1] * spec.cloud.price_per_hour,
+    )
+
+
+def _fewest(spec: Spec, folder: Path, p99_s: float, seed: int) -> tuple[int, float]:
+    """The fewest replicas that are enough in one run, and what 99 of 100 queries then take."""
+    fleet = build(spec, folder, seed=seed)
+    # Of a queue without a bound, fewer would let it grow for ever.
+    low = 1 if spec.cloud.queue is not None else math.floor(fleet.load) + 1
+    high = low
+    before_s, took_s = math.inf, p99_of(_run(fleet.model, high))
+    while took_s > p99_s:
+        # Where twice as many have taken as long, it is not the cloud that takes it.
+        if high == spec.cloud.replicas or before_s <= took_s < math.inf:
+            raise FleetError(
+                f"no number of replicas answers 99 of 100 queries within {p99_s:g} s;"
+                f" {high} take {took_s:.4g} s"
+            )
+        low, high = high + 1, min(2 * high, spec.cloud.replicas)
+        before_s, took_s = took_s, p99_of(_run(fleet.model, high))
+    while low < high:
+        middle = (low + high) // 2
+        its_s = p99_of(_run(fleet.model, middle))
+        if its_s <= p99_s:
+            high, took_s = middle, its_s
+        else:
+            low = middle + 1
+    return high, took_s
+
+
+def _run(model: Model, replicas: int) -> Outcome:
+    fixed = model._replace(replicas=replicas, least_replicas=replicas, most_replicas=replicas)
+    return simulate(fixed, windows=1, threads=THREADS)
+
+
+def p99_of(outcome: Outcome) -> float:
+    """Within which time 99 of 100 queries are answered by whom their gate meant, or infinity."""
+    counts = outcome.tally.histogram.sum(axis=0)
+    answered = counts[ANSWERED] + counts[DEFERRED]
+    total, known = int(counts.sum()), int(answered.sum())
+    if not total:
+        return 0.0
+    return quantile(answered, _SHARE * total / known) if known >= _SHARE * total else math.inf

@@ -1,0 +1,168 @@
+"""The cloud, event by event, up to a time; knows no device.
+
+At one time what ends comes before what starts, that before scaling, and that before what arrives.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from escalade.simulator.fleet.engine.compiling import compiled, inner
+from escalade.simulator.fleet.engine.devices import Calls
+from escalade.simulator.fleet.engine.draws import record_of
+from escalade.simulator.fleet.engine.heaps import pop, push
+from escalade.simulator.fleet.engine.model import (
+    Ints,
+    Model,
+    delays_of,
+    device_of,
+    group_of,
+    next_attempt,
+    query_of,
+)
+from escalade.simulator.fleet.engine.replicas import (
+    AGAIN,
+    COUNTED,
+    FREE,
+    LOOK,
+    PAID,
+    USED,
+    WAITING,
+    Cloud,
+    complete,
+    put,
+    wait,
+)
+from escalade.simulator.fleet.engine.scaling import come, coming_at, look
+from escalade.simulator.fleet.engine.tally import DEGRADED, Tally, ended, window_of
+
+
+@compiled
+def run_cloud(
+    model: Model, cloud: Cloud, calls: Calls, order: Ints, until_s: float, tally: Tally
+) -> None:
+    """Serve calls up to a time, or with infinity until none is left.
+
+    Args:
+        model: the fleet.
+        cloud: where it stands; it moves on. It has room for the calls.
+        calls: what comes, all before `until_s`.
+        order: `(N,)` their places by time, then key.
+        until_s: events before it happen.
+        tally: counts those that end.
+    """
+    at = 0
+    while True:
+        arrives_s, is_again = _next_arrival(cloud, calls, order, at)
+        replica = cloud.soonest[1]
+        ends_s, comes_s = cloud.due_s[replica], coming_at(cloud)
+        if arrives_s == np.inf and ends_s == np.inf and until_s == np.inf:
+            return
+        now_s = min(ends_s, comes_s, cloud.times[LOOK], arrives_s)
+        if now_s >= until_s:
+            return
+        count_use(model, cloud, now_s)
+        if ends_s == now_s:
+            complete(model, cloud, replica, now_s, tally)
+        elif comes_s == now_s:
+            come(model, cloud, now_s)
+        elif cloud.times[LOOK] == now_s:
+            look(model, cloud, now_s)
+        elif is_again:
+            cloud.counts[AGAIN] -= 1
+            job = pop(cloud.again_s, cloud.again_key, cloud.again_job, cloud.counts[AGAIN] + 1)
+            _arrive(model, cloud, job, now_s, tally)
+        else:
+            _arrive(model, cloud, _new_job(model, cloud, calls, order[at]), now_s, tally)
+            at += 1
+
+
+@inner
+def _next_arrival(cloud: Cloud, calls: Calls, order: Ints, at: int) -> tuple[float, bool]:
+    """When a call comes, and whether it came before."""
+    new_s = np.inf
+    if at < len(order):
+        new_s = calls.at_s[order[at]]
+    if cloud.counts[AGAIN] == 0 or cloud.again_s[0] > new_s:
+        return new_s, False
+    if cloud.again_s[0] == new_s and calls.key[order[at]] < cloud.again_key[0]:
+        return new_s, False
+    return cloud.again_s[0], True
+
+
+@inner
+def _new_job(model: Model, cloud: Cloud, calls: Calls, call: int) -> int:
+    cloud.counts[FREE] -= 1
+    job = cloud.free[cloud.counts[FREE]]
+    key = calls.key[call]
+    device = device_of(key)
+    group = group_of(model, device)
+    first, end = model.first_record[group], model.first_record[group + 1]
+    cloud.came_s[job] = calls.came_s[call]
+    cloud.first_s[job] = calls.first_s[call]
+    cloud.key[job] = key
+    cloud.attempt[job] = calls.attempt[call]
+    cloud.record[job] = first + record_of(model.seed, device, query_of(key), end - first)
+    cloud.group[job] = group
+    return int(job)
+
+
+@inner
+def _arrive(model: Model, cloud: Cloud, job: int, now_s: float, tally: Tally) -> None:
+    """A call is put into a slot, waits for one, or is refused."""
+    window = window_of(model, now_s, len(tally.sent))
+    tally.sent[window] += 1
+    replica = cloud.least[1]
+    if cloud.load[replica] < model.slots:
+        put(model, cloud, replica, job, now_s)
+    elif cloud.counts[WAITING] < model.queue:
+        wait(model, cloud, job)
+    else:
+        tally.refused[window] += 1
+        _refuse(model, cloud, job, now_s, tally)
+
+
+@inner
+def _refuse(model: Model, cloud: Cloud, job: int, now_s: float, tally: Tally) -> None:
+    """Its device hears of it, and calls again or gives up."""
+    key, group, record = cloud.key[job], cloud.group[job], cloud.record[job]
+    _, down_s = delays_of(model, key, record, cloud.attempt[job])
+    again, at_s, attempt = next_attempt(
+        model, group, key, now_s + down_s, cloud.first_s[job], cloud.attempt[job]
+    )
+    if again:
+        up_s, _ = delays_of(model, key, record, attempt)
+        cloud.attempt[job] = attempt
+        push(
+            cloud.again_s,
+            cloud.again_key,
+            cloud.again_job,
+            cloud.counts[AGAIN],
+            at_s + up_s,
+            key,
+            job,
+        )
+        cloud.counts[AGAIN] += 1
+    else:
+        ended(model, tally, group, key, DEGRADED, cloud.came_s[job], at_s)
+        cloud.free[cloud.counts[FREE]] = job
+        cloud.counts[FREE] += 1
+
+
+@compiled
+def count_use(model: Model, cloud: Cloud, now_s: float) -> None:
+    """Count what is in use, waits and is paid since the last event; nothing after the end."""
+    at_s, end_s = cloud.times[COUNTED], min(now_s, model.seconds)
+    windows = len(cloud.used_s)
+    window = window_of(model, at_s, windows)
+    while at_s < end_s:
+        stop_s = end_s
+        if window < windows - 1:
+            stop_s = min(end_s, (window + 1) * model.seconds / windows)
+        if stop_s > at_s:
+            cloud.used_s[window] += (stop_s - at_s) * cloud.counts[USED]
+            cloud.waited_s[window] += (stop_s - at_s) * cloud.counts[WAITING]
+            cloud.paid_s[window] += (stop_s - at_s) * cloud.counts[PAID]
+            at_s = stop_s
+        window += 1
+    cloud.times[COUNTED] = max(cloud.times[COUNTED], now_s)

@@ -1,0 +1,205 @@
+"""Runs a fleet, a stretch of time after the other, on several threads; knows no single event.
+
+In each stretch blocks of devices run side by side; what they send up is put in order, and what
+comes to the cloud before the stretch's end is served, for nothing that is still to be sent can come
+before. Memory holds one stretch and a few numbers of each device. Blocks do not depend on how many
+threads there are, and neither does any number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from escalade.simulator.fleet.engine.cloud import count_use, run_cloud
+from escalade.simulator.fleet.engine.compiling import compiled
+from escalade.simulator.fleet.engine.devices import Calls, empty_calls, new_devices, run_devices
+from escalade.simulator.fleet.engine.model import Bools, Ints, Model, group_of
+from escalade.simulator.fleet.engine.outcome import Kept, Outcome
+from escalade.simulator.fleet.engine.replicas import new_cloud, with_room
+from escalade.simulator.fleet.engine.tally import Tally, empty_tally, merge
+
+#: Called with how many stretches of time are done, and of how many.
+Progress = Callable[[int, int], None]
+
+#: Queries of a stretch, about: enough that to look at ten million devices costs little beside them;
+#: 170 MB if all of them go up.
+STRETCH = 1 << 22
+#: Devices of a block, at most, and blocks, at least: work for the threads to share.
+_BLOCK, _BLOCKS = 1 << 14, 16
+#: Calls that a block has room for; it goes on where that was too little.
+_ROOM = 1 << 16
+
+
+def simulate(
+    model: Model,
+    *,
+    windows: int,
+    threads: int,
+    keep: bool = False,
+    stretch: int = STRETCH,
+    progress: Progress = lambda done, total: None,
+) -> Outcome:
+    """Run a fleet to its end.
+
+    Args:
+        model: the fleet.
+        windows: bins of time that counts are told in, at least 1.
+        threads: that run devices, at least 1; the same bytes on any number.
+        keep: whether to keep every single query.
+        stretch: queries that come in one stretch of time, about.
+        progress: called after each stretch.
+    """
+    ends_s = _ends_s(model, stretch)
+    run = _Run(model, windows, keep)
+    with ThreadPoolExecutor(threads) as pool:
+        coming = run.begin(pool, ends_s[0])
+        for k, until_s in enumerate(ends_s):
+            sent = [one.result() for one in coming]
+            if k + 1 < len(ends_s):  # the devices are ahead by a stretch while the cloud serves
+                coming = run.begin(pool, ends_s[k + 1])
+            run.serve(run.counted(sent), until_s)
+            progress(k + 1, len(ends_s))
+    return run.finish()
+
+
+def _ends_s(model: Model, stretch: int) -> list[float]:
+    """When the stretches end, the last with the run."""
+    devices = np.diff(model.first_device)
+    expected = sum(
+        int(many) * _expected(model, group) for group, many in enumerate(devices.tolist())
+    )
+    many = max(1, math.ceil(expected / stretch))
+    return [model.seconds * (k + 1) / many for k in range(many - 1)] + [model.seconds]
+
+
+def _expected(model: Model, group: int) -> float:
+    """How many queries one device of a group has until the end, on average."""
+    times = int(model.first_time[group + 1] - model.first_time[group])
+    if times:
+        return times * model.seconds / float(model.period_s[group])
+    last = model.first_piece[group + 1] - 1
+    left_s = model.seconds - model.piece_from_s[last]
+    return float(model.piece_sum[last] + left_s * model.piece_rate[last])
+
+
+def _blocks(model: Model) -> Iterator[tuple[int, int]]:
+    """The first device of each block, and the one after its last; a block is of one group."""
+    size = min(_BLOCK, math.ceil(int(model.first_device[-1]) / _BLOCKS))
+    for first, last in pairwise(model.first_device.tolist()):
+        for begin in range(first, last, size):
+            yield begin, min(begin + size, last)
+
+
+class _Sent(NamedTuple):
+    """What a block has sent up, and what has ended in it."""
+
+    calls: list[Calls]
+    tally: Tally
+    kept: list[Ints]
+
+
+class _Run:
+    """One run between its stretches."""
+
+    def __init__(self, model: Model, windows: int, keep: bool) -> None:
+        self._model, self._windows, self._keep = model, windows, keep
+        self._tally = empty_tally(len(model.priority), windows)
+        self._kept: list[Ints] = []
+        self._devices = new_devices(model)
+        self._cloud = new_cloud(model, windows)
+        self._carried = empty_calls(0)
+        self._blocks = list(_blocks(model))
+
+    def begin(self, pool: ThreadPoolExecutor, until_s: float) -> list[Future[_Sent]]:
+        """Let the devices run."""
+        return [pool.submit(self._run_block, *block, until_s) for block in self._blocks]
+
+    def counted(self, sent: list[_Sent]) -> list[Calls]:
+        """What all blocks have sent up; what has ended in them is counted."""
+        for one, (first, _) in zip(sent, self._blocks, strict=True):
+            merge(self._tally, one.tally, group_of(self._model, first))
+            self._kept += one.kept
+        return [calls for one in sent for calls in one.calls]
+
+    def serve(self, sent: list[Calls], until_s: float) -> None:
+        """Let the cloud run."""
+        calls = _joined([self._carried, *sent])
+        due = calls.at_s < until_s
+        order = np.flatnonzero(due)
+        order = order[np.argsort(calls.at_s[order])]
+        settle_ties(calls, order)
+        self._cloud = with_room(self._cloud, len(order))
+        jobs = len(self._cloud.free)
+        tally = self._tally
+        if self._keep:
+            room = empty_tally(0, 0, jobs)
+            tally = tally._replace(kept=room.kept, size=room.size)
+        run_cloud(self._model, self._cloud, calls, order, until_s, tally)
+        count_use(self._model, self._cloud, until_s)
+        if self._keep:
+            self._kept.append(tally.kept[:, : tally.size[0]])
+        self._carried = _copied(calls, ~due)
+
+    def finish(self) -> Outcome:
+        """Let what is on its way or in the cloud come to its end."""
+        self.serve([], math.inf)
+        kept = np.concatenate(self._kept, axis=1) if self._keep else None
+        cloud = self._cloud
+        return Outcome(
+            tally=self._tally,
+            used_s=cloud.used_s,
+            waited_s=cloud.waited_s,
+            paid_s=cloud.paid_s,
+            kept=None if kept is None else Kept.of(kept),
+        )
+
+    def _run_block(self, first: int, last: int, until_s: float) -> _Sent:
+        tally = empty_tally(1, self._windows, _ROOM if self._keep else 0)
+        sent = _Sent([], tally, [])
+        while True:
+            out = empty_calls(_ROOM)
+            first, size = run_devices(self._model, self._devices, first, last, until_s, tally, out)
+            sent.calls.append(_copied(out, slice(size)))
+            if self._keep:
+                sent.kept.append(tally.kept[:, : tally.size[0]].copy())
+                tally.size[0] = 0
+            if first == last:
+                return sent
+
+
+def _joined(calls: Sequence[Calls]) -> Calls:
+    return Calls(
+        np.concatenate([one.at_s for one in calls]),
+        np.concatenate([one.came_s for one in calls]),
+        np.concatenate([one.first_s for one in calls]),
+        np.concatenate([one.key for one in calls]),
+        np.concatenate([one.attempt for one in calls]),
+    )
+
+
+def _copied(calls: Calls, which: slice | Bools) -> Calls:
+    return Calls(
+        calls.at_s[which].copy(),
+        calls.came_s[which].copy(),
+        calls.first_s[which].copy(),
+        calls.key[which].copy(),
+        calls.attempt[which].copy(),
+    )
+
+
+@compiled
+def settle_ties(calls: Calls, order: Ints) -> None:
+    """Put calls that come at one time into the order of their keys."""
+    for end in range(1, len(order)):
+        at = end
+        while at > 0 and calls.at_s[order[at - 1]] == calls.at_s[order[at]]:
+            if calls.key[order[at - 1]] < calls.key[order[at]]:
+                break
+            order[at - 1], order[at] = order[at], order[at - 1]
+            at -= 1

@@ -1,0 +1,255 @@
+"""The same fleet as a plain heap of events, slow and easy to read; knows no stretch and no thread.
+
+It shares with `fast` what is drawn and what a call's back-off is, which are the model, and nothing
+of how it runs: one event after the other, a list for each queue, and each replica's next answer
+looked for among all its queries. Tests hold the two to the same latencies, to the last bit.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from escalade.simulator.fleet.engine.devices import next_arrival
+from escalade.simulator.fleet.engine.draws import record_of
+from escalade.simulator.fleet.engine.model import (
+    Model,
+    delays_of,
+    group_of,
+    is_out,
+    key_of,
+    next_attempt,
+)
+from escalade.simulator.fleet.engine.outcome import Kept
+from escalade.simulator.fleet.engine.tally import ANSWERED, DEFERRED, DEGRADED
+
+# What happens first at one time.
+_ENDS, _STARTED, _LOOK, _ARRIVES, _COMES, _DONE = range(6)
+
+
+@dataclass(eq=False)
+class _Query:
+    key: int
+    group: int
+    record: int
+    came_s: float
+    first_s: float = 0.0
+    attempt: int = 0
+
+
+@dataclass(eq=False)
+class _Device:
+    group: int
+    queries: int = 0
+    expected: float = 0.0
+    queue: deque[_Query] = field(default_factory=deque)
+    is_busy: bool = False
+
+
+@dataclass(eq=False)
+class _Replica:
+    number: int
+    is_taking: bool = False
+    #: `(progress at its end, order, query)`.
+    queries: list[tuple[float, int, _Query]] = field(default_factory=list)
+    done_s: float = 0.0
+    moved_s: float = 0.0
+    #: Of the event that is meant: those planned before it are not.
+    planned: int = 0
+
+
+def simulate_plainly(model: Model) -> Kept:
+    """Run a fleet to its end; arguments as `simulate`."""
+    return _Events(model).run()
+
+
+class _Events:
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._heap: list[tuple[float, int, int, int, object]] = []
+        self._serial = itertools.count()
+        self._started = itertools.count()
+        self._devices = [
+            _Device(group_of(model, device)) for device in range(int(model.first_device[-1]))
+        ]
+        self._replicas = [_Replica(k) for k in range(model.most_replicas)]
+        for replica in self._replicas[: model.replicas]:
+            replica.is_taking = True
+        self._coming: set[int] = set()
+        self._waiting: list[_Query] = []
+        self._due = 0  # queries that are to go to the cloud, and have not ended
+        self._low_since, self._low_most = math.inf, 0
+        self._ended: list[tuple[int, int, float]] = []
+
+    def run(self) -> Kept:
+        for device in range(len(self._devices)):
+            self._plan_arrival(device)
+        if self._model.least_replicas < self._model.most_replicas:
+            self._plan(self._model.scale_every_s, _LOOK, 0, None)
+        while self._heap:
+            at_s, kind, number, _, what = heapq.heappop(self._heap)
+            if kind == _COMES:
+                self._come(number, at_s)
+            elif kind == _DONE:
+                self._done(number, at_s)
+            elif kind == _ARRIVES and isinstance(what, _Query):
+                self._arrive(what, at_s)
+            elif kind == _ENDS and what == self._replicas[number].planned:
+                self._end(self._replicas[number], at_s)
+            elif kind == _STARTED:
+                self._coming.discard(number)
+                self._replicas[number].is_taking = True
+                self._fill(self._replicas[number], at_s)
+            elif kind == _LOOK and (at_s < self._model.seconds or self._due):
+                self._look(at_s)
+        columns = [np.array(column) for column in zip(*self._ended, strict=True)]
+        if not columns:
+            columns = [np.empty(0)] * 3
+        latency = columns[2].astype(np.float64).view(np.int64)
+        return Kept.of(
+            np.array([columns[0].astype(np.int64), columns[1].astype(np.int64), latency])
+        )
+
+    def _plan(self, at_s: float, kind: int, number: int, what: object) -> None:
+        heapq.heappush(self._heap, (at_s, kind, number, next(self._serial), what))
+
+    # The devices.
+
+    def _plan_arrival(self, number: int) -> None:
+        device = self._devices[number]
+        at_s, device.expected = next_arrival(
+            self._model, device.group, number, device.queries, device.expected
+        )
+        if at_s < self._model.seconds:
+            self._plan(at_s, _COMES, number, None)
+
+    def _come(self, number: int, now_s: float) -> None:
+        model, device = self._model, self._devices[number]
+        first, end = (int(one) for one in model.first_record[device.group : device.group + 2])
+        record = first + record_of(model.seed, number, device.queries, end - first)
+        device.queue.append(_Query(key_of(number, device.queries), device.group, record, now_s))
+        device.queries += 1
+        self._due += bool(model.defers[record])
+        self._plan_arrival(number)
+        if not device.is_busy:
+            self._begin(number, now_s)
+
+    def _begin(self, number: int, now_s: float) -> None:
+        device = self._devices[number]
+        device.is_busy = bool(device.queue)
+        if device.queue:
+            self._plan(now_s + self._model.device_s[device.queue[0].record], _DONE, number, None)
+
+    def _done(self, number: int, now_s: float) -> None:
+        query = self._devices[number].queue.popleft()
+        if not self._model.defers[query.record]:
+            self._finish(query, ANSWERED, now_s)
+        else:
+            query.first_s = now_s
+            if is_out(self._model, query.group, now_s):
+                self._fail(query, now_s)
+            else:
+                self._send(query, now_s)
+        self._begin(number, now_s)
+
+    # The link.
+
+    def _send(self, query: _Query, now_s: float) -> None:
+        up_s, _ = delays_of(self._model, query.key, query.record, query.attempt)
+        self._plan(now_s + up_s, _ARRIVES, query.key, query)
+
+    def _fail(self, query: _Query, now_s: float) -> None:
+        again, at_s, query.attempt = next_attempt(
+            self._model, query.group, query.key, now_s, query.first_s, query.attempt
+        )
+        if again:
+            self._send(query, at_s)
+        else:
+            self._finish(query, DEGRADED, at_s)
+
+    def _finish(self, query: _Query, outcome: int, now_s: float) -> None:
+        self._due -= bool(self._model.defers[query.record])
+        self._ended.append((query.key, outcome, now_s - query.came_s))
+
+    # The cloud.
+
+    def _arrive(self, query: _Query, now_s: float) -> None:
+        taking = [one for one in self._replicas if one.is_taking]
+        replica = min(taking, key=lambda one: (len(one.queries), one.number))
+        if len(replica.queries) < self._model.slots:
+            self._put(replica, query, now_s)
+        elif len(self._waiting) < self._model.queue:
+            self._waiting.append(query)
+        else:
+            _, down_s = delays_of(self._model, query.key, query.record, query.attempt)
+            self._fail(query, now_s + down_s)
+
+    def _stretched(self, replica: _Replica) -> float:
+        return 1.0 + self._model.slowdown * (len(replica.queries) - 1)
+
+    def _put(self, replica: _Replica, query: _Query, now_s: float) -> None:
+        if replica.queries:
+            replica.done_s += (now_s - replica.moved_s) / self._stretched(replica)
+        else:
+            replica.done_s = 0.0
+        replica.moved_s = now_s
+        end_s = replica.done_s + self._model.cloud_s[query.record]
+        replica.queries.append((end_s, next(self._started), query))
+        self._plan_end(replica, now_s)
+
+    def _plan_end(self, replica: _Replica, now_s: float) -> None:
+        replica.planned = next(self._serial)
+        if replica.queries:
+            left_s = max(0.0, min(replica.queries)[0] - replica.done_s)
+            at_s = now_s + left_s * self._stretched(replica)
+            self._plan(at_s, _ENDS, replica.number, replica.planned)
+
+    def _end(self, replica: _Replica, now_s: float) -> None:
+        first = min(replica.queries)
+        replica.done_s, replica.moved_s = first[0], now_s
+        replica.queries.remove(first)
+        query = first[2]
+        _, down_s = delays_of(self._model, query.key, query.record, query.attempt)
+        self._finish(query, DEFERRED, now_s + down_s)
+        self._plan_end(replica, now_s)
+        self._fill(replica, now_s)
+
+    def _fill(self, replica: _Replica, now_s: float) -> None:
+        priority = self._model.priority
+        while replica.is_taking and self._waiting and len(replica.queries) < self._model.slots:
+            query = min(self._waiting, key=lambda one: int(priority[one.group]))
+            self._waiting.remove(query)
+            self._put(replica, query, now_s)
+
+    # Scaling.
+
+    def _look(self, now_s: float) -> None:
+        model = self._model
+        self._plan(now_s + model.scale_every_s, _LOOK, 0, None)
+        in_work = sum(len(one.queries) for one in self._replicas) + len(self._waiting)
+        wanted = math.ceil(in_work / (model.slots * model.target))
+        wanted = min(max(wanted, model.least_replicas), model.most_replicas)
+        taking = [one for one in self._replicas if one.is_taking]
+        have = len(taking) + len(self._coming)
+        if wanted >= have:
+            self._low_since = math.inf
+            for replica in self._replicas:
+                is_off = not (replica.is_taking or replica.queries)
+                if wanted > have and is_off and replica.number not in self._coming:
+                    self._coming.add(replica.number)
+                    self._plan(now_s + model.startup_s, _STARTED, replica.number, None)
+                    have += 1
+            return
+        if self._low_since == math.inf:
+            self._low_since, self._low_most = now_s, wanted
+        self._low_most = max(self._low_most, wanted)
+        if now_s - self._low_since >= model.settle_s:
+            spare = min(have - self._low_most, len(taking) - 1)
+            for replica in taking[len(taking) - spare :]:
+                replica.is_taking = False
+            self._low_since = math.inf

@@ -1,0 +1,156 @@
+"""What queries take: the records of a trace, or numbers in their place; knows no arrival."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from escalade.edge.trace import read_trace
+from escalade.simulator.errors import FleetError, SimulatorError
+from escalade.simulator.fleet.engine import Bools, Floats, Ints
+from escalade.simulator.fleet.spec import Answers, Group
+from escalade.simulator.network import DelayLine, Network, Profile, get_profile
+from escalade.simulator.recorded import recorded_thresholds
+from escalade.simulator.replay import GRPC_BYTES_DOWN, GRPC_BYTES_UP, replay
+
+#: Queries in place of a trace's, all alike likely: the rarest is 1 in 4,096.
+_PARTS = 4096
+#: Delays that are sampled of a network each way, shared out among the queries.
+_SAMPLES = 1 << 14
+
+
+@dataclass(frozen=True)
+class Queries:
+    """R queries that those of a group are drawn from.
+
+    Attributes:
+        device_s: `(R,)` what the device takes.
+        defers: `(R,)` whether the query then goes up.
+        cloud_s: `(R,)` what the cloud takes for it alone.
+        beside_s: `(R,)` what the call took beside, over loopback.
+        bytes_up: `(R,)` what the call sends, gRPC's framing included,
+        bytes_down: `(R,)` and receives.
+    """
+
+    device_s: Floats
+    defers: Bools
+    cloud_s: Floats
+    beside_s: Floats
+    bytes_up: Ints
+    bytes_down: Ints
+
+    @property
+    def deferral_rate(self) -> float:
+        """Share of the queries that go up."""
+        return float(self.defers.mean())
+
+
+def queries_of(group: Group, folder: Path, seed: int) -> Queries:
+    """What a group's queries take.
+
+    Args:
+        group: with a trace or with answers.
+        folder: that a trace's path is relative to.
+        seed: of what is drawn.
+
+    Raises:
+        DataError: the trace cannot be read.
+        SimulatorError: it lacks answers, thresholds do not fit, or a link leads to more than its
+            last tier.
+    """
+    if group.answers is not None:
+        return _told(group.answers, group.scale, seed)
+    return _recorded(folder / (group.trace or ""), group, seed)
+
+
+def _told(told: Answers, scale: float, seed: int) -> Queries:
+    if 0 < told.deferral_rate < 1 / _PARTS:
+        raise FleetError(
+            f"deferral_rate must be 0 or in [{1 / _PARTS:g}, 1]; got {told.deferral_rate:g}"
+        )
+    unit = np.ones(1) if told.spread == "constant" else exponential_parts(_PARTS)
+    # Three shuffles of their own, so that nothing goes with anything else.
+    rng = np.random.default_rng(seed)
+    many = _PARTS
+    device, cloud = (rng.permutation(np.resize(unit, many)) for _ in range(2))
+    defers = rng.permutation(many) < round(told.deferral_rate * many)
+    return Queries(
+        device_s=scale * told.device_s * device,
+        defers=defers,
+        cloud_s=told.cloud_s * cloud,
+        beside_s=np.zeros(many),
+        bytes_up=np.full(many, told.bytes_up + GRPC_BYTES_UP),
+        bytes_down=np.full(many, told.bytes_down + GRPC_BYTES_DOWN),
+    )
+
+
+def exponential_parts(many: int) -> Floats:
+    """The unit exponential as so many equally likely values, each the mean of its part; mean 1."""
+    left = 1 - np.arange(many + 1) / many
+    edges = -np.log(left[:-1])
+    tails = np.append(left[:-1] * (1 + edges), 0.0)  # what lies beyond each edge, of the mean
+    return -np.diff(tails) * many
+
+
+def _recorded(path: Path, group: Group, seed: int) -> Queries:
+    trace = read_trace(path)
+    tiers = trace.header.tiers
+    try:
+        thresholds = group.thresholds or recorded_thresholds(tiers)
+        found = replay(trace, Network(get_profile("free")), thresholds, seed=seed)
+    except SimulatorError as error:
+        raise type(error)(f"{path}: {error}") from error
+    for k, tier in enumerate(found.course.tiers):
+        is_last = k == len(tiers) - 1
+        if any((answer.link is None) == is_last for answer in tier.answers):
+            raise FleetError(
+                f"{path}: a link must lead to the last tier of a fleet and to no other; of tier"
+                f" {tier.info.name!r} some answers came over {'none' if is_last else 'one'}"
+            )
+    below = found.course.seconds[:-1]
+    reached = found.climb.reached
+    spent = [
+        np.where(come, table[level], 0.0)
+        for table, level, come in zip(below, found.climb.levels, reached, strict=False)
+    ]
+    links = [answer.link for answer in found.course.tiers[-1].answers if answer.link is not None]
+    round_trip_s = np.array([max(link.round_trip_s, link.server_s) for link in links])
+    cloud_s = np.array([link.server_s for link in links])
+    return Queries(
+        device_s=group.scale * np.sum(spent, axis=0),
+        defers=reached[-1],
+        cloud_s=cloud_s,
+        beside_s=round_trip_s - cloud_s,
+        bytes_up=found.course.bytes_up[-1],
+        bytes_down=found.course.bytes_down[-1],
+    )
+
+
+def sampled_delays(
+    queries: Queries, profile: Profile, samples: int, seed: int
+) -> tuple[Floats, Floats]:
+    """Delays of calls on idle lines of their own, up and down: each `(R, samples)`.
+
+    Args:
+        queries: whose bytes cross the network.
+        profile: of the network.
+        samples: of each query.
+        seed: of what is drawn.
+    """
+    rng = np.random.default_rng(seed)
+    up = [
+        [DelayLine(profile, "up", rng).release_s(0.0, nbytes) for _ in range(samples)]
+        for nbytes in queries.bytes_up.tolist()
+    ]
+    down = [
+        [DelayLine(profile, "down", rng).release_s(0.0, nbytes) for _ in range(samples)]
+        for nbytes in queries.bytes_down.tolist()
+    ]
+    return np.array(up), np.array(down) + queries.beside_s[:, None]
+
+
+def samples_for(records: int) -> int:
+    """How many delays to sample of each query, of so many."""
+    return max(1, _SAMPLES // records)

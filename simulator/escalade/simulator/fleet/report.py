@@ -1,0 +1,184 @@
+"""The numbers of a fleet as JSON-able records; knows no event and no table.
+
+Shares are in [0, 1], times in seconds, money in whatever `price_per_hour` is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from escalade.simulator.fleet.engine import (
+    DEFERRED,
+    DEGRADED,
+    Floats,
+    Ints,
+    Outcome,
+    quantile,
+)
+from escalade.simulator.fleet.spec import Group, Spec
+
+#: Bins of time that a report has: an hour each of a day.
+WINDOWS = 24
+
+
+class _Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of a table."""
+
+
+class Percentiles(_Row, frozen=True):
+    """A distribution in brief, seconds; but for the mean within 0.2 %."""
+
+    count: int
+    mean: float
+    p50: float
+    p90: float
+    p99: float
+    p99_9: float
+
+
+class GroupRow(_Row, frozen=True):
+    """What became of the queries of one group, those of the warm-up left out."""
+
+    name: str
+    devices: int
+    queries: int
+    #: By the device, its gate letting it stand; and by the cloud.
+    answered: int
+    deferred: int
+    #: The cloud was due and did not answer: the device's answer stands, or there is none.
+    degraded: int
+    dropped: int
+    #: From when a query came to its answer; None where there is none. Those dropped are left out.
+    latency: Percentiles | None
+    #: Of the cloud's answers.
+    latency_deferred: Percentiles | None
+
+
+class CloudRow(_Row, frozen=True):
+    """What the cloud had to do, from the first second to the last."""
+
+    #: Attempts that came to it, and those for which there was no room.
+    attempts: int
+    refused: int
+    #: Share of the slots in use.
+    utilisation: float
+    replica_hours: float
+    cost: float
+    #: Of a million queries of the fleet, wherever they were answered.
+    cost_per_million: float
+
+
+class WindowRow(_Row, frozen=True):
+    """One stretch of time."""
+
+    from_s: float
+    queries_per_s: float
+    attempts_per_s: float
+    refused_per_s: float
+    degraded_per_s: float
+    #: On average, those that start among them.
+    replicas: float
+    utilisation: float
+    waiting: float
+
+
+class FleetReport(_Row, frozen=True):
+    """A run."""
+
+    seed: int
+    seconds: float
+    warm_up_s: float
+    groups: list[GroupRow]
+    #: Of all groups together, where there are several.
+    together: GroupRow
+    cloud: CloudRow
+    timeline: list[WindowRow]
+
+
+def report_of(spec: Spec, outcome: Outcome, *, seed: int) -> FleetReport:
+    """The numbers of a run.
+
+    Args:
+        spec: of the fleet.
+        outcome: what came, in `WINDOWS` bins of time.
+        seed: that it was run with.
+    """
+    tally = outcome.tally
+    rows = [
+        _group_row(group.name, [group], tally.histogram[k : k + 1], tally.sums[k : k + 1])
+        for k, group in enumerate(spec.groups)
+    ]
+    arrived = int(tally.arrived.sum())
+    cost = float(outcome.paid_s.sum()) / 3600 * spec.cloud.price_per_hour
+    return FleetReport(
+        seed=seed,
+        seconds=spec.seconds,
+        warm_up_s=spec.warm_up_s,
+        groups=rows,
+        together=_group_row("together", spec.groups, tally.histogram, tally.sums),
+        cloud=CloudRow(
+            attempts=int(tally.sent.sum()),
+            refused=int(tally.refused.sum()),
+            utilisation=_share(outcome.used_s.sum(), spec.cloud.slots * outcome.paid_s.sum()),
+            replica_hours=float(outcome.paid_s.sum()) / 3600,
+            cost=cost,
+            cost_per_million=_share(1e6 * cost, arrived),
+        ),
+        timeline=_timeline(spec, outcome),
+    )
+
+
+def _group_row(name: str, groups: Sequence[Group], histogram: Ints, sums: Floats) -> GroupRow:
+    counts = histogram.sum(axis=2)
+    falls_back = np.array([group.answers is None or group.answers.fallback for group in groups])
+    with_answer = np.array([[True, True, back] for back in falls_back])
+    kept = np.where(with_answer[:, :, None], histogram, 0)
+    answered, deferred, degraded = counts.sum(axis=0).tolist()
+    dropped = int(counts[~falls_back, DEGRADED].sum())
+    return GroupRow(
+        name=name,
+        devices=sum(group.count for group in groups),
+        queries=answered + deferred + degraded,
+        answered=answered,
+        deferred=deferred,
+        degraded=degraded - dropped,
+        dropped=dropped,
+        latency=_percentiles(kept.sum(axis=(0, 1)), float(np.where(with_answer, sums, 0.0).sum())),
+        latency_deferred=_percentiles(
+            histogram[:, DEFERRED].sum(axis=0), float(sums[:, DEFERRED].sum())
+        ),
+    )
+
+
+def _percentiles(counts: Ints, sum_s: float) -> Percentiles | None:
+    count = int(counts.sum())
+    if not count:
+        return None
+    p50, p90, p99, p99_9 = (quantile(counts, share) for share in (0.5, 0.9, 0.99, 0.999))
+    return Percentiles(count=count, mean=sum_s / count, p50=p50, p90=p90, p99=p99, p99_9=p99_9)
+
+
+def _timeline(spec: Spec, outcome: Outcome) -> list[WindowRow]:
+    tally = outcome.tally
+    windows = len(tally.arrived)
+    width_s = spec.seconds / windows
+    return [
+        WindowRow(
+            from_s=k * width_s,
+            queries_per_s=float(tally.arrived[k]) / width_s,
+            attempts_per_s=float(tally.sent[k]) / width_s,
+            refused_per_s=float(tally.refused[k]) / width_s,
+            degraded_per_s=float(tally.degraded[k]) / width_s,
+            replicas=float(outcome.paid_s[k]) / width_s,
+            utilisation=_share(outcome.used_s[k], spec.cloud.slots * outcome.paid_s[k]),
+            waiting=float(outcome.waited_s[k]) / width_s,
+        )
+        for k in range(windows)
+    ]
+
+
+def _share(part: float, whole: float) -> float:
+    return float(part) / float(whole) if whole else 0.0

@@ -1,0 +1,35 @@
+"""Runs what is said of a fleet, from its file to its report; knows no single event."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from escalade.simulator.fleet.building import build
+from escalade.simulator.fleet.engine import Progress, simulate
+from escalade.simulator.fleet.report import WINDOWS, FleetReport, report_of
+from escalade.simulator.fleet.spec import read_spec
+
+#: Threads that devices run on: all there are, for no number depends on how many.
+THREADS = os.cpu_count() or 1
+
+
+def run_fleet(
+    path: Path, *, seed: int, progress: Progress = lambda done, total: None
+) -> FleetReport:
+    """Run a fleet.
+
+    Args:
+        path: of its spec (TOML).
+        seed: same seed, same numbers; in [0, 2**32).
+        progress: called after each stretch of time.
+
+    Raises:
+        DataError: a trace cannot be read.
+        SimulatorError: the spec or a file that it names is not as it must be, or the fleet cannot
+            be served.
+    """
+    spec = read_spec(path)
+    fleet = build(spec, path.parent, seed=seed)
+    outcome = simulate(fleet.model, windows=WINDOWS, threads=THREADS, progress=progress)
+    return report_of(spec, outcome, seed=seed)

@@ -1,0 +1,137 @@
+"""A fleet's run as people read it: a few lines and tables; knows no terminal."""
+
+from __future__ import annotations
+
+from escalade.simulator.fleet.capacity import RUNS, Capacity
+from escalade.simulator.fleet.report import FleetReport, GroupRow, Percentiles
+from escalade.simulator.formats import (
+    Cell,
+    TextTable,
+    count,
+    nominal_seconds,
+    percent,
+    seconds,
+    three_digits,
+)
+
+_NONE = "\N{EN DASH}"
+
+
+def lines_of(report: FleetReport) -> list[str]:
+    """What there was, and what it cost."""
+    cloud, all_of = report.cloud, report.together
+    lines = [
+        f"{all_of.devices:,} devices, {count(all_of.queries)} queries in"
+        f" {nominal_seconds(report.seconds - report.warm_up_s)} (seed {report.seed})"
+    ]
+    if all_of.latency is not None:
+        took = all_of.latency
+        lines.append(
+            f"answers take {seconds(took.p50)} (median), {seconds(took.p99)} (p99),"
+            f" {seconds(took.p99_9)} (p99.9)"
+        )
+    lines.append(
+        f"cloud: {count(cloud.attempts)} attempts, {count(cloud.refused)} refused;"
+        f" {percent(cloud.utilisation)} of its slots in use;"
+        f" {three_digits(cloud.replica_hours)} replica hours"
+    )
+    if cloud.cost:
+        lines.append(
+            f"cost {three_digits(cloud.cost)}, {three_digits(cloud.cost_per_million)} for a million"
+            " queries"
+        )
+    return lines
+
+
+def tables_of(report: FleetReport) -> list[TextTable]:
+    """Who answered, how long it took, and how that went over time."""
+    rows = [*report.groups, report.together] if len(report.groups) > 1 else report.groups
+    return [_outcomes(rows), _latencies(rows), _timeline(report)]
+
+
+def capacity_lines(capacity: Capacity) -> list[str]:
+    """How many replicas, and how sure that is."""
+    price = f", {three_digits(capacity.price_per_hour)} an hour" if capacity.price_per_hour else ""
+    return [
+        f"{capacity.most} replicas answer 99 of 100 queries within {seconds(capacity.p99_s)} in all"
+        f" of {RUNS} runs (the slowest: {seconds(capacity.p99_at_most_s)}){price}",
+        f"what a run needs: median {capacity.median}, 97% interval {capacity.least} to"
+        f" {capacity.most}",
+    ]
+
+
+def _outcomes(rows: list[GroupRow]) -> TextTable:
+    def share(part: int, row: GroupRow) -> Cell:
+        return Cell(percent(part / row.queries) if row.queries else _NONE)
+
+    return TextTable(
+        "Who answered",
+        ["group", "devices", "queries", "device", "cloud", "degraded", "dropped"],
+        [
+            [
+                Cell(row.name),
+                Cell(f"{row.devices:,}"),
+                Cell(count(row.queries)),
+                *(
+                    share(part, row)
+                    for part in (row.answered, row.deferred, row.degraded, row.dropped)
+                ),
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _latencies(rows: list[GroupRow]) -> TextTable:
+    def cells(found: Percentiles | None) -> list[Cell]:
+        if found is None:
+            return [Cell(_NONE)] * 5
+        values = (found.mean, found.p50, found.p90, found.p99, found.p99_9)
+        return [Cell(seconds(value)) for value in values]
+
+    return TextTable(
+        "Latency",
+        ["answers", "mean", "p50", "p90", "p99", "p99.9"],
+        [
+            line
+            for row in rows
+            for line in (
+                [Cell(row.name), *cells(row.latency)],
+                [Cell(f"{row.name}, cloud's"), *cells(row.latency_deferred)],
+            )
+        ],
+    )
+
+
+def _timeline(report: FleetReport) -> TextTable:
+    return TextTable(
+        "Over time",
+        [
+            "from",
+            "queries/s",
+            "to cloud/s",
+            "refused/s",
+            "degraded/s",
+            "replicas",
+            "in use",
+            "wait",
+        ],
+        [
+            [
+                Cell(nominal_seconds(row.from_s)),
+                *(
+                    Cell(three_digits(value))
+                    for value in (
+                        row.queries_per_s,
+                        row.attempts_per_s,
+                        row.refused_per_s,
+                        row.degraded_per_s,
+                        row.replicas,
+                    )
+                ),
+                Cell(percent(row.utilisation)),
+                Cell(three_digits(row.waiting)),
+            ]
+            for row in report.timeline
+        ],
+    )

@@ -1,0 +1,116 @@
+"""Both engines on the same fleets: the same latencies, to the last bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_fleets import Group, model_of
+
+from escalade.simulator.fleet.engine import fast
+from escalade.simulator.fleet.engine.fast import simulate
+from escalade.simulator.fleet.engine.reference import simulate_plainly
+
+# Few different numbers, and those that add up exactly, so that many things happen at one time.
+_SECONDS = st.sampled_from([0.0, 0.125, 0.25, 0.5, 0.3, 1.7])
+_RECORDS = st.integers(1, 4)
+
+
+@st.composite
+def groups(draw: st.DrawFn) -> Group:
+    records = draw(_RECORDS)
+    column = st.lists(_SECONDS, min_size=records, max_size=records)
+    start = draw(st.sampled_from([0.0, 2.0]))
+    way = draw(st.sampled_from(["rate", "pieces", "arrivals"]))
+    return Group(
+        devices=draw(st.integers(1, 4)),
+        rate=draw(st.sampled_from([0.3, 1.0, 3.0])),
+        device_s=draw(column),
+        defers=draw(st.lists(st.booleans(), min_size=records, max_size=records)),
+        cloud_s=draw(column),
+        up_s=draw(st.lists(_SECONDS, min_size=2, max_size=2)),
+        down_s=draw(st.lists(_SECONDS, min_size=2, max_size=2)),
+        pieces=[(0.0, 2.0), (1.0, 0.0), (2.5, 1.0)] if way == "pieces" else (),
+        arrivals=[0.0, 0.5, 0.5, 1.0] if way == "arrivals" else (),
+        period_s=2.0,
+        outages=[(start, start + 1.5), (6.0, 6.5)] if draw(st.booleans()) else (),
+        priority=draw(st.integers(0, 2)),
+    )
+
+
+@st.composite
+def changes(draw: st.DrawFn) -> dict[str, Any]:
+    replicas = draw(st.integers(1, 3))
+    scaled = draw(st.booleans())
+    return {
+        "seed": draw(st.integers(0, 2**32 - 1)),
+        "slots": draw(st.integers(1, 3)),
+        "slowdown": draw(st.sampled_from([0.0, 0.3, 1.0])),
+        "queue": draw(st.sampled_from([0, 2, 2**62])),
+        "replicas": replicas,
+        "least_replicas": 1 if scaled else replicas,
+        "most_replicas": 5 if scaled else replicas,
+        "deadline_s": draw(st.sampled_from([0.05, 2.0])),
+        "startup_s": draw(st.sampled_from([0.0, 0.7])),
+        "settle_s": draw(st.sampled_from([0.0, 2.0])),
+    }
+
+
+@pytest.fixture(autouse=True)
+def little_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that blocks are interrupted."""
+    monkeypatch.setattr(fast, "_ROOM", 5)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(groups(), min_size=1, max_size=3), changes())
+def test_the_fast_engine_equals_the_plain_one(fleet: list[Group], changed: dict[str, Any]) -> None:
+    model = model_of(fleet, **changed)
+    plain = simulate_plainly(model)
+    outcome = simulate(model, windows=3, threads=2, keep=True, stretch=8)
+    kept = outcome.kept
+    assert kept is not None
+    assert kept.key.tolist() == plain.key.tolist()
+    assert kept.outcome.tolist() == plain.outcome.tolist()
+    assert kept.latency_s.tobytes() == plain.latency_s.tobytes()
+    # What is counted is what is kept.
+    assert outcome.tally.arrived.sum() == len(plain.key) == outcome.tally.histogram.sum()
+    of_outcome = outcome.tally.histogram.sum(axis=(0, 2))
+    assert of_outcome.tolist() == np.bincount(plain.outcome, minlength=3).tolist()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_two_runs_give_the_same_bytes_on_any_number_of_threads(threads: int) -> None:
+    fleet = [
+        Group(devices=40, device_s=(0.1, 0.2), defers=(True, False), cloud_s=(0.03, 0.0)),
+        Group(devices=20, outages=[(3.0, 4.0)], cloud_s=(0.05,), priority=1),
+    ]
+    model = model_of(fleet, queue=3, slots=2, slowdown=0.4)
+    one = simulate(model, windows=5, threads=1, stretch=64)
+    other = simulate(model, windows=5, threads=threads, stretch=64)
+    for name in ("histogram", "sums", "arrived", "sent", "refused", "degraded"):
+        assert getattr(one.tally, name).tobytes() == getattr(other.tally, name).tobytes()
+    for name in ("used_s", "waited_s", "paid_s"):
+        assert getattr(one, name).tobytes() == getattr(other, name).tobytes()
+
+
+def test_another_device_changes_nothing_for_those_before_it() -> None:
+    few = simulate(model_of([Group(devices=5, defers=(False,))]), windows=1, threads=1, keep=True)
+    more = simulate(model_of([Group(devices=6, defers=(False,))]), windows=1, threads=1, keep=True)
+    assert few.kept is not None
+    assert more.kept is not None
+    assert more.kept.key[: len(few.kept.key)].tolist() == few.kept.key.tolist()
+    assert len(more.kept.key) > len(few.kept.key)
+
+
+@pytest.mark.parametrize("device_s", [0.125, 4.0])
+def test_scaling_goes_on_until_the_last_answer(device_s: float) -> None:
+    """A device may have queries to send long after the last one came."""
+    group = Group(3, device_s=(device_s, 1.0), defers=(True, True), cloud_s=(3.0, 0.5))
+    model = model_of([group], replicas=1, least_replicas=1, most_replicas=4, queue=0)
+    plain, fast_one = simulate_plainly(model), simulate(model, windows=1, threads=1, keep=True)
+    assert fast_one.kept is not None
+    assert fast_one.kept.latency_s.tobytes() == plain.latency_s.tobytes()

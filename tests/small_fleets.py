@@ -1,0 +1,82 @@
+"""Fleets built in code, as the engines take them: every number under control."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from escalade.simulator.fleet.engine.model import Model
+
+
+@dataclass(frozen=True)
+class Group:
+    """Devices that are alike; lists are of their recorded queries."""
+
+    devices: int = 1
+    rate: float = 1.0
+    device_s: Sequence[float] = (0.0,)
+    defers: Sequence[bool] = (True,)
+    cloud_s: Sequence[float] = (0.1,)
+    up_s: Sequence[float] = (0.0,)
+    down_s: Sequence[float] = (0.0,)
+    #: `(from, rate)`, in place of one rate.
+    pieces: Sequence[tuple[float, float]] = ()
+    #: Recorded arrivals, in place of a rate, and their period.
+    arrivals: Sequence[float] = ()
+    period_s: float = 1.0
+    outages: Sequence[tuple[float, float]] = ()
+    priority: int = 0
+
+
+def model_of(groups: Sequence[Group], **changes: Any) -> Model:
+    """A model of these groups: one replica of one slot, no bound, ten seconds."""
+    pieces = [one.pieces or ((0.0, one.rate),) for one in groups]
+    sums = [
+        np.concatenate([[0.0], np.cumsum(np.diff([at for at, _ in of]) * [r for _, r in of][:-1])])
+        for of in pieces
+    ]
+    values: dict[str, Any] = {
+        "seed": 1,
+        "first_device": _firsts([one.devices for one in groups]),
+        "first_record": _firsts([len(one.device_s) for one in groups]),
+        "first_piece": _firsts([len(of) for of in pieces]),
+        "first_time": _firsts([len(one.arrivals) for one in groups]),
+        "first_outage": _firsts([len(one.outages) for one in groups]),
+        "priority": np.array([one.priority for one in groups]),
+        "piece_from_s": np.array([at for of in pieces for at, _ in of], dtype=np.float64),
+        "piece_rate": np.array([rate for of in pieces for _, rate in of], dtype=np.float64),
+        "piece_sum": np.concatenate(sums),
+        "arrival_s": np.array([at for one in groups for at in one.arrivals], dtype=np.float64),
+        "period_s": np.array([one.period_s for one in groups]),
+        "device_s": np.array([one for group in groups for one in group.device_s]),
+        "defers": np.array([one for group in groups for one in group.defers]),
+        "cloud_s": np.array([one for group in groups for one in group.cloud_s]),
+        "up_s": np.array([group.up_s for group in groups for _ in group.device_s]),
+        "down_s": np.array([group.down_s for group in groups for _ in group.device_s]),
+        "outage_from_s": np.array([at for one in groups for at, _ in one.outages], np.float64),
+        "outage_to_s": np.array([to for one in groups for _, to in one.outages], np.float64),
+        "backoff_first_s": 0.1,
+        "backoff_most_s": 1.0,
+        "deadline_s": 10.0,
+        "slots": 1,
+        "slowdown": 0.0,
+        "queue": 2**62,
+        "replicas": 1,
+        "target": 0.7,
+        "scale_every_s": 1.0,
+        "startup_s": 1.0,
+        "settle_s": 2.0,
+        "warm_up_s": 0.0,
+        "seconds": 10.0,
+        **changes,
+    }
+    values.setdefault("least_replicas", values["replicas"])
+    values.setdefault("most_replicas", values["replicas"])
+    return Model(**values)
+
+
+def _firsts(sizes: Sequence[int]) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
