@@ -34,7 +34,10 @@ from escalade.edge.trace import TierAnswer
 from escalade.simulator.devices.tables import DeviceRow
 from escalade.simulator.ensembles.picked import Picked
 from escalade.simulator.evaluation import Evaluation
+from escalade.simulator.fleet.capacity import Capacity
+from escalade.simulator.fleet.report import FleetReport
 from escalade.simulator.load import LoadReport
+from escalade.simulator.load.fitting import Fit
 from escalade.simulator.network.profiles.reading import shipped_profiles
 from escalade.simulator.network.rows import ProfileReport, ProfileRow
 from escalade.simulator.planning.planned import Plan
@@ -60,11 +63,14 @@ JSON: dict[str, tuple[Printed, ...]] = {
     "ensemble pick": (Picked,),
     "evaluate": (Evaluation,),
     "export": (Manifest,),
+    "fleet": (FleetReport,),
+    "fleet --p99-s": (Capacity,),
     "health": (verbs.health,),
     "inspect, an artifact": (verbs.inspect, "`manifest` is what `export` prints."),
     "inspect, a cascade": (CascadeSummary,),
     "learn, of kind generation": (Improved,),
     "load": (LoadReport,),
+    "load --fit": (Fit,),
     "outbox clear": (clear,),
     "outbox list": (Entry, "A list of these."),
     "plan": (Plan,),
