@@ -16,7 +16,7 @@ def findings(pair: Pair, found: Found) -> list[str]:
         named = f"{pair.title}, `{levels}`"
         lines += _against_paper(named, pair, rows)
         lines += _encoder_alone(named, pair, rows)
-        if alone is not None:
+        if alone is not None and any(rows.get("cascade", ())):
             lines.append(_against_expert(named, rows, alone))
     return lines
 

@@ -163,6 +163,10 @@ def _cut(settings: Settings, bare: Sequence[str]) -> str:
     if "imdb" not in settings.streams:
         cut.append("IMDB")
     cut += [f"an encoder for {title}" for title in bare]
+    if "four" not in settings.levels:
+        cut.append("a cascade of four levels, which is hours here (`--levels four`)")
+    if "tuned" in settings.levels:
+        cut.append("cascades with MiniLM fine-tuned, which is measured by itself alone")
     return textwrap.fill(
         f"- Cut: {', '.join(cut)}. The paper's cascade and ensemble have BERT-base between the linear"
         " model and the expert; they stand beside ours all the same.",
