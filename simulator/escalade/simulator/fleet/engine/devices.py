@@ -65,12 +65,6 @@ def empty_calls(many: int) -> Calls:
     return Calls(*times, *whole)
 
 
-@inner
-def first_arrival(model: Model, group: int, device: int) -> tuple[float, float]:
-    """When a device's first query comes, and how many are expected by then."""
-    return next_arrival(model, group, device, 0, 0.0)
-
-
 @compiled
 def next_arrival(
     model: Model, group: int, device: int, query: int, expected: float
@@ -193,4 +187,6 @@ def new_devices(model: Model) -> Devices:
 def _begin(model: Model, devices: Devices) -> None:
     for device in range(len(devices.queries)):
         group = group_of(model, device)
-        devices.next_s[device], devices.expected[device] = first_arrival(model, group, device)
+        devices.next_s[device], devices.expected[device] = next_arrival(
+            model, group, device, 0, 0.0
+        )
