@@ -125,6 +125,8 @@ def test_what_a_trace_cannot_tell_is_refused(trace: Trace, make_trace: MakeTrace
         Goal(money_a_day=1.0)
     with pytest.raises(PlanError, match="choices must be >= 2; got 1"):
         make_plan(trace, [LTE], Goal(calls=0.5), choices=1)
+    with pytest.raises(PlanError, match="seed must be >= 0; got -1"):
+        make_plan(trace, [LTE], Goal(calls=0.5), seed=-1)
     with pytest.raises(PlanError, match="at least 40 queries, .* the trace has 30"):
         plan(trace._replace(records=trace.records[:30]), calls=0.5)
     free = make_trace([0.5] * 50, [True] * 50, [True] * 50)

@@ -53,6 +53,8 @@ def make_plan(
     """
     if choices < 2:  # noqa: PLR2004 - all or none
         raise PlanError(f"choices must be >= 2; got {choices}")
+    if seed < 0:
+        raise PlanError(f"seed must be >= 0; got {seed}")
     notes = list[str]()
     whole = answered("trace", trace, notes)
     first, second = (
