@@ -148,6 +148,7 @@ def test_it_begins_with_the_expert_alone_and_keeps_more_and_more(
     assert learners(learn) == []
 
 
+@pytest.mark.slow
 def test_an_encoder_learns_between_a_linear_model_and_the_expert(
     expert_address: str, tmp_path: Path
 ) -> None:
@@ -228,6 +229,7 @@ def test_a_shift_of_what_the_expert_says_sets_the_alarm_off_and_is_learned(
             asked.close()
 
 
+@pytest.mark.slow
 def test_a_gateway_that_is_killed_takes_its_learner_along_and_may_be_started_again(
     tmp_path: Path,
 ) -> None:

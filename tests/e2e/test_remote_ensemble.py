@@ -148,6 +148,7 @@ def silent_in(answer: Answer) -> list[str]:
     return hop.silent if isinstance(hop.silent, list) else []
 
 
+@pytest.mark.slow
 def test_behind_a_gateway_one_member_is_killed_in_the_midst_and_no_query_is_lost(
     addresses: list[str], folder: Path, float_artifact: Path, tiny_model_dir: Path
 ) -> None:

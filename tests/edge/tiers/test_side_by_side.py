@@ -253,15 +253,19 @@ def test_no_more_run_at_once_than_may(five: list[Member], held: Any, two_at_once
     next(run)
     assert of_second.arrived.wait(30)
     assert not of_third.begun.is_set()
+    beside = list[bool]()
 
     def release() -> None:
-        of_third.arrived.wait(30)  # in the place of the first, while the second is held
+        # In the place of the first, while the second is held.
+        beside.append(of_third.arrived.wait(30))
         of_second.released.set()
+        of_third.released.set()
 
     letting_go = threading.Thread(target=release)
     letting_go.start()
     answer = run.finish()
     letting_go.join()
+    assert beside == [True]
     assert answer is not None
     assert (answer.outcome, answer.text) == ("answered", answer.said.members[0].text)
     assert of_third.begun.is_set()

@@ -69,7 +69,9 @@ def _dies(path: Path, data: Path, out: Path, most_calls: int) -> bool:
     return process.exitcode != 0
 
 
-@pytest.mark.parametrize(("kind", "items"), [("linear", 700), ("encoder", 120)])
+@pytest.mark.parametrize(
+    ("kind", "items"), [("linear", 700), pytest.param("encoder", 120, marks=pytest.mark.slow)]
+)
 def test_killed_at_random_points_it_comes_to_the_same_end(
     tmp_path: Path, kind: str, items: int
 ) -> None:
