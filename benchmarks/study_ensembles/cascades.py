@@ -69,6 +69,11 @@ class Measured:
         return float(self.correct.mean())
 
     @property
+    def compute(self) -> float:
+        """FLOPs of a query, of all that ran."""
+        return float(self.flops.mean())
+
+    @property
     def last_calls(self) -> float:
         """The share of queries that go over the last link."""
         return float(self.exits[-1]) if len(self.exits) > 1 else 1.0

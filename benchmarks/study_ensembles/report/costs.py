@@ -90,7 +90,7 @@ def tiers_table(row: Row, best: Row, prices: Prices) -> str:
         [
             "FLOPs, all members",
             *(count(float(one)) for one in computed),
-            *(count(row.mean(_compute)), count(best.mean(_compute))),
+            *(count(one.mean(lambda m: m.compute)) for one in (row, best)),
         ],
         [
             "ms, slowest member",
@@ -100,10 +100,6 @@ def tiers_table(row: Row, best: Row, prices: Prices) -> str:
     ]
     head = ["", *(f"tier {k + 1}" for k in range(tiers)), "cascade", "best single"]
     return markdown(head, rows)
-
-
-def _compute(one: Measured) -> float:
-    return float(one.flops.mean())
 
 
 def _dollars(by_tier: NDArray[np.float64]) -> list[str]:

@@ -29,7 +29,7 @@ def rows_of(found: Sequence[Bench]) -> dict[str, Row]:
     """Cascades that were chosen on validation queries, by how."""
 
     def compute(one: Measured) -> float:
-        return float(one.flops.mean())
+        return one.compute
 
     def calls(one: Measured) -> float:
         return one.last_calls
@@ -58,7 +58,7 @@ def findings(task: Task, found: Sequence[Bench], prices: Prices) -> list[str]:
             f" {points(gain(row, best))} points beside the best single model ({best.title})."
         )
     row = rows[f"{_ENSEMBLE}, least compute"]
-    ways = (lambda one: float(one.flops.mean()), lambda one: one.flops_published)
+    ways = (lambda one: one.compute, lambda one: one.flops_published)
     all_ran, published = (_less(best.mean(way) / row.mean(way)) for way in ways)
     lines.append(
         f"{task.title}: at the best single model's validated accuracy a {_ENSEMBLE} computes"

@@ -246,7 +246,7 @@ def _measured(found: Sequence[Bench], made: Callable[[Bench], list[Cascade]]) ->
     for bench in found:
         for one in made(bench):
             measured = bench.measure(one, bench.measured)
-            dot = Dot(float(measured.flops.mean()), measured.accuracy)
+            dot = Dot(measured.compute, measured.accuracy)
             by_title.setdefault(one.title, []).append(dot)
     return [
         Dot(*(float(value) for value in np.mean(dots, axis=0)))

@@ -106,7 +106,7 @@ def most_accurate(cascades: Callable[[Bench], Sequence[Cascade]]) -> Choose:
     def choose(bench: Bench) -> Cascade:
         def key(one: Cascade) -> tuple[float, float]:
             measured = bench.measure(one, bench.valid)
-            return measured.accuracy, -float(measured.flops.mean())
+            return measured.accuracy, -measured.compute
 
         return max(cascades(bench), key=key)
 

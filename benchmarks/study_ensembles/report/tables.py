@@ -34,7 +34,7 @@ def members_table(benches: Sequence[Bench]) -> str:
     rows = []
     for name in [one.tiers[0] for one in benches[0].singles()]:
         row = row_of(benches, lambda bench, name=name: Cascade((name,), (), name))  # type: ignore[misc]
-        rows.append([name, accuracy(row), count(row.mean(lambda one: float(one.flops.mean())))])
+        rows.append([name, accuracy(row), count(row.mean(lambda one: one.compute))])
     return markdown(["member", "right, %", "FLOPs"], rows)
 
 
@@ -43,7 +43,7 @@ def methods_table(rows: Sequence[tuple[str, Row]], best: Row) -> str:
     cells = []
     for name, row in rows:
         ways = (
-            lambda one: float(one.flops.mean()),
+            lambda one: one.compute,
             lambda one: float(one.flops_in_turn.mean()),
             lambda one: one.flops_published,
         )
@@ -133,42 +133,29 @@ def _against(benches: Sequence[Bench], single: Callable[[Bench, Way], Cascade]) 
 
 def against_compute_table(found: Sequence[Against]) -> str:
     """Agreement before the last tier, and the confidence of one member that computes as much."""
-
-    def compute(one: Measured) -> float:
-        return float(one.flops.mean())
-
-    rows = [
-        [
-            one.title,
-            count(one.agreement.mean(compute)),
-            count(one.confidence.mean(compute)),
-            accuracy(one.agreement),
-            accuracy(one.confidence),
-            points(one.difference),
-        ]
-        for one in found
-    ]
-    head = ["tier below the last", "FLOPs", "by one", "agreement", "confidence of one"]
-    return markdown([*head, "difference"], rows)
+    return _against_table(found, "FLOPs", lambda row: count(row.mean(lambda one: one.compute)))
 
 
 def against_confidence_table(found: Sequence[Against]) -> str:
     """Agreement before the last tier, and the confidence of one member that sends on as many."""
+    return _against_table(
+        found, "sent on", lambda row: f"{100 * row.mean(lambda one: one.last_calls):.1f} %"
+    )
+
+
+def _against_table(found: Sequence[Against], equal: str, shown: Callable[[Row], str]) -> str:
+    """What is to be equal of both, and how right each is."""
     rows = [
         [
             one.title,
-            *(
-                f"{100 * row.mean(lambda m: m.last_calls):.1f} %"
-                for row in (one.agreement, one.confidence)
-            ),
-            accuracy(one.agreement),
-            accuracy(one.confidence),
+            *(shown(row) for row in (one.agreement, one.confidence)),
+            *(accuracy(row) for row in (one.agreement, one.confidence)),
             points(one.difference),
         ]
         for one in found
     ]
-    head = ["tier below the last", "sent on", "by one", "agreement", "confidence of one"]
-    return markdown([*head, "difference"], rows)
+    head = ["tier below the last", equal, "by one", "agreement", "confidence of one", "difference"]
+    return markdown(head, rows)
 
 
 def agreements_table(benches: Sequence[Bench]) -> str:

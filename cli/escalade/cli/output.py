@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import codecs
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from unicodedata import category
@@ -110,6 +110,14 @@ def _in_json(one: str, has_all: bool) -> str:
         return one
     units = one.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[at] << 8 | units[at + 1]:04x}" for at in range(0, len(units), 2))
+
+
+def show_report(lines: Iterable[str], tables: Iterable[TextTable]) -> None:
+    """What was found, in sentences and then in tables, on stdout."""
+    for line in lines:
+        result_console().print(line)
+    for table in tables:
+        show_table(table)
 
 
 def show_table(table: TextTable) -> None:

@@ -14,29 +14,29 @@ import msgspec
 
 from escalade.edge.base import explain, read_text
 from escalade.edge.errors import DataError
-from escalade.simulator.errors import ProfileError
+from escalade.simulator.errors import ProfileError, SimulatorError
 
 T = TypeVar("T")
 
-#: A file of thousands of profiles is shorter.
+#: A file of thousands of tables is shorter.
 _MAX_BYTES = 1 << 20
 
 
-def read_tables(path: Path) -> dict[str, object]:
+def read_tables(path: Path, failure: type[SimulatorError] = ProfileError) -> dict[str, object]:
     """What stands at the top of a file, by its name.
 
     Raises:
-        ProfileError: it cannot be read, or is no TOML.
+        SimulatorError: it cannot be read, or is no TOML; of the kind `failure`.
     """
     try:
         with path.open("rb") as stream:
             return tomllib.loads(read_text(stream, path, _MAX_BYTES))
     except DataError as error:
-        raise ProfileError(str(error)) from error
+        raise failure(str(error)) from error
     except OSError as error:
-        raise ProfileError(f"{path}: cannot be read: {error.strerror}") from error
+        raise failure(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:  # numbers of too many digits among them
-        raise ProfileError(f"{path}: not valid TOML: {error}") from error
+        raise failure(f"{path}: not valid TOML: {error}") from error
 
 
 def named_table(

@@ -26,7 +26,7 @@ def fleet(
 
     The first run after an installation compiles for a while.
     """
-    from escalade.cli.output import print_json, progress_bar, result_console, show_table
+    from escalade.cli.output import print_json, progress_bar, result_console, show_report
     from escalade.simulator.fleet import (
         capacity_lines,
         lines_of,
@@ -49,7 +49,4 @@ def fleet(
     if json:
         print_json(report)
         return
-    for line in lines_of(report):
-        result_console().print(line)
-    for table in tables_of(report):
-        show_table(table)
+    show_report(lines_of(report), tables_of(report))

@@ -88,7 +88,7 @@ def load(
     Nothing is asked twice: a refusal counts. Exit code 2 where no request was answered.
     """
     from escalade.cli.errors import UnansweredError
-    from escalade.cli.output import print_json, progress_bar, result_console, show_table
+    from escalade.cli.output import print_json, progress_bar, show_report
     from escalade.edge.wire import ClientFiles
     from escalade.simulator.load import (
         Plan,
@@ -129,19 +129,14 @@ def load(
         if json:
             print_json(fitted)
             return
-        for line in fit_lines(fitted):
-            result_console().print(line)
-        show_table(fit_table(fitted))
+        show_report(fit_lines(fitted), [fit_table(fitted)])
         return
     with progress_bar("asking") as tick:
         report = run_load(target, plan, progress=tick)
     if json:
         print_json(report)
     else:
-        for line in lines_of(report):
-            result_console().print(line)
-        for table in tables_of(report):
-            show_table(table)
+        show_report(lines_of(report), tables_of(report))
     if not report.answered:
         why = "".join(f"; {one.reason}: {one.detail}" for one in report.refused[:1])
         raise UnansweredError(f"{address}: none of {report.requests} requests was answered{why}")

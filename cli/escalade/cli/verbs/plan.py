@@ -58,7 +58,7 @@ def plan(
     json: JsonOption = False,
 ) -> None:
     """Choose thresholds that keep a goal on networks; where none do, those that come nearest."""
-    from escalade.cli.output import print_json, progress_bar, result_console, show_table
+    from escalade.cli.output import print_json, progress_bar, show_report
     from escalade.edge.trace import read_trace
     from escalade.simulator.network import profiles_with
     from escalade.simulator.planning import Goal, lines_of, make_plan, tables_of
@@ -83,10 +83,7 @@ def plan(
     if json:
         print_json(found)
         return
-    for line in lines_of(found):
-        result_console().print(line)
-    for table in tables_of(found):
-        show_table(table)
+    show_report(lines_of(found), tables_of(found))
 
 
 def _seconds(milliseconds: float | None) -> float | None:

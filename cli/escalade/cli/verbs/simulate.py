@@ -117,7 +117,7 @@ def simulate(
 
 
 def _time_delays(*, json: bool) -> None:
-    from escalade.cli.output import print_json, progress_bar, result_console, show_table
+    from escalade.cli.output import print_json, progress_bar, show_report
     from escalade.simulator.timing import lines_of, measure_delays, tables_of
 
     with progress_bar("timing delays") as tick:
@@ -125,10 +125,7 @@ def _time_delays(*, json: bool) -> None:
     if json:
         print_json(report)
         return
-    for line in lines_of(report):
-        result_console().print(line)
-    for table in tables_of(report):
-        show_table(table)
+    show_report(lines_of(report), tables_of(report))
 
 
 def show_summary(summary: Summary) -> None:

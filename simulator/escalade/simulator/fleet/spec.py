@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 
-from escalade.edge.base import Share, explain, nearest, read_text
-from escalade.edge.errors import DataError
+from escalade.edge.base import Share, explain, nearest
 from escalade.simulator.errors import FleetError
+from escalade.simulator.tables import read_tables
 
-_MAX_BYTES = 1 << 20
 # A hundred years; what is longer is no plan.
 _MOST_S = 3.2e9
 #: Devices of all groups together: each takes 32 bytes.
@@ -227,15 +225,7 @@ def read_spec(path: Path) -> Spec:
         FleetError: it cannot be read, a key is unknown (the nearest is named), a value is out of
             range, or two contradict each other.
     """
-    try:
-        with path.open("rb") as stream:
-            raw = tomllib.loads(read_text(stream, path, _MAX_BYTES))
-    except OSError as error:
-        raise FleetError(f"{path}: cannot be read: {error.strerror}") from error
-    except DataError as error:
-        raise FleetError(str(error)) from error
-    except (ValueError, RecursionError) as error:  # numbers of too many digits among them
-        raise FleetError(f"{path}: not valid TOML: {error}") from error
+    raw = read_tables(path, FleetError)
     try:
         spec = msgspec.convert(raw, Spec)
     except msgspec.ValidationError as error:

@@ -1,7 +1,7 @@
 """Networks: profiles, the delay line, the live proxy; knows no trace."""
 
 from escalade.simulator.network.clock import LiveClock
-from escalade.simulator.network.delay_line import DelayLine
+from escalade.simulator.network.delay_line import DelayLine, steady_release_s
 from escalade.simulator.network.links import Network, networks_named
 from escalade.simulator.network.pings import Pings, ping
 from escalade.simulator.network.profiles import (
@@ -40,4 +40,5 @@ __all__ = [
     "report_of",
     "row_of",
     "run_proxy",
+    "steady_release_s",
 ]

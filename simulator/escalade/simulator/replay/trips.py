@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from escalade.edge.trace import Hop, Link, TierAnswer, links_of
 from escalade.simulator.errors import SimulatorError
-from escalade.simulator.network import Conditions, DelayLine, Network, Profile
+from escalade.simulator.network import Conditions, DelayLine, Network, Profile, steady_release_s
 from escalade.simulator.recorded import Floats, RecordedTier, recorded_seconds
 
 #: What gRPC adds to the messages of a call on a warm connection, TCP/IP headers excluded:
@@ -110,15 +110,16 @@ def seconds_of_tiers(
         if tier.info.place == "device":
             table = table * device_scale
         alone = table[-1].copy()
-        linked, plain = recording.linked[place], recording.plain[place]
-        if linked and plain and network.to(tier.info.name).is_steady:
+        if not recording.linked[place]:
+            tables.append(table)
+            continue
+        profile = network.to(tier.info.name)
+        if recording.plain[place] and profile.is_steady:
             up, down = recording.bytes_up[place], recording.bytes_down[place]
-            plain_up = up - recording.draft_bytes[place]
-            profile = network.to(tier.info.name)
+            undrafted_up = up - recording.draft_bytes[place]
             table[:] = _steady_s(profile, alone, up, down)
-            alone = _steady_s(profile, alone, plain_up, down)
-            link += 1
-        elif linked:
+            alone = _steady_s(profile, alone, undrafted_up, down)
+        else:
             profiles = _Profiles(tier.info.name, network)
             for k, answer in enumerate(tier.answers):
                 if answer.link is not None:
@@ -134,7 +135,7 @@ def seconds_of_tiers(
                     with_draft, without = _calls_s(answer, profiles, (seed, k, link))
                     table[:, k] = beside_s + with_draft
                     alone[k] = beside_s + without
-            link += 1
+        link += 1
         tables.append(table)
     return tables, alone
 
@@ -144,15 +145,9 @@ def _is_plain(tier: RecordedTier) -> bool:
 
 
 def _steady_s(profile: Profile, recorded_s: Floats, up: Counts, down: Counts) -> Floats:
-    """What `_call_s` gives where nothing varies, of N calls at once; in the delay line's order."""
-    floor_s = profile.floor_ms / 1e3
-    up_s = up * _seconds_per_byte(profile.up_mbps) + floor_s
-    there_s: Floats = (up_s + recorded_s) + down * _seconds_per_byte(profile.down_mbps) + floor_s
-    return there_s
-
-
-def _seconds_per_byte(mbps: float | None) -> float:
-    return 0.0 if mbps is None else 8 / (mbps * 1e6)
+    """What `_call_s` gives where nothing varies, of N calls at once."""
+    there_s = steady_release_s(profile, "up", np.zeros(len(up)), up)
+    return steady_release_s(profile, "down", there_s + recorded_s, down)
 
 
 def _calls_s(

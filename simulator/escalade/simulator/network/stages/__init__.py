@@ -1,7 +1,7 @@
 """What a chunk of bytes passes on a network, a stage each; knows no socket and no clock."""
 
 from escalade.simulator.network.stages.conditions import Conditions
-from escalade.simulator.network.stages.link import Link, VaryingLink
+from escalade.simulator.network.stages.link import Link, VaryingLink, seconds_per_byte
 from escalade.simulator.network.stages.loss import RTO_MIN_S, BurstLoss, Loss
 from escalade.simulator.network.stages.outages import Away
 from escalade.simulator.network.stages.stage import Stage, Uniform
@@ -22,4 +22,5 @@ __all__ = [
     "Traced",
     "Uniform",
     "VaryingLink",
+    "seconds_per_byte",
 ]

@@ -9,11 +9,16 @@ from escalade.simulator.network.profiles import RateSeries
 _BYTES_PER_MEGABIT = 1e6 / 8
 
 
+def seconds_per_byte(mbps: float) -> float:
+    """How long a byte takes at megabits (1e6 bits) a second."""
+    return 8 / (mbps * 1e6)
+
+
 class Link:
     """The same bandwidth all the time."""
 
     def __init__(self, mbps: float) -> None:
-        self._s_per_byte = 8 / (mbps * 1e6)
+        self._s_per_byte = seconds_per_byte(mbps)
         self._free_s = -math.inf
 
     def leaves_s(self, enters_s: float, nbytes: int) -> float:
