@@ -11,7 +11,7 @@ from escalade.edge.trace import read_trace
 from escalade.simulator.errors import FleetError, SimulatorError
 from escalade.simulator.fleet.engine import Bools, Floats, Ints
 from escalade.simulator.fleet.spec import Answers, Group
-from escalade.simulator.network import DelayLine, Network, Profile, get_profile
+from escalade.simulator.network import Conditions, DelayLine, Network, Profile, get_profile
 from escalade.simulator.recorded import recorded_thresholds
 from escalade.simulator.replay import GRPC_BYTES_DOWN, GRPC_BYTES_UP, replay
 
@@ -133,6 +133,8 @@ def sampled_delays(
 ) -> tuple[Floats, Floats]:
     """Delays of calls on idle lines of their own, up and down: each `(R, samples)`.
 
+    Both ways of a call are of one place: they meet the network at one moment, which may be any.
+
     Args:
         queries: whose bytes cross the network.
         profile: of the network.
@@ -140,15 +142,23 @@ def sampled_delays(
         seed: of what is drawn.
     """
     rng = np.random.default_rng(seed)
-    up = [
-        [DelayLine(profile, "up", rng).release_s(0.0, nbytes) for _ in range(samples)]
-        for nbytes in queries.bytes_up.tolist()
-    ]
-    down = [
-        [DelayLine(profile, "down", rng).release_s(0.0, nbytes) for _ in range(samples)]
-        for nbytes in queries.bytes_down.tolist()
-    ]
-    return np.array(up), np.array(down) + queries.beside_s[:, None]
+    calls = zip(
+        queries.bytes_up.tolist(),
+        queries.cloud_s.tolist(),
+        queries.bytes_down.tolist(),
+        strict=True,
+    )
+    found = np.array([[_delays_s(profile, rng, *call) for _ in range(samples)] for call in calls])
+    return found[..., 0], found[..., 1] + queries.beside_s[:, None]
+
+
+def _delays_s(
+    profile: Profile, rng: np.random.Generator, up: int, cloud_s: float, down: int
+) -> tuple[float, float]:
+    shared = Conditions.at_any_moment(profile, rng)
+    up_s = DelayLine(profile, "up", rng, shared).release_s(0.0, up)
+    leaves_s = up_s + cloud_s
+    return up_s, DelayLine(profile, "down", rng, shared).release_s(leaves_s, down) - leaves_s
 
 
 def samples_for(records: int) -> int:

@@ -23,7 +23,6 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)
 _SECOND = np.uint64(0x94D049BB133111EB)
 _30, _27, _31, _32, _11 = (np.uint64(bits) for bits in (30, 27, 31, 32, 11))
-_LOW = np.uint64(0xFFFFFFFF)
 
 
 @inner
@@ -61,8 +60,7 @@ def record_of(seed: int, device: int, query: int, records: int) -> int:
 
 
 @inner
-def samples_of(seed: int, device: int, query: int, attempt: int, samples: int) -> tuple[int, int]:
-    """Which of so many sampled delays an attempt meets on its way up, and down."""
+def sample_of(seed: int, device: int, query: int, attempt: int, samples: int) -> int:
+    """Which of so many sampled calls an attempt meets the network as."""
     word = word_of(seed, device, query, LINK, attempt)
-    many = np.uint64(samples)
-    return int(((word >> _32) * many) >> _32), int(((word & _LOW) * many) >> _32)
+    return int(((word >> _32) * np.uint64(samples)) >> _32)

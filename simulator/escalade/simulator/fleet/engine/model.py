@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from escalade.simulator.fleet.engine.compiling import compiled, inner
-from escalade.simulator.fleet.engine.draws import BACKOFF, samples_of, uniform
+from escalade.simulator.fleet.engine.draws import BACKOFF, sample_of, uniform
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -39,7 +39,7 @@ class Model(NamedTuple):
         defers: `(R,)` whether it then goes up.
         cloud_s: `(R,)` what the cloud takes for it alone on a replica.
         up_s: `(R, S)` delays that a call meets on its way up, all alike likely.
-        down_s: `(R, S)` and back.
+        down_s: `(R, S)` and back, of the same call.
         outage_from_s: when a group's calls stop leaving their devices,
         outage_to_s: and when they go on.
         backoff_first_s: most that is waited before the second attempt; each time twice as much,
@@ -126,8 +126,8 @@ def group_of(model: Model, device: int) -> int:
 def delays_of(model: Model, key: int, record: int, attempt: int) -> tuple[float, float]:
     """What an attempt takes over the network, up and down."""
     many = model.up_s.shape[1]
-    up, down = samples_of(model.seed, device_of(key), query_of(key), attempt, many)
-    return model.up_s[record, up], model.down_s[record, down]
+    sample = sample_of(model.seed, device_of(key), query_of(key), attempt, many)
+    return model.up_s[record, sample], model.down_s[record, sample]
 
 
 @compiled
