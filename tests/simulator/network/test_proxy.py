@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import grpc
@@ -86,27 +86,26 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 @asynccontextmanager
 async def serving(handler: Handler) -> AsyncIterator[tuple[str, int]]:
     """A TCP server on a free port; what its handlers hold open is closed at the end."""
-    tasks: set[asyncio.Task[None]] = set()
+    open_ones: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        open_ones[writer] = asyncio.create_task(handle(reader, writer))
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.add(task)
-        try:
+        with suppress(ConnectionError):
             await handler(reader, writer)
-        except (ConnectionError, asyncio.CancelledError):
-            pass
-        finally:
-            writer.transport.abort()
+        writer.transport.abort()
 
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
     try:
         yield server.sockets[0].getsockname()[:2]
     finally:
         server.close()
-        for task in tasks:
+        # One whose handler has not begun is open too.
+        for writer, task in open_ones.items():
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+            writer.transport.abort()
+        await asyncio.gather(*open_ones.values(), return_exceptions=True)
         await server.wait_closed()
 
 
@@ -156,6 +155,18 @@ def test_bytes_are_carried_and_counted_exactly() -> None:
                 second_writer.write(b"again")
                 assert await second_reader.readexactly(5) == b"again"
                 assert proxy.counters == Counters(2, size + 5, size + 5)
+
+    asyncio.run(main())
+
+
+def test_many_may_come_before_one_is_accepted() -> None:
+    async def main() -> None:
+        with refusing() as cloud, ExitStack() as stack:
+            async with Proxy(get_profile("free"), FREE_PORT, Address(*cloud)) as proxy:
+                # The loop stands still meanwhile: it is the kernel that takes them.
+                for _ in range(150):
+                    opened = socket.create_connection(proxy.address, timeout=0.5)
+                    stack.enter_context(opened)
 
     asyncio.run(main())
 

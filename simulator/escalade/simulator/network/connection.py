@@ -221,8 +221,10 @@ async def carry(device: End, cloud: End, up: Lane, down: Lane) -> None:
     finally:
         for task in tasks:
             task.cancel()
+        # Both before the first wait, in which a proxy that ends may cancel once more.
         for end in (device, cloud):
             end.reset()
+        for end in (device, cloud):
             await end.lost.wait()
 
 

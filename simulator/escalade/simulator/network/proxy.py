@@ -23,6 +23,7 @@ import errno
 import os
 import random
 import signal
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -122,6 +123,11 @@ class Proxy:
             # asyncio says the address once more, before a colon and the reason.
             reason = str(error.strerror).rpartition(": ")[2]
             raise ProxyError(f"cannot listen on {self._listen}: {reason}") from error
+        # Of a thousand that come at once the kernel keeps asyncio's 100, and the others try again
+        # after a second. As its own backlog asyncio would try so often where no descriptor is left.
+        for sock in self._server.sockets:
+            with sock.dup() as same:
+                same.listen(socket.SOMAXCONN)
         return self
 
     async def __aexit__(
