@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from escalade.cli.options import (
+    DeviceOption,
     DevicesOption,
     JsonOption,
     PriceOption,
@@ -56,14 +57,7 @@ def simulate(
         ),
     ] = None,
     profiles: ProfilesOption = None,
-    device: Annotated[
-        str | None,
-        typer.Option(
-            "--device",
-            metavar="RECORDED=DEVICE",
-            help="Replay what the first device has recorded as if on the other.",
-        ),
-    ] = None,
+    device: DeviceOption = None,
     devices: DevicesOption = None,
     threshold: Annotated[
         list[str] | None,
@@ -131,12 +125,13 @@ def _time_delays(*, json: bool) -> None:
 def show_summary(summary: Summary) -> None:
     """The tables of a simulation, on stdout."""
     from escalade.cli.output import result_console, show_table
-    from escalade.simulator.replay import answers_tables, latency_tables, lede
+    from escalade.simulator.replay import answers_tables, latency_tables, lede, spending_tables
 
     console = result_console()
     for line in lede(summary):
         console.print(line)
-    for table in (*answers_tables(summary), *latency_tables(summary)):
+    tables = (answers_tables, latency_tables, spending_tables)
+    for table in (one for of in tables for one in of(summary)):
         show_table(table)
     for note in summary.notes:
         console.print(note)

@@ -2,17 +2,26 @@
 
 from escalade.simulator.replay.grid import Grid, replay_grid, replay_grids
 from escalade.simulator.replay.replay import Course, Replay, replay
+from escalade.simulator.replay.setting import AS_RECORDED, Setting
 from escalade.simulator.replay.simulation import Simulation, networks_of, simulate
 from escalade.simulator.replay.summary import Summary
-from escalade.simulator.replay.tables import answers_tables, latency_tables, lede, traces_table
+from escalade.simulator.replay.tables import (
+    answers_tables,
+    latency_tables,
+    lede,
+    spending_tables,
+    traces_table,
+)
 from escalade.simulator.replay.trips import GRPC_BYTES_DOWN, GRPC_BYTES_UP
 
 __all__ = [
+    "AS_RECORDED",
     "GRPC_BYTES_DOWN",
     "GRPC_BYTES_UP",
     "Course",
     "Grid",
     "Replay",
+    "Setting",
     "Simulation",
     "Summary",
     "answers_tables",
@@ -23,5 +32,6 @@ __all__ = [
     "replay_grid",
     "replay_grids",
     "simulate",
+    "spending_tables",
     "traces_table",
 ]

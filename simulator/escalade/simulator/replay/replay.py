@@ -25,6 +25,8 @@ from escalade.simulator.recorded import (
     climb,
     tiers_of,
 )
+from escalade.simulator.replay.setting import AS_RECORDED, Setting
+from escalade.simulator.replay.spending import Spending, spending_of
 from escalade.simulator.replay.trips import Counts, recording_of, seconds_of_tiers
 
 
@@ -50,6 +52,7 @@ class Course:
         bytes_down: `(T, N)` what it receives.
         draft_bytes: `(N,)` how many bytes to the last tier are the draft.
         correct: `(T, N)` 1 where a tier's answer is right; None where some were not judged.
+        spending: of the device's battery, and of money on links.
     """
 
     tiers: list[RecordedTier]
@@ -61,6 +64,7 @@ class Course:
     bytes_down: Counts
     draft_bytes: Counts
     correct: Floats | None
+    spending: Spending
 
     @staticmethod
     def of(
@@ -68,7 +72,7 @@ class Course:
         networks: Sequence[Network],
         *,
         seed: int,
-        device_scale: float = 1.0,
+        setting: Setting = AS_RECORDED,
     ) -> list[Course]:
         """Send every query to every tier, on each network.
 
@@ -76,7 +80,7 @@ class Course:
             tiers: all of a trace, at least 2.
             networks: each a profile for each link.
             seed: see `seconds_of_tiers`.
-            device_scale: see `seconds_of_tiers`.
+            setting: what is other than it was recorded.
 
         Raises:
             SimulatorError: the trace has 1 tier, a link has no profile, or the seed is out of
@@ -90,7 +94,7 @@ class Course:
         recording, correct = recording_of(tiers), _correct(tiers)
         courses = []
         for network in networks:
-            seconds, last_only_s = seconds_of_tiers(tiers, recording, network, seed, device_scale)
+            seconds, last_only_s = seconds_of_tiers(tiers, recording, network, seed, setting.scale)
             courses.append(
                 Course(
                     tiers=tiers,
@@ -102,6 +106,7 @@ class Course:
                     bytes_down=recording.bytes_down,
                     draft_bytes=recording.draft_bytes[-1],
                     correct=correct,
+                    spending=spending_of(tiers, recording, seconds, network, setting.watts),
                 )
             )
         return courses
@@ -194,11 +199,28 @@ class Replay:
         return 1 - int((self.bytes_up + self.bytes_down).sum()) / everything
 
     @property
+    def joules(self) -> Floats | None:
+        """`(N,)` energy that the device spends on each query; None where a part is not known."""
+        spending = self.course.spending
+        if spending.computed_j is None or spending.called_j is None:
+            return None
+        return self.climb.spent(spending.computed_j) + self._over_links(spending.called_j)
+
+    @property
+    def link_money(self) -> Floats | None:
+        """`(N,)` money that each query takes of the links; None where none has a price."""
+        money = self.course.spending.money
+        return None if money is None else self._over_links(money)
+
+    @property
     def accuracy(self) -> float | None:
         """Share of the answers that were judged correct; None where some were not judged."""
         if self.course.correct is None:
             return None
         return float(self.course.correct[self.answered_by, np.arange(self.queries)].mean())
+
+    def _over_links(self, of_calls: Floats) -> Floats:
+        return np.asarray(np.where(self.climb.reached, of_calls, 0.0).sum(axis=0))
 
     def _moved(self, of_calls: Counts) -> Counts:
         return np.asarray(np.where(self.climb.reached, of_calls, 0).sum(axis=1), dtype=np.int64)

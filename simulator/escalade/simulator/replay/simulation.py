@@ -7,15 +7,16 @@ thresholds are is for `escalade evaluate`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from escalade.edge.base import text_of
 from escalade.edge.trace import Trace, TraceHeader, links_of, read_trace
-from escalade.simulator.devices import Devices, scale_named
+from escalade.simulator.devices import Devices, replayed_named
 from escalade.simulator.errors import SimulatorError
 from escalade.simulator.network import (
     PAPERS_DELAYS,
@@ -38,7 +39,9 @@ from escalade.simulator.recorded import (
     with_prices,
 )
 from escalade.simulator.replay.replay import Course, Replay, latency_of
+from escalade.simulator.replay.setting import AS_RECORDED, Setting
 from escalade.simulator.replay.summary import (
+    LinkRow,
     NetworkRow,
     PointRow,
     Spent,
@@ -103,13 +106,13 @@ def simulate(
     """
     for one in profiles:
         get_profile(one.rpartition("=")[2], known)  # before traces are read, which may take a while
-    scale = 1.0 if device is None else scale_named(device, devices)
+    setting = Setting(device=None if device is None else replayed_named(device, devices))
     read = [with_prices(read_trace(path), prices or {}) for path in trace_paths]
     return run_simulation(
         dict(zip(_names(trace_paths), read, strict=True)),
         networks_of(read, profiles, known),
         thresholds,
-        device_scale=scale,
+        setting=setting,
         seed=seed,
         progress=progress,
     )
@@ -131,13 +134,13 @@ def run_simulation(
     networks: Iterable[Network],
     thresholds: Iterable[Sequence[float]],
     *,
-    device_scale: float = 1.0,
+    setting: Setting = AS_RECORDED,
     seed: int,
     progress: Progress | None = None,
 ) -> Simulation:
     """Replay every trace under every choice of thresholds on every network.
 
-    Arguments and errors are those of `simulate`; `device_scale` is that of `seconds_of_tiers`.
+    Arguments and errors are those of `simulate`; `setting` is what is other than it was recorded.
     """
     over = list(dict.fromkeys(networks))
     if not traces or not over:
@@ -151,13 +154,13 @@ def run_simulation(
     rows: list[TraceRow] = []
     points: list[PointRow] = []
     notes: list[str] = []
-    if device_scale != 1:
-        notes.append(f"seconds on the device are those recorded times {device_scale:.4g}")
+    if setting.scale != 1:
+        notes.append(f"seconds on the device are those recorded times {setting.scale:.4g}")
     for name, whole in traces.items():
         try:
             trace = answered(name, whole, notes)
             tiers = tiers_of(trace)
-            courses = Course.of(tiers, over, seed=seed, device_scale=device_scale)
+            courses = Course.of(tiers, over, seed=seed, setting=setting)
             costs = _cost_tables(trace.header, tiers)
             rows.append(_trace_row(name, trace, courses[0]))
             for choice in chosen or [recorded_thresholds(trace.header.tiers)]:
@@ -173,6 +176,7 @@ def run_simulation(
         traces=rows,
         points=points,
         networks=[_network_row(name, replay) for name, replay in replays],
+        battery_wh=setting.battery_wh,
         notes=notes,
     )
     return Simulation(replays=replays, networks=over, summary=summary)
@@ -255,7 +259,32 @@ def _network_row(name: str, replay: Replay) -> NetworkRow:
         network=replay.course.network.name,
         cascade=latency_of(replay.cascade_s),
         last_only=latency_of(replay.course.last_only_s),
+        joules=_spent(replay.joules, replay.course.spending.alone_j),
+        link_money=_spent(replay.link_money, replay.course.spending.alone_money),
+        links=list(_link_rows(replay)),
     )
+
+
+def _spent(cascade: Floats | None, alone: Floats | None) -> Spent | None:
+    if cascade is None or alone is None:
+        return None
+    return Spent(cascade=float(cascade.mean()), last_only=float(alone.mean()))
+
+
+def _link_rows(replay: Replay) -> Iterator[LinkRow]:
+    course, reached = replay.course, replay.climb.reached
+
+    def mean(of_calls: Floats | None, k: int) -> float | None:
+        return None if of_calls is None else float(np.where(reached[k], of_calls[k], 0.0).mean())
+
+    for k, tier in enumerate(course.tiers):
+        if course.bytes_up[k].any():
+            yield LinkRow(
+                tier=tier.info.name,
+                profile=course.network.to(tier.info.name).name,
+                joules=mean(course.spending.called_j, k),
+                money=mean(course.spending.money, k),
+            )
 
 
 def _linked(trace: Trace) -> list[str]:

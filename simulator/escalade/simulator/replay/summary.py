@@ -87,6 +87,17 @@ class PointRow(_Row, frozen=True):
     money: Spent | None
 
 
+class LinkRow(_Row, frozen=True):
+    """What the calls to one tier take of a query on average, whether or not it comes to them."""
+
+    tier: str
+    profile: str
+    #: Of the device's battery; None where the profile says nothing of energy.
+    joules: float | None
+    #: Of all links that the calls cross; None where none of the network has a price.
+    money: float | None
+
+
 class NetworkRow(_Row, frozen=True):
     """One trace at one choice of thresholds on one network."""
 
@@ -95,6 +106,11 @@ class NetworkRow(_Row, frozen=True):
     network: str
     cascade: Latency
     last_only: Latency
+    #: What the device spends on a query; None where its power, or the energy of a link, is unknown.
+    joules: Spent | None
+    #: What links take of a query; None where none has a price.
+    link_money: Spent | None
+    links: list[LinkRow]
 
 
 class Summary(_Row, frozen=True):
@@ -104,5 +120,7 @@ class Summary(_Row, frozen=True):
     traces: list[TraceRow]
     points: list[PointRow]
     networks: list[NetworkRow]
+    #: Capacity of the battery of the device that is replayed; None where that is not known.
+    battery_wh: float | None
     #: What was left out or changed, and why.
     notes: list[str]

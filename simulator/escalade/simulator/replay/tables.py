@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from escalade.simulator.formats import Cell, TextTable, count, percent, seconds
+from escalade.simulator.formats import three_digits as number
 from escalade.simulator.replay.replay import Latency
-from escalade.simulator.replay.summary import PointRow, Summary, TraceRow
+from escalade.simulator.replay.summary import NetworkRow, PointRow, Summary, TraceRow
 
 _NONE = "\N{EN DASH}"
 
 #: Queries that a price is said for: that of one is a number of many zeros.
 _MILLION = 1e6
+
+_J_PER_WH = 3600.0
 
 
 def lede(summary: Summary) -> list[str]:
@@ -84,6 +87,52 @@ def latency_tables(summary: Summary) -> list[TextTable]:
         ]
         found.append(TextTable(f"{trace.name}: latency", head, rows))
     return found
+
+
+def spending_tables(summary: Summary) -> list[TextTable]:
+    """For each trace, what the device and the links spend on a query, where that is known."""
+    found = []
+    for trace in summary.traces:
+        own = [row for row in summary.networks if row.trace == trace.name]
+        if not any(_is_spent(row) for row in own):
+            continue
+        head = ["network", "threshold", "J a query", *(f"link to {x.tier}" for x in own[0].links)]
+        priced = any(row.link_money for row in own)
+        if priced:
+            head.append(f"{trace.currency} a million queries")
+        rows = [
+            [
+                Cell(row.network),
+                Cell(_thresholds(row.thresholds)),
+                _energy(row, summary.battery_wh),
+                *(Cell(_NONE if x.joules is None else f"{number(x.joules)} J") for x in row.links),
+                *([_of_links(row)] if priced else []),
+            ]
+            for row in own
+        ]
+        found.append(TextTable(f"{trace.name}: energy, and the price of links", head, rows))
+    return found
+
+
+def _is_spent(row: NetworkRow) -> bool:
+    known = (row.joules, row.link_money, *(link.joules for link in row.links))
+    return any(one is not None for one in known)
+
+
+def _energy(row: NetworkRow, battery_wh: float | None) -> Cell:
+    if row.joules is None:
+        return Cell(_NONE)
+    detail = f"last only {number(row.joules.last_only)}"
+    if battery_wh is not None and row.joules.cascade:
+        detail += f"; {count(battery_wh * _J_PER_WH / row.joules.cascade)} queries a charge"
+    return Cell(number(row.joules.cascade), detail)
+
+
+def _of_links(row: NetworkRow) -> Cell:
+    if row.link_money is None:
+        return Cell(_NONE)
+    cascade, last = (_MILLION * x for x in (row.link_money.cascade, row.link_money.last_only))
+    return Cell(count(cascade), f"last only {count(last)}")
 
 
 def _answers_table(trace: TraceRow, points: list[PointRow]) -> TextTable:
