@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +19,7 @@ from escalade.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from escalade.simulator.replay import Summary
+    from escalade.simulator.replay import Room, Summary
 
 
 # A trace of that name is `./clock`.
@@ -37,6 +38,25 @@ def thresholds_of(text: str) -> tuple[float, ...]:
         raise typer.BadParameter(
             f"{text!r} is no choice of thresholds: give a number for each gate, T1,T2"
         ) from None
+
+
+def room_of(text: str) -> Room:
+    """How long answers may become: `32`, or `32,512` with the window.
+
+    Raises:
+        BadParameter: it is neither.
+    """
+    from escalade.simulator.replay import Room
+
+    try:
+        room = Room(*map(int, text.split(",")))
+    except (TypeError, ValueError):
+        room = Room(0)
+    if min(room.tokens, room.window or 1) < 1:
+        raise typer.BadParameter(
+            f"--early takes TOKENS or TOKENS,WINDOW, each at least 1; got {text!r}"
+        )
+    return room
 
 
 def simulate(
@@ -68,6 +88,21 @@ def simulate(
         ),
     ] = None,
     price: PriceOption = None,
+    deadline_s: Annotated[
+        float | None,
+        typer.Option(
+            "--deadline-s",
+            help="Seconds a link has for a query; then a lower answer stands. Default: it waits.",
+        ),
+    ] = None,
+    early: Annotated[
+        str | None,
+        typer.Option(
+            "--early",
+            metavar="TOKENS[,WINDOW]",
+            help="End answers on the device, of at most TOKENS, once deferral is certain.",
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option("--out", help="The report (HTML).")] = Path("report.html"),
     seed: SeedOption = 1,
     json: JsonOption = False,
@@ -99,6 +134,8 @@ def simulate(
             device=device,
             devices=devices_with(devices),
             prices=prices_of(price),
+            deadline_s=math.inf if deadline_s is None else deadline_s,
+            room=None if early is None else room_of(early),
             seed=seed,
             progress=tick,
         )
@@ -125,12 +162,18 @@ def _time_delays(*, json: bool) -> None:
 def show_summary(summary: Summary) -> None:
     """The tables of a simulation, on stdout."""
     from escalade.cli.output import result_console, show_table
-    from escalade.simulator.replay import answers_tables, latency_tables, lede, spending_tables
+    from escalade.simulator.replay import (
+        answers_tables,
+        degraded_tables,
+        latency_tables,
+        lede,
+        spending_tables,
+    )
 
     console = result_console()
     for line in lede(summary):
         console.print(line)
-    tables = (answers_tables, latency_tables, spending_tables)
+    tables = (answers_tables, latency_tables, degraded_tables, spending_tables)
     for table in (one for of in tables for one in of(summary)):
         show_table(table)
     for note in summary.notes:

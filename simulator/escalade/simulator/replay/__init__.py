@@ -2,11 +2,12 @@
 
 from escalade.simulator.replay.grid import Grid, replay_grid, replay_grids
 from escalade.simulator.replay.replay import Course, Replay, replay
-from escalade.simulator.replay.setting import AS_RECORDED, Setting
+from escalade.simulator.replay.setting import AS_RECORDED, Room, Setting
 from escalade.simulator.replay.simulation import Simulation, networks_of, simulate
 from escalade.simulator.replay.summary import Summary
 from escalade.simulator.replay.tables import (
     answers_tables,
+    degraded_tables,
     latency_tables,
     lede,
     spending_tables,
@@ -21,10 +22,12 @@ __all__ = [
     "Course",
     "Grid",
     "Replay",
+    "Room",
     "Setting",
     "Simulation",
     "Summary",
     "answers_tables",
+    "degraded_tables",
     "latency_tables",
     "lede",
     "networks_of",

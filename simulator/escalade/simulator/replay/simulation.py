@@ -30,6 +30,7 @@ from escalade.simulator.recorded import (
     Floats,
     RecordedTier,
     answered,
+    climb,
     flops,
     has_parameters,
     is_priced,
@@ -39,8 +40,9 @@ from escalade.simulator.recorded import (
     with_prices,
 )
 from escalade.simulator.replay.replay import Course, Replay, latency_of
-from escalade.simulator.replay.setting import AS_RECORDED, Setting
+from escalade.simulator.replay.setting import AS_RECORDED, Room, Setting
 from escalade.simulator.replay.summary import (
+    DegradedRow,
     LinkRow,
     NetworkRow,
     PointRow,
@@ -80,6 +82,8 @@ def simulate(
     device: str | None = None,
     devices: Devices | None = None,
     prices: Mapping[str, tuple[float, float]] | None = None,
+    deadline_s: float = math.inf,
+    room: Room | None = None,
     seed: int,
     progress: Progress | None = None,
 ) -> Simulation:
@@ -95,6 +99,8 @@ def simulate(
         device: `RECORDED=DEVICE`: replay what one device has recorded as if on another.
         devices: those that there are; None is those that come with the package.
         prices: of members, in place of those recorded; see `with_prices`.
+        deadline_s: seconds that each link has for a query.
+        room: of answers that may end early; see `Setting`.
         seed: same seed, same numbers.
         progress: called after each replay.
 
@@ -106,7 +112,11 @@ def simulate(
     """
     for one in profiles:
         get_profile(one.rpartition("=")[2], known)  # before traces are read, which may take a while
-    setting = Setting(device=None if device is None else replayed_named(device, devices))
+    setting = Setting(
+        device=None if device is None else replayed_named(device, devices),
+        deadline_s=deadline_s,
+        room=room,
+    )
     read = [with_prices(read_trace(path), prices or {}) for path in trace_paths]
     return run_simulation(
         dict(zip(_names(trace_paths), read, strict=True)),
@@ -168,14 +178,16 @@ def run_simulation(
                     replays.append((name, course.at(choice)))
                     if progress is not None:
                         progress(len(replays), total)
-                points.append(_point_row(name, replays[-1][1], costs))
+                # Which calls a deadline ends is the network's affair: here all answer.
+                heard = Replay(course=courses[-1], climb=climb(tiers, choice))
+                points.append(_point_row(name, heard, costs))
         except SimulatorError as error:
             raise type(error)(f"{name}: {error}") from error
     summary = Summary(
         seed=seed,
         traces=rows,
         points=points,
-        networks=[_network_row(name, replay) for name, replay in replays],
+        networks=[_network_row(name, replay, setting) for name, replay in replays],
         battery_wh=setting.battery_wh,
         notes=notes,
     )
@@ -230,6 +242,7 @@ def _point_row(name: str, replay: Replay, costs: Mapping[str, list[Floats]]) -> 
         calls=replay.calls,
         calls_saved=replay.calls_saved,
         bytes_saved=replay.bytes_saved,
+        tokens_saved=replay.tokens_saved,
         last_only_bytes_up=replay.last_only_bytes_up,
         last_only_bytes_down=replay.last_only_bytes_down,
         flops=spent.get(flops.name),
@@ -252,7 +265,7 @@ def _tier_shares(replay: Replay) -> list[TierShare]:
     ]
 
 
-def _network_row(name: str, replay: Replay) -> NetworkRow:
+def _network_row(name: str, replay: Replay, setting: Setting) -> NetworkRow:
     return NetworkRow(
         trace=name,
         thresholds=list(replay.thresholds),
@@ -262,6 +275,19 @@ def _network_row(name: str, replay: Replay) -> NetworkRow:
         joules=_spent(replay.joules, replay.course.spending.alone_j),
         link_money=_spent(replay.link_money, replay.course.spending.alone_money),
         links=list(_link_rows(replay)),
+        degraded=None if setting.deadline_s == math.inf else _degraded(replay, setting.deadline_s),
+    )
+
+
+def _degraded(replay: Replay, deadline_s: float) -> DegradedRow:
+    degraded = replay.climb.degraded
+    return DegradedRow(
+        deadline_s=deadline_s,
+        share=float(degraded.mean()),
+        accuracy=replay.accuracy,
+        late_accuracy=replay.late_accuracy,
+        late=latency_of(replay.late_s[degraded]) if degraded.any() else None,
+        last_only_lost=float(replay.course.last_only_lost.mean()),
     )
 
 

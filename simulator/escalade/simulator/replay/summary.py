@@ -79,6 +79,8 @@ class PointRow(_Row, frozen=True):
     #: Share of the bytes that the last tier alone would move; those over all links count. None
     #: where it is behind no link.
     bytes_saved: float | None
+    #: Share of what models on the device write that early deferral spares; None without it.
+    tokens_saved: float | None
     last_only_bytes_up: int
     last_only_bytes_down: int
     #: 2 x parameters x tokens of every member that ran; None where a member has no parameters.
@@ -98,6 +100,22 @@ class LinkRow(_Row, frozen=True):
     money: float | None
 
 
+class DegradedRow(_Row, frozen=True):
+    """What a deadline of links does: a tier that was due is silent, and a lower one's stands."""
+
+    deadline_s: float
+    #: Share of the queries.
+    share: float
+    #: Share of answers that are right, those included; None where some were not judged.
+    accuracy: float | None
+    #: The same once an outbox has had the degraded queries answered.
+    late_accuracy: float | None
+    #: Of the degraded: when that is at the earliest, from their beginning; None of no query.
+    late: Latency | None
+    #: Share of the queries that the last tier, asked alone, does not answer.
+    last_only_lost: float
+
+
 class NetworkRow(_Row, frozen=True):
     """One trace at one choice of thresholds on one network."""
 
@@ -111,6 +129,8 @@ class NetworkRow(_Row, frozen=True):
     #: What links take of a query; None where none has a price.
     link_money: Spent | None
     links: list[LinkRow]
+    #: None without a deadline.
+    degraded: DegradedRow | None
 
 
 class Summary(_Row, frozen=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from escalade.simulator.formats import Cell, TextTable, count, percent, seconds
 from escalade.simulator.formats import three_digits as number
 from escalade.simulator.replay.replay import Latency
-from escalade.simulator.replay.summary import NetworkRow, PointRow, Summary, TraceRow
+from escalade.simulator.replay.summary import DegradedRow, NetworkRow, PointRow, Summary, TraceRow
 
 _NONE = "\N{EN DASH}"
 
@@ -114,6 +114,34 @@ def spending_tables(summary: Summary) -> list[TextTable]:
     return found
 
 
+def degraded_tables(summary: Summary) -> list[TextTable]:
+    """For each trace, what a deadline of links does, where there is one."""
+    found = []
+    for trace in summary.traces:
+        head = ["network", "threshold", "degraded", "right", "right later", "later: p50", "p95"]
+        head.append(f"no answer, {trace.tiers[-1].name} only")
+        rows = [
+            [
+                Cell(row.network),
+                Cell(_thresholds(row.thresholds)),
+                Cell(percent(one.share)),
+                Cell(_share(one.accuracy)),
+                Cell(_share(one.late_accuracy)),
+                *(Cell(_NONE if t is None else seconds(t)) for t in _later(one)),
+                Cell(percent(one.last_only_lost)),
+            ]
+            for row in summary.networks
+            if row.trace == trace.name and (one := row.degraded) is not None
+        ]
+        if rows:
+            found.append(TextTable(f"{trace.name}: deadline of a link", head, rows))
+    return found
+
+
+def _later(row: DegradedRow) -> tuple[float | None, float | None]:
+    return (None, None) if row.late is None else (row.late.p50_s, row.late.p95_s)
+
+
 def _is_spent(row: NetworkRow) -> bool:
     known = (row.joules, row.link_money, *(link.joules for link in row.links))
     return any(one is not None for one in known)
@@ -139,6 +167,8 @@ def _answers_table(trace: TraceRow, points: list[PointRow]) -> TextTable:
     last = trace.tiers[-1].name
     head = ["threshold", *(f"{tier.name} answers" for tier in trace.tiers), "right"]
     head += [f"calls to {last} saved", "bytes saved"]
+    if points[0].tokens_saved is not None:
+        head.append("device tokens saved")
     if points[0].flops is not None:
         head.append("FLOPs a query")
     if points[0].money is not None:
@@ -153,6 +183,7 @@ def _answers_table(trace: TraceRow, points: list[PointRow]) -> TextTable:
             Cell(_share(row.accuracy)),
             Cell(percent(row.calls_saved)),
             Cell(_share(row.bytes_saved)),
+            *([] if row.tokens_saved is None else [Cell(percent(row.tokens_saved))]),
             *_costs(row),
         ]
         for row in points
