@@ -70,6 +70,14 @@ ProfilesOption = Annotated[
         "--profiles", help="File of more networks (TOML); its names go before those known."
     ),
 ]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="RECORDED=DEVICE",
+        help="Replay what the first device has recorded as if on the other.",
+    ),
+]
 DevicesOption = Annotated[
     Path | None,
     typer.Option("--devices", help="File of more devices (TOML); its names go before those known."),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from escalade.simulator.devices import Device, device_rows, devices_with, get_device, scale_named
+from escalade.simulator.devices import Device, device_rows, devices_with, get_device, replayed_named
 from escalade.simulator.errors import ProfileError
 
 GOOD = {"resnet18_ms": 10.0, "battery_wh": 15.0, "watts": 4.0}
@@ -23,9 +23,9 @@ def test_every_device_is_sourced_and_threads_help() -> None:
 
 def test_scales_are_ratios_and_undo_each_other() -> None:
     # Of the README: 123 ms on a Pi 4, 20 ms on a Pi 5.
-    assert scale_named("pi-5=pi-4") == pytest.approx(6.15)
-    assert scale_named("pi-5=pi-4") * scale_named("pi-4=pi-5") == pytest.approx(1)
-    assert scale_named("pi-4=pi-4") == 1
+    assert replayed_named("pi-5=pi-4").scale == pytest.approx(6.15)
+    assert replayed_named("pi-5=pi-4").scale * replayed_named("pi-4=pi-5").scale == pytest.approx(1)
+    assert replayed_named("pi-4=pi-4").scale == 1
     rows = {row.name: row for row in device_rows(devices_with(None).values())}
     assert rows["phone-2023"].times_fastest == 1
     assert rows["browser-phone-2023"].times_fastest == pytest.approx(15.8)
@@ -38,7 +38,7 @@ def test_a_file_adds_and_takes_the_place_of_what_has_its_name(tmp_path: Path) ->
         '[pi-4]\nresnet18_ms = 100\nsource = "ours, overclocked"\n'
     )
     known = devices_with(path)
-    assert scale_named("laptop=pi-4", known) == 20
+    assert replayed_named("laptop=pi-4", known).scale == 20
     assert get_device("laptop", known).battery_wh == 60
     assert get_device("pi-4").resnet18_ms == 123
 
@@ -79,5 +79,5 @@ def test_a_battery_is_in_range(field: str, value: float) -> None:
 )
 def test_a_device_that_is_none(asked: str, says: str) -> None:
     with pytest.raises(ProfileError, match="device") as caught:
-        scale_named(asked)
+        replayed_named(asked)
     assert says in str(caught.value)

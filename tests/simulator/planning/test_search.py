@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from escalade.edge.trace import Trace
+from escalade.simulator.devices import Device, Replayed
 from escalade.simulator.errors import PlanError
-from escalade.simulator.network import Network, get_profile
-from escalade.simulator.planning import Goal, make_plan
+from escalade.simulator.network import Network, Profile, get_profile
+from escalade.simulator.planning import Goal, lines_of, make_plan, tables_of
 from escalade.simulator.planning.planned import Plan
-from escalade.simulator.replay import replay_grid
+from escalade.simulator.replay import Setting, replay_grid
 
 LTE = Network(get_profile("lte"))
 MakeTrace = Callable[..., Trace]
@@ -116,6 +117,60 @@ def test_each_aim_is_least_where_it_is_asked_for(trace: Trace, minimise: str) ->
 def test_a_bound_out_of_range_is_refused_by_name(name: str, value: object) -> None:
     with pytest.raises(PlanError, match=f"{name} must be .*; got"):
         Goal(**{"mean_s": 1.0, name: value})  # type: ignore[arg-type]
+
+
+PHONE = Device(name="phone", resnet18_ms=10, watts=2.0, battery_wh=15.0, source="test")
+BATTERY = {"battery_share": 0.05, "queries_a_device": 500.0, "battery_wh": 15.0}
+
+
+def test_a_share_of_the_battery_is_kept_by_calling_less(trace: Trace) -> None:
+    """A call takes 12.27 J: at 5 % of 15 Wh, 2,700 J, for 500 queries, 44 % of them may call."""
+    setting = Setting(device=Replayed(PHONE, 1.0))
+    found = make_plan(
+        trace, [LTE], Goal(minimise="mean", quality=0.5, **BATTERY), setting=setting, choices=200
+    )
+    assert found.met
+    _, bound = found.bounds
+    assert (bound.quantity, bound.limit) == ("joules", pytest.approx(5.4))
+    (one,), (alone,) = found.figures, found.alone
+    assert one.joules is not None
+    assert alone.joules is not None
+    assert alone.joules.value == pytest.approx(12.27)
+    computed_j = 2.0 * 0.012  # the device's mean of 10 to 14 ms
+    assert one.joules.value == pytest.approx(12.27 * one.calls.value + computed_j, abs=2e-3)
+    assert lines_of(found)
+    assert tables_of(found)[1].head[-1] == "J a query"
+    # A thousandth of the charge is not enough for as many right answers.
+    none = Goal(quality=0.9, **(BATTERY | {"battery_share": 0.001}))
+    assert not make_plan(trace, [LTE], none, setting=setting, choices=50).met
+
+
+def test_money_a_day_counts_what_links_take(make_trace: MakeTrace) -> None:
+    free = make_trace([k / 100 for k in range(100)], [True] * 100, [True] * 100)
+    metered = Network(Profile(name="m", rtt_ms=1, price_per_gb=1e6, source="test"))
+    goal = Goal(money_a_day=100.0, queries_a_day=1000.0)
+    found = make_plan(free, [metered], goal, choices=50)
+    (figures,), (alone,) = found.figures, found.alone
+    assert figures.money is not None
+    assert alone.money is not None
+    # About 490 bytes of a call at 1e-3 a byte.
+    assert 0.4 < alone.money.value < 0.6
+    assert figures.money.value == pytest.approx(figures.calls.value * alone.money.value, rel=0.02)
+    assert found.met
+
+
+def test_what_a_battery_needs_is_named(trace: Trace) -> None:
+    with pytest.raises(PlanError, match="battery_share needs queries_a_device beside it"):
+        Goal(battery_share=0.05)
+    with pytest.raises(PlanError, match="needs the battery of the device: --device"):
+        Goal(battery_share=0.05, queries_a_device=5.0)
+    with pytest.raises(PlanError, match=r"battery_share must be in \(0, 1\]; got 5"):
+        Goal(**(BATTERY | {"battery_share": 5.0}))
+    with pytest.raises(PlanError, match="needs the power of the device: --device"):
+        make_plan(trace, [LTE], Goal(**BATTERY))
+    setting = Setting(device=Replayed(PHONE, 1.0))
+    with pytest.raises(PlanError, match="network '3g' says none: joules_per_call or joules_per_mb"):
+        make_plan(trace, [LTE, Network(get_profile("3g"))], Goal(**BATTERY), setting=setting)
 
 
 def test_what_a_trace_cannot_tell_is_refused(trace: Trace, make_trace: MakeTrace) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 import pytest
+from drawn_profiles import any_profiles, simple_profiles
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from votes import is_decided, is_settled
@@ -15,11 +16,13 @@ from votes import is_decided, is_settled
 from escalade.edge.deferral import defers
 from escalade.edge.trace import Hop, TierAnswer, TierInfo, Trace, TraceRecord
 from escalade.simulator.errors import ProfileError, SimulatorError
+from escalade.simulator.network.at_once import draws_of
 from escalade.simulator.network.delay_line import DelayLine
 from escalade.simulator.network.links import Network
-from escalade.simulator.network.profiles import Cycle, Profile, get_profile
+from escalade.simulator.network.profiles import Chance, Cycle, Profile, get_profile
 from escalade.simulator.network.profiles.reading import shipped_profiles
 from escalade.simulator.recorded.costs import COSTS
+from escalade.simulator.replay import trips
 from escalade.simulator.replay.replay import latency_of, replay
 from escalade.simulator.replay.trips import GRPC_BYTES_DOWN, GRPC_BYTES_UP
 
@@ -339,17 +342,21 @@ def test_replay_is_the_plain_loop_query_by_query(
     assert run.bytes_down.tolist() == down.tolist()
 
 
-@pytest.mark.parametrize("name", [*shipped_profiles()])
+@settings(max_examples=60, deadline=None)
+@given(
+    profile=st.sampled_from([*shipped_profiles().values()]) | simple_profiles() | any_profiles(),
+    seed=st.integers(0, 2**64 - 1),
+)
 def test_calls_at_once_are_calls_one_after_the_other(
-    name: str, make_cascade: Callable[..., Trace], monkeypatch: pytest.MonkeyPatch
+    make_cascade: Callable[..., Trace], profile: Profile, seed: int
 ) -> None:
-    """Where nothing varies calls are added up together: to the last bit the delay line's."""
-    made = make_cascade([1, 1], 40, linked=[False, True])
+    """Where draws are counted, calls are added up together: to the last bit the delay line's."""
+    made = make_cascade([1, 1], 12, linked=[False, True])
     trace = made._replace(records=[_drafted(record) for record in made.records])
-    network = Network(get_profile(name))
-    together = replay(trace, network, [0.5], seed=3)
-    monkeypatch.setattr(Profile, "is_steady", False)
-    one_by_one = replay(trace, network, [0.5], seed=3)
+    together = replay(trace, Network(profile), [0.5], seed=seed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trips, "draws_of", lambda profile: None)
+        one_by_one = replay(trace, Network(profile), [0.5], seed=seed)
     assert together.cascade_s.tolist() == one_by_one.cascade_s.tolist()
     assert together.course.last_only_s.tolist() == one_by_one.course.last_only_s.tolist()
 
@@ -362,10 +369,12 @@ def _drafted(record: TraceRecord) -> TraceRecord:
     return msgspec.structs.replace(record, tiers=[*below, msgspec.structs.replace(last, link=link)])
 
 
-def test_what_varies_is_told_from_what_does_not() -> None:
-    steady = {name for name, one in shipped_profiles().items() if one.is_steady}
-    assert {"free", "lte", "geo", "coe-1s"} <= steady
-    assert not {"wifi-good", "leo"} & steady
+def test_what_draws_a_known_number_is_told_from_what_does_not() -> None:
+    known = {name: draws_of(one) for name, one in shipped_profiles().items()}
+    assert (known["lte"], known["wifi-good"], known["leo"], known["leo-handover"]) == (0, 2, 2, 3)
+    assert None not in known.values()
+    lift = Profile(name="l", rtt_ms=1, outages=(Chance(every_s=9, lasts_s=1),), source="test")
+    assert draws_of(lift) is None
 
 
 def test_queries_meet_a_cycle_at_any_moment_and_meet_it_again(realistic_trace: Trace) -> None:

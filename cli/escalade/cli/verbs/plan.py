@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from escalade.cli.options import JsonOption, PriceOption, ProfilesOption, SeedOption, prices_of
+from escalade.cli.options import (
+    DeviceOption,
+    DevicesOption,
+    JsonOption,
+    PriceOption,
+    ProfilesOption,
+    SeedOption,
+    prices_of,
+)
 
 
 def plan(
@@ -45,6 +53,16 @@ def plan(
     queries_a_day: Annotated[
         float | None, typer.Option("--queries-a-day", help="How many --money-a-day is for.")
     ] = None,
+    battery_share: Annotated[
+        float | None,
+        typer.Option("--battery-share", help="Most of the device's battery in a day, as 0.05."),
+    ] = None,
+    queries_a_device: Annotated[
+        float | None,
+        typer.Option("--queries-a-device", help="How many a day --battery-share is for."),
+    ] = None,
+    device: DeviceOption = None,
+    devices: DevicesOption = None,
     minimise: Annotated[
         str | None,
         typer.Option(
@@ -60,11 +78,15 @@ def plan(
     """Choose thresholds that keep a goal on networks; where none do, those that come nearest."""
     from escalade.cli.output import print_json, progress_bar, show_report
     from escalade.edge.trace import read_trace
+    from escalade.simulator.devices import devices_with, replayed_named
     from escalade.simulator.network import profiles_with
     from escalade.simulator.planning import Goal, lines_of, make_plan, tables_of
     from escalade.simulator.recorded import with_prices
-    from escalade.simulator.replay import networks_of
+    from escalade.simulator.replay import Setting, networks_of
 
+    setting = Setting(
+        device=None if device is None else replayed_named(device, devices_with(devices))
+    )
     goal = Goal(
         p50_s=_seconds(p50_ms),
         p95_s=_seconds(p95_ms),
@@ -74,12 +96,15 @@ def plan(
         calls=calls,
         money_a_day=money_a_day,
         queries_a_day=queries_a_day,
+        battery_share=battery_share,
+        queries_a_device=queries_a_device,
+        battery_wh=setting.battery_wh,
         minimise=minimise,  # type: ignore[arg-type]  # `Goal` refuses others, and names these
     )
     read = with_prices(read_trace(trace), prices_of(price))
     networks = networks_of([read], profile or [], profiles_with(profiles))
     with progress_bar("planning") as tick:
-        found = make_plan(read, networks, goal, seed=seed, progress=tick)
+        found = make_plan(read, networks, goal, setting=setting, seed=seed, progress=tick)
     if json:
         print_json(found)
         return

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from escalade.cli.options import (
+    DeviceOption,
     DevicesOption,
     JsonOption,
     PriceOption,
@@ -17,7 +19,7 @@ from escalade.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from escalade.simulator.replay import Summary
+    from escalade.simulator.replay import Room, Summary
 
 
 # A trace of that name is `./clock`.
@@ -38,6 +40,25 @@ def thresholds_of(text: str) -> tuple[float, ...]:
         ) from None
 
 
+def room_of(text: str) -> Room:
+    """How long answers may become: `32`, or `32,512` with the window.
+
+    Raises:
+        BadParameter: it is neither.
+    """
+    from escalade.simulator.replay import Room
+
+    try:
+        room = Room(*map(int, text.split(",")))
+    except (TypeError, ValueError):
+        room = Room(0)
+    if min(room.tokens, room.window or 1) < 1:
+        raise typer.BadParameter(
+            f"--early takes TOKENS or TOKENS,WINDOW, each at least 1; got {text!r}"
+        )
+    return room
+
+
 def simulate(
     traces: Annotated[
         list[Path],
@@ -56,14 +77,7 @@ def simulate(
         ),
     ] = None,
     profiles: ProfilesOption = None,
-    device: Annotated[
-        str | None,
-        typer.Option(
-            "--device",
-            metavar="RECORDED=DEVICE",
-            help="Replay what the first device has recorded as if on the other.",
-        ),
-    ] = None,
+    device: DeviceOption = None,
     devices: DevicesOption = None,
     threshold: Annotated[
         list[str] | None,
@@ -74,6 +88,21 @@ def simulate(
         ),
     ] = None,
     price: PriceOption = None,
+    deadline_s: Annotated[
+        float | None,
+        typer.Option(
+            "--deadline-s",
+            help="Seconds a link has for a query; then a lower answer stands. Default: it waits.",
+        ),
+    ] = None,
+    early: Annotated[
+        str | None,
+        typer.Option(
+            "--early",
+            metavar="TOKENS[,WINDOW]",
+            help="End answers on the device, of at most TOKENS, once deferral is certain.",
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option("--out", help="The report (HTML).")] = Path("report.html"),
     seed: SeedOption = 1,
     json: JsonOption = False,
@@ -105,6 +134,8 @@ def simulate(
             device=device,
             devices=devices_with(devices),
             prices=prices_of(price),
+            deadline_s=math.inf if deadline_s is None else deadline_s,
+            room=None if early is None else room_of(early),
             seed=seed,
             progress=tick,
         )
@@ -131,12 +162,19 @@ def _time_delays(*, json: bool) -> None:
 def show_summary(summary: Summary) -> None:
     """The tables of a simulation, on stdout."""
     from escalade.cli.output import result_console, show_table
-    from escalade.simulator.replay import answers_tables, latency_tables, lede
+    from escalade.simulator.replay import (
+        answers_tables,
+        degraded_tables,
+        latency_tables,
+        lede,
+        spending_tables,
+    )
 
     console = result_console()
     for line in lede(summary):
         console.print(line)
-    for table in (*answers_tables(summary), *latency_tables(summary)):
+    tables = (answers_tables, latency_tables, degraded_tables, spending_tables)
+    for table in (one for of in tables for one in of(summary)):
         show_table(table)
     for note in summary.notes:
         console.print(note)

@@ -3,18 +3,20 @@
 from escalade.simulator.devices.devices import (
     Device,
     Devices,
+    Replayed,
     devices_with,
     get_device,
-    scale_named,
+    replayed_named,
 )
 from escalade.simulator.devices.tables import device_rows, devices_table
 
 __all__ = [
     "Device",
     "Devices",
+    "Replayed",
     "device_rows",
     "devices_table",
     "devices_with",
     "get_device",
-    "scale_named",
+    "replayed_named",
 ]

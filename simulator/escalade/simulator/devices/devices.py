@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 import msgspec
 
@@ -97,8 +98,16 @@ def get_device(name: str, known: Devices | None = None) -> Device:
     return among[name]
 
 
-def scale_named(asked: str, known: Devices | None = None) -> float:
-    """What `RECORDED=DEVICE` multiplies seconds on the device by.
+class Replayed(NamedTuple):
+    """A device in place of the one that recorded."""
+
+    device: Device
+    #: What seconds on the device that recorded are multiplied by.
+    scale: float
+
+
+def replayed_named(asked: str, known: Devices | None = None) -> Replayed:
+    """The devices that `RECORDED=DEVICE` means.
 
     Raises:
         ProfileError: it is no such pair, or names no device.
@@ -109,7 +118,8 @@ def scale_named(asked: str, known: Devices | None = None) -> float:
             f"a device must be RECORDED=DEVICE, the one that recorded and the one to replay;"
             f" got {asked!r}"
         )
-    return get_device(replayed, known).scale_from(get_device(recorded, known))
+    device = get_device(replayed, known)
+    return Replayed(device, device.scale_from(get_device(recorded, known)))
 
 
 def _read(path: Path) -> dict[str, Device]:

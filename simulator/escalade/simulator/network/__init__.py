@@ -1,8 +1,10 @@
 """Networks: profiles, the delay line, the live proxy; knows no trace."""
 
+from escalade.simulator.network.at_once import calls_s, draws_of
 from escalade.simulator.network.clock import LiveClock
-from escalade.simulator.network.delay_line import DelayLine, steady_release_s
+from escalade.simulator.network.delay_line import DelayLine
 from escalade.simulator.network.links import Network, networks_named
+from escalade.simulator.network.philox import uniforms
 from escalade.simulator.network.pings import Pings, ping
 from escalade.simulator.network.profiles import (
     PAPERS_DELAYS,
@@ -30,6 +32,8 @@ __all__ = [
     "Pings",
     "Profile",
     "Profiles",
+    "calls_s",
+    "draws_of",
     "get_profile",
     "networks_named",
     "ping",
@@ -40,5 +44,5 @@ __all__ = [
     "report_of",
     "row_of",
     "run_proxy",
-    "steady_release_s",
+    "uniforms",
 ]

@@ -10,9 +10,6 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from escalade.simulator.network.profiles import Cycle, Profile
 from escalade.simulator.network.stages import (
     RTO_MIN_S,
@@ -29,7 +26,6 @@ from escalade.simulator.network.stages import (
     Traced,
     Uniform,
     VaryingLink,
-    seconds_per_byte,
 )
 
 Direction = Literal["up", "down"]
@@ -75,25 +71,6 @@ class DelayLine:
             at_s = stage.leaves_s(at_s, nbytes)
         self._last_release_s = max(self._last_release_s, at_s)
         return self._last_release_s
-
-
-def steady_release_s(
-    profile: Profile,
-    direction: Direction,
-    arrivals_s: NDArray[np.float64],
-    nbytes: NDArray[np.int64],
-) -> NDArray[np.float64]:
-    """What `release_s` gives to N chunks, each on an idle line of its own, where nothing varies.
-
-    Args:
-        profile: of which `is_steady` holds.
-        direction: up from the device, or down to it.
-        arrivals_s: `(N,)`.
-        nbytes: `(N,)`.
-    """
-    mbps = profile.up_mbps if direction == "up" else profile.down_mbps
-    serialized_s = 0.0 if mbps is None else nbytes * seconds_per_byte(mbps)
-    return np.asarray(arrivals_s + serialized_s + profile.floor_ms / 1e3)
 
 
 def _bandwidth(profile: Profile, direction: Direction, shared: Conditions) -> list[Stage]:

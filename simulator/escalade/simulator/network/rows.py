@@ -154,3 +154,5 @@ def _notes(profile: Profile) -> Iterator[str]:
         yield f"price: {profile.price_per_gb:g} for a gigabyte"
     if profile.joules_per_mb is not None:
         yield f"energy: {profile.joules_per_mb:g} J for a megabyte"
+    if profile.joules_per_call is not None:
+        yield f"energy: {profile.joules_per_call:g} J for a call's radio and its tail"

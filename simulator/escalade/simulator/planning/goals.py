@@ -12,7 +12,15 @@ from escalade.simulator.errors import PlanError
 #: What is least among choices that keep every bound.
 Objective = Literal["calls", "money", "flops", "mean", "p95"]
 #: What a bound is of; see `planned.Figure`.
-Quantity = Literal["p50_s", "p95_s", "mean_s", "quality", "accuracy", "calls", "money"]
+Quantity = Literal["p50_s", "p95_s", "mean_s", "quality", "accuracy", "calls", "money", "joules"]
+
+_J_PER_WH = 3600.0
+
+
+_ABOVE_0 = (
+    "p50_s", "p95_s", "mean_s", "quality", "money_a_day", "queries_a_day", "queries_a_device",
+    "battery_wh",
+)  # fmt: skip
 
 
 class Limit(NamedTuple):
@@ -37,8 +45,11 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
         quality: least share of the last tier's right answers that the cascade has, > 0.
         accuracy: least share of right answers, in (0, 1].
         calls: most of the queries that come to the last tier, a share in (0, 1].
-        money_a_day: most money a day, > 0, at the trace's prices.
+        money_a_day: most money a day, > 0, at the trace's prices and those of links.
         queries_a_day: how many are asked, > 0; needed with `money_a_day`.
+        battery_share: most of a device's battery in a day, in (0, 1].
+        queries_a_device: how many are asked of a device in a day, > 0; needed with `battery_share`.
+        battery_wh: capacity of that battery, > 0 watt-hours; needed with `battery_share`.
         minimise: among choices that keep the bounds; None: money where the trace has prices, else
             calls.
     """
@@ -51,6 +62,9 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
     calls: float | None = None
     money_a_day: float | None = None
     queries_a_day: float | None = None
+    battery_share: float | None = None
+    queries_a_device: float | None = None
+    battery_wh: float | None = None
     minimise: Objective | None = None
 
     def __post_init__(self) -> None:
@@ -59,23 +73,31 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             PlanError: names the bound, its range and its value; or there is no bound.
         """
-        for name in ("accuracy", "calls"):
+        for name in ("accuracy", "calls", "battery_share"):
             _check(name, getattr(self, name), "in (0, 1]", most=1.0)
-        for name in ("p50_s", "p95_s", "mean_s", "quality", "money_a_day", "queries_a_day"):
+        for name in _ABOVE_0:
             _check(name, getattr(self, name), "above 0 and finite", most=math.inf)
         if self.minimise is not None and self.minimise not in get_args(Objective):
             known = ", ".join(get_args(Objective))
             raise PlanError(f"minimise must be one of {known}; got {self.minimise!r}")
-        if (self.money_a_day is None) != (self.queries_a_day is None):
-            given = "queries" if self.money_a_day is None else "money"
-            other = "money" if self.money_a_day is None else "queries"
-            raise PlanError(f"{given}_a_day needs {other}_a_day beside it")
+        for pair in (("money_a_day", "queries_a_day"), ("battery_share", "queries_a_device")):
+            lacking = [name for name in pair if getattr(self, name) is None]
+            if len(lacking) == 1:
+                (given,) = set(pair) - set(lacking)
+                raise PlanError(f"{given} needs {lacking[0]} beside it")
+        if self.battery_share is not None and self.battery_wh is None:
+            raise PlanError(
+                "battery_share needs the battery of the device: --device RECORDED=DEVICE, of one"
+                " that has battery_wh (--devices FILE)"
+            )
         if not self.limits:
-            raise PlanError("a goal needs at least 1 bound: on latency, quality, calls or money")
+            raise PlanError(
+                "a goal needs at least 1 bound: on latency, quality, calls, money or the battery"
+            )
 
     @property
     def limits(self) -> list[Limit]:
-        """Every bound that was given; money as that of a query."""
+        """Every bound that was given; money and energy as those of a query."""
         named: list[tuple[Quantity, float | None, bool]] = [
             ("p50_s", self.p50_s, False),
             ("p95_s", self.p95_s, False),
@@ -86,6 +108,10 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
         ]
         if self.money_a_day is not None and self.queries_a_day is not None:
             named.append(("money", self.money_a_day / self.queries_a_day, False))
+        shared = (self.battery_share, self.battery_wh, self.queries_a_device)
+        if None not in shared:
+            share, watt_hours, queries = (one or 0.0 for one in shared)
+            named.append(("joules", share * watt_hours * _J_PER_WH / queries, False))
         return [Limit(name, value, least) for name, value, least in named if value is not None]
 
 

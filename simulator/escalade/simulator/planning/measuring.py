@@ -14,7 +14,7 @@ from escalade.simulator.network import Network
 from escalade.simulator.planning.goals import Objective, Quantity
 from escalade.simulator.planning.planned import Figure, Figures
 from escalade.simulator.recorded import Floats, RecordedTier, flops, is_priced, money
-from escalade.simulator.replay import Course
+from escalade.simulator.replay import Course, Setting
 
 _RESAMPLES, _QUANTILES = 1000, (0.025, 0.975)
 
@@ -27,7 +27,8 @@ class Outcome:
         seconds: `(N,)`.
         called: `(N,)` whether it comes to the last tier.
         correct: `(N,)`, and `last_correct` of the last tier's answers; None where not judged.
-        money: `(N,)`; None without prices.
+        money: `(N,)` of members and links; None without prices.
+        joules: `(N,)` of the device; None where a part is not known.
         flops: `(N,)`; None where a member has no parameters.
     """
 
@@ -36,6 +37,7 @@ class Outcome:
     correct: Floats | None
     last_correct: Floats | None
     money: Floats | None
+    joules: Floats | None
     flops: Floats | None
 
     def of(self, quantity: Quantity | Objective) -> float:
@@ -56,6 +58,8 @@ class Outcome:
                 values = self.correct
             case "money":
                 values = self.money
+            case "joules":
+                values = self.joules
             case "flops":
                 values = self.flops
             case "quality":
@@ -84,10 +88,15 @@ class Measured:
     """The queries of a trace on networks, whatever the thresholds."""
 
     def __init__(
-        self, trace: Trace, tiers: list[RecordedTier], networks: Sequence[Network], seed: int
+        self,
+        trace: Trace,
+        tiers: list[RecordedTier],
+        networks: Sequence[Network],
+        seed: int,
+        setting: Setting,
     ) -> None:
         self.tiers = tiers
-        self.courses = Course.of(tiers, networks, seed=seed)
+        self.courses = Course.of(tiers, networks, seed=seed, setting=setting)
         self._money = [tier.at_levels(money) for tier in tiers] if is_priced(trace.header) else None
         members = [member for tier in tiers for member in tier.info.members]
         known = all(member.parameters for member in members)
@@ -117,7 +126,11 @@ class Measured:
                     called=climb.reached[-1].astype(np.float64),
                     correct=None if right is None else right[replay.answered_by, queries],
                     last_correct=None if right is None else right[-1],
-                    money=None if self._money is None else climb.spent(self._money),
+                    money=_added(
+                        None if self._money is None else climb.spent(self._money),
+                        replay.link_money,
+                    ),
+                    joules=replay.joules,
                     flops=None if self._flops is None else climb.spent(self._flops),
                 )
             )
@@ -131,7 +144,11 @@ class Measured:
                 called=np.ones(self.queries),
                 correct=None if course.correct is None else course.correct[-1],
                 last_correct=None if course.correct is None else course.correct[-1],
-                money=None if self._money is None else self._money[-1][-1],
+                money=_added(
+                    None if self._money is None else self._money[-1][-1],
+                    course.spending.alone_money,
+                ),
+                joules=course.spending.alone_j,
                 flops=None if self._flops is None else self._flops[-1][-1],
             )
             for course in self.courses
@@ -149,9 +166,16 @@ class Measured:
                 accuracy=one.figure("accuracy", self.resamples),
                 quality=one.figure("quality", self.resamples),
                 money=one.figure("money", self.resamples),
+                joules=one.figure("joules", self.resamples),
             )
             for course, one in zip(self.courses, outcomes, strict=True)
         ]
+
+
+def _added(members: Floats | None, links: Floats | None) -> Floats | None:
+    """Where one is not known it is nothing; None where both are not."""
+    known = [one for one in (members, links) if one is not None]
+    return np.asarray(sum(known)) if known else None
 
 
 def _known(figure: Figure | None) -> Figure:

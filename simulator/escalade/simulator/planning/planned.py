@@ -16,7 +16,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """What a choice of thresholds does on one network; seconds, shares, money of a query."""
+    """What a choice of thresholds does on one network, in seconds, shares, and by the query."""
 
     network: str
     p50_s: Figure
@@ -27,8 +27,10 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     accuracy: Figure | None
     #: Of the last tier's right answers; None too where it has none.
     quality: Figure | None
-    #: None where no member has a price.
+    #: Of members and links; None where none of them has a price.
     money: Figure | None
+    #: Of the device's battery; None where its power, or the energy of a link, is not known.
+    joules: Figure | None
 
 
 class Bound(msgspec.Struct, frozen=True, kw_only=True):

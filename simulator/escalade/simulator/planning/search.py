@@ -19,6 +19,7 @@ from escalade.simulator.planning.goals import Goal
 from escalade.simulator.planning.measuring import Measured
 from escalade.simulator.planning.planned import Bound, Figures, Plan
 from escalade.simulator.recorded import Floats, answered, is_priced, scores_of, tiers_of
+from escalade.simulator.replay import AS_RECORDED, Setting
 
 #: Choices of thresholds that are tried, at most.
 CHOICES = 2000
@@ -33,6 +34,7 @@ def make_plan(
     networks: Sequence[Network],
     goal: Goal,
     *,
+    setting: Setting = AS_RECORDED,
     choices: int = CHOICES,
     seed: int = 1,
     progress: Progress = lambda done, total: None,
@@ -43,6 +45,7 @@ def make_plan(
         trace: every tier's answer to every query, of at least 2 tiers.
         networks: at least 1.
         goal: what is asked.
+        setting: what is other than it was recorded.
         choices: that are tried, at most; >= 2.
         seed: of the halves, and of the networks.
         progress: called with (tried, all).
@@ -58,7 +61,7 @@ def make_plan(
     notes = list[str]()
     whole = answered("trace", trace, notes)
     first, second = (
-        Measured(half, tiers_of(half), networks, seed) for half in _halves(whole, seed)
+        Measured(half, tiers_of(half), networks, seed, setting) for half in _halves(whole, seed)
     )
     _check(goal, second, trace)
     minimised = goal.minimise or ("money" if is_priced(trace.header) else "calls")
@@ -128,16 +131,33 @@ def _levels(scores: Floats, count: int) -> Floats:
 def _check(goal: Goal, measured: Measured, trace: Trace) -> None:
     """Refuse a bound, or an aim, that the trace says nothing of."""
     (one, *_) = measured.alone()
+    _check_energy(goal, measured)
     needs = {
         "quality": "judged answers (references), some of the last tier's right",
         "accuracy": "judged answers (references)",
-        "money": "the price of at least 1 member: --price",
+        "money": "the price of at least 1 member (--price) or link",
         "flops": "the parameters of every member",
     }
     wanted = [limit.quantity for limit in goal.limits]
     for name in [*wanted, *([goal.minimise] if goal.minimise else [])]:
         if math.isnan(one.of(name)):
             raise PlanError(f"{name} needs {needs[name]}, which the trace does not have")
+
+
+def _check_energy(goal: Goal, measured: Measured) -> None:
+    if goal.battery_share is None:
+        return
+    for course in measured.courses:
+        if course.spending.computed_j is None:
+            raise PlanError(
+                "battery_share needs the power of the device: --device RECORDED=DEVICE, of one that"
+                " has watts (--devices FILE)"
+            )
+        if course.spending.called_j is None:
+            raise PlanError(
+                f"battery_share needs the energy of every link, and network {course.network.name!r}"
+                " says none: joules_per_call or joules_per_mb (--profiles FILE)"
+            )
 
 
 def _bounds(goal: Goal, figures: Sequence[Figures]) -> list[Bound]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 from escalade.simulator.formats import Cell, TextTable, nominal_seconds, percent, seconds
@@ -17,6 +18,7 @@ _NAMES = {
     "accuracy": "right",
     "calls": "calls to the last tier",
     "money": "money a query",
+    "joules": "J a query, of the device",
 }
 _LEAST = {"p95": "the 95th percentile", "mean": "the mean latency"}
 
@@ -54,11 +56,19 @@ def tables_of(plan: Plan) -> list[TextTable]:
     )
     rows = [
         [Cell(text) for text in cells]
-        for one, alone in zip(plan.figures, plan.alone, strict=True)
-        for cells in (_figures("cascade", one), _figures("last tier alone", alone))
+        for cells in map(_figures, itertools.cycle(("cascade", "last tier alone")), _pairs(plan))
     ]
     head = ["", "network", "p50", "p95", "mean", "calls", "right", "money a query"]
+    if any(one.joules is not None for one in plan.figures):
+        head.append("J a query")
+        for cells, one in zip(rows, _pairs(plan), strict=True):
+            cells.append(Cell(_maybe(one.joules, number)))
     return [bounds, TextTable(f"What that does, {other}", head, rows)]
+
+
+def _pairs(plan: Plan) -> list[Figures]:
+    """Of each network the cascade's, then those of the last tier alone."""
+    return [one for pair in zip(plan.figures, plan.alone, strict=True) for one in pair]
 
 
 def _bound(one: Bound) -> list[str]:
@@ -77,7 +87,7 @@ def _bound(one: Bound) -> list[str]:
 def _shown(quantity: str, *, nominal: bool = False) -> Callable[[float], str]:
     if quantity.endswith("_s"):
         return nominal_seconds if nominal else seconds
-    return number if quantity == "money" else percent
+    return number if quantity in {"money", "joules"} else percent
 
 
 def _figures(name: str, one: Figures) -> list[str]:

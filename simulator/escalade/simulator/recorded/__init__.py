@@ -19,10 +19,11 @@ from escalade.simulator.recorded.costs import (
 )
 from escalade.simulator.recorded.scores import RECORDED, Rule, rule_name, scores_of
 from escalade.simulator.recorded.shadow import answered
-from escalade.simulator.recorded.tiers import Floats, RecordedTier, tiers_of
+from escalade.simulator.recorded.tiers import Bools, Floats, RecordedTier, tiers_of
 
 __all__ = [
     "RECORDED",
+    "Bools",
     "Climb",
     "CostModel",
     "Floats",

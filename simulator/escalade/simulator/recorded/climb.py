@@ -23,16 +23,40 @@ class Climb:
         thresholds: T - 1, one for each gate.
         levels: T, the level of each tier's threshold.
         reached: `(T, N)` which queries come to each tier.
+        defers: `(T, N)` which answers do not stand where a tier above is there: of the last none.
+        silent: `(T, N)` which tiers give a query that comes to them no answer in time.
     """
 
     thresholds: tuple[float, ...]
     levels: tuple[int, ...]
     reached: Bools
+    defers: Bools
+    silent: Bools
 
     @property
     def answered_by(self) -> NDArray[np.intp]:
-        """`(N,)` the place of the tier whose answer stands."""
-        return np.asarray(self.reached.sum(axis=0) - 1, dtype=np.intp)
+        """`(N,)` the place of the tier whose answer stands: the highest that gave one."""
+        heard = self.reached & ~self.silent
+        return np.asarray(len(heard) - 1 - heard[::-1].argmax(axis=0), dtype=np.intp)
+
+    @property
+    def degraded(self) -> Bools:
+        """`(N,)` whether a better answer was due, and nobody gave it."""
+        return np.asarray(self.reached[-1] & self.silent[-1], dtype=np.bool_)
+
+    @property
+    def kept_for(self) -> NDArray[np.intp]:
+        """`(N,)` of those: the tier that an outbox asks again, the lowest above that is silent."""
+        places = np.arange(len(self.reached))[:, None]
+        due = self.reached & self.silent & (places > self.answered_by)
+        return np.asarray(due.argmax(axis=0), dtype=np.intp)
+
+    @property
+    def late_by(self) -> NDArray[np.intp]:
+        """`(N,)` of those: the tier whose answer stands once all are in reach again."""
+        places = np.arange(len(self.reached))[:, None]
+        stands = ~self.defers & (places >= self.kept_for)
+        return np.asarray(stands.argmax(axis=0), dtype=np.intp)
 
     def spent(self, tables: Sequence[Floats]) -> Floats:
         """What each query takes, over all tiers that it comes to: `(N,)`.
@@ -46,25 +70,35 @@ class Climb:
         return total
 
 
-def climb(tiers: Sequence[RecordedTier], thresholds: Sequence[float]) -> Climb:
+def climb(
+    tiers: Sequence[RecordedTier], thresholds: Sequence[float], silent: Bools | None = None
+) -> Climb:
     """Send every query up: on from each tier whose recorded score reaches its threshold.
+
+    As `edge.run` does, a tier that does not answer is passed over.
 
     Args:
         tiers: at least 1.
         thresholds: one for each tier but the last; infinity defers no query of a finite score.
+        silent: see `Climb`, never of the first; None: all answer.
 
     Raises:
         SimulatorError: too few or too many thresholds, one that is no number, or a tier without
             scores.
     """
     check_thresholds([tier.info for tier in tiers], thresholds)
-    reached = np.ones((len(tiers), len(tiers[0].answers)), dtype=np.bool_)
+    shape = (len(tiers), len(tiers[0].answers))
+    reached, deferring = np.ones(shape, dtype=np.bool_), np.zeros(shape, dtype=np.bool_)
+    quiet = np.zeros(shape, dtype=np.bool_) if silent is None else silent
     for k, threshold in enumerate(thresholds):
-        reached[k + 1] = reached[k] & defers(scores_of(tiers[k]), threshold)
+        deferring[k] = defers(scores_of(tiers[k]), threshold)
+        reached[k + 1] = reached[k] & (deferring[k] | quiet[k])
     return Climb(
         thresholds=tuple(thresholds),
         levels=(*(tier.level(tau) for tier, tau in zip(tiers, thresholds, strict=False)), 0),
         reached=reached,
+        defers=deferring,
+        silent=quiet,
     )
 
 

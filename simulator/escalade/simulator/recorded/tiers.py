@@ -62,14 +62,22 @@ class RecordedTier:
 
     def at_levels(self, value: Value) -> Floats:
         """A number of each answer, of the members that are asked: `(V, N)`."""
-        table = np.empty(self.asked.shape)
-        for k, (answer, asked) in enumerate(zip(self.answers, self.asked.T.tolist(), strict=True)):
-            known: dict[int, float] = {}
-            for level, members in enumerate(asked):
-                if members not in known:
-                    known[members] = value(_cut(answer, members), self.info)
-                table[level, k] = known[members]
-        return table
+        rows: list[list[float]] = []
+        below: list[int] = []
+        for asked in self.asked.tolist():
+            if not rows:
+                each = zip(self.answers, asked, strict=True)
+                rows.append([value(_cut(one, members), self.info) for one, members in each])
+            else:  # as much as one level below, of those that ask as many
+                each_above = zip(self.answers, asked, below, rows[-1], strict=True)
+                rows.append(
+                    [
+                        same if members == before else value(_cut(one, members), self.info)
+                        for one, members, before, same in each_above
+                    ]
+                )
+            below = asked
+        return np.array(rows, dtype=np.float64)
 
     def take(self, places: NDArray[np.intp]) -> RecordedTier:
         """These queries only, in this order."""

@@ -7,17 +7,20 @@ query, without the draft.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from escalade.edge.trace import Trace
+from escalade.edge.trace import Trace, links_of
 from escalade.simulator.errors import SimulatorError
 from escalade.simulator.network import Network
 from escalade.simulator.recorded import (
+    Bools,
     Climb,
     Floats,
     RecordedTier,
@@ -25,7 +28,10 @@ from escalade.simulator.recorded import (
     climb,
     tiers_of,
 )
-from escalade.simulator.replay.trips import Counts, recording_of, seconds_of_tiers
+from escalade.simulator.replay.early import EarlyDeferral
+from escalade.simulator.replay.setting import AS_RECORDED, Setting
+from escalade.simulator.replay.spending import Spending, spending_of
+from escalade.simulator.replay.trips import Counts, Recording, recording_of, seconds_of_tiers
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,23 +50,36 @@ class Course:
         tiers: T.
         network: a profile for each link.
         seed: of jitter and loss.
-        seconds: of each tier `(V, N)`, see `RecordedTier.at_levels`.
-        last_only_s: `(N,)` latency of the last tier's answer, were every query put to it alone.
+        seconds: of each tier `(V, N)`, see `RecordedTier.at_levels`; a call ends at its deadline.
+        waits_s: the same, were there no deadline.
+        silent: `(T, N)` which calls it ends.
+        last_only_s: `(N,)` latency of the last tier's answer, were every query put to it alone; at
+            most the deadline.
+        last_only_lost: `(N,)` whether there is then none.
         bytes_up: `(T, N)` what a call to each tier sends, gRPC framing and draft included.
         bytes_down: `(T, N)` what it receives.
         draft_bytes: `(N,)` how many bytes to the last tier are the draft.
         correct: `(T, N)` 1 where a tier's answer is right; None where some were not judged.
+        spending: of the device's battery, and of money on links.
+        early: ends answers of which deferral is certain; None: all run to their end.
+        setting: what is other than it was recorded.
     """
 
     tiers: list[RecordedTier]
     network: Network
     seed: int
     seconds: list[Floats]
+    waits_s: list[Floats]
+    silent: Bools
     last_only_s: Floats
+    last_only_lost: Bools
     bytes_up: Counts
     bytes_down: Counts
     draft_bytes: Counts
     correct: Floats | None
+    spending: Spending
+    early: EarlyDeferral | None
+    setting: Setting
 
     @staticmethod
     def of(
@@ -68,7 +87,7 @@ class Course:
         networks: Sequence[Network],
         *,
         seed: int,
-        device_scale: float = 1.0,
+        setting: Setting = AS_RECORDED,
     ) -> list[Course]:
         """Send every query to every tier, on each network.
 
@@ -76,11 +95,12 @@ class Course:
             tiers: all of a trace, at least 2.
             networks: each a profile for each link.
             seed: see `seconds_of_tiers`.
-            device_scale: see `seconds_of_tiers`.
+            setting: what is other than it was recorded.
 
         Raises:
-            SimulatorError: the trace has 1 tier, a link has no profile, or the seed is out of
-                range.
+            SimulatorError: the trace has 1 tier, a link has no profile, the seed is out of range;
+                there is a deadline, and a link leads to the first tier or to members of one; or
+                answers are to end early, and the trace cannot tell when (`EarlyDeferral`).
         """
         if len(tiers) < 2:  # noqa: PLR2004
             raise SimulatorError(
@@ -88,20 +108,35 @@ class Course:
                 f" {', '.join(tier.info.name for tier in tiers)}"
             )
         recording, correct = recording_of(tiers), _correct(tiers)
+        if setting.deadline_s < math.inf:
+            _check_deadline(tiers, recording)
+        early = None
+        if setting.room is not None:
+            early = EarlyDeferral(tiers, recording, setting.room, setting.scale)
         courses = []
         for network in networks:
-            seconds, last_only_s = seconds_of_tiers(tiers, recording, network, seed, device_scale)
+            waits_s, alone_s = seconds_of_tiers(tiers, recording, network, seed, setting.scale)
+            most_s = [setting.deadline_s if linked else math.inf for linked in recording.linked]
+            seconds = [np.minimum(one, most) for one, most in zip(waits_s, most_s, strict=True)]
             courses.append(
                 Course(
                     tiers=tiers,
                     network=network,
                     seed=seed,
                     seconds=seconds,
-                    last_only_s=last_only_s,
+                    waits_s=waits_s,
+                    silent=np.array(
+                        [one[-1] > most for one, most in zip(waits_s, most_s, strict=True)]
+                    ),
+                    last_only_s=np.minimum(alone_s, most_s[-1]),
+                    last_only_lost=alone_s > most_s[-1],
                     bytes_up=recording.bytes_up,
                     bytes_down=recording.bytes_down,
                     draft_bytes=recording.draft_bytes[-1],
                     correct=correct,
+                    spending=spending_of(tiers, recording, seconds, network, setting.watts),
+                    early=early,
+                    setting=setting,
                 )
             )
         return courses
@@ -113,7 +148,7 @@ class Course:
             SimulatorError: too few or too many, or one is no number.
         """
         check_thresholds([tier.info for tier in self.tiers], thresholds)
-        return Replay(course=self, climb=climb(self.tiers, thresholds))
+        return Replay(course=self, climb=climb(self.tiers, thresholds, self.silent))
 
 
 @dataclass(frozen=True)
@@ -150,7 +185,60 @@ class Replay:
     @property
     def cascade_s(self) -> Floats:
         """`(N,)` latency of the cascade's answer: the sum over the tiers that a query came to."""
-        return self.climb.spent(self.course.seconds)
+        return self.climb.spent(self.course.seconds) - self.spared_s
+
+    @cached_property
+    def spared(self) -> Counts | None:
+        """`(T, N)` tokens that answers on the device are shorter by; None: all run to their end.
+
+        Where no tier above answers the one that stands is finished, as on the device.
+        """
+        if self.course.early is None:
+            return None
+        climb_ = self.climb
+        finished = climb_.degraded & (np.arange(len(climb_.reached))[:, None] == self.answered_by)
+        ended = climb_.defers & climb_.reached & ~finished
+        return self.course.early.spared(self.thresholds, ended)
+
+    @property
+    def spared_s(self) -> Floats:
+        """`(N,)` seconds that those would have taken."""
+        if self.course.early is None or self.spared is None:
+            return np.zeros(self.queries)
+        return np.asarray(self.course.early.seconds(self.spared).sum(axis=0))
+
+    @property
+    def tokens_saved(self) -> float | None:
+        """Their share of what these tiers write to their end; None: all run to it."""
+        if self.course.early is None or self.spared is None:
+            return None
+        whole = np.where(self.climb.reached, self.course.early.written, 0).sum()
+        return float(self.spared.sum() / whole)
+
+    @property
+    def late_s(self) -> Floats:
+        """`(N,)` when the answer is there that stands once links are: of a degraded query later.
+
+        An outbox asks again when it is told to. This is the earliest: as if the call that ran out
+        of time had been waited for, and those above it after it. What a query needed until then is
+        as in `cascade_s`.
+        """
+        course, climb_ = self.course, self.climb
+        total = self.cascade_s
+        for k, level in enumerate(climb_.levels):
+            given_up = climb_.degraded & climb_.reached[k] & (k >= climb_.kept_for)
+            total = total - np.where(given_up, course.seconds[k][level], 0.0)
+            asked = climb_.degraded & (k >= climb_.kept_for) & (k <= climb_.late_by)
+            total = total + np.where(asked, course.waits_s[k][level], 0.0)
+        return total
+
+    @property
+    def late_accuracy(self) -> float | None:
+        """The accuracy once what was degraded is answered; None where some were not judged."""
+        if self.course.correct is None:
+            return None
+        by = np.where(self.climb.degraded, self.climb.late_by, self.answered_by)
+        return float(self.course.correct[by, np.arange(self.queries)].mean())
 
     @property
     def calls(self) -> int:
@@ -194,11 +282,31 @@ class Replay:
         return 1 - int((self.bytes_up + self.bytes_down).sum()) / everything
 
     @property
+    def joules(self) -> Floats | None:
+        """`(N,)` energy that the device spends on each query; None where a part is not known."""
+        spending = self.course.spending
+        if spending.computed_j is None or spending.called_j is None:
+            return None
+        computed_j = self.climb.spent(spending.computed_j)
+        if self.course.setting.watts is not None:
+            computed_j = computed_j - self.course.setting.watts * self.spared_s
+        return computed_j + self._over_links(spending.called_j)
+
+    @property
+    def link_money(self) -> Floats | None:
+        """`(N,)` money that each query takes of the links; None where none has a price."""
+        money = self.course.spending.money
+        return None if money is None else self._over_links(money)
+
+    @property
     def accuracy(self) -> float | None:
         """Share of the answers that were judged correct; None where some were not judged."""
         if self.course.correct is None:
             return None
         return float(self.course.correct[self.answered_by, np.arange(self.queries)].mean())
+
+    def _over_links(self, of_calls: Floats) -> Floats:
+        return np.asarray(np.where(self.climb.reached, of_calls, 0.0).sum(axis=0))
 
     def _moved(self, of_calls: Counts) -> Counts:
         return np.asarray(np.where(self.climb.reached, of_calls, 0).sum(axis=1), dtype=np.int64)
@@ -224,6 +332,20 @@ def latency_of(seconds: Floats) -> Latency:
     """Median, 95th percentile and mean of latencies `(N,)` in seconds."""
     p50_s, p95_s = np.quantile(seconds, (0.5, 0.95))
     return Latency(p50_s=float(p50_s), p95_s=float(p95_s), mean_s=float(seconds.mean()))
+
+
+def _check_deadline(tiers: Sequence[RecordedTier], recording: Recording) -> None:
+    if recording.linked[0]:
+        raise SimulatorError(
+            f"a deadline needs a first tier that always answers, and a link leads to"
+            f" {tiers[0].info.name!r}"
+        )
+    for tier, linked in zip(tiers, recording.linked, strict=True):
+        if linked and any(answer.link is None and links_of(answer) for answer in tier.answers):
+            raise SimulatorError(
+                f"a deadline is replayed of one call to a tier, and tier {tier.info.name!r} has"
+                " members elsewhere, each with one of its own"
+            )
 
 
 def _correct(tiers: Sequence[RecordedTier]) -> Floats | None:

@@ -7,15 +7,16 @@ thresholds are is for `escalade evaluate`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from escalade.edge.base import text_of
 from escalade.edge.trace import Trace, TraceHeader, links_of, read_trace
-from escalade.simulator.devices import Devices, scale_named
+from escalade.simulator.devices import Devices, replayed_named
 from escalade.simulator.errors import SimulatorError
 from escalade.simulator.network import (
     PAPERS_DELAYS,
@@ -29,6 +30,7 @@ from escalade.simulator.recorded import (
     Floats,
     RecordedTier,
     answered,
+    climb,
     flops,
     has_parameters,
     is_priced,
@@ -38,7 +40,10 @@ from escalade.simulator.recorded import (
     with_prices,
 )
 from escalade.simulator.replay.replay import Course, Replay, latency_of
+from escalade.simulator.replay.setting import AS_RECORDED, Room, Setting
 from escalade.simulator.replay.summary import (
+    DegradedRow,
+    LinkRow,
     NetworkRow,
     PointRow,
     Spent,
@@ -77,6 +82,8 @@ def simulate(
     device: str | None = None,
     devices: Devices | None = None,
     prices: Mapping[str, tuple[float, float]] | None = None,
+    deadline_s: float = math.inf,
+    room: Room | None = None,
     seed: int,
     progress: Progress | None = None,
 ) -> Simulation:
@@ -92,6 +99,8 @@ def simulate(
         device: `RECORDED=DEVICE`: replay what one device has recorded as if on another.
         devices: those that there are; None is those that come with the package.
         prices: of members, in place of those recorded; see `with_prices`.
+        deadline_s: seconds that each link has for a query.
+        room: of answers that may end early; see `Setting`.
         seed: same seed, same numbers.
         progress: called after each replay.
 
@@ -103,13 +112,17 @@ def simulate(
     """
     for one in profiles:
         get_profile(one.rpartition("=")[2], known)  # before traces are read, which may take a while
-    scale = 1.0 if device is None else scale_named(device, devices)
+    setting = Setting(
+        device=None if device is None else replayed_named(device, devices),
+        deadline_s=deadline_s,
+        room=room,
+    )
     read = [with_prices(read_trace(path), prices or {}) for path in trace_paths]
     return run_simulation(
         dict(zip(_names(trace_paths), read, strict=True)),
         networks_of(read, profiles, known),
         thresholds,
-        device_scale=scale,
+        setting=setting,
         seed=seed,
         progress=progress,
     )
@@ -131,13 +144,13 @@ def run_simulation(
     networks: Iterable[Network],
     thresholds: Iterable[Sequence[float]],
     *,
-    device_scale: float = 1.0,
+    setting: Setting = AS_RECORDED,
     seed: int,
     progress: Progress | None = None,
 ) -> Simulation:
     """Replay every trace under every choice of thresholds on every network.
 
-    Arguments and errors are those of `simulate`; `device_scale` is that of `seconds_of_tiers`.
+    Arguments and errors are those of `simulate`; `setting` is what is other than it was recorded.
     """
     over = list(dict.fromkeys(networks))
     if not traces or not over:
@@ -151,13 +164,13 @@ def run_simulation(
     rows: list[TraceRow] = []
     points: list[PointRow] = []
     notes: list[str] = []
-    if device_scale != 1:
-        notes.append(f"seconds on the device are those recorded times {device_scale:.4g}")
+    if setting.scale != 1:
+        notes.append(f"seconds on the device are those recorded times {setting.scale:.4g}")
     for name, whole in traces.items():
         try:
             trace = answered(name, whole, notes)
             tiers = tiers_of(trace)
-            courses = Course.of(tiers, over, seed=seed, device_scale=device_scale)
+            courses = Course.of(tiers, over, seed=seed, setting=setting)
             costs = _cost_tables(trace.header, tiers)
             rows.append(_trace_row(name, trace, courses[0]))
             for choice in chosen or [recorded_thresholds(trace.header.tiers)]:
@@ -165,14 +178,17 @@ def run_simulation(
                     replays.append((name, course.at(choice)))
                     if progress is not None:
                         progress(len(replays), total)
-                points.append(_point_row(name, replays[-1][1], costs))
+                # Which calls a deadline ends is the network's affair: here all answer.
+                heard = Replay(course=courses[-1], climb=climb(tiers, choice))
+                points.append(_point_row(name, heard, costs))
         except SimulatorError as error:
             raise type(error)(f"{name}: {error}") from error
     summary = Summary(
         seed=seed,
         traces=rows,
         points=points,
-        networks=[_network_row(name, replay) for name, replay in replays],
+        networks=[_network_row(name, replay, setting) for name, replay in replays],
+        battery_wh=setting.battery_wh,
         notes=notes,
     )
     return Simulation(replays=replays, networks=over, summary=summary)
@@ -226,6 +242,7 @@ def _point_row(name: str, replay: Replay, costs: Mapping[str, list[Floats]]) -> 
         calls=replay.calls,
         calls_saved=replay.calls_saved,
         bytes_saved=replay.bytes_saved,
+        tokens_saved=replay.tokens_saved,
         last_only_bytes_up=replay.last_only_bytes_up,
         last_only_bytes_down=replay.last_only_bytes_down,
         flops=spent.get(flops.name),
@@ -248,14 +265,52 @@ def _tier_shares(replay: Replay) -> list[TierShare]:
     ]
 
 
-def _network_row(name: str, replay: Replay) -> NetworkRow:
+def _network_row(name: str, replay: Replay, setting: Setting) -> NetworkRow:
     return NetworkRow(
         trace=name,
         thresholds=list(replay.thresholds),
         network=replay.course.network.name,
         cascade=latency_of(replay.cascade_s),
         last_only=latency_of(replay.course.last_only_s),
+        joules=_spent(replay.joules, replay.course.spending.alone_j),
+        link_money=_spent(replay.link_money, replay.course.spending.alone_money),
+        links=list(_link_rows(replay)),
+        degraded=None if setting.deadline_s == math.inf else _degraded(replay, setting.deadline_s),
     )
+
+
+def _degraded(replay: Replay, deadline_s: float) -> DegradedRow:
+    degraded = replay.climb.degraded
+    return DegradedRow(
+        deadline_s=deadline_s,
+        share=float(degraded.mean()),
+        accuracy=replay.accuracy,
+        late_accuracy=replay.late_accuracy,
+        late=latency_of(replay.late_s[degraded]) if degraded.any() else None,
+        last_only_lost=float(replay.course.last_only_lost.mean()),
+    )
+
+
+def _spent(cascade: Floats | None, alone: Floats | None) -> Spent | None:
+    if cascade is None or alone is None:
+        return None
+    return Spent(cascade=float(cascade.mean()), last_only=float(alone.mean()))
+
+
+def _link_rows(replay: Replay) -> Iterator[LinkRow]:
+    course, reached = replay.course, replay.climb.reached
+
+    def mean(of_calls: Floats | None, k: int) -> float | None:
+        return None if of_calls is None else float(np.where(reached[k], of_calls[k], 0.0).mean())
+
+    for k, tier in enumerate(course.tiers):
+        if course.bytes_up[k].any():
+            yield LinkRow(
+                tier=tier.info.name,
+                profile=course.network.to(tier.info.name).name,
+                joules=mean(course.spending.called_j, k),
+                money=mean(course.spending.money, k),
+            )
 
 
 def _linked(trace: Trace) -> list[str]:

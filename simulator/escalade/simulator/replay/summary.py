@@ -79,12 +79,41 @@ class PointRow(_Row, frozen=True):
     #: Share of the bytes that the last tier alone would move; those over all links count. None
     #: where it is behind no link.
     bytes_saved: float | None
+    #: Share of what models on the device write that early deferral spares; None without it.
+    tokens_saved: float | None
     last_only_bytes_up: int
     last_only_bytes_down: int
     #: 2 x parameters x tokens of every member that ran; None where a member has no parameters.
     flops: Spent | None
     #: None where no member has a price.
     money: Spent | None
+
+
+class LinkRow(_Row, frozen=True):
+    """What the calls to one tier take of a query on average, whether or not it comes to them."""
+
+    tier: str
+    profile: str
+    #: Of the device's battery; None where the profile says nothing of energy.
+    joules: float | None
+    #: Of all links that the calls cross; None where none of the network has a price.
+    money: float | None
+
+
+class DegradedRow(_Row, frozen=True):
+    """What a deadline of links does: a tier that was due is silent, and a lower one's stands."""
+
+    deadline_s: float
+    #: Share of the queries.
+    share: float
+    #: Share of answers that are right, those included; None where some were not judged.
+    accuracy: float | None
+    #: The same once an outbox has had the degraded queries answered.
+    late_accuracy: float | None
+    #: Of the degraded: when that is at the earliest, from their beginning; None of no query.
+    late: Latency | None
+    #: Share of the queries that the last tier, asked alone, does not answer.
+    last_only_lost: float
 
 
 class NetworkRow(_Row, frozen=True):
@@ -95,6 +124,13 @@ class NetworkRow(_Row, frozen=True):
     network: str
     cascade: Latency
     last_only: Latency
+    #: What the device spends on a query; None where its power, or the energy of a link, is unknown.
+    joules: Spent | None
+    #: What links take of a query; None where none has a price.
+    link_money: Spent | None
+    links: list[LinkRow]
+    #: None without a deadline.
+    degraded: DegradedRow | None
 
 
 class Summary(_Row, frozen=True):
@@ -104,5 +140,7 @@ class Summary(_Row, frozen=True):
     traces: list[TraceRow]
     points: list[PointRow]
     networks: list[NetworkRow]
+    #: Capacity of the battery of the device that is replayed; None where that is not known.
+    battery_wh: float | None
     #: What was left out or changed, and why.
     notes: list[str]

@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 
 from escalade.edge.trace import Hop, Link, TierAnswer, links_of
 from escalade.simulator.errors import SimulatorError
-from escalade.simulator.network import Conditions, DelayLine, Network, Profile, steady_release_s
+from escalade.simulator.network import (
+    Conditions,
+    DelayLine,
+    Network,
+    Profile,
+    calls_s,
+    draws_of,
+    uniforms,
+)
 from escalade.simulator.recorded import Floats, RecordedTier, recorded_seconds
 
 #: What gRPC adds to the messages of a call on a warm connection, TCP/IP headers excluded:
@@ -114,11 +122,14 @@ def seconds_of_tiers(
             tables.append(table)
             continue
         profile = network.to(tier.info.name)
-        if recording.plain[place] and profile.is_steady:
+        draws = draws_of(profile) if recording.plain[place] else None
+        if draws is not None:
             up, down = recording.bytes_up[place], recording.bytes_down[place]
-            undrafted_up = up - recording.draft_bytes[place]
-            table[:] = _steady_s(profile, alone, up, down)
-            alone = _steady_s(profile, alone, undrafted_up, down)
+            queries = np.arange(len(up), dtype=np.uint64)
+            drawn = uniforms(seed, queries, (0, 0, link), draws)
+            table[:] = calls_s(profile, drawn, up, alone, down)
+            drafts = recording.draft_bytes[place]
+            alone = calls_s(profile, drawn, up - drafts, alone, down) if drafts.any() else table[-1]
         else:
             profiles = _Profiles(tier.info.name, network)
             for k, answer in enumerate(tier.answers):
@@ -142,12 +153,6 @@ def seconds_of_tiers(
 
 def _is_plain(tier: RecordedTier) -> bool:
     return all(one.link is not None and not links_behind(one.hops) for one in tier.answers)
-
-
-def _steady_s(profile: Profile, recorded_s: Floats, up: Counts, down: Counts) -> Floats:
-    """What `_call_s` gives where nothing varies, of N calls at once."""
-    there_s = steady_release_s(profile, "up", np.zeros(len(up)), up)
-    return steady_release_s(profile, "down", there_s + recorded_s, down)
 
 
 def _calls_s(

@@ -7,8 +7,11 @@ device: each has outages of its own.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from escalade.simulator.network.profiles.ranges import Claim, above, at_least
 
@@ -17,6 +20,8 @@ _LEAST_S, _MOST_S = 1e-3, 3.2e7
 
 #: Outages by chance are drawn one by one: shorter ones would be jitter.
 _LEAST_CHANCE_S = 0.1
+
+Moments = TypeVar("Moments", float, NDArray[np.float64])
 
 
 class _Episode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,7 +51,11 @@ class _Cycle(_Episode, frozen=True, kw_only=True):
         Args:
             at_s: seconds since the profile began.
         """
-        return max(0.0, self.lasts_s - (at_s - self.begins_s) % self.every_s)
+        return max(0.0, self.rest_s(at_s))
+
+    def rest_s(self, at_s: Moments) -> Moments:
+        """The same, of one moment or an array of them; at most 0 where nothing goes on."""
+        return self.lasts_s - (at_s - self.begins_s) % self.every_s
 
 
 class Cycle(_Cycle, frozen=True, kw_only=True, tag_field="kind", tag="cycle"):

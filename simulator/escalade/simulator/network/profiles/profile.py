@@ -58,6 +58,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         price_per_gb: money for 1e9 bytes, either way; None where no source says.
         joules_per_mb: energy that the device spends on 1e6 bytes, either way; None where no source
             says.
+        joules_per_call: energy that the device spends on waking its radio for a call and on the
+            tail after it, whatever the bytes; None where no source says.
         source: where the numbers come from.
     """
 
@@ -76,6 +78,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     spikes: tuple[Spike, ...] = ()
     price_per_gb: float | None = None
     joules_per_mb: float | None = None
+    joules_per_call: float | None = None
     source: str
 
     def __post_init__(self) -> None:
@@ -96,18 +99,6 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         if self.rtt_trace is not None:
             return min(self.rtt_trace.values) / 2
         return max(0.0, self.rtt_ms / 2 - HALF_GAMMA2_MEDIAN * self.jitter_ms)
-
-    @property
-    def is_steady(self) -> bool:
-        """Whether nothing of it varies: a call takes its bytes and the round trip, at any time."""
-        varying = (self.spread, self.rtt_trace, self.down_trace, self.up_trace, self.bursts)
-        return not (
-            self.jitter_ms
-            or self.loss
-            or self.outages
-            or self.spikes
-            or any(one is not None for one in varying)
-        )
 
     @property
     def period_s(self) -> float:
@@ -137,6 +128,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         for field, cost in (
             ("price_per_gb", self.price_per_gb),
             ("joules_per_mb", self.joules_per_mb),
+            ("joules_per_call", self.joules_per_call),
         ):
             if cost is not None:
                 yield at_least(field, cost, 0, 1e6)

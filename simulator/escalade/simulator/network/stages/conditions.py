@@ -8,7 +8,10 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from statistics import NormalDist
-from typing import Self
+from typing import Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from escalade.simulator.network.profiles import Chance, Profile, Spread
 from escalade.simulator.network.stages.stage import Uniform, own_generator
@@ -24,6 +27,8 @@ _ABOVE_0 = 2.0**-54
 _KEPT = 4096
 
 _NORMAL = NormalDist()
+
+Drawn = TypeVar("Drawn", float, NDArray[np.float64])
 
 
 class RoundTrips:
@@ -114,5 +119,15 @@ class Conditions:
 
         Without those nothing is drawn for it.
         """
-        span_s = _PERIODS * profile.period_s
-        return cls(profile, rng, begins_s=-span_s * rng.random() if span_s else 0.0)
+        begins_s = begins_from(profile, rng.random()) if profile.period_s else 0.0
+        return cls(profile, rng, begins_s=begins_s)
+
+
+def begins_from(profile: Profile, drawn: Drawn) -> Drawn:
+    """When a profile's cycles and traces began, for a call at 0: uniform numbers say how long ago.
+
+    Args:
+        profile: with cycles or traces.
+        drawn: in [0, 1), one or an array.
+    """
+    return -(_PERIODS * profile.period_s) * drawn

@@ -29,7 +29,7 @@ class Loss:
 
     def leaves_s(self, enters_s: float, nbytes: int) -> float:
         """When all its packets have come through."""
-        if self._rng.random() < 1 - (1 - self._loss) ** _packets(nbytes):
+        if self._rng.random() < share_stalled(self._loss, packets_of(nbytes)):
             return enters_s + self._stall_s
         return enters_s
 
@@ -47,7 +47,7 @@ class BurstLoss:
 
     def leaves_s(self, enters_s: float, nbytes: int) -> float:
         """When all its packets have come through."""
-        kept, packets = 1.0, _packets(nbytes)
+        kept, packets = 1.0, packets_of(nbytes)
         while packets:
             here = min(packets, self._rest)
             kept *= self._kept[self._state] ** here
@@ -66,5 +66,11 @@ class BurstLoss:
         return 1 + int(math.log1p(-self._rng.random()) / math.log1p(-leave))
 
 
-def _packets(nbytes: int) -> int:
+def share_stalled(loss: float, packets: int) -> float:
+    """How likely it is that one of so many packets is lost, each by itself."""
+    return 1 - (1 - loss) ** packets
+
+
+def packets_of(nbytes: int) -> int:
+    """How many packets a chunk is; an empty one takes one, too."""
     return max(1, math.ceil(nbytes / PACKET_BYTES))

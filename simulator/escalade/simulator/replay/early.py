@@ -1,0 +1,118 @@
+"""When answers on the device end early, as their queries are deferred anyway; knows no network.
+
+The edge's own test (`EarlyStop`) reads the recorded tokens. What one token takes is fitted to the
+trace: by least squares, to the tokens that an answer read and wrote.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from escalade.edge.deferral import EarlyStop, rule_named
+from escalade.simulator.errors import SimulatorError
+from escalade.simulator.recorded import Bools, Floats, RecordedTier
+from escalade.simulator.replay.setting import Room
+from escalade.simulator.replay.trips import Counts, Recording
+
+
+class EarlyDeferral:
+    """Of all tiers but the last, those of one model on the device: the others run to their end."""
+
+    def __init__(
+        self, tiers: Sequence[RecordedTier], recording: Recording, room: Room, scale: float
+    ) -> None:
+        """Check, and find what a token takes.
+
+        Args:
+            tiers: all of a trace.
+            recording: of it.
+            room: what an answer may have.
+            scale: what recorded seconds are multiplied by.
+
+        Raises:
+            SimulatorError: no tier can end early, an answer has no log-probabilities or no room, or
+                a rule is more than its name.
+        """
+        self._tiers = [
+            (k, tier)
+            for k, (tier, linked) in enumerate(zip(tiers[:-1], recording.linked, strict=False))
+            if not linked and tier.info.place == "device" and len(tier.info.members) == 1
+        ]
+        if not self._tiers:
+            raise SimulatorError("early deferral needs a tier of one model on the device; got none")
+        for _, tier in self._tiers:
+            _check(tier)
+        self._longest = {k: _longest(tier, room) for k, tier in self._tiers}
+        self._token_s = {k: scale * _token_s(tier) for k, tier in self._tiers}
+        #: `(T, N)` tokens that each tier wrote, of those that may end early.
+        self.written = np.zeros(recording.bytes_up.shape, dtype=np.int64)
+        for k, tier in self._tiers:
+            self.written[k] = [len(answer.members[0].logprobs) for answer in tier.answers]
+
+    def spared(self, thresholds: Sequence[float], defers: Bools) -> Counts:
+        """Tokens that need not be written, where deferral is certain: `(T, N)`.
+
+        Args:
+            thresholds: one for each gate.
+            defers: `(T, N)` whose scores are at them or above; no other answer ends early.
+        """
+        found = np.zeros_like(self.written)
+        for k, tier in self._tiers:
+            rule = rule_named(tier.info.rule or "")
+            for query in np.flatnonzero(defers[k]).tolist():
+                stop = EarlyStop(rule, thresholds[k], self._longest[k][query])
+                logprobs = tier.answers[query].members[0].logprobs
+                seen = 1
+                while seen < len(logprobs) and not stop(logprobs[:seen]):
+                    seen += 1
+                found[k, query] = len(logprobs) - seen
+        return found
+
+    def seconds(self, spared: Counts) -> Floats:
+        """What those take, tier by tier: `(T, N)`."""
+        each = np.array([self._token_s.get(k, 0.0) for k in range(len(spared))])
+        return np.asarray(each[:, None] * spared)
+
+
+def _check(tier: RecordedTier) -> None:
+    name = tier.info.name
+    try:
+        rule_named(tier.info.rule or "")
+    except ValueError as error:
+        raise SimulatorError(
+            f"early deferral needs a rule by name after tier {name!r}: {error}"
+        ) from error
+    lengths = [len(answer.members[0].logprobs) for answer in tier.answers]
+    if lacking := lengths.count(0):
+        raise SimulatorError(
+            f"{lacking} of {len(lengths)} answers of tier {name!r} have no token log-probabilities:"
+            " the trace serves every sweep but that of early deferral"
+        )
+
+
+def _longest(tier: RecordedTier, room: Room) -> list[int]:
+    """How many tokens each answer might have had, as `Artifact.room_for` says."""
+    found = []
+    for id_, answer in zip(tier.ids, tier.answers, strict=True):
+        (said,) = answer.members
+        left = math.inf if room.window is None else room.window - said.prompt_tokens
+        found.append(int(min(room.tokens, left)))
+        if found[-1] < len(said.logprobs):
+            raise SimulatorError(
+                f"tier {tier.info.name!r} answers query {id_!r} in {len(said.logprobs)} tokens,"
+                f" after {said.prompt_tokens} of its prompt; got room for {found[-1]}"
+            )
+    return found
+
+
+def _token_s(tier: RecordedTier) -> float:
+    """Seconds that a token takes to write; 0 where all answers are as long, and nothing tells."""
+    said = [answer.members[0] for answer in tier.answers]
+    tokens = np.array([[one.prompt_tokens, one.generated_tokens] for one in said], dtype=np.float64)
+    took_s = np.array([one.seconds for one in said])
+    slopes, *_ = np.linalg.lstsq(tokens - tokens.mean(axis=0), took_s - took_s.mean())
+    # No token takes more than an answer of one, and none gives time back.
+    return float(min(max(0.0, slopes[1]), (took_s / tokens[:, 1]).min()))

@@ -1,0 +1,64 @@
+"""What a replay takes other than the recording had it; knows no trace and no network."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from escalade.simulator.devices import Replayed
+from escalade.simulator.errors import SimulatorError
+
+
+class Room(NamedTuple):
+    """How long an answer may become: a score is certain by what may still come."""
+
+    #: `max_new_tokens` of the artifact.
+    tokens: int
+    #: Its window, which prompt and answer share; None: never reached.
+    window: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """The device that computes, how long it waits, and whether it ends answers early.
+
+    Attributes:
+        device: in place of the one that recorded; None: that one, of which no power is known.
+        deadline_s: seconds that each link has for a query, > 0, as `edge.wire` has it: what takes
+            longer is no answer, and is asked again later.
+        room: what an answer may have that ends early where its query is certain to be deferred;
+            None: all run to their end.
+    """
+
+    device: Replayed | None = None
+    deadline_s: float = math.inf
+    room: Room | None = None
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            SimulatorError: the deadline is not above 0.
+        """
+        if not self.deadline_s > 0:
+            raise SimulatorError(f"deadline_s must be above 0; got {self.deadline_s:g}")
+
+    @property
+    def scale(self) -> float:
+        """What the seconds of tiers on the device are multiplied by, > 0."""
+        return 1.0 if self.device is None else self.device.scale
+
+    @property
+    def watts(self) -> float | None:
+        """Power while a model computes."""
+        return None if self.device is None else self.device.device.watts
+
+    @property
+    def battery_wh(self) -> float | None:
+        """Capacity of the battery, in watt-hours."""
+        return None if self.device is None else self.device.device.battery_wh
+
+
+#: As it was recorded.
+AS_RECORDED = Setting()
