@@ -71,9 +71,9 @@ def simulate(
         list[str] | None,
         typer.Option(
             "--profile",
-            metavar="[TIER=]NAME",
+            metavar="[TIER[/MEMBER]=]NAME",
             help="Name of a network; may be given again. With TIER= it holds for the link to that"
-            " tier, in all of them.",
+            " tier, or to a member of it, in all of them.",
         ),
     ] = None,
     profiles: ProfilesOption = None,

@@ -3,6 +3,7 @@
 from escalade.edge.deferral.agreement import (
     VOTE,
     Agreement,
+    Medoid,
     Voice,
     Vote,
     agreement_named,
@@ -64,6 +65,7 @@ __all__ = [
     "GateMeasured",
     "Goal",
     "Measured",
+    "Medoid",
     "QualityGoal",
     "RateGoal",
     "RatesGoal",

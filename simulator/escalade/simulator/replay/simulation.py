@@ -11,11 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from escalade.edge.base import text_of
-from escalade.edge.trace import Trace, TraceHeader, links_of, read_trace
+from escalade.edge.trace import Trace, TraceHeader, read_trace
 from escalade.simulator.devices import Devices, replayed_named
 from escalade.simulator.errors import SimulatorError
 from escalade.simulator.network import (
@@ -39,6 +38,7 @@ from escalade.simulator.recorded import (
     tiers_of,
     with_prices,
 )
+from escalade.simulator.replay.crossed import Crossed, linked_of
 from escalade.simulator.replay.replay import Course, Replay, latency_of
 from escalade.simulator.replay.setting import AS_RECORDED, Room, Setting
 from escalade.simulator.replay.summary import (
@@ -52,7 +52,6 @@ from escalade.simulator.replay.summary import (
     TierShare,
     TraceRow,
 )
-from escalade.simulator.replay.trips import links_behind
 
 #: Called with how many replays are done, and of how many.
 Progress = Callable[[int, int], None]
@@ -91,7 +90,7 @@ def simulate(
 
     Args:
         trace_paths: shadow-mode traces; each is called by its file's stem.
-        profiles: names of networks, and `TIER=NAME` for the link to one tier, see
+        profiles: names of networks, and `TIER=NAME` or `TIER/MEMBER=NAME` for one link, see
             `networks_named`; none means the papers' four delays.
         thresholds: choices of one for each gate, tried on every trace; none means each trace's
             own.
@@ -135,8 +134,11 @@ def networks_of(
 
     Arguments and errors are those of `simulate`.
     """
-    linked = dict.fromkeys(name for trace in traces for name in _linked(trace))
-    return networks_named(profiles, list(linked), PAPERS_DELAYS, known=known)
+    linked: dict[str, list[str]] = {}
+    for trace in traces:
+        for tier, members in linked_of(trace).items():
+            linked.setdefault(tier, []).extend(members)
+    return networks_named(profiles, linked, PAPERS_DELAYS, known=known)
 
 
 def run_simulation(
@@ -305,26 +307,14 @@ def _link_rows(replay: Replay) -> Iterator[LinkRow]:
 
     for k, tier in enumerate(course.tiers):
         if course.bytes_up[k].any():
+            links = Crossed.on(course.network, tier.info)
+            own = (met[0].name for answer in tier.answers for _, met in links.calls(answer))
             yield LinkRow(
                 tier=tier.info.name,
-                profile=course.network.to(tier.info.name).name,
+                profile=", ".join(dict.fromkeys(own)),
                 joules=mean(course.spending.called_j, k),
                 money=mean(course.spending.money, k),
             )
-
-
-def _linked(trace: Trace) -> list[str]:
-    """The tiers that a link leads to, those behind a gateway too."""
-    found: dict[str, None] = {}
-    for k, tier in enumerate(trace.header.tiers):
-        for record in trace.records:
-            answer = record.tiers[k]
-            if answer is None or not links_of(answer):
-                continue
-            calls = [one.call.hops for one in answer.members if one.call is not msgspec.UNSET]
-            behind = (hop.tier for hops in (answer.hops, *calls) for hop in links_behind(hops))
-            found |= dict.fromkeys((tier.name, *behind))
-    return list(found)
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

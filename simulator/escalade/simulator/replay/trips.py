@@ -8,7 +8,6 @@ figure 5). Record over loopback: a network between the tiers at recording time w
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from escalade.edge.trace import Hop, Link, TierAnswer, links_of
+from escalade.edge.trace import Link, TierAnswer, links_of
 from escalade.simulator.errors import SimulatorError
 from escalade.simulator.network import (
     Conditions,
@@ -28,6 +27,7 @@ from escalade.simulator.network import (
     uniforms,
 )
 from escalade.simulator.recorded import Floats, RecordedTier, recorded_seconds
+from escalade.simulator.replay.crossed import Crossed, links_behind
 
 #: What gRPC adds to the messages of a call on a warm connection, TCP/IP headers excluded:
 #: midpoints of +66-104 B up and +64-98 B down, measured for this project over loopback.
@@ -88,9 +88,9 @@ def seconds_of_tiers(
     `network up + server_s + (round_trip_s - server_s) + network down`, the bracket being the
     recorded loopback overhead; and so is each link behind a gateway that the query crossed
     (`links_behind`), with the bytes of the link to the gateway, which is all that a trace has.
-    Members elsewhere cross a link each at the same time, of the one profile of their tier, and the
-    slowest counts. What the caller took beside the call, to put a request together, is added; and
-    to the first tier, what the query took beside all of them.
+    Members elsewhere cross a link each at the same time, of a profile of its own or else that of
+    their tier, and the slowest counts. What the caller took beside the call, to put a request
+    together, is added; and to the first tier, what the query took beside all of them.
 
     Args:
         tiers: all of a trace.
@@ -121,9 +121,9 @@ def seconds_of_tiers(
         if not recording.linked[place]:
             tables.append(table)
             continue
-        profile = network.to(tier.info.name)
-        draws = draws_of(profile) if recording.plain[place] else None
-        if draws is not None:
+        profile = network.to(tier.info.name) if recording.plain[place] else None
+        draws = None if profile is None else draws_of(profile)
+        if profile is not None and draws is not None:
             up, down = recording.bytes_up[place], recording.bytes_down[place]
             queries = np.arange(len(up), dtype=np.uint64)
             drawn = uniforms(seed, queries, (0, 0, link), draws)
@@ -131,10 +131,10 @@ def seconds_of_tiers(
             drafts = recording.draft_bytes[place]
             alone = calls_s(profile, drawn, up - drafts, alone, down) if drafts.any() else table[-1]
         else:
-            profiles = _Profiles(tier.info.name, network)
+            links = Crossed.on(network, tier.info)
             for k, answer in enumerate(tier.answers):
                 if answer.link is not None:
-                    crossed = profiles.of(answer.hops)
+                    crossed = links.profiles(answer.hops)
                     table[:, k] = _call_s(crossed, (seed, k, link), answer.link, alone[k])
                     if answer.link.draft_bytes:
                         undrafted = _undrafted(answer.link)
@@ -143,7 +143,7 @@ def seconds_of_tiers(
                         alone[k] = table[-1, k]
                 elif links_of(answer):
                     beside_s = alone[k] - recorded_seconds(answer, tier.info)
-                    with_draft, without = _calls_s(answer, profiles, (seed, k, link))
+                    with_draft, without = _calls_s(answer, links, (seed, k, link))
                     table[:, k] = beside_s + with_draft
                     alone[k] = beside_s + without
         link += 1
@@ -155,16 +155,14 @@ def _is_plain(tier: RecordedTier) -> bool:
     return all(one.link is not None and not links_behind(one.hops) for one in tier.answers)
 
 
-def _calls_s(
-    answer: TierAnswer, profiles: _Profiles, key: tuple[int, int, int]
-) -> tuple[float, float]:
+def _calls_s(answer: TierAnswer, links: Crossed, key: tuple[int, int, int]) -> tuple[float, float]:
     """The slowest of the calls to members elsewhere, with the draft and without."""
     slowest_s, plain_s = 0.0, 0.0
     for one in answer.members:
         if one.call is msgspec.UNSET:  # it was not sent the query
             slowest_s, plain_s = max(slowest_s, one.seconds), max(plain_s, one.seconds)
             continue
-        crossed, link = profiles.of(one.call.hops), one.call.link
+        crossed, link = links.profiles(one.call.hops, one.member), one.call.link
         slowest_s = max(slowest_s, _call_s(crossed, key, link, one.seconds, one.member))
         plain_s = max(plain_s, _call_s(crossed, key, _undrafted(link), one.seconds, one.member))
     return slowest_s, plain_s
@@ -197,26 +195,6 @@ def draft_bytes(tier: RecordedTier) -> Counts:
     """How many of the bytes that the calls of each query send are a draft: `(N,)`."""
     links = (links_of(answer) for answer in tier.answers)
     return np.array([sum(one.draft_bytes for one in of) for of in links], dtype=np.int64)
-
-
-def links_behind(hops: Sequence[Hop]) -> list[Hop]:
-    """The tiers that a query came to over a further link: behind a gateway the place changes.
-
-    One gateway behind another is not told from it.
-    """
-    return [hop for before, hop in itertools.pairwise(hops) if hop.place != before.place]
-
-
-class _Profiles(NamedTuple):
-    """Of the links to a tier and behind it."""
-
-    tier: str
-    network: Network
-
-    def of(self, hops: Sequence[Hop]) -> list[Profile]:
-        """Of those that a call crossed, the caller's own first."""
-        behind = (self.network.to(hop.tier) for hop in links_behind(hops))
-        return [self.network.to(self.tier), *behind]
 
 
 def _call_s(
