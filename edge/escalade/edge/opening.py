@@ -22,9 +22,18 @@ from escalade.edge.cascade_file import (
     tier_name,
     voices_in,
 )
-from escalade.edge.deferral import ROUTER, VOTE, Early, Gate, agreement_named, rule_named
+from escalade.edge.deferral import (
+    EMBEDDING,
+    ROUTER,
+    VOTE,
+    Early,
+    Gate,
+    Medoid,
+    agreement_named,
+    rule_named,
+)
 from escalade.edge.errors import ArtifactError, CalibrationError, CascadeError
-from escalade.edge.generation import Artifact
+from escalade.edge.generation import Artifact, SentenceEncoder
 from escalade.edge.members import Members
 from escalade.edge.outbox import OutboxOptions, default_path
 from escalade.edge.tiers import (
@@ -134,7 +143,7 @@ def open_cascade(
             gates.append(
                 None
                 if last and table.gate is None and (index or table.address)
-                else _gate(path, name, table, tiers[-1].opened, options)
+                else _gate(path, name, table, tiers[-1].opened, options, members.encoder(table))
             )
             gate = gates[-1]
             if calibrated and not last and gate is not None and gate.threshold is None:
@@ -319,6 +328,7 @@ def _gate(
     tier: TierTable,
     members: Sequence[Member],
     options: OpenOptions,
+    encoder: SentenceEncoder | None = None,
 ) -> Gate:
     """The gate after a tier, with what the artifact says where the file says nothing."""
     table = tier.gate or GateTable()
@@ -326,6 +336,8 @@ def _gate(
     early = options.early if options.early != "off" else table.early
     if table.threshold is not None and not math.isfinite(table.threshold):
         raise CalibrationError(f"{shown}: threshold must be a finite number, got {table.threshold}")
+    if encoder is not None:
+        return Gate(rule=Medoid(EMBEDDING, encoder.similarity), threshold=table.threshold)
     if voices_in(tier) > 1:
         return Gate(rule=agreement_named(table.rule or VOTE), threshold=table.threshold)
     if not members:

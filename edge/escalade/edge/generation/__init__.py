@@ -2,5 +2,6 @@
 
 from escalade.edge.generation.artifact import Artifact
 from escalade.edge.generation.generation import Delta, Generation, StopReason
+from escalade.edge.generation.sentence_encoder import SentenceEncoder
 
-__all__ = ["Artifact", "Delta", "Generation", "StopReason"]
+__all__ = ["Artifact", "Delta", "Generation", "SentenceEncoder", "StopReason"]
