@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,3 +65,15 @@ def test_what_cannot_be_is_one_line(spec: Path, invoke: Invoke) -> None:
     assert (code, out) == (2, "")
     assert "this fleet cannot be served" in err
     assert err.count("\n") == 1
+
+
+def test_a_fleet_meets_a_network_of_a_users_own(spec: Path, tmp_path: Path, invoke: Invoke) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text('[moon]\nrtt_ms = 2600\nsource = "light"\n')
+    spec.write_text(re.sub(r'profile = "\w+"', 'profile = "moon"', spec.read_text()))
+    code, out, err = invoke("fleet", spec)
+    assert (code, out) == (2, "")
+    assert "profile must be one of free" in err
+    code, out, _ = invoke("fleet", spec, "--profiles", mine, "--json")
+    assert code == 0
+    assert json.loads(out)["together"]["latency_deferred"]["p50"] > 2.6
