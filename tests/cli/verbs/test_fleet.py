@@ -59,7 +59,7 @@ def test_replicas_for_a_goal(spec: Path, invoke: Invoke) -> None:
 def test_what_cannot_be_is_one_line(spec: Path, invoke: Invoke) -> None:
     code, out, err = invoke("fleet", spec, "--p99-s", 0)
     assert (code, out) == (2, "")
-    assert err == "error: p99_s must be above 0 and finite; got 0\n"
+    assert err == "error: p99_s must be in (0, 3.2e+09]; got 0\n"
     spec.write_text(FLEET.replace("cloud_s = 0.8", "cloud_s = 8"))
     code, out, err = invoke("fleet", spec)
     assert (code, out) == (2, "")

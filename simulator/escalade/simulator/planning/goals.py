@@ -10,7 +10,7 @@ import msgspec
 from escalade.simulator.errors import PlanError
 
 #: What is least among choices that keep every bound.
-Objective = Literal["calls", "money", "flops", "mean", "p95"]
+Objective = Literal["errors", "calls", "money", "flops", "mean", "p95"]
 #: What a bound is of; see `planned.Figure`.
 Quantity = Literal["p50_s", "p95_s", "mean_s", "quality", "accuracy", "calls", "money"]
 
@@ -39,8 +39,9 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
         calls: most of the queries that come to the last tier, a share in (0, 1].
         money_a_day: most money a day, > 0, at the trace's prices.
         queries_a_day: how many are asked, > 0; needed with `money_a_day`.
-        minimise: among choices that keep the bounds; None: money where the trace has prices, else
-            calls.
+        minimise: among choices that keep the bounds. None: wrong answers (`errors`) where no bound
+            is of right ones and the trace has judged answers, for the device alone keeps every
+            bound of time and cost; else money where the trace has prices, else calls.
     """
 
     p50_s: float | None = None

@@ -18,7 +18,7 @@ _NAMES = {
     "calls": "calls to the last tier",
     "money": "money a query",
 }
-_LEAST = {"p95": "the 95th percentile", "mean": "the mean latency"}
+_LEAST = {"errors": "wrong answers", "p95": "the 95th percentile", "mean": "the mean latency"}
 
 
 def lines_of(plan: Plan) -> list[str]:
