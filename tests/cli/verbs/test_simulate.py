@@ -186,7 +186,9 @@ def test_a_plan_says_thresholds_or_that_there_are_none(invoke: Invoke, three: Pa
     goal = ("plan", three, "--profile", "lte", "--profile", "gateway=lan", "--calls", "0.9")
     code, out, err = invoke(*goal)
     assert (code, err) == (0, "")
-    assert out.startswith("thresholds that keep every bound, with the least of calls: device ")
+    assert out.startswith(
+        "thresholds that keep every bound, with the least of wrong answers: device "
+    )
     for said in ("answers: device", "at most 90.0%", "lte, gateway=lan", "last tier alone"):
         assert said in out
     code, out, _ = invoke(*goal, "--p95-ms", "0.01", "--json")
@@ -194,6 +196,8 @@ def test_a_plan_says_thresholds_or_that_there_are_none(invoke: Invoke, three: Pa
     assert (code, found["met"], len(found["thresholds"])) == (0, False, 2)
     code, _, err = invoke("plan", three, "--profile", "lte")
     assert (code, "a goal needs at least 1 bound" in err) == (2, True)
+    code, _, err = invoke("plan", three, "--profile", "lte", "--p95-ms", "-5")
+    assert (code, "--p95-ms must be above 0 and finite; got -5" in err) == (2, True)
 
 
 def test_networks_of_a_users_own(invoke: Invoke, two: Path, tmp_path: Path) -> None:

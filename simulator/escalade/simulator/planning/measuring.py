@@ -56,6 +56,8 @@ class Outcome:
                 values = self.called
             case "accuracy":
                 values = self.correct
+            case "errors":
+                values = None if self.correct is None else 1.0 - self.correct
             case "money":
                 values = self.money
             case "joules":

@@ -15,7 +15,7 @@ import numpy as np
 from escalade.edge.trace import Trace
 from escalade.simulator.errors import PlanError
 from escalade.simulator.network import Network
-from escalade.simulator.planning.goals import Goal
+from escalade.simulator.planning.goals import Goal, Objective
 from escalade.simulator.planning.measuring import Measured
 from escalade.simulator.planning.planned import Bound, Figures, Plan
 from escalade.simulator.recorded import Floats, answered, is_priced, scores_of, tiers_of
@@ -64,15 +64,16 @@ def make_plan(
         Measured(half, tiers_of(half), networks, seed, setting) for half in _halves(whole, seed)
     )
     _check(goal, second, trace)
-    minimised = goal.minimise or ("money" if is_priced(trace.header) else "calls")
+    minimised = goal.minimise or _aim(goal, second, trace)
     candidates = list(itertools.islice(_candidates(first, choices), choices))
-    best, best_rank = candidates[0], (math.inf, math.inf)
+    best, best_rank = candidates[0], (math.inf, math.inf, math.inf)
     for done, candidate in enumerate(candidates, 1):
         outcomes = first.at(candidate)
         missed = max(
             limit.missed_by(one.of(limit.quantity)) for limit in goal.limits for one in outcomes
         )
-        rank = (missed, sum(one.of(minimised) for one in outcomes))
+        least, calls = (sum(one.of(name) for one in outcomes) for name in (minimised, "calls"))
+        rank = (missed, least, calls)
         if rank < best_rank:
             best, best_rank = candidate, rank
         progress(done, len(candidates))
@@ -128,6 +129,15 @@ def _levels(scores: Floats, count: int) -> Floats:
     return np.unique([*np.quantile(finite, shares, method="lower"), above])
 
 
+def _aim(goal: Goal, measured: Measured, trace: Trace) -> Objective:
+    """What is to be least where the goal leaves that open; see `Goal`."""
+    (one, *_) = measured.alone()
+    of_right = goal.quality is not None or goal.accuracy is not None
+    if not of_right and not math.isnan(one.of("errors")):
+        return "errors"
+    return "money" if is_priced(trace.header) else "calls"
+
+
 def _check(goal: Goal, measured: Measured, trace: Trace) -> None:
     """Refuse a bound, or an aim, that the trace says nothing of."""
     (one, *_) = measured.alone()
@@ -135,6 +145,7 @@ def _check(goal: Goal, measured: Measured, trace: Trace) -> None:
     needs = {
         "quality": "judged answers (references), some of the last tier's right",
         "accuracy": "judged answers (references)",
+        "errors": "judged answers (references)",
         "money": "the price of at least 1 member (--price) or link",
         "flops": "the parameters of every member",
     }
