@@ -14,7 +14,7 @@ from escalade.simulator.network.profiles import (
     profiles_with,
     read_mahimahi,
 )
-from escalade.simulator.network.proxy import run_proxy
+from escalade.simulator.network.proxy import ControlClient, ProxyState, run_proxy
 from escalade.simulator.network.rows import (
     profiles_table,
     report_lines,
@@ -26,12 +26,14 @@ from escalade.simulator.network.stages import Conditions
 __all__ = [
     "PAPERS_DELAYS",
     "Conditions",
+    "ControlClient",
     "DelayLine",
     "LiveClock",
     "Network",
     "Pings",
     "Profile",
     "Profiles",
+    "ProxyState",
     "calls_s",
     "draws_of",
     "get_profile",
