@@ -3,19 +3,35 @@
 from escalade.simulator.replay.grid import Grid, replay_grid, replay_grids
 from escalade.simulator.replay.replay import Course, Replay, replay
 from escalade.simulator.replay.simulation import Simulation, networks_of, simulate
-from escalade.simulator.replay.summary import Summary
-from escalade.simulator.replay.tables import answers_tables, latency_tables, lede, traces_table
+from escalade.simulator.replay.steps import GateCurve, curves_of, step_of
+from escalade.simulator.replay.summary import PointRow, Summary, TraceRow
+from escalade.simulator.replay.tables import (
+    answers_tables,
+    curve_table,
+    distribution_table,
+    frames_of,
+    latency_tables,
+    lede,
+    traces_table,
+)
 from escalade.simulator.replay.trips import GRPC_BYTES_DOWN, GRPC_BYTES_UP
 
 __all__ = [
     "GRPC_BYTES_DOWN",
     "GRPC_BYTES_UP",
     "Course",
+    "GateCurve",
     "Grid",
+    "PointRow",
     "Replay",
     "Simulation",
     "Summary",
+    "TraceRow",
     "answers_tables",
+    "curve_table",
+    "curves_of",
+    "distribution_table",
+    "frames_of",
     "latency_tables",
     "lede",
     "networks_of",
@@ -23,5 +39,6 @@ __all__ = [
     "replay_grid",
     "replay_grids",
     "simulate",
+    "step_of",
     "traces_table",
 ]

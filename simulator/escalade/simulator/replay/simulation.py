@@ -60,11 +60,14 @@ class Simulation:
     Attributes:
         replays: `(trace name, replay)`, by trace, then thresholds, then network.
         networks: in the order asked for.
+        costs: by trace and cost model, what each tier's answers cost, `(V, N)`; of the models that
+            a trace knows enough for.
         summary: every table.
     """
 
     replays: list[tuple[str, Replay]]
     networks: list[Network]
+    costs: dict[str, dict[str, list[Floats]]]
     summary: Summary
 
 
@@ -148,6 +151,7 @@ def run_simulation(
             raise SimulatorError(f"a threshold must be a finite number; got {tau}")
     total = len(traces) * max(1, len(chosen)) * len(over)
     replays: list[tuple[str, Replay]] = []
+    costs: dict[str, dict[str, list[Floats]]] = {}
     rows: list[TraceRow] = []
     points: list[PointRow] = []
     notes: list[str] = []
@@ -158,14 +162,14 @@ def run_simulation(
             trace = answered(name, whole, notes)
             tiers = tiers_of(trace)
             courses = Course.of(tiers, over, seed=seed, device_scale=device_scale)
-            costs = _cost_tables(trace.header, tiers)
+            costs[name] = _cost_tables(trace.header, tiers)
             rows.append(_trace_row(name, trace, courses[0]))
             for choice in chosen or [recorded_thresholds(trace.header.tiers)]:
                 for course in courses:
                     replays.append((name, course.at(choice)))
                     if progress is not None:
                         progress(len(replays), total)
-                points.append(_point_row(name, replays[-1][1], costs))
+                points.append(_point_row(name, replays[-1][1], costs[name]))
         except SimulatorError as error:
             raise type(error)(f"{name}: {error}") from error
     summary = Summary(
@@ -175,7 +179,7 @@ def run_simulation(
         networks=[_network_row(name, replay) for name, replay in replays],
         notes=notes,
     )
-    return Simulation(replays=replays, networks=over, summary=summary)
+    return Simulation(replays=replays, networks=over, costs=costs, summary=summary)
 
 
 def _cost_tables(header: TraceHeader, tiers: Sequence[RecordedTier]) -> dict[str, list[Floats]]:
