@@ -213,10 +213,11 @@ _LIVE = """## Live, and in virtual time
 Three of the bundled small models on the device (4 bits), two at a gateway (8 bits), large in the
 cloud, each a process, with the simulator's proxy on both links
 (`python -m benchmarks.study_ensembles.live`). All of a tier must agree. Beside each query a second
-system whose proxies do not delay is asked, whose trace is replayed in virtual time. Live; virtual
-(by how much it differs): of all queries, and of those that the device sends on. Most it answers
-itself, and their time is no network's. Calls and bytes over the last link: how many times fewer
-than if every query went over it.
+system whose proxies do not delay is asked, whose trace is replayed in virtual time; each is asked
+every query three times, and the median of its times counts. Live; virtual (by how much it differs):
+of all queries, and of those that the device sends on. Most it answers itself, and their time is no
+network's. Calls and bytes over the last link: how many times fewer than if every query went over
+it.
 
 """
 
