@@ -18,7 +18,8 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Poolin
 from escalade.edge import Artifact
 from escalade.edge.artifact import memory_needed, read_manifest, write_manifest
 from escalade.edge.errors import ArtifactError, ParityError
-from escalade.edge.generation import SentenceEncoder
+from escalade.edge.generation import SentenceEncoder, check_opens, play_golden
+from escalade.edge.store import install
 from escalade.export.classifier import export_classifier
 from escalade.export.errors import ModelError, OptionError
 from escalade.export.sentences import export_sentence_encoder
@@ -86,6 +87,13 @@ def test_it_is_held_against_what_it_said_and_bounded(bert: Path, tmp_path: Path)
     (out / "model.onnx").write_bytes((out / "model.onnx").read_bytes()[:-1] + b"x")
     with pytest.raises(ArtifactError, match=r"model\.onnx"):
         SentenceEncoder.open(out)
+
+
+def test_it_goes_through_a_store_as_any_artifact(bert: Path, tmp_path: Path) -> None:
+    export_sentence_encoder(bert, tmp_path / "out")
+    assert play_golden(tmp_path / "out") == (3, 3)
+    install(str(tmp_path / "out"), tmp_path / "store", check=check_opens)
+    assert SentenceEncoder.open(tmp_path / "store" / "current").similarity("a", "a") > 0.999
 
 
 def test_neither_kind_is_taken_for_the_other(bert: Path, tmp_path: Path) -> None:

@@ -38,14 +38,20 @@ class SentenceEncoder:
             tokenizer: its own; from now on no text has more tokens than the window.
             threads: that compute.
         """
-        window = manifest.model.window
+        assert manifest.embedding  # noqa: S101 - `open` has looked
+        window, numbers = manifest.model.window, manifest.embedding.dimensions
         tokenizer.enable_truncation(window)
         self.folder, self.manifest = folder, manifest
-        self._tokenizer = tokenizer
         # What is after it cannot be among as many tokens.
         self._most = most_prompt_bytes(window, longest_token_bytes(tokenizer.get_vocab()))
-        self._program = open_sentence_encoder(folder, manifest, threads=threads)
-        self._embedded = lru_cache(_TEXTS)(self._embed)
+        program = open_sentence_encoder(folder, manifest, threads=threads)
+
+        @lru_cache(_TEXTS)
+        def embed(text: str) -> NDArray[np.float32]:
+            ids = tokenizer.encode(text).ids
+            return program.embed(ids) if ids else np.zeros(numbers, np.float32)
+
+        self._embed = embed
 
     @classmethod
     def open(
@@ -83,7 +89,7 @@ class SentenceEncoder:
 
     def embed(self, text: str) -> NDArray[np.float32]:
         """`(D,)`, of length 1; zeros of a text without tokens. Texts are cut to the window."""
-        return self._embedded(text[: self._most])
+        return self._embed(text[: self._most])
 
     def similarity(self, one: str, other: str) -> float:
         """The cosine of two texts, in [-1, 1]."""
@@ -104,10 +110,3 @@ class SentenceEncoder:
                     f"{self.folder}: golden texts {golden.first[:80]!r} and {golden.second[:80]!r}"
                     f" gave cosine {found:.4f}, the manifest says {golden.cosine:.4f}"
                 )
-
-    def _embed(self, text: str) -> NDArray[np.float32]:
-        ids = self._tokenizer.encode(text).ids
-        if ids:
-            return self._program.embed(ids)
-        assert self.manifest.embedding  # noqa: S101 - `open` has looked
-        return np.zeros(self.manifest.embedding.dimensions, np.float32)
