@@ -167,10 +167,13 @@ def test_a_mistake_costs_one_line_and_exit_code_2(
     assert says in line
 
 
-def test_the_clock_takes_no_options_of_traces(invoke: Invoke) -> None:
-    code, _, err = invoke("simulate", "clock", "--profile", "lte")
+@pytest.mark.parametrize(
+    "option", [("--profile", "lte"), ("--device", "pi-5=pi-4"), ("--threshold", "0.1")]
+)
+def test_the_clock_takes_no_options_of_traces(invoke: Invoke, option: tuple[str, str]) -> None:
+    code, _, err = invoke("simulate", "clock", *option)
     assert code == 2
-    assert "--profile, --threshold and --price are of traces, not of clock" in err
+    assert "--device, --devices, --threshold and --price are of traces, not of clock" in err
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from escalade.edge.trace import Trace
 from escalade.simulator.devices import Device, Replayed
 from escalade.simulator.errors import PlanError
 from escalade.simulator.network import Network, Profile, get_profile
-from escalade.simulator.planning import Goal, lines_of, make_plan, tables_of
+from escalade.simulator.planning import Goal, lines_of, make_plan, measuring, tables_of
 from escalade.simulator.planning.planned import Plan
 from escalade.simulator.replay import Setting, replay_grid
 
@@ -82,6 +82,17 @@ def test_where_none_keeps_them_the_nearest_is_told(trace: Trace) -> None:
     assert right.figures[0].accuracy.value >= found.figures[0].accuracy.value
 
 
+def test_intervals_are_the_same_however_much_of_them_memory_holds(
+    trace: Trace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = plan(trace, quality=0.9)
+    monkeypatch.setattr(measuring, "_AT_ONCE", 700)
+    assert plan(trace, quality=0.9) == whole
+    monkeypatch.setattr(measuring, "_DRAWS", 1)
+    fewer = plan(trace, quality=0.9).figures[0].calls
+    assert fewer.low < fewer.value < fewer.high
+
+
 def test_a_goal_holds_on_every_network(trace: Trace) -> None:
     slow = Network(get_profile("3g"))
     both = make_plan(trace, [LTE, slow], Goal(p95_s=0.2, minimise="calls"), choices=200)
@@ -116,7 +127,9 @@ def test_a_bound_of_time_or_cost_alone_is_spent_on_right_answers(
     # can say?
     assert plan(trace, **{bound: goal}, **_money(bound), quality=0.6).minimised == "money"
     unjudged = make_trace([0.5] * 50, [None] * 50, [None] * 50, prices=((0.0, 0.0), (1.0, 2.0)))
-    assert plan(unjudged, **{bound: goal}, **_money(bound)).minimised == "money"
+    blind = plan(unjudged, **{bound: goal}, **_money(bound))
+    assert blind.minimised == "money"
+    assert "not every answer was judged" in blind.notes[0]
 
 
 def _money(bound: str) -> dict[str, float]:

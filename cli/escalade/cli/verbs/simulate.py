@@ -115,9 +115,10 @@ def simulate(
 ) -> None:
     """Replay traces over named networks in virtual time and write one HTML report."""
     if traces == [Path(_CLOCK)]:
-        if profile or threshold or price:
+        if profile or profiles or device or devices or threshold or price:
             raise typer.BadParameter(
-                "--profile, --threshold and --price are of traces, not of clock"
+                "--profile, --profiles, --device, --devices, --threshold and --price are of traces,"
+                " not of clock"
             )
         _time_delays(json=json)
         return

@@ -18,7 +18,14 @@ from escalade.simulator.network import Network
 from escalade.simulator.planning.goals import Goal, Objective
 from escalade.simulator.planning.measuring import Measured
 from escalade.simulator.planning.planned import Bound, Figures, Plan
-from escalade.simulator.recorded import Floats, answered, is_priced, scores_of, tiers_of
+from escalade.simulator.recorded import (
+    Floats,
+    answered,
+    check_answered,
+    is_priced,
+    scores_of,
+    tiers_of,
+)
 from escalade.simulator.replay import AS_RECORDED, Setting
 
 #: Choices of thresholds that are tried, at most.
@@ -60,11 +67,12 @@ def make_plan(
         raise PlanError(f"seed must be >= 0; got {seed}")
     notes = list[str]()
     whole = answered("trace", trace, notes)
+    check_answered(whole)
     first, second = (
         Measured(half, tiers_of(half), networks, seed, setting) for half in _halves(whole, seed)
     )
     _check(goal, second, trace)
-    minimised = goal.minimise or _aim(goal, second, trace)
+    minimised = goal.minimise or _aim(goal, second, trace, notes)
     candidates = list(itertools.islice(_candidates(first, choices), choices))
     best, best_rank = candidates[0], (math.inf, math.inf, math.inf)
     for done, candidate in enumerate(candidates, 1):
@@ -129,13 +137,19 @@ def _levels(scores: Floats, count: int) -> Floats:
     return np.unique([*np.quantile(finite, shares, method="lower"), above])
 
 
-def _aim(goal: Goal, measured: Measured, trace: Trace) -> Objective:
+def _aim(goal: Goal, measured: Measured, trace: Trace, notes: list[str]) -> Objective:
     """What is to be least where the goal leaves that open; see `Goal`."""
     (one, *_) = measured.alone()
-    of_right = goal.quality is not None or goal.accuracy is not None
-    if not of_right and not math.isnan(one.of("errors")):
-        return "errors"
-    return "money" if is_priced(trace.header) else "calls"
+    cheapest: Objective = "money" if is_priced(trace.header) else "calls"
+    if goal.quality is not None or goal.accuracy is not None:
+        return cheapest
+    if math.isnan(one.of("errors")):
+        notes.append(
+            "not every answer was judged (references), so that nothing is known of right ones: what"
+            f" has the least of {cheapest} was looked for"
+        )
+        return cheapest
+    return "errors"
 
 
 def _check(goal: Goal, measured: Measured, trace: Trace) -> None:
@@ -143,9 +157,9 @@ def _check(goal: Goal, measured: Measured, trace: Trace) -> None:
     (one, *_) = measured.alone()
     _check_energy(goal, measured)
     needs = {
-        "quality": "judged answers (references), some of the last tier's right",
-        "accuracy": "judged answers (references)",
-        "errors": "judged answers (references)",
+        "quality": "judged answers (references) of every query, some of the last tier's right",
+        "accuracy": "judged answers (references) of every query",
+        "errors": "judged answers (references) of every query",
         "money": "the price of at least 1 member (--price) or link",
         "flops": "the parameters of every member",
     }
