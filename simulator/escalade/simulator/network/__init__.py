@@ -3,6 +3,7 @@
 from escalade.simulator.network.at_once import calls_s, draws_of
 from escalade.simulator.network.clock import LiveClock
 from escalade.simulator.network.delay_line import DelayLine
+from escalade.simulator.network.framing import GRPC_BYTES_DOWN, GRPC_BYTES_UP
 from escalade.simulator.network.links import Network, networks_named
 from escalade.simulator.network.philox import uniforms
 from escalade.simulator.network.pings import Pings, ping
@@ -24,6 +25,8 @@ from escalade.simulator.network.rows import (
 from escalade.simulator.network.stages import Conditions
 
 __all__ = [
+    "GRPC_BYTES_DOWN",
+    "GRPC_BYTES_UP",
     "PAPERS_DELAYS",
     "Conditions",
     "ControlClient",

@@ -1,5 +1,6 @@
 """Recorded cascades over networks in virtual time; knows no curve and no page."""
 
+from escalade.simulator.network import GRPC_BYTES_DOWN, GRPC_BYTES_UP
 from escalade.simulator.replay.grid import Grid, replay_grid, replay_grids
 from escalade.simulator.replay.replay import Course, Replay, replay
 from escalade.simulator.replay.setting import AS_RECORDED, Room, Setting
@@ -17,7 +18,6 @@ from escalade.simulator.replay.tables import (
     spending_tables,
     traces_table,
 )
-from escalade.simulator.replay.trips import GRPC_BYTES_DOWN, GRPC_BYTES_UP
 
 __all__ = [
     "AS_RECORDED",

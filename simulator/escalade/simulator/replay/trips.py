@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from escalade.edge.trace import Link, TierAnswer, links_of
 from escalade.simulator.errors import SimulatorError
 from escalade.simulator.network import (
+    GRPC_BYTES_DOWN,
+    GRPC_BYTES_UP,
     Conditions,
     DelayLine,
     Network,
@@ -28,12 +30,6 @@ from escalade.simulator.network import (
 )
 from escalade.simulator.recorded import Floats, RecordedTier, recorded_seconds
 from escalade.simulator.replay.crossed import Crossed, links_behind
-
-#: What gRPC adds to the messages of a call on a warm connection, TCP/IP headers excluded:
-#: midpoints of +66-104 B up and +64-98 B down, measured for this project over loopback.
-#: A first call adds 385 B and 242 B; a replay takes every connection as warm.
-GRPC_BYTES_UP = 85
-GRPC_BYTES_DOWN = 81
 
 Counts = NDArray[np.int64]
 

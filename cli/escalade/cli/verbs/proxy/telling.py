@@ -27,17 +27,21 @@ def tell(state: ProxyState, *, as_json: bool) -> None:
 
 
 def _lines(state: ProxyState) -> Iterator[str]:
-    from escalade.simulator.formats import nominal_seconds
-
     paused = ", paused" if state.paused else ""
-    yield f"{_named(state.profile, state.fields)} for {nominal_seconds(state.since_s)}{paused}"
+    yield f"{_named(state.profile, state.fields)} for {_seconds(state.since_s)}{paused}"
     if (before := state.before) is not None:
         was = _named(before.profile, before.fields)
-        yield f"before: {was} for {nominal_seconds(before.held_s)}"
+        yield f"before: {was} for {_seconds(before.held_s)}"
     yield (
         f"connections: {state.connections}, {state.open} open, {state.reset} reset from here;"
         f" {state.bytes_up:,} bytes up, {state.bytes_down:,} down"
     )
+
+
+def _seconds(lasted_s: float) -> str:
+    from escalade.simulator.formats import nominal_seconds
+
+    return nominal_seconds(round(lasted_s, 3))
 
 
 def _named(profile: str, fields: dict[str, object]) -> str:

@@ -135,6 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
             status, said = refusal.status, _error(refusal)
         except SimulatorError as error:
             status, said = HTTPStatus.BAD_REQUEST, _error(error)
+        said += b"\n"
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(said)))
