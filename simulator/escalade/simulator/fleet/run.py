@@ -7,16 +7,14 @@ from pathlib import Path
 
 from escalade.simulator.fleet.building import build
 from escalade.simulator.fleet.engine import Progress, simulate
-from escalade.simulator.fleet.report import WINDOWS, FleetReport, report_of
+from escalade.simulator.fleet.report import WINDOWS, FleetRun, run_of
 from escalade.simulator.fleet.spec import read_spec
 
 #: Threads that devices run on: all there are, for no number depends on how many.
 THREADS = os.cpu_count() or 1
 
 
-def run_fleet(
-    path: Path, *, seed: int, progress: Progress = lambda done, total: None
-) -> FleetReport:
+def run_fleet(path: Path, *, seed: int, progress: Progress = lambda done, total: None) -> FleetRun:
     """Run a fleet.
 
     Args:
@@ -32,4 +30,4 @@ def run_fleet(
     spec = read_spec(path)
     fleet = build(spec, path.parent, seed=seed)
     outcome = simulate(fleet.model, windows=WINDOWS, threads=THREADS, progress=progress)
-    return report_of(spec, outcome, seed=seed)
+    return run_of(spec, outcome, seed=seed)
