@@ -27,6 +27,12 @@ def frame_of(name: str, head: Sequence[str], rows: Sequence[Sequence[Value]]) ->
     return Frame(name, {key: [row[k] for row in rows] for k, key in enumerate(head)})
 
 
+def rows_of(frame: Frame) -> list[dict[str, Value]]:
+    """Its rows, by the names of the columns."""
+    names, columns = list(frame.columns), frame.columns.values()
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
 def csv_of(frame: Frame) -> str:
     """RFC 4180, but for its ends of lines; floats as they are, nothing for None."""
     text = io.StringIO()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 Invoke = Callable[..., tuple[int, str, str]]
@@ -45,6 +47,32 @@ def test_a_fleet_is_told_in_tables_and_in_json(spec: Path, invoke: Invoke) -> No
     )
     assert invoke("fleet", spec, "--json")[1] == out
     assert invoke("fleet", spec, "--json", "--seed", 2)[1] != out
+
+
+def test_a_run_is_written_as_page_figures_and_columns(
+    spec: Path, invoke: Invoke, tmp_path: Path
+) -> None:
+    page, drawn, told = (tmp_path / name for name in ("fleet.html", "drawn", "told"))
+    code, out, _ = invoke("fleet", spec, "--report", page, "--figures", drawn, "--tables", told)
+    assert code == 0
+    assert f"report: {page}" in out
+    stems = ["latency", "load", "replicas", "waiting"]
+    assert sorted(path.stem for path in drawn.glob("*.svg")) == stems
+    assert sorted(path.stem for path in drawn.glob("*.png")) == stems
+    timeline = pq.read_table(told / "timeline.parquet").to_pylist()
+    with (told / "timeline.csv").open() as stream:
+        rows = [{key: float(one) for key, one in row.items()} for row in csv.DictReader(stream)]
+    assert rows == timeline
+    # Ten rows for each of the report's; every query is in one.
+    coarse = json.loads(invoke("fleet", spec, "--json")[1])["timeline"]
+    assert len(rows) == 10 * len(coarse)
+    for name in ("queries_per_s", "attempts_per_s", "waiting", "replicas"):
+        means = [sum(row[name] for row in rows[k : k + 10]) / 10 for k in range(0, len(rows), 10)]
+        assert means == pytest.approx([row[name] for row in coarse])
+    assert invoke("fleet", spec, "--p99-s", 5, "--report", page)[0] == 2
+    code, out, err = invoke("fleet", spec, "--report", spec / "page.html")
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
 
 
 def test_replicas_for_a_goal(spec: Path, invoke: Invoke) -> None:

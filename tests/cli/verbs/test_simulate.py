@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from escalade.edge.trace import (
@@ -201,6 +202,29 @@ def test_a_plan_says_thresholds_or_that_there_are_none(invoke: Invoke, three: Pa
     assert (code, "a goal needs at least 1 bound" in err) == (2, True)
     code, _, err = invoke("plan", three, "--profile", "lte", "--p95-ms", "-5")
     assert (code, "--p95-ms must be above 0 and finite; got -5" in err) == (2, True)
+
+
+def test_numbers_for_notebooks_and_figures_for_a_paper(
+    simulate: Invoke, three: Path, tmp_path: Path
+) -> None:
+    told, drawn = tmp_path / "told", tmp_path / "drawn"
+    asked = (three, "--profile", "lte", "--tables", told, "--figures", drawn)
+    code, out, _ = simulate(*asked)
+    assert code == 0
+    assert f"table: {told / 'latency.parquet'}" in out
+    assert {path.name for path in drawn.iterdir()} == {
+        f"{stem}.{kind}" for stem in ("curve", "latency-0") for kind in ("png", "svg")
+    }
+    found = json.loads(simulate(*asked, "--json")[1])
+    (latency,) = pq.read_table(told / "latency.parquet").to_pylist()
+    assert latency["p95_s"] == found["networks"][0]["cascade"]["p95_s"]
+    assert latency["thresholds"] == "0.3,0.5"
+    curve = pq.read_table(told / "curve.parquet").to_pylist()
+    assert {row["gate"] for row in curve} == {"device", "gateway"}
+    (here,) = [row for row in curve if (row["gate"], row["threshold"]) == ("gateway", 0.5)]
+    assert here["accuracy"] == found["points"][0]["accuracy"]
+    assert here["calls"] == pytest.approx(1 - found["points"][0]["calls_saved"])
+    assert (told / "curve.csv").read_text().startswith("trace,gate,threshold,calls,accuracy\n")
 
 
 def test_networks_of_a_users_own(invoke: Invoke, two: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from escalade.simulator.replay import replay
 def run(tmp_path: Path, text: str, seed: int = 1) -> FleetReport:
     path = tmp_path / "fleet.toml"
     path.write_text(text)
-    return run_fleet(path, seed=seed)
+    return run_fleet(path, seed=seed).report
 
 
 def fleet(

@@ -7,7 +7,13 @@ from typing import Annotated
 
 import typer
 
-from escalade.cli.options import JsonOption, ProfilesOption, SeedOption
+from escalade.cli.options import (
+    FiguresOption,
+    JsonOption,
+    ProfilesOption,
+    SeedOption,
+    TablesOption,
+)
 
 
 def fleet(
@@ -20,6 +26,11 @@ def fleet(
         ),
     ] = None,
     profiles: ProfilesOption = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Write a page (HTML) here.")
+    ] = None,
+    figures: FiguresOption = None,
+    tables: TablesOption = None,
     seed: SeedOption = 1,
     json: JsonOption = False,
 ) -> None:
@@ -27,9 +38,17 @@ def fleet(
 
     The first run after an installation compiles for a while.
     """
-    from escalade.cli.output import print_json, progress_bar, result_console, show_report
+    from escalade.cli.output import (
+        print_json,
+        progress_bar,
+        result_console,
+        show_report,
+        show_written,
+    )
+    from escalade.edge.base import check_writable, text_of
     from escalade.simulator.fleet import (
         capacity_lines,
+        frames_of,
         lines_of,
         plan_capacity,
         run_fleet,
@@ -39,6 +58,10 @@ def fleet(
 
     known = profiles_with(profiles)
     if p99_s is not None:
+        if report or figures or tables:
+            raise typer.BadParameter(
+                "--report, --figures and --tables are of a run, not of --p99-s"
+            )
         with progress_bar("planning") as tick:
             capacity = plan_capacity(spec, p99_s, seed=seed, known=known, progress=tick)
         if json:
@@ -47,9 +70,32 @@ def fleet(
         for line in capacity_lines(capacity):
             result_console().print(line)
         return
+    # What draws is loaded only when asked for, and before the work, so that it cannot fail after.
+    if report is not None:
+        from escalade.simulator.report import write_fleet_page
+
+        check_writable(report)
+    if figures is not None:
+        from escalade.simulator.paper import write_fleet_figures
+
+        check_writable(figures / "load.png")
+    if tables is not None:
+        from escalade.simulator.saving import write_frames
+
+        check_writable(tables / "timeline.csv")
     with progress_bar("running") as tick:
-        report = run_fleet(spec, seed=seed, known=known, progress=tick)
+        run = run_fleet(spec, seed=seed, known=known, progress=tick)
+    lines, told, frames = lines_of(run.report), tables_of(run.report), frames_of(run)
+    written = []
+    if report is not None:
+        write_fleet_page(report, text_of(spec.stem), lines, told, frames)
+        written.append(("report", report))
+    if figures is not None:
+        written += [("figure", path) for path in write_fleet_figures(figures, frames)]
+    if tables is not None:
+        written += [("table", path) for path in write_frames(tables, frames)]
     if json:
-        print_json(report)
+        print_json(run.report)
         return
-    show_report(lines_of(report), tables_of(report))
+    show_report(lines, told)
+    show_written(written)

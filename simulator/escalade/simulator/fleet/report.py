@@ -6,9 +6,12 @@ Shares are in [0, 1], times in seconds, money in whatever `price_per_hour` is.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from escalade.simulator.fleet.engine import (
     DEFERRED,
@@ -20,8 +23,14 @@ from escalade.simulator.fleet.engine import (
 )
 from escalade.simulator.fleet.spec import Group, Spec
 
+Number = TypeVar("Number", np.int64, np.float64)
+
 #: Bins of time that a report has: an hour each of a day.
-WINDOWS = 24
+_WINDOWS = 24
+#: And pictures, as many of each.
+_FINER = 10
+#: Bins of time that a run is told in.
+WINDOWS = _WINDOWS * _FINER
 
 
 class _Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,12 +107,64 @@ class FleetReport(_Row, frozen=True):
     timeline: list[WindowRow]
 
 
-def report_of(spec: Spec, outcome: Outcome, *, seed: int) -> FleetReport:
+@dataclass(frozen=True)
+class FleetRun:
+    """A run, with what pictures need beside its report.
+
+    Attributes:
+        spec: of the fleet.
+        report: its numbers.
+        course: its timeline in `WINDOWS` stretches of time.
+        histograms: by group, `(3, BINS)` of latencies by outcome, see `Tally`; those dropped are
+            left out.
+    """
+
+    spec: Spec
+    report: FleetReport
+    course: list[WindowRow]
+    histograms: dict[str, Ints]
+
+
+def run_of(spec: Spec, outcome: Outcome, *, seed: int) -> FleetRun:
+    """A run, of what came in `WINDOWS` bins of time and the seed that it was run with."""
+    return FleetRun(
+        spec=spec,
+        report=_report_of(spec, _coarser(outcome), seed=seed),
+        course=_timeline(spec, outcome),
+        histograms={
+            group.name: histogram
+            for group, histogram in zip(
+                spec.groups, _with_answer(spec.groups, outcome.tally.histogram), strict=True
+            )
+        },
+    )
+
+
+def _coarser(outcome: Outcome) -> Outcome:
+    def merged(bins: NDArray[Number]) -> NDArray[Number]:
+        return np.asarray(bins.reshape(_WINDOWS, _FINER).sum(axis=1), dtype=bins.dtype)
+
+    tally = outcome.tally
+    return replace(
+        outcome,
+        tally=tally._replace(
+            arrived=merged(tally.arrived),
+            sent=merged(tally.sent),
+            refused=merged(tally.refused),
+            degraded=merged(tally.degraded),
+        ),
+        used_s=merged(outcome.used_s),
+        waited_s=merged(outcome.waited_s),
+        paid_s=merged(outcome.paid_s),
+    )
+
+
+def _report_of(spec: Spec, outcome: Outcome, *, seed: int) -> FleetReport:
     """The numbers of a run.
 
     Args:
         spec: of the fleet.
-        outcome: what came, in `WINDOWS` bins of time.
+        outcome: what came, in as many bins of time as the timeline has.
         seed: that it was run with.
     """
     tally = outcome.tally
@@ -133,11 +194,9 @@ def report_of(spec: Spec, outcome: Outcome, *, seed: int) -> FleetReport:
 
 def _group_row(name: str, groups: Sequence[Group], histogram: Ints, sums: Floats) -> GroupRow:
     counts = histogram.sum(axis=2)
-    falls_back = np.array([group.answers is None or group.answers.fallback for group in groups])
-    with_answer = np.array([[True, True, back] for back in falls_back])
-    kept = np.where(with_answer[:, :, None], histogram, 0)
+    kept = _with_answer(groups, histogram)
     answered, deferred, degraded = counts.sum(axis=0).tolist()
-    dropped = int(counts[~falls_back, DEGRADED].sum())
+    dropped = int((counts - kept.sum(axis=2)).sum())
     return GroupRow(
         name=name,
         devices=sum(group.count for group in groups),
@@ -146,11 +205,20 @@ def _group_row(name: str, groups: Sequence[Group], histogram: Ints, sums: Floats
         deferred=deferred,
         degraded=degraded - dropped,
         dropped=dropped,
-        latency=_percentiles(kept.sum(axis=(0, 1)), float(np.where(with_answer, sums, 0.0).sum())),
+        latency=_percentiles(kept.sum(axis=(0, 1)), float(_with_answer(groups, sums).sum())),
         latency_deferred=_percentiles(
             histogram[:, DEFERRED].sum(axis=0), float(sums[:, DEFERRED].sum())
         ),
     )
+
+
+def _with_answer(groups: Sequence[Group], counts: NDArray[Number]) -> NDArray[Number]:
+    """Counts `(G, 3, ...)` of queries by outcome without those that were dropped."""
+    kept = counts.copy()
+    for k, group in enumerate(groups):
+        if group.answers is not None and not group.answers.fallback:
+            kept[k, DEGRADED] = 0
+    return kept
 
 
 def _percentiles(counts: Ints, sum_s: float) -> Percentiles | None:

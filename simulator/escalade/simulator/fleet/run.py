@@ -7,7 +7,7 @@ from pathlib import Path
 
 from escalade.simulator.fleet.building import build
 from escalade.simulator.fleet.engine import Progress, simulate
-from escalade.simulator.fleet.report import WINDOWS, FleetReport, report_of
+from escalade.simulator.fleet.report import WINDOWS, FleetRun, run_of
 from escalade.simulator.fleet.spec import read_spec
 from escalade.simulator.network import Profiles
 
@@ -21,7 +21,7 @@ def run_fleet(
     seed: int,
     known: Profiles | None = None,
     progress: Progress = lambda done, total: None,
-) -> FleetReport:
+) -> FleetRun:
     """Run a fleet.
 
     Args:
@@ -38,4 +38,4 @@ def run_fleet(
     spec = read_spec(path)
     fleet = build(spec, path.parent, seed=seed, known=known)
     outcome = simulate(fleet.model, windows=WINDOWS, threads=THREADS, progress=progress)
-    return report_of(spec, outcome, seed=seed)
+    return run_of(spec, outcome, seed=seed)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
 
-from escalade.simulator.formats import count, nominal_seconds, percent, with_unit
+from escalade.simulator.formats import nominal_seconds
 from escalade.simulator.frames import Frame
 from escalade.simulator.network import Network
 from escalade.simulator.paper import simulation_figures
 from escalade.simulator.replay import (
     GRPC_BYTES_DOWN,
     GRPC_BYTES_UP,
-    PointRow,
     Simulation,
-    TraceRow,
     answers_tables,
     curve_table,
     curves_of,
@@ -28,23 +25,10 @@ from escalade.simulator.replay import (
 )
 from escalade.simulator.report.charts import Chart, as_json, chart, csv_link, policy
 from escalade.simulator.report.explorer import explorer_of
+from escalade.simulator.report.maps import cascade_map
 from escalade.simulator.report.page import write_page
 
 _SCRIPTS = ("explorer.js", "printing.js")
-
-
-class Stop(NamedTuple):
-    """A tier on the map, with what crosses the link to it."""
-
-    name: str
-    place: str
-    models: str
-    answered: str
-    asked: str
-    #: None where no link leads to it.
-    moved: str | None
-    #: A million queries; None where nothing has a price.
-    money: str | None
 
 
 def write_simulation_page(path: Path, simulation: Simulation) -> None:
@@ -68,10 +52,8 @@ def write_simulation_page(path: Path, simulation: Simulation) -> None:
         "policy": policy(*scripts),
         "scripts": scripts,
         "explorer": explorer,
-        "data": as_json(explorer),
         "curve": curve,
-        "currencies": [row.currency for row in summary.traces],
-        "maps": _maps(simulation),
+        "maps": [cascade_map(simulation, row) for row in summary.traces],
         "answers": answers_tables(summary),
         "answers_csv": [(name, csv_link(frames[name])) for name in ("points", "tiers")],
         "notes": summary.notes,
@@ -88,6 +70,8 @@ def write_simulation_page(path: Path, simulation: Simulation) -> None:
         "seed": summary.seed,
         "sources": [(profile.name, profile.source) for profile in profiles],
     }
+    if explorer is not None:
+        values["data"] = as_json(explorer)
     write_page(path, "simulation.html", values)
 
 
@@ -119,40 +103,6 @@ def _of_network(frame: Frame, network: str) -> Frame:
     return Frame(
         frame.name, {key: [column[k] for k in kept] for key, column in frame.columns.items()}
     )
-
-
-def _maps(simulation: Simulation) -> list[list[Stop]]:
-    """Of each trace its tiers, at the first thresholds it was replayed at."""
-    found = []
-    for row in simulation.summary.traces:
-        point = next(one for one in simulation.summary.points if one.trace == row.name)
-        found.append(_stops(simulation, row, point))
-    return found
-
-
-def _stops(simulation: Simulation, row: TraceRow, point: PointRow) -> list[Stop]:
-    replay = next(replay for name, replay in simulation.replays if name == row.name)
-    prices = simulation.costs[row.name].get("money")
-    stops = []
-    for k, (tier, share) in enumerate(zip(row.tiers, point.tiers, strict=True)):
-        moved = money = None
-        if replay.course.bytes_up[k].any():
-            up, down = (with_unit(count(one), "B") for one in (share.bytes_up, share.bytes_down))
-            moved = f"{up} up, {down} down"
-        if prices is not None:
-            money = count(1e6 * float(replay.climb.spent_at(k, prices[k]).mean()))
-        stops.append(
-            Stop(
-                name=tier.name,
-                place=tier.place,
-                models=", ".join(tier.members),
-                answered=percent(share.answered),
-                asked=f"{round(share.asked * row.queries):,} queries ({percent(share.asked)})",
-                moved=moved,
-                money=money,
-            )
-        )
-    return stops
 
 
 def _title(network: Network) -> str:

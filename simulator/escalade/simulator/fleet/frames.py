@@ -1,0 +1,65 @@
+"""A fleet's run as columns for notebooks, and behind each figure; knows no page."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+
+from escalade.simulator.fleet.engine import DEFERRED, quantile
+from escalade.simulator.fleet.report import (
+    CloudRow,
+    FleetRun,
+    GroupRow,
+    Percentiles,
+    WindowRow,
+)
+from escalade.simulator.frames import Frame, Value, frame_of
+
+#: Shares of the queries whose latency a distribution says.
+_SHARES = [*np.linspace(0, 0.99, 100).tolist(), 0.995, 0.999, 0.9999, 1.0]
+
+_TIMES = Percentiles.__struct_fields__
+
+
+def frames_of(run: FleetRun) -> list[Frame]:
+    """`timeline`, `groups`, `cloud`, `distribution` and `outages`."""
+    return [_timeline(run), _groups(run), _cloud(run), _distribution(run), _outages(run)]
+
+
+def _timeline(run: FleetRun) -> Frame:
+    head = WindowRow.__struct_fields__
+    return frame_of("timeline", head, [msgspec.structs.astuple(row) for row in run.course])
+
+
+def _groups(run: FleetRun) -> Frame:
+    plain = [name for name in GroupRow.__struct_fields__ if not name.startswith("latency")]
+    head = [*plain, *(f"{of}_{name}" for of in ("latency", "deferred") for name in _TIMES)]
+    profiles = [*(group.profile for group in run.spec.groups), None]
+    rows: list[list[Value]] = []
+    for row in [*run.report.groups, run.report.together]:
+        cells: list[Value] = [getattr(row, name) for name in plain]
+        for took in (row.latency, row.latency_deferred):
+            cells += [None] * len(_TIMES) if took is None else msgspec.structs.astuple(took)
+        rows.append(cells)
+    told = frame_of("groups", head, rows)
+    return Frame(told.name, {**told.columns, "profile": profiles})
+
+
+def _cloud(run: FleetRun) -> Frame:
+    cells = msgspec.structs.astuple(run.report.cloud)
+    return frame_of("cloud", CloudRow.__struct_fields__, [cells])
+
+
+def _distribution(run: FleetRun) -> Frame:
+    """Of all answers of each group, and of the cloud's."""
+    rows: list[list[Value]] = []
+    for group, histogram in run.histograms.items():
+        for answers, counts in (("all", histogram.sum(axis=0)), ("cloud", histogram[DEFERRED])):
+            if counts.any():
+                rows += [[group, answers, share, quantile(counts, share)] for share in _SHARES]
+    return frame_of("distribution", ["group", "answers", "share", "seconds"], rows)
+
+
+def _outages(run: FleetRun) -> Frame:
+    rows = [[one.group, one.from_s, one.to_s] for one in run.spec.outages]
+    return frame_of("outages", ["group", "from_s", "to_s"], rows)

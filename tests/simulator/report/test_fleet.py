@@ -1,0 +1,128 @@
+"""The page of a fleet: whole, self-contained, escaped, and the same every time."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+
+from escalade.simulator.fleet import frames_of, lines_of, run_fleet, tables_of
+from escalade.simulator.fleet.report import FleetRun
+from escalade.simulator.formats import percent, seconds
+from escalade.simulator.report.fleet import write_fleet_page
+
+EVIL = "<script>alert(1)</script>"
+
+#: Two groups, one of which is cut off for a third of the time, its queries dropped.
+SPEC = f"""
+seconds = 90
+[cloud]
+replicas = 3
+slots = 2
+queue = 5
+price_per_hour = 2
+[[groups]]
+name = "phones"
+count = 200
+profile = "lte"
+arrivals = {{ kind = "poisson", per_hour = 60 }}
+answers = {{ device_s = 0.1, cloud_s = 0.4, deferral_rate = 0.25 }}
+[[groups]]
+name = "{EVIL}"
+count = 100
+profile = "leo"
+arrivals = {{ kind = "poisson", per_hour = 60 }}
+answers = {{ device_s = 0.1, cloud_s = 0.4, deferral_rate = 0.5, fallback = false }}
+[[outages]]
+group = "{EVIL}"
+from_s = 30
+to_s = 60
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> FleetRun:
+    path = tmp_path_factory.mktemp("fleet") / "fleet.toml"
+    path.write_text(SPEC)
+    return run_fleet(path, seed=4)
+
+
+def write(path: Path, run: FleetRun) -> None:
+    lines, tables = lines_of(run.report), tables_of(run.report)
+    write_fleet_page(path, "harbour", lines, tables, frames_of(run))
+
+
+@pytest.fixture(scope="module")
+def page_path(tmp_path_factory: pytest.TempPathFactory, run: FleetRun) -> Path:
+    path = tmp_path_factory.mktemp("page") / "fleet.html"
+    write(path, run)
+    return path
+
+
+def test_page_is_whole_and_carries_the_numbers(
+    page_path: Path, run: FleetRun, read_page: Callable[[str], Any]
+) -> None:
+    source = page_path.read_text("utf-8")
+    page = read_page(source)
+    assert page.open == []
+    assert len(page.ids) == len(set(page.ids))
+    assert all(one.startswith("data:text/csv") for one in page.references)
+    for name in ("load", "replicas", "waiting", "latency"):
+        assert f"figure-{name}" in page.ids
+    # An outage is shaded in each figure over time.
+    assert len(re.findall("fill: #808080; opacity: 0.25", source)) == 3
+    assert "<script>alert" not in source
+    assert page.text.count(EVIL) >= 4
+    phones, cut = run.report.groups
+    assert cut.dropped > 0
+    assert phones.latency is not None
+    for said in (
+        f"{EVIL}: from 30 s to 60 s",
+        percent(cut.dropped / cut.queries),
+        seconds(phones.latency.p99_9),
+        "phones 200 devices on lte answers",
+        "(seed 4)",
+    ):
+        assert said in page.text
+    timeline, *_, distribution, groups = [
+        list(csv.DictReader(io.StringIO(unquote(one.partition(",")[2])))) for one in page.references
+    ]
+    assert [float(row["queries_per_s"]) for row in timeline] == [
+        row.queries_per_s for row in run.course
+    ]
+    assert int(groups[1]["dropped"]) == cut.dropped
+    # Dropped queries have no latency.
+    last = [row for row in distribution if (row["group"], row["answers"]) == (EVIL, "all")][-1]
+    assert cut.latency is not None
+    assert cut.latency.p99_9 <= float(last["seconds"]) < 60
+
+
+def test_the_same_run_gives_the_same_page(page_path: Path, run: FleetRun, tmp_path: Path) -> None:
+    write(tmp_path / "again.html", run)
+    assert (tmp_path / "again.html").read_bytes() == page_path.read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["phone", "desk"])
+def test_page_fits_and_opens_its_tables(
+    opened: Callable[..., AbstractContextManager[Any]], page_path: Path, run: FleetRun, size: str
+) -> None:
+    with opened(page_path, size) as page:
+        over = "document.documentElement.scrollWidth - window.innerWidth"
+        assert page.evaluate(over) == 0
+        page.locator("#figure-load summary").focus()
+        page.keyboard.press("Enter")
+        assert page.locator("#load-table tbody tr").count() == len(run.report.timeline)
+        assert page.locator("#load-table").is_visible()
+        assert page.evaluate(over) == 0
+        assert page.get_by_role("list", name="Tiers of harbour").count() == 1
+        with page.expect_download() as saved:
+            page.get_by_role("link", name="load.csv").click()
+        assert len(Path(saved.value.path()).read_text().splitlines()) == len(run.course) + 1
