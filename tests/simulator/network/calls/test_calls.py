@@ -158,6 +158,8 @@ def test_messages_of_a_stream_are_in_flight_together(server: Server) -> None:
         call = channel.unary_stream("/t.T/Repeat")(b"\x03")
         clock.until(lambda: clock.waiting == [0.05])
         clock.move_to(0.05)
+        with call._changed:  # all of them, before time goes on
+            assert call._changed.wait_for(lambda: len(call._come) == 3, WITHIN_S)
         got: list[bytes] = []
         reader = threading.Thread(target=lambda: got.extend(call))
         reader.start()
