@@ -23,8 +23,8 @@ from escalade.simulator.network.profiles import Chance, Cycle, Profile, get_prof
 from escalade.simulator.network.profiles.reading import shipped_profiles
 from escalade.simulator.recorded.costs import COSTS
 from escalade.simulator.replay import trips
+from escalade.simulator.replay.recording import GRPC_BYTES_DOWN, GRPC_BYTES_UP
 from escalade.simulator.replay.replay import latency_of, replay
-from escalade.simulator.replay.trips import GRPC_BYTES_DOWN, GRPC_BYTES_UP
 
 
 def over(profile: str) -> Network:

@@ -16,7 +16,8 @@ import numpy as np
 from escalade.edge.trace import Hop, TierAnswer
 from escalade.simulator.network import Network, Profile
 from escalade.simulator.recorded import Floats, RecordedTier
-from escalade.simulator.replay.trips import Counts, Recording, links_behind
+from escalade.simulator.replay.recording import Counts, Recording, links_behind
+from escalade.simulator.replay.trips import Trips
 
 _GIGA, _MEGA = 1e9, 1e6
 
@@ -45,7 +46,7 @@ class Spending:
 def spending_of(
     tiers: Sequence[RecordedTier],
     recording: Recording,
-    seconds: Sequence[Floats],
+    trips: Trips,
     network: Network,
     watts: float | None,
 ) -> Spending:
@@ -54,13 +55,13 @@ def spending_of(
     Args:
         tiers: all of a trace.
         recording: of it.
-        seconds: of each tier `(V, N)`, on the device that computes.
+        trips: of it on the network.
         network: a profile for each link.
         watts: the device's power while a model computes; None where that is not known.
     """
-    moved = recording.bytes_up + recording.bytes_down
-    last = moved[-1] - recording.draft_bytes[-1]
-    computed_j = _computed(tiers, recording, seconds, watts)
+    moved = trips.bytes_up + recording.bytes_down
+    last = trips.alone_up + recording.bytes_down[-1]
+    computed_j = _computed(tiers, recording, trips.seconds, watts)
     called_j = _each(tiers, recording, moved, network)
     alone_j = None
     if called_j is not None and computed_j is not None:

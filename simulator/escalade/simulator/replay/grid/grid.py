@@ -18,8 +18,8 @@ from escalade.simulator.recorded import (
     scores_of,
     tiers_of,
 )
+from escalade.simulator.replay.grid.sweeping import swept_quantiles
 from escalade.simulator.replay.replay import Course
-from escalade.simulator.replay.sweeping import swept_quantiles
 
 #: Quantiles of the latency that a grid holds.
 _QUANTILES = (0.5, 0.95)
@@ -79,7 +79,7 @@ def replay_grids(
         networks: each a profile for each link.
         thresholds: `(P, T - 1)`, P >= 1.
         cost: what an answer costs; see `COSTS`.
-        seed: see `seconds_of_tiers`.
+        seed: see `trips_of`.
 
     Raises:
         SimulatorError: as `replay`, or the trace lacks what the cost model needs.
