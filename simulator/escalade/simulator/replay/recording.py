@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from escalade.edge.trace import Hop, links_of
+from escalade.edge.trace import Hop, Link, links_of
 from escalade.simulator.recorded import Floats, RecordedTier, recorded_seconds
 
 #: What gRPC adds to the messages of a call on a warm connection, TCP/IP headers excluded:
@@ -44,15 +45,22 @@ class Recording(NamedTuple):
 
 def recording_of(tiers: Sequence[RecordedTier]) -> Recording:
     """Add up a trace, once for all networks."""
-    up, down = bytes_of_tiers(tiers)
+    links = [[links_of(answer) for answer in tier.answers] for tier in tiers]
+    calls = np.array([[len(of) for of in tier] for tier in links], dtype=np.int64)
     return Recording(
         seconds=[tier.at_levels(recorded_seconds) + _beside(tier) for tier in tiers],
-        bytes_up=up,
-        bytes_down=down,
-        draft_bytes=np.array([draft_bytes(tier) for tier in tiers], dtype=np.int64),
-        linked=[is_linked(tier) for tier in tiers],
+        bytes_up=_summed(links, "bytes_up") + GRPC_BYTES_UP * calls,
+        bytes_down=_summed(links, "bytes_down") + GRPC_BYTES_DOWN * calls,
+        draft_bytes=_summed(links, "draft_bytes"),
+        linked=[any(of) for of in calls.tolist()],
         plain=[_is_plain(tier) for tier in tiers],
     )
+
+
+def _summed(links: Sequence[Sequence[Sequence[Link]]], field: str) -> Counts:
+    """A number of links, over those that each query crossed to each tier: `(T, N)`."""
+    value = operator.attrgetter(field)
+    return np.array([[sum(map(value, of)) for of in tier] for tier in links], dtype=np.int64)
 
 
 def _is_plain(tier: RecordedTier) -> bool:
@@ -63,29 +71,6 @@ def _beside(tier: RecordedTier) -> Floats:
     """What was taken that no member and no call did: `(N,)`."""
     took = [answer.seconds - recorded_seconds(answer, tier.info) for answer in tier.answers]
     return np.maximum(0.0, took) + tier.beside_s
-
-
-def is_linked(tier: RecordedTier) -> bool:
-    """Whether a link leads to a tier."""
-    return any(links_of(answer) for answer in tier.answers)
-
-
-def bytes_of_tiers(tiers: Sequence[RecordedTier]) -> tuple[Counts, Counts]:
-    """Bytes that the calls to each tier send and receive, gRPC's framing included.
-
-    Returns:
-        Twice `(T, N)`; 0 where no link is crossed.
-    """
-    links = [[links_of(answer) for answer in tier.answers] for tier in tiers]
-    up = [[sum(one.bytes_up + GRPC_BYTES_UP for one in of) for of in tier] for tier in links]
-    down = [[sum(one.bytes_down + GRPC_BYTES_DOWN for one in of) for of in tier] for tier in links]
-    return np.array(up, dtype=np.int64), np.array(down, dtype=np.int64)
-
-
-def draft_bytes(tier: RecordedTier) -> Counts:
-    """How many of the bytes that the calls of each query send are a draft: `(N,)`."""
-    links = (links_of(answer) for answer in tier.answers)
-    return np.array([sum(one.draft_bytes for one in of) for of in links], dtype=np.int64)
 
 
 def links_behind(hops: Sequence[Hop]) -> list[Hop]:
