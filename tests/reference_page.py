@@ -39,6 +39,7 @@ from escalade.simulator.fleet.report import FleetReport
 from escalade.simulator.load import LoadReport
 from escalade.simulator.load.fitting import Fit
 from escalade.simulator.network.profiles.reading import shipped_profiles
+from escalade.simulator.network.proxy.control import ProxyState
 from escalade.simulator.network.rows import ProfileReport, ProfileRow
 from escalade.simulator.planning.planned import Plan
 from escalade.simulator.replay import Summary
@@ -77,6 +78,7 @@ JSON: dict[str, tuple[Printed, ...]] = {
     "profiles": (ProfileRow, "A list of these."),
     "profiles devices": (DeviceRow, "A list of these."),
     "profiles show": (ProfileReport,),
+    "proxy set, show, pause, resume, reset": (ProxyState,),
     "record": (RecordSummary,),
     "router": (RouterFigures,),
     "simulate": (Summary,),

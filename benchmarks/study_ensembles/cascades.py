@@ -11,13 +11,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
+from benchmarks.study_ensembles.composed import Group, composed
 from benchmarks.study_ensembles.pools import MEASURED, VALID
 from numpy.typing import NDArray
 
-from escalade.edge.deferral import VOTE, Voice, Vote
-from escalade.edge.trace import TierAnswer, TierInfo, Trace, flops_of, is_correct
+from escalade.edge.trace import (
+    Trace,
+    flops_of,
+)
 from escalade.simulator.recorded import Floats, RecordedTier, climb, flops, tiers_of
 
 #: The paper's: the least share of members that must agree, and how many members a tier has.
@@ -27,6 +29,8 @@ CONFIDENCES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 # A share of votes below which a query goes on is a score above its complement, and no share lies
 # within this of another.
 _BETWEEN = 1e-6
+# Of a number of right answers that is a share times a number of queries.
+_EXACT = 1e-6
 LAST = "last"
 
 
@@ -93,6 +97,7 @@ class Bench:
         self.valid, self.measured = (np.flatnonzero(parts == one) for one in (VALID, MEASURED))
         self._pool = pool
         places = {tier.name: place for place, tier in enumerate(pool.header.tiers)}
+        self._places = places
         right = {
             name: float(np.mean([_correct(pool, place, k) for k in self.valid]))
             for name, place in places.items()
@@ -117,16 +122,19 @@ class Bench:
         }
         groups[LAST] = (self.best[self.sizes[-1]],)
         self.members = groups
-        recorded = tiers_of(
-            _composed(pool, [(n, [places[m] for m in g]) for n, g in groups.items()])
-        )
-        self.tiers = dict(zip(groups, recorded, strict=True))
-        self._each = {name: _flops_of_each(tier) for name, tier in self.tiers.items()}
-        self._in_turn = {name: tier.at_levels(flops) for name, tier in self.tiers.items()}
-        self._right = {
-            name: np.array([bool(answer.correct) for answer in tier.answers])
-            for name, tier in self.tiers.items()
-        }
+        self.tiers = dict[str, RecordedTier]()
+        self._each, self._in_turn = dict[str, Floats](), dict[str, Floats]()
+        self._right = dict[str, NDArray[np.bool_]]()
+        self._add([Group(name, members) for name, members in groups.items()])
+
+    def _add(self, groups: Sequence[Group]) -> None:
+        made = composed(self._pool, groups, self._places)
+        for group, tier in zip(groups, tiers_of(made), strict=True):
+            self.tiers[group.name] = tier
+            self._each[group.name] = _flops_of_each(tier)
+            self._in_turn[group.name] = tier.at_levels(flops)
+            right = [bool(answer.correct) for answer in tier.answers]
+            self._right[group.name] = np.array(right)
 
     def measure(self, cascade: Cascade, places: NDArray[np.intp]) -> Measured:
         """What a cascade does on some of the queries."""
@@ -192,6 +200,37 @@ class Bench:
         threshold = float(scores[sent - 1]) if sent else float("inf")
         return Cascade((name, LAST), (threshold,), name)
 
+    def under(self, rule: str, size: str, members: int, *, weighted: bool, goal: float) -> Cascade:
+        """An ensemble before the last tier, by any agreement, that sends on as few as it may.
+
+        Args:
+            rule: of the ensemble, by its name.
+            size: of its members.
+            members: how many.
+            weighted: each voice by its accuracy on validation queries.
+            goal: share of them that the cascade is right on at least; where no threshold is, it
+                takes the one that is most accurate.
+        """
+        title = f"{rule}, weighted" if weighted else rule
+        name = f"{size} x{members}, {title}"
+        if name not in self.tiers:
+            who = self.members[f"{size} x{members}"]
+            weights = tuple(self.validated[one] for one in who) if weighted else ()
+            # Side by side: which of its members decide is not asked for here.
+            self._add([Group(name, who, rule, weights, side_by_side=True)])
+        score = self.tiers[name].score[self.valid]
+        own, last = (self._right[one][self.valid] for one in (name, LAST))
+        order = np.argsort(-score, kind="stable")
+        ranked = score[order]
+        # Right answers where the first k are sent on, for each k that divides no equals.
+        right = own.sum() + np.append(0, np.cumsum(last[order].astype(int) - own[order]))
+        ends = np.append(np.flatnonzero(np.diff(ranked)) + 1, len(ranked))
+        sent = np.append(0, ends)
+        good = sent[right[sent] >= goal * len(ranked) - _EXACT]
+        best = int(good[0]) if len(good) else int(sent[np.argmax(right[sent])])
+        threshold = float(ranked[best - 1]) if best else float("inf")
+        return Cascade((name, LAST), (threshold,), title)
+
     def as_costly(self, name: str, flops_each: float) -> Cascade:
         """One member before the last tier, at such a mean compute at most, on validation queries.
 
@@ -220,54 +259,6 @@ class Bench:
     def all_confident(self) -> list[Cascade]:
         """Every cascade of single models."""
         return [self.confident(*way) for way in itertools.product(self.subsets(), CONFIDENCES)]
-
-
-def _composed(pool: Trace, groups: Sequence[tuple[str, Sequence[int]]]) -> Trace:
-    """A trace whose tiers are groups of the pool's members, that vote where they are several."""
-    header = msgspec.structs.replace(
-        pool.header,
-        tiers=[
-            TierInfo(
-                name=name,
-                place="device",
-                members=[pool.header.tiers[place].members[0] for place in places],
-                rule=VOTE if len(places) > 1 else "mean",
-                threshold=0.0,
-            )
-            for name, places in groups
-        ],
-    )
-    records = [
-        msgspec.structs.replace(
-            record,
-            tiers=[
-                _voted([record.tiers[place] for place in places], record.references)
-                for _, places in groups
-            ],
-        )
-        for record in pool.records
-    ]
-    return Trace(header, records)
-
-
-def _voted(answers: Sequence[TierAnswer | None], references: Sequence[str]) -> TierAnswer:
-    said = [answer for answer in answers if answer is not None]
-    if len(said) == 1:
-        score = said[0].score
-        return msgspec.structs.replace(said[0], score=0.0 if score is None else score)
-    voices = [Voice(place, answer.text) for place, answer in enumerate(said)]
-    vote = Vote().outcome(voices, [1.0] * len(said))
-    members = [
-        msgspec.structs.replace(answer.members[0], member=place)
-        for place, answer in enumerate(said)
-    ]
-    return TierAnswer(
-        text=said[vote.winner].text,
-        members=members,
-        score=vote.score,
-        correct=is_correct(said[vote.winner].text, references),
-        seconds=max(answer.seconds for answer in said),
-    )
 
 
 def _correct(pool: Trace, tier: int, record: int) -> bool:

@@ -31,6 +31,7 @@ def main() -> None:
         "--budgets", type=int, help="so many of each stream, the smallest first; default: all"
     )
     parser.add_argument("--seeds", type=int, default=3, help="seeds of each run: 1, 2, ...")
+    parser.add_argument("--tries", type=int, default=7, help="runs that seek a budget, at most")
     parser.add_argument("--report", action="store_true", help="no run: report what is there")
     add_options(parser)
     options = parser.parse_args()
@@ -58,6 +59,7 @@ def main() -> None:
     settings = Settings(
         data=options.data,
         out=options.out,
+        most_tries=options.tries,
         encoder=options.encoder,
         streams=tuple(streams),
         experts=tuple(experts),

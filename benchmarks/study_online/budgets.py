@@ -16,7 +16,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 from benchmarks.study_online.runs import MissingError, keep, run_of
-from benchmarks.study_online.settings import Case, Settings
+from benchmarks.study_online.settings import LEVELS, Case, Settings
 from benchmarks.study_online.streams import STREAMS, items_of, labels_of
 from sklearn.isotonic import IsotonicRegression
 
@@ -115,9 +115,10 @@ def _before(settings: Settings, case: Case) -> tuple[list[_Tried], list[_Point]]
     """What was tried of the same levels for other budgets; and of others that are like them."""
     same: list[_Tried] = []
     like: list[_Point] = []
-    for seed in settings.seeds[: settings.seeds.index(case.seed) + 1]:
-        for budget in STREAMS[case.stream].budgets:
-            other = _taught(case._replace(seed=seed), budget)
+    seeds = settings.seeds[: settings.seeds.index(case.seed) + 1]
+    for levels in filter(None, (case.levels, LEVELS[case.levels].like)):
+        for seed, budget in itertools.product(seeds, STREAMS[case.stream].budgets):
+            other = _taught(case._replace(seed=seed, levels=levels), budget)
             path = _path(settings, other, budget)
             tried = _read(path).tried if path.exists() else []
             if other == case:

@@ -53,6 +53,26 @@ BAD: dict[str, tuple[str, list[str]]] = {
         SMALL + 'gate = { rule = "mean", threshold = 0.5 }\n',
         ["tier 'small' is the last and has a gate"],
     ),
+    "an embedding without an encoder": (
+        PAIR + 'gate = { rule = "similarity:embedding", threshold = 0.5 }\n' + FAR,
+        ["tier 'ensemble-1': gate.encoder: must be the folder of a sentence encoder", "got none"],
+    ),
+    "an encoder of nothing": (
+        PAIR + 'gate = { rule = "vote", threshold = 0.5, encoder = "small" }\n' + FAR,
+        ["gate.encoder: must be the folder", "and nowhere else; got 'small' with rule 'vote'"],
+    ),
+    "an encoder at an address": (
+        PAIR
+        + 'gate = { rule = "similarity:embedding", encoder = { address = "127.0.0.1:9" } }\n'
+        + FAR,
+        ["gate.encoder: takes artifact, trusted_key and manifest_sha256, no other key"],
+    ),
+    "an encoder that is none": (
+        PAIR
+        + 'gate = { rule = "similarity:embedding", threshold = 0.5, encoder = "twin" }\n'
+        + FAR,
+        ["twin: not a sentence encoder, whose manifest has an embedding"],
+    ),
     "an unknown rule": (
         gate('rule = "meen", threshold = 0.5'),
         [
@@ -78,7 +98,10 @@ BAD: dict[str, tuple[str, list[str]]] = {
     ),
     "a vote that there is not": (
         PAIR + 'gate = { rule = "vote:word", threshold = 0.5 }\n' + FAR,
-        ["vote:number, mean-score", "similarity:edit; got 'vote:word'; did you mean 'vote:words'?"],
+        [
+            "vote:number, mean-score",
+            "similarity:embedding; got 'vote:word'; did you mean 'vote:words'?",
+        ],
     ),
     "a similarity of one": (
         gate('rule = "similarity:edit", threshold = 0.5'),

@@ -179,6 +179,12 @@ MISTAKES: list[tuple[str, list[str], str]] = [
     ("no model to serve", ["serve", "{tmp}/nowhere", "--listen", "127.0.0.1:0"], "nowhere"),
     ("port in use", ["proxy", "--profile", "lan", "--listen", "127.0.0.1:{busy}", "--upstream",
                      "127.0.0.1:1"], "{busy}"),
+    ("proxy without upstream", ["proxy", "--profile", "lte"], "Missing option '--upstream'"),
+    ("control elsewhere", ["proxy", "--profile", "lte", "--upstream", "127.0.0.1:1",
+                           "--control", "0.0.0.0:0"], "must be loopback"),
+    ("no control", ["proxy", "show", "127.0.0.1:{closed}"], "{closed}: Connection refused"),
+    ("two networks", ["proxy", "set", ":1", "lte", "lan"], "one PROFILE at most; got lte, lan"),
+    ("no TOML", ["proxy", "set", ":1", "rtt_ms=fast"], "rtt_ms: must be a TOML value"),
     ("no checkpoints", ["demo", "--models", "{tmp}"], "run the demo from a clone"),
 ]  # fmt: skip
 

@@ -18,7 +18,7 @@ from escalade.edge.errors import CloudError
 from escalade.edge.wire import CloudClient, Hedge
 from escalade.edge.wire.cloud import CloudAnswer
 from escalade.simulator.network import Profile
-from escalade.simulator.network.proxy import Proxy
+from escalade.simulator.network.proxy.proxy import Proxy
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1 import channel
 from escalade.v1.address import Address, parse_address

@@ -57,6 +57,7 @@ FOR_USERS = {
     },
     "escalade.edge.deferral.agreement": {"Medoid"},
     "escalade.simulator.devices": {"Device", "get_device"},
+    "escalade.simulator.network.calls": {"CallBytes", "CallNetwork"},
     "escalade.training.online": {"CallableExpert", "Configuration"},
 }
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from escalade.edge import Artifact, EdgeClient, OpenOptions, Query
@@ -235,3 +236,30 @@ def test_the_whole_climb_through_a_file(
         )
     with pytest.raises(EdgeError, match="recorded under threshold of tier 'vote' 0.3, this client"):
         EdgeClient.open(write(path.read_text().replace("0.3", "0.4")), trace=trace)
+
+
+def test_every_channel_to_a_tier_elsewhere_may_have_something_before_it(
+    write: Callable[[str], Path], folders: list[Path], scripted_cloud: Any
+) -> None:
+    seen: list[str] = []
+
+    def through(address: str, channel: grpc.Channel) -> grpc.Channel:
+        seen.append(address)
+        return channel
+
+    address, options = scripted_cloud.address, OpenOptions(threshold=0.5, through=through)
+    open_cascade(folders[0], options, cloud=address).close()
+    path = write(
+        f"""
+        [[tiers]]
+        members = ["a"]
+        gate = {{ rule = "min", threshold = 0.1 }}
+        [[tiers]]
+        members = [{{ address = "{address}" }}, {{ address = "localhost:9" }}]
+        gate = {{ threshold = 0.5 }}
+        [[tiers]]
+        address = "localhost:8"
+        """
+    )
+    open_cascade(path, OpenOptions(through=through)).close()
+    assert seen == [address, address, "localhost:9", "localhost:8"]

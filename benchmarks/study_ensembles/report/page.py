@@ -21,6 +21,7 @@ from benchmarks.study_ensembles.report.findings import (
     rows_of,
     whole,
 )
+from benchmarks.study_ensembles.report.rules import Ruled, by_rules, rules_table, which_rule
 from benchmarks.study_ensembles.report.seeds import Row, row_of
 from benchmarks.study_ensembles.report.tables import (
     accuracy,
@@ -53,8 +54,12 @@ def write(
     figure = docs / "images" / "results-ensembles" / "accuracy"
     draw(figure, {TASKS[name].title: _dots(found) for name, found in benches.items()})
     figure.with_suffix(".png").unlink()  # SVG is enough for a page
+    ruled = {
+        name: by_rules(found, texts=TASKS[name].read is None) for name, found in benches.items()
+    }
     sections = [
-        _section(TASKS[name], found, pools[name], prices) for name, found in benches.items()
+        _section(TASKS[name], found, pools[name], prices, ruled[name])
+        for name, found in benches.items()
     ]
     sections += [*_live(out / "live.json"), _AGAIN]
     said = [
@@ -64,6 +69,7 @@ def write(
             (against_compute, "as much compute, all that ran counted"),
         )
     ]
+    said += which_rule([one for found in ruled.values() for one in found])
     said += [
         line for name, found in benches.items() for line in findings(TASKS[name], found, prices)
     ]
@@ -98,6 +104,8 @@ al.). This page is written by `make study-ensembles`; no number in it is typed b
   again.
 - The last tier is the best model of the last size, as in the paper; Llama where it is the best of
   all. It is charged the tokens of the text, without the prompt that was around it.
+- *Weighted*: a voice weighs its model's accuracy on validation queries. *mean-score* is s(x; H) of
+  the paper's section 3.2, *similarity* the medoid's mean; docs/cascades.md says what each is.
 - *All*: every member of every tier that a query came to is counted. *In turn*: members are asked
   until the vote is decided. *As published*: the tier that answers alone, and of its members the
   most expensive one; so the paper counts (its table 2 is the exits' shares times each tier's own
@@ -115,7 +123,13 @@ al.). This page is written by `make study-ensembles`; no number in it is typed b
 """
 
 
-def _section(task: Task, found: Sequence[Bench], pools: Sequence[Trace], prices: Prices) -> str:
+def _section(
+    task: Task,
+    found: Sequence[Bench],
+    pools: Sequence[Trace],
+    prices: Prices,
+    ruled: Sequence[Ruled],
+) -> str:
     rows = rows_of(found)
     best = rows[BEST]
     chain = row_of(found, whole)
@@ -137,6 +151,9 @@ def _section(task: Task, found: Sequence[Bench], pools: Sequence[Trace], prices:
         against_compute_table(against_compute(found)),
         "Agreements that are wrong:",
         agreements_table(found),
+        "Other agreements of the same members, each with the threshold that sends on the fewest at"
+        " a unanimous vote's validated accuracy:",
+        rules_table(ruled),
     ]
     if same:
         paid = ", ".join(f"{name} {price:g}" for name, price in prices.items())
@@ -196,10 +213,11 @@ _LIVE = """## Live, and in virtual time
 Three of the bundled small models on the device (4 bits), two at a gateway (8 bits), large in the
 cloud, each a process, with the simulator's proxy on both links
 (`python -m benchmarks.study_ensembles.live`). All of a tier must agree. Beside each query a second
-system whose proxies do not delay is asked, whose trace is replayed in virtual time. Live; virtual
-(by how much it differs): of all queries, and of those that the device sends on. Most it answers
-itself, and their time is no network's. Calls and bytes over the last link: how many times fewer
-than if every query went over it.
+system whose proxies do not delay is asked, whose trace is replayed in virtual time; each is asked
+every query three times, and the median of its times counts. Live; virtual (by how much it differs):
+of all queries, and of those that the device sends on. Most it answers itself, and their time is no
+network's. Calls and bytes over the last link: how many times fewer than if every query went over
+it.
 
 """
 

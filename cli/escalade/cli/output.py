@@ -120,6 +120,13 @@ def show_report(lines: Iterable[str], tables: Iterable[TextTable]) -> None:
         show_table(table)
 
 
+def show_written(files: Iterable[tuple[str, Path]]) -> None:
+    """What was written, each with what it is."""
+    console = result_console()
+    for kind, path in files:
+        console.print(f"{kind}: {path}")
+
+
 def show_table(table: TextTable) -> None:
     """A table of results on stdout, details beneath their numbers."""
     from rich.table import Table

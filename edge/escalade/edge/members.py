@@ -16,11 +16,13 @@ from escalade.edge.cascade_file import (
     CascadeFile,
     MemberTable,
     TierTable,
+    artifacts_of,
+    encoder_of,
     key_of,
     member_tables,
 )
 from escalade.edge.errors import CascadeError
-from escalade.edge.generation import Artifact
+from escalade.edge.generation import Artifact, SentenceEncoder
 from escalade.edge.runtimes import Draw, Sampling, default_threads
 from escalade.edge.tiers import Member
 
@@ -96,6 +98,26 @@ class Members:
             for draw in draws
         ]
 
+    def encoder(self, table: TierTable) -> SentenceEncoder | None:
+        """The sentence encoder of a tier's gate; opened after the tier's members.
+
+        Raises:
+            ArtifactError: see `SentenceEncoder.open`.
+            CascadeError: it is not the one that the file names.
+        """
+        entry = encoder_of(table)
+        if entry is None:
+            return None
+        encoder = SentenceEncoder.open(
+            self._path.parent / entry.artifact,
+            threads=self._options.threads,
+            max_memory=next(self._left),
+            trusted_key=self._key_of(entry),
+            tokenizers=self._tokenizers,
+        )
+        self._check_pin(entry, encoder.folder)
+        return encoder
+
     def at_once(self, table: TierTable) -> int | None:
         """How many members of a tier side by side the device's threads are enough for."""
         threads = self._threads(table) or default_threads()
@@ -109,30 +131,34 @@ class Members:
         return threads
 
     def _open(self, entry: MemberTable, threads: int) -> Artifact:
-        folder = self._path.parent / entry.artifact
         artifact = Artifact.open(
-            folder,
+            self._path.parent / entry.artifact,
             threads=threads,
             max_memory=next(self._left),
             trusted_key=self._key_of(entry),
             tokenizers=self._tokenizers,
         )
-        if self._pinned and entry.manifest_sha256 is not None:
-            # Of the folder that was opened: a store's link may lead elsewhere by now.
-            now = sha256_of(artifact.folder / MANIFEST_NAME)
-            if now != entry.manifest_sha256:
-                raise CascadeError(
-                    f"{self._path}: member {folder} was changed: its manifest is {now[:12]}, the"
-                    f" file was calibrated with {entry.manifest_sha256[:12]}; calibrate again"
-                )
+        self._check_pin(entry, artifact.folder)
         return artifact
+
+    def _check_pin(self, entry: MemberTable, opened: Path) -> None:
+        """Of the folder that was opened: a store's link may lead elsewhere by now."""
+        if not self._pinned or entry.manifest_sha256 is None:
+            return
+        now = sha256_of(opened / MANIFEST_NAME)
+        if now != entry.manifest_sha256:
+            raise CascadeError(
+                f"{self._path}: member {self._path.parent / entry.artifact} was changed: its"
+                f" manifest is {now[:12]}, the file was calibrated with"
+                f" {entry.manifest_sha256[:12]}; calibrate again"
+            )
 
     def _key_of(self, entry: MemberTable) -> Path | None:
         return key_of(self._path, self._content, entry, self._options.trusted_key)
 
     def _bounds(self) -> list[int | None]:
         """What each member may take: what the others leave."""
-        entries = [entry for table in self._content.tiers for entry in member_tables(table)]
+        entries = [entry for table in self._content.tiers for entry in artifacts_of(table)]
         most = self._options.max_memory
         if most is None:
             return [None] * len(entries)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from escalade.edge.cascade import Cascade, not_calibrated
 from escalade.edge.cascade_file import (
@@ -22,9 +23,18 @@ from escalade.edge.cascade_file import (
     tier_name,
     voices_in,
 )
-from escalade.edge.deferral import ROUTER, VOTE, Early, Gate, agreement_named, rule_named
+from escalade.edge.deferral import (
+    EMBEDDING,
+    ROUTER,
+    VOTE,
+    Early,
+    Gate,
+    Medoid,
+    agreement_named,
+    rule_named,
+)
 from escalade.edge.errors import ArtifactError, CalibrationError, CascadeError
-from escalade.edge.generation import Artifact
+from escalade.edge.generation import Artifact, SentenceEncoder
 from escalade.edge.members import Members
 from escalade.edge.outbox import OutboxOptions, default_path
 from escalade.edge.tiers import (
@@ -40,6 +50,9 @@ from escalade.edge.tiers import (
     Tier,
 )
 from escalade.v1.channel import plaintext_of
+
+if TYPE_CHECKING:
+    from escalade.edge.wire import Through
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +93,9 @@ class OpenOptions:
     on_outage: OnOutage | None = None
     #: File of the queries that are kept; None takes what a cascade's file says, or the user's own.
     outbox: Path | None = None
+    #: Given the address of a tier elsewhere and each gRPC channel to it, gives the channel that is
+    #: asked: a network that is simulated, a count of calls. None is the channel itself.
+    through: Through | None = None
 
 
 _OF_ARTIFACTS = (
@@ -129,12 +145,12 @@ def open_cascade(
     with ExitStack() as undo:
         for index, table in enumerate(content.tiers):
             name, last = tier_name(table, index), index == len(content.tiers) - 1
-            tiers.append(_open_tier(path, name, table, tiers, members))
+            tiers.append(_open_tier(path, name, table, tiers, members, options.through))
             undo.callback(tiers[-1].close)
             gates.append(
                 None
                 if last and table.gate is None and (index or table.address)
-                else _gate(path, name, table, tiers[-1].opened, options)
+                else _gate(path, name, table, tiers[-1].opened, options, members.encoder(table))
             )
             gate = gates[-1]
             if calibrated and not last and gate is not None and gate.threshold is None:
@@ -178,6 +194,7 @@ def _open_artifact(
             ca_cert=options.ca_cert,
             plaintext=plaintext,
             files=ClientFiles(options.token_file, options.client_cert, options.client_key),
+            through=options.through,
         )
         if calibrated and gate.threshold is None:
             client.close()
@@ -219,14 +236,15 @@ def _open_tier(
     table: TierTable,
     below: Sequence[Tier],
     members: Members,
+    through: Through | None,
 ) -> Tier:
     # No ids of a classifier travel.
     readers = [member for tier in below for member in tier.opened if member.fingerprint]
     if table.address is not None:
         prices = (table.prompt_price, table.generated_price)
-        return _remote_tier(path, name, table, table.address, table, prices, readers)
+        return _remote_tier(path, name, table, table.address, table, prices, readers, through)
     if addressed := addressed_members(table):
-        return _remote_ensemble(path, name, table, addressed, readers)
+        return _remote_ensemble(path, name, table, addressed, readers, through)
     opened = members.open(table)
     if len(opened) == 1:
         return ArtifactTier(opened[0], name=name)
@@ -248,12 +266,13 @@ def _remote_ensemble(
     table: TierTable,
     entries: Sequence[MemberTable],
     below: Sequence[Member],
+    through: Through | None,
 ) -> Tier:
     with ExitStack() as undo:
         opened: list[RemoteMember] = []
         for entry in entries:
             prices = (entry.prompt_price, entry.generated_price)
-            tier = _remote_tier(path, name, table, entry.address, entry, prices, below)
+            tier = _remote_tier(path, name, table, entry.address, entry, prices, below, through)
             undo.callback(tier.close)
             opened.append(RemoteMember(tier, entry.weight))
         undo.pop_all()
@@ -268,6 +287,7 @@ def _remote_tier(
     spoken: Spoken,
     prices: tuple[float, float],
     below: Sequence[Member],
+    through: Through | None,
 ) -> RemoteTier:
     """A tier elsewhere; it is sent the ids of the tokenizer that all tiers below it share."""
     if table.send == "tokens":
@@ -298,6 +318,7 @@ def _remote_tier(
         ca_cert=None if spoken.ca_cert is None else path.parent / spoken.ca_cert,
         plaintext=plaintext_of(tls=spoken.tls, plaintext=spoken.plaintext),
         files=ClientFiles(*(None if one is None else path.parent / one for one in shown)),
+        through=through,
     )
     asked = table.draft_acceptance
     acceptance = None if asked is None else Acceptance(asked.rule, asked.alpha)
@@ -319,6 +340,7 @@ def _gate(
     tier: TierTable,
     members: Sequence[Member],
     options: OpenOptions,
+    encoder: SentenceEncoder | None = None,
 ) -> Gate:
     """The gate after a tier, with what the artifact says where the file says nothing."""
     table = tier.gate or GateTable()
@@ -326,6 +348,8 @@ def _gate(
     early = options.early if options.early != "off" else table.early
     if table.threshold is not None and not math.isfinite(table.threshold):
         raise CalibrationError(f"{shown}: threshold must be a finite number, got {table.threshold}")
+    if encoder is not None:
+        return Gate(rule=Medoid(EMBEDDING, encoder.similarity), threshold=table.threshold)
     if voices_in(tier) > 1:
         return Gate(rule=agreement_named(table.rule or VOTE), threshold=table.threshold)
     if not members:

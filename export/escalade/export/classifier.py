@@ -32,6 +32,7 @@ from escalade.edge.base import atomic_folder, utc_now
 from escalade.edge.classification import ClassificationEntry, check_labels
 from escalade.edge.deferral import DeferralEntry
 from escalade.edge.generation import Artifact
+from escalade.export.blueprints import classifier_of
 from escalade.export.class_parity import check_labels_given, label_golden, measure_labels
 from escalade.export.errors import ExportParityError, ModelError, OptionError
 from escalade.export.model import check_fits, write_tokenizer
@@ -43,7 +44,8 @@ from escalade.v1.identity import weights_revision
 #: How weights may be stored.
 CLASSIFIER_SCHEMES: tuple[Scheme, ...] = ("none", "float16", "int8", "int4", "dynamic-int8")
 DEFAULT_GOLDEN_TEXTS = ("Hello", "The quick brown fox", "1 + 1 =")
-_PACKAGES = ("escalade", "torch", "transformers", "onnx", "onnxruntime")
+#: Whose versions a manifest names.
+PACKAGES = ("escalade", "torch", "transformers", "onnx", "onnxruntime")
 
 
 def export_classifier(
@@ -94,12 +96,14 @@ def export_classifier(
         try:
             check_labels(labels)
             window = classifier_window(model.config, tokenizer, model_dir)
-            entry = _model_entry(model, tokenizer, model_dir, window, name)
+            entry = encoder_entry(model, tokenizer, model_dir, window, name)
         except (OSError, ValueError) as error:  # a CheckpointError is one
             raise ModelError(str(error)) from error
         progress("writing the onnx program")
         with quiet():
-            quantization = export_onnx_classifier(model, folder, window=window, scheme=quantize)
+            quantization = export_onnx_classifier(
+                classifier_of(model, window), folder, scheme=quantize
+            )
         manifest = Manifest(
             schema=MANIFEST_SCHEMA,
             format="onnx",
@@ -111,7 +115,7 @@ def export_classifier(
             deferral=DeferralEntry(),
             golden=[],
             parity=measure_labels([], []),
-            versions=versions_of(_PACKAGES),
+            versions=versions_of(PACKAGES),
             created=utc_now(),
         )
         write_manifest(folder, manifest)
@@ -151,14 +155,18 @@ def _multiplied(model: PreTrainedModel) -> int:
     return sum(parameter.numel() for parameter in model.parameters()) - tables
 
 
-def _model_entry(
+def encoder_entry(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
     model_dir: Path,
     window: int,
     name: str | None,
 ) -> ModelEntry:
-    """Raises `OSError` or `ValueError` where files cannot be read or do not fit."""
+    """Who an encoder of texts is.
+
+    Raises:
+        OSError, ValueError: files cannot be read, or do not fit.
+    """
     config = model.config
     check_vocabulary(tokenizer, config.vocab_size, model_dir)
     heads = config.num_attention_heads

@@ -6,6 +6,7 @@ The device never reads one: it opens artifacts.
 from escalade.checkpoint.classification import (
     classifier_window,
     is_classifier,
+    is_sentence_encoder,
     labels_of,
 )
 from escalade.checkpoint.errors import CheckpointError, first_line
@@ -20,9 +21,14 @@ from escalade.checkpoint.exportable import (
 )
 from escalade.checkpoint.generation import GREEDY, Generation, read_generation
 from escalade.checkpoint.locating import HUB, Located, locate
-from escalade.checkpoint.network import load_classifier, load_encoder, load_network
+from escalade.checkpoint.network import (
+    load_classifier,
+    load_encoder,
+    load_network,
+    load_sentence_encoder,
+)
 from escalade.checkpoint.probing import probing_texts
-from escalade.checkpoint.sentences import MeanClassifier
+from escalade.checkpoint.sentences import MeanClassifier, longest_sentence
 from escalade.checkpoint.tokenizer import (
     check_vocabulary,
     load_tokenizer,
@@ -47,12 +53,15 @@ __all__ = [
     "classifier_window",
     "first_line",
     "is_classifier",
+    "is_sentence_encoder",
     "labels_of",
     "load_classifier",
     "load_encoder",
     "load_network",
+    "load_sentence_encoder",
     "load_tokenizer",
     "locate",
+    "longest_sentence",
     "probing_texts",
     "read_generation",
     "tokenizer_fingerprint",

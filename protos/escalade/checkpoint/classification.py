@@ -10,7 +10,7 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 from escalade.checkpoint.errors import CheckpointError
 from escalade.checkpoint.exportable import ACTIVATIONS, ONNX_CLASSIFIERS
 from escalade.checkpoint.files import CONFIG_NAME, read_object
-from escalade.checkpoint.sentences import reads_mean
+from escalade.checkpoint.sentences import has_classes, reads_mean
 
 _ARCHITECTURE = "ForSequenceClassification"
 # What transformers has for `model_max_length` where a tokenizer names none: no length at all.
@@ -23,7 +23,7 @@ _LANGUAGE_MODELS = ("ForCausalLM", "ForConditionalGeneration")
 def is_classifier(folder: Path) -> bool:
     """Whether a model's folder says that it classifies texts; False where it cannot be read.
 
-    A sentence encoder is one, if only to be told what it lacks.
+    A sentence encoder is one, too, which may lack its classes (`is_sentence_encoder`).
     """
     try:
         listed = read_object(folder / CONFIG_NAME).get("architectures")
@@ -33,6 +33,15 @@ def is_classifier(folder: Path) -> bool:
     if reads_mean(folder):
         return not any(one.endswith(_LANGUAGE_MODELS) for one in named)
     return any(one.endswith(_ARCHITECTURE) for one in named)
+
+
+def is_sentence_encoder(folder: Path) -> bool:
+    """Whether a model's folder says that it makes vectors of texts, and no classes.
+
+    Raises:
+        CheckpointError: `modules.json` is there and cannot be read.
+    """
+    return reads_mean(folder) and is_classifier(folder) and not has_classes(folder)
 
 
 def check_encoder(config: PreTrainedConfig, where: object) -> None:

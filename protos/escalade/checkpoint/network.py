@@ -26,6 +26,7 @@ from escalade.checkpoint.files import CONFIG_NAME, GENERATION_CONFIG_NAME, read_
 from escalade.checkpoint.sentences import (
     MeanClassifier,
     check_mean,
+    check_sentences,
     has_classes,
     load_head,
     reads_mean,
@@ -95,6 +96,23 @@ def load_classifier(folder: Path) -> PreTrainedModel:
     load_head(folder, model.classifier)
     model.train(False)
     return model
+
+
+def load_sentence_encoder(folder: Path) -> PreTrainedModel:
+    """What of a sentence encoder comes before the mean of its tokens, as `load_network` loads.
+
+    In float32, on the CPU. A pooling of BERT's own is no part of it.
+
+    Raises:
+        CheckpointError: see `load_network`; or what comes after is not the mean, or the family, or
+            a setting of it, is none that is written.
+    """
+    check_sentences(folder)
+    encoder = _load(folder, "encoder", torch.float32, "cpu")
+    check_encoder(encoder.config, folder)
+    if getattr(encoder, "pooler", None) is not None:
+        encoder.register_module("pooler", None)
+    return encoder
 
 
 def load_encoder(folder: Path, labels: Sequence[str], *, seed: int) -> PreTrainedModel:

@@ -24,6 +24,7 @@ from escalade.checkpoint.files import CONFIG_NAME, read_object
 #: What sentence-transformers reads first.
 MODULES_NAME = "modules.json"
 _PREFIX = "sentence_transformers.models."
+_SETTINGS_NAME = "sentence_bert_config.json"
 _POOLING, _DENSE = "1_Pooling", "2_Dense"
 _IDENTITY = "torch.nn.modules.linear.Identity"
 _WEIGHTS_NAME = "model.safetensors"
@@ -130,6 +131,35 @@ def check_mean(folder: Path) -> None:
             f"{modules[1][1] / CONFIG_NAME}: pooling must be the mean of tokens, got"
             f" {', '.join(modes) or config.get('pooling_mode')}"
         )
+
+
+def check_sentences(folder: Path) -> None:
+    """Refuse a folder that gives anything but the mean of tokens, at its own length or at 1.
+
+    Raises:
+        CheckpointError: see `check_mean`; or more comes after the mean.
+    """
+    check_mean(folder)
+    after = [kind for kind, _ in _modules(folder)[2:]]
+    if after not in ([], ["Normalize"]):
+        raise CheckpointError(
+            f"{folder / MODULES_NAME}: after Pooling may come Normalize, got {', '.join(after)}"
+        )
+
+
+def longest_sentence(folder: Path) -> int | None:
+    """Tokens at which sentence-transformers cuts a text; None where the folder does not say.
+
+    Raises:
+        CheckpointError: it says something else than a number.
+    """
+    path = folder / _SETTINGS_NAME
+    if not path.is_file():
+        return None
+    length = read_object(path).get("max_seq_length")
+    if length is None or (isinstance(length, int) and length >= 1):
+        return length
+    raise CheckpointError(f"{path}: max_seq_length must be at least 1, got {str(length)[:24]}")
 
 
 def load_head(folder: Path, classifier: nn.Linear) -> None:

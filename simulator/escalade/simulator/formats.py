@@ -42,7 +42,9 @@ def nominal_seconds(value_s: float) -> str:
 
 
 def count(value: float) -> str:
-    """Three significant digits with a prefix: `4210000` as `4.21 M`."""
+    """Three significant digits with a prefix: `4210000` as `4.21 M`; `41` of a whole number."""
+    if isinstance(value, int) and value < 1000:  # noqa: PLR2004 - no prefix
+        return str(value)
     power = 0
     while 999.5 <= value < math.inf and power < len(_PREFIXES) - 1:  # noqa: PLR2004
         value, power = value / 1000, power + 1

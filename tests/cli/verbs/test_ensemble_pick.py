@@ -98,6 +98,34 @@ def test_the_best_in_the_budget_is_picked_measured_and_written(
         assert client.ask("g2p: a").text
 
 
+def test_the_agreement_and_the_weights_that_picked_are_written(
+    pick: Callable[..., Any], zoo: Path, tmp_path: Path
+) -> None:
+    models, out = [zoo / name for name in ("tiny", "other", "tiny8")], tmp_path / "cascade.toml"
+    rule = ("--agreement", "similarity:edit", "--weighted", "--least", "3")
+    found = pick(*models, "--data", zoo / "valid.jsonl", *rule, "--out", out)
+    assert found["agreement"] == "similarity:edit"
+    # How often each is right on the 8 queries of the choice, and none is nothing.
+    right = {one["name"]: round(8 * one["validated"]) for one in found["models"]}
+    shares = [float(f"{(right[name] + 1) / 10:.4g}") for name in found["members"]]
+    assert found["weights"] == shares
+    (tier,) = read_cascade_file(out).tiers
+    weights = [one.weight for one in member_tables(tier)]
+    assert weights == shares
+    assert len(set(weights)) > 1
+    assert tier.gate is not None
+    assert tier.gate.rule == "similarity:edit"
+    with EdgeClient.open(out, OpenOptions()) as client:
+        answer = client.ask("g2p: a")
+    assert answer.score is not None
+    # By mean-score whoever wins the vote wins, and the same are picked.
+    by_mean, by_vote = (
+        pick(*models, "--data", zoo / "valid.jsonl", "--agreement", one)
+        for one in ("mean-score", "vote")
+    )
+    assert by_mean | {"agreement": "vote"} == by_vote
+
+
 def test_a_trace_that_is_there_gives_the_same_as_asking_again(
     pick: Callable[..., Any], invoke: Invoke, zoo: Path, tmp_path: Path
 ) -> None:
@@ -210,6 +238,10 @@ TWO = ["{zoo}/tiny", "{zoo}/other"]
         ([*TWO, *DATA, "--cost", "money"], "the price of .* is missing; every model needs one"),
         ([*TWO, *DATA, "--price", "nobody=1,1"], "member with a price must be one of .*nobody"),
         ([*TWO, *DATA, "--cost", "watts"], "watts"),
+        (
+            [*TWO, *DATA, "--agreement", "chrf"],
+            "--agreement: rule of several members must be .*chr",
+        ),
         ([*TWO, *DATA, "--seed", "-1"], "--seed must be at least 0, got -1"),
         ([*TWO, *DATA, "--max-memory", "1M"], "needs .* bytes of memory"),
         ([*TWO, *DATA, "--limit", "1"], "held-out queries must be at least 1; got 0"),

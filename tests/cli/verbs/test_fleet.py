@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,9 +59,21 @@ def test_replicas_for_a_goal(spec: Path, invoke: Invoke) -> None:
 def test_what_cannot_be_is_one_line(spec: Path, invoke: Invoke) -> None:
     code, out, err = invoke("fleet", spec, "--p99-s", 0)
     assert (code, out) == (2, "")
-    assert err == "error: p99_s must be above 0 and finite; got 0\n"
+    assert err == "error: p99_s must be in (0, 3.2e+09]; got 0\n"
     spec.write_text(FLEET.replace("cloud_s = 0.8", "cloud_s = 8"))
     code, out, err = invoke("fleet", spec)
     assert (code, out) == (2, "")
     assert "this fleet cannot be served" in err
     assert err.count("\n") == 1
+
+
+def test_a_fleet_meets_a_network_of_a_users_own(spec: Path, tmp_path: Path, invoke: Invoke) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text('[moon]\nrtt_ms = 2600\nsource = "light"\n')
+    spec.write_text(re.sub(r'profile = "\w+"', 'profile = "moon"', spec.read_text()))
+    code, out, err = invoke("fleet", spec)
+    assert (code, out) == (2, "")
+    assert "profile must be one of free" in err
+    code, out, _ = invoke("fleet", spec, "--profiles", mine, "--json")
+    assert code == 0
+    assert json.loads(out)["together"]["latency_deferred"]["p50"] > 2.6

@@ -167,10 +167,13 @@ def test_a_mistake_costs_one_line_and_exit_code_2(
     assert says in line
 
 
-def test_the_clock_takes_no_options_of_traces(invoke: Invoke) -> None:
-    code, _, err = invoke("simulate", "clock", "--profile", "lte")
+@pytest.mark.parametrize(
+    "option", [("--profile", "lte"), ("--device", "pi-5=pi-4"), ("--threshold", "0.1")]
+)
+def test_the_clock_takes_no_options_of_traces(invoke: Invoke, option: tuple[str, str]) -> None:
+    code, _, err = invoke("simulate", "clock", *option)
     assert code == 2
-    assert "--profile, --threshold and --price are of traces, not of clock" in err
+    assert "--device, --devices, --threshold and --price are of traces, not of clock" in err
 
 
 @pytest.mark.slow
@@ -186,7 +189,9 @@ def test_a_plan_says_thresholds_or_that_there_are_none(invoke: Invoke, three: Pa
     goal = ("plan", three, "--profile", "lte", "--profile", "gateway=lan", "--calls", "0.9")
     code, out, err = invoke(*goal)
     assert (code, err) == (0, "")
-    assert out.startswith("thresholds that keep every bound, with the least of calls: device ")
+    assert out.startswith(
+        "thresholds that keep every bound, with the least of wrong answers: device "
+    )
     for said in ("answers: device", "at most 90.0%", "lte, gateway=lan", "last tier alone"):
         assert said in out
     code, out, _ = invoke(*goal, "--p95-ms", "0.01", "--json")
@@ -194,6 +199,8 @@ def test_a_plan_says_thresholds_or_that_there_are_none(invoke: Invoke, three: Pa
     assert (code, found["met"], len(found["thresholds"])) == (0, False, 2)
     code, _, err = invoke("plan", three, "--profile", "lte")
     assert (code, "a goal needs at least 1 bound" in err) == (2, True)
+    code, _, err = invoke("plan", three, "--profile", "lte", "--p95-ms", "-5")
+    assert (code, "--p95-ms must be above 0 and finite; got -5" in err) == (2, True)
 
 
 def test_networks_of_a_users_own(invoke: Invoke, two: Path, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def test_what_is_held_out_is_measured_and_chooses_nothing(
     # Other answers there, and the choice is the same.
     other = make_zoo(4, 40, seed=9, side_by_side=side_by_side)
     assert pick(validation, other).order == picked.order
-    votes = votes_of(held_out.said, picked.order)
+    votes = votes_of(held_out, picked.order)
     ours = held_out.right[picked.order]
     won = [bool(ours[place, n]) for n, place in enumerate(votes.winner)]
     assert picked.voted.quality.value == pytest.approx(np.mean(won))
@@ -100,9 +100,10 @@ def test_no_queries_of_one_kind_are_refused(make_zoo: MakeZoo) -> None:
             pick(*ends)
 
 
-def test_the_largest_vote_is_counted_whole() -> None:
+def test_the_largest_vote_is_counted_whole(make_zoo: MakeZoo) -> None:
     """Patterns of agreement are numbers: those of the most members that there may be fit."""
-    said = np.arange(MOST_MEMBERS)[:, None]  # all differ
-    votes = votes_of(said, range(MOST_MEMBERS))
+    zoo = make_zoo(MOST_MEMBERS, 1)
+    zoo.said[:, 0] = np.arange(MOST_MEMBERS)  # all differ
+    votes = votes_of(zoo, range(MOST_MEMBERS))
     assert (votes.winner.tolist(), votes.asked.tolist()) == ([0], [MOST_MEMBERS])
     assert not votes.unanimous[0]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import permutations
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from votes import is_settled, vote_share
 
+from escalade.edge.deferral import Voice, agreement_named
 from escalade.simulator.ensembles import Zoo
 from escalade.simulator.ensembles.picking import guarantee_of, search
 from escalade.simulator.errors import SimulatorError
@@ -79,6 +82,38 @@ def test_an_exhaustive_pick_is_the_best_of_all_in_the_budget(
     assert found.best.cost == pytest.approx(spent)
 
 
+@settings(deadline=None, max_examples=15)
+@given(rule=st.sampled_from(["vote", "similarity:edit"]), **_zoos)
+def test_any_agreement_picks_what_the_edges_rule_says_is_best(
+    make_zoo: MakeZoo,
+    rule: str,
+    models: int,
+    queries: int,
+    seed: int,
+    side_by_side: bool,
+    cost: str,
+) -> None:
+    """Weighted votes and similarities: texts `a`, `ab`, ... are more alike the nearer they are."""
+    zoo = make_zoo(min(models, 4), queries, seed=seed, side_by_side=side_by_side, cost=cost)
+    words = [["abcd"[: one + 1] for one in row] for row in zoo.said.tolist()]
+    zoo = replace(zoo, agreement=agreement_named(rule), texts=[] if rule == "vote" else words)
+    zoo = zoo.weighted(zoo.by_accuracy())
+    found = search(zoo).best
+    best = (-1, 0.0)
+    for order in (one for one, _, _ in all_of(zoo, len(zoo.names))):
+        weights, right, spent = zoo.weights_of(order), 0, 0.0
+        for n in range(queries):
+            voices = [Voice(k, words[one][n]) for k, one in enumerate(order)]
+            right += bool(zoo.right[order[zoo.agreement.outcome(voices, weights).winner], n])
+            ks = range(1, len(order) + 1)
+            asked = next(
+                k for k in ks if k == len(order) or zoo.agreement.is_settled(voices[:k], weights)
+            )
+            spent += zoo.spent(order, np.full(queries, asked))[n]
+        best = max(best, (right, -spent / queries))
+    assert (found.right, -found.cost) == (best[0], pytest.approx(best[1]))
+
+
 @settings(deadline=None, max_examples=40)
 @given(most_tried=st.integers(0, 40), share=st.floats(0.0, 1.0), **_zoos)
 def test_a_greedy_pick_holds_what_it_promises(
@@ -115,8 +150,6 @@ def test_a_greedy_pick_holds_what_it_promises(
 
 def test_greedy_may_miss_what_only_three_together_have() -> None:
     """Why no ratio is promised: the best vote is of models that are no help in ones and twos."""
-    import numpy as np
-
     # Each of the three is right on two queries of three; a fourth, alone, on the same share.
     said = np.array([[0, 0, 1], [0, 1, 0], [1, 0, 0], [0, 0, 2]])
     zoo = Zoo(

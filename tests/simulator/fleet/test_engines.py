@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_fleets import Group, model_of
 
+from escalade.simulator.errors import FleetError
 from escalade.simulator.fleet.engine import fast
 from escalade.simulator.fleet.engine.fast import simulate
 from escalade.simulator.fleet.engine.reference import simulate_plainly
@@ -114,3 +115,27 @@ def test_scaling_goes_on_until_the_last_answer(device_s: float) -> None:
     plain, fast_one = simulate_plainly(model), simulate(model, windows=1, threads=1, keep=True)
     assert fast_one.kept is not None
     assert fast_one.kept.latency_s.tobytes() == plain.latency_s.tobytes()
+
+
+def test_as_many_queries_come_in_one_stretch_as_in_another() -> None:
+    """Memory holds a stretch: those of a day whose queries all come in one hour are short there."""
+    rush = Group(devices=50, pieces=[(0.0, 0.0), (4.0, 100.0), (5.0, 0.0)])
+    recorded = Group(devices=10, arrivals=[0.0, 0.5], period_s=1.0)
+    ends = fast.ends_s(model_of([rush, recorded]), stretch=520)
+    assert len(ends) == 10
+    assert ends[-1] == 10.0
+    expected = [20 * at + 5000 * min(max(at - 4.0, 0.0), 1.0) for at in [0.0, *ends]]
+    assert np.diff(expected) == pytest.approx([520.0] * 10)
+
+
+def test_calls_that_pile_up_are_refused_before_memory_is_full(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fast, "MOST_CALLS", 50)
+    group = Group(devices=10, rate=2.0, cloud_s=(1.0,))
+    with pytest.raises(
+        FleetError, match=r"must be at most 50 at once; got \d+ by \d.* s: give more"
+    ):
+        simulate(model_of([group]), windows=1, threads=2, stretch=20)
+    bounded = simulate(model_of([group], queue=5, deadline_s=0.0), windows=1, threads=2, stretch=20)
+    assert bounded.tally.refused.sum() > 0

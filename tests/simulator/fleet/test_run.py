@@ -198,6 +198,9 @@ def test_the_replicas_for_a_p99_are_those_of_erlang(tmp_path: Path) -> None:
     assert capacity.price_per_hour == 2 * capacity.most
     with pytest.raises(FleetError, match="no number of replicas answers 99 of 100"):
         plan_capacity(path, 0.1, seed=1)
+    path.write_text(fleet('kind = "poisson", per_hour = 1e-9'))
+    with pytest.raises(FleetError, match="no query came in a run"):
+        plan_capacity(path, 1.0, seed=1)
 
 
 def slower(servers: int, load: float, times: float) -> float:

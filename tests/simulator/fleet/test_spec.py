@@ -53,6 +53,23 @@ def fleet_of(tmp_path: Path, old: str = "", new: str = "", more: str = "") -> Pa
             "slots",
         ),
         ("replicas = 4", "replicas = 4\nscaling = { least = 5, most = 9 }", "in 5..9, as scaling"),
+        (
+            "replicas = 4",
+            "replicas = 4\nscaling = { least = 5, most = 2 }",
+            "at most its most, 2; got 5",
+        ),
+        # Who never waits would call for ever at one moment, who waits for years nearly so.
+        (
+            "[[groups]]",
+            "[retries]\nfirst_s = 0\n[[groups]]",
+            "retries.first_s must be in [0.001, 3.2e+09], got 0",
+        ),
+        ("[[groups]]", "[retries]\nmost_s = 0\n[[groups]]", "retries.most_s must be in [0.001,"),
+        (
+            "[[groups]]",
+            "[retries]\ndeadline_s = 1e9\n[[groups]]",
+            "retries.deadline_s must be at most 1,000 times most_s, 1; got 1e+09",
+        ),
         ("count = 100", "count = 20000001", "groups[0].count must be at least 1 and at most"),
         ('profile = "lte"', 'profile = "lte"\ntrace = "t"', "give either trace or answers"),
         ('profile = "lte"', 'profile = "lte"\nthresholds = [1.0]', "thresholds are of a trace"),
@@ -89,6 +106,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "error", "said"),
     [
+        ("lte", "lta", ProfileError, "group 'phones': profile must be one of free"),
         ("lte", "lta", ProfileError, "did you mean 'lte'"),
         (
             "device_s = 0.1",
@@ -108,7 +126,8 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
             'kind = "poisson", per_hour = 120',
             'kind = "bursts", per_hour = 120, times = 2, quiet_s = 1e-6, burst_s = 1e-6',
             FleetError,
-            "group 'phones': the rate of arrivals must change at most 1,000,000 times",
+            "group 'phones': the rate of arrivals must change at most 1,000,000 times in a run; got"
+            " 3e+07",
         ),
         (
             'kind = "poisson", per_hour = 120',

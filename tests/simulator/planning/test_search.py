@@ -13,7 +13,7 @@ from escalade.edge.trace import Trace
 from escalade.simulator.devices import Device, Replayed
 from escalade.simulator.errors import PlanError
 from escalade.simulator.network import Network, Profile, get_profile
-from escalade.simulator.planning import Goal, lines_of, make_plan, tables_of
+from escalade.simulator.planning import Goal, lines_of, make_plan, measuring, tables_of
 from escalade.simulator.planning.planned import Plan
 from escalade.simulator.replay import Setting, replay_grid
 
@@ -82,9 +82,20 @@ def test_where_none_keeps_them_the_nearest_is_told(trace: Trace) -> None:
     assert right.figures[0].accuracy.value >= found.figures[0].accuracy.value
 
 
+def test_intervals_are_the_same_however_much_of_them_memory_holds(
+    trace: Trace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = plan(trace, quality=0.9)
+    monkeypatch.setattr(measuring, "_AT_ONCE", 700)
+    assert plan(trace, quality=0.9) == whole
+    monkeypatch.setattr(measuring, "_DRAWS", 1)
+    fewer = plan(trace, quality=0.9).figures[0].calls
+    assert fewer.low < fewer.value < fewer.high
+
+
 def test_a_goal_holds_on_every_network(trace: Trace) -> None:
     slow = Network(get_profile("3g"))
-    both = make_plan(trace, [LTE, slow], Goal(p95_s=0.2), choices=200)
+    both = make_plan(trace, [LTE, slow], Goal(p95_s=0.2, minimise="calls"), choices=200)
     assert [one.network for one in both.figures] == ["lte", "3g"]
     assert both.met
     assert both.figures[1].calls.value <= 0.07  # hardly any may cross 300 ms
@@ -97,7 +108,36 @@ def test_the_same_seed_gives_the_same_plan_and_halves_are_apart(trace: Trace) ->
     assert one.chosen_by + one.confirmed_by == 600
 
 
-@pytest.mark.parametrize("minimise", ["calls", "money", "flops", "mean", "p95"])
+@pytest.mark.parametrize("bound", ["p95_s", "calls", "money_a_day"])
+def test_a_bound_of_time_or_cost_alone_is_spent_on_right_answers(
+    trace: Trace, make_trace: MakeTrace, bound: str
+) -> None:
+    """The device alone would keep it too."""
+    goal = {"p95_s": 0.2, "calls": 0.4, "money_a_day": 1.0}[bound]
+    found, cheapest = (
+        plan(trace, **{bound: goal}, **_money(bound), minimise=aim) for aim in (None, "calls")
+    )
+    assert (found.met, found.minimised) == (True, "errors")
+    (one,), (other,) = found.figures, cheapest.figures
+    assert other.calls.value < one.calls.value
+    assert one.accuracy is not None
+    assert other.accuracy is not None
+    assert other.accuracy.value + 0.01 < one.accuracy.value
+    # A bound of right answers is kept at the least cost; and of answers that nobody judged, who
+    # can say?
+    assert plan(trace, **{bound: goal}, **_money(bound), quality=0.6).minimised == "money"
+    unjudged = make_trace([0.5] * 50, [None] * 50, [None] * 50, prices=((0.0, 0.0), (1.0, 2.0)))
+    blind = plan(unjudged, **{bound: goal}, **_money(bound))
+    assert blind.minimised == "money"
+    assert "not every answer was judged" in blind.notes[0]
+
+
+def _money(bound: str) -> dict[str, float]:
+    """So many queries that half of them may go up."""
+    return {"queries_a_day": 1e6} if bound == "money_a_day" else {}
+
+
+@pytest.mark.parametrize("minimise", ["errors", "calls", "money", "flops", "mean", "p95"])
 def test_each_aim_is_least_where_it_is_asked_for(trace: Trace, minimise: str) -> None:
     found = plan(trace, accuracy=0.6, minimise=minimise)
     assert (found.met, found.minimised) == (True, minimise)

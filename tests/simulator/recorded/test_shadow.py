@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from escalade.edge.trace import Trace, TraceRecord
@@ -46,3 +47,22 @@ def test_queries_that_some_tier_did_not_answer_are_left_out_and_counted(
     assert answered("t", none, notes) is none
     with pytest.raises(SimulatorError, match="5 of 5 records lack the answer of tier 'tier1'"):
         tiers_of(none)
+
+
+@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
+def test_a_time_that_is_none_is_refused_by_the_query(
+    make_trace: Callable[..., Trace], with_answer: Callable[..., TraceRecord], value: float
+) -> None:
+    trace = make_trace([0.1, 0.2], [True, True], [True, True])
+    first, second = trace.records
+    (member,) = second.tiers[1].members  # type: ignore[union-attr]
+    assert second.tiers[1].link is not None  # type: ignore[union-attr]
+    link = msgspec.structs.replace(second.tiers[1].link, server_s=value)  # type: ignore[union-attr]
+    for wrong in (
+        msgspec.structs.replace(second, total_s=value),
+        with_answer(second, 0, seconds=value),
+        with_answer(second, 1, members=[msgspec.structs.replace(member, seconds=value)]),
+        with_answer(second, 1, link=link),
+    ):
+        with pytest.raises(SimulatorError, match=f"'q1': seconds must be .* >= 0; got {value:g}"):
+            tiers_of(Trace(trace.header, [first, wrong]))

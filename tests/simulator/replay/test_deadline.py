@@ -25,7 +25,7 @@ from escalade.simulator.recorded import tiers_of
 from escalade.simulator.replay.replay import Course, Replay
 from escalade.simulator.replay.setting import Setting
 from escalade.simulator.replay.simulation import run_simulation
-from escalade.simulator.replay.use_tables import degraded_tables
+from escalade.simulator.replay.tables import degraded_tables
 
 LIFTS = Profile(
     name="lifts", rtt_ms=50, outages=(Chance(every_s=20, lasts_s=8),), source="made up"

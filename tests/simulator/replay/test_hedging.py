@@ -17,9 +17,10 @@ from escalade.simulator.network import Network
 from escalade.simulator.network.profiles import Cycle, Profile, get_profile
 from escalade.simulator.recorded import tiers_of
 from escalade.simulator.replay import trips
-from escalade.simulator.replay.recording import GRPC_BYTES_UP
 from escalade.simulator.replay.replay import Course
 from escalade.simulator.replay.setting import Setting
+from escalade.simulator.replay.simulation import run_simulation
+from escalade.simulator.replay.tables import latency_tables
 
 
 def over(trace: Trace, network: Network, after_s: float = np.inf, seed: int = 3) -> Course:
@@ -53,21 +54,39 @@ def test_a_second_call_is_never_later_and_spares_most_stalls(calls: Trace) -> No
     # About one of ten stalls, or an answer that the first call alone can bring, is left.
     assert (two[again] < one[again] - 0.05).mean() > 0.8
     assert two.min() > 0.025 + 0.040
-    up = np.array([record.tiers[1].link.bytes_up for record in calls.records])  # type: ignore[union-attr]
-    sent = (up + GRPC_BYTES_UP) * (1 + again)
-    np.testing.assert_array_equal(twice.bytes_up[1], sent)
-    np.testing.assert_array_equal(once.bytes_up[1], up + GRPC_BYTES_UP)
+    np.testing.assert_array_equal(twice.again, [np.zeros(600, dtype=bool), again])
+    assert not once.again.any()
+
+
+def test_what_is_sent_twice_costs_twice(calls: Trace) -> None:
+    """A price for each byte, and energy: of the query up, not of the one answer that counts."""
+    priced = replace(get_profile("lte"), price_per_gb=1e6, joules_per_mb=1e3, joules_per_call=None)
+    once, twice = over(calls, Network(priced)), over(calls, Network(priced), 0.05)
+    up, down = once.bytes_up[1], once.bytes_down[1]
+    assert once.spending.money is not None
+    assert twice.spending.money is not None
+    np.testing.assert_allclose(once.spending.money[1], 1e-3 * (up + down))
+    np.testing.assert_allclose(twice.spending.money[1], 1e-3 * (2 * up + down))
+    np.testing.assert_allclose(twice.spending.called_j, twice.spending.money)
     # Asked alone it gets no draft, whichever call.
-    np.testing.assert_array_equal(
-        twice.last_only_up, (up - 20 + GRPC_BYTES_UP) * (1 + (once.last_only_s > 0.1))
-    )
+    np.testing.assert_allclose(twice.spending.alone_money, 1e-3 * (2 * (up - 20) + down))
+
+
+def test_a_simulation_says_how_many(calls: Trace) -> None:
+    network = [Network(get_profile("lte")), Network(get_profile("lan"))]
+    setting = Setting(hedge_after_s=0.05)
+    summary = run_simulation({"t": calls}, network, [], seed=0, setting=setting).summary
+    assert [row.asked_again for row in summary.networks] == [1.0, 0.0]
+    assert latency_tables(summary)[0].head[-1] == "asked twice"
+    plain = run_simulation({"t": calls}, network, [], seed=0).summary
+    assert latency_tables(plain)[0].head[-1] == "cloud only mean"
 
 
 def test_where_nothing_varies_it_costs_bytes_and_gains_nothing(calls: Trace) -> None:
     lte = Network(get_profile("lte"))
     once, twice = over(calls, lte), over(calls, lte, 0.05)
     np.testing.assert_array_equal(twice.seconds[1], once.seconds[1])
-    np.testing.assert_array_equal(twice.bytes_up[1], 2 * once.bytes_up[1])
+    assert twice.again[1].all()
 
 
 def test_an_outage_holds_both_calls(calls: Trace) -> None:
@@ -114,7 +133,7 @@ def test_calls_at_once_are_hedged_as_one_after_the_other(
         one_by_one = over(trace, Network(profile), after_s)
     assert together.seconds[1].tolist() == one_by_one.seconds[1].tolist()
     assert together.last_only_s.tolist() == one_by_one.last_only_s.tolist()
-    assert together.bytes_up.tolist() == one_by_one.bytes_up.tolist()
+    assert together.again.tolist() == one_by_one.again.tolist()
 
 
 def test_a_moment_for_a_second_call_must_come() -> None:

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from escalade.edge.trace import Hop, Link, MemberAnswer, MemberCall, MemberInfo, Trace
-from escalade.simulator.network import Network, get_profile
+from escalade.simulator.errors import ProfileError
+from escalade.simulator.network import GRPC_BYTES_DOWN, GRPC_BYTES_UP, Network, get_profile
 from escalade.simulator.recorded import cost_named, tiers_of, with_prices
-from escalade.simulator.replay.recording import GRPC_BYTES_DOWN, GRPC_BYTES_UP
 from escalade.simulator.replay.replay import replay
+from escalade.simulator.replay.simulation import networks_of, run_simulation
 
 QUERIES = 40
 replace = msgspec.structs.replace
@@ -97,6 +98,25 @@ def test_each_crosses_a_link_of_its_own(panel: Trace) -> None:
     assert len(set(np.argmax(alone, axis=0).tolist())) > 1
 
 
+def test_each_link_may_have_a_profile_of_its_own(panel: Trace) -> None:
+    """`c`, the fastest, is behind the slowest link; two that share a name go by their places."""
+    profiles = ["coe-10ms", "panel/c=coe-100ms"]
+    tiers = [panel.header.tiers[0], replace(panel.header.tiers[1], name="panel")]
+    trace = Trace(replace(panel.header, tiers=tiers), panel.records)
+    (network,) = networks_of([trace], profiles)
+    found = run_simulation({"t": trace}, [network], [[-1.0]], seed=0)
+    (run,) = [run for _, run in found.replays]
+    np.testing.assert_allclose(run.course.last_only_s, 0.001 + 0.010 + 0.100)
+    assert found.summary.networks[0].network == "coe-10ms, panel/c=coe-100ms"
+    twins = [replace(one, name=name) for one, name in zip(tiers[1].members, "bab", strict=True)]
+    header = replace(panel.header, tiers=[tiers[0], replace(tiers[1], members=twins)])
+    (network,) = networks_of([Trace(header, panel.records)], ["coe-10ms", "panel/b#3=coe-1s"])
+    run = replay(Trace(header, panel.records), network, [-1.0], seed=0)
+    np.testing.assert_allclose(run.course.last_only_s, 0.001 + 0.010 + 1.0)
+    with pytest.raises(ProfileError, match="got 'panel/b'; did you mean 'panel/b#"):
+        networks_of([Trace(header, panel.records)], ["lte", "panel/b=lan"])
+
+
 def only(trace: Trace, place: int) -> Trace:
     """The same where the calls of the others came to nothing and took no time."""
     for other in {0, 1, 2} - {place}:
@@ -152,3 +172,20 @@ def test_votes_are_judged_anew_under_another_threshold(panel: Trace) -> None:
     assert tiers_of(trace)[1].score.tolist() == [1 / 3] * QUERIES
     assert replay(trace, over("free"), [-1.0, 0.3], seed=0).calls == QUERIES
     assert replay(trace, over("free"), [-1.0, 0.5], seed=0).calls == 0
+
+
+def test_each_link_has_its_price_and_its_energy(panel: Trace) -> None:
+    dear = replace(get_profile("lan"), price_per_gb=5.0, joules_per_mb=400.0, joules_per_call=12.0)
+    cheap = replace(get_profile("lan"), price_per_gb=1.0, joules_per_mb=100.0)
+    links = (("cloud/a", dear), ("cloud/b", cheap), ("cloud/c", cheap))
+    run = replay(panel, Network(None, links), [-1.0], seed=0)
+    sent = [up + down + GRPC_BYTES_UP + GRPC_BYTES_DOWN for _, up, _, down in CALLS]
+    spending = run.course.spending
+    assert spending.money is not None
+    assert spending.called_j is not None
+    money = (5.0 * sent[0] + 1.0 * (sent[1] + sent[2])) / 1e9
+    np.testing.assert_allclose(spending.money[1], money)
+    # One radio wakes once.
+    np.testing.assert_allclose(
+        spending.called_j[1], 12.0 + (400.0 * sent[0] + 100.0 * (sent[1] + sent[2])) / 1e6
+    )

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import csv
+import hashlib
+import html
+import io
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 import pytest
@@ -14,6 +21,7 @@ from escalade.edge.trace import Trace, write_trace
 from escalade.simulator.formats import percent, seconds
 from escalade.simulator.network.links import Network
 from escalade.simulator.network.profiles import Profile, get_profile
+from escalade.simulator.replay.setting import Setting
 from escalade.simulator.replay.simulation import Simulation, run_simulation, simulate
 from escalade.simulator.report.simulation import write_simulation_page
 
@@ -39,18 +47,37 @@ def test_page_is_well_formed_and_refers_to_nothing_outside(
     assert source.startswith("<!DOCTYPE html>")
     page = read_page(source)
     assert page.open == []
-    assert page.references == []
+    # Every figure's numbers, in the page itself.
+    assert len(page.references) == 7
+    assert all(one.startswith("data:text/csv") for one in page.references)
     style = source[source.index("<style>") : source.index("</style>")]
     assert "url(" not in style
     assert "@import" not in style
 
 
-def test_plotly_is_inlined_once_and_every_figure_is_drawn(source: str, read_page: ReadPage) -> None:
+def test_every_figure_is_drawn_before_any_script_runs(source: str, read_page: ReadPage) -> None:
     page = read_page(source)
-    assert sum("plotly.js v" in script for script in page.scripts) == 1
-    assert page.ids == ["shares", "latency-0", "latency-1", "latency-2"]
-    for name in page.ids:
-        assert sum(f'"{name}",' in script for script in page.scripts) == 1
+    figures = ["curve", "latency-0", "latency-1", "latency-2"]
+    assert [name for name in page.ids if name in figures] == figures
+    assert len(page.ids) == len(set(page.ids))
+    for name in figures:
+        assert f"figure-{name}" in page.ids
+        drawn = source[source.index(f'<svg id="{name}"') :].split("</svg>", maxsplit=1)[0]
+        assert drawn.count("<path") > 10
+        assert 'role="img" aria-label="' in drawn
+    assert not any("plotly" in script for script in page.scripts)
+
+
+def test_no_script_runs_but_those_that_the_policy_names(source: str, read_page: ReadPage) -> None:
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', source)
+    assert policy is not None
+    said = html.unescape(policy[1])
+    assert said.startswith("default-src 'none'; ")
+    data, *scripts = read_page(source).scripts
+    assert json.loads(data)["networks"] == ["coe-1us", "coe-1s", "lte"]
+    assert re.findall("'sha256-([^']+)'", said) == [
+        base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts
+    ]
 
 
 def test_page_carries_the_numbers(source: str, found: Simulation, read_page: ReadPage) -> None:
@@ -74,9 +101,37 @@ def test_page_carries_the_numbers(source: str, found: Simulation, read_page: Rea
 
 
 def test_axes_have_titles_with_units(source: str, read_page: ReadPage) -> None:
-    scripts = " ".join(read_page(source).scripts[-4:])
-    titles = set(re.findall(r'"title":\{"font":\{"size":13\},"text":"([^"]+)"', scripts))
-    assert titles == {"Share of the queries", "Latency (log scale)", "Queries answered"}
+    text = read_page(source).text
+    for title in ("Queries that go to the last tier", "Right answers"):
+        assert text.count(title) == 1
+    for title in ("Latency (s)", "Queries answered"):
+        assert text.count(title) == 3
+
+
+def test_figures_numbers_are_those_of_the_replay(
+    source: str, found: Simulation, read_page: ReadPage
+) -> None:
+    frames = [
+        list(csv.DictReader(io.StringIO(unquote(one.partition(",")[2]))))
+        for one in read_page(source).references
+    ]
+    curve, points, _, *distributions, latency = frames
+    name, replay = found.replays[0]
+    (recorded,) = replay.thresholds
+    at = {float(row["threshold"]): row for row in curve if row["trace"] == name}
+    for tau in (min(at), recorded, sorted(at)[100], float("inf")):
+        same = replay.course.at([tau])
+        assert float(at[tau]["calls"]) == pytest.approx(same.calls / same.queries)
+        assert float(at[tau]["accuracy"]) == pytest.approx(same.accuracy)
+    assert [float(row["accuracy"]) for row in points] == [
+        row.accuracy for row in found.summary.points
+    ]
+    assert [float(row["p95_s"]) for row in latency] == [
+        row.cascade.p95_s for row in found.summary.networks
+    ]
+    assert len(distributions) == 3
+    fastest, *_, slowest = [float(row["seconds"]) for row in distributions[0][:101]]
+    assert (fastest, slowest) == (replay.cascade_s.min(), replay.cascade_s.max())
 
 
 def test_text_from_outside_is_escaped_everywhere(
@@ -100,9 +155,8 @@ def test_text_from_outside_is_escaped_everywhere(
     # Read as text it is all there: names, tiers, rule, date, network and its source.
     assert page.text.count(evil) >= 8
     assert not any(script.startswith("alert(1)") for script in page.scripts)
-    # In a figure plotly reads pseudo-HTML, so there the name is escaped once more.
-    assert r"\u003cscript\u003ealert(1)" not in source
-    assert "&lt;script&gt;alert(1)" in " ".join(page.scripts).replace(r"\u0026", "&")
+    # And in the data that its own script reads.
+    assert r"\u003cscript>alert(1)" in page.scripts[0]
 
 
 def test_same_simulation_same_page_and_several_thresholds(
@@ -147,3 +201,21 @@ def test_notes_are_said(
     path = tmp_path / "page.html"
     write_simulation_page(path, found)
     assert f"Note: {found.summary.notes[0]}" in read_page(path.read_text("utf-8")).text
+
+
+def test_with_a_deadline_nothing_moves_and_what_it_does_is_said(
+    realistic_trace: Trace, read_page: ReadPage, tmp_path: Path
+) -> None:
+    late = run_simulation(
+        {"xent": realistic_trace},
+        [Network(get_profile("coe-1s"))],
+        [],
+        setting=Setting(deadline_s=0.5),
+        seed=7,
+    )
+    write_simulation_page(tmp_path / "late.html", late)
+    page = read_page((tmp_path / "late.html").read_text("utf-8"))
+    assert page.open == []
+    assert "No sliders" in page.text
+    assert "deadline of a link" in page.text
+    assert "explorer" not in page.ids

@@ -11,7 +11,6 @@ from escalade.cli.verbs.inspect import inspect
 from escalade.cli.verbs.learn import learn
 from escalade.cli.verbs.load import load
 from escalade.cli.verbs.plan import plan
-from escalade.cli.verbs.proxy import proxy
 from escalade.cli.verbs.record import record
 from escalade.cli.verbs.router import router
 from escalade.cli.verbs.serve import serve
@@ -32,7 +31,6 @@ __all__ = [
     "learn",
     "load",
     "plan",
-    "proxy",
     "record",
     "router",
     "serve",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from escalade.cli.errors import CliError
-from escalade.cli.options import JsonOption, PriceOption, SeedOption, prices_of
+from escalade.cli.options import FiguresOption, JsonOption, PriceOption, SeedOption, prices_of
 
 if TYPE_CHECKING:
     from escalade.simulator.evaluation import Evaluation
@@ -86,10 +86,7 @@ def evaluate(
     report: Annotated[
         Path | None, typer.Option("--report", help="Write a page (HTML) here.")
     ] = None,
-    figures: Annotated[
-        Path | None,
-        typer.Option("--figures", help="Write figures for a paper (PNG, SVG) into this folder."),
-    ] = None,
+    figures: FiguresOption = None,
     resamples: Annotated[
         int, typer.Option("--resamples", help="Bootstrap resamples for the intervals.")
     ] = 1000,

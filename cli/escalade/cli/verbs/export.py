@@ -51,7 +51,7 @@ def export(
     model: Annotated[
         str,
         typer.Argument(
-            help="Model folder (config, safetensors, tokenizer), or hub:NAME; a classifier's too."
+            help="Model folder (config, safetensors, tokenizer), or hub:NAME; an encoder's too."
         ),
     ],
     out: Annotated[Path, typer.Argument(help="Artifact folder to write; replaced if there.")],
@@ -139,7 +139,12 @@ def export(
         f" {'label' if manifest.classifier else 'tokens'}, mean |delta NLL|"
         f" {parity.mean_abs_delta_nll:.2g}"
     )
-    if not parity.prompts:
+    if manifest.embedding:
+        held = (
+            f"parity with torch on {len(manifest.embedding.golden)} golden texts: no number of a"
+            f" vector more than {manifest.embedding.max_abs_delta:.2g} off"
+        )
+    elif not parity.prompts:
         held = "held against nothing: the folder holds no other program of it"
     result_console().print(
         f"{out}: {manifest.format}, {manifest.quantization.detail}, {size:,} bytes\n{held}"
@@ -174,15 +179,25 @@ def _encoder(
     not_for: Mapping[str, object],
     progress: Callable[[str], None],
 ) -> Manifest | None:
-    """Export an encoder that classifies; None where it is a language model."""
-    from escalade.checkpoint import is_classifier, locate
+    """Export an encoder that classifies, or of sentences; None where it is a language model."""
+    from escalade.checkpoint import is_classifier, is_sentence_encoder, locate
+    from escalade.export.classifier import DEFAULT_GOLDEN_TEXTS, export_classifier
 
     located = locate(model)
     if not is_classifier(located.folder):
         return None
     _refuse(not_for)
-    from escalade.export.classifier import DEFAULT_GOLDEN_TEXTS, export_classifier
+    if is_sentence_encoder(located.folder):
+        from escalade.export.sentences import export_sentence_encoder
 
+        return export_sentence_encoder(
+            located.folder,
+            out,
+            name=located.name,
+            quantize=quantize.value,
+            golden_texts=texts or DEFAULT_GOLDEN_TEXTS,
+            progress=progress,
+        )
     return export_classifier(
         located.folder,
         out,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from escalade.cli.options import JsonOption, SeedOption
+from escalade.cli.options import JsonOption, ProfilesOption, SeedOption
 
 
 def fleet(
@@ -19,6 +19,7 @@ def fleet(
             help="Find the replicas that answer 99 of 100 queries within so many seconds.",
         ),
     ] = None,
+    profiles: ProfilesOption = None,
     seed: SeedOption = 1,
     json: JsonOption = False,
 ) -> None:
@@ -34,10 +35,12 @@ def fleet(
         run_fleet,
         tables_of,
     )
+    from escalade.simulator.network import profiles_with
 
+    known = profiles_with(profiles)
     if p99_s is not None:
         with progress_bar("planning") as tick:
-            capacity = plan_capacity(spec, p99_s, seed=seed, progress=tick)
+            capacity = plan_capacity(spec, p99_s, seed=seed, known=known, progress=tick)
         if json:
             print_json(capacity)
             return
@@ -45,7 +48,7 @@ def fleet(
             result_console().print(line)
         return
     with progress_bar("running") as tick:
-        report = run_fleet(spec, seed=seed, progress=tick)
+        report = run_fleet(spec, seed=seed, known=known, progress=tick)
     if json:
         print_json(report)
         return

@@ -99,12 +99,23 @@ def _rows(
         "made": f"{manifest.created} with {versions}",
         "signature": signature,
     }
+    if manifest.embedding:
+        embedding = manifest.embedding
+        rows["window"] = f"{model.window:,} tokens of a text"
+        rows["parity"] = (
+            f"no number more than {embedding.max_abs_delta:.2g} from torch's;"
+            f" {len(embedding.golden)} pairs of golden texts"
+        )
     shown = [(name, [text]) for name, text in rows.items()]
+    if manifest.embedding:
+        return shown
     return [*shown[:6], ("deferral", deferral_lines(manifest.deferral)), *shown[6:]]
 
 
 def _kind(manifest: Manifest) -> str:
     entry = manifest.classifier
+    if manifest.embedding:
+        return f"sentence encoder: {manifest.embedding.dimensions} numbers for a text"
     if entry is None:
         return "decoder" if manifest.encoder is None else "encoder-decoder"
     what = "linear classifier" if manifest.linear is not None else "encoder that classifies"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -67,8 +68,9 @@ def plan(
         str | None,
         typer.Option(
             "--minimise",
-            metavar="calls|money|flops|mean|p95",
-            help="Among thresholds that keep the goal. Default: money if priced, else calls.",
+            metavar="errors|calls|money|flops|mean|p95",
+            help="Among thresholds that keep the goal. Default: errors if it is not of quality or"
+            " accuracy, else money if priced, else calls.",
         ),
     ] = None,
     price: PriceOption = None,
@@ -88,9 +90,9 @@ def plan(
         device=None if device is None else replayed_named(device, devices_with(devices))
     )
     goal = Goal(
-        p50_s=_seconds(p50_ms),
-        p95_s=_seconds(p95_ms),
-        mean_s=_seconds(mean_ms),
+        p50_s=_seconds("--p50-ms", p50_ms),
+        p95_s=_seconds("--p95-ms", p95_ms),
+        mean_s=_seconds("--mean-ms", mean_ms),
         quality=quality,
         accuracy=accuracy,
         calls=calls,
@@ -111,5 +113,9 @@ def plan(
     show_report(lines_of(found), tables_of(found))
 
 
-def _seconds(milliseconds: float | None) -> float | None:
-    return None if milliseconds is None else milliseconds / 1e3
+def _seconds(option: str, milliseconds: float | None) -> float | None:
+    if milliseconds is None:
+        return None
+    if not 0 < milliseconds < math.inf:
+        raise typer.BadParameter(f"{option} must be above 0 and finite; got {milliseconds:g}")
+    return milliseconds / 1e3

@@ -11,10 +11,12 @@ import typer
 from escalade.cli.options import (
     DeviceOption,
     DevicesOption,
+    FiguresOption,
     JsonOption,
     PriceOption,
     ProfilesOption,
     SeedOption,
+    TablesOption,
     prices_of,
 )
 
@@ -71,9 +73,9 @@ def simulate(
         list[str] | None,
         typer.Option(
             "--profile",
-            metavar="[TIER=]NAME",
+            metavar="[TIER[/MEMBER]=]NAME",
             help="Name of a network; may be given again. With TIER= it holds for the link to that"
-            " tier, in all of them.",
+            " tier, or to a member of it, in all of them.",
         ),
     ] = None,
     profiles: ProfilesOption = None,
@@ -109,19 +111,24 @@ def simulate(
             help="End answers on the device, of at most TOKENS, once deferral is certain.",
         ),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", help="The report (HTML).")] = Path("report.html"),
+    out: Annotated[Path, typer.Option("--out", "--report", help="The report (HTML).")] = Path(
+        "report.html"
+    ),
+    figures: FiguresOption = None,
+    tables: TablesOption = None,
     seed: SeedOption = 1,
     json: JsonOption = False,
 ) -> None:
     """Replay traces over named networks in virtual time and write one HTML report."""
     if traces == [Path(_CLOCK)]:
-        if profile or threshold or price:
+        if profile or profiles or device or devices or threshold or price:
             raise typer.BadParameter(
-                "--profile, --threshold and --price are of traces, not of clock"
+                "--profile, --profiles, --device, --devices, --threshold and --price are of traces,"
+                " not of clock"
             )
         _time_delays(json=json)
         return
-    from escalade.cli.output import print_json, progress_bar, result_console
+    from escalade.cli.output import print_json, progress_bar, show_written
     from escalade.edge.base import check_writable
     from escalade.simulator.devices import devices_with, replayed_named
     from escalade.simulator.network import profiles_with
@@ -138,6 +145,15 @@ def simulate(
         hedge_after_s=math.inf if hedge_after_s is None else hedge_after_s,
         room=None if early is None else room_of(early),
     )
+    if figures is not None:
+        from escalade.simulator.paper import write_simulation_figures
+
+        check_writable(figures / "curve.png")
+    if tables is not None:
+        from escalade.simulator.replay import frames_of
+        from escalade.simulator.saving import write_frames
+
+        check_writable(tables / "points.csv")
     with progress_bar("replaying") as tick:
         simulation = simulate_traces(
             traces,
@@ -150,11 +166,16 @@ def simulate(
             progress=tick,
         )
     write_simulation_page(out, simulation)
+    written = [("report", out)]
+    if figures is not None:
+        written += [("figure", path) for path in write_simulation_figures(figures, simulation)]
+    if tables is not None:
+        written += [("table", path) for path in write_frames(tables, frames_of(simulation))]
     if json:
         print_json(simulation.summary)
     else:
         show_summary(simulation.summary)
-        result_console().print(f"report: {out}")
+        show_written(written)
 
 
 def _time_delays(*, json: bool) -> None:

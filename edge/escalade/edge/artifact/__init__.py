@@ -1,5 +1,6 @@
 """An artifact on disk: manifest, integrity, signature, memory; loads no program."""
 
+from escalade.edge.artifact.embedding import EmbeddingEntry, Likeness
 from escalade.edge.artifact.identity import content_digest, program_digest
 from escalade.edge.artifact.integrity import bounded, open_plain, read_bounded
 from escalade.edge.artifact.manifest import (
@@ -46,8 +47,10 @@ __all__ = [
     "SIGNATURE_NAME",
     "TOKENIZER_NAME",
     "ChatEntry",
+    "EmbeddingEntry",
     "Format",
     "GoldenEntry",
+    "Likeness",
     "Manifest",
     "MemoryNeeded",
     "ModelEntry",

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from escalade.edge.artifact.embedding import EmbeddingEntry
 from escalade.edge.artifact.integrity import (
     check_file,
     check_listing,
@@ -137,6 +138,8 @@ class Manifest(Table, frozen=True, kw_only=True):
     encoder: str | None = None
     #: Of a classifier; manifests of other models do not have it.
     classification: ClassificationEntry | msgspec.UnsetType = msgspec.UNSET
+    #: Of a sentence encoder, likewise.
+    embedding: EmbeddingEntry | msgspec.UnsetType = msgspec.UNSET
     files: dict[str, FileEntry]
     model: ModelEntry
     quantization: QuantizationEntry
@@ -150,6 +153,11 @@ class Manifest(Table, frozen=True, kw_only=True):
     def classifier(self) -> ClassificationEntry | None:
         """What makes it one; None of a model that generates."""
         return self.classification or None
+
+    @property
+    def reads_once(self) -> bool:
+        """Whether a text is read whole, in one piece, and as much of it as its window takes."""
+        return bool(self.classification or self.embedding)
 
     @property
     def linear(self) -> LinearEntry | None:
@@ -269,6 +277,11 @@ def _check_values(where: object, manifest: Manifest) -> None:
     need(model.name.isprintable(), f"model.name must be printable, got {model.name[:80]!r}")
     if manifest.classification:
         _check_classifier(where, manifest, manifest.classification)
+    elif manifest.embedding:
+        need(
+            manifest.format == "onnx" and manifest.encoder is None and not manifest.golden,
+            "a sentence encoder must be of format onnx, of one program, and have no golden answer",
+        )
     else:
         need(manifest.format != "linear", "format linear is for a classifier")
         need(bool(model.end_of_sequence_ids), "model.end_of_sequence_ids is empty")
@@ -289,6 +302,10 @@ def _check_values(where: object, manifest: Manifest) -> None:
             len(golden.prompt_ids) < model.window + bool(manifest.classification),
             f"{shown}: longer than the window, {model.window}",
         )
+    need(
+        not (manifest.classification and manifest.embedding),
+        "classification and embedding: an artifact has one of them",
+    )
     try:
         check_deferral(manifest.deferral, manifest.files)
     except ValueError as error:

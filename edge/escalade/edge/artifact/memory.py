@@ -130,7 +130,7 @@ def _needed(folder: Path, manifest: Manifest, tokenizer: int) -> MemoryNeeded:
     per_token = 2 * model.layers * model.kv_heads * model.head_dim * model.kv_bytes
     # An encoder-decoder keeps keys and values of the prompt too, of the last one until the
     # next has been read. An encoder reads all of a prompt at once, and alone it keeps nothing.
-    two_sided, alone = manifest.encoder is not None, bool(manifest.classification)
+    two_sided, alone = manifest.encoder is not None, manifest.reads_once
     whole = two_sided or alone
     pairs = (model.kv_heads + 2) * model.window**2 if whole else 0
     at_once = model.window if whole else min(_CHUNK_TOKENS, model.window)

@@ -145,8 +145,8 @@ def _judged(folder: Path, manifest: Manifest, max_memory: int, *, signed: bool) 
 
 def _tokenizer(folder: Path, manifest: Manifest, known: Tokenizers | None) -> Tokenizer:
     known = {} if known is None else known
-    # A classifier sets its tokenizer to cut texts.
-    window = manifest.model.window if manifest.classification else 0
+    # Who reads a text in one piece sets its tokenizer to cut it.
+    window = manifest.model.window if manifest.reads_once else 0
     key = manifest.files[TOKENIZER_NAME].sha256, window
     if key not in known:
         known[key] = _read_tokenizer(folder / TOKENIZER_NAME)

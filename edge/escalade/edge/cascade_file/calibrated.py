@@ -9,6 +9,7 @@ from escalade.edge.cascade_file.tables import (
     GateTable,
     TierTable,
     all_members,
+    encoder_of,
     samples_in,
 )
 from escalade.edge.deferral import CascadeCalibration
@@ -58,6 +59,12 @@ def _check_members(path: Path, calibration: CascadeCalibration, tiers: Sequence[
         raise CascadeError(
             f"{path}: tiers: members, or their manifest_sha256, are not those that calibration is"
             " of; calibrate again, or take out [calibration]"
+        )
+    encoders = [one for table in tiers if (one := encoder_of(table)) is not None]
+    if any(one.manifest_sha256 is None for one in encoders):
+        raise CascadeError(
+            f"{path}: tiers: gate.encoder has no manifest_sha256, which calibration gave it;"
+            " calibrate again, or take out [calibration]"
         )
     weights = [one.weight for table in tiers for one in all_members(table)]
     if weights != (calibration.weights or [1.0] * len(weights)):

@@ -14,13 +14,15 @@ from escalade.edge.cascade_file.addresses import (
 )
 from escalade.edge.cascade_file.tables import (
     CascadeFile,
+    MemberTable,
     TierTable,
     addressed_members,
     all_members,
+    encoder_of,
     tier_name,
     voices_in,
 )
-from escalade.edge.deferral import ROUTER, agreement_named, is_agreement, rule_named
+from escalade.edge.deferral import EMBEDDING, ROUTER, agreement_named, is_agreement, rule_named
 from escalade.edge.errors import CascadeError
 
 
@@ -116,6 +118,7 @@ def _check_rule(path: Path, name: str, table: TierTable) -> None:
             f"{path}: tier {name!r}: gate.early: of a tier of one artifact that answers once, got"
             f" {table.gate.early!r} with {voices_in(table)} members"
         )
+    _check_encoder(f"{path}: tier {name!r}: gate.encoder", rule, encoder_of(table))
     if rule is None:
         if not table.members:
             raise CascadeError(
@@ -129,6 +132,8 @@ def _check_rule(path: Path, name: str, table: TierTable) -> None:
         )
     if rule == ROUTER and table.members and not several:
         return
+    if rule == EMBEDDING:
+        return
     try:
         if several:
             agreement_named(rule)
@@ -136,6 +141,26 @@ def _check_rule(path: Path, name: str, table: TierTable) -> None:
             rule_named(rule)
     except ValueError as error:
         raise CascadeError(f"{path}: tier {name!r}: gate.{error}") from error
+
+
+def _check_encoder(where: str, rule: str | None, encoder: MemberTable | None) -> None:
+    if (rule == EMBEDDING) != (encoder is not None):
+        got = "none" if encoder is None else f"{encoder.artifact!r} with rule {rule!r}"
+        raise CascadeError(
+            f"{where}: must be the folder of a sentence encoder where the rule is {EMBEDDING!r},"
+            f" and nowhere else; got {got}"
+        )
+    if encoder is None:
+        return
+    plain = MemberTable(
+        artifact=encoder.artifact,
+        manifest_sha256=encoder.manifest_sha256,
+        trusted_key=encoder.trusted_key,
+    )
+    if not encoder.artifact or encoder != plain:
+        raise CascadeError(
+            f"{where}: takes artifact, trusted_key and manifest_sha256, no other key"
+        )
 
 
 # Keys of a tier elsewhere.

@@ -72,6 +72,8 @@ class GateTable(_Table, frozen=True, kw_only=True):
     rule: str | None = None
     threshold: Finite | None = None
     early: Early = "off"
+    #: Of the rule by an embedding: the sentence encoder, a folder or a table as a member's.
+    encoder: Text | MemberTable | None = None
 
 
 class AcceptanceTable(_Table, frozen=True, kw_only=True):
@@ -188,6 +190,18 @@ def member_tables(table: TierTable) -> list[MemberTable]:
 def addressed_members(table: TierTable) -> list[MemberTable]:
     """Those of them that are elsewhere."""
     return [one for one in all_members(table) if one.address]
+
+
+def encoder_of(table: TierTable) -> MemberTable | None:
+    """The sentence encoder of its gate, as a table too."""
+    named = None if table.gate is None else table.gate.encoder
+    return MemberTable(artifact=named) if isinstance(named, str) else named
+
+
+def artifacts_of(table: TierTable) -> list[MemberTable]:
+    """All that it opens on this device: members, then its gate's encoder."""
+    encoder = encoder_of(table)
+    return member_tables(table) + ([] if encoder is None else [encoder])
 
 
 def key_of(path: Path, content: CascadeFile, entry: MemberTable, given: Path | None) -> Path | None:

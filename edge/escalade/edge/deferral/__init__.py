@@ -1,8 +1,10 @@
 """Deferral rules: scores, bounds, early stops, and what a manifest says of them; knows no model."""
 
 from escalade.edge.deferral.agreement import (
+    EMBEDDING,
     VOTE,
     Agreement,
+    Medoid,
     Voice,
     Vote,
     agreement_named,
@@ -45,6 +47,7 @@ from escalade.edge.deferral.rules import RULES, defers, mean_nll, rule_named
 from escalade.edge.deferral.seen import Seen, digest_of, read_seen, seen_of, write_seen
 
 __all__ = [
+    "EMBEDDING",
     "ROUTER",
     "RULES",
     "VOTE",
@@ -64,6 +67,7 @@ __all__ = [
     "GateMeasured",
     "Goal",
     "Measured",
+    "Medoid",
     "QualityGoal",
     "RateGoal",
     "RatesGoal",

@@ -1,6 +1,16 @@
 """An opened artifact: text in, scored tokens out, piece by piece; knows no network."""
 
 from escalade.edge.generation.artifact import Artifact
+from escalade.edge.generation.checking import check_opens, play_golden
 from escalade.edge.generation.generation import Delta, Generation, StopReason
+from escalade.edge.generation.sentence_encoder import SentenceEncoder
 
-__all__ = ["Artifact", "Delta", "Generation", "StopReason"]
+__all__ = [
+    "Artifact",
+    "Delta",
+    "Generation",
+    "SentenceEncoder",
+    "StopReason",
+    "check_opens",
+    "play_golden",
+]

@@ -15,7 +15,7 @@ from escalade.edge.artifact import (
     read_checked,
     shared_lock_if_possible,
 )
-from escalade.edge.deferral import DeferralRule, mean_nll
+from escalade.edge.deferral import EMBEDDING, DeferralRule, mean_nll
 from escalade.edge.errors import ArtifactError, ParityError, PromptError
 from escalade.edge.generation.classes import Classes
 from escalade.edge.generation.generation import Generation, StopWhen
@@ -109,6 +109,11 @@ class Artifact:
                 version, max_memory=max_memory, trusted_key=trusted_key, tokenizers=tokenizers
             )
             manifest = checked.manifest
+            if manifest.embedding:
+                raise ArtifactError(
+                    f"{folder}: a sentence encoder, which answers nothing; a gate of rule"
+                    f" {EMBEDDING!r} names one as its encoder"
+                )
             artifact = cls(
                 version,
                 manifest,

@@ -2,7 +2,7 @@
 
 from escalade.edge.runtimes.base import Runtime, Step
 from escalade.edge.runtimes.cores import MAX_THREADS, default_threads
-from escalade.edge.runtimes.opening import open_runtime
+from escalade.edge.runtimes.opening import open_runtime, open_sentence_encoder
 from escalade.edge.runtimes.program import (
     ATTENTION_MASK,
     CHUNK_TOKENS,
@@ -16,6 +16,7 @@ from escalade.edge.runtimes.program import (
     PAST_PREFIX,
     PRESENT_PREFIX,
     SCORE,
+    SENTENCE_EMBEDDING,
 )
 from escalade.edge.runtimes.sampling import Draw, Sampling
 
@@ -33,10 +34,12 @@ __all__ = [
     "PAST_PREFIX",
     "PRESENT_PREFIX",
     "SCORE",
+    "SENTENCE_EMBEDDING",
     "Draw",
     "Runtime",
     "Sampling",
     "Step",
     "default_threads",
     "open_runtime",
+    "open_sentence_encoder",
 ]

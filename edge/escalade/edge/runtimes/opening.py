@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from escalade.edge.artifact import Manifest
 from escalade.edge.runtimes.base import Runtime
+
+if TYPE_CHECKING:
+    from escalade.edge.runtimes.onnx_sentence_encoder import OnnxSentenceEncoder
 
 
 def open_runtime(folder: Path, manifest: Manifest, *, threads: int) -> Runtime:
@@ -36,3 +40,14 @@ def open_runtime(folder: Path, manifest: Manifest, *, threads: int) -> Runtime:
     from escalade.edge.runtimes.onnx_runtime import OnnxRuntime
 
     return OnnxRuntime(program, manifest, threads=threads)
+
+
+def open_sentence_encoder(folder: Path, manifest: Manifest, *, threads: int) -> OnnxSentenceEncoder:
+    """Open the program of a sentence encoder whose files have been checked.
+
+    Raises:
+        ArtifactError: see `open_runtime`.
+    """
+    from escalade.edge.runtimes.onnx_sentence_encoder import OnnxSentenceEncoder
+
+    return OnnxSentenceEncoder(folder / manifest.program, manifest, threads=threads)

@@ -9,6 +9,8 @@ LOGITS = "logits"
 NEXT_TOKEN, LOGPROB = "next_token", "logprob"
 #: What a classifier's graph gives.
 CLASS_LOGPROBS = "class_logprobs"
+#: What a sentence encoder's gives, as optimum-onnx names it.
+SENTENCE_EMBEDDING = "sentence_embedding"
 #: Of an encoder-decoder's decoder, as optimum-onnx names it.
 DECODER_ATTENTION_MASK = "decoder_attention_mask"
 

@@ -5,7 +5,7 @@ from escalade.edge.wire.checks import ROUNDING, check_info
 from escalade.edge.wire.client_files import ClientFiles
 from escalade.edge.wire.cloud import CloudClient
 from escalade.edge.wire.connection import Connection
-from escalade.edge.wire.dialling import Dialled, dial_to
+from escalade.edge.wire.dialling import Dialled, Through, dial_to
 from escalade.edge.wire.handshake import mistrust_of
 from escalade.edge.wire.hedging import Hedge
 from escalade.edge.wire.sending import Sending
@@ -19,6 +19,7 @@ __all__ = [
     "Dialled",
     "Hedge",
     "Sending",
+    "Through",
     "check_info",
     "dial_to",
     "mistrust_of",

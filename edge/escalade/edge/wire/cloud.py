@@ -21,6 +21,7 @@ from escalade.edge.wire.breaker import FAILURES_BEFORE_OPEN, Breaker
 from escalade.edge.wire.checks import check_answer, check_info, check_verdict
 from escalade.edge.wire.client_files import NO_FILES, ClientFiles
 from escalade.edge.wire.connection import Connection
+from escalade.edge.wire.dialling import Through
 from escalade.edge.wire.hedging import Hedge, Latencies, race
 from escalade.edge.wire.sending import Sending
 from escalade.edge.wire.streaming import KEEP_S, AnswerStream, read_answer
@@ -58,6 +59,7 @@ class CloudClient:
         rng: random.Random | None = None,
         breaker_after: int = FAILURES_BEFORE_OPEN,
         hedge: Hedge | None = None,
+        through: Through | None = None,
     ) -> None:
         """Open the channel, see `Connection`.
 
@@ -72,6 +74,7 @@ class CloudClient:
             breaker_after: failures in a row after which it is not asked for a while (`Breaker`); 0
                 asks it always.
             hedge: when a query is asked a second time; None never.
+            through: see `Connection`.
 
         Raises:
             CloudError: see `Connection`.
@@ -94,6 +97,7 @@ class CloudClient:
                 clock=self._clock,
                 rng=rng,
                 breaker=breaker,
+                through=through,
             )
 
         own = breaker(address)

@@ -17,7 +17,7 @@ from escalade.edge.errors import CloudError
 from escalade.edge.wire.attempts import Attempts
 from escalade.edge.wire.breaker import Breaker
 from escalade.edge.wire.client_files import NO_FILES, ClientFiles
-from escalade.edge.wire.dialling import dial_to
+from escalade.edge.wire.dialling import Through, dial_to
 from escalade.v1 import cascade_pb2_grpc
 from escalade.v1.channel import DIAL_WITHIN_S
 
@@ -55,6 +55,7 @@ class Connection:
         clock: Clock | None = None,
         rng: random.Random | None = None,
         breaker: Breaker | None = None,
+        through: Through | None = None,
     ) -> None:
         """Nothing is sent before the first call.
 
@@ -67,6 +68,7 @@ class Connection:
             clock: see `Clock`.
             rng: for the jitter of the back-off.
             breaker: what keeps calls from a server that does not answer; None asks it always.
+            through: given each channel that is dialled, gives the one that is asked; None is that.
 
         Raises:
             CloudError: an argument is malformed or out of range.
@@ -81,6 +83,7 @@ class Connection:
         self.clock = clock or SystemClock()
         self._rng = rng or random.Random()  # noqa: S311 - jitter is no secret
         self._breaker = breaker
+        self._through = through
         self._lock = threading.Lock()
         self._closed = False
         self._line = self._dial()
@@ -165,6 +168,8 @@ class Connection:
 
     def _dial(self) -> Line:
         channel = self._dialled.channel()
+        if self._through is not None:
+            channel = self._through(self.address, channel)
         return Line(channel, self.clock.now_s())
 
     def _replace(self, line: Line) -> None:

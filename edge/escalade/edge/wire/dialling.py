@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +12,10 @@ from escalade.edge.errors import CloudError
 from escalade.edge.wire.client_files import NO_FILES, Bearer, ClientFiles, read_pair, read_token
 from escalade.v1.address import Address, is_loopback, parse_address
 from escalade.v1.channel import ClientOptions, client_options, speaks_tls, target_of
+
+#: Given an address and a channel to it, the channel that is asked in its place; closing it closes
+#: both.
+Through = Callable[[str, grpc.Channel], grpc.Channel]
 
 
 class Dialled(NamedTuple):

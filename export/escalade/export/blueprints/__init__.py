@@ -8,7 +8,11 @@ from escalade.export.blueprints.blueprint import (
     Linear,
     Norm,
 )
-from escalade.export.blueprints.classifier_families import Classifier, classifier_of
+from escalade.export.blueprints.classifier_families import (
+    Classifier,
+    classifier_of,
+    sentence_encoder_of,
+)
 from escalade.export.blueprints.encoder_decoder_blueprint import (
     EncoderDecoder,
     Layer,
@@ -35,4 +39,5 @@ __all__ = [
     "classifier_of",
     "decoder_of",
     "encoder_decoder_of",
+    "sentence_encoder_of",
 ]

@@ -1,4 +1,4 @@
-"""Reads transformers' encoders that classify into blueprints, family by family; knows no ONNX."""
+"""Reads transformers' encoders of texts into blueprints, family by family; knows no ONNX."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from escalade.export.blueprints.modules import activation_of, layer_norm, linear
 
 @dataclass(frozen=True)
 class Classifier:
-    """An encoder, and what makes of its tokens' results the logits of classes."""
+    """An encoder, and what makes of its tokens' results the logits of classes, or a vector."""
 
     #: `(V, H)`
     embedding: Tensor
     encoder: Stack
-    #: `(K, H)`
-    head: Linear
+    #: `(K, H)`; None of a sentence encoder: the mean of all tokens, at length 1.
+    head: Linear | None
     #: `head(activation(pooler(first token)))`; None where it is `head(mean of all tokens)`.
     pooler: Linear | None = None
     activation: Literal["tanh", "relu"] = "tanh"
@@ -51,6 +51,19 @@ def classifier_of(model: PreTrainedModel, window: int) -> Classifier:
         activation=family.activation,
         padding_id=padding,
     )
+
+
+def sentence_encoder_of(encoder: PreTrainedModel, window: int) -> Classifier:
+    """What a sentence encoder is made of.
+
+    Args:
+        encoder: what comes before the mean; see `classifier_of`.
+        window: positions to keep.
+    """
+    family = CLASSIFIER_FAMILIES[str(encoder.config.model_type)]
+    stack, padding = family.stack(encoder, encoder.config, window)
+    table = linear(encoder, "embeddings.word_embeddings").weight
+    return Classifier(embedding=table, encoder=stack, head=None, padding_id=padding)
 
 
 # Layers, and the token that takes no position, of a base model, its config and a window.

@@ -1,14 +1,14 @@
-"""Writes the graph of an encoder that classifies; knows no family of models.
+"""Writes the graph of an encoder that classifies, or of sentences; knows no family of models.
 
 It reads `input_ids` (1, T), one text with its special tokens and no padding, and gives
-`class_logprobs` (1, K).
+`class_logprobs` (1, K) or `sentence_embedding` (1, H), which has length 1.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from escalade.edge.runtimes import CLASS_LOGPROBS, INPUT_IDS
+from escalade.edge.runtimes import CLASS_LOGPROBS, INPUT_IDS, SENTENCE_EMBEDDING
 from escalade.export.blueprints import Classifier
 from escalade.export.onnx.layers import INT64
 from escalade.export.onnx.stacks import EncoderStackWriter
@@ -17,7 +17,7 @@ from escalade.export.onnx.writer import GraphWriter
 
 
 def write_classifier(graph: GraphWriter, model: Classifier, storage: Storage) -> None:
-    """Write all of a classifier.
+    """Write all of it.
 
     Args:
         graph: open and empty.
@@ -39,6 +39,11 @@ def write_classifier(graph: GraphWriter, model: Classifier, storage: Storage) ->
         first = graph.node("Gather", [encoded, zero], axis=1)
         pooled = storage.linear(graph, "pooler", model.pooler, first)
         read = graph.node({"tanh": "Tanh", "relu": "Relu"}[model.activation], [pooled])
+    if model.head is None:
+        flat = graph.node("Squeeze", [read, axis])
+        unit = graph.node("LpNormalization", [flat], axis=-1, p=2)
+        graph.output(SENTENCE_EMBEDDING, unit, np.float32, [1, model.embedding.shape[1]])
+        return
     logits = storage.linear(graph, HEAD, model.head, read)
     logits = graph.node("Squeeze", [logits, axis])
     classes = model.head.weight.shape[0]

@@ -8,8 +8,8 @@ from transformers import PreTrainedModel
 
 from escalade.edge.artifact import QuantizationEntry, Scheme
 from escalade.export.blueprints import (
+    Classifier,
     align_rotary,
-    classifier_of,
     decoder_of,
     encoder_decoder_of,
 )
@@ -76,15 +76,12 @@ def export_onnx(
     )
 
 
-def export_onnx_classifier(
-    model: PreTrainedModel, out: Path, *, window: int, scheme: Scheme
-) -> QuantizationEntry:
-    """Write `model.onnx` of an encoder with a classification head, and its data file.
+def export_onnx_classifier(model: Classifier, out: Path, *, scheme: Scheme) -> QuantizationEntry:
+    """Write `model.onnx` of an encoder that classifies, or of sentences, and its data file.
 
     Args:
-        model: in float32, in eval mode, on the CPU; `escalade.checkpoint.labels_of` took it.
+        model: what it is made of.
         out: an existing folder.
-        window: tokens of a text that are read.
         scheme: how weights are stored.
 
     Returns:
@@ -95,7 +92,7 @@ def export_onnx_classifier(
     """
     storage = Storage(scheme=scheme, block_size=_BLOCK_SIZES.get(scheme), whole_head=True)
     with GraphWriter(out / PROGRAM_NAME, "classifier") as graph:
-        write_classifier(graph, classifier_of(model, window), storage)
+        write_classifier(graph, model, storage)
     return QuantizationEntry(scheme=scheme, block_size=storage.block_size, detail=storage.detail)
 
 

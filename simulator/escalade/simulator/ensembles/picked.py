@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from escalade.simulator.ensembles.picking import (
-    MOST_TRIED,
     Progress,
     Search,
     guarantee_of,
@@ -73,6 +72,9 @@ class Picked(msgspec.Struct, frozen=True, kw_only=True):
     #: Places of the same among the models given.
     order: list[int]
     side_by_side: bool
+    #: By its name in a gate, and the weights of the members' voices.
+    agreement: str
+    weights: list[float]
     cost: CostName
     unit: str
     #: What a query may cost; None without a bound.
@@ -109,7 +111,8 @@ def pick(
     least: int = 1,
     seed: int = 1,
     resamples: int = 1000,
-    most_tried: int = MOST_TRIED,
+    most_tried: int | None = None,
+    weighted: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> Picked:
     """Choose on some queries, measure on others.
@@ -122,6 +125,8 @@ def pick(
         seed: of the resamples, >= 0.
         resamples: for the intervals, which are 95 %.
         most_tried: see `search`.
+        weighted: voices weigh as much as their models are right on the validation queries
+            (`Zoo.by_accuracy`).
         progress: see `search`.
 
     Raises:
@@ -130,6 +135,9 @@ def pick(
     for what, zoo in (("validation", validation), ("held-out", held_out)):
         if not zoo.queries:
             raise SimulatorError(f"{what} queries must be at least 1; got 0")
+    if weighted:
+        weights = validation.by_accuracy()
+        validation, held_out = validation.weighted(weights), held_out.weighted(weights)
     limit = math.inf if budget is None else budget
     found = search(validation, limit, least=least, most_tried=most_tried, progress=progress)
     counts = draw_queries(generator(seed), held_out.queries, resamples)
@@ -138,7 +146,7 @@ def pick(
         return estimate(float(values.mean()), counts @ values.astype(np.float64) / len(values))
 
     order, best = found.best.order, _best_single(validation, limit)
-    votes = votes_of(held_out.said, order)
+    votes = votes_of(held_out, order)
     ours = held_out.right[list(order)]
     won = ours[votes.winner, range(held_out.queries)]
     agreed = int(votes.unanimous.sum())
@@ -148,6 +156,8 @@ def pick(
         members=[names[one] for one in order],
         order=list(order),
         side_by_side=held_out.side_by_side,
+        agreement=held_out.agreement.name,
+        weights=list(held_out.weights_of(order)),
         cost=held_out.cost,
         unit=held_out.unit,
         budget=budget,

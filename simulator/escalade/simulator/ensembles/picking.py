@@ -1,4 +1,4 @@
-"""Searches the ordered subset of models whose vote is right most often; knows no held-out query.
+"""Searches the ordered subset of models that agree on what is right; knows no held-out query.
 
 All ordered subsets of up to S models are tried, S being as large as `MOST_TRIED` lets it be, from
 one alone or from as many as there are to be at least.
@@ -30,6 +30,8 @@ GREEDY: Search = "greedy"
 
 #: Lets 7 models (13,699 ordered subsets) be searched whole; of 1,000 queries some seconds.
 MOST_TRIED = 20_000
+#: Where votes have weights, or answers are compared: 6 models (1,956), some minutes.
+MOST_WEIGHED = 2_000
 
 Progress = Callable[[int, int], None]
 
@@ -66,7 +68,7 @@ def search(
     budget: float = math.inf,
     *,
     least: int = 1,
-    most_tried: int = MOST_TRIED,
+    most_tried: int | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Found:
     """The best ordered subset that a budget buys, one model alone among them.
@@ -75,7 +77,8 @@ def search(
         zoo: M models.
         budget: what a query may cost on average, > 0.
         least: members that there are to be, in [1, M].
-        most_tried: ordered subsets that may be enumerated; those of `least` always are.
+        most_tried: ordered subsets that may be enumerated; None takes `MOST_TRIED`, or
+            `MOST_WEIGHED`.
         progress: called with (tried, all that are enumerated).
 
     Raises:
@@ -89,6 +92,8 @@ def search(
         raise SimulatorError(
             f"least must be in [1, {min(models, MOST_MEMBERS)}], of {models} models; got {least}"
         )
+    if most_tried is None:
+        most_tried = MOST_WEIGHED if zoo.weights or zoo.texts else MOST_TRIED
     sizes, total = _sizes(models, least, most_tried)
     best, cheapest, tried = None, math.inf, 0
     for order in _ordered(models, range(least, sizes + 1)):
@@ -119,8 +124,7 @@ def search(
 
 def try_order(zoo: Zoo, order: tuple[int, ...]) -> Tried:
     """An ordered subset on the queries of a zoo."""
-    votes = votes_of(zoo.said, order)
-    # A model that is not the winner may be right with it: equal answers are right alike.
+    votes = votes_of(zoo, order)
     right = zoo.right[list(order)][votes.winner, range(zoo.queries)]
     return Tried(order, int(right.sum()), float(zoo.spent(order, votes.asked).mean()))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from escalade.edge.deferral import VOTE
 from escalade.simulator.ensembles.picked import Picked
 from escalade.simulator.evaluation import Estimate
 from escalade.simulator.formats import Cell, TextTable, count, percent, three_digits, with_unit
@@ -17,7 +18,9 @@ def lede(picked: Picked) -> list[str]:
     bound = "no budget" if picked.budget is None else f"budget {_cost(picked.budget, picked)}"
     within = "" if picked.budget is None else " in the budget"
     lines = [
-        f"picked: {who}, {how}" if several else f"picked: {who}, alone: no vote{within} is better",
+        f"picked: {who}, {how}{_by(picked)}"
+        if several
+        else f"picked: {who}, alone: no vote{within} is better",
         f"{picked.guarantee}; {bound}",
         f"held out ({held_out:,} queries): {_share(voted.quality)} right at"
         f" {_cost(voted.cost, picked)} a query; {percent(picked.validated)} on the"
@@ -66,6 +69,14 @@ def tables_of(picked: Picked) -> list[TextTable]:
         for pair in pairs
     ]
     return [alone, TextTable("Picked pairs", ["pair", "disagree", "wrong alike"], rows)]
+
+
+def _by(picked: Picked) -> str:
+    """What they agree by, where that is not a vote of equals."""
+    by = "" if picked.agreement == VOTE else f", by {picked.agreement}"
+    if len(set(picked.weights)) == 1:
+        return by
+    return f"{by}, weights {', '.join(f'{one:g}' for one in picked.weights)}"
 
 
 def _share(one: Estimate) -> str:

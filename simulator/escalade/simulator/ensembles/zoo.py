@@ -1,18 +1,19 @@
 """Models that may vote together, as columns of a trace: who says what at which cost.
 
-Knows no vote. Every model is there with a whole answer to every query, whichever tier of the trace
-it was a member of: what others would have said had they been asked is never made up.
+Counts no votes. Every model is there with a whole answer to every query, whichever tier of the
+trace it was a member of: what others would have said had they been asked is never made up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from escalade.edge.deferral import VOTE, Agreement, Medoid, Vote, agreement_named
 from escalade.edge.trace import MemberAnswer, MemberInfo, Trace
 from escalade.simulator.errors import SimulatorError
 from escalade.simulator.recorded import CostModel, Floats, flops, money, seconds
@@ -32,12 +33,15 @@ class Zoo:
 
     Attributes:
         names: M, what messages and results call them; each another.
-        said: `(M, N)`; of one query, equal numbers are equal answers.
+        said: `(M, N)`; of one query, equal numbers are answers that the agreement takes for equal.
         right: `(M, N)` whether an answer is among the references.
         costs: `(M, N)` what an answer cost.
         cost: what that is counted in.
         unit: `FLOPs`, `s`, or the trace's currency.
         side_by_side: members would run at the same time, and not one after the other.
+        agreement: who wins among them.
+        weights: M, of their voices; empty where all have one.
+        texts: M times N, what they said, where more than its equality counts; else empty.
     """
 
     names: list[str]
@@ -47,6 +51,9 @@ class Zoo:
     cost: CostName
     unit: str
     side_by_side: bool = False
+    agreement: Agreement = field(default_factory=Vote)
+    weights: tuple[float, ...] = ()
+    texts: list[list[str]] = field(default_factory=list)
 
     @property
     def queries(self) -> int:
@@ -61,7 +68,24 @@ class Zoo:
             said=self.said[:, places],
             right=self.right[:, places],
             costs=self.costs[:, places],
+            texts=[[row[place] for place in places] for row in self.texts],
         )
+
+    def weights_of(self, order: Sequence[int]) -> tuple[float, ...]:
+        """Of the voices of some, in their order."""
+        return tuple(self.weights[one] if self.weights else 1.0 for one in order)
+
+    def weighted(self, weights: Sequence[float]) -> Zoo:
+        """The same where voices weigh this."""
+        return replace(self, weights=tuple(weights))
+
+    def by_accuracy(self) -> list[float]:
+        """M weights, of how often each is right here, in (0, 1): Laplace's rule of succession.
+
+        Four digits of them, which a file shows as they are.
+        """
+        shares = (self.right.sum(axis=1) + 1) / (self.queries + 2)
+        return [float(f"{share:.4g}") for share in shares]
 
     def spent(self, order: Sequence[int], asked: NDArray[np.intp]) -> Floats:
         """What each query costs, `(N,)`, where these members run, and `asked` `(N,)` of them.
@@ -110,6 +134,7 @@ def zoo_of(
     cost: CostName,
     *,
     side_by_side: bool = False,
+    agreement: str = VOTE,
 ) -> Zoo:
     """The columns of some members of a trace.
 
@@ -119,19 +144,22 @@ def zoo_of(
         names: M, see `Zoo`.
         cost: what answers are counted in; of money every member must have a price.
         side_by_side: see `Zoo`.
+        agreement: by its name, see `agreement_named`.
 
     Raises:
-        SimulatorError: fewer than 2; two are the same model; one was not asked a query, or not
-            whole; there are no references; or a price, or the size of a model, is missing.
+        SimulatorError: there is no such agreement; fewer than 2; two are the same model; one was
+            not asked a query, or not whole; there are no references; or a price, or the size of a
+            model, is missing.
     """
     infos = [trace.header.tiers[k].members[m] for k, m in places]
     _check_infos(infos, names, cost)
-    model = _MODELS[cost]
+    model, rule = _MODELS[cost], _rule(agreement)
     answers = [_answers(trace, place, name) for place, name in zip(places, names, strict=True)]
     said = np.empty((len(places), len(trace.records)), dtype=np.intp)
     for n, column in enumerate(zip(*answers, strict=True)):
-        texts = [answer.text for answer in column]
-        said[:, n] = [texts.index(text) for text in texts]
+        texts = [answer.text or "" for answer in column]
+        keys = [rule.key_of(text) for text in texts] if isinstance(rule, Vote) else texts
+        said[:, n] = [keys.index(key) for key in keys]
     return Zoo(
         names=list(names),
         said=said,
@@ -145,7 +173,20 @@ def zoo_of(
         cost=cost,
         unit=model.unit_in(trace.header),
         side_by_side=side_by_side,
+        agreement=rule,
+        texts=[]
+        if isinstance(rule, Vote)
+        else [[one.text or "" for one in row] for row in answers],
     )
+
+
+def _rule(name: str) -> Agreement:
+    try:
+        rule = agreement_named(name)
+    except ValueError as error:
+        raise SimulatorError(str(error)) from error
+    # Of every pair of answers once, in whatever ensembles they meet.
+    return Medoid(name, rule.measure, pairs=None) if isinstance(rule, Medoid) else rule
 
 
 def _check_infos(infos: Sequence[MemberInfo], names: Sequence[str], cost: CostName) -> None:

@@ -83,7 +83,7 @@ def _steps(many: float) -> int:
     if many > _MOST_PIECES:
         raise FleetError(
             f"the rate of arrivals must change at most {_MOST_PIECES:,} times in a run;"
-            f" got {many:,.0f}"
+            f" got {many:.3g}"
         )
     return max(1, math.ceil(many))
 

@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from escalade.simulator.errors import FleetError
+from escalade.simulator.errors import FleetError, ProfileError
 from escalade.simulator.fleet.arrivals import Rate, rate_of, recorded_times
 from escalade.simulator.fleet.engine import Floats, Ints, Model
 from escalade.simulator.fleet.queries import Queries, queries_of, sampled_delays, samples_for
 from escalade.simulator.fleet.spec import Group, Outage, Recorded, Spec
-from escalade.simulator.network import get_profile
+from escalade.simulator.network import Profile, Profiles, get_profile
 
 _MAX_SEED = 2**32 - 1
 #: Where a queue has no bound.
@@ -41,6 +41,7 @@ class _Built:
     """One group as arrays."""
 
     group: Group
+    profile: Profile
     queries: Queries
     rate: Rate
     times: Floats
@@ -59,23 +60,28 @@ class _Built:
         return self.group.count * self.expected * asked
 
 
-def build(spec: Spec, folder: Path, *, seed: int) -> Fleet:
+def build(spec: Spec, folder: Path, *, seed: int, known: Profiles | None = None) -> Fleet:
     """The arrays of a fleet.
 
     Args:
         spec: as checked by `read_spec`.
         folder: that its paths are relative to.
         seed: of everything drawn.
+        known: networks by name; None is those that come with the package.
 
     Raises:
         DataError: a trace cannot be read.
-        SimulatorError: a file does not hold what it must, or the fleet cannot be served at all.
+        SimulatorError: a network is unknown, a file does not hold what it must, or the fleet cannot
+            be served at all.
     """
     if not 0 <= seed <= _MAX_SEED:
         raise FleetError(f"seed must be in [0, {_MAX_SEED}]; got {seed}")
-    for group in spec.groups:
-        get_profile(group.profile)  # before traces are read, which may take a while
-    built = [_build_group(spec, group, folder, seed) for group in spec.groups]
+    # Before traces are read, which may take a while.
+    profiles = [_profile_of(group, known) for group in spec.groups]
+    built = [
+        _build_group(spec, group, profile, folder, seed)
+        for group, profile in zip(spec.groups, profiles, strict=True)
+    ]
     cloud = spec.cloud
     full = cloud.slots / (1 + cloud.slowdown * (cloud.slots - 1))
     load = sum(one.cloud_s for one in built) / spec.seconds / full
@@ -84,7 +90,14 @@ def build(spec: Spec, folder: Path, *, seed: int) -> Fleet:
     return Fleet(_model_of(spec, built, seed), load)
 
 
-def _build_group(spec: Spec, group: Group, folder: Path, seed: int) -> _Built:
+def _profile_of(group: Group, known: Profiles | None) -> Profile:
+    try:
+        return get_profile(group.profile, known)
+    except ProfileError as error:
+        raise ProfileError(f"group {group.name!r}: {error}") from error
+
+
+def _build_group(spec: Spec, group: Group, profile: Profile, folder: Path, seed: int) -> _Built:
     queries = queries_of(group, folder, seed)
     rate = Rate.of(np.zeros(1), np.zeros(1))
     times = np.empty(0)
@@ -98,7 +111,7 @@ def _build_group(spec: Spec, group: Group, folder: Path, seed: int) -> _Built:
     except FleetError as error:
         raise FleetError(f"group {group.name!r}: {error}") from error
     outages = [one for one in spec.outages if one.group in {None, group.name}]
-    return _Built(group, queries, rate, times, outages, expected)
+    return _Built(group, profile, queries, rate, times, outages, expected)
 
 
 def _check_devices(spec: Spec, built: Sequence[_Built]) -> None:
@@ -128,9 +141,7 @@ def _check_cloud(spec: Spec, load: float) -> None:
 
 def _model_of(spec: Spec, built: Sequence[_Built], seed: int) -> Model:
     samples = samples_for(sum(len(one.queries.device_s) for one in built))
-    delays = [
-        sampled_delays(one.queries, get_profile(one.group.profile), samples, seed) for one in built
-    ]
+    delays = [sampled_delays(one.queries, one.profile, samples, seed) for one in built]
     cloud, retries = spec.cloud, spec.retries
     scaling = cloud.scaling
     return Model(

@@ -13,10 +13,11 @@ from pathlib import Path
 import msgspec
 
 from escalade.simulator.errors import FleetError
-from escalade.simulator.fleet.building import build
+from escalade.simulator.fleet.building import Fleet, build
 from escalade.simulator.fleet.engine import ANSWERED, DEFERRED, Model, Outcome, quantile, simulate
 from escalade.simulator.fleet.run import THREADS
-from escalade.simulator.fleet.spec import MOST_REPLICAS, MOST_SLOTS, Spec, read_spec
+from escalade.simulator.fleet.spec import MOST_REPLICAS, MOST_S, MOST_SLOTS, Spec, read_spec
+from escalade.simulator.network import Profiles
 
 #: Runs of seeds of their own. The median of what runs need lies between the least and the most of
 #: six with 97 % (order statistics: all six on one side of it are 2 in 2**6).
@@ -52,6 +53,7 @@ def plan_capacity(
     p99_s: float,
     *,
     seed: int,
+    known: Profiles | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Capacity:
     """The fewest replicas for which 99 of 100 queries are answered within a time.
@@ -60,21 +62,24 @@ def plan_capacity(
         path: of a fleet's spec; its replicas and its scaling are left aside.
         p99_s: the time.
         seed: of the first run; the others have the next.
+        known: networks by name; None is those that come with the package.
         progress: called after each run.
 
     Raises:
         DataError: a trace cannot be read.
         SimulatorError: as `run_fleet`, or no number of replicas is enough.
     """
-    if not 0 < p99_s < math.inf:
-        raise FleetError(f"p99_s must be above 0 and finite; got {p99_s:g}")
+    if not 0 < p99_s <= MOST_S:
+        raise FleetError(f"p99_s must be in (0, {MOST_S:g}]; got {p99_s:g}")
     spec = read_spec(path)
     most = min(MOST_REPLICAS, MOST_SLOTS // spec.cloud.slots)
     cloud = msgspec.structs.replace(spec.cloud, replicas=most, scaling=None)
     spec = msgspec.structs.replace(spec, cloud=cloud)
     found, worst_s = [], 0.0
     for run in range(RUNS):
-        fewest, took_s = _fewest(spec, path.parent, p99_s, seed + run)
+        fewest, took_s = _fewest(
+            build(spec, path.parent, seed=seed + run, known=known), spec, p99_s
+        )
         found.append(fewest)
         worst_s = max(worst_s, took_s)
         progress(run + 1, RUNS)
@@ -90,9 +95,8 @@ def plan_capacity(
     )
 
 
-def _fewest(spec: Spec, folder: Path, p99_s: float, seed: int) -> tuple[int, float]:
+def _fewest(fleet: Fleet, spec: Spec, p99_s: float) -> tuple[int, float]:
     """The fewest replicas that are enough in one run, and what 99 of 100 queries then take."""
-    fleet = build(spec, folder, seed=seed)
     # Of a queue without a bound, fewer would let it grow for ever.
     low = 1 if spec.cloud.queue is not None else math.floor(fleet.load) + 1
     high = low
@@ -127,5 +131,5 @@ def p99_of(outcome: Outcome) -> float:
     answered = counts[ANSWERED] + counts[DEFERRED]
     total, known = int(counts.sum()), int(answered.sum())
     if not total:
-        return 0.0
+        raise FleetError("no query came in a run: give more seconds, devices or queries of each")
     return quantile(answered, _SHARE * total / known) if known >= _SHARE * total else math.inf

@@ -98,7 +98,8 @@ def _recorded(path: Path, group: Group, seed: int) -> Queries:
     trace = read_trace(path)
     tiers = trace.header.tiers
     try:
-        thresholds = group.thresholds or recorded_thresholds(tiers)
+        given = group.thresholds
+        thresholds = recorded_thresholds(tiers) if given is None else given
         found = replay(trace, Network(get_profile("free")), thresholds, seed=seed)
     except SimulatorError as error:
         raise type(error)(f"{path}: {error}") from error

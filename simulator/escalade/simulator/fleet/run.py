@@ -9,19 +9,25 @@ from escalade.simulator.fleet.building import build
 from escalade.simulator.fleet.engine import Progress, simulate
 from escalade.simulator.fleet.report import WINDOWS, FleetReport, report_of
 from escalade.simulator.fleet.spec import read_spec
+from escalade.simulator.network import Profiles
 
 #: Threads that devices run on: all there are, for no number depends on how many.
 THREADS = os.cpu_count() or 1
 
 
 def run_fleet(
-    path: Path, *, seed: int, progress: Progress = lambda done, total: None
+    path: Path,
+    *,
+    seed: int,
+    known: Profiles | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> FleetReport:
     """Run a fleet.
 
     Args:
         path: of its spec (TOML).
         seed: same seed, same numbers; in [0, 2**32).
+        known: networks by name; None is those that come with the package.
         progress: called after each stretch of time.
 
     Raises:
@@ -30,6 +36,6 @@ def run_fleet(
             be served.
     """
     spec = read_spec(path)
-    fleet = build(spec, path.parent, seed=seed)
+    fleet = build(spec, path.parent, seed=seed, known=known)
     outcome = simulate(fleet.model, windows=WINDOWS, threads=THREADS, progress=progress)
     return report_of(spec, outcome, seed=seed)

@@ -11,21 +11,26 @@ from escalade.edge.base import Share, explain, nearest
 from escalade.simulator.errors import FleetError
 from escalade.simulator.tables import read_tables
 
-# A hundred years; what is longer is no plan.
-_MOST_S = 3.2e9
+#: A hundred years; what is longer is no plan.
+MOST_S = 3.2e9
 #: Devices of all groups together: each takes 32 bytes.
 MOST_DEVICES = 20_000_000
 
 #: Slots of all replicas together: each takes 20 bytes.
 MOST_SLOTS = 4_000_000
 
-Seconds = Annotated[float, msgspec.Meta(ge=0.0, le=_MOST_S)]
-Span = Annotated[float, msgspec.Meta(gt=0.0, le=_MOST_S)]
+Seconds = Annotated[float, msgspec.Meta(ge=0.0, le=MOST_S)]
+Span = Annotated[float, msgspec.Meta(gt=0.0, le=MOST_S)]
 #: A query each millisecond.
 PerHour = Annotated[float, msgspec.Meta(gt=0.0, le=3.6e6)]
 _Count = Annotated[int, msgspec.Meta(ge=1, le=MOST_DEVICES)]
 MOST_REPLICAS = 16_384
 Replicas = Annotated[int, msgspec.Meta(ge=1, le=MOST_REPLICAS)]
+#: Less than any round trip that a call which fails takes: without a wait it would fail for ever.
+_LEAST_WAIT_S = 1e-3
+_Wait = Annotated[float, msgspec.Meta(ge=_LEAST_WAIT_S, le=MOST_S)]
+#: Waits of one call, at their longest: each is drawn, and each of millions of calls may have them.
+_MOST_WAITS = 1000
 
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -145,7 +150,7 @@ class Scaling(_Table, frozen=True):
     least: Replicas
     most: Replicas
     target: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 0.7
-    every_s: Annotated[float, msgspec.Meta(ge=0.1, le=_MOST_S)] = 15.0
+    every_s: Annotated[float, msgspec.Meta(ge=0.1, le=MOST_S)] = 15.0
     startup_s: Seconds = 60.0
     settle_s: Seconds = 300.0
 
@@ -179,8 +184,8 @@ class Retries(_Table, frozen=True):
         deadline_s: after which there is no further attempt; 0 makes none at all.
     """
 
-    first_s: Seconds = 0.1
-    most_s: Seconds = 1.0
+    first_s: _Wait = 0.1
+    most_s: _Wait = 1.0
     deadline_s: Seconds = 10.0
 
 
@@ -261,6 +266,7 @@ def check_spec(spec: Spec) -> None:
     if total > MOST_DEVICES:
         raise FleetError(f"devices must be at most {MOST_DEVICES:,} together; got {total:,}")
     _check_cloud(spec.cloud)
+    _check_retries(spec.retries)
     for outage in spec.outages:
         if outage.group is not None and outage.group not in names:
             hint = nearest(outage.group, names)
@@ -280,8 +286,20 @@ def _check_cloud(cloud: CloudTable) -> None:
             f"replicas times slots must be at most {MOST_SLOTS:,}; got {most * cloud.slots:,}"
         )
     scaling = cloud.scaling
+    if scaling is not None and scaling.least > scaling.most:
+        raise FleetError(
+            f"scaling's least must be at most its most, {scaling.most}; got {scaling.least}"
+        )
     if scaling is not None and not scaling.least <= cloud.replicas <= scaling.most:
         raise FleetError(
             f"replicas must be in {scaling.least}..{scaling.most}, as scaling has it;"
             f" got {cloud.replicas}"
+        )
+
+
+def _check_retries(retries: Retries) -> None:
+    if retries.deadline_s > _MOST_WAITS * retries.most_s:
+        raise FleetError(
+            f"retries.deadline_s must be at most {_MOST_WAITS:,} times most_s,"
+            f" {retries.most_s:g}; got {retries.deadline_s:g}"
         )

@@ -53,11 +53,15 @@ def capacity_lines(capacity: Capacity) -> list[str]:
     """How many replicas, and how sure that is."""
     price = f", {three_digits(capacity.price_per_hour)} an hour" if capacity.price_per_hour else ""
     return [
-        f"{capacity.most} replicas answer 99 of 100 queries within {seconds(capacity.p99_s)} in all"
+        f"{_replicas(capacity.most)} 99 of 100 queries within {seconds(capacity.p99_s)} in all"
         f" of {RUNS} runs (the slowest: {seconds(capacity.p99_at_most_s)}){price}",
         f"what a run needs: median {capacity.median}, 97% interval {capacity.least} to"
         f" {capacity.most}",
     ]
+
+
+def _replicas(many: int) -> str:
+    return "1 replica answers" if many == 1 else f"{many} replicas answer"
 
 
 def _outcomes(rows: list[GroupRow]) -> TextTable:

@@ -3,6 +3,7 @@
 from escalade.simulator.network.at_once import calls_s, draws_of
 from escalade.simulator.network.clock import LiveClock
 from escalade.simulator.network.delay_line import DelayLine
+from escalade.simulator.network.framing import GRPC_BYTES_DOWN, GRPC_BYTES_UP
 from escalade.simulator.network.links import Network, networks_named
 from escalade.simulator.network.philox import uniforms
 from escalade.simulator.network.pings import Pings, ping
@@ -14,7 +15,7 @@ from escalade.simulator.network.profiles import (
     profiles_with,
     read_mahimahi,
 )
-from escalade.simulator.network.proxy import run_proxy
+from escalade.simulator.network.proxy import ControlClient, ProxyState, run_proxy
 from escalade.simulator.network.rows import (
     profiles_table,
     report_lines,
@@ -24,14 +25,18 @@ from escalade.simulator.network.rows import (
 from escalade.simulator.network.stages import Conditions
 
 __all__ = [
+    "GRPC_BYTES_DOWN",
+    "GRPC_BYTES_UP",
     "PAPERS_DELAYS",
     "Conditions",
+    "ControlClient",
     "DelayLine",
     "LiveClock",
     "Network",
     "Pings",
     "Profile",
     "Profiles",
+    "ProxyState",
     "calls_s",
     "draws_of",
     "get_profile",

@@ -55,9 +55,11 @@ class DelayLine:
         """
         shared = Conditions(profile, rng) if conditions is None else conditions
         self._stages: list[Stage] = []
+        self._away: Away | None = None
         if profile.outages:
             cycles = [one for one in profile.outages if isinstance(one, Cycle)]
-            self._stages.append(Away(cycles, shared.absences, shared.begins_s))
+            self._away = Away(cycles, shared.absences, shared.begins_s)
+            self._stages.append(self._away)
         self._stages += _bandwidth(profile, direction, shared)
         self._stages += _delay(profile, rng, shared)
         if profile.bursts is not None or profile.loss:
@@ -71,6 +73,14 @@ class DelayLine:
             at_s = stage.leaves_s(at_s, nbytes)
         self._last_release_s = max(self._last_release_s, at_s)
         return self._last_release_s
+
+    def enters_s(self, arrival_s: float) -> float:
+        """The time at which outages let in what came at `arrival_s`; takes nothing in."""
+        return arrival_s if self._away is None else self._away.leaves_s(arrival_s, 0)
+
+    def follow(self, before: DelayLine) -> None:
+        """Let nothing overtake what another line has taken in, whose place this one takes."""
+        self._last_release_s = before._last_release_s
 
 
 def _bandwidth(profile: Profile, direction: Direction, shared: Conditions) -> list[Stage]:

@@ -10,12 +10,11 @@ import msgspec
 from escalade.simulator.errors import PlanError
 
 #: What is least among choices that keep every bound.
-Objective = Literal["calls", "money", "flops", "mean", "p95"]
+Objective = Literal["errors", "calls", "money", "flops", "mean", "p95"]
 #: What a bound is of; see `planned.Figure`.
 Quantity = Literal["p50_s", "p95_s", "mean_s", "quality", "accuracy", "calls", "money", "joules"]
 
 _J_PER_WH = 3600.0
-
 
 _ABOVE_0 = (
     "p50_s", "p95_s", "mean_s", "quality", "money_a_day", "queries_a_day", "queries_a_device",
@@ -50,8 +49,9 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
         battery_share: most of a device's battery in a day, in (0, 1].
         queries_a_device: how many are asked of a device in a day, > 0; needed with `battery_share`.
         battery_wh: capacity of that battery, > 0 watt-hours; needed with `battery_share`.
-        minimise: among choices that keep the bounds; None: money where the trace has prices, else
-            calls.
+        minimise: among choices that keep the bounds. None: wrong answers (`errors`) where no bound
+            is of right ones and the trace has judged answers, for the device alone keeps every
+            bound of time and cost; else money where the trace has prices, else calls.
     """
 
     p50_s: float | None = None

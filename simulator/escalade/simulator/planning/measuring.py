@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,12 @@ from escalade.simulator.planning.planned import Figure, Figures
 from escalade.simulator.recorded import Floats, RecordedTier, flops, is_priced, money
 from escalade.simulator.replay import Course, Setting
 
-_RESAMPLES, _QUANTILES = 1000, (0.025, 0.975)
+_QUANTILES = (0.025, 0.975)
+_SHOWN = get_args(Quantity)
+#: Of few queries; of many, whose intervals are narrow, as many as are drawn in a few seconds.
+_RESAMPLES, _LEAST_RESAMPLES, _DRAWS = 1000, 100, 20_000_000
+#: Draws that memory holds: 16 MB, and as much again of what they stand for.
+_AT_ONCE = 1 << 21
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,8 @@ class Outcome:
                 values = self.called
             case "accuracy":
                 values = self.correct
+            case "errors":
+                values = None if self.correct is None else 1.0 - self.correct
             case "money":
                 values = self.money
             case "joules":
@@ -73,15 +80,6 @@ class Outcome:
             return np.full(len(places), np.nan)
         mean: Floats = values[places].mean(axis=1)
         return mean
-
-    def figure(self, quantity: Quantity, places: NDArray[np.intp]) -> Figure | None:
-        """A number with its interval; None where it cannot be told."""
-        value = self.of(quantity)
-        if not np.isfinite(value):
-            return None
-        # Of few queries a resample may have no right answer of the last tier.
-        low, high = np.nanquantile(self.drawn(quantity, places), _QUANTILES)
-        return Figure(value=value, low=float(low), high=float(high))
 
 
 class Measured:
@@ -107,10 +105,14 @@ class Measured:
         """How many."""
         return len(self.tiers[0].answers)
 
-    @cached_property
-    def resamples(self) -> NDArray[np.intp]:
-        """Places of queries, drawn with replacement: `(R, N)`."""
-        return np.random.default_rng(0).integers(0, self.queries, (_RESAMPLES, self.queries))
+    def resamples(self) -> Iterator[NDArray[np.intp]]:
+        """Places of queries, drawn with replacement: some rows at a time, each `(N,)`."""
+        rng = np.random.default_rng(0)
+        left = max(_LEAST_RESAMPLES, min(_RESAMPLES, _DRAWS // self.queries))
+        while left:
+            rows = min(left, max(1, _AT_ONCE // self.queries))
+            yield rng.integers(0, self.queries, (rows, self.queries))
+            left -= rows
 
     def at(self, thresholds: Sequence[float]) -> list[Outcome]:
         """Of each network."""
@@ -156,20 +158,30 @@ class Measured:
 
     def figures(self, outcomes: Sequence[Outcome]) -> list[Figures]:
         """With intervals, by network."""
-        return [
-            Figures(
-                network=course.network.name,
-                p50_s=_known(one.figure("p50_s", self.resamples)),
-                p95_s=_known(one.figure("p95_s", self.resamples)),
-                mean_s=_known(one.figure("mean_s", self.resamples)),
-                calls=_known(one.figure("calls", self.resamples)),
-                accuracy=one.figure("accuracy", self.resamples),
-                quality=one.figure("quality", self.resamples),
-                money=one.figure("money", self.resamples),
-                joules=one.figure("joules", self.resamples),
-            )
-            for course, one in zip(self.courses, outcomes, strict=True)
+        drawn: list[dict[Quantity, list[Floats]]] = [
+            {name: [] for name in _SHOWN if np.isfinite(one.of(name))} for one in outcomes
         ]
+        for places in self.resamples():
+            for one, of_one in zip(outcomes, drawn, strict=True):
+                for name, found in of_one.items():
+                    found.append(one.drawn(name, places))
+        rows = []
+        for course, one, of_one in zip(self.courses, outcomes, drawn, strict=True):
+            known = {name: _figure(one.of(name), found) for name, found in of_one.items()}
+            rows.append(
+                Figures(
+                    network=course.network.name,
+                    p50_s=known["p50_s"],
+                    p95_s=known["p95_s"],
+                    mean_s=known["mean_s"],
+                    calls=known["calls"],
+                    accuracy=known.get("accuracy"),
+                    quality=known.get("quality"),
+                    money=known.get("money"),
+                    joules=known.get("joules"),
+                )
+            )
+        return rows
 
 
 def _added(members: Floats | None, links: Floats | None) -> Floats | None:
@@ -178,6 +190,7 @@ def _added(members: Floats | None, links: Floats | None) -> Floats | None:
     return np.asarray(sum(known)) if known else None
 
 
-def _known(figure: Figure | None) -> Figure:
-    assert figure is not None  # noqa: S101 - every query has seconds, and is called or not
-    return figure
+def _figure(value: float, drawn: Sequence[Floats]) -> Figure:
+    # Of few queries a resample may have no right answer of the last tier.
+    low, high = np.nanquantile(np.concatenate(drawn), _QUANTILES)
+    return Figure(value=value, low=float(low), high=float(high))

@@ -15,10 +15,17 @@ import numpy as np
 from escalade.edge.trace import Trace
 from escalade.simulator.errors import PlanError
 from escalade.simulator.network import Network
-from escalade.simulator.planning.goals import Goal
+from escalade.simulator.planning.goals import Goal, Objective
 from escalade.simulator.planning.measuring import Measured
 from escalade.simulator.planning.planned import Bound, Figures, Plan
-from escalade.simulator.recorded import Floats, answered, is_priced, scores_of, tiers_of
+from escalade.simulator.recorded import (
+    Floats,
+    answered,
+    check_answered,
+    is_priced,
+    scores_of,
+    tiers_of,
+)
 from escalade.simulator.replay import AS_RECORDED, Setting
 
 #: Choices of thresholds that are tried, at most.
@@ -60,19 +67,21 @@ def make_plan(
         raise PlanError(f"seed must be >= 0; got {seed}")
     notes = list[str]()
     whole = answered("trace", trace, notes)
+    check_answered(whole)
     first, second = (
         Measured(half, tiers_of(half), networks, seed, setting) for half in _halves(whole, seed)
     )
     _check(goal, second, trace)
-    minimised = goal.minimise or ("money" if is_priced(trace.header) else "calls")
+    minimised = goal.minimise or _aim(goal, second, trace, notes)
     candidates = list(itertools.islice(_candidates(first, choices), choices))
-    best, best_rank = candidates[0], (math.inf, math.inf)
+    best, best_rank = candidates[0], (math.inf, math.inf, math.inf)
     for done, candidate in enumerate(candidates, 1):
         outcomes = first.at(candidate)
         missed = max(
             limit.missed_by(one.of(limit.quantity)) for limit in goal.limits for one in outcomes
         )
-        rank = (missed, sum(one.of(minimised) for one in outcomes))
+        least, calls = (sum(one.of(name) for one in outcomes) for name in (minimised, "calls"))
+        rank = (missed, least, calls)
         if rank < best_rank:
             best, best_rank = candidate, rank
         progress(done, len(candidates))
@@ -128,13 +137,29 @@ def _levels(scores: Floats, count: int) -> Floats:
     return np.unique([*np.quantile(finite, shares, method="lower"), above])
 
 
+def _aim(goal: Goal, measured: Measured, trace: Trace, notes: list[str]) -> Objective:
+    """What is to be least where the goal leaves that open; see `Goal`."""
+    (one, *_) = measured.alone()
+    cheapest: Objective = "money" if is_priced(trace.header) else "calls"
+    if goal.quality is not None or goal.accuracy is not None:
+        return cheapest
+    if math.isnan(one.of("errors")):
+        notes.append(
+            "not every answer was judged (references), so that nothing is known of right ones: what"
+            f" has the least of {cheapest} was looked for"
+        )
+        return cheapest
+    return "errors"
+
+
 def _check(goal: Goal, measured: Measured, trace: Trace) -> None:
     """Refuse a bound, or an aim, that the trace says nothing of."""
     (one, *_) = measured.alone()
     _check_energy(goal, measured)
     needs = {
-        "quality": "judged answers (references), some of the last tier's right",
-        "accuracy": "judged answers (references)",
+        "quality": "judged answers (references) of every query, some of the last tier's right",
+        "accuracy": "judged answers (references) of every query",
+        "errors": "judged answers (references) of every query",
         "money": "the price of at least 1 member (--price) or link",
         "flops": "the parameters of every member",
     }

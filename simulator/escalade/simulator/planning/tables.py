@@ -20,7 +20,7 @@ _NAMES = {
     "money": "money a query",
     "joules": "J a query, of the device",
 }
-_LEAST = {"p95": "the 95th percentile", "mean": "the mean latency"}
+_LEAST = {"errors": "wrong answers", "p95": "the 95th percentile", "mean": "the mean latency"}
 
 
 def lines_of(plan: Plan) -> list[str]:

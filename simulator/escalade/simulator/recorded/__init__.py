@@ -18,7 +18,7 @@ from escalade.simulator.recorded.costs import (
     with_prices,
 )
 from escalade.simulator.recorded.scores import RECORDED, Rule, rule_name, scores_of
-from escalade.simulator.recorded.shadow import answered
+from escalade.simulator.recorded.shadow import answered, check_answered
 from escalade.simulator.recorded.tiers import Bools, Floats, RecordedTier, tiers_of
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "RecordedTier",
     "Rule",
     "answered",
+    "check_answered",
     "check_thresholds",
     "climb",
     "cost_named",

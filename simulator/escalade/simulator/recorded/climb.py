@@ -65,9 +65,13 @@ class Climb:
             tables: of each tier, `(V, N)`: see `RecordedTier.at_levels`.
         """
         total = np.zeros(self.reached.shape[1])
-        for table, level, reached in zip(tables, self.levels, self.reached, strict=True):
-            total += np.where(reached, table[level], 0.0)
+        for tier, table in enumerate(tables):
+            total += self.spent_at(tier, table)
         return total
+
+    def spent_at(self, tier: int, table: Floats) -> Floats:
+        """What each query takes at one tier: `(N,)`, 0 where it does not come to it."""
+        return np.where(self.reached[tier], table[self.levels[tier]], 0.0)
 
 
 def climb(

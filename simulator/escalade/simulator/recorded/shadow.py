@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from escalade.edge.trace import Trace, TraceRecord
 from escalade.simulator.errors import SimulatorError
 
@@ -41,13 +43,29 @@ def check_answered(trace: Trace) -> None:
     """Refuse a trace that some tier has not answered whole.
 
     Raises:
-        SimulatorError: some queries were never put to a tier, or some answers are half ones.
+        SimulatorError: some queries were never put to a tier, some answers are half ones, or took
+            a time that is none.
     """
     check_finished(trace)
+    for record in trace.records:
+        _check_times(record)
     if lacking := sum(None in record.tiers for record in trace.records):
         raise SimulatorError(
             f"{lacking} of {len(trace.records)} records lack the answer of {_lacking(trace)}, and a"
             " replay needs every tier's answer to every query; record them with `escalade record`"
+        )
+
+
+def _check_times(record: TraceRecord) -> None:
+    times_s = [record.total_s]
+    for answer in filter(None, record.tiers):
+        times_s += [answer.seconds, *(member.seconds for member in answer.members)]
+        if answer.link is not None:
+            times_s += [answer.link.round_trip_s, answer.link.server_s]
+    if not (min(times_s) >= 0 and math.isfinite(sum(times_s))):
+        wrong = next(one for one in times_s if not 0 <= one < math.inf)
+        raise SimulatorError(
+            f"record {record.id!r}: seconds must be finite and >= 0; got {wrong:g}"
         )
 
 

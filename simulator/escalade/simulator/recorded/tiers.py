@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from escalade.edge.deferral import Agreement, Voice, Vote, agreement_named, asked_of
+from escalade.edge.deferral import EMBEDDING, Agreement, Voice, Vote, agreement_named, asked_of
 from escalade.edge.trace import TierAnswer, TierInfo, Trace, TraceRecord, voices_of, weights_of
 from escalade.simulator.errors import SimulatorError
 from escalade.simulator.recorded.shadow import check_answered
@@ -164,7 +164,9 @@ def _agreement(info: TierInfo) -> Agreement:
 
 def _voices(info: TierInfo, answers: list[TierAnswer]) -> list[list[Voice]] | None:
     """What all members said to each query; None where it is not for us to say who is asked."""
-    if len(info.members) == 1:
+    # An embedding's encoder is no part of a trace: the scores are those that were recorded, and all
+    # members count as asked.
+    if len(info.members) == 1 or info.rule == EMBEDDING:
         return None
     voices = [voices_of(answer, info) for answer in answers]
     known = [one for one in voices if one is not None]

@@ -1,32 +1,44 @@
 """Recorded cascades over networks in virtual time; knows no curve and no page."""
 
+from escalade.simulator.network import GRPC_BYTES_DOWN, GRPC_BYTES_UP
 from escalade.simulator.replay.grid import Grid, replay_grid, replay_grids
-from escalade.simulator.replay.recording import GRPC_BYTES_DOWN, GRPC_BYTES_UP
 from escalade.simulator.replay.replay import Course, Replay, replay
 from escalade.simulator.replay.setting import AS_RECORDED, Room, Setting
 from escalade.simulator.replay.simulation import Simulation, networks_of, simulate
-from escalade.simulator.replay.summary import Summary
+from escalade.simulator.replay.steps import GateCurve, curves_of, step_of
+from escalade.simulator.replay.summary import PointRow, Summary, TraceRow
 from escalade.simulator.replay.tables import (
     answers_tables,
+    curve_table,
+    degraded_tables,
+    distribution_table,
+    frames_of,
     latency_tables,
     lede,
+    spending_tables,
     traces_table,
 )
-from escalade.simulator.replay.use_tables import degraded_tables, spending_tables
 
 __all__ = [
     "AS_RECORDED",
     "GRPC_BYTES_DOWN",
     "GRPC_BYTES_UP",
     "Course",
+    "GateCurve",
     "Grid",
+    "PointRow",
     "Replay",
     "Room",
     "Setting",
     "Simulation",
     "Summary",
+    "TraceRow",
     "answers_tables",
+    "curve_table",
+    "curves_of",
     "degraded_tables",
+    "distribution_table",
+    "frames_of",
     "latency_tables",
     "lede",
     "networks_of",
@@ -35,5 +47,6 @@ __all__ = [
     "replay_grids",
     "simulate",
     "spending_tables",
+    "step_of",
     "traces_table",
 ]

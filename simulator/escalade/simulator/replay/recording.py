@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import operator
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,14 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from escalade.edge.trace import Hop, Link, links_of
+from escalade.edge.trace import Link, links_of
+from escalade.simulator.network import GRPC_BYTES_DOWN, GRPC_BYTES_UP
 from escalade.simulator.recorded import Floats, RecordedTier, recorded_seconds
-
-#: What gRPC adds to the messages of a call on a warm connection, TCP/IP headers excluded:
-#: midpoints of +66-104 B up and +64-98 B down, measured for this project over loopback.
-#: A first call adds 385 B and 242 B; a replay takes every connection as warm.
-GRPC_BYTES_UP = 85
-GRPC_BYTES_DOWN = 81
+from escalade.simulator.replay.crossed import links_behind
 
 Counts = NDArray[np.int64]
 
@@ -71,11 +66,3 @@ def _beside(tier: RecordedTier) -> Floats:
     """What was taken that no member and no call did: `(N,)`."""
     took = [answer.seconds - recorded_seconds(answer, tier.info) for answer in tier.answers]
     return np.maximum(0.0, took) + tier.beside_s
-
-
-def links_behind(hops: Sequence[Hop]) -> list[Hop]:
-    """The tiers that a query came to over a further link: behind a gateway the place changes.
-
-    One gateway behind another is not told from it.
-    """
-    return [hop for before, hop in itertools.pairwise(hops) if hop.place != before.place]

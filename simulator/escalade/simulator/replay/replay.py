@@ -58,7 +58,8 @@ class Course:
         last_only_lost: `(N,)` whether there is then none.
         bytes_up: `(T, N)` what a call to each tier sends, gRPC framing and draft included.
         bytes_down: `(T, N)` what it receives.
-        last_only_up: `(N,)` what a call to the last tier sends, were it asked alone: no draft.
+        draft_bytes: `(N,)` how many bytes to the last tier are the draft.
+        again: `(T, N)` which calls are made a second time; their bytes are in `spending` alone.
         correct: `(T, N)` 1 where a tier's answer is right; None where some were not judged.
         spending: of the device's battery, and of money on links.
         early: ends answers of which deferral is certain; None: all run to their end.
@@ -75,7 +76,8 @@ class Course:
     last_only_lost: Bools
     bytes_up: Counts
     bytes_down: Counts
-    last_only_up: Counts
+    draft_bytes: Counts
+    again: Bools
     correct: Floats | None
     spending: Spending
     early: EarlyDeferral | None
@@ -131,9 +133,10 @@ class Course:
                     ),
                     last_only_s=np.minimum(alone_s, most_s[-1]),
                     last_only_lost=alone_s > most_s[-1],
-                    bytes_up=trips.bytes_up,
+                    bytes_up=recording.bytes_up,
                     bytes_down=recording.bytes_down,
-                    last_only_up=trips.alone_up,
+                    draft_bytes=recording.draft_bytes[-1],
+                    again=trips.again,
                     correct=correct,
                     spending=spending_of(tiers, recording, trips, network, setting.watts),
                     early=early,
@@ -264,7 +267,7 @@ class Replay:
     @property
     def last_only_bytes_up(self) -> int:
         """Bytes sent where the last tier gets every query; there is no draft to send along."""
-        return int(self.course.last_only_up.sum())
+        return int((self.course.bytes_up[-1] - self.course.draft_bytes).sum())
 
     @property
     def last_only_bytes_down(self) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 
 from escalade.edge.trace import Trace
 from escalade.simulator.recorded import Floats, flops, money
+from escalade.simulator.replay.crossed import Crossed
 from escalade.simulator.replay.replay import Course, Replay, latency_of
 from escalade.simulator.replay.setting import Setting
 from escalade.simulator.replay.summary import (
@@ -98,7 +99,13 @@ def network_row(name: str, replay: Replay, setting: Setting) -> NetworkRow:
         link_money=_spent(replay.link_money, replay.course.spending.alone_money),
         links=list(_link_rows(replay)),
         degraded=None if setting.deadline_s == math.inf else _degraded(replay, setting.deadline_s),
+        asked_again=None if setting.hedge_after_s == math.inf else _asked_again(replay),
     )
+
+
+def _asked_again(replay: Replay) -> float:
+    calls = replay.climb.reached & (replay.course.bytes_up > 0)
+    return float((calls & replay.course.again).sum() / max(1, calls.sum()))
 
 
 def _degraded(replay: Replay, deadline_s: float) -> DegradedRow:
@@ -127,9 +134,11 @@ def _link_rows(replay: Replay) -> Iterator[LinkRow]:
 
     for k, tier in enumerate(course.tiers):
         if course.bytes_up[k].any():
+            links = Crossed.on(course.network, tier.info)
+            own = (met[0].name for answer in tier.answers for _, met in links.calls(answer))
             yield LinkRow(
                 tier=tier.info.name,
-                profile=course.network.to(tier.info.name).name,
+                profile=", ".join(dict.fromkeys(own)),
                 joules=mean(course.spending.called_j, k),
                 money=mean(course.spending.money, k),
             )

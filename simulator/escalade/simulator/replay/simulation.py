@@ -11,10 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from escalade.edge.base import text_of
-from escalade.edge.trace import Trace, TraceHeader, links_of, read_trace
+from escalade.edge.trace import Trace, TraceHeader, read_trace
 from escalade.simulator.errors import SimulatorError
 from escalade.simulator.network import (
     PAPERS_DELAYS,
@@ -37,7 +35,7 @@ from escalade.simulator.recorded import (
     tiers_of,
     with_prices,
 )
-from escalade.simulator.replay.recording import links_behind
+from escalade.simulator.replay.crossed import linked_of
 from escalade.simulator.replay.replay import Course, Replay
 from escalade.simulator.replay.rows import network_row, point_row, trace_row
 from escalade.simulator.replay.setting import AS_RECORDED, Setting
@@ -54,11 +52,14 @@ class Simulation:
     Attributes:
         replays: `(trace name, replay)`, by trace, then thresholds, then network.
         networks: in the order asked for.
+        costs: by trace and cost model, what each tier's answers cost, `(V, N)`; of the models that
+            a trace knows enough for.
         summary: every table.
     """
 
     replays: list[tuple[str, Replay]]
     networks: list[Network]
+    costs: dict[str, dict[str, list[Floats]]]
     summary: Summary
 
 
@@ -77,7 +78,7 @@ def simulate(
 
     Args:
         trace_paths: shadow-mode traces; each is called by its file's stem.
-        profiles: names of networks, and `TIER=NAME` for the link to one tier, see
+        profiles: names of networks, and `TIER=NAME` or `TIER/MEMBER=NAME` for one link, see
             `networks_named`; none means the papers' four delays.
         thresholds: choices of one for each gate, tried on every trace; none means each trace's
             own.
@@ -113,8 +114,11 @@ def networks_of(
 
     Arguments and errors are those of `simulate`.
     """
-    linked = dict.fromkeys(name for trace in traces for name in _linked(trace))
-    return networks_named(profiles, list(linked), PAPERS_DELAYS, known=known)
+    linked: dict[str, list[str]] = {}
+    for trace in traces:
+        for tier, members in linked_of(trace).items():
+            linked.setdefault(tier, []).extend(members)
+    return networks_named(profiles, linked, PAPERS_DELAYS, known=known)
 
 
 def run_simulation(
@@ -139,6 +143,7 @@ def run_simulation(
             raise SimulatorError(f"a threshold must be a finite number; got {tau}")
     total = len(traces) * max(1, len(chosen)) * len(over)
     replays: list[tuple[str, Replay]] = []
+    costs: dict[str, dict[str, list[Floats]]] = {}
     rows: list[TraceRow] = []
     points: list[PointRow] = []
     notes: list[str] = []
@@ -149,7 +154,7 @@ def run_simulation(
             trace = answered(name, whole, notes)
             tiers = tiers_of(trace)
             courses = Course.of(tiers, over, seed=seed, setting=setting)
-            costs = _cost_tables(trace.header, tiers)
+            costs[name] = _cost_tables(trace.header, tiers)
             rows.append(trace_row(name, trace, courses[0]))
             for choice in chosen or [recorded_thresholds(trace.header.tiers)]:
                 for course in courses:
@@ -158,7 +163,7 @@ def run_simulation(
                         progress(len(replays), total)
                 # Which calls a deadline ends is the network's affair: here all answer.
                 heard = Replay(course=courses[-1], climb=climb(tiers, choice))
-                points.append(point_row(name, heard, costs))
+                points.append(point_row(name, heard, costs[name]))
         except SimulatorError as error:
             raise type(error)(f"{name}: {error}") from error
     summary = Summary(
@@ -169,7 +174,7 @@ def run_simulation(
         battery_wh=setting.battery_wh,
         notes=notes,
     )
-    return Simulation(replays=replays, networks=over, summary=summary)
+    return Simulation(replays=replays, networks=over, costs=costs, summary=summary)
 
 
 def _cost_tables(header: TraceHeader, tiers: Sequence[RecordedTier]) -> dict[str, list[Floats]]:
@@ -180,20 +185,6 @@ def _cost_tables(header: TraceHeader, tiers: Sequence[RecordedTier]) -> dict[str
     if is_priced(header):
         known.append(money)
     return {model.name: [tier.at_levels(model) for tier in tiers] for model in known}
-
-
-def _linked(trace: Trace) -> list[str]:
-    """The tiers that a link leads to, those behind a gateway too."""
-    found: dict[str, None] = {}
-    for k, tier in enumerate(trace.header.tiers):
-        for record in trace.records:
-            answer = record.tiers[k]
-            if answer is None or not links_of(answer):
-                continue
-            calls = [one.call.hops for one in answer.members if one.call is not msgspec.UNSET]
-            behind = (hop.tier for hops in (answer.hops, *calls) for hop in links_behind(hops))
-            found |= dict.fromkeys((tier.name, *behind))
-    return list(found)
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

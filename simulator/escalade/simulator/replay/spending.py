@@ -7,16 +7,18 @@ Of money, every link that a call crosses takes its price by the byte, those behi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-import msgspec
 import numpy as np
 
-from escalade.edge.trace import Hop, TierAnswer
-from escalade.simulator.network import Network, Profile
+from escalade.edge.trace import Link
+from escalade.simulator.network import GRPC_BYTES_DOWN, GRPC_BYTES_UP, Network, Profile
 from escalade.simulator.recorded import Floats, RecordedTier
-from escalade.simulator.replay.recording import Counts, Recording, links_behind
+from escalade.simulator.replay.crossed import Crossed
+from escalade.simulator.replay.recording import Counts, Recording
 from escalade.simulator.replay.trips import Trips
 
 _GIGA, _MEGA = 1e9, 1e6
@@ -43,6 +45,15 @@ class Spending:
     alone_money: Floats | None
 
 
+class _Rates(NamedTuple):
+    """What calls of N queries to one tier take; each `(N,)`."""
+
+    byte_money: Floats
+    #: NaN where a link says nothing of energy.
+    byte_j: Floats
+    woken_j: Floats
+
+
 def spending_of(
     tiers: Sequence[RecordedTier],
     recording: Recording,
@@ -59,20 +70,20 @@ def spending_of(
         network: a profile for each link.
         watts: the device's power while a model computes; None where that is not known.
     """
-    moved = trips.bytes_up + recording.bytes_down
-    last = trips.alone_up + recording.bytes_down[-1]
+    moved = (1 + trips.again) * recording.bytes_up + recording.bytes_down
+    undrafted = recording.bytes_up[-1] - recording.draft_bytes[-1]
+    last = (1 + trips.alone_again) * undrafted + recording.bytes_down[-1]
     computed_j = _computed(tiers, recording, trips.seconds, watts)
-    called_j = _each(tiers, recording, moved, network)
-    alone_j = None
-    if called_j is not None and computed_j is not None:
-        alone_j = computed_j[-1][-1]
-        if recording.linked[-1]:
-            alone_j = _called_j(network.to(tiers[-1].info.name), last)
+    rates = _rates(tiers, recording, network)
+    joules, alone_called = _joules(rates, moved), _joules(rates[-1:], last[None])
+    called_j = alone_j = None
+    if not np.isnan(joules).any():
+        called_j = joules
+        if computed_j is not None:
+            alone_j = computed_j[-1][-1] if rates[-1] is None else alone_called[0]
     money = alone_money = None
     if any(profile.price_per_gb is not None for profile in network.profiles):
-        prices = [_prices(tier, recording.linked[k], network) for k, tier in enumerate(tiers)]
-        money = np.array([bytes_ * each for bytes_, each in zip(moved, prices, strict=True)])
-        alone_money = last * prices[-1]
+        money, alone_money = _money(rates, moved), _money(rates[-1:], last[None])[0]
     return Spending(
         computed_j=computed_j,
         called_j=called_j,
@@ -99,46 +110,64 @@ def _computed(
     return tables
 
 
-def _each(
-    tiers: Sequence[RecordedTier], recording: Recording, moved: Counts, network: Network
-) -> Floats | None:
+def _joules(rates: Sequence[_Rates | None], moved: Counts) -> Floats:
+    """Of calls of so many bytes, `(T, N)`; NaN where a link says nothing of energy."""
     found = np.zeros(moved.shape)
-    for k, (tier, linked) in enumerate(zip(tiers, recording.linked, strict=True)):
-        if linked:
-            profile = network.to(tier.info.name)
-            if profile.joules_per_call is None and profile.joules_per_mb is None:
-                return None
-            found[k] = _called_j(profile, moved[k])
+    for row, one, nbytes in zip(found, rates, moved, strict=True):
+        if one is not None:
+            row[:] = np.where(nbytes > 0, one.woken_j, 0.0) + nbytes * one.byte_j
     return found
 
 
-def _called_j(profile: Profile, moved: Counts) -> Floats:
-    """Of so many bytes for each query; calls to several members at a time wake one radio."""
-    woken = np.where(moved > 0, profile.joules_per_call or 0.0, 0.0)
-    return np.asarray(woken + moved * ((profile.joules_per_mb or 0.0) / _MEGA))
+def _money(rates: Sequence[_Rates | None], moved: Counts) -> Floats:
+    found = np.zeros(moved.shape)
+    for row, one, nbytes in zip(found, rates, moved, strict=True):
+        if one is not None:
+            row[:] = nbytes * one.byte_money
+    return found
 
 
-def _prices(tier: RecordedTier, linked: bool, network: Network) -> Floats:
-    """Money for each byte of a query's calls to a tier: `(N,)`."""
-    if not linked:
-        return np.zeros(len(tier.answers))
-    own = network.to(tier.info.name).price_per_gb or 0.0
-    return np.array([own + _behind(answer, network) for answer in tier.answers]) / _GIGA
+def _rates(
+    tiers: Sequence[RecordedTier], recording: Recording, network: Network
+) -> list[_Rates | None]:
+    """Of each tier; None where no link leads to it."""
+    return [
+        None if not linked else _rates_of(tier, network, plain)
+        for tier, linked, plain in zip(tiers, recording.linked, recording.plain, strict=True)
+    ]
 
 
-def _behind(answer: TierAnswer, network: Network) -> float:
-    """Prices for 1e9 bytes of links behind gateways; of several members the mean by bytes."""
-    if answer.link is not None:
-        return _price_behind(answer.hops, network)
-    calls = [one.call for one in answer.members if one.call is not msgspec.UNSET]
-    sizes = [call.link.bytes_up + call.link.bytes_down for call in calls]
-    if not sum(sizes):
-        return 0.0
-    costs = (
-        size * _price_behind(call.hops, network) for size, call in zip(sizes, calls, strict=True)
+def _rates_of(tier: RecordedTier, network: Network, plain: bool) -> _Rates:
+    if plain:
+        rows = [_mean_rates([(1, [network.to(tier.info.name)])])] * len(tier.answers)
+    else:
+        links = Crossed.on(network, tier.info)
+        rows = [
+            _mean_rates([(_moved(one), met) for one, met in links.calls(answer)])
+            for answer in tier.answers
+        ]
+    return _Rates(*np.array(rows).reshape(-1, len(_Rates._fields)).T)
+
+
+def _moved(link: Link) -> int:
+    return link.bytes_up + GRPC_BYTES_UP + link.bytes_down + GRPC_BYTES_DOWN
+
+
+def _mean_rates(calls: Sequence[tuple[int, list[Profile]]]) -> tuple[float, float, float]:
+    """Of several calls the mean by bytes; at the same time they wake one radio."""
+    weights = [nbytes for nbytes, _ in calls]
+    if not sum(weights):
+        return 0.0, 0.0, 0.0
+    own = [crossed[0] for _, crossed in calls]
+    prices = [sum(one.price_per_gb or 0.0 for one in crossed) for _, crossed in calls]
+    joules = [math.nan if _is_silent(one) else one.joules_per_mb or 0.0 for one in own]
+    return (
+        float(np.average(prices, weights=weights)) / _GIGA,
+        float(np.average(joules, weights=weights)) / _MEGA,
+        max(one.joules_per_call or 0.0 for one in own),
     )
-    return sum(costs) / sum(sizes)
 
 
-def _price_behind(hops: Sequence[Hop], network: Network) -> float:
-    return sum((network.to(hop.tier).price_per_gb or 0.0) for hop in links_behind(hops))
+def _is_silent(profile: Profile) -> bool:
+    """Whether it says nothing of energy."""
+    return profile.joules_per_call is None and profile.joules_per_mb is None

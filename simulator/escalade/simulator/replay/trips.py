@@ -8,16 +8,17 @@ figure 5). Record over loopback: a network between the tiers at recording time w
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
-from escalade.edge.trace import Hop, Link, TierAnswer, links_of
+from escalade.edge.trace import Link, TierAnswer, links_of
 from escalade.simulator.errors import SimulatorError
 from escalade.simulator.network import (
+    GRPC_BYTES_DOWN,
+    GRPC_BYTES_UP,
     Conditions,
     DelayLine,
     Network,
@@ -26,14 +27,9 @@ from escalade.simulator.network import (
     draws_of,
     uniforms,
 )
-from escalade.simulator.recorded import Floats, RecordedTier, recorded_seconds
-from escalade.simulator.replay.recording import (
-    GRPC_BYTES_DOWN,
-    GRPC_BYTES_UP,
-    Counts,
-    Recording,
-    links_behind,
-)
+from escalade.simulator.recorded import Bools, Floats, RecordedTier, recorded_seconds
+from escalade.simulator.replay.crossed import Crossed
+from escalade.simulator.replay.recording import Counts, Recording
 from escalade.simulator.replay.setting import AS_RECORDED, Setting, hedged_s
 
 _MAX_SEED = 2**64 - 1
@@ -46,14 +42,14 @@ class Trips(NamedTuple):
     Attributes:
         seconds: of each tier `(V, N)`, see `RecordedTier.at_levels`.
         alone_s: `(N,)` of the last tier for queries that it gets first, without a draft.
-        bytes_up: `(T, N)` what calls to each tier send, those that were made again included.
-        alone_up: `(N,)` the same of the last tier alone.
+        again: `(T, N)` which calls to each tier are made a second time,
+        alone_again: and `(N,)` to the last, asked alone.
     """
 
     seconds: list[Floats]
     alone_s: Floats
-    bytes_up: Counts
-    alone_up: Counts
+    again: Bools
+    alone_again: Bools
 
 
 def trips_of(
@@ -70,9 +66,9 @@ def trips_of(
     `network up + server_s + (round_trip_s - server_s) + network down`, the bracket being the
     recorded loopback overhead; and so is each link behind a gateway that the query crossed
     (`links_behind`), with the bytes of the link to the gateway, which is all that a trace has.
-    Members elsewhere cross a link each at the same time, of the one profile of their tier, and the
-    slowest counts. What the caller took beside the call, to put a request together, is added; and
-    to the first tier, what the query took beside all of them.
+    Members elsewhere cross a link each at the same time, of a profile of its own or else that of
+    their tier, and the slowest counts. What the caller took beside the call, to put a request
+    together, is added; and to the first tier, what the query took beside all of them.
 
     Args:
         tiers: all of a trace.
@@ -91,29 +87,30 @@ def trips_of(
         raise SimulatorError(f"seed must be in [0, {_MAX_SEED}]; got {seed}")
     tables, link = [], 0
     moved = recording.bytes_up, recording.bytes_down, recording.draft_bytes
-    bytes_up = recording.bytes_up.copy()
-    alone_up = bytes_up[-1] - recording.draft_bytes[-1]
+    again = np.zeros(recording.bytes_up.shape, dtype=np.bool_)
+    alone_again = again[-1]
     for place, tier in enumerate(tiers):
         table = recording.seconds[place].copy()
         if tier.info.place == "device":
             table = table * setting.scale
         alone = table[-1].copy()
         if recording.linked[place]:
-            profile, after_s = network.to(tier.info.name), setting.hedge_after_s
-            draws = draws_of(profile) if recording.plain[place] else None
-            if draws is None:
+            after_s = setting.hedge_after_s
+            profile = network.to(tier.info.name) if recording.plain[place] else None
+            draws = None if profile is None else draws_of(profile)
+            if profile is None or draws is None:
                 alone = _one_by_one(table, tier, network, (seed, link), after_s)
             else:
                 calls = _Calls(tier, *(of[place] for of in moved))
                 alone = _at_once(table, calls, profile, draws, (seed, link), after_s)
-            if after_s < math.inf:
-                once = np.array([answer.link is not None for answer in tier.answers])
-                bytes_up[place] *= 1 + (once & (table[-1] > after_s))
-                if place == len(tiers) - 1:
-                    alone_up = alone_up * (1 + (once & (alone > after_s)))
+            once = np.array([answer.link is not None for answer in tier.answers])
+            again[place] = once & (table[-1] > after_s)
+            alone_again = once & (alone > after_s)
             link += 1
         tables.append(table)
-    return Trips(seconds=tables, alone_s=alone, bytes_up=bytes_up, alone_up=alone_up)
+    if not recording.linked[-1]:
+        alone_again = again[-1]
+    return Trips(seconds=tables, alone_s=alone, again=again, alone_again=alone_again)
 
 
 class _Calls(NamedTuple):
@@ -157,11 +154,11 @@ def _one_by_one(
 ) -> Floats:
     """The same of any calls, one after the other."""
     seed, link = key
-    profiles = _Profiles(tier.info.name, network)
+    links = Crossed.on(network, tier.info)
     alone: Floats = table[-1].copy()
     for k, answer in enumerate(tier.answers):
         if answer.link is not None:
-            crossed, asked = profiles.of(answer.hops), (alone[k], after_s)
+            crossed, asked = links.profiles(answer.hops), (alone[k], after_s)
             table[:, k] = _asked_s(crossed, (seed, k, link), answer.link, *asked)
             if answer.link.draft_bytes:
                 undrafted = _undrafted(answer.link)
@@ -170,37 +167,23 @@ def _one_by_one(
                 alone[k] = table[-1, k]
         elif links_of(answer):
             beside_s = alone[k] - recorded_seconds(answer, tier.info)
-            with_draft, without = _calls_s(answer, profiles, (seed, k, link))
+            with_draft, without = _calls_s(answer, links, (seed, k, link))
             table[:, k] = beside_s + with_draft
             alone[k] = beside_s + without
     return alone
 
 
-def _calls_s(
-    answer: TierAnswer, profiles: _Profiles, key: tuple[int, int, int]
-) -> tuple[float, float]:
+def _calls_s(answer: TierAnswer, links: Crossed, key: tuple[int, int, int]) -> tuple[float, float]:
     """The slowest of the calls to members elsewhere, with the draft and without."""
     slowest_s, plain_s = 0.0, 0.0
     for one in answer.members:
         if one.call is msgspec.UNSET:  # it was not sent the query
             slowest_s, plain_s = max(slowest_s, one.seconds), max(plain_s, one.seconds)
             continue
-        crossed, link = profiles.of(one.call.hops), one.call.link
+        crossed, link = links.profiles(one.call.hops, one.member), one.call.link
         slowest_s = max(slowest_s, _call_s(crossed, key, link, one.seconds, one.member))
         plain_s = max(plain_s, _call_s(crossed, key, _undrafted(link), one.seconds, one.member))
     return slowest_s, plain_s
-
-
-class _Profiles(NamedTuple):
-    """Of the links to a tier and behind it."""
-
-    tier: str
-    network: Network
-
-    def of(self, hops: Sequence[Hop]) -> list[Profile]:
-        """Of those that a call crossed, the caller's own first."""
-        behind = (self.network.to(hop.tier) for hop in links_behind(hops))
-        return [self.network.to(self.tier), *behind]
 
 
 def _call_s(

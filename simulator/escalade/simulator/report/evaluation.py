@@ -13,7 +13,8 @@ from escalade.simulator.evaluation import (
     tables_of,
 )
 from escalade.simulator.report import evaluation_figures as figures
-from escalade.simulator.report.page import Drawn, drawn, write_page
+from escalade.simulator.report.page import write_page
+from escalade.simulator.report.plots import Drawn, drawn
 
 
 def write_evaluation_page(path: Path, evaluation: Evaluation) -> None:

@@ -13,7 +13,8 @@ from escalade.simulator.learning import (
     runs_table,
 )
 from escalade.simulator.report import learning_figures as figures
-from escalade.simulator.report.page import Drawn, drawn, write_page
+from escalade.simulator.report.page import write_page
+from escalade.simulator.report.plots import Drawn, drawn
 
 
 def write_learning_page(path: Path, run: LearnedRun, beside: Sequence[LearnedRun] = ()) -> None:

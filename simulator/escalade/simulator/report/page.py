@@ -1,4 +1,4 @@
-"""The page that reports share: templates, figures, one inlined plotly; knows no result.
+"""The page that reports share: templates and inlined scripts; knows no result.
 
 Templates (jinja2) escape whatever they are given, but for what is drawn here. Backgrounds are
 transparent and texts take the page's colour, so that a figure reads on light and on dark. The
@@ -8,25 +8,13 @@ page refers to nothing outside itself.
 from __future__ import annotations
 
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple
 
-import plotly.graph_objects as go
-import plotly.io
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from escalade.edge.base import atomic_write
-from escalade.simulator.palette import GREY
-
-
-class Drawn(NamedTuple):
-    """A figure on a page."""
-
-    title: str
-    figure: Markup
-    caption: str = ""
 
 
 def write_page(path: Path, template: str, values: dict[str, object]) -> None:
@@ -40,57 +28,31 @@ def write_page(path: Path, template: str, values: dict[str, object]) -> None:
     Raises:
         DataError: the page cannot be written.
     """
-    plotly_js = Markup(get_plotlyjs())  # noqa: S704 - the library's own
-    source = _environment().get_template(template).render(plotly_js=plotly_js, **values)
+    source = _environment().get_template(template).render(**values)
     with atomic_write(path) as stream:
         stream.write(source.encode())
 
 
-def drawn(name: str, title: str, figure: go.Figure, caption: str = "") -> Drawn:
-    """A figure with its title and caption; `name` is its id on the page."""
-    source = plotly.io.to_html(
-        figure,
-        full_html=False,
-        include_plotlyjs=False,
-        div_id=name,
-        default_height=f"{figure.layout.height}px",
-        config={"responsive": True, "displayModeBar": False},
-    )
-    return Drawn(title, Markup(source), caption)  # noqa: S704 - names in figures come escaped
-
-
-def empty_figure(x_title: str, y_title: str, *, height: int) -> go.Figure:
-    """Axes and nothing on them; transparent, its texts in the page's colour."""
-    axis = {
-        "gridcolor": "rgba(128,128,128,0.22)",
-        "linecolor": GREY,
-        "showline": False,
-        "zeroline": False,
-        "automargin": True,
-        "fixedrange": True,
-    }
-    figure = go.Figure()
-    figure.update_layout(
-        template=go.layout.Template(),
-        height=height,
-        margin={"l": 8, "r": 12, "t": 8, "b": 8},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"family": "system-ui, sans-serif", "size": 13, "color": GREY},
-        legend={"orientation": "h", "x": 0, "y": 1.02, "xanchor": "left", "yanchor": "bottom"},
-        hovermode="closest",
-        xaxis={**axis, "title": {"text": x_title, "standoff": 8, "font": {"size": 13}}},
-        yaxis={**axis, "title": {"text": y_title, "standoff": 8, "font": {"size": 13}}},
-    )
-    return figure
+def script(file: str) -> Markup:
+    """A script of our own, in `templates/`."""
+    source = files("escalade.simulator.report") / "templates" / file
+    return Markup(source.read_text("utf-8"))  # noqa: S704 - our own
 
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("escalade.simulator.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals |= {"plotly_js": _plotly_js, "script": script}
+    return environment
+
+
+def _plotly_js() -> Markup:
+    from plotly.offline import get_plotlyjs
+
+    return Markup(get_plotlyjs())  # noqa: S704 - the library's own

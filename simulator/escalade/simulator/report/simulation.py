@@ -3,20 +3,48 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
-from escalade.simulator.formats import nominal_seconds
+from escalade.simulator.formats import count, nominal_seconds, percent, with_unit
+from escalade.simulator.frames import Frame
 from escalade.simulator.network import Network
+from escalade.simulator.paper import simulation_figures
 from escalade.simulator.replay import (
     GRPC_BYTES_DOWN,
     GRPC_BYTES_UP,
+    PointRow,
     Simulation,
+    TraceRow,
     answers_tables,
+    curve_table,
+    curves_of,
+    degraded_tables,
+    distribution_table,
+    frames_of,
     latency_tables,
     lede,
+    spending_tables,
     traces_table,
 )
-from escalade.simulator.report import simulation_figures as figures
-from escalade.simulator.report.page import drawn, write_page
+from escalade.simulator.report.charts import Chart, as_json, chart, csv_link, policy
+from escalade.simulator.report.explorer import explorer_of
+from escalade.simulator.report.page import write_page
+
+_SCRIPTS = ("explorer.js", "printing.js")
+
+
+class Stop(NamedTuple):
+    """A tier on the map, with what crosses the link to it."""
+
+    name: str
+    place: str
+    models: str
+    answered: str
+    asked: str
+    #: None where no link leads to it.
+    moved: str | None
+    #: A million queries; None where nothing has a price.
+    money: str | None
 
 
 def write_simulation_page(path: Path, simulation: Simulation) -> None:
@@ -26,21 +54,34 @@ def write_simulation_page(path: Path, simulation: Simulation) -> None:
         DataError: it cannot be written.
     """
     summary = simulation.summary
-    latencies = figures.latency_distributions(simulation)
+    movable = all(one.course.setting.thresholds_alone for _, one in simulation.replays)
+    explorer = explorer_of(simulation) if movable else None
+    scripts = _SCRIPTS if movable else _SCRIPTS[1:]
+    frames = {frame.name: frame for frame in frames_of(simulation)}
     profiles = dict.fromkeys(
         profile for network in simulation.networks for profile in network.profiles
     )
+    curve, *latencies = _charts(simulation, frames)
     values: dict[str, object] = {
         "names": [row.name for row in summary.traces],
         "lede": lede(summary),
-        "shares": drawn("shares", "", figures.answered_shares(summary)),
+        "policy": policy(*scripts),
+        "scripts": scripts,
+        "explorer": explorer,
+        "data": as_json(explorer),
+        "curve": curve,
+        "currencies": [row.currency for row in summary.traces],
+        "maps": _maps(simulation),
         "answers": answers_tables(summary),
+        "answers_csv": [(name, csv_link(frames[name])) for name in ("points", "tiers")],
         "notes": summary.notes,
-        "latencies": [
-            drawn(f"latency-{k}", _title(network), figure)
-            for k, (network, figure) in enumerate(zip(simulation.networks, latencies, strict=True))
+        "latencies": latencies,
+        "latency_tables": [
+            *latency_tables(summary),
+            *degraded_tables(summary),
+            *spending_tables(summary),
         ],
-        "latency_tables": latency_tables(summary),
+        "latency_csv": csv_link(frames["latency"]),
         "traces": [traces_table(row) for row in summary.traces],
         "framing_up": GRPC_BYTES_UP,
         "framing_down": GRPC_BYTES_DOWN,
@@ -48,6 +89,70 @@ def write_simulation_page(path: Path, simulation: Simulation) -> None:
         "sources": [(profile.name, profile.source) for profile in profiles],
     }
     write_page(path, "simulation.html", values)
+
+
+def _charts(simulation: Simulation, frames: dict[str, Frame]) -> list[Chart | None]:
+    """The curve, or None where answers were not judged; and latency on each network."""
+    figures = simulation_figures(simulation)
+    found: list[Chart | None] = [None]
+    traces = simulation.summary.traces
+    if "curve" in figures:
+        curves = curves_of(simulation)
+        several = len(traces) > 1
+        tables = {
+            f"curve-table-{place}": curve_table(row, curves[row.name], several=several)
+            for place, row in enumerate(traces)
+        }
+        caption = "From no query that goes on to the last tier (left) to all of them (right)."
+        figure = figures["curve"]
+        found[0] = chart("curve", "Quality and calls", figure, caption, tables, frames["curve"])
+    for k, network in enumerate(simulation.networks):
+        name = f"latency-{k}"
+        tables = {f"{name}-table": distribution_table(simulation, network.name)}
+        numbers = _of_network(frames["distribution"], network.name)
+        found.append(chart(name, _title(network), figures[name], "", tables, numbers))
+    return found
+
+
+def _of_network(frame: Frame, network: str) -> Frame:
+    kept = [k for k, name in enumerate(frame.columns["network"]) if name == network]
+    return Frame(
+        frame.name, {key: [column[k] for k in kept] for key, column in frame.columns.items()}
+    )
+
+
+def _maps(simulation: Simulation) -> list[list[Stop]]:
+    """Of each trace its tiers, at the first thresholds it was replayed at."""
+    found = []
+    for row in simulation.summary.traces:
+        point = next(one for one in simulation.summary.points if one.trace == row.name)
+        found.append(_stops(simulation, row, point))
+    return found
+
+
+def _stops(simulation: Simulation, row: TraceRow, point: PointRow) -> list[Stop]:
+    replay = next(replay for name, replay in simulation.replays if name == row.name)
+    prices = simulation.costs[row.name].get("money")
+    stops = []
+    for k, (tier, share) in enumerate(zip(row.tiers, point.tiers, strict=True)):
+        moved = money = None
+        if replay.course.bytes_up[k].any():
+            up, down = (with_unit(count(one), "B") for one in (share.bytes_up, share.bytes_down))
+            moved = f"{up} up, {down} down"
+        if prices is not None:
+            money = count(1e6 * float(replay.climb.spent_at(k, prices[k]).mean()))
+        stops.append(
+            Stop(
+                name=tier.name,
+                place=tier.place,
+                models=", ".join(tier.members),
+                answered=percent(share.answered),
+                asked=f"{round(share.asked * row.queries):,} queries ({percent(share.asked)})",
+                moved=moved,
+                money=money,
+            )
+        )
+    return stops
 
 
 def _title(network: Network) -> str:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escalade.edge.deferral import Voice, agreement_named
+from escalade.edge.deferral import EMBEDDING, Voice, agreement_named, is_agreement
 from escalade.edge.deferral.agreement import names
 from escalade.edge.deferral.agreement.normalisers import NORMALISERS
 
@@ -35,6 +35,12 @@ def test_another_name_is_refused_in_one_line_that_lists_all(name: str) -> None:
     assert len(str(told.value)) < 400
     if name == "vote:word":
         assert "did you mean 'vote:words'?" in str(told.value)
+
+
+def test_an_embedding_is_an_agreement_that_only_a_gate_can_make() -> None:
+    assert is_agreement(EMBEDDING)
+    with pytest.raises(ValueError, match="needs a sentence encoder, which the gate of a cascade"):
+        agreement_named(EMBEDDING)
 
 
 def test_a_library_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from escalade.edge.base import Record
     from escalade.edge.cascade_file import MemberTable
     from escalade.edge.trace import Trace
+    from escalade.simulator.ensembles import Picked
 
 
 class Candidates(NamedTuple):
@@ -154,10 +155,9 @@ def record_all(
 def write_cascade(
     out: Path,
     candidates: Candidates,
-    order: Sequence[int],
+    picked: Picked,
     prices: Mapping[str, tuple[float, float]],
     *,
-    side_by_side: bool,
     head: str,
 ) -> None:
     """Write a cascade of one tier, which opens at once.
@@ -165,24 +165,27 @@ def write_cascade(
     Args:
         out: the file; members are named relative to its folder.
         candidates: among whom the members are.
-        order: their places, in the order that they are asked.
+        picked: among them.
         prices: by a model's own name, money for a million tokens (read, written); of others those
             that their file has.
-        side_by_side: see `TierTable`.
         head: a comment, one line.
     """
     import tomlkit
 
     from escalade.edge.base import atomic_write
+    from escalade.edge.deferral import VOTE
 
     base = os.path.realpath(out.parent)
     tables = tomlkit.array().multiline(True)
-    for place in order:
+    several, alike = len(picked.order) > 1, len(set(picked.weights)) == 1
+    for place, weight in zip(picked.order, picked.weights, strict=True):
         entry = candidates.members[place]
         table = tomlkit.inline_table()
         table["artifact"] = os.path.relpath(Path(entry.artifact).absolute(), base)
         if entry.trusted_key is not None:
             table["trusted_key"] = os.path.relpath(Path(entry.trusted_key).absolute(), base)
+        if several and not alike:
+            table["weight"] = weight
         own = entry.prompt_price, entry.generated_price
         read, written = prices.get(candidates.manifests[place].model.name, own)
         if read or written:
@@ -190,8 +193,10 @@ def write_cascade(
         tables.append(table)
     tier = tomlkit.table()
     tier["members"] = tables
-    if side_by_side and len(order) > 1:
+    if several and picked.side_by_side:
         tier["side_by_side"] = True
+    if several and picked.agreement != VOTE:
+        tier["gate"] = {"rule": picked.agreement}
     document = tomlkit.document()
     document.add(tomlkit.comment(head))
     document["currency"] = candidates.currency

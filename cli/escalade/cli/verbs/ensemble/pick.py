@@ -64,6 +64,18 @@ def pick(
         bool,
         typer.Option("--side-by-side", help="Members run at the same time; default: in turn."),
     ] = False,
+    agreement: Annotated[
+        str,
+        typer.Option(
+            "--agreement", metavar="RULE", help="What they agree by, as a gate's rule says it."
+        ),
+    ] = "vote",
+    weighted: Annotated[
+        bool,
+        typer.Option(
+            "--weighted", help="Weigh each voice by how often its model is right; default: alike."
+        ),
+    ] = False,
     price: PriceOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Write a cascade.toml of the picked models.")
@@ -75,7 +87,7 @@ def pick(
     trusted_key: TrustedKeyOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Pick the models whose vote is right most often for its cost, one alone among them.
+    """Pick the models whose agreement is right most often for its cost, one alone among them.
 
     The choice is made on half of the queries, or on all where --test is given, and measured on
     queries that it has not seen. Every way to order up to 7 models is tried; of more, see the docs.
@@ -85,6 +97,7 @@ def pick(
     from escalade.cli.verbs.ensemble.candidates import candidates_of, write_cascade
     from escalade.edge.base import check_writable
     from escalade.edge.calibration import halves_of
+    from escalade.edge.deferral import agreement_named
     from escalade.simulator.ensembles import lede, tables_of
     from escalade.simulator.ensembles import pick as pick_from
 
@@ -92,6 +105,10 @@ def pick(
         raise CliError("give --data or --trace, one of them")
     if seed < 0:
         raise CliError(f"--seed must be at least 0, got {seed}")
+    try:
+        agreement_named(agreement)  # before the work
+    except ValueError as error:
+        raise CliError(f"--agreement: {error}") from error
     if out is not None:
         import tomlkit  # noqa: F401 - before the work, so that it cannot fail after
 
@@ -104,7 +121,7 @@ def pick(
         return _trace_of(candidates, path, options, side_by_side, limit, recorded=data is None)
 
     def zoo_of(found: Trace) -> Zoo:
-        return _zoo(candidates, found, prices, cost, side_by_side=side_by_side)
+        return _zoo(candidates, found, prices, cost, side_by_side=side_by_side, agreement=agreement)
 
     source = data or trace
     assert source is not None  # noqa: S101 - one of them is given
@@ -119,12 +136,18 @@ def pick(
         validation, held_out = whole, zoo_of(others)
     with progress_bar("picking") as tick:
         picked = pick_from(
-            validation, held_out, budget=budget, least=least, seed=seed, progress=tick
+            validation,
+            held_out,
+            budget=budget,
+            least=least,
+            seed=seed,
+            weighted=weighted,
+            progress=tick,
         )
     lines = lede(picked)
     if out is not None:
         head = f"made by `escalade ensemble pick`; {lines[2]}"
-        write_cascade(out, candidates, picked.order, prices, side_by_side=side_by_side, head=head)
+        write_cascade(out, candidates, picked, prices, head=head)
     if json:
         print_json(picked)
         return
@@ -189,10 +212,15 @@ def _zoo(
     cost: Literal["flops", "money", "seconds"],
     *,
     side_by_side: bool,
+    agreement: str,
 ) -> Zoo:
     from escalade.simulator.ensembles import places_of, zoo_of
     from escalade.simulator.recorded import with_prices
 
     places = places_of(trace, candidates.digests(), candidates.names)
     priced = with_prices(trace, prices)
-    return zoo_of(priced, places, candidates.names, cost, side_by_side=side_by_side)
+    zoo = zoo_of(
+        priced, places, candidates.names, cost, side_by_side=side_by_side, agreement=agreement
+    )
+    weights = [entry.weight for entry in candidates.members]
+    return zoo if len(set(weights)) == 1 else zoo.weighted(weights)

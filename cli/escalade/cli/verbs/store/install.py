@@ -28,7 +28,7 @@ def install(
     """Fetch an artifact, check it, and make it the store's current version in one step."""
     from escalade.cli.output import note_console, print_json, progress_bar, result_console
     from escalade.edge.artifact import read_manifest
-    from escalade.edge.generation import Artifact
+    from escalade.edge.generation import check_opens
     from escalade.edge.store import install as install_artifact
 
     with progress_bar("fetching") as bar:
@@ -38,7 +38,7 @@ def install(
             trusted_key=trusted_key,
             keep=keep,
             allow_older=allow_older,
-            check=read_manifest if skip_golden else Artifact.open,
+            check=read_manifest if skip_golden else check_opens,
             progress=bar,
             waiting=lambda: note_console().print(f"{store}: waiting for another change"),
         )

@@ -19,16 +19,14 @@ def verify(
         shared_lock_if_possible,
         signature_state,
     )
-    from escalade.edge.generation import Artifact
+    from escalade.edge.generation import play_golden
 
     with shared_lock_if_possible(artifact) as folder:
         if trusted_key is not None:
             check_signature(folder, trusted_key)
         state = signature_state(folder, trusted_key)
         manifest = read_manifest(folder)
-        golden = None
-        if not skip_golden:
-            golden = Artifact.open(folder).check_all_golden()
+        golden = None if skip_golden else play_golden(folder)
     size = sum(entry.bytes for entry in manifest.files.values())
     if json:
         print_json(
@@ -36,14 +34,12 @@ def verify(
                 "schema": manifest.schema,
                 "files": len(manifest.files),
                 "bytes": size,
-                "golden_prompts": golden,
+                "golden_prompts": None if golden is None else golden[0],
                 "signature": state,
             }
         )
         return
-    answers = (
-        "not played" if golden is None else f"{golden} of {len(manifest.golden)} answered as listed"
-    )
+    answers = "not played" if golden is None else "{} of {} answered as listed".format(*golden)
     result_console().print(
         f"manifest: schema {manifest.schema}, every value in range\n"
         f"files: {len(manifest.files)}, {size:,} bytes, sizes and sha256 as listed, nothing else\n"

@@ -19,6 +19,7 @@ from escalade.edge.cascade_file import (
     MemberTable,
     TierTable,
     addressed_members,
+    encoder_of,
     member_tables,
     read_cascade_file,
 )
@@ -47,7 +48,7 @@ def write_calibration(
         CalibrationError: it was changed meanwhile, or its layout is one that cannot be kept.
         DataError: it cannot be written.
     """
-    wanted = _calibrated(content, cascade, calibration)
+    wanted = _calibrated(path.parent, content, cascade, calibration)
     # One at a time in its folder, so that none overwrites what another just wrote.
     with exclusive_lock(path.resolve().parent):
         if read_cascade_file(path, calibrated=False) != content:
@@ -109,18 +110,18 @@ def _write(path: Path, wanted: CascadeFile, calibration: CascadeCalibration) -> 
 
 
 def _calibrated(
-    content: CascadeFile, cascade: Cascade, calibration: CascadeCalibration
+    folder: Path, content: CascadeFile, cascade: Cascade, calibration: CascadeCalibration
 ) -> CascadeFile:
     """What the file is to say."""
     thresholds = [*calibration.thresholds, None]
     tiers = [
-        _tier(table, tier, tau)
+        _tier(folder, table, tier, tau)
         for table, tier, tau in zip(content.tiers, cascade.tiers, thresholds, strict=True)
     ]
     return msgspec.structs.replace(content, tiers=tiers, calibration=calibration)
 
 
-def _tier(table: TierTable, tier: Tier, threshold: float | None) -> TierTable:
+def _tier(folder: Path, table: TierTable, tier: Tier, threshold: float | None) -> TierTable:
     # Those elsewhere are as they were written: their addresses have no manifest.
     members: list[str | MemberTable] = [
         *addressed_members(table),
@@ -131,7 +132,11 @@ def _tier(table: TierTable, tier: Tier, threshold: float | None) -> TierTable:
             for entry, artifact in zip(member_tables(table), _artifacts_of(tier), strict=True)
         ),
     ]
-    gate = table.gate
+    gate, encoder = table.gate, encoder_of(table)
+    if gate is not None and encoder is not None:
+        pin = sha256_of(folder / encoder.artifact / MANIFEST_NAME)
+        pinned = msgspec.structs.replace(encoder, manifest_sha256=pin)
+        gate = msgspec.structs.replace(gate, encoder=pinned)
     if threshold is not None:
         gate = msgspec.structs.replace(gate or GateTable(), threshold=threshold)
     return msgspec.structs.replace(table, members=members, gate=gate)
@@ -150,6 +155,10 @@ def _change(raw: Table, table: TierTable) -> None:
         if "gate" not in raw:
             raw["gate"] = tomlkit.inline_table()
         raw["gate"]["threshold"] = table.gate.threshold
+        if isinstance(encoder := table.gate.encoder, MemberTable):
+            if isinstance(raw["gate"]["encoder"], str):
+                raw["gate"]["encoder"] = _inline({"artifact": encoder.artifact})
+            raw["gate"]["encoder"]["manifest_sha256"] = encoder.manifest_sha256
     for index, member in enumerate(table.members):
         entries = raw["members"]
         assert isinstance(member, MemberTable)  # noqa: S101 - `_tier` made it one

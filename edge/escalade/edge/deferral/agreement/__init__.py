@@ -3,10 +3,11 @@
 from escalade.edge.deferral.agreement.agreement import Agreement, Voice
 from escalade.edge.deferral.agreement.asked import asked_of
 from escalade.edge.deferral.agreement.medoid import Medoid
-from escalade.edge.deferral.agreement.names import VOTE, agreement_named, is_agreement
+from escalade.edge.deferral.agreement.names import EMBEDDING, VOTE, agreement_named, is_agreement
 from escalade.edge.deferral.agreement.vote import Vote
 
 __all__ = [
+    "EMBEDDING",
     "VOTE",
     "Agreement",
     "Medoid",

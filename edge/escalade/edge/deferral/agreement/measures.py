@@ -1,7 +1,7 @@
 """How alike two texts are, by libraries that are loaded where a tier asks for them.
 
-An embedding is not among them: a sentence encoder is a model of its own, to verify, sign and count
-as memory, which nothing else on the device needs. `Medoid` takes any function, in Python.
+An embedding is not among them: a sentence encoder is an artifact of its own, which a cascade's gate
+names and opens.
 """
 
 from __future__ import annotations

@@ -69,15 +69,18 @@ class Medoid(Agreement):
     certain that an answer stands; that it is deferred is certain only by the weight of what failed.
     """
 
-    def __init__(self, name: str, measure: Measure) -> None:
+    def __init__(self, name: str, measure: Measure, *, pairs: int | None = _PAIRS) -> None:
         """Take a similarity.
 
         Args:
             name: what files and traces call it; others read it there where `agreement_named` does.
             measure: of two different texts; what is outside of [0, 1] is cut off.
+            pairs: how many of them are remembered; None: all.
         """
         self._name = name
-        self._measure = lru_cache(_PAIRS)(measure)
+        #: Of two texts, as it was given.
+        self.measure = measure
+        self._remembered = lru_cache(pairs)(measure)
 
     @property
     def name(self) -> str:
@@ -144,4 +147,4 @@ class Medoid(Agreement):
         if one.text == other.text:
             return 1.0
         # Measured one way only, so that it is the same both ways to the last bit.
-        return min(1.0, max(0.0, self._measure(*sorted((one.text or "", other.text or "")))))
+        return min(1.0, max(0.0, self._remembered(*sorted((one.text or "", other.text or "")))))

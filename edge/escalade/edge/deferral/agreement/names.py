@@ -16,6 +16,8 @@ from escalade.edge.deferral.agreement.vote import Vote
 VOTE = "vote"
 
 _SIMILARITY = "similarity"
+#: By the sentence encoder that the gate names beside it.
+EMBEDDING = f"{_SIMILARITY}:embedding"
 _VOTES = {
     agreement.name: agreement for key in NORMALISERS for agreement in (Vote(key), MeanScore(key))
 }
@@ -31,8 +33,8 @@ def agreement_named(name: str) -> Agreement:
             `similarity:chrf`, `similarity:edit`.
 
     Raises:
-        ValueError: there is none; the message lists all and the nearest. Or a library that it
-            needs is not installed.
+        ValueError: there is none; the message lists all and the nearest. Or what it needs, a
+            library or an encoder, is not there.
     """
     if name in _VOTES:
         return _VOTES[name]
@@ -43,7 +45,12 @@ def agreement_named(name: str) -> Agreement:
             raise ValueError(
                 f"rule {name!r} needs {error.name}: pip install 'escalade[similarity]'"
             ) from error
-    known = (*_VOTES, *_SIMILARITIES)
+    if name == EMBEDDING:
+        raise ValueError(
+            f"rule {name!r} needs a sentence encoder, which the gate of a cascade names: encoder ="
+            " FOLDER"
+        )
+    known = (*_VOTES, *_SIMILARITIES, EMBEDDING)
     raise ValueError(
         f"rule of several members must be one of {', '.join(known)}; got"
         f" {name[:80]!r}{nearest(name, known)}"
@@ -52,4 +59,4 @@ def agreement_named(name: str) -> Agreement:
 
 def is_agreement(name: str | None) -> bool:
     """Whether a name is that of an agreement."""
-    return name in _VOTES or name in _SIMILARITIES
+    return name in _VOTES or name in _SIMILARITIES or name == EMBEDDING

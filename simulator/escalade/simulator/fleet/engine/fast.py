@@ -16,12 +16,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from escalade.simulator.errors import FleetError
 from escalade.simulator.fleet.engine.cloud import count_use, run_cloud
 from escalade.simulator.fleet.engine.compiling import compiled
 from escalade.simulator.fleet.engine.devices import Calls, empty_calls, new_devices, run_devices
-from escalade.simulator.fleet.engine.model import Bools, Ints, Model, group_of
+from escalade.simulator.fleet.engine.model import Bools, Floats, Ints, Model, group_of
 from escalade.simulator.fleet.engine.outcome import Kept, Outcome
-from escalade.simulator.fleet.engine.replicas import new_cloud, with_room
+from escalade.simulator.fleet.engine.replicas import in_cloud, new_cloud, with_room
 from escalade.simulator.fleet.engine.tally import Tally, empty_tally, merge
 
 #: Called with how many stretches of time are done, and of how many.
@@ -34,6 +35,8 @@ STRETCH = 1 << 22
 _BLOCK, _BLOCKS = 1 << 14, 16
 #: Calls that a block has room for; it goes on where that was too little.
 _ROOM = 1 << 16
+#: Calls that are on their way, wait or are computed at once: a gigabyte.
+MOST_CALLS = 10_000_000
 
 
 def simulate(
@@ -54,38 +57,46 @@ def simulate(
         keep: whether to keep every single query.
         stretch: queries that come in one stretch of time, about.
         progress: called after each stretch.
+
+    Raises:
+        FleetError: calls pile up beyond what memory has room for.
     """
-    ends_s = _ends_s(model, stretch)
+    ends = ends_s(model, stretch)
     run = _Run(model, windows, keep)
     with ThreadPoolExecutor(threads) as pool:
-        coming = run.begin(pool, ends_s[0])
-        for k, until_s in enumerate(ends_s):
+        coming = run.begin(pool, ends[0])
+        for k, until_s in enumerate(ends):
             sent = [one.result() for one in coming]
-            if k + 1 < len(ends_s):  # the devices are ahead by a stretch while the cloud serves
-                coming = run.begin(pool, ends_s[k + 1])
+            if k + 1 < len(ends):  # the devices are ahead by a stretch while the cloud serves
+                coming = run.begin(pool, ends[k + 1])
             run.serve(run.counted(sent), until_s)
-            progress(k + 1, len(ends_s))
+            progress(k + 1, len(ends))
     return run.finish()
 
 
-def _ends_s(model: Model, stretch: int) -> list[float]:
-    """When the stretches end, the last with the run."""
+def ends_s(model: Model, stretch: int) -> list[float]:
+    """When the stretches end, the last with the run; as many queries are expected in each."""
     devices = np.diff(model.first_device)
+    times_s = np.unique(np.concatenate([[0.0, model.seconds], model.piece_from_s]))
     expected = sum(
-        int(many) * _expected(model, group) for group, many in enumerate(devices.tolist())
+        many * _expected(model, group, times_s) for group, many in enumerate(devices.tolist())
     )
-    many = max(1, math.ceil(expected / stretch))
-    return [model.seconds * (k + 1) / many for k in range(many - 1)] + [model.seconds]
+    many = max(1, math.ceil(expected[-1] / stretch))
+    shares = expected[-1] * np.arange(1, many) / many
+    return [*np.interp(shares, expected, times_s).tolist(), model.seconds]
 
 
-def _expected(model: Model, group: int) -> float:
-    """How many queries one device of a group has until the end, on average."""
-    times = int(model.first_time[group + 1] - model.first_time[group])
-    if times:
-        return times * model.seconds / float(model.period_s[group])
-    last = model.first_piece[group + 1] - 1
-    left_s = model.seconds - model.piece_from_s[last]
-    return float(model.piece_sum[last] + left_s * model.piece_rate[last])
+def _expected(model: Model, group: int, times_s: Floats) -> Floats:
+    """How many queries one device of a group has until each time, on average."""
+    if times := int(model.first_time[group + 1] - model.first_time[group]):
+        recorded: Floats = times_s * times / float(model.period_s[group])
+        return recorded
+    pieces = slice(model.first_piece[group], model.first_piece[group + 1])
+    from_s = model.piece_from_s[pieces]
+    place = np.searchsorted(from_s, times_s, side="right") - 1
+    gone: Floats = model.piece_sum[pieces][place]
+    gone += (times_s - from_s[place]) * model.piece_rate[pieces][place]
+    return gone
 
 
 def _blocks(model: Model) -> Iterator[tuple[int, int]]:
@@ -129,6 +140,7 @@ class _Run:
 
     def serve(self, sent: list[Calls], until_s: float) -> None:
         """Let the cloud run."""
+        self._check_room(sent, until_s)
         calls = _joined([self._carried, *sent])
         due = calls.at_s < until_s
         order = np.flatnonzero(due)
@@ -145,6 +157,17 @@ class _Run:
         if self._keep:
             self._kept.append(tally.kept[:, : tally.size[0]])
         self._carried = _copied(calls, ~due)
+
+    def _check_room(self, sent: list[Calls], until_s: float) -> None:
+        """Refuse what would not fit into memory, before it is made."""
+        calls = sum(len(one.at_s) for one in (self._carried, *sent))
+        many = calls + in_cloud(self._cloud)
+        if many > MOST_CALLS:
+            raise FleetError(
+                f"calls on their way, waiting or computed must be at most {MOST_CALLS:,} at once;"
+                f" got {many:,} by {until_s:.4g} s: give more replicas, a shorter queue or a"
+                " shorter deadline_s"
+            )
 
     def finish(self) -> Outcome:
         """Let what is on its way or in the cloud come to its end."""

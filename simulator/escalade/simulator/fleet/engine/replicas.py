@@ -124,6 +124,11 @@ def new_cloud(model: Model, windows: int) -> Cloud:
     )
 
 
+def in_cloud(cloud: Cloud) -> int:
+    """How many jobs there are: computed, waiting, or to come again."""
+    return len(cloud.free) - int(cloud.counts[FREE])
+
+
 def with_room(cloud: Cloud, more: int) -> Cloud:
     """The same cloud with room for so many more jobs."""
     have = len(cloud.free)

@@ -1,5 +1,6 @@
 """Named networks with their sources, from files; knows no clock, no socket and no delay."""
 
+from escalade.simulator.network.profiles.changes import with_fields
 from escalade.simulator.network.profiles.episodes import Bursts, Chance, Cycle, Spike
 from escalade.simulator.network.profiles.mahimahi import read_mahimahi
 from escalade.simulator.network.profiles.profile import Profile
@@ -26,4 +27,5 @@ __all__ = [
     "get_profile",
     "profiles_with",
     "read_mahimahi",
+    "with_fields",
 ]

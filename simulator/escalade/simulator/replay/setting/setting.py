@@ -53,6 +53,11 @@ class Setting:
         return 1.0 if self.device is None else self.device.scale
 
     @property
+    def thresholds_alone(self) -> bool:
+        """Whether thresholds alone decide which tiers a query comes to, and what each takes."""
+        return self.deadline_s == math.inf and self.room is None
+
+    @property
     def watts(self) -> float | None:
         """Power while a model computes."""
         return None if self.device is None else self.device.device.watts

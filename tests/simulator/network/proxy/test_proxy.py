@@ -11,129 +11,34 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import grpc
 import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from proxied import (
+    FREE_PORT,
+    HandClock,
+    JumpClock,
+    Streams,
+    connected,
+    echo,
+    reset,
+    serving,
+    through,
+)
 
 from escalade.edge.errors import DataError
 from escalade.simulator.errors import ProxyError
-from escalade.simulator.network.clock import Clock, LiveClock
-from escalade.simulator.network.connection import IN_FLIGHT_BYTES
+from escalade.simulator.network.clock import LiveClock
 from escalade.simulator.network.profiles import Cycle, Profile, RateSeries, get_profile
 from escalade.simulator.network.profiles.reading import shipped_profiles
-from escalade.simulator.network.proxy import Counters, Proxy, run_proxy
+from escalade.simulator.network.proxy.connection import IN_FLIGHT_BYTES
+from escalade.simulator.network.proxy.proxy import Counters, Proxy
+from escalade.simulator.network.proxy.running import run_proxy
 from escalade.v1.address import Address
-
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-FREE_PORT = Address("127.0.0.1", 0)
-
-
-class JumpClock:
-    """Time stands still until someone waits, then jumps there."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def now(self) -> float:
-        return self.now_s
-
-    async def wait_until(self, when_s: float) -> None:
-        self.now_s = max(self.now_s, when_s)
-
-
-class HandClock:
-    """Time moves when the test says so; it sees every stamp and every wait."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-        self.stamps = 0
-        self.waiting: list[float] = []
-        self._moved = asyncio.Condition()
-
-    def now(self) -> float:
-        self.stamps += 1
-        return self.now_s
-
-    async def wait_until(self, when_s: float) -> None:
-        self.waiting.append(when_s)
-        async with self._moved:
-            await self._moved.wait_for(lambda: self.now_s >= when_s)
-        self.waiting.remove(when_s)
-
-    async def move_to(self, now_s: float) -> None:
-        async with self._moved:
-            self.now_s = now_s
-            self._moved.notify_all()
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        while not condition():
-            await asyncio.sleep(0)
-
-
-async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while chunk := await reader.read(1 << 16):
-        writer.write(chunk)
-        await writer.drain()
-    writer.close()
-
-
-@asynccontextmanager
-async def serving(handler: Handler) -> AsyncIterator[tuple[str, int]]:
-    """A TCP server on a free port; what its handlers hold open is closed at the end."""
-    tasks: set[asyncio.Task[None]] = set()
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.add(task)
-        try:
-            await handler(reader, writer)
-        except (ConnectionError, asyncio.CancelledError):
-            pass
-        finally:
-            writer.transport.abort()
-
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[:2]
-    finally:
-        server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await server.wait_closed()
-
-
-@asynccontextmanager
-async def connected(proxy: Proxy) -> AsyncIterator[Streams]:
-    reader, writer = await asyncio.open_connection(*proxy.address)
-    try:
-        yield reader, writer
-    finally:
-        writer.transport.abort()
-
-
-@asynccontextmanager
-async def through(
-    name: str, handler: Handler, clock: Clock | None = None, *, seed: int = 0
-) -> AsyncIterator[tuple[Proxy, asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A device's connection through a proxy of that profile to a cloud that runs `handler`."""
-    async with serving(handler) as cloud:
-        proxy = Proxy(get_profile(name), FREE_PORT, cloud, seed=seed, clock=clock)
-        async with proxy, connected(proxy) as (reader, writer):
-            yield proxy, reader, writer
-
-
-def reset(writer: asyncio.StreamWriter) -> None:
-    sock = writer.get_extra_info("socket")
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    writer.transport.abort()
 
 
 @contextmanager
@@ -156,6 +61,18 @@ def test_bytes_are_carried_and_counted_exactly() -> None:
                 second_writer.write(b"again")
                 assert await second_reader.readexactly(5) == b"again"
                 assert proxy.counters == Counters(2, size + 5, size + 5)
+
+    asyncio.run(main())
+
+
+def test_many_may_come_before_one_is_accepted() -> None:
+    async def main() -> None:
+        with refusing() as cloud, ExitStack() as stack:
+            async with Proxy(get_profile("free"), FREE_PORT, Address(*cloud)) as proxy:
+                # The loop stands still meanwhile: it is the kernel that takes them.
+                for _ in range(150):
+                    opened = socket.create_connection(proxy.address, timeout=0.5)
+                    stack.enter_context(opened)
 
     asyncio.run(main())
 
@@ -489,7 +406,7 @@ MAIN = """
 import sys
 from pathlib import Path
 from escalade.simulator.network.profiles import get_profile
-from escalade.simulator.network.proxy import run_proxy
+from escalade.simulator.network.proxy.running import run_proxy
 run_proxy(get_profile("coe-10ms"), ":0", sys.argv[1], seed=0, stats_path=Path(sys.argv[2]),
           on_ready=lambda host, port: print(host, port, flush=True))
 """

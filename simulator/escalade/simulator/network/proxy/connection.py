@@ -6,6 +6,9 @@ a delay: delays of chunks in flight overlap, as on a wire.
 
 A reset overtakes what cannot be delivered, as on a wire, where the bytes for which a receiver has
 no room are still the sender's and die with it.
+
+While the network is paused what comes waits at the entrance, as in an outage of a profile's; what
+is in flight goes through.
 """
 
 from __future__ import annotations
@@ -46,9 +49,12 @@ class Lane:
     def __init__(self, line: DelayLine, clock: Clock, count: Callable[[int], None]) -> None:
         self.source: End | None = None
         self.ended = asyncio.Event()
-        self._line = line
+        #: On which chunks travel from now on; those in flight keep their times.
+        self.line = line
         self._clock = clock
         self._count = count
+        self._paused = False
+        self._entrance: list[bytes | _Mark] = []
         self._queue: deque[tuple[float, bytes | _Mark]] = deque()
         self._held_bytes = 0
         self._more = asyncio.Event()
@@ -56,17 +62,34 @@ class Lane:
         self._reset_release_s = 0.0
 
     def push(self, item: bytes | _Mark) -> None:
-        """Stamp what was received and send it on its way; holds the source back when full."""
-        nbytes = len(item) if isinstance(item, bytes) else 0
-        release_s = self._line.release_s(self._clock.now(), nbytes)
+        """Send what was received on its way; holds the source back when full."""
+        self._held_bytes += _size(item)
+        if self._paused:
+            self._entrance.append(item)
+        else:
+            self._enter(item)
+        full = self._held_bytes > IN_FLIGHT_BYTES
+        if full and item is not _Mark.RESET and self.source is not None:
+            self.source.hold_back()
+
+    def pause(self) -> None:
+        """Let nothing in from now on."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Let in what waits, and what comes."""
+        self._paused = False
+        waiting, self._entrance = self._entrance, []
+        for item in waiting:
+            self._enter(item)
+
+    def _enter(self, item: bytes | _Mark) -> None:
+        release_s = self.line.release_s(self._clock.now(), _size(item))
         self._queue.append((release_s, item))
-        self._held_bytes += nbytes
         self._more.set()
         if item is _Mark.RESET:
             self._reset_release_s = release_s
             self._reset.set()
-        elif self._held_bytes > IN_FLIGHT_BYTES and self.source is not None:
-            self.source.hold_back()
 
     async def pump(self, sink: End) -> None:
         """Deliver to `sink` what is released; returns after a reset, else when cancelled."""
@@ -204,6 +227,10 @@ class End(asyncio.Protocol):
         self.transport.abort()
 
 
+def _size(item: bytes | _Mark) -> int:
+    return len(item) if isinstance(item, bytes) else 0
+
+
 async def carry(device: End, cloud: End, up: Lane, down: Lane) -> None:
     """Carry both ways until both halves are closed, or one end is reset (then both are).
 
@@ -221,8 +248,10 @@ async def carry(device: End, cloud: End, up: Lane, down: Lane) -> None:
     finally:
         for task in tasks:
             task.cancel()
+        # Both before the first wait, in which a proxy that ends may cancel once more.
         for end in (device, cloud):
             end.reset()
+        for end in (device, cloud):
             await end.lost.wait()
 
 

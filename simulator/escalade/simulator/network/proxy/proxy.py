@@ -8,7 +8,7 @@ line); warm calls are not affected. An upstream that refuses resets the device a
 
 Each connection has a line of its own: a device keeps one gRPC connection, and the
 profile's bandwidth is that of one device. What a profile does by the clock begins with the proxy,
-and is the same for all. A chunk is what one read gives (at most
+or when the profile is changed to, and is the same for all. A chunk is what one read gives (at most
 256 KiB), and it leaves whole.
 
 Where the process runs out of descriptors, new connections wait or are reset, which is said once;
@@ -21,26 +21,16 @@ import asyncio
 import dataclasses
 import errno
 import os
-import random
-import signal
+import socket
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 from types import TracebackType
 
-import msgspec
-
-from escalade.edge.base import atomic_write
-from escalade.edge.errors import DataError
 from escalade.simulator.errors import ProxyError
 from escalade.simulator.network.clock import Clock, LiveClock
-from escalade.simulator.network.connection import End, Lane, carry
-from escalade.simulator.network.delay_line import DelayLine, Direction
+from escalade.simulator.network.lines import Laying, Lines
 from escalade.simulator.network.profiles import Profile
-from escalade.simulator.network.stages import Conditions
-from escalade.v1.address import Address, parse_address
-
-_STATS_EVERY_S = 0.2
+from escalade.simulator.network.proxy.connection import End, Lane, carry
+from escalade.v1.address import Address
 
 # As asyncio has it, of which it accepts again after a second.
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -84,21 +74,71 @@ class Proxy:
             clock: the machine's, if None.
             on_trouble: told in one line, once, that descriptors have run out.
         """
-        self._profile = profile
         self._on_trouble: Callable[[str], None] | None = on_trouble
         self._listen = listen
         self._upstream = upstream
-        self._seed = seed
-        self._clock = LiveClock() if clock is None else clock
-        self._begins_s = self._clock.now() if profile.period_s else 0.0
+        #: What waits for moments here; seconds.
+        self.clock: Clock = LiveClock() if clock is None else clock
+        self._laying = Laying(profile, seed, self.clock.now)
+        self._paused = False
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        #: Of open connections, by their number.
+        self._lanes: dict[int, tuple[Lane, Lane]] = {}
         self._counters = Counters()
 
     @property
     def counters(self) -> Counters:
         """A snapshot."""
         return self._counters
+
+    @property
+    def open(self) -> int:
+        """How many connections there are now."""
+        return len(self._lanes)
+
+    @property
+    def profile(self) -> Profile:
+        """The network as it is now."""
+        return self._laying.profile
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is let in."""
+        return self._paused
+
+    def change(self, profile: Profile) -> None:
+        """Put another network in the path of what comes from now on, on all connections.
+
+        What is in flight keeps its times, and nothing overtakes it.
+        """
+        self._laying.change(profile)
+        for number, (up, down) in self._lanes.items():
+            up.line, down.line = self._laying.lay(number, Lines(up.line, down.line))
+
+    def pause(self) -> None:
+        """An outage: what comes waits at the entrance until `resume`."""
+        self._paused = True
+        for lanes in self._lanes.values():
+            for lane in lanes:
+                lane.pause()
+
+    def resume(self) -> None:
+        """End the outage: what waits comes in now."""
+        self._paused = False
+        for lanes in self._lanes.values():
+            for lane in lanes:
+                lane.resume()
+
+    def reset(self) -> int:
+        """Reset every open connection, both ends; what is in flight is lost. How many there were.
+
+        New ones are accepted as before.
+        """
+        going = [task for task in self._tasks if not task.cancelling()]
+        for task in going:
+            task.cancel()
+        return len(going)
 
     @property
     def address(self) -> Address:
@@ -122,6 +162,11 @@ class Proxy:
             # asyncio says the address once more, before a colon and the reason.
             reason = str(error.strerror).rpartition(": ")[2]
             raise ProxyError(f"cannot listen on {self._listen}: {reason}") from error
+        # Of a thousand that come at once the kernel keeps asyncio's 100, and the others try again
+        # after a second. As its own backlog asyncio would try so often where no descriptor is left.
+        for sock in self._server.sockets:
+            with sock.dup() as same:
+                same.listen(socket.SOMAXCONN)
         return self
 
     async def __aexit__(
@@ -142,14 +187,23 @@ class Proxy:
 
     def _accept(self) -> End:
         self._add(connections=1)
-        shared = Conditions(self._profile, self._rng("both"), begins_s=self._begins_s)
-        up = self._lane("up", shared, lambda nbytes: self._add(bytes_up=nbytes))
-        down = self._lane("down", shared, lambda nbytes: self._add(bytes_down=nbytes))
+        number = self._counters.connections
+        lines = self._laying.lay(number)
+        up = Lane(lines.up, self.clock, lambda nbytes: self._add(bytes_up=nbytes))
+        down = Lane(lines.down, self.clock, lambda nbytes: self._add(bytes_down=nbytes))
+        self._lanes[number] = up, down
+        if self._paused:
+            up.pause()
+            down.pause()
+
+        def on_close(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            del self._lanes[number]
 
         def on_open(device: End) -> None:
             task = asyncio.get_running_loop().create_task(self._serve(device, up, down))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(on_close)
 
         return End(up, on_open)
 
@@ -184,92 +238,8 @@ class Proxy:
             self._on_trouble = None
         return True
 
-    def _lane(self, direction: Direction, shared: Conditions, count: Callable[[int], None]) -> Lane:
-        line = DelayLine(self._profile, direction, self._rng(direction), shared)
-        return Lane(line, self._clock, count)
-
-    def _rng(self, whose: str) -> random.Random:
-        # Keyed, so that what one connection draws does not depend on the others.
-        key = f"{self._seed}/{self._counters.connections}/{whose}"
-        return random.Random(key)  # noqa: S311 - a simulation, no secret
-
     def _add(self, *, connections: int = 0, bytes_up: int = 0, bytes_down: int = 0) -> None:
         now = self._counters
         self._counters = Counters(
             now.connections + connections, now.bytes_up + bytes_up, now.bytes_down + bytes_down
         )
-
-
-def run_proxy(
-    profile: Profile,
-    listen: str,
-    upstream: str,
-    *,
-    seed: int,
-    on_ready: Callable[[str, int], None],
-    on_trouble: Callable[[str], None] = lambda line: None,
-    stats_path: Path | None = None,
-) -> None:
-    """Run a proxy until SIGTERM or SIGINT; for the main thread.
-
-    Args:
-        profile: the network.
-        listen: `HOST:PORT` or `:PORT` (loopback); port 0 takes a free one.
-        upstream: where the cloud listens.
-        seed: of jitter and loss.
-        on_ready: called with the real host and port once it listens.
-        on_trouble: told in one line, once, what goes wrong while it goes on.
-        stats_path: kept up to date with the counters as one JSON object, renamed whole:
-            at the start, at most every 0.2 s on a change, and at the end. Between start and end
-            one that cannot be written is left out.
-
-    Raises:
-        ProxyError: an address is bad, or the port is in use.
-        DataError: the stats cannot be written.
-    """
-    proxy = Proxy(
-        profile,
-        _address("listen", listen, 0),
-        _address("upstream", upstream, 1),
-        seed=seed,
-        on_trouble=on_trouble,
-    )
-    asyncio.run(_run(proxy, on_ready, stats_path))
-
-
-def _address(which: str, text: str, least_port: int) -> Address:
-    try:
-        return parse_address(text, least_port=least_port, default_host="127.0.0.1")
-    except ValueError as error:
-        raise ProxyError(f"{which} address {error}") from error
-
-
-async def _run(proxy: Proxy, on_ready: Callable[[str, int], None], stats_path: Path | None) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    async with proxy:
-        written = await _write_stats(stats_path, proxy.counters)
-        on_ready(*proxy.address)
-        while not stop.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), _STATS_EVERY_S if stats_path else None)
-            if proxy.counters != written:
-                # Without descriptors there is no file either; the traffic goes on.
-                with suppress(DataError):
-                    written = await _write_stats(stats_path, proxy.counters)
-    if proxy.counters != written:
-        await _write_stats(stats_path, proxy.counters)
-
-
-async def _write_stats(path: Path | None, counters: Counters) -> Counters:
-    if path is not None:
-        # In a thread: a slow disk must not hold up the traffic.
-        await asyncio.to_thread(_write_json, path, counters)
-    return counters
-
-
-def _write_json(path: Path, counters: Counters) -> None:
-    with atomic_write(path) as stream:
-        stream.write(msgspec.json.encode(counters) + b"\n")

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
 from escalade.simulator.formats import Cell, TextTable, count, percent, seconds
 from escalade.simulator.replay.replay import Latency
+from escalade.simulator.replay.simulation import Simulation
+from escalade.simulator.replay.steps import GateCurve
 from escalade.simulator.replay.summary import PointRow, Summary, TraceRow
 
 _NONE = "\N{EN DASH}"
+
+#: Shares of the queries that a table of latencies has.
+_PARTS = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 
 #: Queries that a price is said for: that of one is a number of many zeros.
 _MILLION = 1e6
@@ -72,18 +82,58 @@ def latency_tables(summary: Summary) -> list[TextTable]:
         parts = ("p50", "p95", "mean")
         head = ["network", "threshold", *(f"cascade {part}" for part in parts)]
         head += [f"{last} only {part}" for part in parts]
+        own = [row for row in summary.networks if row.trace == trace.name]
+        if own[0].asked_again is not None:
+            head.append("asked twice")
         rows = [
             [
                 Cell(row.network),
                 Cell(_thresholds(row.thresholds)),
                 *_times(row.cascade),
                 *_times(row.last_only),
+                *([] if row.asked_again is None else [Cell(percent(row.asked_again))]),
             ]
-            for row in summary.networks
-            if row.trace == trace.name
+            for row in own
         ]
         found.append(TextTable(f"{trace.name}: latency", head, rows))
     return found
+
+
+def distribution_table(simulation: Simulation, network: str) -> TextTable:
+    """How long the fastest so many of the queries take on a network."""
+    head = ["", *(f"{share:.0%}" for share in _PARTS)]
+    several = len(simulation.summary.traces) > 1
+    rows = []
+    for row in simulation.summary.traces:
+        before = f"{row.name}, " if several else ""
+        own = [
+            replay
+            for name, replay in simulation.replays
+            if name == row.name and replay.course.network.name == network
+        ]
+        lines = [(f"threshold {_thresholds(one.thresholds)}", one.cascade_s) for one in own]
+        lines.append((f"{row.tiers[-1].name} only", own[0].course.last_only_s))
+        rows += [
+            [Cell(before + label), *(Cell(seconds(one)) for one in np.quantile(took, _PARTS))]
+            for label, took in lines
+        ]
+    return TextTable("Latency of the fastest so many queries", head, rows)
+
+
+def curve_table(trace: TraceRow, curves: list[GateCurve], *, several: bool) -> TextTable:
+    """What each threshold of each gate does; one trace of `several`."""
+    last = trace.tiers[-1].name
+    title = f"{trace.name}: every threshold" if several else "Every threshold"
+    rows = [
+        [
+            Cell(f"{tier.name}, {_step(tau)}"),
+            Cell(percent(calls)),
+            Cell(_NONE if curve.accuracy is None else percent(curve.accuracy[k])),
+        ]
+        for tier, curve in zip(trace.tiers, curves, strict=False)
+        for k, (tau, calls) in enumerate(zip(curve.thresholds, curve.calls, strict=True))
+    ]
+    return TextTable(title, ["gate, threshold", f"go to {last}", "right"], rows)
 
 
 def _answers_table(trace: TraceRow, points: list[PointRow]) -> TextTable:
@@ -140,8 +190,12 @@ def _named_thresholds(row: PointRow) -> str:
     return f"threshold{'s' if len(row.thresholds) > 1 else ''} {_thresholds(row.thresholds)}"
 
 
-def _thresholds(thresholds: list[float]) -> str:
+def _thresholds(thresholds: Iterable[float]) -> str:
     return ", ".join(f"{tau:.4g}" for tau in thresholds)
+
+
+def _step(threshold: float) -> str:
+    return "none goes on" if math.isinf(threshold) else f"{threshold:.4g}"
 
 
 def _share(share: float | None) -> str:
