@@ -10,11 +10,10 @@ import pytest
 
 from escalade.edge.trace import Hop, Link, MemberAnswer, MemberCall, MemberInfo, Trace
 from escalade.simulator.errors import ProfileError
-from escalade.simulator.network import Network, get_profile
+from escalade.simulator.network import GRPC_BYTES_DOWN, GRPC_BYTES_UP, Network, get_profile
 from escalade.simulator.recorded import cost_named, tiers_of, with_prices
 from escalade.simulator.replay.replay import replay
 from escalade.simulator.replay.simulation import networks_of, run_simulation
-from escalade.simulator.replay.trips import GRPC_BYTES_DOWN, GRPC_BYTES_UP
 
 QUERIES = 40
 replace = msgspec.structs.replace

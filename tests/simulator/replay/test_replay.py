@@ -16,6 +16,7 @@ from votes import is_decided, is_settled
 from escalade.edge.deferral import defers
 from escalade.edge.trace import Hop, TierAnswer, TierInfo, Trace, TraceRecord
 from escalade.simulator.errors import ProfileError, SimulatorError
+from escalade.simulator.network import GRPC_BYTES_DOWN, GRPC_BYTES_UP
 from escalade.simulator.network.at_once import draws_of
 from escalade.simulator.network.delay_line import DelayLine
 from escalade.simulator.network.links import Network
@@ -24,7 +25,6 @@ from escalade.simulator.network.profiles.reading import shipped_profiles
 from escalade.simulator.recorded.costs import COSTS
 from escalade.simulator.replay import trips
 from escalade.simulator.replay.replay import latency_of, replay
-from escalade.simulator.replay.trips import GRPC_BYTES_DOWN, GRPC_BYTES_UP
 
 
 def over(profile: str) -> Network:

@@ -10,14 +10,13 @@ from msgspec.structs import replace
 
 from escalade.edge.trace import Hop, Trace, TraceRecord
 from escalade.simulator.devices import Device, Replayed
-from escalade.simulator.network import Network
+from escalade.simulator.network import GRPC_BYTES_DOWN, GRPC_BYTES_UP, Network
 from escalade.simulator.network.profiles import Profile, get_profile
 from escalade.simulator.recorded import tiers_of
 from escalade.simulator.replay.replay import Course, Replay
 from escalade.simulator.replay.setting import AS_RECORDED, Setting
 from escalade.simulator.replay.simulation import run_simulation
 from escalade.simulator.replay.tables import spending_tables
-from escalade.simulator.replay.trips import GRPC_BYTES_DOWN, GRPC_BYTES_UP
 
 FRAMING = GRPC_BYTES_UP + GRPC_BYTES_DOWN
 PHONE = Device(name="phone", resnet18_ms=10, watts=2.0, battery_wh=15.0, source="test")

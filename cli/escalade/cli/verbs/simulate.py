@@ -97,6 +97,12 @@ def simulate(
             help="Seconds a link has for a query; then a lower answer stands. Default: it waits.",
         ),
     ] = None,
+    hedge_after_s: Annotated[
+        float | None,
+        typer.Option(
+            "--hedge-after-s", help="Seconds after which a query is asked a second time, as hedged."
+        ),
+    ] = None,
     early: Annotated[
         str | None,
         typer.Option(
@@ -124,14 +130,21 @@ def simulate(
         return
     from escalade.cli.output import print_json, progress_bar, show_written
     from escalade.edge.base import check_writable
-    from escalade.simulator.devices import devices_with
+    from escalade.simulator.devices import devices_with, replayed_named
     from escalade.simulator.network import profiles_with
+    from escalade.simulator.replay import Setting
     from escalade.simulator.replay import simulate as simulate_traces
 
     # What draws is loaded before the work, so that it cannot fail after.
     from escalade.simulator.report import write_simulation_page
 
     check_writable(out)
+    setting = Setting(
+        device=None if device is None else replayed_named(device, devices_with(devices)),
+        deadline_s=math.inf if deadline_s is None else deadline_s,
+        hedge_after_s=math.inf if hedge_after_s is None else hedge_after_s,
+        room=None if early is None else room_of(early),
+    )
     if figures is not None:
         from escalade.simulator.paper import write_simulation_figures
 
@@ -147,11 +160,8 @@ def simulate(
             list(profile or []),
             [thresholds_of(one) for one in threshold or []],
             known=profiles_with(profiles),
-            device=device,
-            devices=devices_with(devices),
             prices=prices_of(price),
-            deadline_s=math.inf if deadline_s is None else deadline_s,
-            room=None if early is None else room_of(early),
+            setting=setting,
             seed=seed,
             progress=tick,
         )

@@ -2,7 +2,6 @@
 
 from escalade.simulator.devices.devices import (
     Device,
-    Devices,
     Replayed,
     devices_with,
     get_device,
@@ -12,7 +11,6 @@ from escalade.simulator.devices.tables import device_rows, devices_table
 
 __all__ = [
     "Device",
-    "Devices",
     "Replayed",
     "device_rows",
     "devices_table",

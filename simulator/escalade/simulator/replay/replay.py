@@ -28,10 +28,10 @@ from escalade.simulator.recorded import (
     climb,
     tiers_of,
 )
-from escalade.simulator.replay.early import EarlyDeferral
-from escalade.simulator.replay.setting import AS_RECORDED, Setting
+from escalade.simulator.replay.recording import Counts, Recording, recording_of
+from escalade.simulator.replay.setting import AS_RECORDED, EarlyDeferral, Setting
 from escalade.simulator.replay.spending import Spending, spending_of
-from escalade.simulator.replay.trips import Counts, Recording, recording_of, seconds_of_tiers
+from escalade.simulator.replay.trips import trips_of
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +59,7 @@ class Course:
         bytes_up: `(T, N)` what a call to each tier sends, gRPC framing and draft included.
         bytes_down: `(T, N)` what it receives.
         draft_bytes: `(N,)` how many bytes to the last tier are the draft.
+        again: `(T, N)` which calls are made a second time; their bytes are in `spending` alone.
         correct: `(T, N)` 1 where a tier's answer is right; None where some were not judged.
         spending: of the device's battery, and of money on links.
         early: ends answers of which deferral is certain; None: all run to their end.
@@ -76,6 +77,7 @@ class Course:
     bytes_up: Counts
     bytes_down: Counts
     draft_bytes: Counts
+    again: Bools
     correct: Floats | None
     spending: Spending
     early: EarlyDeferral | None
@@ -94,7 +96,7 @@ class Course:
         Args:
             tiers: all of a trace, at least 2.
             networks: each a profile for each link.
-            seed: see `seconds_of_tiers`.
+            seed: see `trips_of`.
             setting: what is other than it was recorded.
 
         Raises:
@@ -112,10 +114,11 @@ class Course:
             _check_deadline(tiers, recording)
         early = None
         if setting.room is not None:
-            early = EarlyDeferral(tiers, recording, setting.room, setting.scale)
+            early = EarlyDeferral(tiers, recording.linked, setting.room, setting.scale)
         courses = []
         for network in networks:
-            waits_s, alone_s = seconds_of_tiers(tiers, recording, network, seed, setting.scale)
+            trips = trips_of(tiers, recording, network, seed, setting)
+            waits_s, alone_s = trips.seconds, trips.alone_s
             most_s = [setting.deadline_s if linked else math.inf for linked in recording.linked]
             seconds = [np.minimum(one, most) for one, most in zip(waits_s, most_s, strict=True)]
             courses.append(
@@ -133,8 +136,9 @@ class Course:
                     bytes_up=recording.bytes_up,
                     bytes_down=recording.bytes_down,
                     draft_bytes=recording.draft_bytes[-1],
+                    again=trips.again,
                     correct=correct,
-                    spending=spending_of(tiers, recording, seconds, network, setting.watts),
+                    spending=spending_of(tiers, recording, trips, network, setting.watts),
                     early=early,
                     setting=setting,
                 )
@@ -319,7 +323,7 @@ def replay(trace: Trace, network: Network, thresholds: Sequence[float], *, seed:
         trace: every tier's answer to every query, of at least 2 tiers.
         network: a profile for each link.
         thresholds: one for each gate; infinity defers no query of a finite score.
-        seed: see `seconds_of_tiers`.
+        seed: see `trips_of`.
 
     Raises:
         SimulatorError: answers or scores are missing, or the seed or a threshold is out of range.

@@ -7,15 +7,12 @@ thresholds are is for `escalade evaluate`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from escalade.edge.base import text_of
 from escalade.edge.trace import Trace, TraceHeader, read_trace
-from escalade.simulator.devices import Devices, replayed_named
 from escalade.simulator.errors import SimulatorError
 from escalade.simulator.network import (
     PAPERS_DELAYS,
@@ -38,20 +35,11 @@ from escalade.simulator.recorded import (
     tiers_of,
     with_prices,
 )
-from escalade.simulator.replay.crossed import Crossed, linked_of
-from escalade.simulator.replay.replay import Course, Replay, latency_of
-from escalade.simulator.replay.setting import AS_RECORDED, Room, Setting
-from escalade.simulator.replay.summary import (
-    DegradedRow,
-    LinkRow,
-    NetworkRow,
-    PointRow,
-    Spent,
-    Summary,
-    TierRow,
-    TierShare,
-    TraceRow,
-)
+from escalade.simulator.replay.crossed import linked_of
+from escalade.simulator.replay.replay import Course, Replay
+from escalade.simulator.replay.rows import network_row, point_row, trace_row
+from escalade.simulator.replay.setting import AS_RECORDED, Setting
+from escalade.simulator.replay.summary import PointRow, Summary, TraceRow
 
 #: Called with how many replays are done, and of how many.
 Progress = Callable[[int, int], None]
@@ -81,11 +69,8 @@ def simulate(
     thresholds: Sequence[Sequence[float]],
     *,
     known: Profiles | None = None,
-    device: str | None = None,
-    devices: Devices | None = None,
     prices: Mapping[str, tuple[float, float]] | None = None,
-    deadline_s: float = math.inf,
-    room: Room | None = None,
+    setting: Setting = AS_RECORDED,
     seed: int,
     progress: Progress | None = None,
 ) -> Simulation:
@@ -98,27 +83,19 @@ def simulate(
         thresholds: choices of one for each gate, tried on every trace; none means each trace's
             own.
         known: the profiles; None is those that come with the package.
-        device: `RECORDED=DEVICE`: replay what one device has recorded as if on another.
-        devices: those that there are; None is those that come with the package.
         prices: of members, in place of those recorded; see `with_prices`.
-        deadline_s: seconds that each link has for a query.
-        room: of answers that may end early; see `Setting`.
+        setting: what is other than it was recorded.
         seed: same seed, same numbers.
         progress: called after each replay.
 
     Raises:
         DataError: a trace cannot be read.
-        ProfileError: no such network or device, or a link without one.
+        ProfileError: no such network, or a link without one.
         SimulatorError: a trace lacks answers, or a threshold, a price or the seed is out of
             range.
     """
     for one in profiles:
         get_profile(one.rpartition("=")[2], known)  # before traces are read, which may take a while
-    setting = Setting(
-        device=None if device is None else replayed_named(device, devices),
-        deadline_s=deadline_s,
-        room=room,
-    )
     read = [with_prices(read_trace(path), prices or {}) for path in trace_paths]
     return run_simulation(
         dict(zip(_names(trace_paths), read, strict=True)),
@@ -178,7 +155,7 @@ def run_simulation(
             tiers = tiers_of(trace)
             courses = Course.of(tiers, over, seed=seed, setting=setting)
             costs[name] = _cost_tables(trace.header, tiers)
-            rows.append(_trace_row(name, trace, courses[0]))
+            rows.append(trace_row(name, trace, courses[0]))
             for choice in chosen or [recorded_thresholds(trace.header.tiers)]:
                 for course in courses:
                     replays.append((name, course.at(choice)))
@@ -186,14 +163,14 @@ def run_simulation(
                         progress(len(replays), total)
                 # Which calls a deadline ends is the network's affair: here all answer.
                 heard = Replay(course=courses[-1], climb=climb(tiers, choice))
-                points.append(_point_row(name, heard, costs[name]))
+                points.append(point_row(name, heard, costs[name]))
         except SimulatorError as error:
             raise type(error)(f"{name}: {error}") from error
     summary = Summary(
         seed=seed,
         traces=rows,
         points=points,
-        networks=[_network_row(name, replay, setting) for name, replay in replays],
+        networks=[network_row(name, replay, setting) for name, replay in replays],
         battery_wh=setting.battery_wh,
         notes=notes,
     )
@@ -208,117 +185,6 @@ def _cost_tables(header: TraceHeader, tiers: Sequence[RecordedTier]) -> dict[str
     if is_priced(header):
         known.append(money)
     return {model.name: [tier.at_levels(model) for tier in tiers] for model in known}
-
-
-def _trace_row(name: str, trace: Trace, course: Course) -> TraceRow:
-    tiers = [
-        TierRow(
-            name=tier.name,
-            place=tier.place,
-            members=[member.name for member in tier.members],
-            parameters=sum(member.parameters for member in tier.members),
-            rule=tier.rule,
-            threshold=tier.threshold,
-            accuracy=None if course.correct is None else float(course.correct[k].mean()),
-        )
-        for k, tier in enumerate(trace.header.tiers)
-    ]
-    return TraceRow(
-        name=name,
-        queries=len(trace.records),
-        tiers=tiers,
-        created=trace.header.created,
-        currency=trace.header.currency,
-    )
-
-
-def _point_row(name: str, replay: Replay, costs: Mapping[str, list[Floats]]) -> PointRow:
-    spent = {
-        model: Spent(
-            cascade=float(replay.climb.spent(tables).mean()),
-            last_only=float(tables[-1][-1].mean()),
-        )
-        for model, tables in costs.items()
-    }
-    return PointRow(
-        trace=name,
-        thresholds=list(replay.thresholds),
-        tiers=_tier_shares(replay),
-        accuracy=replay.accuracy,
-        calls=replay.calls,
-        calls_saved=replay.calls_saved,
-        bytes_saved=replay.bytes_saved,
-        tokens_saved=replay.tokens_saved,
-        last_only_bytes_up=replay.last_only_bytes_up,
-        last_only_bytes_down=replay.last_only_bytes_down,
-        flops=spent.get(flops.name),
-        money=spent.get(money.name),
-    )
-
-
-def _tier_shares(replay: Replay) -> list[TierShare]:
-    reached, members = replay.climb.reached, replay.members
-    return [
-        TierShare(
-            name=tier.info.name,
-            asked=float(reached[k].mean()),
-            answered=float((replay.answered_by == k).mean()),
-            members=float(members[k][reached[k]].mean()) if reached[k].any() else None,
-            bytes_up=int(replay.bytes_up[k]),
-            bytes_down=int(replay.bytes_down[k]),
-        )
-        for k, tier in enumerate(replay.course.tiers)
-    ]
-
-
-def _network_row(name: str, replay: Replay, setting: Setting) -> NetworkRow:
-    return NetworkRow(
-        trace=name,
-        thresholds=list(replay.thresholds),
-        network=replay.course.network.name,
-        cascade=latency_of(replay.cascade_s),
-        last_only=latency_of(replay.course.last_only_s),
-        joules=_spent(replay.joules, replay.course.spending.alone_j),
-        link_money=_spent(replay.link_money, replay.course.spending.alone_money),
-        links=list(_link_rows(replay)),
-        degraded=None if setting.deadline_s == math.inf else _degraded(replay, setting.deadline_s),
-    )
-
-
-def _degraded(replay: Replay, deadline_s: float) -> DegradedRow:
-    degraded = replay.climb.degraded
-    return DegradedRow(
-        deadline_s=deadline_s,
-        share=float(degraded.mean()),
-        accuracy=replay.accuracy,
-        late_accuracy=replay.late_accuracy,
-        late=latency_of(replay.late_s[degraded]) if degraded.any() else None,
-        last_only_lost=float(replay.course.last_only_lost.mean()),
-    )
-
-
-def _spent(cascade: Floats | None, alone: Floats | None) -> Spent | None:
-    if cascade is None or alone is None:
-        return None
-    return Spent(cascade=float(cascade.mean()), last_only=float(alone.mean()))
-
-
-def _link_rows(replay: Replay) -> Iterator[LinkRow]:
-    course, reached = replay.course, replay.climb.reached
-
-    def mean(of_calls: Floats | None, k: int) -> float | None:
-        return None if of_calls is None else float(np.where(reached[k], of_calls[k], 0.0).mean())
-
-    for k, tier in enumerate(course.tiers):
-        if course.bytes_up[k].any():
-            links = Crossed.on(course.network, tier.info)
-            own = (met[0].name for answer in tier.answers for _, met in links.calls(answer))
-            yield LinkRow(
-                tier=tier.info.name,
-                profile=", ".join(dict.fromkeys(own)),
-                joules=mean(course.spending.called_j, k),
-                money=mean(course.spending.money, k),
-            )
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

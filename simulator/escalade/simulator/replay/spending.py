@@ -18,7 +18,8 @@ from escalade.edge.trace import Link
 from escalade.simulator.network import GRPC_BYTES_DOWN, GRPC_BYTES_UP, Network, Profile
 from escalade.simulator.recorded import Floats, RecordedTier
 from escalade.simulator.replay.crossed import Crossed
-from escalade.simulator.replay.trips import Counts, Recording
+from escalade.simulator.replay.recording import Counts, Recording
+from escalade.simulator.replay.trips import Trips
 
 _GIGA, _MEGA = 1e9, 1e6
 
@@ -56,7 +57,7 @@ class _Rates(NamedTuple):
 def spending_of(
     tiers: Sequence[RecordedTier],
     recording: Recording,
-    seconds: Sequence[Floats],
+    trips: Trips,
     network: Network,
     watts: float | None,
 ) -> Spending:
@@ -65,13 +66,14 @@ def spending_of(
     Args:
         tiers: all of a trace.
         recording: of it.
-        seconds: of each tier `(V, N)`, on the device that computes.
+        trips: of it on the network.
         network: a profile for each link.
         watts: the device's power while a model computes; None where that is not known.
     """
-    moved = recording.bytes_up + recording.bytes_down
-    last = moved[-1] - recording.draft_bytes[-1]
-    computed_j = _computed(tiers, recording, seconds, watts)
+    moved = (1 + trips.again) * recording.bytes_up + recording.bytes_down
+    undrafted = recording.bytes_up[-1] - recording.draft_bytes[-1]
+    last = (1 + trips.alone_again) * undrafted + recording.bytes_down[-1]
+    computed_j = _computed(tiers, recording, trips.seconds, watts)
     rates = _rates(tiers, recording, network)
     joules, alone_called = _joules(rates, moved), _joules(rates[-1:], last[None])
     called_j = alone_j = None

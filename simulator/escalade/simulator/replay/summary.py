@@ -131,6 +131,8 @@ class NetworkRow(_Row, frozen=True):
     links: list[LinkRow]
     #: None without a deadline.
     degraded: DegradedRow | None
+    #: Share of the calls to tiers elsewhere that are made a second time; None without hedging.
+    asked_again: float | None
 
 
 class Summary(_Row, frozen=True):

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from escalade.edge.trace import Link, TierAnswer, links_of
 from escalade.simulator.errors import SimulatorError
@@ -28,55 +27,38 @@ from escalade.simulator.network import (
     draws_of,
     uniforms,
 )
-from escalade.simulator.recorded import Floats, RecordedTier, recorded_seconds
-from escalade.simulator.replay.crossed import Crossed, links_behind
-
-Counts = NDArray[np.int64]
+from escalade.simulator.recorded import Bools, Floats, RecordedTier, recorded_seconds
+from escalade.simulator.replay.crossed import Crossed
+from escalade.simulator.replay.recording import Counts, Recording
+from escalade.simulator.replay.setting import AS_RECORDED, Setting, hedged_s
 
 _MAX_SEED = 2**64 - 1
+_CALLS_APART = 32
 
 
-class Recording(NamedTuple):
-    """What a trace of T tiers took and moved over loopback, whatever the network.
+class Trips(NamedTuple):
+    """What T tiers take for N queries on a network.
 
     Attributes:
-        seconds: of each tier `(V, N)`, see `RecordedTier.at_levels`, with what it took beside its
-            members, and the caller beside a call.
-        bytes_up: `(T, N)` what the calls to each tier send, gRPC framing and draft included.
-        bytes_down: `(T, N)` what they receive.
-        draft_bytes: `(T, N)` how many of those that are sent are the draft.
-        linked: T, whether a link leads to a tier.
-        plain: T, whether each of its answers came over one link, and over none behind it.
+        seconds: of each tier `(V, N)`, see `RecordedTier.at_levels`.
+        alone_s: `(N,)` of the last tier for queries that it gets first, without a draft.
+        again: `(T, N)` which calls to each tier are made a second time,
+        alone_again: and `(N,)` to the last, asked alone.
     """
 
     seconds: list[Floats]
-    bytes_up: Counts
-    bytes_down: Counts
-    draft_bytes: Counts
-    linked: list[bool]
-    plain: list[bool]
+    alone_s: Floats
+    again: Bools
+    alone_again: Bools
 
 
-def recording_of(tiers: Sequence[RecordedTier]) -> Recording:
-    """Add up a trace, once for all networks."""
-    up, down = bytes_of_tiers(tiers)
-    return Recording(
-        seconds=[tier.at_levels(recorded_seconds) + _beside(tier) for tier in tiers],
-        bytes_up=up,
-        bytes_down=down,
-        draft_bytes=np.array([draft_bytes(tier) for tier in tiers], dtype=np.int64),
-        linked=[is_linked(tier) for tier in tiers],
-        plain=[_is_plain(tier) for tier in tiers],
-    )
-
-
-def seconds_of_tiers(
+def trips_of(
     tiers: Sequence[RecordedTier],
     recording: Recording,
     network: Network,
     seed: int,
-    device_scale: float = 1.0,
-) -> tuple[list[Floats], Floats]:
+    setting: Setting = AS_RECORDED,
+) -> Trips:
     """What each tier takes when a query comes to it, and the last when it is asked alone.
 
     A tier on its caller's machine takes what its members do, and what it took beside them (threads
@@ -95,12 +77,7 @@ def seconds_of_tiers(
         seed: in [0, 2**64). The generator of a call is keyed by the seed, the query's place in
             the trace and the link, so that its network depends on no other query, profile or
             threshold.
-        device_scale: what the seconds of tiers on the device are multiplied by, > 0: those of
-            another device than the one that recorded.
-
-    Returns:
-        Of each tier `(V, N)`, see `RecordedTier.at_levels`; and `(N,)` of the last tier for
-        queries that it gets first, without a draft.
+        setting: another device than the one that recorded, and when a call is made again.
 
     Raises:
         ProfileError: a link has no profile.
@@ -109,46 +86,91 @@ def seconds_of_tiers(
     if not 0 <= seed <= _MAX_SEED:
         raise SimulatorError(f"seed must be in [0, {_MAX_SEED}]; got {seed}")
     tables, link = [], 0
+    moved = recording.bytes_up, recording.bytes_down, recording.draft_bytes
+    again = np.zeros(recording.bytes_up.shape, dtype=np.bool_)
+    alone_again = again[-1]
     for place, tier in enumerate(tiers):
         table = recording.seconds[place].copy()
         if tier.info.place == "device":
-            table = table * device_scale
+            table = table * setting.scale
         alone = table[-1].copy()
-        if not recording.linked[place]:
-            tables.append(table)
-            continue
-        profile = network.to(tier.info.name) if recording.plain[place] else None
-        draws = None if profile is None else draws_of(profile)
-        if profile is not None and draws is not None:
-            up, down = recording.bytes_up[place], recording.bytes_down[place]
-            queries = np.arange(len(up), dtype=np.uint64)
-            drawn = uniforms(seed, queries, (0, 0, link), draws)
-            table[:] = calls_s(profile, drawn, up, alone, down)
-            drafts = recording.draft_bytes[place]
-            alone = calls_s(profile, drawn, up - drafts, alone, down) if drafts.any() else table[-1]
-        else:
-            links = Crossed.on(network, tier.info)
-            for k, answer in enumerate(tier.answers):
-                if answer.link is not None:
-                    crossed = links.profiles(answer.hops)
-                    table[:, k] = _call_s(crossed, (seed, k, link), answer.link, alone[k])
-                    if answer.link.draft_bytes:
-                        undrafted = _undrafted(answer.link)
-                        alone[k] = _call_s(crossed, (seed, k, link), undrafted, alone[k])
-                    else:
-                        alone[k] = table[-1, k]
-                elif links_of(answer):
-                    beside_s = alone[k] - recorded_seconds(answer, tier.info)
-                    with_draft, without = _calls_s(answer, links, (seed, k, link))
-                    table[:, k] = beside_s + with_draft
-                    alone[k] = beside_s + without
-        link += 1
+        if recording.linked[place]:
+            after_s = setting.hedge_after_s
+            profile = network.to(tier.info.name) if recording.plain[place] else None
+            draws = None if profile is None else draws_of(profile)
+            if profile is None or draws is None:
+                alone = _one_by_one(table, tier, network, (seed, link), after_s)
+            else:
+                calls = _Calls(tier, *(of[place] for of in moved))
+                alone = _at_once(table, calls, profile, draws, (seed, link), after_s)
+            once = np.array([answer.link is not None for answer in tier.answers])
+            again[place] = once & (table[-1] > after_s)
+            alone_again = once & (alone > after_s)
+            link += 1
         tables.append(table)
-    return tables, alone
+    if not recording.linked[-1]:
+        alone_again = again[-1]
+    return Trips(seconds=tables, alone_s=alone, again=again, alone_again=alone_again)
 
 
-def _is_plain(tier: RecordedTier) -> bool:
-    return all(one.link is not None and not links_behind(one.hops) for one in tier.answers)
+class _Calls(NamedTuple):
+    """To one tier: what each sends and receives, and how much of that is a draft."""
+
+    tier: RecordedTier
+    up: Counts
+    down: Counts
+    drafts: Counts
+
+
+def _at_once(
+    table: Floats,
+    calls: _Calls,
+    profile: Profile,
+    draws: int,
+    key: tuple[int, int],
+    after_s: float,
+) -> Floats:
+    """Put all calls over one link into a tier's table; what they take without a draft: `(N,)`."""
+    seed, link = key
+    recorded_s: Floats = table[-1].copy()
+    drawn = uniforms(seed, np.arange(len(recorded_s), dtype=np.uint64), (0, 0, link), draws)
+    table[:] = calls_s(profile, drawn, calls.up, recorded_s, calls.down)
+    alone: Floats = table[-1].copy()
+    if calls.drafts.any():
+        alone = calls_s(profile, drawn, calls.up - calls.drafts, recorded_s, calls.down)
+    # Where nothing varies a second call is never first.
+    slow = np.flatnonzero(np.maximum(table[-1], alone) > after_s).tolist() if draws else []
+    for k in slow:
+        own = calls.tier.answers[k].link
+        assert own is not None  # noqa: S101 - nor would they be at once
+        asked = recorded_s[k], after_s
+        table[:, k] = _asked_s([profile], (seed, k, link), own, *asked)
+        alone[k] = _asked_s([profile], (seed, k, link), _undrafted(own), *asked)
+    return alone
+
+
+def _one_by_one(
+    table: Floats, tier: RecordedTier, network: Network, key: tuple[int, int], after_s: float
+) -> Floats:
+    """The same of any calls, one after the other."""
+    seed, link = key
+    links = Crossed.on(network, tier.info)
+    alone: Floats = table[-1].copy()
+    for k, answer in enumerate(tier.answers):
+        if answer.link is not None:
+            crossed, asked = links.profiles(answer.hops), (alone[k], after_s)
+            table[:, k] = _asked_s(crossed, (seed, k, link), answer.link, *asked)
+            if answer.link.draft_bytes:
+                undrafted = _undrafted(answer.link)
+                alone[k] = _asked_s(crossed, (seed, k, link), undrafted, *asked)
+            else:
+                alone[k] = table[-1, k]
+        elif links_of(answer):
+            beside_s = alone[k] - recorded_seconds(answer, tier.info)
+            with_draft, without = _calls_s(answer, links, (seed, k, link))
+            table[:, k] = beside_s + with_draft
+            alone[k] = beside_s + without
+    return alone
 
 
 def _calls_s(answer: TierAnswer, links: Crossed, key: tuple[int, int, int]) -> tuple[float, float]:
@@ -164,61 +186,57 @@ def _calls_s(answer: TierAnswer, links: Crossed, key: tuple[int, int, int]) -> t
     return slowest_s, plain_s
 
 
-def _beside(tier: RecordedTier) -> Floats:
-    """What was taken that no member and no call did: `(N,)`."""
-    took = [answer.seconds - recorded_seconds(answer, tier.info) for answer in tier.answers]
-    return np.maximum(0.0, took) + tier.beside_s
-
-
-def is_linked(tier: RecordedTier) -> bool:
-    """Whether a link leads to a tier."""
-    return any(links_of(answer) for answer in tier.answers)
-
-
-def bytes_of_tiers(tiers: Sequence[RecordedTier]) -> tuple[Counts, Counts]:
-    """Bytes that the calls to each tier send and receive, gRPC's framing included.
-
-    Returns:
-        Twice `(T, N)`; 0 where no link is crossed.
-    """
-    links = [[links_of(answer) for answer in tier.answers] for tier in tiers]
-    up = [[sum(one.bytes_up + GRPC_BYTES_UP for one in of) for of in tier] for tier in links]
-    down = [[sum(one.bytes_down + GRPC_BYTES_DOWN for one in of) for of in tier] for tier in links]
-    return np.array(up, dtype=np.int64), np.array(down, dtype=np.int64)
-
-
-def draft_bytes(tier: RecordedTier) -> Counts:
-    """How many of the bytes that the calls of each query send are a draft: `(N,)`."""
-    links = (links_of(answer) for answer in tier.answers)
-    return np.array([sum(one.draft_bytes for one in of) for of in links], dtype=np.int64)
-
-
 def _call_s(
     crossed: Sequence[Profile],
     key: tuple[int, int, int],
     link: Link,
     recorded_s: float,
     member: int = 0,
+    nearest: int = 0,
 ) -> float:
     """A call that took `recorded_s` over loopback; one key meets one network, whatever is sent.
 
-    Each of several members of a tier meets one of its own.
+    Each of several members of a tier meets one of its own. Links before the `nearest` are left out.
     """
-    seed, query, number = key
     at_s = recorded_s
-    for behind, profile in enumerate(crossed):
-        rng = np.random.Generator(
-            np.random.Philox(
-                key=np.array([seed, query], dtype=np.uint64),
-                counter=np.array([0, member, behind, number], dtype=np.uint64),
-            )
-        )
+    for behind, profile in enumerate(crossed[nearest:], start=nearest):
+        rng = _generator(key, member, behind)
         shared = Conditions.at_any_moment(profile, rng)
         up = DelayLine(profile, "up", rng, shared)
         up_s = up.release_s(0.0, link.bytes_up + GRPC_BYTES_UP)
         down = DelayLine(profile, "down", rng, shared)
         at_s = down.release_s(up_s + at_s, link.bytes_down + GRPC_BYTES_DOWN)
     return at_s
+
+
+def _asked_s(
+    crossed: Sequence[Profile],
+    key: tuple[int, int, int],
+    link: Link,
+    recorded_s: float,
+    after_s: float,
+) -> float:
+    """The same, of a call that is made again over its first link where it takes too long."""
+    took_s = _call_s(crossed, key, link, recorded_s)
+    if took_s <= after_s:
+        return took_s
+    between_s = _call_s(crossed, key, link, recorded_s, nearest=1)
+    rngs = _generator(key, 0, 0), _generator(key, 0, 0, again=1)
+    nbytes = link.bytes_up + GRPC_BYTES_UP, link.bytes_down + GRPC_BYTES_DOWN
+    return hedged_s(crossed[0], rngs, nbytes, between_s, after_s)
+
+
+def _generator(
+    key: tuple[int, int, int], member: int, behind: int, again: int = 0
+) -> np.random.Generator:
+    seed, query, number = key
+    return np.random.Generator(
+        np.random.Philox(
+            key=np.array([seed, query], dtype=np.uint64),
+            # No call draws as many numbers as lie between it and the next.
+            counter=np.array([again << _CALLS_APART, member, behind, number], dtype=np.uint64),
+        )
+    )
 
 
 def _undrafted(link: Link) -> Link:

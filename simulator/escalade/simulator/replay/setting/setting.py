@@ -27,22 +27,25 @@ class Setting:
         device: in place of the one that recorded; None: that one, of which no power is known.
         deadline_s: seconds that each link has for a query, > 0, as `edge.wire` has it: what takes
             longer is no answer, and is asked again later.
+        hedge_after_s: seconds after which a query without an answer is asked a second time, > 0.
         room: what an answer may have that ends early where its query is certain to be deferred;
             None: all run to their end.
     """
 
     device: Replayed | None = None
     deadline_s: float = math.inf
+    hedge_after_s: float = math.inf
     room: Room | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges.
 
         Raises:
-            SimulatorError: the deadline is not above 0.
+            SimulatorError: a time is not above 0.
         """
-        if not self.deadline_s > 0:
-            raise SimulatorError(f"deadline_s must be above 0; got {self.deadline_s:g}")
+        for name in ("deadline_s", "hedge_after_s"):
+            if not (value := getattr(self, name)) > 0:
+                raise SimulatorError(f"{name} must be above 0; got {value:g}")
 
     @property
     def scale(self) -> float:

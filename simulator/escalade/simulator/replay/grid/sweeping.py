@@ -47,9 +47,8 @@ def swept_quantiles(
         if count > done:
             taken.swap(rank[done:count], rank[queries + done : queries + count])
             done = count
-        for column, (first, second) in enumerate(zip(low.tolist(), high.tolist(), strict=True)):
-            one, other = ranked[taken.place(first)], ranked[taken.place(second)]
-            found[row, column] = one + (other - one) * share[column]
+        one, other = ranked[taken.places([*low, *high])].reshape(2, -1)
+        found[row] = one + (other - one) * share
     return found
 
 
@@ -67,13 +66,18 @@ class _Taken:
         self._taken[out], self._taken[into] = False, True
         self._counts += self._counted(into) - self._counted(out)
 
-    def place(self, number: int) -> int:
-        """The rank of the taken one of that number, from 0."""
+    def places(self, numbers: Sequence[int]) -> list[int]:
+        """The ranks of the taken ones of these numbers, from 0."""
         sums = self._counts.cumsum()
-        block = int(np.searchsorted(sums, number, side="right"))
-        within = number - (int(sums[block - 1]) if block else 0)
-        start = block * _BLOCK
-        return start + int(np.flatnonzero(self._taken[start : start + _BLOCK])[within])
+        found = []
+        for number, block in zip(
+            numbers, sums.searchsorted(numbers, "right").tolist(), strict=True
+        ):
+            start = block * _BLOCK
+            before = int(sums[block - 1]) if block else 0
+            here = self._taken[start : start + _BLOCK].nonzero()[0]
+            found.append(start + int(here[number - before]))
+        return found
 
     def _counted(self, ranks: NDArray[np.intp]) -> NDArray[np.intp]:
         return np.bincount(ranks // _BLOCK, minlength=self._blocks)

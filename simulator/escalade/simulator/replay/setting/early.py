@@ -10,25 +10,27 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from escalade.edge.deferral import EarlyStop, rule_named
 from escalade.simulator.errors import SimulatorError
 from escalade.simulator.recorded import Bools, Floats, RecordedTier
-from escalade.simulator.replay.setting import Room
-from escalade.simulator.replay.trips import Counts, Recording
+from escalade.simulator.replay.setting.setting import Room
+
+Counts = NDArray[np.int64]
 
 
 class EarlyDeferral:
     """Of all tiers but the last, those of one model on the device: the others run to their end."""
 
     def __init__(
-        self, tiers: Sequence[RecordedTier], recording: Recording, room: Room, scale: float
+        self, tiers: Sequence[RecordedTier], linked: Sequence[bool], room: Room, scale: float
     ) -> None:
         """Check, and find what a token takes.
 
         Args:
             tiers: all of a trace.
-            recording: of it.
+            linked: T, whether a link leads to a tier.
             room: what an answer may have.
             scale: what recorded seconds are multiplied by.
 
@@ -38,8 +40,8 @@ class EarlyDeferral:
         """
         self._tiers = [
             (k, tier)
-            for k, (tier, linked) in enumerate(zip(tiers[:-1], recording.linked, strict=False))
-            if not linked and tier.info.place == "device" and len(tier.info.members) == 1
+            for k, (tier, elsewhere) in enumerate(zip(tiers[:-1], linked, strict=False))
+            if not elsewhere and tier.info.place == "device" and len(tier.info.members) == 1
         ]
         if not self._tiers:
             raise SimulatorError("early deferral needs a tier of one model on the device; got none")
@@ -48,7 +50,7 @@ class EarlyDeferral:
         self._longest = {k: _longest(tier, room) for k, tier in self._tiers}
         self._token_s = {k: scale * _token_s(tier) for k, tier in self._tiers}
         #: `(T, N)` tokens that each tier wrote, of those that may end early.
-        self.written = np.zeros(recording.bytes_up.shape, dtype=np.int64)
+        self.written = np.zeros((len(tiers), len(tiers[0].answers)), dtype=np.int64)
         for k, tier in self._tiers:
             self.written[k] = [len(answer.members[0].logprobs) for answer in tier.answers]
 

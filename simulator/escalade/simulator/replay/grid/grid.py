@@ -18,8 +18,8 @@ from escalade.simulator.recorded import (
     scores_of,
     tiers_of,
 )
+from escalade.simulator.replay.grid.sweeping import swept_quantiles
 from escalade.simulator.replay.replay import Course
-from escalade.simulator.replay.sweeping import swept_quantiles
 
 #: Quantiles of the latency that a grid holds.
 _QUANTILES = (0.5, 0.95)
@@ -79,7 +79,7 @@ def replay_grids(
         networks: each a profile for each link.
         thresholds: `(P, T - 1)`, P >= 1.
         cost: what an answer costs; see `COSTS`.
-        seed: see `seconds_of_tiers`.
+        seed: see `trips_of`.
 
     Raises:
         SimulatorError: as `replay`, or the trace lacks what the cost model needs.
@@ -90,41 +90,71 @@ def replay_grids(
     courses = Course.of(tiers, networks, seed=seed)
     costs = [tier.at_levels(model) for tier in tiers]
     chosen = np.atleast_2d(np.asarray(thresholds, dtype=np.float64))
-    if len(tiers) == 2:  # noqa: PLR2004 - one gate
+    if len(tiers) == 2 and courses:  # noqa: PLR2004 - one gate
         for choice in chosen.tolist():
             check_thresholds([tier.info for tier in tiers], choice)
-        return [_swept(course, costs, chosen) for course in courses]
+        once = _Once.of(courses[0], costs, chosen)
+        return [_swept(course, once) for course in courses]
     return [_one_by_one(course, costs, chosen) for course in courses]
 
 
-def _swept(course: Course, costs: Sequence[Floats], chosen: Floats) -> Grid:
+@dataclass(frozen=True)
+class _Once:
+    """Of one gate, what no network changes: N queries in the order in which they begin to defer.
+
+    Attributes:
+        chosen: `(P, 1)` thresholds.
+        order: `(N,)` places of the queries.
+        deferred: `(P,)` how many of them defer, the first first.
+        levels: `(P,)` see `RecordedTier.level`.
+        cost: `(P,)` mean over queries.
+        accuracy: `(P,)`; None without references.
+    """
+
+    chosen: Floats
+    order: NDArray[np.intp]
+    deferred: NDArray[np.intp]
+    levels: NDArray[np.intp]
+    cost: Floats
+    accuracy: Floats | None
+
+    @staticmethod
+    def of(course: Course, costs: Sequence[Floats], chosen: Floats) -> _Once:
+        tier, scores = course.tiers[0], scores_of(course.tiers[0])
+        order = np.argsort(-scores, kind="stable")
+        # `defers`: at the threshold and above it.
+        below = np.searchsorted(scores[order][::-1], chosen[:, 0], side="left")
+        deferred = np.asarray(len(scores) - below, dtype=np.intp)
+        levels = np.array([tier.level(tau) for tau in chosen[:, 0].tolist()], dtype=np.intp)
+        spent = np.empty(len(chosen))
+        for level in np.unique(levels):
+            rows = levels == level
+            spent[rows] = _means(costs[0][level][order], costs[1][0][order], deferred[rows])
+        accuracy = None
+        if course.correct is not None:
+            small, large = course.correct[:, order]
+            accuracy = _means(small, large - small, deferred)
+        return _Once(chosen, order, deferred, levels, spent, accuracy)
+
+
+def _swept(course: Course, once: _Once) -> Grid:
     """Of one gate: what a threshold changes is added up from the last one, level by level."""
-    tier, last = course.tiers
-    scores, queries = scores_of(tier), len(last.answers)
-    order = np.argsort(-scores, kind="stable")
-    # `defers`: at the threshold and above it.
-    deferred = queries - np.searchsorted(scores[order][::-1], chosen[:, 0], side="left")
-    levels = np.array([tier.level(tau) for tau in chosen[:, 0].tolist()])
-    mean_s, spent = np.empty(len(chosen)), np.empty(len(chosen))
-    times = np.empty((len(chosen), len(_QUANTILES)))
-    for level in np.unique(levels):
-        rows = np.flatnonzero(levels == level)
-        rows = rows[np.argsort(deferred[rows], kind="stable")]
-        below, more = course.seconds[0][level][order], course.seconds[1][0][order]
-        mean_s[rows] = _means(below, more, deferred[rows])
-        spent[rows] = _means(costs[0][level][order], costs[1][0][order], deferred[rows])
-        times[rows] = swept_quantiles(below, below + more, deferred[rows], _QUANTILES)
-    accuracy = None
-    if course.correct is not None:
-        small, large = course.correct[:, order]
-        accuracy = _means(small, large - small, deferred)
-    share = deferred / queries
+    many = len(once.chosen)
+    mean_s, times = np.empty(many), np.empty((many, len(_QUANTILES)))
+    for level in np.unique(once.levels):
+        rows = np.flatnonzero(once.levels == level)
+        rows = rows[np.argsort(once.deferred[rows], kind="stable")]
+        deferred = once.deferred[rows]
+        below, more = course.seconds[0][level][once.order], course.seconds[1][0][once.order]
+        mean_s[rows] = _means(below, more, deferred)
+        times[rows] = swept_quantiles(below, below + more, deferred, _QUANTILES)
+    share = once.deferred / len(once.order)
     return Grid(
-        thresholds=chosen,
-        asked=np.stack([np.ones(len(chosen)), share], axis=1),
+        thresholds=once.chosen,
+        asked=np.stack([np.ones(many), share], axis=1),
         answered=np.stack([1.0 - share, share], axis=1),
-        accuracy=accuracy,
-        cost=spent,
+        accuracy=once.accuracy,
+        cost=once.cost,
         p50_s=times[:, 0],
         p95_s=times[:, 1],
         mean_s=mean_s,
