@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from escalade.simulator.errors import SimulatorError
 from escalade.simulator.network import get_profile, ping, report_lines, report_of, row_of
 from escalade.simulator.network.profiles import (
     Bursts,
@@ -34,6 +35,8 @@ def test_a_seed_gives_the_same_pings() -> None:
     first, again = (ping(get_profile("leo"), 100, seed=3) for _ in range(2))
     assert first.rtt_s.tobytes() == again.rtt_s.tobytes()
     assert ping(get_profile("leo"), 100, seed=4).rtt_s.tobytes() != first.rtt_s.tobytes()
+    with pytest.raises(SimulatorError, match="seed must be >= 0; got -1"):
+        ping(get_profile("leo"), 100, seed=-1)
 
 
 def test_round_trips_wander() -> None:

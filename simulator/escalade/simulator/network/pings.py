@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from escalade.simulator.errors import SimulatorError
 from escalade.simulator.network.delay_line import DelayLine
 from escalade.simulator.network.profiles import Profile
 from escalade.simulator.network.stages import Conditions
@@ -32,7 +33,13 @@ class Pings:
 
 
 def ping(profile: Profile, count: int, *, every_s: float = _EVERY_S, seed: int) -> Pings:
-    """Send so many pings, whether or not the one before has come back."""
+    """Send so many pings, whether or not the one before has come back.
+
+    Raises:
+        SimulatorError: the seed is negative.
+    """
+    if seed < 0:
+        raise SimulatorError(f"seed must be >= 0; got {seed}")
     rng = np.random.default_rng(seed)
     shared = Conditions(profile, rng)
     up, down = DelayLine(profile, "up", rng, shared), DelayLine(profile, "down", rng, shared)

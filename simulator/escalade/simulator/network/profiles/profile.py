@@ -113,6 +113,9 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return longest_s
 
     def _claims(self) -> Iterator[Claim]:
+        named = bool(self.name.strip()) and "=" not in self.name
+        yield Claim("name", self.name, "not empty and without '=': --profile TIER=NAME", named)
+        yield Claim("source", self.source, "not empty", bool(self.source.strip()))
         yield at_least("rtt_ms", self.rtt_ms, 0, _MOST_RTT_MS)
         yield Claim("loss", self.loss, "0 <= loss < 1", 0 <= self.loss < 1)
         yield from self._variation_claims()
