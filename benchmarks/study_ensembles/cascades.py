@@ -16,10 +16,7 @@ from benchmarks.study_ensembles.composed import Group, composed
 from benchmarks.study_ensembles.pools import MEASURED, VALID
 from numpy.typing import NDArray
 
-from escalade.edge.trace import (
-    Trace,
-    flops_of,
-)
+from escalade.edge.trace import Trace, flops_of
 from escalade.simulator.recorded import Floats, RecordedTier, climb, flops, tiers_of
 
 #: The paper's: the least share of members that must agree, and how many members a tier has.
