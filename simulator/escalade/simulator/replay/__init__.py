@@ -6,7 +6,7 @@ from escalade.simulator.replay.replay import Course, Replay, replay
 from escalade.simulator.replay.setting import AS_RECORDED, Room, Setting
 from escalade.simulator.replay.simulation import Simulation, networks_of, simulate
 from escalade.simulator.replay.steps import GateCurve, curves_of, step_of
-from escalade.simulator.replay.summary import PointRow, Summary, TraceRow
+from escalade.simulator.replay.summary import Summary, TraceRow
 from escalade.simulator.replay.tables import (
     answers_tables,
     curve_table,
@@ -26,7 +26,6 @@ __all__ = [
     "Course",
     "GateCurve",
     "Grid",
-    "PointRow",
     "Replay",
     "Room",
     "Setting",
