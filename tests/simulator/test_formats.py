@@ -17,6 +17,7 @@ from escalade.simulator.formats import count, nominal_seconds, seconds
         (0.0842, "84.2 ms", "84.2 ms"),
         (0.15, "150 ms", "150 ms"),
         (1.2, "1.20 s", "1.2 s"),
+        (10_200.0, "10200 s", "10,200 s"),
     ],
 )
 def test_times_read_well(value_s: float, measured: str, nominal: str) -> None:

@@ -36,9 +36,9 @@ def seconds(value_s: float) -> str:
 
 
 def nominal_seconds(value_s: float) -> str:
-    """A time that was set, not measured, without trailing zeros: `10 ms`, `1 s`."""
+    """A time that was set, not measured, without trailing zeros: `10 ms`, `10,200 s`."""
     value, unit = _in_unit(value_s)
-    return f"{value:.4g} {unit}"
+    return f"{value:,.0f} {unit}" if 9999.5 <= value < math.inf else f"{value:.4g} {unit}"  # noqa: PLR2004
 
 
 def count(value: float) -> str:

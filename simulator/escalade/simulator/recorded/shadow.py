@@ -62,10 +62,9 @@ def _check_times(record: TraceRecord) -> None:
         times_s += [answer.seconds, *(member.seconds for member in answer.members)]
         if answer.link is not None:
             times_s += [answer.link.round_trip_s, answer.link.server_s]
-    if not (min(times_s) >= 0 and math.isfinite(sum(times_s))):
-        wrong = next(one for one in times_s if not 0 <= one < math.inf)
+    if wrong := [one for one in times_s if not 0 <= one < math.inf]:
         raise SimulatorError(
-            f"record {record.id!r}: seconds must be finite and >= 0; got {wrong:g}"
+            f"record {record.id!r}: seconds must be finite and >= 0; got {wrong[0]:g}"
         )
 
 
