@@ -15,15 +15,10 @@ from typing import NamedTuple
 import numpy as np
 
 from escalade.edge.trace import Link
-from escalade.simulator.network import Network, Profile
+from escalade.simulator.network import GRPC_BYTES_DOWN, GRPC_BYTES_UP, Network, Profile
 from escalade.simulator.recorded import Floats, RecordedTier
 from escalade.simulator.replay.crossed import Crossed
-from escalade.simulator.replay.trips import (
-    GRPC_BYTES_DOWN,
-    GRPC_BYTES_UP,
-    Counts,
-    Recording,
-)
+from escalade.simulator.replay.trips import Counts, Recording
 
 _GIGA, _MEGA = 1e9, 1e6
 
