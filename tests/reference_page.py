@@ -43,6 +43,7 @@ from escalade.simulator.network.proxy.control import ProxyState
 from escalade.simulator.network.rows import ProfileReport, ProfileRow
 from escalade.simulator.planning.planned import Plan
 from escalade.simulator.replay import Summary
+from escalade.simulator.timing.drivers import DriverRow
 from escalade.simulator.timing.report import ClockReport
 from escalade.training.recipes import run
 from escalade.training.recipes.recipe import Recipe
@@ -77,6 +78,7 @@ JSON: dict[str, tuple[Printed, ...]] = {
     "plan": (Plan,),
     "profiles": (ProfileRow, "A list of these."),
     "profiles devices": (DeviceRow, "A list of these."),
+    "profiles drivers": (DriverRow, "A list of these."),
     "profiles show": (ProfileReport,),
     "proxy set, show, pause, resume, reset": (ProxyState,),
     "record": (RecordSummary,),

@@ -40,7 +40,7 @@ from escalade.cli.verbs import (
 )
 from escalade.cli.verbs.ensemble import pick
 from escalade.cli.verbs.outbox import clear, flush, waiting
-from escalade.cli.verbs.profiles import convert, devices, list_profiles, plot, show
+from escalade.cli.verbs.profiles import convert, devices, drivers, list_profiles, plot, show
 from escalade.cli.verbs.proxy import pause, reset, resume, set_, start
 from escalade.cli.verbs.proxy import show as show_proxy
 from escalade.cli.verbs.store import install, rollback, sign, verify, versions
@@ -120,7 +120,7 @@ outbox.command()(flush)
 outbox.command("list")(waiting)
 outbox.command()(clear)
 profiles = typer.Typer(invoke_without_command=True, callback=list_profiles)
-for profiles_verb in (show, plot, convert, devices):
+for profiles_verb in (show, plot, convert, devices, drivers):
     profiles.command()(profiles_verb)
 proxy = typer.Typer(invoke_without_command=True, callback=start)
 proxy.command("set")(set_)

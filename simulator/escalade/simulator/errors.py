@@ -5,7 +5,7 @@ SimulatorError
 ├── LoadError        a plan for asking a live server contradicts itself, or is out of range
 ├── PlanError        a goal contradicts itself, is out of range, or needs what a trace lacks
 ├── ProfileError     a profile is unknown, or one of its values is out of range
-└── ProxyError       the live proxy cannot start: bad address, or port in use
+└── ProxyError       the live proxy cannot start (address, port), or its control refuses
 
 Messages give the name, the allowed range and the value, in one line.
 """
@@ -38,7 +38,7 @@ class ProfileError(SimulatorError):
 
 
 class ProxyError(SimulatorError):
-    """The live proxy cannot start: an address is bad or its port is in use."""
+    """The live proxy cannot start, or its control is out of reach or refuses."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

@@ -23,7 +23,7 @@ class Lines(NamedTuple):
 
 
 class Laying:
-    """Lays the lines of connections, each of its own; any thread may."""
+    """Lays the lines of connections, each of its own."""
 
     def __init__(self, profile: Profile, seed: int, now: Callable[[], float]) -> None:
         """Begin the profile's cycles and traces.

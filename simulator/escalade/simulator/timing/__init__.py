@@ -1,6 +1,15 @@
 """What this machine makes of a delay: asked and achieved, driver by driver; knows no trace."""
 
+from escalade.simulator.timing.drivers import drivers_of, drivers_table
+from escalade.simulator.timing.kernel import probe_kernel
 from escalade.simulator.timing.measuring import measure_delays
 from escalade.simulator.timing.tables import lines_of, tables_of
 
-__all__ = ["lines_of", "measure_delays", "tables_of"]
+__all__ = [
+    "drivers_of",
+    "drivers_table",
+    "lines_of",
+    "measure_delays",
+    "probe_kernel",
+    "tables_of",
+]

@@ -17,6 +17,7 @@ import grpc
 import numpy as np
 
 from escalade.simulator.network import DelayLine, LiveClock, Profile
+from escalade.simulator.network.calls import CallNetwork
 from escalade.simulator.timing.echo import METHOD, echo_server, proxy_before
 from escalade.simulator.timing.report import (
     ClockReport,
@@ -45,7 +46,7 @@ def measure_delays(
     calls: Callable[[float], int] | None = None,
     progress: Progress = lambda done, total: None,
 ) -> ClockReport:
-    """Measure; takes a minute with the delays that are asked by default.
+    """Measure; takes two minutes with the delays that are asked by default.
 
     Args:
         asked_s: round-trip times, seconds, each at least 0.
@@ -56,7 +57,7 @@ def measure_delays(
         SimulatorError: a process for it does not start.
     """
     before, rows, count = load_average(), list[DelayRow](), calls or calls_at
-    drivers = (_proxy, _wait, _virtual)
+    drivers = (_proxy, _calls, _wait, _virtual)
     for driver in drivers:
         for delay in asked_s:
             rows.append(driver(delay, count(delay)))
@@ -79,20 +80,39 @@ def _network(delay_s: float) -> Profile:
 def _proxy(delay_s: float, calls: int) -> DelayRow:
     with ExitStack() as stack:
         server = stack.enter_context(echo_server())
-        stubs: list[grpc.UnaryUnaryMultiCallable[bytes, bytes]] = []
+        channels: list[grpc.Channel] = []
         for profile in (_network(0.0), _network(delay_s)):
             port = stack.enter_context(proxy_before(server, profile))
-            channel = stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{port}"))
-            stubs.append(channel.unary_unary(METHOD))
-        for stub in stubs:
-            for _ in range(min(_WARM_UP, calls)):
-                stub(_PAYLOAD)
-        times = np.empty((calls, 2))
-        for call in range(calls):
-            for column, stub in enumerate(stubs):
-                time.sleep(delay_s)
-                times[call, column] = _timed(lambda stub=stub: stub(_PAYLOAD))  # type: ignore[misc]
+            channels.append(stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{port}")))
+        times = _asked(channels, delay_s, calls)
     return reduced("proxy", delay_s, times[:, 0], times[:, 1])
+
+
+def _calls(delay_s: float, calls: int) -> DelayRow:
+    with ExitStack() as stack:
+        address = f"127.0.0.1:{stack.enter_context(echo_server())}"
+        channels: list[grpc.Channel] = []
+        for profile in (_network(0.0), _network(delay_s)):
+            channel = stack.enter_context(grpc.insecure_channel(address))
+            channels.append(CallNetwork(profile).before(address, channel))
+        times = _asked(channels, delay_s, calls)
+    return reduced("calls", delay_s, times[:, 0], times[:, 1])
+
+
+def _asked(channels: Sequence[grpc.Channel], delay_s: float, calls: int) -> Samples:
+    """What calls over each channel take, in turn: `(calls, channels)`."""
+    stubs: list[grpc.UnaryUnaryMultiCallable[bytes, bytes]] = [
+        channel.unary_unary(METHOD) for channel in channels
+    ]
+    for stub in stubs:
+        for _ in range(min(_WARM_UP, calls)):
+            stub(_PAYLOAD)
+    times = np.empty((calls, len(stubs)))
+    for call in range(calls):
+        for column, stub in enumerate(stubs):
+            time.sleep(delay_s)
+            times[call, column] = _timed(lambda stub=stub: stub(_PAYLOAD))  # type: ignore[misc]
+    return times
 
 
 def _timed(what: Callable[[], object]) -> float:

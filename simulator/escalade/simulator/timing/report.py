@@ -11,9 +11,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-#: `proxy`: the live TCP proxy before a gRPC server. `wait`: the proxy's own way to wait for a
-#: moment. `virtual`: the delay line in virtual time.
-Driver = Literal["proxy", "wait", "virtual"]
+#: `proxy`: the live TCP proxy before a gRPC server. `calls`: gRPC calls in process, `CallNetwork`.
+#: `wait`: the proxy's own way to wait for a moment. `virtual`: the delay line in virtual time.
+Driver = Literal["proxy", "calls", "wait", "virtual"]
 
 Samples = NDArray[np.float64]
 

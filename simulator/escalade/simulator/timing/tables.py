@@ -7,6 +7,7 @@ from escalade.simulator.timing.report import RESOLVED_AT, ClockReport, DelayRow,
 
 _TITLES: dict[Driver, str] = {
     "proxy": "live proxy before a gRPC server: a call's round trip",
+    "calls": "gRPC calls in process: a call's round trip",
     "wait": "how the live proxy waits for a moment",
     "virtual": "virtual time",
 }

@@ -85,8 +85,8 @@ class CrossingCall(grpc.Call):
             if self._done.is_set():
                 return
             self._error = error
-            self._crossing.end(_code_of(error))
             self._done.set()
+        self._crossing.end(_code_of(error))
         for callback in self._callbacks:
             callback()
 

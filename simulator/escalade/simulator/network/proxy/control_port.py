@@ -33,6 +33,7 @@ _WITHIN_S = 10.0
 _LOOK_EVERY_S = 0.05
 # A profile's fields are shorter.
 _MOST_BYTES = 1 << 16
+_MOST_DIGITS = 9
 
 
 class ControlPort:
@@ -152,7 +153,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _body(self) -> bytes:
         length = self.headers.get("Content-Length", "0")
-        if not (length.isascii() and length.isdecimal() and int(length) <= _MOST_BYTES):
+        good = length.isascii() and length.isdecimal() and len(length) <= _MOST_DIGITS
+        if not good or int(length) > _MOST_BYTES:
             raise _RefusedError(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 f"Content-Length must be 0 to {_MOST_BYTES}; got {length[:80]!r}",
