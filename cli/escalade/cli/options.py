@@ -90,6 +90,12 @@ TablesOption = Annotated[
     Path | None,
     typer.Option("--tables", help="Write every number (CSV, Parquet) into this folder."),
 ]
+SampleOption = Annotated[
+    int,
+    typer.Option(
+        "--sample", help="Queries of a trace, at most; of a longer one so many are drawn."
+    ),
+]
 SeedOption = Annotated[int, typer.Option("--seed", help="Same seed, same numbers.")]
 CloudOption = Annotated[
     str | None,

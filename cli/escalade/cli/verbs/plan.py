@@ -14,6 +14,7 @@ from escalade.cli.options import (
     JsonOption,
     PriceOption,
     ProfilesOption,
+    SampleOption,
     SeedOption,
     prices_of,
 )
@@ -74,16 +75,16 @@ def plan(
         ),
     ] = None,
     price: PriceOption = None,
+    sample: SampleOption = 100_000,
     seed: SeedOption = 1,
     json: JsonOption = False,
 ) -> None:
     """Choose thresholds that keep a goal on networks; where none do, those that come nearest."""
     from escalade.cli.output import print_json, progress_bar, show_report
-    from escalade.edge.trace import read_trace
     from escalade.simulator.devices import devices_with, replayed_named
     from escalade.simulator.network import profiles_with
     from escalade.simulator.planning import Goal, lines_of, make_plan, tables_of
-    from escalade.simulator.recorded import with_prices
+    from escalade.simulator.recorded import read_sample, with_prices
     from escalade.simulator.replay import Setting, networks_of
 
     setting = Setting(
@@ -103,10 +104,13 @@ def plan(
         battery_wh=setting.battery_wh,
         minimise=minimise,  # type: ignore[arg-type]  # `Goal` refuses others, and names these
     )
-    read = with_prices(read_trace(trace), prices_of(price))
+    notes = list[str]()
+    read = with_prices(read_sample(trace, sample, seed, notes), prices_of(price))
     networks = networks_of([read], profile or [], profiles_with(profiles))
     with progress_bar("planning") as tick:
-        found = make_plan(read, networks, goal, setting=setting, seed=seed, progress=tick)
+        found = make_plan(
+            read, networks, goal, setting=setting, notes=notes, seed=seed, progress=tick
+        )
     if json:
         print_json(found)
         return

@@ -15,6 +15,7 @@ from escalade.cli.options import (
     JsonOption,
     PriceOption,
     ProfilesOption,
+    SampleOption,
     SeedOption,
     TablesOption,
     prices_of,
@@ -116,6 +117,7 @@ def simulate(
     ),
     figures: FiguresOption = None,
     tables: TablesOption = None,
+    sample: SampleOption = 100_000,
     seed: SeedOption = 1,
     json: JsonOption = False,
 ) -> None:
@@ -162,6 +164,7 @@ def simulate(
             known=profiles_with(profiles),
             prices=prices_of(price),
             setting=setting,
+            sample=sample,
             seed=seed,
             progress=tick,
         )

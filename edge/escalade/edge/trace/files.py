@@ -28,6 +28,8 @@ _HEADER, _RECORD = "TraceHeader", "TraceRecord"
 
 #: Makes what a line holds from the line.
 Decode = Callable[[msgspec.Raw], T]
+#: Keeps records as they come: all of them, or some.
+Gather = Callable[[Iterable[TraceRecord]], list[TraceRecord]]
 
 
 class _Head(msgspec.Struct):
@@ -45,7 +47,7 @@ def _header(raw: msgspec.Raw) -> TraceHeader:
     return header
 
 
-def read_trace(path: Path, digest: Digest | None = None) -> Trace:
+def read_trace(path: Path, digest: Digest | None = None, gather: Gather = list) -> Trace:
     """Read a trace; one of schema 1 is converted.
 
     A last line that is half there (a power cut leaves such, and so does whoever is writing it at
@@ -54,6 +56,7 @@ def read_trace(path: Path, digest: Digest | None = None) -> Trace:
     Args:
         path: the file; what can be read only once, such as a pipe, is read once.
         digest: updated with every byte that was read.
+        gather: gives the records to keep; every one is checked.
 
     Raises:
         DataError: missing, empty, of another schema, or a malformed line (named).
@@ -62,7 +65,8 @@ def read_trace(path: Path, digest: Digest | None = None) -> Trace:
     number, first, header = begin(path, lines)
     if header is None:
         old = _decoded(path, number, first, header_of_1, _HEADER)
-        trace = converted(old, [_decoded(path, n, raw, record_of_1, _RECORD) for n, raw in lines])
+        whole = converted(old, [_decoded(path, n, raw, record_of_1, _RECORD) for n, raw in lines])
+        trace = Trace(whole.header, gather(whole.records))
     else:
 
         def record(raw: msgspec.Raw) -> TraceRecord:
@@ -70,7 +74,7 @@ def read_trace(path: Path, digest: Digest | None = None) -> Trace:
             check_record(found, header)
             return found
 
-        trace = Trace(header, [_decoded(path, n, raw, record, _RECORD) for n, raw in lines])
+        trace = Trace(header, gather(_decoded(path, n, raw, record, _RECORD) for n, raw in lines))
     if not trace.records:
         raise DataError(f"{path}: no records; at least 1 query is needed")
     return trace

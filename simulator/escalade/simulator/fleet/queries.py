@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from escalade.edge.trace import read_trace
 from escalade.simulator.errors import FleetError, SimulatorError
 from escalade.simulator.fleet.engine import Bools, Floats, Ints
 from escalade.simulator.fleet.spec import Answers, Group
 from escalade.simulator.network import Conditions, DelayLine, Network, Profile, get_profile
-from escalade.simulator.recorded import recorded_thresholds
+from escalade.simulator.recorded import MOST_QUERIES, read_sample, recorded_thresholds
 from escalade.simulator.replay import GRPC_BYTES_DOWN, GRPC_BYTES_UP, replay
 
 #: Queries in place of a trace's, all alike likely: the rarest is 1 in 4,096.
@@ -95,7 +94,8 @@ def exponential_parts(many: int) -> Floats:
 
 
 def _recorded(path: Path, group: Group, seed: int) -> Queries:
-    trace = read_trace(path)
+    # What is drawn for devices is drawn from no more.
+    trace = read_sample(path, MOST_QUERIES, seed, [])
     tiers = trace.header.tiers
     try:
         given = group.thresholds

@@ -42,6 +42,7 @@ def make_plan(
     goal: Goal,
     *,
     setting: Setting = AS_RECORDED,
+    notes: Sequence[str] = (),
     choices: int = CHOICES,
     seed: int = 1,
     progress: Progress = lambda done, total: None,
@@ -53,6 +54,7 @@ def make_plan(
         networks: at least 1.
         goal: what is asked.
         setting: what is other than it was recorded.
+        notes: what was noted before.
         choices: that are tried, at most; >= 2.
         seed: of the halves, and of the networks.
         progress: called with (tried, all).
@@ -65,7 +67,7 @@ def make_plan(
         raise PlanError(f"choices must be >= 2; got {choices}")
     if seed < 0:
         raise PlanError(f"seed must be >= 0; got {seed}")
-    notes = list[str]()
+    notes = list(notes)
     whole = answered("trace", trace, notes)
     check_answered(whole)
     first, second = (

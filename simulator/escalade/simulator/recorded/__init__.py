@@ -17,11 +17,13 @@ from escalade.simulator.recorded.costs import (
     seconds,
     with_prices,
 )
+from escalade.simulator.recorded.sampling import MOST_QUERIES, read_sample
 from escalade.simulator.recorded.scores import RECORDED, Rule, rule_name, scores_of
 from escalade.simulator.recorded.shadow import answered, check_answered
 from escalade.simulator.recorded.tiers import Bools, Floats, RecordedTier, tiers_of
 
 __all__ = [
+    "MOST_QUERIES",
     "RECORDED",
     "Bools",
     "Climb",
@@ -38,6 +40,7 @@ __all__ = [
     "has_parameters",
     "is_priced",
     "money",
+    "read_sample",
     "recorded_seconds",
     "recorded_thresholds",
     "rule_name",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from escalade.edge.base import text_of
-from escalade.edge.trace import Trace, TraceHeader, read_trace
+from escalade.edge.trace import Trace, TraceHeader
 from escalade.simulator.errors import SimulatorError
 from escalade.simulator.network import (
     PAPERS_DELAYS,
@@ -22,6 +22,7 @@ from escalade.simulator.network import (
     networks_named,
 )
 from escalade.simulator.recorded import (
+    MOST_QUERIES,
     CostModel,
     Floats,
     RecordedTier,
@@ -31,6 +32,7 @@ from escalade.simulator.recorded import (
     has_parameters,
     is_priced,
     money,
+    read_sample,
     recorded_thresholds,
     tiers_of,
     with_prices,
@@ -71,6 +73,7 @@ def simulate(
     known: Profiles | None = None,
     prices: Mapping[str, tuple[float, float]] | None = None,
     setting: Setting = AS_RECORDED,
+    sample: int = MOST_QUERIES,
     seed: int,
     progress: Progress | None = None,
 ) -> Simulation:
@@ -85,6 +88,7 @@ def simulate(
         known: the profiles; None is those that come with the package.
         prices: of members, in place of those recorded; see `with_prices`.
         setting: what is other than it was recorded.
+        sample: queries of a trace, at most, >= 1; of a longer one so many are drawn.
         seed: same seed, same numbers.
         progress: called after each replay.
 
@@ -96,12 +100,16 @@ def simulate(
     """
     for one in profiles:
         get_profile(one.rpartition("=")[2], known)  # before traces are read, which may take a while
-    read = [with_prices(read_trace(path), prices or {}) for path in trace_paths]
+    notes: list[str] = []
+    read = [
+        with_prices(read_sample(path, sample, seed, notes), prices or {}) for path in trace_paths
+    ]
     return run_simulation(
         dict(zip(_names(trace_paths), read, strict=True)),
         networks_of(read, profiles, known),
         thresholds,
         setting=setting,
+        notes=notes,
         seed=seed,
         progress=progress,
     )
@@ -127,12 +135,13 @@ def run_simulation(
     thresholds: Iterable[Sequence[float]],
     *,
     setting: Setting = AS_RECORDED,
+    notes: Sequence[str] = (),
     seed: int,
     progress: Progress | None = None,
 ) -> Simulation:
     """Replay every trace under every choice of thresholds on every network.
 
-    Arguments and errors are those of `simulate`; `setting` is what is other than it was recorded.
+    Arguments and errors are those of `simulate`; `notes` is what was noted before.
     """
     over = list(dict.fromkeys(networks))
     if not traces or not over:
@@ -146,7 +155,7 @@ def run_simulation(
     costs: dict[str, dict[str, list[Floats]]] = {}
     rows: list[TraceRow] = []
     points: list[PointRow] = []
-    notes: list[str] = []
+    notes = list(notes)
     if setting.scale != 1:
         notes.append(f"seconds on the device are those recorded times {setting.scale:.4g}")
     for name, whole in traces.items():

@@ -1,0 +1,55 @@
+"""Reads a trace of any length into bounded memory; knows no tier."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from pathlib import Path
+
+from escalade.edge.trace import Trace, TraceRecord, read_trace
+from escalade.simulator.errors import SimulatorError
+
+#: Queries that are kept of a longer trace: some hundred megabytes with their log-probabilities.
+MOST_QUERIES = 100_000
+
+
+class Sample:
+    """Keeps at most so many records, each as likely as any other (Vitter 1985, algorithm R)."""
+
+    def __init__(self, most: int, seed: int) -> None:
+        """Begin.
+
+        Args:
+            most: that are kept, at least 1.
+            seed: of the choice; of traces of one length the same places are kept.
+        """
+        self.seen = 0
+        self._most = most
+        self._rng = random.Random(f"sample/{seed}")  # noqa: S311 - no secret
+
+    def __call__(self, records: Iterable[TraceRecord]) -> list[TraceRecord]:
+        """The records that are kept, in their order."""
+        kept: list[tuple[int, TraceRecord]] = []
+        for record in records:
+            if len(kept) < self._most:
+                kept.append((self.seen, record))
+            elif (place := self._rng.randrange(self.seen + 1)) < self._most:
+                kept[place] = self.seen, record
+            self.seen += 1
+        return [record for _, record in sorted(kept, key=lambda one: one[0])]
+
+
+def read_sample(path: Path, most: int, seed: int, notes: list[str]) -> Trace:
+    """A trace, or so many of its queries; then a note says so.
+
+    Raises:
+        DataError: see `read_trace`.
+        SimulatorError: `most` is below 1.
+    """
+    if most < 1:
+        raise SimulatorError(f"the sample of a trace must be at least 1 query; got {most}")
+    sample = Sample(most, seed)
+    trace = read_trace(path, gather=sample)
+    if sample.seen > most:
+        notes.append(f"{path.name}: {most:,} of {sample.seen:,} queries, drawn with seed {seed}")
+    return trace

@@ -1,0 +1,61 @@
+"""A long trace in bounded memory: fair, in order, whole where it is short, and said."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from escalade.edge.errors import DataError
+from escalade.edge.trace import Trace, write_trace
+from escalade.simulator.errors import SimulatorError
+from escalade.simulator.recorded.sampling import Sample, read_sample
+
+QUERIES = 12
+
+
+@pytest.fixture
+def written(make_trace: Callable[..., Trace], tmp_path: Path) -> Path:
+    trace = make_trace([k / 100 for k in range(QUERIES)], [True] * QUERIES, [True] * QUERIES)
+    path = tmp_path / "long.jsonl"
+    write_trace(path, trace.header, trace.records)
+    return path
+
+
+def test_a_short_trace_is_whole_and_nothing_is_noted(written: Path) -> None:
+    notes: list[str] = []
+    assert len(read_sample(written, QUERIES, 1, notes).records) == QUERIES
+    assert notes == []
+
+
+def test_of_a_long_one_some_are_kept_in_their_order_the_same_by_seed(written: Path) -> None:
+    notes: list[str] = []
+    whole = read_sample(written, QUERIES, 1, []).records
+    kept = read_sample(written, 5, 1, notes).records
+    places = [whole.index(one) for one in kept]
+    assert places == sorted(set(places))
+    assert len(places) == 5
+    assert notes == ["long.jsonl: 5 of 12 queries, drawn with seed 1"]
+    assert read_sample(written, 5, 1, []).records == kept
+    assert read_sample(written, 5, 2, []).records != kept
+
+
+def test_every_record_is_as_likely_as_another(make_trace: Callable[..., Trace]) -> None:
+    records = make_trace([0.0] * 6, [True] * 6, [True] * 6).records
+    times = Counter(id(one) for seed in range(3000) for one in Sample(2, seed)(records))
+    # Each in 1 of 3: 1,000 times, give or take five standard deviations of 26.
+    assert all(abs(times[id(one)] - 1000) < 130 for one in records)
+
+
+def test_what_is_not_kept_is_checked_all_the_same(written: Path) -> None:
+    with written.open("a") as stream:
+        stream.write("{}\n")
+    with pytest.raises(DataError, match=f":{QUERIES + 2}: not a valid"):
+        read_sample(written, 1, 1, [])
+
+
+def test_a_sample_of_nothing_is_refused(written: Path) -> None:
+    with pytest.raises(SimulatorError, match="at least 1 query; got 0"):
+        read_sample(written, 0, 1, [])
