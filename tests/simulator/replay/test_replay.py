@@ -45,6 +45,24 @@ def test_coe_100ms_by_hand(three: Trace) -> None:
     assert latency.mean_s == pytest.approx(0.126)
 
 
+def test_a_call_that_finds_no_connection_takes_three_round_trips_more(
+    three: Trace, make_cascade: Callable[..., Trace]
+) -> None:
+    run = replay(three, over("coe-100ms"), [0.5], seed=0, dialled=1.0)
+    np.testing.assert_allclose(run.course.last_only_s, [0.425, 0.426, 0.427])
+    np.testing.assert_allclose(run.cascade_s, [0.010 + 0.425, 0.011, 0.012 + 0.427])
+    many = make_cascade([1, 1], 400, linked=[False, True])
+    open_s, mixed_s = (
+        replay(many, over("coe-100ms"), [0.5], seed=1, dialled=share).course.last_only_s
+        for share in (0.0, 0.25)
+    )
+    dialled = mixed_s - open_s > 0.1
+    assert 0.2 < dialled.mean() < 0.3  # 2 of its standard errors
+    np.testing.assert_allclose((mixed_s - open_s)[dialled], 0.3)
+    with pytest.raises(SimulatorError, match=r"dialled must be in \[0, 1\]; got 1.5"):
+        replay(three, over("free"), [0.5], seed=0, dialled=1.5)
+
+
 def test_bytes_and_calls_by_hand(three: Trace) -> None:
     run = replay(three, over("free"), [0.5], seed=0)
     assert (run.queries, run.calls) == (3, 2)
@@ -347,9 +365,9 @@ def test_calls_at_once_are_calls_one_after_the_other(
     made = make_cascade([1, 1], 40, linked=[False, True])
     trace = made._replace(records=[_drafted(record) for record in made.records])
     network = Network(get_profile(name))
-    together = replay(trace, network, [0.5], seed=3)
+    together = replay(trace, network, [0.5], seed=3, dialled=0.5)
     monkeypatch.setattr(Profile, "is_steady", False)
-    one_by_one = replay(trace, network, [0.5], seed=3)
+    one_by_one = replay(trace, network, [0.5], seed=3, dialled=0.5)
     assert together.cascade_s.tolist() == one_by_one.cascade_s.tolist()
     assert together.course.last_only_s.tolist() == one_by_one.course.last_only_s.tolist()
 

@@ -74,6 +74,14 @@ def simulate(
         ),
     ] = None,
     price: PriceOption = None,
+    dialled: Annotated[
+        float,
+        typer.Option(
+            "--dialled",
+            metavar="SHARE",
+            help="Share of the calls that find no connection open and dial, over TLS.",
+        ),
+    ] = 0.0,
     out: Annotated[Path, typer.Option("--out", help="The report (HTML).")] = Path("report.html"),
     seed: SeedOption = 1,
     json: JsonOption = False,
@@ -105,6 +113,7 @@ def simulate(
             device=device,
             devices=devices_with(devices),
             prices=prices_of(price),
+            dialled=dialled,
             seed=seed,
             progress=tick,
         )

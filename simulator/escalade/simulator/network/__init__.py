@@ -3,6 +3,7 @@
 from escalade.simulator.network.clock import LiveClock
 from escalade.simulator.network.delay_line import DelayLine, steady_release_s
 from escalade.simulator.network.links import Network, networks_named
+from escalade.simulator.network.opening import ready_s
 from escalade.simulator.network.pings import Pings, ping
 from escalade.simulator.network.profiles import (
     PAPERS_DELAYS,
@@ -36,6 +37,7 @@ __all__ = [
     "profiles_table",
     "profiles_with",
     "read_mahimahi",
+    "ready_s",
     "report_lines",
     "report_of",
     "row_of",

@@ -43,8 +43,11 @@ class _Mark(enum.Enum):
 class Lane:
     """One direction: chunks in flight, in order, each with its release time."""
 
-    def __init__(self, line: DelayLine, clock: Clock, count: Callable[[int], None]) -> None:
+    def __init__(
+        self, line: DelayLine, clock: Clock, count: Callable[[int], None], opens_s: float
+    ) -> None:
         self.source: End | None = None
+        self._opens_s = opens_s  # what came sooner was not sent before
         self.ended = asyncio.Event()
         self._line = line
         self._clock = clock
@@ -58,7 +61,8 @@ class Lane:
     def push(self, item: bytes | _Mark) -> None:
         """Stamp what was received and send it on its way; holds the source back when full."""
         nbytes = len(item) if isinstance(item, bytes) else 0
-        release_s = self._line.release_s(self._clock.now(), nbytes)
+        sent_s = max(self._opens_s, self._clock.now())
+        release_s = self._line.release_s(sent_s, nbytes)
         self._queue.append((release_s, item))
         self._held_bytes += nbytes
         self._more.set()

@@ -1,10 +1,9 @@
 """A TCP proxy that puts a profile between a device and a cloud; knows no gRPC, no trace.
 
 Delayed: every chunk of bytes, every half-close and every reset, each way, by the same
-delay line as in virtual time. Not delayed: the TCP handshake, which the kernel completes
-on this machine before the proxy hears of it. So the first call on a fresh channel is one
-round trip faster than on the real network (the HTTP/2 preface and settings do cross the
-line); warm calls are not affected. An upstream that refuses resets the device at once.
+delay line as in virtual time; and TCP's handshake. The kernel completes that on this machine
+before the proxy hears of it, so what either end says sooner than it could have is taken as said
+then (`opening`). An upstream that refuses resets the device at once.
 
 Each connection has a line of its own: a device keeps one gRPC connection, and the
 profile's bandwidth is that of one device. What a profile does by the clock begins with the proxy,
@@ -36,6 +35,7 @@ from escalade.simulator.errors import ProxyError
 from escalade.simulator.network.clock import Clock, LiveClock
 from escalade.simulator.network.connection import End, Lane, carry
 from escalade.simulator.network.delay_line import DelayLine, Direction
+from escalade.simulator.network.opening import shake_hands
 from escalade.simulator.network.profiles import Profile
 from escalade.simulator.network.stages import Conditions
 from escalade.v1.address import Address, parse_address
@@ -143,8 +143,12 @@ class Proxy:
     def _accept(self) -> End:
         self._add(connections=1)
         shared = Conditions(self._profile, self._rng("both"), begins_s=self._begins_s)
-        up = self._lane("up", shared, lambda nbytes: self._add(bytes_up=nbytes))
-        down = self._lane("down", shared, lambda nbytes: self._add(bytes_down=nbytes))
+        lines = self._line("up", shared), self._line("down", shared)
+        opened = shake_hands(*lines, self._clock.now())
+        up = Lane(lines[0], self._clock, lambda nbytes: self._add(bytes_up=nbytes), opened.client_s)
+        down = Lane(
+            lines[1], self._clock, lambda nbytes: self._add(bytes_down=nbytes), opened.server_s
+        )
 
         def on_open(device: End) -> None:
             task = asyncio.get_running_loop().create_task(self._serve(device, up, down))
@@ -184,9 +188,8 @@ class Proxy:
             self._on_trouble = None
         return True
 
-    def _lane(self, direction: Direction, shared: Conditions, count: Callable[[int], None]) -> Lane:
-        line = DelayLine(self._profile, direction, self._rng(direction), shared)
-        return Lane(line, self._clock, count)
+    def _line(self, direction: Direction, shared: Conditions) -> DelayLine:
+        return DelayLine(self._profile, direction, self._rng(direction), shared)
 
     def _rng(self, whose: str) -> random.Random:
         # Keyed, so that what one connection draws does not depend on the others.

@@ -69,6 +69,7 @@ class Course:
         *,
         seed: int,
         device_scale: float = 1.0,
+        dialled: float = 0.0,
     ) -> list[Course]:
         """Send every query to every tier, on each network.
 
@@ -77,6 +78,7 @@ class Course:
             networks: each a profile for each link.
             seed: see `seconds_of_tiers`.
             device_scale: see `seconds_of_tiers`.
+            dialled: see `seconds_of_tiers`.
 
         Raises:
             SimulatorError: the trace has 1 tier, a link has no profile, or the seed is out of
@@ -90,7 +92,9 @@ class Course:
         recording, correct = recording_of(tiers), _correct(tiers)
         courses = []
         for network in networks:
-            seconds, last_only_s = seconds_of_tiers(tiers, recording, network, seed, device_scale)
+            seconds, last_only_s = seconds_of_tiers(
+                tiers, recording, network, seed, device_scale, dialled
+            )
             courses.append(
                 Course(
                     tiers=tiers,
@@ -204,7 +208,14 @@ class Replay:
         return np.asarray(np.where(self.climb.reached, of_calls, 0).sum(axis=1), dtype=np.int64)
 
 
-def replay(trace: Trace, network: Network, thresholds: Sequence[float], *, seed: int) -> Replay:
+def replay(
+    trace: Trace,
+    network: Network,
+    thresholds: Sequence[float],
+    *,
+    seed: int,
+    dialled: float = 0.0,
+) -> Replay:
     """Replay every query of a trace recorded in shadow mode.
 
     Args:
@@ -212,11 +223,13 @@ def replay(trace: Trace, network: Network, thresholds: Sequence[float], *, seed:
         network: a profile for each link.
         thresholds: one for each gate; infinity defers no query of a finite score.
         seed: see `seconds_of_tiers`.
+        dialled: see `seconds_of_tiers`.
 
     Raises:
-        SimulatorError: answers or scores are missing, or the seed or a threshold is out of range.
+        SimulatorError: answers or scores are missing, or the seed, a share or a threshold is out of
+            range.
     """
-    (course,) = Course.of(tiers_of(trace), [network], seed=seed)
+    (course,) = Course.of(tiers_of(trace), [network], seed=seed, dialled=dialled)
     return course.at(thresholds)
 
 

@@ -17,6 +17,7 @@ from escalade.edge.base import text_of
 from escalade.edge.trace import Trace, TraceHeader, links_of, read_trace
 from escalade.simulator.devices import Devices, scale_named
 from escalade.simulator.errors import SimulatorError
+from escalade.simulator.formats import percent
 from escalade.simulator.network import (
     PAPERS_DELAYS,
     Network,
@@ -77,6 +78,7 @@ def simulate(
     device: str | None = None,
     devices: Devices | None = None,
     prices: Mapping[str, tuple[float, float]] | None = None,
+    dialled: float = 0.0,
     seed: int,
     progress: Progress | None = None,
 ) -> Simulation:
@@ -92,6 +94,7 @@ def simulate(
         device: `RECORDED=DEVICE`: replay what one device has recorded as if on another.
         devices: those that there are; None is those that come with the package.
         prices: of members, in place of those recorded; see `with_prices`.
+        dialled: share of the calls that find no connection open, see `seconds_of_tiers`.
         seed: same seed, same numbers.
         progress: called after each replay.
 
@@ -110,6 +113,7 @@ def simulate(
         networks_of(read, profiles, known),
         thresholds,
         device_scale=scale,
+        dialled=dialled,
         seed=seed,
         progress=progress,
     )
@@ -132,6 +136,7 @@ def run_simulation(
     thresholds: Iterable[Sequence[float]],
     *,
     device_scale: float = 1.0,
+    dialled: float = 0.0,
     seed: int,
     progress: Progress | None = None,
 ) -> Simulation:
@@ -153,11 +158,13 @@ def run_simulation(
     notes: list[str] = []
     if device_scale != 1:
         notes.append(f"seconds on the device are those recorded times {device_scale:.4g}")
+    if dialled:
+        notes.append(f"{percent(dialled)} of the calls find no connection open and dial, over TLS")
     for name, whole in traces.items():
         try:
             trace = answered(name, whole, notes)
             tiers = tiers_of(trace)
-            courses = Course.of(tiers, over, seed=seed, device_scale=device_scale)
+            courses = Course.of(tiers, over, seed=seed, device_scale=device_scale, dialled=dialled)
             costs = _cost_tables(trace.header, tiers)
             rows.append(_trace_row(name, trace, courses[0]))
             for choice in chosen or [recorded_thresholds(trace.header.tiers)]:

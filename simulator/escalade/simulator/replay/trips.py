@@ -18,12 +18,19 @@ from numpy.typing import NDArray
 
 from escalade.edge.trace import Hop, Link, TierAnswer, links_of
 from escalade.simulator.errors import SimulatorError
-from escalade.simulator.network import Conditions, DelayLine, Network, Profile, steady_release_s
+from escalade.simulator.network import (
+    Conditions,
+    DelayLine,
+    Network,
+    Profile,
+    ready_s,
+    steady_release_s,
+)
 from escalade.simulator.recorded import Floats, RecordedTier, recorded_seconds
 
 #: What gRPC adds to the messages of a call on a warm connection, TCP/IP headers excluded:
 #: midpoints of +66-104 B up and +64-98 B down, measured for this project over loopback.
-#: A first call adds 385 B and 242 B; a replay takes every connection as warm.
+#: A first call adds 385 B and 242 B, which are not counted.
 GRPC_BYTES_UP = 85
 GRPC_BYTES_DOWN = 81
 
@@ -72,6 +79,7 @@ def seconds_of_tiers(
     network: Network,
     seed: int,
     device_scale: float = 1.0,
+    dialled: float = 0.0,
 ) -> tuple[list[Floats], Floats]:
     """What each tier takes when a query comes to it, and the last when it is asked alone.
 
@@ -93,6 +101,8 @@ def seconds_of_tiers(
             threshold.
         device_scale: what the seconds of tiers on the device are multiplied by, > 0: those of
             another device than the one that recorded.
+        dialled: share of the calls, in [0, 1], that find no connection open and dial, over TLS
+            (`ready_s`). Behind a gateway connections are always open: it has many callers.
 
     Returns:
         Of each tier `(V, N)`, see `RecordedTier.at_levels`; and `(N,)` of the last tier for
@@ -100,8 +110,10 @@ def seconds_of_tiers(
 
     Raises:
         ProfileError: a link has no profile.
-        SimulatorError: the seed is out of range.
+        SimulatorError: the seed or the share is out of range.
     """
+    if not 0.0 <= dialled <= 1.0:
+        raise SimulatorError(f"dialled must be in [0, 1]; got {dialled}")
     if not 0 <= seed <= _MAX_SEED:
         raise SimulatorError(f"seed must be in [0, {_MAX_SEED}]; got {seed}")
     tables, link = [], 0
@@ -114,25 +126,28 @@ def seconds_of_tiers(
             tables.append(table)
             continue
         profile = network.to(tier.info.name)
+        dials = np.random.default_rng([seed, link]).random(len(tier.answers)) < dialled
         if recording.plain[place] and profile.is_steady:
             up, down = recording.bytes_up[place], recording.bytes_down[place]
             undrafted_up = up - recording.draft_bytes[place]
-            table[:] = _steady_s(profile, alone, up, down)
-            alone = _steady_s(profile, alone, undrafted_up, down)
+            from_s = np.where(dials, _ready_s(profile, np.random.default_rng(0)), 0.0)
+            table[:] = _steady_s(profile, from_s, alone, up, down)
+            alone = _steady_s(profile, from_s, alone, undrafted_up, down)
         else:
             profiles = _Profiles(tier.info.name, network)
             for k, answer in enumerate(tier.answers):
+                key = _Key(seed, k, link, dials=bool(dials[k]))
                 if answer.link is not None:
                     crossed = profiles.of(answer.hops)
-                    table[:, k] = _call_s(crossed, (seed, k, link), answer.link, alone[k])
+                    table[:, k] = _call_s(crossed, key, answer.link, alone[k])
                     if answer.link.draft_bytes:
                         undrafted = _undrafted(answer.link)
-                        alone[k] = _call_s(crossed, (seed, k, link), undrafted, alone[k])
+                        alone[k] = _call_s(crossed, key, undrafted, alone[k])
                     else:
                         alone[k] = table[-1, k]
                 elif links_of(answer):
                     beside_s = alone[k] - recorded_seconds(answer, tier.info)
-                    with_draft, without = _calls_s(answer, profiles, (seed, k, link))
+                    with_draft, without = _calls_s(answer, profiles, key)
                     table[:, k] = beside_s + with_draft
                     alone[k] = beside_s + without
         link += 1
@@ -144,15 +159,31 @@ def _is_plain(tier: RecordedTier) -> bool:
     return all(one.link is not None and not links_behind(one.hops) for one in tier.answers)
 
 
-def _steady_s(profile: Profile, recorded_s: Floats, up: Counts, down: Counts) -> Floats:
+class _Key(NamedTuple):
+    """Of all calls of a query over one link: they meet one network."""
+
+    seed: int
+    query: int
+    link: int
+    #: Whether they find no connection open.
+    dials: bool
+
+
+def _ready_s(profile: Profile, rng: np.random.Generator, shared: Conditions | None = None) -> float:
+    """What dialling at 0 takes."""
+    up, down = DelayLine(profile, "up", rng, shared), DelayLine(profile, "down", rng, shared)
+    return ready_s(up, down, 0.0, tls=True)
+
+
+def _steady_s(
+    profile: Profile, from_s: Floats, recorded_s: Floats, up: Counts, down: Counts
+) -> Floats:
     """What `_call_s` gives where nothing varies, of N calls at once."""
-    there_s = steady_release_s(profile, "up", np.zeros(len(up)), up)
+    there_s = steady_release_s(profile, "up", from_s, up)
     return steady_release_s(profile, "down", there_s + recorded_s, down)
 
 
-def _calls_s(
-    answer: TierAnswer, profiles: _Profiles, key: tuple[int, int, int]
-) -> tuple[float, float]:
+def _calls_s(answer: TierAnswer, profiles: _Profiles, key: _Key) -> tuple[float, float]:
     """The slowest of the calls to members elsewhere, with the draft and without."""
     slowest_s, plain_s = 0.0, 0.0
     for one in answer.members:
@@ -216,7 +247,7 @@ class _Profiles(NamedTuple):
 
 def _call_s(
     crossed: Sequence[Profile],
-    key: tuple[int, int, int],
+    key: _Key,
     link: Link,
     recorded_s: float,
     member: int = 0,
@@ -225,18 +256,18 @@ def _call_s(
 
     Each of several members of a tier meets one of its own.
     """
-    seed, query, number = key
     at_s = recorded_s
     for behind, profile in enumerate(crossed):
         rng = np.random.Generator(
             np.random.Philox(
-                key=np.array([seed, query], dtype=np.uint64),
-                counter=np.array([0, member, behind, number], dtype=np.uint64),
+                key=np.array([key.seed, key.query], dtype=np.uint64),
+                counter=np.array([0, member, behind, key.link], dtype=np.uint64),
             )
         )
         shared = Conditions.at_any_moment(profile, rng)
+        from_s = _ready_s(profile, rng, shared) if key.dials and not behind else 0.0
         up = DelayLine(profile, "up", rng, shared)
-        up_s = up.release_s(0.0, link.bytes_up + GRPC_BYTES_UP)
+        up_s = up.release_s(from_s, link.bytes_up + GRPC_BYTES_UP)
         down = DelayLine(profile, "down", rng, shared)
         at_s = down.release_s(up_s + at_s, link.bytes_down + GRPC_BYTES_DOWN)
     return at_s
