@@ -25,6 +25,7 @@ from escalade.simulator.network.profiles.reading import shipped_profiles
 from escalade.simulator.recorded.costs import COSTS
 from escalade.simulator.replay import trips
 from escalade.simulator.replay.replay import latency_of, replay
+from escalade.simulator.replay.setting import Setting
 
 
 def over(profile: str) -> Network:
@@ -46,6 +47,26 @@ def test_coe_100ms_by_hand(three: Trace) -> None:
     assert latency.p50_s == pytest.approx(0.126)
     assert latency.p95_s == pytest.approx(0.126 + 0.9 * 0.001)
     assert latency.mean_s == pytest.approx(0.126)
+
+
+def test_a_call_that_finds_no_connection_takes_three_round_trips_more(
+    three: Trace, make_cascade: Callable[..., Trace]
+) -> None:
+    run = replay(three, over("coe-100ms"), [0.5], setting=Setting(dialled=1.0), seed=0)
+    np.testing.assert_allclose(run.course.last_only_s, [0.425, 0.426, 0.427])
+    np.testing.assert_allclose(run.cascade_s, [0.010 + 0.425, 0.011, 0.012 + 0.427])
+    many = make_cascade([1, 1], 400, linked=[False, True])
+    open_s, mixed_s = (
+        replay(
+            many, over("coe-100ms"), [0.5], setting=Setting(dialled=share), seed=1
+        ).course.last_only_s
+        for share in (0.0, 0.25)
+    )
+    dialled = mixed_s - open_s > 0.1
+    assert 0.2 < dialled.mean() < 0.3  # 2 of its standard errors
+    np.testing.assert_allclose((mixed_s - open_s)[dialled], 0.3)
+    with pytest.raises(SimulatorError, match=r"dialled must be in \[0, 1\]; got 1.5"):
+        Setting(dialled=1.5)
 
 
 def test_bytes_and_calls_by_hand(three: Trace) -> None:
@@ -353,10 +374,11 @@ def test_calls_at_once_are_calls_one_after_the_other(
     """Where draws are counted, calls are added up together: to the last bit the delay line's."""
     made = make_cascade([1, 1], 12, linked=[False, True])
     trace = made._replace(records=[_drafted(record) for record in made.records])
-    together = replay(trace, Network(profile), [0.5], seed=seed)
+    setting = Setting(dialled=0.3)
+    together = replay(trace, Network(profile), [0.5], setting=setting, seed=seed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trips, "draws_of", lambda profile: None)
-        one_by_one = replay(trace, Network(profile), [0.5], seed=seed)
+        one_by_one = replay(trace, Network(profile), [0.5], setting=setting, seed=seed)
     assert together.cascade_s.tolist() == one_by_one.cascade_s.tolist()
     assert together.course.last_only_s.tolist() == one_by_one.course.last_only_s.tolist()
 

@@ -104,6 +104,14 @@ def simulate(
             "--hedge-after-s", help="Seconds after which a query is asked a second time, as hedged."
         ),
     ] = None,
+    dialled: Annotated[
+        float,
+        typer.Option(
+            "--dialled",
+            metavar="SHARE",
+            help="Share of the calls that find no connection open and dial, over TLS.",
+        ),
+    ] = 0.0,
     early: Annotated[
         str | None,
         typer.Option(
@@ -145,6 +153,7 @@ def simulate(
         device=None if device is None else replayed_named(device, devices_with(devices)),
         deadline_s=math.inf if deadline_s is None else deadline_s,
         hedge_after_s=math.inf if hedge_after_s is None else hedge_after_s,
+        dialled=dialled,
         room=None if early is None else room_of(early),
     )
     if figures is not None:

@@ -5,6 +5,7 @@ from escalade.simulator.network.clock import LiveClock
 from escalade.simulator.network.delay_line import DelayLine
 from escalade.simulator.network.framing import GRPC_BYTES_DOWN, GRPC_BYTES_UP
 from escalade.simulator.network.links import Network, networks_named
+from escalade.simulator.network.opening import ready_s
 from escalade.simulator.network.philox import uniforms
 from escalade.simulator.network.pings import Pings, ping
 from escalade.simulator.network.profiles import (
@@ -45,6 +46,7 @@ __all__ = [
     "profiles_table",
     "profiles_with",
     "read_mahimahi",
+    "ready_s",
     "report_lines",
     "report_of",
     "row_of",

@@ -316,19 +316,27 @@ class Replay:
         return np.asarray(np.where(self.climb.reached, of_calls, 0).sum(axis=1), dtype=np.int64)
 
 
-def replay(trace: Trace, network: Network, thresholds: Sequence[float], *, seed: int) -> Replay:
+def replay(
+    trace: Trace,
+    network: Network,
+    thresholds: Sequence[float],
+    *,
+    setting: Setting = AS_RECORDED,
+    seed: int,
+) -> Replay:
     """Replay every query of a trace recorded in shadow mode.
 
     Args:
         trace: every tier's answer to every query, of at least 2 tiers.
         network: a profile for each link.
         thresholds: one for each gate; infinity defers no query of a finite score.
+        setting: what is other than it was recorded.
         seed: see `trips_of`.
 
     Raises:
         SimulatorError: answers or scores are missing, or the seed or a threshold is out of range.
     """
-    (course,) = Course.of(tiers_of(trace), [network], seed=seed)
+    (course,) = Course.of(tiers_of(trace), [network], setting=setting, seed=seed)
     return course.at(thresholds)
 
 

@@ -25,6 +25,7 @@ from escalade.simulator.network import (
     Profile,
     calls_s,
     draws_of,
+    ready_s,
     uniforms,
 )
 from escalade.simulator.recorded import Bools, Floats, RecordedTier, recorded_seconds
@@ -77,7 +78,8 @@ def trips_of(
         seed: in [0, 2**64). The generator of a call is keyed by the seed, the query's place in
             the trace and the link, so that its network depends on no other query, profile or
             threshold.
-        setting: another device than the one that recorded, and when a call is made again.
+        setting: another device than the one that recorded, which calls dial, and when one is made
+            again; not one that dials, for the second would wait for the same connection.
 
     Raises:
         ProfileError: a link has no profile.
@@ -98,19 +100,49 @@ def trips_of(
             after_s = setting.hedge_after_s
             profile = network.to(tier.info.name) if recording.plain[place] else None
             draws = None if profile is None else draws_of(profile)
+            keys = _Keys.drawn(seed, link, table.shape[1], setting.dialled)
             if profile is None or draws is None:
-                alone = _one_by_one(table, tier, network, (seed, link), after_s)
+                alone = _one_by_one(table, tier, network, keys, after_s)
             else:
                 calls = _Calls(tier, *(of[place] for of in moved))
-                alone = _at_once(table, calls, profile, draws, (seed, link), after_s)
+                alone = _at_once(table, calls, profile, draws, keys, after_s)
             once = np.array([answer.link is not None for answer in tier.answers])
-            again[place] = once & (table[-1] > after_s)
-            alone_again = once & (alone > after_s)
+            again[place] = once & ~keys.dials & (table[-1] > after_s)
+            alone_again = once & ~keys.dials & (alone > after_s)
             link += 1
         tables.append(table)
     if not recording.linked[-1]:
         alone_again = again[-1]
     return Trips(seconds=tables, alone_s=alone, again=again, alone_again=alone_again)
+
+
+class _Key(NamedTuple):
+    """Of all calls of a query over one link: they meet one network."""
+
+    seed: int
+    query: int
+    link: int
+    #: Whether they find no connection open.
+    dials: bool
+
+
+class _Keys(NamedTuple):
+    """Of N queries over one link."""
+
+    seed: int
+    link: int
+    #: `(N,)`
+    dials: Bools
+
+    @staticmethod
+    def drawn(seed: int, link: int, queries: int, dialled: float) -> _Keys:
+        """With a share of calls that dial."""
+        drawn = np.random.default_rng([seed, link]).random(queries)
+        return _Keys(seed, link, np.asarray(drawn < dialled))
+
+    def of(self, query: int) -> _Key:
+        """Of one query's calls."""
+        return _Key(self.seed, query, self.link, dials=bool(self.dials[query]))
 
 
 class _Calls(NamedTuple):
@@ -127,53 +159,53 @@ def _at_once(
     calls: _Calls,
     profile: Profile,
     draws: int,
-    key: tuple[int, int],
+    keys: _Keys,
     after_s: float,
 ) -> Floats:
     """Put all calls over one link into a tier's table; what they take without a draft: `(N,)`."""
-    seed, link = key
     recorded_s: Floats = table[-1].copy()
-    drawn = uniforms(seed, np.arange(len(recorded_s), dtype=np.uint64), (0, 0, link), draws)
+    queries = np.arange(len(recorded_s), dtype=np.uint64)
+    drawn = uniforms(keys.seed, queries, (0, 0, keys.link), draws)
     table[:] = calls_s(profile, drawn, calls.up, recorded_s, calls.down)
     alone: Floats = table[-1].copy()
     if calls.drafts.any():
         alone = calls_s(profile, drawn, calls.up - calls.drafts, recorded_s, calls.down)
     # Where nothing varies a second call is never first.
-    slow = np.flatnonzero(np.maximum(table[-1], alone) > after_s).tolist() if draws else []
-    for k in slow:
+    slow = np.logical_and(np.maximum(table[-1], alone) > after_s, bool(draws))
+    for k in np.flatnonzero(slow | keys.dials).tolist():
         own = calls.tier.answers[k].link
         assert own is not None  # noqa: S101 - nor would they be at once
         asked = recorded_s[k], after_s
-        table[:, k] = _asked_s([profile], (seed, k, link), own, *asked)
-        alone[k] = _asked_s([profile], (seed, k, link), _undrafted(own), *asked)
+        table[:, k] = _asked_s([profile], keys.of(k), own, *asked)
+        alone[k] = _asked_s([profile], keys.of(k), _undrafted(own), *asked)
     return alone
 
 
 def _one_by_one(
-    table: Floats, tier: RecordedTier, network: Network, key: tuple[int, int], after_s: float
+    table: Floats, tier: RecordedTier, network: Network, keys: _Keys, after_s: float
 ) -> Floats:
     """The same of any calls, one after the other."""
-    seed, link = key
     links = Crossed.on(network, tier.info)
     alone: Floats = table[-1].copy()
     for k, answer in enumerate(tier.answers):
+        key = keys.of(k)
         if answer.link is not None:
             crossed, asked = links.profiles(answer.hops), (alone[k], after_s)
-            table[:, k] = _asked_s(crossed, (seed, k, link), answer.link, *asked)
+            table[:, k] = _asked_s(crossed, key, answer.link, *asked)
             if answer.link.draft_bytes:
                 undrafted = _undrafted(answer.link)
-                alone[k] = _asked_s(crossed, (seed, k, link), undrafted, *asked)
+                alone[k] = _asked_s(crossed, key, undrafted, *asked)
             else:
                 alone[k] = table[-1, k]
         elif links_of(answer):
             beside_s = alone[k] - recorded_seconds(answer, tier.info)
-            with_draft, without = _calls_s(answer, links, (seed, k, link))
+            with_draft, without = _calls_s(answer, links, key)
             table[:, k] = beside_s + with_draft
             alone[k] = beside_s + without
     return alone
 
 
-def _calls_s(answer: TierAnswer, links: Crossed, key: tuple[int, int, int]) -> tuple[float, float]:
+def _calls_s(answer: TierAnswer, links: Crossed, key: _Key) -> tuple[float, float]:
     """The slowest of the calls to members elsewhere, with the draft and without."""
     slowest_s, plain_s = 0.0, 0.0
     for one in answer.members:
@@ -188,7 +220,7 @@ def _calls_s(answer: TierAnswer, links: Crossed, key: tuple[int, int, int]) -> t
 
 def _call_s(
     crossed: Sequence[Profile],
-    key: tuple[int, int, int],
+    key: _Key,
     link: Link,
     recorded_s: float,
     member: int = 0,
@@ -202,23 +234,23 @@ def _call_s(
     for behind, profile in enumerate(crossed[nearest:], start=nearest):
         rng = _generator(key, member, behind)
         shared = Conditions.at_any_moment(profile, rng)
-        up = DelayLine(profile, "up", rng, shared)
-        up_s = up.release_s(0.0, link.bytes_up + GRPC_BYTES_UP)
-        down = DelayLine(profile, "down", rng, shared)
+        up, down = (DelayLine(profile, way, rng, shared) for way in ("up", "down"))
+        from_s = ready_s(up, down, 0.0, tls=True) if key.dials and not behind else 0.0
+        up_s = up.release_s(from_s, link.bytes_up + GRPC_BYTES_UP)
         at_s = down.release_s(up_s + at_s, link.bytes_down + GRPC_BYTES_DOWN)
     return at_s
 
 
 def _asked_s(
     crossed: Sequence[Profile],
-    key: tuple[int, int, int],
+    key: _Key,
     link: Link,
     recorded_s: float,
     after_s: float,
 ) -> float:
     """The same, of a call that is made again over its first link where it takes too long."""
     took_s = _call_s(crossed, key, link, recorded_s)
-    if took_s <= after_s:
+    if took_s <= after_s or key.dials:
         return took_s
     between_s = _call_s(crossed, key, link, recorded_s, nearest=1)
     rngs = _generator(key, 0, 0), _generator(key, 0, 0, again=1)
@@ -226,15 +258,12 @@ def _asked_s(
     return hedged_s(crossed[0], rngs, nbytes, between_s, after_s)
 
 
-def _generator(
-    key: tuple[int, int, int], member: int, behind: int, again: int = 0
-) -> np.random.Generator:
-    seed, query, number = key
+def _generator(key: _Key, member: int, behind: int, again: int = 0) -> np.random.Generator:
     return np.random.Generator(
         np.random.Philox(
-            key=np.array([seed, query], dtype=np.uint64),
+            key=np.array([key.seed, key.query], dtype=np.uint64),
             # No call draws as many numbers as lie between it and the next.
-            counter=np.array([again << _CALLS_APART, member, behind, number], dtype=np.uint64),
+            counter=np.array([again << _CALLS_APART, member, behind, key.link], dtype=np.uint64),
         )
     )
 

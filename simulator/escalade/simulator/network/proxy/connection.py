@@ -46,8 +46,11 @@ class _Mark(enum.Enum):
 class Lane:
     """One direction: chunks in flight, in order, each with its release time."""
 
-    def __init__(self, line: DelayLine, clock: Clock, count: Callable[[int], None]) -> None:
+    def __init__(
+        self, line: DelayLine, clock: Clock, count: Callable[[int], None], opens_s: float
+    ) -> None:
         self.source: End | None = None
+        self._opens_s = opens_s  # what came sooner was not sent before
         self.ended = asyncio.Event()
         #: On which chunks travel from now on; those in flight keep their times.
         self.line = line
@@ -84,7 +87,8 @@ class Lane:
             self._enter(item)
 
     def _enter(self, item: bytes | _Mark) -> None:
-        release_s = self.line.release_s(self._clock.now(), _size(item))
+        sent_s = max(self._opens_s, self._clock.now())
+        release_s = self.line.release_s(sent_s, _size(item))
         self._queue.append((release_s, item))
         self._more.set()
         if item is _Mark.RESET:

@@ -1,10 +1,9 @@
 """A TCP proxy that puts a profile between a device and a cloud; knows no gRPC, no trace.
 
 Delayed: every chunk of bytes, every half-close and every reset, each way, by the same
-delay line as in virtual time. Not delayed: the TCP handshake, which the kernel completes
-on this machine before the proxy hears of it. So the first call on a fresh channel is one
-round trip faster than on the real network (the HTTP/2 preface and settings do cross the
-line); warm calls are not affected. An upstream that refuses resets the device at once.
+delay line as in virtual time; and TCP's handshake. The kernel completes that on this machine
+before the proxy hears of it, so what either end says sooner than it could have is taken as said
+then (`opening`). An upstream that refuses resets the device at once.
 
 Each connection has a line of its own: a device keeps one gRPC connection, and the
 profile's bandwidth is that of one device. What a profile does by the clock begins with the proxy,
@@ -28,6 +27,7 @@ from types import TracebackType
 from escalade.simulator.errors import ProxyError
 from escalade.simulator.network.clock import Clock, LiveClock
 from escalade.simulator.network.lines import Laying, Lines
+from escalade.simulator.network.opening import shake_hands
 from escalade.simulator.network.profiles import Profile
 from escalade.simulator.network.proxy.connection import End, Lane, carry
 from escalade.v1.address import Address
@@ -189,8 +189,11 @@ class Proxy:
         self._add(connections=1)
         number = self._counters.connections
         lines = self._laying.lay(number)
-        up = Lane(lines.up, self.clock, lambda nbytes: self._add(bytes_up=nbytes))
-        down = Lane(lines.down, self.clock, lambda nbytes: self._add(bytes_down=nbytes))
+        opened = shake_hands(lines.up, lines.down, self.clock.now())
+        up = Lane(lines.up, self.clock, lambda nbytes: self._add(bytes_up=nbytes), opened.client_s)
+        down = Lane(
+            lines.down, self.clock, lambda nbytes: self._add(bytes_down=nbytes), opened.server_s
+        )
         self._lanes[number] = up, down
         if self._paused:
             up.pause()

@@ -28,6 +28,8 @@ class Setting:
         deadline_s: seconds that each link has for a query, > 0, as `edge.wire` has it: what takes
             longer is no answer, and is asked again later.
         hedge_after_s: seconds after which a query without an answer is asked a second time, > 0.
+        dialled: share of the calls, in [0, 1], that find no connection open and dial, over TLS
+            (`ready_s`). Behind a gateway connections are always open: it has many callers.
         room: what an answer may have that ends early where its query is certain to be deferred;
             None: all run to their end.
     """
@@ -35,17 +37,20 @@ class Setting:
     device: Replayed | None = None
     deadline_s: float = math.inf
     hedge_after_s: float = math.inf
+    dialled: float = 0.0
     room: Room | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges.
 
         Raises:
-            SimulatorError: a time is not above 0.
+            SimulatorError: a time is not above 0, or a share is none.
         """
         for name in ("deadline_s", "hedge_after_s"):
             if not (value := getattr(self, name)) > 0:
                 raise SimulatorError(f"{name} must be above 0; got {value:g}")
+        if not 0.0 <= self.dialled <= 1.0:
+            raise SimulatorError(f"dialled must be in [0, 1]; got {self.dialled:g}")
 
     @property
     def scale(self) -> float:
