@@ -139,13 +139,13 @@ def _rates(
 
 def _rates_of(tier: RecordedTier, network: Network, plain: bool) -> _Rates:
     if plain:
-        rows = [_mean_rates([(1, [network.to(tier.info.name)])])] * len(tier.answers)
-    else:
-        links = Crossed.on(network, tier.info)
-        rows = [
-            _mean_rates([(_moved(one), met) for one, met in links.calls(answer)])
-            for answer in tier.answers
-        ]
+        each = _mean_rates([(1, [network.to(tier.info.name)])])
+        return _Rates(*(np.full(len(tier.answers), one) for one in each))
+    links = Crossed.on(network, tier.info)
+    rows = [
+        _mean_rates([(_moved(one), met) for one, met in links.calls(answer)])
+        for answer in tier.answers
+    ]
     return _Rates(*np.array(rows).reshape(-1, len(_Rates._fields)).T)
 
 

@@ -8,6 +8,7 @@ figure 5). Record over loopback: a network between the tiers at recording time w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -106,13 +107,13 @@ def trips_of(
             else:
                 calls = _Calls(tier, *(of[place] for of in moved))
                 alone = _at_once(table, calls, profile, draws, keys, after_s)
-            once = np.array([answer.link is not None for answer in tier.answers])
-            again[place] = once & ~keys.dials & (table[-1] > after_s)
-            alone_again = once & ~keys.dials & (alone > after_s)
+            if after_s < math.inf:  # of members elsewhere no call is made again
+                once = np.array([answer.link is not None for answer in tier.answers]) & ~keys.dials
+                again[place], alone_again = once & (table[-1] > after_s), once & (alone > after_s)
             link += 1
         tables.append(table)
     if not recording.linked[-1]:
-        alone_again = again[-1]
+        alone_again = np.zeros_like(alone_again)
     return Trips(seconds=tables, alone_s=alone, again=again, alone_again=alone_again)
 
 
