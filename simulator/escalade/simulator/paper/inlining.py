@@ -30,7 +30,7 @@ def inline_svg(figure: Figure, name: str, label: str) -> str:
     """
     buffer = io.StringIO()
     with rc_context({**STYLE, "svg.fonttype": "none"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
+        figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
     source = buffer.getvalue()
     body = source[source.index(">", source.index("<svg")) + 1 :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)

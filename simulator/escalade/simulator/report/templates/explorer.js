@@ -265,9 +265,8 @@ function showTrace(place) {
     const row = liveRow(latency, String(network), [
       [data.networks[network]], [`sliders: ${taus}`], ...times.map((one) => [seconds(one)]),
     ]);
-    const same = [...latency.tBodies[0].rows].find(
-      (one) => one.dataset.live === undefined && one.cells[0].textContent.trim() === data.networks[network],
-    );
+    row.dataset.network = network;
+    const same = latency.querySelector(`tr[data-network="${network}"]:not([data-live])`);
     for (const cell of [5, 6, 7]) row.cells[cell].textContent = same.cells[cell].textContent;
     drawLatency(document.getElementById(`latency-${network}`), place, sorted);
     const own = document.getElementById(`latency-${network}-table`);
@@ -307,33 +306,37 @@ function showCurve(trace, place, at, found) {
 
 // ---- The page.
 
+// Networks come round again for each choice of thresholds.
+data.traces.forEach((_, place) => {
+  const { rows } = document.getElementById(`latency-table-${place}`).tBodies[0];
+  [...rows].forEach((row, k) => { row.dataset.network = k % data.networks.length; });
+});
+
 let shown = [];
 const show = () => { shown = data.traces.map((_, place) => showTrace(place)); };
 
 let waiting = false;
-form.addEventListener("input", (event) => {
-  if (event.target.type === "checkbox") return;
+form.addEventListener("input", () => {
   if (waiting) return;
   waiting = true;
   requestAnimationFrame(() => { waiting = false; show(); });
 });
 
-form.addEventListener("change", (event) => {
-  const { network } = event.target.dataset;
-  if (network === undefined) return;
-  const hidden = !event.target.checked;
+function showNetwork(box) {
+  const { network } = box.dataset;
+  const hidden = !box.checked;
   document.getElementById(`figure-latency-${network}`).hidden = hidden;
   data.traces.forEach((_, place) => {
-    for (const row of document.getElementById(`latency-table-${place}`).tBodies[0].rows) {
-      if (row.cells[0].textContent.trim() === data.networks[network]) row.hidden = hidden;
-    }
+    const rows = document.querySelectorAll(`#latency-table-${place} tr[data-network="${network}"]`);
+    for (const row of rows) row.hidden = hidden;
   });
-});
+}
+
+const boxes = document.querySelectorAll("input[data-network]");
+for (const box of boxes) box.addEventListener("change", () => showNetwork(box));
 
 form.addEventListener("reset", () => requestAnimationFrame(() => {
-  for (const box of form.querySelectorAll("input[data-network]")) {
-    box.dispatchEvent(new Event("change", { bubbles: true }));
-  }
+  boxes.forEach(showNetwork);
   show();
 }));
 
