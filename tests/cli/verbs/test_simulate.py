@@ -170,7 +170,7 @@ def test_a_mistake_costs_one_line_and_exit_code_2(
 def test_the_clock_takes_no_options_of_traces(invoke: Invoke) -> None:
     code, _, err = invoke("simulate", "clock", "--profile", "lte")
     assert code == 2
-    assert "--profile, --threshold and --price are of traces, not of clock" in err
+    assert "--profile, --threshold, --price and --dialled are of traces, not of clock" in err
 
 
 @pytest.mark.slow

@@ -88,9 +88,9 @@ def simulate(
 ) -> None:
     """Replay traces over named networks in virtual time and write one HTML report."""
     if traces == [Path(_CLOCK)]:
-        if profile or threshold or price:
+        if profile or threshold or price or dialled:
             raise typer.BadParameter(
-                "--profile, --threshold and --price are of traces, not of clock"
+                "--profile, --threshold, --price and --dialled are of traces, not of clock"
             )
         _time_delays(json=json)
         return
