@@ -6,7 +6,7 @@ STAMP := .venv/.installed
 CONTRACT := protos/escalade/v1/cascade.proto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-gpu test-aarch64 study study-three study-online study-ensembles check lint format types imports contract breaking bench protos clean
+.PHONY: help demo test test-slow test-gpu test-aarch64 study study-three study-online study-ensembles sim-vs-live check lint format types imports contract breaking bench protos clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ study-online: $(STAMP) ## Online cascades on a folder of streams (DATA=, ENCODER
 
 study-ensembles: $(STAMP) ## Cascades of ensembles (TEXTS=, STREAMS=, ENCODER=); hours, resumable
 	$(BIN)/python -m benchmarks.study_ensembles $(if $(TEXTS),--texts $(TEXTS)) $(if $(STREAMS),--streams $(STREAMS)) $(if $(ENCODER),--encoder $(ENCODER)) $(ARGS)
+
+sim-vs-live: $(STAMP) ## The simulator against live cascades; 8 quiet minutes, resumable
+	$(BIN)/python -m benchmarks.sim_vs_live $(ARGS)
 
 protos: $(STAMP) ## Generate the wire contract's stubs again
 	$(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=protos --pyi_out=protos \

@@ -39,16 +39,9 @@ _SERVER, _CLIENT = "10.9.0.2", "10.9.0.1"
 _CLONE_NEWNET, _TUNSETIFF, _TUN_NO_PI = 0x40000000, 0x400454CA, 0x1001
 _METHOD = "/test.Service/Send"
 #: Bytes up and down.
-_SIZES = (
-    (100, 100),
-    (10_000, 100),
-    (30_000, 100),
-    (100, 30_000),
-    (1_000_000, 100),
-    (100, 1_000_000),
-)
+_SIZES = ((100, 100), (30_000, 100), (100, 30_000), (1_000_000, 100))
 # Longer than any retransmission timeout here, after which Linux begins slowly again (RFC 2861).
-_IDLE_S = 2.0
+_IDLE_S = 1.0
 
 
 class CallRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -242,7 +235,7 @@ def main() -> None:
 
 
 #: Of `cells_of`.
-HEAD = ["", "bytes up", "down", "first", "by the rule", "second", "after 2 s"]
+HEAD = ["", "bytes up", "down", "first", "by the rule", "second", "after 1 s"]
 
 
 def cells_of(row: CallRow) -> list[str]:

@@ -17,39 +17,26 @@ import argparse
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import msgspec
 import numpy as np
+from benchmarks.sim_vs_live.system import models, system
 from benchmarks.study.jobs import REPOSITORY
 from rich.table import Table
 
-from escalade.cli.demo.processes import running
-from escalade.cli.output import note_console, progress_bar, result_console
+from escalade.cli.output import progress_bar, result_console
 from escalade.cli.quiet import quiet_third_party
 from escalade.edge import EdgeClient, Query
-from escalade.edge.artifact import Scheme
 from escalade.edge.base import Record, atomic_write, read_records, subsample
 from escalade.edge.trace import Trace
-from escalade.export.artifact import export_artifact
 from escalade.simulator.network import PAPERS_DELAYS, Network, get_profile
 from escalade.simulator.recorded import recorded_thresholds
 from escalade.simulator.replay.replay import latency_of, replay
 from escalade.training.data import write_splits
 
-#: What is exported: the device's members, and the gateway's. No larger model is bundled than the
-#: cloud's, so that a gateway's are the device's with more bits, and one that CAT trained.
-_DEVICE: tuple[tuple[str, Scheme], ...] = (
-    ("small-base", "int4"),
-    ("small-xent", "int4"),
-    ("small-cat-xent", "int4"),
-)
-_GATEWAY: tuple[tuple[str, Scheme], ...] = (("small-cat-xent", "int8"), ("small-xent", "int8"))
-#: All must agree.
-_THRESHOLD = 0.25
 #: Slow networks are asked so many times fewer queries.
 _FEWER = {"coe-100ms": 2, "coe-1s": 4}
 #: That each query is asked; odd, so that one of them is the median.
@@ -129,72 +116,15 @@ def cells_of(row: LiveRow) -> list[str]:
 def _measure(folder: Path, queries: int) -> list[LiveRow]:
     data = folder / "data"
     write_splits(data)
-    device, gateway = (_exported(folder, which) for which in (_DEVICE, _GATEWAY))
-    with ExitStack() as stack:
-        large = REPOSITORY / "training" / "checkpoints" / "large"
-        cloud = stack.enter_context(
-            running("the cloud", "serve", str(large), "--listen", "127.0.0.1:0", "--threads", "1")
-        )
-        near = stack.enter_context(_system(folder / _NEAR, device, gateway, cloud, _NEAR))
+    with models(folder) as made, system(folder / _NEAR, made, _NEAR, 3) as near:
         rows = []
         for profile in PAPERS_DELAYS:
             records = subsample(
                 read_records(data / "test.jsonl"), queries // _FEWER.get(profile, 1)
             )
-            with _system(folder / profile, device, gateway, cloud, profile) as far:
-                rows.append(_row(profile, records, near, far, folder))
+            with system(folder / profile, made, profile, 3) as far:
+                rows.append(_row(profile, records, near.client, far.client, folder))
     return rows
-
-
-def _exported(folder: Path, which: Sequence[tuple[str, Scheme]]) -> list[Path]:
-    made = []
-    for name, scheme in which:
-        made.append(folder / f"{name}-{scheme}")
-        note_console().print(f"exporting {name}, {scheme} ...")
-        export_artifact(REPOSITORY / "training" / "checkpoints" / name, made[-1], quantize=scheme)
-    return made
-
-
-@contextmanager
-def _system(
-    folder: Path, device: Sequence[Path], gateway: Sequence[Path], cloud: str, profile: str
-) -> Iterator[EdgeClient]:
-    """A client whose two links have a network's delay."""
-    folder.mkdir()
-    with ExitStack() as stack:
-
-        def link(to: str, stats: str) -> str:
-            options = ("--profile", profile, "--upstream", to, "--stats", str(folder / stats))
-            return stack.enter_context(running(f"proxy {profile}", "proxy", *options))
-
-        beyond = link(cloud, "cloud.json")
-        above = _cascade(folder / "gateway.toml", gateway, beyond, "cloud")
-        _cascade(folder / "all.toml", device, beyond, "cloud")
-        listening = ("gateway", str(above), "--listen", "127.0.0.1:0", "--threads", "1")
-        between = link(stack.enter_context(running("the gateway", *listening)), "gateway.json")
-        below = _cascade(folder / "device.toml", device, between, "gateway")
-        client = stack.enter_context(EdgeClient.open(below))
-        client.trace_header()
-        client.ask_last(Query(text="g2p: cat"))  # later calls find every connection open
-        yield client
-
-
-def _cascade(path: Path, members: Sequence[Path], address: str, place: str) -> Path:
-    path.write_text(
-        f"""[[tiers]]
-name = "{path.stem}"
-members = {json.dumps([str(one) for one in members])}
-side_by_side = true
-gate = {{ rule = "vote", threshold = {_THRESHOLD} }}
-
-[[tiers]]
-name = "{place}"
-address = "{address}"
-place = "{place}"
-deadline_s = 30
-"""
-    )
-    return path
 
 
 def _row(

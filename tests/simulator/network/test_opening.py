@@ -95,11 +95,12 @@ def test_tls_takes_one_more(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-@pytest.mark.parametrize(("up", "down"), [(3_000_000, 100), (100, 3_000_000)])
+@pytest.mark.parametrize(("up", "down"), [(1_000_000, 100), (100, 1_000_000)])
 def test_windows_of_http2_hold_no_message_up(up: int, down: int) -> None:
     async def main() -> None:
         async with _connected() as channel:
             await _trips(channel)
-            assert await _trips(channel, up, down) == 1
+            # Windows of 64 KiB, HTTP/2's first, would take 15 more.
+            assert await _trips(channel, up, down) < 3
 
     asyncio.run(main())

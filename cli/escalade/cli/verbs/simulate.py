@@ -131,11 +131,10 @@ def simulate(
 ) -> None:
     """Replay traces over named networks in virtual time and write one HTML report."""
     if traces == [Path(_CLOCK)]:
-        if profile or profiles or device or devices or threshold or price:
-            raise typer.BadParameter(
-                "--profile, --profiles, --device, --devices, --threshold and --price are of traces,"
-                " not of clock"
-            )
+        of_traces = (profile, profiles, device, devices, threshold, price, deadline_s)
+        more = (hedge_after_s, dialled or None, early, figures, tables)
+        if any(one is not None for one in of_traces + more):
+            raise typer.BadParameter("clock takes no option but --json: the others are of traces")
         _time_delays(json=json)
         return
     from escalade.cli.output import print_json, progress_bar, show_written

@@ -1,5 +1,6 @@
 """Runs fleets, fast and plainly, to the same latencies; knows no file and no report."""
 
+from escalade.simulator.fleet.engine.draws import ARRIVAL, uniform
 from escalade.simulator.fleet.engine.fast import Progress, simulate
 from escalade.simulator.fleet.engine.model import Bools, Floats, Ints, Model
 from escalade.simulator.fleet.engine.outcome import Outcome
@@ -7,6 +8,7 @@ from escalade.simulator.fleet.engine.tally import ANSWERED, DEFERRED, DEGRADED, 
 
 __all__ = [
     "ANSWERED",
+    "ARRIVAL",
     "DEFERRED",
     "DEGRADED",
     "Bools",
@@ -17,4 +19,5 @@ __all__ = [
     "Progress",
     "quantile",
     "simulate",
+    "uniform",
 ]

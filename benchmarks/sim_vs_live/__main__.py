@@ -1,0 +1,66 @@
+"""Holds the simulator against live cascades, and goes on: `python -m benchmarks.sim_vs_live`.
+
+Two and three tiers on six networks, one query after the other and under load: live, through proxies
+and processes, and in virtual time. What is in the folder is not measured again; `--report` writes
+docs/results-simulator.md of what is there. The machine should have nothing else to do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+import msgspec
+from benchmarks.study.jobs import REPOSITORY
+
+#: From no delay that can be seen to a satellite's; that which has a cycle of 15 s among them.
+PROFILES = ("coe-1us", "coe-10ms", "wifi-good", "lte", "leo-handover", "geo")
+
+
+def main() -> None:
+    """Measure what is missing, print or write the page."""
+    parser = argparse.ArgumentParser(prog="sim-vs-live", description=__doc__)
+    parser.add_argument("--out", type=Path, default=REPOSITORY / "runs" / "sim-vs-live")
+    parser.add_argument("--profiles", nargs="+", default=list(PROFILES), help="networks")
+    parser.add_argument("--queries", type=int, default=80, help="of a light piece")
+    parser.add_argument("--calls", type=int, default=200, help="of a loaded piece")
+    parser.add_argument("--seed", type=int, default=1, help="of queries, moments and networks")
+    parser.add_argument("--report", action="store_true", help="measure nothing: write the page")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    # Processes that are begun import this file again, and are to be there at once.
+    from benchmarks.sim_vs_live.report import read_findings, tables_of, write
+
+    from escalade.cli.output import show_table
+    from escalade.cli.quiet import quiet_third_party
+    from escalade.simulator.network import get_profile
+
+    for name in options.profiles:
+        get_profile(name)
+    quiet_third_party()
+    # Whoever is told to stop stops its servers first.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    if not options.report:
+        from benchmarks.sim_vs_live.study import Study
+
+        Study(
+            options.out,
+            options.profiles,
+            queries=options.queries,
+            calls=options.calls,
+            seed=options.seed,
+        ).run()
+    found = read_findings(options.out)
+    if options.json:
+        print(msgspec.json.encode(found).decode())
+    elif options.report:
+        write(found, REPOSITORY / "docs" / "results-simulator.md")
+    else:
+        for table in tables_of(found):
+            show_table(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""How far two samples of latencies are from each other; knows no network.
+
+Intervals are of 95 %, by bootstrap of blocks: queries that come one after the other meet one
+queue, and blocks keep them together. Both samples are drawn alike, for a query's own time is in
+both.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+from benchmarks.sim_vs_live.pieces import Piece
+from numpy.typing import NDArray
+
+_RESAMPLES, _SEED = 1000, 0
+#: Queries of a block under load: some times the longest queue.
+_BLOCK = 20
+_QUANTILES = (0.5, 0.95, 0.99)
+#: What is compared.
+STATISTICS = ("p50", "p95", "p99", "mean")
+
+Floats = NDArray[np.float64]
+
+
+class Interval(msgspec.Struct, frozen=True):
+    """A number, and between what it lies."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Compared(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece: of each statistic the live value, seconds, and by what share virtual time is off."""
+
+    profile: str
+    tiers: int
+    load: str
+    queries: int
+    live_s: dict[str, float]
+    error: dict[str, Interval]
+    #: The largest distance of the two distribution functions.
+    ks: Interval
+
+
+def compared(piece: Piece, *, sent_only: bool = False) -> Compared:
+    """Compare a piece; with `sent_only`, those of its queries that the device sends on."""
+    live, virtual = np.array(piece.live_s), np.array(piece.virtual_s)
+    if sent_only:
+        both = np.array(piece.live_sent) & np.array(piece.virtual_sent)
+        live, virtual = live[both], virtual[both]
+    many = len(live)
+    block = _BLOCK if piece.load == "loaded" else 1
+    rng = np.random.default_rng(_SEED)
+    begins = rng.integers(0, many, (_RESAMPLES, -(-many // block)))
+    drawn = (begins[..., None] + np.arange(block)).reshape(_RESAMPLES, -1)[:, :many] % many
+    found = np.array([_errors(live[of], virtual[of]) for of in drawn])
+    low, high = np.percentile(found, [2.5, 97.5], axis=0)
+    values = _errors(live, virtual)
+    intervals = [Interval(*each) for each in zip(values, low.tolist(), high.tolist(), strict=True)]
+    *errors, ks = intervals
+    return Compared(
+        profile=piece.profile,
+        tiers=piece.tiers,
+        load=piece.load,
+        queries=many,
+        live_s=dict(zip(STATISTICS, _statistics(live).tolist(), strict=True)),
+        error=dict(zip(STATISTICS, errors, strict=True)),
+        ks=ks,
+    )
+
+
+def _statistics(seconds: Floats) -> Floats:
+    return np.append(np.quantile(seconds, _QUANTILES), seconds.mean())
+
+
+def _errors(live: Floats, virtual: Floats) -> list[float]:
+    off = _statistics(virtual) / _statistics(live) - 1
+    return [*off.tolist(), kolmogorov_smirnov(live, virtual)]
+
+
+def kolmogorov_smirnov(one: Floats, other: Floats) -> float:
+    """The largest distance of two samples' distribution functions, 0 to 1."""
+    at = np.concatenate([one, other])
+    below = [np.searchsorted(np.sort(of), at, side="right") / len(of) for of in (one, other)]
+    return float(np.abs(below[0] - below[1]).max())

@@ -1,0 +1,59 @@
+"""Light load: one query after the other, each of two cascades, of which one has no delays.
+
+What a call costs beside its network is recorded where nothing delays (the trace), and replayed in
+virtual time on the network that the other cascade's proxies make. Caches cool while a machine
+waits, so that both are asked after the same pause; who is second finds the servers warm, so that
+they take turns.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from benchmarks.sim_vs_live.pieces import Piece
+from benchmarks.sim_vs_live.system import System
+
+from escalade.cli.output import progress_bar
+from escalade.edge import Query
+from escalade.edge.base import Record
+from escalade.edge.trace import Trace
+from escalade.simulator.network import Network, get_profile
+from escalade.simulator.recorded import recorded_thresholds
+from escalade.simulator.replay import replay
+
+# A pause is a round trip of the network, but no longer: a second cools no more than this does.
+_LONGEST_PAUSE_S = 0.1
+
+
+def measure(
+    profile: str, tiers: int, records: Sequence[Record], near: System, far: System, *, seed: int
+) -> tuple[Piece, Trace]:
+    """Ask both cascades every query; gives the piece, and the trace of the one that is near."""
+    live, recorded = [], []
+    pause_s = min(get_profile(profile).rtt_ms / 1e3, _LONGEST_PAUSE_S)
+    with progress_bar(f"light, {tiers} tiers, {profile}") as tick:
+        for done, record in enumerate(records, 1):
+            for one in (near, far) if done % 2 else (far, near):
+                time.sleep(pause_s)
+                if one is near:
+                    recorded.append(near.client.trace_record(record, shadow=True))
+                else:
+                    answer = far.client.ask(Query(text=record.prompt))
+                    live.append((answer.total_s, answer.given_at != "device"))
+            tick(done, len(records))
+    trace = Trace(near.client.trace_header(), recorded)
+    thresholds = recorded_thresholds(trace.header.tiers)
+    replayed = replay(trace, Network(get_profile(profile)), thresholds, seed=seed)
+    seconds, sent = zip(*live, strict=True)
+    piece = Piece(
+        profile=profile,
+        tiers=tiers,
+        load="light",
+        live_s=list(seconds),
+        virtual_s=replayed.cascade_s.tolist(),
+        live_sent=list(sent),
+        virtual_sent=np.asarray(replayed.answered_by > 0).tolist(),
+    )
+    return piece, trace

@@ -1,0 +1,53 @@
+"""What was measured, in the files of a folder, so that a run goes on where it was cut off."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, get_args
+
+import msgspec
+
+from escalade.edge.base import atomic_write
+
+Load = Literal["light", "loaded"]
+LOADS: tuple[Load, ...] = get_args(Load)
+
+
+class Piece(msgspec.Struct, frozen=True, kw_only=True):
+    """One network, one number of tiers and one load: N queries, live and in virtual time."""
+
+    profile: str
+    tiers: int
+    load: Load
+    live_s: list[float]
+    virtual_s: list[float]
+    #: Which of them the device sends on; under load all.
+    live_sent: list[bool]
+    virtual_sent: list[bool]
+    #: Under load: calls a second, the share of its time that the busiest server is at work in
+    #: virtual time, and what was added to each call, as the control found it.
+    rate: float | None = None
+    utilisation: float | None = None
+    overhead_s: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Of its file."""
+        return name_of(self.load, self.tiers, self.profile)
+
+
+def name_of(load: Load, tiers: int, profile: str) -> str:
+    """Of a piece's file."""
+    return f"{load}-{tiers}-{profile}"
+
+
+def keep(folder: Path, name: str, what: object) -> None:
+    """Write a result down, whole or not at all."""
+    with atomic_write(folder / f"{name}.json") as stream:
+        stream.write(msgspec.json.encode(what))
+
+
+def pieces_in(folder: Path) -> list[Piece]:
+    """Those that are there, in no order that means anything."""
+    paths = sorted((*folder.glob("light-*.json"), *folder.glob("loaded-*.json")))
+    return [msgspec.json.decode(path.read_bytes(), type=Piece) for path in paths]

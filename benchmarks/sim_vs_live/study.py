@@ -1,0 +1,140 @@
+"""What is measured, and what of it is in a folder already; reports nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import numpy as np
+from benchmarks.sim_vs_live import first_calls, light, loaded
+from benchmarks.sim_vs_live.pieces import LOADS, keep, name_of
+from benchmarks.sim_vs_live.system import System, models, system
+
+from escalade.cli.output import note_console, progress_bar
+from escalade.edge.base import Record, read_records
+from escalade.edge.trace import Trace, read_trace, write_trace
+from escalade.simulator.load import Plan, Target, fit_load
+from escalade.simulator.load.fitting import Fit
+from escalade.simulator.network import get_profile
+from escalade.simulator.timing import measure_delays
+from escalade.simulator.timing.measuring import calls_at
+from escalade.simulator.timing.report import ClockReport
+from escalade.training.data import write_splits
+
+#: Slower networks are asked so many times fewer queries.
+_SLOW_MS, _FEWER = 300.0, 3
+_NEAR = "free"
+#: Of the fit: seconds of each loop; and calls of the control.
+_FIT_S, _FIT_WARM_UP_S, _CONTROL_CALLS = 2.5, 0.5, 30
+#: The clock's table has so many times fewer calls than that of `escalade simulate clock`.
+_CLOCK_FEWER = 4
+_FIRST_CALLS_RTT_S = 0.2
+
+T = TypeVar("T")
+
+
+class Study:
+    """The pieces of a folder, and what is measured of them that is not there."""
+
+    def __init__(
+        self, out: Path, profiles: Sequence[str], *, queries: int, calls: int, seed: int
+    ) -> None:
+        """Nothing is measured yet.
+
+        Args:
+            out: the folder; made if there is none.
+            profiles: networks.
+            queries: of a light piece, at least 3.
+            calls: of a loaded piece, at least 1.
+            seed: of queries, moments and networks.
+        """
+        self._out, self._profiles = out, profiles
+        self._queries, self._calls, self._seed = queries, calls, seed
+        out.mkdir(parents=True, exist_ok=True)
+
+    def run(self) -> None:
+        """Measure what is missing."""
+        for tiers in (2, 3):
+            names = [name_of(load, tiers, one) for one in self._profiles for load in LOADS]
+            if not all(self._path(name).exists() for name in names):
+                with ExitStack() as stack:
+                    self._measure(tiers, stack)
+        self._once("clock", ClockReport, self._clock)
+        try:
+            rows = list[first_calls.CallRow]
+            self._once("first-calls", rows, lambda: first_calls.measure(_FIRST_CALLS_RTT_S))
+        except OSError as error:  # no root, or no Linux: all else can be had
+            note_console().print(f"no first calls: {error}")
+
+    def _measure(self, tiers: int, stack: ExitStack) -> None:
+        made = stack.enter_context(models(self._out / "models"))
+        near = stack.enter_context(system(self._out / f"near-{tiers}", made, _NEAR, tiers))
+        fit = self._once("fit", Fit, lambda: self._fit(near))
+        control = self._once(f"control-{tiers}", float, lambda: self._control(near, fit))
+        for profile in self._profiles:
+            missing = [
+                load for load in LOADS if not self._path(name_of(load, tiers, profile)).exists()
+            ]
+            if not missing:
+                continue
+            with system(self._out / f"far-{tiers}-{profile}", made, profile, tiers) as far:
+                if "light" in missing:
+                    self._light(profile, tiers, near, far)
+                self._loaded(profile, tiers, far, fit, control)
+
+    def _light(self, profile: str, tiers: int, near: System, far: System) -> None:
+        slow = get_profile(profile).rtt_ms > _SLOW_MS
+        many = self._queries // _FEWER if slow else self._queries
+        asked = self._records("test", many, f"{tiers} {profile}")
+        piece, trace = light.measure(profile, tiers, asked, near, far, seed=self._seed)
+        path = self._out / f"trace-{tiers}-{profile}.jsonl"
+        write_trace(path, trace.header, trace.records)
+        keep(self._out, piece.name, piece)
+
+    def _loaded(self, profile: str, tiers: int, far: System, fit: Fit, overhead_s: float) -> None:
+        traces = [read_trace(path) for path in sorted(self._out.glob(f"trace-{tiers}-*.jsonl"))]
+        pooled = Trace(traces[0].header, [record for one in traces for record in one.records])
+        piece = loaded.measure(
+            profile, tiers, far.address, pooled, fit, overhead_s, self._calls, seed=self._seed
+        )
+        keep(self._out, piece.name, piece)
+
+    def _fit(self, near: System) -> Fit:
+        """Of the cloud, asked over the near system's last link; on queries of the other split."""
+        prompts = [one.prompt for one in self._records("valid", self._queries, "fit")]
+        plan = Plan(clients=1, seconds=_FIT_S, warm_up_s=_FIT_WARM_UP_S, seed=self._seed)
+        with progress_bar("fitting") as tick:
+            return fit_load(Target(address=near.last, prompts=prompts), plan, progress=tick)
+
+    def _control(self, near: System, fit: Fit) -> float:
+        """On queries of the other split too."""
+        asked = self._records("valid", self._queries, "control")
+        recorded = [near.client.trace_record(one, shadow=True) for one in asked]
+        trace = Trace(near.client.trace_header(), recorded)
+        return loaded.overhead(near.address, trace, fit, _CONTROL_CALLS, seed=self._seed)
+
+    def _clock(self) -> ClockReport:
+        with progress_bar("timing delays") as tick:
+            return measure_delays(
+                calls=lambda delay_s: max(4, calls_at(delay_s) // _CLOCK_FEWER), progress=tick
+            )
+
+    def _records(self, split: str, many: int, whose: str) -> list[Record]:
+        data = self._out / "data"
+        if not data.exists():
+            write_splits(data)
+        rng = np.random.default_rng([self._seed, *whose.encode()])
+        records = read_records(data / f"{split}.jsonl")
+        return [records[k] for k in rng.choice(len(records), many, replace=False)]
+
+    def _once(self, name: str, kind: type[T], measure: Callable[[], T]) -> T:
+        """What is there, or else is measured now."""
+        if not self._path(name).exists():
+            keep(self._out, name, measure())
+        return msgspec.json.decode(self._path(name).read_bytes(), type=kind)
+
+    def _path(self, name: str) -> Path:
+        return self._out / f"{name}.json"
