@@ -13,7 +13,7 @@ from escalade.edge.trace import Trace
 from escalade.simulator.evaluation.evaluation import evaluate
 from escalade.simulator.evaluation.results import Evaluation
 from escalade.simulator.formats import percent
-from escalade.simulator.report.evaluation import write_evaluation_page
+from escalade.simulator.report.plotted.evaluation import write_evaluation_page
 
 ReadPage = Callable[[str], Any]
 

@@ -11,8 +11,8 @@ import pytest
 
 from escalade.simulator.learning import Agreement, LearnedRun, LevelFigures, Moment
 from escalade.simulator.paper.learning import write_learning_figures
-from escalade.simulator.report import learning_figures
-from escalade.simulator.report.learning import write_learning_page
+from escalade.simulator.report.plotted import learning_figures
+from escalade.simulator.report.plotted.learning import write_learning_page
 
 ReadPage = Callable[[str], Any]
 _NONE = "\N{EN DASH}"

@@ -17,12 +17,17 @@ from typing import NamedTuple
 import numpy as np
 
 from escalade.simulator.errors import FleetError
-from escalade.simulator.fleet.engine.cloud import count_use, run_cloud
+from escalade.simulator.fleet.engine.cloud import (
+    count_use,
+    in_cloud,
+    new_cloud,
+    run_cloud,
+    with_room,
+)
 from escalade.simulator.fleet.engine.compiling import compiled
 from escalade.simulator.fleet.engine.devices import Calls, empty_calls, new_devices, run_devices
 from escalade.simulator.fleet.engine.model import Bools, Floats, Ints, Model, group_of
 from escalade.simulator.fleet.engine.outcome import Kept, Outcome
-from escalade.simulator.fleet.engine.replicas import in_cloud, new_cloud, with_room
 from escalade.simulator.fleet.engine.tally import Tally, empty_tally, merge
 
 #: Called with how many stretches of time are done, and of how many.

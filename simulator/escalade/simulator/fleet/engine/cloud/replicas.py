@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from escalade.simulator.fleet.engine.cloud.heaps import Places, play, pop, push, tournament
 from escalade.simulator.fleet.engine.compiling import inner
-from escalade.simulator.fleet.engine.heaps import Places, play, pop, push, tournament
 from escalade.simulator.fleet.engine.model import Floats, Ints, Model, delays_of
 from escalade.simulator.fleet.engine.tally import DEFERRED, Tally, ended
 

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from escalade.simulator.learning import EXPERT, LearnedRun
 from escalade.simulator.palette import COLOURS, GREY, coloured
-from escalade.simulator.report.plots import empty_figure
+from escalade.simulator.report.plotted.plots import empty_figure
 
 _HEIGHT = 300
 

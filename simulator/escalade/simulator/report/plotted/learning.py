@@ -12,9 +12,9 @@ from escalade.simulator.learning import (
     levels_table,
     runs_table,
 )
-from escalade.simulator.report import learning_figures as figures
 from escalade.simulator.report.page import write_page
-from escalade.simulator.report.plots import Drawn, drawn
+from escalade.simulator.report.plotted import learning_figures as figures
+from escalade.simulator.report.plotted.plots import Drawn, drawn
 
 
 def write_learning_page(path: Path, run: LearnedRun, beside: Sequence[LearnedRun] = ()) -> None:

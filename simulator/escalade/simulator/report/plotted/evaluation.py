@@ -12,9 +12,9 @@ from escalade.simulator.evaluation import (
     seeds_table,
     tables_of,
 )
-from escalade.simulator.report import evaluation_figures as figures
 from escalade.simulator.report.page import write_page
-from escalade.simulator.report.plots import Drawn, drawn
+from escalade.simulator.report.plotted import evaluation_figures as figures
+from escalade.simulator.report.plotted.plots import Drawn, drawn
 
 
 def write_evaluation_page(path: Path, evaluation: Evaluation) -> None:

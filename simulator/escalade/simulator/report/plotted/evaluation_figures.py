@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from escalade.simulator.evaluation import CurvePoints, Evaluation, Slice
 from escalade.simulator.palette import GREY, coloured
-from escalade.simulator.report.plots import empty_figure
+from escalade.simulator.report.plotted.plots import empty_figure
 
 _HEIGHT = 440
 _SMALL_HEIGHT = 300

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from escalade.simulator.fleet.engine.compiling import inner
-from escalade.simulator.fleet.engine.heaps import play
-from escalade.simulator.fleet.engine.model import Model
-from escalade.simulator.fleet.engine.replicas import (
+from escalade.simulator.fleet.engine.cloud.heaps import play
+from escalade.simulator.fleet.engine.cloud.replicas import (
     COMING,
     FIRST_COMING,
     LEAVING,
@@ -29,6 +27,8 @@ from escalade.simulator.fleet.engine.replicas import (
     Cloud,
     fill,
 )
+from escalade.simulator.fleet.engine.compiling import inner
+from escalade.simulator.fleet.engine.model import Model
 
 
 @inner

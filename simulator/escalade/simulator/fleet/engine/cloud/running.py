@@ -7,20 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from escalade.simulator.fleet.engine.compiling import compiled, inner
-from escalade.simulator.fleet.engine.devices import Calls
-from escalade.simulator.fleet.engine.draws import record_of
-from escalade.simulator.fleet.engine.heaps import pop, push
-from escalade.simulator.fleet.engine.model import (
-    Ints,
-    Model,
-    delays_of,
-    device_of,
-    group_of,
-    next_attempt,
-    query_of,
-)
-from escalade.simulator.fleet.engine.replicas import (
+from escalade.simulator.fleet.engine.cloud.heaps import pop, push
+from escalade.simulator.fleet.engine.cloud.replicas import (
     AGAIN,
     COUNTED,
     FREE,
@@ -33,7 +21,19 @@ from escalade.simulator.fleet.engine.replicas import (
     put,
     wait,
 )
-from escalade.simulator.fleet.engine.scaling import come, coming_at, look
+from escalade.simulator.fleet.engine.cloud.scaling import come, coming_at, look
+from escalade.simulator.fleet.engine.compiling import compiled, inner
+from escalade.simulator.fleet.engine.devices import Calls
+from escalade.simulator.fleet.engine.draws import record_of
+from escalade.simulator.fleet.engine.model import (
+    Ints,
+    Model,
+    delays_of,
+    device_of,
+    group_of,
+    next_attempt,
+    query_of,
+)
 from escalade.simulator.fleet.engine.tally import DEGRADED, Tally, ended, window_of
 
 
