@@ -70,6 +70,7 @@ def main() -> None:
     parser.add_argument("--peer-queries", type=float, default=2e5)
     parser.add_argument("--peers", type=Path, help="environment of peers_env.sh")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--large", action="store_true", help="the million devices alone")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
 
@@ -78,8 +79,9 @@ def main() -> None:
     time_of(small._replace(seconds=1.0), "", 1)  # compiles
     large = fleet(LARGE, options.queries / LARGE / PER_S, LARGE_REPLICAS)
     rows = [time_of(large, "million devices", options.threads)]
-    rows.append(time_of(small, "1,000 devices", options.threads))
-    if options.peers:
+    if not options.large:
+        rows.append(time_of(small, "1,000 devices", options.threads))
+    if options.peers and not options.large:
         rows.append(in_simpy(options.peers, few))
         row, served_s = in_vllm_sr_sim(options.peers, few)
         rows += [time_of(gpus(served_s, options.queries), row.workload, options.threads), row]
