@@ -16,7 +16,7 @@ from authority import Authority, needs_openssl
 
 from escalade.simulator.network import DelayLine, Profile
 from escalade.simulator.network.opening import ready_s
-from escalade.simulator.network.proxy import Proxy
+from escalade.simulator.network.proxy.proxy import Proxy
 from escalade.v1.address import Address
 
 _RTT_S = 0.1

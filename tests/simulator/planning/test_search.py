@@ -235,3 +235,12 @@ def test_what_a_trace_cannot_tell_is_refused(trace: Trace, make_trace: MakeTrace
 def test_scores_that_are_no_numbers_defer_under_every_threshold(make_trace: MakeTrace) -> None:
     found = plan(make_trace([math.nan] * 50, [True] * 50, [True] * 50), calls=0.5)
     assert (found.met, found.figures[0].calls.value) == (False, 1.0)
+
+
+def test_a_price_that_one_network_lacks_is_named(make_trace: MakeTrace) -> None:
+    trace = make_trace([0.1, 0.9] * 25, [True] * 50, [True] * 50)
+    priced = Network(Profile(name="priced", rtt_ms=10, price_per_gb=1, source="test"))
+    goal = Goal(money_a_day=1.0, queries_a_day=1000.0)
+    assert make_plan(trace, [priced], goal).figures[0].money is not None
+    with pytest.raises(PlanError, match="money needs the price .* on network 'lte'"):
+        make_plan(trace, [priced, LTE], goal)

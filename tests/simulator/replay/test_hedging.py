@@ -139,3 +139,11 @@ def test_calls_at_once_are_hedged_as_one_after_the_other(
 def test_a_moment_for_a_second_call_must_come() -> None:
     with pytest.raises(SimulatorError, match="hedge_after_s must be above 0; got 0"):
         Setting(hedge_after_s=0.0)
+
+
+def test_a_call_that_its_deadline_ends_is_not_made_again(calls: Trace) -> None:
+    lossy = Network(replace(get_profile("wifi-good"), loss=0.05))
+    for after_s, again in ((0.1, True), (0.2, False), (0.3, False)):
+        setting = Setting(deadline_s=0.2, hedge_after_s=after_s)
+        (course,) = Course.of(tiers_of(calls), [lossy], seed=3, setting=setting)
+        assert course.again.any() == again

@@ -109,6 +109,7 @@ def test_a_simulation_sums_them_by_query_and_by_link(make_cascade: Callable[...,
         ("tier1", "lan"), ("tier2", "metered"),
     ]  # fmt: skip
     assert (mixed.links[0].joules, mixed.joules) == (None, None)
+    assert mixed.links[1].joules == row.links[1].joules
     assert row.joules is not None
     assert row.link_money is not None
     assert row.link_money.cascade == pytest.approx(sum(link.money or 0 for link in row.links))

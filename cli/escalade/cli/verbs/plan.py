@@ -26,9 +26,9 @@ def plan(
         list[str] | None,
         typer.Option(
             "--profile",
-            metavar="[TIER=]NAME",
+            metavar="[TIER[/MEMBER]=]NAME",
             help="Name of a network on which the goal is to hold; may be given again. With TIER= it"
-            " holds for the link to that tier, in all of them.",
+            " holds for the link to that tier, or to a member of it, in all of them.",
         ),
     ] = None,
     profiles: ProfilesOption = None,

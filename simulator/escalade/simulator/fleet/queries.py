@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from escalade.edge.trace import links_of
 from escalade.simulator.errors import FleetError, SimulatorError
 from escalade.simulator.fleet.engine import Bools, Floats, Ints
 from escalade.simulator.fleet.spec import Answers, Group
@@ -105,7 +106,9 @@ def _recorded(path: Path, group: Group, seed: int) -> Queries:
         raise type(error)(f"{path}: {error}") from error
     for k, tier in enumerate(found.course.tiers):
         is_last = k == len(tiers) - 1
-        if any((answer.link is None) == is_last for answer in tier.answers):
+        if any(
+            answer.link is None if is_last else bool(links_of(answer)) for answer in tier.answers
+        ):
             raise FleetError(
                 f"{path}: a link must lead to the last tier of a fleet and to no other; of tier"
                 f" {tier.info.name!r} some answers came over {'none' if is_last else 'one'}"

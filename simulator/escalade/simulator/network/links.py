@@ -79,7 +79,7 @@ def networks_named(
     plain: list[str] = []
     own: dict[str, Profile] = {}
     for one in asked:
-        link, equals, name = one.partition("=")
+        link, equals, name = one.rpartition("=")
         if not equals:
             plain.append(one)
             continue

@@ -156,7 +156,6 @@ def _aim(goal: Goal, measured: Measured, trace: Trace, notes: list[str]) -> Obje
 
 def _check(goal: Goal, measured: Measured, trace: Trace) -> None:
     """Refuse a bound, or an aim, that the trace says nothing of."""
-    (one, *_) = measured.alone()
     _check_energy(goal, measured)
     needs = {
         "quality": "judged answers (references) of every query, some of the last tier's right",
@@ -166,9 +165,13 @@ def _check(goal: Goal, measured: Measured, trace: Trace) -> None:
         "flops": "the parameters of every member",
     }
     wanted = [limit.quantity for limit in goal.limits]
-    for name in [*wanted, *([goal.minimise] if goal.minimise else [])]:
-        if math.isnan(one.of(name)):
-            raise PlanError(f"{name} needs {needs[name]}, which the trace does not have")
+    for course, one in zip(measured.courses, measured.alone(), strict=True):
+        for name in [*wanted, *([goal.minimise] if goal.minimise else [])]:
+            if math.isnan(one.of(name)):
+                raise PlanError(
+                    f"{name} needs {needs[name]}; it is not known on network"
+                    f" {course.network.name!r}"
+                )
 
 
 def _check_energy(goal: Goal, measured: Measured) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
+import msgspec
 import numpy as np
 
 from escalade.edge.trace import Trace
@@ -56,6 +57,9 @@ def point_row(name: str, replay: Replay, costs: Mapping[str, list[Floats]]) -> P
         )
         for model, tables in costs.items()
     }
+    if replay.spared is not None and flops.name in spent:
+        whole = spent[flops.name]
+        spent[flops.name] = msgspec.structs.replace(whole, cascade=whole.cascade - _spared(replay))
     return PointRow(
         trace=name,
         thresholds=list(replay.thresholds),
@@ -70,6 +74,13 @@ def point_row(name: str, replay: Replay, costs: Mapping[str, list[Floats]]) -> P
         flops=spent.get(flops.name),
         money=spent.get(money.name),
     )
+
+
+def _spared(replay: Replay) -> float:
+    """FLOPs of the tokens that answers which end early are shorter by, of a query on average."""
+    assert replay.spared is not None  # noqa: S101 - who asks has looked
+    parameters = [sum(one.parameters for one in tier.info.members) for tier in replay.course.tiers]
+    return float((2 * np.array(parameters)[:, None] * replay.spared).sum(axis=0).mean())
 
 
 def _tier_shares(replay: Replay) -> list[TierShare]:
@@ -130,7 +141,9 @@ def _link_rows(replay: Replay) -> Iterator[LinkRow]:
     course, reached = replay.course, replay.climb.reached
 
     def mean(of_calls: Floats | None, k: int) -> float | None:
-        return None if of_calls is None else float(np.where(reached[k], of_calls[k], 0.0).mean())
+        if of_calls is None or np.isnan(of_calls[k]).any():
+            return None
+        return float(np.where(reached[k], of_calls[k], 0.0).mean())
 
     for k, tier in enumerate(course.tiers):
         if course.bytes_up[k].any():
@@ -139,6 +152,6 @@ def _link_rows(replay: Replay) -> Iterator[LinkRow]:
             yield LinkRow(
                 tier=tier.info.name,
                 profile=", ".join(dict.fromkeys(own)),
-                joules=mean(course.spending.called_j, k),
+                joules=mean(course.spending.links_j, k),
                 money=mean(course.spending.money, k),
             )

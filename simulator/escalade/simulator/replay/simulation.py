@@ -14,7 +14,6 @@ from pathlib import Path
 from escalade.edge.base import text_of
 from escalade.edge.trace import Trace, TraceHeader
 from escalade.simulator.errors import SimulatorError
-from escalade.simulator.formats import percent
 from escalade.simulator.network import (
     PAPERS_DELAYS,
     Network,
@@ -156,12 +155,7 @@ def run_simulation(
     costs: dict[str, dict[str, list[Floats]]] = {}
     rows: list[TraceRow] = []
     points: list[PointRow] = []
-    notes = list(notes)
-    if setting.scale != 1:
-        notes.append(f"seconds on the device are those recorded times {setting.scale:.4g}")
-    if setting.dialled:
-        share = percent(setting.dialled)
-        notes.append(f"{share} of the calls find no connection open and dial, over TLS")
+    notes = [*notes, *setting.words]
     for name, whole in traces.items():
         try:
             trace = answered(name, whole, notes)

@@ -31,14 +31,16 @@ class Spending:
     Attributes:
         computed_j: of each tier `(V, N)` joules of the device's own models, see
             `RecordedTier.at_levels`; None where a tier is on the device and its power is not known.
-        called_j: `(T, N)` joules of the device's calls to each tier; None where the profile of such
-            a link says nothing of energy.
+        links_j: `(T, N)` joules of the device's calls to each tier; NaN where the profile of such a
+            link says nothing of energy.
+        called_j: the same; None where one of them is not known.
         money: `(T, N)` of the links that calls to each tier cross; None where none has a price.
         alone_j: `(N,)` joules, were the last tier asked alone; None as the two above.
         alone_money: `(N,)` money of links, were the last tier asked alone.
     """
 
     computed_j: list[Floats] | None
+    links_j: Floats
     called_j: Floats | None
     money: Floats | None
     alone_j: Floats | None
@@ -86,6 +88,7 @@ def spending_of(
         money, alone_money = _money(rates, moved), _money(rates[-1:], last[None])[0]
     return Spending(
         computed_j=computed_j,
+        links_j=joules,
         called_j=called_j,
         money=money,
         alone_j=alone_j,

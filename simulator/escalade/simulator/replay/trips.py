@@ -98,7 +98,9 @@ def trips_of(
             table = table * setting.scale
         alone = table[-1].copy()
         if recording.linked[place]:
-            after_s = setting.hedge_after_s
+            # At its deadline a call has ended, and none is made again.
+            hedged = setting.hedge_after_s < setting.deadline_s
+            after_s = setting.hedge_after_s if hedged else math.inf
             profile = network.to(tier.info.name) if recording.plain[place] else None
             draws = None if profile is None else draws_of(profile)
             keys = _Keys.drawn(seed, link, table.shape[1], setting.dialled)

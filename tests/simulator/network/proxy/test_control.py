@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Literal
@@ -14,6 +15,7 @@ from proxied import FREE_PORT, HandClock, JumpClock, connected, echo, serving
 from escalade.simulator.errors import ProxyError
 from escalade.simulator.network.clock import Clock
 from escalade.simulator.network.lines import Laying
+from escalade.simulator.network.opening import Open, shake_hands
 from escalade.simulator.network.profiles import get_profile, profiles_with
 from escalade.simulator.network.proxy.control import Control, Fields, ProxyState
 from escalade.simulator.network.proxy.control_client import ControlClient
@@ -60,23 +62,28 @@ def test_a_change_holds_for_what_comes_after_it_and_nothing_overtakes() -> None:
         clock = HandClock()
         async with controlled("coe-1s", clock) as (proxy, control), connected(proxy) as streams:
             reader, writer = streams
+            writer.write(b"first")  # after a round trip of TCP's
+            for arrives_s in (1.5, 2.0):
+                await clock.until(lambda at_s=arrives_s: clock.waiting == [at_s])
+                await clock.move_to(arrives_s)
+            assert await reader.readexactly(5) == b"first"
             writer.write(b"slow")
-            await clock.until(lambda: clock.waiting == [0.5])
-            await clock.move_to(0.1)
+            await clock.until(lambda: clock.waiting == [2.5])
+            await clock.move_to(2.1)
             state = await control.set("coe-10ms")
             assert (state.profile, state.network.rtt_ms, state.changes) == ("coe-10ms", 10, 1)
             assert state.before is not None
-            assert (state.before.profile, state.before.held_s) == ("coe-1s", pytest.approx(0.1))
+            assert (state.before.profile, state.before.held_s) == ("coe-1s", pytest.approx(2.1))
             before = clock.stamps
             writer.write(b"fast")
             await clock.until(lambda: clock.stamps > before)
-            # Due at 0.105, it comes behind what was in flight; back it is on the new network.
-            await clock.move_to(0.499)
-            assert proxy.counters.bytes_up == 0
-            await clock.move_to(0.5)
-            await clock.until(lambda: proxy.counters.bytes_up == 8)
-            await clock.until(lambda: clock.waiting == [pytest.approx(0.505)])
-            await clock.move_to(0.505)
+            # Due at 2.105, it comes behind what was in flight; back it is on the new network.
+            await clock.move_to(2.499)
+            assert proxy.counters.bytes_up == 5
+            await clock.move_to(2.5)
+            await clock.until(lambda: proxy.counters.bytes_up == 13)
+            await clock.until(lambda: clock.waiting == [pytest.approx(2.505)])
+            await clock.move_to(2.505)
             assert await reader.readexactly(8) == b"slowfast"
 
     asyncio.run(main())
@@ -98,14 +105,18 @@ def test_connections_that_are_open_and_new_ones_meet_the_same_network_as_virtual
             await control.set("lte", jitter_ms=20, loss=0.2)
             laying.change(proxy.profile)
             async with connected(proxy) as second:
+                while proxy.open < 2:
+                    await asyncio.sleep(0)
                 lines = {1: laying.lay(1, before), 2: laying.lay(2)}
+                opened = {1: Open(0.0, 0.0), 2: shake_hands(*lines[2], clock.now_s)}
                 for number, (reader, writer) in ((1, first), (2, second)):
                     up, down = lines[number]
                     for _ in range(5):
-                        sent_s = clock.now_s
+                        sent_s = max(opened[number].client_s, clock.now_s)
                         writer.write(bytes(1000))
                         await reader.readexactly(1000)
-                        assert clock.now_s == down.release_s(up.release_s(sent_s, 1000), 1000)
+                        there_s = max(opened[number].server_s, up.release_s(sent_s, 1000))
+                        assert clock.now_s == down.release_s(there_s, 1000)
 
     asyncio.run(main())
 
@@ -128,9 +139,10 @@ def test_a_pause_holds_what_comes_until_it_is_over() -> None:
                 clock.now_s = 60.0
                 assert proxy.counters.bytes_up == 1
                 assert not (await control.act("resume")).paused
-                assert await new_reader.readexactly(1) == b"c"
                 assert await reader.readexactly(1) == b"b"
-                assert clock.now_s > 60.09
+                # Its handshake is let in with what waits: a round trip before what it says.
+                assert await new_reader.readexactly(1) == b"c"
+                assert clock.now_s == pytest.approx(60.2)
 
     asyncio.run(main())
 
@@ -226,5 +238,18 @@ def test_who_is_no_control_is_named() -> None:
                 await Remote(ControlClient(f"{host}:{port}")).state()
         with pytest.raises(ProxyError, match=rf"control {host}:{port}: Connection refused"):
             await Remote(ControlClient(f"{host}:{port}")).state()
+
+    asyncio.run(main())
+
+
+def test_a_reset_ends_a_connection_that_has_only_just_come() -> None:
+    async def main() -> None:
+        async with controlled("free", JumpClock()) as (proxy, _):
+            device = socket.create_connection(proxy.address)
+            while not proxy._tasks:
+                await asyncio.sleep(0)
+            assert proxy.reset() == 1
+            with device, pytest.raises(ConnectionResetError):
+                await asyncio.to_thread(device.recv, 1)
 
     asyncio.run(main())

@@ -39,9 +39,10 @@ def start(
     from escalade.simulator.network import get_profile, profiles_with, run_proxy
 
     if (verb := context.invoked_subcommand) is not None:
-        if profile is not None or upstream is not None:
+        if any(one is not None for one in (profile, upstream, profiles, control, stats)):
             raise typer.BadParameter(
-                f"--profile and --upstream start a proxy; escalade proxy {verb} asks one that runs"
+                "--profile, --upstream, --profiles, --control and --stats start a proxy; escalade"
+                f" proxy {verb} asks one that runs"
             )
         return
     if profile is None or upstream is None:

@@ -12,6 +12,7 @@ pass: behind the proxy the pings find the connection dead.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar, cast
@@ -61,7 +62,9 @@ class CallNetwork:
         self._laying = Laying(profile, seed, self._clock.now)
         self._on_call = on_call
         self._lock = threading.Lock()
-        self._ways: list[Way] = []
+        #: By their number, as long as their channels live.
+        self._ways: weakref.WeakValueDictionary[int, Way] = weakref.WeakValueDictionary()
+        self._channels = 0
 
     def before(self, address: str, channel: grpc.Channel) -> grpc.Channel:
         """The channel, behind this network; as `OpenOptions.through` takes it.
@@ -73,16 +76,16 @@ class CallNetwork:
             channel: it; is closed with what is given back.
         """
         with self._lock:
-            number = len(self._ways) + 1
-            way = Way(self._laying.lay(number), self._clock)
-            self._ways.append(way)
+            self._channels += 1
+            way = Way(self._laying.lay(self._channels), self._clock)
+            self._ways[self._channels] = way
         return grpc.intercept_channel(channel, _Interceptor(way, self._on_call))
 
     def change(self, profile: Profile) -> None:
         """Be another network for what comes from now on; what is in flight keeps its times."""
         with self._lock:
             self._laying.change(profile)
-            for number, way in enumerate(self._ways, start=1):
+            for number, way in list(self._ways.items()):
                 way.change(partial(self._laying.lay, number))
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import math
 import select
 import socket
 import struct
@@ -46,11 +47,10 @@ class _Mark(enum.Enum):
 class Lane:
     """One direction: chunks in flight, in order, each with its release time."""
 
-    def __init__(
-        self, line: DelayLine, clock: Clock, count: Callable[[int], None], opens_s: float
-    ) -> None:
+    def __init__(self, line: DelayLine, clock: Clock, count: Callable[[int], None]) -> None:
         self.source: End | None = None
-        self._opens_s = opens_s  # what came sooner was not sent before
+        #: What came sooner was not sent before: TCP's handshake.
+        self.opens_s = -math.inf
         self.ended = asyncio.Event()
         #: On which chunks travel from now on; those in flight keep their times.
         self.line = line
@@ -87,7 +87,7 @@ class Lane:
             self._enter(item)
 
     def _enter(self, item: bytes | _Mark) -> None:
-        sent_s = max(self._opens_s, self._clock.now())
+        sent_s = max(self.opens_s, self._clock.now())
         release_s = self.line.release_s(sent_s, _size(item))
         self._queue.append((release_s, item))
         self._more.set()

@@ -85,6 +85,8 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
         #: Of open connections, by their number.
         self._lanes: dict[int, tuple[Lane, Lane]] = {}
+        #: Of those that came in a pause: their handshake waits for its end too.
+        self._knocking: set[int] = set()
         self._counters = Counters()
 
     @property
@@ -126,9 +128,12 @@ class Proxy:
     def resume(self) -> None:
         """End the outage: what waits comes in now."""
         self._paused = False
-        for lanes in self._lanes.values():
-            for lane in lanes:
-                lane.resume()
+        for number, (up, down) in self._lanes.items():
+            if number in self._knocking:
+                self._shake_hands(up, down)
+            up.resume()
+            down.resume()
+        self._knocking.clear()
 
     def reset(self) -> int:
         """Reset every open connection, both ends; what is in flight is lost. How many there were.
@@ -189,26 +194,31 @@ class Proxy:
         self._add(connections=1)
         number = self._counters.connections
         lines = self._laying.lay(number)
-        opened = shake_hands(lines.up, lines.down, self.clock.now())
-        up = Lane(lines.up, self.clock, lambda nbytes: self._add(bytes_up=nbytes), opened.client_s)
-        down = Lane(
-            lines.down, self.clock, lambda nbytes: self._add(bytes_down=nbytes), opened.server_s
-        )
+        up = Lane(lines.up, self.clock, lambda nbytes: self._add(bytes_up=nbytes))
+        down = Lane(lines.down, self.clock, lambda nbytes: self._add(bytes_down=nbytes))
         self._lanes[number] = up, down
         if self._paused:
+            self._knocking.add(number)
             up.pause()
             down.pause()
-
-        def on_close(task: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
-            del self._lanes[number]
+        else:
+            self._shake_hands(up, down)
 
         def on_open(device: End) -> None:
+            def on_close(task: asyncio.Task[None]) -> None:
+                self._tasks.discard(task)
+                self._knocking.discard(number)
+                del self._lanes[number]
+                device.reset()  # a task that ends before its first step has not
+
             task = asyncio.get_running_loop().create_task(self._serve(device, up, down))
             self._tasks.add(task)
             task.add_done_callback(on_close)
 
         return End(up, on_open)
+
+    def _shake_hands(self, up: Lane, down: Lane) -> None:
+        up.opens_s, down.opens_s = shake_hands(up.line, down.line, self.clock.now())
 
     async def _serve(self, device: End, up: Lane, down: Lane) -> None:
         loop = asyncio.get_running_loop()

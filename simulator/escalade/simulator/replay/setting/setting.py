@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from escalade.simulator.devices import Replayed
 from escalade.simulator.errors import SimulatorError
+from escalade.simulator.formats import percent
 
 
 class Room(NamedTuple):
@@ -61,6 +62,27 @@ class Setting:
     def thresholds_alone(self) -> bool:
         """Whether thresholds alone decide which tiers a query comes to, and what each takes."""
         return self.deadline_s == math.inf and self.room is None
+
+    @property
+    def words(self) -> list[str]:
+        """What is other than it was recorded, a line each."""
+        found = []
+        if self.scale != 1:
+            found.append(f"seconds on the device are those recorded times {self.scale:.4g}")
+        if self.dialled:
+            share = percent(self.dialled)
+            found.append(f"{share} of the calls find no connection open and dial, over TLS")
+        if self.hedge_after_s < math.inf:
+            found.append(f"a query without an answer after {self.hedge_after_s:g} s is asked again")
+        if self.room is not None:
+            window = "" if self.room.window is None else f", in a window of {self.room.window}"
+            found.append(f"answers end early where they may: of {self.room.tokens} tokens{window}")
+        if self.deadline_s < math.inf:
+            found.append(
+                f"each link has {self.deadline_s:g} s; who answers, what is right and what is moved"
+                " are told as if all answered: see the deadline's table"
+            )
+        return found
 
     @property
     def watts(self) -> float | None:

@@ -10,14 +10,14 @@ from escalade.simulator.frames import Frame, Value, frame_of
 from escalade.simulator.recorded import Floats
 from escalade.simulator.replay.simulation import Simulation
 from escalade.simulator.replay.steps import curves_of
-from escalade.simulator.replay.summary import Summary
+from escalade.simulator.replay.summary import DegradedRow, Spent, Summary
 
 #: Shares of the queries whose latency a distribution says.
 _SHARES = np.linspace(0, 1, 101)
 
 
 def frames_of(simulation: Simulation) -> list[Frame]:
-    """`points`, `tiers`, `latency`, `distribution` and `curve`.
+    """`points`, `tiers`, `latency`, `links`, `distribution` and `curve`.
 
     In `distribution` the rows without thresholds are of the last tier only; in `curve` the other
     gates are at the first thresholds that were replayed, and a threshold of infinity lets every
@@ -28,6 +28,7 @@ def frames_of(simulation: Simulation) -> list[Frame]:
         _points(summary),
         _tiers(summary),
         _latency(summary),
+        _links(summary),
         _distribution(simulation),
         _curve(simulation),
     ]
@@ -35,7 +36,7 @@ def frames_of(simulation: Simulation) -> list[Frame]:
 
 def _points(summary: Summary) -> Frame:
     head = ["trace", "thresholds", "accuracy", "calls", "calls_saved", "bytes_saved"]
-    head += ["flops", "flops_last_only", "money", "money_last_only"]
+    head += ["flops", "flops_last_only", "money", "money_last_only", "tokens_saved"]
     rows: list[list[Value]] = [
         [
             row.trace,
@@ -44,11 +45,8 @@ def _points(summary: Summary) -> Frame:
             row.calls,
             row.calls_saved,
             row.bytes_saved,
-            *(
-                value
-                for spent in (row.flops, row.money)
-                for value in ((None, None) if spent is None else (spent.cascade, spent.last_only))
-            ),
+            *(value for spent in (row.flops, row.money) for value in _spent(spent)),
+            row.tokens_saved,
         ]
         for row in summary.points
     ]
@@ -56,7 +54,7 @@ def _points(summary: Summary) -> Frame:
 
 
 def _tiers(summary: Summary) -> Frame:
-    head = ["trace", "thresholds", "tier", "asked", "answered", "bytes_up", "bytes_down"]
+    head = ["trace", "thresholds", "tier", "asked", "answered", "members", "bytes_up", "bytes_down"]
     rows: list[list[Value]] = [
         [
             row.trace,
@@ -64,6 +62,7 @@ def _tiers(summary: Summary) -> Frame:
             tier.name,
             tier.asked,
             tier.answered,
+            tier.members,
             tier.bytes_up,
             tier.bytes_down,
         ]
@@ -76,6 +75,8 @@ def _tiers(summary: Summary) -> Frame:
 def _latency(summary: Summary) -> Frame:
     head = ["trace", "thresholds", "network", "p50_s", "p95_s", "mean_s"]
     head += ["last_only_p50_s", "last_only_p95_s", "last_only_mean_s"]
+    head += ["asked_again", "joules", "joules_last_only", "link_money", "link_money_last_only"]
+    head += ["degraded", "accuracy", "late_accuracy", "last_only_lost"]
     rows: list[list[Value]] = [
         [
             row.trace,
@@ -86,10 +87,42 @@ def _latency(summary: Summary) -> Frame:
                 for took in (row.cascade, row.last_only)
                 for value in (took.p50_s, took.p95_s, took.mean_s)
             ),
+            row.asked_again,
+            *_spent(row.joules),
+            *_spent(row.link_money),
+            *_degraded(row.degraded),
         ]
         for row in summary.networks
     ]
     return frame_of("latency", head, rows)
+
+
+def _spent(spent: Spent | None) -> tuple[Value, Value]:
+    return (None, None) if spent is None else (spent.cascade, spent.last_only)
+
+
+def _degraded(row: DegradedRow | None) -> tuple[Value, ...]:
+    if row is None:
+        return (None,) * 4
+    return row.share, row.accuracy, row.late_accuracy, row.last_only_lost
+
+
+def _links(summary: Summary) -> Frame:
+    head = ["trace", "thresholds", "network", "tier", "profile", "joules", "money"]
+    rows: list[list[Value]] = [
+        [
+            row.trace,
+            _thresholds(row.thresholds),
+            row.network,
+            link.tier,
+            link.profile,
+            link.joules,
+            link.money,
+        ]
+        for row in summary.networks
+        for link in row.links
+    ]
+    return frame_of("links", head, rows)
 
 
 def _distribution(simulation: Simulation) -> Frame:

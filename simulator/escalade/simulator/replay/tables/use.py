@@ -24,7 +24,7 @@ def spending_tables(summary: Summary) -> list[TextTable]:
         head = ["network", "threshold", "J a query", *(f"link to {x.tier}" for x in own[0].links)]
         priced = any(row.link_money for row in own)
         if priced:
-            head.append(f"{trace.currency} a million queries")
+            head.append(f"{trace.currency} a million queries, links")
         rows = [
             [
                 Cell(row.network),

@@ -268,6 +268,8 @@ function showTrace(place) {
     row.dataset.network = network;
     const same = latency.querySelector(`tr[data-network="${network}"]:not([data-live])`);
     for (const cell of [5, 6, 7]) row.cells[cell].textContent = same.cells[cell].textContent;
+    // How many calls are made again is known at the replayed thresholds alone.
+    for (const cell of [...row.cells].slice(8)) cell.textContent = NONE;
     drawLatency(document.getElementById(`latency-${network}`), place, sorted);
     const own = document.getElementById(`latency-${network}-table`);
     const shares = [0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1];
