@@ -270,6 +270,7 @@ def _children_of(pid: int) -> list[int]:
     return [int(child) for child in children.read_text().split()] if children.exists() else []
 
 
+@pytest.mark.slow
 def test_train_behind_a_cloud_then_trace_and_evaluate(
     server: str, tiny_model_dir: Path, tmp_path: Path
 ) -> None:

@@ -183,6 +183,7 @@ def test_an_encoder_learns_between_a_linear_model_and_the_expert(
     assert (tmp_path / "encoders" / "current" / "model.onnx").is_file()
 
 
+@pytest.mark.slow
 def test_a_shift_of_what_the_expert_says_sets_the_alarm_off_and_is_learned(
     tmp_path: Path,
 ) -> None:

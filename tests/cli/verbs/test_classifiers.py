@@ -263,6 +263,7 @@ def test_a_folder_that_is_no_whole_encoder_is_named_in_one_line(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_server_serves_no_classifier(invoke: Invoke, made: Path) -> None:
     for name in ("model", "encoder", "linear"):
         code, out, err = invoke("serve", made / name, "--listen", "127.0.0.1:0")

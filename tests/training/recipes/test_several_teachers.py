@@ -78,6 +78,7 @@ def test_each_teacher_has_its_cache_and_says_there_what_it_says_alive(
     assert read_key(workplace / "last.said").top_k == 84
 
 
+@pytest.mark.slow
 def test_criteria_are_of_the_teachers_they_name(
     tiers: tuple[str, str], workplace: Path, write: Write
 ) -> None:
