@@ -39,9 +39,11 @@ ours in it is typed by hand.
 
 - Streams, orders and experts: the paper's, with the answers its authors published. Half of a stream
   is measured, in an order that the seed draws; what is taught beforehand learns from the other half.
-- {len(settings.seeds)} seeds; after ± the standard deviation over them; a number without is of one. {machine}.
+- {len(settings.seeds)} seeds at most; after ± the standard deviation over those that were run; a number without is
+  of one. {machine}.
 - Calls: of the expert, those that teach included. mu, or the least confidence, is sought
-  until calls are within {settings.nearness:.0%} of the paper's budget, in {settings.most_tries} runs at most; only calls decide. A
+  until calls are within {settings.nearness:.0%} of the paper's budget, in {settings.most_tries} runs at most,
+  fewer where one takes many minutes (`--tries`: IMDB's encoder, four levels); only calls decide. A
   budget beside other calls says that none came nearer.
 - Accuracy in percent.{_recall(majority)}
 - Ensemble: the expert with the budget's share, the rest evenly among the levels. Threshold: half
