@@ -181,24 +181,17 @@ def _encoder(
 ) -> Manifest | None:
     """Export an encoder that classifies, or of sentences; None where it is a language model."""
     from escalade.checkpoint import is_classifier, is_sentence_encoder, locate
-    from escalade.export.classifier import DEFAULT_GOLDEN_TEXTS, export_classifier
+    from escalade.export.classifier import DEFAULT_GOLDEN_TEXTS
 
     located = locate(model)
     if not is_classifier(located.folder):
         return None
     _refuse(not_for)
     if is_sentence_encoder(located.folder):
-        from escalade.export.sentences import export_sentence_encoder
-
-        return export_sentence_encoder(
-            located.folder,
-            out,
-            name=located.name,
-            quantize=quantize.value,
-            golden_texts=texts or DEFAULT_GOLDEN_TEXTS,
-            progress=progress,
-        )
-    return export_classifier(
+        from escalade.export.sentences import export_sentence_encoder as export_encoder
+    else:
+        from escalade.export.classifier import export_classifier as export_encoder
+    return export_encoder(
         located.folder,
         out,
         name=located.name,

@@ -88,6 +88,9 @@ def trips_of(
     """
     if not 0 <= seed <= _MAX_SEED:
         raise SimulatorError(f"seed must be in [0, {_MAX_SEED}]; got {seed}")
+    # At its deadline a call has ended, and none is made again.
+    hedged = setting.hedge_after_s < setting.deadline_s
+    after_s = setting.hedge_after_s if hedged else math.inf
     tables, link = [], 0
     moved = recording.bytes_up, recording.bytes_down, recording.draft_bytes
     again = np.zeros(recording.bytes_up.shape, dtype=np.bool_)
@@ -98,9 +101,6 @@ def trips_of(
             table = table * setting.scale
         alone = table[-1].copy()
         if recording.linked[place]:
-            # At its deadline a call has ended, and none is made again.
-            hedged = setting.hedge_after_s < setting.deadline_s
-            after_s = setting.hedge_after_s if hedged else math.inf
             profile = network.to(tier.info.name) if recording.plain[place] else None
             draws = None if profile is None else draws_of(profile)
             keys = _Keys.drawn(seed, link, table.shape[1], setting.dialled)

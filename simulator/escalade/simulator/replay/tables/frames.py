@@ -45,7 +45,8 @@ def _points(summary: Summary) -> Frame:
             row.calls,
             row.calls_saved,
             row.bytes_saved,
-            *(value for spent in (row.flops, row.money) for value in _spent(spent)),
+            *_spent(row.flops),
+            *_spent(row.money),
             row.tokens_saved,
         ]
         for row in summary.points
