@@ -8,12 +8,12 @@ where a number is due.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TypeVar
 
 import msgspec
 
-from escalade.edge.trace.schema import Hop, Line, TraceRecord, links_of
+from escalade.edge.trace.schema import Line
 
 L = TypeVar("L", bound=Line)
 
@@ -23,7 +23,7 @@ _NAMES = {math.inf: "Infinity", -math.inf: "-Infinity"}
 
 def encode_line(line: Line) -> bytes:
     """One line, its newline included."""
-    if isinstance(line, TraceRecord) and math.isfinite(_sum(line)):
+    if math.isfinite(_sum(line)):
         return _ENCODER.encode(line) + b"\n"
     return _ENCODER.encode(_named(msgspec.to_builtins(line))) + b"\n"
 
@@ -37,25 +37,16 @@ def decode_line(raw: bytes | msgspec.Raw, kind: type[L]) -> L:
     return msgspec.json.decode(raw, type=kind, strict=False)
 
 
-def _sum(record: TraceRecord) -> float:
-    """Of all its numbers that need not be finite: only what is not makes it so; a short way."""
-    total = record.total_s
-    for tier in record.tiers:
-        if tier is None:
-            continue
-        total += tier.seconds + (tier.score or 0.0)
-        for member in tier.members:
-            total += member.seconds + sum(member.logprobs)
-            if member.call is not msgspec.UNSET:
-                total += sum(one.seconds for one in member.call.models) + _of_hops(member.call.hops)
-        total += _of_hops(tier.hops)
-        for link in links_of(tier):
-            total += link.round_trip_s + link.server_s
-    return total
-
-
-def _of_hops(hops: Sequence[Hop]) -> float:
-    return sum(hop.seconds + (hop.score or 0.0) + (hop.threshold or 0.0) for hop in hops)
+def _sum(value: object) -> float:
+    """Of all its numbers with a point: only one that is not finite makes it so; a short way."""
+    if isinstance(value, float):
+        return value
+    if isinstance(value, msgspec.Struct):
+        return sum(_sum(getattr(value, name)) for name in value.__struct_fields__)
+    if isinstance(value, list):
+        flat = value and isinstance(value[0], (float, int))  # log-probabilities
+        return sum(value) if flat else sum(map(_sum, value))
+    return 0.0
 
 
 def _named(value: object) -> object:
