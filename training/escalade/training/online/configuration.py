@@ -143,8 +143,8 @@ class EncoderTable(_LevelTable, frozen=True, kw_only=True, tag="encoder"):
     epochs: Positive = 5
     replay: Count = 16
     memory: Count = 2048
-    #: Where it runs and learns. A GPU rounds otherwise, and a run that goes on there is not the same
-    #: bit for bit.
+    #: Where it runs and learns. A GPU rounds otherwise, by which alone a run that goes on there
+    #: differs.
     device: Literal["cpu", "cuda"] = "cpu"
 
 
