@@ -333,3 +333,13 @@ def prices_of(given: Sequence[str] | None) -> dict[str, tuple[float, float]]:
             raise typer.BadParameter(f"{one!r} is no price: give MODEL=READ,WRITTEN") from None
         prices[name] = read, written
     return prices
+
+
+def given_options(context: typer.Context) -> set[str]:
+    """The options that the command line gives, whatever they say: each by its first name."""
+    given = set()
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is not None and source.name == "COMMANDLINE" and parameter.opts[0][:2] == "--":
+            given.add(parameter.opts[0])
+    return given

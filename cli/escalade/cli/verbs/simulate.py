@@ -18,6 +18,7 @@ from escalade.cli.options import (
     SampleOption,
     SeedOption,
     TablesOption,
+    given_options,
     prices_of,
 )
 
@@ -63,6 +64,7 @@ def room_of(text: str) -> Room:
 
 
 def simulate(
+    context: typer.Context,
     traces: Annotated[
         list[Path],
         typer.Argument(
@@ -131,10 +133,10 @@ def simulate(
 ) -> None:
     """Replay traces over named networks in virtual time and write one HTML report."""
     if traces == [Path(_CLOCK)]:
-        of_traces = (profile, profiles, device, devices, threshold, price, deadline_s)
-        more = (hedge_after_s, dialled or None, early, figures, tables)
-        if any(one is not None for one in of_traces + more):
-            raise typer.BadParameter("clock takes no option but --json: the others are of traces")
+        if others := given_options(context) - {"--json"}:
+            raise typer.BadParameter(
+                f"clock takes no option but --json, the others are of traces; got {min(others)}"
+            )
         _time_delays(json=json)
         return
     from escalade.cli.output import print_json, progress_bar, show_written
