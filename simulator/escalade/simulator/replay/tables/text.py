@@ -145,7 +145,7 @@ def _answers_table(trace: TraceRow, points: list[PointRow]) -> TextTable:
     if points[0].flops is not None:
         head.append("FLOPs a query")
     if points[0].money is not None:
-        head.append(f"{trace.currency} a million queries")
+        head.append(f"{trace.currency} a million queries, models")
     rows = [
         [
             Cell(_thresholds(row.thresholds)),
