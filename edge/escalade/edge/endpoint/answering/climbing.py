@@ -35,6 +35,7 @@ def climb(
     texts_of: TextsOf,
     cancelled: Callable[[], bool],
     *,
+    param: str,
     mode: StreamMode = "hold",
     show: Show | None = None,
 ) -> Finished | None:
@@ -45,6 +46,7 @@ def climb(
         query: of one choice.
         texts_of: what the tokens of a tokenizer are, by its fingerprint.
         cancelled: asked while it is answered.
+        param: the field of the request that it came in.
         mode: how what is shown and deferral go together.
         show: called with what a stream's reader is to see, the answer last; None: nobody reads.
 
@@ -71,7 +73,7 @@ def climb(
         if showing is not None:
             showing.end(finished)
     except EdgeError as error:
-        raise _refusal(error, query) from error
+        raise _refusal(error, param) from error
     except Exception as error:
         # A defect of ours is the end of this answer alone, and is said: nobody waits for ever.
         _LOG.exception("a query could not be answered")
@@ -110,9 +112,8 @@ def _tokens(run: Run, answer: Answer, query: Query, texts_of: TextsOf) -> Sequen
     return tokens.take(answer.text, ended=answer.stop != "stop")
 
 
-def _refusal(error: EdgeError, query: Query) -> RefusedError:
+def _refusal(error: EdgeError, param: str) -> RefusedError:
     """What is said of a query that has no answer."""
-    param = "messages" if query.messages else "prompt"
     if isinstance(error, TooLongError):
         return RefusedError(400, "context_length_exceeded", str(error), param=param)
     if isinstance(error, PromptError):
