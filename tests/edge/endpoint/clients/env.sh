@@ -2,7 +2,7 @@
 # Makes an environment with clients of OpenAI's API as users have them: Python's and Node's own, llm,
 # LangChain. They are no dependency of ours; slow tests ask the endpoint with them. 150 MB.
 #
-#     sh tests/edge/endpoint/clients_env.sh FOLDER
+#     sh tests/edge/endpoint/clients/env.sh FOLDER
 set -eu
 
 folder=${1:?FOLDER: where to make it}
