@@ -96,7 +96,8 @@ def likeliest_of(logits: NDArray[np.float32], count: int) -> list[tuple[int, flo
         logits: `(V,)` as they left the head.
         count: at least 1; at most V are there. Of tokens tied, those with the lower ids.
     """
-    shifted = logits.astype(np.float64) - float(logits.max())
+    with np.errstate(invalid="ignore"):  # a broken model's are no numbers, and are given as such
+        shifted = logits.astype(np.float64) - float(logits.max())
     candidates = at_least_the_kth(logits, count) if count < logits.size else np.arange(logits.size)
     best = candidates[np.argsort(-shifted[candidates], kind="stable")][:count]
     normalizer = math.log(np.exp(shifted).sum())
