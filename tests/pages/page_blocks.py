@@ -182,7 +182,7 @@ def check_servers(blocks: list[Block], name: str) -> None:
                     f"{name}:{block.line}: {following!r} does not wait for the server before it:"
                     " begin a new block"
                 )
-            if re.match(r"(\S+/)?escalade (serve\b|gateway\b|proxy -)", line) and not behind:
+            if re.match(r"(\S+/)?escalade (serve\b|gateway\b|listen\b|proxy -)", line) and not behind:
                 raise PageError(f"{name}:{block.line}: {line!r} hangs the reader: end it with &")
 
 
