@@ -141,17 +141,18 @@ def test_a_body_that_does_not_come_is_not_waited_for(
 def test_a_head_that_does_not_come_is_not_waited_for(
     serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "HEAD_S", 0.05)
     served = serve()
-    with served.connect() as silent:
-        assert read_all(silent) == b""
-    with served.connect() as slow:
-        slow.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: loc")
-        assert read_all(slow).startswith(b"HTTP/1.1 408")
-    with served.connect() as kept:  # between two requests it may be silent for longer
-        for _ in range(2):
-            kept.sendall(served.asked(max_tokens=1))
-            assert kept.recv(1 << 16).startswith(b"HTTP/1.1 200")
+    with served.connect() as kept:
+        kept.sendall(served.asked(max_tokens=1))
+        assert kept.recv(1 << 16).startswith(b"HTTP/1.1 200")
+        monkeypatch.setattr(connection, "HEAD_S", 0.05)
+        with served.connect() as silent:
+            assert read_all(silent) == b""
+        # Between two requests one may be silent for longer; but not within a head.
+        kept.sendall(served.asked(max_tokens=1))
+        assert kept.recv(1 << 16).startswith(b"HTTP/1.1 200")
+        kept.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: loc")
+        assert read_all(kept).startswith(b"HTTP/1.1 408")
 
 
 def test_a_head_without_end_is_refused(serve: Any) -> None:
@@ -165,6 +166,17 @@ def test_a_head_without_end_is_refused(serve: Any) -> None:
             raw = read_all(one)
     assert not raw or raw.startswith(b"HTTP/1.1 431")
     assert served.chat().status == 200
+
+
+def test_an_offer_of_another_protocol_is_passed_over(serve: Any) -> None:
+    """As Java's own client and `curl --http2` make it with every request in the clear."""
+    served = serve()
+    offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+    asked = served.asked(max_tokens=1).replace(b"Content-Type", offer + b"Content-Type", 1)
+    with served.connect() as one:
+        for _ in range(2):
+            one.sendall(asked)
+            assert one.recv(1 << 16).startswith(b"HTTP/1.1 200")
 
 
 def test_what_is_no_http_is_refused_in_json(serve: Any) -> None:

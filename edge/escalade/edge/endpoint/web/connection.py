@@ -7,7 +7,9 @@ and it takes a client that has only ended its own half for one that has left.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
+from http import HTTPStatus
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -22,6 +24,11 @@ HEAD_S = 10.0
 READER_S = 60.0
 # Of a client that has ended its half: the second write to one that has left fails.
 _PROBE_S = 0.5
+# Java's client and `curl --http2` offer HTTP/2 so, which a server may pass over (RFC 9110, section
+# 7.8); the parser would take the body for that of another protocol.
+_UPGRADE = re.compile(rb"(?i)(?<=\n)upgrade:")
+_PASSED_OVER = b"x-upgrade:"
+_END_OF_HEAD = b"\r\n\r\n"
 # What clients skip before an answer (RFC 9110, section 15.2), http.client of Python among them.
 _PROBE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -53,6 +60,9 @@ class BoundedProtocol(HttpToolsProtocol):
         idle = self.cycle is None or self.cycle.response_complete
         if idle and not self._in_head:
             self._wait_for_head()
+        if idle or self._in_head:
+            head, end, rest = data.partition(_END_OF_HEAD)
+            data = _UPGRADE.sub(_PASSED_OVER, head) + end + rest
         super().data_received(data)
         if self._in_head:
             self._head_bytes += len(data)
@@ -128,7 +138,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if not (busy and self.cycle.response_started):  # half an answer is no place for another
             body = error_body(RefusedError(status, code, message))
             head = (
-                f"HTTP/1.1 {status} Refused\r\ncontent-type: application/json\r\n"
+                f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+                "content-type: application/json\r\n"
                 f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
             )
             self.transport.write(head.encode() + body)
