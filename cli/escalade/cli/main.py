@@ -28,6 +28,7 @@ from escalade.cli.verbs import (
     health,
     inspect,
     learn,
+    listen,
     load,
     plan,
     record,
@@ -59,6 +60,7 @@ _EXTRA_OF = {
     "export": "export",
     "train": "training",
     "learn": "online",
+    "listen": "endpoint",
     "tasks": "training",
     "trace": "training",
     "router": "training",
@@ -91,6 +93,7 @@ app = typer.Typer(
 for verb in (
     demo,
     ask,
+    listen,
     record,
     calibrate,
     export,

@@ -27,6 +27,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     score: float | None
     #: The tau it was held against; None: not calibrated.
     threshold: float | None
+    #: The deferral rule that gave the score; None as there.
+    rule: str | None = None
     #: Whether that gate sends the query on: what another tier would have been asked for.
     would_defer: bool
     #: Why the response ended.

@@ -8,8 +8,11 @@ EdgeError
 ├── DataError            a record file or trace cannot be read
 ├── CascadeError         a cascade's file does not fit together
 ├── PromptError          a prompt is empty, too long, or not text
+│   └── TooLongError     it does not fit into the model's window
 ├── CalibrationError     a threshold cannot be set from this data
 ├── OutboxError          a query cannot be kept, or what is kept cannot be read
+├── EndpointError        an endpoint cannot listen as it is asked to
+├── RefusedError         an endpoint refuses a request (carries what OpenAI's clients read)
 └── CloudError           the cloud refused or did not answer (carries a stable reason)
 
 Messages give the name, the allowed range and the value, in one line.
@@ -56,12 +59,46 @@ class PromptError(EdgeError):
     """A prompt is empty, too long for the model's window, or not text."""
 
 
+class TooLongError(PromptError):
+    """A prompt does not fit into the model's window beside an answer."""
+
+
 class CalibrationError(EdgeError):
     """A threshold cannot be set from this data."""
 
 
 class OutboxError(EdgeError):
     """A query cannot be kept for later, or the file of those that are cannot be read."""
+
+
+class EndpointError(EdgeError):
+    """An endpoint cannot listen as it is asked to."""
+
+
+class RefusedError(EdgeError):
+    """An endpoint refuses a request, in the words of OpenAI's API.
+
+    Attributes:
+        status: of HTTP.
+        code: a stable word for the cause, e.g. `unsupported_parameter`.
+        param: the field of the request that it is about; None where it is about none.
+        retry_after_s: whole seconds after which it may be asked again; None: nobody knows.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.param = param
+        self.retry_after_s = retry_after_s
 
 
 class CloudError(EdgeError):

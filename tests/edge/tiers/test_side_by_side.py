@@ -35,12 +35,13 @@ class Held:
         max_new_tokens: int,
         *,
         sampling: Sampling | None = None,
+        top: int = 0,
         cancelled: Callable[[], bool] | None = None,
     ) -> Iterator[Step]:
         assert cancelled is not None
         self.begun.set()
         steps = self._real.generate(
-            prompt_ids, max_new_tokens, sampling=sampling, cancelled=cancelled
+            prompt_ids, max_new_tokens, sampling=sampling, top=top, cancelled=cancelled
         )
         first, self._first = self._first, False
         for index, step in enumerate(steps):

@@ -99,10 +99,11 @@ class OnnxEncoderDecoderRuntime:
         max_new_tokens: int,
         *,
         sampling: Sampling | None = None,
+        top: int = 0,
         cancelled: Callable[[], bool] | None = None,
     ) -> Iterator[Step]:
         """See `Runtime.generate`; the prompt is one chunk, as long as it may be."""
-        binding = self._greedy if sampling is None else self._sampled
+        binding = self._greedy if sampling is None and not top else self._sampled
         positions = itertools.count()
 
         def read(last: int | None) -> bool:
@@ -120,6 +121,7 @@ class OnnxEncoderDecoderRuntime:
             end_ids=self._end_ids,
             max_new_tokens=max_new_tokens,
             sampling=sampling,
+            top=top,
         )
 
     def _encode(self, prompt_ids: list[int]) -> None:

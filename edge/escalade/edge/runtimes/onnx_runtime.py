@@ -84,10 +84,11 @@ class OnnxRuntime:
         max_new_tokens: int,
         *,
         sampling: Sampling | None = None,
+        top: int = 0,
         cancelled: Callable[[], bool] | None = None,
     ) -> Iterator[Step]:
         """See `Runtime.generate`."""
-        binding = self._greedy if sampling is None else self._sampled
+        binding = self._greedy if sampling is None and not top else self._sampled
         del self._held[reusable(self._held, prompt_ids) if self._reuses else 0 :]
 
         def read(last: int | None) -> bool:
@@ -104,6 +105,7 @@ class OnnxRuntime:
             end_ids=self._end_ids,
             max_new_tokens=max_new_tokens,
             sampling=sampling,
+            top=top,
         )
 
     def _unread(self, prompt_ids: Sequence[int]) -> list[NDArray[np.int64]]:

@@ -57,6 +57,7 @@ class ArtifactTier:
             encoded.ids,
             query.max_new_tokens,
             sampling=query.sampling,
+            top=query.top_logprobs,
             stop=query.stop,
             cancelled=call.cancelled,
             stop_when=gate.early_stop(longest) if early and gate is not None else None,
@@ -111,6 +112,8 @@ class ArtifactTier:
         )
         ids = [step.token_id for step in generation.steps if not step.ended]
         source = source_of(self.member, ids, logprobs)
+        if call.query.top_logprobs:
+            source = source._replace(top=[step.top for step in generation.steps])
         if gate is None or score is None or rule is None:
             return Said(answer, False, stop, source)
         defers = unfinished or gate.defers(score)

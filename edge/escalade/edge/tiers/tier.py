@@ -63,6 +63,9 @@ class Source(NamedTuple):
     ids: Sequence[int]
     #: One for each id, and one more where it ended by an end-of-sequence token or a label.
     logprobs: Sequence[float]
+    #: Of each of these the likeliest tokens, where the query asked for them and the tier is one
+    #: model here.
+    top: Sequence[Sequence[tuple[int, float]]] = ()
 
 
 class Said(NamedTuple):
