@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -65,9 +66,7 @@ def deferral_vectors() -> dict[str, object]:
         "rules": [_of_rule(rule, responses) for rule in rules],
         "router": {"file": text, **_of_rule(router, responses)},
         "early": [
-            _early(rule, response)
-            for rule in (*rules, router)
-            for response in responses[4:7]
+            _early(rule, response) for rule in (*rules, router) for response in responses[4:7]
         ],
         "defers": [
             [_number(score), tau, defers(score, tau)]
@@ -82,7 +81,7 @@ def _router(rng: np.random.Generator) -> Router:
     return Router(
         [
             (rng.normal(size=(after, before)), rng.normal(size=after))
-            for before, after in zip(widths, widths[1:], strict=False)
+            for before, after in pairwise(widths)
         ]
     )
 
@@ -174,4 +173,4 @@ def _rounded(vectors: dict[str, object]) -> dict[str, object]:
 if __name__ == "__main__":
     VECTORS.mkdir(parents=True, exist_ok=True)
     DEFERRAL.write_text(written())
-    print(DEFERRAL)
+    print(DEFERRAL)  # noqa: T201
