@@ -1,6 +1,6 @@
-"""Writes what the device in a browser must give too: scores, bounds, early stops of every rule.
+"""Writes what the device in a browser must give too: scores, bounds, early stops; and networks.
 
-.venv/bin/python tests/web_vectors.py    # writes edge/web/test/vectors/deferral.json anew
+.venv/bin/python tests/web_vectors.py    # edge/web/test/vectors/, edge/web/page/profiles.json
 
 Numbers travel with all their digits; NaN and the infinities are the strings that JavaScript reads.
 """
@@ -27,9 +27,11 @@ from escalade.edge.deferral import (
     defers,
     rule_named,
 )
+from escalade.simulator.network.profiles.reading import shipped_profiles
 
-VECTORS = Path(__file__).resolve().parents[1] / "edge" / "web" / "test" / "vectors"
-DEFERRAL = VECTORS / "deferral.json"
+_WEB = Path(__file__).resolve().parents[1] / "edge" / "web"
+DEFERRAL = _WEB / "test" / "vectors" / "deferral.json"
+PROFILES = _WEB / "page" / "profiles.json"
 
 _SEED = 15
 #: On both sides of where numpy begins to add in lanes (8) and pairwise (128).
@@ -170,7 +172,23 @@ def _rounded(vectors: dict[str, object]) -> dict[str, object]:
     return {**vectors, "router": {**router, **kept}}
 
 
+def profiles() -> str:
+    """The file of networks that the page offers: medians, without spread, loss and outages."""
+    rows = [
+        {
+            "name": one.name,
+            "rtt_ms": one.rtt_ms,
+            "up_mbps": one.up_mbps,
+            "down_mbps": one.down_mbps,
+            "source": one.source,
+        }
+        for one in shipped_profiles().values()
+    ]
+    return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
+
+
 if __name__ == "__main__":
-    VECTORS.mkdir(parents=True, exist_ok=True)
-    DEFERRAL.write_text(written())
-    print(DEFERRAL)  # noqa: T201
+    for path, text in ((DEFERRAL, written()), (PROFILES, profiles())):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        print(path)  # noqa: T201

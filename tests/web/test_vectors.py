@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 
-from web_vectors import DEFERRAL, deferral_vectors, written
+import pytest
+from web_vectors import DEFERRAL, PROFILES, deferral_vectors, profiles, written
 
 
-def test_the_vectors_are_of_the_code() -> None:
-    assert DEFERRAL.read_text() == written(), "run `.venv/bin/python tests/web_vectors.py`"
+@pytest.mark.parametrize(("path", "make"), [(DEFERRAL, written), (PROFILES, profiles)])
+def test_what_the_browser_is_held_to_is_of_the_code(path: Path, make: Callable[[], str]) -> None:
+    assert path.read_text() == make(), "run `.venv/bin/python tests/web_vectors.py`"
 
 
 def test_every_rule_is_among_them() -> None:

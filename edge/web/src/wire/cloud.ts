@@ -137,7 +137,7 @@ export class Cloud {
     const until = performance.now() + this.deadlineMs;
     for (let attempt = 1; ; attempt += 1) {
       try {
-        return await call({ timeoutMs: Math.max(1, until - performance.now()) });
+        return await call({ timeoutMs: Math.max(1, Math.ceil(until - performance.now())) });
       } catch (error) {
         if (error instanceof CloudError) {
           throw error;
@@ -192,5 +192,7 @@ function reasonOf(error: ConnectError): string {
   const said = names.find((name) =>
     details.some((detail) => detail.includes(name.replace(PREFIX, ""))),
   );
-  return said?.replace(PREFIX, "") ?? Code[error.code].toUpperCase();
+  return (
+    said?.replace(PREFIX, "") ?? Code[error.code].replace(/(?<=[a-z])(?=[A-Z])/g, "_").toUpperCase()
+  );
 }
