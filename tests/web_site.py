@@ -11,16 +11,12 @@ from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import Mount
 
-from escalade.cli.demo.page_server import bound, headers_of, page_app
+from escalade.cli.demo.page_server import PAGE, bound, page_app
 
-WEB = Path(__file__).resolve().parents[1] / "edge" / "web"
-PAGE = WEB / "dist" / "page"
-HARNESS = WEB / "build" / "harness" / "harness.js"
-_HTML = '<!doctype html><title>harness</title><script type="module" src="harness.js"></script>'
+#: The library alone, within reach of a test.
+HARNESS = PAGE.parents[1] / "build" / "harness"
 
 
 class Site:
@@ -40,18 +36,9 @@ class Site:
 
     def offer(self, cloud: str | None) -> None:
         """Say which cloud the page is told of from now on."""
-        headers = headers_of(cloud)
-
-        async def harness(request: Request) -> Response:
-            return HTMLResponse(_HTML, headers=headers)
-
-        async def script(request: Request) -> Response:
-            return FileResponse(HARNESS, headers=headers)
-
         self.app = Starlette(
             routes=[
-                Route("/harness.html", harness),
-                Route("/harness.js", script),
+                Mount("/harness", page_app(HARNESS, self.artifact, cloud)),
                 Mount("/", page_app(PAGE, self.artifact, cloud)),
             ]
         )

@@ -33,7 +33,7 @@ def test_a_thousand_queries_have_the_same_tokens_and_scores(
     prompts = [record.prompt for record in subsample(records, QUERIES)]
     assert len(prompts) == QUERIES
     artifact = Artifact.open(bundled)
-    with opened(f"{site.url}/harness.html") as page:
+    with opened(f"{site.url}/harness/") as page:
         assert page.evaluate(_OPEN)["threads"] == 2
         rows = page.evaluate(_ASK, prompts)
     for prompt, (tokens, score, text) in zip(prompts, rows, strict=True):
@@ -49,7 +49,7 @@ def test_ten_thousand_texts_have_the_same_ids(opened: Any, site: Site, bundled: 
     letters = [*"abcdefghijklmnopqrstuvwxyz'- .:?ABCéß字🙂\t\n\u0301", "<eos>", "<pad>", "g2p: "]
     texts = ["".join(rng.choices(letters, k=rng.randint(1, 40))) for _ in range(TEXTS)]
     texts = [one for one in texts if one.strip()]
-    with opened(f"{site.url}/harness.html") as page:
+    with opened(f"{site.url}/harness/") as page:
         page.evaluate(_OPEN)
         rows = page.evaluate("texts => device.encode(texts)", texts)
     for text, row in zip(texts, rows, strict=True):

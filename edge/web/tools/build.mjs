@@ -3,6 +3,7 @@ import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
   copyFileSync,
+  cpSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -73,12 +74,12 @@ for (const name of BUILDS) {
   }
 }
 
-// What drives the library in tests and timings; no part of the page.
-await build({
-  ...shared,
-  entryPoints: [join(web, "test/harness.ts")],
-  outdir: join(web, "build/harness"),
-});
+// The library alone, within reach of tests and timings: a site of its own, no part of the page.
+const harness = join(web, "build/harness");
+rmSync(harness, { recursive: true, force: true });
+cpSync(page, harness, { recursive: true });
+await build({ ...shared, entryPoints: [join(web, "test/harness.ts")], outdir: harness });
+copyFileSync(join(web, "test/harness.html"), join(harness, "index.html"));
 
 // What is kept for a visit without a network: all but what a GPU alone needs.
 const files = walk(page)

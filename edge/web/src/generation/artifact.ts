@@ -74,6 +74,7 @@ export class Artifact {
       : ruleNamed(rule);
     const runtime = await Runtime.open(ort, manifest, files, options.provider);
     const artifact = new Artifact(manifest, scored, tokenizer, runtime);
+    artifact.checkTokenizer();
     // The surest answer: a near tie may fall otherwise on another processor.
     const [surest] = [...manifest.golden].sort((one, other) => one.nll - other.nll);
     if (surest !== undefined) {
@@ -161,6 +162,18 @@ export class Artifact {
       yield { step: null, text: text.end().rest, stop: "cancelled" };
     } finally {
       done();
+    }
+  }
+
+  /** Hold the tokenizer against every golden prompt; throws `ParityError`. */
+  checkTokenizer(): void {
+    for (const { prompt, prompt_ids } of this.manifest.golden) {
+      const ids = this.tokenizer.encode(prompt);
+      if (ids.join() !== prompt_ids.join()) {
+        throw new ParityError(
+          `golden prompt '${prompt.slice(0, 80)}' is read as ${ids.slice(0, 20)}, the manifest says ${prompt_ids.slice(0, 20)}: this tokenizer.json does not run in a browser`,
+        );
+      }
     }
   }
 

@@ -6,6 +6,11 @@
 import { Tokenizer as Reader } from "@huggingface/tokenizers";
 import { ArtifactError } from "../errors";
 
+/** What of a tokenizer.json is looked at here. */
+interface TokenizerFile {
+  model?: { unk_token?: string | null };
+}
+
 /** A tokenizer. */
 export class Tokenizer {
   private readonly reader: Reader;
@@ -13,8 +18,9 @@ export class Tokenizer {
   /** @param where the bytes came from, for messages. */
   constructor(raw: Uint8Array, where: string) {
     try {
-      const file: object = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(raw));
-      this.reader = new Reader(file, {});
+      const file: TokenizerFile = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(raw));
+      // Of a WordLevel model it looks for the unknown token here alone, where slow tokenizers had it.
+      this.reader = new Reader(file, { unk_token: file.model?.unk_token });
     } catch (error) {
       throw new ArtifactError(`${where}: cannot be read: ${(error as Error).message}`);
     }
