@@ -11,15 +11,12 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import shutil
 import statistics
-import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-from benchmarks.web.site import HARNESS, PAGE, serving
+from benchmarks.web.site import PAGE, driven
 from rich.table import Table
 
 from escalade.cli.output import note_console, result_console
@@ -50,8 +47,6 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, help="of each answer, at most")
     parser.add_argument("--rounds", type=int, default=1, help="of all prompts")
     options = parser.parse_args()
-    if not (HARNESS / "index.html").is_file():
-        sys.exit(f"{HARNESS}: not built; run `make web`")
     with TemporaryDirectory() as scratch:
         folder, prompts = options.artifact, options.text
         if folder is None:
@@ -107,22 +102,9 @@ Rows = list[tuple[float, int]]
 def _in_browser(
     folder: Path, prompts: list[str], tokens: int | None, threads: int
 ) -> tuple[float, Rows]:
-    from playwright.sync_api import sync_playwright
-
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        sys.exit("needs Chromium (Debian: apt install chromium)")
-    with serving(folder) as url, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        page: Any = browser.new_page()
-        page.goto(url)
-        opened = page.evaluate(
-            "threads => openDevice({artifact: 'artifact/', runtime: 'ort/', threads})", threads
-        )
-        assert opened["threads"] == threads, opened  # noqa: S101 - or the figure is another
+    with driven(folder, threads) as (page, opened):
         page.evaluate(_ASK, [prompts[:_WARM], tokens])
         rows = [(ms, count) for ms, count in page.evaluate(_ASK, [prompts, tokens])]
-        browser.close()
     return opened["seconds"], rows
 
 

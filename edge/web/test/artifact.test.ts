@@ -131,12 +131,30 @@ test("without a network the manifest of the last visit serves", async () => {
   const server = new Server();
   const place = new Memory();
   server.manifest = '{"schema":2}';
-  await new Folder("http://x/a", place, server.fetch).manifest();
+  const first = new Folder("http://x/a", place, server.fetch);
+  await first.settle(await first.manifest());
   server.gone = true;
   const again = new Folder("http://x/a/", place, server.fetch);
   assert.deepEqual(await again.manifest(), bytesOf('{"schema":2}'));
   assert.equal(again.told.offline, true);
   await assert.rejects(new Folder("http://x/b", place, server.fetch).manifest(), ArtifactError);
+});
+
+test("files that no kept manifest names are forgotten", async () => {
+  const place = new Memory();
+  const server = new Server();
+  const digests = await Promise.all(["a", "b", "c"].map((one) => sha256(bytesOf(one))));
+  for (const digest of digests) {
+    await place.open(digest, 0);
+  }
+  await new Folder("http://x/1", place, server.fetch).settle(bytesOf(`{"a":"${digests[0]}"}`));
+  const names = async () => (await place.names()).filter((name) => !name.startsWith("manifest-"));
+  assert.deepEqual(await names(), [digests[0]]);
+  await place.open(digests[1] ?? "", 0);
+  await new Folder("http://x/2", place, server.fetch).settle(bytesOf(`{"b":"${digests[1]}"}`));
+  assert.deepEqual(await names(), [digests[0], digests[1]]);
+  await new Folder("http://x/1", place, server.fetch).settle(bytesOf("{}"));
+  assert.deepEqual(await names(), [digests[1]]);
 });
 
 const MANIFEST = {

@@ -6,6 +6,7 @@ import os
 import sys
 import webbrowser
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 
@@ -14,7 +15,7 @@ from escalade.cli.demo.processes import running
 
 # Its kernels in WebAssembly give what those of other devices give: an answer for an answer. Of 8
 # bits they do not round activations, and one answer in 60 is another (docs/web.md).
-_QUANTIZATION = "float16"
+_QUANTIZATION: Final = "float16"
 _CALIBRATION_QUERIES = 1500
 _GOLDEN_PROMPTS = 8
 

@@ -106,9 +106,7 @@ class WebListener:
         try:
             self._socket = socket.create_server((address.host, address.port), family=family)
         except OSError as error:
-            raise ListenError(
-                f"web {options.listen}: cannot be bound: {error.strerror}"
-            ) from error
+            raise ListenError(f"web {options.listen}: cannot be bound: {error.strerror}") from error
         scheme = "http" if tls is None else "https"
         #: With its real port.
         self.url = f"{scheme}://{Address(address.host, self._socket.getsockname()[1])}"

@@ -8,6 +8,9 @@ import { sha256 } from "./digest";
 import { type FileEntry, MANIFEST_NAME, MAX_MANIFEST_BYTES } from "./manifest";
 import type { Place, Writer } from "./place";
 
+// What a kept manifest is called, before a digest of its folder's address.
+const MANIFEST = "manifest-";
+
 /** How far a file has come. */
 export interface Progress {
   file: string;
@@ -49,7 +52,7 @@ export class Folder {
   /** The manifest's bytes: what the server has, or else what it had on the last visit. */
   async manifest(): Promise<Uint8Array<ArrayBuffer>> {
     const where = this.url + MANIFEST_NAME;
-    const name = `manifest-${await sha256(new TextEncoder().encode(this.url))}`;
+    const name = await this.manifestName();
     let response: Response;
     try {
       response = await this.load(where, { cache: "no-cache" });
@@ -62,9 +65,34 @@ export class Folder {
       return kept;
     }
     checkFound(response, where);
-    const raw = await bounded(response, MAX_MANIFEST_BYTES, where);
-    await this.keep(name, raw);
-    return raw;
+    return bounded(response, MAX_MANIFEST_BYTES, where);
+  }
+
+  /**
+   * Keep a manifest for a visit without a network, now that its artifact has been opened, and forget
+   * the files that no kept manifest names any more.
+   */
+  async settle(raw: Uint8Array<ArrayBuffer>): Promise<void> {
+    const own = await this.manifestName();
+    await this.keep(own, raw);
+    const wanted = new Set<string>();
+    const names = await this.place.names();
+    for (const name of names.filter((one) => one.startsWith(MANIFEST))) {
+      wanted.add(name);
+      const kept = new TextDecoder().decode((await this.place.read(name)) ?? undefined);
+      for (const [digest] of kept.matchAll(/[0-9a-f]{64}/g)) {
+        wanted.add(digest);
+      }
+    }
+    if (this.told.notKept === null) {
+      await Promise.all(
+        names.filter((name) => !wanted.has(name)).map((name) => this.place.remove(name)),
+      );
+    }
+  }
+
+  private async manifestName(): Promise<string> {
+    return MANIFEST + (await sha256(new TextEncoder().encode(this.url)));
   }
 
   /** A file's bytes, held to its entry in the manifest. */
@@ -90,16 +118,6 @@ export class Folder {
       );
     }
     return bytes;
-  }
-
-  /** Forget every kept file but those of these digests and the manifests. */
-  async tidy(digests: readonly string[]): Promise<void> {
-    const wanted = new Set(digests);
-    for (const name of await this.place.names()) {
-      if (!wanted.has(name) && !name.startsWith("manifest-")) {
-        await this.place.remove(name);
-      }
-    }
   }
 
   private async fetch(

@@ -53,19 +53,28 @@ export interface Answer {
 
 /** One artifact on this device, and perhaps a tier above. */
 export class Cascade {
+  private current = new AbortController();
+
   constructor(
     readonly artifact: Artifact,
     private readonly cloud: Cloud | null,
     private readonly now: () => number = () => performance.now(),
   ) {}
 
-  /** Ask; `onEvent` is told of everything on the way. Null where another query was begun. */
+  /**
+   * Ask; a query that is under way, here or above, is ended, and its answer is null.
+   *
+   * @param onEvent told of everything on the way.
+   */
   async ask(
     prompt: string,
     options: AskOptions = {},
     onEvent: (event: Event) => void = () => {},
   ): Promise<Answer | null> {
     const began = this.now();
+    this.current.abort();
+    this.current = new AbortController();
+    const { signal } = this.current;
     const { artifact } = this;
     const { deferral, model } = artifact.manifest;
     const ids = artifact.encode(prompt);
@@ -86,7 +95,7 @@ export class Cascade {
         onEvent({ kind: "token", token, text: piece });
       }
     }
-    if (last === "cancelled" || tokens.length === 0) {
+    if (last === "cancelled" || tokens.length === 0 || signal.aborted) {
       return null;
     }
     const logprobs = tokens.map((token) => token.logprob);
@@ -122,7 +131,7 @@ export class Cascade {
       seconds,
       asked,
     };
-    return deferred && asked !== null ? this.climb(answer, asked, began, onEvent) : answer;
+    return deferred && asked !== null ? this.climb(answer, asked, began, onEvent, signal) : answer;
   }
 
   private async climb(
@@ -130,14 +139,22 @@ export class Cascade {
     asked: Asked,
     began: number,
     onEvent: (event: Event) => void,
-  ): Promise<Answer> {
+    signal: AbortSignal,
+  ): Promise<Answer | null> {
     try {
-      const cloud = await this.cloud?.ask(asked, (text) => onEvent({ kind: "piece", text }));
+      const cloud = await this.cloud?.ask(
+        asked,
+        (text) => onEvent({ kind: "piece", text }),
+        signal,
+      );
       const seconds = (this.now() - began) / 1e3;
       if (cloud !== undefined) {
         return { ...answer, outcome: "deferred", text: cloud.text, cloud, seconds };
       }
     } catch (error) {
+      if (signal.aborted) {
+        return null;
+      }
       if (!(error instanceof CloudError)) {
         throw error;
       }

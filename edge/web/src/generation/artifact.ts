@@ -66,7 +66,6 @@ export class Artifact {
     for (const [name, entry] of Object.entries(manifest.files)) {
       files.set(name, await folder.file(name, entry));
     }
-    await folder.tidy(Object.values(manifest.files).map((entry) => entry.sha256));
     const tokenizer = new Tokenizer(needed(files, TOKENIZER_NAME), folder.url + TOKENIZER_NAME);
     const { router, rule } = manifest.deferral;
     const scored = router
@@ -80,6 +79,7 @@ export class Artifact {
     if (surest !== undefined) {
       await artifact.checkGolden(surest);
     }
+    await folder.settle(raw);
     return artifact;
   }
 

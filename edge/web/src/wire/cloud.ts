@@ -2,6 +2,7 @@
 
 import { create, toBinary } from "@bufbuild/protobuf";
 import {
+  type CallOptions,
   type Client,
   Code,
   ConnectError,
@@ -88,9 +89,9 @@ export class Cloud {
   }
 
   /** Who is there; asked once. */
-  async model(): Promise<GetModelInfoResponse> {
+  async model(signal?: AbortSignal): Promise<GetModelInfoResponse> {
     if (this.info === null) {
-      const info = await this.attempted((options) => this.client.getModelInfo({}, options));
+      const info = await this.attempted((options) => this.client.getModelInfo({}, options), signal);
       checkInfo(info);
       this.info = info;
     }
@@ -101,12 +102,20 @@ export class Cloud {
    * Ask; throws `CloudError` where nothing that can be believed comes back.
    *
    * @param onPiece told of the answer's text as it comes.
+   * @param signal ends it.
    */
-  async ask(asked: Asked, onPiece: (text: string) => void = () => {}): Promise<Heard> {
-    const info = await this.model();
+  async ask(
+    asked: Asked,
+    onPiece: (text: string) => void = () => {},
+    signal?: AbortSignal,
+  ): Promise<Heard> {
+    const info = await this.model(signal);
     const same = info.model?.tokenizerFingerprint === asked.tokenizerFingerprint;
     const request = requestOf(asked, same);
-    const response = await this.attempted((options) => this.stream(request, options, onPiece));
+    const response = await this.attempted(
+      (options) => this.stream(request, options, onPiece),
+      signal,
+    );
     checkAnswer(request, response, same ? asked.vocabularySize : null);
     return {
       text: response.text,
@@ -120,7 +129,7 @@ export class Cloud {
 
   private async stream(
     request: GenerateRequest,
-    options: { timeoutMs: number },
+    options: CallOptions,
     onPiece: (text: string) => void,
   ): Promise<GenerateResponse> {
     for await (const { event } of this.client.generateStream({ request }, options)) {
@@ -133,17 +142,21 @@ export class Cloud {
     throw new CloudError("the stream ended before the answer did", "UNAVAILABLE");
   }
 
-  private async attempted<T>(call: (options: { timeoutMs: number }) => Promise<T>): Promise<T> {
+  private async attempted<T>(
+    call: (options: CallOptions) => Promise<T>,
+    signal?: AbortSignal,
+  ): Promise<T> {
     const until = performance.now() + this.deadlineMs;
     for (let attempt = 1; ; attempt += 1) {
       try {
-        return await call({ timeoutMs: Math.max(1, Math.ceil(until - performance.now())) });
+        const timeoutMs = Math.max(1, Math.ceil(until - performance.now()));
+        return await call(signal === undefined ? { timeoutMs } : { timeoutMs, signal });
       } catch (error) {
         if (error instanceof CloudError) {
           throw error;
         }
         const failed = ConnectError.from(error);
-        const again = MAY_PASS.has(failed.code) && performance.now() < until;
+        const again = MAY_PASS.has(failed.code) && performance.now() < until && !signal?.aborted;
         if (attempt < ATTEMPTS && again && isOnline()) {
           continue;
         }
