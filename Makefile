@@ -4,9 +4,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 CONTRACT := protos/escalade/v1/cascade.proto
+WEB := edge/web
+NEED_NODE = @command -v npm >/dev/null || { echo "$@: needs node 20 or newer and npm, which are not here" >&2; exit 1; }
+NEED_CHROMIUM = @command -v chromium >/dev/null || command -v google-chrome >/dev/null || { echo "$@: needs Chromium, which is not here (Debian: apt install chromium)" >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-gpu test-aarch64 study study-three study-online study-ensembles sim-vs-live check lint format types imports contract breaking bench protos clean
+.PHONY: help demo test test-slow test-gpu test-aarch64 study study-three study-online study-ensembles sim-vs-live check lint format types imports contract breaking bench bench-web web test-web protos clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,7 +18,7 @@ demo: $(STAMP) ## The bundled cascade, end to end, on this machine
 	$(BIN)/escalade demo
 
 test: $(STAMP) ## Every test that takes seconds
-	$(BIN)/pytest -m "not slow" -n logical --maxprocesses 4
+	$(BIN)/pytest -m "not slow and not web" -n logical --maxprocesses 4
 
 test-slow: $(STAMP) ## Every test that takes longer
 	$(BIN)/pytest -m slow
@@ -46,6 +49,22 @@ study-ensembles: $(STAMP) ## Cascades of ensembles (TEXTS=, STREAMS=, ENCODER=);
 
 sim-vs-live: $(STAMP) ## The simulator against live cascades; 8 quiet minutes, resumable
 	$(BIN)/python -m benchmarks.sim_vs_live $(ARGS)
+
+web: $(STAMP) ## The device in a browser: checked and built; needs node
+	$(NEED_NODE)
+	cd $(WEB) && npm ci --silent --no-fund --no-audit && npm run --silent check && npm run --silent build
+
+test-web: $(STAMP) ## Its tests, with node and in headless Chromium
+	$(NEED_NODE)
+	$(NEED_CHROMIUM)
+	@$(MAKE) --no-print-directory web
+	cd $(WEB) && npm test --silent
+	$(BIN)/pytest -m web
+
+bench-web: $(STAMP) ## The device in a browser, timed in headless Chromium
+	$(NEED_NODE)
+	$(NEED_CHROMIUM)
+	$(BIN)/python -m benchmarks.web
 
 protos: $(STAMP) ## Generate the wire contract's stubs again
 	$(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=protos --pyi_out=protos \

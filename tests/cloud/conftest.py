@@ -305,6 +305,8 @@ class Running:
     task: asyncio.Task[None]
     #: Queries that were given to the backend so far, refused ones included.
     queued: Callable[[], int]
+    #: Where browsers are served, if they are.
+    web: str
 
 
 Serving = Callable[..., AbstractAsyncContextManager[Running]]
@@ -338,6 +340,7 @@ def serving() -> Serving:
         stop = asyncio.Event()
         ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         made: list[CountingBackend] = []
+        urls = [""]
 
         def make(**settings: Any) -> Backend:
             if backend is not None:
@@ -351,6 +354,7 @@ def serving() -> Serving:
                 ServeOptions(**{"listen": "127.0.0.1:0", **options}),
                 stop=stop,
                 on_ready=ready.set_result,
+                on_web=urls.append,
                 clock=clock,
             )
         )
@@ -367,6 +371,7 @@ def serving() -> Serving:
                     stop=stop,
                     task=task,
                     queued=lambda: made[0].queued,
+                    web=urls[-1],
                 )
             finally:
                 stop.set()

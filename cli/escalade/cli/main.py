@@ -80,7 +80,9 @@ _BROUGHT_BY = {
     "matplotlib": "simulator",
     "opentelemetry": "telemetry",
     "pyarrow": "simulator",
+    "starlette": "web",
     "tomlkit": "calibration",
+    "uvicorn": "web",
 }
 
 app = typer.Typer(

@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from escalade.cloud.web import WebOptions
     from escalade.edge import OpenOptions
 
 ArtifactArgument = Annotated[
@@ -161,6 +162,22 @@ QuotaFileOption = Annotated[
         help="Where it is kept over a restart how many tokens of their day clients have used up.",
     ),
 ]
+WebOption = Annotated[
+    str | None,
+    typer.Option(
+        "--web",
+        metavar="HOST:PORT",
+        help="Serve browsers too, over gRPC-Web; port 0 takes a free one. TLS as above.",
+    ),
+]
+AllowOriginOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-origin",
+        metavar="ORIGIN",
+        help="With --web: a page that may ask, as https://example.org; may be given again.",
+    ),
+]
 TrustedKeyOption = Annotated[
     Path | None,
     typer.Option("--trusted-key", help="Public key (PEM): take only what it has signed."),
@@ -234,6 +251,22 @@ StopOption = Annotated[
     list[str] | None,
     typer.Option("--stop", help="End the answer before this text; may be given again."),
 ]
+
+
+def web_options(listen: str | None, origins: Sequence[str] | None) -> WebOptions | None:
+    """A port for browsers; None where nobody asks for one.
+
+    Raises:
+        BadParameter: origins are named, and there is no port.
+        ListenError: an origin is none.
+    """
+    from escalade.cloud.web import WebOptions
+
+    if listen is None:
+        if origins:
+            raise typer.BadParameter("--allow-origin goes with --web HOST:PORT, which is missing")
+        return None
+    return WebOptions(listen=listen, origins=tuple(origins or ()))
 
 
 def open_options(

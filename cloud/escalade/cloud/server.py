@@ -34,6 +34,7 @@ from escalade.cloud.registering import register
 from escalade.cloud.rereading import read_all_now
 from escalade.cloud.service import SERVICE_NAME, CascadeService
 from escalade.cloud.watching import Observer, Watch, WatchOptions, tell_refused
+from escalade.cloud.web import WebListener, WebOptions
 from escalade.v1.channel import DIAL_WITHIN_S, server_options
 
 OnLoading = Callable[[], None]
@@ -79,6 +80,7 @@ class ServeOptions:
         idle_s: after how long a connection without requests is closed, above 0: each takes a
             descriptor and 14 KiB. Whoever comes back dials anew.
         watch: who is told of requests.
+        web: a port for browsers beside; None opens none.
     """
 
     listen: str = "127.0.0.1:50051"
@@ -90,6 +92,7 @@ class ServeOptions:
     unread_s: float = 30.0
     idle_s: float = 300.0
     watch: WatchOptions = _UNWATCHED
+    web: WebOptions | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("queue_capacity", 1), ("answers_kept", 1), ("grace_s", 0)):
@@ -109,6 +112,7 @@ async def serve(
     stop: asyncio.Event,
     on_loading: OnLoading = lambda: None,
     on_ready: OnReady = lambda address: None,
+    on_web: OnReady = lambda url: None,
     clock: Clock = time.monotonic,
 ) -> None:
     """Serve until `stop` is set, then drain.
@@ -119,6 +123,7 @@ async def serve(
         stop: ends it.
         on_loading: told when the model is all that is waited for.
         on_ready: told the address, with its real port, once requests are answered.
+        on_web: told before that the URL for browsers, where there is one.
         clock: seconds, monotonic.
 
     Raises:
@@ -139,10 +144,11 @@ async def serve(
     backend = make_backend(queue_capacity=options.queue_capacity, clock=clock)
     if gate is not None:
         backend = Metered(backend, gate.quotas)
-    watch = None
+    watch = web = None
     try:
         address = bind(server, options.listen, options.tls, clock)
         watch = Watch(options.watch, options.tls, clock, beside=address)
+        web = _open_web(options, server, clock)
         on_loading()
         await backend.load()
         status = Health()
@@ -169,27 +175,47 @@ async def serve(
         )
         await tell_health(True)
         await server.start()
+        _start_web(web, on_web)
         on_ready(address)
-        trim = find_trim()
-        trimming = None if trim is None else asyncio.create_task(keep_trimmed(trim))
-        looking = asyncio.create_task(_keep_looking(service))
-        writing = None if gate is None else asyncio.create_task(gate.keep_ledger())
+        tasks = [asyncio.create_task(_keep_looking(service))]
+        if (trim := find_trim()) is not None:
+            tasks.append(asyncio.create_task(keep_trimmed(trim)))
+        if gate is not None:
+            tasks.append(asyncio.create_task(gate.keep_ledger()))
         await stop.wait()
-        looking.cancel()
-        if writing is not None:
-            writing.cancel()
-        if trimming is not None:
-            trimming.cancel()
+        for task in tasks:
+            task.cancel()
         await status.enter_graceful_shutdown()
         service.start_draining()
         await _drain(service, options.grace_s)
     finally:
+        if web is not None:
+            await web.close()
         await server.stop(_FLUSH_S)
         backend.close()
         if gate is not None:
             gate.close()
         if watch is not None:
             watch.close()
+
+
+def _open_web(options: ServeOptions, server: grpc.aio.Server, clock: Clock) -> WebListener | None:
+    """Bind the port for browsers, where there is to be one."""
+    if options.web is None:
+        return None
+    # What load balancers and devices ask of the other port, but for reflection.
+    services = SERVICE_NAME, health.SERVICE_NAME
+    web = WebListener(
+        options.web, options.tls, clock, services=services, request_s=options.unread_s
+    )
+    web.attach(server)
+    return web
+
+
+def _start_web(web: WebListener | None, on_web: OnReady) -> None:
+    if web is not None:
+        web.start()
+        on_web(web.url)
 
 
 def _tell_of(
@@ -240,6 +266,7 @@ def run_server(
     *,
     on_loading: OnLoading = lambda: None,
     on_ready: OnReady = lambda address: None,
+    on_web: OnReady = lambda url: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain and return; for a process's main thread.
 
@@ -251,6 +278,7 @@ def run_server(
         options: see `ServeOptions`; None is all defaults.
         on_loading: see `serve`.
         on_ready: told the address, with its real port, once requests are answered.
+        on_web: see `serve`.
 
     Raises:
         StartError: the port, a certificate, the tokens or the model is not to be had.
@@ -266,7 +294,9 @@ def run_server(
         signal.signal(number, signal.SIG_DFL)
     try:
         uvloop.run(
-            _serve_until_signal(make_backend, options or ServeOptions(), on_loading, on_ready)
+            _serve_until_signal(
+                make_backend, options or ServeOptions(), on_loading, on_ready, on_web
+            )
         )
     finally:
         sys.setswitchinterval(switch_s)
@@ -279,6 +309,7 @@ async def _serve_until_signal(
     options: ServeOptions,
     on_loading: OnLoading,
     on_ready: OnReady,
+    on_web: OnReady,
 ) -> None:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, read_all_now)
@@ -299,4 +330,6 @@ async def _serve_until_signal(
         gc.freeze()
         on_ready(address)
 
-    await serve(make_backend, options, stop=stop, on_loading=on_loading, on_ready=ready)
+    await serve(
+        make_backend, options, stop=stop, on_loading=on_loading, on_ready=ready, on_web=on_web
+    )

@@ -35,6 +35,7 @@ from escalade.cloud.rpcs import (
     end_with,
     keep_s_of,
     key_of,
+    peer_of,
     query_of,
     received_of,
     response_of,
@@ -274,4 +275,4 @@ def _claim_of(
     priority: pb.Priority = pb.PRIORITY_INTERACTIVE,
 ) -> Claim:
     batch = priority == pb.PRIORITY_BATCH
-    return claim_of(context.peer(), request.ByteSize(), batch=batch)
+    return claim_of(peer_of(context), request.ByteSize(), batch=batch)

@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from escalade.cli.demo.page_server import PAGE
 from escalade.cli.options import JsonOption, SeedOption
 
 # In a checkout (and so in an editable install) the checkpoints lie beside the training code.
@@ -34,15 +35,26 @@ def demo(
         float, typer.Option("--target-deferral-rate", help="Share of queries to defer.")
     ] = 0.4,
     seed: SeedOption = 1,
+    web: Annotated[
+        bool,
+        typer.Option("--web", help="In place of all that: the device in a browser, on a page."),
+    ] = False,
+    page: Annotated[
+        Path, typer.Option("--page", help="With --web: folder of the built page, of `make web`.")
+    ] = PAGE,
+    web_port: Annotated[
+        int,
+        typer.Option(
+            "--web-port", min=0, max=65535, help="With --web: port of the page; 0: a free one."
+        ),
+    ] = 8080,
     json: JsonOption = False,
 ) -> None:
     """Watch a whole cascade work: export, calibrate, serve, ask over four networks, report."""
-    from escalade.cli.demo.steps import Demo
-    from escalade.cli.demo.tables import comparison_lines, live_table
     from escalade.cli.errors import MissingError
     from escalade.cli.output import note_console, print_json, result_console
 
-    for name in (_SMALL, _BASELINE, _LARGE):
+    for name in (_SMALL, _LARGE) if web else (_SMALL, _BASELINE, _LARGE):
         if not (models / name / "config.json").is_file():
             raise MissingError(
                 f"{models / name}: no checkpoint there; run the demo from a clone of the"
@@ -50,7 +62,23 @@ def demo(
             )
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
+    if web:
+        from escalade.cli.demo.web import web_demo
+
+        web_demo(
+            small=models / _SMALL,
+            large=models / _LARGE,
+            page=page,
+            out=out,
+            port=web_port,
+            target=target_deferral_rate,
+            notes=note_console(),
+        )
+        return
     started = time.monotonic()
+    from escalade.cli.demo.steps import Demo
+    from escalade.cli.demo.tables import comparison_lines, live_table
+
     steps = Demo(
         small=models / _SMALL,
         baseline=models / _BASELINE,

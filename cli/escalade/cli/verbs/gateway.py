@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from escalade.cli.options import (
+    AllowOriginOption,
     ClientCaOption,
     GraceOption,
     ListenOption,
@@ -21,6 +22,7 @@ from escalade.cli.options import (
     TokensOption,
     TokensPerDayOption,
     TrustedKeyOption,
+    WebOption,
 )
 from escalade.cli.watching import (
     LogChoice,
@@ -57,6 +59,8 @@ def gateway(
     threads: ThreadsOption = 0,
     max_memory: MaxMemoryOption = None,
     trusted_key: TrustedKeyOption = None,
+    web: WebOption = None,
+    allow_origin: AllowOriginOption = None,
     metrics: MetricsOption = None,
     otlp: OtlpOption = None,
     log: LogOption = LogChoice.pretty,
@@ -66,7 +70,7 @@ def gateway(
     from functools import partial
 
     from escalade.cli.gateway import GatewayBackend
-    from escalade.cli.options import open_options
+    from escalade.cli.options import open_options, web_options
     from escalade.cloud.access import AccessOptions, Limits
     from escalade.cloud.certificates import tls_files
     from escalade.cloud.server import ServeOptions, run_server
@@ -84,6 +88,7 @@ def gateway(
             queue_capacity=queue_capacity,
             grace_s=grace_s,
             watch=notes.options,
+            web=web_options(web, allow_origin),
         )
         gathering = None
         if learn is not None:
@@ -95,5 +100,6 @@ def gateway(
             options,
             on_loading=lambda: notes.say(f"opening {cascade} ..."),
             on_ready=lambda address: notes.tell(f"serving {cascade} on {address}"),
+            on_web=lambda url: notes.tell(f"serving browsers on {url}"),
         )
         notes.say("drained")

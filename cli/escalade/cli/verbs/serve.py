@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from escalade.cli.options import (
+    AllowOriginOption,
     ClientCaOption,
     GraceOption,
     ListenOption,
@@ -20,7 +21,9 @@ from escalade.cli.options import (
     TlsKeyOption,
     TokensOption,
     TokensPerDayOption,
+    WebOption,
     bytes_of,
+    web_options,
 )
 from escalade.cli.served_model import OpenaiOptions, backend_named
 from escalade.cli.watching import (
@@ -138,6 +141,8 @@ def serve(
             "--replicas", metavar="LEAST:MOST", help="With --ray: how many, by load; 1:1."
         ),
     ] = None,
+    web: WebOption = None,
+    allow_origin: AllowOriginOption = None,
     metrics: MetricsOption = None,
     otlp: OtlpOption = None,
     log: LogOption = LogChoice.pretty,
@@ -181,11 +186,13 @@ def serve(
             queue_capacity=queue_capacity,
             grace_s=grace_s,
             watch=notes.options,
+            web=web_options(web, allow_origin),
         )
         run_server(
             make_backend,
             options,
             on_loading=lambda: notes.say(f"loading {model} ..."),
             on_ready=lambda address: notes.tell(f"serving {model} on {address}"),
+            on_web=lambda url: notes.tell(f"serving browsers on {url}"),
         )
         notes.say("drained")

@@ -24,7 +24,7 @@ from escalade.cloud.access.tokens import Tokens, read_tokens
 from escalade.cloud.backends import Clock
 from escalade.cloud.errors import DeadlineError, OptionOutOfRangeError, StartError
 from escalade.cloud.rereading import Reread
-from escalade.cloud.rpcs import OWNER, end_with, host_of
+from escalade.cloud.rpcs import OWNER, end_with, host_of, peer_of
 from escalade.v1.quoting import one_line
 
 # Load balancers ask it, and have no token.
@@ -162,7 +162,7 @@ class Gate(grpc.aio.ServerInterceptor):
             token = bearer_of(context.invocation_metadata() or ())
             owner, limits = self._tokens.current().whose(token, self._today())
         else:
-            owner, limits = _subject(context) or host_of(context.peer()), UNLIMITED
+            owner, limits = _subject(context) or host_of(peer_of(context)), UNLIMITED
         self.quotas.admit(owner, limits)
         return owner
 

@@ -1,6 +1,6 @@
 """What each RPC checks, asks of a backend and sends; knows no particular backend."""
 
-from escalade.cloud.rpcs.client import OWNER, claim_of, host_of, writer
+from escalade.cloud.rpcs.client import OWNER, PEER_KEY, claim_of, host_of, peer_of, writer
 from escalade.cloud.rpcs.drain import Drain
 from escalade.cloud.rpcs.generate import key_of, query_of, response_of, send_stream
 from escalade.cloud.rpcs.once import SharedAnswers
@@ -15,6 +15,7 @@ from escalade.cloud.rpcs.verify import check_verify, verdict_response
 __all__ = [
     "CATALOGUE",
     "OWNER",
+    "PEER_KEY",
     "Drain",
     "Send",
     "SharedAnswers",
@@ -29,6 +30,7 @@ __all__ = [
     "host_of",
     "keep_s_of",
     "key_of",
+    "peer_of",
     "query_of",
     "reason_of_status",
     "received_of",

@@ -21,6 +21,11 @@ from escalade.cloud.rpcs.status import Send
 # One owner has at least so much of IPv6 (RFC 6177), and may write any address within it.
 _IPV6_PREFIX = 64
 
+# A Unix socket, which only `escalade.cloud.web` opens.
+_OWN = "unix:"
+#: In the metadata of a request that comes through the bridge: whose it is.
+PEER_KEY = "escalade-web-peer"
+
 #: Whose request this task answers, where something has made sure of it; else empty.
 OWNER = ContextVar("OWNER", default="")
 
@@ -37,6 +42,19 @@ def claim_of(peer: str, size_bytes: int, *, batch: bool = False) -> Claim:
         batch: whether it lets the same host's others go first.
     """
     return Claim(OWNER.get() or host_of(peer), peer, size_bytes, batch)
+
+
+def peer_of(context: grpc.aio.ServicerContext[Req, Resp]) -> str:
+    """Who has sent a request, as gRPC names it; of a browser's what the bridge says.
+
+    The bridge comes by a socket of this process's own: nobody else can say so.
+    """
+    peer = context.peer()
+    if peer.startswith(_OWN):
+        for key, value in context.invocation_metadata() or ():
+            if key == PEER_KEY and isinstance(value, str):
+                return value
+    return peer
 
 
 @lru_cache(maxsize=1024)

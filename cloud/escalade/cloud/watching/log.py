@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from escalade.cloud.rpcs import OWNER, host_of
+from escalade.cloud.rpcs import OWNER, host_of, peer_of
 from escalade.cloud.watching.call import Call
 from escalade.v1 import cascade_pb2 as pb
 
@@ -91,7 +91,7 @@ class RequestLog:
         line: dict[str, object] = {
             "rpc": call.rpc,
             "request_id": "" if asked is None else asked.request_id[:_MOST_ID],
-            "client": OWNER.get() or host_of(call.context.peer()),
+            "client": OWNER.get() or host_of(peer_of(call.context)),
             "model": self._model if outcome is None else outcome.model.name,
             "code": call.code.name,
             "reason": call.reason,

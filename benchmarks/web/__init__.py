@@ -1,0 +1,1 @@
+"""The device in a browser beside the device in Python, on this machine."""

@@ -1,0 +1,6 @@
+// An artifact behind an address: manifest, integrity, what is kept; loads no program.
+
+export { sha256 } from "./digest";
+export { type Fetch, type Fetched, Folder, type Progress } from "./fetching";
+export { type Golden, type Manifest, parseManifest, TOKENIZER_NAME } from "./manifest";
+export { Memory, type Place, PrivateFiles } from "./place";

@@ -1,0 +1,6 @@
+// Deferral rules: scores, bounds and early stops; knows no model, no network.
+
+export { type Early, EarlyStop, type Likely } from "./early";
+export { type Layer, MAX_ROUTER_BYTES, Router } from "./router";
+export { DeferralRule, defers } from "./rule";
+export { RULES, ruleNamed } from "./rules";

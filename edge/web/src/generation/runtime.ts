@@ -1,0 +1,207 @@
+// Runs an ONNX causal LM with onnxruntime-web; knows no text, no network.
+//
+// The cache of keys and values is what the program gave the step before, handed back as it is: no
+// line here copies it. On a GPU it never leaves the GPU. In WebAssembly onnxruntime-web itself moves
+// tensors between its memory and ours; what that costs is in docs/web.md.
+
+import type { InferenceSession, Tensor } from "onnxruntime-common";
+import type { Manifest } from "../artifact";
+import { ArtifactError } from "../errors";
+
+/** One generated token. */
+export interface Step {
+  id: number;
+  /** Natural logarithm, under the model, out of the same forward pass. */
+  logprob: number;
+  /** Whether this token is an end-of-sequence token. */
+  ended: boolean;
+}
+
+/** Where a program runs. */
+export type Provider = "wasm" | "webgpu";
+
+/** onnxruntime-web, in the build that the provider takes. */
+export type Ort = Pick<typeof import("onnxruntime-web"), "InferenceSession" | "Tensor" | "env">;
+
+// Names that an exported program has; edge/escalade/edge/runtimes/program.py.
+const INPUT_IDS = "input_ids";
+const ATTENTION_MASK = "attention_mask";
+const NEXT_TOKEN = "next_token";
+const LOGPROB = "logprob";
+const PAST = "past_key_values.";
+const PRESENT = "present.";
+// Tokens of a prompt that are read in one piece: a cancel waits for one.
+const CHUNK_TOKENS = 128;
+
+/** A program that generates. */
+export class Runtime {
+  private readonly past: string[];
+  private readonly outputs: string[];
+
+  private constructor(
+    private readonly ort: Ort,
+    private readonly session: InferenceSession,
+    private readonly manifest: Manifest,
+    private readonly provider: Provider,
+  ) {
+    this.past = session.inputNames.filter((name) => name.startsWith(PAST));
+    this.outputs = [NEXT_TOKEN, LOGPROB, ...this.past.map(presentOf)];
+    const wanted = [INPUT_IDS, ATTENTION_MASK, `${PAST}0.key`, ...this.outputs];
+    const there = new Set([...session.inputNames, ...session.outputNames]);
+    const lacks = wanted.filter((name) => !there.has(name));
+    if (lacks.length > 0) {
+      throw new ArtifactError(
+        `${manifest.program}: the graph lacks ${lacks.join(", ")}; was it written by \`escalade export\`?`,
+      );
+    }
+  }
+
+  /**
+   * Load a program.
+   *
+   * @param files of the artifact by name: the program, and the data that it may name.
+   */
+  static async open(
+    ort: Ort,
+    manifest: Manifest,
+    files: ReadonlyMap<string, Uint8Array<ArrayBuffer>>,
+    provider: Provider,
+  ): Promise<Runtime> {
+    const program = files.get(manifest.program);
+    if (program === undefined) {
+      throw new ArtifactError(`${manifest.program}: missing`);
+    }
+    const externalData = [...files]
+      .filter(([name]) => name.startsWith(`${manifest.program}.`))
+      .map(([path, data]) => ({ path, data }));
+    const past = Array.from({ length: manifest.model.layers }, (_, layer) => layer).flatMap(
+      (layer) => [`${PRESENT}${layer}.key`, `${PRESENT}${layer}.value`],
+    );
+    const onGpu = Object.fromEntries(past.map((name) => [name, "gpu-buffer" as const]));
+    try {
+      const session = await ort.InferenceSession.create(program, {
+        executionProviders: [provider],
+        externalData,
+        logSeverityLevel: 3,
+        ...(provider === "webgpu" ? { preferredOutputLocation: onGpu } : {}),
+      });
+      return new Runtime(ort, session, manifest, provider);
+    } catch (error) {
+      if (error instanceof ArtifactError) {
+        throw error;
+      }
+      const why = String((error as Error).message ?? error).split("\n")[0];
+      throw new ArtifactError(`${manifest.program}: onnxruntime-web cannot load it: ${why}`);
+    }
+  }
+
+  /**
+   * A step for each token until the end of sequence or `longest`.
+   *
+   * The caller has checked that prompt and response fit into the window.
+   *
+   * @param prompt at least 1 id.
+   * @param longest at least 1.
+   * @param cancelled asked before each chunk of the prompt and each token.
+   */
+  async *generate(
+    prompt: readonly number[],
+    longest: number,
+    cancelled: () => boolean = () => false,
+  ): AsyncGenerator<Step> {
+    const ends = new Set(this.manifest.model.end_of_sequence_ids);
+    let cache = this.empty();
+    let held = 0;
+    try {
+      let unread = [...prompt];
+      for (let made = 0; made < longest; made += 1) {
+        let said: InferenceSession.OnnxValueMapType | undefined;
+        for (let at = 0; at < unread.length; at += CHUNK_TOKENS) {
+          if (cancelled()) {
+            return;
+          }
+          const chunk = unread.slice(at, at + CHUNK_TOKENS);
+          held += chunk.length;
+          said = await this.run(chunk, held, cache);
+          const next = this.cacheOf(said);
+          this.release(cache);
+          cache = next;
+        }
+        const step = this.stepOf(said, ends);
+        yield step;
+        if (step.ended) {
+          return;
+        }
+        unread = [step.id];
+      }
+    } finally {
+      this.release(cache);
+    }
+  }
+
+  /** Let the program go. */
+  async close(): Promise<void> {
+    await this.session.release();
+  }
+
+  private async run(
+    ids: readonly number[],
+    total: number,
+    cache: Record<string, Tensor>,
+  ): Promise<InferenceSession.OnnxValueMapType> {
+    const { Tensor } = this.ort;
+    const feeds = {
+      ...cache,
+      [INPUT_IDS]: new Tensor("int64", BigInt64Array.from(ids, BigInt), [1, ids.length]),
+      [ATTENTION_MASK]: new Tensor("int64", new BigInt64Array(total).fill(1n), [1, total]),
+    };
+    try {
+      return await this.session.run(feeds, this.outputs);
+    } catch (error) {
+      const why = String((error as Error).message ?? error).split("\n")[0];
+      throw new ArtifactError(`${this.manifest.program}: ${why}`);
+    }
+  }
+
+  private stepOf(
+    said: InferenceSession.OnnxValueMapType | undefined,
+    ends: ReadonlySet<number>,
+  ): Step {
+    const token = said?.[NEXT_TOKEN]?.data as BigInt64Array | undefined;
+    const logprob = said?.[LOGPROB]?.data as Float32Array | undefined;
+    const id = Number(token?.[0]);
+    return { id, logprob: logprob?.[0] ?? Number.NaN, ended: ends.has(id) };
+  }
+
+  private cacheOf(said: InferenceSession.OnnxValueMapType): Record<string, Tensor> {
+    const cache: Record<string, Tensor> = {};
+    for (const name of this.past) {
+      const tensor = said[presentOf(name)];
+      if (tensor !== undefined) {
+        cache[name] = tensor as Tensor;
+      }
+    }
+    return cache;
+  }
+
+  private empty(): Record<string, Tensor> {
+    const { kv_heads, head_dim } = this.manifest.model;
+    const cache: Record<string, Tensor> = {};
+    for (const name of this.past) {
+      cache[name] = new this.ort.Tensor("float32", new Float32Array(0), [1, kv_heads, 0, head_dim]);
+    }
+    return cache;
+  }
+
+  private release(cache: Record<string, Tensor>): void {
+    if (this.provider === "webgpu") {
+      for (const tensor of Object.values(cache)) {
+        tensor.dispose();
+      }
+    }
+  }
+}
+
+function presentOf(past: string): string {
+  return PRESENT + past.slice(PAST.length);
+}

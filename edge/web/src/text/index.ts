@@ -1,0 +1,4 @@
+// Texts and tokens; knows no model.
+
+export { GrowingText } from "./growing";
+export { Tokenizer } from "./tokenizer";
