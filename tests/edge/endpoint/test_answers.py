@@ -115,6 +115,21 @@ def test_the_likeliest_tokens_are_those_of_the_logits(serve: Any) -> None:
     assert alike.choice["message"] == reply.choice["message"]
 
 
+def test_the_likeliest_tokens_of_a_vote_are_those_of_who_won(
+    serve: Any, folders: list[Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "vote.toml"
+    path.write_text(f"[[tiers]]\nmembers = {json.dumps([str(one) for one in folders])}\n")
+    alone = serve(NEVER, cloud=False, artifact=folders[0])
+    fields = {"logprobs": True, "top_logprobs": 3, "max_tokens": 5}
+    expected = alone.chat(**fields).choice["logprobs"]
+    voted = serve(path=path)
+    assert voted.chat(**fields).choice["logprobs"] == expected  # two of three say so
+    # The first member leads, and its text comes as it does where it wins.
+    reply = voted.complete(stream=True, escalade={"stream": "replace"}, max_tokens=5)
+    assert "".join(one["choices"][0]["text"] for one in reply.events)
+
+
 def test_a_drawn_token_has_the_models_log_probability_at_temperature_1(serve: Any) -> None:
     served = serve(NEVER, cloud=False)
     fields = {"logprobs": True, "top_logprobs": 20, "max_tokens": 8, "temperature": 1.7, "seed": 3}

@@ -42,6 +42,10 @@ class ArtifactTier:
         """See `Tier`; an artifact that is open stays what it is."""
         return [self.member.info]
 
+    def most_top(self) -> int:
+        """See `Tier`: all of them."""
+        return self.member.artifact.manifest.model.vocabulary_size
+
     def check(self, prompts: Prompts) -> None:
         """See `Tier`."""
         prompts.of(self.member)

@@ -77,6 +77,10 @@ class EnsembleTier:
         """See `Tier`; an artifact that is open stays what it is."""
         return [member.info for member in self._members]
 
+    def most_top(self) -> int:
+        """See `Tier`: those of the member that wins."""
+        return min(one.artifact.manifest.model.vocabulary_size for one in self._members)
+
     def check(self, prompts: Prompts) -> None:
         """See `Tier`: each member has to take the query."""
         for member in self._members:
@@ -234,7 +238,7 @@ class EnsembleTier:
             seconds=spent_s,
             stopped_early=len(voices) < len(self._members),
         )
-        source = source_of(self._members[won.member], won.ids, won.logprobs)
+        source = source_of(self._members[won.member], won.ids, won.logprobs)._replace(top=won.top)
         resume = None if verdict.settled else lambda: self._resume(call, heard, spent_s)
         return Said(answer, verdict.defers, won.stop, source, resume=resume)
 

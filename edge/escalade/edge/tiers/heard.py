@@ -31,6 +31,8 @@ class Heard(NamedTuple):
     seconds: float
     #: See `MemberAnswer`.
     classes: dict[str, float] | msgspec.UnsetType
+    #: See `Source`.
+    top: Sequence[Sequence[tuple[int, float]]] = ()
 
     @property
     def ended(self) -> bool:
@@ -104,6 +106,7 @@ def speak(
             ids,
             query.max_new_tokens,
             sampling=query.sampling if member.draw is None else member.draw.of(query.sampling, ids),
+            top=query.top_logprobs,
             stop=query.stop,
             cancelled=over,
         )
@@ -133,6 +136,7 @@ def speak(
         generated_tokens=len(logprobs),
         seconds=now_s() - began_s,
         classes=classes_of(member, generation) if generation and spoke else msgspec.UNSET,
+        top=[step.top for step in generation.steps] if generation and query.top_logprobs else (),
     )
 
 

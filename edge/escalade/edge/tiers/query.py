@@ -44,7 +44,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     deadline_s: float | None = None
     #: Whether tiers elsewhere send log-probabilities along where no gate here wants them.
     logprobs: bool = False
-    #: How many of the likeliest tokens come with each token of an answer of one model here.
+    #: How many of the likeliest tokens come with each token of an answer, see `Tier.most_top`.
     top_logprobs: int = 0
     #: Under which a server computes it once, however often it is sent; empty: one for each call.
     request_id: str = ""

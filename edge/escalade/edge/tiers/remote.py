@@ -9,6 +9,7 @@ from escalade.edge.deferral import DeferralRule, Gate
 from escalade.edge.generation import Delta
 from escalade.edge.tiers.budget import link_deadline_s
 from escalade.edge.tiers.known import Known
+from escalade.edge.tiers.likeliest import likeliest_of
 from escalade.edge.tiers.prompts import Member, Prompts
 from escalade.edge.tiers.reply import draft_use_of, hops_of, members_of, reason_of, stop_of
 from escalade.edge.tiers.request import (
@@ -96,6 +97,11 @@ class RemoteTier:
         self.members(hold=hold)
         return self._known.as_member(weight)
 
+    def most_top(self) -> int:
+        """See `Tier`; a gateway gives none."""
+        self.members()
+        return self._known.most_top
+
     def check(self, prompts: Prompts) -> None:
         """See `Tier`."""
         query = prompts.query
@@ -116,6 +122,9 @@ class RemoteTier:
             PromptError: the query cannot be sent.
         """
         request = request_of(call, self._reader, self._prompt_form, self._drafts)
+        # What it has not said it gives it would refuse.
+        if 0 < call.query.top_logprobs <= self._known.most_top:
+            request.output.top_logprobs = call.query.top_logprobs
         if self._known.hold and self._known.identity is not None:
             request.expected_model.CopyFrom(self._known.identity)
         return request
@@ -177,6 +186,7 @@ class RemoteTier:
                 response.model.tokenizer_fingerprint,
                 list(response.token_ids),
                 list(response.logprobs),
+                likeliest_of(request, response, self.client.address),
             ),
             reports=list(response.reports),
             degraded=reason_of(response.reports) if response.degraded else None,

@@ -82,6 +82,10 @@ class RemoteEnsembleTier:
         self._check_different()
         return found
 
+    def most_top(self) -> int:
+        """See `Tier`: what several machines say is not asked of each token."""
+        return 0
+
     def check(self, prompts: Prompts) -> None:
         """See `Tier`: all are sent the same."""
         self._tiers[0].check(prompts)

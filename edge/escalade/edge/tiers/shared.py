@@ -79,6 +79,10 @@ class SharedTier:
         """See `Tier`."""
         return self._tier.members(hold=hold)
 
+    def most_top(self) -> int:
+        """See `Tier`."""
+        return self._tier.most_top()
+
     def check(self, prompts: Prompts) -> None:
         """See `Tier`."""
         self._reading.acquire()

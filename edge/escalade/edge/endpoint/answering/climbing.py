@@ -10,7 +10,15 @@ import msgspec
 from escalade.edge.answer import Answer
 from escalade.edge.client import EdgeClient
 from escalade.edge.endpoint.answering.showing import Show, Showing
-from escalade.edge.endpoint.openai import Finished, StreamMode, Token, Tokens, decision, label_token
+from escalade.edge.endpoint.openai import (
+    Finished,
+    StreamMode,
+    Token,
+    Tokens,
+    decision,
+    label_token,
+    unsupported,
+)
 from escalade.edge.errors import (
     ArtifactError,
     CloudError,
@@ -21,7 +29,7 @@ from escalade.edge.errors import (
 )
 from escalade.edge.generation import TokenTexts
 from escalade.edge.run import Run
-from escalade.edge.tiers import Query
+from escalade.edge.tiers import Query, Tier
 
 _LOG = logging.getLogger(__name__)
 
@@ -60,6 +68,8 @@ def climb(
         showing = None
         if show is not None:
             showing = Showing(client.cascade, mode, show, logprobs=query.logprobs)
+        if query.top_logprobs:
+            _check_top(client.cascade.tiers, query, param)
         run = client.stream(
             query, cancelled=cancelled, told=None if showing is None else showing.told
         )
@@ -72,6 +82,8 @@ def climb(
         finished = _finished(client, run, answer, query, texts_of)
         if showing is not None:
             showing.end(finished)
+    except RefusedError:
+        raise
     except EdgeError as error:
         raise _refusal(error, param) from error
     except Exception as error:
@@ -110,6 +122,21 @@ def _tokens(run: Run, answer: Answer, query: Query, texts_of: TextsOf) -> Sequen
         top = source.top[place] if source.top else ()
         tokens.add(token_id, source.logprobs[place], top)
     return tokens.take(answer.text, ended=answer.stop != "stop")
+
+
+def _check_top(tiers: Sequence[Tier], query: Query, param: str) -> None:
+    """Refuse what a tier that may answer cannot give; one out of reach now gives no answer."""
+    for tier in tiers:
+        try:
+            most = tier.most_top()
+        except CloudError:
+            continue
+        if query.top_logprobs > most:
+            raise unsupported(
+                "top_logprobs" if param == "messages" else "logprobs",
+                f"tier {tier.name!r} ({tier.place}) gives at most {most} tokens beside the one it"
+                f" chose, got {query.top_logprobs}; the chosen token's log-probability is given",
+            )
 
 
 def _refusal(error: EdgeError, param: str) -> RefusedError:

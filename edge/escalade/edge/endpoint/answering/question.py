@@ -120,24 +120,11 @@ def _question(
 def _query(
     body: ChatBody | TextBody, most: int | None, logprobs: bool, top: int, tiers: Sequence[Tier]
 ) -> Query:
-    if top:
-        _check_top(tiers, "top_logprobs" if isinstance(body, ChatBody) else "logprobs")
     stop = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
     try:
         return Query(stop=stop, max_new_tokens=most, logprobs=logprobs, top_logprobs=top)
     except ValueError as error:  # the other fields are in their ranges
         raise RefusedError(400, "invalid_value", str(error), param="stop") from error
-
-
-def _check_top(tiers: Sequence[Tier], param: str) -> None:
-    for tier in tiers:
-        if len(tier.opened) != 1:
-            said = "several models" if tier.opened else f"the {tier.place}"
-            raise unsupported(
-                param,
-                f"tier {tier.name!r} ({said}) gives the log-probability of the token it chose, and"
-                " of no other; 'logprobs' without others is given",
-            )
 
 
 def _sampling(body: ChatBody | TextBody, n: int, draw_seed: Callable[[], int]) -> Sampling | None:

@@ -89,11 +89,17 @@ def text_logprobs(tokens: Sequence[Token]) -> dict[str, object]:
     return {
         "tokens": [token.text for token in tokens],
         "token_logprobs": [_number(token.logprob) for token in tokens],
-        "top_logprobs": [
-            {text: _number(value) for text, _, value in reversed(token.top)} for token in tokens
-        ],
+        "top_logprobs": [_by_text(token.top) for token in tokens],
         "text_offset": [token.start for token in tokens],
     }
+
+
+def _by_text(top: Sequence[tuple[str, bytes, float]]) -> dict[str, float]:
+    """Of those that spell the same, as halves of characters do, the likeliest."""
+    found: dict[str, float] = {}
+    for text, _, value in top:
+        found.setdefault(text, _number(value))
+    return found
 
 
 def _one(text: str, raw: bytes, logprob: float) -> dict[str, object]:
