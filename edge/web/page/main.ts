@@ -1,6 +1,6 @@
 // The demo's page: a question, the device's answer, the network, and what was saved.
 
-import { Device, type Event, type Network, type Opened } from "../src/index";
+import { Device, type Event, type Network, type Opened, type OpenOptions } from "../src/index";
 import { Counter } from "./saved";
 import { PROFILES, type Settings, settings, TASKS } from "./settings";
 import { byId, drawAnswer, drawGauge, drawSaved, drawToken, say } from "./view";
@@ -147,6 +147,12 @@ async function ask(): Promise<void> {
   }
 }
 
+/** `?provider=webgpu` or `auto` in the address; this model is too small to gain from a GPU. */
+function provider(): NonNullable<OpenOptions["provider"]> {
+  const asked = new URLSearchParams(location.search).get("provider");
+  return asked === "webgpu" || asked === "auto" ? asked : "wasm";
+}
+
 async function open(told: Settings): Promise<void> {
   const progress = byId<HTMLProgressElement>("progress");
   const opened = await device.open(
@@ -154,6 +160,7 @@ async function open(told: Settings): Promise<void> {
       artifact: told.artifact,
       runtime: "ort/",
       cloud: told.cloud,
+      provider: provider(),
       ...(told.manifestSha256 === undefined ? {} : { manifestSha256: told.manifestSha256 }),
     },
     ({ bytes, of }) => {

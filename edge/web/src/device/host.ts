@@ -74,11 +74,6 @@ export class Host {
     const began = performance.now();
     await this.cascade?.artifact.close();
     this.cascade = null;
-    const provider = options.provider ?? "wasm";
-    const ort = await this.load(provider);
-    const threads = threadsOf(options.threads ?? 0);
-    ort.env.wasm.numThreads = threads;
-    ort.env.wasm.wasmPaths = options.runtime;
     const place = options.forgetful ? null : await PrivateFiles.open(KEPT_IN);
     const folder = new Folder(options.artifact, place ?? new Memory(), undefined, (progress) =>
       this.say({ number, kind: "progress", progress }),
@@ -86,8 +81,8 @@ export class Host {
     if (place === null) {
       folder.told.notKept = options.forgetful ? "asked to forget" : "this browser keeps no files";
     }
-    const { manifestSha256 } = options;
-    const artifact = await Artifact.open(folder, ort, { provider, manifestSha256 });
+    const threads = threadsOf(options.threads ?? 0);
+    const { artifact, provider } = await this.ran(options, folder, threads);
     const cloud = options.cloud ? new Cloud(options.cloud, this.link.fetch) : null;
     this.cascade = new Cascade(artifact, cloud);
     const { deferral, model, quantization } = artifact.manifest;
@@ -104,6 +99,36 @@ export class Host {
       seconds: (performance.now() - began) / 1e3,
     };
   }
+
+  /** The artifact, by the first provider that runs it. */
+  private async ran(options: OpenOptions, folder: Folder, threads: number) {
+    const { manifestSha256, runtime } = options;
+    const asked = options.provider ?? "wasm";
+    const rest: Provider[] = asked === "auto" ? ["wasm"] : [];
+    let provider = asked === "auto" ? ((await hasGpu()) ? "webgpu" : "wasm") : asked;
+    for (;;) {
+      try {
+        const ort = await this.load(provider);
+        ort.env.wasm.numThreads = threads;
+        ort.env.wasm.wasmPaths = runtime;
+        const artifact = await Artifact.open(folder, ort, { provider, manifestSha256 });
+        return { artifact, provider };
+      } catch (error) {
+        // Not every GPU has what every program needs: float16, or so much memory.
+        const other = rest.pop();
+        if (other === undefined || other === provider) {
+          throw error;
+        }
+        provider = other;
+      }
+    }
+  }
+}
+
+async function hasGpu(): Promise<boolean> {
+  const { gpu } = navigator as { gpu?: { requestAdapter(): Promise<object | null> } };
+  const found = await gpu?.requestAdapter().catch(() => null);
+  return found !== undefined && found !== null;
 }
 
 function threadsOf(asked: number): number {

@@ -14,7 +14,8 @@ export interface OpenOptions {
   runtime: string;
   /** Null answers everything here. */
   cloud?: CloudOptions | null;
-  provider?: Provider;
+  /** `wasm` is the default, and the faster for a small model; `auto` takes a GPU where one will do. */
+  provider?: Provider | "auto";
   /** That compute; 0 takes the processors there are, at most 4; one alone without isolation. */
   threads?: number;
   /** What the manifest's SHA-256 must be. */
