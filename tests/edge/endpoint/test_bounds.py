@@ -73,6 +73,18 @@ def test_beyond_the_queue_is_told_when_to_come_again(serve: Any, gate: Any) -> N
     assert served.chat().status == 200
 
 
+def test_beyond_so_many_connections_too(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "MOST_CONNECTIONS", 2)
+    served = serve()
+    with served.connect() as one, served.connect() as other:
+        for kept in (one, other):
+            kept.sendall(served.asked(max_tokens=1))
+            assert kept.recv(1 << 16).startswith(b"HTTP/1.1 200")
+        reply = served.chat()
+        assert (reply.status, reply.error["code"]) == (503, "too_many_connections")
+        assert reply.headers["retry-after"] == "1"
+
+
 def test_places_are_taken_all_or_none() -> None:
     places = Places(3)
     places.take(2)

@@ -20,6 +20,7 @@ import pytest
 
 from escalade.edge import EdgeClient, OpenOptions
 from escalade.edge.endpoint import Rules
+from escalade.edge.trace import read_trace
 
 HERE = Path(__file__).parent / "clients"
 ROOT = Path(__file__).parents[3]
@@ -146,13 +147,14 @@ def test_langchain(serve: Any, environment: Path, expected: Any, tmp_path: Path)
 
 @pytest.mark.parametrize("mode", ["hold", "replace", "early"])
 def test_fifty_clients_lose_no_request(
-    serve: Any, mode: str, scripted_cloud: Any, float_artifact: Path
+    serve: Any, mode: str, scripted_cloud: Any, float_artifact: Path, tmp_path: Path
 ) -> None:
     """1,000 requests, every second one a stream, each with one end; some defer, some do not."""
     prompts = [f"g2p: {first}{last}" for first in "abcdefghij" for last in "klmnopqrst"]
     with EdgeClient.open(float_artifact, OpenOptions(threads=1)) as asked:
         threshold = statistics.median(asked.ask(prompt).score or 0.0 for prompt in prompts)
-    served = serve(threshold, rules=Rules(queue=CLIENTS, stream=mode))
+    trace = tmp_path / "trace.jsonl"
+    served = serve(threshold, rules=Rules(queue=CLIENTS, stream=mode), trace=trace)
     ends: Counter[str] = Counter()
     noting = threading.Lock()
 
@@ -175,6 +177,7 @@ def test_fifty_clients_lose_no_request(
     assert sum(ends.values()) == REQUESTS
     assert set(ends) == {"answered", "deferred"}
     assert len(scripted_cloud.asked) == ends["deferred"]
+    assert Counter(one.outcome for one in read_trace(trace).records) == ends
     assert served.call("GET", "/health").json["under_way"] == 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import time
@@ -33,6 +34,8 @@ _LOG = logging.getLogger(__name__)
 _MODELS = "/v1/models"
 _SEED_BITS = 32
 _SHOWN = 200
+# Is read in 10 ms.
+_LARGE_BYTES = 1 << 16
 _DECIDED = ("tier", "place", "outcome", "score", "threshold", "rule", "reason")
 _OWN = ("id", "stream", "cascade-changed")
 
@@ -119,18 +122,24 @@ class Endpoint:
         return answer
 
     async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = read_chat(await read_body(scope, receive))
-        self._check_model(body.model)
-        tiers = self._opened.cascade.tiers
-        question = chat_question(body, tiers, self._rules.stream, self._draw_seed)
+        question = await _read(await read_body(scope, receive), self._chat_question)
         await self._answer("chatcmpl", question, receive, send)
 
     async def _text(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = read_text(await read_body(scope, receive))
+        question = await _read(await read_body(scope, receive), self._text_question)
+        await self._answer("cmpl", question, receive, send)
+
+    def _chat_question(self, raw: bytes) -> Question:
+        body = read_chat(raw)
         self._check_model(body.model)
         tiers = self._opened.cascade.tiers
-        question = text_question(body, tiers, self._rules.stream, self._draw_seed)
-        await self._answer("cmpl", question, receive, send)
+        return chat_question(body, tiers, self._rules.stream, self._draw_seed)
+
+    def _text_question(self, raw: bytes) -> Question:
+        body = read_text(raw)
+        self._check_model(body.model)
+        tiers = self._opened.cascade.tiers
+        return text_question(body, tiers, self._rules.stream, self._draw_seed)
 
     async def _answer(self, kind: str, question: Question, receive: Receive, send: Send) -> None:
         replies = Replies(
@@ -189,6 +198,13 @@ class Endpoint:
         if self._opened.watch.changed:
             headers.append(((PREFIX + "cascade-changed").encode(), b"true"))
         return headers
+
+
+async def _read(raw: bytes, read: Callable[[bytes], Question]) -> Question:
+    """Read a body; a large one beside the loop, which others wait for."""
+    if len(raw) < _LARGE_BYTES:
+        return read(raw)
+    return await asyncio.to_thread(read, raw)
 
 
 def with_origins(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:

@@ -8,10 +8,10 @@ from starlette.types import Receive, Scope
 
 from escalade.edge.errors import RefusedError
 
-#: A conversation as long as a window of a million tokens, escaped. What a model takes is less, and
-#: is said when it reads the prompt.
-MOST_BYTES = 16 << 20
-#: Seconds in which it has to come: 16 MiB over a bad uplink of 5 Mbit/s.
+#: A conversation of a million tokens. What a model takes is less as a rule, and is said when it
+#: reads the prompt.
+MOST_BYTES = 4 << 20
+#: Seconds in which it has to come: 4 MiB over a bad uplink of 1.2 Mbit/s.
 BODY_S = 30.0
 
 

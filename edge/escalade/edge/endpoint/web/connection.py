@@ -11,13 +11,17 @@ import re
 from collections.abc import Callable
 from http import HTTPStatus
 
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from escalade.edge.endpoint.openai import error_body
+from escalade.edge.endpoint.web.responding import send_error
 from escalade.edge.errors import RefusedError
 
 #: Bytes of one request's line and headers; h11's own number.
 MOST_HEAD_BYTES = 64 << 10
+#: Beyond, a request is told to come again: a process has a thousand files as a rule.
+MOST_CONNECTIONS = 900
 #: Seconds from the connection, or from a request's first byte, to the end of its headers.
 HEAD_S = 10.0
 #: Seconds that a reader may take nothing while there is something for it.
@@ -80,6 +84,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if len(self.connections) > MOST_CONNECTIONS:
+            self.app = _crowded
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:
@@ -144,3 +150,9 @@ class BoundedProtocol(HttpToolsProtocol):
             )
             self.transport.write(head.encode() + body)
         self.transport.close()
+
+
+async def _crowded(scope: Scope, receive: Receive, send: Send) -> None:
+    message = f"{MOST_CONNECTIONS} connections are open; try again later"
+    error = RefusedError(503, "too_many_connections", message, retry_after_s=1)
+    await send_error(send, error, headers=[(b"connection", b"close")])

@@ -23,8 +23,6 @@ from escalade.v1.address import Address, is_loopback
 
 # Connections that the kernel holds until they are taken, as uvicorn has it.
 _BACKLOG = 2048
-# Beyond, a request is told to come again: a process has a thousand files as a rule.
-_MOST_CONNECTIONS = 900
 # After the grace, for threads to notice and for what is told to be sent.
 _NOTICE_S = 10
 _KEEP_ALIVE_S = 75  # nginx's; uvicorn's 5 s makes clients dial anew between two questions
@@ -64,6 +62,7 @@ class Server(uvicorn.Server):
         finally:
             timer.cancel()
             self._endpoint.asking.end()
+            await asyncio.to_thread(self._endpoint.asking.close)
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -134,7 +133,6 @@ def server_of(
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE_S,
-        limit_concurrency=_MOST_CONNECTIONS,
         timeout_graceful_shutdown=int(listening.grace_s) + _NOTICE_S,
         ssl_certfile=None if cert is None else str(cert),
         ssl_keyfile=None if key is None else str(key),
