@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from odd_tokenizers import byte_level, sentencepiece
+from tokenizers import Tokenizer, pre_tokenizers
 from web_site import Site
 
 from escalade.edge import Artifact
@@ -14,7 +16,7 @@ from escalade.edge.base import read_records, subsample
 
 pytestmark = pytest.mark.web
 
-QUERIES, TEXTS = 1000, 10_000
+QUERIES, TEXTS, FEWER = 1000, 10_000, 2000
 _OPEN = "openDevice({artifact: 'artifact/', runtime: 'ort/', threads: 2})"
 _ASK = """async prompts => {
   const rows = [];
@@ -44,11 +46,9 @@ def test_a_thousand_queries_have_the_same_tokens_and_scores(
 
 
 def test_ten_thousand_texts_have_the_same_ids(opened: Any, site: Site, bundled: Path) -> None:
+    """In the worker, through the artifact, as a query is read."""
     artifact = Artifact.open(bundled)
-    rng = random.Random(15)
-    letters = [*"abcdefghijklmnopqrstuvwxyz'- .:?ABCéß字🙂\t\n\u0301", "<eos>", "<pad>", "g2p: "]
-    texts = ["".join(rng.choices(letters, k=rng.randint(1, 40))) for _ in range(TEXTS)]
-    texts = [one for one in texts if one.strip()]
+    texts = [one for one in _texts() if one.strip()]
     with opened(f"{site.url}/harness/") as page:
         page.evaluate(_OPEN)
         rows = page.evaluate("texts => device.encode(texts)", texts)
@@ -56,3 +56,33 @@ def test_ten_thousand_texts_have_the_same_ids(opened: Any, site: Site, bundled: 
         ids = artifact.encode(text)
         assert row["ids"] == ids, repr(text)
         assert row["text"] == artifact.decode(ids), repr(text)
+
+
+@pytest.mark.parametrize(
+    "tokenizer",
+    [
+        byte_level(),
+        byte_level(add_prefix_space=True),
+        byte_level(pre_tokenizers.Digits(individual_digits=True)),
+        sentencepiece(everywhere=True),
+        sentencepiece(everywhere=False),
+    ],
+    ids=["byte level", "with a blank before", "digits alone", "llama 2", "the first blank alone"],
+)
+def test_tokenizers_of_other_families_too(opened: Any, site: Site, tokenizer: Tokenizer) -> None:
+    texts = _texts()[:FEWER]
+    with opened(f"{site.url}/harness/") as page:
+        rows = page.evaluate(
+            "([file, texts]) => tokenized(file, texts)", [tokenizer.to_str(), texts]
+        )
+    for text, (ids, said) in zip(texts, rows, strict=True):
+        wanted = tokenizer.encode(text).ids
+        assert ids == wanted, repr(text)
+        assert said == tokenizer.decode(wanted), repr(text)
+
+
+def _texts() -> list[str]:
+    rng = random.Random(15)
+    alphabet = "abcdefghijklmnopqrstuvwxyz'- .:?!ABHCéß字🙂\t\n\r\u0301  0123456789\uff11ﬁİ"
+    letters = [*alphabet, "<eos>", "<pad>", "<s>", "g2p: ", "▁", "'s", " ."]
+    return ["".join(rng.choices(letters, k=rng.randint(1, 40))) for _ in range(TEXTS)]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
-from web_site import Site, ask, ready
+from web_site import Site, ask, ready, serving
 
 pytestmark = pytest.mark.web
 
@@ -82,6 +84,23 @@ def test_a_program_that_answers_something_else_is_refused(opened: Any, site: Sit
     path.write_text(json.dumps(manifest))
     with opened(site.url) as page:
         assert "the manifest says" in ready(page)
+
+
+@pytest.mark.parametrize("altered", [False, True])
+def test_where_kernels_round_otherwise_given_tokens_are_held(
+    opened: Any, int8_artifact: Path, tmp_path: Path, altered: bool
+) -> None:
+    artifact = tmp_path / "int8"
+    shutil.copytree(int8_artifact, artifact)
+    path = artifact / "manifest.json"
+    manifest = json.loads(path.read_text())
+    for golden in manifest["golden"] if altered else ():
+        golden["token_ids"] = [one + 1 for one in golden["token_ids"]]
+    path.write_text(json.dumps(manifest))
+    with serving(artifact) as one, opened(one.url) as page:
+        said = ready(page)
+        assert ("parameters" in said) is not altered
+        assert ("gave NLL" in said) is altered
 
 
 def test_a_manifest_that_is_not_the_pinned_one_is_refused(opened: Any, site: Site) -> None:

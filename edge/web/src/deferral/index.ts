@@ -3,4 +3,4 @@
 export { type Early, EarlyStop, type Likely } from "./early";
 export { type Layer, MAX_ROUTER_BYTES, Router } from "./router";
 export { DeferralRule, defers } from "./rule";
-export { RULES, ruleNamed } from "./rules";
+export { MeanRule, RULES, ruleNamed } from "./rules";

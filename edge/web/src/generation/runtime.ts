@@ -28,10 +28,19 @@ const INPUT_IDS = "input_ids";
 const ATTENTION_MASK = "attention_mask";
 const NEXT_TOKEN = "next_token";
 const LOGPROB = "logprob";
+const LOGITS = "logits";
 const PAST = "past_key_values.";
 const PRESENT = "present.";
 // Tokens of a prompt that are read in one piece: a cancel waits for one.
 const CHUNK_TOKENS = 128;
+
+type Said = InferenceSession.OnnxValueMapType;
+
+/** How far a text has been read. */
+interface State {
+  cache: Record<string, Tensor>;
+  held: number;
+}
 
 /** A program that generates. */
 export class Runtime {
@@ -46,7 +55,7 @@ export class Runtime {
   ) {
     this.past = session.inputNames.filter((name) => name.startsWith(PAST));
     this.outputs = [NEXT_TOKEN, LOGPROB, ...this.past.map(presentOf)];
-    const wanted = [INPUT_IDS, ATTENTION_MASK, `${PAST}0.key`, ...this.outputs];
+    const wanted = [INPUT_IDS, ATTENTION_MASK, `${PAST}0.key`, LOGITS, ...this.outputs];
     const there = new Set([...session.inputNames, ...session.outputNames]);
     const lacks = wanted.filter((name) => !there.has(name));
     if (lacks.length > 0) {
@@ -110,24 +119,15 @@ export class Runtime {
     cancelled: () => boolean = () => false,
   ): AsyncGenerator<Step> {
     const ends = new Set(this.manifest.model.end_of_sequence_ids);
-    let cache = this.empty();
-    let held = 0;
+    const state = { cache: this.empty(), held: 0 };
     try {
-      let unread = [...prompt];
+      let unread = prompt;
       for (let made = 0; made < longest; made += 1) {
-        let said: InferenceSession.OnnxValueMapType | undefined;
-        for (let at = 0; at < unread.length; at += CHUNK_TOKENS) {
-          if (cancelled()) {
-            return;
-          }
-          const chunk = unread.slice(at, at + CHUNK_TOKENS);
-          held += chunk.length;
-          said = await this.run(chunk, held, cache);
-          const next = this.cacheOf(said);
-          this.release(cache);
-          cache = next;
+        const said = await this.read(state, unread, this.outputs, cancelled);
+        if (said === null) {
+          return;
         }
-        const step = this.stepOf(said, ends);
+        const step = stepOf(said, ends);
         yield step;
         if (step.ended) {
           return;
@@ -135,8 +135,29 @@ export class Runtime {
         unread = [step.id];
       }
     } finally {
-      this.release(cache);
+      this.release(state.cache);
     }
+  }
+
+  /**
+   * The log-probabilities of given tokens after a prompt.
+   *
+   * @param tokens at least 1.
+   */
+  async score(prompt: readonly number[], tokens: readonly number[]): Promise<number[]> {
+    const state = { cache: this.empty(), held: 0 };
+    const logprobs: number[] = [];
+    try {
+      let unread = prompt;
+      for (const token of tokens) {
+        const said = await this.read(state, unread, [...this.outputs, LOGITS]);
+        logprobs.push(logprobOf(said?.[LOGITS]?.data as Float32Array, token));
+        unread = [token];
+      }
+    } finally {
+      this.release(state.cache);
+    }
+    return logprobs;
   }
 
   /** Let the program go. */
@@ -144,36 +165,48 @@ export class Runtime {
     await this.session.release();
   }
 
+  /** Put tokens through the model, in chunks; what it says of the next one, or null: cancelled. */
+  private async read(
+    state: State,
+    ids: readonly number[],
+    outputs: readonly string[],
+    cancelled: () => boolean = () => false,
+  ): Promise<Said | null> {
+    let said: Said | null = null;
+    for (let at = 0; at < ids.length; at += CHUNK_TOKENS) {
+      if (cancelled()) {
+        return null;
+      }
+      const chunk = ids.slice(at, at + CHUNK_TOKENS);
+      state.held += chunk.length;
+      said = await this.run(chunk, state, outputs);
+      const next = this.cacheOf(said);
+      this.release(state.cache);
+      state.cache = next;
+    }
+    return said;
+  }
+
   private async run(
     ids: readonly number[],
-    total: number,
-    cache: Record<string, Tensor>,
-  ): Promise<InferenceSession.OnnxValueMapType> {
+    { cache, held }: State,
+    outputs: readonly string[],
+  ): Promise<Said> {
     const { Tensor } = this.ort;
     const feeds = {
       ...cache,
       [INPUT_IDS]: new Tensor("int64", BigInt64Array.from(ids, BigInt), [1, ids.length]),
-      [ATTENTION_MASK]: new Tensor("int64", new BigInt64Array(total).fill(1n), [1, total]),
+      [ATTENTION_MASK]: new Tensor("int64", new BigInt64Array(held).fill(1n), [1, held]),
     };
     try {
-      return await this.session.run(feeds, this.outputs);
+      return await this.session.run(feeds, outputs);
     } catch (error) {
       const why = String((error as Error).message ?? error).split("\n")[0];
       throw new ArtifactError(`${this.manifest.program}: ${why}`);
     }
   }
 
-  private stepOf(
-    said: InferenceSession.OnnxValueMapType | undefined,
-    ends: ReadonlySet<number>,
-  ): Step {
-    const token = said?.[NEXT_TOKEN]?.data as BigInt64Array | undefined;
-    const logprob = said?.[LOGPROB]?.data as Float32Array | undefined;
-    const id = Number(token?.[0]);
-    return { id, logprob: logprob?.[0] ?? Number.NaN, ended: ends.has(id) };
-  }
-
-  private cacheOf(said: InferenceSession.OnnxValueMapType): Record<string, Tensor> {
+  private cacheOf(said: Said): Record<string, Tensor> {
     const cache: Record<string, Tensor> = {};
     for (const name of this.past) {
       const tensor = said[presentOf(name)];
@@ -200,6 +233,26 @@ export class Runtime {
       }
     }
   }
+}
+
+function stepOf(said: Said, ends: ReadonlySet<number>): Step {
+  const token = said[NEXT_TOKEN]?.data as BigInt64Array | undefined;
+  const logprob = said[LOGPROB]?.data as Float32Array | undefined;
+  const id = Number(token?.[0]);
+  return { id, logprob: logprob?.[0] ?? Number.NaN, ended: ends.has(id) };
+}
+
+/** `logit - logsumexp(logits)`, of `(V,)` logits. */
+function logprobOf(logits: Float32Array, token: number): number {
+  let most = Number.NEGATIVE_INFINITY;
+  for (const logit of logits) {
+    most = Math.max(most, logit);
+  }
+  let mass = 0;
+  for (const logit of logits) {
+    mass += Math.exp(logit - most);
+  }
+  return (logits[token] ?? Number.NaN) - most - Math.log(mass);
 }
 
 function presentOf(past: string): string {

@@ -11,6 +11,10 @@ interface TokenizerFile {
   model?: { unk_token?: string | null };
 }
 
+// Blanks before a full stop are the decoder's own business, which tokenizer.json says all of.
+const AS_IT_IS = { clean_up_tokenization_spaces: false, skip_special_tokens: false };
+const PLAIN = { skip_special_tokens: true };
+
 /** A tokenizer. */
 export class Tokenizer {
   private readonly reader: Reader;
@@ -33,11 +37,11 @@ export class Tokenizer {
 
   /** The text of ids, special tokens left out. */
   decode(ids: readonly number[]): string {
-    return ids.length === 0 ? "" : this.reader.decode([...ids], { skip_special_tokens: true });
+    return ids.length === 0 ? "" : this.reader.decode([...ids], { ...AS_IT_IS, ...PLAIN });
   }
 
   /** What one token looks like, special or not. */
   piece(id: number): string {
-    return this.reader.decode([id], { skip_special_tokens: false });
+    return this.reader.decode([id], AS_IT_IS);
   }
 }
