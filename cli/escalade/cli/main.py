@@ -78,6 +78,7 @@ _BROUGHT_BY = {
     "matplotlib": "simulator",
     "opentelemetry": "telemetry",
     "pyarrow": "simulator",
+    "re2": "policy",
     "tomlkit": "calibration",
 }
 

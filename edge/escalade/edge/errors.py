@@ -10,7 +10,9 @@ EdgeError
 ├── PromptError          a prompt is empty, too long, or not text
 ├── CalibrationError     a threshold cannot be set from this data
 ├── OutboxError          a query cannot be kept, or what is kept cannot be read
+├── BudgetError          what was spent today cannot be kept or read
 └── CloudError           the cloud refused or did not answer (carries a stable reason)
+    └── PolicyError      it was not asked: this device's policy keeps the query here
 
 Messages give the name, the allowed range and the value, in one line.
 """
@@ -64,6 +66,10 @@ class OutboxError(EdgeError):
     """A query cannot be kept for later, or the file of those that are cannot be read."""
 
 
+class BudgetError(EdgeError):
+    """What was spent of a day's budget cannot be kept, or the file of it cannot be read."""
+
+
 class CloudError(EdgeError):
     """The cloud refused the query or did not answer.
 
@@ -76,3 +82,7 @@ class CloudError(EdgeError):
         super().__init__(f"{reason}: {message}")
         self.reason = reason
         self.cause: Cause = cause
+
+
+class PolicyError(CloudError):
+    """The cloud was not asked: this device's policy keeps the query here, and nothing was sent."""
