@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from escalade.edge.cascade_file import CascadeFile, TierTable, addressed_members
-from escalade.edge.errors import CascadeError
+from escalade.edge.errors import BudgetError, CascadeError
 from escalade.edge.policy import Guard, Providers, budget_path
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ def guard_of(path: Path, content: CascadeFile, providers: Providers) -> Guard | 
         )
     except CascadeError as error:
         raise CascadeError(f"{path}: {error}") from error
+    except BudgetError as error:
+        raise BudgetError(f"{path}: policy.budget_file: {error}") from error
 
 
 def _is_priced(table: TierTable) -> bool:

@@ -24,7 +24,7 @@ from escalade.edge.errors import (
 )
 from escalade.edge.generation import Delta
 from escalade.edge.outbox import Kept
-from escalade.edge.policy import REASONS
+from escalade.edge.policy import is_of_policy
 from escalade.edge.tiers import Call, Draft, Prompts, Query, Said
 from escalade.edge.trace import Outcome
 
@@ -190,7 +190,7 @@ class Run:
         """Which rule kept the query from the highest tier that was due."""
         above = [error for index, error in sorted(self.failed.items()) if index > stands]
         last = above[-1] if above else None
-        return last.reason if isinstance(last, CloudError) and last.reason in REASONS else None
+        return last.reason if isinstance(last, CloudError) and is_of_policy(last.reason) else None
 
     def _keep_for_later(self, answer: Answer, stands: int, keep: Callable[[Kept], None]) -> None:
         """Keep the query where the lowest tier above that is out of reach may answer it yet."""

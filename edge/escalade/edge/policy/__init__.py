@@ -12,6 +12,7 @@ from escalade.edge.policy.rules import (
     Battery,
     Leaving,
     Rules,
+    is_of_policy,
     judge_content,
     rules_of,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "Rules",
     "UnreadableError",
     "budget_path",
+    "is_of_policy",
     "judge_content",
     "rules_of",
 ]

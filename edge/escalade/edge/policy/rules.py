@@ -26,6 +26,11 @@ OF_DEVICE = (NEVER, LINK, BATTERY)
 REASONS = (NEVER, TASK, PATTERN, REDACTION, LINK, BATTERY, BUDGET, CONSENT)
 
 
+def is_of_policy(reason: str | None) -> bool:
+    """Whether an answer's or a record's reason is that a policy kept the query on its device."""
+    return reason is not None and reason.partition(":")[0] in REASONS
+
+
 class Battery(NamedTuple):
     """How a device is fed."""
 
