@@ -7,8 +7,12 @@ import time
 import pytest
 
 from escalade.edge.errors import CascadeError
-from escalade.edge.policy import LONGEST_TEXT, Patterns, UnreadableError
-from escalade.edge.policy.patterns import SPANS_WITHIN_S
+from escalade.edge.policy.patterns import (
+    LONGEST_TEXT,
+    SPANS_WITHIN_S,
+    Patterns,
+    UnreadableError,
+)
 
 
 def test_the_first_that_matches_is_named() -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from escalade.edge.policy import Amount, Battery, Leaving, PolicyTable, judge_content, rules_of
+from escalade.edge.policy import Amount, Battery, Leaving, PolicyTable
 from escalade.edge.policy.rules import (
     BATTERY,
     BUDGET,
@@ -22,7 +22,9 @@ from escalade.edge.policy.rules import (
     Consented,
     LinkState,
     judge,
+    judge_content,
     judge_device,
+    rules_of,
 )
 from escalade.edge.policy.table import DailyTable
 
