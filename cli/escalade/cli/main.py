@@ -80,6 +80,7 @@ _BROUGHT_BY = {
     "matplotlib": "simulator",
     "opentelemetry": "telemetry",
     "pyarrow": "simulator",
+    "re2": "policy",
     "starlette": "web",
     "tomlkit": "calibration",
     "uvicorn": "web",

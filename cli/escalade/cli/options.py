@@ -287,7 +287,8 @@ def open_options(
     on_outage: OnOutageChoice | None = None,
     outbox: Path | None = None,
 ) -> OpenOptions:
-    """What the options of a verb say about opening a cascade."""
+    """What the options of a verb say about opening a cascade; its policy asks at the terminal."""
+    from escalade.cli.consent import at_terminal
     from escalade.edge import OpenOptions
 
     return OpenOptions(
@@ -306,6 +307,7 @@ def open_options(
         trusted_key=_again(trusted_key),
         on_outage=None if on_outage is None else on_outage.value,
         outbox=outbox,
+        policy=at_terminal(),
     )
 
 

@@ -40,6 +40,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     prompt: str
     #: Why the query's record is not in the client's trace, where it could not be written.
     trace_error: str | None = None
+    #: The rule of this device's policy that kept the query here, where one did (`REASONS`).
+    blocked: str | None = None
     #: Its id in the client's outbox, where a better answer may come later.
     kept: str | None = None
     #: Why it is not in the outbox, where it should be.

@@ -170,7 +170,7 @@ class EdgeClient:
 
     def trace_record(self, record: Record, *, shadow: bool = False) -> TraceRecord:
         """Ask a query record and remember all of it, but not in this client's own trace."""
-        query = Query(text=record.prompt, references=tuple(record.references))
+        query = Query(text=record.prompt, task=record.task, references=tuple(record.references))
         return _whole(Run(self.cascade, query, shadow=shadow)).as_record(record)
 
     def trace_header(self) -> TraceHeader:

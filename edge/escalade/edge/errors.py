@@ -13,7 +13,9 @@ EdgeError
 ├── OutboxError          a query cannot be kept, or what is kept cannot be read
 ├── EndpointError        an endpoint cannot listen as it is asked to
 ├── RefusedError         an endpoint refuses a request (carries what OpenAI's clients read)
+├── BudgetError          what was spent today cannot be kept or read
 └── CloudError           the cloud refused or did not answer (carries a stable reason)
+    └── PolicyError      it was not asked: this device's policy keeps the query here
 
 Messages give the name, the allowed range and the value, in one line.
 """
@@ -101,6 +103,10 @@ class RefusedError(EdgeError):
         self.retry_after_s = retry_after_s
 
 
+class BudgetError(EdgeError):
+    """What was spent of a day's budget cannot be kept, or the file of it cannot be read."""
+
+
 class CloudError(EdgeError):
     """The cloud refused the query or did not answer.
 
@@ -113,3 +119,7 @@ class CloudError(EdgeError):
         super().__init__(f"{reason}: {message}")
         self.reason = reason
         self.cause: Cause = cause
+
+
+class PolicyError(CloudError):
+    """The cloud was not asked: this device's policy keeps the query here, and nothing was sent."""

@@ -24,6 +24,7 @@ from escalade.edge.errors import (
 )
 from escalade.edge.generation import Delta
 from escalade.edge.outbox import Kept
+from escalade.edge.policy import is_of_policy
 from escalade.edge.tiers import Call, Draft, Prompts, Query, Said
 from escalade.edge.trace import Outcome
 
@@ -184,6 +185,7 @@ class Run:
             stop=said.stop,
             total_s=decided_s,
             reason=said.degraded or (str(self.failed[max(self.failed)]) if self.failed else None),
+            blocked=self._blocked(stands),
             prompt=self._prompts.text,
         )
         if degraded and self._keep is not None:
@@ -193,6 +195,12 @@ class Run:
                 self._remember(self.answer)
             except DataError as error:  # a full disk costs the record, not the answer
                 self.answer = replace(self.answer, trace_error=str(error))
+
+    def _blocked(self, stands: int) -> str | None:
+        """Which rule kept the query from the highest tier that was due."""
+        above = [error for index, error in sorted(self.failed.items()) if index > stands]
+        last = above[-1] if above else None
+        return last.reason if isinstance(last, CloudError) and is_of_policy(last.reason) else None
 
     def _keep_for_later(self, answer: Answer, stands: int, keep: Callable[[Kept], None]) -> None:
         """Keep the query where the lowest tier above that is out of reach may answer it yet."""

@@ -44,6 +44,11 @@ class Known:
         self.content: tuple[str, str] | None = None
 
     @property
+    def prices(self) -> tuple[float, float]:
+        """For a million tokens, read and written."""
+        return self._prompt_price, self._generated_price
+
+    @property
     def members(self) -> list[MemberInfo]:
         """In the order of its tiers; empty until it is asked."""
         return [info for _, info in self._members]

@@ -14,6 +14,7 @@ from escalade.edge.artifact import program_digest
 from escalade.edge.chat import ChatPrompt
 from escalade.edge.errors import PromptError
 from escalade.edge.generation import Artifact
+from escalade.edge.policy import Hidden
 from escalade.edge.runtimes import Draw
 from escalade.edge.tiers.query import Query
 from escalade.edge.trace import MemberInfo
@@ -76,10 +77,13 @@ class Encoded(NamedTuple):
 class Prompts:
     """What one query is to each model; a tokenizer that several share reads it once."""
 
-    __slots__ = ("_read", "query")
+    __slots__ = ("__weakref__", "_read", "query", "sent")
 
     def __init__(self, query: Query) -> None:
         self.query = query
+        #: What goes to tiers elsewhere in its place, and what is hidden in that; None until a
+        #: policy has looked.
+        self.sent: tuple[Prompts, Hidden] | None = None
         self._read: dict[tuple[object, ...], Encoded] = {}
 
     def of(self, member: Member) -> Encoded:

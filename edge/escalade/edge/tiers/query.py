@@ -38,6 +38,8 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     sampling: Sampling | None = None
     #: None takes each tier's own.
     max_new_tokens: int | None = None
+    #: What kind of query it is, for a policy that keeps some here; empty: nobody said.
+    task: str = ""
     #: Responses that count as correct, for a trace.
     references: tuple[str, ...] = ()
     #: For all of it, from the moment it is asked; None leaves the time to each link.

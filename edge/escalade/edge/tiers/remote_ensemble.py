@@ -201,7 +201,7 @@ class RemoteEnsembleTier:
     def _failure(self, errors: Sequence[CloudError]) -> CloudError:
         """Of all members, with the cause that leaves most hope: who is out of reach may come."""
         first = next((one for one in errors if one.cause != "query"), errors[0])
-        why = "; ".join(str(one) for one in errors)
+        why = "; ".join(dict.fromkeys(str(one) for one in errors))  # a policy says it to all
         return CloudError(
             first.reason, f"tier {self.name!r}: no member answered: {why}", cause=first.cause
         )
