@@ -10,6 +10,7 @@ import pytest
 
 from escalade.edge import EdgeClient, OpenOptions
 from escalade.edge.endpoint import Rules
+from escalade.edge.trace import read_trace
 
 PROMPT = "g2p: cascade"
 NEVER, ALWAYS = 1e9, -1.0
@@ -109,7 +110,7 @@ def test_an_early_draft_goes_on_where_nobody_above_answers(
 
 
 def test_an_early_draft_goes_on_after_another_query_had_the_model(
-    serve: Any, scripted_cloud: Any, device_text: str
+    serve: Any, scripted_cloud: Any, device_text: str, tmp_path: Path
 ) -> None:
     asked, answers = Event(), Event()
 
@@ -121,7 +122,8 @@ def test_an_early_draft_goes_on_after_another_query_had_the_model(
         context.abort(grpc.StatusCode.UNKNOWN, "as the test asked")
 
     scripted_cloud.replies = [fails_late]
-    served = serve(0.0)
+    trace = tmp_path / "trace.jsonl"
+    served = serve(0.0, trace=trace)
     with served.connect() as connection:
         connection.sendall(served.asked(stream=True, escalade={"stream": "early"}, logprobs=0))
         assert asked.wait(30)
@@ -136,6 +138,14 @@ def test_an_early_draft_goes_on_after_another_query_had_the_model(
     pieces = raw.decode().split('"text":"')[1:]
     whole = "".join(piece.partition('"')[0] for piece in pieces)
     assert whole == device_text
+    # Both runs have cost: the one that was stopped after a token, and the whole one.
+    other, record = read_trace(trace).records
+    assert (other.outcome, record.outcome) == ("deferred", "degraded")
+    said = record.tiers[0]
+    assert said is not None
+    (member,) = said.members
+    assert (said.text, said.stopped_early) == (device_text, False)
+    assert member.generated_tokens == len(member.logprobs) + 1
 
 
 def test_usage_comes_last_where_it_is_asked_for(serve: Any) -> None:

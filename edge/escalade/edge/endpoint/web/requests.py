@@ -16,18 +16,11 @@ from typing import Any
 
 from starlette.types import Receive, Send
 
-from escalade.edge.endpoint.answering import (
-    Event,
-    Piece,
-    Places,
-    Question,
-    Shown,
-    climb,
-)
-from escalade.edge.endpoint.openai import Finished, Replies, error_body, headers_of
+from escalade.edge.endpoint.answering import Places, Question, Shown, climb
+from escalade.edge.endpoint.openai import Finished, Replies, headers_of
 from escalade.edge.endpoint.served import Opened
 from escalade.edge.endpoint.web.responding import (
-    DONE,
+    AnswerStream,
     EventStream,
     Headers,
     send_error,
@@ -84,7 +77,7 @@ class Asking:
         watching = asyncio.ensure_future(_until_gone(receive))
         try:
             if question.stream:
-                stream = _Stream(replies, EventStream(send), headers)
+                stream = AnswerStream(replies, EventStream(send), headers)
                 await self._streamed(question, stream, flag, watching)
             else:
                 await self._whole(question, replies, flag, watching, send, headers)
@@ -124,7 +117,7 @@ class Asking:
         await send_json(send, body, headers=[*headers, *more])
 
     async def _streamed(
-        self, question: Question, stream: _Stream, flag: Flag, watching: asyncio.Future[None]
+        self, question: Question, stream: AnswerStream, flag: Flag, watching: asyncio.Future[None]
     ) -> None:
         loop = asyncio.get_running_loop()
         came: asyncio.Queue[_Came] = asyncio.Queue()
@@ -188,53 +181,6 @@ class Asking:
         if self._ending:
             return _ending()
         return RefusedError(500, "cancelled", "the query was cancelled before it was answered")
-
-
-class _Stream:
-    """Chunks of one answer; its status is sent with the first, when an error is still one."""
-
-    def __init__(self, replies: Replies, events: EventStream, headers: Headers) -> None:
-        self._replies, self._events, self._headers = replies, events, headers
-        self._begun: set[int] = set()
-        self._ended: dict[int, Finished] = {}
-
-    async def show(self, index: int, what: Shown) -> None:
-        chunks = []
-        if not self._events.begun:
-            await self._begin(what)
-        if index not in self._begun and self._replies.chat:
-            chunks.append(self._replies.begin(index))
-        self._begun.add(index)
-        if isinstance(what, Piece):
-            chunks.append(self._replies.piece(index, what.text, what.tokens))
-        elif isinstance(what, Event):
-            chunks.append(self._replies.event(index, what.what))
-        else:
-            self._ended[index] = what
-            chunks.append(self._replies.end(index, what))
-        await self._events.event(*chunks)
-
-    async def still_here(self) -> None:
-        if self._events.begun:
-            await self._events.still_here()
-
-    async def fail(self, error: RefusedError) -> None:
-        if self._events.begun:
-            await self._events.end(error_body(error))
-        else:
-            await send_error(self._events.send, error, headers=self._headers)
-
-    async def done(self) -> None:
-        if self._replies.include_usage:
-            ended = [one for _, one in sorted(self._ended.items())]
-            await self._events.event(self._replies.usage(ended))
-        await self._events.end(DONE)
-
-    async def _begin(self, what: Shown) -> None:
-        # In `hold` the decision is known by now; of several choices only one's is.
-        known = None if isinstance(what, Event) else what.decision
-        more = [] if known is None or len(self._replies.first) > 1 else headers_of([known])
-        await self._events.begin([*self._headers, *more])
 
 
 def _note_end(

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from starlette.types import Send
 
-from escalade.edge.endpoint.openai import error_body
+from escalade.edge.endpoint.answering import Event, Piece, Shown
+from escalade.edge.endpoint.openai import Finished, Replies, error_body, headers_of
 from escalade.edge.errors import RefusedError
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -71,3 +72,54 @@ class EventStream:
 
     async def _write(self, body: bytes) -> None:
         await self.send({"type": "http.response.body", "body": body, "more_body": True})
+
+
+class AnswerStream:
+    """Chunks of one answer; its status is sent with the first, when an error is still one."""
+
+    def __init__(self, replies: Replies, events: EventStream, headers: Headers) -> None:
+        self._replies, self._events, self._headers = replies, events, headers
+        self._begun: set[int] = set()
+        self._ended: dict[int, Finished] = {}
+
+    async def show(self, index: int, what: Shown) -> None:
+        """Send what one choice has to show."""
+        chunks = []
+        if not self._events.begun:
+            await self._begin(what)
+        if index not in self._begun and self._replies.chat:
+            chunks.append(self._replies.begin(index))
+        self._begun.add(index)
+        if isinstance(what, Piece):
+            chunks.append(self._replies.piece(index, what.text, what.tokens))
+        elif isinstance(what, Event):
+            chunks.append(self._replies.event(index, what.what))
+        else:
+            self._ended[index] = what
+            chunks.append(self._replies.end(index, what))
+        await self._events.event(*chunks)
+
+    async def still_here(self) -> None:
+        """See `EventStream`; not before the status."""
+        if self._events.begun:
+            await self._events.still_here()
+
+    async def fail(self, error: RefusedError) -> None:
+        """End with an error: a status, where nothing was sent."""
+        if self._events.begun:
+            await self._events.end(error_body(error))
+        else:
+            await send_error(self._events.send, error, headers=self._headers)
+
+    async def done(self) -> None:
+        """End well."""
+        if self._replies.include_usage:
+            ended = [one for _, one in sorted(self._ended.items())]
+            await self._events.event(self._replies.usage(ended))
+        await self._events.end(DONE)
+
+    async def _begin(self, what: Shown) -> None:
+        # In `hold` the decision is known by now; of several choices only one's is.
+        known = None if isinstance(what, Event) else what.decision
+        more = [] if known is None or len(self._replies.first) > 1 else headers_of([known])
+        await self._events.begin([*self._headers, *more])
