@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from escalade.cli.options import (
+    BlockedOption,
     DeviceOption,
     DevicesOption,
     FiguresOption,
@@ -120,6 +121,11 @@ def simulate(
             help="End answers on the device, of at most TOKENS, once deferral is certain.",
         ),
     ] = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option("--policy", help="A cascade.toml: keep here what its policy's content does."),
+    ] = None,
+    blocked: BlockedOption = 0.0,
     out: Annotated[Path, typer.Option("--out", "--report", help="The report (HTML).")] = Path(
         "report.html"
     ),
@@ -132,7 +138,7 @@ def simulate(
     """Replay traces over named networks in virtual time and write one HTML report."""
     if traces == [Path(_CLOCK)]:
         of_traces = (profile, profiles, device, devices, threshold, price, deadline_s)
-        more = (hedge_after_s, dialled or None, early, figures, tables)
+        more = (hedge_after_s, dialled or None, early, figures, tables, policy, blocked or None)
         if any(one is not None for one in of_traces + more):
             raise typer.BadParameter("clock takes no option but --json: the others are of traces")
         _time_delays(json=json)
@@ -141,7 +147,7 @@ def simulate(
     from escalade.edge.base import check_writable
     from escalade.simulator.devices import devices_with, replayed_named
     from escalade.simulator.network import profiles_with
-    from escalade.simulator.replay import Setting
+    from escalade.simulator.replay import Setting, keeping_of
     from escalade.simulator.replay import simulate as simulate_traces
 
     # What draws is loaded before the work, so that it cannot fail after.
@@ -154,6 +160,7 @@ def simulate(
         hedge_after_s=math.inf if hedge_after_s is None else hedge_after_s,
         dialled=dialled,
         room=None if early is None else room_of(early),
+        keeping=keeping_of(policy, blocked),
     )
     if figures is not None:
         from escalade.simulator.paper import write_simulation_figures
