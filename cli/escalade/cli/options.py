@@ -91,6 +91,15 @@ TablesOption = Annotated[
     Path | None,
     typer.Option("--tables", help="Write every number (CSV, Parquet) into this folder."),
 ]
+BlockedOption = Annotated[
+    float,
+    typer.Option(
+        "--blocked",
+        metavar="SHARE",
+        help="Of queries that are due, the share that link, battery, budget or consent keep here,"
+        " in [0, 1], beside what a policy's patterns and tasks do.",
+    ),
+]
 SampleOption = Annotated[
     int,
     typer.Option(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from escalade.cli.options import (
+    BlockedOption,
     DeviceOption,
     DevicesOption,
     FiguresOption,
@@ -122,6 +123,11 @@ def simulate(
             help="End answers on the device, of at most TOKENS, once deferral is certain.",
         ),
     ] = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option("--policy", help="A cascade.toml: keep here what its policy's content does."),
+    ] = None,
+    blocked: BlockedOption = 0.0,
     out: Annotated[Path, typer.Option("--out", "--report", help="The report (HTML).")] = Path(
         "report.html"
     ),
@@ -143,7 +149,7 @@ def simulate(
     from escalade.edge.base import check_writable
     from escalade.simulator.devices import devices_with, replayed_named
     from escalade.simulator.network import profiles_with
-    from escalade.simulator.replay import Setting
+    from escalade.simulator.replay import Setting, keeping_of
     from escalade.simulator.replay import simulate as simulate_traces
 
     # What draws is loaded before the work, so that it cannot fail after.
@@ -156,6 +162,7 @@ def simulate(
         hedge_after_s=math.inf if hedge_after_s is None else hedge_after_s,
         dialled=dialled,
         room=None if early is None else room_of(early),
+        keeping=keeping_of(policy, blocked),
     )
     if figures is not None:
         from escalade.simulator.paper import write_simulation_figures

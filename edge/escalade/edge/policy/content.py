@@ -15,10 +15,10 @@ from escalade.edge.policy.table import PolicyTable
 
 
 class Content:
-    """What `send = "never"`, patterns, tasks and redaction keep here, each time alike.
+    """What patterns, tasks and redaction keep here, each time alike.
 
-    Link, battery, budget and consent are not of the query: how often they keep it is a share that
-    somebody has to name.
+    Link, battery, budget and the user's word are not of the query: how often they keep it is a
+    share that somebody has to name. `send = "never"` is a share of 1.
     """
 
     def __init__(self, table: PolicyTable) -> None:
@@ -31,14 +31,8 @@ class Content:
             CascadeError: an expression cannot be compiled.
             ModuleNotFoundError: google-re2 is not there (the extra `policy`).
         """
-        self._rules = rules_of(table)
+        self._rules = rules_of(msgspec.structs.replace(table, send="allow"))
         self._redactor = Redactor(Patterns(table.redact, "policy.redact"), None, SystemClock())
-        said = (
-            *(table.send == "never", table.when_unknown),
-            *(table.stay_patterns, table.stay_tasks, table.redact),
-        )
-        #: Of all that decides, in hexadecimal: another policy is another.
-        self.sha256 = hashlib.sha256(msgspec.json.encode(said)).hexdigest()
 
     def keeps(self, texts: Sequence[str], task: str) -> bool:
         """Whether a query stays.
@@ -52,3 +46,14 @@ class Content:
         except RedactionError:
             return True
         return judge_content(self._rules, sent, task) is not None
+
+
+def content_sha256(table: PolicyTable | None) -> str:
+    """Of all that decides which queries `Content` keeps, in hexadecimal; empty of what keeps none.
+
+    A promise about thresholds is of one such content.
+    """
+    if table is None or not (table.stay_patterns or table.stay_tasks or table.redact):
+        return ""
+    said = (table.when_unknown, table.stay_patterns, table.stay_tasks, table.redact)
+    return hashlib.sha256(msgspec.json.encode(said)).hexdigest()
