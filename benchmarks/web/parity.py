@@ -15,6 +15,7 @@ from rich.table import Table
 
 from escalade.cli.output import note_console, result_console
 from escalade.edge import Artifact
+from escalade.edge.artifact import Scheme
 from escalade.edge.base import read_records, subsample, write_records
 from escalade.edge.deferral import mean_nll
 from escalade.export.artifact import export_artifact
@@ -22,7 +23,7 @@ from escalade.training.data import load_pronunciations, make_records
 
 _SMALL = Path(__file__).parents[2] / "training" / "checkpoints" / "small-cat-xent"
 _QUERIES, _GOLDEN, _THREADS = 1000, 8, 2
-_SCHEMES = ("none", "float16", "int8")
+_SCHEMES: tuple[Scheme, ...] = ("none", "float16", "dynamic-int8", "int8", "int4")
 
 _ASK = """async prompts => {
   const rows = [];

@@ -8,6 +8,9 @@ import { byId, drawAnswer, drawGauge, drawSaved, drawToken, say } from "./view";
 // Where no threshold has been calibrated.
 const THRESHOLD = 0.3;
 
+// In the answer's place until its first piece comes from above.
+const WAITING = "...";
+
 const device = new Device(new Worker("worker.js", { type: "module", name: "device" }));
 const counter = new Counter();
 const task = byId<HTMLSelectElement>("task");
@@ -90,8 +93,10 @@ function hear(event: Event): void {
     say("verdict", verdict(event.score, tau, event.deferred));
     byId("path").classList.toggle("busy", event.deferred);
     say("above", event.deferred ? "Asking the larger model ..." : "Not asked.");
+    say("answer", event.deferred ? WAITING : "");
   } else {
-    byId("answer").textContent += event.text;
+    const answer = byId("answer");
+    answer.textContent = (answer.textContent ?? "").replace(WAITING, "") + event.text;
   }
 }
 

@@ -160,7 +160,9 @@ export class Cloud {
         if (attempt < ATTEMPTS && again && isOnline()) {
           continue;
         }
-        throw new CloudError(failed.rawMessage, reasonOf(failed));
+        // What a browser says where nobody answers, or a page may not ask: no more than that.
+        const unheard = failed.cause instanceof TypeError;
+        throw new CloudError(failed.rawMessage, unheard ? "UNAVAILABLE" : reasonOf(failed));
       }
     }
   }
