@@ -1,10 +1,10 @@
 """A tier of several members that vote on one answer; knows no network.
 
 Members are artifacts, or one artifact that draws several answers. They answer one after the other,
-and no more of them than the decision takes; or side by side in threads, no more at once than the
-device has cores for: those that cannot change it any more are stopped, or never begin. The first of
-them streams: it leads until another answer has more votes. No draft travels, for no member speaks
-for the others.
+and no more of them than the decision takes; or side by side, no more at once than the device has
+cores for: those that cannot change it any more are stopped, or never begin. That is in threads, or
+in one where these take longer than they save (`Pace`). The first of them streams: it leads until
+another answer has more votes. No draft travels, for no member speaks for the others.
 
 A member that fails, takes too long or gives NaN is a voice that agrees with nobody, and the vote
 goes on. Where all of them fail, the tier does.
@@ -13,18 +13,19 @@ goes on. Where all of them fail, the tier does.
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
 
 from escalade.edge.deferral import Gate, Voice
 from escalade.edge.errors import ArtifactError
 from escalade.edge.generation import Artifact, Delta
-from escalade.edge.tiers.beside import Calls, Threads
+from escalade.edge.tiers.beside import Threads
 from escalade.edge.tiers.comparable import check_comparable
-from escalade.edge.tiers.heard import Heard, Speaking, noticed, silently, speak
+from escalade.edge.tiers.heard import Heard, Speaking, silently, speak
 from escalade.edge.tiers.pace import Pace
 from escalade.edge.tiers.prompts import Member, Prompts
 from escalade.edge.tiers.tier import Call, Said, Saying, source_of
+from escalade.edge.tiers.together import Together
 from escalade.edge.tiers.verdict import is_decided, verdict_on
 from escalade.edge.trace import MemberInfo, Place, TierAnswer, is_correct
 
@@ -128,90 +129,19 @@ class EnsembleTier:
         """In threads, or in one where that is quicker: see `Pace`; None where it was cancelled."""
         in_threads = self._pace.in_threads()
         if in_threads:
-            voices = yield from self._ask_in_threads(call)
+            voices = yield from Together(
+                call,
+                self._speak,
+                lambda heard: not call.whole and self._decided(call.gate, heard, call.can_defer),
+                self._threads,
+                count=len(self._members),
+                at_once=self._at_once,
+            ).ask()
         else:
             voices = yield from self._ask_in_turn(call, [], call.can_defer, since_s=began_s)
         if voices and (tokens := voices[0].generated_tokens):
             self._pace.note(call.elapsed_s() - began_s, tokens, in_threads=in_threads)
         return voices
-
-    def _ask_in_threads(self, call: Call) -> Generator[Delta, None, list[Heard] | None]:
-        """As many at the same time as may be; None where it was cancelled."""
-        over = False
-        # Threads know these and not the call, through which they would keep alive a run that its
-        # caller has let go: it could not be collected, which is what ends them.
-        now_s, prompts, given_up = call.now_s, call.prompts, call.cancelled
-        all_began_s = now_s()
-
-        def cancelled() -> bool:
-            return over or (given_up is not None and given_up())
-
-        def run(index: int, ends: Callable[[], bool] = cancelled) -> Heard:
-            # The wait for a turn counts: the last to end is as late as the whole tier.
-            return silently(self._speak(index, prompts, now_s, ends, since_s=all_began_s))
-
-        calls, heard = Calls(run, self._threads), list[Heard]()
-        waiting = deque(range(1, len(self._members)))
-
-        def may_be_enough(leading: int) -> bool:
-            """Whether it is decided if those that run say the same as one that was heard.
-
-            Two that agree are enough of three, and a third beside them slows both down.
-            """
-            one = next((one for one in heard if one.text is not None), None)
-            if one is None:
-                return False
-            said = [one._replace(member=member) for member in (*range(leading), *calls.running)]
-            enough = bool(said) and self._decided(call.gate, [*heard, *said], call.can_defer)
-            return enough and not call.whole
-
-        def begin(leading: int) -> None:
-            most = self._at_once - leading
-            while waiting and len(calls.running) < most and not may_be_enough(leading):
-                calls.begin(waiting.popleft())
-
-        def notice() -> None:
-            if waiting and calls.has_ended:
-                heard.extend(calls.take())
-                begin(1)
-
-        def is_over() -> bool:
-            """Whether what was heard decides it, so that the others are stopped."""
-            nonlocal over
-            if not call.whole and self._decided(call.gate, heard, call.can_defer):
-                over = True
-            return over
-
-        def here(index: int) -> Heard:
-            """In this thread, which looks between two tokens at what others say meanwhile."""
-
-            def ends() -> bool:
-                if calls.has_ended:
-                    heard.extend(calls.take())
-                    is_over()
-                return cancelled()
-
-            return run(index, ends)
-
-        try:
-            begin(1)
-            lead = self._speak(0, prompts, call.elapsed_s, cancelled)
-            heard.append((yield from noticed(lead, notice)))
-            while True:
-                heard += calls.take()
-                if not over:
-                    if not all(one.ended for one in heard):
-                        return None
-                    if is_over():
-                        calls.drop()
-                    else:
-                        begin(0)
-                if not calls.running:
-                    return sorted(heard)
-                heard += calls.go_on(here)
-        finally:
-            over = True
-            calls.end()  # no member answers on when the next query comes
 
     def _speak(
         self,
