@@ -50,9 +50,10 @@ def reusable(held: Sequence[int], prompt_ids: Sequence[int]) -> int:
         held: tokens that a cache holds, in order.
         prompt_ids: at least 1.
     """
+    if len(prompt_ids) <= _LEAST_REUSE or [*held[:_LEAST_REUSE]] != [*prompt_ids[:_LEAST_REUSE]]:
+        return 0
     pairs = zip(held, prompt_ids[:-1], strict=False)
-    same = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
-    return same if same >= _LEAST_REUSE else 0
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def steps_of(

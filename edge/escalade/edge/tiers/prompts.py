@@ -77,7 +77,7 @@ class Encoded(NamedTuple):
 class Prompts:
     """What one query is to each model; a tokenizer that several share reads it once."""
 
-    __slots__ = ("__weakref__", "_read", "query", "sent")
+    __slots__ = ("__weakref__", "_checked", "_read", "query", "sent")
 
     def __init__(self, query: Query) -> None:
         self.query = query
@@ -85,6 +85,8 @@ class Prompts:
         #: policy has looked.
         self.sent: tuple[Prompts, Hidden] | None = None
         self._read: dict[tuple[object, ...], Encoded] = {}
+        # A tier asks for the same member's twice and again while its caller waits.
+        self._checked: dict[Member, Encoded] = {}
 
     def of(self, member: Member) -> Encoded:
         """The query as a member reads it.
@@ -94,6 +96,12 @@ class Prompts:
                 or ids of another tokenizer.
             ArtifactError: it is a conversation and there is no chat template, or a bad one.
         """
+        found = self._checked.get(member)
+        if found is None:
+            found = self._checked[member] = self._of(member)
+        return found
+
+    def _of(self, member: Member) -> Encoded:
         artifact, query = member.artifact, self.query
         # Templates read the special tokens beside them.
         key: tuple[object, ...] = (member.fingerprint,)
