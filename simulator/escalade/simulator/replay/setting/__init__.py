@@ -2,13 +2,12 @@
 
 from escalade.simulator.replay.setting.early import EarlyDeferral
 from escalade.simulator.replay.setting.hedging import hedged_s
-from escalade.simulator.replay.setting.keeping import Keeping, keeping_of, kept_in
+from escalade.simulator.replay.setting.keeping import keeping_of, kept_in
 from escalade.simulator.replay.setting.setting import AS_RECORDED, Room, Setting
 
 __all__ = [
     "AS_RECORDED",
     "EarlyDeferral",
-    "Keeping",
     "Room",
     "Setting",
     "hedged_s",
