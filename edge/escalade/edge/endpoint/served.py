@@ -12,7 +12,7 @@ from escalade.edge.cascade import Cascade
 from escalade.edge.cascade_file import LOOK_EVERY_S, look
 from escalade.edge.client import EdgeClient
 from escalade.edge.deferral import Agreement, Gate
-from escalade.edge.endpoint.answering import InOrder
+from escalade.edge.endpoint.answering import InOrder, Readers
 from escalade.edge.endpoint.openai import StreamMode
 from escalade.edge.generation import TokenTexts
 from escalade.edge.opening import OpenOptions, open_cascade
@@ -32,6 +32,7 @@ class Opened:
     client: EdgeClient
     early: EdgeClient
     watch: Watch
+    readers: Readers
 
     @property
     def cascade(self) -> Cascade:
@@ -125,6 +126,9 @@ def open_served(
         EdgeError: see `open_cascade` and `EdgeClient`.
     """
     watch = Watch(path, now_s)
+    readers = Readers()
+    if options.policy.consent is None:
+        options = replace(options, policy=replace(options.policy, consent=readers.pending))
     opened = open_cascade(path, options, cloud=cloud)
     try:
         shared = replace(opened, tiers=[SharedTier(tier, InOrder) for tier in opened.tiers])
@@ -135,6 +139,7 @@ def open_served(
             client=client,
             early=EdgeClient(early, trace=trace),
             watch=watch,
+            readers=readers,
         )
     except BaseException:
         opened.close()

@@ -3,6 +3,7 @@
 from escalade.edge.endpoint.answering.climbing import climb
 from escalade.edge.endpoint.answering.places import Places
 from escalade.edge.endpoint.answering.question import Question, chat_question, text_question
+from escalade.edge.endpoint.answering.readers import Readers
 from escalade.edge.endpoint.answering.showing import Event, Piece, Shown
 from escalade.edge.endpoint.answering.turns import InOrder
 
@@ -12,6 +13,7 @@ __all__ = [
     "Piece",
     "Places",
     "Question",
+    "Readers",
     "Shown",
     "chat_question",
     "climb",

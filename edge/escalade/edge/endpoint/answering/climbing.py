@@ -9,6 +9,7 @@ import msgspec
 
 from escalade.edge.answer import Answer
 from escalade.edge.client import EdgeClient
+from escalade.edge.endpoint.answering.readers import Readers
 from escalade.edge.endpoint.answering.showing import Show, Showing
 from escalade.edge.endpoint.openai import (
     Finished,
@@ -43,6 +44,7 @@ def climb(
     texts_of: TextsOf,
     cancelled: Callable[[], bool],
     *,
+    readers: Readers,
     param: str,
     mode: StreamMode = "hold",
     show: Show | None = None,
@@ -54,6 +56,7 @@ def climb(
         query: of one choice.
         texts_of: what the tokens of a tokenizer are, by its fingerprint.
         cancelled: asked while it is answered.
+        readers: where the reader of a stream may be asked.
         param: the field of the request that it came in.
         mode: how what is shown and deferral go together.
         show: called with what a stream's reader is to see, the answer last; None: nobody reads.
@@ -70,13 +73,14 @@ def climb(
             showing = Showing(client.cascade, mode, show, logprobs=query.logprobs)
         if query.top_logprobs:
             _check_top(client.cascade.tiers, query, param)
-        run = client.stream(
-            query, cancelled=cancelled, told=None if showing is None else showing.told
-        )
-        if showing is not None:
-            for delta in run:
-                showing.delta(run.speaking, delta)
-        answer = run.finish()
+        with readers.reading(query, show) as asked:
+            run = client.stream(
+                asked, cancelled=cancelled, told=None if showing is None else showing.told
+            )
+            if showing is not None:
+                for delta in run:
+                    showing.delta(run.speaking, delta)
+            answer = run.finish()
         if answer is None:
             return None
         finished = _finished(client, run, answer, query, texts_of)

@@ -122,7 +122,13 @@ def _query(
 ) -> Query:
     stop = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
     try:
-        return Query(stop=stop, max_new_tokens=most, logprobs=logprobs, top_logprobs=top)
+        return Query(
+            stop=stop,
+            max_new_tokens=most,
+            logprobs=logprobs,
+            top_logprobs=top,
+            task="" if body.escalade is None else body.escalade.task,
+        )
     except ValueError as error:  # the other fields are in their ranges
         raise RefusedError(400, "invalid_value", str(error), param="stop") from error
 

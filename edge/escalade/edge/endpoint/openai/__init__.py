@@ -8,7 +8,7 @@ from escalade.edge.endpoint.openai.decision import (
 )
 from escalade.edge.endpoint.openai.fields import ChatBody, StreamMode, TextBody
 from escalade.edge.endpoint.openai.messages import conversation, prompts
-from escalade.edge.endpoint.openai.reading import read_chat, read_text, unsupported
+from escalade.edge.endpoint.openai.reading import read_chat, read_text, read_word, unsupported
 from escalade.edge.endpoint.openai.replies import Finished, Replies, error_body
 from escalade.edge.endpoint.openai.tokens import Token, Tokens, label_token
 
@@ -30,5 +30,6 @@ __all__ = [
     "prompts",
     "read_chat",
     "read_text",
+    "read_word",
     "unsupported",
 ]

@@ -15,7 +15,7 @@ from escalade.edge.trace import TierAnswer
 PREFIX = "x-escalade-"
 # Of a reason in a header, which proxies bound.
 _LONGEST = 300
-_HEADERS = ("tier", "place", "outcome", "score", "threshold", "rule", "reason")
+_HEADERS = ("tier", "place", "outcome", "score", "threshold", "rule", "reason", "blocked")
 
 
 def decision(answer: Answer, cascade: Cascade) -> dict[str, object]:
@@ -29,6 +29,7 @@ def decision(answer: Answer, cascade: Cascade) -> dict[str, object]:
         "rule": answer.rule,
         "would_defer": answer.would_defer,
         "reason": answer.reason,
+        "blocked": answer.blocked,
         "seconds": answer.total_s,
         "kept": answer.kept,
         "not_kept": answer.outbox_error,

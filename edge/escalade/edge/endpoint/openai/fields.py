@@ -32,6 +32,15 @@ class Own(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     #: None takes what the endpoint was started with.
     stream: StreamMode | None = None
+    #: What kind of query it is, for a policy's `stay_tasks`.
+    task: str = ""
+
+
+class Word(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of `/v1/escalade/consent`: whether a query may leave."""
+
+    key: str
+    agreed: bool
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

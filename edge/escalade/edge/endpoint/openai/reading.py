@@ -17,9 +17,11 @@ from escalade.edge.endpoint.openai.fields import (
     ChatBody,
     Refused,
     TextBody,
+    Word,
 )
 from escalade.edge.errors import RefusedError
 
+_Struct = TypeVar("_Struct", bound=msgspec.Struct)
 _Kind = TypeVar("_Kind", bound=Body)
 
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
@@ -45,7 +47,27 @@ def read_text(raw: bytes) -> TextBody:
     return _read(raw, TextBody, REFUSED_OF_TEXT)
 
 
+def read_word(raw: bytes) -> Word:
+    """A body of `/v1/escalade/consent`; see `read_chat`."""
+    return _converted(_object(raw), Word)
+
+
 def _read(raw: bytes, kind: type[_Kind], refused: Mapping[str, Refused]) -> _Kind:
+    kept: dict[str, object] = {}
+    known = kind.__struct_fields__
+    for name, value in _object(raw).items():
+        if name in known:
+            kept[name] = value
+        elif value is None or name in WITHOUT_EFFECT:
+            _check_known(name, known, refused)
+        elif name in refused:
+            _check_neutral(name, value, refused[name])
+        else:
+            raise _unknown(name, known, refused)
+    return _converted(kept, kind)
+
+
+def _object(raw: bytes) -> dict[str, object]:
     try:
         found = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -55,17 +77,10 @@ def _read(raw: bytes, kind: type[_Kind], refused: Mapping[str, Refused]) -> _Kin
     if not isinstance(found, dict):
         message = f"The body must be a JSON object, got {type(found).__name__}"
         raise RefusedError(400, "invalid_type", message)
-    kept: dict[str, object] = {}
-    known = kind.__struct_fields__
-    for name, value in found.items():
-        if name in known:
-            kept[name] = value
-        elif value is None or name in WITHOUT_EFFECT:
-            _check_known(name, known, refused)
-        elif name in refused:
-            _check_neutral(name, value, refused[name])
-        else:
-            raise _unknown(name, known, refused)
+    return found
+
+
+def _converted(kept: dict[str, object], kind: type[_Struct]) -> _Struct:
     try:
         return msgspec.convert(kept, kind)
     except msgspec.ValidationError as error:
@@ -96,7 +111,7 @@ def _unknown(name: str, known: tuple[str, ...], refused: Mapping[str, Refused]) 
     return RefusedError(400, "unknown_parameter", message, param=shown)
 
 
-def _said(error: msgspec.ValidationError, raw: object, kind: type[Body]) -> RefusedError:
+def _said(error: msgspec.ValidationError, raw: object, kind: type[msgspec.Struct]) -> RefusedError:
     told = str(error)
     place = _PLACE.search(told)
     param = place[1] if place is not None else None

@@ -21,6 +21,7 @@ from escalade.edge.endpoint.openai import (
     StreamMode,
     read_chat,
     read_text,
+    read_word,
 )
 from escalade.edge.endpoint.served import Opened
 from escalade.edge.endpoint.web.access import check_access
@@ -36,7 +37,7 @@ _SEED_BITS = 32
 _SHOWN = 200
 # Is read in 10 ms.
 _LARGE_BYTES = 1 << 16
-_DECIDED = ("tier", "place", "outcome", "score", "threshold", "rule", "reason")
+_DECIDED = ("tier", "place", "outcome", "score", "threshold", "rule", "reason", "blocked")
 _OWN = ("id", "stream", "cascade-changed")
 
 
@@ -82,6 +83,7 @@ class Endpoint:
             "/v1/completions": ("POST", self._text),
             _MODELS: ("GET", self._models),
             f"{_MODELS}/{opened.name}": ("GET", self._model),
+            "/v1/escalade/consent": ("POST", self._consent),
             "/health": ("GET", self._health),
         }
 
@@ -128,6 +130,13 @@ class Endpoint:
     async def _text(self, scope: Scope, receive: Receive, send: Send) -> None:
         question = await _read(await read_body(scope, receive), self._text_question)
         await self._answer("cmpl", question, receive, send)
+
+    async def _consent(self, scope: Scope, receive: Receive, send: Send) -> None:
+        word = read_word(await read_body(scope, receive))
+        if not self._opened.readers.pending.answer(word.key, agreed=word.agreed):
+            message = "no such question is open: it was answered, or nobody waits any more"
+            raise RefusedError(404, "not_asked", message, param="key")
+        await send_json(send, msgspec.json.encode(word))
 
     def _chat_question(self, raw: bytes) -> Question:
         body = read_chat(raw)

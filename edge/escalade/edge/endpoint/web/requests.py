@@ -165,6 +165,7 @@ class Asking:
                     query,
                     self._opened.texts_of,
                     flag.is_set,
+                    readers=self._opened.readers,
                     param="messages" if question.chat else "prompt",
                     mode=question.mode,
                     show=None if put is None else partial(put, index),

@@ -1,0 +1,72 @@
+"""A policy behind the endpoint: a query that stays says why, and a stream's reader is asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ALWAYS = -1.0
+
+
+@pytest.fixture
+def private(cascade_file: Callable[..., Path]) -> Callable[[str], Path]:
+    """A cascade that defers everything, under a policy."""
+
+    def make(policy: str) -> Path:
+        path = cascade_file(ALWAYS)
+        path.write_text(f"[policy]\n{policy}\n\n{path.read_text()}")
+        return path
+
+    return make
+
+
+def test_a_query_that_stays_is_an_outcome_with_a_reason(
+    serve: Any, private: Any, scripted_cloud: Any
+) -> None:
+    served = serve(path=private('stay_tasks = ["diary"]\nwhen_unknown = "send"'))
+    assert served.chat().choice["message"]["content"] == "large answer"
+    reply = served.chat(escalade={"task": "diary"})
+    known = reply.choice["escalade"]
+    assert (known["outcome"], known["blocked"]) == ("degraded", "POLICY_TASK")
+    assert known["reason"].startswith("POLICY_TASK")
+    assert reply.headers["x-escalade-blocked"] == "POLICY_TASK"
+    assert len(scripted_cloud.asked) == 1
+
+
+@pytest.mark.parametrize("agreed", [True, False])
+@pytest.mark.parametrize("mode", ["hold", "replace"])
+def test_a_streams_reader_is_asked_before_its_query_leaves(
+    serve: Any, private: Any, scripted_cloud: Any, mode: str, agreed: bool
+) -> None:
+    served = serve(path=private('send = "ask"'))
+    with served.connect() as connection:
+        connection.sendall(served.asked(stream=True, escalade={"stream": mode}))
+        raw = b""
+        while b'"event":"consent"' not in raw or not raw.endswith(b"\r\n"):
+            raw += connection.recv(1 << 16)
+        line = next(one for one in raw.split(b"\n") if b'"event":"consent"' in one)
+        asked = json.loads(line.partition(b"data: ")[2])["choices"][0]["escalade"]
+        assert asked["tier"] == "large"
+        assert asked["address"] == scripted_cloud.address
+        assert "g2p: cascade" in asked["texts"]
+        assert scripted_cloud.asked == []
+        word = {"key": asked["key"], "agreed": agreed}
+        assert served.call("POST", "/v1/escalade/consent", word).json == word
+        while b"[DONE]" not in raw:
+            raw += connection.recv(1 << 16)
+    assert (b"large answer" in raw) is agreed
+    assert (b"POLICY_CONSENT" in raw) is not agreed
+    again = served.call("POST", "/v1/escalade/consent", word)
+    assert (again.status, again.error["code"]) == (404, "not_asked")
+
+
+def test_who_does_not_stream_is_not_asked_and_the_query_stays(
+    serve: Any, private: Any, scripted_cloud: Any
+) -> None:
+    served = serve(path=private('send = "ask"'))
+    assert served.chat().choice["escalade"]["blocked"] == "POLICY_CONSENT"
+    assert scripted_cloud.asked == []
