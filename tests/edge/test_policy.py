@@ -410,7 +410,9 @@ def test_a_conversation_is_hidden_message_by_message(
     opened: Open, scripted_cloud: ScriptedCloud, artifact: Artifact, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(artifact.folder, tmp_path / "chats"))
-    template = "{% for one in messages %}{{ one.role }} {{ one.content }} {% endfor %}"
+    template = (
+        "{% for one in messages %}{{ one.role }} {{ one.name }} {{ one.content }} {% endfor %}"
+    )
     path = folder / "chat_template.jinja"
     path.write_text(template)
     manifest = json.loads((folder / "manifest.json").read_text())
@@ -422,12 +424,12 @@ def test_a_conversation_is_hidden_message_by_message(
         Query(
             messages=(
                 {"role": "system", "content": "of a@b.c"},
-                {"role": "user", "content": "g2p: d@e.f a@b.c"},
+                {"role": "user", "name": "d@e.f", "content": "g2p: d@e.f a@b.c"},
             )
         )
     )
     (request,) = scripted_cloud.asked
-    sent = "system of [HIDDEN_1] user g2p: [HIDDEN_2] [HIDDEN_1] "
+    sent = "system  of [HIDDEN_1] user [HIDDEN_2] g2p: [HIDDEN_2] [HIDDEN_1] "
     expected = artifact.encode(sent, special_tokens=False)
     assert list(request.prompt.tokens.ids) == expected
 

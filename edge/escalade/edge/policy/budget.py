@@ -1,8 +1,9 @@
 """What was spent today, in one SQLite file that several processes share; knows no rule of its own.
 
 A call is written down before it is sent, in one transaction that is on the disk when it returns
-(synchronous=FULL): of two processes only as many calls go out as the budget has, and one that is
-killed in the middle of a call has counted it. What the answer took is added when it is there.
+(WAL, synchronous=FULL): of two processes only as many calls go out as the budget has, and one that
+is killed in the middle of a call has counted it. What the answer took is added when it is there,
+and nobody waits for the disk: a power cut, and no process's death, may lose that.
 
 A day is a calendar day. Where the clock goes back, what was spent on days that are yet to come
 counts as today's, so that no budget is had twice; and none is lost for good to a clock that was
@@ -16,6 +17,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from escalade.edge.base import make_private
 from escalade.edge.errors import BudgetError
@@ -125,7 +127,7 @@ class Budget:
         Raises:
             BudgetError: it cannot be written.
         """
-        with self._writing():
+        with self._writing(synchronous="NORMAL"):
             self._add(day, amount)
 
     def close(self) -> None:
@@ -143,12 +145,15 @@ class Budget:
 
     def _prepare(self) -> None:
         with self._said():
-            self._file.execute("PRAGMA synchronous = FULL")
             (version,) = self._file.execute("PRAGMA user_version").fetchone()
             (whose,) = self._file.execute("PRAGMA application_id").fetchone()
             (tables,) = self._file.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if (version, whose) != (_VERSION, _APPLICATION) and (version or whose or tables):
             raise BudgetError(f"{self.path}: must be a budget of version {_VERSION}, is another")
+        with self._said():
+            (mode,) = self._file.execute("PRAGMA journal_mode").fetchone()
+            if mode != "wal":
+                self._file.execute("PRAGMA journal_mode = WAL")
         # Written each time: where it cannot be, this says so, and no query has to.
         with self._writing():
             self._file.execute(_SCHEMA)
@@ -156,9 +161,10 @@ class Budget:
             self._file.execute(f"PRAGMA application_id = {_APPLICATION}")
 
     @contextmanager
-    def _writing(self) -> Iterator[str]:
+    def _writing(self, synchronous: Literal["FULL", "NORMAL"] = "FULL") -> Iterator[str]:
         """One transaction, that nobody else writes in; gives the day."""
         with self._lock, self._said():
+            self._file.execute(f"PRAGMA synchronous = {synchronous}")
             self._file.execute("BEGIN IMMEDIATE")
             try:
                 day = self._today().isoformat()

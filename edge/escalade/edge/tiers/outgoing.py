@@ -13,6 +13,9 @@ from escalade.edge.tiers.query import Query
 from escalade.edge.tiers.tier import Call, Draft
 from escalade.v1 import cascade_pb2 as pb
 
+# Of a message, who says it: a template's word, and none of the user's.
+_ROLE = "role"
+
 
 class Outgoing(NamedTuple):
     """A request, and what only its tier knows of it."""
@@ -114,9 +117,10 @@ def _rewritten(
 ) -> Query:
     query = prompts.query
     if query.messages:
+        texts = iter(hidden.texts)
         messages = tuple(
-            {**message, "content": text}
-            for message, text in zip(query.messages, hidden.texts, strict=False)
+            {key: said if key == _ROLE else next(texts) for key, said in message.items()}
+            for message in query.messages
         )
         return replace(query, messages=messages, stop=stop)
     if query.ids and not query.text and not _is_text(prompts, reader):
@@ -136,7 +140,8 @@ def _texts_of(prompts: Prompts, reader: Member | None) -> list[str] | None:
     """What a query says: its messages or its text, then its stop texts."""
     query = prompts.query
     if query.messages:
-        said = [message.get("content", "") for message in query.messages]
+        # A template may write any of them.
+        said = [text for message in query.messages for key, text in message.items() if key != _ROLE]
     elif query.text or not query.ids:
         said = [query.text]
     elif reader is None:
