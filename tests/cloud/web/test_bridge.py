@@ -159,6 +159,8 @@ def test_other_pages_are_refused_before_anything_is_computed(held: Any, serving:
         ("/", "GET", "", 404),
         ("/grpc.reflection.v1alpha.ServerReflection/X", "POST", HEADERS["content-type"], 404),
         ("/escalade.v1.CascadeService/Generate/x", "POST", HEADERS["content-type"], 404),
+        ("/escalade.v1.CascadeService/%C3%A9", "POST", HEADERS["content-type"], 404),
+        ("/escalade.v1.CascadeService/Gen%0Aerate", "POST", HEADERS["content-type"], 404),
         ("/escalade.v1.CascadeService/Generate", "GET", HEADERS["content-type"], 405),
         ("/escalade.v1.CascadeService/Generate", "POST", "application/json", 415),
         ("/escalade.v1.CascadeService/Generate", "POST", "application/grpc-web-text", 415),
@@ -173,6 +175,20 @@ def test_what_is_no_rpc_is_refused(
                 method, running.web + path, headers={"content-type": kind}, content=b""
             )
             assert response.status_code == status
+
+    asyncio.run(main())
+
+
+def test_a_header_that_grpc_has_no_words_for_is_refused(engine: Any, serving: Any) -> None:
+    async def main() -> None:
+        async with serving(engine, web=WEB) as running, httpx2.AsyncClient() as client:
+            response = await client.post(
+                f"{running.web}/escalade.v1.CascadeService/GetModelInfo",
+                content=message_frame(b""),
+                headers={**HEADERS, "authorization": "Bearer \xe9".encode("latin-1")},
+            )
+            assert response.status_code == 400
+            assert response.text == "authorization: must be printable ASCII\n"
 
     asyncio.run(main())
 
