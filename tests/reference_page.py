@@ -152,7 +152,10 @@ def _exit_codes() -> Iterator[tuple[str, ...]]:
         "one line, `error: ...`, on stderr: a wrong option or file, a refusal, a server that does"
         " not answer; `ask` printed the device's own answer where it had one (degraded)",
     )
-    yield f"{main._INTERRUPTED}", "Ctrl-C; `serve`, `gateway` and `proxy` end with 0 instead"
+    yield (
+        f"{main._INTERRUPTED}",
+        "Ctrl-C; `listen`, `serve`, `gateway` and `proxy` end with 0 instead",
+    )
     yield f"{main._READER_GONE}", "who reads the output has gone (`| head -1`); nothing is said"
 
 

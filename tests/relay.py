@@ -24,6 +24,8 @@ class Relay:
         self._sockets: list[socket.socket] = []
         self._forgotten = threading.Event()
         self.dialled = 0
+        #: Bytes that came from either side.
+        self.carried = 0
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -69,6 +71,7 @@ class Relay:
     ) -> None:
         with suppress(OSError):
             while data := source.recv(1 << 16):
+                self.carried += len(data)
                 now_s = time.monotonic()
                 if self._idle_s is not None and now_s - last_s[0] > self._idle_s:
                     dead.set()

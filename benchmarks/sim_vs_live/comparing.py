@@ -2,7 +2,7 @@
 
 Intervals are of 95 %, by bootstrap of blocks: queries that come one after the other meet one
 queue, and blocks keep them together. Both samples are drawn alike, for a query's own time is in
-both.
+both; and of virtual time with all its draws of the network.
 """
 
 from __future__ import annotations
@@ -48,15 +48,15 @@ def compared(piece: Piece, *, sent_only: bool = False) -> Compared:
     live, virtual = np.array(piece.live_s), np.array(piece.virtual_s)
     if sent_only:
         both = np.array(piece.live_sent) & np.array(piece.virtual_sent)
-        live, virtual = live[both], virtual[both]
+        live, virtual = live[both], virtual[:, both]
     many = len(live)
     block = _BLOCK if piece.load == "loaded" else 1
     rng = np.random.default_rng(_SEED)
     begins = rng.integers(0, many, (_RESAMPLES, -(-many // block)))
     drawn = (begins[..., None] + np.arange(block)).reshape(_RESAMPLES, -1)[:, :many] % many
-    found = np.array([_errors(live[of], virtual[of]) for of in drawn])
+    found = np.array([_errors(live[of], virtual[:, of].ravel()) for of in drawn])
     low, high = np.percentile(found, [2.5, 97.5], axis=0)
-    values = _errors(live, virtual)
+    values = _errors(live, virtual.ravel())
     intervals = [Interval(*each) for each in zip(values, low.tolist(), high.tolist(), strict=True)]
     *errors, ks = intervals
     return Compared(

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
-from benchmarks.sim_vs_live.pieces import Piece
+from benchmarks.sim_vs_live.pieces import Piece, draws_of
 from benchmarks.sim_vs_live.system import System
 
 from escalade.cli.output import progress_bar
@@ -45,15 +45,16 @@ def measure(
             tick(done, len(records))
     trace = Trace(near.client.trace_header(), recorded)
     thresholds = recorded_thresholds(trace.header.tiers)
-    replayed = replay(trace, Network(get_profile(profile)), thresholds, seed=seed)
+    network = Network(get_profile(profile))
+    replayed = [replay(trace, network, thresholds, seed=one) for one in draws_of(seed)]
     seconds, sent = zip(*live, strict=True)
     piece = Piece(
         profile=profile,
         tiers=tiers,
         load="light",
         live_s=list(seconds),
-        virtual_s=replayed.cascade_s.tolist(),
+        virtual_s=[one.cascade_s.tolist() for one in replayed],
         live_sent=list(sent),
-        virtual_sent=np.asarray(replayed.answered_by > 0).tolist(),
+        virtual_sent=np.asarray(replayed[0].answered_by > 0).tolist(),
     )
     return piece, trace

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from benchmarks.sim_vs_live.pieces import Piece
+from benchmarks.sim_vs_live.pieces import Piece, draws_of
 from numpy.typing import NDArray
 
 from escalade.cli.output import note_console
@@ -192,13 +192,16 @@ def measure(
     note_console().print(f"loaded, {tiers} tiers, {profile}: {many} calls, {rate:.1f} a second ...")
     sent = send(address, calls, rate, many, seed=seed)
     network = get_profile(profile)
-    virtual_s = in_virtual_time(sent, calls, network, fit, overhead_s, seed=seed)
+    virtual_s = [
+        in_virtual_time(sent, calls, network, fit, overhead_s, seed=one).tolist()
+        for one in draws_of(seed)
+    ]
     return Piece(
         profile=profile,
         tiers=tiers,
         load="loaded",
         live_s=sent.took_s.tolist(),
-        virtual_s=virtual_s.tolist(),
+        virtual_s=virtual_s,
         live_sent=[True] * many,
         virtual_sent=[True] * many,
         rate=rate,

@@ -9,6 +9,8 @@ import msgspec
 
 from escalade.edge.base import atomic_write
 
+#: That virtual time draws a network. What is live has one draw, and so one's chance in it.
+DRAWS = 20
 Load = Literal["light", "loaded"]
 LOADS: tuple[Load, ...] = get_args(Load)
 
@@ -20,7 +22,8 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
     tiers: int
     load: Load
     live_s: list[float]
-    virtual_s: list[float]
+    #: Of each draw of the network.
+    virtual_s: list[list[float]]
     #: Which of them the device sends on; under load all.
     live_sent: list[bool]
     virtual_sent: list[bool]
@@ -39,6 +42,11 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
 def name_of(load: Load, tiers: int, profile: str) -> str:
     """Of a piece's file."""
     return f"{load}-{tiers}-{profile}"
+
+
+def draws_of(seed: int) -> range:
+    """Seeds of the network's draws."""
+    return range(seed * DRAWS, (seed + 1) * DRAWS)
 
 
 def keep(folder: Path, name: str, what: object) -> None:

@@ -10,7 +10,7 @@ import msgspec
 from benchmarks.sim_vs_live import first_calls
 from benchmarks.sim_vs_live.comparing import STATISTICS, Compared, compared
 from benchmarks.sim_vs_live.first_calls import CallRow
-from benchmarks.sim_vs_live.pieces import LOADS, pieces_in
+from benchmarks.sim_vs_live.pieces import DRAWS, LOADS, pieces_in
 from benchmarks.study_online.report.tables import markdown
 
 from escalade.edge.base import atomic_write
@@ -120,7 +120,7 @@ def write(found: Findings, page: Path) -> None:
         raise ValueError("nothing to report: run it without --report first")
     tables = tables_of(found)
     parts = [
-        _HEAD.format(findings="\n".join(_findings(found))),
+        _HEAD.format(findings="\n".join(_findings(found)), draws=DRAWS),
         *(part for of in range(0, len(tables), 2) for part in _section(*tables[of : of + 2])),
         _fit(found.fit, found.overheads_s),
         *_first_calls(found.calls),
@@ -200,7 +200,8 @@ within 1 % of vLLM. They simulate the server; here it is recorded or fitted, and
 are the networks, the climb and the queue.
 
 Under light load one query comes after the other. What each takes beside its network is recorded by
-a second cascade that is asked in turns with it and does not delay, and replayed on the network.
+a second cascade that is asked in turns with it and does not delay, and replayed on the network,
+which virtual time draws {draws} times, here and under load; live there is one draw of it.
 Between the two a machine's own noise remains: it is all that there is at 1 us. One answer takes
 more or less from one time to the next by as much as most of these differences, so that the
 intervals say more than the values.

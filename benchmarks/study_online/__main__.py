@@ -23,6 +23,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of streams (.parquet)")
     parser.add_argument("--out", type=Path, default=REPOSITORY / "runs" / "study-online")
     parser.add_argument("--encoder", type=Path, help="folder of an encoder, such as MiniLM's")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="of encoders")
     parser.add_argument("--streams", nargs="*", help="some of them only; default: all")
     parser.add_argument("--levels", nargs="*", default=["linear", "frozen"])
     parser.add_argument("--experts", nargs="*", help="some of them only; default: both")
@@ -61,6 +62,7 @@ def main() -> None:
         out=options.out,
         most_tries=options.tries,
         encoder=options.encoder,
+        device=options.device,
         streams=tuple(streams),
         experts=tuple(experts),
         methods=tuple(methods),

@@ -41,7 +41,8 @@ def run_of(settings: Settings, case: Case, *, make: bool = True) -> LearnedRun:
     told = configuration(settings, case)
     plain = msgspec.json.decode(msgspec.json.encode(told))
     for level in plain["level"]:
-        level.pop("path", None)  # where an encoder lies may change
+        for may_change in ("path", "device"):  # where an encoder lies, and where it runs
+            level.pop(may_change, None)
     if path.exists():
         return _read(path, plain)
     if not make:

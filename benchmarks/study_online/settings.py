@@ -78,6 +78,7 @@ class Settings:
     data: Path
     out: Path
     encoder: Path | None = None
+    device: str = "cpu"
     streams: tuple[str, ...] = tuple(STREAMS)
     experts: tuple[str, ...] = tuple(EXPERTS)
     methods: tuple[Method, ...] = METHODS
@@ -162,6 +163,7 @@ def _encoder(settings: Settings, encoder: Encoder) -> dict[str, object]:
         "kind": "encoder",
         "name": encoder.name,
         "path": str(settings.encoder),
+        "device": settings.device,
         "cost": encoder.cost,
         "cache": encoder.cache,
         "batch_size": encoder.batch_size,

@@ -132,6 +132,62 @@ BAD: dict[str, tuple[str, list[str]]] = {
         'curency = "EUR"\n' + SMALL,
         ["unknown field `curency`", "did you mean 'currency'?"],
     ),
+    "an unknown key of the policy": (
+        SMALL + FAR + "[policy]\nmin_batery = 0.5\n",
+        ["unknown field `min_batery`", "policy", "did you mean 'min_battery'?"],
+    ),
+    "an unknown key of a day": (
+        SMALL + FAR + "[policy.daily]\ncall = 5\n",
+        ["unknown field `call`", "policy.daily", "did you mean 'calls'?"],
+    ),
+    "a policy of no word": (
+        SMALL + FAR + '[policy]\nsend = "sometimes"\n',
+        ["policy.send must be one of allow, ask, never", "'sometimes'"],
+    ),
+    "a battery in percent": (
+        SMALL + FAR + "[policy]\nmin_battery = 20\n",
+        ["policy.min_battery must be in [0, 1], got 20"],
+    ),
+    "a battery that is no number": (
+        SMALL + FAR + "[policy]\nmin_battery = nan\n",
+        ["policy.min_battery", "nan"],
+    ),
+    "a day of less than nothing": (
+        SMALL + FAR + "[policy.daily]\nbytes = -1\n",
+        ["policy.daily.bytes must be at least 0 and at most 9007199254740992, got -1"],
+    ),
+    "a day of half a call": (
+        SMALL + FAR + "[policy.daily]\ncalls = 0.5\n",
+        ["policy.daily.calls", "0.5"],
+    ),
+    "a day without end": (
+        SMALL + FAR + "[policy.daily]\nmoney = inf\n",
+        ["policy.daily.money must be at least 0 and finite, got inf"],
+    ),
+    "money without a price": (
+        SMALL + FAR + "[policy.daily]\nmoney = 1\n",
+        ["policy.daily.money: no tier elsewhere has a prompt_price or generated_price"],
+    ),
+    "a pattern that does not compile": (
+        SMALL + FAR + "[policy]\nstay_patterns = ['fine', '(']\n",
+        ["policy.stay_patterns[1]: no regular expression of RE2: missing ): ("],
+    ),
+    "a pattern that looks back": (
+        SMALL + FAR + "[policy]\nredact = ['(?<=x)y']\n",
+        ["policy.redact[0]: no regular expression of RE2: "],
+    ),
+    "a pattern that is too large": (
+        SMALL + FAR + "[policy]\nredact = ['.{1000}']\n",
+        ["policy.redact: expressions must compile to at most 4096 instructions together, got "],
+    ),
+    "an empty pattern": (
+        SMALL + FAR + "[policy]\nstay_patterns = ['']\n",
+        ["policy.stay_patterns[0]", "''"],
+    ),
+    "a budget where nothing can be written": (
+        SMALL + FAR + "[policy]\nbudget_file = '/proc/budget'\ndaily = { calls = 1 }\n",
+        ["/proc/budget: cannot be opened: "],
+    ),
     "a key that is nothing like it": (
         SMALL + "zzz = 3\n",
         ["unknown field `zzz`", "known keys: address, breaker_after"],

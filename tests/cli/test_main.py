@@ -184,6 +184,8 @@ MISTAKES: list[tuple[str, list[str], str]] = [
                            "--control", "0.0.0.0:0"], "must be loopback"),
     ("no control", ["proxy", "show", "127.0.0.1:{closed}"], "{closed}: Connection refused"),
     ("two networks", ["proxy", "set", ":1", "lte", "lan"], "one PROFILE at most; got lte, lan"),
+    ("a seed", ["proxy", "--seed", "1", "show", ":1"], "--seed is of a proxy that starts"),
+    ("a port", ["proxy", "--listen", ":0", "pause", ":1"], "--listen is of a proxy that starts"),
     ("no TOML", ["proxy", "set", ":1", "rtt_ms=fast"], "rtt_ms: must be a TOML value"),
     ("no checkpoints", ["demo", "--models", "{tmp}"], "run the demo from a clone"),
 ]  # fmt: skip

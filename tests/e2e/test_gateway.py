@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from relay import relay_to
 
 from escalade.cli.demo.processes import running
 from escalade.edge import EdgeClient, Query, Sampling
@@ -241,3 +242,19 @@ def test_what_is_no_gateway_is_refused_in_one_line(
     assert done.returncode == 2
     assert said in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+def test_a_gateways_policy_is_told_to_the_device_and_sends_no_byte(
+    cloud: str, folder: Path, int8_artifact: Path, float_artifact: Path
+) -> None:
+    with relay_to(cloud) as relay:
+        path = cascade(folder / "kept.toml", int8_artifact, -1.0, relay.address)
+        path.write_text(path.read_text() + '[policy]\nsend = "never"\n')
+        with running("gateway", "gateway", str(path), "--listen", "127.0.0.1:0") as address:
+            above = cascade(folder / "asks.toml", float_artifact, -1.0, address, place="gateway")
+            with EdgeClient.open(above) as client:
+                answer = client.ask(PROMPTS[0])
+        assert (relay.dialled, relay.carried) == (0, 0)
+    assert (answer.outcome, answer.given_at, answer.blocked) == ("degraded", "gateway", None)
+    assert answer.reason is not None
+    assert answer.reason.startswith("POLICY_NEVER: above-kept: not sent: ")

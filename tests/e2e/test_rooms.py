@@ -56,6 +56,7 @@ FOR_USERS = {
         *("Query", "Sampling"),
     },
     "escalade.edge.deferral.agreement": {"Medoid"},
+    "escalade.edge.policy": {"Battery", "PendingConsent"},
     "escalade.simulator.devices": {"Device", "get_device"},
     "escalade.simulator.network.calls": {"CallBytes", "CallNetwork"},
     "escalade.training.online": {"CallableExpert", "Configuration"},

@@ -15,8 +15,8 @@ from escalade.edge.deferral import Gate, mean_nll
 from escalade.edge.errors import ArtifactError, CloudError, EdgeError, PromptError
 from escalade.edge.generation import Delta
 from escalade.edge.run import Run
-from escalade.edge.tiers import Call, Prompts, Said, Saying
-from escalade.edge.tiers.tier import Source
+from escalade.edge.tiers import Call, Prompts, Said
+from escalade.edge.tiers.tier import Saying, Source
 from escalade.edge.trace import MemberAnswer, MemberInfo, Place, TierAnswer
 
 FAILURES: dict[str, EdgeError] = {

@@ -42,6 +42,7 @@ COMMANDS = frozenset(
 _FENCE = re.compile(r"^ {0,3}(`{3,})\s*(\w*)\s*$")
 _COMMENT = re.compile(r"^\s*<!-- (not run|run instead|drawing): (.+?) -->\s*$")
 _HERE = re.compile(r"<<-?\s*'?(\w+)'?")
+_SERVES = re.compile(r"(\S+/)?escalade (serve\b|gateway\b|listen\b|proxy -)")
 _ASSIGNED = re.compile(r"^(\w+=\S* +)+")
 _INDENT = "    "
 
@@ -182,7 +183,7 @@ def check_servers(blocks: list[Block], name: str) -> None:
                     f"{name}:{block.line}: {following!r} does not wait for the server before it:"
                     " begin a new block"
                 )
-            if re.match(r"(\S+/)?escalade (serve\b|gateway\b|proxy -)", line) and not behind:
+            if _SERVES.match(line) and not behind:
                 raise PageError(f"{name}:{block.line}: {line!r} hangs the reader: end it with &")
 
 

@@ -66,6 +66,7 @@ def print_answer_json(answer: Answer, tiers: list[TierInfo]) -> None:
                 for tier, said in zip(tiers, answer.tiers, strict=True)
             ],
             "reason": answer.reason,
+            "blocked": answer.blocked,
             "trace_error": answer.trace_error,
             "kept": answer.kept,
             "outbox_error": answer.outbox_error,

@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from escalade.edge.deferral import CascadeCalibration, CascadeMeasured, GateMeasured, WithinGoal
+    from escalade.edge.deferral import (
+        CascadeCalibration,
+        CascadeMeasured,
+        GateMeasured,
+        PolicyEntry,
+        WithinGoal,
+    )
 
 
 def cascade_calibration_lines(
@@ -29,6 +35,8 @@ def cascade_calibration_lines(
     gates = zip(tiers, found.rules, found.thresholds, strict=False)
     lines = [f"after {tier}: rule {rule}, threshold {tau:.4f}" for tier, rule, tau in gates]
     lines += [_goal_line(found, tiers, currency), source]
+    if found.policy is not None:
+        lines.append(_policy_line(found.policy))
     lines.append(f"set on {_measured_line(found, found.fit, tiers, currency)}")
     if found.held_out is not None:
         lines.append(f"checked on {_measured_line(found, found.held_out, tiers, currency)}")
@@ -47,15 +55,30 @@ def _goal_line(found: CascadeCalibration, tiers: Sequence[str], currency: str) -
     if isinstance(goal, QualityGoal):
         unit = {"flops": "FLOPs", "money": currency, "calls": f"calls of {last}"}[found.cost]
         return f"goal: {goal.target:.1%} right answers, at the least cost in {unit}"
-    return promise_line(goal, f"{last} alone", certified=found.certified)
+    policy = found.policy is not None
+    return promise_line(goal, f"{last} alone", certified=found.certified, policy=policy)
 
 
-def promise_line(goal: WithinGoal, reference: str, *, certified: bool | None) -> str:
-    """What is promised, or was to be, against whose answers."""
+def _policy_line(policy: PolicyEntry) -> str:
+    """What stays on the device."""
+    line = "policy: "
+    if policy.content_sha256:
+        line += f"patterns and tasks keep {policy.kept:.1%} of the queries here"
+    if policy.content_sha256 and policy.blocked:
+        line += ", and "
+    if policy.blocked:
+        line += f"{policy.blocked:.1%} of those that are due stay, as told"
+    return f"{line}; the device's answer stands for them"
+
+
+def promise_line(
+    goal: WithinGoal, reference: str, *, certified: bool | None, policy: bool = False
+) -> str:
+    """What is promised, or was to be, against whose answers; `policy` keeps some queries here."""
     promise = (
         f"with probability {1 - goal.delta:.4g}, at most {100 * goal.epsilon:.4g} points fewer"
-        f" right answers than {reference}, on queries from the same source, with early deferral"
-        " off or certain"
+        f" right answers than {reference}, on queries from the same source,"
+        f"{' under this policy,' * policy} with early deferral off or certain"
     )
     if certified:
         return f"guaranteed: {promise}"

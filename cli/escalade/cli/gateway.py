@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from escalade.cli.gateway_opening import Served, deferring
 from escalade.cli.gateway_reports import reports_of
-from escalade.cli.gateway_shared import CLAIM, SharedTier
+from escalade.cli.gateway_shared import CLAIM
 from escalade.cli.gateway_swapping import Swapping
 from escalade.cloud.backends import (
     Answer,
@@ -44,6 +44,7 @@ from escalade.edge import Query as EdgeQuery
 from escalade.edge import Sampling as EdgeSampling
 from escalade.edge.errors import CloudError, EdgeError, PromptError
 from escalade.edge.run import Run
+from escalade.edge.tiers import SharedTier
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1.reasons import name_of_reason
 

@@ -16,17 +16,9 @@ from threading import Lock
 from escalade.cli.gateway_opening import Served, open_beside, open_served
 from escalade.cloud.backends import Gauge
 from escalade.edge import OpenOptions
-from escalade.edge.artifact import MANIFEST_NAME, SIGNATURE_NAME
-from escalade.edge.cascade_file import artifacts_of, read_cascade_file
-from escalade.edge.errors import EdgeError
+from escalade.edge.cascade_file import LOOK_EVERY_S, look
 
 _LOG = logging.getLogger(__name__)
-
-#: How often files are looked at: a few `stat` for each member.
-LOOK_EVERY_S = 1.0
-
-# Where a path leads; and inode, times and size there.
-_Seen = tuple[str, int, int, int, int] | str
 
 
 def _nothing(made: int) -> None:
@@ -50,7 +42,7 @@ class Swapping:
         """
         self._path, self._options = path, options
         # Before it is opened: what changes meanwhile is then a change.
-        self._seen = self._look()
+        self._seen = look(path)
         self._lock = Lock()
         self._version = _Version(open_served(path, options, queue_capacity=queue_capacity))
         self._closed = False
@@ -104,7 +96,7 @@ class Swapping:
         Returns:
             Whether what answers now is what lay there when this began, or newer.
         """
-        seen = self._look()
+        seen = look(self._path)
         if seen == self._seen:
             return not self._differs
         self._seen, self._differs = seen, True
@@ -142,19 +134,6 @@ class Swapping:
         if idle:
             old.served.cascade.close()
 
-    def _look(self) -> list[_Seen]:
-        """What would be different if there were something else to open."""
-        found = [_signature(self._path)]
-        try:
-            content = read_cascade_file(self._path)
-        except EdgeError:
-            return found
-        for table in content.tiers:
-            for member in artifacts_of(table):
-                folder = self._path.parent / member.artifact
-                found += [_signature(folder / name) for name in (MANIFEST_NAME, SIGNATURE_NAME)]
-        return found
-
 
 class _Version:
     def __init__(self, served: Served) -> None:
@@ -163,12 +142,3 @@ class _Version:
         self.users = 0
         #: Whether no further query comes.
         self.retired = False
-
-
-def _signature(path: Path) -> _Seen:
-    try:
-        leads = str(path.resolve(strict=True))
-        status = path.stat()
-    except OSError as error:
-        return type(error).__name__
-    return leads, status.st_ino, status.st_ctime_ns, status.st_mtime_ns, status.st_size

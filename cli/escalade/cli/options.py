@@ -91,6 +91,15 @@ TablesOption = Annotated[
     Path | None,
     typer.Option("--tables", help="Write every number (CSV, Parquet) into this folder."),
 ]
+BlockedOption = Annotated[
+    float,
+    typer.Option(
+        "--blocked",
+        metavar="SHARE",
+        help="Of queries that are due, the share that link, battery, budget or consent keep here,"
+        " in [0, 1], beside what a policy's patterns and tasks do.",
+    ),
+]
 SampleOption = Annotated[
     int,
     typer.Option(
@@ -287,7 +296,8 @@ def open_options(
     on_outage: OnOutageChoice | None = None,
     outbox: Path | None = None,
 ) -> OpenOptions:
-    """What the options of a verb say about opening a cascade."""
+    """What the options of a verb say about opening a cascade; its policy asks at the terminal."""
+    from escalade.cli.consent import at_terminal
     from escalade.edge import OpenOptions
 
     return OpenOptions(
@@ -306,6 +316,7 @@ def open_options(
         trusted_key=_again(trusted_key),
         on_outage=None if on_outage is None else on_outage.value,
         outbox=outbox,
+        policy=at_terminal(),
     )
 
 
@@ -366,3 +377,13 @@ def prices_of(given: Sequence[str] | None) -> dict[str, tuple[float, float]]:
             raise typer.BadParameter(f"{one!r} is no price: give MODEL=READ,WRITTEN") from None
         prices[name] = read, written
     return prices
+
+
+def given_options(context: typer.Context) -> set[str]:
+    """The options that the command line gives, whatever they say: each by its first name."""
+    given = set()
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is not None and source.name == "COMMANDLINE" and parameter.opts[0][:2] == "--":
+            given.add(parameter.opts[0])
+    return given

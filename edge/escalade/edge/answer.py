@@ -27,6 +27,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     score: float | None
     #: The tau it was held against; None: not calibrated.
     threshold: float | None
+    #: The deferral rule that gave the score; None as there.
+    rule: str | None = None
     #: Whether that gate sends the query on: what another tier would have been asked for.
     would_defer: bool
     #: Why the response ended.
@@ -38,6 +40,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     prompt: str
     #: Why the query's record is not in the client's trace, where it could not be written.
     trace_error: str | None = None
+    #: The rule of this device's policy that kept the query here, where one did (`REASONS`).
+    blocked: str | None = None
     #: Its id in the client's outbox, where a better answer may come later.
     kept: str | None = None
     #: Why it is not in the outbox, where it should be.

@@ -9,6 +9,7 @@ from escalade.edge.base import Clock, SystemClock, utc_now
 from escalade.edge.deferral import Gate
 from escalade.edge.errors import CalibrationError, CascadeError, CloudError
 from escalade.edge.outbox import OutboxOptions
+from escalade.edge.policy import Guard
 from escalade.edge.tiers import Tier
 from escalade.edge.trace import TRACE_SCHEMA, MemberInfo, TierInfo, TraceHeader
 
@@ -33,6 +34,8 @@ class Cascade:
     calibrated: bool = True
     #: Where queries are kept whose tier is out of reach; None: nowhere.
     outbox: OutboxOptions | None = None
+    #: The policy that its tiers elsewhere pass, to be closed with them; None: there is none.
+    guard: Guard | None = None
 
     def __post_init__(self) -> None:
         """Check that every query finds its way."""
@@ -91,9 +94,11 @@ class Cascade:
         )
 
     def close(self) -> None:
-        """Close every tier."""
+        """Close every tier, and the policy's budget."""
         for tier in self.tiers:
             tier.close()
+        if self.guard is not None:
+            self.guard.close()
 
 
 def not_calibrated(what: str) -> CalibrationError:

@@ -23,7 +23,7 @@ from escalade.edge.late import Flushed, flush
 from escalade.edge.opening import OpenOptions, open_cascade
 from escalade.edge.outbox import Entry, Outbox
 from escalade.edge.run import Run
-from escalade.edge.tiers import Call, Prompt, Prompts, Query, query_of
+from escalade.edge.tiers import Call, Prompt, Prompts, Query, Said, query_of
 from escalade.edge.trace import TierAnswer, TraceHeader, TraceRecord
 
 
@@ -102,6 +102,7 @@ class EdgeClient:
         *,
         shadow: bool = False,
         cancelled: Callable[[], bool] | None = None,
+        told: Callable[[int, Said], None] | None = None,
     ) -> Run:
         """As `ask`, delta by delta: iterate, then look at `Run.answer`.
 
@@ -110,6 +111,7 @@ class EdgeClient:
             shadow: see `ask`.
             cancelled: asked between tokens and between chunks of the prompt. A query that is
                 cancelled has no answer and leaves no record.
+            told: see `Run`.
         """
         query, journal = query_of(prompt), self._journal
         if self.outbox is not None and not query.request_id:
@@ -120,6 +122,7 @@ class EdgeClient:
             query,
             shadow=shadow,
             cancelled=cancelled,
+            told=told,
             keep=None if self.outbox is None or shadow else self.outbox.add,
             remember=None
             if journal is None
@@ -167,7 +170,7 @@ class EdgeClient:
 
     def trace_record(self, record: Record, *, shadow: bool = False) -> TraceRecord:
         """Ask a query record and remember all of it, but not in this client's own trace."""
-        query = Query(text=record.prompt, references=tuple(record.references))
+        query = Query(text=record.prompt, task=record.task, references=tuple(record.references))
         return _whole(Run(self.cascade, query, shadow=shadow)).as_record(record)
 
     def trace_header(self) -> TraceHeader:

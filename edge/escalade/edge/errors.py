@@ -8,9 +8,14 @@ EdgeError
 ├── DataError            a record file or trace cannot be read
 ├── CascadeError         a cascade's file does not fit together
 ├── PromptError          a prompt is empty, too long, or not text
+│   └── TooLongError     it does not fit into the model's window
 ├── CalibrationError     a threshold cannot be set from this data
 ├── OutboxError          a query cannot be kept, or what is kept cannot be read
+├── EndpointError        an endpoint cannot listen as it is asked to
+├── RefusedError         an endpoint refuses a request (carries what OpenAI's clients read)
+├── BudgetError          what was spent today cannot be kept or read
 └── CloudError           the cloud refused or did not answer (carries a stable reason)
+    └── PolicyError      it was not asked: this device's policy keeps the query here
 
 Messages give the name, the allowed range and the value, in one line.
 """
@@ -56,12 +61,50 @@ class PromptError(EdgeError):
     """A prompt is empty, too long for the model's window, or not text."""
 
 
+class TooLongError(PromptError):
+    """A prompt does not fit into the model's window beside an answer."""
+
+
 class CalibrationError(EdgeError):
     """A threshold cannot be set from this data."""
 
 
 class OutboxError(EdgeError):
     """A query cannot be kept for later, or the file of those that are cannot be read."""
+
+
+class EndpointError(EdgeError):
+    """An endpoint cannot listen as it is asked to."""
+
+
+class RefusedError(EdgeError):
+    """An endpoint refuses a request, in the words of OpenAI's API.
+
+    Attributes:
+        status: of HTTP.
+        code: a stable word for the cause, e.g. `unsupported_parameter`.
+        param: the field of the request that it is about; None where it is about none.
+        retry_after_s: whole seconds after which it may be asked again; None: nobody knows.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.param = param
+        self.retry_after_s = retry_after_s
+
+
+class BudgetError(EdgeError):
+    """What was spent of a day's budget cannot be kept, or the file of it cannot be read."""
 
 
 class CloudError(EdgeError):
@@ -76,3 +119,7 @@ class CloudError(EdgeError):
         super().__init__(f"{reason}: {message}")
         self.reason = reason
         self.cause: Cause = cause
+
+
+class PolicyError(CloudError):
+    """The cloud was not asked: this device's policy keeps the query here, and nothing was sent."""

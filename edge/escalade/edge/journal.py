@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from functools import partial
 from pathlib import Path
 
 from escalade.edge.answer import Answer
@@ -38,6 +39,10 @@ class Journal:
             id=uuid.uuid4().hex, task="", prompt=answer.prompt, references=list(references)
         )
         try:
-            self._trace.append(self._cascade.header_if_known, answer.as_record(asked))
+            # Where the policy kept a query here, nobody elsewhere is asked who they are.
+            header = partial(self._cascade.header, known_only=True)
+            if answer.blocked is None:
+                header = partial(self._cascade.header_if_known)
+            self._trace.append(header, answer.as_record(asked))
         except CascadeError as error:  # members elsewhere have turned out to be one model
             raise DataError(f"no record was added: {error}") from error

@@ -11,12 +11,13 @@ from msgspec.structs import replace
 from escalade.edge.cascade import Cascade
 from escalade.edge.errors import ArtifactError, CloudError, DataError, PromptError
 from escalade.edge.outbox import Entry, Outbox
+from escalade.edge.policy import OF_DEVICE
 from escalade.edge.run import Run
 
 # Beyond the deadlines of the links: for models on this device, and for who takes an answer.
 _LEASE_MARGIN_S = 30.0
 # Reasons that the next query would meet too.
-_NOBODY = ("UNAVAILABLE", "CIRCUIT_OPEN", "BAD_CERTIFICATE", "NO_TLS")
+_NOBODY = ("UNAVAILABLE", "CIRCUIT_OPEN", "BAD_CERTIFICATE", "NO_TLS", *OF_DEVICE)
 
 
 class Flushed(NamedTuple):

@@ -35,8 +35,10 @@ from escalade.edge.deferral import (
 )
 from escalade.edge.errors import ArtifactError, CalibrationError, CascadeError
 from escalade.edge.generation import Artifact, SentenceEncoder
+from escalade.edge.guarding import Ways, guard_of
 from escalade.edge.members import Members
 from escalade.edge.outbox import OutboxOptions, default_path
+from escalade.edge.policy import OWN, Providers
 from escalade.edge.tiers import (
     Acceptance,
     ArtifactTier,
@@ -93,6 +95,8 @@ class OpenOptions:
     on_outage: OnOutage | None = None
     #: File of the queries that are kept; None takes what a cascade's file says, or the user's own.
     outbox: Path | None = None
+    #: Who says how things stand, and who is asked, where a cascade's file has a policy.
+    policy: Providers = OWN
     #: Given the address of a tier elsewhere and each gRPC channel to it, gives the channel that is
     #: asked: a network that is simulated, a count of calls. None is the channel itself.
     through: Through | None = None
@@ -143,9 +147,13 @@ def open_cascade(
     tiers: list[Tier] = []
     gates: list[Gate | None] = []
     with ExitStack() as undo:
+        guard = guard_of(path, content, options.policy)
+        if guard is not None:
+            undo.callback(guard.close)
+        ways = Ways(options.through, guard)
         for index, table in enumerate(content.tiers):
             name, last = tier_name(table, index), index == len(content.tiers) - 1
-            tiers.append(_open_tier(path, name, table, tiers, members, options.through))
+            tiers.append(_open_tier(path, name, table, tiers, members, ways))
             undo.callback(tiers[-1].close)
             gates.append(
                 None
@@ -161,6 +169,7 @@ def open_cascade(
             currency=content.currency,
             calibrated=calibrated,
             outbox=_outbox(path, options, content.on_outage, content.outbox),
+            guard=guard,
         )
         undo.pop_all()
     return cascade
@@ -236,15 +245,15 @@ def _open_tier(
     table: TierTable,
     below: Sequence[Tier],
     members: Members,
-    through: Through | None,
+    ways: Ways,
 ) -> Tier:
     # No ids of a classifier travel.
     readers = [member for tier in below for member in tier.opened if member.fingerprint]
     if table.address is not None:
         prices = (table.prompt_price, table.generated_price)
-        return _remote_tier(path, name, table, table.address, table, prices, readers, through)
+        return _remote_tier(path, name, table, table.address, table, prices, readers, ways)
     if addressed := addressed_members(table):
-        return _remote_ensemble(path, name, table, addressed, readers, through)
+        return _remote_ensemble(path, name, table, addressed, readers, ways)
     opened = members.open(table)
     if len(opened) == 1:
         return ArtifactTier(opened[0], name=name)
@@ -266,13 +275,13 @@ def _remote_ensemble(
     table: TierTable,
     entries: Sequence[MemberTable],
     below: Sequence[Member],
-    through: Through | None,
+    ways: Ways,
 ) -> Tier:
     with ExitStack() as undo:
         opened: list[RemoteMember] = []
         for entry in entries:
             prices = (entry.prompt_price, entry.generated_price)
-            tier = _remote_tier(path, name, table, entry.address, entry, prices, below, through)
+            tier = _remote_tier(path, name, table, entry.address, entry, prices, below, ways)
             undo.callback(tier.close)
             opened.append(RemoteMember(tier, entry.weight))
         undo.pop_all()
@@ -287,7 +296,7 @@ def _remote_tier(
     spoken: Spoken,
     prices: tuple[float, float],
     below: Sequence[Member],
-    through: Through | None,
+    ways: Ways,
 ) -> RemoteTier:
     """A tier elsewhere; it is sent the ids of the tokenizer that all tiers below it share."""
     if table.send == "tokens":
@@ -318,7 +327,8 @@ def _remote_tier(
         ca_cert=None if spoken.ca_cert is None else path.parent / spoken.ca_cert,
         plaintext=plaintext_of(tls=spoken.tls, plaintext=spoken.plaintext),
         files=ClientFiles(*(None if one is None else path.parent / one for one in shown)),
-        through=through,
+        through=ways.through,
+        guard=ways.guard,
     )
     asked = table.draft_acceptance
     acceptance = None if asked is None else Acceptance(asked.rule, asked.alpha)

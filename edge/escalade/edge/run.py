@@ -24,6 +24,7 @@ from escalade.edge.errors import (
 )
 from escalade.edge.generation import Delta
 from escalade.edge.outbox import Kept
+from escalade.edge.policy import is_of_policy
 from escalade.edge.tiers import Call, Draft, Prompts, Query, Said
 from escalade.edge.trace import Outcome
 
@@ -44,6 +45,7 @@ class Run:
         cancelled: Callable[[], bool] | None = None,
         remember: Callable[[Answer], None] | None = None,
         keep: Callable[[Kept], None] | None = None,
+        told: Callable[[int, Said], None] | None = None,
         draft: Draft | None = None,
     ) -> None:
         """Begin; nothing is generated before the first delta is asked for.
@@ -58,6 +60,7 @@ class Run:
             remember: called with the answer; a `DataError` of it becomes `Answer.trace_error`.
             keep: called where a tier that was due is out of reach; an `OutboxError` of it becomes
                 `Answer.outbox_error`.
+            told: called with what each tier said, by its place, before the next is asked.
             draft: what tiers said that are not of this cascade, below its first.
 
         Raises:
@@ -72,6 +75,7 @@ class Run:
         self._idle_s = 0.0
         self._cascade, self._query, self._shadow = cascade, query, shadow
         self._cancelled, self._remember, self._keep = cancelled, remember, keep
+        self._told = told
         # What goes along to the next tier.
         self._draft = draft
         self._prompts = Prompts(query)
@@ -80,6 +84,8 @@ class Run:
                 tier.check(self._prompts)
         #: What each tier said; None of one that was not asked or did not answer.
         self.said: list[Said | None] = [None] * len(cascade.tiers)
+        #: Whose deltas come: its place in the cascade.
+        self.speaking = 0
         #: Why tiers that were due did not answer, by their place in the cascade.
         self.failed: dict[int, EdgeError] = {}
         #: None until the iterator has ended, and for ever where it was cancelled.
@@ -117,6 +123,7 @@ class Run:
         decided_s = 0.0
         degraded = False
         for index, (tier, gate) in enumerate(zip(tiers, gates, strict=True)):
+            self.speaking = index
             call = Call(
                 query=self._query,
                 prompts=self._prompts,
@@ -138,6 +145,8 @@ class Run:
                 return
             self.said[index] = best = said
             highest, self._draft = index, said.draft
+            if self._told is not None:
+                self._told(index, said)
             if stands is None and (index == last or not said.defers):
                 # In shadow mode an answer that stands does not wait for the tiers above.
                 stands, decided_s = index, self._elapsed_s()
@@ -147,6 +156,7 @@ class Run:
             if best is None:
                 raise self.failed[last]
             if best.resume is not None:
+                self.speaking = highest
                 best = yield from best.resume()
                 if best is None:
                     return
@@ -170,10 +180,12 @@ class Run:
             tiers=tuple(None if one is None else one.answer for one in self.said),
             score=None if judged is None else judged.answer.score,
             threshold=None if gate is None else gate.threshold,
+            rule=None if gate is None else gate.rule.name,
             would_defer=said.defers if judged is said else gate is not None,
             stop=said.stop,
             total_s=decided_s,
             reason=said.degraded or (str(self.failed[max(self.failed)]) if self.failed else None),
+            blocked=self._blocked(stands),
             prompt=self._prompts.text,
         )
         if degraded and self._keep is not None:
@@ -183,6 +195,12 @@ class Run:
                 self._remember(self.answer)
             except DataError as error:  # a full disk costs the record, not the answer
                 self.answer = replace(self.answer, trace_error=str(error))
+
+    def _blocked(self, stands: int) -> str | None:
+        """Which rule kept the query from the highest tier that was due."""
+        above = [error for index, error in sorted(self.failed.items()) if index > stands]
+        last = above[-1] if above else None
+        return last.reason if isinstance(last, CloudError) and is_of_policy(last.reason) else None
 
     def _keep_for_later(self, answer: Answer, stands: int, keep: Callable[[Kept], None]) -> None:
         """Keep the query where the lowest tier above that is out of reach may answer it yet."""

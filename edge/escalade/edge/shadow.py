@@ -9,6 +9,7 @@ from pathlib import Path
 from escalade.edge.base import Record, named, naming
 from escalade.edge.client import EdgeClient
 from escalade.edge.errors import CloudError
+from escalade.edge.policy import is_of_policy
 from escalade.edge.tiers import Prompts, Query
 from escalade.edge.trace import TraceRecord, write_trace
 
@@ -63,7 +64,8 @@ def record_trace(
             with naming(where(record)):
                 asked = client.trace_record(record, shadow=True)
             lacking = None in asked.tiers
-            in_a_row = in_a_row + 1 if lacking else 0
+            # What a policy keeps here says nothing of who is there.
+            in_a_row = in_a_row + 1 if lacking and not is_of_policy(asked.reason) else 0
             if in_a_row == _MAX_FAILURES_IN_A_ROW:
                 raise CloudError(
                     "GONE", f"{in_a_row} queries in a row failed; the last: {asked.reason}"

@@ -170,12 +170,19 @@ def test_a_mistake_costs_one_line_and_exit_code_2(
 
 @pytest.mark.parametrize(
     "option",
-    [("--profile", "lte"), ("--device", "pi-5=pi-4"), ("--dialled", "0.1"), ("--early", "8")],
+    [
+        ("--profile", "lte"),
+        ("--device", "pi-5=pi-4"),
+        ("--dialled", "0"),
+        ("--out", "report.html"),
+        ("--seed", "1"),
+        ("--sample", "5"),
+    ],
 )
 def test_the_clock_takes_no_options_of_traces(invoke: Invoke, option: tuple[str, str]) -> None:
     code, _, err = invoke("simulate", "clock", *option)
     assert code == 2
-    assert "clock takes no option but --json" in err
+    assert f"clock takes no option but --json, the others are of traces; got {option[0]}" in err
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from escalade.edge.runtimes.base import Sampling
+from escalade.edge.runtimes.base import Sampling, likeliest_of
 from escalade.edge.runtimes.sampling import Sampler, _nucleus
 
 Logits = NDArray[np.float32]
@@ -185,3 +185,13 @@ def test_broken_logits_give_a_token_without_a_logprob(broken: float) -> None:
 def test_logits_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"logits must have shape \(V,\)"):
         Sampler(Sampling()).draw(np.zeros(shape, dtype=np.float32))
+
+
+def test_the_likeliest_are_best_first_and_their_probabilities_the_models() -> None:
+    logits = np.array([0.0, 3.0, 1.0, 3.0, -np.inf], dtype=np.float32)
+    expected = logits.astype(np.float64) - np.log(np.exp(logits.astype(np.float64)).sum())
+    found = likeliest_of(logits, 3)
+    assert [token for token, _ in found] == [1, 3, 2]
+    assert [value for _, value in found] == pytest.approx(expected[[1, 3, 2]].tolist())
+    assert len(likeliest_of(logits, 9)) == 5
+    assert likeliest_of(np.array([np.inf, 1.0], dtype=np.float32), 2)[0][0] in {0, 1}

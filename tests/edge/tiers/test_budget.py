@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from escalade.edge import Cascade, Query
 from escalade.edge.deferral import Gate, mean_nll
 from escalade.edge.errors import CloudError
+from escalade.edge.policy import Leaving, Permit
 from escalade.edge.run import Run
 from escalade.edge.tiers import RemoteTier
 
@@ -38,6 +39,10 @@ class Silent:
     clock: VirtualClock
     given: list[float | None] = field(default_factory=list)
     address: str = "host:1"
+    guard: None = None
+
+    def admit(self, request: Any, leaving: Leaving) -> Permit:
+        return Permit(None, leaving)
 
     def generate(self, request: Any, *, deadline_s: float | None, **options: Any) -> Any:
         self.given.append(deadline_s)

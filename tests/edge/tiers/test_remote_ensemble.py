@@ -248,7 +248,7 @@ def test_where_all_fail_the_tier_does_and_what_may_come_later_is_kept(
     assert (answer.outcome, answer.tier) == ("degraded", "device")
     assert answer.reason is not None
     assert answer.reason.startswith("UNAVAILABLE: tier 'panel': no member answered: UNKNOWN: ")
-    assert answer.reason.count(f"UNAVAILABLE: cloud {nobody}") == 2
+    assert f"; UNAVAILABLE: cloud {nobody}" in answer.reason  # of two alike, once
     assert answer.kept is not None
     for cloud in clouds:
         cloud.fails()

@@ -46,6 +46,19 @@ answers = {{ {answers} }}
 """
 
 
+def test_a_trace_of_which_not_all_is_read_is_said(
+    tmp_path: Path, make_trace: Callable[..., Trace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("escalade.simulator.fleet.queries.MOST_QUERIES", 5)
+    trace = make_trace([0.1, 0.2, 0.6, 0.9] * 2, [True] * 8, [True] * 8)
+    write_trace(tmp_path / "t.jsonl", trace.header, trace.records)
+    text = fleet(cloud="replicas = 200")
+    report = run(tmp_path, text[: text.index("answers")] + 'trace = "t.jsonl"\n')
+    assert report.notes == ["phones: t.jsonl: 5 of 8 queries, drawn with seed 1"]
+    assert lines_of(report)[-1] == report.notes[0]
+    assert run(tmp_path, fleet()).notes == []
+
+
 def test_a_trace_is_drawn_from_as_it_was_recorded(
     tmp_path: Path, make_trace: Callable[..., Trace]
 ) -> None:

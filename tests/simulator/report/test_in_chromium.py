@@ -144,9 +144,12 @@ def test_the_first_marks_are_where_the_replay_is(opened: Opened, page_path: Path
 def test_networks_are_switched_off_and_on_and_reset(opened: Opened, page_path: Path) -> None:
     with opened(page_path, "phone") as page:
         figure, row = page.locator("#figure-latency-1"), page.locator("#latency-table-0 tr")
+        spent = page.locator("#latency-table-1 tbody tr")
+        assert [cells(one)[0] for one in spent.all()] == ["lte", "geo"]
         page.get_by_role("checkbox", name="geo").tap()
         assert not figure.is_visible()
         assert sum(one.is_visible() for one in row.all()) == 3
+        assert [one.is_visible() for one in spent.all()] == [True, False]
         set_slider(page, 0, 1)
         page.get_by_role("button", name="As replayed").tap()
         page.wait_for_function("shown[0].taus[0] === 0.5")

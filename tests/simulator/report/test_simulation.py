@@ -187,7 +187,7 @@ def test_tiers_members_and_networks_of_each_link_are_said(
     assert f"asking {point.tiers[0].members:.2f} of 3" in text
     assert "model0.0, model0.1, model0.2" in text
     assert "lte, tier1=lan, RTT 70 ms, 350 µs" in text
-    assert "USD a million queries" in text
+    assert "USD a million queries, models" in text
     for tier in trace.header.tiers:
         assert f"{tier.name} answers" in text
 

@@ -9,6 +9,7 @@ from escalade.cli.verbs.gateway import gateway
 from escalade.cli.verbs.health import health
 from escalade.cli.verbs.inspect import inspect
 from escalade.cli.verbs.learn import learn
+from escalade.cli.verbs.listen import listen
 from escalade.cli.verbs.load import load
 from escalade.cli.verbs.plan import plan
 from escalade.cli.verbs.record import record
@@ -29,6 +30,7 @@ __all__ = [
     "health",
     "inspect",
     "learn",
+    "listen",
     "load",
     "plan",
     "record",

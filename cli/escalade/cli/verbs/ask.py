@@ -74,6 +74,10 @@ def ask(
     seed: Annotated[
         int | None, typer.Option("--seed", help="Draw tokens; same seed, same tokens.")
     ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option("--task", help="What kind of query it is, for a policy's stay_tasks."),
+    ] = None,
     chat: Annotated[
         bool, typer.Option("--chat", help="Put the prompt through the models' chat templates.")
     ] = False,
@@ -87,8 +91,9 @@ def ask(
 ) -> None:
     """Answer one query: on the device, or from a tier above when the score says so.
 
-    Exit code 2 when a tier was needed and did not answer; the best answer so far is printed all
-    the same, marked degraded. The same where --trace could not be written.
+    Exit code 2 when a tier was needed and did not answer, or the cascade's policy kept the query
+    here; the best answer so far is printed all the same, marked degraded. The same where --trace
+    could not be written.
     """
     from escalade.cli.answers import is_streamed, print_answer_json, print_deltas, show_answer
     from escalade.cli.errors import DegradedError, UntracedError
@@ -106,6 +111,7 @@ def ask(
         sampling=_sampling(temperature, top_k, top_p, seed),
         stop=tuple(stop or ()),
         max_new_tokens=max_new_tokens,
+        task=task or "",
     )
     options = open_options(
         threshold=threshold,
@@ -151,6 +157,7 @@ def _query(
     sampling: Sampling | None,
     stop: tuple[str, ...],
     max_new_tokens: int | None,
+    task: str,
 ) -> Query:
     from escalade.edge import Query
 
@@ -163,6 +170,7 @@ def _query(
             sampling=sampling,
             stop=stop,
             max_new_tokens=max_new_tokens,
+            task=task,
         )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from escalade.cli.options import (
+    BlockedOption,
     CascadeArgument,
     JsonOption,
     LimitOption,
@@ -94,6 +95,7 @@ def calibrate(
             " at most.",
         ),
     ] = None,
+    blocked: BlockedOption = 0.0,
     limit: LimitOption = None,
     seed: SeedOption = 1,
     trusted_key: TrustedKeyOption = None,
@@ -131,8 +133,10 @@ def calibrate(
                 "a cascade is calibrated from a --trace, and takes no --data, --rule and"
                 " --early-miss-rate: its file names the rules"
             )
-        _calibrate_cascade(cascade, trace, options, limit, seed, trusted_key, json=json)
+        _calibrate_cascade(cascade, trace, options, blocked, limit, seed, trusted_key, json=json)
         return
+    if blocked:
+        raise CliError("--blocked is of a cascade's policy; an artifact has none")
     goal = artifact_goal(options)
     source = data if trace is None else trace
     if source is None or (data is not None and trace is not None):
@@ -146,6 +150,7 @@ def _calibrate_cascade(
     path: Path,
     trace: Path,
     options: GoalOptions,
+    blocked: float,
     limit: int | None,
     seed: int,
     trusted_key: Path | None,
@@ -164,7 +169,9 @@ def _calibrate_cascade(
     goal, unit = cascade_goal(options)
     opening = OpenOptions(trusted_key=trusted_key)
     with closing(open_cascade(path, opening, calibrated=False)) as cascade:
-        found = calibrate_cascade(path, cascade, trace, goal, cost=unit, limit=limit, seed=seed)
+        found = calibrate_cascade(
+            path, cascade, trace, goal, cost=unit, limit=limit, blocked=blocked, seed=seed
+        )
         names, currency = [tier.name for tier in cascade.tiers], cascade.currency
     _note_unchecked(found.held_out is None)
     if json:

@@ -67,6 +67,7 @@ def gateway(
     log_text: LogTextOption = False,
 ) -> None:
     """Serve a cascade to devices over the wire of `serve`, until SIGTERM or Ctrl-C, then drain."""
+    from dataclasses import replace
     from functools import partial
 
     from escalade.cli.gateway import GatewayBackend
@@ -74,8 +75,10 @@ def gateway(
     from escalade.cloud.access import AccessOptions, Limits
     from escalade.cloud.certificates import tls_files
     from escalade.cloud.server import ServeOptions, run_server
+    from escalade.edge.policy import OWN
 
     opening = open_options(threads=threads, max_memory=max_memory, trusted_key=trusted_key)
+    opening = replace(opening, policy=OWN)  # nobody at its terminal speaks for who asks it
     with watched(metrics, otlp, log, log_text=log_text) as notes:
         options = ServeOptions(
             listen=listen,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from escalade.cli.options import (
+    BlockedOption,
     DeviceOption,
     DevicesOption,
     FiguresOption,
@@ -18,6 +19,7 @@ from escalade.cli.options import (
     SampleOption,
     SeedOption,
     TablesOption,
+    given_options,
     prices_of,
 )
 
@@ -63,6 +65,7 @@ def room_of(text: str) -> Room:
 
 
 def simulate(
+    context: typer.Context,
     traces: Annotated[
         list[Path],
         typer.Argument(
@@ -120,6 +123,11 @@ def simulate(
             help="End answers on the device, of at most TOKENS, once deferral is certain.",
         ),
     ] = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option("--policy", help="A cascade.toml: keep here what its policy's content does."),
+    ] = None,
+    blocked: BlockedOption = 0.0,
     out: Annotated[Path, typer.Option("--out", "--report", help="The report (HTML).")] = Path(
         "report.html"
     ),
@@ -131,17 +139,17 @@ def simulate(
 ) -> None:
     """Replay traces over named networks in virtual time and write one HTML report."""
     if traces == [Path(_CLOCK)]:
-        of_traces = (profile, profiles, device, devices, threshold, price, deadline_s)
-        more = (hedge_after_s, dialled or None, early, figures, tables)
-        if any(one is not None for one in of_traces + more):
-            raise typer.BadParameter("clock takes no option but --json: the others are of traces")
+        if others := given_options(context) - {"--json"}:
+            raise typer.BadParameter(
+                f"clock takes no option but --json, the others are of traces; got {min(others)}"
+            )
         _time_delays(json=json)
         return
     from escalade.cli.output import print_json, progress_bar, show_written
     from escalade.edge.base import check_writable
     from escalade.simulator.devices import devices_with, replayed_named
     from escalade.simulator.network import profiles_with
-    from escalade.simulator.replay import Setting
+    from escalade.simulator.replay import Setting, keeping_of
     from escalade.simulator.replay import simulate as simulate_traces
 
     # What draws is loaded before the work, so that it cannot fail after.
@@ -154,6 +162,7 @@ def simulate(
         hedge_after_s=math.inf if hedge_after_s is None else hedge_after_s,
         dialled=dialled,
         room=None if early is None else room_of(early),
+        keeping=keeping_of(policy, blocked),
     )
     if figures is not None:
         from escalade.simulator.paper import write_simulation_figures

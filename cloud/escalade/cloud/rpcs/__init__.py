@@ -1,6 +1,6 @@
 """What each RPC checks, asks of a backend and sends; knows no particular backend."""
 
-from escalade.cloud.rpcs.client import OWNER, PEER_KEY, claim_of, host_of, peer_of, writer
+from escalade.cloud.rpcs.client import OWNER, PEER_KEY, Peer, claim_of, host_of, peer_of, writer
 from escalade.cloud.rpcs.drain import Drain
 from escalade.cloud.rpcs.generate import key_of, query_of, response_of, send_stream
 from escalade.cloud.rpcs.once import SharedAnswers
@@ -17,6 +17,7 @@ __all__ = [
     "OWNER",
     "PEER_KEY",
     "Drain",
+    "Peer",
     "Send",
     "SharedAnswers",
     "Unparsed",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from functools import lru_cache
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from urllib.parse import unquote
 
 import grpc
@@ -44,7 +44,19 @@ def claim_of(peer: str, size_bytes: int, *, batch: bool = False) -> Claim:
     return Claim(OWNER.get() or host_of(peer), peer, size_bytes, batch)
 
 
-def peer_of(context: grpc.aio.ServicerContext[Req, Resp]) -> str:
+class Peer(Protocol):
+    """What gRPC knows of a client."""
+
+    def peer(self) -> str:
+        """Its address, as gRPC writes it."""
+        ...
+
+    def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
+        """Its metadata, in pairs."""
+        ...
+
+
+def peer_of(context: Peer) -> str:
     """Who has sent a request, as gRPC names it; of a browser's what the bridge says.
 
     The bridge comes by a socket of this process's own: nobody else can say so.

@@ -15,7 +15,7 @@ import grpc
 import grpc.aio
 
 from escalade.cloud.backends import Clock
-from escalade.cloud.rpcs import reason_of_status
+from escalade.cloud.rpcs import Peer, reason_of_status
 from escalade.v1 import cascade_pb2 as pb
 
 _LOG = logging.getLogger(__name__)
@@ -37,18 +37,6 @@ Asked = pb.GenerateRequest | pb.VerifyRequest | pb.ScoreRequest
 _OUTCOMES = get_args(Outcome)
 _ASKED = get_args(Asked)
 _STREAMED = (pb.GenerateStreamResponse, pb.ScoreResponse)
-
-
-class Peer(Protocol):
-    """What gRPC knows of a client."""
-
-    def peer(self) -> str:
-        """Its address, as gRPC writes it."""
-        ...
-
-    def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]]:
-        """Its metadata, in pairs."""
-        ...
 
 
 class Piece(NamedTuple):

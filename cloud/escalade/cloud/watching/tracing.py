@@ -77,7 +77,7 @@ class Tracing:
         # Nothing else: what is wrong with a client's words, the library would log.
         carrier = {
             key: value
-            for key, value in call.context.invocation_metadata()
+            for key, value in call.context.invocation_metadata() or ()
             if key == "traceparent" and isinstance(value, str) and len(value) <= _MOST_PARENT
         }
         span = self._tracer.start_span(

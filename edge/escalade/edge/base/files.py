@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from escalade.edge.base.clock import Clock, SystemClock
 from escalade.edge.errors import DataError
 
 _CHUNK_BYTES = 1 << 20
+_PRIVATE = 0o600
 # Long for who writes a line or a manifest, short for who waits for an answer.
 _WRITING_S = 10.0
 # `is_held` has the lock for microseconds.
@@ -28,6 +29,20 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def make_private(path: Path) -> None:
+    """Make a file where there is none, and its folder; nobody else may read it.
+
+    One that is there is not opened: to close it would let go of what SQLite has locked in it.
+
+    Raises:
+        OSError: it cannot be made.
+        ValueError: it is no path.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _PRIVATE))
 
 
 @contextmanager

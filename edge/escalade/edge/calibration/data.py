@@ -18,6 +18,7 @@ from escalade.edge.calibration.thresholds import Judged
 from escalade.edge.deferral import mean_nll
 from escalade.edge.errors import CalibrationError
 from escalade.edge.generation import Artifact
+from escalade.edge.policy import is_of_policy
 from escalade.edge.runtimes import Draw
 from escalade.edge.trace import MemberAnswer, MemberInfo, TraceRecord, read_trace
 
@@ -172,6 +173,13 @@ def fair_sample(
     """
     for place, tier in enumerate(tiers):
         silent = [one for one in records if place >= len(one.tiers) or one.tiers[place] is None]
+        kept = sum(is_of_policy(one.reason) for one in silent)
+        if kept:
+            raise CalibrationError(
+                f"{trace}: a policy kept {kept} of {len(records)} queries from {tier} while it was"
+                " recorded, so that those it was asked are no fair sample; record it with"
+                ' [policy] taken out, or send = "allow"'
+            )
         never = sum(one.reason is None for one in silent)
         if never:
             # `ask` leaves such a trace: only what was deferred has an answer, the hard queries.

@@ -149,7 +149,13 @@ def threshold_for_quality(
 
 
 def threshold_within(
-    scores: ArrayLike, small: ArrayLike, large: ArrayLike, epsilon: float, delta: float
+    scores: ArrayLike,
+    small: ArrayLike,
+    large: ArrayLike,
+    epsilon: float,
+    delta: float,
+    *,
+    stays: ArrayLike | None = None,
 ) -> Threshold | None:
     """The highest threshold that can be certified to cost at most epsilon in quality.
 
@@ -168,6 +174,9 @@ def threshold_within(
         large: `(n,)` whether the large model's is.
         epsilon: in (0, 1).
         delta: in (0, 1).
+        stays: `(n,)` how likely a policy keeps each query from the large model, in [0, 1]: then
+            the small model's answer stands, whatever the threshold, and the risk has
+            `1{score < tau} + stays 1{score >= tau}` in the indicator's place. None: it keeps none.
 
     Returns:
         With probability at least `1 - delta`, `R(threshold) <= epsilon`. None where not even
@@ -177,10 +186,11 @@ def threshold_within(
     gain = np.asarray(large, dtype=np.float64) - np.asarray(small, dtype=np.float64)
     order = np.random.default_rng(_ORDER).permutation(values.size)
     values, gain = values[order], gain[order]
+    lost = np.zeros_like(gain) if stays is None else gain * np.asarray(stays)[order]
     found = None
     for tau, rate in zip(*_candidates(values), strict=True):
         # Every threshold above the score before this one, up to this one, keeps the same queries.
-        if p_mean_reaches(np.where(values < tau, gain, 0.0), epsilon, delta) > delta:
+        if p_mean_reaches(np.where(values < tau, gain, lost), epsilon, delta) > delta:
             break
         found = Threshold(float(tau), float(rate))
     return found

@@ -14,6 +14,7 @@
 Paths are relative to the file. A tier of one artifact without a gate takes the artifact's own.
 """
 
+from escalade.edge.cascade_file.looking import LOOK_EVERY_S, look
 from escalade.edge.cascade_file.reading import MAX_CASCADE_BYTES, read_cascade_file
 from escalade.edge.cascade_file.tables import (
     TEMPERATURE,
@@ -36,6 +37,7 @@ from escalade.edge.cascade_file.tables import (
 )
 
 __all__ = [
+    "LOOK_EVERY_S",
     "MAX_CASCADE_BYTES",
     "TEMPERATURE",
     "CascadeFile",
@@ -50,6 +52,7 @@ __all__ = [
     "artifacts_of",
     "encoder_of",
     "key_of",
+    "look",
     "member_tables",
     "place_of",
     "read_cascade_file",

@@ -14,6 +14,7 @@ from escalade.edge.cascade_file.tables import (
 )
 from escalade.edge.deferral import CascadeCalibration
 from escalade.edge.errors import CascadeError
+from escalade.edge.policy import PolicyTable, content_sha256
 
 
 def check_calibration(
@@ -21,6 +22,7 @@ def check_calibration(
     calibration: CascadeCalibration,
     tiers: Sequence[TierTable],
     lower: Sequence[tuple[TierTable, str]],
+    policy: PolicyTable | None,
 ) -> None:
     """Hold what was found against what stands there now: it is said, or promised, of no other.
 
@@ -29,6 +31,7 @@ def check_calibration(
         calibration: what it says of its calibration.
         tiers: all.
         lower: all but the last, with what each is called.
+        policy: what may leave.
 
     Raises:
         CascadeError: they are of each other no more.
@@ -49,6 +52,12 @@ def check_calibration(
                 " again, or take out [calibration]"
             )
     _check_members(path, calibration, tiers)
+    of = "" if calibration.policy is None else calibration.policy.content_sha256
+    if content_sha256(policy) != of:
+        raise CascadeError(
+            f"{path}: policy: stay_patterns, stay_tasks, redact or when_unknown are not those that"
+            " calibration is of; calibrate again, or take out [calibration]"
+        )
 
 
 def _check_members(path: Path, calibration: CascadeCalibration, tiers: Sequence[TierTable]) -> None:

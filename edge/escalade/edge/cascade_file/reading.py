@@ -55,7 +55,7 @@ def read_cascade_file(
         raise CascadeError(f"{path}: {explain(error, raw, CascadeFile)}") from error
     lower = check_tiers(path, content)
     if calibrated and content.calibration is not None:
-        check_calibration(path, content.calibration, content.tiers, lower)
+        check_calibration(path, content.calibration, content.tiers, lower, content.policy)
     return content
 
 

@@ -15,6 +15,7 @@ import msgspec
 from escalade.edge.base import Finite, Seed
 from escalade.edge.deferral import CascadeCalibration, Early, SamplesEntry
 from escalade.edge.outbox import MAX_AGE_S, MAX_QUERIES
+from escalade.edge.policy import PolicyTable
 from escalade.edge.tiers import AcceptanceRule, PromptForm
 from escalade.edge.trace import Place, Weight
 
@@ -137,6 +138,8 @@ class CascadeFile(_Table, frozen=True, kw_only=True):
     #: What becomes of a query whose tier is out of reach, beside the best answer so far.
     on_outage: OnOutage = "degrade"
     outbox: OutboxTable = OutboxTable()
+    #: What may leave this device; None: every query that is due.
+    policy: PolicyTable | None = None
     #: How `escalade calibrate` found the thresholds; None where somebody set them.
     calibration: CascadeCalibration | None = None
 

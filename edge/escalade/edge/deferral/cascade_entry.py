@@ -68,6 +68,17 @@ class SamplesEntry(Table, frozen=True, kw_only=True):
     seed: Seed
 
 
+class PolicyEntry(Table, frozen=True, kw_only=True):
+    """What a policy keeps on the device of the queries that are due, and was calibrated with."""
+
+    #: Of what decides by the query alone (`content_sha256`); empty: nothing does.
+    content_sha256: str
+    #: Of the queries of the trace, the share that its content keeps.
+    kept: Share
+    #: Of all others, the share that link, battery, budget or a person keep, as it was told.
+    blocked: Share
+
+
 class CascadeCalibration(Table, frozen=True, kw_only=True):
     """How the thresholds of a cascade were found, all of them together."""
 
@@ -85,6 +96,8 @@ class CascadeCalibration(Table, frozen=True, kw_only=True):
     #: Of all members, those elsewhere too, in order; empty where all have one.
     weights: list[Finite] = msgspec.field(default_factory=list)
     samples: list[SamplesEntry] = msgspec.field(default_factory=list)
+    #: None where every query that is due is sent.
+    policy: PolicyEntry | None = None
     #: Whether the goal's guarantee holds; None for a goal without one. Where it does not, the
     #: thresholds defer every query.
     certified: bool | None = None

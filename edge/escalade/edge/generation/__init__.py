@@ -4,6 +4,7 @@ from escalade.edge.generation.artifact import Artifact
 from escalade.edge.generation.checking import check_opens, play_golden
 from escalade.edge.generation.generation import Delta, Generation, StopReason
 from escalade.edge.generation.sentence_encoder import SentenceEncoder
+from escalade.edge.generation.token_texts import TokenTexts
 
 __all__ = [
     "Artifact",
@@ -11,6 +12,7 @@ __all__ = [
     "Generation",
     "SentenceEncoder",
     "StopReason",
+    "TokenTexts",
     "check_opens",
     "play_golden",
 ]

@@ -16,9 +16,10 @@ from escalade.edge.artifact import (
     shared_lock_if_possible,
 )
 from escalade.edge.deferral import EMBEDDING, DeferralRule, mean_nll
-from escalade.edge.errors import ArtifactError, ParityError, PromptError
+from escalade.edge.errors import ArtifactError, ParityError, PromptError, TooLongError
 from escalade.edge.generation.classes import Classes
 from escalade.edge.generation.generation import Generation, StopWhen
+from escalade.edge.generation.token_texts import TokenTexts
 from escalade.edge.runtimes import (
     MAX_THREADS,
     Runtime,
@@ -151,7 +152,7 @@ class Artifact:
         if self._classes is not None:
             return self._classes.read(prompt, most)
         if size > most:
-            raise PromptError(
+            raise TooLongError(
                 f"the prompt has {size} bytes; this model takes at most {most} (window {window}"
                 f" times its longest token, {self.longest_token_bytes} bytes)"
             )
@@ -163,6 +164,11 @@ class Artifact:
         """The text of generated tokens, special tokens left out."""
         text: str = self._names.decode(list(token_ids), skip_special_tokens=True)
         return text
+
+    @cached_property
+    def token_texts(self) -> TokenTexts:
+        """What each token that it answers with adds to a text."""
+        return TokenTexts(self._names)
 
     def text_of(self, steps: Sequence[Step]) -> str:
         """The text of a response: its tokens but for the end-of-sequence token; or its label."""
@@ -224,14 +230,16 @@ class Artifact:
         max_new_tokens: int | None = None,
         *,
         sampling: Sampling | None = None,
+        top: int = 0,
         stop: str | Sequence[str] = (),
         cancelled: Callable[[], bool] | None = None,
         stop_when: StopWhen | None = None,
     ) -> Generation:
         """A response, piece by piece: a `Generation` of what the runtime yields.
 
-        It has `room_for` so many tokens. `cancelled` may be the `is_set` of an event that
-        another thread sets. A classifier's is its label: nothing is drawn, and nothing cuts it.
+        It has `room_for` so many tokens, and each step `top` of the likeliest. `cancelled` may be
+        the `is_set` of an event that another thread sets. A classifier's is its label: nothing is
+        drawn, and nothing cuts it.
 
         Raises:
             PromptError: the prompt is empty or fills the window.
@@ -239,7 +247,7 @@ class Artifact:
         """
         longest = self.room_for(prompt_ids, max_new_tokens)
         stops = (stop,) if isinstance(stop, str) else tuple(stop)
-        steps = self._steps(prompt_ids, longest, sampling, cancelled)
+        steps = self._steps(prompt_ids, longest, sampling, cancelled, top)
         if self._classes is not None:
             return Generation(steps, self._names, longest, classifies=True)
         return Generation(steps, self._names, longest, stop=stops, stop_when=stop_when)
@@ -261,6 +269,7 @@ class Artifact:
         max_new_tokens: int,
         sampling: Sampling | None,
         cancelled: Callable[[], bool] | None,
+        top: int = 0,
     ) -> Iterator[Step]:
         self.check_ids(prompt_ids)
         self._turn += 1
@@ -269,7 +278,9 @@ class Artifact:
         def over() -> bool:
             return self._turn != turn or (cancelled is not None and cancelled())
 
-        return self._runtime.generate(prompt_ids, max_new_tokens, sampling=sampling, cancelled=over)
+        return self._runtime.generate(
+            prompt_ids, max_new_tokens, sampling=sampling, top=top, cancelled=over
+        )
 
     def check_golden(self, golden: GoldenEntry) -> None:
         """Hold the program against one golden answer.
@@ -326,7 +337,7 @@ class Artifact:
     def _check_length(self, tokens: int) -> None:
         window = self.manifest.model.window
         if not 1 <= tokens < window:
-            raise PromptError(
+            raise (TooLongError if tokens else PromptError)(
                 f"the prompt has {tokens} tokens; this model takes 1 to {window - 1}"
                 f" (window {window})"
             )

@@ -82,8 +82,9 @@ class Generation:
             return text
 
         self._source = steps
-        self._text = GrowingText(decode, stop, speller(tokenizer))
-        self._may_be_stopped = bool(stop)
+        self._decode, self._stops, self._tokenizer = decode, stop, tokenizer
+        # There from the first piece on.
+        self._text: GrowingText | None = None
         self._whole: str | None = None
         self._max_new_tokens = max_new_tokens
         self._stop_when, self._classifies = stop_when, classifies
@@ -112,27 +113,32 @@ class Generation:
     def __next__(self) -> Delta:
         if self.stop is not None:
             raise StopIteration
+        growing = self._text
+        if growing is None:
+            growing = self._text = GrowingText(self._decode, self._stops, speller(self._tokenizer))
+            for one in self._text_ids():
+                growing.hold(one)
         step, reason = self._step()
         if self._is_text(step):
-            self._text.add(step.token_id)
-        ends = self._text.stopped or reason in _AT_END
-        text = self._end() if ends else self._text.take()[1]
+            growing.add(step.token_id)
+        ends = growing.stopped or reason in _AT_END
+        text = self._end(growing) if ends else growing.take()[1]
         self._given.append(text)
         return Delta(step, text, self.stop)
 
     def run(self) -> None:
         """Generate to the end and give no pieces: text is decoded once, not at each token."""
-        if self._may_be_stopped:
+        if self._stops or self._text is not None:
             for _ in self:
                 pass
             return
         reason = self.stop
+        if reason is not None:
+            return
         while reason is None:
-            step, reason = self._step()
-            if self._is_text(step):
-                self._text.hold(step.token_id)
-            if reason in _AT_END:
-                self._given.append(self._end())
+            _, reason = self._step()
+        if reason in _AT_END:
+            self._whole, self._source = self._decode(self._text_ids()), iter(())
 
     def _step(self) -> tuple[Step | None, StopReason | None]:
         """Go on by a step, if there is one; and whether that ends it."""
@@ -146,11 +152,14 @@ class Generation:
     def _is_text(self, step: Step | None) -> TypeGuard[Step]:
         return step is not None and (self._classifies or not step.ended)
 
-    def _end(self) -> str:
+    def _text_ids(self) -> list[int]:
+        return [step.token_id for step in self.steps if self._is_text(step)]
+
+    def _end(self, growing: GrowingText) -> str:
         """What of the text had not been given."""
-        self._whole, _, rest = self._text.end()
+        self._whole, _, rest = growing.end()
         self._source = iter(())
-        if self._text.stopped:
+        if growing.stopped:
             self.stop = "stop"
         return rest
 

@@ -9,7 +9,6 @@ clock's, for a monotonic one is of one boot.
 
 from __future__ import annotations
 
-import os
 import stat
 import threading
 import time
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from escalade.edge.base import make_private
 from escalade.edge.errors import DataError, OutboxError
 from escalade.edge.outbox.entry import Entry, Kept, State, Work, decode_work, encode_work
 from escalade.edge.outbox.place import OutboxOptions
@@ -78,7 +78,7 @@ class Outbox:
         self._options, self._now_s = options, now_s
         self._lock = threading.Lock()
         try:
-            _make(options.path)
+            make_private(options.path)
         except OSError as error:
             raise OutboxError(f"{options.path}: cannot be opened: {error.strerror}") from error
         except ValueError as error:  # a NUL in the path
@@ -348,16 +348,6 @@ class Outbox:
             yield
         except sqlite3.Error as error:
             raise OutboxError(f"{self.path}: {error}") from error
-
-
-def _make(path: Path) -> None:
-    """Make the file where there is none; nobody else may read it.
-
-    One that is there is not opened: to close it would let go of what SQLite has locked in it.
-    """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _PRIVATE))
 
 
 def _close_to_others(path: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Container, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from escalade.edge.runtimes.sampling import Sampler, Sampling
+from escalade.edge.runtimes.sampling import Sampler, Sampling, at_least_the_kth
 
 
 class Step(NamedTuple):
@@ -22,6 +23,9 @@ class Step(NamedTuple):
     ended: bool
     #: Of a classifier, the log-probabilities of all its classes `(K,)`.
     classes: Sequence[float] = ()
+    #: The likeliest tokens here with their log-probabilities, best first, where they were asked
+    #: for; the token itself need not be among them.
+    top: Sequence[tuple[int, float]] = ()
 
 
 def class_step(logprobs: NDArray[np.floating]) -> Step:
@@ -46,9 +50,10 @@ def reusable(held: Sequence[int], prompt_ids: Sequence[int]) -> int:
         held: tokens that a cache holds, in order.
         prompt_ids: at least 1.
     """
+    if len(prompt_ids) <= _LEAST_REUSE or [*held[:_LEAST_REUSE]] != [*prompt_ids[:_LEAST_REUSE]]:
+        return 0
     pairs = zip(held, prompt_ids[:-1], strict=False)
-    same = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
-    return same if same >= _LEAST_REUSE else 0
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def steps_of(
@@ -59,6 +64,7 @@ def steps_of(
     end_ids: Container[int],
     max_new_tokens: int,
     sampling: Sampling | None,
+    top: int = 0,
 ) -> Iterator[Step]:
     """What every runtime yields, whatever runs the program.
 
@@ -70,6 +76,7 @@ def steps_of(
         end_ids: the end-of-sequence tokens.
         max_new_tokens: at least 1.
         sampling: None is greedy, and asks for no logits.
+        top: how many of the likeliest tokens each step has; above 0 it asks for logits too.
     """
     draw = None if sampling is None else Sampler(sampling).draw
     last = None
@@ -78,9 +85,24 @@ def steps_of(
             return
         last, logprob = likeliest() if draw is None else draw(logits())
         ended = last in end_ids
-        yield Step(last, logprob, ended)
+        yield Step(last, logprob, ended, top=likeliest_of(logits(), top) if top else ())
         if ended:
             return
+
+
+def likeliest_of(logits: NDArray[np.float32], count: int) -> list[tuple[int, float]]:
+    """The likeliest tokens and their log-probabilities at temperature 1, best first.
+
+    Args:
+        logits: `(V,)` as they left the head.
+        count: at least 1; at most V are there. Of tokens tied, those with the lower ids.
+    """
+    with np.errstate(invalid="ignore"):  # a broken model's are no numbers, and are given as such
+        shifted = logits.astype(np.float64) - float(logits.max())
+    candidates = at_least_the_kth(logits, count) if count < logits.size else np.arange(logits.size)
+    best = candidates[np.argsort(-shifted[candidates], kind="stable")][:count]
+    normalizer = math.log(np.exp(shifted).sum())
+    return [(int(token), float(shifted[token]) - normalizer) for token in best]
 
 
 class Runtime(Protocol):
@@ -92,6 +114,7 @@ class Runtime(Protocol):
         max_new_tokens: int,
         *,
         sampling: Sampling | None = None,
+        top: int = 0,
         cancelled: Callable[[], bool] | None = None,
     ) -> Iterator[Step]:
         """Yield a step for each token until the end of sequence or `max_new_tokens`.
@@ -104,6 +127,7 @@ class Runtime(Protocol):
             prompt_ids: at least 1.
             max_new_tokens: at least 1.
             sampling: None is greedy.
+            top: how many of the likeliest tokens each step says; 0 takes no time for them.
             cancelled: asked before each chunk of the prompt and before each token; once it
                 says so, nothing more is yielded.
         """

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from escalade.edge.artifact import Manifest
 from escalade.edge.errors import ArtifactError
-from escalade.edge.runtimes.base import Step, reusable, steps_of
+from escalade.edge.runtimes.base import Step, likeliest_of, reusable, steps_of
 from escalade.edge.runtimes.native_messages import without_messages
 from escalade.edge.runtimes.program import FORWARD, SCORE
 from escalade.edge.runtimes.sampling import Sampling
@@ -101,10 +101,12 @@ class ExecutorchRuntime:
         max_new_tokens: int,
         *,
         sampling: Sampling | None = None,
+        top: int = 0,
         cancelled: Callable[[], bool] | None = None,
     ) -> Iterator[Step]:
         """See `Runtime.generate`."""
-        method = self._method(SCORE if sampling is None else FORWARD)
+        scores = sampling is None and not top
+        method = self._method(SCORE if scores else FORWARD)
         del self._held[reusable(self._held, prompt_ids) :]
         outputs: list[torch.Tensor] = []
 
@@ -118,6 +120,8 @@ class ExecutorchRuntime:
             return True
 
         def likeliest() -> tuple[int, float]:
+            if not scores:
+                return likeliest_of(logits(), 1)[0]
             token, peak, logsumexp = (output.item() for output in outputs)
             return int(token), float(peak - logsumexp)
 
@@ -132,6 +136,7 @@ class ExecutorchRuntime:
             end_ids=self._end_ids,
             max_new_tokens=max_new_tokens,
             sampling=sampling,
+            top=top,
         )
 
     @classmethod

@@ -47,6 +47,7 @@ class LinearRuntime:
         max_new_tokens: int,
         *,
         sampling: Sampling | None = None,
+        top: int = 0,
         cancelled: Callable[[], bool] | None = None,
     ) -> Iterator[Step]:
         """See `Runtime.generate`; a prompt may be empty, and nothing is drawn."""

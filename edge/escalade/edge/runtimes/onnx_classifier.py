@@ -48,6 +48,7 @@ class OnnxClassifierRuntime:
         max_new_tokens: int,
         *,
         sampling: Sampling | None = None,
+        top: int = 0,
         cancelled: Callable[[], bool] | None = None,
     ) -> Iterator[Step]:
         """See `Runtime.generate`; nothing is drawn, and a run is not cancelled once begun."""

@@ -16,7 +16,14 @@ import numpy as np
 from escalade.edge.artifact import Manifest
 from escalade.edge.errors import ArtifactError
 from escalade.edge.runtimes.base import Step, steps_of
-from escalade.edge.runtimes.onnx_runtime import CPU, NextToken, bind, check_graph, open_session
+from escalade.edge.runtimes.onnx_runtime import (
+    CPU,
+    Beginnings,
+    NextToken,
+    bind,
+    check_graph,
+    open_session,
+)
 from escalade.edge.runtimes.program import (
     DECODER_ATTENTION_MASK,
     INPUT_IDS,
@@ -83,7 +90,7 @@ class OnnxEncoderDecoderRuntime:
             PAST_PREFIX + name: ort.OrtValue.ortvalue_from_numpy(np.zeros(shape, dtype=np.float32))
             for name in caches
         }
-        self._mask = np.ones((1, model.window), dtype=np.int64)
+        self._masks = Beginnings(np.ones((1, model.window), dtype=np.int64))
         self._new_id = np.zeros((1, 1), dtype=np.int64)
         self._next = NextToken(model.vocabulary_size)
         self._greedy = bind(self._decoder, self._cache, self._next, with_logits=False)
@@ -99,10 +106,11 @@ class OnnxEncoderDecoderRuntime:
         max_new_tokens: int,
         *,
         sampling: Sampling | None = None,
+        top: int = 0,
         cancelled: Callable[[], bool] | None = None,
     ) -> Iterator[Step]:
         """See `Runtime.generate`; the prompt is one chunk, as long as it may be."""
-        binding = self._greedy if sampling is None else self._sampled
+        binding = self._greedy if sampling is None and not top else self._sampled
         positions = itertools.count()
 
         def read(last: int | None) -> bool:
@@ -120,6 +128,7 @@ class OnnxEncoderDecoderRuntime:
             end_ids=self._end_ids,
             max_new_tokens=max_new_tokens,
             sampling=sampling,
+            top=top,
         )
 
     def _encode(self, prompt_ids: list[int]) -> None:
@@ -143,14 +152,7 @@ class OnnxEncoderDecoderRuntime:
 
     def _decode(self, binding: ort.IOBinding, position: int, new_id: int) -> None:
         self._new_id[0, 0] = new_id
-        binding.bind_input(
-            DECODER_ATTENTION_MASK,
-            CPU,
-            0,
-            np.int64,
-            (1, position + 1),
-            self._mask.ctypes.data,
-        )
+        binding.bind_ortvalue_input(DECODER_ATTENTION_MASK, self._masks.of(position + 1))
         try:
             self._decoder.run_with_iobinding(binding)
         except Exception as error:  # onnxruntime raises many kinds, all its own

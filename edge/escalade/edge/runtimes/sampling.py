@@ -116,7 +116,7 @@ class Sampler:
         log_normalizer = math.log(mass.sum())
         kept: NDArray[np.intp] | slice = slice(None)
         if 0 < self._sampling.top_k < logits.size:
-            kept = _at_least_the_kth(logits, self._sampling.top_k)
+            kept = at_least_the_kth(logits, self._sampling.top_k)
         mass = mass[kept]
         if self._sampling.temperature != 1.0:
             with np.errstate(over="ignore"):  # so cold that only the peak is left
@@ -133,7 +133,7 @@ class Sampler:
         return token_id, float(shifted[token_id]) - log_normalizer
 
 
-def _at_least_the_kth(values: NDArray[np.float32], k: int) -> NDArray[np.intp]:
+def at_least_the_kth(values: NDArray[np.float32], k: int) -> NDArray[np.intp]:
     """The indices of the k largest values and of all that tie with the k-th, in rising order."""
     kth = np.partition(values, values.size - k)[values.size - k]
     return np.flatnonzero(values >= kth)
@@ -147,7 +147,7 @@ def _nucleus(
     count = _FIRST_CANDIDATES
     while True:
         whole = count >= logits.size
-        candidates = np.arange(logits.size) if whole else _at_least_the_kth(logits, count)
+        candidates = np.arange(logits.size) if whole else at_least_the_kth(logits, count)
         falling = candidates[np.argsort(-logits[candidates], kind="stable")]
         reached = np.cumsum(mass[falling])
         if whole or reached[-1] >= needed:

@@ -8,7 +8,8 @@ from escalade.edge.tiers.query import Prompt, Query, query_of
 from escalade.edge.tiers.remote import RemoteTier
 from escalade.edge.tiers.remote_ensemble import RemoteEnsembleTier, RemoteMember
 from escalade.edge.tiers.request import Acceptance, AcceptanceRule, Drafts, PromptForm
-from escalade.edge.tiers.tier import Call, Draft, Said, Saying, Tier
+from escalade.edge.tiers.shared import SharedTier
+from escalade.edge.tiers.tier import Call, Draft, Said, Tier
 
 __all__ = [
     "Acceptance",
@@ -27,7 +28,7 @@ __all__ = [
     "RemoteMember",
     "RemoteTier",
     "Said",
-    "Saying",
+    "SharedTier",
     "Tier",
     "check_comparable",
     "query_of",

@@ -42,6 +42,10 @@ class ArtifactTier:
         """See `Tier`; an artifact that is open stays what it is."""
         return [self.member.info]
 
+    def most_top(self) -> int:
+        """See `Tier`: all of them."""
+        return self.member.artifact.manifest.model.vocabulary_size
+
     def check(self, prompts: Prompts) -> None:
         """See `Tier`."""
         prompts.of(self.member)
@@ -57,6 +61,7 @@ class ArtifactTier:
             encoded.ids,
             query.max_new_tokens,
             sampling=query.sampling,
+            top=query.top_logprobs,
             stop=query.stop,
             cancelled=call.cancelled,
             stop_when=gate.early_stop(longest) if early and gate is not None else None,
@@ -111,6 +116,8 @@ class ArtifactTier:
         )
         ids = [step.token_id for step in generation.steps if not step.ended]
         source = source_of(self.member, ids, logprobs)
+        if call.query.top_logprobs:
+            source = source._replace(top=[step.top for step in generation.steps])
         if gate is None or score is None or rule is None:
             return Said(answer, False, stop, source)
         defers = unfinished or gate.defers(score)

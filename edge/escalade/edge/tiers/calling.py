@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from escalade.edge.errors import CloudError
+from escalade.edge.tiers.outgoing import Outgoing
 from escalade.edge.tiers.remote import RemoteTier
 from escalade.edge.tiers.tier import Call, Said
 from escalade.edge.trace import Link, MemberAnswer, MemberCall, is_correct
@@ -89,28 +90,26 @@ class Called(NamedTuple):
 class Calling:
     """A call that is under way, for a thread of its own."""
 
-    def __init__(
-        self, member: int, tier: RemoteTier, call: Call, request: pb.GenerateRequest
-    ) -> None:
+    def __init__(self, member: int, tier: RemoteTier, call: Call, outgoing: Outgoing) -> None:
         """Begin the time that it takes.
 
         Args:
             member: its place.
             tier: who is asked.
             call: whose gate is the members' together.
-            request: of it.
+            outgoing: of it.
         """
         from escalade.edge.wire import Sending  # gRPC is opened only for a tier elsewhere
 
         self.member = member
-        self._tier, self._call, self._request = tier, call, request
+        self._tier, self._call, self._outgoing = tier, call, outgoing
         self._sending = Sending()
         self._began_s = call.elapsed_s()
 
     def wait(self) -> Called:
         """Send it, and wait for what comes of it."""
         try:
-            said = self._tier.say(self._call, self._request, self._sending)
+            said = self._tier.say(self._call, self._outgoing, self._sending)
         except CloudError as error:
             return self.cut()._replace(error=error)
         if said is None:

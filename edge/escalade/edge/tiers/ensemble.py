@@ -1,10 +1,10 @@
 """A tier of several members that vote on one answer; knows no network.
 
 Members are artifacts, or one artifact that draws several answers. They answer one after the other,
-and no more of them than the decision takes; or side by side in threads, no more at once than the
-device has cores for: those that cannot change it any more are stopped, or never begin. The first of
-them streams: it leads until another answer has more votes. No draft travels, for no member speaks
-for the others.
+and no more of them than the decision takes; or side by side, no more at once than the device has
+cores for: those that cannot change it any more are stopped, or never begin. That is in threads, or
+in one where these take longer than they save (`Pace`). The first of them streams: it leads until
+another answer has more votes. No draft travels, for no member speaks for the others.
 
 A member that fails, takes too long or gives NaN is a voice that agrees with nobody, and the vote
 goes on. Where all of them fail, the tier does.
@@ -13,23 +13,21 @@ goes on. Where all of them fail, the tier does.
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
-from threading import Event
-from typing import TYPE_CHECKING
 
 from escalade.edge.deferral import Gate, Voice
 from escalade.edge.errors import ArtifactError
 from escalade.edge.generation import Artifact, Delta
+from escalade.edge.tiers.beside import Threads
 from escalade.edge.tiers.comparable import check_comparable
-from escalade.edge.tiers.heard import Heard, Speaking, noticed, silently, speak
+from escalade.edge.tiers.heard import Heard, Speaking, silently, speak
+from escalade.edge.tiers.pace import Pace
 from escalade.edge.tiers.prompts import Member, Prompts
 from escalade.edge.tiers.tier import Call, Said, Saying, source_of
+from escalade.edge.tiers.together import Together
 from escalade.edge.tiers.verdict import is_decided, verdict_on
-from escalade.edge.trace import MemberInfo, Place, TierAnswer, is_correct, voice_of
-
-if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
+from escalade.edge.trace import MemberInfo, Place, TierAnswer, is_correct
 
 
 class EnsembleTier:
@@ -63,10 +61,12 @@ class EnsembleTier:
         self.name = name
         self.side_by_side = side_by_side
         self._members = list(members)
-        self._weights = [member.info.weight for member in members]
+        self._weights = tuple(member.info.weight for member in members)
         self._member_deadline_s = member_deadline_s
         self._at_once = at_once or len(members)
-        self._pool: ThreadPoolExecutor | None = None
+        # Beside the one that asks, who answers for a member too.
+        self._threads = Threads(self._at_once - 1)
+        self._pace = Pace()
 
     @property
     def opened(self) -> list[Member]:
@@ -76,6 +76,10 @@ class EnsembleTier:
     def members(self, *, hold: bool = False) -> list[MemberInfo]:
         """See `Tier`; an artifact that is open stays what it is."""
         return [member.info for member in self._members]
+
+    def most_top(self) -> int:
+        """See `Tier`: those of the member that wins."""
+        return min(one.artifact.manifest.model.vocabulary_size for one in self._members)
 
     def check(self, prompts: Prompts) -> None:
         """See `Tier`: each member has to take the query."""
@@ -87,7 +91,7 @@ class EnsembleTier:
         began_s = call.elapsed_s()
         self.check(call.prompts)
         if self.side_by_side:
-            voices = yield from self._ask_side_by_side(call)
+            voices = yield from self._ask_side_by_side(call, began_s)
         else:
             voices = yield from self._ask_in_turn(call, [], call.can_defer)
         return None if voices is None else self._said(call, voices, call.elapsed_s() - began_s)
@@ -100,104 +104,48 @@ class EnsembleTier:
         return None if voices is None else self._said(call, voices, spent_s)
 
     def _ask_in_turn(
-        self, call: Call, heard: list[Heard], can_defer: bool
+        self, call: Call, heard: list[Heard], can_defer: bool, *, since_s: float | None = None
     ) -> Generator[Delta, None, list[Heard] | None]:
-        """Those that have said nothing yet, or were stopped; None where it was cancelled."""
+        """Those that have said nothing yet, or were stopped; None where it was cancelled.
+
+        Their seconds count from `since_s`, or each one's from where it begins.
+        """
         found = {one.member: one for one in heard}
         for index in range(len(self._members)):
             before = found.get(index)
             if before is not None and before.ended:
                 continue
             # Also where all are wanted: a trace has the time that it takes to decide.
-            if self._decided(call.gate, found.values(), can_defer) and not call.whole:
+            if found and self._decided(call.gate, found.values(), can_defer) and not call.whole:
                 break
-            speaking = self._speak(index, call.prompts, call.elapsed_s, call.cancelled)
+            speaking = self._speak(
+                index, call.prompts, call.elapsed_s, call.cancelled, since_s=since_s
+            )
             one = (yield from speaking) if index == 0 else silently(speaking)
             if not one.ended:
                 return None
             found[index] = one.after(before)
         return sorted(found.values())
 
-    def _ask_side_by_side(self, call: Call) -> Generator[Delta, None, list[Heard] | None]:
-        """As many at the same time as may be; None where it was cancelled."""
-        # Not for those whose members answer in turn.
-        from concurrent.futures import FIRST_COMPLETED, Future, wait
-
-        over = Event()
-        # Threads know these and not the call, through which they would keep alive a run that its
-        # caller has let go: it could not be collected, which is what ends them.
-        now_s, prompts, given_up = call.now_s, call.prompts, call.cancelled
-        all_began_s = now_s()
-
-        def cancelled() -> bool:
-            return over.is_set() or (given_up is not None and given_up())
-
-        def run(index: int) -> Heard | None:
-            if over.is_set():
-                return None  # it costs nothing: it never began
-            one = silently(self._speak(index, prompts, now_s, cancelled))
-            # The wait for a turn counts: the last to end is as late as the whole tier.
-            return one._replace(seconds=now_s() - all_began_s)
-
-        pool, heard = self._threads(), list[Heard]()
-        waiting, running = deque(range(1, len(self._members))), dict[Future[Heard | None], int]()
-
-        def may_be_enough(leading: int) -> bool:
-            """Whether it is decided if those that run say the same as one that was heard.
-
-            Two that agree are enough of three, and a third beside them slows both down.
-            """
-            one = next((one for one in heard if one.text is not None), None)
-            if one is None:
-                return False
-            said = [one._replace(member=member) for member in (*range(leading), *running.values())]
-            enough = bool(said) and self._decided(call.gate, [*heard, *said], call.can_defer)
-            return enough and not call.whole
-
-        def begin(leading: int) -> None:
-            while waiting and leading + len(running) < self._at_once and not may_be_enough(leading):
-                member = waiting.popleft()
-                running[pool.submit(run, member)] = member
-
-        def hear() -> None:
-            for done in [one for one in running if one.done()]:
-                del running[done]
-                if (one := done.result()) is not None:
-                    heard.append(one)
-
-        def notice() -> None:
-            if waiting and any(one.done() for one in running):
-                hear()
-                begin(1)
-
-        try:
-            begin(1)
-            lead = self._speak(0, prompts, call.elapsed_s, cancelled)
-            heard.append((yield from noticed(lead, notice)))
-            while True:
-                hear()
-                if not over.is_set():
-                    if not all(one.ended for one in heard):
-                        return None
-                    if self._decided(call.gate, heard, call.can_defer) and not call.whole:
-                        over.set()
-                    else:
-                        begin(0)
-                if not running:
-                    return sorted(heard)
-                wait(running, return_when=FIRST_COMPLETED)
-        finally:
-            over.set()
-            wait(running)  # no member answers on when the next query comes
-
-    def _threads(self) -> ThreadPoolExecutor:
-        """Beside the one that asks; they are kept, for to start one takes longer than a token."""
-        if self._pool is None:
-            from concurrent.futures import ThreadPoolExecutor
-
-            most = min(self._at_once, len(self._members) - 1)
-            self._pool = ThreadPoolExecutor(most, thread_name_prefix="member")
-        return self._pool
+    def _ask_side_by_side(
+        self, call: Call, began_s: float
+    ) -> Generator[Delta, None, list[Heard] | None]:
+        """In threads, or in one where that is quicker: see `Pace`; None where it was cancelled."""
+        in_threads = self._pace.in_threads()
+        if in_threads:
+            voices = yield from Together(
+                call,
+                self._speak,
+                lambda heard: not call.whole and self._decided(call.gate, heard, call.can_defer),
+                self._threads,
+                count=len(self._members),
+                at_once=self._at_once,
+            ).ask()
+        else:
+            voices = yield from self._ask_in_turn(call, [], call.can_defer, since_s=began_s)
+        if voices and (tokens := voices[0].generated_tokens):
+            self._pace.note(call.elapsed_s() - began_s, tokens, in_threads=in_threads)
+        return voices
 
     def _speak(
         self,
@@ -205,6 +153,8 @@ class EnsembleTier:
         prompts: Prompts,
         now_s: Callable[[], float],
         cancelled: Callable[[], bool] | None,
+        *,
+        since_s: float | None = None,
     ) -> Speaking:
         return speak(
             index,
@@ -214,6 +164,7 @@ class EnsembleTier:
             deadline_s=self._member_deadline_s,
             cancelled=cancelled,
             streams=index == 0,
+            since_s=since_s,
         )
 
     def _decided(self, gate: Gate | None, heard: Iterable[Heard], can_defer: bool) -> bool:
@@ -234,7 +185,7 @@ class EnsembleTier:
             seconds=spent_s,
             stopped_early=len(voices) < len(self._members),
         )
-        source = source_of(self._members[won.member], won.ids, won.logprobs)
+        source = source_of(self._members[won.member], won.ids, won.logprobs)._replace(top=won.top)
         resume = None if verdict.settled else lambda: self._resume(call, heard, spent_s)
         return Said(answer, verdict.defers, won.stop, source, resume=resume)
 
@@ -242,8 +193,8 @@ class EnsembleTier:
         return "; ".join(f"{self._members[one.member].info.name}: {one.failed}" for one in heard)
 
     def close(self) -> None:
-        """See `Tier`; programs and threads go with the last references to them."""
-        self._pool = None
+        """See `Tier`; programs go with the last references to them."""
+        self._threads = Threads(self._at_once - 1)
 
 
 def check_members(members: Sequence[Member], *, side_by_side: bool) -> None:
@@ -290,4 +241,4 @@ def votes_of(answer: TierAnswer) -> dict[str, int]:
 
 def _voices(heard: Iterable[Heard]) -> list[Voice]:
     """Of those that have ended."""
-    return [voice_of(one.answer(())) for one in heard if one.ended]
+    return [one.voice for one in heard if one.ended]

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from escalade.edge.deferral import Voice
 from escalade.edge.errors import ArtifactError, PromptError
 from escalade.edge.generation import Delta, StopReason
 from escalade.edge.tiers.prompts import Member, Prompts
@@ -31,11 +32,21 @@ class Heard(NamedTuple):
     seconds: float
     #: See `MemberAnswer`.
     classes: dict[str, float] | msgspec.UnsetType
+    #: See `Source`.
+    top: Sequence[Sequence[tuple[int, float]]] = ()
 
     @property
     def ended(self) -> bool:
         """Whether nothing more is to come of it."""
         return self.text is not None or self.failed is not None
+
+    @property
+    def voice(self) -> Voice:
+        """In the vote: `voice_of` its answer, once it has ended."""
+        if self.text is None:
+            return Voice(self.member, None)
+        classes = None if self.classes is msgspec.UNSET else self.classes
+        return Voice(self.member, self.text, self.logprobs, classes)
 
     def after(self, stopped: Heard | None) -> Heard:
         """The same of one that was stopped at first: both runs have cost."""
@@ -75,6 +86,7 @@ def speak(
     deadline_s: float | None,
     cancelled: Callable[[], bool] | None,
     streams: bool,
+    since_s: float | None = None,
 ) -> Speaking:
     """Let a member answer; it fails alone.
 
@@ -88,6 +100,7 @@ def speak(
         cancelled: see `Artifact.stream`.
         streams: whether it gives deltas; one that gives none takes less of the interpreter's time,
             which members side by side share.
+        since_s: on that clock, from when its seconds count; None counts from now on.
     """
     query, began_s = prompts.query, now_s()
     late = False
@@ -104,8 +117,9 @@ def speak(
             ids,
             query.max_new_tokens,
             sampling=query.sampling if member.draw is None else member.draw.of(query.sampling, ids),
+            top=query.top_logprobs,
             stop=query.stop,
-            cancelled=over,
+            cancelled=cancelled if deadline_s is None else over,
         )
         if streams:
             yield from generation
@@ -131,8 +145,9 @@ def speak(
         logprobs=logprobs,
         prompt_tokens=len(ids),
         generated_tokens=len(logprobs),
-        seconds=now_s() - began_s,
+        seconds=now_s() - (began_s if since_s is None else since_s),
         classes=classes_of(member, generation) if generation and spoke else msgspec.UNSET,
+        top=[step.top for step in generation.steps] if generation and query.top_logprobs else (),
     )
 
 

@@ -38,8 +38,15 @@ class Known:
         self.hold = False
         #: Who it is itself, which for a gateway is none of its models.
         self.identity: pb.ModelIdentity | None = None
+        #: See `Tier.most_top`; 0 until it is asked.
+        self.most_top = 0
         #: Its weights and what computes with them; None of several models, and until it is asked.
         self.content: tuple[str, str] | None = None
+
+    @property
+    def prices(self) -> tuple[float, float]:
+        """For a million tokens, read and written."""
+        return self._prompt_price, self._generated_price
 
     @property
     def members(self) -> list[MemberInfo]:
@@ -49,6 +56,7 @@ class Known:
     def learn(self, info: pb.GetModelInfoResponse) -> None:
         """Keep what it says of itself."""
         self.identity = info.model
+        self.most_top = info.max_top_logprobs
         described = [
             (tier.tier, one.model, one.parameter_count)
             for tier in info.tiers

@@ -14,6 +14,7 @@ from escalade.edge.artifact import program_digest
 from escalade.edge.chat import ChatPrompt
 from escalade.edge.errors import PromptError
 from escalade.edge.generation import Artifact
+from escalade.edge.policy import Hidden
 from escalade.edge.runtimes import Draw
 from escalade.edge.tiers.query import Query
 from escalade.edge.trace import MemberInfo
@@ -76,11 +77,16 @@ class Encoded(NamedTuple):
 class Prompts:
     """What one query is to each model; a tokenizer that several share reads it once."""
 
-    __slots__ = ("_read", "query")
+    __slots__ = ("__weakref__", "_checked", "_read", "query", "sent")
 
     def __init__(self, query: Query) -> None:
         self.query = query
+        #: What goes to tiers elsewhere in its place, and what is hidden in that; None until a
+        #: policy has looked.
+        self.sent: tuple[Prompts, Hidden] | None = None
         self._read: dict[tuple[object, ...], Encoded] = {}
+        # A tier asks for the same member's twice and again while its caller waits.
+        self._checked: dict[Member, Encoded] = {}
 
     def of(self, member: Member) -> Encoded:
         """The query as a member reads it.
@@ -90,6 +96,12 @@ class Prompts:
                 or ids of another tokenizer.
             ArtifactError: it is a conversation and there is no chat template, or a bad one.
         """
+        found = self._checked.get(member)
+        if found is None:
+            found = self._checked[member] = self._of(member)
+        return found
+
+    def _of(self, member: Member) -> Encoded:
         artifact, query = member.artifact, self.query
         # Templates read the special tokens beside them.
         key: tuple[object, ...] = (member.fingerprint,)

@@ -38,12 +38,16 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     sampling: Sampling | None = None
     #: None takes each tier's own.
     max_new_tokens: int | None = None
+    #: What kind of query it is, for a policy that keeps some here; empty: nobody said.
+    task: str = ""
     #: Responses that count as correct, for a trace.
     references: tuple[str, ...] = ()
     #: For all of it, from the moment it is asked; None leaves the time to each link.
     deadline_s: float | None = None
     #: Whether tiers elsewhere send log-probabilities along where no gate here wants them.
     logprobs: bool = False
+    #: How many of the likeliest tokens come with each token of an answer, see `Tier.most_top`.
+    top_logprobs: int = 0
     #: Under which a server computes it once, however often it is sent; empty: one for each call.
     request_id: str = ""
     #: Gateways that it came through.

@@ -6,9 +6,12 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from escalade.edge.deferral import DeferralRule, Gate
+from escalade.edge.errors import PolicyError
 from escalade.edge.generation import Delta
 from escalade.edge.tiers.budget import link_deadline_s
 from escalade.edge.tiers.known import Known
+from escalade.edge.tiers.likeliest import likeliest_of
+from escalade.edge.tiers.outgoing import Outgoing, leaving_of, redacted
 from escalade.edge.tiers.prompts import Member, Prompts
 from escalade.edge.tiers.reply import draft_use_of, hops_of, members_of, reason_of, stop_of
 from escalade.edge.tiers.request import (
@@ -96,6 +99,11 @@ class RemoteTier:
         self.members(hold=hold)
         return self._known.as_member(weight)
 
+    def most_top(self) -> int:
+        """See `Tier`; a gateway gives none."""
+        self.members()
+        return self._known.most_top
+
     def check(self, prompts: Prompts) -> None:
         """See `Tier`."""
         query = prompts.query
@@ -109,25 +117,37 @@ class RemoteTier:
         yield from ()
         return self.say(call, self.request(call))
 
-    def request(self, call: Call) -> pb.GenerateRequest:
+    def request(self, call: Call) -> Outgoing:
         """What is sent.
 
         Raises:
             PromptError: the query cannot be sent.
+            PolicyError: what is to be hidden in it cannot be.
         """
-        request = request_of(call, self._reader, self._prompt_form, self._drafts)
+        sent, hidden = redacted(call, self._reader, self.client.guard, self.name)
+        request = request_of(sent, self._reader, self._prompt_form, self._drafts)
+        # What it has not said it gives it would refuse.
+        if 0 < call.query.top_logprobs <= self._known.most_top:
+            request.output.top_logprobs = call.query.top_logprobs
         if self._known.hold and self._known.identity is not None:
             request.expected_model.CopyFrom(self._known.identity)
-        return request
+        leaving = leaving_of(
+            sent,
+            request,
+            self._reader,
+            tier=self.name,
+            address=self.client.address,
+            prices=self._known.prices,
+            asked=call.prompts,
+        )
+        return Outgoing(request, leaving, hidden)
 
-    def say(
-        self, call: Call, request: pb.GenerateRequest, sending: Sending | None = None
-    ) -> Said | None:
-        """Send a request, and wait for the answer.
+    def say(self, call: Call, outgoing: Outgoing, sending: Sending | None = None) -> Said | None:
+        """Send a request, if the policy lets it out, and wait for the answer.
 
         Args:
             call: whose gate may be of several members, of which this is one: the score is theirs.
-            request: of it.
+            outgoing: of it.
             sending: counts what is sent, whatever comes of it.
 
         Returns:
@@ -135,18 +155,30 @@ class RemoteTier:
 
         Raises:
             CloudError: it refused or did not answer.
+            PolicyError: the policy keeps the query here.
         """
-        began_s = call.elapsed_s()
-        answered = self.client.generate(
-            request,
-            deadline_s=link_deadline_s(call, self.deadline_s, self.name),
-            cancelled=call.cancelled,
-            sending=sending,
-        )
+        request, leaving, hidden = outgoing
+        try:
+            permit = self.client.admit(request, leaving)
+        except PolicyError:
+            if call.cancelled is not None and call.cancelled():
+                return None
+            raise
+        with permit:
+            began_s = call.elapsed_s()  # a person who was asked has taken time of their own
+            answered = self.client.generate(
+                request,
+                deadline_s=link_deadline_s(call, self.deadline_s, self.name),
+                cancelled=call.cancelled,
+                sending=sending,
+                permit=permit,
+            )
         if answered is None:
             return None
         seconds = call.elapsed_s() - began_s
         response, gate = answered.response, call.gate
+        if hidden is not None:
+            response.text = hidden.restore(response.text)
         self._known.check(response)
         correct = is_correct(response.text, call.query.references)
         answer = TierAnswer(
@@ -177,6 +209,7 @@ class RemoteTier:
                 response.model.tokenizer_fingerprint,
                 list(response.token_ids),
                 list(response.logprobs),
+                likeliest_of(request, response, self.client.address),
             ),
             reports=list(response.reports),
             degraded=reason_of(response.reports) if response.degraded else None,

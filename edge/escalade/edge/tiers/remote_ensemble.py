@@ -82,6 +82,10 @@ class RemoteEnsembleTier:
         self._check_different()
         return found
 
+    def most_top(self) -> int:
+        """See `Tier`: what several machines say is not asked of each token."""
+        return 0
+
     def check(self, prompts: Prompts) -> None:
         """See `Tier`: all are sent the same."""
         self._tiers[0].check(prompts)
@@ -197,7 +201,7 @@ class RemoteEnsembleTier:
     def _failure(self, errors: Sequence[CloudError]) -> CloudError:
         """Of all members, with the cause that leaves most hope: who is out of reach may come."""
         first = next((one for one in errors if one.cause != "query"), errors[0])
-        why = "; ".join(str(one) for one in errors)
+        why = "; ".join(dict.fromkeys(str(one) for one in errors))  # a policy says it to all
         return CloudError(
             first.reason, f"tier {self.name!r}: no member answered: {why}", cause=first.cause
         )

@@ -63,6 +63,8 @@ class Source(NamedTuple):
     ids: Sequence[int]
     #: One for each id, and one more where it ended by an end-of-sequence token or a label.
     logprobs: Sequence[float]
+    #: Of each of these the likeliest tokens, where the query asked for them and the tier has them.
+    top: Sequence[Sequence[tuple[int, float]]] = ()
 
 
 class Said(NamedTuple):
@@ -136,6 +138,16 @@ class Tier(Protocol):
 
         Raises:
             CloudError: it is elsewhere, and does not say who it is.
+        """
+        ...
+
+    def most_top(self) -> int:
+        """How many of the likeliest tokens may come with each token of its answer, see `Query`.
+
+        0: none, and the chosen token's log-probability alone.
+
+        Raises:
+            CloudError: it is elsewhere, and does not say.
         """
         ...
 

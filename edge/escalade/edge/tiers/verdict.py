@@ -47,14 +47,13 @@ def verdict_on(gate: Gate | None, voices: Sequence[Voice], weights: Sequence[flo
         voices: at least one of which said something.
         weights: of all members.
     """
-    agreement = _agreement(gate)
-    least, most = agreement.bounds(voices, weights)
-    defers = gate is not None and gate.defers(least)
+    outcome, certain = _agreement(gate).so_far(voices, weights)
+    defers = gate is not None and gate.defers(certain.least)
     return Verdict(
-        winner=agreement.outcome(voices, weights).winner,
-        score=None if gate is None else least if defers else most,
+        winner=outcome.winner,
+        score=None if gate is None else certain.least if defers else certain.most,
         defers=defers,
-        settled=agreement.is_settled(voices, weights),
+        settled=certain.settled,
     )
 
 

@@ -43,4 +43,4 @@ def weights_of(tier: TierInfo) -> list[float]:
 
 def is_broken(logprobs: Sequence[float]) -> bool:
     """Whether a value is NaN or `inf`, so that nothing is known of the response."""
-    return not all(value < math.inf for value in logprobs)
+    return not all(map(math.inf.__gt__, logprobs))  # nothing is below NaN, nor it below anything

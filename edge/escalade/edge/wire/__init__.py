@@ -2,7 +2,7 @@
 
 from escalade.edge.wire.breaker import FAILURES_BEFORE_OPEN
 from escalade.edge.wire.checks import ROUNDING, check_info
-from escalade.edge.wire.client_files import ClientFiles
+from escalade.edge.wire.client_files import ClientFiles, read_token
 from escalade.edge.wire.cloud import CloudClient
 from escalade.edge.wire.connection import Connection
 from escalade.edge.wire.dialling import Dialled, Through, dial_to
@@ -23,4 +23,5 @@ __all__ = [
     "check_info",
     "dial_to",
     "mistrust_of",
+    "read_token",
 ]

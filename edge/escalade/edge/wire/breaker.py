@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from escalade.edge.base import Clock
-from escalade.edge.errors import CloudError
+from escalade.edge.errors import CloudError, PolicyError
 
 #: Failures in a row after which a server is left alone: one may be a restart, two a bad minute.
 FAILURES_BEFORE_OPEN = 3
@@ -114,7 +114,7 @@ class Breaker:
 
     def _ended(self, trial: Trial, error: CloudError, *, telling: bool) -> None:
         """Count how a call failed."""
-        if error.reason == "CLOSED":  # here, and not there
+        if error.reason == "CLOSED" or isinstance(error, PolicyError):  # here, and not there
             return
         if error.cause != "link":
             trial.answered = True

@@ -17,6 +17,7 @@ import grpc
 
 from escalade.edge.base import Clock, SystemClock
 from escalade.edge.errors import CloudError
+from escalade.edge.policy import Amount, Guard, Leaving, Permit
 from escalade.edge.wire.breaker import FAILURES_BEFORE_OPEN, Breaker
 from escalade.edge.wire.checks import check_answer, check_info, check_verdict
 from escalade.edge.wire.client_files import NO_FILES, ClientFiles
@@ -60,6 +61,7 @@ class CloudClient:
         breaker_after: int = FAILURES_BEFORE_OPEN,
         hedge: Hedge | None = None,
         through: Through | None = None,
+        guard: Guard | None = None,
     ) -> None:
         """Open the channel, see `Connection`.
 
@@ -75,11 +77,13 @@ class CloudClient:
                 asks it always.
             hedge: when a query is asked a second time; None never.
             through: see `Connection`.
+            guard: this device's policy, which every call has to pass; None: there is none.
 
         Raises:
             CloudError: see `Connection`.
         """
         self.address = address
+        self.guard = guard
         self.deadline_s = deadline_s
         self._clock = clock or SystemClock()
         rng = rng or random.Random()  # noqa: S311 - jitter is no secret
@@ -121,7 +125,10 @@ class CloudClient:
 
         Raises:
             CloudError: it does not answer, or names no model.
+            PolicyError: the policy lets no question out.
         """
+        if self.guard is not None:
+            self.guard.check_question(self.address)
         request = pb.GetModelInfoRequest()
         response, _ = self._connection.call(
             lambda stub, timeout: stub.GetModelInfo(request, timeout=timeout)
@@ -136,6 +143,27 @@ class CloudClient:
         known = self.vocabulary_sizes.get(fingerprint, 0)
         self.vocabulary_sizes[fingerprint] = max(known, vocabulary_size)
 
+    def admit(
+        self, request: pb.GenerateRequest | pb.VerifyRequest, leaving: Leaving | None = None
+    ) -> Permit:
+        """Ask this device's policy for leave to send a query, which may ask a person.
+
+        Args:
+            request: one without an id is given one here.
+            leaving: what of it only its tier knows; None: the request alone says what it holds.
+
+        Raises:
+            PolicyError: it stays.
+        """
+        request.request_id = request.request_id or uuid.uuid4().hex
+        if leaving is None:
+            leaving = Leaving(self.address, self.address, _texts_of(request))
+        if self.guard is None:
+            return Permit(None, leaving)
+        tokens = len(request.prompt.tokens.ids) + len(request.draft.tokens.ids)
+        amount = Amount(1, tokens, request.ByteSize(), tokens * leaving.prices[0] / 1e6)
+        return self.guard.admit(leaving._replace(amount=amount))
+
     def generate(
         self,
         request: pb.GenerateRequest,
@@ -143,6 +171,7 @@ class CloudClient:
         deadline_s: float | None = None,
         cancelled: Callable[[], bool] | None = None,
         sending: Sending | None = None,
+        permit: Permit | None = None,
     ) -> CloudAnswer | None:
         """Ask a query.
 
@@ -151,6 +180,7 @@ class CloudClient:
             deadline_s: for this query, all attempts included; None takes the client's.
             cancelled: asked while it waits; the call is then cancelled at the server too.
             sending: counts what is sent, whatever comes of it; a new one.
+            permit: the policy's leave (`admit`); None asks for it here.
 
         Returns:
             None where it was cancelled.
@@ -158,23 +188,35 @@ class CloudClient:
         Raises:
             CloudError: it refused, did not answer within the deadline, or gave what can be no
                 answer.
+            PolicyError: the policy keeps it here.
         """
+        if permit is None:
+            with self.admit(request) as leave:
+                return self.generate(
+                    request,
+                    deadline_s=deadline_s,
+                    cancelled=cancelled,
+                    sending=sending,
+                    permit=leave,
+                )
         request.request_id = request.request_id or uuid.uuid4().hex
+        leave = permit
         started_s = self._clock.now_s()
         sent = Sending() if sending is None else sending
         if self._hedge is None or self._second is None:
-            response = self._ask(self._connection, request, deadline_s, cancelled, sent)
+            response = self._ask(self._connection, request, deadline_s, cancelled, sent, leave)
         else:
             first, second = self._connection, self._second
             whole_s = self.deadline_s if deadline_s is None else deadline_s
             response = race(
-                lambda given_up: self._ask(first, request, deadline_s, given_up, sent),
+                lambda given_up: self._ask(first, request, deadline_s, given_up, sent, leave),
                 lambda given_up: self._ask(
                     second,
                     request,
                     whole_s - (self._clock.now_s() - started_s),
                     given_up,
                     sent,
+                    leave,
                 ),
                 self._hedge._replace(after_s=self._hedge_after_s(self._hedge)),
                 cancelled or (lambda: False),
@@ -184,6 +226,7 @@ class CloudClient:
         seconds = self._clock.now_s() - started_s
         if self._latencies is not None:
             self._latencies.note(seconds)
+        _tell(leave, response)
         return CloudAnswer(
             response,
             attempts=sent.attempts,
@@ -217,13 +260,17 @@ class CloudClient:
                 and a new one begins otherwise.
         """
         request.request_id = uuid.uuid4().hex
-        return read_answer(
-            self._connection,
-            request,
-            deadline_s=deadline_s,
-            keep_s=keep_s,
-            vocabulary_sizes=self.vocabulary_sizes,
-        )
+        with self.admit(request) as permit:
+            response = yield from read_answer(
+                self._connection,
+                request,
+                deadline_s=deadline_s,
+                keep_s=keep_s,
+                vocabulary_sizes=self.vocabulary_sizes,
+                permit=permit,
+            )
+            _tell(permit, response)
+        return response
 
     def verify(
         self, request: pb.VerifyRequest, *, deadline_s: float | None = None
@@ -238,9 +285,15 @@ class CloudClient:
             CloudError: it refused, did not answer in time, or said what cannot be.
         """
         request.request_id = uuid.uuid4().hex
-        response, _ = self._connection.call(
-            lambda stub, timeout: stub.Verify(request, timeout=timeout), deadline_s
-        )
+        with self.admit(request) as permit:
+
+            def attempt(
+                stub: cascade_pb2_grpc.CascadeServiceStub, timeout: float
+            ) -> pb.VerifyResponse:
+                permit.attempt()
+                return stub.Verify(request, timeout=timeout)
+
+            response, _ = self._connection.call(attempt, deadline_s)
         check_verdict(request, response, self.address, self.vocabulary_sizes)
         return response
 
@@ -261,12 +314,14 @@ class CloudClient:
         deadline_s: float | None,
         cancelled: Callable[[], bool] | None,
         sent: Sending,
+        permit: Permit,
     ) -> pb.GenerateResponse | None:
         """Ask over a connection, each attempt counted; see `generate`."""
 
         def attempt(
             stub: cascade_pb2_grpc.CascadeServiceStub, timeout: float
         ) -> pb.GenerateResponse | None:
+            permit.attempt()
             sent.sends(request, connection)
             return _attempt(stub, request, timeout, cancelled)
 
@@ -274,6 +329,23 @@ class CloudClient:
         if response is not None:
             check_answer(request, response, connection.address, self.vocabulary_sizes)
         return response
+
+
+def _tell(permit: Permit, response: pb.GenerateResponse) -> None:
+    """What a call took, for the policy's budget."""
+    permit.took(
+        prompt_tokens=response.usage.prompt_tokens,
+        generated_tokens=response.usage.generated_tokens,
+        bytes_down=response.ByteSize(),
+    )
+
+
+def _texts_of(request: pb.GenerateRequest | pb.VerifyRequest) -> list[str] | None:
+    """What is sent, as far as it says so itself; None where it holds token ids."""
+    if request.prompt.tokens.ids or request.draft.tokens.ids:
+        return None
+    stops = request.stopping.stop_sequences if isinstance(request, pb.GenerateRequest) else ()
+    return [request.prompt.text, request.draft.text, *stops]
 
 
 def _attempt(

@@ -14,6 +14,7 @@ from collections.abc import Generator, Mapping
 
 import grpc
 
+from escalade.edge.policy import Permit
 from escalade.edge.wire.checks import bad_answer, check_answer, check_chunk
 from escalade.edge.wire.connection import Connection
 from escalade.v1 import cascade_pb2 as pb
@@ -34,14 +35,16 @@ def read_answer(
     deadline_s: float | None,
     keep_s: float,
     vocabulary_sizes: Mapping[str, int],
+    permit: Permit,
 ) -> AnswerStream:
-    """See `CloudClient.stream`; the request has its id."""
+    """See `CloudClient.stream`; the request has its id, and the permit is for it."""
     asked = pb.GenerateStreamRequest(request=request, keep_s=keep_s)
     received = _Received(asked, connection.address, vocabulary_sizes)
     attempts = connection.attempts(deadline_s=deadline_s)
     while True:
         try:
             with connection.line() as line:
+                permit.attempt()
                 call = line.stub.GenerateStream(asked, timeout=attempts.begin())
                 try:
                     for sequence, message in enumerate(call):

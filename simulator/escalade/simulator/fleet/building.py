@@ -30,10 +30,12 @@ class Fleet(NamedTuple):
     Attributes:
         model: its arrays.
         load: replicas that its queries would keep at work without a pause.
+        notes: what a reader of its report should know.
     """
 
     model: Model
     load: float
+    notes: list[str]
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ def build(spec: Spec, folder: Path, *, seed: int, known: Profiles | None = None)
     load = sum(one.cloud_s for one in built) / spec.seconds / full
     _check_devices(spec, built)
     _check_cloud(spec, load)
-    return Fleet(_model_of(spec, built, seed), load)
+    notes = [f"{one.group.name}: {note}" for one in built for note in one.queries.notes]
+    return Fleet(_model_of(spec, built, seed), load, notes)
 
 
 def _profile_of(group: Group, known: Profiles | None) -> Profile:

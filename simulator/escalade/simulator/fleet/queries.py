@@ -32,6 +32,7 @@ class Queries:
         beside_s: `(R,)` what the call took beside, over loopback.
         bytes_up: `(R,)` what the call sends, gRPC's framing included,
         bytes_down: `(R,)` and receives.
+        notes: what its reader should know of them.
     """
 
     device_s: Floats
@@ -40,6 +41,7 @@ class Queries:
     beside_s: Floats
     bytes_up: Ints
     bytes_down: Ints
+    notes: tuple[str, ...] = ()
 
     @property
     def deferral_rate(self) -> float:
@@ -96,7 +98,8 @@ def exponential_parts(many: int) -> Floats:
 
 def _recorded(path: Path, group: Group, seed: int) -> Queries:
     # What is drawn for devices is drawn from no more.
-    trace = read_sample(path, MOST_QUERIES, seed, [])
+    notes: list[str] = []
+    trace = read_sample(path, MOST_QUERIES, seed, notes)
     tiers = trace.header.tiers
     try:
         given = group.thresholds
@@ -129,6 +132,7 @@ def _recorded(path: Path, group: Group, seed: int) -> Queries:
         beside_s=round_trip_s - cloud_s,
         bytes_up=found.course.bytes_up[-1],
         bytes_down=found.course.bytes_down[-1],
+        notes=tuple(notes),
     )
 
 

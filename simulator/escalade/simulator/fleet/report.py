@@ -105,6 +105,8 @@ class FleetReport(_Row, frozen=True):
     together: GroupRow
     cloud: CloudRow
     timeline: list[WindowRow]
+    #: Such as that of a trace not all queries were read.
+    notes: list[str]
 
 
 @dataclass(frozen=True)
@@ -125,11 +127,11 @@ class FleetRun:
     histograms: dict[str, Ints]
 
 
-def run_of(spec: Spec, outcome: Outcome, *, seed: int) -> FleetRun:
-    """A run, of what came in `WINDOWS` bins of time and the seed that it was run with."""
+def run_of(spec: Spec, outcome: Outcome, *, seed: int, notes: Sequence[str]) -> FleetRun:
+    """A run, of what came in `WINDOWS` bins of time, its seed, and what is to be said of it."""
     return FleetRun(
         spec=spec,
-        report=_report_of(spec, _coarser(outcome), seed=seed),
+        report=_report_of(spec, _coarser(outcome), seed=seed, notes=notes),
         course=_timeline(spec, outcome),
         histograms={
             group.name: histogram
@@ -159,13 +161,14 @@ def _coarser(outcome: Outcome) -> Outcome:
     )
 
 
-def _report_of(spec: Spec, outcome: Outcome, *, seed: int) -> FleetReport:
+def _report_of(spec: Spec, outcome: Outcome, *, seed: int, notes: Sequence[str]) -> FleetReport:
     """The numbers of a run.
 
     Args:
         spec: of the fleet.
         outcome: what came, in as many bins of time as the timeline has.
         seed: that it was run with.
+        notes: what is to be said of it.
     """
     tally = outcome.tally
     rows = [
@@ -189,6 +192,7 @@ def _report_of(spec: Spec, outcome: Outcome, *, seed: int) -> FleetReport:
             cost_per_million=_share(1e6 * cost, arrived),
         ),
         timeline=_timeline(spec, outcome),
+        notes=list(notes),
     )
 
 

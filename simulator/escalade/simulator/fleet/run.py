@@ -38,4 +38,4 @@ def run_fleet(
     spec = read_spec(path)
     fleet = build(spec, path.parent, seed=seed, known=known)
     outcome = simulate(fleet.model, windows=WINDOWS, threads=THREADS, progress=progress)
-    return run_of(spec, outcome, seed=seed)
+    return run_of(spec, outcome, seed=seed, notes=fleet.notes)

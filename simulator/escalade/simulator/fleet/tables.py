@@ -40,7 +40,7 @@ def lines_of(report: FleetReport) -> list[str]:
             f"cost {three_digits(cloud.cost)}, {three_digits(cloud.cost_per_million)} for a million"
             " queries"
         )
-    return lines
+    return lines + report.notes
 
 
 def tables_of(report: FleetReport) -> list[TextTable]:

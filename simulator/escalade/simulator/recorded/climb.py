@@ -25,6 +25,7 @@ class Climb:
         reached: `(T, N)` which queries come to each tier.
         defers: `(T, N)` which answers do not stand where a tier above is there: of the last none.
         silent: `(T, N)` which tiers give a query that comes to them no answer in time.
+        stays: `(N,)` which queries were due at a tier that a policy keeps them from.
     """
 
     thresholds: tuple[float, ...]
@@ -32,6 +33,7 @@ class Climb:
     reached: Bools
     defers: Bools
     silent: Bools
+    stays: Bools
 
     @property
     def answered_by(self) -> NDArray[np.intp]:
@@ -75,16 +77,21 @@ class Climb:
 
 
 def climb(
-    tiers: Sequence[RecordedTier], thresholds: Sequence[float], silent: Bools | None = None
+    tiers: Sequence[RecordedTier],
+    thresholds: Sequence[float],
+    silent: Bools | None = None,
+    kept: Bools | None = None,
 ) -> Climb:
     """Send every query up: on from each tier whose recorded score reaches its threshold.
 
-    As `edge.run` does, a tier that does not answer is passed over.
+    As `edge.run` does, a tier that does not answer is passed over, and so is one that a policy
+    keeps the query from, which is not asked.
 
     Args:
         tiers: at least 1.
         thresholds: one for each tier but the last; infinity defers no query of a finite score.
         silent: see `Climb`, never of the first; None: all answer.
+        kept: `(T, N)` which queries a policy keeps from which tiers, never the first; None: none.
 
     Raises:
         SimulatorError: too few or too many thresholds, one that is no number, or a tier without
@@ -92,17 +99,19 @@ def climb(
     """
     check_thresholds([tier.info for tier in tiers], thresholds)
     shape = (len(tiers), len(tiers[0].answers))
-    reached, deferring = np.ones(shape, dtype=np.bool_), np.zeros(shape, dtype=np.bool_)
+    due, deferring = np.ones(shape, dtype=np.bool_), np.zeros(shape, dtype=np.bool_)
     quiet = np.zeros(shape, dtype=np.bool_) if silent is None else silent
+    away = np.zeros(shape, dtype=np.bool_) if kept is None else kept
     for k, threshold in enumerate(thresholds):
         deferring[k] = defers(scores_of(tiers[k]), threshold)
-        reached[k + 1] = reached[k] & (deferring[k] | quiet[k])
+        due[k + 1] = due[k] & (deferring[k] | quiet[k] | away[k])
     return Climb(
         thresholds=tuple(thresholds),
         levels=(*(tier.level(tau) for tier, tau in zip(tiers, thresholds, strict=False)), 0),
-        reached=reached,
+        reached=due & ~away,
         defers=deferring,
         silent=quiet,
+        stays=np.asarray((due & away).any(axis=0), dtype=np.bool_),
     )
 
 

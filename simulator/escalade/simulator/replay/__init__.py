@@ -3,7 +3,7 @@
 from escalade.simulator.network import GRPC_BYTES_DOWN, GRPC_BYTES_UP
 from escalade.simulator.replay.grid import Grid, replay_grid, replay_grids
 from escalade.simulator.replay.replay import Course, Replay, replay
-from escalade.simulator.replay.setting import AS_RECORDED, Room, Setting
+from escalade.simulator.replay.setting import AS_RECORDED, Room, Setting, keeping_of
 from escalade.simulator.replay.simulation import Simulation, networks_of, simulate
 from escalade.simulator.replay.steps import GateCurve, curves_of, step_of
 from escalade.simulator.replay.summary import Summary, TraceRow
@@ -38,6 +38,7 @@ __all__ = [
     "degraded_tables",
     "distribution_table",
     "frames_of",
+    "keeping_of",
     "latency_tables",
     "lede",
     "networks_of",

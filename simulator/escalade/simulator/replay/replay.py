@@ -29,7 +29,7 @@ from escalade.simulator.recorded import (
     tiers_of,
 )
 from escalade.simulator.replay.recording import Counts, Recording, recording_of
-from escalade.simulator.replay.setting import AS_RECORDED, EarlyDeferral, Setting
+from escalade.simulator.replay.setting import AS_RECORDED, EarlyDeferral, Setting, kept_in
 from escalade.simulator.replay.spending import Spending, spending_of
 from escalade.simulator.replay.trips import trips_of
 
@@ -63,6 +63,7 @@ class Course:
         correct: `(T, N)` 1 where a tier's answer is right; None where some were not judged.
         spending: of the device's battery, and of money on links.
         early: ends answers of which deferral is certain; None: all run to their end.
+        kept: `(T, N)` which queries a policy keeps from which tiers; None: it keeps none.
         setting: what is other than it was recorded.
     """
 
@@ -81,6 +82,7 @@ class Course:
     correct: Floats | None
     spending: Spending
     early: EarlyDeferral | None
+    kept: Bools | None
     setting: Setting
 
     @staticmethod
@@ -90,6 +92,7 @@ class Course:
         *,
         seed: int,
         setting: Setting = AS_RECORDED,
+        kept: Bools | None = None,
     ) -> list[Course]:
         """Send every query to every tier, on each network.
 
@@ -98,6 +101,7 @@ class Course:
             networks: each a profile for each link.
             seed: see `trips_of`.
             setting: what is other than it was recorded.
+            kept: see `Course`.
 
         Raises:
             SimulatorError: the trace has 1 tier, a link has no profile, the seed is out of range;
@@ -140,6 +144,7 @@ class Course:
                     correct=correct,
                     spending=spending_of(tiers, recording, trips, network, setting.watts),
                     early=early,
+                    kept=kept,
                     setting=setting,
                 )
             )
@@ -152,7 +157,7 @@ class Course:
             SimulatorError: too few or too many, or one is no number.
         """
         check_thresholds([tier.info for tier in self.tiers], thresholds)
-        return Replay(course=self, climb=climb(self.tiers, thresholds, self.silent))
+        return Replay(course=self, climb=climb(self.tiers, thresholds, self.silent, self.kept))
 
 
 @dataclass(frozen=True)
@@ -200,7 +205,9 @@ class Replay:
         if self.course.early is None:
             return None
         climb_ = self.climb
-        finished = climb_.degraded & (np.arange(len(climb_.reached))[:, None] == self.answered_by)
+        finished = (climb_.degraded | climb_.stays) & (
+            np.arange(len(climb_.reached))[:, None] == self.answered_by
+        )
         ended = climb_.defers & climb_.reached & ~finished
         return self.course.early.spared(self.thresholds, ended)
 
@@ -336,7 +343,8 @@ def replay(
     Raises:
         SimulatorError: answers or scores are missing, or the seed or a threshold is out of range.
     """
-    (course,) = Course.of(tiers_of(trace), [network], setting=setting, seed=seed)
+    kept = None if setting.keeping is None else kept_in(trace, setting.keeping, seed)
+    (course,) = Course.of(tiers_of(trace), [network], setting=setting, seed=seed, kept=kept)
     return course.at(thresholds)
 
 

@@ -64,6 +64,7 @@ def point_row(name: str, replay: Replay, costs: Mapping[str, list[Floats]]) -> P
         trace=name,
         thresholds=list(replay.thresholds),
         tiers=_tier_shares(replay),
+        kept=None if replay.course.kept is None else float(replay.climb.stays.mean()),
         accuracy=replay.accuracy,
         calls=replay.calls,
         calls_saved=replay.calls_saved,

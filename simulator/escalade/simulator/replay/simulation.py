@@ -40,7 +40,7 @@ from escalade.simulator.recorded import (
 from escalade.simulator.replay.crossed import linked_of
 from escalade.simulator.replay.replay import Course, Replay
 from escalade.simulator.replay.rows import network_row, point_row, trace_row
-from escalade.simulator.replay.setting import AS_RECORDED, Setting
+from escalade.simulator.replay.setting import AS_RECORDED, Setting, kept_in
 from escalade.simulator.replay.summary import PointRow, Summary, TraceRow
 
 #: Called with how many replays are done, and of how many.
@@ -160,7 +160,8 @@ def run_simulation(
         try:
             trace = answered(name, whole, notes)
             tiers = tiers_of(trace)
-            courses = Course.of(tiers, over, seed=seed, setting=setting)
+            kept = None if setting.keeping is None else kept_in(trace, setting.keeping, seed)
+            courses = Course.of(tiers, over, seed=seed, setting=setting, kept=kept)
             costs[name] = _cost_tables(trace.header, tiers)
             rows.append(trace_row(name, trace, courses[0]))
             for choice in chosen or [recorded_thresholds(trace.header.tiers)]:
@@ -169,7 +170,7 @@ def run_simulation(
                     if progress is not None:
                         progress(len(replays), total)
                 # Which calls a deadline ends is the network's affair: here all answer.
-                heard = Replay(course=courses[-1], climb=climb(tiers, choice))
+                heard = Replay(course=courses[-1], climb=climb(tiers, choice, kept=kept))
                 points.append(point_row(name, heard, costs[name]))
         except SimulatorError as error:
             raise type(error)(f"{name}: {error}") from error

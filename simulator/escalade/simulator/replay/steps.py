@@ -78,7 +78,9 @@ def gate_curve(replay: Replay, gate: int, thresholds: Floats) -> GateCurve:
     course = replay.course
     # At minus infinity everything that comes to the gate goes on.
     opened = climb(
-        course.tiers, [*replay.thresholds[:gate], -np.inf, *replay.thresholds[gate + 1 :]]
+        course.tiers,
+        [*replay.thresholds[:gate], -np.inf, *replay.thresholds[gate + 1 :]],
+        kept=course.kept,
     )
     come = np.flatnonzero(opened.reached[gate])
     steps = step_of(course.tiers[gate], thresholds)[come]

@@ -71,6 +71,8 @@ class PointRow(_Row, frozen=True):
     #: One for each gate.
     thresholds: list[float]
     tiers: list[TierShare]
+    #: Share of the queries that were due elsewhere and that a policy keeps here; None without one.
+    kept: float | None
     #: Share of answers that are right; None where some were not judged.
     accuracy: float | None
     #: How many queries come to the last tier, and the share that does not.

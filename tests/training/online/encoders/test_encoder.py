@@ -210,6 +210,33 @@ def test_settings_that_the_encoder_has_no_room_for_are_refused(
         _level(encoders["bert"], **changed)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused(encoders: dict[str, Path]) -> None:
+    with pytest.raises(RecipeError, match="device must be cpu, for torch finds no GPU; got cuda"):
+        _level(encoders["bert"], device="cuda")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("frozen", [0, 1, 2])
+def test_on_a_gpu_it_learns_what_it_learns_here(
+    encoders: dict[str, Path], tmp_path: Path, frozen: int
+) -> None:
+    folder = shutil.copytree(encoders["bert"], tmp_path / "bert")
+    # Without dropout, whose numbers a GPU draws otherwise.
+    _edit(folder / "config.json", hidden_dropout_prob=0, attention_probs_dropout_prob=0)
+    here, there = (_level(folder, frozen_layers=frozen, device=one) for one in ("cpu", "cuda"))
+    for level in (here, there):
+        _teach(level, 64)
+    again = _level(folder, frozen_layers=frozen, device="cuda")
+    again.restore(there.state())
+    for row in rows(20, seed=5):
+        text = str(row["text"])
+        wanted = there.predict(text).logprobs
+        np.testing.assert_allclose(here.predict(text).logprobs, wanted, atol=1e-2)
+        np.testing.assert_array_equal(again.predict(text).logprobs, wanted)
+
+
 def _edit(path: Path, **settings: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | settings))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -143,6 +143,9 @@ class EncoderTable(_LevelTable, frozen=True, kw_only=True, tag="encoder"):
     epochs: Positive = 5
     replay: Count = 16
     memory: Count = 2048
+    #: Where it runs and learns. A GPU rounds otherwise, by which alone a run that goes on there
+    #: differs.
+    device: Literal["cpu", "cuda"] = "cpu"
 
 
 class CascadeTable(Table, frozen=True, tag="cascade", tag_field="kind"):

@@ -84,6 +84,7 @@ def _open_level(configuration: Configuration, place: int) -> Level:
             epochs=table.epochs,
             replay=table.replay,
             memory=table.memory,
+            device=table.device,
         ),
         seed=seed,
     )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from escalade.cli.options import ProfilesOption, SeedOption
+from escalade.cli.options import ProfilesOption, SeedOption, given_options
 
 
 def start(
@@ -39,10 +39,10 @@ def start(
     from escalade.simulator.network import get_profile, profiles_with, run_proxy
 
     if (verb := context.invoked_subcommand) is not None:
-        if any(one is not None for one in (profile, upstream, profiles, control, stats)):
+        if starting := given_options(context):
             raise typer.BadParameter(
-                "--profile, --upstream, --profiles, --control and --stats start a proxy; escalade"
-                f" proxy {verb} asks one that runs"
+                f"{min(starting)} is of a proxy that starts; escalade proxy {verb} asks one that"
+                " runs"
             )
         return
     if profile is None or upstream is None:

@@ -49,6 +49,7 @@ def calibrate_cascade(
     *,
     cost: CostUnit | None = None,
     limit: int | None = None,
+    blocked: float = 0.0,
     seed: int = 1,
 ) -> CascadeCalibration:
     """Set the thresholds of a cascade's gates from a trace of it, and write them into its file.
@@ -64,6 +65,8 @@ def calibrate_cascade(
         cost: what costs are counted in; None takes FLOPs, or calls where a model does not say
             how large it is.
         limit: use that many queries, evenly spread over the trace; all if None.
+        blocked: the share that a policy keeps beside what its content does; see
+            `recorded_queries`.
         seed: who is in which half, >= 0.
 
     Returns:
@@ -84,7 +87,9 @@ def calibrate_cascade(
         raise CalibrationError(f"{path}: a cascade of 1 tier has no gate to calibrate")
     content = read_cascade_file(path, calibrated=False)
     judged = not isinstance(goal, RatesGoal)
-    queries = recorded_queries(cascade, content, trace, unit=cost, judged=judged, limit=limit)
+    queries = recorded_queries(
+        cascade, content, trace, unit=cost, judged=judged, limit=limit, blocked=blocked
+    )
     calibration = find_thresholds(cascade, queries, goal, seed=seed)
     write_calibration(path, content, cascade, calibration)
     return calibration
@@ -145,6 +150,7 @@ def find_thresholds(
         members=manifests_of(cascade),
         weights=[] if set(weights) == {1.0} else weights,
         samples=samples_of(cascade),
+        policy=queries.policy,
         certified=found is not None if guaranteed else None,
         fit=measured(fit, thresholds),
         held_out=measured(sample.take(halves.held_out), thresholds) if halves.held_out else None,
@@ -166,7 +172,7 @@ def measured(sample: Sample, thresholds: Sequence[float]) -> CascadeMeasured:
         rate = deferred / reached if reached else 0.0
         interval = wilson_interval(rate, reached) if reached else (0.0, 1.0)
         gates.append(GateMeasured(reached=reached, deferral_rate=rate, deferral_interval=interval))
-    cost, last = float(ends.cost.mean()), float(sample.cost(sample.gates, None).mean())
+    cost, last = float(ends.cost.mean()), float(sample.costs[-1][0].mean())
     if sample.right is None:
         return CascadeMeasured(n=sample.n, gates=gates, cost=cost, last_tier_cost=last)
     quality = float(right_under(sample, thresholds).mean())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +30,10 @@ class Sample:
     #: Of each gate `(V - 1,)`, rising: thresholds up to and with the k-th are of level k.
     #: A vote asks no more members than its threshold takes; other tiers have one level.
     levels: Sequence[Floats] = field(default=())
+    #: `(n,)` how likely a policy keeps each query from the tiers elsewhere; None: it keeps none.
+    stays: Floats | None = None
+    #: The lowest tier elsewhere, at least 1, above which all are; no other, where no policy is.
+    first_elsewhere: int = 0
 
     def __post_init__(self) -> None:
         """A tier without levels costs the same under every threshold."""
@@ -53,6 +58,8 @@ class Sample:
             right=None if self.right is None else self.right[chosen],
             costs=[table[:, chosen] for table in self.costs],
             levels=self.levels,
+            stays=None if self.stays is None else self.stays[chosen],
+            first_elsewhere=self.first_elsewhere,
         )
 
     def candidates(self, gate: int) -> Floats:
@@ -65,14 +72,38 @@ class Sample:
         return np.append(known, np.nextafter(known[-1], np.inf))
 
     def judged(self) -> Floats:
-        """`right` as 0 and 1, for sums."""
+        """`(n, K + 1)` how likely the answer is right that stands where a query ends at a tier.
+
+        0 or 1; of a tier elsewhere, from which a policy keeps some, in between: where the query
+        stays, the answer of the highest tier on this device stands in its place.
+        """
+        judged = self.alone()
+        if self.stays is not None:
+            here = judged[:, self.first_elsewhere - 1, None]
+            stays = self.stays[:, None]
+            there = judged[:, self.first_elsewhere :]
+            judged[:, self.first_elsewhere :] = (1.0 - stays) * there + stays * here
+        return judged
+
+    def alone(self) -> Floats:
+        """`(n, K + 1)` whether each tier's own answer is right, 0 or 1: whatever a policy says."""
         assert self.right is not None  # noqa: S101 - goals of quality are checked for it
         return self.right.astype(np.float64)
+
+    @cached_property
+    def paid(self) -> list[Floats]:
+        """`costs`, of tiers elsewhere those of the queries alone that a policy lets go there."""
+        if self.stays is None:
+            return list(self.costs)
+        return [
+            table * (1.0 - self.stays) if tier >= self.first_elsewhere else table
+            for tier, table in enumerate(self.costs)
+        ]
 
     def cost(self, tier: int, threshold: float | None) -> Floats:
         """`(n,)` what a tier's answers cost under its gate's threshold; None after the last."""
         level = 0 if threshold is None else int(np.searchsorted(self.levels[tier], threshold))
-        found: Floats = self.costs[tier][level]
+        found: Floats = self.paid[tier][level]
         return found
 
 
@@ -104,6 +135,6 @@ def climb(sample: Sample, thresholds: Sequence[float]) -> Climb:
 
 
 def right_under(sample: Sample, thresholds: Sequence[float]) -> Floats:
-    """`(n,)` whether the answer that stands is right, 0 or 1."""
+    """`(n,)` how likely the answer is right that stands; 0 or 1 without a policy."""
     stands = climb(sample, thresholds).answered_by
     return sample.judged()[np.arange(sample.n), stands]

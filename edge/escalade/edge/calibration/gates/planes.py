@@ -101,14 +101,14 @@ def plane(
     cost += (below.cost.sum() + _by_level(sample, first, a, here))[:, None]
     cost += _sent(at_a, here * between.cost + comes * above.cost, a.size)[:, None]
     level = np.searchsorted(sample.levels[second], b)
-    own = np.stack([_sent(at_a, comes * table, a.size) for table in sample.costs[second]])
+    own = np.stack([_sent(at_a, comes * table, a.size) for table in sample.paid[second]])
     cost += own[level].T
     return right / sample.n, cost / sample.n
 
 
 def _by_level(sample: Sample, gate: int, taus: Floats, here: Bools) -> Floats:
     """What the tier of a gate costs under each threshold, over the queries that come to it."""
-    of_levels: Floats = (sample.costs[gate] * here).sum(axis=1)
+    of_levels: Floats = (sample.paid[gate] * here).sum(axis=1)
     return of_levels[np.searchsorted(sample.levels[gate], taus)]
 
 

@@ -15,9 +15,10 @@ from escalade.edge.base import subsample
 from escalade.edge.calibration.data import check_same, fair_sample, unfinished, without_references
 from escalade.edge.calibration.gates.climb import Sample
 from escalade.edge.calibration.gates.columns import column_of
+from escalade.edge.calibration.gates.kept import kept_of
 from escalade.edge.cascade import Cascade
 from escalade.edge.cascade_file import CascadeFile, TierTable, addressed_members, all_members
-from escalade.edge.deferral import CostUnit
+from escalade.edge.deferral import CostUnit, PolicyEntry
 from escalade.edge.errors import CalibrationError
 from escalade.edge.trace import (
     TierAnswer,
@@ -43,6 +44,8 @@ class RecordedQueries(NamedTuple):
     #: Whether the trace names the program of every member on this device.
     identified: bool
     prompts: list[str]
+    #: What a policy keeps of them; None: nothing.
+    policy: PolicyEntry | None = None
 
 
 def recorded_queries(
@@ -53,6 +56,7 @@ def recorded_queries(
     unit: CostUnit | None = None,
     judged: bool,
     limit: int | None = None,
+    blocked: float = 0.0,
 ) -> RecordedQueries:
     """Take what every tier said from a trace, after asking the members a few queries again.
 
@@ -67,10 +71,13 @@ def recorded_queries(
         unit: of costs; None takes FLOPs, or calls where a model does not say how large it is.
         judged: whether it must say of all answers whether they are right.
         limit: use that many queries, evenly spread over the trace; all if None.
+        blocked: of queries that are due and that the content of the file's policy lets go, the
+            share that link, battery, budget or a person keep here, in [0, 1].
 
     Raises:
         DataError: the trace cannot be read.
-        CalibrationError: it is another cascade's, or lacks what is asked for.
+        CalibrationError: it is another cascade's, or lacks what is asked for; or a policy keeps
+            queries from a tier elsewhere below one on this device.
     """
     digest = hashlib.sha256()
     header, recorded = read_trace(trace, digest)
@@ -101,11 +108,14 @@ def recorded_queries(
     known = None not in right
     if judged and not known:
         raise without_references(trace)
+    policy, stays, first = kept_of(cascade, content.policy, records, blocked)
     sample = Sample(
         scores=np.array([column.scores for column in columns[:-1]]).T,
         right=right.astype(np.bool_) if known else None,
         costs=[column.costs for column in columns],
         levels=[column.levels for column in columns[:-1]],
+        stays=stays,
+        first_elsewhere=first,
     )
     here = [one for info in header.tiers if info.place == "device" for one in info.members]
     identified = all(member.program_sha256 is not None for member in here)
@@ -117,6 +127,7 @@ def recorded_queries(
         asked=len(asked),
         identified=identified,
         prompts=[record.prompt for record in records],
+        policy=policy,
     )
 
 

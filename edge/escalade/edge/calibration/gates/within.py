@@ -28,7 +28,8 @@ def thresholds_within(
     """The thresholds furthest along a path that can be certified to cost at most epsilon.
 
     The risk of thresholds `tau = (tau_1, ..., tau_K)` is `R(tau) = E[last tier right - cascade
-    right]`: by how much the cascade's share of right answers lies below the last tier's.
+    right]`: by how much the cascade's share of right answers lies below the last tier's. Where a
+    policy keeps queries here the cascade's is the answer that stands, and the last tier's its own.
 
     What is proven: with probability at least `1 - delta` over the queries of `test`, the
     thresholds returned have `R(tau) <= epsilon`, for any number of gates and any dependence of
@@ -53,11 +54,11 @@ def thresholds_within(
     assert test.right is not None  # noqa: S101 - goals of quality are checked for it
     if test.gates == 1:
         small, large = test.right.T
-        found = threshold_within(test.scores[:, 0], small, large, epsilon, delta)
+        found = threshold_within(test.scores[:, 0], small, large, epsilon, delta, stays=test.stays)
         return None if found is None else (found.threshold,)
     assert ordering is not None  # noqa: S101 - several gates are not tested without
     order = np.random.default_rng(_ORDER).permutation(test.n)
-    last = test.judged()[:, -1]
+    last = test.alone()[:, -1]
     certified = None
     for taus in path_of(ordering, epsilon, lowest):
         loss = (last - right_under(test, taus))[order]
@@ -80,7 +81,7 @@ def path_of(ordering: Sample, epsilon: float, lowest: Sequence[float]) -> list[t
     """
     path = [tuple(lowest)]
     cost = float(climb(ordering, lowest).cost.mean())
-    reached = float(ordering.judged()[:, -1].mean())
+    reached = float(ordering.alone()[:, -1].mean())
     for loss in _LOSSES:
         objective = cheapest_at_quality(reached - epsilon * float(loss))
         found = search(ordering, objective, starts=path[-1:], most_pairs=FEW_PAIRS)

@@ -52,6 +52,13 @@ class Prefix(NamedTuple):
     settled: bool
 
 
+class SoFar(NamedTuple):
+    """What members that were heard come to, and what of it is certain."""
+
+    outcome: Outcome
+    certain: Prefix
+
+
 class Agreement(ABC):
     """The winner and the score of a tier, and what is certain of them before all have spoken.
 
@@ -119,6 +126,15 @@ class Agreement(ABC):
         if defers(least, threshold):
             return can_defer or self.is_settled(voices, weights)
         return not defers(most, threshold) and self.is_settled(voices, weights)
+
+    def so_far(self, voices: Sequence[Voice], weights: Sequence[float]) -> SoFar:
+        """The outcome, the bounds and whether it is settled, in one.
+
+        Raises:
+            ValueError: see `outcome`.
+        """
+        certain = Prefix(*self.bounds(voices, weights), self.is_settled(voices, weights))
+        return SoFar(self.outcome(voices, weights), certain)
 
     def prefixes(self, voices: Sequence[Voice], weights: Sequence[float]) -> list[Prefix]:
         """What is certain after 1, 2, ... K members.

@@ -13,7 +13,6 @@ from fractions import Fraction
 from escalade.edge.deferral.agreement.agreement import (
     Agreement,
     Outcome,
-    Prefix,
     Voice,
     check_voices,
     share_of,
@@ -79,6 +78,7 @@ class MeanScore(Vote):
             return Fraction(0)
         return min(Fraction(1), Fraction(math.exp(-mean_nll(voice.logprobs))))
 
-    def prefixes(self, voices: Sequence[Voice], weights: Sequence[float]) -> list[Prefix]:
-        """See `Agreement`; more than who agrees with whom counts."""
-        return Agreement.prefixes(self, voices, weights)
+    # More than who agrees with whom counts, so that what `Vote` remembers of that does not serve.
+    is_decided = Agreement.is_decided
+    so_far = Agreement.so_far
+    prefixes = Agreement.prefixes

@@ -15,6 +15,7 @@ from escalade.edge.deferral.agreement.agreement import (
     Agreement,
     Outcome,
     Prefix,
+    SoFar,
     Voice,
     check_voices,
     share_of,
@@ -22,6 +23,7 @@ from escalade.edge.deferral.agreement.agreement import (
     spoken,
 )
 from escalade.edge.deferral.agreement.normalisers import EXACT, NORMALISERS
+from escalade.edge.deferral.rules import defers
 
 
 @dataclass(frozen=True)
@@ -96,10 +98,7 @@ class Vote(Agreement):
 
     def outcome(self, voices: Sequence[Voice], weights: Sequence[float]) -> Outcome:
         """See `Agreement`."""
-        tally = self.tally(voices, weights)
-        leader = tally.leader
-        elsewhere = tally.total - tally.votes[leader]
-        return Outcome(tally.first[leader], share_of(elsewhere, tally.total))
+        return _outcome(self._pattern(voices), tuple(weights))
 
     def bounds(self, voices: Sequence[Voice], weights: Sequence[float]) -> tuple[float, float]:
         """See `Agreement`, and above."""
@@ -109,6 +108,28 @@ class Vote(Agreement):
     def is_settled(self, voices: Sequence[Voice], weights: Sequence[float]) -> bool:
         """See `Agreement`; `Tally.may_win` says why."""
         return _certain(self._pattern(voices), tuple(weights)).settled
+
+    def is_decided(
+        self,
+        voices: Sequence[Voice],
+        weights: Sequence[float],
+        threshold: float,
+        *,
+        can_defer: bool = True,
+    ) -> bool:
+        """See `Agreement`; who agrees with whom is looked at once."""
+        pattern = self._pattern(voices)
+        if all(answer is None for _, answer in pattern):
+            return False
+        certain = _certain(pattern, tuple(weights))
+        if defers(certain.least, threshold):
+            return can_defer or certain.settled
+        return not defers(certain.most, threshold) and certain.settled
+
+    def so_far(self, voices: Sequence[Voice], weights: Sequence[float]) -> SoFar:
+        """See `Agreement`."""
+        pattern, key = self._pattern(voices), tuple(weights)
+        return SoFar(_outcome(pattern, key), _certain(pattern, key))
 
     def key_of(self, text: str) -> str:
         """What is compared of a text."""
@@ -134,11 +155,12 @@ class Vote(Agreement):
         """Who agrees with whom."""
         keys: dict[str, int] = {}
         return tuple(
-            (
-                voice.member,
-                None if voice.text is None else keys.setdefault(self.key_of(voice.text), len(keys)),
-            )
-            for voice in voices
+            [
+                (one.member, None)
+                if one.text is None
+                else (one.member, keys.setdefault(self._key(one.text), len(keys)))
+                for one in voices
+            ]
         )
 
 
@@ -150,7 +172,7 @@ def _voices(pattern: _Pattern) -> list[Voice]:
     return [Voice(member, None if key is None else str(key)) for member, key in pattern]
 
 
-# Both are asked while a query waits. A vote of 8 has 4140 patterns in one order (Bell's number).
+# They are asked while a query waits. A vote of 8 has 4140 patterns in one order (Bell's number).
 @lru_cache(1 << 14)
 def _certain(pattern: _Pattern, weights: tuple[float, ...]) -> Prefix:
     voices = _voices(pattern)
@@ -163,6 +185,14 @@ def _certain(pattern: _Pattern, weights: tuple[float, ...]) -> Prefix:
         most=share_of(tally.total - (votes or min(left, default=0)), tally.total),
         settled=bool(votes) and not any(tally.may_win(one) for one in others),
     )
+
+
+@lru_cache(1 << 14)
+def _outcome(pattern: _Pattern, weights: tuple[float, ...]) -> Outcome:
+    tally = Vote().tally(_voices(pattern), weights)
+    leader = tally.leader
+    elsewhere = tally.total - tally.votes[leader]
+    return Outcome(tally.first[leader], share_of(elsewhere, tally.total))
 
 
 @lru_cache(1 << 14)

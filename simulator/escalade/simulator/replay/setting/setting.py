@@ -9,6 +9,7 @@ from typing import NamedTuple
 from escalade.simulator.devices import Replayed
 from escalade.simulator.errors import SimulatorError
 from escalade.simulator.formats import percent
+from escalade.simulator.replay.setting.keeping import Keeping
 
 
 class Room(NamedTuple):
@@ -31,6 +32,7 @@ class Setting:
         hedge_after_s: seconds after which a query without an answer is asked a second time, > 0.
         dialled: share of the calls, in [0, 1], that find no connection open and dial, over TLS
             (`ready_s`). Behind a gateway connections are always open: it has many callers.
+        keeping: what a policy keeps on the device; None: every query that is due is sent.
         room: what an answer may have that ends early where its query is certain to be deferred;
             None: all run to their end.
     """
@@ -40,6 +42,7 @@ class Setting:
     hedge_after_s: float = math.inf
     dialled: float = 0.0
     room: Room | None = None
+    keeping: Keeping | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges.
@@ -61,7 +64,7 @@ class Setting:
     @property
     def thresholds_alone(self) -> bool:
         """Whether thresholds alone decide which tiers a query comes to, and what each takes."""
-        return self.deadline_s == math.inf and self.room is None
+        return self.deadline_s == math.inf and self.room is None and self.keeping is None
 
     @property
     def words(self) -> list[str]:
@@ -74,6 +77,8 @@ class Setting:
             found.append(f"{share} of the calls find no connection open and dial, over TLS")
         if self.hedge_after_s < math.inf:
             found.append(f"a query without an answer after {self.hedge_after_s:g} s is asked again")
+        if self.keeping is not None:
+            found += self.keeping.words
         if self.room is not None:
             window = "" if self.room.window is None else f", in a window of {self.room.window}"
             found.append(f"answers end early where they may: of {self.room.tokens} tokens{window}")

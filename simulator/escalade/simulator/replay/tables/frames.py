@@ -36,7 +36,7 @@ def frames_of(simulation: Simulation) -> list[Frame]:
 
 def _points(summary: Summary) -> Frame:
     head = ["trace", "thresholds", "accuracy", "calls", "calls_saved", "bytes_saved"]
-    head += ["flops", "flops_last_only", "money", "money_last_only", "tokens_saved"]
+    head += ["flops", "flops_last_only", "money", "money_last_only", "tokens_saved", "kept"]
     rows: list[list[Value]] = [
         [
             row.trace,
@@ -48,6 +48,7 @@ def _points(summary: Summary) -> Frame:
             *_spent(row.flops),
             *_spent(row.money),
             row.tokens_saved,
+            row.kept,
         ]
         for row in summary.points
     ]

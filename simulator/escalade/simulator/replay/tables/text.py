@@ -37,6 +37,8 @@ def lede(summary: Summary) -> list[str]:
                 f"; {percent(row.accuracy)} of the answers are right ({alone.name} alone"
                 f" {percent(alone.accuracy)})"
             )
+        if row.kept is not None:
+            said += f"; a policy keeps {percent(row.kept)} that were due"
         said += f"; {percent(row.calls_saved)} of the calls to {alone.name}"
         if row.bytes_saved is None:
             said += " saved"
@@ -139,13 +141,15 @@ def curve_table(trace: TraceRow, curves: list[GateCurve], *, several: bool) -> T
 def _answers_table(trace: TraceRow, points: list[PointRow]) -> TextTable:
     last = trace.tiers[-1].name
     head = ["threshold", *(f"{tier.name} answers" for tier in trace.tiers), "right"]
+    if points[0].kept is not None:
+        head.append("kept here")
     head += [f"calls to {last} saved", "bytes saved"]
     if points[0].tokens_saved is not None:
         head.append("device tokens saved")
     if points[0].flops is not None:
         head.append("FLOPs a query")
     if points[0].money is not None:
-        head.append(f"{trace.currency} a million queries")
+        head.append(f"{trace.currency} a million queries, models")
     rows = [
         [
             Cell(_thresholds(row.thresholds)),
@@ -154,6 +158,7 @@ def _answers_table(trace: TraceRow, points: list[PointRow]) -> TextTable:
                 for share, tier in zip(row.tiers, trace.tiers, strict=True)
             ),
             Cell(_share(row.accuracy)),
+            *([] if row.kept is None else [Cell(percent(row.kept))]),
             Cell(percent(row.calls_saved)),
             Cell(_share(row.bytes_saved)),
             *([] if row.tokens_saved is None else [Cell(percent(row.tokens_saved))]),

@@ -308,11 +308,11 @@ function showCurve(trace, place, at, found) {
 
 // ---- The page.
 
-// Networks come round again for each choice of thresholds.
-data.traces.forEach((_, place) => {
-  const { rows } = document.getElementById(`latency-table-${place}`).tBodies[0];
-  [...rows].forEach((row, k) => { row.dataset.network = k % data.networks.length; });
-});
+// Latency, deadlines, spending: each row begins with its network.
+const OF_NETWORKS = '[id^="latency-table-"] tbody tr';
+for (const row of document.querySelectorAll(OF_NETWORKS)) {
+  row.dataset.network = data.networks.indexOf(row.cells[0].firstChild.textContent);
+}
 
 let shown = [];
 const show = () => { shown = data.traces.map((_, place) => showTrace(place)); };
@@ -328,10 +328,8 @@ function showNetwork(box) {
   const { network } = box.dataset;
   const hidden = !box.checked;
   document.getElementById(`figure-latency-${network}`).hidden = hidden;
-  data.traces.forEach((_, place) => {
-    const rows = document.querySelectorAll(`#latency-table-${place} tr[data-network="${network}"]`);
-    for (const row of rows) row.hidden = hidden;
-  });
+  const rows = document.querySelectorAll(`${OF_NETWORKS}[data-network="${network}"]`);
+  for (const row of rows) row.hidden = hidden;
 }
 
 const boxes = document.querySelectorAll("input[data-network]");

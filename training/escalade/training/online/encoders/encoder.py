@@ -62,6 +62,8 @@ class EncoderSettings(NamedTuple):
     #: Examples learned from again in each update, and the latest that are kept for it.
     replay: int
     memory: int
+    #: `cpu`, or `cuda`: there a run that goes on does so but for rounding.
+    device: str = "cpu"
 
 
 class EncoderLevel:
@@ -77,10 +79,14 @@ class EncoderLevel:
 
         Raises:
             RecipeError: the folder cannot be loaded, is of another kind, has too few layers, or
-                reads fewer tokens.
+                reads fewer tokens; or there is no such device.
         """
+        if settings.device != "cpu" and not torch.cuda.is_available():
+            raise RecipeError(f"device must be cpu, for torch finds no GPU; got {settings.device}")
         self._labels, self._settings, self._seed = tuple(labels), settings, seed
         self._tokenizer, self._model = _load(settings, labels, seed)
+        self._device = torch.device(settings.device)
+        self._model.to(self._device)
         self._split = Split(self._model, settings.path, settings.frozen_layers)
         self._memory: list[Example] = []
         self._updates = 0
@@ -95,6 +101,7 @@ class EncoderLevel:
                 settings.frozen_layers,
                 settings.max_tokens,
                 self._only_mean,
+                settings.device,
             )
         )
         #: Texts whose lower layers this level has run.
@@ -106,7 +113,7 @@ class EncoderLevel:
         self._model.train(False)
         with torch.inference_mode():
             logits = self._logits(hidden[None], None)[0]
-        logprobs = F.log_softmax(logits.double(), dim=0).numpy()
+        logprobs = F.log_softmax(logits.double(), dim=0).cpu().numpy()
         return Prediction(logprobs, spent + self._split.upper_flops(len(hidden)))
 
     def learn(self, examples: Sequence[Example]) -> float:
@@ -117,7 +124,7 @@ class EncoderLevel:
         batch = [*examples, *(self._memory[k] for k in chosen)]
         lowered = [self._lower(one.text) for one in batch]
         flops = sum(spent for _, spent in lowered)
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[0] if self._device.type == "cuda" else []):
             torch.manual_seed(int(generator.integers(1 << 62)))
             for _ in range(self._settings.epochs):
                 order = generator.permutation(len(batch))
@@ -141,10 +148,10 @@ class EncoderLevel:
         }
         state |= {f"seen.{name}": array for name, array in self._seen.state().items()}
         for name, parameter in self._split.learning:
-            state[f"weights.{name}"] = parameter.detach().numpy()
+            state[f"weights.{name}"] = parameter.detach().cpu().numpy()
             if self._updates:
                 kept = self._optimizer.state[parameter]
-                state |= {f"{moment}.{name}": kept[moment].numpy() for moment in _MOMENTS}
+                state |= {f"{moment}.{name}": kept[moment].cpu().numpy() for moment in _MOMENTS}
                 state[f"steps.{name}"] = kept["step"].reshape(1).numpy()
         return state
 
@@ -167,7 +174,10 @@ class EncoderLevel:
             with torch.no_grad():
                 parameter.copy_(torch.from_numpy(state[f"weights.{name}"].copy()))
             if self._updates:
-                kept = {m: torch.from_numpy(state[f"{m}.{name}"].copy()) for m in _MOMENTS}
+                kept = {
+                    moment: torch.from_numpy(state[f"{moment}.{name}"].copy()).to(self._device)
+                    for moment in _MOMENTS
+                }
                 kept["step"] = torch.from_numpy(state[f"steps.{name}"].copy()).reshape(())
                 self._optimizer.state[parameter] = kept
 
@@ -189,7 +199,7 @@ class EncoderLevel:
     def _computed(self, text: str) -> Lowered:
         encoded = self._tokenizer(
             text, truncation=True, max_length=self._settings.max_tokens, return_tensors="pt"
-        )
+        ).to(self._device)
         with torch.inference_mode(), self._split.lower():
             hidden = self._split.base(**encoded).last_hidden_state[0].clone()
         return Lowered(hidden.mean(0, keepdim=True) if self._only_mean else hidden, len(hidden))
@@ -197,10 +207,11 @@ class EncoderLevel:
     def _step(self, hidden: Sequence[Tensor], labels: Sequence[int]) -> float:
         """One step of AdamW on at most a batch; gives its FLOPs."""
         padded = nn.utils.rnn.pad_sequence([one.clone() for one in hidden], batch_first=True)
-        lengths = torch.tensor([len(one) for one in hidden])
-        mask = (torch.arange(padded.shape[1])[None] < lengths[:, None]).long()
+        lengths = torch.tensor([len(one) for one in hidden], device=self._device)
+        mask = (torch.arange(padded.shape[1], device=self._device) < lengths[:, None]).long()
         self._model.train()
-        loss = F.cross_entropy(self._logits(padded, mask), torch.tensor(labels))
+        wanted = torch.tensor(labels, device=self._device)
+        loss = F.cross_entropy(self._logits(padded, mask), wanted)
         self._optimizer.zero_grad()
         loss.backward()
         self._optimizer.step()

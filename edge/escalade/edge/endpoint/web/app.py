@@ -1,0 +1,220 @@
+"""The routes of the endpoint, each ending in an answer or in an error of OpenAI's shape."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from escalade.edge.endpoint.answering import Question, chat_question, text_question
+from escalade.edge.endpoint.openai import (
+    PREFIX,
+    Replies,
+    StreamMode,
+    read_chat,
+    read_text,
+)
+from escalade.edge.endpoint.served import Opened
+from escalade.edge.endpoint.web.access import check_access
+from escalade.edge.endpoint.web.body import GoneError, read_body
+from escalade.edge.endpoint.web.requests import Asking
+from escalade.edge.endpoint.web.responding import send_error, send_json
+from escalade.edge.errors import RefusedError
+
+_LOG = logging.getLogger(__name__)
+
+_MODELS = "/v1/models"
+_SEED_BITS = 32
+_SHOWN = 200
+# Is read in 10 ms.
+_LARGE_BYTES = 1 << 16
+_DECIDED = ("tier", "place", "outcome", "score", "threshold", "rule", "reason")
+_OWN = ("id", "stream", "cascade-changed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """How requests are answered."""
+
+    #: How streaming and deferral go together where a request does not say.
+    stream: StreamMode = "hold"
+    #: That a client must send; None: only this machine asks.
+    token: str | None = None
+    #: Answers that may be under way; those that wait count.
+    queue: int = 64
+    #: Of pages in a browser that may ask, e.g. `https://chat.example`.
+    origins: Sequence[str] = ()
+
+
+class Endpoint:
+    """An ASGI application over an open cascade."""
+
+    def __init__(
+        self,
+        opened: Opened,
+        rules: Rules,
+        *,
+        now_s: Callable[[], float] = time.time,
+        draw_seed: Callable[[], int] = lambda: secrets.randbits(_SEED_BITS),
+    ) -> None:
+        """Serve.
+
+        Args:
+            opened: who answers.
+            rules: how.
+            now_s: seconds since 1970.
+            draw_seed: gives the seed where tokens are drawn and the request has none.
+        """
+        self._opened, self._rules = opened, rules
+        self._now_s, self._draw_seed = now_s, draw_seed
+        self._began = int(now_s())
+        self.asking = Asking(opened, rules.queue)
+        self._routes: dict[str, tuple[str, Callable[[Scope, Receive, Send], Awaitable[None]]]] = {
+            "/v1/chat/completions": ("POST", self._chat),
+            "/v1/completions": ("POST", self._text),
+            _MODELS: ("GET", self._models),
+            f"{_MODELS}/{opened.name}": ("GET", self._model),
+            "/health": ("GET", self._health),
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        begun = False
+
+        async def sending(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            if scope["path"] != "/health":
+                check_access(scope, self._rules.token)
+            await self._route(scope)(scope, receive, sending)
+        except GoneError:
+            return
+        except RefusedError as error:
+            await send_error(send, error, headers=self._headers(None))
+        except Exception:
+            if begun:
+                raise  # the connection is closed: half an answer is none
+            _LOG.exception("a request could not be answered")
+            await send_error(send, RefusedError(500, "internal_error", "a defect of escalade"))
+
+    def _route(self, scope: Scope) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+        method, path = scope["method"], scope["path"]
+        if path not in self._routes and path.startswith(f"{_MODELS}/"):
+            raise self._unknown_model(path.removeprefix(f"{_MODELS}/"))
+        allowed, answer = self._routes.get(path, ("", None))
+        if answer is None:
+            message = f"Unknown request URL: {method} {path[:_SHOWN]}"
+            raise RefusedError(404, "unknown_url", message)
+        if method != allowed and (method, allowed) != ("HEAD", "GET"):
+            message = f"Not allowed: {method} {path}; it takes {allowed}"
+            raise RefusedError(405, "method_not_allowed", message)
+        return answer
+
+    async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:
+        question = await _read(await read_body(scope, receive), self._chat_question)
+        await self._answer("chatcmpl", question, receive, send)
+
+    async def _text(self, scope: Scope, receive: Receive, send: Send) -> None:
+        question = await _read(await read_body(scope, receive), self._text_question)
+        await self._answer("cmpl", question, receive, send)
+
+    def _chat_question(self, raw: bytes) -> Question:
+        body = read_chat(raw)
+        self._check_model(body.model)
+        tiers = self._opened.cascade.tiers
+        return chat_question(body, tiers, self._rules.stream, self._draw_seed)
+
+    def _text_question(self, raw: bytes) -> Question:
+        body = read_text(raw)
+        self._check_model(body.model)
+        tiers = self._opened.cascade.tiers
+        return text_question(body, tiers, self._rules.stream, self._draw_seed)
+
+    async def _answer(self, kind: str, question: Question, receive: Receive, send: Send) -> None:
+        replies = Replies(
+            chat=question.chat,
+            id=f"{kind}-{uuid.uuid4().hex}",
+            created=int(self._now_s()),
+            model=question.model,
+            fingerprint=self._opened.fingerprint,
+            first=question.first,
+            include_usage=question.include_usage,
+        )
+        headers = self._headers(replies.id)
+        if question.stream:
+            headers.append(((PREFIX + "stream").encode(), question.mode.encode()))
+        await self.asking.answer(question, replies, receive, send, headers)
+
+    async def _models(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = {"object": "list", "data": [self._described()]}
+        await send_json(send, msgspec.json.encode(body), headers=self._headers(None))
+
+    async def _model(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = msgspec.json.encode(self._described())
+        await send_json(send, body, headers=self._headers(None))
+
+    async def _health(self, scope: Scope, receive: Receive, send: Send) -> None:
+        places = self.asking.places
+        body = {
+            "status": "ok",
+            "model": self._opened.name,
+            "under_way": places.taken,
+            "queue": places.most,
+            "cascade_changed": self._opened.watch.changed,
+        }
+        await send_json(send, msgspec.json.encode(body))
+
+    def _described(self) -> dict[str, object]:
+        return {
+            "id": self._opened.name,
+            "object": "model",
+            "created": self._began,
+            "owned_by": "escalade",
+        }
+
+    def _check_model(self, name: str) -> None:
+        if name != self._opened.name:
+            raise self._unknown_model(name)
+
+    def _unknown_model(self, name: str) -> RefusedError:
+        message = f"The model {name[:_SHOWN]!r} does not exist; here is {self._opened.name!r}"
+        return RefusedError(404, "model_not_found", message, param="model")
+
+    def _headers(self, request_id: str | None) -> list[tuple[bytes, bytes]]:
+        headers = []
+        if request_id is not None:
+            headers.append(((PREFIX + "id").encode(), request_id.encode()))
+        if self._opened.watch.changed:
+            headers.append(((PREFIX + "cascade-changed").encode(), b"true"))
+        return headers
+
+
+async def _read(raw: bytes, read: Callable[[bytes], Question]) -> Question:
+    """Read a body; a large one beside the loop, which others wait for."""
+    if len(raw) < _LARGE_BYTES:
+        return read(raw)
+    return await asyncio.to_thread(read, raw)
+
+
+def with_origins(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
+    """The same, for pages of these origins in a browser too."""
+    if not origins:
+        return app
+    return CORSMiddleware(
+        app,
+        allow_origins=list(origins),
+        allow_methods=["GET", "POST"],
+        allow_headers=["authorization", "content-type"],
+        expose_headers=[PREFIX + name for name in (*_DECIDED, *_OWN)],
+    )

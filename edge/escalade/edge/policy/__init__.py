@@ -1,0 +1,28 @@
+"""What may leave the device, and who says so; knows no tier, no channel and no model."""
+
+from escalade.edge.policy.budget import budget_path
+from escalade.edge.policy.content import Content, content_sha256
+from escalade.edge.policy.guard import Guard, Permit
+from escalade.edge.policy.providers import OWN, PendingConsent, Providers, Question
+from escalade.edge.policy.redaction import Hidden
+from escalade.edge.policy.rules import OF_DEVICE, Amount, Battery, Leaving, is_of_policy
+from escalade.edge.policy.table import PolicyTable
+
+__all__ = [
+    "OF_DEVICE",
+    "OWN",
+    "Amount",
+    "Battery",
+    "Content",
+    "Guard",
+    "Hidden",
+    "Leaving",
+    "PendingConsent",
+    "Permit",
+    "PolicyTable",
+    "Providers",
+    "Question",
+    "budget_path",
+    "content_sha256",
+    "is_of_policy",
+]
