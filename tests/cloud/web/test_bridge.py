@@ -6,6 +6,7 @@ import asyncio
 import base64
 import ssl
 import struct
+import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -302,6 +303,22 @@ def test_a_port_that_cannot_be_is_refused(engine: Any, options: Any, said: str) 
     with pytest.raises(ListenError, match=said) as failure:
         asyncio.run(main())
     assert "\n" not in str(failure.value)
+
+
+def test_without_its_packages_it_names_the_extra(
+    engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "starlette.middleware.cors", None)
+
+    async def main() -> None:
+        await serve(
+            partial(EmbeddedBackend, lambda: engine),
+            ServeOptions(listen="127.0.0.1:0", web=WEB),
+            stop=asyncio.Event(),
+        )
+
+    with pytest.raises(ListenError, match=r"needs starlette.*pip install 'escalade\[web\]'"):
+        asyncio.run(main())
 
 
 @needs_openssl
