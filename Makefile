@@ -72,7 +72,7 @@ protos: $(STAMP) ## Generate the wire contract's stubs again
 		--plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc $(CONTRACT)
 
 clean: ## Remove caches and build outputs; checkpoints and .venv stay
-	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf build dist edge/web/build edge/web/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
 	find . -name '*.egg-info' -type d -not -path './.venv/*' -prune -exec rm -rf {} +
 

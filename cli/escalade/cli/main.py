@@ -81,9 +81,7 @@ _BROUGHT_BY = {
     "opentelemetry": "telemetry",
     "pyarrow": "simulator",
     "re2": "policy",
-    "starlette": "web",
     "tomlkit": "calibration",
-    "uvicorn": "web",
 }
 
 app = typer.Typer(

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import ssl
 import struct
+import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -159,6 +160,8 @@ def test_other_pages_are_refused_before_anything_is_computed(held: Any, serving:
         ("/", "GET", "", 404),
         ("/grpc.reflection.v1alpha.ServerReflection/X", "POST", HEADERS["content-type"], 404),
         ("/escalade.v1.CascadeService/Generate/x", "POST", HEADERS["content-type"], 404),
+        ("/escalade.v1.CascadeService/%C3%A9", "POST", HEADERS["content-type"], 404),
+        ("/escalade.v1.CascadeService/Gen%0Aerate", "POST", HEADERS["content-type"], 404),
         ("/escalade.v1.CascadeService/Generate", "GET", HEADERS["content-type"], 405),
         ("/escalade.v1.CascadeService/Generate", "POST", "application/json", 415),
         ("/escalade.v1.CascadeService/Generate", "POST", "application/grpc-web-text", 415),
@@ -173,6 +176,20 @@ def test_what_is_no_rpc_is_refused(
                 method, running.web + path, headers={"content-type": kind}, content=b""
             )
             assert response.status_code == status
+
+    asyncio.run(main())
+
+
+def test_a_header_that_grpc_has_no_words_for_is_refused(engine: Any, serving: Any) -> None:
+    async def main() -> None:
+        async with serving(engine, web=WEB) as running, httpx2.AsyncClient() as client:
+            response = await client.post(
+                f"{running.web}/escalade.v1.CascadeService/GetModelInfo",
+                content=message_frame(b""),
+                headers={**HEADERS, "authorization": "Bearer \xe9".encode("latin-1")},
+            )
+            assert response.status_code == 400
+            assert response.text == "authorization: must be printable ASCII\n"
 
     asyncio.run(main())
 
@@ -286,6 +303,22 @@ def test_a_port_that_cannot_be_is_refused(engine: Any, options: Any, said: str) 
     with pytest.raises(ListenError, match=said) as failure:
         asyncio.run(main())
     assert "\n" not in str(failure.value)
+
+
+def test_without_its_packages_it_names_the_extra(
+    engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "starlette.middleware.cors", None)
+
+    async def main() -> None:
+        await serve(
+            partial(EmbeddedBackend, lambda: engine),
+            ServeOptions(listen="127.0.0.1:0", web=WEB),
+            stop=asyncio.Event(),
+        )
+
+    with pytest.raises(ListenError, match=r"needs starlette.*pip install 'escalade\[web\]'"):
+        asyncio.run(main())
 
 
 @needs_openssl

@@ -8,6 +8,7 @@ not parsed on the way: there is one contract and one place that holds requests t
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
 from typing import Any
 
@@ -33,14 +34,9 @@ _TYPES = ("application/grpc-web+proto", "application/grpc-web")
 #: Headers that are handed on.
 PASSED = ("authorization", "traceparent", "tracestate")
 # HTTP's own words for what is no RPC at all.
-_FORBIDDEN, _NOT_FOUND, _NOT_ALLOWED, _TIMEOUT, _TOO_LARGE, _WRONG_TYPE = (
-    403,
-    404,
-    405,
-    408,
-    413,
-    415,
-)
+_BAD, _FORBIDDEN, _NOT_FOUND, _NOT_ALLOWED = 400, 403, 404, 405
+_TIMEOUT, _TOO_LARGE, _WRONG_TYPE = 408, 413, 415
+_PATH = re.compile(r"/([A-Za-z0-9_.]+)/[A-Za-z0-9_]+", re.ASCII)
 # A frame's flag and length.
 _HEAD_BYTES = 5
 
@@ -104,14 +100,19 @@ class Bridge:
         path: str = scope["path"]
         origin = headers.get("origin")
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        found = _PATH.fullmatch(path)
         if origin is not None and origin not in self._origins:
             return _FORBIDDEN, "origin: not one of those that this server allows (--allow-origin)"
-        if path.strip("/").partition("/")[0] not in self._services or path.count("/") != 2:  # noqa: PLR2004
+        if found is None or found[1] not in self._services:
             return _NOT_FOUND, "path: must be /SERVICE/METHOD of a service of this server"
         if scope["method"] != "POST":
             return _NOT_ALLOWED, "method: must be POST"
         if kind not in _TYPES:
             return _WRONG_TYPE, f"content-type: must be {_TYPES[0]}"
+        for key in PASSED:
+            value = headers.get(key, "")
+            if not (value.isascii() and value.isprintable()):
+                return _BAD, f"{key}: must be printable ASCII"
         return 0, ""
 
     async def _body(self, receive: Receive) -> bytes | None:

@@ -82,8 +82,8 @@ class WebListener:
         request_s: seconds in which a client must send its request.
 
     Raises:
-        ListenError: malformed, not loopback without TLS, cannot be bound, or clients are asked for
-            certificates, which a page's requests do not show.
+        ListenError: malformed, not loopback without TLS, cannot be bound, a package is missing, or
+            clients are asked for certificates, which a page's requests do not show.
     """
 
     def __init__(
@@ -96,8 +96,13 @@ class WebListener:
         request_s: float,
     ) -> None:
         # First: who lacks them need not wait for a model to be told so.
-        import uvicorn
-        from starlette.middleware.cors import CORSMiddleware
+        try:
+            import uvicorn
+            from starlette.middleware.cors import CORSMiddleware
+        except ModuleNotFoundError as error:
+            raise ListenError(
+                f"web {options.listen} needs {error.name}: pip install 'escalade[web]'"
+            ) from error
 
         self._options = options
         address = _address(options.listen, tls)
