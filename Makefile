@@ -3,13 +3,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+DOCS_STAMP := .venv-docs/.installed
+DIST_STAMP := .venv-dist/.installed
 CONTRACT := protos/escalade/v1/cascade.proto
 WEB := edge/web
 NEED_NODE = @command -v npm >/dev/null || { echo "$@: needs node 20 or newer and npm, which are not here" >&2; exit 1; }
 NEED_CHROMIUM = @command -v chromium >/dev/null || command -v google-chrome >/dev/null || { echo "$@: needs Chromium, which is not here (Debian: apt install chromium)" >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-gpu test-aarch64 study study-three study-online study-ensembles sim-vs-live check lint format types imports contract breaking bench bench-web web test-web protos clean
+.PHONY: help demo test test-slow test-gpu test-aarch64 study study-three study-online study-ensembles sim-vs-live check lint format types imports contract breaking bench bench-web web test-web docs dist protos clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,15 +68,21 @@ bench-web: $(STAMP) ## The device in a browser, timed in headless Chromium
 	$(NEED_CHROMIUM)
 	$(BIN)/python -m benchmarks.web
 
+docs: $(DOCS_STAMP) ## The guides and the interfaces as a site, links checked; a minute
+	.venv-docs/bin/python docs/site/build.py
+
+dist: $(DIST_STAMP) ## Wheel and sdist, checked, and installed into an empty environment
+	.venv-dist/bin/python tests/release/check.py
+
 protos: $(STAMP) ## Generate the wire contract's stubs again
 	$(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=protos --pyi_out=protos \
 		--grpc_python_out=protos --mypy_grpc_out=protos \
 		--plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc $(CONTRACT)
 
-clean: ## Remove caches and build outputs; checkpoints and .venv stay
+clean: ## Remove caches and build outputs; checkpoints and environments stay
 	rm -rf build dist edge/web/build edge/web/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
-	find . -name '*.egg-info' -type d -not -path './.venv/*' -prune -exec rm -rf {} +
+	find . -name __pycache__ -type d -not -path './.venv*/*' -prune -exec rm -rf {} +
+	find . -name '*.egg-info' -type d -not -path './.venv*/*' -prune -exec rm -rf {} +
 
 # The parts of `check`.
 
@@ -105,4 +113,16 @@ $(STAMP): pyproject.toml constraints.txt
 		"Name another with: make PYTHON=python3.12 ..." >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --editable '.[dev]' --constraint constraints.txt
+	@touch $@
+
+# Environments of their own: what makes the site or a release needs no torch.
+
+$(DOCS_STAMP): docs/site/requirements.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/pip install --quiet --requirement $<
+	@touch $@
+
+$(DIST_STAMP): tests/release/requirements.txt
+	$(PYTHON) -m venv .venv-dist
+	.venv-dist/bin/pip install --quiet --requirement $<
 	@touch $@

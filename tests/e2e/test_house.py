@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 REPO = Path(__file__).resolve().parents[2]
 ROOTS = ("cli", "edge", "cloud", "protos", "export", "training", "simulator")
@@ -30,6 +32,17 @@ def test_every_root_is_built_typed_and_linted() -> None:
     assert set(wheel) == {f"{root}/escalade" for root in ROOTS} | {"cli/optimum"}
     assert set(tools["mypy"]["mypy_path"].split(":")) == set(ROOTS)
     assert set(tools["ruff"]["src"]) == set(ROOTS)
+
+
+def test_pre_commit_runs_the_parts_of_check() -> None:
+    hooks = yaml.safe_load((REPO / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    makefile = (REPO / "Makefile").read_text()
+    parts = re.search(r"^check: .*\n.*-k (.+)$", makefile, re.M)
+    assert parts is not None
+    assert [hook["id"] for hook in hooks] == parts[1].split()
+    for hook in hooks:
+        assert hook["entry"] == f"make --no-print-directory {hook['id']}"
+        assert re.search(rf"^{hook['id']}: ", makefile, re.M)
 
 
 def test_the_stubs_are_those_of_the_contract(tmp_path: Path) -> None:
