@@ -11,7 +11,7 @@ NEED_NODE = @command -v npm >/dev/null || { echo "$@: needs node 20 or newer and
 NEED_CHROMIUM = @command -v chromium >/dev/null || command -v google-chrome >/dev/null || { echo "$@: needs Chromium, which is not here (Debian: apt install chromium)" >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-gpu test-aarch64 study study-three study-online study-ensembles sim-vs-live check lint format types imports contract breaking bench bench-web web test-web docs dist protos clean
+.PHONY: help demo test test-slow test-gpu test-aarch64 test-android study study-three study-online study-ensembles sim-vs-live check lint format types imports contract breaking bench bench-web web test-web docs dist protos clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ test-gpu: $(STAMP) ## Tests that need a CUDA device
 
 test-aarch64: $(STAMP) ## Artifacts on emulated Raspberry Pi processors; Debian, root, minutes
 	$(BIN)/python tests/aarch64/check.py
+
+test-android: $(STAMP) ## The Android device's logic, on the JVM; needs java and npm or kotlinc
+	$(BIN)/python tests/android/check.py
 
 check: $(STAMP) ## Style, types, who may import whom, the wire contract; under a minute
 	@$(MAKE) --no-print-directory -j2 -k lint format types imports contract breaking

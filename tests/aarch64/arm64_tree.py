@@ -14,7 +14,8 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,9 +30,15 @@ _TOOLS = {str(_QEMU): "qemu-user-static", "debootstrap": "debootstrap"}
 # python3-venv brings pip as a wheel of Debian's own, which runs without being installed.
 _PACKAGES = "python3,python3-venv"
 _WHEELS = "/var/cache/wheels"
+# What a board installs (docs/raspberry-pi.md): the device, and OpenAI's HTTP on it.
+_EXTRA = "endpoint"
 # Bookworm has glibc 2.36 and takes every manylinux up to it (PEP 600); manylinux2014 is 2.17.
 _PLATFORMS = ("manylinux2014_aarch64", *(f"manylinux_2_{n}_aarch64" for n in range(17, 37)))
 _LONGEST_S = 600
+# A drain under emulation: nothing is under way then.
+_ENDS_IN_S = 60
+# Nothing of the host's: no PYTHONPATH, no settings of pip.
+_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
 _CANNOT_ENTER = 125
 # onnxruntime opens a program's data file through /proc/self/fd, and reads /proc/cpuinfo and /sys to
 # know the processor. The mounts are private to the process and go with it.
@@ -119,14 +126,10 @@ def run_in(tree: Path, cpu: Cpu, *command: str) -> subprocess.CompletedProcess[s
     Raises:
         CheckError: it takes too long, or the tree cannot be entered.
     """
-    cpuinfo = tree / "run" / f"cpuinfo-{cpu.name}"
-    cpuinfo.write_text(cpu.cpuinfo())
-    enter = ["unshare", "--mount", "sh", "-c", _ENTER, "enter", str(tree), str(cpuinfo)]
     try:
         done = subprocess.run(
-            [*enter, f"/usr/bin/{_QEMU.name}", "-cpu", cpu.name, *command],
-            # Nothing of the host's: no PYTHONPATH, no settings of pip.
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"},
+            _entering(tree, cpu, *command),
+            env=_ENVIRONMENT,
             capture_output=True,
             text=True,
             timeout=_LONGEST_S,
@@ -137,6 +140,39 @@ def run_in(tree: Path, cpu: Cpu, *command: str) -> subprocess.CompletedProcess[s
     if done.returncode == _CANNOT_ENTER or done.stderr.startswith("unshare:"):
         raise CheckError(f"cannot mount /proc in the tree (CAP_SYS_ADMIN): {done.stderr.strip()}")
     return done
+
+
+@contextmanager
+def started_in(tree: Path, cpu: Cpu, *command: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A program of the tree that goes on while the block runs; ended by SIGTERM, then SIGKILL.
+
+    Args:
+        tree: the tree.
+        cpu: the processor that it runs on.
+        command: its path in the tree, and its arguments.
+        log: takes what it prints.
+    """
+    with log.open("wb") as out:
+        # exec, chroot and qemu replace one another: the signal reaches the program.
+        process = subprocess.Popen(
+            _entering(tree, cpu, *command), env=_ENVIRONMENT, stdout=out, stderr=out
+        )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=_ENDS_IN_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _entering(tree: Path, cpu: Cpu, *command: str) -> list[str]:
+    cpuinfo = tree / "run" / f"cpuinfo-{cpu.name}"
+    cpuinfo.write_text(cpu.cpuinfo())
+    enter = ["unshare", "--mount", "sh", "-c", _ENTER, "enter", str(tree), str(cpuinfo)]
+    return [*enter, f"/usr/bin/{_QEMU.name}", "-cpu", cpu.name, *command]
 
 
 def _need_tools(say: Callable[[str], None]) -> None:
@@ -174,7 +210,8 @@ def _install(tree: Path, wheel: Path, pip: Sequence[str], say: Callable[[str], N
     cpu = CPUS["cortex-a72"]
     constraints = REPO / "constraints.txt"
     project = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
-    wanted = hashlib.sha256(repr(project["dependencies"]).encode() + constraints.read_bytes())
+    needs = [*project["dependencies"], *project["optional-dependencies"][_EXTRA]]
+    wanted = hashlib.sha256(repr(needs).encode() + constraints.read_bytes())
     stamp = tree / "opt" / "dependencies.sha256"
     wheels = tree / _WHEELS.lstrip("/")
     fresh = not stamp.is_file() or stamp.read_text() != wanted.hexdigest()
@@ -187,7 +224,7 @@ def _install(tree: Path, wheel: Path, pip: Sequence[str], say: Callable[[str], N
             *pip, "download", "--quiet", "--dest", str(wheels), "--only-binary=:all:",
             "--python-version=3.11", "--implementation=cp",
             *(f"--platform={name}" for name in _PLATFORMS),
-            "--constraint", str(constraints), str(wheel),
+            "--constraint", str(constraints), f"{wheel}[{_EXTRA}]",
         )  # fmt: skip
         shutil.copy(constraints, wheels)
         _inside(tree, cpu, "/usr/bin/python3", "-m", "venv", "--without-pip", "/opt/escalade")
@@ -199,7 +236,7 @@ def _install(tree: Path, wheel: Path, pip: Sequence[str], say: Callable[[str], N
         "--find-links", _WHEELS, "--constraint", f"{_WHEELS}/constraints.txt",
     ]  # fmt: skip
     again = [] if fresh else ["--no-deps", "--force-reinstall"]
-    _inside(tree, cpu, *install, *again, f"{_WHEELS}/{wheel.name}")
+    _inside(tree, cpu, *install, *again, f"{_WHEELS}/{wheel.name}[{_EXTRA}]")
     stamp.write_text(wanted.hexdigest())
 
 

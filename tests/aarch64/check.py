@@ -28,6 +28,7 @@ from arm64_tree import (
     run,
     run_in,
 )
+from listening import listened
 from verdict import TOLERANCES, Asked, Played, Row, failures_of, show
 
 from escalade.cli.demo.processes import running
@@ -82,6 +83,8 @@ def main() -> int:
                     if (played := play(tree, cpu, folder, manifest, row)) is not None:
                         devices[cpu.name] = played
                     ask(tree, cpu, folder, manifest, at, row)
+                first, manifest = next(iter(artifacts.items()))
+                listen(tree, cpu, first, manifest, at, rows[-len(artifacts)])
     except CheckError as error:
         notes.print(f"error: {' '.join(str(error).split())}")
         return 2
@@ -160,6 +163,21 @@ def ask(tree: Path, cpu: Cpu, folder: Path, manifest: Manifest, at: str, row: Ro
         else:
             asked = msgspec.json.decode(done.stdout, type=Asked)
             row.take_asked(asked, prompt, by_large=expected)
+
+
+def listen(tree: Path, cpu: Cpu, folder: Path, manifest: Manifest, at: str, row: Row) -> None:
+    """`escalade listen` on the device, as the unit of edge/pi/ runs it: asked over HTTP."""
+    by_score = sorted(manifest.golden, key=lambda golden: golden.nll)
+    sure, unsure = by_score[0].prompt, by_score[-1].prompt
+    try:
+        answers = listened(
+            tree, cpu, f"/{SHARED}/{folder.name}", cloud=at, prompts=[sure, unsure],
+            log=HOME / f"listen-{cpu.name}.log",
+        )  # fmt: skip
+    except CheckError as error:
+        row.failures.append(str(error))
+        return
+    row.take_listened([answer.escalade.outcome for answer in answers])
 
 
 if __name__ == "__main__":

@@ -83,6 +83,8 @@ class Row(msgspec.Struct, kw_only=True):
     same_decision: int = 0
     deferred: Asked | None = None
     answered: Asked | None = None
+    #: Outcomes of what `escalade listen` was asked over HTTP; of the first scheme alone.
+    listened: list[str] = []
     failures: list[str] = []
 
     def take_golden(self, played: Played, *, dot_product: bool, threshold: float) -> None:
@@ -126,6 +128,12 @@ class Row(msgspec.Struct, kw_only=True):
         if asked.answer != by_large:
             self.failures.append(f"escalade ask {prompt!r}: {asked.answer!r}, not {by_large!r}")
 
+    def take_listened(self, outcomes: list[str]) -> None:
+        """Judge what the endpoint answered to the surest prompt and to the least sure one."""
+        self.listened = outcomes
+        if outcomes != ["answered", "deferred"]:
+            self.failures.append(f"escalade listen: {outcomes}, not answered and deferred")
+
 
 def failures_of(rows: list[Row]) -> list[str]:
     """All of them, each with its place."""
@@ -137,7 +145,7 @@ def show(rows: list[Row], devices: dict[str, Played], failures: list[str], secon
     console = result_console()
     table = Table(
         "cpu", "scheme", "golden prompts", "same tokens", "max |delta NLL|",
-        "same decision", "asked, unsure", "asked, sure",
+        "same decision", "asked, unsure", "asked, sure", "over HTTP",
     )  # fmt: skip
     for row in rows:
         delta = "none" if row.max_abs_delta_nll is None else f"{row.max_abs_delta_nll:.1e}"
@@ -146,6 +154,7 @@ def show(rows: list[Row], devices: dict[str, Played], failures: list[str], secon
             f"{row.same_tokens} (at least {math.ceil(row.tolerance.same_tokens * row.prompts)})",
             f"{delta} (at most {row.tolerance.nll:g})", str(row.same_decision),
             *("" if asked is None else asked.outcome for asked in (row.deferred, row.answered)),
+            ", ".join(row.listened),
         )  # fmt: skip
     console.print(table, soft_wrap=False)
     for cpu, device in devices.items():
