@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 from arm64_tree import PYTHON, CheckError, Cpu, started_in
 
-_SERVING = re.compile(rb"serving \S+ on (http://127\.0\.0\.1:\d+/v1)")
+_SERVING = re.compile(rb"serving (\S+) on (http://127\.0\.0\.1:\d+/v1)")
 #: Python, onnxruntime and a model under emulation, on a busy machine.
 _READY_IN_S = 240
 _ANSWERS_IN_S = 120
@@ -60,18 +60,19 @@ def listened(
     script = f"{Path(PYTHON).parent}/escalade"
     command = (PYTHON, script, "listen", folder, "--port", "0", "--cloud", cloud)
     with started_in(tree, cpu, *command, log=log) as process:
-        base = _ready(process, log)
-        choices = [_asked(base, Path(folder).name, prompt) for prompt in prompts]
+        model, base = _ready(process, log)
+        choices = [_asked(base, model, prompt) for prompt in prompts]
     if process.returncode != 0 or b"drained" not in log.read_bytes():
         raise CheckError(f"escalade listen: no drain at SIGTERM: {process.returncode}, {log}")
     return choices
 
 
-def _ready(process: subprocess.Popen[bytes], log: Path) -> str:
+def _ready(process: subprocess.Popen[bytes], log: Path) -> tuple[str, str]:
+    """What it serves, and where."""
     until = time.monotonic() + _READY_IN_S
     while time.monotonic() < until:
         if (found := _SERVING.search(log.read_bytes())) is not None:
-            return found[1].decode()
+            return found[1].decode(), found[2].decode()
         try:
             code = process.wait(timeout=0.2)
         except subprocess.TimeoutExpired:

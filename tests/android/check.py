@@ -15,7 +15,7 @@ from toolchain import ANDROID, REPO, FailedError, Kotlin, MissingError, find_kot
 from escalade.cli.demo.processes import running
 from escalade.cli.output import note_console, result_console
 from escalade.cli.quiet import quiet_third_party
-from escalade.edge import EdgeClient
+from escalade.edge import EdgeClient, OpenOptions
 from escalade.edge.artifact import Manifest
 
 HOME = REPO / "runs" / "android"
@@ -69,7 +69,7 @@ def wire(kotlin: Kotlin, core: Path, folder: Path, manifest: Manifest, say: obje
     say("asking escalade serve")
     large = CHECKPOINTS / "large"
     with running("the server", "serve", str(large), "--listen", "127.0.0.1:0") as at:
-        with EdgeClient.open(folder, cloud=at) as client:
+        with EdgeClient.open(folder, OpenOptions(threshold=0.0), cloud=at) as client:
             expected = client.ask_last(golden.prompt).text
         given = {
             "escalade.server": at,

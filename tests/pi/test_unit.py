@@ -119,7 +119,7 @@ def test_listen_runs_where_no_memory_becomes_executable(tmp_path: Path) -> None:
         line = process.stderr.readline()
         if "no MDWE" in line:
             pytest.skip("needs Linux 6.3 or later")
-        assert "serving small on http://127.0.0.1:" in line, line + process.stderr.read()
+        assert "serving small-cat-xent on http://127.0.0.1:" in line
     finally:
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=60)
