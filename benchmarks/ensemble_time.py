@@ -20,6 +20,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from benchmarks.ensembles import CORES, TWO_THIRDS, WARM_UP, artifacts
@@ -40,6 +41,15 @@ WAYS = ("one alone", "two, in threads", "two, in one thread")
 PARTS = ("whole", "programs", "beside", "wakes", "waits", "python")
 
 taken: dict[str, float] = defaultdict(float)
+
+
+class Row(NamedTuple):
+    """Medians over queries of one kind, asked in one way."""
+
+    answers: str
+    way: str
+    #: By the names of `PARTS`.
+    microseconds: dict[str, float]
 
 
 class Timed:
@@ -156,13 +166,13 @@ def main() -> None:
                 for part in PARTS
             }
             answers = f"{'short' if short else 'longer'} ({len(numbers)})"
-            rows.append({"answers": answers, "way": way, **medians})
+            rows.append(Row(answers, way, medians))
     if options.json:
-        print(json.dumps(rows, indent=2))
+        print(json.dumps([row._asdict() for row in rows], indent=2))
         return
     table = Table("answers", "way", *PARTS, title="microseconds")
     for row in rows:
-        table.add_row(row["answers"], row["way"], *(f"{row[part]:.0f}" for part in PARTS))
+        table.add_row(row.answers, row.way, *(f"{row.microseconds[part]:.0f}" for part in PARTS))
     result_console().print(table, soft_wrap=False)
 
 
