@@ -6,9 +6,10 @@ order in which the first two agree most; `large` is the large model three times,
 blocks of 16, 32 and 64 weights: three programs, for time only, since they give the same answers.
 
 Every query is put to all contestants before the next one is, each query beginning with another of
-them; ratios are of the same query, to the mean of the three members alone. Members compute with 1
-thread; two cores compute, so that side by side means 2 members at once, and the third after them if
-they disagree.
+them; ratios are of the same query, to the mean of the three members alone. With `--repeats` all
+queries are asked so often, in passes over all of them, and the least time of each counts: what else
+the machine does is left out. Members compute with 1 thread; two cores compute, so that side by side
+means 2 members at once, and the third after them if they disagree.
 
 At 2/3 an answer that two of three give stands; tokens are those that members read and wrote, beside
 those of the same queries with all members heard to their end.
@@ -92,22 +93,29 @@ def contestants(folders: list[Path]) -> dict[str, EdgeClient]:
     }
 
 
-def measure(ensemble: str, folders: list[Path], records: list[Record]) -> list[Row]:
-    """Ask every query of everybody in turn."""
+def measure(
+    ensemble: str, folders: list[Path], records: list[Record], repeats: int = 1
+) -> list[Row]:
+    """Ask every query of everybody in turn, and of each of them so often."""
     found = list(contestants(folders).items())
     taken: dict[str, list[Asked]] = {name: [] for name, _ in found}
     for record in records[:WARM_UP]:
         for _, client in found:
             client.ask(record.prompt)  # kernels and threads are there from now on
-    for number, record in enumerate(records[WARM_UP:]):
-        first = number % len(found)
-        for name, client in (*found[first:], *found[:first]):
-            began = time.perf_counter()
-            answer = client.ask(record.prompt)
-            spent = time.perf_counter() - began
-            members = answer.said.members
-            tokens = sum(one.prompt_tokens + one.generated_tokens for one in members)
-            taken[name].append(Asked(spent, tokens))
+    for again in range(repeats):
+        for number, record in enumerate(records[WARM_UP:]):
+            first = (number + again) % len(found)
+            for name, client in (*found[first:], *found[:first]):
+                began = time.perf_counter()
+                answer = client.ask(record.prompt)
+                spent = time.perf_counter() - began
+                members = answer.said.members
+                tokens = sum(one.prompt_tokens + one.generated_tokens for one in members)
+                one = Asked(spent, tokens)
+                if again == 0:
+                    taken[name].append(one)
+                else:
+                    taken[name][number] = min(taken[name][number], one)
     beside = np.mean([_seconds(taken[f"{folder.name} alone"]) for folder in folders], axis=0)
     whole = sum(one.tokens for one in taken[ALL_HEARD])
     rows = []
@@ -132,6 +140,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--queries", type=int, default=500, help="of the test split")
+    parser.add_argument("--repeats", type=int, default=1, help="of each query, the least counts")
     parser.add_argument("--ensemble", choices=ENSEMBLES, help="default: both")
     parser.add_argument("--artifacts", type=Path, help="folder that has them, or is to have them")
     parser.add_argument("--json", action="store_true")
@@ -143,7 +152,7 @@ def main() -> None:
     with ExitStack() as stack:
         folder = options.artifacts or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         for name in [options.ensemble] if options.ensemble else ENSEMBLES:
-            rows += measure(name, _artifacts(folder, name), records)
+            rows += measure(name, artifacts(folder, name), records, options.repeats)
     if options.json:
         print(json.dumps([row._asdict() for row in rows], indent=2))
         return
@@ -163,8 +172,8 @@ def main() -> None:
         result_console().print(table, soft_wrap=False)
 
 
-def _artifacts(folder: Path, ensemble: str) -> list[Path]:
-    """The members' folders, exported where they are not there."""
+def artifacts(folder: Path, ensemble: str) -> list[Path]:
+    """The folders of an ensemble's members, exported where they are not there."""
     made = []
     for checkpoint, block in ENSEMBLES[ensemble]:
         made.append(folder / f"{checkpoint}-{block}")

@@ -135,8 +135,9 @@ class Generation:
         reason = self.stop
         if reason is not None:
             return
+        step_on = self._step
         while reason is None:
-            _, reason = self._step()
+            reason = step_on()[1]
         if reason in _AT_END:
             self._whole, self._source = self._decode(self._text_ids()), iter(())
 

@@ -120,15 +120,19 @@ class OnnxRuntime:
         return [list(prompt_ids[at : at + CHUNK_TOKENS]) for at in starts]
 
     def _run(self, binding: ort.IOBinding, new: list[int]) -> None:
-        self._ids[0, : len(new)] = new
-        binding.bind_ortvalue_input(INPUT_IDS, self._chunks.of(len(new)))
-        binding.bind_ortvalue_input(ATTENTION_MASK, self._masks.of(len(self._held) + len(new)))
+        count = len(new)
+        if count == 1:
+            self._ids[0, 0] = new[0]  # a slice takes as long as what follows
+        else:
+            self._ids[0, :count] = new
+        binding.bind_ortvalue_input(INPUT_IDS, self._chunks.of(count))
+        binding.bind_ortvalue_input(ATTENTION_MASK, self._masks.of(len(self._held) + count))
         try:
             self._session.run_with_iobinding(binding)
         except Exception as error:  # onnxruntime raises many kinds, all its own
             raise ArtifactError(f"{self._program}: {str(error).splitlines()[0]}") from error
         self._held += new
-        self.tokens_run += len(new)
+        self.tokens_run += count
 
     def _allocate(self) -> dict[str, ort.OrtValue]:
         """A buffer for the keys or values of each layer, `(1, kv_heads, window, head_dim)`."""

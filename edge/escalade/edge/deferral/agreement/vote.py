@@ -23,7 +23,6 @@ from escalade.edge.deferral.agreement.agreement import (
     spoken,
 )
 from escalade.edge.deferral.agreement.normalisers import EXACT, NORMALISERS
-from escalade.edge.deferral.rules import defers
 
 
 @dataclass(frozen=True)
@@ -118,18 +117,11 @@ class Vote(Agreement):
         can_defer: bool = True,
     ) -> bool:
         """See `Agreement`; who agrees with whom is looked at once."""
-        pattern = self._pattern(voices)
-        if all(answer is None for _, answer in pattern):
-            return False
-        certain = _certain(pattern, tuple(weights))
-        if defers(certain.least, threshold):
-            return can_defer or certain.settled
-        return not defers(certain.most, threshold) and certain.settled
+        return _is_decided(self._pattern(voices), tuple(weights), threshold, can_defer)
 
     def so_far(self, voices: Sequence[Voice], weights: Sequence[float]) -> SoFar:
         """See `Agreement`."""
-        pattern, key = self._pattern(voices), tuple(weights)
-        return SoFar(_outcome(pattern, key), _certain(pattern, key))
+        return _so_far(self._pattern(voices), tuple(weights))
 
     def key_of(self, text: str) -> str:
         """What is compared of a text."""
@@ -193,6 +185,19 @@ def _outcome(pattern: _Pattern, weights: tuple[float, ...]) -> Outcome:
     leader = tally.leader
     elsewhere = tally.total - tally.votes[leader]
     return Outcome(tally.first[leader], share_of(elsewhere, tally.total))
+
+
+@lru_cache(1 << 14)
+def _so_far(pattern: _Pattern, weights: tuple[float, ...]) -> SoFar:
+    return SoFar(_outcome(pattern, weights), _certain(pattern, weights))
+
+
+@lru_cache(1 << 14)
+def _is_decided(
+    pattern: _Pattern, weights: tuple[float, ...], threshold: float, can_defer: bool
+) -> bool:
+    voices = _voices(pattern)
+    return Agreement.is_decided(Vote(), voices, weights, threshold, can_defer=can_defer)
 
 
 @lru_cache(1 << 14)
