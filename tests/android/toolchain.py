@@ -22,13 +22,24 @@ _MAIN = "org.jetbrains.kotlin.cli.jvm.K2JVMCompiler"
 # What Gradle is told too (jvmToolchain).
 _JVM = "17"
 _JAVA = Path("/usr/share/java")
-_GRPC = (
+_NETTY = ("buffer", "codec", "codec-http", "codec-http2", "common", "handler", "handler-proxy",
+          "resolver", "transport", "transport-native-unix-common")  # fmt: skip
+_NEEDED = (
     "grpc-api", "grpc-context", "grpc-core", "grpc-netty", "grpc-protobuf-lite", "grpc-stub",
-    "protobuf", "guava", "geronimo-annotation-1.3-spec", "netty", "netty-all", "perfmark-api",
-    "error_prone_annotations", "jsr305",
+    "protobuf", "guava", "perfmark-api", *(f"netty-{part}" for part in _NETTY),
 )  # fmt: skip
-_NEEDED = _GRPC[:8]
-_PACKAGES = "libgrpc-java protobuf-compiler protobuf-compiler-grpc-java-plugin"
+# Of annotations; newer packages do without.
+_GRPC = (
+    *_NEEDED,
+    "geronimo-annotation-1.3-spec",
+    "error_prone_annotations",
+    "jsr305",
+    "failureaccess",
+)
+_PACKAGES = (
+    "libgrpc-java libnetty-java libperfmark-java protobuf-compiler"
+    " protobuf-compiler-grpc-java-plugin"
+)
 _LONGEST_S = 900
 
 
