@@ -101,6 +101,7 @@ def _drawn(text: str, page: Path, draw: Draw) -> str:
         (page.parent / name).write_text(draw(found[1]))
         said = before.strip().rsplit("\n\n", 1)[-1].replace("\n", " ").replace('"', "'")
         said = re.sub(r"[\[\]`]|\([^)]*\)", "", said)
-        return f"[![{said}]({name})]({name}){{ .drawing }}\n"
+        drawn = f'<img alt="{said}" src="{name}">'
+        return f'<p class="drawing"><a href="{name}">{drawn}</a></p>\n'
 
     return _DRAWING.sub(picture, text)
