@@ -105,6 +105,7 @@ def learners(learn: Path) -> list[int]:
     return found
 
 
+@pytest.mark.slow  # it waits for a process that gives way to all others
 def test_it_begins_with_the_expert_alone_and_keeps_more_and_more(
     expert: Path, expert_address: str, tmp_path: Path
 ) -> None:

@@ -20,7 +20,8 @@ from escalade.simulator.network.profiles import get_profile
 from escalade.simulator.recorded import climb, tiers_of
 from escalade.simulator.replay import keeping_of
 from escalade.simulator.replay.replay import Replay, replay
-from escalade.simulator.replay.setting import Keeping, Setting, kept_in
+from escalade.simulator.replay.setting import Setting, kept_in
+from escalade.simulator.replay.setting.keeping import Keeping
 from escalade.simulator.replay.simulation import run_simulation
 from escalade.simulator.replay.steps import gate_curve, steps_of
 
