@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from escalade.edge.deferral import CascadeCalibration
+from escalade.edge.policy import PolicyTable
 
 if TYPE_CHECKING:
     from escalade.edge.artifact import Manifest
@@ -68,6 +69,8 @@ class CascadeSummary(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int
     #: How the thresholds were found; None where somebody set them.
     calibration: CascadeCalibration | None
+    #: What may leave the device, as the file says it; None where all that is due may.
+    policy: PolicyTable | None
 
 
 def summary_of(path: Path, trusted_key: Path | None = None) -> CascadeSummary:
@@ -95,11 +98,12 @@ def summary_of(path: Path, trusted_key: Path | None = None) -> CascadeSummary:
             for one in (*tier.members, *([] if tier.encoder is None else [tier.encoder]))
         ),
         calibration=content.calibration,
+        policy=content.policy,
     )
 
 
 def rows_of(summary: CascadeSummary) -> list[tuple[str, list[str]]]:
-    """A row for each tier, then what all of them take."""
+    """A row for each tier, then what all of them take, and what may leave."""
     rows = []
     for tier in summary.tiers:
         lines = [f"{tier.place}, {tier.address}" if tier.address else tier.place]
@@ -120,7 +124,36 @@ def rows_of(summary: CascadeSummary) -> list[tuple[str, list[str]]]:
             lines.append(f"by {_member_line(tier.encoder, summary.currency)}")
         rows.append((tier.name, lines))
     mib = summary.memory_bytes / (1 << 20)
-    return [*rows, ("memory", [f"at most {mib:,.1f} MiB when open"])]
+    rows.append(("memory", [f"at most {mib:,.1f} MiB when open"]))
+    if summary.policy is not None:
+        rows.append(("policy", _policy_lines(summary.policy, summary.currency)))
+    return rows
+
+
+def _policy_lines(policy: PolicyTable, currency: str) -> list[str]:
+    """What may leave, in the file's own words; a rule that keeps nothing is left out."""
+    said = {"allow": "what is due is sent", "ask": "the user is asked first"}
+    lines = [f"send {policy.send}: {said.get(policy.send, 'nothing is sent')}"]
+    if policy.stay_tasks:
+        lines.append(f"stays: of the tasks {', '.join(policy.stay_tasks)}")
+    lines += [f"stays: what matches {one}" for one in policy.stay_patterns]
+    lines += [f"hidden: what matches {one}" for one in policy.redact]
+    if policy.unmetered_only:
+        lines.append("only over an unmetered link")
+    if policy.min_battery is not None:
+        lines.append(f"not below {policy.min_battery:.0%} of the battery, unless it charges")
+    if policy.stay_tasks or policy.unmetered_only or policy.min_battery is not None:
+        what = "stays" if policy.when_unknown == "stay" else "is sent"
+        lines.append(f"where a task, link or battery is not known it {what}")
+    units = {"money": currency}
+    daily = {name: getattr(policy.daily, name) for name in policy.daily.__struct_fields__}
+    spent = [
+        f"{most:,} {units.get(name, name)}" for name, most in daily.items() if most is not None
+    ]
+    if spent:
+        where = "" if policy.budget_file is None else f", counted in {policy.budget_file}"
+        lines.append(f"a day: at most {', '.join(spent)}{where}")
+    return lines
 
 
 def _tier(path: Path, content: CascadeFile, index: int, trusted_key: Path | None) -> TierSummary:

@@ -193,6 +193,39 @@ def test_a_cascade_is_set_from_a_trace_of_it(invoke: Invoke, cascade: Path, trac
     assert "goal: most right answers at 0.25 calls of large a query" in words(out)
 
 
+def test_inspect_says_what_may_leave(invoke: Invoke, cascade: Path) -> None:
+    assert "policy" not in invoke("inspect", cascade)[1]
+    assert json.loads(invoke("inspect", cascade, "--json")[1])["policy"] is None
+    policy = """
+        [policy]
+        send = "ask"
+        stay_tasks = ["diary"]
+        stay_patterns = ['(?i)password']
+        redact = ['[a-z]+@[a-z.]+']
+        unmetered_only = true
+        min_battery = 0.2
+        daily = { calls = 2000, bytes = 0 }
+        budget_file = "spent.sqlite"
+    """
+    cascade.write_text(cascade.read_text() + policy)
+    code, out, _ = invoke("inspect", cascade)
+    assert code == 0
+    for line in (
+        "send ask: the user is asked first",
+        "stays: of the tasks diary",
+        "stays: what matches (?i)password",
+        "hidden: what matches [a-z]+@[a-z.]+",
+        "only over an unmetered link",
+        "not below 20% of the battery, unless it charges",
+        "where a task, link or battery is not known it stays",
+        "a day: at most 2,000 calls, 0 bytes, counted in spent.sqlite",
+    ):
+        assert line in words(out)
+    found = json.loads(invoke("inspect", cascade, "--json")[1])["policy"]
+    assert (found["send"], found["daily"]["calls"]) == ("ask", 2000)
+    assert (found["when_unknown"], found["daily"]["money"]) == ("stay", None)
+
+
 def test_from_an_uncalibrated_file_to_a_calibrated_one(
     invoke: Invoke, artifact: Path, float_artifact: Path, data: Path, tmp_path: Path
 ) -> None:

@@ -53,6 +53,12 @@ def test_pages_of_other_sites_are_asked_about(serve: Any) -> None:
     assert "access-control-allow-origin" not in plain.headers
 
 
+@pytest.mark.parametrize("origin", ["*", "https://chat.example/", "chat.example", "null"])
+def test_what_is_no_origin_is_refused(origin: str) -> None:
+    with pytest.raises(EndpointError, match="allow-origin must be a page's scheme, host and port"):
+        Rules(origins=(origin,))
+
+
 @pytest.mark.parametrize(
     ("host", "rules", "says"),
     [

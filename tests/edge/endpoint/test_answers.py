@@ -219,6 +219,7 @@ def test_the_clouds_log_probabilities_are_given_where_its_tokens_are_known(
     ids = member.artifact.encode("g2p: cat")[:3]
     served = serve(ALWAYS)
     scripted_cloud.says(
+        text=member.artifact.decode(ids),
         token_ids=ids,
         logprobs=[-0.5, -0.25, -0.125],
         model=pb.ModelIdentity(name="large", tokenizer_fingerprint=member.fingerprint),

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from escalade.edge import Artifact
+from escalade.v1 import cascade_pb2 as pb
+
 ALWAYS = -1.0
 
 
@@ -70,3 +73,36 @@ def test_who_does_not_stream_is_not_asked_and_the_query_stays(
     served = serve(path=private('send = "ask"'))
     assert served.chat().choice["escalade"]["blocked"] == "POLICY_CONSENT"
     assert scripted_cloud.asked == []
+
+
+def test_tokens_that_spell_a_placeholder_are_not_listed(
+    serve: Any, private: Any, scripted_cloud: Any, artifact: Artifact
+) -> None:
+    fingerprint = artifact.manifest.model.tokenizer_fingerprint
+
+    ids = artifact.encode("hello", special_tokens=False)
+
+    def says(placeholder: str = "") -> None:
+        scripted_cloud.says(
+            text=artifact.decode(ids) + placeholder,
+            token_ids=ids,
+            logprobs=[-0.5] * len(ids),
+            model=pb.ModelIdentity(name="large", tokenizer_fingerprint=fingerprint),
+        )
+
+    path = private("redact = ['cascade']")
+    path.write_text(path.read_text().replace("deadline_s", 'send = "text"\ndeadline_s'))
+    served = serve(path=path)
+    says()
+    choice = served.chat(logprobs=True).choice
+    assert len(choice["logprobs"]["content"]) == len(ids)
+    says("[HIDDEN_1]")
+    for reply in (served.chat(logprobs=True), served.complete(logprobs=0)):
+        choice = reply.choice
+        assert "cascade" in (choice["text"] if "text" in choice else choice["message"]["content"])
+        assert choice["logprobs"] is None
+        assert "do not spell its text" in choice["escalade"]["no_logprobs"]
+    events = served.chat(logprobs=True, stream=True).events
+    choices = [one["choices"][0] for one in events]
+    assert all(one["logprobs"] is None for one in choices)
+    assert "do not spell" in choices[-1]["escalade"]["no_logprobs"]

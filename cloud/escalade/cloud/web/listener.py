@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import shutil
 import socket
 import ssl
@@ -25,6 +24,7 @@ from escalade.cloud.errors import ListenError
 from escalade.cloud.listen import check_exposure
 from escalade.cloud.web.bridge import PASSED, Bridge
 from escalade.v1.address import Address, parse_address
+from escalade.v1.origin import check_origin
 
 if TYPE_CHECKING:
     import uvicorn
@@ -42,7 +42,6 @@ _FLUSH_S = 1
 # Ticks of uvicorn, ten a second, between looks at the certificates.
 _LOOK_EVERY = 10
 
-_ORIGIN = re.compile(r"https?://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?", re.ASCII)
 _SENT = ("authorization", "content-type", "grpc-timeout", "x-grpc-web", "x-user-agent")
 _TOLD = ("grpc-status", "grpc-message", "grpc-status-details-bin")
 
@@ -64,11 +63,10 @@ class WebOptions:
 
     def __post_init__(self) -> None:
         for origin in self.origins:
-            if not _ORIGIN.fullmatch(origin):
-                raise ListenError(
-                    "allow-origin must be a page's scheme, host and port in lower case, as"
-                    f" https://example.org or http://127.0.0.1:8000, got {origin[:200]!r}"
-                )
+            try:
+                check_origin(origin)
+            except ValueError as error:
+                raise ListenError(f"allow-origin {error}") from error
 
 
 class WebListener:

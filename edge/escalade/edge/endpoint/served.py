@@ -14,7 +14,6 @@ from escalade.edge.client import EdgeClient
 from escalade.edge.deferral import Agreement, Gate
 from escalade.edge.endpoint.answering import InOrder, Readers
 from escalade.edge.endpoint.openai import StreamMode
-from escalade.edge.generation import TokenTexts
 from escalade.edge.opening import OpenOptions, open_cascade
 from escalade.edge.tiers import Member, SharedTier
 
@@ -54,11 +53,10 @@ class Opened:
         """Who asks, for a request."""
         return self.early if stream and mode == "early" else self.client
 
-    def texts_of(self, fingerprint: str) -> TokenTexts | None:
-        """What a tokenizer's tokens are; None where no model here has it."""
+    def reader_of(self, fingerprint: str) -> Member | None:
+        """A model here that has a tokenizer; None where none has it."""
         found = (one for one in self.members if fingerprint and one.fingerprint == fingerprint)
-        member = next(found, None)
-        return None if member is None else member.artifact.token_texts
+        return next(found, None)
 
     def __enter__(self) -> Opened:
         return self

@@ -28,20 +28,19 @@ from escalade.edge.errors import (
     RefusedError,
     TooLongError,
 )
-from escalade.edge.generation import TokenTexts
 from escalade.edge.run import Run
-from escalade.edge.tiers import Query, Tier
+from escalade.edge.tiers import Member, Query, Tier
 
 _LOG = logging.getLogger(__name__)
 
-#: What the tokens of a tokenizer are, by its fingerprint; None where it is not known.
-TextsOf = Callable[[str], "TokenTexts | None"]
+#: A model on this device that has a tokenizer, by its fingerprint; None where none has.
+ReaderOf = Callable[[str], "Member | None"]
 
 
 def climb(
     client: EdgeClient,
     query: Query,
-    texts_of: TextsOf,
+    reader_of: ReaderOf,
     cancelled: Callable[[], bool],
     *,
     readers: Readers,
@@ -54,7 +53,7 @@ def climb(
     Args:
         client: of a cascade that several threads may ask.
         query: of one choice.
-        texts_of: what the tokens of a tokenizer are, by its fingerprint.
+        reader_of: who knows the tokens of a tokenizer, by its fingerprint.
         cancelled: asked while it is answered.
         readers: where the reader of a stream may be asked.
         param: the field of the request that it came in.
@@ -83,7 +82,7 @@ def climb(
             answer = run.finish()
         if answer is None:
             return None
-        finished = _finished(client, run, answer, query, texts_of)
+        finished = _finished(client, run, answer, query, reader_of)
         if showing is not None:
             showing.end(finished)
     except RefusedError:
@@ -99,17 +98,20 @@ def climb(
 
 
 def _finished(
-    client: EdgeClient, run: Run, answer: Answer, query: Query, texts_of: TextsOf
+    client: EdgeClient, run: Run, answer: Answer, query: Query, reader_of: ReaderOf
 ) -> Finished:
     known = decision(answer, client.cascade)
-    tokens = _tokens(run, answer, query, texts_of) if query.logprobs else None
-    if query.logprobs and tokens is None:
-        known["no_logprobs"] = f"tier {answer.tier!r} sent no tokens that are known here"
+    if not query.logprobs:
+        return Finished(answer, None, known)
+    tokens = _tokens(run, answer, query, reader_of)
+    if isinstance(tokens, str):
+        known["no_logprobs"] = f"tier {answer.tier!r} {tokens}"
+        return Finished(answer, None, known)
     return Finished(answer, tokens, known)
 
 
-def _tokens(run: Run, answer: Answer, query: Query, texts_of: TextsOf) -> Sequence[Token] | None:
-    """The answer's, with the log-probabilities that its model gave; None where it gave none."""
+def _tokens(run: Run, answer: Answer, query: Query, reader_of: ReaderOf) -> Sequence[Token] | str:
+    """The answer's, with the log-probabilities that its model gave; or why there are none."""
     said = run.said[answer.answered_by]
     assert said is not None  # noqa: S101 - its answer stands
     source = said.source
@@ -118,10 +120,15 @@ def _tokens(run: Run, answer: Answer, query: Query, texts_of: TextsOf) -> Sequen
             (one.classes for one in answer.said.members if one.classes is not msgspec.UNSET), {}
         )
         return [label_token(answer.text, source.logprobs[0], classes, query.top_logprobs)]
-    texts = texts_of(source.tokenizer_fingerprint)
-    if texts is None or len(source.logprobs) < len(source.ids):
-        return None
-    tokens = Tokens(texts)
+    reader = reader_of(source.tokenizer_fingerprint)
+    if reader is None or len(source.logprobs) < len(source.ids):
+        return "sent no tokens that are known here"
+    # Here or at a gateway, a policy puts back in the text what it had hidden: no token has that.
+    if answer.place != "device":
+        spelled = reader.artifact.decode(list(source.ids))
+        if not spelled.startswith(answer.text):
+            return "gave tokens that do not spell its text, as where a policy hid parts of a query"
+    tokens = Tokens(reader.artifact.token_texts)
     for place, token_id in enumerate(source.ids):
         top = source.top[place] if source.top else ()
         tokens.add(token_id, source.logprobs[place], top)

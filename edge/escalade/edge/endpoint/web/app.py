@@ -28,7 +28,8 @@ from escalade.edge.endpoint.web.access import check_access
 from escalade.edge.endpoint.web.body import GoneError, read_body
 from escalade.edge.endpoint.web.requests import Asking
 from escalade.edge.endpoint.web.responding import send_error, send_json
-from escalade.edge.errors import RefusedError
+from escalade.edge.errors import EndpointError, RefusedError
+from escalade.v1.origin import check_origin
 
 _LOG = logging.getLogger(__name__)
 
@@ -43,7 +44,11 @@ _OWN = ("id", "stream", "cascade-changed")
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """How requests are answered."""
+    """How requests are answered.
+
+    Raises:
+        EndpointError: an origin is none.
+    """
 
     #: How streaming and deferral go together where a request does not say.
     stream: StreamMode = "hold"
@@ -53,6 +58,13 @@ class Rules:
     queue: int = 64
     #: Of pages in a browser that may ask, e.g. `https://chat.example`.
     origins: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        for origin in self.origins:
+            try:
+                check_origin(origin)
+            except ValueError as error:
+                raise EndpointError(f"allow-origin {error}") from error
 
 
 class Endpoint:

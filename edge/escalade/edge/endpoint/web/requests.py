@@ -163,7 +163,7 @@ class Asking:
                     climb,
                     client,
                     query,
-                    self._opened.texts_of,
+                    self._opened.reader_of,
                     flag.is_set,
                     readers=self._opened.readers,
                     param="messages" if question.chat else "prompt",
