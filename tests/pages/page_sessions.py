@@ -156,11 +156,12 @@ class Reader:
             raise FailedError(f"{printed}\n{failed}")
         return printed
 
-    def wait_for(self, port: int, *, told: bool) -> str:
+    def wait_for(self, port: int, *, told: bool, heard: str) -> str:
         """Until a server is ready, as a reader waits for `serving`; what was printed meanwhile.
 
         Args:
             port: of this machine.
+            heard: what was printed before: of several that start at once, any is the first.
             told: the server prints ` on HOST:PORT` when it is; of others, until it listens.
 
         Raises:
@@ -170,7 +171,7 @@ class Reader:
         printed = ""
         while True:
             printed += self.sh(":")
-            if re.search(rf" on \S+:{port}\b", printed) if told else _listens(port):
+            if re.search(rf" on \S+:{port}\b", heard + printed) if told else _listens(port):
                 return printed
             left = self.jobs()
             if time.monotonic() > deadline or not left:

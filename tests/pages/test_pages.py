@@ -89,5 +89,5 @@ def _run(reader: Reader, block: Block, ports: Ports, where: str, *, fails: bool)
         if line.endswith("&"):
             ours = re.search(r"escalade .*(--listen \S+)", line)
             for port in ports.of(line if ours is None else ours[1]):
-                printed += reader.wait_for(port, told=ours is not None)
+                printed += reader.wait_for(port, told=ours is not None, heard=printed)
     return printed
