@@ -65,7 +65,7 @@ def export_artifact(
     quantize: Scheme = "none",
     block_size: int | None = None,
     head_bits: int | None = None,
-    gptq_prompts: Sequence[str] = (),
+    gptq_prompts: Sequence[str] | None = None,
     layout: Layout | None = None,
     golden_prompts: Sequence[str] = DEFAULT_GOLDEN_PROMPTS,
     max_new_tokens: int | None = None,
@@ -84,7 +84,8 @@ def export_artifact(
         head_bits: of embedding and head in `int4`, of the embedding in `8da4w`: 4 or 8; 8 if
             None.
         gptq_prompts: round weights so that products on these prompts and the model's own
-            answers to them stay; without, each weight goes to its nearest (`int4`, `int8`).
+            answers to them stay (`int4`, `int8`); None takes text that a decoder writes itself in
+            `int4`, and else, as an empty list does, each weight to its nearest.
         layout: add what another library wants beside the program, so that it opens it too.
         golden_prompts: held against torch now, and by every later opening.
         max_new_tokens: longest response by default; if None as long as the model's folder asks
@@ -134,14 +135,22 @@ def export_artifact(
             from escalade.export.layouts import write_layout
 
             write_layout(layout, model_dir, folder, model, entry)
+        decoder = not model.config.is_encoder_decoder
+        own_text = gptq_prompts is None and quantize == "int4" and decoder
         if gptq_prompts:
             progress(f"reading {len(gptq_prompts)} prompts to round weights by")
             _gather(model, folder, gptq_prompts, window)
+        elif own_text:
+            progress("writing text to round weights by")
+            _gather_own(model, window)
         progress(f"writing the {format} program")
         with quiet():
             program, encoder, quantization = _write_program(
                 model, folder, format, quantize, block_size, head_bits, window
             )
+        if own_text:
+            detail = f"{quantization.detail} on text that it wrote"
+            quantization = msgspec.structs.replace(quantization, detail=detail)
         files = {path.name: file_entry(path) for path in sorted(folder.iterdir()) if path.is_file()}
         manifest = Manifest(
             schema=MANIFEST_SCHEMA,
@@ -189,6 +198,13 @@ def _gather(model: PreTrainedModel, folder: Path, prompts: Sequence[str], window
         )
     with quiet():
         gather_hessians(model, fitting, max_new_tokens=longest)
+
+
+def _gather_own(model: PreTrainedModel, window: int) -> None:
+    from escalade.export.quantization import gather_hessians_of_text, write_text
+
+    with quiet():
+        gather_hessians_of_text(model, write_text(model, window=window))
 
 
 def _write_program(

@@ -74,10 +74,12 @@ def export(
         typer.Option("--head-bits", help="Of embedding and head with int4: 4 or 8; 8."),
     ] = None,
     gptq: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--gptq",
-            help="Query records; weights are rounded so that products on 256 of them stay.",
+            metavar="DATA|none",
+            help="Query records; weights are rounded so that products on 256 of them stay. Without,"
+            " int4 is rounded by text that the model writes; none: each to its nearest.",
         ),
     ] = None,
     layout: Annotated[
@@ -124,7 +126,7 @@ def export(
             block_size=block_size,
             head_bits=head_bits,
             layout=None if layout is None else layout.value,
-            gptq_prompts=_prompts(gptq, _GPTQ_PROMPTS),
+            gptq_prompts=_gptq_prompts(gptq),
             golden_prompts=texts or DEFAULT_GOLDEN_PROMPTS,
             max_new_tokens=max_new_tokens,
             progress=progress,
@@ -211,6 +213,13 @@ def _refuse(options: Mapping[str, object]) -> None:
 
 def _but_none(quantize: QuantizeChoice) -> QuantizeChoice | None:
     return None if quantize is QuantizeChoice.none else quantize
+
+
+def _gptq_prompts(records: str | None) -> list[str] | None:
+    """None where the model is to write them itself."""
+    if records is None:
+        return None
+    return [] if records == "none" else _prompts(Path(records), _GPTQ_PROMPTS)
 
 
 def _prompts(records: Path | None, count: int) -> list[str]:
