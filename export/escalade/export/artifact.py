@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-from tokenizers import Tokenizer
 from transformers import PreTrainedModel
 
 from escalade.checkpoint import window_of
 from escalade.edge.artifact import (
     MANIFEST_NAME,
     MANIFEST_SCHEMA,
-    TOKENIZER_NAME,
     Format,
     Manifest,
     ParityEntry,
@@ -29,6 +27,7 @@ from escalade.edge.artifact import (
 from escalade.edge.base import atomic_folder, utc_now
 from escalade.edge.deferral import DeferralEntry
 from escalade.edge.generation import Artifact
+from escalade.export.calibration import calibrate
 from escalade.export.errors import ExportParityError, ModelError, OptionError
 from escalade.export.model import (
     check_fits,
@@ -51,8 +50,6 @@ SCHEMES: dict[Format, tuple[Scheme, ...]] = {
 }
 #: Used where the caller gives none: the prompts of a model whose tasks are not known.
 DEFAULT_GOLDEN_PROMPTS = ("Hello", "The quick brown fox", "1 + 1 =")
-# Of the model's own answer to each prompt that weights are rounded by.
-_GPTQ_NEW_TOKENS = 64
 _PACKAGES = ("escalade", "torch", "torchao", "transformers", "onnx", "onnxruntime", "executorch")
 
 
@@ -135,22 +132,14 @@ def export_artifact(
             from escalade.export.layouts import write_layout
 
             write_layout(layout, model_dir, folder, model, entry)
-        decoder = not model.config.is_encoder_decoder
-        own_text = gptq_prompts is None and quantize == "int4" and decoder
-        if gptq_prompts:
-            progress(f"reading {len(gptq_prompts)} prompts to round weights by")
-            _gather(model, folder, gptq_prompts, window)
-        elif own_text:
-            progress("writing text to round weights by")
-            _gather_own(model, window)
+        text = calibrate(model, folder, quantize, gptq_prompts, window, progress)
         progress(f"writing the {format} program")
         with quiet():
             program, encoder, quantization = _write_program(
                 model, folder, format, quantize, block_size, head_bits, window
             )
-        if own_text:
-            detail = f"{quantization.detail} on text that it wrote"
-            quantization = msgspec.structs.replace(quantization, detail=detail)
+        detail = quantization.detail + text
+        quantization = msgspec.structs.replace(quantization, detail=detail)
         files = {path.name: file_entry(path) for path in sorted(folder.iterdir()) if path.is_file()}
         manifest = Manifest(
             schema=MANIFEST_SCHEMA,
@@ -182,29 +171,6 @@ def export_artifact(
         manifest = msgspec.structs.replace(manifest, golden=golden, parity=parity)
         write_manifest(folder, manifest)
     return manifest
-
-
-def _gather(model: PreTrainedModel, folder: Path, prompts: Sequence[str], window: int) -> None:
-    from escalade.export.quantization import gather_hessians
-
-    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_NAME))
-    tokenizer.no_padding()
-    encoded = [encoding.ids for encoding in tokenizer.encode_batch(list(prompts))]
-    longest = min(_GPTQ_NEW_TOKENS, window // 2)
-    fitting = [ids for ids in encoded if 1 <= len(ids) <= window - longest]
-    if not fitting:
-        raise OptionError(
-            f"--gptq: no prompt has 1 to {window - longest} tokens, of {len(encoded)} given"
-        )
-    with quiet():
-        gather_hessians(model, fitting, max_new_tokens=longest)
-
-
-def _gather_own(model: PreTrainedModel, window: int) -> None:
-    from escalade.export.quantization import gather_hessians_of_text, write_text
-
-    with quiet():
-        gather_hessians_of_text(model, write_text(model, window=window))
 
 
 def _write_program(

@@ -153,26 +153,36 @@ def _fit(blocks: Tensor, weighing: Tensor, bits: int, zeros: bool) -> tuple[Tens
         high = blocks.amax(-1, keepdim=True).clamp_min(0)
         scale = _not_zero((high - low) / ((1 << bits) - 1))
         spans.append((scale, (lowest - low / scale).round().clamp(lowest, -lowest - 1)))
-    scales, points = spans[0][0], torch.zeros_like(spans[0][0])
-    least = torch.full_like(scales, torch.inf)
-
-    def take(scale: Tensor, point: Tensor) -> None:
-        nonlocal scales, points, least
-        off = (_codes(blocks, scale, point, bits) - point) * scale - blocks
-        lost = (off.square_() * weighing).sum(-1, keepdim=True)
+    scales, points, least = _best_share(blocks, weighing, bits, *spans[0])
+    for span in spans[1:]:
+        scale, point, lost = _best_share(blocks, weighing, bits, *span)
         better = lost < least
         scales = torch.where(better, scale, scales)
         points = torch.where(better, point, points)
-        least = torch.where(better, lost, least)
+    return scales, points
 
-    for span, point in spans:
-        for shrinkage in _SHRINKAGES:
-            take(span * shrinkage, point)
-    steps = _codes(blocks, scales, points, bits) - points
+
+def _best_share(
+    blocks: Tensor, weighing: Tensor, bits: int, span: Tensor, zeros: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of the spans' shares the scales that lose least, their zero points, and what they lose."""
+    zeros = zeros.expand_as(span)
+    scales, least = span, torch.full_like(span, torch.inf)
+
+    def take(scale: Tensor) -> None:
+        nonlocal scales, least
+        off = (_codes(blocks, scale, zeros, bits) - zeros) * scale - blocks
+        lost = (off.square_() * weighing).sum(-1, keepdim=True)
+        scales = torch.where(lost < least, scale, scales)
+        least = torch.minimum(lost, least)
+
+    for shrinkage in _SHRINKAGES:
+        take(span * shrinkage)
+    steps = _codes(blocks, scales, zeros, bits) - zeros
     along = (steps.square() * weighing).sum(-1, keepdim=True)
     fitted = (steps * blocks * weighing).sum(-1, keepdim=True) / along.clamp_min(_TINY)
-    take(torch.where(along > 0, _not_zero(fitted), scales), points)
-    return scales, points
+    take(torch.where(along > 0, _not_zero(fitted), scales))
+    return scales, zeros, least
 
 
 def _codes(values: Tensor, scales: Tensor, zeros: Tensor, bits: int) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 #: Rows of text, each as long as the window, or this many tokens.
-ROWS, TOKENS = 32, 256
+ROWS, TOKENS = 16, 256
 
 
 def write_text(
