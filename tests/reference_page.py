@@ -24,13 +24,13 @@ from escalade.cli.improvement.improving import Improved
 from escalade.cli.verbs.outbox import clear
 from escalade.cli.verbs.store import rollback, sign, verify
 from escalade.cli.verbs.token import new
-from escalade.edge.artifact import Manifest
 from escalade.edge.deferral import CascadeCalibration, DeferralEntry
 from escalade.edge.outbox.entry import Entry
 from escalade.edge.shadow import RecordSummary
 from escalade.edge.store.installation import Installed
 from escalade.edge.store.store import Version
 from escalade.edge.trace import TierAnswer
+from escalade.export.lost import Exported
 from escalade.simulator.devices.tables import DeviceRow
 from escalade.simulator.ensembles.picked import Picked
 from escalade.simulator.evaluation import Evaluation
@@ -64,7 +64,7 @@ JSON: dict[str, tuple[Printed, ...]] = {
     "demo": (demo.demo,),
     "ensemble pick": (Picked,),
     "evaluate": (Evaluation,),
-    "export": (Manifest,),
+    "export": (Exported, "`lost` is there where it was measured."),
     "fleet": (FleetReport,),
     "fleet --p99-s": (Capacity,),
     "health": (verbs.health,),

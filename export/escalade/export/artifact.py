@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-from tokenizers import Tokenizer
 from transformers import PreTrainedModel
 
 from escalade.checkpoint import window_of
 from escalade.edge.artifact import (
     MANIFEST_NAME,
     MANIFEST_SCHEMA,
-    TOKENIZER_NAME,
     Format,
     Manifest,
     ParityEntry,
@@ -29,6 +27,7 @@ from escalade.edge.artifact import (
 from escalade.edge.base import atomic_folder, utc_now
 from escalade.edge.deferral import DeferralEntry
 from escalade.edge.generation import Artifact
+from escalade.export.calibration import calibrate
 from escalade.export.errors import ExportParityError, ModelError, OptionError
 from escalade.export.model import (
     check_fits,
@@ -51,8 +50,6 @@ SCHEMES: dict[Format, tuple[Scheme, ...]] = {
 }
 #: Used where the caller gives none: the prompts of a model whose tasks are not known.
 DEFAULT_GOLDEN_PROMPTS = ("Hello", "The quick brown fox", "1 + 1 =")
-# Of the model's own answer to each prompt that weights are rounded by.
-_GPTQ_NEW_TOKENS = 64
 _PACKAGES = ("escalade", "torch", "torchao", "transformers", "onnx", "onnxruntime", "executorch")
 
 
@@ -65,7 +62,7 @@ def export_artifact(
     quantize: Scheme = "none",
     block_size: int | None = None,
     head_bits: int | None = None,
-    gptq_prompts: Sequence[str] = (),
+    gptq_prompts: Sequence[str] | None = None,
     layout: Layout | None = None,
     golden_prompts: Sequence[str] = DEFAULT_GOLDEN_PROMPTS,
     max_new_tokens: int | None = None,
@@ -84,7 +81,8 @@ def export_artifact(
         head_bits: of embedding and head in `int4`, of the embedding in `8da4w`: 4 or 8; 8 if
             None.
         gptq_prompts: round weights so that products on these prompts and the model's own
-            answers to them stay; without, each weight goes to its nearest (`int4`, `int8`).
+            answers to them stay (`int4`, `int8`); None takes text that a decoder writes itself in
+            `int4`, and else, as an empty list does, each weight to its nearest.
         layout: add what another library wants beside the program, so that it opens it too.
         golden_prompts: held against torch now, and by every later opening.
         max_new_tokens: longest response by default; if None as long as the model's folder asks
@@ -134,14 +132,14 @@ def export_artifact(
             from escalade.export.layouts import write_layout
 
             write_layout(layout, model_dir, folder, model, entry)
-        if gptq_prompts:
-            progress(f"reading {len(gptq_prompts)} prompts to round weights by")
-            _gather(model, folder, gptq_prompts, window)
+        text = calibrate(model, folder, quantize, gptq_prompts, window, progress)
         progress(f"writing the {format} program")
         with quiet():
             program, encoder, quantization = _write_program(
                 model, folder, format, quantize, block_size, head_bits, window
             )
+        detail = quantization.detail + text
+        quantization = msgspec.structs.replace(quantization, detail=detail)
         files = {path.name: file_entry(path) for path in sorted(folder.iterdir()) if path.is_file()}
         manifest = Manifest(
             schema=MANIFEST_SCHEMA,
@@ -173,22 +171,6 @@ def export_artifact(
         manifest = msgspec.structs.replace(manifest, golden=golden, parity=parity)
         write_manifest(folder, manifest)
     return manifest
-
-
-def _gather(model: PreTrainedModel, folder: Path, prompts: Sequence[str], window: int) -> None:
-    from escalade.export.quantization import gather_hessians
-
-    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_NAME))
-    tokenizer.no_padding()
-    encoded = [encoding.ids for encoding in tokenizer.encode_batch(list(prompts))]
-    longest = min(_GPTQ_NEW_TOKENS, window // 2)
-    fitting = [ids for ids in encoded if 1 <= len(ids) <= window - longest]
-    if not fitting:
-        raise OptionError(
-            f"--gptq: no prompt has 1 to {window - longest} tokens, of {len(encoded)} given"
-        )
-    with quiet():
-        gather_hessians(model, fitting, max_new_tokens=longest)
 
 
 def _write_program(

@@ -86,7 +86,7 @@ def test_every_scheme_makes_an_artifact_that_opens(
 def test_gptq_through_export_is_nearer_to_torch(tiny_model_dir: Path, tmp_path: Path) -> None:
     prompts = [f"g2p: {word}" for word in ("apple", "bear", "cedar", "delta", "ember", "fox")]
     nll = {}
-    for name, given_prompts in (("nearest", ()), ("gptq", prompts * 4)):
+    for name, given_prompts in (("nearest", ()), ("gptq", prompts * 4), ("own text", None)):
         manifest = export_artifact(
             tiny_model_dir,
             tmp_path / name,
@@ -95,7 +95,36 @@ def test_gptq_through_export_is_nearer_to_torch(tiny_model_dir: Path, tmp_path: 
             golden_prompts=prompts,
         )
         nll[name] = manifest.parity.mean_abs_delta_nll
+        detail = manifest.quantization.detail
+        assert ("rounded by GPTQ" in detail) == (name != "nearest")
+        assert detail.endswith("on text that it wrote") == (name == "own text")
     assert nll["gptq"] < nll["nearest"]
+    assert nll["own text"] < nll["nearest"]
+
+
+@pytest.mark.parametrize("with_bias", [False, True])
+@pytest.mark.parametrize("columns", [32, 80])  # one block: an odd number of zero points
+def test_zero_points_are_what_the_runtime_takes_off(
+    columns: int, with_bias: bool, tmp_path: Path
+) -> None:
+    generator = torch.Generator().manual_seed(columns)
+    table = torch.rand(30, columns, generator=generator) + 0.5  # far from even around 0
+    bias = torch.randn(30, generator=generator) if with_bias else None
+    module = Linear(table, bias, torch.eye(columns))
+    storage = storage_of("int4", head_bits=4)
+    with GraphWriter(tmp_path / "model.onnx", "tied") as graph:
+        ids = graph.input("ids", np.int64, [1, "n"])
+        x = graph.input("x", np.float32, [1, "n", columns])
+        rows = storage.embedding(graph, "embedding", table, ids, module)
+        graph.output("rows", rows, np.float32, [1, "n", columns])
+        product = storage.linear(graph, "embedding", module, x)
+        graph.output("logits", product, np.float32, [1, "n", 30])
+    session = ort.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    basis = np.eye(columns, dtype=np.float32)[None]
+    rows, logits = session.run(None, {"ids": np.arange(30)[None], "x": basis})
+    assert np.abs(rows[0] - table.numpy()).max() < 0.1
+    off = 0 if bias is None else bias.numpy()
+    assert np.abs(rows[0] - (logits[0] - off).T).max() < 0.02
 
 
 def test_inputs_that_give_no_hessian_are_one_line(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _GOLDEN_PROMPTS = 8
 # More change the rounding little, and each is read by the torch model.
 _GPTQ_PROMPTS = 256
+_HELD_OUT_PROMPTS = 64
 # What scikit-learn's models are often saved as; skops is read by a list of what is trusted.
 _PICKLES = {".pkl", ".pickle", ".joblib", ".skops"}
 
@@ -74,10 +75,12 @@ def export(
         typer.Option("--head-bits", help="Of embedding and head with int4: 4 or 8; 8."),
     ] = None,
     gptq: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--gptq",
-            help="Query records; weights are rounded so that products on 256 of them stay.",
+            metavar="DATA|none",
+            help="Query records; weights are rounded so that products on 256 of them stay. Without,"
+            " int4 is rounded by text that the model writes; none: each to its nearest.",
         ),
     ] = None,
     layout: Annotated[
@@ -87,6 +90,15 @@ def export(
     golden: Annotated[
         Path | None,
         typer.Option("--golden", help="Query records; 8 prompts of them become golden ones."),
+    ] = None,
+    held_out: Annotated[
+        str | None,
+        typer.Option(
+            "--held-out",
+            metavar="DATA|none",
+            help="Query records; what rounding lost is measured on answers to 64 of them. Without,"
+            " on text that the model writes; none: not at all.",
+        ),
     ] = None,
     max_new_tokens: Annotated[
         int | None, typer.Option("--max-new-tokens", min=1, help="Longest response by default.")
@@ -104,9 +116,10 @@ def export(
     texts = _prompts(golden, _GOLDEN_PROMPTS)
     only_text = {
         "--block-size": block_size, "--head-bits": head_bits, "--gptq": gptq, "--layout": layout,
-        "--max-new-tokens": max_new_tokens,
+        "--max-new-tokens": max_new_tokens, "--held-out": held_out,
         "--format": None if format is FormatChoice.onnx else format,
     }  # fmt: skip
+    lost = None
     manifest = _linear(Path(model), out, texts, {**only_text, "--quantize": _but_none(quantize)})
     if manifest is None:
         manifest = _encoder(model, out, texts, quantize, only_text, progress)
@@ -114,6 +127,7 @@ def export(
         from escalade.checkpoint import locate
         from escalade.export.artifact import DEFAULT_GOLDEN_PROMPTS, export_artifact
 
+        unseen = _prompts_or_none(held_out, _HELD_OUT_PROMPTS)
         located = locate(model)
         manifest = export_artifact(
             located.folder,
@@ -124,13 +138,18 @@ def export(
             block_size=block_size,
             head_bits=head_bits,
             layout=None if layout is None else layout.value,
-            gptq_prompts=_prompts(gptq, _GPTQ_PROMPTS),
+            gptq_prompts=_prompts_or_none(gptq, _GPTQ_PROMPTS),
             golden_prompts=texts or DEFAULT_GOLDEN_PROMPTS,
             max_new_tokens=max_new_tokens,
             progress=progress,
         )
+        if quantize is not QuantizeChoice.none and held_out != "none":
+            from escalade.export.lost import measure_lost
+
+            progress("measuring what was lost")
+            lost = measure_lost(out, located.folder, unseen)
     if json:
-        print_json(manifest)
+        print_json(manifest if lost is None else lost.beside(manifest))
         return
     size = sum(entry.bytes for entry in manifest.files.values())
     parity = manifest.parity
@@ -148,6 +167,7 @@ def export(
         held = "held against nothing: the folder holds no other program of it"
     result_console().print(
         f"{out}: {manifest.format}, {manifest.quantization.detail}, {size:,} bytes\n{held}"
+        + (f"\n{lost.in_words}" if lost else "")
     )
 
 
@@ -211,6 +231,13 @@ def _refuse(options: Mapping[str, object]) -> None:
 
 def _but_none(quantize: QuantizeChoice) -> QuantizeChoice | None:
     return None if quantize is QuantizeChoice.none else quantize
+
+
+def _prompts_or_none(records: str | None, count: int) -> list[str] | None:
+    """None where the model is to write text itself."""
+    if records is None:
+        return None
+    return [] if records == "none" else _prompts(Path(records), count)
 
 
 def _prompts(records: Path | None, count: int) -> list[str]:

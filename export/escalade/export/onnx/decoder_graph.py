@@ -40,7 +40,8 @@ class _DecoderWriter:
         ids = graph.input(INPUT_IDS, np.int64, ["batch", "tokens"])
         mask = graph.input(ATTENTION_MASK, np.int64, ["batch", "total"])
         self.layers.lengths(mask)
-        hidden = self.storage.embedding(graph, EMBEDDING, model.embedding, ids)
+        head = model.head if model.tied else None
+        hidden = self.storage.embedding(graph, EMBEDDING, model.embedding, ids, head)
         if model.positions is not None:
             table = graph.weight("positions", array(model.positions))
             learned = graph.node("Gather", [table, self.layers.positions(ids)])

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -17,12 +18,20 @@ from escalade.edge.artifact import Scheme
 from escalade.export.blueprints import Linear
 from escalade.export.errors import OptionError
 from escalade.export.onnx.writer import GraphWriter
-from escalade.export.quantization import gptq_round, pack, round_to_nearest
+from escalade.export.quantization import (
+    Rounded,
+    gptq_round,
+    pack,
+    pack_zeros,
+    round_to_nearest,
+)
 
 BLOCK_SIZES = (16, 32, 64, 128, 256)
 _BITS: dict[str, int] = {"int4": 4, "int8": 8}
 # MatMulNBits: activations may be rounded to 8 bits, so that products are sums of integers.
 _INT8_ACTIVATIONS = 4
+# Zero points cost an eighth of a bit in blocks of 32; in 8 bits there is nothing to win.
+_BITS_WITH_ZEROS = 4
 _INT8_MAX = 127
 _TINY = 1e-12  # a row of zeros still needs a scale
 
@@ -99,22 +108,32 @@ class Storage:
             return product
         return graph.node("Add", [product, graph.weight(f"{name}.bias", array(module.bias))])
 
-    def embedding(self, graph: GraphWriter, name: str, table: Tensor, ids: str) -> str:
-        """Rows of a table `(V, H)`, in float32; the head of the same `name` shares its bytes."""
+    def embedding(
+        self, graph: GraphWriter, name: str, table: Tensor, ids: str, head: Linear | None = None
+    ) -> str:
+        """Rows of a table `(V, H)`, in float32; the head of the same `name` shares its bytes.
+
+        Args:
+            graph: to write to.
+            name: of the table.
+            table: `(V, H)`.
+            ids: of the rows.
+            head: the one that shares its bytes, whose products the rounding keeps too.
+        """
         if self.bits:
-            return self._rows_of_blocks(graph, name, table, ids)
+            return self._rows_of_blocks(graph, name, head or Linear(table), ids)
         rows = graph.node("Gather", [self._stored(graph, name, table), ids])
         return _to_float(graph, rows) if self.scheme == "float16" else rows
 
     def borrow(self, graph: GraphWriter, name: str, of: GraphWriter) -> None:
         """Let `graph` find the matrix called `name` where `of` has stored it."""
-        for one in (name, f"{name}.blocks", f"{name}.scales"):
+        for one in (name, f"{name}.blocks", f"{name}.scales", f"{name}.zeros"):
             if of.has(one):
                 graph.borrow(one, of)
 
-    def _rows_of_blocks(self, graph: GraphWriter, name: str, table: Tensor, ids: str) -> str:
-        self._store_blocks(graph, name, Linear(table))
-        rows, columns = table.shape
+    def _rows_of_blocks(self, graph: GraphWriter, name: str, table: Linear, ids: str) -> str:
+        zeros = self._store_blocks(graph, name, table, looked_up=True)
+        rows, columns = table.weight.shape
         bits, blocks = self.bits_of(name), -(-columns // self._block)
         padded = blocks * self._block
         # The bytes that MatMulNBits reads, in the shapes that a lookup wants.
@@ -124,6 +143,7 @@ class Storage:
                 graph.view(f"{name}.rows", f"{name}.blocks", [rows, padded * bits // 8]),
                 ids,
                 graph.view(f"{name}.row_scales", f"{name}.scales", [rows, blocks]),
+                *([zeros] if zeros else []),
             ],
             bits=bits,
             block_size=self._block,
@@ -148,14 +168,14 @@ class Storage:
         return _to_float(graph, stored) if self.scheme == "float16" else stored
 
     def _in_blocks(self, graph: GraphWriter, name: str, module: Linear, values: str) -> str:
-        self._store_blocks(graph, name, module)
+        zeros = self._store_blocks(graph, name, module)
         rows, columns = module.weight.shape
-        bias = []
+        more = [zeros] if zeros else []
         if module.bias is not None:
-            bias = ["", "", graph.weight(f"{name}.bias", array(module.bias))]
+            more = [zeros, "", graph.weight(f"{name}.bias", array(module.bias))]
         return graph.microsoft(
             "MatMulNBits",
-            [values, f"{name}.blocks", f"{name}.scales", *bias],
+            [values, f"{name}.blocks", f"{name}.scales", *more],
             K=columns,
             N=rows,
             bits=self.bits_of(name),
@@ -163,22 +183,34 @@ class Storage:
             accuracy_level=_INT8_ACTIVATIONS,
         )
 
-    def _store_blocks(self, graph: GraphWriter, name: str, module: Linear) -> None:
-        if graph.has(f"{name}.blocks"):
-            return
-        bits = self.bits_of(name)
+    def _store_blocks(
+        self, graph: GraphWriter, name: str, module: Linear, *, looked_up: bool = False
+    ) -> str:
+        """Round and store, once; returns the name of the zero points, empty where all are 0."""
+        if not graph.has(f"{name}.blocks"):
+            bits = self.bits_of(name)
+            rounded = self._round(name, module, bits, looked_up)
+            graph.weight(f"{name}.blocks", pack(rounded, bits, self._block))
+            graph.weight(f"{name}.scales", rounded.grid.scales.numpy())
+            if rounded.grid.zeros is not None:
+                graph.weight(f"{name}.zeros", pack_zeros(rounded.grid.zeros, bits))
+        return f"{name}.zeros" if graph.has(f"{name}.zeros") else ""
+
+    def _round(self, name: str, module: Linear, bits: int, looked_up: bool) -> Rounded:
         if module.hessian is None:
-            rounded = round_to_nearest(module.weight, bits, self._block)
-        else:
-            try:
-                rounded = gptq_round(module.weight, module.hessian, bits, self._block)
-            except RuntimeError as error:  # torch.linalg.LinAlgError is one
-                raise OptionError(
-                    f"--gptq: {name}: what it is fed on these prompts gives no hessian to round by;"
-                    " leave --gptq out"
-                ) from error
-        graph.weight(f"{name}.blocks", pack(rounded.integers, bits, self._block))
-        graph.weight(f"{name}.scales", rounded.scales.numpy())
+            return round_to_nearest(module.weight, bits, self._block)
+        hessian = module.hessian
+        if looked_up:  # each row by itself, as if by inputs that have nothing to do with another
+            hessian = hessian + torch.eye(len(hessian)) * hessian.diagonal().mean()
+        try:
+            return gptq_round(
+                module.weight, hessian, bits, self._block, zeros=bits == _BITS_WITH_ZEROS
+            )
+        except RuntimeError as error:  # torch.linalg.LinAlgError is one
+            raise OptionError(
+                f"--gptq: {name}: what it is fed on these prompts gives no hessian to round by;"
+                " use --gptq none"
+            ) from error
 
 
 #: The name under which the token embedding and a head that is tied to it are stored.

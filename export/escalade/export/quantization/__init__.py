@@ -1,7 +1,14 @@
 """Rounding of weights: GPTQ and what it needs, torchao's schemes; knows no graph."""
 
-from escalade.export.quantization.gptq import gptq_round, pack, round_to_nearest
-from escalade.export.quantization.hessian import HESSIAN, gather_hessians, has_hessians
+from escalade.export.quantization.blocks import Rounded, pack, pack_zeros, round_to_nearest
+from escalade.export.quantization.gptq import gptq_round
+from escalade.export.quantization.hessian import (
+    HESSIAN,
+    gather_hessians,
+    gather_hessians_of_text,
+    has_hessians,
+)
+from escalade.export.quantization.own_text import write_text
 from escalade.export.quantization.torchao import (
     GROUP_SIZE,
     EmbeddingBits,
@@ -13,11 +20,15 @@ __all__ = [
     "GROUP_SIZE",
     "HESSIAN",
     "EmbeddingBits",
+    "Rounded",
     "gather_hessians",
+    "gather_hessians_of_text",
     "gptq_round",
     "has_hessians",
     "pack",
+    "pack_zeros",
     "plain_linears",
     "quantize_8da4w",
     "round_to_nearest",
+    "write_text",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from escalade.checkpoint import GREEDY
 
 #: The buffer of a linear layer that `gather_hessians` leaves on it.
 HESSIAN = "input_hessian"
+_ROWS = 4  # read at a time: logits of every token of a large vocabulary are large
 
 
 def gather_hessians(
@@ -35,38 +37,71 @@ def gather_hessians(
         max_new_tokens: longest answer.
         progress: called with (prompts done, prompts in all).
     """
+    answer: Callable[..., Tensor] = model.generate  # type: ignore[assignment]
+    whole = not model.config.is_encoder_decoder
+    with torch.inference_mode():
+        for done, prompt in enumerate(prompts, start=1):
+            ids = torch.tensor([prompt])
+            settings = {"attention_mask": torch.ones_like(ids), "max_new_tokens": max_new_tokens}
+            if whole:  # a sum for each layer and text instead of one for each token
+                gather_hessians_of_text(model, answer(ids, **settings, **GREEDY)[:, :-1])
+            else:
+                with _watched(model):
+                    answer(ids, **settings, **GREEDY)
+            progress(done, len(prompts))
+
+
+def gather_hessians_of_text(model: PreTrainedModel, texts: Tensor) -> None:
+    """Add to `input_hessian` of each linear layer what it is fed where the model reads texts.
+
+    Args:
+        model: a causal LM in float32.
+        texts: `(N, T)`, token ids.
+    """
+    with _watched(model), torch.inference_mode():
+        for some in texts.split(_ROWS):
+            model(some, use_cache=False)
+
+
+def has_hessians(model: PreTrainedModel) -> bool:
+    """Whether hessians were gathered here."""
+    return any(hasattr(module, HESSIAN) for module in model.modules())
+
+
+@contextmanager
+def _watched(model: PreTrainedModel) -> Iterator[None]:
+    watch = _Watch()
     hooks = [
-        module.register_forward_pre_hook(_add)
+        module.register_forward_pre_hook(watch)
         for module in model.modules()
         if isinstance(module, nn.Linear | Conv1D)
     ]
     try:
-        with torch.inference_mode():
-            for done, prompt in enumerate(prompts, start=1):
-                ids = torch.tensor([prompt])
-                answer: Callable[..., object] = model.generate  # type: ignore[assignment]
-                answer(
-                    ids,
-                    attention_mask=torch.ones_like(ids),
-                    max_new_tokens=max_new_tokens,
-                    **GREEDY,
-                )
-                progress(done, len(prompts))
+        yield
     finally:
         for hook in hooks:
             hook.remove()
 
 
-def has_hessians(model: PreTrainedModel) -> bool:
-    """Whether `gather_hessians` has been here."""
-    return any(hasattr(module, HESSIAN) for module in model.modules())
+class _Watch:
+    """Adds what layers read; those that read one tensor (queries, keys, values) share one sum."""
 
+    def __init__(self) -> None:
+        self._last: tuple[Tensor, Tensor] | None = None
 
-def _add(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-    flat = inputs[0].reshape(-1, inputs[0].shape[-1])
-    hessian = flat.T @ flat
-    found = getattr(module, HESSIAN, None)
-    if isinstance(found, Tensor):
-        found += hessian
-    else:
-        module.register_buffer(HESSIAN, hessian, persistent=False)
+    def __call__(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        found = getattr(module, HESSIAN, None)
+        if self._last is not None and self._last[0] is inputs[0]:
+            if found is None:
+                module.register_buffer(HESSIAN, self._last[1], persistent=False)
+                return
+            if found is self._last[1]:
+                return
+        flat = inputs[0].reshape(-1, inputs[0].shape[-1])
+        hessian = flat.T @ flat
+        if isinstance(found, Tensor):
+            found += hessian
+        else:
+            module.register_buffer(HESSIAN, hessian, persistent=False)
+            found = hessian
+        self._last = (inputs[0], found)

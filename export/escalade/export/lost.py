@@ -1,0 +1,223 @@
+"""Measures what a program lost of its model: both read the same text; writes nothing.
+
+The program's graph is opened a second time with the head at every position, so that a text is
+read in one pass, by the kernels that read prompts on the device.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from escalade.checkpoint import GREEDY, window_of
+from escalade.edge.artifact import TOKENIZER_NAME, Manifest, read_manifest
+from escalade.edge.runtimes import ATTENTION_MASK, INPUT_IDS, LOGITS, PAST_PREFIX
+from escalade.export.errors import OptionError
+from escalade.export.model import load_model
+from escalade.export.quantization import write_text
+from escalade.export.quiet import quiet
+
+# 1,000 tokens resolve a share to 1.5 points.
+_ROWS, _TOKENS = 8, 128
+# Another one than that of the text that weights are rounded by.
+_SEED = 1
+_ANSWER_TOKENS = 64
+_PLACES = "last"  # what the head's Gather takes; `layers.py` writes it
+
+
+class Text(NamedTuple):
+    """What is read, and from where on it is looked at."""
+
+    ids: list[int]
+    #: Of the first token that is predicted; at least 1.
+    first: int
+
+
+class Lost(msgspec.Struct, frozen=True, kw_only=True):
+    """A program against its model in float32, over the tokens of held-out texts."""
+
+    #: Who wrote the texts: the model itself, or records.
+    source: str
+    texts: int
+    tokens: int
+    #: KL(model || program) of the next token, in nats.
+    mean_kl: float
+    p99_kl: float
+    worst_kl: float
+    #: Share of the places where both think the same token likeliest.
+    same_argmax: float
+    #: Perplexity of the program over that of the model.
+    perplexity_ratio: float
+    #: Mean over texts of the program's score r(x), the mean NLL, less the model's.
+    mean_score_drift: float
+    #: The largest of a text, without its sign.
+    worst_score_drift: float
+
+    @property
+    def in_words(self) -> str:
+        """A line for people."""
+        return (
+            f"lost on {self.tokens:,} tokens of {self.source}: KL mean {self.mean_kl:.2g}, p99"
+            f" {self.p99_kl:.2g}, worst {self.worst_kl:.2g}; same argmax {self.same_argmax:.1%};"
+            f" perplexity {self.perplexity_ratio:.3f} x; score r(x) {self.mean_score_drift:+.2g}"
+            f" mean, {self.worst_score_drift:.2g} at most"
+        )
+
+    def beside(self, manifest: Manifest) -> Exported:
+        """A manifest with this."""
+        return Exported(**msgspec.structs.asdict(manifest), lost=self)
+
+
+class Exported(Manifest, frozen=True, kw_only=True):
+    """A manifest, and what was measured beside it."""
+
+    #: None where nothing was.
+    lost: Lost | None = None
+
+
+def measure_lost(
+    artifact: Path, model_dir: Path, prompts: Sequence[str] | None = None
+) -> Lost | None:
+    """Let the program and its model read the same texts, and compare what they say comes next.
+
+    Args:
+        artifact: an exported decoder, in ONNX.
+        model_dir: what it was exported from.
+        prompts: held out; the model's greedy answers to them are what is predicted. None takes
+            texts that the model draws itself, other ones than those weights are rounded by.
+
+    Returns:
+        What was lost; None where the artifact is no decoder in ONNX.
+
+    Raises:
+        OptionError: no prompt has a length that leaves room for an answer.
+    """
+    manifest = read_manifest(artifact)
+    if manifest.format != "onnx" or manifest.encoder is not None or manifest.reads_once:
+        return None
+    with quiet():
+        model = load_model(model_dir)
+        window = window_of(model.config)
+        texts = (
+            _own(model, window)
+            if prompts is None
+            else _answered(
+                model, window, Tokenizer.from_file(str(artifact / TOKENIZER_NAME)), prompts
+            )
+        )
+    source = "the model" if prompts is None else "records"
+    return compare(model, program_reader(artifact, manifest), texts, source)
+
+
+def compare(
+    model: PreTrainedModel,
+    read: Callable[[list[int]], NDArray[np.float32]],
+    texts: Sequence[Text],
+    source: str,
+) -> Lost:
+    """Hold logits `(T, V)` of ids `(T,)` against the model's.
+
+    Args:
+        model: a causal LM in float32.
+        read: gives the program's logits.
+        texts: at least one.
+        source: who wrote them.
+    """
+    kls, same, scores = [], [], []
+    for text in texts:
+        seen = slice(text.first - 1, len(text.ids) - 1)
+        with torch.inference_mode():
+            exact = model(torch.tensor([text.ids]), use_cache=False).logits[0, seen]
+        exact = exact.double().log_softmax(-1)
+        found = torch.from_numpy(read(text.ids)[seen]).double().log_softmax(-1)
+        kls.append((exact.exp() * (exact - found)).sum(-1))
+        same.append(exact.argmax(-1) == found.argmax(-1))
+        told = torch.tensor(text.ids[text.first :])[:, None]
+        scores.append([-float(each.gather(-1, told).mean()) for each in (exact, found)])
+    return _summary(torch.cat(kls), torch.cat(same), torch.tensor(scores), texts, source)
+
+
+def program_reader(
+    artifact: Path, manifest: Manifest
+) -> Callable[[list[int]], NDArray[np.float32]]:
+    """Logits of every place, `(T, V)`, as the artifact's program gives them."""
+    graph = onnx.load(artifact / manifest.program, load_external_data=False)
+    (place,) = [one for one in graph.graph.initializer if one.name == _PLACES]
+    graph.graph.initializer.remove(place)
+    graph.graph.input.append(
+        onnx.helper.make_tensor_value_info(_PLACES, onnx.TensorProto.INT64, ["places"])
+    )
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = torch.get_num_threads()
+    folder = str(artifact.resolve())
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
+    session = ort.InferenceSession(
+        graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    entry = manifest.model
+    empty = np.zeros((1, entry.kv_heads, 0, entry.head_dim), np.float32)
+    pasts = {node.name: empty for node in session.get_inputs() if node.name.startswith(PAST_PREFIX)}
+
+    def read(ids: list[int]) -> NDArray[np.float32]:
+        given = np.array([ids], np.int64)
+        feeds = {INPUT_IDS: given, ATTENTION_MASK: np.ones_like(given), **pasts}
+        (logits,) = session.run([LOGITS], {**feeds, _PLACES: np.arange(len(ids))})
+        found: NDArray[np.float32] = logits[0]
+        return found
+
+    return read
+
+
+def _own(model: PreTrainedModel, window: int) -> list[Text]:
+    drawn = write_text(model, window=window, seed=_SEED, rows=_ROWS, tokens=_TOKENS)
+    return [Text(ids, 1) for ids in drawn.tolist()]
+
+
+def _answered(
+    model: PreTrainedModel, window: int, tokenizer: Tokenizer, prompts: Sequence[str]
+) -> list[Text]:
+    tokenizer.no_padding()
+    longest = min(_ANSWER_TOKENS, window // 2)
+    answer: Callable[..., Tensor] = model.generate  # type: ignore[assignment]
+    texts = []
+    for encoding in tokenizer.encode_batch(list(prompts)):
+        if 1 <= len(encoding.ids) <= window - longest:
+            ids = torch.tensor([encoding.ids])
+            mask = torch.ones_like(ids)
+            whole = answer(ids, attention_mask=mask, max_new_tokens=longest, **GREEDY)
+            texts.append(Text(whole[0].tolist(), len(encoding.ids)))
+    if not texts:
+        raise OptionError(
+            f"--held-out: no prompt has 1 to {window - longest} tokens, of {len(prompts)} given"
+        )
+    return texts
+
+
+def _summary(kl: Tensor, same: Tensor, scores: Tensor, texts: Sequence[Text], source: str) -> Lost:
+    lengths = torch.tensor([len(text.ids) - text.first for text in texts]).double()
+    drift = (scores[:, 1] - scores[:, 0]).double()
+    return Lost(
+        source=source,
+        texts=len(texts),
+        tokens=len(kl),
+        mean_kl=float(kl.mean()),
+        p99_kl=float(kl.quantile(0.99)),
+        worst_kl=float(kl.max()),
+        same_argmax=float(same.double().mean()),
+        perplexity_ratio=math.exp(float((drift * lengths).sum() / lengths.sum())),
+        mean_score_drift=float(drift.mean()),
+        worst_score_drift=float(drift.abs().max()),
+    )

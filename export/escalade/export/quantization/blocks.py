@@ -1,0 +1,194 @@
+"""Rounds a matrix to few bits, a block of a row at a time; knows no inputs, graph or transformer.
+
+Each block of `block_size` neighbours in a row has one scale, and where it helps a zero point;
+weight = (integer - zero) * scale, with integers from `-2^(bits-1)` on. Without a zero point the
+scale makes the block's largest magnitude, sign and all, the lowest integer, as llama.cpp's Q4_0
+does: the integers reach one further down than up.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import pad
+
+# Shrinking a block's scale clips its extremes and serves the rest.
+_SHRINKAGES = tuple(0.6 + 0.025 * step for step in range(21))
+_TINY = 1e-12  # a block of zeros still needs a scale
+_ROWS = 4096  # rounded at a time: intermediate copies of a large embedding stay small
+
+
+class Grid(NamedTuple):
+    """What the integers of each block stand for."""
+
+    #: `(N, ceil(K / block_size))`, float32; never 0.
+    scales: Tensor
+    #: `(N, ceil(K / block_size))`, int8: the integer that stands for 0; None where all are 0.
+    zeros: Tensor | None = None
+
+    def of(self, rows: slice) -> Grid:
+        """The part of some rows."""
+        return Grid(self.scales[rows], None if self.zeros is None else self.zeros[rows])
+
+
+class Rounded(NamedTuple):
+    """A matrix in few bits."""
+
+    #: `(N, K)`, int8.
+    integers: Tensor
+    grid: Grid
+
+    def weights(self, block_size: int) -> Tensor:
+        """What it stands for, `(N, K)`, float32."""
+        scales, zeros = widen(self.grid, block_size, self.integers.shape[1])
+        return (self.integers - zeros) * scales
+
+
+def round_to_nearest(weight: Tensor, bits: int, block_size: int) -> Rounded:
+    """Each weight to the nearest integer of its block, whose scale is that of its furthest.
+
+    Args:
+        weight: `(N, K)`.
+        bits: 4 or 8.
+        block_size: neighbours that share a scale; the last block of a row may be shorter.
+    """
+    weight = weight.float()
+    scales = [_scale_of(_blocks(rows, block_size), bits)[:, :, 0] for rows in weight.split(_ROWS)]
+    return round_on(Grid(torch.cat(scales)), weight, bits, block_size)
+
+
+def round_on(grid: Grid, weight: Tensor, bits: int, block_size: int) -> Rounded:
+    """Each weight to the nearest integer of a grid that is given."""
+    integers = []
+    for first in range(0, len(weight), _ROWS):
+        rows = slice(first, first + _ROWS)
+        scales, zeros = widen(grid.of(rows), block_size, weight.shape[1])
+        integers.append(to_integers(weight[rows].float(), scales, zeros, bits))
+    return Rounded(torch.cat(integers), grid)
+
+
+def fit_grid(
+    weight: Tensor, importance: Tensor, bits: int, block_size: int, *, zeros: bool
+) -> Grid:
+    """The scales, and zero points, that lose least: the sum of importance * (weight - rounded)^2.
+
+    Tried are shares of the scale that spans the block; of the best, the scale that fits its own
+    integers best by least squares is taken too.
+
+    Args:
+        weight: `(N, K)`.
+        importance: `(K,)`, not negative: the mean square of each input.
+        bits: 4 or 8.
+        block_size: neighbours that share a scale.
+        zeros: whether a block may have a zero point.
+    """
+    weighing = _blocks(importance.float()[None], block_size)
+    parts = [
+        _fit(_blocks(rows, block_size), weighing, bits, zeros)
+        for rows in weight.float().split(_ROWS)
+    ]
+    scales, points = (torch.cat(part)[:, :, 0] for part in zip(*parts, strict=True))
+    return Grid(scales, points.to(torch.int8) if zeros else None)
+
+
+def widen(grid: Grid, block_size: int, columns: int) -> tuple[Tensor, Tensor]:
+    """Scale and zero point of each weight, `(N, columns)`, float32."""
+    scales = grid.scales.repeat_interleave(block_size, dim=1)[:, :columns]
+    if grid.zeros is None:
+        return scales, torch.zeros(1, 1)
+    return scales, grid.zeros.float().repeat_interleave(block_size, dim=1)[:, :columns]
+
+
+def to_integers(values: Tensor, scales: Tensor, zeros: Tensor, bits: int) -> Tensor:
+    """The nearest of each, int8; all three of one shape, or of shapes that spread to one."""
+    return _codes(values, scales, zeros, bits).to(torch.int8)
+
+
+def pack(rounded: Rounded, bits: int, block_size: int) -> NDArray[np.uint8]:
+    """The bytes of `MatMulNBits`: `(N, blocks, block_size * bits / 8)`, the lower half first.
+
+    What fills the last block up stands for 0.
+    """
+    integers, grid = rounded
+    filled = -integers.shape[1] % block_size
+    ends = torch.zeros(len(integers), 1) if grid.zeros is None else grid.zeros[:, -1:]
+    integers = torch.cat([integers, ends.to(torch.int8).expand(-1, filled)], dim=1)
+    return _packed(integers, bits).reshape(len(integers), -1, block_size * bits // 8)
+
+
+def pack_zeros(zeros: Tensor, bits: int) -> NDArray[np.uint8]:
+    """The zero points' bytes, `(N, ceil(blocks * bits / 8))`, the lower half first."""
+    return _packed(pad(zeros, (0, zeros.shape[1] * bits % 8 // bits)), bits)
+
+
+def _packed(integers: Tensor, bits: int) -> NDArray[np.uint8]:
+    unsigned = (integers.to(torch.int16) + (1 << (bits - 1))).to(torch.uint8).numpy()
+    packed: NDArray[np.uint8] = (
+        unsigned if bits == 8 else unsigned[:, 0::2] | (unsigned[:, 1::2] << 4)  # noqa: PLR2004
+    )
+    return packed
+
+
+def _blocks(rows: Tensor, block_size: int) -> Tensor:
+    return pad(rows, (0, -rows.shape[1] % block_size)).view(len(rows), -1, block_size)
+
+
+def _scale_of(blocks: Tensor, bits: int) -> Tensor:
+    """Of the last axis, which is kept with length 1."""
+    furthest = blocks.gather(-1, blocks.abs().argmax(dim=-1, keepdim=True))
+    return _not_zero(furthest / -(1 << (bits - 1)))
+
+
+def _fit(blocks: Tensor, weighing: Tensor, bits: int, zeros: bool) -> tuple[Tensor, Tensor]:
+    """Scales and zero points of blocks, float32, each `(N, blocks, 1)`."""
+    lowest = -(1 << (bits - 1))
+    none = torch.zeros(1)
+    spans = [(_scale_of(blocks, bits), none)]
+    if zeros:
+        low = blocks.amin(-1, keepdim=True).clamp_max(0)
+        high = blocks.amax(-1, keepdim=True).clamp_min(0)
+        scale = _not_zero((high - low) / ((1 << bits) - 1))
+        spans.append((scale, (lowest - low / scale).round().clamp(lowest, -lowest - 1)))
+    scales, points, least = _best_share(blocks, weighing, bits, *spans[0])
+    for span in spans[1:]:
+        scale, point, lost = _best_share(blocks, weighing, bits, *span)
+        better = lost < least
+        scales = torch.where(better, scale, scales)
+        points = torch.where(better, point, points)
+    return scales, points
+
+
+def _best_share(
+    blocks: Tensor, weighing: Tensor, bits: int, span: Tensor, zeros: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of the spans' shares the scales that lose least, their zero points, and what they lose."""
+    zeros = zeros.expand_as(span)
+    scales, least = span, torch.full_like(span, torch.inf)
+
+    def take(scale: Tensor) -> None:
+        nonlocal scales, least
+        off = (_codes(blocks, scale, zeros, bits) - zeros) * scale - blocks
+        lost = (off.square_() * weighing).sum(-1, keepdim=True)
+        scales = torch.where(lost < least, scale, scales)
+        least = torch.minimum(lost, least)
+
+    for shrinkage in _SHRINKAGES:
+        take(span * shrinkage)
+    steps = _codes(blocks, scales, zeros, bits) - zeros
+    along = (steps.square() * weighing).sum(-1, keepdim=True)
+    fitted = (steps * blocks * weighing).sum(-1, keepdim=True) / along.clamp_min(_TINY)
+    take(torch.where(along > 0, _not_zero(fitted), scales))
+    return scales, zeros, least
+
+
+def _codes(values: Tensor, scales: Tensor, zeros: Tensor, bits: int) -> Tensor:
+    lowest = -(1 << (bits - 1))
+    return (values / scales + zeros).round_().clamp_(lowest, -lowest - 1)
+
+
+def _not_zero(scale: Tensor) -> Tensor:
+    return torch.where(scale.abs() < _TINY, torch.full_like(scale, _TINY), scale)

@@ -1,0 +1,54 @@
+"""Text that a model writes for itself, and what its layers read of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from escalade.export.quantization import gather_hessians_of_text, write_text
+from escalade.export.quantization.hessian import HESSIAN
+
+
+@pytest.fixture
+def model(tiny_model_dir: Path) -> PreTrainedModel:
+    found: PreTrainedModel = AutoModelForCausalLM.from_pretrained(tiny_model_dir).eval()
+    return found
+
+
+def test_a_seed_gives_the_same_text_and_another_seed_another(model: PreTrainedModel) -> None:
+    first, again, other = (write_text(model, window=9, rows=5, seed=seed) for seed in (0, 0, 1))
+    assert first.shape == (5, 9)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert bool(((first >= 0) & (first < model.config.vocab_size)).all())
+
+
+def test_a_text_begins_where_the_model_begins(model: PreTrainedModel) -> None:
+    model.config.bos_token_id = 7
+    assert set(write_text(model, window=64, rows=3, tokens=2)[:, 0].tolist()) == {7}
+
+
+def test_tokens_are_drawn_as_likely_as_the_model_thinks_them(model: PreTrainedModel) -> None:
+    model.config.bos_token_id = 7
+    drawn = write_text(model, window=2, rows=4000)[:, 1]
+    shares = torch.bincount(drawn, minlength=model.config.vocab_size) / len(drawn)
+    with torch.inference_mode():
+        exact = model(torch.tensor([[7]])).logits[0, -1].softmax(-1)
+    assert float((shares - exact).abs().sum()) < 0.2
+
+
+def test_hessians_are_sums_of_what_each_layer_is_fed(model: PreTrainedModel) -> None:
+    texts = torch.randint(84, (6, 5), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        states = model(texts, output_hidden_states=True).hidden_states
+        normed = model.model.layers[1].input_layernorm(states[1]).flatten(0, 1)
+    gather_hessians_of_text(model, texts)
+    attention = model.model.layers[1].self_attn
+    for layer in (attention.q_proj, attention.k_proj, attention.v_proj):
+        assert torch.allclose(getattr(layer, HESSIAN), normed.T @ normed, rtol=1e-4, atol=1e-3)
+    assert getattr(attention.q_proj, HESSIAN) is getattr(attention.v_proj, HESSIAN)
+    ends = states[-1].flatten(0, 1)  # after the last norm
+    assert torch.allclose(getattr(model.lm_head, HESSIAN), ends.T @ ends, rtol=1e-4, atol=1e-3)
