@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from escalade.edge.endpoint.answering import Request, chat_request, text_request
 from escalade.edge.endpoint.openai import (
+    DECIDED,
     PREFIX,
     Replies,
     StreamMode,
@@ -38,7 +39,6 @@ _SEED_BITS = 32
 _SHOWN = 200
 # Is read in 10 ms.
 _LARGE_BYTES = 1 << 16
-_DECIDED = ("tier", "place", "outcome", "score", "threshold", "rule", "reason", "blocked")
 _OWN = ("id", "stream", "cascade-changed")
 
 
@@ -237,5 +237,5 @@ def with_origins(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
         allow_origins=list(origins),
         allow_methods=["GET", "POST"],
         allow_headers=["authorization", "content-type"],
-        expose_headers=[PREFIX + name for name in (*_DECIDED, *_OWN)],
+        expose_headers=[PREFIX + name for name in (*DECIDED, *_OWN)],
     )
