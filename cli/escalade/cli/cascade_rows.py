@@ -104,6 +104,8 @@ def summary_of(path: Path, trusted_key: Path | None = None) -> CascadeSummary:
 
 def rows_of(summary: CascadeSummary) -> list[tuple[str, list[str]]]:
     """A row for each tier, then what all of them take, and what may leave."""
+    from escalade.cli.policy_lines import policy_lines
+
     rows = []
     for tier in summary.tiers:
         lines = [f"{tier.place}, {tier.address}" if tier.address else tier.place]
@@ -126,34 +128,8 @@ def rows_of(summary: CascadeSummary) -> list[tuple[str, list[str]]]:
     mib = summary.memory_bytes / (1 << 20)
     rows.append(("memory", [f"at most {mib:,.1f} MiB when open"]))
     if summary.policy is not None:
-        rows.append(("policy", _policy_lines(summary.policy, summary.currency)))
+        rows.append(("policy", policy_lines(summary.policy, summary.currency)))
     return rows
-
-
-def _policy_lines(policy: PolicyTable, currency: str) -> list[str]:
-    """What may leave, in the file's own words; a rule that keeps nothing is left out."""
-    said = {"allow": "what is due is sent", "ask": "the user is asked first"}
-    lines = [f"send {policy.send}: {said.get(policy.send, 'nothing is sent')}"]
-    if policy.stay_tasks:
-        lines.append(f"stays: of the tasks {', '.join(policy.stay_tasks)}")
-    lines += [f"stays: what matches {one}" for one in policy.stay_patterns]
-    lines += [f"hidden: what matches {one}" for one in policy.redact]
-    if policy.unmetered_only:
-        lines.append("only over an unmetered link")
-    if policy.min_battery is not None:
-        lines.append(f"not below {policy.min_battery:.0%} of the battery, unless it charges")
-    if policy.stay_tasks or policy.unmetered_only or policy.min_battery is not None:
-        what = "stays" if policy.when_unknown == "stay" else "is sent"
-        lines.append(f"where a task, link or battery is not known it {what}")
-    units = {"money": currency}
-    daily = {name: getattr(policy.daily, name) for name in policy.daily.__struct_fields__}
-    spent = [
-        f"{most:,} {units.get(name, name)}" for name, most in daily.items() if most is not None
-    ]
-    if spent:
-        where = "" if policy.budget_file is None else f", counted in {policy.budget_file}"
-        lines.append(f"a day: at most {', '.join(spent)}{where}")
-    return lines
 
 
 def _tier(path: Path, content: CascadeFile, index: int, trusted_key: Path | None) -> TierSummary:

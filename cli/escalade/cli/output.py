@@ -164,8 +164,13 @@ class Bar:
 
 
 @contextmanager
-def progress_bar(label: str) -> Iterator[Bar]:
-    """A bar on stderr that shows how far long work is; silent where stderr is no terminal."""
+def progress_bar(label: str, *, shown: bool = True) -> Iterator[Bar]:
+    """A bar on stderr that shows how far long work is; silent where stderr is no terminal.
+
+    Args:
+        label: what is done.
+        shown: not where a person is asked meanwhile: it would be drawn over the question.
+    """
     console = note_console()
     with Progress(
         TextColumn("{task.description}", markup=False),
@@ -175,7 +180,7 @@ def progress_bar(label: str) -> Iterator[Bar]:
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=not (shown and console.is_terminal),
     ) as bar:
         yield Bar(bar, harmless(label))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from escalade.edge.base import Record, named, naming
@@ -48,10 +49,13 @@ def record_trace(
     Raises:
         PromptError: a prompt does not fit the first tier (the message says which record's); before
             anything is asked.
-        CloudError: a tier elsewhere does not say who it is, or several queries in a row are not
-            answered. Nothing is written then.
+        CloudError: a tier elsewhere does not say who it is, the user agrees to no query, or several
+            in a row are not answered. Nothing is written then.
     """
-    header = client.trace_header()
+    guard = client.cascade.guard
+    # Who is asked about each query is asked about the first before anybody is asked who he is.
+    waits = guard is not None and guard.waits_for_word
+    header = None if waits else client.trace_header()
     first = client.cascade.tiers[0]
     for record in records:
         with naming(where(record)):
@@ -76,5 +80,11 @@ def record_trace(
             progress(summary.queries, len(records))
             yield asked
 
-    write_trace(out, header, ask_all())
+    asked, held = ask_all(), list[TraceRecord]()
+    while header is None:
+        one = next(asked, None)
+        held += [] if one is None else [one]
+        if one is None or guard is None or not guard.waits_for_word:
+            header = client.trace_header()
+    write_trace(out, header, chain(held, asked))
     return summary

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -56,6 +57,39 @@ def test_without_a_terminal_there_is_nobody_to_ask(
     assert code == 2
     assert 'POLICY_CONSENT: cloud: not sent: send = "ask", and there is nobody to ask' in err
     assert scripted_cloud.asked == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "queries"), [("all\n", 0, 2), ("yes\nno\n", 0, 1), ("no\nno\n", 2, 0)]
+)
+def test_record_asks_at_the_terminal_too(
+    typed: str,
+    code: int,
+    queries: int,
+    write: Callable[..., Path],
+    scripted_cloud: Any,
+    tmp_path: Path,
+) -> None:
+    data, out = tmp_path / "data.jsonl", tmp_path / "trace.jsonl"
+    line = {"id": "1", "task": "g2p", "prompt": PROMPT, "references": ["x"]}
+    lines = [line, {**line, "id": "2"}]
+    data.write_text("".join(json.dumps(one) + "\n" for one in lines))
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "escalade.cli", "record", str(write("send = 'ask'"))]
+    command += ["--data", str(data), "--out", str(out)]
+    os.write(ours, typed.encode())
+    with subprocess.Popen(command, stdin=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # the other end is closed
+            while part := os.read(ours, 4096):
+                shown += part
+    os.close(ours)
+    assert process.returncode == code, shown
+    assert len(scripted_cloud.asked) == queries
+    assert shown.count(b"Send it?") == typed.count("\n")
+    assert (b"2 queries" in shown) == out.exists() == (code == 0)
+    assert (b"the user has agreed to nothing yet" in shown) == (code == 2)
 
 
 @pytest.mark.parametrize(("typed", "sent"), [("yes\n", True), ("\n", False)])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import signal
 import ssl
 import subprocess
@@ -59,6 +61,32 @@ def test_it_answers_as_ask_does_and_ends_well(invoke: Invoke, float_artifact: Pa
         assert (process.returncode, said) == (0, "")
     assert answer["choices"][0]["text"] == out.rstrip("\n")
     assert err.strip() == "drained"
+
+
+def test_who_sits_at_its_terminal_is_not_asked_for_who_asks_it(
+    float_artifact: Path, tmp_path: Path, scripted_cloud: Any
+) -> None:
+    path = tmp_path / "small.toml"
+    path.write_text(
+        f'[policy]\nsend = "ask"\n[[tiers]]\nmembers = ["{float_artifact}"]\n'
+        f'gate = {{ threshold = -1.0 }}\n[[tiers]]\naddress = "{scripted_cloud.address}"\n'
+    )
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "escalade.cli", "listen", str(path), "--port", "0"]
+    with subprocess.Popen(command, stdin=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        try:
+            shown = ""
+            while "/v1" not in shown:
+                shown += os.read(ours, 4096).decode()
+            answer = ask("http" + shown.split(" on http")[1].split()[0])
+        finally:
+            process.kill()
+    os.close(ours)
+    reason = answer["choices"][0]["escalade"]["reason"]
+    assert reason.startswith("POLICY_CONSENT")
+    assert "nobody reads a stream of this query" in reason
+    assert scripted_cloud.asked == []
 
 
 @needs_openssl

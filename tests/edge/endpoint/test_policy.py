@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -106,3 +107,23 @@ def test_tokens_that_spell_a_placeholder_are_not_listed(
     choices = [one["choices"][0] for one in events]
     assert all(one["logprobs"] is None for one in choices)
     assert "do not spell" in choices[-1]["escalade"]["no_logprobs"]
+
+
+def test_who_leaves_while_he_is_asked_sends_nothing(
+    serve: Any, private: Any, scripted_cloud: Any
+) -> None:
+    served = serve(path=private('send = "ask"'))
+    with served.connect() as connection:
+        connection.sendall(served.asked(stream=True, n=2))
+        raw = b""
+        while raw.count(b'"event":"consent"') < 2:  # each choice is a query
+            raw += connection.recv(1 << 16)
+    lines = [one for one in raw.split(b"\n") if b'"event":"consent"' in one]
+    asked = [json.loads(one.partition(b"data: ")[2])["choices"][0] for one in lines]
+    assert {one["index"] for one in asked} == {0, 1}
+    while served.call("GET", "/health").json["under_way"]:
+        threading.Event().wait(0.01)
+    word = {"key": asked[0]["escalade"]["key"], "agreed": True}
+    late = served.call("POST", "/v1/escalade/consent", word)
+    assert (late.status, late.error["code"]) == (404, "not_asked")
+    assert scripted_cloud.asked == []

@@ -10,6 +10,9 @@ import pytest
 
 from escalade.edge import EdgeClient, OpenOptions
 from escalade.edge.endpoint import Rules
+from escalade.edge.endpoint.answering import Event as ShownEvent
+from escalade.edge.endpoint.answering.showing import Showing
+from escalade.edge.endpoint.openai import Finished
 from escalade.edge.trace import read_trace
 
 PROMPT = "g2p: cascade"
@@ -202,3 +205,26 @@ def test_the_last_tier_streams_as_it_comes_in_every_mode(serve: Any, device_text
     reply = serve(cloud=False).complete(stream=True)
     assert text_of(reply.events) == device_text
     assert len(reply.events) > 5
+
+
+def test_tokens_of_two_members_of_a_vote_are_not_mixed(
+    float_artifact: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "cascade.toml"
+    path.write_text(f'[[tiers]]\nmembers = ["{float_artifact}"]\nsamples = 2\n')
+    with EdgeClient.open(float_artifact, OpenOptions(threads=1, threshold=NEVER)) as alone:
+        answer = alone.ask(PROMPT)
+    shown: list[Any] = []
+    with EdgeClient.open(path, OpenOptions(threads=1)) as client:
+        first = client.cascade.tiers[0].opened[0].artifact
+        deltas = list(first.stream(first.encode(PROMPT)))[:3]
+        for winner, events in ((-0.5, 1), (None, 0)):
+            shown.clear()
+            showing = Showing(client.cascade, "replace", shown.append, logprobs=True)
+            for delta in deltas:
+                showing.delta(0, delta)
+            tokens = [token for one in shown for token in one.tokens]
+            if winner is not None:
+                tokens = [token._replace(logprob=winner) for token in tokens]
+            showing.end(Finished(answer, tokens, {}))
+            assert sum(isinstance(one, ShownEvent) for one in shown) == events

@@ -92,10 +92,12 @@ def listen(
     Any client of OpenAI's API can ask: give it the base URL that is printed, and the model's name.
     """
     import time
+    from dataclasses import replace
 
     from escalade.cli.options import open_options
     from escalade.cli.output import note_console
     from escalade.edge.endpoint import Listening, Rules, open_served, run_endpoint
+    from escalade.edge.policy import OWN
     from escalade.edge.wire import read_token
     from escalade.v1.address import Address
 
@@ -110,6 +112,8 @@ def listen(
         on_outage=on_outage,
         outbox=outbox,
     )
+    # Whoever asks is asked; nobody at its terminal speaks for him.
+    options = replace(options, policy=OWN)
     rules = Rules(
         stream=stream.value,
         token=None if token_file is None else read_token(token_file),

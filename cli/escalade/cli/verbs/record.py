@@ -82,7 +82,9 @@ def record(
             )
         gate = client.cascade.gates[0]
         calibrated = gate is not None and gate.threshold is not None
-        with progress_bar("recording") as tick:
+        guard = client.cascade.guard
+        asks = guard is not None and guard.waits_for_word
+        with progress_bar("recording", shown=not asks) as tick:
             summary = record_trace(client, records, out, where=file.where, progress=tick)
     if json:
         print_json(summary)

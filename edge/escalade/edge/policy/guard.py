@@ -168,6 +168,12 @@ class Guard:
         if blocked is not None:
             raise _stays(tier, blocked)
 
+    @property
+    def waits_for_word(self) -> bool:
+        """Whether somebody will be asked before anything is sent, and has agreed to nothing yet."""
+        asks = self.rules.table.send == "ask" and self.providers.consent is not None
+        return asks and not self._any_agreed
+
     def check_question(self, tier: str) -> None:
         """Whether a question may be sent that holds no query: who is there.
 

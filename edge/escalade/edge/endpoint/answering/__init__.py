@@ -2,8 +2,8 @@
 
 from escalade.edge.endpoint.answering.climbing import climb
 from escalade.edge.endpoint.answering.places import Places
-from escalade.edge.endpoint.answering.question import Question, chat_question, text_question
 from escalade.edge.endpoint.answering.readers import Readers
+from escalade.edge.endpoint.answering.request import Request, chat_request, text_request
 from escalade.edge.endpoint.answering.showing import Event, Piece, Shown
 from escalade.edge.endpoint.answering.turns import InOrder
 
@@ -12,10 +12,10 @@ __all__ = [
     "InOrder",
     "Piece",
     "Places",
-    "Question",
     "Readers",
+    "Request",
     "Shown",
-    "chat_question",
+    "chat_request",
     "climb",
-    "text_question",
+    "text_request",
 ]

@@ -56,7 +56,7 @@ class Showing:
         # Whose text is seen, and what of it; None: nobody's.
         self._by: int | None = None
         self._seen = ""
-        self._seen_tokens = 0
+        self._seen_tokens: list[Token] = []
 
     def delta(self, speaking: int, delta: Delta) -> None:
         """Something that a tier on this device has said."""
@@ -74,7 +74,7 @@ class Showing:
                 self._tokens.add(step.token_id, step.logprob, step.top)
             ended = delta.stop in {"end", "length"}
             taken = self._tokens.take(self._seen, ended=ended)
-            self._seen_tokens += len(taken)
+            self._seen_tokens += taken
         if delta.text or taken:
             self._show(Piece(delta.text, taken if self._logprobs else None))
 
@@ -88,10 +88,10 @@ class Showing:
         """The answer that stands."""
         answer, tokens = finished.answer, finished.tokens
         same = not self._logprobs or self._by == answer.answered_by
-        if not (same and answer.text.startswith(self._seen)):
+        if not (same and self._are_its(tokens) and answer.text.startswith(self._seen)):
             self._take_back(answer.answered_by)
         rest = answer.text[len(self._seen) :]
-        unseen = None if tokens is None else tokens[self._seen_tokens :]
+        unseen = None if tokens is None else tokens[len(self._seen_tokens) :]
         if rest or unseen:
             self._show(Piece(rest, unseen, finished.decision))
         self._show(finished)
@@ -102,7 +102,18 @@ class Showing:
             before = None if self._by is None else self._cascade.tiers[self._by].name
             after = self._cascade.tiers[by].name
             self._show(Event({"event": "replaced", "draft_of": before, "by": after}))
-        self._seen, self._seen_tokens = "", 0
+        self._seen, self._seen_tokens = "", []
+
+    def _are_its(self, tokens: Sequence[Token] | None) -> bool:
+        """Whether the tokens that were seen begin the answer's.
+
+        Where several vote, the one that streams may have failed in the middle, and another have
+        won, whose answer begins alike by other probabilities.
+        """
+        if self._by is None or len(self._cascade.tiers[self._by].opened) == 1:
+            return True
+        seen = [token.logprob for token in self._seen_tokens]
+        return seen == [token.logprob for token in (tokens or ())[: len(seen)]]
 
     def _is_shown(self, index: int) -> bool:
         decided = index == len(self._cascade.tiers) - 1

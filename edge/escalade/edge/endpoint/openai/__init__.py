@@ -1,6 +1,7 @@
 """OpenAI's HTTP API as values: requests in, answers out; knows no socket, asks no model."""
 
 from escalade.edge.endpoint.openai.decision import (
+    DECIDED,
     PREFIX,
     decision,
     deferred,
@@ -13,6 +14,7 @@ from escalade.edge.endpoint.openai.replies import Finished, Replies, error_body
 from escalade.edge.endpoint.openai.tokens import Token, Tokens, label_token
 
 __all__ = [
+    "DECIDED",
     "PREFIX",
     "ChatBody",
     "Finished",

@@ -15,7 +15,8 @@ from escalade.edge.trace import TierAnswer
 PREFIX = "x-escalade-"
 # Of a reason in a header, which proxies bound.
 _LONGEST = 300
-_HEADERS = ("tier", "place", "outcome", "score", "threshold", "rule", "reason", "blocked")
+#: Of a decision, what has a header.
+DECIDED = ("tier", "place", "outcome", "score", "threshold", "rule", "reason", "blocked")
 
 
 def decision(answer: Answer, cascade: Cascade) -> dict[str, object]:
@@ -56,7 +57,7 @@ def deferred(tier: Tier, gate: Gate | None, said: Said) -> dict[str, object]:
 def headers_of(decisions: Sequence[dict[str, object]]) -> list[tuple[bytes, bytes]]:
     """The same for HTTP; of several choices one value each, in order."""
     found = []
-    for name in _HEADERS:
+    for name in DECIDED:
         values = [one[name] for one in decisions]
         if any(value is not None for value in values):
             shown = ", ".join(_plain("" if value is None else str(value)) for value in values)

@@ -14,8 +14,9 @@ import msgspec
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from escalade.edge.endpoint.answering import Question, chat_question, text_question
+from escalade.edge.endpoint.answering import Request, chat_request, text_request
 from escalade.edge.endpoint.openai import (
+    DECIDED,
     PREFIX,
     Replies,
     StreamMode,
@@ -38,7 +39,6 @@ _SEED_BITS = 32
 _SHOWN = 200
 # Is read in 10 ms.
 _LARGE_BYTES = 1 << 16
-_DECIDED = ("tier", "place", "outcome", "score", "threshold", "rule", "reason", "blocked")
 _OWN = ("id", "stream", "cascade-changed")
 
 
@@ -136,12 +136,12 @@ class Endpoint:
         return answer
 
     async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:
-        question = await _read(await read_body(scope, receive), self._chat_question)
-        await self._answer("chatcmpl", question, receive, send)
+        request = await _read(await read_body(scope, receive), self._chat_request)
+        await self._answer("chatcmpl", request, receive, send)
 
     async def _text(self, scope: Scope, receive: Receive, send: Send) -> None:
-        question = await _read(await read_body(scope, receive), self._text_question)
-        await self._answer("cmpl", question, receive, send)
+        request = await _read(await read_body(scope, receive), self._text_request)
+        await self._answer("cmpl", request, receive, send)
 
     async def _consent(self, scope: Scope, receive: Receive, send: Send) -> None:
         word = read_word(await read_body(scope, receive))
@@ -150,32 +150,32 @@ class Endpoint:
             raise RefusedError(404, "not_asked", message, param="key")
         await send_json(send, msgspec.json.encode(word))
 
-    def _chat_question(self, raw: bytes) -> Question:
+    def _chat_request(self, raw: bytes) -> Request:
         body = read_chat(raw)
         self._check_model(body.model)
         tiers = self._opened.cascade.tiers
-        return chat_question(body, tiers, self._rules.stream, self._draw_seed)
+        return chat_request(body, tiers, self._rules.stream, self._draw_seed)
 
-    def _text_question(self, raw: bytes) -> Question:
+    def _text_request(self, raw: bytes) -> Request:
         body = read_text(raw)
         self._check_model(body.model)
         tiers = self._opened.cascade.tiers
-        return text_question(body, tiers, self._rules.stream, self._draw_seed)
+        return text_request(body, tiers, self._rules.stream, self._draw_seed)
 
-    async def _answer(self, kind: str, question: Question, receive: Receive, send: Send) -> None:
+    async def _answer(self, kind: str, request: Request, receive: Receive, send: Send) -> None:
         replies = Replies(
-            chat=question.chat,
+            chat=request.chat,
             id=f"{kind}-{uuid.uuid4().hex}",
             created=int(self._now_s()),
-            model=question.model,
+            model=request.model,
             fingerprint=self._opened.fingerprint,
-            first=question.first,
-            include_usage=question.include_usage,
+            first=request.first,
+            include_usage=request.include_usage,
         )
         headers = self._headers(replies.id)
-        if question.stream:
-            headers.append(((PREFIX + "stream").encode(), question.mode.encode()))
-        await self.asking.answer(question, replies, receive, send, headers)
+        if request.stream:
+            headers.append(((PREFIX + "stream").encode(), request.mode.encode()))
+        await self.asking.answer(request, replies, receive, send, headers)
 
     async def _models(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = {"object": "list", "data": [self._described()]}
@@ -221,7 +221,7 @@ class Endpoint:
         return headers
 
 
-async def _read(raw: bytes, read: Callable[[bytes], Question]) -> Question:
+async def _read(raw: bytes, read: Callable[[bytes], Request]) -> Request:
     """Read a body; a large one beside the loop, which others wait for."""
     if len(raw) < _LARGE_BYTES:
         return read(raw)
@@ -237,5 +237,5 @@ def with_origins(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
         allow_origins=list(origins),
         allow_methods=["GET", "POST"],
         allow_headers=["authorization", "content-type"],
-        expose_headers=[PREFIX + name for name in (*_DECIDED, *_OWN)],
+        expose_headers=[PREFIX + name for name in (*DECIDED, *_OWN)],
     )

@@ -16,7 +16,7 @@ from typing import Any
 
 from starlette.types import Receive, Send
 
-from escalade.edge.endpoint.answering import Places, Question, Shown, climb
+from escalade.edge.endpoint.answering import Places, Request, Shown, climb
 from escalade.edge.endpoint.openai import Finished, Replies, headers_of
 from escalade.edge.endpoint.served import Opened
 from escalade.edge.endpoint.web.responding import (
@@ -62,7 +62,7 @@ class Asking:
         self._pool.shutdown()
 
     async def answer(
-        self, question: Question, replies: Replies, receive: Receive, send: Send, headers: Headers
+        self, request: Request, replies: Replies, receive: Receive, send: Send, headers: Headers
     ) -> None:
         """Answer one request.
 
@@ -71,16 +71,16 @@ class Asking:
         """
         if self._ending:
             raise _ending()
-        self.places.take(len(question.queries))
+        self.places.take(len(request.queries))
         flag = Flag()
         self._under_way.add(flag)
         watching = asyncio.ensure_future(_until_gone(receive))
         try:
-            if question.stream:
+            if request.stream:
                 stream = AnswerStream(replies, EventStream(send), headers)
-                await self._streamed(question, stream, flag, watching)
+                await self._streamed(request, stream, flag, watching)
             else:
-                await self._whole(question, replies, flag, watching, send, headers)
+                await self._whole(request, replies, flag, watching, send, headers)
         finally:
             flag.set()
             self._under_way.discard(flag)
@@ -88,14 +88,14 @@ class Asking:
 
     async def _whole(
         self,
-        question: Question,
+        request: Request,
         replies: Replies,
         flag: Flag,
         watching: asyncio.Future[None],
         send: Send,
         headers: Headers,
     ) -> None:
-        choices = self._start(question, flag, None)
+        choices = self._start(request, flag, None)
         everything = asyncio.gather(*choices, return_exceptions=True)
         first: list[asyncio.Future[Any]] = [everything, watching]
         await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
@@ -117,7 +117,7 @@ class Asking:
         await send_json(send, body, headers=[*headers, *more])
 
     async def _streamed(
-        self, question: Question, stream: AnswerStream, flag: Flag, watching: asyncio.Future[None]
+        self, request: Request, stream: AnswerStream, flag: Flag, watching: asyncio.Future[None]
     ) -> None:
         loop = asyncio.get_running_loop()
         came: asyncio.Queue[_Came] = asyncio.Queue()
@@ -126,9 +126,9 @@ class Asking:
             loop.call_soon_threadsafe(came.put_nowait, (index, what))
 
         watching.add_done_callback(lambda _: came.put_nowait((-1, None)))
-        for index, choice in enumerate(self._start(question, flag, put)):
+        for index, choice in enumerate(self._start(request, flag, put)):
             choice.add_done_callback(partial(_note_end, index, came))
-        left = len(question.queries)
+        left = len(request.queries)
         while left:
             try:
                 async with asyncio.timeout(_STILL_HERE_S):
@@ -149,14 +149,14 @@ class Asking:
 
     def _start(
         self,
-        question: Question,
+        request: Request,
         flag: Flag,
         put: Callable[[int, Shown], None] | None,
     ) -> list[asyncio.Future[Finished | None]]:
-        client = self._opened.asked(question.mode, stream=question.stream)
+        client = self._opened.asked(request.mode, stream=request.stream)
         loop = asyncio.get_running_loop()
         started = []
-        for index, query in enumerate(question.queries):
+        for index, query in enumerate(request.queries):
             one = loop.run_in_executor(
                 self._pool,
                 partial(
@@ -166,8 +166,8 @@ class Asking:
                     self._opened.reader_of,
                     flag.is_set,
                     readers=self._opened.readers,
-                    param="messages" if question.chat else "prompt",
-                    mode=question.mode,
+                    param="messages" if request.chat else "prompt",
+                    mode=request.mode,
                     show=None if put is None else partial(put, index),
                 ),
             )

@@ -24,7 +24,7 @@ from escalade.edge.tiers import Member, Query, Tier
 _SEEDS = 1 << 64
 
 
-class Question(NamedTuple):
+class Request(NamedTuple):
     """A request."""
 
     chat: bool
@@ -40,9 +40,9 @@ class Question(NamedTuple):
     logprobs: bool
 
 
-def chat_question(
+def chat_request(
     body: ChatBody, tiers: Sequence[Tier], mode: StreamMode, draw_seed: Callable[[], int]
-) -> Question:
+) -> Request:
     """What a chat asks.
 
     Args:
@@ -70,29 +70,29 @@ def chat_question(
         body, body.max_tokens or body.max_completion_tokens, body.logprobs or False, top, tiers
     )
     asked = _conversed(query, conversation(body.messages), tiers)
-    return _question(body, [asked], chat=True, mode=mode, draw_seed=draw_seed)
+    return _request(body, [asked], chat=True, mode=mode, draw_seed=draw_seed)
 
 
-def text_question(
+def text_request(
     body: TextBody, tiers: Sequence[Tier], mode: StreamMode, draw_seed: Callable[[], int]
-) -> Question:
-    """What a completion asks; see `chat_question`."""
+) -> Request:
+    """What a completion asks; see `chat_request`."""
     if body.best_of is not None and body.best_of != (body.n or 1):
         raise unsupported("best_of", "each answer that is computed is given: best_of must be n")
     asked = body.logprobs is not None
     query = _query(body, body.max_tokens, asked, body.logprobs or 0, tiers)
     queries = [_prompted(query, one, tiers) for one in prompts(body.prompt)]
-    return _question(body, queries, chat=False, mode=mode, draw_seed=draw_seed)
+    return _request(body, queries, chat=False, mode=mode, draw_seed=draw_seed)
 
 
-def _question(
+def _request(
     body: ChatBody | TextBody,
     asked: Sequence[Query],
     *,
     chat: bool,
     mode: StreamMode,
     draw_seed: Callable[[], int],
-) -> Question:
+) -> Request:
     n = body.n or 1
     own = body.escalade
     if body.stream_options is not None and not body.stream:
@@ -105,7 +105,7 @@ def _question(
         for query in asked
         for choice in range(n)
     ]
-    return Question(
+    return Request(
         chat=chat,
         model=body.model,
         queries=queries,
