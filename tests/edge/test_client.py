@@ -127,7 +127,7 @@ def test_a_client_with_a_trace_remembers_every_query(
 ) -> None:
     path = tmp_path / "trace.jsonl"
     with make_client(ALWAYS, trace=path) as client:
-        client.ask(Query(text=PROMPT, references=("large answer",)))
+        client.ask(Query(text=PROMPT, task="diary", references=("large answer",)))
         client.ask(PROMPT)
     with make_client(ALWAYS, trace=path) as client:
         client.ask(PROMPT)
@@ -138,6 +138,7 @@ def test_a_client_with_a_trace_remembers_every_query(
     trace = read_trace(path)
     assert [record.outcome for record in trace.records] == ["deferred"] * 3
     assert [record.references for record in trace.records] == [["large answer"], [], []]
+    assert [record.task for record in trace.records] == ["diary", "", ""]
     assert {record.prompt for record in trace.records} == {PROMPT}
     assert len({record.id for record in trace.records}) == 3
     assert [one.name for one in trace.header.tiers[1].members] == ["scripted-large"]

@@ -126,7 +126,7 @@ class EdgeClient:
             keep=None if self.outbox is None or shadow else self.outbox.add,
             remember=None
             if journal is None
-            else lambda answer: journal.add(answer, query.references),
+            else lambda answer: journal.add(answer, query),
         )
 
     def flush(self, deliver: Callable[[Entry], None]) -> Flushed:

@@ -10,6 +10,7 @@ from escalade.edge.answer import Answer
 from escalade.edge.base import Record
 from escalade.edge.cascade import Cascade, not_calibrated
 from escalade.edge.errors import CascadeError, DataError
+from escalade.edge.tiers import Query
 from escalade.edge.trace import TraceAppender
 
 
@@ -29,14 +30,21 @@ class Journal:
         self._cascade = cascade
         self._trace = TraceAppender(path, cascade.header(known_only=True))
 
-    def add(self, answer: Answer, references: tuple[str, ...]) -> None:
+    def add(self, answer: Answer, query: Query) -> None:
         """Remember how a query ended.
+
+        Args:
+            answer: its end.
+            query: whose task and references the record has.
 
         Raises:
             DataError: the record cannot be written.
         """
         asked = Record(
-            id=uuid.uuid4().hex, task="", prompt=answer.prompt, references=list(references)
+            id=uuid.uuid4().hex,
+            task=query.task,
+            prompt=answer.prompt,
+            references=list(query.references),
         )
         try:
             # Where the policy kept a query here, nobody elsewhere is asked who they are.
