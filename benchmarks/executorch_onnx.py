@@ -88,7 +88,7 @@ def exported(model: Path, folder: Path, form: Format, scheme: Scheme) -> int:
     """Export, and the program's bytes."""
     note_console().print(f"exporting, {folder.name} ...", style="dim")
     manifest = export_artifact(
-        model, folder, format=form, quantize=scheme, golden_prompts=["g2p: a"]
+        model, folder, format=form, quantize=scheme, gptq_prompts=(), golden_prompts=["g2p: a"]
     )
     return sum(entry.bytes for name, entry in manifest.files.items() if name.startswith("model."))
 

@@ -2,7 +2,8 @@
 
 On queries of the test split that nothing was tuned on, in one run: each artifact against
 torch, token for token; exact match; and how far the NLL that the artifact gives its own
-answer lies from what torch gives the same tokens. GPTQ reads prompts of the training split.
+answer lies from what torch gives the same tokens. GPTQ reads prompts of the training split, or
+text that the model writes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,17 +40,20 @@ class Way(NamedTuple):
     name: str
     scheme: Scheme
     head_bits: int | None = None
-    gptq: bool = False
+    #: Whose text weights are rounded by: nobody's, the model's own, prompts'.
+    by: Literal["nobody", "model", "prompts"] = "nobody"
 
 
 WAYS = (
     Way("none", "none"),
     Way("float16", "float16"),
     Way("int8", "int8"),
-    Way("int8, GPTQ", "int8", gptq=True),
-    Way("int4", "int4"),
-    Way("int4, GPTQ", "int4", gptq=True),
-    Way("int4, 4-bit head, GPTQ", "int4", head_bits=4, gptq=True),
+    Way("int8, GPTQ", "int8", by="prompts"),
+    Way("int4, nearest", "int4"),
+    Way("int4", "int4", by="model"),
+    Way("int4, GPTQ", "int4", by="prompts"),
+    Way("int4, 4-bit head", "int4", head_bits=4, by="model"),
+    Way("int4, 4-bit head, GPTQ", "int4", head_bits=4, by="prompts"),
     Way("dynamic-int8", "dynamic-int8"),
 )
 
@@ -76,6 +80,7 @@ def main() -> None:
     records = subsample(list(make_records("test", pronunciations)), options.queries)
     train = subsample(list(make_records("train", pronunciations)), _GPTQ_PROMPTS)
     model = AutoModelForCausalLM.from_pretrained(options.model).eval()
+    given = {"nobody": [], "model": None, "prompts": [record.prompt for record in train]}
     held: dict[str, Held] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for way in WAYS:
@@ -86,7 +91,7 @@ def main() -> None:
                 folder,
                 quantize=way.scheme,
                 head_bits=way.head_bits,
-                gptq_prompts=[record.prompt for record in train] if way.gptq else (),
+                gptq_prompts=given[way.by],
                 golden_prompts=["g2p: a"],
             )
             size = sum(

@@ -32,7 +32,7 @@ def exported(model: Path, folder: Path, repository: Path) -> Path:
 
         for outdated in folder.glob("escalade-*"):
             shutil.rmtree(outdated)
-        export_artifact(model, out, quantize="int4", golden_prompts=["a"])
+        export_artifact(model, out, quantize="int4", gptq_prompts=(), golden_prompts=["a"])
     return out
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from escalade.export.errors import ModelError
 from escalade.export.quantization import gather_hessians_of_text, write_text
 from escalade.export.quantization.hessian import HESSIAN
 
@@ -38,6 +39,12 @@ def test_tokens_are_drawn_as_likely_as_the_model_thinks_them(model: PreTrainedMo
     with torch.inference_mode():
         exact = model(torch.tensor([[7]])).logits[0, -1].softmax(-1)
     assert float((shares - exact).abs().sum()) < 0.2
+
+
+def test_a_model_that_thinks_nothing_likely_is_one_line(model: PreTrainedModel) -> None:
+    torch.nn.init.constant_(model.model.norm.weight, torch.inf)
+    with pytest.raises(ModelError, match="logits must be finite"):
+        write_text(model, window=9)
 
 
 def test_hessians_are_sums_of_what_each_layer_is_fed(model: PreTrainedModel) -> None:

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
+from escalade.export.errors import ModelError
+
 #: Rows of text, each as long as the window, or this many tokens.
 ROWS, TOKENS = 16, 256
 
@@ -32,6 +34,9 @@ def write_text(
 
     Returns:
         `(rows, min(window, tokens))`, token ids.
+
+    Raises:
+        ModelError: its logits are not finite.
     """
     draw = torch.Generator().manual_seed(seed)
     begin = model.config.bos_token_id
@@ -43,6 +48,8 @@ def write_text(
     with torch.inference_mode():
         for _ in range(min(window, tokens) - 1):
             logits = model(ids, past_key_values=cache, use_cache=True).logits[:, -1]
+            if not bool(torch.isfinite(logits).all()):
+                raise ModelError("the model's logits must be finite, and on its own text are not")
             ids = torch.multinomial(logits.softmax(-1), 1, generator=draw)
             texts.append(ids)
     return torch.cat(texts, dim=1)
