@@ -124,9 +124,7 @@ class EdgeClient:
             cancelled=cancelled,
             told=told,
             keep=None if self.outbox is None or shadow else self.outbox.add,
-            remember=None
-            if journal is None
-            else lambda answer: journal.add(answer, query),
+            remember=None if journal is None else lambda answer: journal.add(answer, query),
         )
 
     def flush(self, deliver: Callable[[Entry], None]) -> Flushed:
