@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import struct
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -118,6 +120,8 @@ def test_who_leaves_while_he_is_asked_sends_nothing(
         raw = b""
         while raw.count(b'"event":"consent"') < 2:  # each choice is a query
             raw += connection.recv(1 << 16)
+        # Reset, not ended: who ends his half may still read.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     lines = [one for one in raw.split(b"\n") if b'"event":"consent"' in one]
     asked = [json.loads(one.partition(b"data: ")[2])["choices"][0] for one in lines]
     assert {one["index"] for one in asked} == {0, 1}
