@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from escalade.cli.gateway_reports import describe
-from escalade.cli.gateway_shared import ClientTurns
+from escalade.cli.gateway_shared import client_turns
 from escalade.cloud.backends import BackendInfo
 from escalade.cloud.errors import StartError
 from escalade.edge import OpenOptions
@@ -51,7 +51,7 @@ def open_served(path: Path, options: OpenOptions, *, queue_capacity: int) -> Ser
         raise
     members = _members(opened)
     return Served(
-        cascade=replace(opened, tiers=[SharedTier(tier, ClientTurns) for tier in opened.tiers]),
+        cascade=replace(opened, tiers=[SharedTier(tier, client_turns) for tier in opened.tiers]),
         info=_info(path, opened, members, queue_capacity),
         tiers=[
             (tier.name, [labels for one in tier.opened if (labels := _labels_of(one))])

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextvars import ContextVar
 
-from escalade.cli.gateway_turns import FairLock
-from escalade.cloud.backends import NOBODY
+from escalade.cloud.backends import NOBODY, Claim, FairOrder
+from escalade.edge.tiers import TurnLock
 
 #: Whose query it is that this thread answers.
 CLAIM = ContextVar("CLAIM", default=NOBODY)
 
+# How long a query that waits does not notice that nobody wants it any more.
+_NOTICE_S = 0.05
 
-class ClientTurns:
-    """A `FairLock` by the client whose query a thread answers."""
 
-    def __init__(self) -> None:
-        self._lock = FairLock()
-
-    def acquire(self, cancelled: Callable[[], bool] | None = None) -> bool:
-        """See `Turns`."""
-        return self._lock.acquire(CLAIM.get(), cancelled)
-
-    def release(self) -> None:
-        """See `Turns`."""
-        self._lock.release()
-
-    def __len__(self) -> int:
-        """See `Turns`."""
-        return len(self._lock)
+def client_turns() -> TurnLock[Claim]:
+    """Turns by the client whose query a thread answers."""
+    return TurnLock(FairOrder(), CLAIM.get, notice_s=_NOTICE_S)

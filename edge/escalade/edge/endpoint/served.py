@@ -12,10 +12,10 @@ from escalade.edge.cascade import Cascade
 from escalade.edge.cascade_file import LOOK_EVERY_S, look
 from escalade.edge.client import EdgeClient
 from escalade.edge.deferral import Agreement, Gate
-from escalade.edge.endpoint.answering import InOrder, Readers
+from escalade.edge.endpoint.answering import Readers
 from escalade.edge.endpoint.openai import StreamMode
 from escalade.edge.opening import OpenOptions, open_cascade
-from escalade.edge.tiers import Member, SharedTier
+from escalade.edge.tiers import Member, SharedTier, in_order
 
 _LOG = logging.getLogger(__name__)
 _FINGERPRINT = 12
@@ -129,7 +129,7 @@ def open_served(
         options = replace(options, policy=replace(options.policy, consent=readers.pending))
     opened = open_cascade(path, options, cloud=cloud)
     try:
-        shared = replace(opened, tiers=[SharedTier(tier, InOrder) for tier in opened.tiers])
+        shared = replace(opened, tiers=[SharedTier(tier, in_order) for tier in opened.tiers])
         early = replace(shared, gates=[_early(gate) for gate in shared.gates])
         client = EdgeClient(shared, trace=trace)
         return Opened(

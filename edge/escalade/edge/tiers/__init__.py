@@ -10,6 +10,7 @@ from escalade.edge.tiers.remote_ensemble import RemoteEnsembleTier, RemoteMember
 from escalade.edge.tiers.request import Acceptance, AcceptanceRule, Drafts, PromptForm
 from escalade.edge.tiers.shared import SharedTier
 from escalade.edge.tiers.tier import Call, Draft, Said, Tier
+from escalade.edge.tiers.turns import TurnLock, in_order
 
 __all__ = [
     "Acceptance",
@@ -30,7 +31,9 @@ __all__ = [
     "Said",
     "SharedTier",
     "Tier",
+    "TurnLock",
     "check_comparable",
+    "in_order",
     "query_of",
     "votes_of",
 ]

@@ -3,29 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from msgspec.structs import replace
 
 from escalade.edge.tiers.prompts import Member, Prompts
 from escalade.edge.tiers.tier import Call, Said, Saying, Tier
+from escalade.edge.tiers.turns import Turns
 from escalade.edge.trace import MemberInfo, Place
-
-
-class Turns(Protocol):
-    """A lock that threads hold in an order of its own."""
-
-    def acquire(self, cancelled: Callable[[], bool] | None = None) -> bool:
-        """Wait for a turn; False where the query was cancelled first, and has none."""
-        ...
-
-    def release(self) -> None:
-        """Give the next its turn."""
-        ...
-
-    def __len__(self) -> int:
-        """How many wait."""
-        ...
 
 
 class SharedTier:

@@ -5,11 +5,9 @@ from escalade.edge.endpoint.answering.places import Places
 from escalade.edge.endpoint.answering.readers import Readers
 from escalade.edge.endpoint.answering.request import Request, chat_request, text_request
 from escalade.edge.endpoint.answering.showing import Event, Piece, Shown
-from escalade.edge.endpoint.answering.turns import InOrder
 
 __all__ = [
     "Event",
-    "InOrder",
     "Piece",
     "Places",
     "Readers",

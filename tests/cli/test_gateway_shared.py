@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from threading import Event, Thread
 
-from escalade.cli.gateway_turns import FairLock
-from escalade.cloud.backends import NOBODY, Claim
+from escalade.cli.gateway_shared import CLAIM, client_turns
+from escalade.cloud.backends import Claim
 
 
 def test_clients_have_turns_and_who_is_cancelled_has_none() -> None:
-    lock, order = FairLock(), list[str]()
-    assert lock.acquire(NOBODY)
+    lock, order = client_turns(), list[str]()
+    assert lock.acquire()
 
     def take(claim: Claim, gone: Event) -> None:
-        if lock.acquire(claim, gone.is_set):
+        CLAIM.set(claim)
+        if lock.acquire(gone.is_set):
             order.append(claim.host)
             lock.release()
 
@@ -22,7 +23,7 @@ def test_clients_have_turns_and_who_is_cancelled_has_none() -> None:
     for name, gone in [("much", Event()), ("much", Event()), ("gone", leaves), ("little", Event())]:
         thread = Thread(target=take, args=(Claim(name), gone))
         thread.start()
-        while len(lock._waiting) == len(threads):
+        while len(lock) == len(threads):
             pass
         threads.append(thread)
     leaves.set()
@@ -32,4 +33,4 @@ def test_clients_have_turns_and_who_is_cancelled_has_none() -> None:
     for thread in threads:
         thread.join(60)
     assert order == ["much", "little", "much"]
-    assert lock.acquire(NOBODY)
+    assert lock.acquire()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from threading import Event, Thread
 
-from escalade.edge.endpoint.answering import InOrder
+from escalade.edge.tiers import in_order
 
 
 def test_in_the_order_they_came_but_for_who_left() -> None:
-    lock, order = InOrder(), list[str]()
+    lock, order = in_order(), list[str]()
     assert lock.acquire()
 
     def take(name: str, gone: Event) -> None:
