@@ -220,7 +220,7 @@ def test_what_cannot_be_read_is_said_and_holds_up_nobody(
     client.ask(PROMPT)
     client.ask("g2p: tier")
     assert client.outbox is not None
-    client.outbox._file.execute("UPDATE kept SET work = x'00' WHERE prompt = ?", (PROMPT,))
+    client.outbox._base.file.execute("UPDATE kept SET work = x'00' WHERE prompt = ?", (PROMPT,))
     scripted_cloud.replies = [good_reply]
     got: list[Entry] = []
     assert open_client().flush(got.append) == (1, 1, 0, None)

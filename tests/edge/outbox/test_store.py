@@ -268,8 +268,8 @@ def test_the_file_is_its_owners_alone_and_keeps_what_a_power_cut_would_lose(
     for one in path.parent.iterdir():
         assert stat.S_IMODE(one.stat().st_mode) == 0o600, one
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    assert outbox._file.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert outbox._file.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+    assert outbox._base.file.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert outbox._base.file.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
 
 
 def test_a_file_that_others_may_read_is_closed_to_them(path: Path) -> None:

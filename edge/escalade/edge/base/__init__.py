@@ -1,11 +1,11 @@
 """What every package of the device may use: files, records, texts; knows no model."""
 
 from escalade.edge.base.clock import Clock, SystemClock
+from escalade.edge.base.database import Database
 from escalade.edge.base.files import (
     exclusive_lock,
     is_held,
     lock_alone,
-    make_private,
     sha256_of,
     shared_lock,
     sync_folder,
@@ -38,6 +38,7 @@ __all__ = [
     "UNDECODABLE",
     "Clock",
     "Count",
+    "Database",
     "Digest",
     "Finite",
     "OpenShare",
@@ -57,7 +58,6 @@ __all__ = [
     "iter_jsonl",
     "jsonl_lines",
     "lock_alone",
-    "make_private",
     "named",
     "naming",
     "nearest",

@@ -10,16 +10,15 @@ clock's, for a monotonic one is of one boot.
 from __future__ import annotations
 
 import stat
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from escalade.edge.base import make_private
+from escalade.edge.base import Database
 from escalade.edge.errors import DataError, OutboxError
 from escalade.edge.outbox.entry import Entry, Kept, State, Work, decode_work, encode_work
 from escalade.edge.outbox.place import OutboxOptions
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     import sqlite3
 
 _VERSION = 1
-# For whoever writes just now, a few rows each time.
-_BUSY_S = 10.0
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS kept (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -72,26 +69,13 @@ class Outbox:
         Raises:
             OutboxError: it cannot be opened, or is something else.
         """
-        import sqlite3  # for those who keep queries
-
         self.path = options.path
         self._options, self._now_s = options, now_s
-        self._lock = threading.Lock()
+        self._base = Database(options.path, OutboxError)
         try:
-            make_private(options.path)
-        except OSError as error:
-            raise OutboxError(f"{options.path}: cannot be opened: {error.strerror}") from error
-        except ValueError as error:  # a NUL in the path
-            raise OutboxError(f"{str(options.path)!r}: cannot be opened: {error}") from error
-        with self._said():
-            self._file = sqlite3.connect(
-                options.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
-            )
-        try:
-            with self._said():
-                self._prepare()
+            self._prepare()
         except BaseException:
-            self._file.close()
+            self._base.close()
             raise
 
     def add(self, kept: Kept) -> None:
@@ -105,7 +89,7 @@ class Outbox:
             *(name, self._options.cascade, kept.tier, encode_work(kept)),
             *(kept.prompt, kept.given, kept.reason, self._now_s()),
         )
-        with self._writing() as file:
+        with self._base.writing() as file:
             self._expire(file)
             others = "SELECT count(*) FROM kept WHERE id != ?"
             full = file.execute(others, (name,)).fetchone()[0] >= most
@@ -128,8 +112,8 @@ class Outbox:
         Raises:
             OutboxError: it cannot be read.
         """
-        with self._lock, self._said():
-            rows = self._file.execute(f"SELECT {_COLUMNS} FROM kept ORDER BY number")  # noqa: S608
+        with self._base.alone() as file:
+            rows = file.execute(f"SELECT {_COLUMNS} FROM kept ORDER BY number")  # noqa: S608
             return [self._entry(row) for row in rows]
 
     def claim(self, holder: str, tiers: Sequence[str], lease_s: float) -> Entry | None:
@@ -145,7 +129,7 @@ class Outbox:
         """
         now_s = self._now_s()
         marks = ", ".join("?" * len(tiers))
-        with self._writing() as file:
+        with self._base.writing() as file:
             self._expire(file)
             row = file.execute(
                 "SELECT id FROM kept WHERE cascade = ? AND holder IS NOT ?"  # noqa: S608 - marks
@@ -168,8 +152,8 @@ class Outbox:
             DataError: it says nothing that this version knows.
             OutboxError: the file cannot be read.
         """
-        with self._lock, self._said():
-            row = self._file.execute("SELECT work FROM kept WHERE id = ?", (entry.id,)).fetchone()
+        with self._base.alone() as file:
+            row = file.execute("SELECT work FROM kept WHERE id = ?", (entry.id,)).fetchone()
         try:
             return decode_work(b"" if row is None else row[0])
         except ValueError as error:
@@ -199,7 +183,7 @@ class Outbox:
         Raises:
             OutboxError: it cannot be written.
         """
-        with self._writing() as file:
+        with self._base.writing() as file:
             file.execute(
                 "UPDATE kept SET held_until = 0, reason = coalesce(?, reason)"
                 " WHERE id = ? AND holder = ?",
@@ -212,7 +196,7 @@ class Outbox:
         Raises:
             OutboxError: it cannot be written.
         """
-        with self._writing() as file:
+        with self._base.writing() as file:
             file.execute(
                 "DELETE FROM kept WHERE id = ? AND holder = ? AND state != 'waiting'",
                 (entry.id, holder),
@@ -224,8 +208,8 @@ class Outbox:
         Raises:
             OutboxError: it cannot be read.
         """
-        with self._lock, self._said():
-            (count,) = self._file.execute(
+        with self._base.alone() as file:
+            (count,) = file.execute(
                 "SELECT count(*) FROM kept WHERE state = 'waiting' AND cascade = ?",
                 (self._options.cascade,),
             ).fetchone()
@@ -237,16 +221,15 @@ class Outbox:
         Raises:
             OutboxError: it cannot be written.
         """
-        with self._writing() as file:
+        with self._base.writing() as file:
             count = file.execute("DELETE FROM kept").rowcount
-        with self._lock, self._said():
-            self._file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with self._base.alone() as file:
+            file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return int(count)
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
-            self._file.close()
+        self._base.close()
 
     def __enter__(self) -> Outbox:
         return self
@@ -255,19 +238,17 @@ class Outbox:
         self.close()
 
     def _prepare(self) -> None:
-        # Before anything is changed: it may be another program's.
-        self._check_ours(self._file)
-        try:
-            _close_to_others(self.path)
-        except OSError as error:
-            raise OutboxError(f"{self.path}: cannot be opened: {error.strerror}") from error
-        # Deleted text is overwritten: it is somebody's question.
-        self._file.execute("PRAGMA secure_delete = ON")
-        (mode,) = self._file.execute("PRAGMA journal_mode").fetchone()
-        if mode != "wal":
-            self._file.execute("PRAGMA journal_mode = WAL")
-        self._file.execute("PRAGMA synchronous = FULL")
-        with self._writing() as file:
+        with self._base.alone() as file:
+            # Before anything is changed: it may be another program's.
+            self._check_ours(file)
+            try:
+                _close_to_others(self.path)
+            except OSError as error:
+                raise OutboxError(f"{self.path}: cannot be opened: {error.strerror}") from error
+            # Deleted text is overwritten: it is somebody's question.
+            file.execute("PRAGMA secure_delete = ON")
+        self._base.log_ahead()
+        with self._base.writing() as file:
             self._check_ours(file)  # once more: nobody else writes now
             file.execute(_SCHEMA)
             file.execute(f"PRAGMA user_version = {_VERSION}")
@@ -291,7 +272,7 @@ class Outbox:
         answer: str | None = None,
         tier: str | None = None,
     ) -> Entry | None:
-        with self._writing() as file:
+        with self._base.writing() as file:
             settled = file.execute(
                 "UPDATE kept SET state = ?, reason = ?, answer = ?, answered_by = ?,"
                 " settled_at = ? WHERE id = ? AND state = 'waiting'",
@@ -326,28 +307,6 @@ class Outbox:
             " held_until = 0 WHERE state = 'waiting' AND cascade = ? AND kept_at < ?",
             (f"EXPIRED: it waited for more than {most_s:g} s: ", now_s, *of),
         )
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction, that nobody else writes in."""
-        with self._lock, self._said():
-            self._file.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._file
-                self._file.execute("COMMIT")
-            finally:
-                if self._file.in_transaction:
-                    self._file.execute("ROLLBACK")
-
-    @contextmanager
-    def _said(self) -> Iterator[None]:
-        """SQLite's errors as ours."""
-        import sqlite3
-
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise OutboxError(f"{self.path}: {error}") from error
 
 
 def _close_to_others(path: Path) -> None:

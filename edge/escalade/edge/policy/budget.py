@@ -13,20 +13,17 @@ ahead for a while.
 from __future__ import annotations
 
 import datetime
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from escalade.edge.base import make_private
+from escalade.edge.base import Database
 from escalade.edge.errors import BudgetError
 from escalade.edge.policy.rules import Amount, Block, over_budget
 from escalade.edge.policy.table import DailyTable
 
 _VERSION = 1
-# For whoever writes just now, a row each time.
-_BUSY_S = 10.0
 # Text of its own: nobody else's database has it as its application id.
 _APPLICATION = int.from_bytes(b"esbd", "big")
 _SCHEMA = """
@@ -72,25 +69,13 @@ class Budget:
         Raises:
             BudgetError: it cannot be opened or written, or is something else.
         """
-        import sqlite3  # for those who keep a budget
-
         self.path = path
         self._cascade, self._daily, self._today = cascade, daily, today
-        self._lock = threading.Lock()
-        try:
-            make_private(path)
-        except OSError as error:
-            raise BudgetError(f"{path}: cannot be opened: {error.strerror}") from error
-        except ValueError as error:  # a NUL in the path
-            raise BudgetError(f"{str(path)!r}: cannot be opened: {error}") from error
-        with self._said():
-            self._file = sqlite3.connect(
-                path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
-            )
+        self._base = Database(path, BudgetError)
         try:
             self._prepare()
         except BaseException:
-            self._file.close()
+            self._base.close()
             raise
 
     def spent(self) -> Amount:
@@ -99,7 +84,7 @@ class Budget:
         Raises:
             BudgetError: the file cannot be read.
         """
-        with self._lock, self._said():
+        with self._base.alone():
             return self._sum(self._today().isoformat())
 
     def take(self, amount: Amount) -> str | Block:
@@ -132,68 +117,49 @@ class Budget:
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
-            self._file.close()
+        self._base.close()
 
     def _sum(self, day: str) -> Amount:
         query = f"SELECT {_SUMS} FROM spent WHERE cascade = ? AND day >= ?"  # noqa: S608
-        calls, tokens, bytes_, money = self._file.execute(query, (self._cascade, day)).fetchone()
+        calls, tokens, bytes_, money = self._base.file.execute(
+            query, (self._cascade, day)
+        ).fetchone()
         return Amount(int(calls), int(tokens), int(bytes_), money)
 
     def _add(self, day: str, amount: Amount) -> None:
-        self._file.execute(_ADD, (self._cascade, day, *amount))
+        self._base.file.execute(_ADD, (self._cascade, day, *amount))
 
     def _prepare(self) -> None:
-        with self._said():
-            (version,) = self._file.execute("PRAGMA user_version").fetchone()
-            (whose,) = self._file.execute("PRAGMA application_id").fetchone()
-            (tables,) = self._file.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        with self._base.alone() as file:
+            (version,) = file.execute("PRAGMA user_version").fetchone()
+            (whose,) = file.execute("PRAGMA application_id").fetchone()
+            (tables,) = file.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if (version, whose) != (_VERSION, _APPLICATION) and (version or whose or tables):
             raise BudgetError(f"{self.path}: must be a budget of version {_VERSION}, is another")
-        with self._said():
-            (mode,) = self._file.execute("PRAGMA journal_mode").fetchone()
-            if mode != "wal":
-                self._file.execute("PRAGMA journal_mode = WAL")
+        self._base.log_ahead()
         # Written each time: where it cannot be, this says so, and no query has to.
         with self._writing():
-            self._file.execute(_SCHEMA)
-            self._file.execute(f"PRAGMA user_version = {_VERSION}")
-            self._file.execute(f"PRAGMA application_id = {_APPLICATION}")
+            self._base.file.execute(_SCHEMA)
+            self._base.file.execute(f"PRAGMA user_version = {_VERSION}")
+            self._base.file.execute(f"PRAGMA application_id = {_APPLICATION}")
 
     @contextmanager
     def _writing(self, synchronous: Literal["FULL", "NORMAL"] = "FULL") -> Iterator[str]:
         """One transaction, that nobody else writes in; gives the day."""
-        with self._lock, self._said():
-            self._file.execute(f"PRAGMA synchronous = {synchronous}")
-            self._file.execute("BEGIN IMMEDIATE")
-            try:
-                day = self._today().isoformat()
-                if self._file.execute("SELECT 1 FROM sqlite_master").fetchone():
-                    self._fold(day)
-                yield day
-                self._file.execute("COMMIT")
-            finally:
-                if self._file.in_transaction:
-                    self._file.execute("ROLLBACK")
+        with self._base.writing(synchronous) as file:
+            day = self._today().isoformat()
+            if file.execute("SELECT 1 FROM sqlite_master").fetchone():
+                self._fold(day)
+            yield day
 
     def _fold(self, day: str) -> None:
         """Make what was spent on days that are yet to come today's."""
         where = "FROM spent WHERE cascade = ? AND day > ?"
-        later = self._file.execute(
+        later = self._base.file.execute(
             f"SELECT count(*), {_SUMS} {where}",
             (self._cascade, day),
         ).fetchone()
         if later[0]:
-            self._file.execute(f"DELETE {where}", (self._cascade, day))
+            self._base.file.execute(f"DELETE {where}", (self._cascade, day))
             calls, tokens, bytes_, money = later[1:]
             self._add(day, Amount(int(calls), int(tokens), int(bytes_), money))
-
-    @contextmanager
-    def _said(self) -> Iterator[None]:
-        """SQLite's errors as ours."""
-        import sqlite3
-
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise BudgetError(f"{self.path}: {error}") from error
