@@ -33,6 +33,7 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, default=3, help="seeds of each run: 1, 2, ...")
     parser.add_argument("--tries", type=int, default=7, help="runs that seek a budget, at most")
+    parser.add_argument("--elsewhere", default="", help="for the page: what another machine ran")
     parser.add_argument("--report", action="store_true", help="no run: report what is there")
     add_options(parser)
     options = parser.parse_args()
@@ -63,6 +64,7 @@ def main() -> None:
         most_tries=options.tries,
         encoder=options.encoder,
         device=options.device,
+        elsewhere=options.elsewhere,
         streams=tuple(streams),
         experts=tuple(experts),
         methods=tuple(methods),

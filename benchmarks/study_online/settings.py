@@ -79,6 +79,8 @@ class Settings:
     out: Path
     encoder: Path | None = None
     device: str = "cpu"
+    #: For the page: runs that another machine made.
+    elsewhere: str = ""
     streams: tuple[str, ...] = tuple(STREAMS)
     experts: tuple[str, ...] = tuple(EXPERTS)
     methods: tuple[Method, ...] = METHODS

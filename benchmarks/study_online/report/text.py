@@ -40,8 +40,7 @@ ours in it is typed by hand.
 - Streams, orders and experts: the paper's, with the answers its authors published. Half of a stream
   is measured, in an order that the seed draws; what is taught beforehand learns from the other half.
 - {len(settings.seeds)} seeds at most; after ± the standard deviation over those that were run; a number without is
-  of one. {machine}. Most runs with an encoder were made, each on one core, by a machine of 16 cores and one
-  H200, those of MiniLM fine-tuned on that GPU (`--device cuda`); those whose seconds are below were not.
+  of one. {machine}.{_elsewhere(settings)}
 - Calls: of the expert, those that teach included. mu, or the least confidence, is sought
   until calls are within {settings.nearness:.0%} of the paper's budget, in {settings.most_tries} runs at most,
   fewer where one takes minutes (`--tries`: MiniLM fine-tuned, four levels); only calls decide. A
@@ -151,6 +150,14 @@ def _recall(majority: float | None) -> str:
         " For HateSpeech also the recall of `hate`. Who says `noHate` to everything is\n"
         f"  right on {majority:.1%} of it, more than either expert: its accuracy alone says little."
     )
+
+
+def _elsewhere(settings: Settings) -> str:
+    """Which runs another machine made, in the words of who ran it."""
+    if not settings.elsewhere:
+        return ""
+    lines = textwrap.wrap(settings.elsewhere, width=98)
+    return "".join(f"\n  {line}" for line in lines)
 
 
 def _decays(settings: Settings) -> str:
