@@ -12,8 +12,10 @@ from pathlib import Path
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
 from escalade.simulator.evaluation import Evaluation, Slice
+from escalade.simulator.formats import seconds
 from escalade.simulator.palette import GREY, coloured
 from escalade.simulator.paper.drawing import (
     COLUMN,
@@ -39,7 +41,7 @@ def write_figures(folder: Path, evaluation: Evaluation) -> list[Path]:
     """Write every figure the evaluation has something to show in; returns the files.
 
     `deferral-curve` always; `a1-a2` for a mean metric; `rules` for several rules; `tasks` where
-    tasks were evaluated by themselves.
+    tasks were evaluated by themselves; `on-device` where artifacts were given.
     """
     whole, tasks = evaluation.slices[0], evaluation.slices[1:]
     with rc_context(STYLE):
@@ -50,6 +52,8 @@ def write_figures(folder: Path, evaluation: Evaluation) -> list[Path]:
             drawn["rules"] = _rules(evaluation, whole)
         if tasks:
             drawn["tasks"] = _tasks(evaluation, tasks)
+        if evaluation.on_device:
+            drawn["on-device"] = _on_device(evaluation)
         return [path for name, figure in drawn.items() for path in save(folder / name, figure)]
 
 
@@ -109,4 +113,22 @@ def _tasks(evaluation: Evaluation, tasks: Sequence[Slice]) -> Figure:
         name_axes(axes, evaluation)
         axes.set_title(f"{part.task} ({part.queries:,})")
     share_labels(figure, panels)
+    return figure
+
+
+def _on_device(evaluation: Evaluation) -> Figure:
+    """Calls that are left against bytes, with their intervals; seconds stand in the legend."""
+    figure = Figure((COLUMN, 2.3), layout="constrained")
+    axes = figure.subplots()
+    for row, (name, colour) in zip(evaluation.on_device, coloured(evaluation.groups), strict=True):
+        calls = row.calls_to_match
+        label = legend_label(f"{name}, {seconds(row.seconds)}")
+        axes.plot([row.bytes], plottable([calls.value]), "o", color=colour, label=label)
+        axes.plot([row.bytes] * 2, plottable([calls.low, calls.high]), color=colour)
+    axes.set(xlabel="Bytes of the artifact", ylabel="Calls to match the large model")
+    axes.set_xlim(left=0)
+    axes.set_ylim(0, 1)
+    axes.xaxis.set_major_formatter(EngFormatter(unit="B"))
+    axes.yaxis.set_major_formatter(percent_ticks())
+    draw_legend(figure, axes.lines)
     return figure
