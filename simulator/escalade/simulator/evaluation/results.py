@@ -134,7 +134,7 @@ class OnDevice(_Result, frozen=True):
     group: str
     #: Of all files of its artifacts.
     bytes: float
-    #: Mean over queries, as recorded.
+    #: Median over queries, as recorded.
     seconds: float
     small_quality: Estimate
     #: The least share of queries that is deferred where the cascade is as good as the large model

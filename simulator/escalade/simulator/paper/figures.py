@@ -14,7 +14,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from escalade.simulator.evaluation import Evaluation, Slice
+from escalade.simulator.evaluation import Evaluation, Slice, quality_form
 from escalade.simulator.formats import seconds
 from escalade.simulator.palette import GREY, coloured
 from escalade.simulator.paper.drawing import (
@@ -35,6 +35,9 @@ from escalade.simulator.paper.drawing import (
     share_labels,
     under_rule,
 )
+
+#: So much wider than the largest artifact, whose dot is to be whole.
+_ROOM = 1.06
 
 
 def write_figures(folder: Path, evaluation: Evaluation) -> list[Path]:
@@ -117,16 +120,17 @@ def _tasks(evaluation: Evaluation, tasks: Sequence[Slice]) -> Figure:
 
 
 def _on_device(evaluation: Evaluation) -> Figure:
-    """Calls that are left against bytes, with their intervals; seconds stand in the legend."""
-    figure = Figure((COLUMN, 2.3), layout="constrained")
+    """Calls that are left against bytes, with their intervals; the legend has the other two."""
+    figure = Figure((COLUMN, 2.5), layout="constrained")
     axes = figure.subplots()
+    quality = quality_form(evaluation.metric)
     for row, (name, colour) in zip(evaluation.on_device, coloured(evaluation.groups), strict=True):
-        calls = row.calls_to_match
-        label = legend_label(f"{name}, {seconds(row.seconds)}")
+        calls, alone = row.calls_to_match, quality.value(row.small_quality.value)
+        label = legend_label(f"{name}: {alone} alone, {seconds(row.seconds)}")
         axes.plot([row.bytes], plottable([calls.value]), "o", color=colour, label=label)
         axes.plot([row.bytes] * 2, plottable([calls.low, calls.high]), color=colour)
     axes.set(xlabel="Bytes of the artifact", ylabel="Calls to match the large model")
-    axes.set_xlim(left=0)
+    axes.set_xlim(0, _ROOM * max(row.bytes for row in evaluation.on_device))
     axes.set_ylim(0, 1)
     axes.xaxis.set_major_formatter(EngFormatter(unit="B"))
     axes.yaxis.set_major_formatter(percent_ticks())
