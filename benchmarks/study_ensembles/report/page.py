@@ -43,7 +43,11 @@ from escalade.edge.trace import Trace, TraceRecord, read_trace
 def write(
     out: Path, tasks: Iterable[str], seeds: Iterable[int], docs: Path, prices: Prices
 ) -> None:
-    """Write the page and its figure, of the seeds that each task has."""
+    """Write the page and its figure, of the seeds that each task has.
+
+    Where the folder has no pool, the page keeps what it says, all but its part of live cascades.
+    """
+    page = docs / "results-ensembles.md"
     benches, pools = dict[str, list[Bench]](), dict[str, list[Trace]]()
     for name in tasks:
         paths = [out / "pools" / f"{name}-{seed}.jsonl" for seed in seeds]
@@ -51,6 +55,10 @@ def write(
             pools[name] = [read_trace(path) for path in there]
             sizes = sizes_of(TASKS[name])
             benches[name] = [Bench(pool, sizes) for pool in pools[name]]
+    if not benches:
+        said_before, _, _ = page.read_text(encoding="utf-8").partition(_LIVE_HEAD)
+        _save(page, said_before + "\n".join([*_live(out / "live.json"), _AGAIN]))
+        return
     figure = docs / "images" / "results-ensembles" / "accuracy"
     draw(figure, {TASKS[name].title: _dots(found) for name, found in benches.items()})
     figure.with_suffix(".png").unlink()  # SVG is enough for a page
@@ -73,8 +81,12 @@ def write(
     said += [
         line for name, found in benches.items() for line in findings(TASKS[name], found, prices)
     ]
-    with atomic_write(docs / "results-ensembles.md") as stream:
-        stream.write((_head(benches, said) + "\n".join(sections)).encode())
+    _save(page, _head(benches, said) + "\n".join(sections))
+
+
+def _save(page: Path, text: str) -> None:
+    with atomic_write(page) as stream:
+        stream.write(text.encode())
 
 
 def _head(benches: dict[str, list[Bench]], said: Sequence[str]) -> str:
@@ -208,8 +220,8 @@ def _live(path: Path) -> list[str]:
     return [_LIVE + markdown([*HEAD, "calls", "bytes"], cells) + "\n"]
 
 
-_LIVE = """## Live, and in virtual time
-
+_LIVE_HEAD = "## Live, and in virtual time\n"
+_LIVE = f"""{_LIVE_HEAD}
 Three of the bundled small models on the device (4 bits), two at a gateway (8 bits), large in the
 cloud, each a process, with the simulator's proxy on both links
 (`python -m benchmarks.study_ensembles.live`). All of a tier must agree. Beside each query a second

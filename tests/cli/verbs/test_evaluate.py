@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from escalade.edge.artifact import load_manifest, program_digest
 from escalade.edge.deferral import Router
 from escalade.edge.trace import (
     TRACE_SCHEMA,
@@ -23,6 +24,7 @@ from escalade.edge.trace import (
     TierInfo,
     TraceHeader,
     TraceRecord,
+    read_trace,
     write_trace,
 )
 
@@ -200,6 +202,69 @@ def test_prices_make_money_a_cost(evaluate: Invoke, traces: dict[str, Path]) -> 
     assert (found["cost"]["unit"], found["gate"]) == ("USD", "device")
     # The large model reads 3 tokens of a query, and the small one is free.
     assert found["slices"][0]["curves"][0]["cost"][-1] == pytest.approx(3.0)
+
+
+@pytest.fixture
+def widths(
+    tmp_path: Path, float_artifact: Path, int8_artifact: Path
+) -> dict[str, tuple[Path, Path]]:
+    """By width a trace and its artifact: int8 is wrong on half of the queries, float on a fifth."""
+    found = {}
+    for name, folder, error_rate in (("int8", int8_artifact, 0.5), ("float", float_artifact, 0.2)):
+        digest = program_digest(load_manifest(folder))
+        device, cloud = HEADER.tiers
+        member = msgspec.structs.replace(device.members[0], program_sha256=digest)
+        header = msgspec.structs.replace(
+            HEADER, tiers=[msgspec.structs.replace(device, members=[member]), cloud]
+        )
+        path = tmp_path / f"{name}.jsonl"
+        rng = np.random.default_rng(len(name))
+        write_trace(path, header, [record(k, rng, error_rate) for k in range(QUERIES)])
+        found[name] = (path, folder)
+    return found
+
+
+def test_widths_of_a_model_have_bytes_and_the_calls_they_leave(
+    evaluate: Invoke, widths: dict[str, tuple[Path, Path]], tmp_path: Path
+) -> None:
+    """Whatever the curve's cost is, calls are counted: those that this model gets wrong."""
+    page, folder = tmp_path / "page.html", tmp_path / "figures"
+    given = [path for path, _ in widths.values()]
+    for _, artifact in widths.values():
+        given += ["--artifact", artifact]
+    code, out, err = evaluate(
+        *given, "--cost", "flops_per_query", "--json", "--report", page, "--figures", folder
+    )
+    assert code == 0, err
+    rows = {row["group"]: row for row in json.loads(out)["on_device"]}
+    for name, (trace, artifact) in widths.items():
+        row, records = rows[name], read_trace(trace).records
+        assert row["bytes"] == sum(
+            path.stat().st_size for path in artifact.iterdir() if path.name != "manifest.json"
+        )
+        assert row["seconds"] == pytest.approx(0.01)
+        small = [one.tiers[0] for one in records]
+        wrong = [one.score for one in small if not one.correct]
+        least = np.mean([one.score >= min(wrong) for one in small])
+        assert row["calls_to_match"]["value"] == pytest.approx(least)
+        calls = row["calls_to_match"]
+        assert calls["low"] <= calls["value"] <= calls["high"]
+    assert rows["int8"]["bytes"] < rows["float"]["bytes"]
+    assert (folder / "on-device.svg").exists()
+    assert "calls to match large" in page.read_text()
+    code, out, _ = evaluate(*given)
+    assert code == 0
+    assert "On the device" in out
+
+
+def test_a_model_whose_artifact_was_not_given_is_named(
+    evaluate: Invoke, widths: dict[str, tuple[Path, Path]]
+) -> None:
+    code, _, err = evaluate(widths["int8"][0], widths["float"][0], "--artifact", widths["float"][1])
+    assert code == 2
+    assert err.splitlines() == [
+        "error: int8: no artifact of those given has the program of member 'small'"
+    ]
 
 
 def test_report_and_figures_are_written_and_named(

@@ -152,7 +152,7 @@ def test_networks_are_switched_off_and_on_and_reset(opened: Opened, page_path: P
         assert [one.is_visible() for one in spent.all()] == [True, False]
         set_slider(page, 0, 1)
         page.get_by_role("button", name="As replayed").tap()
-        page.wait_for_function("shown[0].taus[0] === 0.5")
+        page.wait_for_function("() => shown[0].taus[0] === 0.5")
         assert figure.is_visible()
 
 
@@ -165,7 +165,7 @@ def test_keys_reach_the_sliders_first_and_are_told_what_they_do(
             page.keyboard.press("Tab")
         page.keyboard.press("End")
         assert slider.evaluate("one => one === document.activeElement")
-        page.wait_for_function("shown[0].taus[0] === null")
+        page.wait_for_function("() => shown[0].taus[0] === null")
         assert slider.get_attribute("aria-valuetext") == "none goes on: 0.0% of all queries go on"
         for role, name in (("img", "Quality and calls. "), ("list", "Tiers of house")):
             assert page.get_by_role(role, name=name).count() == 1
@@ -179,7 +179,7 @@ def test_numbers_are_saved_as_they_stand(
 ) -> None:
     with opened(page_path, "desk") as page:
         set_slider(page, 0, 1)
-        page.wait_for_function("shown[0].taus[0] === data.traces[0].gates[0].thresholds[1]")
+        page.wait_for_function("() => shown[0].taus[0] === data.traces[0].gates[0].thresholds[1]")
         with page.expect_download() as saved:
             page.get_by_role("button", name="CSV at the sliders").click()
         rows = list(csv.DictReader(io.StringIO(Path(saved.value.path()).read_text("utf-8"))))

@@ -83,6 +83,14 @@ def evaluate(
     by_task: Annotated[
         bool, typer.Option("--by-task", help="Evaluate each task by itself too.")
     ] = False,
+    artifact: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--artifact",
+            help="Folder of a model below the gate, for its bytes and the calls it leaves; may be"
+            " given again, and is to be for each of them.",
+        ),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option("--report", help="Write a page (HTML) here.")
     ] = None,
@@ -100,6 +108,7 @@ def evaluate(
     from escalade.edge.base import check_writable
     from escalade.edge.trace import read_trace
     from escalade.simulator.evaluation import evaluate as evaluate_traces
+    from escalade.simulator.evaluation import on_device
     from escalade.simulator.recorded import with_prices
 
     # What draws is loaded only when asked for, and before the work, so that it cannot fail after.
@@ -118,12 +127,14 @@ def evaluate(
 
         rules.append(("router", Router.open(router)))
     prices = prices_of(price)
+    sizes = _sizes(artifact or [])
+    groups = {
+        name: [with_prices(read_trace(path), prices) for path in paths]
+        for name, paths in _grouped(traces)
+    }
     with progress_bar("resampling") as tick:
         evaluation = evaluate_traces(
-            {
-                name: [with_prices(read_trace(path), prices) for path in paths]
-                for name, paths in _grouped(traces)
-            },
+            groups,
             rules=rules,
             metric=metric,
             cost=cost,
@@ -136,6 +147,19 @@ def evaluate(
             seed=seed,
             progress=tick,
         )
+    if sizes:
+        with progress_bar("on the device") as tick:
+            rows = on_device(
+                groups,
+                sizes,
+                rule=rules[0],
+                metric=metric,
+                gate=gate,
+                resamples=resamples,
+                seed=seed,
+                progress=tick,
+            )
+        evaluation = msgspec.structs.replace(evaluation, on_device=rows)
     if report is not None:
         write_evaluation_page(report, evaluation)
         evaluation = msgspec.structs.replace(evaluation, report=str(report))
@@ -151,15 +175,15 @@ def evaluate(
 def show_evaluation(evaluation: Evaluation) -> None:
     """The tables of an evaluation, on stdout."""
     from escalade.cli.output import result_console, show_table
-    from escalade.simulator.evaluation import lede, seeds_table, tables_of
+    from escalade.simulator.evaluation import lede, on_device_table, seeds_table, tables_of
 
     console = result_console()
     for line in lede(evaluation):
         console.print(line)
     found = [table for part in evaluation.slices for table in tables_of(evaluation, part)]
-    seeds = seeds_table(evaluation)
-    for table in [*found, *([] if seeds is None else [seeds])]:
-        show_table(table)
+    for table in [*found, on_device_table(evaluation), seeds_table(evaluation)]:
+        if table is not None:
+            show_table(table)
     console.print(
         f"beneath each number its 95 % interval ({evaluation.resamples:,} bootstrap resamples);"
         " \N{EN DASH} where no threshold gets there"
@@ -172,6 +196,16 @@ def show_evaluation(evaluation: Evaluation) -> None:
         console.print(f"report: {evaluation.report}")
     for path in evaluation.figures:
         console.print(f"figure: {path}")
+
+
+def _sizes(folders: Sequence[Path]) -> dict[str, int]:
+    """Bytes of each artifact, by what traces call its program."""
+    from escalade.edge.artifact import load_manifest, program_digest
+
+    manifests = [load_manifest(folder) for folder in folders]
+    return {
+        program_digest(one): sum(each.bytes for each in one.files.values()) for one in manifests
+    }
 
 
 def _grouped(arguments: Sequence[str]) -> list[tuple[str, list[Path]]]:

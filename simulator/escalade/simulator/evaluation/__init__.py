@@ -10,8 +10,14 @@ from escalade.simulator.evaluation.bootstrap import (
     p_value,
 )
 from escalade.simulator.evaluation.evaluation import evaluate
-from escalade.simulator.evaluation.results import Contrast, CurvePoints, Evaluation, Slice
-from escalade.simulator.evaluation.tables import lede, seeds_table, tables_of
+from escalade.simulator.evaluation.on_device import on_device
+from escalade.simulator.evaluation.results import Contrast, CurvePoints, Evaluation, OnDevice, Slice
+from escalade.simulator.evaluation.tables import (
+    lede,
+    on_device_table,
+    seeds_table,
+    tables_of,
+)
 from escalade.simulator.evaluation.words import cost_form, quality_form
 
 __all__ = [
@@ -19,6 +25,7 @@ __all__ = [
     "CurvePoints",
     "Estimate",
     "Evaluation",
+    "OnDevice",
     "Slice",
     "cost_form",
     "draw_queries",
@@ -28,6 +35,8 @@ __all__ = [
     "generator",
     "lede",
     "mean_over_seeds",
+    "on_device",
+    "on_device_table",
     "p_value",
     "quality_form",
     "seeds_table",

@@ -128,6 +128,20 @@ class Slice(_Result, frozen=True):
     curves: list[CurvePoints]
 
 
+class OnDevice(_Result, frozen=True):
+    """What the models of one group are below the gate; means over its seeds."""
+
+    group: str
+    #: Of all files of its artifacts.
+    bytes: float
+    #: Median over queries, as recorded.
+    seconds: float
+    small_quality: Estimate
+    #: The least share of queries that is deferred where the cascade is as good as the large model
+    #: alone; None where no threshold gets there.
+    calls_to_match: Estimate
+
+
 class Evaluation(_Result, frozen=True):
     """Everything an evaluation says."""
 
@@ -148,6 +162,8 @@ class Evaluation(_Result, frozen=True):
     slices: list[Slice]
     #: What was left out, and why.
     notes: list[str]
+    #: A row for each group, where its artifacts were given.
+    on_device: list[OnDevice] = []
     #: What was written.
     report: str | None = None
     figures: list[str] = []

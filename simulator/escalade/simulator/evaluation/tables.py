@@ -19,7 +19,7 @@ from escalade.simulator.evaluation.words import (
     points_form,
     quality_form,
 )
-from escalade.simulator.formats import Cell, TextTable
+from escalade.simulator.formats import Cell, TextTable, count, seconds, with_unit
 
 _SPACE = "\N{NO-BREAK SPACE}"
 
@@ -119,6 +119,23 @@ def _contrasts(evaluation: Evaluation, part: Slice) -> TextTable:
     head = ["model", "against", "area gained, points", "p", f"cost saved at {quality}"]
     head.append(f"points gained at {budget}")
     return TextTable(f"{_title(part)}: differences", head, rows)
+
+
+def on_device_table(evaluation: Evaluation) -> TextTable | None:
+    """Bytes, seconds, quality and the calls that are left; None without artifacts."""
+    quality = quality_form(evaluation.metric)
+    rows = [
+        [
+            Cell(of.group),
+            Cell(with_unit(count(of.bytes), "B")),
+            Cell(seconds(of.seconds)),
+            _cell(of.small_quality, quality),
+            _cell(of.calls_to_match, SHARE),
+        ]
+        for of in evaluation.on_device
+    ]
+    head = ["model", "bytes", "seconds a query", "alone", "calls to match large"]
+    return TextTable("On the device", head, rows) if rows else None
 
 
 def seeds_table(evaluation: Evaluation) -> TextTable | None:

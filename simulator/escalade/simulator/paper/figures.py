@@ -12,8 +12,10 @@ from pathlib import Path
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
-from escalade.simulator.evaluation import Evaluation, Slice
+from escalade.simulator.evaluation import Evaluation, Slice, quality_form
+from escalade.simulator.formats import seconds
 from escalade.simulator.palette import GREY, coloured
 from escalade.simulator.paper.drawing import (
     COLUMN,
@@ -34,12 +36,15 @@ from escalade.simulator.paper.drawing import (
     under_rule,
 )
 
+#: So much wider than the largest artifact, whose dot is to be whole.
+_ROOM = 1.06
+
 
 def write_figures(folder: Path, evaluation: Evaluation) -> list[Path]:
     """Write every figure the evaluation has something to show in; returns the files.
 
     `deferral-curve` always; `a1-a2` for a mean metric; `rules` for several rules; `tasks` where
-    tasks were evaluated by themselves.
+    tasks were evaluated by themselves; `on-device` where artifacts were given.
     """
     whole, tasks = evaluation.slices[0], evaluation.slices[1:]
     with rc_context(STYLE):
@@ -50,6 +55,8 @@ def write_figures(folder: Path, evaluation: Evaluation) -> list[Path]:
             drawn["rules"] = _rules(evaluation, whole)
         if tasks:
             drawn["tasks"] = _tasks(evaluation, tasks)
+        if evaluation.on_device:
+            drawn["on-device"] = _on_device(evaluation)
         return [path for name, figure in drawn.items() for path in save(folder / name, figure)]
 
 
@@ -109,4 +116,23 @@ def _tasks(evaluation: Evaluation, tasks: Sequence[Slice]) -> Figure:
         name_axes(axes, evaluation)
         axes.set_title(f"{part.task} ({part.queries:,})")
     share_labels(figure, panels)
+    return figure
+
+
+def _on_device(evaluation: Evaluation) -> Figure:
+    """Calls that are left against bytes, with their intervals; the legend has the other two."""
+    figure = Figure((COLUMN, 2.5), layout="constrained")
+    axes = figure.subplots()
+    quality = quality_form(evaluation.metric)
+    for row, (name, colour) in zip(evaluation.on_device, coloured(evaluation.groups), strict=True):
+        calls, alone = row.calls_to_match, quality.value(row.small_quality.value)
+        label = legend_label(f"{name}: {alone} alone, {seconds(row.seconds)}")
+        axes.plot([row.bytes], plottable([calls.value]), "o", color=colour, label=label)
+        axes.plot([row.bytes] * 2, plottable([calls.low, calls.high]), color=colour)
+    axes.set(xlabel="Bytes of the artifact", ylabel="Calls to match the large model")
+    axes.set_xlim(0, _ROOM * max(row.bytes for row in evaluation.on_device))
+    axes.set_ylim(0, 1)
+    axes.xaxis.set_major_formatter(EngFormatter(unit="B"))
+    axes.yaxis.set_major_formatter(percent_ticks())
+    draw_legend(figure, axes.lines)
     return figure
