@@ -11,7 +11,7 @@ from escalade.simulator.evaluation.bootstrap import (
 )
 from escalade.simulator.evaluation.evaluation import evaluate
 from escalade.simulator.evaluation.on_device import on_device
-from escalade.simulator.evaluation.results import Contrast, CurvePoints, Evaluation, OnDevice, Slice
+from escalade.simulator.evaluation.results import Contrast, CurvePoints, Evaluation, Slice
 from escalade.simulator.evaluation.tables import (
     lede,
     on_device_table,
@@ -25,7 +25,6 @@ __all__ = [
     "CurvePoints",
     "Estimate",
     "Evaluation",
-    "OnDevice",
     "Slice",
     "cost_form",
     "draw_queries",
