@@ -306,6 +306,10 @@ def _check_values(where: object, manifest: Manifest) -> None:
         not (manifest.classification and manifest.embedding),
         "classification and embedding: an artifact has one of them",
     )
+    need(
+        not manifest.deferral.kernels or manifest.format == "onnx",
+        f"deferral.kernels is of format onnx, got {manifest.format}",
+    )
     try:
         check_deferral(manifest.deferral, manifest.files)
     except ValueError as error:
