@@ -1,8 +1,8 @@
 """How matrices are stored: whole, halved, in 8 or in 4 bits; knows no transformer.
 
-Weight-only schemes keep each block of a row as integers with one float32 scale
-(`MatMulNBits`); where the runtime has the instructions, activations are rounded to 8 bits too,
-block by block, and the products are summed as integers (`accuracy_level` 4).
+Weight-only schemes keep each block of a row as integers with one scale, in float16 and widened
+when loaded (`MatMulNBits`); where the runtime has the instructions, activations are rounded to 8
+bits too, block by block, and the products are summed as integers (`accuracy_level` 4).
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class Storage:
             [
                 graph.view(f"{name}.rows", f"{name}.blocks", [rows, padded * bits // 8]),
                 ids,
-                graph.view(f"{name}.row_scales", f"{name}.scales", [rows, blocks]),
+                _scales(graph, graph.view(f"{name}.row_scales", f"{name}.scales", [rows, blocks])),
                 *([zeros] if zeros else []),
             ],
             bits=bits,
@@ -175,7 +175,7 @@ class Storage:
             more = [zeros, "", graph.weight(f"{name}.bias", array(module.bias))]
         return graph.microsoft(
             "MatMulNBits",
-            [values, f"{name}.blocks", f"{name}.scales", *more],
+            [values, f"{name}.blocks", _scales(graph, f"{name}.scales"), *more],
             K=columns,
             N=rows,
             bits=self.bits_of(name),
@@ -191,7 +191,11 @@ class Storage:
             bits = self.bits_of(name)
             rounded = self._round(name, module, bits, looked_up)
             graph.weight(f"{name}.blocks", pack(rounded, bits, self._block))
-            graph.weight(f"{name}.scales", rounded.grid.scales.numpy())
+            scales = rounded.grid.scales.numpy()
+            with np.errstate(over="ignore"):
+                halves = scales.astype(np.float16)
+            whole = not np.array_equal(halves, scales)
+            graph.weight(f"{name}.scales", scales if whole else halves)
             if rounded.grid.zeros is not None:
                 graph.weight(f"{name}.zeros", pack_zeros(rounded.grid.zeros, bits))
         return f"{name}.zeros" if graph.has(f"{name}.zeros") else ""
@@ -226,6 +230,11 @@ def array(tensor: Tensor) -> NDArray[np.float32]:
 
 def _to_float(graph: GraphWriter, value: str) -> str:
     return graph.node("Cast", [value], to=1)
+
+
+def _scales(graph: GraphWriter, stored: str) -> str:
+    """In float32, what the kernels take beside it; onnxruntime folds it when it loads."""
+    return _to_float(graph, stored) if graph.dtype(stored) == np.float16 else stored
 
 
 def _dynamic(graph: GraphWriter, name: str, module: Linear, values: str) -> str:
