@@ -57,7 +57,7 @@ def round_to_nearest(weight: Tensor, bits: int, block_size: int) -> Rounded:
 
     Args:
         weight: `(N, K)`.
-        bits: 4 or 8.
+        bits: 2, 4 or 8.
         block_size: neighbours that share a scale; the last block of a row may be shorter.
     """
     weight = weight.float()
@@ -86,7 +86,7 @@ def fit_grid(
     Args:
         weight: `(N, K)`.
         importance: `(K,)`, not negative: the mean square of each input.
-        bits: 4 or 8.
+        bits: 2, 4 or 8.
         block_size: neighbours that share a scale.
         zeros: whether a block may have a zero point.
     """
@@ -122,7 +122,7 @@ def to_integers(values: Tensor, scales: Tensor, zeros: Tensor, bits: int) -> Ten
 
 
 def pack(rounded: Rounded, bits: int, block_size: int) -> NDArray[np.uint8]:
-    """The bytes of `MatMulNBits`: `(N, blocks, block_size * bits / 8)`, the lower half first.
+    """The bytes of `MatMulNBits`: `(N, blocks, block_size * bits / 8)`, the lowest bits first.
 
     What fills the last block up stands for 0.
     """
@@ -134,15 +134,15 @@ def pack(rounded: Rounded, bits: int, block_size: int) -> NDArray[np.uint8]:
 
 
 def pack_zeros(zeros: Tensor, bits: int) -> NDArray[np.uint8]:
-    """The zero points' bytes, `(N, ceil(blocks * bits / 8))`, the lower half first."""
-    return _packed(pad(zeros, (0, zeros.shape[1] * bits % 8 // bits)), bits)
+    """The zero points' bytes, `(N, ceil(blocks * bits / 8))`, the lowest bits first."""
+    return _packed(pad(zeros, (0, -zeros.shape[1] % (8 // bits))), bits)
 
 
 def _packed(integers: Tensor, bits: int) -> NDArray[np.uint8]:
     unsigned = (integers.to(torch.int16) + (1 << (bits - 1))).to(torch.uint8).numpy()
-    packed: NDArray[np.uint8] = (
-        unsigned if bits == 8 else unsigned[:, 0::2] | (unsigned[:, 1::2] << 4)  # noqa: PLR2004
-    )
+    packed: NDArray[np.uint8] = unsigned[:, :: 8 // bits].copy()
+    for place in range(1, 8 // bits):
+        packed |= unsigned[:, place :: 8 // bits] << (place * bits)
     return packed
 
 
