@@ -16,6 +16,8 @@ from escalade.export.quiet import quiet
 _GPTQ_NEW_TOKENS = 64
 # That are read forwards and backwards to see what each matrix matters.
 _CURVATURE_TOKENS, _LEAST_TOKENS = 1024, 32
+# Of a text: what was computed of each token stays in memory until the way back.
+_PIECE_TOKENS = 128
 
 
 def calibrate(
@@ -73,7 +75,7 @@ def _measure(
     some: list[Sequence[int]] = []
     for text in texts:
         if sum(map(len, some)) < _CURVATURE_TOKENS:
-            some.append(text)
+            some.append(text[:_PIECE_TOKENS])
     tokens = sum(map(len, some))
     if tokens < _LEAST_TOKENS:
         raise OptionError(

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from escalade.edge.artifact import read_manifest
+from escalade.edge.artifact import MANIFEST_NAME, parse_manifest, read_manifest
+from escalade.edge.errors import ArtifactError
 from escalade.edge.generation import Artifact
 from escalade.export.artifact import export_artifact
 from escalade.export.blueprints import decoder_of
@@ -145,6 +146,15 @@ def test_a_budget_is_spent_and_no_more(tiny_model_dir: Path, tmp_path: Path) -> 
         lost[bits] = sum(choice.expected_kl for choice in budget.choices)
         assert Artifact.open(out).generate([5, 6, 7])
     assert lost[9.5] < lost[8.0]
+    raw = (out / MANIFEST_NAME).read_bytes()
+    for was, planted, message in (
+        (b'"expected_kl"', b'"other"', "unknown field"),
+        (b'"bits": 4', b'"bits": 0', "bits must be at least 1 and at most 32"),
+        (b'"choices"', b'"chosen"', "unknown field"),
+    ):
+        assert was in raw
+        with pytest.raises(ArtifactError, match=message):
+            parse_manifest(raw.replace(was, planted, 1), "m")
 
 
 @pytest.mark.parametrize("bits", [0.0, -1.0, 1.0, 99.0, float("nan"), float("inf")])

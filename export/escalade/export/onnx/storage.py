@@ -76,9 +76,9 @@ class Storage:
         if self.choices:
             return "each matrix in bits and blocks of its own, 8-bit activations"
         if self.bits:
-            kept = f"embedding and head {self.bits_of(HEAD)}-bit"
+            kept = f"embedding and head {self.choice_of(HEAD).bits}-bit"
             if self.whole_head:
-                kept = f"embedding {self.bits_of(EMBEDDING)}-bit, head float32"
+                kept = f"embedding {self.choice_of(EMBEDDING).bits}-bit, head float32"
             return (
                 f"{self.bits}-bit weights in blocks of {self.block_size}, {kept}, 8-bit activations"
             )
@@ -88,10 +88,6 @@ class Storage:
             "dynamic-int8": "8-bit weights by row, activations rounded at run time;"
             " embedding and head in float32",
         }[self.scheme]
-
-    def bits_of(self, name: str) -> int:
-        """Of the weight called `name`, in a scheme that has blocks."""
-        return self.choice_of(name).bits
 
     def choice_of(self, name: str) -> Choice:
         """How the weight called `name` is stored, in a scheme that has blocks."""
