@@ -127,6 +127,27 @@ def test_zero_points_are_what_the_runtime_takes_off(
     assert np.abs(rows[0] - (logits[0] - off).T).max() < 0.02
 
 
+@pytest.mark.parametrize(("largest", "kind"), [(1.0, np.float16), (1e4, np.float16), (1e7, None)])
+@pytest.mark.parametrize("scheme", ["int8", "int4"])
+def test_scales_are_float16_on_disk_where_that_can_be(
+    scheme: Scheme, largest: float, kind: type[np.generic] | None, tmp_path: Path
+) -> None:
+    weight = torch.randn(16, 64, generator=torch.Generator().manual_seed(2))
+    weight[3] = 0  # a pruned row needs no scale
+    weight[5, 7] = largest
+    with GraphWriter(tmp_path / "model.onnx", "linear") as graph:
+        x = graph.input("x", np.float32, [1, "n", 64])
+        product = storage_of(scheme).linear(graph, "w", Linear(weight), x)
+        graph.output("y", product, np.float32, [1, "n", 16])
+        assert graph.dtype("w.scales") == (kind or np.float32)
+    session = ort.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"x": np.eye(64, dtype=np.float32)[None]})
+    off = np.abs(found[0].T - weight.numpy())
+    off[5, :32] *= 1 / largest  # what shares a scale with the outlier is lost
+    assert off.max() < (0.5 if scheme == "int4" else 0.03)
+    assert not found[0, :, 3].any()
+
+
 def test_inputs_that_give_no_hessian_are_one_line(tmp_path: Path) -> None:
     module = Linear(torch.ones(4, 32), None, torch.full((32, 32), torch.inf))
     with GraphWriter(tmp_path / "model.onnx", "linear") as graph:
