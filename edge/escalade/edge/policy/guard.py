@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 from escalade.edge.errors import BudgetError, PolicyError
 from escalade.edge.policy.budget import Budget
 from escalade.edge.policy.patterns import Patterns
-from escalade.edge.policy.providers import Providers, Question
+from escalade.edge.policy.providers import NobodyToAskError, Providers, Question
 from escalade.edge.policy.redaction import Hidden, RedactionError, Redactor
 from escalade.edge.policy.rules import (
     BUDGET,
@@ -226,6 +226,9 @@ class Guard:
             if word.agreed is None:
                 try:
                     word.agreed = bool(ask(self._question(leaving)))
+                except NobodyToAskError as error:
+                    said = one_line(str(error))
+                    raise _stays(leaving.tier, Block(CONSENT, said, may_pass=True)) from error
                 except Exception as error:  # somebody else's code: nothing is sent
                     said = f"asking the user failed: {type(error).__name__}: {error}"
                     raise _stays(leaving.tier, Block(CONSENT, said, may_pass=True)) from error
