@@ -1,8 +1,7 @@
 """What may leave the device, and who says so; knows no tier, no channel and no model."""
 
-from escalade.edge.policy.budget import budget_path
 from escalade.edge.policy.content import Content, content_sha256
-from escalade.edge.policy.guard import Guard, Permit
+from escalade.edge.policy.guard import Guard, Permit, budget_path
 from escalade.edge.policy.providers import (
     OWN,
     NobodyToAskError,
