@@ -74,6 +74,14 @@ def export(
         int | None,
         typer.Option("--head-bits", help="Of embedding and head with int4: 4 or 8; 8."),
     ] = None,
+    activation_bits: Annotated[
+        int | None,
+        typer.Option(
+            "--activation-bits",
+            help="Of what int4 and int8 weights are multiplied with: 8, rounded where that is"
+            " faster; 32, the same answers in a browser as here.",
+        ),
+    ] = None,
     gptq: Annotated[
         str | None,
         typer.Option(
@@ -116,6 +124,7 @@ def export(
     texts = _prompts(golden, _GOLDEN_PROMPTS)
     only_text = {
         "--block-size": block_size, "--head-bits": head_bits, "--gptq": gptq, "--layout": layout,
+        "--activation-bits": activation_bits,
         "--max-new-tokens": max_new_tokens, "--held-out": held_out,
         "--format": None if format is FormatChoice.onnx else format,
     }  # fmt: skip
@@ -137,6 +146,7 @@ def export(
             quantize=quantize.value,
             block_size=block_size,
             head_bits=head_bits,
+            activation_bits=activation_bits,
             layout=None if layout is None else layout.value,
             gptq_prompts=_prompts_or_none(gptq, _GPTQ_PROMPTS),
             golden_prompts=texts or DEFAULT_GOLDEN_PROMPTS,

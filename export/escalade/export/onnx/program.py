@@ -26,6 +26,7 @@ ENCODER_NAME = "encoder.onnx"
 _BLOCK_SIZES: dict[Scheme, int] = {"int4": 32, "int8": 64}
 # Rounding embedding and head to 4 bits costs more answers than all the rest (the same).
 _HEAD_BITS = 8
+_ACTIVATION_BITS = 8
 
 
 def export_onnx(
@@ -36,6 +37,7 @@ def export_onnx(
     scheme: Scheme,
     block_size: int | None = None,
     head_bits: int | None = None,
+    activation_bits: int | None = None,
 ) -> QuantizationEntry:
     """Write `model.onnx`, of an encoder-decoder `encoder.onnx` too, and their data files.
 
@@ -46,6 +48,7 @@ def export_onnx(
         scheme: how weights are stored.
         block_size: input values that share a scale; 32 in 4 bits and 64 in 8 if None.
         head_bits: of embedding and head; 8 if None.
+        activation_bits: of what `int8` and `int4` weights are multiplied with: 8 or 32; 8 if None.
 
     Returns:
         How the weights are stored, for the manifest.
@@ -58,6 +61,7 @@ def export_onnx(
         scheme=scheme,
         block_size=_BLOCK_SIZES.get(scheme) if block_size is None else block_size,
         head_bits=_HEAD_BITS if head_bits is None else head_bits,
+        activation_bits=_ACTIVATION_BITS if activation_bits is None else activation_bits,
     )
     if model.config.is_encoder_decoder:
         blueprint = encoder_decoder_of(model, window)

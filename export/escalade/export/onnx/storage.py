@@ -2,7 +2,8 @@
 
 Weight-only schemes keep each block of a row as integers with one float32 scale
 (`MatMulNBits`); where the runtime has the instructions, activations are rounded to 8 bits too,
-block by block, and the products are summed as integers (`accuracy_level` 4).
+block by block, and the products are summed as integers (`accuracy_level` 4). With 32-bit
+activations no runtime rounds them, and a browser gives what a processor does.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ from escalade.export.quantization import (
 
 BLOCK_SIZES = (16, 32, 64, 128, 256)
 _BITS: dict[str, int] = {"int4": 4, "int8": 8}
-# MatMulNBits: activations may be rounded to 8 bits, so that products are sums of integers.
-_INT8_ACTIVATIONS = 4
+# MatMulNBits, by the bits of an activation: at 4 it may be rounded, so that products are sums of
+# integers; at 1 all is float32.
+_ACCURACY_LEVELS = {8: 4, 32: 1}
 # Zero points cost an eighth of a bit in blocks of 32; in 8 bits there is nothing to win.
 _BITS_WITH_ZEROS = 4
 _INT8_MAX = 127
@@ -49,6 +51,8 @@ class Storage:
     block_size: int | None = None
     #: Of the embedding and the head, where the scheme has blocks; never fewer than the rest.
     head_bits: int = 8
+    #: Of what a matrix in blocks is multiplied with; 8: rounded where the runtime can.
+    activation_bits: int = 8
     #: The head is not rounded, nor what it reads: a classifier's has a row for each label, few
     #: bytes, and large ones beside small where what it reads has.
     whole_head: bool = False
@@ -62,6 +66,8 @@ class Storage:
             raise OptionError(f"--block-size is for int4 and int8, got it for {self.scheme}")
         if self.head_bits not in _BITS.values():
             raise OptionError(f"--head-bits must be 4 or 8, got {self.head_bits}")
+        if self.activation_bits not in _ACCURACY_LEVELS:
+            raise OptionError(f"--activation-bits must be 8 or 32, got {self.activation_bits}")
 
     @property
     def bits(self) -> int | None:
@@ -76,7 +82,8 @@ class Storage:
             if self.whole_head:
                 kept = f"embedding {self.bits_of(EMBEDDING)}-bit, head float32"
             return (
-                f"{self.bits}-bit weights in blocks of {self.block_size}, {kept}, 8-bit activations"
+                f"{self.bits}-bit weights in blocks of {self.block_size}, {kept},"
+                f" {self.activation_bits}-bit activations"
             )
         return {
             "none": "float32 weights",
@@ -180,7 +187,7 @@ class Storage:
             N=rows,
             bits=self.bits_of(name),
             block_size=self._block,
-            accuracy_level=_INT8_ACTIVATIONS,
+            accuracy_level=_ACCURACY_LEVELS[self.activation_bits],
         )
 
     def _store_blocks(
