@@ -63,6 +63,7 @@ def export_artifact(
     block_size: int | None = None,
     head_bits: int | None = None,
     bits: float | None = None,
+    activation_bits: int | None = None,
     gptq_prompts: Sequence[str] | None = None,
     layout: Layout | None = None,
     golden_prompts: Sequence[str] = DEFAULT_GOLDEN_PROMPTS,
@@ -83,6 +84,8 @@ def export_artifact(
             None.
         bits: for each weight of a decoder in `int4`, scales and all else of the program counted:
             each matrix gets bits and block size of its own, by what it costs in KL.
+        activation_bits: of what `int8` and `int4` weights are multiplied with: 8, which a runtime
+            rounds to where it is faster so, or 32, with which all give the same; 8 if None.
         gptq_prompts: round weights so that products on these prompts and the model's own
             answers to them stay (`int4`, `int8`); None takes text that a decoder writes itself in
             `int4`, and else, as an empty list does, each weight to its nearest.
@@ -112,6 +115,11 @@ def export_artifact(
         raise OptionError(f"--block-size is for --format onnx, got {block_size} for {format}")
     if head_bits is not None and quantize not in {"int4", "8da4w"}:
         raise OptionError(f"--head-bits is for --quantize int4 and 8da4w, got it for {quantize}")
+    if activation_bits is not None and (format != "onnx" or quantize not in {"int4", "int8"}):
+        raise OptionError(
+            "--activation-bits is for --format onnx --quantize int4 and int8, got it for"
+            f" {format} {quantize}"
+        )
     if gptq_prompts and quantize not in {"int4", "int8"}:
         raise OptionError(f"--gptq is for --quantize int4 and int8, got it for {quantize}")
     if bits is not None:
@@ -145,7 +153,15 @@ def export_artifact(
         progress(f"writing the {format} program")
         with quiet():
             program, encoder, quantization = _write_program(
-                model, folder, format, quantize, block_size, head_bits, bits, window
+                model,
+                folder,
+                format,
+                quantize,
+                block_size,
+                head_bits,
+                bits,
+                activation_bits,
+                window,
             )
         detail = quantization.detail + text
         quantization = msgspec.structs.replace(quantization, detail=detail)
@@ -190,6 +206,7 @@ def _write_program(
     block_size: int | None,
     head_bits: int | None,
     bits: float | None,
+    activation_bits: int | None,
     window: int,
 ) -> tuple[str, str | None, QuantizationEntry]:
     """Returns the program's file name, the encoder's, and how weights are stored."""
@@ -223,6 +240,7 @@ def _write_program(
             block_size=block_size,
             head_bits=head_bits,
             bits=bits,
+            activation_bits=activation_bits,
         ),
     )
 

@@ -83,6 +83,14 @@ def export(
             " decoder by what it costs there; as int4.",
         ),
     ] = None,
+    activation_bits: Annotated[
+        int | None,
+        typer.Option(
+            "--activation-bits",
+            help="Of what int4 and int8 weights are multiplied with: 8, rounded where that is"
+            " faster; 32, the same answers in a browser as here.",
+        ),
+    ] = None,
     gptq: Annotated[
         str | None,
         typer.Option(
@@ -125,7 +133,8 @@ def export(
 
     texts = _prompts(golden, _GOLDEN_PROMPTS)
     only_text = {
-        "--block-size": block_size, "--head-bits": head_bits, "--bits": bits, "--gptq": gptq,
+        "--block-size": block_size, "--head-bits": head_bits, "--bits": bits,
+        "--activation-bits": activation_bits, "--gptq": gptq,
         "--layout": layout, "--max-new-tokens": max_new_tokens, "--held-out": held_out,
         "--format": None if format is FormatChoice.onnx else format,
     }  # fmt: skip
@@ -150,6 +159,7 @@ def export(
             block_size=block_size,
             head_bits=head_bits,
             bits=bits,
+            activation_bits=activation_bits,
             layout=None if layout is None else layout.value,
             gptq_prompts=_prompts_or_none(gptq, _GPTQ_PROMPTS),
             golden_prompts=texts or DEFAULT_GOLDEN_PROMPTS,

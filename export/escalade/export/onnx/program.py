@@ -29,6 +29,7 @@ ENCODER_NAME = "encoder.onnx"
 _BLOCK_SIZES: dict[Scheme, int] = {"int4": 32, "int8": 64}
 # Rounding embedding and head to 4 bits costs more answers than all the rest (the same).
 _HEAD_BITS = 8
+_ACTIVATION_BITS = 8
 
 
 def export_onnx(
@@ -40,6 +41,7 @@ def export_onnx(
     block_size: int | None = None,
     head_bits: int | None = None,
     bits: float | None = None,
+    activation_bits: int | None = None,
     progress: Callable[[str], None] = lambda name: None,
 ) -> QuantizationEntry:
     """Write `model.onnx`, of an encoder-decoder `encoder.onnx` too, and their data files.
@@ -53,6 +55,7 @@ def export_onnx(
         head_bits: of embedding and head; 8 if None.
         bits: a budget for each weight, all told, that is spent on each matrix by what it costs
             there; the model is a decoder with hessians and curvatures.
+        activation_bits: of what `int8` and `int4` weights are multiplied with: 8 or 32; 8 if None.
         progress: called with the name of each matrix that has been looked at for it.
 
     Returns:
@@ -77,6 +80,7 @@ def export_onnx(
             choice.name: Choice(choice.bits, choice.block_size)
             for choice in (budget.choices if budget else ())
         },
+        activation_bits=_ACTIVATION_BITS if activation_bits is None else activation_bits,
     )
     if blueprint is None:
         with (

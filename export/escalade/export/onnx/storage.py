@@ -2,7 +2,8 @@
 
 Weight-only schemes keep each block of a row as integers with one scale, in float16 and widened
 when loaded (`MatMulNBits`); where the runtime has the instructions, activations are rounded to 8
-bits too, block by block, and the products are summed as integers (`accuracy_level` 4).
+bits too, block by block, and the products are summed as integers (`accuracy_level` 4). With 32-bit
+activations no runtime rounds them, and a browser gives what a processor does.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ from escalade.export.quantization import (
 
 BLOCK_SIZES = (16, 32, 64, 128, 256)
 _BITS: dict[str, int] = {"int4": 4, "int8": 8}
-# MatMulNBits: activations may be rounded to 8 bits, so that products are sums of integers.
-_INT8_ACTIVATIONS = 4
+# MatMulNBits, by the bits of an activation: at 4 it may be rounded, so that products are sums of
+# integers; at 1 all is float32.
+_ACCURACY_LEVELS = {8: 4, 32: 1}
 _INT8_MAX = 127
 _TINY = 1e-12  # a row of zeros still needs a scale
 
@@ -49,6 +51,8 @@ class Storage:
     block_size: int | None = None
     #: Of the embedding and the head, where the scheme has blocks; never fewer than the rest.
     head_bits: int = 8
+    #: Of what a matrix in blocks is multiplied with; 8: rounded where the runtime can.
+    activation_bits: int = 8
     #: The head is not rounded, nor what it reads: a classifier's has a row for each label, few
     #: bytes, and large ones beside small where what it reads has.
     whole_head: bool = False
@@ -64,6 +68,8 @@ class Storage:
             raise OptionError(f"--block-size is for int4 and int8, got it for {self.scheme}")
         if self.head_bits not in _BITS.values():
             raise OptionError(f"--head-bits must be 4 or 8, got {self.head_bits}")
+        if self.activation_bits not in _ACCURACY_LEVELS:
+            raise OptionError(f"--activation-bits must be 8 or 32, got {self.activation_bits}")
 
     @property
     def bits(self) -> int | None:
@@ -74,13 +80,15 @@ class Storage:
     def detail(self) -> str:
         """In words."""
         if self.choices:
-            return "each matrix in bits and blocks of its own, 8-bit activations"
+            own = "each matrix in bits and blocks of its own"
+            return f"{own}, {self.activation_bits}-bit activations"
         if self.bits:
             kept = f"embedding and head {self.choice_of(HEAD).bits}-bit"
             if self.whole_head:
                 kept = f"embedding {self.choice_of(EMBEDDING).bits}-bit, head float32"
             return (
-                f"{self.bits}-bit weights in blocks of {self.block_size}, {kept}, 8-bit activations"
+                f"{self.bits}-bit weights in blocks of {self.block_size}, {kept},"
+                f" {self.activation_bits}-bit activations"
             )
         return {
             "none": "float32 weights",
@@ -185,7 +193,7 @@ class Storage:
             N=rows,
             bits=bits,
             block_size=size,
-            accuracy_level=_INT8_ACTIVATIONS,
+            accuracy_level=_ACCURACY_LEVELS[self.activation_bits],
         )
 
     def _store_blocks(
