@@ -48,29 +48,33 @@ def test_a_stored_linear_layer_computes_what_torch_does(
     assert off < {"none": 1e-6, "float16": 2e-3, "int4": 0.15}.get(scheme, 0.03)
 
 
+@pytest.mark.parametrize("columns", [64, 80])
+@pytest.mark.parametrize("with_bias", [False, True])
 @pytest.mark.parametrize("scheme", ["int8", "int4"])
-def test_with_32_bits_no_activation_is_rounded(scheme: Scheme, tmp_path: Path) -> None:
+def test_with_32_bits_no_activation_is_rounded(
+    scheme: Scheme, with_bias: bool, columns: int, tmp_path: Path
+) -> None:
     torch.manual_seed(0)
-    layer = torch.nn.Linear(64, 48, bias=False).requires_grad_(False)
-    values = torch.randn(1, 5, 64)
+    layer = torch.nn.Linear(columns, 48, bias=with_bias).requires_grad_(False)
+    module = Linear(layer.weight, layer.bias if with_bias else None)
+    values = torch.randn(1, 5, columns)
     for bits in (8, 32):
         path = tmp_path / f"{bits}.onnx"
         storage = Storage(scheme=scheme, block_size=32, activation_bits=bits)
         assert f"{bits}-bit activations" in storage.detail
         with GraphWriter(path, "linear") as graph:
-            x = graph.input("x", np.float32, [1, "n", 64])
-            graph.output("y", storage.linear(graph, "w", Linear(layer.weight), x), np.float32, [])
+            x = graph.input("x", np.float32, [1, "n", columns])
+            graph.output("y", storage.linear(graph, "w", module, x), np.float32, [1, "n", 48])
             # The weights as they are stored, read by a lookup, which rounds nothing.
             rows = graph.input("rows", np.int64, ["m"])
-            stored = storage.embedding(graph, "w", layer.weight, rows, Linear(layer.weight))
-            graph.output("w", stored, np.float32, ["m", 64])
+            stored = storage.embedding(graph, "w", layer.weight, rows, module)
+            graph.output("w", stored, np.float32, ["m", columns])
         nodes = onnx.load(path, load_external_data=False).graph.node
-        (node,) = [one for one in nodes if one.op_type == "MatMulNBits"]
-        level = next(one.i for one in node.attribute if one.name == "accuracy_level")
-        assert level == {8: 4, 32: 1}[bits]
+        levels = [one.i for node in nodes for one in node.attribute if one.name == "accuracy_level"]
+        assert levels == ([4] if bits == 8 else {"int8": [], "int4": [1]}[scheme])
         session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
         product, weights = session.run(["y", "w"], {"x": values.numpy(), "rows": np.arange(48)})
-        exact = values.numpy() @ weights.T
+        exact = values.numpy() @ weights.T + (layer.bias.numpy() if with_bias else 0)
         off = np.abs(product - exact).max() / np.abs(exact).max()
         assert off < {8: 0.03, 32: 1e-5}[bits]
 

@@ -14,7 +14,7 @@ from escalade.cli.demo.page_server import bound, check_page, page_app, serve_pag
 from escalade.cli.demo.processes import running
 
 # Its kernels in WebAssembly give what those of other devices give: an answer for an answer. So does
-# int8 with 32-bit activations, slower; those of 8 bits they do not round, and one answer in 60 is
+# int8 with 32-bit activations; those of 8 bits they do not round, and one answer in 60 is
 # another (docs/web.md).
 _QUANTIZATION: Final = "float16"
 _CALIBRATION_QUERIES = 1500

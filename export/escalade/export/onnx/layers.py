@@ -16,7 +16,8 @@ import torch
 from escalade.checkpoint import Activation
 from escalade.edge.runtimes import LOGITS, LOGPROB, NEXT_TOKEN
 from escalade.export.blueprints import Attention, FeedForward, Linear, Norm
-from escalade.export.onnx.storage import Storage, array
+from escalade.export.onnx.products import array
+from escalade.export.onnx.storage import Storage
 from escalade.export.onnx.writer import GraphWriter
 
 # onnx.TensorProto's numbers.

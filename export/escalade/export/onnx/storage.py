@@ -3,7 +3,8 @@
 Weight-only schemes keep each block of a row as integers with one scale, in float16 and widened
 when loaded (`MatMulNBits`); where the runtime has the instructions, activations are rounded to 8
 bits too, block by block, and the products are summed as integers (`accuracy_level` 4). With 32-bit
-activations no runtime rounds them, and a browser gives what a processor does.
+activations no runtime rounds them, and a browser gives what a processor does: weights of 8 bits are
+widened when the program is loaded, for which onnxruntime has no such kernel.
 """
 
 from __future__ import annotations
@@ -13,12 +14,20 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from escalade.edge.artifact import Scheme
 from escalade.export.blueprints import Linear
 from escalade.export.errors import OptionError
+from escalade.export.onnx.products import (
+    array,
+    bounds,
+    in_float,
+    plus_bias,
+    rounded_by_row,
+    to_float,
+    widened,
+)
 from escalade.export.onnx.writer import GraphWriter
 from escalade.export.quantization import (
     Choice,
@@ -34,8 +43,7 @@ _BITS: dict[str, int] = {"int4": 4, "int8": 8}
 # MatMulNBits, by the bits of an activation: at 4 it may be rounded, so that products are sums of
 # integers; at 1 all is float32.
 _ACCURACY_LEVELS = {8: 4, 32: 1}
-_INT8_MAX = 127
-_TINY = 1e-12  # a row of zeros still needs a scale
+_BYTE, _WHOLE = 8, 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,13 +119,11 @@ class Storage:
         if self.bits and not (self.whole_head and name == HEAD):
             return self._in_blocks(graph, name, module, values)
         if self.scheme == "dynamic-int8" and name not in {EMBEDDING, HEAD}:
-            return _dynamic(graph, name, module, values)
+            return rounded_by_row(graph, name, module, values)
         product = graph.microsoft(
             "FusedMatMul", [values, self._whole(graph, name, module.weight)], transB=1
         )
-        if module.bias is None:
-            return product
-        return graph.node("Add", [product, graph.weight(f"{name}.bias", array(module.bias))])
+        return plus_bias(graph, name, module, product)
 
     def embedding(
         self, graph: GraphWriter, name: str, table: Tensor, ids: str, head: Linear | None = None
@@ -134,7 +140,7 @@ class Storage:
         if self.bits:
             return self._rows_of_blocks(graph, name, head or Linear(table), ids)
         rows = graph.node("Gather", [self._stored(graph, name, table), ids])
-        return _to_float(graph, rows) if self.scheme == "float16" else rows
+        return to_float(graph, rows) if self.scheme == "float16" else rows
 
     def borrow(self, graph: GraphWriter, name: str, of: GraphWriter) -> None:
         """Let `graph` find the matrix called `name` where `of` has stored it."""
@@ -154,7 +160,7 @@ class Storage:
             [
                 graph.view(f"{name}.rows", f"{name}.blocks", [rows, padded * bits // 8]),
                 ids,
-                _scales(graph, graph.view(f"{name}.row_scales", f"{name}.scales", [rows, blocks])),
+                in_float(graph, graph.view(f"{name}.row_scales", f"{name}.scales", [rows, blocks])),
                 *([zeros] if zeros else []),
             ],
             bits=bits,
@@ -164,9 +170,7 @@ class Storage:
         )
         if padded == columns:
             return found
-        ends = (("first", 0), ("end", columns), ("axis", -1))
-        bounds = [graph.weight(f"{name}.{end}", np.array([at], np.int64)) for end, at in ends]
-        return graph.node("Slice", [found, *bounds])
+        return graph.node("Slice", [found, *bounds(graph, name, columns)])
 
     def _stored(self, graph: GraphWriter, name: str, weight: Tensor) -> str:
         if graph.has(name):
@@ -177,18 +181,20 @@ class Storage:
     def _whole(self, graph: GraphWriter, name: str, weight: Tensor) -> str:
         stored = self._stored(graph, name, weight)
         # onnxruntime does this once, when it loads.
-        return _to_float(graph, stored) if self.scheme == "float16" else stored
+        return to_float(graph, stored) if self.scheme == "float16" else stored
 
     def _in_blocks(self, graph: GraphWriter, name: str, module: Linear, values: str) -> str:
         zeros = self._store_blocks(graph, name, module)
         rows, columns = module.weight.shape
         bits, size = self.choice_of(name)
+        if self.activation_bits == _WHOLE and bits == _BYTE:
+            return plus_bias(graph, name, module, widened(graph, name, module, values, size))
         more = [zeros] if zeros else []
         if module.bias is not None:
             more = [zeros, "", graph.weight(f"{name}.bias", array(module.bias))]
         return graph.microsoft(
             "MatMulNBits",
-            [values, f"{name}.blocks", _scales(graph, f"{name}.scales"), *more],
+            [values, f"{name}.blocks", in_float(graph, f"{name}.scales"), *more],
             K=columns,
             N=rows,
             bits=bits,
@@ -233,37 +239,3 @@ class Storage:
 #: The name under which the token embedding and a head that is tied to it are stored.
 EMBEDDING = "embedding"
 HEAD = "head"
-
-
-def array(tensor: Tensor) -> NDArray[np.float32]:
-    """A tensor's numbers in float32."""
-    values: NDArray[np.float32] = tensor.detach().float().numpy()
-    return values
-
-
-def _to_float(graph: GraphWriter, value: str) -> str:
-    return graph.node("Cast", [value], to=1)
-
-
-def _scales(graph: GraphWriter, stored: str) -> str:
-    """In float32, what the kernels take beside it; onnxruntime folds it when it loads."""
-    return _to_float(graph, stored) if graph.dtype(stored) == np.float16 else stored
-
-
-def _dynamic(graph: GraphWriter, name: str, module: Linear, values: str) -> str:
-    columns_first = array(module.weight).T
-    scales = np.maximum(np.abs(columns_first).max(axis=0), _TINY) / _INT8_MAX
-    rounded = np.clip(np.round(columns_first / scales), -_INT8_MAX, _INT8_MAX).astype(np.int8)
-    bias = []
-    if module.bias is not None:
-        bias = [graph.weight(f"{name}.bias", array(module.bias))]
-    return graph.microsoft(
-        "DynamicQuantizeMatMul",
-        [
-            values,
-            graph.weight(f"{name}.int8", rounded),
-            graph.weight(f"{name}.scales", scales.astype(np.float32)),
-            graph.weight(f"{name}.zeros", np.zeros(scales.shape, np.int8)),
-            *bias,
-        ],
-    )

@@ -18,7 +18,8 @@ from escalade.edge.artifact import BudgetEntry, ChoiceEntry
 from escalade.export.blueprints import Decoder, Linear
 from escalade.export.errors import OptionError
 from escalade.export.onnx.decoder_graph import write_decoder
-from escalade.export.onnx.storage import Storage, array
+from escalade.export.onnx.products import array
+from escalade.export.onnx.storage import Storage
 from escalade.export.onnx.writer import PROGRAM_NAME, GraphWriter
 from escalade.export.quantization import BLOCKS, WIDTHS, Choice, Offer, offers_of, spend
 

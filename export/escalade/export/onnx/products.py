@@ -1,0 +1,82 @@
+"""Products that are no `MatMulNBits`, and what they are made of; knows no scheme.
+
+Weights that are widened when a program is loaded, and those of `dynamic-int8`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from escalade.export.blueprints import Linear
+from escalade.export.onnx.writer import GraphWriter
+
+_BYTE_MIDDLE = 128  # an integer of a block is stored as so much more
+_INT8_MAX = 127
+_TINY = 1e-12  # a row of zeros still needs a scale
+
+
+def widened(graph: GraphWriter, name: str, module: Linear, values: str, block: int) -> str:
+    """`values W^T`, by 8-bit weights that onnxruntime widens once, when it loads."""
+    rows, columns = module.weight.shape
+    blocks = -(-columns // block)
+    middle = graph.weight(f"{name}.middle", np.array(_BYTE_MIDDLE, np.float32))
+    integers = graph.node("Sub", [to_float(graph, f"{name}.blocks"), middle])
+    scales = in_float(
+        graph, graph.view(f"{name}.block_scales", f"{name}.scales", [rows, blocks, 1])
+    )
+    shape = graph.weight(f"{name}.shape", np.array([rows, blocks * block], np.int64))
+    weight = graph.node("Reshape", [graph.node("Mul", [integers, scales]), shape])
+    if blocks * block != columns:
+        weight = graph.node("Slice", [weight, *bounds(graph, name, columns)])
+    return graph.microsoft("FusedMatMul", [values, weight], transB=1)
+
+
+def rounded_by_row(graph: GraphWriter, name: str, module: Linear, values: str) -> str:
+    """`values W^T + b`, by 8-bit weights with a scale for each row; activations are rounded too."""
+    columns_first = array(module.weight).T
+    scales = np.maximum(np.abs(columns_first).max(axis=0), _TINY) / _INT8_MAX
+    rounded = np.clip(np.round(columns_first / scales), -_INT8_MAX, _INT8_MAX).astype(np.int8)
+    bias = []
+    if module.bias is not None:
+        bias = [graph.weight(f"{name}.bias", array(module.bias))]
+    return graph.microsoft(
+        "DynamicQuantizeMatMul",
+        [
+            values,
+            graph.weight(f"{name}.int8", rounded),
+            graph.weight(f"{name}.scales", scales.astype(np.float32)),
+            graph.weight(f"{name}.zeros", np.zeros(scales.shape, np.int8)),
+            *bias,
+        ],
+    )
+
+
+def plus_bias(graph: GraphWriter, name: str, module: Linear, product: str) -> str:
+    """A product, and the bias of the layer where it has one."""
+    if module.bias is None:
+        return product
+    return graph.node("Add", [product, graph.weight(f"{name}.bias", array(module.bias))])
+
+
+def bounds(graph: GraphWriter, name: str, columns: int) -> list[str]:
+    """Of a `Slice` that leaves out what fills the last block up."""
+    ends = (("first", 0), ("end", columns), ("axis", -1))
+    return [graph.weight(f"{name}.{end}", np.array([at], np.int64)) for end, at in ends]
+
+
+def to_float(graph: GraphWriter, value: str) -> str:
+    """In float32."""
+    return graph.node("Cast", [value], to=1)
+
+
+def in_float(graph: GraphWriter, stored: str) -> str:
+    """What kernels take in float32 alone; onnxruntime widens halves when it loads."""
+    return to_float(graph, stored) if graph.dtype(stored) == np.float16 else stored
+
+
+def array(tensor: Tensor) -> NDArray[np.float32]:
+    """A tensor's numbers in float32."""
+    values: NDArray[np.float32] = tensor.detach().float().numpy()
+    return values
