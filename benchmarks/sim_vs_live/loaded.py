@@ -30,7 +30,7 @@ from escalade.simulator.load import Plan, Target
 from escalade.simulator.load.caller import Said, connected
 from escalade.simulator.load.driver import drive
 from escalade.simulator.load.fitting import Fit
-from escalade.simulator.network import Conditions, DelayLine, Profile, get_profile
+from escalade.simulator.network import Connections, Profile, get_profile
 from escalade.simulator.recorded import climb, recorded_thresholds, tiers_of
 from escalade.simulator.replay import GRPC_BYTES_DOWN, GRPC_BYTES_UP
 
@@ -133,38 +133,34 @@ def in_virtual_time(
     """How long the same calls take through the fleet's queue: `(N,)`.
 
     A gateway's models take one query at a time; to the cloud it comes when they are done, over a
-    link of the same kind.
+    link of the same kind. What stalls on a connection holds up what is behind it there.
     """
     rng = np.random.default_rng(seed)
     asked = [calls[k] for k in sent.which]
-    up_s, down_s = _delays(asked, profile, rng)
-    down_s = down_s + overhead_s + [one.beside_s for one in asked]
     many = len(asked)
     none, every = np.zeros(many), np.ones(many, np.bool_)
+    bytes_up = [one.bytes_up for one in asked]
+    bytes_down = [one.bytes_down for one in asked]
     own_s = np.array([one.gateway_s for one in asked])
     cloud_s = np.array([one.cloud_s for one in asked])
+    # As `Caller.ask` takes them in turn.
+    over = [number % _CONNECTIONS for number in range(many)]
+    near = Connections(profile, _CONNECTIONS, rng)
+    up_s = near.up_s(sent.came_s, over, bytes_up) - sent.came_s
     if not own_s.any():
-        to_cloud = Given(sent.came_s, none, every, cloud_s, up_s, down_s)
-        return latencies_of(to_cloud, slots=_SLOTS, slowdown=fit.slowdown)
-    at_gateway = Given(sent.came_s, none, every, own_s, up_s, none)
-    took_s = latencies_of(at_gateway, slots=1, slowdown=0.0)
-    beyond = _delays(asked, profile, rng)
-    to_cloud = Given(sent.came_s + took_s, none, every, cloud_s, *beyond)
-    took_s = took_s + latencies_of(to_cloud, slots=_SLOTS, slowdown=fit.slowdown)
-    return np.asarray(took_s + down_s)
-
-
-def _delays(
-    calls: Sequence[Call], profile: Profile, rng: np.random.Generator
-) -> tuple[Floats, Floats]:
-    found = np.empty((2, len(calls)))
-    for k, call in enumerate(calls):
-        shared = Conditions.at_any_moment(profile, rng)
-        up_s = DelayLine(profile, "up", rng, shared).release_s(0.0, call.bytes_up)
-        leaves_s = up_s + call.gateway_s + call.cloud_s
-        down = DelayLine(profile, "down", rng, shared)
-        found[:, k] = up_s, down.release_s(leaves_s, call.bytes_down) - leaves_s
-    return found[0], found[1]
+        to_cloud = Given(sent.came_s, none, every, cloud_s, up_s, none)
+        leaves_s = sent.came_s + latencies_of(to_cloud, slots=_SLOTS, slowdown=fit.slowdown)
+    else:
+        at_gateway = Given(sent.came_s, none, every, own_s, up_s, none)
+        goes_s = sent.came_s + latencies_of(at_gateway, slots=1, slowdown=0.0)
+        # All that a gateway sends on has one connection.
+        beyond, one = Connections(profile, 1, rng), [0] * many
+        up_s = beyond.up_s(goes_s, one, bytes_up) - goes_s
+        to_cloud = Given(goes_s, none, every, cloud_s, up_s, none)
+        back_s = goes_s + latencies_of(to_cloud, slots=_SLOTS, slowdown=fit.slowdown)
+        leaves_s = beyond.down_s(back_s, one, bytes_down)
+    took_s = near.down_s(leaves_s, over, bytes_down) - sent.came_s
+    return np.asarray(took_s + overhead_s + [one.beside_s for one in asked])
 
 
 def overhead(address: str, trace: Trace, fit: Fit, many: int, *, seed: int) -> float:

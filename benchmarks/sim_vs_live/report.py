@@ -207,8 +207,10 @@ more or less from one time to the next by as much as most of these differences, 
 intervals say more than the values.
 
 Under load calls come at moments of chance, the same ones in virtual time, where they go through the
-fleet's queue. They would keep the cloud at work for 70 % of the time if it took one at a time. What
-it can do in batches is several times that, and was not tried: servers, clients and the live proxy,
+fleet's queue, and over as many connections as live: 16 of the device's link, one from the gateway
+on. What stalls on one holds up what is behind it. They would keep the cloud at work for 70 % of the
+time if it took one at a time. What it can do in batches is several times that, and was not tried:
+servers, clients and the live proxy,
 which spins for up to 2 ms before each moment that it waits for, share two cores here."""
 
 _FIRST_CALLS = """Over the kernel's own TCP and a network of 200 ms, in round trips; the rule is

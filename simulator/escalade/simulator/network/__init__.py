@@ -2,6 +2,7 @@
 
 from escalade.simulator.network.at_once import calls_s, draws_of
 from escalade.simulator.network.clock import LiveClock
+from escalade.simulator.network.connections import Connections
 from escalade.simulator.network.delay_line import DelayLine
 from escalade.simulator.network.framing import GRPC_BYTES_DOWN, GRPC_BYTES_UP
 from escalade.simulator.network.links import Network, networks_named
@@ -30,6 +31,7 @@ __all__ = [
     "GRPC_BYTES_UP",
     "PAPERS_DELAYS",
     "Conditions",
+    "Connections",
     "ControlClient",
     "DelayLine",
     "LiveClock",

@@ -1,6 +1,6 @@
 """What a chunk of bytes passes on a network, a stage each; knows no socket and no clock."""
 
-from escalade.simulator.network.stages.conditions import Conditions, begins_from
+from escalade.simulator.network.stages.conditions import Conditions, RoundTrips, begins_from
 from escalade.simulator.network.stages.link import Link, VaryingLink, seconds_per_byte
 from escalade.simulator.network.stages.loss import (
     RTO_MIN_S,
@@ -22,6 +22,7 @@ __all__ = [
     "Jitter",
     "Link",
     "Loss",
+    "RoundTrips",
     "Spikes",
     "Spreading",
     "Stage",

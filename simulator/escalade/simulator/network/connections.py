@@ -1,0 +1,85 @@
+"""Calls that share connections, in virtual time: what stalls holds up what is behind it.
+
+A byte stream keeps its order. While one call's lost packet is sent again, all others of the same
+connection wait, each way: head-of-line blocking. The live proxy has the same, by the same delay
+lines. Knows no queue of a server: the caller says when answers leave.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from escalade.simulator.network.delay_line import DelayLine
+from escalade.simulator.network.profiles import Profile, Spread
+from escalade.simulator.network.stages import Conditions, RoundTrips, Uniform
+
+Floats = NDArray[np.float64]
+
+
+class Connections:
+    """Connections over one network, opened before the first call."""
+
+    def __init__(self, profile: Profile, many: int, rng: np.random.Generator) -> None:
+        """Lay their lines; cycles and traces are at any moment, which is the same for all.
+
+        Args:
+            profile: the network.
+            many: connections, at least 1.
+            rng: of what chance does.
+        """
+        begins_s = Conditions.at_any_moment(profile, rng).begins_s
+        self._up, self._down = list[DelayLine](), list[DelayLine]()
+        for _ in range(many):
+            shared = Conditions(profile, rng, begins_s=begins_s)
+            if profile.spread is not None:
+                shared.round_trips = _Remembered(profile.spread, profile.rtt_ms, rng)
+            self._up.append(DelayLine(profile, "up", rng, shared))
+            self._down.append(DelayLine(profile, "down", rng, shared))
+
+    def up_s(self, sent_s: Floats, over: Sequence[int], nbytes: Sequence[int]) -> Floats:
+        """When each of N requests has come: `(N,)` seconds; asked once, and before `down_s`.
+
+        Args:
+            sent_s: `(N,)` when each is sent.
+            over: over which connection, from 0.
+            nbytes: what it is long.
+        """
+        return _crossed(self._up, sent_s, over, nbytes)
+
+    def down_s(self, sent_s: Floats, over: Sequence[int], nbytes: Sequence[int]) -> Floats:
+        """When each of N answers has come, as `up_s`; asked once."""
+        return _crossed(self._down, sent_s, over, nbytes)
+
+
+def _crossed(
+    lines: Sequence[DelayLine], sent_s: Floats, over: Sequence[int], nbytes: Sequence[int]
+) -> Floats:
+    found = np.empty(len(sent_s))
+    for k in np.argsort(sent_s, kind="stable").tolist():
+        found[k] = lines[over[k]].release_s(float(sent_s[k]), nbytes[k])
+    return found
+
+
+class _Remembered(RoundTrips):
+    """Round trips that answers ask for when all requests have: what each then was is kept."""
+
+    def __init__(self, spread: Spread, median_ms: float, rng: Uniform) -> None:
+        super().__init__(spread, median_ms, rng)
+        self._at_s, self._was_ms = list[float](), list[float]()
+        self._asked_s = -math.inf
+
+    def at_ms(self, at_s: float) -> float:
+        """The time, in ms, of the round trip that is under way at a moment."""
+        if at_s < self._asked_s:
+            return self._was_ms[max(0, bisect_right(self._at_s, at_s) - 1)]
+        self._asked_s = at_s
+        rtt_ms = super().at_ms(at_s)
+        if not self._was_ms or rtt_ms != self._was_ms[-1]:
+            self._at_s.append(at_s)
+            self._was_ms.append(rtt_ms)
+        return rtt_ms
