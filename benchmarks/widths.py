@@ -96,6 +96,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--resamples", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1, help="of the order of reviews, of resamples")
+    parser.add_argument("--artifacts", type=Path, help="folder that has them, or is to have them")
     parser.add_argument("--figure", type=Path, help="folder for on-device.svg and .png")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -111,7 +112,7 @@ def main() -> None:
         model, above, most = options.model, options.model, 4  # the label, its end, and room
     records = subsample(records, options.queries)
     with tempfile.TemporaryDirectory() as scratch:
-        folders = exported(model, Path(scratch), most)
+        folders = exported(model, options.artifacts or Path(scratch), most)
         if above == model:
             last = folders[BASELINE]
         else:
@@ -179,11 +180,14 @@ def reviews(folder: Path, model: Path, seed: int) -> list[Record]:
 
 
 def exported(model: Path, out: Path, most: int | None) -> dict[str, Path]:
-    """An artifact of each width, by its name."""
-    folders = {}
-    for number, width in enumerate(WIDTHS):
+    """An artifact of each width, by its name, exported where it is not there."""
+    folders = {
+        width.name: out / width.name.replace(", ", "-").replace(" ", "-") for width in WIDTHS
+    }
+    for width in WIDTHS:
+        if folders[width.name].exists():
+            continue
         note_console().print(f"exporting, {width.name} ...", style="dim")
-        folders[width.name] = out / f"width-{number}"
         export_artifact(
             model,
             folders[width.name],
