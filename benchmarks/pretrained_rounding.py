@@ -39,10 +39,12 @@ class Way(NamedTuple):
 
     name: str
     scheme: Scheme
-    block_size: int
+    block_size: int | None = None
     head_bits: int | None = None
     #: Whose text weights are rounded by: nobody's, the model's, the file's.
     by: str = "nobody"
+    #: A weight, all told, where each matrix gets its own.
+    bits: float | None = None
 
 
 class Row(NamedTuple):
@@ -61,6 +63,10 @@ WAYS = (
     Way("int4, --head-bits 4", "int4", 32, 4, by="model"),
     Way("int4, --head-bits 4 --block-size 64", "int4", 64, 4, by="model"),
     Way("int4, --gptq TEXT", "int4", 32, by="text"),
+    Way("--bits 4.5", "int4", by="model", bits=4.5),
+    Way("--bits 4.9", "int4", by="model", bits=4.9),
+    Way("--bits 5.6", "int4", by="model", bits=5.6),
+    Way("--bits 4.9 --gptq TEXT", "int4", by="text", bits=4.9),
 )
 
 
@@ -95,6 +101,7 @@ def main() -> None:
                 quantize=way.scheme,
                 block_size=way.block_size,
                 head_bits=way.head_bits,
+                bits=way.bits,
                 gptq_prompts=given[way.by],
             )
             seconds = time.perf_counter() - start

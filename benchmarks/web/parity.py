@@ -1,12 +1,14 @@
 """How many answers of the device in a browser are Python's, and how far their scores are apart.
 
-    .venv/bin/python -m benchmarks.web.parity
+    .venv/bin/python -m benchmarks.web.parity [SCHEME ...]
 
-The bundled small model in each quantization: the same queries, in headless Chromium and here.
+The bundled small model in each quantization, or in those that are named: the same queries, in
+headless Chromium and here.
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,7 +25,16 @@ from escalade.training.data import load_pronunciations, make_records
 
 _SMALL = Path(__file__).parents[2] / "training" / "checkpoints" / "small-cat-xent"
 _QUERIES, _GOLDEN, _THREADS = 1000, 8, 2
-_SCHEMES: tuple[Scheme, ...] = ("none", "float16", "dynamic-int8", "int8", "int4")
+# With the bits of activations; None: the format's own.
+_SCHEMES: tuple[tuple[Scheme, int | None], ...] = (
+    ("none", None),
+    ("float16", None),
+    ("dynamic-int8", None),
+    ("int8", 8),
+    ("int8", 32),
+    ("int4", 8),
+    ("int4", 32),
+)
 
 _ASK = """async prompts => {
   const rows = [];
@@ -37,17 +48,27 @@ _ASK = """async prompts => {
 
 def main() -> None:
     """Compare and print."""
+    wanted = set(sys.argv[1:])
     table = Table("quantization", "same tokens", "largest |delta NLL| of those")
     with TemporaryDirectory() as scratch:
         data = Path(scratch) / "test.jsonl"
         write_records(data, make_records("test", load_pronunciations()))
         prompts = [record.prompt for record in subsample(read_records(data), _QUERIES)]
-        for scheme in _SCHEMES:
-            folder = Path(scratch) / scheme
-            note_console().print(f"exporting and asking in {scheme}", style="dim")
-            export_artifact(_SMALL, folder, quantize=scheme, golden_prompts=prompts[:_GOLDEN])
+        for scheme, bits in _SCHEMES:
+            if wanted and scheme not in wanted:
+                continue
+            named = scheme if bits is None else f"{scheme}, {bits}-bit activations"
+            folder = Path(scratch) / named.replace(", ", "-")
+            note_console().print(f"exporting and asking in {named}", style="dim")
+            export_artifact(
+                _SMALL,
+                folder,
+                quantize=scheme,
+                activation_bits=bits,
+                golden_prompts=prompts[:_GOLDEN],
+            )
             same, apart = _compared(folder, prompts)
-            table.add_row(scheme, f"{same} of {len(prompts)}", f"{apart:.2g}")
+            table.add_row(named, f"{same} of {len(prompts)}", f"{apart:.2g}")
     result_console().print(table)
 
 

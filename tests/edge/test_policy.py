@@ -373,6 +373,33 @@ def test_what_is_hidden_is_put_back_where_it_can_be(
     assert (answer.outcome, answer.text, answer.prompt) == ("deferred", expected, prompt)
 
 
+@pytest.mark.parametrize("repeats", [True, False])
+def test_ids_that_spell_a_placeholder_go_no_further(
+    repeats: bool, opened: Open, scripted_cloud: ScriptedCloud, artifact: Artifact
+) -> None:
+    text = "[HIDDEN_1] it is" if repeats else "it is"
+    ids = artifact.encode(text, special_tokens=False)
+
+    def reply(request: pb.GenerateRequest, context: Any) -> pb.GenerateResponse:
+        answer = good_reply(request, context)
+        answer.text = text
+        answer.token_ids.extend(ids)
+        answer.logprobs.extend([-0.5] * len(ids))
+        return answer
+
+    scripted_cloud.replies = [reply]
+    client = opened("redact = ['cascade']")
+    run = client.stream(PROMPT)
+    answer = run.finish()
+    assert answer is not None
+    said = run.said[answer.answered_by]
+    assert said is not None
+    source = said.source  # what a gateway sends on
+    assert answer.text == text.replace("[HIDDEN_1]", "cascade")
+    assert list(source.ids) == ([] if repeats else ids)
+    assert len(source.logprobs) == (0 if repeats else len(ids))
+
+
 def test_token_ids_and_stop_texts_are_hidden_too(
     opened: Open, scripted_cloud: ScriptedCloud, artifact: Artifact
 ) -> None:

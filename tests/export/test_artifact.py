@@ -169,6 +169,10 @@ def test_options_out_of_range(tiny_model_dir: Path, tmp_path: Path) -> None:
         export_artifact(tiny_model_dir, tmp_path / "out", format="executorch", block_size=32)
     with pytest.raises(OptionError, match="--head-bits is for --quantize int4 and 8da4w, got it"):
         export_artifact(tiny_model_dir, tmp_path / "out", quantize="int8", head_bits=4)
+    with pytest.raises(OptionError, match="--activation-bits is for .* got it for onnx float16"):
+        export_artifact(tiny_model_dir, tmp_path / "out", quantize="float16", activation_bits=32)
+    with pytest.raises(OptionError, match="--activation-bits must be 8 or 32, got 16"):
+        export_artifact(tiny_model_dir, tmp_path / "out", quantize="int8", activation_bits=16)
     with pytest.raises(OptionError, match="--head-bits must be 4 or 8, got 5"):
         export_artifact(tiny_model_dir, tmp_path / "out", quantize="int4", head_bits=5)
     assert list(tmp_path.iterdir()) == []

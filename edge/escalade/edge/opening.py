@@ -184,12 +184,15 @@ def _open_artifact(
         max_memory=options.max_memory,
         trusted_key=options.trusted_key,
     )
+    outbox = _outbox(folder, options, "degrade", OutboxTable())
     member = Member(artifact)
     table = TierTable(gate=GateTable(threshold=options.threshold, early=options.early))
     gate = _gate(folder, None, table, [member], options)
     tiers: list[Tier] = [ArtifactTier(member, name="device")]
     gates: list[Gate | None] = [gate]
     if cloud is not None:
+        if calibrated and gate.threshold is None:
+            raise not_calibrated(str(folder))
         # gRPC is opened only for a tier elsewhere.
         from escalade.edge.wire import ClientFiles, CloudClient
 
@@ -205,16 +208,13 @@ def _open_artifact(
             files=ClientFiles(options.token_file, options.client_cert, options.client_key),
             through=options.through,
         )
-        if calibrated and gate.threshold is None:
-            client.close()
-            raise not_calibrated(str(folder))
         tiers.append(RemoteTier(client, reader=member, prompt_form=options.prompt_form))
         gates.append(None)
     return Cascade(
         tiers=tiers,
         gates=gates,
         calibrated=calibrated,
-        outbox=_outbox(folder, options, "degrade", OutboxTable()),
+        outbox=outbox,
     )
 
 

@@ -62,6 +62,8 @@ def export_artifact(
     quantize: Scheme = "none",
     block_size: int | None = None,
     head_bits: int | None = None,
+    bits: float | None = None,
+    activation_bits: int | None = None,
     gptq_prompts: Sequence[str] | None = None,
     layout: Layout | None = None,
     golden_prompts: Sequence[str] = DEFAULT_GOLDEN_PROMPTS,
@@ -80,6 +82,10 @@ def export_artifact(
         block_size: input values that share a scale; 32 in `int4` and 64 in `int8` if None.
         head_bits: of embedding and head in `int4`, of the embedding in `8da4w`: 4 or 8; 8 if
             None.
+        bits: for each weight of a decoder in `int4`, scales and all else of the program counted:
+            each matrix gets bits and block size of its own, by what it costs in KL.
+        activation_bits: of what `int8` and `int4` weights are multiplied with: 8, which a runtime
+            rounds to where it is faster so, or 32, with which all give the same; 8 if None.
         gptq_prompts: round weights so that products on these prompts and the model's own
             answers to them stay (`int4`, `int8`); None takes text that a decoder writes itself in
             `int4`, and else, as an empty list does, each weight to its nearest.
@@ -94,7 +100,7 @@ def export_artifact(
 
     Raises:
         ModelError: the model cannot be loaded, or is of a kind that cannot be written.
-        OptionError: the format does not take an option.
+        OptionError: the format does not take an option, or no program has so few or many bits.
         ExportParityError: an unquantized program does not give torch's tokens and NLL, or any
             program a score that is no number.
     """
@@ -109,12 +115,21 @@ def export_artifact(
         raise OptionError(f"--block-size is for --format onnx, got {block_size} for {format}")
     if head_bits is not None and quantize not in {"int4", "8da4w"}:
         raise OptionError(f"--head-bits is for --quantize int4 and 8da4w, got it for {quantize}")
+    if activation_bits is not None and (format != "onnx" or quantize not in {"int4", "int8"}):
+        raise OptionError(
+            "--activation-bits is for --format onnx --quantize int4 and int8, got it for"
+            f" {format} {quantize}"
+        )
     if gptq_prompts and quantize not in {"int4", "int8"}:
         raise OptionError(f"--gptq is for --quantize int4 and int8, got it for {quantize}")
+    if bits is not None:
+        _check_budget(quantize, block_size, head_bits, gptq_prompts)
     progress("loading the model")
     model = load_model(model_dir)
     generation = generation_of(model, model_dir)
     check_fits(model, quantize)
+    if bits is not None and model.config.is_encoder_decoder:
+        raise OptionError("--bits is for decoders, got an encoder-decoder")
     window = window_of(model.config)
     with atomic_folder(out, marker=MANIFEST_NAME) as folder:
         tokenizer = write_tokenizer(model_dir, folder)
@@ -132,11 +147,21 @@ def export_artifact(
             from escalade.export.layouts import write_layout
 
             write_layout(layout, model_dir, folder, model, entry)
-        text = calibrate(model, folder, quantize, gptq_prompts, window, progress)
+        text = calibrate(
+            model, folder, quantize, gptq_prompts, window, progress, curvatures=bits is not None
+        )
         progress(f"writing the {format} program")
         with quiet():
             program, encoder, quantization = _write_program(
-                model, folder, format, quantize, block_size, head_bits, window
+                model,
+                folder,
+                format,
+                quantize,
+                block_size,
+                head_bits,
+                bits,
+                activation_bits,
+                window,
             )
         detail = quantization.detail + text
         quantization = msgspec.structs.replace(quantization, detail=detail)
@@ -180,6 +205,8 @@ def _write_program(
     scheme: Scheme,
     block_size: int | None,
     head_bits: int | None,
+    bits: float | None,
+    activation_bits: int | None,
     window: int,
 ) -> tuple[str, str | None, QuantizationEntry]:
     """Returns the program's file name, the encoder's, and how weights are stored."""
@@ -212,5 +239,22 @@ def _write_program(
             scheme=scheme,
             block_size=block_size,
             head_bits=head_bits,
+            bits=bits,
+            activation_bits=activation_bits,
         ),
     )
+
+
+def _check_budget(
+    quantize: Scheme,
+    block_size: int | None,
+    head_bits: int | None,
+    gptq_prompts: Sequence[str] | None,
+) -> None:
+    if quantize != "int4":
+        raise OptionError(f"--bits is for --quantize int4, got it for {quantize}")
+    for name, value in (("--block-size", block_size), ("--head-bits", head_bits)):
+        if value is not None:
+            raise OptionError(f"{name} and --bits exclude one another: --bits chooses it")
+    if gptq_prompts is not None and not gptq_prompts:
+        raise OptionError("--bits measures on text, got --gptq none; give it DATA or leave it out")

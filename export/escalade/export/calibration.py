@@ -14,6 +14,10 @@ from escalade.export.quiet import quiet
 
 # Of the model's own answer to each prompt that weights are rounded by.
 _GPTQ_NEW_TOKENS = 64
+# That are read forwards and backwards to see what each matrix matters.
+_CURVATURE_TOKENS, _LEAST_TOKENS = 1024, 32
+# Of a text: what was computed of each token stays in memory until the way back.
+_PIECE_TOKENS = 128
 
 
 def calibrate(
@@ -23,6 +27,8 @@ def calibrate(
     prompts: Sequence[str] | None,
     window: int,
     progress: Callable[[str], None],
+    *,
+    curvatures: bool = False,
 ) -> str:
     """Leave hessians on a model's layers, where its weights are rounded by text.
 
@@ -33,16 +39,20 @@ def calibrate(
         prompts: to read; None has a decoder write its text in `int4`.
         window: of the model, in tokens.
         progress: called with a line before it begins.
+        curvatures: whether what an error of each layer's outputs costs is left there too.
 
     Returns:
         Whose text it was, for people; empty where prompts, or nothing, was read.
 
     Raises:
-        OptionError: no prompt leaves room for an answer.
+        OptionError: no prompt leaves room for an answer, or, for curvatures, there is too little
+            text.
     """
     if prompts:
         progress(f"reading {len(prompts)} prompts to round weights by")
-        _read(model, folder, prompts, window)
+        read = _read(model, folder, prompts, window)
+        if curvatures:
+            _measure(model, read, progress)
         return ""
     if prompts is not None or scheme != "int4" or model.config.is_encoder_decoder:
         return ""
@@ -50,11 +60,36 @@ def calibrate(
 
     progress("writing text to round weights by")
     with quiet():
-        gather_hessians_of_text(model, write_text(model, window=window))
+        text = write_text(model, window=window)
+        gather_hessians_of_text(model, text)
+    if curvatures:
+        _measure(model, text.tolist(), progress)
     return " on text that it wrote"
 
 
-def _read(model: PreTrainedModel, folder: Path, prompts: Sequence[str], window: int) -> None:
+def _measure(
+    model: PreTrainedModel, texts: Sequence[Sequence[int]], progress: Callable[[str], None]
+) -> None:
+    from escalade.export.quantization import gather_curvatures
+
+    some: list[Sequence[int]] = []
+    for text in texts:
+        if sum(map(len, some)) < _CURVATURE_TOKENS:
+            some.append(text[:_PIECE_TOKENS])
+    tokens = sum(map(len, some))
+    if tokens < _LEAST_TOKENS:
+        raise OptionError(
+            f"--bits: text to measure by must have at least {_LEAST_TOKENS} tokens, got {tokens}"
+        )
+    progress(f"measuring on {tokens:,} tokens what each matrix matters")
+    with quiet():
+        gather_curvatures(model, some)
+
+
+def _read(
+    model: PreTrainedModel, folder: Path, prompts: Sequence[str], window: int
+) -> list[list[int]]:
+    """Returns the prompts that fit."""
     from escalade.export.quantization import gather_hessians
 
     tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_NAME))
@@ -68,3 +103,4 @@ def _read(model: PreTrainedModel, folder: Path, prompts: Sequence[str], window: 
         )
     with quiet():
         gather_hessians(model, fitting, max_new_tokens=longest)
+    return fitting

@@ -22,7 +22,13 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from escalade.checkpoint import GREEDY, window_of
-from escalade.edge.artifact import TOKENIZER_NAME, Manifest, read_manifest
+from escalade.edge.artifact import (
+    TOKENIZER_NAME,
+    LostEntry,
+    Manifest,
+    read_manifest,
+    write_manifest,
+)
 from escalade.edge.runtimes import ATTENTION_MASK, INPUT_IDS, LOGITS, PAST_PREFIX
 from escalade.export.errors import OptionError
 from escalade.export.model import load_model
@@ -45,25 +51,8 @@ class Text(NamedTuple):
     first: int
 
 
-class Lost(msgspec.Struct, frozen=True, kw_only=True):
-    """A program against its model in float32, over the tokens of held-out texts."""
-
-    #: Who wrote the texts: the model itself, or records.
-    source: str
-    texts: int
-    tokens: int
-    #: KL(model || program) of the next token, in nats.
-    mean_kl: float
-    p99_kl: float
-    worst_kl: float
-    #: Share of the places where both think the same token likeliest.
-    same_argmax: float
-    #: Perplexity of the program over that of the model.
-    perplexity_ratio: float
-    #: Mean over texts of the program's score r(x), the mean NLL, less the model's.
-    mean_score_drift: float
-    #: The largest of a text, without its sign.
-    worst_score_drift: float
+class Lost(LostEntry, frozen=True, kw_only=True):
+    """What a program lost, and how that is said."""
 
     @property
     def in_words(self) -> str:
@@ -78,6 +67,18 @@ class Lost(msgspec.Struct, frozen=True, kw_only=True):
     def beside(self, manifest: Manifest) -> Exported:
         """A manifest with this."""
         return Exported(**msgspec.structs.asdict(manifest), lost=self)
+
+
+def keep_lost(artifact: Path, manifest: Manifest, lost: Lost) -> Manifest:
+    """Write what was lost into a manifest that says what bits were spent on; returns it."""
+    budget = manifest.quantization.budget
+    if not budget:
+        return manifest
+    entry = msgspec.structs.replace(budget, lost=lost)
+    stored = msgspec.structs.replace(manifest.quantization, budget=entry)
+    manifest = msgspec.structs.replace(manifest, quantization=stored)
+    write_manifest(artifact, manifest)
+    return manifest
 
 
 class Exported(Manifest, frozen=True, kw_only=True):

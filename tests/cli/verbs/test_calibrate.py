@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import re
 import shutil
 import sys
@@ -94,6 +95,41 @@ def test_a_rate_from_records(invoke: Invoke, artifact: Path, data: Path) -> None
     assert again["threshold"] == deferral.threshold
     assert again["calibration"]["fit"]["deferral_rate"] == pytest.approx(1 / 3)
     assert again["calibration"]["goal"] == {"kind": "rate", "target": 0.34}
+
+
+def test_kernels_of_arm_are_kept_with_the_threshold_that_they_gave(
+    invoke: Invoke,
+    artifact: Path,
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a processor that is called Arm's; ONNX Runtime for this one has no such kernels."""
+    before = read_manifest(artifact)
+    arguments = ["calibrate", artifact, "--data", data, *RATE]
+    with monkeypatch.context() as on_arm:
+        on_arm.setattr(platform, "machine", lambda: "aarch64")
+        code, out, err = invoke(*arguments, "--kernels", "kleidiai")
+        assert code == 0
+        golden = len(before.golden)
+        assert f"kleidiai kernels leave {golden} of {golden} golden answers as they were" in words(
+            err
+        )
+        assert "computed with kleidiai kernels, on 64-bit Arm alone" in out
+        chosen = read_manifest(artifact)
+        assert chosen.deferral.kernels == "kleidiai"
+        assert chosen.golden == before.golden
+        assert program_digest(chosen) != program_digest(before)
+        code, _, err = invoke(*arguments)  # as before
+        assert code == 0
+        assert read_manifest(artifact).deferral.kernels == "kleidiai"
+    code, out, err = invoke("ask", artifact, "g2p: cat")
+    assert (code, out) == (2, "")
+    assert "--kernels portable` sets a threshold for any" in words(err)
+    code, _, _ = invoke(*arguments, "--kernels", "portable")
+    assert code == 0
+    after = read_manifest(artifact)
+    assert "kernels" not in json.loads((artifact / MANIFEST_NAME).read_text())["deferral"]
+    assert program_digest(after) == program_digest(before)
 
 
 def test_one_query_is_warned_of(invoke: Invoke, artifact: Path, data: Path) -> None:
@@ -367,6 +403,8 @@ RATE: list[Any] = ["--target-deferral-rate", 0.5]
         (["--data", "{data}", *RATE, "--early-miss-rate", 0.01], "takes at least 230 queries"),
         (["--data", "{data}", *RATE, "--delta", 7], r"--delta must be in \(0, 1\), got 7"),
         (["--trace", "{data}", *RATE], "not a valid TraceHeader"),
+        (["--trace", "{data}", *RATE, "--kernels", "portable"], "--kernels needs --data"),
+        (["--data", "{data}", *RATE, "--kernels", "kleidiai"], "are of 64-bit Arm processors"),
     ],
 )
 def test_a_mistake_costs_one_line_and_changes_nothing(

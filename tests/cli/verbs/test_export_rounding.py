@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
+
+from escalade.edge.artifact import read_manifest
 
 Invoke = Callable[..., tuple[int, str, str]]
 
@@ -52,4 +56,51 @@ def test_empty_data_is_one_line(
     )
     assert (code, out) == (2, "")
     assert "no records" in err.splitlines()[-1]
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_budget_of_bits_is_spent_and_said(
+    invoke: Invoke, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    code, out, err = invoke("export", tiny_model_dir, tmp_path / "a", "--bits", "9")
+    assert code == 0, err
+    assert "at most 9 bits a weight" in out
+    assert "attention.qkv" in out
+    assert "layer 1" in out
+    assert re.search(r"took \d+ s and at most [\d,]+ MiB", err)
+    manifest = read_manifest(tmp_path / "a")
+    budget = manifest.quantization.budget
+    assert budget
+    assert manifest.quantization.scheme == "int4"
+    assert budget.lost
+    assert budget.lost.tokens > 100
+    code, out, err = invoke("export", tiny_model_dir, tmp_path / "b", "--bits", "9", "--json")
+    assert code == 0, err
+    told = json.loads(out)
+    assert told["quantization"]["budget"]["choices"] == msgspec.to_builtins(budget.choices)
+    assert told["files"] == msgspec.to_builtins(manifest.files)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--bits", "1"), "--bits must be "),
+        (("--bits", "99"), "--bits must be "),
+        (("--bits", "nan"), "--bits must be "),
+        (("--bits", "9", "--quantize", "int8"), "--bits is for --quantize int4"),
+        (("--bits", "9", "--block-size", "32"), "--block-size and --bits exclude one another"),
+        (("--bits", "9", "--head-bits", "4"), "--head-bits and --bits exclude one another"),
+        (("--bits", "9", "--gptq", "none"), "--bits measures on text, got --gptq none"),
+    ],
+)
+def test_a_budget_that_cannot_be_is_one_line(
+    options: tuple[str, ...],
+    message: str,
+    invoke: Invoke,
+    tiny_model_dir: Path,
+    tmp_path: Path,
+) -> None:
+    code, out, err = invoke("export", tiny_model_dir, tmp_path / "a", *options)
+    assert (code, out) == (2, "")
+    assert message in err.splitlines()[-1]
     assert not (tmp_path / "a").exists()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import ssl
 from ipaddress import IPv4Address
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import pytest
+from authority import Authority, Pair, needs_openssl
 
 from escalade.edge.endpoint import Listening, Rules
 from escalade.edge.endpoint.web.server import bind, server_of
@@ -89,6 +92,50 @@ def test_a_certificate_that_is_none_is_said(serve: Any, tmp_path: Path) -> None:
     both = Listening(address=where.address, tls_cert=where.tls_cert, tls_key=tmp_path / "no.key")
     with pytest.raises(EndpointError, match="do not load"):
         server_of(opened, Rules(), both, lambda: None)
+
+
+@needs_openssl
+def test_a_changed_certificate_is_followed_and_half_a_one_is_not(
+    serve: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    authority = Authority(tmp_path / "ca")
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+
+    def put(pair: Pair, *, whole: bool = True) -> str:
+        cert.write_bytes(pair.cert.read_bytes())
+        if whole:
+            key.write_bytes(pair.key.read_bytes())
+        return pair.cert.read_text()
+
+    first = put(authority.issue("first"))
+    now_s, ready = [0.0], Event()
+    where = Listening(address=Address("127.0.0.1", 0), tls_cert=cert, tls_key=key)
+    bound = bind(where, Rules())
+
+    def shown() -> str:
+        return ssl.get_server_certificate(bound.getsockname(), timeout=30)
+
+    server = server_of(serve().opened, Rules(), where, ready.set, now_s=lambda: now_s[0])
+    thread = Thread(target=server.run, kwargs={"sockets": [bound]})
+    with bound, caplog.at_level(logging.INFO, "escalade.edge.endpoint"):
+        thread.start()
+        assert ready.wait(30)
+        try:
+            assert shown().split() == first.split()
+            half = authority.issue("second")
+            put(half, whole=False)
+            now_s[0] += 2.0
+            while not any("what was read before stands" in one for one in caplog.messages):
+                Event().wait(0.01)
+            assert shown().split() == first.split()
+            second = put(half)
+            now_s[0] += 2.0
+            while not any("read again" in one for one in caplog.messages):
+                Event().wait(0.01)
+            assert shown().split() == second.split()
+        finally:
+            server.should_exit = True
+            thread.join(60)
 
 
 def test_a_changed_file_is_said_and_not_followed(

@@ -253,6 +253,7 @@ def test_models_are_listed(serve: Any) -> None:
         "status": "ok",
         "model": "cascade",
         "under_way": 0,
+        "asking": 0,
         "queue": 64,
         "cascade_changed": False,
     }

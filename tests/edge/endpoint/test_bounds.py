@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from threading import Event
 from typing import Any
 
@@ -95,6 +95,32 @@ def test_places_are_taken_all_or_none() -> None:
         places.take(1)
         places.free(seconds)
     assert places.retry_after_s() == 50  # two are under way: one ends each 50 s
+
+
+def test_who_waits_for_a_person_lends_the_place_and_its_time_is_nobodys() -> None:
+    now_s = [0.0]
+    places = Places(2, lambda: now_s[0])
+    with ExitStack() as asked:
+        first = places.take(2)
+        for one in first:
+            asked.enter_context(one.lent())
+        assert (places.taken, places.asking) == (0, 2)
+        second = places.take(2)
+        with second[0].lent():  # as many as there are places wait already: it keeps its own
+            assert (places.taken, places.asking) == (2, 3)
+        with pytest.raises(RefusedError):
+            places.take(1)
+        now_s[0] += 60.0
+    assert (places.taken, places.asking) == (4, 0)  # the words are there, and none is lost
+    with pytest.raises(RefusedError) as refused:
+        places.take(1)
+    assert refused.value.status == 429
+    for one in first:
+        one.free()
+    assert (places.taken, places.retry_after_s()) == (2, 1)
+    for one in second:
+        one.free()
+    assert places.taken == 0
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from escalade.edge import Artifact
+from escalade.edge.endpoint import Rules
+from escalade.edge.endpoint.web import requests
 from escalade.v1 import cascade_pb2 as pb
 
 ALWAYS = -1.0
@@ -74,8 +76,88 @@ def test_who_does_not_stream_is_not_asked_and_the_query_stays(
     serve: Any, private: Any, scripted_cloud: Any
 ) -> None:
     served = serve(path=private('send = "ask"'))
-    assert served.chat().choice["escalade"]["blocked"] == "POLICY_CONSENT"
+    known = served.chat().choice["escalade"]
+    assert known["blocked"] == "POLICY_CONSENT"
+    assert known["reason"] == (
+        'POLICY_CONSENT: large: not sent: send = "ask", and only who reads a stream is asked: the'
+        ' request had no "stream": true'
+    )
     assert scripted_cloud.asked == []
+
+
+def asked_of(connection: socket.socket, count: int = 1) -> list[Any]:
+    """What the reader of a stream is asked, once he was asked so often."""
+    raw = b""
+    while raw.count(b'"event":"consent"') < count or not raw.endswith(b"\r\n"):
+        raw += connection.recv(1 << 16)
+    lines = [one for one in raw.split(b"\n") if b'"event":"consent"' in one]
+    return [json.loads(one.partition(b"data: ")[2])["choices"][0] for one in lines]
+
+
+def test_who_is_asked_holds_no_place(serve: Any, private: Any) -> None:
+    served = serve(path=private('send = "ask"'), rules=Rules(queue=1))
+    with served.connect() as connection:
+        connection.sendall(served.asked(stream=True))
+        (asked,) = asked_of(connection)
+        health = served.call("GET", "/health").json
+        assert (health["under_way"], health["asking"]) == (0, 1)
+        assert served.chat().status == 200  # of one place
+        word = {"key": asked["escalade"]["key"], "agreed": True}
+        assert served.call("POST", "/v1/escalade/consent", word).status == 200
+        raw = b""
+        while b"[DONE]" not in raw:
+            raw += connection.recv(1 << 16)
+    assert b"large answer" in raw
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_reader_who_ends_his_half_while_he_is_asked_is_missed_soon_where_he_has_left(
+    serve: Any, private: Any, scripted_cloud: Any, monkeypatch: pytest.MonkeyPatch, gone: bool
+) -> None:
+    monkeypatch.setattr(requests, "_STILL_ASKED_S", 0.02)
+    served = serve(path=private('send = "ask"'))
+    with served.connect() as connection:
+        connection.sendall(served.asked(stream=True))
+        (asked,) = asked_of(connection)
+        word = {"key": asked["escalade"]["key"], "agreed": True}
+        if not gone:
+            connection.shutdown(socket.SHUT_WR)
+            for _ in range(3):
+                assert b": still here" in connection.recv(1 << 16)
+            assert served.call("POST", "/v1/escalade/consent", word).status == 200
+            raw = b""
+            while b"[DONE]" not in raw:
+                raw += connection.recv(1 << 16)
+            assert b"large answer" in raw
+            return
+    while served.call("GET", "/health").json["asking"]:
+        threading.Event().wait(0.01)
+    assert served.call("POST", "/v1/escalade/consent", word).status == 404
+    assert scripted_cloud.asked == []
+
+
+def test_likeliest_tokens_that_nobody_was_asked_for_are_said(
+    serve: Any, private: Any, scripted_cloud: Any, artifact: Artifact
+) -> None:
+    ids = artifact.encode("hello", special_tokens=False)
+    fingerprint = artifact.manifest.model.tokenizer_fingerprint
+    identity = pb.ModelIdentity(name="large", tokenizer_fingerprint=fingerprint)
+    scripted_cloud.info = pb.GetModelInfoResponse(model=identity, max_top_logprobs=5)
+    scripted_cloud.says(
+        text=artifact.decode(ids), token_ids=ids, logprobs=[-0.5] * len(ids), model=identity
+    )
+    served = serve(path=private('send = "ask"'))
+    with served.connect() as connection:
+        connection.sendall(served.asked(stream=True, logprobs=3))
+        (asked,) = asked_of(connection)
+        word = {"key": asked["escalade"]["key"], "agreed": True}
+        assert served.call("POST", "/v1/escalade/consent", word).status == 200
+        raw = b""
+        while b"[DONE]" not in raw:
+            raw += connection.recv(1 << 16)
+    assert not scripted_cloud.asked[0].output.top_logprobs
+    assert b"no_top_logprobs" in raw
+    assert b"first consent" in raw
 
 
 def test_tokens_that_spell_a_placeholder_are_not_listed(
@@ -117,15 +199,11 @@ def test_who_leaves_while_he_is_asked_sends_nothing(
     served = serve(path=private('send = "ask"'))
     with served.connect() as connection:
         connection.sendall(served.asked(stream=True, n=2))
-        raw = b""
-        while raw.count(b'"event":"consent"') < 2:  # each choice is a query
-            raw += connection.recv(1 << 16)
+        asked = asked_of(connection, 2)  # each choice is a query
         # Reset, not ended: who ends his half may still read.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    lines = [one for one in raw.split(b"\n") if b'"event":"consent"' in one]
-    asked = [json.loads(one.partition(b"data: ")[2])["choices"][0] for one in lines]
     assert {one["index"] for one in asked} == {0, 1}
-    while served.call("GET", "/health").json["under_way"]:
+    while served.call("GET", "/health").json["asking"]:
         threading.Event().wait(0.01)
     word = {"key": asked[0]["escalade"]["key"], "agreed": True}
     late = served.call("POST", "/v1/escalade/consent", word)

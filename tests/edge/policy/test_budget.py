@@ -15,7 +15,7 @@ import pytest
 
 from escalade.edge.errors import BudgetError
 from escalade.edge.policy import Amount
-from escalade.edge.policy.budget import Budget
+from escalade.edge.policy.guard.budget import Budget
 from escalade.edge.policy.rules import Block
 from escalade.edge.policy.table import DailyTable
 
@@ -102,7 +102,7 @@ PROCESS = """
     import datetime, os, sys
     from pathlib import Path
     from escalade.edge.policy import Amount
-    from escalade.edge.policy.budget import Budget
+    from escalade.edge.policy.guard.budget import Budget
     from escalade.edge.policy.table import DailyTable
     from escalade.edge.policy.rules import Block
 

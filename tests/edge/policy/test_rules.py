@@ -24,7 +24,7 @@ from escalade.edge.policy.rules import (
     judge,
     judge_content,
     judge_device,
-    rules_of,
+    policy_of,
 )
 from escalade.edge.policy.table import DailyTable
 
@@ -138,10 +138,10 @@ def test_every_combination_of_the_table() -> None:
     seen: dict[str | None, int] = {}
     compiled: dict[tuple[str, ...], object] = {}
     for table, leaving, now, expected in combinations():
-        # As `rules_of` does, but each list of expressions once.
+        # As `policy_of` does, but each list of expressions once.
         key = tuple(table.stay_patterns)
-        stay = compiled.setdefault(key, rules_of(table).stay)
-        rules = rules_of(PolicyTable())._replace(table=table, stay=stay)  # type: ignore[arg-type]
+        stay = compiled.setdefault(key, policy_of(table).stay)
+        rules = policy_of(PolicyTable())._replace(table=table, stay=stay)  # type: ignore[arg-type]
         blocked = judge(rules, leaving, now)
         assert (None if blocked is None else blocked.reason) == expected, (table, leaving, now)
         seen[expected] = seen.get(expected, 0) + 1
@@ -165,7 +165,7 @@ def test_every_combination_of_the_table() -> None:
 def test_what_may_leave_later_is_told_from_what_never_may(
     table: PolicyTable, now: Now, passes: bool
 ) -> None:
-    blocked = judge(rules_of(table), Leaving("cloud", "host:1", ["a"], "x"), now)
+    blocked = judge(policy_of(table), Leaving("cloud", "host:1", ["a"], "x"), now)
     assert blocked is not None
     assert blocked.may_pass == passes
 
@@ -180,9 +180,9 @@ class Untouched:
 def test_what_no_rule_looks_at_is_not_found_out() -> None:
     leaving = Leaving("cloud", "host:1", ["a"])
     untouched = Untouched()
-    assert judge(rules_of(PolicyTable()), leaving, untouched) is None  # type: ignore[arg-type]
+    assert judge(policy_of(PolicyTable()), leaving, untouched) is None  # type: ignore[arg-type]
     kept = PolicyTable(send="ask", unmetered_only=True, min_battery=0.5, stay_patterns=["a"])
-    blocked = judge(rules_of(kept), leaving, untouched)  # type: ignore[arg-type]
+    blocked = judge(policy_of(kept), leaving, untouched)  # type: ignore[arg-type]
     assert blocked is not None
     assert blocked.reason == PATTERN
 
@@ -194,7 +194,7 @@ def test_nobody_is_asked_in_vain() -> None:
             raise AssertionError("asked")
 
     table = PolicyTable(send="ask", daily=DailyTable(calls=0))
-    blocked = judge(rules_of(table), Leaving("cloud", "host:1", ["a"]), Asked())
+    blocked = judge(policy_of(table), Leaving("cloud", "host:1", ["a"]), Asked())
     assert blocked is not None
     assert blocked.reason == BUDGET
 
@@ -207,6 +207,6 @@ def test_a_question_without_a_query_is_held_against_the_device_alone() -> None:
 
 
 def test_what_the_query_alone_decides_is_what_calibration_knows() -> None:
-    rules = rules_of(PolicyTable(send="ask", unmetered_only=True, stay_patterns=["b"]))
+    rules = policy_of(PolicyTable(send="ask", unmetered_only=True, stay_patterns=["b"]))
     assert judge_content(rules, ["a"], "") is None
     assert judge_content(rules, ["ab"], "") is not None

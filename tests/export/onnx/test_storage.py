@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 import torch
@@ -45,6 +46,33 @@ def test_a_stored_linear_layer_computes_what_torch_does(
     exact = layer(values).numpy()
     off = np.abs(found - exact).max() / np.abs(exact).max()
     assert off < {"none": 1e-6, "float16": 2e-3, "int4": 0.15}.get(scheme, 0.03)
+
+
+@pytest.mark.parametrize("scheme", ["int8", "int4"])
+def test_with_32_bits_no_activation_is_rounded(scheme: Scheme, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(64, 48, bias=False).requires_grad_(False)
+    values = torch.randn(1, 5, 64)
+    for bits in (8, 32):
+        path = tmp_path / f"{bits}.onnx"
+        storage = Storage(scheme=scheme, block_size=32, activation_bits=bits)
+        assert f"{bits}-bit activations" in storage.detail
+        with GraphWriter(path, "linear") as graph:
+            x = graph.input("x", np.float32, [1, "n", 64])
+            graph.output("y", storage.linear(graph, "w", Linear(layer.weight), x), np.float32, [])
+            # The weights as they are stored, read by a lookup, which rounds nothing.
+            rows = graph.input("rows", np.int64, ["m"])
+            stored = storage.embedding(graph, "w", layer.weight, rows, Linear(layer.weight))
+            graph.output("w", stored, np.float32, ["m", 64])
+        nodes = onnx.load(path, load_external_data=False).graph.node
+        (node,) = [one for one in nodes if one.op_type == "MatMulNBits"]
+        level = next(one.i for one in node.attribute if one.name == "accuracy_level")
+        assert level == {8: 4, 32: 1}[bits]
+        session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+        product, weights = session.run(["y", "w"], {"x": values.numpy(), "rows": np.arange(48)})
+        exact = values.numpy() @ weights.T
+        off = np.abs(product - exact).max() / np.abs(exact).max()
+        assert off < {8: 0.03, 32: 1e-5}[bits]
 
 
 @pytest.mark.parametrize("head_bits", [4, 8])
@@ -125,6 +153,27 @@ def test_zero_points_are_what_the_runtime_takes_off(
     assert np.abs(rows[0] - table.numpy()).max() < 0.1
     off = 0 if bias is None else bias.numpy()
     assert np.abs(rows[0] - (logits[0] - off).T).max() < 0.02
+
+
+@pytest.mark.parametrize(("largest", "kind"), [(1.0, np.float16), (1e4, np.float16), (1e7, None)])
+@pytest.mark.parametrize("scheme", ["int8", "int4"])
+def test_scales_are_float16_on_disk_where_that_can_be(
+    scheme: Scheme, largest: float, kind: type[np.generic] | None, tmp_path: Path
+) -> None:
+    weight = torch.randn(16, 64, generator=torch.Generator().manual_seed(2))
+    weight[3] = 0  # a pruned row needs no scale
+    weight[5, 7] = largest
+    with GraphWriter(tmp_path / "model.onnx", "linear") as graph:
+        x = graph.input("x", np.float32, [1, "n", 64])
+        product = storage_of(scheme).linear(graph, "w", Linear(weight), x)
+        graph.output("y", product, np.float32, [1, "n", 16])
+        assert graph.dtype("w.scales") == (kind or np.float32)
+    session = ort.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"x": np.eye(64, dtype=np.float32)[None]})
+    off = np.abs(found[0].T - weight.numpy())
+    off[5, :32] *= 1 / largest  # what shares a scale with the outlier is lost
+    assert off.max() < (0.5 if scheme == "int4" else 0.03)
+    assert not found[0, :, 3].any()
 
 
 def test_inputs_that_give_no_hessian_are_one_line(tmp_path: Path) -> None:

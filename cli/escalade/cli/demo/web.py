@@ -13,8 +13,9 @@ from rich.console import Console
 from escalade.cli.demo.page_server import bound, check_page, page_app, serve_page
 from escalade.cli.demo.processes import running
 
-# Its kernels in WebAssembly give what those of other devices give: an answer for an answer. Of 8
-# bits they do not round activations, and one answer in 60 is another (docs/web.md).
+# Its kernels in WebAssembly give what those of other devices give: an answer for an answer. So does
+# int8 with 32-bit activations, slower; those of 8 bits they do not round, and one answer in 60 is
+# another (docs/web.md).
 _QUANTIZATION: Final = "float16"
 _CALIBRATION_QUERIES = 1500
 _GOLDEN_PROMPTS = 8

@@ -170,6 +170,7 @@ class Making:
             format=was.format,
             quantize=was.quantization.scheme,
             block_size=was.quantization.block_size if was.format == "onnx" else None,
+            bits=was.quantization.budget.bits if was.quantization.budget else None,
             golden_prompts=[record.prompt for record in records[:_GOLDEN_PROMPTS]],
             max_new_tokens=was.model.max_new_tokens,
         )

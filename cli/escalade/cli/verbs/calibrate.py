@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from escalade.cli.goals import GoalOptions
     from escalade.edge.calibration import ScoredQueries
     from escalade.edge.deferral import DeferralEntry, Goal, Router
+    from escalade.edge.generation import Artifact
 
 
 def calibrate(
@@ -95,6 +96,14 @@ def calibrate(
             " at most.",
         ),
     ] = None,
+    kernels: Annotated[
+        Literal["portable", "kleidiai"] | None,
+        typer.Option(
+            "--kernels",
+            help="Of an artifact: whose kernels it is asked with from now on; kleidiai: Arm's own,"
+            " on such a machine alone; default: as before.",
+        ),
+    ] = None,
     blocked: BlockedOption = 0.0,
     limit: LimitOption = None,
     seed: SeedOption = 1,
@@ -128,9 +137,9 @@ def calibrate(
     if seed < 0:
         raise CliError(f"--seed must be at least 0, got {seed}")
     if cascade.exists() and not cascade.is_dir():
-        if (data, rule, early_miss_rate) != (None, None, None) or trace is None:
+        if (data, rule, early_miss_rate, kernels) != (None,) * 4 or trace is None:
             raise CliError(
-                "a cascade is calibrated from a --trace, and takes no --data, --rule and"
+                "a cascade is calibrated from a --trace, and takes no --data, --rule, --kernels and"
                 " --early-miss-rate: its file names the rules"
             )
         _calibrate_cascade(cascade, trace, options, blocked, limit, seed, trusted_key, json=json)
@@ -141,8 +150,11 @@ def calibrate(
     source = data if trace is None else trace
     if source is None or (data is not None and trace is not None):
         raise CliError("give --data or --trace, one of them")
+    if kernels is not None and data is None:
+        raise CliError("--kernels needs --data: a trace has the scores of those it was recorded by")
     early = None if early_miss_rate is None else (early_miss_rate, delta)
-    entry = _rule(cascade, source, trace is not None, goal, rule, early, limit, seed, trusted_key)
+    artifact = _opened(cascade, trusted_key, kernels)
+    entry = _rule(artifact, source, trace is not None, goal, rule, early, limit, seed)
     _show(cascade, entry, json=json)
 
 
@@ -203,8 +215,24 @@ def _note_unchecked(unchecked: bool) -> None:
         note_console().print("one query sets the threshold, and none is left to check it on")
 
 
+def _opened(
+    folder: Path, trusted_key: Path | None, kernels: Literal["portable", "kleidiai"] | None
+) -> Artifact:
+    """The artifact; what other kernels change of its golden answers is said."""
+    from escalade.cli.output import harmless, note_console
+    from escalade.edge.generation import Artifact, open_with_kernels
+
+    if kernels is None:
+        return Artifact.open(folder, trusted_key=trusted_key)
+    artifact, same = open_with_kernels(folder, kernels, trusted_key=trusted_key)
+    golden = len(artifact.manifest.golden)
+    said = f"{folder}: {kernels} kernels leave {same} of {golden} golden answers as they were"
+    note_console().print(harmless(said))
+    return artifact
+
+
 def _rule(
-    folder: Path,
+    artifact: Artifact,
     source: Path,
     is_trace: bool,
     goal: Goal,
@@ -212,7 +240,6 @@ def _rule(
     early: tuple[float, float] | None,
     limit: int | None,
     seed: int,
-    trusted_key: Path | None,
 ) -> DeferralEntry:
     """Calibrate one artifact."""
     from escalade.cli.errors import CliError
@@ -220,12 +247,10 @@ def _rule(
     from escalade.edge.calibration import EarlyGoal, answers_in, answers_to
     from escalade.edge.calibration import calibrate as calibrate_artifact
     from escalade.edge.deferral import ROUTER, RateGoal
-    from escalade.edge.generation import Artifact
 
     learned = rule == ROUTER
     if learned and not is_trace:
         raise CliError("a router is trained on a --trace")
-    artifact = Artifact.open(folder, trusted_key=trusted_key)
     if is_trace:
         judged = learned or not isinstance(goal, RateGoal)
         answers = answers_in(artifact, source, judged=judged, limit=limit)

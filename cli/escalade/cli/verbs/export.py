@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -74,6 +75,22 @@ def export(
         int | None,
         typer.Option("--head-bits", help="Of embedding and head with int4: 4 or 8; 8."),
     ] = None,
+    bits: Annotated[
+        float | None,
+        typer.Option(
+            "--bits",
+            help="A weight, all told: 2, 4 or 8 and the block size are chosen for each matrix of a"
+            " decoder by what it costs there; as int4.",
+        ),
+    ] = None,
+    activation_bits: Annotated[
+        int | None,
+        typer.Option(
+            "--activation-bits",
+            help="Of what int4 and int8 weights are multiplied with: 8, rounded where that is"
+            " faster; 32, the same answers in a browser as here.",
+        ),
+    ] = None,
     gptq: Annotated[
         str | None,
         typer.Option(
@@ -106,17 +123,19 @@ def export(
     json: JsonOption = False,
 ) -> None:
     """Turn a torch model, or a linear classifier, into an artifact; checked against torch."""
+    from escalade.cli.export_lines import budget_table, took_line
     from escalade.cli.output import note_console, print_json, result_console
 
-    notes = note_console()
+    notes, start = note_console(), perf_counter()
 
     def progress(step: str) -> None:
         notes.print(f"{step} ...", style="dim")
 
     texts = _prompts(golden, _GOLDEN_PROMPTS)
     only_text = {
-        "--block-size": block_size, "--head-bits": head_bits, "--gptq": gptq, "--layout": layout,
-        "--max-new-tokens": max_new_tokens, "--held-out": held_out,
+        "--block-size": block_size, "--head-bits": head_bits, "--bits": bits,
+        "--activation-bits": activation_bits, "--gptq": gptq,
+        "--layout": layout, "--max-new-tokens": max_new_tokens, "--held-out": held_out,
         "--format": None if format is FormatChoice.onnx else format,
     }  # fmt: skip
     lost = None
@@ -129,6 +148,8 @@ def export(
 
         unseen = _prompts_or_none(held_out, _HELD_OUT_PROMPTS)
         located = locate(model)
+        if bits is not None and quantize is QuantizeChoice.none:
+            quantize = QuantizeChoice.int4
         manifest = export_artifact(
             located.folder,
             out,
@@ -137,6 +158,8 @@ def export(
             quantize=quantize.value,
             block_size=block_size,
             head_bits=head_bits,
+            bits=bits,
+            activation_bits=activation_bits,
             layout=None if layout is None else layout.value,
             gptq_prompts=_prompts_or_none(gptq, _GPTQ_PROMPTS),
             golden_prompts=texts or DEFAULT_GOLDEN_PROMPTS,
@@ -144,10 +167,12 @@ def export(
             progress=progress,
         )
         if quantize is not QuantizeChoice.none and held_out != "none":
-            from escalade.export.lost import measure_lost
+            from escalade.export.lost import keep_lost, measure_lost
 
             progress("measuring what was lost")
             lost = measure_lost(out, located.folder, unseen)
+            manifest = manifest if lost is None else keep_lost(out, manifest, lost)
+    notes.print(took_line(perf_counter() - start), style="dim")
     if json:
         print_json(manifest if lost is None else lost.beside(manifest))
         return
@@ -169,6 +194,8 @@ def export(
         f"{out}: {manifest.format}, {manifest.quantization.detail}, {size:,} bytes\n{held}"
         + (f"\n{lost.in_words}" if lost else "")
     )
+    if manifest.quantization.budget:
+        result_console().print(budget_table(manifest.quantization.budget))
 
 
 def _linear(

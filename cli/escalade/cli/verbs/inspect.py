@@ -130,6 +130,8 @@ def deferral_lines(entry: DeferralEntry) -> list[str]:
         return [f"rule {entry.rule}, not calibrated"]
     lines = [f"rule {entry.rule}, threshold {entry.threshold:.4f}"]
     lines += calibration_lines(entry.calibration)
+    if entry.kernels:
+        lines.append(f"computed with {entry.kernels} kernels, on 64-bit Arm alone")
     return lines if entry.early is None else [*lines, *_early_lines(entry.early)]
 
 

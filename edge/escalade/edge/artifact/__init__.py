@@ -1,5 +1,6 @@
 """An artifact on disk: manifest, integrity, signature, memory; loads no program."""
 
+from escalade.edge.artifact.budget import BudgetEntry, ChoiceEntry, LostEntry
 from escalade.edge.artifact.embedding import EmbeddingEntry, Likeness
 from escalade.edge.artifact.identity import content_digest, program_digest
 from escalade.edge.artifact.integrity import bounded, open_plain, read_bounded
@@ -46,11 +47,14 @@ __all__ = [
     "MAX_SIGNATURE_BYTES",
     "SIGNATURE_NAME",
     "TOKENIZER_NAME",
+    "BudgetEntry",
     "ChatEntry",
+    "ChoiceEntry",
     "EmbeddingEntry",
     "Format",
     "GoldenEntry",
     "Likeness",
+    "LostEntry",
     "Manifest",
     "MemoryNeeded",
     "ModelEntry",

@@ -28,4 +28,6 @@ def _digest(manifest: Manifest, model: ModelEntry) -> str:
     what: tuple[object, ...] = (model, hashes)
     if manifest.classification:
         what = (*what, manifest.classification)
+    if manifest.deferral.kernels:
+        what = (*what, manifest.deferral.kernels)
     return hashlib.sha256(msgspec.json.encode(what, order="sorted")).hexdigest()

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from escalade.edge.artifact.budget import BudgetEntry
 from escalade.edge.artifact.embedding import EmbeddingEntry
 from escalade.edge.artifact.integrity import (
     check_file,
@@ -103,6 +104,8 @@ class QuantizationEntry(Table, frozen=True, kw_only=True):
     block_size: int | None = None
     #: In words, for people.
     detail: str
+    #: Where each matrix has bits and blocks of its own; manifests of other programs lack it.
+    budget: BudgetEntry | msgspec.UnsetType = msgspec.UNSET
 
 
 class ParityEntry(Table, frozen=True, kw_only=True):
@@ -305,6 +308,10 @@ def _check_values(where: object, manifest: Manifest) -> None:
     need(
         not (manifest.classification and manifest.embedding),
         "classification and embedding: an artifact has one of them",
+    )
+    need(
+        not manifest.deferral.kernels or manifest.format == "onnx",
+        f"deferral.kernels is of format onnx, got {manifest.format}",
     )
     try:
         check_deferral(manifest.deferral, manifest.files)

@@ -135,6 +135,7 @@ def calibrate(
         threshold=tau,
         calibration=entry,
         early=stop,
+        kernels=artifact.manifest.deferral.kernels,
     )
     return write_deferral(artifact, deferral, chosen, seen)
 

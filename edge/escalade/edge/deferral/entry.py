@@ -16,6 +16,8 @@ from escalade.edge.deferral.rules import rule_named
 #: What a response that is not finished may be judged by: the same functions as the rules of
 #: these names, of the tokens so far.
 Statistic = Literal["mean", "sum", "min"]
+#: What computes in place of ONNX Runtime's own kernels; see `escalade.edge.runtimes.kernels`.
+Kernels = Literal["kleidiai"]
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -136,6 +138,9 @@ class DeferralEntry(Table, frozen=True, kw_only=True):
     calibration: CalibrationEntry | None = None
     #: None stops only where deferral is certain.
     early: EarlyEntry | None = None
+    #: Whose sums gave the scores that set the threshold, and are to give all others. Manifests of
+    #: ONNX Runtime's own kernels, which agree on all processors, do not have it.
+    kernels: Kernels | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def files(self) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -126,22 +127,24 @@ def open_served(
     watch = Watch(path, now_s)
     readers = Readers()
     if options.policy.consent is None:
-        options = replace(options, policy=replace(options.policy, consent=readers.pending))
-    opened = open_cascade(path, options, cloud=cloud)
-    try:
+        options = replace(options, policy=replace(options.policy, consent=readers.ask))
+    with ExitStack() as undo:
+        opened = open_cascade(path, options, cloud=cloud)
+        undo.callback(opened.close)
         shared = replace(opened, tiers=[SharedTier(tier, in_order) for tier in opened.tiers])
         early = replace(shared, gates=[_early(gate) for gate in shared.gates])
         client = EdgeClient(shared, trace=trace)
-        return Opened(
+        if client.outbox is not None:
+            undo.callback(client.outbox.close)
+        served = Opened(
             name=name or _name(path, opened),
             client=client,
             early=EdgeClient(early, trace=trace),
             watch=watch,
             readers=readers,
         )
-    except BaseException:
-        opened.close()
-        raise
+        undo.pop_all()
+    return served
 
 
 def _early(gate: Gate | None) -> Gate | None:

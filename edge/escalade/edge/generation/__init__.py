@@ -1,7 +1,11 @@
 """An opened artifact: text in, scored tokens out, piece by piece; knows no network."""
 
 from escalade.edge.generation.artifact import Artifact
-from escalade.edge.generation.checking import check_opens, play_golden
+from escalade.edge.generation.checking import (
+    check_opens,
+    open_with_kernels,
+    play_golden,
+)
 from escalade.edge.generation.generation import Delta, Generation, StopReason
 from escalade.edge.generation.sentence_encoder import SentenceEncoder
 from escalade.edge.generation.token_texts import TokenTexts
@@ -14,5 +18,6 @@ __all__ = [
     "StopReason",
     "TokenTexts",
     "check_opens",
+    "open_with_kernels",
     "play_golden",
 ]

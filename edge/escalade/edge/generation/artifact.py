@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
+import msgspec
 from tokenizers import Tokenizer
 
 from escalade.edge.artifact import (
@@ -15,7 +17,7 @@ from escalade.edge.artifact import (
     read_checked,
     shared_lock_if_possible,
 )
-from escalade.edge.deferral import EMBEDDING, DeferralRule, mean_nll
+from escalade.edge.deferral import EMBEDDING, DeferralRule, Kernels, mean_nll
 from escalade.edge.errors import ArtifactError, ParityError, PromptError, TooLongError
 from escalade.edge.generation.classes import Classes
 from escalade.edge.generation.generation import Generation, StopWhen
@@ -80,6 +82,7 @@ class Artifact:
         max_memory: int | None = None,
         trusted_key: Path | None = None,
         tokenizers: Tokenizers | None = None,
+        kernels: Kernels | Literal["portable"] | None = None,
     ) -> Artifact:
         """Verify every file, load the program and hold it against a golden prompt.
 
@@ -91,6 +94,7 @@ class Artifact:
             trusted_key: public key (PEM) by which the manifest must be signed; None asks for
                 no signature.
             tokenizers: of models that are open already, to be shared; one that is not is added.
+            kernels: to calibrate with; None takes those that the threshold is of.
 
         Raises:
             ArtifactError: a file is missing or altered, the program cannot be loaded,
@@ -110,6 +114,10 @@ class Artifact:
                 version, max_memory=max_memory, trusted_key=trusted_key, tokenizers=tokenizers
             )
             manifest = checked.manifest
+            if kernels is not None:
+                chosen = msgspec.UNSET if kernels == "portable" else kernels
+                deferral = msgspec.structs.replace(manifest.deferral, kernels=chosen)
+                manifest = msgspec.structs.replace(manifest, deferral=deferral)
             if manifest.embedding:
                 raise ArtifactError(
                     f"{folder}: a sentence encoder, which answers nothing; a gate of rule"

@@ -1,9 +1,14 @@
 """What may leave the device, and who says so; knows no tier, no channel and no model."""
 
-from escalade.edge.policy.budget import budget_path
 from escalade.edge.policy.content import Content, content_sha256
-from escalade.edge.policy.guard import Guard, Permit
-from escalade.edge.policy.providers import OWN, PendingConsent, Providers, Question
+from escalade.edge.policy.guard import Guard, Permit, budget_path
+from escalade.edge.policy.providers import (
+    OWN,
+    NobodyToAskError,
+    PendingConsent,
+    Providers,
+    Question,
+)
 from escalade.edge.policy.redaction import Hidden
 from escalade.edge.policy.rules import OF_DEVICE, Amount, Battery, Leaving, is_of_policy
 from escalade.edge.policy.table import PolicyTable
@@ -17,6 +22,7 @@ __all__ = [
     "Guard",
     "Hidden",
     "Leaving",
+    "NobodyToAskError",
     "PendingConsent",
     "Permit",
     "PolicyTable",

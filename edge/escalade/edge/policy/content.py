@@ -10,7 +10,7 @@ import msgspec
 from escalade.edge.base import SystemClock
 from escalade.edge.policy.patterns import Patterns
 from escalade.edge.policy.redaction import RedactionError, Redactor
-from escalade.edge.policy.rules import judge_content, rules_of
+from escalade.edge.policy.rules import judge_content, policy_of
 from escalade.edge.policy.table import PolicyTable
 
 
@@ -31,7 +31,7 @@ class Content:
             CascadeError: an expression cannot be compiled.
             ModuleNotFoundError: google-re2 is not there (the extra `policy`).
         """
-        self._rules = rules_of(msgspec.structs.replace(table, send="allow"))
+        self._policy = policy_of(msgspec.structs.replace(table, send="allow"))
         self._redactor = Redactor(Patterns(table.redact, "policy.redact"), None, SystemClock())
 
     def keeps(self, texts: Sequence[str], task: str) -> bool:
@@ -45,7 +45,7 @@ class Content:
             sent = self._redactor.hide(texts).texts if self._redactor else texts
         except RedactionError:
             return True
-        return judge_content(self._rules, sent, task) is not None
+        return judge_content(self._policy, sent, task) is not None
 
 
 def content_sha256(table: PolicyTable | None) -> str:

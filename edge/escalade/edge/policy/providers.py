@@ -39,6 +39,10 @@ class Question(NamedTuple):
     cancelled: Callable[[], bool] = lambda: False
 
 
+class NobodyToAskError(Exception):
+    """Raised by a `Consent`: of this query nobody can be asked, for the reason that it says."""
+
+
 #: Asked in the thread of the query, which waits; whatever it raises, nothing is sent.
 Consent = Callable[[Question], bool]
 #: Given a text, where in it is something to hide.

@@ -125,36 +125,36 @@ class Block(NamedTuple):
     may_pass: bool = False
 
 
-class Rules(NamedTuple):
+class Policy(NamedTuple):
     """A policy, its expressions compiled."""
 
     table: PolicyTable
     stay: Patterns
 
 
-def rules_of(table: PolicyTable) -> Rules:
+def policy_of(table: PolicyTable) -> Policy:
     """Compile what is to be looked for.
 
     Raises:
         CascadeError: see `Patterns`.
         ModuleNotFoundError: see there.
     """
-    return Rules(table, Patterns(table.stay_patterns, "policy.stay_patterns"))
+    return Policy(table, Patterns(table.stay_patterns, "policy.stay_patterns"))
 
 
-def judge(rules: Rules, leaving: Leaving, now: Situation) -> Block | None:
+def judge(policy: Policy, leaving: Leaving, now: Situation) -> Block | None:
     """Why a query stays; None where it may leave."""
     return (
-        judge_content(rules, leaving.texts, leaving.task)
-        or judge_device(rules.table, now)
-        or _budget(rules.table.daily, leaving.amount, now)
-        or _consent(rules.table, now)
+        judge_content(policy, leaving.texts, leaving.task)
+        or judge_device(policy.table, now)
+        or _budget(policy.table.daily, leaving.amount, now)
+        or _consent(policy.table, now)
     )
 
 
-def judge_content(rules: Rules, texts: Sequence[str] | None, task: str) -> Block | None:
+def judge_content(policy: Policy, texts: Sequence[str] | None, task: str) -> Block | None:
     """The part that the query alone decides, always in the same way: what calibration knows."""
-    return _never(rules.table) or _task(rules.table, task) or _pattern(rules, texts)
+    return _never(policy.table) or _task(policy.table, task) or _pattern(policy, texts)
 
 
 def judge_device(table: PolicyTable, now: Situation) -> Block | None:
@@ -174,13 +174,13 @@ def _task(table: PolicyTable, task: str) -> Block | None:
     return None
 
 
-def _pattern(rules: Rules, texts: Sequence[str] | None) -> Block | None:
-    if not rules.stay:
+def _pattern(policy: Policy, texts: Sequence[str] | None) -> Block | None:
+    if not policy.stay:
         return None
     if texts is None:
         return Block(PATTERN, "what is sent cannot be read here: token ids of another tokenizer")
     try:
-        found = rules.stay.first_in(texts)
+        found = policy.stay.first_in(texts)
     except UnreadableError as error:
         return Block(PATTERN, f"what is sent cannot be looked through: {error}")
     return None if found is None else Block(PATTERN, f"it matches stay_patterns[{found}]")

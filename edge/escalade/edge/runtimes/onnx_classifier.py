@@ -33,7 +33,7 @@ class OnnxClassifierRuntime:
         entry = manifest.classifier
         assert entry is not None  # noqa: S101 - who opens has looked
         self._program = program
-        self._session = open_session(program, threads=threads)
+        self._session = open_session(program, manifest, threads=threads)
         check_graph(program, self._session, inputs=[INPUT_IDS], outputs=[CLASS_LOGPROBS])
         shapes = {node.name: node.shape for node in self._session.get_outputs()}
         classes = shapes[CLASS_LOGPROBS][-1]

@@ -63,8 +63,8 @@ class OnnxEncoderDecoderRuntime:
         self._start_id = model.decoder_start_id
         self._end_ids = frozenset(model.end_of_sequence_ids)
         self._encoder_program, self._decoder_program = encoder, decoder
-        self._encoder = open_session(encoder, threads=threads)
-        self._decoder = open_session(decoder, threads=threads)
+        self._encoder = open_session(encoder, manifest, threads=threads)
+        self._decoder = open_session(decoder, manifest, threads=threads)
         caches = [f"{layer}.decoder.{kind}" for layer in range(model.layers) for kind in _KINDS]
         self._crossed = [
             f"{layer}.encoder.{kind}" for layer in range(model.layers) for kind in _KINDS

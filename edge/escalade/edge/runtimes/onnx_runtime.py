@@ -23,6 +23,7 @@ import onnxruntime as ort
 from escalade.edge.artifact import Manifest
 from escalade.edge.errors import ArtifactError
 from escalade.edge.runtimes.base import Step, reusable, steps_of
+from escalade.edge.runtimes.kernels import choose_kernels
 from escalade.edge.runtimes.program import (
     ATTENTION_MASK,
     CHUNK_TOKENS,
@@ -58,7 +59,7 @@ class OnnxRuntime:
         self._program = program
         self._model = manifest.model
         self._end_ids = frozenset(self._model.end_of_sequence_ids)
-        self._session = open_session(program, threads=threads)
+        self._session = open_session(program, manifest, threads=threads)
         self._past_names = [
             node.name for node in self._session.get_inputs() if node.name.startswith(PAST_PREFIX)
         ]
@@ -213,11 +214,11 @@ def bind(
     return binding
 
 
-def open_session(program: Path, *, threads: int) -> ort.InferenceSession:
+def open_session(program: Path, manifest: Manifest, *, threads: int) -> ort.InferenceSession:
     """Load a program for the CPU.
 
     Raises:
-        ArtifactError: onnxruntime cannot load it.
+        ArtifactError: onnxruntime cannot load it, or see `choose_kernels`.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -227,9 +228,7 @@ def open_session(program: Path, *, threads: int) -> ort.InferenceSession:
     # not spin, or they burn a core of a device that waits for its user.
     options.add_session_config_entry("session.intra_op.allow_spinning", "1")
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    # KleidiAI's kernels for Arm round activations by row, all others by block: a threshold that
-    # was set on another machine would not hold there (`make test-aarch64`).
-    options.add_session_config_entry("mlas.disable_kleidiai", "1")
+    choose_kernels(options, program, manifest)
     try:
         return ort.InferenceSession(program, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises many kinds, all its own

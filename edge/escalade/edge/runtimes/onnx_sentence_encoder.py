@@ -31,7 +31,7 @@ class OnnxSentenceEncoder:
         """
         assert manifest.embedding  # noqa: S101 - who opens has looked
         self._program = program
-        self._session = open_session(program, threads=threads)
+        self._session = open_session(program, manifest, threads=threads)
         check_graph(program, self._session, inputs=[INPUT_IDS], outputs=[SENTENCE_EMBEDDING])
         shapes = {node.name: node.shape for node in self._session.get_outputs()}
         numbers = shapes[SENTENCE_EMBEDDING][-1]

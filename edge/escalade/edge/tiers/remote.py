@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
 from escalade.edge.deferral import DeferralRule, Gate
@@ -177,9 +177,11 @@ class RemoteTier:
             return None
         seconds = call.elapsed_s() - began_s
         response, gate = answered.response, call.gate
+        written = response.text
         if hidden is not None:
-            response.text = hidden.restore(response.text)
+            response.text = hidden.restore(written)
         self._known.check(response)
+        likeliest = likeliest_of(request, response, self.client.address)
         correct = is_correct(response.text, call.query.references)
         answer = TierAnswer(
             text=response.text,
@@ -203,14 +205,7 @@ class RemoteTier:
             answer,
             defers,
             stop_of(response),
-            Source(
-                response.model.name,
-                response.model.revision,
-                response.model.tokenizer_fingerprint,
-                list(response.token_ids),
-                list(response.logprobs),
-                likeliest_of(request, response, self.client.address),
-            ),
+            _source(response, likeliest, spelled=response.text == written),
             reports=list(response.reports),
             degraded=reason_of(response.reports) if response.degraded else None,
         )
@@ -218,6 +213,24 @@ class RemoteTier:
     def close(self) -> None:
         """Close the channel."""
         self.client.close()
+
+
+def _source(
+    response: pb.GenerateResponse,
+    likeliest: Sequence[Sequence[tuple[int, float]]],
+    *,
+    spelled: bool,
+) -> Source:
+    """Who answered; its tokens only where they spell the text, and no placeholder in it."""
+    model = response.model
+    return Source(
+        model.name,
+        model.revision,
+        model.tokenizer_fingerprint,
+        list(response.token_ids) if spelled else [],
+        list(response.logprobs) if spelled else [],
+        likeliest if spelled else (),
+    )
 
 
 def _score(gate: Gate, response: pb.GenerateResponse) -> float | None:

@@ -85,6 +85,7 @@ const MANIFEST = v.strictObject({
     scheme: v.string(),
     block_size: v.nullish(v.number()),
     detail: v.string(),
+    budget: v.nullish(v.record(v.string(), v.unknown())),
   }),
   deferral: DEFERRAL,
   golden: v.array(GOLDEN),

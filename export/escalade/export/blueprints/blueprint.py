@@ -19,6 +19,17 @@ class Linear:
     bias: Tensor | None = None
     #: `(K, K)`, GPTQ's H up to a factor: the sum of `x x^T` over inputs; None where none were seen.
     hessian: Tensor | None = None
+    #: `(N,)`, what an error of each output costs in KL (see `gather_curvatures`).
+    curvature: Tensor | None = None
+
+    def rows(self, picked: Tensor) -> Linear:
+        """The layer of some outputs, or of all in another order."""
+        return Linear(
+            self.weight[picked],
+            None if self.bias is None else self.bias[picked],
+            self.hessian,
+            None if self.curvature is None else self.curvature[picked],
+        )
 
 
 @dataclass(frozen=True)
@@ -91,6 +102,8 @@ class Decoder:
     sines: Tensor | None
     #: `(window, H)` learned positions (GPT-2).
     positions: Tensor | None = None
+    #: `(H,)`, what an error of the embedding's rows costs in KL (see `gather_curvatures`).
+    embedding_curvature: Tensor | None = None
 
     @property
     def tied(self) -> bool:

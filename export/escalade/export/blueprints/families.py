@@ -6,13 +6,14 @@ that would change the mathematics and that are not known are refused, not ignore
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from escalade.export.blueprints.blueprint import Attention, Block, Decoder, FeedForward, Linear
+from escalade.export.blueprints.blueprint import Attention, Block, Decoder, FeedForward
 from escalade.export.blueprints.modules import (
     activation_of,
     check_written,
@@ -21,6 +22,7 @@ from escalade.export.blueprints.modules import (
     linear,
     rms_norm,
 )
+from escalade.export.quantization import CURVATURE
 
 
 def decoder_of(model: PreTrainedModel, window: int) -> Decoder:
@@ -34,7 +36,11 @@ def decoder_of(model: PreTrainedModel, window: int) -> Decoder:
         ModelError: the family, or a setting of it, is none that can be written.
     """
     check_written(model.config, window)
-    return FAMILIES[str(model.config.model_type)](model, window)
+    decoder = FAMILIES[str(model.config.model_type)](model, window)
+    curvature = getattr(model.get_input_embeddings(), CURVATURE, None)
+    return dataclasses.replace(
+        decoder, embedding_curvature=curvature if isinstance(curvature, Tensor) else None
+    )
 
 
 def _llama_like(model: PreTrainedModel, window: int) -> Decoder:
@@ -90,16 +96,8 @@ def _gpt_neox(model: PreTrainedModel, window: int) -> Decoder:
     for layer in model.get_submodule("gpt_neox.layers").children():
         # Rows are laid out head by head: query, key and value of head 0, then of head 1.
         packed = linear(layer, "attention.query_key_value")
-        rows = packed.weight.view(heads, 3, head_dim, -1)
-        bias = None if packed.bias is None else packed.bias.view(heads, 3, head_dim)
-        query, key, value = (
-            Linear(
-                rows[:, which].reshape(heads * head_dim, -1),
-                None if bias is None else bias[:, which].reshape(-1),
-                packed.hessian,
-            )
-            for which in range(3)
-        )
+        rows = torch.arange(len(packed.weight)).view(heads, 3, head_dim)
+        query, key, value = (packed.rows(rows[:, which].reshape(-1)) for which in range(3))
         blocks.append(
             Block(
                 attention_norm=layer_norm(layer, "input_layernorm"),
@@ -138,11 +136,8 @@ def _gpt2(model: PreTrainedModel, window: int) -> Decoder:
     blocks = []
     for layer in model.get_submodule("transformer.h").children():
         packed = conv1d(layer, "attn.c_attn")
-        assert packed.bias is not None  # noqa: S101 - Conv1D always has one
-        query, key, value = (
-            Linear(weight, bias, packed.hessian)
-            for weight, bias in zip(packed.weight.chunk(3), packed.bias.chunk(3), strict=True)
-        )
+        rows = torch.arange(len(packed.weight))
+        query, key, value = (packed.rows(part) for part in rows.chunk(3))
         blocks.append(
             Block(
                 attention_norm=layer_norm(layer, "ln_1"),

@@ -8,7 +8,7 @@ from transformers import PreTrainedConfig
 from escalade.checkpoint import ACTIVATIONS, Activation, CheckpointError, check_onnx
 from escalade.export.blueprints.blueprint import Linear, Norm
 from escalade.export.errors import ModelError
-from escalade.export.quantization import HESSIAN
+from escalade.export.quantization import CURVATURE, HESSIAN
 
 
 def check_written(config: PreTrainedConfig, window: int) -> None:
@@ -33,18 +33,20 @@ def linear(parent: nn.Module, path: str) -> Linear:
     module = parent.get_submodule(path)
     weight, bias = module.weight, getattr(module, "bias", None)
     hessian = getattr(module, HESSIAN, None)
+    curvature = getattr(module, CURVATURE, None)
     assert isinstance(weight, Tensor)  # noqa: S101 - nn.Module types attributes loosely
     return Linear(
         weight.detach(),
         bias.detach() if isinstance(bias, Tensor) else None,
         hessian if isinstance(hessian, Tensor) else None,
+        curvature if isinstance(curvature, Tensor) else None,
     )
 
 
 def conv1d(parent: nn.Module, path: str) -> Linear:
     """GPT-2's linear layer, which keeps its weight as (K, N)."""
     plain = linear(parent, path)
-    return Linear(plain.weight.T, plain.bias, plain.hessian)
+    return Linear(plain.weight.T, plain.bias, plain.hessian, plain.curvature)
 
 
 def rms_norm(parent: nn.Module, path: str) -> Norm:

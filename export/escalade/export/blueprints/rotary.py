@@ -65,12 +65,8 @@ def _reordered(block: Block, order: Tensor) -> Block:
 
 
 def _rows(linear: Linear, order: Tensor) -> Linear:
-    width = linear.weight.shape[1]
-    weight = linear.weight.view(-1, len(order), width)[:, order].reshape(-1, width)
-    bias = linear.bias
-    if bias is not None:
-        bias = bias.view(-1, len(order))[:, order].reshape(-1)
-    return Linear(weight, bias, linear.hessian)
+    heads = torch.arange(len(linear.weight)).view(-1, len(order))
+    return linear.rows(heads[:, order].reshape(-1))
 
 
 def _norm(norm: Norm | None, order: Tensor) -> Norm | None:

@@ -204,7 +204,12 @@ class LayerWriter:
 def stack(*linears: Linear) -> Linear:
     """Several products of the same input as one."""
     weight = torch.cat([one.weight for one in linears])
-    if all(one.bias is None for one in linears):
-        return Linear(weight, hessian=linears[0].hessian)
-    biases = [torch.zeros(one.weight.shape[0]) if one.bias is None else one.bias for one in linears]
-    return Linear(weight, torch.cat(biases), linears[0].hessian)
+    hessian, curvature, bias = linears[0].hessian, None, None
+    curvatures = [one.curvature for one in linears if one.curvature is not None]
+    if len(curvatures) == len(linears):
+        curvature = torch.cat(curvatures)
+    if any(one.bias is not None for one in linears):
+        bias = torch.cat(
+            [torch.zeros(len(one.weight)) if one.bias is None else one.bias for one in linears]
+        )
+    return Linear(weight, bias, hessian, curvature)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 from transformers import PreTrainedModel
 
 from escalade.edge.artifact import QuantizationEntry, Scheme
@@ -17,8 +19,9 @@ from escalade.export.onnx.classifier_graph import write_classifier
 from escalade.export.onnx.decoder_graph import write_decoder
 from escalade.export.onnx.encoder_decoder_graph import write_encoder_decoder
 from escalade.export.onnx.storage import Storage
+from escalade.export.onnx.survey import budget_of
 from escalade.export.onnx.writer import PROGRAM_NAME, GraphWriter
-from escalade.export.quantization import has_hessians
+from escalade.export.quantization import Choice, has_hessians
 
 ENCODER_NAME = "encoder.onnx"
 
@@ -26,6 +29,7 @@ ENCODER_NAME = "encoder.onnx"
 _BLOCK_SIZES: dict[Scheme, int] = {"int4": 32, "int8": 64}
 # Rounding embedding and head to 4 bits costs more answers than all the rest (the same).
 _HEAD_BITS = 8
+_ACTIVATION_BITS = 8
 
 
 def export_onnx(
@@ -36,6 +40,9 @@ def export_onnx(
     scheme: Scheme,
     block_size: int | None = None,
     head_bits: int | None = None,
+    bits: float | None = None,
+    activation_bits: int | None = None,
+    progress: Callable[[str], None] = lambda name: None,
 ) -> QuantizationEntry:
     """Write `model.onnx`, of an encoder-decoder `encoder.onnx` too, and their data files.
 
@@ -46,33 +53,49 @@ def export_onnx(
         scheme: how weights are stored.
         block_size: input values that share a scale; 32 in 4 bits and 64 in 8 if None.
         head_bits: of embedding and head; 8 if None.
+        bits: a budget for each weight, all told, that is spent on each matrix by what it costs
+            there; the model is a decoder with hessians and curvatures.
+        activation_bits: of what `int8` and `int4` weights are multiplied with: 8 or 32; 8 if None.
+        progress: called with the name of each matrix that has been looked at for it.
 
     Returns:
         How the weights are stored, for the manifest.
 
     Raises:
         ModelError: the model is of a kind that cannot be written.
-        OptionError: a setting is out of range.
+        OptionError: a setting, or the budget, is out of range.
     """
+    blueprint, budget = None, None
+    if not model.config.is_encoder_decoder:
+        blueprint = align_rotary(decoder_of(model, window))
+        if bits is not None:
+            budget = budget_of(
+                blueprint, bits, sum(one.numel() for one in model.parameters()), progress
+            )
     storage = Storage(
         scheme=scheme,
         block_size=_BLOCK_SIZES.get(scheme) if block_size is None else block_size,
         head_bits=_HEAD_BITS if head_bits is None else head_bits,
+        choices={
+            choice.name: Choice(choice.bits, choice.block_size)
+            for choice in (budget.choices if budget else ())
+        },
+        activation_bits=_ACTIVATION_BITS if activation_bits is None else activation_bits,
     )
-    if model.config.is_encoder_decoder:
-        blueprint = encoder_decoder_of(model, window)
+    if blueprint is None:
         with (
             GraphWriter(out / PROGRAM_NAME, "decoder") as decoder,
             GraphWriter(out / ENCODER_NAME, "encoder") as encoder,
         ):
-            write_encoder_decoder(encoder, decoder, blueprint, storage)
+            write_encoder_decoder(encoder, decoder, encoder_decoder_of(model, window), storage)
     else:
         with GraphWriter(out / PROGRAM_NAME, "decoder") as graph:
-            write_decoder(graph, align_rotary(decoder_of(model, window)), storage)
+            write_decoder(graph, blueprint, storage)
     return QuantizationEntry(
         scheme=scheme,
-        block_size=storage.block_size,
+        block_size=None if budget else storage.block_size,
         detail=storage.detail + ("; rounded by GPTQ" if has_hessians(model) else ""),
+        budget=budget or msgspec.UNSET,
     )
 
 

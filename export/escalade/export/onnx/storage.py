@@ -1,13 +1,15 @@
-"""How matrices are stored: whole, halved, in 8 or in 4 bits; knows no transformer.
+"""How matrices are stored: whole, halved, in 8, 4 or 2 bits; knows no transformer.
 
-Weight-only schemes keep each block of a row as integers with one float32 scale
-(`MatMulNBits`); where the runtime has the instructions, activations are rounded to 8 bits too,
-block by block, and the products are summed as integers (`accuracy_level` 4).
+Weight-only schemes keep each block of a row as integers with one scale, in float16 and widened
+when loaded (`MatMulNBits`); where the runtime has the instructions, activations are rounded to 8
+bits too, block by block, and the products are summed as integers (`accuracy_level` 4). With 32-bit
+activations no runtime rounds them, and a browser gives what a processor does.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -19,6 +21,7 @@ from escalade.export.blueprints import Linear
 from escalade.export.errors import OptionError
 from escalade.export.onnx.writer import GraphWriter
 from escalade.export.quantization import (
+    Choice,
     Rounded,
     gptq_round,
     pack,
@@ -28,10 +31,9 @@ from escalade.export.quantization import (
 
 BLOCK_SIZES = (16, 32, 64, 128, 256)
 _BITS: dict[str, int] = {"int4": 4, "int8": 8}
-# MatMulNBits: activations may be rounded to 8 bits, so that products are sums of integers.
-_INT8_ACTIVATIONS = 4
-# Zero points cost an eighth of a bit in blocks of 32; in 8 bits there is nothing to win.
-_BITS_WITH_ZEROS = 4
+# MatMulNBits, by the bits of an activation: at 4 it may be rounded, so that products are sums of
+# integers; at 1 all is float32.
+_ACCURACY_LEVELS = {8: 4, 32: 1}
 _INT8_MAX = 127
 _TINY = 1e-12  # a row of zeros still needs a scale
 
@@ -49,9 +51,13 @@ class Storage:
     block_size: int | None = None
     #: Of the embedding and the head, where the scheme has blocks; never fewer than the rest.
     head_bits: int = 8
+    #: Of what a matrix in blocks is multiplied with; 8: rounded where the runtime can.
+    activation_bits: int = 8
     #: The head is not rounded, nor what it reads: a classifier's has a row for each label, few
     #: bytes, and large ones beside small where what it reads has.
     whole_head: bool = False
+    #: Of matrices by their names, where they were chosen one by one.
+    choices: Mapping[str, Choice] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.scheme == "8da4w":
@@ -62,6 +68,8 @@ class Storage:
             raise OptionError(f"--block-size is for int4 and int8, got it for {self.scheme}")
         if self.head_bits not in _BITS.values():
             raise OptionError(f"--head-bits must be 4 or 8, got {self.head_bits}")
+        if self.activation_bits not in _ACCURACY_LEVELS:
+            raise OptionError(f"--activation-bits must be 8 or 32, got {self.activation_bits}")
 
     @property
     def bits(self) -> int | None:
@@ -71,12 +79,16 @@ class Storage:
     @property
     def detail(self) -> str:
         """In words."""
+        if self.choices:
+            own = "each matrix in bits and blocks of its own"
+            return f"{own}, {self.activation_bits}-bit activations"
         if self.bits:
-            kept = f"embedding and head {self.bits_of(HEAD)}-bit"
+            kept = f"embedding and head {self.choice_of(HEAD).bits}-bit"
             if self.whole_head:
-                kept = f"embedding {self.bits_of(EMBEDDING)}-bit, head float32"
+                kept = f"embedding {self.choice_of(EMBEDDING).bits}-bit, head float32"
             return (
-                f"{self.bits}-bit weights in blocks of {self.block_size}, {kept}, 8-bit activations"
+                f"{self.bits}-bit weights in blocks of {self.block_size}, {kept},"
+                f" {self.activation_bits}-bit activations"
             )
         return {
             "none": "float32 weights",
@@ -85,15 +97,14 @@ class Storage:
             " embedding and head in float32",
         }[self.scheme]
 
-    def bits_of(self, name: str) -> int:
-        """Of the weight called `name`, in a scheme that has blocks."""
+    def choice_of(self, name: str) -> Choice:
+        """How the weight called `name` is stored, in a scheme that has blocks."""
+        if name in self.choices:
+            return self.choices[name]
         assert self.bits is not None  # noqa: S101 - the caller has looked
-        return max(self.bits, self.head_bits) if name in {EMBEDDING, HEAD} else self.bits
-
-    @property
-    def _block(self) -> int:
         assert self.block_size is not None  # noqa: S101 - a scheme with blocks has one
-        return self.block_size
+        few = name not in {EMBEDDING, HEAD}
+        return Choice(self.bits if few else max(self.bits, self.head_bits), self.block_size)
 
     def linear(self, graph: GraphWriter, name: str, module: Linear, values: str) -> str:
         """`values W^T + b`; returns the output's name. A `name` seen before is not stored again."""
@@ -134,19 +145,20 @@ class Storage:
     def _rows_of_blocks(self, graph: GraphWriter, name: str, table: Linear, ids: str) -> str:
         zeros = self._store_blocks(graph, name, table, looked_up=True)
         rows, columns = table.weight.shape
-        bits, blocks = self.bits_of(name), -(-columns // self._block)
-        padded = blocks * self._block
+        bits, size = self.choice_of(name)
+        blocks = -(-columns // size)
+        padded = blocks * size
         # The bytes that MatMulNBits reads, in the shapes that a lookup wants.
         found = graph.microsoft(
             "GatherBlockQuantized",
             [
                 graph.view(f"{name}.rows", f"{name}.blocks", [rows, padded * bits // 8]),
                 ids,
-                graph.view(f"{name}.row_scales", f"{name}.scales", [rows, blocks]),
+                _scales(graph, graph.view(f"{name}.row_scales", f"{name}.scales", [rows, blocks])),
                 *([zeros] if zeros else []),
             ],
             bits=bits,
-            block_size=self._block,
+            block_size=size,
             gather_axis=0,
             quantize_axis=1,
         )
@@ -170,17 +182,18 @@ class Storage:
     def _in_blocks(self, graph: GraphWriter, name: str, module: Linear, values: str) -> str:
         zeros = self._store_blocks(graph, name, module)
         rows, columns = module.weight.shape
+        bits, size = self.choice_of(name)
         more = [zeros] if zeros else []
         if module.bias is not None:
             more = [zeros, "", graph.weight(f"{name}.bias", array(module.bias))]
         return graph.microsoft(
             "MatMulNBits",
-            [values, f"{name}.blocks", f"{name}.scales", *more],
+            [values, f"{name}.blocks", _scales(graph, f"{name}.scales"), *more],
             K=columns,
             N=rows,
-            bits=self.bits_of(name),
-            block_size=self._block,
-            accuracy_level=_INT8_ACTIVATIONS,
+            bits=bits,
+            block_size=size,
+            accuracy_level=_ACCURACY_LEVELS[self.activation_bits],
         )
 
     def _store_blocks(
@@ -188,24 +201,28 @@ class Storage:
     ) -> str:
         """Round and store, once; returns the name of the zero points, empty where all are 0."""
         if not graph.has(f"{name}.blocks"):
-            bits = self.bits_of(name)
-            rounded = self._round(name, module, bits, looked_up)
-            graph.weight(f"{name}.blocks", pack(rounded, bits, self._block))
-            graph.weight(f"{name}.scales", rounded.grid.scales.numpy())
+            choice = self.choice_of(name)
+            bits, size = choice
+            rounded = self._round(name, module, choice, looked_up)
+            graph.weight(f"{name}.blocks", pack(rounded, bits, size))
+            scales = rounded.grid.scales.numpy()
+            with np.errstate(over="ignore"):
+                halves = scales.astype(np.float16)
+            whole = not np.array_equal(halves, scales)
+            graph.weight(f"{name}.scales", scales if whole else halves)
             if rounded.grid.zeros is not None:
                 graph.weight(f"{name}.zeros", pack_zeros(rounded.grid.zeros, bits))
         return f"{name}.zeros" if graph.has(f"{name}.zeros") else ""
 
-    def _round(self, name: str, module: Linear, bits: int, looked_up: bool) -> Rounded:
+    def _round(self, name: str, module: Linear, choice: Choice, looked_up: bool) -> Rounded:
+        bits, size = choice
         if module.hessian is None:
-            return round_to_nearest(module.weight, bits, self._block)
+            return round_to_nearest(module.weight, bits, size)
         hessian = module.hessian
         if looked_up:  # each row by itself, as if by inputs that have nothing to do with another
             hessian = hessian + torch.eye(len(hessian)) * hessian.diagonal().mean()
         try:
-            return gptq_round(
-                module.weight, hessian, bits, self._block, zeros=bits == _BITS_WITH_ZEROS
-            )
+            return gptq_round(module.weight, hessian, bits, size, zeros=choice.zeros)
         except RuntimeError as error:  # torch.linalg.LinAlgError is one
             raise OptionError(
                 f"--gptq: {name}: what it is fed on these prompts gives no hessian to round by;"
@@ -226,6 +243,11 @@ def array(tensor: Tensor) -> NDArray[np.float32]:
 
 def _to_float(graph: GraphWriter, value: str) -> str:
     return graph.node("Cast", [value], to=1)
+
+
+def _scales(graph: GraphWriter, stored: str) -> str:
+    """In float32, what the kernels take beside it; onnxruntime folds it when it loads."""
+    return _to_float(graph, stored) if graph.dtype(stored) == np.float16 else stored
 
 
 def _dynamic(graph: GraphWriter, name: str, module: Linear, values: str) -> str:

@@ -139,6 +139,10 @@ class GraphWriter:
         """Whether a weight of this name is stored."""
         return name in self._weights
 
+    def dtype(self, name: str) -> np.dtype[np.generic]:
+        """Of a weight that is stored."""
+        return helper.tensor_dtype_to_np_dtype(self._weights[name].data_type)
+
     def __enter__(self) -> GraphWriter:
         return self
 

@@ -1,6 +1,15 @@
 """Rounding of weights: GPTQ and what it needs, torchao's schemes; knows no graph."""
 
 from escalade.export.quantization.blocks import Rounded, pack, pack_zeros, round_to_nearest
+from escalade.export.quantization.budget import (
+    BLOCKS,
+    WIDTHS,
+    Choice,
+    Offer,
+    offers_of,
+    spend,
+)
+from escalade.export.quantization.curvature import CURVATURE, gather_curvatures
 from escalade.export.quantization.gptq import gptq_round
 from escalade.export.quantization.hessian import (
     HESSIAN,
@@ -17,18 +26,26 @@ from escalade.export.quantization.torchao import (
 )
 
 __all__ = [
+    "BLOCKS",
+    "CURVATURE",
     "GROUP_SIZE",
     "HESSIAN",
+    "WIDTHS",
+    "Choice",
     "EmbeddingBits",
+    "Offer",
     "Rounded",
+    "gather_curvatures",
     "gather_hessians",
     "gather_hessians_of_text",
     "gptq_round",
     "has_hessians",
+    "offers_of",
     "pack",
     "pack_zeros",
     "plain_linears",
     "quantize_8da4w",
     "round_to_nearest",
+    "spend",
     "write_text",
 ]

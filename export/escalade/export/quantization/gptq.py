@@ -36,7 +36,7 @@ def gptq_round(
     Args:
         weight: `(N, K)`.
         hessian: `(K, K)`, the sum over inputs of `x x^T` (see `gather_hessians`).
-        bits: 4 or 8.
+        bits: 2, 4 or 8.
         block_size: neighbours that share a scale.
         zeros: whether blocks have zero points.
 

@@ -9,7 +9,7 @@ import msgspec
 
 from escalade.edge.answer import Answer
 from escalade.edge.client import EdgeClient
-from escalade.edge.endpoint.answering.readers import Readers
+from escalade.edge.endpoint.answering.readers import Readers, Waiting
 from escalade.edge.endpoint.answering.showing import Show, Showing
 from escalade.edge.endpoint.openai import (
     Finished,
@@ -44,6 +44,7 @@ def climb(
     cancelled: Callable[[], bool],
     *,
     readers: Readers,
+    waiting: Waiting,
     param: str,
     mode: StreamMode = "hold",
     show: Show | None = None,
@@ -56,6 +57,7 @@ def climb(
         reader_of: who knows the tokens of a tokenizer, by its fingerprint.
         cancelled: asked while it is answered.
         readers: where the reader of a stream may be asked.
+        waiting: a block in which he is waited for.
         param: the field of the request that it came in.
         mode: how what is shown and deferral go together.
         show: called with what a stream's reader is to see, the answer last; None: nobody reads.
@@ -72,7 +74,7 @@ def climb(
             showing = Showing(client.cascade, mode, show, logprobs=query.logprobs)
         if query.top_logprobs:
             _check_top(client.cascade.tiers, query, param)
-        with readers.reading(query, show) as asked:
+        with readers.reading(query, show, waiting) as asked:
             run = client.stream(
                 asked, cancelled=cancelled, told=None if showing is None else showing.told
             )
@@ -107,6 +109,11 @@ def _finished(
     if isinstance(tokens, str):
         known["no_logprobs"] = f"tier {answer.tier!r} {tokens}"
         return Finished(answer, None, known)
+    if query.top_logprobs and tokens and not any(token.top for token in tokens):
+        known["no_top_logprobs"] = (
+            f"tier {answer.tier!r} had not said that it gives any when it was asked, as before a"
+            " user's first consent"
+        )
     return Finished(answer, tokens, known)
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from escalade.edge.errors import RefusedError
 
@@ -14,19 +18,28 @@ _LONGEST_WAIT_S = 60
 
 
 class Places:
-    """Of one event loop."""
+    """Any thread may ask.
 
-    def __init__(self, most: int) -> None:
+    An answer that waits for a person's word lends its place to another meanwhile, and then goes on
+    beside it: at most twice as many are there, `most` of them waiting.
+    """
+
+    def __init__(self, most: int, now_s: Callable[[], float] = time.perf_counter) -> None:
         """Begin with none taken.
 
         Args:
-            most: answers that may be under way, at least 1; those that wait count.
+            most: answers that may be under way, at least 1; those that wait for a model count.
+            now_s: seconds, monotonic.
         """
         self.most = most
         self.taken = 0
+        #: Those that wait for a person's word; they count in `taken` only where `most` wait.
+        self.asking = 0
+        self._now_s = now_s
+        self._lock = threading.Lock()
         self._seconds = _FIRST_GUESS_S
 
-    def take(self, count: int) -> None:
+    def take(self, count: int) -> list[Place]:
         """Take places for a request, all or none.
 
         Args:
@@ -43,20 +56,59 @@ class Places:
                 f" under way, got {count}",
                 param="n",
             )
-        if self.taken + count > self.most:
-            raise RefusedError(
-                429,
-                "queue_full",
-                f"{self.taken} answers are under way, of at most {self.most}; try again later",
-                retry_after_s=self.retry_after_s(),
-            )
-        self.taken += count
+        with self._lock:
+            if self.taken + count > self.most:
+                raise RefusedError(
+                    429,
+                    "queue_full",
+                    f"{self.taken} answers are under way, of at most {self.most}; try again later",
+                    retry_after_s=self.retry_after_s(),
+                )
+            self.taken += count
+        return [Place(self, self._now_s) for _ in range(count)]
 
     def free(self, seconds: float) -> None:
         """Give one back, after so long."""
-        self.taken -= 1
-        self._seconds += _WEIGHT * (seconds / max(self.taken, 1) - self._seconds)
+        with self._lock:
+            self.taken -= 1
+            self._seconds += _WEIGHT * (seconds / max(self.taken, 1) - self._seconds)
+
+    def lend(self) -> bool:
+        """Let another have the place of one that waits for a person; False where `most` do."""
+        with self._lock:
+            lent = self.asking < self.most
+            self.asking += 1
+            self.taken -= lent
+        return lent
+
+    def take_back(self, *, lent: bool) -> None:
+        """The word is there; where it `lent` its place, it takes one, full or not."""
+        with self._lock:
+            self.asking -= 1
+            self.taken += lent
 
     def retry_after_s(self) -> int:
         """Whole seconds until one is free, as a guess."""
         return min(max(math.ceil(self._seconds), 1), _LONGEST_WAIT_S)
+
+
+class Place:
+    """That of one answer, from when it was taken."""
+
+    def __init__(self, places: Places, now_s: Callable[[], float]) -> None:
+        self._places, self._now_s = places, now_s
+        self._began_s, self._asked_s = now_s(), 0.0
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """A person is asked until the block ends: others go on, and none of it is the answer's."""
+        began_s, lent = self._now_s(), self._places.lend()
+        try:
+            yield
+        finally:
+            self._places.take_back(lent=lent)
+            self._asked_s += self._now_s() - began_s
+
+    def free(self) -> None:
+        """Give it back."""
+        self._places.free(self._now_s() - self._began_s - self._asked_s)

@@ -32,6 +32,8 @@ class Event(NamedTuple):
     """Something that is no text, see `decision`."""
 
     what: dict[str, object]
+    #: Whether its reader is asked something, and his word waited for.
+    asks: bool = False
 
 
 Shown = Piece | Event | Finished

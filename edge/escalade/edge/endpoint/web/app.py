@@ -145,7 +145,7 @@ class Endpoint:
 
     async def _consent(self, scope: Scope, receive: Receive, send: Send) -> None:
         word = read_word(await read_body(scope, receive))
-        if not self._opened.readers.pending.answer(word.key, agreed=word.agreed):
+        if not self._opened.readers.answer(word.key, agreed=word.agreed):
             message = "no such question is open: it was answered, or nobody waits any more"
             raise RefusedError(404, "not_asked", message, param="key")
         await send_json(send, msgspec.json.encode(word))
@@ -191,6 +191,7 @@ class Endpoint:
             "status": "ok",
             "model": self._opened.name,
             "under_way": places.taken,
+            "asking": places.asking,
             "queue": places.most,
             "cascade_changed": self._opened.watch.changed,
         }

@@ -7,8 +7,7 @@ all of them; each gives its place back when its thread ends.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from threading import Event as Flag
@@ -16,7 +15,7 @@ from typing import Any
 
 from starlette.types import Receive, Send
 
-from escalade.edge.endpoint.answering import Places, Request, Shown, climb
+from escalade.edge.endpoint.answering import Event, Place, Places, Request, Shown, climb
 from escalade.edge.endpoint.openai import Finished, Replies, headers_of
 from escalade.edge.endpoint.served import Opened
 from escalade.edge.endpoint.web.responding import (
@@ -30,6 +29,9 @@ from escalade.edge.errors import RefusedError
 
 # A stream says so often that it is alive, below the minute after which proxies give up.
 _STILL_HERE_S = 15.0
+# So often while its reader is asked: the second that is written to one who has left fails, and his
+# question is open no longer.
+_STILL_ASKED_S = 1.0
 
 #: What comes of a choice: something for its reader, its end, or nothing as it was cancelled.
 _Came = tuple[int, Shown | RefusedError | None]
@@ -43,11 +45,11 @@ class Asking:
 
         Args:
             opened: who answers.
-            queue: answers that may be under way, at least 1; those that wait count.
+            queue: answers that may be under way, at least 1; see `Places`.
         """
         self._opened = opened
         self.places = Places(queue)
-        self._pool = ThreadPoolExecutor(queue, thread_name_prefix="choice")
+        self._pool = ThreadPoolExecutor(2 * queue, thread_name_prefix="choice")
         self._under_way: set[Flag] = set()
         self._ending = False
 
@@ -71,16 +73,16 @@ class Asking:
         """
         if self._ending:
             raise _ending()
-        self.places.take(len(request.queries))
+        places = self.places.take(len(request.queries))
         flag = Flag()
         self._under_way.add(flag)
         watching = asyncio.ensure_future(_until_gone(receive))
         try:
             if request.stream:
                 stream = AnswerStream(replies, EventStream(send), headers)
-                await self._streamed(request, stream, flag, watching)
+                await self._streamed(request, places, stream, flag, watching)
             else:
-                await self._whole(request, replies, flag, watching, send, headers)
+                await self._whole(request, places, replies, flag, watching, send, headers)
         finally:
             flag.set()
             self._under_way.discard(flag)
@@ -89,13 +91,14 @@ class Asking:
     async def _whole(
         self,
         request: Request,
+        places: Sequence[Place],
         replies: Replies,
         flag: Flag,
         watching: asyncio.Future[None],
         send: Send,
         headers: Headers,
     ) -> None:
-        choices = self._start(request, flag, None)
+        choices = self._start(request, places, flag, None)
         everything = asyncio.gather(*choices, return_exceptions=True)
         first: list[asyncio.Future[Any]] = [everything, watching]
         await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
@@ -117,7 +120,12 @@ class Asking:
         await send_json(send, body, headers=[*headers, *more])
 
     async def _streamed(
-        self, request: Request, stream: AnswerStream, flag: Flag, watching: asyncio.Future[None]
+        self,
+        request: Request,
+        places: Sequence[Place],
+        stream: AnswerStream,
+        flag: Flag,
+        watching: asyncio.Future[None],
     ) -> None:
         loop = asyncio.get_running_loop()
         came: asyncio.Queue[_Came] = asyncio.Queue()
@@ -126,12 +134,13 @@ class Asking:
             loop.call_soon_threadsafe(came.put_nowait, (index, what))
 
         watching.add_done_callback(lambda _: came.put_nowait((-1, None)))
-        for index, choice in enumerate(self._start(request, flag, put)):
+        for index, choice in enumerate(self._start(request, places, flag, put)):
             choice.add_done_callback(partial(_note_end, index, came))
         left = len(request.queries)
+        asked: set[int] = set()
         while left:
             try:
-                async with asyncio.timeout(_STILL_HERE_S):
+                async with asyncio.timeout(_STILL_ASKED_S if asked else _STILL_HERE_S):
                     index, what = await came.get()
             except TimeoutError:
                 await stream.still_here()
@@ -143,6 +152,10 @@ class Asking:
             if isinstance(what, RefusedError):
                 await stream.fail(what)
                 return
+            if isinstance(what, Event) and what.asks:
+                asked.add(index)
+            else:
+                asked.discard(index)
             await stream.show(index, what)
             left -= isinstance(what, Finished)
         await stream.done()
@@ -150,13 +163,14 @@ class Asking:
     def _start(
         self,
         request: Request,
+        places: Sequence[Place],
         flag: Flag,
         put: Callable[[int, Shown], None] | None,
     ) -> list[asyncio.Future[Finished | None]]:
         client = self._opened.asked(request.mode, stream=request.stream)
         loop = asyncio.get_running_loop()
         started = []
-        for index, query in enumerate(request.queries):
+        for index, (query, place) in enumerate(zip(request.queries, places, strict=True)):
             one = loop.run_in_executor(
                 self._pool,
                 partial(
@@ -166,22 +180,24 @@ class Asking:
                     self._opened.reader_of,
                     flag.is_set,
                     readers=self._opened.readers,
+                    waiting=place.lent,
                     param="messages" if request.chat else "prompt",
                     mode=request.mode,
                     show=None if put is None else partial(put, index),
                 ),
             )
-            one.add_done_callback(partial(self._free, time.perf_counter()))
+            one.add_done_callback(partial(_free, place))
             started.append(one)
         return started
-
-    def _free(self, began_s: float, choice: asyncio.Future[Finished | None]) -> None:
-        self.places.free(time.perf_counter() - began_s)
 
     def _cancelled(self) -> RefusedError:
         if self._ending:
             return _ending()
         return RefusedError(500, "cancelled", "the query was cancelled before it was answered")
+
+
+def _free(place: Place, choice: asyncio.Future[Finished | None]) -> None:
+    place.free()
 
 
 def _note_end(

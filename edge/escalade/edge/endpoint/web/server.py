@@ -6,8 +6,8 @@ import asyncio
 import logging
 import signal
 import socket
-import ssl
 import threading
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import uvicorn
 
+from escalade.edge.endpoint.certificates import Certificate
 from escalade.edge.endpoint.served import Opened
 from escalade.edge.endpoint.web.app import Endpoint, Rules, with_origins
 from escalade.edge.endpoint.web.connection import BoundedProtocol
@@ -33,7 +34,7 @@ class Listening:
     """Where an endpoint listens."""
 
     address: Address
-    #: Certificates and private key (PEM); None: in the clear.
+    #: Certificates and private key (PEM), followed when they change; None: in the clear.
     tls_cert: Path | None = None
     tls_key: Path | None = None
     #: Seconds that an end waits for open requests.
@@ -44,15 +45,27 @@ class Server(uvicorn.Server):
     """uvicorn's, with an end of our own."""
 
     def __init__(
-        self, config: uvicorn.Config, endpoint: Endpoint, grace_s: float, ready: Callable[[], None]
+        self,
+        config: uvicorn.Config,
+        endpoint: Endpoint,
+        grace_s: float,
+        ready: Callable[[], None],
+        certificate: Certificate | None = None,
     ) -> None:
         super().__init__(config)
         self._endpoint, self._grace_s, self._ready = endpoint, grace_s, ready
+        self._certificate = certificate
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Say when requests are taken."""
         await super().startup(sockets)
         self._ready()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look after what changes while it runs."""
+        if self._certificate is not None:
+            self._certificate.follow()
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no more; after the grace, end what is under way by telling it so."""
@@ -110,9 +123,21 @@ def bind(listening: Listening, rules: Rules) -> socket.socket:
 
 
 def server_of(
-    opened: Opened, rules: Rules, listening: Listening, ready: Callable[[], None]
+    opened: Opened,
+    rules: Rules,
+    listening: Listening,
+    ready: Callable[[], None],
+    *,
+    now_s: Callable[[], float] = time.monotonic,
 ) -> Server:
     """A server that is not started.
+
+    Args:
+        opened: who answers.
+        rules: how.
+        listening: where.
+        ready: called once requests are taken.
+        now_s: seconds, monotonic: when the certificate's files are looked at.
 
     Raises:
         EndpointError: its certificate or key does not load.
@@ -121,6 +146,9 @@ def server_of(
     if (cert is None) != (key is None):
         missing = "--tls-cert" if cert is None else "--tls-key"
         raise EndpointError(f"{missing}: a certificate goes with its key")
+    certificate = None
+    if cert is not None and key is not None:
+        certificate = Certificate(cert, key, now_s)
     endpoint = Endpoint(opened, rules)
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # what clients do wrong is theirs
     config = uvicorn.Config(
@@ -134,14 +162,11 @@ def server_of(
         proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=int(listening.grace_s) + _NOTICE_S,
-        ssl_certfile=None if cert is None else str(cert),
-        ssl_keyfile=None if key is None else str(key),
     )
-    try:
-        config.load()
-    except (OSError, ssl.SSLError) as error:
-        raise EndpointError(f"certificate {cert}, key {key}: do not load: {error}") from error
-    return Server(config, endpoint, listening.grace_s, ready)
+    config.load()
+    if certificate is not None:
+        config.ssl = certificate.context
+    return Server(config, endpoint, listening.grace_s, ready, certificate)
 
 
 def run_endpoint(

@@ -1,0 +1,126 @@
+"""Lists the matrices of a graph, what they may be stored in and what else it takes; writes nothing.
+
+The graph is written once without them: their names and what is not theirs come from there.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from escalade.edge.artifact import BudgetEntry, ChoiceEntry
+from escalade.export.blueprints import Decoder, Linear
+from escalade.export.errors import OptionError
+from escalade.export.onnx.decoder_graph import write_decoder
+from escalade.export.onnx.storage import Storage, array
+from escalade.export.onnx.writer import PROGRAM_NAME, GraphWriter
+from escalade.export.quantization import BLOCKS, WIDTHS, Choice, Offer, offers_of, spend
+
+# A lookup reads 4 or 8 bits.
+_LOOKED_UP_WIDTHS = (4, 8)
+# What a matrix takes in the graph's own file: its node, and three or four tensors' names, shapes
+# and places. At most 640 in SmolLM2's.
+_LISTED_BYTES = 640
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Survey(Storage):
+    """Prices matrices instead of storing them."""
+
+    model: Decoder
+    progress: Callable[[str], None]
+    offers: dict[str, list[Offer]] = field(default_factory=dict)
+    weights: dict[str, int] = field(default_factory=dict)
+
+    def linear(self, graph: GraphWriter, name: str, module: Linear, values: str) -> str:
+        if name not in self.offers:
+            self._price(name, module, WIDTHS)
+            if module.bias is not None:
+                graph.weight(f"{name}.bias", array(module.bias))
+        return graph.node("Identity", [values])
+
+    def embedding(
+        self, graph: GraphWriter, name: str, table: Tensor, ids: str, head: Linear | None = None
+    ) -> str:
+        offers = self._price(name, head or Linear(table), _LOOKED_UP_WIDTHS)
+        curvature = self.model.embedding_curvature
+        if curvature is not None:
+            # Rows as often as any other: what stands in the vocabulary's long tail counts too.
+            each = torch.full((len(table),), 1 / len(table))
+            choices = [offer.choice for offer in offers]
+            looked_up = offers_of(table, torch.diag(curvature), each, choices)
+            self.offers[name] = [
+                offer._replace(lost=offer.lost + other.lost)
+                for offer, other in zip(offers, looked_up, strict=True)
+            ]
+        return graph.node("Identity", [ids])
+
+    def _price(self, name: str, linear: Linear, widths: Sequence[int]) -> list[Offer]:
+        choices = [Choice(bits, size) for bits in widths for size in BLOCKS]
+        hessian, curvature = linear.hessian, linear.curvature
+        if hessian is None or curvature is None:  # an embedding that is no head
+            rows, columns = linear.weight.shape
+            offers = [Offer(choice, choice.bytes_of(rows, columns), 0.0) for choice in choices]
+        else:
+            if not bool(torch.isfinite(hessian).all() and torch.isfinite(curvature).all()):
+                raise OptionError(f"--bits: {name}: what it is fed on this text is not finite")
+            offers = offers_of(linear.weight, hessian, curvature, choices)
+        self.progress(name)
+        self.offers[name], self.weights[name] = offers, linear.weight.numel()
+        return offers
+
+
+def budget_of(
+    model: Decoder,
+    bits: float,
+    parameters: int,
+    progress: Callable[[str], None] = lambda name: None,
+) -> BudgetEntry:
+    """Choose bits and block size of each matrix, so that the program loses least within a budget.
+
+    Args:
+        model: with hessians and curvatures.
+        bits: of the program's files, for each of its weights.
+        parameters: how many weights there are.
+        progress: called with the name of each matrix that has been looked at.
+
+    Raises:
+        OptionError: no choice makes a program of so few bits, or every one of fewer; what a
+            matrix was fed is not finite.
+    """
+    survey = _Survey(scheme="int4", block_size=BLOCKS[0], model=model, progress=progress)
+    with tempfile.TemporaryDirectory() as scratch:
+        with GraphWriter(Path(scratch) / PROGRAM_NAME, "decoder") as graph:
+            write_decoder(graph, model, survey)
+        beside = sum(path.stat().st_size for path in Path(scratch).iterdir())
+    beside += _LISTED_BYTES * len(survey.offers)
+    fewest, most = (
+        beside + sum(some(offer.bytes for offer in each) for each in survey.offers.values())
+        for some in (min, max)
+    )
+    low, high = 8 * fewest / parameters, 8 * most / parameters
+    if not low <= bits <= high:
+        raise OptionError(
+            f"--bits must be {math.ceil(100 * low) / 100:.2f} to {math.floor(100 * high) / 100:.2f}"
+            f" for this model, got {bits:g}"
+        )
+    chosen = spend(survey.offers, int(bits * parameters / 8) - beside)
+    return BudgetEntry(
+        bits=bits,
+        choices=[
+            ChoiceEntry(
+                name=name,
+                bits=offer.choice.bits,
+                block_size=offer.choice.block_size,
+                weights=survey.weights[name],
+                expected_kl=offer.lost,
+            )
+            for name, offer in chosen.items()
+        ],
+    )

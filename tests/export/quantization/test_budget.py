@@ -1,0 +1,191 @@
+"""Bits under a budget: what a choice costs, where it is spent, and through a whole export."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from escalade.edge.artifact import MANIFEST_NAME, parse_manifest, read_manifest
+from escalade.edge.errors import ArtifactError
+from escalade.edge.generation import Artifact
+from escalade.export.artifact import export_artifact
+from escalade.export.blueprints import decoder_of
+from escalade.export.errors import OptionError
+from escalade.export.model import load_model
+from escalade.export.onnx.survey import budget_of
+from escalade.export.quantization import (
+    CURVATURE,
+    Choice,
+    Offer,
+    gather_curvatures,
+    gather_hessians_of_text,
+    offers_of,
+    pack,
+    pack_zeros,
+    round_to_nearest,
+    spend,
+    write_text,
+)
+from escalade.export.quantization.blocks import fit_grid
+from escalade.export.quantization.hessian import HESSIAN
+
+OFFERS = st.lists(
+    st.tuples(st.integers(1, 40), st.floats(0, 10)).map(lambda one: Offer(Choice(4, 32), *one)),
+    min_size=1,
+    max_size=4,
+)
+
+
+@pytest.fixture(scope="module")
+def measured(tiny_model_dir: Path) -> PreTrainedModel:
+    model = load_model(tiny_model_dir)
+    text = write_text(model, window=64)
+    gather_hessians_of_text(model, text)
+    assert gather_curvatures(model, text.tolist()) == text.numel()
+    return model
+
+
+@given(st.dictionaries(st.text("abc", max_size=2), OFFERS, min_size=1, max_size=4), st.data())
+def test_no_cheaper_choice_loses_less(offers: dict[str, list[Offer]], data: st.DataObject) -> None:
+    fewest = sum(min(offer.bytes for offer in some) for some in offers.values())
+    most = data.draw(st.integers(fewest, fewest + 80))
+    chosen = spend(offers, most)
+    spent = sum(offer.bytes for offer in chosen.values())
+    assert spent <= most
+    lost = sum(offer.lost for offer in chosen.values())
+    every = list(itertools.product(*offers.values()))
+    least = {
+        budget: min(
+            sum(offer.lost for offer in some)
+            for some in every
+            if sum(offer.bytes for offer in some) <= budget
+        )
+        for budget in (spent, most)
+    }
+    # Greedy by gain is off by no more than the step that did not fit.
+    step = max((min(some, key=lambda one: one.bytes).lost for some in offers.values()), default=0.0)
+    assert least[most] - 1e-9 <= lost <= least[most] + step + 1e-9
+
+
+def test_a_budget_that_holds_the_best_gives_the_best_and_one_too_small_nothing() -> None:
+    offers = {
+        "a": [Offer(Choice(2, 32), 10, 5.0), Offer(Choice(4, 32), 20, 1.0)],
+        "b": [Offer(Choice(2, 32), 10, 0.5), Offer(Choice(8, 32), 40, 0.1)],
+    }
+    assert [offer.bytes for offer in spend(offers, 60).values()] == [20, 40]
+    assert [offer.bytes for offer in spend(offers, 59).values()] == [20, 10]
+    with pytest.raises(ValueError, match="fewest bytes are 20, the budget 19"):
+        spend(offers, 19)
+
+
+@pytest.mark.parametrize("choice", [Choice(*one) for one in itertools.product((2, 4, 8), (32, 64))])
+def test_bytes_are_those_that_are_written(choice: Choice) -> None:
+    weight = torch.randn(7, 80)
+    bits, size = choice
+    grid = fit_grid(weight, torch.ones(80), bits, size, zeros=choice.zeros)
+    written = pack(round_to_nearest(weight, bits, size), bits, size).nbytes
+    written += 2 * grid.scales.numel()
+    written += 0 if grid.zeros is None else pack_zeros(grid.zeros, bits).nbytes
+    assert choice.bytes_of(*weight.shape) == written
+
+
+@pytest.mark.parametrize("large", [0.0, 1.0, 1e4])
+def test_more_bits_lose_less_and_a_matrix_of_zeros_nothing(large: float) -> None:
+    weight = torch.randn(20, 64, generator=torch.Generator().manual_seed(0)) * bool(large)
+    weight[3, 5] = large
+    choices = [Choice(bits, 32) for bits in (2, 4, 8)]
+    offers = offers_of(weight, torch.eye(64), torch.ones(20), choices)
+    lost = [offer.lost for offer in offers]
+    assert lost == sorted(lost, reverse=True)
+    assert (lost[0] == 0) == (large == 0)
+
+
+def test_what_is_expected_is_what_the_model_loses(measured: PreTrainedModel) -> None:
+    """To second order: of small errors, on the text that was read, in the mean over draws."""
+    text = write_text(measured, window=64)
+
+    def logprobs() -> Tensor:
+        found: Tensor = measured(input_ids=text).logits.log_softmax(-1)
+        return found
+
+    with torch.inference_mode():
+        exact = logprobs()
+    for name in ("model.layers.0.mlp.down_proj", "model.layers.1.self_attn.q_proj"):
+        layer = measured.get_submodule(name)
+        assert isinstance(layer, nn.Linear)
+        hessian, curvature = getattr(layer, HESSIAN), getattr(layer, CURVATURE)
+        kept = layer.weight.detach().clone()
+        off = torch.randn(kept.shape, generator=torch.Generator().manual_seed(1)) * 0.02
+        with torch.inference_mode():
+            layer.weight.add_(off)
+            found = logprobs()
+            layer.weight.copy_(kept)
+        lost = float((exact.exp() * (exact - found)).sum(-1).mean())
+        expected = float(((off @ hessian * off).sum(1) * curvature).sum())
+        assert 0.4 < expected / lost < 2.5
+
+
+def test_a_budget_is_spent_and_no_more(tiny_model_dir: Path, tmp_path: Path) -> None:
+    lost = {}
+    for bits in (8.0, 9.5):
+        out = tmp_path / str(bits)
+        manifest = export_artifact(tiny_model_dir, out, quantize="int4", bits=bits)
+        budget = manifest.quantization.budget
+        assert budget
+        assert manifest == read_manifest(out)
+        assert manifest.quantization.block_size is None
+        size = sum(entry.bytes for name, entry in manifest.files.items() if "model." in name)
+        assert bits - 1.0 < 8 * size / manifest.model.parameters <= bits
+        lost[bits] = sum(choice.expected_kl for choice in budget.choices)
+        assert Artifact.open(out).generate([5, 6, 7])
+    assert lost[9.5] < lost[8.0]
+    raw = (out / MANIFEST_NAME).read_bytes()
+    for was, planted, message in (
+        (b'"expected_kl"', b'"other"', "unknown field"),
+        (b'"bits": 4', b'"bits": 0', "bits must be at least 1 and at most 32"),
+        (b'"choices"', b'"chosen"', "unknown field"),
+    ):
+        assert was in raw
+        with pytest.raises(ArtifactError, match=message):
+            parse_manifest(raw.replace(was, planted, 1), "m")
+
+
+@pytest.mark.parametrize("bits", [0.0, -1.0, 1.0, 99.0, float("nan"), float("inf")])
+def test_a_budget_that_no_choice_has_is_one_line(measured: PreTrainedModel, bits: float) -> None:
+    parameters = sum(one.numel() for one in measured.parameters())
+    with pytest.raises(OptionError, match=r"^--bits must be \d+\.\d\d to \d+\.\d\d for this model"):
+        budget_of(decoder_of(measured, 64), bits, parameters)
+
+
+def test_the_same_seed_makes_the_same_choices(tiny_model_dir: Path) -> None:
+    def choose() -> object:
+        model = load_model(tiny_model_dir)
+        text = write_text(model, window=32)
+        gather_hessians_of_text(model, text)
+        gather_curvatures(model, text.tolist())
+        return budget_of(decoder_of(model, 64), 11.0, sum(p.numel() for p in model.parameters()))
+
+    assert choose() == choose()
+
+
+def test_too_little_text_and_an_interruption_leave_nothing(
+    tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "a"
+    with pytest.raises(OptionError, match=r"--bits: text .* at least 32 tokens, got \d"):
+        export_artifact(tiny_model_dir, out, quantize="int4", bits=9.0, gptq_prompts=["g2p: a"])
+
+    def interrupt(step: str) -> None:
+        if step.startswith("writing the onnx"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_artifact(tiny_model_dir, out, quantize="int4", bits=9.0, progress=interrupt)
+    assert not list(tmp_path.iterdir())
