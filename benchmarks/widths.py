@@ -58,8 +58,9 @@ class Width(NamedTuple):
 
     name: str
     scheme: Scheme
-    block_size: int | None = None
     head_bits: int | None = None
+    #: A weight, all told.
+    bits: float | None = None
 
 
 WIDTHS = (
@@ -68,7 +69,8 @@ WIDTHS = (
     Width("int8", "int8"),
     Width("int4", "int4"),
     Width("int4, head 4", "int4", head_bits=4),
-    Width("int4, head 4, blocks of 64", "int4", block_size=64, head_bits=4),
+    Width("5.6 bits", "int4", bits=5.6),
+    Width("4.9 bits", "int4", bits=4.9),
 )
 
 
@@ -192,8 +194,8 @@ def exported(model: Path, out: Path, most: int | None) -> dict[str, Path]:
             model,
             folders[width.name],
             quantize=width.scheme,
-            block_size=width.block_size,
             head_bits=width.head_bits,
+            bits=width.bits,
             golden_prompts=["g2p: a"],
             max_new_tokens=most,
         )
