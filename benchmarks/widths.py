@@ -58,8 +58,9 @@ class Width(NamedTuple):
 
     name: str
     scheme: Scheme
-    block_size: int | None = None
     head_bits: int | None = None
+    #: A weight, all told.
+    bits: float | None = None
 
 
 WIDTHS = (
@@ -68,7 +69,8 @@ WIDTHS = (
     Width("int8", "int8"),
     Width("int4", "int4"),
     Width("int4, head 4", "int4", head_bits=4),
-    Width("int4, head 4, blocks of 64", "int4", block_size=64, head_bits=4),
+    Width("5.6 bits", "int4", bits=5.6),
+    Width("4.9 bits", "int4", bits=4.9),
 )
 
 
@@ -96,6 +98,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--resamples", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1, help="of the order of reviews, of resamples")
+    parser.add_argument("--artifacts", type=Path, help="folder that has them, or is to have them")
     parser.add_argument("--figure", type=Path, help="folder for on-device.svg and .png")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -111,7 +114,7 @@ def main() -> None:
         model, above, most = options.model, options.model, 4  # the label, its end, and room
     records = subsample(records, options.queries)
     with tempfile.TemporaryDirectory() as scratch:
-        folders = exported(model, Path(scratch), most)
+        folders = exported(model, options.artifacts or Path(scratch), most)
         if above == model:
             last = folders[BASELINE]
         else:
@@ -179,17 +182,20 @@ def reviews(folder: Path, model: Path, seed: int) -> list[Record]:
 
 
 def exported(model: Path, out: Path, most: int | None) -> dict[str, Path]:
-    """An artifact of each width, by its name."""
-    folders = {}
-    for number, width in enumerate(WIDTHS):
+    """An artifact of each width, by its name, exported where it is not there."""
+    folders = {
+        width.name: out / width.name.replace(", ", "-").replace(" ", "-") for width in WIDTHS
+    }
+    for width in WIDTHS:
+        if folders[width.name].exists():
+            continue
         note_console().print(f"exporting, {width.name} ...", style="dim")
-        folders[width.name] = out / f"width-{number}"
         export_artifact(
             model,
             folders[width.name],
             quantize=width.scheme,
-            block_size=width.block_size,
             head_bits=width.head_bits,
+            bits=width.bits,
             golden_prompts=["g2p: a"],
             max_new_tokens=most,
         )
