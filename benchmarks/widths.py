@@ -59,6 +59,7 @@ class Width(NamedTuple):
     name: str
     scheme: Scheme
     head_bits: int | None = None
+    activation_bits: int | None = None
     #: A weight, all told.
     bits: float | None = None
 
@@ -67,6 +68,7 @@ WIDTHS = (
     Width(BASELINE, "none"),
     Width("float16", "float16"),
     Width("int8", "int8"),
+    Width("int8, activations whole", "int8", activation_bits=32),
     Width("int4", "int4"),
     Width("int4, head 4", "int4", head_bits=4),
     Width("5.6 bits", "int4", bits=5.6),
@@ -195,6 +197,7 @@ def exported(model: Path, out: Path, most: int | None) -> dict[str, Path]:
             folders[width.name],
             quantize=width.scheme,
             head_bits=width.head_bits,
+            activation_bits=width.activation_bits,
             bits=width.bits,
             golden_prompts=["g2p: a"],
             max_new_tokens=most,
