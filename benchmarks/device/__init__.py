@@ -13,6 +13,11 @@ with no target), int8 activations, prompt ids, lengths, greedy choice, threads a
 are pinned to. The head runs for a prompt's last position only. A response always has all its
 tokens: no end-of-sequence id is met, and every worker's count is checked.
 
+llama.cpp gets the fastest of its builds: its CPU backend is compiled for each set of instructions
+that /proc/cpuinfo names (AVX2 to AVX-512 with VNNI, VBMI and BF16) and by `-march=native`;
+llama-bench times them in turn, and one that dies, as on a machine that shows AMX and forbids it, is
+said and dropped. What llama-bench itself says of the build taken stands beside our loop around it.
+
 Not matched, because it belongs to the program compared: llama.cpp keeps keys and values and the
 scales of blocks in float16, the two others in float32 (its 90 MB stand against their 99); it
 was compiled for this very CPU, the others are wheels; its loop is C++, theirs is Python;

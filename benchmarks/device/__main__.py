@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from benchmarks.device import figures, machine, shape
+from benchmarks.device import figures, llama_builds, machine, shape
 from benchmarks.device.artifacts import exported
 from benchmarks.device.build import (
     LLAMA_CPP_OPTIONS,
@@ -54,7 +54,10 @@ def main() -> None:
     peers.build()
     if options.build:
         return
-    contestants = peer_contestants(peers)
+    say("asking each build of llama.cpp how fast it is")
+    probed = llama_builds.probe(peers.llama_builds(), peers.gguf(8))
+    fastest = llama_builds.fastest(probed)
+    contestants = peer_contestants(peers, fastest)
     if not options.peers_only:
         say("exporting our artifact")
         artifact = options.artifact or exported(peers.model, peers.root, REPOSITORY)
@@ -73,6 +76,18 @@ def main() -> None:
 
     described = machine.description()
     measured = measure(peers, contestants, plan)
+    say("asking llama-bench itself")
+    own_tool = {
+        threads: llama_builds.bench(
+            peers.llama_build(fastest),
+            peers.gguf(8),
+            threads=threads,
+            new_tokens=plan.new_tokens,
+            depths=plan.prompts,
+            cores=",".join(map(str, machine.first_cores(threads))),
+        )
+        for threads in plan.threads
+    }
     costs = {}
     folders = [Path(one.command[-1]) for one in contestants if one.kind == "escalade"]
     for threads in plan.threads if folders else ():
@@ -85,7 +100,9 @@ def main() -> None:
         machine=described,
         versions=machine.versions(peers),
         builds={
-            "llama.cpp options": " ".join(LLAMA_CPP_OPTIONS),
+            "llama.cpp options": " ".join((*LLAMA_CPP_OPTIONS, *fastest.options)),
+            **{f"llama.cpp build {one.build.name}": one.in_words for one in probed},
+            "llama.cpp build taken": fastest.name,
             "llama.cpp loop": " ".join(WORKER_FLAGS),
             "genai options": " ".join(genai_options(8)),
         },
@@ -98,6 +115,7 @@ def main() -> None:
             )
             for threads in plan.threads
         },
+        llama_bench=own_tool,
         rows=figures.rows(measured, contestants),
         ratios=figures.ratios(measured, contestants),
         score_cost=costs,

@@ -9,9 +9,11 @@ import os
 import subprocess
 import sys
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.device import shape
+from benchmarks.device.llama_builds import CpuBuild, candidates_here
 from benchmarks.device.model_folder import write_model_folder
 
 REPOSITORY = Path(__file__).parents[2]
@@ -27,9 +29,11 @@ GENAI_PACKAGES = (
     "onnx==1.23.2",
     "onnx-ir==1.1.0",
 )
+#: Its CPU backend is a library that is loaded: one is built for each set of instructions.
 LLAMA_CPP_OPTIONS = (
     "CMAKE_BUILD_TYPE=Release",
-    "GGML_NATIVE=ON",
+    "GGML_BACKEND_DL=ON",
+    "GGML_NATIVE=OFF",
     "GGML_CCACHE=OFF",
     "LLAMA_OPENSSL=OFF",
     "LLAMA_BUILD_TESTS=OFF",
@@ -65,13 +69,21 @@ class Peers:
         self.model = self.root / "model"
         self.python = self.root / "genai" / "bin" / "python"
         self.llama_source = self.root / "src" / LLAMA_CPP_SOURCE
-        self.llama_bin = self.root / "llama.cpp" / "bin"
+        self.llama_bin = self.root / "llama.cpp-loading" / "bin"
         self.llama_worker = self.root / "llama_worker"
         self.bandwidth = self.root / "bandwidth"
 
     def gguf(self, head_bits: int) -> Path:
         """llama.cpp's file with this head."""
         return self.root / f"q4_0-head-q{head_bits}_0.gguf"
+
+    def llama_build(self, build: CpuBuild) -> Path:
+        """The folder with a CPU backend, and with the programs that find it beside them."""
+        return self.root / "llama.cpp-builds" / build.name / "bin"
+
+    def llama_builds(self) -> dict[CpuBuild, Path]:
+        """All that this machine may run, and where they lie."""
+        return {build: self.llama_build(build) for build in candidates_here()}
 
     def genai_model(self, head_bits: int) -> Path:
         """onnxruntime-genai's folder with this head."""
@@ -83,7 +95,7 @@ class Peers:
         if not (self.model / "config.json").exists():
             say("writing the model")
             write_model_folder(self.model)
-        self._build_llama_cpp()
+        self.build_llama_cpp()
         self._build_genai()
         self._write_gguf()
         source = HERE / "bandwidth.c"
@@ -91,7 +103,9 @@ class Peers:
             flags = ("-O3", "-march=native", "-pthread")
             self._run("bandwidth", "gcc", *flags, source, "-o", self.bandwidth)
 
-    def _build_llama_cpp(self) -> None:
+    def build_llama_cpp(self) -> None:
+        """Make what is missing of llama.cpp alone: its programs, and a backend of each kind."""
+        self.root.mkdir(parents=True, exist_ok=True)
         if not self.llama_source.exists():
             say("fetching llama.cpp's source")
             sources = self.root / "src"
@@ -101,13 +115,10 @@ class Peers:
             self._run("llama-fetch", *fetch, *no_wheel, package, "-d", sources)
             with tarfile.open(next(sources.glob("llama_cpp_python-*.tar.gz"))) as archive:
                 archive.extractall(sources, filter="data")
-        if not (self.llama_bin / "llama-bench").exists():
-            say("building llama.cpp")
-            folder = self.llama_bin.parent
-            options = [f"-D{option}" for option in LLAMA_CPP_OPTIONS]
-            self._run("llama-configure", "cmake", "-S", self.llama_source, "-B", folder, *options)
-            build = ("cmake", "--build", folder, "-j", str(os.cpu_count() or 1))
-            self._run("llama-build", *build, "--target", "llama-bench", "llama-quantize")
+        for program in ("llama-bench", "llama-quantize"):
+            if not (self.llama_bin / program).exists():
+                say(f"building llama.cpp's {program}")
+                self._cmake(self.llama_bin.parent, (), program)
         if _older(self.llama_worker, HERE / "llama_worker.cpp"):
             say("compiling the loop around llama.cpp")
             includes = [f"-I{self.llama_source / part}" for part in ("include", "ggml/include")]
@@ -115,6 +126,20 @@ class Peers:
             found_there = f"-Wl,-rpath,{self.llama_bin}"
             command = ("g++", *WORKER_FLAGS, *includes, str(HERE / "llama_worker.cpp"))
             self._run("llama-worker", *command, *links, found_there, "-o", self.llama_worker)
+        for cpu, folder in self.llama_builds().items():
+            if not (folder / "libggml-cpu.so").exists():
+                say(f"building llama.cpp's CPU backend: {cpu.name}")
+                self._cmake(folder.parent, cpu.options, "ggml-cpu")
+            for built in (self.llama_bin / "llama-bench", self.llama_worker):
+                (folder / built.name).unlink(missing_ok=True)
+                os.link(built, folder / built.name)
+
+    def _cmake(self, folder: Path, options: Sequence[str], target: str) -> None:
+        """Build one target of llama.cpp; options that are given last stand."""
+        given = [f"-D{option}" for option in (*LLAMA_CPP_OPTIONS, *options)]
+        self._run("llama-configure", "cmake", "-S", self.llama_source, "-B", folder, *given)
+        build = ("cmake", "--build", folder, "-j", str(os.cpu_count() or 1), "--target", target)
+        self._run("llama-build", *build)
 
     def _build_genai(self) -> None:
         if not self.python.exists():
@@ -136,8 +161,7 @@ class Peers:
         whole = self.root / "f32.gguf"
         if not whole.exists():
             say("writing the GGUF file")
-            module = "benchmarks.device.gguf_model"
-            self._run("gguf", self.python, "-m", module, self.model, whole)
+            self.convert(self.model, whole, python=self.python)
         for bits in HEAD_BITS:
             if not self.gguf(bits).exists():
                 say(f"quantizing the GGUF file, {bits}-bit head")
@@ -145,8 +169,15 @@ class Peers:
                 # choice, wants a width that 256 divides.
                 kind = f"q{bits}_0"
                 types = ("--output-tensor-type", kind, "--token-embedding-type", kind)
-                files = (whole, self.gguf(bits))
-                self._run("quantize", self.llama_bin / "llama-quantize", *types, *files, "Q4_0")
+                self.quantize(whole, self.gguf(bits), "Q4_0", *types)
+
+    def convert(self, folder: Path, out: Path, *, python: Path) -> None:
+        """Write a Llama's folder as a float32 GGUF file, by an interpreter with safetensors."""
+        self._run("gguf", python, "-m", "benchmarks.device.gguf_model", folder.resolve(), out)
+
+    def quantize(self, whole: Path, out: Path, kind: str, *options: str) -> None:
+        """Have llama.cpp's own program round a GGUF file."""
+        self._run("quantize", self.llama_bin / "llama-quantize", *options, whole, out, kind)
 
     def _run(self, log: str, *command: str | Path) -> None:
         """Run in the repository, with the output in a log that is named when it fails."""

@@ -9,6 +9,7 @@ from typing import Literal
 
 from benchmarks.device import artifacts
 from benchmarks.device.build import HEAD_BITS, Peers
+from benchmarks.device.llama_builds import CpuBuild
 from benchmarks.device.wire import Mode
 
 from escalade.edge.artifact import read_manifest
@@ -31,16 +32,20 @@ class Contestant:
     #: Of one number in the cache of keys and values.
     kv_bytes: int
     settings: dict[str, str] = field(default_factory=dict)
+    #: How weights are stored, where neither bits nor head say it.
+    stored: str | None = None
 
     @property
     def name(self) -> str:
         """Unique with the mode."""
+        if self.stored is not None:
+            return f"{self.kind} {self.stored}"
         formats = {"llama.cpp": "Q4_0", "genai": "int4", "escalade": "int4"}
         return f"{self.kind} {formats[self.kind]}, {self.head_bits}-bit head"
 
 
-def peer_contestants(peers: Peers) -> list[Contestant]:
-    """Every peer with an 8-bit and with a 4-bit head."""
+def peer_contestants(peers: Peers, llama: CpuBuild) -> list[Contestant]:
+    """Every peer with an 8-bit and with a 4-bit head; of llama.cpp this build."""
     found = []
     for bits in HEAD_BITS:
         file, folder = peers.gguf(bits), peers.genai_model(bits)
@@ -48,7 +53,7 @@ def peer_contestants(peers: Peers) -> list[Contestant]:
             Contestant(
                 kind="llama.cpp",
                 head_bits=bits,
-                command=(str(peers.llama_worker), str(file)),
+                command=(str(peers.llama_build(llama) / "llama_worker"), str(file)),
                 modes=("scored", "plain"),
                 program_bytes=file.stat().st_size,
                 kv_bytes=2,  # llama.cpp's default, and its fastest

@@ -1,16 +1,17 @@
-"""Writes the model folder as a float32 GGUF file; runs in the peers' environment, knows no timing.
+"""Writes the folder of a Llama as a float32 GGUF file without a tokenizer; knows no timing.
 
 Usage: python -m benchmarks.device.gguf_model MODEL_FOLDER OUT.gguf, with gguf-py on the path.
 """
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import gguf
 import numpy as np
-from benchmarks.device import shape
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
@@ -27,39 +28,49 @@ _OF_LAYER = {
     "mlp.down_proj": "ffn_down",
 }
 _OTHERS = {"model.embed_tokens": "token_embd", "model.norm": "output_norm"}
-_HEADS_OF = {"self_attn.q_proj": shape.HEADS, "self_attn.k_proj": shape.KV_HEADS}
 
 
 def main() -> None:
     """Convert."""
     source, out = Path(sys.argv[1]), Path(sys.argv[2])
+    config = json.loads((source / "config.json").read_text())
+    if config["model_type"] != "llama" or not config["tie_word_embeddings"]:
+        sys.exit(f"{source}: a Llama with tied embeddings is wanted, got {config['model_type']}")
+    heads = {
+        "self_attn.q_proj": config["num_attention_heads"],
+        "self_attn.k_proj": config["num_key_value_heads"],
+    }
+    head_dim = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
     writer = gguf.GGUFWriter(out, "llama")
-    writer.add_name("seeded random, 135M Llama shape")
-    writer.add_context_length(shape.WINDOW)
-    writer.add_embedding_length(shape.HIDDEN)
-    writer.add_block_count(shape.LAYERS)
-    writer.add_feed_forward_length(shape.FEED_FORWARD)
-    writer.add_head_count(shape.HEADS)
-    writer.add_head_count_kv(shape.KV_HEADS)
-    writer.add_rope_dimension_count(shape.HEAD_DIM)
-    writer.add_rope_freq_base(shape.ROPE_THETA)
-    writer.add_layer_norm_rms_eps(shape.NORM_EPSILON)
-    writer.add_vocab_size(shape.VOCABULARY)
+    writer.add_name(source.name)
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(config["num_attention_heads"])
+    writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_rope_dimension_count(head_dim)
+    writer.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_vocab_size(config["vocab_size"])
     writer.add_tokenizer_model("none")  # ids in, ids out: no text is timed
     for name, values in load_file(source / "model.safetensors").items():
-        writer.add_tensor(*_converted(name.removesuffix(".weight"), values))
+        writer.add_tensor(*_converted(name.removesuffix(".weight"), values, heads))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
 
 
-def _converted(name: str, values: NDArray[np.float32]) -> tuple[str, NDArray[np.float32]]:
+def _converted(
+    name: str, values: NDArray[np.float32], heads: Mapping[str, int]
+) -> tuple[str, NDArray[np.float32]]:
+    values = values.astype(np.float32)
     if name in _OTHERS:
         return f"{_OTHERS[name]}.weight", values
     _, _, index, part = name.split(".", 3)
-    if part in _HEADS_OF:
-        values = _interleave_rotary(values, _HEADS_OF[part])
+    if part in heads:
+        values = _interleave_rotary(values, heads[part])
     return f"blk.{index}.{_OF_LAYER[part]}.weight", values
 
 

@@ -3,12 +3,15 @@
 // Usage: llama_worker MODEL.gguf THREADS
 // Request:  MODE NEW ID ID ...     (MODE: scored | plain)
 // Answer:   one JSON line, see benchmarks/device/wire.py
+// Request:  forced FILE ID ID ...  (no blank in FILE)
+// Answer:   {"positions": N}; FILE holds the logits after each id, float32, N x V
 //
 // scored: after every pass all logits are read; the token is their maximum, its log-probability
 //         maximum - logsumexp. Compiled with -O3 -march=native -ffast-math, so that the compiler
 //         vectorizes the exponentials: the score must not cost this peer more than it has to.
 // plain:  what llama-bench times: nothing is read, the next token is given.
 
+#include "ggml-backend.h"
 #include "llama.h"
 
 #include <sys/resource.h>
@@ -77,6 +80,7 @@ class Decoder {
   public:
     Decoder(const std::string & path, int threads) {
         llama_log_set([](ggml_log_level, const char *, void *) {}, nullptr);
+        ggml_backend_load_all();  // the CPU backend that lies beside this program
         llama_backend_init();
         llama_model_params model_params = llama_model_default_params();
         model_params.n_gpu_layers = 0;
@@ -107,7 +111,11 @@ class Decoder {
         llama_synchronize(context_);
     }
 
-    Choice choose() { return greedy(llama_get_logits_ith(context_, -1), vocabulary_); }
+    const float * logits() { return llama_get_logits_ith(context_, -1); }
+
+    int vocabulary() const { return vocabulary_; }
+
+    Choice choose() { return greedy(logits(), vocabulary_); }
 
   private:
     llama_model * model_;
@@ -115,15 +123,45 @@ class Decoder {
     int vocabulary_;
 };
 
+std::vector<llama_token> ids_of(std::istream & request) {
+    std::vector<llama_token> found;
+    for (llama_token id; request >> id;) {
+        found.push_back(id);
+    }
+    return found;
+}
+
+// Token by token, as a response is decoded: a prompt's pass may use other kernels.
+void write_logits(Decoder & decoder, std::istream & request) {
+    std::string path;
+    request >> path;
+    std::ofstream out(path, std::ios::binary);
+    const std::vector<llama_token> ids = ids_of(request);
+    decoder.clear();
+    for (llama_token id : ids) {
+        std::vector<llama_token> next(1, id);
+        decoder.pass(next);
+        const auto * bytes = reinterpret_cast<const char *>(decoder.logits());
+        out.write(bytes, static_cast<std::streamsize>(sizeof(float)) * decoder.vocabulary());
+    }
+    if (!out.flush()) {
+        throw std::runtime_error(path + ": cannot be written");
+    }
+    std::printf("{\"positions\": %zu}\n", ids.size());
+    std::fflush(stdout);
+}
+
 void answer(Decoder & decoder, const std::string & line) {
     std::istringstream request(line);
     std::string mode;
     int new_tokens;
-    request >> mode >> new_tokens;
-    std::vector<llama_token> prompt;
-    for (llama_token id; request >> id;) {
-        prompt.push_back(id);
+    request >> mode;
+    if (mode == "forced") {
+        write_logits(decoder, request);
+        return;
     }
+    request >> new_tokens;
+    std::vector<llama_token> prompt = ids_of(request);
     const bool scored = mode == "scored";
     decoder.clear();
     std::vector<llama_token> next(1);

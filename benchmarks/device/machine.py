@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -14,12 +15,15 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.device.build import REPOSITORY, Peers
+from benchmarks.device.llama_builds import cpu_flags
 
 #: Eight times the last cache of most machines, and small beside their memory.
 _ARRAY_BYTES = 256 << 20
 _SWEEPS = 20
 # Clock ticks are 10 ms: below this many of them in a moment, a core counts as idle.
 _MOMENT_S, _IDLE = 0.2, 0.1
+#: Of what a processor can do, what products of matrices are made with.
+_COUNTS = re.compile("^(avx|amx|fma|f16c|bmi2|asimd|sve|sme|i8mm|bf16)")
 _IMPORT = "import time; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
 
 
@@ -100,13 +104,19 @@ class Patience:
 
 def description() -> dict[str, str | int]:
     """CPU, cores, system."""
-    names = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    ]
+    cpuinfo = Path("/proc/cpuinfo").read_text()
+    first = dict(
+        (part.strip() for part in line.split(":", 1))
+        for line in cpuinfo.partition("\n\n")[0].splitlines()
+        if ":" in line
+    )
+    names = [value for key, value in first.items() if key == "model name"]
+    # A hypervisor may say no more than the maker; these say which processor it is.
+    numbers = [f"{key} {first[key]}" for key in ("cpu family", "model") if key in first]
+    flags = sorted(flag for flag in cpu_flags(cpuinfo) if _COUNTS.search(flag))
     return {
-        "cpu": names[0] if names else platform.machine(),
+        "cpu": ", ".join([names[0] if names else platform.machine(), *numbers]),
+        "instructions it shows": " ".join(flags),
         "cores": os.cpu_count() or 0,
         "cores_allowed": len(os.sched_getaffinity(0)),
         "system": platform.platform(),
@@ -122,11 +132,7 @@ def versions(peers: Peers) -> dict[str, str]:
     for package in ("onnxruntime-genai", "onnxruntime"):
         command = [str(peers.python), "-c", query.format(package)]
         found[f"genai environment: {package}"] = _first_line(command)
-    listing = (peers.llama_bin.parent / "CMakeCache.txt").read_text()
     found["llama.cpp"] = f"vendored by {peers.llama_source.parents[1].name}"
-    found["llama.cpp build"] = next(
-        line for line in listing.splitlines() if line.startswith("GGML_NATIVE:")
-    )
     return found
 
 

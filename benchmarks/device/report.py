@@ -26,6 +26,8 @@ class Report:
     builds: Mapping[str, str]
     #: Bytes a second, by threads.
     bandwidth: Mapping[int, Spread]
+    #: What llama-bench itself says of its decoding, tokens a second, by threads and prompt.
+    llama_bench: Mapping[int, Mapping[int, float]]
     rows: list[Row]
     ratios: list[Ratio]
     #: By threads; over the repetitions.
@@ -69,9 +71,9 @@ def _speeds(report: Report, threads: int, prompt: int) -> Table:
             table.add_row(
                 row.name,
                 row.mode,
-                _spread(row.prefill, 0),
-                _spread(row.decode, 1),
-                "" if row.decode_cpu is None else _spread(row.decode_cpu, 1),
+                spread_of(row.prefill, 0),
+                spread_of(row.decode, 1),
+                "" if row.decode_cpu is None else spread_of(row.decode_cpu, 1),
                 f"{row.disturbed:.0%}",
                 f"{row.bandwidth_share.median:.0%}",
             )
@@ -89,8 +91,8 @@ def _ratios(ratios: list[Ratio]) -> Table:
             str(ratio.prompt),
             ratio.what,
             ratio.peer,
-            _spread(ratio.speed, 2),
-            "" if ratio.cpu is None else _spread(ratio.cpu, 2),
+            spread_of(ratio.speed, 2),
+            "" if ratio.cpu is None else spread_of(ratio.cpu, 2),
             "other bits" if ratio.target is None else f">= {ratio.target}",
             _of_ratio(ratio),
         )
@@ -101,7 +103,16 @@ def _others(report: Report) -> Table:
     table = Table("what", "figure", "target", "", title="Cost of the score, bandwidth, footprint")
     for threads, rate in report.bandwidth.items():
         in_gb = Spread(median=rate.median / 1e9, low=rate.low / 1e9, high=rate.high / 1e9)
-        table.add_row(f"memory read, {threads} thr., GB/s", _spread(in_gb, 1), "", "")
+        table.add_row(f"memory read, {threads} thr., GB/s", spread_of(in_gb, 1), "", "")
+    for threads, by_prompt in report.llama_bench.items():
+        for prompt, rate in by_prompt.items():
+            loop = _loop(report.rows, threads, prompt)
+            table.add_row(
+                f"llama-bench's own decode, {threads} thr., prompt {prompt}, tok/s",
+                f"{rate:.1f}" + (f"; our loop around it, plain: {loop}" if loop else ""),
+                "",
+                "",
+            )
     ours = [row for row in report.rows if row.name.startswith("escalade")]
     for row in ours:
         if row.mode == "scored":
@@ -140,7 +151,17 @@ def _others(report: Report) -> Table:
     return table
 
 
-def _spread(spread: Spread, digits: int) -> str:
+def _loop(rows: list[Row], threads: int, prompt: int) -> str:
+    """What llama-bench's figure is to be held against: the first row that reads no logits."""
+    for row in rows:
+        key = (row.threads, row.prompt, row.mode)
+        if row.name.startswith("llama.cpp") and key == (threads, prompt, "plain"):
+            return spread_of(row.decode, 1)
+    return ""
+
+
+def spread_of(spread: Spread, digits: int) -> str:
+    """Median, smallest and largest."""
     return f"{spread.median:.{digits}f} ({spread.low:.{digits}f} to {spread.high:.{digits}f})"
 
 
