@@ -14,8 +14,8 @@ from escalade.cli.main import app
 Invoke = Callable[..., tuple[int, str, str]]
 
 OPENING = {"cascade", "artifact"}
-# They make what they open, or sign it.
-OTHERS = {"sign", "export", "demo"}
+# They make what they open, or sign it; the last reads its size alone.
+OTHERS = {"sign", "export", "demo", "evaluate"}
 
 
 def verbs(command: object = None) -> dict[str, set[str]]:

@@ -191,8 +191,6 @@ def _open_artifact(
     tiers: list[Tier] = [ArtifactTier(member, name="device")]
     gates: list[Gate | None] = [gate]
     if cloud is not None:
-        if calibrated and gate.threshold is None:
-            raise not_calibrated(str(folder))
         # gRPC is opened only for a tier elsewhere.
         from escalade.edge.wire import ClientFiles, CloudClient
 
@@ -208,14 +206,13 @@ def _open_artifact(
             files=ClientFiles(options.token_file, options.client_cert, options.client_key),
             through=options.through,
         )
+        # An address that is none is said first.
+        if calibrated and gate.threshold is None:
+            client.close()
+            raise not_calibrated(str(folder))
         tiers.append(RemoteTier(client, reader=member, prompt_form=options.prompt_form))
         gates.append(None)
-    return Cascade(
-        tiers=tiers,
-        gates=gates,
-        calibrated=calibrated,
-        outbox=outbox,
-    )
+    return Cascade(tiers=tiers, gates=gates, calibrated=calibrated, outbox=outbox)
 
 
 def _outbox(

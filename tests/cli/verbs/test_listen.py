@@ -85,7 +85,7 @@ def test_who_sits_at_its_terminal_is_not_asked_for_who_asks_it(
     os.close(ours)
     reason = answer["choices"][0]["escalade"]["reason"]
     assert reason.startswith("POLICY_CONSENT")
-    assert "nobody reads a stream of this query" in reason
+    assert "only who reads a stream is asked" in reason
     assert scripted_cloud.asked == []
 
 
