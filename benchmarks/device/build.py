@@ -98,6 +98,10 @@ class Peers:
         self.build_llama_cpp()
         self._build_genai()
         self._write_gguf()
+        self.build_bandwidth()
+
+    def build_bandwidth(self) -> None:
+        """Compile what measures the memory's."""
         source = HERE / "bandwidth.c"
         if _older(self.bandwidth, source):
             flags = ("-O3", "-march=native", "-pthread")

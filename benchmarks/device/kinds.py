@@ -25,7 +25,7 @@ from benchmarks.device import artifacts, figures, llama_builds, machine
 from benchmarks.device.build import REPOSITORY, Peers, say
 from benchmarks.device.contestants import Contestant
 from benchmarks.device.report import spread_of
-from benchmarks.device.rounds import Plan, measure
+from benchmarks.device.rounds import Measured, Plan, measure
 from benchmarks.pretrained_rounding import read_text
 from numpy.typing import NDArray
 from rich.table import Table
@@ -37,6 +37,7 @@ from escalade.edge.artifact import read_manifest, write_manifest
 from escalade.edge.generation import Artifact
 from escalade.edge.runtimes.onnx_runtime import OnnxRuntime
 
+_COMPARED = ("escalade", "llama.cpp")
 KINDS = ("Q4_0", "Q4_K_M", "Q5_K_M", "Q8_0")
 
 
@@ -65,6 +66,7 @@ def main() -> None:
     quiet_third_party()
     peers = Peers(options.root)
     peers.build_llama_cpp()
+    peers.build_bandwidth()
     described = machine.description()
 
     files = _quantized(peers, options.model)
@@ -111,6 +113,7 @@ def main() -> None:
         measured = measure(peers, contestants, plan)
     rows = figures.rows(measured, contestants)
     parameters = read_manifest(options.artifacts[0]).model.parameters
+    result_console().print(_ratios(measured, contestants))
     result_console().print(_table(rows, contestants, lost, parameters, len(ids)))
     for name, value in {**described, "llama.cpp": llama_builds.fastest(probed).name}.items():
         result_console().print(f"{name}: {value}")
@@ -160,6 +163,7 @@ def _forced(path: Path, ids: list[int]) -> Iterator[NDArray[np.float32]]:
     runtime = Artifact.open(path)._runtime
     if not isinstance(runtime, OnnxRuntime):
         sys.exit(f"device: {path}: an artifact of format onnx is wanted")
+    runtime._held.clear()  # to open it was to ask it the golden prompts
     for token in ids:
         runtime._run(runtime._sampled, [token])
         yield runtime._next.of_all().copy()
@@ -193,6 +197,27 @@ def _endless(path: Path, out: Path) -> Path:
     model = msgspec.structs.replace(manifest.model, end_of_sequence_ids=[last])
     write_manifest(out, msgspec.structs.replace(manifest, model=model, golden=[]))
     return out
+
+
+def _ratios(measured: Measured, contestants: list[Contestant]) -> Table:
+    """Decoding, ours over theirs, round by round."""
+    seconds = {(s.name, s.threads, s.round): s.timing.decode_s for s in measured.samples}
+    table = Table("ours", "theirs", title="Decode speed, ours over theirs: median (low to high)")
+    counts = sorted({threads for _, threads, _ in seconds})
+    for threads in counts:
+        table.add_column(f"{threads} thr.")
+    names = {kind: [c.name for c in contestants if c.kind == kind] for kind in _COMPARED}
+    for ours in names["escalade"]:
+        for theirs in names["llama.cpp"]:
+            cells = []
+            for threads in counts:
+                rounds = [r for name, t, r in seconds if (name, t) == (ours, threads)]
+                quotients = [
+                    seconds[theirs, threads, r] / seconds[ours, threads, r] for r in rounds
+                ]
+                cells.append(spread_of(figures.Spread.of(quotients), 2))
+            table.add_row(ours, theirs, *cells)
+    return table
 
 
 def _table(
