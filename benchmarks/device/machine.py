@@ -105,11 +105,10 @@ class Patience:
 def description() -> dict[str, str | int]:
     """CPU, cores, system."""
     cpuinfo = Path("/proc/cpuinfo").read_text()
-    first = dict(
-        (part.strip() for part in line.split(":", 1))
-        for line in cpuinfo.partition("\n\n")[0].splitlines()
-        if ":" in line
-    )
+    first: dict[str, str] = {}
+    for line in cpuinfo.partition("\n\n")[0].splitlines():
+        key, _, value = line.partition(":")
+        first[key.strip()] = value.strip()
     names = [value for key, value in first.items() if key == "model name"]
     # A hypervisor may say no more than the maker; these say which processor it is.
     numbers = [f"{key} {first[key]}" for key in ("cpu family", "model") if key in first]

@@ -105,11 +105,11 @@ def _others(report: Report) -> Table:
         in_gb = Spread(median=rate.median / 1e9, low=rate.low / 1e9, high=rate.high / 1e9)
         table.add_row(f"memory read, {threads} thr., GB/s", spread_of(in_gb, 1), "", "")
     for threads, by_prompt in report.llama_bench.items():
-        for prompt, rate in by_prompt.items():
+        for prompt, own in by_prompt.items():
             loop = _loop(report.rows, threads, prompt)
             table.add_row(
                 f"llama-bench's own decode, {threads} thr., prompt {prompt}, tok/s",
-                f"{rate:.1f}" + (f"; our loop around it, plain: {loop}" if loop else ""),
+                f"{own:.1f}" + (f"; our loop around it, plain: {loop}" if loop else ""),
                 "",
                 "",
             )
