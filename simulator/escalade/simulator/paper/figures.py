@@ -8,6 +8,7 @@ state, and the same evaluation gives the same files.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 
 from matplotlib import rc_context
@@ -38,6 +39,10 @@ from escalade.simulator.paper.drawing import (
 
 #: So much wider than the largest artifact, whose dot is to be whole.
 _ROOM = 1.06
+#: Colours come round after seven, these after five.
+_MARKS = "os^Dv"
+#: Inches.
+_LEGEND_ROW = 0.13
 
 
 def write_figures(folder: Path, evaluation: Evaluation) -> list[Path]:
@@ -121,16 +126,26 @@ def _tasks(evaluation: Evaluation, tasks: Sequence[Slice]) -> Figure:
 
 def _on_device(evaluation: Evaluation) -> Figure:
     """Calls that are left against bytes, with their intervals; the legend has the other two."""
-    figure = Figure((COLUMN, 2.5), layout="constrained")
+    rows = evaluation.on_device
+    figure = Figure((COLUMN, 2.1 + _LEGEND_ROW * len(rows)), layout="constrained")
     axes = figure.subplots()
     quality = quality_form(evaluation.metric)
-    for row, (name, colour) in zip(evaluation.on_device, coloured(evaluation.groups), strict=True):
+    named = zip(rows, coloured(evaluation.groups), cycle(_MARKS), strict=False)
+    for row, (name, colour), mark in named:
         calls, alone = row.calls_to_match, quality.value(row.small_quality.value)
         label = legend_label(f"{name}: {alone} alone, {seconds(row.seconds)}")
-        axes.plot([row.bytes], plottable([calls.value]), "o", color=colour, label=label)
+        axes.plot(
+            [row.bytes],
+            plottable([calls.value]),
+            color=colour,
+            marker=mark,
+            linestyle="none",
+            clip_on=False,
+            label=label,
+        )
         axes.plot([row.bytes] * 2, plottable([calls.low, calls.high]), color=colour)
     axes.set(xlabel="Bytes of the artifact", ylabel="Calls to match the large model")
-    axes.set_xlim(0, _ROOM * max(row.bytes for row in evaluation.on_device))
+    axes.set_xlim(0, _ROOM * max(row.bytes for row in rows))
     axes.set_ylim(0, 1)
     axes.xaxis.set_major_formatter(EngFormatter(unit="B"))
     axes.yaxis.set_major_formatter(percent_ticks())
