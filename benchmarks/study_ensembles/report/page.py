@@ -224,7 +224,8 @@ _LIVE_HEAD = "## Live, and in virtual time\n"
 _LIVE = f"""{_LIVE_HEAD}
 Three of the bundled small models on the device (4 bits), two at a gateway (8 bits), large in the
 cloud, each a process, with the simulator's proxy on both links
-(`python -m benchmarks.study_ensembles.live --queries N`, N of the first row). All of a tier must agree. Beside each query a second
+(`python -m benchmarks.study_ensembles.live --queries N`, N of the first row). All of a
+tier must agree. Beside each query a second
 system whose proxies do not delay is asked, whose trace is replayed in virtual time; each is asked
 every query three times, and the median of its times counts. Live; virtual (by how much it differs):
 of all queries, and of those that the device sends on. Most it answers itself, and their time is no
