@@ -16,9 +16,9 @@ from authority import Authority, Pair, needs_openssl
 
 from escalade.cloud.certificates import TlsFiles, tls_files
 from escalade.cloud.errors import TlsError
-from escalade.cloud.rereading import LOOK_EVERY_S
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1 import cascade_pb2_grpc as pb_grpc
+from escalade.v1.watched_files import LOOK_EVERY_S
 
 pytestmark = needs_openssl
 

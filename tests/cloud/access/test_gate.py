@@ -16,8 +16,8 @@ from escalade.cloud.access import (
     AccessOptions,
     make_token,
 )
-from escalade.cloud.rereading import LOOK_EVERY_S
 from escalade.v1 import cascade_pb2 as pb
+from escalade.v1.watched_files import LOOK_EVERY_S
 
 INFO = pb.GetModelInfoRequest()
 PROMPT = pb.GenerateRequest(prompt=pb.Prompt(text="w01"))

@@ -11,15 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from escalade.edge.errors import EndpointError
+from escalade.v1.watched_files import WatchedFiles
 
 _LOG = logging.getLogger(__name__)
-
-#: How often the files are looked at, at most, in seconds: one `stat` for each of them.
-LOOK_EVERY_S = 1.0
-
-# Inode and time of the last change of it say that a file was replaced, though its own time and
-# size may be as before; None is a file that is not there.
-_Seen = list[tuple[int, int, int, int] | None]
 
 
 class Certificate:
@@ -40,21 +34,15 @@ class Certificate:
         Raises:
             EndpointError: they do not load.
         """
-        self._cert, self._key, self._now_s = cert, key, now_s
-        # Before they are read: what changes meanwhile is then a change.
-        self._seen, self._due_s = self._look(), now_s() + LOOK_EVERY_S
+        self._cert, self._key = cert, key
+        self._files = WatchedFiles([cert, key], now_s)
         self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self._load(self.context)
 
     def follow(self) -> None:
         """Take the files anew where they have changed, if it is time to look."""
-        if self._now_s() < self._due_s:
+        if not (self._files.due and self._files.changed()):
             return
-        self._due_s = self._now_s() + LOOK_EVERY_S
-        seen = self._look()
-        if seen == self._seen:
-            return
-        self._seen = seen
         try:
             # Not the one that is shown: a certificate without its key would stay in it.
             self._load(ssl.create_default_context(ssl.Purpose.CLIENT_AUTH))
@@ -78,14 +66,3 @@ class Certificate:
             raise EndpointError(
                 f"certificate {self._cert}, key {self._key}: do not load: {error}"
             ) from error
-
-    def _look(self) -> _Seen:
-        return [_signature(path) for path in (self._cert, self._key)]
-
-
-def _signature(path: Path) -> tuple[int, int, int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_ctime_ns, status.st_mtime_ns, status.st_size
