@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.device.artifacts import program_bytes
 from rich.table import Table
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
@@ -105,9 +106,7 @@ def main() -> None:
                 gptq_prompts=given[way.by],
             )
             seconds = time.perf_counter() - start
-            size = sum(
-                entry.bytes for name, entry in manifest.files.items() if name.startswith("model.")
-            )
+            size = program_bytes(manifest)
             model = AutoModelForCausalLM.from_pretrained(options.model).eval()
             lost = compare(
                 model, program_reader(Path(scratch) / "artifact", manifest), texts, "the file"

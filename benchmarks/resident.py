@@ -17,6 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.device.artifacts import program_bytes
 from rich.table import Table
 
 from escalade.cli.output import result_console
@@ -68,8 +69,7 @@ def main() -> None:
             those.append(json.loads(done.stdout))
     rows = {}
     for folder, those in taken.items():
-        files = load_manifest(folder).files
-        weights = sum(one.bytes for name, one in files.items() if name.startswith("model."))
+        weights = program_bytes(load_manifest(folder))
         row = {name: statistics.median(one[name] for one in those) for name in those[0]}
         rows[str(folder)] = row | {"weights": weights, "over_weights": row["answered"] - weights}
     if options.json:

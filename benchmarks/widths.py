@@ -124,8 +124,7 @@ def main() -> None:
             export_artifact(above, last, golden_prompts=["g2p: a"])
         pool = recorded(folders, last, records, Path(scratch), options.threads)
         sizes = {
-            program_digest(one): sum(each.bytes for each in one.files.values())
-            for one in map(load_manifest, folders.values())
+            program_digest(one): one.total_bytes for one in map(load_manifest, folders.values())
         }
     groups = {name: [pair_of(pool, place)] for place, name in enumerate(folders)}
     with progress_bar("resampling") as tick:
@@ -137,7 +136,7 @@ def main() -> None:
             seed=options.seed,
             progress=tick,
         )
-        stands = on_device(groups, sizes, resamples=options.resamples, seed=options.seed)
+    stands = on_device(groups, sizes, evaluation)
     evaluation = msgspec.structs.replace(evaluation, on_device=stands)
     if options.figure is not None:
         write_figures(options.figure, evaluation)

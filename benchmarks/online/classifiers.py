@@ -174,7 +174,7 @@ def _hold(
     chosen, own = ours.argmax(1), references.argmax(1)
     finite = np.isfinite(references)
     return Held(
-        program_bytes=sum(one.bytes for one in artifact.manifest.files.values()),
+        program_bytes=artifact.manifest.total_bytes,
         accuracy=float((chosen == wanted).mean()),
         own_accuracy=float((own == wanted).mean()),
         same_labels=int((chosen == own).sum()),

@@ -38,8 +38,8 @@ def test_a_change_is_found_once(tmp_path: Path, change: Callable[[Path], object]
 def test_a_look_is_due_a_while_after_the_last(tmp_path: Path) -> None:
     now_s = [0.0]
     files = WatchedFiles([tmp_path / "one"], lambda: now_s[0])
-    assert not files.due
+    assert not files.are_due()
     now_s[0] = LOOK_EVERY_S
-    assert files.due
+    assert files.are_due()
     assert not files.changed()
-    assert not files.due
+    assert not files.are_due()

@@ -42,7 +42,7 @@ class Reread(Generic[T]):
 
     def current(self) -> T:
         """The value, looked after if it is time to."""
-        if self._files.due and self._looking.acquire(blocking=False):
+        if self._files.are_due() and self._looking.acquire(blocking=False):
             try:
                 self._read_again()
             finally:

@@ -26,8 +26,7 @@ class WatchedFiles:
         self._paths, self._now_s = paths, now_s
         self._seen, self._due_s = self._look(), now_s() + LOOK_EVERY_S
 
-    @property
-    def due(self) -> bool:
+    def are_due(self) -> bool:
         """Whether it is time to look; any thread may ask."""
         return self._now_s() >= self._due_s
 

@@ -148,17 +148,20 @@ def evaluate(
             progress=tick,
         )
     if sizes:
-        with progress_bar("on the device") as tick:
-            rows = on_device(
-                groups,
-                sizes,
-                rule=rules[0],
-                metric=metric,
-                gate=gate,
-                resamples=resamples,
-                seed=seed,
-                progress=tick,
-            )
+        rates = evaluation
+        if cost != "deferral_rate":
+            with progress_bar("counting calls") as tick:
+                rates = evaluate_traces(
+                    groups,
+                    rules=rules[:1],
+                    metric=metric,
+                    cost="deferral_rate",
+                    gate=gate,
+                    resamples=resamples,
+                    seed=seed,
+                    progress=tick,
+                )
+        rows = on_device(groups, sizes, rates, gate)
         evaluation = msgspec.structs.replace(evaluation, on_device=rows)
     if report is not None:
         write_evaluation_page(report, evaluation)
@@ -203,9 +206,7 @@ def _sizes(folders: Sequence[Path]) -> dict[str, int]:
     from escalade.edge.artifact import load_manifest, program_digest
 
     manifests = [load_manifest(folder) for folder in folders]
-    return {
-        program_digest(one): sum(each.bytes for each in one.files.values()) for one in manifests
-    }
+    return {program_digest(one): one.total_bytes for one in manifests}
 
 
 def _grouped(arguments: Sequence[str]) -> list[tuple[str, list[Path]]]:

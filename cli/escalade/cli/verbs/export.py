@@ -176,7 +176,7 @@ def export(
     if json:
         print_json(manifest if lost is None else lost.beside(manifest))
         return
-    size = sum(entry.bytes for entry in manifest.files.values())
+    size = manifest.total_bytes
     parity = manifest.parity
     held = (
         f"parity with torch on {parity.prompts} golden prompts: {parity.same_tokens} with the same"

@@ -52,7 +52,7 @@ def inspect(
         print_json(
             {
                 "manifest": manifest,
-                "bytes": _size(manifest),
+                "bytes": manifest.total_bytes,
                 "memory": memory._asdict() | {"total": memory.total},
                 "signature": signature,
             }
@@ -89,7 +89,7 @@ def _rows(
         "model": f"{model.name}, {model.parameters:,} parameters, {kind}{chat}",
         "revision": f"weights {model.revision[:12]}, tokenizer {model.tokenizer_fingerprint[:12]}",
         "format": f"{manifest.format}, {stored.scheme}: {stored.detail}",
-        "files": f"{_size(manifest):,} bytes: {files}",
+        "files": f"{manifest.total_bytes:,} bytes: {files}",
         "memory": f"at most {_mib(memory.total)} when open: weights {_mib(memory.weights)}, keys"
         f" and values {_mib(memory.cache)}, working {_mib(memory.working)}",
         "window": f"{model.window:,} tokens, at most {model.max_new_tokens:,} for the response",
@@ -187,10 +187,6 @@ def _early_lines(early: EarlyEntry) -> list[str]:
         f"guaranteed: with probability {1 - early.delta:.4g}, at most {early.miss_rate:.2%} of all"
         f" queries are deferred by that alone ({early.misses} of {early.n} here)",
     ]
-
-
-def _size(manifest: Manifest) -> int:
-    return sum(entry.bytes for entry in manifest.files.values())
 
 
 def _mib(count: int) -> str:

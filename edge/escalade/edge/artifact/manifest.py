@@ -153,6 +153,11 @@ class Manifest(Table, frozen=True, kw_only=True):
     created: str
 
     @property
+    def total_bytes(self) -> int:
+        """Of all files."""
+        return sum(entry.bytes for entry in self.files.values())
+
+    @property
     def classifier(self) -> ClassificationEntry | None:
         """What makes it one; None of a model that generates."""
         return self.classification or None

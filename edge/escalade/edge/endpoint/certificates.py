@@ -41,7 +41,7 @@ class Certificate:
 
     def follow(self) -> None:
         """Take the files anew where they have changed, if it is time to look."""
-        if not (self._files.due and self._files.changed()):
+        if not (self._files.are_due() and self._files.changed()):
             return
         try:
             # Not the one that is shown: a certificate without its key would stay in it.

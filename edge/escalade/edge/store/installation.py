@@ -132,7 +132,7 @@ def install(
         id=version,
         before=before,
         fetched_bytes=fetched,
-        total_bytes=sum(entry.bytes for entry in manifest.files.values()),
+        total_bytes=manifest.total_bytes,
         signature_checked=trusted_key is not None,
         removed=removed,
     )
@@ -188,7 +188,7 @@ def _fetch_files(
     source: Source, manifest: Manifest, store: Store, staging: Path, progress: Progress
 ) -> int:
     """Put every file of the manifest into the artifact; returns how many bytes were fetched."""
-    total = sum(entry.bytes for entry in manifest.files.values())
+    total = manifest.total_bytes
     done = 0
 
     def received(count: int) -> None:

@@ -238,7 +238,7 @@ class Store:
             found,
             model=manifest.model.name,
             created=manifest.created,
-            bytes=sum(entry.bytes for entry in manifest.files.values()),
+            bytes=manifest.total_bytes,
             problem=None if _id_of(folder) == version else _CHANGED,
         )
 

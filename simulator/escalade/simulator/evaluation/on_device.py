@@ -13,68 +13,45 @@ import msgspec
 import numpy as np
 
 from escalade.edge.trace import Trace
-from escalade.simulator.curves import Metric, Split, split_at
+from escalade.simulator.curves import Split, split_at
 from escalade.simulator.errors import SimulatorError
 from escalade.simulator.evaluation.bootstrap import Estimate
-from escalade.simulator.evaluation.evaluation import RESAMPLES, Progress, evaluate
-from escalade.simulator.evaluation.results import OnDevice
-from escalade.simulator.recorded import RECORDED, Rule, answered
+from escalade.simulator.evaluation.results import Evaluation, OnDevice
+from escalade.simulator.recorded import answered
 
 
 def on_device(
     groups: Mapping[str, Sequence[Trace]],
     sizes: Mapping[str, int],
-    *,
-    rule: Rule = RECORDED,
-    metric: str | Metric = "recorded",
+    rates: Evaluation,
     gate: str | None = None,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-    progress: Progress | None = None,
 ) -> list[OnDevice]:
-    """What stands on the device, group by group; see `evaluate` for what it has in common.
+    """What stands on the device, group by group, under the first rule.
 
     Args:
         groups: traces by the name of their model.
         sizes: bytes of each artifact, by its `program_sha256` in the traces.
-        rule: the one that queries are deferred by.
-        metric: what quality is.
-        gate: the tier before it is on the device.
-        resamples: of the bootstrap.
-        seed: of the resamples.
-        progress: called after each batch of resamples.
+        rates: the evaluation of the groups at the cost `deferral_rate`.
+        gate: as it was evaluated: the tier before it is on the device.
 
     Raises:
-        SimulatorError: a member on the device has no size, or see `evaluate`.
+        SimulatorError: a member on the device has no size.
     """
-    splits = {
-        group: [split_at(answered(group, trace, []), gate) for trace in traces]
-        for group, traces in groups.items()
-    }
-    bytes_of = {
-        group: float(np.mean([_bytes(group, split, sizes) for split in of_seeds]))
-        for group, of_seeds in splits.items()
-    }
-    rates = evaluate(
-        groups,
-        rules=[rule],
-        metric=metric,
-        cost="deferral_rate",
-        gate=gate,
-        resamples=resamples,
-        seed=seed,
-        progress=progress,
-    )
-    return [
-        OnDevice(
-            group=row.group,
-            bytes=bytes_of[row.group],
-            seconds=float(np.mean([_seconds(split) for split in splits[row.group]])),
-            small_quality=row.small_quality,
-            calls_to_match=_rest(row.saved_at_large_quality),
+    found = []
+    for row in rates.slices[0].headlines:
+        if row.rule != rates.rules[0]:
+            continue
+        splits = [split_at(answered(row.group, one, []), gate) for one in groups[row.group]]
+        found.append(
+            OnDevice(
+                group=row.group,
+                bytes=float(np.mean([_bytes(row.group, split, sizes) for split in splits])),
+                seconds=float(np.mean([_seconds(split) for split in splits])),
+                small_quality=row.small_quality,
+                calls_to_match=_rest(row.saved_at_large_quality),
+            )
         )
-        for row in rates.slices[0].headlines
-    ]
+    return found
 
 
 def _bytes(group: str, split: Split, sizes: Mapping[str, int]) -> int:

@@ -27,7 +27,7 @@ def verify(
         state = signature_state(folder, trusted_key)
         manifest = read_manifest(folder)
         golden = None if skip_golden else play_golden(folder)
-    size = sum(entry.bytes for entry in manifest.files.values())
+    size = manifest.total_bytes
     if json:
         print_json(
             {
