@@ -26,15 +26,20 @@ def storage_of(scheme: Scheme, head_bits: int = 8) -> Storage:
     return Storage(scheme=scheme, block_size=block_size, head_bits=head_bits)
 
 
+def layer_of(columns: int, *, with_bias: bool) -> tuple[torch.nn.Linear, Linear]:
+    """A random layer of 48 outputs, and what is exported of it."""
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(columns, 48, bias=with_bias).requires_grad_(False)
+    return layer, Linear(layer.weight, layer.bias if with_bias else None)
+
+
 @pytest.mark.parametrize("scheme", ["none", "float16", "int8", "int4", "dynamic-int8"])
 @pytest.mark.parametrize("columns", [64, 80])
 @pytest.mark.parametrize("with_bias", [False, True])
 def test_a_stored_linear_layer_computes_what_torch_does(
     scheme: Scheme, columns: int, with_bias: bool, tmp_path: Path
 ) -> None:
-    torch.manual_seed(0)
-    layer = torch.nn.Linear(columns, 48, bias=with_bias).requires_grad_(False)
-    module = Linear(layer.weight, layer.bias if with_bias else None)
+    layer, module = layer_of(columns, with_bias=with_bias)
     path = tmp_path / "model.onnx"
     with GraphWriter(path, "linear") as graph:
         x = graph.input("x", np.float32, [1, "n", columns])
@@ -54,9 +59,7 @@ def test_a_stored_linear_layer_computes_what_torch_does(
 def test_with_32_bits_no_activation_is_rounded(
     scheme: Scheme, with_bias: bool, columns: int, tmp_path: Path
 ) -> None:
-    torch.manual_seed(0)
-    layer = torch.nn.Linear(columns, 48, bias=with_bias).requires_grad_(False)
-    module = Linear(layer.weight, layer.bias if with_bias else None)
+    layer, module = layer_of(columns, with_bias=with_bias)
     values = torch.randn(1, 5, columns)
     for bits in (8, 32):
         path = tmp_path / f"{bits}.onnx"

@@ -19,7 +19,7 @@ from escalade.cli.options import (
 if TYPE_CHECKING:
     from escalade.cli.goals import GoalOptions
     from escalade.edge.calibration import ScoredQueries
-    from escalade.edge.deferral import DeferralEntry, Goal, Router
+    from escalade.edge.deferral import DeferralEntry, Goal, KernelsChoice, Router
     from escalade.edge.generation import Artifact
 
 
@@ -215,9 +215,7 @@ def _note_unchecked(unchecked: bool) -> None:
         note_console().print("one query sets the threshold, and none is left to check it on")
 
 
-def _opened(
-    folder: Path, trusted_key: Path | None, kernels: Literal["portable", "kleidiai"] | None
-) -> Artifact:
+def _opened(folder: Path, trusted_key: Path | None, kernels: KernelsChoice | None) -> Artifact:
     """The artifact; what other kernels change of its golden answers is said."""
     from escalade.cli.output import harmless, note_console
     from escalade.edge.generation import Artifact, open_with_kernels

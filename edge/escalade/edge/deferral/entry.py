@@ -18,6 +18,8 @@ from escalade.edge.deferral.rules import rule_named
 Statistic = Literal["mean", "sum", "min"]
 #: What computes in place of ONNX Runtime's own kernels; see `escalade.edge.runtimes.kernels`.
 Kernels = Literal["kleidiai"]
+#: What an artifact may be calibrated with; `portable`: ONNX Runtime's own.
+KernelsChoice = Literal["portable", "kleidiai"]
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

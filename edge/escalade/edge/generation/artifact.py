@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 from tokenizers import Tokenizer
@@ -17,7 +16,7 @@ from escalade.edge.artifact import (
     read_checked,
     shared_lock_if_possible,
 )
-from escalade.edge.deferral import EMBEDDING, DeferralRule, Kernels, mean_nll
+from escalade.edge.deferral import EMBEDDING, DeferralRule, KernelsChoice, mean_nll
 from escalade.edge.errors import ArtifactError, ParityError, PromptError, TooLongError
 from escalade.edge.generation.classes import Classes
 from escalade.edge.generation.generation import Generation, StopWhen
@@ -82,7 +81,7 @@ class Artifact:
         max_memory: int | None = None,
         trusted_key: Path | None = None,
         tokenizers: Tokenizers | None = None,
-        kernels: Kernels | Literal["portable"] | None = None,
+        kernels: KernelsChoice | None = None,
     ) -> Artifact:
         """Verify every file, load the program and hold it against a golden prompt.
 
@@ -290,24 +289,31 @@ class Artifact:
             prompt_ids, max_new_tokens, sampling=sampling, top=top, cancelled=over
         )
 
+    def answer_golden(self, golden: GoldenEntry) -> GoldenEntry:
+        """What the program answers here to a golden prompt, no longer than it did."""
+        steps = self.generate(golden.prompt_ids, len(golden.token_ids))
+        return msgspec.structs.replace(
+            golden,
+            token_ids=[step.token_id for step in steps],
+            nll=mean_nll([step.logprob for step in steps]),
+        )
+
     def check_golden(self, golden: GoldenEntry) -> None:
         """Hold the program against one golden answer.
 
         Raises:
             ParityError: other tokens, or an NLL further off than kernels explain.
         """
-        steps = self.generate(golden.prompt_ids, len(golden.token_ids))
-        tokens = [step.token_id for step in steps]
-        if tokens != golden.token_ids:
+        found = self.answer_golden(golden)
+        if found.token_ids != golden.token_ids:
             raise ParityError(
-                f"{self.folder}: golden prompt {golden.prompt!r} gave tokens {tokens},"
+                f"{self.folder}: golden prompt {golden.prompt!r} gave tokens {found.token_ids},"
                 f" the manifest says {golden.token_ids}"
             )
-        nll = mean_nll([step.logprob for step in steps])
-        if not abs(nll - golden.nll) <= self.nll_tolerance:
+        if not abs(found.nll - golden.nll) <= self.nll_tolerance:
             raise ParityError(
-                f"{self.folder}: golden prompt {golden.prompt!r} gave NLL {nll:.4f}, the manifest"
-                f" says {golden.nll:.4f} (tolerance {self.nll_tolerance})"
+                f"{self.folder}: golden prompt {golden.prompt!r} gave NLL {found.nll:.4f}, the"
+                f" manifest says {golden.nll:.4f} (tolerance {self.nll_tolerance})"
             )
 
     def check_all_golden(self) -> int:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
-from escalade.edge.artifact import GoldenEntry, load_manifest
-from escalade.edge.deferral import Kernels, mean_nll
+from escalade.edge.artifact import load_manifest
+from escalade.edge.deferral import KernelsChoice
 from escalade.edge.errors import ParityError
 from escalade.edge.generation.artifact import Artifact
 from escalade.edge.generation.sentence_encoder import SentenceEncoder
@@ -19,7 +18,7 @@ _SAME = 0.8
 
 
 def open_with_kernels(
-    folder: Path, kernels: Kernels | Literal["portable"], *, trusted_key: Path | None = None
+    folder: Path, kernels: KernelsChoice, *, trusted_key: Path | None = None
 ) -> tuple[Artifact, int]:
     """Open an artifact with other kernels than its threshold is of, to calibrate it with them.
 
@@ -34,7 +33,7 @@ def open_with_kernels(
     """
     artifact = Artifact.open(folder, trusted_key=trusted_key, kernels=kernels)
     before = artifact.manifest.golden
-    answers = [_answered(artifact, entry) for entry in before]
+    answers = [artifact.answer_golden(entry) for entry in before]
     same = sum(new.token_ids == old.token_ids for new, old in zip(answers, before, strict=True))
     if same < _SAME * len(before):
         raise ParityError(
@@ -43,13 +42,6 @@ def open_with_kernels(
         )
     artifact.manifest = msgspec.structs.replace(artifact.manifest, golden=answers)
     return artifact, same
-
-
-def _answered(artifact: Artifact, entry: GoldenEntry) -> GoldenEntry:
-    steps = list(artifact.generate(entry.prompt_ids, len(entry.token_ids)))
-    nll = mean_nll([step.logprob for step in steps])
-    tokens = [step.token_id for step in steps]
-    return msgspec.structs.replace(entry, token_ids=tokens, nll=nll)
 
 
 def check_opens(folder: Path) -> None:

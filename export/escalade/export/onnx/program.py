@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -42,7 +41,6 @@ def export_onnx(
     head_bits: int | None = None,
     bits: float | None = None,
     activation_bits: int | None = None,
-    progress: Callable[[str], None] = lambda name: None,
 ) -> QuantizationEntry:
     """Write `model.onnx`, of an encoder-decoder `encoder.onnx` too, and their data files.
 
@@ -56,7 +54,6 @@ def export_onnx(
         bits: a budget for each weight, all told, that is spent on each matrix by what it costs
             there; the model is a decoder with hessians and curvatures.
         activation_bits: of what `int8` and `int4` weights are multiplied with: 8 or 32; 8 if None.
-        progress: called with the name of each matrix that has been looked at for it.
 
     Returns:
         How the weights are stored, for the manifest.
@@ -69,9 +66,7 @@ def export_onnx(
     if not model.config.is_encoder_decoder:
         blueprint = align_rotary(decoder_of(model, window))
         if bits is not None:
-            budget = budget_of(
-                blueprint, bits, sum(one.numel() for one in model.parameters()), progress
-            )
+            budget = budget_of(blueprint, bits, sum(one.numel() for one in model.parameters()))
     storage = Storage(
         scheme=scheme,
         block_size=_BLOCK_SIZES.get(scheme) if block_size is None else block_size,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,7 +35,6 @@ class _Survey(Storage):
     """Prices matrices instead of storing them."""
 
     model: Decoder
-    progress: Callable[[str], None]
     offers: dict[str, list[Offer]] = field(default_factory=dict)
     weights: dict[str, int] = field(default_factory=dict)
 
@@ -72,30 +71,23 @@ class _Survey(Storage):
             if not bool(torch.isfinite(hessian).all() and torch.isfinite(curvature).all()):
                 raise OptionError(f"--bits: {name}: what it is fed on this text is not finite")
             offers = offers_of(linear.weight, hessian, curvature, choices)
-        self.progress(name)
         self.offers[name], self.weights[name] = offers, linear.weight.numel()
         return offers
 
 
-def budget_of(
-    model: Decoder,
-    bits: float,
-    parameters: int,
-    progress: Callable[[str], None] = lambda name: None,
-) -> BudgetEntry:
+def budget_of(model: Decoder, bits: float, parameters: int) -> BudgetEntry:
     """Choose bits and block size of each matrix, so that the program loses least within a budget.
 
     Args:
         model: with hessians and curvatures.
         bits: of the program's files, for each of its weights.
         parameters: how many weights there are.
-        progress: called with the name of each matrix that has been looked at.
 
     Raises:
         OptionError: no choice makes a program of so few bits, or every one of fewer; what a
             matrix was fed is not finite.
     """
-    survey = _Survey(scheme="int4", block_size=BLOCKS[0], model=model, progress=progress)
+    survey = _Survey(scheme="int4", block_size=BLOCKS[0], model=model)
     with tempfile.TemporaryDirectory() as scratch:
         with GraphWriter(Path(scratch) / PROGRAM_NAME, "decoder") as graph:
             write_decoder(graph, model, survey)
