@@ -56,8 +56,9 @@ def write(
             sizes = sizes_of(TASKS[name])
             benches[name] = [Bench(pool, sizes) for pool in pools[name]]
     if not benches:
-        said_before, _, _ = page.read_text(encoding="utf-8").partition(_LIVE_HEAD)
-        _save(page, said_before + "\n".join([*_live(out / "live.json"), _AGAIN]))
+        if live := _live(out / "live.json"):
+            before, _, _ = page.read_text(encoding="utf-8").partition(_LIVE_HEAD)
+            _save(page, before + "\n".join([*live, _AGAIN]))
         return
     figure = docs / "images" / "results-ensembles" / "accuracy"
     draw(figure, {TASKS[name].title: _dots(found) for name, found in benches.items()})
