@@ -137,7 +137,7 @@ def run_devices(
             if size == room or (tally.kept.shape[1] > 0 and tally.size[0] == room):
                 return device, size
             query, came_s = devices.queries[device], devices.next_s[device]
-            tally.arrived[window_of(model, came_s, len(tally.arrived))] += 1
+            tally.arrived[0, window_of(model, came_s, tally.arrived.shape[1])] += 1
             record = model.first_record[group] + record_of(model.seed, device, query, records)
             done_s = max(came_s, devices.free_s[device]) + model.device_s[record]
             devices.free_s[device] = done_s
