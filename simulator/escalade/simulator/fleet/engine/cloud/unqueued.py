@@ -146,7 +146,7 @@ def _record(model: Model, key: int) -> int:
     device = device_of(key)
     group = group_of(model, device)
     first, end = model.first_record[group], model.first_record[group + 1]
-    return first + record_of(model.seed, device, query_of(key), end - first)
+    return int(first + record_of(model.seed, device, query_of(key), end - first))
 
 
 @compiled
