@@ -57,6 +57,11 @@ class GraphWriter:
         self._inputs.append(_value_info(name, dtype, shape))
         return name
 
+    def default(self, name: str, values: NDArray[np.generic], shape: Sequence[int | str]) -> str:
+        """Declare an input that need not be fed; returns its name."""
+        self.input(name, values.dtype.type, shape)
+        return self.weight(name, values)
+
     def output(
         self, name: str, value: str, dtype: type[np.generic], shape: Sequence[int | str]
     ) -> None:
