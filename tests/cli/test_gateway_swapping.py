@@ -12,12 +12,13 @@ import pytest
 from classifiers import linear_artifact, with_threshold
 
 from escalade.cli.gateway_opening import Served
-from escalade.cli.gateway_swapping import LOOK_EVERY_S, Swapping
+from escalade.cli.gateway_swapping import Swapping
 from escalade.edge import OpenOptions
 from escalade.edge.artifact import MANIFEST_NAME, load_manifest, memory_of, write_manifest
 from escalade.edge.cascade import Cascade
 from escalade.edge.errors import EdgeError
 from escalade.edge.store import Store, install
+from escalade.v1.watched_files import LOOK_EVERY_S
 
 
 @pytest.fixture(scope="module")

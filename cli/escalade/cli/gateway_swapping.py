@@ -16,7 +16,8 @@ from threading import Lock
 from escalade.cli.gateway_opening import Served, open_beside, open_served
 from escalade.cloud.backends import Gauge
 from escalade.edge import OpenOptions
-from escalade.edge.cascade_file import LOOK_EVERY_S, look
+from escalade.edge.cascade_file import look
+from escalade.v1.watched_files import LOOK_EVERY_S
 
 _LOG = logging.getLogger(__name__)
 

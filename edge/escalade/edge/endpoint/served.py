@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from escalade.edge.cascade import Cascade
-from escalade.edge.cascade_file import LOOK_EVERY_S, look
+from escalade.edge.cascade_file import look
 from escalade.edge.client import EdgeClient
 from escalade.edge.deferral import Agreement, Gate
 from escalade.edge.endpoint.answering import Readers
 from escalade.edge.endpoint.openai import StreamMode
 from escalade.edge.opening import OpenOptions, open_cascade
 from escalade.edge.tiers import Member, SharedTier, in_order
+from escalade.v1.watched_files import LOOK_EVERY_S
 
 _LOG = logging.getLogger(__name__)
 _FINGERPRINT = 12
