@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from classifiers import linear_artifact, with_threshold
 
-from escalade.cli.gateway_opening import Served
+from escalade.cli.gateway_opening import GatewayCascade
 from escalade.cli.gateway_swapping import Swapping
 from escalade.edge import OpenOptions
 from escalade.edge.artifact import MANIFEST_NAME, load_manifest, memory_of, write_manifest
@@ -54,7 +54,7 @@ def swapping(path: Path) -> Iterator[Swapping]:
     swapping.close()
 
 
-def program_of(served: Served) -> str | None:
+def program_of(served: GatewayCascade) -> str | None:
     return served.cascade.tiers[0].opened[0].info.program_sha256
 
 

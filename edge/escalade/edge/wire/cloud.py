@@ -17,7 +17,7 @@ import grpc
 
 from escalade.edge.base import Clock, SystemClock
 from escalade.edge.errors import CloudError
-from escalade.edge.policy import Amount, Guard, Leaving, Permit
+from escalade.edge.policy import Guard, Leaving, Permit, Spending
 from escalade.edge.wire.breaker import FAILURES_BEFORE_OPEN, Breaker
 from escalade.edge.wire.checks import check_answer, check_info, check_verdict
 from escalade.edge.wire.client_files import NO_FILES, ClientFiles
@@ -161,8 +161,8 @@ class CloudClient:
         if self.guard is None:
             return Permit(None, leaving)
         tokens = len(request.prompt.tokens.ids) + len(request.draft.tokens.ids)
-        amount = Amount(1, tokens, request.ByteSize(), tokens * leaving.prices[0] / 1e6)
-        return self.guard.admit(leaving._replace(amount=amount))
+        spending = Spending(1, tokens, request.ByteSize(), tokens * leaving.prices[0] / 1e6)
+        return self.guard.admit(leaving._replace(spending=spending))
 
     def generate(
         self,
