@@ -31,6 +31,12 @@ def write_decoder(graph: GraphWriter, model: Decoder, storage: Storage) -> None:
     _DecoderWriter(graph, model, storage).write()
 
 
+def matrices_in(model: Decoder) -> int:
+    """How many matrices its graph stores: those that are fed the same are one."""
+    in_block = 4  # queries, keys and values; attention's output; gate and up; down
+    return in_block * len(model.blocks) + 1 + (not model.tied)
+
+
 class _DecoderWriter:
     def __init__(self, graph: GraphWriter, model: Decoder, storage: Storage) -> None:
         self.graph, self.model, self.storage = graph, model, storage

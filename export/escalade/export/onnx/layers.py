@@ -212,4 +212,5 @@ def stack(*linears: Linear) -> Linear:
         bias = torch.cat(
             [torch.zeros(len(one.weight)) if one.bias is None else one.bias for one in linears]
         )
-    return Linear(weight, bias, hessian, curvature)
+    own = any(one.hessian is not hessian for one in linears)
+    return Linear(weight, bias, hessian, curvature, linears if own else ())

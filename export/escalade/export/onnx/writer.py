@@ -44,7 +44,8 @@ class GraphWriter:
             name: of the graph.
         """
         self._path = path
-        self._name = name
+        #: Of the graph.
+        self.name = name
         self._data: IO[bytes] = path.with_name(path.name + ".data").open("wb")
         self._nodes: list[onnx.NodeProto] = []
         self._weights: dict[str, onnx.TensorProto] = {}
@@ -161,7 +162,7 @@ class GraphWriter:
         if error is not None:
             return
         graph = helper.make_graph(
-            self._nodes, self._name, self._inputs, self._outputs, list(self._weights.values())
+            self._nodes, self.name, self._inputs, self._outputs, list(self._weights.values())
         )
         model = helper.make_model(
             graph,

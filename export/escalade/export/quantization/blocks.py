@@ -9,6 +9,7 @@ that costs next to nothing: half the bytes on disk.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -50,6 +51,25 @@ class Rounded(NamedTuple):
         """What it stands for, `(N, K)`, float32."""
         scales, zeros = widen(self.grid, block_size, self.integers.shape[1])
         return (self.integers - zeros) * scales
+
+
+def join(parts: Sequence[Rounded]) -> Rounded:
+    """Matrices of the same inputs as one, row after row; all have zero points, or none has."""
+    scales = torch.cat([part.grid.scales for part in parts])
+    zeros = [part.grid.zeros for part in parts if part.grid.zeros is not None]
+    integers = torch.cat([part.integers for part in parts])
+    return Rounded(integers, Grid(scales, torch.cat(zeros) if zeros else None))
+
+
+def tensors(rounded: Rounded) -> dict[str, Tensor]:
+    """A matrix in few bits as tensors by name, for a file; `rounded_from` takes them back."""
+    named = {"integers": rounded.integers, "scales": rounded.grid.scales}
+    return named if rounded.grid.zeros is None else {**named, "zeros": rounded.grid.zeros}
+
+
+def rounded_from(tensors: Mapping[str, Tensor]) -> Rounded:
+    """What `tensors` named."""
+    return Rounded(tensors["integers"], Grid(tensors["scales"], tensors.get("zeros")))
 
 
 def round_to_nearest(weight: Tensor, bits: int, block_size: int) -> Rounded:
@@ -101,11 +121,16 @@ def fit_grid(
 
 def halved(scales: Tensor) -> Tensor:
     """The float16 next to each, in float32; all as they are where one would be far off."""
-    near = scales.clamp(-_FLOAT16_MOST, _FLOAT16_MOST).half().float()
-    near = torch.where(near == 0, _FLOAT16_TINY, near)
+    near = near_halves(scales)
     some = scales.abs() > _TINY  # no weight hangs on the others
     far = (near - scales).abs() > _HALVED_OFF * scales.abs()
     return scales if bool((some & far).any()) else near
+
+
+def near_halves(scales: Tensor) -> Tensor:
+    """The float16 next to each, in float32; none is 0."""
+    near = scales.clamp(-_FLOAT16_MOST, _FLOAT16_MOST).half().float()
+    return torch.where(near == 0, _FLOAT16_TINY, near)
 
 
 def widen(grid: Grid, block_size: int, columns: int) -> tuple[Tensor, Tensor]:
