@@ -24,8 +24,8 @@ _TINY = 1e-12  # a block of zeros still needs a scale
 _FLOAT16_TINY, _FLOAT16_MOST = 2.0**-24, 65504.0
 # A scale that is off by more than this moves the last integers of 8 bits by a quarter of a step.
 _HALVED_OFF = 2.0**-9
-# Rounded at a time, a megabyte of float32, so that what is tried stays in a core's cache: with 4,096
-# rows of 576 a grid took five times as long.
+# Rounded at a time, a megabyte of float32: what is tried stays in a core's cache. With 4,096 rows
+# of 576 a grid took five times as long.
 _NUMBERS = 1 << 18
 
 
