@@ -4,8 +4,8 @@
 
 Each artifact has a process of its own for each number of threads, in turn, over rounds. It reads
 `--prompt` tokens, then decodes `--steps`, as the device's runtime does; of each operator the median
-over steps, summed over its nodes. The profiler takes time at each node: a step is timed
-without it too. `between` is what a step takes beyond its nodes.
+over steps, summed over its nodes, in the round that was disturbed least. The profiler takes time at
+each node: a step is timed without it too. `between` is what a step takes beyond its nodes.
 """
 
 from __future__ import annotations
@@ -63,10 +63,8 @@ def main() -> None:
                 command += ["--steps", str(options.steps)]
                 done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
                 taken[name].append(json.loads(done.stdout))
-    rows = {
-        name: {key: statistics.median(one.get(key, 0.0) for one in some) for key in some[0]}
-        for name, some in taken.items()
-    }
+    # Of the round that was disturbed least.
+    rows = {name: min(some, key=lambda one: one["profiled"]) for name, some in taken.items()}
     if options.json:
         print(json.dumps({"processor": description()["cpu"], "us": rows}, indent=2))
         return
