@@ -17,9 +17,9 @@ from escalade.export.quiet import quiet
 # Of the model's own answer to each prompt that weights are rounded by.
 _GPTQ_NEW_TOKENS = 64
 # That are read forwards and backwards to see what each matrix matters.
-_CURVATURE_TOKENS, _LEAST_TOKENS = 1024, 32
+_CURVATURE_TOKENS, _LEAST_TOKENS = 4096, 32
 # Of a text: what was computed of each token stays in memory until the way back.
-_PIECE_TOKENS = 128
+_PIECE_TOKENS = 256
 
 
 def calibrate(

@@ -76,7 +76,6 @@ def gather_curvatures(model: PreTrainedModel, texts: Sequence[Sequence[int]], se
             # By token, what an error meets there is as long as inputs are where gradients are.
             length = seen.guided / float(seen.squares.sum().clamp_min(_TINY))
             curvature = curvature * (length / seen.hessian.diagonal().sum().clamp_min(_TINY))
-            module.register_buffer(HESSIAN, seen.hessian, persistent=False)
         module.register_buffer(CURVATURE, curvature, persistent=False)
     return tokens
 
@@ -131,5 +130,7 @@ class _Watch:
 def _begun(module: nn.Module, width: int) -> _Seen:
     found = getattr(module, HESSIAN, None)
     hessian = found.clone() if isinstance(found, Tensor) else None
+    if hessian is not None:  # at once: what layers shared is free when the last has its own
+        module.register_buffer(HESSIAN, hessian, persistent=False)
     trace = 0.0 if hessian is None else float(hessian.diagonal().sum())
     return _Seen(hessian, trace, torch.zeros(width))
