@@ -109,7 +109,7 @@ def export_gguf_file(
 def _model_entry(found: GgufFile, folder: Path, longest: int, name: str) -> ModelEntry:
     """Writes tokenizer and chat template into the folder, where the program lies alone."""
     program = folder / GGUF_PROGRAM_NAME
-    tokenizer = tokenizer_of(program)
+    tokenizer = tokenizer_of(program, found.vocabulary_size)
     check_vocabulary(tokenizer, found.vocabulary_size, program)
     (folder / TOKENIZER_NAME).write_text(tokenizer_json(tokenizer), "utf-8")
     return ModelEntry(

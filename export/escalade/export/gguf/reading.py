@@ -113,9 +113,7 @@ def _opened(path: Path) -> GGUFReader:
     try:
         return GGUFReader(path)
     except Exception as error:  # of any kind, from numpy and from itself
-        raise ModelError(
-            f"{path}: a GGUF file cut short or damaged: {first_line(error)}"
-        ) from error
+        raise ModelError(f"{path}: cut short, or damaged: {first_line(error)}") from error
 
 
 def _checked(path: Path, said: Mapping[str, object], reader: GGUFReader) -> str:

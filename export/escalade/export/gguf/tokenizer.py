@@ -6,6 +6,7 @@ them, with its own knowledge of those names; where it has none of a name, the tw
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from tokenizers import pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from escalade.checkpoint import CheckpointError, first_line, load_tokenizer, probing_texts
+from escalade.edge.artifact import TOKENIZER_NAME
 from escalade.edge.runtimes import open_llamacpp
 from escalade.export.errors import ModelError
 from escalade.export.quiet import quiet
@@ -22,11 +24,12 @@ from escalade.export.quiet import quiet
 _SHOWN_IDS = 12
 
 
-def tokenizer_of(path: Path) -> PreTrainedTokenizerFast:
+def tokenizer_of(path: Path, size: int) -> PreTrainedTokenizerFast:
     """The tokenizer in a GGUF file, as llama.cpp reads it.
 
     Args:
         path: of the file; no other file of a model may lie beside it.
+        size: how many words it has.
 
     Raises:
         ModelError: transformers cannot make one of it, or makes one that reads other tokens.
@@ -35,6 +38,7 @@ def tokenizer_of(path: Path) -> PreTrainedTokenizerFast:
         with quiet(), tempfile.TemporaryDirectory() as folder:
             found = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
             found.save_pretrained(folder)
+            _forget_others(Path(folder), size)
             tokenizer = load_tokenizer(Path(folder))
     except CheckpointError as error:
         raise ModelError(f"{path}: {str(error).partition(': ')[2]}") from error
@@ -58,6 +62,24 @@ def tokenizer_of(path: Path) -> PreTrainedTokenizerFast:
             f" {there[:_SHOWN_IDS]}: no tokenizer.json of it would be right"
         )
     return tokenizer
+
+
+def _forget_others(folder: Path, size: int) -> None:
+    """Take out what a class of transformers adds of its own, as `<|endoftext|>`, behind the words.
+
+    Args:
+        folder: a saved tokenizer's.
+        size: how many words the file has.
+    """
+    path, settings = folder / TOKENIZER_NAME, folder / "tokenizer_config.json"
+    saved = json.loads(path.read_text("utf-8"))
+    added = saved["added_tokens"]
+    others = {token["content"] for token in added if token["id"] >= size}
+    saved["added_tokens"] = [token for token in added if token["id"] < size]
+    path.write_text(json.dumps(saved, ensure_ascii=False), "utf-8")
+    said = json.loads(settings.read_text("utf-8"))
+    kept = {name: value for name, value in said.items() if str(value) not in others}
+    settings.write_text(json.dumps(kept, ensure_ascii=False), "utf-8")
 
 
 def end_ids(path: Path) -> list[int]:
