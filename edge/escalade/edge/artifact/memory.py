@@ -21,6 +21,10 @@ _HELD_PER_BYTE: dict[Scheme, float] = {
     "dynamic-int8": 1.75,
     "8da4w": 2.0,
 }
+# llama.cpp maps the file, and lays whole matrices out anew for its kernels beside it.
+_HELD_PER_GGUF_BYTE = 2.0
+# What it keeps of each word and merge of the file's own tokenizer, in tables.
+_GGUF_BYTES_PER_WORD = 1024
 # What the runtime allocates for itself, once in a process: 34 MB measured.
 _WORKING_BYTES = 48 << 20
 # Of model-signing and what it imports, once in a process: 39 MB measured.
@@ -136,11 +140,14 @@ def _needed(folder: Path, manifest: Manifest, tokenizer: int) -> MemoryNeeded:
     pairs = (model.kv_heads + 2) * model.window**2 if whole else 0
     at_once = model.window if whole else min(_CHUNK_TOKENS, model.window)
     copies = 0 if alone else 3 if two_sided else 1
+    in_gguf = manifest.format == "gguf"
+    held = _HELD_PER_GGUF_BYTE if in_gguf else _HELD_PER_BYTE[manifest.quantization.scheme]
+    of_word = _BYTES_PER_WORD + (_GGUF_BYTES_PER_WORD if in_gguf else 0)
     return MemoryNeeded(
-        weights=int(files * _HELD_PER_BYTE[manifest.quantization.scheme]),
+        weights=int(files * held),
         cache=copies * model.window * per_token,
         working=working
         + _ALIVE * _FLOAT_BYTES * at_once * model.widest
-        + _BYTES_PER_WORD * model.vocabulary_size
+        + of_word * model.vocabulary_size
         + _BYTES_PER_PAIR * pairs,
     )

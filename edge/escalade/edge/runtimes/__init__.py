@@ -1,8 +1,8 @@
-"""Programs that generate, classify and score: ONNX Runtime, ExecuTorch, numpy; knows no text."""
+"""Programs that generate, classify and score, each by its runtime; knows no text."""
 
 from escalade.edge.runtimes.base import Runtime, Step
 from escalade.edge.runtimes.cores import MAX_THREADS, default_threads
-from escalade.edge.runtimes.opening import open_runtime, open_sentence_encoder
+from escalade.edge.runtimes.opening import open_llamacpp, open_runtime, open_sentence_encoder
 from escalade.edge.runtimes.program import (
     ATTENTION_MASK,
     CHUNK_TOKENS,
@@ -42,6 +42,7 @@ __all__ = [
     "Sampling",
     "Step",
     "default_threads",
+    "open_llamacpp",
     "open_runtime",
     "open_sentence_encoder",
 ]
