@@ -29,6 +29,10 @@ class Group:
     period_s: float = 1.0
     outages: Sequence[tuple[float, float]] = ()
     priority: int = 0
+    #: After how long a device dials again; None: its connection is always open.
+    idle_s: float | None = None
+    open_s: Sequence[float] = (0.0,)
+    first_up_s: Sequence[float] = (0.0,)
 
 
 def model_of(groups: Sequence[Group], **changes: Any) -> Model:
@@ -56,6 +60,10 @@ def model_of(groups: Sequence[Group], **changes: Any) -> Model:
         "cloud_s": np.array([one for group in groups for one in group.cloud_s]),
         "up_s": np.array([group.up_s for group in groups for _ in group.device_s]),
         "down_s": np.array([group.down_s for group in groups for _ in group.device_s]),
+        "dials": np.array([group.idle_s is not None for group in groups]),
+        "idle_s": np.array([group.idle_s or 0.0 for group in groups]),
+        "open_s": np.array([group.open_s for group in groups for _ in group.device_s]),
+        "first_up_s": np.array([group.first_up_s for group in groups for _ in group.device_s]),
         "outage_from_s": np.array([at for one in groups for at, _ in one.outages], np.float64),
         "outage_to_s": np.array([to for one in groups for _, to in one.outages], np.float64),
         "backoff_first_s": 0.1,

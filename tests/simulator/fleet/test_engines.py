@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from small_fleets import Group, model_of
 
 from escalade.simulator.errors import FleetError
-from escalade.simulator.fleet.engine import fast
+from escalade.simulator.fleet.engine import ARRIVAL, fast, uniform
 from escalade.simulator.fleet.engine.fast import simulate
 from escalade.simulator.fleet.engine.reference import simulate_plainly
 
@@ -39,6 +39,9 @@ def groups(draw: st.DrawFn) -> Group:
         period_s=2.0,
         outages=[(start, start + 1.5), (6.0, 6.5)] if draw(st.booleans()) else (),
         priority=draw(st.integers(0, 2)),
+        idle_s=draw(st.sampled_from([None, None, 0.0, 0.5, 3.0])),
+        open_s=draw(st.lists(_SECONDS, min_size=2, max_size=2)),
+        first_up_s=draw(st.lists(_SECONDS, min_size=2, max_size=2)),
     )
 
 
@@ -105,6 +108,31 @@ def test_another_device_changes_nothing_for_those_before_it() -> None:
     assert more.kept is not None
     assert more.kept.key[: len(few.kept.key)].tolist() == few.kept.key.tolist()
     assert len(more.kept.key) > len(few.kept.key)
+
+
+def test_first_calls_dial_and_so_do_those_after_an_idle_time() -> None:
+    """By hand: open after 1 s; then 0.25 s up in place of 0.125, and 0.125 down."""
+    group = Group(
+        cloud_s=(0.0,),
+        up_s=(0.125,),
+        down_s=(0.125,),
+        idle_s=3.0,
+        open_s=(1.0,),
+        first_up_s=(0.25,),
+        arrivals=[10.0, 10.5, 12.0, 18.0],
+        period_s=100.0,
+    )
+    # A device begins at a place of its own, drawn: all at once where it is in them.
+    model = model_of([group], replicas=9, seconds=100.0)
+    begins_s = uniform(model.seed, 0, 0, ARRIVAL, 0) * 100.0
+    assert not 10.0 <= begins_s <= 18.0
+    never = model._replace(dials=np.zeros(1, np.bool_))
+    # The first dials; the second waits for that; the third finds it open; the last comes late.
+    for asked, expected in ((model, [1.375, 0.75, 0.25, 1.375]), (never, [0.25] * 4)):
+        kept = simulate(asked, windows=1, threads=1, keep=True).kept
+        assert kept is not None
+        for found in (kept, simulate_plainly(asked)):
+            assert found.latency_s.tolist() == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("device_s", [0.125, 4.0])

@@ -171,6 +171,34 @@ def test_scaling_follows_the_day(tmp_path: Path) -> None:
     assert report.cloud.replica_hours == pytest.approx(hours_paid)
 
 
+def test_who_dials_takes_the_round_trips_that_replay_has(tmp_path: Path) -> None:
+    """Over 100 ms: 4 round trips of a first call over TLS, 3 in the clear, 1 of any other."""
+    told = {
+        "arrivals": 'kind = "poisson", per_hour = 36',
+        "answers": 'device_s = 0, cloud_s = 0.05, deferral_rate = 1, spread = "constant"',
+        "cloud": "replicas = 200",
+        "seconds": 5000,
+    }
+
+    def share(dialling: str, trips: int) -> float:
+        row = run(tmp_path, fleet(**told, more=dialling)).together  # type: ignore[arg-type]
+        assert row.latency is not None
+        took_s = {"p50": row.latency.p50, "mean": row.latency.mean}
+        assert took_s["p50"] in (
+            pytest.approx(0.15, rel=0.01), pytest.approx(0.05 + 0.1 * trips, rel=0.01)
+        )  # fmt: skip
+        return (took_s["mean"] - 0.15) / (0.1 * (trips - 1))
+
+    assert share("", 2) == pytest.approx(0.0, abs=1e-9)
+    # Queries of 100 s between: of the first 50, one; and those that come after more than idle_s.
+    once = share("dialling = { idle_s = 1e6 }", 4)
+    assert once == pytest.approx(1 / 50, rel=0.02)
+    again = share("dialling = { idle_s = 100, tls = false }", 3)
+    assert again == pytest.approx(once + (1 - once) * math.exp(-1), rel=0.03)
+    notes = run(tmp_path, fleet(**told, more="dialling = {}")).notes  # type: ignore[arg-type]
+    assert notes == ["phones: a device dials for its first call, and for one after 1800 s without"]
+
+
 def test_priorities_let_some_wait_less(tmp_path: Path) -> None:
     text = fleet(cloud="replicas = 6", count=480)
     other = text[text.index("[[groups]]") :].replace("phones", "urgent")

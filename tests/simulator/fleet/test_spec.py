@@ -73,6 +73,16 @@ def fleet_of(tmp_path: Path, old: str = "", new: str = "", more: str = "") -> Pa
         ("count = 100", "count = 20000001", "groups[0].count must be at least 1 and at most"),
         ('profile = "lte"', 'profile = "lte"\ntrace = "t"', "give either trace or answers"),
         ('profile = "lte"', 'profile = "lte"\nthresholds = [1.0]', "thresholds are of a trace"),
+        (
+            'profile = "lte"',
+            'profile = "lte"\ndialling = { idle_s = 0 }',
+            "groups[0].dialling.idle_s must be in (0, 3.2e+09], got 0",
+        ),
+        (
+            'profile = "lte"',
+            'profile = "lte"\ndialling = { idle = 9 }',
+            "did you mean 'idle_s'?",
+        ),
         ('"poisson"', '"poison"', "poison"),
         ("per_hour = 120", "per_hour = -1", "per_hour"),
         ("deferral_rate = 0.25", "deferral_rate = 1.5", "deferral_rate must be in [0, 1], got 1.5"),

@@ -15,7 +15,7 @@ import pytest
 
 from escalade.simulator.fleet import frames_of, lines_of, run_fleet, tables_of
 from escalade.simulator.fleet.report import FleetRun
-from escalade.simulator.formats import percent, seconds
+from escalade.simulator.formats import percent, seconds, three_digits
 from escalade.simulator.report.fleet import write_fleet_page
 
 EVIL = "<script>alert(1)</script>"
@@ -91,13 +91,18 @@ def test_page_is_whole_and_carries_the_numbers(
         "(seed 4)",
     ):
         assert said in page.text
-    timeline, *_, distribution, groups = [
+    timeline, *_, distribution, groups, loads = [
         list(csv.DictReader(io.StringIO(unquote(one.partition(",")[2])))) for one in page.references
     ]
     assert [float(row["queries_per_s"]) for row in timeline] == [
         row.queries_per_s for row in run.course
     ]
     assert int(groups[1]["dropped"]) == cut.dropped
+    # Those of each group add up to all.
+    for k, row in enumerate(timeline):
+        own = [int(loads[k + group * len(timeline)]["queries"]) for group in range(2)]
+        width_s = 90 / len(timeline)
+        assert sum(own) / width_s == pytest.approx(float(row["queries_per_s"]))
     # Dropped queries have no latency.
     last = [row for row in distribution if (row["group"], row["answers"]) == (EVIL, "all")][-1]
     assert cut.latency is not None
@@ -107,6 +112,81 @@ def test_page_is_whole_and_carries_the_numbers(
 def test_the_same_run_gives_the_same_page(page_path: Path, run: FleetRun, tmp_path: Path) -> None:
     write(tmp_path / "again.html", run)
     assert (tmp_path / "again.html").read_bytes() == page_path.read_bytes()
+
+
+def test_one_group_has_nothing_to_switch(tmp_path: Path) -> None:
+    spec = SPEC[: SPEC.rindex("[[groups]]")]
+    (tmp_path / "fleet.toml").write_text(spec)
+    write(tmp_path / "page.html", run_fleet(tmp_path / "fleet.toml", seed=4))
+    source = (tmp_path / "page.html").read_text("utf-8")
+    assert "checkbox" not in source
+    assert source.count("<script>") == 1  # the printer's
+
+
+def rows(page: Any, table: str) -> list[str]:
+    """The first cells of the rows that are to be seen."""
+    found = page.locator(f"#{table} tbody tr").all()
+    return [row.locator("th").inner_text() for row in found if row.is_visible()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["phone", "desk"])
+def test_groups_are_switched_off_and_on_by_keys_and_say_so(
+    opened: Callable[..., AbstractContextManager[Any]], page_path: Path, run: FleetRun, size: str
+) -> None:
+    with opened(page_path, size) as page:
+        for figure in ("load", "latency"):
+            page.locator(f"#figure-{figure} summary").first.click()
+        as_came = page.locator("main").inner_text()
+        lines = [page.locator(f"#load-line-{kind} path") for kind in range(4)]
+        drawn = [line.get_attribute("d") for line in lines]
+        shades = page.locator('[id$="-outage-0"]')
+        assert [one.is_visible() for one in shades.all()] == [True] * 3
+        evil = page.get_by_role("checkbox", name=EVIL)
+        evil.focus()
+        page.keyboard.press("Space")
+        assert not evil.is_checked()
+        said = page.get_by_role("status").inner_text()
+        assert said == "Load and latency are of phones; replicas and what waits of all."
+        assert rows(page, "answered-table") == ["phones", "together"]
+        left = ["phones", "phones, cloud's", "together", "together, cloud's"]
+        assert rows(page, "latency-table") == left
+        # Replicas and what waits are still of all.
+        assert [one.is_visible() for one in shades.all()] == [False, True, True]
+        assert (
+            page.get_by_role("list", name="Tiers of harbour").get_by_role("listitem").count() == 2
+        )
+        assert not page.locator("#latency-all-1").is_visible()
+        assert page.locator("#latency-all-0").is_visible()
+        # The table and the curve are of the other group alone.
+        width_s = 90 / 24
+        own = run.loads["phones"].reshape(4, 24, -1).sum(axis=2)
+        for k, row in enumerate(page.locator("#load-table tbody tr").all()):
+            told = row.locator("td").all_inner_texts()
+            assert told == [three_digits(own[kind, k] / width_s) for kind in range(4)]
+        assert lines[0].get_attribute("d") != drawn[0]
+        assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") == 0
+        page.get_by_role("button", name="All groups").click()
+        page.wait_for_function("() => document.getElementById('shown').textContent === ''")
+        assert page.locator("main").inner_text() == as_came
+        assert [line.get_attribute("d") for line in lines] == drawn
+
+
+@pytest.mark.slow
+def test_what_the_script_draws_is_where_matplotlib_has_it(
+    opened: Callable[..., AbstractContextManager[Any]], page_path: Path
+) -> None:
+    with opened(page_path, "desk") as page:
+        found = page.evaluate(
+            """() => {
+                const box = (one) => { const at = one.getBBox();
+                                       return [at.x, at.y, at.x + at.width, at.y + at.height]; };
+                const line = document.querySelector("#load-line-0 path"), before = box(line);
+                line.setAttribute("d", steps(rates(0, [0, 1])));
+                return [before, box(line)];
+            }"""
+        )
+        assert found[0] == pytest.approx(found[1], abs=0.05)
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -13,8 +13,15 @@ import numpy as np
 from escalade.simulator.errors import FleetError, ProfileError
 from escalade.simulator.fleet.arrivals import Rate, rate_of, recorded_times
 from escalade.simulator.fleet.engine import Floats, Ints, Model
-from escalade.simulator.fleet.queries import Queries, queries_of, sampled_delays, samples_for
+from escalade.simulator.fleet.queries import (
+    Queries,
+    queries_of,
+    sampled_delays,
+    sampled_dialling,
+    samples_for,
+)
 from escalade.simulator.fleet.spec import Group, Outage, Recorded, Spec
+from escalade.simulator.formats import nominal_seconds
 from escalade.simulator.network import Profile, Profiles, get_profile
 
 _MAX_SEED = 2**32 - 1
@@ -89,8 +96,15 @@ def build(spec: Spec, folder: Path, *, seed: int, known: Profiles | None = None)
     load = sum(one.cloud_s for one in built) / spec.seconds / full
     _check_devices(spec, built)
     _check_cloud(spec, load)
-    notes = [f"{one.group.name}: {note}" for one in built for note in one.queries.notes]
+    notes = [f"{one.group.name}: {note}" for one in built for note in _notes(one)]
     return Fleet(_model_of(spec, built, seed), load, notes)
+
+
+def _notes(built: _Built) -> Iterator[str]:
+    yield from built.queries.notes
+    if (dialling := built.group.dialling) is not None:
+        idle = nominal_seconds(dialling.idle_s)
+        yield f"a device dials for its first call, and for one after {idle} without"
 
 
 def _profile_of(group: Group, known: Profiles | None) -> Profile:
@@ -145,6 +159,8 @@ def _check_cloud(spec: Spec, load: float) -> None:
 def _model_of(spec: Spec, built: Sequence[_Built], seed: int) -> Model:
     samples = samples_for(sum(len(one.queries.device_s) for one in built))
     delays = [sampled_delays(one.queries, one.profile, samples, seed) for one in built]
+    dialling = [one.group.dialling for one in built]
+    first = [_dialled(one, samples, seed) for one in built]
     cloud, retries = spec.cloud, spec.retries
     scaling = cloud.scaling
     return Model(
@@ -165,6 +181,10 @@ def _model_of(spec: Spec, built: Sequence[_Built], seed: int) -> Model:
         cloud_s=np.concatenate([one.queries.cloud_s for one in built]),
         up_s=np.concatenate([up for up, _ in delays]),
         down_s=np.concatenate([down for _, down in delays]),
+        dials=np.array([one is not None for one in dialling]),
+        idle_s=np.array([0.0 if one is None else one.idle_s for one in dialling]),
+        open_s=np.concatenate([open_s for open_s, _ in first]),
+        first_up_s=np.concatenate([up_s for _, up_s in first]),
         outage_from_s=np.array([of.from_s for one in built for of in one.outages], np.float64),
         outage_to_s=np.array([of.to_s for one in built for of in one.outages], np.float64),
         backoff_first_s=retries.first_s,
@@ -183,6 +203,14 @@ def _model_of(spec: Spec, built: Sequence[_Built], seed: int) -> Model:
         warm_up_s=spec.warm_up_s,
         seconds=spec.seconds,
     )
+
+
+def _dialled(built: _Built, samples: int, seed: int) -> tuple[Floats, Floats]:
+    dialling = built.group.dialling
+    if dialling is None:
+        none = np.zeros((len(built.queries.device_s), samples))
+        return none, none
+    return sampled_dialling(built.queries, built.profile, samples, seed, tls=dialling.tls)
 
 
 def _firsts(sizes: Sequence[int]) -> Ints:

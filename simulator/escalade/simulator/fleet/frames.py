@@ -22,13 +22,31 @@ _TIMES = Percentiles.__struct_fields__
 
 
 def frames_of(run: FleetRun) -> list[Frame]:
-    """`timeline`, `groups`, `cloud`, `distribution` and `outages`."""
-    return [_timeline(run), _groups(run), _cloud(run), _distribution(run), _outages(run)]
+    """`timeline`, `loads`, `groups`, `cloud`, `distribution` and `outages`."""
+    return [
+        _timeline(run),
+        _loads(run),
+        _groups(run),
+        _cloud(run),
+        _distribution(run),
+        _outages(run),
+    ]
 
 
 def _timeline(run: FleetRun) -> Frame:
     head = WindowRow.__struct_fields__
     return frame_of("timeline", head, [msgspec.structs.astuple(row) for row in run.course])
+
+
+def _loads(run: FleetRun) -> Frame:
+    """What the timeline's counts are of each group."""
+    rows: list[list[Value]] = [
+        [group, row.from_s, *counts.tolist()]
+        for group, load in run.loads.items()
+        for row, counts in zip(run.course, load.T, strict=True)
+    ]
+    head = ["group", "from_s", "queries", "attempts", "refused", "degraded"]
+    return frame_of("loads", head, rows)
 
 
 def _groups(run: FleetRun) -> Frame:

@@ -11,7 +11,14 @@ from escalade.edge.trace import links_of
 from escalade.simulator.errors import FleetError, SimulatorError
 from escalade.simulator.fleet.engine import Bools, Floats, Ints
 from escalade.simulator.fleet.spec import Answers, Group
-from escalade.simulator.network import Conditions, DelayLine, Network, Profile, get_profile
+from escalade.simulator.network import (
+    Conditions,
+    DelayLine,
+    Network,
+    Profile,
+    get_profile,
+    ready_s,
+)
 from escalade.simulator.recorded import MOST_QUERIES, read_sample, recorded_thresholds
 from escalade.simulator.replay import GRPC_BYTES_DOWN, GRPC_BYTES_UP, replay
 
@@ -19,6 +26,8 @@ from escalade.simulator.replay import GRPC_BYTES_DOWN, GRPC_BYTES_UP, replay
 _PARTS = 4096
 #: Delays that are sampled of a network each way, shared out among the queries.
 _SAMPLES = 1 << 14
+# Of the random numbers of connections that are dialled.
+_DIALLING = 1
 
 
 @dataclass(frozen=True)
@@ -158,6 +167,33 @@ def sampled_delays(
     )
     found = np.array([[_delays_s(profile, rng, *call) for _ in range(samples)] for call in calls])
     return found[..., 0], found[..., 1] + queries.beside_s[:, None]
+
+
+def sampled_dialling(
+    queries: Queries, profile: Profile, samples: int, seed: int, *, tls: bool
+) -> tuple[Floats, Floats]:
+    """What calls that dial take until they are sent, and from then on up: each `(R, samples)`.
+
+    Arguments are those of `sampled_delays`.
+    """
+    # Beside those of open connections, which are the same whether or not somebody dials.
+    rng = np.random.default_rng([seed, _DIALLING])
+    found = np.array(
+        [
+            [_first_s(profile, rng, up, tls=tls) for _ in range(samples)]
+            for up in queries.bytes_up.tolist()
+        ]
+    )
+    return found[..., 0], found[..., 1]
+
+
+def _first_s(
+    profile: Profile, rng: np.random.Generator, nbytes: int, *, tls: bool
+) -> tuple[float, float]:
+    shared = Conditions.at_any_moment(profile, rng)
+    up, down = (DelayLine(profile, way, rng, shared) for way in ("up", "down"))
+    open_s = ready_s(up, down, 0.0, tls=tls)
+    return open_s, up.release_s(open_s, nbytes) - open_s
 
 
 def _delays_s(

@@ -19,6 +19,7 @@ from escalade.simulator.fleet.engine import (
     Floats,
     Ints,
     Outcome,
+    Tally,
     quantile,
 )
 from escalade.simulator.fleet.spec import Group, Spec
@@ -117,6 +118,7 @@ class FleetRun:
         spec: of the fleet.
         report: its numbers.
         course: its timeline in `WINDOWS` stretches of time.
+        loads: by group, `(4, WINDOWS)` of queries, attempts, refused and degraded.
         histograms: by group, `(3, BINS)` of latencies by outcome, see `Tally`; those dropped are
             left out.
     """
@@ -124,6 +126,7 @@ class FleetRun:
     spec: Spec
     report: FleetReport
     course: list[WindowRow]
+    loads: dict[str, Ints]
     histograms: dict[str, Ints]
 
 
@@ -133,6 +136,10 @@ def run_of(spec: Spec, outcome: Outcome, *, seed: int, notes: Sequence[str]) -> 
         spec=spec,
         report=_report_of(spec, _coarser(outcome), seed=seed, notes=notes),
         course=_timeline(spec, outcome),
+        loads={
+            group.name: np.array([one[k] for one in _load_of(outcome.tally)])
+            for k, group in enumerate(spec.groups)
+        },
         histograms={
             group.name: histogram
             for group, histogram in zip(
@@ -144,7 +151,8 @@ def run_of(spec: Spec, outcome: Outcome, *, seed: int, notes: Sequence[str]) -> 
 
 def _coarser(outcome: Outcome) -> Outcome:
     def merged(bins: NDArray[Number]) -> NDArray[Number]:
-        return np.asarray(bins.reshape(_WINDOWS, _FINER).sum(axis=1), dtype=bins.dtype)
+        coarse = bins.reshape(*bins.shape[:-1], _WINDOWS, _FINER).sum(axis=-1)
+        return np.asarray(coarse, dtype=bins.dtype)
 
     tally = outcome.tally
     return replace(
@@ -234,22 +242,26 @@ def _percentiles(counts: Ints, sum_s: float) -> Percentiles | None:
 
 
 def _timeline(spec: Spec, outcome: Outcome) -> list[WindowRow]:
-    tally = outcome.tally
-    windows = len(tally.arrived)
+    counts = [one.sum(axis=0) for one in _load_of(outcome.tally)]
+    windows = len(outcome.used_s)
     width_s = spec.seconds / windows
     return [
         WindowRow(
             from_s=k * width_s,
-            queries_per_s=float(tally.arrived[k]) / width_s,
-            attempts_per_s=float(tally.sent[k]) / width_s,
-            refused_per_s=float(tally.refused[k]) / width_s,
-            degraded_per_s=float(tally.degraded[k]) / width_s,
+            queries_per_s=float(counts[0][k]) / width_s,
+            attempts_per_s=float(counts[1][k]) / width_s,
+            refused_per_s=float(counts[2][k]) / width_s,
+            degraded_per_s=float(counts[3][k]) / width_s,
             replicas=float(outcome.paid_s[k]) / width_s,
             utilisation=_share(outcome.used_s[k], spec.cloud.slots * outcome.paid_s[k]),
             waiting=float(outcome.waited_s[k]) / width_s,
         )
         for k in range(windows)
     ]
+
+
+def _load_of(tally: Tally) -> tuple[Ints, Ints, Ints, Ints]:
+    return tally.arrived, tally.sent, tally.refused, tally.degraded
 
 
 def _share(part: float, whole: float) -> float:

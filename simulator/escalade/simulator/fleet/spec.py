@@ -109,6 +109,19 @@ class Answers(_Table, frozen=True):
     fallback: bool = True
 
 
+class Dialling(_Table, frozen=True):
+    """Connections of a device that are not always open: it dials for its first call.
+
+    Attributes:
+        idle_s: and for one that leaves so long after the last. The default is gRPC's: from
+            `GRPC_ARG_CLIENT_IDLE_TIMEOUT_MS` on, 30 minutes, a channel without a call hangs up.
+        tls: whether over TLS.
+    """
+
+    idle_s: Span = 1800.0
+    tls: bool = True
+
+
 class Group(_Table, frozen=True):
     """Devices that are alike.
 
@@ -122,6 +135,7 @@ class Group(_Table, frozen=True):
         answers: in place of a trace.
         scale: a device takes so many times as long as that of the trace.
         priority: where some wait in the cloud, those of 0 go first.
+        dialling: when a device has to dial; None: its connection is always open.
     """
 
     name: str
@@ -133,6 +147,7 @@ class Group(_Table, frozen=True):
     answers: Answers | None = None
     scale: Annotated[float, msgspec.Meta(gt=0.0, le=1e6)] = 1.0
     priority: Annotated[int, msgspec.Meta(ge=0, le=7)] = 0
+    dialling: Dialling | None = None
 
 
 class Scaling(_Table, frozen=True):

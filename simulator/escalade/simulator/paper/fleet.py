@@ -43,7 +43,9 @@ def write_fleet_figures(folder: Path, frames: Sequence[Frame]) -> list[Path]:
 
 
 def fleet_figures(frames: Sequence[Frame]) -> dict[str, Figure]:
-    """By name: `load`, `replicas`, `waiting` over time, outages shaded; and `latency`.
+    """By name; what is drawn is called `line-K`, `outage-K`, and `all-G` or `cloud-G` of a group.
+
+    They are `load`, `replicas`, `waiting` over time, outages shaded; and `latency`.
 
     Args:
         frames: `timeline`, `outages` and `distribution` among them.
@@ -88,9 +90,11 @@ def _over_time(
             linestyle=DASHES[k % len(DASHES)],
             linewidth=1,
             label=legend_label(name) if name else None,
+            gid=f"line-{k}",
         )
-    for from_s, to_s in outages_s:
-        axes.axvspan(from_s / many_s, to_s / many_s, color=GREY, alpha=0.25, linewidth=0)
+    for k, (from_s, to_s) in enumerate(outages_s):
+        shade = axes.axvspan(from_s / many_s, to_s / many_s, color=GREY, alpha=0.25, linewidth=0)
+        shade.set_gid(f"outage-{k}")
     axes.set(xlabel=f"Time ({unit})", ylabel=label, xlim=(0, edges_s[-1] / many_s))
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(EngFormatter(sep=""))
@@ -120,6 +124,7 @@ def _latency(told: Mapping[str, Sequence[Value]]) -> Figure:
             color=colours[group],
             linestyle=DASHES[0 if is_all else 1],
             label=legend_label(group if is_all else f"{group}, cloud's"),
+            gid=f"{answers}-{list(colours).index(group)}",
         )
     axes.set(xlabel="Latency (s)", ylabel="Queries answered", xscale="log", ylim=(-0.02, 1.02))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from escalade.simulator.formats import TextTable, nominal_seconds
 from escalade.simulator.frames import Frame, Value, rows_of
 from escalade.simulator.paper import fleet_figures
-from escalade.simulator.report.charts import chart, csv_link, policy
+from escalade.simulator.report.charts import as_json, chart, csv_link, policy
 from escalade.simulator.report.maps import fleet_map
 from escalade.simulator.report.page import write_page
 
-_SCRIPTS = ("printing.js",)
+_PRINTING = "printing.js"
+_SWITCHING = ("formats.js", "fleet.js")
 
 #: Of each figure its title and the columns of the timeline's table that it draws.
 _OVER_TIME = {
@@ -55,18 +56,55 @@ def write_fleet_page(
     ]
     behind = {"latency-table": latency}
     charts.append(chart("latency", "Latency", figures["latency"], "", behind, told["distribution"]))
+    names = [str(row["name"]) for row in rows_of(told["groups"])[:-1]]
+    scripts: tuple[str, ...] = (_PRINTING,)
+    if len(names) > 1:
+        scripts = (*_SWITCHING, _PRINTING)
     values: dict[str, object] = {
         "name": name,
         "lede": lines,
-        "policy": policy(*_SCRIPTS),
-        "scripts": _SCRIPTS,
+        "policy": policy(*scripts),
+        "scripts": scripts,
+        "switched": names if len(names) > 1 else [],
         "charts": charts,
         "stops": fleet_map(told["groups"], told["cloud"]),
         "answered": answered,
         "groups_csv": csv_link(told["groups"]),
+        "loads_csv": csv_link(told["loads"]),
         "outages": outages,
     }
+    if len(names) > 1:
+        values["data"] = as_json(_switched(names, told))
     write_page(path, "fleet.html", values)
+
+
+def _switched(names: Sequence[str], told: Mapping[str, Frame]) -> dict[str, object]:
+    """What the page's script reads."""
+    kinds = ("queries", "attempts", "refused", "degraded")
+    loads, from_s = told["loads"].columns, told["timeline"].columns["from_s"]
+    stretches = len(from_s)
+    groups = []
+    for k, name in enumerate(names):
+        own = slice(k * stretches, (k + 1) * stretches)
+        groups.append(
+            {
+                "name": name,
+                "load": [loads[kind][own] for kind in kinds],
+                # Rows of the table of latencies: of all answers, and of the cloud's.
+                "latencies": [2 * k, 2 * k + 1],
+                "outages": [
+                    place
+                    for place, row in enumerate(rows_of(told["outages"]))
+                    if row["group"] == name
+                ],
+            }
+        )
+    return {
+        "kinds": kinds,
+        "stretches": stretches,
+        "width_s": from_s[1],
+        "groups": groups,
+    }
 
 
 def _outage(row: Mapping[str, Value]) -> str:

@@ -28,7 +28,7 @@ from escalade.simulator.report.explorer import explorer_of
 from escalade.simulator.report.maps import cascade_map
 from escalade.simulator.report.page import write_page
 
-_SCRIPTS = ("explorer.js", "printing.js")
+_SCRIPTS = ("formats.js", "explorer.js", "printing.js")
 
 
 def write_simulation_page(path: Path, simulation: Simulation) -> None:

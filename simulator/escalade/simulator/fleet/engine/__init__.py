@@ -4,7 +4,7 @@ from escalade.simulator.fleet.engine.draws import ARRIVAL, uniform
 from escalade.simulator.fleet.engine.fast import Progress, simulate
 from escalade.simulator.fleet.engine.model import Bools, Floats, Ints, Model
 from escalade.simulator.fleet.engine.outcome import Outcome
-from escalade.simulator.fleet.engine.tally import ANSWERED, DEFERRED, DEGRADED, quantile
+from escalade.simulator.fleet.engine.tally import ANSWERED, DEFERRED, DEGRADED, Tally, quantile
 
 __all__ = [
     "ANSWERED",
@@ -17,6 +17,7 @@ __all__ = [
     "Model",
     "Outcome",
     "Progress",
+    "Tally",
     "quantile",
     "simulate",
     "uniform",

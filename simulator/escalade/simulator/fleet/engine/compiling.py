@@ -56,7 +56,7 @@ def _folder() -> str:
     the functions that it calls; so code is kept by all of them.
     """
     sources = sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
         sources.update(path.read_bytes())
     return str(
         platformdirs.user_cache_path("escalade", appauthor=False)

@@ -17,6 +17,7 @@ from escalade.simulator.fleet.engine.model import (
     Ints,
     Model,
     delays_of,
+    dialling_of,
     group_of,
     is_out,
     key_of,
@@ -33,12 +34,17 @@ class Devices(NamedTuple):
         next_s: `(D,)` when the next one comes.
         expected: `(D,)` how many are expected by then.
         free_s: `(D,)` when the last that came is done.
+        used_s: `(D,)` when a call last left, minus infinity before the first; empty where no device
+            dials.
+        open_s: `(D,)` from when its connection is open; likewise.
     """
 
     queries: Ints
     next_s: Floats
     expected: Floats
     free_s: Floats
+    used_s: Floats
+    open_s: Floats
 
 
 class Calls(NamedTuple):
@@ -131,13 +137,13 @@ def run_devices(
             if size == room or (tally.kept.shape[1] > 0 and tally.size[0] == room):
                 return device, size
             query, came_s = devices.queries[device], devices.next_s[device]
-            tally.arrived[window_of(model, came_s, len(tally.arrived))] += 1
+            tally.arrived[0, window_of(model, came_s, tally.arrived.shape[1])] += 1
             record = model.first_record[group] + record_of(model.seed, device, query, records)
             done_s = max(came_s, devices.free_s[device]) + model.device_s[record]
             devices.free_s[device] = done_s
             key = key_of(device, query)
             if model.defers[record]:
-                size = _send(model, tally, out, size, group, key, record, came_s, done_s)
+                size = _send(model, devices, tally, out, size, device, key, record, came_s, done_s)
             else:
                 ended(model, tally, 0, key, ANSWERED, came_s, done_s)
             devices.queries[device] = query + 1
@@ -150,10 +156,11 @@ def run_devices(
 @inner
 def _send(
     model: Model,
+    devices: Devices,
     tally: Tally,
     out: Calls,
     size: int,
-    group: int,
+    device: int,
     key: int,
     record: int,
     came_s: float,
@@ -161,12 +168,15 @@ def _send(
 ) -> int:
     """Put a call on its way, or give it up; returns how many calls there are."""
     sent_s, attempt = done_s, 0
+    group = group_of(model, device)
     if is_out(model, group, done_s):
         again, sent_s, attempt = next_attempt(model, group, key, done_s, done_s, 0)
         if not again:
             ended(model, tally, 0, key, DEGRADED, came_s, sent_s)
             return size
     up_s, _ = delays_of(model, key, record, attempt)
+    if model.dials[group]:
+        sent_s, up_s = _connected(model, devices, device, group, key, record, attempt, sent_s, up_s)
     out.at_s[size] = sent_s + up_s
     out.came_s[size] = came_s
     out.first_s[size] = done_s
@@ -175,10 +185,44 @@ def _send(
     return size + 1
 
 
+@inner
+def _connected(
+    model: Model,
+    devices: Devices,
+    device: int,
+    group: int,
+    key: int,
+    record: int,
+    attempt: int,
+    sent_s: float,
+    up_s: float,
+) -> tuple[float, float]:
+    """When a call of a device that dials goes on its way, and what that takes.
+
+    A device has one connection, and who calls while it is dialled waits for it. A call that left
+    before the one that dialled, though it was due after it (a back-off lies between), dials itself.
+    Since when a connection is idle goes by when calls leave: answers are the cloud's affair.
+    """
+    used_s = devices.used_s[device]
+    if sent_s - used_s > model.idle_s[group] or sent_s < used_s < devices.open_s[device]:
+        open_s, up_s = dialling_of(model, key, record, attempt)
+        devices.open_s[device] = sent_s + open_s
+    devices.used_s[device] = max(used_s, sent_s)
+    return max(sent_s, devices.open_s[device]), up_s
+
+
 def new_devices(model: Model) -> Devices:
     """All devices before their first query."""
     many = int(model.first_device[-1])
-    devices = Devices(np.zeros(many, np.int64), np.zeros(many), np.zeros(many), np.zeros(many))
+    dialling = many if model.dials.any() else 0
+    devices = Devices(
+        queries=np.zeros(many, np.int64),
+        next_s=np.zeros(many),
+        expected=np.zeros(many),
+        free_s=np.zeros(many),
+        used_s=np.full(dialling, -np.inf),
+        open_s=np.full(dialling, -np.inf),
+    )
     _begin(model, devices)
     return devices
 

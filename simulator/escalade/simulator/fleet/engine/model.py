@@ -40,6 +40,10 @@ class Model(NamedTuple):
         cloud_s: `(R,)` what the cloud takes for it alone on a replica.
         up_s: `(R, S)` delays that a call meets on its way up, all alike likely.
         down_s: `(R, S)` and back, of the same call.
+        dials: `(G,)` whether a device has to dial for its first call,
+        idle_s: `(G,)` and for one that leaves so long after the last.
+        open_s: `(R, S)` what that takes, until the call is sent,
+        first_up_s: `(R, S)` and what its way up then takes, in place of `up_s`.
         outage_from_s: when a group's calls stop leaving their devices,
         outage_to_s: and when they go on.
         backoff_first_s: most that is waited before the second attempt; each time twice as much,
@@ -76,6 +80,10 @@ class Model(NamedTuple):
     cloud_s: Floats
     up_s: Floats
     down_s: Floats
+    dials: Bools
+    idle_s: Floats
+    open_s: Floats
+    first_up_s: Floats
     outage_from_s: Floats
     outage_to_s: Floats
     backoff_first_s: float
@@ -128,6 +136,14 @@ def delays_of(model: Model, key: int, record: int, attempt: int) -> tuple[float,
     many = model.up_s.shape[1]
     sample = sample_of(model.seed, device_of(key), query_of(key), attempt, many)
     return model.up_s[record, sample], model.down_s[record, sample]
+
+
+@compiled
+def dialling_of(model: Model, key: int, record: int, attempt: int) -> tuple[float, float]:
+    """What an attempt that dials takes until it is sent, and from then on up."""
+    many = model.open_s.shape[1]
+    sample = sample_of(model.seed, device_of(key), query_of(key), attempt, many)
+    return model.open_s[record, sample], model.first_up_s[record, sample]
 
 
 @compiled

@@ -20,6 +20,7 @@ from escalade.simulator.fleet.engine.draws import record_of
 from escalade.simulator.fleet.engine.model import (
     Model,
     delays_of,
+    dialling_of,
     group_of,
     is_out,
     key_of,
@@ -35,11 +36,13 @@ _ENDS, _STARTED, _LOOK, _ARRIVES, _COMES, _DONE = range(6)
 @dataclass(eq=False)
 class _Query:
     key: int
+    device: _Device
     group: int
     record: int
     came_s: float
     first_s: float = 0.0
     attempt: int = 0
+    has_left: bool = False
 
 
 @dataclass(eq=False)
@@ -49,6 +52,8 @@ class _Device:
     expected: float = 0.0
     queue: deque[_Query] = field(default_factory=deque)
     is_busy: bool = False
+    used_s: float = -math.inf
+    open_s: float = -math.inf
 
 
 @dataclass(eq=False)
@@ -132,7 +137,9 @@ class _Events:
         model, device = self._model, self._devices[number]
         first, end = (int(one) for one in model.first_record[device.group : device.group + 2])
         record = first + record_of(model.seed, number, device.queries, end - first)
-        device.queue.append(_Query(key_of(number, device.queries), device.group, record, now_s))
+        device.queue.append(
+            _Query(key_of(number, device.queries), device, device.group, record, now_s)
+        )
         device.queries += 1
         self._due += bool(model.defers[record])
         self._plan_arrival(number)
@@ -161,6 +168,15 @@ class _Events:
 
     def _send(self, query: _Query, now_s: float) -> None:
         up_s, _ = delays_of(self._model, query.key, query.record, query.attempt)
+        if self._model.dials[query.group] and not query.has_left:
+            device = query.device
+            is_new = now_s - device.used_s > self._model.idle_s[query.group]
+            if is_new or now_s < device.used_s < device.open_s:
+                open_s, up_s = dialling_of(self._model, query.key, query.record, query.attempt)
+                device.open_s = now_s + open_s
+            device.used_s = max(device.used_s, now_s)
+            now_s = max(now_s, device.open_s)
+        query.has_left = True
         self._plan(now_s + up_s, _ARRIVES, query.key, query)
 
     def _fail(self, query: _Query, now_s: float) -> None:

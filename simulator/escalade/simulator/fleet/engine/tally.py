@@ -31,10 +31,10 @@ class Tally(NamedTuple):
     Attributes:
         histogram: `(G, 3, BINS)` of latencies, by outcome.
         sums: `(G, 3)` of latencies, seconds.
-        arrived: `(W,)` queries by when they came, those of the warm-up too.
-        sent: `(W,)` attempts that came to the cloud.
-        refused: `(W,)` of these, those for which there was no room.
-        degraded: `(W,)` queries by when their devices gave up.
+        arrived: `(G, W)` queries by when they came, those of the warm-up too.
+        sent: `(G, W)` attempts that came to the cloud.
+        refused: `(G, W)` of these, those for which there was no room.
+        degraded: `(G, W)` queries by when their devices gave up.
         kept: `(3, K)` of each query in the order in which they end: its key, its outcome, and the
             bits of its latency; empty where nobody asks for single queries.
         size: `(1,)` how many are kept.
@@ -55,10 +55,10 @@ def empty_tally(groups: int, windows: int, kept: int = 0) -> Tally:
     return Tally(
         histogram=np.zeros((groups, OUTCOMES, BINS), dtype=np.int64),
         sums=np.zeros((groups, OUTCOMES)),
-        arrived=np.zeros(windows, dtype=np.int64),
-        sent=np.zeros(windows, dtype=np.int64),
-        refused=np.zeros(windows, dtype=np.int64),
-        degraded=np.zeros(windows, dtype=np.int64),
+        arrived=np.zeros((groups, windows), dtype=np.int64),
+        sent=np.zeros((groups, windows), dtype=np.int64),
+        refused=np.zeros((groups, windows), dtype=np.int64),
+        degraded=np.zeros((groups, windows), dtype=np.int64),
         kept=np.zeros((3, kept), dtype=np.int64),
         size=np.zeros(1, dtype=np.int64),
     )
@@ -69,7 +69,7 @@ def merge(into: Tally, other: Tally, group: int) -> None:
     into.histogram[group] += other.histogram[0]
     into.sums[group] += other.sums[0]
     for name in ("arrived", "sent", "refused", "degraded"):
-        getattr(into, name)[:] += getattr(other, name)
+        getattr(into, name)[group] += getattr(other, name)[0]
 
 
 @inner
@@ -86,7 +86,7 @@ def ended(
     taken_s = at_s - came_s
     bits = int(np.float64(taken_s).view(np.int64))
     if outcome == DEGRADED:
-        tally.degraded[window_of(model, at_s, len(tally.degraded))] += 1
+        tally.degraded[group, window_of(model, at_s, tally.degraded.shape[1])] += 1
     if came_s >= model.warm_up_s:
         place = min(max((bits >> _SHIFT) - _LOWEST, 0), BINS - 1)
         tally.histogram[group, outcome, place] += 1

@@ -110,15 +110,15 @@ def _new_job(model: Model, cloud: Cloud, calls: Calls, call: int) -> int:
 @inner
 def _arrive(model: Model, cloud: Cloud, job: int, now_s: float, tally: Tally) -> None:
     """A call is put into a slot, waits for one, or is refused."""
-    window = window_of(model, now_s, len(tally.sent))
-    tally.sent[window] += 1
+    group, window = cloud.group[job], window_of(model, now_s, tally.sent.shape[1])
+    tally.sent[group, window] += 1
     replica = cloud.least[1]
     if cloud.load[replica] < model.slots:
         put(model, cloud, replica, job, now_s)
     elif cloud.counts[WAITING] < model.queue:
         wait(model, cloud, job)
     else:
-        tally.refused[window] += 1
+        tally.refused[group, window] += 1
         _refuse(model, cloud, job, now_s, tally)
 
 
