@@ -12,6 +12,7 @@ import typer
 if TYPE_CHECKING:
     from escalade.cloud.web import WebOptions
     from escalade.edge import OpenOptions
+    from escalade.simulator.replay import Room
 
 ArtifactArgument = Annotated[
     Path, typer.Argument(help="Artifact folder, as `escalade export` writes it.")
@@ -82,6 +83,35 @@ DeviceOption = Annotated[
 DevicesOption = Annotated[
     Path | None,
     typer.Option("--devices", help="File of more devices (TOML); its names go before those known."),
+]
+WaitOption = Annotated[
+    float | None,
+    typer.Option(
+        "--deadline-s",
+        help="Seconds a link has for a query; then a lower answer stands. Default: it waits.",
+    ),
+]
+HedgeOption = Annotated[
+    float | None,
+    typer.Option(
+        "--hedge-after-s", help="Seconds after which a query is asked a second time, as hedged."
+    ),
+]
+DialledOption = Annotated[
+    float,
+    typer.Option(
+        "--dialled",
+        metavar="SHARE",
+        help="Share of the calls that find no connection open and dial, over TLS.",
+    ),
+]
+RoomOption = Annotated[
+    str | None,
+    typer.Option(
+        "--early",
+        metavar="TOKENS[,WINDOW]",
+        help="End answers on the device, of at most TOKENS, once deferral is certain.",
+    ),
 ]
 FiguresOption = Annotated[
     Path | None,
@@ -377,6 +407,25 @@ def prices_of(given: Sequence[str] | None) -> dict[str, tuple[float, float]]:
             raise typer.BadParameter(f"{one!r} is no price: give MODEL=READ,WRITTEN") from None
         prices[name] = read, written
     return prices
+
+
+def room_of(text: str) -> Room:
+    """How long answers may become: `32`, or `32,512` with the window.
+
+    Raises:
+        BadParameter: it is neither.
+    """
+    from escalade.simulator.replay import Room
+
+    try:
+        room = Room(*map(int, text.split(",")))
+    except (TypeError, ValueError):
+        room = Room(0)
+    if min(room.tokens, room.window or 1) < 1:
+        raise typer.BadParameter(
+            f"--early takes TOKENS or TOKENS,WINDOW, each at least 1; got {text!r}"
+        )
+    return room
 
 
 def given_options(context: typer.Context) -> set[str]:

@@ -1,6 +1,7 @@
 """Writes an artifact: program, tokenizer and manifest, checked against torch; knows no network.
 
-The folder is written aside and renamed whole: a failed export leaves nothing behind.
+The folder is written aside and renamed whole: a failed export leaves nothing behind, and one that
+was interrupted the matrices that it had rounded, beside it, for the next to go on from.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from escalade.edge.deferral import DeferralEntry
 from escalade.edge.generation import Artifact
 from escalade.export.calibration import calibrate
 from escalade.export.errors import ExportParityError, ModelError, OptionError
+from escalade.export.kept import Kept, kept_beside
 from escalade.export.model import (
     check_fits,
     generation_of,
@@ -131,7 +133,7 @@ def export_artifact(
     if bits is not None and model.config.is_encoder_decoder:
         raise OptionError("--bits is for decoders, got an encoder-decoder")
     window = window_of(model.config)
-    with atomic_folder(out, marker=MANIFEST_NAME) as folder:
+    with kept_beside(out) as kept, atomic_folder(out, marker=MANIFEST_NAME) as folder:
         tokenizer = write_tokenizer(model_dir, folder)
         entry = model_entry(
             model,
@@ -148,7 +150,20 @@ def export_artifact(
 
             write_layout(layout, model_dir, folder, model, entry)
         text = calibrate(
-            model, folder, quantize, gptq_prompts, window, progress, curvatures=bits is not None
+            model,
+            folder,
+            quantize,
+            gptq_prompts,
+            window,
+            progress,
+            kept=kept,
+            hangs_on={
+                "weights": entry.revision,
+                "tokenizer": entry.tokenizer_fingerprint,
+                "options": [quantize, block_size, head_bits, bits],
+                "versions": versions_of(_PACKAGES),
+            },
+            budgeted=bits is not None,
         )
         progress(f"writing the {format} program")
         with quiet():
@@ -162,6 +177,8 @@ def export_artifact(
                 bits,
                 activation_bits,
                 window,
+                kept,
+                progress,
             )
         detail = quantization.detail + text
         quantization = msgspec.structs.replace(quantization, detail=detail)
@@ -208,6 +225,8 @@ def _write_program(
     bits: float | None,
     activation_bits: int | None,
     window: int,
+    kept: Kept,
+    progress: Callable[[str], None],
 ) -> tuple[str, str | None, QuantizationEntry]:
     """Returns the program's file name, the encoder's, and how weights are stored."""
     if format == "executorch":
@@ -241,6 +260,8 @@ def _write_program(
             head_bits=head_bits,
             bits=bits,
             activation_bits=activation_bits,
+            kept=kept,
+            progress=progress,
         ),
     )
 

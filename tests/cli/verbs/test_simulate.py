@@ -207,6 +207,23 @@ def test_a_plan_says_thresholds_or_that_there_are_none(invoke: Invoke, three: Pa
     code, out, _ = invoke(*goal, "--p95-ms", "0.01", "--json")
     found = json.loads(out)
     assert (code, found["met"], len(found["thresholds"])) == (0, False, 2)
+    # What replays differ by, plans do: two seconds are enough, a millisecond is not.
+    for given in ("2", "0.001"):
+        code, out, _ = invoke(
+            *goal, "--deadline-s", given, "--hedge-after-s", "0.05", "--dialled", "0.2", "--json"
+        )
+        found = json.loads(out)
+        lost = found["alone"][0]["degraded"]["value"]
+        assert (code, lost, len(found["notes"])) == (0, float(given == "0.001"), 3)
+    for wrong, said in (
+        (("--dialled", "2"), "dialled must be in [0, 1]; got 2"),
+        (("--hedge-after-s", "0"), "hedge_after_s must be above 0; got 0"),
+        (("--deadline-s", "-1"), "deadline_s must be above 0; got -1"),
+        (("--early", "0"), "--early takes TOKENS or TOKENS,WINDOW, each at least 1; got '0'"),
+        (("--degraded", "0.1"), "degraded needs a deadline (--deadline-s)"),
+    ):
+        code, _, err = invoke(*goal, *wrong)
+        assert (code, said in " ".join(err.split())) == (2, True), err
     code, _, err = invoke("plan", three, "--profile", "lte")
     assert (code, "a goal needs at least 1 bound" in err) == (2, True)
     code, _, err = invoke("plan", three, "--profile", "lte", "--p95-ms", "-5")

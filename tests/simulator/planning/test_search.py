@@ -15,7 +15,9 @@ from escalade.simulator.errors import PlanError
 from escalade.simulator.network import Network, Profile, get_profile
 from escalade.simulator.planning import Goal, lines_of, make_plan, measuring, tables_of
 from escalade.simulator.planning.planned import Plan
-from escalade.simulator.replay import Setting, replay_grid
+from escalade.simulator.recorded import tiers_of
+from escalade.simulator.replay import Room, Setting, replay_grid
+from escalade.simulator.replay.simulation import run_simulation
 
 LTE = Network(get_profile("lte"))
 MakeTrace = Callable[..., Trace]
@@ -147,7 +149,7 @@ def test_each_aim_is_least_where_it_is_asked_for(trace: Trace, minimise: str) ->
     ("name", "value"),
     [
         *itertools.product(
-            ("p50_s", "quality", "accuracy", "calls"), (0.0, -1.0, math.nan, math.inf)
+            ("p50_s", "quality", "accuracy", "degraded", "calls"), (0.0, -1.0, math.nan, math.inf)
         ),
         ("accuracy", 1.1),
         ("calls", 2.0),
@@ -197,6 +199,94 @@ def test_money_a_day_counts_what_links_take(make_trace: MakeTrace) -> None:
     assert 0.4 < alone.money.value < 0.6
     assert figures.money.value == pytest.approx(figures.calls.value * alone.money.value, rel=0.02)
     assert found.met
+
+
+LOSSY = Network(Profile(name="lossy", rtt_ms=80, jitter_ms=40, loss=0.05, source="made up"))
+PHONE_TWICE = Replayed(PHONE, 2.0)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        Setting(hedge_after_s=0.15),
+        Setting(dialled=0.4),
+        Setting(deadline_s=0.2),
+        Setting(room=Room(16), device=PHONE_TWICE),
+        Setting(deadline_s=0.3, hedge_after_s=0.15, dialled=0.1, room=Room(16), device=PHONE_TWICE),
+    ],
+    ids=["hedged", "dialled", "deadline", "early", "all"],
+)
+def test_a_plans_figures_are_what_simulate_says_under_the_same_setting(
+    trace: Trace, setting: Setting
+) -> None:
+    """On the half that nothing was chosen by; each setting changes what it says."""
+    goal = Goal(accuracy=0.75)
+    found = make_plan(trace, [LOSSY], goal, setting=setting, choices=100, seed=1)
+    order = np.random.default_rng(1).permutation(600)
+    half = trace._replace(records=[trace.records[k] for k in sorted(order[300:])])
+    told = run_simulation({"t": half}, [LOSSY], [found.thresholds], setting=setting, seed=1).summary
+    (point,), (network,), (one,), (alone,) = told.points, told.networks, found.figures, found.alone
+    latency, last = network.cascade, network.last_only
+    assert (one.p50_s.value, one.p95_s.value) == (latency.p50_s, latency.p95_s)
+    assert alone.p95_s.value == last.p95_s
+    assert alone.mean_s.value == pytest.approx(last.mean_s)
+    assert one.mean_s.value == pytest.approx(latency.mean_s)
+    assert point.flops is not None
+    assert one.calls.value == pytest.approx(point.calls / 300)
+    assert one.accuracy is not None
+    degraded = network.degraded
+    if degraded is None:
+        assert one.accuracy.value == pytest.approx(point.accuracy)
+        assert (one.degraded, alone.degraded) == (None, None)
+    else:
+        assert one.degraded is not None
+        assert alone.degraded is not None
+        assert one.accuracy.value == pytest.approx(degraded.accuracy)
+        assert (one.degraded.value, alone.degraded.value) == pytest.approx(
+            (degraded.share, degraded.last_only_lost)
+        )
+    if setting.device is not None:
+        assert one.joules is None  # the network says nothing of energy
+    assert set(setting.words) <= set(found.notes)
+    plain = make_plan(trace, [LOSSY], goal, choices=100, seed=1)
+    assert plain.figures[0].p95_s != one.p95_s
+
+
+def test_a_deadline_counts_who_is_not_answered_in_time(make_trace: MakeTrace) -> None:
+    """Nothing comes over a link of 1 s within 0.5 s: the device's answers stand, right or wrong."""
+    trace = make_trace([k / 100 for k in range(100)], [k % 4 > 0 for k in range(100)], [True] * 100)
+    far = Network(get_profile("coe-1s"))
+    setting = Setting(deadline_s=0.5)
+    found = make_plan(trace, [far], Goal(degraded=0.2), setting=setting, choices=50)
+    (one,), (alone,), (bound,) = found.figures, found.alone, found.bounds
+    assert (found.met, bound.quantity) == (True, "degraded")
+    assert one.degraded is not None
+    assert one.degraded.value == one.calls.value
+    assert one.accuracy is not None
+    assert one.quality is not None
+    assert one.quality.value == pytest.approx(one.accuracy.value)  # the last tier has all right
+    assert alone.accuracy is not None
+    assert alone.degraded is not None
+    assert (alone.degraded.value, alone.accuracy.value) == (1.0, 0.0)
+    assert tables_of(found)[1].head[-1] == "degraded"
+    with pytest.raises(PlanError, match=r"degraded needs a deadline \(--deadline-s\)"):
+        make_plan(trace, [far], Goal(degraded=0.2), choices=50)
+
+
+def test_early_deferral_takes_its_tokens_off_what_is_least(make_trace: MakeTrace) -> None:
+    """Rule `mean` of answers whose first token is as unsure as a response of 4 can need."""
+    logprobs = [[-8.0, -0.1, -0.1, -0.1] if k % 2 else [-0.1] * 4 for k in range(100)]
+    scores = [-sum(one) / 4 for one in logprobs]
+    trace = make_trace(scores, [k % 2 == 0 for k in range(100)], [True] * 100, logprobs=logprobs)
+    goal = Goal(accuracy=1.0, minimise="flops")
+    setting = Setting(room=Room(4))
+    early, whole = (
+        measuring.Measured(trace, tiers_of(trace), [LTE], 1, one).at([1.0])[0].of("flops")
+        for one in (setting, Setting())
+    )
+    # Half of the answers end after 1 token of 4; 100 parameters.
+    assert whole - early == pytest.approx(0.5 * 3 * 2 * 100)
+    assert make_plan(trace, [LTE], goal, setting=setting, choices=20).met
 
 
 def test_what_a_battery_needs_is_named(trace: Trace) -> None:

@@ -11,12 +11,17 @@ import typer
 from escalade.cli.options import (
     DeviceOption,
     DevicesOption,
+    DialledOption,
+    HedgeOption,
     JsonOption,
     PriceOption,
     ProfilesOption,
+    RoomOption,
     SampleOption,
     SeedOption,
+    WaitOption,
     prices_of,
+    room_of,
 )
 
 
@@ -46,6 +51,12 @@ def plan(
     accuracy: Annotated[
         float | None, typer.Option("--accuracy", help="Least share of right answers.")
     ] = None,
+    degraded: Annotated[
+        float | None,
+        typer.Option(
+            "--degraded", help="With --deadline-s: most queries a lower answer stands for, a share."
+        ),
+    ] = None,
     calls: Annotated[
         float | None, typer.Option("--calls", help="Most queries to the last tier, a share.")
     ] = None,
@@ -65,6 +76,10 @@ def plan(
     ] = None,
     device: DeviceOption = None,
     devices: DevicesOption = None,
+    deadline_s: WaitOption = None,
+    hedge_after_s: HedgeOption = None,
+    dialled: DialledOption = 0.0,
+    early: RoomOption = None,
     minimise: Annotated[
         str | None,
         typer.Option(
@@ -88,7 +103,11 @@ def plan(
     from escalade.simulator.replay import Setting, networks_of
 
     setting = Setting(
-        device=None if device is None else replayed_named(device, devices_with(devices))
+        device=None if device is None else replayed_named(device, devices_with(devices)),
+        deadline_s=math.inf if deadline_s is None else deadline_s,
+        hedge_after_s=math.inf if hedge_after_s is None else hedge_after_s,
+        dialled=dialled,
+        room=None if early is None else room_of(early),
     )
     goal = Goal(
         p50_s=_seconds("--p50-ms", p50_ms),
@@ -96,6 +115,7 @@ def plan(
         mean_s=_seconds("--mean-ms", mean_ms),
         quality=quality,
         accuracy=accuracy,
+        degraded=degraded,
         calls=calls,
         money_a_day=money_a_day,
         queries_a_day=queries_a_day,

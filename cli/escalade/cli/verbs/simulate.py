@@ -12,19 +12,24 @@ from escalade.cli.options import (
     BlockedOption,
     DeviceOption,
     DevicesOption,
+    DialledOption,
     FiguresOption,
+    HedgeOption,
     JsonOption,
     PriceOption,
     ProfilesOption,
+    RoomOption,
     SampleOption,
     SeedOption,
     TablesOption,
+    WaitOption,
     given_options,
     prices_of,
+    room_of,
 )
 
 if TYPE_CHECKING:
-    from escalade.simulator.replay import Room, Summary
+    from escalade.simulator.replay import Summary
 
 
 # A trace of that name is `./clock`.
@@ -43,25 +48,6 @@ def thresholds_of(text: str) -> tuple[float, ...]:
         raise typer.BadParameter(
             f"{text!r} is no choice of thresholds: give a number for each gate, T1,T2"
         ) from None
-
-
-def room_of(text: str) -> Room:
-    """How long answers may become: `32`, or `32,512` with the window.
-
-    Raises:
-        BadParameter: it is neither.
-    """
-    from escalade.simulator.replay import Room
-
-    try:
-        room = Room(*map(int, text.split(",")))
-    except (TypeError, ValueError):
-        room = Room(0)
-    if min(room.tokens, room.window or 1) < 1:
-        raise typer.BadParameter(
-            f"--early takes TOKENS or TOKENS,WINDOW, each at least 1; got {text!r}"
-        )
-    return room
 
 
 def simulate(
@@ -94,35 +80,10 @@ def simulate(
         ),
     ] = None,
     price: PriceOption = None,
-    deadline_s: Annotated[
-        float | None,
-        typer.Option(
-            "--deadline-s",
-            help="Seconds a link has for a query; then a lower answer stands. Default: it waits.",
-        ),
-    ] = None,
-    hedge_after_s: Annotated[
-        float | None,
-        typer.Option(
-            "--hedge-after-s", help="Seconds after which a query is asked a second time, as hedged."
-        ),
-    ] = None,
-    dialled: Annotated[
-        float,
-        typer.Option(
-            "--dialled",
-            metavar="SHARE",
-            help="Share of the calls that find no connection open and dial, over TLS.",
-        ),
-    ] = 0.0,
-    early: Annotated[
-        str | None,
-        typer.Option(
-            "--early",
-            metavar="TOKENS[,WINDOW]",
-            help="End answers on the device, of at most TOKENS, once deferral is certain.",
-        ),
-    ] = None,
+    deadline_s: WaitOption = None,
+    hedge_after_s: HedgeOption = None,
+    dialled: DialledOption = 0.0,
+    early: RoomOption = None,
     policy: Annotated[
         Path | None,
         typer.Option("--policy", help="A cascade.toml: keep here what its policy's content does."),

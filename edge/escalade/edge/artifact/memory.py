@@ -43,8 +43,9 @@ _HELD_PER_ROW_BYTE = 2.5
 # For each n-gram that the longest text may have, its words, hash and place in lists: at most 67
 # measured, of a text of different words of one character.
 _BYTES_PER_NGRAM = 96
-# Logits and shares of the whole vocabulary, twice each.
-_BYTES_PER_WORD = 16
+# Logits and shares of the whole vocabulary, twice each; and once for each of the 16 tokens of a
+# draft that are read in one piece.
+_BYTES_PER_WORD = 16 + 16 * 8
 
 
 class MemoryNeeded(NamedTuple):

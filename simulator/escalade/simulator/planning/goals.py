@@ -12,7 +12,9 @@ from escalade.simulator.errors import PlanError
 #: What is least among choices that keep every bound.
 Objective = Literal["errors", "calls", "money", "flops", "mean", "p95"]
 #: What a bound is of; see `planned.Figure`.
-Quantity = Literal["p50_s", "p95_s", "mean_s", "quality", "accuracy", "calls", "money", "joules"]
+Quantity = Literal[
+    "p50_s", "p95_s", "mean_s", "quality", "accuracy", "degraded", "calls", "money", "joules"
+]
 
 _J_PER_WH = 3600.0
 
@@ -43,6 +45,8 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
         p50_s: most seconds of the median answer, > 0; likewise `p95_s` and `mean_s`.
         quality: least share of the last tier's right answers that the cascade has, > 0.
         accuracy: least share of right answers, in (0, 1].
+        degraded: most of the queries, a share in (0, 1], for which a lower answer stands, as no
+            other came in time; needs a deadline.
         calls: most of the queries that come to the last tier, a share in (0, 1].
         money_a_day: most money a day, > 0, at the trace's prices and those of links.
         queries_a_day: how many are asked, > 0; needed with `money_a_day`.
@@ -59,6 +63,7 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
     mean_s: float | None = None
     quality: float | None = None
     accuracy: float | None = None
+    degraded: float | None = None
     calls: float | None = None
     money_a_day: float | None = None
     queries_a_day: float | None = None
@@ -73,7 +78,7 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             PlanError: names the bound, its range and its value; or there is no bound.
         """
-        for name in ("accuracy", "calls", "battery_share"):
+        for name in ("accuracy", "degraded", "calls", "battery_share"):
             _check(name, getattr(self, name), "in (0, 1]", most=1.0)
         for name in _ABOVE_0:
             _check(name, getattr(self, name), "above 0 and finite", most=math.inf)
@@ -104,6 +109,7 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
             ("mean_s", self.mean_s, False),
             ("quality", self.quality, True),
             ("accuracy", self.accuracy, True),
+            ("degraded", self.degraded, False),
             ("calls", self.calls, False),
         ]
         if self.money_a_day is not None and self.queries_a_day is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import get_args
@@ -14,7 +15,7 @@ from escalade.simulator.network import Network
 from escalade.simulator.planning.goals import Objective, Quantity
 from escalade.simulator.planning.planned import Figure, Figures
 from escalade.simulator.recorded import Floats, RecordedTier, flops, is_priced, money
-from escalade.simulator.replay import Course, Setting
+from escalade.simulator.replay import Course, Replay, Setting, spared_flops
 
 _QUANTILES = (0.025, 0.975)
 _SHOWN = get_args(Quantity)
@@ -31,7 +32,10 @@ class Outcome:
     Attributes:
         seconds: `(N,)`.
         called: `(N,)` whether it comes to the last tier.
-        correct: `(N,)`, and `last_correct` of the last tier's answers; None where not judged.
+        correct: `(N,)` of the answer that stands, 0 where there is none; and `last_correct` of the
+            last tier's, were all of them heard; None where not judged.
+        degraded: `(N,)` whether a better answer was due and did not come in time; of the last tier
+            alone, whether none came. None without a deadline.
         money: `(N,)` of members and links; None without prices.
         joules: `(N,)` of the device; None where a part is not known.
         flops: `(N,)`; None where a member has no parameters.
@@ -41,6 +45,7 @@ class Outcome:
     called: Floats
     correct: Floats | None
     last_correct: Floats | None
+    degraded: Floats | None
     money: Floats | None
     joules: Floats | None
     flops: Floats | None
@@ -61,6 +66,8 @@ class Outcome:
                 values = self.called
             case "accuracy":
                 values = self.correct
+            case "degraded":
+                values = self.degraded
             case "errors":
                 values = None if self.correct is None else 1.0 - self.correct
             case "money":
@@ -99,6 +106,7 @@ class Measured:
         members = [member for tier in tiers for member in tier.info.members]
         known = all(member.parameters for member in members)
         self._flops = [tier.at_levels(flops) for tier in tiers] if known else None
+        self._limited = setting.deadline_s < math.inf
 
     @property
     def queries(self) -> int:
@@ -128,12 +136,13 @@ class Measured:
                     called=climb.reached[-1].astype(np.float64),
                     correct=None if right is None else right[replay.answered_by, queries],
                     last_correct=None if right is None else right[-1],
+                    degraded=climb.degraded.astype(np.float64) if self._limited else None,
                     money=_added(
                         None if self._money is None else climb.spent(self._money),
                         replay.link_money,
                     ),
                     joules=replay.joules,
-                    flops=None if self._flops is None else climb.spent(self._flops),
+                    flops=None if self._flops is None else _written(replay, self._flops),
                 )
             )
         return found
@@ -144,8 +153,11 @@ class Measured:
             Outcome(
                 seconds=course.last_only_s,
                 called=np.ones(self.queries),
-                correct=None if course.correct is None else course.correct[-1],
+                correct=None
+                if course.correct is None
+                else np.where(course.last_only_lost, 0.0, course.correct[-1]),
                 last_correct=None if course.correct is None else course.correct[-1],
+                degraded=course.last_only_lost.astype(np.float64) if self._limited else None,
                 money=_added(
                     None if self._money is None else self._money[-1][-1],
                     course.spending.alone_money,
@@ -177,11 +189,18 @@ class Measured:
                     calls=known["calls"],
                     accuracy=known.get("accuracy"),
                     quality=known.get("quality"),
+                    degraded=known.get("degraded"),
                     money=known.get("money"),
                     joules=known.get("joules"),
                 )
             )
         return rows
+
+
+def _written(replay: Replay, whole: Sequence[Floats]) -> Floats:
+    """FLOPs of each query `(N,)`, less those of tokens that early deferral spares."""
+    spent = replay.climb.spent(whole)
+    return spent if replay.spared is None else spent - spared_flops(replay)
 
 
 def _added(members: Floats | None, links: Floats | None) -> Floats | None:

@@ -25,7 +25,10 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     calls: Figure
     #: None where some answers were not judged.
     accuracy: Figure | None
-    #: Of the last tier's right answers; None too where it has none.
+    #: Queries for which a lower answer stands, as none came in time; of the last tier alone those
+    #: without an answer, which is wrong. None without a deadline.
+    degraded: Figure | None
+    #: Of the last tier's right answers, were all of them heard; None too where it has none.
     quality: Figure | None
     #: Of members and links; None where none of them has a price.
     money: Figure | None

@@ -67,7 +67,7 @@ def make_plan(
         raise PlanError(f"choices must be >= 2; got {choices}")
     if seed < 0:
         raise PlanError(f"seed must be >= 0; got {seed}")
-    notes = list(notes)
+    notes = [*notes, *setting.words]
     whole = answered("trace", trace, notes)
     check_answered(whole)
     first, second = (
@@ -161,6 +161,7 @@ def _check(goal: Goal, measured: Measured, trace: Trace) -> None:
         "quality": "judged answers (references) of every query, some of the last tier's right",
         "accuracy": "judged answers (references) of every query",
         "errors": "judged answers (references) of every query",
+        "degraded": "a deadline (--deadline-s)",
         "money": "the price of at least 1 member (--price) or link",
         "flops": "the parameters of every member",
     }

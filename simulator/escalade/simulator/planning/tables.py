@@ -16,6 +16,7 @@ _NAMES = {
     "mean_s": "mean",
     "quality": "quality, of the last tier's",
     "accuracy": "right",
+    "degraded": "degraded",
     "calls": "calls to the last tier",
     "money": "money a query",
     "joules": "J a query, of the device",
@@ -59,6 +60,10 @@ def tables_of(plan: Plan) -> list[TextTable]:
         for cells in map(_figures, itertools.cycle(("cascade", "last tier alone")), _pairs(plan))
     ]
     head = ["", "network", "p50", "p95", "mean", "calls", "right", "money a query"]
+    if any(one.degraded is not None for one in plan.figures):
+        head.append("degraded")
+        for cells, one in zip(rows, _pairs(plan), strict=True):
+            cells.append(Cell(_maybe(one.degraded, percent)))
     if any(one.joules is not None for one in plan.figures):
         head.append("J a query")
         for cells, one in zip(rows, _pairs(plan), strict=True):

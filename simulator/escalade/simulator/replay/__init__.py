@@ -3,6 +3,7 @@
 from escalade.simulator.network import GRPC_BYTES_DOWN, GRPC_BYTES_UP
 from escalade.simulator.replay.grid import Grid, replay_grid, replay_grids
 from escalade.simulator.replay.replay import Course, Replay, replay
+from escalade.simulator.replay.rows import spared_flops
 from escalade.simulator.replay.setting import AS_RECORDED, Room, Setting, keeping_of
 from escalade.simulator.replay.simulation import Simulation, networks_of, simulate
 from escalade.simulator.replay.steps import GateCurve, curves_of, step_of
@@ -46,6 +47,7 @@ __all__ = [
     "replay_grid",
     "replay_grids",
     "simulate",
+    "spared_flops",
     "spending_tables",
     "step_of",
     "traces_table",

@@ -59,7 +59,9 @@ def point_row(name: str, replay: Replay, costs: Mapping[str, list[Floats]]) -> P
     }
     if replay.spared is not None and flops.name in spent:
         whole = spent[flops.name]
-        spent[flops.name] = msgspec.structs.replace(whole, cascade=whole.cascade - _spared(replay))
+        spent[flops.name] = msgspec.structs.replace(
+            whole, cascade=whole.cascade - float(spared_flops(replay).mean())
+        )
     return PointRow(
         trace=name,
         thresholds=list(replay.thresholds),
@@ -77,11 +79,11 @@ def point_row(name: str, replay: Replay, costs: Mapping[str, list[Floats]]) -> P
     )
 
 
-def _spared(replay: Replay) -> float:
-    """FLOPs of the tokens that answers which end early are shorter by, of a query on average."""
+def spared_flops(replay: Replay) -> Floats:
+    """FLOPs of the tokens that answers which end early are shorter by: `(N,)`."""
     assert replay.spared is not None  # noqa: S101 - who asks has looked
     parameters = [sum(one.parameters for one in tier.info.members) for tier in replay.course.tiers]
-    return float((2 * np.array(parameters)[:, None] * replay.spared).sum(axis=0).mean())
+    return np.asarray((2.0 * np.array(parameters)[:, None] * replay.spared).sum(axis=0))
 
 
 def _tier_shares(replay: Replay) -> list[TierShare]:

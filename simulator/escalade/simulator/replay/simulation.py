@@ -156,6 +156,11 @@ def run_simulation(
     rows: list[TraceRow] = []
     points: list[PointRow] = []
     notes = [*notes, *setting.words]
+    if setting.deadline_s < math.inf:
+        notes.append(
+            "who answers, what is right and what is moved are told as if all answered: see the"
+            " deadline's table"
+        )
     for name, whole in traces.items():
         try:
             trace = answered(name, whole, notes)

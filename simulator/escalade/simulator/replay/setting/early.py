@@ -1,7 +1,7 @@
 """When answers on the device end early, as their queries are deferred anyway; knows no network.
 
-The edge's own test (`EarlyStop`) reads the recorded tokens. What one token takes is fitted to the
-trace: by least squares, to the tokens that an answer read and wrote.
+The bounds of the edge's own rules read the recorded tokens, once for all thresholds. What one token
+takes is fitted to the trace: by least squares, to the tokens that an answer read and wrote.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from escalade.edge.deferral import EarlyStop, rule_named
+from escalade.edge.deferral import DeferralRule, rule_named
 from escalade.simulator.errors import SimulatorError
 from escalade.simulator.recorded import Bools, Floats, RecordedTier
 from escalade.simulator.replay.setting.setting import Room
@@ -47,12 +47,13 @@ class EarlyDeferral:
             raise SimulatorError("early deferral needs a tier of one model on the device; got none")
         for _, tier in self._tiers:
             _check(tier)
-        self._longest = {k: _longest(tier, room) for k, tier in self._tiers}
         self._token_s = {k: scale * _token_s(tier) for k, tier in self._tiers}
         #: `(T, N)` tokens that each tier wrote, of those that may end early.
         self.written = np.zeros((len(tiers), len(tiers[0].answers)), dtype=np.int64)
+        self._least = dict[int, _Least]()
         for k, tier in self._tiers:
             self.written[k] = [len(answer.members[0].logprobs) for answer in tier.answers]
+            self._least[k] = _Least(rule_named(tier.info.rule or ""), tier, _longest(tier, room))
 
     def spared(self, thresholds: Sequence[float], defers: Bools) -> Counts:
         """Tokens that need not be written, where deferral is certain: `(T, N)`.
@@ -62,21 +63,37 @@ class EarlyDeferral:
             defers: `(T, N)` whose scores are at them or above; no other answer ends early.
         """
         found = np.zeros_like(self.written)
-        for k, tier in self._tiers:
-            rule = rule_named(tier.info.rule or "")
-            for query in np.flatnonzero(defers[k]).tolist():
-                stop = EarlyStop(rule, thresholds[k], self._longest[k][query])
-                logprobs = tier.answers[query].members[0].logprobs
-                seen = 1
-                while seen < len(logprobs) and not stop(logprobs[:seen]):
-                    seen += 1
-                found[k, query] = len(logprobs) - seen
+        for k, least in self._least.items():
+            seen = np.minimum(1 + least.below(thresholds[k]), self.written[k])
+            found[k] = np.where(defers[k], self.written[k] - seen, 0)
         return found
 
     def seconds(self, spared: Counts) -> Floats:
         """What those take, tier by tier: `(T, N)`."""
         each = np.array([self._token_s.get(k, 0.0) for k in range(len(spared))])
         return np.asarray(each[:, None] * spared)
+
+
+class _Least:
+    """The least score that each of N answers can still have, token by token: see `EarlyStop`."""
+
+    def __init__(self, rule: DeferralRule, tier: RecordedTier, longest: Sequence[int]) -> None:
+        self._lowest = rule.lowest
+        rows = list[Floats]()
+        for answer, most in zip(tier.answers, longest, strict=True):
+            bound = rule.running_bound(most)
+            each = np.array([bound(logprob) for logprob in answer.members[0].logprobs])
+            # What is certain stays so; a bound that is no number makes nothing certain.
+            rows.append(np.maximum.accumulate(np.where(np.isnan(each), -np.inf, each)))
+        self._scores = np.concatenate(rows)
+        self._from = np.concatenate([[0], np.cumsum([len(row) for row in rows])[:-1]])
+
+    def below(self, threshold: float) -> Counts:
+        """After how many tokens of each answer deferral is not certain: `(N,)`."""
+        if threshold <= self._lowest:
+            return np.zeros(len(self._from), dtype=np.int64)
+        below = (self._scores < threshold).astype(np.int64)
+        return np.asarray(np.add.reduceat(below, self._from))
 
 
 def _check(tier: RecordedTier) -> None:

@@ -83,10 +83,7 @@ class Setting:
             window = "" if self.room.window is None else f", in a window of {self.room.window}"
             found.append(f"answers end early where they may: of {self.room.tokens} tokens{window}")
         if self.deadline_s < math.inf:
-            found.append(
-                f"each link has {self.deadline_s:g} s; who answers, what is right and what is moved"
-                " are told as if all answered: see the deadline's table"
-            )
+            found.append(f"each link has {self.deadline_s:g} s for a query")
         return found
 
     @property
