@@ -43,6 +43,7 @@ def test_a_file_that_we_wrote_comes_back_the_same(ours: Path, tmp_path: Path) ->
         assert artifact.encode(text) == Artifact.open(ours).encode(text)
 
 
+@pytest.mark.slow
 def test_each_width_is_what_llamacpp_calls_it(
     bytes_model_dir: Path, ours: Path, tmp_path: Path
 ) -> None:

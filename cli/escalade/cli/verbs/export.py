@@ -179,7 +179,8 @@ def export(
             max_new_tokens=max_new_tokens,
             progress=progress,
         )
-        if quantize is not QuantizeChoice.none and held_out != "none":
+        measured = format is FormatChoice.onnx and quantize is not QuantizeChoice.none
+        if measured and held_out != "none":
             from escalade.export.lost import keep_lost, measure_lost
 
             progress("measuring what was lost")

@@ -17,7 +17,8 @@ from escalade.export.errors import ModelError
 if TYPE_CHECKING:
     from gguf import GGUFReader
 
-GGUF_MAGIC = b"GGUF"
+GGUF_PROGRAM_NAME = "model.gguf"
+_MAGIC = b"GGUF"
 _SCHEMES: dict[str, Scheme] = {"all_f32": "none", "f32": "none", "f16": "float16"}
 # What llama.cpp takes a file for that says no file type, by what most of its matrices are in.
 _GUESSED: dict[str, Scheme] = {
@@ -91,19 +92,29 @@ def read_gguf(path: Path) -> GgufFile:
         ),
         inner=number("feed_forward_length", 4 * width * heads),
         scheme=_scheme(path, said.get("general.file_type"), kinds),
-        detail="GGUF, matrices in "
-        + ", ".join(f"{kind} ({count})" for kind, count in kinds.most_common()),
+        detail=f"GGUF, {in_words(kinds)}",
     )
+
+
+def kinds_of(reader: GGUFReader) -> Counter[str]:
+    """How many matrices of a file are stored in each of ggml's types."""
+    matrices = [one for one in reader.tensors if one.n_elements > max(one.shape)]
+    return Counter(one.tensor_type.name for one in matrices)
+
+
+def in_words(kinds: Counter[str]) -> str:
+    """That, for people."""
+    return "matrices in " + ", ".join(f"{kind} ({count})" for kind, count in kinds.most_common())
 
 
 def _opened(path: Path) -> GGUFReader:
     try:
         with path.open("rb") as stream:
-            begins = stream.read(len(GGUF_MAGIC))
+            begins = stream.read(len(_MAGIC))
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
-    if begins != GGUF_MAGIC:
-        raise ModelError(f"{path}: no GGUF file: it must begin with {GGUF_MAGIC!r}, got {begins!r}")
+    if begins != _MAGIC:
+        raise ModelError(f"{path}: no GGUF file: it must begin with {_MAGIC!r}, got {begins!r}")
     try:
         from gguf import GGUFReader
     except ImportError as error:

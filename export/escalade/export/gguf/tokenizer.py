@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tokenizers import pre_tokenizers
+from tokenizers import Tokenizer, normalizers, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from escalade.checkpoint import CheckpointError, first_line, load_tokenizer, probing_texts
@@ -22,6 +22,7 @@ from escalade.export.errors import ModelError
 from escalade.export.quiet import quiet
 
 _SHOWN_IDS = 12
+_BLANK = "\u2581"  # SentencePiece's
 
 
 def tokenizer_of(path: Path, size: int) -> PreTrainedTokenizerFast:
@@ -47,14 +48,7 @@ def tokenizer_of(path: Path, size: int) -> PreTrainedTokenizerFast:
     differs = difference(path, tokenizer)
     if differs is None:
         return tokenizer
-    # transformers 5.23 splits by GPT-2's rule where it does not know the name; SmolLM's digits
-    # stand alone (llama.cpp, src/llama-vocab.cpp, LLAMA_VOCAB_PRE_TYPE_SMOLLM).
-    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Digits(individual_digits=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False),
-        ]
-    )
+    _split_otherwise(tokenizer.backend_tokenizer)
     if difference(path, tokenizer) is not None:
         text, here, there = differs
         raise ModelError(
@@ -62,6 +56,23 @@ def tokenizer_of(path: Path, size: int) -> PreTrainedTokenizerFast:
             f" {there[:_SHOWN_IDS]}: no tokenizer.json of it would be right"
         )
     return tokenizer
+
+
+def _split_otherwise(backend: Tokenizer) -> None:
+    """Split as llama.cpp does where transformers 5.23 takes another rule of the same kind."""
+    if backend.model.byte_fallback:
+        # SentencePiece: a blank goes before the text, whether or not it begins with one
+        # (llama.cpp, src/llama-vocab.cpp, `add_space_prefix`).
+        backend.normalizer = normalizers.Sequence(
+            [normalizers.Prepend(_BLANK), normalizers.Replace(" ", _BLANK)]
+        )
+        backend.pre_tokenizer = None
+    else:
+        # Where it does not know the name of a split it takes GPT-2's; SmolLM's and others' have
+        # each digit alone (there, LLAMA_VOCAB_PRE_TYPE_SMOLLM).
+        digits = pre_tokenizers.Digits(individual_digits=True)
+        bytes_ = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        backend.pre_tokenizer = pre_tokenizers.Sequence([digits, bytes_])
 
 
 def _forget_others(folder: Path, size: int) -> None:

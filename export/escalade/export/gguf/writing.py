@@ -6,7 +6,6 @@ Keys and names are those of llama.cpp's own converter (convert_hf_to_gguf.py).
 from __future__ import annotations
 
 import ctypes
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,13 +17,14 @@ from escalade.checkpoint import Generation
 from escalade.edge.artifact import Scheme
 from escalade.edge.runtimes import open_llamacpp
 from escalade.export.errors import ModelError
+from escalade.export.gguf.reading import in_words, kinds_of
 from escalade.export.gguf.words import Words, words_of
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
 
-#: llama.cpp's names of what it rounds to (enum llama_ftype), by the scheme.
-FILE_TYPES: dict[Scheme, str] = {
+# llama.cpp's names of what it rounds to (enum llama_ftype), by the scheme.
+_FILE_TYPES: dict[Scheme, str] = {
     "none": "ALL_F32",
     "float16": "MOSTLY_F16",
     "int8": "MOSTLY_Q8_0",
@@ -52,7 +52,7 @@ def write_gguf(
         tokenizer: its own.
         path: of the file to write; another lies beside it meanwhile.
         window: longest prompt plus response, in tokens.
-        scheme: one of `FILE_TYPES`.
+        scheme: `none`, `float16`, `int8` or `int4`.
 
     Returns:
         How it is stored, for people.
@@ -62,26 +62,20 @@ def write_gguf(
         ArtifactError: llama.cpp is not installed.
     """
     _check_family(model.config)
+    from gguf import GGUFReader
+
     words = words_of(tokenizer, generation, model.config.vocab_size, path.parent)
     floats = path if scheme == "none" else path.with_name(_FLOAT_NAME)
     try:
         _write_floats(model, floats, words, window)
         if floats != path:
-            _round(floats, path, FILE_TYPES[scheme])
+            _round(floats, path, _FILE_TYPES[scheme])
     finally:
         if floats != path:
             floats.unlink(missing_ok=True)
     without = "" if words else "; without a tokenizer, for llama.cpp has none that reads as it does"
-    return f"GGUF {FILE_TYPES[scheme].rpartition('MOSTLY_')[2]}, {matrices_of(path)}{without}"
-
-
-def matrices_of(path: Path) -> str:
-    """How the matrices of a file are stored, for people."""
-    from gguf import GGUFReader
-
-    tensors = GGUFReader(path).tensors
-    kinds = Counter(one.tensor_type.name for one in tensors if one.n_elements > max(one.shape))
-    return "matrices in " + ", ".join(f"{kind} ({count})" for kind, count in kinds.most_common())
+    kinds = in_words(kinds_of(GGUFReader(path)))
+    return f"GGUF {_FILE_TYPES[scheme].rpartition('MOSTLY_')[2]}, {kinds}{without}"
 
 
 def _check_family(config: PreTrainedConfig) -> None:
