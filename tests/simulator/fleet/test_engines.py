@@ -12,6 +12,7 @@ from small_fleets import Group, model_of
 
 from escalade.simulator.errors import FleetError
 from escalade.simulator.fleet.engine import ARRIVAL, fast, uniform
+from escalade.simulator.fleet.engine.cloud import run_unqueued
 from escalade.simulator.fleet.engine.fast import simulate
 from escalade.simulator.fleet.engine.reference import simulate_plainly
 
@@ -84,6 +85,35 @@ def test_the_fast_engine_equals_the_plain_one(fleet: list[Group], changed: dict[
     assert outcome.tally.arrived.sum() == len(plain.key) == outcome.tally.histogram.sum()
     of_outcome = outcome.tally.histogram.sum(axis=(0, 2))
     assert of_outcome.tolist() == np.bincount(plain.outcome, minlength=3).tolist()
+
+
+@pytest.mark.parametrize("slots", [1, 3, 40])
+def test_who_finds_a_slot_is_served_without_a_queue_and_ends_as_in_one(
+    slots: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some stretches have a queue, others none; of 40 slots none has one."""
+    fleet = [Group(devices=20, rate=0.5, cloud_s=(0.5, 0.0, 0.3), device_s=(0.1, 0.2, 0.0),
+                   defers=(True, True, True), down_s=(0.0, 0.25), up_s=(0.125, 0.0))]  # fmt: skip
+    model = model_of(fleet, replicas=2, slots=slots, queue=6, warm_up_s=1.0)
+    ran: list[bool] = []
+
+    def counted(*arguments: Any) -> bool:
+        ran.append(run_unqueued(*arguments))
+        return ran[-1]
+
+    monkeypatch.setattr(fast, "run_unqueued", counted)
+    found = simulate(model, windows=7, threads=2, keep=True, stretch=8)
+    assert {1: False in ran, 3: {*ran} == {True, False}, 40: all(ran)}[slots], ran
+    monkeypatch.setattr(fast, "run_unqueued", lambda *_: False)
+    queued = simulate(model, windows=7, threads=2, keep=True, stretch=8)
+    assert found.kept is not None
+    assert queued.kept is not None
+    for name in ("key", "outcome", "latency_s"):
+        assert getattr(found.kept, name).tobytes() == getattr(queued.kept, name).tobytes()
+    for name in ("histogram", "arrived", "sent", "refused", "degraded"):
+        assert getattr(found.tally, name).tolist() == getattr(queued.tally, name).tolist()
+    for name in ("used_s", "waited_s", "paid_s"):
+        assert getattr(found, name) == pytest.approx(getattr(queued, name), abs=1e-9)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])

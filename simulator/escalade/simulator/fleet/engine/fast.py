@@ -22,6 +22,7 @@ from escalade.simulator.fleet.engine.cloud import (
     in_cloud,
     new_cloud,
     run_cloud,
+    run_unqueued,
     with_room,
 )
 from escalade.simulator.fleet.engine.compiling import compiled
@@ -146,21 +147,27 @@ class _Run:
     def serve(self, sent: list[Calls], until_s: float) -> None:
         """Let the cloud run."""
         self._check_room(sent, until_s)
-        calls = _joined([self._carried, *sent])
+        calls = [self._carried, *sent]
+        self._cloud = with_room(self._cloud, self._model.replicas * self._model.slots)
+        tally = self._tally
+        if self._keep:
+            room = empty_tally(0, 0, sum(len(one.at_s) for one in calls) + in_cloud(self._cloud))
+            tally = tally._replace(kept=room.kept, size=room.size)
+        if run_unqueued(self._model, self._cloud, calls, until_s, tally):
+            self._carried = _joined([_copied(one, one.at_s >= until_s) for one in calls])
+        else:
+            self._queue(_joined(calls), until_s, tally)
+        if self._keep:
+            self._kept.append(tally.kept[:, : tally.size[0]])
+
+    def _queue(self, calls: Calls, until_s: float, tally: Tally) -> None:
         due = calls.at_s < until_s
         order = np.flatnonzero(due)
         order = order[np.argsort(calls.at_s[order])]
         settle_ties(calls, order)
         self._cloud = with_room(self._cloud, len(order))
-        jobs = len(self._cloud.free)
-        tally = self._tally
-        if self._keep:
-            room = empty_tally(0, 0, jobs)
-            tally = tally._replace(kept=room.kept, size=room.size)
         run_cloud(self._model, self._cloud, calls, order, until_s, tally)
         count_use(self._model, self._cloud, until_s)
-        if self._keep:
-            self._kept.append(tally.kept[:, : tally.size[0]])
         self._carried = _copied(calls, ~due)
 
     def _check_room(self, sent: list[Calls], until_s: float) -> None:

@@ -134,6 +134,8 @@ def group_of(model: Model, device: int) -> int:
 def delays_of(model: Model, key: int, record: int, attempt: int) -> tuple[float, float]:
     """What an attempt takes over the network, up and down."""
     many = model.up_s.shape[1]
+    if many == 1:
+        return model.up_s[record, 0], model.down_s[record, 0]
     sample = sample_of(model.seed, device_of(key), query_of(key), attempt, many)
     return model.up_s[record, sample], model.down_s[record, sample]
 

@@ -209,7 +209,9 @@ class _Events:
         return 1.0 + self._model.slowdown * (len(replica.queries) - 1)
 
     def _put(self, replica: _Replica, query: _Query, now_s: float) -> None:
-        if replica.queries:
+        if self._model.slowdown == 0:
+            replica.done_s = now_s  # the clock, so that a query ends when its time is over
+        elif replica.queries:
             replica.done_s += (now_s - replica.moved_s) / self._stretched(replica)
         else:
             replica.done_s = 0.0
@@ -223,6 +225,8 @@ class _Events:
         if replica.queries:
             left_s = max(0.0, min(replica.queries)[0] - replica.done_s)
             at_s = now_s + left_s * self._stretched(replica)
+            if self._model.slowdown == 0:
+                at_s = min(replica.queries)[0]
             self._plan(at_s, _ENDS, replica.number, replica.planned)
 
     def _end(self, replica: _Replica, now_s: float) -> None:

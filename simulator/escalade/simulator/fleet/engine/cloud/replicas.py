@@ -165,7 +165,9 @@ def _jobs(many: int, priorities: int) -> dict[str, np.ndarray]:
 def put(model: Model, cloud: Cloud, replica: int, job: int, now_s: float) -> None:
     """Put a job into a free slot."""
     active = cloud.active[replica]
-    if active > 0:
+    if model.slowdown == 0:
+        cloud.done_s[replica] = now_s  # the clock, so that a query ends when its time is over
+    elif active > 0:
         gone_s = now_s - cloud.moved_s[replica]
         cloud.done_s[replica] += gone_s / (1.0 + model.slowdown * (active - 1))
     else:
@@ -200,7 +202,9 @@ def take(model: Model, cloud: Cloud, replica: int, now_s: float) -> int:
 @inner
 def _set_active(model: Model, cloud: Cloud, replica: int, active: int, now_s: float) -> None:
     cloud.active[replica] = active
-    if active > 0:
+    if active > 0 and model.slowdown == 0:
+        cloud.due_s[replica] = cloud.end_s[replica, 0]
+    elif active > 0:
         left_s = max(0.0, cloud.end_s[replica, 0] - cloud.done_s[replica])
         cloud.due_s[replica] = now_s + left_s * (1.0 + model.slowdown * (active - 1))
     else:
