@@ -23,6 +23,8 @@ from escalade.export.gguf.words import Words, words_of
 if TYPE_CHECKING:
     from gguf import GGUFWriter
 
+#: What an artifact's program is called.
+GGUF_PROGRAM_NAME = "model.gguf"
 #: llama.cpp's names of what it rounds to (enum llama_ftype), by the scheme.
 FILE_TYPES: dict[Scheme, str] = {
     "none": "ALL_F32",
