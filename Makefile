@@ -5,13 +5,14 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 DOCS_STAMP := .venv-docs/.installed
 DIST_STAMP := .venv-dist/.installed
+GGUF_STAMP := .venv-gguf/.installed
 CONTRACT := protos/escalade/v1/cascade.proto
 WEB := edge/web
 NEED_NODE = @command -v npm >/dev/null || { echo "$@: needs node 20 or newer and npm, which are not here" >&2; exit 1; }
 NEED_CHROMIUM = @command -v chromium >/dev/null || command -v google-chrome >/dev/null || { echo "$@: needs Chromium, which is not here (Debian: apt install chromium)" >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-gpu test-aarch64 test-android study study-three study-online study-ensembles sim-vs-live check lint format types imports contract breaking bench bench-web web test-web docs dist protos clean
+.PHONY: help demo test test-slow test-gpu test-gguf test-aarch64 test-android study study-three study-online study-ensembles sim-vs-live check lint format types imports contract breaking bench bench-web web test-web docs dist protos clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +28,9 @@ test-slow: $(STAMP) ## Every test that takes longer
 
 test-gpu: $(STAMP) ## Tests that need a CUDA device
 	$(BIN)/pytest -m gpu
+
+test-gguf: $(GGUF_STAMP) ## llama.cpp under the device; compiled the first time, a quarter of an hour
+	.venv-gguf/bin/python -m pytest tests/edge/runtimes/test_llamacpp_runtime.py tests/export/gguf
 
 test-aarch64: $(STAMP) ## Artifacts on emulated Raspberry Pi processors; Debian, root, minutes
 	$(BIN)/python tests/aarch64/check.py
@@ -128,4 +132,9 @@ $(DOCS_STAMP): docs/site/requirements.txt
 $(DIST_STAMP): tests/release/requirements.txt
 	$(PYTHON) -m venv .venv-dist
 	.venv-dist/bin/pip install --quiet --requirement $<
+	@touch $@
+
+# PyPI has llama.cpp's bindings as source; the rest is that of .venv.
+$(GGUF_STAMP): tests/gguf_env.sh $(STAMP)
+	sh tests/gguf_env.sh $(BIN)/python .venv-gguf
 	@touch $@

@@ -58,6 +58,10 @@ class Timed:
     def __init__(self, session: object) -> None:
         self._session = session
 
+    def io_binding(self) -> object:
+        """The session's own."""
+        return self._session.io_binding()  # type: ignore[attr-defined]
+
     def run_with_iobinding(self, binding: object) -> None:
         """Run and count."""
         began = time.perf_counter()

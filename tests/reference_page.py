@@ -28,7 +28,7 @@ from escalade.edge.deferral import CascadeCalibration, DeferralEntry
 from escalade.edge.outbox.entry import Entry
 from escalade.edge.shadow import RecordSummary
 from escalade.edge.store.installation import Installed
-from escalade.edge.store.store import Version
+from escalade.edge.store.version import Version
 from escalade.edge.trace import TierAnswer
 from escalade.export.lost import Exported
 from escalade.simulator.devices.tables import DeviceRow

@@ -175,7 +175,7 @@ def _markdown(table: TextTable) -> str:
 
 
 def _findings(found: Findings) -> Iterator[str]:
-    """On how many networks each target is met."""
+    """On how many networks each target is met, and on how many chance may be all there is."""
     for load in LOADS:
         rows = [
             one
@@ -185,7 +185,8 @@ def _findings(found: Findings) -> Iterator[str]:
         met = []
         for of, most in _TARGETS.items():
             within = sum(abs(one.error[of].value) <= most for one in rows)
-            met.append(f"{of} within {100 * most:g} % on {within}")
+            chance = sum(one.error[of].low <= 0 <= one.error[of].high for one in rows)
+            met.append(f"{of} within {100 * most:g} % on {within} (0 in its interval on {chance})")
         worst = max(rows, key=lambda one: abs(one.error["p95"].value))
         yield (
             f"- {_LOADS[load]}, of {len(rows)} pairs of a network of 10 ms or more and a number of"

@@ -34,6 +34,11 @@ _WHEELS = "/var/cache/wheels"
 _EXTRA = "endpoint"
 # Bookworm has glibc 2.36 and takes every manylinux up to it (PEP 600); manylinux2014 is 2.17.
 _PLATFORMS = ("manylinux2014_aarch64", *(f"manylinux_2_{n}_aarch64" for n in range(17, 37)))
+_FOR_THE_TREE = (
+    "--only-binary=:all:", "--python-version=3.11", "--implementation=cp",
+    *(f"--platform={name}" for name in _PLATFORMS),
+)  # fmt: skip
+_SITE = "opt/escalade/lib/python3.11/site-packages"
 _LONGEST_S = 600
 # A drain under emulation: nothing is under way then.
 _ENDS_IN_S = 60
@@ -206,7 +211,11 @@ def _unpack(tree: Path, mirror: str) -> None:
 
 
 def _install(tree: Path, wheel: Path, pip: Sequence[str], say: Callable[[str], None]) -> None:
-    """The dependencies where they changed, `escalade` every time; with the tree's own pip."""
+    """The dependencies where they changed, `escalade` every time.
+
+    This machine's pip unpacks the tree's wheels: under emulation that takes more than ten minutes.
+    The tree's own then says whether they are all there, for who is on an arm64.
+    """
     cpu = CPUS["cortex-a72"]
     constraints = REPO / "constraints.txt"
     project = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
@@ -221,22 +230,23 @@ def _install(tree: Path, wheel: Path, pip: Sequence[str], say: Callable[[str], N
         shutil.rmtree(wheels, ignore_errors=True)
         shutil.rmtree(tree / "opt/escalade", ignore_errors=True)
         run(
-            *pip, "download", "--quiet", "--dest", str(wheels), "--only-binary=:all:",
-            "--python-version=3.11", "--implementation=cp",
-            *(f"--platform={name}" for name in _PLATFORMS),
+            *pip, "download", "--quiet", "--dest", str(wheels), *_FOR_THE_TREE,
             "--constraint", str(constraints), f"{wheel}[{_EXTRA}]",
         )  # fmt: skip
         shutil.copy(constraints, wheels)
         _inside(tree, cpu, "/usr/bin/python3", "-m", "venv", "--without-pip", "/opt/escalade")
-    shutil.copy(wheel, wheels)
-    say("installing in the tree, on " + cpu.name)
+    say("installing in the tree, and checking that on " + cpu.name)
+    site = tree / _SITE
+    again = [] if fresh else ["--no-deps"]
+    run(
+        *pip, "install", "--quiet", "--upgrade", "--target", str(site), *_FOR_THE_TREE, *again,
+        "--no-index", "--find-links", str(wheels), "--constraint", str(wheels / constraints.name),
+        f"{wheel}[{_EXTRA}]",
+    )  # fmt: skip
+    for script in (site / "bin").iterdir():
+        script.replace((tree / PYTHON.lstrip("/")).with_name(script.name))
     (own,) = (tree / "usr/share/python-wheels").glob("pip-*.whl")
-    install = [
-        PYTHON, f"/usr/share/python-wheels/{own.name}/pip", "install", "--quiet", "--no-index",
-        "--find-links", _WHEELS, "--constraint", f"{_WHEELS}/constraints.txt",
-    ]  # fmt: skip
-    again = [] if fresh else ["--no-deps", "--force-reinstall"]
-    _inside(tree, cpu, *install, *again, f"{_WHEELS}/{wheel.name}[{_EXTRA}]")
+    _inside(tree, cpu, PYTHON, f"/usr/share/python-wheels/{own.name}/pip", "check")
     stamp.write_text(wanted.hexdigest())
 
 

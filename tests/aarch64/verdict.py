@@ -20,6 +20,8 @@ class Tolerance(msgspec.Struct, frozen=True):
     same_tokens: float
 
 
+# Golden answers that were given by the same kernels on the same processor.
+ITS_OWN = Tolerance(1e-6, 1.0)
 # With float32 activations only the order of additions differs. Where activations are rounded to 8
 # bits, a processor without a dot product of bytes computes in float32 instead (mlas,
 # qnbitgemm_kernel_neon.cpp), and near ties may fall otherwise. As in `Artifact.check_golden`.

@@ -168,6 +168,22 @@ def grpc_classes(home: Path) -> list[Path]:
     return [classes, *libraries]
 
 
+def java_classes(sources: Sequence[Path], kotlin: Kotlin, into: Path) -> Path:
+    """Compile Java that knows annotations of what may be null; the folder of its classes.
+
+    Raises:
+        MissingError: no javac.
+        FailedError: javac says no.
+    """
+    if shutil.which("javac") is None:
+        raise MissingError("no javac here (Debian: apt install openjdk-17-jdk-headless)")
+    shutil.rmtree(into, ignore_errors=True)
+    into.mkdir(parents=True)
+    annotations = kotlin.lib / "annotations-13.0.jar"
+    run(["javac", "-nowarn", "-cp", str(annotations), "-d", str(into), *map(str, sources)])
+    return into
+
+
 def run(command: Sequence[str]) -> str:
     """Run to its end; what it printed on stdout.
 

@@ -11,13 +11,14 @@ import msgspec
 import pytest
 from classifiers import linear_artifact, with_threshold
 
-from escalade.cli.gateway_opening import Served
-from escalade.cli.gateway_swapping import LOOK_EVERY_S, Swapping
+from escalade.cli.gateway_opening import GatewayCascade
+from escalade.cli.gateway_swapping import Swapping
 from escalade.edge import OpenOptions
 from escalade.edge.artifact import MANIFEST_NAME, load_manifest, memory_of, write_manifest
 from escalade.edge.cascade import Cascade
 from escalade.edge.errors import EdgeError
 from escalade.edge.store import Store, install
+from escalade.v1.watched_files import LOOK_EVERY_S
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def swapping(path: Path) -> Iterator[Swapping]:
     swapping.close()
 
 
-def program_of(served: Served) -> str | None:
+def program_of(served: GatewayCascade) -> str | None:
     return served.cascade.tiers[0].opened[0].info.program_sha256
 
 

@@ -210,29 +210,6 @@ def test_tls_files_that_do_not_load(engine: Any, certificate: TlsFiles, tmp_path
         assert str(files.cert) in str(failure)
 
 
-@pytest.mark.parametrize(
-    "form",
-    [
-        ["pkcs8", "-topk8", "-v2", "aes-256-cbc"],  # BEGIN ENCRYPTED PRIVATE KEY
-        ["rsa", "-traditional", "-aes256"],  # Proc-Type: 4,ENCRYPTED
-    ],
-)
-def test_an_encrypted_key_is_named_and_nobody_is_asked(
-    engine: Any, certificate: TlsFiles, tmp_path: Path, form: list[str]
-) -> None:
-    key, encrypted = tmp_path / "plain.pem", tmp_path / "key.pem"
-    for command in (
-        ["genrsa", "-out", str(key), "2048"],
-        [*form, "-in", str(key), "-out", str(encrypted), "-passout", "pass:secret"],
-    ):
-        subprocess.run(["openssl", *command], check=True, capture_output=True)
-    assert "ENCRYPTED" in encrypted.read_text()
-    failure = start_failure(engine, listen="127.0.0.1:0", tls=TlsFiles(certificate.cert, encrypted))
-    assert isinstance(failure, TlsError)
-    assert str(failure).startswith(f"key {encrypted}: is encrypted")
-    assert "\n" not in str(failure)
-
-
 def test_tls_files_come_in_pairs(tmp_path: Path) -> None:
     assert tls_files(None, None) is None
     assert tls_files(tmp_path / "c", tmp_path / "k") == (tmp_path / "c", tmp_path / "k", None)

@@ -16,7 +16,7 @@ from relay import relay_to
 from escalade.edge.base import SystemClock
 from escalade.edge.errors import CloudError
 from escalade.edge.wire import CloudClient, Hedge
-from escalade.edge.wire.cloud import CloudAnswer
+from escalade.edge.wire.sending import CloudAnswer
 from escalade.simulator.network import Profile
 from escalade.simulator.network.proxy.proxy import Proxy
 from escalade.v1 import cascade_pb2 as pb

@@ -23,7 +23,7 @@ from escalade.edge import Artifact, EdgeClient, OpenOptions, Query
 from escalade.edge.artifact.manifest import file_entry
 from escalade.edge.errors import CloudError, PolicyError
 from escalade.edge.outbox import Entry
-from escalade.edge.policy import Amount, PendingConsent, Providers, Question
+from escalade.edge.policy import PendingConsent, Providers, Question, Spending
 from escalade.edge.tiers import RemoteTier
 from escalade.edge.trace import read_trace
 from escalade.v1 import cascade_pb2 as pb
@@ -197,7 +197,7 @@ def test_an_ensemble_elsewhere_is_asked_about_once(
     assert asked[1].tier == "cloud"
     assert asked[1].texts is not None
     assert asked[1].texts[0] == PROMPT
-    assert asked[1].amount.bytes > 0
+    assert asked[1].spending.bytes > 0
 
 
 @pytest.mark.parametrize("reason", KEEPS)
@@ -489,7 +489,7 @@ def test_a_pattern_is_looked_for_in_what_would_leave(
     assert len(scripted_cloud.asked) == 1
 
 
-def spent_in(client: EdgeClient) -> Amount:
+def spent_in(client: EdgeClient) -> Spending:
     assert client.cascade.guard is not None
     return client.cascade.guard.spent()
 
@@ -503,7 +503,7 @@ def test_a_budget_counts_what_calls_took(
     link = answer.tiers[1].link  # type: ignore[union-attr]
     assert link is not None
     # 4 tokens read and 3 written, as the scripted cloud says.
-    assert spent_in(client) == Amount(1, 7, link.bytes_up + link.bytes_down, 10.0)
+    assert spent_in(client) == Spending(1, 7, link.bytes_up + link.bytes_down, 10.0)
     scripted_cloud.fails()
     assert client.ask(PROMPT).blocked is None
     third = client.ask(PROMPT)
@@ -546,7 +546,7 @@ def test_what_was_never_sent_is_not_spent_and_a_second_attempt_is_no_call(
     assert isinstance(tier, RemoteTier)
     with pytest.raises(CloudError, match="no time is left"):
         client.ask_last(Query(text=PROMPT, deadline_s=1e-12))
-    assert spent_in(client) == Amount()
+    assert spent_in(client) == Spending()
 
 
 def test_a_full_disk_sends_nothing_more(

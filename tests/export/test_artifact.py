@@ -31,8 +31,10 @@ def test_token_and_logprob_leave_the_graph_and_logits_for_who_wants_them(
     found = outputs(float_artifact)
     caches = {f"present.{layer}.{kind}" for layer in range(2) for kind in ("key", "value")}
     assert set(found) == {"next_token", "logprob", "logits", *caches}
-    assert found["next_token"] == found["logprob"] == ["batch", 1]
-    assert found["logits"][:2] == ["batch", 1]  # of the last position alone
+    assert found["next_token"] == found["logprob"] == found["logits"][:2] == ["batch", "kept"]
+    graph = onnx.load(float_artifact / "model.onnx", load_external_data=False).graph
+    [kept] = [one for one in graph.initializer if one.name == "logits_to_keep"]
+    assert onnx.numpy_helper.to_array(kept).tolist() == [-1]  # the last one where none is fed
 
 
 def test_the_unquantized_graph_gives_torchs_tokens(float_artifact: Path) -> None:

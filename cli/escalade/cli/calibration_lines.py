@@ -14,6 +14,9 @@ if TYPE_CHECKING:
         WithinGoal,
     )
 
+#: Said where no half of the queries is left for a check.
+UNCHECKED = "one query sets the threshold, and none is left to check it on"
+
 
 def cascade_calibration_lines(
     found: CascadeCalibration, tiers: Sequence[str], currency: str

@@ -48,12 +48,12 @@ class _Asking:
 def _lines(question: Question) -> list[str]:
     from escalade.cli.output import harmless
 
-    amount = question.amount
-    counts = [f"{amount.bytes} bytes"]
-    if amount.tokens:
-        counts.append(f"{amount.tokens} tokens")
-    if amount.money:
-        counts.append(f"{amount.money:.4g} {question.currency} and what the answer adds")
+    spending = question.spending
+    counts = [f"{spending.bytes} bytes"]
+    if spending.tokens:
+        counts.append(f"{spending.tokens} tokens")
+    if spending.money:
+        counts.append(f"{spending.money:.4g} {question.currency} and what the answer adds")
     lines = [f"{harmless(question.tier)} ({question.address}) would be sent {', '.join(counts)}:"]
     if question.texts is None:
         return [*lines, "  token ids that cannot be read here"]

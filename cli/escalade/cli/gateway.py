@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from escalade.cli.gateway_opening import Served, deferring
+from escalade.cli.gateway_opening import GatewayCascade, deferring
 from escalade.cli.gateway_reports import reports_of
 from escalade.cli.gateway_shared import CLAIM
 from escalade.cli.gateway_swapping import Swapping
@@ -151,7 +151,7 @@ class GatewayBackend(Backend):
         with self._versions.using() as served:
             return self._climb(served, query, ticket)
 
-    def _climb(self, served: Served, query: Query, ticket: Ticket) -> Answer:
+    def _climb(self, served: GatewayCascade, query: Query, ticket: Ticket) -> Answer:
         CLAIM.set(ticket.claim)
         cascade = served.cascade
         if self._gathering is not None and self._gathering.alarmed:

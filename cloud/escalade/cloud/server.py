@@ -3,7 +3,8 @@
 Order at the end: health says NOT_SERVING, new requests are refused, what was taken is
 finished, the port closes. `Server.stop(grace)` alone would cut methods that are about to
 abort (grpc issue 37239), so the service counts its own. What comes while the port closes, gRPC
-cuts as CANCELLED before any code of ours sees it: clients ask again (`edge/wire/attempts.py`).
+cuts as CANCELLED before any code of ours sees it: clients ask again
+(`edge/wire/connection/attempts.py`).
 """
 
 from __future__ import annotations

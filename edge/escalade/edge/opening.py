@@ -38,7 +38,7 @@ from escalade.edge.generation import Artifact, SentenceEncoder
 from escalade.edge.guarding import Ways, guard_of
 from escalade.edge.members import Members
 from escalade.edge.outbox import OutboxOptions, default_path
-from escalade.edge.policy import OWN, Providers
+from escalade.edge.policy import SYSTEM_PROVIDERS, Providers
 from escalade.edge.tiers import (
     Acceptance,
     ArtifactTier,
@@ -96,7 +96,7 @@ class OpenOptions:
     #: File of the queries that are kept; None takes what a cascade's file says, or the user's own.
     outbox: Path | None = None
     #: Who says how things stand, and who is asked, where a cascade's file has a policy.
-    policy: Providers = OWN
+    policy: Providers = SYSTEM_PROVIDERS
     #: Given the address of a tier elsewhere and each gRPC channel to it, gives the channel that is
     #: asked: a network that is simulated, a count of calls. None is the channel itself.
     through: Through | None = None

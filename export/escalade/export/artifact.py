@@ -1,6 +1,7 @@
 """Writes an artifact: program, tokenizer and manifest, checked against torch; knows no network.
 
-The folder is written aside and renamed whole: a failed export leaves nothing behind.
+The folder is written aside and renamed whole: a failed export leaves nothing behind, and one that
+was interrupted the matrices that it had rounded, beside it, for the next to go on from.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from escalade.checkpoint import window_of
+from escalade.checkpoint import Generation, window_of
 from escalade.edge.artifact import (
     MANIFEST_NAME,
     MANIFEST_SCHEMA,
@@ -29,6 +30,7 @@ from escalade.edge.deferral import DeferralEntry
 from escalade.edge.generation import Artifact
 from escalade.export.calibration import calibrate
 from escalade.export.errors import ExportParityError, ModelError, OptionError
+from escalade.export.kept import Kept, kept_beside
 from escalade.export.model import (
     check_fits,
     generation_of,
@@ -47,10 +49,14 @@ if TYPE_CHECKING:
 SCHEMES: dict[Format, tuple[Scheme, ...]] = {
     "onnx": ("none", "float16", "int8", "int4", "dynamic-int8"),
     "executorch": ("none", "8da4w"),
+    "gguf": ("none", "float16", "int8", "int4"),
 }
 #: Used where the caller gives none: the prompts of a model whose tasks are not known.
 DEFAULT_GOLDEN_PROMPTS = ("Hello", "The quick brown fox", "1 + 1 =")
-_PACKAGES = ("escalade", "torch", "torchao", "transformers", "onnx", "onnxruntime", "executorch")
+_PACKAGES = (
+    "escalade", "torch", "torchao", "transformers", "onnx", "onnxruntime", "executorch", "gguf",
+    "llama_cpp_python",
+)  # fmt: skip
 
 
 def export_artifact(
@@ -76,9 +82,10 @@ def export_artifact(
         model_dir: a transformers model folder with safetensors and tokenizer.json.
         out: the artifact; replaced if an artifact is there.
         name: what the model is called; as its folder if None.
-        format: `onnx` or `executorch`.
+        format: `onnx`, `executorch` or `gguf`.
         quantize: how weights are stored; for `onnx` `none` (float32), `float16`, `int8`, `int4`
-            or `dynamic-int8`, for `executorch` `none` or `8da4w`.
+            or `dynamic-int8`, for `executorch` `none` or `8da4w`, for `gguf` `none`, `float16`,
+            `int8` or `int4`.
         block_size: input values that share a scale; 32 in `int4` and 64 in `int8` if None.
         head_bits: of embedding and head in `int4`, of the embedding in `8da4w`: 4 or 8; 8 if
             None.
@@ -104,26 +111,9 @@ def export_artifact(
         ExportParityError: an unquantized program does not give torch's tokens and NLL, or any
             program a score that is no number.
     """
-    if layout is not None and format != "onnx":
-        raise OptionError(f"--layout is for --format onnx, got {layout} for {format}")
-    if quantize not in SCHEMES[format]:
-        raise OptionError(
-            f"--quantize for --format {format} must be one of {', '.join(SCHEMES[format])},"
-            f" got {quantize}"
-        )
-    if format != "onnx" and block_size is not None:
-        raise OptionError(f"--block-size is for --format onnx, got {block_size} for {format}")
-    if head_bits is not None and quantize not in {"int4", "8da4w"}:
-        raise OptionError(f"--head-bits is for --quantize int4 and 8da4w, got it for {quantize}")
-    if activation_bits is not None and (format != "onnx" or quantize not in {"int4", "int8"}):
-        raise OptionError(
-            "--activation-bits is for --format onnx --quantize int4 and int8, got it for"
-            f" {format} {quantize}"
-        )
-    if gptq_prompts and quantize not in {"int4", "int8"}:
-        raise OptionError(f"--gptq is for --quantize int4 and int8, got it for {quantize}")
-    if bits is not None:
-        _check_budget(quantize, block_size, head_bits, gptq_prompts)
+    _check_options(
+        format, quantize, block_size, head_bits, bits, activation_bits, gptq_prompts, layout
+    )
     progress("loading the model")
     model = load_model(model_dir)
     generation = generation_of(model, model_dir)
@@ -131,7 +121,7 @@ def export_artifact(
     if bits is not None and model.config.is_encoder_decoder:
         raise OptionError("--bits is for decoders, got an encoder-decoder")
     window = window_of(model.config)
-    with atomic_folder(out, marker=MANIFEST_NAME) as folder:
+    with kept_beside(out) as kept, atomic_folder(out, marker=MANIFEST_NAME) as folder:
         tokenizer = write_tokenizer(model_dir, folder)
         entry = model_entry(
             model,
@@ -148,12 +138,29 @@ def export_artifact(
 
             write_layout(layout, model_dir, folder, model, entry)
         text = calibrate(
-            model, folder, quantize, gptq_prompts, window, progress, curvatures=bits is not None
+            model,
+            folder,
+            quantize,
+            [] if format == "gguf" else gptq_prompts,
+            window,
+            progress,
+            kept=kept,
+            hangs_on={
+                "weights": entry.revision,
+                "tokenizer": entry.tokenizer_fingerprint,
+                "options": [quantize, block_size, head_bits, bits],
+                "versions": versions_of(_PACKAGES),
+            },
+            budgeted=bits is not None,
         )
         progress(f"writing the {format} program")
         with quiet():
+            if format == "gguf":
+                entry = msgspec.structs.replace(entry, kv_bytes=4 if quantize == "none" else 2)
             program, encoder, quantization = _write_program(
                 model,
+                generation,
+                tokenizer,
                 folder,
                 format,
                 quantize,
@@ -162,6 +169,8 @@ def export_artifact(
                 bits,
                 activation_bits,
                 window,
+                kept,
+                progress,
             )
         detail = quantization.detail + text
         quantization = msgspec.structs.replace(quantization, detail=detail)
@@ -200,6 +209,8 @@ def export_artifact(
 
 def _write_program(
     model: PreTrainedModel,
+    generation: Generation,
+    tokenizer: PreTrainedTokenizerFast,
     folder: Path,
     format: Format,
     scheme: Scheme,
@@ -208,13 +219,19 @@ def _write_program(
     bits: float | None,
     activation_bits: int | None,
     window: int,
+    kept: Kept,
+    progress: Callable[[str], None],
 ) -> tuple[str, str | None, QuantizationEntry]:
     """Returns the program's file name, the encoder's, and how weights are stored."""
+    if format != "onnx" and model.config.is_encoder_decoder:
+        raise ModelError(f"--format {format} takes decoder-only models, got an encoder-decoder")
+    if format == "gguf":
+        from escalade.export.gguf import GGUF_PROGRAM_NAME, write_gguf
+
+        path = folder / GGUF_PROGRAM_NAME
+        detail = write_gguf(model, generation, tokenizer, path, window=window, scheme=scheme)
+        return path.name, None, QuantizationEntry(scheme=scheme, detail=detail)
     if format == "executorch":
-        if model.config.is_encoder_decoder:
-            raise ModelError(
-                "--format executorch takes decoder-only models, got an encoder-decoder"
-            )
         from escalade.export.executorch import EXECUTORCH_PROGRAM_NAME, export_executorch
 
         detail, block_size = export_executorch(
@@ -241,8 +258,61 @@ def _write_program(
             head_bits=head_bits,
             bits=bits,
             activation_bits=activation_bits,
+            kept=kept,
+            progress=progress,
         ),
     )
+
+
+def _check_options(
+    format: Format,
+    quantize: Scheme,
+    block_size: int | None,
+    head_bits: int | None,
+    bits: float | None,
+    activation_bits: int | None,
+    gptq_prompts: Sequence[str] | None,
+    layout: Layout | None,
+) -> None:
+    """Refuse what the format, or the way that weights are stored, does not take."""
+    if layout is not None and format != "onnx":
+        raise OptionError(f"--layout is for --format onnx, got {layout} for {format}")
+    if quantize not in SCHEMES[format]:
+        raise OptionError(
+            f"--quantize for --format {format} must be one of {', '.join(SCHEMES[format])},"
+            f" got {quantize}"
+        )
+    if format != "onnx" and block_size is not None:
+        raise OptionError(f"--block-size is for --format onnx, got {block_size} for {format}")
+    if format == "gguf":
+        _check_llamacpp(head_bits, bits, activation_bits, gptq_prompts)
+    if head_bits is not None and quantize not in {"int4", "8da4w"}:
+        raise OptionError(f"--head-bits is for --quantize int4 and 8da4w, got it for {quantize}")
+    if activation_bits is not None and (format != "onnx" or quantize not in {"int4", "int8"}):
+        raise OptionError(
+            "--activation-bits is for --format onnx --quantize int4 and int8, got it for"
+            f" {format} {quantize}"
+        )
+    if gptq_prompts and quantize not in {"int4", "int8"}:
+        raise OptionError(f"--gptq is for --quantize int4 and int8, got it for {quantize}")
+    if bits is not None:
+        _check_budget(quantize, block_size, head_bits, gptq_prompts)
+
+
+def _check_llamacpp(
+    head_bits: int | None,
+    bits: float | None,
+    activation_bits: int | None,
+    gptq_prompts: Sequence[str] | None,
+) -> None:
+    for name, value in (
+        ("--head-bits", head_bits),
+        ("--bits", bits),
+        ("--activation-bits", activation_bits),
+        ("--gptq", gptq_prompts and "DATA"),
+    ):
+        if value:
+            raise OptionError(f"{name} is not for --format gguf, which llama.cpp rounds by itself")
 
 
 def _check_budget(

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import torch
 from tokenizers import Tokenizer
 from transformers import PreTrainedModel
 
 from escalade.edge.artifact import TOKENIZER_NAME, Scheme
 from escalade.export.errors import OptionError
+from escalade.export.kept import Kept
 from escalade.export.quiet import quiet
 
 # Of the model's own answer to each prompt that weights are rounded by.
 _GPTQ_NEW_TOKENS = 64
 # That are read forwards and backwards to see what each matrix matters.
-_CURVATURE_TOKENS, _LEAST_TOKENS = 1024, 32
+_CURVATURE_TOKENS, _LEAST_TOKENS = 4096, 32
 # Of a text: what was computed of each token stays in memory until the way back.
-_PIECE_TOKENS = 128
+_PIECE_TOKENS = 256
 
 
 def calibrate(
@@ -28,9 +30,13 @@ def calibrate(
     window: int,
     progress: Callable[[str], None],
     *,
-    curvatures: bool = False,
+    kept: Kept,
+    hangs_on: Mapping[str, object],
+    budgeted: bool = False,
 ) -> str:
     """Leave hessians on a model's layers, where its weights are rounded by text.
+
+    In few bits a decoder's count tokens by what its answers hang on; that is left there too.
 
     Args:
         model: in float32.
@@ -39,36 +45,49 @@ def calibrate(
         prompts: to read; None has a decoder write its text in `int4`.
         window: of the model, in tokens.
         progress: called with a line before it begins.
-        curvatures: whether what an error of each layer's outputs costs is left there too.
+        kept: where what is rounded by text stays until all is.
+        hangs_on: beside the text, what that hangs on, as JSON takes it.
+        budgeted: whether bits are spent by what was measured, for which there must be enough text.
 
     Returns:
         Whose text it was, for people; empty where prompts, or nothing, was read.
 
     Raises:
-        OptionError: no prompt leaves room for an answer, or, for curvatures, there is too little
+        OptionError: no prompt leaves room for an answer, or for a budget there is too little
             text.
     """
+    guided = scheme == "int4" and not model.config.is_encoder_decoder
+    if prompts or (prompts is None and guided):
+        # Sums of floats hang on how many threads share them.
+        threads = torch.get_num_threads()
+        before = kept.begin({**hangs_on, "text": prompts, "threads": threads})
+        if before:
+            progress(f"going on from {before} steps of an export that was interrupted")
     if prompts:
         progress(f"reading {len(prompts)} prompts to round weights by")
         read = _read(model, folder, prompts, window)
-        if curvatures:
-            _measure(model, read, progress)
+        if guided:
+            _measure(model, read, progress, needed=budgeted)
         return ""
-    if prompts is not None or scheme != "int4" or model.config.is_encoder_decoder:
+    if prompts is not None or not guided:
         return ""
     from escalade.export.quantization import gather_hessians_of_text, write_text
 
     progress("writing text to round weights by")
     with quiet():
-        text = write_text(model, window=window)
+        step = kept.once("text", lambda: {"ids": write_text(model, window=window)})
+        text = step["ids"]
         gather_hessians_of_text(model, text)
-    if curvatures:
-        _measure(model, text.tolist(), progress)
+    _measure(model, text.tolist(), progress, needed=budgeted)
     return " on text that it wrote"
 
 
 def _measure(
-    model: PreTrainedModel, texts: Sequence[Sequence[int]], progress: Callable[[str], None]
+    model: PreTrainedModel,
+    texts: Sequence[Sequence[int]],
+    progress: Callable[[str], None],
+    *,
+    needed: bool,
 ) -> None:
     from escalade.export.quantization import gather_curvatures
 
@@ -77,7 +96,7 @@ def _measure(
         if sum(map(len, some)) < _CURVATURE_TOKENS:
             some.append(text[:_PIECE_TOKENS])
     tokens = sum(map(len, some))
-    if tokens < _LEAST_TOKENS:
+    if needed and tokens < _LEAST_TOKENS:
         raise OptionError(
             f"--bits: text to measure by must have at least {_LEAST_TOKENS} tokens, got {tokens}"
         )

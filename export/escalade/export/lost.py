@@ -1,6 +1,6 @@
 """Measures what a program lost of its model: both read the same text; writes nothing.
 
-The program's graph is opened a second time with the head at every position, so that a text is
+The program is opened a second time and asked for the logits of every position, so that a text is
 read in one pass, by the kernels that read prompts on the device.
 """
 
@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
-import onnx
 import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
@@ -29,7 +28,13 @@ from escalade.edge.artifact import (
     read_manifest,
     write_manifest,
 )
-from escalade.edge.runtimes import ATTENTION_MASK, INPUT_IDS, LOGITS, PAST_PREFIX
+from escalade.edge.runtimes import (
+    ATTENTION_MASK,
+    INPUT_IDS,
+    LOGITS,
+    LOGITS_TO_KEEP,
+    PAST_PREFIX,
+)
 from escalade.export.errors import OptionError
 from escalade.export.model import load_model
 from escalade.export.quantization import write_text
@@ -40,7 +45,6 @@ _ROWS, _TOKENS = 8, 128
 # Another one than that of the text that weights are rounded by.
 _SEED = 1
 _ANSWER_TOKENS = 64
-_PLACES = "last"  # what the head's Gather takes; `layers.py` writes it
 
 
 class Text(NamedTuple):
@@ -154,20 +158,11 @@ def program_reader(
     artifact: Path, manifest: Manifest
 ) -> Callable[[list[int]], NDArray[np.float32]]:
     """Logits of every place, `(T, V)`, as the artifact's program gives them."""
-    graph = onnx.load(artifact / manifest.program, load_external_data=False)
-    (place,) = [one for one in graph.graph.initializer if one.name == _PLACES]
-    graph.graph.initializer.remove(place)
-    graph.graph.input.append(
-        onnx.helper.make_tensor_value_info(_PLACES, onnx.TensorProto.INT64, ["places"])
-    )
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = torch.get_num_threads()
-    folder = str(artifact.resolve())
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
-    session = ort.InferenceSession(
-        graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    program = str(artifact / manifest.program)
+    session = ort.InferenceSession(program, options, providers=["CPUExecutionProvider"])
     entry = manifest.model
     empty = np.zeros((1, entry.kv_heads, 0, entry.head_dim), np.float32)
     pasts = {node.name: empty for node in session.get_inputs() if node.name.startswith(PAST_PREFIX)}
@@ -175,7 +170,7 @@ def program_reader(
     def read(ids: list[int]) -> NDArray[np.float32]:
         given = np.array([ids], np.int64)
         feeds = {INPUT_IDS: given, ATTENTION_MASK: np.ones_like(given), **pasts}
-        (logits,) = session.run([LOGITS], {**feeds, _PLACES: np.arange(len(ids))})
+        (logits,) = session.run([LOGITS], {**feeds, LOGITS_TO_KEEP: np.arange(len(ids))})
         found: NDArray[np.float32] = logits[0]
         return found
 

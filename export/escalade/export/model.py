@@ -86,10 +86,14 @@ def write_tokenizer(model_dir: Path, folder: Path) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def _write_chat_template(
+def write_chat_template(
     tokenizer: PreTrainedTokenizerFast, model_dir: Path, folder: Path
 ) -> ChatEntry | None:
-    """Write the model's chat template into `folder`, where it has one."""
+    """Write the model's chat template into `folder`, where it has one.
+
+    Raises:
+        ModelError: it has several, and none of them is the default.
+    """
     if not tokenizer.chat_template:
         return None
     try:
@@ -98,6 +102,11 @@ def _write_chat_template(
         raise ModelError(f"{model_dir}: chat template: {error}") from error
     (folder / CHAT_TEMPLATE_NAME).write_text(template, "utf-8")
     return ChatEntry(template=CHAT_TEMPLATE_NAME, special_tokens=tokenizer.special_tokens_map)
+
+
+def usual_new_tokens(window: int, asked: int | None = None) -> int:
+    """Longest response by default: what the model asks for, and at most half the window."""
+    return min(window // 2, asked or _NEW_TOKENS)
 
 
 def model_entry(
@@ -130,7 +139,7 @@ def model_entry(
     """
     config = model.config.get_text_config(decoder=True)
     heads = config.num_attention_heads
-    usual = min(window // 2, generation.max_new_tokens or _NEW_TOKENS)
+    usual = usual_new_tokens(window, generation.max_new_tokens)
     longest = usual if max_new_tokens is None else max_new_tokens
     if not 1 <= longest < window:
         raise OptionError(f"--max-new-tokens must be in [1, {window - 1}], got {longest}")
@@ -154,7 +163,7 @@ def model_entry(
         head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
         widest=_widest(config),
         decoder_start_id=generation.decoder_start_id,
-        chat=_write_chat_template(tokenizer, model_dir, folder),
+        chat=write_chat_template(tokenizer, model_dir, folder),
     )
 
 

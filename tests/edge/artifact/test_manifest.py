@@ -124,7 +124,7 @@ def test_a_file_name_that_is_no_plain_name(copy: Path, name: str) -> None:
         (lambda m: m.update(schema="2"), "Expected `int`, got `str`"),
         (
             lambda m: m.update(format="pickle"),
-            "format must be one of executorch, linear, onnx, got 'pickle'",
+            "format must be one of executorch, gguf, linear, onnx, got 'pickle'",
         ),
         (lambda m: m["deferral"].update(rule="quantile:nan"), "deferral."),
     ],

@@ -16,8 +16,8 @@ import pytest
 from scripted import ScriptedCloud
 
 from escalade.edge import OpenOptions
-from escalade.edge.endpoint import Listening, Rules, open_served
-from escalade.edge.endpoint.served import Opened
+from escalade.edge.endpoint import EndpointOptions, Listening, open_served_cascade
+from escalade.edge.endpoint.served_cascade import ServedCascade
 from escalade.edge.endpoint.web.server import Server, bind, server_of
 from escalade.v1.address import Address
 
@@ -59,11 +59,11 @@ class Reply:
 
 
 @dataclass
-class Served:
+class RunningEndpoint:
     """An endpoint that listens."""
 
     address: Address
-    opened: Opened
+    served: ServedCascade
     server: Server
     token: str | None = None
 
@@ -85,11 +85,11 @@ class Served:
 
     def chat(self, text: str = PROMPT, **fields: Any) -> Reply:
         messages = [{"role": "user", "content": text}]
-        asked = {"model": self.opened.name, "messages": messages, **fields}
+        asked = {"model": self.served.name, "messages": messages, **fields}
         return self.call("POST", "/v1/chat/completions", asked)
 
     def complete(self, prompt: Any = PROMPT, **fields: Any) -> Reply:
-        asked = {"model": self.opened.name, "prompt": prompt, **fields}
+        asked = {"model": self.served.name, "prompt": prompt, **fields}
         return self.call("POST", "/v1/completions", asked)
 
     def connect(self) -> socket.socket:
@@ -97,7 +97,7 @@ class Served:
 
     def asked(self, path: str = "/v1/completions", **fields: Any) -> bytes:
         """A request as bytes."""
-        body = json.dumps({"model": self.opened.name, "prompt": PROMPT, **fields}).encode()
+        body = json.dumps({"model": self.served.name, "prompt": PROMPT, **fields}).encode()
         head = (
             f"POST {path} HTTP/1.1\r\nHost: {self.address}\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\n\r\n"
@@ -105,21 +105,23 @@ class Served:
         return head.encode() + body
 
 
-MakeServed = Callable[..., Served]
+Serve = Callable[..., RunningEndpoint]
 
 
 @contextmanager
-def listening(opened: Opened, rules: Rules, **options: Any) -> Iterator[Served]:
-    where = Listening(**{"address": Address("127.0.0.1", 0), **options})
-    bound = bind(where, rules)
+def listening(
+    served: ServedCascade, options: EndpointOptions, **listens: Any
+) -> Iterator[RunningEndpoint]:
+    where = Listening(**{"address": Address("127.0.0.1", 0), **listens})
+    bound = bind(where, options)
     ready = threading.Event()
-    server = server_of(opened, rules, where, ready.set)
+    server = server_of(served, options, where, ready.set)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
     thread.start()
     try:
         assert ready.wait(30)
         address = Address("127.0.0.1", bound.getsockname()[1])
-        yield Served(address, opened, server, rules.token)
+        yield RunningEndpoint(address, served, server, options.token)
     finally:
         server.should_exit = True
         thread.join(60)
@@ -156,23 +158,25 @@ def cascade_file(
 
 
 @pytest.fixture
-def serve(cascade_file: Callable[..., Path]) -> Iterator[MakeServed]:
-    """Serve a cascade until the test ends: `serve(threshold, **of the file, rules=...)`."""
+def serve(cascade_file: Callable[..., Path]) -> Iterator[Serve]:
+    """Serve a cascade until the test ends: `serve(threshold, **of the file, options=...)`."""
     with ExitStack() as stack:
 
         def make(
             threshold: float = NEVER,
             *,
             path: Path | None = None,
-            rules: Rules | None = None,
+            options: EndpointOptions | None = None,
             trace: Path | None = None,
             now_s: Callable[[], float] = lambda: 0.0,
             listens: dict[str, Any] | None = None,
-            **options: Any,
-        ) -> Served:
-            where = path or cascade_file(threshold, **options)
-            opened = open_served(where, OpenOptions(threads=1), trace=trace, now_s=now_s)
-            stack.enter_context(opened)
-            return stack.enter_context(listening(opened, rules or Rules(), **(listens or {})))
+            **written: Any,
+        ) -> RunningEndpoint:
+            where = path or cascade_file(threshold, **written)
+            served = open_served_cascade(where, OpenOptions(threads=1), trace=trace, now_s=now_s)
+            stack.enter_context(served)
+            return stack.enter_context(
+                listening(served, options or EndpointOptions(), **(listens or {}))
+            )
 
         yield make

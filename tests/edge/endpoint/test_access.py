@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from authority import Authority, Pair, needs_openssl
 
-from escalade.edge.endpoint import Listening, Rules
+from escalade.edge.endpoint import EndpointOptions, Listening
 from escalade.edge.endpoint.web.server import bind, server_of
 from escalade.edge.errors import EndpointError
 from escalade.v1.address import Address
@@ -31,7 +31,7 @@ def test_without_a_token_this_machine_alone_is_answered(serve: Any) -> None:
 
 
 def test_with_a_token_it_is_asked_for(serve: Any) -> None:
-    served = serve(rules=Rules(token=TOKEN))
+    served = serve(options=EndpointOptions(token=TOKEN))
     assert served.call("GET", "/health", host="pi.example").status == 200
     for shown in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Basic sesame"}):
         reply = served.call("GET", "/v1/models", **shown)
@@ -45,7 +45,7 @@ def test_with_a_token_it_is_asked_for(serve: Any) -> None:
 
 
 def test_pages_of_other_sites_are_asked_about(serve: Any) -> None:
-    served = serve(rules=Rules(origins=("https://chat.example",)))
+    served = serve(options=EndpointOptions(origins=("https://chat.example",)))
     asks = {"access_control_request_method": "POST", "access_control_request_headers": "x"}
     there = served.call("OPTIONS", "/v1/completions", origin="https://evil.example", **asks)
     assert there.status == 400
@@ -59,21 +59,23 @@ def test_pages_of_other_sites_are_asked_about(serve: Any) -> None:
 @pytest.mark.parametrize("origin", ["*", "https://chat.example/", "chat.example", "null"])
 def test_what_is_no_origin_is_refused(origin: str) -> None:
     with pytest.raises(EndpointError, match="allow-origin must be a page's scheme, host and port"):
-        Rules(origins=(origin,))
+        EndpointOptions(origins=(origin,))
 
 
 @pytest.mark.parametrize(
-    ("host", "rules", "says"),
+    ("host", "options", "says"),
     [
-        (str(IPv4Address(0)), Rules(), "a token (--token-file) and TLS"),
-        ("::", Rules(token=TOKEN), "without TLS"),
-        ("example.org", Rules(), "host example.org"),
-        ("192.0.2.1", Rules(token=TOKEN), "--tls-cert"),
+        (str(IPv4Address(0)), EndpointOptions(), "a token (--token-file) and TLS"),
+        ("::", EndpointOptions(token=TOKEN), "without TLS"),
+        ("example.org", EndpointOptions(), "host example.org"),
+        ("192.0.2.1", EndpointOptions(token=TOKEN), "--tls-cert"),
     ],
 )
-def test_off_loopback_it_wants_a_token_and_tls(host: str, rules: Rules, says: str) -> None:
+def test_off_loopback_it_wants_a_token_and_tls(
+    host: str, options: EndpointOptions, says: str
+) -> None:
     with pytest.raises(EndpointError) as refused:
-        bind(Listening(address=Address(host, 0)), rules)
+        bind(Listening(address=Address(host, 0)), options)
     assert says in str(refused.value)
     assert "\n" not in str(refused.value)
 
@@ -81,17 +83,17 @@ def test_off_loopback_it_wants_a_token_and_tls(host: str, rules: Rules, says: st
 def test_a_port_that_is_taken_is_said(serve: Any) -> None:
     served = serve()
     with pytest.raises(EndpointError, match=f"{served.address}: cannot be listened at"):
-        bind(Listening(address=served.address), Rules())
+        bind(Listening(address=served.address), EndpointOptions())
 
 
 def test_a_certificate_that_is_none_is_said(serve: Any, tmp_path: Path) -> None:
-    opened = serve().opened
+    served = serve().served
     where = Listening(address=Address("127.0.0.1", 0), tls_cert=tmp_path / "no.pem")
     with pytest.raises(EndpointError, match="--tls-key"):
-        server_of(opened, Rules(), where, lambda: None)
+        server_of(served, EndpointOptions(), where, lambda: None)
     both = Listening(address=where.address, tls_cert=where.tls_cert, tls_key=tmp_path / "no.key")
     with pytest.raises(EndpointError, match="do not load"):
-        server_of(opened, Rules(), both, lambda: None)
+        server_of(served, EndpointOptions(), both, lambda: None)
 
 
 @needs_openssl
@@ -110,12 +112,12 @@ def test_a_changed_certificate_is_followed_and_half_a_one_is_not(
     first = put(authority.issue("first"))
     now_s, ready = [0.0], Event()
     where = Listening(address=Address("127.0.0.1", 0), tls_cert=cert, tls_key=key)
-    bound = bind(where, Rules())
+    bound = bind(where, EndpointOptions())
 
     def shown() -> str:
         return ssl.get_server_certificate(bound.getsockname(), timeout=30)
 
-    server = server_of(serve().opened, Rules(), where, ready.set, now_s=lambda: now_s[0])
+    server = server_of(serve().served, EndpointOptions(), where, ready.set, now_s=lambda: now_s[0])
     thread = Thread(target=server.run, kwargs={"sockets": [bound]})
     with bound, caplog.at_level(logging.INFO, "escalade.edge.endpoint"):
         thread.start()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from escalade.edge.endpoint import Rules
+from escalade.edge.endpoint import EndpointOptions
 from escalade.edge.endpoint.answering import Places
 from escalade.edge.endpoint.web import body, connection
 from escalade.edge.errors import RefusedError
@@ -57,7 +57,7 @@ def read_all(one: socket.socket) -> bytes:
 
 
 def test_beyond_the_queue_is_told_when_to_come_again(serve: Any, gate: Any) -> None:
-    served = serve(ALWAYS, rules=Rules(queue=2))
+    served = serve(ALWAYS, options=EndpointOptions(queue=2))
     with served.connect() as one, served.connect() as other:
         one.sendall(served.asked())
         other.sendall(served.asked())

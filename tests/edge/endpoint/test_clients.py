@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from escalade.edge import EdgeClient, OpenOptions
-from escalade.edge.endpoint import Rules
+from escalade.edge.endpoint import EndpointOptions
 from escalade.edge.trace import read_trace
 
 HERE = Path(__file__).parent / "clients"
@@ -154,7 +154,7 @@ def test_fifty_clients_lose_no_request(
     with EdgeClient.open(float_artifact, OpenOptions(threads=1)) as asked:
         threshold = statistics.median(asked.ask(prompt).score or 0.0 for prompt in prompts)
     trace = tmp_path / "trace.jsonl"
-    served = serve(threshold, rules=Rules(queue=CLIENTS, stream=mode), trace=trace)
+    served = serve(threshold, options=EndpointOptions(queue=CLIENTS, stream=mode), trace=trace)
     ends: Counter[str] = Counter()
     noting = threading.Lock()
 
@@ -182,7 +182,7 @@ def test_fifty_clients_lose_no_request(
 
 
 def test_beyond_a_small_queue_each_is_answered_or_told_to_come_again(serve: Any) -> None:
-    served = serve(NEVER, rules=Rules(queue=4))
+    served = serve(NEVER, options=EndpointOptions(queue=4))
     refused, answered = Counter[int](), Counter[int]()
     noting = threading.Lock()
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from escalade.edge import Artifact
-from escalade.edge.endpoint import Rules
+from escalade.edge.endpoint import EndpointOptions
 from escalade.edge.endpoint.web import requests
 from escalade.v1 import cascade_pb2 as pb
 
@@ -95,7 +95,7 @@ def asked_of(connection: socket.socket, count: int = 1) -> list[Any]:
 
 
 def test_who_is_asked_holds_no_place(serve: Any, private: Any) -> None:
-    served = serve(path=private('send = "ask"'), rules=Rules(queue=1))
+    served = serve(path=private('send = "ask"'), options=EndpointOptions(queue=1))
     with served.connect() as connection:
         connection.sendall(served.asked(stream=True))
         (asked,) = asked_of(connection)

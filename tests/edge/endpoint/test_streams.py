@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from escalade.edge import EdgeClient, OpenOptions
-from escalade.edge.endpoint import Rules
+from escalade.edge.endpoint import EndpointOptions
 from escalade.edge.endpoint.answering import Event as ShownEvent
 from escalade.edge.endpoint.answering.showing import Showing
 from escalade.edge.endpoint.openai import Finished
@@ -57,7 +57,7 @@ def test_held_back_and_deferred_shows_no_draft(serve: Any) -> None:
 
 
 def test_a_draft_that_stands_comes_token_by_token(serve: Any, device_text: str) -> None:
-    served = serve(NEVER, rules=Rules(stream="replace"))
+    served = serve(NEVER, options=EndpointOptions(stream="replace"))
     reply = served.complete(stream=True)
     assert text_of(reply.events) == device_text
     assert len(reply.events) > 5

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from escalade.edge.errors import BudgetError
-from escalade.edge.policy import Amount
+from escalade.edge.policy import Spending
 from escalade.edge.policy.guard.budget import Budget
 from escalade.edge.policy.rules import Block
 from escalade.edge.policy.table import DailyTable
@@ -41,7 +41,7 @@ def budget(path: Path, calendar: Calendar, calls: int = 2, cascade: str = "here"
 
 
 def takes(one: Budget) -> bool:
-    return not isinstance(one.take(Amount(calls=1)), Block)
+    return not isinstance(one.take(Spending(calls=1)), Block)
 
 
 def test_a_day_has_its_budget_whoever_opens_it(tmp_path: Path, calendar: Calendar) -> None:
@@ -53,7 +53,7 @@ def test_a_day_has_its_budget_whoever_opens_it(tmp_path: Path, calendar: Calenda
     assert takes(strange)  # another cascade's is its own
     calendar.day += DAY
     assert takes(other)
-    assert other.spent() == Amount(calls=1)
+    assert other.spent() == Spending(calls=1)
 
 
 def test_no_budget_is_had_twice_where_the_clock_goes_back(
@@ -65,7 +65,7 @@ def test_no_budget_is_had_twice_where_the_clock_goes_back(
     assert takes(one)
     calendar.day -= DAY  # to a day that is used up
     assert not takes(one)
-    assert one.spent() == Amount(calls=3)
+    assert one.spent() == Spending(calls=3)
     calendar.day -= 3 * DAY  # to one before any
     assert not takes(one)
     # And none is lost for good: what was spent is of the day that it was.
@@ -87,21 +87,21 @@ def test_a_clock_that_was_ahead_for_a_while_costs_one_day(
 
 def test_what_a_call_took_counts_for_the_day_it_began(tmp_path: Path, calendar: Calendar) -> None:
     one = budget(tmp_path, calendar)
-    day = one.take(Amount(calls=1, bytes=50))
+    day = one.take(Spending(calls=1, bytes=50))
     assert isinstance(day, str)
     calendar.day += DAY
-    one.add(Amount(calls=-1, bytes=-50), day)
-    assert one.spent() == Amount()
-    one.add(Amount(tokens=5, money=0.5), day)
-    assert one.spent() == Amount()
+    one.add(Spending(calls=-1, bytes=-50), day)
+    assert one.spent() == Spending()
+    one.add(Spending(tokens=5, money=0.5), day)
+    assert one.spent() == Spending()
     calendar.day -= DAY
-    assert one.spent() == Amount(tokens=5, money=0.5)
+    assert one.spent() == Spending(tokens=5, money=0.5)
 
 
 PROCESS = """
     import datetime, os, sys
     from pathlib import Path
-    from escalade.edge.policy import Amount
+    from escalade.edge.policy import Spending
     from escalade.edge.policy.guard.budget import Budget
     from escalade.edge.policy.table import DailyTable
     from escalade.edge.policy.rules import Block
@@ -111,7 +111,7 @@ PROCESS = """
     )
     taken = 0
     for _ in range(40):
-        taken += not isinstance(one.take(Amount(calls=1)), Block)
+        taken += not isinstance(one.take(Spending(calls=1)), Block)
         print(taken, flush=True)
 """
 
@@ -124,7 +124,7 @@ def test_processes_share_one_budget(tmp_path: Path, calendar: Calendar) -> None:
     ]
     taken = [int(one.communicate(timeout=60)[0].split()[-1]) for one in running]
     assert sum(taken) == 40
-    assert budget(tmp_path, calendar).spent() == Amount(calls=40)
+    assert budget(tmp_path, calendar).spent() == Spending(calls=40)
 
 
 def test_who_is_killed_in_the_middle_has_spent_it(tmp_path: Path, calendar: Calendar) -> None:

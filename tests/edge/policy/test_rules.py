@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from escalade.edge.policy import Amount, Battery, Leaving, PolicyTable
+from escalade.edge.policy import Battery, Leaving, PolicyTable, Spending
 from escalade.edge.policy.rules import (
     BATTERY,
     BUDGET,
@@ -32,7 +32,7 @@ from escalade.edge.policy.table import DailyTable
 class Now(NamedTuple):
     link: LinkState = "unmetered"
     battery: Battery | None = Battery(1.0, charging=False)
-    spent: Amount = Amount()
+    spent: Spending = Spending()
     consent: Consented = True
 
 
@@ -81,21 +81,21 @@ CONTENTS: list[tuple[list[str], list[str], list[str] | None, str, str, str | Non
     ([], ["diary"], ["a word"], "", "send", None),
     (["secret"], ["diary"], ["secret"], "diary", "stay", TASK),
 ]
-BUDGETS: list[tuple[DailyTable, Amount, Amount, str | None]] = [
-    (DailyTable(), Amount(9, 9, 9, 9.0), Amount(1, 9, 9, 9.0), None),
-    (DailyTable(calls=2), Amount(calls=1), Amount(1), None),
-    (DailyTable(calls=2), Amount(calls=2), Amount(1), BUDGET),
-    (DailyTable(calls=0), Amount(), Amount(1), BUDGET),
-    (DailyTable(tokens=10), Amount(tokens=4), Amount(1, 6), None),
-    (DailyTable(tokens=10), Amount(tokens=4), Amount(1, 7), BUDGET),
-    (DailyTable(tokens=10), Amount(tokens=10), Amount(1, 0), BUDGET),
-    (DailyTable(tokens=10), Amount(tokens=10), Amount(0, 0), None),
-    (DailyTable(bytes=100), Amount(bytes=50), Amount(1, 0, 50), None),
-    (DailyTable(bytes=100), Amount(bytes=50), Amount(0, 0, 51), BUDGET),
-    (DailyTable(bytes=0), Amount(), Amount(1, 0, 0), BUDGET),
-    (DailyTable(money=1.0), Amount(money=0.5), Amount(1, 0, 0, 0.5), None),
-    (DailyTable(money=1.0), Amount(money=0.5), Amount(1, 0, 0, 0.6), BUDGET),
-    (DailyTable(calls=5, money=1.0), Amount(1, 0, 0, 1.0), Amount(1), BUDGET),
+BUDGETS: list[tuple[DailyTable, Spending, Spending, str | None]] = [
+    (DailyTable(), Spending(9, 9, 9, 9.0), Spending(1, 9, 9, 9.0), None),
+    (DailyTable(calls=2), Spending(calls=1), Spending(1), None),
+    (DailyTable(calls=2), Spending(calls=2), Spending(1), BUDGET),
+    (DailyTable(calls=0), Spending(), Spending(1), BUDGET),
+    (DailyTable(tokens=10), Spending(tokens=4), Spending(1, 6), None),
+    (DailyTable(tokens=10), Spending(tokens=4), Spending(1, 7), BUDGET),
+    (DailyTable(tokens=10), Spending(tokens=10), Spending(1, 0), BUDGET),
+    (DailyTable(tokens=10), Spending(tokens=10), Spending(0, 0), None),
+    (DailyTable(bytes=100), Spending(bytes=50), Spending(1, 0, 50), None),
+    (DailyTable(bytes=100), Spending(bytes=50), Spending(0, 0, 51), BUDGET),
+    (DailyTable(bytes=0), Spending(), Spending(1, 0, 0), BUDGET),
+    (DailyTable(money=1.0), Spending(money=0.5), Spending(1, 0, 0, 0.5), None),
+    (DailyTable(money=1.0), Spending(money=0.5), Spending(1, 0, 0, 0.6), BUDGET),
+    (DailyTable(calls=5, money=1.0), Spending(1, 0, 0, 1.0), Spending(1), BUDGET),
 ]
 # Who speaks first where several would.
 ORDER = (NEVER, TASK, PATTERN, LINK, BATTERY, BUDGET, CONSENT)
@@ -116,7 +116,7 @@ def combinations() -> Iterator[tuple[PolicyTable, Leaving, Now, str | None]]:
         only, state, unknown, _ = link
         least, fed, of_battery, _ = battery
         patterns, tasks, texts, task, of_content, _ = content
-        daily, spent, amount, _ = budget
+        daily, spent, spending, _ = budget
         if not unknown == of_battery == of_content:
             continue
         table = PolicyTable(
@@ -130,7 +130,7 @@ def combinations() -> Iterator[tuple[PolicyTable, Leaving, Now, str | None]]:
         )
         reasons = {one[-1] for one in (send, link, battery, content, budget)}
         expected = next((one for one in ORDER if one in reasons), None)
-        leaving = Leaving("cloud", "host:1", texts, task, amount)
+        leaving = Leaving("cloud", "host:1", texts, task, spending)
         yield table, leaving, Now(state, fed, spent, consent), expected
 
 

@@ -181,6 +181,7 @@ def held():
 before = held()
 artifact = Artifact.open(Path(sys.argv[1]), threads=1)
 artifact.generate([5, 6, 7] * 10)
+artifact.stream([5, 6, 7] * 5, draft=[8] * 17).run()
 print(held() - before)
 """
 

@@ -97,8 +97,11 @@ def test_what_most_members_say_stays_on_the_device(
     steps = artifact.generate(ids)
     assert (answer.outcome, answer.tiers[1], answer.would_defer) == ("answered", None, False)
     assert votes_of(answer.said) == {answer.text: 2}  # the third could change nothing
+    first, second = answer.said.members
+    assert first.logprobs == [step.logprob for step in steps]
+    # Read in one piece with the first's answer, by other-shaped kernels.
+    assert second.logprobs == pytest.approx(first.logprobs, abs=1e-5)
     for one in answer.said.members:
-        assert one.logprobs == [step.logprob for step in steps]
         assert (one.generated_tokens, one.prompt_tokens) == (len(steps), len(ids))
     assert answer.stop == ("end" if steps[-1].ended else "length")
     assert answer.said.seconds >= sum(one.seconds for one in answer.said.members)

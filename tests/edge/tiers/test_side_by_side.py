@@ -37,11 +37,12 @@ class Held:
         sampling: Sampling | None = None,
         top: int = 0,
         cancelled: Callable[[], bool] | None = None,
+        draft: Sequence[int] = (),
     ) -> Iterator[Step]:
         assert cancelled is not None
         self.begun.set()
         steps = self._real.generate(
-            prompt_ids, max_new_tokens, sampling=sampling, top=top, cancelled=cancelled
+            prompt_ids, max_new_tokens, sampling=sampling, top=top, cancelled=cancelled, draft=draft
         )
         first, self._first = self._first, False
         for index, step in enumerate(steps):

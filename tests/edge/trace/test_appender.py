@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections import Counter
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,7 @@ from escalade.edge.trace import (
     Link,
     TraceAppender,
     TraceRecord,
+    appender,
     read_trace,
     write_trace,
 )
@@ -279,3 +281,37 @@ def test_a_writer_waits_for_the_one_before_it(tmp_path: Path) -> None:
         slow.write(half[20:])
     late.join()
     assert ids(path) == ["a", "b", "c"]
+
+
+def test_of_many_threads_one_asks_for_the_files_lock_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fifty that try it again and again would keep it from one of them for ever."""
+    path, asking, most = tmp_path / "trace.jsonl", Counter[str](), Counter[str]()
+    add(path, "a")
+    trace, entered, lock = TraceAppender(path, HEADER), threading.Event(), threading.Lock()
+
+    def noted(descriptor: int, name: Path) -> None:
+        with lock:
+            asking["now"] += 1
+            most["now"] = max(most["now"], asking["now"])
+        entered.set()
+        lock_alone(descriptor, name)
+        with lock:
+            asking["now"] -= 1
+
+    monkeypatch.setattr(appender, "lock_alone", noted)
+    with path.open("ab", buffering=0) as slow:
+        lock_alone(slow.fileno(), path)
+        writers = [
+            threading.Thread(target=trace.append, args=(lambda: HEADER, record(str(number))))
+            for number in range(8)
+        ]
+        for writer in writers:
+            writer.start()
+        assert entered.wait(10)
+        writers[-1].join(0.1)
+    for writer in writers:
+        writer.join()
+    assert most["now"] == 1
+    assert sorted(ids(path)) == [*map(str, range(8)), "a"]

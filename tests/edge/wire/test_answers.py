@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from escalade.edge.errors import CloudError
 from escalade.edge.wire import CloudClient
-from escalade.edge.wire.cloud import CloudAnswer
+from escalade.edge.wire.sending import CloudAnswer
 from escalade.v1 import cascade_pb2 as pb
 
 

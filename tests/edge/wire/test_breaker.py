@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from escalade.edge.errors import CloudError
 from escalade.edge.wire import CloudClient
-from escalade.edge.wire.breaker import Breaker, Trial
+from escalade.edge.wire.connection.breaker import Breaker, Trial
 from escalade.v1 import cascade_pb2 as pb
 
 MOST = 3

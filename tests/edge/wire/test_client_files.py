@@ -20,7 +20,7 @@ from scripted import ScriptedCloud
 
 from escalade.edge.errors import CloudError
 from escalade.edge.wire import ClientFiles, CloudClient
-from escalade.edge.wire.client_files import read_token
+from escalade.edge.wire.connection.client_files import read_token
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1 import cascade_pb2_grpc as pb_grpc
 

@@ -19,7 +19,7 @@ from grpc_status import rpc_status
 from escalade.edge.base import SystemClock
 from escalade.edge.errors import CloudError
 from escalade.edge.wire import CloudClient
-from escalade.edge.wire.cloud import CloudAnswer
+from escalade.edge.wire.sending import CloudAnswer
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1 import cascade_pb2_grpc as pb_grpc
 

@@ -12,8 +12,8 @@ from scripted import good_reply, scripted
 
 from escalade.edge.errors import CloudError
 from escalade.edge.wire import CloudClient, Hedge
-from escalade.edge.wire.cloud import CloudAnswer
 from escalade.edge.wire.hedging import race
+from escalade.edge.wire.sending import CloudAnswer
 from escalade.v1 import cascade_pb2 as pb
 
 SOON, NEVER = 0.02, 60.0

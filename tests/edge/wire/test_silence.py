@@ -20,7 +20,7 @@ from scripted import good_reply, scripted
 
 from escalade.edge.errors import CloudError
 from escalade.edge.wire import CloudClient
-from escalade.edge.wire.cloud import CloudAnswer
+from escalade.edge.wire.sending import CloudAnswer
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1 import channel
 

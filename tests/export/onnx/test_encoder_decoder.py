@@ -211,6 +211,7 @@ def test_two_scalars_leave_the_graph_unless_logits_are_asked_for(
     assert {value.name for value in graph.input} == {
         "input_ids",
         "decoder_attention_mask",
+        "logits_to_keep",
         *(f"past_key_values.{name}" for name in (*caches, *crossed)),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,13 @@ from escalade.edge.generation.artifact import Artifact
 from escalade.export.artifact import export_artifact
 from escalade.export.blueprints.blueprint import Linear
 from escalade.export.errors import OptionError
+from escalade.export.kept import Kept
+from escalade.export.lost import measure_lost
+from escalade.export.onnx.layers import stack
+from escalade.export.onnx.rounding import round_matrix
 from escalade.export.onnx.storage import Storage
 from escalade.export.onnx.writer import GraphWriter
+from escalade.export.quantization import Choice
 
 PROMPTS = ("g2p: cascade", "p2g: K AE T", "stress: banana")
 
@@ -120,7 +126,7 @@ def test_every_scheme_makes_an_artifact_that_opens(
 
 def test_gptq_through_export_is_nearer_to_torch(tiny_model_dir: Path, tmp_path: Path) -> None:
     prompts = [f"g2p: {word}" for word in ("apple", "bear", "cedar", "delta", "ember", "fox")]
-    nll = {}
+    lost = {}
     for name, given_prompts in (("nearest", ()), ("gptq", prompts * 4), ("own text", None)):
         manifest = export_artifact(
             tiny_model_dir,
@@ -129,12 +135,14 @@ def test_gptq_through_export_is_nearer_to_torch(tiny_model_dir: Path, tmp_path: 
             gptq_prompts=given_prompts,
             golden_prompts=prompts,
         )
-        nll[name] = manifest.parity.mean_abs_delta_nll
+        measured = measure_lost(tmp_path / name, tiny_model_dir, prompts)
+        assert measured is not None
+        lost[name] = measured.mean_kl
         detail = manifest.quantization.detail
         assert ("rounded by GPTQ" in detail) == (name != "nearest")
         assert detail.endswith("on text that it wrote") == (name == "own text")
-    assert nll["gptq"] < nll["nearest"]
-    assert nll["own text"] < nll["nearest"]
+    assert lost["gptq"] < 0.7 * lost["nearest"]
+    assert lost["own text"] < 0.7 * lost["nearest"]
 
 
 @pytest.mark.parametrize("with_bias", [False, True])
@@ -189,3 +197,19 @@ def test_inputs_that_give_no_hessian_are_one_line(tmp_path: Path) -> None:
         x = graph.input("x", np.float32, [1, "n", 32])
         with pytest.raises(OptionError, match="--gptq: w: .* gives no hessian"):
             storage_of("int4").linear(graph, "w", module, x)
+
+
+def test_what_is_stacked_is_rounded_by_the_hessians_of_its_parts() -> None:
+    draw = torch.Generator().manual_seed(0)
+    parts = []
+    for rows in (8, 3):
+        inputs = torch.randn(99, 40, generator=draw) @ torch.randn(40, 40, generator=draw)
+        parts.append(Linear(torch.randn(rows, 40, generator=draw), hessian=inputs.T @ inputs))
+    choice = Choice(4, 32)
+    both = round_matrix(Kept(), "", "both", stack(*parts), choice)
+    alone = [round_matrix(Kept(), "", "one", part, choice) for part in parts]
+    assert torch.equal(both.weights(32), torch.cat([one.weights(32) for one in alone]))
+    other = round_matrix(
+        Kept(), "", "one", dataclasses.replace(parts[1], hessian=parts[0].hessian), choice
+    )
+    assert not torch.equal(other.weights(32), alone[1].weights(32))

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from escalade.edge.errors import CascadeError
-from escalade.edge.policy import Content, PolicyTable
+from escalade.edge.policy import ContentPolicy, PolicyTable
 from escalade.edge.trace import Trace
 from escalade.simulator.errors import SimulatorError
 from escalade.simulator.network.links import Network
@@ -47,7 +47,7 @@ def run(trace: Trace, keeping: Keeping | None) -> Replay:
     return replay(trace, NETWORK, [0.5], setting=Setting(keeping=keeping), seed=0)
 
 
-SECRETS = Keeping(Content(PolicyTable(stay_patterns=["secret"])))
+SECRETS = Keeping(ContentPolicy(PolicyTable(stay_patterns=["secret"])))
 
 
 def test_what_stays_is_the_devices_by_hand(three: Trace) -> None:

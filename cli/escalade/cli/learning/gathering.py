@@ -20,7 +20,7 @@ from itertools import count
 from pathlib import Path
 from threading import BoundedSemaphore, Lock
 
-from escalade.cli.gateway_opening import Served
+from escalade.cli.gateway_opening import GatewayCascade
 from escalade.cli.learning.auditing import Auditing, Since
 from escalade.cli.learning.settings import LearnPlan
 from escalade.cli.learning.supervising import Supervisor
@@ -73,7 +73,10 @@ class Gathering:
         self._served = published
 
     def note(
-        self, answer: Answer, query: Query, using: Callable[[], AbstractContextManager[Served]]
+        self,
+        answer: Answer,
+        query: Query,
+        using: Callable[[], AbstractContextManager[GatewayCascade]],
     ) -> None:
         """Look at a query that was answered; never raises.
 
@@ -128,7 +131,7 @@ class Gathering:
         self,
         query: Query,
         kept: str,
-        using: Callable[[], AbstractContextManager[Served]],
+        using: Callable[[], AbstractContextManager[GatewayCascade]],
         since: Since,
     ) -> None:
         self._room.release()

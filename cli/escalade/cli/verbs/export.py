@@ -20,6 +20,7 @@ _GOLDEN_PROMPTS = 8
 # More change the rounding little, and each is read by the torch model.
 _GPTQ_PROMPTS = 256
 _HELD_OUT_PROMPTS = 64
+_GGUF = ".gguf"
 # What scikit-learn's models are often saved as; skops is read by a list of what is trusted.
 _PICKLES = {".pkl", ".pickle", ".joblib", ".skops"}
 
@@ -36,6 +37,7 @@ class FormatChoice(StrEnum):
 
     onnx = "onnx"
     executorch = "executorch"
+    gguf = "gguf"
 
 
 class QuantizeChoice(StrEnum):
@@ -53,7 +55,8 @@ def export(
     model: Annotated[
         str,
         typer.Argument(
-            help="Model folder (config, safetensors, tokenizer), or hub:NAME; an encoder's too."
+            help="Model folder (config, safetensors, tokenizer), or hub:NAME; an encoder's too;"
+            " or a GGUF file, for llama.cpp."
         ),
     ],
     out: Annotated[Path, typer.Argument(help="Artifact folder to write; replaced if there.")],
@@ -64,7 +67,8 @@ def export(
         QuantizeChoice,
         typer.Option(
             "--quantize",
-            help="onnx: none, float16, int8, int4, dynamic-int8; executorch: none, 8da4w.",
+            help="onnx: none, float16, int8, int4, dynamic-int8; executorch: none, 8da4w;"
+            " gguf: none, float16, int8, int4.",
         ),
     ] = QuantizeChoice.none,
     block_size: Annotated[
@@ -141,6 +145,15 @@ def export(
     lost = None
     manifest = _linear(Path(model), out, texts, {**only_text, "--quantize": _but_none(quantize)})
     if manifest is None:
+        manifest = _gguf_file(
+            Path(model),
+            out,
+            texts,
+            max_new_tokens,
+            {**only_text, "--quantize": _but_none(quantize), "--max-new-tokens": None},
+            progress,
+        )
+    if manifest is None:
         manifest = _encoder(model, out, texts, quantize, only_text, progress)
     if manifest is None:
         from escalade.checkpoint import locate
@@ -166,7 +179,8 @@ def export(
             max_new_tokens=max_new_tokens,
             progress=progress,
         )
-        if quantize is not QuantizeChoice.none and held_out != "none":
+        measured = format is FormatChoice.onnx and quantize is not QuantizeChoice.none
+        if measured and held_out != "none":
             from escalade.export.lost import keep_lost, measure_lost
 
             progress("measuring what was lost")
@@ -189,7 +203,7 @@ def export(
             f" vector more than {manifest.embedding.max_abs_delta:.2g} off"
         )
     elif not parity.prompts:
-        held = "held against nothing: the folder holds no other program of it"
+        held = "held against nothing: there is no other program of it"
     result_console().print(
         f"{out}: {manifest.format}, {manifest.quantization.detail}, {size:,} bytes\n{held}"
         + (f"\n{lost.in_words}" if lost else "")
@@ -216,6 +230,34 @@ def _linear(
     from escalade.export.linear import DEFAULT_GOLDEN_TEXTS, export_linear_folder
 
     return export_linear_folder(folder, out, golden_texts=texts or DEFAULT_GOLDEN_TEXTS)
+
+
+def _gguf_file(
+    path: Path,
+    out: Path,
+    texts: list[str],
+    max_new_tokens: int | None,
+    not_for: Mapping[str, object],
+    progress: Callable[[str], None],
+) -> Manifest | None:
+    """Make an artifact of a GGUF file from elsewhere; None where it is something else."""
+    if path.suffix != _GGUF or not path.is_file():
+        return None
+    for name, value in not_for.items():
+        if value is not None:
+            raise typer.BadParameter(
+                f"is not for a GGUF file, which stays as it is; got {value}", param_hint=name
+            )
+    from escalade.export.artifact import DEFAULT_GOLDEN_PROMPTS
+    from escalade.export.gguf_file import export_gguf_file
+
+    return export_gguf_file(
+        path,
+        out,
+        golden_prompts=texts or DEFAULT_GOLDEN_PROMPTS,
+        max_new_tokens=max_new_tokens,
+        progress=progress,
+    )
 
 
 def _encoder(

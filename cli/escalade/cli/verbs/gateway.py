@@ -75,10 +75,11 @@ def gateway(
     from escalade.cloud.access import AccessOptions, Limits
     from escalade.cloud.certificates import tls_files
     from escalade.cloud.server import ServeOptions, run_server
-    from escalade.edge.policy import OWN
+    from escalade.edge.policy import SYSTEM_PROVIDERS
 
     opening = open_options(threads=threads, max_memory=max_memory, trusted_key=trusted_key)
-    opening = replace(opening, policy=OWN)  # nobody at its terminal speaks for who asks it
+    # Nobody at its terminal speaks for who asks it.
+    opening = replace(opening, policy=SYSTEM_PROVIDERS)
     with watched(metrics, otlp, log, log_text=log_text) as notes:
         options = ServeOptions(
             listen=listen,

@@ -96,13 +96,13 @@ def listen(
 
     from escalade.cli.options import open_options
     from escalade.cli.output import note_console
-    from escalade.edge.endpoint import Listening, Rules, open_served, run_endpoint
-    from escalade.edge.policy import OWN
+    from escalade.edge.endpoint import EndpointOptions, Listening, open_served_cascade, run_endpoint
+    from escalade.edge.policy import SYSTEM_PROVIDERS
     from escalade.edge.wire import read_token
     from escalade.v1.address import Address
 
     console = note_console()
-    options = open_options(
+    opening = open_options(
         threshold=threshold,
         deadline_s=deadline_s,
         early=early,
@@ -113,8 +113,8 @@ def listen(
         outbox=outbox,
     )
     # Whoever asks is asked; nobody at its terminal speaks for him.
-    options = replace(options, policy=OWN)
-    rules = Rules(
+    opening = replace(opening, policy=SYSTEM_PROVIDERS)
+    options = EndpointOptions(
         stream=stream.value,
         token=None if token_file is None else read_token(token_file),
         queue=queue,
@@ -123,18 +123,18 @@ def listen(
     listening = Listening(
         address=Address(host, port), tls_cert=tls_cert, tls_key=tls_key, grace_s=grace_s
     )
-    with open_served(
+    with open_served_cascade(
         cascade,
-        options,
+        opening,
         cloud=cloud,
         trace=trace,
         name=model,
         now_s=time.monotonic,
-    ) as opened:
+    ) as served:
         run_endpoint(
-            opened,
-            rules,
+            served,
+            options,
             listening,
-            on_ready=lambda url: console.print(f"serving {opened.name} on {url}"),
+            on_ready=lambda url: console.print(f"serving {served.name} on {url}"),
         )
     console.print("drained", style="dim")

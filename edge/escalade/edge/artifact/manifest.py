@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 
@@ -45,8 +45,17 @@ def _positive(most: int) -> msgspec.Meta:
     return msgspec.Meta(ge=1, le=most)
 
 
-Format = Literal["onnx", "executorch", "linear"]
-Scheme = Literal["none", "float16", "int8", "int4", "dynamic-int8", "8da4w"]
+Format = Literal["onnx", "executorch", "linear", "gguf"]
+#: How the weights of programs that export makes are stored.
+OwnScheme = Literal["none", "float16", "int8", "int4", "dynamic-int8", "8da4w"]
+#: Those of a GGUF file from elsewhere: llama.cpp's names of its file types, in lower case.
+GgufScheme = Literal[
+    "bf16", "q1_0", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0",
+    "q2_k", "q2_k_s", "q3_k_s", "q3_k_m", "q3_k_l", "q4_k_s", "q4_k_m", "q5_k_s", "q5_k_m", "q6_k",
+    "iq1_s", "iq1_m", "iq2_xxs", "iq2_xs", "iq2_s", "iq2_m", "iq3_xxs", "iq3_xs", "iq3_s", "iq3_m",
+    "iq4_nl", "iq4_xs", "tq1_0", "tq2_0", "mxfp4_moe", "nvfp4",
+]  # fmt: skip
+Scheme = OwnScheme | GgufScheme
 
 
 class FileEntry(Table, frozen=True, kw_only=True):
@@ -292,7 +301,16 @@ def _check_values(where: object, manifest: Manifest) -> None:
         )
     else:
         need(manifest.format != "linear", "format linear is for a classifier")
+        need(
+            manifest.format != "gguf" or manifest.encoder is None,
+            "a program of format gguf must be a decoder alone",
+        )
         need(bool(model.end_of_sequence_ids), "model.end_of_sequence_ids is empty")
+    scheme = manifest.quantization.scheme
+    need(
+        manifest.format == "gguf" or scheme in get_args(OwnScheme),
+        f"quantization.scheme {scheme} is of format gguf, got {manifest.format}",
+    )
     last = model.vocabulary_size - 1
     for golden in manifest.golden:
         shown = f"golden prompt {golden.prompt[:80]!r}"

@@ -21,6 +21,12 @@ _HELD_PER_BYTE: dict[Scheme, float] = {
     "dynamic-int8": 1.75,
     "8da4w": 2.0,
 }
+# llama.cpp maps the file, and lays matrices of some types out anew for its kernels beside it, never
+# those of floats.
+_HELD_PER_GGUF_BYTE, _HELD_PER_FLOAT_GGUF_BYTE = 2.0, 1.1
+# What it keeps of each word of the file's own tokenizer. Measured with the tokenizer that we keep
+# too, on SmolLM2-135M in float32: 49 MB beside weights and cache, 1,000 a word.
+_GGUF_BYTES_PER_WORD = 1024
 # What the runtime allocates for itself, once in a process: 34 MB measured.
 _WORKING_BYTES = 48 << 20
 # Of model-signing and what it imports, once in a process: 39 MB measured.
@@ -43,8 +49,9 @@ _HELD_PER_ROW_BYTE = 2.5
 # For each n-gram that the longest text may have, its words, hash and place in lists: at most 67
 # measured, of a text of different words of one character.
 _BYTES_PER_NGRAM = 96
-# Logits and shares of the whole vocabulary, twice each.
-_BYTES_PER_WORD = 16
+# Logits and shares of the whole vocabulary, twice each; and once for each of the 16 tokens of a
+# draft that are read in one piece.
+_BYTES_PER_WORD = 16 + 16 * 8
 
 
 class MemoryNeeded(NamedTuple):
@@ -135,11 +142,20 @@ def _needed(folder: Path, manifest: Manifest, tokenizer: int) -> MemoryNeeded:
     pairs = (model.kv_heads + 2) * model.window**2 if whole else 0
     at_once = model.window if whole else min(_CHUNK_TOKENS, model.window)
     copies = 0 if alone else 3 if two_sided else 1
+    in_gguf = manifest.format == "gguf"
+    scheme = manifest.quantization.scheme
+    if not in_gguf:
+        held = _HELD_PER_BYTE[scheme]
+    elif scheme in {"none", "float16", "bf16"}:
+        held = _HELD_PER_FLOAT_GGUF_BYTE
+    else:
+        held = _HELD_PER_GGUF_BYTE
+    of_word = _BYTES_PER_WORD + (_GGUF_BYTES_PER_WORD if in_gguf else 0)
     return MemoryNeeded(
-        weights=int(files * _HELD_PER_BYTE[manifest.quantization.scheme]),
+        weights=int(files * held),
         cache=copies * model.window * per_token,
         working=working
         + _ALIVE * _FLOAT_BYTES * at_once * model.widest
-        + _BYTES_PER_WORD * model.vocabulary_size
+        + of_word * model.vocabulary_size
         + _BYTES_PER_PAIR * pairs,
     )

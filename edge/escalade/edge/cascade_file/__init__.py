@@ -14,7 +14,7 @@
 Paths are relative to the file. A tier of one artifact without a gate takes the artifact's own.
 """
 
-from escalade.edge.cascade_file.looking import LOOK_EVERY_S, look
+from escalade.edge.cascade_file.looking import look
 from escalade.edge.cascade_file.reading import MAX_CASCADE_BYTES, read_cascade_file
 from escalade.edge.cascade_file.tables import (
     TEMPERATURE,
@@ -37,7 +37,6 @@ from escalade.edge.cascade_file.tables import (
 )
 
 __all__ = [
-    "LOOK_EVERY_S",
     "MAX_CASCADE_BYTES",
     "TEMPERATURE",
     "CascadeFile",

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from escalade.edge.errors import EndpointError
+from escalade.v1.certificate import load_certificate
 from escalade.v1.watched_files import WatchedFiles
 
 _LOG = logging.getLogger(__name__)
@@ -53,16 +54,7 @@ class Certificate:
             _LOG.info("%s, %s: read again", self._cert, self._key)
 
     def _load(self, context: ssl.SSLContext) -> None:
-        def asked_for_a_passphrase() -> str:
-            # Without this OpenSSL asks on the terminal, where nobody may sit.
-            raise EndpointError(
-                f"key {self._key}: is encrypted, and an endpoint asks nobody for its passphrase;"
-                " give one that is not: `openssl pkey -in KEY -out PLAIN_KEY`"
-            )
-
         try:
-            context.load_cert_chain(self._cert, self._key, asked_for_a_passphrase)
-        except (OSError, ssl.SSLError) as error:
-            raise EndpointError(
-                f"certificate {self._cert}, key {self._key}: do not load: {error}"
-            ) from error
+            load_certificate(context, self._cert, self._key)
+        except ValueError as error:
+            raise EndpointError(str(error)) from error

@@ -241,12 +241,14 @@ class Artifact:
         stop: str | Sequence[str] = (),
         cancelled: Callable[[], bool] | None = None,
         stop_when: StopWhen | None = None,
+        draft: Sequence[int] = (),
     ) -> Generation:
         """A response, piece by piece: a `Generation` of what the runtime yields.
 
         It has `room_for` so many tokens, and each step `top` of the likeliest. `cancelled` may be
-        the `is_set` of an event that another thread sets. A classifier's is its label: nothing is
-        drawn, and nothing cuts it.
+        the `is_set` of an event that another thread sets. `draft` is what another model of this
+        tokenizer said: see `Runtime.generate`. A classifier's is its label: nothing is drawn, and
+        nothing cuts it.
 
         Raises:
             PromptError: the prompt is empty or fills the window.
@@ -254,7 +256,7 @@ class Artifact:
         """
         longest = self.room_for(prompt_ids, max_new_tokens)
         stops = (stop,) if isinstance(stop, str) else tuple(stop)
-        steps = self._steps(prompt_ids, longest, sampling, cancelled, top)
+        steps = self._steps(prompt_ids, longest, sampling, cancelled, top, draft)
         if self._classes is not None:
             return Generation(steps, self._names, longest, classifies=True)
         return Generation(steps, self._names, longest, stop=stops, stop_when=stop_when)
@@ -277,8 +279,11 @@ class Artifact:
         sampling: Sampling | None,
         cancelled: Callable[[], bool] | None,
         top: int = 0,
+        draft: Sequence[int] = (),
     ) -> Iterator[Step]:
         self.check_ids(prompt_ids)
+        if draft and max(draft) >= self.manifest.model.vocabulary_size:
+            draft = ()  # one tokenizer, of which this model knows fewer tokens
         self._turn += 1
         turn = self._turn
 
@@ -286,7 +291,7 @@ class Artifact:
             return self._turn != turn or (cancelled is not None and cancelled())
 
         return self._runtime.generate(
-            prompt_ids, max_new_tokens, sampling=sampling, top=top, cancelled=over
+            prompt_ids, max_new_tokens, sampling=sampling, top=top, cancelled=over, draft=draft
         )
 
     def answer_golden(self, golden: GoldenEntry) -> GoldenEntry:

@@ -9,49 +9,21 @@ clock's, for a monotonic one is of one boot.
 
 from __future__ import annotations
 
-import stat
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from escalade.edge.base import Database
 from escalade.edge.errors import DataError, OutboxError
 from escalade.edge.outbox.entry import Entry, Kept, State, Work, decode_work, encode_work
+from escalade.edge.outbox.file import open_file
 from escalade.edge.outbox.place import OutboxOptions
 
 if TYPE_CHECKING:
     import sqlite3
 
-_VERSION = 1
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS kept (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    cascade TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('waiting', 'answered', 'refused')),
-    tier TEXT NOT NULL,
-    work BLOB NOT NULL,
-    prompt TEXT NOT NULL,
-    given TEXT NOT NULL,
-    reason TEXT NOT NULL,
-    kept_at REAL NOT NULL,
-    tries INTEGER NOT NULL DEFAULT 0,
-    answer TEXT,
-    answered_by TEXT,
-    settled_at REAL,
-    holder TEXT,
-    held_at REAL NOT NULL DEFAULT 0,
-    held_until REAL NOT NULL DEFAULT 0,
-    CHECK ((state = 'answered') = (answer IS NOT NULL)),
-    CHECK ((state = 'waiting') = (settled_at IS NULL))
-)
-"""
 _COLUMNS = ", ".join(Entry.__struct_fields__)
-_PRIVATE = 0o600
 # Clocks of machines are set by less as a rule; one that went back by more would hold for long.
 _CLOCK_STEP_S = 60.0
 
@@ -71,12 +43,7 @@ class Outbox:
         """
         self.path = options.path
         self._options, self._now_s = options, now_s
-        self._base = Database(options.path, OutboxError)
-        try:
-            self._prepare()
-        except BaseException:
-            self._base.close()
-            raise
+        self._base = open_file(options.path)
 
     def add(self, kept: Kept) -> None:
         """Keep a query; one whose id is known stays as it is.
@@ -237,31 +204,6 @@ class Outbox:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _prepare(self) -> None:
-        with self._base.alone() as file:
-            # Before anything is changed: it may be another program's.
-            self._check_ours(file)
-            try:
-                _close_to_others(self.path)
-            except OSError as error:
-                raise OutboxError(f"{self.path}: cannot be opened: {error.strerror}") from error
-            # Deleted text is overwritten: it is somebody's question.
-            file.execute("PRAGMA secure_delete = ON")
-        self._base.log_ahead()
-        with self._base.writing() as file:
-            self._check_ours(file)  # once more: nobody else writes now
-            file.execute(_SCHEMA)
-            file.execute(f"PRAGMA user_version = {_VERSION}")
-
-    def _check_ours(self, file: sqlite3.Connection) -> None:
-        (version,) = file.execute("PRAGMA user_version").fetchone()
-        (tables,) = file.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if version != _VERSION and (version or tables):
-            raise OutboxError(
-                f"{self.path}: must be an outbox of version {_VERSION}, got a database of version"
-                f" {version}"
-            )
-
     def _settle(
         self,
         entry: Entry,
@@ -307,12 +249,3 @@ class Outbox:
             " held_until = 0 WHERE state = 'waiting' AND cascade = ? AND kept_at < ?",
             (f"EXPIRED: it waited for more than {most_s:g} s: ", now_s, *of),
         )
-
-
-def _close_to_others(path: Path) -> None:
-    """Have nobody else read an outbox, nor the files that SQLite keeps beside it."""
-    for name in (path, *(Path(f"{path}-{beside}") for beside in ("wal", "shm"))):
-        with suppress(FileNotFoundError):  # these come and go
-            mode = name.stat().st_mode
-            if stat.S_ISREG(mode) and stat.S_IMODE(mode) & ~_PRIVATE:
-                name.chmod(_PRIVATE)

@@ -14,7 +14,7 @@ from escalade.edge.policy.rules import judge_content, policy_of
 from escalade.edge.policy.table import PolicyTable
 
 
-class Content:
+class ContentPolicy:
     """What patterns, tasks and redaction keep here, each time alike.
 
     Link, battery, budget and the user's word are not of the query: how often they keep it is a
@@ -49,7 +49,7 @@ class Content:
 
 
 def content_sha256(table: PolicyTable | None) -> str:
-    """Of all that decides which queries `Content` keeps, in hexadecimal; empty of what keeps none.
+    """Of all that decides which queries `ContentPolicy` keeps, in hexadecimal; empty of none.
 
     A promise about thresholds is of one such content.
     """

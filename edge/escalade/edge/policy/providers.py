@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from escalade.edge.base import Clock, SystemClock
 from escalade.edge.policy.patterns import Span
-from escalade.edge.policy.rules import Amount, Battery, LinkState
+from escalade.edge.policy.rules import Battery, LinkState, Spending
 
 # How long a question whose query was cancelled goes unnoticed.
 _NOTICE_S = 0.05
@@ -31,7 +31,7 @@ class Question(NamedTuple):
     #: What is sent, as it is sent, the draft included; None where it cannot be read here.
     texts: tuple[str, ...] | None
     #: What is known of it before.
-    amount: Amount
+    spending: Spending
     currency: str
     #: Of the query; empty: it has none of its own.
     request_id: str = ""
@@ -91,7 +91,7 @@ class Providers:
 
 
 #: This machine's, and nobody to ask.
-OWN = Providers()
+SYSTEM_PROVIDERS = Providers()
 
 
 class PendingConsent:

@@ -40,7 +40,7 @@ class Battery(NamedTuple):
     charging: bool
 
 
-class Amount(NamedTuple):
+class Spending(NamedTuple):
     """What calls took, or are about to take."""
 
     calls: int = 0
@@ -49,18 +49,18 @@ class Amount(NamedTuple):
     #: In the cascade's currency.
     money: float = 0.0
 
-    def plus(self, other: Amount) -> Amount:
+    def plus(self, other: Spending) -> Spending:
         """Both together."""
-        return Amount(
+        return Spending(
             self.calls + other.calls,
             self.tokens + other.tokens,
             self.bytes + other.bytes,
             self.money + other.money,
         )
 
-    def minus(self, other: Amount) -> Amount:
+    def minus(self, other: Spending) -> Spending:
         """The difference, which may be below 0."""
-        return Amount(
+        return Spending(
             self.calls - other.calls,
             self.tokens - other.tokens,
             self.bytes - other.bytes,
@@ -79,7 +79,7 @@ class Leaving(NamedTuple):
     #: Empty where nobody said.
     task: str = ""
     #: What is known of it before.
-    amount: Amount = Amount(calls=1)
+    spending: Spending = Spending(calls=1)
     #: Money for a million tokens, read and written, that the tier asks.
     prices: tuple[float, float] = (0.0, 0.0)
     #: Under which it is sent; empty: none of the caller's.
@@ -104,7 +104,7 @@ class Situation(Protocol):
         ...
 
     @property
-    def spent(self) -> Amount:
+    def spent(self) -> Spending:
         """Of today's budget."""
         ...
 
@@ -147,7 +147,7 @@ def judge(policy: Policy, leaving: Leaving, now: Situation) -> Block | None:
     return (
         judge_content(policy, leaving.texts, leaving.task)
         or judge_device(policy.table, now)
-        or _budget(policy.table.daily, leaving.amount, now)
+        or _budget(policy.table.daily, leaving.spending, now)
         or _consent(policy.table, now)
     )
 
@@ -217,22 +217,22 @@ def _battery(table: PolicyTable, now: Situation) -> Block | None:
     )
 
 
-def _budget(daily: DailyTable, amount: Amount, now: Situation) -> Block | None:
+def _budget(daily: DailyTable, spending: Spending, now: Situation) -> Block | None:
     if daily == DailyTable():
         return None
-    return over_budget(daily, now.spent, amount)
+    return over_budget(daily, now.spent, spending)
 
 
-def over_budget(daily: DailyTable, spent: Amount, amount: Amount) -> Block | None:
+def over_budget(daily: DailyTable, spent: Spending, spending: Spending) -> Block | None:
     """Whether a call would pass a day's budget by what is known of it, or finds it used up.
 
     What is known before is the call itself, the bytes it sends, the tokens of ids that it sends,
     and their price. What the answer adds is told when it comes, so that the last call of a day may
     pass the budget by its answer. A second attempt is no call of its own.
     """
-    for name, had, more in zip(Amount._fields, spent, amount, strict=True):
+    for name, had, more in zip(Spending._fields, spent, spending, strict=True):
         most = getattr(daily, name)
-        if most is not None and (had + more > most or (amount.calls and had >= most)):
+        if most is not None and (had + more > most or (spending.calls and had >= most)):
             return Block(
                 BUDGET, f"today's {name} are used up: {had:g} of {most:g} spent", may_pass=True
             )

@@ -1,8 +1,8 @@
-"""Programs that generate, classify and score: ONNX Runtime, ExecuTorch, numpy; knows no text."""
+"""Programs that generate, classify and score, each by its runtime; knows no text."""
 
 from escalade.edge.runtimes.base import Runtime, Step
 from escalade.edge.runtimes.cores import MAX_THREADS, default_threads
-from escalade.edge.runtimes.opening import open_runtime, open_sentence_encoder
+from escalade.edge.runtimes.opening import open_llamacpp, open_runtime, open_sentence_encoder
 from escalade.edge.runtimes.program import (
     ATTENTION_MASK,
     CHUNK_TOKENS,
@@ -11,6 +11,7 @@ from escalade.edge.runtimes.program import (
     FORWARD,
     INPUT_IDS,
     LOGITS,
+    LOGITS_TO_KEEP,
     LOGPROB,
     NEXT_TOKEN,
     PAST_PREFIX,
@@ -28,6 +29,7 @@ __all__ = [
     "FORWARD",
     "INPUT_IDS",
     "LOGITS",
+    "LOGITS_TO_KEEP",
     "LOGPROB",
     "MAX_THREADS",
     "NEXT_TOKEN",
@@ -40,6 +42,7 @@ __all__ = [
     "Sampling",
     "Step",
     "default_threads",
+    "open_llamacpp",
     "open_runtime",
     "open_sentence_encoder",
 ]

@@ -116,6 +116,7 @@ class Runtime(Protocol):
         sampling: Sampling | None = None,
         top: int = 0,
         cancelled: Callable[[], bool] | None = None,
+        draft: Sequence[int] = (),
     ) -> Iterator[Step]:
         """Yield a step for each token until the end of sequence or `max_new_tokens`.
 
@@ -130,5 +131,8 @@ class Runtime(Protocol):
             top: how many of the likeliest tokens each step says; 0 takes no time for them.
             cancelled: asked before each chunk of the prompt and before each token; once it
                 says so, nothing more is yielded.
+            draft: how the answer may begin, ids of the vocabulary. What is yielded is the same,
+                but for the last bits of what other-shaped kernels compute; sooner where a runtime
+                reads it in one piece, greedily, and it is right.
         """
         ...

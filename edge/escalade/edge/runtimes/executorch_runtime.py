@@ -103,6 +103,7 @@ class ExecutorchRuntime:
         sampling: Sampling | None = None,
         top: int = 0,
         cancelled: Callable[[], bool] | None = None,
+        draft: Sequence[int] = (),
     ) -> Iterator[Step]:
         """See `Runtime.generate`."""
         scores = sampling is None and not top

@@ -49,6 +49,7 @@ class LinearRuntime:
         sampling: Sampling | None = None,
         top: int = 0,
         cancelled: Callable[[], bool] | None = None,
+        draft: Sequence[int] = (),
     ) -> Iterator[Step]:
         """See `Runtime.generate`; a prompt may be empty, and nothing is drawn."""
         if cancelled is None or not cancelled():

@@ -10,7 +10,7 @@ import numpy as np
 from escalade.edge.artifact import Manifest
 from escalade.edge.errors import ArtifactError
 from escalade.edge.runtimes.base import Step, class_step
-from escalade.edge.runtimes.onnx_runtime import check_graph, open_session
+from escalade.edge.runtimes.onnx_session import check_graph, open_session
 from escalade.edge.runtimes.program import CLASS_LOGPROBS, INPUT_IDS
 from escalade.edge.runtimes.sampling import Sampling
 
@@ -50,6 +50,7 @@ class OnnxClassifierRuntime:
         sampling: Sampling | None = None,
         top: int = 0,
         cancelled: Callable[[], bool] | None = None,
+        draft: Sequence[int] = (),
     ) -> Iterator[Step]:
         """See `Runtime.generate`; nothing is drawn, and a run is not cancelled once begun."""
         if cancelled is not None and cancelled():

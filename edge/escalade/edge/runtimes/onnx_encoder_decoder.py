@@ -16,7 +16,7 @@ import numpy as np
 from escalade.edge.artifact import Manifest
 from escalade.edge.errors import ArtifactError
 from escalade.edge.runtimes.base import Step, steps_of
-from escalade.edge.runtimes.onnx_runtime import (
+from escalade.edge.runtimes.onnx_session import (
     CPU,
     Beginnings,
     NextToken,
@@ -36,7 +36,7 @@ from escalade.edge.runtimes.program import (
 from escalade.edge.runtimes.sampling import Sampling
 
 # isort: split
-import onnxruntime as ort  # after onnx_runtime, which turns its telemetry off
+import onnxruntime as ort  # after onnx_session, which turns its telemetry off
 
 _KINDS = ("key", "value")
 
@@ -108,8 +108,9 @@ class OnnxEncoderDecoderRuntime:
         sampling: Sampling | None = None,
         top: int = 0,
         cancelled: Callable[[], bool] | None = None,
+        draft: Sequence[int] = (),
     ) -> Iterator[Step]:
-        """See `Runtime.generate`; the prompt is one chunk, as long as it may be."""
+        """See `Runtime.generate`; a prompt is one chunk, however long; no draft is read."""
         binding = self._greedy if sampling is None and not top else self._sampled
         positions = itertools.count()
 

@@ -3,27 +3,29 @@
 Keys and values live in one buffer for each layer, as long as the window and allocated once,
 which the program reads as past and writes as present. To go back in the text is to say that
 less of the buffer counts: a prompt that begins as the last one did is only read from where
-it differs.
+it differs. A draft of the answer is read with the prompt, and stands as far as the program would
+have said the same.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-
-# The wheels for Linux carry telemetry; it reads this when the library is loaded.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-
-import onnxruntime as ort
 
 from escalade.edge.artifact import Manifest
 from escalade.edge.errors import ArtifactError
 from escalade.edge.runtimes.base import Step, reusable, steps_of
-from escalade.edge.runtimes.kernels import choose_kernels
+from escalade.edge.runtimes.onnx_session import (
+    Beginnings,
+    NextToken,
+    bind,
+    check_graph,
+    keeps,
+    open_session,
+    present_of,
+)
 from escalade.edge.runtimes.program import (
     ATTENTION_MASK,
     CHUNK_TOKENS,
@@ -32,14 +34,16 @@ from escalade.edge.runtimes.program import (
     LOGPROB,
     NEXT_TOKEN,
     PAST_PREFIX,
-    PRESENT_PREFIX,
 )
 from escalade.edge.runtimes.sampling import Sampling
 
-_ERRORS_ONLY = 3
-CPU = "cpu"
-# Values of half a kilobyte. Where there are more tokens, a step takes so long that none counts.
-_MOST_KEPT = 512
+# isort: split
+import onnxruntime as ort  # after onnx_session, which turns its telemetry off
+
+# Tokens of a draft that are read with the prompt, and in one piece after that. Eight take as long
+# as generating one or two (SmolLM2-135M, int8 and int4), which is what a wrong draft costs; where
+# they are right, the rest mostly is.
+_FIRST_DRAFTED, _MOST_DRAFTED = 8, 16
 
 
 class OnnxRuntime:
@@ -67,7 +71,7 @@ class OnnxRuntime:
             program,
             self._session,
             inputs=[INPUT_IDS, ATTENTION_MASK, PAST_PREFIX + "0.key"],
-            outputs=[NEXT_TOKEN, LOGPROB, LOGITS, *map(_present_of, self._past_names)],
+            outputs=[NEXT_TOKEN, LOGPROB, LOGITS, *map(present_of, self._past_names)],
         )
         #: Tokens put through the model since it was opened: what a reused prefix saves.
         self.tokens_run = 0
@@ -75,15 +79,18 @@ class OnnxRuntime:
         # This scheme rounds the activations of a whole chunk by one scale, so what is read
         # together changes the answer.
         self._reuses = manifest.quantization.scheme != "dynamic-int8"
-        self._ids = np.zeros((1, CHUNK_TOKENS), dtype=np.int64)
+        self._reads_drafts = self._reuses and keeps(self._session)
+        self._ids = np.zeros((1, CHUNK_TOKENS + _MOST_DRAFTED), dtype=np.int64)
         self._masks, self._chunks = (
             Beginnings(np.ones((1, self._model.window), dtype=np.int64)),
             Beginnings(self._ids),
         )
-        self._next = NextToken(self._model.vocabulary_size)
+        self._next = NextToken(self._model.vocabulary_size, _MOST_DRAFTED + 1)
         self._cache = self._allocate()
         self._greedy = bind(self._session, self._cache, self._next, with_logits=False)
         self._sampled = bind(self._session, self._cache, self._next, with_logits=True)
+        # By how many positions they keep.
+        self._drafted = {1: self._greedy}
 
     def generate(
         self,
@@ -93,27 +100,58 @@ class OnnxRuntime:
         sampling: Sampling | None = None,
         top: int = 0,
         cancelled: Callable[[], bool] | None = None,
+        draft: Sequence[int] = (),
     ) -> Iterator[Step]:
         """See `Runtime.generate`."""
-        binding = self._greedy if sampling is None and not top else self._sampled
+        greedy = sampling is None and not top
         del self._held[reusable(self._held, prompt_ids) if self._reuses else 0 :]
+        # The last token that it may say is not read, whatever the draft says.
+        drafted = draft[: max_new_tokens - 1] if greedy and self._reads_drafts else ()
+        # Of the draft, how much was said, how much is held, and the position that speaks.
+        said = held = row = 0
 
         def read(last: int | None) -> bool:
-            for ids in self._unread(prompt_ids) if last is None else ([last],):
+            nonlocal drafted, said, held, row
+            if cancelled is not None and cancelled():
+                return False
+            waiting = self._unread(prompt_ids) if last is None else [[last]]
+            if last is not None and drafted:
+                if said < len(drafted) and last == drafted[said]:
+                    said += 1
+                    row += 1
+                    if said <= held:
+                        return True
+                else:
+                    del self._held[len(self._held) - held + said :]
+                    drafted, said, held = (), 0, 0
+            for ids in waiting[:-1]:
+                self._run(self._greedy if greedy else self._sampled, ids)
                 if cancelled is not None and cancelled():
                     return False
-                self._run(binding, ids)
+            more = drafted[said : said + (_MOST_DRAFTED if said else _FIRST_DRAFTED)]
+            self._run(
+                self._keeping(len(more) + 1) if greedy else self._sampled, [*waiting[-1], *more]
+            )
+            held, row = said + len(more), 0
             return True
 
         yield from steps_of(
             read,
-            self._next.likeliest,
+            lambda: self._next.likeliest(row),
             self._next.of_all,
             end_ids=self._end_ids,
             max_new_tokens=max_new_tokens,
             sampling=sampling,
             top=top,
         )
+
+    def _keeping(self, kept: int) -> ort.IOBinding:
+        """The binding that says so many next tokens."""
+        found = self._drafted.get(kept)
+        if found is None:
+            found = bind(self._session, self._cache, self._next, with_logits=False, kept=kept)
+            self._drafted[kept] = found
+        return found
 
     def _unread(self, prompt_ids: Sequence[int]) -> list[list[int]]:
         """What of a prompt is not held, in chunks."""
@@ -143,115 +181,3 @@ class OnnxRuntime:
             name: ort.OrtValue.ortvalue_from_numpy(np.zeros(shape, dtype=np.float32))
             for name in self._past_names
         }
-
-
-class Beginnings:
-    """The first columns of an array, as values to be bound.
-
-    To describe them anew for each token takes a tenth of a small model's step.
-    """
-
-    def __init__(self, array: NDArray[np.int64]) -> None:
-        """Take an array, `(1, n)`."""
-        self._array = array
-        self._known: dict[int, ort.OrtValue] = {}
-
-    def of(self, columns: int) -> ort.OrtValue:
-        """The first so many, `(1, columns)`, where the array has them."""
-        value = self._known.get(columns)
-        if value is None:
-            value = ort.OrtValue.ortvalue_from_numpy(self._array[:, :columns])
-            if columns <= _MOST_KEPT:
-                self._known[columns] = value
-        return value
-
-
-class NextToken:
-    """Where a graph writes what it says of the next token."""
-
-    def __init__(self, vocabulary_size: int) -> None:
-        self.token = np.zeros((1, 1), dtype=np.int64)
-        self.logprob = np.zeros((1, 1), dtype=np.float32)
-        self.logits = np.zeros((1, 1, vocabulary_size), dtype=np.float32)
-
-    def likeliest(self) -> tuple[int, float]:
-        """The greedy choice and its log-probability."""
-        return self.token.item(), self.logprob.item()
-
-    def of_all(self) -> NDArray[np.float32]:
-        """The logits, `(V,)`."""
-        logits: NDArray[np.float32] = self.logits[0, 0]
-        return logits
-
-
-def bind(
-    session: ort.InferenceSession,
-    cache: Mapping[str, ort.OrtValue],
-    results: NextToken,
-    *,
-    with_logits: bool,
-) -> ort.IOBinding:
-    """Bind all that stays where it is from run to run.
-
-    Args:
-        session: of the graph.
-        cache: by the name of its input, a buffer that is read and written in place.
-        results: where the graph writes.
-        with_logits: whether it writes them too: copying them takes time.
-    """
-    binding = session.io_binding()
-    for name, buffer in cache.items():
-        binding.bind_ortvalue_input(name, buffer)
-        binding.bind_ortvalue_output(_present_of(name), buffer)
-    written: list[tuple[str, NDArray[np.generic]]] = [
-        (NEXT_TOKEN, results.token),
-        (LOGPROB, results.logprob),
-    ]
-    if with_logits:
-        written.append((LOGITS, results.logits))
-    for name, array in written:
-        binding.bind_output(name, CPU, 0, array.dtype.type, array.shape, array.ctypes.data)
-    return binding
-
-
-def open_session(program: Path, manifest: Manifest, *, threads: int) -> ort.InferenceSession:
-    """Load a program for the CPU.
-
-    Raises:
-        ArtifactError: onnxruntime cannot load it, or see `choose_kernels`.
-    """
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = _ERRORS_ONLY
-    # Within a run threads meet hundreds of times and must not sleep; between runs they must
-    # not spin, or they burn a core of a device that waits for its user.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "1")
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    choose_kernels(options, program, manifest)
-    try:
-        return ort.InferenceSession(program, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises many kinds, all its own
-        raise ArtifactError(f"{program}: onnxruntime cannot load it: {error}") from error
-
-
-def check_graph(
-    program: Path, session: ort.InferenceSession, *, inputs: list[str], outputs: list[str]
-) -> None:
-    """Hold a graph against what a runtime feeds and fetches.
-
-    Raises:
-        ArtifactError: it lacks something.
-    """
-    has_inputs = {node.name for node in session.get_inputs()}
-    has_outputs = {node.name for node in session.get_outputs()}
-    lacks = [name for name in inputs if name not in has_inputs]
-    lacks += [name for name in outputs if name not in has_outputs]
-    if lacks:
-        raise ArtifactError(
-            f"{program}: the graph lacks {', '.join(lacks)}; was it written by `escalade export`?"
-        )
-
-
-def _present_of(past_name: str) -> str:
-    return PRESENT_PREFIX + past_name.removeprefix(PAST_PREFIX)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from escalade.edge.artifact import Manifest
@@ -31,6 +32,10 @@ def open_runtime(folder: Path, manifest: Manifest, *, threads: int) -> Runtime:
         from escalade.edge.runtimes.executorch_runtime import ExecutorchRuntime
 
         return ExecutorchRuntime(program, manifest, threads=threads)
+    if manifest.format == "gguf":
+        from escalade.edge.runtimes.llamacpp_runtime import LlamaCppRuntime
+
+        return LlamaCppRuntime(program, manifest, threads=threads)
     if manifest.encoder is not None:
         from escalade.edge.runtimes.onnx_encoder_decoder import OnnxEncoderDecoderRuntime
 
@@ -51,3 +56,14 @@ def open_sentence_encoder(folder: Path, manifest: Manifest, *, threads: int) -> 
     from escalade.edge.runtimes.onnx_sentence_encoder import OnnxSentenceEncoder
 
     return OnnxSentenceEncoder(folder / manifest.program, manifest, threads=threads)
+
+
+def open_llamacpp() -> ModuleType:
+    """llama.cpp's functions, for who makes its files: `llama_cpp`, and what it says went wrong.
+
+    Raises:
+        ArtifactError: it is not installed.
+    """
+    from escalade.edge.runtimes import llamacpp_library
+
+    return llamacpp_library

@@ -7,6 +7,9 @@ INPUT_IDS, ATTENTION_MASK = "input_ids", "attention_mask"
 PAST_PREFIX, PRESENT_PREFIX = "past_key_values.", "present."
 LOGITS = "logits"
 NEXT_TOKEN, LOGPROB = "next_token", "logprob"
+#: Which positions of what is read together these are given for, `(K,)`, negative ones from the
+#: end: transformers' name. The last one where it is not fed; a graph without it knows no other.
+LOGITS_TO_KEEP = "logits_to_keep"
 #: What a classifier's graph gives.
 CLASS_LOGPROBS = "class_logprobs"
 #: What a sentence encoder's gives, as optimum-onnx names it.

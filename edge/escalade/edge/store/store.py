@@ -14,25 +14,13 @@ names while they are open. POSIX only: this takes symbolic links and `flock`.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import msgspec
-
-from escalade.edge.artifact import (
-    MANIFEST_NAME,
-    MAX_MANIFEST_BYTES,
-    Manifest,
-    SignatureState,
-    load_manifest,
-    read_bounded,
-    read_manifest,
-    signature_state,
-)
+from escalade.edge.artifact import Manifest, load_manifest, read_manifest
 from escalade.edge.base import (
     Clock,
     SystemClock,
@@ -44,6 +32,7 @@ from escalade.edge.base import (
 )
 from escalade.edge.errors import ArtifactError, StoreError
 from escalade.edge.store.lock import locked
+from escalade.edge.store.version import CHANGED, Version, id_of, version_in
 
 CURRENT = "current"
 #: How the names of folders begin in which versions are built.
@@ -51,23 +40,7 @@ PARTIAL = ".partial"
 _HISTORY = "history"
 # How many versions a message lists.
 _SHOWN = 8
-_CHANGED = f"{MANIFEST_NAME} was changed since it was installed"
 _ID = re.compile(r"[0-9a-f]{64}", re.ASCII)
-
-
-class Version(msgspec.Struct, frozen=True, kw_only=True):
-    """A version in a store."""
-
-    #: sha256 of its manifest, as it was installed.
-    id: str
-    current: bool
-    signature: SignatureState
-    #: Out of the manifest; empty where that cannot be read.
-    model: str = ""
-    created: str = ""
-    bytes: int = 0
-    #: What is wrong with the manifest; None where nothing is. Files are not read for this.
-    problem: str | None = None
 
 
 class Store:
@@ -81,7 +54,7 @@ class Store:
         """Whether the version is there with every file whole; reads all of it."""
         path = self.path_of(version)
         try:
-            return _id_of(path) == version and bool(read_manifest(path))
+            return id_of(path) == version and bool(read_manifest(path))
         except ArtifactError:
             return False
 
@@ -180,8 +153,8 @@ class Store:
         """
         target = self._chosen(to)
         with shared_lock(self.path_of(target)) as folder:
-            if _id_of(folder) != target:
-                raise ArtifactError(f"{folder}: {_CHANGED}")
+            if id_of(folder) != target:
+                raise ArtifactError(f"{folder}: {CHANGED}")
             read_manifest(folder)
             with self.changing(waiting):
                 if self._chosen(to) != target:
@@ -222,25 +195,9 @@ class Store:
         there = {path.name for path in (self.folder / "versions").iterdir()}
         # First what is in no history: another deletion may have been cut short.
         return [
-            self._describe(one, current, trusted_key)
+            version_in(self.path_of(one), current=one == current, trusted_key=trusted_key)
             for one in [*sorted(there - set(history)), *history]
         ]
-
-    def _describe(self, version: str, current: str, trusted_key: Path | None) -> Version:
-        folder = self.path_of(version)
-        signature = signature_state(folder, trusted_key)
-        found = Version(id=version, current=version == current, signature=signature)
-        try:
-            manifest = self.manifest_of(version)
-        except ArtifactError as error:
-            return msgspec.structs.replace(found, problem=str(error))
-        return msgspec.structs.replace(
-            found,
-            model=manifest.model.name,
-            created=manifest.created,
-            bytes=manifest.total_bytes,
-            problem=None if _id_of(folder) == version else _CHANGED,
-        )
 
     def manifest_of(self, version: str) -> Manifest:
         """The manifest of a version; its files are not looked at.
@@ -291,8 +248,3 @@ class Store:
                 shutil.rmtree(path, ignore_errors=True)
                 removed.append(path.name)
         return removed
-
-
-def _id_of(folder: Path) -> str:
-    raw = read_bounded(folder / MANIFEST_NAME, MAX_MANIFEST_BYTES)
-    return hashlib.sha256(raw).hexdigest()

@@ -12,7 +12,7 @@ from __future__ import annotations
 from escalade.edge.deferral import Agreement
 from escalade.edge.generation import Generation
 from escalade.edge.tiers.prompts import Member, Prompts
-from escalade.edge.tiers.tier import Call, Draft, Said, Saying, classes_of, source_of
+from escalade.edge.tiers.tier import Call, Draft, Said, Saying, classes_of, ids_for, source_of
 from escalade.edge.trace import MemberAnswer, MemberInfo, Place, TierAnswer, is_correct
 
 
@@ -65,6 +65,7 @@ class ArtifactTier:
             stop=query.stop,
             cancelled=call.cancelled,
             stop_when=gate.early_stop(longest) if early and gate is not None else None,
+            draft=() if call.whole else ids_for(self.member, call.draft),
         )
         yield from generation
         spent_s = call.elapsed_s() - began_s

@@ -24,7 +24,7 @@ from escalade.edge.tiers.comparable import check_comparable
 from escalade.edge.tiers.heard import Heard, Speaking, silently, speak
 from escalade.edge.tiers.pace import Pace
 from escalade.edge.tiers.prompts import Member, Prompts
-from escalade.edge.tiers.tier import Call, Said, Saying, source_of
+from escalade.edge.tiers.tier import Call, Said, Saying, ids_for, source_of
 from escalade.edge.tiers.together import Together
 from escalade.edge.tiers.verdict import is_decided, verdict_on
 from escalade.edge.trace import MemberInfo, Place, TierAnswer, is_correct
@@ -119,7 +119,12 @@ class EnsembleTier:
             if found and self._decided(call.gate, found.values(), can_defer) and not call.whole:
                 break
             speaking = self._speak(
-                index, call.prompts, call.elapsed_s, call.cancelled, since_s=since_s
+                index,
+                call.prompts,
+                call.elapsed_s,
+                call.cancelled,
+                since_s=since_s,
+                draft=self._draft(call, index, found.values()),
             )
             one = (yield from speaking) if index == 0 else silently(speaking)
             if not one.ended:
@@ -138,6 +143,7 @@ class EnsembleTier:
                 self._speak,
                 lambda heard: not call.whole and self._decided(call.gate, heard, call.can_defer),
                 self._threads,
+                lambda index, heard: self._draft(call, index, heard),
                 count=len(self._members),
                 at_once=self._at_once,
             ).ask()
@@ -155,6 +161,7 @@ class EnsembleTier:
         cancelled: Callable[[], bool] | None,
         *,
         since_s: float | None = None,
+        draft: Sequence[int] = (),
     ) -> Speaking:
         return speak(
             index,
@@ -165,7 +172,21 @@ class EnsembleTier:
             cancelled=cancelled,
             streams=index == 0,
             since_s=since_s,
+            draft=draft,
         )
+
+    def _draft(self, call: Call, index: int, heard: Iterable[Heard]) -> Sequence[int]:
+        """What a member may say: as the first whose tokens it knows, or the tier below.
+
+        None where all are wanted: a trace has the time that each takes by itself.
+        """
+        if call.whole:
+            return ()
+        member = self._members[index]
+        for one in heard:
+            if one.text is not None and self._members[one.member].fingerprint == member.fingerprint:
+                return one.ids
+        return ids_for(member, call.draft)
 
     def _decided(self, gate: Gate | None, heard: Iterable[Heard], can_defer: bool) -> bool:
         return is_decided(gate, _voices(heard), self._weights, can_defer=can_defer)

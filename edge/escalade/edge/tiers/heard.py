@@ -87,6 +87,7 @@ def speak(
     cancelled: Callable[[], bool] | None,
     streams: bool,
     since_s: float | None = None,
+    draft: Sequence[int] = (),
 ) -> Speaking:
     """Let a member answer; it fails alone.
 
@@ -101,6 +102,7 @@ def speak(
         streams: whether it gives deltas; one that gives none takes less of the interpreter's time,
             which members side by side share.
         since_s: on that clock, from when its seconds count; None counts from now on.
+        draft: what it may say, see `Artifact.stream`.
     """
     query, began_s = prompts.query, now_s()
     late = False
@@ -120,6 +122,7 @@ def speak(
             top=query.top_logprobs,
             stop=query.stop,
             cancelled=cancelled if deadline_s is None else over,
+            draft=draft,
         )
         if streams:
             yield from generation

@@ -30,6 +30,13 @@ class Draft(NamedTuple):
     text: str = ""
 
 
+def ids_for(member: Member, draft: Draft | None) -> Sequence[int]:
+    """The tokens of a draft, where they are tokens of a member too; else none."""
+    if draft is None or not member.fingerprint:
+        return ()
+    return draft.ids if draft.tokenizer_fingerprint == member.fingerprint else ()
+
+
 class Call(NamedTuple):
     """A query as it comes to a tier; made for each, so that it has to be made fast."""
 

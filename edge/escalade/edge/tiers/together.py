@@ -28,6 +28,7 @@ class Speak(Protocol):
         cancelled: Callable[[], bool] | None,
         *,
         since_s: float | None = None,
+        draft: Sequence[int] = (),
     ) -> Speaking:
         """See `speak`."""
         ...
@@ -42,6 +43,7 @@ class Together:
         speak: Speak,
         decided: Callable[[Sequence[Heard]], bool],
         threads: Threads,
+        draft: Callable[[int, Sequence[Heard]], Sequence[int]],
         *,
         count: int,
         at_once: int,
@@ -53,10 +55,12 @@ class Together:
             speak: by a member's place among all.
             decided: whether those that were heard decide it, so that no other is waited for.
             threads: at least one fewer than run at once: who asks answers for one.
+            draft: what a member may say, from those that were heard; read where it was asked.
             count: of the members.
             at_once: so many of them at most.
         """
         self._call, self._speak, self._decided = call, speak, decided
+        self._draft = draft
         self._at_once, self._waiting = at_once, deque(range(1, count))
         self._query = _Asked(call, speak)
         self._calls = Calls(self._query.hear, threads)
@@ -67,7 +71,8 @@ class Together:
         call, calls, query, heard = self._call, self._calls, self._query, self._heard
         try:
             self._begin(1)
-            lead = self._speak(0, call.prompts, call.elapsed_s, query.cancelled)
+            draft = self._draft(0, ())
+            lead = self._speak(0, call.prompts, call.elapsed_s, query.cancelled, draft=draft)
             heard.append((yield from noticed(lead, self._notice)))
             while True:
                 heard += calls.take()
@@ -123,7 +128,7 @@ class Together:
                 self._is_over()
             return self._query.cancelled()
 
-        return self._query.hear(index, ends)
+        return self._query.hear(index, ends, self._draft(index, self._heard))
 
 
 class _Asked:
@@ -142,10 +147,17 @@ class _Asked:
     def cancelled(self) -> bool:
         return self.over or (self._given_up is not None and self._given_up())
 
-    def hear(self, index: int, ends: Callable[[], bool] | None = None) -> Heard:
+    def hear(
+        self, index: int, ends: Callable[[], bool] | None = None, draft: Sequence[int] = ()
+    ) -> Heard:
         # The wait for a turn counts: the last to end is as late as the whole tier.
         return silently(
             self._speak(
-                index, self._prompts, self._now_s, ends or self.cancelled, since_s=self._began_s
+                index,
+                self._prompts,
+                self._now_s,
+                ends or self.cancelled,
+                since_s=self._began_s,
+                draft=draft,
             )
         )

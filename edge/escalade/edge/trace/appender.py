@@ -2,13 +2,15 @@
 
 Whoever adds holds a lock on the file while it looks at what is there and writes: of several
 processes and threads that begin one trace, one writes the header, and lines never mix. A line that
-is half there, as a power cut leaves it, goes when the next record comes.
+is half there, as a power cut leaves it, goes when the next record comes. Threads of one client wait
+for each other first, so that one of them asks for the file's lock at a time.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import FileIO
@@ -23,6 +25,8 @@ from escalade.edge.trace.lines import encode_line
 from escalade.edge.trace.schema import TierInfo, TraceHeader, TraceRecord, links_of
 
 _CHUNK_BYTES = 1 << 16
+# For the thread before this one, which may itself wait so long for another process.
+_TURN_S = 10.0
 
 
 class TraceAppender:
@@ -45,6 +49,7 @@ class TraceAppender:
         """
         self._path = path
         self._ours = ours
+        self._turn = threading.Lock()
         # The header that is there, as it stands and what it says; None where there is none yet.
         self._there: tuple[bytes, TraceHeader] | None = None
         # Whether others have begun it: who answers elsewhere is not known to be the same.
@@ -64,9 +69,10 @@ class TraceAppender:
                 other models than its header names answer elsewhere; the file is as it was.
         """
         asked = self._strange and any(one is not None and links_of(one) for one in record.tiers)
-        if asked or self._there is None:
-            self._ours = header()  # before the lock, for it may ask who is elsewhere
-        with self._reporting("no record was added"), self._opened() as stream:
+        # Before any lock, for it may ask who is elsewhere.
+        fresh = header() if asked or self._there is None else None
+        with self._in_turn(), self._reporting("no record was added"), self._opened() as stream:
+            self._ours = fresh or self._ours
             if _is_regular(stream):
                 self._look(stream)
                 if asked and self._there is not None:
@@ -82,6 +88,15 @@ class TraceAppender:
             _write_whole(stream, first * begins + encode_line(record))
             if begins:
                 self._there, self._strange = (first, self._ours), False
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        if not self._turn.acquire(timeout=_TURN_S):
+            raise DataError(f"{self._path}: no record was added: others still wait to write")
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     @contextmanager
     def _reporting(self, what: str) -> Iterator[None]:

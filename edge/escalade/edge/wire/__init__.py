@@ -1,12 +1,17 @@
 """The channel to a server: attempts, deadlines, messages; knows no rule."""
 
-from escalade.edge.wire.breaker import FAILURES_BEFORE_OPEN
 from escalade.edge.wire.checks import ROUNDING, check_info
-from escalade.edge.wire.client_files import ClientFiles, read_token
 from escalade.edge.wire.cloud import CloudClient
-from escalade.edge.wire.connection import Connection
-from escalade.edge.wire.dialling import Dialled, Through, dial_to
-from escalade.edge.wire.handshake import mistrust_of
+from escalade.edge.wire.connection import (
+    FAILURES_BEFORE_OPEN,
+    ClientFiles,
+    Connection,
+    Dialled,
+    Through,
+    dial_to,
+    mistrust_of,
+    read_token,
+)
 from escalade.edge.wire.hedging import Hedge
 from escalade.edge.wire.sending import Sending
 

@@ -10,39 +10,28 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
-from typing import NamedTuple
-
-import grpc
 
 from escalade.edge.base import Clock, SystemClock
 from escalade.edge.errors import CloudError
-from escalade.edge.policy import Amount, Guard, Leaving, Permit
-from escalade.edge.wire.breaker import FAILURES_BEFORE_OPEN, Breaker
-from escalade.edge.wire.checks import check_answer, check_info, check_verdict
-from escalade.edge.wire.client_files import NO_FILES, ClientFiles
-from escalade.edge.wire.connection import Connection
-from escalade.edge.wire.dialling import Through
-from escalade.edge.wire.hedging import Hedge, Latencies, race
-from escalade.edge.wire.sending import Sending
+from escalade.edge.policy import Guard, Leaving, Permit
+from escalade.edge.wire.admission import admitted, note_spent
+from escalade.edge.wire.checks import check_info, check_verdict
+from escalade.edge.wire.connection import (
+    FAILURES_BEFORE_OPEN,
+    NO_FILES,
+    Breaker,
+    ClientFiles,
+    Connection,
+    Through,
+)
+from escalade.edge.wire.hedged_calls import HedgedCalls
+from escalade.edge.wire.hedging import Hedge
+from escalade.edge.wire.sending import CloudAnswer, Sending
 from escalade.edge.wire.streaming import KEEP_S, AnswerStream, read_answer
-from escalade.edge.wire.trace_context import trace_metadata
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1 import cascade_pb2_grpc
-
-# How long a cancelled call may go on unnoticed.
-_CANCEL_S = 0.05
-
-
-class CloudAnswer(NamedTuple):
-    """What a server said and what the call cost."""
-
-    response: pb.GenerateResponse
-    attempts: int
-    round_trip_s: float
-    bytes_up: int
-    draft_bytes: int
-    bytes_down: int
 
 
 class CloudClient:
@@ -85,11 +74,11 @@ class CloudClient:
         self.address = address
         self.guard = guard
         self.deadline_s = deadline_s
-        self._clock = clock or SystemClock()
+        clock = clock or SystemClock()
         rng = rng or random.Random()  # noqa: S311 - jitter is no secret
 
         def breaker(of: str) -> Breaker | None:
-            return Breaker(of, self._clock, rng, breaker_after) if breaker_after else None
+            return Breaker(of, clock, rng, breaker_after) if breaker_after else None
 
         def connect(to: str, breaker: Breaker | None) -> Connection:
             return Connection(
@@ -98,7 +87,7 @@ class CloudClient:
                 ca_cert=ca_cert,
                 plaintext=plaintext,
                 files=files,
-                clock=self._clock,
+                clock=clock,
                 rng=rng,
                 breaker=breaker,
                 through=through,
@@ -106,9 +95,6 @@ class CloudClient:
 
         own = breaker(address)
         self._connection = connect(address, own)
-        self._hedge = hedge
-        percent = None if hedge is None else hedge.percent
-        self._latencies = None if percent is None else Latencies(percent)
         self._second: Connection | None = None
         if hedge is not None:
             other = hedge.address
@@ -119,6 +105,13 @@ class CloudClient:
                 raise
         #: Of the tokenizers that are known, by their fingerprint.
         self.vocabulary_sizes: dict[str, int] = {}
+        self._calls = HedgedCalls(
+            self._connection,
+            None if hedge is None or self._second is None else (hedge, self._second),
+            deadline_s=deadline_s,
+            clock=clock,
+            vocabulary_sizes=self.vocabulary_sizes,
+        )
 
     def model_info(self) -> pb.GetModelInfoResponse:
         """Who is serving.
@@ -155,14 +148,7 @@ class CloudClient:
         Raises:
             PolicyError: it stays.
         """
-        request.request_id = request.request_id or uuid.uuid4().hex
-        if leaving is None:
-            leaving = Leaving(self.address, self.address, _texts_of(request))
-        if self.guard is None:
-            return Permit(None, leaving)
-        tokens = len(request.prompt.tokens.ids) + len(request.draft.tokens.ids)
-        amount = Amount(1, tokens, request.ByteSize(), tokens * leaving.prices[0] / 1e6)
-        return self.guard.admit(leaving._replace(amount=amount))
+        return admitted(self.guard, request, self.address, leaving)
 
     def generate(
         self,
@@ -190,43 +176,14 @@ class CloudClient:
                 answer.
             PolicyError: the policy keeps it here.
         """
-        if permit is None:
-            with self.admit(request) as leave:
-                return self.generate(
-                    request,
-                    deadline_s=deadline_s,
-                    cancelled=cancelled,
-                    sending=sending,
-                    permit=leave,
-                )
         request.request_id = request.request_id or uuid.uuid4().hex
-        leave = permit
-        started_s = self._clock.now_s()
         sent = Sending() if sending is None else sending
-        if self._hedge is None or self._second is None:
-            response = self._ask(self._connection, request, deadline_s, cancelled, sent, leave)
-        else:
-            first, second = self._connection, self._second
-            whole_s = self.deadline_s if deadline_s is None else deadline_s
-            response = race(
-                lambda given_up: self._ask(first, request, deadline_s, given_up, sent, leave),
-                lambda given_up: self._ask(
-                    second,
-                    request,
-                    whole_s - (self._clock.now_s() - started_s),
-                    given_up,
-                    sent,
-                    leave,
-                ),
-                self._hedge._replace(after_s=self._hedge_after_s(self._hedge)),
-                cancelled or (lambda: False),
-            )
-        if response is None:
-            return None
-        seconds = self._clock.now_s() - started_s
-        if self._latencies is not None:
-            self._latencies.note(seconds)
-        _tell(leave, response)
+        with self.admit(request) if permit is None else nullcontext(permit) as leave:
+            answered = self._calls.send(request, deadline_s, cancelled, sent, leave)
+            if answered is None:
+                return None
+            response, seconds = answered
+            note_spent(leave, response)
         return CloudAnswer(
             response,
             attempts=sent.attempts,
@@ -269,7 +226,7 @@ class CloudClient:
                 vocabulary_sizes=self.vocabulary_sizes,
                 permit=permit,
             )
-            _tell(permit, response)
+            note_spent(permit, response)
         return response
 
     def verify(
@@ -302,68 +259,3 @@ class CloudClient:
         self._connection.close()
         if self._second is not None:
             self._second.close()
-
-    def _hedge_after_s(self, hedge: Hedge) -> float:
-        seen = None if self._latencies is None else self._latencies.percentile()
-        return hedge.after_s if seen is None else seen
-
-    def _ask(
-        self,
-        connection: Connection,
-        request: pb.GenerateRequest,
-        deadline_s: float | None,
-        cancelled: Callable[[], bool] | None,
-        sent: Sending,
-        permit: Permit,
-    ) -> pb.GenerateResponse | None:
-        """Ask over a connection, each attempt counted; see `generate`."""
-
-        def attempt(
-            stub: cascade_pb2_grpc.CascadeServiceStub, timeout: float
-        ) -> pb.GenerateResponse | None:
-            permit.attempt()
-            sent.sends(request, connection)
-            return _attempt(stub, request, timeout, cancelled)
-
-        response, _ = connection.call(attempt, deadline_s)
-        if response is not None:
-            check_answer(request, response, connection.address, self.vocabulary_sizes)
-        return response
-
-
-def _tell(permit: Permit, response: pb.GenerateResponse) -> None:
-    """What a call took, for the policy's budget."""
-    permit.took(
-        prompt_tokens=response.usage.prompt_tokens,
-        generated_tokens=response.usage.generated_tokens,
-        bytes_down=response.ByteSize(),
-    )
-
-
-def _texts_of(request: pb.GenerateRequest | pb.VerifyRequest) -> list[str] | None:
-    """What is sent, as far as it says so itself; None where it holds token ids."""
-    if request.prompt.tokens.ids or request.draft.tokens.ids:
-        return None
-    stops = request.stopping.stop_sequences if isinstance(request, pb.GenerateRequest) else ()
-    return [request.prompt.text, request.draft.text, *stops]
-
-
-def _attempt(
-    stub: cascade_pb2_grpc.CascadeServiceStub,
-    request: pb.GenerateRequest,
-    timeout: float,
-    cancelled: Callable[[], bool] | None,
-) -> pb.GenerateResponse | None:
-    metadata = trace_metadata()
-    if cancelled is None:
-        return stub.Generate(request, timeout=timeout, metadata=metadata)
-    if cancelled():
-        return None
-    future = stub.Generate.future(request, timeout=timeout, metadata=metadata)
-    while True:
-        try:
-            return future.result(timeout=_CANCEL_S)
-        except grpc.FutureTimeoutError:
-            if cancelled():
-                future.cancel()
-                return None

@@ -1,8 +1,21 @@
-"""Counts what is sent of a query, also where nothing comes back; knows no channel."""
+"""What a call of one query cost, counted also where nothing comes back; knows no channel."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from escalade.v1 import cascade_pb2 as pb
+
+
+class CloudAnswer(NamedTuple):
+    """What a server said and what the call cost."""
+
+    response: pb.GenerateResponse
+    attempts: int
+    round_trip_s: float
+    bytes_up: int
+    draft_bytes: int
+    bytes_down: int
 
 
 class Sending:

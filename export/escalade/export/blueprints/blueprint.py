@@ -21,6 +21,8 @@ class Linear:
     hessian: Tensor | None = None
     #: `(N,)`, what an error of each output costs in KL (see `gather_curvatures`).
     curvature: Tensor | None = None
+    #: What it is stacked of, in the order of rows, where these have hessians of their own.
+    parts: tuple[Linear, ...] = ()
 
     def rows(self, picked: Tensor) -> Linear:
         """The layer of some outputs, or of all in another order."""

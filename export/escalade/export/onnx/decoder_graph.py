@@ -2,9 +2,10 @@
 
 Inputs and outputs have the names of optimum-onnx and onnxruntime-genai: `input_ids` (B, T),
 `attention_mask` (B, past + T), `past_key_values.N.key/value`, `logits`, `present.N.key/value`.
-Ours are `next_token` and `logprob`, both (B, 1). Where a runtime binds one buffer as past and
-as present, `GroupQueryAttention` writes the new keys and values into it in place; otherwise
-the present grows by T.
+Ours are `next_token` and `logprob`, both (B, K): of the last position, or of those that
+`logits_to_keep` (K,) says, an input that need not be fed. Where a runtime binds one buffer as past
+and as present, `GroupQueryAttention` writes the new keys and values into it in place; otherwise the
+present grows by T.
 """
 
 from __future__ import annotations
@@ -28,6 +29,12 @@ def write_decoder(graph: GraphWriter, model: Decoder, storage: Storage) -> None:
         storage: how its matrices are kept.
     """
     _DecoderWriter(graph, model, storage).write()
+
+
+def matrices_in(model: Decoder) -> int:
+    """How many matrices its graph stores: those that are fed the same are one."""
+    in_block = 4  # queries, keys and values; attention's output; gate and up; down
+    return in_block * len(model.blocks) + 1 + (not model.tied)
 
 
 class _DecoderWriter:

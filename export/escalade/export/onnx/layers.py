@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from escalade.checkpoint import Activation
-from escalade.edge.runtimes import LOGITS, LOGPROB, NEXT_TOKEN
+from escalade.edge.runtimes import LOGITS, LOGITS_TO_KEEP, LOGPROB, NEXT_TOKEN
 from escalade.export.blueprints import Attention, FeedForward, Linear, Norm
 from escalade.export.onnx.products import array
 from escalade.export.onnx.storage import Storage
@@ -152,7 +152,7 @@ class LayerWriter:
         return storage.linear(graph, f"{name}.down", layer.down, wide)
 
     def head(self, name: str, head: Linear, normed: str) -> None:
-        """Logits of the last position, the greedy token and its log-probability.
+        """Logits of the positions to keep, the greedy tokens and their log-probabilities.
 
         log p(y) = log max softmax(logits): a sum of float32 that loses less than max -
         logsumexp, whose terms are tens apart from their difference.
@@ -163,19 +163,18 @@ class LayerWriter:
             normed: (B, T, H).
         """
         graph = self.graph
-        last = graph.node(
-            "Gather", [normed, graph.weight("last", np.array([-1], np.int64))], axis=1
-        )
-        logits = self.storage.linear(graph, name, head, last)
+        graph.default(LOGITS_TO_KEEP, np.array([-1], np.int64), ["kept"])
+        kept = graph.node("Gather", [normed, LOGITS_TO_KEEP], axis=1)
+        logits = self.storage.linear(graph, name, head, kept)
         vocabulary = head.weight.shape[0]
         greedy = graph.node("ArgMax", [logits], axis=-1, keepdims=0)
         shares = graph.node("Softmax", [logits], axis=-1)
         axis = graph.weight("vocabulary_axis", np.array([-1], np.int64))
         best = graph.node("ReduceMax", [shares, axis], keepdims=0)
         logprob = graph.node("Log", [best])
-        graph.output(NEXT_TOKEN, greedy, np.int64, ["batch", 1])
-        graph.output(LOGPROB, logprob, np.float32, ["batch", 1])
-        graph.output(LOGITS, logits, np.float32, ["batch", 1, vocabulary])
+        graph.output(NEXT_TOKEN, greedy, np.int64, ["batch", "kept"])
+        graph.output(LOGPROB, logprob, np.float32, ["batch", "kept"])
+        graph.output(LOGITS, logits, np.float32, ["batch", "kept", vocabulary])
 
     def _split(self, name: str, heads: Heads, mixed: str) -> tuple[str, str, str]:
         widths = np.array([heads.queries, heads.keys, heads.keys], np.int64) * heads.width
@@ -213,4 +212,5 @@ def stack(*linears: Linear) -> Linear:
         bias = torch.cat(
             [torch.zeros(len(one.weight)) if one.bias is None else one.bias for one in linears]
         )
-    return Linear(weight, bias, hessian, curvature)
+    own = any(one.hessian is not hessian for one in linears)
+    return Linear(weight, bias, hessian, curvature, linears if own else ())

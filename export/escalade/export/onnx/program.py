@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -10,12 +12,14 @@ from transformers import PreTrainedModel
 from escalade.edge.artifact import QuantizationEntry, Scheme
 from escalade.export.blueprints import (
     Classifier,
+    Decoder,
     align_rotary,
     decoder_of,
     encoder_decoder_of,
 )
+from escalade.export.kept import Kept
 from escalade.export.onnx.classifier_graph import write_classifier
-from escalade.export.onnx.decoder_graph import write_decoder
+from escalade.export.onnx.decoder_graph import matrices_in, write_decoder
 from escalade.export.onnx.encoder_decoder_graph import write_encoder_decoder
 from escalade.export.onnx.storage import Storage
 from escalade.export.onnx.survey import budget_of
@@ -29,6 +33,7 @@ _BLOCK_SIZES: dict[Scheme, int] = {"int4": 32, "int8": 64}
 # Rounding embedding and head to 4 bits costs more answers than all the rest (the same).
 _HEAD_BITS = 8
 _ACTIVATION_BITS = 8
+_LINES = 10  # of progress, over all matrices
 
 
 def export_onnx(
@@ -41,6 +46,8 @@ def export_onnx(
     head_bits: int | None = None,
     bits: float | None = None,
     activation_bits: int | None = None,
+    kept: Kept | None = None,
+    progress: Callable[[str], None] = lambda step: None,
 ) -> QuantizationEntry:
     """Write `model.onnx`, of an encoder-decoder `encoder.onnx` too, and their data files.
 
@@ -54,6 +61,8 @@ def export_onnx(
         bits: a budget for each weight, all told, that is spent on each matrix by what it costs
             there; the model is a decoder with hessians and curvatures.
         activation_bits: of what `int8` and `int4` weights are multiplied with: 8 or 32; 8 if None.
+        kept: where matrices that are rounded by text stay until all are.
+        progress: called with a line now and then, where that takes its time.
 
     Returns:
         How the weights are stored, for the manifest.
@@ -66,7 +75,14 @@ def export_onnx(
     if not model.config.is_encoder_decoder:
         blueprint = align_rotary(decoder_of(model, window))
         if bits is not None:
-            budget = budget_of(blueprint, bits, sum(one.numel() for one in model.parameters()))
+            budget = budget_of(
+                blueprint,
+                bits,
+                sum(one.numel() for one in model.parameters()),
+                kept=kept,
+                progress=_counted("pricing", blueprint, progress),
+            )
+    by_text = blueprint is not None and has_hessians(model)
     storage = Storage(
         scheme=scheme,
         block_size=_BLOCK_SIZES.get(scheme) if block_size is None else block_size,
@@ -76,6 +92,8 @@ def export_onnx(
             for choice in (budget.choices if budget else ())
         },
         activation_bits=_ACTIVATION_BITS if activation_bits is None else activation_bits,
+        kept=kept or Kept(),
+        progress=_counted("rounding", blueprint if by_text else None, progress),
     )
     if blueprint is None:
         with (
@@ -92,6 +110,22 @@ def export_onnx(
         detail=storage.detail + ("; rounded by GPTQ" if has_hessians(model) else ""),
         budget=budget or msgspec.UNSET,
     )
+
+
+def _counted(
+    doing: str, model: Decoder | None, progress: Callable[[str], None]
+) -> Callable[[str], None]:
+    """Called with each matrix, says at each tenth how many of a model's are done."""
+    if model is None:
+        return lambda name: None
+    total, done = matrices_in(model), itertools.count()
+
+    def count(name: str) -> None:
+        at = next(done)
+        if at * _LINES // total != (at - 1) * _LINES // total:
+            progress(f"{doing} matrix {at + 1} of {total}")
+
+    return count
 
 
 def export_onnx_classifier(model: Classifier, out: Path, *, scheme: Scheme) -> QuantizationEntry:

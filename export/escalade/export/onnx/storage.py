@@ -9,16 +9,16 @@ widened when the program is loaded, for which onnxruntime has no such kernel.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from escalade.edge.artifact import Scheme
 from escalade.export.blueprints import Linear
 from escalade.export.errors import OptionError
+from escalade.export.kept import Kept
 from escalade.export.onnx.products import (
     array,
     bounds,
@@ -28,15 +28,9 @@ from escalade.export.onnx.products import (
     to_float,
     widened,
 )
+from escalade.export.onnx.rounding import round_matrix
 from escalade.export.onnx.writer import GraphWriter
-from escalade.export.quantization import (
-    Choice,
-    Rounded,
-    gptq_round,
-    pack,
-    pack_zeros,
-    round_to_nearest,
-)
+from escalade.export.quantization import Choice, pack, pack_zeros
 
 BLOCK_SIZES = (16, 32, 64, 128, 256)
 _BITS: dict[str, int] = {"int4": 4, "int8": 8}
@@ -66,6 +60,10 @@ class Storage:
     whole_head: bool = False
     #: Of matrices by their names, where they were chosen one by one.
     choices: Mapping[str, Choice] = field(default_factory=dict)
+    #: Where matrices that were rounded by text stay until all are.
+    kept: Kept = field(default_factory=Kept)
+    #: Called with the name of each matrix before it is rounded.
+    progress: Callable[[str], None] = lambda name: None
 
     def __post_init__(self) -> None:
         if self.scheme == "8da4w":
@@ -209,7 +207,9 @@ class Storage:
         if not graph.has(f"{name}.blocks"):
             choice = self.choice_of(name)
             bits, size = choice
-            rounded = self._round(name, module, choice, looked_up)
+            self.progress(name)
+            step = f"{graph.name}.{name}.rounded"  # two graphs of a model have a first layer each
+            rounded = round_matrix(self.kept, step, name, module, choice, looked_up=looked_up)
             graph.weight(f"{name}.blocks", pack(rounded, bits, size))
             scales = rounded.grid.scales.numpy()
             with np.errstate(over="ignore"):
@@ -219,21 +219,6 @@ class Storage:
             if rounded.grid.zeros is not None:
                 graph.weight(f"{name}.zeros", pack_zeros(rounded.grid.zeros, bits))
         return f"{name}.zeros" if graph.has(f"{name}.zeros") else ""
-
-    def _round(self, name: str, module: Linear, choice: Choice, looked_up: bool) -> Rounded:
-        bits, size = choice
-        if module.hessian is None:
-            return round_to_nearest(module.weight, bits, size)
-        hessian = module.hessian
-        if looked_up:  # each row by itself, as if by inputs that have nothing to do with another
-            hessian = hessian + torch.eye(len(hessian)) * hessian.diagonal().mean()
-        try:
-            return gptq_round(module.weight, hessian, bits, size, zeros=choice.zeros)
-        except RuntimeError as error:  # torch.linalg.LinAlgError is one
-            raise OptionError(
-                f"--gptq: {name}: what it is fed on these prompts gives no hessian to round by;"
-                " use --gptq none"
-            ) from error
 
 
 #: The name under which the token embedding and a head that is tied to it are stored.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from torch import Tensor
 from escalade.edge.artifact import BudgetEntry, ChoiceEntry
 from escalade.export.blueprints import Decoder, Linear
 from escalade.export.errors import OptionError
+from escalade.export.kept import Kept
 from escalade.export.onnx.decoder_graph import write_decoder
 from escalade.export.onnx.products import array
 from escalade.export.onnx.storage import Storage
@@ -40,7 +41,7 @@ class _Survey(Storage):
 
     def linear(self, graph: GraphWriter, name: str, module: Linear, values: str) -> str:
         if name not in self.offers:
-            self._price(name, module, WIDTHS)
+            self._take(name, module, WIDTHS)
             if module.bias is not None:
                 graph.weight(f"{name}.bias", array(module.bias))
         return graph.node("Identity", [values])
@@ -48,46 +49,72 @@ class _Survey(Storage):
     def embedding(
         self, graph: GraphWriter, name: str, table: Tensor, ids: str, head: Linear | None = None
     ) -> str:
-        offers = self._price(name, head or Linear(table), _LOOKED_UP_WIDTHS)
-        curvature = self.model.embedding_curvature
-        if curvature is not None:
-            # Rows as often as any other: what stands in the vocabulary's long tail counts too.
-            each = torch.full((len(table),), 1 / len(table))
-            choices = [offer.choice for offer in offers]
-            looked_up = offers_of(table, torch.diag(curvature), each, choices)
-            self.offers[name] = [
-                offer._replace(lost=offer.lost + other.lost)
-                for offer, other in zip(offers, looked_up, strict=True)
-            ]
+        self._take(name, head or Linear(table), _LOOKED_UP_WIDTHS, self.model.embedding_curvature)
         return graph.node("Identity", [ids])
 
-    def _price(self, name: str, linear: Linear, widths: Sequence[int]) -> list[Offer]:
+    def _take(
+        self, name: str, linear: Linear, widths: Sequence[int], looked_up: Tensor | None = None
+    ) -> None:
+        self.progress(name)
         choices = [Choice(bits, size) for bits in widths for size in BLOCKS]
-        hessian, curvature = linear.hessian, linear.curvature
-        if hessian is None or curvature is None:  # an embedding that is no head
-            rows, columns = linear.weight.shape
-            offers = [Offer(choice, choice.bytes_of(rows, columns), 0.0) for choice in choices]
-        else:
-            if not bool(torch.isfinite(hessian).all() and torch.isfinite(curvature).all()):
+        step = self.kept.once(
+            f"{name}.offers", lambda: {"lost": _lost(name, linear, choices, looked_up)}
+        )
+        self.offers[name] = [
+            Offer(choice, choice.bytes_of(*linear.weight.shape), lost)
+            for choice, lost in zip(choices, step["lost"].tolist(), strict=True)
+        ]
+        self.weights[name] = linear.weight.numel()
+
+
+def _lost(name: str, linear: Linear, choices: Sequence[Choice], looked_up: Tensor | None) -> Tensor:
+    """What each choice costs in KL; nothing where nobody reads products, nor looks rows up."""
+    lost = torch.zeros(len(choices), dtype=torch.float64)
+    for part in linear.parts or (linear,):
+        if part.hessian is not None and part.curvature is not None:
+            if not bool(
+                torch.isfinite(part.hessian).all() and torch.isfinite(part.curvature).all()
+            ):
                 raise OptionError(f"--bits: {name}: what it is fed on this text is not finite")
-            offers = offers_of(linear.weight, hessian, curvature, choices)
-        self.offers[name], self.weights[name] = offers, linear.weight.numel()
-        return offers
+            offers = offers_of(part.weight, part.hessian, part.curvature, choices)
+            lost += torch.tensor([offer.lost for offer in offers], dtype=torch.float64)
+    if looked_up is not None:
+        # Rows as often as any other: what stands in the vocabulary's long tail counts too.
+        rows = len(linear.weight)
+        each = torch.full((rows,), 1 / rows)
+        offers = offers_of(linear.weight, torch.diag(looked_up), each, choices)
+        lost += torch.tensor([offer.lost for offer in offers], dtype=torch.float64)
+    return lost
 
 
-def budget_of(model: Decoder, bits: float, parameters: int) -> BudgetEntry:
+def budget_of(
+    model: Decoder,
+    bits: float,
+    parameters: int,
+    *,
+    kept: Kept | None = None,
+    progress: Callable[[str], None] = lambda name: None,
+) -> BudgetEntry:
     """Choose bits and block size of each matrix, so that the program loses least within a budget.
 
     Args:
         model: with hessians and curvatures.
         bits: of the program's files, for each of its weights.
         parameters: how many weights there are.
+        kept: where prices stay until all is done.
+        progress: called with the name of each matrix before it is priced.
 
     Raises:
         OptionError: no choice makes a program of so few bits, or every one of fewer; what a
             matrix was fed is not finite.
     """
-    survey = _Survey(scheme="int4", block_size=BLOCKS[0], model=model)
+    survey = _Survey(
+        scheme="int4",
+        block_size=BLOCKS[0],
+        model=model,
+        kept=kept or Kept(),
+        progress=progress,
+    )
     with tempfile.TemporaryDirectory() as scratch:
         with GraphWriter(Path(scratch) / PROGRAM_NAME, "decoder") as graph:
             write_decoder(graph, model, survey)

@@ -44,7 +44,8 @@ class GraphWriter:
             name: of the graph.
         """
         self._path = path
-        self._name = name
+        #: Of the graph.
+        self.name = name
         self._data: IO[bytes] = path.with_name(path.name + ".data").open("wb")
         self._nodes: list[onnx.NodeProto] = []
         self._weights: dict[str, onnx.TensorProto] = {}
@@ -56,6 +57,11 @@ class GraphWriter:
         """Declare an input; returns its name."""
         self._inputs.append(_value_info(name, dtype, shape))
         return name
+
+    def default(self, name: str, values: NDArray[np.generic], shape: Sequence[int | str]) -> str:
+        """Declare an input that need not be fed; returns its name."""
+        self.input(name, values.dtype.type, shape)
+        return self.weight(name, values)
 
     def output(
         self, name: str, value: str, dtype: type[np.generic], shape: Sequence[int | str]
@@ -156,7 +162,7 @@ class GraphWriter:
         if error is not None:
             return
         graph = helper.make_graph(
-            self._nodes, self._name, self._inputs, self._outputs, list(self._weights.values())
+            self._nodes, self.name, self._inputs, self._outputs, list(self._weights.values())
         )
         model = helper.make_model(
             graph,

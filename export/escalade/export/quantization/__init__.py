@@ -1,6 +1,14 @@
 """Rounding of weights: GPTQ and what it needs, torchao's schemes; knows no graph."""
 
-from escalade.export.quantization.blocks import Rounded, pack, pack_zeros, round_to_nearest
+from escalade.export.quantization.blocks import (
+    Rounded,
+    join,
+    pack,
+    pack_zeros,
+    round_to_nearest,
+    rounded_from,
+    tensors,
+)
 from escalade.export.quantization.budget import (
     BLOCKS,
     WIDTHS,
@@ -10,7 +18,7 @@ from escalade.export.quantization.budget import (
     spend,
 )
 from escalade.export.quantization.curvature import CURVATURE, gather_curvatures
-from escalade.export.quantization.gptq import gptq_round
+from escalade.export.quantization.gptq import damped, gptq_round
 from escalade.export.quantization.hessian import (
     HESSIAN,
     gather_hessians,
@@ -18,6 +26,7 @@ from escalade.export.quantization.hessian import (
     has_hessians,
 )
 from escalade.export.quantization.own_text import write_text
+from escalade.export.quantization.refine import refine
 from escalade.export.quantization.torchao import (
     GROUP_SIZE,
     EmbeddingBits,
@@ -35,17 +44,22 @@ __all__ = [
     "EmbeddingBits",
     "Offer",
     "Rounded",
+    "damped",
     "gather_curvatures",
     "gather_hessians",
     "gather_hessians_of_text",
     "gptq_round",
     "has_hessians",
+    "join",
     "offers_of",
     "pack",
     "pack_zeros",
     "plain_linears",
     "quantize_8da4w",
+    "refine",
     "round_to_nearest",
+    "rounded_from",
     "spend",
+    "tensors",
     "write_text",
 ]

@@ -43,13 +43,11 @@ def gptq_round(
     Raises:
         RuntimeError: the hessian is not finite (a `torch.linalg.LinAlgError`).
     """
-    weight, columns = weight.float(), weight.shape[1]
-    mean = hessian.diagonal().double().mean().clamp_min(_TINY)
-    exact = hessian.double() / mean
-    damped = exact + _DAMPENING * torch.eye(columns, dtype=torch.float64)
-    grid = fit_grid(weight, damped.diagonal(), bits, block_size, zeros=zeros)
-    order = damped.diagonal().argsort(descending=True, stable=True)
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped[order][:, order]))
+    weight = weight.float()
+    exact, firm = _scaled(hessian), damped(hessian)
+    grid = fit_grid(weight, firm.diagonal(), bits, block_size, zeros=zeros)
+    order = firm.diagonal().argsort(descending=True, stable=True)
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(firm[order][:, order]))
     upper = torch.linalg.cholesky(inverse, upper=True).float()
     nearest = round_on(grid, weight, bits, block_size)
     integers = nearest.integers
@@ -64,6 +62,17 @@ def gptq_round(
         ]
         integers[rows] = torch.where((lost[0] < lost[1])[:, None], found, integers[rows])
     return nearest
+
+
+def damped(hessian: Tensor) -> Tensor:
+    """The hessian that matrices are rounded by, `(K, K)`, float64: 1.01 in the diagonal's mean."""
+    exact = _scaled(hessian)
+    return exact + _DAMPENING * torch.eye(len(exact), dtype=torch.float64)
+
+
+def _scaled(hessian: Tensor) -> Tensor:
+    exact = hessian.double()
+    return exact / exact.diagonal().mean().clamp_min(_TINY)
 
 
 def _made_up_for(

@@ -11,7 +11,7 @@ from escalade.edge.calibration.gates.climb import Floats
 from escalade.edge.cascade import Cascade
 from escalade.edge.deferral import PolicyEntry
 from escalade.edge.errors import CalibrationError
-from escalade.edge.policy import Content, PolicyTable, content_sha256
+from escalade.edge.policy import ContentPolicy, PolicyTable, content_sha256
 from escalade.edge.trace import TraceRecord
 
 
@@ -59,7 +59,7 @@ def kept_of(
         )
     kept = np.zeros(len(records))
     if table is not None:
-        content = Content(table)
+        content = ContentPolicy(table)
         kept += [content.keeps(_sent(one, first), one.task) for one in records]
     return Kept(
         PolicyEntry(content_sha256=digest, kept=float(kept.mean()), blocked=blocked),

@@ -24,7 +24,7 @@ from escalade.edge.endpoint.openai import (
     read_text,
     read_word,
 )
-from escalade.edge.endpoint.served import Opened
+from escalade.edge.endpoint.served_cascade import ServedCascade
 from escalade.edge.endpoint.web.access import check_access
 from escalade.edge.endpoint.web.body import GoneError, read_body
 from escalade.edge.endpoint.web.requests import Asking
@@ -43,7 +43,7 @@ _OWN = ("id", "stream", "cascade-changed")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rules:
+class EndpointOptions:
     """How requests are answered.
 
     Raises:
@@ -72,8 +72,8 @@ class Endpoint:
 
     def __init__(
         self,
-        opened: Opened,
-        rules: Rules,
+        served: ServedCascade,
+        options: EndpointOptions,
         *,
         now_s: Callable[[], float] = time.time,
         draw_seed: Callable[[], int] = lambda: secrets.randbits(_SEED_BITS),
@@ -81,20 +81,20 @@ class Endpoint:
         """Serve.
 
         Args:
-            opened: who answers.
-            rules: how.
+            served: who answers.
+            options: how.
             now_s: seconds since 1970.
             draw_seed: gives the seed where tokens are drawn and the request has none.
         """
-        self._opened, self._rules = opened, rules
+        self._served, self._options = served, options
         self._now_s, self._draw_seed = now_s, draw_seed
         self._began = int(now_s())
-        self.asking = Asking(opened, rules.queue)
+        self.asking = Asking(served, options.queue)
         self._routes: dict[str, tuple[str, Callable[[Scope, Receive, Send], Awaitable[None]]]] = {
             "/v1/chat/completions": ("POST", self._chat),
             "/v1/completions": ("POST", self._text),
             _MODELS: ("GET", self._models),
-            f"{_MODELS}/{opened.name}": ("GET", self._model),
+            f"{_MODELS}/{served.name}": ("GET", self._model),
             "/v1/escalade/consent": ("POST", self._consent),
             "/health": ("GET", self._health),
         }
@@ -110,7 +110,7 @@ class Endpoint:
 
         try:
             if scope["path"] != "/health":
-                check_access(scope, self._rules.token)
+                check_access(scope, self._options.token)
             await self._route(scope)(scope, receive, sending)
         except GoneError:
             return
@@ -145,7 +145,7 @@ class Endpoint:
 
     async def _consent(self, scope: Scope, receive: Receive, send: Send) -> None:
         word = read_word(await read_body(scope, receive))
-        if not self._opened.readers.answer(word.key, agreed=word.agreed):
+        if not self._served.readers.answer(word.key, agreed=word.agreed):
             message = "no such question is open: it was answered, or nobody waits any more"
             raise RefusedError(404, "not_asked", message, param="key")
         await send_json(send, msgspec.json.encode(word))
@@ -153,14 +153,14 @@ class Endpoint:
     def _chat_request(self, raw: bytes) -> Request:
         body = read_chat(raw)
         self._check_model(body.model)
-        tiers = self._opened.cascade.tiers
-        return chat_request(body, tiers, self._rules.stream, self._draw_seed)
+        tiers = self._served.cascade.tiers
+        return chat_request(body, tiers, self._options.stream, self._draw_seed)
 
     def _text_request(self, raw: bytes) -> Request:
         body = read_text(raw)
         self._check_model(body.model)
-        tiers = self._opened.cascade.tiers
-        return text_request(body, tiers, self._rules.stream, self._draw_seed)
+        tiers = self._served.cascade.tiers
+        return text_request(body, tiers, self._options.stream, self._draw_seed)
 
     async def _answer(self, kind: str, request: Request, receive: Receive, send: Send) -> None:
         replies = Replies(
@@ -168,7 +168,7 @@ class Endpoint:
             id=f"{kind}-{uuid.uuid4().hex}",
             created=int(self._now_s()),
             model=request.model,
-            fingerprint=self._opened.fingerprint,
+            fingerprint=self._served.fingerprint,
             first=request.first,
             include_usage=request.include_usage,
         )
@@ -189,35 +189,35 @@ class Endpoint:
         places = self.asking.places
         body = {
             "status": "ok",
-            "model": self._opened.name,
+            "model": self._served.name,
             "under_way": places.taken,
             "asking": places.asking,
             "queue": places.most,
-            "cascade_changed": self._opened.watch.changed,
+            "cascade_changed": self._served.watch.changed,
         }
         await send_json(send, msgspec.json.encode(body))
 
     def _described(self) -> dict[str, object]:
         return {
-            "id": self._opened.name,
+            "id": self._served.name,
             "object": "model",
             "created": self._began,
             "owned_by": "escalade",
         }
 
     def _check_model(self, name: str) -> None:
-        if name != self._opened.name:
+        if name != self._served.name:
             raise self._unknown_model(name)
 
     def _unknown_model(self, name: str) -> RefusedError:
-        message = f"The model {name[:_SHOWN]!r} does not exist; here is {self._opened.name!r}"
+        message = f"The model {name[:_SHOWN]!r} does not exist; here is {self._served.name!r}"
         return RefusedError(404, "model_not_found", message, param="model")
 
     def _headers(self, request_id: str | None) -> list[tuple[bytes, bytes]]:
         headers = []
         if request_id is not None:
             headers.append(((PREFIX + "id").encode(), request_id.encode()))
-        if self._opened.watch.changed:
+        if self._served.watch.changed:
             headers.append(((PREFIX + "cascade-changed").encode(), b"true"))
         return headers
 

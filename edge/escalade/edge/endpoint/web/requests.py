@@ -17,7 +17,7 @@ from starlette.types import Receive, Send
 
 from escalade.edge.endpoint.answering import Event, Place, Places, Request, Shown, climb
 from escalade.edge.endpoint.openai import Finished, Replies, headers_of
-from escalade.edge.endpoint.served import Opened
+from escalade.edge.endpoint.served_cascade import ServedCascade
 from escalade.edge.endpoint.web.responding import (
     AnswerStream,
     EventStream,
@@ -40,14 +40,14 @@ _Came = tuple[int, Shown | RefusedError | None]
 class Asking:
     """Asks a cascade for requests, each of its choices in a thread."""
 
-    def __init__(self, opened: Opened, queue: int) -> None:
+    def __init__(self, served: ServedCascade, queue: int) -> None:
         """Start no thread yet.
 
         Args:
-            opened: who answers.
+            served: who answers.
             queue: answers that may be under way, at least 1; see `Places`.
         """
-        self._opened = opened
+        self._served = served
         self.places = Places(queue)
         self._pool = ThreadPoolExecutor(2 * queue, thread_name_prefix="choice")
         self._under_way: set[Flag] = set()
@@ -167,7 +167,7 @@ class Asking:
         flag: Flag,
         put: Callable[[int, Shown], None] | None,
     ) -> list[asyncio.Future[Finished | None]]:
-        client = self._opened.asked(request.mode, stream=request.stream)
+        client = self._served.asked(request.mode, stream=request.stream)
         loop = asyncio.get_running_loop()
         started = []
         for index, (query, place) in enumerate(zip(request.queries, places, strict=True)):
@@ -177,9 +177,9 @@ class Asking:
                     climb,
                     client,
                     query,
-                    self._opened.reader_of,
+                    self._served.reader_of,
                     flag.is_set,
-                    readers=self._opened.readers,
+                    readers=self._served.readers,
                     waiting=place.lent,
                     param="messages" if request.chat else "prompt",
                     mode=request.mode,

@@ -16,8 +16,8 @@ from pathlib import Path
 import uvicorn
 
 from escalade.edge.endpoint.certificates import Certificate
-from escalade.edge.endpoint.served import Opened
-from escalade.edge.endpoint.web.app import Endpoint, Rules, with_origins
+from escalade.edge.endpoint.served_cascade import ServedCascade
+from escalade.edge.endpoint.web.app import Endpoint, EndpointOptions, with_origins
 from escalade.edge.endpoint.web.connection import BoundedProtocol
 from escalade.edge.errors import EndpointError
 from escalade.v1.address import Address, is_loopback
@@ -92,7 +92,7 @@ class Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-def bind(listening: Listening, rules: Rules) -> socket.socket:
+def bind(listening: Listening, options: EndpointOptions) -> socket.socket:
     """Bind, where that may be: off loopback with a token and TLS alone.
 
     Raises:
@@ -103,7 +103,7 @@ def bind(listening: Listening, rules: Rules) -> socket.socket:
         lacks = [
             what
             for what, there in (
-                ("a token (--token-file)", rules.token is not None),
+                ("a token (--token-file)", options.token is not None),
                 ("TLS (--tls-cert, --tls-key)", listening.tls_cert is not None),
             )
             if not there
@@ -123,8 +123,8 @@ def bind(listening: Listening, rules: Rules) -> socket.socket:
 
 
 def server_of(
-    opened: Opened,
-    rules: Rules,
+    served: ServedCascade,
+    options: EndpointOptions,
     listening: Listening,
     ready: Callable[[], None],
     *,
@@ -133,8 +133,8 @@ def server_of(
     """A server that is not started.
 
     Args:
-        opened: who answers.
-        rules: how.
+        served: who answers.
+        options: how.
         listening: where.
         ready: called once requests are taken.
         now_s: seconds, monotonic: when the certificate's files are looked at.
@@ -149,10 +149,10 @@ def server_of(
     certificate = None
     if cert is not None and key is not None:
         certificate = Certificate(cert, key, now_s)
-    endpoint = Endpoint(opened, rules)
+    endpoint = Endpoint(served, options)
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # what clients do wrong is theirs
     config = uvicorn.Config(
-        with_origins(endpoint, rules.origins),
+        with_origins(endpoint, options.origins),
         http=BoundedProtocol,
         ws="none",
         lifespan="off",
@@ -170,22 +170,25 @@ def server_of(
 
 
 def run_endpoint(
-    opened: Opened, rules: Rules, listening: Listening, on_ready: Callable[[str], None]
+    served: ServedCascade,
+    options: EndpointOptions,
+    listening: Listening,
+    on_ready: Callable[[str], None],
 ) -> None:
     """Serve until SIGTERM or Ctrl-C, then answer what is under way, and end.
 
     Args:
-        opened: who answers.
-        rules: how.
+        served: who answers.
+        options: how.
         listening: where.
         on_ready: given the URL that clients take as their base, once requests are taken.
 
     Raises:
         EndpointError: see `bind` and `server_of`.
     """
-    bound = bind(listening, rules)
+    bound = bind(listening, options)
     with bound:
         at = Address(listening.address.host, bound.getsockname()[1])
         scheme = "http" if listening.tls_cert is None else "https"
-        server = server_of(opened, rules, listening, lambda: on_ready(f"{scheme}://{at}/v1"))
+        server = server_of(served, options, listening, lambda: on_ready(f"{scheme}://{at}/v1"))
         server.run(sockets=[bound])

@@ -20,7 +20,7 @@ from typing import Literal
 
 from escalade.edge.base import Database
 from escalade.edge.errors import BudgetError
-from escalade.edge.policy.rules import Amount, Block, over_budget
+from escalade.edge.policy.rules import Block, Spending, over_budget
 from escalade.edge.policy.table import DailyTable
 
 _VERSION = 1
@@ -37,11 +37,11 @@ CREATE TABLE IF NOT EXISTS spent (
     PRIMARY KEY (cascade, day)
 ) WITHOUT ROWID
 """
-_SUMS = ", ".join(f"total({name})" for name in Amount._fields)
+_SUMS = ", ".join(f"total({name})" for name in Spending._fields)
 _ADD = (
-    f"INSERT INTO spent (cascade, day, {', '.join(Amount._fields)}) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608
+    f"INSERT INTO spent (cascade, day, {', '.join(Spending._fields)}) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608
     " ON CONFLICT (cascade, day) DO UPDATE SET "
-    + ", ".join(f"{name} = {name} + excluded.{name}" for name in Amount._fields)
+    + ", ".join(f"{name} = {name} + excluded.{name}" for name in Spending._fields)
 )
 
 
@@ -78,7 +78,7 @@ class Budget:
             self._base.close()
             raise
 
-    def spent(self) -> Amount:
+    def spent(self) -> Spending:
         """Today.
 
         Raises:
@@ -87,7 +87,7 @@ class Budget:
         with self._base.alone():
             return self._sum(self._today().isoformat())
 
-    def take(self, amount: Amount) -> str | Block:
+    def take(self, spending: Spending) -> str | Block:
         """Write down what is about to be sent.
 
         Returns:
@@ -97,37 +97,37 @@ class Budget:
             BudgetError: it cannot be written.
         """
         with self._writing() as day:
-            blocked = over_budget(self._daily, self._sum(day), amount)
+            blocked = over_budget(self._daily, self._sum(day), spending)
             if blocked is None:
-                self._add(day, amount)
+                self._add(day, spending)
         return day if blocked is None else blocked
 
-    def add(self, amount: Amount, day: str) -> None:
+    def add(self, spending: Spending, day: str) -> None:
         """Write down what a call took beside what was taken for it, or give back what it did not.
 
         Args:
-            amount: of which some may be below 0.
+            spending: of which some may be below 0.
             day: that it was taken of, which may be over.
 
         Raises:
             BudgetError: it cannot be written.
         """
         with self._writing(synchronous="NORMAL"):
-            self._add(day, amount)
+            self._add(day, spending)
 
     def close(self) -> None:
         """Close the file."""
         self._base.close()
 
-    def _sum(self, day: str) -> Amount:
+    def _sum(self, day: str) -> Spending:
         query = f"SELECT {_SUMS} FROM spent WHERE cascade = ? AND day >= ?"  # noqa: S608
         calls, tokens, bytes_, money = self._base.file.execute(
             query, (self._cascade, day)
         ).fetchone()
-        return Amount(int(calls), int(tokens), int(bytes_), money)
+        return Spending(int(calls), int(tokens), int(bytes_), money)
 
-    def _add(self, day: str, amount: Amount) -> None:
-        self._base.file.execute(_ADD, (self._cascade, day, *amount))
+    def _add(self, day: str, spending: Spending) -> None:
+        self._base.file.execute(_ADD, (self._cascade, day, *spending))
 
     def _prepare(self) -> None:
         with self._base.alone() as file:
@@ -162,4 +162,4 @@ class Budget:
         if later[0]:
             self._base.file.execute(f"DELETE {where}", (self._cascade, day))
             calls, tokens, bytes_, money = later[1:]
-            self._add(day, Amount(int(calls), int(tokens), int(bytes_), money))
+            self._add(day, Spending(int(calls), int(tokens), int(bytes_), money))

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from escalade.edge.errors import BudgetError, PolicyError
 from escalade.edge.policy.guard.budget import Budget
+from escalade.edge.policy.guard.consents import Consents
 from escalade.edge.policy.guard.permit import Permit
 from escalade.edge.policy.guard.staying import stays
-from escalade.edge.policy.guard.words import Words
 from escalade.edge.policy.patterns import Patterns
 from escalade.edge.policy.providers import Providers
 from escalade.edge.policy.redaction import Hidden, RedactionError, Redactor
@@ -23,12 +23,12 @@ from escalade.edge.policy.rules import (
     BUDGET,
     CONSENT,
     REDACTION,
-    Amount,
     Battery,
     Block,
     Consented,
     Leaving,
     LinkState,
+    Spending,
     judge,
     judge_device,
     policy_of,
@@ -70,7 +70,7 @@ class Guard:
         self._budget = None
         if table.has_budget:
             self._budget = Budget(budget_file, cascade, table.daily, providers.today)
-        self._words = Words(providers.consent, currency)
+        self._consents = Consents(providers.consent, currency)
 
     def admit(self, leaving: Leaving) -> Permit:
         """Leave to send a query.
@@ -84,7 +84,7 @@ class Guard:
             blocked = Block(BUDGET, str(error), may_pass=True)
         if blocked is not None:
             raise stays(leaving.tier, blocked)
-        day = None if self._budget is None else self.take(leaving.tier, leaving.amount)
+        day = None if self._budget is None else self.take(leaving.tier, leaving.spending)
         return Permit(self, leaving, day)
 
     def hide(self, tier: str, texts: Sequence[str]) -> Hidden:
@@ -116,7 +116,7 @@ class Guard:
     def waits_for_word(self) -> bool:
         """Whether somebody will be asked before anything is sent, and has agreed to nothing yet."""
         asks = self._policy.table.send == "ask" and self.providers.consent is not None
-        return asks and not self._words.any_agreed
+        return asks and not self._consents.any_agreed
 
     def check_question(self, tier: str) -> None:
         """Whether a question may be sent that holds no query: who is there.
@@ -125,10 +125,10 @@ class Guard:
             PolicyError: the device lets nothing out just now, or the user has agreed to nothing.
         """
         self.check_device(tier)
-        if self._policy.table.send == "ask" and not self._words.any_agreed:
+        if self._policy.table.send == "ask" and not self._consents.any_agreed:
             raise stays(tier, Block(CONSENT, "the user has agreed to nothing yet", may_pass=True))
 
-    def take(self, tier: str, amount: Amount) -> str:
+    def take(self, tier: str, spending: Spending) -> str:
         """Write down what is about to be sent; gives the day that it counts for.
 
         Raises:
@@ -136,18 +136,18 @@ class Guard:
         """
         assert self._budget is not None  # noqa: S101 - who takes has looked
         try:
-            taken = self._budget.take(amount)
+            taken = self._budget.take(spending)
         except BudgetError as error:
             taken = Block(BUDGET, str(error), may_pass=True)
         if isinstance(taken, Block):
             raise stays(tier, taken)
         return taken
 
-    def settle(self, amount: Amount, day: str) -> None:
+    def settle(self, spending: Spending, day: str) -> None:
         """Write down what a call took beside; a disk that is full costs no answer."""
         if self._budget is not None:
             with suppress(BudgetError):
-                self._budget.add(amount, day)
+                self._budget.add(spending, day)
 
     def close(self) -> None:
         """Close the budget."""
@@ -155,12 +155,12 @@ class Guard:
             self._budget.close()
 
     def consent_to(self, leaving: Leaving) -> Consented:
-        """See `Words.to`."""
-        return self._words.to(leaving)
+        """See `Consents.to`."""
+        return self._consents.to(leaving)
 
-    def spent(self) -> Amount:
+    def spent(self) -> Spending:
         """Of today's budget; nothing where there is none."""
-        return Amount() if self._budget is None else self._budget.spent()
+        return Spending() if self._budget is None else self._budget.spent()
 
 
 class _Now:
@@ -178,7 +178,7 @@ class _Now:
         return self._guard.providers.battery()
 
     @property
-    def spent(self) -> Amount:
+    def spent(self) -> Spending:
         return self._guard.spent()
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Protocol
 
-from escalade.edge.policy.rules import Amount, Leaving
+from escalade.edge.policy.rules import Leaving, Spending
 
 
 class Keeper(Protocol):
@@ -15,11 +15,11 @@ class Keeper(Protocol):
         """Whether the device lets anything out just now."""
         ...
 
-    def take(self, tier: str, amount: Amount) -> str:
+    def take(self, tier: str, spending: Spending) -> str:
         """Write down what is about to be sent."""
         ...
 
-    def settle(self, amount: Amount, day: str) -> None:
+    def settle(self, spending: Spending, day: str) -> None:
         """Write down what a call took beside."""
         ...
 
@@ -36,9 +36,9 @@ class Permit:
     def __init__(self, guard: Keeper | None, leaving: Leaving, day: str | None = None) -> None:
         self._guard, self._leaving, self._day = guard, leaving, day
         self._lock = threading.Lock()
-        self._taken = leaving.amount
+        self._taken = leaving.spending
         self._attempts = 0
-        self._took: Amount | None = None
+        self._took: Spending | None = None
 
     def attempt(self) -> None:
         """Show it before the query is sent once; a link or a battery may have changed meanwhile.
@@ -50,7 +50,7 @@ class Permit:
             return
         self._guard.check_device(self._leaving.tier)
         with self._lock:
-            again = Amount(bytes=self._leaving.amount.bytes)
+            again = Spending(bytes=self._leaving.spending.bytes)
             if self._attempts and self._day is not None:
                 self._guard.take(self._leaving.tier, again)
                 self._taken = self._taken.plus(again)
@@ -62,7 +62,7 @@ class Permit:
         money = (read * prompt_tokens + written * generated_tokens) / 1e6
         with self._lock:
             bytes_ = self._taken.bytes + bytes_down
-            self._took = Amount(1, prompt_tokens + generated_tokens, bytes_, money)
+            self._took = Spending(1, prompt_tokens + generated_tokens, bytes_, money)
 
     def __enter__(self) -> Permit:
         return self
@@ -72,6 +72,6 @@ class Permit:
         if self._guard is None or self._day is None:
             return
         with self._lock:
-            took = self._took if self._attempts else Amount()
+            took = self._took if self._attempts else Spending()
             if took is not None:
                 self._guard.settle(took.minus(self._taken), self._day)

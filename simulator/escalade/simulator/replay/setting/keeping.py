@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from escalade.edge.cascade_file import read_cascade_file
-from escalade.edge.policy import Content
+from escalade.edge.policy import ContentPolicy
 from escalade.edge.trace import Trace, TraceRecord
 from escalade.simulator.errors import SimulatorError
 from escalade.simulator.formats import percent
@@ -23,7 +23,7 @@ class Keeping(NamedTuple):
     """A policy, as far as a replay can know it."""
 
     #: What patterns and tasks keep; None: nothing.
-    content: Content | None = None
+    content: ContentPolicy | None = None
     #: Of all others that are due, the share that stays, in [0, 1]: link, battery, budget, consent.
     blocked: float = 0.0
 
@@ -57,7 +57,7 @@ def keeping_of(path: Path | None, blocked: float) -> Keeping | None:
     table = read_cascade_file(path, calibrated=False).policy
     if table is None:
         raise SimulatorError(f"{path}: has no [policy]")
-    return Keeping(Content(table), 1.0 if table.send == "never" else blocked)
+    return Keeping(ContentPolicy(table), 1.0 if table.send == "never" else blocked)
 
 
 def kept_in(trace: Trace, keeping: Keeping, seed: int) -> Bools:

@@ -19,7 +19,7 @@ from grpc_status import rpc_status
 
 from escalade.edge.base import Clock
 from escalade.edge.errors import Cause, CloudError
-from escalade.edge.wire.handshake import Mistrust, mistrust_of
+from escalade.edge.wire.connection.handshake import Mistrust, mistrust_of
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1.quoting import one_line
 from escalade.v1.reasons import name_of_reason, reason_of_name

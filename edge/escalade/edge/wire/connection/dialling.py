@@ -9,7 +9,13 @@ from typing import NamedTuple
 import grpc
 
 from escalade.edge.errors import CloudError
-from escalade.edge.wire.client_files import NO_FILES, Bearer, ClientFiles, read_pair, read_token
+from escalade.edge.wire.connection.client_files import (
+    NO_FILES,
+    Bearer,
+    ClientFiles,
+    read_pair,
+    read_token,
+)
 from escalade.v1.address import Address, is_loopback, parse_address
 from escalade.v1.channel import ClientOptions, client_options, speaks_tls, target_of
 

@@ -11,7 +11,7 @@ from escalade.edge.policy.rules import CONSENT, Block, Consented, Leaving
 from escalade.v1.quoting import one_line
 
 
-class Words:
+class Consents:
     """What a user has said; several threads may ask."""
 
     def __init__(self, ask: Consent | None, currency: str) -> None:
@@ -58,7 +58,7 @@ class Words:
             tier=leaving.tier,
             address=leaving.address,
             texts=None if leaving.texts is None else tuple(leaving.texts),
-            amount=leaving.amount,
+            spending=leaving.spending,
             currency=self._currency,
             request_id=leaving.request_id,
             cancelled=leaving.cancelled or (lambda: False),

@@ -61,6 +61,8 @@ def read_pair(files: ClientFiles) -> tuple[bytes | None, bytes | None]:
     """
     import ssl  # loopback needs none
 
+    from escalade.v1.certificate import load_certificate
+
     cert, key = files.client_cert, files.client_key
     if cert is None and key is None:
         return None, None
@@ -71,17 +73,11 @@ def read_pair(files: ClientFiles) -> tuple[bytes | None, bytes | None]:
         )
     pair = _read(key), _read(cert)
 
-    def asked_for_a_passphrase() -> str:
-        raise CloudError("BAD_OPTION", f"{key}: is encrypted; nobody is asked for its passphrase")
-
     try:
         # gRPC would say so as a host that is not there.
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.load_cert_chain(cert, key, asked_for_a_passphrase)
-    except (OSError, ssl.SSLError) as error:
-        raise CloudError(
-            "BAD_OPTION", f"client certificate {cert}, key {key}: do not load: {error}"
-        ) from error
+        load_certificate(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), cert, key)
+    except ValueError as error:
+        raise CloudError("BAD_OPTION", f"client {error}") from error
     return pair
 
 

@@ -14,10 +14,10 @@ import grpc
 
 from escalade.edge.base import Clock, SystemClock
 from escalade.edge.errors import CloudError
-from escalade.edge.wire.attempts import Attempts
-from escalade.edge.wire.breaker import Breaker
-from escalade.edge.wire.client_files import NO_FILES, ClientFiles
-from escalade.edge.wire.dialling import Through, dial_to
+from escalade.edge.wire.connection.attempts import Attempts
+from escalade.edge.wire.connection.breaker import Breaker
+from escalade.edge.wire.connection.client_files import NO_FILES, ClientFiles
+from escalade.edge.wire.connection.dialling import Through, dial_to
 from escalade.v1 import cascade_pb2_grpc
 from escalade.v1.channel import DIAL_WITHIN_S
 

@@ -10,21 +10,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from escalade.edge.cascade import Cascade
-from escalade.edge.cascade_file import LOOK_EVERY_S, look
+from escalade.edge.cascade_file import look
 from escalade.edge.client import EdgeClient
 from escalade.edge.deferral import Agreement, Gate
 from escalade.edge.endpoint.answering import Readers
 from escalade.edge.endpoint.openai import StreamMode
 from escalade.edge.opening import OpenOptions, open_cascade
 from escalade.edge.tiers import Member, SharedTier, in_order
+from escalade.v1.watched_files import LOOK_EVERY_S
 
 _LOG = logging.getLogger(__name__)
 _FINGERPRINT = 12
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opened:
-    """What is served, open."""
+class ServedCascade:
+    """A cascade, open, under the name that requests give."""
 
     #: What requests name.
     name: str
@@ -59,7 +60,7 @@ class Opened:
         found = (one for one in self.members if fingerprint and one.fingerprint == fingerprint)
         return next(found, None)
 
-    def __enter__(self) -> Opened:
+    def __enter__(self) -> ServedCascade:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -79,7 +80,7 @@ class Watch:
         """Look, before the cascade is opened: what changes meanwhile is then a change.
 
         Args:
-            path: see `open_served`.
+            path: see `open_served_cascade`.
             now_s: seconds, monotonic.
         """
         self._path, self._now_s = path, now_s
@@ -101,7 +102,7 @@ class Watch:
         return self._changed
 
 
-def open_served(
+def open_served_cascade(
     path: Path,
     options: OpenOptions,
     *,
@@ -109,7 +110,7 @@ def open_served(
     trace: Path | None = None,
     name: str | None = None,
     now_s: Callable[[], float],
-) -> Opened:
+) -> ServedCascade:
     """Open a cascade for several threads.
 
     Args:
@@ -136,7 +137,7 @@ def open_served(
         client = EdgeClient(shared, trace=trace)
         if client.outbox is not None:
             undo.callback(client.outbox.close)
-        served = Opened(
+        served = ServedCascade(
             name=name or _name(path, opened),
             client=client,
             early=EdgeClient(early, trace=trace),

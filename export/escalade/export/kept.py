@@ -1,0 +1,103 @@
+"""Keeps the finished steps of a long export beside its artifact; knows not what they are.
+
+An export that was interrupted, or killed, goes on from them: what they hang on (weights, text,
+options, versions) is in their folder's name, so that no other export takes them for its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from escalade.edge.base import atomic_write
+from escalade.export.errors import ExportError
+
+_SUFFIX = ".steps"
+_KEY_CHARACTERS = 16  # 64 bits: one folder beside another's of the same name
+
+
+class Kept:
+    """Tensors of steps by the steps' names; keeps nothing until it is told for what."""
+
+    def __init__(self, out: Path | None = None) -> None:
+        """Know where.
+
+        Args:
+            out: what is exported; None keeps nothing.
+        """
+        self._out = out
+        self._folder: Path | None = None
+
+    def begin(self, hangs_on: Mapping[str, object]) -> int:
+        """Keep steps of an export from here on; returns how many there are from one before.
+
+        Steps of other exports to the same place are thrown away.
+
+        Args:
+            hangs_on: all that a step's result hangs on, as JSON takes it.
+        """
+        assert self._out is not None  # noqa: S101 - who keeps nothing begins nothing
+        told = json.dumps(hangs_on, sort_keys=True).encode()
+        key = hashlib.sha256(told).hexdigest()[:_KEY_CHARACTERS]
+        target = self._out.resolve()
+        self._folder = target.with_name(f".{target.name}.{key}{_SUFFIX}")
+        for found in self._all():
+            if found != self._folder:
+                shutil.rmtree(found, ignore_errors=True)
+        return len(list(self._folder.glob("*.safetensors")))
+
+    def once(self, step: str, make: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
+        """What a step gave before, or gives now.
+
+        Args:
+            step: its name, one that a file may have.
+            make: takes it.
+        """
+        if self._folder is None:
+            return make()
+        path = self._folder / f"{step}.safetensors"
+        try:
+            return load_file(path)
+        except (FileNotFoundError, SafetensorError):  # not done, or not all on disk when it died
+            made = make()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as stream:
+            stream.write(save({name: value.contiguous() for name, value in made.items()}))
+        return made
+
+    def clear(self) -> None:
+        """Keep nothing of this export."""
+        if self._out is not None:
+            for found in self._all():
+                shutil.rmtree(found, ignore_errors=True)
+
+    def _all(self) -> list[Path]:
+        assert self._out is not None  # noqa: S101 - the callers have looked
+        target = self._out.resolve()
+        begun = f".{target.name}."
+        return [
+            found
+            for found in target.parent.glob(f".*{_SUFFIX}")
+            if found.name.startswith(begun)
+            and len(found.name) == len(begun) + _KEY_CHARACTERS + len(_SUFFIX)
+        ]
+
+
+@contextmanager
+def kept_beside(out: Path) -> Iterator[Kept]:
+    """Steps of an export to `out`; they stay if it is interrupted, and go if it ends or fails."""
+    kept = Kept(out)
+    try:
+        yield kept
+    except ExportError:  # it would fail again
+        kept.clear()
+        raise
+    kept.clear()

@@ -1,0 +1,64 @@
+"""Rounds a matrix by what is known of it, once; knows no graph, no scheme."""
+
+from __future__ import annotations
+
+import torch
+
+from escalade.export.blueprints import Linear
+from escalade.export.errors import OptionError
+from escalade.export.kept import Kept
+from escalade.export.quantization import (
+    Choice,
+    Rounded,
+    damped,
+    gptq_round,
+    join,
+    refine,
+    round_to_nearest,
+    rounded_from,
+    tensors,
+)
+
+# So many lose next to nothing, with nothing to refine.
+_MANY_BITS = 8
+
+
+def round_matrix(
+    kept: Kept, step: str, name: str, matrix: Linear, choice: Choice, *, looked_up: bool = False
+) -> Rounded:
+    """Round so that products stay where it is known what is read; else each to its nearest.
+
+    Args:
+        kept: where it stays, or is from an export before this one.
+        step: what it is kept as, which is no other's of the model.
+        name: of the matrix.
+        matrix: what it is.
+        choice: how it is stored.
+        looked_up: whether rows of it are read too, each by itself.
+
+    Raises:
+        OptionError: what it is fed gives no hessian to round by.
+    """
+    if matrix.hessian is None:
+        return round_to_nearest(matrix.weight, *choice)
+    return rounded_from(kept.once(step, lambda: tensors(_by_text(name, matrix, choice, looked_up))))
+
+
+def _by_text(name: str, matrix: Linear, choice: Choice, looked_up: bool) -> Rounded:
+    if matrix.parts:
+        return join([_by_text(name, part, choice, looked_up) for part in matrix.parts])
+    bits, size = choice
+    hessian = matrix.hessian
+    assert hessian is not None  # noqa: S101 - the caller has looked, and all parts have one
+    if looked_up:  # each row by itself, as if by inputs that have nothing to do with another
+        hessian = hessian + torch.eye(len(hessian)) * hessian.diagonal().mean()
+    try:
+        rounded = gptq_round(matrix.weight, hessian, bits, size, zeros=choice.zeros)
+    except RuntimeError as error:  # torch.linalg.LinAlgError is one
+        raise OptionError(
+            f"--gptq: {name}: what it is fed on these prompts gives no hessian to round by;"
+            " use --gptq none"
+        ) from error
+    if bits == _MANY_BITS:
+        return rounded
+    return refine(matrix.weight, damped(hessian).float(), rounded, bits, size)

@@ -1,0 +1,123 @@
+"""An export that was interrupted goes on where it stopped, and gives what it would have given."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from escalade.export.artifact import export_artifact
+from escalade.export.errors import ExportError
+from escalade.export.kept import Kept, kept_beside
+
+BITS = 9.0
+PROGRAM = ("model.onnx", "model.onnx.data")
+
+
+def programs(folder: Path) -> list[bytes]:
+    return [(folder / name).read_bytes() for name in PROGRAM]
+
+
+def steps_beside(out: Path) -> list[Path]:
+    return sorted(path for path in out.parent.iterdir() if path.suffix == ".steps")
+
+
+def test_a_step_is_taken_once_and_again_for_anything_else(tmp_path: Path) -> None:
+    taken: list[str] = []
+
+    def once(kept: Kept, value: float) -> Tensor:
+        def make() -> dict[str, Tensor]:
+            taken.append("made")
+            return {"value": torch.full((2, 3), value).T}
+
+        return kept.once("layers.0", make)["value"]
+
+    assert float(once(Kept(), 1.0).mean()) == 1  # nobody said where, nor for what
+    kept = Kept(tmp_path / "a")
+    assert kept.begin({"weights": "x"}) == 0
+    first = once(kept, 2.0)
+    again = Kept(tmp_path / "a")
+    assert again.begin({"weights": "x"}) == 1
+    assert torch.equal(once(again, 3.0), first)
+    beside = Kept(tmp_path / "a.b")  # its neighbour's are not its own
+    assert beside.begin({"weights": "x"}) == 0
+    assert float(once(beside, 4.0).mean()) == 4
+    assert len(taken) == 3
+    [step] = (path for path in tmp_path.glob(".a.*/*") if not path.parent.name.startswith(".a.b."))
+    step.write_bytes(step.read_bytes()[:-1])  # power was cut
+    assert float(once(again, 5.0).mean()) == 5
+    other = Kept(tmp_path / "a")
+    assert other.begin({"weights": "y"}) == 0
+    assert len(steps_beside(tmp_path / "a")) == 1  # that of a.b
+    assert float(once(other, 6.0).mean()) == 6
+    other.clear()
+    beside.clear()
+    assert not list(tmp_path.iterdir())
+
+
+def test_steps_stay_where_it_was_interrupted_and_go_where_it_failed(tmp_path: Path) -> None:
+    def export(error: BaseException) -> None:
+        with kept_beside(tmp_path / "a") as kept:
+            kept.begin({})
+            kept.once("one", lambda: {"x": torch.ones(1)})
+            raise error
+
+    for error, left in ((KeyboardInterrupt(), 1), (ExportError("no"), 0)):
+        with pytest.raises(type(error)):
+            export(error)
+        assert len(steps_beside(tmp_path / "a")) == left
+
+
+def test_an_interrupted_export_goes_on_to_the_same_bytes(
+    tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "a"
+    lines: list[str] = []
+
+    def interrupt(step: str) -> None:
+        if step.startswith("rounding matrix 4 "):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_artifact(tiny_model_dir, out, quantize="int4", bits=BITS, progress=interrupt)
+    assert not out.exists()
+    [steps] = steps_beside(out)
+    kept = sorted(path.name for path in steps.iterdir())
+    assert sum(name.endswith(".rounded.safetensors") for name in kept) == 3
+    export_artifact(tiny_model_dir, out, quantize="int4", bits=BITS, progress=lines.append)
+    assert f"going on from {len(kept)} steps of an export that was interrupted" in lines
+    assert sum(line.startswith("pricing matrix") for line in lines) > 3
+    whole = tmp_path / "b"
+    export_artifact(tiny_model_dir, whole, quantize="int4", bits=BITS, progress=lines.append)
+    assert programs(out) == programs(whole)
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}
+
+
+@pytest.mark.slow
+def test_a_killed_process_leaves_nothing_half_written(tiny_model_dir: Path, tmp_path: Path) -> None:
+    out, whole = tmp_path / "a", tmp_path / "b"
+
+    def command(out: Path) -> list[str]:
+        export = ["export", str(tiny_model_dir), str(out), "--bits", str(BITS)]
+        return [sys.executable, "-m", "escalade.cli", *export, "--held-out", "none"]
+
+    with subprocess.Popen(command(out), stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        for line in running.stderr:
+            if line.startswith("rounding matrix 5 "):
+                os.kill(running.pid, signal.SIGKILL)
+    assert running.returncode == -signal.SIGKILL
+    assert not out.exists()
+    kept = len(list(steps_beside(out)[0].glob("*.rounded.safetensors")))
+    assert kept >= 4
+    for folder in (out, whole):
+        done = subprocess.run(command(folder), capture_output=True, text=True, check=True)
+        assert ("going on from" in done.stderr) == (folder == out)
+    assert programs(out) == programs(whole)
+    assert not steps_beside(out)
