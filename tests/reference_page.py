@@ -38,9 +38,9 @@ from escalade.simulator.fleet.capacity import Capacity
 from escalade.simulator.fleet.report import FleetReport
 from escalade.simulator.load import LoadReport
 from escalade.simulator.load.fitting import Fit
+from escalade.simulator.network.described.rows import ProfileReport, ProfileRow
 from escalade.simulator.network.profiles.reading import shipped_profiles
 from escalade.simulator.network.proxy.control import ProxyState
-from escalade.simulator.network.rows import ProfileReport, ProfileRow
 from escalade.simulator.planning.planned import Plan
 from escalade.simulator.replay import Summary
 from escalade.simulator.timing.drivers import DriverRow

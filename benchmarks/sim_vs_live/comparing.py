@@ -3,6 +3,9 @@
 Intervals are of 95 %, by bootstrap of blocks: queries that come one after the other meet one
 queue, and blocks keep them together. Both samples are drawn alike, for a query's own time is in
 both; and of virtual time with all its draws of the network.
+
+Beside an error stands what the network alone may make of it: live has one draw of it, and each draw
+of virtual time is off from all of them by so much. What is beyond that is the machine's, or wrong.
 """
 
 from __future__ import annotations
@@ -39,6 +42,8 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
     queries: int
     live_s: dict[str, float]
     error: dict[str, Interval]
+    #: Between what 95 % of the network's draws are off, each as if it were the live one.
+    chance: dict[str, Interval]
     #: The largest distance of the two distribution functions.
     ks: Interval
 
@@ -66,8 +71,22 @@ def compared(piece: Piece, *, sent_only: bool = False) -> Compared:
         queries=many,
         live_s=dict(zip(STATISTICS, _statistics(live).tolist(), strict=True)),
         error=dict(zip(STATISTICS, errors, strict=True)),
+        chance=chance_of(virtual),
         ks=ks,
     )
+
+
+def chance_of(virtual: Floats) -> dict[str, Interval]:
+    """By how much single draws `(D, N)` of the network are off; the value is the root mean square.
+
+    Of 20 draws, as older folders have them, an interval is theirs from end to end.
+    """
+    every = _statistics(virtual.ravel())
+    off = np.array([every / _statistics(one) - 1 for one in virtual])
+    low, high = np.percentile(off, [2.5, 97.5], axis=0)
+    spread = np.sqrt((off**2).mean(axis=0))
+    each = zip(spread.tolist(), low.tolist(), high.tolist(), strict=True)
+    return dict(zip(STATISTICS, (Interval(*one) for one in each), strict=True))
 
 
 def _statistics(seconds: Floats) -> Floats:

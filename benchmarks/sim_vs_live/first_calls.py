@@ -4,7 +4,7 @@
 
 Linux and root. A client and a server of gRPC, each in a network namespace of its own; the packets
 of their two TUN devices cross in this process, each half a round trip late, in order, none lost.
-Beside it the rule of `escalade.simulator.network.opening`.
+Beside it the rule of `escalade.simulator.network.delay_lines.opening`.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from benchmarks.sim_vs_live.pieces import Piece, draws_of
+from benchmarks.sim_vs_live.pieces import LOADED_DRAWS, Piece, draws_of
 from numpy.typing import NDArray
 
 from escalade.cli.output import note_console
@@ -190,7 +190,7 @@ def measure(
     network = get_profile(profile)
     virtual_s = [
         in_virtual_time(sent, calls, network, fit, overhead_s, seed=one).tolist()
-        for one in draws_of(seed)
+        for one in draws_of(seed, LOADED_DRAWS)
     ]
     return Piece(
         profile=profile,

@@ -10,7 +10,8 @@ import msgspec
 from escalade.edge.base import atomic_write
 
 #: That virtual time draws a network. What is live has one draw, and so one's chance in it.
-DRAWS = 20
+#: Under load a draw takes a tenth of a second and more.
+DRAWS, LOADED_DRAWS = 200, 50
 Load = Literal["light", "loaded"]
 LOADS: tuple[Load, ...] = get_args(Load)
 
@@ -44,9 +45,9 @@ def name_of(load: Load, tiers: int, profile: str) -> str:
     return f"{load}-{tiers}-{profile}"
 
 
-def draws_of(seed: int) -> range:
+def draws_of(seed: int, many: int = DRAWS) -> range:
     """Seeds of the network's draws."""
-    return range(seed * DRAWS, (seed + 1) * DRAWS)
+    return range(seed * DRAWS, seed * DRAWS + many)
 
 
 def keep(folder: Path, name: str, what: object) -> None:

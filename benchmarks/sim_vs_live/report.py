@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -10,7 +11,7 @@ import msgspec
 from benchmarks.sim_vs_live import first_calls
 from benchmarks.sim_vs_live.comparing import STATISTICS, Compared, compared
 from benchmarks.sim_vs_live.first_calls import CallRow
-from benchmarks.sim_vs_live.pieces import DRAWS, LOADS, pieces_in
+from benchmarks.sim_vs_live.pieces import DRAWS, LOADED_DRAWS, LOADS, pieces_in
 from benchmarks.study_online.report.tables import markdown
 
 from escalade.edge.base import atomic_write
@@ -21,9 +22,12 @@ from escalade.simulator.timing import lines_of as clock_lines_of
 from escalade.simulator.timing import tables_of as clock_tables_of
 from escalade.simulator.timing.report import ClockReport
 
+#: Root mean square of what a p95 is off by chance, were there as many queries as that takes.
+_CLOSE = 0.03
 #: What is aimed at, where a round trip takes 10 ms or more.
 _FROM_MS = 10.0
 _TARGETS = {"p50": 0.05, "p95": 0.05, "mean": 0.02}
+_PERCENT = [f"{of}, %" for of in STATISTICS]
 _TITLES = {
     ("light", 2): "two tiers, one query after the other",
     ("light", 3): "three tiers, one query after the other",
@@ -68,14 +72,14 @@ def read_findings(folder: Path) -> Findings:
 
 
 def tables_of(found: Findings) -> list[TextTable]:
-    """Two for each load and number of tiers: by how much virtual time is off, and intervals."""
+    """Three for each load and number of tiers: errors, intervals, and the network's chance."""
     tables = []
     for (load, tiers), title in _TITLES.items():
         rows = [one for one in found.rows if (one.load, one.tiers) == (load, tiers)]
         sent = [one for one in found.sent if (one.load, one.tiers) == (load, tiers)]
         for of, said in ((rows, title), (sent, f"{title}: those that the device sends on")):
             if of:
-                tables += [_table(said, of), _intervals(said, of)]
+                tables += [_table(said, of), _intervals(said, of), _chances(said, of)]
     return tables
 
 
@@ -107,7 +111,27 @@ def _intervals(title: str, rows: Sequence[Compared]) -> TextTable:
         ]
         for row in rows
     ]
-    return TextTable(f"{title}, 95 %", ["network", *(f"{of}, %" for of in STATISTICS), "KS"], cells)
+    return TextTable(f"{title}, 95 %", ["network", *_PERCENT, "KS"], cells)
+
+
+def _chances(title: str, rows: Sequence[Compared]) -> TextTable:
+    def cell(row: Compared, of: str) -> Cell:
+        chance = row.chance[of]
+        error = row.error[of].value
+        within = chance.low <= error <= chance.high or abs(error) <= _TARGETS.get(of, math.inf)
+        beyond = "" if within else ", beyond"
+        return Cell(f"{100 * chance.low:+.1f} to {100 * chance.high:+.1f}{beyond}")
+
+    def needed(row: Compared) -> Cell:
+        # Chance falls by the root of how many there are.
+        many = math.ceil(row.queries * (row.chance["p95"].value / _CLOSE) ** 2)
+        return Cell(f"{max(many, row.queries):,}")
+
+    cells = [
+        [Cell(row.profile), *(cell(row, of) for of in STATISTICS), needed(row)] for row in rows
+    ]
+    head = ["network", *_PERCENT, "queries for 3 %"]
+    return TextTable(f"{title}, by chance of the network", head, cells)
 
 
 def write(found: Findings, page: Path) -> None:
@@ -120,8 +144,8 @@ def write(found: Findings, page: Path) -> None:
         raise ValueError("nothing to report: run it without --report first")
     tables = tables_of(found)
     parts = [
-        _HEAD.format(findings="\n".join(_findings(found)), draws=DRAWS),
-        *(part for of in range(0, len(tables), 2) for part in _section(*tables[of : of + 2])),
+        _HEAD.format(findings="\n".join(_findings(found)), draws=DRAWS, loaded=LOADED_DRAWS),
+        *(part for of in range(0, len(tables), 3) for part in _section(*tables[of : of + 3])),
         _fit(found.fit, found.overheads_s),
         *_first_calls(found.calls),
         "## What this machine makes of a delay",
@@ -134,9 +158,16 @@ def write(found: Findings, page: Path) -> None:
         stream.write(("\n\n".join(parts) + "\n").encode())
 
 
-def _section(values: TextTable, intervals: TextTable) -> list[str]:
+def _section(values: TextTable, intervals: TextTable, chances: TextTable) -> list[str]:
     title = values.title[0].upper() + values.title[1:]
-    return [f"## {title}", _markdown(values), "95 % intervals:", _markdown(intervals)]
+    return [
+        f"## {title}",
+        _markdown(values),
+        "95 % intervals:",
+        _markdown(intervals),
+        _CHANCE,
+        _markdown(chances),
+    ]
 
 
 def _markdown(table: TextTable) -> str:
@@ -160,8 +191,19 @@ def _findings(found: Findings) -> Iterator[str]:
         yield (
             f"- {_LOADS[load]}, of {len(rows)} pairs of a network of 10 ms or more and a number of"
             f" tiers: {', '.join(met)}; the worst p95 is {100 * worst.error['p95'].value:+.1f} %"
-            f" ({worst.profile}, {worst.tiers} tiers)."
+            f" ({worst.profile}, {worst.tiers} tiers). {_beyond(rows)}."
         )
+
+
+def _beyond(rows: Sequence[Compared]) -> str:
+    """How many of the errors that are too large the network's chance alone may make."""
+    missed = [
+        row.chance[of].low <= row.error[of].value <= row.chance[of].high
+        for row in rows
+        for of, most in _TARGETS.items()
+        if abs(row.error[of].value) > most
+    ]
+    return f"Of {len(missed)} errors beyond, the network's chance alone explains {sum(missed)}"
 
 
 def _fit(fit: Fit, overheads_s: dict[int, float]) -> str:
@@ -202,10 +244,11 @@ are the networks, the climb and the queue.
 
 Under light load one query comes after the other. What each takes beside its network is recorded by
 a second cascade that is asked in turns with it and does not delay, and replayed on the network,
-which virtual time draws {draws} times, here and under load; live there is one draw of it.
+which virtual time draws {draws} times, under load {loaded}; live there is one draw of it.
 Between the two a machine's own noise remains: it is all that there is at 1 us. One answer takes
 more or less from one time to the next by as much as most of these differences, so that the
-intervals say more than the values.
+intervals say more than the values. A third table has what the network's chance alone makes of a run
+of so many queries: where it is nothing, all of an error is the machine's or the simulator's.
 
 Under load calls come at moments of chance, the same ones in virtual time, where they go through the
 fleet's queue, and over as many connections as live: 16 of the device's link, one from the gateway
@@ -213,6 +256,10 @@ on. What stalls on one holds up what is behind it. They would keep the cloud at 
 time if it took one at a time. What it can do in batches is several times that, and was not tried:
 servers, clients and the live proxy,
 which spins for up to 2 ms before each moment that it waits for, share two cores here."""
+
+_CHANCE = """What one draw of the network is off by chance, 95 % of them; "beyond" where an error is
+larger than is aimed at, and than this explains. The last column has how many queries make the p95
+of a draw differ by 3 % (root mean square), or as many as there were:"""
 
 _FIRST_CALLS = """Over the kernel's own TCP and a network of 200 ms, in round trips; the rule is
 what virtual time reckons with (`--dialled`) and what the live proxy does. Messages of more than ten

@@ -17,8 +17,8 @@ from escalade.edge.deferral import defers
 from escalade.edge.trace import Hop, TierAnswer, TierInfo, Trace, TraceRecord
 from escalade.simulator.errors import ProfileError, SimulatorError
 from escalade.simulator.network import GRPC_BYTES_DOWN, GRPC_BYTES_UP
-from escalade.simulator.network.at_once import draws_of
-from escalade.simulator.network.delay_line import DelayLine
+from escalade.simulator.network.delay_lines.at_once import draws_of
+from escalade.simulator.network.delay_lines.delay_line import DelayLine
 from escalade.simulator.network.links import Network
 from escalade.simulator.network.profiles import Chance, Cycle, Profile, get_profile
 from escalade.simulator.network.profiles.reading import shipped_profiles

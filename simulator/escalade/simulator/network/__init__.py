@@ -1,14 +1,24 @@
 """Networks: profiles, the delay line, the live proxy; knows no trace."""
 
-from escalade.simulator.network.at_once import calls_s, draws_of
 from escalade.simulator.network.clock import LiveClock
-from escalade.simulator.network.connections import Connections
-from escalade.simulator.network.delay_line import DelayLine
+from escalade.simulator.network.delay_lines import (
+    Connections,
+    DelayLine,
+    calls_s,
+    draws_of,
+    ready_s,
+    uniforms,
+)
+from escalade.simulator.network.described import (
+    Pings,
+    ping,
+    profiles_table,
+    report_lines,
+    report_of,
+    row_of,
+)
 from escalade.simulator.network.framing import GRPC_BYTES_DOWN, GRPC_BYTES_UP
 from escalade.simulator.network.links import Network, networks_named
-from escalade.simulator.network.opening import ready_s
-from escalade.simulator.network.philox import uniforms
-from escalade.simulator.network.pings import Pings, ping
 from escalade.simulator.network.profiles import (
     PAPERS_DELAYS,
     Profile,
@@ -18,12 +28,6 @@ from escalade.simulator.network.profiles import (
     read_mahimahi,
 )
 from escalade.simulator.network.proxy import ControlClient, ProxyState, run_proxy
-from escalade.simulator.network.rows import (
-    profiles_table,
-    report_lines,
-    report_of,
-    row_of,
-)
 from escalade.simulator.network.stages import Conditions
 
 __all__ = [

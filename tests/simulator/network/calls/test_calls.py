@@ -17,8 +17,8 @@ from escalade.edge.errors import CloudError
 from escalade.edge.wire import CloudClient
 from escalade.simulator.network.calls import CallBytes, CallNetwork
 from escalade.simulator.network.calls.crossing import LOST_AFTER_S
+from escalade.simulator.network.delay_lines.lines import Laying
 from escalade.simulator.network.framing import FRAMING_BYTES, GRPC_BYTES_DOWN, GRPC_BYTES_UP
-from escalade.simulator.network.lines import Laying
 from escalade.simulator.network.profiles import Cycle, Profile, get_profile, with_fields
 from escalade.v1 import cascade_pb2 as pb
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from escalade.simulator.errors import ProfileError, SimulatorError
-from escalade.simulator.network.delay_line import DelayLine
+from escalade.simulator.network.delay_lines.delay_line import DelayLine
 from escalade.simulator.network.profiles import Profile, get_profile
 from escalade.simulator.network.profiles.reading import shipped_profiles
 

@@ -14,8 +14,8 @@ from proxied import FREE_PORT, HandClock, JumpClock, connected, echo, serving
 
 from escalade.simulator.errors import ProxyError
 from escalade.simulator.network.clock import Clock
-from escalade.simulator.network.lines import Laying
-from escalade.simulator.network.opening import Open, shake_hands
+from escalade.simulator.network.delay_lines.lines import Laying
+from escalade.simulator.network.delay_lines.opening import Open, shake_hands
 from escalade.simulator.network.profiles import get_profile, profiles_with
 from escalade.simulator.network.proxy.control import Control, Fields, ProxyState
 from escalade.simulator.network.proxy.control_client import ControlClient

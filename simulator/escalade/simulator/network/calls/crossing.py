@@ -11,13 +11,12 @@ import grpc
 
 from escalade.simulator.network.calls.clock import ThreadClock
 from escalade.simulator.network.calls.counting import CallBytes, size_of
-from escalade.simulator.network.delay_line import DelayLine
+from escalade.simulator.network.delay_lines import DelayLine, Lines
 from escalade.simulator.network.framing import (
     FRAMING_BYTES,
     GRPC_BYTES_DOWN,
     GRPC_BYTES_UP,
 )
-from escalade.simulator.network.lines import Lines
 from escalade.v1.channel import PING_AFTER_S, PONG_WITHIN_S
 
 #: gRPC's pings find a connection dead that carries nothing for so long (`escalade.v1.channel`).

@@ -24,7 +24,7 @@ from escalade.simulator.network.calls.clock import LiveThreadClock, ThreadClock
 from escalade.simulator.network.calls.counting import CallBytes
 from escalade.simulator.network.calls.crossing import Crossing, Way
 from escalade.simulator.network.calls.stream import StreamCall
-from escalade.simulator.network.lines import Laying
+from escalade.simulator.network.delay_lines import Laying
 from escalade.simulator.network.profiles import Profile
 
 if TYPE_CHECKING:

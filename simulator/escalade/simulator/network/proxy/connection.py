@@ -24,7 +24,7 @@ from collections.abc import Callable
 from typing import cast
 
 from escalade.simulator.network.clock import Clock
-from escalade.simulator.network.delay_line import DelayLine
+from escalade.simulator.network.delay_lines import DelayLine
 
 #: Bytes in flight each way before the sender is held back, give or take one read: the
 #: largest send buffer of Linux (tcp_wmem[2], 4 MiB), and so about the widest TCP window.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from escalade.simulator.network.described import ProfileRow, row_of
 from escalade.simulator.network.profiles import Profiles, get_profile, with_fields
 from escalade.simulator.network.proxy.proxy import Proxy
-from escalade.simulator.network.rows import ProfileRow, row_of
 
 Fields = dict[str, object]
 

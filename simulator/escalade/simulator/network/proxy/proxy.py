@@ -26,8 +26,7 @@ from types import TracebackType
 
 from escalade.simulator.errors import ProxyError
 from escalade.simulator.network.clock import Clock, LiveClock
-from escalade.simulator.network.lines import Laying, Lines
-from escalade.simulator.network.opening import shake_hands
+from escalade.simulator.network.delay_lines import Laying, Lines, shake_hands
 from escalade.simulator.network.profiles import Profile
 from escalade.simulator.network.proxy.connection import End, Lane, carry
 from escalade.v1.address import Address

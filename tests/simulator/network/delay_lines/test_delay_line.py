@@ -11,7 +11,7 @@ from drawn_profiles import Traffic, any_profiles, directions, simple_profiles, t
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from escalade.simulator.network.delay_line import DelayLine, Direction
+from escalade.simulator.network.delay_lines.delay_line import DelayLine, Direction
 from escalade.simulator.network.profiles import Profile, get_profile
 from escalade.simulator.network.profiles.reading import shipped_profiles
 from escalade.simulator.network.stages import RTO_MIN_S, Conditions

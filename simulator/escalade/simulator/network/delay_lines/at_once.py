@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from escalade.simulator.network.delay_line import Direction
+from escalade.simulator.network.delay_lines.delay_line import Direction
 from escalade.simulator.network.profiles import Chance, Cycle, Profile
 from escalade.simulator.network.stages import (
     RTO_MIN_S,

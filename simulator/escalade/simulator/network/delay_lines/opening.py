@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from escalade.simulator.network.delay_line import DelayLine
+from escalade.simulator.network.delay_lines.delay_line import DelayLine
 
 #: Bytes of the messages, as the proxy before a server with one certificate of P-256 counted them:
 #: grpcio 1.85, BoringSSL's ClientHello with a key share of ML-KEM among them. A packet of TCP that

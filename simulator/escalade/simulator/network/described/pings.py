@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from escalade.simulator.errors import SimulatorError
-from escalade.simulator.network.delay_line import DelayLine
+from escalade.simulator.network.delay_lines import DelayLine
 from escalade.simulator.network.profiles import Profile
 from escalade.simulator.network.stages import Conditions
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from escalade.simulator.network.delay_line import DelayLine
+from escalade.simulator.network.delay_lines.delay_line import DelayLine
 from escalade.simulator.network.profiles import Profile, Spread
 from escalade.simulator.network.stages import Conditions, RoundTrips, Uniform
 

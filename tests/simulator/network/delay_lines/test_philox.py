@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escalade.simulator.network.philox import uniforms
+from escalade.simulator.network.delay_lines.philox import uniforms
 
 words = st.integers(0, 2**64 - 1)
 

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 from typing import NamedTuple
 
-from escalade.simulator.network.delay_line import DelayLine
+from escalade.simulator.network.delay_lines.delay_line import DelayLine
 from escalade.simulator.network.profiles import Profile
 from escalade.simulator.network.stages import Conditions
 

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from escalade.simulator.formats import Cell, TextTable, nominal_seconds, percent, seconds
-from escalade.simulator.network.pings import ping
+from escalade.simulator.network.described.pings import ping
 from escalade.simulator.network.profiles import Cycle, Profile, RateSeries
 
 _NONE = "\N{EN DASH}"

@@ -15,7 +15,7 @@ import pytest
 from authority import Authority, needs_openssl
 
 from escalade.simulator.network import DelayLine, Profile
-from escalade.simulator.network.opening import ready_s
+from escalade.simulator.network.delay_lines.opening import ready_s
 from escalade.simulator.network.proxy.proxy import Proxy
 from escalade.v1.address import Address
 
