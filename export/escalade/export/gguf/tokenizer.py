@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,9 @@ from escalade.export.errors import ModelError
 from escalade.export.quiet import quiet
 
 _SHOWN_IDS = 12
+_ALONE = 240  # as many as are joined in the other texts
+# What converters fill a vocabulary up with; some mark it so that llama.cpp finds it in texts.
+_FILLING = re.compile(r"\[PAD\d+\]")
 _BLANK = "\u2581"  # SentencePiece's
 
 
@@ -154,7 +158,9 @@ def _differences(
     found = []
     llama_cpp = open_llamacpp().llama_cpp
     with _vocabulary(path) as words:
-        for text in probing_texts(tokenizer):
+        for text in [*probing_texts(tokenizer), *_alone(tokenizer)]:
+            if _FILLING.search(text):
+                continue
             raw = text.encode()
             room = len(raw) + 8  # a token for each byte, and what goes around a text
             ids = (llama_cpp.llama_token * room)()
@@ -163,6 +169,12 @@ def _differences(
             if here != (there := list(ids[:count])):
                 found.append((text, here, there))
     return found
+
+
+def _alone(tokenizer: PreTrainedTokenizerFast) -> list[str]:
+    """Some of the vocabulary's words, each a text: merges may not make of it what it is."""
+    count = len(tokenizer)
+    return [tokenizer.decode([one]) for one in range(0, count, max(1, count // _ALONE))]
 
 
 def reads_alike(path: Path, tokenizer: PreTrainedTokenizerFast) -> bool:
