@@ -174,7 +174,7 @@ def _differences(
 def _alone(tokenizer: PreTrainedTokenizerFast) -> list[str]:
     """Some of the vocabulary's words, each a text: merges may not make of it what it is."""
     count = len(tokenizer)
-    return [tokenizer.decode([one]) for one in range(0, count, max(1, count // _ALONE))]
+    return [str(tokenizer.decode([one])) for one in range(0, count, max(1, count // _ALONE))]
 
 
 def reads_alike(path: Path, tokenizer: PreTrainedTokenizerFast) -> bool:
