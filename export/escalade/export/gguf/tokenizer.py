@@ -6,13 +6,15 @@ them, with its own knowledge of those names; where it has none of a name, the tw
 
 from __future__ import annotations
 
+import copy
 import json
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tokenizers import Tokenizer, normalizers, pre_tokenizers
+from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from escalade.checkpoint import CheckpointError, first_line, load_tokenizer, probing_texts
@@ -22,6 +24,9 @@ from escalade.export.errors import ModelError
 from escalade.export.quiet import quiet
 
 _SHOWN_IDS = 12
+_ALONE = 240  # as many as are joined in the other texts
+# What converters fill a vocabulary up with; some mark it so that llama.cpp finds it in texts.
+_FILLING = re.compile(r"\[PAD\d+\]")
 _BLANK = "\u2581"  # SentencePiece's
 
 
@@ -45,17 +50,48 @@ def tokenizer_of(path: Path, size: int) -> PreTrainedTokenizerFast:
         raise ModelError(f"{path}: {str(error).partition(': ')[2]}") from error
     except Exception as error:  # of any kind, for what it does not know
         raise ModelError(f"{path}: its tokenizer cannot be read: {first_line(error)}") from error
-    differs = difference(path, tokenizer)
-    if differs is None:
-        return tokenizer
-    _split_otherwise(tokenizer.backend_tokenizer)
-    if difference(path, tokenizer) is not None:
-        text, here, there = differs
+    changes: list[Callable[[Tokenizer], None]] = [
+        lambda backend: _surround(backend, path),
+        _keep_whole_words,
+        _split_otherwise,
+    ]
+    before = _differences(path, tokenizer)
+    for change in changes:
+        if not before:
+            break
+        changed = copy.deepcopy(tokenizer)
+        change(changed.backend_tokenizer)
+        after = _differences(path, changed)
+        if len(after) < len(before):
+            tokenizer, before = changed, after
+    if before:
+        text, here, there = before[0]
         raise ModelError(
             f"{path}: transformers reads {text!r} as {here[:_SHOWN_IDS]}, llama.cpp as"
             f" {there[:_SHOWN_IDS]}: no tokenizer.json of it would be right"
         )
     return tokenizer
+
+
+def _surround(backend: Tokenizer, path: Path) -> None:
+    """Put around a text what llama.cpp does, where the file does not say it."""
+    llama_cpp = open_llamacpp().llama_cpp
+    with _vocabulary(path) as words:
+        begins = llama_cpp.llama_vocab_get_add_bos(words) and llama_cpp.llama_vocab_bos(words)
+        ends = llama_cpp.llama_vocab_get_add_eos(words) and llama_cpp.llama_vocab_eos(words)
+    around = [(backend.id_to_token(one), one) for one in (begins, ends) if one is not False]
+    first = f"{around[0][0]} " if begins is not False else ""
+    last = f" {around[-1][0]}" if ends is not False else ""
+    backend.post_processor = processors.TemplateProcessing(
+        single=f"{first}$A{last}", special_tokens=around
+    )
+
+
+def _keep_whole_words(backend: Tokenizer) -> None:
+    """Take a word that the vocabulary has as it is, whatever merges would make of it."""
+    model = backend.model
+    model.ignore_merges = True
+    backend.model = model
 
 
 def _split_otherwise(backend: Tokenizer) -> None:
@@ -108,28 +144,46 @@ def end_ids(path: Path) -> list[int]:
     return found
 
 
-def difference(
+def _differences(
     path: Path, tokenizer: PreTrainedTokenizerFast
-) -> tuple[str, list[int], list[int]] | None:
-    """The first text that a tokenizer and llama.cpp's of a file read differently, and how.
+) -> list[tuple[str, list[int], list[int]]]:
+    """The texts that a tokenizer and llama.cpp's of a file read differently, and how.
 
     Returns:
-        The text, the tokenizer's ids and llama.cpp's; None where there is none.
+        Of each the text, the tokenizer's ids and llama.cpp's.
 
     Raises:
         ModelError: llama.cpp cannot read the file's.
     """
+    found = []
     llama_cpp = open_llamacpp().llama_cpp
     with _vocabulary(path) as words:
-        for text in probing_texts(tokenizer):
+        for text in [*probing_texts(tokenizer), *_alone(tokenizer)]:
+            if _FILLING.search(text):
+                continue
             raw = text.encode()
             room = len(raw) + 8  # a token for each byte, and what goes around a text
             ids = (llama_cpp.llama_token * room)()
             count = llama_cpp.llama_tokenize(words, raw, len(raw), ids, room, True, True)
             here = list(tokenizer(text).input_ids)
             if here != (there := list(ids[:count])):
-                return text, here, there
-    return None
+                found.append((text, here, there))
+    return found
+
+
+def _alone(tokenizer: PreTrainedTokenizerFast) -> list[str]:
+    """Some of the vocabulary's words, each a text: merges may not make of it what it is."""
+    count = len(tokenizer)
+    return [str(tokenizer.decode([one])) for one in range(0, count, max(1, count // _ALONE))]
+
+
+def reads_alike(path: Path, tokenizer: PreTrainedTokenizerFast) -> bool:
+    """Whether llama.cpp reads every probing text by a file as a tokenizer does.
+
+    Raises:
+        ModelError: llama.cpp cannot read the file's.
+    """
+    return not _differences(path, tokenizer)
 
 
 @contextmanager

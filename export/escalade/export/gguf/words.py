@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from transformers import PreTrainedTokenizerFast
 
 from escalade.checkpoint import Generation, tokenizer_json
-from escalade.export.gguf.tokenizer import difference
+from escalade.export.gguf.tokenizer import reads_alike
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
@@ -75,7 +75,7 @@ def words_of(
         for split in _SPLITS:
             tried = found._replace(split=split)
             _write_alone(tried, path)
-            if difference(path, tokenizer) is None:
+            if reads_alike(path, tokenizer):
                 return tried
     return None
 
