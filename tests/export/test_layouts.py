@@ -61,7 +61,7 @@ def test_the_genai_config_names_what_the_graph_has(tiny_model_dir: Path, tmp_pat
         }
         has = {value.name for value in values}
         assert named <= has
-        assert has - named <= {"next_token", "logprob"}
+        assert has - named <= {"next_token", "logprob", "logits_to_keep"}
     cache = next(value for value in graph.input if value.name == "past_key_values.0.key")
     shape = [dim.dim_value for dim in cache.type.tensor_type.shape.dim]
     assert [shape[1], shape[3]] == [decoder["num_key_value_heads"], decoder["head_size"]]

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from escalade.edge import Artifact, Cascade, EdgeClient
-from escalade.edge.deferral import Gate
+from escalade.edge.deferral import Gate, agreement_named
 from escalade.edge.runtimes.onnx_runtime import OnnxRuntime
-from escalade.edge.tiers import ArtifactTier, Member
+from escalade.edge.tiers import ArtifactTier, EnsembleTier, Member
 
 PROMPT = "g2p: cascade"
 HALF = 0.5
@@ -69,7 +69,30 @@ def test_where_all_are_wanted_each_takes_the_time_that_it_takes_by_itself(
         assert lengths(read, five[place]) == [prompt] + [1] * (said - 1)
 
 
-def test_the_next_tier_on_the_device_reads_what_was_deferred(
+def test_where_the_vote_hangs_on_log_probabilities_none_is_read(
+    five: list[Member], read: list[tuple[OnnxRuntime, int]]
+) -> None:
+    tier = EnsembleTier([five[0], five[1]])
+    client = EdgeClient(
+        Cascade(tiers=[tier], gates=[Gate(rule=agreement_named("mean-score"), threshold=HALF)])
+    )
+    first, second = client.ask(PROMPT).said.members
+    assert second.logprobs == first.logprobs
+    assert set(lengths(read, five[1])) == {second.prompt_tokens, 1}
+
+
+def test_a_tier_whose_own_score_decides_reads_none(
+    five: list[Member], read: list[tuple[OnnxRuntime, int]]
+) -> None:
+    below, above = five[0], five[2]
+    tiers = [ArtifactTier(below, name="below"), ArtifactTier(above, name="above")]
+    gates = [Gate(rule=one.artifact.rule, threshold=-1.0) for one in (below, above)]
+    answer = EdgeClient(Cascade(tiers=tiers, gates=gates)).ask(PROMPT)
+    assert answer.tiers[1] is not None
+    assert set(lengths(read, above)) == {answer.tiers[1].members[0].prompt_tokens, 1}
+
+
+def test_the_last_tier_on_the_device_reads_what_was_deferred(
     five: list[Member], read: list[tuple[OnnxRuntime, int]]
 ) -> None:
     below, above = five[0], Member(Artifact.open(five[1].artifact.folder, threads=1))

@@ -65,7 +65,8 @@ class ArtifactTier:
             stop=query.stop,
             cancelled=call.cancelled,
             stop_when=gate.early_stop(longest) if early and gate is not None else None,
-            draft=() if call.whole else ids_for(self.member, call.draft),
+            # Nor where its score decides, whose last bits would move.
+            draft=() if call.whole or gate is not None else ids_for(self.member, call.draft),
         )
         yield from generation
         spent_s = call.elapsed_s() - began_s

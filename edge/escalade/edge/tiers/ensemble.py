@@ -26,7 +26,7 @@ from escalade.edge.tiers.pace import Pace
 from escalade.edge.tiers.prompts import Member, Prompts
 from escalade.edge.tiers.tier import Call, Said, Saying, ids_for, source_of
 from escalade.edge.tiers.together import Together
-from escalade.edge.tiers.verdict import is_decided, verdict_on
+from escalade.edge.tiers.verdict import agreement_of, is_decided, verdict_on
 from escalade.edge.trace import MemberInfo, Place, TierAnswer, is_correct
 
 
@@ -178,9 +178,10 @@ class EnsembleTier:
     def _draft(self, call: Call, index: int, heard: Iterable[Heard]) -> Sequence[int]:
         """What a member may say: as the first whose tokens it knows, or the tier below.
 
-        None where all are wanted: a trace has the time that each takes by itself.
+        None where all are wanted, for a trace has the time that each takes by itself; nor where the
+        vote hangs on log-probabilities, whose last bits would move.
         """
-        if call.whole:
+        if call.whole or agreement_of(call.gate).reads_logprobs:
             return ()
         member = self._members[index]
         for one in heard:

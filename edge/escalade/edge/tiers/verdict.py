@@ -31,7 +31,7 @@ def is_decided(
         weights: of all members.
         can_defer: see `Agreement.is_decided`.
     """
-    agreement = _agreement(gate)
+    agreement = agreement_of(gate)
     if gate is None:
         return agreement.is_settled(voices, weights)
     if gate.threshold is None:
@@ -47,7 +47,7 @@ def verdict_on(gate: Gate | None, voices: Sequence[Voice], weights: Sequence[flo
         voices: at least one of which said something.
         weights: of all members.
     """
-    outcome, certain = _agreement(gate).so_far(voices, weights)
+    outcome, certain = agreement_of(gate).so_far(voices, weights)
     defers = gate is not None and gate.defers(certain.least)
     return Verdict(
         winner=outcome.winner,
@@ -57,7 +57,7 @@ def verdict_on(gate: Gate | None, voices: Sequence[Voice], weights: Sequence[flo
     )
 
 
-def _agreement(gate: Gate | None) -> Agreement:
+def agreement_of(gate: Gate | None) -> Agreement:
     """The gate's; where no gate says otherwise, members vote."""
     if gate is None:
         return Vote()

@@ -110,7 +110,10 @@ def test_a_replay_is_what_the_device_does(
                 )  # fmt: skip
                 assert recorded.cost(0, tau)[query] == spent
                 for one, other in zip(said.members, whole.members, strict=False):
-                    assert (one.text, one.logprobs) == (other.text, other.logprobs)
+                    assert one.text == other.text
+                    # Where only texts are compared, members read what others said as drafts.
+                    near = 0.0 if rule.startswith("mean-score") else 1e-5
+                    assert one.logprobs == pytest.approx(other.logprobs, rel=0, abs=near)
                 if answer.outcome == "answered":
                     assert answer.text == whole.text
 

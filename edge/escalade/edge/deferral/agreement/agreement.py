@@ -68,6 +68,8 @@ class Agreement(ABC):
 
     #: No score is lower.
     lowest = 0.0
+    #: Whether it asks more of a voice than its text and classes.
+    reads_logprobs = False
 
     @property
     @abstractmethod

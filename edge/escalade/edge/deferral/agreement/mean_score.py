@@ -41,6 +41,7 @@ class MeanScore(Vote):
     """
 
     _kind = "mean-score"
+    reads_logprobs = True
 
     def outcome(self, voices: Sequence[Voice], weights: Sequence[float]) -> Outcome:
         """See `Agreement`."""
