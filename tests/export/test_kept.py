@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +14,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from escalade.checkpoint import CheckpointError
+from escalade.edge.errors import ArtifactError
 from escalade.export.artifact import export_artifact
 from escalade.export.errors import ExportError
 from escalade.export.kept import Kept, kept_beside
@@ -68,7 +72,8 @@ def test_steps_stay_where_it_was_interrupted_and_go_where_it_failed(tmp_path: Pa
             kept.once("one", lambda: {"x": torch.ones(1)})
             raise error
 
-    for error, left in ((KeyboardInterrupt(), 1), (ExportError("no"), 0)):
+    failing = (ExportError("no"), ArtifactError("no"), CheckpointError("no"))
+    for error, left in ((KeyboardInterrupt(), 1), *((one, 0) for one in failing)):
         with pytest.raises(type(error)):
             export(error)
         assert len(steps_beside(tmp_path / "a")) == left
@@ -97,6 +102,29 @@ def test_an_interrupted_export_goes_on_to_the_same_bytes(
     export_artifact(tiny_model_dir, whole, quantize="int4", bits=BITS, progress=lines.append)
     assert programs(out) == programs(whole)
     assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}
+
+
+def test_the_same_weights_in_another_model_begin_anew(tiny_model_dir: Path, tmp_path: Path) -> None:
+    model = Path(shutil.copytree(tiny_model_dir, tmp_path / "model"))
+    lines: list[str] = []
+
+    def interrupt(step: str) -> None:
+        lines.append(step)
+        if step.startswith("rounding matrix 2 "):
+            raise KeyboardInterrupt
+
+    def export() -> bool:
+        lines.clear()
+        with pytest.raises(KeyboardInterrupt):
+            export_artifact(model, tmp_path / "a", quantize="int4", progress=interrupt)
+        return any(line.startswith("going on from") for line in lines)
+
+    assert not export()
+    assert export()
+    config = json.loads((model / "config.json").read_text())
+    config["rms_norm_eps"] *= 10
+    (model / "config.json").write_text(json.dumps(config))
+    assert not export()
 
 
 @pytest.mark.slow

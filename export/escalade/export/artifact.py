@@ -6,6 +6,7 @@ was interrupted the matrices that it had rounded, beside it, for the next to go 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -147,6 +148,9 @@ def export_artifact(
             kept=kept,
             hangs_on={
                 "weights": entry.revision,
+                "config": json.loads(model.config.to_json_string(use_diff=False)),
+                "window": window,
+                "end_ids": generation.end_ids,
                 "tokenizer": entry.tokenizer_fingerprint,
                 "options": [quantize, block_size, head_bits, bits],
                 "versions": versions_of(_PACKAGES),

@@ -17,7 +17,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from escalade.checkpoint import CheckpointError
 from escalade.edge.base import atomic_write
+from escalade.edge.errors import EdgeError
 from escalade.export.errors import ExportError
 
 _SUFFIX = ".steps"
@@ -39,7 +41,8 @@ class Kept:
     def begin(self, hangs_on: Mapping[str, object]) -> int:
         """Keep steps of an export from here on; returns how many there are from one before.
 
-        Steps of other exports to the same place are thrown away.
+        Steps of other exports to the same place are thrown away, also of one that runs now: it then
+        has less to go on from.
 
         Args:
             hangs_on: all that a step's result hangs on, as JSON takes it.
@@ -97,7 +100,7 @@ def kept_beside(out: Path) -> Iterator[Kept]:
     kept = Kept(out)
     try:
         yield kept
-    except ExportError:  # it would fail again
+    except (ExportError, EdgeError, CheckpointError):  # it would fail again
         kept.clear()
         raise
     kept.clear()

@@ -53,6 +53,13 @@ def test_what_it_says_of_its_model(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
+def test_a_string_that_is_damaged_is_said_in_a_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.gguf", lambda w: w.add_name("a name"))
+    path.write_bytes(path.read_bytes().replace(b"a name", b"a\xff\xffame"))
+    with pytest.raises(ModelError, match="m.gguf: damaged: "):
+        read_gguf(path)
+
+
 def test_a_file_that_names_no_type_is_what_most_of_it_is(tmp_path: Path) -> None:
     assert read_gguf(write(tmp_path / "m.gguf")).scheme == "none"
 

@@ -150,7 +150,12 @@ def export(
             out,
             texts,
             max_new_tokens,
-            {**only_text, "--quantize": _but_none(quantize), "--max-new-tokens": None},
+            {
+                **only_text,
+                "--quantize": _but_none(quantize),
+                "--max-new-tokens": None,
+                "--format": only_text["--format"] if format is not FormatChoice.gguf else None,
+            },
             progress,
         )
     if manifest is None:
@@ -241,7 +246,7 @@ def _gguf_file(
     progress: Callable[[str], None],
 ) -> Manifest | None:
     """Make an artifact of a GGUF file from elsewhere; None where it is something else."""
-    if path.suffix != _GGUF or not path.is_file():
+    if path.suffix.lower() != _GGUF or not path.is_file():
         return None
     for name, value in not_for.items():
         if value is not None:

@@ -42,16 +42,16 @@ _FLOAT_BYTES = 4
 # T5's encoder adds a bias by relative position to each pair of tokens, for each head, and holds
 # it twice while it attends.
 _BYTES_PER_PAIR = 8
-# Both runtimes read a prompt in pieces of this many tokens.
-_CHUNK_TOKENS = 128
+# Both runtimes read a prompt in pieces of 128 tokens; with the last of them go 8 of a draft.
+_CHUNK_TOKENS = 128 + 8
 # Rows of a linear model's file beside what is kept of them: 2.1 measured, of 262,144 rows of 7.
 _HELD_PER_ROW_BYTE = 2.5
 # For each n-gram that the longest text may have, its words, hash and place in lists: at most 67
 # measured, of a text of different words of one character.
 _BYTES_PER_NGRAM = 96
-# Logits and shares of the whole vocabulary, twice each; and once for each of the 16 tokens of a
-# draft that are read in one piece.
-_BYTES_PER_WORD = 16 + 16 * 8
+# Logits and shares of the whole vocabulary, twice each; and once for each of the 17 positions that
+# a draft is read at in one piece.
+_BYTES_PER_WORD = 16 + 17 * 8
 
 
 class MemoryNeeded(NamedTuple):

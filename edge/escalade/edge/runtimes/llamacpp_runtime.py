@@ -8,6 +8,7 @@ differs. Log-probabilities are computed here, over the logits of the same pass.
 from __future__ import annotations
 
 import math
+import os
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -157,7 +158,7 @@ def _load(program: Path, manifest: Manifest, freed: ExitStack) -> int:
     settings.n_gpu_layers = 0  # elsewhere, kernels and golden answers are others
     settings.load_mode = llama_cpp.LLAMA_LOAD_MODE_MMAP
     forget_errors()
-    model: int | None = llama_cpp.llama_model_load_from_file(str(program).encode(), settings)
+    model: int | None = llama_cpp.llama_model_load_from_file(os.fsencode(program), settings)
     if not model:
         raise ArtifactError(f"{program}: llama.cpp cannot load it: {last_error()}")
     freed.callback(llama_cpp.llama_model_free, model)

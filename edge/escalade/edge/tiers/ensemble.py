@@ -178,14 +178,15 @@ class EnsembleTier:
     def _draft(self, call: Call, index: int, heard: Iterable[Heard]) -> Sequence[int]:
         """What a member may say: as the first whose tokens it knows, or the tier below.
 
-        None where all are wanted, for a trace has the time that each takes by itself; nor where the
+        None where all are wanted, for a trace has what each says and takes by itself; nor where the
         vote hangs on log-probabilities, whose last bits would move.
         """
         if call.whole or agreement_of(call.gate).reads_logprobs:
             return ()
         member = self._members[index]
         for one in heard:
-            if one.text is not None and self._members[one.member].fingerprint == member.fingerprint:
+            other = self._members[one.member].fingerprint
+            if one.text is not None and member.fingerprint and other == member.fingerprint:
                 return one.ids
         return ids_for(member, call.draft)
 

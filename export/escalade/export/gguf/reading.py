@@ -58,11 +58,14 @@ def read_gguf(path: Path) -> GgufFile:
             model that is not known or does not generate.
     """
     reader = _opened(path)
-    said = {
-        name: field.contents()
-        for name, field in reader.fields.items()
-        if not name.startswith("tokenizer.ggml.")
-    }
+    try:
+        said = {
+            name: field.contents()
+            for name, field in reader.fields.items()
+            if not name.startswith("tokenizer.ggml.")
+        }
+    except ValueError as error:  # bytes that are no UTF-8
+        raise ModelError(f"{path}: damaged: {first_line(error)}") from error
     architecture = _checked(path, said, reader)
 
     def number(name: str, default: int | None = None) -> int:
@@ -77,9 +80,7 @@ def read_gguf(path: Path) -> GgufFile:
 
     heads = number("attention.head_count")
     width = number("embedding_length") // heads
-    kinds = Counter(
-        one.tensor_type.name for one in reader.tensors if one.n_elements > max(one.shape)
-    )
+    kinds = kinds_of(reader)
     return GgufFile(
         architecture=architecture,
         parameters=sum(int(one.n_elements) for one in reader.tensors),
@@ -98,7 +99,7 @@ def read_gguf(path: Path) -> GgufFile:
 
 def kinds_of(reader: GGUFReader) -> Counter[str]:
     """How many matrices of a file are stored in each of ggml's types."""
-    matrices = [one for one in reader.tensors if one.n_elements > max(one.shape)]
+    matrices = [one for one in reader.tensors if one.n_elements > max(one.shape, default=1)]
     return Counter(one.tensor_type.name for one in matrices)
 
 

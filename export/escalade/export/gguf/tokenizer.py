@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from escalade.checkpoint import CheckpointError, first_line, load_tokenizer, probing_texts
@@ -57,7 +58,7 @@ def tokenizer_of(path: Path, size: int) -> PreTrainedTokenizerFast:
     ]
     before = _differences(path, tokenizer)
     for change in changes:
-        if not before:
+        if not before or not isinstance(tokenizer.backend_tokenizer.model, models.BPE):
             break
         changed = copy.deepcopy(tokenizer)
         change(changed.backend_tokenizer)
@@ -79,12 +80,17 @@ def _surround(backend: Tokenizer, path: Path) -> None:
     with _vocabulary(path) as words:
         begins = llama_cpp.llama_vocab_get_add_bos(words) and llama_cpp.llama_vocab_bos(words)
         ends = llama_cpp.llama_vocab_get_add_eos(words) and llama_cpp.llama_vocab_eos(words)
-    around = [(backend.id_to_token(one), one) for one in (begins, ends) if one is not False]
-    first = f"{around[0][0]} " if begins is not False else ""
-    last = f" {around[-1][0]}" if ends is not False else ""
+    # Below 0 it is one that the file does not have.
+    around = [(backend.id_to_token(one), one) for one in (begins, ends) if _is_word(one)]
+    first = f"{around[0][0]} " if _is_word(begins) else ""
+    last = f" {around[-1][0]}" if _is_word(ends) else ""
     backend.post_processor = processors.TemplateProcessing(
         single=f"{first}$A{last}", special_tokens=around
     )
+
+
+def _is_word(token: int | bool) -> bool:
+    return token is not False and token >= 0
 
 
 def _keep_whole_words(backend: Tokenizer) -> None:
@@ -194,7 +200,7 @@ def _vocabulary(path: Path) -> Iterator[int]:
     settings = llama_cpp.llama_model_default_params()
     settings.vocab_only = True
     library.forget_errors()
-    model = llama_cpp.llama_model_load_from_file(str(path).encode(), settings)
+    model = llama_cpp.llama_model_load_from_file(os.fsencode(path), settings)
     if not model:
         raise ModelError(f"{path}: llama.cpp cannot read its tokenizer: {library.last_error()}")
     try:

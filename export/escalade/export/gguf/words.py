@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from transformers import PreTrainedTokenizerFast
 
 from escalade.checkpoint import Generation, tokenizer_json
+from escalade.export.errors import ModelError
 from escalade.export.gguf.tokenizer import reads_alike
 
 if TYPE_CHECKING:
@@ -75,8 +76,11 @@ def words_of(
         for split in _SPLITS:
             tried = found._replace(split=split)
             _write_alone(tried, path)
-            if reads_alike(path, tokenizer):
-                return tried
+            try:
+                if reads_alike(path, tokenizer):
+                    return tried
+            except ModelError:  # llama.cpp has no tokenizer of its kind, as of one without merges
+                continue
     return None
 
 
@@ -109,8 +113,8 @@ def _read(
         merges=[one if isinstance(one, str) else " ".join(one) for one in merges],
         split="",
         special={name: token for name, token in named.items() if token is not None},
-        begins=around[0] == tokenizer.bos_token_id,
-        ends=around[-1] == end,
+        begins=around[:1] == [tokenizer.bos_token_id],
+        ends=around[-1:] == [end],
         chat_template=tokenizer.chat_template if isinstance(tokenizer.chat_template, str) else None,
     )
 

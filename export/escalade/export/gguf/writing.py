@@ -6,6 +6,7 @@ Keys and names are those of llama.cpp's own converter (convert_hf_to_gguf.py).
 from __future__ import annotations
 
 import ctypes
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -154,7 +155,7 @@ def _round(source: Path, target: Path, file_type: str) -> None:
     settings.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_{file_type}")
     library.forget_errors()
     status = llama_cpp.llama_model_quantize(
-        str(source).encode(), str(target).encode(), ctypes.byref(settings)
+        os.fsencode(source), os.fsencode(target), ctypes.byref(settings)
     )
     if status != 0:
         raise ModelError(f"--format gguf: llama.cpp cannot round it: {library.last_error()}")
