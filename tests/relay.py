@@ -27,7 +27,8 @@ class Relay:
         #: Bytes that came from either side.
         self.carried = 0
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     def forget(self) -> None:
         """From now on the open connections carry nothing, and nobody is told; new ones work."""
@@ -48,6 +49,7 @@ class Relay:
 
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
+        self._accepting.join()  # or one that is being carried on to the upstream would stay open
         for one in [self._listener, *self._sockets]:
             one.close()
 
@@ -55,7 +57,11 @@ class Relay:
         with suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
-                far = socket.create_connection(self._upstream)
+                try:
+                    far = socket.create_connection(self._upstream)
+                except OSError:
+                    near.close()
+                    raise
                 self.dialled += 1
                 self._sockets += [near, far]
                 dead = self._forgotten if self._idle_s is None else threading.Event()
