@@ -160,7 +160,9 @@ def export_artifact(
         progress(f"writing the {format} program")
         with quiet():
             if format == "gguf":
-                entry = msgspec.structs.replace(entry, kv_bytes=4 if quantize == "none" else 2)
+                from escalade.export.gguf import kv_bytes_of
+
+                entry = msgspec.structs.replace(entry, kv_bytes=kv_bytes_of(quantize))
             program, encoder, quantization = _write_program(
                 model,
                 generation,

@@ -32,15 +32,19 @@ from escalade.edge.base import atomic_folder, utc_now
 from escalade.edge.deferral import DeferralEntry
 from escalade.edge.generation import Artifact
 from escalade.export.errors import ModelError, OptionError
-from escalade.export.gguf import GGUF_PROGRAM_NAME, GgufFile, end_ids, read_gguf, tokenizer_of
+from escalade.export.gguf import (
+    GGUF_PROGRAM_NAME,
+    GgufFile,
+    end_ids,
+    kv_bytes_of,
+    read_gguf,
+    tokenizer_of,
+)
 from escalade.export.model import usual_new_tokens, write_chat_template
 from escalade.export.parity import answer_golden, check_parity
 from escalade.export.versions import versions_of
 
 _PACKAGES = ("escalade", "gguf", "llama_cpp_python", "transformers")
-# Of one number in the cache: float32 programs are to answer as float32 does, for others
-# llama.cpp's own choice is taken.
-_EXACT_KV_BYTES, _USUAL_KV_BYTES = 4, 2
 
 
 def export_gguf_file(
@@ -125,6 +129,6 @@ def _model_entry(found: GgufFile, folder: Path, longest: int, name: str) -> Mode
         kv_heads=found.kv_heads,
         head_dim=found.head_dim,
         widest=2 * found.inner,
-        kv_bytes=_EXACT_KV_BYTES if found.scheme == "none" else _USUAL_KV_BYTES,
+        kv_bytes=kv_bytes_of(found.scheme),
         chat=write_chat_template(tokenizer, program, folder),
     )

@@ -1,6 +1,6 @@
 """GGUF, llama.cpp's file of a model: read and written, and its tokenizer; knows no manifest."""
 
-from escalade.export.gguf.reading import GGUF_PROGRAM_NAME, GgufFile, read_gguf
+from escalade.export.gguf.reading import GGUF_PROGRAM_NAME, GgufFile, kv_bytes_of, read_gguf
 from escalade.export.gguf.tokenizer import end_ids, tokenizer_of
 from escalade.export.gguf.writing import write_gguf
 
@@ -8,6 +8,7 @@ __all__ = [
     "GGUF_PROGRAM_NAME",
     "GgufFile",
     "end_ids",
+    "kv_bytes_of",
     "read_gguf",
     "tokenizer_of",
     "write_gguf",

@@ -97,6 +97,11 @@ def read_gguf(path: Path) -> GgufFile:
     )
 
 
+def kv_bytes_of(scheme: Scheme) -> int:
+    """Of one number in the cache: float32 programs answer in float32, others as llama.cpp does."""
+    return 4 if scheme == "none" else 2
+
+
 def kinds_of(reader: GGUFReader) -> Counter[str]:
     """How many matrices of a file are stored in each of ggml's types."""
     matrices = [one for one in reader.tensors if one.n_elements > max(one.shape, default=1)]
