@@ -44,8 +44,9 @@ def check_survives(path: Path) -> None:
 
 
 def _read(path: str) -> None:
-    from escalade.edge.runtimes.llamacpp_library import llama_cpp
+    from escalade.edge.runtimes import open_llamacpp
 
+    llama_cpp = open_llamacpp().llama_cpp
     how = llama_cpp.llama_model_default_params()
     how.n_gpu_layers = 0
     model = llama_cpp.llama_model_load_from_file(os.fsencode(path), how)
