@@ -119,7 +119,7 @@ class Peers:
             self._run("llama-fetch", *fetch, *no_wheel, package, "-d", sources)
             with tarfile.open(next(sources.glob("llama_cpp_python-*.tar.gz"))) as archive:
                 archive.extractall(sources, filter="data")
-        for program in ("llama-bench", "llama-quantize"):
+        for program in ("llama-bench", "llama-quantize", "llama-imatrix"):
             if not (self.llama_bin / program).exists():
                 say(f"building llama.cpp's {program}")
                 self._cmake(self.llama_bin.parent, (), program)
@@ -145,21 +145,28 @@ class Peers:
         build = ("cmake", "--build", folder, "-j", str(os.cpu_count() or 1), "--target", target)
         self._run("llama-build", *build)
 
-    def _build_genai(self) -> None:
+    def install_genai(self) -> None:
+        """Make its environment, where it is missing."""
         if not self.python.exists():
             say("installing onnxruntime-genai and torch into an environment of their own")
             self._run("genai-venv", sys.executable, "-m", "venv", self.python.parents[1])
             install = (self.python, "-m", "pip", "install", *GENAI_PACKAGES)
             constraints = REPOSITORY / "constraints.txt"
             self._run("genai-install", *install, "--constraint", constraints)
+
+    def _build_genai(self) -> None:
+        self.install_genai()
         for bits in HEAD_BITS:
             out = self.genai_model(bits)
             if not (out / "genai_config.json").exists():
                 say(f"writing onnxruntime-genai's model, {bits}-bit head")
-                builder = (self.python, "-m", "onnxruntime_genai.models.builder", "-i", self.model)
-                kind = ("-o", out, "-p", "int4", "-e", "cpu", "-c", self.root / "cache")
-                options = ("--extra_options", *genai_options(bits))
-                self._run("genai-model", *builder, *kind, *options)
+                self.write_genai(self.model, out, *genai_options(bits))
+
+    def write_genai(self, model: Path, out: Path, *options: str) -> None:
+        """Have onnxruntime-genai's own builder write a model's folder in 4 bits."""
+        builder = (self.python, "-m", "onnxruntime_genai.models.builder", "-i", model)
+        kind = ("-o", out, "-p", "int4", "-e", "cpu", "-c", self.root / "cache")
+        self._run("genai-model", *builder, *kind, "--extra_options", *options)
 
     def _write_gguf(self) -> None:
         whole = self.root / "f32.gguf"
@@ -175,13 +182,21 @@ class Peers:
                 types = ("--output-tensor-type", kind, "--token-embedding-type", kind)
                 self.quantize(whole, self.gguf(bits), "Q4_0", *types)
 
-    def convert(self, folder: Path, out: Path, *, python: Path) -> None:
+    def convert(self, folder: Path, out: Path, *split: str, python: Path) -> None:
         """Write a Llama's folder as a float32 GGUF file, by an interpreter with safetensors."""
-        self._run("gguf", python, "-m", "benchmarks.device.gguf_model", folder.resolve(), out)
+        module = ("-m", "benchmarks.device.gguf_model")
+        self._run("gguf", python, *module, folder.resolve(), out, *split)
 
     def quantize(self, whole: Path, out: Path, kind: str, *options: str) -> None:
         """Have llama.cpp's own program round a GGUF file."""
         self._run("quantize", self.llama_bin / "llama-quantize", *options, whole, out, kind)
+
+    def importance(self, whole: Path, text: str, out: Path) -> None:
+        """Have llama.cpp's own program say what inputs matter on a text."""
+        read = out.with_suffix(".txt")
+        read.write_text(text, "utf-8")
+        program = self.llama_bin / "llama-imatrix"
+        self._run("matrix", program, "-m", whole, "-f", read, "-o", out, "-c", "512", "-ngl", "0")
 
     def _run(self, log: str, *command: str | Path) -> None:
         """Run in the repository, with the output in a log that is named when it fails."""

@@ -59,18 +59,29 @@ def peer_contestants(peers: Peers, llama: CpuBuild) -> list[Contestant]:
                 kv_bytes=2,  # llama.cpp's default, and its fastest
             )
         )
-        found.append(
-            Contestant(
-                kind="genai",
-                head_bits=bits,
-                command=(str(peers.python), "-m", _module("genai_worker"), str(folder)),
-                modes=("scored", "plain"),
-                program_bytes=sum(file.stat().st_size for file in folder.glob("model.onnx*")),
-                kv_bytes=4,
-                settings={"ORT_DISABLE_TELEMETRY": "1"},
-            )
-        )
+        found.append(of_genai(peers, folder, head_bits=bits, modes=("scored", "plain")))
     return found
+
+
+def of_genai(
+    peers: Peers,
+    folder: Path,
+    *,
+    head_bits: int | None = None,
+    stored: str | None = None,
+    modes: tuple[Mode, ...] = ("scored",),
+) -> Contestant:
+    """A folder of onnxruntime-genai, by the interpreter that has it."""
+    return Contestant(
+        kind="genai",
+        head_bits=head_bits,
+        stored=stored,
+        command=(str(peers.python), "-m", _module("genai_worker"), str(folder)),
+        modes=modes,
+        program_bytes=sum(file.stat().st_size for file in folder.glob("model.onnx*")),
+        kv_bytes=4,
+        settings={"ORT_DISABLE_TELEMETRY": "1"},
+    )
 
 
 def our_contestants(artifact: Path) -> list[Contestant]:

@@ -15,6 +15,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import numpy as np
 import onnxruntime_genai as og
 from benchmarks.device.wire import Mode, serve
+from numpy.typing import NDArray
 
 
 class Decoder:
@@ -33,6 +34,15 @@ class Decoder:
         generator = og.Generator(self._model, params)  # allocates keys and values: not timed
         return self._steps(generator, mode, prompt)
 
+    def forced(self, ids: list[int]) -> Iterator[NDArray[np.float32]]:
+        """The logits `(V,)` after each id, each read by itself."""
+        params = og.GeneratorParams(self._model)
+        params.set_search_options(max_length=len(ids) + 1, do_sample=False)
+        generator = og.Generator(self._model, params)
+        for token in ids:
+            generator.append_tokens(np.array([[token]], dtype=np.int32))
+            yield generator.get_logits()[0, -1].astype(np.float32)
+
     def _steps(self, generator: og.Generator, mode: Mode, prompt: list[int]) -> Iterator[float]:
         generator.append_tokens(np.array([prompt], dtype=np.int32))
         while not generator.is_done():
@@ -48,7 +58,8 @@ class Decoder:
 
 def main() -> None:
     """Load and serve."""
-    serve(Decoder(sys.argv[1], int(sys.argv[2])).generate)
+    decoder = Decoder(sys.argv[1], int(sys.argv[2]))
+    serve(decoder.generate, decoder.forced)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""Writes the folder of a Llama as a float32 GGUF file without a tokenizer; knows no timing.
+"""Writes the folder of a Llama as a float32 GGUF file; knows no timing.
 
-Usage: python -m benchmarks.device.gguf_model MODEL_FOLDER OUT.gguf, with gguf-py on the path.
+Usage: python -m benchmarks.device.gguf_model MODEL_FOLDER OUT.gguf [SPLIT], with gguf-py on the
+path. With llama.cpp's name of the way in which its BPE splits text the tokenizer is written too.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -53,13 +55,28 @@ def main() -> None:
     writer.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     writer.add_vocab_size(config["vocab_size"])
-    writer.add_tokenizer_model("none")  # ids in, ids out: no text is timed
+    if sys.argv[3:]:
+        _add_tokenizer(writer, json.loads((source / "tokenizer.json").read_text()), sys.argv[3])
+    else:
+        writer.add_tokenizer_model("none")  # ids in, ids out: no text is timed
     for name, values in load_file(source / "model.safetensors").items():
         writer.add_tensor(*_converted(name.removesuffix(".weight"), values, heads))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def _add_tokenizer(writer: gguf.GGUFWriter, tokenizer: dict[str, Any], split: str) -> None:
+    special = {one["id"]: one["content"] for one in tokenizer["added_tokens"] if one["special"]}
+    words = {index: word for word, index in tokenizer["model"]["vocab"].items()} | special
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(split)
+    writer.add_token_list([words[index] for index in sorted(words)])
+    control, normal = gguf.TokenType.CONTROL, gguf.TokenType.NORMAL
+    writer.add_token_types([control if index in special else normal for index in sorted(words)])
+    merges = tokenizer["model"]["merges"]
+    writer.add_token_merges([one if isinstance(one, str) else " ".join(one) for one in merges])
 
 
 def _converted(

@@ -1,7 +1,8 @@
 """What a worker is asked and answers, one line each; knows no peer.
 
 A request is `MODE NEW ID ID ...`; `llama_worker.cpp` reads the same. The answer is the JSON of
-a `Timing`. Before the first request a worker says that it is ready.
+a `Timing`. Before the first request a worker says that it is ready. Of peers, `forced FILE ID ...`
+writes the logits after each id into a file, float32 `(N, V)`, and answers with how many.
 """
 
 from __future__ import annotations
@@ -12,12 +13,18 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 #: `scored`: each token with its log-probability. `plain`: tokens alone.
 Mode = Literal["scored", "plain"]
 #: Yields the log-probability of each token once it is chosen, 0.0 where it is not asked for.
 Generate = Callable[[Mode, list[int], int], Iterable[float]]
+#: Yields the logits `(V,)`, float32, after each id, each read by itself.
+Forced = Callable[[list[int]], Iterable["NDArray[np.float32]"]]
 
 READY = json.dumps({"ready": True})
 
@@ -40,11 +47,17 @@ class Timing:
     peak_rss: int
 
 
-def serve(generate: Generate) -> None:
+def serve(generate: Generate, forced: Forced | None = None) -> None:
     """Answer requests on stdin until it ends."""
     print(READY, flush=True)
     for line in sys.stdin:
         mode, new, *ids = line.split()
+        if mode == "forced" and forced is not None:
+            with Path(new).open("wb") as stream:
+                for logits in forced([*map(int, ids)]):
+                    stream.write(logits.tobytes())
+            print(json.dumps({"positions": len(ids)}), flush=True)
+            continue
         steps = generate("scored" if mode == "scored" else "plain", [*map(int, ids)], int(new))
         print(json.dumps(asdict(_timed(steps))), flush=True)
 

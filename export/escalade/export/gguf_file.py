@@ -35,6 +35,7 @@ from escalade.export.errors import ModelError, OptionError
 from escalade.export.gguf import (
     GGUF_PROGRAM_NAME,
     GgufFile,
+    check_survives,
     end_ids,
     kv_bytes_of,
     read_gguf,
@@ -77,6 +78,7 @@ def export_gguf_file(
     """
     progress("reading the file")
     found = read_gguf(source)
+    check_survives(source)
     longest = usual_new_tokens(found.window) if max_new_tokens is None else max_new_tokens
     if not 1 <= longest < found.window:
         raise OptionError(f"--max-new-tokens must be in [1, {found.window - 1}], got {longest}")

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from escalade.edge.artifact import read_manifest
 from escalade.edge.generation import Artifact
 from escalade.export.artifact import export_artifact
+from escalade.export.errors import ModelError
 from escalade.export.gguf_file import export_gguf_file
 
 pytest.importorskip("llama_cpp", reason="llama-cpp-python is not here; make test-gguf")
@@ -63,6 +64,18 @@ def test_each_width_is_what_llamacpp_calls_it(
         assert back.quantization.scheme == theirs
         assert back.golden == manifest.golden
     assert sizes == sorted(sizes, reverse=True)
+
+
+def test_a_file_that_llamacpp_asserts_on_is_refused_in_a_line(ours: Path, tmp_path: Path) -> None:
+    one = (1).to_bytes(8, "little")
+    twice = (ours / "model.gguf").read_bytes().replace(one + b"I", one + b"J", 1)
+    (tmp_path / "twice.gguf").write_bytes(twice)
+    with pytest.raises(
+        ModelError, match=r"twice.gguf: damaged: .*SIGABRT: llama-vocab.cpp:"
+    ) as said:
+        export_gguf_file(tmp_path / "twice.gguf", tmp_path / "out", golden_prompts=["hello"])
+    assert "\n" not in str(said.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["twice.gguf"]
 
 
 def test_the_command_takes_the_file_and_refuses_what_is_not_for_it(

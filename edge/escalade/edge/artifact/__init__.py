@@ -1,7 +1,5 @@
 """An artifact on disk: manifest, integrity, signature, memory; loads no program."""
 
-from escalade.edge.artifact.budget import BudgetEntry, ChoiceEntry, LostEntry
-from escalade.edge.artifact.embedding import EmbeddingEntry, Likeness
 from escalade.edge.artifact.identity import content_digest, program_digest
 from escalade.edge.artifact.integrity import bounded, open_plain, read_bounded
 from escalade.edge.artifact.manifest import (
@@ -10,10 +8,15 @@ from escalade.edge.artifact.manifest import (
     MAX_MANIFEST_BYTES,
     SIGNATURE_NAME,
     TOKENIZER_NAME,
+    BudgetEntry,
     ChatEntry,
+    ChoiceEntry,
+    EmbeddingEntry,
     Format,
     GgufScheme,
     GoldenEntry,
+    Likeness,
+    LostEntry,
     Manifest,
     ModelEntry,
     ParityEntry,

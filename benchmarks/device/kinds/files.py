@@ -1,0 +1,71 @@
+"""Makes the peers' files of a model, what is missing only; knows no timing."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.device.build import Peers, say
+
+#: llama.cpp's, each with and without a matrix, but for the last, which takes none.
+_ROUNDED_BY_MATRIX = ("Q4_0", "Q4_K_M", "Q5_K_M")
+_ROUNDED = (*_ROUNDED_BY_MATRIX, "Q8_0")
+#: onnxruntime-genai's 4-bit K-quants: all matrices alike, and some in 8 bits as Q4_K_M has them.
+_GENAI = ("k_quant", "k_quant_mixed")
+
+
+class Files(NamedTuple):
+    """By the kind's name."""
+
+    whole: Path
+    llama: dict[str, Path]
+    #: Folders.
+    genai: dict[str, Path]
+
+
+def peer_files(peers: Peers, model: Path, text: str, split: str) -> Files:
+    """The files of each kind.
+
+    Args:
+        peers: with llama.cpp built, and genai's environment where its kinds are wanted.
+        model: the folder of a Llama with tied embeddings.
+        text: that the matrix is read off; empty for no kinds with one.
+        split: llama.cpp's name of the way in which the tokenizer splits text.
+    """
+    folder = peers.root / f"gguf-{model.resolve().name}"
+    folder.mkdir(exist_ok=True)
+    whole = folder / "F32.gguf"
+    if not whole.exists():
+        say("writing the GGUF file")
+        peers.convert(model, whole, split, python=Path(sys.executable))
+    wanted = {kind: (kind, False) for kind in _ROUNDED}
+    if text:
+        matrix = folder / "matrix.gguf"
+        if not matrix.exists():
+            say("reading llama.cpp's importance matrix off the text")
+            peers.importance(whole, text, matrix)
+        wanted |= {f"{kind} by matrix": (kind, True) for kind in _ROUNDED_BY_MATRIX}
+    files = {}
+    for name, (kind, weighted) in sorted(wanted.items()):
+        files[name] = folder / f"{name.replace(' ', '-')}.gguf"
+        if not files[name].exists():
+            say(f"quantizing to {name}")
+            options = ("--imatrix", str(folder / "matrix.gguf")) if weighted else ()
+            peers.quantize(whole, files[name], kind, *options)
+    return Files(whole, files, {} if not peers.python.exists() else _genai(peers, model))
+
+
+def _genai(peers: Peers, model: Path) -> dict[str, Path]:
+    found = {}
+    for kind in _GENAI:
+        found[kind] = peers.root / f"genai-{model.resolve().name}-{kind}"
+        if not (found[kind] / "genai_config.json").exists():
+            say(f"writing onnxruntime-genai's model, {kind}")
+            # The head is the embedding, and shares its bytes as in ours.
+            peers.write_genai(
+                model.resolve(), found[kind],
+                "block_size=32", "accuracy_level=4", f"algo_config={kind}", "prune_lm_head=true",
+                "shared_embeddings=true",
+            )  # fmt: skip
+    return found

@@ -1,0 +1,122 @@
+"""Options of verbs that replay what was recorded, elsewhere and at other prices; knows no trace."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from escalade.simulator.replay import Room
+
+ProfilesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--profiles", help="File of more networks (TOML); its names go before those known."
+    ),
+]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="RECORDED=DEVICE",
+        help="Replay what the first device has recorded as if on the other.",
+    ),
+]
+DevicesOption = Annotated[
+    Path | None,
+    typer.Option("--devices", help="File of more devices (TOML); its names go before those known."),
+]
+WaitOption = Annotated[
+    float | None,
+    typer.Option(
+        "--deadline-s",
+        help="Seconds a link has for a query; then a lower answer stands. Default: it waits.",
+    ),
+]
+HedgeOption = Annotated[
+    float | None,
+    typer.Option(
+        "--hedge-after-s", help="Seconds after which a query is asked a second time, as hedged."
+    ),
+]
+DialledOption = Annotated[
+    float,
+    typer.Option(
+        "--dialled",
+        metavar="SHARE",
+        help="Share of the calls that find no connection open and dial, over TLS.",
+    ),
+]
+RoomOption = Annotated[
+    str | None,
+    typer.Option(
+        "--early",
+        metavar="TOKENS[,WINDOW]",
+        help="End answers on the device, of at most TOKENS, once deferral is certain.",
+    ),
+]
+
+
+def room_of(text: str) -> Room:
+    """How long answers may become: `32`, or `32,512` with the window.
+
+    Raises:
+        BadParameter: it is neither.
+    """
+    from escalade.simulator.replay import Room
+
+    try:
+        room = Room(*map(int, text.split(",")))
+    except (TypeError, ValueError):
+        room = Room(0)
+    if min(room.tokens, room.window or 1) < 1:
+        raise typer.BadParameter(
+            f"--early takes TOKENS or TOKENS,WINDOW, each at least 1; got {text!r}"
+        )
+    return room
+
+
+BlockedOption = Annotated[
+    float,
+    typer.Option(
+        "--blocked",
+        metavar="SHARE",
+        help="Of queries that are due, the share that link, battery, budget or consent keep here,"
+        " in [0, 1], beside what a policy's patterns and tasks do.",
+    ),
+]
+SampleOption = Annotated[
+    int,
+    typer.Option(
+        "--sample", help="Queries of a trace, at most; of a longer one so many are drawn."
+    ),
+]
+PriceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--price",
+        metavar="MODEL=READ,WRITTEN",
+        help="Money for a million tokens that a model reads, and writes; may be given again."
+        " Default: as recorded.",
+    ),
+]
+
+
+def prices_of(given: Sequence[str] | None) -> dict[str, tuple[float, float]]:
+    """What `--price` says, by the model's name.
+
+    Raises:
+        BadParameter: it is no price.
+    """
+    prices = {}
+    for one in given or ():
+        name, _, numbers = one.rpartition("=")
+        try:
+            read, written = map(float, numbers.split(","))
+        except ValueError:
+            raise typer.BadParameter(f"{one!r} is no price: give MODEL=READ,WRITTEN") from None
+        prices[name] = read, written
+    return prices
