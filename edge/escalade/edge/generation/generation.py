@@ -101,6 +101,11 @@ class Generation:
         """The response so far; whole where it has ended."""
         return "".join(self._given) if self._whole is None else self._whole
 
+    @property
+    def ids(self) -> list[int]:
+        """The tokens so far, but for one that ends it: an end-of-sequence token, or a label."""
+        return [step.token_id for step in self.steps if not step.ended]
+
     def resume(self) -> None:
         """Take back a giving up: iterate again for the rest, from where the model stands."""
         self._stop_when = None
