@@ -123,7 +123,8 @@ class Generation:
             growing = self._text = GrowingText(self._decode, self._stops, speller(self._tokenizer))
             for one in self._text_ids():
                 growing.hold(one)
-        step, reason = self._step()
+        step = next(self._source, None)
+        reason = self._take(step)
         if self._is_text(step):
             growing.add(step.token_id)
         ends = growing.stopped or reason in _AT_END
@@ -137,23 +138,25 @@ class Generation:
             for _ in self:
                 pass
             return
-        reason = self.stop
-        if reason is not None:
+        if self.stop is not None:
             return
-        step_on = self._step
-        while reason is None:
-            reason = step_on()[1]
+        reason = None
+        for step in self._source:
+            reason = self._take(step)
+            if reason is not None:
+                break
+        else:
+            reason = self._take(None)
         if reason in _AT_END:
             self._whole, self._source = self._decode(self._text_ids()), iter(())
 
-    def _step(self) -> tuple[Step | None, StopReason | None]:
+    def _take(self, step: Step | None) -> StopReason | None:
         """Go on by a step, if there is one; and whether that ends it."""
-        step = next(self._source, None)
         if step is not None:
             self.steps.append(step)
             self.logprobs.append(step.logprob)
         self.stop = self._reason(step)
-        return step, self.stop
+        return self.stop
 
     def _is_text(self, step: Step | None) -> TypeGuard[Step]:
         return step is not None and (self._classifies or not step.ended)

@@ -104,7 +104,6 @@ class OnnxRuntime:
     ) -> Iterator[Step]:
         """See `Runtime.generate`."""
         greedy = sampling is None and not top
-        del self._held[reusable(self._held, prompt_ids) if self._reuses else 0 :]
         # The last token that it may say is not read, whatever the draft says.
         drafted = draft[: max_new_tokens - 1] if greedy and self._reads_drafts else ()
         # Of the draft, how much was said, how much is held, and the position that speaks.
@@ -114,6 +113,8 @@ class OnnxRuntime:
             nonlocal drafted, said, held, row
             if cancelled is not None and cancelled():
                 return False
+            if last is None:
+                del self._held[reusable(self._held, prompt_ids) if self._reuses else 0 :]
             waiting = self._unread(prompt_ids) if last is None else [[last]]
             if last is not None and drafted:
                 if said < len(drafted) and last == drafted[said]:
@@ -135,7 +136,7 @@ class OnnxRuntime:
             held, row = said + len(more), 0
             return True
 
-        yield from steps_of(
+        return steps_of(
             read,
             lambda: self._next.likeliest(row),
             self._next.of_all,

@@ -62,6 +62,12 @@ class EnsembleTier:
         self.side_by_side = side_by_side
         self._members = list(members)
         self._weights = tuple(member.info.weight for member in members)
+        # What one takes, all do that read it alike into a window of one length.
+        readers: dict[tuple[object, ...], Member] = {}
+        for one in members:
+            window = one.artifact.manifest.model.window
+            readers.setdefault((one.reads_text, one.reads_chat, window), one)
+        self._readers = list(readers.values())
         self._member_deadline_s = member_deadline_s
         self._at_once = at_once or len(members)
         # Beside the one that asks, who answers for a member too.
@@ -83,7 +89,7 @@ class EnsembleTier:
 
     def check(self, prompts: Prompts) -> None:
         """See `Tier`: each member has to take the query."""
-        for member in self._members:
+        for member in self._readers:
             prompts.of(member)
 
     def ask(self, call: Call) -> Saying:
