@@ -115,24 +115,24 @@ class OnnxRuntime:
                 return False
             if last is None:
                 del self._held[reusable(self._held, prompt_ids) if self._reuses else 0 :]
-            waiting = self._unread(prompt_ids) if last is None else [[last]]
-            if last is not None and drafted:
-                if said < len(drafted) and last == drafted[said]:
-                    said += 1
-                    row += 1
-                    if said <= held:
-                        return True
-                else:
+                *before, new = self._unread(prompt_ids)
+                for ids in before:
+                    self._run(self._greedy if greedy else self._sampled, ids)
+                    if cancelled is not None and cancelled():
+                        return False
+            elif said < len(drafted) and last == drafted[said]:
+                said += 1
+                row += 1
+                if said <= held:
+                    return True
+                new = [last]
+            else:
+                if drafted:
                     del self._held[len(self._held) - held + said :]
                     drafted, said, held = (), 0, 0
-            for ids in waiting[:-1]:
-                self._run(self._greedy if greedy else self._sampled, ids)
-                if cancelled is not None and cancelled():
-                    return False
+                new = [last]
             more = drafted[said : said + (_MOST_DRAFTED if said else _FIRST_DRAFTED)]
-            self._run(
-                self._keeping(len(more) + 1) if greedy else self._sampled, [*waiting[-1], *more]
-            )
+            self._run(self._keeping(len(more) + 1) if greedy else self._sampled, [*new, *more])
             held, row = said + len(more), 0
             return True
 

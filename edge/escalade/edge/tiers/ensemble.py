@@ -21,7 +21,7 @@ from escalade.edge.errors import ArtifactError
 from escalade.edge.generation import Artifact, Delta
 from escalade.edge.tiers.beside import Threads
 from escalade.edge.tiers.comparable import check_comparable
-from escalade.edge.tiers.heard import Heard, Speaking, in_order, silently, speak, voices_among
+from escalade.edge.tiers.heard import Heard, Speaking, silently, speak, voices_among
 from escalade.edge.tiers.pace import Pace
 from escalade.edge.tiers.prompts import Member, Prompts
 from escalade.edge.tiers.tier import Call, Said, Saying, ids_for, source_of
@@ -96,18 +96,26 @@ class EnsembleTier:
         """See `Tier`."""
         began_s = call.elapsed_s()
         self.check(call.prompts)
-        if self.side_by_side:
-            voices = yield from self._ask_side_by_side(call, began_s)
+        # In threads, or in one where that is quicker.
+        in_threads = self.side_by_side and self._pace.in_threads()
+        if in_threads:
+            heard = yield from self._together(call).ask()
         else:
-            voices = yield from self._ask_in_turn(call, [], call.can_defer)
-        return None if voices is None else self._said(call, voices, call.elapsed_s() - began_s)
+            since_s = began_s if self.side_by_side else None
+            heard = yield from self._ask_in_turn(call, [], call.can_defer, since_s=since_s)
+        if heard is None:
+            return None
+        spent_s = call.elapsed_s() - began_s
+        if self.side_by_side and (tokens := heard[0].answer.generated_tokens):
+            self._pace.note(spent_s, tokens, in_threads=in_threads)
+        return self._said(call, heard, spent_s)
 
     def _resume(self, call: Call, heard: list[Heard], spent_s: float) -> Saying:
         """Ask the members that were spared, until the winner is certain."""
         began_s = call.elapsed_s()
-        voices = yield from self._ask_in_turn(call, heard, False)
+        whole = yield from self._ask_in_turn(call, heard, False)
         spent_s += call.elapsed_s() - began_s
-        return None if voices is None else self._said(call, voices, spent_s)
+        return None if whole is None else self._said(call, whole, spent_s)
 
     def _ask_in_turn(
         self, call: Call, heard: list[Heard], can_defer: bool, *, since_s: float | None = None
@@ -137,28 +145,18 @@ class EnsembleTier:
                 return None
             found[index] = one.after(before)
             voices.append(one.voice)
-        return in_order(found.values())
+        return [found[index] for index in sorted(found)]
 
-    def _ask_side_by_side(
-        self, call: Call, began_s: float
-    ) -> Generator[Delta, None, list[Heard] | None]:
-        """In threads, or in one where that is quicker: see `Pace`; None where it was cancelled."""
-        in_threads = self._pace.in_threads()
-        if in_threads:
-            voices = yield from Together(
-                call,
-                self._speak,
-                lambda voices: not call.whole and self._decided(call.gate, voices, call.can_defer),
-                self._threads,
-                lambda index, heard: self._draft(call, index, heard),
-                count=len(self._members),
-                at_once=self._at_once,
-            ).ask()
-        else:
-            voices = yield from self._ask_in_turn(call, [], call.can_defer, since_s=began_s)
-        if voices and (tokens := voices[0].answer.generated_tokens):
-            self._pace.note(call.elapsed_s() - began_s, tokens, in_threads=in_threads)
-        return voices
+    def _together(self, call: Call) -> Together:
+        return Together(
+            call,
+            self._speak,
+            lambda voices: not call.whole and self._decided(call.gate, voices, call.can_defer),
+            self._threads,
+            lambda index, heard: self._draft(call, index, heard),
+            count=len(self._members),
+            at_once=self._at_once,
+        )
 
     def _speak(
         self,

@@ -51,11 +51,6 @@ def voices_among(heard: Iterable[Heard]) -> list[Voice]:
     return [one.voice for one in heard if one.voice is not None]
 
 
-def in_order(heard: Iterable[Heard]) -> list[Heard]:
-    """By their places."""
-    return sorted(heard, key=lambda one: one.answer.member)
-
-
 #: Deltas as they come, then what was said.
 Speaking = Generator[Delta, None, Heard]
 
@@ -87,8 +82,8 @@ def speak(
         since_s: on that clock, from when its seconds count; None counts from now on.
         draft: what it may say, see `Artifact.stream`.
     """
-    query, began_s = prompts.query, now_s()
-    late = None if deadline_s is None else _Deadline(began_s + deadline_s, now_s, cancelled)
+    query, began_s = prompts.query, now_s() if since_s is None else since_s
+    late = None if deadline_s is None else _Deadline(now_s() + deadline_s, now_s, cancelled)
     ids = prompts.of(member).ids
     failed, generation = None, None
     try:
@@ -128,7 +123,7 @@ def speak(
         logprobs=logprobs,
         prompt_tokens=len(ids),
         generated_tokens=len(logprobs),
-        seconds=now_s() - (began_s if since_s is None else since_s),
+        seconds=now_s() - began_s,
         correct=None if text is None else is_correct(text, query.references),
         classes=classes,
         failed=msgspec.UNSET if failed is None else failed,

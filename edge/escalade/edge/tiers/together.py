@@ -16,7 +16,6 @@ from escalade.edge.tiers.beside import Calls, Threads
 from escalade.edge.tiers.heard import (
     Heard,
     Speaking,
-    in_order,
     noticed,
     silently,
     voices_among,
@@ -92,7 +91,7 @@ class Together:
                     else:
                         self._begin(0)
                 if not calls.running:
-                    return in_order(heard)
+                    return sorted(heard, key=lambda one: one.member)
                 heard += calls.go_on(self._here)
         finally:
             query.over = True
