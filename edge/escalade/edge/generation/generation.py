@@ -134,21 +134,19 @@ class Generation:
 
     def run(self) -> None:
         """Generate to the end and give no pieces: text is decoded once, not at each token."""
-        if self._stops or self._text is not None:
+        if self._stops or self._stop_when is not None or self._text is not None:
             for _ in self:
                 pass
             return
         if self.stop is not None:
             return
-        reason = None
-        for step in self._source:
-            reason = self._take(step)
-            if reason is not None:
-                break
-        else:
-            reason = self._take(None)
-        if reason in _AT_END:
-            self._whole, self._source = self._decode(self._text_ids()), iter(())
+        try:
+            self.steps += self._source
+        finally:
+            self.logprobs = [step.logprob for step in self.steps]
+        last = self.steps[-1] if self.steps else None
+        self.stop = self._reason(last) or "cancelled"
+        self._whole = self._decode(self._text_ids())
 
     def _take(self, step: Step | None) -> StopReason | None:
         """Go on by a step, if there is one; and whether that ends it."""

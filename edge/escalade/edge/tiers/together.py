@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from escalade.edge.deferral import Voice
 from escalade.edge.generation import Delta
 from escalade.edge.tiers.beside import Calls, Threads
@@ -115,7 +117,7 @@ class Together:
         if one is None:
             return False
         running = (*range(leading), *self._calls.running)
-        said = [one._replace(member=member) for member in running]
+        said = [replace(one, member=member) for member in running]
         return bool(said) and self._decided([*voices, *said])
 
     def _notice(self) -> None:
