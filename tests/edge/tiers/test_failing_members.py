@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from escalade.edge import Answer, Artifact, Cascade, EdgeClient
 from escalade.edge.base import Record
@@ -42,7 +43,7 @@ class Faulty:
             if index == 1 and self._fault == "hangs":
                 self._others.wait()
                 self._clock.sleep_s(60.0)
-            yield step._replace(logprob=math.nan) if self._fault == "nan" else step
+            yield replace(step, logprob=math.nan) if self._fault == "nan" else step
 
 
 class Telling:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Container, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from escalade.edge.runtimes.sampling import Sampler, Sampling, at_least_the_kth
 
 
-class Step(NamedTuple):
+class Step(msgspec.Struct, frozen=True):
     """One generated token."""
 
     token_id: int
@@ -85,7 +86,7 @@ def steps_of(
             return
         last, logprob = likeliest() if draw is None else draw(logits())
         ended = last in end_ids
-        yield Step(last, logprob, ended, top=likeliest_of(logits(), top) if top else ())
+        yield Step(last, logprob, ended, (), likeliest_of(logits(), top) if top else ())
         if ended:
             return
 

@@ -104,7 +104,6 @@ class OnnxRuntime:
     ) -> Iterator[Step]:
         """See `Runtime.generate`."""
         greedy = sampling is None and not top
-        del self._held[reusable(self._held, prompt_ids) if self._reuses else 0 :]
         # The last token that it may say is not read, whatever the draft says.
         drafted = draft[: max_new_tokens - 1] if greedy and self._reads_drafts else ()
         # Of the draft, how much was said, how much is held, and the position that speaks.
@@ -114,28 +113,30 @@ class OnnxRuntime:
             nonlocal drafted, said, held, row
             if cancelled is not None and cancelled():
                 return False
-            waiting = self._unread(prompt_ids) if last is None else [[last]]
-            if last is not None and drafted:
-                if said < len(drafted) and last == drafted[said]:
-                    said += 1
-                    row += 1
-                    if said <= held:
-                        return True
-                else:
+            if last is None:
+                del self._held[reusable(self._held, prompt_ids) if self._reuses else 0 :]
+                *before, new = self._unread(prompt_ids)
+                for ids in before:
+                    self._run(self._greedy if greedy else self._sampled, ids)
+                    if cancelled is not None and cancelled():
+                        return False
+            elif said < len(drafted) and last == drafted[said]:
+                said += 1
+                row += 1
+                if said <= held:
+                    return True
+                new = [last]
+            else:
+                if drafted:
                     del self._held[len(self._held) - held + said :]
                     drafted, said, held = (), 0, 0
-            for ids in waiting[:-1]:
-                self._run(self._greedy if greedy else self._sampled, ids)
-                if cancelled is not None and cancelled():
-                    return False
+                new = [last]
             more = drafted[said : said + (_MOST_DRAFTED if said else _FIRST_DRAFTED)]
-            self._run(
-                self._keeping(len(more) + 1) if greedy else self._sampled, [*waiting[-1], *more]
-            )
+            self._run(self._keeping(len(more) + 1) if greedy else self._sampled, [*new, *more])
             held, row = said + len(more), 0
             return True
 
-        yield from steps_of(
+        return steps_of(
             read,
             lambda: self._next.likeliest(row),
             self._next.of_all,

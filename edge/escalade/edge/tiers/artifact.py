@@ -116,10 +116,9 @@ class ArtifactTier:
             seconds=spent_s,
             stopped_early=unfinished,
         )
-        ids = [step.token_id for step in generation.steps if not step.ended]
-        source = source_of(self.member, ids, logprobs)
-        if call.query.top_logprobs:
-            source = source._replace(top=[step.top for step in generation.steps])
+        ids = generation.ids
+        top = [step.top for step in generation.steps] if call.query.top_logprobs else ()
+        source = source_of(self.member, ids, logprobs, top)
         if gate is None or score is None or rule is None:
             return Said(answer, False, stop, source)
         defers = unfinished or gate.defers(score)

@@ -21,7 +21,7 @@ from escalade.edge.errors import ArtifactError
 from escalade.edge.generation import Artifact, Delta
 from escalade.edge.tiers.beside import Threads
 from escalade.edge.tiers.comparable import check_comparable
-from escalade.edge.tiers.heard import Heard, Speaking, silently, speak
+from escalade.edge.tiers.heard import Heard, Speaking, silently, speak, voices_among
 from escalade.edge.tiers.pace import Pace
 from escalade.edge.tiers.prompts import Member, Prompts
 from escalade.edge.tiers.tier import Call, Said, Saying, ids_for, source_of
@@ -62,6 +62,12 @@ class EnsembleTier:
         self.side_by_side = side_by_side
         self._members = list(members)
         self._weights = tuple(member.info.weight for member in members)
+        # What one takes, all do that read it alike into a window of one length.
+        readers: dict[tuple[object, ...], Member] = {}
+        for one in members:
+            window = one.artifact.manifest.model.window
+            readers.setdefault((one.reads_text, one.reads_chat, window), one)
+        self._readers = list(readers.values())
         self._member_deadline_s = member_deadline_s
         self._at_once = at_once or len(members)
         # Beside the one that asks, who answers for a member too.
@@ -83,25 +89,33 @@ class EnsembleTier:
 
     def check(self, prompts: Prompts) -> None:
         """See `Tier`: each member has to take the query."""
-        for member in self._members:
+        for member in self._readers:
             prompts.of(member)
 
     def ask(self, call: Call) -> Saying:
         """See `Tier`."""
         began_s = call.elapsed_s()
         self.check(call.prompts)
-        if self.side_by_side:
-            voices = yield from self._ask_side_by_side(call, began_s)
+        # In threads, or in one where that is quicker.
+        in_threads = self.side_by_side and self._pace.in_threads()
+        if in_threads:
+            heard = yield from self._together(call).ask()
         else:
-            voices = yield from self._ask_in_turn(call, [], call.can_defer)
-        return None if voices is None else self._said(call, voices, call.elapsed_s() - began_s)
+            since_s = began_s if self.side_by_side else None
+            heard = yield from self._ask_in_turn(call, [], call.can_defer, since_s=since_s)
+        if heard is None:
+            return None
+        spent_s = call.elapsed_s() - began_s
+        if self.side_by_side and (tokens := heard[0].answer.generated_tokens):
+            self._pace.note(spent_s, tokens, in_threads=in_threads)
+        return self._said(call, heard, spent_s)
 
     def _resume(self, call: Call, heard: list[Heard], spent_s: float) -> Saying:
         """Ask the members that were spared, until the winner is certain."""
         began_s = call.elapsed_s()
-        voices = yield from self._ask_in_turn(call, heard, False)
+        whole = yield from self._ask_in_turn(call, heard, False)
         spent_s += call.elapsed_s() - began_s
-        return None if voices is None else self._said(call, voices, spent_s)
+        return None if whole is None else self._said(call, whole, spent_s)
 
     def _ask_in_turn(
         self, call: Call, heard: list[Heard], can_defer: bool, *, since_s: float | None = None
@@ -110,13 +124,13 @@ class EnsembleTier:
 
         Their seconds count from `since_s`, or each one's from where it begins.
         """
-        found = {one.member: one for one in heard}
+        found, voices = {one.member: one for one in heard}, voices_among(heard)
         for index in range(len(self._members)):
             before = found.get(index)
-            if before is not None and before.ended:
+            if before is not None and before.voice is not None:
                 continue
             # Also where all are wanted: a trace has the time that it takes to decide.
-            if found and self._decided(call.gate, found.values(), can_defer) and not call.whole:
+            if voices and self._decided(call.gate, voices, can_defer) and not call.whole:
                 break
             speaking = self._speak(
                 index,
@@ -127,31 +141,22 @@ class EnsembleTier:
                 draft=self._draft(call, index, found.values()),
             )
             one = (yield from speaking) if index == 0 else silently(speaking)
-            if not one.ended:
+            if one.voice is None:
                 return None
             found[index] = one.after(before)
-        return sorted(found.values())
+            voices.append(one.voice)
+        return [found[index] for index in sorted(found)]
 
-    def _ask_side_by_side(
-        self, call: Call, began_s: float
-    ) -> Generator[Delta, None, list[Heard] | None]:
-        """In threads, or in one where that is quicker: see `Pace`; None where it was cancelled."""
-        in_threads = self._pace.in_threads()
-        if in_threads:
-            voices = yield from Together(
-                call,
-                self._speak,
-                lambda heard: not call.whole and self._decided(call.gate, heard, call.can_defer),
-                self._threads,
-                lambda index, heard: self._draft(call, index, heard),
-                count=len(self._members),
-                at_once=self._at_once,
-            ).ask()
-        else:
-            voices = yield from self._ask_in_turn(call, [], call.can_defer, since_s=began_s)
-        if voices and (tokens := voices[0].generated_tokens):
-            self._pace.note(call.elapsed_s() - began_s, tokens, in_threads=in_threads)
-        return voices
+    def _together(self, call: Call) -> Together:
+        return Together(
+            call,
+            self._speak,
+            lambda voices: not call.whole and self._decided(call.gate, voices, call.can_defer),
+            self._threads,
+            lambda index, heard: self._draft(call, index, heard),
+            count=len(self._members),
+            at_once=self._at_once,
+        )
 
     def _speak(
         self,
@@ -186,34 +191,36 @@ class EnsembleTier:
         member = self._members[index]
         for one in heard:
             other = self._members[one.member].fingerprint
-            if one.text is not None and member.fingerprint and other == member.fingerprint:
+            if one.answer.text is not None and member.fingerprint and other == member.fingerprint:
                 return one.ids
         return ids_for(member, call.draft)
 
-    def _decided(self, gate: Gate | None, heard: Iterable[Heard], can_defer: bool) -> bool:
-        return is_decided(gate, _voices(heard), self._weights, can_defer=can_defer)
+    def _decided(self, gate: Gate | None, voices: Sequence[Voice], can_defer: bool) -> bool:
+        return is_decided(gate, voices, self._weights, can_defer=can_defer)
 
     def _said(self, call: Call, heard: list[Heard], spent_s: float) -> Said:
-        voices = _voices(heard)
+        voices = voices_among(heard)
         if all(voice.text is None for voice in voices):
             raise ArtifactError(f"tier {self.name!r}: no member answered: {self._reasons(heard)}")
         verdict = verdict_on(call.gate, voices, self._weights)
         won = next(one for one in heard if one.member == verdict.winner)
-        references, text = call.query.references, won.text or ""
+        references, text = call.query.references, won.answer.text or ""
         answer = TierAnswer(
             text=text,
-            members=[one.answer(references) for one in heard],
+            members=[one.answer for one in heard],
             score=verdict.score,
             correct=is_correct(text, references) if verdict.settled else None,
             seconds=spent_s,
             stopped_early=len(voices) < len(self._members),
         )
-        source = source_of(self._members[won.member], won.ids, won.logprobs)._replace(top=won.top)
+        source = source_of(self._members[won.member], won.ids, won.answer.logprobs, won.top)
         resume = None if verdict.settled else lambda: self._resume(call, heard, spent_s)
         return Said(answer, verdict.defers, won.stop, source, resume=resume)
 
     def _reasons(self, heard: Iterable[Heard]) -> str:
-        return "; ".join(f"{self._members[one.member].info.name}: {one.failed}" for one in heard)
+        return "; ".join(
+            f"{self._members[one.member].info.name}: {one.answer.failed}" for one in heard
+        )
 
     def close(self) -> None:
         """See `Tier`; programs go with the last references to them."""
@@ -260,8 +267,3 @@ def _check_draws(artifact: Artifact, *, side_by_side: bool) -> None:
 def votes_of(answer: TierAnswer) -> dict[str, int]:
     """What the members of a tier said, by how many, the first first."""
     return dict(Counter(one.text for one in answer.members if one.text is not None))
-
-
-def _voices(heard: Iterable[Heard]) -> list[Voice]:
-    """Of those that have ended."""
-    return [one.voice for one in heard if one.ended]

@@ -92,10 +92,15 @@ class Said(NamedTuple):
     reports: Sequence[pb.TierReport] = ()
 
 
-def source_of(member: Member, ids: Sequence[int], logprobs: Sequence[float]) -> Source:
+def source_of(
+    member: Member,
+    ids: Sequence[int],
+    logprobs: Sequence[float],
+    top: Sequence[Sequence[tuple[int, float]]] = (),
+) -> Source:
     """The source of an artifact's answer; see `Source`."""
     model = member.artifact.manifest.model
-    return Source(model.name, model.revision, member.fingerprint, ids, logprobs)
+    return Source(model.name, model.revision, member.fingerprint, ids, logprobs, top)
 
 
 def classes_of(member: Member, generation: Generation) -> dict[str, float] | msgspec.UnsetType:
