@@ -32,6 +32,8 @@ def open_with_kernels(
             for these weights: what they would compute, ONNX Runtime's own have computed.
         ParityError: they have left fewer than rounding explains.
     """
+    if kernels != "portable" and (format_ := load_manifest(folder).format) != "onnx":
+        raise ArtifactError(f"{folder}: kernels {kernels!r} are of format onnx, got {format_}")
     artifact = Artifact.open(folder, trusted_key=trusted_key, kernels=kernels)
     before = artifact.manifest.golden
     answers = [artifact.answer_golden(entry) for entry in before]
