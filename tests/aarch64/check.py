@@ -29,6 +29,7 @@ from arm64_tree import (
     run_in,
 )
 from listening import listened
+from recipe import SCRIPT, sign, walk
 from verdict import (
     FLOAT32,
     ITS_OWN,
@@ -55,6 +56,8 @@ DATA = "valid.jsonl"
 
 _GOLDEN_EACH_TASK = 15
 _CALIBRATION = ("--target-deferral-rate", "0.3", "--limit", "200")
+# Another threshold, of the version that a board is updated to.
+_RECALIBRATION = ("--target-deferral-rate", "0.4", "--limit", "200")
 # Under emulation, where a query takes a fifth of a second.
 _CALIBRATION_THERE = (*_CALIBRATION[:3], "60")
 
@@ -198,10 +201,9 @@ def ask(tree: Path, cpu: Cpu, folder: Path, manifest: Manifest, at: str, row: Ro
     sure, unsure = by_score[0].prompt, by_score[-1].prompt
     with EdgeClient.open(folder, cloud=at) as client:
         by_large = client.ask_last(unsure).text
-    script = f"{Path(PYTHON).parent}/escalade"
     for prompt, expected in ((unsure, by_large), (sure, None)):
         command = ("ask", f"/{SHARED}/{folder.name}", prompt, "--cloud", at, "--json")
-        done = run_in(tree, cpu, PYTHON, script, *command)
+        done = run_in(tree, cpu, PYTHON, SCRIPT, *command)
         if done.returncode:
             row.failures.append(f"escalade ask {prompt!r}: {last_line(done)}")
         else:
@@ -219,10 +221,9 @@ def arms_own_kernels(tree: Path, cpu: Cpu, folder: Path) -> Row:
     shutil.rmtree(ours, ignore_errors=True)
     shutil.copytree(folder, ours)
     row = Row(cpu=cpu.name, scheme=f"{folder.name}, KleidiAI", tolerance=ITS_OWN)
-    script = f"{Path(PYTHON).parent}/escalade"
     command = ("calibrate", f"/{SHARED}/{ours.name}", "--data", f"/{SHARED}/{DATA}")
     options = (*_CALIBRATION_THERE, "--kernels", "kleidiai")
-    done = run_in(tree, cpu, PYTHON, script, *command, *options)
+    done = run_in(tree, cpu, PYTHON, SCRIPT, *command, *options)
     refused = "change no digit of" in done.stderr
     if done.returncode != (0 if cpu.dot_product else 2) or refused == cpu.dot_product:
         row.failures.append(f"escalade calibrate --kernels kleidiai: {last_line(done)}")
@@ -235,18 +236,18 @@ def arms_own_kernels(tree: Path, cpu: Cpu, folder: Path) -> Row:
 
 
 def listen(tree: Path, cpu: Cpu, folder: Path, manifest: Manifest, at: str, row: Row) -> None:
-    """`escalade listen` on the device, as the unit of edge/pi/ runs it: asked over HTTP."""
+    """`escalade listen` on the device, asked over HTTP: of the folder, and as the recipe has it."""
     by_score = sorted(manifest.golden, key=lambda golden: golden.nll)
-    sure, unsure = by_score[0].prompt, by_score[-1].prompt
+    prompts, log = [by_score[0].prompt, by_score[-1].prompt], HOME / f"listen-{cpu.name}.log"
+    own = f"/{SHARED}/{folder.name}"
+    command = (PYTHON, SCRIPT, "listen", own, "--port", "0", "--cloud", at)
     try:
-        answers = listened(
-            tree, cpu, f"/{SHARED}/{folder.name}", cloud=at, prompts=[sure, unsure],
-            log=HOME / f"listen-{cpu.name}.log",
-        )  # fmt: skip
+        answers = listened(tree, cpu, command, prompts=prompts, log=log)
+        row.take_listened([answer.escalade.outcome for answer in answers])
+        signed = sign(folder, ("--data", str(HOME / DATA), *_RECALIBRATION), tree, SHARED)
+        row.failures += walk(tree, cpu, signed, cloud=at, prompts=prompts, log=log)
     except CheckError as error:
         row.failures.append(str(error))
-        return
-    row.take_listened([answer.escalade.outcome for answer in answers])
 
 
 if __name__ == "__main__":
