@@ -85,7 +85,7 @@ def test_the_page_is_light_and_its_policy_strict(opened: Any, site: Site) -> Non
             "const one = document.createElement('script'); one.textContent = 'window.ran = 1';"
             "document.body.append(one); fetch('https://other.example/').catch(() => 0); 0"
         )
-        page.wait_for_function("refused.length >= 5")
+        page.wait_for_function("() => refused.length >= 5")
         assert set(page.evaluate("refused")) == {
             "script-src-elem", "img-src", "frame-src", "connect-src",
         }  # fmt: skip
