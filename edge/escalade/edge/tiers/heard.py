@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -34,6 +34,8 @@ class Heard(NamedTuple):
     classes: dict[str, float] | msgspec.UnsetType
     #: See `Source`.
     top: Sequence[Sequence[tuple[int, float]]] = ()
+    #: See `MemberAnswer`; None where it was not rehearsed.
+    drafted_s: float | None = None
 
     @property
     def ended(self) -> bool:
@@ -70,8 +72,11 @@ class Heard(NamedTuple):
             correct=None if self.text is None else is_correct(self.text, references),
             classes=self.classes,
             failed=msgspec.UNSET if self.failed is None else self.failed,
+            drafted_s=msgspec.UNSET if self.drafted_s is None else self.drafted_s,
         )
 
+
+T = TypeVar("T")
 
 #: Deltas as they come, then what was said.
 Speaking = Generator[Delta, None, Heard]
@@ -166,11 +171,11 @@ def noticed(speaking: Speaking, notice: Callable[[], None]) -> Speaking:
         notice()
 
 
-def silently(speaking: Speaking) -> Heard:
-    """Let a member answer to the end, whatever it says on the way."""
+def silently(speaking: Generator[Delta, None, T]) -> T:
+    """Let a member, or several, answer to the end, whatever they say on the way."""
     while True:
         try:
             next(speaking)
         except StopIteration as end:
-            heard: Heard = end.value
+            heard: T = end.value
             return heard
