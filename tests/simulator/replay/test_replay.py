@@ -282,6 +282,12 @@ class Expected:
                 self.money += said.generated_tokens * model.generated_price / 1e6
             if answer.link is None:
                 spent = [said.seconds for said, _ in ran]
+                if info.side_by_side:  # which is decided by those that end first
+                    sooner = sorted(answer.members, key=lambda said: said.seconds)
+                    in_turn = msgspec.structs.replace(info, side_by_side=False)
+                    ended = msgspec.structs.replace(answer, members=sooner)
+                    waited = members_asked(in_turn, ended, None if is_last else taus[k])
+                    spent = [said.seconds for said in sooner[:waited]]
                 every = [said.seconds for said in answer.members]
                 beside = answer.seconds - (max(every) if info.side_by_side else sum(every))
                 self.seconds += (max(spent) if info.side_by_side else sum(spent)) + beside

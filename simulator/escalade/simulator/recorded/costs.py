@@ -140,9 +140,11 @@ def live_seconds(answer: TierAnswer, tier: TierInfo) -> float:
 
 def undrafted_seconds(answer: TierAnswer, tier: TierInfo) -> float:
     """The same of a tier that is asked first: its first member has no draft of a tier below."""
-    first, *others = answer.members
-    by_itself = msgspec.structs.replace(first, drafted_s=msgspec.UNSET)
-    return live_seconds(msgspec.structs.replace(answer, members=[by_itself, *others]), tier)
+    members = [
+        one if one.member else msgspec.structs.replace(one, drafted_s=msgspec.UNSET)
+        for one in answer.members
+    ]
+    return live_seconds(msgspec.structs.replace(answer, members=members), tier)
 
 
 def is_priced(header: TraceHeader) -> bool:

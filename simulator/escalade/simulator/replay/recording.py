@@ -51,8 +51,8 @@ def recording_of(tiers: Sequence[RecordedTier]) -> Recording:
     links = [[links_of(answer) for answer in tier.answers] for tier in tiers]
     calls = np.array([[len(of) for of in tier] for tier in links], dtype=np.int64)
     return Recording(
-        seconds=[tier.at_levels(live_seconds) + _beside(tier) for tier in tiers],
-        alone_s=tiers[-1].at_levels(undrafted_seconds)[-1] + _beside(tiers[-1]),
+        seconds=[tier.until_decided(live_seconds) + _beside(tier) for tier in tiers],
+        alone_s=tiers[-1].until_decided(undrafted_seconds)[-1] + _beside(tiers[-1]),
         bytes_up=_summed(links, "bytes_up") + GRPC_BYTES_UP * calls,
         bytes_down=_summed(links, "bytes_down") + GRPC_BYTES_DOWN * calls,
         draft_bytes=_summed(links, "draft_bytes"),
