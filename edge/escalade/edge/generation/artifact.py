@@ -295,6 +295,15 @@ class Artifact:
             prompt_ids, max_new_tokens, sampling=sampling, top=top, cancelled=over, draft=draft
         )
 
+    @property
+    def reads_drafts(self) -> bool:
+        """Whether it answers sooner where a draft is right; see `Runtime`."""
+        return self._runtime.reads_drafts
+
+    def forget(self) -> None:
+        """Forget the last prompt, so that the same takes as long again; see `Runtime`."""
+        self._runtime.forget()
+
     def answer_golden(self, golden: GoldenEntry) -> GoldenEntry:
         """What the program answers here to a golden prompt, no longer than it did."""
         steps = self.generate(golden.prompt_ids, len(golden.token_ids))

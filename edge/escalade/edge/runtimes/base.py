@@ -109,6 +109,11 @@ def likeliest_of(logits: NDArray[np.float32], count: int) -> list[tuple[int, flo
 class Runtime(Protocol):
     """A program that generates."""
 
+    @property
+    def reads_drafts(self) -> bool:
+        """Whether a draft can make it answer sooner."""
+        ...
+
     def generate(
         self,
         prompt_ids: Sequence[int],
@@ -137,3 +142,16 @@ class Runtime(Protocol):
                 reads it in one piece, greedily, and it is right.
         """
         ...
+
+    def forget(self) -> None:
+        """Hold no more of a prompt than before the last answer: the same takes as long again."""
+        ...
+
+
+class ReadsNoDraft:
+    """Of runtimes that answer in the same time whatever the draft: there is nothing to compare."""
+
+    reads_drafts = False
+
+    def forget(self) -> None:
+        """See `Runtime`; asked of those that read drafts."""

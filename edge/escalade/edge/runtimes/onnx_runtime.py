@@ -79,7 +79,9 @@ class OnnxRuntime:
         # This scheme rounds the activations of a whole chunk by one scale, so what is read
         # together changes the answer.
         self._reuses = manifest.quantization.scheme != "dynamic-int8"
-        self._reads_drafts = self._reuses and keeps(self._session)
+        self.reads_drafts = self._reuses and keeps(self._session)
+        # How much of what was held served the last prompt.
+        self._reused = 0
         self._ids = np.zeros((1, CHUNK_TOKENS + _MOST_DRAFTED), dtype=np.int64)
         self._masks, self._chunks = (
             Beginnings(np.ones((1, self._model.window), dtype=np.int64)),
@@ -105,7 +107,7 @@ class OnnxRuntime:
         """See `Runtime.generate`."""
         greedy = sampling is None and not top
         # The last token that it may say is not read, whatever the draft says.
-        drafted = draft[: max_new_tokens - 1] if greedy and self._reads_drafts else ()
+        drafted = draft[: max_new_tokens - 1] if greedy and self.reads_drafts else ()
         # Of the draft, how much was said, how much is held, and the position that speaks.
         said = held = row = 0
 
@@ -114,7 +116,8 @@ class OnnxRuntime:
             if cancelled is not None and cancelled():
                 return False
             if last is None:
-                del self._held[reusable(self._held, prompt_ids) if self._reuses else 0 :]
+                self._reused = reusable(self._held, prompt_ids) if self._reuses else 0
+                self.forget()
                 *before, new = self._unread(prompt_ids)
                 for ids in before:
                     self._run(self._greedy if greedy else self._sampled, ids)
@@ -145,6 +148,10 @@ class OnnxRuntime:
             sampling=sampling,
             top=top,
         )
+
+    def forget(self) -> None:
+        """See `Runtime.forget`."""
+        del self._held[self._reused :]
 
     def _keeping(self, kept: int) -> ort.IOBinding:
         """The binding that says so many next tokens."""

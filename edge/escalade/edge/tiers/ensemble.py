@@ -12,22 +12,25 @@ goes on. Where all of them fail, the tier does.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
 
 from escalade.edge.deferral import Gate, Voice
 from escalade.edge.errors import ArtifactError
-from escalade.edge.generation import Artifact, Delta
+from escalade.edge.generation import Delta
 from escalade.edge.tiers.beside import Threads
-from escalade.edge.tiers.comparable import check_comparable
 from escalade.edge.tiers.heard import Heard, Speaking, silently, speak, voices_among
+from escalade.edge.tiers.members import check_members
 from escalade.edge.tiers.pace import Pace
 from escalade.edge.tiers.prompts import Member, Prompts
+from escalade.edge.tiers.rehearsal import Timed, drafted, is_rehearsed, rehearse
 from escalade.edge.tiers.tier import Call, Said, Saying, ids_for, source_of
 from escalade.edge.tiers.together import Together
-from escalade.edge.tiers.verdict import agreement_of, is_decided, verdict_on
+from escalade.edge.tiers.verdict import is_decided, verdict_on
 from escalade.edge.trace import MemberInfo, Place, TierAnswer, is_correct
+
+#: What a member may say as, of a query and those that were heard.
+_Drafting = Callable[[Call, int, Iterable[Heard]], Sequence[int]]
 
 
 class EnsembleTier:
@@ -99,7 +102,7 @@ class EnsembleTier:
         # In threads, or in one where that is quicker.
         in_threads = self.side_by_side and self._pace.in_threads()
         if in_threads:
-            heard = yield from self._together(call).ask()
+            heard = yield from self._ask_in_threads(call)
         else:
             since_s = began_s if self.side_by_side else None
             heard = yield from self._ask_in_turn(call, [], call.can_defer, since_s=since_s)
@@ -107,7 +110,9 @@ class EnsembleTier:
             return None
         spent_s = call.elapsed_s() - began_s
         if self.side_by_side and (tokens := heard[0].answer.generated_tokens):
-            self._pace.note(spent_s, tokens, in_threads=in_threads)
+            # Of a query that is recorded, what it takes live.
+            live_s = max((one.answer.drafted_s or 0.0 for one in heard), default=0.0)
+            self._pace.note(live_s or spent_s, tokens, in_threads=in_threads)
         return self._said(call, heard, spent_s)
 
     def _resume(self, call: Call, heard: list[Heard], spent_s: float) -> Saying:
@@ -125,6 +130,7 @@ class EnsembleTier:
         Their seconds count from `since_s`, or each one's from where it begins.
         """
         found, voices = {one.member: one for one in heard}, voices_among(heard)
+        timed = Timed(ends=since_s is not None)
         for index in range(len(self._members)):
             before = found.get(index)
             if before is not None and before.voice is not None:
@@ -132,6 +138,8 @@ class EnsembleTier:
             # Also where all are wanted: a trace has the time that it takes to decide.
             if voices and self._decided(call.gate, voices, can_defer) and not call.whole:
                 break
+            rehearsed = call.rehearsed is not None
+            live_s = self._rehearse(call, index, found.values()) if rehearsed else None
             speaking = self._speak(
                 index,
                 call.prompts,
@@ -143,20 +151,43 @@ class EnsembleTier:
             one = (yield from speaking) if index == 0 else silently(speaking)
             if one.voice is None:
                 return None
-            found[index] = one.after(before)
+            found[index] = timed(one.after(before), live_s)
             voices.append(one.voice)
         return [found[index] for index in sorted(found)]
 
-    def _together(self, call: Call) -> Together:
+    def _ask_in_threads(self, call: Call) -> Generator[Delta, None, list[Heard] | None]:
+        live = self._rehearse_together(call)
+        heard = yield from self._together(call, self._draft).ask()
+        return heard if heard is None else [drafted(one, live.get(one.member)) for one in heard]
+
+    def _together(self, call: Call, draft: _Drafting) -> Together:
         return Together(
             call,
             self._speak,
             lambda voices: not call.whole and self._decided(call.gate, voices, call.can_defer),
             self._threads,
-            lambda index, heard: self._draft(call, index, heard),
+            lambda index, heard: draft(call, index, heard),
             count=len(self._members),
             at_once=self._at_once,
         )
+
+    def _rehearse(self, call: Call, index: int, heard: Iterable[Heard]) -> float | None:
+        """What a member takes live, in turn; None where that is what it takes."""
+        member, draft = self._members[index], self._live_draft(call, index, heard)
+        if not is_rehearsed(call, member, draft):
+            return None
+        speaking = self._speak(index, call.prompts, call.now_s, call.cancelled, draft=draft)
+        live = rehearse(call, [member], speaking)
+        return None if live.answer.text is None else live.answer.seconds
+
+    def _rehearse_together(self, call: Call) -> dict[int, float]:
+        """When members have ended live, in threads; none where they read no drafts there."""
+        theirs = {one.fingerprint for one in self._members}
+        alike = call.reads_drafts and len(theirs) == 1
+        if not (alike and all(is_rehearsed(call, one, [0]) for one in self._members)):
+            return {}
+        live = rehearse(call, self._members, self._together(call, self._live_draft).ask()) or []
+        return {one.member: one.answer.seconds for one in live if one.answer.text is not None}
 
     def _speak(
         self,
@@ -181,12 +212,12 @@ class EnsembleTier:
         )
 
     def _draft(self, call: Call, index: int, heard: Iterable[Heard]) -> Sequence[int]:
-        """What a member may say: as the first whose tokens it knows, or the tier below.
+        """`_live_draft`; none where all are wanted: a trace has each by itself."""
+        return () if call.whole else self._live_draft(call, index, heard)
 
-        None where all are wanted, for a trace has what each says and takes by itself; nor where the
-        vote hangs on log-probabilities, whose last bits would move.
-        """
-        if call.whole or agreement_of(call.gate).reads_logprobs:
+    def _live_draft(self, call: Call, index: int, heard: Iterable[Heard]) -> Sequence[int]:
+        """What a member may say: as the first whose tokens it knows, or the tier below."""
+        if not call.reads_drafts:
             return ()
         member = self._members[index]
         for one in heard:
@@ -225,43 +256,6 @@ class EnsembleTier:
     def close(self) -> None:
         """See `Tier`; programs go with the last references to them."""
         self._threads = Threads(self._at_once - 1)
-
-
-def check_members(members: Sequence[Member], *, side_by_side: bool) -> None:
-    """Check that votes can be counted.
-
-    Raises:
-        ArtifactError: fewer than 2 members, a weight that is none, one that draws and cannot, or
-            see `check_comparable`.
-    """
-    if len(members) < 2:  # noqa: PLR2004
-        raise ArtifactError(f"an ensemble needs at least 2 members, got {len(members)}")
-    for one in members:
-        if not 0.0 < one.info.weight < math.inf:
-            raise ArtifactError(
-                f"{one.artifact.folder}: weight must be above 0 and finite, got {one.info.weight}"
-            )
-    drawn = [one for one in members if one.draw is not None]
-    for index, one in enumerate(drawn):
-        _check_draws(one.artifact, side_by_side=side_by_side)
-        if any((one.artifact, one.draw) == (other.artifact, other.draw) for other in drawn[:index]):
-            raise ArtifactError(
-                f"{one.artifact.folder}: one sample is there twice, and has one vote"
-            )
-    drawing = {id(one.artifact): one.artifact for one in drawn}
-    # Samples of one artifact are of the same content, and are to be.
-    others = [one.artifact for one in members if one.draw is None]
-    check_comparable([(one.folder, one.manifest) for one in (*drawing.values(), *others)])
-
-
-def _check_draws(artifact: Artifact, *, side_by_side: bool) -> None:
-    if artifact.classifies:
-        raise ArtifactError(f"{artifact.folder}: a classifier draws nothing: all samples are one")
-    if side_by_side:
-        raise ArtifactError(
-            f"{artifact.folder}: one model answers one query at a time: samples are drawn one after"
-            " the other"
-        )
 
 
 def votes_of(answer: TierAnswer) -> dict[str, int]:

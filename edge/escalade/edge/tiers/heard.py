@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -50,6 +51,8 @@ def voices_among(heard: Iterable[Heard]) -> list[Voice]:
     """Of those that have ended."""
     return [one.voice for one in heard if one.voice is not None]
 
+
+T = TypeVar("T")
 
 #: Deltas as they come, then what was said.
 Speaking = Generator[Delta, None, Heard]
@@ -164,11 +167,11 @@ def noticed(speaking: Speaking, notice: Callable[[], None]) -> Speaking:
         notice()
 
 
-def silently(speaking: Speaking) -> Heard:
-    """Let a member answer to the end, whatever it says on the way."""
+def silently(speaking: Generator[Delta, None, T]) -> T:
+    """Let a member, or several, answer to the end, whatever they say on the way."""
     while True:
         try:
             next(speaking)
         except StopIteration as end:
-            heard: Heard = end.value
+            heard: T = end.value
             return heard
