@@ -139,9 +139,7 @@ class ArtifactTier:
                     seconds=spent_s,
                     correct=correct,
                     classes=classes_of(self.member, generation),
-                    drafted_s=UNSET
-                    if live is None or live.answer.text is None
-                    else live.answer.seconds,
+                    drafted_s=live_s,
                 )
             ],
             score=score,
