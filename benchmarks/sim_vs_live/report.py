@@ -252,10 +252,10 @@ of so many queries: where it is nothing, all of an error is the machine's or the
 
 Under load calls come at moments of chance, the same ones in virtual time, where they go through the
 fleet's queue, and over as many connections as live: 16 of the device's link, one from the gateway
-on. What stalls on one holds up what is behind it. They would keep the cloud at work for 70 % of the
-time if it took one at a time. What it can do in batches is several times that, and was not tried:
-servers, clients and the live proxy,
-which spins for up to 2 ms before each moment that it waits for, share two cores here."""
+on. What stalls on one holds up what is behind it, and among that are gRPC's own pings, which go
+ahead of an answer. They would keep the cloud at work for 70 % of the time if it took one at a time.
+What it can do in batches is several times that, and was not tried: servers, clients and the live
+proxy, which spins for up to 2 ms before each moment that it waits for, share two cores here."""
 
 _CHANCE = """What one draw of the network is off by chance, 95 % of them; "beyond" where an error is
 larger than is aimed at, and than this explains. The last column has how many queries make the p95

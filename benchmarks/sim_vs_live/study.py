@@ -29,7 +29,7 @@ from escalade.training.data import write_splits
 _SLOW_MS, _FEWER = 300.0, 3
 _NEAR = "free"
 #: Of the fit: seconds of each loop; and calls of the control.
-_FIT_S, _FIT_WARM_UP_S, _CONTROL_CALLS = 2.5, 0.5, 30
+_FIT_S, _FIT_WARM_UP_S, _CONTROL_CALLS = 2.5, 0.5, 60
 #: The clock's table has so many times fewer calls than that of `escalade simulate clock`.
 _CLOCK_FEWER = 4
 _FIRST_CALLS_RTT_S = 0.2

@@ -2,7 +2,8 @@
 
 A byte stream keeps its order. While one call's lost packet is sent again, all others of the same
 connection wait, each way: head-of-line blocking. The live proxy has the same, by the same delay
-lines. Knows no queue of a server: the caller says when answers leave.
+lines. gRPC's own pings are among what may stall (`Probes`). Knows no queue of a server: the caller
+says when answers leave.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from escalade.simulator.network.delay_lines.delay_line import DelayLine
+from escalade.simulator.network.delay_lines.probes import PING_BYTES, Probes
 from escalade.simulator.network.profiles import Profile, Spread
 from escalade.simulator.network.stages import Conditions, RoundTrips, Uniform
 
@@ -34,6 +36,9 @@ class Connections:
         """
         begins_s = Conditions.at_any_moment(profile, rng).begins_s
         self._up, self._down = list[DelayLine](), list[DelayLine]()
+        self._rtt_s = profile.rtt_ms / 1e3
+        # When the server pings, and over which.
+        self._pings: list[tuple[float, int]] = []
         for _ in range(many):
             shared = Conditions(profile, rng, begins_s=begins_s)
             if profile.spread is not None:
@@ -49,11 +54,26 @@ class Connections:
             over: over which connection, from 0.
             nbytes: what it is long.
         """
-        return _crossed(self._up, sent_s, over, nbytes)
+        came_s = _crossed(self._up, sent_s, over, nbytes)
+        of_each = [list[float]() for _ in self._up]
+        for at_s, which in zip(came_s.tolist(), over, strict=True):
+            of_each[which].append(at_s)
+        for which, at in enumerate(of_each):
+            pings = Probes(self._rtt_s).pings_s(sorted(at))
+            self._pings += [(at_s, which) for at_s in pings]
+        return came_s
 
     def down_s(self, sent_s: Floats, over: Sequence[int], nbytes: Sequence[int]) -> Floats:
         """When each of N answers has come, as `up_s`; asked once."""
-        return _crossed(self._down, sent_s, over, nbytes)
+        pings_s = np.array([at_s for at_s, _ in self._pings])
+        # Of two at one moment the ping goes first: it waits for no computation.
+        found = _crossed(
+            self._down,
+            np.concatenate([pings_s, sent_s]),
+            [*(which for _, which in self._pings), *over],
+            [*([PING_BYTES] * len(pings_s)), *nbytes],
+        )
+        return found[len(pings_s) :]
 
 
 def _crossed(
