@@ -26,7 +26,9 @@ from escalade.export.quantization import (
     Offer,
     gather_curvatures,
     gather_hessians_of_text,
-    offers_of,
+    gptq_round,
+    left_over,
+    losses_of,
     pack,
     pack_zeros,
     round_to_nearest,
@@ -101,10 +103,31 @@ def test_more_bits_lose_less_and_a_matrix_of_zeros_nothing(large: float) -> None
     weight = torch.randn(20, 64, generator=torch.Generator().manual_seed(0)) * bool(large)
     weight[3, 5] = large
     choices = [Choice(bits, 32) for bits in (2, 4, 8)]
-    offers = offers_of(weight, torch.eye(64), torch.ones(20), choices)
-    lost = [offer.lost for offer in offers]
+    lost = losses_of(weight, torch.ones(64), torch.ones(64), torch.ones(20), choices)
     assert lost == sorted(lost, reverse=True)
     assert (lost[0] == 0) == (large == 0)
+
+
+@pytest.mark.parametrize("alike", [0.0, 0.9])
+@pytest.mark.parametrize("bits", [2, 4])
+def test_a_price_is_what_gptq_loses(alike: float, bits: int) -> None:
+    """Where columns are alike it is a small part of what rounding to nearest loses."""
+    draw = torch.Generator().manual_seed(5)
+    weight = torch.randn(64, 96, generator=draw)
+    inputs = torch.randn(400, 96, generator=draw)
+    inputs = alike * inputs[:, :1] + (1 - alike) * inputs
+    hessian = inputs.T @ inputs
+    curvature = torch.rand(64, generator=draw)
+    (price,) = losses_of(
+        weight, hessian.diagonal(), left_over(hessian), curvature, [Choice(bits, 32)]
+    )
+    off = gptq_round(weight, hessian, bits, 32, zeros=True).weights(32) - weight
+    lost = float(((off @ hessian * off).sum(1) * curvature).sum())
+    assert price == pytest.approx(lost, rel=0.35)
+    (nearest,) = losses_of(
+        weight, hessian.diagonal(), hessian.diagonal(), curvature, [Choice(bits, 32)]
+    )
+    assert (nearest > 3 * lost) == (alike > 0)
 
 
 def test_what_is_expected_is_what_the_model_loses(measured: PreTrainedModel) -> None:

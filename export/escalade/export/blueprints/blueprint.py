@@ -24,7 +24,7 @@ class Linear:
     #: What it is stacked of, in the order of rows, where these have hessians of their own.
     parts: tuple[Linear, ...] = ()
 
-    def rows(self, picked: Tensor) -> Linear:
+    def rows(self, picked: Tensor | slice) -> Linear:
         """The layer of some outputs, or of all in another order."""
         return Linear(
             self.weight[picked],

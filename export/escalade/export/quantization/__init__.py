@@ -14,11 +14,11 @@ from escalade.export.quantization.budget import (
     WIDTHS,
     Choice,
     Offer,
-    offers_of,
+    losses_of,
     spend,
 )
 from escalade.export.quantization.curvature import CURVATURE, gather_curvatures
-from escalade.export.quantization.gptq import damped, gptq_round
+from escalade.export.quantization.gptq import damped, gptq_round, left_over
 from escalade.export.quantization.hessian import (
     HESSIAN,
     gather_hessians,
@@ -51,7 +51,8 @@ __all__ = [
     "gptq_round",
     "has_hessians",
     "join",
-    "offers_of",
+    "left_over",
+    "losses_of",
     "pack",
     "pack_zeros",
     "plain_linears",

@@ -46,9 +46,8 @@ def gptq_round(
     weight = weight.float()
     exact, firm = _scaled(hessian), damped(hessian)
     grid = fit_grid(weight, firm.diagonal(), bits, block_size, zeros=zeros)
-    order = firm.diagonal().argsort(descending=True, stable=True)
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(firm[order][:, order]))
-    upper = torch.linalg.cholesky(inverse, upper=True).float()
+    order, upper = _factored(firm)
+    upper = upper.float()
     nearest = round_on(grid, weight, bits, block_size)
     integers = nearest.integers
     for first in range(0, len(weight), _ROWS):
@@ -64,10 +63,32 @@ def gptq_round(
     return nearest
 
 
+def left_over(hessian: Tensor) -> Tensor:
+    """`(K,)`, what an error of each column costs that the columns after it do not make up for.
+
+    In the order in which GPTQ goes through them; squares of errors, in the hessian's own units.
+
+    Raises:
+        RuntimeError: the hessian is not finite (a `torch.linalg.LinAlgError`).
+    """
+    order, upper = _factored(damped(hessian))
+    left = torch.empty(len(order))
+    left[order] = upper.diagonal().float().square().reciprocal()
+    return left * hessian.diagonal().mean()
+
+
 def damped(hessian: Tensor) -> Tensor:
     """The hessian that matrices are rounded by, `(K, K)`, float64: 1.01 in the diagonal's mean."""
     exact = _scaled(hessian)
     return exact + _DAMPENING * torch.eye(len(exact), dtype=torch.float64)
+
+
+def _factored(firm: Tensor) -> tuple[Tensor, Tensor]:
+    """The order of columns, and by it the inverse's upper factor, float64."""
+    order = firm.diagonal().argsort(descending=True, stable=True)
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(firm[order][:, order]))
+    upper: Tensor = torch.linalg.cholesky(inverse, upper=True)
+    return order, upper
 
 
 def _scaled(hessian: Tensor) -> Tensor:
