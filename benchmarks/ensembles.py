@@ -5,11 +5,12 @@ Two ensembles of bundled models, int8, on queries of the test split: `small` is 
 order in which the first two agree most; `large` is the large model three times, with scales for
 blocks of 16, 32 and 64 weights: three programs, for time only, since they give the same answers.
 
-Every query is put to all contestants before the next one is, each query beginning with another of
-them; ratios are of the same query, to the mean of the three members alone. With `--repeats` all
-queries are asked so often, in passes over all of them, and the least time of each counts: what else
-the machine does is left out. Members compute with 1 thread; two cores compute, so that side by side
-means 2 members at once, and the third after them if they disagree.
+Every query is put to all contestants before the next one is, each time in an order drawn for it:
+what computed with 2 threads slows down the next, which must not always be the same. Ratios are of
+the same query, to the mean of the three members alone. With `--repeats` all queries are asked so
+often, in passes over all of them, and the least time of each counts: what else the machine does is
+left out. Members compute with 1 thread; two cores compute, so that side by side means 2 members at
+once, and the third after them if they disagree.
 
 At 2/3 an answer that two of three give stands; tokens are those that members read and wrote, beside
 those of the same queries with all members heard to their end.
@@ -102,10 +103,11 @@ def measure(
     for record in records[:WARM_UP]:
         for _, client in found:
             client.ask(record.prompt)  # kernels and threads are there from now on
+    rng = np.random.default_rng(0)
     for again in range(repeats):
         for number, record in enumerate(records[WARM_UP:]):
-            first = (number + again) % len(found)
-            for name, client in (*found[first:], *found[:first]):
+            for place in rng.permutation(len(found)).tolist():
+                name, client = found[place]
                 began = time.perf_counter()
                 answer = client.ask(record.prompt)
                 spent = time.perf_counter() - began

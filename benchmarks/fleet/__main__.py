@@ -8,7 +8,9 @@ them, each with a queue, before a cloud of 5 servers, also in SimPy; and 40 GPUs
 query, also in vllm-sr-sim, whose service times ours then has. A peer runs fewer queries of the same
 workload, for it would take hours; percentiles stand beside each other. Ours runs end to end, from
 its arrays to its counts, on all cores, the code compiled before; a peer's events alone are timed.
-Rates are compared by seconds of CPU, which other work on the machine changes little.
+Peers have one thread. So rates stand beside each other twice: by seconds on the wall, where ours
+has all cores and other work on the machine counts, and by seconds of CPU, which that changes
+little.
 """
 
 from __future__ import annotations
@@ -56,6 +58,7 @@ class Row:
     queries: int
     took_s: float
     cpu_s: float
+    per_s: float
     per_cpu_s: float
     mean: float
     p50: float
@@ -66,7 +69,7 @@ class Row:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--queries", type=float, default=1e7, help="of ours")
+    parser.add_argument("--queries", type=float, default=1e8, help="of ours")
     parser.add_argument("--peer-queries", type=float, default=2e5)
     parser.add_argument("--peers", type=Path, help="environment of peers_env.sh")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
@@ -92,8 +95,8 @@ def main() -> None:
     show(rows)
     load = os.getloadavg()[0]
     result_console().print(
-        f"{options.threads} threads on {os.cpu_count()} cores, load {load:.1f}; at most"
-        f" {peak:.0f} MiB"
+        f"ours on {options.threads} threads, peers on one, of {os.cpu_count()} cores; load"
+        f" {load:.1f}; at most {peak:.0f} MiB"
     )
 
 
@@ -146,6 +149,7 @@ def time_of(model: Model, workload: str, threads: int) -> Row:
         queries=queries,
         took_s=took_s,
         cpu_s=cpu_s,
+        per_s=queries / took_s,
         per_cpu_s=queries / cpu_s,
         mean=float(outcome.tally.sums.sum()) / max(1, queries),
         p50=p50,
@@ -203,6 +207,7 @@ def row_of(workload: str, engine: str, found: dict[str, Any]) -> Row:
         queries=found["queries"],
         took_s=found["took_s"],
         cpu_s=found["cpu_s"],
+        per_s=found["queries"] / found["took_s"],
         per_cpu_s=found["queries"] / found["cpu_s"],
         mean=found["mean"],
         p50=found["p50"],
@@ -212,23 +217,32 @@ def row_of(workload: str, engine: str, found: dict[str, Any]) -> Row:
 
 
 def show(rows: list[Row]) -> None:
-    """A row for each engine, and how many times a peer's rate ours is."""
-    table = Table("workload", "engine", "queries", "seconds", "CPU s", "queries/CPU s", "times")
+    """A row for each engine, and how many times its rate ours is, on the wall and of the CPU."""
+    rates, percentiles = Table("workload", "engine"), Table("workload", "engine")
+    for name in ("queries", "s", "queries/s", "times", "CPU s", "queries/CPU s", "times"):
+        rates.add_column(name, justify="right")
     for name in ("mean", "p50", "p90", "p99"):
-        table.add_column(name)
+        percentiles.add_column(name, justify="right")
     for row in rows:
         ours = next(one for one in rows if one.workload == row.workload)
-        table.add_row(
+        rates.add_row(
             row.workload,
             row.engine,
             f"{row.queries:,}",
             f"{row.took_s:.2f}",
+            f"{row.per_s:,.0f}",
+            f"{ours.per_s / row.per_s:,.0f}",
             f"{row.cpu_s:.2f}",
             f"{row.per_cpu_s:,.0f}",
             f"{ours.per_cpu_s / row.per_cpu_s:,.0f}",
+        )
+        percentiles.add_row(
+            row.workload,
+            row.engine,
             *(f"{1e3 * value:.1f} ms" for value in (row.mean, row.p50, row.p90, row.p99)),
         )
-    result_console().print(table, soft_wrap=False)
+    for table in (rates, percentiles):
+        result_console().print(table, soft_wrap=False)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -86,6 +87,7 @@ class Study:
                 self._loaded(profile, tiers, far, fit, control)
 
     def _light(self, profile: str, tiers: int, near: System, far: System) -> None:
+        _settle()
         slow = get_profile(profile).rtt_ms > _SLOW_MS
         many = self._queries // _FEWER if slow else self._queries
         asked = self._records("test", many, f"{tiers} {profile}")
@@ -95,6 +97,7 @@ class Study:
         keep(self._out, piece.name, piece)
 
     def _loaded(self, profile: str, tiers: int, far: System, fit: Fit, overhead_s: float) -> None:
+        _settle()
         traces = [read_trace(path) for path in sorted(self._out.glob(f"trace-{tiers}-*.jsonl"))]
         pooled = Trace(traces[0].header, [record for one in traces for record in one.records])
         piece = loaded.measure(
@@ -138,3 +141,13 @@ class Study:
 
     def _path(self, name: str) -> Path:
         return self._out / f"{name}.json"
+
+
+def _settle() -> None:
+    """Take what is there from the collector's sight, as servers do when they begin.
+
+    A device's process has no torch in it; with that, going over all objects stops this one for
+    half a second, now and then, in either cascade's call.
+    """
+    gc.collect()
+    gc.freeze()

@@ -7,6 +7,7 @@ with the kernel (binfmt_misc). Whatever runs inside is one process under an expl
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import platform
 import shutil
@@ -30,8 +31,8 @@ _TOOLS = {str(_QEMU): "qemu-user-static", "debootstrap": "debootstrap"}
 # python3-venv brings pip as a wheel of Debian's own, which runs without being installed.
 _PACKAGES = "python3,python3-venv"
 _WHEELS = "/var/cache/wheels"
-# What a board installs (docs/raspberry-pi.md): the device, and OpenAI's HTTP on it.
-_EXTRA = "endpoint"
+# What a board installs (docs/raspberry-pi.md): the device, OpenAI's HTTP on it, and signatures.
+_EXTRAS = ("endpoint", "signing")
 # Bookworm has glibc 2.36 and takes every manylinux up to it (PEP 600); manylinux2014 is 2.17.
 _PLATFORMS = ("manylinux2014_aarch64", *(f"manylinux_2_{n}_aarch64" for n in range(17, 37)))
 _FOR_THE_TREE = (
@@ -219,7 +220,9 @@ def _install(tree: Path, wheel: Path, pip: Sequence[str], say: Callable[[str], N
     cpu = CPUS["cortex-a72"]
     constraints = REPO / "constraints.txt"
     project = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
-    needs = [*project["dependencies"], *project["optional-dependencies"][_EXTRA]]
+    extras = (project["optional-dependencies"][extra] for extra in _EXTRAS)
+    needs = [*project["dependencies"], *itertools.chain.from_iterable(extras)]
+    wheel_and_extras = f"{wheel}[{','.join(_EXTRAS)}]"
     wanted = hashlib.sha256(repr(needs).encode() + constraints.read_bytes())
     stamp = tree / "opt" / "dependencies.sha256"
     wheels = tree / _WHEELS.lstrip("/")
@@ -231,7 +234,7 @@ def _install(tree: Path, wheel: Path, pip: Sequence[str], say: Callable[[str], N
         shutil.rmtree(tree / "opt/escalade", ignore_errors=True)
         run(
             *pip, "download", "--quiet", "--dest", str(wheels), *_FOR_THE_TREE,
-            "--constraint", str(constraints), f"{wheel}[{_EXTRA}]",
+            "--constraint", str(constraints), wheel_and_extras,
         )  # fmt: skip
         shutil.copy(constraints, wheels)
         _inside(tree, cpu, "/usr/bin/python3", "-m", "venv", "--without-pip", "/opt/escalade")
@@ -241,7 +244,7 @@ def _install(tree: Path, wheel: Path, pip: Sequence[str], say: Callable[[str], N
     run(
         *pip, "install", "--quiet", "--upgrade", "--target", str(site), *_FOR_THE_TREE, *again,
         "--no-index", "--find-links", str(wheels), "--constraint", str(wheels / constraints.name),
-        f"{wheel}[{_EXTRA}]",
+        wheel_and_extras,
     )  # fmt: skip
     for script in (site / "bin").iterdir():
         script.replace((tree / PYTHON.lstrip("/")).with_name(script.name))

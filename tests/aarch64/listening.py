@@ -10,10 +10,11 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-from arm64_tree import PYTHON, CheckError, Cpu, started_in
+from arm64_tree import CheckError, Cpu, started_in
 
 _SERVING = re.compile(rb"serving (\S+) on (http://127\.0\.0\.1:\d+/v1)")
 #: Python, onnxruntime and a model under emulation, on a busy machine.
@@ -42,23 +43,20 @@ class _Body(msgspec.Struct):
 
 
 def listened(
-    tree: Path, cpu: Cpu, folder: str, *, cloud: str, prompts: list[str], log: Path
+    tree: Path, cpu: Cpu, command: Sequence[str], *, prompts: list[str], log: Path
 ) -> list[Choice]:
     """What the endpoint of that device answers, one prompt after the other.
 
     Args:
         tree: the arm64 tree.
         cpu: the processor.
-        folder: the artifact's, as the tree has it.
-        cloud: HOST:PORT of the server above.
+        command: `escalade listen` with `--port 0`, as the tree has it.
         prompts: what is asked.
         log: takes what the endpoint prints.
 
     Raises:
         CheckError: it does not come up, does not answer, or does not drain at SIGTERM.
     """
-    script = f"{Path(PYTHON).parent}/escalade"
-    command = (PYTHON, script, "listen", folder, "--port", "0", "--cloud", cloud)
     with started_in(tree, cpu, *command, log=log) as process:
         model, base = _ready(process, log)
         choices = [_asked(base, model, prompt) for prompt in prompts]

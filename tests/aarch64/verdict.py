@@ -1,13 +1,15 @@
-"""Holds what the emulated device did against the manifest, prints it; knows no qemu, no tree."""
+"""Holds what the emulated device did against what it should; knows no qemu, no tree."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import msgspec
 from rich.table import Table
 
 from escalade.cli.output import result_console
+from escalade.edge.artifact import GoldenEntry
 from escalade.edge.deferral.rules import defers
 
 
@@ -22,27 +24,20 @@ class Tolerance(msgspec.Struct, frozen=True):
 
 # Golden answers that were given by the same kernels on the same processor.
 ITS_OWN = Tolerance(1e-6, 1.0)
-# With float32 activations only the order of additions differs. Where activations are rounded to 8
-# bits, a processor without a dot product of bytes computes in float32 instead (mlas,
-# qnbitgemm_kernel_neon.cpp), and near ties may fall otherwise. As in `Artifact.check_golden`.
-_FLOAT32, _ROUNDED = Tolerance(1e-4, 1.0), Tolerance(0.05, 0.95)
+# With float32 activations only the order of additions differs.
+FLOAT32 = Tolerance(1e-4, 1.0)
+# Activations rounded to 8 bits: near ties may fall otherwise. As in `Artifact.check_golden`.
+_ROUNDED = Tolerance(0.05, 0.95)
 TOLERANCES = {
-    "none": _FLOAT32,
-    "float16": _FLOAT32,
+    "none": FLOAT32,
+    "float16": FLOAT32,
     "int8": _ROUNDED,
     "int4": _ROUNDED,
     "dynamic-int8": _ROUNDED,
 }
-
-
-class Golden(msgspec.Struct):
-    """What the device answered to a golden prompt."""
-
-    prompt: str
-    same_ids: bool
-    same_tokens: bool
-    nll: float
-    golden_nll: float
+# A processor without a dot product of bytes multiplies these in float32 (mlas,
+# qnbitgemm_kernel_neon.cpp): it is held to what float32 activations give, and as closely.
+ROUNDED_BY_DOT_PRODUCTS = ("int8", "int4")
 
 
 class Played(msgspec.Struct):
@@ -52,7 +47,8 @@ class Played(msgspec.Struct):
     dot_product: bool
     system: str
     versions: dict[str, str]
-    answers: list[Golden]
+    #: To the manifest's golden prompts, in their order.
+    answers: list[GoldenEntry]
     error: str | None
 
     def words(self) -> str:
@@ -79,8 +75,10 @@ class Row(msgspec.Struct, kw_only=True):
     tolerance: Tolerance
     prompts: int = 0
     same_tokens: int = 0
-    #: None: no golden prompt was answered.
+    #: From what this processor should give. None: no golden prompt was answered.
     max_abs_delta_nll: float | None = None
+    #: From the manifest's golden answers.
+    max_from_manifest: float | None = None
     #: Golden prompts that are deferred, or kept, as where the artifact was calibrated.
     same_decision: int = 0
     deferred: Asked | None = None
@@ -89,33 +87,50 @@ class Row(msgspec.Struct, kw_only=True):
     listened: list[str] = []
     failures: list[str] = []
 
-    def take_golden(self, played: Played, *, dot_product: bool, threshold: float) -> None:
+    def take_golden(
+        self,
+        played: Played,
+        *,
+        dot_product: bool,
+        threshold: float,
+        manifest: Sequence[GoldenEntry],
+        expected: Sequence[GoldenEntry],
+    ) -> None:
         """Judge the golden prompts.
 
         Args:
             played: what the device says.
             dot_product: what the processor should have.
             threshold: the artifact's tau.
+            manifest: the artifact's golden answers.
+            expected: what such a processor should give to the same prompts.
         """
         if (played.machine, played.dot_product) != ("aarch64", dot_product):
             self.failures.append(f"not the processor it stands for: {played.words()}")
         if played.error is not None:
             self.failures.append(played.error)
-        for answer in played.answers:
-            delta = answer.nll - answer.golden_nll
-            if not answer.same_ids:
-                self.failures.append(f"{answer.prompt!r}: other prompt ids")
-            if not abs(delta) <= self.tolerance.nll:  # NaN too
-                self.failures.append(f"{answer.prompt!r}: NLL off by {delta:+.2g}")
-            self.prompts += 1
-            self.same_tokens += answer.same_tokens
-            self.max_abs_delta_nll = max(self.max_abs_delta_nll or 0.0, abs(delta))
-            decided, golden = (defers(nll, threshold) for nll in (answer.nll, answer.golden_nll))
-            self.same_decision += decided == golden
-        if not self.prompts:
-            self.failures.append("no golden prompt was answered")
+        if len(played.answers) != len(manifest) or not manifest:
+            self.failures.append(
+                f"{len(played.answers)} of {len(manifest)} golden prompts answered"
+            )
+            return
+        others, deltas, from_manifest = [], [], []
+        for found, golden, due in zip(played.answers, manifest, expected, strict=True):
+            deltas.append(found.nll - due.nll)
+            from_manifest.append(abs(found.nll - golden.nll))
+            if (found.prompt, found.prompt_ids) != (due.prompt, due.prompt_ids):
+                self.failures.append(f"{due.prompt!r}: other prompt ids")
+            if not abs(deltas[-1]) <= self.tolerance.nll:  # NaN too
+                self.failures.append(f"{due.prompt!r}: NLL off by {deltas[-1]:+.2g}")
+            if found.token_ids != due.token_ids:
+                others.append(due.prompt)
+            decided, there = (defers(nll, threshold) for nll in (found.nll, golden.nll))
+            self.same_decision += decided == there
+        self.prompts = len(manifest)
+        self.same_tokens = self.prompts - len(others)
+        self.max_abs_delta_nll = max(map(abs, deltas))
+        self.max_from_manifest = max(from_manifest)
         if self.same_tokens < self.tolerance.same_tokens * self.prompts:
-            others = [answer.prompt for answer in played.answers if not answer.same_tokens]
             self.failures.append(f"other tokens: {', '.join(map(repr, others))}")
 
     def take_asked(self, asked: Asked, prompt: str, *, by_large: str | None) -> None:
@@ -147,14 +162,17 @@ def show(rows: list[Row], devices: dict[str, Played], failures: list[str], secon
     console = result_console()
     table = Table(
         "cpu", "scheme", "golden prompts", "same tokens", "max |delta NLL|",
-        "same decision", "asked, unsure", "asked, sure", "over HTTP",
+        "from the manifest's", "same decision", "asked, unsure", "asked, sure", "over HTTP",
     )  # fmt: skip
     for row in rows:
-        delta = "none" if row.max_abs_delta_nll is None else f"{row.max_abs_delta_nll:.1e}"
+        delta, moved = (
+            "none" if each is None else f"{each:.1e}"
+            for each in (row.max_abs_delta_nll, row.max_from_manifest)
+        )
         table.add_row(
             row.cpu, row.scheme, str(row.prompts),
             f"{row.same_tokens} (at least {math.ceil(row.tolerance.same_tokens * row.prompts)})",
-            f"{delta} (at most {row.tolerance.nll:g})", str(row.same_decision),
+            f"{delta} (at most {row.tolerance.nll:g})", moved, str(row.same_decision),
             *("" if asked is None else asked.outcome for asked in (row.deferred, row.answered)),
             ", ".join(row.listened),
         )  # fmt: skip

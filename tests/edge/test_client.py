@@ -13,6 +13,7 @@ from escalade.edge import Artifact, EdgeClient, OpenOptions, Query
 from escalade.edge.deferral import mean_nll
 from escalade.edge.errors import CalibrationError, CloudError, DataError, PromptError
 from escalade.edge.runtimes import Step
+from escalade.edge.runtimes.base import ReadsNoDraft
 from escalade.edge.trace import read_trace
 
 PROMPT = "g2p: cascade"
@@ -200,7 +201,7 @@ def test_a_client_that_cannot_be_opened_leaves_no_channel_behind(
     assert closed == [scripted_cloud.address]
 
 
-class Broken:
+class Broken(ReadsNoDraft):
     """A runtime whose model is not sure of anything, not even that it is not."""
 
     def __init__(self, *logprobs: float) -> None:

@@ -130,11 +130,11 @@ def test_nothing_is_parsed_that_takes_more_than_may_be_taken(
         manifest = load_manifest(path.parent / "a")
         manifest.files[name] = file_entry(long)
         write_manifest(path.parent / "a", manifest)
-        monkeypatch.setattr("escalade.edge.artifact.manifest.tokenizer_fingerprint", parsed)
+        monkeypatch.setattr("escalade.edge.artifact.manifest.reading.tokenizer_fingerprint", parsed)
     elif name == "manifest.json":
         long = path.parent / "a" / name
         long.write_bytes(long.read_bytes() + b" " * 1_000_000)
-        monkeypatch.setattr("escalade.edge.artifact.manifest.parse_manifest", parsed)
+        monkeypatch.setattr("escalade.edge.artifact.manifest.reading.parse_manifest", parsed)
     else:
         path.write_text(VOTE + "#" * 1_000_000)
         monkeypatch.setattr("tomllib.loads", parsed)

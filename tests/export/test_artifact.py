@@ -37,6 +37,17 @@ def test_token_and_logprob_leave_the_graph_and_logits_for_who_wants_them(
     assert onnx.numpy_helper.to_array(kept).tolist() == [-1]  # the last one where none is fed
 
 
+def test_what_follows_the_last_attention_is_computed_of_the_positions_to_keep(
+    float_artifact: Path,
+) -> None:
+    graph = onnx.load(float_artifact / "model.onnx", load_external_data=False).graph
+    kept = [node.input[0] for node in graph.node if "logits_to_keep" in node.input]
+    attended = [node.output[0] for node in graph.node if node.op_type == "GroupQueryAttention"]
+    # What it found, and the residual stream that is added to it.
+    assert kept == [attended[-1], "layers.1.attention_norm.sum"]
+    assert [node.op_type for node in graph.node if attended[-1] in node.input] == ["Gather"]
+
+
 def test_the_unquantized_graph_gives_torchs_tokens(float_artifact: Path) -> None:
     manifest = read_manifest(float_artifact)
     assert manifest.quantization.scheme == "none"

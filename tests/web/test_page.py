@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from web_site import Site, ask, ready
+from web_site import PAGE, Site, ask, ready
 
 pytestmark = pytest.mark.web
+
+AXE = Path(__file__).resolve().parents[2] / "edge/web/node_modules/axe-core/axe.min.js"
 
 PHONES = ("Pixel 7", "iPhone 13", "iPhone SE")
 
@@ -47,6 +49,47 @@ def test_a_phone_answers_by_itself_and_asks_where_it_must(
         page.screenshot(path=tmp_path / "page.png", full_page=True)
         origins = {url.split("/")[2] for url in asked}
         assert len(origins) <= 2, "the page, the cloud and nobody else"
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_it_can_be_used_without_seeing_it_well(opened: Any, clouded: Site, colours: str) -> None:
+    """WCAG 2.2 AA as far as axe finds out by itself: names, roles, contrast, sizes, order."""
+    with opened(clouded.url, "Pixel 7", color_scheme=colours) as page:
+        ready(page)
+        choose(page, "free")
+        ask(page, "cascade")
+        ask(page, "queue")
+        page.evaluate(AXE.read_text())
+        found = page.evaluate("axe.run()")
+        assert len(found["passes"]) > 20
+        faults = [
+            (one["id"], [node["html"] for node in one["nodes"]]) for one in found["violations"]
+        ]
+        assert faults == []
+
+
+def test_the_page_is_light_and_its_policy_strict(opened: Any, site: Site) -> None:
+    compressed = [path.stat().st_size for path in PAGE.rglob("*.gz") if "asyncify" not in path.name]
+    assert len(compressed) > 10
+    assert sum(compressed) < 8e6
+    with opened(site.url, complains=True) as page:
+        ready(page)
+        page.evaluate(
+            "window.refused = []; addEventListener('securitypolicyviolation',"
+            " one => refused.push(one.effectiveDirective));"
+        )
+        page.evaluate(
+            "for (const [kind, at] of [['script', 'src'], ['img', 'src'], ['iframe', 'src']]) {"
+            " const one = document.createElement(kind); one[at] = 'https://other.example/x';"
+            " document.body.append(one); }"
+            "const one = document.createElement('script'); one.textContent = 'window.ran = 1';"
+            "document.body.append(one); fetch('https://other.example/').catch(() => 0); 0"
+        )
+        page.wait_for_function("() => refused.length >= 5")
+        assert set(page.evaluate("refused")) == {
+            "script-src-elem", "img-src", "frame-src", "connect-src",
+        }  # fmt: skip
+        assert page.evaluate("window.ran") is None
 
 
 def test_a_network_takes_its_time_and_an_airplane_takes_none(opened: Any, clouded: Site) -> None:

@@ -167,9 +167,12 @@ class EdgeClient:
                 return end.value.answer  # type: ignore[no-any-return]
 
     def trace_record(self, record: Record, *, shadow: bool = False) -> TraceRecord:
-        """Ask a query record and remember all of it, but not in this client's own trace."""
+        """Ask a query record and remember all of it, but not in this client's own trace.
+
+        With `shadow` that is what members take live too, with the drafts that they then read.
+        """
         query = Query(text=record.prompt, task=record.task, references=tuple(record.references))
-        return _whole(Run(self.cascade, query, shadow=shadow)).as_record(record)
+        return _whole(Run(self.cascade, query, shadow=shadow, rehearse=shadow)).as_record(record)
 
     def trace_header(self) -> TraceHeader:
         """The first line of this client's traces.

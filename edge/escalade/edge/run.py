@@ -47,6 +47,7 @@ class Run:
         keep: Callable[[Kept], None] | None = None,
         told: Callable[[int, Said], None] | None = None,
         draft: Draft | None = None,
+        rehearse: bool = False,
     ) -> None:
         """Begin; nothing is generated before the first delta is asked for.
 
@@ -62,6 +63,8 @@ class Run:
                 `Answer.outbox_error`.
             told: called with what each tier said, by its place, before the next is asked.
             draft: what tiers said that are not of this cascade, below its first.
+            rehearse: with `shadow`, find what members take with the drafts that they read live; no
+                time of the query's.
 
         Raises:
             PromptError: the first tier cannot take the query, or a later one could never.
@@ -76,6 +79,7 @@ class Run:
         self._cascade, self._query, self._shadow = cascade, query, shadow
         self._cancelled, self._remember, self._keep = cancelled, remember, keep
         self._told = told
+        self._rehearsed = self._leave_out if rehearse else None
         # What goes along to the next tier.
         self._draft = draft
         self._prompts = Prompts(query)
@@ -131,6 +135,7 @@ class Run:
                 can_defer=index < last,
                 above_s=sum(above.deadline_s for above in tiers[index + 1 :]),
                 whole=self._shadow,
+                rehearsed=self._rehearsed,
                 draft=self._draft,
                 elapsed_s=self._elapsed_s,
                 now_s=self._clock.now_s,
@@ -231,6 +236,9 @@ class Run:
             if said is not None and gate is not None:
                 return said, gate
         return None, None
+
+    def _leave_out(self, seconds: float) -> None:
+        self._idle_s += seconds
 
     def _elapsed_s(self) -> float:
         """Seconds since the query came in, without those between two deltas."""

@@ -24,6 +24,7 @@ class Budget(msgspec.Struct, tag_field="kind", tag="budget", forbid_unknown_fiel
 class Inner(msgspec.Struct, forbid_unknown_fields=True):
     steps: Positive = 1
     few: Annotated[int, msgspec.Meta(ge=1, le=9)] = 1
+    wide: Annotated[int, msgspec.Meta(ge=-(2**40), le=2**40)] = 1
     speed: Annotated[float, msgspec.Meta(gt=0.0)] = 1.0
     delta: OpenShare = 0.5
     dropout: Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)] = 0.0
@@ -59,6 +60,10 @@ def said_of_json(raw: object) -> str:
 OUT_OF_RANGE: list[tuple[dict[str, object], str]] = [
     ({"steps": 0}, "steps must be at least 1, got 0"),
     ({"few": 10}, "few must be at least 1 and at most 9, got 10"),
+    (
+        {"wide": 2**41},
+        "wide must be at least -1099511627776 and at most 1099511627776, got 2199023255552",
+    ),
     ({"speed": 0.0}, "speed must be > 0, got 0.0"),
     ({"delta": 1}, "delta must be in (0, 1), got 1"),
     ({"dropout": 1.0}, "dropout must be in [0, 1), got 1.0"),

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from escalade.edge.errors import PromptError
@@ -224,7 +225,7 @@ def test_who_takes_no_pieces_gets_the_same(
     def begun() -> Generation:
         steps = list(steps_of(ids))
         if ended:
-            steps[-1] = steps[-1]._replace(ended=True)
+            steps[-1] = replace(steps[-1], ended=True)
 
         def stop_when(logprobs: Sequence[float]) -> bool:
             return len(logprobs) == gives_up_at

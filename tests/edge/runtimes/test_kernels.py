@@ -11,6 +11,7 @@ import pytest
 
 from escalade.edge.artifact.manifest import Manifest, read_manifest, write_manifest
 from escalade.edge.errors import ArtifactError
+from escalade.edge.generation import open_with_kernels
 from escalade.edge.runtimes.kernels import choose_kernels
 
 PROGRAM = Path("model.onnx")
@@ -61,3 +62,6 @@ def test_only_onnx_has_any(manifest: Manifest, tmp_path: Path) -> None:
     write_manifest(tmp_path, other)
     with pytest.raises(ArtifactError, match="kernels is of format onnx, got executorch"):
         read_manifest(tmp_path)
+    write_manifest(tmp_path, msgspec.structs.replace(manifest, format="executorch"))
+    with pytest.raises(ArtifactError, match="'kleidiai' are of format onnx, got executorch"):
+        open_with_kernels(tmp_path, "kleidiai")

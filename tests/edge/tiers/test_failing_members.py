@@ -10,12 +10,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from escalade.edge import Answer, Artifact, Cascade, EdgeClient
 from escalade.edge.base import Record
 from escalade.edge.deferral import Gate, agreement_named
 from escalade.edge.errors import ArtifactError
 from escalade.edge.runtimes import Step
+from escalade.edge.runtimes.base import ReadsNoDraft
 from escalade.edge.shadow import record_trace
 from escalade.edge.tiers import EnsembleTier, Member, RemoteTier, Tier
 from escalade.edge.trace import MemberAnswer, read_trace, voices_of, weights_of
@@ -24,7 +26,7 @@ from escalade.simulator.recorded import tiers_of
 PROMPT = "g2p: cascade"
 
 
-class Faulty:
+class Faulty(ReadsNoDraft):
     """A runtime of which something goes wrong after its first token.
 
     One that hangs does so when `others` have said all: the clock jumps for everybody.
@@ -42,10 +44,10 @@ class Faulty:
             if index == 1 and self._fault == "hangs":
                 self._others.wait()
                 self._clock.sleep_s(60.0)
-            yield step._replace(logprob=math.nan) if self._fault == "nan" else step
+            yield replace(step, logprob=math.nan) if self._fault == "nan" else step
 
 
-class Telling:
+class Telling(ReadsNoDraft):
     """A runtime that tells when it has said all."""
 
     def __init__(self, real: Any, said: Event) -> None:

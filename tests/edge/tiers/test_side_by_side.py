@@ -14,6 +14,7 @@ from escalade.edge import Answer, Artifact, Cascade, EdgeClient
 from escalade.edge.deferral import Gate, Vote
 from escalade.edge.errors import ArtifactError
 from escalade.edge.runtimes import Sampling, Step
+from escalade.edge.runtimes.base import ReadsNoDraft
 from escalade.edge.tiers import EnsembleTier, Member, RemoteTier, Tier
 from escalade.edge.trace import MemberAnswer
 
@@ -21,7 +22,7 @@ PROMPT = "g2p: cascade"
 HELD_AFTER = 3
 
 
-class Held:
+class Held(ReadsNoDraft):
     """A runtime that stops after some tokens of its first response until it is let go."""
 
     def __init__(self, real: Any, *, fails: bool = False) -> None:
@@ -416,7 +417,7 @@ def test_a_wish_to_cancel_that_passes_leaves_no_half_of_a_vote(
             assert answer is None
 
 
-class Canned:
+class Canned(ReadsNoDraft):
     """A runtime that says one token; the last of several to speak waits to be stopped first."""
 
     def __init__(self, token_id: int, others: threading.Semaphore, *, waits_for: int = 0) -> None:

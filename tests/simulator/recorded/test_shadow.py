@@ -62,6 +62,7 @@ def test_a_time_that_is_none_is_refused_by_the_query(
         msgspec.structs.replace(second, total_s=value),
         with_answer(second, 0, seconds=value),
         with_answer(second, 1, members=[msgspec.structs.replace(member, seconds=value)]),
+        with_answer(second, 1, members=[msgspec.structs.replace(member, drafted_s=value)]),
         with_answer(second, 1, link=link),
     ):
         with pytest.raises(SimulatorError, match=f"'q1': seconds must be .* >= 0; got {value:g}"):

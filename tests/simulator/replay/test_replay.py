@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from votes import is_decided, is_settled
 
-from escalade.edge.deferral import defers
-from escalade.edge.trace import Hop, TierAnswer, TierInfo, Trace, TraceRecord
+from escalade.edge.deferral import Voice, Vote, defers
+from escalade.edge.trace import Hop, MemberAnswer, TierAnswer, TierInfo, Trace, TraceRecord
 from escalade.simulator.errors import ProfileError, SimulatorError
 from escalade.simulator.network import GRPC_BYTES_DOWN, GRPC_BYTES_UP
 from escalade.simulator.network.delay_lines.at_once import draws_of
@@ -282,6 +282,9 @@ class Expected:
                 self.money += said.generated_tokens * model.generated_price / 1e6
             if answer.link is None:
                 spent = [said.seconds for said, _ in ran]
+                if info.side_by_side and len(ran) > 1:
+                    waited = waited_for(answer, None if is_last else taus[k])
+                    spent = [said.seconds for said in waited]
                 every = [said.seconds for said in answer.members]
                 beside = answer.seconds - (max(every) if info.side_by_side else sum(every))
                 self.seconds += (max(spent) if info.side_by_side else sum(spent)) + beside
@@ -306,6 +309,19 @@ def members_asked(info: TierInfo, answer: TierAnswer, tau: float | None) -> int:
         if tau is not None and is_decided(texts[:asked], len(texts), tau):
             return asked
     return len(texts)
+
+
+def waited_for(answer: TierAnswer, tau: float | None) -> list[MemberAnswer]:
+    """Side by side, those that end first and decide it, as the device's ensemble asks."""
+    vote, weights = Vote(), [1.0] * len(answer.members)
+    sooner = sorted(answer.members, key=lambda said: said.seconds)
+    for many in range(1, len(sooner)):
+        voices = [Voice(said.member, said.text) for said in sooner[:many]]
+        if tau is None and vote.is_settled(voices, weights):
+            return sooner[:many]
+        if tau is not None and vote.is_decided(voices, weights, tau):
+            return sooner[:many]
+    return sooner
 
 
 def trip_s(

@@ -138,7 +138,8 @@ def _range(kind: inspect.Type) -> str:
         return f"in {opening}{low:g}, {high:g}{closing}"
     words = []
     if low is not None:
-        words.append(f"at least {low:g}" if kind.ge is not None else f"> {low:g}")
+        least = low if isinstance(low, int) else f"{low:g}"
+        words.append(f"at least {least}" if kind.ge is not None else f"> {least}")
     if high is not None:
         words.append(f"at most {high}" if kind.le is not None else f"< {high:g}")
     return " and ".join(words)

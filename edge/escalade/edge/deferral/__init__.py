@@ -10,6 +10,7 @@ from escalade.edge.deferral.agreement import (
     agreement_named,
     asked_of,
     is_agreement,
+    reads_logprobs,
 )
 from escalade.edge.deferral.cascade_entry import (
     BudgetGoal,
@@ -95,6 +96,7 @@ __all__ = [
     "is_agreement",
     "mean_nll",
     "read_seen",
+    "reads_logprobs",
     "rule_named",
     "rule_of",
     "seen_of",

@@ -141,7 +141,7 @@ class DeferralEntry(Table, frozen=True, kw_only=True):
     #: None stops only where deferral is certain.
     early: EarlyEntry | None = None
     #: Whose sums gave the scores that set the threshold, and are to give all others. Manifests of
-    #: ONNX Runtime's own kernels, which agree on all processors, do not have it.
+    #: ONNX Runtime's own kernels, which it has for every processor, do not have it.
     kernels: Kernels | msgspec.UnsetType = msgspec.UNSET
 
     @property

@@ -32,6 +32,11 @@ class Gate:
         """Whether a query of that score goes on to the next tier (equation 4)."""
         return self.threshold is not None and defers(score, self.threshold)
 
+    @property
+    def reads_logprobs(self) -> bool:
+        """Whether it decides by log-probabilities, of which the last bits may differ."""
+        return not isinstance(self.rule, Agreement) or self.rule.reads_logprobs
+
     def early_stop(self, longest: int) -> EarlyStop | None:
         """The test for stopping a response of at most so many tokens; None: it runs to the end."""
         if self.early == "off" or self.threshold is None or isinstance(self.rule, Agreement):

@@ -101,6 +101,11 @@ class Generation:
         """The response so far; whole where it has ended."""
         return "".join(self._given) if self._whole is None else self._whole
 
+    @property
+    def ids(self) -> list[int]:
+        """The tokens so far, but for one that ends it: an end-of-sequence token, or a label."""
+        return [step.token_id for step in self.steps if not step.ended]
+
     def resume(self) -> None:
         """Take back a giving up: iterate again for the rest, from where the model stands."""
         self._stop_when = None
@@ -118,7 +123,8 @@ class Generation:
             growing = self._text = GrowingText(self._decode, self._stops, speller(self._tokenizer))
             for one in self._text_ids():
                 growing.hold(one)
-        step, reason = self._step()
+        step = next(self._source, None)
+        reason = self._take(step)
         if self._is_text(step):
             growing.add(step.token_id)
         ends = growing.stopped or reason in _AT_END
@@ -128,27 +134,27 @@ class Generation:
 
     def run(self) -> None:
         """Generate to the end and give no pieces: text is decoded once, not at each token."""
-        if self._stops or self._text is not None:
+        if self._stops or self._stop_when is not None or self._text is not None:
             for _ in self:
                 pass
             return
-        reason = self.stop
-        if reason is not None:
+        if self.stop is not None:
             return
-        step_on = self._step
-        while reason is None:
-            reason = step_on()[1]
-        if reason in _AT_END:
-            self._whole, self._source = self._decode(self._text_ids()), iter(())
+        try:
+            self.steps += self._source
+        finally:
+            self.logprobs = [step.logprob for step in self.steps]
+        last = self.steps[-1] if self.steps else None
+        self.stop = self._reason(last) or "cancelled"
+        self._whole = self._decode(self._text_ids())
 
-    def _step(self) -> tuple[Step | None, StopReason | None]:
+    def _take(self, step: Step | None) -> StopReason | None:
         """Go on by a step, if there is one; and whether that ends it."""
-        step = next(self._source, None)
         if step is not None:
             self.steps.append(step)
             self.logprobs.append(step.logprob)
         self.stop = self._reason(step)
-        return step, self.stop
+        return self.stop
 
     def _is_text(self, step: Step | None) -> TypeGuard[Step]:
         return step is not None and (self._classifies or not step.ended)

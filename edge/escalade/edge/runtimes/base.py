@@ -5,15 +5,16 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Container, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from escalade.edge.runtimes.sampling import Sampler, Sampling, at_least_the_kth
 
 
-class Step(NamedTuple):
+class Step(msgspec.Struct, frozen=True):
     """One generated token."""
 
     token_id: int
@@ -85,7 +86,7 @@ def steps_of(
             return
         last, logprob = likeliest() if draw is None else draw(logits())
         ended = last in end_ids
-        yield Step(last, logprob, ended, top=likeliest_of(logits(), top) if top else ())
+        yield Step(last, logprob, ended, (), likeliest_of(logits(), top) if top else ())
         if ended:
             return
 
@@ -107,6 +108,11 @@ def likeliest_of(logits: NDArray[np.float32], count: int) -> list[tuple[int, flo
 
 class Runtime(Protocol):
     """A program that generates."""
+
+    @property
+    def reads_drafts(self) -> bool:
+        """Whether a draft can make it answer sooner."""
+        ...
 
     def generate(
         self,
@@ -136,3 +142,16 @@ class Runtime(Protocol):
                 reads it in one piece, greedily, and it is right.
         """
         ...
+
+    def forget(self) -> None:
+        """Hold no more of a prompt than before the last answer: the same takes as long again."""
+        ...
+
+
+class ReadsNoDraft:
+    """Of runtimes that answer in the same time whatever the draft: there is nothing to compare."""
+
+    reads_drafts = False
+
+    def forget(self) -> None:
+        """See `Runtime`; asked of those that read drafts."""

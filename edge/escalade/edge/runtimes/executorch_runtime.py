@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from escalade.edge.artifact import Manifest
 from escalade.edge.errors import ArtifactError
-from escalade.edge.runtimes.base import Step, likeliest_of, reusable, steps_of
+from escalade.edge.runtimes.base import ReadsNoDraft, Step, likeliest_of, reusable, steps_of
 from escalade.edge.runtimes.native_messages import without_messages
 from escalade.edge.runtimes.program import FORWARD, SCORE
 from escalade.edge.runtimes.sampling import Sampling
@@ -51,7 +51,7 @@ _LONGEST_CHUNK, _WINDOW = "get_max_seq_len", "get_max_context_len"
 _NOISE = (b"[cpuinfo_utils.cpp:", b"[threadpool.cpp:")
 
 
-class ExecutorchRuntime:
+class ExecutorchRuntime(ReadsNoDraft):
     """Generation with the cache inside the program."""
 
     _pool_set: ClassVar[bool] = False

@@ -15,11 +15,11 @@ from escalade.edge.classification import (
     normalized,
     read_weights,
 )
-from escalade.edge.runtimes.base import Step, class_step
+from escalade.edge.runtimes.base import ReadsNoDraft, Step, class_step
 from escalade.edge.runtimes.sampling import Sampling
 
 
-class LinearRuntime:
+class LinearRuntime(ReadsNoDraft):
     """Classification; the tokens of a prompt are the buckets of its n-grams."""
 
     def __init__(self, program: Path, manifest: Manifest) -> None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from escalade.edge.artifact import Manifest
 from escalade.edge.errors import ArtifactError
-from escalade.edge.runtimes.base import Step, reusable, steps_of
+from escalade.edge.runtimes.base import ReadsNoDraft, Step, reusable, steps_of
 from escalade.edge.runtimes.llamacpp_library import forget_errors, last_error, llama_cpp
 from escalade.edge.runtimes.program import CHUNK_TOKENS
 from escalade.edge.runtimes.sampling import Sampling
@@ -32,7 +32,7 @@ _CACHE_TYPES = {2: llama_cpp.GGML_TYPE_F16, _EXACT_BYTES: llama_cpp.GGML_TYPE_F3
 _SEQUENCE = 0  # one response at a time
 
 
-class LlamaCppRuntime:
+class LlamaCppRuntime(ReadsNoDraft):
     """Generation with the cache inside llama.cpp; drafts are not read."""
 
     def __init__(self, program: Path, manifest: Manifest, *, threads: int) -> None:

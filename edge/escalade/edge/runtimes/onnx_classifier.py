@@ -9,13 +9,13 @@ import numpy as np
 
 from escalade.edge.artifact import Manifest
 from escalade.edge.errors import ArtifactError
-from escalade.edge.runtimes.base import Step, class_step
+from escalade.edge.runtimes.base import ReadsNoDraft, Step, class_step
 from escalade.edge.runtimes.onnx_session import check_graph, open_session
 from escalade.edge.runtimes.program import CLASS_LOGPROBS, INPUT_IDS
 from escalade.edge.runtimes.sampling import Sampling
 
 
-class OnnxClassifierRuntime:
+class OnnxClassifierRuntime(ReadsNoDraft):
     """Classification of one text at a time, on the CPU."""
 
     def __init__(self, program: Path, manifest: Manifest, *, threads: int) -> None:

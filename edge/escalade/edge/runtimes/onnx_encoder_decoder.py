@@ -15,7 +15,7 @@ import numpy as np
 
 from escalade.edge.artifact import Manifest
 from escalade.edge.errors import ArtifactError
-from escalade.edge.runtimes.base import Step, steps_of
+from escalade.edge.runtimes.base import ReadsNoDraft, Step, steps_of
 from escalade.edge.runtimes.onnx_session import (
     CPU,
     Beginnings,
@@ -41,7 +41,7 @@ import onnxruntime as ort  # after onnx_session, which turns its telemetry off
 _KINDS = ("key", "value")
 
 
-class OnnxEncoderDecoderRuntime:
+class OnnxEncoderDecoderRuntime(ReadsNoDraft):
     """Generation by two programs, on the CPU."""
 
     def __init__(self, encoder: Path, decoder: Path, manifest: Manifest, *, threads: int) -> None:

@@ -79,7 +79,9 @@ class OnnxRuntime:
         # This scheme rounds the activations of a whole chunk by one scale, so what is read
         # together changes the answer.
         self._reuses = manifest.quantization.scheme != "dynamic-int8"
-        self._reads_drafts = self._reuses and keeps(self._session)
+        self.reads_drafts = self._reuses and keeps(self._session)
+        # How much of what was held served the last prompt.
+        self._reused = 0
         self._ids = np.zeros((1, CHUNK_TOKENS + _MOST_DRAFTED), dtype=np.int64)
         self._masks, self._chunks = (
             Beginnings(np.ones((1, self._model.window), dtype=np.int64)),
@@ -104,9 +106,8 @@ class OnnxRuntime:
     ) -> Iterator[Step]:
         """See `Runtime.generate`."""
         greedy = sampling is None and not top
-        del self._held[reusable(self._held, prompt_ids) if self._reuses else 0 :]
         # The last token that it may say is not read, whatever the draft says.
-        drafted = draft[: max_new_tokens - 1] if greedy and self._reads_drafts else ()
+        drafted = draft[: max_new_tokens - 1] if greedy and self.reads_drafts else ()
         # Of the draft, how much was said, how much is held, and the position that speaks.
         said = held = row = 0
 
@@ -114,28 +115,31 @@ class OnnxRuntime:
             nonlocal drafted, said, held, row
             if cancelled is not None and cancelled():
                 return False
-            waiting = self._unread(prompt_ids) if last is None else [[last]]
-            if last is not None and drafted:
-                if said < len(drafted) and last == drafted[said]:
-                    said += 1
-                    row += 1
-                    if said <= held:
-                        return True
-                else:
+            if last is None:
+                self._reused = reusable(self._held, prompt_ids) if self._reuses else 0
+                self.forget()
+                *before, new = self._unread(prompt_ids)
+                for ids in before:
+                    self._run(self._greedy if greedy else self._sampled, ids)
+                    if cancelled is not None and cancelled():
+                        return False
+            elif said < len(drafted) and last == drafted[said]:
+                said += 1
+                row += 1
+                if said <= held:
+                    return True
+                new = [last]
+            else:
+                if drafted:
                     del self._held[len(self._held) - held + said :]
                     drafted, said, held = (), 0, 0
-            for ids in waiting[:-1]:
-                self._run(self._greedy if greedy else self._sampled, ids)
-                if cancelled is not None and cancelled():
-                    return False
+                new = [last]
             more = drafted[said : said + (_MOST_DRAFTED if said else _FIRST_DRAFTED)]
-            self._run(
-                self._keeping(len(more) + 1) if greedy else self._sampled, [*waiting[-1], *more]
-            )
+            self._run(self._keeping(len(more) + 1) if greedy else self._sampled, [*new, *more])
             held, row = said + len(more), 0
             return True
 
-        yield from steps_of(
+        return steps_of(
             read,
             lambda: self._next.likeliest(row),
             self._next.of_all,
@@ -144,6 +148,10 @@ class OnnxRuntime:
             sampling=sampling,
             top=top,
         )
+
+    def forget(self) -> None:
+        """See `Runtime.forget`."""
+        del self._held[self._reused :]
 
     def _keeping(self, kept: int) -> ort.IOBinding:
         """The binding that says so many next tokens."""

@@ -9,9 +9,15 @@ but time. A query that was only likely to be deferred may then turn out not to n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from msgspec import UNSET
+
 from escalade.edge.deferral import Agreement
 from escalade.edge.generation import Generation
+from escalade.edge.tiers.heard import Heard, speak
 from escalade.edge.tiers.prompts import Member, Prompts
+from escalade.edge.tiers.rehearsal import is_rehearsed, rehearse
 from escalade.edge.tiers.tier import Call, Draft, Said, Saying, classes_of, ids_for, source_of
 from escalade.edge.trace import MemberAnswer, MemberInfo, Place, TierAnswer, is_correct
 
@@ -56,6 +62,8 @@ class ArtifactTier:
         artifact, query, gate = self.member.artifact, call.query, call.gate
         encoded = call.prompts.of(self.member)
         longest = artifact.room_for(encoded.ids, query.max_new_tokens)
+        draft = ids_for(self.member, call.draft) if call.reads_drafts else ()
+        live = self._rehearse(call, draft)
         early = gate is not None and call.can_defer and not call.whole
         generation = artifact.stream(
             encoded.ids,
@@ -65,12 +73,27 @@ class ArtifactTier:
             stop=query.stop,
             cancelled=call.cancelled,
             stop_when=gate.early_stop(longest) if early and gate is not None else None,
-            # Nor where its score decides, whose last bits would move.
-            draft=() if call.whole or gate is not None else ids_for(self.member, call.draft),
+            draft=() if call.whole else draft,
         )
         yield from generation
         spent_s = call.elapsed_s() - began_s
-        return self._said(call, generation, len(encoded.ids), longest, spent_s)
+        return self._said(call, generation, len(encoded.ids), longest, spent_s, live)
+
+    def _rehearse(self, call: Call, draft: Sequence[int]) -> Heard | None:
+        """The answer as it is live; None where that is no other."""
+        if not is_rehearsed(call, self.member, draft):
+            return None
+        speaking = speak(
+            0,
+            self.member,
+            call.prompts,
+            now_s=call.now_s,
+            deadline_s=None,
+            cancelled=call.cancelled,
+            streams=False,
+            draft=draft,
+        )
+        return rehearse(call, [self.member], speaking)
 
     def _resume(
         self, call: Call, generation: Generation, prompt_tokens: int, longest: int, spent_s: float
@@ -82,10 +105,17 @@ class ArtifactTier:
         return self._said(call, generation, prompt_tokens, longest, spent_s)
 
     def _said(
-        self, call: Call, generation: Generation, prompt_tokens: int, longest: int, spent_s: float
+        self,
+        call: Call,
+        generation: Generation,
+        prompt_tokens: int,
+        longest: int,
+        spent_s: float,
+        live: Heard | None = None,
     ) -> Said | None:
         stop = generation.stop
         assert stop is not None  # noqa: S101 - it has ended
+        live_s = UNSET if live is None or live.answer.text is None else live.answer.seconds
         if stop == "cancelled":
             return None
         gate, logprobs = call.gate, list(generation.logprobs)
@@ -109,6 +139,7 @@ class ArtifactTier:
                     seconds=spent_s,
                     correct=correct,
                     classes=classes_of(self.member, generation),
+                    drafted_s=live_s,
                 )
             ],
             score=score,
@@ -116,10 +147,9 @@ class ArtifactTier:
             seconds=spent_s,
             stopped_early=unfinished,
         )
-        ids = [step.token_id for step in generation.steps if not step.ended]
-        source = source_of(self.member, ids, logprobs)
-        if call.query.top_logprobs:
-            source = source._replace(top=[step.top for step in generation.steps])
+        ids = generation.ids
+        top = [step.top for step in generation.steps] if call.query.top_logprobs else ()
+        source = source_of(self.member, ids, logprobs, top)
         if gate is None or score is None or rule is None:
             return Said(answer, False, stop, source)
         defers = unfinished or gate.defers(score)

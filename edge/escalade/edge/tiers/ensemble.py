@@ -12,22 +12,25 @@ goes on. Where all of them fail, the tier does.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
 
 from escalade.edge.deferral import Gate, Voice
 from escalade.edge.errors import ArtifactError
-from escalade.edge.generation import Artifact, Delta
+from escalade.edge.generation import Delta
 from escalade.edge.tiers.beside import Threads
-from escalade.edge.tiers.comparable import check_comparable
-from escalade.edge.tiers.heard import Heard, Speaking, silently, speak
+from escalade.edge.tiers.heard import Heard, Speaking, silently, speak, voices_among
+from escalade.edge.tiers.members import check_members
 from escalade.edge.tiers.pace import Pace
 from escalade.edge.tiers.prompts import Member, Prompts
+from escalade.edge.tiers.rehearsal import Timed, drafted, is_rehearsed, rehearse
 from escalade.edge.tiers.tier import Call, Said, Saying, ids_for, source_of
 from escalade.edge.tiers.together import Together
-from escalade.edge.tiers.verdict import agreement_of, is_decided, verdict_on
+from escalade.edge.tiers.verdict import is_decided, verdict_on
 from escalade.edge.trace import MemberInfo, Place, TierAnswer, is_correct
+
+#: What a member may say as, of a query and those that were heard.
+_Drafting = Callable[[Call, int, Iterable[Heard]], Sequence[int]]
 
 
 class EnsembleTier:
@@ -62,6 +65,12 @@ class EnsembleTier:
         self.side_by_side = side_by_side
         self._members = list(members)
         self._weights = tuple(member.info.weight for member in members)
+        # What one takes, all do that read it alike into a window of one length.
+        readers: dict[tuple[object, ...], Member] = {}
+        for one in members:
+            window = one.artifact.manifest.model.window
+            readers.setdefault((one.reads_text, one.reads_chat, window), one)
+        self._readers = list(readers.values())
         self._member_deadline_s = member_deadline_s
         self._at_once = at_once or len(members)
         # Beside the one that asks, who answers for a member too.
@@ -83,25 +92,35 @@ class EnsembleTier:
 
     def check(self, prompts: Prompts) -> None:
         """See `Tier`: each member has to take the query."""
-        for member in self._members:
+        for member in self._readers:
             prompts.of(member)
 
     def ask(self, call: Call) -> Saying:
         """See `Tier`."""
         began_s = call.elapsed_s()
         self.check(call.prompts)
-        if self.side_by_side:
-            voices = yield from self._ask_side_by_side(call, began_s)
+        # In threads, or in one where that is quicker.
+        in_threads = self.side_by_side and self._pace.in_threads()
+        if in_threads:
+            heard = yield from self._ask_in_threads(call)
         else:
-            voices = yield from self._ask_in_turn(call, [], call.can_defer)
-        return None if voices is None else self._said(call, voices, call.elapsed_s() - began_s)
+            since_s = began_s if self.side_by_side else None
+            heard = yield from self._ask_in_turn(call, [], call.can_defer, since_s=since_s)
+        if heard is None:
+            return None
+        spent_s = call.elapsed_s() - began_s
+        if self.side_by_side and (tokens := heard[0].answer.generated_tokens):
+            # Of a query that is recorded, what it takes live.
+            live_s = max((one.answer.drafted_s or 0.0 for one in heard), default=0.0)
+            self._pace.note(live_s or spent_s, tokens, in_threads=in_threads)
+        return self._said(call, heard, spent_s)
 
     def _resume(self, call: Call, heard: list[Heard], spent_s: float) -> Saying:
         """Ask the members that were spared, until the winner is certain."""
         began_s = call.elapsed_s()
-        voices = yield from self._ask_in_turn(call, heard, False)
+        whole = yield from self._ask_in_turn(call, heard, False)
         spent_s += call.elapsed_s() - began_s
-        return None if voices is None else self._said(call, voices, spent_s)
+        return None if whole is None else self._said(call, whole, spent_s)
 
     def _ask_in_turn(
         self, call: Call, heard: list[Heard], can_defer: bool, *, since_s: float | None = None
@@ -110,14 +129,17 @@ class EnsembleTier:
 
         Their seconds count from `since_s`, or each one's from where it begins.
         """
-        found = {one.member: one for one in heard}
+        found, voices = {one.member: one for one in heard}, voices_among(heard)
+        timed = Timed(ends=since_s is not None)
         for index in range(len(self._members)):
             before = found.get(index)
-            if before is not None and before.ended:
+            if before is not None and before.voice is not None:
                 continue
             # Also where all are wanted: a trace has the time that it takes to decide.
-            if found and self._decided(call.gate, found.values(), can_defer) and not call.whole:
+            if voices and self._decided(call.gate, voices, can_defer) and not call.whole:
                 break
+            rehearsed = call.rehearsed is not None
+            live_s = self._rehearse(call, index, found.values()) if rehearsed else None
             speaking = self._speak(
                 index,
                 call.prompts,
@@ -127,31 +149,45 @@ class EnsembleTier:
                 draft=self._draft(call, index, found.values()),
             )
             one = (yield from speaking) if index == 0 else silently(speaking)
-            if not one.ended:
+            if one.voice is None:
                 return None
-            found[index] = one.after(before)
-        return sorted(found.values())
+            found[index] = timed(one.after(before), live_s)
+            voices.append(one.voice)
+        return [found[index] for index in sorted(found)]
 
-    def _ask_side_by_side(
-        self, call: Call, began_s: float
-    ) -> Generator[Delta, None, list[Heard] | None]:
-        """In threads, or in one where that is quicker: see `Pace`; None where it was cancelled."""
-        in_threads = self._pace.in_threads()
-        if in_threads:
-            voices = yield from Together(
-                call,
-                self._speak,
-                lambda heard: not call.whole and self._decided(call.gate, heard, call.can_defer),
-                self._threads,
-                lambda index, heard: self._draft(call, index, heard),
-                count=len(self._members),
-                at_once=self._at_once,
-            ).ask()
-        else:
-            voices = yield from self._ask_in_turn(call, [], call.can_defer, since_s=began_s)
-        if voices and (tokens := voices[0].generated_tokens):
-            self._pace.note(call.elapsed_s() - began_s, tokens, in_threads=in_threads)
-        return voices
+    def _ask_in_threads(self, call: Call) -> Generator[Delta, None, list[Heard] | None]:
+        live = self._rehearse_together(call)
+        heard = yield from self._together(call, self._draft).ask()
+        return heard if heard is None else [drafted(one, live.get(one.member)) for one in heard]
+
+    def _together(self, call: Call, draft: _Drafting) -> Together:
+        return Together(
+            call,
+            self._speak,
+            lambda voices: not call.whole and self._decided(call.gate, voices, call.can_defer),
+            self._threads,
+            lambda index, heard: draft(call, index, heard),
+            count=len(self._members),
+            at_once=self._at_once,
+        )
+
+    def _rehearse(self, call: Call, index: int, heard: Iterable[Heard]) -> float | None:
+        """What a member takes live, in turn; None where that is what it takes."""
+        member, draft = self._members[index], self._live_draft(call, index, heard)
+        if not is_rehearsed(call, member, draft):
+            return None
+        speaking = self._speak(index, call.prompts, call.now_s, call.cancelled, draft=draft)
+        live = rehearse(call, [member], speaking)
+        return None if live.answer.text is None else live.answer.seconds
+
+    def _rehearse_together(self, call: Call) -> dict[int, float]:
+        """When members have ended live, in threads; none where they read no drafts there."""
+        theirs = {one.fingerprint for one in self._members}
+        alike = call.reads_drafts and len(theirs) == 1
+        if not (alike and all(is_rehearsed(call, one, [0]) for one in self._members)):
+            return {}
+        live = rehearse(call, self._members, self._together(call, self._live_draft).ask()) or []
+        return {one.member: one.answer.seconds for one in live if one.answer.text is not None}
 
     def _speak(
         self,
@@ -176,92 +212,52 @@ class EnsembleTier:
         )
 
     def _draft(self, call: Call, index: int, heard: Iterable[Heard]) -> Sequence[int]:
-        """What a member may say: as the first whose tokens it knows, or the tier below.
+        """`_live_draft`; none where all are wanted: a trace has each by itself."""
+        return () if call.whole else self._live_draft(call, index, heard)
 
-        None where all are wanted, for a trace has what each says and takes by itself; nor where the
-        vote hangs on log-probabilities, whose last bits would move.
-        """
-        if call.whole or agreement_of(call.gate).reads_logprobs:
+    def _live_draft(self, call: Call, index: int, heard: Iterable[Heard]) -> Sequence[int]:
+        """What a member may say: as the first whose tokens it knows, or the tier below."""
+        if not call.reads_drafts:
             return ()
         member = self._members[index]
         for one in heard:
             other = self._members[one.member].fingerprint
-            if one.text is not None and member.fingerprint and other == member.fingerprint:
+            if one.answer.text is not None and member.fingerprint and other == member.fingerprint:
                 return one.ids
         return ids_for(member, call.draft)
 
-    def _decided(self, gate: Gate | None, heard: Iterable[Heard], can_defer: bool) -> bool:
-        return is_decided(gate, _voices(heard), self._weights, can_defer=can_defer)
+    def _decided(self, gate: Gate | None, voices: Sequence[Voice], can_defer: bool) -> bool:
+        return is_decided(gate, voices, self._weights, can_defer=can_defer)
 
     def _said(self, call: Call, heard: list[Heard], spent_s: float) -> Said:
-        voices = _voices(heard)
+        voices = voices_among(heard)
         if all(voice.text is None for voice in voices):
             raise ArtifactError(f"tier {self.name!r}: no member answered: {self._reasons(heard)}")
         verdict = verdict_on(call.gate, voices, self._weights)
         won = next(one for one in heard if one.member == verdict.winner)
-        references, text = call.query.references, won.text or ""
+        references, text = call.query.references, won.answer.text or ""
         answer = TierAnswer(
             text=text,
-            members=[one.answer(references) for one in heard],
+            members=[one.answer for one in heard],
             score=verdict.score,
             correct=is_correct(text, references) if verdict.settled else None,
             seconds=spent_s,
             stopped_early=len(voices) < len(self._members),
         )
-        source = source_of(self._members[won.member], won.ids, won.logprobs)._replace(top=won.top)
+        source = source_of(self._members[won.member], won.ids, won.answer.logprobs, won.top)
         resume = None if verdict.settled else lambda: self._resume(call, heard, spent_s)
         return Said(answer, verdict.defers, won.stop, source, resume=resume)
 
     def _reasons(self, heard: Iterable[Heard]) -> str:
-        return "; ".join(f"{self._members[one.member].info.name}: {one.failed}" for one in heard)
+        return "; ".join(
+            f"{self._members[one.member].info.name}: {one.answer.failed}" for one in heard
+        )
 
     def close(self) -> None:
         """See `Tier`; programs go with the last references to them."""
         self._threads = Threads(self._at_once - 1)
 
 
-def check_members(members: Sequence[Member], *, side_by_side: bool) -> None:
-    """Check that votes can be counted.
-
-    Raises:
-        ArtifactError: fewer than 2 members, a weight that is none, one that draws and cannot, or
-            see `check_comparable`.
-    """
-    if len(members) < 2:  # noqa: PLR2004
-        raise ArtifactError(f"an ensemble needs at least 2 members, got {len(members)}")
-    for one in members:
-        if not 0.0 < one.info.weight < math.inf:
-            raise ArtifactError(
-                f"{one.artifact.folder}: weight must be above 0 and finite, got {one.info.weight}"
-            )
-    drawn = [one for one in members if one.draw is not None]
-    for index, one in enumerate(drawn):
-        _check_draws(one.artifact, side_by_side=side_by_side)
-        if any((one.artifact, one.draw) == (other.artifact, other.draw) for other in drawn[:index]):
-            raise ArtifactError(
-                f"{one.artifact.folder}: one sample is there twice, and has one vote"
-            )
-    drawing = {id(one.artifact): one.artifact for one in drawn}
-    # Samples of one artifact are of the same content, and are to be.
-    others = [one.artifact for one in members if one.draw is None]
-    check_comparable([(one.folder, one.manifest) for one in (*drawing.values(), *others)])
-
-
-def _check_draws(artifact: Artifact, *, side_by_side: bool) -> None:
-    if artifact.classifies:
-        raise ArtifactError(f"{artifact.folder}: a classifier draws nothing: all samples are one")
-    if side_by_side:
-        raise ArtifactError(
-            f"{artifact.folder}: one model answers one query at a time: samples are drawn one after"
-            " the other"
-        )
-
-
 def votes_of(answer: TierAnswer) -> dict[str, int]:
     """What the members of a tier said, by how many, the first first."""
     return dict(Counter(one.text for one in answer.members if one.text is not None))
-
-
-def _voices(heard: Iterable[Heard]) -> list[Voice]:
-    """Of those that have ended."""
-    return [one.voice for one in heard if one.ended]

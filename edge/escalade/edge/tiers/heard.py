@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from escalade.edge.deferral import Voice
 from escalade.edge.errors import ArtifactError, PromptError
@@ -15,63 +16,43 @@ from escalade.edge.tiers.tier import classes_of
 from escalade.edge.trace import MemberAnswer, is_broken, is_correct
 
 
-class Heard(NamedTuple):
+class Heard(msgspec.Struct, frozen=True):
     """What one member said."""
 
-    member: int
-    #: None where it was stopped, or failed.
-    text: str | None
-    #: Why it failed; None where it did not.
-    failed: str | None
+    #: For a trace. Without a text where it was stopped, or failed.
+    answer: MemberAnswer
+    #: In the vote, see `voice_of`; None where it was stopped, and more may come of it.
+    voice: Voice | None
     stop: StopReason
     ids: list[int]
-    logprobs: list[float]
-    #: What it cost, a run that was stopped before this one included.
-    prompt_tokens: int
-    generated_tokens: int
-    seconds: float
-    #: See `MemberAnswer`.
-    classes: dict[str, float] | msgspec.UnsetType
     #: See `Source`.
     top: Sequence[Sequence[tuple[int, float]]] = ()
 
     @property
-    def ended(self) -> bool:
-        """Whether nothing more is to come of it."""
-        return self.text is not None or self.failed is not None
-
-    @property
-    def voice(self) -> Voice:
-        """In the vote: `voice_of` its answer, once it has ended."""
-        if self.text is None:
-            return Voice(self.member, None)
-        classes = None if self.classes is msgspec.UNSET else self.classes
-        return Voice(self.member, self.text, self.logprobs, classes)
+    def member(self) -> int:
+        """Its place among the members."""
+        return self.answer.member
 
     def after(self, stopped: Heard | None) -> Heard:
         """The same of one that was stopped at first: both runs have cost."""
         if stopped is None:
             return self
-        return self._replace(
-            prompt_tokens=stopped.prompt_tokens + self.prompt_tokens,
-            generated_tokens=stopped.generated_tokens + self.generated_tokens,
-            seconds=stopped.seconds + self.seconds,
+        first, last = stopped.answer, self.answer
+        answer = replace(
+            last,
+            prompt_tokens=first.prompt_tokens + last.prompt_tokens,
+            generated_tokens=first.generated_tokens + last.generated_tokens,
+            seconds=first.seconds + last.seconds,
         )
+        return replace(self, answer=answer)
 
-    def answer(self, references: Sequence[str]) -> MemberAnswer:
-        """For a trace."""
-        return MemberAnswer(
-            member=self.member,
-            text=self.text,
-            logprobs=self.logprobs,
-            prompt_tokens=self.prompt_tokens,
-            generated_tokens=self.generated_tokens,
-            seconds=self.seconds,
-            correct=None if self.text is None else is_correct(self.text, references),
-            classes=self.classes,
-            failed=msgspec.UNSET if self.failed is None else self.failed,
-        )
 
+def voices_among(heard: Iterable[Heard]) -> list[Voice]:
+    """Of those that have ended."""
+    return [one.voice for one in heard if one.voice is not None]
+
+
+T = TypeVar("T")
 
 #: Deltas as they come, then what was said.
 Speaking = Generator[Delta, None, Heard]
@@ -104,14 +85,8 @@ def speak(
         since_s: on that clock, from when its seconds count; None counts from now on.
         draft: what it may say, see `Artifact.stream`.
     """
-    query, began_s = prompts.query, now_s()
-    late = False
-
-    def over() -> bool:
-        nonlocal late
-        late = late or (deadline_s is not None and now_s() - began_s >= deadline_s)
-        return late or (cancelled is not None and cancelled())
-
+    query, began_s = prompts.query, now_s() if since_s is None else since_s
+    late = None if deadline_s is None else _Deadline(now_s() + deadline_s, now_s, cancelled)
     ids = prompts.of(member).ids
     failed, generation = None, None
     try:
@@ -121,7 +96,7 @@ def speak(
             sampling=query.sampling if member.draw is None else member.draw.of(query.sampling, ids),
             top=query.top_logprobs,
             stop=query.stop,
-            cancelled=cancelled if deadline_s is None else over,
+            cancelled=cancelled if late is None else late.over,
             draft=draft,
         )
         if streams:
@@ -133,25 +108,51 @@ def speak(
     stop: StopReason = "cancelled"
     if generation is not None and generation.stop is not None:
         stop = generation.stop
-    logprobs = [] if generation is None else list(generation.logprobs)
-    if stop == "cancelled" and late:
+    logprobs = [] if generation is None else generation.logprobs
+    if stop == "cancelled" and late is not None and late.passed:
         failed = f"no answer after {deadline_s:g} s"
     elif failed is None and is_broken(logprobs):
         failed = "gave a log-probability that is no number"
-    spoke = generation is not None and stop != "cancelled" and failed is None
-    return Heard(
+    text, voice = None, None
+    classes: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
+    if failed is not None:
+        voice = Voice(place, None)
+    elif generation is not None and stop != "cancelled":
+        text, classes = generation.text, classes_of(member, generation)
+        voice = Voice(place, text, logprobs, None if classes is msgspec.UNSET else classes)
+    answer = MemberAnswer(
         member=place,
-        text=generation.text if generation is not None and spoke else None,
-        failed=failed,
-        stop=stop,
-        ids=[one.token_id for one in generation.steps if not one.ended] if generation else [],
+        text=text,
         logprobs=logprobs,
         prompt_tokens=len(ids),
         generated_tokens=len(logprobs),
-        seconds=now_s() - (began_s if since_s is None else since_s),
-        classes=classes_of(member, generation) if generation and spoke else msgspec.UNSET,
-        top=[step.top for step in generation.steps] if generation and query.top_logprobs else (),
+        seconds=now_s() - began_s,
+        correct=None if text is None else is_correct(text, query.references),
+        classes=classes,
+        failed=msgspec.UNSET if failed is None else failed,
     )
+    return Heard(
+        answer,
+        voice,
+        stop,
+        [] if generation is None else generation.ids,
+        [step.top for step in generation.steps] if generation and query.top_logprobs else (),
+    )
+
+
+class _Deadline:
+    """By when a member has to have answered."""
+
+    def __init__(
+        self, by_s: float, now_s: Callable[[], float], cancelled: Callable[[], bool] | None
+    ) -> None:
+        self._by_s, self._now_s, self._cancelled = by_s, now_s, cancelled
+        #: Whether it was noticed that it has not.
+        self.passed = False
+
+    def over(self) -> bool:
+        self.passed = self.passed or self._now_s() >= self._by_s
+        return self.passed or (self._cancelled is not None and self._cancelled())
 
 
 def noticed(speaking: Speaking, notice: Callable[[], None]) -> Speaking:
@@ -166,11 +167,11 @@ def noticed(speaking: Speaking, notice: Callable[[], None]) -> Speaking:
         notice()
 
 
-def silently(speaking: Speaking) -> Heard:
-    """Let a member answer to the end, whatever it says on the way."""
+def silently(speaking: Generator[Delta, None, T]) -> T:
+    """Let a member, or several, answer to the end, whatever they say on the way."""
     while True:
         try:
             next(speaking)
         except StopIteration as end:
-            heard: Heard = end.value
+            heard: T = end.value
             return heard

@@ -47,6 +47,10 @@ class Member:
         #: Of the tokenizer whose ids may travel; empty of a classifier, which reads text and
         #: answers with a label.
         self.fingerprint = "" if artifact.classifies else model.tokenizer_fingerprint
+        #: Those of one read a text alike. Each classifier cuts it at its own window.
+        self.reads_text: tuple[object, ...] = (self.fingerprint,)
+        if artifact.classifies:
+            self.reads_text = (model.tokenizer_fingerprint, model.window)
         self.info = MemberInfo(
             name=model.name,
             parameters=model.parameters if linear is None else len(linear.intercepts),
@@ -55,6 +59,15 @@ class Member:
             generated_price=generated_price,
             weight=weight,
         )
+
+    @cached_property
+    def reads_chat(self) -> tuple[object, ...]:
+        """Those of one read a conversation alike; templates read the special tokens beside them."""
+        artifact = self.artifact
+        if artifact.classifies:
+            return self.reads_text
+        chat = msgspec.json.encode(artifact.manifest.model.chat, order="sorted")
+        return self.fingerprint, artifact.chat_template, chat
 
     @cached_property
     def chat(self) -> ChatPrompt:
@@ -103,14 +116,7 @@ class Prompts:
 
     def _of(self, member: Member) -> Encoded:
         artifact, query = member.artifact, self.query
-        # Templates read the special tokens beside them.
-        key: tuple[object, ...] = (member.fingerprint,)
-        if artifact.classifies:
-            # Each cuts a text at its own window.
-            key = (artifact.manifest.model.tokenizer_fingerprint, artifact.manifest.model.window)
-        elif query.messages:
-            chat = msgspec.json.encode(artifact.manifest.model.chat, order="sorted")
-            key = (member.fingerprint, artifact.chat_template, chat)
+        key = member.reads_chat if query.messages else member.reads_text
         known = self._read.get(key)
         if known is not None:
             artifact.room_for(known.ids)  # its window may be another

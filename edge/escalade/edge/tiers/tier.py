@@ -54,9 +54,20 @@ class Call(NamedTuple):
     above_s: float = 0.0
     #: Every member runs to its end, whatever is decided: shadow mode.
     whole: bool = False
+    #: Of a trace that is to have what members take with drafts: told the seconds in which they
+    #: gave answers for that alone, which are not the query's.
+    rehearsed: Callable[[float], None] | None = None
     draft: Draft | None = None
     #: Asked between tokens and between chunks of a prompt; None: it cannot be.
     cancelled: Callable[[], bool] | None = None
+
+    @property
+    def reads_drafts(self) -> bool:
+        """Whether a model of the tier may read what another said, as its draft.
+
+        Not where log-probabilities decide, whose last bits would move.
+        """
+        return self.gate is None or not self.gate.reads_logprobs
 
 
 class Source(NamedTuple):
@@ -92,10 +103,15 @@ class Said(NamedTuple):
     reports: Sequence[pb.TierReport] = ()
 
 
-def source_of(member: Member, ids: Sequence[int], logprobs: Sequence[float]) -> Source:
+def source_of(
+    member: Member,
+    ids: Sequence[int],
+    logprobs: Sequence[float],
+    top: Sequence[Sequence[tuple[int, float]]] = (),
+) -> Source:
     """The source of an artifact's answer; see `Source`."""
     model = member.artifact.manifest.model
-    return Source(model.name, model.revision, member.fingerprint, ids, logprobs)
+    return Source(model.name, model.revision, member.fingerprint, ids, logprobs, top)
 
 
 def classes_of(member: Member, generation: Generation) -> dict[str, float] | msgspec.UnsetType:

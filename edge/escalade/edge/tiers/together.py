@@ -10,9 +10,18 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from typing import Protocol
 
+from msgspec.structs import replace
+
+from escalade.edge.deferral import Voice
 from escalade.edge.generation import Delta
 from escalade.edge.tiers.beside import Calls, Threads
-from escalade.edge.tiers.heard import Heard, Speaking, noticed, silently
+from escalade.edge.tiers.heard import (
+    Heard,
+    Speaking,
+    noticed,
+    silently,
+    voices_among,
+)
 from escalade.edge.tiers.prompts import Prompts
 from escalade.edge.tiers.tier import Call
 
@@ -41,7 +50,7 @@ class Together:
         self,
         call: Call,
         speak: Speak,
-        decided: Callable[[Sequence[Heard]], bool],
+        decided: Callable[[Sequence[Voice]], bool],
         threads: Threads,
         draft: Callable[[int, Sequence[Heard]], Sequence[int]],
         *,
@@ -53,7 +62,7 @@ class Together:
         Args:
             call: the query.
             speak: by a member's place among all.
-            decided: whether those that were heard decide it, so that no other is waited for.
+            decided: whether voices that were heard decide it, so that no other is waited for.
             threads: at least one fewer than run at once: who asks answers for one.
             draft: what a member may say, from those that were heard; read where it was asked.
             count: of the members.
@@ -77,14 +86,14 @@ class Together:
             while True:
                 heard += calls.take()
                 if not query.over:
-                    if not all(one.ended for one in heard):
+                    if any(one.voice is None for one in heard):
                         return None
                     if self._is_over():
                         calls.drop()
                     else:
                         self._begin(0)
                 if not calls.running:
-                    return sorted(heard)
+                    return sorted(heard, key=lambda one: one.member)
                 heard += calls.go_on(self._here)
         finally:
             query.over = True
@@ -103,12 +112,13 @@ class Together:
 
         Two that agree are enough of three, and a third beside them slows both down.
         """
-        one = next((one for one in self._heard if one.text is not None), None)
+        voices = voices_among(self._heard)
+        one = next((one for one in voices if one.text is not None), None)
         if one is None:
             return False
         running = (*range(leading), *self._calls.running)
-        said = [one._replace(member=member) for member in running]
-        return bool(said) and self._decided([*self._heard, *said])
+        said = [replace(one, member=member) for member in running]
+        return bool(said) and self._decided([*voices, *said])
 
     def _notice(self) -> None:
         if self._waiting and self._calls.has_ended:
@@ -116,7 +126,7 @@ class Together:
             self._begin(1)
 
     def _is_over(self) -> bool:
-        self._query.over = self._query.over or self._decided(self._heard)
+        self._query.over = self._query.over or self._decided(voices_among(self._heard))
         return self._query.over
 
     def _here(self, index: int) -> Heard:

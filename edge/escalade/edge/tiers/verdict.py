@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+
+import msgspec
 
 from escalade.edge.deferral import Agreement, Gate, Voice, Vote
 
 
-class Verdict(NamedTuple):
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """Who answers for a tier, and whether its gate sends the query on."""
 
     #: The member's place.

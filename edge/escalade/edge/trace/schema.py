@@ -155,6 +155,10 @@ class MemberAnswer(Line, frozen=True, kw_only=True):
     classes: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
     #: Why it failed: it has no answer, and the others go on.
     failed: str | msgspec.UnsetType = msgspec.UNSET
+    #: `seconds` as they are when the query is not recorded: with the draft that the member reads
+    #: then, or behind others that read one. Unset where no draft is read, and in traces of earlier
+    #: versions.
+    drafted_s: float | msgspec.UnsetType = msgspec.UNSET
     #: Of a member elsewhere that was sent the query.
     call: MemberCall | msgspec.UnsetType = msgspec.UNSET
 
@@ -211,9 +215,20 @@ def is_correct(text: str, references: Sequence[str]) -> bool | None:
     return text in references if references else None
 
 
-def latency_s(members: Sequence[MemberAnswer], *, side_by_side: bool) -> float:
-    """How long members that were asked take together, on devices of their own speed each."""
-    each = [member.seconds for member in members]
+def latency_s(
+    members: Sequence[MemberAnswer], *, side_by_side: bool, drafted: bool = False
+) -> float:
+    """How long members that were asked take together, on devices of their own speed each.
+
+    Args:
+        members: that were asked.
+        side_by_side: at the same time.
+        drafted: with the drafts that they read live, where the trace says it.
+    """
+    each = [
+        member.drafted_s if drafted and member.drafted_s is not msgspec.UNSET else member.seconds
+        for member in members
+    ]
     return max(each) if side_by_side else sum(each)
 
 

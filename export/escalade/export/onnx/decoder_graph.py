@@ -64,8 +64,13 @@ class _DecoderWriter:
         self.layers.head(EMBEDDING if model.tied else HEAD, model.head, normed)
 
     def _block(self, index: int, block: Block, hidden: str, pending: str | None) -> tuple[str, str]:
-        """Returns the residual stream and what is still to be added to it."""
+        """Returns the residual stream and what is still to be added to it.
+
+        What follows the last attention is computed of the positions to keep alone: no later layer
+        reads the others.
+        """
         write, name = self.layers, f"layers.{index}"
+        last = index == len(self.model.blocks) - 1
         normed, hidden = write.norm(f"{name}.attention_norm", block.attention_norm, hidden, pending)
         attended = write.cached_attention(
             f"{name}.attention",
@@ -75,7 +80,10 @@ class _DecoderWriter:
             past=f"{PAST_PREFIX}{index}",
             present=f"{PRESENT_PREFIX}{index}",
             angles=("cosines", "sines") if block.attention.rotary else (),
+            kept=last,
         )
+        if last:
+            hidden = write.keep(hidden)
         if block.parallel:
             normed, _ = write.norm(
                 f"{name}.feed_forward_norm", block.feed_forward_norm, hidden, None

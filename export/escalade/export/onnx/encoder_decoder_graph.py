@@ -83,7 +83,7 @@ class _DecoderWriter(StackWriter):
 
         embedded = self.embed(ids, rows, model.embedding, model.embedding_scale)
         decoded = self.all_layers(embedded, self._own, self._cross)
-        self.layers.head(EMBEDDING if model.tied else HEAD, model.head, decoded)
+        self.layers.head(EMBEDDING if model.tied else HEAD, model.head, self.layers.keep(decoded))
 
     def _own(self, index: int, attention: Attention, hidden: str) -> str:
         stack = self.stack

@@ -89,6 +89,7 @@ class LayerWriter:
         present: str,
         angles: Sequence[str] = (),
         bias: str | None = None,
+        kept: bool = False,
     ) -> str:
         """Causal self-attention over a past; `lengths` comes before.
 
@@ -101,6 +102,7 @@ class LayerWriter:
             present: the same of its outputs.
             angles: cosines and sines, where positions are rotated.
             bias: (1, heads, T, past + T), added to the products of queries and keys.
+            kept: whether it says only what it finds for the positions to `keep`.
         """
         graph = self.graph
         packed = stack(attention.query, attention.key, attention.value)
@@ -134,7 +136,12 @@ class LayerWriter:
         )
         for kind, value in zip(kinds, presents, strict=True):
             graph.output(f"{present}.{kind}", value, np.float32, grown)
-        return self.storage.linear(graph, f"{name}.output", attention.output, f"{name}.out")
+        found = self.keep(f"{name}.out") if kept else f"{name}.out"
+        return self.storage.linear(graph, f"{name}.output", attention.output, found)
+
+    def keep(self, hidden: str) -> str:
+        """(B, K, H) of (B, T, H): of the positions whose next tokens are asked for, see `head`."""
+        return self.graph.node("Gather", [hidden, LOGITS_TO_KEEP], axis=1)
 
     def feed_forward(self, name: str, layer: FeedForward, normed: str) -> str:
         """Of the layer called `name`."""
@@ -151,7 +158,7 @@ class LayerWriter:
         wide = graph.node("Mul", [self._activate(layer.activation, outputs[0]), outputs[1]])
         return storage.linear(graph, f"{name}.down", layer.down, wide)
 
-    def head(self, name: str, head: Linear, normed: str) -> None:
+    def head(self, name: str, head: Linear, kept: str) -> None:
         """Logits of the positions to keep, the greedy tokens and their log-probabilities.
 
         log p(y) = log max softmax(logits): a sum of float32 that loses less than max -
@@ -160,11 +167,10 @@ class LayerWriter:
         Args:
             name: under which its matrix is stored.
             head: `(V, H)`.
-            normed: (B, T, H).
+            kept: (B, K, H), normed, of the positions to `keep`.
         """
         graph = self.graph
         graph.default(LOGITS_TO_KEEP, np.array([-1], np.int64), ["kept"])
-        kept = graph.node("Gather", [normed, LOGITS_TO_KEEP], axis=1)
         logits = self.storage.linear(graph, name, head, kept)
         vocabulary = head.weight.shape[0]
         greedy = graph.node("ArgMax", [logits], axis=-1, keepdims=0)

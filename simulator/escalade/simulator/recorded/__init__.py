@@ -12,9 +12,11 @@ from escalade.simulator.recorded.costs import (
     flops,
     has_parameters,
     is_priced,
+    live_seconds,
     money,
     recorded_seconds,
     seconds,
+    undrafted_seconds,
     with_prices,
 )
 from escalade.simulator.recorded.sampling import MOST_QUERIES, read_sample
@@ -39,6 +41,7 @@ __all__ = [
     "flops",
     "has_parameters",
     "is_priced",
+    "live_seconds",
     "money",
     "read_sample",
     "recorded_seconds",
@@ -47,5 +50,6 @@ __all__ = [
     "scores_of",
     "seconds",
     "tiers_of",
+    "undrafted_seconds",
     "with_prices",
 ]

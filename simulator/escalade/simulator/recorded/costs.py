@@ -10,9 +10,9 @@ costs and what a call over a link does, and every member that ran is charged.
 - `money`: the header's prices for a million tokens of each member.
 - `deferral_rate`: to defer costs 1, and nobody's answer costs anything.
 - `bytes`: of the calls over links (messages without gRPC framing).
-- `seconds`: of the members (side by side the slowest, else their sum; members elsewhere with
-  their calls), or of the call where a link was crossed to the tier (loopback, where traces should
-  be recorded).
+- `seconds`: of the members, each without a draft (side by side the slowest, else their sum; members
+  elsewhere with their calls), or of the call where a link was crossed to the tier (loopback, where
+  traces should be recorded).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from escalade.edge.deferral import reads_logprobs
 from escalade.edge.trace import (
     Link,
     MemberAnswer,
@@ -117,14 +118,33 @@ class _Seconds(CostModel):
         return [recorded_seconds(answer, tier)]
 
 
-def recorded_seconds(answer: TierAnswer, tier: TierInfo) -> float:
+def recorded_seconds(answer: TierAnswer, tier: TierInfo, *, drafted: bool = False) -> float:
     """How long a tier took: the call where a link was crossed, else its members.
 
     A server clock that ran ahead of the device's may report more than the round trip.
+
+    Args:
+        answer: the tier's.
+        tier: who it is.
+        drafted: with the drafts that members read live, where the trace says it.
     """
     if answer.link is None:
-        return latency_s(answer.members, side_by_side=tier.side_by_side)
+        return latency_s(answer.members, side_by_side=tier.side_by_side, drafted=drafted)
     return max(answer.link.round_trip_s, answer.link.server_s)
+
+
+def live_seconds(answer: TierAnswer, tier: TierInfo) -> float:
+    """`recorded_seconds`, with drafts where the rule lets members read them."""
+    return recorded_seconds(answer, tier, drafted=not reads_logprobs(tier.rule))
+
+
+def undrafted_seconds(answer: TierAnswer, tier: TierInfo) -> float:
+    """The same of a tier that is asked first: its first member has no draft of a tier below."""
+    members = [
+        one if one.member else msgspec.structs.replace(one, drafted_s=msgspec.UNSET)
+        for one in answer.members
+    ]
+    return live_seconds(msgspec.structs.replace(answer, members=members), tier)
 
 
 def is_priced(header: TraceHeader) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import msgspec
+
 from escalade.edge.trace import Trace, TraceRecord
 from escalade.simulator.errors import SimulatorError
 
@@ -60,6 +62,7 @@ def _check_times(record: TraceRecord) -> None:
     times_s = [record.total_s]
     for answer in filter(None, record.tiers):
         times_s += [answer.seconds, *(member.seconds for member in answer.members)]
+        times_s += [one.drafted_s for one in answer.members if one.drafted_s is not msgspec.UNSET]
         if answer.link is not None:
             times_s += [answer.link.round_trip_s, answer.link.server_s]
     if wrong := [one for one in times_s if not 0 <= one < math.inf]:

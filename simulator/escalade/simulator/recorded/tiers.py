@@ -14,8 +14,27 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from escalade.edge.deferral import EMBEDDING, Agreement, Voice, Vote, agreement_named, asked_of
-from escalade.edge.trace import TierAnswer, TierInfo, Trace, TraceRecord, voices_of, weights_of
+from escalade.edge.deferral import (
+    EMBEDDING,
+    Agreement,
+    Voice,
+    Vote,
+    agreement_named,
+    asked_of,
+    reads_logprobs,
+)
+from escalade.edge.trace import (
+    MemberAnswer,
+    TierAnswer,
+    TierInfo,
+    Trace,
+    TraceRecord,
+    latency_s,
+    links_of,
+    voice_of,
+    voices_of,
+    weights_of,
+)
 from escalade.simulator.errors import SimulatorError
 from escalade.simulator.recorded.shadow import check_answered
 
@@ -38,7 +57,9 @@ class RecordedTier:
             there is none.
         levels: `(V - 1,)` rising: thresholds up to and with the k-th, and above the one before,
             are of level k.
-        asked: `(V, N)` how many members answer at each level.
+        asked: `(V, N)` how many members answer at each level; side by side all have begun.
+        ended: N, the answers with their members in the order in which they end.
+        waited: `(V, N)` for how many of those the decision waits.
         beside_s: `(N,)` of the first tier, seconds that the query took at its caller's and that are
             no tier's; of the others 0.
     """
@@ -49,6 +70,8 @@ class RecordedTier:
     score: Floats
     levels: Floats
     asked: NDArray[np.intp]
+    ended: list[TierAnswer]
+    waited: NDArray[np.intp]
     beside_s: Floats
 
     @property
@@ -62,18 +85,25 @@ class RecordedTier:
 
     def at_levels(self, value: Value) -> Floats:
         """A number of each answer, of the members that are asked: `(V, N)`."""
+        return self._of(value, self.answers, self.asked)
+
+    def until_decided(self, value: Value) -> Floats:
+        """The same of the members that the decision waits for, as seconds are."""
+        return self._of(value, self.ended, self.waited)
+
+    def _of(self, value: Value, answers: list[TierAnswer], members: NDArray[np.intp]) -> Floats:
         rows: list[list[float]] = []
         below: list[int] = []
-        for asked in self.asked.tolist():
+        for asked in members.tolist():
             if not rows:
-                each = zip(self.answers, asked, strict=True)
-                rows.append([value(_cut(one, members), self.info) for one, members in each])
+                each = zip(answers, asked, strict=True)
+                rows.append([value(_cut(one, many), self.info) for one, many in each])
             else:  # as much as one level below, of those that ask as many
-                each_above = zip(self.answers, asked, below, rows[-1], strict=True)
+                each_above = zip(answers, asked, below, rows[-1], strict=True)
                 rows.append(
                     [
-                        same if members == before else value(_cut(one, members), self.info)
-                        for one, members, before, same in each_above
+                        same if many == before else value(_cut(one, many), self.info)
+                        for one, many, before, same in each_above
                     ]
                 )
             below = asked
@@ -87,6 +117,8 @@ class RecordedTier:
             answers=[self.answers[place] for place in places],
             score=self.score[places],
             asked=self.asked[:, places],
+            ended=[self.ended[place] for place in places],
+            waited=self.waited[:, places],
             beside_s=self.beside_s[places],
         )
 
@@ -130,6 +162,7 @@ def _recorded(
     score = np.array([_score(answer) for answer in answers], dtype=np.float64)
     levels = np.empty(0)
     asked = np.array([[len(answer.members) for answer in answers]], dtype=np.intp)
+    ended = waited = None
     voices = _voices(info, answers)
     if voices is not None and (info.rule is not None or is_last):
         agreement, weights = _agreement(info), weights_of(info)
@@ -138,9 +171,16 @@ def _recorded(
                 score = np.array([agreement.outcome(said, weights).score for said in voices])
             # Where the score is wanted after the last tier, only the whole vote has it.
             if not (is_last and info.rule is not None):
-                levels, asked = asked_of(
-                    agreement, voices, weights, side_by_side=info.side_by_side, gated=not is_last
+                ended = _by_end(info, answers)
+                in_turn = voices if ended is None else [_voices_of(one) for one in ended]
+                levels, waited = asked_of(
+                    agreement,
+                    in_turn,
+                    weights,
+                    side_by_side=info.side_by_side and ended is None,
+                    gated=not is_last,
                 )
+                asked = np.full_like(waited, len(info.members)) if info.side_by_side else waited
         except ValueError as error:
             raise SimulatorError(f"tier {info.name!r}: {error}") from error
     return RecordedTier(
@@ -150,8 +190,31 @@ def _recorded(
         score=score,
         levels=levels,
         asked=asked,
+        ended=answers if ended is None else ended,
+        waited=asked if waited is None else waited,
         beside_s=beside_s,
     )
+
+
+def _by_end(info: TierInfo, answers: list[TierAnswer]) -> list[TierAnswer] | None:
+    """Answers with members in the order in which they end, side by side on one machine.
+
+    None of others: members elsewhere end as their networks have it, and all count.
+    """
+    if not info.side_by_side or any(links_of(one) for one in answers):
+        return None
+    drafted = not reads_logprobs(info.rule)
+
+    def ends_s(one: MemberAnswer) -> float:
+        return latency_s([one], side_by_side=True, drafted=drafted)
+
+    return [
+        msgspec.structs.replace(one, members=sorted(one.members, key=ends_s)) for one in answers
+    ]
+
+
+def _voices_of(answer: TierAnswer) -> list[Voice]:
+    return [voice_of(one) for one in answer.members]
 
 
 def _agreement(info: TierInfo) -> Agreement:

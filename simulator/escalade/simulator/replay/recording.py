@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 
 from escalade.edge.trace import Link, links_of
 from escalade.simulator.network import GRPC_BYTES_DOWN, GRPC_BYTES_UP
-from escalade.simulator.recorded import Floats, RecordedTier, recorded_seconds
+from escalade.simulator.recorded import (
+    Floats,
+    RecordedTier,
+    live_seconds,
+    recorded_seconds,
+    undrafted_seconds,
+)
 from escalade.simulator.replay.crossed import links_behind
 
 Counts = NDArray[np.int64]
@@ -22,7 +28,8 @@ class Recording(NamedTuple):
 
     Attributes:
         seconds: of each tier `(V, N)`, see `RecordedTier.at_levels`, with what it took beside its
-            members, and the caller beside a call.
+            members, and the caller beside a call; members read the drafts that they read live.
+        alone_s: `(N,)` of the last, asked first.
         bytes_up: `(T, N)` what the calls to each tier send, gRPC framing and draft included.
         bytes_down: `(T, N)` what they receive.
         draft_bytes: `(T, N)` how many of those that are sent are the draft.
@@ -31,6 +38,7 @@ class Recording(NamedTuple):
     """
 
     seconds: list[Floats]
+    alone_s: Floats
     bytes_up: Counts
     bytes_down: Counts
     draft_bytes: Counts
@@ -43,7 +51,8 @@ def recording_of(tiers: Sequence[RecordedTier]) -> Recording:
     links = [[links_of(answer) for answer in tier.answers] for tier in tiers]
     calls = np.array([[len(of) for of in tier] for tier in links], dtype=np.int64)
     return Recording(
-        seconds=[tier.at_levels(recorded_seconds) + _beside(tier) for tier in tiers],
+        seconds=[tier.until_decided(live_seconds) + _beside(tier) for tier in tiers],
+        alone_s=tiers[-1].until_decided(undrafted_seconds)[-1] + _beside(tiers[-1]),
         bytes_up=_summed(links, "bytes_up") + GRPC_BYTES_UP * calls,
         bytes_down=_summed(links, "bytes_down") + GRPC_BYTES_DOWN * calls,
         draft_bytes=_summed(links, "draft_bytes"),

@@ -96,10 +96,8 @@ def trips_of(
     again = np.zeros(recording.bytes_up.shape, dtype=np.bool_)
     alone_again = again[-1]
     for place, tier in enumerate(tiers):
-        table = recording.seconds[place].copy()
-        if tier.info.place == "device":
-            table = table * setting.scale
-        alone = table[-1].copy()
+        scale = setting.scale if tier.info.place == "device" else 1.0
+        table, alone = recording.seconds[place] * scale, recording.alone_s * scale
         if recording.linked[place]:
             profile = network.to(tier.info.name) if recording.plain[place] else None
             draws = None if profile is None else draws_of(profile)

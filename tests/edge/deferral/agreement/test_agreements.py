@@ -10,6 +10,7 @@ from zlib import crc32
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from escalade.edge.deferral import Agreement, Voice, Vote, agreement_named, defers
 from escalade.edge.deferral.agreement import Medoid
@@ -136,7 +137,7 @@ def test_the_order_in_which_members_are_heard_changes_nothing(
     random: object,
 ) -> None:
     agreement, (voices, weights) = make(seed), poll
-    other = sorted(voices)
+    other = sorted(voices, key=lambda one: one.member)
     assert agreement.bounds(voices, weights) == agreement.bounds(other, weights)
     assert agreement.is_settled(voices, weights) == agreement.is_settled(other, weights)
     if any(one.text is not None for one in voices):
@@ -149,7 +150,7 @@ def test_members_of_one_weight_are_a_plain_vote_whatever_it_is(
     poll: tuple[list[Voice], list[float]], weight: float
 ) -> None:
     voices, weights = poll
-    certain = [one._replace(logprobs=[0.0]) for one in voices]
+    certain = [replace(one, logprobs=[0.0]) for one in voices]
     ones, same = [1.0] * len(weights), [weight] * len(weights)
     plain = Vote()
     by_equality = Medoid("equal", lambda one, other: 0.0)
@@ -172,7 +173,7 @@ def test_a_failure_only_raises_the_score(poll: tuple[list[Voice], list[float]], 
     for make in MAKERS:
         agreement = make(seed)
         for index, one in enumerate(voices):
-            without = [*voices[:index], one._replace(text=None), *voices[index + 1 :]]
+            without = [*voices[:index], replace(one, text=None), *voices[index + 1 :]]
             if any(voice.text is not None for voice in without):
                 before, after = (agreement.outcome(v, weights).score for v in (voices, without))
                 if not isinstance(agreement, MeanScore):  # whose winner may be a surer one then
@@ -195,7 +196,7 @@ def test_mean_scores_by_hand() -> None:
     assert MeanScore().outcome(said, [1.0] * 3) == (0, 0.5)  # 1 - (1/2 + 1 + 0) / 3
     classes = [{"x": half, "y": half}, {"x": 0.0, "y": -math.inf}, {"x": half, "y": half}]
     told = [
-        one._replace(classes=of, logprobs=[half]) for one, of in zip(said, classes, strict=True)
+        replace(one, classes=of, logprobs=[half]) for one, of in zip(said, classes, strict=True)
     ]
     # Of classifiers the third member's half counts too, though it voted for the other.
     assert MeanScore().outcome(told, [1.0] * 3) == (0, pytest.approx(1 / 3))

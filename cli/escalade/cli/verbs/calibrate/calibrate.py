@@ -95,7 +95,7 @@ def calibrate(
         typer.Option(
             "--kernels",
             help="Of an artifact: whose kernels it is asked with from now on; kleidiai: Arm's own,"
-            " on such a machine alone; default: as before.",
+            " on such a machine alone, and refused where it has none; default: as before.",
         ),
     ] = None,
     blocked: BlockedOption = 0.0,

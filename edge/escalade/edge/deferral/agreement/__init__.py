@@ -3,7 +3,13 @@
 from escalade.edge.deferral.agreement.agreement import Agreement, Voice
 from escalade.edge.deferral.agreement.asked import asked_of
 from escalade.edge.deferral.agreement.medoid import Medoid
-from escalade.edge.deferral.agreement.names import EMBEDDING, VOTE, agreement_named, is_agreement
+from escalade.edge.deferral.agreement.names import (
+    EMBEDDING,
+    VOTE,
+    agreement_named,
+    is_agreement,
+    reads_logprobs,
+)
 from escalade.edge.deferral.agreement.vote import Vote
 
 __all__ = [
@@ -16,4 +22,5 @@ __all__ = [
     "agreement_named",
     "asked_of",
     "is_agreement",
+    "reads_logprobs",
 ]

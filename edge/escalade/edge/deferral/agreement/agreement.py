@@ -21,10 +21,12 @@ from functools import lru_cache
 from math import gcd, lcm
 from typing import NamedTuple
 
+import msgspec
+
 from escalade.edge.deferral.rules import defers
 
 
-class Voice(NamedTuple):
+class Voice(msgspec.Struct, frozen=True):
     """What one member said."""
 
     #: Its place among the K members.

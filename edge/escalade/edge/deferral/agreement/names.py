@@ -57,6 +57,13 @@ def agreement_named(name: str) -> Agreement:
     )
 
 
+def reads_logprobs(rule: str | None) -> bool:
+    """`Gate.reads_logprobs` of a rule by its name; of no rule False."""
+    if rule is None or (is_agreement(rule) and rule not in _VOTES):
+        return False
+    return rule not in _VOTES or _VOTES[rule].reads_logprobs
+
+
 def is_agreement(name: str | None) -> bool:
     """Whether a name is that of an agreement."""
     return name in _VOTES or name in _SIMILARITIES or name == EMBEDDING
