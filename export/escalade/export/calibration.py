@@ -71,14 +71,12 @@ def calibrate(
         return ""
     if prompts is not None or not guided:
         return ""
-    from escalade.export.quantization import gather_hessians_of_text, write_text
+    from escalade.export.quantization import write_text
 
     progress("writing text to round weights by")
     with quiet():
         step = kept.once("text", lambda: {"ids": write_text(model, window=window)})
-        text = step["ids"]
-        gather_hessians_of_text(model, text)
-    _measure(model, text.tolist(), progress, needed=budgeted)
+    _measure(model, step["ids"].tolist(), progress, needed=budgeted)
     return " on text that it wrote"
 
 

@@ -72,11 +72,10 @@ def _lost(name: str, linear: Linear, choices: Sequence[Choice], looked_up: Tenso
     lost = torch.zeros(len(choices), dtype=torch.float64)
     for part in linear.parts or (linear,):
         if part.hessian is not None and part.curvature is not None:
-            if not bool(
-                torch.isfinite(part.hessian).all() and torch.isfinite(part.curvature).all()
-            ):
+            hessian = part.hessian.whole()
+            if not bool(torch.isfinite(hessian).all() and torch.isfinite(part.curvature).all()):
                 raise OptionError(f"--bits: {name}: what it is fed on this text is not finite")
-            offers = offers_of(part.weight, part.hessian, part.curvature, choices)
+            offers = offers_of(part.weight, hessian, part.curvature, choices)
             lost += torch.tensor([offer.lost for offer in offers], dtype=torch.float64)
     if looked_up is not None:
         # Rows as often as any other: what stands in the vocabulary's long tail counts too.
