@@ -78,8 +78,8 @@ def _inverse_factor(hessian: Tensor) -> Tensor:
     Cholesky's of the hessian from its end, inverted: a third of what inverting it first takes.
     """
     factor = torch.linalg.cholesky(hessian.flip(0, 1)).flip(0, 1).float()
-    whole = torch.eye(len(factor))
-    return torch.linalg.solve_triangular(factor, whole, upper=True).contiguous()
+    inverse: Tensor = torch.linalg.solve_triangular(factor, torch.eye(len(factor)), upper=True)
+    return inverse.contiguous()
 
 
 def _made_up_for(
