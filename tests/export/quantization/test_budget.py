@@ -35,6 +35,7 @@ from escalade.export.quantization import (
 )
 from escalade.export.quantization.blocks import fit_grid
 from escalade.export.quantization.hessian import HESSIAN
+from escalade.export.quantization.own_text import draw_tokens
 
 OFFERS = st.lists(
     st.tuples(st.integers(1, 40), st.floats(0, 10)).map(lambda one: Offer(Choice(4, 32), *one)),
@@ -148,13 +149,18 @@ def test_a_hessian_counts_tokens_by_what_answers_hang_on(tiny_model_dir: Path) -
     layer.register_forward_hook(watch)
     logprobs = model(input_ids=text).logits[0].log_softmax(-1)
     draw = torch.Generator().manual_seed(3)
-    drawn = torch.multinomial(logprobs.detach().exp(), 1, generator=draw)
+    drawn = draw_tokens(logprobs.detach().exp(), draw)
     (-logprobs.gather(-1, drawn).sum()).backward()
     gradient = seen["written"].grad
     assert gradient is not None
     guided = (seen["read"].T * gradient[0].square().sum(-1)) @ seen["read"]
     expected = before + before.trace() / guided.trace() * guided  # half and half
     assert torch.allclose(getattr(layer, HESSIAN).whole(), expected, rtol=1e-3, atol=1e-4)
+    alone = load_model(tiny_model_dir)  # whose hessians are gathered on the same way
+    gather_curvatures(alone, text.tolist(), seed=3)
+    other = alone.get_submodule("model.layers.1.self_attn.v_proj")
+    assert torch.allclose(getattr(other, HESSIAN).whole(), expected, rtol=1e-3, atol=1e-4)
+    assert torch.allclose(getattr(other, CURVATURE), getattr(layer, CURVATURE), rtol=1e-3)
     queries = model.get_submodule("model.layers.1.self_attn.q_proj")
     assert not torch.allclose(getattr(queries, HESSIAN).whole(), expected, rtol=1e-2)
 

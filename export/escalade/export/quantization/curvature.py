@@ -26,6 +26,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.pytorch_utils import Conv1D
 
 from escalade.export.quantization.hessian import HESSIAN, Hessian, hessian_of
+from escalade.export.quantization.own_text import draw_tokens
 
 #: The buffer that `gather_curvatures` leaves on linear layers and on the input embedding.
 CURVATURE = "output_curvature"
@@ -33,7 +34,7 @@ CURVATURE = "output_curvature"
 # keeps what few tokens say from being all that there is.
 _GUIDED = 0.5
 _TINY = 1e-30
-_ROWS = 64  # of gradients squared at a time: a large vocabulary's are as large as its logits
+_ROWS = 64  # of the vocabulary's probabilities or gradients worked on at a time
 
 
 def gather_curvatures(model: PreTrainedModel, texts: Sequence[Sequence[int]], seed: int = 0) -> int:
@@ -68,7 +69,7 @@ def gather_curvatures(model: PreTrainedModel, texts: Sequence[Sequence[int]], se
         for text in texts:
             logits = model(torch.tensor([list(text)]), use_cache=False).logits[0]
             gradient = logits.detach().softmax(-1)
-            drawn = torch.multinomial(gradient, 1, generator=draw)
+            drawn = torch.cat([draw_tokens(rows, draw) for rows in gradient.split(_ROWS)])
             # Of the drawn tokens' NLL by the logits.
             gradient.scatter_add_(-1, drawn, torch.full(drawn.shape, -1.0))
             torch.autograd.backward(logits, gradient)

@@ -34,12 +34,12 @@ class Hessian:
             for first, end in zip(range(0, columns, _PANEL), ends, strict=True)
         ]
 
-    def add(self, inputs: Tensor, factor: float = 1.0) -> None:
-        """Add the sum over inputs, `(T, K)`, times a factor."""
+    def add(self, inputs: Tensor) -> None:
+        """Add the sum over inputs, `(T, K)`."""
         for first, panel in self._placed():
             rows, columns = panel.shape
             left, right = inputs[:, :rows], inputs[:, first : first + columns]
-            panel.addmm_(left.T, right, alpha=factor)
+            panel.addmm_(left.T, right)
 
     def copy(self) -> Hessian:
         """Another, of the same numbers."""
