@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from escalade.edge.artifact import TOKENIZER_NAME, Scheme
 from escalade.export.errors import OptionError
 from escalade.export.kept import Kept
+from escalade.export.memory import give_back
 from escalade.export.quiet import quiet
 
 # Of the model's own answer to each prompt that weights are rounded by.
@@ -76,6 +77,7 @@ def calibrate(
     progress("writing text to round weights by")
     with quiet():
         step = kept.once("text", lambda: {"ids": write_text(model, window=window)})
+    give_back()
     _measure(model, step["ids"].tolist(), progress, needed=budgeted)
     return " on text that it wrote"
 
@@ -101,6 +103,7 @@ def _measure(
     progress(f"measuring on {tokens:,} tokens what each matrix matters")
     with quiet():
         gather_curvatures(model, some)
+    give_back()
 
 
 def _read(
