@@ -15,7 +15,7 @@ from escalade.export.onnx.pricing import prices_of_table
 from escalade.export.onnx.slices import slice_name, slices_in, table_of
 from escalade.export.onnx.storage import Storage
 from escalade.export.onnx.writer import GraphWriter
-from escalade.export.quantization import Choice
+from escalade.export.quantization import Choice, Hessian
 
 ROWS, COLUMNS = 30, 80
 
@@ -80,7 +80,9 @@ def test_a_slice_costs_what_answers_hang_on_its_words() -> None:
     said[:10] = 1.0
     slices = [slice(0, 10), slice(10, 20), slice(20, 30)]
     choices = [Choice(4, 32), Choice(8, 32)]
-    linear = Linear(table, hessian=inputs.T @ inputs, curvature=said)
+    hessian = Hessian(COLUMNS)
+    hessian.add(inputs)
+    linear = Linear(table, hessian=hessian, curvature=said)
     first, second, third = prices_of_table(
         "head", linear, slices, choices, looked_up=None, said=said
     )

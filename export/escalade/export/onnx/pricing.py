@@ -24,9 +24,9 @@ def prices_of(name: str, linear: Linear, choices: Sequence[Choice]) -> Tensor:
     lost = torch.zeros(len(choices), dtype=torch.float64)
     for part in linear.parts or (linear,):
         if part.hessian is not None and part.curvature is not None:
-            _check(name, part.hessian, part.curvature)
-            left = left_over(part.hessian)
-            importance = part.hessian.diagonal()
+            hessian = part.hessian.whole()
+            _check(name, hessian, part.curvature)
+            left, importance = left_over(hessian), hessian.diagonal()
             found = losses_of(part.weight, importance, left, part.curvature, choices)
             lost += torch.tensor(found, dtype=torch.float64)
     return lost
@@ -57,10 +57,10 @@ def prices_of_table(
     """
     rows = len(table.weight)
     lost = torch.zeros(len(slices), len(choices), dtype=torch.float64)
-    hessian, curvature = table.hessian, table.curvature
     importance = torch.ones(table.weight.shape[1])
     ways: list[tuple[Tensor, Tensor]] = []
-    if hessian is not None and curvature is not None:
+    if table.hessian is not None and table.curvature is not None:
+        hessian, curvature = table.hessian.whole(), table.curvature
         _check(name, hessian, curvature)
         left, importance = left_over(hessian), hessian.diagonal()
         if looked_up is not None:  # see `round_matrix`: half of it is as if rows stood alone
