@@ -16,7 +16,7 @@ from escalade.export.quantization.blocks import (
 # Share of the mean of the diagonal that is added to it (GPTQ's "dampening", section 4 there).
 _DAMPENING = 0.01
 _TINY = 1e-12
-_ROWS = 8192  # rounded at a time: intermediate copies of a large head stay small
+_ROWS = 2048  # rounded at a time: intermediate copies of a large head stay small
 _COLUMNS = 128  # whose corrections are gathered before they go to the rest (GPTQ, section 3)
 
 
