@@ -12,6 +12,7 @@ import torch
 from escalade.export.blueprints import Linear
 from escalade.export.errors import OptionError
 from escalade.export.kept import Kept
+from escalade.export.memory import trim
 from escalade.export.quantization import (
     Choice,
     Rounded,
@@ -87,3 +88,4 @@ def _threads_apart() -> Iterator[ThreadPoolExecutor]:
             yield pool
     finally:
         torch.set_num_threads(threads)
+        trim()

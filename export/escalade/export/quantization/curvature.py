@@ -67,12 +67,12 @@ def gather_curvatures(model: PreTrainedModel, texts: Sequence[Sequence[int]], se
     ]
     with _hooked(model, watched, watch), torch.enable_grad():
         for text in texts:
-            logits = model(torch.tensor([list(text)]), use_cache=False).logits[0]
-            gradient = logits.detach().softmax(-1)
+            logits = model(torch.tensor([list(text)]), use_cache=False).logits
+            gradient = logits[0].detach().softmax(-1)
             drawn = torch.cat([draw_tokens(rows, draw) for rows in gradient.split(_ROWS)])
             # Of the drawn tokens' NLL by the logits.
             gradient.scatter_add_(-1, drawn, torch.full(drawn.shape, -1.0))
-            torch.autograd.backward(logits, gradient)
+            torch.autograd.backward(logits, gradient[None])
             del logits, gradient  # before the next text's
     for module, seen in watch.seen.items():
         curvature = seen.squares / (2 * tokens)  # the KL is half of a quadratic form

@@ -18,7 +18,7 @@ from escalade.export.quantization.blocks import (
 # with most columns a quarter: what few thousand tokens show as alike is in part chance.
 _DAMPENING = 0.1
 _TINY = 1e-12
-_ROWS = 8192  # rounded at a time: intermediate copies of a large head stay small
+_ROWS = 2048  # rounded at a time: intermediate copies of a large head stay small
 _COLUMNS = 128  # whose corrections are gathered before they go to the rest (GPTQ, section 3)
 
 
