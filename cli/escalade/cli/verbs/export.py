@@ -131,7 +131,7 @@ def export(
     from escalade.cli.export_lines import budget_table, took_line
     from escalade.cli.output import note_console, print_json, result_console
 
-    # Two that wait for each other on cores that others use took ten times as long as two that sleep.
+    # Threads of torch that spin while they wait took ten times as long where others use the cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     notes, start = note_console(), perf_counter()
 
