@@ -32,6 +32,7 @@ from escalade.edge.generation import Artifact
 from escalade.export.calibration import calibrate
 from escalade.export.errors import ExportParityError, ModelError, OptionError
 from escalade.export.kept import Kept, kept_beside
+from escalade.export.memory import give_back
 from escalade.export.model import (
     check_fits,
     generation_of,
@@ -200,6 +201,7 @@ def export_artifact(
         write_manifest(folder, manifest)
         progress("asking the program")
         del model  # beside it, the program's own weights would double the memory
+        give_back()
         golden = answer_golden(Artifact.open(folder), golden_prompts)
         progress("checking parity with torch")
         with quiet():

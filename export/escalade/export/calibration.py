@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from escalade.edge.artifact import TOKENIZER_NAME, Scheme
 from escalade.export.errors import OptionError
 from escalade.export.kept import Kept
+from escalade.export.memory import give_back
 from escalade.export.quiet import quiet
 
 # Of the model's own answer to each prompt that weights are rounded by.
@@ -71,14 +72,13 @@ def calibrate(
         return ""
     if prompts is not None or not guided:
         return ""
-    from escalade.export.quantization import gather_hessians_of_text, write_text
+    from escalade.export.quantization import write_text
 
     progress("writing text to round weights by")
     with quiet():
         step = kept.once("text", lambda: {"ids": write_text(model, window=window)})
-        text = step["ids"]
-        gather_hessians_of_text(model, text)
-    _measure(model, text.tolist(), progress, needed=budgeted)
+    give_back()
+    _measure(model, step["ids"].tolist(), progress, needed=budgeted)
     return " on text that it wrote"
 
 
@@ -103,6 +103,7 @@ def _measure(
     progress(f"measuring on {tokens:,} tokens what each matrix matters")
     with quiet():
         gather_curvatures(model, some)
+    give_back()
 
 
 def _read(

@@ -22,7 +22,7 @@ from escalade.export.onnx.layers import stack
 from escalade.export.onnx.rounding import round_matrix
 from escalade.export.onnx.storage import Storage
 from escalade.export.onnx.writer import GraphWriter
-from escalade.export.quantization import Choice
+from escalade.export.quantization import Choice, Hessian
 
 PROMPTS = ("g2p: cascade", "p2g: K AE T", "stress: banana")
 
@@ -30,6 +30,12 @@ PROMPTS = ("g2p: cascade", "p2g: K AE T", "stress: banana")
 def storage_of(scheme: Scheme, head_bits: int = 8) -> Storage:
     block_size = 32 if scheme in {"int8", "int4"} else None
     return Storage(scheme=scheme, block_size=block_size, head_bits=head_bits)
+
+
+def hessian_over(inputs: torch.Tensor) -> Hessian:
+    found = Hessian(inputs.shape[1])
+    found.add(inputs)
+    return found
 
 
 def layer_of(columns: int, *, with_bias: bool) -> tuple[torch.nn.Linear, Linear]:
@@ -153,7 +159,7 @@ def test_zero_points_are_what_the_runtime_takes_off(
     generator = torch.Generator().manual_seed(columns)
     table = torch.rand(30, columns, generator=generator) + 0.5  # far from even around 0
     bias = torch.randn(30, generator=generator) if with_bias else None
-    module = Linear(table, bias, torch.eye(columns))
+    module = Linear(table, bias, hessian_over(torch.eye(columns)))
     storage = storage_of("int4", head_bits=4)
     with GraphWriter(tmp_path / "model.onnx", "tied") as graph:
         ids = graph.input("ids", np.int64, [1, "n"])
@@ -192,7 +198,7 @@ def test_scales_are_float16_on_disk_where_that_can_be(
 
 
 def test_inputs_that_give_no_hessian_are_one_line(tmp_path: Path) -> None:
-    module = Linear(torch.ones(4, 32), None, torch.full((32, 32), torch.inf))
+    module = Linear(torch.ones(4, 32), None, hessian_over(torch.full((1, 32), torch.inf)))
     with GraphWriter(tmp_path / "model.onnx", "linear") as graph:
         x = graph.input("x", np.float32, [1, "n", 32])
         with pytest.raises(OptionError, match="--gptq: w: .* gives no hessian"):
@@ -204,7 +210,8 @@ def test_what_is_stacked_is_rounded_by_the_hessians_of_its_parts() -> None:
     parts = []
     for rows in (8, 3):
         inputs = torch.randn(99, 40, generator=draw) @ torch.randn(40, 40, generator=draw)
-        parts.append(Linear(torch.randn(rows, 40, generator=draw), hessian=inputs.T @ inputs))
+        weight = torch.randn(rows, 40, generator=draw)
+        parts.append(Linear(weight, hessian=hessian_over(inputs)))
     choice = Choice(4, 32)
     both = round_matrix(Kept(), "", "both", stack(*parts), choice)
     alone = [round_matrix(Kept(), "", "one", part, choice) for part in parts]

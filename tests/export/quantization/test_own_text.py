@@ -10,7 +10,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from escalade.export.errors import ModelError
 from escalade.export.quantization import gather_hessians_of_text, write_text
-from escalade.export.quantization.hessian import HESSIAN
+from escalade.export.quantization.hessian import HESSIAN, Hessian
+from escalade.export.quantization.own_text import draw_tokens
 
 
 @pytest.fixture
@@ -47,6 +48,28 @@ def test_a_model_that_thinks_nothing_likely_is_one_line(model: PreTrainedModel) 
         write_text(model, window=9)
 
 
+def test_what_is_not_likely_at_all_is_never_drawn() -> None:
+    some = torch.tensor([[0.0, 1e-7, 0.0], [0.0, 0.5, 0.5]]).repeat(500, 1)
+    drawn = draw_tokens(some, torch.Generator().manual_seed(0)).view(-1, 2)
+    assert set(drawn[:, 0].tolist()) == {1}
+    assert set(drawn[:, 1].tolist()) == {1, 2}
+
+
+@pytest.mark.parametrize("columns", [1, 192, 200, 500])
+def test_half_a_hessian_is_the_whole(columns: int) -> None:
+    texts = torch.randn(2, 30, columns, generator=torch.Generator().manual_seed(0)).double()
+    found = Hessian(columns)
+    found.add(texts[0].float())
+    before = found.copy()
+    found.add(texts[1].float())
+    flat = texts.flatten(0, 1)
+    whole = found.whole()
+    assert torch.equal(whole, whole.T)
+    assert torch.allclose(whole.double(), flat.T @ flat, atol=1e-3)
+    assert found.trace() == pytest.approx(float(flat.square().sum()), rel=1e-5)
+    assert torch.allclose(before.whole().double(), texts[0].T @ texts[0], atol=1e-3)
+
+
 def test_hessians_are_sums_of_what_each_layer_is_fed(model: PreTrainedModel) -> None:
     texts = torch.randint(84, (6, 5), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
@@ -55,7 +78,11 @@ def test_hessians_are_sums_of_what_each_layer_is_fed(model: PreTrainedModel) -> 
     gather_hessians_of_text(model, texts)
     attention = model.model.layers[1].self_attn
     for layer in (attention.q_proj, attention.k_proj, attention.v_proj):
-        assert torch.allclose(getattr(layer, HESSIAN), normed.T @ normed, rtol=1e-4, atol=1e-3)
+        assert torch.allclose(
+            getattr(layer, HESSIAN).whole(), normed.T @ normed, rtol=1e-4, atol=1e-3
+        )
     assert getattr(attention.q_proj, HESSIAN) is getattr(attention.v_proj, HESSIAN)
     ends = states[-1].flatten(0, 1)  # after the last norm
-    assert torch.allclose(getattr(model.lm_head, HESSIAN), ends.T @ ends, rtol=1e-4, atol=1e-3)
+    assert torch.allclose(
+        getattr(model.lm_head, HESSIAN).whole(), ends.T @ ends, rtol=1e-4, atol=1e-3
+    )

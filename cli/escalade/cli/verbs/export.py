@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from time import perf_counter
@@ -130,6 +131,8 @@ def export(
     from escalade.cli.export_lines import budget_table, took_line
     from escalade.cli.output import note_console, print_json, result_console
 
+    # Threads of torch that spin while they wait took ten times as long where others use the cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     notes, start = note_console(), perf_counter()
 
     def progress(step: str) -> None:

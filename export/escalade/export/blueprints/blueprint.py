@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from escalade.checkpoint import Activation
+from escalade.export.quantization import Hessian
 
 
 @dataclass(frozen=True)
@@ -17,14 +18,14 @@ class Linear:
     weight: Tensor
     #: `(N,)`
     bias: Tensor | None = None
-    #: `(K, K)`, GPTQ's H up to a factor: the sum of `x x^T` over inputs; None where none were seen.
-    hessian: Tensor | None = None
+    #: GPTQ's H up to a factor: the sum of `x x^T` over inputs; None where none were seen.
+    hessian: Hessian | None = None
     #: `(N,)`, what an error of each output costs in KL (see `gather_curvatures`).
     curvature: Tensor | None = None
     #: What it is stacked of, in the order of rows, where these have hessians of their own.
     parts: tuple[Linear, ...] = ()
 
-    def rows(self, picked: Tensor) -> Linear:
+    def rows(self, picked: Tensor | slice) -> Linear:
         """The layer of some outputs, or of all in another order."""
         return Linear(
             self.weight[picked],

@@ -8,7 +8,7 @@ from transformers import PreTrainedConfig
 from escalade.checkpoint import ACTIVATIONS, Activation, CheckpointError, check_onnx
 from escalade.export.blueprints.blueprint import Linear, Norm
 from escalade.export.errors import ModelError
-from escalade.export.quantization import CURVATURE, HESSIAN
+from escalade.export.quantization import CURVATURE, hessian_of
 
 
 def check_written(config: PreTrainedConfig, window: int) -> None:
@@ -32,13 +32,12 @@ def linear(parent: nn.Module, path: str) -> Linear:
     """A linear layer, or anything else with a weight, under `parent`."""
     module = parent.get_submodule(path)
     weight, bias = module.weight, getattr(module, "bias", None)
-    hessian = getattr(module, HESSIAN, None)
     curvature = getattr(module, CURVATURE, None)
     assert isinstance(weight, Tensor)  # noqa: S101 - nn.Module types attributes loosely
     return Linear(
         weight.detach(),
         bias.detach() if isinstance(bias, Tensor) else None,
-        hessian if isinstance(hessian, Tensor) else None,
+        hessian_of(module),
         curvature if isinstance(curvature, Tensor) else None,
     )
 

@@ -21,6 +21,7 @@ from escalade.export.kept import Kept
 from escalade.export.onnx.classifier_graph import write_classifier
 from escalade.export.onnx.decoder_graph import matrices_in, write_decoder
 from escalade.export.onnx.encoder_decoder_graph import write_encoder_decoder
+from escalade.export.onnx.slices import slices_in
 from escalade.export.onnx.storage import Storage
 from escalade.export.onnx.survey import budget_of
 from escalade.export.onnx.writer import PROGRAM_NAME, GraphWriter
@@ -82,15 +83,17 @@ def export_onnx(
                 kept=kept,
                 progress=_counted("pricing", blueprint, progress),
             )
+    choices = {
+        choice.name: Choice(choice.bits, choice.block_size)
+        for choice in (budget.choices if budget else ())
+    }
     by_text = blueprint is not None and has_hessians(model)
     storage = Storage(
         scheme=scheme,
         block_size=_BLOCK_SIZES.get(scheme) if block_size is None else block_size,
         head_bits=_HEAD_BITS if head_bits is None else head_bits,
-        choices={
-            choice.name: Choice(choice.bits, choice.block_size)
-            for choice in (budget.choices if budget else ())
-        },
+        choices=choices,
+        slices=slices_in(choices),
         activation_bits=_ACTIVATION_BITS if activation_bits is None else activation_bits,
         kept=kept or Kept(),
         progress=_counted("rounding", blueprint if by_text else None, progress),

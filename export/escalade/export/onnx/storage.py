@@ -9,7 +9,7 @@ widened when the program is loaded, for which onnxruntime has no such kernel.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,6 +29,7 @@ from escalade.export.onnx.products import (
     widened,
 )
 from escalade.export.onnx.rounding import round_matrix
+from escalade.export.onnx.slices import slices_of
 from escalade.export.onnx.writer import GraphWriter
 from escalade.export.quantization import Choice, pack, pack_zeros
 
@@ -60,6 +61,8 @@ class Storage:
     whole_head: bool = False
     #: Of matrices by their names, where they were chosen one by one.
     choices: Mapping[str, Choice] = field(default_factory=dict)
+    #: Of tables of words that are stored in slices, the first row of each (see `slice_name`).
+    slices: Mapping[str, Sequence[int]] = field(default_factory=dict)
     #: Where matrices that were rounded by text stay until all are.
     kept: Kept = field(default_factory=Kept)
     #: Called with the name of each matrix before it is rounded.
@@ -114,6 +117,12 @@ class Storage:
 
     def linear(self, graph: GraphWriter, name: str, module: Linear, values: str) -> str:
         """`values W^T + b`; returns the output's name. A `name` seen before is not stored again."""
+        if firsts := self.slices.get(name):
+            products = [
+                self.linear(graph, own, module.rows(rows), values)
+                for own, rows in slices_of(name, firsts, len(module.weight))
+            ]
+            return graph.node("Concat", products, axis=-1)
         if self.bits and not (self.whole_head and name == HEAD):
             return self._in_blocks(graph, name, module, values)
         if self.scheme == "dynamic-int8" and name not in {EMBEDDING, HEAD}:
@@ -135,6 +144,8 @@ class Storage:
             ids: of the rows.
             head: the one that shares its bytes, whose products the rounding keeps too.
         """
+        if firsts := self.slices.get(name):
+            return self._rows_of_slices(graph, name, firsts, head or Linear(table), ids)
         if self.bits:
             return self._rows_of_blocks(graph, name, head or Linear(table), ids)
         rows = graph.node("Gather", [self._stored(graph, name, table), ids])
@@ -145,6 +156,26 @@ class Storage:
         for one in (name, f"{name}.blocks", f"{name}.scales", f"{name}.zeros"):
             if of.has(one):
                 graph.borrow(one, of)
+
+    def _rows_of_slices(
+        self, graph: GraphWriter, name: str, firsts: Sequence[int], table: Linear, ids: str
+    ) -> str:
+        """Looked up in every slice, as if the row that it lies next to; taken from its own."""
+        found = ""
+        axis = graph.weight("last_axis", np.array([-1], np.int64))
+        for own, rows in slices_of(name, firsts, len(table.weight)):
+            first, last = (
+                graph.weight(f"{own}.{end}", np.array(row, np.int64))
+                for end, row in (("first_row", rows.start), ("last_row", rows.stop - 1))
+            )
+            inside = graph.node("Sub", [graph.node("Clip", [ids, first, last]), first])
+            here = self._rows_of_blocks(graph, own, table.rows(rows), inside)
+            if not found:
+                found = here
+                continue
+            below = graph.node("Unsqueeze", [graph.node("Less", [ids, first]), axis])
+            found = graph.node("Where", [below, found, here])
+        return found
 
     def _rows_of_blocks(self, graph: GraphWriter, name: str, table: Linear, ids: str) -> str:
         zeros = self._store_blocks(graph, name, table, looked_up=True)

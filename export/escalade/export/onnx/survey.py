@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
-import torch
+import msgspec
 from torch import Tensor
 
 from escalade.edge.artifact import BudgetEntry, ChoiceEntry
@@ -19,13 +20,19 @@ from escalade.export.blueprints import Decoder, Linear
 from escalade.export.errors import OptionError
 from escalade.export.kept import Kept
 from escalade.export.onnx.decoder_graph import write_decoder
+from escalade.export.onnx.pricing import prices_of, prices_of_table
 from escalade.export.onnx.products import array
-from escalade.export.onnx.storage import Storage
+from escalade.export.onnx.slices import slice_name, table_of
+from escalade.export.onnx.storage import HEAD, Storage
 from escalade.export.onnx.writer import PROGRAM_NAME, GraphWriter
-from escalade.export.quantization import BLOCKS, WIDTHS, Choice, Offer, offers_of, spend
+from escalade.export.quantization import BLOCKS, WIDTHS, Choice, Offer, spend
 
 # A lookup reads 4 or 8 bits.
 _LOOKED_UP_WIDTHS = (4, 8)
+# Where a table of words may be cut, as shares of its rows. A tokenizer's words are in the order of
+# its merges, frequent ones first, and answers hang on few others: with the first thirty-second of
+# SmolLM2's in 8 bits and the rest in 4 it loses half of what it does all in 4.
+_CUTS = (64, 32, 16, 8, 4, 2)
 # What a matrix takes in the graph's own file: its node, and three or four tensors' names, shapes
 # and places. At most 640 in SmolLM2's.
 _LISTED_BYTES = 640
@@ -38,53 +45,87 @@ class _Survey(Storage):
     model: Decoder
     offers: dict[str, list[Offer]] = field(default_factory=dict)
     weights: dict[str, int] = field(default_factory=dict)
+    #: Of words, which are priced in slices.
+    tables: set[str] = field(default_factory=set)
 
     def linear(self, graph: GraphWriter, name: str, module: Linear, values: str) -> str:
-        if name not in self.offers:
-            self._take(name, module, WIDTHS)
-            if module.bias is not None:
-                graph.weight(f"{name}.bias", array(module.bias))
+        if name in self.offers or name in self.tables:
+            return graph.node("Identity", [values])
+        if name == HEAD:
+            self._take_table(name, module, WIDTHS, None)
+        else:
+            choices = _choices(WIDTHS)
+            self.progress(name)
+            step = self.kept.once(
+                f"{name}.offers", lambda: {"lost": prices_of(name, module, choices)}
+            )
+            self._take(name, module, choices, step["lost"])
+        if module.bias is not None:
+            graph.weight(f"{name}.bias", array(module.bias))
         return graph.node("Identity", [values])
 
     def embedding(
         self, graph: GraphWriter, name: str, table: Tensor, ids: str, head: Linear | None = None
     ) -> str:
-        self._take(name, head or Linear(table), _LOOKED_UP_WIDTHS, self.model.embedding_curvature)
+        looked_up = self.model.embedding_curvature
+        self._take_table(name, head or Linear(table), _LOOKED_UP_WIDTHS, looked_up)
         return graph.node("Identity", [ids])
 
-    def _take(
-        self, name: str, linear: Linear, widths: Sequence[int], looked_up: Tensor | None = None
+    def _take_table(
+        self, name: str, table: Linear, widths: Sequence[int], looked_up: Tensor | None
     ) -> None:
+        rows, choices = len(table.weight), _choices(widths)
+        firsts = sorted({0, *(rows // share for share in _CUTS)})
+        slices = [slice(*ends) for ends in pairwise([*firsts, rows])]
+        said = self.model.head.curvature
         self.progress(name)
-        choices = [Choice(bits, size) for bits in widths for size in BLOCKS]
-        step = self.kept.once(
-            f"{name}.offers", lambda: {"lost": _lost(name, linear, choices, looked_up)}
-        )
+
+        def priced() -> dict[str, Tensor]:
+            found = prices_of_table(name, table, slices, choices, looked_up=looked_up, said=said)
+            return {"lost": found}
+
+        lost = self.kept.once(f"{name}.offers", priced)["lost"]
+        self.tables.add(name)
+        for some, each in zip(slices, lost, strict=True):
+            self._take(slice_name(name, some.start), table.rows(some), choices, each)
+
+    def _take(self, name: str, linear: Linear, choices: Sequence[Choice], lost: Tensor) -> None:
         self.offers[name] = [
-            Offer(choice, choice.bytes_of(*linear.weight.shape), lost)
-            for choice, lost in zip(choices, step["lost"].tolist(), strict=True)
+            Offer(choice, choice.bytes_of(*linear.weight.shape), one)
+            for choice, one in zip(choices, lost.tolist(), strict=True)
         ]
         self.weights[name] = linear.weight.numel()
 
+    def entries(self, chosen: Mapping[str, Offer]) -> list[ChoiceEntry]:
+        """For the manifest; neighbours among a table's slices that are stored alike are one."""
+        entries: list[ChoiceEntry] = []
+        for name, offer in chosen.items():
+            bits, size = offer.choice
+            entry = ChoiceEntry(
+                name=name,
+                bits=bits,
+                block_size=size,
+                weights=self.weights[name],
+                expected_kl=offer.lost,
+            )
+            last = entries[-1] if entries else None
+            if last is not None and _one_slice(last, entry):
+                weights, lost = last.weights + entry.weights, last.expected_kl + entry.expected_kl
+                entries[-1] = msgspec.structs.replace(last, weights=weights, expected_kl=lost)
+            else:
+                entries.append(entry)
+        return entries
 
-def _lost(name: str, linear: Linear, choices: Sequence[Choice], looked_up: Tensor | None) -> Tensor:
-    """What each choice costs in KL; nothing where nobody reads products, nor looks rows up."""
-    lost = torch.zeros(len(choices), dtype=torch.float64)
-    for part in linear.parts or (linear,):
-        if part.hessian is not None and part.curvature is not None:
-            if not bool(
-                torch.isfinite(part.hessian).all() and torch.isfinite(part.curvature).all()
-            ):
-                raise OptionError(f"--bits: {name}: what it is fed on this text is not finite")
-            offers = offers_of(part.weight, part.hessian, part.curvature, choices)
-            lost += torch.tensor([offer.lost for offer in offers], dtype=torch.float64)
-    if looked_up is not None:
-        # Rows as often as any other: what stands in the vocabulary's long tail counts too.
-        rows = len(linear.weight)
-        each = torch.full((rows,), 1 / rows)
-        offers = offers_of(linear.weight, torch.diag(looked_up), each, choices)
-        lost += torch.tensor([offer.lost for offer in offers], dtype=torch.float64)
-    return lost
+
+def _one_slice(first: ChoiceEntry, second: ChoiceEntry) -> bool:
+    """Whether they are of one table, and stored alike."""
+    table = table_of(first.name)
+    alike = (first.bits, first.block_size) == (second.bits, second.block_size)
+    return table is not None and table == table_of(second.name) and alike
+
+
+def _choices(widths: Sequence[int]) -> list[Choice]:
+    return [Choice(bits, size) for bits in widths for size in BLOCKS]
 
 
 def budget_of(
@@ -133,14 +174,5 @@ def budget_of(
     chosen = spend(survey.offers, int(bits * parameters / 8) - beside)
     return BudgetEntry(
         bits=bits,
-        choices=[
-            ChoiceEntry(
-                name=name,
-                bits=offer.choice.bits,
-                block_size=offer.choice.block_size,
-                weights=survey.weights[name],
-                expected_kl=offer.lost,
-            )
-            for name, offer in chosen.items()
-        ],
+        choices=survey.entries(chosen),
     )

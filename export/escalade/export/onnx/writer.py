@@ -122,6 +122,8 @@ class GraphWriter:
             self._data.write(b"\0" * (-self._data.tell() % _ALIGNMENT_BYTES))
             self._place(tensor, self._data.tell(), values.nbytes)
             self._data.write(values.data.cast("B"))
+        # What is small may be said again, but not otherwise.
+        assert self._weights.get(name, tensor) == tensor, name  # noqa: S101 - names are made here
         self._weights[name] = tensor
         return name
 

@@ -14,16 +14,18 @@ from escalade.export.quantization.budget import (
     WIDTHS,
     Choice,
     Offer,
-    offers_of,
+    losses_of,
     spend,
 )
 from escalade.export.quantization.curvature import CURVATURE, gather_curvatures
-from escalade.export.quantization.gptq import damped, gptq_round
+from escalade.export.quantization.gptq import damped, gptq_round, left_over
 from escalade.export.quantization.hessian import (
     HESSIAN,
+    Hessian,
     gather_hessians,
     gather_hessians_of_text,
     has_hessians,
+    hessian_of,
 )
 from escalade.export.quantization.own_text import write_text
 from escalade.export.quantization.refine import refine
@@ -42,6 +44,7 @@ __all__ = [
     "WIDTHS",
     "Choice",
     "EmbeddingBits",
+    "Hessian",
     "Offer",
     "Rounded",
     "damped",
@@ -50,8 +53,10 @@ __all__ = [
     "gather_hessians_of_text",
     "gptq_round",
     "has_hessians",
+    "hessian_of",
     "join",
-    "offers_of",
+    "left_over",
+    "losses_of",
     "pack",
     "pack_zeros",
     "plain_linears",

@@ -12,35 +12,44 @@ arXiv 2505.07004).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.pytorch_utils import Conv1D
 
-from escalade.export.quantization.hessian import HESSIAN
+from escalade.export.quantization.hessian import HESSIAN, Hessian, hessian_of
+from escalade.export.quantization.own_text import draw_tokens
 
 #: The buffer that `gather_curvatures` leaves on linear layers and on the input embedding.
 CURVATURE = "output_curvature"
 # Of a hessian, its share that counts tokens by their gradients; the rest counts all alike, and
 # keeps what few tokens say from being all that there is.
 _GUIDED = 0.5
+_TINY = 1e-30
+_ROWS = 64  # of the vocabulary's probabilities or gradients worked on at a time
 
 
 def gather_curvatures(model: PreTrainedModel, texts: Sequence[Sequence[int]], seed: int = 0) -> int:
     """Leave on each layer, as `output_curvature`, what an error of its outputs costs in KL.
 
-    Of a linear layer that has a hessian it is `(N,)` such that `sum_i curvature_i * e_i H e_i^T` is
-    the mean KL a token, to second order, that `e`, taken off its weight, costs. Of the input
-    embedding it is `(H,)`, for each number that is taken off a row, squared.
+    Of a linear layer it is `(N,)` such that `sum_i curvature_i * e_i H e_i^T` is the mean KL a
+    token, to second order, that `e`, taken off its weight, costs. Of the input embedding it is
+    `(H,)`, for each number that is taken off a row, squared.
 
-    H itself then counts these texts' tokens by the squares of their gradients, beside what it was
-    the sum of; it is the layer's own from then on.
+    H itself, `input_hessian`, then counts these texts' tokens by the squares of their gradients,
+    beside what it was the sum of; it is the layer's own from then on. Where none was gathered it
+    counts each of these texts' tokens alike beside.
 
     Args:
-        model: a causal LM in float32, whose hessians are gathered.
+        model: a causal LM in float32.
         texts: token ids of each; at least one.
         seed: the same draws the same tokens.
 
@@ -51,50 +60,93 @@ def gather_curvatures(model: PreTrainedModel, texts: Sequence[Sequence[int]], se
     tokens = sum(map(len, texts))
     watch = _Watch(tokens)
     embedding = model.get_input_embeddings()
-    hooks = [
-        module.register_forward_hook(watch)
+    watched = [
+        module
         for module in model.modules()
         if isinstance(module, nn.Linear | Conv1D) or module is embedding
     ]
-    needed = [one for one in model.parameters() if one.requires_grad]
-    try:
-        model.requires_grad_(False)
+    with _hooked(model, watched, watch), torch.enable_grad():
         for text in texts:
-            with torch.enable_grad():
-                logits = model(torch.tensor([list(text)]), use_cache=False).logits[0]
-                logprobs = logits.log_softmax(-1)
-                drawn = torch.multinomial(logprobs.detach().exp(), 1, generator=draw)
-                (-logprobs.gather(-1, drawn).sum()).backward()
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for one in needed:
-            one.requires_grad_(True)
+            logits = model(torch.tensor([list(text)]), use_cache=False).logits
+            gradient = logits[0].detach().softmax(-1)
+            drawn = torch.cat([draw_tokens(rows, draw) for rows in gradient.split(_ROWS)])
+            # Of the drawn tokens' NLL by the logits.
+            gradient.scatter_add_(-1, drawn, torch.full(drawn.shape, -1.0))
+            torch.autograd.backward(logits, gradient[None])
+            del logits, gradient  # before the next text's
     for module, seen in watch.seen.items():
         curvature = seen.squares / (2 * tokens)  # the KL is half of a quadratic form
         if seen.hessian is not None:
             # By token, what an error meets there is as long as inputs are where gradients are.
             length = seen.guided / float(seen.squares.sum().clamp_min(_TINY))
-            curvature = curvature * (length / seen.hessian.diagonal().sum().clamp_min(_TINY))
+            curvature = curvature * (length / max(seen.hessian.trace(), _TINY))
         module.register_buffer(CURVATURE, curvature, persistent=False)
     return tokens
 
 
-_TINY = 1e-30
+@contextmanager
+def _hooked(model: PreTrainedModel, watched: Sequence[nn.Module], watch: _Watch) -> Iterator[None]:
+    """What layers write is watched; weights get no gradients, and blocks keep what they read alone.
+
+    What else is needed on the way back a block computes again then: of a small model's tokens the
+    results between its layers are as large as its weights.
+    """
+    hooks = [module.register_forward_hook(watch) for module in watched]
+    needed = [one for one in model.parameters() if one.requires_grad]
+    blocks = [one for one in model.modules() if isinstance(one, GradientCheckpointingLayer)]
+    try:
+        model.requires_grad_(False)
+        for block in blocks:
+            again = partial(checkpoint, block.forward, use_reentrant=False)
+            setattr(block, "forward", again)  # noqa: B010 - of this one alone
+        yield
+    finally:
+        for block in blocks:
+            block.__dict__.pop("forward", None)
+        for one in needed:
+            one.requires_grad_(True)
+        for hook in hooks:
+            hook.remove()
 
 
 @dataclass
 class _Seen:
     """Of one layer."""
 
-    #: `(K, K)`, its own; None of the embedding.
-    hessian: Tensor | None
-    #: Of the hessian as it was found: the sum of its diagonal.
-    trace: float
+    #: Its own; None of the embedding.
+    hessian: Hessian | None
+    #: Of the hessian as it was found, its trace; None where none was.
+    trace: float | None
     #: `(N,)`, the sum over tokens of gradients, squared.
     squares: Tensor
     #: The sum over tokens of |gradient|^2 |input|^2.
     guided: float = 0.0
+
+    def add(self, read: Tensor, gradient: Tensor, tokens: int) -> None:
+        """Add a text.
+
+        Args:
+            read: `(..., K)`, inputs.
+            gradient: `(..., N)`, by outputs.
+            tokens: in all texts.
+        """
+        lengths = []
+        for rows in gradient.reshape(-1, gradient.shape[-1]).split(_ROWS):
+            squares = rows.square()
+            self.squares += squares.sum(0)
+            lengths.append(squares.sum(1, keepdim=True))
+        if self.hessian is None:
+            return
+        flat, weighing = read.reshape(-1, read.shape[-1]), torch.cat(lengths)
+        alike = flat.square().sum(1, keepdim=True)
+        energy = float((alike.double() * weighing).sum())
+        self.guided += energy
+        # Each text by its length, whatever its gradients are beside another's.
+        given = float(alike.sum()) if self.trace is None else len(flat) / tokens * self.trace
+        weighing = weighing * (_GUIDED / (1 - _GUIDED) * given / max(energy, _TINY))
+        if self.trace is None:
+            weighing = 1 + weighing
+        self.hessian.add(flat * weighing.sqrt())
 
 
 @dataclass
@@ -104,33 +156,48 @@ class _Watch:
     tokens: int
     seen: dict[nn.Module, _Seen] = field(default_factory=dict)
 
-    def __call__(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def __call__(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        if module not in self.seen:
+            self.seen[module] = _begun(module, inputs[0], output)
         if not output.requires_grad:  # the first of all
             output.requires_grad_(True)
-        if module not in self.seen:
-            self.seen[module] = _begun(module, output.shape[-1])
-        seen, read = self.seen[module], inputs[0].detach()
-
-        def add(gradient: Tensor) -> None:
-            squares = gradient.reshape(-1, gradient.shape[-1]).square()
-            seen.squares += squares.sum(0)
-            if seen.hessian is None:
-                return
-            flat = read.reshape(-1, read.shape[-1])
-            guiding = flat * squares.sum(1, keepdim=True).sqrt()
-            energy = float(guiding.double().square().sum())
-            seen.guided += energy
-            # Each text by its length, whatever its gradients are beside another's.
-            share = len(flat) / self.tokens * _GUIDED / (1 - _GUIDED) * seen.trace
-            seen.hessian.addmm_(guiding.T, guiding, alpha=share / max(energy, _TINY))
-
-        output.register_hook(add)
+        seen = self.seen[module]
+        watched: Tensor = _Watched.apply(output, inputs[0].detach(), seen, self.tokens)
+        return watched
 
 
-def _begun(module: nn.Module, width: int) -> _Seen:
-    found = getattr(module, HESSIAN, None)
-    hessian = found.clone() if isinstance(found, Tensor) else None
-    if hessian is not None:  # at once: what layers shared is free when the last has its own
-        module.register_buffer(HESSIAN, hessian, persistent=False)
-    trace = 0.0 if hessian is None else float(hessian.diagonal().sum())
-    return _Seen(hessian, trace, torch.zeros(width))
+class _Watched(torch.autograd.Function):
+    """Gives a layer's output on, and adds its gradient, beside what was read, to what was seen.
+
+    What was read lies where autograd keeps what it needs on the way back, and is computed again
+    with the rest of a block.
+    """
+
+    @staticmethod
+    def forward(ctx: _Context, output: Tensor, read: Tensor, seen: _Seen, tokens: int) -> Tensor:
+        ctx.save_for_backward(read)
+        ctx.seen, ctx.tokens = seen, tokens
+        return output.view_as(output)
+
+    @staticmethod
+    def backward(ctx: _Context, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        (read,) = ctx.saved_tensors
+        ctx.seen.add(read, gradient, ctx.tokens)
+        return gradient, None, None, None
+
+
+class _Context(FunctionCtx):
+    seen: _Seen
+    tokens: int
+    saved_tensors: tuple[Tensor, ...]
+
+
+def _begun(module: nn.Module, read: Tensor, output: Tensor) -> _Seen:
+    squares = torch.zeros(output.shape[-1])
+    if not read.is_floating_point():  # an embedding reads ids
+        return _Seen(None, None, squares)
+    found = hessian_of(module)
+    hessian = Hessian(read.shape[-1]) if found is None else found.copy()
+    # At once: what layers shared is free when the last has its own.
+    setattr(module, HESSIAN, hessian)
+    return _Seen(hessian, None if found is None else found.trace(), squares)

@@ -12,9 +12,63 @@ from transformers.pytorch_utils import Conv1D
 
 from escalade.checkpoint import GREEDY
 
-#: The buffer of a linear layer that `gather_hessians` leaves on it.
+#: The attribute of a linear layer that `gather_hessians` leaves on it.
 HESSIAN = "input_hessian"
 _ROWS = 4  # read at a time: logits of every token of a large vocabulary are large
+_PANEL = 192  # columns: of SmolLM2's 576 and 1536 a multiple, and wide enough for fast products
+
+
+class Hessian:
+    """A sum of `x x^T` over inputs `x`, `(K, K)`: what lies on and over the diagonal, by panels.
+
+    Little more than half of what a whole matrix takes, in memory and in time.
+    """
+
+    def __init__(self, columns: int) -> None:
+        """Nothing, of inputs of so many numbers."""
+        self.columns = columns
+        ends = [min(first + _PANEL, columns) for first in range(0, columns, _PANEL)]
+        #: Each from row 0 to its last column.
+        self._panels = [
+            torch.zeros(end, end - first)
+            for first, end in zip(range(0, columns, _PANEL), ends, strict=True)
+        ]
+
+    def add(self, inputs: Tensor) -> None:
+        """Add the sum over inputs, `(T, K)`."""
+        for first, panel in self._placed():
+            rows, columns = panel.shape
+            left, right = inputs[:, :rows], inputs[:, first : first + columns]
+            panel.addmm_(left.T, right)
+
+    def copy(self) -> Hessian:
+        """Another, of the same numbers."""
+        made = Hessian(self.columns)
+        for panel, mine in zip(made._panels, self._panels, strict=True):
+            panel.copy_(mine)
+        return made
+
+    def trace(self) -> float:
+        """The sum of its diagonal: of all inputs' squares."""
+        return sum(float(panel[first:].trace()) for first, panel in self._placed())
+
+    def whole(self) -> Tensor:
+        """`(K, K)`, float32, symmetric to the last bit; made anew."""
+        made = torch.empty(self.columns, self.columns)
+        for first, panel in self._placed():
+            rows, columns = panel.shape
+            made[first : first + columns, :rows] = panel.T
+            made[:rows, first : first + columns] = panel
+        for first, panel in self._placed():
+            block = panel[first:]
+            made[first : first + len(block), first : first + len(block)] = (
+                block.triu() + block.triu(1).T
+            )
+        return made
+
+    def _placed(self) -> Iterator[tuple[int, Tensor]]:
+        """Panels, each with its first column."""
+        return zip(range(0, self.columns, _PANEL), self._panels, strict=True)
 
 
 def gather_hessians(
@@ -68,6 +122,12 @@ def has_hessians(model: PreTrainedModel) -> bool:
     return any(hasattr(module, HESSIAN) for module in model.modules())
 
 
+def hessian_of(module: nn.Module) -> Hessian | None:
+    """What was gathered of a layer."""
+    found = getattr(module, HESSIAN, None)
+    return found if isinstance(found, Hessian) else None
+
+
 @contextmanager
 def _watched(model: PreTrainedModel) -> Iterator[None]:
     watch = _Watch()
@@ -87,21 +147,19 @@ class _Watch:
     """Adds what layers read; those that read one tensor (queries, keys, values) share one sum."""
 
     def __init__(self) -> None:
-        self._last: tuple[Tensor, Tensor] | None = None
+        self._last: tuple[Tensor, Hessian] | None = None
 
     def __call__(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        found = getattr(module, HESSIAN, None)
+        found = hessian_of(module)
         if self._last is not None and self._last[0] is inputs[0]:
             if found is None:
-                module.register_buffer(HESSIAN, self._last[1], persistent=False)
+                setattr(module, HESSIAN, self._last[1])
                 return
             if found is self._last[1]:
                 return
         flat = inputs[0].reshape(-1, inputs[0].shape[-1])
-        hessian = flat.T @ flat
-        if isinstance(found, Tensor):
-            found += hessian
-        else:
-            module.register_buffer(HESSIAN, hessian, persistent=False)
-            found = hessian
+        if found is None:
+            found = Hessian(flat.shape[-1])
+            setattr(module, HESSIAN, found)
+        found.add(flat)
         self._last = (inputs[0], found)
