@@ -25,6 +25,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.pytorch_utils import Conv1D
 
+from escalade.export.memory import trim
 from escalade.export.quantization.hessian import HESSIAN, Hessian, hessian_of
 from escalade.export.quantization.own_text import draw_tokens
 
@@ -34,7 +35,7 @@ CURVATURE = "output_curvature"
 # keeps what few tokens say from being all that there is.
 _GUIDED = 0.5
 _TINY = 1e-30
-_ROWS = 64  # of the vocabulary's probabilities or gradients worked on at a time
+_ROWS = 16  # of the vocabulary's probabilities or gradients worked on at a time
 
 
 def gather_curvatures(model: PreTrainedModel, texts: Sequence[Sequence[int]], seed: int = 0) -> int:
@@ -68,12 +69,13 @@ def gather_curvatures(model: PreTrainedModel, texts: Sequence[Sequence[int]], se
     with _hooked(model, watched, watch), torch.enable_grad():
         for text in texts:
             logits = model(torch.tensor([list(text)]), use_cache=False).logits
-            gradient = logits[0].detach().softmax(-1)
-            drawn = torch.cat([draw_tokens(rows, draw) for rows in gradient.split(_ROWS)])
+            gradient = logits.data[0]  # in their place: who wrote them needs them no more
+            drawn = torch.cat([_to_likely(rows, draw) for rows in gradient.split(_ROWS)])
             # Of the drawn tokens' NLL by the logits.
             gradient.scatter_add_(-1, drawn, torch.full(drawn.shape, -1.0))
             torch.autograd.backward(logits, gradient[None])
             del logits, gradient  # before the next text's
+            trim()  # what blocks computed again lies in pieces
     for module, seen in watch.seen.items():
         curvature = seen.squares / (2 * tokens)  # the KL is half of a quadratic form
         if seen.hessian is not None:
@@ -82,6 +84,12 @@ def gather_curvatures(model: PreTrainedModel, texts: Sequence[Sequence[int]], se
             curvature = curvature * (length / max(seen.hessian.trace(), _TINY))
         module.register_buffer(CURVATURE, curvature, persistent=False)
     return tokens
+
+
+def _to_likely(logits: Tensor, draw: torch.Generator) -> Tensor:
+    """Turn logits, `(T, V)`, into probabilities, and draw a token of each row, `(T, 1)`."""
+    logits.copy_(logits.softmax(-1))
+    return draw_tokens(logits, draw)
 
 
 @contextmanager
