@@ -26,7 +26,6 @@ from escalade.export.quantization import (
     Offer,
     damped,
     gather_curvatures,
-    gather_hessians_of_text,
     gptq_round,
     left_over,
     losses_of,
@@ -37,7 +36,7 @@ from escalade.export.quantization import (
     write_text,
 )
 from escalade.export.quantization.blocks import fit_grid
-from escalade.export.quantization.hessian import HESSIAN
+from escalade.export.quantization.hessian import HESSIAN, gather_hessians_of_text
 from escalade.export.quantization.own_text import draw_tokens
 
 OFFERS = st.lists(

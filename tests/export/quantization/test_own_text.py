@@ -9,8 +9,8 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from escalade.export.errors import ModelError
-from escalade.export.quantization import gather_hessians_of_text, write_text
-from escalade.export.quantization.hessian import HESSIAN, Hessian
+from escalade.export.quantization import write_text
+from escalade.export.quantization.hessian import HESSIAN, Hessian, gather_hessians_of_text
 from escalade.export.quantization.own_text import draw_tokens
 
 

@@ -1,7 +1,7 @@
 """What every package of the device may use: files, records, texts; knows no model."""
 
 from escalade.edge.base.clock import Clock, SystemClock
-from escalade.edge.base.database import Database
+from escalade.edge.base.database import Database, mark_of
 from escalade.edge.base.files import (
     exclusive_lock,
     is_held,
@@ -58,6 +58,7 @@ __all__ = [
     "iter_jsonl",
     "jsonl_lines",
     "lock_alone",
+    "mark_of",
     "named",
     "naming",
     "nearest",

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from escalade.edge.base.files import make_private
 from escalade.edge.errors import EdgeError
@@ -20,6 +20,25 @@ if TYPE_CHECKING:
 
 # For whoever writes just now, a few rows each time.
 _BUSY_S = 10.0
+
+
+_MARK = (
+    "SELECT user_version, application_id, (SELECT count(*) FROM sqlite_master)"
+    " FROM pragma_user_version, pragma_application_id"
+)
+
+
+class Mark(NamedTuple):
+    """What a file says it is."""
+
+    version: int
+    application: int
+    tables: int
+
+
+def mark_of(file: sqlite3.Connection) -> Mark:
+    """What a file says it is, at one moment: between two looks another process may make it."""
+    return Mark(*file.execute(_MARK).fetchone())
 
 
 class Database:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from escalade.edge.base import Database
+from escalade.edge.base import Database, mark_of
 from escalade.edge.errors import OutboxError
 
 if TYPE_CHECKING:
@@ -73,8 +73,7 @@ def _prepare(path: Path, base: Database) -> None:
 
 
 def _check_ours(path: Path, file: sqlite3.Connection) -> None:
-    (version,) = file.execute("PRAGMA user_version").fetchone()
-    (tables,) = file.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    version, _, tables = mark_of(file)
     if version != _VERSION and (version or tables):
         raise OutboxError(
             f"{path}: must be an outbox of version {_VERSION}, got a database of version {version}"

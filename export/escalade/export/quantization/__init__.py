@@ -20,10 +20,8 @@ from escalade.export.quantization.budget import (
 from escalade.export.quantization.curvature import CURVATURE, gather_curvatures
 from escalade.export.quantization.gptq import damped, gptq_round, left_over
 from escalade.export.quantization.hessian import (
-    HESSIAN,
     Hessian,
     gather_hessians,
-    gather_hessians_of_text,
     has_hessians,
     hessian_of,
 )
@@ -40,7 +38,6 @@ __all__ = [
     "BLOCKS",
     "CURVATURE",
     "GROUP_SIZE",
-    "HESSIAN",
     "WIDTHS",
     "Choice",
     "EmbeddingBits",
@@ -50,7 +47,6 @@ __all__ = [
     "damped",
     "gather_curvatures",
     "gather_hessians",
-    "gather_hessians_of_text",
     "gptq_round",
     "has_hessians",
     "hessian_of",

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from escalade.edge.base import Database
+from escalade.edge.base import Database, mark_of
 from escalade.edge.errors import BudgetError
 from escalade.edge.policy.rules import Block, Spending, over_budget
 from escalade.edge.policy.table import DailyTable
@@ -131,9 +131,7 @@ class Budget:
 
     def _prepare(self) -> None:
         with self._base.alone() as file:
-            (version,) = file.execute("PRAGMA user_version").fetchone()
-            (whose,) = file.execute("PRAGMA application_id").fetchone()
-            (tables,) = file.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            version, whose, tables = mark_of(file)
         if (version, whose) != (_VERSION, _APPLICATION) and (version or whose or tables):
             raise BudgetError(f"{self.path}: must be a budget of version {_VERSION}, is another")
         self._base.log_ahead()
