@@ -66,7 +66,8 @@ class _Descent:
         self._hessian, self._size, self._halves = hessian, block_size, halves
         self._lowest = -(1 << (bits - 1))
         self._weight = weight.T.contiguous()
-        self._scales = rounded.grid.scales.T.contiguous()
+        # A copy always: of one row the other way round is the same numbers, which stay as they are.
+        self._scales = rounded.grid.scales.T.clone(memory_format=torch.contiguous_format)
         self._grid = rounded.grid
         zeros = torch.zeros_like(self._scales)
         if rounded.grid.zeros is not None:
