@@ -9,7 +9,7 @@ from torch import Tensor
 
 from escalade.export.blueprints import Linear
 from escalade.export.errors import OptionError
-from escalade.export.quantization import Choice, left_over, losses_of
+from escalade.export.quantization import Choice, left_over, losses_of, with_lookups
 
 # Of how much words count, what all have alike: users have words that the model's text has not.
 _ALIKE = 0.25
@@ -62,11 +62,10 @@ def prices_of_table(
     if table.hessian is not None and table.curvature is not None:
         hessian, curvature = table.hessian.whole(), table.curvature
         _check(name, hessian, curvature)
-        left, importance = left_over(hessian), hessian.diagonal()
-        if looked_up is not None:  # see `round_matrix`: half of it is as if rows stood alone
-            both = hessian + torch.eye(len(hessian)) * importance.mean()
-            left = left_over(both) * importance / both.diagonal()
-            importance = both.diagonal()
+        rounded_by = hessian if looked_up is None else with_lookups(hessian)
+        left, importance = left_over(rounded_by), rounded_by.diagonal()
+        if looked_up is not None:  # the rest of it is the lookups', which are priced below
+            left = left * hessian.diagonal() / importance
         ways.append((left, _spread(curvature)))
     if looked_up is not None:
         often = torch.ones(rows) if said is None else _spread(said)

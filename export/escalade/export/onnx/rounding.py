@@ -23,6 +23,7 @@ from escalade.export.quantization import (
     round_to_nearest,
     rounded_from,
     tensors,
+    with_lookups,
 )
 
 # So many lose next to nothing, with nothing to refine.
@@ -60,8 +61,8 @@ def _one_by_text(name: str, matrix: Linear, choice: Choice, looked_up: bool) -> 
     bits, size = choice
     assert matrix.hessian is not None  # noqa: S101 - the caller has looked, and all parts have one
     hessian = matrix.hessian.whole()
-    if looked_up:  # each row by itself, as if by inputs that have nothing to do with another
-        hessian = hessian + torch.eye(len(hessian)) * hessian.diagonal().mean()
+    if looked_up:
+        hessian = with_lookups(hessian)
     try:
         rounded = gptq_round(matrix.weight, hessian, bits, size, zeros=choice.zeros)
     except RuntimeError as error:  # torch.linalg.LinAlgError is one

@@ -18,7 +18,7 @@ from escalade.export.quantization.budget import (
     spend,
 )
 from escalade.export.quantization.curvature import CURVATURE, gather_curvatures
-from escalade.export.quantization.gptq import damped, gptq_round, left_over
+from escalade.export.quantization.gptq import damped, gptq_round, left_over, with_lookups
 from escalade.export.quantization.hessian import (
     Hessian,
     gather_hessians,
@@ -62,5 +62,6 @@ __all__ = [
     "rounded_from",
     "spend",
     "tensors",
+    "with_lookups",
     "write_text",
 ]
