@@ -6,6 +6,7 @@ from escalade.simulator.network.delay_lines import (
     DelayLine,
     calls_s,
     draws_of,
+    held_share,
     ready_s,
     uniforms,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "calls_s",
     "draws_of",
     "get_profile",
+    "held_share",
     "networks_named",
     "ping",
     "profiles_table",
