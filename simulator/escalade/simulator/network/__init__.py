@@ -4,6 +4,7 @@ from escalade.simulator.network.clock import LiveClock
 from escalade.simulator.network.delay_lines import (
     Connections,
     DelayLine,
+    answered_s,
     calls_s,
     draws_of,
     held_share,
@@ -45,6 +46,7 @@ __all__ = [
     "Profile",
     "Profiles",
     "ProxyState",
+    "answered_s",
     "calls_s",
     "draws_of",
     "get_profile",
