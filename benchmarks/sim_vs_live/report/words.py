@@ -25,9 +25,9 @@ which virtual time draws {draws} times, under load {loaded}; live there is one d
 Between the two a machine's own noise remains: it is all that there is at 1 us. One answer takes
 more or less from one time to the next by as much as most of these differences, so that the
 intervals say more than the values. A third table has what the network's chance alone makes of a run
-of so many queries: where it is nothing, all of an error is the machine's or the simulator's. Queries
-of a tenth of a second come too fast for gRPC to ping ahead of each answer, as virtual time has it: on
-wifi-good, which alone loses packets, that makes its mean 0.4 % too long.
+of so many queries: where it is nothing, all of an error is the machine's or the simulator's.
+Queries of a tenth of a second come too fast for gRPC to ping ahead of each answer, as virtual time
+has it: on wifi-good, which alone loses packets, that makes its mean 0.4 % too long.
 
 Under load calls come at moments of chance, the same ones in virtual time, where they go through the
 fleet's queue, and over as many connections as live: 16 of the device's link, one from the gateway
