@@ -189,7 +189,7 @@ def _model_of(spec: Spec, built: Sequence[_Built], seed: int) -> Model:
         defers=np.concatenate([one.queries.defers for one in built]),
         cloud_s=np.concatenate([one.queries.cloud_s for one in built]),
         up_s=np.concatenate([up for up, _ in delays]),
-        down_s=np.concatenate([down for _, down in delays]),
+        down_s=np.concatenate([down for _, down in delays]) + cloud.beside_s,
         dials=np.array([one is not None for one in dialling]),
         idle_s=np.array([0.0 if one is None else one.idle_s for one in dialling]),
         open_s=np.concatenate([open_s for open_s, _ in first]),

@@ -112,13 +112,24 @@ def best_slowdown(error: Callable[[float], float], *, steps: int = _STEPS) -> fl
         steps: of the search; each leaves 0.62 of what is left.
     """
     low, high = 0.0, 1.0
-    for _ in range(steps):
-        width = _GOLDEN * (high - low)
-        if error(high - width) < error(low + width):
-            high = low + width
+    left, right = 1 - _GOLDEN, _GOLDEN
+    of_left, of_right = error(left), error(right)
+    for _ in range(steps - 1):  # one of both is the next step's too
+        if of_left < of_right:
+            high, right, of_right = right, left, of_left
+            left = high - _GOLDEN * (high - low)
+            of_left = error(left)
         else:
-            low = high - width
-    return (low + high) / 2
+            low, left, of_left = left, right, of_right
+            right = low + _GOLDEN * (high - low)
+            of_right = error(right)
+    return left if of_left < of_right else right
+
+
+def seconds_alone(answers: Answers) -> tuple[float, float]:
+    """Seconds of a start and of a token, of answers that had no other beside them."""
+    _, start_s, token_s = _solved({1: answers}, 0.0)
+    return start_s, token_s
 
 
 def _stretch(clients: int, slowdown: float) -> float:
