@@ -11,7 +11,7 @@ from typing import TypeVar
 import msgspec
 import numpy as np
 from benchmarks.sim_vs_live import first_calls, light
-from benchmarks.sim_vs_live.loaded import LOADED, Call, control, measure, rate_at, recorded_calls
+from benchmarks.sim_vs_live.loaded import Call, measure, recorded_calls
 from benchmarks.sim_vs_live.pieces import LOADS, keep, name_of
 from benchmarks.sim_vs_live.system import System, models, system
 
@@ -109,15 +109,12 @@ class Study:
         others: Sequence[Call],
     ) -> None:
         _settle()
-        rate, seed = rate_at(LOADED, calls), self._seed
-        # Of other moments too; and just before, for a machine is faster now, slower then.
-        found = control(near.address, others, rate, self._calls, seed=seed + 1)
-        keep(self._out, f"control-{tiers}-{profile}", found)
-        keep(
-            self._out,
-            name_of("loaded", tiers, profile),
-            measure(profile, tiers, far.address, calls, found, self._calls, seed=seed),
+        addresses = near.address, far.address
+        found, piece = measure(
+            profile, tiers, addresses, calls, others, self._calls, seed=self._seed
         )
+        keep(self._out, f"control-{tiers}-{profile}", found)
+        keep(self._out, piece.name, piece)
 
     def _calls_of(self, near: System, tiers: int, split: str) -> list[Call]:
         """Of one split's queries, those that climb to the cloud."""

@@ -84,21 +84,18 @@ def in_virtual_time(
     return np.asarray(took_s + [one.beside_s for one in asked])
 
 
-def control(address: str, calls: Sequence[Call], rate: float, many: int, *, seed: int) -> Control:
-    """Send calls where nothing delays, and fit to what they take.
+def control_of(sent: Sequence[Sent], calls: Sequence[Call], rate: float) -> Control:
+    """Fit to what calls took where nothing delays.
 
     Args:
-        address: of a server behind links without delay.
-        calls: none of those that are compared.
+        sent: runs of them.
+        calls: whose queries they are, none of those that are compared.
         rate: calls a second.
-        many: how many to send.
-        seed: of their moments and order.
     """
-    sent = send(address, calls, rate, many, seed=seed)
 
     def beside(slowdown: float) -> Floats:
-        virtual_s = in_virtual_time(sent, calls, _FREE, slowdown, seed=seed)
-        return _without_stops(sent.took_s - virtual_s)
+        left_s = [one.took_s - in_virtual_time(one, calls, _FREE, slowdown, seed=0) for one in sent]
+        return _without_stops(np.concatenate(left_s))
 
     def error(slowdown: float) -> float:
         left_s = beside(slowdown)
@@ -109,7 +106,7 @@ def control(address: str, calls: Sequence[Call], rate: float, many: int, *, seed
         slowdown=slowdown,
         beside_s=beside(slowdown).tolist(),
         rate=rate,
-        stolen_s=sent.stolen_s,
+        stolen_s=sum(one.stolen_s for one in sent),
     )
 
 
@@ -122,34 +119,39 @@ def _without_stops(left_s: Floats) -> Floats:
 def measure(
     profile: str,
     tiers: int,
-    address: str,
+    addresses: tuple[str, str],
     calls: Sequence[Call],
-    found: Control,
+    others: Sequence[Call],
     many: int,
     *,
     seed: int,
-) -> Piece:
-    """Send calls, and work them out.
+) -> tuple[Control, Piece]:
+    """Send calls, and work them out as a control has it: half of it before, and half after.
 
     Args:
         profile: the network,
         tiers: and their number, of which each link but the first has it too.
-        address: of a server behind it.
-        calls: as recorded where nothing delays.
-        found: of the control.
-        many: how many to send.
+        addresses: of a server behind links without delay, and of one behind the network.
+        calls: as recorded where nothing delays,
+        others: and those of the control.
+        many: how many to send, of either.
         seed: of their moments and order, and of the network's draws.
     """
     rate = rate_at(LOADED, calls)
     note_console().print(f"loaded, {tiers} tiers, {profile}: {many} calls, {rate:.1f} a second ...")
-    sent = send(address, calls, rate, many, seed=seed)
+    near, far = addresses
+    # Of other moments too; and on both sides, for a machine is faster now, slower then.
+    before = send(near, others, rate, many // 2, seed=seed + 1)
+    sent = send(far, calls, rate, many, seed=seed)
+    after = send(near, others, rate, many - many // 2, seed=seed + 2)
+    found = control_of((before, after), others, rate)
     network = get_profile(profile)
     virtual_s = []
     for one in draws_of(seed, LOADED_DRAWS):
         took_s = in_virtual_time(sent, calls, network, found.slowdown, seed=one)
         beside_s = np.random.default_rng([one, 1]).choice(found.beside_s, many)
         virtual_s.append((took_s + beside_s).tolist())
-    return Piece(
+    piece = Piece(
         profile=profile,
         tiers=tiers,
         load="loaded",
@@ -163,3 +165,4 @@ def measure(
         slowdown=found.slowdown,
         stolen_s=sent.stolen_s,
     )
+    return found, piece

@@ -25,7 +25,7 @@ from escalade.simulator.timing import tables_of as clock_tables_of
 #: Round trips from which `TARGETS` are aimed at.
 _FROM_MS = 10.0
 _LOADS = {"light": "One query after the other", "loaded": "Under load"}
-_CONTROL = ["before", "tiers", "calls/s", "slowdown", "beside", "its spread", "stolen"]
+_CONTROL = ["network", "tiers", "calls/s", "slowdown", "beside", "its spread", "stolen"]
 
 
 def write(found: Findings, page: Path) -> None:

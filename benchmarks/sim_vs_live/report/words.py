@@ -1,9 +1,9 @@
 """What the page says in words; knows no number."""
 
-CONTROLS = """Before each network, as many calls a second over links that do not delay. The slowdown
-is fitted to them: by how many times each call beside it makes one take longer in the cloud. What
-each then took more than virtual time has is added to the network's calls, in an order of chance.
-Stolen is what the machine's host gave to others meanwhile, of all cores."""
+CONTROLS = """Half before each network and half after it, as many calls a second over links that do
+not delay. The slowdown is fitted to them: by how many times each call beside it makes one take
+longer in the cloud. What each then took more than virtual time has is added to the network's calls,
+in an order of chance. Stolen is what the machine's host gave to others meanwhile, of all cores."""
 
 HEAD = """# The simulator, held against what it simulates
 
@@ -48,12 +48,13 @@ packets take more on a new connection (TCP's slow start), and after a pause: tha
 
 TAIL = """## Do it again
 
-<!-- not run: eight minutes of a machine that has nothing else to do -->
+<!-- not run: ten minutes of a machine that has nothing else to do -->
 
     make sim-vs-live
     make sim-vs-live ARGS="--queries 1000 --calls 2000 --out FOLDER"
     make sim-vs-live ARGS=--report
 
-The first takes 8 minutes, as above; the second has ten times the queries and takes an hour. What is
-in the folder (`runs/sim-vs-live`) is not measured again. One seed (`--seed 1`) decides queries,
-moments and networks; live times differ from run to run."""
+The first takes ten minutes; the second, with ten times the queries, more than an hour. What is in
+the folder (`runs/sim-vs-live`) is not measured again, so that one network may have more queries
+than the others. One seed (`--seed 1`) decides queries, moments and networks; live times differ from
+run to run."""
