@@ -38,6 +38,7 @@ from escalade.simulator.fleet.capacity import Capacity
 from escalade.simulator.fleet.report import FleetReport
 from escalade.simulator.load import LoadReport
 from escalade.simulator.load.fitting import Fit
+from escalade.simulator.load.loaded_fit import LoadedFit
 from escalade.simulator.network.described.rows import ProfileReport, ProfileRow
 from escalade.simulator.network.profiles.reading import shipped_profiles
 from escalade.simulator.network.proxy.control import ProxyState
@@ -73,6 +74,7 @@ JSON: dict[str, tuple[Printed, ...]] = {
     "learn, of kind generation": (Improved,),
     "load": (LoadReport,),
     "load --fit": (Fit,),
+    "load --fit --rate": (LoadedFit,),
     "outbox clear": (clear,),
     "outbox list": (Entry, "A list of these."),
     "plan": (Plan,),

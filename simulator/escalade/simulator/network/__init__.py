@@ -4,8 +4,10 @@ from escalade.simulator.network.clock import LiveClock
 from escalade.simulator.network.delay_lines import (
     Connections,
     DelayLine,
+    answered_s,
     calls_s,
     draws_of,
+    held_share,
     ready_s,
     uniforms,
 )
@@ -44,9 +46,11 @@ __all__ = [
     "Profile",
     "Profiles",
     "ProxyState",
+    "answered_s",
     "calls_s",
     "draws_of",
     "get_profile",
+    "held_share",
     "networks_named",
     "ping",
     "profiles_table",
