@@ -18,6 +18,14 @@ from escalade.simulator.network.described import (
     row_of,
 )
 from escalade.simulator.network.framing import GRPC_BYTES_DOWN, GRPC_BYTES_UP
+from escalade.simulator.network.kernel import (
+    CLOUD,
+    KernelNetwork,
+    KernelPart,
+    kernel_lacks,
+    probe_kernel,
+    shaping_lines,
+)
 from escalade.simulator.network.links import Network, networks_named
 from escalade.simulator.network.profiles import (
     PAPERS_DELAYS,
@@ -31,6 +39,7 @@ from escalade.simulator.network.proxy import ControlClient, ProxyState, run_prox
 from escalade.simulator.network.stages import Conditions
 
 __all__ = [
+    "CLOUD",
     "GRPC_BYTES_DOWN",
     "GRPC_BYTES_UP",
     "PAPERS_DELAYS",
@@ -38,6 +47,8 @@ __all__ = [
     "Connections",
     "ControlClient",
     "DelayLine",
+    "KernelNetwork",
+    "KernelPart",
     "LiveClock",
     "Network",
     "Pings",
@@ -47,8 +58,10 @@ __all__ = [
     "calls_s",
     "draws_of",
     "get_profile",
+    "kernel_lacks",
     "networks_named",
     "ping",
+    "probe_kernel",
     "profiles_table",
     "profiles_with",
     "read_mahimahi",
@@ -57,5 +70,6 @@ __all__ = [
     "report_of",
     "row_of",
     "run_proxy",
+    "shaping_lines",
     "uniforms",
 ]
