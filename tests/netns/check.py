@@ -21,7 +21,11 @@ from escalade.simulator.network import profiles_with
 HOME = REPO / "runs" / "netns"
 
 #: What any machine tests as far as its kernel goes: here it has all of it.
-_TESTS = ("tests/simulator/network/kernel/test_network.py", "tests/cli/verbs/test_netns.py")
+_TESTS = (
+    "tests/simulator/network/kernel/test_network.py",
+    "tests/simulator/timing/test_measuring.py",
+    "tests/cli/verbs/test_netns.py",
+)
 _PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--no-header")
 _NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "env", "HOME=/tmp")
 _LONGEST_S = 1200.0

@@ -56,6 +56,18 @@ def test_the_commands_code_is_kept_or_what_is_missing_is_said(
         assert line == "lte (70 ms round trip) to 127.0.0.1:1 on 10.9.0.2:1"
 
 
+def test_a_seed_is_taken_or_refused_and_never_ignored(invoke: Invoke) -> None:
+    command = ("--upstream", ":1", "--seed", "7", "--", "tc", "qdisc", "show", "dev", "device")
+    code, _, err = invoke("netns", "--profile", "wifi-good", *command)
+    line = err.splitlines()[-1]
+    if lacking := kernel_lacks(probe_kernel()):
+        assert line.endswith(f"on this machine: {lacking}")
+    else:
+        # Linux from 6.6 on; the kernel of `make test-netns` is older.
+        assert code == 0 or "takes no seed here" in line
+    assert code in {0, 2}
+
+
 MISTAKES: list[tuple[list[str], str]] = [
     (["--profile", "lt"], "got 'lt'; did you mean 'lte'?"),
     (["--profile", "lte", "true"], "Missing option '--upstream'"),

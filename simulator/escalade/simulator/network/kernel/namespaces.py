@@ -84,8 +84,8 @@ class Namespaces:
 
     def tell(
         self, side: Side, program: str, lines: Iterable[str], env: Mapping[str, str] | None = None
-    ) -> None:
-        """Have `ip` or `tc` run commands inside.
+    ) -> str:
+        """Have `ip` or `tc` run commands inside; gives what it printed.
 
         Raises:
             KernelError: one is refused; says what the program said.
@@ -99,6 +99,7 @@ class Namespaces:
         if done.returncode:
             said = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[0]
             raise KernelError(f"{program} refuses a network of the kernel's: {said}")
+        return done.stdout
 
     def _hold_cloud(self) -> None:
         ours, theirs = socket.socketpair()

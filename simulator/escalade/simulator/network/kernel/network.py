@@ -33,6 +33,8 @@ from escalade.v1.address import Address
 #: The address of the server's end, as programs on the network see it.
 CLOUD = ADDRESSES["cloud"]
 
+_NO_SEED = "netem takes no seed here, that takes Linux 6.6 and its tc: leave --seed out"
+
 
 class KernelNetwork:
     """A network between the programs it runs and one server, as a context manager.
@@ -84,6 +86,10 @@ class KernelNetwork:
             try:
                 self._make(stack)
             except KernelError as error:
+                if self._seed is not None and '"seed"' in str(
+                    error
+                ):  # an older tc: What is "seed"?
+                    raise KernelError(_NO_SEED) from error
                 if lacking := kernel_lacks(probe_kernel()):
                     raise KernelError(
                         f"no network of the kernel's on this machine: {lacking}"
@@ -123,7 +129,11 @@ class KernelNetwork:
             file.writelines(exponential_table())
         env = {"TC_LIB_DIR": str(tables)}  # where tc looks for tables of delays
         for way, end in ENDS.items():
-            self._namespaces.tell(end, "tc", [self._line("add", way, moments.at(0.0))], env)
+            shaping = [self._line("add", way, moments.at(0.0)), f"qdisc show dev {end}"]
+            shown = self._namespaces.tell(end, "tc", shaping, env)
+            # A kernel that knows no seed says nothing, and draws its own.
+            if self._seed is not None and " seed " not in shown:
+                raise KernelError(_NO_SEED)
         if varies(self._profile):
             tellers = [
                 Teller(self._namespaces.entering(end), partial(self._line, "change", way), env)
