@@ -116,8 +116,9 @@ def page() -> str:
                 "to the recipe's folder; an unknown key is refused.",
                 *_recipe(),
                 "## Networks",
-                "`--profile NAME` of `simulate`, `proxy` and `netns`. RTT is the median round trip, in\n"
-                "ms; bandwidth in Mb/s from and to the cloud; loss a share of packets, each a stall.",
+                "`--profile NAME` of `simulate`, `proxy`, `netns`. RTT is the median round trip,\n"
+                "in ms; bandwidth in Mb/s from and to the cloud; loss a share of packets, each a\n"
+                "stall but on `netns`.",
                 _table(("name", "RTT", "down", "up", "jitter", "loss", "source"), _profiles()),
                 "## What `--json` prints",
                 "One document on stdout. Of each verb, the keys; `null` stands for what is not\n"

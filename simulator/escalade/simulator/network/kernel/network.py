@@ -86,14 +86,13 @@ class KernelNetwork:
             try:
                 self._make(stack)
             except KernelError as error:
-                if self._seed is not None and '"seed"' in str(
-                    error
-                ):  # an older tc: What is "seed"?
-                    raise KernelError(_NO_SEED) from error
                 if lacking := kernel_lacks(probe_kernel()):
                     raise KernelError(
                         f"no network of the kernel's on this machine: {lacking}"
                     ) from error
+                # An older tc asks: What is "seed"?
+                if self._seed is not None and '"seed"' in str(error):
+                    raise KernelError(_NO_SEED) from error
                 raise
             self._stack = stack.pop_all()
         return self
