@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
+from escalade.simulator.errors import KernelError
 from escalade.simulator.network.kernel.moments import Moment, Moments
 from escalade.simulator.network.profiles import Profile
 from escalade.simulator.network.proxy import Proxy
@@ -92,10 +93,17 @@ class Teller:
         self._process.communicate()
 
     def tell(self, now: Moment) -> None:
-        """Change the queue for packets to come; those under way keep their times."""
+        """Change the queue for packets to come; those under way keep their times.
+
+        Raises:
+            KernelError: tc has ended; it says why itself.
+        """
         assert self._process.stdin is not None  # noqa: S101 - asked for above
-        self._process.stdin.write(f"{self._line(now)}\n".encode())
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write(f"{self._line(now)}\n".encode())
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise KernelError("tc has ended while a network was followed") from None
 
 
 @contextmanager
@@ -119,7 +127,8 @@ def _in_thread(
     thread.start()
     is_ready.wait()
     try:
-        yield
+        if not failed:
+            yield
     finally:
         with suppress(RuntimeError):  # its loop is closed: it has failed
             loop.call_soon_threadsafe(stop.set)
