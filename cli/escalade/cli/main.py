@@ -30,6 +30,7 @@ from escalade.cli.verbs import (
     learn,
     listen,
     load,
+    netns,
     plan,
     record,
     router,
@@ -116,6 +117,8 @@ for verb in (
     evaluate,
 ):
     app.command()(verb)
+# What follows the command's name is the command's.
+app.command(context_settings={"allow_interspersed_args": False})(netns)
 store = typer.Typer(no_args_is_help=True)
 for store_verb in (install, rollback, versions, verify, sign):
     store.command()(store_verb)
