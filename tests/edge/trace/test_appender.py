@@ -16,6 +16,7 @@ import msgspec
 import pytest
 import small_traces
 from small_traces import cloud, device, header, tier_answer
+from virtual_clock import VirtualClock
 
 from escalade.edge.base import lock_alone
 from escalade.edge.errors import DataError, InUseError
@@ -246,32 +247,19 @@ def test_a_link_is_added_to_and_stays(tmp_path: Path) -> None:
     assert ids(target) == ["a", "b"]
 
 
-class Passing:
-    """A clock that sleeping moves."""
-
-    def __init__(self) -> None:
-        self.s = 0.0
-
-    def now_s(self) -> float:
-        return self.s
-
-    def sleep_s(self, seconds: float) -> None:
-        self.s += seconds
-
-
 def test_nobody_waits_forever_for_a_lock(tmp_path: Path) -> None:
     path = tmp_path / "trace.jsonl"
-    clock = Passing()
+    clock = VirtualClock()
     with path.open("wb") as one, path.open("wb") as two:
         fcntl.flock(one, fcntl.LOCK_EX)
         with pytest.raises(DataError, match=r"trace\.jsonl: is in use: another process is writing"):
             lock_alone(two.fileno(), path, wait_s=3.0, clock=clock)
-        assert 3.0 <= clock.s < 3.1
+        assert 3.0 <= clock.at_s < 3.1
         one.close()
         lock_alone(two.fileno(), path, wait_s=0.0, clock=clock)
 
 
-class Together(Passing):
+class Together(VirtualClock):
     """A clock at which as many other threads as it is for begin at once."""
 
     def __init__(self, threads: int) -> None:
@@ -335,7 +323,7 @@ def test_records_that_another_process_kept_out_go_with_the_next(
     assert len(told) == 4
     assert all("trace.jsonl: is in use: another process" in one for one in told)
     # All gave up when their ten seconds were over, none after another's.
-    assert 10.0 <= clock.s < 10.1
+    assert 10.0 <= clock.at_s < 10.1
     assert ids(path) == ["a"]
     let_go()
     trace.append(lambda: HEADER, record("f"))
@@ -349,8 +337,8 @@ def test_records_that_wait_are_added_at_the_end_where_the_file_is_free(
     held: tuple[Path, Callable[[], object]],
 ) -> None:
     path, let_go = held
-    lost = TraceAppender(path, HEADER, clock=Passing())
-    kept = TraceAppender(path, HEADER, clock=Passing())
+    lost = TraceAppender(path, HEADER, clock=VirtualClock())
+    kept = TraceAppender(path, HEADER, clock=VirtualClock())
     assert len(ask_beside_a_holder(lost, "lost")) == 1
     assert len(ask_beside_a_holder(kept, "b")) == 1
     lost.close()
@@ -364,7 +352,7 @@ def test_records_that_wait_have_a_bound_and_one_that_is_refused_is_let_go(
 ) -> None:
     path, let_go = held
     monkeypatch.setattr(appender, "_MOST_KEPT", 2)
-    trace = TraceAppender(path, HEADER, clock=Passing())
+    trace = TraceAppender(path, HEADER, clock=VirtualClock())
     strange = msgspec.structs.replace(record("b"), answered_by=1)
     for one in (strange, record("c")):
         with pytest.raises(InUseError):
