@@ -187,6 +187,9 @@ MISTAKES: list[tuple[str, list[str], str]] = [
     ("a seed", ["proxy", "--seed", "1", "show", ":1"], "--seed is of a proxy that starts"),
     ("a port", ["proxy", "--listen", ":0", "pause", ":1"], "--listen is of a proxy that starts"),
     ("no TOML", ["proxy", "set", ":1", "rtt_ms=fast"], "rtt_ms: must be a TOML value"),
+    ("no number", ["plan", "{data}", "--p95-ms", "abc"], "as a number, got 'abc'"),
+    ("too small", ["profiles", "convert", "{data}", "--out", "{tmp}/o", "--step-ms", "0"],
+     "equal to 1, got '0'"),
     ("no checkpoints", ["demo", "--models", "{tmp}"], "run the demo from a clone"),
 ]  # fmt: skip
 
