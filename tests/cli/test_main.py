@@ -166,6 +166,7 @@ MISTAKES: list[tuple[str, list[str], str]] = [
     ),
     ("no trace", ["simulate", "{data}", "--out", "{tmp}/r.html"], "not a valid TraceHeader"),
     ("no model", ["export", "{tmp}/nowhere", "{tmp}/out"], "nowhere: no such folder"),
+    ("no GGUF file", ["export", "{tmp}/none.gguf", "{tmp}/out"], "none.gguf: no such file"),
     ("no recipe", ["train", "{tmp}/no.toml", "{tmp}/out"], "no.toml: cannot be read"),
     (
         "unknown rule",
