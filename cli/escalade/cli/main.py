@@ -221,7 +221,14 @@ def _usage(error: typer.TyperException) -> str:
         sys.exit(error.exit_code)
     context = getattr(error, "ctx", None)
     command = "escalade" if context is None else context.command_path
-    return f"{message.rstrip('.')}; see {command} --help"
+    return f"{message.rstrip('.')}{_given(error, message)}; see {command} --help"
+
+
+def _given(error: typer.TyperException, message: str) -> str:
+    """What stood there, where the message does not say it: typer has pydantic check values."""
+    errors = getattr(error.__cause__, "errors", None)
+    given = [repr(one["input"]) for one in errors()[:1]] if callable(errors) else []
+    return "".join(f", got {one}" for one in given if one not in message)
 
 
 def _is_ours(error: Exception) -> bool:

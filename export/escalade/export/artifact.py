@@ -305,6 +305,10 @@ def _check_options(
         raise OptionError(f"--gptq is for --quantize int4 and int8, got it for {quantize}")
     if bits is not None:
         _check_budget(quantize, block_size, head_bits, gptq_prompts)
+    if format == "onnx":
+        from escalade.export.onnx import storage_of
+
+        storage_of(quantize, block_size, head_bits, activation_bits)
 
 
 def _check_llamacpp(
