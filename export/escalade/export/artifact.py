@@ -146,6 +146,7 @@ def export_artifact(
             [] if format == "gguf" else gptq_prompts,
             window,
             progress,
+            end_ids=generation.end_ids,
             kept=kept,
             hangs_on={
                 "weights": entry.revision,
