@@ -20,7 +20,7 @@ from escalade.edge.deferral import EMBEDDING, DeferralRule, KernelsChoice, mean_
 from escalade.edge.errors import ArtifactError, ParityError, PromptError, TooLongError
 from escalade.edge.generation.classes import Classes
 from escalade.edge.generation.generation import Generation, StopWhen
-from escalade.edge.generation.token_texts import TokenTexts
+from escalade.edge.generation.token_texts import TokenTexts, vocabulary_of
 from escalade.edge.runtimes import (
     MAX_THREADS,
     Runtime,
@@ -361,7 +361,7 @@ class Artifact:
     @cached_property
     def longest_token_bytes(self) -> int:
         """See `escalade.v1.prompt_size`."""
-        return longest_token_bytes(self._tokenizer.get_vocab())
+        return longest_token_bytes(vocabulary_of(self._tokenizer))
 
     def _check_length(self, tokens: int) -> None:
         window = self.manifest.model.window
