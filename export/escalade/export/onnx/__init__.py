@@ -6,5 +6,13 @@ from escalade.export.onnx.program import (
     export_onnx,
     export_onnx_classifier,
 )
+from escalade.export.onnx.stored import StoredBy, stored_by
 
-__all__ = ["ENCODER_NAME", "PROGRAM_NAME", "export_onnx", "export_onnx_classifier"]
+__all__ = [
+    "ENCODER_NAME",
+    "PROGRAM_NAME",
+    "StoredBy",
+    "export_onnx",
+    "export_onnx_classifier",
+    "stored_by",
+]
