@@ -35,7 +35,7 @@ _LOOKED_UP_WIDTHS = (4, 8)
 _CUTS = (64, 32, 16, 8, 4, 2)
 # What a matrix takes in the graph's own file: its node, and three or four tensors' names, shapes
 # and places. At most 640 in SmolLM2's.
-_LISTED_BYTES = 640
+_LISTED_BYTES = 900
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from escalade.export.quantization.blocks import (
     Rounded,
     join,
+    levels_for,
     pack,
     pack_zeros,
     round_to_nearest,
@@ -52,6 +53,7 @@ __all__ = [
     "hessian_of",
     "join",
     "left_over",
+    "levels_for",
     "losses_of",
     "pack",
     "pack_zeros",
