@@ -4,8 +4,6 @@ from escalade.export.quantization.blocks import (
     Rounded,
     join,
     levels_for,
-    pack,
-    pack_zeros,
     round_to_nearest,
     rounded_from,
     tensors,
@@ -27,6 +25,7 @@ from escalade.export.quantization.hessian import (
     hessian_of,
 )
 from escalade.export.quantization.own_text import write_text
+from escalade.export.quantization.packing import pack, pack_zeros
 from escalade.export.quantization.refine import refine
 from escalade.export.quantization.torchao import (
     GROUP_SIZE,
