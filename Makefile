@@ -12,7 +12,7 @@ NEED_NODE = @command -v npm >/dev/null || { echo "$@: needs node 20 or newer and
 NEED_CHROMIUM = @command -v chromium >/dev/null || command -v google-chrome >/dev/null || { echo "$@: needs Chromium, which is not here (Debian: apt install chromium)" >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-gpu test-gguf test-aarch64 test-android study study-three study-online study-ensembles sim-vs-live check lint format types imports contract breaking bench bench-web web test-web docs dist protos clean
+.PHONY: help demo test test-slow test-gpu test-gguf test-aarch64 test-android test-netns study study-three study-online study-ensembles sim-vs-live check lint format types imports contract breaking bench bench-web web test-web docs dist protos clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ test-aarch64: $(STAMP) ## Artifacts on emulated Raspberry Pi processors; Debian,
 test-android: $(STAMP) ## The Android device's logic, on the JVM; needs java and npm or kotlinc
 	$(BIN)/python tests/android/check.py
 
+test-netns: $(STAMP) ## The kernel's network, measured on user-mode Linux; Debian, minutes
+	$(BIN)/python tests/netns/check.py
+
 check: $(STAMP) ## Style, types, who may import whom, the wire contract; under a minute
 	@$(MAKE) --no-print-directory -j2 -k lint format types imports contract breaking
 
@@ -56,7 +59,7 @@ study-online: $(STAMP) ## Online cascades on a folder of streams (DATA=, ENCODER
 study-ensembles: $(STAMP) ## Cascades of ensembles (TEXTS=, STREAMS=, ENCODER=); hours, resumable
 	$(BIN)/python -m benchmarks.study_ensembles $(if $(TEXTS),--texts $(TEXTS)) $(if $(STREAMS),--streams $(STREAMS)) $(if $(ENCODER),--encoder $(ENCODER)) $(ARGS)
 
-sim-vs-live: $(STAMP) ## The simulator against live cascades; 8 quiet minutes, resumable
+sim-vs-live: $(STAMP) ## The simulator against live cascades; 10 quiet minutes, resumable
 	$(BIN)/python -m benchmarks.sim_vs_live $(ARGS)
 
 web: $(STAMP) ## The device in a browser: checked and built; needs node

@@ -38,6 +38,7 @@ from escalade.simulator.fleet.capacity import Capacity
 from escalade.simulator.fleet.report import FleetReport
 from escalade.simulator.load import LoadReport
 from escalade.simulator.load.fitting import Fit
+from escalade.simulator.load.loaded_fit import LoadedFit
 from escalade.simulator.network.described.rows import ProfileReport, ProfileRow
 from escalade.simulator.network.profiles.reading import shipped_profiles
 from escalade.simulator.network.proxy.control import ProxyState
@@ -73,6 +74,7 @@ JSON: dict[str, tuple[Printed, ...]] = {
     "learn, of kind generation": (Improved,),
     "load": (LoadReport,),
     "load --fit": (Fit,),
+    "load --fit --rate": (LoadedFit,),
     "outbox clear": (clear,),
     "outbox list": (Entry, "A list of these."),
     "plan": (Plan,),
@@ -116,8 +118,9 @@ def page() -> str:
                 "to the recipe's folder; an unknown key is refused.",
                 *_recipe(),
                 "## Networks",
-                "`--profile NAME` of `simulate` and `proxy`. RTT is the median round trip, in ms;\n"
-                "bandwidth in Mb/s from and to the cloud; loss a share of packets, each a stall.",
+                "`--profile NAME` of `simulate`, `proxy`, `netns`. RTT is the median round trip,\n"
+                "in ms; bandwidth in Mb/s from and to the cloud; loss a share of packets, each a\n"
+                "stall but on `netns`.",
                 _table(("name", "RTT", "down", "up", "jitter", "loss", "source"), _profiles()),
                 "## What `--json` prints",
                 "One document on stdout. Of each verb, the keys; `null` stands for what is not\n"
@@ -151,6 +154,10 @@ def _exit_codes() -> Iterator[tuple[str, ...]]:
         f"{main.USER_ERROR}",
         "one line, `error: ...`, on stderr: a wrong option or file, a refusal, a server that does"
         " not answer; `ask` printed the device's own answer where it had one (degraded)",
+    )
+    yield (
+        "another",
+        "of `netns`, that of its command; 128 and the signal's number where one ended it",
     )
     yield (
         f"{main._INTERRUPTED}",

@@ -29,10 +29,14 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
     live_sent: list[bool]
     virtual_sent: list[bool]
     #: Under load: calls a second, the share of its time that the busiest server is at work in
-    #: virtual time, and what was added to each call, as the control found it.
+    #: virtual time, and what the control found: what is added to each call on average, and by how
+    #: much one beside it makes it longer.
     rate: float | None = None
     utilisation: float | None = None
     overhead_s: float | None = None
+    slowdown: float | None = None
+    #: Seconds of all cores meanwhile that the machine's host gave to others.
+    stolen_s: float | None = None
 
     @property
     def name(self) -> str:

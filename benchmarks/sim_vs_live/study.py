@@ -10,13 +10,14 @@ from typing import TypeVar
 
 import msgspec
 import numpy as np
-from benchmarks.sim_vs_live import first_calls, light, loaded
+from benchmarks.sim_vs_live import first_calls, light
+from benchmarks.sim_vs_live.loaded import Call, measure, recorded_calls
 from benchmarks.sim_vs_live.pieces import LOADS, keep, name_of
 from benchmarks.sim_vs_live.system import System, models, system
 
 from escalade.cli.output import note_console, progress_bar
 from escalade.edge.base import Record, read_records
-from escalade.edge.trace import Trace, read_trace, write_trace
+from escalade.edge.trace import write_trace
 from escalade.simulator.load import Plan, Target, fit_load
 from escalade.simulator.load.fitting import Fit
 from escalade.simulator.network import get_profile
@@ -28,8 +29,8 @@ from escalade.training.data import write_splits
 #: Slower networks are asked so many times fewer queries.
 _SLOW_MS, _FEWER = 300.0, 3
 _NEAR = "free"
-#: Of the fit: seconds of each loop; and calls of the control.
-_FIT_S, _FIT_WARM_UP_S, _CONTROL_CALLS = 2.5, 0.5, 60
+#: Of the fit: seconds of each loop.
+_FIT_S, _FIT_WARM_UP_S = 2.5, 0.5
 #: The clock's table has so many times fewer calls than that of `escalade simulate clock`.
 _CLOCK_FEWER = 4
 _FIRST_CALLS_RTT_S = 0.2
@@ -73,18 +74,20 @@ class Study:
     def _measure(self, tiers: int, stack: ExitStack) -> None:
         made = stack.enter_context(models(self._out / "models"))
         near = stack.enter_context(system(self._out / f"near-{tiers}", made, _NEAR, tiers))
-        fit = self._once("fit", Fit, lambda: self._fit(near))
-        control = self._once(f"control-{tiers}", float, lambda: self._control(near, fit))
+        self._once("fit", Fit, lambda: self._fit(near))
+        calls, others = (self._calls_of(near, tiers, split) for split in ("test", "valid"))
         for profile in self._profiles:
             missing = [
                 load for load in LOADS if not self._path(name_of(load, tiers, profile)).exists()
             ]
             if not missing:
                 continue
-            with system(self._out / f"far-{tiers}-{profile}", made, profile, tiers) as far:
+            folder, seed = self._out / f"far-{tiers}-{profile}", f"{self._seed} {tiers} {profile}"
+            with system(folder, made, profile, tiers, seed=seed) as far:
                 if "light" in missing:
                     self._light(profile, tiers, near, far)
-                self._loaded(profile, tiers, far, fit, control)
+                if "loaded" in missing:
+                    self._loaded(profile, tiers, near, far, calls, others)
 
     def _light(self, profile: str, tiers: int, near: System, far: System) -> None:
         _settle()
@@ -96,14 +99,29 @@ class Study:
         write_trace(path, trace.header, trace.records)
         keep(self._out, piece.name, piece)
 
-    def _loaded(self, profile: str, tiers: int, far: System, fit: Fit, overhead_s: float) -> None:
+    def _loaded(
+        self,
+        profile: str,
+        tiers: int,
+        near: System,
+        far: System,
+        calls: Sequence[Call],
+        others: Sequence[Call],
+    ) -> None:
         _settle()
-        traces = [read_trace(path) for path in sorted(self._out.glob(f"trace-{tiers}-*.jsonl"))]
-        pooled = Trace(traces[0].header, [record for one in traces for record in one.records])
-        piece = loaded.measure(
-            profile, tiers, far.address, pooled, fit, overhead_s, self._calls, seed=self._seed
+        addresses = near.address, far.address
+        found, piece = measure(
+            profile, tiers, addresses, calls, others, self._calls, seed=self._seed
         )
+        keep(self._out, f"control-{tiers}-{profile}", found)
         keep(self._out, piece.name, piece)
+
+    def _calls_of(self, near: System, tiers: int, split: str) -> list[Call]:
+        """Of one split's queries, those that climb to the cloud."""
+        asked = self._records(split, self._queries, f"calls {tiers}")
+        note_console().print(f"calls of {len(asked)} queries, {tiers} tiers ...")
+        name = f"calls-{tiers}-{split}"
+        return self._once(name, list[Call], lambda: recorded_calls(near.client, asked))
 
     def _fit(self, near: System) -> Fit:
         """Of the cloud, asked over the near system's last link; on queries of the other split."""
@@ -111,13 +129,6 @@ class Study:
         plan = Plan(clients=1, seconds=_FIT_S, warm_up_s=_FIT_WARM_UP_S, seed=self._seed)
         with progress_bar("fitting") as tick:
             return fit_load(Target(address=near.last, prompts=prompts), plan, progress=tick)
-
-    def _control(self, near: System, fit: Fit) -> float:
-        """On queries of the other split too."""
-        asked = self._records("valid", self._queries, "control")
-        recorded = [near.client.trace_record(one, shadow=True) for one in asked]
-        trace = Trace(near.client.trace_header(), recorded)
-        return loaded.overhead(near.address, trace, fit, _CONTROL_CALLS, seed=self._seed)
 
     def _clock(self) -> ClockReport:
         with progress_bar("timing delays") as tick:

@@ -7,6 +7,7 @@ all members of an ensemble must agree.
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -72,17 +73,26 @@ def _exported(folder: Path, which: Sequence[tuple[str, Scheme]]) -> list[Path]:
 
 
 @contextmanager
-def system(folder: Path, with_: Models, profile: str, tiers: int) -> Iterator[System]:
+def system(
+    folder: Path, with_: Models, profile: str, tiers: int, *, seed: str = ""
+) -> Iterator[System]:
     """A client whose links, one or two, have a network's delay; its connections are open.
 
-    The folder gets `device.toml`, of three tiers also `gateway.toml` and, for the cloud alone,
-    `all.toml`.
+    Args:
+        folder: gets `device.toml`, of three tiers also `gateway.toml` and, for the cloud alone,
+            `all.toml`.
+        with_: the models.
+        profile: of each link.
+        tiers: 2 or 3.
+        seed: of what chance does; each link has its own, else all would meet the same losses.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
 
         def link(to: str, stats: str) -> str:
-            options = ("--profile", profile, "--upstream", to, "--stats", str(folder / stats))
+            own = str(zlib.crc32(f"{seed} {stats}".encode()))
+            where = ("--upstream", to, "--stats", str(folder / stats))
+            options = ("--profile", profile, "--seed", own, *where)
             return stack.enter_context(running(f"proxy {profile}", "proxy", *options))
 
         last = link(with_.cloud, "cloud.json")

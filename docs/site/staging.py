@@ -17,7 +17,7 @@ REPO = Path(__file__).resolve().parents[2]
 INDEX = REPO / "docs" / "README.md"
 TOP = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 PARTS = ("edge", "cloud", "training", "export", "simulator", "cli", "protos")
-ALSO = ("edge/web", "benchmarks", "tests", "tests/aarch64", "training/checkpoints")
+ALSO = ("edge/web", "benchmarks", "tests", "tests/aarch64", "tests/netns", "training/checkpoints")
 
 Draw = Callable[[str], str]
 

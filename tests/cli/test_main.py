@@ -166,6 +166,7 @@ MISTAKES: list[tuple[str, list[str], str]] = [
     ),
     ("no trace", ["simulate", "{data}", "--out", "{tmp}/r.html"], "not a valid TraceHeader"),
     ("no model", ["export", "{tmp}/nowhere", "{tmp}/out"], "nowhere: no such folder"),
+    ("no GGUF file", ["export", "{tmp}/none.gguf", "{tmp}/out"], "none.gguf: no such file"),
     ("no recipe", ["train", "{tmp}/no.toml", "{tmp}/out"], "no.toml: cannot be read"),
     (
         "unknown rule",
@@ -187,6 +188,9 @@ MISTAKES: list[tuple[str, list[str], str]] = [
     ("a seed", ["proxy", "--seed", "1", "show", ":1"], "--seed is of a proxy that starts"),
     ("a port", ["proxy", "--listen", ":0", "pause", ":1"], "--listen is of a proxy that starts"),
     ("no TOML", ["proxy", "set", ":1", "rtt_ms=fast"], "rtt_ms: must be a TOML value"),
+    ("no number", ["plan", "{data}", "--p95-ms", "abc"], "as a number, got 'abc'"),
+    ("too small", ["profiles", "convert", "{data}", "--out", "{tmp}/o", "--step-ms", "0"],
+     "equal to 1, got '0'"),
     ("no checkpoints", ["demo", "--models", "{tmp}"], "run the demo from a clone"),
 ]  # fmt: skip
 

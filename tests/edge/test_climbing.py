@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from virtual_clock import VirtualClock
 
 from escalade.edge import Cascade, Query
 from escalade.edge.deferral import Gate, mean_nll
@@ -24,19 +25,6 @@ FAILURES: dict[str, EdgeError] = {
     "too long": PromptError("the prompt is too long"),
     "no template": ArtifactError("the model has no chat template"),
 }
-
-
-@dataclass
-class VirtualClock:
-    """Time passes where a test says so, and nowhere else: sums of quarters are exact."""
-
-    now: float = 1000.0
-
-    def now_s(self) -> float:
-        return self.now
-
-    def sleep_s(self, seconds: float) -> None:
-        self.now += seconds
 
 
 @dataclass(frozen=True)
@@ -205,7 +193,7 @@ climbs = st.lists(st.tuples(plans, st.sampled_from([0.25, 0.5, 0.75])), min_size
 def test_a_query_climbs_as_the_plain_loop_says(
     steps: list[tuple[Plan, float]], shadow: bool
 ) -> None:
-    clock = VirtualClock()
+    clock = VirtualClock(1000.0)
     tiers = [Scripted(f"tier{index}", plan, clock) for index, (plan, _) in enumerate(steps)]
     thresholds = [threshold for _, threshold in steps]
     gates = [Gate(rule=mean_nll, threshold=one) for one in thresholds[:-1]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import onnx
@@ -168,27 +169,30 @@ def test_code_that_comes_with_a_model_is_never_run(
 
 
 def test_options_out_of_range(tiny_model_dir: Path, tmp_path: Path) -> None:
+    steps: list[str] = []
+    export = partial(export_artifact, progress=steps.append)
     with pytest.raises(OptionError, match="must be one of none, 8da4w, got int8"):
-        export_artifact(tiny_model_dir, tmp_path / "out", format="executorch", quantize="int8")
+        export(tiny_model_dir, tmp_path / "out", format="executorch", quantize="int8")
     with pytest.raises(OptionError, match="got 8da4w"):
-        export_artifact(tiny_model_dir, tmp_path / "out", quantize="8da4w")
+        export(tiny_model_dir, tmp_path / "out", quantize="8da4w")
     with pytest.raises(OptionError, match=r"--block-size must be one of .*, got 48"):
-        export_artifact(tiny_model_dir, tmp_path / "out", quantize="int4", block_size=48)
+        export(tiny_model_dir, tmp_path / "out", quantize="int4", block_size=48)
     with pytest.raises(OptionError, match="--block-size is for int4 and int8, got it for none"):
-        export_artifact(tiny_model_dir, tmp_path / "out", block_size=32)
+        export(tiny_model_dir, tmp_path / "out", block_size=32)
     with pytest.raises(OptionError, match="--gptq is for --quantize int4 and int8, got it for n"):
-        export_artifact(tiny_model_dir, tmp_path / "out", gptq_prompts=["g2p: a"])
+        export(tiny_model_dir, tmp_path / "out", gptq_prompts=["g2p: a"])
     with pytest.raises(OptionError, match="--block-size is for --format onnx, got 32"):
-        export_artifact(tiny_model_dir, tmp_path / "out", format="executorch", block_size=32)
+        export(tiny_model_dir, tmp_path / "out", format="executorch", block_size=32)
     with pytest.raises(OptionError, match="--head-bits is for --quantize int4 and 8da4w, got it"):
-        export_artifact(tiny_model_dir, tmp_path / "out", quantize="int8", head_bits=4)
+        export(tiny_model_dir, tmp_path / "out", quantize="int8", head_bits=4)
     with pytest.raises(OptionError, match="--activation-bits is for .* got it for onnx float16"):
-        export_artifact(tiny_model_dir, tmp_path / "out", quantize="float16", activation_bits=32)
+        export(tiny_model_dir, tmp_path / "out", quantize="float16", activation_bits=32)
     with pytest.raises(OptionError, match="--activation-bits must be 8 or 32, got 16"):
-        export_artifact(tiny_model_dir, tmp_path / "out", quantize="int8", activation_bits=16)
+        export(tiny_model_dir, tmp_path / "out", quantize="int8", activation_bits=16)
     with pytest.raises(OptionError, match="--head-bits must be 4 or 8, got 5"):
-        export_artifact(tiny_model_dir, tmp_path / "out", quantize="int4", head_bits=5)
+        export(tiny_model_dir, tmp_path / "out", quantize="int4", head_bits=5)
     assert list(tmp_path.iterdir()) == []
+    assert steps == []  # before anything is loaded, or hours of rounding begin
 
 
 @pytest.mark.parametrize("name", ["model.norm.weight", "model.embed_tokens.weight"])

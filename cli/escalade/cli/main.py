@@ -30,6 +30,7 @@ from escalade.cli.verbs import (
     learn,
     listen,
     load,
+    netns,
     plan,
     record,
     router,
@@ -116,6 +117,8 @@ for verb in (
     evaluate,
 ):
     app.command()(verb)
+# What follows the command's name is the command's.
+app.command(context_settings={"allow_interspersed_args": False})(netns)
 store = typer.Typer(no_args_is_help=True)
 for store_verb in (install, rollback, versions, verify, sign):
     store.command()(store_verb)
@@ -218,7 +221,14 @@ def _usage(error: typer.TyperException) -> str:
         sys.exit(error.exit_code)
     context = getattr(error, "ctx", None)
     command = "escalade" if context is None else context.command_path
-    return f"{message.rstrip('.')}; see {command} --help"
+    return f"{message.rstrip('.')}{_given(error, message)}; see {command} --help"
+
+
+def _given(error: typer.TyperException, message: str) -> str:
+    """What stood there, where the message does not say it: typer has pydantic check values."""
+    errors = getattr(error.__cause__, "errors", None)
+    given = [repr(one["input"]) for one in errors()[:1]] if callable(errors) else []
+    return "".join(f", got {one}" for one in given if one not in message)
 
 
 def _is_ours(error: Exception) -> bool:

@@ -183,8 +183,10 @@ class EdgeClient:
         return self.cascade.header()
 
     def close(self) -> None:
-        """Close every tier's channel, and the outbox."""
+        """Close every tier's channel, the trace and the outbox."""
         self.cascade.close()
+        if self._journal is not None:
+            self._journal.close()
         if self.outbox is not None:
             self.outbox.close()
 

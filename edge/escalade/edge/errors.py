@@ -6,6 +6,7 @@ EdgeError
 │   └── SignatureError   it is not signed, or not by the key that is trusted
 ├── StoreError           a version cannot be fetched, kept or switched to
 ├── DataError            a record file or trace cannot be read
+│   └── InUseError       another process has it all the time that one may wait
 ├── CascadeError         a cascade's file does not fit together
 ├── PromptError          a prompt is empty, too long, or not text
 │   └── TooLongError     it does not fit into the model's window
@@ -51,6 +52,10 @@ class StoreError(EdgeError):
 
 class DataError(EdgeError):
     """A record file or a trace cannot be read."""
+
+
+class InUseError(DataError):
+    """Another process has a file or a folder all the time that one may wait for it."""
 
 
 class CascadeError(EdgeError):

@@ -54,3 +54,7 @@ class Journal:
             self._trace.append(header, answer.as_record(asked))
         except CascadeError as error:  # members elsewhere have turned out to be one model
             raise DataError(f"no record was added: {error}") from error
+
+    def close(self) -> None:
+        """Add the records that wait; see `TraceAppender.close`."""
+        self._trace.close()

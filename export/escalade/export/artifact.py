@@ -146,6 +146,7 @@ def export_artifact(
             [] if format == "gguf" else gptq_prompts,
             window,
             progress,
+            end_ids=generation.end_ids,
             kept=kept,
             hangs_on={
                 "weights": entry.revision,
@@ -305,6 +306,10 @@ def _check_options(
         raise OptionError(f"--gptq is for --quantize int4 and int8, got it for {quantize}")
     if bits is not None:
         _check_budget(quantize, block_size, head_bits, gptq_prompts)
+    if format == "onnx":
+        from escalade.export.onnx import storage_of
+
+        storage_of(quantize, block_size, head_bits, activation_bits)
 
 
 def _check_llamacpp(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from escalade.edge.artifact import TOKENIZER_NAME, Scheme
@@ -31,6 +32,7 @@ def calibrate(
     window: int,
     progress: Callable[[str], None],
     *,
+    end_ids: Sequence[int],
     kept: Kept,
     hangs_on: Mapping[str, object],
     budgeted: bool = False,
@@ -46,6 +48,7 @@ def calibrate(
         prompts: to read; None has a decoder write its text in `int4`.
         window: of the model, in tokens.
         progress: called with a line before it begins.
+        end_ids: what ends an answer.
         kept: where what is rounded by text stays until all is.
         hangs_on: beside the text, what that hangs on, as JSON takes it.
         budgeted: whether bits are spent by what was measured, for which there must be enough text.
@@ -72,14 +75,35 @@ def calibrate(
         return ""
     if prompts is not None or not guided:
         return ""
-    from escalade.export.quantization import write_text
-
     progress("writing text to round weights by")
     with quiet():
-        step = kept.once("text", lambda: {"ids": write_text(model, window=window)})
+        step = kept.once("texts", lambda: _written(model, folder, window, end_ids))
     give_back()
-    _measure(model, step["ids"].tolist(), progress, needed=budgeted)
+    texts = [ids.tolist() for ids in step["ids"].split(step["lengths"].tolist())]
+    _measure(model, texts, progress, needed=budgeted)
     return " on text that it wrote"
+
+
+def _written(
+    model: PreTrainedModel, folder: Path, window: int, end_ids: Sequence[int]
+) -> dict[str, Tensor]:
+    """Text of the model's own, one after the other, and how long each is."""
+    from escalade.export.quantization import Asked, write_answers, write_text
+
+    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_NAME))
+    prompt = tokenizer.encode("a")  # any will do: what is around it is the same
+    own = [place for place, special in enumerate(prompt.special_tokens_mask) if not special]
+    if own and prompt.ids[own[-1] + 1 :]:
+        added = tokenizer.get_added_tokens_decoder()
+        asked = Asked(
+            prompt.ids[: own[0]],
+            prompt.ids[own[-1] + 1 :],
+            [number for number, token in added.items() if token.special],
+        )
+        texts: Sequence[Tensor] = write_answers(model, asked, end_ids, window=window)
+    else:
+        texts = write_text(model, window=window).unbind()
+    return {"ids": torch.cat(list(texts)), "lengths": torch.tensor([len(one) for one in texts])}
 
 
 def _measure(

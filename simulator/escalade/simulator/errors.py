@@ -2,6 +2,7 @@
 
 SimulatorError
 ├── FleetError       what is said of a fleet contradicts itself, or the fleet cannot be served
+├── KernelError      the kernel does not make the network that it was asked for
 ├── LoadError        a plan for asking a live server contradicts itself, or is out of range
 ├── PlanError        a goal contradicts itself, is out of range, or needs what a trace lacks
 ├── ProfileError     a profile is unknown, or one of its values is out of range
@@ -23,6 +24,10 @@ class SimulatorError(Exception):
 
 class FleetError(SimulatorError):
     """What is said of a fleet contradicts itself, or the fleet cannot be served."""
+
+
+class KernelError(SimulatorError):
+    """The kernel, or the programs that tell it, do not make the network that was asked for."""
 
 
 class LoadError(SimulatorError):

@@ -295,7 +295,7 @@ MISTAKES: list[tuple[str, list[str], str]] = [
     ("gate", ["{xent1}", "--gate", "cloud"], "got 'cloud' (the last, which has no gate)"),
     ("baseline", ["{xent1}", "--baseline", "xent"], "did you mean 'xent1'?"),
     ("quality", ["{xent1}", "--quality", "86"], "quality must be in [0, 1]"),
-    ("resamples", ["{xent1}", "--resamples", "0"], "resamples must be >= 1; got 0"),
+    ("resamples", ["{xent1}", "--resamples", "0"], "resamples must be in [1, 100000]; got 0"),
     ("file", ["{tmp}/nowhere.jsonl"], "nowhere.jsonl"),
     ("file of a group", ["a={tmp}/nowhere.jsonl"], "nowhere.jsonl"),
     ("router", ["{xent1}", "--router", "{tmp}/nowhere.json"], "nowhere.json"),

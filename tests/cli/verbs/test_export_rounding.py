@@ -84,9 +84,9 @@ def test_a_budget_of_bits_is_spent_and_said(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--bits", "1"), "--bits must be "),
-        (("--bits", "99"), "--bits must be "),
-        (("--bits", "nan"), "--bits must be "),
+        (("--bits", "1"), "--bits must be in [2, 32], for most models less; got 1"),
+        (("--bits", "31"), " for this model, got 31"),
+        (("--bits", "nan"), "--bits must be in [2, 32], for most models less; got nan"),
         (("--bits", "9", "--quantize", "int8"), "--bits is for --quantize int4"),
         (("--bits", "9", "--block-size", "32"), "--block-size and --bits exclude one another"),
         (("--bits", "9", "--head-bits", "4"), "--head-bits and --bits exclude one another"),

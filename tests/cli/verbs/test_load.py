@@ -117,6 +117,23 @@ def test_a_fit_says_what_batching_costs(cloud: str, records: Path, invoke: Invok
     code, out, _ = invoke(*arguments)
     assert code == 0
     assert "cloud = { slots = 16, slowdown = " in out
-    code, _, err = invoke(*arguments, "--rate", 5)
+    code, _, err = invoke(*arguments, "--clients", 5)
     assert code == 2
     assert "--fit has clients of its own" in err
+
+
+def test_a_fit_at_a_load_says_what_a_call_takes_there(
+    cloud: str, records: Path, invoke: Invoke
+) -> None:
+    arguments = ("load", cloud, "--prompts", records, "--fit", "--rate", 40, "--requests", 40)
+    code, out, _ = invoke(*arguments, "--warm-up-s", 0, "--json")
+    said = json.loads(out)
+    assert code == 0
+    assert (said["rate"], said["answers"]) == (40, 40)
+    assert 0 <= said["slowdown"] <= 1
+    assert said["beside_s"] >= 0
+    assert [row["name"] for row in said["rows"]] == ["mean", "p50", "p95"]
+    code, out, _ = invoke(*arguments, "--warm-up-s", 0)
+    assert code == 0
+    assert "cloud = { slots = " in out
+    assert ", beside_s = " in out

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from virtual_clock import VirtualClock
 
 from escalade.edge import Artifact, Cascade, EdgeClient
 from escalade.edge.base import Record
@@ -25,26 +26,14 @@ RUN_S = 1.0
 HALF, UNANIMOUS = 0.5, 0.25
 
 
-class RunClock:
-    """Time passes while a program runs, and not else."""
-
-    def __init__(self) -> None:
-        self.at_s = 0.0
-
-    def now_s(self) -> float:
-        return self.at_s
-
-    def sleep_s(self, seconds: float) -> None:
-        self.at_s += seconds
-
-
 @pytest.fixture
-def clock() -> RunClock:
-    return RunClock()
+def clock() -> VirtualClock:
+    """Time passes while a program runs, and not else."""
+    return VirtualClock()
 
 
 @pytest.fixture(autouse=True)
-def runs(monkeypatch: pytest.MonkeyPatch, clock: RunClock) -> list[int]:
+def runs(monkeypatch: pytest.MonkeyPatch, clock: VirtualClock) -> list[int]:
     """The tokens of every run of a program, each of which takes a second."""
     lengths: list[int] = []
     run = OnnxRuntime._run
@@ -60,7 +49,7 @@ def runs(monkeypatch: pytest.MonkeyPatch, clock: RunClock) -> list[int]:
 
 @pytest.fixture
 def make_vote(
-    five: list[Member], clock: RunClock, monkeypatch: pytest.MonkeyPatch
+    five: list[Member], clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., EdgeClient]:
     """Votes of members, side by side in threads or not, and where asked for a tier above."""
 
@@ -154,7 +143,7 @@ def test_in_threads_they_answer_twice_and_the_query_takes_the_second_time(
 
 
 def test_where_log_probabilities_decide_there_is_one_way_only(
-    five: list[Member], clock: RunClock, runs: list[int]
+    five: list[Member], clock: VirtualClock, runs: list[int]
 ) -> None:
     gate = Gate(rule=agreement_named("mean-score"), threshold=HALF)
     cascade = Cascade(tiers=[EnsembleTier(five[:2])], gates=[gate], clock=clock)
@@ -172,7 +161,7 @@ def test_the_answer_of_a_query_that_is_not_recorded_comes_once(
 
 
 def test_the_last_tier_reads_the_draft_of_the_one_below(
-    five: list[Member], clock: RunClock
+    five: list[Member], clock: VirtualClock
 ) -> None:
     below = five[0]
     above = Member(Artifact.open(five[1].artifact.folder, threads=1))

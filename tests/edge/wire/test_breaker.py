@@ -12,6 +12,7 @@ import grpc
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from virtual_clock import VirtualClock
 
 from escalade.edge.errors import CloudError
 from escalade.edge.wire import CloudClient
@@ -32,17 +33,6 @@ class Middle(random.Random):
 
     def uniform(self, a: float, b: float) -> float:
         return (a + b) / 2
-
-
-@dataclass
-class VirtualClock:
-    now: float = 0.0
-
-    def now_s(self) -> float:
-        return self.now
-
-    def sleep_s(self, seconds: float) -> None:
-        self.now += seconds
 
 
 @dataclass
@@ -107,7 +97,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(deadline_s=st.sampled_from([0.5, 1.0, 10.0]))
     def begin(self, deadline_s: float) -> None:
-        expected, now_s = self.model.lets_out(self.clock.now), self.clock.now
+        expected, now_s = self.model.lets_out(self.clock.at_s), self.clock.at_s
         with ExitStack() as stack:
             if not expected:
                 with pytest.raises(CloudError, match="CIRCUIT_OPEN") as caught:
@@ -125,7 +115,7 @@ class Machine(RuleBasedStateMachine):
         call = self.out.pop(which % len(self.out))
         call.end(how)
         call.probe = call.probe and call.began_s >= self.probe_since()
-        self.model.ended(call, how, self.clock.now)
+        self.model.ended(call, how, self.clock.at_s)
 
     def probe_since(self) -> float:
         """A probe of an earlier back-off is a call like others."""

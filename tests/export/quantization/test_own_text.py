@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from escalade.export.errors import ModelError
-from escalade.export.quantization import write_text
+from escalade.export.quantization import Asked, write_answers, write_text
 from escalade.export.quantization.hessian import HESSIAN, Hessian, gather_hessians_of_text
 from escalade.export.quantization.own_text import draw_tokens
 
@@ -40,6 +40,33 @@ def test_tokens_are_drawn_as_likely_as_the_model_thinks_them(model: PreTrainedMo
     with torch.inference_mode():
         exact = model(torch.tensor([[7]])).logits[0, -1].softmax(-1)
     assert float((shares - exact).abs().sum()) < 0.2
+
+
+def test_answers_follow_prompts_as_a_tokenizer_closes_them(model: PreTrainedModel) -> None:
+    window, asked, ends = 40, Asked([9], [1, 5], [0, 1, 3, 9]), [2]
+    texts = [one.tolist() for one in write_answers(model, asked, ends, window=window, tokens=600)]
+    assert sum(map(len, texts)) >= 600
+    lengths = set()
+    for text in texts:
+        closed = text.index(1)
+        prompt, answer = text[1:closed], text[closed + 2 :]
+        assert (text[0], text[closed + 1]) == (9, 5)
+        assert not {0, 1, 2, 3, 9} & set(prompt)
+        assert 2 not in answer[:-1]
+        assert answer[-1] == 2 or len(text) == window
+        lengths.add(len(prompt))
+    assert lengths <= set(range(1, window // 4 + 1))
+    assert len(lengths) > 1
+
+
+def test_a_seed_gives_the_same_answers(model: PreTrainedModel) -> None:
+    first, again, other = (
+        torch.cat(
+            write_answers(model, Asked([], [1], [0]), [2], window=20, tokens=100, seed=seed)
+        ).tolist()
+        for seed in (0, 0, 1)
+    )
+    assert first == again != other
 
 
 def test_a_model_that_thinks_nothing_likely_is_one_line(model: PreTrainedModel) -> None:

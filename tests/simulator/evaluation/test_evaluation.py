@@ -513,7 +513,8 @@ def test_bleu_of_short_answers_is_noted(make_trace: Callable[..., Trace]) -> Non
         ({"gate": "clod"}, "a: gate must be one of device; got 'clod'"),
         ({"gate": "cloud"}, "got 'cloud' (the last, which has no gate)"),
         ({"budget": -1.0}, "budget must be finite and >= 0; got -1"),
-        ({"resamples": 0}, "resamples must be >= 1; got 0"),
+        ({"resamples": 0}, "resamples must be in [1, 100000]; got 0"),
+        ({"resamples": 10**11}, "resamples must be in [1, 100000]; got 100000000000"),
         ({"seed": -1}, "seed must be >= 0; got -1"),
     ],
 )

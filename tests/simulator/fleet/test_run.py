@@ -196,6 +196,38 @@ def test_who_dials_takes_the_round_trips_that_replay_has(tmp_path: Path) -> None
     assert notes == ["phones: a device dials for its first call, and for one after 1800 s without"]
 
 
+def test_what_a_call_takes_beside_is_in_every_one_of_them(tmp_path: Path) -> None:
+    answers = 'device_s = 0.01, cloud_s = 0.2, deferral_rate = 0.25, spread = "constant"'
+    p50 = []
+    for more in ("", "\nbeside_s = 0.03"):
+        report = run(tmp_path, fleet(answers=answers, cloud="replicas = 400" + more))
+        (row,) = report.groups
+        assert row.latency is not None
+        assert row.latency_deferred is not None
+        p50.append((row.latency.p50, row.latency_deferred.p50))
+    assert p50[1][0] == p50[0][0]  # most stay on their devices
+    assert p50[1][1] - p50[0][1] == pytest.approx(0.03, rel=0.1)
+
+
+def test_who_calls_so_often_that_losses_hold_up_others_is_told(tmp_path: Path) -> None:
+    """Ten calls a second, of which 0.4 % stall for 240 ms; one a second is no matter."""
+    answers = "device_s = 0, cloud_s = 0.01, deferral_rate = 1"
+    for per_hour, notes in (
+        (
+            36_000,
+            [
+                "phones: a device makes 10 calls a second: over one connection another's lost"
+                " packet holds up 0.96% of them, which is left out"
+            ],
+        ),
+        (3600, []),
+    ):
+        arrivals = f'kind = "poisson", per_hour = {per_hour}'
+        text = fleet(arrivals, answers, seconds=10, count=2)
+        assert run(tmp_path, text.replace("coe-100ms", "wifi-good")).notes == notes
+        assert run(tmp_path, text).notes == []  # nothing is lost there
+
+
 def test_priorities_let_some_wait_less(tmp_path: Path) -> None:
     text = fleet(cloud="replicas = 6", count=480)
     other = text[text.index("[[groups]]") :].replace("phones", "urgent")

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from escalade.edge.errors import DataError
-from escalade.edge.trace import Trace, write_trace
+from escalade.edge.trace import TierAnswer, Trace, read_trace, write_trace
+from escalade.simulator.curves import deferral_curve
 from escalade.simulator.errors import SimulatorError
 from escalade.simulator.recorded.sampling import Sample, read_sample
 
@@ -59,3 +61,31 @@ def test_what_is_not_kept_is_checked_all_the_same(written: Path) -> None:
 def test_a_sample_of_nothing_is_refused(written: Path) -> None:
     with pytest.raises(SimulatorError, match="at least 1 query; got 0"):
         read_sample(written, 0, 1, [])
+
+
+def untimed(trace: Trace) -> Trace:
+    """As `escalade trace` writes it: no seconds, no links."""
+
+    def without(said: TierAnswer | None) -> TierAnswer | None:
+        if said is None:
+            return None
+        members = [replace(one, seconds=0.0) for one in said.members]
+        return replace(said, members=members, seconds=0.0, link=None)
+
+    records = [replace(one, tiers=list(map(without, one.tiers))) for one in trace.records]
+    return trace._replace(records=records)
+
+
+def test_a_trace_without_times_is_not_replayed(written: Path) -> None:
+    trace = untimed(read_trace(written))
+    write_trace(written, trace.header, trace.records)
+    with pytest.raises(SimulatorError, match=r"long\.jsonl: no answer .* of `escalade record`"):
+        read_sample(written, QUERIES, 1, [])
+
+
+@pytest.mark.parametrize("cost", ["seconds", "bytes"])
+def test_a_cost_that_nobody_has_spent_is_no_axis(written: Path, cost: str) -> None:
+    trace = read_trace(written)
+    assert deferral_curve(trace, cost=cost).cost.max() > 0
+    with pytest.raises(SimulatorError, match=f"cost '{cost}': nobody in the trace has spent any"):
+        deferral_curve(untimed(trace), cost=cost)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from msgspec.structs import replace
+from virtual_clock import VirtualClock
 
 from escalade.edge import Cascade, EdgeClient, Query
 from escalade.edge.deferral import Gate, mean_nll
@@ -31,19 +32,6 @@ LIFTS = Profile(
     name="lifts", rtt_ms=50, outages=(Chance(every_s=20, lasts_s=8),), source="made up"
 )  # fmt: skip
 DEADLINE_S = 2.5
-
-
-class VirtualClock:
-    """Goes on where somebody waits."""
-
-    def __init__(self) -> None:
-        self.at_s = 0.0
-
-    def now_s(self) -> float:
-        return self.at_s
-
-    def sleep_s(self, seconds: float) -> None:
-        self.at_s += seconds
 
 
 class RecordedTier:

@@ -111,7 +111,10 @@ def test_the_link_behind_a_gateway_is_crossed_by_both(
     known = np.abs(twice - 0.240) < 0.002
     made = (twice > 0.220 + 0.125 + 0.020) & (twice < 0.220 + 0.131 + 0.020 + 0.002)
     stalled = twice > 0.4
-    assert (known | made | stalled)[again].all()
+    # Or the ping ahead of the first answer has, and what the second call knows is later still.
+    held = np.abs(twice - 0.280) < 0.002
+    assert held.any()
+    assert (known | made | stalled | held)[again].all()
     assert known.any()
     assert made.any()
 

@@ -409,7 +409,7 @@ def _drafted(record: TraceRecord) -> TraceRecord:
 
 def test_what_draws_a_known_number_is_told_from_what_does_not() -> None:
     known = {name: draws_of(one) for name, one in shipped_profiles().items()}
-    assert (known["lte"], known["wifi-good"], known["leo"], known["leo-handover"]) == (0, 2, 2, 3)
+    assert (known["lte"], known["wifi-good"], known["leo"], known["leo-handover"]) == (0, 3, 2, 3)
     assert None not in known.values()
     lift = Profile(name="l", rtt_ms=1, outages=(Chance(every_s=9, lasts_s=1),), source="test")
     assert draws_of(lift) is None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from escalade.simulator.timing import measure_delays
+from escalade.simulator.network import kernel_lacks, probe_kernel
+from escalade.simulator.timing import lines_of, measure_delays, tables_of
 from escalade.simulator.timing.measuring import ASKED_S, calls_at
 
 
@@ -13,10 +14,17 @@ def test_every_driver_is_timed_at_every_delay() -> None:
     report = measure_delays(
         (1e-6, 0.02), calls=lambda _: 5, progress=lambda done, total: told.append((done, total))
     )
-    assert told == [(done, 8) for done in range(1, 9)]
+    lacking = kernel_lacks(probe_kernel())
+    count = 8 if lacking else 10
+    assert told == [(done, count) for done in range(1, count + 1)]
     found = {(row.driver, row.asked_s): row for row in report.rows}
-    assert len(found) == 8
-    for driver in ("proxy", "wait", "virtual"):
+    assert len(found) == count
+    assert report.kernel_lacks == lacking
+    said = [line for line in lines_of(report) if line.startswith("kernel: not on this machine")]
+    assert len(said) == bool(lacking)
+    assert len(tables_of(report)) == count / 2
+    assert (("kernel", 0.02) in found) == (not lacking)
+    for driver in {"proxy", "kernel", "wait", "virtual"} & {row.driver for row in report.rows}:
         # Nobody is early: not the median of those with a delay, less that of those without.
         assert found[driver, 0.02].achieved_p50_s >= 0.019
     in_process = found["calls", 0.02]

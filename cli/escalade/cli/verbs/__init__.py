@@ -11,6 +11,7 @@ from escalade.cli.verbs.inspect import inspect
 from escalade.cli.verbs.learn import learn
 from escalade.cli.verbs.listen import listen
 from escalade.cli.verbs.load import load
+from escalade.cli.verbs.netns import netns
 from escalade.cli.verbs.plan import plan
 from escalade.cli.verbs.record import record
 from escalade.cli.verbs.router import router
@@ -32,6 +33,7 @@ __all__ = [
     "learn",
     "listen",
     "load",
+    "netns",
     "plan",
     "record",
     "router",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from escalade.cli.errors import MissingError
 from escalade.cli.options import JsonOption
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ _GOLDEN_PROMPTS = 8
 # More change the rounding little, and each is read by the torch model.
 _GPTQ_PROMPTS = 256
 _HELD_OUT_PROMPTS = 64
+# Of a weight, before a model is loaded and says its own: none is rounded to fewer, float32 has 32.
+_LEAST_BITS, _MOST_BITS = 2, 32
 _GGUF = ".gguf"
 # What scikit-learn's models are often saved as; skops is read by a list of what is trusted.
 _PICKLES = {".pkl", ".pickle", ".joblib", ".skops"}
@@ -138,6 +141,10 @@ def export(
     def progress(step: str) -> None:
         notes.print(f"{step} ...", style="dim")
 
+    if bits is not None and not _LEAST_BITS <= bits <= _MOST_BITS:
+        raise typer.BadParameter(
+            f"--bits must be in [{_LEAST_BITS}, {_MOST_BITS}], for most models less; got {bits:g}"
+        )
     texts = _prompts(golden, _GOLDEN_PROMPTS)
     only_text = {
         "--block-size": block_size, "--head-bits": head_bits, "--bits": bits,
@@ -249,8 +256,10 @@ def _gguf_file(
     progress: Callable[[str], None],
 ) -> Manifest | None:
     """Make an artifact of a GGUF file from elsewhere; None where it is something else."""
-    if path.suffix.lower() != _GGUF or not path.is_file():
+    if path.suffix.lower() != _GGUF or path.is_dir():
         return None
+    if not path.exists():
+        raise MissingError(f"{path}: no such file")
     for name, value in not_for.items():
         if value is not None:
             raise typer.BadParameter(

@@ -77,7 +77,9 @@ def load(
     fit: Annotated[
         bool,
         typer.Option(
-            "--fit", help="Ask with 1 to 16 clients in turn, and fit what batching costs a query."
+            "--fit",
+            help="Ask with 1 to 16 clients in turn, and fit what batching costs a query; with"
+            " --rate, with one and then at that load.",
         ),
     ] = False,
     seed: SeedOption = 1,
@@ -95,14 +97,17 @@ def load(
         Target,
         fit_lines,
         fit_load,
+        fit_load_at,
         fit_table,
         lines_of,
+        loaded_fit_lines,
+        loaded_fit_table,
         run_load,
         tables_of,
     )
 
-    if fit and (clients is not None or rate is not None):
-        raise typer.BadParameter("--fit has clients of its own: give neither --clients nor --rate")
+    if fit and clients is not None:
+        raise typer.BadParameter("--fit has clients of its own: give no --clients")
     clear = plaintext_asked(tls=tls, plaintext=plaintext)
     plan = Plan(
         clients=1 if clients is None and rate is None else clients,
@@ -123,6 +128,16 @@ def load(
         plaintext=clear,
         files=ClientFiles(token_file, client_cert, client_key),
     )
+    if fit and rate is not None:
+        from escalade.simulator.fleet import replica_s
+
+        with progress_bar("fitting") as tick:
+            at_load = fit_load_at(target, plan, replica_s, progress=tick)
+        if json:
+            print_json(at_load)
+            return
+        show_report(loaded_fit_lines(at_load), [loaded_fit_table(at_load)])
+        return
     if fit:
         with progress_bar("fitting") as tick:
             fitted = fit_load(target, plan, progress=tick)

@@ -23,7 +23,7 @@ from escalade.edge.artifact.memory import (
     memory_of_all,
     memory_to_begin,
 )
-from escalade.edge.base import shared_lock
+from escalade.edge.base import return_large_blocks, shared_lock
 from escalade.edge.deferral import DeferralRule, rule_of
 from escalade.edge.errors import ArtifactError
 
@@ -88,6 +88,7 @@ def read_checked(
             memory.
         SignatureError: the manifest is not signed by the trusted key.
     """
+    return_large_blocks()
     manifest = _trusted_manifest(folder, max_memory, trusted_key)
     if max_memory is not None:
         _judged(folder, manifest, max_memory, signed=trusted_key is not None)

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from escalade.edge.base.clock import Clock, SystemClock
-from escalade.edge.errors import DataError
+from escalade.edge.errors import DataError, InUseError
 
 _CHUNK_BYTES = 1 << 20
 _PRIVATE = 0o600
@@ -133,7 +133,8 @@ def exclusive_lock(
     """Be the only one in a folder who asks for this, in any process, while the block runs.
 
     Raises:
-        DataError: there is no such folder, or somebody else is still at it after `wait_s`.
+        DataError: there is no such folder.
+        InUseError: somebody else is still at it after `wait_s`.
     """
     try:
         descriptor = os.open(folder, os.O_RDONLY)
@@ -162,7 +163,7 @@ def lock_alone(
         clock: see `Clock`.
 
     Raises:
-        DataError: somebody else still has it.
+        InUseError: somebody else still has it.
     """
     try:
         import fcntl
@@ -171,4 +172,4 @@ def lock_alone(
     except (ImportError, OSError):
         return
     if not alone:
-        raise DataError(f"{path}: is in use: another process is writing it")
+        raise InUseError(f"{path}: is in use: another process is writing it")

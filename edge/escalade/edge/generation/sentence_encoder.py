@@ -11,14 +11,12 @@ from tokenizers import Tokenizer
 
 from escalade.edge.artifact import Manifest, Tokenizers, read_checked, shared_lock_if_possible
 from escalade.edge.errors import ArtifactError, ParityError
+from escalade.edge.generation.golden import tolerance_of
 from escalade.edge.runtimes import default_threads, open_sentence_encoder
 from escalade.v1.prompt_size import longest_token_bytes, most_prompt_bytes
 
 # Texts of a tier of 16, of some queries that are answered side by side.
 _TEXTS = 64
-# Other machines' kernels: of float32 sums in another order, of weights or activations of few bits
-# what `Artifact` takes for a score.
-_EXACT, _ROUNDED = 1e-3, 0.05
 
 
 class SentenceEncoder:
@@ -102,10 +100,10 @@ class SentenceEncoder:
             ParityError: a cosine is further off than kernels explain.
         """
         assert self.manifest.embedding  # noqa: S101 - `open` has looked
-        exact = self.manifest.quantization.scheme in {"none", "float16"}
+        tolerance = tolerance_of(self.manifest)
         for golden in self.manifest.embedding.golden:
             found = self.similarity(golden.first, golden.second)
-            if not abs(found - golden.cosine) <= (_EXACT if exact else _ROUNDED):
+            if not abs(found - golden.cosine) <= tolerance:
                 raise ParityError(
                     f"{self.folder}: golden texts {golden.first[:80]!r} and {golden.second[:80]!r}"
                     f" gave cosine {found:.4f}, the manifest says {golden.cosine:.4f}"

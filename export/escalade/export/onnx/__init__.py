@@ -5,6 +5,7 @@ from escalade.export.onnx.program import (
     PROGRAM_NAME,
     export_onnx,
     export_onnx_classifier,
+    storage_of,
 )
 
-__all__ = ["ENCODER_NAME", "PROGRAM_NAME", "export_onnx", "export_onnx_classifier"]
+__all__ = ["ENCODER_NAME", "PROGRAM_NAME", "export_onnx", "export_onnx_classifier", "storage_of"]

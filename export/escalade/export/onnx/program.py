@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -35,6 +36,22 @@ _BLOCK_SIZES: dict[Scheme, int] = {"int4": 32, "int8": 64}
 _HEAD_BITS = 8
 _ACTIVATION_BITS = 8
 _LINES = 10  # of progress, over all matrices
+
+
+def storage_of(
+    scheme: Scheme, block_size: int | None, head_bits: int | None, activation_bits: int | None
+) -> Storage:
+    """How a scheme stores weights; None takes what is usual.
+
+    Raises:
+        OptionError: see `Storage`.
+    """
+    return Storage(
+        scheme=scheme,
+        block_size=_BLOCK_SIZES.get(scheme) if block_size is None else block_size,
+        head_bits=_HEAD_BITS if head_bits is None else head_bits,
+        activation_bits=_ACTIVATION_BITS if activation_bits is None else activation_bits,
+    )
 
 
 def export_onnx(
@@ -88,13 +105,10 @@ def export_onnx(
         for choice in (budget.choices if budget else ())
     }
     by_text = blueprint is not None and has_hessians(model)
-    storage = Storage(
-        scheme=scheme,
-        block_size=_BLOCK_SIZES.get(scheme) if block_size is None else block_size,
-        head_bits=_HEAD_BITS if head_bits is None else head_bits,
+    storage = replace(
+        storage_of(scheme, block_size, head_bits, activation_bits),
         choices=choices,
         slices=slices_in(choices),
-        activation_bits=_ACTIVATION_BITS if activation_bits is None else activation_bits,
         kept=kept or Kept(),
         progress=_counted("rounding", blueprint if by_text else None, progress),
     )

@@ -24,7 +24,7 @@ from escalade.export.quantization.hessian import (
     has_hessians,
     hessian_of,
 )
-from escalade.export.quantization.own_text import write_text
+from escalade.export.quantization.own_text import Asked, write_answers, write_text
 from escalade.export.quantization.packing import pack, pack_zeros
 from escalade.export.quantization.refine import refine
 from escalade.export.quantization.torchao import (
@@ -39,6 +39,7 @@ __all__ = [
     "CURVATURE",
     "GROUP_SIZE",
     "WIDTHS",
+    "Asked",
     "Choice",
     "EmbeddingBits",
     "Hessian",
@@ -64,5 +65,6 @@ __all__ = [
     "spend",
     "tensors",
     "with_lookups",
+    "write_answers",
     "write_text",
 ]

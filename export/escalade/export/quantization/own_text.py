@@ -3,10 +3,15 @@
 Without anybody's text, a model's own is near to what it was trained on, and rounds as well
 (self-calibration: Williams, Chrysostomou, Aletras, NAACL 2025, arXiv 2410.17170; LLM-QAT: Liu et
 al., arXiv 2305.17888, which begins with tokens drawn from the vocabulary, as is done here for a
-model that has no token of beginning).
+model that has no token of beginning). A model whose tokenizer closes what it is asked has learned
+answers, and often nothing but them: prompts that it draws are as good as drawn by chance, and so
+is what it says where none is closed.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +21,16 @@ from escalade.export.errors import ModelError
 
 #: Rows of text, each as long as the window, or this many tokens.
 ROWS, TOKENS = 16, 256
+# Of a prompt that is answered, at most this share of the window and so many tokens; of the answer.
+_PROMPT_SHARE, _PROMPT, _ANSWER = 4, 64, 64
+
+
+class Asked(NamedTuple):
+    """What a tokenizer puts around a prompt, and what no prompt has in it; token ids."""
+
+    opening: Sequence[int]
+    closing: Sequence[int]
+    never: Sequence[int]
 
 
 def draw_tokens(probabilities: Tensor, draw: torch.Generator) -> Tensor:
@@ -55,12 +70,78 @@ def write_text(
         ids = torch.full((rows, 1), begin)
     else:
         ids = torch.randint(model.config.vocab_size, (rows, 1), generator=draw)
+    return _go_on(model, ids, min(window, tokens) - 1, draw)
+
+
+def write_answers(
+    model: PreTrainedModel,
+    asked: Asked,
+    end_ids: Sequence[int],
+    *,
+    window: int,
+    seed: int = 0,
+    tokens: int = ROWS * TOKENS,
+) -> list[Tensor]:
+    """Short prompts that the model draws, closed as a tokenizer closes them, and its answers.
+
+    Args:
+        model: a causal LM in float32, in eval mode.
+        asked: what is around a prompt.
+        end_ids: what ends an answer, and belongs to it.
+        window: of the model, in tokens.
+        seed: the same gives the same texts.
+        tokens: at least so many in all.
+
+    Returns:
+        `(T,)` token ids of each, `T` at most the window.
+
+    Raises:
+        ModelError: its logits are not finite.
+    """
+    draw = torch.Generator().manual_seed(seed)
+    longest = max(1, min(_PROMPT, window // _PROMPT_SHARE))
+    around = len(asked.opening) + len(asked.closing)
+    allowed = torch.ones(model.config.vocab_size)
+    allowed[[*asked.never, *end_ids]] = 0
+    closing = torch.tensor(asked.closing).expand(ROWS, -1)
+    ends, texts, written = torch.tensor(end_ids), [], 0
+    while written < tokens:
+        length = int(torch.randint(1, longest + 1, (), generator=draw))
+        first = draw_tokens(allowed.expand(ROWS, -1), draw)
+        ids = torch.cat([torch.tensor(asked.opening).expand(ROWS, -1).long(), first], 1)
+        ids = _go_on(model, ids, length - 1, draw, allowed=allowed)
+        ids = torch.cat([ids, closing], 1)
+        most = min(_ANSWER, window - around - length)
+        ids = _go_on(model, ids, most, draw, ends=ends)
+        for row in ids:
+            ended = torch.isin(row[around + length :], ends).nonzero()
+            text = row[: around + length + int(ended[0]) + 1] if len(ended) else row
+            texts.append(text)
+            written += len(text)
+    return texts
+
+
+def _go_on(
+    model: PreTrainedModel,
+    ids: Tensor,
+    tokens: int,
+    draw: torch.Generator,
+    *,
+    allowed: Tensor | None = None,
+    ends: Tensor | None = None,
+) -> Tensor:
+    """Rows, and so many tokens more of those allowed, drawn by the model till all have ended."""
     texts, cache = [ids], DynamicCache(config=model.config)
+    ended = torch.zeros(len(ids), 1, dtype=torch.bool)
     with torch.inference_mode():
-        for _ in range(min(window, tokens) - 1):
-            logits = model(ids, past_key_values=cache, use_cache=True).logits[:, -1]
+        for _ in range(tokens):
+            logits = model(texts[-1], past_key_values=cache, use_cache=True).logits[:, -1]
             if not bool(torch.isfinite(logits).all()):
                 raise ModelError("the model's logits must be finite, and on its own text are not")
-            ids = draw_tokens(logits.softmax(-1), draw)
-            texts.append(ids)
+            likely = logits.softmax(-1)
+            texts.append(draw_tokens(likely if allowed is None else likely * allowed, draw))
+            if ends is not None:
+                ended |= torch.isin(texts[-1], ends)
+                if bool(ended.all()):
+                    break
     return torch.cat(texts, dim=1)

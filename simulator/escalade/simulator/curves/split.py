@@ -59,11 +59,17 @@ class Split:
         """`(V, N)` C_S at each level of the gate's threshold, and `(N,)` C_L.
 
         Raises:
-            SimulatorError: see `CostModel`.
+            SimulatorError: see `CostModel`; or all are 0.
         """
         cost.check(self.header)
-        above = self.above.spent([tier.at_levels(cost) for tier in self.upper])
-        return self.tier.at_levels(cost), above + cost.of_deferral
+        above = self.above.spent([tier.at_levels(cost) for tier in self.upper]) + cost.of_deferral
+        below = self.tier.at_levels(cost)
+        if not (below.any() or above.any()):
+            raise SimulatorError(
+                f"cost {cost.name!r}: nobody in the trace has spent any; `escalade record` writes"
+                " seconds, and bytes where a link is crossed"
+            )
+        return below, above
 
 
 def split_at(trace: Trace, gate: str | None = None) -> Split:

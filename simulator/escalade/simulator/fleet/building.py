@@ -22,11 +22,13 @@ from escalade.simulator.fleet.queries import (
 )
 from escalade.simulator.fleet.spec import Group, Outage, Recorded, Spec
 from escalade.simulator.formats import nominal_seconds
-from escalade.simulator.network import Profile, Profiles, get_profile
+from escalade.simulator.network import Profile, Profiles, get_profile, held_share
 
 _MAX_SEED = 2**32 - 1
 #: Where a queue has no bound.
 _NO_BOUND = 1 << 62
+#: Share of calls that a stall of another's holds up, from which p99.9 is another one.
+_HELD = 1e-3
 #: Queries of a run: at the 10 million a second that one machine does, three hours.
 MOST_QUERIES = 10**11
 
@@ -96,12 +98,19 @@ def build(spec: Spec, folder: Path, *, seed: int, known: Profiles | None = None)
     load = sum(one.cloud_s for one in built) / spec.seconds / full
     _check_devices(spec, built)
     _check_cloud(spec, load)
-    notes = [f"{one.group.name}: {note}" for one in built for note in _notes(one)]
+    notes = [f"{one.group.name}: {note}" for one in built for note in _notes(one, spec.seconds)]
     return Fleet(_model_of(spec, built, seed), load, notes)
 
 
-def _notes(built: _Built) -> Iterator[str]:
+def _notes(built: _Built, seconds: float) -> Iterator[str]:
     yield from built.queries.notes
+    calls = built.expected / seconds * float(built.queries.defers.mean())
+    held = held_share(built.profile, calls)
+    if held > _HELD:
+        yield (
+            f"a device makes {calls:.3g} calls a second: over one connection another's lost packet"
+            f" holds up {100 * held:.2g}% of them, which is left out"
+        )
     if (dialling := built.group.dialling) is not None:
         idle = nominal_seconds(dialling.idle_s)
         yield f"a device dials for its first call, and for one after {idle} without"
@@ -180,7 +189,7 @@ def _model_of(spec: Spec, built: Sequence[_Built], seed: int) -> Model:
         defers=np.concatenate([one.queries.defers for one in built]),
         cloud_s=np.concatenate([one.queries.cloud_s for one in built]),
         up_s=np.concatenate([up for up, _ in delays]),
-        down_s=np.concatenate([down for _, down in delays]),
+        down_s=np.concatenate([down for _, down in delays]) + cloud.beside_s,
         dials=np.array([one is not None for one in dialling]),
         idle_s=np.array([0.0 if one is None else one.idle_s for one in dialling]),
         open_s=np.concatenate([open_s for open_s, _ in first]),

@@ -95,3 +95,17 @@ def latencies_of(given: Given, *, slots: int, slowdown: float) -> Floats:
     kept = simulate(model, windows=1, threads=1, keep=True).kept
     assert kept is not None  # noqa: S101 - it was asked for
     return kept.latency_s
+
+
+def replica_s(came_s: Floats, alone_s: Floats, slowdown: float) -> Floats:
+    """What queries take on one replica that has room for all: `(N,)` seconds.
+
+    Args:
+        came_s: `(N,)` when each comes, at least 0.
+        alone_s: `(N,)` what each takes alone.
+        slowdown: see `latencies_of`.
+    """
+    many = len(came_s)
+    none = np.zeros(many)
+    given = Given(came_s, none, np.ones(many, np.bool_), alone_s, none, none)
+    return latencies_of(given, slots=many, slowdown=slowdown)

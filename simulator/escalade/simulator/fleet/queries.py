@@ -16,6 +16,7 @@ from escalade.simulator.network import (
     DelayLine,
     Network,
     Profile,
+    answered_s,
     get_profile,
     ready_s,
 )
@@ -202,7 +203,8 @@ def _delays_s(
     shared = Conditions.at_any_moment(profile, rng)
     up_s = DelayLine(profile, "up", rng, shared).release_s(0.0, up)
     leaves_s = up_s + cloud_s
-    return up_s, DelayLine(profile, "down", rng, shared).release_s(leaves_s, down) - leaves_s
+    line = DelayLine(profile, "down", rng, shared)
+    return up_s, answered_s(profile, line, up_s, leaves_s, down) - leaves_s
 
 
 def samples_for(records: int) -> int:

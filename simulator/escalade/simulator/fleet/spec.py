@@ -177,6 +177,7 @@ class CloudTable(_Table, frozen=True):
         replicas: at the start.
         slots: queries that one computes at once.
         slowdown: each query beside it makes one take so many times longer.
+        beside_s: what a call takes at this load beside, with the network and the cloud.
         queue: queries that may wait; None sets no bound.
         price_per_hour: of a replica.
         scaling: None leaves `replicas`.
@@ -185,6 +186,7 @@ class CloudTable(_Table, frozen=True):
     replicas: Replicas
     slots: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 1
     slowdown: Share = 0.0
+    beside_s: Seconds = 0.0
     queue: Annotated[int, msgspec.Meta(ge=0, le=100_000_000)] | None = None
     price_per_hour: Annotated[float, msgspec.Meta(ge=0.0, le=1e9)] = 0.0
     scaling: Scaling | None = None

@@ -3,8 +3,15 @@
 from escalade.simulator.load.caller import Target
 from escalade.simulator.load.plan import Plan
 from escalade.simulator.load.report import LoadReport
-from escalade.simulator.load.run import fit_load, run_load
-from escalade.simulator.load.tables import fit_lines, fit_table, lines_of, tables_of
+from escalade.simulator.load.run import fit_load, fit_load_at, run_load
+from escalade.simulator.load.tables import (
+    fit_lines,
+    fit_table,
+    lines_of,
+    loaded_fit_lines,
+    loaded_fit_table,
+    tables_of,
+)
 
 __all__ = [
     "LoadReport",
@@ -12,8 +19,11 @@ __all__ = [
     "Target",
     "fit_lines",
     "fit_load",
+    "fit_load_at",
     "fit_table",
     "lines_of",
+    "loaded_fit_lines",
+    "loaded_fit_table",
     "run_load",
     "tables_of",
 ]

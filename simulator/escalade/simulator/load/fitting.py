@@ -8,7 +8,7 @@ number of clients of a closed loop, each of which has one request at a time.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -79,14 +79,7 @@ def fit(loops: Mapping[int, Answers]) -> Fit:
             raise LoadError(
                 f"a fit needs answers of every loop; that of {clients} clients has none"
             )
-    low, high = 0.0, 1.0  # golden section: the error has one valley, for it is of one curve
-    for _ in range(_STEPS):
-        width = _GOLDEN * (high - low)
-        if _solved(loops, high - width)[0] < _solved(loops, low + width)[0]:
-            high = low + width
-        else:
-            low = high - width
-    slowdown = (low + high) / 2
+    slowdown = best_slowdown(lambda slowdown: _solved(loops, slowdown)[0])
     _, start_s, token_s = _solved(loops, slowdown)
     rows = []
     for clients, answers in sorted(loops.items()):
@@ -109,6 +102,34 @@ def fit(loops: Mapping[int, Answers]) -> Fit:
         error=_error(rows),
         rows=rows,
     )
+
+
+def best_slowdown(error: Callable[[float], float], *, steps: int = _STEPS) -> float:
+    """Where in [0, 1] an error is least: a golden section search.
+
+    Args:
+        error: of a slowdown; one valley, as of one curve.
+        steps: of the search; each leaves 0.62 of what is left.
+    """
+    low, high = 0.0, 1.0
+    left, right = 1 - _GOLDEN, _GOLDEN
+    of_left, of_right = error(left), error(right)
+    for _ in range(steps - 1):  # one of both is the next step's too
+        if of_left < of_right:
+            high, right, of_right = right, left, of_left
+            left = high - _GOLDEN * (high - low)
+            of_left = error(left)
+        else:
+            low, left, of_left = left, right, of_right
+            right = low + _GOLDEN * (high - low)
+            of_right = error(right)
+    return left if of_left < of_right else right
+
+
+def seconds_alone(answers: Answers) -> tuple[float, float]:
+    """Seconds of a start and of a token, of answers that had no other beside them."""
+    _, start_s, token_s = _solved({1: answers}, 0.0)
+    return start_s, token_s
 
 
 def _stretch(clients: int, slowdown: float) -> float:

@@ -7,9 +7,11 @@ import asyncio
 import msgspec
 import numpy as np
 
+from escalade.simulator.errors import LoadError
 from escalade.simulator.load.caller import Target, connected
-from escalade.simulator.load.driver import Driven, Tick, drive
+from escalade.simulator.load.driver import Asked, Driven, Tick, drive
 from escalade.simulator.load.fitting import CLIENTS, Answers, Fit, fit
+from escalade.simulator.load.loaded_fit import LoadedFit, Queue, fit_loaded
 from escalade.simulator.load.plan import Plan
 from escalade.simulator.load.report import LoadReport, report_of
 
@@ -57,6 +59,35 @@ def fit_load(target: Target, plan: Plan, *, progress: Tick = lambda done, total:
     return fit(loops)
 
 
+def fit_load_at(
+    target: Target, plan: Plan, queue: Queue, *, progress: Tick = lambda done, total: None
+) -> LoadedFit:
+    """Ask a server as one client, then in an open loop, and fit what a query beside another costs.
+
+    Args:
+        target: whom, and what.
+        plan: of the open loop; the client asks as long.
+        queue: of a fleet's replica.
+        progress: told (done, total), in loops.
+
+    Raises:
+        CloudError: nobody answers there, or an argument is malformed.
+        LoadError: a loop got no answer.
+    """
+    if plan.rate is None:
+        raise LoadError("rate: must be above 0 and finite, got none: a load has one")
+    target.info(plan.deadline_s)
+    loops = []
+    for done, loop in enumerate((msgspec.structs.replace(plan, clients=1, rate=None), plan), 1):
+        loops.append(_driven(target, loop, lambda done, total: None))
+        progress(done, 2)
+    alone, loaded = loops
+    # As they were sent: answers come in another order.
+    loaded = loaded._replace(asked=sorted(loaded.asked, key=lambda one: one.sent_s))
+    sent_s = np.array([one.sent_s for one in _measured(loaded)])
+    return fit_loaded(_answers(alone), sent_s, _answers(loaded), rate=plan.rate, queue=queue)
+
+
 def _driven(target: Target, plan: Plan, progress: Tick) -> Driven:
     async def run() -> Driven:
         async with connected(target, plan.clients or _CONNECTIONS) as caller:
@@ -67,9 +98,9 @@ def _driven(target: Target, plan: Plan, progress: Tick) -> Driven:
 
 def _answers(driven: Driven) -> Answers:
     """Tokens and seconds of what was measured and answered."""
-    measured = [
-        (one.said.tokens, one.ended_s - one.sent_s)
-        for one in driven.asked
-        if one.due_s >= driven.from_s and not one.said.reason
-    ]
+    measured = [(one.said.tokens, one.ended_s - one.sent_s) for one in _measured(driven)]
     return np.array(measured, dtype=np.float64).reshape(-1, 2)
+
+
+def _measured(driven: Driven) -> list[Asked]:
+    return [one for one in driven.asked if one.due_s >= driven.from_s and not one.said.reason]

@@ -12,6 +12,7 @@ from escalade.simulator.formats import (
     three_digits,
 )
 from escalade.simulator.load.fitting import Fit
+from escalade.simulator.load.loaded_fit import LoadedFit
 from escalade.simulator.load.report import LoadReport, Percentiles
 
 _NONE = "\N{EN DASH}"
@@ -81,6 +82,29 @@ def fit_table(fit: Fit) -> TextTable:
                 Cell(seconds(row.measured_s)),
                 Cell(seconds(row.fitted_s)),
             ]
+            for row in fit.rows
+        ],
+    )
+
+
+def loaded_fit_lines(fit: LoadedFit) -> list[str]:
+    """What a fleet's spec takes of a fit at a load, and how far off it is."""
+    return [
+        f"an answer takes {seconds(fit.start_s)} and {seconds(fit.token_s)} for each token,"
+        f" {percent(fit.slowdown)} more for each query beside it, and {seconds(fit.beside_s)} more"
+        f" at {fit.rate:g} requests/s (off by {percent(fit.error)})",
+        f"cloud = {{ slots = {fit.slots}, slowdown = {three_digits(fit.slowdown)},"
+        f" beside_s = {three_digits(fit.beside_s)} }}",
+    ]
+
+
+def loaded_fit_table(fit: LoadedFit) -> TextTable:
+    """What was measured beside what the fit has in its place."""
+    return TextTable(
+        "",
+        [f"of {fit.answers:,} answers", "measured", "fitted"],
+        [
+            [Cell(row.name), Cell(seconds(row.measured_s)), Cell(seconds(row.fitted_s))]
             for row in fit.rows
         ],
     )

@@ -4,8 +4,10 @@ from escalade.simulator.network.clock import LiveClock
 from escalade.simulator.network.delay_lines import (
     Connections,
     DelayLine,
+    answered_s,
     calls_s,
     draws_of,
+    held_share,
     ready_s,
     uniforms,
 )
@@ -18,6 +20,14 @@ from escalade.simulator.network.described import (
     row_of,
 )
 from escalade.simulator.network.framing import GRPC_BYTES_DOWN, GRPC_BYTES_UP
+from escalade.simulator.network.kernel import (
+    CLOUD,
+    KernelNetwork,
+    KernelPart,
+    kernel_lacks,
+    probe_kernel,
+    shaping_lines,
+)
 from escalade.simulator.network.links import Network, networks_named
 from escalade.simulator.network.profiles import (
     PAPERS_DELAYS,
@@ -31,6 +41,7 @@ from escalade.simulator.network.proxy import ControlClient, ProxyState, run_prox
 from escalade.simulator.network.stages import Conditions
 
 __all__ = [
+    "CLOUD",
     "GRPC_BYTES_DOWN",
     "GRPC_BYTES_UP",
     "PAPERS_DELAYS",
@@ -38,17 +49,23 @@ __all__ = [
     "Connections",
     "ControlClient",
     "DelayLine",
+    "KernelNetwork",
+    "KernelPart",
     "LiveClock",
     "Network",
     "Pings",
     "Profile",
     "Profiles",
     "ProxyState",
+    "answered_s",
     "calls_s",
     "draws_of",
     "get_profile",
+    "held_share",
+    "kernel_lacks",
     "networks_named",
     "ping",
+    "probe_kernel",
     "profiles_table",
     "profiles_with",
     "read_mahimahi",
@@ -57,5 +74,6 @@ __all__ = [
     "report_of",
     "row_of",
     "run_proxy",
+    "shaping_lines",
     "uniforms",
 ]

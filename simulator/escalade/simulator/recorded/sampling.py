@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterable
 from pathlib import Path
 
-from escalade.edge.trace import Trace, TraceRecord, read_trace
+from escalade.edge.trace import Trace, TraceRecord, links_of, read_trace
 from escalade.simulator.errors import SimulatorError
 
 #: Queries that are kept of a longer trace: some hundred megabytes with their log-probabilities.
@@ -39,17 +39,27 @@ class Sample:
         return [record for _, record in sorted(kept, key=lambda one: one[0])]
 
 
+def _is_timed(record: TraceRecord) -> bool:
+    return any(said is not None and bool(said.seconds or links_of(said)) for said in record.tiers)
+
+
 def read_sample(path: Path, most: int, seed: int, notes: list[str]) -> Trace:
     """A trace, or so many of its queries; then a note says so.
 
     Raises:
         DataError: see `read_trace`.
-        SimulatorError: `most` is below 1.
+        SimulatorError: `most` is below 1; or nothing in the trace took any time.
     """
     if most < 1:
         raise SimulatorError(f"the sample of a trace must be at least 1 query; got {most}")
     sample = Sample(most, seed)
     trace = read_trace(path, gather=sample)
+    # The answers of `escalade trace` are made many at once, and none is timed.
+    if trace.records and not any(map(_is_timed, trace.records)):
+        raise SimulatorError(
+            f"{path}: no answer in it took any time, as in a trace of `escalade trace`, which"
+            " times none; to replay one, take a trace of `escalade record`"
+        )
     if sample.seen > most:
         notes.append(f"{path.name}: {most:,} of {sample.seen:,} queries, drawn with seed {seed}")
     return trace

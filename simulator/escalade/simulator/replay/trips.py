@@ -24,6 +24,7 @@ from escalade.simulator.network import (
     DelayLine,
     Network,
     Profile,
+    answered_s,
     calls_s,
     draws_of,
     ready_s,
@@ -238,7 +239,11 @@ def _call_s(
         up, down = (DelayLine(profile, way, rng, shared) for way in ("up", "down"))
         from_s = ready_s(up, down, 0.0, tls=True) if key.dials and not behind else 0.0
         up_s = up.release_s(from_s, link.bytes_up + GRPC_BYTES_UP)
-        at_s = down.release_s(up_s + at_s, link.bytes_down + GRPC_BYTES_DOWN)
+        nbytes = link.bytes_down + GRPC_BYTES_DOWN
+        if behind:  # many call over it: it is not idle
+            at_s = down.release_s(up_s + at_s, nbytes)
+        else:
+            at_s = answered_s(profile, down, up_s, up_s + at_s, nbytes)
     return at_s
 
 

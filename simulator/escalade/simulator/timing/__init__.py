@@ -1,7 +1,6 @@
 """What this machine makes of a delay: asked and achieved, driver by driver; knows no trace."""
 
 from escalade.simulator.timing.drivers import drivers_of, drivers_table
-from escalade.simulator.timing.kernel import probe_kernel
 from escalade.simulator.timing.measuring import measure_delays
 from escalade.simulator.timing.tables import lines_of, tables_of
 
@@ -10,6 +9,5 @@ __all__ = [
     "drivers_table",
     "lines_of",
     "measure_delays",
-    "probe_kernel",
     "tables_of",
 ]

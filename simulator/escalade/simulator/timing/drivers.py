@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from escalade.simulator.formats import Cell, TextTable
-from escalade.simulator.timing.kernel import KernelPart
+from escalade.simulator.network import KernelPart, kernel_lacks
 
 
 class DriverRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,13 +20,12 @@ class DriverRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def drivers_of(kernel: Sequence[KernelPart]) -> list[DriverRow]:
-    """Every driver; the kernel's is for who sets it up by hand, and nothing here needs it."""
-    lacking = "; ".join(f"{part.name}: {part.lacking}" for part in kernel if part.lacking)
+    """Every driver; nothing here needs the kernel's but its own verb."""
     return [
         DriverRow(name="proxy", what="live TCP before any server: escalade proxy"),
         DriverRow(name="calls", what="gRPC calls in process: CallNetwork"),
         DriverRow(name="virtual", what="virtual time: escalade simulate, plan, fleet"),
-        DriverRow(name="kernel", what="packets, by hand: tc in a namespace", lacking=lacking),
+        DriverRow(name="kernel", what="real packets: escalade netns", lacking=kernel_lacks(kernel)),
     ]
 
 

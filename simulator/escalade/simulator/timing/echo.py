@@ -1,9 +1,11 @@
-"""A gRPC server that echoes and the live proxy before it, each a process; measures nothing."""
+"""A gRPC server that echoes, what stands before it and who asks, each a process; times nothing."""
 
 from __future__ import annotations
 
 import multiprocessing
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,9 +14,11 @@ from multiprocessing.connection import Connection
 import grpc
 
 from escalade.simulator.errors import SimulatorError
-from escalade.simulator.network import Profile, run_proxy
+from escalade.simulator.network import KernelNetwork, Profile, run_proxy
+from escalade.v1.address import Address
 
 _SERVICE, _RPC = "escalade.Timing", "Echo"
+_ASKING = "escalade.simulator.timing.asking"
 METHOD = f"/{_SERVICE}/{_RPC}"
 _STARTS_WITHIN_S = 60.0
 
@@ -31,6 +35,38 @@ def proxy_before(upstream: int, profile: Profile) -> Iterator[int]:
     """Run a proxy before a port of loopback; gives its own."""
     with _process(_proxy, profile, upstream) as port:
         yield port
+
+
+@contextmanager
+def asking_over_kernel(
+    upstream: int, profile: Profile, nbytes: int
+) -> Iterator[Callable[[], float]]:
+    """Run a client on a network of the kernel's before a port of loopback.
+
+    Gives a function that has it ask once, with so many bytes, and says what that took, in seconds.
+
+    Raises:
+        SimulatorError: the network cannot be had, or the client ended.
+    """
+    with KernelNetwork(profile, Address("127.0.0.1", upstream)) as network:
+        host, port = network.address
+        command = [sys.executable, "-m", _ASKING, host, str(port), str(nbytes)]
+        client = network.start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        stdin, stdout = client.stdin, client.stdout
+        assert stdin is not None  # noqa: S101 - asked for above
+        assert stdout is not None  # noqa: S101
+
+        def ask() -> float:
+            stdin.write(b"\n")
+            stdin.flush()
+            if not (line := stdout.readline()):
+                raise SimulatorError("a client for timing ended before it was told to")
+            return float(line)
+
+        try:
+            yield ask
+        finally:
+            client.communicate()
 
 
 def _serve(ready: Connection) -> None:

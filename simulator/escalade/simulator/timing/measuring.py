@@ -16,9 +16,15 @@ from contextlib import ExitStack
 import grpc
 import numpy as np
 
-from escalade.simulator.network import DelayLine, LiveClock, Profile
+from escalade.simulator.network import (
+    DelayLine,
+    LiveClock,
+    Profile,
+    kernel_lacks,
+    probe_kernel,
+)
 from escalade.simulator.network.calls import CallNetwork
-from escalade.simulator.timing.echo import METHOD, echo_server, proxy_before
+from escalade.simulator.timing.echo import METHOD, asking_over_kernel, echo_server, proxy_before
 from escalade.simulator.timing.report import (
     ClockReport,
     DelayRow,
@@ -38,6 +44,8 @@ _SECONDS, _LEAST, _MOST, _WARM_UP = 8.0, 4, 300, 20
 _DELAYS_IN_A_ROUND = 3
 
 Progress = Callable[[int, int], None]
+#: Asks once, and says what that took, in seconds.
+Asking = Callable[[], float]
 
 
 def measure_delays(
@@ -57,12 +65,13 @@ def measure_delays(
         SimulatorError: a process for it does not start.
     """
     before, rows, count = load_average(), list[DelayRow](), calls or calls_at
-    drivers = (_proxy, _calls, _wait, _virtual)
+    lacking = kernel_lacks(probe_kernel())
+    drivers = (_proxy, _calls, *(() if lacking else (_kernel,)), _wait, _virtual)
     for driver in drivers:
         for delay in asked_s:
             rows.append(driver(delay, count(delay)))
             progress(len(rows), len(drivers) * len(asked_s))
-    return report_of(rows, load_before=before)
+    return report_of(rows, load_before=before, kernel_lacks=lacking)
 
 
 def calls_at(delay_s: float) -> int:
@@ -84,7 +93,7 @@ def _proxy(delay_s: float, calls: int) -> DelayRow:
         for profile in (_network(0.0), _network(delay_s)):
             port = stack.enter_context(proxy_before(server, profile))
             channels.append(stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{port}")))
-        times = _asked(channels, delay_s, calls)
+        times = _asked(_asking(channels), delay_s, calls)
     return reduced("proxy", delay_s, times[:, 0], times[:, 1])
 
 
@@ -95,23 +104,38 @@ def _calls(delay_s: float, calls: int) -> DelayRow:
         for profile in (_network(0.0), _network(delay_s)):
             channel = stack.enter_context(grpc.insecure_channel(address))
             channels.append(CallNetwork(profile).before(address, channel))
-        times = _asked(channels, delay_s, calls)
+        times = _asked(_asking(channels), delay_s, calls)
     return reduced("calls", delay_s, times[:, 0], times[:, 1])
 
 
-def _asked(channels: Sequence[grpc.Channel], delay_s: float, calls: int) -> Samples:
-    """What calls over each channel take, in turn: `(calls, channels)`."""
+def _kernel(delay_s: float, calls: int) -> DelayRow:
+    with ExitStack() as stack:
+        server = stack.enter_context(echo_server())
+        asking = [
+            stack.enter_context(asking_over_kernel(server, _network(asked_s), len(_PAYLOAD)))
+            for asked_s in (0.0, delay_s)
+        ]
+        times = _asked(asking, delay_s, calls)
+    return reduced("kernel", delay_s, times[:, 0], times[:, 1])
+
+
+def _asking(channels: Sequence[grpc.Channel]) -> list[Asking]:
     stubs: list[grpc.UnaryUnaryMultiCallable[bytes, bytes]] = [
         channel.unary_unary(METHOD) for channel in channels
     ]
-    for stub in stubs:
+    return [lambda stub=stub: _timed(lambda: stub(_PAYLOAD)) for stub in stubs]  # type: ignore[misc]
+
+
+def _asked(asking: Sequence[Asking], delay_s: float, calls: int) -> Samples:
+    """What each says that its calls take, in turn: `(calls, len(asking))`."""
+    for ask in asking:
         for _ in range(min(_WARM_UP, calls)):
-            stub(_PAYLOAD)
-    times = np.empty((calls, len(stubs)))
+            ask()
+    times = np.empty((calls, len(asking)))
     for call in range(calls):
-        for column, stub in enumerate(stubs):
+        for column, ask in enumerate(asking):
             time.sleep(delay_s)
-            times[call, column] = _timed(lambda stub=stub: stub(_PAYLOAD))  # type: ignore[misc]
+            times[call, column] = ask()
     return times
 
 

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 #: `proxy`: the live TCP proxy before a gRPC server. `calls`: gRPC calls in process, `CallNetwork`.
+#: `kernel`: namespaces and netem, `KernelNetwork`, where the kernel has them.
 #: `wait`: the proxy's own way to wait for a moment. `virtual`: the delay line in virtual time.
-Driver = Literal["proxy", "calls", "wait", "virtual"]
+Driver = Literal["proxy", "calls", "kernel", "wait", "virtual"]
 
 Samples = NDArray[np.float64]
 
@@ -58,6 +59,8 @@ class ClockReport(msgspec.Struct, frozen=True, kw_only=True):
     load_after: float
     #: Of the wall clock's counter, seconds.
     resolution_s: float
+    #: Why the kernel's driver was not timed; empty where it was.
+    kernel_lacks: str = ""
 
 
 def reduced(driver: Driver, asked_s: float, baseline: Samples, delayed: Samples) -> DelayRow:
@@ -96,7 +99,7 @@ def load_average() -> float:
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
 
 
-def report_of(rows: list[DelayRow], *, load_before: float) -> ClockReport:
+def report_of(rows: list[DelayRow], *, load_before: float, kernel_lacks: str = "") -> ClockReport:
     """The rows, with the machine."""
     return ClockReport(
         rows=rows,
@@ -106,4 +109,5 @@ def report_of(rows: list[DelayRow], *, load_before: float) -> ClockReport:
         load_before=load_before,
         load_after=load_average(),
         resolution_s=time.get_clock_info("monotonic").resolution,
+        kernel_lacks=kernel_lacks,
     )

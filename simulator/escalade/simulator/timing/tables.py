@@ -8,6 +8,7 @@ from escalade.simulator.timing.report import RESOLVED_AT, ClockReport, DelayRow,
 _TITLES: dict[Driver, str] = {
     "proxy": "live proxy before a gRPC server: a call's round trip",
     "calls": "gRPC calls in process: a call's round trip",
+    "kernel": "real packets, of namespaces and netem: a call's round trip",
     "wait": "how the live proxy waits for a moment",
     "virtual": "virtual time",
 }
@@ -33,16 +34,18 @@ def lines_of(report: ClockReport) -> list[str]:
                 f"{driver}: {asked} cannot be resolved: less than {RESOLVED_AT:g} interquartile"
                 " ranges of the same without a delay"
             )
+    if report.kernel_lacks:
+        lines.append(f"kernel: not on this machine: {report.kernel_lacks}")
     return lines
 
 
 def tables_of(report: ClockReport) -> list[TextTable]:
-    """One table for each driver."""
+    """One table for each driver that was timed."""
     head = ["asked", "calls", "without, p50", "IQR", "achieved, p50", "p99", "residual", "95%"]
-    return [
-        TextTable(title, head, [_cells(row) for row in report.rows if row.driver == driver])
-        for driver, title in _TITLES.items()
-    ]
+    found = {
+        driver: [_cells(row) for row in report.rows if row.driver == driver] for driver in _TITLES
+    }
+    return [TextTable(_TITLES[driver], head, rows) for driver, rows in found.items() if rows]
 
 
 def _cells(row: DelayRow) -> list[Cell]:

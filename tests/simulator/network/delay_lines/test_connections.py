@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from escalade.simulator.network import Connections, Profile, get_profile
-from escalade.simulator.network.profiles import with_fields
+from escalade.simulator.network import Connections, DelayLine, Profile, get_profile, held_share
+from escalade.simulator.network.profiles import Bursts, with_fields
 from escalade.simulator.network.stages import RTO_MIN_S
 
 CALLS, BYTES = 2000, 300
@@ -69,3 +69,19 @@ def test_one_seed_gives_the_same_times() -> None:
     one, again, other = (both_ways(get_profile("leo"), 4, seed)[0] for seed in (1, 1, 2))
     assert (one == again).all()
     assert (one != other).any()
+
+
+@pytest.mark.parametrize("bursts", [None, Bursts(to_bad=0.02, to_good=1.0, loss_bad=0.1)])
+def test_so_many_are_held_up_by_another_as_is_said(bursts: Bursts | None) -> None:
+    """Of calls at moments of chance, each way by itself."""
+    profile = msgspec.structs.replace(lossy(0.002 if bursts is None else 0.0), bursts=bursts)
+    per_s, many, rng = 20.0, 40_000, np.random.default_rng(3)
+    sent_s = np.cumsum(rng.exponential(1 / per_s, many))
+    held = 0.0
+    for way in ("up", "down"):
+        line = DelayLine(profile, way, rng)
+        late = np.array([line.release_s(at, 100) - at for at in sent_s.tolist()]) - 0.005
+        # Its own stall is the whole of it.
+        held += float(np.mean((late > 1e-3) & (late < 0.2099)))
+    assert held_share(profile, per_s) == pytest.approx(held, rel=0.25)
+    assert held_share(lossy(0.0), per_s) == 0

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from escalade.simulator.network.delay_lines import Connections
+from escalade.simulator.network import DelayLine
+from escalade.simulator.network.delay_lines import Connections, answered_s, calls_s
 from escalade.simulator.network.delay_lines.probes import Probes
 from escalade.simulator.network.profiles import Profile
 
@@ -38,3 +39,19 @@ def test_an_answer_waits_behind_a_ping_that_stalls() -> None:
     # Its own packet, or the ping's a millisecond before it.
     assert np.mean(took_s > 0.2) == pytest.approx(0.75, abs=0.03)
     assert set(np.round(took_s, 3).tolist()) == {0.02, 0.26, 0.259}
+
+
+def test_an_idle_connection_pings_ahead_of_every_answer_where_something_may_be_lost() -> None:
+    lossy = Profile(name="lossy", rtt_ms=40, loss=0.5, source="test")
+    rng, many = np.random.default_rng(0), 4000
+    took_s = [answered_s(lossy, DelayLine(lossy, "down", rng), 0, 0.01, 100) for _ in range(many)]
+    assert np.mean(np.array(took_s) > 0.2) == pytest.approx(0.75, abs=0.03)
+    assert set(np.round(took_s, 3).tolist()) == {0.03, 0.26, 0.27}
+
+    sizes = np.full(many, 100)
+    back_s = calls_s(lossy, rng.random((3, many)), sizes, np.full(many, 0.01), sizes)
+    assert np.mean(back_s > 0.2) == pytest.approx(1 - 0.5**3, abs=0.03)
+
+    clear, state = Profile(name="clear", rtt_ms=40, source="test"), rng.bit_generator.state
+    assert answered_s(clear, DelayLine(clear, "down", rng), 0, 0.01, 100) == pytest.approx(0.03)
+    assert rng.bit_generator.state == state

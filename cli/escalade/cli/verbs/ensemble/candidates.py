@@ -133,7 +133,7 @@ def record_all(
     from escalade.edge import Cascade, EdgeClient
     from escalade.edge.cascade_file import CascadeFile, TierTable
     from escalade.edge.deferral import Gate, Vote
-    from escalade.edge.members import Members
+    from escalade.edge.opening import Members
     from escalade.edge.shadow import record_trace
     from escalade.edge.tiers import EnsembleTier
     from escalade.edge.trace import read_trace

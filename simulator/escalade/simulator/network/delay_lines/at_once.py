@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from escalade.simulator.network.delay_lines.delay_line import Direction
+from escalade.simulator.network.delay_lines.probes import PING_BYTES
 from escalade.simulator.network.profiles import Chance, Cycle, Profile
 from escalade.simulator.network.stages import (
     RTO_MIN_S,
@@ -35,7 +36,8 @@ def draws_of(profile: Profile) -> int | None:
     by_chance = any(isinstance(one, Chance) for one in profile.outages)
     if by_chance or any(one is not None for one in held):
         return None
-    return bool(profile.period_s) + 2 * (bool(profile.jitter_ms) + bool(profile.loss))
+    chunks = 3 if profile.loss else 2  # with the ping ahead of an answer, see `answered_s`
+    return bool(profile.period_s) + chunks * (bool(profile.jitter_ms) + bool(profile.loss))
 
 
 def calls_s(profile: Profile, drawn: Floats, up: Counts, between_s: Floats, down: Counts) -> Floats:
@@ -53,8 +55,15 @@ def calls_s(profile: Profile, drawn: Floats, up: Counts, between_s: Floats, down
     """
     left = iter(drawn)
     begins_s = begins_from(profile, next(left)) if profile.period_s else np.zeros(len(up))
-    there_s = _released_s(profile, "up", np.zeros(len(up)), up, begins_s, left)
-    return _released_s(profile, "down", there_s + between_s, down, begins_s, left)
+    there_s, _ = _released_s(profile, "up", np.zeros(len(up)), up, begins_s, left)
+    held_s = free_s = np.full(len(up), -math.inf)
+    if profile.loss:
+        pings = np.full(len(up), PING_BYTES)
+        held_s, free_s = _released_s(profile, "down", there_s, pings, begins_s, left)
+    leaves_s = there_s + between_s
+    back_s, _ = _released_s(profile, "down", leaves_s, down, begins_s, left, free_s)
+    found: Floats = np.maximum(held_s, back_s)
+    return found
 
 
 def _released_s(
@@ -64,14 +73,17 @@ def _released_s(
     nbytes: Counts,
     begins_s: Floats,
     drawn: Iterator[Floats],
-) -> Floats:
-    """The stages of `DelayLine`, in its order."""
+    free_s: Floats | None = None,
+) -> tuple[Floats, Floats]:
+    """The stages of `DelayLine`, in its order; and from when the link is free, as it was given."""
     cycles = [one for one in profile.outages if isinstance(one, Cycle)]
     if cycles:
         at_s = _back_s(cycles, at_s, begins_s)
     mbps = profile.up_mbps if direction == "up" else profile.down_mbps
     if mbps is not None:
+        at_s = at_s if free_s is None else np.maximum(at_s, free_s)
         at_s = at_s + nbytes * seconds_per_byte(mbps)
+    free_s = at_s
     at_s = at_s + profile.floor_ms / 1e3
     if profile.jitter_ms:
         # math's logarithm: that of an array may differ from it in the last bit.
@@ -87,7 +99,7 @@ def _released_s(
             at_s + (profile.rtt_ms / 1e3 + RTO_MIN_S),
             at_s,
         )
-    return at_s
+    return at_s, free_s
 
 
 def _back_s(cycles: list[Cycle], at_s: Floats, begins_s: Floats) -> Floats:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from escalade.simulator.network.delay_lines.delay_line import DelayLine
 from escalade.simulator.network.delay_lines.probes import PING_BYTES, Probes
 from escalade.simulator.network.profiles import Profile, Spread
-from escalade.simulator.network.stages import Conditions, RoundTrips, Uniform
+from escalade.simulator.network.stages import RTO_MIN_S, Conditions, RoundTrips, Uniform
 
 Floats = NDArray[np.float64]
 
@@ -74,6 +74,23 @@ class Connections:
             [*([PING_BYTES] * len(pings_s)), *nbytes],
         )
         return found[len(pings_s) :]
+
+
+def held_share(profile: Profile, per_s: float) -> float:
+    """Share of a connection's calls that another call's stall holds up, each of few bytes.
+
+    Who draws each call's stalls by itself leaves that out (`python -m benchmarks.fleet.holds`).
+
+    Args:
+        profile: the network.
+        per_s: calls a second, at moments of chance.
+    """
+    lost, bursts = profile.loss, profile.bursts
+    if bursts is not None:
+        lost = (1 - bursts.bad) * lost + bursts.bad * bursts.loss_bad
+    stall_s = profile.rtt_ms / 1e3 + RTO_MIN_S
+    # One of those that came in the time of a stall has one, up or down.
+    return -math.expm1(-2 * lost * per_s * stall_s)
 
 
 def _crossed(

@@ -1,4 +1,4 @@
-"""gRPC's own pings, by which it measures a connection's bandwidth; knows no line and no loss.
+"""gRPC's own pings, by which it measures a connection's bandwidth; knows no server and no trace.
 
 A server pings when data comes, to learn how much fits into a round trip (BDP), and then not for a
 while (C-core's bdp_estimator.cc, chttp2_transport.cc). Such a ping goes ahead of the answer, on the
@@ -9,6 +9,9 @@ request, which its next requests alone would meet; that is left out.
 from __future__ import annotations
 
 from collections.abc import Iterable
+
+from escalade.simulator.network.delay_lines.delay_line import DelayLine
+from escalade.simulator.network.profiles import Profile
 
 #: A frame's header and 8 bytes (RFC 9113, section 6.7).
 PING_BYTES = 17
@@ -63,3 +66,23 @@ class Probes:
             if self._stable == 2:  # noqa: PLR2004
                 self._apart_s, self._stable = self._apart_s + _LONGER_S, 0
         return answered_s, answered_s + self._apart_s
+
+
+def answered_s(
+    profile: Profile, down: DelayLine, came_s: float, leaves_s: float, nbytes: int
+) -> float:
+    """When an answer is there: behind the ping with which gRPC meets data after a pause.
+
+    A pause is of 0.1 s at first, of 10 s on a connection that is asked often (`Probes`). Where
+    nothing is lost a ping holds up nothing, and none is drawn.
+
+    Args:
+        profile: the network.
+        down: its line, on which nothing is under way.
+        came_s: when the request was at the server.
+        leaves_s: when the answer leaves it, no earlier.
+        nbytes: what that is long.
+    """
+    if profile.loss or profile.bursts is not None:
+        down.release_s(came_s, PING_BYTES)
+    return down.release_s(leaves_s, nbytes)

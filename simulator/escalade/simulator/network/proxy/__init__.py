@@ -2,6 +2,7 @@
 
 from escalade.simulator.network.proxy.control import ProxyState
 from escalade.simulator.network.proxy.control_client import ControlClient
+from escalade.simulator.network.proxy.proxy import Proxy
 from escalade.simulator.network.proxy.running import run_proxy
 
-__all__ = ["ControlClient", "ProxyState", "run_proxy"]
+__all__ = ["ControlClient", "Proxy", "ProxyState", "run_proxy"]

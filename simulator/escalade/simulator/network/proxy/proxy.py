@@ -62,6 +62,7 @@ class Proxy:
         seed: int = 0,
         clock: Clock | None = None,
         on_trouble: Callable[[str], None] = lambda line: None,
+        listening: socket.socket | None = None,
     ) -> None:
         """Take the addresses; nothing is opened before the proxy is entered.
 
@@ -72,7 +73,10 @@ class Proxy:
             seed: of jitter and loss.
             clock: the machine's, if None.
             on_trouble: told in one line, once, that descriptors have run out.
+            listening: a socket that listens already, elsewhere, in place of `listen`; the proxy
+                closes it.
         """
+        self._listening = listening
         self._on_trouble: Callable[[str], None] | None = on_trouble
         self._listen = listen
         self._upstream = upstream
@@ -161,7 +165,10 @@ class Proxy:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_loop_error)
         try:
-            self._server = await loop.create_server(self._accept, *self._listen)
+            if self._listening is not None:
+                self._server = await loop.create_server(self._accept, sock=self._listening)
+            else:
+                self._server = await loop.create_server(self._accept, *self._listen)
         except OSError as error:
             # asyncio says the address once more, before a colon and the reason.
             reason = str(error.strerror).rpartition(": ")[2]

@@ -6,7 +6,7 @@ which computes a query that it knows once.
 
 from __future__ import annotations
 
-from escalade.simulator.network import Conditions, DelayLine, Profile
+from escalade.simulator.network import Conditions, DelayLine, Profile, answered_s
 from escalade.simulator.network.stages import Uniform
 
 
@@ -37,7 +37,7 @@ def hedged_s(
     ]
     done_s = min(there_s) + between_s
     back_s = [
-        DelayLine(profile, "down", rng, shared).release_s(max(done_s, at_s), down)
+        answered_s(profile, DelayLine(profile, "down", rng, shared), at_s, max(done_s, at_s), down)
         for rng, at_s in zip(rngs, there_s, strict=True)
     ]
     return min(back_s)

@@ -153,7 +153,7 @@ def test_members_side_by_side_share_the_threads(
         return open_artifact(folder, **options)
 
     monkeypatch.setattr(Artifact, "open", watched)
-    monkeypatch.setattr("escalade.edge.members.default_threads", lambda: 4)
+    monkeypatch.setattr("escalade.edge.opening.members.default_threads", lambda: 4)
     tiers = '[[tiers]]\nmembers = ["a", "b"]\nside_by_side = {}\n'
     open_cascade(write(tiers.format("true")), OpenOptions())
     open_cascade(write(tiers.format("true")), OpenOptions(threads=3))

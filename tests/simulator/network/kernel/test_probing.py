@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from escalade.simulator.timing.drivers import drivers_of
-from escalade.simulator.timing.kernel import KernelPart, probe_kernel
+from escalade.simulator.network.kernel import KernelPart, kernel_lacks, probe_kernel
 
-PARTS = ["namespace", "veth", "tbf", "netem"]
+PARTS = ["namespace", "veth", "netem"]
 
 
 def test_each_part_is_there_or_says_why_not() -> None:
@@ -25,14 +24,16 @@ def test_each_part_is_there_or_says_why_not() -> None:
         assert "tc: not found" not in found["netem"]
 
 
-def test_a_machine_without_the_tools_is_told_so(
+def test_a_machine_without_the_tools_is_told_so_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert [part.lacking for part in probe_kernel()] == ["unshare: No such file or directory"] * 4
+    found = probe_kernel()
+    assert [part.lacking for part in found] == ["unshare: No such file or directory"] * 3
+    assert kernel_lacks(found) == "namespace, veth, netem: unshare: No such file or directory"
 
 
-def test_only_the_kernels_driver_can_lack_something() -> None:
-    parts = [KernelPart(name="tbf", lacking=""), KernelPart(name="netem", lacking="unknown")]
-    lacking = {row.name: row.lacking for row in drivers_of(parts)}
-    assert lacking == {"proxy": "", "calls": "", "virtual": "", "kernel": "netem: unknown"}
+def test_what_is_there_is_not_said() -> None:
+    parts = [KernelPart(name="veth", lacking=""), KernelPart(name="netem", lacking="unknown")]
+    assert kernel_lacks(parts) == "netem: unknown"
+    assert kernel_lacks(parts[:1]) == ""

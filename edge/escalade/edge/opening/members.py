@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
 
 from escalade.edge.artifact import MANIFEST_NAME, Tokenizers, memory_of, memory_of_all
 from escalade.edge.base import sha256_of
@@ -23,41 +22,23 @@ from escalade.edge.cascade_file import (
 )
 from escalade.edge.errors import CascadeError
 from escalade.edge.generation import Artifact, SentenceEncoder
+from escalade.edge.opening.options import OpenOptions
 from escalade.edge.runtimes import Draw, Sampling, default_threads
 from escalade.edge.tiers import Member
-
-
-class OpeningBounds(Protocol):
-    """What of `OpenOptions` holds for every artifact."""
-
-    @property
-    def threads(self) -> int:
-        """That compute, for each; 0 takes the physical cores, at most 4."""
-        ...
-
-    @property
-    def max_memory(self) -> int | None:
-        """Bytes that all together may take; None sets no bound."""
-        ...
-
-    @property
-    def trusted_key(self) -> Path | None:
-        """Public key (PEM) that must have signed each; None takes the file's."""
-        ...
 
 
 class Members:
     """Opens tier after tier what a cascade's file names; each knows how much is left for it."""
 
     def __init__(
-        self, path: Path, content: CascadeFile, options: OpeningBounds, *, pinned: bool
+        self, path: Path, content: CascadeFile, options: OpenOptions, *, pinned: bool
     ) -> None:
         """Judge all of them together, before the first is opened.
 
         Args:
             path: the file.
             content: what it says.
-            options: see `OpeningBounds`.
+            options: see `OpenOptions`.
             pinned: whether each must be the one that the file names.
 
         Raises:

@@ -1,0 +1,168 @@
+"""Works calls out in virtual time, as a control says that they are to be; compares nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from benchmarks.sim_vs_live.loaded.calls import Call
+from benchmarks.sim_vs_live.loaded.sending import (
+    CONNECTIONS,
+    LOADED,
+    Floats,
+    Sent,
+    rate_at,
+    send,
+)
+from benchmarks.sim_vs_live.pieces import LOADED_DRAWS, Piece, draws_of
+
+from escalade.cli.output import note_console
+from escalade.simulator.fleet.given import Given, latencies_of
+from escalade.simulator.load.fitting import best_slowdown
+from escalade.simulator.network import Connections, Profile, get_profile
+
+#: What `escalade serve` computes together at most (docs/serving.md).
+_SLOTS = 64
+_FREE = get_profile("free")
+#: Of a golden section search: to a thousandth.
+_STEPS = 14
+#: What is farther from the median is a machine's stop, and of no call: so many times the median
+#: distance from it.
+_STOPPED = 8.0
+
+
+class Control(msgspec.Struct, frozen=True, kw_only=True):
+    """What calls take that no network delays.
+
+    Attributes:
+        slowdown: each one beside it makes a call take so many times longer in the cloud.
+        beside_s: what each of them took more than virtual time has; draws of what any call does.
+        rate: calls a second.
+        stolen_s: see `Sent`.
+    """
+
+    slowdown: float
+    beside_s: list[float]
+    rate: float
+    stolen_s: float
+
+
+def in_virtual_time(
+    sent: Sent, calls: Sequence[Call], profile: Profile, slowdown: float, *, seed: int
+) -> Floats:
+    """How long the same calls take through the fleet's queue: `(N,)`.
+
+    A gateway's models take one query at a time; to the cloud it comes when they are done, over a
+    link of the same kind. What stalls on a connection holds up what is behind it there.
+    """
+    rng = np.random.default_rng(seed)
+    asked = [calls[k] for k in sent.which]
+    many = len(asked)
+    none, every = np.zeros(many), np.ones(many, np.bool_)
+    bytes_up = [one.bytes_up for one in asked]
+    bytes_down = [one.bytes_down for one in asked]
+    own_s = np.array([one.gateway_s for one in asked])
+    cloud_s = np.array([one.cloud_s for one in asked])
+    # As `Caller.ask` takes them in turn.
+    over = [number % CONNECTIONS for number in range(many)]
+    near = Connections(profile, CONNECTIONS, rng)
+    up_s = near.up_s(sent.came_s, over, bytes_up) - sent.came_s
+    if not own_s.any():
+        to_cloud = Given(sent.came_s, none, every, cloud_s, up_s, none)
+        leaves_s = sent.came_s + latencies_of(to_cloud, slots=_SLOTS, slowdown=slowdown)
+    else:
+        at_gateway = Given(sent.came_s, none, every, own_s, up_s, none)
+        goes_s = sent.came_s + latencies_of(at_gateway, slots=1, slowdown=0.0)
+        # All that a gateway sends on has one connection.
+        beyond, one = Connections(profile, 1, rng), [0] * many
+        up_s = beyond.up_s(goes_s, one, bytes_up) - goes_s
+        to_cloud = Given(goes_s, none, every, cloud_s, up_s, none)
+        back_s = goes_s + latencies_of(to_cloud, slots=_SLOTS, slowdown=slowdown)
+        leaves_s = beyond.down_s(back_s, one, bytes_down)
+    took_s = near.down_s(leaves_s, over, bytes_down) - sent.came_s
+    return np.asarray(took_s + [one.beside_s for one in asked])
+
+
+def control_of(sent: Sequence[Sent], calls: Sequence[Call], rate: float) -> Control:
+    """Fit to what calls took where nothing delays.
+
+    Args:
+        sent: runs of them.
+        calls: whose queries they are, none of those that are compared.
+        rate: calls a second.
+    """
+
+    def beside(slowdown: float) -> Floats:
+        left_s = [one.took_s - in_virtual_time(one, calls, _FREE, slowdown, seed=0) for one in sent]
+        return _without_stops(np.concatenate(left_s))
+
+    def error(slowdown: float) -> float:
+        left_s = beside(slowdown)
+        return float(np.abs(left_s - np.median(left_s)).mean())
+
+    slowdown = best_slowdown(error, steps=_STEPS)
+    return Control(
+        slowdown=slowdown,
+        beside_s=beside(slowdown).tolist(),
+        rate=rate,
+        stolen_s=sum(one.stolen_s for one in sent),
+    )
+
+
+def _without_stops(left_s: Floats) -> Floats:
+    middle = np.median(left_s)
+    most = _STOPPED * np.median(np.abs(left_s - middle))
+    return np.clip(left_s, middle - most, middle + most)
+
+
+def measure(
+    profile: str,
+    tiers: int,
+    addresses: tuple[str, str],
+    calls: Sequence[Call],
+    others: Sequence[Call],
+    many: int,
+    *,
+    seed: int,
+) -> tuple[Control, Piece]:
+    """Send calls, and work them out as a control has it: half of it before, and half after.
+
+    Args:
+        profile: the network,
+        tiers: and their number, of which each link but the first has it too.
+        addresses: of a server behind links without delay, and of one behind the network.
+        calls: as recorded where nothing delays,
+        others: and those of the control.
+        many: how many to send, of either.
+        seed: of their moments and order, and of the network's draws.
+    """
+    rate = rate_at(LOADED, calls)
+    note_console().print(f"loaded, {tiers} tiers, {profile}: {many} calls, {rate:.1f} a second ...")
+    near, far = addresses
+    # Of other moments too; and on both sides, for a machine is faster now, slower then.
+    before = send(near, others, rate, many // 2, seed=seed + 1)
+    sent = send(far, calls, rate, many, seed=seed)
+    after = send(near, others, rate, many - many // 2, seed=seed + 2)
+    found = control_of((before, after), others, rate)
+    network = get_profile(profile)
+    virtual_s = []
+    for one in draws_of(seed, LOADED_DRAWS):
+        took_s = in_virtual_time(sent, calls, network, found.slowdown, seed=one)
+        beside_s = np.random.default_rng([one, 1]).choice(found.beside_s, many)
+        virtual_s.append((took_s + beside_s).tolist())
+    piece = Piece(
+        profile=profile,
+        tiers=tiers,
+        load="loaded",
+        live_s=sent.took_s.tolist(),
+        virtual_s=virtual_s,
+        live_sent=[True] * many,
+        virtual_sent=[True] * many,
+        rate=rate,
+        utilisation=LOADED,
+        overhead_s=float(np.mean(found.beside_s)),
+        slowdown=found.slowdown,
+        stolen_s=sent.stolen_s,
+    )
+    return found, piece

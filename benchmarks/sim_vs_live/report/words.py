@@ -1,0 +1,60 @@
+"""What the page says in words; knows no number."""
+
+CONTROLS = """Half before each network and half after it, as many calls a second over links that do
+not delay. The slowdown is fitted to them: by how many times each call beside it makes one take
+longer in the cloud. What each then took more than virtual time has is added to the network's calls,
+in an order of chance. Stolen is what the machine's host gave to others meanwhile, of all cores."""
+
+HEAD = """# The simulator, held against what it simulates
+
+A cascade of the bundled models, each tier a process, the live proxy on each link; and the same
+queries in virtual time. Three small models on the device (4 bits) that must agree, else the query
+goes up: to the large one in the cloud, or to two at a gateway (8 bits) and then to the cloud. Each
+cell has the live value, and by how much virtual time is off; KS is the largest distance of the two
+distribution functions.
+
+{findings}
+
+Beside it, what others say of theirs: Vidur is within 9 % of measured latencies, LLMServingSim
+within 1 % of vLLM. They simulate the server; here it is recorded or fitted, and what is simulated
+are the networks, the climb and the queue.
+
+Under light load one query comes after the other. What each takes beside its network is recorded by
+a second cascade that is asked in turns with it and does not delay, and replayed on the network,
+which virtual time draws {draws} times, under load {loaded}; live there is one draw of it.
+Between the two a machine's own noise remains: it is all that there is at 1 us. One answer takes
+more or less from one time to the next by as much as most of these differences, so that the
+intervals say more than the values. A third table has what the network's chance alone makes of a run
+of so many queries: where it is nothing, all of an error is the machine's or the simulator's.
+Queries of a tenth of a second come too fast for gRPC to ping ahead of each answer, as virtual time
+has it: on wifi-good, which alone loses packets, that makes its mean 0.4 % too long.
+
+Under load calls come at moments of chance, the same ones in virtual time, where they go through the
+fleet's queue, and over as many connections as live: 16 of the device's link, one from the gateway
+on. What stalls on one holds up what is behind it, and among that are gRPC's own pings, which go
+ahead of an answer. They would keep the cloud at work for 70 % of the time if it took one at a time.
+Servers, clients and proxies share two cores. What that makes of a call is taken from a control at
+the same load, over links that do not delay, of other queries at other moments: what is held against
+live is the network, and the queue that it makes."""
+
+CHANCE = """What one draw of the network is off by chance, 95 % of them, under load with what calls
+take beside; "beyond" where an error is larger than is aimed at, and than this explains. The last
+column has how many queries make the p95 of a draw differ by 3 % (root mean square), or as many as
+there were:"""
+
+FIRST_CALLS = """Over the kernel's own TCP and a network of 200 ms, in round trips; the rule is
+what virtual time reckons with (`--dialled`) and what the live proxy does. Messages of more than ten
+packets take more on a new connection (TCP's slow start), and after a pause: that is left out."""
+
+TAIL = """## Do it again
+
+<!-- not run: ten minutes of a machine that has nothing else to do -->
+
+    make sim-vs-live
+    make sim-vs-live ARGS="--queries 1000 --calls 2000 --out FOLDER"
+    make sim-vs-live ARGS=--report
+
+The first takes ten minutes; the second, with ten times the queries, more than an hour. What is in
+the folder (`runs/sim-vs-live`) is not measured again, so that one network may have more queries
+than the others. One seed (`--seed 1`) decides queries, moments and networks; live times differ from
+run to run."""

@@ -1,0 +1,52 @@
+"""What text a model's weights are rounded by where nobody gives any."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from escalade.edge.artifact import TOKENIZER_NAME
+from escalade.export.calibration import calibrate
+from escalade.export.kept import Kept
+from escalade.export.model import load_model
+
+_SEPARATOR, _END = 1, 2
+_WINDOW = 48
+
+
+def _texts(model_dir: Path, tmp_path: Path) -> list[list[int]]:
+    kept = Kept(tmp_path / "out")
+    said = calibrate(
+        load_model(model_dir), model_dir, "int4", None, _WINDOW, lambda line: None,
+        end_ids=[_END], kept=kept, hangs_on={},
+    )  # fmt: skip
+    assert said == " on text that it wrote"
+
+    def again() -> Mapping[str, Tensor]:
+        pytest.fail("its text was not kept")
+
+    step = kept.once("texts", again)
+    return [ids.tolist() for ids in step["ids"].split(step["lengths"].tolist())]
+
+
+def test_a_model_whose_tokenizer_closes_prompts_answers_them(
+    tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    texts = _texts(tiny_model_dir, tmp_path)
+    assert sum(map(len, texts)) >= 4096
+    assert all(_SEPARATOR in text and _END not in text[:-1] for text in texts)
+
+
+def test_another_draws_texts_as_long_as_its_window(tiny_model_dir: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model_dir, folder)
+    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_NAME))
+    tokenizer.post_processor = None
+    tokenizer.save(str(folder / TOKENIZER_NAME))
+    texts = _texts(folder, tmp_path)
+    assert [len(text) for text in texts] == [_WINDOW] * 16
