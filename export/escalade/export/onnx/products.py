@@ -14,6 +14,7 @@ from escalade.export.onnx.writer import GraphWriter
 
 _BYTE_MIDDLE = 128  # an integer of a block is stored as so much more
 _INT8_MAX = 127
+_BYTES = 256  # that there are
 _INT32 = 6  # as ONNX numbers types
 _TINY = 1e-12  # a row of zeros still needs a scale
 
@@ -81,6 +82,7 @@ def store_scales(graph: GraphWriter, name: str, scales: NDArray[np.float32], few
     """In float16 where they are ones, or in float32; of few numbers each as which of them it is."""
     if few:
         levels, codes = np.unique(scales, return_inverse=True)
+        assert len(levels) <= _BYTES, name  # noqa: S101 - rounded so
         graph.weight(f"{name}.levels", levels)
         graph.weight(f"{name}.scales", codes.reshape(scales.shape).astype(np.uint8))
         return

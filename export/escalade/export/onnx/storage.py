@@ -243,9 +243,11 @@ class Storage:
             choice = self.choice_of(name)
             bits, size = choice
             self.progress(name)
-            step = f"{graph.name}.{name}.rounded"  # two graphs of a model have a first layer each
             # Where each has its own, all bytes are counted, and those of scales spent better.
             few = name in self.choices and choice.few_scales(*module.weight.shape)
+            # Two graphs of a model have a first layer each; and what was rounded before scales
+            # were levels is no step of this.
+            step = f"{graph.name}.{name}.{'levels' if few else 'rounded'}"
             rounded = round_matrix(
                 self.kept, step, name, module, choice, looked_up=looked_up, few_scales=few
             )
