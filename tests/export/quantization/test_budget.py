@@ -94,7 +94,7 @@ def test_bytes_are_those_that_are_written(choice: Choice) -> None:
     bits, size = choice
     grid = fit_grid(weight, torch.ones(80), bits, size, zeros=choice.zeros)
     written = pack(round_to_nearest(weight, bits, size), bits, size).nbytes
-    written += 2 * grid.scales.numel()
+    written += 2 * grid.scales.numel()  # too few for levels
     written += 0 if grid.zeros is None else pack_zeros(grid.zeros, bits).nbytes
     assert choice.bytes_of(*weight.shape) == written
 

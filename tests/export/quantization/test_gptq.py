@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 from escalade.export.quantization.blocks import (
     Rounded,
     fit_grid,
-    pack,
-    pack_zeros,
     round_on,
     round_to_nearest,
 )
 from escalade.export.quantization.gptq import gptq_round
+from escalade.export.quantization.packing import pack, pack_zeros
 
 SHAPES = {
     "rows": st.integers(1, 9),

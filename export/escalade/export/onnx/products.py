@@ -14,6 +14,8 @@ from escalade.export.onnx.writer import GraphWriter
 
 _BYTE_MIDDLE = 128  # an integer of a block is stored as so much more
 _INT8_MAX = 127
+_BYTES = 256  # that there are
+_INT32 = 6  # as ONNX numbers types
 _TINY = 1e-12  # a row of zeros still needs a scale
 
 
@@ -23,8 +25,8 @@ def widened(graph: GraphWriter, name: str, module: Linear, values: str, block: i
     blocks = -(-columns // block)
     middle = graph.weight(f"{name}.middle", np.array(_BYTE_MIDDLE, np.float32))
     integers = graph.node("Sub", [to_float(graph, f"{name}.blocks"), middle])
-    scales = in_float(
-        graph, graph.view(f"{name}.block_scales", f"{name}.scales", [rows, blocks, 1])
+    scales = scales_in_float(
+        graph, name, graph.view(f"{name}.block_scales", f"{name}.scales", [rows, blocks, 1])
     )
     shape = graph.weight(f"{name}.shape", np.array([rows, blocks * block], np.int64))
     weight = graph.node("Reshape", [graph.node("Mul", [integers, scales]), shape])
@@ -74,6 +76,26 @@ def to_float(graph: GraphWriter, value: str) -> str:
 def in_float(graph: GraphWriter, stored: str) -> str:
     """What kernels take in float32 alone; onnxruntime widens halves when it loads."""
     return to_float(graph, stored) if graph.dtype(stored) == np.float16 else stored
+
+
+def store_scales(graph: GraphWriter, name: str, scales: NDArray[np.float32], few: bool) -> None:
+    """In float16 where they are ones, or in float32; of few numbers each as which of them it is."""
+    if few:
+        levels, codes = np.unique(scales, return_inverse=True)
+        assert len(levels) <= _BYTES, name  # noqa: S101 - rounded so
+        graph.weight(f"{name}.levels", levels)
+        graph.weight(f"{name}.scales", codes.reshape(scales.shape).astype(np.uint8))
+        return
+    with np.errstate(over="ignore"):
+        halves = scales.astype(np.float16)
+    graph.weight(f"{name}.scales", halves if np.array_equal(halves, scales) else scales)
+
+
+def scales_in_float(graph: GraphWriter, name: str, stored: str) -> str:
+    """A matrix's scales, or a view of them, as kernels take them; onnxruntime loads them so."""
+    if not graph.has(f"{name}.levels"):
+        return in_float(graph, stored)
+    return graph.node("Gather", [f"{name}.levels", graph.node("Cast", [stored], to=_INT32)])
 
 
 def array(tensor: Tensor) -> NDArray[np.float32]:

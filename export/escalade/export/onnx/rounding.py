@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from escalade.export.blueprints import Linear
 from escalade.export.errors import OptionError
@@ -19,6 +20,7 @@ from escalade.export.quantization import (
     damped,
     gptq_round,
     join,
+    levels_for,
     refine,
     round_to_nearest,
     rounded_from,
@@ -31,7 +33,14 @@ _MANY_BITS = 8
 
 
 def round_matrix(
-    kept: Kept, step: str, name: str, matrix: Linear, choice: Choice, *, looked_up: bool = False
+    kept: Kept,
+    step: str,
+    name: str,
+    matrix: Linear,
+    choice: Choice,
+    *,
+    looked_up: bool = False,
+    few_scales: bool = False,
 ) -> Rounded:
     """Round so that products stay where it is known what is read; else each to its nearest.
 
@@ -42,29 +51,39 @@ def round_matrix(
         matrix: what it is.
         choice: how it is stored.
         looked_up: whether rows of it are read too, each by itself.
+        few_scales: whether its scales are of few numbers, at most 256.
 
     Raises:
         OptionError: what it is fed gives no hessian to round by.
     """
-    if matrix.hessian is None:
-        return round_to_nearest(matrix.weight, *choice)
-    return rounded_from(kept.once(step, lambda: tensors(_by_text(name, matrix, choice, looked_up))))
+    by_text = matrix.hessian is not None
+    levels = None
+    if few_scales:
+        levels = levels_for(matrix.weight, *choice, zeros=by_text and choice.zeros)
+    if not by_text:
+        return round_to_nearest(matrix.weight, *choice, levels=levels)
+    made = kept.once(step, lambda: tensors(_by_text(name, matrix, choice, looked_up, levels)))
+    return rounded_from(made)
 
 
-def _by_text(name: str, matrix: Linear, choice: Choice, looked_up: bool) -> Rounded:
-    one = partial(_one_by_text, name, choice=choice, looked_up=looked_up)
+def _by_text(
+    name: str, matrix: Linear, choice: Choice, looked_up: bool, levels: Tensor | None
+) -> Rounded:
+    one = partial(_one_by_text, name, choice=choice, looked_up=looked_up, levels=levels)
     with _threads_apart() as pool:
         return join(list(pool.map(one, matrix.parts or (matrix,))))
 
 
-def _one_by_text(name: str, matrix: Linear, choice: Choice, looked_up: bool) -> Rounded:
+def _one_by_text(
+    name: str, matrix: Linear, choice: Choice, looked_up: bool, levels: Tensor | None
+) -> Rounded:
     bits, size = choice
     assert matrix.hessian is not None  # noqa: S101 - the caller has looked, and all parts have one
     hessian = matrix.hessian.whole()
     if looked_up:
         hessian = with_lookups(hessian)
     try:
-        rounded = gptq_round(matrix.weight, hessian, bits, size, zeros=choice.zeros)
+        rounded = gptq_round(matrix.weight, hessian, bits, size, zeros=choice.zeros, levels=levels)
     except RuntimeError as error:  # torch.linalg.LinAlgError is one
         raise OptionError(
             f"--gptq: {name}: what it is fed on these prompts gives no hessian to round by;"
@@ -72,7 +91,7 @@ def _one_by_text(name: str, matrix: Linear, choice: Choice, looked_up: bool) -> 
         ) from error
     if bits == _MANY_BITS:
         return rounded
-    return refine(matrix.weight, damped(hessian).float(), rounded, bits, size)
+    return refine(matrix.weight, damped(hessian).float(), rounded, bits, size, levels=levels)
 
 
 @contextmanager

@@ -22,9 +22,10 @@ from escalade.export.kept import Kept
 from escalade.export.onnx.products import (
     array,
     bounds,
-    in_float,
     plus_bias,
     rounded_by_row,
+    scales_in_float,
+    store_scales,
     to_float,
     widened,
 )
@@ -153,7 +154,8 @@ class Storage:
 
     def borrow(self, graph: GraphWriter, name: str, of: GraphWriter) -> None:
         """Let `graph` find the matrix called `name` where `of` has stored it."""
-        for one in (name, f"{name}.blocks", f"{name}.scales", f"{name}.zeros"):
+        for kind in ("", ".blocks", ".scales", ".levels", ".zeros"):
+            one = f"{name}{kind}"
             if of.has(one):
                 graph.borrow(one, of)
 
@@ -189,7 +191,9 @@ class Storage:
             [
                 graph.view(f"{name}.rows", f"{name}.blocks", [rows, padded * bits // 8]),
                 ids,
-                in_float(graph, graph.view(f"{name}.row_scales", f"{name}.scales", [rows, blocks])),
+                scales_in_float(
+                    graph, name, graph.view(f"{name}.row_scales", f"{name}.scales", [rows, blocks])
+                ),
                 *([zeros] if zeros else []),
             ],
             bits=bits,
@@ -223,7 +227,7 @@ class Storage:
             more = [zeros, "", graph.weight(f"{name}.bias", array(module.bias))]
         return graph.microsoft(
             "MatMulNBits",
-            [values, f"{name}.blocks", in_float(graph, f"{name}.scales"), *more],
+            [values, f"{name}.blocks", scales_in_float(graph, name, f"{name}.scales"), *more],
             K=columns,
             N=rows,
             bits=bits,
@@ -239,14 +243,16 @@ class Storage:
             choice = self.choice_of(name)
             bits, size = choice
             self.progress(name)
-            step = f"{graph.name}.{name}.rounded"  # two graphs of a model have a first layer each
-            rounded = round_matrix(self.kept, step, name, module, choice, looked_up=looked_up)
+            # Where each has its own, all bytes are counted, and those of scales spent better.
+            few = name in self.choices and choice.few_scales(*module.weight.shape)
+            # Two graphs of a model have a first layer each; and what was rounded before scales
+            # were levels is no step of this.
+            step = f"{graph.name}.{name}.{'levels' if few else 'rounded'}"
+            rounded = round_matrix(
+                self.kept, step, name, module, choice, looked_up=looked_up, few_scales=few
+            )
             graph.weight(f"{name}.blocks", pack(rounded, bits, size))
-            scales = rounded.grid.scales.numpy()
-            with np.errstate(over="ignore"):
-                halves = scales.astype(np.float16)
-            whole = not np.array_equal(halves, scales)
-            graph.weight(f"{name}.scales", scales if whole else halves)
+            store_scales(graph, name, rounded.grid.scales.numpy(), few)
             if rounded.grid.zeros is not None:
                 graph.weight(f"{name}.zeros", pack_zeros(rounded.grid.zeros, bits))
         return f"{name}.zeros" if graph.has(f"{name}.zeros") else ""

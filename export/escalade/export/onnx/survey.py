@@ -33,9 +33,9 @@ _LOOKED_UP_WIDTHS = (4, 8)
 # its merges, frequent ones first, and answers hang on few others: with the first thirty-second of
 # SmolLM2's in 8 bits and the rest in 4 it loses half of what it does all in 4.
 _CUTS = (64, 32, 16, 8, 4, 2)
-# What a matrix takes in the graph's own file: its node, and three or four tensors' names, shapes
-# and places. At most 640 in SmolLM2's.
-_LISTED_BYTES = 640
+# What a matrix takes in the graph's own file: its nodes, and four or five tensors' names, shapes
+# and places. At most 761 in SmolLM2's layers.
+_LISTED_BYTES = 900
 
 
 @dataclass(frozen=True, kw_only=True)

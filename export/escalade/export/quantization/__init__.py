@@ -3,8 +3,7 @@
 from escalade.export.quantization.blocks import (
     Rounded,
     join,
-    pack,
-    pack_zeros,
+    levels_for,
     round_to_nearest,
     rounded_from,
     tensors,
@@ -26,6 +25,7 @@ from escalade.export.quantization.hessian import (
     hessian_of,
 )
 from escalade.export.quantization.own_text import Asked, asked_by, write_answers, write_text
+from escalade.export.quantization.packing import pack, pack_zeros
 from escalade.export.quantization.refine import refine
 from escalade.export.quantization.torchao import (
     GROUP_SIZE,
@@ -54,6 +54,7 @@ __all__ = [
     "hessian_of",
     "join",
     "left_over",
+    "levels_for",
     "losses_of",
     "pack",
     "pack_zeros",

@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
+
+from escalade.export.quantization.levels import levels_of, nearest_level
 
 # Shrinking a block's scale clips its extremes and serves the rest.
 _SHRINKAGES = tuple(0.6 + 0.025 * step for step in range(21))
@@ -74,20 +74,31 @@ def rounded_from(tensors: Mapping[str, Tensor]) -> Rounded:
     return Rounded(tensors["integers"], Grid(tensors["scales"], tensors.get("zeros")))
 
 
-def round_to_nearest(weight: Tensor, bits: int, block_size: int) -> Rounded:
+def round_to_nearest(
+    weight: Tensor, bits: int, block_size: int, *, levels: Tensor | None = None
+) -> Rounded:
     """Each weight to the nearest integer of its block, whose scale is that of its furthest.
 
     Args:
         weight: `(N, K)`.
         bits: 2, 4 or 8.
         block_size: neighbours that share a scale; the last block of a row may be shorter.
+        levels: what scales may be; any float16 if None.
     """
-    weight = weight.float()
-    scales = [
-        _scale_of(_blocks(rows, block_size), bits)[:, :, 0]
-        for rows in weight.split(_rows_of(weight))
-    ]
-    return round_on(Grid(halved(torch.cat(scales))), weight, bits, block_size)
+    scales = stored_as(_furthest(weight, bits, block_size), levels)
+    return round_on(Grid(scales), weight.float(), bits, block_size)
+
+
+def levels_for(weight: Tensor, bits: int, block_size: int, *, zeros: bool) -> Tensor:
+    """Few numbers, for a byte each, that the scales of a matrix may be.
+
+    Args:
+        weight: `(N, K)`.
+        bits: 2, 4 or 8.
+        block_size: neighbours that share a scale.
+        zeros: whether blocks may have zero points; scales are then positive.
+    """
+    return levels_of(_furthest(weight, bits, block_size), signed=not zeros)
 
 
 def round_on(grid: Grid, weight: Tensor, bits: int, block_size: int) -> Rounded:
@@ -102,7 +113,13 @@ def round_on(grid: Grid, weight: Tensor, bits: int, block_size: int) -> Rounded:
 
 
 def fit_grid(
-    weight: Tensor, importance: Tensor, bits: int, block_size: int, *, zeros: bool
+    weight: Tensor,
+    importance: Tensor,
+    bits: int,
+    block_size: int,
+    *,
+    zeros: bool,
+    levels: Tensor | None = None,
 ) -> Grid:
     """The scales, and zero points, that lose least: the sum of importance * (weight - rounded)^2.
 
@@ -115,14 +132,20 @@ def fit_grid(
         bits: 2, 4 or 8.
         block_size: neighbours that share a scale.
         zeros: whether a block may have a zero point.
+        levels: what scales may be (see `levels_for`); any float16 if None.
     """
     weighing = _blocks(importance.float()[None], block_size)
     parts = [
-        _fit(_blocks(rows, block_size), weighing, bits, zeros)
+        _fit(_blocks(rows, block_size), weighing, bits, zeros, levels)
         for rows in weight.float().split(_rows_of(weight))
     ]
     scales, points = (torch.cat(part)[:, :, 0] for part in zip(*parts, strict=True))
-    return Grid(halved(scales), points.to(torch.int8) if zeros else None)
+    return Grid(stored_as(scales, levels), points.to(torch.int8) if zeros else None)
+
+
+def stored_as(scales: Tensor, levels: Tensor | None) -> Tensor:
+    """The next that may be stored: a level, where these are given, or else a float16."""
+    return halved(scales) if levels is None else nearest_level(scales, levels)
 
 
 def halved(scales: Tensor) -> Tensor:
@@ -152,31 +175,6 @@ def to_integers(values: Tensor, scales: Tensor, zeros: Tensor, bits: int) -> Ten
     return _codes(values, scales, zeros, bits).to(torch.int8)
 
 
-def pack(rounded: Rounded, bits: int, block_size: int) -> NDArray[np.uint8]:
-    """The bytes of `MatMulNBits`: `(N, blocks, block_size * bits / 8)`, the lowest bits first.
-
-    What fills the last block up stands for 0.
-    """
-    integers, grid = rounded
-    filled = -integers.shape[1] % block_size
-    ends = torch.zeros(len(integers), 1) if grid.zeros is None else grid.zeros[:, -1:]
-    integers = torch.cat([integers, ends.to(torch.int8).expand(-1, filled)], dim=1)
-    return _packed(integers, bits).reshape(len(integers), -1, block_size * bits // 8)
-
-
-def pack_zeros(zeros: Tensor, bits: int) -> NDArray[np.uint8]:
-    """The zero points' bytes, `(N, ceil(blocks * bits / 8))`, the lowest bits first."""
-    return _packed(pad(zeros, (0, -zeros.shape[1] % (8 // bits))), bits)
-
-
-def _packed(integers: Tensor, bits: int) -> NDArray[np.uint8]:
-    unsigned = (integers.to(torch.int16) + (1 << (bits - 1))).to(torch.uint8).numpy()
-    packed: NDArray[np.uint8] = unsigned[:, :: 8 // bits].copy()
-    for place in range(1, 8 // bits):
-        packed |= unsigned[:, place :: 8 // bits] << (place * bits)
-    return packed
-
-
 def _rows_of(weight: Tensor) -> int:
     """How many rows of a matrix are rounded at a time."""
     return max(1, _NUMBERS // weight.shape[1])
@@ -186,25 +184,38 @@ def _blocks(rows: Tensor, block_size: int) -> Tensor:
     return pad(rows, (0, -rows.shape[1] % block_size)).view(len(rows), -1, block_size)
 
 
+def _furthest(weight: Tensor, bits: int, block_size: int) -> Tensor:
+    """Of each block the scale that makes its furthest weight the lowest integer."""
+    scales = [
+        _scale_of(_blocks(rows, block_size), bits)[:, :, 0]
+        for rows in weight.float().split(_rows_of(weight))
+    ]
+    return torch.cat(scales)
+
+
 def _scale_of(blocks: Tensor, bits: int) -> Tensor:
     """Of the last axis, which is kept with length 1."""
     furthest = blocks.gather(-1, blocks.abs().argmax(dim=-1, keepdim=True))
     return _not_zero(furthest / -(1 << (bits - 1)))
 
 
-def _fit(blocks: Tensor, weighing: Tensor, bits: int, zeros: bool) -> tuple[Tensor, Tensor]:
+def _fit(
+    blocks: Tensor, weighing: Tensor, bits: int, zeros: bool, levels: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """Scales and zero points of blocks, float32, each `(N, blocks, 1)`."""
     lowest = -(1 << (bits - 1))
-    none = torch.zeros(1)
-    spans = [(_scale_of(blocks, bits), none)]
+    whole, none = _scale_of(blocks, bits), torch.zeros(1)
+    if zeros and levels is not None:  # which are positive: the same numbers the other way round
+        whole, none = whole.abs(), torch.where(whole < 0, -1.0, 0.0)
+    spans = [(whole, none)]
     if zeros:
         low = blocks.amin(-1, keepdim=True).clamp_max(0)
         high = blocks.amax(-1, keepdim=True).clamp_min(0)
         scale = _not_zero((high - low) / ((1 << bits) - 1))
         spans.append((scale, (lowest - low / scale).round().clamp(lowest, -lowest - 1)))
-    scales, points, least = _best_share(blocks, weighing, bits, *spans[0])
+    scales, points, least = _best_share(blocks, weighing, bits, *spans[0], levels)
     for span in spans[1:]:
-        scale, point, lost = _best_share(blocks, weighing, bits, *span)
+        scale, point, lost = _best_share(blocks, weighing, bits, *span, levels)
         better = lost < least
         scales = torch.where(better, scale, scales)
         points = torch.where(better, point, points)
@@ -212,7 +223,7 @@ def _fit(blocks: Tensor, weighing: Tensor, bits: int, zeros: bool) -> tuple[Tens
 
 
 def _best_share(
-    blocks: Tensor, weighing: Tensor, bits: int, span: Tensor, zeros: Tensor
+    blocks: Tensor, weighing: Tensor, bits: int, span: Tensor, zeros: Tensor, levels: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Of the spans' shares the scales that lose least, their zero points, and what they lose."""
     zeros = zeros.expand_as(span)
@@ -220,6 +231,8 @@ def _best_share(
 
     def take(scale: Tensor) -> None:
         nonlocal scales, least
+        if levels is not None:
+            scale = nearest_level(scale, levels)
         off = (_codes(blocks, scale, zeros, bits) - zeros) * scale - blocks
         lost = (off.square_() * weighing).sum(-1, keepdim=True)
         scales = torch.where(lost < least, scale, scales)

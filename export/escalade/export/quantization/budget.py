@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from escalade.export.quantization.blocks import fit_grid, round_on
+from escalade.export.quantization.levels import TABLE_BYTES
 
 #: What there is to choose from for a matrix that is multiplied.
 WIDTHS, BLOCKS = (2, 4, 8), (32, 64, 128)
@@ -40,11 +41,20 @@ class Choice(NamedTuple):
         """Whether blocks may have zero points."""
         return self.bits <= _BITS_WITH_ZEROS
 
+    def few_scales(self, rows: int, columns: int) -> bool:
+        """Whether the scales of a matrix `(rows, columns)` are levels, for a byte each.
+
+        Those of a small one are not: the table of levels would take more than it spares.
+        """
+        return rows * -(-columns // self.block_size) * (_SCALE_BYTES - 1) > TABLE_BYTES
+
     def bytes_of(self, rows: int, columns: int) -> int:
         """Of a matrix `(rows, columns)`, its scales and zero points included."""
         blocks = -(-columns // self.block_size)
         zeros = -(-blocks * self.bits // 8) if self.zeros else 0
-        return rows * (blocks * (self.block_size * self.bits // 8 + _SCALE_BYTES) + zeros)
+        few = self.few_scales(rows, columns)
+        scale, table = (1, TABLE_BYTES) if few else (_SCALE_BYTES, 0)
+        return rows * (blocks * (self.block_size * self.bits // 8 + scale) + zeros) + table
 
 
 class Offer(NamedTuple):

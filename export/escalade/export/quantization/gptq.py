@@ -23,7 +23,13 @@ _COLUMNS = 128  # whose corrections are gathered before they go to the rest (GPT
 
 
 def gptq_round(
-    weight: Tensor, hessian: Tensor, bits: int, block_size: int, *, zeros: bool = False
+    weight: Tensor,
+    hessian: Tensor,
+    bits: int,
+    block_size: int,
+    *,
+    zeros: bool = False,
+    levels: Tensor | None = None,
 ) -> Rounded:
     """Round so that the products with given inputs stay (GPTQ, Frantar et al., arXiv 2210.17323).
 
@@ -40,13 +46,14 @@ def gptq_round(
         bits: 2, 4 or 8.
         block_size: neighbours that share a scale.
         zeros: whether blocks have zero points.
+        levels: what scales may be (see `levels_for`); any float16 if None.
 
     Raises:
         RuntimeError: the hessian is not finite (a `torch.linalg.LinAlgError`).
     """
     weight = weight.float()
     exact, firm = _scaled(hessian), damped(hessian)
-    grid = fit_grid(weight, firm.diagonal(), bits, block_size, zeros=zeros)
+    grid = fit_grid(weight, firm.diagonal(), bits, block_size, zeros=zeros, levels=levels)
     order, upper = _factored(firm)
     nearest = round_on(grid, weight, bits, block_size)
     integers = nearest.integers

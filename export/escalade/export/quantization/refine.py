@@ -7,10 +7,13 @@ lost can only fall. GPTQ goes through the columns once and cannot take a step ba
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from escalade.export.quantization.blocks import Grid, Rounded, near_halves
+from escalade.export.quantization.levels import nearest_level
 
 # On SmolLM2 the first lowers a matrix's loss by 5 to 12 %, the second by 2 to 5, the third by 1
 # to 3.
@@ -23,7 +26,13 @@ _TINY = 1e-12
 
 
 def refine(
-    weight: Tensor, hessian: Tensor, rounded: Rounded, bits: int, block_size: int
+    weight: Tensor,
+    hessian: Tensor,
+    rounded: Rounded,
+    bits: int,
+    block_size: int,
+    *,
+    levels: Tensor | None = None,
 ) -> Rounded:
     """Lower `sum_i e_i H e_i^T`, `e` what rounding takes off; zero points stay.
 
@@ -33,22 +42,36 @@ def refine(
         rounded: of it.
         bits: its integers'.
         block_size: neighbours that share a scale.
+        levels: what scales may be, where they are of few numbers.
 
     Returns:
         Another; no row of it loses more.
     """
     scales = rounded.grid.scales
-    halves = bool(torch.equal(scales, near_halves(scales)))
+    stored = _As(levels, bool(torch.equal(scales, near_halves(scales))))
     parts = []
     for first in range(0, len(weight), _ROWS):
         rows = slice(first, first + _ROWS)
         part = Rounded(rounded.integers[rows], rounded.grid.of(rows))
-        descent = _Descent(weight[rows].float(), hessian, part, bits, block_size, halves)
+        descent = _Descent(weight[rows].float(), hessian, part, bits, block_size, stored)
         for _ in range(_PASSES):
             descent.go()
         parts.append(descent.rounded)
     grid = Grid(torch.cat([part.grid.scales for part in parts]), rounded.grid.zeros)
     return Rounded(torch.cat([part.integers for part in parts]), grid)
+
+
+class _As(NamedTuple):
+    """What scales may be."""
+
+    levels: Tensor | None
+    halves: bool
+
+    def near(self, scales: Tensor) -> Tensor:
+        """The next to each."""
+        if self.levels is not None:
+            return nearest_level(scales, self.levels)
+        return near_halves(scales) if self.halves else scales
 
 
 class _Descent:
@@ -61,9 +84,9 @@ class _Descent:
         rounded: Rounded,
         bits: int,
         block_size: int,
-        halves: bool,
+        stored: _As,
     ) -> None:
-        self._hessian, self._size, self._halves = hessian, block_size, halves
+        self._hessian, self._size, self._stored = hessian, block_size, stored
         self._lowest = -(1 << (bits - 1))
         self._weight = weight.T.contiguous()
         # A copy always: of one row the other way round is the same numbers, which stay as they are.
@@ -113,9 +136,9 @@ class _Descent:
         curving = (steps * (within @ steps)).sum(0)
         scale = self._scales[block]
         best = scale - (steps * pull).sum(0) / curving.clamp_min(_TINY)
-        near = near_halves(best) if self._halves else best
+        near = self._stored.near(best)
         off = near - scale
-        # A half that is not at the best may lie past it: as far on the other side, or further.
+        # One that is not at the best may lie past it: as far on the other side, or further.
         lower = (near - best).abs() < (scale - best).abs()
         taken = (curving > _TINY) & lower & (off.abs() < _MOST_OFF * scale.abs())
         self._scales[block] = torch.where(taken, near, scale)
