@@ -6,12 +6,11 @@ from escalade.export.onnx.program import (
     export_onnx,
     export_onnx_classifier,
 )
-from escalade.export.onnx.stored import StoredBy, stored_by
+from escalade.export.onnx.stored import stored_by
 
 __all__ = [
     "ENCODER_NAME",
     "PROGRAM_NAME",
-    "StoredBy",
     "export_onnx",
     "export_onnx_classifier",
     "stored_by",
