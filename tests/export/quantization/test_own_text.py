@@ -9,9 +9,9 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from escalade.export.errors import ModelError
-from escalade.export.quantization import Asked, write_answers, write_text
+from escalade.export.quantization import write_answers, write_text
 from escalade.export.quantization.hessian import HESSIAN, Hessian, gather_hessians_of_text
-from escalade.export.quantization.own_text import draw_tokens
+from escalade.export.quantization.own_text import Asked, draw_tokens
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from escalade.export.quantization.hessian import (
     has_hessians,
     hessian_of,
 )
-from escalade.export.quantization.own_text import Asked, asked_by, write_answers, write_text
+from escalade.export.quantization.own_text import asked_by, write_answers, write_text
 from escalade.export.quantization.packing import pack, pack_zeros
 from escalade.export.quantization.refine import refine
 from escalade.export.quantization.torchao import (
@@ -39,7 +39,6 @@ __all__ = [
     "CURVATURE",
     "GROUP_SIZE",
     "WIDTHS",
-    "Asked",
     "Choice",
     "EmbeddingBits",
     "Hessian",
