@@ -32,14 +32,26 @@ def exported(layout: Layout, model_dir: Path, out: Path) -> Path:
         ("genai", {"genai_config.json", "tokenizer_config.json"}),
     ],
 )
-def test_a_layout_adds_listed_files_and_changes_none(
+def test_a_layout_adds_listed_files_and_changes_no_weight(
     layout: Layout, names: set[str], tiny_model_dir: Path, float_artifact: Path, tmp_path: Path
 ) -> None:
     out = exported(layout, tiny_model_dir, tmp_path / "out")
     with_layout, without = read_manifest(out).files, read_manifest(float_artifact).files
     assert set(with_layout) - set(without) == names
-    assert {name: with_layout[name] for name in without} == without
+    changed = {name for name, entry in without.items() if with_layout[name] != entry}
+    assert changed == ({"model.onnx"} if layout == "genai" else set())
     Artifact.open(out)
+
+
+def test_genais_program_says_that_it_gives_the_last_position_alone(
+    tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    folder = exported("genai", tiny_model_dir, tmp_path / "out")
+    graph = onnx.load(folder / "model.onnx", load_external_data=False).graph
+    assert "logits_to_keep" not in {value.name for value in graph.input}
+    for output in graph.output:
+        if output.name in {"logits", "next_token", "logprob"}:
+            assert output.type.tensor_type.shape.dim[1].dim_value == 1
 
 
 def test_executorch_has_no_layout(tiny_model_dir: Path, tmp_path: Path) -> None:
@@ -61,7 +73,7 @@ def test_the_genai_config_names_what_the_graph_has(tiny_model_dir: Path, tmp_pat
         }
         has = {value.name for value in values}
         assert named <= has
-        assert has - named <= {"next_token", "logprob", "logits_to_keep"}
+        assert has - named <= {"next_token", "logprob"}
     cache = next(value for value in graph.input if value.name == "past_key_values.0.key")
     shape = [dim.dim_value for dim in cache.type.tensor_type.shape.dim]
     assert [shape[1], shape[3]] == [decoder["num_key_value_heads"], decoder["head_size"]]

@@ -180,6 +180,10 @@ def export_artifact(
                 kept,
                 progress,
             )
+        if layout is not None:
+            from escalade.export.layouts import fit_program
+
+            fit_program(layout, folder / program)
         detail = quantization.detail + text
         quantization = msgspec.structs.replace(quantization, detail=detail)
         files = {path.name: file_entry(path) for path in sorted(folder.iterdir()) if path.is_file()}

@@ -1,7 +1,7 @@
 """Writes what other libraries want beside a program, so that they open it; knows no graph.
 
 `optimum` is for optimum-onnx's `ORTModelForCausalLM`, `genai` for onnxruntime-genai. Both find
-the program's inputs and outputs by the names it has anyway.
+the program's inputs and outputs by the names it has anyway; genai's gives the last position alone.
 """
 
 from __future__ import annotations
@@ -51,6 +51,14 @@ def write_layout(
     else:
         _write_json(folder / GENAI_CONFIG_NAME, _genai_config(model, entry))
     _write_tokenizer_settings(model_dir, folder)
+
+
+def fit_program(layout: Layout, program: Path) -> None:
+    """Make of a program that is written what the library drives."""
+    from escalade.export.onnx import pin_last
+
+    if layout == "genai":
+        pin_last(program)
 
 
 def _write_tokenizer_settings(model_dir: Path, folder: Path) -> None:

@@ -1,5 +1,6 @@
 """The ONNX program, written from a blueprint; knows no family of models."""
 
+from escalade.export.onnx.pinned import pin_last
 from escalade.export.onnx.program import (
     ENCODER_NAME,
     PROGRAM_NAME,
@@ -14,6 +15,7 @@ __all__ = [
     "PROGRAM_NAME",
     "export_onnx",
     "export_onnx_classifier",
+    "pin_last",
     "storage_of",
     "stored_by",
 ]
