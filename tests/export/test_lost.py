@@ -21,7 +21,7 @@ PROMPTS = ("g2p: cascade", "p2g: K AE T")
 def test_a_program_in_float32_lost_nothing(float_artifact: Path, tiny_model_dir: Path) -> None:
     lost = measure_lost(float_artifact, tiny_model_dir)
     assert lost is not None
-    assert lost.texts == 8
+    assert lost.texts > 8  # answers, where a tokenizer closes prompts
     assert lost.same_argmax == 1.0
     assert 0 <= lost.mean_kl < lost.worst_kl < 1e-6
     assert lost.perplexity_ratio == pytest.approx(1, abs=1e-5)

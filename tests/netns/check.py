@@ -23,7 +23,7 @@ HOME = REPO / "runs" / "netns"
 #: What any machine tests as far as its kernel goes: here it has all of it.
 _TESTS = (
     "tests/simulator/network/kernel/test_network.py",
-    "tests/simulator/timing/test_measuring.py",
+    "tests/simulator/timing/test_echo.py",
     "tests/cli/verbs/test_netns.py",
 )
 _PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--no-header")

@@ -7,9 +7,11 @@ is kept in memory and goes with it. One folder is shared, to write.
 
 from __future__ import annotations
 
+import os
 import platform
 import shlex
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -147,15 +149,21 @@ def run_in(machine: Machine, command: Sequence[str], shared: Path, *, longest_s:
         str(machine.linux), f"mem={_MEGABYTES}M", "rootfstype=hostfs", "rootflags=/", "ro",
         f"init={init}", "con=null", "con0=null,fd:1", "quiet",
     ]  # fmt: skip
+    # In a session of its own: what runs in the machine are processes of this one.
+    linux = subprocess.Popen(
+        boot, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, errors="replace", start_new_session=True,
+    )  # fmt: skip
     try:
-        done = subprocess.run(
-            boot, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
-            timeout=longest_s, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise CheckError(f"the machine took more than {longest_s:g} s") from None
+        printed, _ = linux.communicate(timeout=longest_s)
+    except BaseException as error:
+        os.killpg(linux.pid, signal.SIGKILL)
+        linux.communicate()
+        if isinstance(error, subprocess.TimeoutExpired):
+            raise CheckError(f"the machine took more than {longest_s:g} s") from None
+        raise
     if not (shared / _STATUS).is_file():
-        said = (done.stdout.strip() or done.stderr.strip()).splitlines()
+        said = printed.strip().splitlines()
         verb = "end well" if (shared / _BOOTED).is_file() else "boot"
         raise CheckError(f"the machine did not {verb}: {said[-1] if said else 'no output'}")
     return Ended(int((shared / _STATUS).read_text()), (shared / _PRINTED).read_text())

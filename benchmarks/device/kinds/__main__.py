@@ -59,7 +59,9 @@ def main() -> None:
     read = tokenizer.encode(read_text(options.text)).ids
     ids = read[: options.tokens]
     behind = read[options.tokens :][: options.matrix_tokens]
-    files = peer_files(peers, options.model, tokenizer.decode(behind), options.split)
+    files = peer_files(
+        peers, options.model, tokenizer.decode(behind), options.split, genai=options.genai
+    )
     probed = llama_builds.probe(peers.llama_builds(), files.llama["Q4_0"])
     for one in probed:
         result_console().print(f"llama.cpp build {one.build.name}: {one.in_words}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,7 @@ _ROUNDED_BY_MATRIX = ("Q4_0", "Q4_K_M", "Q5_K_M")
 _ROUNDED = (*_ROUNDED_BY_MATRIX, "Q8_0")
 #: onnxruntime-genai's 4-bit K-quants: all matrices alike, and some in 8 bits as Q4_K_M has them.
 _GENAI = ("k_quant", "k_quant_mixed")
+_DIGITS = 12  # of a text's hash, in the names of what is made of it
 
 
 class Files(NamedTuple):
@@ -24,14 +26,15 @@ class Files(NamedTuple):
     genai: dict[str, Path]
 
 
-def peer_files(peers: Peers, model: Path, text: str, split: str) -> Files:
+def peer_files(peers: Peers, model: Path, text: str, split: str, *, genai: bool) -> Files:
     """The files of each kind.
 
     Args:
-        peers: with llama.cpp built, and genai's environment where its kinds are wanted.
+        peers: with llama.cpp built, and genai's environment if its kinds are wanted.
         model: the folder of a Llama with tied embeddings.
         text: that the matrix is read off; empty for no kinds with one.
         split: llama.cpp's name of the way in which the tokenizer splits text.
+        genai: whether its kinds are wanted.
     """
     folder = peers.root / f"gguf-{model.resolve().name}"
     folder.mkdir(exist_ok=True)
@@ -39,21 +42,24 @@ def peer_files(peers: Peers, model: Path, text: str, split: str) -> Files:
     if not whole.exists():
         say("writing the GGUF file")
         peers.convert(model, whole, split, python=Path(sys.executable))
-    wanted = {kind: (kind, False) for kind in _ROUNDED}
+    kept = {kind: folder / f"{kind}.gguf" for kind in _ROUNDED}
+    options: dict[str, tuple[str, ...]] = {}
     if text:
-        matrix = folder / "matrix.gguf"
+        # Of another text it is another.
+        matrix = folder / f"matrix-{hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]}.gguf"
         if not matrix.exists():
             say("reading llama.cpp's importance matrix off the text")
             peers.importance(whole, text, matrix)
-        wanted |= {f"{kind} by matrix": (kind, True) for kind in _ROUNDED_BY_MATRIX}
-    files = {}
-    for name, (kind, weighted) in sorted(wanted.items()):
-        files[name] = folder / f"{name.replace(' ', '-')}.gguf"
-        if not files[name].exists():
+        for kind in _ROUNDED_BY_MATRIX:
+            name = f"{kind} by matrix"
+            kept[name] = folder / f"{kind}-by-{matrix.name}"
+            options[name] = ("--imatrix", str(matrix))
+    for name, path in kept.items():
+        if not path.exists():
             say(f"quantizing to {name}")
-            options = ("--imatrix", str(folder / "matrix.gguf")) if weighted else ()
-            peers.quantize(whole, files[name], kind, *options)
-    return Files(whole, files, {} if not peers.python.exists() else _genai(peers, model))
+            peers.quantize(whole, path, name.partition(" ")[0], *options.get(name, ()))
+    found = dict(sorted(kept.items()))
+    return Files(whole, found, _genai(peers, model) if genai else {})
 
 
 def _genai(peers: Peers, model: Path) -> dict[str, Path]:

@@ -88,21 +88,14 @@ def _written(
     model: PreTrainedModel, folder: Path, window: int, end_ids: Sequence[int]
 ) -> dict[str, Tensor]:
     """Text of the model's own, one after the other, and how long each is."""
-    from escalade.export.quantization import Asked, write_answers, write_text
+    from escalade.export.quantization import asked_by, write_answers, write_text
 
-    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_NAME))
-    prompt = tokenizer.encode("a")  # any will do: what is around it is the same
-    own = [place for place, special in enumerate(prompt.special_tokens_mask) if not special]
-    if own and prompt.ids[own[-1] + 1 :]:
-        added = tokenizer.get_added_tokens_decoder()
-        asked = Asked(
-            prompt.ids[: own[0]],
-            prompt.ids[own[-1] + 1 :],
-            [number for number, token in added.items() if token.special],
-        )
-        texts: Sequence[Tensor] = write_answers(model, asked, end_ids, window=window)
-    else:
+    asked = asked_by(Tokenizer.from_file(str(folder / TOKENIZER_NAME)))
+    texts: Sequence[Tensor]
+    if asked is None:
         texts = write_text(model, window=window).unbind()
+    else:
+        texts = [one.ids for one in write_answers(model, asked, end_ids, window=window)]
     return {"ids": torch.cat(list(texts)), "lengths": torch.tensor([len(one) for one in texts])}
 
 

@@ -37,11 +37,13 @@ from escalade.edge.runtimes import (
 )
 from escalade.export.errors import OptionError
 from escalade.export.model import load_model
-from escalade.export.quantization import write_text
+from escalade.export.quantization import asked_by, write_answers, write_text
 from escalade.export.quiet import quiet
 
 # 1,000 tokens resolve a share to 1.5 points.
 _ROWS, _TOKENS = 8, 128
+# Where prompts are answered, so many tokens are read for each that is predicted, or fewer.
+_READ = 5
 # Another one than that of the text that weights are rounded by.
 _SEED = 1
 _ANSWER_TOKENS = 64
@@ -115,12 +117,11 @@ def measure_lost(
     with quiet():
         model = load_model(model_dir)
         window = window_of(model.config)
+        tokenizer = Tokenizer.from_file(str(artifact / TOKENIZER_NAME))
         texts = (
-            _own(model, window)
+            _own(model, window, tokenizer, manifest.model.end_of_sequence_ids)
             if prompts is None
-            else _answered(
-                model, window, Tokenizer.from_file(str(artifact / TOKENIZER_NAME)), prompts
-            )
+            else _answered(model, window, tokenizer, prompts)
         )
     source = "the model" if prompts is None else "records"
     return compare(model, program_reader(artifact, manifest), texts, source)
@@ -177,9 +178,16 @@ def program_reader(
     return read
 
 
-def _own(model: PreTrainedModel, window: int) -> list[Text]:
-    drawn = write_text(model, window=window, seed=_SEED, rows=_ROWS, tokens=_TOKENS)
-    return [Text(ids, 1) for ids in drawn.tolist()]
+def _own(
+    model: PreTrainedModel, window: int, tokenizer: Tokenizer, end_ids: Sequence[int]
+) -> list[Text]:
+    asked = asked_by(tokenizer)
+    if asked is None:
+        drawn = write_text(model, window=window, seed=_SEED, rows=_ROWS, tokens=_TOKENS)
+        return [Text(ids, 1) for ids in drawn.tolist()]
+    tokens = _READ * _ROWS * _TOKENS
+    answers = write_answers(model, asked, end_ids, window=window, seed=_SEED, tokens=tokens)
+    return [Text(ids.tolist(), first) for ids, first in answers]
 
 
 def _answered(

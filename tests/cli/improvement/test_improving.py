@@ -46,7 +46,11 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
     records = subsample(list(make_records("train", load_pronunciations())), QUERIES)
     write_records(folder / "queries.jsonl", records)
     export_artifact(
-        CHECKPOINTS / "small-base", folder / "artifact", quantize="int8", golden_prompts=["g2p: a"]
+        CHECKPOINTS / "small-base",
+        folder / "artifact",
+        quantize="int8",
+        activation_bits=32,
+        golden_prompts=["g2p: a"],
     )
     artifact = Artifact.open(folder / "artifact")
     calibrate(artifact, answers_to(artifact, folder / "queries.jsonl"), RateGoal(target=0.5))

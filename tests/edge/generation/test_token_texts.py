@@ -8,6 +8,7 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from escalade.edge.generation import TokenTexts
+from escalade.edge.generation.token_texts import vocabulary_of
 
 TEXT = "Hé 🎈 the end, the end"
 
@@ -54,3 +55,11 @@ def test_a_special_token_adds_nothing() -> None:
     tokenizer = byte_level()
     tokenizer.add_special_tokens([AddedToken("<end>", special=True)])
     assert TokenTexts(tokenizer).of(tokenizer.token_to_id("<end>")) == ("", b"")
+
+
+def test_a_vocabulary_is_all_tokens_also_where_ids_have_gaps() -> None:
+    whole, gapped = byte_level(), Tokenizer(models.WordLevel({"a": 0, "b": 5}, "a"))
+    gapped.add_special_tokens(["<end>"])
+    for tokenizer in (whole, gapped):
+        assert set(vocabulary_of(tokenizer)) == set(tokenizer.get_vocab())
+    assert sorted(vocabulary_of(whole)) == sorted(whole.get_vocab())

@@ -44,11 +44,13 @@ def test_tokens_are_drawn_as_likely_as_the_model_thinks_them(model: PreTrainedMo
 
 def test_answers_follow_prompts_as_a_tokenizer_closes_them(model: PreTrainedModel) -> None:
     window, asked, ends = 40, Asked([9], [1, 5], [0, 1, 3, 9]), [2]
-    texts = [one.tolist() for one in write_answers(model, asked, ends, window=window, tokens=600)]
-    assert sum(map(len, texts)) >= 600
+    answers = write_answers(model, asked, ends, window=window, tokens=600)
+    assert sum(len(one.ids) for one in answers) >= 600
     lengths = set()
-    for text in texts:
+    for ids, first in answers:
+        text = ids.tolist()
         closed = text.index(1)
+        assert first == closed + 2
         prompt, answer = text[1:closed], text[closed + 2 :]
         assert (text[0], text[closed + 1]) == (9, 5)
         assert not {0, 1, 2, 3, 9} & set(prompt)
@@ -61,9 +63,12 @@ def test_answers_follow_prompts_as_a_tokenizer_closes_them(model: PreTrainedMode
 
 def test_a_seed_gives_the_same_answers(model: PreTrainedModel) -> None:
     first, again, other = (
-        torch.cat(
-            write_answers(model, Asked([], [1], [0]), [2], window=20, tokens=100, seed=seed)
-        ).tolist()
+        [
+            (one.ids.tolist(), one.first)
+            for one in write_answers(
+                model, Asked([], [1], [0]), [2], window=20, tokens=100, seed=seed
+            )
+        ]
         for seed in (0, 0, 1)
     )
     assert first == again != other

@@ -161,16 +161,23 @@ class Making:
     def export(self) -> None:
         """Export what was trained as the version before was exported."""
         from escalade.export.artifact import export_artifact
+        from escalade.export.onnx import stored_by
 
         was, records = self._was, read_records(self._folder / VALID)
+        stored = was.quantization
+        in_blocks = was.format == "onnx" and stored.scheme in {"int4", "int8"}
+        by = stored_by(self._before / was.program) if in_blocks else None
+        whole_tables = stored.scheme != "int4" or stored.budget  # or of bits that a budget chose
         export_artifact(
             self._folder / CHECKPOINT,
             self._folder / ARTIFACT,
             name=was.model.name,
             format=was.format,
-            quantize=was.quantization.scheme,
-            block_size=was.quantization.block_size if was.format == "onnx" else None,
-            bits=was.quantization.budget.bits if was.quantization.budget else None,
+            quantize=stored.scheme,
+            block_size=stored.block_size if was.format == "onnx" else None,
+            head_bits=None if by is None or whole_tables else by.head_bits,
+            bits=stored.budget.bits if stored.budget else None,
+            activation_bits=None if by is None else by.activation_bits,
             golden_prompts=[record.prompt for record in records[:_GOLDEN_PROMPTS]],
             max_new_tokens=was.model.max_new_tokens,
         )

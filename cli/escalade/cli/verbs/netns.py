@@ -66,8 +66,9 @@ def netns(
         notes.print(f"{profile} ({network.rtt_ms:g} ms round trip) to {server} on {at}")
         process = made.start(command)
         # A terminal sends Ctrl-C to both: it is the command's to end by it, or not.
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        terminated = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         code = process.wait()
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, interrupted)
+        signal.signal(signal.SIGTERM, terminated)
     raise typer.Exit(_SIGNALLED - code if code < 0 else code)

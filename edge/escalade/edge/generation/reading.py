@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 from escalade.edge.artifact import ModelEntry
 from escalade.edge.errors import PromptError, TooLongError
 from escalade.edge.generation.classes import Classes
+from escalade.edge.generation.token_texts import vocabulary_of
 from escalade.v1.prompt_size import longest_token_bytes, most_prompt_bytes
 
 
@@ -68,7 +69,7 @@ class Reading:
     @cached_property
     def longest_token_bytes(self) -> int:
         """See `escalade.v1.prompt_size`."""
-        return longest_token_bytes(self._tokenizer.get_vocab())
+        return longest_token_bytes(vocabulary_of(self._tokenizer))
 
     def _check_length(self, tokens: int) -> None:
         window = self._model.window

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 from escalade.edge.artifact import Manifest, Tokenizers, read_checked, shared_lock_if_possible
 from escalade.edge.errors import ArtifactError, ParityError
 from escalade.edge.generation.golden import tolerance_of
+from escalade.edge.generation.token_texts import vocabulary_of
 from escalade.edge.runtimes import default_threads, open_sentence_encoder
 from escalade.v1.prompt_size import longest_token_bytes, most_prompt_bytes
 
@@ -41,7 +42,7 @@ class SentenceEncoder:
         tokenizer.enable_truncation(window)
         self.folder, self.manifest = folder, manifest
         # What is after it cannot be among as many tokens.
-        self._most = most_prompt_bytes(window, longest_token_bytes(tokenizer.get_vocab()))
+        self._most = most_prompt_bytes(window, longest_token_bytes(vocabulary_of(tokenizer)))
         program = open_sentence_encoder(folder, manifest, threads=threads)
 
         @lru_cache(_TEXTS)

@@ -24,7 +24,7 @@ from escalade.export.quantization.hessian import (
     has_hessians,
     hessian_of,
 )
-from escalade.export.quantization.own_text import Asked, write_answers, write_text
+from escalade.export.quantization.own_text import Asked, asked_by, write_answers, write_text
 from escalade.export.quantization.packing import pack, pack_zeros
 from escalade.export.quantization.refine import refine
 from escalade.export.quantization.torchao import (
@@ -45,6 +45,7 @@ __all__ = [
     "Hessian",
     "Offer",
     "Rounded",
+    "asked_by",
     "damped",
     "gather_curvatures",
     "gather_hessians",

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
@@ -31,6 +32,29 @@ class Asked(NamedTuple):
     opening: Sequence[int]
     closing: Sequence[int]
     never: Sequence[int]
+
+
+class Answered(NamedTuple):
+    """A text that ends in an answer."""
+
+    #: `(T,)`, token ids.
+    ids: Tensor
+    #: Where the answer begins.
+    first: int
+
+
+def asked_by(tokenizer: Tokenizer) -> Asked | None:
+    """How a tokenizer has a prompt be read; None where it closes none, as those of chats do."""
+    prompt = tokenizer.encode("a")  # any will do: what is around it is the same
+    own = [place for place, special in enumerate(prompt.special_tokens_mask) if not special]
+    if not own or not prompt.ids[own[-1] + 1 :]:
+        return None
+    added = tokenizer.get_added_tokens_decoder()
+    return Asked(
+        opening=prompt.ids[: own[0]],
+        closing=prompt.ids[own[-1] + 1 :],
+        never=[number for number, token in added.items() if token.special],
+    )
 
 
 def draw_tokens(probabilities: Tensor, draw: torch.Generator) -> Tensor:
@@ -81,7 +105,7 @@ def write_answers(
     window: int,
     seed: int = 0,
     tokens: int = ROWS * TOKENS,
-) -> list[Tensor]:
+) -> list[Answered]:
     """Short prompts that the model draws, closed as a tokenizer closes them, and its answers.
 
     Args:
@@ -93,7 +117,7 @@ def write_answers(
         tokens: at least so many in all.
 
     Returns:
-        `(T,)` token ids of each, `T` at most the window.
+        Each of at most as many tokens as the window.
 
     Raises:
         ModelError: its logits are not finite.
@@ -104,7 +128,7 @@ def write_answers(
     allowed = torch.ones(model.config.vocab_size)
     allowed[[*asked.never, *end_ids]] = 0
     closing = torch.tensor(asked.closing).expand(ROWS, -1)
-    ends, texts, written = torch.tensor(end_ids), [], 0
+    ends, texts, written = torch.tensor(end_ids), list[Answered](), 0
     while written < tokens:
         length = int(torch.randint(1, longest + 1, (), generator=draw))
         first = draw_tokens(allowed.expand(ROWS, -1), draw)
@@ -113,10 +137,11 @@ def write_answers(
         ids = torch.cat([ids, closing], 1)
         most = min(_ANSWER, window - around - length)
         ids = _go_on(model, ids, most, draw, ends=ends)
+        begin = around + length
         for row in ids:
-            ended = torch.isin(row[around + length :], ends).nonzero()
-            text = row[: around + length + int(ended[0]) + 1] if len(ended) else row
-            texts.append(text)
+            ended = torch.isin(row[begin:], ends).nonzero()
+            text = row[: begin + int(ended[0]) + 1] if len(ended) else row
+            texts.append(Answered(text, begin))
             written += len(text)
     return texts
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Sequence
 
 import msgspec
@@ -37,7 +38,8 @@ def unsharing() -> tuple[str, ...]:
 
     Root needs no namespace of users, in which every file but its own would be nobody's.
     """
-    users = ("--user", "--map-root-user") if os.geteuid() else ()
+    is_root = sys.platform == "linux" and not os.geteuid()
+    users = () if is_root else ("--user", "--map-root-user")
     return ("unshare", *users, "--net", "--")
 
 

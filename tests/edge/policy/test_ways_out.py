@@ -2,80 +2,29 @@
 
 from __future__ import annotations
 
-import datetime
 import itertools
-import json
-import re
-import shutil
-import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import grpc
-import msgspec
 import pytest
 from relay import Relay, relay_to
 from scripted import ScriptedCloud, good_reply, scripted
 
-from escalade.edge import Artifact, EdgeClient, OpenOptions, Query
-from escalade.edge.artifact.manifest import file_entry
+from escalade.edge import EdgeClient, Query
 from escalade.edge.errors import CloudError, PolicyError
 from escalade.edge.outbox import Entry
-from escalade.edge.policy import PendingConsent, Providers, Question, Spending
+from escalade.edge.policy import PendingConsent, Providers, Question
 from escalade.edge.tiers import RemoteTier
 from escalade.edge.trace import read_trace
 from escalade.v1 import cascade_pb2 as pb
 
 PROMPT = "g2p: cascade"
+Open = Callable[..., EdgeClient]
 Asks = Callable[[EdgeClient], object]
 YES = Providers(consent=lambda question: True)
-FREE = Providers(link=lambda: "unmetered")
-
-
-def unavailable(request: pb.GenerateRequest, context: grpc.ServicerContext) -> Any:
-    context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
-
-
-@pytest.fixture
-def relay(scripted_cloud: ScriptedCloud) -> Iterator[Relay]:
-    """A capture of all that goes to the cloud."""
-    with relay_to(scripted_cloud.address) as between:
-        yield between
-
-
-Open = Callable[..., EdgeClient]
-
-
-@pytest.fixture
-def opened(artifact: Artifact, relay: Relay, tmp_path: Path) -> Iterator[Open]:
-    """A client of a file that defers everything to a cloud behind the capture."""
-    made: list[EdgeClient] = []
-
-    def make(
-        policy: str,
-        providers: Providers = YES,
-        *,
-        tier: str | None = None,
-        more: str = "",
-        gate: str = "threshold = -1.0",
-        trace: Path | None = None,
-        small: Path = artifact.folder,
-    ) -> EdgeClient:
-        path = tmp_path / "cascade.toml"
-        tier = tier or f'address = "{relay.address}"'
-        path.write_text(
-            f'{more}\n[policy]\nbudget_file = "budget.sqlite"\n{policy}\n'
-            f'[[tiers]]\nname = "device"\nmembers = ["{small}"]\ngate = {{ {gate} }}\n'
-            f'[[tiers]]\nname = "cloud"\ndeadline_s = 5\n{tier}\n'
-        )
-        made.append(EdgeClient.open(path, OpenOptions(policy=providers), trace=trace))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
 
 
 def stream(client: EdgeClient) -> object:
@@ -334,227 +283,4 @@ def test_one_who_cannot_be_asked_sends_nothing(opened: Open, relay: Relay) -> No
     answer = opened('send = "ask"', Providers()).ask(PROMPT)
     assert answer.reason is not None
     assert "there is nobody to ask" in answer.reason
-    assert relay.carried == 0
-
-
-def says(text: Callable[[str], str]) -> Callable[..., pb.GenerateResponse]:
-    """A model whose answer is made of the prompt that it was sent."""
-
-    def reply(request: pb.GenerateRequest, context: grpc.ServicerContext) -> pb.GenerateResponse:
-        answer = good_reply(request, context)
-        answer.text = text(request.prompt.text)
-        return answer
-
-    return reply
-
-
-MAIL = "redact = ['[a-z]+@[a-z.]+']"
-
-
-@pytest.mark.parametrize(
-    ("reply", "expected"),
-    [
-        (lambda prompt: prompt, "g2p: ann@here.org and bob@there.org, ann@here.org"),
-        (lambda prompt: "[HIDDEN_2]", "bob@there.org"),  # one is dropped
-        (lambda prompt: "[HIDDEN_1] [HIDDEN_1]", "ann@here.org ann@here.org"),  # repeated
-        (lambda prompt: "none", "none"),
-        (lambda prompt: "[hidden_1] [HIDDEN_3] HIDDEN_1", "[hidden_1] [HIDDEN_3] HIDDEN_1"),
-    ],
-)
-def test_what_is_hidden_is_put_back_where_it_can_be(
-    reply: Callable[[str], str], expected: str, opened: Open, relay: Relay, scripted_cloud: Any
-) -> None:
-    scripted_cloud.replies = [says(reply)]
-    client = opened(MAIL, tier=f'address = "{relay.address}"\nsend = "text"')
-    prompt = "g2p: ann@here.org and bob@there.org, ann@here.org"
-    answer = client.ask(prompt)
-    (request,) = scripted_cloud.asked
-    assert request.prompt.text == "g2p: [HIDDEN_1] and [HIDDEN_2], [HIDDEN_1]"
-    assert (answer.outcome, answer.text, answer.prompt) == ("deferred", expected, prompt)
-
-
-@pytest.mark.parametrize("repeats", [True, False])
-def test_ids_that_spell_a_placeholder_go_no_further(
-    repeats: bool, opened: Open, scripted_cloud: ScriptedCloud, artifact: Artifact
-) -> None:
-    text = "[HIDDEN_1] it is" if repeats else "it is"
-    ids = artifact.encode(text, special_tokens=False)
-
-    def reply(request: pb.GenerateRequest, context: Any) -> pb.GenerateResponse:
-        answer = good_reply(request, context)
-        answer.text = text
-        answer.token_ids.extend(ids)
-        answer.logprobs.extend([-0.5] * len(ids))
-        return answer
-
-    scripted_cloud.replies = [reply]
-    client = opened("redact = ['cascade']")
-    run = client.stream(PROMPT)
-    answer = run.finish()
-    assert answer is not None
-    said = run.said[answer.answered_by]
-    assert said is not None
-    source = said.source  # what a gateway sends on
-    assert answer.text == text.replace("[HIDDEN_1]", "cascade")
-    assert list(source.ids) == ([] if repeats else ids)
-    assert len(source.logprobs) == (0 if repeats else len(ids))
-
-
-def test_token_ids_and_stop_texts_are_hidden_too(
-    opened: Open, scripted_cloud: ScriptedCloud, artifact: Artifact
-) -> None:
-    client = opened("redact = ['cas+', 'x']")
-    client.ask(Query(text=PROMPT, stop=("dog x", "cas")))
-    ids = artifact.encode(PROMPT)
-    client.ask(
-        Query(ids=tuple(ids), tokenizer_fingerprint=artifact.manifest.model.tokenizer_fingerprint)
-    )
-    for request in scripted_cloud.asked:
-        said = artifact.decode(list(request.prompt.tokens.ids))
-        assert said == artifact.decode(artifact.encode("g2p: [HIDDEN_1]cade"))
-        assert list(request.prompt.tokens.ids) != ids
-    stops = list(scripted_cloud.asked[0].stopping.stop_sequences)
-    assert stops == ["dog [HIDDEN_2]", "[HIDDEN_1]"]
-
-
-def test_a_draft_that_holds_what_is_hidden_does_not_go_along(
-    opened: Open, scripted_cloud: ScriptedCloud
-) -> None:
-    draft = opened('send = "never"').ask(PROMPT).text
-    hides = Providers(redaction=lambda text: [(0, len(text))] if text == draft else [])
-    assert opened("", hides).ask(PROMPT).outcome == "deferred"
-    opened("").ask(PROMPT)
-    assert [one.HasField("draft") for one in scripted_cloud.asked] == [False, True]
-    prompt = f"g2p: {draft}"
-    again = opened('send = "never"').ask(prompt).text
-    word = next((one for one in again.split() if one in prompt), None)
-    if word is not None:  # what the model repeats of what is hidden is no match by itself
-        at = prompt.index(word)
-        hides = Providers(redaction=lambda text: [(at, at + len(word))] if text == prompt else [])
-        opened("", hides).ask(prompt)
-        assert not scripted_cloud.asked[-1].HasField("draft")
-
-
-def test_a_conversation_is_hidden_message_by_message(
-    opened: Open, scripted_cloud: ScriptedCloud, artifact: Artifact, tmp_path: Path
-) -> None:
-    folder = Path(shutil.copytree(artifact.folder, tmp_path / "chats"))
-    template = (
-        "{% for one in messages %}{{ one.role }} {{ one.name }} {{ one.content }} {% endfor %}"
-    )
-    path = folder / "chat_template.jinja"
-    path.write_text(template)
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["files"][path.name] = msgspec.to_builtins(file_entry(path))
-    manifest["model"]["chat"] = {"template": path.name}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    client = opened(MAIL, small=folder)
-    client.ask(
-        Query(
-            messages=(
-                {"role": "system", "content": "of a@b.c"},
-                {"role": "user", "name": "d@e.f", "content": "g2p: d@e.f a@b.c"},
-            )
-        )
-    )
-    (request,) = scripted_cloud.asked
-    sent = "system  of [HIDDEN_1] user [HIDDEN_2] g2p: [HIDDEN_2] [HIDDEN_1] "
-    expected = artifact.encode(sent, special_tokens=False)
-    assert list(request.prompt.tokens.ids) == expected
-
-
-def test_what_cannot_be_hidden_stays(
-    opened: Open, relay: Relay, scripted_cloud: ScriptedCloud
-) -> None:
-    def broken(text: str) -> list[tuple[int, int]]:
-        raise KeyError(text)
-
-    for hook in (broken, lambda text: [(3, 1)], lambda text: [("a", 1)], lambda text: 5):
-        answer = opened("", Providers(redaction=hook)).ask(PROMPT)  # type: ignore[arg-type]
-        assert answer.blocked == "POLICY_REDACTION"
-        assert PROMPT not in str(answer.reason)
-    assert relay.carried == 0
-
-
-def test_a_pattern_is_looked_for_in_what_would_leave(
-    opened: Open, scripted_cloud: ScriptedCloud
-) -> None:
-    kept = "stay_patterns = ['cascade']\n"
-    assert opened(kept + "redact = ['cascade']").ask(PROMPT).outcome == "deferred"
-    assert opened(kept).ask(PROMPT).blocked == "POLICY_PATTERN"
-    assert opened(kept).ask(Query(text="g2p: a", stop=("cascade",))).blocked == "POLICY_PATTERN"
-    draft = opened('send = "never"').ask("g2p: dog").text
-    answer = opened(f"stay_patterns = [{json.dumps(re.escape(draft))}]").ask("g2p: dog")
-    assert answer.blocked == "POLICY_PATTERN"  # it is the draft that would tell
-    assert len(scripted_cloud.asked) == 1
-
-
-def spent_in(client: EdgeClient) -> Spending:
-    assert client.cascade.guard is not None
-    return client.cascade.guard.spent()
-
-
-def test_a_budget_counts_what_calls_took(
-    opened: Open, relay: Relay, scripted_cloud: ScriptedCloud
-) -> None:
-    tier = f'address = "{relay.address}"\nprompt_price = 1e6\ngenerated_price = 2e6'
-    client = opened("daily = { calls = 2, tokens = 1000, bytes = 100000, money = 100 }", tier=tier)
-    answer = client.ask(PROMPT)
-    link = answer.tiers[1].link  # type: ignore[union-attr]
-    assert link is not None
-    # 4 tokens read and 3 written, as the scripted cloud says.
-    assert spent_in(client) == Spending(1, 7, link.bytes_up + link.bytes_down, 10.0)
-    scripted_cloud.fails()
-    assert client.ask(PROMPT).blocked is None
-    third = client.ask(PROMPT)
-    assert third.blocked == "POLICY_BUDGET"
-    assert third.reason is not None
-    assert "today's calls are used up: 2 of 2 spent" in third.reason
-    client.close()
-    again = opened("daily = { calls = 2 }", tier=tier)  # another process, say
-    assert again.ask(PROMPT).blocked == "POLICY_BUDGET"
-    assert len(scripted_cloud.asked) == 2
-
-
-@pytest.mark.parametrize(
-    "daily", ["tokens = 3", "bytes = 60", "money = 0.0001", "calls = 0", "bytes = 0"]
-)
-def test_a_call_that_would_pass_the_budget_does_not_begin(
-    daily: str, opened: Open, relay: Relay
-) -> None:
-    tier = f'address = "{relay.address}"\nprompt_price = 1000'
-    answer = opened(f"daily = {{ {daily} }}", tier=tier).ask(PROMPT)
-    assert answer.blocked == "POLICY_BUDGET"
-    assert relay.carried == 0
-
-
-def test_what_was_never_sent_is_not_spent_and_a_second_attempt_is_no_call(
-    opened: Open, scripted_cloud: ScriptedCloud, relay: Relay
-) -> None:
-    scripted_cloud.replies = [unavailable, good_reply]
-    client = opened("daily = { calls = 1, bytes = 100000 }")
-    assert client.ask(PROMPT).outcome == "deferred"
-    first, second = scripted_cloud.asked
-    spent = spent_in(client)
-    assert spent.calls == 1
-    assert spent.bytes > first.ByteSize() + second.ByteSize()
-    client.close()
-    # Beyond its deadline before it begins: leave was given, and nothing was sent.
-    days = [datetime.date(2031, 1, 1)]
-    client = opened("daily = { calls = 1 }", Providers(today=lambda: days[0]))
-    tier = client.cascade.tiers[1]
-    assert isinstance(tier, RemoteTier)
-    with pytest.raises(CloudError, match="no time is left"):
-        client.ask_last(Query(text=PROMPT, deadline_s=1e-12))
-    assert spent_in(client) == Spending()
-
-
-def test_a_full_disk_sends_nothing_more(
-    opened: Open, relay: Relay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client = opened("daily = { calls = 9 }")
-    with sqlite3.connect(tmp_path / "budget.sqlite") as file:
-        file.execute("DROP TABLE spent")
-    answer = client.ask(PROMPT)
-    assert answer.blocked == "POLICY_BUDGET"
     assert relay.carried == 0
