@@ -33,9 +33,10 @@ _LOOKED_UP_WIDTHS = (4, 8)
 # its merges, frequent ones first, and answers hang on few others: with the first thirty-second of
 # SmolLM2's in 8 bits and the rest in 4 it loses half of what it does all in 4.
 _CUTS = (64, 32, 16, 8, 4, 2)
-# What a matrix takes in the graph's own file: its nodes, and four or five tensors' names, shapes
-# and places. At most 761 in SmolLM2's layers.
-_LISTED_BYTES = 900
+# What a matrix takes in the graph's own file: its node, and three or four tensors' names, shapes
+# and places; and what its table of scales adds to that, where it has one. Of SmolLM2's layers none
+# takes more than 761.
+_LISTED_BYTES, _TABLE_LISTED_BYTES = 640, 260
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +91,13 @@ class _Survey(Storage):
             self._take(slice_name(name, some.start), table.rows(some), choices, each)
 
     def _take(self, name: str, linear: Linear, choices: Sequence[Choice], lost: Tensor) -> None:
+        shape = linear.weight.shape
         self.offers[name] = [
-            Offer(choice, choice.bytes_of(*linear.weight.shape), one)
+            Offer(
+                choice,
+                choice.bytes_of(*shape) + _TABLE_LISTED_BYTES * choice.few_scales(*shape),
+                one,
+            )
             for choice, one in zip(choices, lost.tolist(), strict=True)
         ]
         self.weights[name] = linear.weight.numel()
