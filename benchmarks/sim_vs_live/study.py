@@ -75,7 +75,7 @@ class Study:
         made = stack.enter_context(models(self._out / "models"))
         near = stack.enter_context(system(self._out / f"near-{tiers}", made, _NEAR, tiers))
         self._once("fit", Fit, lambda: self._fit(near))
-        calls, others = (self._calls_of(near, tiers, split) for split in ("test", "valid"))
+        calls, others = self._recorded(near, tiers)
         for profile in self._profiles:
             missing = [
                 load for load in LOADS if not self._path(name_of(load, tiers, profile)).exists()
@@ -116,12 +116,13 @@ class Study:
         keep(self._out, f"control-{tiers}-{profile}", found)
         keep(self._out, piece.name, piece)
 
-    def _calls_of(self, near: System, tiers: int, split: str) -> list[Call]:
-        """Of one split's queries, those that climb to the cloud."""
-        asked = self._records(split, self._queries, f"calls {tiers}")
-        note_console().print(f"calls of {len(asked)} queries, {tiers} tiers ...")
-        name = f"calls-{tiers}-{split}"
-        return self._once(name, list[Call], lambda: recorded_calls(near.client, asked))
+    def _recorded(self, near: System, tiers: int) -> list[list[Call]]:
+        """Of queries of the test split, and of the control's, those that climb to the cloud."""
+        pools = [self._records(one, self._queries, f"calls {tiers}") for one in ("test", "valid")]
+        note_console().print(f"calls of {len(pools)} x {self._queries} queries, {tiers} tiers ...")
+        return self._once(
+            f"calls-{tiers}", list[list[Call]], lambda: recorded_calls(near.client, pools)
+        )
 
     def _fit(self, near: System) -> Fit:
         """Of the cloud, asked over the near system's last link; on queries of the other split."""

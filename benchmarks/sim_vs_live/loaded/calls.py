@@ -29,25 +29,33 @@ class Call(msgspec.Struct, frozen=True):
     beside_s: float
 
 
-def recorded_calls(client: EdgeClient, records: Sequence[Record]) -> list[Call]:
+def recorded_calls(client: EdgeClient, pools: Sequence[Sequence[Record]]) -> list[list[Call]]:
     """Ask a cascade queries, one right after the other; gives those that its gates send up.
 
     Args:
         client: of a cascade whose links do not delay.
-        records: queries.
+        pools: of queries, as many in each. They are asked in turns: a machine is faster now, slower
+            then, and what was found of one pool is to hold of another.
     """
+    records = [one for turn in zip(*pools, strict=True) for one in turn]
     once = Trace(client.trace_header(), [client.trace_record(one, shadow=True) for one in records])
     sent = climb(tiers_of(once), recorded_thresholds(once.header.tiers)).reached[-1]
     rows = [
-        (record, [_call_of(first)])
-        for record, first, goes in zip(records, once.records, sent, strict=True)
+        (number % len(pools), record, [_call_of(first)])
+        for number, (record, first, goes) in enumerate(
+            zip(records, once.records, sent, strict=True)
+        )
         if goes
     ]
     for _ in range(1, _TIMES):
-        for record, recorded in rows:
+        for _, record, recorded in rows:
             recorded.append(_call_of(client.trace_record(record, shadow=True)))
-    whole = [[one for one in of if one is not None] for _, of in rows]
-    return [_mean(of) for of in whole if len(of) == _TIMES]
+    found = [list[Call]() for _ in pools]
+    for pool, _, of in rows:
+        whole = [one for one in of if one is not None]
+        if len(whole) == _TIMES:
+            found[pool].append(_mean(whole))
+    return found
 
 
 def _mean(calls: Sequence[Call]) -> Call:
