@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -74,4 +75,12 @@ def _genai(peers: Peers, model: Path) -> dict[str, Path]:
                 "block_size=32", "accuracy_level=4", f"algo_config={kind}", "prune_lm_head=true",
                 "shared_embeddings=true",
             )  # fmt: skip
+        _make_endless(found[kind] / "genai_config.json")
     return found
+
+
+def _make_endless(path: Path) -> None:
+    """No token ends it but the last of the vocabulary: every response has its length."""
+    config = json.loads(path.read_bytes())
+    config["model"]["eos_token_id"] = config["model"]["vocab_size"] - 1
+    path.write_text(json.dumps(config, indent=4), "utf-8")
