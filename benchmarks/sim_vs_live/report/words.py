@@ -22,8 +22,8 @@ are the networks, the climb and the queue.
 Under light load one query comes after the other. What each takes beside its network is recorded by
 a second cascade that is asked in turns with it and does not delay, and replayed on the network,
 which virtual time draws {draws} times, under load {loaded}; live there is one draw of it.
-More than half of the queries end on the device, so that p50 is what it takes for one, a millisecond or
-two, and no network's; the tables of those sent on have p50s of the networks.
+More than half of the queries end on the device, so that p50 is what it takes for one, a millisecond
+or two, and no network's; the tables of those sent on have p50s of the networks.
 Between the two a machine's own noise remains: it is all that there is at 1 us. One answer takes
 more or less from one time to the next by as much as most of these differences, so that the
 intervals say more than the values. A third table has what the network's chance alone makes of a run
