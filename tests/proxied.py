@@ -8,8 +8,11 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
 from escalade.simulator.network.clock import Clock
-from escalade.simulator.network.profiles import get_profile
+from escalade.simulator.network.profiles import Profile, get_profile
 from escalade.simulator.network.proxy.proxy import Proxy
 from escalade.v1.address import Address
 
@@ -118,3 +121,21 @@ def reset(writer: asyncio.StreamWriter) -> None:
     sock = writer.get_extra_info("socket")
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
+
+
+@asynccontextmanager
+async def health_through(
+    profile: Profile,
+) -> AsyncIterator[tuple[Proxy, health_pb2_grpc.HealthStub]]:
+    """A proxy before a real gRPC server, and what asks that over one connection."""
+    server = grpc.aio.server()
+    servicer = health.aio.HealthServicer()
+    await servicer.set("", health_pb2.HealthCheckResponse.SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with Proxy(profile, FREE_PORT, Address("127.0.0.1", port)) as proxy:
+        host, listening = proxy.address
+        async with grpc.aio.insecure_channel(f"{host}:{listening}") as channel:
+            yield proxy, health_pb2_grpc.HealthStub(channel)
+    await server.stop(None)

@@ -5,17 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple
 
-import grpc
 import numpy as np
 import pytest
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from proxied import FREE_PORT
+from grpc_health.v1 import health_pb2
+from proxied import health_through
 
 from escalade.simulator.network import Connections, get_profile
 from escalade.simulator.network.delay_lines import DelayLine
 from escalade.simulator.network.proxy.connection import Lane
-from escalade.simulator.network.proxy.proxy import Proxy
-from escalade.v1.address import Address
 
 CALLS, PAUSE_S = 16, 0.06
 #: Of HTTP/2's frames: what they are, and that a ping is an answer (RFC 9113, section 6).
@@ -54,20 +51,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> tuple[list[Chunk], list[Chunk]]:
         push(lane, item)  # type: ignore[arg-type] # whatever it is
 
     async def main() -> None:
-        server = grpc.aio.server()
-        servicer = health.aio.HealthServicer()
-        await servicer.set("", health_pb2.HealthCheckResponse.SERVING)
-        health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        async with Proxy(get_profile("coe-10ms"), FREE_PORT, Address("127.0.0.1", port)) as proxy:
-            host, listening = proxy.address
-            async with grpc.aio.insecure_channel(f"{host}:{listening}") as channel:
-                stub = health_pb2_grpc.HealthStub(channel)
-                for _ in range(CALLS):
-                    await stub.Check(health_pb2.HealthCheckRequest(service=""))
-                    await asyncio.sleep(PAUSE_S)
-        await server.stop(None)
+        async with health_through(get_profile("coe-10ms")) as (_, stub):
+            for _ in range(CALLS):
+                await stub.Check(health_pb2.HealthCheckRequest(service=""))
+                await asyncio.sleep(PAUSE_S)
 
     monkeypatch.setattr(Lane, "push", noted)
     asyncio.run(main())

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from proxied import (
     FREE_PORT,
     HandClock,
@@ -23,6 +23,7 @@ from proxied import (
     Streams,
     connected,
     echo,
+    health_through,
     serving,
     through,
 )
@@ -233,26 +234,16 @@ def test_live_clock_is_never_early() -> None:
 
 def test_grpc_calls_cross_and_take_at_least_the_rtt() -> None:
     async def main() -> None:
-        server = grpc.aio.server()
-        servicer = health.aio.HealthServicer()
-        await servicer.set("", health_pb2.HealthCheckResponse.SERVING)
-        health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        async with Proxy(get_profile("coe-10ms"), FREE_PORT, ("127.0.0.1", port)) as proxy:
-            host, listening = proxy.address
-            async with grpc.aio.insecure_channel(f"{host}:{listening}") as channel:
-                stub = health_pb2_grpc.HealthStub(channel)
-                for _ in range(4):
-                    before = proxy.counters
-                    started_s = time.monotonic()
-                    reply = await stub.Check(health_pb2.HealthCheckRequest())
-                    assert time.monotonic() - started_s >= 0.010
-                    assert reply.status == health_pb2.HealthCheckResponse.SERVING
-                    assert proxy.counters.bytes_up > before.bytes_up
-                    assert proxy.counters.bytes_down > before.bytes_down
-                assert proxy.counters.connections == 1
-        await server.stop(None)
+        async with health_through(get_profile("coe-10ms")) as (proxy, stub):
+            for _ in range(4):
+                before = proxy.counters
+                started_s = time.monotonic()
+                reply = await stub.Check(health_pb2.HealthCheckRequest())
+                assert time.monotonic() - started_s >= 0.010
+                assert reply.status == health_pb2.HealthCheckResponse.SERVING
+                assert proxy.counters.bytes_up > before.bytes_up
+                assert proxy.counters.bytes_down > before.bytes_down
+            assert proxy.counters.connections == 1
 
     asyncio.run(main())
 
