@@ -137,7 +137,10 @@ def open_session(program: Path, manifest: Manifest, *, threads: int) -> ort.Infe
     options.add_session_config_entry("session.force_spinning_stop", "1")
     choose_kernels(options, program, manifest)
     try:
-        return ort.InferenceSession(program, options, providers=["CPUExecutionProvider"])
+        # Its fallback tries the same again, and says so in four lines on stdout.
+        return ort.InferenceSession(
+            program, options, providers=["CPUExecutionProvider"], enable_fallback=False
+        )
     except Exception as error:  # onnxruntime raises many kinds, all its own
         raise ArtifactError(f"{program}: onnxruntime cannot load it: {error}") from error
 
