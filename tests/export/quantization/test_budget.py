@@ -22,6 +22,7 @@ from escalade.export.model import load_model
 from escalade.export.onnx.survey import budget_of
 from escalade.export.quantization import (
     CURVATURE,
+    WIDTHS,
     Choice,
     Offer,
     damped,
@@ -88,12 +89,13 @@ def test_a_budget_that_holds_the_best_gives_the_best_and_one_too_small_nothing()
         spend(offers, 19)
 
 
-@pytest.mark.parametrize("choice", [Choice(*one) for one in itertools.product((2, 4, 8), (32, 64))])
+@pytest.mark.parametrize("choice", [Choice(*one) for one in itertools.product(WIDTHS, (32, 64))])
 def test_bytes_are_those_that_are_written(choice: Choice) -> None:
     weight = torch.randn(7, 80)
     bits, size = choice
     grid = fit_grid(weight, torch.ones(80), bits, size, zeros=choice.zeros)
-    written = pack(round_to_nearest(weight, bits, size), bits, size).nbytes
+    planes = pack(round_to_nearest(weight, bits, size), bits, size)
+    written = sum(plane.nbytes for plane in planes)
     written += 2 * grid.scales.numel()  # too few for levels
     written += 0 if grid.zeros is None else pack_zeros(grid.zeros, bits).nbytes
     assert choice.bytes_of(*weight.shape) == written
@@ -103,14 +105,14 @@ def test_bytes_are_those_that_are_written(choice: Choice) -> None:
 def test_more_bits_lose_less_and_a_matrix_of_zeros_nothing(large: float) -> None:
     weight = torch.randn(20, 64, generator=torch.Generator().manual_seed(0)) * bool(large)
     weight[3, 5] = large
-    choices = [Choice(bits, 32) for bits in (2, 4, 8)]
+    choices = [Choice(bits, 32) for bits in WIDTHS]
     lost = losses_of(weight, torch.ones(64), torch.ones(64), torch.ones(20), choices)
     assert lost == sorted(lost, reverse=True)
     assert (lost[0] == 0) == (large == 0)
 
 
 @pytest.mark.parametrize("alike", [0.0, 0.9])
-@pytest.mark.parametrize("bits", [2, 4])
+@pytest.mark.parametrize("bits", [2, 3, 4])
 def test_a_price_is_what_gptq_loses(alike: float, bits: int) -> None:
     """Where columns are alike it is a small part of what rounding to nearest loses."""
     draw = torch.Generator().manual_seed(5)

@@ -15,7 +15,7 @@ from escalade.export.quantization.blocks import (
     round_to_nearest,
 )
 from escalade.export.quantization.gptq import gptq_round
-from escalade.export.quantization.packing import pack, pack_zeros
+from escalade.export.quantization.packing import kernel_bits, pack, pack_zeros, plane_tables
 
 SHAPES = {
     "rows": st.integers(1, 9),
@@ -160,16 +160,24 @@ def test_an_outlier_spoils_no_row_but_its_own() -> None:
     assert bool((lost(rounded, weight, hessian, 32) < before).all())
 
 
-@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 8])
 def test_packed_bytes_are_the_weights_and_what_fills_them_up_is_zero(bits: int) -> None:
+    """In the kernel's own integers, which are as many times larger as its scales are smaller."""
     weight = random(5, 3, 40)
     rounded = gptq_round(weight, torch.eye(40), bits, 16, zeros=True)
-    halves = {4: lambda one: np.stack([one & 15, one >> 4], -1), 8: lambda one: one}
+    wide = kernel_bits(bits)
+    planes = pack(rounded, bits, 16)
+    assert sum(plane.nbytes for plane in planes) == 3 * 3 * 16 * bits / 8
+    joined = planes[0]
+    if len(planes) > 1:
+        found = [table[plane] for table, plane in zip(plane_tables(bits), planes, strict=True)]
+        joined = np.bitwise_or(*(one.reshape(3, 3, -1) for one in found))
+    places = np.arange(0, 8, wide)
     codes, zeros = (
-        halves[bits](one).reshape(3, -1).astype(np.int32)
-        for one in (pack(rounded, bits, 16), pack_zeros(rounded.grid.zeros, bits))
+        (one[..., None] >> places & (1 << wide) - 1).reshape(3, -1).astype(np.int32)
+        for one in (joined, pack_zeros(rounded.grid.zeros, bits))
     )
-    scales = rounded.grid.scales.numpy().repeat(16, axis=1)
+    scales = rounded.grid.scales.numpy().repeat(16, axis=1) / (1 << (wide - bits))
     found = (codes - zeros[:, :3].repeat(16, axis=1)) * scales
     assert found[:, :40] == pytest.approx(rounded.weights(16).numpy())
     assert not found[:, 40:].any()

@@ -19,6 +19,7 @@ from escalade.edge.artifact import Scheme
 from escalade.export.blueprints import Linear
 from escalade.export.errors import OptionError
 from escalade.export.kept import Kept
+from escalade.export.onnx.planes import rows_of_blocks, store_planes
 from escalade.export.onnx.products import (
     array,
     bounds,
@@ -32,7 +33,7 @@ from escalade.export.onnx.products import (
 from escalade.export.onnx.rounding import round_matrix
 from escalade.export.onnx.slices import slices_of
 from escalade.export.onnx.writer import GraphWriter
-from escalade.export.quantization import Choice, pack, pack_zeros
+from escalade.export.quantization import Choice, kernel_bits, pack, pack_zeros
 
 BLOCK_SIZES = (16, 32, 64, 128, 256)
 _BITS: dict[str, int] = {"int4": 4, "int8": 8}
@@ -183,20 +184,20 @@ class Storage:
         zeros = self._store_blocks(graph, name, table, looked_up=True)
         rows, columns = table.weight.shape
         bits, size = self.choice_of(name)
-        blocks = -(-columns // size)
+        blocks, wide = -(-columns // size), kernel_bits(bits)
         padded = blocks * size
         # The bytes that MatMulNBits reads, in the shapes that a lookup wants.
         found = graph.microsoft(
             "GatherBlockQuantized",
             [
-                graph.view(f"{name}.rows", f"{name}.blocks", [rows, padded * bits // 8]),
+                rows_of_blocks(graph, name, [rows, padded * wide // 8]),
                 ids,
                 scales_in_float(
                     graph, name, graph.view(f"{name}.row_scales", f"{name}.scales", [rows, blocks])
                 ),
                 *([zeros] if zeros else []),
             ],
-            bits=bits,
+            bits=wide,
             block_size=size,
             gather_axis=0,
             quantize_axis=1,
@@ -220,7 +221,7 @@ class Storage:
         zeros = self._store_blocks(graph, name, module)
         rows, columns = module.weight.shape
         bits, size = self.choice_of(name)
-        if self.activation_bits == _WHOLE and bits == _BYTE:
+        if self.activation_bits == _WHOLE and kernel_bits(bits) == _BYTE:
             return plus_bias(graph, name, module, widened(graph, name, module, values, size))
         more = [zeros] if zeros else []
         if module.bias is not None:
@@ -230,7 +231,7 @@ class Storage:
             [values, f"{name}.blocks", scales_in_float(graph, name, f"{name}.scales"), *more],
             K=columns,
             N=rows,
-            bits=bits,
+            bits=kernel_bits(bits),
             block_size=size,
             accuracy_level=_ACCURACY_LEVELS[self.activation_bits],
         )
@@ -239,7 +240,7 @@ class Storage:
         self, graph: GraphWriter, name: str, module: Linear, *, looked_up: bool = False
     ) -> str:
         """Round and store, once; returns the name of the zero points, empty where all are 0."""
-        if not graph.has(f"{name}.blocks"):
+        if not graph.has(f"{name}.scales"):
             choice = self.choice_of(name)
             bits, size = choice
             self.progress(name)
@@ -251,8 +252,9 @@ class Storage:
             rounded = round_matrix(
                 self.kept, step, name, module, choice, looked_up=looked_up, few_scales=few
             )
-            graph.weight(f"{name}.blocks", pack(rounded, bits, size))
-            store_scales(graph, name, rounded.grid.scales.numpy(), few)
+            store_planes(graph, name, bits, pack(rounded, bits, size))
+            scales = rounded.grid.scales.numpy() / (1 << (kernel_bits(bits) - bits))
+            store_scales(graph, name, scales, few)
             if rounded.grid.zeros is not None:
                 graph.weight(f"{name}.zeros", pack_zeros(rounded.grid.zeros, bits))
         return f"{name}.zeros" if graph.has(f"{name}.zeros") else ""

@@ -25,6 +25,8 @@ _IR_VERSION = 10  # what opset 21 asks for
 _ALIGNMENT_BYTES = 64
 _INLINE_BYTES = 1024
 _MICROSOFT = "com.microsoft"
+#: Of functions that a graph defines for itself.
+OWN_DOMAIN = "escalade"
 
 
 class GraphWriter:
@@ -51,6 +53,7 @@ class GraphWriter:
         self._weights: dict[str, onnx.TensorProto] = {}
         self._inputs: list[onnx.ValueInfoProto] = []
         self._outputs: list[onnx.ValueInfoProto] = []
+        self._functions: dict[str, onnx.FunctionProto] = {}
         self._count = 0
 
     def input(self, name: str, dtype: type[np.generic], shape: Sequence[int | str]) -> str:
@@ -112,6 +115,29 @@ class GraphWriter:
         """Add a node of onnxruntime's own operators."""
         return self.node(kind, inputs, outputs=outputs, domain=_MICROSOFT, **attributes)
 
+    def own(self, kind: str, inputs: Sequence[str], *, outputs: Sequence[str]) -> str:
+        """Add a node of a function that `define` has told of."""
+        return self.node(kind, inputs, outputs=outputs, domain=OWN_DOMAIN)
+
+    def define(
+        self,
+        kind: str,
+        inputs: Sequence[str],
+        nodes: Sequence[onnx.NodeProto],
+    ) -> None:
+        """Tell what nodes a function stands for, once; its output is that of the last."""
+        self._functions.setdefault(
+            kind,
+            helper.make_function(
+                OWN_DOMAIN,
+                kind,
+                inputs,
+                nodes[-1].output,
+                nodes,
+                [helper.make_opsetid("", _OPSET)],
+            ),
+        )
+
     def weight(self, name: str, values: NDArray[np.generic]) -> str:
         """Store an array; returns its name."""
         values = np.ascontiguousarray(values)
@@ -166,9 +192,13 @@ class GraphWriter:
         graph = helper.make_graph(
             self._nodes, self.name, self._inputs, self._outputs, list(self._weights.values())
         )
+        domains = {"": _OPSET, _MICROSOFT: 1}
+        if self._functions:
+            domains[OWN_DOMAIN] = 1
         model = helper.make_model(
             graph,
-            opset_imports=[helper.make_opsetid("", _OPSET), helper.make_opsetid(_MICROSOFT, 1)],
+            functions=list(self._functions.values()),
+            opset_imports=[helper.make_opsetid(*one) for one in domains.items()],
             ir_version=_IR_VERSION,
             producer_name="escalade",
         )

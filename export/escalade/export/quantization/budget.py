@@ -19,9 +19,10 @@ from torch import Tensor
 
 from escalade.export.quantization.blocks import fit_grid, round_on
 from escalade.export.quantization.levels import TABLE_BYTES
+from escalade.export.quantization.packing import kernel_bits
 
 #: What there is to choose from for a matrix that is multiplied.
-WIDTHS, BLOCKS = (2, 4, 8), (32, 64, 128)
+WIDTHS, BLOCKS = (2, 3, 4, 5, 6, 8), (32, 64, 128)
 # Blocks of so few bits may have zero points: they cost an eighth of a bit in blocks of 32; in 8
 # bits there is nothing to win.
 _BITS_WITH_ZEROS = 4
@@ -41,6 +42,11 @@ class Choice(NamedTuple):
         """Whether blocks may have zero points."""
         return self.bits <= _BITS_WITH_ZEROS
 
+    @property
+    def whole(self) -> bool:
+        """Whether a kernel reads its integers as they are stored, not joined of planes."""
+        return kernel_bits(self.bits) == self.bits
+
     def few_scales(self, rows: int, columns: int) -> bool:
         """Whether the scales of a matrix `(rows, columns)` are levels, for a byte each.
 
@@ -51,7 +57,7 @@ class Choice(NamedTuple):
     def bytes_of(self, rows: int, columns: int) -> int:
         """Of a matrix `(rows, columns)`, its scales and zero points included."""
         blocks = -(-columns // self.block_size)
-        zeros = -(-blocks * self.bits // 8) if self.zeros else 0
+        zeros = -(-blocks * kernel_bits(self.bits) // 8) if self.zeros else 0
         few = self.few_scales(rows, columns)
         scale, table = (1, TABLE_BYTES) if few else (_SCALE_BYTES, 0)
         return rows * (blocks * (self.block_size * self.bits // 8 + scale) + zeros) + table

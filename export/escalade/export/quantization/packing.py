@@ -1,6 +1,14 @@
-"""Packs integers of few bits into the bytes that onnxruntime's kernels read; knows no rounding."""
+"""Packs integers of few bits into the bytes that onnxruntime's kernels read; knows no rounding.
+
+Kernels read integers of 2, 4 and 8 bits. Those of 3, 5 and 6 are stored as two planes, their upper
+bits and what is below, each packed by itself; a table for each plane says what a byte of it stands
+for in the next wider integers, whose lowest bits stay 0. What the integers stand for is the same on
+a scale that is as much smaller.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -10,27 +18,73 @@ from torch.nn.functional import pad
 
 from escalade.export.quantization.blocks import Rounded
 
+_BYTE = 8
+_PLANES = {3: (2, 1), 5: (4, 1), 6: (4, 2)}
 
-def pack(rounded: Rounded, bits: int, block_size: int) -> NDArray[np.uint8]:
-    """The bytes of `MatMulNBits`: `(N, blocks, block_size * bits / 8)`, the lowest bits first.
 
-    What fills the last block up stands for 0.
+def planes_of(bits: int) -> tuple[int, ...]:
+    """The bits of each plane that integers are stored as, the upper ones first."""
+    return _PLANES.get(bits, (bits,))
+
+
+def kernel_bits(bits: int) -> int:
+    """Of the integers that a kernel reads where so many are stored: 2, 4 or 8."""
+    return next(wide for wide in (2, 4, 8) if wide >= bits)
+
+
+def pack(rounded: Rounded, bits: int, block_size: int) -> list[NDArray[np.uint8]]:
+    """Each plane's bytes, `(N, blocks, block_size * plane / 8)`, the lowest bits first.
+
+    Of a single plane they are those of `MatMulNBits`. What fills the last block up stands for 0.
     """
     integers, grid = rounded
     filled = -integers.shape[1] % block_size
     ends = torch.zeros(len(integers), 1) if grid.zeros is None else grid.zeros[:, -1:]
     integers = torch.cat([integers, ends.to(torch.int8).expand(-1, filled)], dim=1)
-    return _packed(integers, bits).reshape(len(integers), -1, block_size * bits // 8)
+    unsigned = _unsigned(integers, bits)
+    return [
+        _packed(unsigned >> below & (1 << plane) - 1, plane).reshape(
+            len(integers), -1, block_size * plane // _BYTE
+        )
+        for plane, below in _places(bits)
+    ]
 
 
 def pack_zeros(zeros: Tensor, bits: int) -> NDArray[np.uint8]:
-    """The zero points' bytes, `(N, ceil(blocks * bits / 8))`, the lowest bits first."""
-    return _packed(pad(zeros, (0, -zeros.shape[1] % (8 // bits))), bits)
+    """The zero points' bytes as kernels read them, `(N, ceil(blocks * kernel bits / 8))`."""
+    wide = kernel_bits(bits)
+    unsigned = _unsigned(pad(zeros, (0, -zeros.shape[1] % (_BYTE // wide))), bits)
+    return _packed(unsigned << (wide - bits), wide)
 
 
-def _packed(integers: Tensor, bits: int) -> NDArray[np.uint8]:
-    unsigned = (integers.to(torch.int16) + (1 << (bits - 1))).to(torch.uint8).numpy()
-    packed: NDArray[np.uint8] = unsigned[:, :: 8 // bits].copy()
-    for place in range(1, 8 // bits):
-        packed |= unsigned[:, place :: 8 // bits] << (place * bits)
+def plane_tables(bits: int) -> list[NDArray[np.uint8]]:
+    """What a byte of each plane stands for as bytes that a kernel reads, `(256, B)`; to be or-ed."""
+    wide = kernel_bits(bits)
+    tables = []
+    for plane, below in _places(bits):
+        places = np.arange(0, _BYTE, plane, dtype=np.uint8)
+        parts = np.arange(1 << _BYTE, dtype=np.uint8)[:, None] >> places & (1 << plane) - 1
+        tables.append(_packed((parts << (below + wide - bits)).astype(np.uint8), wide))
+    return tables
+
+
+def _places(bits: int) -> Iterator[tuple[int, int]]:
+    """Of each plane its bits, and how many are below it."""
+    below = bits
+    for plane in planes_of(bits):
+        below -= plane
+        yield plane, below
+
+
+def _unsigned(integers: Tensor, bits: int) -> NDArray[np.uint8]:
+    whole: NDArray[np.uint8] = (
+        (integers.to(torch.int16) + (1 << (bits - 1))).to(torch.uint8).numpy()
+    )
+    return whole
+
+
+def _packed(unsigned: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
+    packed: NDArray[np.uint8] = unsigned[:, :: _BYTE // bits].copy()
+    for place in range(1, _BYTE // bits):
+        packed |= unsigned[:, place :: _BYTE // bits] << (place * bits)
     return packed
