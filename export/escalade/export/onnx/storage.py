@@ -253,7 +253,7 @@ class Storage:
                 self.kept, step, name, module, choice, looked_up=looked_up, few_scales=few
             )
             store_planes(graph, name, bits, pack(rounded, bits, size))
-            scales = rounded.grid.scales.numpy() / (1 << (kernel_bits(bits) - bits))
+            scales = (rounded.grid.scales / (1 << (kernel_bits(bits) - bits))).numpy()
             store_scales(graph, name, scales, few)
             if rounded.grid.zeros is not None:
                 graph.weight(f"{name}.zeros", pack_zeros(rounded.grid.zeros, bits))

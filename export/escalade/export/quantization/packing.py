@@ -43,7 +43,7 @@ def pack(rounded: Rounded, bits: int, block_size: int) -> list[NDArray[np.uint8]
     integers = torch.cat([integers, ends.to(torch.int8).expand(-1, filled)], dim=1)
     unsigned = _unsigned(integers, bits)
     return [
-        _packed(unsigned >> below & (1 << plane) - 1, plane).reshape(
+        _packed(unsigned >> np.uint8(below) & _lowest(plane), plane).reshape(
             len(integers), -1, block_size * plane // _BYTE
         )
         for plane, below in _places(bits)
@@ -54,17 +54,17 @@ def pack_zeros(zeros: Tensor, bits: int) -> NDArray[np.uint8]:
     """The zero points' bytes as kernels read them, `(N, ceil(blocks * kernel bits / 8))`."""
     wide = kernel_bits(bits)
     unsigned = _unsigned(pad(zeros, (0, -zeros.shape[1] % (_BYTE // wide))), bits)
-    return _packed(unsigned << (wide - bits), wide)
+    return _packed(unsigned << np.uint8(wide - bits), wide)
 
 
 def plane_tables(bits: int) -> list[NDArray[np.uint8]]:
-    """What a byte of each plane stands for as bytes that a kernel reads, `(256, B)`; to be or-ed."""
+    """What a byte of each plane stands for in bytes that a kernel reads, `(256, B)`; or-ed."""
     wide = kernel_bits(bits)
     tables = []
     for plane, below in _places(bits):
         places = np.arange(0, _BYTE, plane, dtype=np.uint8)
-        parts = np.arange(1 << _BYTE, dtype=np.uint8)[:, None] >> places & (1 << plane) - 1
-        tables.append(_packed((parts << (below + wide - bits)).astype(np.uint8), wide))
+        parts = np.arange(1 << _BYTE, dtype=np.uint8)[:, None] >> places & _lowest(plane)
+        tables.append(_packed(parts << np.uint8(below + wide - bits), wide))
     return tables
 
 
@@ -74,6 +74,10 @@ def _places(bits: int) -> Iterator[tuple[int, int]]:
     for plane in planes_of(bits):
         below -= plane
         yield plane, below
+
+
+def _lowest(bits: int) -> np.uint8:
+    return np.uint8((1 << bits) - 1)
 
 
 def _unsigned(integers: Tensor, bits: int) -> NDArray[np.uint8]:
