@@ -154,7 +154,7 @@ def export_artifact(
                 "window": window,
                 "end_ids": generation.end_ids,
                 "tokenizer": entry.tokenizer_fingerprint,
-                "options": [quantize, block_size, head_bits, bits],
+                "options": [quantize, block_size, head_bits, bits, activation_bits],
                 "versions": versions_of(_PACKAGES),
             },
             budgeted=bits is not None,

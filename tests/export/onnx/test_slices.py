@@ -84,17 +84,27 @@ def test_a_slice_costs_what_answers_hang_on_its_words() -> None:
     hessian.add(inputs)
     linear = Linear(table, hessian=hessian, curvature=said)
     first, second, third = prices_of_table(
-        "head", linear, slices, choices, looked_up=None, said=said
+        "head", linear, slices, choices, looked_up=None, said=said, rounds_inputs=False
     )
     assert first[0] > 5 * second[0] > 0  # the rest counts a quarter of the mean
     assert second[0] == pytest.approx(float(third[0]), rel=0.5)
     assert (first > 0).all()
     assert first[1] < first[0] / 50
     nobody = Linear(table)
-    unread = prices_of_table("head", nobody, slices, choices, looked_up=None, said=None)
+    unread = prices_of_table(
+        "head", nobody, slices, choices, looked_up=None, said=None, rounds_inputs=False
+    )
     assert not unread.any()
-    looked = prices_of_table("e", nobody, slices, choices, looked_up=torch.ones(COLUMNS), said=None)
+    looked = prices_of_table(
+        "e", nobody, slices, choices, looked_up=torch.ones(COLUMNS), said=None, rounds_inputs=False
+    )
     whole = prices_of_table(
-        "e", nobody, [slice(0, 30)], choices, looked_up=torch.ones(COLUMNS), said=None
+        "e",
+        nobody,
+        [slice(0, 30)],
+        choices,
+        looked_up=torch.ones(COLUMNS),
+        said=None,
+        rounds_inputs=False,
     )
     assert looked.sum(0)[0] == pytest.approx(float(whole[0, 0]), rel=0.1)

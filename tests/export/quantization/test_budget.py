@@ -21,6 +21,7 @@ from escalade.export.errors import OptionError
 from escalade.export.model import load_model
 from escalade.export.onnx.survey import budget_of
 from escalade.export.quantization import (
+    BLOCKS,
     CURVATURE,
     WIDTHS,
     Choice,
@@ -109,6 +110,27 @@ def test_more_bits_lose_less_and_a_matrix_of_zeros_nothing(large: float) -> None
     lost = losses_of(weight, torch.ones(64), torch.ones(64), torch.ones(20), choices)
     assert lost == sorted(lost, reverse=True)
     assert (lost[0] == 0) == (large == 0)
+
+
+def test_rounding_inputs_costs_as_much_as_a_block_has_large_ones() -> None:
+    """Held to inputs that are rounded as a kernel does it: by their block's largest, to 8 bits."""
+    draw = torch.Generator().manual_seed(7)
+    weight = torch.randn(20, 128, generator=draw)
+    inputs = torch.randn(2000, 128, generator=draw)
+    inputs[:, 40] *= 30.0
+    squares = inputs.square().mean(0)
+    choices = [Choice(8, size) for size in BLOCKS]
+
+    def prices(rounded: Tensor | None) -> list[float]:
+        ones = torch.ones(20)
+        return losses_of(weight, squares, squares, ones, choices, rounded=rounded)
+
+    for size, whole, rounded in zip(BLOCKS, prices(None), prices(squares), strict=True):
+        blocks = inputs.view(len(inputs), -1, size)
+        steps = blocks.abs().amax(-1, keepdim=True) / 127
+        off = (blocks / steps).round() * steps - blocks
+        lost = float((off.view(inputs.shape) @ weight.T).square().mean(0).sum())
+        assert (rounded - whole) == pytest.approx(lost, rel=0.5)
 
 
 @pytest.mark.parametrize("alike", [0.0, 0.9])

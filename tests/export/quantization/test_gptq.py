@@ -170,8 +170,8 @@ def test_packed_bytes_are_the_weights_and_what_fills_them_up_is_zero(bits: int) 
     assert sum(plane.nbytes for plane in planes) == 3 * 3 * 16 * bits / 8
     joined = planes[0]
     if len(planes) > 1:
-        found = [table[plane] for table, plane in zip(plane_tables(bits), planes, strict=True)]
-        joined = np.bitwise_or(*(one.reshape(3, 3, -1) for one in found))
+        parts = [table[plane] for table, plane in zip(plane_tables(bits), planes, strict=True)]
+        joined = np.bitwise_or(*(one.reshape(3, 3, -1) for one in parts))
     places = np.arange(0, 8, wide)
     codes, zeros = (
         (one[..., None] >> places & (1 << wide) - 1).reshape(3, -1).astype(np.int32)

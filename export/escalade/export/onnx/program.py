@@ -97,6 +97,7 @@ def export_onnx(
                 blueprint,
                 bits,
                 sum(one.numel() for one in model.parameters()),
+                activation_bits=activation_bits or _ACTIVATION_BITS,
                 kept=kept,
                 progress=_counted("pricing", blueprint, progress),
             )

@@ -88,6 +88,11 @@ class Storage:
         return _BITS.get(self.scheme)
 
     @property
+    def rounds_inputs(self) -> bool:
+        """Whether what is multiplied is rounded, where the runtime can."""
+        return self.activation_bits != _WHOLE
+
+    @property
     def detail(self) -> str:
         """In words."""
         if self.choices:
@@ -221,7 +226,7 @@ class Storage:
         zeros = self._store_blocks(graph, name, module)
         rows, columns = module.weight.shape
         bits, size = self.choice_of(name)
-        if self.activation_bits == _WHOLE and kernel_bits(bits) == _BYTE:
+        if not self.rounds_inputs and kernel_bits(bits) == _BYTE:
             return plus_bias(graph, name, module, widened(graph, name, module, values, size))
         more = [zeros] if zeros else []
         if module.bias is not None:

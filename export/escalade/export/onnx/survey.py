@@ -60,7 +60,10 @@ class _Survey(Storage):
             choices = _choices(WIDTHS)
             self.progress(name)
             step = self.kept.once(
-                f"{name}.offers", lambda: {"lost": prices_of(name, module, choices)}
+                f"{name}.prices",
+                lambda: {
+                    "lost": prices_of(name, module, choices, rounds_inputs=self.rounds_inputs)
+                },
             )
             self._take(name, module, choices, step["lost"])
         if module.bias is not None:
@@ -84,10 +87,18 @@ class _Survey(Storage):
         self.progress(name)
 
         def priced() -> dict[str, Tensor]:
-            found = prices_of_table(name, table, slices, choices, looked_up=looked_up, said=said)
+            found = prices_of_table(
+                name,
+                table,
+                slices,
+                choices,
+                looked_up=looked_up,
+                said=said,
+                rounds_inputs=self.rounds_inputs,
+            )
             return {"lost": found}
 
-        lost = self.kept.once(f"{name}.offers", priced)["lost"]
+        lost = self.kept.once(f"{name}.prices", priced)["lost"]
         self.tables.add(name)
         for some, each in zip(slices, lost, strict=True):
             self._take(slice_name(name, some.start), table.rows(some), choices, each)
@@ -152,6 +163,7 @@ def budget_of(
     bits: float,
     parameters: int,
     *,
+    activation_bits: int = 8,
     kept: Kept | None = None,
     progress: Callable[[str], None] = lambda name: None,
 ) -> BudgetEntry:
@@ -161,6 +173,7 @@ def budget_of(
         model: with hessians and curvatures.
         bits: of the program's files, for each of its weights.
         parameters: how many weights there are.
+        activation_bits: of what matrices are multiplied with, 8 or 32.
         kept: where prices stay until all is done.
         progress: called with the name of each matrix before it is priced.
 
@@ -171,6 +184,7 @@ def budget_of(
     survey = _Survey(
         scheme="int4",
         block_size=BLOCKS[0],
+        activation_bits=activation_bits,
         model=model,
         kept=kept or Kept(),
         progress=progress,
