@@ -24,7 +24,6 @@ from escalade.cli.output import result_console
 from escalade.cli.quiet import quiet_third_party
 from escalade.edge.artifact import read_manifest, write_manifest
 
-
 _PIECE = 256  # tokens of the text, as a prompt that ours are rounded by
 
 
