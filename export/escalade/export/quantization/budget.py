@@ -23,7 +23,7 @@ from escalade.export.quantization.levels import TABLE_BYTES
 from escalade.export.quantization.packing import kernel_bits
 
 #: What there is to choose from for a matrix that is multiplied.
-WIDTHS, BLOCKS = (2, 3, 4, 5, 6, 8), (32, 64, 128)
+WIDTHS, BLOCKS = (2, 3, 4, 5, 6, 8), (16, 32, 64)
 # Blocks of so few bits may have zero points: they cost an eighth of a bit in blocks of 32; in 8
 # bits there is nothing to win.
 _BITS_WITH_ZEROS = 4
