@@ -10,6 +10,7 @@ import onnxruntime as ort
 import pytest
 import torch
 
+from escalade.edge.runtimes.onnx_session import joined_planes
 from escalade.export.blueprints import Linear
 from escalade.export.onnx.pricing import prices_of_table
 from escalade.export.onnx.slices import slice_name, slices_in, table_of
@@ -58,7 +59,9 @@ def test_a_sliced_table_and_its_head_read_the_same_bytes(
         graph.output("rows", rows, np.float32, [1, "n", COLUMNS])
         product = storage.linear(graph, "embedding", Linear(table, bias), x)
         graph.output("logits", product, np.float32, [1, "m", ROWS])
-    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    options = ort.SessionOptions()
+    with joined_planes(options, path, graph.planes):
+        session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     basis = np.eye(COLUMNS, dtype=np.float32)[None]
     order = torch.randperm(ROWS, generator=torch.Generator().manual_seed(2)).numpy()
     found, logits = session.run(None, {"ids": order[None], "x": basis})

@@ -231,7 +231,7 @@ def test_a_budget_is_spent_and_no_more(tiny_model_dir: Path, tmp_path: Path) -> 
     raw = (out / MANIFEST_NAME).read_bytes()
     for was, planted, message in (
         (b'"expected_kl"', b'"other"', "unknown field"),
-        (b'"bits": 4', b'"bits": 0', "bits must be at least 1 and at most 32"),
+        (b'"bits": 8,', b'"bits": 0,', "bits must be at least 1 and at most 32"),
         (b'"choices"', b'"chosen"', "unknown field"),
     ):
         assert was in raw

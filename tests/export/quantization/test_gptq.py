@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from escalade.edge.artifact import PlanesEntry, join_planes, kernel_bits
 from escalade.export.quantization.blocks import (
     Rounded,
     fit_grid,
@@ -15,7 +18,7 @@ from escalade.export.quantization.blocks import (
     round_to_nearest,
 )
 from escalade.export.quantization.gptq import gptq_round
-from escalade.export.quantization.packing import kernel_bits, pack, pack_zeros, plane_tables
+from escalade.export.quantization.packing import pack, pack_zeros
 
 SHAPES = {
     "rows": st.integers(1, 9),
@@ -161,7 +164,9 @@ def test_an_outlier_spoils_no_row_but_its_own() -> None:
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 8])
-def test_packed_bytes_are_the_weights_and_what_fills_them_up_is_zero(bits: int) -> None:
+def test_packed_bytes_are_the_weights_and_what_fills_them_up_is_zero(
+    bits: int, tmp_path: Path
+) -> None:
     """In the kernel's own integers, which are as many times larger as its scales are smaller."""
     weight = random(5, 3, 40)
     rounded = gptq_round(weight, torch.eye(40), bits, 16, zeros=True)
@@ -170,8 +175,9 @@ def test_packed_bytes_are_the_weights_and_what_fills_them_up_is_zero(bits: int) 
     assert sum(plane.nbytes for plane in planes) == 3 * 3 * 16 * bits / 8
     joined = planes[0]
     if len(planes) > 1:
-        parts = [table[plane] for table, plane in zip(plane_tables(bits), planes, strict=True)]
-        joined = np.bitwise_or(*(one.reshape(3, 3, -1) for one in parts))
+        stored = tmp_path / "planes"
+        stored.write_bytes(b"".join(plane.tobytes() for plane in planes))
+        joined = join_planes(stored, [PlanesEntry(bits=bits, integers=3 * 3 * 16)])
     places = np.arange(0, 8, wide)
     codes, zeros = (
         (one[..., None] >> places & (1 << wide) - 1).reshape(3, -1).astype(np.int32)

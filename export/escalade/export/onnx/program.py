@@ -122,6 +122,8 @@ def export_onnx(
     else:
         with GraphWriter(out / PROGRAM_NAME, "decoder") as graph:
             write_decoder(graph, blueprint, storage)
+        if budget and graph.planes:
+            budget = msgspec.structs.replace(budget, planes=graph.planes)
     return QuantizationEntry(
         scheme=scheme,
         block_size=None if budget else storage.block_size,

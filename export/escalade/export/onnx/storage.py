@@ -15,17 +15,17 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import Tensor
 
-from escalade.edge.artifact import Scheme
+from escalade.edge.artifact import Scheme, kernel_bits
 from escalade.export.blueprints import Linear
 from escalade.export.errors import OptionError
 from escalade.export.kept import Kept
-from escalade.export.onnx.planes import rows_of_blocks, store_planes
 from escalade.export.onnx.products import (
     array,
     bounds,
     plus_bias,
     rounded_by_row,
     scales_in_float,
+    store_blocks,
     store_scales,
     to_float,
     widened,
@@ -33,7 +33,7 @@ from escalade.export.onnx.products import (
 from escalade.export.onnx.rounding import round_matrix
 from escalade.export.onnx.slices import slices_of
 from escalade.export.onnx.writer import GraphWriter
-from escalade.export.quantization import Choice, kernel_bits, pack, pack_zeros
+from escalade.export.quantization import Choice, pack, pack_zeros
 
 BLOCK_SIZES = (16, 32, 64, 128, 256)
 _BITS: dict[str, int] = {"int4": 4, "int8": 8}
@@ -195,7 +195,7 @@ class Storage:
         found = graph.microsoft(
             "GatherBlockQuantized",
             [
-                rows_of_blocks(graph, name, [rows, padded * wide // 8]),
+                graph.view(f"{name}.rows", f"{name}.blocks", [rows, padded * wide // 8]),
                 ids,
                 scales_in_float(
                     graph, name, graph.view(f"{name}.row_scales", f"{name}.scales", [rows, blocks])
@@ -257,7 +257,7 @@ class Storage:
             rounded = round_matrix(
                 self.kept, step, name, module, choice, looked_up=looked_up, few_scales=few
             )
-            store_planes(graph, name, bits, pack(rounded, bits, size))
+            store_blocks(graph, f"{name}.blocks", choice, pack(rounded, bits, size))
             scales = (rounded.grid.scales / (1 << (kernel_bits(bits) - bits))).numpy()
             store_scales(graph, name, scales, few)
             if rounded.grid.zeros is not None:

@@ -5,7 +5,6 @@ The graph is written once without them: their names and what is not theirs come 
 
 from __future__ import annotations
 
-import contextlib
 import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -35,10 +34,9 @@ _LOOKED_UP_WIDTHS = (3, 4, 5, 6, 8)
 # SmolLM2's in 8 bits and the rest in 4 it loses half of what it does all in 4.
 _CUTS = (64, 32, 16, 8, 4, 2)
 # What a matrix takes in the graph's own file: its node, and three or four tensors' names, shapes
-# and places; and what its table of scales adds to that, and planes, where it has them.
-_LISTED_BYTES, _TABLE_LISTED_BYTES, _PLANES_LISTED_BYTES = 640, 260, 260
-# What functions that join planes take there, whose tables are most of it.
-_FUNCTIONS_BYTES = 7500
+# and places; and what its table of scales adds to that, where it has one. Of SmolLM2's layers none
+# takes more than 761.
+_LISTED_BYTES, _TABLE_LISTED_BYTES = 640, 260
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,9 +106,7 @@ class _Survey(Storage):
         self.offers[name] = [
             Offer(
                 choice,
-                choice.bytes_of(*shape)
-                + _TABLE_LISTED_BYTES * choice.few_scales(*shape)
-                + _PLANES_LISTED_BYTES * (not choice.whole),
+                choice.bytes_of(*shape) + _TABLE_LISTED_BYTES * choice.few_scales(*shape),
                 one,
             )
             for choice, one in zip(choices, lost.tolist(), strict=True)
@@ -143,15 +139,6 @@ def _one_slice(first: ChoiceEntry, second: ChoiceEntry) -> bool:
     table = table_of(first.name)
     alike = (first.bits, first.block_size) == (second.bits, second.block_size)
     return table is not None and table == table_of(second.name) and alike
-
-
-def _spend(offers: Mapping[str, Sequence[Offer]], most: int) -> dict[str, Offer]:
-    """With planes, where what joins them does not take more of a small model than it spares."""
-    whole = {name: [one for one in each if one.choice.whole] for name, each in offers.items()}
-    chosen = [spend(whole, most)]
-    with contextlib.suppress(ValueError):
-        chosen.append(spend(offers, most - _FUNCTIONS_BYTES))
-    return min(chosen, key=lambda each: sum(offer.lost for offer in each.values()))
 
 
 def _choices(widths: Sequence[int]) -> list[Choice]:
@@ -204,7 +191,7 @@ def budget_of(
             f"--bits must be {math.ceil(100 * low) / 100:.2f} to {math.floor(100 * high) / 100:.2f}"
             f" for this model, got {bits:g}"
         )
-    chosen = _spend(survey.offers, int(bits * parameters / 8) - beside)
+    chosen = spend(survey.offers, int(bits * parameters / 8) - beside)
     return BudgetEntry(
         bits=bits,
         choices=survey.entries(chosen),

@@ -6,6 +6,7 @@ it in memory, and a model of any size passes the two gigabytes that a protobuf m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import helper
+
+from escalade.edge.artifact import PlanesEntry, kernel_bits
+from escalade.edge.runtimes import data_name, joined_name, planes_name
 
 PROGRAM_NAME = "model.onnx"
 # Of ai.onnx: 20 has Gelu; later ones bring nothing that is used here.
@@ -48,11 +52,14 @@ class GraphWriter:
         self._path = path
         #: Of the graph.
         self.name = name
-        self._data: IO[bytes] = path.with_name(path.name + ".data").open("wb")
+        self._data: IO[bytes] = path.with_name(data_name(path.name)).open("wb")
         self._nodes: list[onnx.NodeProto] = []
         self._weights: dict[str, onnx.TensorProto] = {}
         self._inputs: list[onnx.ValueInfoProto] = []
         self._outputs: list[onnx.ValueInfoProto] = []
+        #: Of matrices that are stored in planes, in the order of their file.
+        self.planes: list[PlanesEntry] = []
+        self._joined_bytes = 0
         self._functions: dict[str, onnx.FunctionProto] = {}
         self._count = 0
 
@@ -146,10 +153,33 @@ class GraphWriter:
             tensor.raw_data = values.tobytes()
         else:
             self._data.write(b"\0" * (-self._data.tell() % _ALIGNMENT_BYTES))
-            self._place(tensor, self._data.tell(), values.nbytes)
+            self._place(tensor, self._data.tell(), values.nbytes, data_name(self._path.name))
             self._data.write(values.data.cast("B"))
         # What is small may be said again, but not otherwise.
         assert self._weights.get(name, tensor) == tensor, name  # noqa: S101 - names are made here
+        self._weights[name] = tensor
+        return name
+
+    def in_planes(
+        self, name: str, bits: int, planes: Sequence[NDArray[np.uint8]], shape: Sequence[int]
+    ) -> str:
+        """Store a matrix's planes in a file of their own; returns the name of what they join to.
+
+        Args:
+            name: of the bytes that a kernel reads.
+            bits: of an integer.
+            planes: see `pack`.
+            shape: of the bytes.
+        """
+        mode = "ab" if self.planes else "wb"
+        with self._path.with_name(planes_name(self._path.name)).open(mode) as stored:
+            for plane in planes:
+                stored.write(np.ascontiguousarray(plane).data.cast("B"))
+        length = math.prod(shape)
+        tensor = _tensor(name, np.dtype(np.uint8), shape)
+        self._place(tensor, self._joined_bytes, length, joined_name(self._path.name))
+        self._joined_bytes += length
+        self.planes.append(PlanesEntry(bits=bits, integers=length * 8 // kernel_bits(bits)))
         self._weights[name] = tensor
         return name
 
@@ -204,10 +234,10 @@ class GraphWriter:
         )
         self._path.write_bytes(model.SerializeToString())
 
-    def _place(self, tensor: onnx.TensorProto, offset: int, length: int) -> None:
+    def _place(self, tensor: onnx.TensorProto, offset: int, length: int, file: str) -> None:
         tensor.data_location = onnx.TensorProto.EXTERNAL
         for key, value in (
-            ("location", self._path.name + ".data"),
+            ("location", file),
             ("offset", str(offset)),
             ("length", str(length)),
         ):

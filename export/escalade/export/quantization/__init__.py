@@ -25,12 +25,7 @@ from escalade.export.quantization.hessian import (
     hessian_of,
 )
 from escalade.export.quantization.own_text import asked_by, write_answers, write_text
-from escalade.export.quantization.packing import (
-    kernel_bits,
-    pack,
-    pack_zeros,
-    plane_tables,
-)
+from escalade.export.quantization.packing import pack, pack_zeros
 from escalade.export.quantization.refine import refine
 from escalade.export.quantization.torchao import (
     GROUP_SIZE,
@@ -57,14 +52,12 @@ __all__ = [
     "has_hessians",
     "hessian_of",
     "join",
-    "kernel_bits",
     "left_over",
     "levels_for",
     "losses_of",
     "pack",
     "pack_zeros",
     "plain_linears",
-    "plane_tables",
     "quantize_8da4w",
     "refine",
     "round_to_nearest",

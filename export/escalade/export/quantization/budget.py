@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from escalade.edge.artifact import kernel_bits
 from escalade.export.quantization.blocks import fit_grid, round_on
 from escalade.export.quantization.levels import TABLE_BYTES
-from escalade.export.quantization.packing import kernel_bits
 
 #: What there is to choose from for a matrix that is multiplied.
 WIDTHS, BLOCKS = (2, 3, 4, 5, 6, 8), (16, 32, 64)

@@ -1,14 +1,6 @@
-"""Packs integers of few bits into the bytes that onnxruntime's kernels read; knows no rounding.
-
-Kernels read integers of 2, 4 and 8 bits. Those of 3, 5 and 6 are stored as two planes, their upper
-bits and what is below, each packed by itself; a table for each plane says what a byte of it stands
-for in the next wider integers, whose lowest bits stay 0. What the integers stand for is the same on
-a scale that is as much smaller.
-"""
+"""Packs integers of few bits into bytes, as kernels read them or in planes; knows no rounding."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -16,20 +8,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
+from escalade.edge.artifact import kernel_bits, places_of
 from escalade.export.quantization.blocks import Rounded
 
 _BYTE = 8
-_PLANES = {3: (2, 1), 5: (4, 1), 6: (4, 2)}
-
-
-def planes_of(bits: int) -> tuple[int, ...]:
-    """The bits of each plane that integers are stored as, the upper ones first."""
-    return _PLANES.get(bits, (bits,))
-
-
-def kernel_bits(bits: int) -> int:
-    """Of the integers that a kernel reads where so many are stored: 2, 4 or 8."""
-    return next(wide for wide in (2, 4, 8) if wide >= bits)
 
 
 def pack(rounded: Rounded, bits: int, block_size: int) -> list[NDArray[np.uint8]]:
@@ -43,10 +25,10 @@ def pack(rounded: Rounded, bits: int, block_size: int) -> list[NDArray[np.uint8]
     integers = torch.cat([integers, ends.to(torch.int8).expand(-1, filled)], dim=1)
     unsigned = _unsigned(integers, bits)
     return [
-        _packed(unsigned >> np.uint8(below) & _lowest(plane), plane).reshape(
+        _packed(unsigned >> np.uint8(below) & np.uint8((1 << plane) - 1), plane).reshape(
             len(integers), -1, block_size * plane // _BYTE
         )
-        for plane, below in _places(bits)
+        for plane, below in places_of(bits)
     ]
 
 
@@ -55,29 +37,6 @@ def pack_zeros(zeros: Tensor, bits: int) -> NDArray[np.uint8]:
     wide = kernel_bits(bits)
     unsigned = _unsigned(pad(zeros, (0, -zeros.shape[1] % (_BYTE // wide))), bits)
     return _packed(unsigned << np.uint8(wide - bits), wide)
-
-
-def plane_tables(bits: int) -> list[NDArray[np.uint8]]:
-    """What a byte of each plane stands for in bytes that a kernel reads, `(256, B)`; or-ed."""
-    wide = kernel_bits(bits)
-    tables = []
-    for plane, below in _places(bits):
-        places = np.arange(0, _BYTE, plane, dtype=np.uint8)
-        parts = np.arange(1 << _BYTE, dtype=np.uint8)[:, None] >> places & _lowest(plane)
-        tables.append(_packed(parts << np.uint8(below + wide - bits), wide))
-    return tables
-
-
-def _places(bits: int) -> Iterator[tuple[int, int]]:
-    """Of each plane its bits, and how many are below it."""
-    below = bits
-    for plane in planes_of(bits):
-        below -= plane
-        yield plane, below
-
-
-def _lowest(bits: int) -> np.uint8:
-    return np.uint8((1 << bits) - 1)
 
 
 def _unsigned(integers: Tensor, bits: int) -> NDArray[np.uint8]:
