@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
+import onnxruntime as ort
 import pytest
 import torch
 from hypothesis import given
@@ -12,12 +13,19 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from escalade.edge.artifact import MANIFEST_NAME, parse_manifest, read_manifest
+from escalade.edge.artifact import (
+    MANIFEST_NAME,
+    kernel_bits,
+    memory_needed,
+    parse_manifest,
+    read_manifest,
+)
 from escalade.edge.errors import ArtifactError
 from escalade.edge.generation import Artifact
 from escalade.export.artifact import export_artifact
 from escalade.export.blueprints import decoder_of
 from escalade.export.errors import OptionError
+from escalade.export.layouts import Layout
 from escalade.export.model import load_model
 from escalade.export.onnx.survey import budget_of
 from escalade.export.quantization import (
@@ -237,6 +245,35 @@ def test_a_budget_is_spent_and_no_more(tiny_model_dir: Path, tmp_path: Path) -> 
         assert was in raw
         with pytest.raises(ArtifactError, match=message):
             parse_manifest(raw.replace(was, planted, 1), "m")
+
+
+def test_planes_are_listed_and_other_libraries_get_none(
+    tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    layouts: dict[str, Layout | None] = {"own": None, "optimum": "optimum"}
+    for name, layout in layouts.items():
+        manifest = export_artifact(
+            tiny_model_dir, tmp_path / name, quantize="int4", bits=9.5, layout=layout
+        )
+        budget = manifest.quantization.budget
+        assert budget
+        stored = [one for one in budget.choices if kernel_bits(one.bits) != one.bits]
+        assert [one.bits for one in budget.planes or ()] == [one.bits for one in stored]
+        filled = [
+            one.integers - entry.weights
+            for one, entry in zip(budget.planes or (), stored, strict=True)
+        ]
+        assert all(some >= 0 for some in filled)
+        assert bool(stored) == (layout is None) == ("model.onnx.planes" in manifest.files)
+        needed = memory_needed(tmp_path / name, manifest)
+        assert needed.weights >= sum(
+            one.integers * kernel_bits(one.bits) // 8 for one in budget.planes or ()
+        )
+    assert ort.InferenceSession(tmp_path / "optimum" / "model.onnx").get_inputs()
+    planes = tmp_path / "own" / "model.onnx.planes"
+    planes.write_bytes(planes.read_bytes()[:-1])
+    with pytest.raises(ArtifactError, match=r"model\.onnx\.planes"):
+        Artifact.open(tmp_path / "own")
 
 
 @pytest.mark.parametrize("bits", [0.0, -1.0, 1.0, 99.0, float("nan"), float("inf")])
