@@ -21,6 +21,9 @@ _HELD_PER_BYTE: dict[Scheme, float] = {
     "dynamic-int8": 1.75,
     "8da4w": 2.0,
 }
+# Integers of other widths are joined to the next of these when a program is loaded, in memory of
+# their own.
+_KERNEL_BITS = (2, 4, 8)
 # llama.cpp maps the file, and lays matrices of some types out anew for its kernels beside it, never
 # those of floats.
 _HELD_PER_GGUF_BYTE, _HELD_PER_FLOAT_GGUF_BYTE = 2.0, 1.1
@@ -152,10 +155,20 @@ def _needed(folder: Path, manifest: Manifest, tokenizer: int) -> MemoryNeeded:
         held = _HELD_PER_GGUF_BYTE
     of_word = _BYTES_PER_WORD + (_GGUF_BYTES_PER_WORD if in_gguf else 0)
     return MemoryNeeded(
-        weights=int(files * held),
+        weights=int(files * held) + _joined(manifest),
         cache=copies * model.window * per_token,
         working=working
         + _ALIVE * _FLOAT_BYTES * at_once * model.widest
         + of_word * model.vocabulary_size
         + _BYTES_PER_PAIR * pairs,
+    )
+
+
+def _joined(manifest: Manifest) -> int:
+    """Bytes of weights whose integers are stored in fewer bits than a kernel reads."""
+    budget = manifest.quantization.budget
+    return sum(
+        choice.weights * next((wide for wide in _KERNEL_BITS if wide >= choice.bits), 0) // 8
+        for choice in (budget.choices if budget else ())
+        if choice.bits not in _KERNEL_BITS
     )
