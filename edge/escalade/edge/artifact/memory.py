@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from escalade.edge.artifact.manifest import MANIFEST_NAME, TOKENIZER_NAME, Manifest, Scheme
+from escalade.edge.artifact.planes import kernel_bits
 from escalade.edge.artifact.tokenizer_memory import tokenizer_memory, tokenizer_memory_at_least
 
 # Bytes that a process holds for each byte of a program: onnxruntime lays weights out anew for
@@ -21,9 +22,6 @@ _HELD_PER_BYTE: dict[Scheme, float] = {
     "dynamic-int8": 1.75,
     "8da4w": 2.0,
 }
-# Integers of other widths are joined to the next of these when a program is loaded, in memory of
-# their own.
-_KERNEL_BITS = (2, 4, 8)
 # llama.cpp maps the file, and lays matrices of some types out anew for its kernels beside it, never
 # those of floats.
 _HELD_PER_GGUF_BYTE, _HELD_PER_FLOAT_GGUF_BYTE = 2.0, 1.1
@@ -165,10 +163,7 @@ def _needed(folder: Path, manifest: Manifest, tokenizer: int) -> MemoryNeeded:
 
 
 def _joined(manifest: Manifest) -> int:
-    """Bytes of weights whose integers are stored in fewer bits than a kernel reads."""
+    """What a program's planes join to, in bytes, in memory of its own."""
     budget = manifest.quantization.budget
-    return sum(
-        choice.weights * next((wide for wide in _KERNEL_BITS if wide >= choice.bits), 0) // 8
-        for choice in (budget.choices if budget else ())
-        if choice.bits not in _KERNEL_BITS
-    )
+    planes = (budget.planes or ()) if budget else ()
+    return sum(one.integers * kernel_bits(one.bits) // 8 for one in planes)

@@ -16,27 +16,22 @@ from numpy.typing import NDArray
 from escalade.edge.artifact.manifest import PlanesEntry
 from escalade.edge.errors import ArtifactError
 
-KERNEL_BITS = (2, 4, 8)
+_KERNEL_BITS = (2, 4, 8)
 _BYTE = 8
 _PLANES = {3: (2, 1), 5: (4, 1), 6: (4, 2)}
 # Joined at a time: what is looked up stays in a core's cache.
 _INTEGERS = 1 << 16
 
 
-def planes_of(bits: int) -> tuple[int, ...]:
-    """The bits of each plane that integers are stored as, the upper ones first."""
-    return _PLANES.get(bits, (bits,))
-
-
 def kernel_bits(bits: int) -> int:
     """Of the integers that a kernel reads where so many are stored, at most 8."""
-    return next(wide for wide in KERNEL_BITS if wide >= bits)
+    return next(wide for wide in _KERNEL_BITS if wide >= bits)
 
 
 def places_of(bits: int) -> Iterator[tuple[int, int]]:
-    """Of each plane its bits, and how many are below it."""
+    """Of each plane that integers are stored as its bits, and how many are below it."""
     below = bits
-    for plane in planes_of(bits):
+    for plane in _PLANES.get(bits, (bits,)):
         below -= plane
         yield plane, below
 
@@ -58,7 +53,7 @@ def join_planes(stored: Path, entries: Sequence[PlanesEntry]) -> NDArray[np.uint
                 f"{stored}: planes are of 3, 5 or 6 bits and a multiple of 8 integers, got"
                 f" {entry.bits} bits and {entry.integers} integers"
             )
-        counts += [entry.integers * plane // _BYTE for plane in planes_of(entry.bits)]
+        counts += [entry.integers * plane // _BYTE for plane, _ in places_of(entry.bits)]
     size = stored.stat().st_size if stored.is_file() else 0
     if size != sum(counts):
         raise ArtifactError(f"{stored}: must have {sum(counts)} bytes of planes, has {size}")
@@ -67,7 +62,7 @@ def join_planes(stored: Path, entries: Sequence[PlanesEntry]) -> NDArray[np.uint
     at = first = 0
     for entry, length in zip(entries, sizes, strict=True):
         planes = []
-        for plane in planes_of(entry.bits):
+        for plane, _ in places_of(entry.bits):
             count = entry.integers * plane // _BYTE
             planes.append(np.memmap(stored, np.uint8, "r", at, (count,)))
             at += count
@@ -83,7 +78,7 @@ def _join(planes: Sequence[NDArray[np.uint8]], bits: int, out: NDArray[np.uint8]
     for first in range(0, len(out) * _BYTE // wide, _INTEGERS):
         part = out[first * wide // _BYTE : (first + _INTEGERS) * wide // _BYTE]
         part[:] = 0
-        for packed, table, plane in zip(planes, tables, planes_of(bits), strict=True):
+        for packed, table, (plane, _) in zip(planes, tables, places_of(bits), strict=True):
             some = packed[first * plane // _BYTE : (first + _INTEGERS) * plane // _BYTE]
             part |= table[some].view(np.uint8)
 
