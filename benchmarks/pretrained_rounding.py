@@ -67,6 +67,7 @@ WAYS = (
     Way("--bits 4.5", "int4", by="model", bits=4.5),
     Way("--bits 4.9", "int4", by="model", bits=4.9),
     Way("--bits 5.6", "int4", by="model", bits=5.6),
+    Way("--bits 6.5", "int4", by="model", bits=6.5),
     Way("--bits 4.9 --gptq TEXT", "int4", by="text", bits=4.9),
 )
 

@@ -7,5 +7,6 @@ in turn, round after round. llama.cpp has its fastest build (see `benchmarks.dev
 values in float16 as it chooses itself. Its K-quants want widths that 256 divides: where a model's
 are others, it takes larger kinds instead, and the bits that are printed are those of the file. Its
 importance matrix is read off `--matrix-tokens` of the same text, behind those that are measured:
-nearer to them than what our exporter rounds by, which the model writes itself.
+nearer to them than what our exporter rounds by, which the model writes itself; `--bits` has
+it round by those tokens too.
 """

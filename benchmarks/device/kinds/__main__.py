@@ -12,7 +12,7 @@ import msgspec
 from benchmarks.device import artifacts, figures, llama_builds, machine
 from benchmarks.device.build import REPOSITORY, Peers
 from benchmarks.device.contestants import Contestant, of_genai
-from benchmarks.device.kinds.files import peer_files
+from benchmarks.device.kinds.files import our_files, peer_files
 from benchmarks.device.kinds.quality import lost_to, of_artifact, of_worker
 from benchmarks.device.kinds.report import ratios, table_of
 from benchmarks.device.rounds import Plan, measure
@@ -24,6 +24,8 @@ from escalade.cli.output import result_console
 from escalade.cli.quiet import quiet_third_party
 from escalade.edge.artifact import read_manifest, write_manifest
 
+_PIECE = 256  # tokens of the text, as a prompt that ours are rounded by
+
 
 def main() -> None:
     """Build what is missing, measure, print."""
@@ -34,6 +36,9 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=512, help="of the text that are read")
     parser.add_argument(
         "--matrix-tokens", type=int, default=8192, help="behind them, for llama.cpp's; 0: without"
+    )
+    parser.add_argument(
+        "--bits", type=float, nargs="*", default=[], help="of ours that the same text rounds"
     )
     parser.add_argument(
         "--split", default="smollm", help="llama.cpp's name of how the tokenizer splits text"
@@ -62,6 +67,7 @@ def main() -> None:
     files = peer_files(
         peers, options.model, tokenizer.decode(behind), options.split, genai=options.genai
     )
+    pieces = [behind[at : at + _PIECE] for at in range(0, len(behind), _PIECE)]
     probed = llama_builds.probe(peers.llama_builds(), files.llama["Q4_0"])
     for one in probed:
         result_console().print(f"llama.cpp build {one.build.name}: {one.in_words}")
@@ -74,9 +80,13 @@ def main() -> None:
     whole = of_worker((str(worker), str(files.whole)), ids, cores)
     lost = {one.name: lost_to(whole, of_worker(one.command, ids, cores)) for one in contestants}
     with tempfile.TemporaryDirectory(dir=peers.root) as folder:
-        for path in options.artifacts:
-            endless = _endless(path, Path(folder) / path.name)
-            contestants.append(_of_us(endless, stored=path.name))
+        by_text = our_files(
+            Path(folder), options.model, [tokenizer.decode(one) for one in pieces], options.bits
+        )
+        ours = {path.name: path for path in options.artifacts} | by_text
+        for name, path in ours.items():
+            endless = _endless(path, Path(folder) / f"endless-{path.name}")
+            contestants.append(_of_us(endless, stored=name))
             lost[contestants[-1].name] = lost_to(whole, of_artifact(path, ids))
         plan = Plan(
             rounds=options.rounds,

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.device.build import Peers, say
+
+from escalade.export.artifact import export_artifact
 
 #: llama.cpp's, each with and without a matrix, but for the last, which takes none.
 _ROUNDED_BY_MATRIX = ("Q4_0", "Q4_K_M", "Q5_K_M")
@@ -61,6 +64,26 @@ def peer_files(peers: Peers, model: Path, text: str, split: str, *, genai: bool)
             peers.quantize(whole, path, name.partition(" ")[0], *options.get(name, ()))
     found = dict(sorted(kept.items()))
     return Files(whole, found, _genai(peers, model) if genai else {})
+
+
+def our_files(
+    folder: Path, model: Path, pieces: Sequence[str], bits: Sequence[float]
+) -> dict[str, Path]:
+    """Artifacts that are rounded by text, as llama.cpp's kinds are by its matrix.
+
+    Args:
+        folder: for them.
+        model: the folder.
+        pieces: of the text, as prompts.
+        bits: of a weight, all told; an artifact for each.
+    """
+    found = {}
+    for budget in bits:
+        name = f"--bits {budget:g} by text"
+        found[name] = folder / f"by-text-{budget:g}"
+        say(f"exporting {name}")
+        export_artifact(model, found[name], quantize="int4", bits=budget, gptq_prompts=pieces)
+    return found
 
 
 def _genai(peers: Peers, model: Path) -> dict[str, Path]:

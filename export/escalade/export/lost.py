@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
-import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
@@ -34,6 +33,7 @@ from escalade.edge.runtimes import (
     LOGITS,
     LOGITS_TO_KEEP,
     PAST_PREFIX,
+    open_onnx,
 )
 from escalade.export.errors import OptionError
 from escalade.export.model import load_model
@@ -159,11 +159,7 @@ def program_reader(
     artifact: Path, manifest: Manifest
 ) -> Callable[[list[int]], NDArray[np.float32]]:
     """Logits of every place, `(T, V)`, as the artifact's program gives them."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = torch.get_num_threads()
-    program = str(artifact / manifest.program)
-    session = ort.InferenceSession(program, options, providers=["CPUExecutionProvider"])
+    session = open_onnx(artifact, manifest, threads=torch.get_num_threads())
     entry = manifest.model
     empty = np.zeros((1, entry.kv_heads, 0, entry.head_dim), np.float32)
     pasts = {node.name: empty for node in session.get_inputs() if node.name.startswith(PAST_PREFIX)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
+import onnxruntime as ort
 import pytest
 import torch
 from hypothesis import given
@@ -12,16 +13,25 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from escalade.edge.artifact import MANIFEST_NAME, parse_manifest, read_manifest
+from escalade.edge.artifact import (
+    MANIFEST_NAME,
+    kernel_bits,
+    memory_needed,
+    parse_manifest,
+    read_manifest,
+)
 from escalade.edge.errors import ArtifactError
 from escalade.edge.generation import Artifact
 from escalade.export.artifact import export_artifact
 from escalade.export.blueprints import decoder_of
 from escalade.export.errors import OptionError
+from escalade.export.layouts import Layout
 from escalade.export.model import load_model
 from escalade.export.onnx.survey import budget_of
 from escalade.export.quantization import (
+    BLOCKS,
     CURVATURE,
+    WIDTHS,
     Choice,
     Offer,
     damped,
@@ -88,12 +98,13 @@ def test_a_budget_that_holds_the_best_gives_the_best_and_one_too_small_nothing()
         spend(offers, 19)
 
 
-@pytest.mark.parametrize("choice", [Choice(*one) for one in itertools.product((2, 4, 8), (32, 64))])
+@pytest.mark.parametrize("choice", [Choice(*one) for one in itertools.product(WIDTHS, (32, 64))])
 def test_bytes_are_those_that_are_written(choice: Choice) -> None:
     weight = torch.randn(7, 80)
     bits, size = choice
     grid = fit_grid(weight, torch.ones(80), bits, size, zeros=choice.zeros)
-    written = pack(round_to_nearest(weight, bits, size), bits, size).nbytes
+    planes = pack(round_to_nearest(weight, bits, size), bits, size)
+    written = sum(plane.nbytes for plane in planes)
     written += 2 * grid.scales.numel()  # too few for levels
     written += 0 if grid.zeros is None else pack_zeros(grid.zeros, bits).nbytes
     assert choice.bytes_of(*weight.shape) == written
@@ -103,14 +114,35 @@ def test_bytes_are_those_that_are_written(choice: Choice) -> None:
 def test_more_bits_lose_less_and_a_matrix_of_zeros_nothing(large: float) -> None:
     weight = torch.randn(20, 64, generator=torch.Generator().manual_seed(0)) * bool(large)
     weight[3, 5] = large
-    choices = [Choice(bits, 32) for bits in (2, 4, 8)]
+    choices = [Choice(bits, 32) for bits in WIDTHS]
     lost = losses_of(weight, torch.ones(64), torch.ones(64), torch.ones(20), choices)
     assert lost == sorted(lost, reverse=True)
     assert (lost[0] == 0) == (large == 0)
 
 
+def test_rounding_inputs_costs_as_much_as_a_block_has_large_ones() -> None:
+    """Held to inputs that are rounded as a kernel does it: by their block's largest, to 8 bits."""
+    draw = torch.Generator().manual_seed(7)
+    weight = torch.randn(20, 128, generator=draw)
+    inputs = torch.randn(2000, 128, generator=draw)
+    inputs[:, 40] *= 30.0
+    squares = inputs.square().mean(0)
+    choices = [Choice(8, size) for size in BLOCKS]
+
+    def prices(rounded: Tensor | None) -> list[float]:
+        ones = torch.ones(20)
+        return losses_of(weight, squares, squares, ones, choices, rounded=rounded)
+
+    for size, whole, rounded in zip(BLOCKS, prices(None), prices(squares), strict=True):
+        blocks = inputs.view(len(inputs), -1, size)
+        steps = blocks.abs().amax(-1, keepdim=True) / 127
+        off = (blocks / steps).round() * steps - blocks
+        lost = float((off.view(inputs.shape) @ weight.T).square().mean(0).sum())
+        assert (rounded - whole) == pytest.approx(lost, rel=0.5)
+
+
 @pytest.mark.parametrize("alike", [0.0, 0.9])
-@pytest.mark.parametrize("bits", [2, 4])
+@pytest.mark.parametrize("bits", [2, 3, 4])
 def test_a_price_is_what_gptq_loses(alike: float, bits: int) -> None:
     """Where columns are alike it is a small part of what rounding to nearest loses."""
     draw = torch.Generator().manual_seed(5)
@@ -207,12 +239,41 @@ def test_a_budget_is_spent_and_no_more(tiny_model_dir: Path, tmp_path: Path) -> 
     raw = (out / MANIFEST_NAME).read_bytes()
     for was, planted, message in (
         (b'"expected_kl"', b'"other"', "unknown field"),
-        (b'"bits": 4', b'"bits": 0', "bits must be at least 1 and at most 32"),
+        (b'"bits": 8,', b'"bits": 0,', "bits must be at least 1 and at most 32"),
         (b'"choices"', b'"chosen"', "unknown field"),
     ):
         assert was in raw
         with pytest.raises(ArtifactError, match=message):
             parse_manifest(raw.replace(was, planted, 1), "m")
+
+
+def test_planes_are_listed_and_other_libraries_get_none(
+    tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    layouts: dict[str, Layout | None] = {"own": None, "optimum": "optimum"}
+    for name, layout in layouts.items():
+        manifest = export_artifact(
+            tiny_model_dir, tmp_path / name, quantize="int4", bits=9.5, layout=layout
+        )
+        budget = manifest.quantization.budget
+        assert budget
+        stored = [one for one in budget.choices if kernel_bits(one.bits) != one.bits]
+        assert [one.bits for one in budget.planes or ()] == [one.bits for one in stored]
+        filled = [
+            one.integers - entry.weights
+            for one, entry in zip(budget.planes or (), stored, strict=True)
+        ]
+        assert all(some >= 0 for some in filled)
+        assert bool(stored) == (layout is None) == ("model.onnx.planes" in manifest.files)
+        needed = memory_needed(tmp_path / name, manifest)
+        assert needed.weights >= sum(
+            one.integers * kernel_bits(one.bits) // 8 for one in budget.planes or ()
+        )
+    assert ort.InferenceSession(tmp_path / "optimum" / "model.onnx").get_inputs()
+    planes = tmp_path / "own" / "model.onnx.planes"
+    planes.write_bytes(planes.read_bytes()[:-1])
+    with pytest.raises(ArtifactError, match=r"model\.onnx\.planes"):
+        Artifact.open(tmp_path / "own")
 
 
 @pytest.mark.parametrize("bits", [0.0, -1.0, 1.0, 99.0, float("nan"), float("inf")])

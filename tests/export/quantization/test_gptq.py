@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from escalade.edge.artifact import PlanesEntry, join_planes, kernel_bits
 from escalade.export.quantization.blocks import (
     Rounded,
     fit_grid,
@@ -160,16 +163,27 @@ def test_an_outlier_spoils_no_row_but_its_own() -> None:
     assert bool((lost(rounded, weight, hessian, 32) < before).all())
 
 
-@pytest.mark.parametrize("bits", [4, 8])
-def test_packed_bytes_are_the_weights_and_what_fills_them_up_is_zero(bits: int) -> None:
+@pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 8])
+def test_packed_bytes_are_the_weights_and_what_fills_them_up_is_zero(
+    bits: int, tmp_path: Path
+) -> None:
+    """In the kernel's own integers, which are as many times larger as its scales are smaller."""
     weight = random(5, 3, 40)
     rounded = gptq_round(weight, torch.eye(40), bits, 16, zeros=True)
-    halves = {4: lambda one: np.stack([one & 15, one >> 4], -1), 8: lambda one: one}
+    wide = kernel_bits(bits)
+    planes = pack(rounded, bits, 16)
+    assert sum(plane.nbytes for plane in planes) == 3 * 3 * 16 * bits / 8
+    joined = planes[0]
+    if len(planes) > 1:
+        stored = tmp_path / "planes"
+        stored.write_bytes(b"".join(plane.tobytes() for plane in planes))
+        joined = join_planes(stored, [PlanesEntry(bits=bits, integers=3 * 3 * 16)])
+    places = np.arange(0, 8, wide)
     codes, zeros = (
-        halves[bits](one).reshape(3, -1).astype(np.int32)
-        for one in (pack(rounded, bits, 16), pack_zeros(rounded.grid.zeros, bits))
+        (one[..., None] >> places & (1 << wide) - 1).reshape(3, -1).astype(np.int32)
+        for one in (joined, pack_zeros(rounded.grid.zeros, bits))
     )
-    scales = rounded.grid.scales.numpy().repeat(16, axis=1)
+    scales = rounded.grid.scales.numpy().repeat(16, axis=1) / (1 << (wide - bits))
     found = (codes - zeros[:, :3].repeat(16, axis=1)) * scales
     assert found[:, :40] == pytest.approx(rounded.weights(16).numpy())
     assert not found[:, 40:].any()

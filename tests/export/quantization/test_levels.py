@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from escalade.edge.runtimes.onnx_session import joined_planes
 from escalade.export.blueprints import Linear
 from escalade.export.onnx.storage import Storage
 from escalade.export.onnx.writer import GraphWriter
@@ -64,7 +65,10 @@ def test_of_zeros_and_of_an_outlier_levels_are_numbers() -> None:
     assert not round_to_nearest(torch.zeros(4, 32), 4, 32, levels=levels).integers.any()
 
 
-@pytest.mark.parametrize(("bits", "zeros"), [(2, True), (4, True), (4, False), (8, False)])
+@pytest.mark.parametrize(
+    ("bits", "zeros"),
+    [(2, True), (3, True), (4, True), (4, False), (5, False), (6, False), (8, False)],
+)
 def test_rounding_keeps_to_levels_and_loses_little_by_them(bits: int, zeros: bool) -> None:
     weight = random(1, 64, 192) * (0.3 * random(2, 64, 1)).exp()
     inputs = random(3, 400, 192) @ random(4, 192, 192)
@@ -82,7 +86,7 @@ def test_rounding_keeps_to_levels_and_loses_little_by_them(bits: int, zeros: boo
     assert lost(levels) < 1.1 * lost(None)
 
 
-@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("bits", [3, 4, 5, 6, 8])
 @pytest.mark.parametrize("activation_bits", [8, 32])
 @pytest.mark.parametrize("by_text", [False, True])
 def test_the_runtime_reads_what_was_rounded(
@@ -114,7 +118,9 @@ def test_the_runtime_reads_what_was_rounded(
         assert graph.dtype("embedding.scales") == np.uint8
     written = sum(path.stat().st_size for path in tmp_path.iterdir())
     assert written < choice.bytes_of(rows, columns) + TABLE_BYTES + 2048
-    session = ort.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    options, path = ort.SessionOptions(), tmp_path / "model.onnx"
+    with joined_planes(options, path, graph.planes):
+        session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     basis = np.eye(columns, dtype=np.float32)[None]
     looked_up, logits = session.run(None, {"ids": np.arange(rows)[None], "x": basis})
     step = 2 * float(table.abs().max()) / 2**bits

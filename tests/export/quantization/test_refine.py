@@ -29,7 +29,7 @@ def lost(rounded: Rounded, weight: torch.Tensor, hessian: torch.Tensor, size: in
 @given(
     rows=st.integers(1, 9),
     columns=st.integers(1, 70),
-    bits=st.sampled_from([2, 4]),
+    bits=st.sampled_from([2, 3, 4, 5, 6]),
     block_size=st.sampled_from([16, 32]),
     zeros=st.booleans(),
     size=st.sampled_from([1e-7, 1.0, 1e4]),

@@ -87,8 +87,8 @@ def export(
         float | None,
         typer.Option(
             "--bits",
-            help="A weight, all told: 2, 4 or 8 and the block size are chosen for each matrix of a"
-            " decoder by what it costs there; as int4.",
+            help="A weight, all told: 2 to 6 or 8 and the block size are chosen for each matrix of"
+            " a decoder by what it costs there; as int4.",
         ),
     ] = None,
     activation_bits: Annotated[

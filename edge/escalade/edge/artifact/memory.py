@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from escalade.edge.artifact.manifest import MANIFEST_NAME, TOKENIZER_NAME, Manifest, Scheme
+from escalade.edge.artifact.planes import kernel_bits
 from escalade.edge.artifact.tokenizer_memory import tokenizer_memory, tokenizer_memory_at_least
 
 # Bytes that a process holds for each byte of a program: onnxruntime lays weights out anew for
@@ -152,10 +153,17 @@ def _needed(folder: Path, manifest: Manifest, tokenizer: int) -> MemoryNeeded:
         held = _HELD_PER_GGUF_BYTE
     of_word = _BYTES_PER_WORD + (_GGUF_BYTES_PER_WORD if in_gguf else 0)
     return MemoryNeeded(
-        weights=int(files * held),
+        weights=int(files * held) + _joined(manifest),
         cache=copies * model.window * per_token,
         working=working
         + _ALIVE * _FLOAT_BYTES * at_once * model.widest
         + of_word * model.vocabulary_size
         + _BYTES_PER_PAIR * pairs,
     )
+
+
+def _joined(manifest: Manifest) -> int:
+    """What a program's planes join to, in bytes, in memory of its own."""
+    budget = manifest.quantization.budget
+    planes = (budget.planes or ()) if budget else ()
+    return sum(one.integers * kernel_bits(one.bits) // 8 for one in planes)

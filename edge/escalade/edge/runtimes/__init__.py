@@ -2,7 +2,12 @@
 
 from escalade.edge.runtimes.base import Runtime, Step
 from escalade.edge.runtimes.cores import MAX_THREADS, default_threads
-from escalade.edge.runtimes.opening import open_llamacpp, open_runtime, open_sentence_encoder
+from escalade.edge.runtimes.opening import (
+    open_llamacpp,
+    open_onnx,
+    open_runtime,
+    open_sentence_encoder,
+)
 from escalade.edge.runtimes.program import (
     ATTENTION_MASK,
     CHUNK_TOKENS,
@@ -18,6 +23,9 @@ from escalade.edge.runtimes.program import (
     PRESENT_PREFIX,
     SCORE,
     SENTENCE_EMBEDDING,
+    data_name,
+    joined_name,
+    planes_name,
 )
 from escalade.edge.runtimes.sampling import Draw, Sampling
 
@@ -41,8 +49,12 @@ __all__ = [
     "Runtime",
     "Sampling",
     "Step",
+    "data_name",
     "default_threads",
+    "joined_name",
     "open_llamacpp",
+    "open_onnx",
     "open_runtime",
     "open_sentence_encoder",
+    "planes_name",
 ]

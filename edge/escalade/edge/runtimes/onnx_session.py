@@ -6,7 +6,8 @@ Importing it turns onnxruntime's telemetry off, so it comes before onnxruntime.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime as ort
 
-from escalade.edge.artifact import Manifest
+from escalade.edge.artifact import Manifest, PlanesEntry, join_planes
 from escalade.edge.errors import ArtifactError
 from escalade.edge.runtimes.kernels import choose_kernels
 from escalade.edge.runtimes.program import (
@@ -27,6 +28,9 @@ from escalade.edge.runtimes.program import (
     NEXT_TOKEN,
     PAST_PREFIX,
     PRESENT_PREFIX,
+    data_name,
+    joined_name,
+    planes_name,
 )
 
 _ERRORS_ONLY = 3
@@ -125,7 +129,7 @@ def open_session(program: Path, manifest: Manifest, *, threads: int) -> ort.Infe
     """Load a program for the CPU.
 
     Raises:
-        ArtifactError: onnxruntime cannot load it, or see `choose_kernels`.
+        ArtifactError: onnxruntime cannot load it, its planes are no such, or see `choose_kernels`.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -136,13 +140,45 @@ def open_session(program: Path, manifest: Manifest, *, threads: int) -> ort.Infe
     options.add_session_config_entry("session.intra_op.allow_spinning", "1")
     options.add_session_config_entry("session.force_spinning_stop", "1")
     choose_kernels(options, program, manifest)
-    try:
-        # Its fallback tries the same again, and says so in four lines on stdout.
-        return ort.InferenceSession(
-            program, options, providers=["CPUExecutionProvider"], enable_fallback=False
-        )
-    except Exception as error:  # onnxruntime raises many kinds, all its own
-        raise ArtifactError(f"{program}: onnxruntime cannot load it: {error}") from error
+    budget = manifest.quantization.budget
+    planes = (budget.planes or ()) if budget else ()
+    with joined_planes(options, program, planes):
+        try:
+            # Its fallback tries the same again, and says so in four lines on stdout.
+            return ort.InferenceSession(
+                program, options, providers=["CPUExecutionProvider"], enable_fallback=False
+            )
+        except Exception as error:  # onnxruntime raises many kinds, all its own
+            raise ArtifactError(f"{program}: onnxruntime cannot load it: {error}") from error
+
+
+@contextmanager
+def joined_planes(
+    options: ort.SessionOptions, program: Path, planes: Sequence[PlanesEntry]
+) -> Iterator[None]:
+    """While a session is made, let it find what the program's planes join to, if it has any.
+
+    Joined here and not by nodes of the graph: onnxruntime would keep what each of these gives until
+    it has loaded all, which took 950 MB for SmolLM2.
+
+    Raises:
+        ArtifactError: they are no such planes.
+    """
+    if not planes:
+        yield
+        return
+    name = program.name
+    # Where it is given one file, it looks for no other on disk; and it reads them where they are,
+    # so that both must live until it has.
+    files = {joined_name(name): join_planes(program.with_name(planes_name(name)), planes)}
+    data = program.with_name(data_name(name))
+    if data.stat().st_size:
+        files[data_name(name)] = np.memmap(data, np.uint8, "r")
+    options.add_external_initializers_from_files_in_memory(
+        list(files), list(files.values()), [file.nbytes for file in files.values()]
+    )
+    yield
+    files.clear()
 
 
 def check_graph(

@@ -10,6 +10,8 @@ from escalade.edge.artifact import Manifest
 from escalade.edge.runtimes.base import Runtime
 
 if TYPE_CHECKING:
+    import onnxruntime as ort
+
     from escalade.edge.runtimes.onnx_sentence_encoder import OnnxSentenceEncoder
 
 
@@ -56,6 +58,17 @@ def open_sentence_encoder(folder: Path, manifest: Manifest, *, threads: int) -> 
     from escalade.edge.runtimes.onnx_sentence_encoder import OnnxSentenceEncoder
 
     return OnnxSentenceEncoder(folder / manifest.program, manifest, threads=threads)
+
+
+def open_onnx(folder: Path, manifest: Manifest, *, threads: int) -> ort.InferenceSession:
+    """The session of an ONNX program, for who asks it for what no runtime does.
+
+    Raises:
+        ArtifactError: onnxruntime cannot load it.
+    """
+    from escalade.edge.runtimes.onnx_session import open_session
+
+    return open_session(folder / manifest.program, manifest, threads=threads)
 
 
 def open_llamacpp() -> ModuleType:

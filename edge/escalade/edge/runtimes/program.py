@@ -24,3 +24,18 @@ FORWARD, SCORE = "forward", "score"
 #: Tokens of a prompt that are read in one piece: a cancel waits for one, and the memory for
 #: intermediate results grows with it.
 CHUNK_TOKENS = 128
+
+
+def data_name(program: str) -> str:
+    """The file in which an ONNX program's weights are stored."""
+    return f"{program}.data"
+
+
+def planes_name(program: str) -> str:
+    """The file in which an ONNX program's integers of 3, 5 and 6 bits are stored."""
+    return f"{program}.planes"
+
+
+def joined_name(program: str) -> str:
+    """What its graph calls the file of what they join to, which is in memory alone."""
+    return f"{program}.joined"

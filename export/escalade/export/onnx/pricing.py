@@ -15,8 +15,16 @@ from escalade.export.quantization import Choice, left_over, losses_of, with_look
 _ALIKE = 0.25
 
 
-def prices_of(name: str, linear: Linear, choices: Sequence[Choice]) -> Tensor:
+def prices_of(
+    name: str, linear: Linear, choices: Sequence[Choice], *, rounds_inputs: bool
+) -> Tensor:
     """Of a matrix that is multiplied, `(choices,)`, float64; 0 where nobody reads the products.
+
+    Args:
+        name: of the matrix.
+        linear: what it is.
+        choices: to price.
+        rounds_inputs: whether what it is multiplied with is rounded to 8 bits.
 
     Raises:
         OptionError: what it was fed is not finite.
@@ -27,7 +35,14 @@ def prices_of(name: str, linear: Linear, choices: Sequence[Choice]) -> Tensor:
             hessian = part.hessian.whole()
             _check(name, hessian, part.curvature)
             left, importance = left_over(hessian), hessian.diagonal()
-            found = losses_of(part.weight, importance, left, part.curvature, choices)
+            found = losses_of(
+                part.weight,
+                importance,
+                left,
+                part.curvature,
+                choices,
+                rounded=importance if rounds_inputs else None,
+            )
             lost += torch.tensor(found, dtype=torch.float64)
     return lost
 
@@ -40,6 +55,7 @@ def prices_of_table(
     *,
     looked_up: Tensor | None,
     said: Tensor | None,
+    rounds_inputs: bool,
 ) -> Tensor:
     """Of slices of the rows of a table of words, `(slices, choices)`, float64.
 
@@ -51,6 +67,7 @@ def prices_of_table(
         looked_up: `(H,)`, what an error of a row that is looked up costs, squared; None of a table
             that is a head alone.
         said: `(V,)`, how much answers hang on each word; None where nothing is known.
+        rounds_inputs: whether what a head is multiplied with is rounded to 8 bits.
 
     Raises:
         OptionError: what it was fed is not finite.
@@ -58,7 +75,7 @@ def prices_of_table(
     rows = len(table.weight)
     lost = torch.zeros(len(slices), len(choices), dtype=torch.float64)
     importance = torch.ones(table.weight.shape[1])
-    ways: list[tuple[Tensor, Tensor]] = []
+    ways: list[tuple[Tensor, Tensor, Tensor | None]] = []
     if table.hessian is not None and table.curvature is not None:
         hessian, curvature = table.hessian.whole(), table.curvature
         _check(name, hessian, curvature)
@@ -66,13 +83,16 @@ def prices_of_table(
         left, importance = left_over(rounded_by), rounded_by.diagonal()
         if looked_up is not None:  # the rest of it is the lookups', which are priced below
             left = left * hessian.diagonal() / importance
-        ways.append((left, _spread(curvature)))
+        rounded = hessian.diagonal() if rounds_inputs else None
+        ways.append((left, _spread(curvature), rounded))
     if looked_up is not None:
         often = torch.ones(rows) if said is None else _spread(said)
-        ways.append((looked_up, often / often.sum()))
+        ways.append((looked_up, often / often.sum(), None))
     for at, some in enumerate(slices):
-        for left, counts in ways:
-            found = losses_of(table.weight[some], importance, left, counts[some], choices)
+        for left, counts, rounded in ways:
+            found = losses_of(
+                table.weight[some], importance, left, counts[some], choices, rounded=rounded
+            )
             lost[at] += torch.tensor(found, dtype=torch.float64)
     return lost
 

@@ -5,12 +5,16 @@ Weights that are widened when a program is loaded, and those of `dynamic-int8`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from escalade.edge.artifact import kernel_bits
 from escalade.export.blueprints import Linear
 from escalade.export.onnx.writer import GraphWriter
+from escalade.export.quantization import Choice
 
 _BYTE_MIDDLE = 128  # an integer of a block is stored as so much more
 _INT8_MAX = 127
@@ -76,6 +80,18 @@ def to_float(graph: GraphWriter, value: str) -> str:
 def in_float(graph: GraphWriter, stored: str) -> str:
     """What kernels take in float32 alone; onnxruntime widens halves when it loads."""
     return to_float(graph, stored) if graph.dtype(stored) == np.float16 else stored
+
+
+def store_blocks(
+    graph: GraphWriter, name: str, choice: Choice, planes: Sequence[NDArray[np.uint8]]
+) -> None:
+    """The bytes that `MatMulNBits` reads, `(N, blocks, block_size * kernel bits / 8)`."""
+    if choice.whole:
+        graph.weight(name, planes[0])
+        return
+    bits, size = choice
+    shape = [*planes[0].shape[:2], size * kernel_bits(bits) // 8]
+    graph.in_planes(name, bits, planes, shape)
 
 
 def store_scales(graph: GraphWriter, name: str, scales: NDArray[np.float32], few: bool) -> None:

@@ -64,6 +64,7 @@ def export_onnx(
     head_bits: int | None = None,
     bits: float | None = None,
     activation_bits: int | None = None,
+    planes: bool = True,
     kept: Kept | None = None,
     progress: Callable[[str], None] = lambda step: None,
 ) -> QuantizationEntry:
@@ -79,6 +80,8 @@ def export_onnx(
         bits: a budget for each weight, all told, that is spent on each matrix by what it costs
             there; the model is a decoder with hessians and curvatures.
         activation_bits: of what `int8` and `int4` weights are multiplied with: 8 or 32; 8 if None.
+        planes: whether integers may be stored in planes, which our runtimes join and no other
+            library does.
         kept: where matrices that are rounded by text stay until all are.
         progress: called with a line now and then, where that takes its time.
 
@@ -97,6 +100,8 @@ def export_onnx(
                 blueprint,
                 bits,
                 sum(one.numel() for one in model.parameters()),
+                activation_bits=activation_bits or _ACTIVATION_BITS,
+                planes=planes,
                 kept=kept,
                 progress=_counted("pricing", blueprint, progress),
             )
@@ -121,6 +126,8 @@ def export_onnx(
     else:
         with GraphWriter(out / PROGRAM_NAME, "decoder") as graph:
             write_decoder(graph, blueprint, storage)
+        if budget and graph.planes:
+            budget = msgspec.structs.replace(budget, planes=graph.planes)
     return QuantizationEntry(
         scheme=scheme,
         block_size=None if budget else storage.block_size,

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import Tensor
 
-from escalade.edge.artifact import Scheme
+from escalade.edge.artifact import Scheme, kernel_bits
 from escalade.export.blueprints import Linear
 from escalade.export.errors import OptionError
 from escalade.export.kept import Kept
@@ -25,6 +25,7 @@ from escalade.export.onnx.products import (
     plus_bias,
     rounded_by_row,
     scales_in_float,
+    store_blocks,
     store_scales,
     to_float,
     widened,
@@ -85,6 +86,11 @@ class Storage:
     def bits(self) -> int | None:
         """Of a weight, where they are stored in blocks."""
         return _BITS.get(self.scheme)
+
+    @property
+    def rounds_inputs(self) -> bool:
+        """Whether what is multiplied is rounded, where the runtime can."""
+        return self.activation_bits != _WHOLE
 
     @property
     def detail(self) -> str:
@@ -183,20 +189,20 @@ class Storage:
         zeros = self._store_blocks(graph, name, table, looked_up=True)
         rows, columns = table.weight.shape
         bits, size = self.choice_of(name)
-        blocks = -(-columns // size)
+        blocks, wide = -(-columns // size), kernel_bits(bits)
         padded = blocks * size
         # The bytes that MatMulNBits reads, in the shapes that a lookup wants.
         found = graph.microsoft(
             "GatherBlockQuantized",
             [
-                graph.view(f"{name}.rows", f"{name}.blocks", [rows, padded * bits // 8]),
+                graph.view(f"{name}.rows", f"{name}.blocks", [rows, padded * wide // 8]),
                 ids,
                 scales_in_float(
                     graph, name, graph.view(f"{name}.row_scales", f"{name}.scales", [rows, blocks])
                 ),
                 *([zeros] if zeros else []),
             ],
-            bits=bits,
+            bits=wide,
             block_size=size,
             gather_axis=0,
             quantize_axis=1,
@@ -220,7 +226,7 @@ class Storage:
         zeros = self._store_blocks(graph, name, module)
         rows, columns = module.weight.shape
         bits, size = self.choice_of(name)
-        if self.activation_bits == _WHOLE and bits == _BYTE:
+        if not self.rounds_inputs and kernel_bits(bits) == _BYTE:
             return plus_bias(graph, name, module, widened(graph, name, module, values, size))
         more = [zeros] if zeros else []
         if module.bias is not None:
@@ -230,7 +236,7 @@ class Storage:
             [values, f"{name}.blocks", scales_in_float(graph, name, f"{name}.scales"), *more],
             K=columns,
             N=rows,
-            bits=bits,
+            bits=kernel_bits(bits),
             block_size=size,
             accuracy_level=_ACCURACY_LEVELS[self.activation_bits],
         )
@@ -239,7 +245,7 @@ class Storage:
         self, graph: GraphWriter, name: str, module: Linear, *, looked_up: bool = False
     ) -> str:
         """Round and store, once; returns the name of the zero points, empty where all are 0."""
-        if not graph.has(f"{name}.blocks"):
+        if not graph.has(f"{name}.scales"):
             choice = self.choice_of(name)
             bits, size = choice
             self.progress(name)
@@ -251,8 +257,9 @@ class Storage:
             rounded = round_matrix(
                 self.kept, step, name, module, choice, looked_up=looked_up, few_scales=few
             )
-            graph.weight(f"{name}.blocks", pack(rounded, bits, size))
-            store_scales(graph, name, rounded.grid.scales.numpy(), few)
+            store_blocks(graph, f"{name}.blocks", choice, pack(rounded, bits, size))
+            scales = (rounded.grid.scales / (1 << (kernel_bits(bits) - bits))).numpy()
+            store_scales(graph, name, scales, few)
             if rounded.grid.zeros is not None:
                 graph.weight(f"{name}.zeros", pack_zeros(rounded.grid.zeros, bits))
         return f"{name}.zeros" if graph.has(f"{name}.zeros") else ""

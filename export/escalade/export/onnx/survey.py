@@ -27,8 +27,8 @@ from escalade.export.onnx.storage import HEAD, Storage
 from escalade.export.onnx.writer import PROGRAM_NAME, GraphWriter
 from escalade.export.quantization import BLOCKS, WIDTHS, Choice, Offer, spend
 
-# A lookup reads 4 or 8 bits.
-_LOOKED_UP_WIDTHS = (4, 8)
+# A lookup's kernel reads 4 or 8 bits.
+_LOOKED_UP_WIDTHS = (3, 4, 5, 6, 8)
 # Where a table of words may be cut, as shares of its rows. A tokenizer's words are in the order of
 # its merges, frequent ones first, and answers hang on few others: with the first thirty-second of
 # SmolLM2's in 8 bits and the rest in 4 it loses half of what it does all in 4.
@@ -44,6 +44,7 @@ class _Survey(Storage):
     """Prices matrices instead of storing them."""
 
     model: Decoder
+    planes: bool
     offers: dict[str, list[Offer]] = field(default_factory=dict)
     weights: dict[str, int] = field(default_factory=dict)
     #: Of words, which are priced in slices.
@@ -55,10 +56,13 @@ class _Survey(Storage):
         if name == HEAD:
             self._take_table(name, module, WIDTHS, None)
         else:
-            choices = _choices(WIDTHS)
+            choices = self._choices(WIDTHS)
             self.progress(name)
             step = self.kept.once(
-                f"{name}.offers", lambda: {"lost": prices_of(name, module, choices)}
+                f"{name}.prices",
+                lambda: {
+                    "lost": prices_of(name, module, choices, rounds_inputs=self.rounds_inputs)
+                },
             )
             self._take(name, module, choices, step["lost"])
         if module.bias is not None:
@@ -75,20 +79,32 @@ class _Survey(Storage):
     def _take_table(
         self, name: str, table: Linear, widths: Sequence[int], looked_up: Tensor | None
     ) -> None:
-        rows, choices = len(table.weight), _choices(widths)
+        rows, choices = len(table.weight), self._choices(widths)
         firsts = sorted({0, *(rows // share for share in _CUTS)})
         slices = [slice(*ends) for ends in pairwise([*firsts, rows])]
         said = self.model.head.curvature
         self.progress(name)
 
         def priced() -> dict[str, Tensor]:
-            found = prices_of_table(name, table, slices, choices, looked_up=looked_up, said=said)
+            found = prices_of_table(
+                name,
+                table,
+                slices,
+                choices,
+                looked_up=looked_up,
+                said=said,
+                rounds_inputs=self.rounds_inputs,
+            )
             return {"lost": found}
 
-        lost = self.kept.once(f"{name}.offers", priced)["lost"]
+        lost = self.kept.once(f"{name}.prices", priced)["lost"]
         self.tables.add(name)
         for some, each in zip(slices, lost, strict=True):
             self._take(slice_name(name, some.start), table.rows(some), choices, each)
+
+    def _choices(self, widths: Sequence[int]) -> list[Choice]:
+        choices = [Choice(bits, size) for bits in widths for size in BLOCKS]
+        return [choice for choice in choices if choice.whole or self.planes]
 
     def _take(self, name: str, linear: Linear, choices: Sequence[Choice], lost: Tensor) -> None:
         shape = linear.weight.shape
@@ -130,15 +146,13 @@ def _one_slice(first: ChoiceEntry, second: ChoiceEntry) -> bool:
     return table is not None and table == table_of(second.name) and alike
 
 
-def _choices(widths: Sequence[int]) -> list[Choice]:
-    return [Choice(bits, size) for bits in widths for size in BLOCKS]
-
-
 def budget_of(
     model: Decoder,
     bits: float,
     parameters: int,
     *,
+    activation_bits: int = 8,
+    planes: bool = True,
     kept: Kept | None = None,
     progress: Callable[[str], None] = lambda name: None,
 ) -> BudgetEntry:
@@ -148,6 +162,8 @@ def budget_of(
         model: with hessians and curvatures.
         bits: of the program's files, for each of its weights.
         parameters: how many weights there are.
+        activation_bits: of what matrices are multiplied with, 8 or 32.
+        planes: whether integers may be stored in planes.
         kept: where prices stay until all is done.
         progress: called with the name of each matrix before it is priced.
 
@@ -158,6 +174,8 @@ def budget_of(
     survey = _Survey(
         scheme="int4",
         block_size=BLOCKS[0],
+        activation_bits=activation_bits,
+        planes=planes,
         model=model,
         kept=kept or Kept(),
         progress=progress,

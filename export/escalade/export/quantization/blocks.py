@@ -81,7 +81,7 @@ def round_to_nearest(
 
     Args:
         weight: `(N, K)`.
-        bits: 2, 4 or 8.
+        bits: 2 to 6, or 8.
         block_size: neighbours that share a scale; the last block of a row may be shorter.
         levels: what scales may be; any float16 if None.
     """
@@ -94,7 +94,7 @@ def levels_for(weight: Tensor, bits: int, block_size: int, *, zeros: bool) -> Te
 
     Args:
         weight: `(N, K)`.
-        bits: 2, 4 or 8.
+        bits: 2 to 6, or 8.
         block_size: neighbours that share a scale.
         zeros: whether blocks may have zero points; scales are then positive.
     """
@@ -129,7 +129,7 @@ def fit_grid(
     Args:
         weight: `(N, K)`.
         importance: `(K,)`, not negative: the mean square of each input.
-        bits: 2, 4 or 8.
+        bits: 2 to 6, or 8.
         block_size: neighbours that share a scale.
         zeros: whether a block may have a zero point.
         levels: what scales may be (see `levels_for`); any float16 if None.

@@ -43,7 +43,7 @@ def gptq_round(
     Args:
         weight: `(N, K)`.
         hessian: `(K, K)`, the sum over inputs of `x x^T` (see `gather_hessians`).
-        bits: 2, 4 or 8.
+        bits: 2 to 6, or 8.
         block_size: neighbours that share a scale.
         zeros: whether blocks have zero points.
         levels: what scales may be (see `levels_for`); any float16 if None.

@@ -1,4 +1,4 @@
-"""Packs integers of few bits into the bytes that onnxruntime's kernels read; knows no rounding."""
+"""Packs integers of few bits into bytes, as kernels read them or in planes; knows no rounding."""
 
 from __future__ import annotations
 
@@ -8,29 +8,46 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
+from escalade.edge.artifact import kernel_bits, places_of
 from escalade.export.quantization.blocks import Rounded
 
+_BYTE = 8
 
-def pack(rounded: Rounded, bits: int, block_size: int) -> NDArray[np.uint8]:
-    """The bytes of `MatMulNBits`: `(N, blocks, block_size * bits / 8)`, the lowest bits first.
 
-    What fills the last block up stands for 0.
+def pack(rounded: Rounded, bits: int, block_size: int) -> list[NDArray[np.uint8]]:
+    """Each plane's bytes, `(N, blocks, block_size * plane / 8)`, the lowest bits first.
+
+    Of a single plane they are those of `MatMulNBits`. What fills the last block up stands for 0.
     """
     integers, grid = rounded
     filled = -integers.shape[1] % block_size
     ends = torch.zeros(len(integers), 1) if grid.zeros is None else grid.zeros[:, -1:]
     integers = torch.cat([integers, ends.to(torch.int8).expand(-1, filled)], dim=1)
-    return _packed(integers, bits).reshape(len(integers), -1, block_size * bits // 8)
+    unsigned = _unsigned(integers, bits)
+    return [
+        _packed(unsigned >> np.uint8(below) & np.uint8((1 << plane) - 1), plane).reshape(
+            len(integers), -1, block_size * plane // _BYTE
+        )
+        for plane, below in places_of(bits)
+    ]
 
 
 def pack_zeros(zeros: Tensor, bits: int) -> NDArray[np.uint8]:
-    """The zero points' bytes, `(N, ceil(blocks * bits / 8))`, the lowest bits first."""
-    return _packed(pad(zeros, (0, -zeros.shape[1] % (8 // bits))), bits)
+    """The zero points' bytes as kernels read them, `(N, ceil(blocks * kernel bits / 8))`."""
+    wide = kernel_bits(bits)
+    unsigned = _unsigned(pad(zeros, (0, -zeros.shape[1] % (_BYTE // wide))), bits)
+    return _packed(unsigned << np.uint8(wide - bits), wide)
 
 
-def _packed(integers: Tensor, bits: int) -> NDArray[np.uint8]:
-    unsigned = (integers.to(torch.int16) + (1 << (bits - 1))).to(torch.uint8).numpy()
-    packed: NDArray[np.uint8] = unsigned[:, :: 8 // bits].copy()
-    for place in range(1, 8 // bits):
-        packed |= unsigned[:, place :: 8 // bits] << (place * bits)
+def _unsigned(integers: Tensor, bits: int) -> NDArray[np.uint8]:
+    whole: NDArray[np.uint8] = (
+        (integers.to(torch.int16) + (1 << (bits - 1))).to(torch.uint8).numpy()
+    )
+    return whole
+
+
+def _packed(unsigned: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
+    packed: NDArray[np.uint8] = unsigned[:, :: _BYTE // bits].copy()
+    for place in range(1, _BYTE // bits):
+        packed |= unsigned[:, place :: _BYTE // bits] << (place * bits)
     return packed

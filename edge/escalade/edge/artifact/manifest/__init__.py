@@ -1,6 +1,11 @@
 """The manifest of an artifact: what is in the folder and what it should answer."""
 
-from escalade.edge.artifact.manifest.budget import BudgetEntry, ChoiceEntry, LostEntry
+from escalade.edge.artifact.manifest.budget import (
+    BudgetEntry,
+    ChoiceEntry,
+    LostEntry,
+    PlanesEntry,
+)
 from escalade.edge.artifact.manifest.embedding import EmbeddingEntry, Likeness
 from escalade.edge.artifact.manifest.entries import (
     MANIFEST_NAME,
@@ -45,6 +50,7 @@ __all__ = [
     "Manifest",
     "ModelEntry",
     "ParityEntry",
+    "PlanesEntry",
     "QuantizationEntry",
     "Scheme",
     "check_files",

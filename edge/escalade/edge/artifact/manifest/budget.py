@@ -24,6 +24,14 @@ class ChoiceEntry(Table, frozen=True, kw_only=True):
     expected_kl: float
 
 
+class PlanesEntry(Table, frozen=True, kw_only=True):
+    """A matrix whose integers are stored in planes."""
+
+    bits: Annotated[int, msgspec.Meta(ge=3, le=6)]
+    #: How many, with those that fill its last blocks up.
+    integers: _Positive
+
+
 class LostEntry(Table, frozen=True, kw_only=True):
     """A program against its model in float32, over the tokens of held-out texts."""
 
@@ -51,5 +59,7 @@ class BudgetEntry(Table, frozen=True, kw_only=True):
     #: For each weight, all told: scales, zero points and what is no matrix.
     bits: float
     choices: list[ChoiceEntry]
+    #: Of matrices in 3, 5 and 6 bits, in the order of their file; where there are any.
+    planes: list[PlanesEntry] | msgspec.UnsetType = msgspec.UNSET
     #: What the program lost, where that was measured.
     lost: LostEntry | msgspec.UnsetType = msgspec.UNSET
