@@ -72,7 +72,7 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 @asynccontextmanager
-async def serving(handler: Handler) -> AsyncIterator[tuple[str, int]]:
+async def serving(handler: Handler) -> AsyncIterator[Address]:
     """A TCP server on a free port; what its handlers hold open is closed at the end."""
     open_ones: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
 
@@ -86,7 +86,7 @@ async def serving(handler: Handler) -> AsyncIterator[tuple[str, int]]:
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
     try:
-        yield server.sockets[0].getsockname()[:2]
+        yield Address(*server.sockets[0].getsockname()[:2])
     finally:
         server.close()
         # One whose handler has not begun is open too.

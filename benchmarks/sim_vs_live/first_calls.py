@@ -94,10 +94,11 @@ def _measured(rtt_s: float, folder: Path, tls: bool) -> list[CallRow]:
 def _carry(devices: Sequence[int], until: Connection, rtt_s: float) -> None:
     """Take packets from either device to the other until something is said."""
     lines: tuple[deque[tuple[float, bytes]], ...] = (deque(), deque())
+    heard: list[int | Connection] = [*devices, until]
     while True:
         now_s = time.monotonic()
         wait_s = min((line[0][0] - now_s for line in lines if line), default=1.0)
-        ready, _, _ = select.select([*devices, until], [], [], max(0.0, wait_s))
+        ready, _, _ = select.select(heard, [], [], max(0.0, wait_s))
         if until in ready:
             return
         for device, line in zip(devices, lines, strict=True):

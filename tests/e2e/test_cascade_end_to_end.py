@@ -298,7 +298,7 @@ def test_train_behind_a_cloud_then_trace_and_evaluate(
     assert (tmp_path / "predictions.safetensors").stat().st_size > 0
     trace = tmp_path / "trace.jsonl"
     done = escalade("trace", tmp_path / "small", tiny_model_dir, tmp_path / "valid.jsonl", trace)
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
     assert len(read_trace(trace).records) == 8
     page = tmp_path / "page.html"
     done = escalade(

@@ -1,4 +1,4 @@
-"""Keeps known third-party import messages off the terminal; knows no model, imports no torch.
+"""Keeps known third-party messages off the terminal, and bars off all else; imports no torch.
 
 With torch 2.13, `import transformers` pulls in torchao, which tries GPU libraries that a
 CPU wheel cannot load and registers enums in a way torch now warns about. None of these
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 
 #: Logger, and what its message holds.
 _NOISE = (
@@ -36,6 +37,10 @@ def quiet_third_party() -> None:
     # It writes of failed handshakes and taken ports past every logger; what they mean for us we say
     # ourselves. It looks at this as it is imported.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    if sys.stderr is None or not sys.stderr.isatty():
+        # A bar redraws its line, which a file or a program would get once for each step. Every
+        # library's are tqdm's, which looks at this as it is imported.
+        os.environ.setdefault("TQDM_DISABLE", "1")
     for name, text in _NOISE:
         logger = logging.getLogger(name)
         if not any(isinstance(known, _Drop) for known in logger.filters):

@@ -17,14 +17,20 @@ from escalade.training.improvement import Improvement
 
 @pytest.mark.parametrize(
     "options",
-    [{"head_bits": 4, "activation_bits": 32}, {"bits": 8.0, "activation_bits": 32}],
+    [
+        {"quantize": "int4", "head_bits": 4, "activation_bits": 32},
+        {"quantize": "int4", "bits": 8.0, "activation_bits": 32},
+        pytest.param(
+            {"format": "executorch", "quantize": "8da4w", "head_bits": 4}, marks=pytest.mark.slow
+        ),
+    ],
 )
 def test_a_version_is_stored_as_the_one_before(
-    options: dict[str, int], tiny_model_dir: Path, tmp_path: Path
+    options: dict[str, object], tiny_model_dir: Path, tmp_path: Path
 ) -> None:
     before = tmp_path / "before"
     export_artifact(
-        tiny_model_dir, before, quantize="int4", golden_prompts=["g2p: a"], max_new_tokens=2,
+        tiny_model_dir, before, golden_prompts=["g2p: a"], max_new_tokens=2,
         **options,  # type: ignore[arg-type]
     )  # fmt: skip
     wanted = msgspec.convert(

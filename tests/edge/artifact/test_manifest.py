@@ -231,6 +231,18 @@ def test_a_graph_cannot_read_weights_from_outside_its_folder(copy: Path, form: s
         Artifact.open(copy)
 
 
+def test_a_damaged_program_is_refused_without_another_word(
+    copy: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What opens it would try again, and say so on stdout, where a JSON answer is due."""
+    program = copy / "model.onnx"
+    program.write_bytes(program.read_bytes().replace(b"MatMul", b"Mat\xff\xfful"[:6]))
+    accept(copy, program.name)
+    with pytest.raises(ArtifactError, match=r"model\.onnx: onnxruntime cannot load it"):
+        Artifact.open(copy)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_graph_cannot_read_weights_through_a_link(copy: Path) -> None:
     (copy / "model.onnx.data").rename(copy.parent / "outside.data")
     (copy / ".link").symlink_to(copy.parent / "outside.data")

@@ -40,7 +40,7 @@ GOOD = b'{"id": "a", "task": "t", "prompt": "p", "references": ["r"]}\n'
         (GOOD + b'{"id": 7, "task": "t", "prompt": "p", "references": []}\n', "`str`"),
         (b'{"id": "b", "task": "t", "prompt": "p", "references": [], "x": 1}\n', "`x`"),
         (GOOD + b"\n" + GOOD, ":3: id 'a' was already used on line 1"),
-        (b'{"id": "\xff"}\n', ":1: not a valid record"),
+        (b'{"id": "\xff"}\n', ":1: not UTF-8 text: byte 0xff at offset 8"),
     ],
 )
 def test_a_bad_file_is_named_with_its_line(tmp_path: Path, content: bytes, says: str) -> None:

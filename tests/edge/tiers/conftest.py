@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from held_runtime import HeldRuntime
 
 from escalade.edge import Artifact, Cascade, EdgeClient
 from escalade.edge.deferral import Gate, Vote
@@ -53,5 +54,37 @@ def make_vote(
             tiers.append(make_remote(reader=members[0], **options))
             gates.append(None)
         return EdgeClient(Cascade(tiers=tiers, gates=gates, clock=jumping_clock), trace=trace)
+
+    return make
+
+
+@pytest.fixture
+def held(five: list[Member]) -> Callable[..., tuple[Member, HeldRuntime]]:
+    """A member of whose runtime the test has hold."""
+
+    def make(index: int, **options: Any) -> tuple[Member, HeldRuntime]:
+        artifact = five[index].artifact
+        runtime = HeldRuntime(artifact._runtime, **options)
+        again = Artifact(
+            artifact.folder,
+            artifact.manifest,
+            runtime,  # type: ignore[arg-type]
+            artifact._tokenizer,
+            rule=artifact.rule,
+        )
+        return Member(again), runtime
+
+    return make
+
+
+@pytest.fixture
+def client_of(make_remote: Callable[..., RemoteTier], jumping_clock: Any) -> Any:
+    def make(members: Sequence[Member], threshold: float, *, cloud: bool = True) -> EdgeClient:
+        tiers: list[Tier] = [EnsembleTier(members, side_by_side=True)]
+        gates: list[Gate | None] = [Gate(rule=Vote(), threshold=threshold)]
+        if cloud:
+            tiers.append(make_remote(reader=members[0]))
+            gates.append(None)
+        return EdgeClient(Cascade(tiers=tiers, gates=gates, clock=jumping_clock))
 
     return make

@@ -23,6 +23,7 @@ from escalade.edge.trace import (
     read_trace,
     write_trace,
 )
+from escalade.edge.trace.lines import encode_line
 
 RECORD = b'{"id": "a", "task": "t", "prompt": "p", "references": ["r"]}\n'
 
@@ -46,6 +47,31 @@ def test_a_trace_reads_back_however_it_was_written(tmp_path: Path) -> None:
         TraceAppender(grown, HEADER).append(lambda: HEADER, one)
     assert grown.read_bytes() == whole.read_bytes()
     assert read_trace(whole) == (HEADER, made)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", ": empty; the first line of a trace is its header"),
+        (b"\0" * 64, ": empty; the first line of a trace is its header"),
+        (encode_line(HEADER)[:-20], ": empty; the first line of a trace is its header"),
+        ('{"schema":2,"created":"\N{BLACK STAR}'.encode()[:-1], ": empty; the first line"),
+        (b"\x89PNG\r", ":1: not UTF-8 text: byte 0x89 at offset 0"),
+        (b"\x7fELF\2\1\xe8\3", ":1: not UTF-8 text: byte 0xe8 at offset 6"),
+        (b'{"schema":2,"\xff', ":1: not UTF-8 text: byte 0xff at offset 13"),
+        (b"GGUF\3\0\0\0", ":1: not a valid record: JSON is malformed"),
+        (b"a letter", ":1: not a valid record: JSON is malformed"),
+        (encode_line(HEADER) + b"\x89PNG", ": no records; at least 1 query is needed"),
+        (encode_line(HEADER) + b"\x89PNG\n", ":2: not UTF-8 text: byte 0x89"),
+    ],
+)
+def test_what_is_no_trace_is_said(tmp_path: Path, content: bytes, says: str) -> None:
+    """A power cut leaves half a line, which is no fault; a binary file is no such half."""
+    path = tmp_path / "trace.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(DataError) as refused:
+        read_trace(path)
+    assert f"{path}{says}" in str(refused.value)
 
 
 @pytest.mark.parametrize(

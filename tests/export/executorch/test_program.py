@@ -22,6 +22,7 @@ from escalade.edge.runtimes.base import Sampling, Step
 from escalade.edge.runtimes.executorch_runtime import FORWARD, SCORE, ExecutorchRuntime
 from escalade.export.artifact import export_artifact
 from escalade.export.errors import ModelError, OptionError
+from escalade.export.executorch import embedding_bits_of
 from escalade.export.executorch import program as executorch_program
 from escalade.export.executorch.program import PROGRAM_NAME, export_executorch
 from escalade.export.quiet import quiet
@@ -206,6 +207,8 @@ def test_8da4w_stays_near_torch(
     record_property("mean_nll_drift", sum(drifts) / len(drifts))
     assert same >= len(PROMPTS) - 3
     assert sum(drifts) / len(drifts) < 0.25
+    bits = [embedding_bits_of(one / PROGRAM_NAME) for one in (rounded_folder, float_folder)]
+    assert bits == [8, None]
     rounded = (rounded_folder / PROGRAM_NAME).stat().st_size
     assert rounded < 0.35 * (float_folder / PROGRAM_NAME).stat().st_size
 
@@ -402,6 +405,7 @@ def test_gpt2s_layers_are_rounded_too(
     assert sum(drifts) / len(drifts) < 1.0
     parameters = sum(parameter.numel() for parameter in model.parameters())
     assert (tmp_path / PROGRAM_NAME).stat().st_size < 0.5 * 4 * parameters
+    assert embedding_bits_of(tmp_path / PROGRAM_NAME) == 4
 
 
 def test_what_is_no_plain_decoder_is_refused(tmp_path: Path) -> None:

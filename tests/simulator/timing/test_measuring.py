@@ -24,12 +24,15 @@ def test_every_driver_is_timed_at_every_delay() -> None:
     assert len(said) == bool(lacking)
     assert len(tables_of(report)) == count / 2
     assert (("kernel", 0.02) in found) == (not lacking)
-    for driver in {"proxy", "kernel", "wait", "virtual"} & {row.driver for row in report.rows}:
-        # Nobody is early: not the median of those with a delay, less that of those without.
-        assert found[driver, 0.02].achieved_p50_s >= 0.019
-    in_process = found["calls", 0.02]
-    assert in_process.achieved_p50_s + in_process.baseline_p50_s >= 0.02
-    assert found["virtual", 1e-6].residual_s == pytest.approx(0.0, abs=1e-12)
+    assert {driver for driver, _ in found} - {"kernel"} == {"proxy", "calls", "wait", "virtual"}
+    for row in report.rows:
+        # Nobody is early: half of the calls took the delay or longer, however slow the machine is.
+        # The kernel counts in ticks of 64 ns (psched), each way.
+        assert row.baseline_p50_s + row.achieved_p50_s >= row.asked_s - 1e-6
+        # What there is without the delay is taken off, once.
+        assert row.residual_s == pytest.approx(row.achieved_p50_s - row.asked_s, abs=1e-12)
+    for asked_s in (1e-6, 0.02):
+        assert found["virtual", asked_s].residual_s == pytest.approx(0.0, abs=1e-12)
     assert found["virtual", 1e-6].resolvable
     assert found["proxy", 1e-6].baseline_p50_s > 1e-6
 

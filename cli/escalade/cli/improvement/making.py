@@ -161,13 +161,10 @@ class Making:
     def export(self) -> None:
         """Export what was trained as the version before was exported."""
         from escalade.export.artifact import export_artifact
-        from escalade.export.onnx import stored_by
 
         was, records = self._was, read_records(self._folder / VALID)
         stored = was.quantization
-        in_blocks = was.format == "onnx" and stored.scheme in {"int4", "int8"}
-        by = stored_by(self._before / was.program) if in_blocks else None
-        whole_tables = stored.scheme != "int4" or stored.budget  # or of bits that a budget chose
+        head_bits, activation_bits = self._bits()
         export_artifact(
             self._folder / CHECKPOINT,
             self._folder / ARTIFACT,
@@ -175,12 +172,29 @@ class Making:
             format=was.format,
             quantize=stored.scheme,
             block_size=stored.block_size if was.format == "onnx" else None,
-            head_bits=None if by is None or whole_tables else by.head_bits,
+            head_bits=head_bits,
             bits=stored.budget.bits if stored.budget else None,
-            activation_bits=None if by is None else by.activation_bits,
+            activation_bits=activation_bits,
             golden_prompts=[record.prompt for record in records[:_GOLDEN_PROMPTS]],
             max_new_tokens=was.model.max_new_tokens,
         )
+
+    def _bits(self) -> tuple[int | None, int | None]:
+        """`--head-bits` and `--activation-bits` of the version before, where it was given them."""
+        was, stored = self._was, self._was.quantization
+        program = self._before / was.program
+        if was.format == "executorch" and stored.scheme == "8da4w":
+            from escalade.export.executorch import embedding_bits_of
+
+            return embedding_bits_of(program), None
+        if was.format == "onnx" and stored.scheme in {"int4", "int8"}:
+            from escalade.export.onnx import stored_by
+
+            by = stored_by(program)
+            # Of a table in int8, or one whose bits a budget chose, nobody gave them.
+            given = stored.scheme == "int4" and not stored.budget
+            return by.head_bits if given else None, by.activation_bits
+        return None, None
 
     def calibrate(self, tick: Callable[[int, int], None]) -> None:
         """Set the threshold for the goal, which is that of the version before, and sign.

@@ -96,6 +96,7 @@ def ask(
     could not be written.
     """
     from escalade.cli.answers import is_streamed, print_answer_json, print_deltas, show_answer
+    from escalade.cli.destinations import check_destinations
     from escalade.cli.errors import DegradedError, UntracedError
     from escalade.cli.options import open_options
     from escalade.edge import EdgeClient
@@ -104,6 +105,7 @@ def ask(
         raise typer.BadParameter("a stream is no JSON document", param_hint="--stream")
     if system is not None and not chat:
         raise typer.BadParameter("goes with --chat", param_hint="--system")
+    check_destinations({"--trace": trace, "--outbox": outbox})
     query = _query(
         prompt,
         system,

@@ -104,22 +104,24 @@ def evaluate(
     """Quality against cost of recorded cascades: curves, what is saved, and how sure that is."""
     import msgspec
 
+    from escalade.cli.destinations import check_destinations
     from escalade.cli.output import print_json, progress_bar
-    from escalade.edge.base import check_writable
     from escalade.edge.trace import read_trace
     from escalade.simulator.evaluation import evaluate as evaluate_traces
     from escalade.simulator.evaluation import on_device
     from escalade.simulator.recorded import with_prices
 
+    named = _grouped(traces)
+    check_destinations(
+        {"--report": report},
+        {"--figures": figures},
+        read=[*(path for _, paths in named for path in paths), router],
+    )
     # What draws is loaded only when asked for, and before the work, so that it cannot fail after.
     if report is not None:
         from escalade.simulator.report import write_evaluation_page
-
-        check_writable(report)
     if figures is not None:
         from escalade.simulator.paper import write_figures
-
-        check_writable(figures / "deferral-curve.png")
 
     rules: list[Rule] = list(rule or ["recorded"])
     if router is not None:
@@ -129,8 +131,7 @@ def evaluate(
     prices = prices_of(price)
     sizes = _sizes(artifact or [])
     groups = {
-        name: [with_prices(read_trace(path), prices) for path in paths]
-        for name, paths in _grouped(traces)
+        name: [with_prices(read_trace(path), prices) for path in paths] for name, paths in named
     }
     with progress_bar("resampling") as tick:
         evaluation = evaluate_traces(

@@ -38,6 +38,7 @@ def fleet(
 
     The first run after an installation compiles for a while.
     """
+    from escalade.cli.destinations import check_destinations
     from escalade.cli.output import (
         print_json,
         progress_bar,
@@ -45,7 +46,7 @@ def fleet(
         show_report,
         show_written,
     )
-    from escalade.edge.base import check_writable, text_of
+    from escalade.edge.base import text_of
     from escalade.simulator.fleet import (
         capacity_lines,
         frames_of,
@@ -70,19 +71,19 @@ def fleet(
         for line in capacity_lines(capacity):
             result_console().print(line)
         return
+    check_destinations(
+        {"--report": report}, {"--figures": figures, "--tables": tables}, read=[spec, profiles]
+    )
     # What draws is loaded only when asked for, and before the work, so that it cannot fail after.
     if report is not None:
         from escalade.simulator.report import write_fleet_page
 
-        check_writable(report)
     if figures is not None:
         from escalade.simulator.paper import write_fleet_figures
 
-        check_writable(figures / "load.png")
     if tables is not None:
         from escalade.simulator.saving import write_frames
 
-        check_writable(tables / "timeline.csv")
     with progress_bar("running") as tick:
         run = run_fleet(spec, seed=seed, known=known, progress=tick)
     lines, told, frames = lines_of(run.report), tables_of(run.report), frames_of(run)

@@ -47,6 +47,7 @@ def learn(
     """Answer a stream while small models learn from the large one; run again to go on."""
     import msgspec
 
+    from escalade.cli.destinations import check_destinations
     from escalade.cli.output import result_console
     from escalade.training.online import learn_stream, read_configuration
     from escalade.training.tables import kind_of
@@ -54,22 +55,21 @@ def learn(
     if not _WITHOUT_DATA <= len(paths) <= _WITH_DATA:
         raise typer.BadParameter(f"give DATA and OUT, or OUT alone; got {len(paths)} paths")
     *data, out = paths
+    source = data[0] if data else None
+    check_destinations({"--report": report}, {"OUT": out}, read=[configuration, source])
     if kind_of(configuration) == "generation":
-        if not data:
+        if source is None:
             raise typer.BadParameter("a language model learns from a TRACE: give it, and OUT")
         if report is not None or beside:
             raise typer.BadParameter("--report and --beside are of streams, not of 'generation'")
-        _improve(configuration, data[0], out, json=json)
+        _improve(configuration, source, out, json=json)
         return
     wanted = read_configuration(configuration)
-    source = data[0] if data else None
     # What draws is loaded, and read, before the work, so that it cannot fail after.
     if report is not None:
         from escalade.cli.learning_rows import learned_run
-        from escalade.edge.base import check_writable
         from escalade.simulator.report import write_learning_page
 
-        check_writable(report)
         others = [learned_run(folder) for folder in beside or ()]
     elif beside:
         raise typer.BadParameter("--beside is for the page: give --report too")

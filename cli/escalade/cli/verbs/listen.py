@@ -94,6 +94,7 @@ def listen(
     import time
     from dataclasses import replace
 
+    from escalade.cli.destinations import check_destinations
     from escalade.cli.options import open_options
     from escalade.cli.output import note_console
     from escalade.edge.endpoint import EndpointOptions, Listening, open_served_cascade, run_endpoint
@@ -101,6 +102,7 @@ def listen(
     from escalade.edge.wire import read_token
     from escalade.v1.address import Address
 
+    check_destinations({"--trace": trace, "--outbox": outbox})
     console = note_console()
     opening = open_options(
         threshold=threshold,

@@ -49,14 +49,15 @@ def record(
     json: JsonOption = False,
 ) -> None:
     """Ask every tier every query (shadow mode) and write a trace that can be replayed."""
+    from escalade.cli.destinations import check_destinations
     from escalade.cli.errors import CliError
     from escalade.cli.options import open_options
     from escalade.cli.output import note_console, print_json, progress_bar
     from escalade.edge import EdgeClient
-    from escalade.edge.base import check_writable, read_record_file, subsample
+    from escalade.edge.base import read_record_file, subsample
     from escalade.edge.shadow import record_trace
 
-    check_writable(out)
+    check_destinations({"--out": out}, read=[data, cascade])
     file = read_record_file(data)
     records = subsample(file.records, limit)
     options = open_options(

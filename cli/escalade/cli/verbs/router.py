@@ -26,12 +26,12 @@ def router(
     json: JsonOption = False,
 ) -> None:
     """Train a router (a learned deferral rule) on a trace with both answers."""
+    from escalade.cli.destinations import check_destinations
     from escalade.cli.output import print_json, progress_bar, result_console
-    from escalade.edge.base import check_writable
     from escalade.edge.trace import read_trace
     from escalade.training.router import train_router
 
-    check_writable(out)
+    check_destinations({"OUT": out}, read=[trace])
     records = read_trace(trace).records
     with progress_bar("training") as tick:
         trained, figures = train_router(

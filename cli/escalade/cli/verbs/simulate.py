@@ -106,8 +106,8 @@ def simulate(
             )
         _time_delays(json=json)
         return
+    from escalade.cli.destinations import check_destinations
     from escalade.cli.output import print_json, progress_bar, show_written
-    from escalade.edge.base import check_writable
     from escalade.simulator.devices import devices_with, replayed_named
     from escalade.simulator.network import profiles_with
     from escalade.simulator.replay import Setting, keeping_of
@@ -116,7 +116,11 @@ def simulate(
     # What draws is loaded before the work, so that it cannot fail after.
     from escalade.simulator.report import write_simulation_page
 
-    check_writable(out)
+    check_destinations(
+        {"--out": out},
+        {"--figures": figures, "--tables": tables},
+        read=[*traces, profiles, devices, policy],
+    )
     setting = Setting(
         device=None if device is None else replayed_named(device, devices_with(devices)),
         deadline_s=math.inf if deadline_s is None else deadline_s,
@@ -127,13 +131,10 @@ def simulate(
     )
     if figures is not None:
         from escalade.simulator.paper import write_simulation_figures
-
-        check_writable(figures / "curve.png")
     if tables is not None:
         from escalade.simulator.replay import frames_of
         from escalade.simulator.saving import write_frames
 
-        check_writable(tables / "points.csv")
     with progress_bar("replaying") as tick:
         simulation = simulate_traces(
             traces,

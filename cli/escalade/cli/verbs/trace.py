@@ -29,8 +29,9 @@ def trace(
 
     No artifact and no network take part: the trace holds no times and no links.
     """
+    from escalade.cli.destinations import check_destinations
     from escalade.cli.output import print_json, progress_bar, result_console
-    from escalade.edge.base import check_writable, read_record_file, subsample
+    from escalade.edge.base import read_record_file, subsample
     from escalade.edge.trace import write_trace
     from escalade.training.examples import check_references
     from escalade.training.recipes import open_checkpoint
@@ -38,7 +39,7 @@ def trace(
 
     if len(models) < _LEAST_MODELS:
         raise typer.BadParameter(f"MODELS must be at least {_LEAST_MODELS}, got {len(models)}")
-    check_writable(out)
+    check_destinations({"OUT": out}, read=[data])
     file = read_record_file(data)
     records = subsample(file.records, limit)
     check_references(records)

@@ -11,7 +11,7 @@ from escalade.edge.base.files import (
     sync_folder,
     try_lock,
 )
-from escalade.edge.base.folders import atomic_folder, check_replaceable, exchange
+from escalade.edge.base.folders import atomic_folder, check_fillable, check_replaceable, exchange
 from escalade.edge.base.heap import return_large_blocks
 from escalade.edge.base.jsonl import UNDECODABLE, Digest, iter_jsonl, jsonl_lines, read_text
 from escalade.edge.base.records import (
@@ -50,6 +50,7 @@ __all__ = [
     "SystemClock",
     "atomic_folder",
     "atomic_write",
+    "check_fillable",
     "check_replaceable",
     "check_writable",
     "exchange",

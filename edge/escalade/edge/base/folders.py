@@ -131,5 +131,22 @@ def check_replaceable(path: Path, marker: str) -> None:
         raise DataError(f"{path}: cannot be written: {error}") from error
 
 
+def check_fillable(path: Path) -> None:
+    """Refuse a folder that takes no files, or cannot be made, for a caller who is to write some.
+
+    Raises:
+        DataError: it is something else, or takes no new files; or the folder it is to be made in.
+    """
+    try:
+        if not path.exists():
+            check_creatable(path)
+        elif not path.is_dir():
+            raise DataError(f"{path}: is no folder; a folder's name is needed")
+        elif not os.access(path, os.W_OK | os.X_OK):
+            raise DataError(f"{path}: takes no new files: {os.strerror(errno.EACCES)}")
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
+        raise DataError(f"{path}: cannot be written: {error}") from error
+
+
 def _empty(folder: Path) -> bool:
     return next(folder.iterdir(), None) is None

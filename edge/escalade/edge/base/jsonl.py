@@ -52,7 +52,8 @@ def iter_jsonl(
         path: the file.
         kind: of its values.
         digest: see `Digest`.
-        torn_end: whether a last line may be half there; it is left out then.
+        torn_end: whether a last line may be half there; it is left out then. One that begins the
+            file must be the beginning of an object.
 
     Raises:
         DataError: the file cannot be read or a line does not hold a `kind`.
@@ -75,19 +76,48 @@ def jsonl_lines(
 ) -> Iterator[tuple[int, T]]:
     """As `iter_jsonl`, from a stream that messages call `path`."""
     decoder = msgspec.json.Decoder(kind)
+    begun, offset = False, 0
     for number, line in enumerate(stream, start=1):
         if digest is not None:
             digest.update(line)
         text = without_mark(line, path) if number == 1 else line
+        at, offset = offset, offset + len(line)
         if not text.strip():
             continue
         try:
-            yield number, decoder.decode(text)
+            value = decoder.decode(text)
         except UNDECODABLE as error:
-            if torn_end and not line.endswith(b"\n"):
+            torn = torn_end and not line.endswith(b"\n")
+            if torn and (begun or _is_beginning(text)):
                 return
+            _check_utf8(line, at, f"{path}:{number}")
             layout = _LAYOUT if text.strip() == b"{" or text.lstrip().startswith(b"[") else ""
             raise DataError(f"{path}:{number}: not a valid record: {error}{layout}") from error
+        begun = True
+        yield number, value
+
+
+def _is_beginning(line: bytes) -> bool:
+    """Whether an object may begin so; a file system may have kept a length, and not the content."""
+    begun = line.rstrip(b"\0")
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(begun)  # a last character may be cut
+    except UnicodeDecodeError:
+        return False
+    return begun.lstrip()[:1] in {b"", b"{"}
+
+
+def _check_utf8(line: bytes, offset: int, where: str) -> None:
+    """Refuse a line that is no text, by the byte and its place in the file.
+
+    Raises:
+        DataError: it is not UTF-8.
+    """
+    try:
+        line.decode()
+    except UnicodeDecodeError as error:
+        byte, at = line[error.start], offset + error.start
+        raise DataError(f"{where}: not UTF-8 text: byte 0x{byte:02x} at offset {at}") from error
 
 
 def read_text(stream: IO[bytes], path: Path, most_bytes: int) -> str:

@@ -144,7 +144,10 @@ def open_session(program: Path, manifest: Manifest, *, threads: int) -> ort.Infe
     planes = (budget.planes or ()) if budget else ()
     with joined_planes(options, program, planes):
         try:
-            return ort.InferenceSession(program, options, providers=["CPUExecutionProvider"])
+            # Its fallback tries the same again, and says so in four lines on stdout.
+            return ort.InferenceSession(
+                program, options, providers=["CPUExecutionProvider"], enable_fallback=False
+            )
         except Exception as error:  # onnxruntime raises many kinds, all its own
             raise ArtifactError(f"{program}: onnxruntime cannot load it: {error}") from error
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, NamedTuple, get_args
 from escalade.checkpoint import LONGEST_WINDOW, first_line
 from escalade.edge.artifact import GgufScheme, Scheme
 from escalade.export.errors import ModelError
+from escalade.export.gguf.layout import MAGIC, check_layout
 
 if TYPE_CHECKING:
     from gguf import GGUFReader
 
 GGUF_PROGRAM_NAME = "model.gguf"
-_MAGIC = b"GGUF"
 _SCHEMES: dict[str, Scheme] = {"all_f32": "none", "f32": "none", "f16": "float16"}
 # What llama.cpp takes a file for that says no file type, by what most of its matrices are in.
 _GUESSED: dict[str, Scheme] = {
@@ -26,6 +26,7 @@ _GUESSED: dict[str, Scheme] = {
 }  # fmt: skip
 # Written by T5's converters; llama.cpp reads them with an encoder.
 _TWO_SIDED = {"t5", "t5encoder"}
+_TOKENIZER_KIND = "tokenizer.ggml.model"
 _NO_TOKENIZER = {"none", "no_vocab"}
 
 
@@ -62,7 +63,7 @@ def read_gguf(path: Path) -> GgufFile:
         said = {
             name: field.contents()
             for name, field in reader.fields.items()
-            if not name.startswith("tokenizer.ggml.")
+            if not name.startswith("tokenizer.ggml.") or name == _TOKENIZER_KIND
         }
     except ValueError as error:  # bytes that are no UTF-8
         raise ModelError(f"{path}: damaged: {first_line(error)}") from error
@@ -116,17 +117,18 @@ def in_words(kinds: Counter[str]) -> str:
 def _opened(path: Path) -> GGUFReader:
     try:
         with path.open("rb") as stream:
-            begins = stream.read(len(_MAGIC))
+            begins = stream.read(len(MAGIC))
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
-    if begins != _MAGIC:
-        raise ModelError(f"{path}: no GGUF file: it must begin with {_MAGIC!r}, got {begins!r}")
+    if begins != MAGIC:
+        raise ModelError(f"{path}: no GGUF file: it must begin with {MAGIC!r}, got {begins!r}")
     try:
-        from gguf import GGUFReader
+        from gguf import GGML_QUANT_SIZES, GGUFReader
     except ImportError as error:
         raise ModelError(
             f"{path}: GGUF files are read with the extra, pip install 'escalade[gguf]' ({error})"
         ) from error
+    check_layout(path, {kind.value: blocks for kind, blocks in GGML_QUANT_SIZES.items()})
     try:
         return GGUFReader(path)
     except Exception as error:  # of any kind, from numpy and from itself
@@ -151,11 +153,11 @@ def _checked(path: Path, said: Mapping[str, object], reader: GGUFReader) -> str:
     assert isinstance(architecture, str)  # noqa: S101 - the names are
     if architecture in _TWO_SIDED or said.get(f"{architecture}.attention.causal") is False:
         raise ModelError(f"{path}: a decoder is wanted, {architecture!r} is or has an encoder")
-    field = reader.fields.get("tokenizer.ggml.model")
-    model = None if field is None else field.contents()
-    if model is None or model in _NO_TOKENIZER or "tokenizer.ggml.tokens" not in reader.fields:
+    model = said.get(_TOKENIZER_KIND)
+    known = isinstance(model, str) and model not in _NO_TOKENIZER
+    if not known or "tokenizer.ggml.tokens" not in reader.fields:
         raise ModelError(
-            f"{path}: it holds no tokenizer (tokenizer.ggml.model: {model}), so no text can be read"
+            f"{path}: it holds no tokenizer ({_TOKENIZER_KIND}: {model}), so no text can be read"
         )
     if not reader.tensors:
         raise ModelError(f"{path}: it holds a tokenizer and no weights")

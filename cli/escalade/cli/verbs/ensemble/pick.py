@@ -92,10 +92,10 @@ def pick(
     The choice is made on half of the queries, or on all where --test is given, and measured on
     queries that it has not seen. Every way to order up to 7 models is tried; of more, see the docs.
     """
+    from escalade.cli.destinations import check_destinations
     from escalade.cli.errors import CliError
     from escalade.cli.output import print_json, progress_bar, result_console, show_table
     from escalade.cli.verbs.ensemble.candidates import candidates_of, write_cascade
-    from escalade.edge.base import check_writable
     from escalade.edge.calibration import halves_of
     from escalade.edge.deferral import agreement_named
     from escalade.simulator.ensembles import lede, tables_of
@@ -109,10 +109,9 @@ def pick(
         agreement_named(agreement)  # before the work
     except ValueError as error:
         raise CliError(f"--agreement: {error}") from error
+    check_destinations({"--out": out}, read=[data, trace, test])
     if out is not None:
         import tomlkit  # noqa: F401 - before the work, so that it cannot fail after
-
-        check_writable(out)
     options = open_options(threads=threads, max_memory=max_memory, trusted_key=trusted_key)
     candidates = candidates_of(models, options.trusted_key)
     prices = prices_of(price)

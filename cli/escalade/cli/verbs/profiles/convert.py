@@ -18,10 +18,12 @@ def convert(
     ] = 100,
 ) -> None:
     """Turn a packet-delivery trace of mahimahi's into bandwidth over time."""
+    from escalade.cli.destinations import check_destinations
     from escalade.cli.output import result_console
     from escalade.edge.base import atomic_write
     from escalade.simulator.network import read_mahimahi
 
+    check_destinations({"--out": out}, read=[trace])
     series = read_mahimahi(trace, step_ms=step_ms)
     with atomic_write(out) as stream:
         stream.writelines(line.encode() for line in series.csv_lines())

@@ -21,14 +21,14 @@ def plot(
     seed: SeedOption = 1,
 ) -> None:
     """Draw how networks' round trips are distributed, and a minute of them."""
+    from escalade.cli.destinations import check_destinations
     from escalade.cli.output import result_console
-    from escalade.edge.base import check_writable
     from escalade.simulator.network import get_profile, ping, profiles_with
     from escalade.simulator.paper import write_network_figure
 
     if out.suffix not in {".svg", ".png"}:
         raise typer.BadParameter(f"--out must end in .svg or .png; got {str(out)!r}")
-    check_writable(out)
+    check_destinations({"--out": out}, read=[profiles])
     known = profiles_with(profiles)
     chosen = [get_profile(name, known) for name in dict.fromkeys(names)]
     count = round(_STRETCH_S / _EVERY_S)

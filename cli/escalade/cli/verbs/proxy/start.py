@@ -35,6 +35,7 @@ def start(
     seed: SeedOption = 1,
 ) -> None:
     """Put a network's delay in the path of live traffic until SIGTERM or Ctrl-C."""
+    from escalade.cli.destinations import check_destinations
     from escalade.cli.output import note_console
     from escalade.simulator.network import get_profile, profiles_with, run_proxy
 
@@ -48,6 +49,7 @@ def start(
     if profile is None or upstream is None:
         missing = "--profile" if profile is None else "--upstream"
         raise typer.BadParameter(f"Missing option '{missing}'")
+    check_destinations({"--stats": stats}, read=[profiles])
     known = profiles_with(profiles)
     network = get_profile(profile, known)
     notes = note_console()

@@ -1,0 +1,36 @@
+"""What libraries say: bars are for a terminal, whatever library draws them."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+import termios
+
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "TQDM_DISABLE"}
+BAR = (
+    "from escalade.cli.quiet import quiet_third_party\n"
+    "quiet_third_party()\n"
+    "from tqdm.auto import tqdm\n"
+    "list(tqdm([1], desc='Loading'))\n"
+)
+
+
+def bar(stderr: int) -> bytes:
+    done = subprocess.run(
+        [sys.executable, "-c", BAR], stdout=subprocess.PIPE, stderr=stderr, env=ENVIRONMENT,
+        check=True,
+    )  # fmt: skip
+    assert done.stdout == b""
+    return done.stderr or b""
+
+
+def test_bars_are_drawn_on_a_terminal_alone() -> None:
+    assert bar(subprocess.PIPE) == b""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    bar(theirs)
+    os.close(theirs)
+    assert b"Loading: 100%" in os.read(ours, 1 << 16)
+    os.close(ours)
