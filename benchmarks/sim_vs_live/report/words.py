@@ -42,8 +42,9 @@ the same load, over links that do not delay, of other queries at other moments: 
 live is the network, and the queue that it makes.
 What the proxies take of the cores to delay is in live alone, for the control's links have no moment
 to wait for: with three tiers 1.2 ms a call. As long as they spun for 2 ms before each moment it was
-8 ms, a third of a core at 38 calls a second: on coe-10ms, in turns with what they do now, virtual
-time then had means 5 and 9 % too short and a p95 5 and 11 %; now +1 and 0 %, +3 and -1 %."""
+8 ms, a third of a core at 38 calls a second. On coe-10ms, in turns, while other programs had 1.3
+cores, means of virtual time were then off by -9 and -5 %, its p95 by -11 and -5 %; with what they
+do now by +1, 0 and -4 %, and by +3, -1 and -6 %."""
 
 CHANCE = """What one draw of the network is off by chance, 95 % of them, under load with what calls
 take beside; "beyond" where an error is larger than is aimed at, and than this explains. The last
