@@ -44,7 +44,8 @@ What the proxies take of the cores to delay is in live alone, for the control's 
 to wait for: with three tiers 1.2 ms a call. As long as they spun for 2 ms before each moment it was
 8 ms, a third of a core at 38 calls a second. On coe-10ms, in turns, while other programs had 1.3
 cores, means of virtual time were then off by -9 and -5 %, its p95 by -11 and -5 %; with what they
-do now by +1, 0 and -4 %, and by +3, -1 and -6 %."""
+do now by +1, 0 and -4 %, and by +3, -1 and -6 %. With two tiers means were off by -6, -6 and -8 %,
+and now by -2, -2 and -8 %."""
 
 CHANCE = """What one draw of the network is off by chance, 95 % of them, under load with what calls
 take beside; "beyond" where an error is larger than is aimed at, and than this explains. The last
