@@ -40,12 +40,14 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
         beside_s: what each of them took more than virtual time has; draws of what any call does.
         rate: calls a second.
         stolen_s: see `Sent`.
+        others: see `Sent`: of the calls before, of those that are compared, and of those after.
     """
 
     slowdown: float
     beside_s: list[float]
     rate: float
     stolen_s: float
+    others: list[float] = msgspec.field(default_factory=list)
 
 
 def in_virtual_time(
@@ -144,7 +146,10 @@ def measure(
     before = send(near, others, rate, many // 2, seed=seed + 1)
     sent = send(far, calls, rate, many, seed=seed)
     after = send(near, others, rate, many - many // 2, seed=seed + 2)
-    found = control_of((before, after), others, rate)
+    found = msgspec.structs.replace(
+        control_of((before, after), others, rate),
+        others=[one.others for one in (before, sent, after)],
+    )
     network = get_profile(profile)
     virtual_s = []
     for one in draws_of(seed, LOADED_DRAWS):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from benchmarks.sim_vs_live.loaded.calls import Call
+from benchmarks.sim_vs_live.loaded.cores import spent
 from numpy.typing import NDArray
 
 from escalade.simulator.load import Plan, Target
@@ -21,7 +20,6 @@ LOADED = 0.7
 #: Calls take turns on them, as `escalade load` has them.
 CONNECTIONS = 16
 _DEADLINE_S = 60.0
-_STAT, _STOLEN = Path("/proc/stat"), 8
 
 Floats = NDArray[np.float64]
 
@@ -34,6 +32,8 @@ class Sent(NamedTuple):
     took_s: Floats
     #: Seconds of all cores meanwhile that the machine's host gave to others.
     stolen_s: float
+    #: How many cores other processes had meanwhile, on average.
+    others: float
 
 
 def rate_at(share: float, calls: Sequence[Call]) -> float:
@@ -68,17 +68,14 @@ def send(address: str, calls: Sequence[Call], rate: float, many: int, *, seed: i
             await drive(plan, len(calls), ask)
 
     target.info(_DEADLINE_S)
-    before_s = _stolen_s()
+    before = spent()
     asyncio.run(main())
-    stolen_s = _stolen_s() - before_s
+    after = spent()
     came, which, took = zip(*sorted(rows), strict=True)
-    return Sent(np.array(came) - came[0], list(which), np.array(took), stolen_s)
-
-
-def _stolen_s() -> float:
-    """Since this machine's start (man 5 proc_stat); 0 where the system does not say."""
-    try:
-        first, *_ = _STAT.read_text().splitlines()
-        return int(first.split()[_STOLEN]) / os.sysconf("SC_CLK_TCK")
-    except (OSError, ValueError, IndexError):
-        return 0.0
+    return Sent(
+        np.array(came) - came[0],
+        list(which),
+        np.array(took),
+        after.stolen_s - before.stolen_s,
+        after.others_since(before),
+    )

@@ -25,7 +25,7 @@ from escalade.simulator.timing import tables_of as clock_tables_of
 #: Round trips from which `TARGETS` are aimed at.
 _FROM_MS = 10.0
 _LOADS = {"light": "One query after the other", "loaded": "Under load"}
-_CONTROL = ["network", "tiers", "calls/s", "slowdown", "beside", "its spread", "stolen"]
+_CONTROL = ["network", "tiers", "calls/s", "slowdown", "beside", "its spread", "stolen", "others"]
 
 
 def write(found: Findings, page: Path) -> None:
@@ -111,6 +111,7 @@ def _controls(found: Sequence[tuple[str, int, Control]]) -> list[str]:
             seconds(float(np.mean(one.beside_s))),
             seconds(float(np.std(one.beside_s))),
             seconds(one.stolen_s),
+            ", ".join(f"{of:.2f}" for of in one.others),
         ]
         for name, tiers, one in sorted(found, key=lambda one: one[1])
     ]

@@ -1,6 +1,6 @@
 """Networks: profiles, the delay line, the live proxy; knows no trace."""
 
-from escalade.simulator.network.clock import LiveClock
+from escalade.simulator.network.clock import FineLoop, LiveClock
 from escalade.simulator.network.delay_lines import (
     Connections,
     DelayLine,
@@ -49,6 +49,7 @@ __all__ = [
     "Connections",
     "ControlClient",
     "DelayLine",
+    "FineLoop",
     "KernelNetwork",
     "KernelPart",
     "LiveClock",

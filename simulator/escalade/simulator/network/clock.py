@@ -1,18 +1,28 @@
 """The time the live proxy runs on; knows no profile and no socket.
 
-Tests inject a virtual clock; live traffic takes `LiveClock`.
+Tests inject a virtual clock; live traffic takes `LiveClock`, best on a `FineLoop`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import select
+import selectors
+import sys
 import time
 from typing import Protocol
 
-#: The end of a wait that is spun rather than slept. asyncio on epoll rounds a sleep up to
-#: 1 ms (cpython #106751: 10 us asked, 1148 us got) and a loaded machine adds to it; a
+#: The end of a wait that is spun rather than slept, on asyncio's own loop: on epoll it rounds a
+#: sleep up to 1 ms (cpython #106751: 10 us asked, 1148 us got) and a loaded machine adds to it; a
 #: yield-spin errs by 1-5 us.
 SPIN_S = 2e-3
+#: And on a `FineLoop`: a sleep errs by 80-150 us on an idle machine.
+FINE_SPIN_S = 2.5e-4
+# Linux lets a sleep be late by 0.1 % of it, a nice process's by 0.5 % (fs/select.c,
+# __estimate_accuracy): a long one is to end sooner by more than that, and the rest is slept again.
+_SOONER = 0.01
+# Of select, in all of glibc's headers (FD_SETSIZE).
+_MOST_DESCRIPTORS = 1024
 
 
 class Clock(Protocol):
@@ -30,8 +40,8 @@ class Clock(Protocol):
 class LiveClock:
     """The machine's monotonic clock: sleeps until just before the moment, then spins.
 
-    The spin yields to the event loop on every turn, so other connections go on; it costs
-    up to `SPIN_S` of one core for each wait.
+    The spin yields to the event loop on every turn, so other connections go on. It costs a core's
+    time, which servers on the same machine would have: on a `FineLoop` an eighth of that.
     """
 
     def now(self) -> float:
@@ -40,8 +50,33 @@ class LiveClock:
 
     async def wait_until(self, when_s: float) -> None:
         """Return within microseconds after `when_s` on an idle core."""
-        rest_s = when_s - time.monotonic()
-        if rest_s > SPIN_S:
-            await asyncio.sleep(rest_s - SPIN_S)
+        fine = isinstance(asyncio.get_running_loop(), FineLoop)
+        spin_s = FINE_SPIN_S if fine else SPIN_S
+        while (rest_s := when_s - time.monotonic()) > spin_s:
+            await asyncio.sleep(rest_s - max(spin_s, _SOONER * rest_s))
         while time.monotonic() < when_s:
             await asyncio.sleep(0)
+
+
+class FineLoop(asyncio.SelectorEventLoop):
+    """An event loop that sleeps to the microsecond where asyncio's rounds up to the millisecond."""
+
+    def __init__(self) -> None:
+        """Open its selector."""
+        super().__init__(_FineSelector())
+
+
+if sys.platform == "linux":
+
+    class _FineSelector(selectors.EpollSelector):
+        """Waits for epoll by select, whose timeout is in microseconds."""
+
+        def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+            own = self.fileno()
+            if timeout is not None and timeout > 0 and own < _MOST_DESCRIPTORS:
+                select.select([own], [], [], timeout)
+                timeout = 0.0
+            return super().select(timeout)
+
+else:  # kqueue's is in nanoseconds
+    _FineSelector = selectors.DefaultSelector

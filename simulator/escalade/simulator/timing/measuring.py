@@ -18,6 +18,7 @@ import numpy as np
 
 from escalade.simulator.network import (
     DelayLine,
+    FineLoop,
     LiveClock,
     Profile,
     kernel_lacks,
@@ -155,7 +156,8 @@ def _wait(delay_s: float, calls: int) -> DelayRow:
                 times[call, column] = time.perf_counter() - began_s
         return times
 
-    times = asyncio.run(main())
+    with asyncio.Runner(loop_factory=FineLoop) as runner:
+        times = runner.run(main())
     return reduced("wait", delay_s, times[:, 0], times[:, 1])
 
 

@@ -13,6 +13,7 @@ import msgspec
 from escalade.edge.base import atomic_write
 from escalade.edge.errors import DataError
 from escalade.simulator.errors import ProxyError
+from escalade.simulator.network.clock import FineLoop
 from escalade.simulator.network.profiles import Profile, Profiles
 from escalade.simulator.network.proxy.control import Control
 from escalade.simulator.network.proxy.control_port import ControlPort
@@ -70,7 +71,8 @@ def run_proxy(
         if there is not None:
             on_control(there.address)
 
-    asyncio.run(_run(proxy, ready, stats_path, at, known))
+    with asyncio.Runner(loop_factory=FineLoop) as runner:
+        runner.run(_run(proxy, ready, stats_path, at, known))
 
 
 def _address(which: str, text: str, least_port: int) -> Address:
