@@ -71,6 +71,7 @@ WIDTHS = (
     Width("int8, activations whole", "int8", activation_bits=32),
     Width("int4", "int4"),
     Width("int4, head 4", "int4", head_bits=4),
+    Width("6.5 bits", "int4", bits=6.5),
     Width("5.6 bits", "int4", bits=5.6),
     Width("4.9 bits", "int4", bits=4.9),
 )
