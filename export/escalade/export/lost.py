@@ -36,6 +36,7 @@ from escalade.edge.runtimes import (
     PAST_PREFIX,
 )
 from escalade.export.errors import OptionError
+from escalade.export.memory import give_back
 from escalade.export.model import load_model
 from escalade.export.quantization import asked_by, write_answers, write_text
 from escalade.export.quiet import quiet
@@ -124,6 +125,7 @@ def measure_lost(
             if prompts is None
             else _answered(model, window, tokenizer, prompts)
         )
+    give_back()  # what the text was written by, before the program lies beside the model
     source = "the model" if prompts is None else "records"
     return compare(model, program_reader(artifact, manifest), texts, source)
 
