@@ -4,8 +4,8 @@
 
 Each has a process of its own. Resident memory (Linux, /proc/self/status) is that after the imports,
 after opening, and after an answer of 16 tokens; of that what is of files, which the kernel may drop
-and read again. Seconds to open, and from there to the first token of a prompt of 5 words. Artifacts
-take turns, medians over rounds.
+and read again, and of these the artifact's own. Seconds to open, and from there to the first token
+of a prompt of 5 words. Artifacts take turns, medians over rounds.
 """
 
 from __future__ import annotations
@@ -49,6 +49,13 @@ next(generation)
 found["first_token_s"] = time.perf_counter() - began
 generation.run()
 found["answered"], found["of_files"] = held("VmRSS"), held("RssFile")
+found["of_program"], ours = 0, False
+for line in open("/proc/self/smaps"):
+    words = line.split()
+    if not words[0].endswith(":"):
+        ours = words[-1].startswith(str(Path(sys.argv[1]).resolve()))
+    elif ours and words[0] == "Rss:":
+        found["of_program"] += 1024 * int(words[1])
 print(json.dumps(found))
 """
 
@@ -75,7 +82,7 @@ def main() -> None:
     if options.json:
         print(json.dumps(rows, indent=2))
         return
-    sizes = ("weights", "imports", "opened", "answered", "of_files", "over_weights")
+    sizes = ("weights", "imports", "opened", "answered", "of_files", "of_program", "over_weights")
     heads = [f"{name.replace('_', ' ')}, MB" for name in sizes]
     table = Table("artifact", *heads, "open, s", "first token, ms")
     for name, row in rows.items():

@@ -36,6 +36,7 @@ from escalade.edge.runtimes import (
     open_onnx,
 )
 from escalade.export.errors import OptionError
+from escalade.export.memory import give_back
 from escalade.export.model import load_model
 from escalade.export.quantization import asked_by, write_answers, write_text
 from escalade.export.quiet import quiet
@@ -47,6 +48,7 @@ _READ = 5
 # Another one than that of the text that weights are rounded by.
 _SEED = 1
 _ANSWER_TOKENS = 64
+_PLACES = 16  # compared at a time: of a large vocabulary all of a text's in float64 are large
 
 
 class Text(NamedTuple):
@@ -123,6 +125,7 @@ def measure_lost(
             if prompts is None
             else _answered(model, window, tokenizer, prompts)
         )
+    give_back()  # what the text was written by, before the program lies beside the model
     source = "the model" if prompts is None else "records"
     return compare(model, program_reader(artifact, manifest), texts, source)
 
@@ -146,12 +149,16 @@ def compare(
         seen = slice(text.first - 1, len(text.ids) - 1)
         with torch.inference_mode():
             exact = model(torch.tensor([text.ids]), use_cache=False).logits[0, seen]
-        exact = exact.double().log_softmax(-1)
-        found = torch.from_numpy(read(text.ids)[seen]).double().log_softmax(-1)
-        kls.append((exact.exp() * (exact - found)).sum(-1))
-        same.append(exact.argmax(-1) == found.argmax(-1))
+        found = torch.from_numpy(read(text.ids)[seen])
         told = torch.tensor(text.ids[text.first :])[:, None]
-        scores.append([-float(each.gather(-1, told).mean()) for each in (exact, found)])
+        logprobs = []
+        for parts in zip(*(each.split(_PLACES) for each in (exact, found, told)), strict=True):
+            *logits, tokens = parts
+            one, other = (each.double().log_softmax(-1) for each in logits)
+            kls.append((one.exp() * (one - other)).sum(-1))
+            same.append(one.argmax(-1) == other.argmax(-1))
+            logprobs.append(torch.stack([each.gather(-1, tokens) for each in (one, other)]))
+        scores.append([-float(each.mean()) for each in torch.cat(logprobs, 1)])
     return _summary(torch.cat(kls), torch.cat(same), torch.tensor(scores), texts, source)
 
 

@@ -5,6 +5,18 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor
+
+# The line that begins a mapping: addresses, and the inode of the file, 0 of none (man 5
+# proc_pid_smaps).
+_MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) \S+ \S+ \S+ (\d+)")
+_WRITTEN = "Anonymous:"  # kB of pages that are no longer the file's
+_MADV_DONTNEED = 4  # sys/mman.h
 
 
 def give_back() -> None:
@@ -21,3 +33,43 @@ def trim() -> None:
     """Have glibc return the pages that are free: a thread that ended leaves its own behind."""
     with contextlib.suppress(AttributeError, OSError, TypeError):  # no such library, or function
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def drop_pages(tensors: Iterable[Tensor]) -> int:
+    """Have tensors that are mapped from files lie there alone until they are read again.
+
+    What was read of them stays in memory otherwise, whoever reads it still. A file of which a page
+    was written to, here alone, stays as it is. Outside Linux this does nothing.
+
+    Returns:
+        How many bytes of addresses were dropped.
+    """
+    dropped = 0
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # no such file, or function
+        wanted = {tensor.data_ptr() for tensor in tensors}
+        advise = ctypes.CDLL(None, use_errno=True).madvise
+        advise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+        for mapped in _unwritten():
+            if any(mapped.first <= one < mapped.end for one in wanted):
+                length = mapped.end - mapped.first
+                dropped += length * (advise(mapped.first, length, _MADV_DONTNEED) == 0)
+    return dropped
+
+
+class _Mapped(NamedTuple):
+    """Addresses that a file is mapped to."""
+
+    first: int
+    end: int
+
+
+def _unwritten() -> list[_Mapped]:
+    """Those of this process that hold what their files do."""
+    found, last = [], None
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if begun := _MAPPING.match(line):
+            first, end, inode = begun.groups()
+            last = _Mapped(int(first, 16), int(end, 16)) if int(inode) else None
+        elif last is not None and line.startswith(_WRITTEN) and int(line.split()[1]) == 0:
+            found.append(last)
+    return found

@@ -86,6 +86,14 @@ class Block:
     #: Both read the layer's input (GPT-NeoX) instead of one after the other.
     parallel: bool = False
 
+    def free_hessians(self) -> None:
+        """Give up those of its matrices: they are rounded."""
+        attention, fed = self.attention, self.feed_forward
+        own = (attention.query, attention.key, attention.value, attention.output)
+        for one in (*own, fed.up, fed.down, fed.gate):
+            if one is not None and one.hessian is not None:
+                one.hessian.free()
+
 
 @dataclass(frozen=True)
 class Decoder:

@@ -20,15 +20,18 @@ from escalade.export.onnx.storage import EMBEDDING, HEAD, Storage
 from escalade.export.onnx.writer import GraphWriter
 
 
-def write_decoder(graph: GraphWriter, model: Decoder, storage: Storage) -> None:
+def write_decoder(
+    graph: GraphWriter, model: Decoder, storage: Storage, *, last: bool = False
+) -> None:
     """Write all of a causal LM.
 
     Args:
         graph: open and empty.
         model: what it is made of.
         storage: how its matrices are kept.
+        last: whether nobody rounds the model again: a block's hessians go with it.
     """
-    _DecoderWriter(graph, model, storage).write()
+    _DecoderWriter(graph, model, storage, last).write()
 
 
 def matrices_in(model: Decoder) -> int:
@@ -38,8 +41,8 @@ def matrices_in(model: Decoder) -> int:
 
 
 class _DecoderWriter:
-    def __init__(self, graph: GraphWriter, model: Decoder, storage: Storage) -> None:
-        self.graph, self.model, self.storage = graph, model, storage
+    def __init__(self, graph: GraphWriter, model: Decoder, storage: Storage, last: bool) -> None:
+        self.graph, self.model, self.storage, self.last = graph, model, storage, last
         self.layers = LayerWriter(graph, storage)
         self.heads = Heads(model.heads, model.kv_heads, model.head_dim)
 
@@ -60,6 +63,8 @@ class _DecoderWriter:
         pending: str | None = None
         for index, block in enumerate(model.blocks):
             hidden, pending = self._block(index, block, hidden, pending)
+            if self.last:
+                block.free_hessians()
         normed, _ = self.layers.norm("final_norm", model.final_norm, hidden, pending)
         self.layers.head(EMBEDDING if model.tied else HEAD, model.head, normed)
 

@@ -19,6 +19,7 @@ from escalade.export.blueprints import (
     encoder_decoder_of,
 )
 from escalade.export.kept import Kept
+from escalade.export.memory import drop_pages, give_back
 from escalade.export.onnx.classifier_graph import write_classifier
 from escalade.export.onnx.decoder_graph import matrices_in, write_decoder
 from escalade.export.onnx.encoder_decoder_graph import write_encoder_decoder
@@ -71,7 +72,7 @@ def export_onnx(
     """Write `model.onnx`, of an encoder-decoder `encoder.onnx` too, and their data files.
 
     Args:
-        model: in float32, in eval mode, on the CPU.
+        model: in float32, in eval mode, on the CPU; a decoder's hessians go as it is written.
         out: an existing folder.
         window: longest prompt plus response, in tokens.
         scheme: how weights are stored.
@@ -105,6 +106,8 @@ def export_onnx(
                 kept=kept,
                 progress=_counted("pricing", blueprint, progress),
             )
+    give_back()
+    drop_pages(model.parameters())
     choices = {
         choice.name: Choice(choice.bits, choice.block_size)
         for choice in (budget.choices if budget else ())
@@ -125,9 +128,13 @@ def export_onnx(
             write_encoder_decoder(encoder, decoder, encoder_decoder_of(model, window), storage)
     else:
         with GraphWriter(out / PROGRAM_NAME, "decoder") as graph:
+<<<<<<< HEAD
             write_decoder(graph, blueprint, storage)
         if budget and graph.planes:
             budget = msgspec.structs.replace(budget, planes=graph.planes)
+=======
+            write_decoder(graph, blueprint, storage, last=True)
+>>>>>>> mem
     return QuantizationEntry(
         scheme=scheme,
         block_size=None if budget else storage.block_size,

@@ -48,6 +48,15 @@ class Hessian:
             panel.copy_(mine)
         return made
 
+    def free(self) -> None:
+        """Give all numbers up: nobody asks for them again."""
+        self._panels.clear()
+
+    @property
+    def freed(self) -> bool:
+        """Whether they were given up."""
+        return not self._panels
+
     def trace(self) -> float:
         """The sum of its diagonal: of all inputs' squares."""
         return sum(float(panel[first:].trace()) for first, panel in self._placed())
