@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type Fetch, Folder, Memory, parseManifest, sha256 } from "../src/artifact";
+import { type Fetch, Folder, Memory, parseManifest, planesOf, sha256 } from "../src/artifact";
 import { ArtifactError } from "../src/errors";
 
 const bytesOf = (text: string) => new TextEncoder().encode(text);
@@ -191,8 +191,8 @@ const MANIFEST = {
   created: "2026-11-27",
 };
 
-function changed(path: string, value: unknown): Uint8Array {
-  const copy: Record<string, unknown> = structuredClone(MANIFEST);
+function changed(path: string, value: unknown, of: object = MANIFEST): Uint8Array {
+  const copy = structuredClone(of) as Record<string, unknown>;
   const keys = path.split("/");
   const last = keys.pop() ?? "";
   let at: Record<string, unknown> = copy;
@@ -206,6 +206,69 @@ function changed(path: string, value: unknown): Uint8Array {
 test("a manifest that export writes is read", () => {
   const manifest = parseManifest(bytesOf(JSON.stringify(MANIFEST)), "m");
   assert.equal(manifest.model.window, 16);
+});
+
+const PLANED = {
+  ...MANIFEST,
+  files: { ...MANIFEST.files, "model.onnx.planes": { sha256: "2".repeat(64), bytes: 13 } },
+  quantization: {
+    scheme: "int4",
+    block_size: null,
+    detail: "in bits of its own",
+    budget: {
+      bits: 4.5,
+      choices: [{ name: "head", bits: 5, block_size: 16, weights: 16, expected_kl: 0.1 }],
+      planes: [
+        { bits: 5, integers: 16 },
+        { bits: 3, integers: 8 },
+      ],
+    },
+  },
+};
+
+test("planes are as many as their file has bytes, or nothing of it is fetched", () => {
+  const entryOf = PLANED.files["model.onnx.planes"];
+  const { budget } = PLANED.quantization;
+  const parsed = parseManifest(bytesOf(JSON.stringify(PLANED)), "m");
+  assert.deepEqual(planesOf(parsed), budget.planes);
+  assert.deepEqual(planesOf(parseManifest(bytesOf(JSON.stringify(MANIFEST)), "m")), []);
+  const at = "quantization/budget/planes";
+  const dotted = / m: quantization\.budget\.planes/;
+  for (const [path, value, message] of [
+    [`${at}/0/bits`, 4, /planes\.0\.bits: must be 3, 5 or 6, got 4/],
+    [`${at}/0/bits`, "5", /planes\.0\.bits: must be 3, 5 or 6, got "5"/],
+    [`${at}/1/integers`, 12, /planes\.1\.integers: must be a multiple of 8, got 12/],
+    [`${at}/1/integers`, 0, dotted],
+    [`${at}/1/integers`, -8, dotted],
+    [`${at}/1/integers`, 8.5, dotted],
+    [`${at}/1/integers`, 2 ** 45, dotted],
+    [`${at}/1/integers`, undefined, dotted],
+    [`${at}/1/more`, 1, dotted],
+    [at, null, dotted],
+    [at, {}, dotted],
+    [at, [budget.planes[0]], /model\.onnx\.planes: must have 10 bytes of planes, has 13/],
+    [at, [], /model\.onnx\.planes: must have 0 bytes of planes, has 13/],
+    [at, undefined, /model\.onnx\.planes: must have 0 bytes of planes, has 13/],
+    [`${at}/1/integers`, 2 ** 44, /must have 6597069766666 bytes of planes, has 13/],
+    ["files/model.onnx.planes", undefined, /must have 13 bytes of planes, has 0/],
+    ["files/model.onnx.planes", { ...entryOf, bytes: 12 }, /has 12/],
+    ["quantization/budget", null, /quantization\.budget/],
+    ["quantization/budget/more", 1, /quantization\.budget\.more/],
+    ["quantization/budget/choices", undefined, /quantization\.budget\.choices/],
+  ] as const) {
+    assert.throws(() => parseManifest(changed(path, value, PLANED), "m"), message, path);
+  }
+  const large = structuredClone(PLANED);
+  const { files, quantization } = large;
+  files["model.onnx.planes"].bytes = 3 * 2 ** 29;
+  quantization.budget.planes = [{ bits: 3, integers: 2 ** 32 }];
+  parseManifest(bytesOf(JSON.stringify(large)), "m");
+  quantization.budget.planes = [{ bits: 6, integers: 2 ** 31 + 8 }];
+  files["model.onnx.planes"].bytes = 3 * 2 ** 29 + 6;
+  assert.throws(
+    () => parseManifest(bytesOf(JSON.stringify(large)), "m"),
+    /joins to 2147483656 bytes; a browser holds at most 2147483648/,
+  );
 });
 
 test("a manifest that is none is refused, and the message says where", () => {

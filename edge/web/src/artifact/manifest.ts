@@ -6,6 +6,7 @@
 import * as v from "valibot";
 import { ruleNamed } from "../deferral";
 import { ArtifactError } from "../errors";
+import { bytesJoined, bytesStored, PLANE_BITS, type PlanesEntry, planesName } from "./planes";
 
 export const MANIFEST_NAME = "manifest.json";
 export const TOKENIZER_NAME = "tokenizer.json";
@@ -74,6 +75,22 @@ const GOLDEN = v.strictObject({
   nll: v.number(),
 });
 
+const PLANES = v.strictObject({
+  bits: v.picklist(PLANE_BITS, ({ received }) => `must be 3, 5 or 6, got ${received}`),
+  integers: v.pipe(
+    count(2 ** 44),
+    v.multipleOf(8, ({ received }) => `must be a multiple of 8, got ${received}`),
+  ),
+});
+
+// Only planes change how a program is loaded; the rest is for people.
+const BUDGET = v.strictObject({
+  bits: finite,
+  choices: v.array(v.record(v.string(), v.unknown())),
+  planes: v.optional(v.array(PLANES)),
+  lost: v.optional(v.record(v.string(), v.unknown())),
+});
+
 const MANIFEST = v.strictObject({
   schema: v.literal(MANIFEST_SCHEMA),
   format: v.literal("onnx", "must be onnx: a browser runs no other"),
@@ -85,7 +102,7 @@ const MANIFEST = v.strictObject({
     scheme: v.string(),
     block_size: v.nullish(v.number()),
     detail: v.string(),
-    budget: v.nullish(v.record(v.string(), v.unknown())),
+    budget: v.optional(BUDGET),
   }),
   deferral: DEFERRAL,
   golden: v.array(GOLDEN),
@@ -97,6 +114,11 @@ const MANIFEST = v.strictObject({
 export type Manifest = v.InferOutput<typeof MANIFEST>;
 export type Golden = v.InferOutput<typeof GOLDEN>;
 export type FileEntry = v.InferOutput<typeof FILE>;
+
+/** Of matrices in 3, 5 and 6 bits, in the order of their file; empty where there are none. */
+export function planesOf(manifest: Manifest): readonly PlanesEntry[] {
+  return manifest.quantization.budget?.planes ?? [];
+}
 
 /**
  * Read a manifest out of its bytes; the files it names are not looked at.
@@ -160,6 +182,17 @@ function check(manifest: Manifest, where: string): void {
   ]) {
     need(Object.hasOwn(manifest.files, name), `files does not list ${name.slice(0, 80)}`);
   }
+  const planes = planesName(manifest.program);
+  const entries = planesOf(manifest);
+  const has = Object.hasOwn(manifest.files, planes) ? manifest.files[planes]?.bytes : 0;
+  need(
+    has === bytesStored(entries),
+    `${planes}: must have ${bytesStored(entries)} bytes of planes, has ${has}`,
+  );
+  need(
+    bytesJoined(entries) <= MAX_FILE_BYTES,
+    `${planes}: joins to ${bytesJoined(entries)} bytes; a browser holds at most ${MAX_FILE_BYTES}`,
+  );
   need(
     (deferral.rule === "router") === (typeof deferral.router === "string"),
     `deferral.router must name a file where the rule is 'router', and nowhere else`,

@@ -11,6 +11,7 @@ import {
 import { type DeferralRule, MeanRule, Router, ruleNamed } from "../deferral";
 import { ArtifactError, ParityError, PromptError } from "../errors";
 import { GrowingText, Tokenizer } from "../text";
+import { type Files, taken } from "./files";
 import { type Ort, type Provider, Runtime, type Step } from "./runtime";
 
 // What other machines' kernels may differ by; edge/escalade/edge/generation/artifact.py.
@@ -62,14 +63,14 @@ export class Artifact {
       );
     }
     const manifest = parseManifest(raw, `${folder.url}manifest.json`);
-    const files = new Map<string, Uint8Array<ArrayBuffer>>();
+    const files: Files = new Map();
     for (const [name, entry] of Object.entries(manifest.files)) {
       files.set(name, await folder.file(name, entry));
     }
-    const tokenizer = new Tokenizer(needed(files, TOKENIZER_NAME), folder.url + TOKENIZER_NAME);
+    const tokenizer = new Tokenizer(taken(files, TOKENIZER_NAME), folder.url + TOKENIZER_NAME);
     const { router, rule } = manifest.deferral;
     const scored = router
-      ? Router.read(needed(files, router), folder.url + router)
+      ? Router.read(taken(files, router), folder.url + router)
       : ruleNamed(rule);
     const runtime = await Runtime.open(ort, manifest, files, options.provider);
     const artifact = new Artifact(manifest, scored, tokenizer, runtime);
@@ -224,15 +225,4 @@ function stopOf(step: Step, last: boolean, stopWhen: (logprob: number) => boolea
     return "length";
   }
   return stopWhen(step.logprob) ? "stopped_early" : null;
-}
-
-function needed(
-  files: ReadonlyMap<string, Uint8Array<ArrayBuffer>>,
-  name: string,
-): Uint8Array<ArrayBuffer> {
-  const found = files.get(name);
-  if (found === undefined) {
-    throw new ArtifactError(`${name}: missing`);
-  }
-  return found;
 }

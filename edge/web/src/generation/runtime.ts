@@ -7,6 +7,7 @@
 import type { InferenceSession, Tensor } from "onnxruntime-common";
 import type { Manifest } from "../artifact";
 import { ArtifactError } from "../errors";
+import { dataTaken, type Files, taken } from "./files";
 
 /** One generated token. */
 export interface Step {
@@ -68,21 +69,17 @@ export class Runtime {
   /**
    * Load a program.
    *
-   * @param files of the artifact by name: the program, and the data that it may name.
+   * @param files of the artifact by name: the program, and the data that it may name. They are taken
+   *   out, so that nobody holds them beside what onnxruntime-web makes of them.
    */
   static async open(
     ort: Ort,
     manifest: Manifest,
-    files: ReadonlyMap<string, Uint8Array<ArrayBuffer>>,
+    files: Files,
     provider: Provider,
   ): Promise<Runtime> {
-    const program = files.get(manifest.program);
-    if (program === undefined) {
-      throw new ArtifactError(`${manifest.program}: missing`);
-    }
-    const externalData = [...files]
-      .filter(([name]) => name.startsWith(`${manifest.program}.`))
-      .map(([path, data]) => ({ path, data }));
+    const program = taken(files, manifest.program);
+    const externalData = dataTaken(manifest, files);
     const past = Array.from({ length: manifest.model.layers }, (_, layer) => layer).flatMap(
       (layer) => [`${PRESENT}${layer}.key`, `${PRESENT}${layer}.value`],
     );

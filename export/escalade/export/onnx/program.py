@@ -128,13 +128,9 @@ def export_onnx(
             write_encoder_decoder(encoder, decoder, encoder_decoder_of(model, window), storage)
     else:
         with GraphWriter(out / PROGRAM_NAME, "decoder") as graph:
-<<<<<<< HEAD
-            write_decoder(graph, blueprint, storage)
+            write_decoder(graph, blueprint, storage, last=True)
         if budget and graph.planes:
             budget = msgspec.structs.replace(budget, planes=graph.planes)
-=======
-            write_decoder(graph, blueprint, storage, last=True)
->>>>>>> mem
     return QuantizationEntry(
         scheme=scheme,
         block_size=None if budget else storage.block_size,
