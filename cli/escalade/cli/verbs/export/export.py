@@ -1,22 +1,17 @@
-"""`escalade export`: from a torch model to an artifact; knows no network."""
+"""The verb: reads its options, and says what was written; exports a torch language model."""
 
 from __future__ import annotations
 
 import os
-from enum import StrEnum
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from escalade.cli.errors import MissingError
 from escalade.cli.options import JsonOption
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from escalade.edge.artifact import Manifest
+from escalade.cli.verbs.export.choices import FormatChoice, LayoutChoice, QuantizeChoice
+from escalade.cli.verbs.export.other_kinds import export_other_kind
 
 _GOLDEN_PROMPTS = 8
 # More change the rounding little, and each is read by the torch model.
@@ -24,35 +19,6 @@ _GPTQ_PROMPTS = 256
 _HELD_OUT_PROMPTS = 64
 # Of a weight, before a model is loaded and says its own: none is rounded to fewer, float32 has 32.
 _LEAST_BITS, _MOST_BITS = 2, 32
-_GGUF = ".gguf"
-# What scikit-learn's models are often saved as; skops is read by a list of what is trusted.
-_PICKLES = {".pkl", ".pickle", ".joblib", ".skops"}
-
-
-class LayoutChoice(StrEnum):
-    """Whose files may lie beside the program."""
-
-    optimum = "optimum"
-    genai = "genai"
-
-
-class FormatChoice(StrEnum):
-    """What an artifact's program may be."""
-
-    onnx = "onnx"
-    executorch = "executorch"
-    gguf = "gguf"
-
-
-class QuantizeChoice(StrEnum):
-    """How weights may be stored."""
-
-    none = "none"
-    float16 = "float16"
-    int8 = "int8"
-    int4 = "int4"
-    dynamic_int8 = "dynamic-int8"
-    eight_da_four_w = "8da4w"
 
 
 def export(
@@ -153,23 +119,9 @@ def export(
         "--format": None if format is FormatChoice.onnx else format,
     }  # fmt: skip
     lost = None
-    manifest = _linear(Path(model), out, texts, {**only_text, "--quantize": _but_none(quantize)})
-    if manifest is None:
-        manifest = _gguf_file(
-            Path(model),
-            out,
-            texts,
-            max_new_tokens,
-            {
-                **only_text,
-                "--quantize": _but_none(quantize),
-                "--max-new-tokens": None,
-                "--format": only_text["--format"] if format is not FormatChoice.gguf else None,
-            },
-            progress,
-        )
-    if manifest is None:
-        manifest = _encoder(model, out, texts, quantize, only_text, progress)
+    manifest = export_other_kind(
+        model, out, texts, format, quantize, max_new_tokens, only_text, progress
+    )
     if manifest is None:
         from escalade.checkpoint import locate
         from escalade.export.artifact import DEFAULT_GOLDEN_PROMPTS, export_artifact
@@ -225,98 +177,6 @@ def export(
     )
     if manifest.quantization.budget:
         result_console().print(budget_table(manifest.quantization.budget))
-
-
-def _linear(
-    folder: Path, out: Path, texts: list[str], not_for: Mapping[str, object]
-) -> Manifest | None:
-    """Export the folder of a linear classifier; None where it is something else."""
-    from escalade.edge.classification import CLASSIFICATION_NAME
-
-    if folder.suffix in _PICKLES and folder.is_file():
-        raise typer.BadParameter(
-            f"{folder}: reading a pickle runs what stands in it; export a classifier of"
-            " scikit-learn from Python (escalade.export.linear.export_linear)",
-            param_hint="MODEL",
-        )
-    if not (folder / CLASSIFICATION_NAME).is_file():
-        return None
-    _refuse(not_for)
-    from escalade.export.linear import DEFAULT_GOLDEN_TEXTS, export_linear_folder
-
-    return export_linear_folder(folder, out, golden_texts=texts or DEFAULT_GOLDEN_TEXTS)
-
-
-def _gguf_file(
-    path: Path,
-    out: Path,
-    texts: list[str],
-    max_new_tokens: int | None,
-    not_for: Mapping[str, object],
-    progress: Callable[[str], None],
-) -> Manifest | None:
-    """Make an artifact of a GGUF file from elsewhere; None where it is something else."""
-    if path.suffix.lower() != _GGUF or path.is_dir():
-        return None
-    if not path.exists():
-        raise MissingError(f"{path}: no such file")
-    for name, value in not_for.items():
-        if value is not None:
-            raise typer.BadParameter(
-                f"is not for a GGUF file, which stays as it is; got {value}", param_hint=name
-            )
-    from escalade.export.artifact import DEFAULT_GOLDEN_PROMPTS
-    from escalade.export.gguf_file import export_gguf_file
-
-    return export_gguf_file(
-        path,
-        out,
-        golden_prompts=texts or DEFAULT_GOLDEN_PROMPTS,
-        max_new_tokens=max_new_tokens,
-        progress=progress,
-    )
-
-
-def _encoder(
-    model: str,
-    out: Path,
-    texts: list[str],
-    quantize: QuantizeChoice,
-    not_for: Mapping[str, object],
-    progress: Callable[[str], None],
-) -> Manifest | None:
-    """Export an encoder that classifies, or of sentences; None where it is a language model."""
-    from escalade.checkpoint import is_classifier, is_sentence_encoder, locate
-    from escalade.export.classifier import DEFAULT_GOLDEN_TEXTS
-
-    located = locate(model)
-    if not is_classifier(located.folder):
-        return None
-    _refuse(not_for)
-    if is_sentence_encoder(located.folder):
-        from escalade.export.sentences import export_sentence_encoder as export_encoder
-    else:
-        from escalade.export.classifier import export_classifier as export_encoder
-    return export_encoder(
-        located.folder,
-        out,
-        name=located.name,
-        quantize=quantize.value,
-        golden_texts=texts or DEFAULT_GOLDEN_TEXTS,
-        progress=progress,
-    )
-
-
-def _refuse(options: Mapping[str, object]) -> None:
-    for name, value in options.items():
-        if value is not None:
-            raise typer.BadParameter(
-                f"is not for a classifier of this kind, got {value}", param_hint=name
-            )
-
-
-def _but_none(quantize: QuantizeChoice) -> QuantizeChoice | None:
-    return None if quantize is QuantizeChoice.none else quantize
 
 
 def _prompts_or_none(records: str | None, count: int) -> list[str] | None:
