@@ -25,15 +25,16 @@ from escalade.training.data import load_pronunciations, make_records
 
 _SMALL = Path(__file__).parents[2] / "training" / "checkpoints" / "small-cat-xent"
 _QUERIES, _GOLDEN, _THREADS = 1000, 8, 2
-# With the bits of activations; None: the format's own.
-_SCHEMES: tuple[tuple[Scheme, int | None], ...] = (
-    ("none", None),
-    ("float16", None),
-    ("dynamic-int8", None),
-    ("int8", 8),
-    ("int8", 32),
-    ("int4", 8),
-    ("int4", 32),
+# With the bits of activations and, all told, of a weight; None: the format's own.
+_SCHEMES: tuple[tuple[Scheme, int | None, float | None], ...] = (
+    ("none", None, None),
+    ("float16", None, None),
+    ("dynamic-int8", None, None),
+    ("int8", 8, None),
+    ("int8", 32, None),
+    ("int4", 8, None),
+    ("int4", 32, None),
+    ("int4", 32, 4.5),  # in 2, 3, 4, 5 and 6
 )
 
 _ASK = """async prompts => {
@@ -54,17 +55,20 @@ def main() -> None:
         data = Path(scratch) / "test.jsonl"
         write_records(data, make_records("test", load_pronunciations()))
         prompts = [record.prompt for record in subsample(read_records(data), _QUERIES)]
-        for scheme, bits in _SCHEMES:
+        for scheme, activation_bits, bits in _SCHEMES:
             if wanted and scheme not in wanted:
                 continue
-            named = scheme if bits is None else f"{scheme}, {bits}-bit activations"
+            named = scheme if bits is None else f"{scheme} in {bits} bits"
+            if activation_bits is not None:
+                named += f", {activation_bits}-bit activations"
             folder = Path(scratch) / named.replace(", ", "-")
             note_console().print(f"exporting and asking in {named}", style="dim")
             export_artifact(
                 _SMALL,
                 folder,
                 quantize=scheme,
-                activation_bits=bits,
+                bits=bits,
+                activation_bits=activation_bits,
                 golden_prompts=prompts[:_GOLDEN],
             )
             same, apart = _compared(folder, prompts)
