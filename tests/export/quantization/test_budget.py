@@ -226,9 +226,14 @@ def test_a_budget_is_spent_and_no_more(tiny_model_dir: Path, tmp_path: Path) -> 
     lost = {}
     for bits in (8.0, 9.5):
         out = tmp_path / str(bits)
-        manifest = export_artifact(tiny_model_dir, out, quantize="int4", bits=bits)
+        said: list[str] = []
+        manifest = export_artifact(
+            tiny_model_dir, out, quantize="int4", bits=bits, progress=said.append
+        )
         budget = manifest.quantization.budget
         assert budget
+        counted = [line.split()[2:] for line in said if line.startswith("rounding matrix")]
+        assert counted[-1][0] == counted[-1][2] == str(len(budget.choices))
         assert manifest == read_manifest(out)
         assert manifest.quantization.block_size is None
         size = sum(entry.bytes for name, entry in manifest.files.items() if "model." in name)

@@ -13,7 +13,6 @@ from transformers import PreTrainedModel
 from escalade.edge.artifact import QuantizationEntry, Scheme
 from escalade.export.blueprints import (
     Classifier,
-    Decoder,
     align_rotary,
     decoder_of,
     encoder_decoder_of,
@@ -104,7 +103,7 @@ def export_onnx(
                 activation_bits=activation_bits or _ACTIVATION_BITS,
                 planes=planes,
                 kept=kept,
-                progress=_counted("pricing", blueprint, progress),
+                progress=_counted("pricing", matrices_in(blueprint), progress),
             )
     give_back()
     drop_pages(model.parameters())
@@ -112,13 +111,15 @@ def export_onnx(
         choice.name: Choice(choice.bits, choice.block_size)
         for choice in (budget.choices if budget else ())
     }
-    by_text = blueprint is not None and has_hessians(model)
+    rounded = 0
+    if blueprint is not None and has_hessians(model):
+        rounded = len(choices) or matrices_in(blueprint)
     storage = replace(
         storage_of(scheme, block_size, head_bits, activation_bits),
         choices=choices,
         slices=slices_in(choices),
         kept=kept or Kept(),
-        progress=_counted("rounding", blueprint if by_text else None, progress),
+        progress=_counted("rounding", rounded, progress),
     )
     if blueprint is None:
         with (
@@ -139,13 +140,11 @@ def export_onnx(
     )
 
 
-def _counted(
-    doing: str, model: Decoder | None, progress: Callable[[str], None]
-) -> Callable[[str], None]:
-    """Called with each matrix, says at each tenth how many of a model's are done."""
-    if model is None:
+def _counted(doing: str, total: int, progress: Callable[[str], None]) -> Callable[[str], None]:
+    """Called with each matrix, says at each tenth how many of all are done; nothing of none."""
+    if not total:
         return lambda name: None
-    total, done = matrices_in(model), itertools.count()
+    done = itertools.count()
 
     def count(name: str) -> None:
         at = next(done)
