@@ -291,7 +291,7 @@ def test_without_tomlkit_it_is_said_before_the_work(
         "pick",
         *(zoo / name for name in ("tiny", "other")),
         "--trace",
-        out,
+        tmp_path / "trace.jsonl",
         "--out",
         out,
     )

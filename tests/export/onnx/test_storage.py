@@ -11,6 +11,7 @@ import onnxruntime as ort
 import pytest
 import torch
 
+from escalade.edge.artifact import memory_needed
 from escalade.edge.artifact.manifest import Scheme
 from escalade.edge.generation.artifact import Artifact
 from escalade.export.artifact import export_artifact
@@ -128,6 +129,20 @@ def test_every_scheme_makes_an_artifact_that_opens(
     assert manifest.quantization.block_size == {"int8": 64, "int4": 32}.get(scheme)
     assert manifest.parity.max_abs_delta_nll < {"float16": 0.02, "int4": 2.0}.get(scheme, 0.3)
     assert Artifact.open(tmp_path / "a").generate([5, 6, 7])
+
+
+def test_weights_that_are_widened_count_as_what_loading_them_takes(
+    tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    """By SmolLM2, of which 15 bytes a weight were measured at the highest."""
+    weights = []
+    for bits in (8, 32):
+        out = tmp_path / str(bits)
+        manifest = export_artifact(
+            tiny_model_dir, out, quantize="int8", activation_bits=bits, golden_prompts=PROMPTS
+        )
+        weights.append(memory_needed(out, manifest).weights)
+    assert weights[1] - weights[0] >= 15 * manifest.model.parameters
 
 
 def test_gptq_through_export_is_nearer_to_torch(tiny_model_dir: Path, tmp_path: Path) -> None:

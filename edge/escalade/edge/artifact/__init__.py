@@ -24,8 +24,11 @@ from escalade.edge.artifact.manifest import (
     QuantizationEntry,
     Scheme,
     file_entry,
+    kernel_bits,
     load_manifest,
     parse_manifest,
+    places_of,
+    planes_name,
     read_manifest,
     write_manifest,
 )
@@ -36,7 +39,7 @@ from escalade.edge.artifact.opening import (
     read_checked,
     shared_lock_if_possible,
 )
-from escalade.edge.artifact.planes import join_planes, kernel_bits, places_of
+from escalade.edge.artifact.planes import join_planes
 from escalade.edge.artifact.signing import (
     MAX_SIGNATURE_BYTES,
     SignatureState,
@@ -85,6 +88,7 @@ __all__ = [
     "open_plain",
     "parse_manifest",
     "places_of",
+    "planes_name",
     "program_digest",
     "read_bounded",
     "read_checked",

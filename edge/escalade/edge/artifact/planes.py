@@ -1,39 +1,19 @@
-"""Joins integers that are stored in planes into the bytes that kernels read; knows no program.
-
-Kernels read integers of 2, 4 and 8 bits. Those of 3, 5 and 6 are stored as two planes, their upper
-bits and what is below, each packed by itself, the lowest bits first. Joined they are the upper bits
-of the next wider integer: the same numbers on a scale that is as much smaller.
-"""
+"""Joins integers that are stored in planes into the bytes that kernels read; knows no program."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from escalade.edge.artifact.manifest import PlanesEntry
+from escalade.edge.artifact.manifest import PlanesEntry, kernel_bits, places_of
 from escalade.edge.errors import ArtifactError
 
-_KERNEL_BITS = (2, 4, 8)
 _BYTE = 8
-_PLANES = {3: (2, 1), 5: (4, 1), 6: (4, 2)}
 # Joined at a time: what is looked up stays in a core's cache.
 _INTEGERS = 1 << 16
-
-
-def kernel_bits(bits: int) -> int:
-    """Of the integers that a kernel reads where so many are stored, at most 8."""
-    return next(wide for wide in _KERNEL_BITS if wide >= bits)
-
-
-def places_of(bits: int) -> Iterator[tuple[int, int]]:
-    """Of each plane that integers are stored as its bits, and how many are below it."""
-    below = bits
-    for plane in _PLANES.get(bits, (bits,)):
-        below -= plane
-        yield plane, below
 
 
 def join_planes(stored: Path, entries: Sequence[PlanesEntry]) -> NDArray[np.uint8]:
@@ -44,30 +24,22 @@ def join_planes(stored: Path, entries: Sequence[PlanesEntry]) -> NDArray[np.uint
         entries: of each matrix, in the file's order.
 
     Raises:
-        ArtifactError: the file is not as long as the entries say, or they are of no planes.
+        ArtifactError: the file is not as long as the entries say.
     """
-    counts = []
-    for entry in entries:
-        if entry.bits not in _PLANES or entry.integers % _BYTE:
-            raise ArtifactError(
-                f"{stored}: planes are of 3, 5 or 6 bits and a multiple of 8 integers, got"
-                f" {entry.bits} bits and {entry.integers} integers"
-            )
-        counts += [entry.integers * plane // _BYTE for plane, _ in places_of(entry.bits)]
+    needed = sum(entry.stored_bytes for entry in entries)
     size = stored.stat().st_size if stored.is_file() else 0
-    if size != sum(counts):
-        raise ArtifactError(f"{stored}: must have {sum(counts)} bytes of planes, has {size}")
-    sizes = [entry.integers * kernel_bits(entry.bits) // _BYTE for entry in entries]
-    joined = np.empty(sum(sizes), np.uint8)
+    if size != needed:
+        raise ArtifactError(f"{stored}: must have {needed} bytes of planes, has {size}")
+    joined = np.empty(sum(entry.joined_bytes for entry in entries), np.uint8)
     at = first = 0
-    for entry, length in zip(entries, sizes, strict=True):
+    for entry in entries:
         planes = []
         for plane, _ in places_of(entry.bits):
             count = entry.integers * plane // _BYTE
             planes.append(np.memmap(stored, np.uint8, "r", at, (count,)))
             at += count
-        _join(planes, entry.bits, joined[first : first + length])
-        first += length
+        _join(planes, entry.bits, joined[first : first + entry.joined_bytes])
+        first += entry.joined_bytes
     return joined
 
 

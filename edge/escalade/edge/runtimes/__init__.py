@@ -25,7 +25,6 @@ from escalade.edge.runtimes.program import (
     SENTENCE_EMBEDDING,
     data_name,
     joined_name,
-    planes_name,
 )
 from escalade.edge.runtimes.sampling import Draw, Sampling
 
@@ -56,5 +55,4 @@ __all__ = [
     "open_onnx",
     "open_runtime",
     "open_sentence_encoder",
-    "planes_name",
 ]

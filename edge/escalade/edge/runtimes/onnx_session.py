@@ -18,7 +18,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime as ort
 
-from escalade.edge.artifact import Manifest, PlanesEntry, join_planes
+from escalade.edge.artifact import Manifest, PlanesEntry, join_planes, planes_name
 from escalade.edge.errors import ArtifactError
 from escalade.edge.runtimes.kernels import choose_kernels
 from escalade.edge.runtimes.program import (
@@ -30,7 +30,6 @@ from escalade.edge.runtimes.program import (
     PRESENT_PREFIX,
     data_name,
     joined_name,
-    planes_name,
 )
 
 _ERRORS_ONLY = 3
@@ -140,9 +139,7 @@ def open_session(program: Path, manifest: Manifest, *, threads: int) -> ort.Infe
     options.add_session_config_entry("session.intra_op.allow_spinning", "1")
     options.add_session_config_entry("session.force_spinning_stop", "1")
     choose_kernels(options, program, manifest)
-    budget = manifest.quantization.budget
-    planes = (budget.planes or ()) if budget else ()
-    with joined_planes(options, program, planes):
+    with joined_planes(options, program, manifest.quantization.planes):
         try:
             # Its fallback tries the same again, and says so in four lines on stdout.
             return ort.InferenceSession(
@@ -172,7 +169,7 @@ def joined_planes(
     # so that both must live until it has.
     files = {joined_name(name): join_planes(program.with_name(planes_name(name)), planes)}
     data = program.with_name(data_name(name))
-    if data.stat().st_size:
+    if data.is_file() and data.stat().st_size:
         files[data_name(name)] = np.memmap(data, np.uint8, "r")
     options.add_external_initializers_from_files_in_memory(
         list(files), list(files.values()), [file.nbytes for file in files.values()]

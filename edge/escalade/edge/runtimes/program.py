@@ -31,11 +31,6 @@ def data_name(program: str) -> str:
     return f"{program}.data"
 
 
-def planes_name(program: str) -> str:
-    """The file in which an ONNX program's integers of 3, 5 and 6 bits are stored."""
-    return f"{program}.planes"
-
-
 def joined_name(program: str) -> str:
     """What its graph calls the file of what they join to, which is in memory alone."""
     return f"{program}.joined"

@@ -1,6 +1,7 @@
-"""Products that are no `MatMulNBits`, and what they are made of; knows no scheme.
+"""Products, and what they are made of: integers, scales, bounds; knows no scheme.
 
-Weights that are widened when a program is loaded, and those of `dynamic-int8`.
+Beside what `MatMulNBits` reads, weights that are widened when a program is loaded, and those of
+`dynamic-int8`.
 """
 
 from __future__ import annotations

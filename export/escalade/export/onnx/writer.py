@@ -6,19 +6,19 @@ it in memory, and a model of any size passes the two gigabytes that a protobuf m
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+import msgspec
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from escalade.edge.artifact import PlanesEntry, kernel_bits
-from escalade.edge.runtimes import data_name, joined_name, planes_name
+from escalade.edge.artifact import PlanesEntry, planes_name
+from escalade.edge.runtimes import data_name, joined_name
 
 PROGRAM_NAME = "model.onnx"
 # Of ai.onnx: 20 has Gelu; later ones bring nothing that is used here.
@@ -29,8 +29,6 @@ _IR_VERSION = 10  # what opset 21 asks for
 _ALIGNMENT_BYTES = 64
 _INLINE_BYTES = 1024
 _MICROSOFT = "com.microsoft"
-#: Of functions that a graph defines for itself.
-OWN_DOMAIN = "escalade"
 
 
 class GraphWriter:
@@ -59,8 +57,6 @@ class GraphWriter:
         self._outputs: list[onnx.ValueInfoProto] = []
         #: Of matrices that are stored in planes, in the order of their file.
         self.planes: list[PlanesEntry] = []
-        self._joined_bytes = 0
-        self._functions: dict[str, onnx.FunctionProto] = {}
         self._count = 0
 
     def input(self, name: str, dtype: type[np.generic], shape: Sequence[int | str]) -> str:
@@ -122,29 +118,6 @@ class GraphWriter:
         """Add a node of onnxruntime's own operators."""
         return self.node(kind, inputs, outputs=outputs, domain=_MICROSOFT, **attributes)
 
-    def own(self, kind: str, inputs: Sequence[str], *, outputs: Sequence[str]) -> str:
-        """Add a node of a function that `define` has told of."""
-        return self.node(kind, inputs, outputs=outputs, domain=OWN_DOMAIN)
-
-    def define(
-        self,
-        kind: str,
-        inputs: Sequence[str],
-        nodes: Sequence[onnx.NodeProto],
-    ) -> None:
-        """Tell what nodes a function stands for, once; its output is that of the last."""
-        self._functions.setdefault(
-            kind,
-            helper.make_function(
-                OWN_DOMAIN,
-                kind,
-                inputs,
-                nodes[-1].output,
-                nodes,
-                [helper.make_opsetid("", _OPSET)],
-            ),
-        )
-
     def weight(self, name: str, values: NDArray[np.generic]) -> str:
         """Store an array; returns its name."""
         values = np.ascontiguousarray(values)
@@ -161,7 +134,11 @@ class GraphWriter:
         return name
 
     def in_planes(
-        self, name: str, bits: int, planes: Sequence[NDArray[np.uint8]], shape: Sequence[int]
+        self,
+        name: str,
+        bits: int,
+        planes: Sequence[NDArray[np.uint8]],
+        shape: Sequence[int],
     ) -> str:
         """Store a matrix's planes in a file of their own; returns the name of what they join to.
 
@@ -175,11 +152,12 @@ class GraphWriter:
         with self._path.with_name(planes_name(self._path.name)).open(mode) as stored:
             for plane in planes:
                 stored.write(np.ascontiguousarray(plane).data.cast("B"))
-        length = math.prod(shape)
+        integers = 8 * sum(plane.nbytes for plane in planes) // bits
+        entry = msgspec.convert({"bits": bits, "integers": integers}, PlanesEntry)
+        first = sum(one.joined_bytes for one in self.planes)
         tensor = _tensor(name, np.dtype(np.uint8), shape)
-        self._place(tensor, self._joined_bytes, length, joined_name(self._path.name))
-        self._joined_bytes += length
-        self.planes.append(PlanesEntry(bits=bits, integers=length * 8 // kernel_bits(bits)))
+        self._place(tensor, first, entry.joined_bytes, joined_name(self._path.name))
+        self.planes.append(entry)
         self._weights[name] = tensor
         return name
 
@@ -222,13 +200,9 @@ class GraphWriter:
         graph = helper.make_graph(
             self._nodes, self.name, self._inputs, self._outputs, list(self._weights.values())
         )
-        domains = {"": _OPSET, _MICROSOFT: 1}
-        if self._functions:
-            domains[OWN_DOMAIN] = 1
         model = helper.make_model(
             graph,
-            functions=list(self._functions.values()),
-            opset_imports=[helper.make_opsetid(*one) for one in domains.items()],
+            opset_imports=[helper.make_opsetid("", _OPSET), helper.make_opsetid(_MICROSOFT, 1)],
             ir_version=_IR_VERSION,
             producer_name="escalade",
         )

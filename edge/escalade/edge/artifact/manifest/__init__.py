@@ -4,7 +4,6 @@ from escalade.edge.artifact.manifest.budget import (
     BudgetEntry,
     ChoiceEntry,
     LostEntry,
-    PlanesEntry,
 )
 from escalade.edge.artifact.manifest.embedding import EmbeddingEntry, Likeness
 from escalade.edge.artifact.manifest.entries import (
@@ -22,6 +21,12 @@ from escalade.edge.artifact.manifest.entries import (
     ParityEntry,
     QuantizationEntry,
     Scheme,
+)
+from escalade.edge.artifact.manifest.planes import (
+    PlanesEntry,
+    kernel_bits,
+    places_of,
+    planes_name,
 )
 from escalade.edge.artifact.manifest.reading import (
     check_files,
@@ -55,8 +60,11 @@ __all__ = [
     "Scheme",
     "check_files",
     "file_entry",
+    "kernel_bits",
     "load_manifest",
     "parse_manifest",
+    "places_of",
+    "planes_name",
     "read_manifest",
     "write_manifest",
 ]

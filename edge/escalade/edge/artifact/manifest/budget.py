@@ -6,6 +6,7 @@ from typing import Annotated
 
 import msgspec
 
+from escalade.edge.artifact.manifest.planes import PlanesEntry
 from escalade.edge.deferral import Table
 
 _Positive = Annotated[int, msgspec.Meta(ge=1, le=1 << 44)]
@@ -22,14 +23,6 @@ class ChoiceEntry(Table, frozen=True, kw_only=True):
     weights: _Positive
     #: Mean KL, in nats, that it was expected to cost when it was chosen.
     expected_kl: float
-
-
-class PlanesEntry(Table, frozen=True, kw_only=True):
-    """A matrix whose integers are stored in planes."""
-
-    bits: Annotated[int, msgspec.Meta(ge=3, le=6)]
-    #: How many, with those that fill its last blocks up.
-    integers: _Positive
 
 
 class LostEntry(Table, frozen=True, kw_only=True):

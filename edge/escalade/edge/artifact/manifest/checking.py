@@ -13,6 +13,7 @@ from escalade.edge.artifact.manifest.entries import (
     Manifest,
     OwnScheme,
 )
+from escalade.edge.artifact.manifest.planes import planes_name
 from escalade.edge.classification import ClassificationEntry, check_classification
 from escalade.edge.deferral import check_deferral
 from escalade.edge.errors import ArtifactError
@@ -68,6 +69,12 @@ def check_values(where: object, manifest: Manifest) -> None:
     need(
         manifest.format == "gguf" or scheme in get_args(OwnScheme),
         f"quantization.scheme {scheme} is of format gguf, got {manifest.format}",
+    )
+    planes, stored = manifest.quantization.planes, planes_name(manifest.program)
+    has = manifest.files[stored].bytes if stored in manifest.files else 0
+    need(
+        has == (said := sum(one.stored_bytes for one in planes)),
+        f"files.{stored} must have {said} bytes of planes, has {has}",
     )
     last = model.vocabulary_size - 1
     for golden in manifest.golden:

@@ -8,12 +8,14 @@ classifier's names its labels too; a linear one has no tokenizer.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
 
 from escalade.edge.artifact.manifest.budget import BudgetEntry
 from escalade.edge.artifact.manifest.embedding import EmbeddingEntry
+from escalade.edge.artifact.manifest.planes import PlanesEntry
 from escalade.edge.classification import ClassificationEntry, LinearEntry
 from escalade.edge.deferral import DeferralEntry, Table
 
@@ -104,6 +106,11 @@ class QuantizationEntry(Table, frozen=True, kw_only=True):
     detail: str
     #: Where each matrix has bits and blocks of its own; manifests of other programs lack it.
     budget: BudgetEntry | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def planes(self) -> Sequence[PlanesEntry]:
+        """Of matrices whose integers are stored in planes, in the order of their file."""
+        return (self.budget.planes or ()) if self.budget else ()
 
 
 class ParityEntry(Table, frozen=True, kw_only=True):
