@@ -119,7 +119,7 @@ def main() -> None:
         rows=figures.rows(measured, contestants),
         ratios=figures.ratios(measured, contestants),
         score_cost=costs,
-        import_s=machine.import_seconds("escalade.edge"),
+        import_s=machine.import_seconds("from escalade.edge import EdgeClient"),
         samples=[asdict(sample) for sample in measured.samples],
     )
     if options.json is not None:

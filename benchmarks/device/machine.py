@@ -24,7 +24,7 @@ _SWEEPS = 20
 _MOMENT_S, _IDLE = 0.2, 0.1
 #: Of what a processor can do, what products of matrices are made with.
 _COUNTS = re.compile("^(avx|amx|fma|f16c|bmi2|asimd|sve|sme|i8mm|bf16)")
-_IMPORT = "import time; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
+_IMPORT = "import time; t = time.perf_counter(); {}; print(time.perf_counter() - t)"
 
 
 def first_cores(count: int) -> list[int]:
@@ -61,9 +61,9 @@ def score_costs(scored: Path, plain: Path, threads: int) -> list[float]:
     return found
 
 
-def import_seconds(module: str, runs: int = 5) -> float:
+def import_seconds(statement: str, runs: int = 5) -> float:
     """Median over fresh interpreters; the first one, which fills the file cache, is left out."""
-    command = [sys.executable, "-c", _IMPORT.format(module)]
+    command = [sys.executable, "-c", _IMPORT.format(statement)]
     found = [
         float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         for _ in range(runs + 1)

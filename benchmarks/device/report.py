@@ -143,7 +143,7 @@ def _others(report: Report) -> Table:
             _verdict(held <= MEMORY_TARGET) if is_ours else "",
         )
     table.add_row(
-        "import escalade.edge",
+        "from escalade.edge import EdgeClient",
         f"{report.import_s:.3f} s",
         f"<= {IMPORT_TARGET_S} s",
         _verdict(report.import_s <= IMPORT_TARGET_S),

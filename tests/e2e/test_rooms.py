@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 
 import pytest
@@ -68,12 +68,20 @@ def test_a_face_names_what_others_use_and_nothing_else(name: str) -> None:
     tree = ast.parse(modules()[name].read_text())
     taken = {
         alias.asname or alias.name
-        for node in ast.walk(tree)  # for types alone too, where names are loaded when asked for
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("escalade.")
+        for node in stated(tree)
+        if isinstance(node, ast.ImportFrom) and node.module not in {"importlib", "typing"}
         for alias in node.names
     }
     assert exported(name) == taken
     assert exported(name) - FOR_USERS.get(name, set()) <= used_outside()[name]
+
+
+def stated(face: ast.Module) -> Iterator[ast.stmt]:
+    """Its statements, and those for types alone, where names are loaded when they are asked for."""
+    for node in face.body:
+        yield node
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            yield from node.body
 
 
 def exported(package: str) -> set[str]:

@@ -20,6 +20,16 @@ def test_every_name_is_there_and_no_other() -> None:
         getattr(escalade.edge, "Nobody")  # noqa: B009 - mypy knows that there is none
 
 
+def test_names_and_modules_are_there_before_anybody_imported_them() -> None:
+    code = (
+        "import escalade.edge\n"
+        "assert set(escalade.edge.__all__) <= set(dir(escalade.edge))\n"
+        "print(escalade.edge.errors.EdgeError.__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "EdgeError\n"
+
+
 def test_one_model_has_no_cascade_in_memory() -> None:
     code = (
         "import sys\n"

@@ -14,7 +14,7 @@ from escalade.edge.artifact.manifest import read_manifest
 from escalade.edge.generation.artifact import Artifact
 from escalade.export.artifact import export_artifact
 from escalade.export.errors import OptionError
-from escalade.export.layouts import Layout, write_layout
+from escalade.export.layouts import Layout, layout_of, write_layout
 from escalade.export.model import load_model
 
 
@@ -40,6 +40,9 @@ def test_a_layout_adds_listed_files_and_changes_no_weight(
     assert set(with_layout) - set(without) == names
     changed = {name for name, entry in without.items() if with_layout[name] != entry}
     assert changed == ({"model.onnx"} if layout == "genai" else set())
+    assert layout_of(with_layout) == layout
+    assert layout_of(set(with_layout) - {"generation_config.json"}) == layout
+    assert layout_of(without) is None
     Artifact.open(out)
 
 

@@ -52,6 +52,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="of speed; 0: quality alone")
     parser.add_argument("--root", type=Path, default=REPOSITORY / "runs" / "peers")
     options = parser.parse_args()
+    _refuse_namesakes(parser, [path.name for path in options.artifacts])
     quiet_third_party()
     peers = Peers(options.root)
     peers.build_llama_cpp()
@@ -101,6 +102,12 @@ def main() -> None:
     result_console().print(table_of(rows, contestants, lost, parameters, len(ids)))
     for name, value in {**described, "llama.cpp": llama_builds.fastest(probed).name}.items():
         result_console().print(f"{name}: {value}")
+
+
+def _refuse_namesakes(parser: argparse.ArgumentParser, names: list[str]) -> None:
+    """Artifacts go by their folders' names: of two of one name the first would not be measured."""
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        parser.error(f"artifacts must have different names, got two of {', '.join(twice)}")
 
 
 def _of_llama(worker: Path, kind: str, file: Path) -> Contestant:

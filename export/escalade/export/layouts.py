@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +22,8 @@ from escalade.export.errors import OptionError
 Layout = Literal["optimum", "genai"]
 
 GENAI_CONFIG_NAME = "genai_config.json"
+#: What transformers saves a config as; of an artifact's files only optimum's layout has it.
+OPTIMUM_CONFIG_NAME = "config.json"
 TOKENIZER_CONFIG_NAME = "tokenizer_config.json"
 # Takes tokenizer.json whole; transformers 5 writes another name, but every version knows this one.
 _OLD_CLASS = "PreTrainedTokenizerFast"
@@ -51,6 +54,17 @@ def write_layout(
     else:
         _write_json(folder / GENAI_CONFIG_NAME, _genai_config(model, entry))
     _write_tokenizer_settings(model_dir, folder)
+
+
+def layout_of(files: Iterable[str]) -> Layout | None:
+    """The layout that an artifact was given, by the names of its files; None if it has none.
+
+    `generation_config.json` says nothing: optimum's layout has it where the model's folder did.
+    """
+    names = set(files)
+    if GENAI_CONFIG_NAME in names:
+        return "genai"
+    return "optimum" if OPTIMUM_CONFIG_NAME in names else None
 
 
 def fit_program(layout: Layout, program: Path) -> None:

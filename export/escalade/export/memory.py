@@ -15,7 +15,9 @@ from torch import Tensor
 # The line that begins a mapping: addresses, and the inode of the file, 0 of none (man 5
 # proc_pid_smaps).
 _MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) \S+ \S+ \S+ (\d+)")
-_WRITTEN = "Anonymous:"  # kB of pages that are no longer the file's
+# kB of pages that are no longer the file's: in memory, and written out of it since, which the first
+# no longer counts.
+_WRITTEN = ("Anonymous:", "Swap:")
 _MADV_DONTNEED = 4  # sys/mman.h
 
 
@@ -49,27 +51,28 @@ def drop_pages(tensors: Iterable[Tensor]) -> int:
         wanted = {tensor.data_ptr() for tensor in tensors}
         advise = ctypes.CDLL(None, use_errno=True).madvise
         advise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-        for mapped in _unwritten():
+        for mapped in unwritten(Path("/proc/self/smaps").read_text()):
             if any(mapped.first <= one < mapped.end for one in wanted):
                 length = mapped.end - mapped.first
                 dropped += length * (advise(mapped.first, length, _MADV_DONTNEED) == 0)
     return dropped
 
 
-class _Mapped(NamedTuple):
+class Mapped(NamedTuple):
     """Addresses that a file is mapped to."""
 
     first: int
     end: int
 
 
-def _unwritten() -> list[_Mapped]:
-    """Those of this process that hold what their files do."""
-    found, last = [], None
-    for line in Path("/proc/self/smaps").read_text().splitlines():
+def unwritten(smaps: str) -> list[Mapped]:
+    """Those that hold what their files do, of a process's `smaps`."""
+    found: dict[Mapped, int] = {}  # how many of the lines say so
+    last = None
+    for line in smaps.splitlines():
         if begun := _MAPPING.match(line):
             first, end, inode = begun.groups()
-            last = _Mapped(int(first, 16), int(end, 16)) if int(inode) else None
+            last = Mapped(int(first, 16), int(end, 16)) if int(inode) else None
         elif last is not None and line.startswith(_WRITTEN) and int(line.split()[1]) == 0:
-            found.append(last)
-    return found
+            found[last] = found.get(last, 0) + 1
+    return [one for one, lines in found.items() if lines == len(_WRITTEN)]

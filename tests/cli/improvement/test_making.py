@@ -20,6 +20,7 @@ from escalade.training.improvement import Improvement
     [
         {"quantize": "int4", "head_bits": 4, "activation_bits": 32},
         {"quantize": "int4", "bits": 8.0, "activation_bits": 32},
+        {"layout": "genai"},
         pytest.param(
             {"format": "executorch", "quantize": "8da4w", "head_bits": 4}, marks=pytest.mark.slow
         ),
@@ -45,4 +46,6 @@ def test_a_version_is_stored_as_the_one_before(
     (folder / VALID).parent.mkdir()
     write_records(folder / VALID, [Record(id="a", task="g2p", prompt="g2p: a", references=["AH"])])
     Making(wanted, folder, before).export()
-    assert load_manifest(folder / ARTIFACT).quantization == load_manifest(before).quantization
+    made, was = load_manifest(folder / ARTIFACT), load_manifest(before)
+    assert made.quantization == was.quantization
+    assert set(made.files) == set(was.files)

@@ -161,6 +161,7 @@ class Making:
     def export(self) -> None:
         """Export what was trained as the version before was exported."""
         from escalade.export.artifact import export_artifact
+        from escalade.export.layouts import layout_of
 
         was, records = self._was, read_records(self._folder / VALID)
         stored = was.quantization
@@ -175,6 +176,7 @@ class Making:
             head_bits=head_bits,
             bits=stored.budget.bits if stored.budget else None,
             activation_bits=activation_bits,
+            layout=layout_of(was.files),
             golden_prompts=[record.prompt for record in records[:_GOLDEN_PROMPTS]],
             max_new_tokens=was.model.max_new_tokens,
         )

@@ -44,18 +44,13 @@ class Hessian:
     def copy(self) -> Hessian:
         """Another, of the same numbers."""
         made = Hessian(self.columns)
-        for panel, mine in zip(made._panels, self._panels, strict=True):
+        for panel, (_, mine) in zip(made._panels, self._placed(), strict=True):
             panel.copy_(mine)
         return made
 
     def free(self) -> None:
-        """Give all numbers up: nobody asks for them again."""
+        """Give all numbers up: who asks for them, or adds to them, gets a RuntimeError."""
         self._panels.clear()
-
-    @property
-    def freed(self) -> bool:
-        """Whether they were given up."""
-        return not self._panels
 
     def trace(self) -> float:
         """The sum of its diagonal: of all inputs' squares."""
@@ -77,6 +72,8 @@ class Hessian:
 
     def _placed(self) -> Iterator[tuple[int, Tensor]]:
         """Panels, each with its first column."""
+        if not self._panels:
+            raise RuntimeError(f"the Hessian of {self.columns} inputs was freed")
         return zip(range(0, self.columns, _PANEL), self._panels, strict=True)
 
 

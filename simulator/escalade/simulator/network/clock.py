@@ -50,7 +50,8 @@ class LiveClock:
 
     async def wait_until(self, when_s: float) -> None:
         """Return within microseconds after `when_s` on an idle core."""
-        fine = isinstance(asyncio.get_running_loop(), FineLoop)
+        loop = asyncio.get_running_loop()
+        fine = isinstance(loop, FineLoop) and loop.is_fine
         spin_s = FINE_SPIN_S if fine else SPIN_S
         while (rest_s := when_s - time.monotonic()) > spin_s:
             await asyncio.sleep(rest_s - max(spin_s, _SOONER * rest_s))
@@ -59,11 +60,19 @@ class LiveClock:
 
 
 class FineLoop(asyncio.SelectorEventLoop):
-    """An event loop that sleeps to the microsecond where asyncio's rounds up to the millisecond."""
+    """An event loop that sleeps to the microsecond where asyncio's rounds up to the millisecond.
+
+    Not so one that is opened beside a thousand files: select takes no descriptor so high.
+
+    Attributes:
+        is_fine: whether it does; else it sleeps as asyncio's.
+    """
 
     def __init__(self) -> None:
         """Open its selector."""
-        super().__init__(_FineSelector())
+        selector = _FineSelector()
+        super().__init__(selector)
+        self.is_fine = selector.is_fine
 
 
 if sys.platform == "linux":
@@ -71,12 +80,19 @@ if sys.platform == "linux":
     class _FineSelector(selectors.EpollSelector):
         """Waits for epoll by select, whose timeout is in microseconds."""
 
+        def __init__(self) -> None:
+            super().__init__()
+            self.is_fine = self.fileno() < _MOST_DESCRIPTORS
+
         def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-            own = self.fileno()
-            if timeout is not None and timeout > 0 and own < _MOST_DESCRIPTORS:
-                select.select([own], [], [], timeout)
+            if timeout is not None and timeout > 0 and self.is_fine:
+                select.select([self.fileno()], [], [], timeout)
                 timeout = 0.0
             return super().select(timeout)
 
-else:  # kqueue's is in nanoseconds
-    _FineSelector = selectors.DefaultSelector
+else:
+
+    class _FineSelector(selectors.DefaultSelector):
+        """Is kqueue's, whose timeout is in nanoseconds."""
+
+        is_fine = True
