@@ -110,9 +110,13 @@ def store_scales(graph: GraphWriter, name: str, scales: NDArray[np.float32], few
 
 def scales_in_float(graph: GraphWriter, name: str, stored: str) -> str:
     """A matrix's scales, or a view of them, as kernels take them; onnxruntime loads them so."""
-    if not graph.has(f"{name}.levels"):
-        return in_float(graph, stored)
-    return graph.node("Gather", [f"{name}.levels", graph.node("Cast", [stored], to=_INT32)])
+    if graph.has(f"{name}.levels"):
+        codes = graph.node("Cast", [stored], to=_INT32)
+        scales = graph.node("Gather", [f"{name}.levels", codes])
+    else:
+        scales = in_float(graph, stored)
+    wider = f"{name}.wider"
+    return graph.node("Mul", [scales, wider]) if graph.has(wider) else scales
 
 
 def array(tensor: Tensor) -> NDArray[np.float32]:

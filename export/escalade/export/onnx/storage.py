@@ -258,8 +258,11 @@ class Storage:
                 self.kept, step, name, module, choice, looked_up=looked_up, few_scales=few
             )
             store_blocks(graph, f"{name}.blocks", choice, pack(rounded, bits, size))
-            scales = (rounded.grid.scales / (1 << (kernel_bits(bits) - bits))).numpy()
-            store_scales(graph, name, scales, few)
+            store_scales(graph, name, rounded.grid.scales.numpy(), few)
+            if not choice.whole:
+                # Not divided where they are stored: what is left of a float16 may be none.
+                wider = 1 << (kernel_bits(bits) - bits)
+                graph.weight(f"{name}.wider", np.array(1 / wider, np.float32))
             if rounded.grid.zeros is not None:
                 graph.weight(f"{name}.zeros", pack_zeros(rounded.grid.zeros, bits))
         return f"{name}.zeros" if graph.has(f"{name}.zeros") else ""

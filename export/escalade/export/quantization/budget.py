@@ -58,14 +58,9 @@ class Choice(NamedTuple):
     def few_scales(self, rows: int, columns: int) -> bool:
         """Whether the scales of a matrix `(rows, columns)` are levels, for a byte each.
 
-        Those of a small one are not: the table of levels would take more than it spares. Of
-        integers in planes they always are: what is left of a float16 that is divided for the
-        wider integers may be no float16.
+        Those of a small one are not: the table of levels would take more than it spares.
         """
-        return (
-            not self.whole
-            or rows * -(-columns // self.block_size) * (_SCALE_BYTES - 1) > TABLE_BYTES
-        )
+        return rows * -(-columns // self.block_size) * (_SCALE_BYTES - 1) > TABLE_BYTES
 
     def bytes_of(self, rows: int, columns: int) -> int:
         """Of a matrix `(rows, columns)`, its scales and zero points included."""
