@@ -39,7 +39,7 @@ from escalade.edge.artifact.opening import (
     read_checked,
     shared_lock_if_possible,
 )
-from escalade.edge.artifact.planes import join_planes
+from escalade.edge.artifact.planes import join_planes, pack_integers
 from escalade.edge.artifact.signing import (
     MAX_SIGNATURE_BYTES,
     SignatureState,
@@ -86,6 +86,7 @@ __all__ = [
     "memory_of",
     "memory_of_all",
     "open_plain",
+    "pack_integers",
     "parse_manifest",
     "places_of",
     "planes_name",

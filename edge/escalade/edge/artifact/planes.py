@@ -1,4 +1,4 @@
-"""Joins integers that are stored in planes into the bytes that kernels read; knows no program."""
+"""Packs integers of few bits into bytes, and joins those in planes; knows no program."""
 
 from __future__ import annotations
 
@@ -14,6 +14,20 @@ from escalade.edge.errors import ArtifactError
 _BYTE = 8
 # Joined at a time: what is looked up stays in a core's cache.
 _INTEGERS = 1 << 16
+
+
+def pack_integers(integers: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
+    """Of rows, `(N, K)`, the bytes `(N, K * bits / 8)`, the lowest bits first.
+
+    Args:
+        integers: of at most so many bits; K fills bytes.
+        bits: 1, 2, 4 or 8.
+    """
+    each = _BYTE // bits
+    packed: NDArray[np.uint8] = integers[:, ::each].copy()
+    for place in range(1, each):
+        packed |= integers[:, place::each] << np.uint8(place * bits)
+    return packed
 
 
 def join_planes(stored: Path, entries: Sequence[PlanesEntry]) -> NDArray[np.uint8]:
@@ -59,9 +73,5 @@ def _table(plane: int, above: int, wide: int) -> NDArray[np.unsignedinteger]:
     """`(256,)`: what a byte of a plane stands for in integers of `wide` bits, as many as it has."""
     integers = np.arange(0, _BYTE, plane, dtype=np.uint8)
     parts = np.arange(1 << _BYTE, dtype=np.uint8)[:, None] >> integers
-    parts = (parts & np.uint8((1 << plane) - 1)) << np.uint8(above)
-    each = _BYTE // wide
-    packed = np.zeros((len(parts), len(integers) // each), np.uint8)
-    for place in range(each):
-        packed |= parts[:, place::each] << np.uint8(place * wide)
+    packed = pack_integers((parts & np.uint8((1 << plane) - 1)) << np.uint8(above), wide)
     return packed.view(f"u{packed.shape[1]}")[:, 0]

@@ -165,8 +165,8 @@ def joined_planes(
         yield
         return
     name = program.name
-    # Where it is given one file, it looks for no other on disk; and it reads them where they are,
-    # so that both must live until it has.
+    # Where it is given one file, it looks for no other on disk; and it reads them where they are:
+    # both live until this ends.
     files = {joined_name(name): join_planes(program.with_name(planes_name(name)), planes)}
     data = program.with_name(data_name(name))
     if data.is_file() and data.stat().st_size:
@@ -175,7 +175,6 @@ def joined_planes(
         list(files), list(files.values()), [file.nbytes for file in files.values()]
     )
     yield
-    files.clear()
 
 
 def check_graph(

@@ -95,14 +95,26 @@ def store_blocks(
     graph.in_planes(name, bits, planes, shape)
 
 
-def store_scales(graph: GraphWriter, name: str, scales: NDArray[np.float32], few: bool) -> None:
-    """In float16 where they are ones, or in float32; of few numbers each as which of them it is."""
+def store_scales(
+    graph: GraphWriter, name: str, scales: NDArray[np.float32], few: bool, wider: int
+) -> None:
+    """In float16 where they are ones, or in float32; of few numbers each as which of them it is.
+
+    Args:
+        graph: to write to.
+        name: of the matrix.
+        scales: of its integers.
+        few: whether they are of few numbers.
+        wider: what kernels read is so many times as large as the integers, a power of 2.
+    """
     if few:
         levels, codes = np.unique(scales, return_inverse=True)
         assert len(levels) <= _BYTES, name  # noqa: S101 - rounded so
-        graph.weight(f"{name}.levels", levels)
+        graph.weight(f"{name}.levels", levels / np.float32(wider))
         graph.weight(f"{name}.scales", codes.reshape(scales.shape).astype(np.uint8))
         return
+    if wider > 1:  # not divided where they are stored: what is left of a float16 may be none
+        graph.weight(f"{name}.wider", np.array(1 / wider, np.float32))
     with np.errstate(over="ignore"):
         halves = scales.astype(np.float16)
     graph.weight(f"{name}.scales", halves if np.array_equal(halves, scales) else scales)
@@ -111,11 +123,8 @@ def store_scales(graph: GraphWriter, name: str, scales: NDArray[np.float32], few
 def scales_in_float(graph: GraphWriter, name: str, stored: str) -> str:
     """A matrix's scales, or a view of them, as kernels take them; onnxruntime loads them so."""
     if graph.has(f"{name}.levels"):
-        codes = graph.node("Cast", [stored], to=_INT32)
-        scales = graph.node("Gather", [f"{name}.levels", codes])
-    else:
-        scales = in_float(graph, stored)
-    wider = f"{name}.wider"
+        return graph.node("Gather", [f"{name}.levels", graph.node("Cast", [stored], to=_INT32)])
+    scales, wider = in_float(graph, stored), f"{name}.wider"
     return graph.node("Mul", [scales, wider]) if graph.has(wider) else scales
 
 

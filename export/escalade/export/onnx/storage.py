@@ -258,11 +258,8 @@ class Storage:
                 self.kept, step, name, module, choice, looked_up=looked_up, few_scales=few
             )
             store_blocks(graph, f"{name}.blocks", choice, pack(rounded, bits, size))
-            store_scales(graph, name, rounded.grid.scales.numpy(), few)
-            if not choice.whole:
-                # Not divided where they are stored: what is left of a float16 may be none.
-                wider = 1 << (kernel_bits(bits) - bits)
-                graph.weight(f"{name}.wider", np.array(1 / wider, np.float32))
+            wider = 1 << (kernel_bits(bits) - bits)
+            store_scales(graph, name, rounded.grid.scales.numpy(), few, wider)
             if rounded.grid.zeros is not None:
                 graph.weight(f"{name}.zeros", pack_zeros(rounded.grid.zeros, bits))
         return f"{name}.zeros" if graph.has(f"{name}.zeros") else ""

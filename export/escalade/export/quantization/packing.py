@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
-from escalade.edge.artifact import kernel_bits, places_of
+from escalade.edge.artifact import kernel_bits, pack_integers, places_of
 from escalade.export.quantization.blocks import Rounded
 
 _BYTE = 8
@@ -25,7 +25,7 @@ def pack(rounded: Rounded, bits: int, block_size: int) -> list[NDArray[np.uint8]
     integers = torch.cat([integers, ends.to(torch.int8).expand(-1, filled)], dim=1)
     unsigned = _unsigned(integers, bits)
     return [
-        _packed(unsigned >> np.uint8(below) & np.uint8((1 << plane) - 1), plane).reshape(
+        pack_integers(unsigned >> np.uint8(below) & np.uint8((1 << plane) - 1), plane).reshape(
             len(integers), -1, block_size * plane // _BYTE
         )
         for plane, below in places_of(bits)
@@ -36,7 +36,7 @@ def pack_zeros(zeros: Tensor, bits: int) -> NDArray[np.uint8]:
     """The zero points' bytes as kernels read them, `(N, ceil(blocks * kernel bits / 8))`."""
     wide = kernel_bits(bits)
     unsigned = _unsigned(pad(zeros, (0, -zeros.shape[1] % (_BYTE // wide))), bits)
-    return _packed(unsigned << np.uint8(wide - bits), wide)
+    return pack_integers(unsigned << np.uint8(wide - bits), wide)
 
 
 def _unsigned(integers: Tensor, bits: int) -> NDArray[np.uint8]:
@@ -44,10 +44,3 @@ def _unsigned(integers: Tensor, bits: int) -> NDArray[np.uint8]:
         (integers.to(torch.int16) + (1 << (bits - 1))).to(torch.uint8).numpy()
     )
     return whole
-
-
-def _packed(unsigned: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
-    packed: NDArray[np.uint8] = unsigned[:, :: _BYTE // bits].copy()
-    for place in range(1, _BYTE // bits):
-        packed |= unsigned[:, place :: _BYTE // bits] << (place * bits)
-    return packed

@@ -1,10 +1,6 @@
 """The manifest of an artifact: what is in the folder and what it should answer."""
 
-from escalade.edge.artifact.manifest.budget import (
-    BudgetEntry,
-    ChoiceEntry,
-    LostEntry,
-)
+from escalade.edge.artifact.manifest.budget import BudgetEntry, ChoiceEntry, LostEntry
 from escalade.edge.artifact.manifest.embedding import EmbeddingEntry, Likeness
 from escalade.edge.artifact.manifest.entries import (
     MANIFEST_NAME,
