@@ -56,6 +56,15 @@ class HeldRuntime(ReadsNoDraft):
             yield step
 
 
+def finished_beside(run: Any, release: Callable[[], None]) -> Answer | None:
+    """The answer of a run that somebody else lets go on, in a thread of its own."""
+    letting_go = threading.Thread(target=release)
+    letting_go.start()
+    answer: Answer | None = run.finish()
+    letting_go.join()
+    return answer
+
+
 def members_of(answer: Answer) -> list[MemberAnswer]:
     assert answer.tiers[0] is not None
     return answer.tiers[0].members

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from web_answers import check_answers_as_in_python
 from web_site import serving
 
 from escalade.edge import Artifact
@@ -17,14 +18,6 @@ pytestmark = pytest.mark.web
 _ARGUMENTS = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
 _PROMPTS = ("g2p: cascade", "p2g: K AE T", "stress: banana", "g2p: chihuahua")
 _TOKENS = 10
-_ASK = """async prompts => {
-  const rows = [];
-  for (const prompt of prompts) {
-    const { answer } = await device.ask(prompt, { maxNewTokens: 10 });
-    rows.push([answer.device.tokens.map(one => one.id), answer.device.score]);
-  }
-  return rows;
-}"""
 
 
 @pytest.fixture
@@ -49,15 +42,10 @@ def opened(browser: Any, url: str, provider: str) -> tuple[Any, dict[str, Any]]:
 
 
 def test_a_gpu_gives_what_the_processor_gives(adapted: Any, float_artifact: Path) -> None:
-    artifact = Artifact.open(float_artifact)
     with serving(float_artifact) as site:
         page, told = opened(adapted, site.url, "webgpu")
         assert told["provider"] == "webgpu"
-        rows = page.evaluate(_ASK, list(_PROMPTS))
-    for prompt, (tokens, score) in zip(_PROMPTS, rows, strict=True):
-        steps = artifact.generate(artifact.encode(prompt), _TOKENS)
-        assert tokens == [step.token_id for step in steps], prompt
-        assert score == pytest.approx(artifact.rule([step.logprob for step in steps]), abs=1e-3)
+        check_answers_as_in_python(page, Artifact.open(float_artifact), _PROMPTS, _TOKENS)
 
 
 def test_where_the_gpu_lacks_something_the_processor_runs_it(adapted: Any, bundled: Path) -> None:

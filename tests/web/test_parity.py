@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from odd_tokenizers import byte_level, sentencepiece
 from tokenizers import Tokenizer, pre_tokenizers
+from web_answers import OPEN, check_answers_as_in_python
 from web_site import Site
 
 from escalade.edge import Artifact
@@ -17,15 +18,6 @@ from escalade.edge.base import read_records, subsample
 pytestmark = pytest.mark.web
 
 QUERIES, TEXTS, FEWER = 1000, 10_000, 2000
-_OPEN = "openDevice({artifact: 'artifact/', runtime: 'ort/', threads: 2})"
-_ASK = """async prompts => {
-  const rows = [];
-  for (const prompt of prompts) {
-    const { answer } = await device.ask(prompt);
-    rows.push([answer.device.tokens.map(one => one.id), answer.device.score, answer.text]);
-  }
-  return rows;
-}"""
 
 
 def test_a_thousand_queries_have_the_same_tokens_and_scores(
@@ -34,15 +26,9 @@ def test_a_thousand_queries_have_the_same_tokens_and_scores(
     records = read_records(bundled.parent / "data" / "valid.jsonl")
     prompts = [record.prompt for record in subsample(records, QUERIES)]
     assert len(prompts) == QUERIES
-    artifact = Artifact.open(bundled)
     with opened(f"{site.url}/harness/") as page:
-        assert page.evaluate(_OPEN)["threads"] == 2
-        rows = page.evaluate(_ASK, prompts)
-    for prompt, (tokens, score, text) in zip(prompts, rows, strict=True):
-        steps = artifact.generate(artifact.encode(prompt))
-        assert tokens == [step.token_id for step in steps], prompt
-        assert score == pytest.approx(artifact.rule([step.logprob for step in steps]), abs=1e-3)
-        assert text == artifact.text_of(steps)
+        assert page.evaluate(OPEN)["threads"] == 2
+        check_answers_as_in_python(page, Artifact.open(bundled), prompts)
 
 
 def test_ten_thousand_texts_have_the_same_ids(opened: Any, site: Site, bundled: Path) -> None:
@@ -50,7 +36,7 @@ def test_ten_thousand_texts_have_the_same_ids(opened: Any, site: Site, bundled: 
     artifact = Artifact.open(bundled)
     texts = [one for one in _texts() if one.strip()]
     with opened(f"{site.url}/harness/") as page:
-        page.evaluate(_OPEN)
+        page.evaluate(OPEN)
         rows = page.evaluate("texts => device.encode(texts)", texts)
     for text, row in zip(texts, rows, strict=True):
         ids = artifact.encode(text)

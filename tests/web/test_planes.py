@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from web_answers import OPEN, check_answers_as_in_python
 from web_site import ready, serving
 
 from escalade.edge import Artifact
@@ -16,15 +17,6 @@ pytestmark = pytest.mark.web
 CHECKPOINT = Path(__file__).resolve().parents[2] / "training/checkpoints/small-cat-xent"
 #: Few enough that no width is left out.
 BITS, QUERIES = 4.5, 200
-_OPEN = "openDevice({artifact: 'artifact/', runtime: 'ort/', threads: 2})"
-_ASK = """async prompts => {
-  const rows = [];
-  for (const prompt of prompts) {
-    const { answer } = await device.ask(prompt);
-    rows.push([answer.device.tokens.map(one => one.id), answer.device.score, answer.text]);
-  }
-  return rows;
-}"""
 
 
 @pytest.fixture(scope="module")
@@ -45,19 +37,13 @@ def test_planes_are_joined_and_answer_as_in_python(
 ) -> None:
     records = read_records(bundled.parent / "data" / "valid.jsonl")
     prompts = [record.prompt for record in subsample(records, QUERIES)]
-    artifact = Artifact.open(planed)
     with serving(planed) as site, opened(f"{site.url}/harness/") as page:
-        assert page.evaluate(_OPEN)["provider"] == "wasm"
-        rows = page.evaluate(_ASK, prompts)
+        assert page.evaluate(OPEN)["provider"] == "wasm"
+        check_answers_as_in_python(page, Artifact.open(planed), prompts)
         assert [one for one in site.asked if "/model.onnx." in one] == [
             "/harness/artifact/model.onnx.data",
             "/harness/artifact/model.onnx.planes",
         ]
-    for prompt, (tokens, score, text) in zip(prompts, rows, strict=True):
-        steps = artifact.generate(artifact.encode(prompt))
-        assert tokens == [step.token_id for step in steps], prompt
-        assert score == pytest.approx(artifact.rule([step.logprob for step in steps]), abs=1e-3)
-        assert text == artifact.text_of(steps)
 
 
 def test_planes_are_kept_for_the_next_visit(opened: Any, planed: Path) -> None:

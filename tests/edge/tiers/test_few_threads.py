@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
-from held_runtime import HELD_AFTER, members_of
+from held_runtime import HELD_AFTER, finished_beside, members_of
 
 from escalade.edge import Cascade, EdgeClient
 from escalade.edge.deferral import Gate, Vote
@@ -47,10 +47,7 @@ def test_no_more_run_at_once_than_may(five: list[Member], held: Any, two_at_once
         of_second.released.set()
         of_third.released.set()
 
-    letting_go = threading.Thread(target=release)
-    letting_go.start()
-    answer = run.finish()
-    letting_go.join()
+    answer = finished_beside(run, release)
     assert beside == [True]
     assert answer is not None
     assert (answer.outcome, answer.text) == ("answered", answer.said.members[0].text)
@@ -73,10 +70,7 @@ def test_nobody_begins_while_those_that_run_may_agree(
         of_first.ended.wait(30)
         of_second.released.set()
 
-    letting_go = threading.Thread(target=release)
-    letting_go.start()
-    answer = run.finish()
-    letting_go.join()
+    answer = finished_beside(run, release)
     assert answer is not None
     assert answer.outcome == "answered"
     assert [one.member for one in answer.said.members] == [0, 1]
@@ -164,10 +158,7 @@ def test_who_asks_answers_for_one_too_and_is_stopped_where_another_decides(
         of_third.arrived.wait(30)
         of_second.released.set()
 
-    letting_go = threading.Thread(target=release)
-    letting_go.start()
-    answer = run.finish()
-    letting_go.join()
+    answer = finished_beside(run, release)
     assert answer is not None
     assert (answer.outcome, answer.text) == ("deferred", "large answer")  # two differ: that is all
     assert of_third.left.is_set()
