@@ -2,8 +2,9 @@
 
 What a call costs beside its network is recorded where nothing delays (the trace), and replayed in
 virtual time on the network that the other cascade's proxies make. Caches cool while a machine
-waits, so that both are asked after the same pause; who is second finds the servers warm, so that
-they take turns.
+waits, so that both are asked after the same pause, and where the other waited for its network this
+one waits as long afterwards; who is second finds the servers warm, so that they take turns.
+Neither asks a tier that it need not: a shadow's calls keep a machine warm.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ def measure(
             for one in (near, far) if done % 2 else (far, near):
                 time.sleep(pause_s)
                 if one is near:
-                    recorded.append(near.client.trace_record(record, shadow=True))
+                    recorded.append(near.client.trace_record(record))
+                    time.sleep(recorded[-1].answered_by * pause_s)
                 else:
                     answer = far.client.ask(Query(text=record.prompt))
                     live.append((answer.total_s, answer.given_at != "device"))
