@@ -75,12 +75,10 @@ def _markdown(table: TextTable) -> str:
 
 def _findings(found: Findings) -> Iterator[str]:
     """On how many networks each target is met, and on how many chance may be all there is."""
-    for load in LOADS:
-        rows = [
-            one
-            for one in found.rows
-            if one.load == load and get_profile(one.profile).rtt_ms >= _FROM_MS
-        ]
+    kinds = [(_LOADS[load], [one for one in found.rows if one.load == load]) for load in LOADS]
+    kinds.insert(1, ("Of these, those that the device sends on", found.sent))
+    for title, all_rows in kinds:
+        rows = [one for one in all_rows if get_profile(one.profile).rtt_ms >= _FROM_MS]
         met = []
         for of, most in TARGETS.items():
             within = sum(abs(one.error[of].value) <= most for one in rows)
@@ -88,7 +86,7 @@ def _findings(found: Findings) -> Iterator[str]:
             met.append(f"{of} within {100 * most:g} % on {within} (0 in its interval on {chance})")
         worst = max(rows, key=lambda one: abs(one.error["p95"].value))
         yield (
-            f"- {_LOADS[load]}, of {len(rows)} pairs of a network of 10 ms or more and a number of"
+            f"- {title}, of {len(rows)} pairs of a network of 10 ms or more and a number of"
             f" tiers: {', '.join(met)}; the worst p95 is {100 * worst.error['p95'].value:+.1f} %"
             f" ({worst.profile}, {worst.tiers} tiers). {_beyond(rows)}."
         )
