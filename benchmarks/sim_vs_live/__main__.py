@@ -18,6 +18,9 @@ from benchmarks.study.jobs import REPOSITORY
 #: From no delay that can be seen to a satellite's; that which has a cycle of 15 s among them.
 PROFILES = ("coe-1us", "coe-10ms", "wifi-good", "lte", "leo-handover", "geo")
 
+#: Seeds of rounds; a round takes some from its own on.
+_APART = 10
+
 
 def main() -> None:
     """Measure what is missing, print or write the page."""
@@ -26,7 +29,10 @@ def main() -> None:
     parser.add_argument("--profiles", nargs="+", default=list(PROFILES), help="networks")
     parser.add_argument("--queries", type=int, default=80, help="of a light piece")
     parser.add_argument("--calls", type=int, default=200, help="of a loaded piece")
-    parser.add_argument("--seed", type=int, default=1, help="of queries, moments and networks")
+    parser.add_argument("--rounds", type=int, default=1, help="one after the other, then pooled")
+    parser.add_argument(
+        "--seed", type=int, default=1, help="of the first round's queries, moments and networks"
+    )
     parser.add_argument("--report", action="store_true", help="measure nothing: write the page")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -43,15 +49,22 @@ def main() -> None:
     # Whoever is told to stop stops its servers first.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     if not options.report:
+        from benchmarks.sim_vs_live.pieces import round_in
         from benchmarks.sim_vs_live.study import Study
 
-        Study(
-            options.out,
-            options.profiles,
-            queries=options.queries,
-            calls=options.calls,
-            seed=options.seed,
-        ).run()
+        def study(out: Path, seed: int) -> Study:
+            return Study(
+                out,
+                options.profiles,
+                queries=options.queries,
+                calls=options.calls,
+                seed=seed,
+                shared=options.out,
+            )
+
+        for number in range(1, options.rounds + 1):
+            study(round_in(options.out, number), options.seed + _APART * (number - 1)).run()
+        study(options.out, options.seed).machine()
     found = read_findings(options.out)
     if options.json:
         print(msgspec.json.encode(found).decode())

@@ -10,9 +10,11 @@ of virtual time is off from all of them by so much. What is beyond that is the m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 import numpy as np
-from benchmarks.sim_vs_live.pieces import Piece
+from benchmarks.sim_vs_live.pieces import Piece, pooled
 from numpy.typing import NDArray
 
 _RESAMPLES, _SEED = 1000, 0
@@ -42,18 +44,23 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
     queries: int
     live_s: dict[str, float]
     error: dict[str, Interval]
+    #: That of each round alone.
+    by_round: dict[str, list[float]]
     #: Between what 95 % of the network's draws are off, each as if it were the live one.
     chance: dict[str, Interval]
     #: The largest distance of the two distribution functions.
     ks: Interval
 
 
-def compared(piece: Piece, *, sent_only: bool = False) -> Compared:
-    """Compare a piece; with `sent_only`, those of its queries that the device sends on."""
-    live, virtual = np.array(piece.live_s), np.array(piece.virtual_s)
-    if sent_only:
-        both = np.array(piece.live_sent) & np.array(piece.virtual_sent)
-        live, virtual = live[both], virtual[:, both]
+def compared(rounds: Sequence[Piece], *, sent_only: bool = False) -> Compared:
+    """Compare all rounds of a piece together, and each.
+
+    Args:
+        rounds: at least 1.
+        sent_only: those of its queries alone that the device sends on.
+    """
+    piece = pooled(rounds)
+    live, virtual = _sides(piece, sent_only=sent_only)
     many = len(live)
     block = _BLOCK if piece.load == "loaded" else 1
     rng = np.random.default_rng(_SEED)
@@ -64,6 +71,10 @@ def compared(piece: Piece, *, sent_only: bool = False) -> Compared:
     values = _errors(live, virtual.ravel())
     intervals = [Interval(*each) for each in zip(values, low.tolist(), high.tolist(), strict=True)]
     *errors, ks = intervals
+    each = []
+    for one in rounds:
+        of_live, of_virtual = _sides(one, sent_only=sent_only)
+        each.append(_errors(of_live, of_virtual.ravel())[:-1])
     return Compared(
         profile=piece.profile,
         tiers=piece.tiers,
@@ -71,9 +82,19 @@ def compared(piece: Piece, *, sent_only: bool = False) -> Compared:
         queries=many,
         live_s=dict(zip(STATISTICS, _statistics(live).tolist(), strict=True)),
         error=dict(zip(STATISTICS, errors, strict=True)),
+        by_round=dict(zip(STATISTICS, np.transpose(each).tolist(), strict=True)),
         chance=chance_of(virtual),
         ks=ks,
     )
+
+
+def _sides(piece: Piece, *, sent_only: bool) -> tuple[Floats, Floats]:
+    """Live seconds `(N,)`, and virtual ones `(D, N)`."""
+    live, virtual = np.array(piece.live_s), np.array(piece.virtual_s)
+    if sent_only:
+        both = np.array(piece.live_sent) & np.array(piece.virtual_sent)
+        live, virtual = live[both], virtual[:, both]
+    return live, virtual
 
 
 def chance_of(virtual: Floats) -> dict[str, Interval]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -60,7 +61,35 @@ def keep(folder: Path, name: str, what: object) -> None:
         stream.write(msgspec.json.encode(what))
 
 
-def pieces_in(folder: Path) -> list[Piece]:
-    """Those that are there, in no order that means anything."""
-    paths = sorted((*folder.glob("light-*.json"), *folder.glob("loaded-*.json")))
-    return [msgspec.json.decode(path.read_bytes(), type=Piece) for path in paths]
+def round_in(folder: Path, number: int) -> Path:
+    """The folder of a round, from 1 on."""
+    return folder / f"round-{number}"
+
+
+def rounds_in(folder: Path) -> list[Path]:
+    """Folders of rounds that are there, in their order."""
+    return sorted(folder.glob("round-*"), key=lambda path: int(path.name.partition("-")[2]))
+
+
+def pieces_in(rounds: Sequence[Path]) -> list[list[Piece]]:
+    """Those that are there: each in all rounds that have it, in no order that means anything."""
+    found: dict[str, list[Piece]] = {}
+    for folder in rounds:
+        for path in sorted((*folder.glob("light-*.json"), *folder.glob("loaded-*.json"))):
+            piece = msgspec.json.decode(path.read_bytes(), type=Piece)
+            found.setdefault(piece.name, []).append(piece)
+    return list(found.values())
+
+
+def pooled(rounds: Sequence[Piece]) -> Piece:
+    """One piece of all queries of its rounds, each round as live as in virtual time."""
+    draws = zip(*(one.virtual_s for one in rounds), strict=True)
+    return Piece(
+        profile=rounds[0].profile,
+        tiers=rounds[0].tiers,
+        load=rounds[0].load,
+        live_s=[each for one in rounds for each in one.live_s],
+        virtual_s=[[each for of in draw for each in of] for draw in draws],
+        live_sent=[each for one in rounds for each in one.live_sent],
+        virtual_sent=[each for one in rounds for each in one.virtual_sent],
+    )

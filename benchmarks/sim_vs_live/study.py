@@ -1,4 +1,4 @@
-"""What is measured, and what of it is in a folder already; reports nothing."""
+"""What is measured of one round, and what of it is in a folder already; reports nothing."""
 
 from __future__ import annotations
 
@@ -42,28 +42,39 @@ class Study:
     """The pieces of a folder, and what is measured of them that is not there."""
 
     def __init__(
-        self, out: Path, profiles: Sequence[str], *, queries: int, calls: int, seed: int
+        self,
+        out: Path,
+        profiles: Sequence[str],
+        *,
+        queries: int,
+        calls: int,
+        seed: int,
+        shared: Path,
     ) -> None:
         """Nothing is measured yet.
 
         Args:
-            out: the folder; made if there is none.
+            out: the round's folder; made if there is none.
             profiles: networks.
             queries: of a light piece, at least 3.
             calls: of a loaded piece, at least 1.
             seed: of queries, moments and networks.
+            shared: a folder of what all rounds have: models and data.
         """
-        self._out, self._profiles = out, profiles
+        self._out, self._profiles, self._shared = out, profiles, shared
         self._queries, self._calls, self._seed = queries, calls, seed
         out.mkdir(parents=True, exist_ok=True)
 
     def run(self) -> None:
-        """Measure what is missing."""
+        """Measure the pieces that are missing."""
         for tiers in (2, 3):
             names = [name_of(load, tiers, one) for one in self._profiles for load in LOADS]
             if not all(self._path(name).exists() for name in names):
                 with ExitStack() as stack:
                     self._measure(tiers, stack)
+
+    def machine(self) -> None:
+        """Measure what delays are here and what first calls take, if that is missing."""
         self._once("clock", ClockReport, self._clock)
         try:
             rows = list[first_calls.CallRow]
@@ -72,7 +83,7 @@ class Study:
             note_console().print(f"no first calls: {error}")
 
     def _measure(self, tiers: int, stack: ExitStack) -> None:
-        made = stack.enter_context(models(self._out / "models"))
+        made = stack.enter_context(models(self._shared / "models"))
         near = stack.enter_context(system(self._out / f"near-{tiers}", made, _NEAR, tiers))
         self._once("fit", Fit, lambda: self._fit(near))
         calls, others = self._recorded(near, tiers)
@@ -138,7 +149,7 @@ class Study:
             )
 
     def _records(self, split: str, many: int, whose: str) -> list[Record]:
-        data = self._out / "data"
+        data = self._shared / "data"
         if not data.exists():
             write_splits(data)
         rng = np.random.default_rng([self._seed, *whose.encode()])

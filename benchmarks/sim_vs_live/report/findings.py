@@ -11,7 +11,7 @@ import msgspec
 from benchmarks.sim_vs_live.comparing import STATISTICS, Compared, compared
 from benchmarks.sim_vs_live.first_calls import CallRow
 from benchmarks.sim_vs_live.loaded import Control
-from benchmarks.sim_vs_live.pieces import pieces_in
+from benchmarks.sim_vs_live.pieces import pieces_in, rounds_in
 
 from escalade.simulator.formats import Cell, TextTable, seconds
 from escalade.simulator.load.fitting import Fit
@@ -41,43 +41,45 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     sent: list[Compared]
     clock: ClockReport | None
     calls: list[CallRow] | None
-    fit: Fit | None
-    #: Of loaded pieces: whose they are, and what their controls found.
-    controls: list[tuple[str, int, Control]]
+    #: Of each round.
+    fits: list[Fit]
+    #: Of loaded pieces: whose they are, and what their controls found, of each round.
+    controls: list[tuple[str, int, list[Control]]]
 
 
 def read_findings(folder: Path) -> Findings:
     """Whatever of it is in a folder."""
-
-    def read(name: str, kind: type[T]) -> T | None:
-        path = folder / f"{name}.json"
-        return msgspec.json.decode(path.read_bytes(), type=kind) if path.exists() else None
-
-    pieces = sorted(pieces_in(folder), key=lambda one: get_profile(one.profile).rtt_ms)
-    found = [
-        (one.profile, one.tiers, read(f"control-{one.tiers}-{one.profile}", Control))
-        for one in pieces
-        if one.load == "loaded"
-    ]
+    rounds = rounds_in(folder)
+    pieces = sorted(pieces_in(rounds), key=lambda of: get_profile(of[0].profile).rtt_ms)
+    loaded = [(of[0].profile, of[0].tiers) for of in pieces if of[0].load == "loaded"]
     return Findings(
-        rows=[compared(one) for one in pieces],
-        sent=[compared(one, sent_only=True) for one in pieces if one.load == "light"],
-        clock=read("clock", ClockReport),
-        calls=read("first-calls", list[CallRow]),
-        fit=read("fit", Fit),
-        controls=[(name, tiers, one) for name, tiers, one in found if one is not None],
+        rows=[compared(of) for of in pieces],
+        sent=[compared(of, sent_only=True) for of in pieces if of[0].load == "light"],
+        clock=next(iter(_read([folder], "clock", ClockReport)), None),
+        calls=next(iter(_read([folder], "first-calls", list[CallRow])), None),
+        fits=_read(rounds, "fit", Fit),
+        controls=[
+            (profile, tiers, _read(rounds, f"control-{tiers}-{profile}", Control))
+            for profile, tiers in loaded
+        ],
     )
 
 
+def _read(folders: Sequence[Path], name: str, kind: type[T]) -> list[T]:
+    """Of those folders that have it."""
+    paths = [folder / f"{name}.json" for folder in folders]
+    return [msgspec.json.decode(path.read_bytes(), type=kind) for path in paths if path.exists()]
+
+
 def tables_of(found: Findings) -> list[TextTable]:
-    """Three for each load and number of tiers: errors, intervals, and the network's chance."""
+    """Four for each load and number of tiers: errors, intervals, rounds, the network's chance."""
     tables = []
     for (load, tiers), title in _TITLES.items():
         rows = [one for one in found.rows if (one.load, one.tiers) == (load, tiers)]
         sent = [one for one in found.sent if (one.load, one.tiers) == (load, tiers)]
         for of, said in ((rows, title), (sent, f"{title}: those that the device sends on")):
             if of:
-                tables += [_table(said, of), _intervals(said, of), _chances(said, of)]
+                tables += [make(said, of) for make in (_table, _intervals, _rounds, _chances)]
     return tables
 
 
@@ -110,6 +112,20 @@ def _intervals(title: str, rows: Sequence[Compared]) -> TextTable:
         for row in rows
     ]
     return TextTable(f"{title}, 95 %", ["network", *_PERCENT, "KS"], cells)
+
+
+def _rounds(title: str, rows: Sequence[Compared]) -> TextTable:
+    cells = [
+        [
+            Cell(row.profile),
+            *(
+                Cell(", ".join(f"{100 * one:+.1f}" for one in row.by_round[of]))
+                for of in STATISTICS
+            ),
+        ]
+        for row in rows
+    ]
+    return TextTable(f"{title}, round by round", ["network", *_PERCENT], cells)
 
 
 def _chances(title: str, rows: Sequence[Compared]) -> TextTable:

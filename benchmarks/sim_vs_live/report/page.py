@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,14 +34,14 @@ def write(found: Findings, page: Path) -> None:
     Raises:
         ValueError: a part of it was not measured.
     """
-    if not found.rows or found.clock is None or found.fit is None:
+    if not found.rows or found.clock is None or not found.fits:
         raise ValueError("nothing to report: run it without --report first")
     tables = tables_of(found)
     parts = [
         words.HEAD.format(findings="\n".join(_findings(found)), draws=DRAWS, loaded=LOADED_DRAWS),
-        *(part for of in range(0, len(tables), 3) for part in _section(*tables[of : of + 3])),
+        *(part for of in range(0, len(tables), 4) for part in _section(*tables[of : of + 4])),
         *_controls(found.controls),
-        _fit(found.fit),
+        _fits(found.fits),
         *_first_calls(found.calls),
         "## What this machine makes of a delay",
         "`escalade simulate clock`, in the same run.",
@@ -53,13 +53,17 @@ def write(found: Findings, page: Path) -> None:
         stream.write(("\n\n".join(parts) + "\n").encode())
 
 
-def _section(values: TextTable, intervals: TextTable, chances: TextTable) -> list[str]:
+def _section(
+    values: TextTable, intervals: TextTable, rounds: TextTable, chances: TextTable
+) -> list[str]:
     title = values.title[0].upper() + values.title[1:]
     return [
         f"## {title}",
         _markdown(values),
         "95 % intervals:",
         _markdown(intervals),
+        "Each round alone:",
+        _markdown(rounds),
         words.CHANCE,
         _markdown(chances),
     ]
@@ -71,12 +75,10 @@ def _markdown(table: TextTable) -> str:
 
 def _findings(found: Findings) -> Iterator[str]:
     """On how many networks each target is met, and on how many chance may be all there is."""
-    for load in LOADS:
-        rows = [
-            one
-            for one in found.rows
-            if one.load == load and get_profile(one.profile).rtt_ms >= _FROM_MS
-        ]
+    kinds = [(_LOADS[load], [one for one in found.rows if one.load == load]) for load in LOADS]
+    kinds.insert(1, ("Of these, those that the device sends on", found.sent))
+    for title, all_rows in kinds:
+        rows = [one for one in all_rows if get_profile(one.profile).rtt_ms >= _FROM_MS]
         met = []
         for of, most in TARGETS.items():
             within = sum(abs(one.error[of].value) <= most for one in rows)
@@ -84,7 +86,7 @@ def _findings(found: Findings) -> Iterator[str]:
             met.append(f"{of} within {100 * most:g} % on {within} (0 in its interval on {chance})")
         worst = max(rows, key=lambda one: abs(one.error["p95"].value))
         yield (
-            f"- {_LOADS[load]}, of {len(rows)} pairs of a network of 10 ms or more and a number of"
+            f"- {title}, of {len(rows)} pairs of a network of 10 ms or more and a number of"
             f" tiers: {', '.join(met)}; the worst p95 is {100 * worst.error['p95'].value:+.1f} %"
             f" ({worst.profile}, {worst.tiers} tiers). {_beyond(rows)}."
         )
@@ -101,28 +103,33 @@ def _beyond(rows: Sequence[Compared]) -> str:
     return f"Of {len(missed)} errors beyond, the network's chance alone explains {sum(missed)}"
 
 
-def _controls(found: Sequence[tuple[str, int, Control]]) -> list[str]:
+def _controls(found: Sequence[tuple[str, int, list[Control]]]) -> list[str]:
     rows = [
         [
             name,
             str(tiers),
-            f"{one.rate:.1f}",
-            f"{one.slowdown:.3f}",
-            seconds(float(np.mean(one.beside_s))),
-            seconds(float(np.std(one.beside_s))),
-            seconds(one.stolen_s),
-            ", ".join(f"{of:.2f}" for of in one.others),
+            _each(one.rate for one in of),
+            _each((one.slowdown for one in of), digits=3),
+            ", ".join(seconds(float(np.mean(one.beside_s))) for one in of),
+            ", ".join(seconds(float(np.std(one.beside_s))) for one in of),
+            seconds(sum(one.stolen_s for one in of)),
+            _each((max(one.others) for one in of), digits=2),
         ]
-        for name, tiers, one in sorted(found, key=lambda one: one[1])
+        for name, tiers, of in sorted(found, key=lambda one: one[1])
     ]
     table = markdown(_CONTROL, rows)
     return ["## What the load is reckoned with", words.CONTROLS, table] if rows else []
 
 
-def _fit(fit: Fit) -> str:
+def _each(numbers: Iterable[float], digits: int = 1) -> str:
+    return ", ".join(f"{one:.{digits}f}" for one in numbers)
+
+
+def _fits(found: Sequence[Fit]) -> str:
     return (
-        f"`escalade load --fit` finds {fit.slowdown:.3f} of the cloud alone, asked in closed loops"
-        f" of up to {fit.slots} clients, and is off by {100 * fit.error:.1f} % on average."
+        f"`escalade load --fit` finds {_each((one.slowdown for one in found), digits=3)} of the"
+        f" cloud alone, asked in closed loops of up to {found[0].slots} clients, and is off by"
+        f" {_each(100 * one.error for one in found)} % on average."
     )
 
 
