@@ -276,7 +276,7 @@ def test_when_gateways_are_cut_off_their_answers_stand(tmp_path: Path) -> None:
         "device_s = 0.01, cloud_s = 0.2, deferral_rate = 0.25, gateway_s = 0.1,"
         " gateway_deferral_rate = 1"
     )
-    outage = '[[outages]]\nfrom_s = 0\nto_s = 400\ngateway = "shops"\n[retries]\ndeadline_s = 0\n'
+    outage = '[[outages]]\nfrom_s = 0\nto_s = 1000\ngateway = "shops"\n[retries]\ndeadline_s = 0\n'
     more = 'gateway = "shops"' + GATEWAYS + outage
     report = run(tmp_path, fleet(answers=answers, more=more))
     row = report.together
@@ -291,7 +291,7 @@ def test_a_trace_through_a_gateway_is_taken_apart(
     tmp_path: Path, make_trace: Callable[..., Trace], with_answer: Callable[..., TraceRecord]
 ) -> None:
     """Every second query stayed at the gateway, which took 0.05 s; the cloud took 0.2."""
-    trace = make_trace([0.1] * 8, [True] * 8, [True] * 8)
+    trace = make_trace([0.9] * 8, [True] * 8, [True] * 8)
     own = Hop(tier="gateway", place="gateway", model="m", seconds=0.05)
     behind = Hop(tier="cloud", place="cloud", model="l", seconds=0.2)
     records = [

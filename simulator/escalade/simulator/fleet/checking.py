@@ -106,13 +106,13 @@ def _check_answers(group: Group) -> None:
 def _check_gateways(spec: Spec) -> list[str]:
     """Refuse gateways that contradict each other or a group; returns their names."""
     names = [one.name for one in spec.gateways]
+    for group in spec.groups:
+        _check_known(f"group {group.name!r}: gateway", group.gateway, names)
     for place, name in enumerate(names):
         if name in names[:place]:
             raise FleetError(f"two kinds of gateways are called {name!r}")
         if all(group.gateway != name for group in spec.groups):
             raise FleetError(f"gateways {name!r}: no group has them as its gateway")
-    for group in spec.groups:
-        _check_known(f"group {group.name!r}: gateway", group.gateway, names)
     slots = sum(one.count * one.slots for one in spec.gateways)
     if slots > MOST_SLOTS:
         raise FleetError(f"gateways times slots must be at most {MOST_SLOTS:,}; got {slots:,}")
