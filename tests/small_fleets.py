@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from escalade.simulator.fleet.engine.model import Model
+from escalade.simulator.fleet.engine.model import Gateways, Model, no_gateways
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,31 @@ class Group:
     idle_s: float | None = None
     open_s: Sequence[float] = (0.0,)
     first_up_s: Sequence[float] = (0.0,)
+    #: Which kind of gateways it has; then outages are of the link to them.
+    gateway: int = -1
+    gateway_s: Sequence[float] = (0.0,)
+    goes_on: Sequence[bool] = (True,)
+    near_up_s: Sequence[float] = (0.0,)
+    near_down_s: Sequence[float] = (0.0,)
+    outages_beyond: Sequence[tuple[float, float]] = ()
+
+
+def gateways_of(
+    groups: Sequence[Group], counts: Sequence[int], slots: int = 1, slowdown: float = 0.0
+) -> Gateways:
+    """So many gateways of each kind, all alike."""
+    if not counts:
+        return no_gateways(len(groups))
+    return Gateways(
+        kind=np.array([one.gateway for one in groups]),
+        first=_firsts(counts),
+        slots=np.full(len(counts), slots),
+        slowdown=np.full(len(counts), slowdown),
+        answer_s=np.array([one for group in groups for one in group.gateway_s]),
+        defers=np.array([one for group in groups for one in group.goes_on]),
+        up_s=np.array([group.near_up_s for group in groups for _ in group.device_s]),
+        down_s=np.array([group.near_down_s for group in groups for _ in group.device_s]),
+    )
 
 
 def model_of(groups: Sequence[Group], **changes: Any) -> Model:
@@ -42,13 +67,15 @@ def model_of(groups: Sequence[Group], **changes: Any) -> Model:
         np.concatenate([[0.0], np.cumsum(np.diff([at for at, _ in of]) * [r for _, r in of][:-1])])
         for of in pieces
     ]
+    beyond = [one.outages if one.gateway < 0 else one.outages_beyond for one in groups]
+    outages = [*beyond, *(() if one.gateway < 0 else one.outages for one in groups)]
     values: dict[str, Any] = {
         "seed": 1,
         "first_device": _firsts([one.devices for one in groups]),
         "first_record": _firsts([len(one.device_s) for one in groups]),
         "first_piece": _firsts([len(of) for of in pieces]),
         "first_time": _firsts([len(one.arrivals) for one in groups]),
-        "first_outage": _firsts([len(one.outages) for one in groups]),
+        "first_outage": _firsts([len(of) for of in outages]),
         "priority": np.array([one.priority for one in groups]),
         "piece_from_s": np.array([at for of in pieces for at, _ in of], dtype=np.float64),
         "piece_rate": np.array([rate for of in pieces for _, rate in of], dtype=np.float64),
@@ -57,6 +84,7 @@ def model_of(groups: Sequence[Group], **changes: Any) -> Model:
         "period_s": np.array([one.period_s for one in groups]),
         "device_s": np.array([one for group in groups for one in group.device_s]),
         "defers": np.array([one for group in groups for one in group.defers]),
+        "gateways": no_gateways(len(groups)),
         "cloud_s": np.array([one for group in groups for one in group.cloud_s]),
         "up_s": np.array([group.up_s for group in groups for _ in group.device_s]),
         "down_s": np.array([group.down_s for group in groups for _ in group.device_s]),
@@ -64,8 +92,8 @@ def model_of(groups: Sequence[Group], **changes: Any) -> Model:
         "idle_s": np.array([group.idle_s or 0.0 for group in groups]),
         "open_s": np.array([group.open_s for group in groups for _ in group.device_s]),
         "first_up_s": np.array([group.first_up_s for group in groups for _ in group.device_s]),
-        "outage_from_s": np.array([at for one in groups for at, _ in one.outages], np.float64),
-        "outage_to_s": np.array([to for one in groups for _, to in one.outages], np.float64),
+        "outage_from_s": np.array([at for of in outages for at, _ in of], np.float64),
+        "outage_to_s": np.array([to for of in outages for _, to in of], np.float64),
         "backoff_first_s": 0.1,
         "backoff_most_s": 1.0,
         "deadline_s": 10.0,

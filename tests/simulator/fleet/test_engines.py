@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_fleets import Group, model_of
+from small_fleets import Group, gateways_of, model_of
 
 from escalade.simulator.errors import FleetError
-from escalade.simulator.fleet.engine import ARRIVAL, fast, uniform
-from escalade.simulator.fleet.engine.cloud import run_unqueued
+from escalade.simulator.fleet.engine import (
+    ARRIVAL,
+    AT_GATEWAY,
+    DEFERRED,
+    DEGRADED,
+    fast,
+    uniform,
+)
 from escalade.simulator.fleet.engine.fast import simulate
 from escalade.simulator.fleet.engine.reference import simulate_plainly
+from escalade.simulator.fleet.engine.servers import run_unqueued
 
 # Few different numbers, and those that add up exactly, so that many things happen at one time.
 _SECONDS = st.sampled_from([0.0, 0.125, 0.25, 0.5, 0.3, 1.7])
@@ -43,6 +51,12 @@ def groups(draw: st.DrawFn) -> Group:
         idle_s=draw(st.sampled_from([None, None, 0.0, 0.5, 3.0])),
         open_s=draw(st.lists(_SECONDS, min_size=2, max_size=2)),
         first_up_s=draw(st.lists(_SECONDS, min_size=2, max_size=2)),
+        gateway=draw(st.sampled_from([-1, 0, 1])),
+        gateway_s=draw(column),
+        goes_on=draw(st.lists(st.booleans(), min_size=records, max_size=records)),
+        near_up_s=draw(st.lists(_SECONDS, min_size=2, max_size=2)),
+        near_down_s=draw(st.lists(_SECONDS, min_size=2, max_size=2)),
+        outages_beyond=[(start + 1.0, start + 3.0)] if draw(st.booleans()) else (),
     )
 
 
@@ -70,10 +84,22 @@ def little_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fast, "_ROOM", 5)
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.lists(groups(), min_size=1, max_size=3), changes())
-def test_the_fast_engine_equals_the_plain_one(fleet: list[Group], changed: dict[str, Any]) -> None:
-    model = model_of(fleet, **changed)
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(groups(), min_size=1, max_size=3),
+    changes(),
+    st.tuples(st.integers(1, 3), st.integers(1, 2)),
+    st.integers(1, 3),
+    st.sampled_from([0.0, 0.3, 1.0]),
+)
+def test_the_fast_engine_equals_the_plain_one(
+    fleet: list[Group],
+    changed: dict[str, Any],
+    counts: tuple[int, int],
+    slots: int,
+    slowdown: float,
+) -> None:
+    model = model_of(fleet, gateways=gateways_of(fleet, counts, slots, slowdown), **changed)
     plain = simulate_plainly(model)
     outcome = simulate(model, windows=3, threads=2, keep=True, stretch=8)
     kept = outcome.kept
@@ -84,7 +110,7 @@ def test_the_fast_engine_equals_the_plain_one(fleet: list[Group], changed: dict[
     # What is counted is what is kept.
     assert outcome.tally.arrived.sum() == len(plain.key) == outcome.tally.histogram.sum()
     of_outcome = outcome.tally.histogram.sum(axis=(0, 2))
-    assert of_outcome.tolist() == np.bincount(plain.outcome, minlength=3).tolist()
+    assert of_outcome.tolist() == np.bincount(plain.outcome, minlength=4).tolist()
 
 
 @pytest.mark.parametrize("slots", [1, 3, 40])
@@ -121,13 +147,15 @@ def test_two_runs_give_the_same_bytes_on_any_number_of_threads(threads: int) -> 
     fleet = [
         Group(devices=40, device_s=(0.1, 0.2), defers=(True, False), cloud_s=(0.03, 0.0)),
         Group(devices=20, outages=[(3.0, 4.0)], cloud_s=(0.05,), priority=1),
+        Group(devices=30, gateway=0, gateway_s=(0.2,), near_up_s=(0.01,)),
     ]
-    model = model_of(fleet, queue=3, slots=2, slowdown=0.4)
+    shared = gateways_of(fleet, [3], slots=2, slowdown=0.1)
+    model = model_of(fleet, queue=3, slots=2, slowdown=0.4, gateways=shared)
     one = simulate(model, windows=5, threads=1, stretch=64)
     other = simulate(model, windows=5, threads=threads, stretch=64)
     for name in ("histogram", "sums", "arrived", "sent", "refused", "degraded"):
         assert getattr(one.tally, name).tobytes() == getattr(other.tally, name).tobytes()
-    for name in ("used_s", "waited_s", "paid_s"):
+    for name in ("used_s", "waited_s", "paid_s", "gateways_s"):
         assert getattr(one, name).tobytes() == getattr(other, name).tobytes()
 
 
@@ -163,6 +191,45 @@ def test_first_calls_dial_and_so_do_those_after_an_idle_time() -> None:
         assert kept is not None
         for found in (kept, simulate_plainly(asked)):
             assert found.latency_s.tolist() == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_query_goes_through_its_gateway_by_hand() -> None:
+    """Two devices of one gateway of one slot: the second waits, and goes on to the cloud."""
+    group = Group(
+        devices=2,
+        arrivals=[1.0],
+        period_s=100.0,
+        device_s=(0.5,),
+        gateway=0,
+        gateway_s=(2.0,),
+        near_up_s=(0.25,),
+        near_down_s=(0.125,),
+        cloud_s=(4.0,),
+        up_s=(1.0,),
+        down_s=(0.5,),
+        outages_beyond=[(0.0, 200.0)],
+    )
+    for goes_on, out, expected in (
+        (False, False, 0.5 + 0.25 + 2.0 + 0.125),
+        (True, False, 0.5 + 0.25 + 2.0 + 1.0 + 4.0 + 0.5 + 0.125),
+        (True, True, 0.5 + 0.25 + 2.0 + 0.125),
+    ):
+        asked = replace(
+            group, goes_on=(goes_on,), outages_beyond=group.outages_beyond if out else ()
+        )
+        model = model_of(
+            [asked], gateways=gateways_of([asked], [1]), replicas=9, seconds=100.0, deadline_s=0.0
+        )
+        found = simulate(model, windows=1, threads=1, keep=True)
+        assert found.kept is not None
+        plain = simulate_plainly(model)
+        assert found.kept.latency_s.tobytes() == plain.latency_s.tobytes()
+        waited_s = sorted(found.kept.latency_s - expected)
+        assert waited_s[0] == pytest.approx(0.0, abs=1e-9)
+        assert -1e-9 <= waited_s[1] <= 2.0 + 1e-9
+        outcome = AT_GATEWAY if not goes_on else DEGRADED if out else DEFERRED
+        assert found.kept.outcome.tolist() == [outcome] * 2
+        assert found.gateways_s.tolist() == pytest.approx([4.0])
 
 
 @pytest.mark.parametrize("device_s", [0.125, 4.0])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from small_fleets import Group, model_of
+from small_fleets import Group, gateways_of, model_of
 
 from escalade.simulator.fleet.engine import Outcome
 from escalade.simulator.fleet.engine.fast import simulate
@@ -101,6 +102,25 @@ def test_a_replica_that_shares_itself_takes_as_long_whatever_the_spread(times: l
 def test_slots_without_slowdown_are_servers() -> None:
     found = runs(cloud(EXPONENTIAL, 3.2), slots=4, slowdown=0.0)
     check(means(found, DEFERRED), 1 + erlang_c(4, 3.2) / 0.8)
+
+
+@pytest.mark.parametrize(("slots", "load"), [(1, 0.7), (4, 3.2)])
+def test_gateways_wait_as_erlang_c_says_and_the_cloud_behind_as_if_they_were_none(
+    slots: int, load: float
+) -> None:
+    """What leaves an M/M/c queue is a Poisson process again (Burke 1956), so that both add up."""
+    group = replace(
+        cloud(EXPONENTIAL, 2 * load, devices=80),
+        gateway=0,
+        gateway_s=np.random.default_rng(0).permutation(EXPONENTIAL),
+        goes_on=(True,) * len(EXPONENTIAL),
+    )
+    near = gateways_of([group], [2], slots)
+    found = runs(group, gateways=near, replicas=20)
+    wait_s = erlang_c(slots, load) / (slots - load)
+    behind_s = erlang_c(20, 2 * load) / (20 - 2 * load)
+    check(means(found, DEFERRED), 2 + wait_s + behind_s)
+    check(np.array([one.gateways_s.sum() / 4000.0 for one in found]), 2 * load)
 
 
 def test_without_a_queue_as_many_are_turned_away_as_erlang_b_says() -> None:

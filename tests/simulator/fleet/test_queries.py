@@ -18,6 +18,8 @@ ONE = Queries(
     beside_s=np.zeros(1),
     bytes_up=np.zeros(1, dtype=np.int64),
     bytes_down=np.zeros(1, dtype=np.int64),
+    gateway_s=np.zeros(1),
+    goes_on=np.ones(1, np.bool_),
 )
 
 

@@ -9,7 +9,7 @@ import pytest
 from escalade.simulator.errors import FleetError, ProfileError
 from escalade.simulator.fleet import run_fleet
 from escalade.simulator.fleet.building import build
-from escalade.simulator.fleet.spec import read_spec
+from escalade.simulator.fleet.checking import read_spec
 
 FLEET = """
 seconds = 60
@@ -172,6 +172,62 @@ def test_a_bound_of_the_queue_lets_an_overloaded_cloud_be_simulated(tmp_path: Pa
     fleet = build(read_spec(path), tmp_path, seed=1)
     assert fleet.model.queue == 5
     assert 4 * 4 < fleet.load < 18
+
+
+SHOPS = """
+[[gateways]]
+name = "shops"
+count = 5
+profile = "fios"
+"""
+THROUGH = 'profile = "lte"\ngateway = "shops"'
+TOLD = "deferral_rate = 0.25, gateway_s = 0.1, gateway_deferral_rate = 0.5"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({'"shops"\ncount': '"shop"\ncount'}, "gateway must be one of shop; got 'shops'; did you"),
+        ({SHOPS: ""}, "gateway must be left out, for there are none; got 'shops'"),
+        ({THROUGH: 'profile = "lte"'}, "gateway_s is of a gateway, and the group has none"),
+        ({", gateway_s = 0.1": ""}, "answers need gateway_s, as the group has gateways"),
+        ({", gateway_deferral_rate = 0.5": ""}, "answers need gateway_deferral_rate, as the"),
+        ({"gateway_deferral_rate = 0.5": "gateway_deferral_rate = 2"}, "in [0, 1], got 2"),
+        ({SHOPS: SHOPS + SHOPS}, "two kinds of gateways are called 'shops'"),
+        ({SHOPS: SHOPS + SHOPS.replace("shops", "bus")}, "gateways 'bus': no group has them"),
+        ({"count = 5": "count = 0"}, "gateways[0].count must be at least 1 and at most"),
+        ({"count = 5": "count = 2000\nslots = 4096"}, "times slots must be at most 4,000,000; got"),
+        ({TOLD: TOLD + ", fallback = false"}, "fallback must be true where there is a gateway"),
+        (
+            {SHOPS: SHOPS + '[[outages]]\nfrom_s = 1\nto_s = 2\ngateway = "shop"\n'},
+            "an outage's gateway must be one of shops; got 'shop'; did you mean 'shops'?",
+        ),
+        (
+            {SHOPS: SHOPS + '[[outages]]\nfrom_s=1\nto_s=2\ngateway="shops"\ngroup="phones"\n'},
+            "an outage is of a group's devices or of gateways; got both 'phones' and 'shops'",
+        ),
+        ({"fios": "fibre"}, "gateways 'shops': profile must be one of"),
+        (
+            {"gateway_s = 0.1": "gateway_s = 9"},
+            "gateways 'shops': one must be at work less than 100% of its time; its queries want 15",
+        ),
+    ],
+)
+def test_gateways_that_contradict_are_refused_in_one_line(
+    tmp_path: Path, changes: dict[str, str], said: str
+) -> None:
+    text = FLEET.replace('profile = "lte"', THROUGH).replace("deferral_rate = 0.25", TOLD) + SHOPS
+    path = tmp_path / "fleet.toml"
+    path.write_text(text)
+    build(read_spec(path), tmp_path, seed=1)
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new, 1)
+    path.write_text(text)
+    with pytest.raises((FleetError, ProfileError)) as caught:
+        build(read_spec(path), tmp_path, seed=1)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

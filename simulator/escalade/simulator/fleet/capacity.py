@@ -14,9 +14,18 @@ import msgspec
 
 from escalade.simulator.errors import FleetError
 from escalade.simulator.fleet.building import Fleet, build
-from escalade.simulator.fleet.engine import ANSWERED, DEFERRED, Model, Outcome, quantile, simulate
+from escalade.simulator.fleet.checking import read_spec
+from escalade.simulator.fleet.engine import (
+    ANSWERED,
+    AT_GATEWAY,
+    DEFERRED,
+    Model,
+    Outcome,
+    quantile,
+    simulate,
+)
 from escalade.simulator.fleet.run import THREADS
-from escalade.simulator.fleet.spec import MOST_REPLICAS, MOST_S, MOST_SLOTS, Spec, read_spec
+from escalade.simulator.fleet.spec import MOST_REPLICAS, MOST_S, MOST_SLOTS, Spec
 from escalade.simulator.network import Profiles
 
 #: Runs of seeds of their own. The median of what runs need lies between the least and the most of
@@ -128,7 +137,7 @@ def _run(model: Model, replicas: int) -> Outcome:
 def p99_of(outcome: Outcome) -> float:
     """Within which time 99 of 100 queries are answered by whom their gate meant, or infinity."""
     counts = outcome.tally.histogram.sum(axis=0)
-    answered = counts[ANSWERED] + counts[DEFERRED]
+    answered = counts[ANSWERED] + counts[AT_GATEWAY] + counts[DEFERRED]
     total, known = int(counts.sum()), int(answered.sum())
     if not total:
         raise FleetError("no query came in a run: give more seconds, devices or queries of each")

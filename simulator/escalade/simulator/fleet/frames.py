@@ -5,10 +5,11 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from escalade.simulator.fleet.engine import DEFERRED, quantile
+from escalade.simulator.fleet.engine import AT_GATEWAY, DEFERRED, quantile
 from escalade.simulator.fleet.report import (
     CloudRow,
     FleetRun,
+    GatewayRow,
     GroupRow,
     Percentiles,
     WindowRow,
@@ -22,11 +23,16 @@ _TIMES = Percentiles.__struct_fields__
 
 
 def frames_of(run: FleetRun) -> list[Frame]:
-    """`timeline`, `loads`, `groups`, `cloud`, `distribution` and `outages`."""
+    """`timeline`, `loads`, `groups`, `gateways`, `cloud`, `distribution` and `outages`."""
     return [
         _timeline(run),
         _loads(run),
         _groups(run),
+        frame_of(
+            "gateways",
+            GatewayRow.__struct_fields__,
+            [msgspec.structs.astuple(row) for row in run.report.gateways],
+        ),
         _cloud(run),
         _distribution(run),
         _outages(run),
@@ -51,12 +57,13 @@ def _loads(run: FleetRun) -> Frame:
 
 def _groups(run: FleetRun) -> Frame:
     plain = [name for name in GroupRow.__struct_fields__ if not name.startswith("latency")]
-    head = [*plain, *(f"{of}_{name}" for of in ("latency", "deferred") for name in _TIMES)]
+    kinds = ("latency", "deferred", "at_gateway")
+    head = [*plain, *(f"{of}_{name}" for of in kinds for name in _TIMES)]
     profiles = [*(group.profile for group in run.spec.groups), None]
     rows: list[list[Value]] = []
     for row in [*run.report.groups, run.report.together]:
         cells: list[Value] = [getattr(row, name) for name in plain]
-        for took in (row.latency, row.latency_deferred):
+        for took in (row.latency, row.latency_deferred, row.latency_at_gateway):
             cells += [None] * len(_TIMES) if took is None else msgspec.structs.astuple(took)
         rows.append(cells)
     told = frame_of("groups", head, rows)
@@ -69,15 +76,19 @@ def _cloud(run: FleetRun) -> Frame:
 
 
 def _distribution(run: FleetRun) -> Frame:
-    """Of all answers of each group, and of the cloud's."""
+    """Of all answers of each group, and of those of its gateways and of the cloud."""
     rows: list[list[Value]] = []
     for group, histogram in run.histograms.items():
-        for answers, counts in (("all", histogram.sum(axis=0)), ("cloud", histogram[DEFERRED])):
+        for answers, counts in (
+            ("all", histogram.sum(axis=0)),
+            ("gateway", histogram[AT_GATEWAY]),
+            ("cloud", histogram[DEFERRED]),
+        ):
             if counts.any():
                 rows += [[group, answers, share, quantile(counts, share)] for share in _SHARES]
     return frame_of("distribution", ["group", "answers", "share", "seconds"], rows)
 
 
 def _outages(run: FleetRun) -> Frame:
-    rows = [[one.group, one.from_s, one.to_s] for one in run.spec.outages]
-    return frame_of("outages", ["group", "from_s", "to_s"], rows)
+    rows = [[one.group, one.from_s, one.to_s, one.gateway] for one in run.spec.outages]
+    return frame_of("outages", ["group", "from_s", "to_s", "gateway"], rows)

@@ -11,7 +11,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from escalade.simulator.fleet.engine import ARRIVAL, Bools, Floats, Model, simulate, uniform
+from escalade.simulator.fleet.engine import (
+    ARRIVAL,
+    Bools,
+    Floats,
+    Model,
+    no_gateways,
+    simulate,
+    uniform,
+)
 
 #: So that a second query of a device would come after all others' first.
 _PERIODS = 10
@@ -51,14 +59,14 @@ def latencies_of(given: Given, *, slots: int, slowdown: float) -> Floats:
     period_s = _PERIODS * seconds
     # Where a device of recorded arrivals begins in them; its first is to be when it comes.
     begin_s = np.array([uniform(0, device, 0, ARRIVAL, 0) for device in range(many)]) * period_s
-    one_each, none = np.arange(many + 1), np.zeros(many + 1, np.int64)
+    one_each = np.arange(many + 1)
     model = Model(
         seed=0,
         first_device=one_each,
         first_record=one_each,
         first_piece=one_each,
         first_time=one_each,
-        first_outage=none,
+        first_outage=np.zeros(2 * many + 1, np.int64),
         priority=np.zeros(many, np.int64),
         piece_from_s=np.zeros(many),
         piece_rate=np.zeros(many),
@@ -67,6 +75,7 @@ def latencies_of(given: Given, *, slots: int, slowdown: float) -> Floats:
         period_s=np.full(many, period_s),
         device_s=given.device_s,
         defers=given.defers,
+        gateways=no_gateways(many),
         cloud_s=given.cloud_s,
         up_s=given.up_s[:, None],
         down_s=given.down_s[:, None],

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from escalade.edge.trace import links_of
+from escalade.edge.trace import TierAnswer, links_of
 from escalade.simulator.errors import FleetError, SimulatorError
 from escalade.simulator.fleet.engine import Bools, Floats, Ints
 from escalade.simulator.fleet.spec import Answers, Group
@@ -42,6 +43,8 @@ class Queries:
         beside_s: `(R,)` what the call took beside, over loopback.
         bytes_up: `(R,)` what the call sends, gRPC's framing included,
         bytes_down: `(R,)` and receives.
+        gateway_s: `(R,)` what a gateway takes for it alone; 0 where there is none,
+        goes_on: `(R,)` and whether it then goes on to the cloud; then all that comes does.
         notes: what its reader should know of them.
     """
 
@@ -51,7 +54,14 @@ class Queries:
     beside_s: Floats
     bytes_up: Ints
     bytes_down: Ints
+    gateway_s: Floats
+    goes_on: Bools
     notes: tuple[str, ...] = ()
+
+    @property
+    def called(self) -> Bools:
+        """Which come to the cloud."""
+        return self.defers & self.goes_on
 
     @property
     def deferral_rate(self) -> float:
@@ -88,6 +98,14 @@ def _told(told: Answers, scale: float, seed: int) -> Queries:
     many = _PARTS
     device, cloud = (rng.permutation(np.resize(unit, many)) for _ in range(2))
     defers = rng.permutation(many) < round(told.deferral_rate * many)
+    gateway_s, goes_on = np.zeros(many), np.ones(many, np.bool_)
+    if told.gateway_s is not None and told.gateway_deferral_rate is not None:
+        gateway_s = told.gateway_s * rng.permutation(np.resize(unit, many))
+        # Of those that come to it, so that small shares are of these too.
+        above = np.flatnonzero(defers)
+        goes_on[above] = rng.permutation(len(above)) < round(
+            told.gateway_deferral_rate * len(above)
+        )
     return Queries(
         device_s=scale * told.device_s * device,
         defers=defers,
@@ -95,6 +113,8 @@ def _told(told: Answers, scale: float, seed: int) -> Queries:
         beside_s=np.zeros(many),
         bytes_up=np.full(many, told.bytes_up + GRPC_BYTES_UP),
         bytes_down=np.full(many, told.bytes_down + GRPC_BYTES_DOWN),
+        gateway_s=gateway_s,
+        goes_on=goes_on,
     )
 
 
@@ -132,29 +152,55 @@ def _recorded(path: Path, group: Group, seed: int) -> Queries:
         np.where(come, table[level], 0.0)
         for table, level, come in zip(below, found.climb.levels, reached, strict=False)
     ]
-    links = [answer.link for answer in found.course.tiers[-1].answers if answer.link is not None]
+    last = found.course.tiers[-1].answers
+    links = [answer.link for answer in last if answer.link is not None]
     round_trip_s = np.array([max(link.round_trip_s, link.server_s) for link in links])
-    cloud_s = np.array([link.server_s for link in links])
+    gateway_s, cloud_s = np.zeros(len(last)), np.array([link.server_s for link in links])
+    goes_on = np.ones(len(last), np.bool_)
+    if group.gateway is not None:
+        gateway_s, cloud_s, goes_on = _through_gateway(path, group.gateway, last)
+        round_trip_s = np.maximum(round_trip_s, gateway_s + cloud_s)
     return Queries(
         device_s=group.scale * np.sum(spent, axis=0),
         defers=reached[-1],
         cloud_s=cloud_s,
-        beside_s=round_trip_s - cloud_s,
+        beside_s=round_trip_s - cloud_s - gateway_s,
         bytes_up=found.course.bytes_up[-1],
         bytes_down=found.course.bytes_down[-1],
+        gateway_s=gateway_s,
+        goes_on=goes_on,
         notes=tuple(notes),
     )
 
 
+def _through_gateway(
+    path: Path, gateway: str, answers: Sequence[TierAnswer]
+) -> tuple[Floats, Floats, Bools]:
+    """What a gateway took for each query, what the cloud behind it, and whether that was asked.
+
+    Raises:
+        FleetError: an answer came through none, or through more than one tier behind it.
+    """
+    for answer in answers:
+        if not 1 <= len(answer.hops) <= 2:  # noqa: PLR2004 - the gateway's own, and the cloud's
+            raise FleetError(
+                f"{path}: answers of a group with gateways ({gateway!r}) must have come through one"
+                f" and at most one tier behind it; one came through {len(answer.hops)} tiers"
+            )
+    own = np.array([answer.hops[0].seconds for answer in answers])
+    beyond = np.array([sum(hop.seconds for hop in answer.hops[1:]) for answer in answers])
+    return own, beyond, np.array([len(answer.hops) > 1 for answer in answers])
+
+
 def sampled_delays(
-    queries: Queries, profile: Profile, samples: int, seed: int
+    queries: Queries, profile: Profile, samples: int, seed: int | Sequence[int]
 ) -> tuple[Floats, Floats]:
     """Delays of calls on idle lines of their own, up and down: each `(R, samples)`.
 
     Both ways of a call are of one place: they meet the network at one moment, which may be any.
 
     Args:
-        queries: whose bytes cross the network.
+        queries: whose bytes cross the network, with what the cloud takes between.
         profile: of the network.
         samples: of each query.
         seed: of what is drawn.

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from escalade.simulator.fleet.engine import (
+    AT_GATEWAY,
     DEFERRED,
     DEGRADED,
     Floats,
@@ -58,13 +59,29 @@ class GroupRow(_Row, frozen=True):
     #: By the device, its gate letting it stand; and by the cloud.
     answered: int
     deferred: int
-    #: The cloud was due and did not answer: the device's answer stands, or there is none.
+    #: The cloud, or a gateway, was due and did not answer: what is below stands, or there is none.
     degraded: int
     dropped: int
     #: From when a query came to its answer; None where there is none. Those dropped are left out.
     latency: Percentiles | None
     #: Of the cloud's answers.
     latency_deferred: Percentiles | None
+    #: By a gateway, its gate letting it stand.
+    at_gateway: int
+    #: Of these.
+    latency_at_gateway: Percentiles | None
+
+
+class GatewayRow(_Row, frozen=True):
+    """What gateways of one kind had to do."""
+
+    name: str
+    gateways: int
+    profile: str
+    #: That they answered, those of the warm-up left out.
+    answered: int
+    #: Share of their slots in use, from the first second to the last.
+    utilisation: float
 
 
 class CloudRow(_Row, frozen=True):
@@ -104,6 +121,8 @@ class FleetReport(_Row, frozen=True):
     groups: list[GroupRow]
     #: Of all groups together, where there are several.
     together: GroupRow
+    #: Between them and the cloud.
+    gateways: list[GatewayRow]
     cloud: CloudRow
     timeline: list[WindowRow]
     #: Such as that of a trace not all queries were read.
@@ -119,8 +138,8 @@ class FleetRun:
         report: its numbers.
         course: its timeline in `WINDOWS` stretches of time.
         loads: by group, `(4, WINDOWS)` of queries, attempts, refused and degraded.
-        histograms: by group, `(3, BINS)` of latencies by outcome, see `Tally`; those dropped are
-            left out.
+        histograms: by group, `(OUTCOMES, BINS)` of latencies, see `Tally`; those dropped are left
+            out.
     """
 
     spec: Spec
@@ -191,6 +210,7 @@ def _report_of(spec: Spec, outcome: Outcome, *, seed: int, notes: Sequence[str])
         warm_up_s=spec.warm_up_s,
         groups=rows,
         together=_group_row("together", spec.groups, tally.histogram, tally.sums),
+        gateways=_gateway_rows(spec, rows, outcome.gateways_s),
         cloud=CloudRow(
             attempts=int(tally.sent.sum()),
             refused=int(tally.refused.sum()),
@@ -204,28 +224,49 @@ def _report_of(spec: Spec, outcome: Outcome, *, seed: int, notes: Sequence[str])
     )
 
 
+def _gateway_rows(spec: Spec, rows: Sequence[GroupRow], used_s: Floats) -> list[GatewayRow]:
+    return [
+        GatewayRow(
+            name=gateway.name,
+            gateways=gateway.count,
+            profile=gateway.profile,
+            answered=sum(
+                row.at_gateway
+                for group, row in zip(spec.groups, rows, strict=True)
+                if group.gateway == gateway.name
+            ),
+            utilisation=float(used) / (gateway.count * gateway.slots * spec.seconds),
+        )
+        for gateway, used in zip(spec.gateways, used_s, strict=True)
+    ]
+
+
 def _group_row(name: str, groups: Sequence[Group], histogram: Ints, sums: Floats) -> GroupRow:
     counts = histogram.sum(axis=2)
     kept = _with_answer(groups, histogram)
-    answered, deferred, degraded = counts.sum(axis=0).tolist()
+    answered, deferred, degraded, at_gateway = counts.sum(axis=0).tolist()
+
+    def took(outcome: int) -> Percentiles | None:
+        return _percentiles(histogram[:, outcome].sum(axis=0), float(sums[:, outcome].sum()))
+
     dropped = int((counts - kept.sum(axis=2)).sum())
     return GroupRow(
         name=name,
         devices=sum(group.count for group in groups),
-        queries=answered + deferred + degraded,
+        queries=answered + deferred + degraded + at_gateway,
         answered=answered,
         deferred=deferred,
         degraded=degraded - dropped,
         dropped=dropped,
         latency=_percentiles(kept.sum(axis=(0, 1)), float(_with_answer(groups, sums).sum())),
-        latency_deferred=_percentiles(
-            histogram[:, DEFERRED].sum(axis=0), float(sums[:, DEFERRED].sum())
-        ),
+        latency_deferred=took(DEFERRED),
+        at_gateway=at_gateway,
+        latency_at_gateway=took(AT_GATEWAY),
     )
 
 
 def _with_answer(groups: Sequence[Group], counts: NDArray[Number]) -> NDArray[Number]:
-    """Counts `(G, 3, ...)` of queries by outcome without those that were dropped."""
+    """Counts `(G, OUTCOMES, ...)` of queries by outcome without those that were dropped."""
     kept = counts.copy()
     for k, group in enumerate(groups):
         if group.answers is not None and not group.answers.fallback:

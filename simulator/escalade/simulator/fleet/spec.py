@@ -1,22 +1,19 @@
-"""What is said of a fleet in TOML, with every range; knows no engine and no trace."""
+"""What is said of a fleet in TOML, with the range of each value; knows no engine and no trace."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 
-from escalade.edge.base import Share, explain, nearest
-from escalade.simulator.errors import FleetError
-from escalade.simulator.tables import read_tables
+from escalade.edge.base import Share
 
 #: A hundred years; what is longer is no plan.
 MOST_S = 3.2e9
 #: Devices of all groups together: each takes 32 bytes.
 MOST_DEVICES = 20_000_000
 
-#: Slots of all replicas together: each takes 20 bytes.
+#: Slots of all replicas together, and of all gateways: each takes 20 bytes.
 MOST_SLOTS = 4_000_000
 
 Seconds = Annotated[float, msgspec.Meta(ge=0.0, le=MOST_S)]
@@ -29,8 +26,6 @@ Replicas = Annotated[int, msgspec.Meta(ge=1, le=MOST_REPLICAS)]
 #: Less than any round trip that a call which fails takes: without a wait it would fail for ever.
 _LEAST_WAIT_S = 1e-3
 _Wait = Annotated[float, msgspec.Meta(ge=_LEAST_WAIT_S, le=MOST_S)]
-#: Waits of one call, at their longest: each is drawn, and each of millions of calls may have them.
-_MOST_WAITS = 1000
 
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -98,6 +93,8 @@ class Answers(_Table, frozen=True):
         bytes_down: and back.
         fallback: whether a device's answer stands where the cloud gives none; else the query is
             dropped.
+        gateway_s: mean seconds that a gateway takes for one alone; where the group has gateways.
+        gateway_deferral_rate: share of what comes to a gateway that goes on to the cloud; likewise.
     """
 
     device_s: Seconds
@@ -107,6 +104,8 @@ class Answers(_Table, frozen=True):
     bytes_up: Annotated[int, msgspec.Meta(ge=0, le=1 << 30)] = 500
     bytes_down: Annotated[int, msgspec.Meta(ge=0, le=1 << 30)] = 500
     fallback: bool = True
+    gateway_s: Seconds | None = None
+    gateway_deferral_rate: Share | None = None
 
 
 class Dialling(_Table, frozen=True):
@@ -133,6 +132,7 @@ class Group(_Table, frozen=True):
         trace: of `escalade record`; each query is one of its records, drawn anew.
         thresholds: of the trace's gates; None means as recorded.
         answers: in place of a trace.
+        gateway: whose queries go through these gateways; None: straight to the cloud.
         scale: a device takes so many times as long as that of the trace.
         priority: where some wait in the cloud, those of 0 go first.
         dialling: when a device has to dial; None: its connection is always open.
@@ -145,9 +145,28 @@ class Group(_Table, frozen=True):
     trace: str | None = None
     thresholds: list[float] | None = None
     answers: Answers | None = None
+    gateway: str | None = None
     scale: Annotated[float, msgspec.Meta(gt=0.0, le=1e6)] = 1.0
     priority: Annotated[int, msgspec.Meta(ge=0, le=7)] = 0
     dialling: Dialling | None = None
+
+
+class GatewayTable(_Table, frozen=True):
+    """Gateways that are alike, between devices that share them and the cloud.
+
+    Attributes:
+        name: what groups call them.
+        count: how many; devices of a group are spread over them evenly.
+        profile: the network between them and the cloud.
+        slots: queries that one computes at once; others wait.
+        slowdown: each query beside it makes one take so many times longer.
+    """
+
+    name: str
+    count: _Count
+    profile: str
+    slots: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 1
+    slowdown: Share = 0.0
 
 
 class Scaling(_Table, frozen=True):
@@ -207,17 +226,19 @@ class Retries(_Table, frozen=True):
 
 
 class Outage(_Table, frozen=True):
-    """A time in which no call leaves its device.
+    """A time in which no call leaves its device, or its gateway.
 
     Attributes:
         from_s: when it begins.
         to_s: when it ends.
-        group: of these devices; None is of all.
+        group: of these devices; None is of all, where no gateway is named.
+        gateway: of these gateways, towards the cloud.
     """
 
     from_s: Seconds
     to_s: Span
     group: str | None = None
+    gateway: str | None = None
 
 
 class Spec(_Table, frozen=True):
@@ -226,6 +247,7 @@ class Spec(_Table, frozen=True):
     Attributes:
         seconds: in which queries come.
         groups: of devices.
+        gateways: between these and the cloud.
         cloud: what they share.
         warm_up_s: queries before are not measured.
         retries: of calls.
@@ -235,88 +257,7 @@ class Spec(_Table, frozen=True):
     seconds: Span
     groups: Annotated[list[Group], msgspec.Meta(min_length=1, max_length=64)]
     cloud: CloudTable
+    gateways: Annotated[list[GatewayTable], msgspec.Meta(max_length=64)] = []
     warm_up_s: Seconds = 0.0
     retries: Retries = Retries()
     outages: Annotated[list[Outage], msgspec.Meta(max_length=10_000)] = []
-
-
-def read_spec(path: Path) -> Spec:
-    """Read a fleet.
-
-    Raises:
-        FleetError: it cannot be read, a key is unknown (the nearest is named), a value is out of
-            range, or two contradict each other.
-    """
-    raw = read_tables(path, FleetError)
-    try:
-        spec = msgspec.convert(raw, Spec)
-    except msgspec.ValidationError as error:
-        raise FleetError(f"{path}: {explain(error, raw, Spec)}") from error
-    try:
-        check_spec(spec)
-    except FleetError as error:
-        raise FleetError(f"{path}: {error}") from error
-    return spec
-
-
-def check_spec(spec: Spec) -> None:
-    """Refuse values that contradict each other.
-
-    Raises:
-        FleetError: names them.
-    """
-    if spec.warm_up_s >= spec.seconds:
-        raise FleetError(
-            f"warm_up_s must be below seconds, {spec.seconds:g}; got {spec.warm_up_s:g}"
-        )
-    names = [group.name for group in spec.groups]
-    for place, group in enumerate(spec.groups):
-        if group.name in names[:place]:
-            raise FleetError(f"two groups are called {group.name!r}")
-        if (group.trace is None) == (group.answers is None):
-            raise FleetError(f"group {group.name!r}: give either trace or answers")
-        if group.trace is None and group.thresholds is not None:
-            raise FleetError(f"group {group.name!r}: thresholds are of a trace, and there is none")
-        if isinstance(group.arrivals, Daily) and not any(group.arrivals.hours):
-            raise FleetError(f"group {group.name!r}: hours must have one above 0")
-    total = sum(group.count for group in spec.groups)
-    if total > MOST_DEVICES:
-        raise FleetError(f"devices must be at most {MOST_DEVICES:,} together; got {total:,}")
-    _check_cloud(spec.cloud)
-    _check_retries(spec.retries)
-    for outage in spec.outages:
-        if outage.group is not None and outage.group not in names:
-            hint = nearest(outage.group, names)
-            raise FleetError(
-                f"an outage's group must be one of {', '.join(names)}; got {outage.group!r}{hint}"
-            )
-        if outage.to_s <= outage.from_s:
-            raise FleetError(
-                f"an outage's to_s must be above its from_s, {outage.from_s:g}; got {outage.to_s:g}"
-            )
-
-
-def _check_cloud(cloud: CloudTable) -> None:
-    most = cloud.replicas if cloud.scaling is None else cloud.scaling.most
-    if most * cloud.slots > MOST_SLOTS:
-        raise FleetError(
-            f"replicas times slots must be at most {MOST_SLOTS:,}; got {most * cloud.slots:,}"
-        )
-    scaling = cloud.scaling
-    if scaling is not None and scaling.least > scaling.most:
-        raise FleetError(
-            f"scaling's least must be at most its most, {scaling.most}; got {scaling.least}"
-        )
-    if scaling is not None and not scaling.least <= cloud.replicas <= scaling.most:
-        raise FleetError(
-            f"replicas must be in {scaling.least}..{scaling.most}, as scaling has it;"
-            f" got {cloud.replicas}"
-        )
-
-
-def _check_retries(retries: Retries) -> None:
-    if retries.deadline_s > _MOST_WAITS * retries.most_s:
-        raise FleetError(
-            f"retries.deadline_s must be at most {_MOST_WAITS:,} times most_s,"
-            f" {retries.most_s:g}; got {retries.deadline_s:g}"
-        )

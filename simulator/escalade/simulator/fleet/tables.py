@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from escalade.simulator.fleet.capacity import RUNS, Capacity
 from escalade.simulator.fleet.report import FleetReport, GroupRow, Percentiles
 from escalade.simulator.formats import (
@@ -35,6 +37,11 @@ def lines_of(report: FleetReport) -> list[str]:
         f" {percent(cloud.utilisation)} of its slots in use;"
         f" {three_digits(cloud.replica_hours)} replica hours"
     )
+    lines += [
+        f"{one.name}: {one.gateways:,} gateways answer {count(one.answered)} queries;"
+        f" {percent(one.utilisation)} of their slots in use"
+        for one in report.gateways
+    ]
     if cloud.cost:
         lines.append(
             f"cost {three_digits(cloud.cost)}, {three_digits(cloud.cost_per_million)} for a million"
@@ -68,18 +75,22 @@ def _outcomes(rows: list[GroupRow]) -> TextTable:
     def share(part: int, row: GroupRow) -> Cell:
         return Cell(percent(part / row.queries) if row.queries else _NONE)
 
+    through = any(row.at_gateway for row in rows)
     return TextTable(
         "Who answered",
-        ["group", "devices", "queries", "device", "cloud", "degraded", "dropped"],
+        [
+            *("group", "devices", "queries", "device"),
+            *(["gateway"] if through else []),
+            *("cloud", "degraded", "dropped"),
+        ],
         [
             [
                 Cell(row.name),
                 Cell(f"{row.devices:,}"),
                 Cell(count(row.queries)),
-                *(
-                    share(part, row)
-                    for part in (row.answered, row.deferred, row.degraded, row.dropped)
-                ),
+                share(row.answered, row),
+                *([share(row.at_gateway, row)] if through else []),
+                *(share(part, row) for part in (row.deferred, row.degraded, row.dropped)),
             ]
             for row in rows
         ],
@@ -93,17 +104,17 @@ def _latencies(rows: list[GroupRow]) -> TextTable:
         values = (found.mean, found.p50, found.p90, found.p99, found.p99_9)
         return [Cell(seconds(value)) for value in values]
 
+    def lines(row: GroupRow) -> Iterator[list[Cell]]:
+        yield [Cell(row.name), *cells(row.latency)]
+        if through:
+            yield [Cell(f"{row.name}, gateway's"), *cells(row.latency_at_gateway)]
+        yield [Cell(f"{row.name}, cloud's"), *cells(row.latency_deferred)]
+
+    through = any(row.at_gateway for row in rows)
     return TextTable(
         "Latency",
         ["answers", "mean", "p50", "p90", "p99", "p99.9"],
-        [
-            line
-            for row in rows
-            for line in (
-                [Cell(row.name), *cells(row.latency)],
-                [Cell(f"{row.name}, cloud's"), *cells(row.latency_deferred)],
-            )
-        ],
+        [line for row in rows for line in lines(row)],
     )
 
 

@@ -27,6 +27,9 @@ Floats = NDArray[np.float64]
 
 _HEIGHT = 2.0
 
+#: Of all answers of a group, and of those of one place.
+_DASHES = dict(zip(("all", "cloud", "gateway"), DASHES, strict=False))
+
 #: A query that took no time is drawn here, on a logarithmic axis.
 _LEAST_S = 1e-6
 
@@ -43,7 +46,7 @@ def write_fleet_figures(folder: Path, frames: Sequence[Frame]) -> list[Path]:
 
 
 def fleet_figures(frames: Sequence[Frame]) -> dict[str, Figure]:
-    """By name; what is drawn is called `line-K`, `outage-K`, and `all-G` or `cloud-G` of a group.
+    """By name; what is drawn is called `line-K`, `outage-K`, and `all-G` of a group and so on.
 
     They are `load`, `replicas`, `waiting` over time, outages shaded; and `latency`.
 
@@ -104,7 +107,7 @@ def _over_time(
 
 
 def _latency(told: Mapping[str, Sequence[Value]]) -> Figure:
-    """Of each group, all answers and the cloud's."""
+    """Of each group, all answers, and those of its gateways and of the cloud."""
     figure = Figure((COLUMN, _HEIGHT), layout="constrained")
     axes = figure.subplots()
     colours = dict(coloured(dict.fromkeys(map(str, told["group"]))))
@@ -116,14 +119,14 @@ def _latency(told: Mapping[str, Sequence[Value]]) -> Figure:
             for k, line in enumerate(zip(told["group"], told["answers"], strict=True))
             if line == (group, answers)
         ]
-        is_all = answers == "all"
+        label = group if answers == "all" else f"{group}, {answers}'s"
         axes.plot(
             np.maximum(seconds[own], _LEAST_S),
             share[own],
             drawstyle="steps-post",
             color=colours[group],
-            linestyle=DASHES[0 if is_all else 1],
-            label=legend_label(group if is_all else f"{group}, cloud's"),
+            linestyle=_DASHES[str(answers)],
+            label=legend_label(label),
             gid=f"{answers}-{list(colours).index(group)}",
         )
     axes.set(xlabel="Latency (s)", ylabel="Queries answered", xscale="log", ylim=(-0.02, 1.02))

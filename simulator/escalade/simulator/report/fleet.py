@@ -67,19 +67,19 @@ def write_fleet_page(
         "scripts": scripts,
         "switched": names if len(names) > 1 else [],
         "charts": charts,
-        "stops": fleet_map(told["groups"], told["cloud"]),
+        "stops": fleet_map(told["groups"], told["gateways"], told["cloud"]),
         "answered": answered,
         "groups_csv": csv_link(told["groups"]),
         "loads_csv": csv_link(told["loads"]),
         "outages": outages,
     }
     if len(names) > 1:
-        values["data"] = as_json(_switched(names, told))
+        values["data"] = as_json(_switched(names, told, len(latency.rows) // (len(names) + 1)))
     write_page(path, "fleet.html", values)
 
 
-def _switched(names: Sequence[str], told: Mapping[str, Frame]) -> dict[str, object]:
-    """What the page's script reads."""
+def _switched(names: Sequence[str], told: Mapping[str, Frame], latencies: int) -> dict[str, object]:
+    """What the page's script reads, where the table of latencies has so many rows of a group."""
     kinds = ("queries", "attempts", "refused", "degraded")
     loads, from_s = told["loads"].columns, told["timeline"].columns["from_s"]
     stretches = len(from_s)
@@ -90,8 +90,7 @@ def _switched(names: Sequence[str], told: Mapping[str, Frame]) -> dict[str, obje
             {
                 "name": name,
                 "load": [loads[kind][own] for kind in kinds],
-                # Rows of the table of latencies: of all answers, and of the cloud's.
-                "latencies": [2 * k, 2 * k + 1],
+                "latencies": [latencies * k + row for row in range(latencies)],
                 "outages": [
                     place
                     for place, row in enumerate(rows_of(told["outages"]))
@@ -109,7 +108,8 @@ def _switched(names: Sequence[str], told: Mapping[str, Frame]) -> dict[str, obje
 
 def _outage(row: Mapping[str, Value]) -> str:
     begins, ends = (nominal_seconds(float(row[name] or 0)) for name in ("from_s", "to_s"))
-    return f"{row['group'] or 'all groups'}: from {begins} to {ends}"
+    whose = f"gateways {row['gateway']}" if row["gateway"] else row["group"] or "all groups"
+    return f"{whose}: from {begins} to {ends}"
 
 
 def _columns(table: TextTable, title: str, places: tuple[int, ...]) -> TextTable:

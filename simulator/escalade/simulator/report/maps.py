@@ -61,11 +61,12 @@ def cascade_map(simulation: Simulation, trace: TraceRow) -> list[Stop]:
     return stops
 
 
-def fleet_map(groups: Frame, cloud: Frame) -> list[Stop]:
-    """The groups of a fleet, and the cloud that they share.
+def fleet_map(groups: Frame, gateways: Frame, cloud: Frame) -> list[Stop]:
+    """The groups of a fleet, their gateways, and the cloud that they share.
 
     Args:
         groups: of a run, all of them together last.
+        gateways: of the run.
         cloud: of the run, one row.
     """
     *own, together = rows_of(groups)
@@ -78,6 +79,16 @@ def fleet_map(groups: Frame, cloud: Frame) -> list[Stop]:
             asked=f"{_count(row, 'queries')} queries",
         )
         for row in own
+    ]
+    everything = max(1.0, float(together["queries"] or 0))
+    stops += [
+        Stop(
+            name=str(row["name"]),
+            detail=f"{row['gateways']:,} gateways on {row['profile']}",
+            answered=percent(float(row["answered"] or 0) / everything),
+            asked=f"at work {percent(float(row['utilisation'] or 0))} of their time",
+        )
+        for row in rows_of(gateways)
     ]
     calls, refused = (_count(above, name) for name in ("attempts", "refused"))
     stops.append(

@@ -2,22 +2,39 @@
 
 from escalade.simulator.fleet.engine.draws import ARRIVAL, uniform
 from escalade.simulator.fleet.engine.fast import Progress, simulate
-from escalade.simulator.fleet.engine.model import Bools, Floats, Ints, Model
+from escalade.simulator.fleet.engine.model import (
+    Bools,
+    Floats,
+    Gateways,
+    Ints,
+    Model,
+    no_gateways,
+)
 from escalade.simulator.fleet.engine.outcome import Outcome
-from escalade.simulator.fleet.engine.tally import ANSWERED, DEFERRED, DEGRADED, Tally, quantile
+from escalade.simulator.fleet.engine.tally import (
+    ANSWERED,
+    AT_GATEWAY,
+    DEFERRED,
+    DEGRADED,
+    Tally,
+    quantile,
+)
 
 __all__ = [
     "ANSWERED",
     "ARRIVAL",
+    "AT_GATEWAY",
     "DEFERRED",
     "DEGRADED",
     "Bools",
     "Floats",
+    "Gateways",
     "Ints",
     "Model",
     "Outcome",
     "Progress",
     "Tally",
+    "no_gateways",
     "quantile",
     "simulate",
     "uniform",

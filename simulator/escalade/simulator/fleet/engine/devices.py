@@ -16,11 +16,12 @@ from escalade.simulator.fleet.engine.model import (
     Floats,
     Ints,
     Model,
-    delays_of,
     dialling_of,
     group_of,
     is_out,
     key_of,
+    leaving,
+    leaving_s,
     next_attempt,
 )
 from escalade.simulator.fleet.engine.tally import ANSWERED, DEGRADED, Tally, ended, window_of
@@ -51,9 +52,9 @@ class Calls(NamedTuple):
     """Queries on their way up, N of them.
 
     Attributes:
-        at_s: when the call comes to the cloud.
+        at_s: when the call comes to the cloud, or to a gateway.
         came_s: when the query came to its device.
-        first_s: when it first left it.
+        first_s: when it first left it, or its gateway.
         key: see `key_of`.
         attempt: how many failed before.
     """
@@ -121,7 +122,7 @@ def run_devices(
         last: and the one after its last, of the same group.
         until_s: queries before this time come.
         tally: counts those that end on their devices; of one group, the block's.
-        out: takes the calls to the cloud.
+        out: takes the calls to the cloud, or to gateways.
 
     Returns:
         The device to go on with where there was no more room, else `last`; and the calls made.
@@ -169,17 +170,26 @@ def _send(
     """Put a call on its way, or give it up; returns how many calls there are."""
     sent_s, attempt = done_s, 0
     group = group_of(model, device)
-    if is_out(model, group, done_s):
-        again, sent_s, attempt = next_attempt(model, group, key, done_s, done_s, 0)
+    link = leaving(model, group)
+    if is_out(model, link, done_s):
+        again, sent_s, attempt = next_attempt(model, link, key, done_s, done_s, 0)
         if not again:
             ended(model, tally, 0, key, DEGRADED, came_s, sent_s)
             return size
-    up_s, _ = delays_of(model, key, record, attempt)
+    up_s = leaving_s(model, group, key, record, attempt)
     if model.dials[group]:
         sent_s, up_s = _connected(model, devices, device, group, key, record, attempt, sent_s, up_s)
-    out.at_s[size] = sent_s + up_s
+    return put_call(out, size, sent_s + up_s, came_s, done_s, key, attempt)
+
+
+@inner
+def put_call(
+    out: Calls, size: int, at_s: float, came_s: float, first_s: float, key: int, attempt: int
+) -> int:
+    """Write a call behind so many; returns how many there are."""
+    out.at_s[size] = at_s
     out.came_s[size] = came_s
-    out.first_s[size] = done_s
+    out.first_s[size] = first_s
     out.key[size] = key
     out.attempt[size] = attempt
     return size + 1
@@ -201,7 +211,7 @@ def _connected(
 
     A device has one connection, and who calls while it is dialled waits for it. A call that left
     before the one that dialled, though it was due after it (a back-off lies between), dials itself.
-    Since when a connection is idle goes by when calls leave: answers are the cloud's affair.
+    Since when a connection is idle goes by when calls leave: answers are others' affair.
     """
     used_s = devices.used_s[device]
     if sent_s - used_s > model.idle_s[group] or sent_s < used_s < devices.open_s[device]:

@@ -1,9 +1,9 @@
 """Runs a fleet, a stretch of time after the other, on several threads; knows no single event.
 
 In each stretch blocks of devices run side by side; what they send up is put in order, and what
-comes to the cloud before the stretch's end is served, for nothing that is still to be sent can come
-before. Memory holds one stretch and a few numbers of each device. Blocks do not depend on how many
-threads there are, and neither does any number.
+comes to gateways, and then to the cloud, before the stretch's end is served, for nothing that is
+still to be sent can come before. Memory holds one stretch and a few numbers of each device. Blocks
+do not depend on how many threads there are, and neither does any number.
 """
 
 from __future__ import annotations
@@ -17,18 +17,23 @@ from typing import NamedTuple
 import numpy as np
 
 from escalade.simulator.errors import FleetError
-from escalade.simulator.fleet.engine.cloud import (
-    count_use,
-    in_cloud,
-    new_cloud,
-    run_cloud,
-    run_unqueued,
-    with_room,
-)
 from escalade.simulator.fleet.engine.compiling import compiled
 from escalade.simulator.fleet.engine.devices import Calls, empty_calls, new_devices, run_devices
 from escalade.simulator.fleet.engine.model import Bools, Floats, Ints, Model, group_of
 from escalade.simulator.fleet.engine.outcome import Kept, Outcome
+from escalade.simulator.fleet.engine.servers import (
+    at_gateways,
+    count_use,
+    in_cloud,
+    new_cloud,
+    new_serving,
+    run_cloud,
+    run_gateways,
+    run_unqueued,
+    say_gateways,
+    with_jobs,
+    with_room,
+)
 from escalade.simulator.fleet.engine.tally import Tally, empty_tally, merge
 
 #: Called with how many stretches of time are done, and of how many.
@@ -75,7 +80,7 @@ def simulate(
             sent = [one.result() for one in coming]
             if k + 1 < len(ends):  # the devices are ahead by a stretch while the cloud serves
                 coming = run.begin(pool, ends[k + 1])
-            run.serve(run.counted(sent), until_s)
+            run.serve(*run.counted(sent), until_s)
             progress(k + 1, len(ends))
     return run.finish()
 
@@ -114,9 +119,10 @@ def _blocks(model: Model) -> Iterator[tuple[int, int]]:
 
 
 class _Sent(NamedTuple):
-    """What a block has sent up, and what has ended in it."""
+    """What a block has sent up, whether to gateways, and what has ended in it."""
 
     calls: list[Calls]
+    to_gateways: bool
     tally: Tally
     kept: list[Ints]
 
@@ -130,33 +136,65 @@ class _Run:
         self._kept: list[Ints] = []
         self._devices = new_devices(model)
         self._cloud = new_cloud(model, windows)
-        self._carried = empty_calls(0)
+        self._carried = self._to_gateways = empty_calls(0)
+        self._serving = new_serving(model)
         self._blocks = list(_blocks(model))
 
     def begin(self, pool: ThreadPoolExecutor, until_s: float) -> list[Future[_Sent]]:
         """Let the devices run."""
         return [pool.submit(self._run_block, *block, until_s) for block in self._blocks]
 
-    def counted(self, sent: list[_Sent]) -> list[Calls]:
-        """What all blocks have sent up; what has ended in them is counted."""
+    def counted(self, sent: list[_Sent]) -> tuple[list[Calls], list[Calls]]:
+        """What all blocks have sent to the cloud, and to gateways; what has ended is counted."""
         for one, (first, _) in zip(sent, self._blocks, strict=True):
             merge(self._tally, one.tally, group_of(self._model, first))
             self._kept += one.kept
-        return [calls for one in sent for calls in one.calls]
+        near = [calls for one in sent if one.to_gateways for calls in one.calls]
+        return [calls for one in sent if not one.to_gateways for calls in one.calls], near
 
-    def serve(self, sent: list[Calls], until_s: float) -> None:
-        """Let the cloud run."""
-        self._check_room(sent, until_s)
-        calls = [self._carried, *sent]
+    def serve(self, sent: list[Calls], near: list[Calls], until_s: float) -> None:
+        """Let the gateways run, and the cloud.
+
+        Args:
+            sent: calls to the cloud,
+            near: and to gateways, in any order.
+            until_s: those that come before are served.
+        """
+        self._check_room([*sent, *near], until_s)
+        calls = [self._carried, *sent, *self._through_gateways(near, until_s)]
         self._cloud = with_room(self._cloud, self._model.replicas * self._model.slots)
-        tally = self._tally
-        if self._keep:
-            room = empty_tally(0, 0, sum(len(one.at_s) for one in calls) + in_cloud(self._cloud))
-            tally = tally._replace(kept=room.kept, size=room.size)
+        tally = self._tally_for(sum(len(one.at_s) for one in calls) + in_cloud(self._cloud))
         if run_unqueued(self._model, self._cloud, calls, until_s, tally):
             self._carried = _joined([_copied(one, one.at_s >= until_s) for one in calls])
         else:
             self._queue(_joined(calls), until_s, tally)
+        self._keep_of(tally)
+
+    def _through_gateways(self, near: list[Calls], until_s: float) -> list[Calls]:
+        """What gateways send on to the cloud."""
+        if not len(self._serving.active):
+            return []
+        calls = _joined([self._to_gateways, *near])
+        due = calls.at_s < until_s
+        coming, self._to_gateways = _copied(calls, due), _copied(calls, ~due)
+        whose = np.empty(len(coming.at_s), np.int64)
+        say_gateways(self._model, coming, whose)
+        order = np.lexsort((coming.key, coming.at_s, whose))
+        self._serving = with_jobs(self._serving, len(order))
+        many = len(order) + at_gateways(self._serving)
+        out, tally = empty_calls(many), self._tally_for(many)
+        size = run_gateways(self._model, self._serving, coming, whose, order, until_s, tally, out)
+        self._keep_of(tally)
+        return [_copied(out, slice(size))]
+
+    def _tally_for(self, many: int) -> Tally:
+        """The run's, with room for so many that end now where single queries are kept."""
+        if not self._keep:
+            return self._tally
+        room = empty_tally(0, 0, many)
+        return self._tally._replace(kept=room.kept, size=room.size)
+
+    def _keep_of(self, tally: Tally) -> None:
         if self._keep:
             self._kept.append(tally.kept[:, : tally.size[0]])
 
@@ -172,8 +210,8 @@ class _Run:
 
     def _check_room(self, sent: list[Calls], until_s: float) -> None:
         """Refuse what would not fit into memory, before it is made."""
-        calls = sum(len(one.at_s) for one in (self._carried, *sent))
-        many = calls + in_cloud(self._cloud)
+        calls = sum(len(one.at_s) for one in (self._carried, self._to_gateways, *sent))
+        many = calls + in_cloud(self._cloud) + at_gateways(self._serving)
         if many > MOST_CALLS:
             raise FleetError(
                 f"calls on their way, waiting or computed must be at most {MOST_CALLS:,} at once;"
@@ -182,8 +220,8 @@ class _Run:
             )
 
     def finish(self) -> Outcome:
-        """Let what is on its way or in the cloud come to its end."""
-        self.serve([], math.inf)
+        """Let what is on its way, at gateways or in the cloud come to its end."""
+        self.serve([], [], math.inf)
         kept = np.concatenate(self._kept, axis=1) if self._keep else None
         cloud = self._cloud
         return Outcome(
@@ -191,12 +229,14 @@ class _Run:
             used_s=cloud.used_s,
             waited_s=cloud.waited_s,
             paid_s=cloud.paid_s,
+            gateways_s=self._serving.used_s,
             kept=None if kept is None else Kept.of(kept),
         )
 
     def _run_block(self, first: int, last: int, until_s: float) -> _Sent:
         tally = empty_tally(1, self._windows, _ROOM if self._keep else 0)
-        sent = _Sent([], tally, [])
+        group = group_of(self._model, first)
+        sent = _Sent([], bool(self._model.gateways.kind[group] >= 0), tally, [])
         while True:
             out = empty_calls(_ROOM)
             first, size = run_devices(self._model, self._devices, first, last, until_s, tally, out)

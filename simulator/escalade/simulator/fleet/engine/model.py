@@ -19,6 +19,45 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 
+class Gateways(NamedTuple):
+    """What stands between devices and the cloud: K kinds of gateways, numbered through all.
+
+    Attributes:
+        kind: `(G,)` of the gateways that a group's devices share; -1 where it has none.
+        first: `(K + 1,)` a kind's gateways are those from its own up to the next's.
+        slots: `(K,)` queries that one computes at once.
+        slowdown: `(K,)` as that of a replica.
+        answer_s: `(R,)` what a gateway takes for a query alone.
+        defers: `(R,)` whether it then goes on to the cloud.
+        up_s: `(R, S)` delays that a call meets on its way to the gateway,
+        down_s: `(R, S)` and back to its device.
+    """
+
+    kind: Ints
+    first: Ints
+    slots: Ints
+    slowdown: Floats
+    answer_s: Floats
+    defers: Bools
+    up_s: Floats
+    down_s: Floats
+
+
+def no_gateways(groups: int) -> Gateways:
+    """None between any of so many groups and the cloud."""
+    none, never = np.empty(0), np.empty((0, 1))
+    return Gateways(
+        kind=np.full(groups, -1, np.int64),
+        first=np.zeros(1, np.int64),
+        slots=np.empty(0, np.int64),
+        slowdown=none,
+        answer_s=none,
+        defers=np.empty(0, np.bool_),
+        up_s=never,
+        down_s=never,
+    )
+
+
 class Model(NamedTuple):
     """A fleet of G groups of devices, R recorded queries, and a cloud.
 
@@ -28,7 +67,8 @@ class Model(NamedTuple):
         first_record: `(G + 1,)` so are its recorded queries,
         first_piece: `(G + 1,)` the pieces of its rate of arrivals,
         first_time: `(G + 1,)` its recorded arrivals, of which it may have none,
-        first_outage: `(G + 1,)` and its outages, rising.
+        first_outage: `(2 G + 1,)` outages, rising: of each group's link to the cloud, which is its
+            devices' or its gateways', and then of each group's link to gateways.
         priority: `(G,)` whose queries go first where some wait: those of 0.
         piece_from_s: where a piece begins; the last has no end.
         piece_rate: queries a second of one device.
@@ -37,14 +77,15 @@ class Model(NamedTuple):
         period_s: `(G,)` after which they come again; longer than the last.
         device_s: `(R,)` what a device takes for a query.
         defers: `(R,)` whether it then goes up.
+        gateways: between.
         cloud_s: `(R,)` what the cloud takes for it alone on a replica.
-        up_s: `(R, S)` delays that a call meets on its way up, all alike likely.
+        up_s: `(R, S)` delays that a call meets on its way to the cloud, all alike likely.
         down_s: `(R, S)` and back, of the same call.
-        dials: `(G,)` whether a device has to dial for its first call,
+        dials: `(G,)` whether a device has to dial, the cloud or its gateway, for its first call,
         idle_s: `(G,)` and for one that leaves so long after the last.
         open_s: `(R, S)` what that takes, until the call is sent,
-        first_up_s: `(R, S)` and what its way up then takes, in place of `up_s`.
-        outage_from_s: when a group's calls stop leaving their devices,
+        first_up_s: `(R, S)` and what its way up then takes, in place of that of an open one.
+        outage_from_s: when calls stop leaving over a link,
         outage_to_s: and when they go on.
         backoff_first_s: most that is waited before the second attempt; each time twice as much,
         backoff_most_s: up to this.
@@ -77,6 +118,7 @@ class Model(NamedTuple):
     period_s: Floats
     device_s: Floats
     defers: Bools
+    gateways: Gateways
     cloud_s: Floats
     up_s: Floats
     down_s: Floats
@@ -131,13 +173,53 @@ def group_of(model: Model, device: int) -> int:
 
 
 @compiled
-def delays_of(model: Model, key: int, record: int, attempt: int) -> tuple[float, float]:
-    """What an attempt takes over the network, up and down."""
-    many = model.up_s.shape[1]
+def gateway_of(model: Model, group: int, device: int) -> int:
+    """The gateway of a device, whose group has some: devices take turns."""
+    gateways = model.gateways
+    kind = gateways.kind[group]
+    many = gateways.first[kind + 1] - gateways.first[kind]
+    return int(gateways.first[kind] + (device - model.first_device[group]) % many)
+
+
+@inner
+def _delays(
+    up_s: Floats, down_s: Floats, seed: int, key: int, record: int, attempt: int
+) -> tuple[float, float]:
+    many = up_s.shape[1]
     if many == 1:
-        return model.up_s[record, 0], model.down_s[record, 0]
-    sample = sample_of(model.seed, device_of(key), query_of(key), attempt, many)
-    return model.up_s[record, sample], model.down_s[record, sample]
+        return up_s[record, 0], down_s[record, 0]
+    sample = sample_of(seed, device_of(key), query_of(key), attempt, many)
+    return up_s[record, sample], down_s[record, sample]
+
+
+@compiled
+def delays_of(model: Model, key: int, record: int, attempt: int) -> tuple[float, float]:
+    """What an attempt takes over the link to the cloud, up and down."""
+    return _delays(model.up_s, model.down_s, model.seed, key, record, attempt)
+
+
+@compiled
+def leaving(model: Model, group: int) -> int:
+    """The link that calls of a group leave their devices over, see `Model.first_outage`."""
+    return group if model.gateways.kind[group] < 0 else len(model.gateways.kind) + group
+
+
+@compiled
+def leaving_s(model: Model, group: int, key: int, record: int, attempt: int) -> float:
+    """What an attempt takes up from its device, to the cloud or to its gateway."""
+    if model.gateways.kind[group] < 0:
+        return delays_of(model, key, record, attempt)[0]
+    near = model.gateways
+    return _delays(near.up_s, near.down_s, model.seed, key, record, attempt)[0]
+
+
+@compiled
+def home_s(model: Model, group: int, key: int, record: int) -> float:
+    """What an answer takes from the gateway to the device: that of the first attempt; else 0."""
+    if model.gateways.kind[group] < 0:
+        return 0.0
+    near = model.gateways
+    return _delays(near.up_s, near.down_s, model.seed, key, record, 0)[1]
 
 
 @compiled
@@ -149,9 +231,9 @@ def dialling_of(model: Model, key: int, record: int, attempt: int) -> tuple[floa
 
 
 @compiled
-def is_out(model: Model, group: int, at_s: float) -> bool:
-    """Whether no call of a group leaves its device at a time."""
-    for k in range(model.first_outage[group], model.first_outage[group + 1]):
+def is_out(model: Model, link: int, at_s: float) -> bool:
+    """Whether no call leaves over a link at a time."""
+    for k in range(model.first_outage[link], model.first_outage[link + 1]):
         if model.outage_from_s[k] <= at_s < model.outage_to_s[k]:
             return True
     return False
@@ -159,9 +241,9 @@ def is_out(model: Model, group: int, at_s: float) -> bool:
 
 @compiled
 def next_attempt(
-    model: Model, group: int, key: int, failed_s: float, first_s: float, attempt: int
+    model: Model, link: int, key: int, failed_s: float, first_s: float, attempt: int
 ) -> tuple[bool, float, int]:
-    """Whether a failed call leaves its device again; when, or when it was given up; its attempt.
+    """Whether a failed call leaves over a link again; when, or when it was given up; its attempt.
 
     Exponential back-off with full jitter, as the client has it (`escalade.edge.wire`). A call that
     cannot leave fails at once.
@@ -174,5 +256,5 @@ def next_attempt(
             return False, at_s, attempt
         at_s += draw * most_s
         attempt += 1
-        if not is_out(model, group, at_s):
+        if not is_out(model, link, at_s):
             return True, at_s, attempt

@@ -16,7 +16,7 @@ class Kept:
 
     Attributes:
         key: of a device's query.
-        outcome: one of `ANSWERED`, `DEFERRED`, `DEGRADED`.
+        outcome: one of `ANSWERED`, `DEFERRED`, `DEGRADED`, `AT_GATEWAY`.
         latency_s: from when it came to when its answer was there.
     """
 
@@ -40,6 +40,7 @@ class Outcome:
         used_s: `(W,)` seconds of slots in use,
         waited_s: `(W,)` of queries that wait in the cloud,
         paid_s: `(W,)` of replicas that are paid.
+        gateways_s: `(K,)` seconds of slots in use, by kind of gateway.
         kept: single queries; None where nobody asked for them.
     """
 
@@ -47,4 +48,5 @@ class Outcome:
     used_s: Floats
     waited_s: Floats
     paid_s: Floats
+    gateways_s: Floats
     kept: Kept | None

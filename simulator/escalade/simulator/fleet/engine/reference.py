@@ -21,13 +21,17 @@ from escalade.simulator.fleet.engine.model import (
     Model,
     delays_of,
     dialling_of,
+    gateway_of,
     group_of,
+    home_s,
     is_out,
     key_of,
+    leaving,
+    leaving_s,
     next_attempt,
 )
 from escalade.simulator.fleet.engine.outcome import Kept
-from escalade.simulator.fleet.engine.tally import ANSWERED, DEFERRED, DEGRADED
+from escalade.simulator.fleet.engine.tally import ANSWERED, AT_GATEWAY, DEFERRED, DEGRADED
 
 # What happens first at one time.
 _ENDS, _STARTED, _LOOK, _ARRIVES, _COMES, _DONE = range(6)
@@ -43,6 +47,8 @@ class _Query:
     first_s: float = 0.0
     attempt: int = 0
     has_left: bool = False
+    #: Where it comes to when it comes; None is the cloud.
+    gateway: _Server | None = None
 
 
 @dataclass(eq=False)
@@ -57,9 +63,16 @@ class _Device:
 
 
 @dataclass(eq=False)
-class _Replica:
+class _Server:
+    """A gateway, or a replica of the cloud."""
+
     number: int
+    slots: int
+    slowdown: float
+    is_gateway: bool = False
     is_taking: bool = False
+    #: Of a gateway.
+    waiting: deque[_Query] = field(default_factory=deque)
     #: `(progress at its end, order, query)`.
     queries: list[tuple[float, int, _Query]] = field(default_factory=list)
     done_s: float = 0.0
@@ -82,9 +95,20 @@ class _Events:
         self._devices = [
             _Device(group_of(model, device)) for device in range(int(model.first_device[-1]))
         ]
-        self._replicas = [_Replica(k) for k in range(model.most_replicas)]
+        self._replicas = [
+            _Server(k, model.slots, model.slowdown) for k in range(model.most_replicas)
+        ]
         for replica in self._replicas[: model.replicas]:
             replica.is_taking = True
+        near = model.gateways
+        sizes = np.diff(near.first).tolist()
+        kinds = [kind for kind, many in enumerate(sizes) for _ in range(many)]
+        self._gateways = [
+            _Server(
+                model.most_replicas + k, int(near.slots[kind]), float(near.slowdown[kind]), True
+            )
+            for k, kind in enumerate(kinds)
+        ]
         self._coming: set[int] = set()
         self._waiting: list[_Query] = []
         self._due = 0  # queries that are to go to the cloud, and have not ended
@@ -104,8 +128,8 @@ class _Events:
                 self._done(number, at_s)
             elif kind == _ARRIVES and isinstance(what, _Query):
                 self._arrive(what, at_s)
-            elif kind == _ENDS and what == self._replicas[number].planned:
-                self._end(self._replicas[number], at_s)
+            elif kind == _ENDS and what == self._server(number).planned:
+                self._end(self._server(number), at_s)
             elif kind == _STARTED:
                 self._coming.discard(number)
                 self._replicas[number].is_taking = True
@@ -119,6 +143,10 @@ class _Events:
         return Kept.of(
             np.array([columns[0].astype(np.int64), columns[1].astype(np.int64), latency])
         )
+
+    def _server(self, number: int) -> _Server:
+        replicas = len(self._replicas)
+        return self._replicas[number] if number < replicas else self._gateways[number - replicas]
 
     def _plan(self, at_s: float, kind: int, number: int, what: object) -> None:
         heapq.heappush(self._heap, (at_s, kind, number, next(self._serial), what))
@@ -157,17 +185,27 @@ class _Events:
         if not self._model.defers[query.record]:
             self._finish(query, ANSWERED, now_s)
         else:
-            query.first_s = now_s
-            if is_out(self._model, query.group, now_s):
-                self._fail(query, now_s)
-            else:
-                self._send(query, now_s)
+            if self._model.gateways.kind[query.group] >= 0:
+                query.gateway = self._gateways[gateway_of(self._model, query.group, number)]
+            self._leave(query, now_s)
         self._begin(number, now_s)
 
     # The link.
 
+    def _link(self, query: _Query) -> int:
+        return query.group if query.gateway is None else leaving(self._model, query.group)
+
+    def _leave(self, query: _Query, now_s: float) -> None:
+        query.first_s, query.attempt = now_s, 0
+        if is_out(self._model, self._link(query), now_s):
+            self._fail(query, now_s)
+        else:
+            self._send(query, now_s)
+
     def _send(self, query: _Query, now_s: float) -> None:
         up_s, _ = delays_of(self._model, query.key, query.record, query.attempt)
+        if query.gateway is not None:
+            up_s = leaving_s(self._model, query.group, query.key, query.record, query.attempt)
         if self._model.dials[query.group] and not query.has_left:
             device = query.device
             is_new = now_s - device.used_s > self._model.idle_s[query.group]
@@ -181,20 +219,33 @@ class _Events:
 
     def _fail(self, query: _Query, now_s: float) -> None:
         again, at_s, query.attempt = next_attempt(
-            self._model, query.group, query.key, now_s, query.first_s, query.attempt
+            self._model, self._link(query), query.key, now_s, query.first_s, query.attempt
         )
         if again:
             self._send(query, at_s)
         else:
-            self._finish(query, DEGRADED, at_s)
+            self._finish(query, DEGRADED, at_s + self._home_s(query))
+
+    def _home_s(self, query: _Query) -> float:
+        """The way from the gateway that a query has been through."""
+        if query.gateway is not None:
+            return 0.0
+        return home_s(self._model, query.group, query.key, query.record)
 
     def _finish(self, query: _Query, outcome: int, now_s: float) -> None:
         self._due -= bool(self._model.defers[query.record])
         self._ended.append((query.key, outcome, now_s - query.came_s))
 
-    # The cloud.
+    # Gateways and the cloud.
 
     def _arrive(self, query: _Query, now_s: float) -> None:
+        gateway = query.gateway
+        if gateway is not None:
+            if len(gateway.queries) < gateway.slots:
+                self._put(gateway, query, now_s)
+            else:
+                gateway.waiting.append(query)
+            return
         taking = [one for one in self._replicas if one.is_taking]
         replica = min(taking, key=lambda one: (len(one.queries), one.number))
         if len(replica.queries) < self._model.slots:
@@ -205,41 +256,53 @@ class _Events:
             _, down_s = delays_of(self._model, query.key, query.record, query.attempt)
             self._fail(query, now_s + down_s)
 
-    def _stretched(self, replica: _Replica) -> float:
-        return 1.0 + self._model.slowdown * (len(replica.queries) - 1)
+    def _stretched(self, server: _Server) -> float:
+        return 1.0 + server.slowdown * (len(server.queries) - 1)
 
-    def _put(self, replica: _Replica, query: _Query, now_s: float) -> None:
-        if self._model.slowdown == 0:
-            replica.done_s = now_s  # the clock, so that a query ends when its time is over
-        elif replica.queries:
-            replica.done_s += (now_s - replica.moved_s) / self._stretched(replica)
+    def _put(self, server: _Server, query: _Query, now_s: float) -> None:
+        if server.slowdown == 0:
+            server.done_s = now_s  # the clock, so that a query ends when its time is over
+        elif server.queries:
+            server.done_s += (now_s - server.moved_s) / self._stretched(server)
         else:
-            replica.done_s = 0.0
-        replica.moved_s = now_s
-        end_s = replica.done_s + self._model.cloud_s[query.record]
-        replica.queries.append((end_s, next(self._started), query))
-        self._plan_end(replica, now_s)
+            server.done_s = 0.0
+        server.moved_s = now_s
+        near = self._model.gateways
+        takes_s = near.answer_s if server.is_gateway else self._model.cloud_s
+        end_s = server.done_s + takes_s[query.record]
+        server.queries.append((end_s, next(self._started), query))
+        self._plan_end(server, now_s)
 
-    def _plan_end(self, replica: _Replica, now_s: float) -> None:
-        replica.planned = next(self._serial)
-        if replica.queries:
-            left_s = max(0.0, min(replica.queries)[0] - replica.done_s)
-            at_s = now_s + left_s * self._stretched(replica)
-            if self._model.slowdown == 0:
-                at_s = min(replica.queries)[0]
-            self._plan(at_s, _ENDS, replica.number, replica.planned)
+    def _plan_end(self, server: _Server, now_s: float) -> None:
+        server.planned = next(self._serial)
+        if server.queries:
+            left_s = max(0.0, min(server.queries)[0] - server.done_s)
+            at_s = now_s + left_s * self._stretched(server)
+            if server.slowdown == 0:
+                at_s = min(server.queries)[0]
+            self._plan(at_s, _ENDS, server.number, server.planned)
 
-    def _end(self, replica: _Replica, now_s: float) -> None:
-        first = min(replica.queries)
-        replica.done_s, replica.moved_s = first[0], now_s
-        replica.queries.remove(first)
+    def _end(self, server: _Server, now_s: float) -> None:
+        first = min(server.queries)
+        server.done_s, server.moved_s = first[0], now_s
+        server.queries.remove(first)
         query = first[2]
+        if server.is_gateway:
+            query.gateway = None
+            if self._model.gateways.defers[query.record]:
+                self._leave(query, now_s)
+            else:
+                self._finish(query, AT_GATEWAY, now_s + self._home_s(query))
+            self._plan_end(server, now_s)
+            if server.waiting:
+                self._put(server, server.waiting.popleft(), now_s)
+            return
         _, down_s = delays_of(self._model, query.key, query.record, query.attempt)
-        self._finish(query, DEFERRED, now_s + down_s)
-        self._plan_end(replica, now_s)
-        self._fill(replica, now_s)
+        self._finish(query, DEFERRED, now_s + down_s + self._home_s(query))
+        self._plan_end(server, now_s)
+        self._fill(server, now_s)
 
-    def _fill(self, replica: _Replica, now_s: float) -> None:
+    def _fill(self, replica: _Server, now_s: float) -> None:
         priority = self._model.priority
         while replica.is_taking and self._waiting and len(replica.queries) < self._model.slots:
             query = min(self._waiting, key=lambda one: int(priority[one.group]))

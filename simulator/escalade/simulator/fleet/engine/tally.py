@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from escalade.simulator.fleet.engine.compiling import inner
 from escalade.simulator.fleet.engine.model import Floats, Ints, Model
 
-#: What becomes of a query. Degraded: the cloud was due and did not answer.
-ANSWERED, DEFERRED, DEGRADED = 0, 1, 2
-OUTCOMES = 3
+#: What becomes of a query: the device answers it, the cloud, or a gateway. Degraded: the cloud or
+#: the gateway was due and did not answer.
+ANSWERED, DEFERRED, DEGRADED, AT_GATEWAY = 0, 1, 2, 3
+OUTCOMES = 4
 
 _BITS = 8
 _SHIFT = 52 - _BITS
@@ -29,12 +30,12 @@ class Tally(NamedTuple):
     """Counts of G groups in W bins of time.
 
     Attributes:
-        histogram: `(G, 3, BINS)` of latencies, by outcome.
-        sums: `(G, 3)` of latencies, seconds.
+        histogram: `(G, OUTCOMES, BINS)` of latencies, by outcome.
+        sums: `(G, OUTCOMES)` of latencies, seconds.
         arrived: `(G, W)` queries by when they came, those of the warm-up too.
         sent: `(G, W)` attempts that came to the cloud.
         refused: `(G, W)` of these, those for which there was no room.
-        degraded: `(G, W)` queries by when their devices gave up.
+        degraded: `(G, W)` queries by when their devices or gateways gave up.
         kept: `(3, K)` of each query in the order in which they end: its key, its outcome, and the
             bits of its latency; empty where nobody asks for single queries.
         size: `(1,)` how many are kept.

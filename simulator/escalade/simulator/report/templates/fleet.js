@@ -54,7 +54,7 @@ function show() {
   showLoad(on);
   boxes.forEach((box, group) => {
     const own = data.groups[group];
-    hide(`#latency-all-${group}, #latency-cloud-${group}`, !box.checked);
+    hide(`#latency-all-${group}, #latency-gateway-${group}, #latency-cloud-${group}`, !box.checked);
     hide(`.map li:nth-child(${group + 1}), #answered-table tbody tr:nth-child(${group + 1})`, !box.checked);
     hide(own.latencies.map((row) => `#latency-table tbody tr:nth-child(${row + 1})`).join(), !box.checked);
     for (const k of own.outages) hide(`#load-outage-${k}`, !box.checked);

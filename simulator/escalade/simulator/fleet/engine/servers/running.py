@@ -7,8 +7,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from escalade.simulator.fleet.engine.cloud.heaps import pop, push
-from escalade.simulator.fleet.engine.cloud.replicas import (
+from escalade.simulator.fleet.engine.compiling import compiled, inner
+from escalade.simulator.fleet.engine.devices import Calls
+from escalade.simulator.fleet.engine.draws import record_of
+from escalade.simulator.fleet.engine.model import (
+    Ints,
+    Model,
+    delays_of,
+    device_of,
+    group_of,
+    home_s,
+    next_attempt,
+    query_of,
+)
+from escalade.simulator.fleet.engine.servers.heaps import pop, push
+from escalade.simulator.fleet.engine.servers.replicas import (
     AGAIN,
     COUNTED,
     FREE,
@@ -21,19 +34,7 @@ from escalade.simulator.fleet.engine.cloud.replicas import (
     put,
     wait,
 )
-from escalade.simulator.fleet.engine.cloud.scaling import come, coming_at, look
-from escalade.simulator.fleet.engine.compiling import compiled, inner
-from escalade.simulator.fleet.engine.devices import Calls
-from escalade.simulator.fleet.engine.draws import record_of
-from escalade.simulator.fleet.engine.model import (
-    Ints,
-    Model,
-    delays_of,
-    device_of,
-    group_of,
-    next_attempt,
-    query_of,
-)
+from escalade.simulator.fleet.engine.servers.scaling import come, coming_at, look
 from escalade.simulator.fleet.engine.tally import DEGRADED, Tally, ended, window_of
 
 
@@ -144,6 +145,7 @@ def _refuse(model: Model, cloud: Cloud, job: int, now_s: float, tally: Tally) ->
         )
         cloud.counts[AGAIN] += 1
     else:
+        at_s += home_s(model, group, key, record)
         ended(model, tally, group, key, DEGRADED, cloud.came_s[job], at_s)
         cloud.free[cloud.counts[FREE]] = job
         cloud.counts[FREE] += 1

@@ -1,10 +1,8 @@
 """The cloud's replicas and the queries in them; knows no arrival and no scaling.
 
-A replica computes up to `slots` queries at once and shares itself evenly: `n` of them each take
-`1 + slowdown (n - 1)` times as long as one alone (continuous batching, whose step takes longer by
-so much for each sequence in it). One slot is the server of queueing theory. Progress is counted in
-seconds of a query alone (the virtual time of processor sharing), so that only the first to end has
-to be known.
+A replica computes up to `slots` queries at once and shares itself evenly (`sharing`): continuous
+batching, whose step takes longer by so much for each sequence in it. One slot is the server of
+queueing theory.
 """
 
 from __future__ import annotations
@@ -13,9 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from escalade.simulator.fleet.engine.cloud.heaps import Places, play, pop, push, tournament
 from escalade.simulator.fleet.engine.compiling import inner
-from escalade.simulator.fleet.engine.model import Floats, Ints, Model, delays_of
+from escalade.simulator.fleet.engine.model import Floats, Ints, Model, delays_of, home_s
+from escalade.simulator.fleet.engine.servers.heaps import Places, play, pop, push, tournament
+from escalade.simulator.fleet.engine.servers.sharing import due_at, progress_at
 from escalade.simulator.fleet.engine.tally import DEFERRED, Tally, ended
 
 #: What a replica does. Leaving: it computes what it has and takes no more.
@@ -165,13 +164,9 @@ def _jobs(many: int, priorities: int) -> dict[str, np.ndarray]:
 def put(model: Model, cloud: Cloud, replica: int, job: int, now_s: float) -> None:
     """Put a job into a free slot."""
     active = cloud.active[replica]
-    if model.slowdown == 0:
-        cloud.done_s[replica] = now_s  # the clock, so that a query ends when its time is over
-    elif active > 0:
-        gone_s = now_s - cloud.moved_s[replica]
-        cloud.done_s[replica] += gone_s / (1.0 + model.slowdown * (active - 1))
-    else:
-        cloud.done_s[replica] = 0.0
+    cloud.done_s[replica] = progress_at(
+        now_s, cloud.done_s[replica], cloud.moved_s[replica], active, model.slowdown
+    )
     cloud.moved_s[replica] = now_s
     push(
         cloud.end_s[replica],
@@ -202,13 +197,9 @@ def take(model: Model, cloud: Cloud, replica: int, now_s: float) -> int:
 @inner
 def _set_active(model: Model, cloud: Cloud, replica: int, active: int, now_s: float) -> None:
     cloud.active[replica] = active
-    if active > 0 and model.slowdown == 0:
-        cloud.due_s[replica] = cloud.end_s[replica, 0]
-    elif active > 0:
-        left_s = max(0.0, cloud.end_s[replica, 0] - cloud.done_s[replica])
-        cloud.due_s[replica] = now_s + left_s * (1.0 + model.slowdown * (active - 1))
-    else:
-        cloud.due_s[replica] = np.inf
+    cloud.due_s[replica] = due_at(
+        now_s, cloud.end_s[replica, 0], cloud.done_s[replica], active, model.slowdown
+    )
     play(cloud.soonest, cloud.due_s, replica)
     if cloud.state[replica] == TAKING:
         cloud.load[replica] = active
@@ -248,7 +239,9 @@ def complete(model: Model, cloud: Cloud, replica: int, now_s: float, tally: Tall
     job = take(model, cloud, replica, now_s)
     key, record = cloud.key[job], cloud.record[job]
     _, down_s = delays_of(model, key, record, cloud.attempt[job])
-    ended(model, tally, cloud.group[job], key, DEFERRED, cloud.came_s[job], now_s + down_s)
+    group = cloud.group[job]
+    at_s = now_s + down_s + home_s(model, group, key, record)
+    ended(model, tally, group, key, DEFERRED, cloud.came_s[job], at_s)
     cloud.free[cloud.counts[FREE]] = job
     cloud.counts[FREE] += 1
     if cloud.state[replica] == TAKING:

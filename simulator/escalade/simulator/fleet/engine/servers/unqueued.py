@@ -13,17 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from escalade.simulator.fleet.engine.cloud.heaps import Places, play, push
-from escalade.simulator.fleet.engine.cloud.replicas import (
-    AGAIN,
-    COUNTED,
-    FREE,
-    STARTED,
-    USED,
-    WAITING,
-    Cloud,
-)
-from escalade.simulator.fleet.engine.cloud.running import count_use
 from escalade.simulator.fleet.engine.compiling import compiled, inner
 from escalade.simulator.fleet.engine.devices import Calls
 from escalade.simulator.fleet.engine.draws import record_of
@@ -34,8 +23,20 @@ from escalade.simulator.fleet.engine.model import (
     delays_of,
     device_of,
     group_of,
+    home_s,
     query_of,
 )
+from escalade.simulator.fleet.engine.servers.heaps import Places, play, push
+from escalade.simulator.fleet.engine.servers.replicas import (
+    AGAIN,
+    COUNTED,
+    FREE,
+    STARTED,
+    USED,
+    WAITING,
+    Cloud,
+)
+from escalade.simulator.fleet.engine.servers.running import count_use
 from escalade.simulator.fleet.engine.tally import DEFERRED, Tally, ended, window_of
 
 #: Bins of a stretch: 4 MB, and at most a few calls in each.
@@ -182,9 +183,10 @@ def keep_on(
         job, end_s = jobs[k], ends_s[k]
         _use(model, cloud, from_s, min(end_s, until_s))
         if end_s < until_s:
-            key, group = cloud.key[job], cloud.group[job]
-            _, down_s = delays_of(model, key, cloud.record[job], cloud.attempt[job])
-            ended(model, tally, group, key, DEFERRED, cloud.came_s[job], end_s + down_s)
+            key, group, record = cloud.key[job], cloud.group[job], cloud.record[job]
+            _, down_s = delays_of(model, key, record, cloud.attempt[job])
+            at_s = end_s + down_s + home_s(model, group, key, record)
+            ended(model, tally, group, key, DEFERRED, cloud.came_s[job], at_s)
             cloud.free[cloud.counts[FREE]] = job
             cloud.counts[FREE] += 1
         else:
@@ -205,7 +207,8 @@ def serve(
         _use(model, cloud, at_s, min(end_s, until_s))
         if end_s < until_s:
             _, down_s = delays_of(model, key, record, calls.attempt[k])
-            ended(model, tally, group, key, DEFERRED, calls.came_s[k], end_s + down_s)
+            home = home_s(model, group, key, record)
+            ended(model, tally, group, key, DEFERRED, calls.came_s[k], end_s + down_s + home)
         else:
             cloud.counts[FREE] -= 1
             job = cloud.free[cloud.counts[FREE]]

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from escalade.simulator.fleet.engine.cloud.heaps import play
-from escalade.simulator.fleet.engine.cloud.replicas import (
+from escalade.simulator.fleet.engine.compiling import inner
+from escalade.simulator.fleet.engine.model import Model
+from escalade.simulator.fleet.engine.servers.heaps import play
+from escalade.simulator.fleet.engine.servers.replicas import (
     COMING,
     FIRST_COMING,
     LEAVING,
@@ -27,8 +29,6 @@ from escalade.simulator.fleet.engine.cloud.replicas import (
     Cloud,
     fill,
 )
-from escalade.simulator.fleet.engine.compiling import inner
-from escalade.simulator.fleet.engine.model import Model
 
 
 @inner
