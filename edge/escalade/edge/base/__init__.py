@@ -12,7 +12,7 @@ from escalade.edge.base.files import (
     try_lock,
 )
 from escalade.edge.base.folders import atomic_folder, check_fillable, check_replaceable, exchange
-from escalade.edge.base.heap import return_large_blocks
+from escalade.edge.base.heap import return_holes, return_large_blocks
 from escalade.edge.base.jsonl import UNDECODABLE, Digest, iter_jsonl, jsonl_lines, read_text
 from escalade.edge.base.records import (
     Record,
@@ -68,6 +68,7 @@ __all__ = [
     "read_record_file",
     "read_records",
     "read_text",
+    "return_holes",
     "return_large_blocks",
     "sha256_of",
     "shared_lock",

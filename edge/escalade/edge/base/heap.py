@@ -32,10 +32,25 @@ def return_large_blocks() -> bool:
     """
     if any(name in os.environ for name in _SET_BY_USERS):
         return False
+    library = _glibc()
+    return library is not None and bool(library.mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES))
+
+
+def return_holes() -> None:
+    """Give back whole pages that are free between blocks in use, where there is glibc.
+
+    It goes over the whole heap: for who has just freed much of it (man 3 malloc_trim).
+    """
+    if (library := _glibc()) is not None:
+        library.malloc_trim(0)
+
+
+@cache
+def _glibc() -> ctypes.CDLL | None:
     try:
         library = ctypes.CDLL(None)
         # musl and others have no allocator of glibc's under the name.
         library.gnu_get_libc_version  # noqa: B018
-        return bool(library.mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES))
     except (AttributeError, OSError, TypeError):  # no such library, or function
-        return False
+        return None
+    return library

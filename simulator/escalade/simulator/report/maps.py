@@ -86,7 +86,7 @@ def fleet_map(groups: Frame, gateways: Frame, cloud: Frame) -> list[Stop]:
             name=str(row["name"]),
             detail=f"{row['gateways']:,} gateways on {row['profile']}",
             answered=percent(float(row["answered"] or 0) / everything),
-            asked=f"at work {percent(float(row['utilisation'] or 0))} of their time",
+            asked=f"{percent(float(row['utilisation'] or 0))} of their slots in use",
         )
         for row in rows_of(gateways)
     ]
