@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 from escalade.edge.artifact.manifest import read_manifest
-from escalade.edge.errors import DataError
+from escalade.edge.errors import DataError, PromptError
 from escalade.edge.generation.artifact import Artifact
 from escalade.export.artifact import export_artifact
 from escalade.export.errors import ExportError, ModelError, OptionError
@@ -193,6 +193,23 @@ def test_options_out_of_range(tiny_model_dir: Path, tmp_path: Path) -> None:
         export(tiny_model_dir, tmp_path / "out", quantize="int4", head_bits=5)
     assert list(tmp_path.iterdir()) == []
     assert steps == []  # before anything is loaded, or hours of rounding begin
+
+
+def test_a_golden_prompt_that_cannot_be_read_is_named_before_the_work(
+    tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    steps: list[str] = []
+    long = "g2p: " + "a" * 60
+    with pytest.raises(PromptError, match="golden prompt .g2p: a*.: .* takes 1 to 47") as caught:
+        export_artifact(
+            tiny_model_dir,
+            tmp_path / "a",
+            golden_prompts=["g2p: a", long],
+            progress=steps.append,
+        )
+    assert long in str(caught.value)
+    assert steps == ["loading the model"]
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["model.norm.weight", "model.embed_tokens.weight"])

@@ -11,7 +11,8 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from escalade.edge.artifact import TOKENIZER_NAME
-from escalade.export.calibration import calibrate
+from escalade.export.calibration import calibrate, prompts_to_answer
+from escalade.export.errors import OptionError
 from escalade.export.kept import Kept
 from escalade.export.model import load_model
 
@@ -50,3 +51,12 @@ def test_another_draws_texts_as_long_as_its_window(tiny_model_dir: Path, tmp_pat
     tokenizer.save(str(folder / TOKENIZER_NAME))
     texts = _texts(folder, tmp_path)
     assert [len(text) for text in texts] == [_WINDOW] * 16
+
+
+def test_text_in_another_script_is_one_line(tiny_model_dir: Path) -> None:
+    tokenizer = Tokenizer.from_file(str(tiny_model_dir / TOKENIZER_NAME))
+    greeting = "\u4f60\u597d"
+    with pytest.raises(OptionError, match=r"^--gptq: .* of these prompts 1 of 3 tokens; is it in"):
+        prompts_to_answer("--gptq", tokenizer, [greeting], 24)
+    read = prompts_to_answer("--gptq", tokenizer, [greeting, "g2p: cascade"], 24)
+    assert [len(ids) for ids in read] == [3, 9]

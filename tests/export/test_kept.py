@@ -21,7 +21,7 @@ from escalade.export.errors import ExportError
 from escalade.export.kept import Kept, kept_beside
 
 BITS = 9.0
-PROGRAM = ("model.onnx", "model.onnx.data")
+PROGRAM = ("model.onnx", "model.onnx.data", "model.onnx.planes")
 
 
 def programs(folder: Path) -> list[bytes]:

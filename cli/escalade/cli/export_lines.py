@@ -1,4 +1,4 @@
-"""What `escalade export` says of how bits were spent, and what it took itself; exports nothing."""
+"""How bits were spent, and what `escalade export` took itself, for people; exports nothing."""
 
 from __future__ import annotations
 
@@ -29,6 +29,17 @@ def budget_table(budget: BudgetEntry) -> Table:
     for row, cells in rows.items():
         table.add_row(harmless(row), *(cells.get(kind, "") for kind in kinds))
     return table
+
+
+def spent_lines(budget: BudgetEntry) -> list[str]:
+    """How many of the weights have how many bits, and what that lost where it was measured."""
+    weights: dict[int, int] = {}
+    for choice in budget.choices:
+        weights[choice.bits] = weights.get(choice.bits, 0) + choice.weights
+    total = sum(weights.values())
+    shares = ", ".join(f"{count / total:.0%} in {bits}" for bits, count in sorted(weights.items()))
+    lines = [f"at most {budget.bits:g} bits a weight: {shares}"]
+    return [*lines, budget.lost.in_words] if budget.lost else lines
 
 
 def took_line(seconds: float) -> str:

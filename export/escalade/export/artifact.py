@@ -12,23 +12,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+from tokenizers import Tokenizer
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from escalade.checkpoint import Generation, window_of
 from escalade.edge.artifact import (
     MANIFEST_NAME,
     MANIFEST_SCHEMA,
+    TOKENIZER_NAME,
     Format,
     Manifest,
+    ModelEntry,
     ParityEntry,
     QuantizationEntry,
     Scheme,
     file_entry,
     write_manifest,
 )
-from escalade.edge.base import atomic_folder, utc_now
+from escalade.edge.base import atomic_folder, naming, utc_now
 from escalade.edge.deferral import DeferralEntry
-from escalade.edge.generation import Artifact
+from escalade.edge.generation import Artifact, Reading
 from escalade.export.calibration import calibrate
 from escalade.export.errors import ExportParityError, ModelError, OptionError
 from escalade.export.kept import Kept, kept_beside
@@ -73,6 +76,7 @@ def export_artifact(
     bits: float | None = None,
     activation_bits: int | None = None,
     gptq_prompts: Sequence[str] | None = None,
+    held_out: Sequence[str] = (),
     layout: Layout | None = None,
     golden_prompts: Sequence[str] = DEFAULT_GOLDEN_PROMPTS,
     max_new_tokens: int | None = None,
@@ -98,6 +102,8 @@ def export_artifact(
         gptq_prompts: round weights so that products on these prompts and the model's own
             answers to them stay (`int4`, `int8`); None takes text that a decoder writes itself in
             `int4`, and else, as an empty list does, each weight to its nearest.
+        held_out: prompts that `measure_lost` is to be given; refused at once where it has none to
+            read.
         layout: add what another library wants beside the program, so that it opens it too.
         golden_prompts: held against torch now, and by every later opening.
         max_new_tokens: longest response by default; if None as long as the model's folder asks
@@ -110,18 +116,25 @@ def export_artifact(
     Raises:
         ModelError: the model cannot be loaded, or is of a kind that cannot be written.
         OptionError: the format does not take an option, or no program has so few or many bits.
+        PromptError: the model cannot read a golden prompt, or has no room for an answer.
         ExportParityError: an unquantized program does not give torch's tokens and NLL, or any
             program a score that is no number.
     """
     _check_options(
         format, quantize, block_size, head_bits, bits, activation_bits, gptq_prompts, layout
     )
+    if held_out and (format != "onnx" or quantize == "none"):
+        raise OptionError(
+            f"--held-out is for --format onnx and rounded weights, got it for {format} {quantize}"
+        )
     progress("loading the model")
     model = load_model(model_dir)
     generation = generation_of(model, model_dir)
     check_fits(model, quantize)
-    if bits is not None and model.config.is_encoder_decoder:
-        raise OptionError("--bits is for decoders, got an encoder-decoder")
+    if model.config.is_encoder_decoder:
+        for option, given in (("--bits", bits is not None), ("--held-out", bool(held_out))):
+            if given:
+                raise OptionError(f"{option} is for decoders, got an encoder-decoder")
     window = window_of(model.config)
     with kept_beside(out) as kept, atomic_folder(out, marker=MANIFEST_NAME) as folder:
         tokenizer = write_tokenizer(model_dir, folder)
@@ -135,6 +148,7 @@ def export_artifact(
             max_new_tokens,
             name=name or model_dir.resolve().name,
         )
+        _check_prompts(entry, folder, golden_prompts, held_out)
         if layout is not None:
             from escalade.export.layouts import write_layout
 
@@ -280,6 +294,23 @@ def _write_program(
     )
 
 
+def _check_prompts(
+    entry: ModelEntry, folder: Path, golden: Sequence[str], held_out: Sequence[str]
+) -> None:
+    """Refuse now what could not be read once the program is written."""
+    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_NAME))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    reading = Reading(entry, tokenizer, None)
+    for prompt in golden:
+        with naming(f"golden prompt {prompt[:80]!r}"):
+            reading.encode(prompt, special_tokens=True)
+    if held_out:
+        from escalade.export.lost import held_out_prompts
+
+        held_out_prompts(tokenizer, held_out, entry.window)
+
+
 def _check_options(
     format: Format,
     quantize: Scheme,
@@ -293,6 +324,8 @@ def _check_options(
     """Refuse what the format, or the way that weights are stored, does not take."""
     if layout is not None and format != "onnx":
         raise OptionError(f"--layout is for --format onnx, got {layout} for {format}")
+    if bits is not None and format == "executorch":
+        raise OptionError(f"--bits is for --format onnx, got {bits:g} for {format}")
     if quantize not in SCHEMES[format]:
         raise OptionError(
             f"--quantize for --format {format} must be one of {', '.join(SCHEMES[format])},"

@@ -22,6 +22,9 @@ _GPTQ_NEW_TOKENS = 64
 _CURVATURE_TOKENS, _LEAST_TOKENS = 4096, 32
 # Of a text: what was computed of each token stays in memory until the way back.
 _PIECE_TOKENS = 256
+# Of prompts that weights are rounded by, this share of tokens may be unknown: names and signs, not
+# all of a language.
+_MOST_UNKNOWN = 0.5
 
 
 def calibrate(
@@ -57,8 +60,7 @@ def calibrate(
         Whose text it was, for people; empty where prompts, or nothing, was read.
 
     Raises:
-        OptionError: no prompt leaves room for an answer, or for a budget there is too little
-            text.
+        OptionError: see `prompts_to_answer`, or for a budget there is too little text.
     """
     guided = scheme == "int4" and not model.config.is_encoder_decoder
     if prompts or (prompts is None and guided):
@@ -82,6 +84,45 @@ def calibrate(
     texts = [ids.tolist() for ids in step["ids"].split(step["lengths"].tolist())]
     _measure(model, texts, progress, needed=budgeted)
     return " on text that it wrote"
+
+
+def prompts_to_answer(
+    option: str, tokenizer: Tokenizer, prompts: Sequence[str], most: int
+) -> list[list[int]]:
+    """Token ids of the prompts that leave room for an answer.
+
+    Args:
+        option: who gave them, for messages.
+        tokenizer: the model's.
+        prompts: at least one.
+        most: tokens that a prompt may have.
+
+    Raises:
+        OptionError: none leaves room; or more than half of what they say is none of the
+            tokenizer's tokens, as in another script than the model's.
+    """
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    encoded = [encoding.ids for encoding in tokenizer.encode_batch(list(prompts))]
+    fitting = [ids for ids in encoded if 1 <= len(ids) <= most]
+    if not fitting:
+        raise OptionError(f"{option}: no prompt has 1 to {most} tokens, of {len(encoded)} given")
+    unknown = _unknown_of(tokenizer)
+    tokens = sum(map(len, fitting))
+    strange = sum(ids.count(unknown) for ids in fitting) if unknown is not None else 0
+    if strange > _MOST_UNKNOWN * tokens:
+        raise OptionError(
+            f"{option}: the model's tokenizer knows at least half of such text, of these prompts"
+            f" {tokens - strange} of {tokens} tokens; is it in another language?"
+        )
+    return fitting
+
+
+def _unknown_of(tokenizer: Tokenizer) -> int | None:
+    """What stands for text that no token is of; None where bytes have tokens of their own."""
+    name: str | None = getattr(tokenizer.model, "unk_token", None)
+    found: int | None = getattr(tokenizer.model, "unk_id", None)
+    return found if name is None else tokenizer.token_to_id(name)
 
 
 def _written(
@@ -130,14 +171,8 @@ def _read(
     from escalade.export.quantization import gather_hessians
 
     tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_NAME))
-    tokenizer.no_padding()
-    encoded = [encoding.ids for encoding in tokenizer.encode_batch(list(prompts))]
     longest = min(_GPTQ_NEW_TOKENS, window // 2)
-    fitting = [ids for ids in encoded if 1 <= len(ids) <= window - longest]
-    if not fitting:
-        raise OptionError(
-            f"--gptq: no prompt has 1 to {window - longest} tokens, of {len(encoded)} given"
-        )
+    fitting = prompts_to_answer("--gptq", tokenizer, prompts, window - longest)
     with quiet():
         gather_hessians(model, fitting, max_new_tokens=longest)
     return fitting

@@ -35,7 +35,7 @@ from escalade.edge.runtimes import (
     PAST_PREFIX,
     open_onnx,
 )
-from escalade.export.errors import OptionError
+from escalade.export.calibration import prompts_to_answer
 from escalade.export.memory import give_back
 from escalade.export.model import load_model
 from escalade.export.quantization import asked_by, write_answers, write_text
@@ -60,17 +60,7 @@ class Text(NamedTuple):
 
 
 class Lost(LostEntry, frozen=True, kw_only=True):
-    """What a program lost, and how that is said."""
-
-    @property
-    def in_words(self) -> str:
-        """A line for people."""
-        return (
-            f"lost on {self.tokens:,} tokens of {self.source}: KL mean {self.mean_kl:.2g}, p99"
-            f" {self.p99_kl:.2g}, worst {self.worst_kl:.2g}; same argmax {self.same_argmax:.1%};"
-            f" perplexity {self.perplexity_ratio:.3f} x; score r(x) {self.mean_score_drift:+.2g}"
-            f" mean, {self.worst_score_drift:.2g} at most"
-        )
+    """What a program lost."""
 
     def beside(self, manifest: Manifest) -> Exported:
         """A manifest with this."""
@@ -96,6 +86,21 @@ class Exported(Manifest, frozen=True, kw_only=True):
     lost: Lost | None = None
 
 
+def held_out_prompts(tokenizer: Tokenizer, prompts: Sequence[str], window: int) -> list[list[int]]:
+    """Token ids of the prompts that a model's answers are looked at to.
+
+    Args:
+        tokenizer: the model's.
+        prompts: held out; at least one.
+        window: of the model, in tokens.
+
+    Raises:
+        OptionError: see `prompts_to_answer`.
+    """
+    most = window - min(_ANSWER_TOKENS, window // 2)
+    return prompts_to_answer("--held-out", tokenizer, prompts, most)
+
+
 def measure_lost(
     artifact: Path, model_dir: Path, prompts: Sequence[str] | None = None
 ) -> Lost | None:
@@ -111,7 +116,7 @@ def measure_lost(
         What was lost; None where the artifact is no decoder in ONNX.
 
     Raises:
-        OptionError: no prompt has a length that leaves room for an answer.
+        OptionError: see `held_out_prompts`.
     """
     manifest = read_manifest(artifact)
     if manifest.format != "onnx" or manifest.encoder is not None or manifest.reads_once:
@@ -196,20 +201,14 @@ def _own(
 def _answered(
     model: PreTrainedModel, window: int, tokenizer: Tokenizer, prompts: Sequence[str]
 ) -> list[Text]:
-    tokenizer.no_padding()
     longest = min(_ANSWER_TOKENS, window // 2)
     answer: Callable[..., Tensor] = model.generate  # type: ignore[assignment]
     texts = []
-    for encoding in tokenizer.encode_batch(list(prompts)):
-        if 1 <= len(encoding.ids) <= window - longest:
-            ids = torch.tensor([encoding.ids])
-            mask = torch.ones_like(ids)
-            whole = answer(ids, attention_mask=mask, max_new_tokens=longest, **GREEDY)
-            texts.append(Text(whole[0].tolist(), len(encoding.ids)))
-    if not texts:
-        raise OptionError(
-            f"--held-out: no prompt has 1 to {window - longest} tokens, of {len(prompts)} given"
-        )
+    for prompt in held_out_prompts(tokenizer, prompts, window):
+        ids = torch.tensor([prompt])
+        mask = torch.ones_like(ids)
+        whole = answer(ids, attention_mask=mask, max_new_tokens=longest, **GREEDY)
+        texts.append(Text(whole[0].tolist(), len(prompt)))
     return texts
 
 

@@ -79,6 +79,11 @@ def test_a_budget_of_bits_is_spent_and_said(
     told = json.loads(out)
     assert told["quantization"]["budget"]["choices"] == msgspec.to_builtins(budget.choices)
     assert told["files"] == msgspec.to_builtins(manifest.files)
+    code, out, err = invoke("inspect", tmp_path / "a")
+    assert code == 0, err
+    words = " ".join(out.split())
+    assert "at most 9 bits a weight: " in words
+    assert budget.lost.in_words in words
 
 
 @pytest.mark.parametrize(
@@ -91,6 +96,8 @@ def test_a_budget_of_bits_is_spent_and_said(
         (("--bits", "9", "--block-size", "32"), "--block-size and --bits exclude one another"),
         (("--bits", "9", "--head-bits", "4"), "--head-bits and --bits exclude one another"),
         (("--bits", "9", "--gptq", "none"), "--bits measures on text, got --gptq none"),
+        (("--bits", "9", "--format", "executorch"), "--bits is for --format onnx, got 9 for exec"),
+        (("--bits", "9", "--format", "gguf"), "--bits is not for --format gguf"),
     ],
 )
 def test_a_budget_that_cannot_be_is_one_line(
@@ -104,3 +111,38 @@ def test_a_budget_that_cannot_be_is_one_line(
     assert (code, out) == (2, "")
     assert message in err.splitlines()[-1]
     assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "prompt", "message"),
+    [
+        ((), "g2p: a", "--held-out is for --format onnx and rounded weights, got it for onnx none"),
+        (
+            ("--format", "executorch", "--quantize", "8da4w"),
+            "g2p: a",
+            "--held-out is for --format onnx and rounded weights, got it for executorch 8da4w",
+        ),
+        (("--quantize", "int8"), "g2p: " + "a" * 60, "--held-out: no prompt has 1 to 24 tokens"),
+        (
+            ("--quantize", "int8"),
+            "\u4f60\u597d \u4e16\u754c",
+            "--held-out: the model's tokenizer knows at least half of such text, of these prompts",
+        ),
+    ],
+)
+def test_held_out_data_that_cannot_be_read_is_one_line_before_the_work(
+    options: tuple[str, ...],
+    prompt: str,
+    message: str,
+    invoke: Invoke,
+    tiny_model_dir: Path,
+    tmp_path: Path,
+) -> None:
+    data = tmp_path / "data.jsonl"
+    record = {"id": "1", "task": "g2p", "prompt": prompt, "references": []}
+    data.write_text(json.dumps(record))
+    code, out, err = invoke("export", tiny_model_dir, tmp_path / "a", *options, "--held-out", data)
+    assert (code, out) == (2, "")
+    assert message in err.splitlines()[-1]
+    assert "writing the" not in err
+    assert list(tmp_path.iterdir()) == [data]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,18 @@ import pytest
 import torch
 
 from escalade.edge.runtimes.onnx_session import joined_planes
-from escalade.export.blueprints import Linear
+from escalade.export.blueprints import Linear, decoder_of
+from escalade.export.model import load_model
+from escalade.export.onnx.decoder_graph import write_decoder
 from escalade.export.onnx.pricing import prices_of_table
 from escalade.export.onnx.slices import slice_name, slices_in, table_of
 from escalade.export.onnx.storage import Storage
+from escalade.export.onnx.survey import Survey
 from escalade.export.onnx.writer import GraphWriter
 from escalade.export.quantization import Choice, Hessian
 
 ROWS, COLUMNS = 30, 80
+BUNDLED = Path(__file__).parents[3] / "training/checkpoints/small-cat-xent"
 
 
 def table_of_words() -> torch.Tensor:
@@ -111,3 +116,22 @@ def test_a_slice_costs_what_answers_hang_on_its_words() -> None:
         rounds_inputs=False,
     )
     assert looked.sum(0)[0] == pytest.approx(float(whole[0, 0]), rel=0.1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_all_bytes_of_a_program_are_counted(seed: int, tmp_path: Path) -> None:
+    model = decoder_of(load_model(BUNDLED), 96)
+    survey = Survey(scheme="int4", block_size=32, planes=True, model=model)
+    beside, draw = survey.take(), random.Random(seed)
+    # Without text nothing has zero points, which 2 to 4 bits are counted with.
+    chosen = {
+        name: draw.choice([offer for offer in offers if not offer.choice.zeros])
+        for name, offers in survey.offers.items()
+    }
+    choices = {entry.name: Choice(entry.bits, entry.block_size) for entry in survey.entries(chosen)}
+    storage = Storage(scheme="int4", block_size=32, choices=choices, slices=slices_in(choices))
+    with GraphWriter(tmp_path / "model.onnx", "decoder") as graph:
+        write_decoder(graph, model, storage)
+    size = sum(path.stat().st_size for path in tmp_path.iterdir())
+    counted = beside + survey.bytes_of(chosen)
+    assert 0.97 * counted < size <= counted

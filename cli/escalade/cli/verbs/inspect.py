@@ -107,6 +107,10 @@ def _rows(
             f" {len(embedding.golden)} pairs of golden texts"
         )
     shown = [(name, [text]) for name, text in rows.items()]
+    if stored.budget:
+        from escalade.cli.export_lines import spent_lines
+
+        shown[2][1].extend(spent_lines(stored.budget))
     if manifest.embedding:
         return shown
     return [*shown[:6], ("deferral", deferral_lines(manifest.deferral)), *shown[6:]]

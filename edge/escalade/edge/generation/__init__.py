@@ -7,6 +7,7 @@ from escalade.edge.generation.checking import (
     play_golden,
 )
 from escalade.edge.generation.generation import Delta, Generation, StopReason
+from escalade.edge.generation.reading import Reading
 from escalade.edge.generation.sentence_encoder import SentenceEncoder
 from escalade.edge.generation.token_texts import TokenTexts
 
@@ -14,6 +15,7 @@ __all__ = [
     "Artifact",
     "Delta",
     "Generation",
+    "Reading",
     "SentenceEncoder",
     "StopReason",
     "TokenTexts",

@@ -1,4 +1,4 @@
-"""How matrices are stored: whole, halved, in 8, 4 or 2 bits; knows no transformer.
+"""How matrices are stored: whole, halved, in 2 to 8 bits; knows no transformer.
 
 Weight-only schemes keep each block of a row as integers with one scale, in float16 and widened
 when loaded (`MatMulNBits`); where the runtime has the instructions, activations are rounded to 8

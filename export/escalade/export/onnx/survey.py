@@ -24,7 +24,7 @@ from escalade.export.onnx.pricing import prices_of, prices_of_table
 from escalade.export.onnx.products import array
 from escalade.export.onnx.slices import slice_name, table_of
 from escalade.export.onnx.storage import HEAD, Storage
-from escalade.export.onnx.writer import PROGRAM_NAME, GraphWriter
+from escalade.export.onnx.writer import INLINE_BYTES, PROGRAM_NAME, GraphWriter
 from escalade.export.quantization import BLOCKS, WIDTHS, Choice, Offer, spend
 
 # A lookup's kernel reads 4 or 8 bits.
@@ -37,11 +37,13 @@ _CUTS = (64, 32, 16, 8, 4, 2)
 # and places; and what its table of scales adds to that, where it has one. Of SmolLM2's layers none
 # takes more than 761.
 _LISTED_BYTES, _TABLE_LISTED_BYTES = 640, 260
+# What a slice of a table takes beyond: it is looked up beside its neighbours, by ten more nodes.
+_SLICE_LISTED_BYTES = 400
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Survey(Storage):
-    """Prices matrices instead of storing them."""
+class Survey(Storage):
+    """Prices matrices instead of storing them, and counts what they take."""
 
     model: Decoder
     planes: bool
@@ -51,6 +53,7 @@ class _Survey(Storage):
     tables: set[str] = field(default_factory=set)
 
     def linear(self, graph: GraphWriter, name: str, module: Linear, values: str) -> str:
+        """Price it; what it gives is its input."""
         if name in self.offers or name in self.tables:
             return graph.node("Identity", [values])
         if name == HEAD:
@@ -72,6 +75,7 @@ class _Survey(Storage):
     def embedding(
         self, graph: GraphWriter, name: str, table: Tensor, ids: str, head: Linear | None = None
     ) -> str:
+        """Price it; what it gives is the ids."""
         looked_up = self.model.embedding_curvature
         self._take_table(name, head or Linear(table), _LOOKED_UP_WIDTHS, looked_up)
         return graph.node("Identity", [ids])
@@ -100,23 +104,46 @@ class _Survey(Storage):
         lost = self.kept.once(f"{name}.prices", priced)["lost"]
         self.tables.add(name)
         for some, each in zip(slices, lost, strict=True):
-            self._take(slice_name(name, some.start), table.rows(some), choices, each)
+            self._take(slice_name(name, some.start), table.rows(some), choices, each, sliced=True)
 
     def _choices(self, widths: Sequence[int]) -> list[Choice]:
         choices = [Choice(bits, size) for bits in widths for size in BLOCKS]
         return [choice for choice in choices if choice.whole or self.planes]
 
-    def _take(self, name: str, linear: Linear, choices: Sequence[Choice], lost: Tensor) -> None:
+    def _take(
+        self,
+        name: str,
+        linear: Linear,
+        choices: Sequence[Choice],
+        lost: Tensor,
+        *,
+        sliced: bool = False,
+    ) -> None:
         shape = linear.weight.shape
+
+        def bytes_of(choice: Choice) -> int:
+            own = choice.bytes_of(*shape) + _TABLE_LISTED_BYTES * choice.few_scales(*shape)
+            return own + (_SLICE_LISTED_BYTES + _viewed_bytes(choice, *shape)) * sliced
+
         self.offers[name] = [
-            Offer(
-                choice,
-                choice.bytes_of(*shape) + _TABLE_LISTED_BYTES * choice.few_scales(*shape),
-                one,
-            )
+            Offer(choice, bytes_of(choice), one)
             for choice, one in zip(choices, lost.tolist(), strict=True)
         ]
         self.weights[name] = linear.weight.numel()
+
+    def take(self) -> int:
+        """Look at every matrix; returns the bytes of a program that are no matrix's own."""
+        with tempfile.TemporaryDirectory() as scratch:
+            with GraphWriter(Path(scratch) / PROGRAM_NAME, "decoder") as graph:
+                write_decoder(graph, self.model, self)
+            beside = sum(path.stat().st_size for path in Path(scratch).iterdir())
+        return beside + _LISTED_BYTES * len(self.offers)
+
+    def bytes_of(self, chosen: Mapping[str, Offer]) -> int:
+        """At most, beside what `take` gave: slices that are stored as one are listed once."""
+        joined = len(chosen) - len(self.entries(chosen))
+        listed = joined * (_LISTED_BYTES + _SLICE_LISTED_BYTES)
+        return sum(offer.bytes for offer in chosen.values()) - listed
 
     def entries(self, chosen: Mapping[str, Offer]) -> list[ChoiceEntry]:
         """For the manifest; neighbours among a table's slices that are stored alike are one."""
@@ -171,7 +198,7 @@ def budget_of(
         OptionError: no choice makes a program of so few bits, or every one of fewer; what a
             matrix was fed is not finite.
     """
-    survey = _Survey(
+    survey = Survey(
         scheme="int4",
         block_size=BLOCKS[0],
         activation_bits=activation_bits,
@@ -180,11 +207,7 @@ def budget_of(
         kept=kept or Kept(),
         progress=progress,
     )
-    with tempfile.TemporaryDirectory() as scratch:
-        with GraphWriter(Path(scratch) / PROGRAM_NAME, "decoder") as graph:
-            write_decoder(graph, model, survey)
-        beside = sum(path.stat().st_size for path in Path(scratch).iterdir())
-    beside += _LISTED_BYTES * len(survey.offers)
+    beside = survey.take()
     fewest, most = (
         beside + sum(some(offer.bytes for offer in each) for each in survey.offers.values())
         for some in (min, max)
@@ -195,8 +218,28 @@ def budget_of(
             f"--bits must be {math.ceil(100 * low) / 100:.2f} to {math.floor(100 * high) / 100:.2f}"
             f" for this model, got {bits:g}"
         )
-    chosen = spend(survey.offers, int(bits * parameters / 8) - beside)
-    return BudgetEntry(
-        bits=bits,
-        choices=survey.entries(chosen),
-    )
+    chosen = _spent(survey, int(bits * parameters / 8) - beside)
+    return BudgetEntry(bits=bits, choices=survey.entries(chosen))
+
+
+def _spent(survey: Survey, most: int) -> dict[str, Offer]:
+    """Within so many bytes; what slices that are stored as one do not take is spent too."""
+    chosen, spared = spend(survey.offers, most), 0
+    while (found := _whole(chosen) - survey.bytes_of(chosen)) > spared:
+        spared = found
+        more = spend(survey.offers, most + spared)
+        if survey.bytes_of(more) <= most:
+            chosen = more
+    return chosen
+
+
+def _whole(chosen: Mapping[str, Offer]) -> int:
+    return sum(offer.bytes for offer in chosen.values())
+
+
+def _viewed_bytes(choice: Choice, rows: int, columns: int) -> int:
+    """Of tensors that lie in the graph itself and have a view, which is there beside them."""
+    blocks = rows * -(-columns // choice.block_size)
+    scales = blocks * (1 if choice.few_scales(rows, columns) else 2)
+    integers = blocks * choice.block_size * choice.bits // 8 if choice.whole else 0
+    return sum(some for some in (scales, integers) if some <= INLINE_BYTES)

@@ -27,7 +27,8 @@ _IR_VERSION = 10  # what opset 21 asks for
 # A cache line. onnxruntime maps from the page before by itself; whole pages would double the
 # size of a small model.
 _ALIGNMENT_BYTES = 64
-_INLINE_BYTES = 1024
+#: An array of no more lies in the model file itself.
+INLINE_BYTES = 1024
 _MICROSOFT = "com.microsoft"
 
 
@@ -122,7 +123,7 @@ class GraphWriter:
         """Store an array; returns its name."""
         values = np.ascontiguousarray(values)
         tensor = _tensor(name, values.dtype, values.shape)
-        if values.nbytes <= _INLINE_BYTES:
+        if values.nbytes <= INLINE_BYTES:
             tensor.raw_data = values.tobytes()
         else:
             self._data.write(b"\0" * (-self._data.tell() % _ALIGNMENT_BYTES))

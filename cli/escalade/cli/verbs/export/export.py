@@ -142,6 +142,7 @@ def export(
             activation_bits=activation_bits,
             layout=None if layout is None else layout.value,
             gptq_prompts=_prompts_or_none(gptq, _GPTQ_PROMPTS),
+            held_out=unseen or (),
             golden_prompts=texts or DEFAULT_GOLDEN_PROMPTS,
             max_new_tokens=max_new_tokens,
             progress=progress,

@@ -45,6 +45,16 @@ class LostEntry(Table, frozen=True, kw_only=True):
     #: The largest of a text, without its sign.
     worst_score_drift: float
 
+    @property
+    def in_words(self) -> str:
+        """A line for people."""
+        return (
+            f"lost on {self.tokens:,} tokens of {self.source}: KL mean {self.mean_kl:.2g}, p99"
+            f" {self.p99_kl:.2g}, worst {self.worst_kl:.2g}; same argmax {self.same_argmax:.1%};"
+            f" perplexity {self.perplexity_ratio:.3f} x; score r(x) {self.mean_score_drift:+.2g}"
+            f" mean, {self.worst_score_drift:.2g} at most"
+        )
+
 
 class BudgetEntry(Table, frozen=True, kw_only=True):
     """A budget of bits, and what it was spent on."""
