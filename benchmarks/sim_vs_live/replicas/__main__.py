@@ -17,7 +17,7 @@ from benchmarks.study.jobs import REPOSITORY
 #: All replicas together have less than a core: the other one is the driver's.
 _MOST, _SHARE = 8, 0.1
 #: Calls a second, and seconds: between them 2 to 6 replicas.
-_RATES, _GOALS_S = (30.0,), (0.5, 0.6, 1.0)
+_RATES, _GOALS_S = (25.0,), (0.65, 0.8, 1.1)
 
 
 def main() -> None:
@@ -26,21 +26,22 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=REPOSITORY / "runs" / "replicas")
     parser.add_argument("--rates", nargs="+", type=float, default=_RATES, help="calls a second")
     parser.add_argument("--goals", nargs="+", type=float, default=_GOALS_S, help="p99, seconds")
-    parser.add_argument("--calls", type=int, default=1000, help="of a live run")
+    parser.add_argument("--calls", type=int, default=800, help="of a live run")
     parser.add_argument("--most", type=int, default=_MOST, help="replicas")
     parser.add_argument("--share", type=float, default=_SHARE, help="of a core, that each has")
     parser.add_argument("--seed", type=int, default=1, help="of queries and moments")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    # What is begun from here imports this file again, and is to be there at once.
+    from escalade.cli.quiet import quiet_third_party
+
+    quiet_third_party()
+    # Of what is imported now some has to say something.
     from benchmarks.sim_vs_live.replicas.groups import GroupsError
     from benchmarks.sim_vs_live.replicas.holding import Holding, table_of
     from benchmarks.sim_vs_live.replicas.servers import Replicas
 
     from escalade.cli.output import print_json, show_table
-    from escalade.cli.quiet import quiet_third_party
 
-    quiet_third_party()
     # Whoever is told to stop lets its replicas go first.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:

@@ -55,9 +55,9 @@ def at_share(name: str, session: int, share: float) -> Iterator[None]:
         yield
     finally:
         # A group goes when it is empty. Who is in it goes back, and ends faster so.
-        for pid in (group / "cgroup.procs").read_text().split():
+        for member in (group / "cgroup.procs").read_text().split():
             with contextlib.suppress(OSError):  # it has ended
-                (parent / "cgroup.procs").write_text(pid)
+                (parent / "cgroup.procs").write_text(member)
         group.rmdir()
 
 

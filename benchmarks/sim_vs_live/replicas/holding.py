@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from pathlib import Path
 
 import msgspec
 import numpy as np
 from benchmarks.sim_vs_live.pieces import keep
-from benchmarks.sim_vs_live.replicas.planning import Fleet, fit, record
+from benchmarks.sim_vs_live.replicas.planning import Fleet, measure
 from benchmarks.sim_vs_live.replicas.sending import Sent, send
 from benchmarks.sim_vs_live.replicas.servers import Replicas
 from benchmarks.study.jobs import REPOSITORY
 
 from escalade.cli.output import note_console
 from escalade.edge.base import Record
-from escalade.export.artifact import export_artifact
 from escalade.simulator.formats import Cell, TextTable, nominal_seconds, seconds
 from escalade.simulator.load.loaded_fit import LoadedFit
 from escalade.training.data import Split, load_pronunciations, make_records
@@ -26,10 +24,8 @@ _TASK = "g2p"
 #: Live queries and those that are measured for the plan have no word in common.
 _LIVE: Split = "test"
 _MEASURED: Split = "valid"
-#: Different queries, live and in the fit; those of the trace are some of the latter.
-_QUERIES, _RECORDED = 1000, 200
-#: Seconds of either loop of the fit.
-_FIT_S = 20.0
+#: Different queries, of either.
+_QUERIES = 1000
 #: The model on the device, of which a trace has to have one.
 _DEVICE = REPOSITORY / "training" / "checkpoints" / "small-xent"
 
@@ -78,7 +74,7 @@ class Holding:
 
     def row(self, rate: float, goal_s: float) -> Row:
         """Plan for a goal, and find out how many it takes live."""
-        fleet = Fleet(self._recorded, self._fitted(rate), rate, self._calls)
+        fleet = Fleet(*self._plan_of(rate), rate, self._calls)
         plan = fleet.planned(goal_s, seed=self._seed)
         # As a plan looks for its own: what is enough stays enough with one more.
         found = fewest(lambda many: self._sent(rate, many).p99_s <= goal_s, self._replicas.most)
@@ -95,31 +91,24 @@ class Holding:
             planned_s=fleet.p99_s(shown, seed=self._seed),
         )
 
-    def _fitted(self, rate: float) -> LoadedFit:
-        """To the first replica, with what comes to it where it has half of the others beside it."""
-        its = 2 * rate / self._replicas.most
-        name = f"fit-{its:g}"
+    def _plan_of(self, rate: float) -> tuple[Path, LoadedFit]:
+        """Trace and fit of the first replica, at a load that half of them share."""
+        many = max(1, self._replicas.most // 2)
+        name, trace = f"fit-{rate:g}", self._out / f"replica-{rate:g}.trace"
         path = self._out / f"{name}.json"
-        if not path.exists():
-            [address] = self._replicas.first(1)
-            _say(f"one replica: fitting for {2 * _FIT_S:g} s, {its:g} calls a second ...")
-            prompts = [one.prompt for one in self._measured]
-            keep(self._out, name, fit(address, prompts, its, _FIT_S, seed=self._seed + 1))
-        return msgspec.json.decode(path.read_bytes(), type=LoadedFit)
-
-    @cached_property
-    def _recorded(self) -> Path:
-        """The trace of the first replica."""
-        path = self._out / "replica.trace"
         if not path.exists():
             artifact = self._out / _DEVICE.name
             if not artifact.exists():
+                from escalade.export.artifact import export_artifact  # with torch
+
                 _say(f"exporting {artifact.name} ...")
                 export_artifact(_DEVICE, artifact, quantize="int8")
-            [address] = self._replicas.first(1)
-            _say(f"one replica: recording {_RECORDED} queries ...")
-            record(address, artifact, self._measured[:_RECORDED], path)
-        return path
+            addresses = self._replicas.first(many)
+            _say(f"fitting the first of {many} replicas, {rate:g} calls a second together ...")
+            records = _queries(_MEASURED, self._seed + 1)
+            found = measure(addresses, artifact, records, rate / many, trace, seed=self._seed + 1)
+            keep(self._out, name, found)
+        return trace, msgspec.json.decode(path.read_bytes(), type=LoadedFit)
 
     def _sent(self, rate: float, many: int) -> Sent:
         """Live, with so many of the replicas."""
@@ -133,10 +122,6 @@ class Holding:
             _say(f"  p99 {seconds(found.p99_s)}; the driver was late by {seconds(found.late_s)}")
             keep(self._out, name, found)
         return msgspec.json.decode(path.read_bytes(), type=Sent)
-
-    @cached_property
-    def _measured(self) -> list[Record]:
-        return _queries(_MEASURED, self._seed + 1)
 
 
 def fewest(is_enough: Callable[[int], bool], most: int) -> int | None:

@@ -1,18 +1,22 @@
 """Plans replicas from one that is measured, as a user does; knows no other replica.
 
 `escalade load --fit --rate`, `escalade record` and `escalade fleet --p99-s`, through what is behind
-them.
+them. Drafts are not sent, for `escalade load` sends none.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import statistics
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 
-from benchmarks.sim_vs_live.replicas.sending import DEADLINE_S, WARM_UP_S
+import msgspec
+import numpy as np
+from benchmarks.sim_vs_live.replicas.sending import DEADLINE_S, WARM_UP_S, Fewest, callers_of
 
 from escalade.cli.output import progress_bar
 from escalade.edge import EdgeClient
@@ -21,8 +25,11 @@ from escalade.edge.trace import write_trace
 from escalade.simulator.errors import FleetError
 from escalade.simulator.fleet import plan_capacity, replica_s, run_fleet
 from escalade.simulator.fleet.capacity import RUNS, Capacity
-from escalade.simulator.load import Plan, Target, fit_load_at
-from escalade.simulator.load.loaded_fit import LoadedFit
+from escalade.simulator.load import Plan
+from escalade.simulator.load.caller import Caller
+from escalade.simulator.load.driver import Asked, Driven, drive
+from escalade.simulator.load.fitting import Answers
+from escalade.simulator.load.loaded_fit import LoadedFit, fit_loaded
 
 #: What `escalade serve` computes together at most (docs/serving.md).
 _SLOTS = 64
@@ -30,26 +37,79 @@ _SLOTS = 64
 _DEVICES = 1000
 #: Times a device's seconds: calls come from no device here.
 _NO_TIME = 1e-6
+#: Of either loop of the fit; and queries of the trace.
+_FIT_S, _RECORDED = 40.0, 200
+_NO_END_S = 1e6
 
 
-def fit(
-    address: str, prompts: Sequence[str], rate: float, seconds: float, *, seed: int
+def measure(
+    addresses: Sequence[str],
+    artifact: Path,
+    records: Sequence[Record],
+    rate: float,
+    trace: Path,
+    *,
+    seed: int,
 ) -> LoadedFit:
-    """What a replica's answers take at a load.
+    """Fit what the first replica's answers take at a load, and record what they take alone.
+
+    The others are asked as much each all the while: they share a machine and its caches, as
+    replicas on machines of their own do not.
 
     Args:
-        address: of the replica.
-        prompts: that it is asked.
-        rate: calls a second.
-        seconds: of one client, and then of the load.
+        addresses: of the replicas.
+        artifact: see `_record`.
+        records: that they are asked; some of them are recorded.
+        rate: of each replica, calls a second.
+        trace: what is recorded.
         seed: of moments and prompts.
     """
-    target = Target(address=address, prompts=prompts)
-    plan = Plan(rate=rate, seconds=seconds, warm_up_s=WARM_UP_S, deadline_s=DEADLINE_S, seed=seed)
-    return fit_load_at(target, plan, replica_s)
+    prompts = [one.prompt for one in records]
+    plan = Plan(rate=rate, seconds=_FIT_S, warm_up_s=WARM_UP_S, deadline_s=DEADLINE_S, seed=seed)
+    alone_plan = msgspec.structs.replace(plan, clients=1, rate=None)
+
+    async def main() -> tuple[Driven, Driven]:
+        async with AsyncExitStack() as stack:
+            first, *others = await callers_of(addresses, prompts, stack)
+            load = asyncio.create_task(_keep_asking(others, len(prompts), rate, seed + 1))
+            try:
+                alone = await drive(alone_plan, len(prompts), first.ask)
+                loaded = await drive(plan, len(prompts), first.ask)
+                some = records[:_RECORDED]
+                await asyncio.to_thread(_record, addresses[0], artifact, some, trace)
+            finally:
+                load.cancel()
+                await asyncio.wait([load])
+        return alone, loaded
+
+    alone, loaded = (_answered(one) for one in asyncio.run(main()))
+    return fit_loaded(
+        _answers(alone),
+        np.array([one.sent_s for one in loaded]),
+        _answers(loaded),
+        rate=rate,
+        queue=replica_s,
+    )
 
 
-def record(address: str, artifact: Path, records: Sequence[Record], out: Path) -> None:
+async def _keep_asking(callers: Sequence[Caller], prompts: int, rate: float, seed: int) -> None:
+    if callers:
+        total = rate * len(callers)
+        plan = Plan(rate=total, seconds=_NO_END_S, deadline_s=DEADLINE_S, seed=seed)
+        await drive(plan, prompts, Fewest(callers).ask)
+
+
+def _answered(driven: Driven) -> list[Asked]:
+    """What was measured and answered, as it was sent."""
+    measured = [one for one in driven.asked if one.due_s >= driven.from_s and not one.said.reason]
+    return sorted(measured, key=lambda one: one.sent_s)
+
+
+def _answers(asked: Sequence[Asked]) -> Answers:
+    return np.array([(one.said.tokens, one.ended_s - one.sent_s) for one in asked], np.float64)
+
+
+def _record(address: str, artifact: Path, records: Sequence[Record], out: Path) -> None:
     """Record what a replica takes for queries that nothing is beside.
 
     Args:

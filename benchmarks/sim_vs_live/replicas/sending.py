@@ -44,7 +44,7 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
         return ordered[wanted - 1] if wanted <= len(ordered) else math.inf
 
 
-class _Fewest:
+class Fewest:
     """Servers of one model, as a fleet's cloud has them."""
 
     def __init__(self, callers: Sequence[Caller]) -> None:
@@ -59,6 +59,24 @@ class _Fewest:
             return await self._callers[at].ask(number, prompt, client, timeout_s)
         finally:
             self._under_way[at] -= 1
+
+
+async def callers_of(
+    addresses: Sequence[str], prompts: Sequence[str], stack: AsyncExitStack
+) -> list[Caller]:
+    """Who asks each of several servers; every connection is open.
+
+    Raises:
+        CloudError: nobody answers at one of the addresses.
+    """
+    targets = [Target(address=one, prompts=prompts) for one in addresses]
+    for target in targets:
+        target.info(DEADLINE_S)
+    callers = [await stack.enter_async_context(connected(one, _CONNECTIONS)) for one in targets]
+    await asyncio.gather(
+        *(one.ask(k, k, k, DEADLINE_S) for one in callers for k in range(_CONNECTIONS))
+    )
+    return callers
 
 
 def send(
@@ -77,20 +95,11 @@ def send(
         CloudError: nobody answers at one of the addresses.
     """
     plan = Plan(rate=rate, requests=many, warm_up_s=WARM_UP_S, deadline_s=DEADLINE_S, seed=seed)
-    targets = [Target(address=one, prompts=prompts) for one in addresses]
-    for target in targets:
-        target.info(DEADLINE_S)
 
     async def main() -> Sent:
         async with AsyncExitStack() as stack:
-            callers = [
-                await stack.enter_async_context(connected(one, _CONNECTIONS)) for one in targets
-            ]
-            # Later calls find every connection open.
-            await asyncio.gather(
-                *(one.ask(k, k, k, DEADLINE_S) for one in callers for k in range(_CONNECTIONS))
-            )
-            driven = await drive(plan, len(prompts), _Fewest(callers).ask)
+            callers = await callers_of(addresses, prompts, stack)
+            driven = await drive(plan, len(prompts), Fewest(callers).ask)
         measured = [one for one in driven.asked if one.due_s >= driven.from_s]
         answered = [one for one in measured if not one.said.reason]
         return Sent(
