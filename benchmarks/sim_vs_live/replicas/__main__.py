@@ -32,6 +32,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of queries and moments")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    for name in ("calls", "most"):
+        if not getattr(options, name) >= 1:
+            parser.error(f"--{name} must be at least 1; got {getattr(options, name)}")
+    if not 0 < options.share <= 1:
+        parser.error(f"--share must be in (0, 1]; got {options.share:g}")
     from escalade.cli.quiet import quiet_third_party
 
     quiet_third_party()
@@ -41,6 +46,7 @@ def main() -> None:
     from benchmarks.sim_vs_live.replicas.servers import Replicas
 
     from escalade.cli.output import print_json, show_table
+    from escalade.simulator.errors import SimulatorError
 
     # Whoever is told to stop lets its replicas go first.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -48,7 +54,7 @@ def main() -> None:
         with Replicas(options.most, options.share) as replicas:
             holding = Holding(options.out, replicas, calls=options.calls, seed=options.seed)
             rows = [holding.row(rate, goal) for rate in options.rates for goal in options.goals]
-    except GroupsError as error:
+    except (GroupsError, SimulatorError) as error:
         print(error, file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

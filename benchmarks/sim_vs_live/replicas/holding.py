@@ -119,7 +119,10 @@ class Holding:
             _say(f"live: {many} replicas, {self._calls} calls, {rate:g} a second ...")
             prompts = [one.prompt for one in _queries(_LIVE, self._seed)]
             found = send(addresses, prompts, rate, self._calls, seed=self._seed)
-            _say(f"  p99 {seconds(found.p99_s)}; the driver was late by {seconds(found.late_s)}")
+            _say(
+                f"  p99 {seconds(found.p99_s)}; the driver was late by {seconds(found.late_s)};"
+                f" others had {found.others:.2f} cores, the host {found.stolen_s:.1f} s"
+            )
             keep(self._out, name, found)
         return msgspec.json.decode(path.read_bytes(), type=Sent)
 

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 
 import msgspec
 import numpy as np
+from benchmarks.sim_vs_live.loaded.cores import spent
 
 from escalade.simulator.load import Plan, Target
 from escalade.simulator.load.caller import Caller, Said, connected
@@ -30,11 +31,15 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
         took_s: of each that was answered, from when it was due.
         refused: those that were not.
         late_s: what the driver was late with one, at most.
+        others: cores that other processes had meanwhile, on average.
+        stolen_s: seconds of all cores that the machine's host gave to others.
     """
 
     took_s: list[float]
     refused: int
     late_s: float
+    others: float
+    stolen_s: float
 
     @property
     def p99_s(self) -> float:
@@ -99,13 +104,17 @@ def send(
     async def main() -> Sent:
         async with AsyncExitStack() as stack:
             callers = await callers_of(addresses, prompts, stack)
+            before = spent()
             driven = await drive(plan, len(prompts), Fewest(callers).ask)
+            after = spent()
         measured = [one for one in driven.asked if one.due_s >= driven.from_s]
         answered = [one for one in measured if not one.said.reason]
         return Sent(
             took_s=[one.ended_s - one.due_s for one in answered],
             refused=len(measured) - len(answered),
             late_s=max(one.sent_s - one.due_s for one in measured),
+            others=after.others_since(before),
+            stolen_s=after.stolen_s - before.stolen_s,
         )
 
     return asyncio.run(main())
