@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from escalade.cli.errors import DemoError
 
@@ -18,9 +19,24 @@ _START_S = 120.0  # loading torch on a slow board takes most of a minute
 _STOP_S = 10.0
 
 
+class Started(NamedTuple):
+    """A process that is ready."""
+
+    #: That it announces.
+    address: str
+    pid: int
+
+
 @contextmanager
 def running(name: str, *arguments: str) -> Iterator[str]:
-    """Run `escalade ARGUMENTS` as a process of its own; gives the address it announces.
+    """As `started`; gives the address alone."""
+    with started(name, *arguments) as process:
+        yield process.address
+
+
+@contextmanager
+def started(name: str, *arguments: str) -> Iterator[Started]:
+    """Run `escalade ARGUMENTS` as a process of its own.
 
     The process is told to stop when the block ends, however it ends, and is killed if it
     does not. It is started in a session of its own, so that a Ctrl-C in the terminal reaches the
@@ -40,7 +56,7 @@ def running(name: str, *arguments: str) -> Iterator[str]:
                 text=True,
                 start_new_session=True,
             )
-        yield _address(name, process)
+        yield Started(_address(name, process), process.pid)
     finally:
         if process is not None:
             with _held_signals():
