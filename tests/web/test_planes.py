@@ -16,7 +16,7 @@ pytestmark = pytest.mark.web
 
 CHECKPOINT = Path(__file__).resolve().parents[2] / "training/checkpoints/small-cat-xent"
 #: Few enough that no width is left out.
-BITS, QUERIES = 4.5, 200
+BITS, QUERIES = 4.4, 200
 
 
 @pytest.fixture(scope="module")
