@@ -239,6 +239,7 @@ def test_gateways_that_contradict_are_refused_in_one_line(
         ("1\nnan\n", "time 2 is nan"),
         ("1\n10\n", "time 2 is 10"),
         ("1\ntwo\n", "must hold a number of seconds on each line"),
+        ("1\n" * (8 << 20 | 1), "times: more than 16777216 bytes"),
     ],
 )
 def test_recorded_times_are_checked(tmp_path: Path, times: str, said: str) -> None:
