@@ -94,6 +94,11 @@ def fleet_of(tmp_path: Path, old: str = "", new: str = "", more: str = "") -> Pa
         ),
         (
             "[[groups]]",
+            "[[outages]]\nfrom_s=100000\nto_s=160000\n[[groups]]",
+            "an outage's from_s must be below seconds, 60, or nothing meets it; got 100000",
+        ),
+        (
+            "[[groups]]",
             '[[outages]]\nfrom_s=2\nto_s=3\ngroup = "phone"\n[[groups]]',
             "an outage's group must be one of phones; got 'phone'; did you mean 'phones'?",
         ),
