@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import unicodedata
@@ -65,6 +66,29 @@ def test_tables_and_lines_show_names_harmlessly(monkeypatch: pytest.MonkeyPatch)
         assert isinstance(stream, Terminal)
         assert is_harmless(stream.getvalue())
         assert r"\u202eabc" in stream.getvalue()
+
+
+@pytest.mark.parametrize("width", [20, 40, 80])
+def test_a_narrow_terminal_loses_nothing_of_a_table(
+    monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setattr(sys, "stdout", shown := Terminal())
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", str(width))
+    names = ["network", "calls to the last tier", "p95", "money a query"]
+    cells = [
+        Cell("leo-handover"),
+        Cell("1,234,567"),
+        Cell("98.76 ms", "to 123.45 ms"),
+        Cell("1e-9"),
+    ]
+    show_table(TextTable("What that does", names, [cells]))
+    lines = re.sub(r"\x1b\[\d*m", "", shown.getvalue()).splitlines()
+    assert max(map(len, lines)) <= width
+    words = " ".join(lines).split()
+    for text in (*names, *(one.text for one in cells), "to", "123.45"):
+        for word in text.split():
+            assert any(word in found for found in words), (word, lines)
 
 
 def test_an_answer_is_exact_in_a_file_and_harmless_on_a_terminal(

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from escalade.simulator.formats import TextTable
 
 _FILE_WIDTH = 160
+# Of a terminal that every table has room on.
+_ANY_WIDTH = 1 << 20
 # Controls; formats (overrides and isolates of direction, widths of zero); halves of characters that
 # stand for bytes of a name that is no text; ends of lines and paragraphs.
 _UNSHOWN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -128,7 +130,10 @@ def show_written(files: Iterable[tuple[str, Path]]) -> None:
 
 
 def show_table(table: TextTable) -> None:
-    """A table of results on stdout, details beneath their numbers."""
+    """A table of results on stdout, details beneath their numbers.
+
+    Where a terminal is too narrow rich would cut words, numbers too: there a row is some lines.
+    """
     from rich.table import Table
 
     shown = Table(title=harmless(table.title), title_justify="left")
@@ -144,7 +149,18 @@ def show_table(table: TextTable) -> None:
                 for cell in row
             )
         )
-    result_console().print(shown, soft_wrap=False)
+    console = result_console()
+    if shown.__rich_measure__(console, console.options.update_width(_ANY_WIDTH)).minimum <= (
+        console.width
+    ):
+        console.print(shown, soft_wrap=False)
+        return
+    console.print(harmless(table.title), style="italic")
+    for row in table.rows:
+        for k, (heading, cell) in enumerate(zip(table.head, row, strict=True)):
+            detail = f" ({cell.detail})" if cell.detail else ""
+            said = f"{heading}: {cell.text}{detail}" if heading else f"{cell.text}{detail}"
+            console.print(("  " if k else "") + harmless(said), soft_wrap=False)
 
 
 class Bar:

@@ -98,6 +98,14 @@ def test_a_trace_that_lacks_answers_is_named(
     text = fleet()
     with pytest.raises(SimulatorError, match=r"t.jsonl: 1 of 1 records lack the answer of tier"):
         run(tmp_path, text[: text.index("answers")] + 'trace = "t.jsonl"\n')
+    # As in a replay, of which a fleet's queries are: the others serve it, and that is said.
+    some = [without_answer(trace.records[0], 1), trace.records[1]]
+    write_trace(tmp_path / "t.jsonl", trace.header, some)
+    report = run(tmp_path, text[: text.index("answers")] + 'trace = "t.jsonl"\n')
+    note = "phones: t.jsonl: 1 of 2 queries have no answer from tier 'cloud' and are left out"
+    assert report.notes == [note]
+    # That one is sent on (0.9, at a threshold of 0.5).
+    assert report.together.deferred == report.together.queries > 0
 
 
 def test_hours_of_a_day_come_as_they_are_weighed(tmp_path: Path) -> None:

@@ -94,6 +94,11 @@ def fleet_of(tmp_path: Path, old: str = "", new: str = "", more: str = "") -> Pa
         ),
         (
             "[[groups]]",
+            "[[outages]]\nfrom_s=100000\nto_s=160000\n[[groups]]",
+            "an outage's from_s must be below seconds, 60, or nothing meets it; got 100000",
+        ),
+        (
+            "[[groups]]",
             '[[outages]]\nfrom_s=2\nto_s=3\ngroup = "phone"\n[[groups]]',
             "an outage's group must be one of phones; got 'phone'; did you mean 'phones'?",
         ),
@@ -239,6 +244,7 @@ def test_gateways_that_contradict_are_refused_in_one_line(
         ("1\nnan\n", "time 2 is nan"),
         ("1\n10\n", "time 2 is 10"),
         ("1\ntwo\n", "must hold a number of seconds on each line"),
+        ("1\n" * (8 << 20 | 1), "times: more than 16777216 bytes"),
     ],
 )
 def test_recorded_times_are_checked(tmp_path: Path, times: str, said: str) -> None:

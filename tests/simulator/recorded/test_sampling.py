@@ -58,6 +58,16 @@ def test_what_is_not_kept_is_checked_all_the_same(written: Path) -> None:
         read_sample(written, 1, 1, [])
 
 
+def test_a_last_line_that_is_cut_off_is_left_out_and_said(written: Path) -> None:
+    whole = written.read_bytes()
+    for length, said in ((len(whole) - 9, True), (len(whole) - 1, False), (len(whole), False)):
+        written.write_bytes(whole[:length])
+        notes: list[str] = []
+        records = read_sample(written, QUERIES, 1, notes).records
+        assert len(records) == QUERIES - said
+        assert notes == ["long.jsonl: its last line, 13, is cut off and is left out"] * said
+
+
 def test_a_sample_of_nothing_is_refused(written: Path) -> None:
     with pytest.raises(SimulatorError, match="at least 1 query; got 0"):
         read_sample(written, 0, 1, [])

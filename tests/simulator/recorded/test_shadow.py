@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from escalade.edge.trace import Trace, TraceRecord
+from escalade.edge.trace import Hop, MemberCall, Trace, TraceRecord
 from escalade.simulator.curves.split import split_at
 from escalade.simulator.errors import SimulatorError
 from escalade.simulator.recorded.shadow import answered
@@ -49,7 +49,7 @@ def test_queries_that_some_tier_did_not_answer_are_left_out_and_counted(
         tiers_of(none)
 
 
-@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("value", [-1.0, 1e308, float("nan"), float("inf")])
 def test_a_time_that_is_none_is_refused_by_the_query(
     make_trace: Callable[..., Trace], with_answer: Callable[..., TraceRecord], value: float
 ) -> None:
@@ -64,6 +64,14 @@ def test_a_time_that_is_none_is_refused_by_the_query(
         with_answer(second, 1, members=[msgspec.structs.replace(member, seconds=value)]),
         with_answer(second, 1, members=[msgspec.structs.replace(member, drafted_s=value)]),
         with_answer(second, 1, link=link),
+        with_answer(second, 1, hops=[Hop(tier="far", place="cloud", model="m", seconds=value)]),
+        with_answer(
+            second,
+            1,
+            link=None,
+            members=[msgspec.structs.replace(member, call=MemberCall(link=link))],
+        ),
     ):
-        with pytest.raises(SimulatorError, match=f"'q1': seconds must be .* >= 0; got {value:g}"):
+        with pytest.raises(SimulatorError) as refusal:
             tiers_of(Trace(trace.header, [first, wrong]))
+        assert str(refusal.value) == f"record 'q1': seconds must be in [0, 1e+06]; got {value:g}"

@@ -219,3 +219,18 @@ def test_with_a_deadline_nothing_moves_and_what_it_does_is_said(
     assert "No sliders" in page.text
     assert "deadline of a link" in page.text
     assert "explorer" not in page.ids
+
+
+def test_names_in_any_script_are_left_to_the_browsers_fonts(
+    tmp_path: Path, make_trace: Callable[..., Trace]
+) -> None:
+    trace = make_trace([0.1, 0.9], [True, False], [True, True], names=("小", "大"))
+    tiers = [
+        msgspec.structs.replace(tier, name=name)
+        for tier, name in zip(trace.header.tiers, ("端末", "云"), strict=True)
+    ]
+    named = trace._replace(header=msgspec.structs.replace(trace.header, tiers=tiers))
+    found = run_simulation({"記録": named}, [Network(get_profile("lte"))], [], seed=1)
+    # A warning (which is an error here) would say that matplotlib's own font has no such letters.
+    write_simulation_page(tmp_path / "report.html", found)
+    assert ">記録" in (tmp_path / "report.html").read_text("utf-8")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Protocol, TypeVar
 
@@ -43,8 +43,12 @@ class Digest(Protocol):
         ...
 
 
+#: Told the number of a line that was cut off.
+Torn = Callable[[int], None]
+
+
 def iter_jsonl(
-    path: Path, kind: type[T], digest: Digest | None = None, *, torn_end: bool = False
+    path: Path, kind: type[T], digest: Digest | None = None, *, on_torn: Torn | None = None
 ) -> Iterator[tuple[int, T]]:
     """Yield `(line number, value)` for each line that is not blank.
 
@@ -52,8 +56,8 @@ def iter_jsonl(
         path: the file.
         kind: of its values.
         digest: see `Digest`.
-        torn_end: whether a last line may be half there; it is left out then. One that begins the
-            file must be the beginning of an object.
+        on_torn: told the number of a last line that is half there, which is left out; None refuses
+            one. One that begins the file must be the beginning of an object.
 
     Raises:
         DataError: the file cannot be read or a line does not hold a `kind`.
@@ -61,7 +65,7 @@ def iter_jsonl(
     try:
         stream = os.fdopen(os.dup(0), "rb") if path == _STDIN else path.open("rb")
         with stream:
-            yield from jsonl_lines(stream, path, kind, digest, torn_end=torn_end)
+            yield from jsonl_lines(stream, path, kind, digest, on_torn=on_torn)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
 
@@ -72,7 +76,7 @@ def jsonl_lines(
     kind: type[T],
     digest: Digest | None = None,
     *,
-    torn_end: bool = False,
+    on_torn: Torn | None = None,
 ) -> Iterator[tuple[int, T]]:
     """As `iter_jsonl`, from a stream that messages call `path`."""
     decoder = msgspec.json.Decoder(kind)
@@ -87,8 +91,9 @@ def jsonl_lines(
         try:
             value = decoder.decode(text)
         except UNDECODABLE as error:
-            torn = torn_end and not line.endswith(b"\n")
-            if torn and (begun or _is_beginning(text)):
+            cut = not line.endswith(b"\n") and (begun or _is_beginning(text))
+            if on_torn is not None and cut:
+                on_torn(number)
                 return
             _check_utf8(line, at, f"{path}:{number}")
             layout = _LAYOUT if text.strip() == b"{" or text.lstrip().startswith(b"[") else ""

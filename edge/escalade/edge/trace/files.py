@@ -47,7 +47,12 @@ def _header(raw: msgspec.Raw) -> TraceHeader:
     return header
 
 
-def read_trace(path: Path, digest: Digest | None = None, gather: Gather = list) -> Trace:
+def read_trace(
+    path: Path,
+    digest: Digest | None = None,
+    gather: Gather = list,
+    on_torn: Callable[[int], None] = lambda number: None,
+) -> Trace:
     """Read a trace; one of schema 1 is converted.
 
     A last line that is half there (a power cut leaves such, and so does whoever is writing it at
@@ -57,11 +62,12 @@ def read_trace(path: Path, digest: Digest | None = None, gather: Gather = list) 
         path: the file; what can be read only once, such as a pipe, is read once.
         digest: updated with every byte that was read.
         gather: gives the records to keep; every one is checked.
+        on_torn: told the number of such a last line.
 
     Raises:
         DataError: missing, empty, of another schema, or a malformed line (named).
     """
-    lines = iter_jsonl(path, msgspec.Raw, digest, torn_end=True)
+    lines = iter_jsonl(path, msgspec.Raw, digest, on_torn=on_torn)
     number, first, header = begin(path, lines)
     if header is None:
         old = _decoded(path, number, first, header_of_1, _HEADER)

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from escalade.edge.base import read_text
+from escalade.edge.errors import DataError
 from escalade.simulator.errors import FleetError
 from escalade.simulator.fleet.engine import Floats
 from escalade.simulator.fleet.spec import Bursts, Daily, Poisson, Recorded
@@ -15,6 +17,8 @@ from escalade.simulator.fleet.spec import Bursts, Daily, Poisson, Recorded
 _HOUR_S, _HOURS = 3600.0, 24.0
 #: Switches between bursts: as many as a run of a million queries could tell apart.
 _MOST_PIECES = 1_000_000
+#: Of a file of recorded times: of microseconds, a million and a half.
+_MOST_BYTES = 16 << 20
 
 
 class Rate(NamedTuple):
@@ -96,8 +100,11 @@ def recorded_times(arrivals: Recorded, folder: Path) -> Floats:
     """
     path = folder / arrivals.file
     try:
-        with path.open(encoding="utf-8") as lines:
-            times = np.array([float(line) for line in lines if line.strip()])
+        with path.open("rb") as stream:
+            lines = read_text(stream, path, _MOST_BYTES).splitlines()
+        times = np.array([float(line) for line in lines if line.strip()])
+    except DataError as error:
+        raise FleetError(str(error)) from error
     except OSError as error:
         raise FleetError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:

@@ -78,6 +78,11 @@ def check_spec(spec: Spec) -> None:
                 "an outage is of a group's devices or of gateways; got both"
                 f" {outage.group!r} and {outage.gateway!r}"
             )
+        if outage.from_s >= spec.seconds:
+            raise FleetError(
+                f"an outage's from_s must be below seconds, {spec.seconds:g}, or nothing meets it;"
+                f" got {outage.from_s:g}"
+            )
         if outage.to_s <= outage.from_s:
             raise FleetError(
                 f"an outage's to_s must be above its from_s, {outage.from_s:g}; got {outage.to_s:g}"

@@ -21,7 +21,7 @@ from escalade.simulator.network import (
     get_profile,
     ready_s,
 )
-from escalade.simulator.recorded import MOST_QUERIES, read_sample, recorded_thresholds
+from escalade.simulator.recorded import MOST_QUERIES, answered, read_sample, recorded_thresholds
 from escalade.simulator.replay import GRPC_BYTES_DOWN, GRPC_BYTES_UP, replay
 
 #: Queries in place of a trace's, all alike likely: the rarest is 1 in 4,096.
@@ -129,9 +129,10 @@ def exponential_parts(many: int) -> Floats:
 def _recorded(path: Path, group: Group, seed: int) -> Queries:
     # What is drawn for devices is drawn from no more.
     notes: list[str] = []
-    trace = read_sample(path, MOST_QUERIES, seed, notes)
-    tiers = trace.header.tiers
+    whole = read_sample(path, MOST_QUERIES, seed, notes)
+    tiers = whole.header.tiers
     try:
+        trace = answered(path.name, whole, notes)
         given = group.thresholds
         thresholds = recorded_thresholds(tiers) if given is None else given
         found = replay(trace, Network(get_profile("free")), thresholds, seed=seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from html import escape
 
 from matplotlib import rc_context
@@ -29,7 +30,9 @@ def inline_svg(figure: Figure, name: str, label: str) -> str:
         label: what a screen reader says of it.
     """
     buffer = io.StringIO()
-    with rc_context({**STYLE, "svg.fonttype": "none"}):
+    with rc_context({**STYLE, "svg.fonttype": "none"}), warnings.catch_warnings():
+        # The reader's browser draws the texts, and has fonts for scripts that matplotlib's lacks.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
     source = buffer.getvalue()
     body = source[source.index(">", source.index("<svg")) + 1 :]

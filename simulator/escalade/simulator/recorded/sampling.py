@@ -44,7 +44,7 @@ def _is_timed(record: TraceRecord) -> bool:
 
 
 def read_sample(path: Path, most: int, seed: int, notes: list[str]) -> Trace:
-    """A trace, or so many of its queries; then a note says so.
+    """A trace, or so many of its queries; then a note says so, and of a last line that is cut off.
 
     Raises:
         DataError: see `read_trace`.
@@ -53,7 +53,11 @@ def read_sample(path: Path, most: int, seed: int, notes: list[str]) -> Trace:
     if most < 1:
         raise SimulatorError(f"the sample of a trace must be at least 1 query; got {most}")
     sample = Sample(most, seed)
-    trace = read_trace(path, gather=sample)
+
+    def torn(number: int) -> None:
+        notes.append(f"{path.name}: its last line, {number}, is cut off and is left out")
+
+    trace = read_trace(path, gather=sample, on_torn=torn)
     # The answers of `escalade trace` are made many at once, and none is timed.
     if trace.records and not any(map(_is_timed, trace.records)):
         raise SimulatorError(

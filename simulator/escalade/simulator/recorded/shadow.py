@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import msgspec
 
-from escalade.edge.trace import Trace, TraceRecord
+from escalade.edge.trace import Trace, TraceRecord, links_of
 from escalade.simulator.errors import SimulatorError
+
+#: Twelve days, where the bins of a fleet's latencies end: sums and squares of those stay numbers.
+_MOST_S = 1e6
 
 
 def answered(name: str, trace: Trace, notes: list[str]) -> Trace:
@@ -63,11 +64,12 @@ def _check_times(record: TraceRecord) -> None:
     for answer in filter(None, record.tiers):
         times_s += [answer.seconds, *(member.seconds for member in answer.members)]
         times_s += [one.drafted_s for one in answer.members if one.drafted_s is not msgspec.UNSET]
-        if answer.link is not None:
-            times_s += [answer.link.round_trip_s, answer.link.server_s]
-    if wrong := [one for one in times_s if not 0 <= one < math.inf]:
+        times_s += [hop.seconds for hop in answer.hops]
+        for link in links_of(answer):
+            times_s += [link.round_trip_s, link.server_s]
+    if wrong := [one for one in times_s if not 0 <= one <= _MOST_S]:
         raise SimulatorError(
-            f"record {record.id!r}: seconds must be finite and >= 0; got {wrong[0]:g}"
+            f"record {record.id!r}: seconds must be in [0, {_MOST_S:g}]; got {wrong[0]:g}"
         )
 
 

@@ -176,6 +176,8 @@ def test_fields_add_up_until_a_profile_is_named_and_a_refusal_changes_nothing() 
                 ({"profile": "let"}, "did you mean 'lte'"),
                 ({"rtt": 1}, "got 'rtt'; did you mean 'rtt_ms'"),
                 ({"loss": 2}, "loss must be 0 <= loss < 1; got 2"),
+                ({"down_mbps": float("nan")}, "down_mbps must be finite; got nan"),
+                ({"down_mbps": float("inf")}, "down_mbps must be finite; got inf"),
             ):
                 with pytest.raises(ProxyError, match=said):
                     await control.set(**given)  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import math
 from http import HTTPStatus
 from typing import Literal
 
@@ -54,8 +55,12 @@ class ControlClient:
             fields: in place of the profile's own; None leaves one out.
 
         Raises:
-            ProxyError: see `state`; or it refused, with its words.
+            ProxyError: see `state`; a field is not finite; or it refused, with its words.
         """
+        for name, value in fields.items():
+            # JSON would write null, which leaves the field out.
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ProxyError(f"{name} must be finite; got {value}")
         return self._asked(
             "POST", "/set", msgspec.json.encode(Asked(profile=profile, fields=fields))
         )
