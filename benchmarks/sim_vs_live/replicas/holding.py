@@ -15,6 +15,7 @@ from benchmarks.study.jobs import REPOSITORY
 
 from escalade.cli.output import note_console
 from escalade.edge.base import Record
+from escalade.simulator.fleet.capacity import Capacity
 from escalade.simulator.formats import Cell, TextTable, nominal_seconds, seconds
 from escalade.simulator.load.loaded_fit import LoadedFit
 from escalade.training.data import Split, load_pronunciations, make_records
@@ -39,9 +40,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         live: the fewest replicas that did; None where all there are did not.
         live_s: p99 of so many, or of all there are,
         below_s: and of one less; None where that is none.
-        planned: replicas that the plan says: its median,
-        planned_least: and its interval.
-        planned_most: see there.
+        planned: replicas that the plan says; None where it says that no number does.
         planned_s: p99 of as many as live, in virtual time.
     """
 
@@ -50,9 +49,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     live: int | None
     live_s: float
     below_s: float | None
-    planned: int
-    planned_least: int
-    planned_most: int
+    planned: Capacity | None
     planned_s: float
 
 
@@ -85,9 +82,7 @@ class Holding:
             live=found,
             live_s=self._sent(rate, shown).p99_s,
             below_s=self._sent(rate, shown - 1).p99_s if shown > 1 else None,
-            planned=plan.median,
-            planned_least=plan.least,
-            planned_most=plan.most,
+            planned=plan,
             planned_s=fleet.p99_s(shown, seed=self._seed),
         )
 
@@ -154,14 +149,18 @@ def table_of(rows: Sequence[Row]) -> TextTable:
                     "more" if one.live is None else str(one.live),
                     seconds(one.live_s),
                     "" if one.below_s is None else seconds(one.below_s),
-                    str(one.planned),
-                    f"{one.planned_least} to {one.planned_most}",
+                    *_planned(one.planned),
                     seconds(one.planned_s),
                 )
             ]
             for one in rows
         ],
     )
+
+
+def _planned(plan: Capacity | None) -> tuple[str, str]:
+    """Its median, and its interval."""
+    return ("none", "") if plan is None else (str(plan.median), f"{plan.least} to {plan.most}")
 
 
 def _queries(split: Split, seed: int) -> list[Record]:

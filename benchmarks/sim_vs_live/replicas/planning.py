@@ -155,9 +155,12 @@ class Fleet:
         self._trace, self._fitted = trace, fitted
         self._rate, self._many = rate, many
 
-    def planned(self, goal_s: float, *, seed: int) -> Capacity:
-        """Replicas that answer 99 of 100 calls within a time."""
-        return plan_capacity(self._written(1), goal_s, seed=seed)
+    def planned(self, goal_s: float, *, seed: int) -> Capacity | None:
+        """Replicas that answer 99 of 100 calls within a time; None where no number does."""
+        try:
+            return plan_capacity(self._written(1), goal_s, seed=seed)
+        except FleetError:
+            return None
 
     def p99_s(self, replicas: int, *, seed: int) -> float:
         """Within which time so many answer 99 of 100: the median of a plan's runs."""

@@ -21,7 +21,8 @@ hour to the next.
 
 Beside it, what others say of theirs: Vidur is within 9 % of measured latencies, LLMServingSim
 within 1 % of vLLM. They simulate the server; here it is recorded or fitted, and what is simulated
-are the networks, the climb and the queue.
+are the networks, the climb and the queue. How many replicas a plan says, and how many live servers
+take, is in [fleets.md](fleets.md#replicas-planned-and-live).
 
 Under light load one query comes after the other. What each takes beside its network is recorded by
 a second cascade that is asked in turns with it and does not delay, and replayed on the network,
