@@ -71,10 +71,7 @@ def compared(rounds: Sequence[Piece], *, sent_only: bool = False) -> Compared:
     values = _errors(live, virtual.ravel())
     intervals = [Interval(*each) for each in zip(values, low.tolist(), high.tolist(), strict=True)]
     *errors, ks = intervals
-    each = []
-    for one in rounds:
-        of_live, of_virtual = _sides(one, sent_only=sent_only)
-        each.append(_errors(of_live, of_virtual.ravel())[:-1])
+    each = [_off(*_sides(one, sent_only=sent_only)) for one in rounds]
     return Compared(
         profile=piece.profile,
         tiers=piece.tiers,
@@ -115,8 +112,12 @@ def _statistics(seconds: Floats) -> Floats:
 
 
 def _errors(live: Floats, virtual: Floats) -> list[float]:
-    off = _statistics(virtual) / _statistics(live) - 1
-    return [*off.tolist(), kolmogorov_smirnov(live, virtual)]
+    return [*_off(live, virtual).tolist(), kolmogorov_smirnov(live, virtual)]
+
+
+def _off(live: Floats, virtual: Floats) -> Floats:
+    """By what share virtual time, of any draws, is off in each statistic."""
+    return _statistics(virtual.ravel()) / _statistics(live) - 1
 
 
 def kolmogorov_smirnov(one: Floats, other: Floats) -> float:

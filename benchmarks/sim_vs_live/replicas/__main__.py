@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.study.jobs import REPOSITORY
@@ -51,7 +52,8 @@ def main() -> None:
     # Whoever is told to stop lets its replicas go first.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        with Replicas(options.most, options.share) as replicas:
+        with ExitStack() as stack:
+            replicas = Replicas(options.most, options.share, stack)
             holding = Holding(options.out, replicas, calls=options.calls, seed=options.seed)
             rows = [holding.row(rate, goal) for rate in options.rates for goal in options.goals]
     except (GroupsError, SimulatorError) as error:

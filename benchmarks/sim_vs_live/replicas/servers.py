@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from types import TracebackType
 
 from benchmarks.sim_vs_live.replicas.groups import at_share, check_groups
 from benchmarks.study.jobs import REPOSITORY
@@ -17,21 +16,21 @@ _SERVE = ("serve", str(_MODEL), "--listen", "127.0.0.1:0", "--threads", "1")
 
 
 class Replicas:
-    """Servers, each begun when it is first needed; all end with the block."""
+    """Servers, each begun when it is first needed."""
 
-    def __init__(self, most: int, share: float) -> None:
+    def __init__(self, most: int, share: float, stack: ExitStack) -> None:
         """None has begun.
 
         Args:
             most: replicas there may be, at least 1.
             share: of a core, that each has once it is ready.
+            stack: all end with it.
 
         Raises:
             GroupsError: this machine has no groups for that, or does not let us make one.
         """
         check_groups()
-        self.most, self._share = most, share
-        self._stack = ExitStack()
+        self.most, self._share, self._stack = most, share, stack
         self._addresses: list[str] = []
 
     def first(self, many: int) -> list[str]:
@@ -48,14 +47,3 @@ class Replicas:
             self._stack.enter_context(at_share(group, server.pid, self._share))
             self._addresses.append(server.address)
         return self._addresses[:many]
-
-    def __enter__(self) -> Replicas:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)

@@ -17,12 +17,11 @@ from escalade.simulator.fleet.engine.model import (
     Ints,
     Model,
     dialling_of,
+    first_attempt,
     group_of,
-    is_out,
     key_of,
     leaving,
     leaving_s,
-    next_attempt,
 )
 from escalade.simulator.fleet.engine.tally import ANSWERED, DEGRADED, Tally, ended, window_of
 
@@ -168,14 +167,11 @@ def _send(
     done_s: float,
 ) -> int:
     """Put a call on its way, or give it up; returns how many calls there are."""
-    sent_s, attempt = done_s, 0
     group = group_of(model, device)
-    link = leaving(model, group)
-    if is_out(model, link, done_s):
-        again, sent_s, attempt = next_attempt(model, link, key, done_s, done_s, 0)
-        if not again:
-            ended(model, tally, 0, key, DEGRADED, came_s, sent_s)
-            return size
+    leaves, sent_s, attempt = first_attempt(model, leaving(model, group), key, done_s)
+    if not leaves:
+        ended(model, tally, 0, key, DEGRADED, came_s, sent_s)
+        return size
     up_s = leaving_s(model, group, key, record, attempt)
     if model.dials[group]:
         sent_s, up_s = _connected(model, devices, device, group, key, record, attempt, sent_s, up_s)

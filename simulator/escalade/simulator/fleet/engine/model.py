@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from escalade.simulator.fleet.engine.compiling import compiled, inner
-from escalade.simulator.fleet.engine.draws import BACKOFF, sample_of, uniform
+from escalade.simulator.fleet.engine.draws import BACKOFF, record_of, sample_of, uniform
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -172,6 +172,13 @@ def group_of(model: Model, device: int) -> int:
     return group
 
 
+@inner
+def recorded_as(model: Model, group: int, key: int) -> int:
+    """Which recorded query a group's query is."""
+    first, end = model.first_record[group], model.first_record[group + 1]
+    return int(first + record_of(model.seed, device_of(key), query_of(key), end - first))
+
+
 @compiled
 def gateway_of(model: Model, group: int, device: int) -> int:
     """The gateway of a device, whose group has some: devices take turns."""
@@ -258,3 +265,11 @@ def next_attempt(
         attempt += 1
         if not is_out(model, link, at_s):
             return True, at_s, attempt
+
+
+@inner
+def first_attempt(model: Model, link: int, key: int, at_s: float) -> tuple[bool, float, int]:
+    """The same of a call that is to leave over a link for the first time."""
+    if is_out(model, link, at_s):
+        return next_attempt(model, link, key, at_s, at_s, 0)
+    return True, at_s, 0

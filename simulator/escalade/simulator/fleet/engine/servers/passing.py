@@ -9,17 +9,15 @@ import numpy as np
 
 from escalade.simulator.fleet.engine.compiling import compiled, inner
 from escalade.simulator.fleet.engine.devices import Calls, put_call
-from escalade.simulator.fleet.engine.draws import record_of
 from escalade.simulator.fleet.engine.model import (
     Ints,
     Model,
     delays_of,
     device_of,
+    first_attempt,
     group_of,
     home_s,
-    is_out,
-    next_attempt,
-    query_of,
+    recorded_as,
 )
 from escalade.simulator.fleet.engine.servers.gateways import FREE, NOBODY, STARTED, Serving
 from escalade.simulator.fleet.engine.servers.heaps import pop, push
@@ -76,11 +74,9 @@ def _come(model: Model, serving: Serving, gateway: int, calls: Calls, call: int)
     serving.counts[FREE] -= 1
     job = serving.free[serving.counts[FREE]]
     key = calls.key[call]
-    device = device_of(key)
-    group = group_of(model, device)
-    first, end = model.first_record[group], model.first_record[group + 1]
+    group = group_of(model, device_of(key))
     serving.came_s[job], serving.key[job], serving.group[job] = calls.came_s[call], key, group
-    serving.record[job] = first + record_of(model.seed, device, query_of(key), end - first)
+    serving.record[job] = recorded_as(model, group, key)
     slots = serving.slot[gateway + 1] - serving.slot[gateway]
     if serving.active[gateway] < slots:
         _put(model, serving, gateway, job, calls.at_s[call])
@@ -179,12 +175,10 @@ def _go_on(
     size: int,
 ) -> int:
     """Put a call to the cloud on its way, or give it up; returns how many calls there are."""
-    sent_s, attempt = now_s, 0
-    if is_out(model, group, now_s):
-        again, sent_s, attempt = next_attempt(model, group, key, now_s, now_s, 0)
-        if not again:
-            at_s = sent_s + home_s(model, group, key, record)
-            ended(model, tally, group, key, DEGRADED, came_s, at_s)
-            return size
+    leaves, sent_s, attempt = first_attempt(model, group, key, now_s)
+    if not leaves:
+        at_s = sent_s + home_s(model, group, key, record)
+        ended(model, tally, group, key, DEGRADED, came_s, at_s)
+        return size
     up_s, _ = delays_of(model, key, record, attempt)
     return put_call(out, size, sent_s + up_s, came_s, now_s, key, attempt)

@@ -9,7 +9,6 @@ import numpy as np
 
 from escalade.simulator.fleet.engine.compiling import compiled, inner
 from escalade.simulator.fleet.engine.devices import Calls
-from escalade.simulator.fleet.engine.draws import record_of
 from escalade.simulator.fleet.engine.model import (
     Ints,
     Model,
@@ -18,7 +17,7 @@ from escalade.simulator.fleet.engine.model import (
     group_of,
     home_s,
     next_attempt,
-    query_of,
+    recorded_as,
 )
 from escalade.simulator.fleet.engine.servers.heaps import pop, push
 from escalade.simulator.fleet.engine.servers.replicas import (
@@ -96,14 +95,12 @@ def _new_job(model: Model, cloud: Cloud, calls: Calls, call: int) -> int:
     cloud.counts[FREE] -= 1
     job = cloud.free[cloud.counts[FREE]]
     key = calls.key[call]
-    device = device_of(key)
-    group = group_of(model, device)
-    first, end = model.first_record[group], model.first_record[group + 1]
+    group = group_of(model, device_of(key))
     cloud.came_s[job] = calls.came_s[call]
     cloud.first_s[job] = calls.first_s[call]
     cloud.key[job] = key
     cloud.attempt[job] = calls.attempt[call]
-    cloud.record[job] = first + record_of(model.seed, device, query_of(key), end - first)
+    cloud.record[job] = recorded_as(model, group, key)
     cloud.group[job] = group
     return int(job)
 

@@ -15,7 +15,6 @@ import numpy as np
 
 from escalade.simulator.fleet.engine.compiling import compiled, inner
 from escalade.simulator.fleet.engine.devices import Calls
-from escalade.simulator.fleet.engine.draws import record_of
 from escalade.simulator.fleet.engine.model import (
     Floats,
     Ints,
@@ -24,7 +23,7 @@ from escalade.simulator.fleet.engine.model import (
     device_of,
     group_of,
     home_s,
-    query_of,
+    recorded_as,
 )
 from escalade.simulator.fleet.engine.servers.heaps import Places, play, push
 from escalade.simulator.fleet.engine.servers.replicas import (
@@ -125,7 +124,9 @@ def say_ends(model: Model, bins: _Bins, calls: Calls, ends_s: Floats) -> None:
     """When each call ends that finds a slot; those of a run are counted."""
     for k in range(len(ends_s)):
         at_s = calls.at_s[k]
-        ends_s[k] = at_s + model.cloud_s[_record(model, calls.key[k])]
+        key = calls.key[k]
+        record = recorded_as(model, group_of(model, device_of(key)), key)
+        ends_s[k] = at_s + model.cloud_s[record]
         if at_s <= bins.to_s:
             bins.more[int((at_s - bins.from_s) * bins.per_s)] += 1
             _count_end(bins, ends_s[k])
@@ -140,14 +141,6 @@ def has_room(bins: _Bins, slots: int) -> bool:
         if taken > slots:
             return False
     return True
-
-
-@inner
-def _record(model: Model, key: int) -> int:
-    device = device_of(key)
-    group = group_of(model, device)
-    first, end = model.first_record[group], model.first_record[group + 1]
-    return int(first + record_of(model.seed, device, query_of(key), end - first))
 
 
 @compiled
@@ -202,7 +195,8 @@ def serve(
         at_s, end_s, key = calls.at_s[k], ends_s[k], calls.key[k]
         if at_s >= until_s:
             continue
-        group, record = group_of(model, device_of(key)), _record(model, key)
+        group = group_of(model, device_of(key))
+        record = recorded_as(model, group, key)
         tally.sent[group, window_of(model, at_s, tally.sent.shape[1])] += 1
         _use(model, cloud, at_s, min(end_s, until_s))
         if end_s < until_s:
