@@ -27,6 +27,9 @@ _SLOTS = 64
 _FREE = get_profile("free")
 #: Of a golden section search: to a thousandth.
 _STEPS = 14
+#: Control and network take turns, one part of it, two of the network, two of the control, and so
+#: on: a machine that grows faster or slower does so for both alike.
+_PARTS = 4
 #: What is farther from the median is a machine's stop, and of no call: so many times the median
 #: distance from it.
 _STOPPED = 8.0
@@ -40,7 +43,7 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
         beside_s: what each of them took more than virtual time has; draws of what any call does.
         rate: calls a second.
         stolen_s: see `Sent`.
-        others: see `Sent`: of the calls before, of those that are compared, and of those after.
+        others: see `Sent`: of each part, in its turn.
     """
 
     slowdown: float
@@ -51,7 +54,12 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def in_virtual_time(
-    sent: Sent, calls: Sequence[Call], profile: Profile, slowdown: float, *, seed: int
+    sent: Sent,
+    calls: Sequence[Call],
+    profile: Profile,
+    slowdown: float,
+    *,
+    seed: int | Sequence[int],
 ) -> Floats:
     """How long the same calls take through the fleet's queue: `(N,)`.
 
@@ -128,7 +136,7 @@ def measure(
     *,
     seed: int,
 ) -> tuple[Control, Piece]:
-    """Send calls, and work them out as a control has it: half of it before, and half after.
+    """Send calls, some behind the network and some of the control in turns, and work them out.
 
     Args:
         profile: the network,
@@ -142,25 +150,30 @@ def measure(
     rate = rate_at(LOADED, calls)
     note_console().print(f"loaded, {tiers} tiers, {profile}: {many} calls, {rate:.1f} a second ...")
     near, far = addresses
-    # Of other moments too; and on both sides, for a machine is faster now, slower then.
-    before = send(near, others, rate, many // 2, seed=seed + 1)
-    sent = send(far, calls, rate, many, seed=seed)
-    after = send(near, others, rate, many - many // 2, seed=seed + 2)
-    found = msgspec.structs.replace(
-        control_of((before, after), others, rate),
-        others=[one.others for one in (before, sent, after)],
-    )
+    sizes = [len(part) for part in np.array_split(range(many), _PARTS) if len(part)]
+    free, delayed, others_had = list[Sent](), list[Sent](), list[float]()
+    for number, size in enumerate(sizes):
+        # Of other moments each.
+        moments = 2 * (seed * _PARTS + number)
+        turns = [(near, others, free, moments), (far, calls, delayed, moments + 1)]
+        for address, whose, into, its_seed in turns if number % 2 == 0 else reversed(turns):
+            into.append(send(address, whose, rate, size, seed=its_seed))
+            others_had.append(into[-1].others)
+    found = msgspec.structs.replace(control_of(free, others, rate), others=others_had)
     network = get_profile(profile)
     virtual_s = []
     for one in draws_of(seed, LOADED_DRAWS):
-        took_s = in_virtual_time(sent, calls, network, found.slowdown, seed=one)
-        beside_s = np.random.default_rng([one, 1]).choice(found.beside_s, many)
-        virtual_s.append((took_s + beside_s).tolist())
+        parts = [
+            in_virtual_time(sent, calls, network, found.slowdown, seed=[one, number])
+            for number, sent in enumerate(delayed)
+        ]
+        beside_s = np.random.default_rng([one, len(parts)]).choice(found.beside_s, many)
+        virtual_s.append((np.concatenate(parts) + beside_s).tolist())
     piece = Piece(
         profile=profile,
         tiers=tiers,
         load="loaded",
-        live_s=sent.took_s.tolist(),
+        live_s=[took_s for sent in delayed for took_s in sent.took_s.tolist()],
         virtual_s=virtual_s,
         live_sent=[True] * many,
         virtual_sent=[True] * many,
@@ -168,6 +181,6 @@ def measure(
         utilisation=LOADED,
         overhead_s=float(np.mean(found.beside_s)),
         slowdown=found.slowdown,
-        stolen_s=sent.stolen_s,
+        stolen_s=sum(sent.stolen_s for sent in delayed),
     )
     return found, piece

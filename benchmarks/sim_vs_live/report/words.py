@@ -1,11 +1,11 @@
 """What the page says in words; knows no number."""
 
-CONTROLS = """Half before each network and half after it, as many calls a second over links that do
-not delay. The slowdown is fitted to them: by how many times each call beside it makes one take
-longer in the cloud. What each then took more than virtual time has is added to the network's calls,
-in an order of chance. Stolen is what the machine's host gave to others meanwhile, of all cores.
-Others are the cores that other processes had on average: before, while the compared calls were
-sent, and after. Where they are not about 0, an error is as likely theirs as the simulator's."""
+CONTROLS = """In four parts, in turns with four of each network's, as many calls a second over
+links that do not delay. The slowdown is fitted to them: by how many times each call beside it makes
+one take longer in the cloud. What each then took more than virtual time has is added to the
+network's calls, in an order of chance. Stolen is what the machine's host gave to others meanwhile,
+of all cores. Others are the cores that other processes had on average in the part in which they had
+most. Where they are not about 0, an error is as likely theirs as the simulator's."""
 
 HEAD = """# The simulator, held against what it simulates
 
