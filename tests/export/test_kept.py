@@ -46,6 +46,10 @@ def test_a_step_is_taken_once_and_again_for_anything_else(tmp_path: Path) -> Non
     kept = Kept(tmp_path / "a")
     assert kept.begin({"weights": "x"}) == 0
     first = once(kept, 2.0)
+    other = Kept(tmp_path / "a")
+    assert other.begin({"weights": "y"}) == 0
+    other.clear()
+    assert len(steps_beside(tmp_path / "a")) == 1  # one that runs keeps its own
     again = Kept(tmp_path / "a")
     assert again.begin({"weights": "x"}) == 1
     assert torch.equal(once(again, 3.0), first)
@@ -56,9 +60,12 @@ def test_a_step_is_taken_once_and_again_for_anything_else(tmp_path: Path) -> Non
     [step] = (path for path in tmp_path.glob(".a.*/*") if not path.parent.name.startswith(".a.b."))
     step.write_bytes(step.read_bytes()[:-1])  # power was cut
     assert float(once(again, 5.0).mean()) == 5
+    kept.clear()  # of two that are alike the last takes them away
+    assert len(steps_beside(tmp_path / "a")) == 2
+    again.close()
     other = Kept(tmp_path / "a")
     assert other.begin({"weights": "y"}) == 0
-    assert len(steps_beside(tmp_path / "a")) == 1  # that of a.b
+    assert len(steps_beside(tmp_path / "a")) == 2  # with that of a.b
     assert float(once(other, 6.0).mean()) == 6
     other.clear()
     beside.clear()
@@ -128,24 +135,49 @@ def test_the_same_weights_in_another_model_begin_anew(tiny_model_dir: Path, tmp_
 
 
 @pytest.mark.slow
-def test_a_killed_process_leaves_nothing_half_written(tiny_model_dir: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_process_that_is_ended_leaves_nothing_half_written(
+    tiny_model_dir: Path, tmp_path: Path, number: signal.Signals
+) -> None:
     out, whole = tmp_path / "a", tmp_path / "b"
 
     def command(out: Path) -> list[str]:
         export = ["export", str(tiny_model_dir), str(out), "--bits", str(BITS)]
         return [sys.executable, "-m", "escalade.cli", *export, "--held-out", "none"]
 
+    last = ""
     with subprocess.Popen(command(out), stderr=subprocess.PIPE, text=True) as running:
         assert running.stderr is not None
         for line in running.stderr:
+            last = line
             if line.startswith("rounding matrix 5 "):
-                os.kill(running.pid, signal.SIGKILL)
-    assert running.returncode == -signal.SIGKILL
+                os.kill(running.pid, number)
+    [steps] = steps_beside(out)
+    left = [path for path in tmp_path.iterdir() if path.suffix == ".tmp"]
+    if number == signal.SIGTERM:
+        assert (running.returncode, last, left) == (128 + number, "ended by SIGTERM\n", [])
+    else:
+        assert (running.returncode, len(left)) == (-number, 1)
     assert not out.exists()
-    kept = len(list(steps_beside(out)[0].glob("*.rounded.safetensors")))
-    assert kept >= 4
+    assert len(list(steps.glob("*.rounded.safetensors"))) >= 4
     for folder in (out, whole):
         done = subprocess.run(command(folder), capture_output=True, text=True, check=True)
         assert ("going on from" in done.stderr) == (folder == out)
     assert programs(out) == programs(whole)
-    assert not steps_beside(out)
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}
+
+
+@pytest.mark.slow
+def test_two_at_once_do_not_take_away_what_is_the_others(
+    tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "a"
+    command = [sys.executable, "-m", "escalade.cli", "export", str(tiny_model_dir), str(out)]
+    command += ["--held-out", "none", "--bits"]
+    pipe = subprocess.PIPE
+    running = [
+        subprocess.Popen([*command, str(bits)], stderr=pipe, text=True)
+        for bits in (BITS, BITS, BITS + 1)
+    ]
+    assert [(one.communicate()[1], one.returncode)[1] for one in running] == [0, 0, 0]
+    assert {path.name for path in tmp_path.iterdir()} == {"a"}

@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from escalade.checkpoint import CheckpointError
-from escalade.edge.base import atomic_write
+from escalade.edge.base import atomic_write, is_held, shared_lock
 from escalade.edge.errors import EdgeError
 from escalade.export.errors import ExportError
 
@@ -37,12 +37,13 @@ class Kept:
         """
         self._out = out
         self._folder: Path | None = None
+        self._held = ExitStack()
+        self._locks = True
 
     def begin(self, hangs_on: Mapping[str, object]) -> int:
         """Keep steps of an export from here on; returns how many there are from one before.
 
-        Steps of other exports to the same place are thrown away, also of one that runs now: it then
-        has less to go on from.
+        Steps of other exports to the same place are thrown away, unless one of them runs now.
 
         Args:
             hangs_on: all that a step's result hangs on, as JSON takes it.
@@ -52,9 +53,12 @@ class Kept:
         key = hashlib.sha256(told).hexdigest()[:_KEY_CHARACTERS]
         target = self._out.resolve()
         self._folder = target.with_name(f".{target.name}.{key}{_SUFFIX}")
-        for found in self._all():
-            if found != self._folder:
-                shutil.rmtree(found, ignore_errors=True)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._held.enter_context(shared_lock(self._folder))
+        except (OSError, ImportError):  # there are no locks here
+            self._locks = False
+        self._throw_away()
         return len(list(self._folder.glob("*.safetensors")))
 
     def once(self, step: str, make: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
@@ -71,15 +75,26 @@ class Kept:
             return load_file(path)
         except (FileNotFoundError, SafetensorError):  # not done, or not all on disk when it died
             made = make()
-        self._folder.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as stream:
             stream.write(save({name: value.contiguous() for name, value in made.items()}))
         return made
 
+    def close(self) -> None:
+        """Let others have the steps."""
+        self._held.close()
+        if self._folder is not None:
+            with suppress(OSError):  # where there are some
+                self._folder.rmdir()
+
     def clear(self) -> None:
-        """Keep nothing of this export."""
+        """Keep nothing of this export, unless another like it runs."""
+        self._held.close()
         if self._out is not None:
-            for found in self._all():
+            self._throw_away()
+
+    def _throw_away(self) -> None:
+        for found in self._all():
+            if not (self._locks and is_held(found)):
                 shutil.rmtree(found, ignore_errors=True)
 
     def _all(self) -> list[Path]:
@@ -100,7 +115,9 @@ def kept_beside(out: Path) -> Iterator[Kept]:
     kept = Kept(out)
     try:
         yield kept
+        kept.clear()
     except (ExportError, EdgeError, CheckpointError):  # it would fail again
         kept.clear()
         raise
-    kept.clear()
+    finally:
+        kept.close()

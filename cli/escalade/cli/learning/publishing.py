@@ -71,7 +71,8 @@ def _publish(
     plan: LearnPlan, place: int, rung: Rung, window: Sequence[Held], agreement: Agreement
 ) -> str:
     with folder_beside(plan.folder / "version", 0o700) as scratch:
-        saved, folder = scratch / "saved", scratch / "artifact"
+        # Deeper, as who calibrates locks the folder above, and this one is held.
+        saved, folder = scratch / "saved", scratch / "version" / "artifact"
         rung.level.save(saved)
         texts = [held.text for held in window if held.text.strip()][:_GOLDEN]
         _export(plan.configuration.level[place], saved, folder, texts or DEFAULT_GOLDEN_TEXTS)
