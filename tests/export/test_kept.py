@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import resource
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,12 +19,13 @@ import torch
 from torch import Tensor
 
 from escalade.checkpoint import CheckpointError
-from escalade.edge.errors import ArtifactError
+from escalade.edge.errors import ArtifactError, NoRoomError
 from escalade.export.artifact import export_artifact
 from escalade.export.errors import ExportError
 from escalade.export.kept import Kept, kept_beside
 
 BITS = 9.0
+PROMPTS = ["g2p: cat", "g2p: banana"]
 PROGRAM = ("model.onnx", "model.onnx.data", "model.onnx.planes")
 
 
@@ -109,6 +114,85 @@ def test_an_interrupted_export_goes_on_to_the_same_bytes(
     export_artifact(tiny_model_dir, whole, quantize="int4", bits=BITS, progress=lines.append)
     assert programs(out) == programs(whole)
     assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}
+
+
+@contextmanager
+def limited(limit: int) -> Iterator[None]:
+    """No file may become larger: a limit stands for a full disk."""
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, old[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+
+
+@contextmanager
+def on_small_disk(folder: Path, limit: int) -> Iterator[Path]:
+    """A file system of so many bytes, which grows when the block is over."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o"]
+    try:
+        subprocess.run([*mount, f"size={limit}", "tmpfs", folder], check=True, capture_output=True)
+    except subprocess.CalledProcessError:
+        pytest.skip("nothing may be mounted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_where_there_is_no_room_the_steps_stay(tiny_model_dir: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a"
+    lines: list[str] = []
+
+    def export(out: Path) -> None:
+        lines.clear()
+        export_artifact(
+            tiny_model_dir, out, quantize="int4", gptq_prompts=PROMPTS, progress=lines.append
+        )
+
+    # More than a step takes (14,424 bytes at most), and less than the program (39,168).
+    with limited(30_000), pytest.raises(NoRoomError) as caught:
+        export(out)
+    [steps] = steps_beside(out)
+    assert list(tmp_path.iterdir()) == [steps]
+    kept = len(list(steps.iterdir()))
+    assert kept > 3
+    said = re.fullmatch(
+        rf"{out}: cannot be written: File too large after [0-9,]+ bytes;"
+        rf" {kept} steps of it stay beside it, to go on from",
+        str(caught.value),
+    )
+    assert said
+    export(out)
+    assert f"going on from {kept} steps of an export that was interrupted" in lines
+    assert not steps_beside(out)
+    export(tmp_path / "b")
+    for name in PROGRAM[:2]:
+        assert (out / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
+def test_on_a_full_disk_the_steps_stay(tiny_model_dir: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+
+    def export() -> None:
+        lines.clear()
+        export_artifact(
+            tiny_model_dir, out, quantize="int4", gptq_prompts=PROMPTS, progress=lines.append
+        )
+
+    with on_small_disk(tmp_path / "disk", 128 << 10) as disk:
+        out = disk / "a"
+        with pytest.raises(NoRoomError, match=r"No space left on device after .*; \d+ steps"):
+            export()
+        [steps] = disk.iterdir()
+        assert steps in steps_beside(out)
+        subprocess.run(["mount", "-o", "remount,size=4m", disk], check=True)
+        export()
+        assert any(line.startswith("going on from") for line in lines)
+        assert list(disk.iterdir()) == [out]
 
 
 def test_the_same_weights_in_another_model_begin_anew(tiny_model_dir: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from escalade.checkpoint import CheckpointError
 from escalade.edge.base import atomic_write, is_held, shared_lock
-from escalade.edge.errors import EdgeError
+from escalade.edge.errors import EdgeError, NoRoomError
 from escalade.export.errors import ExportError
 
 _SUFFIX = ".steps"
@@ -59,7 +59,13 @@ class Kept:
         except (OSError, ImportError):  # there are no locks here
             self._locks = False
         self._throw_away()
-        return len(list(self._folder.glob("*.safetensors")))
+        return len(self._steps())
+
+    @property
+    def in_words(self) -> str:
+        """What is kept, for who comes to nothing; empty where nothing is."""
+        count = len(self._steps())
+        return f"; {count} steps of it stay beside it, to go on from" if count else ""
 
     def once(self, step: str, make: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
         """What a step gave before, or gives now.
@@ -97,6 +103,9 @@ class Kept:
             if not (self._locks and is_held(found)):
                 shutil.rmtree(found, ignore_errors=True)
 
+    def _steps(self) -> list[Path]:
+        return [] if self._folder is None else list(self._folder.glob("*.safetensors"))
+
     def _all(self) -> list[Path]:
         assert self._out is not None  # noqa: S101 - the callers have looked
         target = self._out.resolve()
@@ -111,11 +120,16 @@ class Kept:
 
 @contextmanager
 def kept_beside(out: Path) -> Iterator[Kept]:
-    """Steps of an export to `out`; they stay if it is interrupted, and go if it ends or fails."""
+    """Steps of an export to `out`; they go if it ends or fails.
+
+    They stay if it is interrupted, or there is no room for the rest: the error then says so.
+    """
     kept = Kept(out)
     try:
         yield kept
         kept.clear()
+    except NoRoomError as error:
+        raise NoRoomError(f"{error}{kept.in_words}") from error
     except (ExportError, EdgeError, CheckpointError):  # it would fail again
         kept.clear()
         raise

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from escalade.edge.base.aside import folder_beside
 from escalade.edge.base.writing import check_creatable, keep_owner_and_mode
-from escalade.edge.errors import DataError
+from escalade.edge.errors import DataError, NoRoomError
 
 # Linux, include/uapi/linux/fcntl.h and fs.h.
 _AT_FDCWD = -100
@@ -40,7 +40,8 @@ def atomic_folder(path: Path, *, marker: str) -> Iterator[Path]:
             if it holds that file or nothing: nobody's other folder is swept away.
 
     Raises:
-        DataError: see `check_replaceable`; or there is no room for what the block writes.
+        DataError: see `check_replaceable`.
+        NoRoomError: there is no room for what the block writes; says how much there was room for.
     """
     check_replaceable(path, marker)
     target = path.resolve()
@@ -54,7 +55,8 @@ def atomic_folder(path: Path, *, marker: str) -> Iterator[Path]:
             else:
                 aside = held.enter_context(folder_beside(target))
         except OSError as error:
-            raise DataError(f"{path}: cannot be written: {error.strerror}") from error
+            kind = NoRoomError if error.errno in _NO_ROOM else DataError
+            raise kind(f"{path}: cannot be written: {error.strerror}") from error
         try:
             yield aside
             _keep_modes(aside, target)
@@ -62,7 +64,13 @@ def atomic_folder(path: Path, *, marker: str) -> Iterator[Path]:
         except OSError as error:
             if error.errno not in _NO_ROOM:
                 raise
-            raise DataError(f"{path}: cannot be written: {error.strerror}") from error
+            raise NoRoomError(
+                f"{path}: cannot be written: {error.strerror} after {_bytes_in(aside):,} bytes"
+            ) from error
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _keep_modes(new: Path, old: Path) -> None:
