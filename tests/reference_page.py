@@ -163,6 +163,10 @@ def _exit_codes() -> Iterator[tuple[str, ...]]:
         f"{main._INTERRUPTED}",
         "Ctrl-C; `listen`, `serve`, `gateway` and `proxy` end with 0 instead",
     )
+    yield (
+        "143, 129",
+        "SIGTERM, or a terminal that went (SIGHUP); one line says so; servers as above",
+    )
     yield f"{main._READER_GONE}", "who reads the output has gone (`| head -1`); nothing is said"
 
 

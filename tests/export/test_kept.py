@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import resource
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,12 +19,13 @@ import torch
 from torch import Tensor
 
 from escalade.checkpoint import CheckpointError
-from escalade.edge.errors import ArtifactError
+from escalade.edge.errors import ArtifactError, NoRoomError
 from escalade.export.artifact import export_artifact
 from escalade.export.errors import ExportError
 from escalade.export.kept import Kept, kept_beside
 
 BITS = 9.0
+PROMPTS = ["g2p: cat", "g2p: banana"]
 PROGRAM = ("model.onnx", "model.onnx.data", "model.onnx.planes")
 
 
@@ -46,6 +51,10 @@ def test_a_step_is_taken_once_and_again_for_anything_else(tmp_path: Path) -> Non
     kept = Kept(tmp_path / "a")
     assert kept.begin({"weights": "x"}) == 0
     first = once(kept, 2.0)
+    other = Kept(tmp_path / "a")
+    assert other.begin({"weights": "y"}) == 0
+    other.clear()
+    assert len(steps_beside(tmp_path / "a")) == 1  # one that runs keeps its own
     again = Kept(tmp_path / "a")
     assert again.begin({"weights": "x"}) == 1
     assert torch.equal(once(again, 3.0), first)
@@ -56,9 +65,12 @@ def test_a_step_is_taken_once_and_again_for_anything_else(tmp_path: Path) -> Non
     [step] = (path for path in tmp_path.glob(".a.*/*") if not path.parent.name.startswith(".a.b."))
     step.write_bytes(step.read_bytes()[:-1])  # power was cut
     assert float(once(again, 5.0).mean()) == 5
+    kept.clear()  # of two that are alike the last takes them away
+    assert len(steps_beside(tmp_path / "a")) == 2
+    again.close()
     other = Kept(tmp_path / "a")
     assert other.begin({"weights": "y"}) == 0
-    assert len(steps_beside(tmp_path / "a")) == 1  # that of a.b
+    assert len(steps_beside(tmp_path / "a")) == 2  # with that of a.b
     assert float(once(other, 6.0).mean()) == 6
     other.clear()
     beside.clear()
@@ -104,6 +116,85 @@ def test_an_interrupted_export_goes_on_to_the_same_bytes(
     assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}
 
 
+@contextmanager
+def limited(limit: int) -> Iterator[None]:
+    """No file may become larger: a limit stands for a full disk."""
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, old[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+
+
+@contextmanager
+def on_small_disk(folder: Path, limit: int) -> Iterator[Path]:
+    """A file system of so many bytes, which grows when the block is over."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o"]
+    try:
+        subprocess.run([*mount, f"size={limit}", "tmpfs", folder], check=True, capture_output=True)
+    except subprocess.CalledProcessError:
+        pytest.skip("nothing may be mounted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_where_there_is_no_room_the_steps_stay(tiny_model_dir: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a"
+    lines: list[str] = []
+
+    def export(out: Path) -> None:
+        lines.clear()
+        export_artifact(
+            tiny_model_dir, out, quantize="int4", gptq_prompts=PROMPTS, progress=lines.append
+        )
+
+    # More than a step takes (14,424 bytes at most), and less than the program (39,168).
+    with limited(30_000), pytest.raises(NoRoomError) as caught:
+        export(out)
+    [steps] = steps_beside(out)
+    assert list(tmp_path.iterdir()) == [steps]
+    kept = len(list(steps.iterdir()))
+    assert kept > 3
+    said = re.fullmatch(
+        rf"{out}: cannot be written: File too large after [0-9,]+ bytes;"
+        rf" {kept} steps of it stay beside it, to go on from",
+        str(caught.value),
+    )
+    assert said
+    export(out)
+    assert f"going on from {kept} steps of an export that was interrupted" in lines
+    assert not steps_beside(out)
+    export(tmp_path / "b")
+    for name in PROGRAM[:2]:
+        assert (out / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
+def test_on_a_full_disk_the_steps_stay(tiny_model_dir: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+
+    def export() -> None:
+        lines.clear()
+        export_artifact(
+            tiny_model_dir, out, quantize="int4", gptq_prompts=PROMPTS, progress=lines.append
+        )
+
+    with on_small_disk(tmp_path / "disk", 128 << 10) as disk:
+        out = disk / "a"
+        with pytest.raises(NoRoomError, match=r"No space left on device after .*; \d+ steps"):
+            export()
+        [steps] = disk.iterdir()
+        assert steps in steps_beside(out)
+        subprocess.run(["mount", "-o", "remount,size=4m", disk], check=True)
+        export()
+        assert any(line.startswith("going on from") for line in lines)
+        assert list(disk.iterdir()) == [out]
+
+
 def test_the_same_weights_in_another_model_begin_anew(tiny_model_dir: Path, tmp_path: Path) -> None:
     model = Path(shutil.copytree(tiny_model_dir, tmp_path / "model"))
     lines: list[str] = []
@@ -128,24 +219,49 @@ def test_the_same_weights_in_another_model_begin_anew(tiny_model_dir: Path, tmp_
 
 
 @pytest.mark.slow
-def test_a_killed_process_leaves_nothing_half_written(tiny_model_dir: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_process_that_is_ended_leaves_nothing_half_written(
+    tiny_model_dir: Path, tmp_path: Path, number: signal.Signals
+) -> None:
     out, whole = tmp_path / "a", tmp_path / "b"
 
     def command(out: Path) -> list[str]:
         export = ["export", str(tiny_model_dir), str(out), "--bits", str(BITS)]
         return [sys.executable, "-m", "escalade.cli", *export, "--held-out", "none"]
 
+    last = ""
     with subprocess.Popen(command(out), stderr=subprocess.PIPE, text=True) as running:
         assert running.stderr is not None
         for line in running.stderr:
+            last = line
             if line.startswith("rounding matrix 5 "):
-                os.kill(running.pid, signal.SIGKILL)
-    assert running.returncode == -signal.SIGKILL
+                os.kill(running.pid, number)
+    [steps] = steps_beside(out)
+    left = [path for path in tmp_path.iterdir() if path.suffix == ".tmp"]
+    if number == signal.SIGTERM:
+        assert (running.returncode, last, left) == (128 + number, "ended by SIGTERM\n", [])
+    else:
+        assert (running.returncode, len(left)) == (-number, 1)
     assert not out.exists()
-    kept = len(list(steps_beside(out)[0].glob("*.rounded.safetensors")))
-    assert kept >= 4
+    assert len(list(steps.glob("*.rounded.safetensors"))) >= 4
     for folder in (out, whole):
         done = subprocess.run(command(folder), capture_output=True, text=True, check=True)
         assert ("going on from" in done.stderr) == (folder == out)
     assert programs(out) == programs(whole)
-    assert not steps_beside(out)
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}
+
+
+@pytest.mark.slow
+def test_two_at_once_do_not_take_away_what_is_the_others(
+    tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "a"
+    command = [sys.executable, "-m", "escalade.cli", "export", str(tiny_model_dir), str(out)]
+    command += ["--held-out", "none", "--bits"]
+    pipe = subprocess.PIPE
+    running = [
+        subprocess.Popen([*command, str(bits)], stderr=pipe, text=True)
+        for bits in (BITS, BITS, BITS + 1)
+    ]
+    assert [(one.communicate()[1], one.returncode)[1] for one in running] == [0, 0, 0]
+    assert {path.name for path in tmp_path.iterdir()} == {"a"}

@@ -17,6 +17,7 @@ import typer
 
 from escalade.cli.demo import demo
 from escalade.cli.quiet import quiet_third_party
+from escalade.cli.signals import EndedError, unwind_on_signals
 from escalade.cli.streams import is_reader_gone, prepare_streams
 from escalade.cli.verbs import (
     ask,
@@ -171,6 +172,7 @@ def run() -> None:
     quiet_third_party()
     if (problem := prepare_streams()) is not None:
         _fail(problem)
+    unwind_on_signals()
     try:
         # Nothing that a verb returns is an exit code: None, and what `typer.Exit` carries is.
         code = _app_without_pipes()
@@ -178,6 +180,9 @@ def run() -> None:
         sys.exit(code)
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
+    except EndedError as end:
+        print(f"ended by {end.name}", file=sys.stderr)  # noqa: T201
+        raise
     except BrokenPipeError as error:
         if is_reader_gone():
             sys.exit(_READER_GONE)

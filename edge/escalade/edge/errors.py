@@ -6,7 +6,8 @@ EdgeError
 │   └── SignatureError   it is not signed, or not by the key that is trusted
 ├── StoreError           a version cannot be fetched, kept or switched to
 ├── DataError            a record file or trace cannot be read
-│   └── InUseError       another process has it all the time that one may wait
+│   ├── InUseError       another process has it all the time that one may wait
+│   └── NoRoomError      a disk is full, or a quota or a limit is reached
 ├── CascadeError         a cascade's file does not fit together
 ├── PromptError          a prompt is empty, too long, or not text
 │   └── TooLongError     it does not fit into the model's window
@@ -56,6 +57,10 @@ class DataError(EdgeError):
 
 class InUseError(DataError):
     """Another process has a file or a folder all the time that one may wait for it."""
+
+
+class NoRoomError(DataError):
+    """What is to be written finds no room: a disk is full, or a quota or a limit is reached."""
 
 
 class CascadeError(EdgeError):

@@ -76,6 +76,7 @@ def export_artifact(
     bits: float | None = None,
     activation_bits: int | None = None,
     gptq_prompts: Sequence[str] | None = None,
+    gptq_named: str = "",
     held_out: Sequence[str] = (),
     layout: Layout | None = None,
     golden_prompts: Sequence[str] = DEFAULT_GOLDEN_PROMPTS,
@@ -102,6 +103,7 @@ def export_artifact(
         gptq_prompts: round weights so that products on these prompts and the model's own
             answers to them stay (`int4`, `int8`); None takes text that a decoder writes itself in
             `int4`, and else, as an empty list does, each weight to its nearest.
+        gptq_named: what says whose these are; see `read_rounding_text`.
         held_out: prompts that `measure_lost` is to be given; refused at once where it has none to
             read.
         layout: add what another library wants beside the program, so that it opens it too.
@@ -199,7 +201,7 @@ def export_artifact(
             from escalade.export.layouts import fit_program
 
             fit_program(layout, folder / program)
-        detail = quantization.detail + text
+        detail = quantization.detail + (text or (gptq_named if gptq_prompts else ""))
         quantization = msgspec.structs.replace(quantization, detail=detail)
         files = {path.name: file_entry(path) for path in sorted(folder.iterdir()) if path.is_file()}
         manifest = Manifest(

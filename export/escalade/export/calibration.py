@@ -15,6 +15,7 @@ from escalade.export.errors import OptionError
 from escalade.export.kept import Kept
 from escalade.export.memory import give_back
 from escalade.export.quiet import quiet
+from escalade.export.rounding_text import BY_OWN_TEXT
 
 # Of the model's own answer to each prompt that weights are rounded by.
 _GPTQ_NEW_TOKENS = 64
@@ -83,7 +84,7 @@ def calibrate(
     give_back()
     texts = [ids.tolist() for ids in step["ids"].split(step["lengths"].tolist())]
     _measure(model, texts, progress, needed=budgeted)
-    return " on text that it wrote"
+    return BY_OWN_TEXT
 
 
 def prompts_to_answer(

@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -18,8 +18,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from escalade.checkpoint import CheckpointError
-from escalade.edge.base import atomic_write
-from escalade.edge.errors import EdgeError
+from escalade.edge.base import atomic_write, is_held, shared_lock
+from escalade.edge.errors import EdgeError, NoRoomError
 from escalade.export.errors import ExportError
 
 _SUFFIX = ".steps"
@@ -37,12 +37,13 @@ class Kept:
         """
         self._out = out
         self._folder: Path | None = None
+        self._held = ExitStack()
+        self._locks = True
 
     def begin(self, hangs_on: Mapping[str, object]) -> int:
         """Keep steps of an export from here on; returns how many there are from one before.
 
-        Steps of other exports to the same place are thrown away, also of one that runs now: it then
-        has less to go on from.
+        Steps of other exports to the same place are thrown away, unless one of them runs now.
 
         Args:
             hangs_on: all that a step's result hangs on, as JSON takes it.
@@ -52,10 +53,19 @@ class Kept:
         key = hashlib.sha256(told).hexdigest()[:_KEY_CHARACTERS]
         target = self._out.resolve()
         self._folder = target.with_name(f".{target.name}.{key}{_SUFFIX}")
-        for found in self._all():
-            if found != self._folder:
-                shutil.rmtree(found, ignore_errors=True)
-        return len(list(self._folder.glob("*.safetensors")))
+        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._held.enter_context(shared_lock(self._folder))
+        except (OSError, ImportError):  # there are no locks here
+            self._locks = False
+        self._throw_away()
+        return len(self._steps())
+
+    @property
+    def in_words(self) -> str:
+        """What is kept, for who comes to nothing; empty where nothing is."""
+        count = len(self._steps())
+        return f"; {count} steps of it stay beside it, to go on from" if count else ""
 
     def once(self, step: str, make: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
         """What a step gave before, or gives now.
@@ -71,16 +81,30 @@ class Kept:
             return load_file(path)
         except (FileNotFoundError, SafetensorError):  # not done, or not all on disk when it died
             made = make()
-        self._folder.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as stream:
             stream.write(save({name: value.contiguous() for name, value in made.items()}))
         return made
 
+    def close(self) -> None:
+        """Let others have the steps."""
+        self._held.close()
+        if self._folder is not None:
+            with suppress(OSError):  # where there are some
+                self._folder.rmdir()
+
     def clear(self) -> None:
-        """Keep nothing of this export."""
+        """Keep nothing of this export, unless another like it runs."""
+        self._held.close()
         if self._out is not None:
-            for found in self._all():
+            self._throw_away()
+
+    def _throw_away(self) -> None:
+        for found in self._all():
+            if not (self._locks and is_held(found)):
                 shutil.rmtree(found, ignore_errors=True)
+
+    def _steps(self) -> list[Path]:
+        return [] if self._folder is None else list(self._folder.glob("*.safetensors"))
 
     def _all(self) -> list[Path]:
         assert self._out is not None  # noqa: S101 - the callers have looked
@@ -96,11 +120,18 @@ class Kept:
 
 @contextmanager
 def kept_beside(out: Path) -> Iterator[Kept]:
-    """Steps of an export to `out`; they stay if it is interrupted, and go if it ends or fails."""
+    """Steps of an export to `out`; they go if it ends or fails.
+
+    They stay if it is interrupted, or there is no room for the rest: the error then says so.
+    """
     kept = Kept(out)
     try:
         yield kept
+        kept.clear()
+    except NoRoomError as error:
+        raise NoRoomError(f"{error}{kept.in_words}") from error
     except (ExportError, EdgeError, CheckpointError):  # it would fail again
         kept.clear()
         raise
-    kept.clear()
+    finally:
+        kept.close()

@@ -12,12 +12,15 @@ from escalade.cli.improvement.making import ARTIFACT, CHECKPOINT, VALID, Making
 from escalade.edge.artifact import load_manifest
 from escalade.edge.base import Record, write_records
 from escalade.export.artifact import export_artifact
+from escalade.export.rounding_text import read_rounding_text
 from escalade.training.improvement import Improvement
 
 
 @pytest.mark.parametrize(
     "options",
     [
+        {"quantize": "int4", "gptq_prompts": []},
+        {"quantize": "int8", "gptq_prompts": ["g2p: a"]},
         {"quantize": "int4", "head_bits": 4, "activation_bits": 32},
         {"quantize": "int4", "bits": 8.0, "activation_bits": 32},
         {"layout": "genai"},
@@ -29,11 +32,29 @@ from escalade.training.improvement import Improvement
 def test_a_version_is_stored_as_the_one_before(
     options: dict[str, object], tiny_model_dir: Path, tmp_path: Path
 ) -> None:
-    before = tmp_path / "before"
+    before, data = tmp_path / "before", tmp_path / "data.jsonl"
+    records = [
+        Record(id=word, task="g2p", prompt=f"g2p: {word}", references=["AH"])
+        for word in ("a", "cat", "banana")
+    ]
+    write_records(data, records)
+    if options.get("gptq_prompts"):
+        text = read_rounding_text(data)
+        options = options | {"gptq_prompts": text.prompts, "gptq_named": text.named}
     export_artifact(
         tiny_model_dir, before, golden_prompts=["g2p: a"], max_new_tokens=2,
         **options,  # type: ignore[arg-type]
     )  # fmt: skip
+    said: list[str] = []
+    making(before, tiny_model_dir, tmp_path / "next").export(said.append)
+    made, was = load_manifest(tmp_path / "next" / ARTIFACT), load_manifest(before)
+    assert made.quantization == was.quantization
+    assert set(made.files) == set(was.files)
+    assert not said
+
+
+def making(before: Path, model: Path, folder: Path) -> Making:
+    """The next version, trained and to be exported."""
     wanted = msgspec.convert(
         {
             "kind": "generation", "model": "m", "store": "s", "expert": {"address": "e:1"},
@@ -41,11 +62,41 @@ def test_a_version_is_stored_as_the_one_before(
         },
         Improvement,
     )  # fmt: skip
-    folder = tmp_path / "next"
-    shutil.copytree(tiny_model_dir, folder / CHECKPOINT)
+    shutil.copytree(model, folder / CHECKPOINT)
     (folder / VALID).parent.mkdir()
     write_records(folder / VALID, [Record(id="a", task="g2p", prompt="g2p: a", references=["AH"])])
-    Making(wanted, folder, before).export()
-    made, was = load_manifest(folder / ARTIFACT), load_manifest(before)
-    assert made.quantization == was.quantization
-    assert set(made.files) == set(was.files)
+    return Making(wanted, folder, before)
+
+
+@pytest.mark.parametrize(
+    ("becomes", "why"),
+    [
+        (None, "the text that the version before was rounded by is gone"),
+        (
+            '{"id": "b", "task": "g2p", "prompt": "b", "references": ["x"]}\n',
+            "is another text than",
+        ),
+        ("no record\n", "malformed"),
+    ],
+)
+def test_where_the_text_to_round_by_is_another_it_says_so(
+    becomes: str | None, why: str, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    before, data = tmp_path / "before", tmp_path / "data.jsonl"
+    write_records(data, [Record(id="a", task="g2p", prompt="g2p: cat", references=["K"])])
+    text = read_rounding_text(data)
+    export_artifact(
+        tiny_model_dir, before, golden_prompts=["g2p: a"], quantize="int8",
+        gptq_prompts=text.prompts, gptq_named=text.named,
+    )  # fmt: skip
+    if becomes is None:
+        data.unlink()
+    else:
+        data.write_text(becomes)
+    said: list[str] = []
+    making(before, tiny_model_dir, tmp_path / "next").export(said.append)
+    [line] = said
+    assert line.startswith(str(data)) and why in line  # noqa: PT018
+    assert line.endswith("; the next one is rounded as without --gptq")
+    was, made = (load_manifest(one).quantization for one in (before, tmp_path / "next" / ARTIFACT))
+    assert was.detail == f"{made.detail}; rounded by GPTQ{text.named}"

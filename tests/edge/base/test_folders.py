@@ -94,7 +94,9 @@ def test_what_there_is_no_room_for_is_named_and_leaves_what_was_there(
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, old[1]))
     try:
         with (
-            pytest.raises(DataError, match="folder: cannot be written: File too large"),
+            pytest.raises(
+                DataError, match="folder: cannot be written: File too large after 1,000 by"
+            ),
             atomic_folder(folder, marker="marker") as aside,
         ):
             put(aside, "new" * 1000)

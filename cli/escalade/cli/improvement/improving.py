@@ -108,7 +108,7 @@ def improve(
         stages.do("training", [CHECKPOINT], lambda: making.train(model, progress, say))
         # Calibration writes the manifest anew, which holds the digests of all other files.
         late = (MANIFEST_NAME, SIGNATURE_NAME)
-        stages.do("export", [ARTIFACT], making.export, but=late)
+        stages.do("export", [ARTIFACT], lambda: making.export(say), but=late)
         written = [FIGURES, *(f"{ARTIFACT}/{name}" for name in late)]
         stages.do("calibration", written, lambda: making.calibrate(tick))
         built = folder / ARTIFACT

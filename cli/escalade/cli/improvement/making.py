@@ -158,14 +158,18 @@ class Making:
             stream.write(text.encode())
         run_recipe(recipe, folder / CHECKPOINT, progress=progress, say=say)
 
-    def export(self) -> None:
-        """Export what was trained as the version before was exported."""
+    def export(self, say: Callable[[str], None]) -> None:
+        """Export what was trained as the version before was exported; says what it could not."""
         from escalade.export.artifact import export_artifact
         from escalade.export.layouts import layout_of
+        from escalade.export.rounding_text import text_again
 
         was, records = self._was, read_records(self._folder / VALID)
         stored = was.quantization
         head_bits, activation_bits = self._bits()
+        text, lacking = text_again(stored.detail)
+        if lacking is not None:
+            say(f"{lacking}; the next one is rounded as without --gptq")
         export_artifact(
             self._folder / CHECKPOINT,
             self._folder / ARTIFACT,
@@ -176,6 +180,8 @@ class Making:
             head_bits=head_bits,
             bits=stored.budget.bits if stored.budget else None,
             activation_bits=activation_bits,
+            gptq_prompts=text.prompts,
+            gptq_named=text.named,
             layout=layout_of(was.files),
             golden_prompts=[record.prompt for record in records[:_GOLDEN_PROMPTS]],
             max_new_tokens=was.model.max_new_tokens,

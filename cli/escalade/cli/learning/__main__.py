@@ -18,6 +18,7 @@ from escalade.cli.learning.publishing import publish, publish_untaught
 from escalade.cli.learning.settings import LearnPlan
 from escalade.cli.learning.supervising import Progress
 from escalade.cli.quiet import quiet_third_party
+from escalade.cli.signals import unwind_on_signals
 from escalade.edge.base import Clock, SystemClock
 from escalade.edge.errors import EdgeError
 from escalade.export.errors import ExportError
@@ -90,6 +91,7 @@ def main() -> None:
     os.environ.setdefault("TQDM_DISABLE", "1")  # bars of libraries are no lines
     # Of a terminal, it is the gateway's: whoever started this ends it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    unwind_on_signals()
     parent = int(sys.argv[3])
     try:
         plan = LearnPlan(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -7,7 +7,6 @@ it for a guarantee; where nothing can be certified yet, the version defers every
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Callable, Sequence
 from operator import itemgetter
 from pathlib import Path
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from escalade.cli.learning.settings import LearnPlan
 from escalade.edge.artifact import sign, write_manifest
+from escalade.edge.base import folder_beside
 from escalade.edge.calibration import Judged, ScoredQueries, calibrate
 from escalade.edge.deferral import WithinGoal
 from escalade.edge.generation import Artifact
@@ -70,8 +70,9 @@ def publish_untaught(plan: LearnPlan, follower: Follower) -> None:
 def _publish(
     plan: LearnPlan, place: int, rung: Rung, window: Sequence[Held], agreement: Agreement
 ) -> str:
-    with tempfile.TemporaryDirectory(dir=plan.folder, prefix=".version") as scratch:
-        saved, folder = Path(scratch) / "saved", Path(scratch) / "artifact"
+    with folder_beside(plan.folder / "version", 0o700) as scratch:
+        # Deeper, as who calibrates locks the folder above, and this one is held.
+        saved, folder = scratch / "saved", scratch / "version" / "artifact"
         rung.level.save(saved)
         texts = [held.text for held in window if held.text.strip()][:_GOLDEN]
         _export(plan.configuration.level[place], saved, folder, texts or DEFAULT_GOLDEN_TEXTS)

@@ -1,5 +1,6 @@
 """What every package of the device may use: files, records, texts; knows no model."""
 
+from escalade.edge.base.aside import folder_beside
 from escalade.edge.base.clock import Clock, SystemClock
 from escalade.edge.base.database import Database, mark_of
 from escalade.edge.base.files import (
@@ -56,6 +57,7 @@ __all__ = [
     "exchange",
     "exclusive_lock",
     "explain",
+    "folder_beside",
     "is_held",
     "iter_jsonl",
     "jsonl_lines",

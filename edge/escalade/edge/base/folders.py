@@ -13,11 +13,12 @@ import shutil
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from escalade.edge.base.writing import check_creatable, keep_owner_and_mode, name_beside
-from escalade.edge.errors import DataError
+from escalade.edge.base.aside import folder_beside
+from escalade.edge.base.writing import check_creatable, keep_owner_and_mode
+from escalade.edge.errors import DataError, NoRoomError
 
 # Linux, include/uapi/linux/fcntl.h and fs.h.
 _AT_FDCWD = -100
@@ -39,30 +40,37 @@ def atomic_folder(path: Path, *, marker: str) -> Iterator[Path]:
             if it holds that file or nothing: nobody's other folder is swept away.
 
     Raises:
-        DataError: see `check_replaceable`; or there is no room for what the block writes.
+        DataError: see `check_replaceable`.
+        NoRoomError: there is no room for what the block writes; says how much there was room for.
     """
     check_replaceable(path, marker)
     target = path.resolve()
-    aside = name_beside(target)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if target.exists():
-            aside.mkdir(mode=stat.S_IMODE(target.stat().st_mode))
-            keep_owner_and_mode(aside, target.stat())
-        else:
-            aside.mkdir()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror}") from error
-    try:
-        yield aside
-        _keep_modes(aside, target)
-        _swap(aside, target)
-    except OSError as error:
-        if error.errno not in _NO_ROOM:
-            raise
-        raise DataError(f"{path}: cannot be written: {error.strerror}") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    with ExitStack() as held:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if target.exists():
+                old = target.stat()
+                aside = held.enter_context(folder_beside(target, stat.S_IMODE(old.st_mode)))
+                keep_owner_and_mode(aside, old)
+            else:
+                aside = held.enter_context(folder_beside(target))
+        except OSError as error:
+            kind = NoRoomError if error.errno in _NO_ROOM else DataError
+            raise kind(f"{path}: cannot be written: {error.strerror}") from error
+        try:
+            yield aside
+            _keep_modes(aside, target)
+            _swap(aside, target)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            raise NoRoomError(
+                f"{path}: cannot be written: {error.strerror} after {_bytes_in(aside):,} bytes"
+            ) from error
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _keep_modes(new: Path, old: Path) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import shutil
 import stat
 import tempfile
@@ -20,14 +19,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from escalade.edge.base.aside import file_beside
 from escalade.edge.errors import DataError
 
 # What a full disk, a quota, a limit or a broken disk says of a write.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 # As many links as Linux follows (path_resolution(7)).
 _MOST_LINKS = 40
-# Of a name, so that the one aside is no longer than a file system takes (255 bytes).
-_KEPT_OF_NAME = 48
 # A report or a short trace: a device may have no folder for temporary files.
 _MOST_IN_MEMORY_BYTES = 1 << 24
 
@@ -72,7 +70,10 @@ def _written(path: Path) -> Iterator[IO[bytes]]:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        name.replace(target)
+            if os.name == "posix":
+                name.replace(target)  # while it is held: it is nobody's to take away
+        if os.name != "posix":  # where what is open cannot be renamed
+            name.replace(target)
     finally:
         name.unlink(missing_ok=True)
 
@@ -131,11 +132,6 @@ def keep_owner_and_mode(new: Path, old: os.stat_result) -> bool:
     return True
 
 
-def name_beside(path: Path) -> Path:
-    """A name in the same folder that nobody has."""
-    return path.with_name(f".{path.name[:_KEPT_OF_NAME]}.{secrets.token_hex(4)}.tmp")
-
-
 def _beside(target: Path) -> tuple[Path, IO[bytes]] | None:
     """A new file that may take the place of `target`; None where it is to be written through.
 
@@ -145,11 +141,10 @@ def _beside(target: Path) -> tuple[Path, IO[bytes]] | None:
     old = target.stat() if target.exists() else None
     if old is not None and not stat.S_ISREG(old.st_mode):
         return None
-    name = name_beside(target)
     try:
         # Never wider than the old one, not even before its mode is set.
         mode = 0o666 if old is None else stat.S_IMODE(old.st_mode) & 0o666
-        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        name, descriptor = file_beside(target, mode)
     except OSError:
         if old is None:
             raise

@@ -6,6 +6,7 @@ Keys and names are those of llama.cpp's own converter (convert_hf_to_gguf.py).
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -135,7 +136,12 @@ def _write_floats(model: PreTrainedModel, path: Path, words: Words | None, windo
 def _finish(writer: GGUFWriter) -> None:
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
+    try:
+        writer.write_tensors_to_file()
+    except OSError as error:
+        if error.errno is None:  # of numpy's `tofile`, which says how much it wrote of how much
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        raise
     writer.close()
 
 

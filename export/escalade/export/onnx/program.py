@@ -27,6 +27,7 @@ from escalade.export.onnx.storage import Storage
 from escalade.export.onnx.survey import budget_of
 from escalade.export.onnx.writer import PROGRAM_NAME, GraphWriter
 from escalade.export.quantization import Choice, has_hessians
+from escalade.export.rounding_text import BY_GPTQ
 
 ENCODER_NAME = "encoder.onnx"
 
@@ -135,7 +136,7 @@ def export_onnx(
     return QuantizationEntry(
         scheme=scheme,
         block_size=None if budget else storage.block_size,
-        detail=storage.detail + ("; rounded by GPTQ" if has_hessians(model) else ""),
+        detail=storage.detail + (BY_GPTQ if has_hessians(model) else ""),
         budget=budget or msgspec.UNSET,
     )
 

@@ -14,8 +14,6 @@ from escalade.cli.verbs.export.choices import FormatChoice, LayoutChoice, Quanti
 from escalade.cli.verbs.export.other_kinds import export_other_kind
 
 _GOLDEN_PROMPTS = 8
-# More change the rounding little, and each is read by the torch model.
-_GPTQ_PROMPTS = 256
 _HELD_OUT_PROMPTS = 64
 # Of a weight, before a model is loaded and says its own: none is rounded to fewer, float32 has 32.
 _LEAST_BITS, _MOST_BITS = 2, 32
@@ -125,7 +123,11 @@ def export(
     if manifest is None:
         from escalade.checkpoint import locate
         from escalade.export.artifact import DEFAULT_GOLDEN_PROMPTS, export_artifact
+        from escalade.export.rounding_text import RoundingText, read_rounding_text
 
+        text = RoundingText([] if gptq == "none" else None)
+        if gptq not in {None, "none"}:
+            text = read_rounding_text(Path(gptq))
         unseen = _prompts_or_none(held_out, _HELD_OUT_PROMPTS)
         located = locate(model)
         if bits is not None and quantize is QuantizeChoice.none:
@@ -141,7 +143,8 @@ def export(
             bits=bits,
             activation_bits=activation_bits,
             layout=None if layout is None else layout.value,
-            gptq_prompts=_prompts_or_none(gptq, _GPTQ_PROMPTS),
+            gptq_prompts=text.prompts,
+            gptq_named=text.named,
             held_out=unseen or (),
             golden_prompts=texts or DEFAULT_GOLDEN_PROMPTS,
             max_new_tokens=max_new_tokens,
