@@ -32,7 +32,8 @@ def demo(
         int, typer.Option("--traced", min=20, help="Test queries in each recorded trace.")
     ] = 800,
     target_deferral_rate: Annotated[
-        float, typer.Option("--target-deferral-rate", help="Share of queries to defer.")
+        float,
+        typer.Option("--target-deferral-rate", min=0.0, max=1.0, help="Share of queries to defer."),
     ] = 0.4,
     seed: SeedOption = 1,
     web: Annotated[
