@@ -227,6 +227,8 @@ def test_the_demo_from_end_to_end(
         assert three["answered_by"]["cloud"] <= two["answered_by"]["cloud"]
         assert three["answered_by"]["device"] == two["answered_by"]["device"]
         assert 0 < two["cloud_bytes"] < 1.5 * alone["cloud_bytes"]
+    clock = [(row["driver"], row["asked_s"]) for row in found["clock"]["rows"]]
+    assert clock == [("proxy", asked_s) for asked_s in (1e-6, 3.5e-4, 1e-2, 0.1, 1.0)]
     assert "with the same tokens" in found["executorch"]
     traces = {row["name"]: row for row in found["simulation"]["traces"]}
     assert set(traces) == {"xent", "cat-xent"}

@@ -17,7 +17,11 @@ from escalade.simulator.formats import count, nominal_seconds, seconds
         (0.0842, "84.2 ms", "84.2 ms"),
         (0.15, "150 ms", "150 ms"),
         (1.2, "1.20 s", "1.2 s"),
-        (10_200.0, "10200 s", "10,200 s"),
+        (9_990.0, "9990 s", "9990 s"),
+        (10_200.0, "2.83 h", "10,200 s"),
+        (345_600.0, "96.0 h", "345,600 s"),
+        (1_050_000.0, "12.2 days", "1,050,000 s"),
+        (math.inf, "inf s", "inf s"),
     ],
 )
 def test_times_read_well(value_s: float, measured: str, nominal: str) -> None:

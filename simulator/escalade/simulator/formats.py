@@ -6,6 +6,8 @@ import math
 from typing import NamedTuple
 
 _PREFIXES = ("", "k", "M", "G", "T", "P")
+# From so many seconds on a measured time is in hours, and from so many on in days.
+_HOURS_FROM_S, _DAYS_FROM_S = 1e4, 3.6e5
 _MINUS = "\N{MINUS SIGN}"
 
 
@@ -30,8 +32,11 @@ def percent(share: float) -> str:
 
 
 def seconds(value_s: float) -> str:
-    """A measured time, three significant digits with a unit: `84.2 ms`, `1.20 s`."""
+    """A measured time, three significant digits with a unit: `84.2 ms`, `1.20 s`, `12.2 days`."""
     value, unit = _in_unit(value_s)
+    if _HOURS_FROM_S <= value_s < math.inf:
+        hours = value_s / 3600
+        value, unit = (hours, "h") if value_s < _DAYS_FROM_S else (hours / 24, "days")
     return f"{three_digits(value)} {unit}"
 
 

@@ -242,7 +242,10 @@ TWO = ["{zoo}/tiny", "{zoo}/other"]
             [*TWO, *DATA, "--agreement", "chrf"],
             "--agreement: rule of several members must be .*chr",
         ),
-        ([*TWO, *DATA, "--seed", "-1"], "--seed must be at least 0, got -1"),
+        (
+            [*TWO, *DATA, "--seed", "-1"],
+            "'--seed': Input should be greater than or equal to 0, got '-1'",
+        ),
         ([*TWO, *DATA, "--max-memory", "1M"], "needs .* bytes of memory"),
         ([*TWO, *DATA, "--limit", "1"], "held-out queries must be at least 1; got 0"),
         ([*TWO, "--trace", "{zoo}/valid.jsonl"], "valid.jsonl"),

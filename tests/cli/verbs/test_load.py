@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,10 +37,11 @@ def records(tmp_path: Path) -> Path:
 def test_a_closed_loop_of_streams_times_tokens(cloud: str, records: Path, invoke: Invoke) -> None:
     code, out, _ = invoke(
         "load", cloud, "--prompts", records, "--clients", 2, "--requests", 8, "--stream",
-        "--warm-up-s", 0, "--json",
+        "--warm-up-s", 0, "--json", "--no-clock",
     )  # fmt: skip
     said = json.loads(out)
     assert code == 0
+    assert said["clock"] is None
     assert (said["model"], said["prompts"], said["streamed"]) == ("large", 3, True)
     assert (said["requests"], said["answered"], said["refused"]) == (8, 8, [])
     assert said["latency"]["count"] == said["first_token"]["count"] == 8
@@ -63,6 +65,12 @@ def test_an_open_loop_of_a_bundled_task_says_what_was_refused(cloud: str, invoke
     assert said["answered"] + sum(refused.values()) + said["deadline_missed"] == 300
     assert said["refusal"]["count"] == sum(refused.values())
     assert said["sent_late"]["count"] == 300
+    # Calls wait for no moment; the gaps of 0.5 ms do.
+    asked = {(row["driver"], row["asked_s"]) for row in said["clock"]["rows"]}
+    assert asked == {
+        *itertools.product(("calls", "sleep"), (1e-6, 1e-4, 1e-3, 1e-2)),
+        ("sleep", 5e-4),
+    }
 
 
 def test_a_table_for_people(cloud: str, records: Path, invoke: Invoke) -> None:
@@ -72,6 +80,9 @@ def test_a_table_for_people(cloud: str, records: Path, invoke: Invoke) -> None:
     assert "closed loop, 1 client that asks again when answered" in out
     assert "3 answered, 0 not within 10 s, 0 refused" in out
     assert "p99.9" in out
+    # Nothing of a closed loop is due at a moment.
+    assert "gRPC calls in process: a call's round trip" in out
+    assert "waits until a request is due" not in out
 
 
 @pytest.mark.parametrize(
@@ -105,7 +116,8 @@ def test_nobody_there_is_one_line(silent_cloud: str, records: Path, invoke: Invo
 
 
 def test_a_fit_says_what_batching_costs(cloud: str, records: Path, invoke: Invoke) -> None:
-    arguments = ("load", cloud, "--prompts", records, "--fit", "--requests", 16, "--warm-up-s", 0)
+    arguments = ("load", cloud, "--prompts", records, "--fit", "--requests", 16, "--warm-up-s", 0,
+                 "--no-clock")  # fmt: skip
     # The server takes at most four that wait beside those in its batch; all of 16 have a place.
     code, out, _ = invoke(*arguments, "--json")
     said = json.loads(out)
@@ -126,7 +138,7 @@ def test_a_fit_at_a_load_says_what_a_call_takes_there(
     cloud: str, records: Path, invoke: Invoke
 ) -> None:
     arguments = ("load", cloud, "--prompts", records, "--fit", "--rate", 40, "--requests", 40)
-    code, out, _ = invoke(*arguments, "--warm-up-s", 0, "--json")
+    code, out, _ = invoke(*arguments, "--warm-up-s", 0, "--json", "--no-clock")
     said = json.loads(out)
     assert code == 0
     assert (said["rate"], said["answers"]) == (40, 40)
@@ -135,5 +147,6 @@ def test_a_fit_at_a_load_says_what_a_call_takes_there(
     assert [row["name"] for row in said["rows"]] == ["mean", "p50", "p95"]
     code, out, _ = invoke(*arguments, "--warm-up-s", 0)
     assert code == 0
+    assert "how `escalade load` waits until a request is due" in out
     assert "cloud = { slots = " in out
     assert ", beside_s = " in out

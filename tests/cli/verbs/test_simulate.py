@@ -146,7 +146,11 @@ MISTAKES: list[tuple[str, list[str], str]] = [
     ("no number", ["{two}", "--threshold", "half"], "'half' is no choice of thresholds"),
     ("nan", ["{two}", "--threshold", "nan"], "must be a finite number; got nan"),
     ("price", ["{two}", "--price", "cloud-0=1,-2"], "must be finite and >= 0; got -2"),
-    ("seed", ["{two}", "--seed", "-1"], "seed must be in [0, "),
+    (
+        "seed",
+        ["{two}", "--seed", "-1"],
+        "'--seed': Input should be greater than or equal to 0, got '-1'",
+    ),
     ("one tier", ["{one}"], "one: a replay needs at least 2 tiers; the trace has 1: device"),
     ("no file", ["{tmp}/nowhere.jsonl"], "nowhere.jsonl"),
 ]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
 
 from escalade.edge.trace import Trace
 from escalade.simulator.evaluation.evaluation import evaluate
@@ -38,6 +41,33 @@ def test_figures_take_any_name(tmp_path: Path, make_trace: Callable[..., Trace])
     found = evaluate(groups, rules=["recorded", ("_$x", lambda logprobs: 0.0)], resamples=3)
     # A warning (which is an error here) would say that the legend leaves a name out.
     assert len(write_figures(tmp_path, found)) == 6
+
+
+def test_letters_that_the_font_lacks_are_said_once_and_left_to_the_svgs_viewer(
+    tmp_path: Path, make_trace: Callable[..., Trace], caplog: pytest.LogCaptureFixture
+) -> None:
+    trace = make_trace([0.9, 0.1], [True, False], [True, True])
+    found = evaluate({"小級聯\n": [trace], "🦊": [trace]}, resamples=3)
+    # A warning (which is an error here) would be matplotlib's, one for each letter and file.
+    written = write_figures(tmp_path, found)
+    (said,) = caplog.messages
+    assert said.startswith(
+        "figures: DejaVu Sans has no letter for U+5C0F, U+7D1A, U+806F and 1 more"
+    )
+    assert said.isascii()
+    assert said.isprintable()
+    (drawn,) = (path.read_text("utf-8") for path in written if path.name == "deferral-curve.svg")
+    assert "小級聯" in drawn
+
+
+def test_an_svg_has_nothing_that_xml_may_not_have(
+    tmp_path: Path, make_trace: Callable[..., Trace]
+) -> None:
+    trace = make_trace([0.9, 0.1], [True, False], [True, True])
+    found = evaluate({"a\x1b\x00": [trace], "級\udcff": [trace]}, resamples=3)
+    for path in write_figures(tmp_path, found):
+        if path.suffix == ".svg":
+            ElementTree.parse(path)  # noqa: S314 - ours
 
 
 def test_figures_of_a_corpus_metric_have_no_parts(

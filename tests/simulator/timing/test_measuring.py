@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from escalade.simulator.network import kernel_lacks, probe_kernel
-from escalade.simulator.timing import lines_of, measure_delays, tables_of
+from escalade.simulator.timing import (
+    SMALL_S,
+    few_calls_at,
+    joined,
+    lines_of,
+    measure_delays,
+    tables_of,
+)
 from escalade.simulator.timing.measuring import ASKED_S, calls_at
 
 
@@ -41,3 +48,30 @@ def test_long_delays_are_asked_for_less_often() -> None:
     counts = [calls_at(delay) for delay in (0.0, *ASKED_S)]
     assert counts == sorted(counts, reverse=True)
     assert counts[-1] == 4
+
+
+def test_a_live_report_has_its_own_driver_and_few_calls() -> None:
+    report = measure_delays(SMALL_S, drivers=("sleep",), calls=few_calls_at)
+    assert [(row.driver, row.asked_s) for row in report.rows] == [("sleep", s) for s in SMALL_S]
+    assert [row.calls for row in report.rows] == [75, 75, 75, 33]
+    assert all(row.baseline_p50_s + row.achieved_p50_s >= row.asked_s for row in report.rows)
+    assert report.kernel_lacks == ""
+    assert few_calls_at(1.0) == 4
+
+
+def test_reports_are_joined_in_their_order() -> None:
+    first, then = (
+        measure_delays((asked_s,), drivers=("virtual",), calls=lambda _: 2)
+        for asked_s in (0.1, 0.01)
+    )
+    both = joined([first, then])
+    assert [row.asked_s for row in both.rows] == [0.1, 0.01]
+    assert (both.load_before, both.load_after) == (first.load_before, then.load_after)
+
+
+def test_a_pause_may_end_the_timing() -> None:
+    def pause(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measure_delays((60.0,), drivers=("proxy",), pause=pause)

@@ -32,7 +32,8 @@ def demo(
         int, typer.Option("--traced", min=20, help="Test queries in each recorded trace.")
     ] = 800,
     target_deferral_rate: Annotated[
-        float, typer.Option("--target-deferral-rate", help="Share of queries to defer.")
+        float,
+        typer.Option("--target-deferral-rate", min=0.0, max=1.0, help="Share of queries to defer."),
     ] = 0.4,
     seed: SeedOption = 1,
     web: Annotated[
@@ -52,7 +53,7 @@ def demo(
 ) -> None:
     """Watch a whole cascade work: export, calibrate, serve, ask over four networks, report."""
     from escalade.cli.errors import MissingError
-    from escalade.cli.output import note_console, print_json, result_console
+    from escalade.cli.output import note_console, print_json, result_console, show_report
 
     for name in (_SMALL, _LARGE) if web else (_SMALL, _BASELINE, _LARGE):
         if not (models / name / "config.json").is_file():
@@ -78,6 +79,7 @@ def demo(
     started = time.monotonic()
     from escalade.cli.demo.steps import Demo
     from escalade.cli.demo.tables import comparison_lines, live_table
+    from escalade.simulator.timing import lines_of, tables_of
 
     steps = Demo(
         small=models / _SMALL,
@@ -89,12 +91,13 @@ def demo(
     )
     steps.prepare(target_deferral_rate)
     executorch = steps.executorch()
-    rows, summary, evaluation = steps.live_and_traced(queries, traced)
+    rows, clock, summary, evaluation = steps.live_and_traced(queries, traced)
     seconds = time.monotonic() - started
     if json:
         print_json(
             {
                 "live": [row.as_dict() for row in rows],
+                "clock": clock,
                 "executorch": executorch,
                 "simulation": summary,
                 "evaluation": evaluation,
@@ -104,6 +107,7 @@ def demo(
         return
     console = result_console()
     console.print(live_table(rows), soft_wrap=False)
+    show_report(lines_of(clock), tables_of(clock))
     for line in (executorch, *comparison_lines(summary, evaluation)):
         console.print(line)
     console.print(f"report: {(out / 'report.html').resolve()}")

@@ -22,7 +22,7 @@ from escalade.edge.trace import Place
 # The proxy writes its counters at most every 0.2 s.
 _STATS_SETTLE_S = 0.5
 #: Between the device and a gateway in the same building.
-_NEAR = "lan"
+NEAR = "lan"
 
 CLOUD_ONLY, TWO_TIERS, THREE_TIERS = "cloud only", "device, cloud", "device, gateway, cloud"
 
@@ -138,7 +138,7 @@ class Live:
             running("the gateway", "gateway", str(above), "--listen", "127.0.0.1:0")
         )
         near = stack.enter_context(
-            running("proxy to it", "proxy", "--profile", _NEAR, "--upstream", gateway)
+            running("proxy to it", "proxy", "--profile", NEAR, "--upstream", gateway)
         )
         below = self._write(
             "device.toml", self.device, near, place="gateway", deadline_s=deadline_s

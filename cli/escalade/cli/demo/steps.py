@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
 
-from escalade.cli.demo.live import Live, LiveRow
+from escalade.cli.demo.delays import Delays
+from escalade.cli.demo.live import NEAR, Live, LiveRow
 from escalade.cli.demo.processes import running
 from escalade.cli.output import Tick, progress_bar
 from escalade.edge import Artifact, EdgeClient
@@ -20,6 +22,7 @@ from escalade.edge.trace import read_trace
 from escalade.simulator.evaluation import Evaluation, evaluate
 from escalade.simulator.replay import Summary, simulate
 from escalade.simulator.report import write_simulation_page
+from escalade.simulator.timing import ClockReport
 
 #: The four delays of Revisiting Cascaded Ensembles, section 4.2, each with the share of the
 #: queries asked over it, the seconds a query may take, and whether its waits dwarf what a query
@@ -47,6 +50,7 @@ class Demo:
     notes: Console
     test: list[Record] = field(default_factory=list)
     _golden: list[str] = field(default_factory=list)
+    _delays: Delays = field(default_factory=Delays)
 
     def prepare(self, target: float) -> None:
         """Write the tasks, export both small models in 8 bits and calibrate them."""
@@ -106,8 +110,10 @@ class Demo:
 
     def live_and_traced(
         self, queries: int, traced: int
-    ) -> tuple[list[LiveRow], Summary, Evaluation]:
-        """Serve the large model; measure live over every network; record and replay traces."""
+    ) -> tuple[list[LiveRow], ClockReport, Summary, Evaluation]:
+        """Time delays, serve the large model, measure live over every network, replay traces."""
+        self._say("timing what the proxy makes of delays on this machine")
+        self._delays.time(NEAR, *(name for name, *_, slow in _NETWORKS if not slow))
         self._say(f"starting the cloud: escalade serve {self.large.name}")
         # Each client asks one query at a time, and a demo gives the same answers every time.
         serve = ("serve", str(self.large), "--listen", "127.0.0.1:0", "--deterministic")
@@ -125,14 +131,15 @@ class Demo:
         simulation = simulate(traces, profiles, [], seed=self.seed)
         write_simulation_page(self.out / "report.html", simulation)
         evaluation = evaluate({path.stem: [read_trace(path)] for path in traces}, seed=self.seed)
-        return rows, simulation.summary, evaluation
+        return rows, self._delays.report(), simulation.summary, evaluation
 
     def _measure(
         self, server: str, profile: str, count: int, deadline_s: float, *, side_by_side: bool
     ) -> list[LiveRow]:
         records = _each_task(self.test, count)
         self._say(f"asking {len(records)} queries over {profile}, of 1, 2 and 3 tiers")
-        with progress_bar(profile) as tick:
+        beside = self._delays.beside(profile) if side_by_side else nullcontext()
+        with progress_bar(profile) as tick, beside:
             live = Live(
                 device=self._artifact(self.small),
                 gateway=self._artifact(self.baseline),

@@ -16,7 +16,7 @@ LimitOption = Annotated[
     typer.Option("--limit", min=1, help="Use that many records, evenly spread over the file."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
-SeedOption = Annotated[int, typer.Option("--seed", help="Same seed, same numbers.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Same seed, same numbers.")]
 FiguresOption = Annotated[
     Path | None,
     typer.Option("--figures", help="Write figures for a paper (PNG, SVG) into this folder."),

@@ -72,7 +72,7 @@ def ask(
         float | None, typer.Option("--top-p", help="Draw from the likeliest that sum to this.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", help="Draw tokens; same seed, same tokens.")
+        int | None, typer.Option("--seed", min=0, help="Draw tokens; same seed, same tokens.")
     ] = None,
     task: Annotated[
         str | None,

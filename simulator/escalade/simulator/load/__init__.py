@@ -1,29 +1,24 @@
 """Asks a live server in an open or a closed loop, and says what came; knows no trace."""
 
 from escalade.simulator.load.caller import Target
+from escalade.simulator.load.delays import timed_delays
+from escalade.simulator.load.fitting import Fit
+from escalade.simulator.load.loaded_fit import LoadedFit
 from escalade.simulator.load.plan import Plan
 from escalade.simulator.load.report import LoadReport
 from escalade.simulator.load.run import fit_load, fit_load_at, run_load
-from escalade.simulator.load.tables import (
-    fit_lines,
-    fit_table,
-    lines_of,
-    loaded_fit_lines,
-    loaded_fit_table,
-    tables_of,
-)
+from escalade.simulator.load.tables import lines_of, tables_of
 
 __all__ = [
+    "Fit",
     "LoadReport",
+    "LoadedFit",
     "Plan",
     "Target",
-    "fit_lines",
     "fit_load",
     "fit_load_at",
-    "fit_table",
     "lines_of",
-    "loaded_fit_lines",
-    "loaded_fit_table",
     "run_load",
     "tables_of",
+    "timed_delays",
 ]

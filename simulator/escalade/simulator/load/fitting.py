@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from escalade.simulator.errors import LoadError
+from escalade.simulator.timing import ClockReport
 
 #: Clients of the loops, by default: each twice as many.
 CLIENTS = 1, 2, 4, 8, 16
@@ -55,6 +56,7 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True):
         slots: the most that were asked at once.
         error: root mean square, over the loops, of fitted less measured mean beside the measured.
         rows: by clients.
+        clock: what this machine makes of delays; None where that was not timed.
     """
 
     start_s: float
@@ -63,6 +65,7 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True):
     slots: int
     error: float
     rows: list[FitRow]
+    clock: ClockReport | None = None
 
 
 def fit(loops: Mapping[int, Answers]) -> Fit:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from escalade.simulator.errors import LoadError
 from escalade.simulator.load.fitting import Answers, best_slowdown, seconds_alone
+from escalade.simulator.timing import ClockReport
 
 #: Of the search, whose every step is a run of the queue: to a thousandth.
 _STEPS = 14
@@ -52,6 +53,7 @@ class LoadedFit(msgspec.Struct, frozen=True, kw_only=True):
         slots: the most that were under way at once.
         error: what fitted answers are off, each, on average, beside the mean of the measured.
         rows: measured and fitted.
+        clock: what this machine makes of delays; None where that was not timed.
     """
 
     rate: float
@@ -63,6 +65,7 @@ class LoadedFit(msgspec.Struct, frozen=True, kw_only=True):
     slots: int
     error: float
     rows: list[LoadedRow]
+    clock: ClockReport | None = None
 
 
 def fit_loaded(

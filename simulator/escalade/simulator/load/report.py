@@ -18,6 +18,7 @@ from hdrh.histogram import HdrHistogram
 
 from escalade.simulator.load.driver import Asked, Driven
 from escalade.simulator.load.plan import Plan
+from escalade.simulator.timing import ClockReport
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1.reasons import name_of_reason
 
@@ -74,6 +75,7 @@ class LoadReport(msgspec.Struct, frozen=True, kw_only=True):
         between_tokens: for each token but the first; those of one message share the time.
         refusal: from when a refused request was sent to its refusal.
         sent_late: from when a request was due until it was sent: what this machine took.
+        clock: what it makes of delays; None where that was not timed.
     """
 
     address: str
@@ -99,6 +101,7 @@ class LoadReport(msgspec.Struct, frozen=True, kw_only=True):
     between_tokens: Percentiles | None
     refusal: Percentiles | None
     sent_late: Percentiles | None
+    clock: ClockReport | None = None
 
 
 def report_of(

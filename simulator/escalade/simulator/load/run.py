@@ -14,6 +14,7 @@ from escalade.simulator.load.fitting import CLIENTS, Answers, Fit, fit
 from escalade.simulator.load.loaded_fit import LoadedFit, Queue, fit_loaded
 from escalade.simulator.load.plan import Plan
 from escalade.simulator.load.report import LoadReport, report_of
+from escalade.simulator.network import FineLoop
 
 # Of an open loop, whose requests take turns on them; a server takes 260 at once on each as it comes
 # (`--queue 64`).
@@ -93,7 +94,9 @@ def _driven(target: Target, plan: Plan, progress: Tick) -> Driven:
         async with connected(target, plan.clients or _CONNECTIONS) as caller:
             return await drive(plan, len(target.prompts), caller.ask, progress)
 
-    return asyncio.run(run())
+    # asyncio's own sleeps up to a millisecond too long, which would count as the server's.
+    with asyncio.Runner(loop_factory=FineLoop) as runner:
+        return runner.run(run())
 
 
 def _answers(driven: Driven) -> Answers:

@@ -14,12 +14,37 @@ from escalade.simulator.formats import (
 from escalade.simulator.load.fitting import Fit
 from escalade.simulator.load.loaded_fit import LoadedFit
 from escalade.simulator.load.report import LoadReport, Percentiles
+from escalade.simulator.timing import lines_of as clock_lines_of
+from escalade.simulator.timing import tables_of as clock_tables_of
 
 _NONE = "\N{EN DASH}"
 
 
-def lines_of(report: LoadReport) -> list[str]:
-    """What was asked, and what came."""
+def lines_of(report: LoadReport | Fit | LoadedFit) -> list[str]:
+    """What came of a run, and what the machine's delays depend on where they were timed."""
+    match report:
+        case LoadReport():
+            found = _run_lines(report)
+        case Fit():
+            found = _fit_lines(report)
+        case LoadedFit():
+            found = _loaded_fit_lines(report)
+    return found if report.clock is None else [*found, *clock_lines_of(report.clock)]
+
+
+def tables_of(report: LoadReport | Fit | LoadedFit) -> list[TextTable]:
+    """How long it took, and what this machine makes of delays where that was timed."""
+    match report:
+        case LoadReport():
+            found = _run_table(report)
+        case Fit():
+            found = _fit_table(report)
+        case LoadedFit():
+            found = _loaded_fit_table(report)
+    return [found] if report.clock is None else [found, *clock_tables_of(report.clock)]
+
+
+def _run_lines(report: LoadReport) -> list[str]:
     plan = report.plan
     if plan.rate is None:
         clients = "1 client that asks" if plan.clients == 1 else f"{plan.clients} clients that ask"
@@ -40,8 +65,7 @@ def lines_of(report: LoadReport) -> list[str]:
     return lines
 
 
-def tables_of(report: LoadReport) -> list[TextTable]:
-    """How long it took."""
+def _run_table(report: LoadReport) -> TextTable:
     closed = report.plan.rate is None
     rows = (
         ("latency", report.latency),
@@ -51,16 +75,14 @@ def tables_of(report: LoadReport) -> list[TextTable]:
         ("sent late", report.sent_late),
     )
     head = ["from when it was " + ("sent" if closed else "due"), "p50", "p90", "p99", "p99.9"]
-    return [
-        TextTable(
-            "",
-            [*head, "max"],
-            [[Cell(name), *_cells(found)] for name, found in rows if found is not None],
-        )
-    ]
+    return TextTable(
+        "",
+        [*head, "max"],
+        [[Cell(name), *_cells(found)] for name, found in rows if found is not None],
+    )
 
 
-def fit_lines(fit: Fit) -> list[str]:
+def _fit_lines(fit: Fit) -> list[str]:
     """What a fleet's spec takes of a fit, and how far off it is."""
     return [
         f"an answer takes {seconds(fit.start_s)} and {seconds(fit.token_s)} for each token, and"
@@ -69,7 +91,7 @@ def fit_lines(fit: Fit) -> list[str]:
     ]
 
 
-def fit_table(fit: Fit) -> TextTable:
+def _fit_table(fit: Fit) -> TextTable:
     """What was measured beside what the fit has in its place."""
     return TextTable(
         "",
@@ -87,7 +109,7 @@ def fit_table(fit: Fit) -> TextTable:
     )
 
 
-def loaded_fit_lines(fit: LoadedFit) -> list[str]:
+def _loaded_fit_lines(fit: LoadedFit) -> list[str]:
     """What a fleet's spec takes of a fit at a load, and how far off it is."""
     return [
         f"an answer takes {seconds(fit.start_s)} and {seconds(fit.token_s)} for each token,"
@@ -98,7 +120,7 @@ def loaded_fit_lines(fit: LoadedFit) -> list[str]:
     ]
 
 
-def loaded_fit_table(fit: LoadedFit) -> TextTable:
+def _loaded_fit_table(fit: LoadedFit) -> TextTable:
     """What was measured beside what the fit has in its place."""
     return TextTable(
         "",

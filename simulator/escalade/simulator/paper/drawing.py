@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -14,6 +15,13 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
 from escalade.edge.base import atomic_write
 from escalade.simulator.evaluation import CurvePoints, Evaluation, Slice
 from escalade.simulator.palette import GREY, coloured
+from escalade.simulator.paper.glyphs import (
+    FONT,
+    lacking,
+    no_warning_of_glyphs,
+    replace_no_text,
+    say_lacking,
+)
 
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType
@@ -23,7 +31,7 @@ COLUMN = 3.03
 PAGE = 6.30
 
 STYLE: dict[RcKeyType, object] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib
+    "font.family": FONT,
     "font.size": 7,
     "axes.labelsize": 7,
     "axes.titlesize": 7,
@@ -194,5 +202,10 @@ def save_as(path: Path, figure: Figure) -> None:
     """A PNG or an SVG, as the name ends, without the date that would make every file new."""
     kind = path.suffix[1:]
     metadata = {"Date": None} if kind == "svg" else {}
-    with atomic_write(path) as stream:
+    texts: dict[RcKeyType, object] = {}
+    replace_no_text(figure)
+    if letters := lacking(figure):
+        say_lacking(letters)
+        texts["svg.fonttype"] = "none"  # whoever shows it has fonts for them
+    with atomic_write(path) as stream, rc_context(texts), no_warning_of_glyphs():
         figure.savefig(stream, format=kind, dpi=_DPI, metadata=metadata)

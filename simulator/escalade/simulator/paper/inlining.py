@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import re
-import warnings
 from html import escape
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from escalade.simulator.paper.drawing import STYLE
+from escalade.simulator.paper.glyphs import no_warning_of_glyphs
 
 _POINTS = 72
 #: What an SVG names itself by, and where it names it again.
@@ -30,9 +30,8 @@ def inline_svg(figure: Figure, name: str, label: str) -> str:
         label: what a screen reader says of it.
     """
     buffer = io.StringIO()
-    with rc_context({**STYLE, "svg.fonttype": "none"}), warnings.catch_warnings():
-        # The reader's browser draws the texts, and has fonts for scripts that matplotlib's lacks.
-        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+    # The reader's browser draws the texts, and has fonts for scripts that matplotlib's lacks.
+    with rc_context({**STYLE, "svg.fonttype": "none"}), no_warning_of_glyphs():
         figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
     source = buffer.getvalue()
     body = source[source.index(">", source.index("<svg")) + 1 :]

@@ -12,14 +12,14 @@ import time
 
 import grpc
 
-from escalade.simulator.timing.echo import METHOD
+from escalade.simulator.timing.echo import METHOD, channel_to
 
 
 def main() -> None:
     """Ask until stdin closes."""
     host, port, nbytes = sys.argv[1:]
     payload = bytes(int(nbytes))
-    with grpc.insecure_channel(f"{host}:{port}") as channel:
+    with channel_to(f"{host}:{port}") as channel:
         ask: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
         for _ in sys.stdin:
             began_s = time.perf_counter()

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
 import grpc
 import numpy as np
@@ -25,10 +25,18 @@ from escalade.simulator.network import (
     probe_kernel,
 )
 from escalade.simulator.network.calls import CallNetwork
-from escalade.simulator.timing.echo import METHOD, asking_over_kernel, echo_server, proxy_before
+from escalade.simulator.timing.echo import (
+    METHOD,
+    asking_over_kernel,
+    changed_proxy_before,
+    channel_to,
+    echo_server,
+    proxy_before,
+)
 from escalade.simulator.timing.report import (
     ClockReport,
     DelayRow,
+    Driver,
     Samples,
     load_average,
     reduced,
@@ -37,48 +45,71 @@ from escalade.simulator.timing.report import (
 
 #: Round trips that are asked for: the papers' four, and those between.
 ASKED_S = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+#: Those of a live report, beside its own: where a delay begins to stand out from what a call takes.
+SMALL_S = (1e-6, 1e-4, 1e-3, 1e-2)
 # About as long a question and answer of the bundled tasks over the wire.
 _PAYLOAD = bytes(3000)
 # Calls at a delay: as many as fit so many seconds, in these bounds; some more before, unmeasured.
 _SECONDS, _LEAST, _MOST, _WARM_UP = 8.0, 4, 300, 20
+# In a live report, which is not to take half a minute longer.
+_SECONDS_BESIDE, _MOST_BESIDE = 1.0, 75
 # A round is a call with the delay and two pauses.
 _DELAYS_IN_A_ROUND = 3
 
 Progress = Callable[[int, int], None]
+#: Waits so many seconds.
+Pause = Callable[[float], None]
 #: Asks once, and says what that took, in seconds.
 Asking = Callable[[], float]
+#: Times a delay so many times: `(calls, 2)` seconds, without it and with it.
+Timing = Callable[[float, int], Samples]
 
 
 def measure_delays(
     asked_s: Sequence[float] = ASKED_S,
     *,
+    drivers: Sequence[Driver] = ("proxy", "calls", "kernel", "wait", "virtual"),
     calls: Callable[[float], int] | None = None,
     progress: Progress = lambda done, total: None,
+    pause: Pause = time.sleep,
 ) -> ClockReport:
-    """Measure; takes two minutes with the delays that are asked by default.
+    """Measure; takes two minutes with the delays and drivers that are asked by default.
 
     Args:
         asked_s: round-trip times, seconds, each at least 0.
+        drivers: which; the kernel's is left out where the kernel has none.
         calls: how many at a delay; default: as many as take some seconds.
         progress: called with (done, all) after each delay of each driver.
+        pause: between calls; what it raises ends this.
 
     Raises:
         SimulatorError: a process for it does not start.
     """
     before, rows, count = load_average(), list[DelayRow](), calls or calls_at
-    lacking = kernel_lacks(probe_kernel())
-    drivers = (_proxy, _calls, *(() if lacking else (_kernel,)), _wait, _virtual)
-    for driver in drivers:
-        for delay in asked_s:
-            rows.append(driver(delay, count(delay)))
-            progress(len(rows), len(drivers) * len(asked_s))
+    lacking = kernel_lacks(probe_kernel()) if "kernel" in drivers else ""
+    timed = [driver for driver in drivers if not (driver == "kernel" and lacking)]
+    for driver in timed:
+        with _opened(driver, pause) as timing:
+            for delay_s in asked_s:
+                times = timing(delay_s, count(delay_s))
+                rows.append(reduced(driver, delay_s, times[:, 0], times[:, 1]))
+                progress(len(rows), len(timed) * len(asked_s))
     return report_of(rows, load_before=before, kernel_lacks=lacking)
 
 
 def calls_at(delay_s: float) -> int:
     """How many calls are timed at a delay."""
-    fit = _SECONDS / (_DELAYS_IN_A_ROUND * delay_s) if delay_s else _MOST
-    return int(min(max(fit, _LEAST), _MOST))
+    return _fit(delay_s, _SECONDS, _MOST)
+
+
+def few_calls_at(delay_s: float) -> int:
+    """How many calls are timed at a delay for a live report: a second's, or four."""
+    return _fit(delay_s, _SECONDS_BESIDE, _MOST_BESIDE)
+
+
+def _fit(delay_s: float, seconds: float, most: int) -> int:
+    fit = seconds / (_DELAYS_IN_A_ROUND * delay_s) if delay_s else most
+    return int(min(max(fit, _LEAST), most))
 
 
 def _network(delay_s: float) -> Profile:
@@ -87,37 +118,70 @@ def _network(delay_s: float) -> Profile:
     )
 
 
-def _proxy(delay_s: float, calls: int) -> DelayRow:
+def _opened(driver: Driver, pause: Pause) -> AbstractContextManager[Timing]:
+    """What times a driver; what it starts for that ends with the block."""
+    match driver:
+        case "proxy":
+            return _proxy(pause)
+        case "calls":
+            return _calls(pause)
+        case "kernel":
+            return _kernel(pause)
+        case "wait":
+            return nullcontext(_waiting(_until))
+        case "sleep":
+            return nullcontext(_waiting(asyncio.sleep))
+        case "virtual":
+            return nullcontext(_virtual)
+
+
+@contextmanager
+def _proxy(pause: Pause) -> Iterator[Timing]:
     with ExitStack() as stack:
         server = stack.enter_context(echo_server())
-        channels: list[grpc.Channel] = []
-        for profile in (_network(0.0), _network(delay_s)):
-            port = stack.enter_context(proxy_before(server, profile))
-            channels.append(stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{port}")))
-        times = _asked(_asking(channels), delay_s, calls)
-    return reduced("proxy", delay_s, times[:, 0], times[:, 1])
+        port, change = stack.enter_context(changed_proxy_before(server))
+        ports = (stack.enter_context(proxy_before(server, _network(0.0))), port)
+        channels = [stack.enter_context(channel_to(f"127.0.0.1:{one}")) for one in ports]
+        asking = _asking(channels)
+        for ask in asking:  # open the connections before they are delayed
+            ask()
+
+        def timing(delay_s: float, calls: int) -> Samples:
+            change(delay_s)
+            return _asked(asking, delay_s, calls, pause)
+
+        yield timing
 
 
-def _calls(delay_s: float, calls: int) -> DelayRow:
-    with ExitStack() as stack:
-        address = f"127.0.0.1:{stack.enter_context(echo_server())}"
-        channels: list[grpc.Channel] = []
-        for profile in (_network(0.0), _network(delay_s)):
-            channel = stack.enter_context(grpc.insecure_channel(address))
-            channels.append(CallNetwork(profile).before(address, channel))
-        times = _asked(_asking(channels), delay_s, calls)
-    return reduced("calls", delay_s, times[:, 0], times[:, 1])
+@contextmanager
+def _calls(pause: Pause) -> Iterator[Timing]:
+    with echo_server() as server:
+        address = f"127.0.0.1:{server}"
+
+        def timing(delay_s: float, calls: int) -> Samples:
+            with ExitStack() as stack:
+                channels: list[grpc.Channel] = []
+                for profile in (_network(0.0), _network(delay_s)):
+                    channel = stack.enter_context(channel_to(address))
+                    channels.append(CallNetwork(profile).before(address, channel))
+                return _asked(_asking(channels), delay_s, calls, pause)
+
+        yield timing
 
 
-def _kernel(delay_s: float, calls: int) -> DelayRow:
-    with ExitStack() as stack:
-        server = stack.enter_context(echo_server())
-        asking = [
-            stack.enter_context(asking_over_kernel(server, _network(asked_s), len(_PAYLOAD)))
-            for asked_s in (0.0, delay_s)
-        ]
-        times = _asked(asking, delay_s, calls)
-    return reduced("kernel", delay_s, times[:, 0], times[:, 1])
+@contextmanager
+def _kernel(pause: Pause) -> Iterator[Timing]:
+    with echo_server() as server:
+
+        def timing(delay_s: float, calls: int) -> Samples:
+            with ExitStack() as stack:
+                asking = [
+                    stack.enter_context(asking_over_kernel(server, _network(one), len(_PAYLOAD)))
+                    for one in (0.0, delay_s)
+                ]
+                return _asked(asking, delay_s, calls, pause)
+
+        yield timing
 
 
 def _asking(channels: Sequence[grpc.Channel]) -> list[Asking]:
@@ -127,15 +191,16 @@ def _asking(channels: Sequence[grpc.Channel]) -> list[Asking]:
     return [lambda stub=stub: _timed(lambda: stub(_PAYLOAD)) for stub in stubs]  # type: ignore[misc]
 
 
-def _asked(asking: Sequence[Asking], delay_s: float, calls: int) -> Samples:
+def _asked(asking: Sequence[Asking], delay_s: float, calls: int, pause: Pause) -> Samples:
     """What each says that its calls take, in turn: `(calls, len(asking))`."""
     for ask in asking:
         for _ in range(min(_WARM_UP, calls)):
+            pause(0.0)
             ask()
     times = np.empty((calls, len(asking)))
     for call in range(calls):
         for column, ask in enumerate(asking):
-            time.sleep(delay_s)
+            pause(delay_s)
             times[call, column] = ask()
     return times
 
@@ -146,22 +211,31 @@ def _timed(what: Callable[[], object]) -> float:
     return time.perf_counter() - began_s
 
 
-def _wait(delay_s: float, calls: int) -> DelayRow:
-    async def main() -> Samples:
-        clock, times = LiveClock(), np.empty((calls, 2))
+def _waiting(wait: Callable[[float], Awaitable[None]]) -> Timing:
+    """Times a way to wait on the loop that the proxy has, and `escalade load`."""
+
+    async def main(delay_s: float, calls: int) -> Samples:
+        times = np.empty((calls, 2))
         for call in range(calls):
             for column, asked in enumerate((0.0, delay_s)):
                 began_s = time.perf_counter()
-                await clock.wait_until(clock.now() + asked)
+                await wait(asked)
                 times[call, column] = time.perf_counter() - began_s
         return times
 
-    with asyncio.Runner(loop_factory=FineLoop) as runner:
-        times = runner.run(main())
-    return reduced("wait", delay_s, times[:, 0], times[:, 1])
+    def timing(delay_s: float, calls: int) -> Samples:
+        with asyncio.Runner(loop_factory=FineLoop) as runner:
+            return runner.run(main(delay_s, calls))
+
+    return timing
 
 
-def _virtual(delay_s: float, calls: int) -> DelayRow:
+async def _until(delay_s: float) -> None:
+    clock = LiveClock()
+    await clock.wait_until(clock.now() + delay_s)
+
+
+def _virtual(delay_s: float, calls: int) -> Samples:
     found = []
     for profile in (_network(0.0), _network(delay_s)):
         up, down = (DelayLine(profile, way, random.Random(0)) for way in ("up", "down"))  # noqa: S311
@@ -172,4 +246,4 @@ def _virtual(delay_s: float, calls: int) -> DelayRow:
             )
             - sent_s
         )
-    return reduced("virtual", delay_s, *found)
+    return np.stack(found, axis=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 
 #: `proxy`: the live TCP proxy before a gRPC server. `calls`: gRPC calls in process, `CallNetwork`.
 #: `kernel`: namespaces and netem, `KernelNetwork`, where the kernel has them.
-#: `wait`: the proxy's own way to wait for a moment. `virtual`: the delay line in virtual time.
-Driver = Literal["proxy", "calls", "kernel", "wait", "virtual"]
+#: `wait`: the proxy's own way to wait for a moment. `sleep`: `escalade load`'s, which leaves the
+#: processor to its calls. `virtual`: the delay line in virtual time.
+Driver = Literal["proxy", "calls", "kernel", "wait", "sleep", "virtual"]
 
 Samples = NDArray[np.float64]
 
@@ -110,4 +112,13 @@ def report_of(rows: list[DelayRow], *, load_before: float, kernel_lacks: str = "
         load_after=load_average(),
         resolution_s=time.get_clock_info("monotonic").resolution,
         kernel_lacks=kernel_lacks,
+    )
+
+
+def joined(reports: Sequence[ClockReport]) -> ClockReport:
+    """Those of one machine, at least one, in the order of their time, as one."""
+    return msgspec.structs.replace(
+        reports[-1],
+        rows=[row for report in reports for row in report.rows],
+        load_before=reports[0].load_before,
     )

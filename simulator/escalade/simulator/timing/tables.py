@@ -10,6 +10,7 @@ _TITLES: dict[Driver, str] = {
     "calls": "gRPC calls in process: a call's round trip",
     "kernel": "real packets, of namespaces and netem: a call's round trip",
     "wait": "how the live proxy waits for a moment",
+    "sleep": "how `escalade load` waits until a request is due",
     "virtual": "virtual time",
 }
 NOT_RESOLVABLE = "not resolvable"

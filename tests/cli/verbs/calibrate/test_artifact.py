@@ -175,7 +175,10 @@ RATE: list[Any] = ["--target-deferral-rate", 0.5]
         (RATE, "give --data or --trace"),
         (["--data", "{data}", "--trace", "{data}", *RATE], "give --data or --trace"),
         (["--data", "{data}", "--target-quality", 0.5], "give a trace of `escalade record`"),
-        (["--data", "{data}", *RATE, "--seed", -1], "--seed must be at least 0, got -1"),
+        (
+            ["--data", "{data}", *RATE, "--seed", -1],
+            "'--seed': Input should be greater than or equal to 0, got '-1'",
+        ),
         (["--data", "{data}", *RATE, "--rule", "router"], "a router is trained on a --trace"),
         (["--data", "{data}", *RATE, "--rule", "vote"], "rule must be one of .*, got 'vote'"),
         (["--data", "{data}", "--budget-calls", 0.5], "budgets and --cost are for a cascade.toml"),

@@ -98,7 +98,10 @@ def test_without_tomlkit_it_is_said_before_the_work(
         (["--trace", "{trace}", *CALLS, "--cost", "money"], "--budget-calls counts calls, and"),
         (["--trace", "{trace}", "--target-quality", 1], "give a quality of 1: the best is 0"),
         (["--trace", "{data}", *CALLS], "not a valid TraceHeader"),
-        (["--trace", "{trace}", *CALLS, "--seed", -1], "--seed must be at least 0, got -1"),
+        (
+            ["--trace", "{trace}", *CALLS, "--seed", -1],
+            "'--seed': Input should be greater than or equal to 0, got '-1'",
+        ),
         (["--trace", "{trace}", *CALLS, "--cost", "joules"], "joules"),
     ],
 )

@@ -128,8 +128,6 @@ def calibrate(
         check_share("--delta", delta, ends=False)
     except ValueError as error:
         raise CliError(str(error)) from error
-    if seed < 0:
-        raise CliError(f"--seed must be at least 0, got {seed}")
     if cascade.exists() and not cascade.is_dir():
         if (data, rule, early_miss_rate, kernels) != (None,) * 4 or trace is None:
             raise CliError(

@@ -103,8 +103,6 @@ def pick(
 
     if (data is None) == (trace is None):
         raise CliError("give --data or --trace, one of them")
-    if seed < 0:
-        raise CliError(f"--seed must be at least 0, got {seed}")
     try:
         agreement_named(agreement)  # before the work
     except ValueError as error:
