@@ -202,6 +202,10 @@ def test_prices_make_money_a_cost(evaluate: Invoke, traces: dict[str, Path]) -> 
     assert (found["cost"]["unit"], found["gate"]) == ("USD", "device")
     # The large model reads 3 tokens of a query, and the small one is free.
     assert found["slices"][0]["curves"][0]["cost"][-1] == pytest.approx(3.0)
+    arguments = ("--cost", "money", "--price-per-hour", "large=3600", "--gate", "device", "--json")
+    code, out, _ = evaluate(traces["xent1"], *arguments)
+    assert code == 0
+    assert json.loads(out)["slices"][0]["curves"][0]["cost"][-1] > 0
 
 
 @pytest.fixture

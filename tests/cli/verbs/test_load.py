@@ -128,7 +128,10 @@ def test_a_fit_says_what_batching_costs(cloud: str, records: Path, invoke: Invok
     assert said["token_s"] > 0
     code, out, _ = invoke(*arguments)
     assert code == 0
-    assert "cloud = { slots = 16, slowdown = " in out
+    keys = ["slots", "slowdown", "start_s", "token_s"]
+    assert [line.split(" = ")[0] for line in out.splitlines()[1:6]] == ["[cloud]", *keys]
+    assert "\nslots = 16\n" in out
+    assert set(keys) <= set(said)
     code, _, err = invoke(*arguments, "--clients", 5)
     assert code == 2
     assert "--fit has clients of its own" in err
@@ -148,5 +151,5 @@ def test_a_fit_at_a_load_says_what_a_call_takes_there(
     code, out, _ = invoke(*arguments, "--warm-up-s", 0)
     assert code == 0
     assert "how `escalade load` waits until a request is due" in out
-    assert "cloud = { slots = " in out
-    assert ", beside_s = " in out
+    assert "\n[cloud]\nslots = " in out
+    assert "\nbeside_s = " in out

@@ -134,6 +134,14 @@ def test_three_tiers_with_a_profile_for_each_link(simulate: Invoke, three: Path)
     (point,) = found["points"]
     assert sum(share["answered"] for share in point["tiers"]) == pytest.approx(1)
     assert point["money"]["last_only"] == pytest.approx((2 * 5 + 15) / 1e6)
+    code, out, _ = simulate(
+        *arguments, "--price", "cloud-0=5,15", "--price-per-hour", "cloud-0=3600", "--json"
+    )
+    (rented,) = json.loads(out)["points"]
+    assert rented["money"]["last_only"] > point["money"]["last_only"]
+    code, out, _ = simulate(*arguments, "--price-per-hour", "cloud-0=3600")
+    assert "USD a million queries, models" in " ".join(out.split())
+    assert "an hour in which cloud-0 computes costs 3600 USD" in " ".join(out.split())
     assert point["flops"]["cascade"] > 0
     assert [row["network"] for row in found["networks"]] == ["lte, gateway=lan"]
 
@@ -151,6 +159,8 @@ MISTAKES: list[tuple[str, list[str], str]] = [
         ["{two}", "--seed", "-1"],
         "'--seed': Input should be greater than or equal to 0, got '-1'",
     ),
+    ("hour", ["{two}", "--price-per-hour", "cloud-0=-2"], "must be finite and >= 0; got -2"),
+    ("no hour", ["{two}", "--price-per-hour", "cloud-0"], "'cloud-0' is no price of an hour: give"),
     ("one tier", ["{one}"], "one: a replay needs at least 2 tiers; the trace has 1: device"),
     ("no file", ["{tmp}/nowhere.jsonl"], "nowhere.jsonl"),
 ]

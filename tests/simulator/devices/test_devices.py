@@ -21,6 +21,20 @@ def test_every_device_is_sourced_and_threads_help() -> None:
         )
 
 
+def test_what_is_shipped_of_power_and_batteries_names_its_source() -> None:
+    for device in devices_with(None).values():
+        assert (device.watts is None) == ("power:" not in device.source)
+    known = devices_with(None)
+    assert {name: one.watts for name, one in known.items() if one.watts} == {
+        "pi-4": 6.4,
+        "pi-5": 9.8,
+    }
+    # A browser on the phone has its battery.
+    batteries = {name: one.battery_wh for name, one in known.items() if one.battery_wh}
+    assert batteries == {"phone-2023": 14.69, "browser-phone-2023": 14.69}
+    assert "battery:" in known["phone-2023"].source
+
+
 def test_scales_are_ratios_and_undo_each_other() -> None:
     # Of the README: 123 ms on a Pi 4, 20 ms on a Pi 5.
     assert replayed_named("pi-5=pi-4").scale == pytest.approx(6.15)

@@ -20,7 +20,7 @@ from escalade.simulator.curves.sweep import DeferralCurve
 from escalade.simulator.evaluation.evaluation import evaluate
 from escalade.simulator.evaluation.results import Evaluation, Headline
 from escalade.simulator.evaluation.tables import lede, seeds_table, tables_of
-from escalade.simulator.recorded.costs import with_prices
+from escalade.simulator.recorded import with_prices
 
 RESAMPLES = 60
 

@@ -33,6 +33,14 @@ def test_what_the_model_made_is_found_again(start_s: float, slowdown: float) -> 
     assert found.slots == 16
 
 
+def test_seconds_that_fall_with_tokens_are_all_a_start() -> None:
+    """Chance can have it so, where answers take little for their tokens; no time is below 0."""
+    answers = np.column_stack([np.arange(1.0, 21.0), np.linspace(0.3, 0.2, 20)])
+    found = fit({1: answers, 2: answers})
+    assert found.token_s == 0
+    assert found.start_s == pytest.approx(0.25)
+
+
 def test_the_error_is_that_of_the_means() -> None:
     found = fit(made(0.01, 0.003, 0.1, noise=0.2))
     assert found.slowdown == pytest.approx(0.1, rel=0.1)

@@ -12,7 +12,8 @@ import pytest
 from escalade.edge.trace import TierAnswer, Trace
 from escalade.simulator.curves.curves import deferral_curve
 from escalade.simulator.errors import SimulatorError
-from escalade.simulator.recorded.costs import COSTS, CostModel, cost_named, with_prices
+from escalade.simulator.recorded.costs import COSTS, CostModel, cost_named
+from escalade.simulator.recorded.prices import with_prices
 from escalade.simulator.recorded.tiers import tiers_of
 
 

@@ -157,6 +157,10 @@ def test_costs_are_of_all_members_and_of_every_model_of_a_gateway(panel: Trace) 
     header = replace(panel.header, tiers=[panel.header.tiers[0], info])
     priced = with_prices(Trace(header, panel.records), {"c": (0.0, 5e5), "a": (1e6, 0.0)})
     assert cost_named("money")(said, priced.header.tiers[1]) == 4.0 + 2 * 3.0
+    # By the hour each model of the gateway, as it says, and of the others what their servers say.
+    rented = with_prices(Trace(header, panel.records), {}, {"c": 3600.0, "a": 3600.0})
+    computed_s = sum(one.seconds for one in ran) + answer.members[0].call.link.server_s
+    assert cost_named("money")(said, rented.header.tiers[1]) == pytest.approx(computed_s)
 
 
 def test_votes_are_judged_anew_under_another_threshold(panel: Trace) -> None:

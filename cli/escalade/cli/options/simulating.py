@@ -103,6 +103,15 @@ PriceOption = Annotated[
         " Default: as recorded.",
     ),
 ]
+PricePerHourOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--price-per-hour",
+        metavar="MODEL=PRICE",
+        help="Money for an hour in which a model computes, as on a rented GPU, beside that for"
+        " tokens; may be given again. Hours in which it waits are not counted.",
+    ),
+]
 
 
 def prices_of(given: Sequence[str] | None) -> dict[str, tuple[float, float]]:
@@ -119,4 +128,20 @@ def prices_of(given: Sequence[str] | None) -> dict[str, tuple[float, float]]:
         except ValueError:
             raise typer.BadParameter(f"{one!r} is no price: give MODEL=READ,WRITTEN") from None
         prices[name] = read, written
+    return prices
+
+
+def hour_prices_of(given: Sequence[str] | None) -> dict[str, float]:
+    """What `--price-per-hour` says, by the model's name.
+
+    Raises:
+        BadParameter: it is no price.
+    """
+    prices = {}
+    for one in given or ():
+        name, _, price = one.rpartition("=")
+        try:
+            prices[name] = float(price)
+        except ValueError:
+            raise typer.BadParameter(f"{one!r} is no price of an hour: give MODEL=PRICE") from None
     return prices

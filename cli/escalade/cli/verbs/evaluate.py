@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from escalade.cli.errors import CliError
-from escalade.cli.options import FiguresOption, JsonOption, PriceOption, SeedOption, prices_of
+from escalade.cli.options import (
+    FiguresOption,
+    JsonOption,
+    PriceOption,
+    PricePerHourOption,
+    SeedOption,
+    hour_prices_of,
+    prices_of,
+)
 
 if TYPE_CHECKING:
     from escalade.simulator.evaluation import Evaluation
@@ -52,6 +60,7 @@ def evaluate(
         ),
     ] = "flops_per_token",
     price: PriceOption = None,
+    price_per_hour: PricePerHourOption = None,
     gate: Annotated[
         str | None,
         typer.Option(
@@ -128,10 +137,11 @@ def evaluate(
         from escalade.edge.deferral import Router
 
         rules.append(("router", Router.open(router)))
-    prices = prices_of(price)
+    prices, hour_prices = prices_of(price), hour_prices_of(price_per_hour)
     sizes = _sizes(artifact or [])
     groups = {
-        name: [with_prices(read_trace(path), prices) for path in paths] for name, paths in named
+        name: [with_prices(read_trace(path), prices, hour_prices) for path in paths]
+        for name, paths in named
     }
     with progress_bar("resampling") as tick:
         evaluation = evaluate_traces(

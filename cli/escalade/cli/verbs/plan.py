@@ -15,11 +15,13 @@ from escalade.cli.options import (
     HedgeOption,
     JsonOption,
     PriceOption,
+    PricePerHourOption,
     ProfilesOption,
     RoomOption,
     SampleOption,
     SeedOption,
     WaitOption,
+    hour_prices_of,
     prices_of,
     room_of,
 )
@@ -90,6 +92,7 @@ def plan(
         ),
     ] = None,
     price: PriceOption = None,
+    price_per_hour: PricePerHourOption = None,
     sample: SampleOption = 100_000,
     seed: SeedOption = 1,
     json: JsonOption = False,
@@ -99,7 +102,7 @@ def plan(
     from escalade.simulator.devices import devices_with, replayed_named
     from escalade.simulator.network import profiles_with
     from escalade.simulator.planning import Goal, lines_of, make_plan, tables_of
-    from escalade.simulator.recorded import read_sample, with_prices
+    from escalade.simulator.recorded import hour_words, read_sample, with_prices
     from escalade.simulator.replay import Setting, networks_of
 
     setting = Setting(
@@ -125,7 +128,10 @@ def plan(
         minimise=minimise,  # type: ignore[arg-type]  # `Goal` refuses others, and names these
     )
     notes = list[str]()
-    read = with_prices(read_sample(trace, sample, seed, notes), prices_of(price))
+    read = with_prices(
+        read_sample(trace, sample, seed, notes), prices_of(price), hour_prices_of(price_per_hour)
+    )
+    notes += hour_words(read.header)
     networks = networks_of([read], profile or [], profiles_with(profiles))
     with progress_bar("planning") as tick:
         found = make_plan(

@@ -49,6 +49,8 @@ class MemberInfo(Line, frozen=True, kw_only=True):
     revision: str | None = None
     prompt_price: Price = 0.0
     generated_price: Price = 0.0
+    #: Money for an hour in which it computes, beside that for tokens; unset as it is recorded.
+    hour_price: Price | msgspec.UnsetType = msgspec.UNSET
     #: Of its voice among those of its tier; above 0, and only proportions count.
     weight: Weight = 1.0
     #: Of a member that is a gateway of several models: all of them, as it says.
@@ -265,9 +267,20 @@ def flops_of(answer: MemberAnswer, member: MemberInfo) -> float:
 
 
 def money_of(answer: MemberAnswer, member: MemberInfo) -> float:
-    """What a member's answer cost, in the header's currency."""
+    """What a member's answer cost, in the header's currency: its tokens, and its seconds."""
+    models = models_of(answer, member)
     parts = (
         ran.prompt_tokens * model.prompt_price + ran.generated_tokens * model.generated_price
-        for ran, model in models_of(answer, member)
+        for ran, model in models
     )
-    return sum(parts) / 1e6
+    hours = (
+        computed_s(ran) * model.hour_price
+        for ran, model in models
+        if model.hour_price is not msgspec.UNSET
+    )
+    return sum(parts) / 1e6 + sum(hours) / 3600
+
+
+def computed_s(answer: MemberAnswer) -> float:
+    """How long a model computed; of one elsewhere what its server says, without the call."""
+    return answer.seconds if answer.call is msgspec.UNSET else answer.call.link.server_s

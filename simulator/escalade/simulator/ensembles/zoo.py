@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from escalade.edge.deferral import VOTE, Agreement, Medoid, Vote, agreement_named
 from escalade.edge.trace import MemberAnswer, MemberInfo, Trace
 from escalade.simulator.errors import SimulatorError
-from escalade.simulator.recorded import CostModel, Floats, flops, money, seconds
+from escalade.simulator.recorded import CostModel, Floats, flops, has_price, money, seconds
 
 #: What a budget is counted in, for one query.
 CostName = Literal["flops", "money", "seconds"]
@@ -202,8 +202,7 @@ def _check_infos(infos: Sequence[MemberInfo], names: Sequence[str], cost: CostNa
                 )
             seen[info.program_sha256] = name
     if cost == "money":
-        priced = [info.prompt_price or info.generated_price for info in infos]
-        holes = [name for name, price in zip(names, priced, strict=True) if not price]
+        holes = [name for name, info in zip(names, infos, strict=True) if not has_price(info)]
         if holes:
             raise SimulatorError(
                 f"cost 'money': the price of {', '.join(map(repr, holes))} is missing; every model"

@@ -9,19 +9,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from escalade.simulator.fleet.arrivals import Rate
+from escalade.simulator.fleet.delays import sampled_delays, sampled_dialling, samples_for
 from escalade.simulator.fleet.engine import Floats, Gateways, Ints, Model, no_gateways
-from escalade.simulator.fleet.queries import (
-    Queries,
-    sampled_delays,
-    sampled_dialling,
-    samples_for,
-)
+from escalade.simulator.fleet.queries import Queries
 from escalade.simulator.fleet.spec import Group, Outage, Recorded, Spec
 from escalade.simulator.network import Profile
 
 #: Where a queue has no bound.
 _NO_BOUND = 1 << 62
-# Of the random numbers of links to gateways; `queries` has that of connections that are dialled.
+# Of the random numbers of links to gateways; `delays` has that of connections that are dialled.
 _TO_GATEWAY = 2
 
 

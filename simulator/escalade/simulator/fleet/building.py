@@ -124,7 +124,7 @@ def _build_group(
     folder: Path,
     seed: int,
 ) -> Built:
-    queries = queries_of(group, folder, seed)
+    queries = queries_of(group, spec.cloud, folder, seed)
     rate = Rate.of(np.zeros(1), np.zeros(1))
     times = np.empty(0)
     try:

@@ -53,6 +53,7 @@ def check_spec(spec: Spec) -> None:
         raise FleetError(
             f"warm_up_s must be below seconds, {spec.seconds:g}; got {spec.warm_up_s:g}"
         )
+    _check_cloud(spec.cloud)
     names = [group.name for group in spec.groups]
     for place, group in enumerate(spec.groups):
         if group.name in names[:place]:
@@ -64,11 +65,11 @@ def check_spec(spec: Spec) -> None:
         if isinstance(group.arrivals, Daily) and not any(group.arrivals.hours):
             raise FleetError(f"group {group.name!r}: hours must have one above 0")
         _check_answers(group)
+        _check_tokens(group, spec.cloud)
     total = sum(group.count for group in spec.groups)
     if total > MOST_DEVICES:
         raise FleetError(f"devices must be at most {MOST_DEVICES:,} together; got {total:,}")
     gateways = _check_gateways(spec)
-    _check_cloud(spec.cloud)
     _check_retries(spec.retries)
     for outage in spec.outages:
         _check_known("an outage's group", outage.group, names)
@@ -108,6 +109,18 @@ def _check_answers(group: Group) -> None:
         )
 
 
+def _check_tokens(group: Group, cloud: CloudTable) -> None:
+    """Refuse answers whose seconds in the cloud are said twice, or not at all."""
+    if group.answers is None:
+        return
+    wanted, other = ("cloud_s", "tokens") if cloud.token_s is None else ("tokens", "cloud_s")
+    has = "no token_s" if cloud.token_s is None else "token_s"
+    if getattr(group.answers, wanted) is None or getattr(group.answers, other) is not None:
+        raise FleetError(
+            f"group {group.name!r}: answers need {wanted} and no {other}, as the cloud has {has}"
+        )
+
+
 def _check_gateways(spec: Spec) -> list[str]:
     """Refuse gateways that contradict each other or a group; returns their names."""
     names = [one.name for one in spec.gateways]
@@ -131,6 +144,9 @@ def _check_known(what: str, name: str | None, names: Sequence[str]) -> None:
 
 
 def _check_cloud(cloud: CloudTable) -> None:
+    if (cloud.start_s is None) != (cloud.token_s is None):
+        alone = "start_s" if cloud.token_s is None else "token_s"
+        raise FleetError(f"cloud: give both start_s and token_s or neither; got {alone} alone")
     most = cloud.replicas if cloud.scaling is None else cloud.scaling.most
     if most * cloud.slots > MOST_SLOTS:
         raise FleetError(

@@ -8,28 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from escalade.edge.trace import TierAnswer, links_of
+from escalade.edge.trace import TierAnswer, TierInfo, links_of
 from escalade.simulator.errors import FleetError, SimulatorError
 from escalade.simulator.fleet.engine import Bools, Floats, Ints
-from escalade.simulator.fleet.spec import Answers, Group
-from escalade.simulator.network import (
-    Conditions,
-    DelayLine,
-    Network,
-    Profile,
-    answered_s,
-    get_profile,
-    ready_s,
-)
+from escalade.simulator.fleet.spec import MOST_S, Answers, CloudTable, Group
+from escalade.simulator.network import Network, get_profile
 from escalade.simulator.recorded import MOST_QUERIES, answered, read_sample, recorded_thresholds
 from escalade.simulator.replay import GRPC_BYTES_DOWN, GRPC_BYTES_UP, replay
 
 #: Queries in place of a trace's, all alike likely: the rarest is 1 in 4,096.
 _PARTS = 4096
-#: Delays that are sampled of a network each way, shared out among the queries.
-_SAMPLES = 1 << 14
-# Of the random numbers of connections that are dialled.
-_DIALLING = 1
 
 
 @dataclass(frozen=True)
@@ -40,7 +28,7 @@ class Queries:
         device_s: `(R,)` what the device takes.
         defers: `(R,)` whether the query then goes up.
         cloud_s: `(R,)` what the cloud takes for it alone.
-        beside_s: `(R,)` what the call took beside, over loopback.
+        beside_s: `(R,)` what the call took beside, over loopback; a fit has it in `cloud_s`.
         bytes_up: `(R,)` what the call sends, gRPC's framing included,
         bytes_down: `(R,)` and receives.
         gateway_s: `(R,)` what a gateway takes for it alone; 0 where there is none,
@@ -69,25 +57,26 @@ class Queries:
         return float(self.defers.mean())
 
 
-def queries_of(group: Group, folder: Path, seed: int) -> Queries:
+def queries_of(group: Group, cloud: CloudTable, folder: Path, seed: int) -> Queries:
     """What a group's queries take.
 
     Args:
         group: with a trace or with answers.
+        cloud: where it has seconds of a start and of a token, its calls take these.
         folder: that a trace's path is relative to.
         seed: of what is drawn.
 
     Raises:
         DataError: the trace cannot be read.
-        SimulatorError: it lacks answers, thresholds do not fit, or a link leads to more than its
-            last tier.
+        SimulatorError: it lacks answers, thresholds do not fit, a link leads to more than its
+            last tier, or there are no tokens of one model to reckon a call's seconds from.
     """
     if group.answers is not None:
-        return _told(group.answers, group.scale, seed)
-    return _recorded(folder / (group.trace or ""), group, seed)
+        return _told(group.answers, cloud, group.scale, seed)
+    return _recorded(folder / (group.trace or ""), group, cloud, seed)
 
 
-def _told(told: Answers, scale: float, seed: int) -> Queries:
+def _told(told: Answers, table: CloudTable, scale: float, seed: int) -> Queries:
     if 0 < told.deferral_rate < 1 / _PARTS:
         raise FleetError(
             f"deferral_rate must be 0 or in [{1 / _PARTS:g}, 1]; got {told.deferral_rate:g}"
@@ -106,10 +95,14 @@ def _told(told: Answers, scale: float, seed: int) -> Queries:
         goes_on[above] = rng.permutation(len(above)) < round(
             told.gateway_deferral_rate * len(above)
         )
+    if told.tokens is not None:
+        cloud_s = _fitted_s(table, told.tokens * cloud)
+    else:
+        cloud_s = (told.cloud_s or 0.0) * cloud
     return Queries(
         device_s=scale * told.device_s * device,
         defers=defers,
-        cloud_s=told.cloud_s * cloud,
+        cloud_s=cloud_s,
         beside_s=np.zeros(many),
         bytes_up=np.full(many, told.bytes_up + GRPC_BYTES_UP),
         bytes_down=np.full(many, told.bytes_down + GRPC_BYTES_DOWN),
@@ -126,7 +119,18 @@ def exponential_parts(many: int) -> Floats:
     return -np.diff(tails) * many
 
 
-def _recorded(path: Path, group: Group, seed: int) -> Queries:
+def _fitted_s(table: CloudTable, tokens: Floats) -> Floats:
+    """What calls of so many tokens take a server that was fitted, alone (`escalade load --fit`)."""
+    cloud_s = (table.start_s or 0.0) + (table.token_s or 0.0) * tokens
+    if (most := float(cloud_s.max())) > MOST_S:
+        raise FleetError(
+            f"start_s and token_s: a call must take at most {MOST_S:g} s; one of"
+            f" {tokens.max():,.0f} tokens takes {most:g}"
+        )
+    return np.asarray(cloud_s)
+
+
+def _recorded(path: Path, group: Group, table: CloudTable, seed: int) -> Queries:
     # What is drawn for devices is drawn from no more.
     notes: list[str] = []
     whole = read_sample(path, MOST_QUERIES, seed, notes)
@@ -161,11 +165,17 @@ def _recorded(path: Path, group: Group, seed: int) -> Queries:
     if group.gateway is not None:
         gateway_s, cloud_s, goes_on = _through_gateway(path, group.gateway, last)
         round_trip_s = np.maximum(round_trip_s, gateway_s + cloud_s)
+    beside_s = round_trip_s - cloud_s - gateway_s
+    if table.token_s is not None:
+        tokens = _tokens(path, tiers[-1], last, goes_on, group.gateway)
+        cloud_s = np.where(goes_on, _fitted_s(table, tokens), 0.0)
+        if group.gateway is None:  # else it is of the call to the gateway
+            beside_s = np.zeros(len(last))
     return Queries(
         device_s=group.scale * np.sum(spent, axis=0),
         defers=reached[-1],
         cloud_s=cloud_s,
-        beside_s=round_trip_s - cloud_s - gateway_s,
+        beside_s=beside_s,
         bytes_up=found.course.bytes_up[-1],
         bytes_down=found.course.bytes_down[-1],
         gateway_s=gateway_s,
@@ -193,67 +203,26 @@ def _through_gateway(
     return own, beyond, np.array([len(answer.hops) > 1 for answer in answers])
 
 
-def sampled_delays(
-    queries: Queries, profile: Profile, samples: int, seed: int | Sequence[int]
-) -> tuple[Floats, Floats]:
-    """Delays of calls on idle lines of their own, up and down: each `(R, samples)`.
+def _tokens(
+    path: Path, tier: TierInfo, answers: Sequence[TierAnswer], goes_on: Bools, gateway: str | None
+) -> Floats:
+    """What the cloud's model wrote for each query that came to it; 0 for the others.
 
-    Both ways of a call are of one place: they meet the network at one moment, which may be any.
-
-    Args:
-        queries: whose bytes cross the network, with what the cloud takes between.
-        profile: of the network.
-        samples: of each query.
-        seed: of what is drawn.
+    Raises:
+        FleetError: not one model was the whole of the cloud.
     """
-    rng = np.random.default_rng(seed)
-    calls = zip(
-        queries.bytes_up.tolist(),
-        queries.cloud_s.tolist(),
-        queries.bytes_down.tolist(),
-        strict=True,
-    )
-    found = np.array([[_delays_s(profile, rng, *call) for _ in range(samples)] for call in calls])
-    return found[..., 0], found[..., 1] + queries.beside_s[:, None]
-
-
-def sampled_dialling(
-    queries: Queries, profile: Profile, samples: int, seed: int, *, tls: bool
-) -> tuple[Floats, Floats]:
-    """What calls that dial take until they are sent, and from then on up: each `(R, samples)`.
-
-    Arguments are those of `sampled_delays`.
-    """
-    # Beside those of open connections, which are the same whether or not somebody dials.
-    rng = np.random.default_rng([seed, _DIALLING])
-    found = np.array(
-        [
-            [_first_s(profile, rng, up, tls=tls) for _ in range(samples)]
-            for up in queries.bytes_up.tolist()
-        ]
-    )
-    return found[..., 0], found[..., 1]
-
-
-def _first_s(
-    profile: Profile, rng: np.random.Generator, nbytes: int, *, tls: bool
-) -> tuple[float, float]:
-    shared = Conditions.at_any_moment(profile, rng)
-    up, down = (DelayLine(profile, way, rng, shared) for way in ("up", "down"))
-    open_s = ready_s(up, down, 0.0, tls=tls)
-    return open_s, up.release_s(open_s, nbytes) - open_s
-
-
-def _delays_s(
-    profile: Profile, rng: np.random.Generator, up: int, cloud_s: float, down: int
-) -> tuple[float, float]:
-    shared = Conditions.at_any_moment(profile, rng)
-    up_s = DelayLine(profile, "up", rng, shared).release_s(0.0, up)
-    leaves_s = up_s + cloud_s
-    line = DelayLine(profile, "down", rng, shared)
-    return up_s, answered_s(profile, line, up_s, leaves_s, down) - leaves_s
-
-
-def samples_for(records: int) -> int:
-    """How many delays to sample of each query, of so many."""
-    return max(1, _SAMPLES // records)
+    counts = []
+    for answer, asked in zip(answers, goes_on.tolist(), strict=True):
+        *others, last = answer.members
+        is_one = not others
+        if asked and gateway is not None:  # whose models come first
+            is_one = bool(others) and answer.hops[-1].model == tier.members[last.member].name
+        if asked and not is_one:
+            names = ", ".join(tier.members[one.member].name for one in answer.members)
+            behind = "" if gateway is None else " behind its gateways"
+            raise FleetError(
+                f"{path}: start_s and token_s are of a cloud of one model{behind}; an answer of"
+                f" tier {tier.name!r} is of {names}"
+            )
+        counts.append(last.generated_tokens if asked else 0)
+    return np.array(counts, dtype=np.float64)

@@ -86,9 +86,10 @@ class Answers(_Table, frozen=True):
 
     Attributes:
         device_s: mean seconds that a device takes.
-        cloud_s: that the cloud takes for one alone.
         deferral_rate: share that goes up.
-        spread: of seconds around their mean.
+        cloud_s: mean seconds that the cloud takes for one alone, or
+        tokens: that it writes on average, where `CloudTable` says what one takes.
+        spread: of seconds, and tokens, around their mean.
         bytes_up: of a call's messages,
         bytes_down: and back.
         fallback: whether a device's answer stands where the cloud gives none; else the query is
@@ -98,8 +99,9 @@ class Answers(_Table, frozen=True):
     """
 
     device_s: Seconds
-    cloud_s: Seconds
     deferral_rate: Share
+    cloud_s: Seconds | None = None
+    tokens: Annotated[float, msgspec.Meta(gt=0.0, le=1e9)] | None = None
     spread: Literal["exponential", "constant"] = "exponential"
     bytes_up: Annotated[int, msgspec.Meta(ge=0, le=1 << 30)] = 500
     bytes_down: Annotated[int, msgspec.Meta(ge=0, le=1 << 30)] = 500
@@ -196,6 +198,8 @@ class CloudTable(_Table, frozen=True):
         replicas: at the start.
         slots: queries that one computes at once.
         slowdown: each query beside it makes one take so many times longer.
+        start_s: seconds of an answer before its tokens, alone, and
+        token_s: of each that it writes; None of both leaves what the trace has.
         beside_s: what a call takes at this load beside, with the network and the cloud.
         queue: queries that may wait; None sets no bound.
         price_per_hour: of a replica.
@@ -205,6 +209,8 @@ class CloudTable(_Table, frozen=True):
     replicas: Replicas
     slots: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 1
     slowdown: Share = 0.0
+    start_s: Seconds | None = None
+    token_s: Seconds | None = None
     beside_s: Seconds = 0.0
     queue: Annotated[int, msgspec.Meta(ge=0, le=100_000_000)] | None = None
     price_per_hour: Annotated[float, msgspec.Meta(ge=0.0, le=1e9)] = 0.0

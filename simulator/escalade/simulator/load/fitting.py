@@ -150,11 +150,17 @@ def _solved(loops: Mapping[int, Answers], slowdown: float) -> tuple[float, float
         ends.append(weight * taken_s)
     side, end = np.concatenate(sides), np.concatenate(ends)
     (start_s, token_s), *_ = np.linalg.lstsq(side, end)
-    if start_s < 0:  # then it is all tokens
-        column = side[:, 1]
-        start_s, token_s = 0.0, float(column @ end / (column @ column))
+    # What is below 0 is none, and the other is all of it.
+    if start_s < 0:
+        start_s, token_s = 0.0, _least_squares(side[:, 1], end)
+    elif token_s < 0:
+        start_s, token_s = _least_squares(side[:, 0], end), 0.0
     left = side @ np.array([start_s, token_s]) - end
     return float(left @ left), float(start_s), float(token_s)
+
+
+def _least_squares(column: NDArray[np.float64], end: NDArray[np.float64]) -> float:
+    return float(column @ end / (column @ column))
 
 
 def _error(rows: Sequence[FitRow]) -> float:

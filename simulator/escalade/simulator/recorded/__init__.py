@@ -11,14 +11,13 @@ from escalade.simulator.recorded.costs import (
     cost_named,
     flops,
     has_parameters,
-    is_priced,
     live_seconds,
     money,
     recorded_seconds,
     seconds,
     undrafted_seconds,
-    with_prices,
 )
+from escalade.simulator.recorded.prices import has_price, hour_words, is_priced, with_prices
 from escalade.simulator.recorded.sampling import MOST_QUERIES, read_sample
 from escalade.simulator.recorded.scores import RECORDED, Rule, rule_name, scores_of
 from escalade.simulator.recorded.shadow import answered, check_answered
@@ -40,6 +39,8 @@ __all__ = [
     "cost_named",
     "flops",
     "has_parameters",
+    "has_price",
+    "hour_words",
     "is_priced",
     "live_seconds",
     "money",

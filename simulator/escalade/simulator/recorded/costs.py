@@ -7,7 +7,8 @@ costs and what a call over a link does, and every member that ran is charged.
 - `flops_per_token`, the paper's x axis: a token costs twice the parameters (section 4.1),
   held constant, so that the axis is the deferral rate, stretched.
 - `flops_per_query`: that times the tokens, read and written, that each member counted.
-- `money`: the header's prices for a million tokens of each member.
+- `money`: the header's prices for a million tokens of each member, and for an hour in which it
+  computes.
 - `deferral_rate`: to defer costs 1, and nobody's answer costs anything.
 - `bytes`: of the calls over links (messages without gRPC framing).
 - `seconds`: of the members, each without a draft (side by side the slowest, else their sum; members
@@ -18,7 +19,7 @@ costs and what a call over a link does, and every member that ran is charged.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -30,9 +31,7 @@ from escalade.edge.trace import (
     MemberInfo,
     TierAnswer,
     TierInfo,
-    Trace,
     TraceHeader,
-    at_price,
     flops_of,
     latency_s,
     links_of,
@@ -40,6 +39,7 @@ from escalade.edge.trace import (
     money_of,
 )
 from escalade.simulator.errors import SimulatorError, unknown
+from escalade.simulator.recorded.prices import is_priced
 
 
 def _free_member(answer: MemberAnswer, member: MemberInfo) -> float:
@@ -147,44 +147,9 @@ def undrafted_seconds(answer: TierAnswer, tier: TierInfo) -> float:
     return live_seconds(msgspec.structs.replace(answer, members=members), tier)
 
 
-def is_priced(header: TraceHeader) -> bool:
-    """Whether any member has a price."""
-    members = [member for tier in header.tiers for member in tier.members]
-    return any(member.prompt_price or member.generated_price for member in members)
-
-
 def has_parameters(header: TraceHeader) -> bool:
     """Whether every member says how many parameters it has."""
     return all(member.parameters for tier in header.tiers for member in tier.members)
-
-
-def with_prices(trace: Trace, prices: Mapping[str, tuple[float, float]]) -> Trace:
-    """The same trace under other prices.
-
-    Args:
-        trace: its records stay as they are.
-        prices: by a member's name, money for a million tokens (read, written); others keep
-            theirs.
-
-    Raises:
-        SimulatorError: no such member, or a price that is negative or not finite.
-    """
-    known = [member.name for tier in trace.header.tiers for member in tier.members]
-    for name, pair in prices.items():
-        if name not in known:
-            raise SimulatorError(unknown("member with a price", name, known))
-        for price in pair:
-            if not 0 <= price < math.inf:
-                raise SimulatorError(f"price of {name!r} must be finite and >= 0; got {price}")
-
-    def priced(member: MemberInfo) -> MemberInfo:
-        return at_price(member, *prices[member.name]) if member.name in prices else member
-
-    tiers = [
-        msgspec.structs.replace(tier, members=[priced(member) for member in tier.members])
-        for tier in trace.header.tiers
-    ]
-    return trace._replace(header=msgspec.structs.replace(trace.header, tiers=tiers))
 
 
 def cost_named(cost: str | CostModel) -> CostModel:

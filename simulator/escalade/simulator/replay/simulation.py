@@ -30,6 +30,7 @@ from escalade.simulator.recorded import (
     climb,
     flops,
     has_parameters,
+    hour_words,
     is_priced,
     money,
     read_sample,
@@ -72,6 +73,7 @@ def simulate(
     *,
     known: Profiles | None = None,
     prices: Mapping[str, tuple[float, float]] | None = None,
+    hour_prices: Mapping[str, float] | None = None,
     setting: Setting = AS_RECORDED,
     sample: int = MOST_QUERIES,
     seed: int,
@@ -87,6 +89,7 @@ def simulate(
             own.
         known: the profiles; None is those that come with the package.
         prices: of members, in place of those recorded; see `with_prices`.
+        hour_prices: the same, of hours.
         setting: what is other than it was recorded.
         sample: queries of a trace, at most, >= 1; of a longer one so many are drawn.
         seed: same seed, same numbers.
@@ -102,7 +105,8 @@ def simulate(
         get_profile(one.rpartition("=")[2], known)  # before traces are read, which may take a while
     notes: list[str] = []
     read = [
-        with_prices(read_sample(path, sample, seed, notes), prices or {}) for path in trace_paths
+        with_prices(read_sample(path, sample, seed, notes), prices or {}, hour_prices)
+        for path in trace_paths
     ]
     return run_simulation(
         dict(zip(_names(trace_paths), read, strict=True)),
@@ -164,6 +168,7 @@ def run_simulation(
     for name, whole in traces.items():
         try:
             trace = answered(name, whole, notes)
+            notes += hour_words(trace.header)
             tiers = tiers_of(trace)
             kept = None if setting.keeping is None else kept_in(trace, setting.keeping, seed)
             courses = Course.of(tiers, over, seed=seed, setting=setting, kept=kept)

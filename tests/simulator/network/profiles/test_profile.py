@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -13,7 +14,7 @@ from escalade.simulator.network.profiles.reading import shipped_profiles
 NAMES = [
     *("free", "coe-1us", "coe-10ms", "coe-100ms", "coe-1s", "lan", "fios", "cable", "dsl"),
     *("wifi-good", "5g", "lte", "4g-fast", "4g", "slow-4g", "3g", "3g-slow", "edge", "leo"),
-    *("leo-handover", "geo"),
+    *("leo-handover", "geo", "5g-metered", "leo-metered"),
 ]
 
 
@@ -21,6 +22,22 @@ def test_table_is_complete_and_sourced() -> None:
     assert list(shipped_profiles()) == NAMES
     assert all(profile.name == name for name, profile in shipped_profiles().items())
     assert all(profile.source for profile in shipped_profiles().values())
+
+
+def test_prices_and_energies_that_are_shipped_name_their_source() -> None:
+    for profile in shipped_profiles().values():
+        assert (profile.price_per_gb is None) == ("price:" not in profile.source)
+        assert (profile.joules_per_call is None) == ("energy:" not in profile.source)
+        assert profile.joules_per_mb is None
+
+
+@pytest.mark.parametrize(("name", "price"), [("5g", 10), ("leo", 2)])
+def test_a_metered_network_is_another_at_a_price(name: str, price: float) -> None:
+    plain, metered = get_profile(name), get_profile(f"{name}-metered")
+    same = msgspec.structs.replace(
+        plain, name=metered.name, price_per_gb=price, source=metered.source
+    )
+    assert metered == same
 
 
 def test_the_papers_four_delays() -> None:
