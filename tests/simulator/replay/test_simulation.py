@@ -15,7 +15,7 @@ from escalade.edge.trace import Trace, TraceRecord, write_trace
 from escalade.simulator.errors import ProfileError, SimulatorError
 from escalade.simulator.network.links import Network
 from escalade.simulator.network.profiles import get_profile
-from escalade.simulator.recorded.costs import with_prices
+from escalade.simulator.recorded.prices import with_prices
 from escalade.simulator.replay.replay import replay
 from escalade.simulator.replay.simulation import run_simulation, simulate
 

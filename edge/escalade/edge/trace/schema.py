@@ -274,13 +274,13 @@ def money_of(answer: MemberAnswer, member: MemberInfo) -> float:
         for ran, model in models
     )
     hours = (
-        computed_s(ran) * model.hour_price
+        _computed_s(ran) * model.hour_price
         for ran, model in models
         if model.hour_price is not msgspec.UNSET
     )
     return sum(parts) / 1e6 + sum(hours) / 3600
 
 
-def computed_s(answer: MemberAnswer) -> float:
+def _computed_s(answer: MemberAnswer) -> float:
     """How long a model computed; of one elsewhere what its server says, without the call."""
     return answer.seconds if answer.call is msgspec.UNSET else answer.call.link.server_s

@@ -27,8 +27,18 @@ def test_table_is_complete_and_sourced() -> None:
 def test_prices_and_energies_that_are_shipped_name_their_source() -> None:
     for profile in shipped_profiles().values():
         assert (profile.price_per_gb is None) == ("price:" not in profile.source)
-        assert (profile.joules_per_call is None) == ("energy:" not in profile.source)
-        assert profile.joules_per_mb is None
+        energies = profile.joules_per_call, profile.joules_per_mb
+        assert (None in energies) == ("energy:" not in profile.source)
+
+
+@pytest.mark.parametrize(
+    ("name", "up_mw", "down_mw"),
+    [("lte", 438.39, 51.97), ("3g", 868.98, 122.12), ("wifi-good", 283.17, 137.01)],
+)
+def test_a_byte_takes_the_middle_of_both_ways(name: str, up_mw: float, down_mw: float) -> None:
+    """Of mW for each Mb/s, which are mJ for a megabit."""
+    middle = 8 * (up_mw + down_mw) / 2 / 1e3
+    assert get_profile(name).joules_per_mb == pytest.approx(middle, abs=0.005)
 
 
 @pytest.mark.parametrize(("name", "price"), [("5g", 10), ("leo", 2)])
