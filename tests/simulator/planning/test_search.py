@@ -16,7 +16,7 @@ from escalade.simulator.network import Network, Profile, get_profile
 from escalade.simulator.planning import Goal, lines_of, make_plan, measuring, tables_of
 from escalade.simulator.planning.planned import Plan
 from escalade.simulator.recorded import tiers_of
-from escalade.simulator.replay import Room, Setting, replay_grid
+from escalade.simulator.replay import Course, Room, Setting, replay_grid
 from escalade.simulator.replay.simulation import run_simulation
 
 LTE = Network(get_profile("lte"))
@@ -281,7 +281,7 @@ def test_early_deferral_takes_its_tokens_off_what_is_least(make_trace: MakeTrace
     goal = Goal(accuracy=1.0, minimise="flops")
     setting = Setting(room=Room(4))
     early, whole = (
-        measuring.Measured(trace, tiers_of(trace), [LTE], 1, one).at([1.0])[0].of("flops")
+        measuring.Measured(trace, Course.of(tiers_of(trace), [LTE], seed=1, setting=one)).at([1.0])[0].of("flops")
         for one in (setting, Setting())
     )
     # Half of the answers end after 1 token of 4; 100 parameters.

@@ -47,7 +47,7 @@ def build(spec: Spec, folder: Path, *, seed: int, known: Profiles | None = None)
     """
     built = built_of(spec, folder, seed=seed, known=known)
     load = load_of(spec, built)
-    _check_cloud(spec, load)
+    check_cloud(spec, load)
     notes = [f"{one.group.name}: {note}" for one in built for note in _notes(one, spec.seconds)]
     notes += _gateway_notes(spec, built)
     return Fleet(model_of(spec, built, seed), load, notes)
@@ -77,9 +77,9 @@ def built_of(
     if not 0 <= seed <= _MAX_SEED:
         raise FleetError(f"seed must be in [0, {_MAX_SEED}]; got {seed}")
     # Before traces are read, which may take a while.
-    profiles = [_profile_of(f"group {one.name!r}", one.profile, known) for one in spec.groups]
+    profiles = [profile_of(f"group {one.name!r}", one.profile, known) for one in spec.groups]
     beyond = {
-        one.name: _profile_of(f"gateways {one.name!r}", one.profile, known) for one in spec.gateways
+        one.name: profile_of(f"gateways {one.name!r}", one.profile, known) for one in spec.gateways
     }
     given = queries or {}
     return [
@@ -143,7 +143,12 @@ def _held(calls: float, held: float) -> str:
     )
 
 
-def _profile_of(whose: str, name: str, known: Profiles | None) -> Profile:
+def profile_of(whose: str, name: str, known: Profiles | None) -> Profile:
+    """The network of that name.
+
+    Raises:
+        ProfileError: there is none; the message says whose.
+    """
     try:
         return get_profile(name, known)
     except ProfileError as error:
@@ -207,8 +212,12 @@ def _check_gateways(spec: Spec, built: Sequence[Built]) -> None:
             )
 
 
-def _check_cloud(spec: Spec, load: float) -> None:
-    """Refuse a queue without a bound that grows for ever."""
+def check_cloud(spec: Spec, load: float) -> None:
+    """Refuse a queue without a bound that grows for ever.
+
+    Raises:
+        FleetError: says how many replicas would keep up.
+    """
     scaling = spec.cloud.scaling
     most = spec.cloud.replicas if scaling is None else scaling.most
     if spec.cloud.queue is None and load >= most:

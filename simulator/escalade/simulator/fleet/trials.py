@@ -14,7 +14,7 @@ import numpy as np
 from escalade.edge.trace import Trace
 from escalade.simulator.errors import FleetError
 from escalade.simulator.fleet.arrays import Built, model_of
-from escalade.simulator.fleet.building import built_of, load_of
+from escalade.simulator.fleet.building import built_of, check_cloud, load_of
 from escalade.simulator.fleet.capacity import (
     least_replicas,
     most_replicas,
@@ -50,6 +50,10 @@ class Took(NamedTuple):
     mean_s: float
     #: Share that is degraded or dropped.
     degraded: float
+
+
+#: Where calls pile up.
+_NEVER = Took(math.inf, math.inf, math.inf, math.inf, 1.0)
 
 
 class Trials:
@@ -88,20 +92,27 @@ class Trials:
             if group.name in groups
         }
         self._as_meant: dict[int, tuple[list[Built], Model]] = {}
-        #: Runs that were made.
-        self.made = 0
 
     def load(self, thresholds: Sequence[float], run: int = 0) -> float:
         """Replicas that the queries keep at work; infinity where the fleet cannot be served."""
         try:
-            load = load_of(self._spec, self._under(thresholds, run)[0])
+            return self.checked_load(thresholds, run)
         except FleetError:
             return math.inf
-        return load if least_replicas(self._spec, load) <= self.most else math.inf
 
-    def least(self, thresholds: Sequence[float], run: int = 0) -> int:
-        """The fewest replicas that keep up, where `load` is finite."""
-        return least_replicas(self._spec, self.load(thresholds, run))
+    def checked_load(self, thresholds: Sequence[float], run: int = 0) -> float:
+        """The same.
+
+        Raises:
+            FleetError: it cannot be served, and why.
+        """
+        load = load_of(self._spec, self._under(thresholds, run)[0])
+        check_cloud(self._spec, load)
+        return load
+
+    def least(self, load: float) -> int:
+        """The fewest replicas that keep up with a load, which is finite."""
+        return least_replicas(self._spec, load)
 
     def run(self, thresholds: Sequence[float], replicas: int, run: int = 0) -> dict[str, Took]:
         """What queries take in one run, by group of the trace.
@@ -112,11 +123,13 @@ class Trials:
             run: which one, from 0 on.
 
         Raises:
-            FleetError: no query of a group came, or calls pile up.
+            FleetError: no query of a group came.
         """
         _, model = self._under(thresholds, run)
-        self.made += 1
-        outcome = run_with(model, replicas)
+        try:
+            outcome = run_with(model, replicas)
+        except FleetError:  # calls pile up
+            return dict.fromkeys(self._recorded, _NEVER)
         return {
             group.name: _took(outcome, place)
             for place, group in enumerate(self._spec.groups)
