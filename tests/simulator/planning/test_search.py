@@ -281,7 +281,9 @@ def test_early_deferral_takes_its_tokens_off_what_is_least(make_trace: MakeTrace
     goal = Goal(accuracy=1.0, minimise="flops")
     setting = Setting(room=Room(4))
     early, whole = (
-        measuring.Measured(trace, Course.of(tiers_of(trace), [LTE], seed=1, setting=one)).at([1.0])[0].of("flops")
+        measuring.Measured(trace, Course.of(tiers_of(trace), [LTE], seed=1, setting=one))
+        .at([1.0])[0]
+        .of("flops")
         for one in (setting, Setting())
     )
     # Half of the answers end after 1 token of 4; 100 parameters.

@@ -7,6 +7,7 @@ is degraded or dropped is not, however soon that was known, so that a short queu
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -140,39 +141,45 @@ def fewest(
     *,
     guess: int = 0,
 ) -> int:
-    """The fewest replicas that miss a goal by no more than is allowed.
+    """The fewest replicas that miss a goal by the least.
 
-    Where no number does, the fewest of those that come as near as twice as many: then it is not
-    the cloud that takes the time.
+    Where twice as many come no nearer it is not the cloud that takes the time, and more are not
+    tried.
 
     Args:
         least: replicas, at least 1.
         most: at least as many.
         missed: by how much so many miss it, >= 0; more of them by no more.
-        allowed: how much so many may; more of them as much or more.
+        allowed: by how much for another reason, such as what they cost; more of them by no less.
         guess: where to begin; 0 is at the least.
     """
     missed = cache(missed)
+
+    def worst(replicas: int) -> float:
+        return max(missed(replicas), allowed(replicas))
 
     def enough(replicas: int) -> bool:
         return missed(replicas) <= max(allowed(replicas), nearest)
 
     nearest = 0.0
-    low, high, before = least, min(max(guess, least), most), math.inf
+    low, high, before, step = least, min(max(guess, least), most), math.inf, 1
     while not enough(high):
         if high == most or before <= missed(high) < math.inf:
             nearest, low = min(before, missed(high)), least
             break
         before = missed(high)
-        low, high = high + 1, min(2 * high, most)
-    step = 1
-    while low < high:  # downwards, in steps that grow from the guess on, until one misses
+        low, high, step = high + 1, min(2 * high, most), 0
+    while low < high:  # from a good guess on in steps that grow, until one misses; else by halves
         middle = max(low, high - step) if step else (low + high) // 2
         if enough(middle):
             high, step = middle, 2 * step
         else:
             low, step = middle + 1, 0
-    return high
+    # Here what more of them do no good to is what they do harm to, or one before.
+    if (nearest := worst(high)) == 0 or high == least:
+        return high
+    nearest, low = min(nearest, worst(high - 1)), least
+    return low + bisect_left(range(low, high), True, key=lambda many: worst(many) <= nearest)
 
 
 def run_with(model: Model, replicas: int) -> Outcome:

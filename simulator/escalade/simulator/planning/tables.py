@@ -115,13 +115,13 @@ def _replicas(many: int) -> str:
 def _misses(plan: Plan) -> list[str]:
     """What the worst of the bounds is missed by, on the other queries."""
     one = max(plan.bounds, key=lambda bound: bound.missed_by)
-    return [f"{_NAMES[one.quantity]} {_of(one)} by {percent(one.missed_by)}"] * (one.missed_by > 0)
+    return [f"{_NAMES[one.quantity]}{_of(one)} by {percent(one.missed_by)}"] * (one.missed_by > 0)
 
 
 def _of(bound: Bound) -> str:
     if bound.group is not None:
-        return f"of {bound.group}"
-    return "of all" if bound.network is None else f"on {bound.network}"
+        return f" of {bound.group}"
+    return "" if bound.network is None else f" on {bound.network}"
 
 
 def _fleet(deployment: Deployment) -> TextTable:

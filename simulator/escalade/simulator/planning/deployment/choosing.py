@@ -13,7 +13,7 @@ import numpy as np
 
 from escalade.edge.trace import Trace
 from escalade.simulator.errors import PlanError
-from escalade.simulator.fleet import Trials
+from escalade.simulator.fleet import RUNS, Trials
 from escalade.simulator.planning.choices import CHOICES, choices_of, halves_of
 from escalade.simulator.planning.deployment.confirming import bounds_of, deployment_of
 from escalade.simulator.planning.deployment.fleet_file import PlannedFleet
@@ -130,19 +130,19 @@ def _best(
     """With the least of what is to be least among those that keep the goal; or the nearest."""
     found = dict[int, Served]()
 
-    def served(place: int) -> Served:
-        if place not in found:
-            found[place] = serving.fewest(choices[place])
-        return found[place]
-
     def aim(choice: Choice, replicas: int) -> float:
         if minimised == "money":
             return serving.money_a_day(choice, replicas)
         return replicas if minimised == "replicas" else choice.aim
 
     def value(place: int) -> float:
-        one = served(place)
+        one = found[place] = serving.fewest(choices[place])
         return aim(one.choice, one.replicas) if one.missed == 0 else math.inf
+
+    def missed(place: int) -> float:
+        known = [one.missed for one in found.values() if len(one.runs) == RUNS]
+        one = found[place] = serving.fewest(choices[place], min(known, default=math.inf))
+        return one.missed
 
     # What is so where nobody waits: a fleet makes it no better.
     alone = np.array(
@@ -153,10 +153,11 @@ def _best(
     aims = np.array([aim(one, one.least) for one in choices])
     best = walk(aims[may], asked[may], lambda at: value(int(may[at])), progress)
     if best is not None:
-        return served(int(may[best]))
+        return found[int(may[best])]
+    found.clear()
     nearest: Floats = np.maximum(alone, 0.0)
-    best = walk(nearest, asked, lambda at: served(at).missed, progress)
-    return serving.fewest(choices[best or 0], all_runs=True)
+    best = walk(nearest, asked, missed, progress)
+    return found[next(iter(found)) if best is None else best]  # where nobody is ever answered
 
 
 def _limits(goal: Goal) -> list[Limit]:

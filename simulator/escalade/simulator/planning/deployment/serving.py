@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 from escalade.simulator.fleet import RUNS, Took, Trials, fewest
 from escalade.simulator.planning.goals import Limit, Quantity
@@ -58,18 +58,15 @@ class Served:
 
     Attributes:
         choice: of thresholds.
-        runs: the fewest replicas that are enough in each run that was made.
+        replicas: that are enough in each run that was made, or come nearest in the worst.
+        runs: the fewest that are enough, or come nearest, in each.
         missed: by which share the worst bound is missed; 0 where all are kept.
     """
 
     choice: Choice
+    replicas: int
     runs: list[int]
     missed: float
-
-    @property
-    def replicas(self) -> int:
-        """That are enough in each."""
-        return max(self.runs)
 
 
 class Serving:
@@ -119,34 +116,41 @@ class Serving:
             default=0.0,
         )
 
-    def fewest(self, choice: Choice, *, all_runs: bool = False) -> Served:
+    def fewest(self, choice: Choice, give_up: float = 0.0) -> Served:
         """The fewest replicas that keep the goal in all runs, or come nearest.
 
-        More of them miss times by less and money by more: nearest is where the two meet.
+        More of them miss times by less and money by more: nearest is about where the two meet.
 
         Args:
             choice: of thresholds, of a finite load.
-            all_runs: whether to make all of them where the first does not keep it.
+            give_up: what is missed by more in some runs is not looked at in others.
         """
         self.tried += 1
-        runs: list[int] = []
-        worst = 0.0
+
+        @cache
+        def missed(run: int, replicas: int) -> float:
+            return self.missed(choice, replicas, run)
 
         def allowed(replicas: int) -> float:
             return max(choice.missed, self.money_missed(choice, replicas))
 
+        def worst(replicas: int) -> float:
+            return max(allowed(replicas), *(missed(run, replicas) for run in range(len(runs))))
+
+        runs: list[int] = []
+        missed_by = 0.0
         for run in range(RUNS):
-
-            @cache
-            def missed(replicas: int, run: int = run) -> float:
-                return self.missed(choice, replicas, run)
-
-            guess = max(runs, default=0)
             # Bursts come at other times, and as many, in each run.
             least = choice.least if run == 0 else self.load(choice.thresholds, run)[1]
-            found = fewest(least, self._first.most, missed, allowed, guess=guess)
+            most, guess = self._first.most, max(runs, default=0)
+            found = fewest(least, most, partial(missed, run), allowed, guess=guess)
             runs.append(found)
-            worst = max(worst, missed(found), allowed(max(runs)))
-            if worst > 0 and not all_runs:
+            missed_by = max(missed_by, missed(run, found), allowed(found))
+            if missed_by > give_up:
                 break
-        return Served(choice, runs, worst)
+        found, missed_by = max(runs), max(missed_by, allowed(max(runs)))
+        if 0 < missed_by <= give_up:
+            some = range(max(choice.least, min(runs) - 1), found + 1)
+            found = min(some, key=worst)
+            missed_by = worst(found)
+        return Served(choice, found, runs, missed_by)
