@@ -74,7 +74,13 @@ def plan_deployment(
     minimised = _aim(goal, fleet, second, notes)
     if not any(limit.quantity in TIMES for limit in limits):
         notes.append("no bound is of time: as many replicas as keep up, before which queries wait")
-    serving = Serving(by_first, by_second, limits, fleet.spec.cloud.price_per_hour)
+    serving = Serving(
+        by_first,
+        by_second,
+        limits,
+        fleet.spec.cloud.price_per_hour,
+        may_lose=fleet.may_lose and (goal.quality or goal.accuracy) is not None,
+    )
     grid = choices_of(first.tiers, choices)
     compared = list[Choice]()
     for thresholds in grid:
@@ -148,7 +154,14 @@ def _best(
     alone = np.array(
         [max(one.missed, one.time - 1, serving.money_missed(one, one.least)) for one in choices]
     )
-    asked = np.array([[one.load, one.time, one.spent_a_day] for one in choices])
+    # Who has more answers right has more to lose, where some are lost.
+    rights = [-one.accuracy if serving.may_lose else 0.0 for one in choices]
+    asked = np.array(
+        [
+            [one.load, one.time, one.spent_a_day, right]
+            for one, right in zip(choices, rights, strict=True)
+        ]
+    )
     may = np.flatnonzero(alone <= 0)
     aims = np.array([aim(one, one.least) for one in choices])
     best = walk(aims[may], asked[may], lambda at: value(int(may[at])), progress)
@@ -157,7 +170,8 @@ def _best(
     found.clear()
     nearest: Floats = np.maximum(alone, 0.0)
     best = walk(nearest, asked, missed, progress)
-    return found[next(iter(found)) if best is None else best]  # where nobody is ever answered
+    assert best is not None  # noqa: S101 - there is a choice, and what it misses is finite
+    return found[best]
 
 
 def _limits(goal: Goal) -> list[Limit]:

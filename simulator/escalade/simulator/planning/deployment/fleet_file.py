@@ -65,6 +65,11 @@ class PlannedFleet:
         """In a day, of a device of the trace's busiest group."""
         return max(self.a_day[one.name] for one in self.groups)
 
+    @property
+    def may_lose(self) -> bool:
+        """Whether a call may fail."""
+        return self.spec.cloud.queue is not None or bool(self.spec.outages)
+
     def spent_a_day(self, each: Sequence[float | None]) -> float:
         """Of all devices of the trace's groups, by what a query of each takes; NaN and None: 0."""
         return sum(

@@ -11,6 +11,9 @@ from escalade.simulator.fleet import RUNS, Took, Trials, fewest
 from escalade.simulator.planning.goals import Limit, Quantity
 
 HOURS = 24.0
+#: By which share a bound of time is missed where too few are ever answered, times who is not: more
+#: than any other, and less where more replicas lose fewer.
+_NEVER = 1e9
 #: What replicas are for.
 TIMES: tuple[Quantity, ...] = ("p50_s", "p95_s", "p99_s", "mean_s")
 #: What a fleet's runs say something of; of the rest a query alone does.
@@ -51,6 +54,11 @@ class Choice:
             return (self.accuracy - took.degraded) / self.last_right
         return float(getattr(took, quantity))
 
+    def missed_by(self, limit: Limit, took: Took) -> float:
+        """By which share a bound is missed."""
+        value = self.value(limit.quantity, took)
+        return _NEVER * took.degraded if math.isinf(value) else limit.missed_by(value)
+
 
 @dataclass(frozen=True)
 class Served:
@@ -73,7 +81,13 @@ class Serving:
     """Looks for replicas, on the queries that are chosen by."""
 
     def __init__(
-        self, first: Trials, second: Trials, limits: Sequence[Limit], price_per_hour: float
+        self,
+        first: Trials,
+        second: Trials,
+        limits: Sequence[Limit],
+        price_per_hour: float,
+        *,
+        may_lose: bool = False,
     ) -> None:
         """Look for none yet.
 
@@ -82,11 +96,13 @@ class Serving:
             second: and of the others, with which it must keep up too.
             limits: of the goal.
             price_per_hour: of a replica.
+            may_lose: whether a bound of right answers may be missed for those that are degraded.
         """
         self._first, self._second = first, second
         self._served = [limit for limit in limits if limit.quantity in SERVED]
         self._money = [limit for limit in limits if limit.quantity == "money_a_day"]
         self._price = price_per_hour
+        self.may_lose = may_lose
         #: Choices that replicas were looked for.
         self.tried = 0
 
@@ -109,7 +125,7 @@ class Serving:
         took = self._first.run(choice.thresholds, replicas, run)
         return max(
             (
-                limit.missed_by(choice.value(limit.quantity, of_group))
+                choice.missed_by(limit, of_group)
                 for limit in self._served
                 for of_group in took.values()
             ),
