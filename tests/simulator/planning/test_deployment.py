@@ -13,10 +13,9 @@ from escalade.simulator.devices import Device, Replayed
 from escalade.simulator.errors import FleetError, PlanError
 from escalade.simulator.fleet import read_spec, run_spec
 from escalade.simulator.fleet.report import FleetReport
-from escalade.simulator.network import Network, get_profile
-from escalade.simulator.planning import Goal, lines_of, make_plan, tables_of
+from escalade.simulator.planning import Goal, lines_of, tables_of
 from escalade.simulator.planning.deployment import checked_a_day, plan_deployment, read_fleet
-from escalade.simulator.planning.planned import Plan
+from escalade.simulator.planning.planned import Figure, Plan
 
 MakeTrace = Callable[..., Trace]
 #: Of 20,000 devices that ask 20 times an hour.
@@ -66,7 +65,7 @@ def plan(folder: Path, trace: Trace, text: str, goal: Goal, **options: object) -
     path = folder / "fleet.toml"
     path.write_text(text)
     fleet = read_fleet(path, folder / "t.jsonl")
-    return plan_deployment(trace, fleet, goal, choices=100, **options)  # type: ignore[arg-type]
+    return plan_deployment(trace, fleet, goal, choices=50, **options)  # type: ignore[arg-type]
 
 
 def run(
@@ -87,9 +86,9 @@ def half_of(trace: Trace, which: int) -> Trace:
 
 
 def test_one_replica_less_misses_the_goal(trace: Trace, tmp_path: Path) -> None:
-    """On the queries that it was chosen by, in six runs of the fleet that are none of the plan's."""
+    """On the queries that it was chosen by, in six runs of `escalade fleet`."""
     text = fleet_text()
-    found = plan(tmp_path, trace, text, Goal(p95_s=0.140, quality=0.9, minimise="money"))
+    found = plan(tmp_path, trace, text, Goal(p95_s=0.122, quality=0.9, minimise="money"))
     deployment = found.deployment
     assert deployment is not None
     assert found.met
@@ -104,7 +103,7 @@ def test_one_replica_less_misses_the_goal(trace: Trace, tmp_path: Path) -> None:
         ]
         took = [row.latency.p95 for row in rows if row.latency is not None]
         assert len(took) == 6
-        assert (max(took) <= 0.140) is (less == 0)
+        assert (max(took) <= 0.122) is (less == 0)
 
 
 def test_what_it_says_of_its_goal_is_of_the_other_half(trace: Trace, tmp_path: Path) -> None:
@@ -117,7 +116,7 @@ def test_what_it_says_of_its_goal_is_of_the_other_half(trace: Trace, tmp_path: P
         run(tmp_path, text, found.thresholds, found.deployment.replicas, 1 + k).together.latency
         for k in range(6)
     ]
-    by = {bound.quantity: bound.found for bound in found.bounds}
+    by: dict[str, Figure] = {bound.quantity: bound.found for bound in found.bounds}
     for quantity, values in (
         ("p95_s", sorted(row.p95 for row in rows if row is not None)),
         ("p99_s", sorted(row.p99 for row in rows if row is not None)),
@@ -158,7 +157,7 @@ def test_a_deployment_is_what_a_fleet_then_does(trace: Trace, tmp_path: Path) ->
     assert report.together.deferred / report.together.queries == pytest.approx(
         1 - found.answered[0], abs=0.06
     )
-    assert f"{one.replicas} replicas of 4 slots each" in " ".join(lines_of(found))
+    assert f"{one.replicas} replica of 4 slots each" in " ".join(lines_of(found))
     assert [table.title.partition(",")[0] for table in tables_of(found)] == [
         "The goal",
         "The deployment",
@@ -169,7 +168,7 @@ def test_a_deployment_is_what_a_fleet_then_does(trace: Trace, tmp_path: Path) ->
 def test_a_bill_is_spent_on_right_answers(trace: Trace, tmp_path: Path) -> None:
     """Of money and time alone: the more money, the fewer wrong answers, up to where none helps."""
     wrong, bills = [], []
-    for money in (100.0, 200.0, 300.0, 1000.0):
+    for money in (100.0, 200.0, 1000.0):
         goal = Goal(p95_s=0.15, money_a_day=money, queries_a_day=A_DAY)
         found = plan(tmp_path, trace, fleet_text(), goal)
         assert (found.met, found.minimised) == (True, "errors")
@@ -181,8 +180,8 @@ def test_a_bill_is_spent_on_right_answers(trace: Trace, tmp_path: Path) -> None:
         wrong.append(1 - accuracy.value)
         assert found.deployment.tried < 20
         assert bills[-1] == 48.0 * found.deployment.replicas
-    assert wrong[0] > wrong[1] + 0.05 > wrong[2]
-    assert bills[0] < bills[1] < bills[2] <= bills[3]
+    assert wrong[0] > wrong[1] + 0.02 > wrong[2]
+    assert bills[0] < bills[1] <= bills[2]
 
 
 def test_a_bill_that_no_deployment_keeps_is_told_with_the_nearest(
@@ -265,7 +264,7 @@ def test_a_goal_holds_in_every_group(trace: Trace, tmp_path: Path) -> None:
 
 def test_who_is_degraded_is_not_answered_and_counts_as_wrong(trace: Trace, tmp_path: Path) -> None:
     """A queue of nobody refuses; so does an outage, which no replica does anything for."""
-    short = fleet_text(cloud="queue = 0\n[retries]\ndeadline_s = 0")
+    short = fleet_text(group(count=3000), cloud="queue = 0\n[retries]\ndeadline_s = 0")
     few, many = (
         plan(tmp_path, trace, short, Goal(degraded=share, quality=0.8, minimise="replicas"))
         for share in (0.1, 0.001)
@@ -280,18 +279,24 @@ def test_who_is_degraded_is_not_answered_and_counts_as_wrong(trace: Trace, tmp_p
         few.notes
     )
     outage = "[[outages]]\nfrom_s = 100\nto_s = 300\n"
-    cut = plan(tmp_path, trace, fleet_text(group(), outage), Goal(accuracy=0.85, p50_s=1.0))
-    whole = plan(tmp_path, trace, fleet_text(), Goal(accuracy=0.85, p50_s=1.0))
+    cut = plan(
+        tmp_path, trace, fleet_text(group(count=3000), outage), Goal(accuracy=0.85, p50_s=1.0)
+    )
+    whole = plan(tmp_path, trace, fleet_text(group(count=3000)), Goal(accuracy=0.85, p50_s=1.0))
     assert (cut.met, whole.met) == (False, True)
     assert cut.figures[0].accuracy is not None
-    by = {bound.quantity: bound.found for bound in cut.bounds}
+    by: dict[str, Figure] = {bound.quantity: bound.found for bound in cut.bounds}
     assert cut.deployment is not None
     lost = cut.deployment.groups[0].degraded
     assert by["accuracy"].value == pytest.approx(cut.figures[0].accuracy.value - lost, abs=0.02)
-    # Half of the time nobody calls: a bound on the 95th percentile is of no use then.
-    assert not plan(
-        tmp_path, trace, fleet_text(group(), outage), Goal(p95_s=9.0, calls=0.9, quality=0.9)
-    ).met
+    # Half of the time nobody is answered that calls: fewer than one in ten may, for a 95th
+    # percentile; who is nearest loses few.
+    cut_off = fleet_text(group(count=3000), outage)
+    none = plan(tmp_path, trace, cut_off, Goal(p95_s=9.0, quality=0.9))
+    assert not none.met
+    assert none.deployment is not None
+    assert none.deployment.groups[0].degraded < 0.08
+    assert plan(tmp_path, trace, cut_off, Goal(p95_s=9.0, calls=0.5)).met
 
 
 def test_a_slower_device_and_its_battery(trace: Trace, tmp_path: Path) -> None:
@@ -309,12 +314,15 @@ def test_a_slower_device_and_its_battery(trace: Trace, tmp_path: Path) -> None:
     assert found.met
     assert found.figures[0].calls.value < 0.05 * 15 * 3600 / 480 / 12.27
     assert found.deployment is not None
-    assert found.deployment.groups[0].p50_s == pytest.approx(2 * 0.012, rel=0.1)
+    (alone,) = found.figures
+    assert alone.p50_s.value >= 2 * 0.012
+    assert found.deployment.groups[0].p50_s == pytest.approx(alone.p50_s.value, rel=0.1)
     # The same by a group's own scale; and two that differ.
     text = fleet_text(group(more="scale = 2.0"))
     scaled = plan(tmp_path, trace, text, Goal(p95_s=0.2, quality=0.9))
-    network = make_plan(trace, [Network(get_profile("lte"))], Goal(calls=1.0), choices=100)
-    assert scaled.figures[0].mean_s.value > network.figures[0].mean_s.value
+    plain = plan(tmp_path, trace, fleet_text(), Goal(p95_s=0.2, quality=0.9))
+    more_s = scaled.figures[0].mean_s.value - plain.figures[0].mean_s.value
+    assert more_s == pytest.approx(0.012, rel=0.1)
     path.write_text(text.replace("2.0\n", "3.0\n"))
     with pytest.raises(PlanError, match="its scale must be that of --device, 2, or be left out"):
         read_fleet(path, tmp_path / "t.jsonl", device=phone)
@@ -342,7 +350,7 @@ def test_a_trace_of_gateways_is_planned_with_them(
     # Over both links, of which the fleet has the same.
     row = found.deployment.groups[0] if found.deployment is not None else None
     assert row is not None
-    assert row.p99_s == pytest.approx(found.figures[0].p99_s.value, rel=0.05)
+    assert row.p99_s == pytest.approx(found.figures[0].p99_s.value, rel=0.1)
     # Without a gateway in the fleet what is behind one is the server's.
     plain = plan(tmp_path, trace, fleet_text(), Goal(p95_s=0.5, quality=0.9))
     assert plain.figures[0].p99_s.value < found.figures[0].p99_s.value - 0.09
