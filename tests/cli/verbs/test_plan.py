@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,10 @@ import numpy as np
 import pytest
 from small_traces import cloud, device, header, record, tier_answer
 
+from escalade.cli.verbs.plan.fleet_toml import write_fleet
 from escalade.edge.trace import Link, write_trace
+from escalade.simulator.fleet import read_spec
+from escalade.simulator.planning.deployment import read_fleet
 
 Invoke = Callable[..., tuple[int, str, str]]
 
@@ -197,3 +201,48 @@ def test_a_fleet_is_needed_for_what_is_of_one(folder: Path, invoke: Invoke) -> N
         code, out, err = invoke("plan", trace, *arguments)
         assert (code, out, err.count("\n")) == (2, "", 1)
         assert says in err
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "seconds = 9\n[cloud]\nreplicas = 3\n[cloud.scaling]\nleast = 1\nmost = 9\n"
+        '[[groups]]\nname = "a"\ncount = 3\nprofile = "lan"\n[groups.arrivals]\n'
+        'kind = "poisson"\nper_hour = 9\n',
+        "seconds = 9\ncloud.replicas = 3\ncloud.scaling.least = 1\ncloud.scaling.most = 9\n"
+        'groups = [{ name = "a", count = 3, profile = "lan",'
+        ' arrivals = { kind = "poisson", per_hour = 9 } }]\n',
+        "cloud = { replicas = 3, scaling = { least = 1, most = 9 } }\nseconds = 9\n"
+        '[[groups]]\nname = "a"\ncount = 3\nprofile = "lan"\nscale = 2\n'
+        'arrivals.kind = "poisson"\narrivals.per_hour = 9\n',
+    ],
+    ids=["tables", "dotted", "inline"],
+)
+def test_a_fleet_is_written_again_however_its_toml_is_laid_out(folder: Path, text: str) -> None:
+    trace, out = folder / "in" / "day.trace", folder / "in" / "new.toml"
+    (folder / "fleet.toml").write_text(text)
+    fleet = read_fleet(folder / "fleet.toml", trace)
+    write_fleet(out, fleet, trace, [0.25], 7)
+    spec = read_spec(out)
+    (group,) = spec.groups
+    assert (group.trace, group.thresholds) == ("day.trace", [0.25])
+    planned = fleet.with_plan([0.25], 7)
+    assert spec == msgspec.structs.replace(
+        planned, groups=[msgspec.structs.replace(planned.groups[0], trace="day.trace")]
+    )
+
+
+@pytest.mark.parametrize(("package", "extra"), [("numba", "fleet"), ("tomlkit", "calibration")])
+def test_what_is_not_installed_is_said_before_the_work(
+    folder: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch, package: str, extra: str
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("escalade.simulator.")]:
+        if ".fleet" in name or ".deployment" in name:
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    asked = ("--fleet", folder / "fleet.toml", "--calls", 0.5, "--out", folder / "new.toml")
+    code, out, err = invoke("plan", folder / "in" / "day.trace", *asked)
+    assert (code, out) == (2, "")
+    assert err == f"error: plan needs {package}: pip install 'escalade[{extra}]'\n"
+    # Without a fleet neither is asked for.
+    assert invoke("plan", folder / "in" / "day.trace", "--calls", 0.5)[0] == 0

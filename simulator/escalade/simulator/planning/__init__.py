@@ -1,8 +1,7 @@
 """Thresholds for a goal: chosen on one half of a trace, confirmed on the other."""
 
 from escalade.simulator.planning.goals import Goal
-from escalade.simulator.planning.planned import Plan
 from escalade.simulator.planning.search import make_plan
 from escalade.simulator.planning.tables import lines_of, tables_of
 
-__all__ = ["Goal", "Plan", "lines_of", "make_plan", "tables_of"]
+__all__ = ["Goal", "lines_of", "make_plan", "tables_of"]

@@ -156,6 +156,8 @@ def plan(
         from escalade.simulator.planning.deployment import checked_a_day, read_fleet
 
         planned = read_fleet(fleet, trace, device=setting.device, known=known)
+        if out is not None and not fleet.is_file():
+            raise typer.BadParameter("--out reads the fleet again, and --fleet is no file")
         told = checked_a_day("--queries-a-day", queries_a_day, planned.queries_a_day)
         queries_a_day = None if money_a_day is None else told
         told = checked_a_day("--queries-a-device", queries_a_device, planned.queries_a_device)
@@ -190,8 +192,8 @@ def plan(
             from escalade.simulator.planning.deployment import plan_deployment
 
             found = plan_deployment(read, planned, goal, notes=notes, seed=seed, progress=tick)
-    if planned is not None and out is not None:
-        write_fleet(out, planned, trace, found)
+    if planned is not None and out is not None and found.deployment is not None:
+        write_fleet(out, planned, trace, found.thresholds, found.deployment.replicas)
     if json:
         print_json(found)
         return
