@@ -89,10 +89,8 @@ def test_where_none_keeps_them_the_nearest_is_told(trace: Trace) -> None:
     assert [bound.kept for bound in found.bounds] == [False, False]
     worst = max(found.bounds, key=lambda bound: bound.missed_by)
     assert worst.missed_by == pytest.approx(abs(worst.found.value / worst.limit - 1))
-    assert lines_of(found)[1] == (
-        f"it misses {'p50' if worst.quantity == 'p50_s' else "quality, of the last tier's"} on lte"
-        f" by {percent(worst.missed_by)}"
-    )
+    name = "p50" if worst.quantity == "p50_s" else "quality, of the last tier's"
+    assert lines_of(found)[1] == f"it misses {name} on lte by {percent(worst.missed_by)}"
     fast, right = (
         plan(trace, **{name: value}) for name, value in (("p50_s", 1e-3), ("quality", 1.2))
     )
