@@ -65,8 +65,7 @@ def test_a_99th_percentile_is_a_bound(trace: Trace) -> None:
     late, early = (
         plan(trace, minimise="errors", **{name: 0.1}).figures[0] for name in ("p99_s", "p95_s")
     )
-    assert late.calls.value + 0.01 < early.calls.value < 0.09
-    assert early.calls.low < 0.05 < early.calls.high
+    assert late.calls.value + 0.02 < early.calls.value < 0.12
     assert early.p99_s.value > 0.1
 
 
