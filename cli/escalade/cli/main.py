@@ -82,6 +82,7 @@ _BROUGHT_BY = {
     "gguf": "gguf",
     "llama_cpp": "gguf",
     "matplotlib": "simulator",
+    "numba": "fleet",
     "opentelemetry": "telemetry",
     "pyarrow": "simulator",
     "re2": "policy",

@@ -12,11 +12,12 @@ import pytest
 from escalade.edge.trace import Trace
 from escalade.simulator.devices import Device, Replayed
 from escalade.simulator.errors import PlanError
+from escalade.simulator.formats import percent
 from escalade.simulator.network import Network, Profile, get_profile
 from escalade.simulator.planning import Goal, lines_of, make_plan, measuring, tables_of
 from escalade.simulator.planning.planned import Plan
 from escalade.simulator.recorded import tiers_of
-from escalade.simulator.replay import Room, Setting, replay_grid
+from escalade.simulator.replay import Course, Room, Setting, replay_grid
 from escalade.simulator.replay.simulation import run_simulation
 
 LTE = Network(get_profile("lte"))
@@ -54,6 +55,18 @@ def test_what_is_chosen_keeps_the_bounds_and_costs_least(trace: Trace) -> None:
     assert alone.calls.value == 1.0
     assert alone.quality is not None
     assert alone.quality.value == pytest.approx(1.0)
+    assert found.deployment is None
+    with pytest.raises(PlanError, match=r"replicas needs a fleet \(--fleet\)"):
+        plan(trace, quality=0.9, minimise="replicas")
+
+
+def test_a_99th_percentile_is_a_bound(trace: Trace) -> None:
+    """One in a hundred may call, as a call takes longer; of a 95th percentile five."""
+    late, early = (
+        plan(trace, minimise="errors", **{name: 0.1}).figures[0] for name in ("p99_s", "p95_s")
+    )
+    assert late.calls.value + 0.02 < early.calls.value < 0.12
+    assert early.p99_s.value > 0.1
 
 
 def test_no_candidate_of_a_finer_grid_is_cheaper_and_keeps_it_by_much(trace: Trace) -> None:
@@ -74,6 +87,10 @@ def test_where_none_keeps_them_the_nearest_is_told(trace: Trace) -> None:
     found = plan(trace, p50_s=0.001, quality=1.2)
     assert not found.met
     assert [bound.kept for bound in found.bounds] == [False, False]
+    worst = max(found.bounds, key=lambda bound: bound.missed_by)
+    assert worst.missed_by == pytest.approx(abs(worst.found.value / worst.limit - 1))
+    name = "p50" if worst.quantity == "p50_s" else "quality, of the last tier's"
+    assert lines_of(found)[1] == f"it misses {name} on lte by {percent(worst.missed_by)}"
     fast, right = (
         plan(trace, **{name: value}) for name, value in (("p50_s", 1e-3), ("quality", 1.2))
     )
@@ -149,7 +166,8 @@ def test_each_aim_is_least_where_it_is_asked_for(trace: Trace, minimise: str) ->
     ("name", "value"),
     [
         *itertools.product(
-            ("p50_s", "quality", "accuracy", "degraded", "calls"), (0.0, -1.0, math.nan, math.inf)
+            ("p50_s", "p99_s", "quality", "accuracy", "degraded", "calls"),
+            (0.0, -1.0, math.nan, math.inf),
         ),
         ("accuracy", 1.1),
         ("calls", 2.0),
@@ -281,7 +299,9 @@ def test_early_deferral_takes_its_tokens_off_what_is_least(make_trace: MakeTrace
     goal = Goal(accuracy=1.0, minimise="flops")
     setting = Setting(room=Room(4))
     early, whole = (
-        measuring.Measured(trace, tiers_of(trace), [LTE], 1, one).at([1.0])[0].of("flops")
+        measuring.Measured(trace, Course.of(tiers_of(trace), [LTE], seed=1, setting=one))
+        .at([1.0])[0]
+        .of("flops")
         for one in (setting, Setting())
     )
     # Half of the answers end after 1 token of 4; 100 parameters.

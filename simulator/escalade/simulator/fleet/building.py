@@ -13,7 +13,7 @@ from escalade.simulator.errors import FleetError, ProfileError
 from escalade.simulator.fleet.arrays import Built, model_of
 from escalade.simulator.fleet.arrivals import Rate, rate_of, recorded_times
 from escalade.simulator.fleet.engine import Model
-from escalade.simulator.fleet.queries import queries_of
+from escalade.simulator.fleet.queries import Queries, queries_of
 from escalade.simulator.fleet.spec import CloudTable, GatewayTable, Group, Recorded, Spec
 from escalade.simulator.formats import nominal_seconds
 from escalade.simulator.network import Profile, Profiles, get_profile, held_share
@@ -40,37 +40,66 @@ class Fleet(NamedTuple):
 
 
 def build(spec: Spec, folder: Path, *, seed: int, known: Profiles | None = None) -> Fleet:
-    """The arrays of a fleet.
+    """The arrays of a fleet that can be served; arguments and errors are those of `built_of`.
+
+    Raises:
+        SimulatorError: it cannot be served at all, too.
+    """
+    built = built_of(spec, folder, seed=seed, known=known)
+    load = load_of(spec, built)
+    check_cloud(spec, load)
+    notes = [f"{one.group.name}: {note}" for one in built for note in _notes(one, spec.seconds)]
+    notes += _gateway_notes(spec, built)
+    return Fleet(model_of(spec, built, seed), load, notes)
+
+
+def built_of(
+    spec: Spec,
+    folder: Path,
+    *,
+    seed: int,
+    known: Profiles | None = None,
+    queries: Mapping[str, Queries] | None = None,
+) -> list[Built]:
+    """Each group of a fleet.
 
     Args:
         spec: as checked by `read_spec` (`checking`).
         folder: that its paths are relative to.
         seed: of everything drawn.
         known: networks by name; None is those that come with the package.
+        queries: of groups, by name, in place of those that their traces hold.
 
     Raises:
         DataError: a trace cannot be read.
-        SimulatorError: a network is unknown, a file does not hold what it must, or the fleet cannot
-            be served at all.
+        SimulatorError: a network is unknown, or a file does not hold what it must.
     """
     if not 0 <= seed <= _MAX_SEED:
         raise FleetError(f"seed must be in [0, {_MAX_SEED}]; got {seed}")
     # Before traces are read, which may take a while.
-    profiles = [_profile_of(f"group {one.name!r}", one.profile, known) for one in spec.groups]
+    profiles = [profile_of(f"group {one.name!r}", one.profile, known) for one in spec.groups]
     beyond = {
-        one.name: _profile_of(f"gateways {one.name!r}", one.profile, known) for one in spec.gateways
+        one.name: profile_of(f"gateways {one.name!r}", one.profile, known) for one in spec.gateways
     }
-    built = [
-        _build_group(spec, group, profile, beyond, folder, seed)
+    given = dict(queries or {})
+    for group in spec.groups:
+        if group.name not in given:
+            given[group.name] = queries_of(group, spec.cloud, folder, seed)
+    return [
+        _build_group(spec, group, profile, beyond, folder, seed, given[group.name])
         for group, profile in zip(spec.groups, profiles, strict=True)
     ]
-    load = sum(one.cloud_s for one in built) / spec.seconds / _full(spec.cloud)
+
+
+def load_of(spec: Spec, built: Sequence[Built]) -> float:
+    """Replicas that the queries of its groups would keep at work without a pause.
+
+    Raises:
+        FleetError: a run would have no end, or its devices or gateways would never catch up.
+    """
     _check_devices(spec, built)
     _check_gateways(spec, built)
-    _check_cloud(spec, load)
-    notes = [f"{one.group.name}: {note}" for one in built for note in _notes(one, spec.seconds)]
-    notes += _gateway_notes(spec, built)
-    return Fleet(model_of(spec, built, seed), load, notes)
+    return sum(one.cloud_s for one in built) / spec.seconds / _full(spec.cloud)
 
 
 def _full(server: CloudTable | GatewayTable) -> float:
@@ -109,7 +138,12 @@ def _held(calls: float, held: float) -> str:
     )
 
 
-def _profile_of(whose: str, name: str, known: Profiles | None) -> Profile:
+def profile_of(whose: str, name: str, known: Profiles | None) -> Profile:
+    """The network of that name.
+
+    Raises:
+        ProfileError: there is none; the message says whose.
+    """
     try:
         return get_profile(name, known)
     except ProfileError as error:
@@ -123,8 +157,8 @@ def _build_group(
     beyond: Mapping[str, Profile],
     folder: Path,
     seed: int,
+    queries: Queries,
 ) -> Built:
-    queries = queries_of(group, spec.cloud, folder, seed)
     rate = Rate.of(np.zeros(1), np.zeros(1))
     times = np.empty(0)
     try:
@@ -173,8 +207,12 @@ def _check_gateways(spec: Spec, built: Sequence[Built]) -> None:
             )
 
 
-def _check_cloud(spec: Spec, load: float) -> None:
-    """Refuse a queue without a bound that grows for ever."""
+def check_cloud(spec: Spec, load: float) -> None:
+    """Refuse a queue without a bound that grows for ever.
+
+    Raises:
+        FleetError: says how many replicas would keep up.
+    """
     scaling = spec.cloud.scaling
     most = spec.cloud.replicas if scaling is None else scaling.most
     if spec.cloud.queue is None and load >= most:

@@ -7,7 +7,9 @@ is degraded or dropped is not, however soon that was known, so that a short queu
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -19,6 +21,7 @@ from escalade.simulator.fleet.engine import (
     ANSWERED,
     AT_GATEWAY,
     DEFERRED,
+    Ints,
     Model,
     Outcome,
     quantile,
@@ -81,8 +84,7 @@ def plan_capacity(
     if not 0 < p99_s <= MOST_S:
         raise FleetError(f"p99_s must be in (0, {MOST_S:g}]; got {p99_s:g}")
     spec = read_spec(path)
-    most = min(MOST_REPLICAS, MOST_SLOTS // spec.cloud.slots)
-    cloud = msgspec.structs.replace(spec.cloud, replicas=most, scaling=None)
+    cloud = msgspec.structs.replace(spec.cloud, replicas=most_replicas(spec), scaling=None)
     spec = msgspec.structs.replace(spec, cloud=cloud)
     found, worst_s = [], 0.0
     for run in range(RUNS):
@@ -106,39 +108,107 @@ def plan_capacity(
 
 def _fewest(fleet: Fleet, spec: Spec, p99_s: float) -> tuple[int, float]:
     """The fewest replicas that are enough in one run, and what 99 of 100 queries then take."""
-    # Of a queue without a bound, fewer would let it grow for ever.
-    low = 1 if spec.cloud.queue is not None else math.floor(fleet.load) + 1
-    high = low
-    before_s, took_s = math.inf, p99_of(_run(fleet.model, high))
-    while took_s > p99_s:
-        # Where twice as many have taken as long, it is not the cloud that takes it.
-        if high == spec.cloud.replicas or before_s <= took_s < math.inf:
-            raise FleetError(
-                f"no number of replicas answers 99 of 100 queries within {p99_s:g} s;"
-                f" {high} take {took_s:.4g} s"
-            )
-        low, high = high + 1, min(2 * high, spec.cloud.replicas)
-        before_s, took_s = took_s, p99_of(_run(fleet.model, high))
-    while low < high:
-        middle = (low + high) // 2
-        its_s = p99_of(_run(fleet.model, middle))
-        if its_s <= p99_s:
-            high, took_s = middle, its_s
+
+    @cache
+    def took_s(replicas: int) -> float:
+        return p99_of(run_with(fleet.model, replicas))
+
+    low = least_replicas(spec, fleet.load)
+    found = fewest(low, spec.cloud.replicas, lambda many: max(0.0, took_s(many) - p99_s))
+    if took_s(found) > p99_s:
+        raise FleetError(
+            f"no number of replicas answers 99 of 100 queries within {p99_s:g} s;"
+            f" {found} take {took_s(found):.4g} s"
+        )
+    return found, took_s(found)
+
+
+def most_replicas(spec: Spec) -> int:
+    """As many as a fleet may have."""
+    return min(MOST_REPLICAS, MOST_SLOTS // spec.cloud.slots)
+
+
+def least_replicas(spec: Spec, load: float) -> int:
+    """Of a queue without a bound fewer would let it grow for ever."""
+    return 1 if spec.cloud.queue is not None else math.floor(load) + 1
+
+
+def fewest(
+    least: int,
+    most: int,
+    missed: Callable[[int], float],
+    allowed: Callable[[int], float] = lambda replicas: 0.0,
+    *,
+    guess: int = 0,
+) -> int:
+    """The fewest replicas that miss a goal by the least.
+
+    Where twice as many come no nearer it is not the cloud that takes the time, and more are not
+    tried.
+
+    Args:
+        least: replicas, at least 1.
+        most: at least as many.
+        missed: by how much so many miss it, >= 0; more of them by no more.
+        allowed: by how much for another reason, such as what they cost; more of them by no less.
+        guess: where to begin; 0 is at the least.
+    """
+    missed = cache(missed)
+
+    def worst(replicas: int) -> float:
+        return max(missed(replicas), allowed(replicas))
+
+    def enough(replicas: int) -> bool:
+        return missed(replicas) <= max(allowed(replicas), nearest)
+
+    nearest = 0.0
+    low, high, before, step = least, min(max(guess, least), most), math.inf, 1
+    while not enough(high):
+        if high == most or before <= missed(high) < math.inf:
+            nearest, low = min(before, missed(high)), least
+            break
+        before = missed(high)
+        low, high, step = high + 1, min(2 * high, most), 0
+    while low < high:  # from a good guess on in steps that grow, until one misses; else by halves
+        middle = max(low, high - step) if step else (low + high) // 2
+        if enough(middle):
+            high, step = middle, 2 * step
         else:
-            low = middle + 1
-    return high, took_s
+            low, step = middle + 1, 0
+    # Here what more of them do no good to is what they do harm to, or one before.
+    if (nearest := worst(high)) == 0 or high == least:
+        return high
+    nearest, low = min(nearest, worst(high - 1)), least
+    return low + bisect_left(range(low, high), True, key=lambda many: worst(many) <= nearest)
 
 
-def _run(model: Model, replicas: int) -> Outcome:
+def run_with(model: Model, replicas: int) -> Outcome:
+    """A run with so many replicas from its beginning to its end."""
     fixed = model._replace(replicas=replicas, least_replicas=replicas, most_replicas=replicas)
     return simulate(fixed, windows=1, threads=THREADS)
 
 
 def p99_of(outcome: Outcome) -> float:
-    """Within which time 99 of 100 queries are answered by whom their gate meant, or infinity."""
-    counts = outcome.tally.histogram.sum(axis=0)
+    """Within which time 99 of 100 queries are answered by whom their gate meant, or infinity.
+
+    Raises:
+        FleetError: no query came.
+    """
+    return within(outcome.tally.histogram.sum(axis=0), _SHARE)
+
+
+def within(counts: Ints, share: float) -> float:
+    """Within which time so large a share is answered by whom their gate meant, or infinity.
+
+    Args:
+        counts: `(OUTCOMES, BINS)` of latencies.
+        share: of all queries.
+
+    Raises:
+        FleetError: no query came.
+    """
     answered = counts[ANSWERED] + counts[AT_GATEWAY] + counts[DEFERRED]
     total, known = int(counts.sum()), int(answered.sum())
     if not total:
         raise FleetError("no query came in a run: give more seconds, devices or queries of each")
-    return quantile(answered, _SHARE * total / known) if known >= _SHARE * total else math.inf
+    return quantile(answered, share * total / known) if known >= share * total else math.inf

@@ -24,8 +24,12 @@ from escalade.simulator.tables import read_tables
 _MOST_WAITS = 1000
 
 
-def read_spec(path: Path) -> Spec:
+def read_spec(path: Path, trace: str | None = None) -> Spec:
     """Read a fleet.
+
+    Args:
+        path: its file, TOML.
+        trace: of the groups that say neither `trace` nor `answers`; None allows none.
 
     Raises:
         FleetError: it cannot be read, a key is unknown (the nearest is named), a value is out of
@@ -36,6 +40,14 @@ def read_spec(path: Path) -> Spec:
         spec = msgspec.convert(raw, Spec)
     except msgspec.ValidationError as error:
         raise FleetError(f"{path}: {explain(error, raw, Spec)}") from error
+    if trace is not None:
+        groups = [
+            msgspec.structs.replace(one, trace=trace)
+            if one.trace is None and one.answers is None
+            else one
+            for one in spec.groups
+        ]
+        spec = msgspec.structs.replace(spec, groups=groups)
     try:
         check_spec(spec)
     except FleetError as error:

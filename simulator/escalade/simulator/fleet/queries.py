@@ -8,13 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
-from escalade.edge.trace import TierAnswer, TierInfo, links_of
+from escalade.edge.trace import TierAnswer, TierInfo, Trace, links_of
 from escalade.simulator.errors import FleetError, SimulatorError
 from escalade.simulator.fleet.engine import Bools, Floats, Ints
 from escalade.simulator.fleet.spec import MOST_S, Answers, CloudTable, Group
 from escalade.simulator.network import Network, get_profile
-from escalade.simulator.recorded import MOST_QUERIES, answered, read_sample, recorded_thresholds
-from escalade.simulator.replay import GRPC_BYTES_DOWN, GRPC_BYTES_UP, replay
+from escalade.simulator.recorded import (
+    MOST_QUERIES,
+    answered,
+    read_sample,
+    recorded_thresholds,
+    tiers_of,
+)
+from escalade.simulator.replay import GRPC_BYTES_DOWN, GRPC_BYTES_UP, Course
 
 #: Queries in place of a trace's, all alike likely: the rarest is 1 in 4,096.
 _PARTS = 4096
@@ -130,20 +136,94 @@ def _fitted_s(table: CloudTable, tokens: Floats) -> Floats:
     return np.asarray(cloud_s)
 
 
+@dataclass(frozen=True)
+class RecordedQueries:
+    """Those of a trace, of which thresholds say how far up each comes.
+
+    Attributes:
+        course: of the trace, over no network.
+        scale: of the device's seconds.
+        gateway_s: `(R,)`; this and the rest as `Queries` has it.
+        cloud_s: `(R,)`.
+        beside_s: `(R,)`.
+        goes_on: `(R,)`.
+        notes: on the trace.
+    """
+
+    course: Course
+    scale: float
+    gateway_s: Floats
+    cloud_s: Floats
+    beside_s: Floats
+    goes_on: Bools
+    notes: tuple[str, ...]
+
+    def under(self, thresholds: Sequence[float]) -> Queries:
+        """Under thresholds, one for each gate.
+
+        Raises:
+            SimulatorError: too few or too many, or one is no number.
+        """
+        found = self.course.at(thresholds)
+        reached = found.climb.reached
+        spent = [
+            np.where(come, table[level], 0.0)
+            for table, level, come in zip(
+                self.course.seconds[:-1], found.climb.levels, reached, strict=False
+            )
+        ]
+        return Queries(
+            device_s=self.scale * np.sum(spent, axis=0),
+            defers=reached[-1],
+            cloud_s=self.cloud_s,
+            beside_s=self.beside_s,
+            bytes_up=self.course.bytes_up[-1],
+            bytes_down=self.course.bytes_down[-1],
+            gateway_s=self.gateway_s,
+            goes_on=self.goes_on,
+            notes=self.notes,
+        )
+
+
 def _recorded(path: Path, group: Group, table: CloudTable, seed: int) -> Queries:
     # What is drawn for devices is drawn from no more.
     notes: list[str] = []
     whole = read_sample(path, MOST_QUERIES, seed, notes)
-    tiers = whole.header.tiers
     try:
         trace = answered(path.name, whole, notes)
+        recorded = recorded_of(path, trace, group, table, seed, notes)
         given = group.thresholds
-        thresholds = recorded_thresholds(tiers) if given is None else given
-        found = replay(trace, Network(get_profile("free")), thresholds, seed=seed)
+        return recorded.under(recorded_thresholds(trace.header.tiers) if given is None else given)
+    except FleetError:
+        raise
     except SimulatorError as error:
         raise type(error)(f"{path}: {error}") from error
-    for k, tier in enumerate(found.course.tiers):
-        is_last = k == len(tiers) - 1
+
+
+def recorded_of(
+    path: Path,
+    trace: Trace,
+    group: Group,
+    table: CloudTable,
+    seed: int,
+    notes: Sequence[str] = (),
+) -> RecordedQueries:
+    """What a trace's queries take those of a group, whatever the thresholds.
+
+    Args:
+        path: that messages call the trace.
+        trace: every tier's answer to every query.
+        group: whose queries they are.
+        table: of the cloud; see `queries_of`.
+        seed: of what is drawn.
+        notes: of the trace.
+
+    Raises:
+        SimulatorError: see `queries_of`.
+    """
+    (course,) = Course.of(tiers_of(trace), [Network(get_profile("free"))], seed=seed)
+    for k, tier in enumerate(course.tiers):
+        is_last = k == len(course.tiers) - 1
         if any(
             answer.link is None if is_last else bool(links_of(answer)) for answer in tier.answers
         ):
@@ -151,13 +231,7 @@ def _recorded(path: Path, group: Group, table: CloudTable, seed: int) -> Queries
                 f"{path}: a link must lead to the last tier of a fleet and to no other; of tier"
                 f" {tier.info.name!r} some answers came over {'none' if is_last else 'one'}"
             )
-    below = found.course.seconds[:-1]
-    reached = found.climb.reached
-    spent = [
-        np.where(come, table[level], 0.0)
-        for table, level, come in zip(below, found.climb.levels, reached, strict=False)
-    ]
-    last = found.course.tiers[-1].answers
+    last = course.tiers[-1].answers
     links = [answer.link for answer in last if answer.link is not None]
     round_trip_s = np.array([max(link.round_trip_s, link.server_s) for link in links])
     gateway_s, cloud_s = np.zeros(len(last)), np.array([link.server_s for link in links])
@@ -167,18 +241,16 @@ def _recorded(path: Path, group: Group, table: CloudTable, seed: int) -> Queries
         round_trip_s = np.maximum(round_trip_s, gateway_s + cloud_s)
     beside_s = round_trip_s - cloud_s - gateway_s
     if table.token_s is not None:
-        tokens = _tokens(path, tiers[-1], last, goes_on, group.gateway)
+        tokens = _tokens(path, course.tiers[-1], last, goes_on, group.gateway)
         cloud_s = np.where(goes_on, _fitted_s(table, tokens), 0.0)
         if group.gateway is None:  # else it is of the call to the gateway
             beside_s = np.zeros(len(last))
-    return Queries(
-        device_s=group.scale * np.sum(spent, axis=0),
-        defers=reached[-1],
+    return RecordedQueries(
+        course=course,
+        scale=group.scale,
+        gateway_s=gateway_s,
         cloud_s=cloud_s,
         beside_s=beside_s,
-        bytes_up=found.course.bytes_up[-1],
-        bytes_down=found.course.bytes_down[-1],
-        gateway_s=gateway_s,
         goes_on=goes_on,
         notes=tuple(notes),
     )

@@ -46,6 +46,7 @@ class Percentiles(_Row, frozen=True):
     mean: float
     p50: float
     p90: float
+    p95: float
     p99: float
     p99_9: float
 
@@ -278,8 +279,10 @@ def _percentiles(counts: Ints, sum_s: float) -> Percentiles | None:
     count = int(counts.sum())
     if not count:
         return None
-    p50, p90, p99, p99_9 = (quantile(counts, share) for share in (0.5, 0.9, 0.99, 0.999))
-    return Percentiles(count=count, mean=sum_s / count, p50=p50, p90=p90, p99=p99, p99_9=p99_9)
+    p50, p90, p95, p99, p99_9 = (quantile(counts, share) for share in (0.5, 0.9, 0.95, 0.99, 0.999))
+    return Percentiles(
+        count=count, mean=sum_s / count, p50=p50, p90=p90, p95=p95, p99=p99, p99_9=p99_9
+    )
 
 
 def _timeline(spec: Spec, outcome: Outcome) -> list[WindowRow]:

@@ -9,6 +9,7 @@ from escalade.simulator.fleet.building import build
 from escalade.simulator.fleet.checking import read_spec
 from escalade.simulator.fleet.engine import Progress, simulate
 from escalade.simulator.fleet.report import WINDOWS, FleetRun, run_of
+from escalade.simulator.fleet.spec import Spec
 from escalade.simulator.network import Profiles
 
 #: Threads that devices run on: all there are, for no number depends on how many.
@@ -35,7 +36,18 @@ def run_fleet(
         SimulatorError: the spec or a file that it names is not as it must be, or the fleet cannot
             be served.
     """
-    spec = read_spec(path)
-    fleet = build(spec, path.parent, seed=seed, known=known)
+    return run_spec(read_spec(path), path.parent, seed=seed, known=known, progress=progress)
+
+
+def run_spec(
+    spec: Spec,
+    folder: Path,
+    *,
+    seed: int,
+    known: Profiles | None = None,
+    progress: Progress = lambda done, total: None,
+) -> FleetRun:
+    """The same of a spec whose paths are relative to a folder."""
+    fleet = build(spec, folder, seed=seed, known=known)
     outcome = simulate(fleet.model, windows=WINDOWS, threads=THREADS, progress=progress)
     return run_of(spec, outcome, seed=seed, notes=fleet.notes)

@@ -100,8 +100,8 @@ def _outcomes(rows: list[GroupRow]) -> TextTable:
 def _latencies(rows: list[GroupRow]) -> TextTable:
     def cells(found: Percentiles | None) -> list[Cell]:
         if found is None:
-            return [Cell(_NONE)] * 5
-        values = (found.mean, found.p50, found.p90, found.p99, found.p99_9)
+            return [Cell(_NONE)] * 6
+        values = (found.mean, found.p50, found.p90, found.p95, found.p99, found.p99_9)
         return [Cell(seconds(value)) for value in values]
 
     def lines(row: GroupRow) -> Iterator[list[Cell]]:
@@ -113,7 +113,7 @@ def _latencies(rows: list[GroupRow]) -> TextTable:
     through = any(row.at_gateway for row in rows)
     return TextTable(
         "Latency",
-        ["answers", "mean", "p50", "p90", "p99", "p99.9"],
+        ["answers", "mean", "p50", "p90", "p95", "p99", "p99.9"],
         [line for row in rows for line in lines(row)],
     )
 

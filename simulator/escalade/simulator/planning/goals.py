@@ -10,17 +10,18 @@ import msgspec
 from escalade.simulator.errors import PlanError
 
 #: What is least among choices that keep every bound.
-Objective = Literal["errors", "calls", "money", "flops", "mean", "p95"]
+Objective = Literal["errors", "calls", "money", "replicas", "flops", "mean", "p95"]
 #: What a bound is of; see `planned.Figure`.
 Quantity = Literal[
-    "p50_s", "p95_s", "mean_s", "quality", "accuracy", "degraded", "calls", "money", "joules"
-]
+    "p50_s", "p95_s", "p99_s", "mean_s", "quality", "accuracy", "degraded", "calls", "money",
+    "joules", "money_a_day",
+]  # fmt: skip
 
 _J_PER_WH = 3600.0
 
 _ABOVE_0 = (
-    "p50_s", "p95_s", "mean_s", "quality", "money_a_day", "queries_a_day", "queries_a_device",
-    "battery_wh",
+    "p50_s", "p95_s", "p99_s", "mean_s", "quality", "money_a_day", "queries_a_day",
+    "queries_a_device", "battery_wh",
 )  # fmt: skip
 
 
@@ -42,24 +43,27 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds, each optional, and what is to be least.
 
     Attributes:
-        p50_s: most seconds of the median answer, > 0; likewise `p95_s` and `mean_s`.
+        p50_s: most seconds of the median answer, > 0; likewise `p95_s`, `p99_s` and `mean_s`.
         quality: least share of the last tier's right answers that the cascade has, > 0.
         accuracy: least share of right answers, in (0, 1].
         degraded: most of the queries, a share in (0, 1], for which a lower answer stands, as no
-            other came in time; needs a deadline.
+            other came in time; needs a deadline, or a fleet.
         calls: most of the queries that come to the last tier, a share in (0, 1].
-        money_a_day: most money a day, > 0, at the trace's prices and those of links.
+        money_a_day: most money a day, > 0, at the trace's prices and those of links, and of a
+            fleet's replicas.
         queries_a_day: how many are asked, > 0; needed with `money_a_day`.
         battery_share: most of a device's battery in a day, in (0, 1].
         queries_a_device: how many are asked of a device in a day, > 0; needed with `battery_share`.
         battery_wh: capacity of that battery, > 0 watt-hours; needed with `battery_share`.
         minimise: among choices that keep the bounds. None: wrong answers (`errors`) where no bound
             is of right ones and the trace has judged answers, for the device alone keeps every
-            bound of time and cost; else money where the trace has prices, else calls.
+            bound of time and cost; else money where there are prices, else calls, or of a fleet
+            replicas.
     """
 
     p50_s: float | None = None
     p95_s: float | None = None
+    p99_s: float | None = None
     mean_s: float | None = None
     quality: float | None = None
     accuracy: float | None = None
@@ -106,6 +110,7 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
         named: list[tuple[Quantity, float | None, bool]] = [
             ("p50_s", self.p50_s, False),
             ("p95_s", self.p95_s, False),
+            ("p99_s", self.p99_s, False),
             ("mean_s", self.mean_s, False),
             ("quality", self.quality, True),
             ("accuracy", self.accuracy, True),

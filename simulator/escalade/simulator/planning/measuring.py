@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from escalade.edge.trace import Trace
-from escalade.simulator.network import Network
 from escalade.simulator.planning.goals import Objective, Quantity
 from escalade.simulator.planning.planned import Figure, Figures
-from escalade.simulator.recorded import Floats, RecordedTier, flops, is_priced, money
-from escalade.simulator.replay import Course, Replay, Setting, spared_flops
+from escalade.simulator.recorded import Floats, flops, is_priced, money
+from escalade.simulator.replay import Course, Replay, spared_flops
 
 _QUANTILES = (0.025, 0.975)
+_SHARES = {"p50_s": 0.5, "p95_s": 0.95, "p95": 0.95, "p99_s": 0.99}
 _SHOWN = get_args(Quantity)
 #: Of few queries; of many, whose intervals are narrow, as many as are drawn in a few seconds.
 _RESAMPLES, _LEAST_RESAMPLES, _DRAWS = 1000, 100, 20_000_000
@@ -56,26 +56,19 @@ class Outcome:
 
     def drawn(self, quantity: Quantity | Objective, places: NDArray[np.intp]) -> Floats:
         """The same over each row of places: `(R,)` of `(R, n)`."""
+        if quantity in _SHARES:
+            return np.asarray(np.quantile(self.seconds[places], _SHARES[quantity], axis=1))
         match quantity:
-            case "p50_s" | "p95_s" | "p95":
-                share = 0.5 if quantity == "p50_s" else 0.95
-                return np.asarray(np.quantile(self.seconds[places], share, axis=1))
             case "mean_s" | "mean":
                 values: Floats | None = self.seconds
             case "calls":
                 values = self.called
-            case "accuracy":
-                values = self.correct
-            case "degraded":
-                values = self.degraded
             case "errors":
                 values = None if self.correct is None else 1.0 - self.correct
-            case "money":
-                values = self.money
-            case "joules":
-                values = self.joules
-            case "flops":
-                values = self.flops
+            case "accuracy":
+                values = self.correct
+            case "degraded" | "money" | "joules" | "flops":
+                values = getattr(self, quantity)
             case "quality":
                 if self.correct is None or self.last_correct is None:
                     return np.full(len(places), np.nan)
@@ -83,6 +76,8 @@ class Outcome:
                 with np.errstate(divide="ignore", invalid="ignore"):
                     found: Floats = self.correct[places].mean(axis=1) / right
                 return found
+            case _:  # of a fleet
+                values = None
         if values is None:
             return np.full(len(places), np.nan)
         mean: Floats = values[places].mean(axis=1)
@@ -90,23 +85,26 @@ class Outcome:
 
 
 class Measured:
-    """The queries of a trace on networks, whatever the thresholds."""
+    """The queries of a trace on networks, or of groups of a fleet, whatever the thresholds."""
 
     def __init__(
-        self,
-        trace: Trace,
-        tiers: list[RecordedTier],
-        networks: Sequence[Network],
-        seed: int,
-        setting: Setting,
+        self, trace: Trace, courses: list[Course], groups: Sequence[str] | None = None
     ) -> None:
-        self.tiers = tiers
-        self.courses = Course.of(tiers, networks, seed=seed, setting=setting)
+        """Measure nothing yet.
+
+        Args:
+            trace: every tier's answer to every query.
+            courses: of it, on each network.
+            groups: of a fleet, each on one of these; None: there is no fleet.
+        """
+        self.tiers = tiers = courses[0].tiers
+        self.courses = courses
+        self._groups: Sequence[str | None] = groups or [None] * len(courses)
         self._money = [tier.at_levels(money) for tier in tiers] if is_priced(trace.header) else None
         members = [member for tier in tiers for member in tier.info.members]
         known = all(member.parameters for member in members)
         self._flops = [tier.at_levels(flops) for tier in tiers] if known else None
-        self._limited = setting.deadline_s < math.inf
+        self._limited = courses[0].setting.deadline_s < math.inf
 
     @property
     def queries(self) -> int:
@@ -178,13 +176,17 @@ class Measured:
                 for name, found in of_one.items():
                     found.append(one.drawn(name, places))
         rows = []
-        for course, one, of_one in zip(self.courses, outcomes, drawn, strict=True):
+        for group, course, one, of_one in zip(
+            self._groups, self.courses, outcomes, drawn, strict=True
+        ):
             known = {name: _figure(one.of(name), found) for name, found in of_one.items()}
             rows.append(
                 Figures(
                     network=course.network.name,
+                    group=group,
                     p50_s=known["p50_s"],
                     p95_s=known["p95_s"],
+                    p99_s=known["p99_s"],
                     mean_s=known["mean_s"],
                     calls=known["calls"],
                     accuracy=known.get("accuracy"),

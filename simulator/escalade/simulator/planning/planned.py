@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from escalade.simulator.planning.goals import Goal, Objective, Quantity
+from escalade.simulator.planning.goals import Goal, Limit, Objective, Quantity
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,8 +19,11 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """What a choice of thresholds does on one network, in seconds, shares, and by the query."""
 
     network: str
+    #: Of a fleet; None where there is none.
+    group: str | None
     p50_s: Figure
     p95_s: Figure
+    p99_s: Figure
     mean_s: Figure
     calls: Figure
     #: None where some answers were not judged.
@@ -37,9 +40,16 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bound(msgspec.Struct, frozen=True, kw_only=True):
-    """One bound of the goal on one network."""
+    """One bound of the goal on one network.
 
-    network: str
+    Of a fleet what queries take, and how many are degraded, is of its runs: the median of six, and
+    the least and the most.
+    """
+
+    #: None: of a day of all the fleet.
+    network: str | None
+    #: Of a fleet; None where there is none, too.
+    group: str | None
     quantity: Quantity
     limit: float
     at_least: bool
@@ -47,6 +57,71 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
     #: Whether the figure keeps it, and whether its whole interval does.
     kept: bool
     surely: bool
+
+    @property
+    def missed_by(self) -> float:
+        """By which share of the limit the figure misses it; 0 where it keeps it."""
+        return Limit(self.quantity, self.limit, self.at_least).missed_by(self.found.value)
+
+
+class GroupRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What the queries of one group take in a run of the deployment; seconds, None of nothing."""
+
+    group: str
+    #: None: of all groups together.
+    network: str | None
+    devices: int
+    mean_s: float | None
+    p50_s: float | None
+    p95_s: float | None
+    p99_s: float | None
+    #: Share that is degraded or dropped.
+    degraded: float
+
+
+class Deployment(msgspec.Struct, frozen=True, kw_only=True):
+    """Replicas for the thresholds of a plan, and what a fleet with them does.
+
+    Attributes:
+        fleet: its file.
+        replicas: that are enough in each of the runs.
+        runs: the fewest that are enough in each, on the queries that the plan was chosen by;
+        least: in one of them,
+        median: in half,
+        most: and in all.
+        slots: of a replica.
+        tried: choices of thresholds that replicas were looked for.
+        seed: of the run that the rest is of: as `escalade fleet` has it, on all queries.
+        queries_per_s: of all groups.
+        calls_per_s: that come to the cloud.
+        utilisation: share of the slots in use.
+        groups: of the trace; and all together, where there are several.
+        queries_a_day: of all groups, as they arrive.
+        price_per_hour: of the replicas.
+        replicas_a_day: what they cost in a day.
+        queries_cost_a_day: what members and links do, of groups of the trace; None where none of
+            them has a price.
+        money_a_day: both.
+    """
+
+    fleet: str
+    replicas: int
+    runs: list[int]
+    least: int
+    median: int
+    most: int
+    slots: int
+    tried: int
+    seed: int
+    queries_per_s: float
+    calls_per_s: float
+    utilisation: float
+    groups: list[GroupRow]
+    queries_a_day: float
+    price_per_hour: float
+    replicas_a_day: float
+    queries_cost_a_day: Figure | None
+    money_a_day: float
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +142,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         figures: by network, on the latter.
         bounds: by network and bound.
         alone: the last tier alone, by network.
+        deployment: of a fleet; None where there is none. Then `figures` and `alone` are of its
+            groups' networks, where nobody waits for another.
         notes: what was left out, and why.
     """
 
@@ -82,6 +159,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     figures: list[Figures]
     bounds: list[Bound]
     alone: list[Figures]
+    deployment: Deployment | None
     notes: list[str]
 
     @property

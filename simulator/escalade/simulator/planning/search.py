@@ -1,37 +1,20 @@
-"""Finds thresholds that keep a goal's bounds, or come nearest; measures nothing itself.
-
-Candidates are a grid over quantiles of each gate's scores. They are compared on one half of the
-queries, drawn by the seed; what a plan says of itself is of the other half.
-"""
+"""Finds thresholds that keep a goal's bounds, or come nearest; measures nothing itself."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
-
-import numpy as np
+from collections.abc import Callable, Collection, Sequence
 
 from escalade.edge.trace import Trace
 from escalade.simulator.errors import PlanError
 from escalade.simulator.network import Network
-from escalade.simulator.planning.goals import Goal, Objective
+from escalade.simulator.planning.choices import CHOICES, choices_of, halves_of
+from escalade.simulator.planning.goals import Goal, Limit, Objective
 from escalade.simulator.planning.measuring import Measured
-from escalade.simulator.planning.planned import Bound, Figures, Plan
-from escalade.simulator.recorded import (
-    Floats,
-    answered,
-    check_answered,
-    is_priced,
-    scores_of,
-    tiers_of,
-)
-from escalade.simulator.replay import AS_RECORDED, Setting
-
-#: Choices of thresholds that are tried, at most.
-CHOICES = 2000
-#: Queries of a half, at least: below, a 95th percentile is one query's.
-_LEAST = 20
+from escalade.simulator.planning.planned import Bound, Figure, Plan
+from escalade.simulator.recorded import answered, check_answered, is_priced, tiers_of
+from escalade.simulator.replay import AS_RECORDED, Course, Setting
 
 Progress = Callable[[int, int], None]
 
@@ -63,19 +46,18 @@ def make_plan(
         SimulatorError: the trace lacks answers or scores.
         PlanError: it has too few queries, or lacks what a bound needs.
     """
-    if choices < 2:  # noqa: PLR2004 - all or none
-        raise PlanError(f"choices must be >= 2; got {choices}")
-    if seed < 0:
-        raise PlanError(f"seed must be >= 0; got {seed}")
+    check_asked(choices, seed)
     notes = [*notes, *setting.words]
     whole = answered("trace", trace, notes)
     check_answered(whole)
     first, second = (
-        Measured(half, tiers_of(half), networks, seed, setting) for half in _halves(whole, seed)
+        Measured(half, Course.of(tiers_of(half), networks, seed=seed, setting=setting))
+        for half in halves_of(whole, seed)
     )
-    _check(goal, second, trace)
-    minimised = goal.minimise or _aim(goal, second, trace, notes)
-    candidates = list(itertools.islice(_candidates(first, choices), choices))
+    check_known(goal, second)
+    cheapest: Objective = "money" if is_priced(trace.header) else "calls"
+    minimised = goal.minimise or aim_of(goal, second, cheapest, notes)
+    candidates = choices_of(first.tiers, choices)
     best, best_rank = candidates[0], (math.inf, math.inf, math.inf)
     for done, candidate in enumerate(candidates, 1):
         outcomes = first.at(candidate)
@@ -102,47 +84,38 @@ def make_plan(
         chosen_by=first.queries,
         confirmed_by=second.queries,
         figures=figures,
-        bounds=_bounds(goal, figures),
+        bounds=[
+            bound_of(limit, getattr(one, limit.quantity), network=one.network)
+            for one, limit in itertools.product(figures, goal.limits)
+        ],
         alone=second.figures(second.alone()),
+        deployment=None,
         notes=notes,
     )
 
 
-def _halves(trace: Trace, seed: int) -> tuple[Trace, Trace]:
-    count = len(trace.records)
-    if count < 2 * _LEAST:
-        raise PlanError(
-            f"a plan needs at least {2 * _LEAST} queries, half of them to confirm it; the trace has"
-            f" {count} that every tier answered"
-        )
-    order = np.random.default_rng(seed).permutation(count)
-    chosen, other = sorted(order[: count // 2]), sorted(order[count // 2 :])
-    return (
-        trace._replace(records=[trace.records[k] for k in chosen]),
-        trace._replace(records=[trace.records[k] for k in other]),
-    )
+def check_asked(choices: int, seed: int) -> None:
+    """Refuse a search of nothing.
+
+    Raises:
+        PlanError: names the value.
+    """
+    if choices < 2:  # noqa: PLR2004 - all or none
+        raise PlanError(f"choices must be >= 2; got {choices}")
+    if seed < 0:
+        raise PlanError(f"seed must be >= 0; got {seed}")
 
 
-def _candidates(measured: Measured, choices: int) -> Iterator[tuple[float, ...]]:
-    gates = measured.tiers[:-1]
-    each = max(int(choices ** (1 / len(gates))), 2)
-    return itertools.product(*(_levels(scores_of(tier), each).tolist() for tier in gates))
+def aim_of(goal: Goal, measured: Measured, cheapest: Objective, notes: list[str]) -> Objective:
+    """What is to be least where the goal leaves that open; see `Goal`.
 
-
-def _levels(scores: Floats, count: int) -> Floats:
-    """Thresholds from that which defers all to one that defers none that can be kept."""
-    finite = scores[np.isfinite(scores)]
-    if not len(finite):
-        return np.array([0.0])
-    above = np.nextafter(finite.max(), np.inf)
-    shares = np.linspace(0.0, 1.0, count - 1)
-    return np.unique([*np.quantile(finite, shares, method="lower"), above])
-
-
-def _aim(goal: Goal, measured: Measured, trace: Trace, notes: list[str]) -> Objective:
-    """What is to be least where the goal leaves that open; see `Goal`."""
+    Args:
+        goal: which does.
+        measured: queries.
+        cheapest: of what is spent.
+        notes: where nothing is known of right answers, this is added.
+    """
     (one, *_) = measured.alone()
-    cheapest: Objective = "money" if is_priced(trace.header) else "calls"
     if goal.quality is not None or goal.accuracy is not None:
         return cheapest
     if math.isnan(one.of("errors")):
@@ -154,8 +127,17 @@ def _aim(goal: Goal, measured: Measured, trace: Trace, notes: list[str]) -> Obje
     return "errors"
 
 
-def _check(goal: Goal, measured: Measured, trace: Trace) -> None:
-    """Refuse a bound, or an aim, that the trace says nothing of."""
+def check_known(goal: Goal, measured: Measured, but: Collection[str] = ()) -> None:
+    """Refuse a bound, or an aim, that the trace says nothing of.
+
+    Args:
+        goal: of these.
+        measured: queries.
+        but: what is told by others.
+
+    Raises:
+        PlanError: names it, and what it needs.
+    """
     _check_energy(goal, measured)
     needs = {
         "quality": "judged answers (references) of every query, some of the last tier's right",
@@ -164,10 +146,15 @@ def _check(goal: Goal, measured: Measured, trace: Trace) -> None:
         "degraded": "a deadline (--deadline-s)",
         "money": "the price of at least 1 member (--price) or link",
         "flops": "the parameters of every member",
+        "replicas": "a fleet (--fleet)",
     }
-    wanted = [limit.quantity for limit in goal.limits]
+    asked = [
+        *(limit.quantity for limit in goal.limits),
+        *([goal.minimise] if goal.minimise else []),
+    ]
+    wanted = [name for name in asked if name not in but]
     for course, one in zip(measured.courses, measured.alone(), strict=True):
-        for name in [*wanted, *([goal.minimise] if goal.minimise else [])]:
+        for name in wanted:
             if math.isnan(one.of(name)):
                 raise PlanError(
                     f"{name} needs {needs[name]}; it is not known on network"
@@ -191,20 +178,18 @@ def _check_energy(goal: Goal, measured: Measured) -> None:
             )
 
 
-def _bounds(goal: Goal, figures: Sequence[Figures]) -> list[Bound]:
-    bounds = []
-    for one, limit in itertools.product(figures, goal.limits):
-        found = getattr(one, limit.quantity)
-        worst = found.low if limit.at_least else found.high
-        bounds.append(
-            Bound(
-                network=one.network,
-                quantity=limit.quantity,
-                limit=limit.value,
-                at_least=limit.at_least,
-                found=found,
-                kept=limit.missed_by(found.value) == 0.0,
-                surely=limit.missed_by(worst) == 0.0,
-            )
-        )
-    return bounds
+def bound_of(
+    limit: Limit, found: Figure, *, network: str | None, group: str | None = None
+) -> Bound:
+    """A bound, and whether what was found keeps it."""
+    worst = found.low if limit.at_least else found.high
+    return Bound(
+        network=network,
+        group=group,
+        quantity=limit.quantity,
+        limit=limit.value,
+        at_least=limit.at_least,
+        found=found,
+        kept=limit.missed_by(found.value) == 0.0,
+        surely=limit.missed_by(worst) == 0.0,
+    )

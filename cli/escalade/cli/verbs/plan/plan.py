@@ -1,8 +1,9 @@
-"""`escalade plan`: thresholds that keep a goal on named networks, in virtual time."""
+"""`escalade plan`: thresholds, and replicas, that keep a goal in virtual time; knows no format."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,7 @@ from escalade.cli.options import (
     prices_of,
     room_of,
 )
+from escalade.cli.verbs.plan.fleet_toml import write_fleet
 
 
 def plan(
@@ -38,12 +40,27 @@ def plan(
             " holds for the link to that tier, or to a member of it, in all of them.",
         ),
     ] = None,
+    fleet: Annotated[
+        Path | None,
+        typer.Option(
+            "--fleet",
+            help="A fleet (TOML) with groups of this trace: plan its replicas, too. It says the"
+            " networks, and what `escalade fleet` takes.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Write that fleet with thresholds and replicas here."),
+    ] = None,
     profiles: ProfilesOption = None,
     p50_ms: Annotated[
         float | None, typer.Option("--p50-ms", help="Most milliseconds of the median answer.")
     ] = None,
     p95_ms: Annotated[
         float | None, typer.Option("--p95-ms", help="Most of the 95th percentile.")
+    ] = None,
+    p99_ms: Annotated[
+        float | None, typer.Option("--p99-ms", help="Most of the 99th percentile.")
     ] = None,
     mean_ms: Annotated[float | None, typer.Option("--mean-ms", help="Most on average.")] = None,
     quality: Annotated[
@@ -56,17 +73,22 @@ def plan(
     degraded: Annotated[
         float | None,
         typer.Option(
-            "--degraded", help="With --deadline-s: most queries a lower answer stands for, a share."
+            "--degraded",
+            help="With --deadline-s or --fleet: most queries a lower answer stands for, a share.",
         ),
     ] = None,
     calls: Annotated[
         float | None, typer.Option("--calls", help="Most queries to the last tier, a share.")
     ] = None,
     money_a_day: Annotated[
-        float | None, typer.Option("--money-a-day", help="Most, at the trace's prices.")
+        float | None,
+        typer.Option("--money-a-day", help="Most, at the trace's prices, replicas' too."),
     ] = None,
     queries_a_day: Annotated[
-        float | None, typer.Option("--queries-a-day", help="How many --money-a-day is for.")
+        float | None,
+        typer.Option(
+            "--queries-a-day", help="How many --money-a-day is for. With --fleet its arrivals say."
+        ),
     ] = None,
     battery_share: Annotated[
         float | None,
@@ -74,7 +96,10 @@ def plan(
     ] = None,
     queries_a_device: Annotated[
         float | None,
-        typer.Option("--queries-a-device", help="How many a day --battery-share is for."),
+        typer.Option(
+            "--queries-a-device",
+            help="How many a day --battery-share is for. With --fleet its arrivals say.",
+        ),
     ] = None,
     device: DeviceOption = None,
     devices: DevicesOption = None,
@@ -86,9 +111,9 @@ def plan(
         str | None,
         typer.Option(
             "--minimise",
-            metavar="errors|calls|money|flops|mean|p95",
+            metavar="errors|calls|money|replicas|flops|mean|p95",
             help="Among thresholds that keep the goal. Default: errors if it is not of quality or"
-            " accuracy, else money if priced, else calls.",
+            " accuracy, else money if priced, else calls, or with --fleet replicas.",
         ),
     ] = None,
     price: PriceOption = None,
@@ -97,8 +122,12 @@ def plan(
     seed: SeedOption = 1,
     json: JsonOption = False,
 ) -> None:
-    """Choose thresholds that keep a goal on networks; where none do, those that come nearest."""
-    from escalade.cli.output import print_json, progress_bar, show_report
+    """Choose thresholds that keep a goal on networks; where none do, those that come nearest.
+
+    With --fleet, replicas too: the fewest with which its users and its bill keep the goal.
+    """
+    from escalade.cli.destinations import check_destinations
+    from escalade.cli.output import print_json, progress_bar, show_report, show_written
     from escalade.simulator.devices import devices_with, replayed_named
     from escalade.simulator.network import profiles_with
     from escalade.simulator.planning import Goal, lines_of, make_plan, tables_of
@@ -112,9 +141,37 @@ def plan(
         dialled=dialled,
         room=None if early is None else room_of(early),
     )
+    known = profiles_with(profiles)
+    planned = None
+    if fleet is not None:
+        _check_left_to_fleet(
+            {
+                "--profile": profile,
+                "--deadline-s": deadline_s,
+                "--hedge-after-s": hedge_after_s,
+                "--dialled": dialled,
+                "--early": early,
+                "--price-per-hour": price_per_hour,
+            }
+        )
+        check_destinations({"--out": out}, read=[trace, fleet, profiles, devices])
+        if out is not None:
+            import tomlkit  # noqa: F401 - before the work, so that it cannot fail after
+        from escalade.simulator.planning.deployment import checked_a_day, read_fleet
+
+        planned = read_fleet(fleet, trace, device=setting.device, known=known)
+        if out is not None and not fleet.is_file():
+            raise typer.BadParameter("--out reads the fleet again, and --fleet is no file")
+        told = checked_a_day("--queries-a-day", queries_a_day, planned.queries_a_day)
+        queries_a_day = None if money_a_day is None else told
+        told = checked_a_day("--queries-a-device", queries_a_device, planned.queries_a_device)
+        queries_a_device = None if battery_share is None else told
+    elif out is not None:
+        raise typer.BadParameter("--out is of a fleet: give --fleet, too")
     goal = Goal(
         p50_s=_seconds("--p50-ms", p50_ms),
         p95_s=_seconds("--p95-ms", p95_ms),
+        p99_s=_seconds("--p99-ms", p99_ms),
         mean_s=_seconds("--mean-ms", mean_ms),
         quality=quality,
         accuracy=accuracy,
@@ -132,15 +189,34 @@ def plan(
         read_sample(trace, sample, seed, notes), prices_of(price), hour_prices_of(price_per_hour)
     )
     notes += hour_words(read.header)
-    networks = networks_of([read], profile or [], profiles_with(profiles))
     with progress_bar("planning") as tick:
-        found = make_plan(
-            read, networks, goal, setting=setting, notes=notes, seed=seed, progress=tick
-        )
+        if planned is None:
+            networks = networks_of([read], profile or [], known)
+            found = make_plan(
+                read, networks, goal, setting=setting, notes=notes, seed=seed, progress=tick
+            )
+        else:
+            from escalade.simulator.planning.deployment import plan_deployment
+
+            found = plan_deployment(read, planned, goal, notes=notes, seed=seed, progress=tick)
+    if planned is not None and out is not None and found.deployment is not None:
+        write_fleet(out, planned, trace, found.thresholds, found.deployment.replicas)
     if json:
         print_json(found)
         return
     show_report(lines_of(found), tables_of(found))
+    if out is not None and found.deployment is not None:
+        show_written([("fleet", out)])
+
+
+def _check_left_to_fleet(options: Mapping[str, object]) -> None:
+    """Refuse what a fleet says itself."""
+    for option, value in options.items():
+        if value:
+            raise typer.BadParameter(
+                f"{option} is not for --fleet, whose file says what networks, connections,"
+                f" failed calls and replicas are like; got {option}"
+            )
 
 
 def _seconds(option: str, milliseconds: float | None) -> float | None:
