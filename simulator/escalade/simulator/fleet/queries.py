@@ -241,7 +241,7 @@ def recorded_of(
         round_trip_s = np.maximum(round_trip_s, gateway_s + cloud_s)
     beside_s = round_trip_s - cloud_s - gateway_s
     if table.token_s is not None:
-        tokens = _tokens(path, course.tiers[-1], last, goes_on, group.gateway)
+        tokens = _tokens(path, course.tiers[-1].info, last, goes_on, group.gateway)
         cloud_s = np.where(goes_on, _fitted_s(table, tokens), 0.0)
         if group.gateway is None:  # else it is of the call to the gateway
             beside_s = np.zeros(len(last))
