@@ -164,6 +164,7 @@ def test_a_device_in_place_of_the_recorder_is_written_as_its_scale(
         (("--hedge-after-s", 1), "--hedge-after-s is not for --fleet"),
         (("--dialled", 0.5), "--dialled is not for --fleet"),
         (("--early", 16), "--early is not for --fleet"),
+        (("--price-per-hour", "large=2"), "--price-per-hour is not for --fleet"),
         (
             ("--money-a-day", 5, "--queries-a-day", 1e6),
             "--queries-a-day must be what the fleet's arrivals are, 1.23936e+07 a day",

@@ -356,6 +356,19 @@ def test_a_trace_of_gateways_is_planned_with_them(
     assert plain.figures[0].p99_s.value < found.figures[0].p99_s.value - 0.09
 
 
+def test_a_cloud_of_another_server_is_planned_by_its_fit(trace: Trace, tmp_path: Path) -> None:
+    """A call took 20 ms and more on the recorder's; here 1, with 3 tokens, and none beside."""
+    goal = Goal(p95_s=0.095, quality=0.9)
+    slow = plan(tmp_path, trace, fleet_text(), goal)
+    fast = plan(tmp_path, trace, fleet_text(cloud="start_s = 4e-4\ntoken_s = 2e-4"), goal)
+    assert (slow.met, fast.met) == (False, True)
+    assert fast.deployment is not None
+    assert fast.deployment.replicas == 1
+    # Where nobody waits that is what the fleet's own calls take, too.
+    (alone,), (row,) = fast.figures, fast.deployment.groups
+    assert row.p95_s == pytest.approx(alone.p95_s.value, rel=0.02)
+
+
 def test_one_seed_gives_one_plan(trace: Trace, tmp_path: Path) -> None:
     goal = Goal(p99_s=0.2, quality=0.9)
     one, same, other = (plan(tmp_path, trace, fleet_text(), goal, seed=k) for k in (1, 1, 2))

@@ -6,6 +6,7 @@ from escalade.simulator.fleet.capacity import RUNS, fewest, plan_capacity
 from escalade.simulator.fleet.checking import read_spec
 from escalade.simulator.fleet.frames import frames_of
 from escalade.simulator.fleet.given import replica_s
+from escalade.simulator.fleet.queries import recorded_of
 from escalade.simulator.fleet.report import FleetReport
 from escalade.simulator.fleet.run import run_fleet, run_spec
 from escalade.simulator.fleet.spec import Daily, Group, Recorded, Spec
@@ -28,6 +29,7 @@ __all__ = [
     "plan_capacity",
     "profile_of",
     "read_spec",
+    "recorded_of",
     "recorded_times",
     "replica_s",
     "run_fleet",

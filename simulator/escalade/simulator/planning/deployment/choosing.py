@@ -23,7 +23,7 @@ from escalade.simulator.planning.goals import Goal, Limit, Objective
 from escalade.simulator.planning.measuring import Measured, Outcome
 from escalade.simulator.planning.planned import Plan
 from escalade.simulator.planning.search import aim_of, check_asked, check_known
-from escalade.simulator.recorded import Floats, answered, check_answered, tiers_of
+from escalade.simulator.recorded import Floats, answered, check_answered
 
 Progress = Callable[[int, int], None]
 
@@ -63,9 +63,7 @@ def plan_deployment(
     check_answered(whole)
     halves = halves_of(whole, seed)
     names = [one.name for one in fleet.groups]
-    first, second = (
-        Measured(half, fleet.courses(half, tiers_of(half), seed), names) for half in halves
-    )
+    first, second = (Measured(half, fleet.courses(half, seed), names) for half in halves)
     by_first, by_second = (
         Trials(fleet.spec, fleet.folder, half, names, seed=seed, known=fleet.known)
         for half in halves

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from escalade.edge.trace import Trace
+from escalade.edge.trace import Trace, TraceRecord
 from escalade.simulator.devices import Device, Replayed
 from escalade.simulator.errors import PlanError
 from escalade.simulator.fleet import (
@@ -19,10 +19,11 @@ from escalade.simulator.fleet import (
     Spec,
     profile_of,
     read_spec,
+    recorded_of,
     recorded_times,
 )
 from escalade.simulator.network import Network, Profiles
-from escalade.simulator.recorded import RecordedTier
+from escalade.simulator.recorded import tiers_of
 from escalade.simulator.replay import Course, Setting
 
 _DAY_S, _HOURS = 86_400.0, 24.0
@@ -92,11 +93,14 @@ class PlannedFleet:
             )
         return found
 
-    def courses(self, trace: Trace, tiers: list[RecordedTier], seed: int) -> list[Course]:
+    def courses(self, trace: Trace, seed: int) -> list[Course]:
         """Of the trace, or a part of it, on the network of each of its groups."""
         return [
             Course.of(
-                tiers, [self._network(group, trace)], seed=seed, setting=self._setting(group)
+                tiers_of(self._served(group, trace, seed)),
+                [self._network(group, trace)],
+                seed=seed,
+                setting=self._setting(group),
             )[0]
             for group in self.groups
         ]
@@ -110,6 +114,18 @@ class PlannedFleet:
         ]
         cloud = msgspec.structs.replace(self.spec.cloud, replicas=replicas, scaling=None)
         return msgspec.structs.replace(self.spec, groups=groups, cloud=cloud)
+
+    def _served(self, group: Group, trace: Trace, seed: int) -> Trace:
+        """The trace with calls that take what a fit of the cloud says, where the fleet has one."""
+        if self.spec.cloud.token_s is None:
+            return trace
+        told = recorded_of(Path(group.trace or ""), trace, group, self.spec.cloud, seed)
+        server_s = told.gateway_s + told.cloud_s
+        both = zip(server_s.tolist(), (server_s + told.beside_s).tolist(), strict=True)
+        records = [
+            _taking(record, *times) for record, times in zip(trace.records, both, strict=True)
+        ]
+        return trace._replace(records=records)
 
     def _network(self, group: Group, trace: Trace) -> Network:
         own = profile_of(f"group {group.name!r}", group.profile, self.known)
@@ -208,3 +224,20 @@ def _a_day(group: Group, folder: Path) -> float:
     if isinstance(arrivals, Recorded):
         return len(recorded_times(arrivals, folder)) * _DAY_S / arrivals.period_s
     return _HOURS * arrivals.per_hour
+
+
+def _taking(record: TraceRecord, server_s: float, round_trip_s: float) -> TraceRecord:
+    """A query whose call to the last tier took other times; what was taken beside it stays."""
+    *below, last = record.tiers
+    assert last is not None  # noqa: S101 - every tier answered
+    assert last.link is not None  # noqa: S101 - `recorded_of` refuses a trace without
+    more_s = round_trip_s - max(last.link.round_trip_s, last.link.server_s)
+    answer = msgspec.structs.replace(
+        last,
+        seconds=last.seconds + more_s,
+        link=msgspec.structs.replace(last.link, server_s=server_s, round_trip_s=round_trip_s),
+    )
+    came = record.answered_by == len(below)
+    return msgspec.structs.replace(
+        record, tiers=[*below, answer], total_s=record.total_s + (more_s if came else 0.0)
+    )
