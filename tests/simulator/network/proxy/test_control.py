@@ -198,6 +198,8 @@ def test_fields_add_up_until_a_profile_is_named_and_a_refusal_changes_nothing() 
         ("POST", "/set", {}, b"{", 400, b"no JSON"),
         ("POST", "/set", {}, b'{"profil": "lte"}', 400, b"did you mean 'profile'"),
         ("POST", "/set", {"Content-Length": "9999999"}, b"", 413, b"must be 0 to 65536"),
+        ("PUT", "/set", {}, b"{}", 501, b'{"error":"Unsupported method (\'PUT\')"}'),
+        ("GET", "/" * 70_000, {}, b"", 414, b'{"error":"Request-URI Too Long"}'),
     ],
 )
 def test_what_is_not_for_it_is_refused(
