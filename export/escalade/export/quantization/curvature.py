@@ -194,7 +194,9 @@ class _Seen:
         self.guided += energy
         # Each text by its length, whatever its gradients are beside another's.
         given = float(alike.sum()) if self.trace is None else len(flat) / tokens * self.trace
-        weighing = weighing * (_GUIDED / (1 - _GUIDED) * given / max(energy, _TINY))
+        # A model that is sure of its every token has no gradients, and all count alike.
+        has_any = energy > _TINY * given
+        weighing = weighing * (_GUIDED / (1 - _GUIDED) * given / energy if has_any else 0.0)
         if self.trace is None:
             weighing = 1 + weighing
         self.hessian.add(flat * weighing.sqrt())
