@@ -14,8 +14,8 @@ from escalade.cli.verbs.export.choices import FormatChoice, LayoutChoice, Quanti
 from escalade.cli.verbs.export.other_kinds import export_other_kind
 
 _GOLDEN_PROMPTS = 8
-# More change the rounding little, and each is read by the torch model.
-_GPTQ_PROMPTS = 256
+# A small model is tuned by all of them, any model rounded by a part.
+_GPTQ_PROMPTS = 4096
 _HELD_OUT_PROMPTS = 64
 # Of a weight, before a model is loaded and says its own: none is rounded to fewer, float32 has 32.
 _LEAST_BITS, _MOST_BITS = 2, 32
