@@ -27,7 +27,7 @@ _CURVATURE_TOKENS, _LEAST_TOKENS = 4096, 32
 # That hessians are gathered of; more change the rounding little, and each is read alone.
 _READ_PROMPTS = 256
 #: Decoders of at most so many are tuned; twice the parameters take twice the time.
-TUNED_PARAMETERS = 400_000
+TUNED_PARAMETERS = 250_000
 # Of a text: what was computed of each token stays in memory until the way back.
 _PIECE_TOKENS = 256
 # Of prompts that weights are rounded by, this share of tokens may be unknown: names and signs, not

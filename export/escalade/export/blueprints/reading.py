@@ -82,7 +82,9 @@ def _attended(
         angles = [one[: normed.shape[1], None] for one in (model.cosines, model.sines)]
         queries, keys = _rotated(queries, *angles), _rotated(keys, *angles)
     mixed = functional.scaled_dot_product_attention(
-        *(each.transpose(1, 2) for each in (queries, keys, values)),
+        queries.transpose(1, 2),
+        keys.transpose(1, 2),
+        values.transpose(1, 2),
         attn_mask=_seen(normed.shape[1], attention.sliding_window),
         scale=attention.scale,
         enable_gqa=model.heads != model.kv_heads,

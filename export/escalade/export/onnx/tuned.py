@@ -34,8 +34,11 @@ from escalade.export.quantization import (
     tune,
 )
 
-# `benchmarks/rounding_chance.py`; more lower what is lost further, and take longer.
-_STEPS = 600
+# More lower what is lost further, and take longer. So many times through few texts are enough: the
+# rest is learned by heart.
+_STEPS, _PASSES = 600, 10
+# Exact logits that are kept, in numbers; others are computed anew in each step.
+_KEPT_NUMBERS = 1 << 24
 # Of a step, at most; what a step computes stays in memory until its way back.
 _TEXTS, _TOKENS = 64, 2048
 _HELD_OUT = 8  # of so many texts one is not tuned by
@@ -109,6 +112,8 @@ class _Tuning:
         )
         self._held = _batches([one for at, one in enumerate(texts) if at % _HELD_OUT == 0])
         self._read = _batches([one for at, one in enumerate(texts) if at % _HELD_OUT])
+        self._known: dict[int, Tensor] = {}
+        self._left = _KEPT_NUMBERS
         self._norms = {name: _free(norm) for name, norm in norms_of(model).items()}
         self._matrices = {
             name: Tuned(
@@ -131,7 +136,7 @@ class _Tuning:
             [*weights, *biases],
             lambda at: self._divergence(self._read[at]),
             len(self._read),
-            steps=_STEPS,
+            steps=min(_STEPS, _PASSES * len(self._read)),
             progress=self._progress,
         )
         if not self._lost() < before:
@@ -153,10 +158,20 @@ class _Tuning:
         return sum(lost) / sum(float(one.counted.sum()) for one in self._held)
 
     def _divergence(self, batch: _Batch) -> Tensor:
-        with torch.no_grad():
-            exact = self._logits(batch.ids, {}, norms_of(self._model))
+        exact = self._exact(batch)
         weights = {name: one.weights() for name, one in self._matrices.items()}
         return divergence(exact, self._logits(batch.ids, weights, self._norms), batch.counted)
+
+    def _exact(self, batch: _Batch) -> Tensor:
+        key = id(batch.ids)  # of batches that stay
+        if key in self._known:
+            return self._known[key]
+        with torch.no_grad():
+            exact = self._logits(batch.ids, {}, norms_of(self._model))
+        self._left -= exact.numel()
+        if self._left >= 0:
+            self._known[key] = exact
+        return exact
 
     def _logits(
         self, ids: Tensor, weights: Mapping[str, Tensor], norms: Mapping[str, Norm]
@@ -245,7 +260,8 @@ def _rounded_inputs(values: Tensor, block_size: int) -> Tensor:
     blocks = blocks.unflatten(-1, (-1, block_size))
     steps = blocks.abs().amax(-1, keepdim=True).clamp_min(_TINY) / _INT8_MOST
     near = ((blocks / steps).round() * steps).flatten(-2)[..., :columns]
-    return values + (near - values.detach())
+    rounded: Tensor = values + (near - values.detach())
+    return rounded
 
 
 def _free(norm: Norm) -> Norm:
