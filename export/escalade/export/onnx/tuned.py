@@ -66,7 +66,7 @@ def tune_rounded(
         The decoder, and a storage that has its matrices rounded: as they were, where the tuned
         lose more in the texts held out.
     """
-    named = _matrices(model, storage)
+    named = matrices_of(model, storage)
     rounded = {
         name: storage.rounded(graph, name, one, looked_up=name.startswith(EMBEDDING))
         for name, one in named.items()
@@ -226,7 +226,7 @@ def _batch(texts: Sequence[Answered]) -> _Batch:
     return _Batch(ids, counted)
 
 
-def _matrices(model: Decoder, storage: Storage) -> dict[str, Linear]:
+def matrices_of(model: Decoder, storage: Storage) -> dict[str, Linear]:
     """Every matrix that the graph stores, by its name there."""
     found = _parts(storage, EMBEDDING, model.head if model.tied else Linear(model.embedding))
     for index, block in enumerate(model.blocks):
