@@ -8,8 +8,8 @@ match that are lost against float32, answers that stay the same, and how many mo
 the large model, by mean and spread over the seeds. Go on must as many, those of the highest score
 first, as make the cascade right midway between float32 and the large model. Kinds are whole windows
 that the model writes on, answers to prompts as its tokenizer closes them, which is what `export`
-takes, the same in blocks of 16; and prompts of the training split, drawn for each seed, by which what is
-rounded is then tuned all together, or not.
+takes, the same in blocks of 16; and prompts of the training split, drawn for each seed, by which
+what is rounded is then tuned all together, or not.
 """
 
 from __future__ import annotations
