@@ -98,10 +98,11 @@ def tuned_of(model_dir: Path, prompts: list[str]) -> tuple[Decoder, Decoder, Sto
     model = load_model(model_dir)
     _, answers = calibrate(
         model, model_dir, "int4", prompts, _WINDOW, lambda line: None,
-        end_ids=[_END], kept=Kept(Path("nowhere")), hangs_on={},
+        end_ids=[_END], kept=Kept(model_dir.parent / "tuned"), hangs_on={},
     )  # fmt: skip
     before = align_rotary(decoder_of(model, _WINDOW))
     storage = storage_of("int4", None, None, 32)
+    assert len(answers) == len(prompts)
     return before, *tune_rounded(before, storage, answers, "decoder", lambda line: None)
 
 
