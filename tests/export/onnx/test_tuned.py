@@ -150,11 +150,11 @@ def test_what_is_no_better_where_it_is_held_out_is_not_taken(
 
 
 @pytest.mark.parametrize("bits", [None, 9.0])
-def test_tuned_through_export_loses_less_and_is_the_same_every_time(
+def test_tuned_through_export_loses_less(
     bits: float | None, tiny_model_dir: Path, tmp_path: Path
 ) -> None:
-    lost, programs = {}, {}
-    for name in ("plain", "tuned", "again"):
+    lost = {}
+    for name in ("plain", "tuned"):
         manifest = export_artifact(
             tiny_model_dir, tmp_path / name, quantize="int4", bits=bits, gptq_prompts=PROMPTS,
             tuned=name != "plain", golden_prompts=PROMPTS[:2],
@@ -163,9 +163,7 @@ def test_tuned_through_export_loses_less_and_is_the_same_every_time(
         measured = measure_lost(tmp_path / name, tiny_model_dir, UNSEEN)
         assert measured is not None
         lost[name] = measured.mean_kl
-        programs[name] = (tmp_path / name / "model.onnx.data").read_bytes()
     assert lost["tuned"] < lost["plain"]
-    assert programs["tuned"] == programs["again"] != programs["plain"]
 
 
 def test_a_model_that_is_not_small_is_left_as_it_is(
