@@ -35,7 +35,7 @@ def tuned_once(few: bool) -> tuple[Rounded, Rounded, float, float]:
 
     with torch.no_grad():
         off = sum(float(loss(batch)) for batch in range(4))
-    tune({"w": matrix}, [], loss, 4, steps=80)
+    tune({"w": matrix}, [], loss, 4, steps=300)
     with torch.no_grad():
         return before, matrix.rounded, off, sum(float(loss(batch)) for batch in range(4))
 
