@@ -8,12 +8,14 @@ match that are lost against float32, answers that stay the same, and how many mo
 the large model, by mean and spread over the seeds. Go on must as many, those of the highest score
 first, as make the cascade right midway between float32 and the large model. Kinds are whole windows
 that the model writes on, answers to prompts as its tokenizer closes them, which is what `export`
-takes, the same in blocks of 16; and, drawn by nobody, prompts of the training split.
+takes, the same in blocks of 16; and prompts of the training split, drawn for each seed, by which
+what is rounded is then tuned all together, or not.
 """
 
 from __future__ import annotations
 
 import argparse
+import random
 import statistics
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -38,7 +40,8 @@ from escalade.export.artifact import export_artifact
 from escalade.training.data import load_pronunciations, make_records
 
 CHECKPOINTS = Path(__file__).parents[1] / "training" / "checkpoints"
-_TRAINING_PROMPTS = 512
+_TRAINING_PROMPTS = 4096  # as many as `--gptq DATA` takes
+_TEXTS = ("own", "prompts")
 _GOLDEN = ["g2p: a"]
 
 
@@ -48,6 +51,7 @@ class Way(NamedTuple):
     scheme: Scheme = "int4"
     block_size: int | None = None
     prompts: list[str] | None = None
+    tuned: bool = False
 
 
 class Answers(NamedTuple):
@@ -71,12 +75,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--queries", type=int, help="of the validation split; default: all")
+    parser.add_argument(
+        "--text", nargs="+", choices=_TEXTS, default=_TEXTS, help="whose; default: all"
+    )
     options = parser.parse_args()
     quiet_third_party()
     pronunciations = load_pronunciations()
     records = subsample(list(make_records("valid", pronunciations)), options.queries)
-    train = subsample(list(make_records("train", pronunciations)), _TRAINING_PROMPTS)
-    prompts = [record.prompt for record in train]
+    train = list(make_records("train", pronunciations))
     small = CHECKPOINTS / "small-cat-xent"
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "out"
@@ -89,6 +95,7 @@ def main() -> None:
                 quantize=way.scheme,
                 block_size=way.block_size,
                 gptq_prompts=way.prompts,
+                tuned=way.tuned,
                 golden_prompts=_GOLDEN,
             )
             return answers(out, records)
@@ -101,14 +108,18 @@ def main() -> None:
             found = of(small, f"{kind}, seed {seed}", way)
             rows.setdefault(kind, []).append(cost(found, exact, large))
 
-        for seed in range(options.seeds):
+        for seed in range(options.seeds if "own" in options.text else 0):
             with _seeded(seed, windows=True):
                 add("windows", seed, Way())
             with _seeded(seed):
                 add("answers", seed, Way())
             with _seeded(seed):
                 add("answers, blocks of 16", seed, Way(block_size=16))
-        add("training prompts", 0, Way(prompts=prompts))
+        for seed in range(options.seeds if "prompts" in options.text else 0):
+            some = random.Random(seed).sample(train, _TRAINING_PROMPTS)  # noqa: S311 - no secret
+            prompts = [record.prompt for record in some]
+            add("training prompts", seed, Way(prompts=prompts))
+            add("training prompts, tuned", seed, Way(prompts=prompts, tuned=True))
     table = Table(
         "text", "drawn", "points lost", "same answers, %", "more calls, %",
         title=f"{len(records):,} validation queries; mean (least to most)",

@@ -22,11 +22,12 @@ _WINDOW = 48
 
 def _texts(model_dir: Path, tmp_path: Path) -> list[list[int]]:
     kept = Kept(tmp_path / "out")
-    said = calibrate(
+    said, answers = calibrate(
         load_model(model_dir), model_dir, "int4", None, _WINDOW, lambda line: None,
         end_ids=[_END], kept=kept, hangs_on={},
     )  # fmt: skip
     assert said == " on text that it wrote"
+    assert not answers  # of its own text nothing is tuned by
 
     def again() -> Mapping[str, Tensor]:
         pytest.fail("its text was not kept")

@@ -49,6 +49,7 @@ from escalade.export.versions import versions_of
 
 if TYPE_CHECKING:
     from escalade.export.layouts import Layout
+    from escalade.export.quantization import Answered
 
 #: How weights may be stored, for each runtime.
 SCHEMES: dict[Format, tuple[Scheme, ...]] = {
@@ -77,6 +78,7 @@ def export_artifact(
     activation_bits: int | None = None,
     gptq_prompts: Sequence[str] | None = None,
     gptq_named: str = "",
+    tuned: bool = True,
     held_out: Sequence[str] = (),
     layout: Layout | None = None,
     golden_prompts: Sequence[str] = DEFAULT_GOLDEN_PROMPTS,
@@ -104,6 +106,8 @@ def export_artifact(
             answers to them stay (`int4`, `int8`); None takes text that a decoder writes itself in
             `int4`, and else, as an empty list does, each weight to its nearest.
         gptq_named: what says whose these are; see `read_rounding_text`.
+        tuned: whether the rounded matrices of a small decoder in `int4` are tuned all together by
+            answers to these prompts, where there are any.
         held_out: prompts that `measure_lost` is to be given; refused at once where it has none to
             read.
         layout: add what another library wants beside the program, so that it opens it too.
@@ -155,7 +159,7 @@ def export_artifact(
             from escalade.export.layouts import write_layout
 
             write_layout(layout, model_dir, folder, model, entry)
-        text = calibrate(
+        text, answers = calibrate(
             model,
             folder,
             quantize,
@@ -174,6 +178,7 @@ def export_artifact(
                 "versions": versions_of(_PACKAGES),
             },
             budgeted=bits is not None,
+            tuned=tuned and format == "onnx",
         )
         progress(f"writing the {format} program")
         with quiet():
@@ -194,6 +199,7 @@ def export_artifact(
                 activation_bits,
                 layout,
                 window,
+                answers,
                 kept,
                 progress,
             )
@@ -250,6 +256,7 @@ def _write_program(
     activation_bits: int | None,
     layout: Layout | None,
     window: int,
+    answers: Sequence[Answered],
     kept: Kept,
     progress: Callable[[str], None],
 ) -> tuple[str, str | None, QuantizationEntry]:
@@ -290,6 +297,7 @@ def _write_program(
             bits=bits,
             activation_bits=activation_bits,
             planes=layout is None,
+            tuned_by=answers,
             kept=kept,
             progress=progress,
         ),

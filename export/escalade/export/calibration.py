@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from tokenizers import Tokenizer
@@ -17,15 +18,31 @@ from escalade.export.memory import give_back
 from escalade.export.quiet import quiet
 from escalade.export.rounding_text import BY_OWN_TEXT
 
+if TYPE_CHECKING:
+    from escalade.export.quantization import Answered
+
 # Of the model's own answer to each prompt that weights are rounded by.
 _GPTQ_NEW_TOKENS = 64
 # That are read forwards and backwards to see what each matrix matters.
 _CURVATURE_TOKENS, _LEAST_TOKENS = 4096, 32
+# That hessians are gathered of; more change the rounding little, and each is read alone.
+_READ_PROMPTS = 256
+#: Decoders of at most so many are tuned; twice the parameters take twice the time.
+TUNED_PARAMETERS = 250_000
 # Of a text: what was computed of each token stays in memory until the way back.
 _PIECE_TOKENS = 256
 # Of prompts that weights are rounded by, this share of tokens may be unknown: names and signs, not
 # all of a language.
 _MOST_UNKNOWN = 0.5
+
+
+class Calibrated(NamedTuple):
+    """What was read."""
+
+    #: Whose text it was, for people; empty where prompts, or nothing, was read.
+    by: str
+    #: What rounded matrices are to be tuned by; empty where they are not.
+    answers: Sequence[Answered] = ()
 
 
 def calibrate(
@@ -40,7 +57,8 @@ def calibrate(
     kept: Kept,
     hangs_on: Mapping[str, object],
     budgeted: bool = False,
-) -> str:
+    tuned: bool = True,
+) -> Calibrated:
     """Leave hessians on a model's layers, where its weights are rounded by text.
 
     In few bits a decoder's count tokens by what its answers hang on; that is left there too.
@@ -56,9 +74,7 @@ def calibrate(
         kept: where what is rounded by text stays until all is.
         hangs_on: beside the text, what that hangs on, as JSON takes it.
         budgeted: whether bits are spent by what was measured, for which there must be enough text.
-
-    Returns:
-        Whose text it was, for people; empty where prompts, or nothing, was read.
+        tuned: whether a small decoder is to be tuned by prompts, where these are given.
 
     Raises:
         OptionError: see `prompts_to_answer`, or for a budget there is too little text.
@@ -67,24 +83,30 @@ def calibrate(
     if prompts or (prompts is None and guided):
         # Sums of floats hang on how many threads share them.
         threads = torch.get_num_threads()
-        before = kept.begin({**hangs_on, "text": prompts, "threads": threads})
+        before = kept.begin({**hangs_on, "text": prompts, "threads": threads, "tuned": tuned})
         if before:
             progress(f"going on from {before} steps of an export that was interrupted")
     if prompts:
-        progress(f"reading {len(prompts)} prompts to round weights by")
+        some = min(len(prompts), _READ_PROMPTS)
+        progress(f"reading {some} prompts to round weights by")
         read = _read(model, folder, prompts, window)
         if guided:
             _measure(model, read, progress, needed=budgeted)
-        return ""
+        if guided and tuned and model.num_parameters() <= TUNED_PARAMETERS:
+            asked = _fitting(folder, prompts, window)
+            progress(f"answering {len(asked)} prompts to tune weights by")
+            with quiet():
+                return Calibrated("", _answered(model, asked, window, end_ids, kept))
+        return Calibrated("")
     if prompts is not None or not guided:
-        return ""
+        return Calibrated("")
     progress("writing text to round weights by")
     with quiet():
         step = kept.once("texts", lambda: _written(model, folder, window, end_ids))
     give_back()
     texts = [ids.tolist() for ids in step["ids"].split(step["lengths"].tolist())]
     _measure(model, texts, progress, needed=budgeted)
-    return BY_OWN_TEXT
+    return Calibrated(BY_OWN_TEXT)
 
 
 def prompts_to_answer(
@@ -168,12 +190,43 @@ def _measure(
 def _read(
     model: PreTrainedModel, folder: Path, prompts: Sequence[str], window: int
 ) -> list[list[int]]:
-    """Returns the prompts that fit."""
+    """Returns the prompts that were read."""
     from escalade.export.quantization import gather_hessians
 
-    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_NAME))
-    longest = min(_GPTQ_NEW_TOKENS, window // 2)
-    fitting = prompts_to_answer("--gptq", tokenizer, prompts, window - longest)
+    fitting = _fitting(folder, prompts, window)
+    count = min(len(fitting), _READ_PROMPTS)
+    some = [fitting[at * len(fitting) // count] for at in range(count)]
     with quiet():
-        gather_hessians(model, fitting, max_new_tokens=longest)
-    return fitting
+        gather_hessians(model, some, max_new_tokens=_longest(window))
+    return some
+
+
+def _fitting(folder: Path, prompts: Sequence[str], window: int) -> list[list[int]]:
+    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_NAME))
+    return prompts_to_answer("--gptq", tokenizer, prompts, window - _longest(window))
+
+
+def _longest(window: int) -> int:
+    return min(_GPTQ_NEW_TOKENS, window // 2)
+
+
+def _answered(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    window: int,
+    end_ids: Sequence[int],
+    kept: Kept,
+) -> list[Answered]:
+    from escalade.export.quantization import Answered, answer_prompts
+
+    def drawn() -> dict[str, Tensor]:
+        texts = answer_prompts(model, prompts, end_ids, window=window)
+        return {
+            "ids": torch.cat([text.ids for text in texts]),
+            "lengths": torch.tensor([[len(text.ids), text.first] for text in texts]),
+        }
+
+    step = kept.once("answers", drawn)
+    lengths, firsts = step["lengths"].unbind(1)
+    texts = step["ids"].split(lengths.tolist())
+    return [Answered(*text) for text in zip(texts, firsts.tolist(), strict=True)]

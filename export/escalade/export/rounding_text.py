@@ -20,8 +20,8 @@ BY_OWN_TEXT = " on text that it wrote"
 _GIVEN = re.compile(
     re.escape(BY_GPTQ) + r" on (?P<data>.+) \(sha256 (?P<sha256>[0-9a-f]{16})\)$", re.DOTALL
 )
-# More change the rounding little, and each is read by the torch model.
-_MOST_PROMPTS = 256
+# A small model is tuned by all of them, any model rounded by a part.
+_MOST_PROMPTS = 4096
 
 
 class RoundingText(NamedTuple):
@@ -34,7 +34,7 @@ class RoundingText(NamedTuple):
 
 
 def read_rounding_text(data: Path) -> RoundingText:
-    """At most 256 prompts of a file of query records.
+    """At most 4,096 prompts of a file of query records.
 
     Raises:
         DataError: it cannot be read.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,8 +25,9 @@ from escalade.export.onnx.encoder_decoder_graph import write_encoder_decoder
 from escalade.export.onnx.slices import slices_in
 from escalade.export.onnx.storage import Storage
 from escalade.export.onnx.survey import budget_of
+from escalade.export.onnx.tuned import tune_rounded
 from escalade.export.onnx.writer import PROGRAM_NAME, GraphWriter
-from escalade.export.quantization import Choice, has_hessians
+from escalade.export.quantization import Answered, Choice, has_hessians
 from escalade.export.rounding_text import BY_GPTQ
 
 ENCODER_NAME = "encoder.onnx"
@@ -66,6 +67,7 @@ def export_onnx(
     bits: float | None = None,
     activation_bits: int | None = None,
     planes: bool = True,
+    tuned_by: Sequence[Answered] = (),
     kept: Kept | None = None,
     progress: Callable[[str], None] = lambda step: None,
 ) -> QuantizationEntry:
@@ -83,6 +85,7 @@ def export_onnx(
         activation_bits: of what `int8` and `int4` weights are multiplied with: 8 or 32; 8 if None.
         planes: whether integers may be stored in planes, which our runtimes join and no other
             library does.
+        tuned_by: texts that a decoder's rounded matrices are tuned by, all together.
         kept: where matrices that are rounded by text stay until all are.
         progress: called with a line now and then, where that takes its time.
 
@@ -130,15 +133,25 @@ def export_onnx(
             write_encoder_decoder(encoder, decoder, encoder_decoder_of(model, window), storage)
     else:
         with GraphWriter(out / PROGRAM_NAME, "decoder") as graph:
+            if tuned_by:
+                blueprint, storage = tune_rounded(
+                    blueprint, storage, tuned_by, graph.name, progress
+                )
             write_decoder(graph, blueprint, storage, last=True)
         if budget and graph.planes:
             budget = msgspec.structs.replace(budget, planes=graph.planes)
     return QuantizationEntry(
         scheme=scheme,
         block_size=None if budget else storage.block_size,
-        detail=storage.detail + (BY_GPTQ if has_hessians(model) else ""),
+        detail=storage.detail + _rounded_by(model, storage),
         budget=budget or msgspec.UNSET,
     )
+
+
+def _rounded_by(model: PreTrainedModel, storage: Storage) -> str:
+    if not has_hessians(model):
+        return ""
+    return ("; tuned together" if storage.tuned else "") + BY_GPTQ
 
 
 def _counted(doing: str, total: int, progress: Callable[[str], None]) -> Callable[[str], None]:

@@ -33,7 +33,7 @@ from escalade.export.onnx.products import (
 from escalade.export.onnx.rounding import round_matrix
 from escalade.export.onnx.slices import slices_of
 from escalade.export.onnx.writer import GraphWriter
-from escalade.export.quantization import Choice, pack, pack_zeros
+from escalade.export.quantization import Choice, Rounded, pack, pack_zeros
 
 BLOCK_SIZES = (16, 32, 64, 128, 256)
 _BITS: dict[str, int] = {"int4": 4, "int8": 8}
@@ -67,6 +67,10 @@ class Storage:
     slices: Mapping[str, Sequence[int]] = field(default_factory=dict)
     #: Where matrices that were rounded by text stay until all are.
     kept: Kept = field(default_factory=Kept)
+    #: Matrices by their names that are rounded already.
+    known: Mapping[str, Rounded] = field(default_factory=dict)
+    #: Whether these were tuned by what all come to.
+    tuned: bool = False
     #: Called with the name of each matrix before it is rounded.
     progress: Callable[[str], None] = lambda name: None
 
@@ -121,6 +125,38 @@ class Storage:
         assert self.block_size is not None  # noqa: S101 - a scheme with blocks has one
         few = name not in {EMBEDDING, HEAD}
         return Choice(self.bits if few else max(self.bits, self.head_bits), self.block_size)
+
+    def few_scales(self, name: str, module: Linear) -> bool:
+        """Whether the scales of the matrix called `name` are of few numbers.
+
+        Where each has its own bits, all bytes are counted, and those of scales spent better.
+        """
+        return name in self.choices and self.choice_of(name).few_scales(*module.weight.shape)
+
+    def rounded(self, graph: str, name: str, module: Linear, *, looked_up: bool) -> Rounded:
+        """The matrix called `name` of the graph called `graph` in few bits.
+
+        Args:
+            graph: two of a model have a first layer each.
+            name: of the matrix.
+            module: what it is.
+            looked_up: whether rows of it are read too, each by itself.
+        """
+        if name in self.known:
+            return self.known[name]
+        self.progress(name)
+        few = self.few_scales(name, module)
+        # What was rounded before scales were levels is no step of this.
+        step = f"{graph}.{name}.{'levels' if few else 'rounded'}"
+        return round_matrix(
+            self.kept,
+            step,
+            name,
+            module,
+            self.choice_of(name),
+            looked_up=looked_up,
+            few_scales=few,
+        )
 
     def linear(self, graph: GraphWriter, name: str, module: Linear, values: str) -> str:
         """`values W^T + b`; returns the output's name. A `name` seen before is not stored again."""
@@ -248,18 +284,12 @@ class Storage:
         if not graph.has(f"{name}.scales"):
             choice = self.choice_of(name)
             bits, size = choice
-            self.progress(name)
-            # Where each has its own, all bytes are counted, and those of scales spent better.
-            few = name in self.choices and choice.few_scales(*module.weight.shape)
-            # Two graphs of a model have a first layer each; and what was rounded before scales
-            # were levels is no step of this.
-            step = f"{graph.name}.{name}.{'levels' if few else 'rounded'}"
-            rounded = round_matrix(
-                self.kept, step, name, module, choice, looked_up=looked_up, few_scales=few
-            )
+            rounded = self.rounded(graph.name, name, module, looked_up=looked_up)
             store_blocks(graph, f"{name}.blocks", choice, pack(rounded, bits, size))
             wider = 1 << (kernel_bits(bits) - bits)
-            store_scales(graph, name, rounded.grid.scales.numpy(), few, wider)
+            store_scales(
+                graph, name, rounded.grid.scales.numpy(), self.few_scales(name, module), wider
+            )
             if rounded.grid.zeros is not None:
                 graph.weight(f"{name}.zeros", pack_zeros(rounded.grid.zeros, bits))
         return f"{name}.zeros" if graph.has(f"{name}.zeros") else ""

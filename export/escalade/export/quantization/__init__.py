@@ -24,7 +24,13 @@ from escalade.export.quantization.hessian import (
     has_hessians,
     hessian_of,
 )
-from escalade.export.quantization.own_text import asked_by, write_answers, write_text
+from escalade.export.quantization.own_text import (
+    Answered,
+    answer_prompts,
+    asked_by,
+    write_answers,
+    write_text,
+)
 from escalade.export.quantization.packing import pack, pack_zeros
 from escalade.export.quantization.refine import refine
 from escalade.export.quantization.torchao import (
@@ -33,19 +39,24 @@ from escalade.export.quantization.torchao import (
     plain_linears,
     quantize_8da4w,
 )
+from escalade.export.quantization.tuning import Tuned, divergence, tune
 
 __all__ = [
     "BLOCKS",
     "CURVATURE",
     "GROUP_SIZE",
     "WIDTHS",
+    "Answered",
     "Choice",
     "EmbeddingBits",
     "Hessian",
     "Offer",
     "Rounded",
+    "Tuned",
+    "answer_prompts",
     "asked_by",
     "damped",
+    "divergence",
     "gather_curvatures",
     "gather_hessians",
     "gptq_round",
@@ -64,6 +75,7 @@ __all__ = [
     "rounded_from",
     "spend",
     "tensors",
+    "tune",
     "with_lookups",
     "write_answers",
     "write_text",

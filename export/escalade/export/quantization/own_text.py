@@ -25,6 +25,8 @@ ROWS, TOKENS = 16, 256
 # Of a prompt that is answered, at most this share of the window and so many tokens; of the answer.
 _PROMPT_SHARE, _PROMPT, _ANSWER = 4, 64, 64
 
+_ANSWERED = 128  # prompts answered at a time
+
 
 class Asked(NamedTuple):
     """What a tokenizer puts around a prompt, and what no prompt has in it; token ids."""
@@ -139,11 +141,54 @@ def write_answers(
         ids = _go_on(model, ids, most, draw, ends=ends)
         begin = around + length
         for row in ids:
-            ended = torch.isin(row[begin:], ends).nonzero()
-            text = row[: begin + int(ended[0]) + 1] if len(ended) else row
+            text = _ended(row, begin, ends)
             texts.append(Answered(text, begin))
             written += len(text)
     return texts
+
+
+def answer_prompts(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    end_ids: Sequence[int],
+    *,
+    window: int,
+    seed: int = 0,
+) -> list[Answered]:
+    """The model's answers, drawn at temperature 1, to prompts as its tokenizer closes them.
+
+    Args:
+        model: a causal LM in float32, in eval mode.
+        prompts: token ids of each; shorter than the window.
+        end_ids: what ends an answer, and belongs to it.
+        window: of the model, in tokens.
+        seed: the same gives the same texts.
+
+    Returns:
+        One of each prompt, in their order.
+
+    Raises:
+        ModelError: its logits are not finite.
+    """
+    draw, ends = torch.Generator().manual_seed(seed), torch.tensor(end_ids)
+    lengths: dict[int, list[int]] = {}
+    for place, prompt in enumerate(prompts):
+        lengths.setdefault(len(prompt), []).append(place)
+    texts: dict[int, Answered] = {}
+    for length, places in sorted(lengths.items()):
+        for first in range(0, len(places), _ANSWERED):
+            some = places[first : first + _ANSWERED]
+            ids = torch.tensor([list(prompts[place]) for place in some])
+            rows = _go_on(model, ids, min(_ANSWER, window - length), draw, ends=ends)
+            for place, row in zip(some, rows, strict=True):
+                texts[place] = Answered(_ended(row, length, ends), length)
+    return [texts[place] for place in range(len(prompts))]
+
+
+def _ended(row: Tensor, begin: int, ends: Tensor) -> Tensor:
+    """A text up to the first end of the answer that begins there."""
+    ended = torch.isin(row[begin:], ends).nonzero()
+    return row[: begin + int(ended[0]) + 1] if len(ended) else row
 
 
 def _go_on(
