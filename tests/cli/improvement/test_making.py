@@ -22,7 +22,9 @@ from escalade.training.improvement import Improvement
         {"quantize": "int4", "gptq_prompts": []},
         {"quantize": "int8", "gptq_prompts": ["g2p: a"]},
         {"quantize": "int4", "head_bits": 4, "activation_bits": 32},
-        {"quantize": "int4", "bits": 8.0, "activation_bits": 32},
+        pytest.param(
+            {"quantize": "int4", "bits": 8.0, "activation_bits": 32}, marks=pytest.mark.slow
+        ),
         {"layout": "genai"},
         pytest.param(
             {"format": "executorch", "quantize": "8da4w", "head_bits": 4}, marks=pytest.mark.slow

@@ -139,7 +139,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["--temperature", "0"], "temperature must be a finite number above 0, got 0.0"),
     (["--top-k", "-1"], "top_k must be 0 (all) or more, got -1"),
     (["--top-p", "1.5"], "top_p must be in (0, 1], got 1.5"),
-    (["--seed", "-3"], "seed must be 0 or more, got -3"),
+    (["--seed", "-3"], "'--seed': Input should be greater than or equal to 0, got '-3'"),
     (["--max-memory", "2X"], "'2X' is no size"),
     (["--max-memory", "K"], "'K' is no size"),
     (["--max-memory", "1KK"], "'1KK' is no size"),

@@ -154,7 +154,7 @@ def test_what_is_no_better_where_it_is_held_out_is_not_taken(
     assert torch.equal(rounded.grid.scales, fresh.grid.scales)
 
 
-@pytest.mark.parametrize("bits", [None, 8.0])
+@pytest.mark.parametrize("bits", [None, pytest.param(8.0, marks=pytest.mark.slow)])
 def test_tuned_through_export_loses_less(
     bits: float | None, tiny_model_dir: Path, tmp_path: Path
 ) -> None:
