@@ -89,14 +89,14 @@ def calibrate(
     if prompts:
         some = min(len(prompts), _READ_PROMPTS)
         progress(f"reading {some} prompts to round weights by")
-        read = _read(model, folder, prompts, window)
+        fitting = _fitting(folder, prompts, window)
+        read = _read(model, fitting, window)
         if guided:
             _measure(model, read, progress, needed=budgeted)
         if guided and tuned and model.num_parameters() <= TUNED_PARAMETERS:
-            asked = _fitting(folder, prompts, window)
-            progress(f"answering {len(asked)} prompts to tune weights by")
+            progress(f"answering {len(fitting)} prompts to tune weights by")
             with quiet():
-                return Calibrated("", _answered(model, asked, window, end_ids, kept))
+                return Calibrated("", _answered(model, fitting, window, end_ids, kept))
         return Calibrated("")
     if prompts is not None or not guided:
         return Calibrated("")
@@ -187,13 +187,10 @@ def _measure(
     give_back()
 
 
-def _read(
-    model: PreTrainedModel, folder: Path, prompts: Sequence[str], window: int
-) -> list[list[int]]:
-    """Returns the prompts that were read."""
+def _read(model: PreTrainedModel, fitting: Sequence[list[int]], window: int) -> list[list[int]]:
+    """Returns those of the prompts that were read."""
     from escalade.export.quantization import gather_hessians
 
-    fitting = _fitting(folder, prompts, window)
     count = min(len(fitting), _READ_PROMPTS)
     some = [fitting[at * len(fitting) // count] for at in range(count)]
     with quiet():

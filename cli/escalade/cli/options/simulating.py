@@ -120,15 +120,8 @@ def prices_of(given: Sequence[str] | None) -> dict[str, tuple[float, float]]:
     Raises:
         BadParameter: it is no price.
     """
-    prices = {}
-    for one in given or ():
-        name, _, numbers = one.rpartition("=")
-        try:
-            read, written = map(float, numbers.split(","))
-        except ValueError:
-            raise typer.BadParameter(f"{one!r} is no price: give MODEL=READ,WRITTEN") from None
-        prices[name] = read, written
-    return prices
+    found = _named_numbers(given, 2, "is no price: give MODEL=READ,WRITTEN")
+    return {name: (read, written) for name, (read, written) in found.items()}
 
 
 def hour_prices_of(given: Sequence[str] | None) -> dict[str, float]:
@@ -137,11 +130,18 @@ def hour_prices_of(given: Sequence[str] | None) -> dict[str, float]:
     Raises:
         BadParameter: it is no price.
     """
-    prices = {}
+    found = _named_numbers(given, 1, "is no price of an hour: give MODEL=PRICE")
+    return {name: price for name, (price,) in found.items()}
+
+
+def _named_numbers(given: Sequence[str] | None, many: int, wrong: str) -> dict[str, list[float]]:
+    """So many numbers, with commas between, by the name before them."""
+    found = {}
     for one in given or ():
-        name, _, price = one.rpartition("=")
+        name, _, numbers = one.rpartition("=")
         try:
-            prices[name] = float(price)
+            each = zip(range(many), numbers.split(","), strict=True)
+            found[name] = [float(number) for _, number in each]
         except ValueError:
-            raise typer.BadParameter(f"{one!r} is no price of an hour: give MODEL=PRICE") from None
-    return prices
+            raise typer.BadParameter(f"{one!r} {wrong}") from None
+    return found

@@ -106,6 +106,9 @@ class _Tuning:
         progress: Callable[[str], None],
     ) -> None:
         self._named, self._storage, self._progress = named, storage, progress
+        # Of a table in slices there are several.
+        self._tables = [name for name in named if name.startswith(EMBEDDING)]
+        self._heads = [name for name in named if name.startswith(HEAD)] or self._tables
         # What inference mode made autograd may not keep.
         self._model = dataclasses.replace(
             model, cosines=_copied(model.cosines), sines=_copied(model.sines)
@@ -184,16 +187,12 @@ class _Tuning:
                 values = _rounded_inputs(values, self._storage.choice_of(name).block_size)
             return functional.linear(values, weights.get(name, matrix.weight), matrix.bias)
 
-        head = EMBEDDING if self._model.tied else HEAD
-        tables = _names_in(self._storage, EMBEDDING, len(self._model.embedding))
-        heads = _names_in(self._storage, head, len(self._model.head.weight))
-
         def product(name: str, values: Tensor) -> Tensor:
             if name == HEAD:
-                return torch.cat([one(part, values) for part in heads], -1)
+                return torch.cat([one(part, values) for part in self._heads], -1)
             return one(name, values)
 
-        table = torch.cat([weights.get(name, self._named[name].weight) for name in tables])
+        table = torch.cat([weights.get(name, self._named[name].weight) for name in self._tables])
         return logits_of(self._model, ids, table, product, norms.__getitem__)
 
 
@@ -246,11 +245,6 @@ def _parts(storage: Storage, name: str, table: Linear) -> dict[str, Linear]:
     if not firsts:
         return {name: table}
     return {own: table.rows(rows) for own, rows in slices_of(name, firsts, len(table.weight))}
-
-
-def _names_in(storage: Storage, name: str, rows: int) -> list[str]:
-    firsts = storage.slices.get(name)
-    return [own for own, _ in slices_of(name, firsts, rows)] if firsts else [name]
 
 
 def _rounded_inputs(values: Tensor, block_size: int) -> Tensor:

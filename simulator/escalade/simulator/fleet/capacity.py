@@ -36,6 +36,8 @@ from escalade.simulator.network import Profiles
 RUNS = 6
 
 _SHARE = 0.99
+#: Outcomes of a query that is answered by whom its gate meant.
+AS_MEANT = [ANSWERED, AT_GATEWAY, DEFERRED]
 
 
 class Capacity(msgspec.Struct, frozen=True, kw_only=True):
@@ -207,7 +209,7 @@ def within(counts: Ints, share: float) -> float:
     Raises:
         FleetError: no query came.
     """
-    answered = counts[ANSWERED] + counts[AT_GATEWAY] + counts[DEFERRED]
+    answered = counts[AS_MEANT].sum(axis=0)
     total, known = int(counts.sum()), int(answered.sum())
     if not total:
         raise FleetError("no query came in a run: give more seconds, devices or queries of each")

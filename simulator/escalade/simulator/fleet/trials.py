@@ -16,24 +16,16 @@ from escalade.simulator.errors import FleetError
 from escalade.simulator.fleet.arrays import Built, model_of
 from escalade.simulator.fleet.building import built_of, check_cloud, load_of
 from escalade.simulator.fleet.capacity import (
+    AS_MEANT,
     least_replicas,
     most_replicas,
     run_with,
     within,
 )
-from escalade.simulator.fleet.engine import (
-    ANSWERED,
-    AT_GATEWAY,
-    DEFERRED,
-    Ints,
-    Model,
-    Outcome,
-)
+from escalade.simulator.fleet.engine import Ints, Model, Outcome
 from escalade.simulator.fleet.queries import recorded_of
 from escalade.simulator.fleet.spec import Spec
 from escalade.simulator.network import Profiles
-
-_AS_MEANT = [ANSWERED, AT_GATEWAY, DEFERRED]
 
 
 class Took(NamedTuple):
@@ -159,13 +151,13 @@ class Trials:
 
 def _took(outcome: Outcome, place: int) -> Took:
     counts: Ints = outcome.tally.histogram[place]
-    as_meant = int(counts[_AS_MEANT].sum())
+    as_meant = int(counts[AS_MEANT].sum())
     p50_s, p95_s, p99_s = (within(counts, share) for share in (0.5, 0.95, 0.99))
     return Took(
         p50_s=p50_s,
         p95_s=p95_s,
         p99_s=p99_s,
-        mean_s=float(outcome.tally.sums[place, _AS_MEANT].sum()) / as_meant
+        mean_s=float(outcome.tally.sums[place, AS_MEANT].sum()) / as_meant
         if as_meant
         else math.inf,
         degraded=1 - as_meant / int(counts.sum()),
