@@ -29,6 +29,9 @@ a second cascade that is asked in turns with it and does not delay, and replayed
 which virtual time draws {draws} times, under load {loaded}; live there is one draw of it a round.
 Whoever is asked while caches are warm takes a fifth less of a device's millisecond: the recorded
 cascade, whose trace has a shadow's calls to the cloud, had been that one; now both make them.
+A second cause of the same kind: members after the first had been timed as they are live, with the
+answers before them to read, right after the one before had answered a second time, by itself, for
+the trace. Now all are timed first, in one go, as they are live.
 More than half of the queries end on the device, so that p50 is what it takes for one, a millisecond
 or two, and no network's; those sent on have p50s of the networks.
 Between the two a machine's own noise remains: it is all that there is at 1 us. One answer takes

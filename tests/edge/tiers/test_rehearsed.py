@@ -112,6 +112,18 @@ def test_what_is_said_is_what_each_says_by_itself(make_vote: Callable[..., EdgeC
         assert one.generated_tokens == other.generated_tokens
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0)])
+def test_a_query_that_is_recorded_begins_with_all_that_it_is_live(
+    make_vote: Callable[..., EdgeClient], runs: list[int], order: tuple[int, ...]
+) -> None:
+    client = make_vote(UNANIMOUS, order)
+    live = client.ask(RECORD.prompt)
+    as_live, runs[:] = list(runs), []
+    assert len(live.said.members) == len(order)
+    client.trace_record(RECORD, shadow=True)
+    assert runs[: len(as_live)] == as_live
+
+
 def test_one_after_the_other_in_one_thread_is_when_each_ends(
     make_vote: Callable[..., EdgeClient],
 ) -> None:

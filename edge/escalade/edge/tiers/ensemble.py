@@ -13,7 +13,7 @@ goes on. Where all of them fail, the tier does.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
 from escalade.edge.deferral import Gate, Voice
 from escalade.edge.errors import ArtifactError
@@ -131,6 +131,7 @@ class EnsembleTier:
         """
         found, voices = {one.member: one for one in heard}, voices_among(heard)
         timed = Timed(ends=since_s is not None)
+        live_s: dict[int, float] | None = None if call.rehearsed is not None else {}
         for index in range(len(self._members)):
             before = found.get(index)
             if before is not None and before.voice is not None:
@@ -138,8 +139,8 @@ class EnsembleTier:
             # Also where all are wanted: a trace has the time that it takes to decide.
             if voices and self._decided(call.gate, voices, can_defer) and not call.whole:
                 break
-            rehearsed = call.rehearsed is not None
-            live_s = self._rehearse(call, index, found.values()) if rehearsed else None
+            if live_s is None and self._live_draft(call, index, found.values()):
+                live_s = self._rehearse_in_turn(call, found)
             speaking = self._speak(
                 index,
                 call.prompts,
@@ -151,7 +152,7 @@ class EnsembleTier:
             one = (yield from speaking) if index == 0 else silently(speaking)
             if one.voice is None:
                 return None
-            found[index] = timed(one.after(before), live_s)
+            found[index] = timed(one.after(before), (live_s or {}).get(index))
             voices.append(one.voice)
         return [found[index] for index in sorted(found)]
 
@@ -171,14 +172,22 @@ class EnsembleTier:
             at_once=self._at_once,
         )
 
-    def _rehearse(self, call: Call, index: int, heard: Iterable[Heard]) -> float | None:
-        """What a member takes live, in turn; None where that is what it takes."""
-        member, draft = self._members[index], self._live_draft(call, index, heard)
-        if not is_rehearsed(call, member, draft):
-            return None
-        speaking = self._speak(index, call.prompts, call.now_s, call.cancelled, draft=draft)
-        live = rehearse(call, [member], speaking)
-        return None if live.answer.text is None else live.answer.seconds
+    def _rehearse_in_turn(self, call: Call, heard: Mapping[int, Heard]) -> dict[int, float]:
+        """What those that read drafts take live, one right after the other.
+
+        All do so before any answers by itself: live nobody does, and a machine that has just done
+        the same is quicker.
+        """
+        found, live_s = dict(heard), dict[int, float]()
+        for index, member in enumerate(self._members):
+            draft = () if index in found else self._live_draft(call, index, found.values())
+            if not is_rehearsed(call, member, draft):
+                continue
+            speaking = self._speak(index, call.prompts, call.now_s, call.cancelled, draft=draft)
+            live = rehearse(call, [member], speaking)
+            if live.answer.text is not None:
+                found[index], live_s[index] = live, live.answer.seconds
+        return live_s
 
     def _rehearse_together(self, call: Call) -> dict[int, float]:
         """When members have ended live, in threads; none where they read no drafts there."""

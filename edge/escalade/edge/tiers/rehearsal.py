@@ -3,8 +3,9 @@
 A trace has what each member says and takes by itself, so that any rule, threshold or order can be
 replayed. Live a member that answers after another reads that answer ahead (`Runtime.generate`), and
 takes less. So it answers twice: first with the draft, as it would live, then by itself; only the
-second is what it said. The first way comes first because a machine that has waited is slower at
-first, and live it would be met so.
+second is what it said. The first way comes first, and of all members before any answers by itself,
+because a machine that has waited is slower at first, and one that has just done the same is
+quicker: live it is met as it is then.
 """
 
 from __future__ import annotations
