@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_fleet import simulate_plainly
 from small_fleets import Group, gateways_of, model_of
 
 from escalade.simulator.errors import FleetError
@@ -21,7 +22,6 @@ from escalade.simulator.fleet.engine import (
     uniform,
 )
 from escalade.simulator.fleet.engine.fast import simulate
-from escalade.simulator.fleet.engine.reference import simulate_plainly
 from escalade.simulator.fleet.engine.servers import run_unqueued
 
 # Few different numbers, and those that add up exactly, so that many things happen at one time.

@@ -1,4 +1,4 @@
-"""Runs fleets, fast and plainly, to the same latencies; knows no file and no report."""
+"""Runs fleets, fast; knows no file and no report."""
 
 from escalade.simulator.fleet.engine.draws import ARRIVAL, uniform
 from escalade.simulator.fleet.engine.fast import Progress, simulate
