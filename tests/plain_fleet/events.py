@@ -8,20 +8,17 @@ import itertools
 import numpy as np
 
 from escalade.simulator.fleet.engine.devices import next_arrival
-from escalade.simulator.fleet.engine.draws import record_of
-from escalade.simulator.fleet.engine.model import (
-    Model,
+from escalade.simulator.fleet.engine.model.draws import record_of
+from escalade.simulator.fleet.engine.model.links import (
     delays_of,
     dialling_of,
-    gateway_of,
-    group_of,
     home_s,
     is_out,
-    key_of,
     leaving,
     leaving_s,
     next_attempt,
 )
+from escalade.simulator.fleet.engine.model.model import Model, gateway_of, group_of, key_of
 from escalade.simulator.fleet.engine.outcome import Kept
 from escalade.simulator.fleet.engine.tally import ANSWERED, AT_GATEWAY, DEFERRED, DEGRADED
 from plain_fleet.entities import Device, Query, Server
