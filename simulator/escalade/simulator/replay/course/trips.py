@@ -152,10 +152,10 @@ def _at_once(
     recorded_s: Floats = table[-1].copy()
     queries = np.arange(len(recorded_s), dtype=np.uint64)
     drawn = uniforms(keys.seed, queries, (0, 0, keys.link), draws)
-    table[:] = calls_s(profile, drawn, calls.up, recorded_s, calls.down)
+    _, table[:] = calls_s(profile, drawn, calls.up, recorded_s, calls.down)
     alone: Floats = table[-1].copy()
     if calls.drafts.any():
-        alone = calls_s(profile, drawn, calls.up - calls.drafts, recorded_s, calls.down)
+        _, alone = calls_s(profile, drawn, calls.up - calls.drafts, recorded_s, calls.down)
     # Where nothing varies a second call is never first.
     slow = np.logical_and(np.maximum(table[-1], alone) > after_s, bool(draws))
     for k in np.flatnonzero(slow | keys.dials).tolist():
