@@ -38,9 +38,8 @@ def sampled_delays(
         seed: of what is drawn.
     """
     rng = np.random.default_rng(seed)
-    up, cloud_s, down = (
-        np.repeat(one, samples) for one in (queries.bytes_up, queries.cloud_s, queries.bytes_down)
-    )
+    up, down = (np.repeat(one, samples) for one in (queries.bytes_up, queries.bytes_down))
+    cloud_s = np.repeat(queries.cloud_s, samples)
     if (draws := draws_of(profile)) is None:
         calls = zip(up.tolist(), cloud_s.tolist(), down.tolist(), strict=True)
         up_s, back_s = np.array([_call_s(profile, rng, *call) for call in calls]).T
