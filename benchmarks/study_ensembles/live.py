@@ -34,7 +34,8 @@ from escalade.edge.base import Record, atomic_write, read_records, subsample
 from escalade.edge.trace import Trace
 from escalade.simulator.network import PAPERS_DELAYS, Network, get_profile
 from escalade.simulator.recorded import recorded_thresholds
-from escalade.simulator.replay.replay import latency_of, replay
+from escalade.simulator.replay.latency import latency_of
+from escalade.simulator.replay.replay import replay
 from escalade.training.data import write_splits
 
 #: Slow networks are asked so many times fewer queries.

@@ -38,7 +38,7 @@ def main() -> None:
                     "nll": mean_nll([step.logprob for step in steps]),
                 }
             )
-        artifact.check_all_golden()  # what `escalade store verify` does
+        artifact.golden.check_all()  # what `escalade store verify` does
     except EdgeError as problem:
         error = str(problem)
     found = {

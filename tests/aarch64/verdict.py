@@ -26,7 +26,7 @@ class Tolerance(msgspec.Struct, frozen=True):
 ITS_OWN = Tolerance(1e-6, 1.0)
 # With float32 activations only the order of additions differs.
 FLOAT32 = Tolerance(1e-4, 1.0)
-# Activations rounded to 8 bits: near ties may fall otherwise. As in `Artifact.check_golden`.
+# Activations rounded to 8 bits: near ties may fall otherwise. As in `Artifact.golden`.
 _ROUNDED = Tolerance(0.05, 0.95)
 TOLERANCES = {
     "none": FLOAT32,

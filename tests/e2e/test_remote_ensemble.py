@@ -19,7 +19,7 @@ from escalade.edge.trace import links_of, read_trace
 
 ESCALADE = [sys.executable, "-m", "escalade.cli"]
 PROMPTS = [f"g2p: {word}" for word in ("cat", "dog", "banana", "zebra", "apple", "o'neil")]
-#: Of one call, by `escalade.simulator.replay.trips`.
+#: Of one call, by `escalade.simulator.replay.course.calls`.
 FRAMING_UP = 85
 
 # Processes that take their time to start where others use the cores.

@@ -8,7 +8,7 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from escalade.edge.generation import TokenTexts
-from escalade.edge.generation.token_texts import vocabulary_of
+from escalade.edge.generation.texts.token_texts import vocabulary_of
 
 TEXT = "Hé 🎈 the end, the end"
 

@@ -125,7 +125,7 @@ def test_threads_change_nothing(folder: Path, manifest: Manifest, runtime: Runti
 def test_a_broken_golden_answer_is_found(folder: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(folder, tmp_path / "copy")
     manifest = read_manifest(copy)
-    assert Artifact.open(copy).check_all_golden() == len(manifest.golden) > 0
+    assert Artifact.open(copy).golden.check_all() == len(manifest.golden) > 0
     first = msgspec.structs.replace(manifest.golden[0], nll=manifest.golden[0].nll + 0.01)
     write_manifest(copy, msgspec.structs.replace(manifest, golden=[first]))
     with pytest.raises(ArtifactError, match="NLL"):

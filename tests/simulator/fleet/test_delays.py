@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from escalade.simulator.fleet import delays
 from escalade.simulator.fleet.delays import sampled_delays
 from escalade.simulator.fleet.queries import Queries
 from escalade.simulator.network import Profile
@@ -37,3 +40,20 @@ def test_calls_meet_a_cycle_at_any_moment() -> None:
     up, _ = sampled_delays(ONE, away, MANY, seed=1)
     # The standard error of 0.3 is 0.01.
     assert (up > 0.005 + 1e-9).mean() == pytest.approx(0.3, abs=0.04)
+
+
+def test_all_at_once_they_are_what_one_after_the_other_gives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of a network that draws all it can as often for each call; to the last bit."""
+    away = Profile(
+        name="all", rtt_ms=40, jitter_ms=3, loss=0.05, up_mbps=2, down_mbps=9,
+        outages=(Cycle(every_s=10, lasts_s=3),), source="test",
+    )  # fmt: skip
+    sizes = np.array([100, 3000, 90_000])
+    many = replace(
+        ONE, bytes_up=sizes, bytes_down=sizes[::-1], cloud_s=sizes / 1e6, beside_s=sizes / 1e7
+    )
+    found = sampled_delays(many, away, 50, seed=[1, 2])
+    monkeypatch.setattr(delays, "draws_of", lambda profile: None)
+    np.testing.assert_array_equal(found, sampled_delays(many, away, 50, seed=[1, 2]))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_fleet import simulate_plainly
 from small_fleets import Group, gateways_of, model_of
 
 from escalade.simulator.errors import FleetError
@@ -21,8 +22,8 @@ from escalade.simulator.fleet.engine import (
     uniform,
 )
 from escalade.simulator.fleet.engine.fast import simulate
-from escalade.simulator.fleet.engine.reference import simulate_plainly
 from escalade.simulator.fleet.engine.servers import run_unqueued
+from escalade.simulator.fleet.engine.stretches import ends_s
 
 # Few different numbers, and those that add up exactly, so that many things happen at one time.
 _SECONDS = st.sampled_from([0.0, 0.125, 0.25, 0.5, 0.3, 1.7])
@@ -246,7 +247,7 @@ def test_as_many_queries_come_in_one_stretch_as_in_another() -> None:
     """Memory holds a stretch: those of a day whose queries all come in one hour are short there."""
     rush = Group(devices=50, pieces=[(0.0, 0.0), (4.0, 100.0), (5.0, 0.0)])
     recorded = Group(devices=10, arrivals=[0.0, 0.5], period_s=1.0)
-    ends = fast.ends_s(model_of([rush, recorded]), stretch=520)
+    ends = ends_s(model_of([rush, recorded]), stretch=520)
     assert len(ends) == 10
     assert ends[-1] == 10.0
     expected = [20 * at + 5000 * min(max(at - 4.0, 0.0), 1.0) for at in [0.0, *ends]]

@@ -15,7 +15,7 @@ from escalade.simulator.errors import FleetError
 from escalade.simulator.fleet import run_fleet
 from escalade.simulator.fleet.building import build
 from escalade.simulator.fleet.checking import read_spec
-from escalade.simulator.load import lines_of
+from escalade.simulator.load import shown
 from escalade.simulator.load.fitting import fit
 
 # Both are sums of powers of two, so that nothing is rounded.
@@ -155,7 +155,7 @@ def test_a_fits_own_lines_are_a_cloud(tmp_path: Path, linear: Trace) -> None:
         tokens = rng.integers(1, 40, 50 * clients)
         took_s = (0.25 + 0.0625 * tokens) * (1 + 0.3 * (clients - 1))
         loops[clients] = np.column_stack([tokens, took_s])
-    _, *lines = lines_of(fit(loops))
+    (_, *lines), _ = shown(fit(loops))
     assert lines[0] == "[cloud]"
     write(tmp_path, linear)
     text = fleet(tmp_path).read_text()

@@ -23,7 +23,7 @@ from escalade.simulator.errors import SimulatorError
 from escalade.simulator.network import Network
 from escalade.simulator.network.profiles import Chance, Profile, get_profile
 from escalade.simulator.recorded import tiers_of
-from escalade.simulator.replay.replay import Course, Replay
+from escalade.simulator.replay import Course, Replay
 from escalade.simulator.replay.setting import Setting
 from escalade.simulator.replay.simulation import run_simulation
 from escalade.simulator.replay.tables import degraded_tables
@@ -73,7 +73,7 @@ class RecordedTier:
 def replayed(trace: Trace, taus: list[float], deadline_s: float = DEADLINE_S) -> Replay:
     setting = Setting(deadline_s=deadline_s)
     (course,) = Course.of(tiers_of(trace), [Network(LIFTS)], seed=2, setting=setting)
-    return course.at(taus)
+    return Replay.of(course, taus)
 
 
 def test_the_edges_client_ends_as_virtual_time_says(

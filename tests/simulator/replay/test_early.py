@@ -23,7 +23,7 @@ from escalade.simulator.errors import SimulatorError
 from escalade.simulator.network import Network
 from escalade.simulator.network.profiles import Profile, get_profile
 from escalade.simulator.recorded import tiers_of
-from escalade.simulator.replay.replay import Course, Replay
+from escalade.simulator.replay import Course, Replay
 from escalade.simulator.replay.setting import Room, Setting
 from escalade.simulator.replay.simulation import run_simulation
 from escalade.simulator.replay.tables import answers_tables
@@ -35,7 +35,7 @@ def replayed(trace: Trace, tau: float, **setting: Any) -> Replay:
     (course,) = Course.of(
         tiers_of(trace), [Network(get_profile("free"))], seed=0, setting=Setting(**setting)
     )
-    return course.at([tau])
+    return Replay.of(course, [tau])
 
 
 @pytest.mark.parametrize("rule", ["min", "mean", "sum", "quantile:0.4"])
@@ -109,8 +109,9 @@ def test_tokens_seconds_and_joules_by_hand(make_trace: Callable[..., Trace]) -> 
     setting = {"device": Replayed(phone, 3.0)}
     tiers = tiers_of(trace)
     runs = [
-        Course.of(tiers, [by_call], seed=0, setting=Setting(**setting, room=room))[0].at([1])
+        Replay.of(course, [1])
         for room in (None, Room(8))
+        for course in Course.of(tiers, [by_call], seed=0, setting=Setting(**setting, room=room))
     ]
     whole, early = runs
     assert early.spared is not None
@@ -126,7 +127,7 @@ def test_what_no_tier_above_answers_is_finished(make_trace: Callable[..., Trace]
     away = Network(Profile(name="away", rtt_ms=9_000, source="test"))
     setting = Setting(room=Room(8), deadline_s=1.0)
     (course,) = Course.of(tiers_of(tokens_trace(make_trace)), [away], seed=0, setting=setting)
-    run = course.at([1.0])
+    run = Replay.of(course, [1.0])
     assert run.climb.degraded.tolist() == [True] * 4 + [False]
     assert run.tokens_saved == 0.0
 

@@ -17,7 +17,8 @@ from escalade.simulator.network.profiles import get_profile
 from escalade.simulator.recorded.costs import COSTS
 from escalade.simulator.replay.grid import replay_grid
 from escalade.simulator.replay.grid.sweeping import swept_quantiles
-from escalade.simulator.replay.replay import latency_of, replay
+from escalade.simulator.replay.latency import latency_of
+from escalade.simulator.replay.replay import replay
 
 LTE = Network(get_profile("lte"))
 

@@ -16,8 +16,8 @@ from escalade.simulator.errors import SimulatorError
 from escalade.simulator.network import Network
 from escalade.simulator.network.profiles import Cycle, Profile, get_profile
 from escalade.simulator.recorded import tiers_of
-from escalade.simulator.replay import trips
-from escalade.simulator.replay.replay import Course
+from escalade.simulator.replay import Course
+from escalade.simulator.replay.course import trips
 from escalade.simulator.replay.setting import Setting
 from escalade.simulator.replay.simulation import run_simulation
 from escalade.simulator.replay.tables import latency_tables

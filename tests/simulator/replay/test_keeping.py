@@ -112,7 +112,7 @@ def test_a_curve_knows_what_stays(three: Trace) -> None:
     curve = gate_curve(kept, 0, steps)
     assert curve.accuracy is not None
     for tau, calls, accuracy in zip(steps, curve.calls, curve.accuracy, strict=True):
-        there = kept.course.at([tau])
+        there = Replay.of(kept.course, [tau])
         assert calls == pytest.approx(there.calls / 3)
         assert accuracy == pytest.approx(there.accuracy)
 

@@ -23,8 +23,9 @@ from escalade.simulator.network.links import Network
 from escalade.simulator.network.profiles import Chance, Cycle, Profile, get_profile
 from escalade.simulator.network.profiles.reading import shipped_profiles
 from escalade.simulator.recorded.costs import COSTS
-from escalade.simulator.replay import trips
-from escalade.simulator.replay.replay import latency_of, replay
+from escalade.simulator.replay.course import trips
+from escalade.simulator.replay.latency import latency_of
+from escalade.simulator.replay.replay import replay
 from escalade.simulator.replay.setting import Setting
 
 

@@ -13,7 +13,7 @@ from escalade.simulator.devices import Device, Replayed
 from escalade.simulator.network import GRPC_BYTES_DOWN, GRPC_BYTES_UP, Network
 from escalade.simulator.network.profiles import Profile, get_profile
 from escalade.simulator.recorded import tiers_of
-from escalade.simulator.replay.replay import Course, Replay
+from escalade.simulator.replay import Course, Replay
 from escalade.simulator.replay.setting import AS_RECORDED, Setting
 from escalade.simulator.replay.simulation import run_simulation
 from escalade.simulator.replay.tables import spending_tables
@@ -32,7 +32,7 @@ METERED = Profile(
 
 def on(trace: Trace, network: Network, setting: Setting, tau: float = 0.5) -> Replay:
     (course,) = Course.of(tiers_of(trace), [network], seed=0, setting=setting)
-    return course.at([tau])
+    return Replay.of(course, [tau])
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from escalade.edge.trace import Trace
 from escalade.simulator.network.links import Network
 from escalade.simulator.network.profiles import get_profile
 from escalade.simulator.recorded.scores import scores_of
+from escalade.simulator.replay import Replay
 from escalade.simulator.replay.simulation import run_simulation
 from escalade.simulator.replay.steps import curves_of, step_of
 
@@ -29,7 +30,7 @@ def test_a_curve_is_what_replays_say(
         assert {0.3, 0.6, np.inf} <= set(curve.thresholds)
         assert (np.diff(curve.thresholds) > 0).all()
         at = [[*asked[0][:gate], tau, *asked[0][gate + 1 :]] for tau in curve.thresholds]
-        replays = [first.course.at(taus) for taus in at]
+        replays = [Replay.of(first.course, taus) for taus in at]
         assert curve.calls == pytest.approx([one.calls / one.queries for one in replays])
         assert curve.accuracy == pytest.approx([one.accuracy for one in replays])
 

@@ -16,7 +16,8 @@ from escalade.edge.trace import Trace
 from escalade.simulator.formats import count, percent, seconds, with_unit
 from escalade.simulator.network.links import Network
 from escalade.simulator.network.profiles import get_profile
-from escalade.simulator.replay.replay import Replay, latency_of
+from escalade.simulator.replay.latency import latency_of
+from escalade.simulator.replay.replay import Replay
 from escalade.simulator.replay.simulation import Simulation, run_simulation
 from escalade.simulator.report import explorer
 from escalade.simulator.report.simulation import write_simulation_page
@@ -97,7 +98,7 @@ def test_sliders_move_everything_to_what_the_replay_says(
         )
         taus = thresholds_at(page, found, steps)
         for network, (_, replayed) in enumerate(found.replays):
-            replay = replayed.course.at(taus)
+            replay = Replay.of(replayed.course, taus)
             took = latency_of(replay.cascade_s)
             row = cells(page.locator(f"#latency-table-0 tr[data-live='{network}']"))
             assert row[2:5] == [seconds(one) for one in (took.p50_s, took.p95_s, took.mean_s)]
@@ -183,7 +184,7 @@ def test_numbers_are_saved_as_they_stand(
         with page.expect_download() as saved:
             page.get_by_role("button", name="CSV at the sliders").click()
         rows = list(csv.DictReader(io.StringIO(Path(saved.value.path()).read_text("utf-8"))))
-        replay = found.replays[1][1].course.at(thresholds_at(page, found, [1, 2]))
+        replay = Replay.of(found.replays[1][1].course, thresholds_at(page, found, [1, 2]))
         told = {(row["network"], row["quantity"]): float(row["value"]) for row in rows}
         assert told["", "accuracy"] == pytest.approx(replay.accuracy)
         assert told["geo", "p95_s"] == pytest.approx(np.quantile(replay.cascade_s, 0.95))

@@ -21,6 +21,7 @@ from escalade.edge.trace import Trace, write_trace
 from escalade.simulator.formats import percent, seconds
 from escalade.simulator.network.links import Network
 from escalade.simulator.network.profiles import Profile, get_profile
+from escalade.simulator.replay import Replay
 from escalade.simulator.replay.setting import Setting
 from escalade.simulator.replay.simulation import Simulation, run_simulation, simulate
 from escalade.simulator.report.simulation import write_simulation_page
@@ -120,7 +121,7 @@ def test_figures_numbers_are_those_of_the_replay(
     (recorded,) = replay.thresholds
     at = {float(row["threshold"]): row for row in curve if row["trace"] == name}
     for tau in (min(at), recorded, sorted(at)[100], float("inf")):
-        same = replay.course.at([tau])
+        same = Replay.of(replay.course, [tau])
         assert float(at[tau]["calls"]) == pytest.approx(same.calls / same.queries)
         assert float(at[tau]["accuracy"]) == pytest.approx(same.accuracy)
     assert [float(row["accuracy"]) for row in points] == [

@@ -69,7 +69,7 @@ from escalade.cli.options.simulating import (
     WaitOption,
     hour_prices_of,
     prices_of,
-    room_of,
+    setting_of,
 )
 
 __all__ = [
@@ -132,6 +132,6 @@ __all__ = [
     "open_options",
     "plaintext_asked",
     "prices_of",
-    "room_of",
+    "setting_of",
     "web_options",
 ]

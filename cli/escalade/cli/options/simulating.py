@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from escalade.simulator.replay import Room
+    from escalade.simulator.replay import Room, Setting
 
 ProfilesOption = Annotated[
     Path | None,
@@ -60,7 +61,48 @@ RoomOption = Annotated[
 ]
 
 
-def room_of(text: str) -> Room:
+BlockedOption = Annotated[
+    float,
+    typer.Option(
+        "--blocked",
+        metavar="SHARE",
+        help="Of queries that are due, the share that link, battery, budget or consent keep here,"
+        " in [0, 1], beside what a policy's patterns and tasks do.",
+    ),
+]
+
+
+def setting_of(
+    *,
+    device: str | None,
+    devices: Path | None,
+    deadline_s: float | None,
+    hedge_after_s: float | None,
+    dialled: float,
+    early: str | None,
+    policy: Path | None = None,
+    blocked: float = 0.0,
+) -> Setting:
+    """What these options have other than it was recorded; arguments as their texts say.
+
+    Raises:
+        BadParameter: `--early` says no room.
+        SimulatorError: a device is not known, a policy cannot be read, or a number is out of range.
+    """
+    from escalade.simulator.devices import devices_with, replayed_named
+    from escalade.simulator.replay import Setting, keeping_of
+
+    return Setting(
+        device=None if device is None else replayed_named(device, devices_with(devices)),
+        deadline_s=math.inf if deadline_s is None else deadline_s,
+        hedge_after_s=math.inf if hedge_after_s is None else hedge_after_s,
+        dialled=dialled,
+        room=None if early is None else _room_of(early),
+        keeping=keeping_of(policy, blocked),
+    )
+
+
+def _room_of(text: str) -> Room:
     """How long answers may become: `32`, or `32,512` with the window.
 
     Raises:
@@ -79,15 +121,6 @@ def room_of(text: str) -> Room:
     return room
 
 
-BlockedOption = Annotated[
-    float,
-    typer.Option(
-        "--blocked",
-        metavar="SHARE",
-        help="Of queries that are due, the share that link, battery, budget or consent keep here,"
-        " in [0, 1], beside what a policy's patterns and tasks do.",
-    ),
-]
 SampleOption = Annotated[
     int,
     typer.Option(

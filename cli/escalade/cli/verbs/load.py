@@ -109,9 +109,8 @@ def load(
         Target,
         fit_load,
         fit_load_at,
-        lines_of,
         run_load,
-        tables_of,
+        shown,
         timed_delays,
     )
 
@@ -154,7 +153,7 @@ def load(
         if json:
             print_json(report)
         else:
-            show_report(lines_of(report), tables_of(report))
+            show_report(*shown(report))
     if isinstance(report, LoadReport) and not report.answered:
         why = "".join(f"; {one.reason}: {one.detail}" for one in report.refused[:1])
         raise UnansweredError(f"{address}: none of {report.requests} requests was answered{why}")

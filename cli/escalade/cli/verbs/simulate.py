@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,7 +26,7 @@ from escalade.cli.options import (
     given_options,
     hour_prices_of,
     prices_of,
-    room_of,
+    setting_of,
 )
 
 if TYPE_CHECKING:
@@ -111,9 +110,7 @@ def simulate(
         return
     from escalade.cli.destinations import check_destinations
     from escalade.cli.output import print_json, progress_bar, show_written
-    from escalade.simulator.devices import devices_with, replayed_named
     from escalade.simulator.network import profiles_with
-    from escalade.simulator.replay import Setting, keeping_of
     from escalade.simulator.replay import simulate as simulate_traces
 
     # What draws is loaded before the work, so that it cannot fail after.
@@ -124,13 +121,15 @@ def simulate(
         {"--figures": figures, "--tables": tables},
         read=[*traces, profiles, devices, policy],
     )
-    setting = Setting(
-        device=None if device is None else replayed_named(device, devices_with(devices)),
-        deadline_s=math.inf if deadline_s is None else deadline_s,
-        hedge_after_s=math.inf if hedge_after_s is None else hedge_after_s,
+    setting = setting_of(
+        device=device,
+        devices=devices,
+        deadline_s=deadline_s,
+        hedge_after_s=hedge_after_s,
         dialled=dialled,
-        room=None if early is None else room_of(early),
-        keeping=keeping_of(policy, blocked),
+        early=early,
+        policy=policy,
+        blocked=blocked,
     )
     if figures is not None:
         from escalade.simulator.paper import write_simulation_figures

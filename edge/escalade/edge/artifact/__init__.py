@@ -34,6 +34,7 @@ from escalade.edge.artifact.manifest import (
 )
 from escalade.edge.artifact.memory import MemoryNeeded, memory_needed, memory_of_all
 from escalade.edge.artifact.opening import (
+    Checked,
     Tokenizers,
     memory_of,
     read_checked,
@@ -58,6 +59,7 @@ __all__ = [
     "TOKENIZER_NAME",
     "BudgetEntry",
     "ChatEntry",
+    "Checked",
     "ChoiceEntry",
     "EmbeddingEntry",
     "Format",

@@ -45,25 +45,11 @@ def p_mean_reaches(values: ArrayLike, bound: float, delta: float) -> float:
     return math.exp(-max(0.0, float(capital.max())))
 
 
-def binomial_tail(successes: int, n: int, share: float) -> float:
-    """P(X <= successes) of n independent trials: the exact p-value of 'the share is larger'.
-
-    Args:
-        successes: below 0 gives 0.
-        n: trials, >= 1.
-        share: the probability of a success, in (0, 1).
-    """
-    if successes >= n:
-        return 1.0
-    terms = (_binomial(k, n, share) for k in range(successes + 1))
-    return min(1.0, math.fsum(terms) * (1.0 + _ROUNDING))
-
-
 def most_misses(n: int, share: float, delta: float) -> int:
     """How many of n may miss for 'more than this share miss' to be rejected at level delta.
 
-    The largest k with `binomial_tail(k, n, share) <= delta`, for delta below 1; -1 where not
-    even none will do. Clopper and Pearson 1934, Biometrika 26:404-413, turned round.
+    The largest k with `P(X <= k) <= delta` for X binomial(n, share), for delta below 1; -1 where
+    not even none will do. Clopper and Pearson 1934, Biometrika 26:404-413, turned round.
     """
     k, tail = -1, 0.0
     while (tail := tail + _binomial(k + 1, n, share) * (1.0 + _ROUNDING)) <= delta:

@@ -7,9 +7,8 @@ from escalade.edge.generation.checking import (
     play_golden,
 )
 from escalade.edge.generation.generation import Delta, Generation, StopReason
-from escalade.edge.generation.reading import Reading
 from escalade.edge.generation.sentence_encoder import SentenceEncoder
-from escalade.edge.generation.token_texts import TokenTexts
+from escalade.edge.generation.texts import Reading, TokenTexts
 
 __all__ = [
     "Artifact",

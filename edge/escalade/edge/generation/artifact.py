@@ -6,31 +6,16 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
-import msgspec
 from tokenizers import Tokenizer
 
-from escalade.edge.artifact import (
-    GoldenEntry,
-    Manifest,
-    Tokenizers,
-    read_checked,
-    shared_lock_if_possible,
-)
-from escalade.edge.deferral import EMBEDDING, DeferralRule, KernelsChoice
+from escalade.edge.artifact import Manifest, Tokenizers
+from escalade.edge.deferral import DeferralRule, KernelsChoice
 from escalade.edge.errors import ArtifactError
-from escalade.edge.generation.classes import Classes
 from escalade.edge.generation.generation import Generation, StopWhen
 from escalade.edge.generation.golden import GoldenAnswers, tolerance_of
-from escalade.edge.generation.reading import Reading
-from escalade.edge.generation.token_texts import TokenTexts
-from escalade.edge.runtimes import (
-    MAX_THREADS,
-    Runtime,
-    Sampling,
-    Step,
-    default_threads,
-    open_runtime,
-)
+from escalade.edge.generation.opening import opened
+from escalade.edge.generation.texts import Classes, Reading, TokenTexts
+from escalade.edge.runtimes import Runtime, Sampling, Step
 
 
 class Artifact:
@@ -47,7 +32,6 @@ class Artifact:
         manifest: Manifest,
         runtime: Runtime,
         tokenizer: Tokenizer | None,
-        *,
         rule: DeferralRule,
         chat_template: str | None = None,
     ) -> None:
@@ -97,37 +81,19 @@ class Artifact:
             SignatureError: it is not signed by the trusted key.
             ParityError: it does not give the golden answer.
         """
-        if not 0 <= threads <= MAX_THREADS:
-            raise ArtifactError(f"threads must be in [0, {MAX_THREADS}], got {threads}")
-        if not folder.is_dir():
-            kind = "file" if folder.suffix == ".toml" else "folder"
-            raise ArtifactError(f"{folder}: not an artifact: there is no such {kind}")
-        # Where the folder is a store's link, it may lead to another version any moment.
-        with shared_lock_if_possible(folder) as version:
-            checked = read_checked(
-                version, max_memory=max_memory, trusted_key=trusted_key, tokenizers=tokenizers
+        artifact = cls(
+            *opened(
+                folder,
+                threads=threads,
+                max_memory=max_memory,
+                trusted_key=trusted_key,
+                tokenizers=tokenizers,
+                kernels=kernels,
             )
-            manifest = checked.manifest
-            if kernels is not None:
-                chosen = msgspec.UNSET if kernels == "portable" else kernels
-                deferral = msgspec.structs.replace(manifest.deferral, kernels=chosen)
-                manifest = msgspec.structs.replace(manifest, deferral=deferral)
-            if manifest.embedding:
-                raise ArtifactError(
-                    f"{folder}: a sentence encoder, which answers nothing; a gate of rule"
-                    f" {EMBEDDING!r} names one as its encoder"
-                )
-            artifact = cls(
-                version,
-                manifest,
-                open_runtime(version, manifest, threads=threads or default_threads()),
-                checked.tokenizer,
-                rule=checked.rule,
-                chat_template=checked.chat_template,
-            )
-        if manifest.golden:
+        )
+        if artifact.manifest.golden:
             # The surest answer: a near tie may fall otherwise on another processor.
-            artifact.check_golden(min(manifest.golden, key=lambda entry: entry.nll))
+            artifact.golden.check(min(artifact.manifest.golden, key=lambda entry: entry.nll))
         return artifact
 
     def encode(self, prompt: str, *, special_tokens: bool = True) -> list[int]:
@@ -272,25 +238,10 @@ class Artifact:
         """Forget the last prompt, so that the same takes as long again; see `Runtime`."""
         self._runtime.forget()
 
-    def answer_golden(self, golden: GoldenEntry) -> GoldenEntry:
-        """What the program answers here to a golden prompt, no longer than it did."""
-        return self._golden.answer(golden)
-
-    def check_golden(self, golden: GoldenEntry) -> None:
-        """Hold the program against one golden answer.
-
-        Raises:
-            ParityError: other tokens, or an NLL further off than kernels explain.
-        """
-        self._golden.check(golden)
-
-    def check_all_golden(self) -> int:
-        """Hold the program against every golden answer; returns how many it gives.
-
-        Raises:
-            ParityError: fewer than kernels explain; about the first that it does not give.
-        """
-        return self._golden.check_all()
+    @property
+    def golden(self) -> GoldenAnswers:
+        """Holds the program against the answers that its manifest says it gives."""
+        return GoldenAnswers(self.folder, self.manifest, self.generate)
 
     @property
     def nll_tolerance(self) -> float:
@@ -301,7 +252,3 @@ class Artifact:
     def longest_token_bytes(self) -> int:
         """See `escalade.v1.prompt_size`."""
         return self._reading.longest_token_bytes
-
-    @property
-    def _golden(self) -> GoldenAnswers:
-        return GoldenAnswers(self.folder, self.manifest, self.generate)

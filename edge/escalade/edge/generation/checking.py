@@ -36,12 +36,12 @@ def open_with_kernels(
         raise ArtifactError(f"{folder}: kernels {kernels!r} are of format onnx, got {format_}")
     artifact = Artifact.open(folder, trusted_key=trusted_key, kernels=kernels)
     before = artifact.manifest.golden
-    answers = [artifact.answer_golden(entry) for entry in before]
+    answers = [artifact.golden.answer(entry) for entry in before]
     if kernels != "portable":
         # ONNX Runtime takes its own where it has no others, and says nothing. Others add in another
         # order, which shows in the last digits of some answer.
         own = Artifact.open(folder, trusted_key=trusted_key, kernels="portable")
-        if [own.answer_golden(entry) for entry in before] == answers:
+        if [own.golden.answer(entry) for entry in before] == answers:
             raise ArtifactError(
                 f"{folder}: kernels {kernels!r} change no digit of {len(before)} golden answers:"
                 " ONNX Runtime has none of them for these weights on this processor; nothing was"
@@ -74,10 +74,10 @@ def play_golden(folder: Path) -> tuple[int, int]:
         How many are given, and of how many.
 
     Raises:
-        ArtifactError, ParityError: see `check_opens` and `Artifact.check_all_golden`.
+        ArtifactError, ParityError: see `check_opens` and `Artifact.golden`.
     """
     manifest = load_manifest(folder)
     if manifest.embedding:
         SentenceEncoder.open(folder)  # which asks of all
         return (len(manifest.embedding.golden),) * 2
-    return Artifact.open(folder).check_all_golden(), len(manifest.golden)
+    return Artifact.open(folder).golden.check_all(), len(manifest.golden)

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from escalade.edge.artifact import Manifest, Tokenizers, read_checked, shared_lock_if_possible
+from escalade.edge.artifact import Manifest, Tokenizers
 from escalade.edge.errors import ArtifactError, ParityError
 from escalade.edge.generation.golden import tolerance_of
-from escalade.edge.generation.token_texts import vocabulary_of
+from escalade.edge.generation.opening import checked_folder
+from escalade.edge.generation.texts import vocabulary_of
 from escalade.edge.runtimes import default_threads, open_sentence_encoder
 from escalade.v1.prompt_size import longest_token_bytes, most_prompt_bytes
 
@@ -70,12 +71,9 @@ class SentenceEncoder:
             ArtifactError, SignatureError, ParityError: see `Artifact.open`; or the artifact is no
                 sentence encoder.
         """
-        if not folder.is_dir():
-            raise ArtifactError(f"{folder}: not an artifact: there is no such folder")
-        with shared_lock_if_possible(folder) as version:
-            checked = read_checked(
-                version, max_memory=max_memory, trusted_key=trusted_key, tokenizers=tokenizers
-            )
+        with checked_folder(
+            folder, max_memory=max_memory, trusted_key=trusted_key, tokenizers=tokenizers
+        ) as (version, checked):
             if not checked.manifest.embedding or checked.tokenizer is None:
                 raise ArtifactError(
                     f"{folder}: not a sentence encoder, whose manifest has an embedding"

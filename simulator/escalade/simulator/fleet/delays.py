@@ -8,7 +8,15 @@ import numpy as np
 
 from escalade.simulator.fleet.engine import Floats
 from escalade.simulator.fleet.queries import Queries
-from escalade.simulator.network import Conditions, DelayLine, Profile, answered_s, ready_s
+from escalade.simulator.network import (
+    Conditions,
+    DelayLine,
+    Profile,
+    answered_s,
+    calls_s,
+    draws_of,
+    ready_s,
+)
 
 #: Delays that are sampled of a network each way, shared out among the queries.
 _SAMPLES = 1 << 14
@@ -30,14 +38,15 @@ def sampled_delays(
         seed: of what is drawn.
     """
     rng = np.random.default_rng(seed)
-    calls = zip(
-        queries.bytes_up.tolist(),
-        queries.cloud_s.tolist(),
-        queries.bytes_down.tolist(),
-        strict=True,
-    )
-    found = np.array([[_delays_s(profile, rng, *call) for _ in range(samples)] for call in calls])
-    return found[..., 0], found[..., 1] + queries.beside_s[:, None]
+    up, down = (np.repeat(one, samples) for one in (queries.bytes_up, queries.bytes_down))
+    cloud_s = np.repeat(queries.cloud_s, samples)
+    if (draws := draws_of(profile)) is None:
+        calls = zip(up.tolist(), cloud_s.tolist(), down.tolist(), strict=True)
+        up_s, back_s = np.array([_call_s(profile, rng, *call) for call in calls]).T
+    else:
+        up_s, back_s = calls_s(profile, rng.random((len(up), draws)).T, up, cloud_s, down)
+    down_s = (back_s - (up_s + cloud_s)).reshape(-1, samples)
+    return up_s.reshape(-1, samples), down_s + queries.beside_s[:, None]
 
 
 def sampled_dialling(
@@ -67,14 +76,14 @@ def _first_s(
     return open_s, up.release_s(open_s, nbytes) - open_s
 
 
-def _delays_s(
+def _call_s(
     profile: Profile, rng: np.random.Generator, up: int, cloud_s: float, down: int
 ) -> tuple[float, float]:
+    """As `calls_s`, of any profile."""
     shared = Conditions.at_any_moment(profile, rng)
     up_s = DelayLine(profile, "up", rng, shared).release_s(0.0, up)
-    leaves_s = up_s + cloud_s
     line = DelayLine(profile, "down", rng, shared)
-    return up_s, answered_s(profile, line, up_s, leaves_s, down) - leaves_s
+    return up_s, answered_s(profile, line, up_s, up_s + cloud_s, down)
 
 
 def samples_for(records: int) -> int:

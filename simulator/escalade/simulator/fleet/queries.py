@@ -20,7 +20,7 @@ from escalade.simulator.recorded import (
     recorded_thresholds,
     tiers_of,
 )
-from escalade.simulator.replay import GRPC_BYTES_DOWN, GRPC_BYTES_UP, Course
+from escalade.simulator.replay import GRPC_BYTES_DOWN, GRPC_BYTES_UP, Course, Replay
 
 #: Queries in place of a trace's, all alike likely: the rarest is 1 in 4,096.
 _PARTS = 4096
@@ -164,7 +164,7 @@ class RecordedQueries:
         Raises:
             SimulatorError: too few or too many, or one is no number.
         """
-        found = self.course.at(thresholds)
+        found = Replay.of(self.course, thresholds)
         reached = found.climb.reached
         spent = [
             np.where(come, table[level], 0.0)

@@ -7,7 +7,7 @@ from escalade.simulator.load.loaded_fit import LoadedFit
 from escalade.simulator.load.plan import Plan
 from escalade.simulator.load.report import LoadReport
 from escalade.simulator.load.run import fit_load, fit_load_at, run_load
-from escalade.simulator.load.tables import lines_of, tables_of
+from escalade.simulator.load.tables import shown
 
 __all__ = [
     "Fit",
@@ -17,8 +17,7 @@ __all__ = [
     "Target",
     "fit_load",
     "fit_load_at",
-    "lines_of",
     "run_load",
-    "tables_of",
+    "shown",
     "timed_delays",
 ]

@@ -14,34 +14,21 @@ from escalade.simulator.formats import (
 from escalade.simulator.load.fitting import Fit
 from escalade.simulator.load.loaded_fit import LoadedFit
 from escalade.simulator.load.report import LoadReport, Percentiles
-from escalade.simulator.timing import lines_of as clock_lines_of
-from escalade.simulator.timing import tables_of as clock_tables_of
-
-_NONE = "\N{EN DASH}"
+from escalade.simulator.timing import lines_of, tables_of
 
 
-def lines_of(report: LoadReport | Fit | LoadedFit) -> list[str]:
-    """What came of a run, and what the machine's delays depend on where they were timed."""
+def shown(report: LoadReport | Fit | LoadedFit) -> tuple[list[str], list[TextTable]]:
+    """What came of a run: lines, and tables; and of the machine's delays where they were timed."""
     match report:
         case LoadReport():
-            found = _run_lines(report)
+            lines, table = _run_lines(report), _run_table(report)
         case Fit():
-            found = _fit_lines(report)
+            lines, table = _fit_lines(report), _fit_table(report)
         case LoadedFit():
-            found = _loaded_fit_lines(report)
-    return found if report.clock is None else [*found, *clock_lines_of(report.clock)]
-
-
-def tables_of(report: LoadReport | Fit | LoadedFit) -> list[TextTable]:
-    """How long it took, and what this machine makes of delays where that was timed."""
-    match report:
-        case LoadReport():
-            found = _run_table(report)
-        case Fit():
-            found = _fit_table(report)
-        case LoadedFit():
-            found = _loaded_fit_table(report)
-    return [found] if report.clock is None else [found, *clock_tables_of(report.clock)]
+            lines, table = _loaded_fit_lines(report), _loaded_fit_table(report)
+    if report.clock is None:
+        return lines, [table]
+    return [*lines, *lines_of(report.clock)], [table, *tables_of(report.clock)]
 
 
 def _run_lines(report: LoadReport) -> list[str]:

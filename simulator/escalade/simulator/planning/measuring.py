@@ -124,7 +124,7 @@ class Measured:
         """Of each network."""
         found = []
         for course in self.courses:
-            replay = course.at(thresholds)
+            replay = Replay.of(course, thresholds)
             climb = replay.climb
             right = course.correct
             queries = np.arange(self.queries)
@@ -144,6 +144,11 @@ class Measured:
                 )
             )
         return found
+
+    def answered(self, thresholds: Sequence[float]) -> list[float]:
+        """Share of the queries that each tier answers, on the first network."""
+        by = Replay.of(self.courses[0], thresholds).answered_by
+        return [float((by == place).mean()) for place in range(len(self.tiers))]
 
     def alone(self) -> list[Outcome]:
         """Every query to the last tier alone."""

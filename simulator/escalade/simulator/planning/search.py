@@ -71,15 +71,13 @@ def make_plan(
         progress(done, len(candidates))
     outcomes = second.at(best)
     figures = second.figures(outcomes)
-    by = second.courses[0].at(best).answered_by
-    tiers = [tier.info.name for tier in second.tiers]
     return Plan(
         goal=goal,
         minimised=minimised,
         met=best_rank[0] == 0.0,
-        tiers=tiers,
+        tiers=[tier.info.name for tier in second.tiers],
         thresholds=list(best),
-        answered=[float((by == place).mean()) for place in range(len(tiers))],
+        answered=second.answered(best),
         tried=len(candidates),
         chosen_by=first.queries,
         confirmed_by=second.queries,

@@ -1,8 +1,9 @@
 """Recorded cascades over networks in virtual time; knows no curve and no page."""
 
 from escalade.simulator.network import GRPC_BYTES_DOWN, GRPC_BYTES_UP
+from escalade.simulator.replay.course import Course
 from escalade.simulator.replay.grid import Grid, replay_grid, replay_grids
-from escalade.simulator.replay.replay import Course, Replay, replay
+from escalade.simulator.replay.replay import Replay, replay
 from escalade.simulator.replay.rows import spared_flops
 from escalade.simulator.replay.setting import AS_RECORDED, Room, Setting, keeping_of
 from escalade.simulator.replay.simulation import Simulation, networks_of, simulate

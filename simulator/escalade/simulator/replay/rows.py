@@ -10,8 +10,9 @@ import numpy as np
 
 from escalade.edge.trace import Trace
 from escalade.simulator.recorded import Floats, flops, money
-from escalade.simulator.replay.crossed import Crossed
-from escalade.simulator.replay.replay import Course, Replay, latency_of
+from escalade.simulator.replay.course import Course, Crossed
+from escalade.simulator.replay.latency import latency_of
+from escalade.simulator.replay.replay import Replay
 from escalade.simulator.replay.setting import Setting
 from escalade.simulator.replay.summary import (
     DegradedRow,

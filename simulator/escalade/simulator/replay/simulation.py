@@ -38,8 +38,8 @@ from escalade.simulator.recorded import (
     tiers_of,
     with_prices,
 )
-from escalade.simulator.replay.crossed import linked_of
-from escalade.simulator.replay.replay import Course, Replay
+from escalade.simulator.replay.course import Course, linked_of
+from escalade.simulator.replay.replay import Replay
 from escalade.simulator.replay.rows import network_row, point_row, trace_row
 from escalade.simulator.replay.setting import AS_RECORDED, Setting, kept_in
 from escalade.simulator.replay.summary import PointRow, Summary, TraceRow
@@ -176,7 +176,7 @@ def run_simulation(
             rows.append(trace_row(name, trace, courses[0]))
             for choice in chosen or [recorded_thresholds(trace.header.tiers)]:
                 for course in courses:
-                    replays.append((name, course.at(choice)))
+                    replays.append((name, Replay.of(course, choice)))
                     if progress is not None:
                         progress(len(replays), total)
                 # Which calls a deadline ends is the network's affair: here all answer.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from escalade.edge.trace import Place
-from escalade.simulator.replay.replay import Latency
+from escalade.simulator.replay.latency import Latency
 
 
 class _Row(msgspec.Struct, frozen=True, kw_only=True):

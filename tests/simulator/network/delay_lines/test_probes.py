@@ -49,7 +49,7 @@ def test_an_idle_connection_pings_ahead_of_every_answer_where_something_may_be_l
     assert set(np.round(took_s, 3).tolist()) == {0.03, 0.26, 0.27}
 
     sizes = np.full(many, 100)
-    back_s = calls_s(lossy, rng.random((3, many)), sizes, np.full(many, 0.01), sizes)
+    _, back_s = calls_s(lossy, rng.random((3, many)), sizes, np.full(many, 0.01), sizes)
     assert np.mean(back_s > 0.2) == pytest.approx(1 - 0.5**3, abs=0.03)
 
     clear, state = Profile(name="clear", rtt_ms=40, source="test"), rng.bit_generator.state

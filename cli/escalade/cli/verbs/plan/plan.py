@@ -24,7 +24,7 @@ from escalade.cli.options import (
     WaitOption,
     hour_prices_of,
     prices_of,
-    room_of,
+    setting_of,
 )
 from escalade.cli.verbs.plan.fleet_toml import write_fleet
 
@@ -128,18 +128,18 @@ def plan(
     """
     from escalade.cli.destinations import check_destinations
     from escalade.cli.output import print_json, progress_bar, show_report, show_written
-    from escalade.simulator.devices import devices_with, replayed_named
     from escalade.simulator.network import profiles_with
     from escalade.simulator.planning import Goal, lines_of, make_plan, tables_of
     from escalade.simulator.recorded import hour_words, read_sample, with_prices
-    from escalade.simulator.replay import Setting, networks_of
+    from escalade.simulator.replay import networks_of
 
-    setting = Setting(
-        device=None if device is None else replayed_named(device, devices_with(devices)),
-        deadline_s=math.inf if deadline_s is None else deadline_s,
-        hedge_after_s=math.inf if hedge_after_s is None else hedge_after_s,
+    setting = setting_of(
+        device=device,
+        devices=devices,
+        deadline_s=deadline_s,
+        hedge_after_s=hedge_after_s,
         dialled=dialled,
-        room=None if early is None else room_of(early),
+        early=early,
     )
     known = profiles_with(profiles)
     planned = None

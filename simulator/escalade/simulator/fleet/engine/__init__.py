@@ -1,14 +1,15 @@
-"""Runs fleets, fast and plainly, to the same latencies; knows no file and no report."""
+"""Runs fleets, fast; knows no file and no report."""
 
-from escalade.simulator.fleet.engine.draws import ARRIVAL, uniform
 from escalade.simulator.fleet.engine.fast import Progress, simulate
 from escalade.simulator.fleet.engine.model import (
+    ARRIVAL,
     Bools,
     Floats,
     Gateways,
     Ints,
     Model,
     no_gateways,
+    uniform,
 )
 from escalade.simulator.fleet.engine.outcome import Outcome
 from escalade.simulator.fleet.engine.tally import (

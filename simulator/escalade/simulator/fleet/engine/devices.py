@@ -10,18 +10,22 @@ from typing import NamedTuple
 
 import numpy as np
 
+from escalade.simulator.fleet.engine.calls import Calls, put_call
 from escalade.simulator.fleet.engine.compiling import compiled, inner
-from escalade.simulator.fleet.engine.draws import ARRIVAL, exponential, record_of, uniform
 from escalade.simulator.fleet.engine.model import (
+    ARRIVAL,
     Floats,
     Ints,
     Model,
     dialling_of,
+    exponential,
     first_attempt,
     group_of,
     key_of,
     leaving,
     leaving_s,
+    record_of,
+    uniform,
 )
 from escalade.simulator.fleet.engine.tally import ANSWERED, DEGRADED, Tally, ended, window_of
 
@@ -45,30 +49,6 @@ class Devices(NamedTuple):
     free_s: Floats
     used_s: Floats
     open_s: Floats
-
-
-class Calls(NamedTuple):
-    """Queries on their way up, N of them.
-
-    Attributes:
-        at_s: when the call comes to the cloud, or to a gateway.
-        came_s: when the query came to its device.
-        first_s: when it first left it, or its gateway.
-        key: see `key_of`.
-        attempt: how many failed before.
-    """
-
-    at_s: Floats
-    came_s: Floats
-    first_s: Floats
-    key: Ints
-    attempt: Ints
-
-
-def empty_calls(many: int) -> Calls:
-    """Room for so many."""
-    times, whole = np.empty((3, many)), np.empty((2, many), np.int64)
-    return Calls(*times, *whole)
 
 
 @compiled
@@ -176,19 +156,6 @@ def _send(
     if model.dials[group]:
         sent_s, up_s = _connected(model, devices, device, group, key, record, attempt, sent_s, up_s)
     return put_call(out, size, sent_s + up_s, came_s, done_s, key, attempt)
-
-
-@inner
-def put_call(
-    out: Calls, size: int, at_s: float, came_s: float, first_s: float, key: int, attempt: int
-) -> int:
-    """Write a call behind so many; returns how many there are."""
-    out.at_s[size] = at_s
-    out.came_s[size] = came_s
-    out.first_s[size] = first_s
-    out.key[size] = key
-    out.attempt[size] = attempt
-    return size + 1
 
 
 @inner

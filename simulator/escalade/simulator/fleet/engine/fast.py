@@ -9,17 +9,16 @@ do not depend on how many threads there are, and neither does any number.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from escalade.simulator.errors import FleetError
-from escalade.simulator.fleet.engine.compiling import compiled
-from escalade.simulator.fleet.engine.devices import Calls, empty_calls, new_devices, run_devices
-from escalade.simulator.fleet.engine.model import Bools, Floats, Ints, Model, group_of
+from escalade.simulator.fleet.engine.calls import Calls, copied, empty_calls, joined, settle_ties
+from escalade.simulator.fleet.engine.devices import new_devices, run_devices
+from escalade.simulator.fleet.engine.model import Ints, Model, group_of
 from escalade.simulator.fleet.engine.outcome import Kept, Outcome
 from escalade.simulator.fleet.engine.servers import (
     at_gateways,
@@ -34,6 +33,7 @@ from escalade.simulator.fleet.engine.servers import (
     with_jobs,
     with_room,
 )
+from escalade.simulator.fleet.engine.stretches import blocks_of, ends_s
 from escalade.simulator.fleet.engine.tally import Tally, empty_tally, merge
 
 #: Called with how many stretches of time are done, and of how many.
@@ -42,8 +42,6 @@ Progress = Callable[[int, int], None]
 #: Queries of a stretch, about: enough that to look at ten million devices costs little beside them;
 #: 170 MB if all of them go up.
 STRETCH = 1 << 22
-#: Devices of a block, at most, and blocks, at least: work for the threads to share.
-_BLOCK, _BLOCKS = 1 << 14, 16
 #: Calls that a block has room for; it goes on where that was too little.
 _ROOM = 1 << 16
 #: Calls that are on their way, wait or are computed at once: a gigabyte.
@@ -85,39 +83,6 @@ def simulate(
     return run.finish()
 
 
-def ends_s(model: Model, stretch: int) -> list[float]:
-    """When the stretches end, the last with the run; as many queries are expected in each."""
-    devices = np.diff(model.first_device)
-    times_s = np.unique(np.concatenate([[0.0, model.seconds], model.piece_from_s]))
-    expected = sum(
-        many * _expected(model, group, times_s) for group, many in enumerate(devices.tolist())
-    )
-    many = max(1, math.ceil(expected[-1] / stretch))
-    shares = expected[-1] * np.arange(1, many) / many
-    return [*np.interp(shares, expected, times_s).tolist(), model.seconds]
-
-
-def _expected(model: Model, group: int, times_s: Floats) -> Floats:
-    """How many queries one device of a group has until each time, on average."""
-    if times := int(model.first_time[group + 1] - model.first_time[group]):
-        recorded: Floats = times_s * times / float(model.period_s[group])
-        return recorded
-    pieces = slice(model.first_piece[group], model.first_piece[group + 1])
-    from_s = model.piece_from_s[pieces]
-    place = np.searchsorted(from_s, times_s, side="right") - 1
-    gone: Floats = model.piece_sum[pieces][place]
-    gone += (times_s - from_s[place]) * model.piece_rate[pieces][place]
-    return gone
-
-
-def _blocks(model: Model) -> Iterator[tuple[int, int]]:
-    """The first device of each block, and the one after its last; a block is of one group."""
-    size = min(_BLOCK, math.ceil(int(model.first_device[-1]) / _BLOCKS))
-    for first, last in pairwise(model.first_device.tolist()):
-        for begin in range(first, last, size):
-            yield begin, min(begin + size, last)
-
-
 class _Sent(NamedTuple):
     """What a block has sent up, whether to gateways, and what has ended in it."""
 
@@ -138,7 +103,7 @@ class _Run:
         self._cloud = new_cloud(model, windows)
         self._carried = self._to_gateways = empty_calls(0)
         self._serving = new_serving(model)
-        self._blocks = list(_blocks(model))
+        self._blocks = list(blocks_of(model))
 
     def begin(self, pool: ThreadPoolExecutor, until_s: float) -> list[Future[_Sent]]:
         """Let the devices run."""
@@ -165,18 +130,18 @@ class _Run:
         self._cloud = with_room(self._cloud, self._model.replicas * self._model.slots)
         tally = self._tally_for(sum(len(one.at_s) for one in calls) + in_cloud(self._cloud))
         if run_unqueued(self._model, self._cloud, calls, until_s, tally):
-            self._carried = _joined([_copied(one, one.at_s >= until_s) for one in calls])
+            self._carried = joined([copied(one, one.at_s >= until_s) for one in calls])
         else:
-            self._queue(_joined(calls), until_s, tally)
+            self._queue(joined(calls), until_s, tally)
         self._keep_of(tally)
 
     def _through_gateways(self, near: list[Calls], until_s: float) -> list[Calls]:
         """What gateways send on to the cloud."""
         if not len(self._serving.active):
             return []
-        calls = _joined([self._to_gateways, *near])
+        calls = joined([self._to_gateways, *near])
         due = calls.at_s < until_s
-        coming, self._to_gateways = _copied(calls, due), _copied(calls, ~due)
+        coming, self._to_gateways = copied(calls, due), copied(calls, ~due)
         whose = np.empty(len(coming.at_s), np.int64)
         say_gateways(self._model, coming, whose)
         order = np.lexsort((coming.key, coming.at_s, whose))
@@ -185,7 +150,7 @@ class _Run:
         out, tally = empty_calls(many), self._tally_for(many)
         size = run_gateways(self._model, self._serving, coming, whose, order, until_s, tally, out)
         self._keep_of(tally)
-        return [_copied(out, slice(size))]
+        return [copied(out, slice(size))]
 
     def _tally_for(self, many: int) -> Tally:
         """The run's, with room for so many that end now where single queries are kept."""
@@ -206,7 +171,7 @@ class _Run:
         self._cloud = with_room(self._cloud, len(order))
         run_cloud(self._model, self._cloud, calls, order, until_s, tally)
         count_use(self._model, self._cloud, until_s)
-        self._carried = _copied(calls, ~due)
+        self._carried = copied(calls, ~due)
 
     def _check_room(self, sent: list[Calls], until_s: float) -> None:
         """Refuse what would not fit into memory, before it is made."""
@@ -240,41 +205,9 @@ class _Run:
         while True:
             out = empty_calls(_ROOM)
             first, size = run_devices(self._model, self._devices, first, last, until_s, tally, out)
-            sent.calls.append(_copied(out, slice(size)))
+            sent.calls.append(copied(out, slice(size)))
             if self._keep:
                 sent.kept.append(tally.kept[:, : tally.size[0]].copy())
                 tally.size[0] = 0
             if first == last:
                 return sent
-
-
-def _joined(calls: Sequence[Calls]) -> Calls:
-    return Calls(
-        np.concatenate([one.at_s for one in calls]),
-        np.concatenate([one.came_s for one in calls]),
-        np.concatenate([one.first_s for one in calls]),
-        np.concatenate([one.key for one in calls]),
-        np.concatenate([one.attempt for one in calls]),
-    )
-
-
-def _copied(calls: Calls, which: slice | Bools) -> Calls:
-    return Calls(
-        calls.at_s[which].copy(),
-        calls.came_s[which].copy(),
-        calls.first_s[which].copy(),
-        calls.key[which].copy(),
-        calls.attempt[which].copy(),
-    )
-
-
-@compiled
-def settle_ties(calls: Calls, order: Ints) -> None:
-    """Put calls that come at one time into the order of their keys."""
-    for end in range(1, len(order)):
-        at = end
-        while at > 0 and calls.at_s[order[at - 1]] == calls.at_s[order[at]]:
-            if calls.key[order[at - 1]] < calls.key[order[at]]:
-                break
-            order[at - 1], order[at] = order[at], order[at - 1]
-            at -= 1

@@ -40,8 +40,10 @@ def draws_of(profile: Profile) -> int | None:
     return bool(profile.period_s) + chunks * (bool(profile.jitter_ms) + bool(profile.loss))
 
 
-def calls_s(profile: Profile, drawn: Floats, up: Counts, between_s: Floats, down: Counts) -> Floats:
-    """When the answers of N calls are back, each of which is sent at 0.
+def calls_s(
+    profile: Profile, drawn: Floats, up: Counts, between_s: Floats, down: Counts
+) -> tuple[Floats, Floats]:
+    """When N calls, each of which is sent at 0, have come, and when their answers are back.
 
     Args:
         profile: of which `draws_of` is no None.
@@ -51,7 +53,7 @@ def calls_s(profile: Profile, drawn: Floats, up: Counts, between_s: Floats, down
         down: `(N,)` bytes that come down.
 
     Returns:
-        `(N,)`.
+        Each `(N,)`.
     """
     left = iter(drawn)
     begins_s = begins_from(profile, next(left)) if profile.period_s else np.zeros(len(up))
@@ -62,8 +64,7 @@ def calls_s(profile: Profile, drawn: Floats, up: Counts, between_s: Floats, down
         held_s, free_s = _released_s(profile, "down", there_s, pings, begins_s, left)
     leaves_s = there_s + between_s
     back_s, _ = _released_s(profile, "down", leaves_s, down, begins_s, left, free_s)
-    found: Floats = np.maximum(held_s, back_s)
-    return found
+    return there_s, np.maximum(held_s, back_s)
 
 
 def _released_s(

@@ -106,17 +106,15 @@ def plan_deployment(
     thresholds = served.choice.thresholds
     outcomes = second.at(thresholds)
     figures = second.figures(outcomes)
-    by = second.courses[0].at(thresholds).answered_by
-    tiers = [tier.info.name for tier in second.tiers]
     deployment, told = deployment_of(fleet, served, figures, tried=serving.tried, seed=seed)
     notes += [one for one in told if one.partition(": ")[2] not in notes]
     return Plan(
         goal=goal,
         minimised=minimised,
         met=served.missed == 0.0,
-        tiers=tiers,
+        tiers=[tier.info.name for tier in second.tiers],
         thresholds=list(thresholds),
-        answered=[float((by == place).mean()) for place in range(len(tiers))],
+        answered=second.answered(thresholds),
         tried=len(compared),
         chosen_by=first.queries,
         confirmed_by=second.queries,

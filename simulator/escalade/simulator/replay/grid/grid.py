@@ -18,8 +18,9 @@ from escalade.simulator.recorded import (
     scores_of,
     tiers_of,
 )
+from escalade.simulator.replay.course import Course
 from escalade.simulator.replay.grid.sweeping import swept_quantiles
-from escalade.simulator.replay.replay import Course
+from escalade.simulator.replay.replay import Replay
 
 #: Quantiles of the latency that a grid holds.
 _QUANTILES = (0.5, 0.95)
@@ -170,7 +171,7 @@ def _means(below: Floats, more: Floats, deferred: NDArray[np.intp]) -> Floats:
 def _one_by_one(course: Course, costs: Sequence[Floats], chosen: Floats) -> Grid:
     asked, accuracy, spent, latency = [], [], [], []
     for choice in chosen.tolist():
-        replay = course.at(choice)
+        replay = Replay.of(course, choice)
         seconds = replay.cascade_s
         asked.append(replay.climb.reached.mean(axis=1))
         spent.append(replay.climb.spent(costs).mean())

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from escalade.simulator.formats import Cell, TextTable, count, percent, seconds
-from escalade.simulator.replay.replay import Latency
+from escalade.simulator.replay.latency import Latency
 from escalade.simulator.replay.simulation import Simulation
 from escalade.simulator.replay.steps import GateCurve
 from escalade.simulator.replay.summary import PointRow, Summary, TraceRow

@@ -1,84 +1,31 @@
-"""The same fleet as a plain heap of events, slow and easy to read; knows no stretch and no thread.
-
-It shares with `fast` what is drawn and what a call's back-off is, which are the model, and nothing
-of how it runs: one event after the other, a list for each queue, and each replica's next answer
-looked for among all its queries. Tests hold the two to the same latencies, to the last bit.
-"""
+"""A plain heap of a fleet's events, one after the other; knows no stretch and no thread."""
 
 from __future__ import annotations
 
 import heapq
 import itertools
-import math
-from collections import deque
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from escalade.simulator.fleet.engine.devices import next_arrival
-from escalade.simulator.fleet.engine.draws import record_of
-from escalade.simulator.fleet.engine.model import (
-    Model,
+from escalade.simulator.fleet.engine.model.draws import record_of
+from escalade.simulator.fleet.engine.model.links import (
     delays_of,
     dialling_of,
-    gateway_of,
-    group_of,
     home_s,
     is_out,
-    key_of,
     leaving,
     leaving_s,
     next_attempt,
 )
+from escalade.simulator.fleet.engine.model.model import Model, gateway_of, group_of, key_of
 from escalade.simulator.fleet.engine.outcome import Kept
 from escalade.simulator.fleet.engine.tally import ANSWERED, AT_GATEWAY, DEFERRED, DEGRADED
+from plain_fleet.entities import Device, Query, Server
+from plain_fleet.scaling import Scaling
 
 # What happens first at one time.
 _ENDS, _STARTED, _LOOK, _ARRIVES, _COMES, _DONE = range(6)
-
-
-@dataclass(eq=False)
-class _Query:
-    key: int
-    device: _Device
-    group: int
-    record: int
-    came_s: float
-    first_s: float = 0.0
-    attempt: int = 0
-    has_left: bool = False
-    #: Where it comes to when it comes; None is the cloud.
-    gateway: _Server | None = None
-
-
-@dataclass(eq=False)
-class _Device:
-    group: int
-    queries: int = 0
-    expected: float = 0.0
-    queue: deque[_Query] = field(default_factory=deque)
-    is_busy: bool = False
-    used_s: float = -math.inf
-    open_s: float = -math.inf
-
-
-@dataclass(eq=False)
-class _Server:
-    """A gateway, or a replica of the cloud."""
-
-    number: int
-    slots: int
-    slowdown: float
-    is_gateway: bool = False
-    is_taking: bool = False
-    #: Of a gateway.
-    waiting: deque[_Query] = field(default_factory=deque)
-    #: `(progress at its end, order, query)`.
-    queries: list[tuple[float, int, _Query]] = field(default_factory=list)
-    done_s: float = 0.0
-    moved_s: float = 0.0
-    #: Of the event that is meant: those planned before it are not.
-    planned: int = 0
 
 
 def simulate_plainly(model: Model) -> Kept:
@@ -93,10 +40,10 @@ class _Events:
         self._serial = itertools.count()
         self._started = itertools.count()
         self._devices = [
-            _Device(group_of(model, device)) for device in range(int(model.first_device[-1]))
+            Device(group_of(model, device)) for device in range(int(model.first_device[-1]))
         ]
         self._replicas = [
-            _Server(k, model.slots, model.slowdown) for k in range(model.most_replicas)
+            Server(k, model.slots, model.slowdown) for k in range(model.most_replicas)
         ]
         for replica in self._replicas[: model.replicas]:
             replica.is_taking = True
@@ -104,16 +51,13 @@ class _Events:
         sizes = np.diff(near.first).tolist()
         kinds = [kind for kind, many in enumerate(sizes) for _ in range(many)]
         self._gateways = [
-            _Server(
-                model.most_replicas + k, int(near.slots[kind]), float(near.slowdown[kind]), True
-            )
+            Server(model.most_replicas + k, int(near.slots[kind]), float(near.slowdown[kind]), True)
             for k, kind in enumerate(kinds)
         ]
-        self._coming: set[int] = set()
-        self._waiting: list[_Query] = []
+        self._scaling = Scaling(model, self._replicas)
+        self._waiting: list[Query] = []
         self._due = 0  # queries that are to go to the cloud, and have not ended
-        self._low_since, self._low_most = math.inf, 0
-        self._ended: list[tuple[int, int, float]] = []
+        self._ended: list[tuple[int, int, np.int64]] = []
 
     def run(self) -> Kept:
         for device in range(len(self._devices)):
@@ -126,25 +70,21 @@ class _Events:
                 self._come(number, at_s)
             elif kind == _DONE:
                 self._done(number, at_s)
-            elif kind == _ARRIVES and isinstance(what, _Query):
+            elif kind == _ARRIVES and isinstance(what, Query):
                 self._arrive(what, at_s)
             elif kind == _ENDS and what == self._server(number).planned:
                 self._end(self._server(number), at_s)
             elif kind == _STARTED:
-                self._coming.discard(number)
-                self._replicas[number].is_taking = True
+                self._scaling.started(self._replicas[number])
                 self._fill(self._replicas[number], at_s)
             elif kind == _LOOK and (at_s < self._model.seconds or self._due):
-                self._look(at_s)
-        columns = [np.array(column) for column in zip(*self._ended, strict=True)]
-        if not columns:
-            columns = [np.empty(0)] * 3
-        latency = columns[2].astype(np.float64).view(np.int64)
-        return Kept.of(
-            np.array([columns[0].astype(np.int64), columns[1].astype(np.int64), latency])
-        )
+                self._plan(at_s + self._model.scale_every_s, _LOOK, 0, None)
+                in_work = sum(len(one.queries) for one in self._replicas) + len(self._waiting)
+                for one in self._scaling.look(in_work, at_s):
+                    self._plan(at_s + self._model.startup_s, _STARTED, one.number, None)
+        return Kept.of(np.array(self._ended, dtype=np.int64).reshape(-1, 3).T)
 
-    def _server(self, number: int) -> _Server:
+    def _server(self, number: int) -> Server:
         replicas = len(self._replicas)
         return self._replicas[number] if number < replicas else self._gateways[number - replicas]
 
@@ -166,7 +106,7 @@ class _Events:
         first, end = (int(one) for one in model.first_record[device.group : device.group + 2])
         record = first + record_of(model.seed, number, device.queries, end - first)
         device.queue.append(
-            _Query(key_of(number, device.queries), device, device.group, record, now_s)
+            Query(key_of(number, device.queries), device, device.group, record, now_s)
         )
         device.queries += 1
         self._due += bool(model.defers[record])
@@ -192,17 +132,17 @@ class _Events:
 
     # The link.
 
-    def _link(self, query: _Query) -> int:
+    def _link(self, query: Query) -> int:
         return query.group if query.gateway is None else leaving(self._model, query.group)
 
-    def _leave(self, query: _Query, now_s: float) -> None:
+    def _leave(self, query: Query, now_s: float) -> None:
         query.first_s, query.attempt = now_s, 0
         if is_out(self._model, self._link(query), now_s):
             self._fail(query, now_s)
         else:
             self._send(query, now_s)
 
-    def _send(self, query: _Query, now_s: float) -> None:
+    def _send(self, query: Query, now_s: float) -> None:
         up_s, _ = delays_of(self._model, query.key, query.record, query.attempt)
         if query.gateway is not None:
             up_s = leaving_s(self._model, query.group, query.key, query.record, query.attempt)
@@ -217,7 +157,7 @@ class _Events:
         query.has_left = True
         self._plan(now_s + up_s, _ARRIVES, query.key, query)
 
-    def _fail(self, query: _Query, now_s: float) -> None:
+    def _fail(self, query: Query, now_s: float) -> None:
         again, at_s, query.attempt = next_attempt(
             self._model, self._link(query), query.key, now_s, query.first_s, query.attempt
         )
@@ -226,19 +166,20 @@ class _Events:
         else:
             self._finish(query, DEGRADED, at_s + self._home_s(query))
 
-    def _home_s(self, query: _Query) -> float:
+    def _home_s(self, query: Query) -> float:
         """The way from the gateway that a query has been through."""
         if query.gateway is not None:
             return 0.0
         return home_s(self._model, query.group, query.key, query.record)
 
-    def _finish(self, query: _Query, outcome: int, now_s: float) -> None:
+    def _finish(self, query: Query, outcome: int, now_s: float) -> None:
         self._due -= bool(self._model.defers[query.record])
-        self._ended.append((query.key, outcome, now_s - query.came_s))
+        latency_s = np.float64(now_s - query.came_s)
+        self._ended.append((query.key, outcome, latency_s.view(np.int64)))
 
     # Gateways and the cloud.
 
-    def _arrive(self, query: _Query, now_s: float) -> None:
+    def _arrive(self, query: Query, now_s: float) -> None:
         gateway = query.gateway
         if gateway is not None:
             if len(gateway.queries) < gateway.slots:
@@ -256,10 +197,10 @@ class _Events:
             _, down_s = delays_of(self._model, query.key, query.record, query.attempt)
             self._fail(query, now_s + down_s)
 
-    def _stretched(self, server: _Server) -> float:
+    def _stretched(self, server: Server) -> float:
         return 1.0 + server.slowdown * (len(server.queries) - 1)
 
-    def _put(self, server: _Server, query: _Query, now_s: float) -> None:
+    def _put(self, server: Server, query: Query, now_s: float) -> None:
         if server.slowdown == 0:
             server.done_s = now_s  # the clock, so that a query ends when its time is over
         elif server.queries:
@@ -273,7 +214,7 @@ class _Events:
         server.queries.append((end_s, next(self._started), query))
         self._plan_end(server, now_s)
 
-    def _plan_end(self, server: _Server, now_s: float) -> None:
+    def _plan_end(self, server: Server, now_s: float) -> None:
         server.planned = next(self._serial)
         if server.queries:
             left_s = max(0.0, min(server.queries)[0] - server.done_s)
@@ -282,7 +223,7 @@ class _Events:
                 at_s = min(server.queries)[0]
             self._plan(at_s, _ENDS, server.number, server.planned)
 
-    def _end(self, server: _Server, now_s: float) -> None:
+    def _end(self, server: Server, now_s: float) -> None:
         first = min(server.queries)
         server.done_s, server.moved_s = first[0], now_s
         server.queries.remove(first)
@@ -302,37 +243,9 @@ class _Events:
         self._plan_end(server, now_s)
         self._fill(server, now_s)
 
-    def _fill(self, replica: _Server, now_s: float) -> None:
+    def _fill(self, replica: Server, now_s: float) -> None:
         priority = self._model.priority
         while replica.is_taking and self._waiting and len(replica.queries) < self._model.slots:
             query = min(self._waiting, key=lambda one: int(priority[one.group]))
             self._waiting.remove(query)
             self._put(replica, query, now_s)
-
-    # Scaling.
-
-    def _look(self, now_s: float) -> None:
-        model = self._model
-        self._plan(now_s + model.scale_every_s, _LOOK, 0, None)
-        in_work = sum(len(one.queries) for one in self._replicas) + len(self._waiting)
-        wanted = math.ceil(in_work / (model.slots * model.target))
-        wanted = min(max(wanted, model.least_replicas), model.most_replicas)
-        taking = [one for one in self._replicas if one.is_taking]
-        have = len(taking) + len(self._coming)
-        if wanted >= have:
-            self._low_since = math.inf
-            for replica in self._replicas:
-                is_off = not (replica.is_taking or replica.queries)
-                if wanted > have and is_off and replica.number not in self._coming:
-                    self._coming.add(replica.number)
-                    self._plan(now_s + model.startup_s, _STARTED, replica.number, None)
-                    have += 1
-            return
-        if self._low_since == math.inf:
-            self._low_since, self._low_most = now_s, wanted
-        self._low_most = max(self._low_most, wanted)
-        if now_s - self._low_since >= model.settle_s:
-            spare = min(have - self._low_most, len(taking) - 1)
-            for replica in taking[len(taking) - spare :]:
-                replica.is_taking = False
-            self._low_since = math.inf

@@ -17,9 +17,9 @@ import numpy as np
 from escalade.edge.trace import Link
 from escalade.simulator.network import GRPC_BYTES_DOWN, GRPC_BYTES_UP, Network, Profile
 from escalade.simulator.recorded import Floats, RecordedTier
-from escalade.simulator.replay.crossed import Crossed
-from escalade.simulator.replay.recording import Counts, Recording
-from escalade.simulator.replay.trips import Trips
+from escalade.simulator.replay.course.crossed import Crossed
+from escalade.simulator.replay.course.recording import Counts, Recording
+from escalade.simulator.replay.course.trips import Trips
 
 _GIGA, _MEGA = 1e9, 1e6
 

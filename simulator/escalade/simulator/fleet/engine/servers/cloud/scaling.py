@@ -11,8 +11,7 @@ import numpy as np
 
 from escalade.simulator.fleet.engine.compiling import inner
 from escalade.simulator.fleet.engine.model import Model
-from escalade.simulator.fleet.engine.servers.heaps import play
-from escalade.simulator.fleet.engine.servers.replicas import (
+from escalade.simulator.fleet.engine.servers.cloud.replicas import (
     COMING,
     FIRST_COMING,
     LEAVING,
@@ -29,6 +28,7 @@ from escalade.simulator.fleet.engine.servers.replicas import (
     Cloud,
     fill,
 )
+from escalade.simulator.fleet.engine.servers.heaps import play
 
 
 @inner

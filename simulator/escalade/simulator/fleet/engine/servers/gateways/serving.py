@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from escalade.simulator.fleet.engine.calls import Calls
 from escalade.simulator.fleet.engine.compiling import compiled
-from escalade.simulator.fleet.engine.devices import Calls
 from escalade.simulator.fleet.engine.model import (
     Floats,
     Ints,

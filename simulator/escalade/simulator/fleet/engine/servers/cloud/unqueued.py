@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from escalade.simulator.fleet.engine.calls import Calls
 from escalade.simulator.fleet.engine.compiling import compiled, inner
-from escalade.simulator.fleet.engine.devices import Calls
 from escalade.simulator.fleet.engine.model import (
     Floats,
     Ints,
@@ -25,8 +25,7 @@ from escalade.simulator.fleet.engine.model import (
     home_s,
     recorded_as,
 )
-from escalade.simulator.fleet.engine.servers.heaps import Places, play, push
-from escalade.simulator.fleet.engine.servers.replicas import (
+from escalade.simulator.fleet.engine.servers.cloud.replicas import (
     AGAIN,
     COUNTED,
     FREE,
@@ -35,7 +34,8 @@ from escalade.simulator.fleet.engine.servers.replicas import (
     WAITING,
     Cloud,
 )
-from escalade.simulator.fleet.engine.servers.running import count_use
+from escalade.simulator.fleet.engine.servers.cloud.running import count_use
+from escalade.simulator.fleet.engine.servers.heaps import Places, play, push
 from escalade.simulator.fleet.engine.tally import DEFERRED, Tally, ended, window_of
 
 #: Bins of a stretch: 4 MB, and at most a few calls in each.

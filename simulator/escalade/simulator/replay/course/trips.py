@@ -15,28 +15,22 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from escalade.edge.trace import Link, TierAnswer, links_of
+from escalade.edge.trace import TierAnswer, links_of
 from escalade.simulator.errors import SimulatorError
 from escalade.simulator.network import (
-    GRPC_BYTES_DOWN,
-    GRPC_BYTES_UP,
-    Conditions,
-    DelayLine,
     Network,
     Profile,
-    answered_s,
     calls_s,
     draws_of,
-    ready_s,
     uniforms,
 )
 from escalade.simulator.recorded import Bools, Floats, RecordedTier, recorded_seconds
-from escalade.simulator.replay.crossed import Crossed
-from escalade.simulator.replay.recording import Counts, Recording
-from escalade.simulator.replay.setting import AS_RECORDED, Setting, hedged_s
+from escalade.simulator.replay.course.calls import Key, asked_s, call_s, without_draft
+from escalade.simulator.replay.course.crossed import Crossed
+from escalade.simulator.replay.course.recording import Counts, Recording
+from escalade.simulator.replay.setting import AS_RECORDED, Setting
 
 _MAX_SEED = 2**64 - 1
-_CALLS_APART = 32
 
 
 class Trips(NamedTuple):
@@ -118,16 +112,6 @@ def trips_of(
     return Trips(seconds=tables, alone_s=alone, again=again, alone_again=alone_again)
 
 
-class _Key(NamedTuple):
-    """Of all calls of a query over one link: they meet one network."""
-
-    seed: int
-    query: int
-    link: int
-    #: Whether they find no connection open.
-    dials: bool
-
-
 class _Keys(NamedTuple):
     """Of N queries over one link."""
 
@@ -142,9 +126,9 @@ class _Keys(NamedTuple):
         drawn = np.random.default_rng([seed, link]).random(queries)
         return _Keys(seed, link, np.asarray(drawn < dialled))
 
-    def of(self, query: int) -> _Key:
+    def of(self, query: int) -> Key:
         """Of one query's calls."""
-        return _Key(self.seed, query, self.link, dials=bool(self.dials[query]))
+        return Key(self.seed, query, self.link, dials=bool(self.dials[query]))
 
 
 class _Calls(NamedTuple):
@@ -168,18 +152,18 @@ def _at_once(
     recorded_s: Floats = table[-1].copy()
     queries = np.arange(len(recorded_s), dtype=np.uint64)
     drawn = uniforms(keys.seed, queries, (0, 0, keys.link), draws)
-    table[:] = calls_s(profile, drawn, calls.up, recorded_s, calls.down)
+    _, table[:] = calls_s(profile, drawn, calls.up, recorded_s, calls.down)
     alone: Floats = table[-1].copy()
     if calls.drafts.any():
-        alone = calls_s(profile, drawn, calls.up - calls.drafts, recorded_s, calls.down)
+        _, alone = calls_s(profile, drawn, calls.up - calls.drafts, recorded_s, calls.down)
     # Where nothing varies a second call is never first.
     slow = np.logical_and(np.maximum(table[-1], alone) > after_s, bool(draws))
     for k in np.flatnonzero(slow | keys.dials).tolist():
         own = calls.tier.answers[k].link
         assert own is not None  # noqa: S101 - nor would they be at once
         asked = recorded_s[k], after_s
-        table[:, k] = _asked_s([profile], keys.of(k), own, *asked)
-        alone[k] = _asked_s([profile], keys.of(k), _undrafted(own), *asked)
+        table[:, k] = asked_s([profile], keys.of(k), own, *asked)
+        alone[k] = asked_s([profile], keys.of(k), without_draft(own), *asked)
     return alone
 
 
@@ -193,10 +177,9 @@ def _one_by_one(
         key = keys.of(k)
         if answer.link is not None:
             crossed, asked = links.profiles(answer.hops), (alone[k], after_s)
-            table[:, k] = _asked_s(crossed, key, answer.link, *asked)
+            table[:, k] = asked_s(crossed, key, answer.link, *asked)
             if answer.link.draft_bytes:
-                undrafted = _undrafted(answer.link)
-                alone[k] = _asked_s(crossed, key, undrafted, *asked)
+                alone[k] = asked_s(crossed, key, without_draft(answer.link), *asked)
             else:
                 alone[k] = table[-1, k]
         elif links_of(answer):
@@ -207,7 +190,7 @@ def _one_by_one(
     return alone
 
 
-def _calls_s(answer: TierAnswer, links: Crossed, key: _Key) -> tuple[float, float]:
+def _calls_s(answer: TierAnswer, links: Crossed, key: Key) -> tuple[float, float]:
     """The slowest of the calls to members elsewhere, with the draft and without."""
     slowest_s, plain_s = 0.0, 0.0
     for one in answer.members:
@@ -215,65 +198,6 @@ def _calls_s(answer: TierAnswer, links: Crossed, key: _Key) -> tuple[float, floa
             slowest_s, plain_s = max(slowest_s, one.seconds), max(plain_s, one.seconds)
             continue
         crossed, link = links.profiles(one.call.hops, one.member), one.call.link
-        slowest_s = max(slowest_s, _call_s(crossed, key, link, one.seconds, one.member))
-        plain_s = max(plain_s, _call_s(crossed, key, _undrafted(link), one.seconds, one.member))
+        slowest_s = max(slowest_s, call_s(crossed, key, link, one.seconds, one.member))
+        plain_s = max(plain_s, call_s(crossed, key, without_draft(link), one.seconds, one.member))
     return slowest_s, plain_s
-
-
-def _call_s(
-    crossed: Sequence[Profile],
-    key: _Key,
-    link: Link,
-    recorded_s: float,
-    member: int = 0,
-    nearest: int = 0,
-) -> float:
-    """A call that took `recorded_s` over loopback; one key meets one network, whatever is sent.
-
-    Each of several members of a tier meets one of its own. Links before the `nearest` are left out.
-    """
-    at_s = recorded_s
-    for behind, profile in enumerate(crossed[nearest:], start=nearest):
-        rng = _generator(key, member, behind)
-        shared = Conditions.at_any_moment(profile, rng)
-        up, down = (DelayLine(profile, way, rng, shared) for way in ("up", "down"))
-        from_s = ready_s(up, down, 0.0, tls=True) if key.dials and not behind else 0.0
-        up_s = up.release_s(from_s, link.bytes_up + GRPC_BYTES_UP)
-        nbytes = link.bytes_down + GRPC_BYTES_DOWN
-        if behind:  # many call over it: it is not idle
-            at_s = down.release_s(up_s + at_s, nbytes)
-        else:
-            at_s = answered_s(profile, down, up_s, up_s + at_s, nbytes)
-    return at_s
-
-
-def _asked_s(
-    crossed: Sequence[Profile],
-    key: _Key,
-    link: Link,
-    recorded_s: float,
-    after_s: float,
-) -> float:
-    """The same, of a call that is made again over its first link where it takes too long."""
-    took_s = _call_s(crossed, key, link, recorded_s)
-    if took_s <= after_s or key.dials:
-        return took_s
-    between_s = _call_s(crossed, key, link, recorded_s, nearest=1)
-    rngs = _generator(key, 0, 0), _generator(key, 0, 0, again=1)
-    nbytes = link.bytes_up + GRPC_BYTES_UP, link.bytes_down + GRPC_BYTES_DOWN
-    return hedged_s(crossed[0], rngs, nbytes, between_s, after_s)
-
-
-def _generator(key: _Key, member: int, behind: int, again: int = 0) -> np.random.Generator:
-    return np.random.Generator(
-        np.random.Philox(
-            key=np.array([key.seed, key.query], dtype=np.uint64),
-            # No call draws as many numbers as lie between it and the next.
-            counter=np.array([again << _CALLS_APART, member, behind, key.link], dtype=np.uint64),
-        )
-    )
-
-
-def _undrafted(link: Link) -> Link:
-    up = link.bytes_up - link.draft_bytes
-    return msgspec.structs.replace(link, bytes_up=up, draft_bytes=0)

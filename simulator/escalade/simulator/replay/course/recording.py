@@ -18,7 +18,7 @@ from escalade.simulator.recorded import (
     recorded_seconds,
     undrafted_seconds,
 )
-from escalade.simulator.replay.crossed import links_behind
+from escalade.simulator.replay.course.crossed import links_behind
 
 Counts = NDArray[np.int64]
 

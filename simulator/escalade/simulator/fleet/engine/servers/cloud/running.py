@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from escalade.simulator.fleet.engine.calls import Calls
 from escalade.simulator.fleet.engine.compiling import compiled, inner
-from escalade.simulator.fleet.engine.devices import Calls
 from escalade.simulator.fleet.engine.model import (
     Ints,
     Model,
@@ -19,8 +19,7 @@ from escalade.simulator.fleet.engine.model import (
     next_attempt,
     recorded_as,
 )
-from escalade.simulator.fleet.engine.servers.heaps import pop, push
-from escalade.simulator.fleet.engine.servers.replicas import (
+from escalade.simulator.fleet.engine.servers.cloud.replicas import (
     AGAIN,
     COUNTED,
     FREE,
@@ -33,7 +32,8 @@ from escalade.simulator.fleet.engine.servers.replicas import (
     put,
     wait,
 )
-from escalade.simulator.fleet.engine.servers.scaling import come, coming_at, look
+from escalade.simulator.fleet.engine.servers.cloud.scaling import come, coming_at, look
+from escalade.simulator.fleet.engine.servers.heaps import pop, push
 from escalade.simulator.fleet.engine.tally import DEGRADED, Tally, ended, window_of
 
 

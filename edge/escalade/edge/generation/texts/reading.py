@@ -9,8 +9,8 @@ from tokenizers import Tokenizer
 
 from escalade.edge.artifact import ModelEntry
 from escalade.edge.errors import PromptError, TooLongError
-from escalade.edge.generation.classes import Classes
-from escalade.edge.generation.token_texts import vocabulary_of
+from escalade.edge.generation.texts.classes import Classes
+from escalade.edge.generation.texts.token_texts import vocabulary_of
 from escalade.v1.prompt_size import longest_token_bytes, most_prompt_bytes
 
 

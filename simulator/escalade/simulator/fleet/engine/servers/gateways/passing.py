@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from escalade.simulator.fleet.engine.calls import Calls, put_call
 from escalade.simulator.fleet.engine.compiling import compiled, inner
-from escalade.simulator.fleet.engine.devices import Calls, put_call
 from escalade.simulator.fleet.engine.model import (
     Ints,
     Model,
@@ -19,7 +19,7 @@ from escalade.simulator.fleet.engine.model import (
     home_s,
     recorded_as,
 )
-from escalade.simulator.fleet.engine.servers.gateways import FREE, NOBODY, STARTED, Serving
+from escalade.simulator.fleet.engine.servers.gateways.serving import FREE, NOBODY, STARTED, Serving
 from escalade.simulator.fleet.engine.servers.heaps import pop, push
 from escalade.simulator.fleet.engine.servers.sharing import due_at, progress_at
 from escalade.simulator.fleet.engine.tally import AT_GATEWAY, DEGRADED, Tally, ended
