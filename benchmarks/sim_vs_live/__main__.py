@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import msgspec
-from benchmarks.study.jobs import REPOSITORY
+from benchmarks.study.jobs import REPOSITORY, keep_settings
 
 #: From no delay that can be seen to a satellite's; that which has a cycle of 15 s among them.
 PROFILES = ("coe-1us", "coe-10ms", "wifi-good", "lte", "leo-handover", "geo")
@@ -62,6 +62,8 @@ def main() -> None:
                 shared=options.out,
             )
 
+        told = {name: str(getattr(options, name)) for name in ("queries", "calls", "seed")}
+        keep_settings(options.out, told)
         for number in range(1, options.rounds + 1):
             study(round_in(options.out, number), options.seed + _APART * (number - 1)).run()
         study(options.out, options.seed).machine()

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 import msgspec
 
-from escalade.edge.base import atomic_write
+from escalade.edge.base import UNDECODABLE, atomic_write
 
 #: That virtual time draws a network. What is live has one draw, and so one's chance in it.
 #: Under load a draw takes a tenth of a second and more.
 DRAWS, LOADED_DRAWS = 200, 50
 Load = Literal["light", "loaded"]
 LOADS: tuple[Load, ...] = get_args(Load)
+
+T = TypeVar("T")
 
 
 class Piece(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +64,18 @@ def keep(folder: Path, name: str, what: object) -> None:
         stream.write(msgspec.json.encode(what))
 
 
+def kept(path: Path, kind: type[T]) -> T:
+    """What was written down.
+
+    Raises:
+        SystemExit: it is damaged.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except UNDECODABLE as error:
+        sys.exit(f"{path}: damaged: {error}; it is measured anew where it is removed")
+
+
 def round_in(folder: Path, number: int) -> Path:
     """The folder of a round, from 1 on."""
     return folder / f"round-{number}"
@@ -76,7 +91,7 @@ def pieces_in(rounds: Sequence[Path]) -> list[list[Piece]]:
     found: dict[str, list[Piece]] = {}
     for folder in rounds:
         for path in sorted((*folder.glob("light-*.json"), *folder.glob("loaded-*.json"))):
-            piece = msgspec.json.decode(path.read_bytes(), type=Piece)
+            piece = kept(path, Piece)
             found.setdefault(piece.name, []).append(piece)
     return list(found.values())
 

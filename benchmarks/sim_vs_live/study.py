@@ -8,11 +8,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
 
-import msgspec
 import numpy as np
 from benchmarks.sim_vs_live import first_calls, light
 from benchmarks.sim_vs_live.loaded import Call, measure, recorded_calls
-from benchmarks.sim_vs_live.pieces import LOADS, keep, name_of
+from benchmarks.sim_vs_live.pieces import LOADS, keep, kept, name_of
 from benchmarks.sim_vs_live.system import System, models, system
 
 from escalade.cli.output import note_console, progress_bar
@@ -160,7 +159,7 @@ class Study:
         """What is there, or else is measured now."""
         if not self._path(name).exists():
             keep(self._out, name, measure())
-        return msgspec.json.decode(self._path(name).read_bytes(), type=kind)
+        return kept(self._path(name), kind)
 
     def _path(self, name: str) -> Path:
         return self._out / f"{name}.json"

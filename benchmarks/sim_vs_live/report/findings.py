@@ -11,7 +11,7 @@ import msgspec
 from benchmarks.sim_vs_live.comparing import STATISTICS, Compared, compared
 from benchmarks.sim_vs_live.first_calls import CallRow
 from benchmarks.sim_vs_live.loaded import Control
-from benchmarks.sim_vs_live.pieces import pieces_in, rounds_in
+from benchmarks.sim_vs_live.pieces import kept, pieces_in, rounds_in
 
 from escalade.simulator.formats import Cell, TextTable, seconds
 from escalade.simulator.load.fitting import Fit
@@ -68,7 +68,7 @@ def read_findings(folder: Path) -> Findings:
 def _read(folders: Sequence[Path], name: str, kind: type[T]) -> list[T]:
     """Of those folders that have it."""
     paths = [folder / f"{name}.json" for folder in folders]
-    return [msgspec.json.decode(path.read_bytes(), type=kind) for path in paths if path.exists()]
+    return [kept(path, kind) for path in paths if path.exists()]
 
 
 def tables_of(found: Findings) -> list[TextTable]:

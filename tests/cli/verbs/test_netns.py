@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -68,6 +70,35 @@ def test_a_seed_is_taken_or_refused_and_never_ignored(invoke: Invoke) -> None:
     assert code in {0, 2}
 
 
+ENDING = """
+import subprocess, sys
+from escalade.cli.signals import unwind_on_signals
+from escalade.cli.verbs.netns import _outlived
+unwind_on_signals()
+asked = [sys.executable, "-c", "import time; print('here', flush=True); time.sleep(600)"]
+with _outlived(subprocess.Popen(asked)) as process:
+    if sys.argv[1:]:
+        raise OSError
+    sys.exit(process.wait())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, None])
+def test_no_command_outlives_its_network(number: signal.Signals | None) -> None:
+    """Told to the process alone, or by what goes wrong in it."""
+    words = [] if number else ["wrong"]
+    with subprocess.Popen(
+        [sys.executable, "-c", ENDING, *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout is not None
+        if number is not None:
+            assert process.stdout.readline() == b"here\n"
+            process.send_signal(number)
+        # The end of the pipe: the command has it too.
+        assert process.stdout.read() in {b"", b"here\n"}
+        assert process.wait() == (1 if number is None else 256 - number)
+
+
 MISTAKES: list[tuple[list[str], str]] = [
     (["--profile", "lt"], "got 'lt'; did you mean 'lte'?"),
     (["--profile", "lte", "true"], "Missing option '--upstream'"),
@@ -75,6 +106,8 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["--profile", "lte", "--upstream", "x", "true"], "--upstream: address "),
     (["--profile", "lte", "--upstream", ":1", "no-such"], "program that there is; got 'no-such'"),
     (["--profile", "lte", "--seed", "-1", "true"], "--seed"),
+    (["--profile", "lte", "--dry-run", "--seed", str(2**63)], "seed must be in [0, 922337203685"),
+    (["--profile", "lte", "--upstream", ":1", "--seed", str(2**64), "true"], "for netem; got 1844"),
 ]
 
 

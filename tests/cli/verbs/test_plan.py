@@ -176,6 +176,7 @@ def test_a_device_in_place_of_the_recorder_is_written_as_its_scale(
         (("--battery-share", 0.05), "battery_share needs the battery of the device"),
         (("--minimise", "flops", "--calls", "nan"), "calls must be in (0, 1]; got nan"),
         (("--out", "{folder}/fleet.toml"), "is read too, and would be lost"),
+        (("--p95-ms", "5e-324"), "--p95-ms must be above 0 and finite; got 4.94066e-324"),
         ((), "a goal needs at least 1 bound"),
     ],
 )

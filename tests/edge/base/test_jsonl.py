@@ -47,6 +47,9 @@ def test_marks_and_ends_of_lines_are_no_content(tmp_path: Path, content: bytes) 
         (f"[{ONE}]".encode(), r":1: .*; JSON Lines are wanted, each record on a line of its own"),
         (f"[\n{ONE},\n{TWO}\n]\n".encode(), ":1: .*; JSON Lines are wanted"),
         (ONE.replace(", ", ",\n").replace("{", "{\n").encode(), ":1: .*; JSON Lines are wanted"),
+        (TEXT.replace("\n", "\r").encode(), r":1: lines end in CR \(0x0d\) alone; LF or CRLF"),
+        (f"\n{ONE} \r\r {TWO}\r".encode(), r":2: lines end in CR \(0x0d\) alone"),
+        (f"{TEXT[:-1]}\r{ONE[:20]}".encode(), r":2: lines end in CR \(0x0d\) alone"),
         (TEXT.encode() + ONE[:20].encode(), r":3: not a valid record: Input data was truncated$"),
     ],
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,13 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from escalade.cli.demo.processes import running
+from escalade.cli.demo.processes import running, started
 from escalade.edge import EdgeClient, OpenOptions, Query
 from escalade.edge.base import Record, atomic_write
 from escalade.edge.trace import Place
+from escalade.simulator.network import ControlClient
 
-# The proxy writes its counters at most every 0.2 s.
-_STATS_SETTLE_S = 0.5
 #: Between the device and a gateway in the same building.
 NEAR = "lan"
 
@@ -61,7 +59,7 @@ class Live:
     gateway: Path
     #: Address of the cloud.
     server: str
-    #: Folder for counters and cascade files.
+    #: Folder for cascade files.
     out: Path
     tick: Callable[[], None]
 
@@ -98,13 +96,13 @@ class Live:
         ended = threading.Event()
 
         def asked(system: _System) -> _Measured:
-            before, answers = _bytes(system.stats), []
+            before, answers = _bytes(system.network), []
             for record in records:
                 if ended.is_set():
                     break
                 answers.append(system.ask(_query(record)))
                 self.tick()
-            return _Measured(answers, _bytes(system.stats) - before)
+            return _Measured(answers, _bytes(system.network) - before)
 
         with ThreadPoolExecutor(workers) as pool:
             try:
@@ -113,7 +111,7 @@ class Live:
                 ended.set()  # Ctrl-C waits for a query, not for all of them
 
     def _alone(self, stack: ExitStack, profile: str, deadline_s: float) -> _System:
-        address, stats = self._network(stack, profile, CLOUD_ONLY)
+        address, network = self._network(stack, profile)
         options = OpenOptions(deadline_s=deadline_s)
         client = stack.enter_context(EdgeClient.open(self.device, options, cloud=address))
 
@@ -121,16 +119,16 @@ class Live:
             said = client.ask_last(query)
             return _Answered(bool(said.correct), "cloud", said.seconds, degraded=False)
 
-        return _System(CLOUD_ONLY, client, stats, ask)
+        return _System(CLOUD_ONLY, client, network, ask)
 
     def _two(self, stack: ExitStack, profile: str, deadline_s: float) -> _System:
-        address, stats = self._network(stack, profile, TWO_TIERS)
+        address, network = self._network(stack, profile)
         options = OpenOptions(deadline_s=deadline_s)
         client = stack.enter_context(EdgeClient.open(self.device, options, cloud=address))
-        return _System(TWO_TIERS, client, stats, _through(client))
+        return _System(TWO_TIERS, client, network, _through(client))
 
     def _three(self, stack: ExitStack, profile: str, deadline_s: float) -> _System:
-        address, stats = self._network(stack, profile, THREE_TIERS)
+        address, network = self._network(stack, profile)
         above = self._write(
             "gateway.toml", self.gateway, address, place="cloud", deadline_s=deadline_s
         )
@@ -144,18 +142,17 @@ class Live:
             "device.toml", self.device, near, place="gateway", deadline_s=deadline_s
         )
         client = stack.enter_context(EdgeClient.open(below))
-        return _System(THREE_TIERS, client, stats, _through(client))
+        return _System(THREE_TIERS, client, network, _through(client))
 
-    def _network(self, stack: ExitStack, profile: str, system: str) -> tuple[str, Path]:
-        """Address of the cloud beyond a network that one system has to itself, and its counters."""
-        stats = self.out / f"{profile}.{system.replace(', ', '-').replace(' ', '-')}.stats.json"
-        address = stack.enter_context(
-            running(
+    def _network(self, stack: ExitStack, profile: str) -> tuple[str, ControlClient]:
+        """Address of the cloud beyond a network that one system has to itself, and its control."""
+        process = stack.enter_context(
+            started(
                 f"proxy {profile}",
-                *("proxy", "--profile", profile, "--upstream", self.server, "--stats", str(stats)),
+                *("proxy", "--profile", profile, "--upstream", self.server, "--control", ":0"),
             )
         )
-        return address, stats
+        return process.address, ControlClient(process.control)
 
     def _write(
         self, name: str, artifact: Path, address: str, *, place: Place, deadline_s: float
@@ -180,8 +177,8 @@ deadline_s = {deadline_s}
 class _System:
     name: str
     client: EdgeClient
-    #: Of its network to the cloud.
-    stats: Path
+    #: To the cloud.
+    network: ControlClient
     ask: Callable[[Query], _Answered]
 
 
@@ -236,8 +233,7 @@ def _row(profile: str, system: str, measured: _Measured, alone: _Measured) -> Li
     )
 
 
-def _bytes(stats: Path) -> int:
-    """Bytes both ways so far, once the proxy has had time to write them down."""
-    time.sleep(_STATS_SETTLE_S)
-    counters = json.loads(stats.read_text())
-    return int(counters["bytes_up"]) + int(counters["bytes_down"])
+def _bytes(network: ControlClient) -> int:
+    """Bytes both ways so far."""
+    state = network.state()
+    return state.bytes_up + state.bytes_down

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from escalade.cli.errors import DemoError
 
+_CONTROL = "--control"
 _READY = re.compile(r" on (\S+:\d+)$")
 _START_S = 120.0  # loading torch on a slow board takes most of a minute
 _STOP_S = 10.0
@@ -25,6 +26,8 @@ class Started(NamedTuple):
     #: That it announces.
     address: str
     pid: int
+    #: Of a proxy's control, where it was given `--control`; else empty.
+    control: str
 
 
 @contextmanager
@@ -56,7 +59,10 @@ def started(name: str, *arguments: str) -> Iterator[Started]:
                 text=True,
                 start_new_session=True,
             )
-        yield Started(_address(name, process), process.pid)
+        addresses = _addresses(name, process)
+        address = next(addresses)
+        control = next(addresses) if _CONTROL in arguments else ""
+        yield Started(address, process.pid, control)
     finally:
         if process is not None:
             with _held_signals():
@@ -89,8 +95,8 @@ def _held_signals() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def _address(name: str, process: subprocess.Popen[str]) -> str:
-    """Wait for the line that says where the process listens; go on draining its output."""
+def _addresses(name: str, process: subprocess.Popen[str]) -> Iterator[str]:
+    """Wait for each line that says where the process listens; go on draining its output."""
     lines: queue.Queue[str | None] = queue.Queue()
 
     def drain() -> None:
@@ -111,4 +117,4 @@ def _address(name: str, process: subprocess.Popen[str]) -> str:
             raise DemoError(f"{name} ended before it was ready: {' / '.join(said[-3:])}")
         said.append(line)
         if ready := _READY.search(line):
-            return ready[1]
+            yield ready[1]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import shutil
 import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -64,11 +67,30 @@ def netns(
     with KernelNetwork(network, server, seed=seed, on_trouble=notes.print) as made:
         at = Address(CLOUD, server.port)
         notes.print(f"{profile} ({network.rtt_ms:g} ms round trip) to {server} on {at}")
-        process = made.start(command)
-        # A terminal sends Ctrl-C to both: it is the command's to end by it, or not.
-        interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        terminated = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-        code = process.wait()
-        signal.signal(signal.SIGINT, interrupted)
-        signal.signal(signal.SIGTERM, terminated)
+        with _outlived(made.start(command)) as process:
+            code = process.wait()
     raise typer.Exit(_SIGNALLED - code if code < 0 else code)
+
+
+@contextmanager
+def _outlived(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """Let a command be ended by what would end this process, which then says its code.
+
+    However the block ends, the command has ended too: its network goes.
+    """
+    before = {}
+    try:
+        # A terminal sends Ctrl-C to both: it is the command's to end by it, or not.
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` is of both
+                before[number] = signal.signal(
+                    number, lambda number, frame: process.send_signal(number)
+                )
+        yield process
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if process.poll() is None:
+            process.terminate()
+            process.wait()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Protocol, TypeVar
@@ -32,6 +33,8 @@ _OTHERS = (
     (b"\x28\xb5\x2f\xfd", "zstd; give <(zstdcat FILE)"),
     (b"PK\x03\x04", "a zip archive; unpack it"),
 )
+# Between two records no JSON has it: there is no comma.
+_CR_ALONE = re.compile(rb"\}[ \t]*\r[ \t\r]*\{")
 _LAYOUT = "; JSON Lines are wanted, each record on a line of its own, as `jq -c '.[]'` writes them"
 
 
@@ -91,6 +94,11 @@ def jsonl_lines(
         try:
             value = decoder.decode(text)
         except UNDECODABLE as error:
+            if _CR_ALONE.search(text):
+                raise DataError(
+                    f"{path}:{number}: lines end in CR (0x0d) alone; LF or CRLF is wanted, as"
+                    " `tr '\\r' '\\n'` writes it"
+                ) from error
             cut = not line.endswith(b"\n") and (begun or _is_beginning(text))
             if on_torn is not None and cut:
                 on_torn(number)

@@ -7,6 +7,8 @@ queries, drawn by the seed; what a plan says of itself is of the other half.
 from __future__ import annotations
 
 import itertools
+import math
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -54,6 +56,7 @@ def _levels(scores: Floats, count: int) -> Floats:
     finite = scores[np.isfinite(scores)]
     if not len(finite):
         return np.array([0.0])
-    above = np.nextafter(finite.max(), np.inf)
+    # Of the largest float, which nothing finite is above, the query is deferred at any threshold.
+    above = min(math.nextafter(finite.max(), math.inf), sys.float_info.max)
     shares = np.linspace(0.0, 1.0, count - 1)
     return np.unique([*np.quantile(finite, shares, method="lower"), above])

@@ -18,6 +18,7 @@ Quantity = Literal[
 ]  # fmt: skip
 
 _J_PER_WH = 3600.0
+_FINITE = "above 0 and finite"
 
 _ABOVE_0 = (
     "p50_s", "p95_s", "p99_s", "mean_s", "quality", "money_a_day", "queries_a_day",
@@ -85,7 +86,7 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("accuracy", "degraded", "calls", "battery_share"):
             _check(name, getattr(self, name), "in (0, 1]", most=1.0)
         for name in _ABOVE_0:
-            _check(name, getattr(self, name), "above 0 and finite", most=math.inf)
+            _check(name, getattr(self, name), _FINITE, most=math.inf)
         if self.minimise is not None and self.minimise not in get_args(Objective):
             known = ", ".join(get_args(Objective))
             raise PlanError(f"minimise must be one of {known}; got {self.minimise!r}")
@@ -103,6 +104,8 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
             raise PlanError(
                 "a goal needs at least 1 bound: on latency, quality, calls, money or the battery"
             )
+        for limit in self.limits:  # of a query what is of a day may be too little for a float
+            _check(f"the bound of a query's {limit.quantity}", limit.value, _FINITE, most=math.inf)
 
     @property
     def limits(self) -> list[Limit]:

@@ -73,9 +73,9 @@ class Outcome:
                 if self.correct is None or self.last_correct is None:
                     return np.full(len(places), np.nan)
                 right = self.last_correct[places].mean(axis=1)
-                with np.errstate(divide="ignore", invalid="ignore"):
-                    found: Floats = self.correct[places].mean(axis=1) / right
-                return found
+                found: Floats = self.correct[places].mean(axis=1)
+                # Of none that are right there is no share, whatever the cascade has.
+                return found / np.where(right > 0.0, right, np.nan)
             case _:  # of a fleet
                 values = None
         if values is None:

@@ -54,7 +54,8 @@ def make_plan(
         Measured(half, Course.of(tiers_of(half), networks, seed=seed, setting=setting))
         for half in halves_of(whole, seed)
     )
-    check_known(goal, second)
+    for half in (first, second):
+        check_known(goal, half)
     cheapest: Objective = "money" if is_priced(trace.header) else "calls"
     minimised = goal.minimise or aim_of(goal, second, cheapest, notes)
     candidates = choices_of(first.tiers, choices)
@@ -138,7 +139,8 @@ def check_known(goal: Goal, measured: Measured, but: Collection[str] = ()) -> No
     """
     _check_energy(goal, measured)
     needs = {
-        "quality": "judged answers (references) of every query, some of the last tier's right",
+        "quality": "judged answers (references) of every query, and in each half of them one of the"
+        " last tier's that is right",
         "accuracy": "judged answers (references) of every query",
         "errors": "judged answers (references) of every query",
         "degraded": "a deadline (--deadline-s)",

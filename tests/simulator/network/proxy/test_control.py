@@ -6,11 +6,11 @@ import asyncio
 import http.client
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import Literal
 
 import pytest
-from proxied import FREE_PORT, HandClock, JumpClock, connected, echo, serving
+from proxied import FREE_PORT, HandClock, JumpClock, connected, echo, reset, serving
 
 from escalade.simulator.errors import ProxyError
 from escalade.simulator.network.clock import Clock
@@ -22,6 +22,7 @@ from escalade.simulator.network.proxy.control_client import ControlClient
 from escalade.simulator.network.proxy.control_port import ControlPort
 from escalade.simulator.network.proxy.proxy import Proxy
 from escalade.simulator.network.proxy.running import run_proxy
+from escalade.v1.address import Address
 
 
 class Remote:
@@ -143,6 +144,45 @@ def test_a_pause_holds_what_comes_until_it_is_over() -> None:
                 # Its handshake is let in with what waits: a round trip before what it says.
                 assert await new_reader.readexactly(1) == b"c"
                 assert clock.now_s == pytest.approx(60.2)
+
+    asyncio.run(main())
+
+
+def test_nobody_hears_in_a_pause_that_the_cloud_is_down() -> None:
+    """Who knocks is served once the pause is over, if the cloud is back by then; or has gone."""
+
+    async def main() -> None:
+        with socket.create_server(FREE_PORT) as taken:
+            port = taken.getsockname()[1]
+        proxy = Proxy(get_profile("free"), FREE_PORT, Address("127.0.0.1", port))
+        async with proxy:
+            proxy.pause()
+            async with connected(proxy) as (reader, writer), connected(proxy) as (_, leaving):
+                writer.write(b"a")
+                while proxy.open < 2:
+                    await asyncio.sleep(0)
+                reset(leaving)
+                while proxy.open > 1:
+                    await asyncio.sleep(0)
+                back = await asyncio.start_server(echo, "127.0.0.1", port)
+                async with back:
+                    proxy.resume()
+                    assert await reader.readexactly(1) == b"a"
+                    writer.close()
+
+    asyncio.run(main())
+
+
+def test_many_may_ask_at_once() -> None:
+    """And those that say nothing hold nobody up."""
+
+    async def main() -> None:
+        async with controlled("free", JumpClock()) as (_, control):
+            with ExitStack() as stack:
+                for _ in range(100):  # each at once, or after a second
+                    asking = socket.create_connection(control.client.to, timeout=0.9)
+                    stack.enter_context(asking)
+                assert (await control.state()).open == 0
 
     asyncio.run(main())
 

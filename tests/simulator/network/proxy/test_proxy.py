@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import grpc
@@ -24,6 +24,7 @@ from proxied import (
     connected,
     echo,
     health_through,
+    reset,
     serving,
     through,
 )
@@ -180,15 +181,25 @@ def test_a_full_line_holds_the_sender_back() -> None:
     asyncio.run(main())
 
 
-def test_a_cloud_that_is_down_closes_the_connection() -> None:
+def test_a_cloud_that_is_down_closes_the_connection_a_round_trip_later() -> None:
     async def main() -> None:
+        clock = HandClock()
         with refusing() as down:
             async with (
-                Proxy(get_profile("coe-1s"), FREE_PORT, down, clock=HandClock()) as proxy,
+                Proxy(get_profile("coe-1s"), FREE_PORT, down, clock=clock) as proxy,
                 connected(proxy) as (reader, _),
+                connected(proxy) as (_, leaving),
             ):
+                await clock.until(lambda: len(clock.waiting) == 2)
+                assert clock.waiting == [1.0, 1.0]
+                reset(leaving)  # and nobody waits for it
+                await clock.until(lambda: proxy.open == 1)
+                read = asyncio.create_task(reader.read())
+                await clock.move_to(0.9)
+                assert not read.done()
+                await clock.move_to(1.0)
                 with pytest.raises(ConnectionResetError):
-                    await reader.read()
+                    await read
 
     asyncio.run(main())
 
@@ -351,6 +362,11 @@ def test_connections_go_on_when_descriptors_run_out() -> None:
         except ConnectionError:
             return False
 
+    async def dialled(port: int) -> Streams:
+        while True:
+            with suppress(ConnectionError):  # a reset may come before asyncio has looked
+                return await asyncio.open_connection("127.0.0.1", port)
+
     async def main() -> None:
         async with serving(echo) as cloud:
             process = await asyncio.create_subprocess_exec(
@@ -361,7 +377,7 @@ def test_connections_go_on_when_descriptors_run_out() -> None:
             port = int((await process.stderr.readline()).rsplit(b":", 1)[1])
             first = await asyncio.open_connection("127.0.0.1", port)
             assert await echoes(first)
-            many = [await asyncio.open_connection("127.0.0.1", port) for _ in range(60)]
+            many = [await dialled(port) for _ in range(60)]
             said = (await process.stderr.readline()).decode()
             assert "no new connections for now: Too many open files" in said
             assert await echoes(first)
@@ -370,7 +386,7 @@ def test_connections_go_on_when_descriptors_run_out() -> None:
             async with asyncio.timeout(30):
                 served = False
                 while not served:
-                    late = await asyncio.open_connection("127.0.0.1", port)
+                    late = await dialled(port)
                     served = await echoes(late)
                     late[1].transport.abort()
             first[1].transport.abort()

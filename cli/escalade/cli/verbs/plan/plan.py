@@ -222,6 +222,6 @@ def _check_left_to_fleet(options: Mapping[str, object]) -> None:
 def _seconds(option: str, milliseconds: float | None) -> float | None:
     if milliseconds is None:
         return None
-    if not 0 < milliseconds < math.inf:
+    if not 0 < milliseconds / 1e3 < math.inf:
         raise typer.BadParameter(f"{option} must be above 0 and finite; got {milliseconds:g}")
     return milliseconds / 1e3

@@ -63,7 +63,7 @@ class KernelNetwork:
         Raises:
             KernelError: netem cannot do it.
         """
-        check_shapeable(profile)
+        check_shapeable(profile, seed)
         self._profile = profile
         self._upstream = upstream
         self._seed = seed

@@ -37,14 +37,18 @@ _ROWS = 4096  # as of iproute2's own tables
 _WIDTH = 3
 #: sch_netem.c: a jitter is at most INT_MAX nanoseconds.
 _MOST_JITTER_MS = (2**31 - 1) / 1e6 / _WIDTH
+#: sch_netem.c: TCA_NETEM_PRNG_SEED has 64 bits, and each way has a seed of its own.
+_MOST_SEED = 2**63 - 1
 
 
-def check_shapeable(profile: Profile) -> None:
+def check_shapeable(profile: Profile, seed: int | None) -> None:
     """Refuse what netem cannot do.
 
     Raises:
-        KernelError: the jitter is larger than netem's may be.
+        KernelError: the jitter, or the seed, is larger than netem's may be.
     """
+    if seed is not None and not 0 <= seed <= _MOST_SEED:
+        raise KernelError(f"seed must be in [0, {_MOST_SEED}] for netem; got {seed}")
     if not profile.jitter_ms <= _MOST_JITTER_MS:
         raise KernelError(
             f"profile {profile.name!r}: jitter_ms must be at most {_MOST_JITTER_MS:.0f} for"
@@ -92,7 +96,7 @@ def shaping_lines(profile: Profile, *, seed: int | None) -> list[str]:
     Raises:
         KernelError: netem cannot do it.
     """
-    check_shapeable(profile)
+    check_shapeable(profile, seed)
     now = Moments(profile, seed or 0).at(0.0)
     lines = [f"{end}: tc {qdisc('add', profile, way, now, seed)}" for way, end in ENDS.items()]
     if varies(profile):

@@ -74,6 +74,9 @@ class _RefusedError(Exception):
 
 
 class _Server(ThreadingHTTPServer):
+    # Of more than its 5 that come at once the kernel would have the others try again after 1 s.
+    request_queue_size = socket.SOMAXCONN
+
     def __init__(self, address: Address, control: Control, loop: asyncio.AbstractEventLoop) -> None:
         self._control = control
         self._loop = loop

@@ -21,7 +21,7 @@ import dataclasses
 import errno
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from types import TracebackType
 
 from escalade.simulator.errors import ProxyError
@@ -84,6 +84,9 @@ class Proxy:
         self.clock: Clock = LiveClock() if clock is None else clock
         self._laying = Laying(profile, seed, self.clock.now)
         self._paused = False
+        #: Set while it is not.
+        self._going = asyncio.Event()
+        self._going.set()
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         #: Of open connections, by their number.
@@ -124,6 +127,7 @@ class Proxy:
     def pause(self) -> None:
         """An outage: what comes waits at the entrance until `resume`."""
         self._paused = True
+        self._going.clear()
         for lanes in self._lanes.values():
             for lane in lanes:
                 lane.pause()
@@ -131,6 +135,7 @@ class Proxy:
     def resume(self) -> None:
         """End the outage: what waits comes in now."""
         self._paused = False
+        self._going.set()
         for number, (up, down) in self._lanes.items():
             if number in self._knocking:
                 self._shake_hands(up, down)
@@ -229,10 +234,15 @@ class Proxy:
     async def _serve(self, device: End, up: Lane, down: Lane) -> None:
         loop = asyncio.get_running_loop()
         try:
+            # Nobody hears in an outage that somebody knocks.
+            if self._paused and not await _unless_lost(device, self._going.wait()):
+                return
             _, cloud = await loop.create_connection(lambda: End(down), *self._upstream)
         except OSError as error:
-            # The device sees what it would see of a cloud that is down: a closed connection.
-            self._note_exhausted(error)
+            # The device sees what it would see of a cloud that is down: a connection that is closed
+            # in place of being opened, a round trip after it asked.
+            if not self._note_exhausted(error):
+                await _unless_lost(device, self.clock.wait_until(up.opens_s))
         else:
             await carry(device, cloud, up, down)
         finally:
@@ -262,3 +272,14 @@ class Proxy:
         self._counters = Counters(
             now.connections + connections, now.bytes_up + bytes_up, now.bytes_down + bytes_down
         )
+
+
+async def _unless_lost(device: End, what: Coroutine[object, object, object]) -> bool:
+    """Wait for something; False where the device goes first."""
+    tasks = [asyncio.ensure_future(what), asyncio.ensure_future(device.lost.wait())]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return not device.lost.is_set()
+    finally:
+        for task in tasks:
+            task.cancel()

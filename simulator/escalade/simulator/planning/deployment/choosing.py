@@ -27,6 +27,9 @@ from escalade.simulator.recorded import Floats, answered, check_answered
 
 Progress = Callable[[int, int], None]
 
+#: What a trace need not say: a fleet does.
+_TOLD = ("money", "degraded", "replicas")
+
 
 def plan_deployment(
     trace: Trace,
@@ -69,6 +72,7 @@ def plan_deployment(
         for half in halves
     )
     limits = _limits(goal)
+    check_known(goal, first, but=_TOLD)
     minimised = _aim(goal, fleet, second, notes)
     if not any(limit.quantity in TIMES for limit in limits):
         notes.append("no bound is of time: as many replicas as keep up, before which queries wait")
@@ -180,7 +184,7 @@ def _limits(goal: Goal) -> list[Limit]:
 
 def _aim(goal: Goal, fleet: PlannedFleet, measured: Measured, notes: list[str]) -> Objective:
     """What is to be least; checks that bounds and aim are known."""
-    check_known(goal, measured, but=("money", "degraded", "replicas"))
+    check_known(goal, measured, but=_TOLD)
     priced = any(not math.isnan(one.of("money")) for one in measured.alone())
     priced = priced or fleet.spec.cloud.price_per_hour > 0
     if not priced and (goal.money_a_day is not None or goal.minimise == "money"):
