@@ -127,6 +127,12 @@ def int8_artifact(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory
     return out
 
 
+@pytest.fixture
+def little_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What matrices matter is measured on a sixteenth of the text: for tests of something else."""
+    monkeypatch.setattr("escalade.export.calibration._CURVATURE_TOKENS", 256)
+
+
 class StopCase(NamedTuple):
     """A response token by token, stop texts, and where the response ends for them."""
 
