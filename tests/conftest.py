@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,9 +20,24 @@ if TYPE_CHECKING:
 # thread pools that spin against each other take ten times as long as one thread each.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# A shell that asks for no bytecode would have each of the hundreds of processes that tests start
+# compile every module of ours again: half a second before `--help` says anything.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 # A busy machine is no fault of what is tested.
 settings.register_profile("escalade", deadline=None)
 settings.load_profile("escalade")
+
+
+def pytest_collection_finish() -> None:
+    """Take torch and all that was imported out of what is searched for garbage.
+
+    An export collects twice; of a million objects that never go, each time takes a second.
+    """
+    gc.collect()
+    gc.freeze()
+
 
 GOLDEN_PROMPTS = ("g2p: cascade", "p2g: K AE T", "stress: banana")
 
@@ -108,6 +125,12 @@ def int8_artifact(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory
     out = tmp_path_factory.mktemp("artifacts") / "int8"
     export_artifact(tiny_model_dir, out, quantize="int8", golden_prompts=GOLDEN_PROMPTS)
     return out
+
+
+@pytest.fixture
+def little_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What matrices matter is measured on a sixteenth of the text: for tests of something else."""
+    monkeypatch.setattr("escalade.export.calibration._CURVATURE_TOKENS", 256)
 
 
 class StopCase(NamedTuple):

@@ -91,6 +91,7 @@ def test_steps_stay_where_it_was_interrupted_and_go_where_it_failed(tmp_path: Pa
         assert len(steps_beside(tmp_path / "a")) == left
 
 
+@pytest.mark.usefixtures("little_text")
 def test_an_interrupted_export_goes_on_to_the_same_bytes(
     tiny_model_dir: Path, tmp_path: Path
 ) -> None:
@@ -195,6 +196,7 @@ def test_on_a_full_disk_the_steps_stay(tiny_model_dir: Path, tmp_path: Path) -> 
         assert list(disk.iterdir()) == [out]
 
 
+@pytest.mark.usefixtures("little_text")
 def test_the_same_weights_in_another_model_begin_anew(tiny_model_dir: Path, tmp_path: Path) -> None:
     model = Path(shutil.copytree(tiny_model_dir, tmp_path / "model"))
     lines: list[str] = []

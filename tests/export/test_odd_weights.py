@@ -47,9 +47,9 @@ def odd_model(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) ->
     "options",
     [
         {"quantize": "int4", "gptq_prompts": []},
-        {"quantize": "int4", "gptq_prompts": PROMPTS},
+        pytest.param({"quantize": "int4", "gptq_prompts": PROMPTS}, marks=pytest.mark.slow),
         {"quantize": "int8"},
-        {"quantize": "int8", "gptq_prompts": PROMPTS},
+        pytest.param({"quantize": "int8", "gptq_prompts": PROMPTS}, marks=pytest.mark.slow),
         pytest.param({"quantize": "int4"}, marks=pytest.mark.slow),
         pytest.param({"quantize": "int4", "bits": 8.5}, marks=pytest.mark.slow),
         {"quantize": "int4", "bits": 8.5, "gptq_prompts": PROMPTS},

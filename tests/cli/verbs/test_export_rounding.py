@@ -59,6 +59,7 @@ def test_empty_data_is_one_line(
     assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.usefixtures("little_text")
 def test_a_budget_of_bits_is_spent_and_said(
     invoke: Invoke, tiny_model_dir: Path, tmp_path: Path
 ) -> None:

@@ -254,6 +254,7 @@ def test_a_budget_is_spent_and_no_more(tiny_model_dir: Path, tmp_path: Path) -> 
             parse_manifest(raw.replace(was, planted, 1), "m")
 
 
+@pytest.mark.usefixtures("little_text")
 def test_planes_are_listed_and_other_libraries_get_none(
     tiny_model_dir: Path, tmp_path: Path
 ) -> None:
