@@ -373,26 +373,30 @@ def test_connections_go_on_when_descriptors_run_out() -> None:
                 "bash", "-c", 'ulimit -n 40; exec "$@"', "-", *command, f"{cloud[0]}:{cloud[1]}",
                 stderr=asyncio.subprocess.PIPE,
             )  # fmt: skip
-            assert process.stderr is not None
-            port = int((await process.stderr.readline()).rsplit(b":", 1)[1])
-            first = await asyncio.open_connection("127.0.0.1", port)
-            assert await echoes(first)
-            many = [await dialled(port) for _ in range(60)]
-            said = (await process.stderr.readline()).decode()
-            assert "no new connections for now: Too many open files" in said
-            assert await echoes(first)
-            for _, writer in many:
-                writer.transport.abort()
-            async with asyncio.timeout(30):
-                served = False
-                while not served:
-                    late = await dialled(port)
-                    served = await echoes(late)
-                    late[1].transport.abort()
-            first[1].transport.abort()
-            process.terminate()
-            assert await process.stderr.read() == b""
-            assert await process.wait() == 0
+            try:
+                assert process.stderr is not None
+                port = int((await process.stderr.readline()).rsplit(b":", 1)[1])
+                first = await asyncio.open_connection("127.0.0.1", port)
+                assert await echoes(first)
+                many = [await dialled(port) for _ in range(60)]
+                said = (await process.stderr.readline()).decode()
+                assert "no new connections for now: Too many open files" in said
+                assert await echoes(first)
+                for _, writer in many:
+                    writer.transport.abort()
+                async with asyncio.timeout(30):
+                    served = False
+                    while not served:
+                        late = await dialled(port)
+                        served = await echoes(late)
+                        late[1].transport.abort()
+                first[1].transport.abort()
+                process.terminate()
+                assert await process.stderr.read() == b""
+                assert await process.wait() == 0
+            finally:
+                if process.returncode is None:
+                    process.kill()
 
     asyncio.run(main())
 
