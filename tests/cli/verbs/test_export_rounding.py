@@ -75,7 +75,9 @@ def test_a_budget_of_bits_is_spent_and_said(
     assert manifest.quantization.scheme == "int4"
     assert budget.lost
     assert budget.lost.tokens > 100
-    code, out, err = invoke("export", tiny_model_dir, tmp_path / "b", "--bits", "9", "--json")
+    code, out, err = invoke(
+        "export", tiny_model_dir, tmp_path / "b", "--bits", "9", "--held-out", "none", "--json"
+    )
     assert code == 0, err
     told = json.loads(out)
     assert told["quantization"]["budget"]["choices"] == msgspec.to_builtins(budget.choices)

@@ -222,6 +222,7 @@ def test_a_hessian_counts_tokens_by_what_answers_hang_on(tiny_model_dir: Path) -
     assert not torch.allclose(getattr(queries, HESSIAN).whole(), expected, rtol=1e-2)
 
 
+@pytest.mark.usefixtures("little_text")
 def test_a_budget_is_spent_and_no_more(tiny_model_dir: Path, tmp_path: Path) -> None:
     lost = {}
     for bits in (8.0, 9.5):
