@@ -18,6 +18,7 @@ _CALLED, _INTEGER, _WITHIN, _ALL_WITHIN = 1, 3, 6, 11  # of an attribute
 _DIMS, _TYPE, _NAME, _RAW, _EXTERNAL, _PLACE = 1, 2, 8, 9, 13, 14  # of a tensor
 _ELSEWHERE = 1  # a tensor's place: in another file
 _KEY, _VALUE = 1, 2  # of what says where
+_NAMED = 1  # of an input or output
 _SEVEN, _MORE, _MOST = 0x7F, 0x80, 63
 
 
@@ -113,10 +114,7 @@ class OnnxFile:
                 self._kept.append(whole)
                 if number in {_INPUT, _OUTPUT}:
                     names = self.inputs if number == _INPUT else self.outputs
-                    names.add(_text(value, _NAME_OF_VALUE))
-
-
-_NAME_OF_VALUE = 1
+                    names.add(_text(value, _NAMED))
 
 
 def _refuse(found: bool) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -40,12 +40,15 @@ _ON_DISK = Path("/var/tmp")  # noqa: S108 - in a folder of its own, for this use
 
 
 @contextmanager
-def mapped_program(program: Path, planes: Sequence[PlanesEntry]) -> Iterator[bytes | None]:
+def mapped_program(
+    program: Path, planes: Sequence[PlanesEntry], *, least: int = _LARGE_BYTES
+) -> Iterator[bytes | None]:
     """The program, with what it computes of weights in files, while a session of it is made.
 
     Args:
         program: the .onnx file.
         planes: of its matrices.
+        least: bytes of weights that are worth it.
 
     Yields:
         To be loaded with weights below `ROOT`; None where nothing is gained, or there is no room on
@@ -54,25 +57,23 @@ def mapped_program(program: Path, planes: Sequence[PlanesEntry]) -> Iterator[byt
     Raises:
         ArtifactError: they are no such planes.
     """
-    weights = [
-        program.with_name(data_name(program.name)),
-        program.with_name(planes_name(program.name)),
-    ]
+    name = program.name
+    weights = [program.with_name(one) for one in (data_name(name), planes_name(name))]
     held = sum(one.stat().st_size for one in weights if one.is_file())
-    if held < _LARGE_BYTES or not can_drop_pages() or program.stat().st_size > _MOST_BYTES:
+    if held < least or not can_drop_pages() or program.stat().st_size > _MOST_BYTES:
         yield None
         return
-    with tempfile.TemporaryDirectory(
-        prefix="escalade-", dir=_folder(), ignore_cleanup_errors=True
-    ) as folder:
+    # Weights are packed by now, or looked up row by row; and of its own code onnxruntime runs
+    # little when it has loaded (15 MB less, of which answering reads 2 again).
+    read = [*weights, Path(ort.__file__).parent]
+    with ExitStack() as stack:
         try:
-            given = _written(program.resolve(), planes, Path(folder).resolve())
+            made = tempfile.TemporaryDirectory("", "escalade-", _folder())
+            read.append(Path(stack.enter_context(made)))
+            given = _written(program.resolve(), planes, read[-1].resolve())
         except (OSError, LookupError, ValueError):  # no room; a graph of another kind
             given = None
         yield given
-        # Weights are packed by now, or looked up row by row; and of its own code onnxruntime runs
-        # little when it has loaded (15 MB less, which kernels then read in time).
-        read = (*weights, Path(folder), Path(ort.__file__).parent)
         own = tuple(str(one.resolve()) for one in read)
         drop_pages(lambda mapped: mapped.path.startswith(own))
 
