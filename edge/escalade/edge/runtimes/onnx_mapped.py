@@ -19,7 +19,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from escalade.edge.artifact import PlanesEntry, joined_matrices, planes_name
-from escalade.edge.base import can_drop_pages, drop_pages
+from escalade.edge.base import can_drop_pages, drop_pages, folder_beside
 from escalade.edge.runtimes.onnx_file import Inline, Node, OnnxFile, Stored
 from escalade.edge.runtimes.program import data_name, joined_name
 
@@ -36,7 +36,8 @@ _SCALED = ("MatMulNBits", "GatherBlockQuantized")
 _SCALES = 2
 # Files that may be larger than memory belong there, those in /tmp may be in memory themselves
 # (Filesystem Hierarchy Standard 3.0, 5.15; file-hierarchy(7)).
-_ON_DISK = Path("/var/tmp")  # noqa: S108 - in a folder of its own, for this user alone
+_ON_DISK = Path("/var/tmp")  # noqa: S108 - in a folder of its own
+_OWN = 0o700  # for this user alone
 
 
 @contextmanager
@@ -68,9 +69,9 @@ def mapped_program(
     read = [*weights, Path(ort.__file__).parent]
     with ExitStack() as stack:
         try:
-            made = tempfile.TemporaryDirectory("", "escalade-", _folder())
-            read.append(Path(stack.enter_context(made)))
-            given = _written(program.resolve(), planes, read[-1].resolve())
+            folder = stack.enter_context(folder_beside(_temporary() / "weights", _OWN)).resolve()
+            given = _written(program.resolve(), planes, folder)
+            read.append(folder)
         except (OSError, LookupError, ValueError):  # no room; a graph of another kind
             given = None
         yield given
@@ -78,10 +79,10 @@ def mapped_program(
         drop_pages(lambda mapped: mapped.path.startswith(own))
 
 
-def _folder() -> Path | None:
+def _temporary() -> Path:
     """Where a user says that temporary files belong, or on disk."""
     if "TMPDIR" in os.environ or not os.access(_ON_DISK, os.W_OK):
-        return None
+        return Path(tempfile.gettempdir())
     return _ON_DISK
 
 
