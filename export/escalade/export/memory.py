@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from torch import Tensor
 
-from escalade.edge import base
+from escalade.edge.base import drop_pages as drop_mapped
 
 
 def give_back() -> None:
@@ -35,4 +35,4 @@ def drop_pages(tensors: Iterable[Tensor]) -> int:
         How many bytes of addresses were dropped.
     """
     read = {tensor.data_ptr() for tensor in tensors}
-    return base.drop_pages(lambda mapped: any(mapped.first <= one < mapped.end for one in read))
+    return drop_mapped(lambda mapped: any(mapped.first <= one < mapped.end for one in read))

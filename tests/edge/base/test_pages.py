@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from escalade.edge.base import Mapped, unwritten
+from escalade.edge.base.pages import Mapped, unwritten
 
 
 def test_a_page_that_was_written_to_and_swapped_out_is_no_longer_the_files() -> None:

@@ -15,7 +15,7 @@ from escalade.edge.base.files import (
 from escalade.edge.base.folders import atomic_folder, check_fillable, check_replaceable, exchange
 from escalade.edge.base.heap import return_holes, return_large_blocks
 from escalade.edge.base.jsonl import UNDECODABLE, Digest, iter_jsonl, jsonl_lines, read_text
-from escalade.edge.base.pages import Mapped, can_drop_pages, drop_pages, unwritten
+from escalade.edge.base.pages import can_drop_pages, drop_pages
 from escalade.edge.base.records import (
     Record,
     named,
@@ -44,7 +44,6 @@ __all__ = [
     "Database",
     "Digest",
     "Finite",
-    "Mapped",
     "OpenShare",
     "Positive",
     "Record",
@@ -82,7 +81,6 @@ __all__ = [
     "sync_folder",
     "text_of",
     "try_lock",
-    "unwritten",
     "utc_now",
     "write_records",
 ]
