@@ -8,6 +8,7 @@ the weights: whoever reads a page has it in memory, nobody else.
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -140,6 +141,7 @@ class _Constants:
 
     def __init__(self, graph: OnnxFile, program: Path) -> None:
         self._graph, self._program = graph, program
+        self._files: dict[str, NDArray[np.uint8]] = {}
         self._makers = {
             name: place for place, node in enumerate(graph.nodes) for name in node.outputs if name
         }
@@ -178,8 +180,12 @@ class _Constants:
             return None
         if isinstance(weight, Inline):
             return np.frombuffer(weight.raw, dtype).reshape(weight.shape)
-        path = self._program.with_name(weight.location)
-        return np.memmap(path, dtype, "r", weight.offset, weight.shape)
+        file = self._files.get(weight.location)
+        if file is None:
+            file = np.memmap(self._program.with_name(weight.location), np.uint8, "r")
+            self._files[weight.location] = file
+        count = math.prod(weight.shape)
+        return np.frombuffer(file, dtype, count, weight.offset).reshape(weight.shape)
 
     def _result(self, node: Node) -> NDArray[np.generic] | None:
         """As onnxruntime computes it: exact, or rounded to the nearest float32."""
