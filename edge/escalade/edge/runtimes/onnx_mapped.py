@@ -39,6 +39,8 @@ _SCALES = 2
 # (Filesystem Hierarchy Standard 3.0, 5.15; file-hierarchy(7)).
 _ON_DISK = Path("/var/tmp")  # noqa: S108 - in a folder of its own
 _OWN = 0o700  # for this user alone
+# What it maps around a page that is read (fault_around_bytes).
+_PART_BYTES = 64 << 10
 
 
 @contextmanager
@@ -108,7 +110,7 @@ def _written(program: Path, planes: Sequence[PlanesEntry], folder: Path) -> byte
     stored = program.with_name(planes_name(program.name))
     for count, matrix in enumerate(joined_matrices(stored, planes)):
         joined[at] = folder / f"{count}.joined"
-        matrix.tofile(joined[at])
+        _write(joined[at], matrix)
         at += matrix.nbytes
     moved = [
         _moved(weight, program, joined)
@@ -119,8 +121,16 @@ def _written(program: Path, planes: Sequence[PlanesEntry], folder: Path) -> byte
 
 
 def _laid(path: Path, name: str, kind: int, value: NDArray[np.generic]) -> Stored:
-    value.tofile(path)
+    _write(path, value)
     return Stored(name, kind, value.shape, _below_root(path), 0, value.nbytes)
+
+
+def _write(path: Path, value: NDArray[np.generic]) -> None:
+    """In parts: what Linux is given at once it maps at once, of which one row is looked up."""
+    data = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
+    with path.open("wb") as file:
+        for first in range(0, len(data), _PART_BYTES):
+            file.write(data[first : first + _PART_BYTES].data)
 
 
 def _moved(weight: Stored, program: Path, joined: Mapping[int, Path]) -> Stored:
