@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from escalade.export.memory import Mapped, drop_pages, unwritten
+from escalade.export.memory import drop_pages
 from escalade.export.onnx import export_onnx
 from escalade.export.quantization import gather_curvatures, hessian_of
 from escalade.export.quantization.hessian import gather_hessians_of_text
@@ -47,23 +47,6 @@ def test_what_was_written_to_a_mapped_file_stays(mapped: Tensor) -> None:
     mapped[5] = -1
     assert drop_pages([mapped]) == 0
     assert float(mapped[5]) == -1
-
-
-def test_a_page_that_was_written_to_and_swapped_out_is_no_longer_the_files() -> None:
-    blocks = [
-        (0x1000, "260131", 0, 0),
-        (0x2000, "260131", 4, 0),
-        (0x3000, "260131", 0, 4),
-        (0x4000, "0", 0, 0),
-        (0x5000, "260132", 0, 0),
-    ]
-    smaps = "".join(
-        f"{first:x}-{first + 0x1000:x} rw-p 00000000 fe:00 {inode}   /one\nRss:   4 kB\n"
-        f"Anonymous:   {written} kB\nAnonHugePages:   0 kB\nSwap:   {swapped} kB\n"
-        "SwapPss:   0 kB\nLocked:   0 kB\nVmFlags: rd wr mr mw me\n"
-        for first, inode, written, swapped in blocks
-    )
-    assert unwritten(smaps) == [Mapped(0x1000, 0x2000), Mapped(0x5000, 0x6000)]
 
 
 @linux

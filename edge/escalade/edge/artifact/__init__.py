@@ -40,7 +40,7 @@ from escalade.edge.artifact.opening import (
     read_checked,
     shared_lock_if_possible,
 )
-from escalade.edge.artifact.planes import join_planes, pack_integers
+from escalade.edge.artifact.planes import join_planes, joined_matrices, pack_integers
 from escalade.edge.artifact.signing import (
     MAX_SIGNATURE_BYTES,
     SignatureState,
@@ -82,6 +82,7 @@ __all__ = [
     "file_entry",
     "is_signed",
     "join_planes",
+    "joined_matrices",
     "kernel_bits",
     "load_manifest",
     "memory_needed",

@@ -27,8 +27,9 @@ _HELD_PER_BYTE: dict[Scheme, float] = {
     "dynamic-int8": 1.75,
     "8da4w": 2.0,
 }
-# Where integers are joined first, onnxruntime is given all weights in memory, and copies them
-# before it lays them out: 2.6 measured at its highest, of 96 MB in 8 bits.
+# Where integers are joined first and there is no room on disk for them (`runtimes/onnx_mapped.py`),
+# onnxruntime is given all weights in memory, and copies them before it lays them out: 2.6 measured
+# at its highest, of 96 MB in 8 bits.
 _HELD_PER_GIVEN_BYTE = 2.75
 # Weights of 8 bits that are widened when a program is loaded, by nodes of the graph: while it is,
 # all that these give is kept. 15.1 bytes for each of SmolLM2's measured.

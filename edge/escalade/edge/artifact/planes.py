@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,21 +40,46 @@ def join_planes(stored: Path, entries: Sequence[PlanesEntry]) -> NDArray[np.uint
     Raises:
         ArtifactError: the file is not as long as the entries say.
     """
+    _check_length(stored, entries)
+    joined = np.empty(sum(entry.joined_bytes for entry in entries), np.uint8)
+    first = 0
+    for entry, planes in _planes_in(stored, entries):
+        _join(planes, entry.bits, joined[first : first + entry.joined_bytes])
+        first += entry.joined_bytes
+    return joined
+
+
+def joined_matrices(stored: Path, entries: Sequence[PlanesEntry]) -> Iterator[NDArray[np.uint8]]:
+    """What `join_planes` gives, matrix by matrix: no two are there at once.
+
+    Raises:
+        ArtifactError: the file is not as long as the entries say.
+    """
+    _check_length(stored, entries)
+    for entry, planes in _planes_in(stored, entries):
+        joined = np.empty(entry.joined_bytes, np.uint8)
+        _join(planes, entry.bits, joined)
+        yield joined
+
+
+def _check_length(stored: Path, entries: Sequence[PlanesEntry]) -> None:
     needed = sum(entry.stored_bytes for entry in entries)
     size = stored.stat().st_size if stored.is_file() else 0
     if size != needed:
         raise ArtifactError(f"{stored}: must have {needed} bytes of planes, has {size}")
-    joined = np.empty(sum(entry.joined_bytes for entry in entries), np.uint8)
-    at = first = 0
+
+
+def _planes_in(
+    stored: Path, entries: Sequence[PlanesEntry]
+) -> Iterator[tuple[PlanesEntry, list[NDArray[np.uint8]]]]:
+    at = 0
     for entry in entries:
-        planes = []
+        planes: list[NDArray[np.uint8]] = []
         for plane, _ in places_of(entry.bits):
             count = entry.integers * plane // _BYTE
             planes.append(np.memmap(stored, np.uint8, "r", at, (count,)))
             at += count
-        _join(planes, entry.bits, joined[first : first + entry.joined_bytes])
-        first += entry.joined_bytes
-    return joined
+        yield entry, planes
 
 
 def _join(planes: Sequence[NDArray[np.uint8]], bits: int, out: NDArray[np.uint8]) -> None:

@@ -15,6 +15,7 @@ from escalade.edge.base.files import (
 from escalade.edge.base.folders import atomic_folder, check_fillable, check_replaceable, exchange
 from escalade.edge.base.heap import return_holes, return_large_blocks
 from escalade.edge.base.jsonl import UNDECODABLE, Digest, iter_jsonl, jsonl_lines, read_text
+from escalade.edge.base.pages import can_drop_pages, drop_pages
 from escalade.edge.base.records import (
     Record,
     named,
@@ -51,9 +52,11 @@ __all__ = [
     "SystemClock",
     "atomic_folder",
     "atomic_write",
+    "can_drop_pages",
     "check_fillable",
     "check_replaceable",
     "check_writable",
+    "drop_pages",
     "exchange",
     "exclusive_lock",
     "explain",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from escalade.edge.artifact import Manifest, PlanesEntry, join_planes, planes_na
 from escalade.edge.base import return_holes
 from escalade.edge.errors import ArtifactError
 from escalade.edge.runtimes.kernels import choose_kernels
+from escalade.edge.runtimes.onnx_mapped import ROOT, mapped_program
 from escalade.edge.runtimes.program import (
     LOGITS,
     LOGITS_TO_KEEP,
@@ -34,6 +35,9 @@ from escalade.edge.runtimes.program import (
 )
 
 _ERRORS_ONLY = 3
+# Below which weights lie, of a program that is given in memory
+# (onnxruntime_session_options_config_keys.h).
+_FOLDER = "session.model_external_initializers_file_folder_path"
 CPU = "cpu"
 # Values of half a kilobyte. Where there are more tokens, a step takes so long that none counts.
 _MOST_KEPT = 512
@@ -141,11 +145,17 @@ def open_session(program: Path, manifest: Manifest, *, threads: int) -> ort.Infe
     options.add_session_config_entry("session.force_spinning_stop", "1")
     choose_kernels(options, program, manifest)
     planes = manifest.quantization.planes
-    with joined_planes(options, program, planes):
+    with ExitStack() as stack:
+        source: bytes | Path | None = stack.enter_context(mapped_program(program, planes))
+        if source is None:
+            source = program
+            stack.enter_context(joined_planes(options, program, planes))
+        else:
+            options.add_session_config_entry(_FOLDER, ROOT)
         try:
             # Its fallback tries the same again, and says so in four lines on stdout.
             session = ort.InferenceSession(
-                program, options, providers=["CPUExecutionProvider"], enable_fallback=False
+                source, options, providers=["CPUExecutionProvider"], enable_fallback=False
             )
         except Exception as error:  # onnxruntime raises many kinds, all its own
             raise ArtifactError(f"{program}: onnxruntime cannot load it: {error}") from error
