@@ -17,7 +17,7 @@ def random(seed: int, *shape: int) -> torch.Tensor:
 
 
 def tuned_once(few: bool) -> tuple[Rounded, Rounded, float, float]:
-    """A matrix before and after, and how far off its products are."""
+    """A matrix before and after, and what it says that is off."""
     weight, inputs = random(0, 40, 64), random(1, 4, 50, 64)
     levels = levels_for(weight, BITS, SIZE, zeros=False) if few else None
     before = round_to_nearest(weight, BITS, SIZE, levels=levels)
@@ -25,7 +25,10 @@ def tuned_once(few: bool) -> tuple[Rounded, Rounded, float, float]:
     assert torch.equal(matrix.weights().detach(), before.weights(SIZE))
 
     def loss(batch: int) -> torch.Tensor:
-        return (inputs[batch] @ (matrix.weights() - weight).T).square().mean()
+        exact, found = (
+            (inputs[batch] @ one.T).log_softmax(-1) for one in (weight, matrix.weights())
+        )
+        return torch.nn.functional.kl_div(found, exact, reduction="batchmean", log_target=True)
 
     with torch.no_grad():
         off = sum(float(loss(batch)) for batch in range(4))
