@@ -8,9 +8,8 @@ answers to prompts that it is like to be asked. Inputs are rounded as kernels ro
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -19,6 +18,7 @@ from torch.nn import functional
 
 from escalade.export.blueprints import Decoder, Linear, Norm
 from escalade.export.quantization import Answered, Choice, Rounded, tensors
+from escalade.export.threads import threads_apart
 from escalade.export.tuning.batches import Batch, batches_of
 from escalade.export.tuning.descent import descend
 from escalade.export.tuning.matrix import Tuned, rounded_inputs
@@ -92,7 +92,7 @@ class Tuning:
         """Integers, scales and norms by name; nothing where they are no better than before."""
         if not self._held or not self._read:
             return {}
-        with _threads(_PARTS) as pool:
+        with threads_apart(_PARTS) as pool:
             before = self._lost(pool)
             descend(
                 [
@@ -175,18 +175,6 @@ class Tuning:
     def _inputs(self, name: str, values: Tensor) -> Tensor:
         size = self._matrices[name].choice.block_size
         return rounded_inputs(values, size) if self._rounds_inputs else values
-
-
-@contextmanager
-def _threads(parts: int) -> Iterator[ThreadPoolExecutor]:
-    """At most as many as torch has and as there are parts; torch has one in each, and here."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with ThreadPoolExecutor(min(threads, parts), "", torch.set_num_threads, (1,)) as pool:
-            yield pool
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _free(norm: Norm) -> Norm:
