@@ -28,6 +28,7 @@ from escalade.export.onnx.program import storage_of
 from escalade.export.onnx.storage import Storage
 from escalade.export.onnx.tuned import matrices_of, tables_of, tune_rounded
 from escalade.export.onnx.writer import GraphWriter
+from escalade.export.quantization import Answers
 from escalade.export.tuning.reading import Reader, norms_of
 
 _WINDOW, _END = 48, 2
@@ -36,21 +37,28 @@ PROMPTS = [f"{task}: {word}" for task in ("g2p", "stress", "syllables") for word
 UNSEEN = [f"g2p: {word}" for word in ("kiwi", "lemon", "mango", "olive", "pear")]
 
 
-def tuned_of(model_dir: Path, prompts: list[str]) -> tuple[Decoder, Decoder, Storage]:
-    """A decoder as it was, as it is tuned, and how its matrices are stored."""
-    model = load_model(model_dir)
+@pytest.fixture(scope="module")
+def read(tiny_model_dir: Path) -> tuple[Decoder, Answers]:
+    """A decoder with hessians, and what it answers."""
+    model = load_model(tiny_model_dir)
     _, answers = calibrate(
-        model, model_dir, "int4", prompts, _WINDOW, lambda line: None,
-        end_ids=[_END], kept=Kept(model_dir.parent / "tuned"), hangs_on={},
+        model, tiny_model_dir, "int4", PROMPTS, _WINDOW, lambda line: None,
+        end_ids=[_END], kept=Kept(tiny_model_dir.parent / "tuned"), hangs_on={},
     )  # fmt: skip
-    before = align_rotary(decoder_of(model, _WINDOW))
-    storage = storage_of("int4", None, None, 32)
-    assert len(answers) == len(prompts)
-    return before, *tune_rounded(before, storage, answers, "decoder", lambda line: None)
+    assert answers is not None
+    assert len(answers.held_out) == 4
+    assert len(answers.read) > 2 * 26  # and such as might be
+    return align_rotary(decoder_of(model, _WINDOW)), answers
 
 
-def test_the_program_has_what_was_tuned(tiny_model_dir: Path, tmp_path: Path) -> None:
-    before, model, storage = tuned_of(tiny_model_dir, PROMPTS)
+def tuned_of(before: Decoder, answers: Answers) -> tuple[Decoder, Storage]:
+    """A decoder as it is tuned, and how its matrices are stored."""
+    return tune_rounded(before, storage_of("int4", None, None, 32), answers, "decoder", print)
+
+
+def test_the_program_has_what_was_tuned(read: tuple[Decoder, Answers], tmp_path: Path) -> None:
+    before, answers = read
+    model, storage = tuned_of(before, answers)
     assert storage.tuned
     assert not torch.equal(model.final_norm.weight, before.final_norm.weight)
     for one in storage.known.values():
@@ -73,18 +81,39 @@ def test_the_program_has_what_was_tuned(tiny_model_dir: Path, tmp_path: Path) ->
     feeds |= {INPUT_IDS: ids, ATTENTION_MASK: np.ones_like(ids), LOGITS_TO_KEEP: np.arange(20)}
     (found,) = session.run([LOGITS], feeds)
     with torch.no_grad():
-        want = reader.logits(torch.from_numpy(ids), torch.ones(ids.shape, dtype=torch.bool)).numpy()
+        every = torch.ones(ids.shape, dtype=torch.bool)
+        want = reader.read(torch.from_numpy(ids), every).logits.numpy()
     assert np.abs(found[0] - want).max() < 1e-4 * np.abs(want).max()
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_any_number_of_threads_gives_the_same(threads: int, read: tuple[Decoder, Answers]) -> None:
+    before, answers = read
+    model, storage = tuned_of(before, answers)
+    usual = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        other, again = tuned_of(before, answers)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(usual)
+    assert torch.equal(model.final_norm.weight, other.final_norm.weight)
+    for name, one in storage.known.items():
+        assert torch.equal(one.integers, again.known[name].integers)
+        assert torch.equal(one.grid.scales, again.known[name].grid.scales)
+
+
 def test_what_is_no_better_where_it_is_held_out_is_not_taken(
-    tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch
+    read: tuple[Decoder, Answers], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, model, storage = tuned_of(tiny_model_dir, PROMPTS[:1])  # none to hold out beside it
+    before, answers = read
+    model, storage = tuned_of(
+        before, Answers(answers.read, [])
+    )  # nothing says that it was worth it
     assert model is before
     assert not storage.tuned
     monkeypatch.setattr("escalade.export.tuning.together._SCALE_RATE", 3.0)
-    before, model, storage = tuned_of(tiny_model_dir, PROMPTS)  # far past the best
+    model, storage = tuned_of(before, answers)  # far past the best
     assert model is before
     assert not storage.tuned
     rounded = storage.rounded(
@@ -118,8 +147,8 @@ def test_a_model_that_is_not_small_is_left_as_it_is(
     tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("escalade.export.calibration.TUNED_PARAMETERS", 50_000)
-    manifest = export_artifact(
-        tiny_model_dir, tmp_path / "a", quantize="int4", gptq_prompts=PROMPTS,
-        golden_prompts=PROMPTS[:2],
+    _, answers = calibrate(
+        load_model(tiny_model_dir), tiny_model_dir, "int4", PROMPTS[:2], _WINDOW, print,
+        end_ids=[_END], kept=Kept(tmp_path / "a"), hangs_on={},
     )  # fmt: skip
-    assert manifest.quantization.detail.endswith("rounded by GPTQ")
+    assert answers is None
