@@ -49,7 +49,7 @@ from escalade.export.versions import versions_of
 
 if TYPE_CHECKING:
     from escalade.export.layouts import Layout
-    from escalade.export.quantization import Answers
+    from escalade.export.quantization import Answered
 
 #: How weights may be stored, for each runtime.
 SCHEMES: dict[Format, tuple[Scheme, ...]] = {
@@ -256,7 +256,7 @@ def _write_program(
     activation_bits: int | None,
     layout: Layout | None,
     window: int,
-    answers: Answers | None,
+    answers: Sequence[Answered],
     kept: Kept,
     progress: Callable[[str], None],
 ) -> tuple[str, str | None, QuantizationEntry]:

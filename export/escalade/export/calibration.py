@@ -21,7 +21,7 @@ from escalade.export.rounding_text import BY_OWN_TEXT
 from escalade.export.threads import one_thread
 
 if TYPE_CHECKING:
-    from escalade.export.quantization import Answers
+    from escalade.export.quantization import Answered
 
 # Of the model's own answer to each prompt that weights are rounded by.
 _GPTQ_NEW_TOKENS = 64
@@ -31,8 +31,6 @@ _CURVATURE_TOKENS, _LEAST_TOKENS = 4096, 32
 _READ_PROMPTS = 256
 #: Decoders of at most so many are tuned; twice the parameters take twice the time.
 TUNED_PARAMETERS = 250_000
-# Of so many prompts one is held out; of the others so many times as many are written that might be.
-_HELD_OUT, _ALIKE = 8, 3
 # Of a text: what was computed of each token stays in memory until the way back.
 _PIECE_TOKENS = 256
 # Of prompts that weights are rounded by, this share of tokens may be unknown: names and signs, not
@@ -45,8 +43,8 @@ class Calibrated(NamedTuple):
 
     #: Whose text it was, for people; empty where prompts, or nothing, was read.
     by: str
-    #: What rounded matrices are to be tuned by; None where they are not.
-    answers: Answers | None = None
+    #: What rounded matrices are to be tuned by; empty where they are not.
+    answers: Sequence[Answered] = ()
 
 
 def calibrate(
@@ -100,7 +98,9 @@ def calibrate(
             if guided:
                 _measure(model, read, progress, needed=budgeted)
             if guided and tuned and small:
-                return Calibrated("", _answered(model, fitting, window, end_ids, kept, progress))
+                progress(f"answering {len(fitting)} prompts to tune weights by")
+                with quiet():
+                    return Calibrated("", _answered(model, fitting, window, end_ids, kept))
             return Calibrated("")
         if prompts is not None or not guided:
             return Calibrated("")
@@ -213,29 +213,21 @@ def _longest(window: int) -> int:
 
 def _answered(
     model: PreTrainedModel,
-    prompts: Sequence[list[int]],
+    prompts: Sequence[Sequence[int]],
     window: int,
     end_ids: Sequence[int],
     kept: Kept,
-    progress: Callable[[str], None],
-) -> Answers:
-    from escalade.export.quantization import Answered, Answers, answer_prompts, write_alike
-
-    held = prompts[::_HELD_OUT]
-    shown = [one for at, one in enumerate(prompts) if at % _HELD_OUT]
-    alike = write_alike(shown, _ALIKE * len(shown), longest=window - _longest(window))
-    progress(f"answering {len(prompts):,} prompts and {len(alike):,} like them to tune weights by")
+) -> list[Answered]:
+    from escalade.export.quantization import Answered, answer_prompts
 
     def drawn() -> dict[str, Tensor]:
-        texts = answer_prompts(model, [*held, *shown, *alike], end_ids, window=window)
+        texts = answer_prompts(model, prompts, end_ids, window=window)
         return {
             "ids": torch.cat([text.ids for text in texts]),
             "lengths": torch.tensor([[len(text.ids), text.first] for text in texts]),
         }
 
-    with quiet():
-        step = kept.once("answers", drawn)
+    step = kept.once("answers", drawn)
     lengths, firsts = step["lengths"].unbind(1)
     texts = step["ids"].split(lengths.tolist())
-    found = [Answered(*text) for text in zip(texts, firsts.tolist(), strict=True)]
-    return Answers(found[len(held) :], found[: len(held)])
+    return [Answered(*text) for text in zip(texts, firsts.tolist(), strict=True)]

@@ -59,5 +59,5 @@ def test_what_tuning_reads_is_the_model(family: str) -> None:
         blueprint = align_rotary(decoder_of(model, _WINDOW))
         matrices = matrices_of(blueprint, storage_of("int4", None, None, None))
         reader = Reader(blueprint, matrices, tables_of(matrices), norms_of(blueprint))
-        found = reader.read(ids, counted).logits
+        found = reader.logits(ids, counted)
     assert torch.allclose(found, exact[counted], atol=1e-4 * float(exact.abs().max()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from escalade.export.onnx.storage import Storage
 from escalade.export.onnx.survey import budget_of
 from escalade.export.onnx.tuned import tune_rounded
 from escalade.export.onnx.writer import PROGRAM_NAME, GraphWriter
-from escalade.export.quantization import Answers, Choice, has_hessians
+from escalade.export.quantization import Answered, Choice, has_hessians
 from escalade.export.rounding_text import BY_GPTQ
 
 ENCODER_NAME = "encoder.onnx"
@@ -67,7 +67,7 @@ def export_onnx(
     bits: float | None = None,
     activation_bits: int | None = None,
     planes: bool = True,
-    tuned_by: Answers | None = None,
+    tuned_by: Sequence[Answered] = (),
     kept: Kept | None = None,
     progress: Callable[[str], None] = lambda step: None,
 ) -> QuantizationEntry:
@@ -85,7 +85,7 @@ def export_onnx(
         activation_bits: of what `int8` and `int4` weights are multiplied with: 8 or 32; 8 if None.
         planes: whether integers may be stored in planes, which our runtimes join and no other
             library does.
-        tuned_by: what a decoder's rounded matrices are tuned by, all together; None leaves them.
+        tuned_by: texts that a decoder's rounded matrices are tuned by, all together.
         kept: where matrices that are rounded by text stay until all are.
         progress: called with a line now and then, where that takes its time.
 
@@ -133,7 +133,7 @@ def export_onnx(
             write_encoder_decoder(encoder, decoder, encoder_decoder_of(model, window), storage)
     else:
         with GraphWriter(out / PROGRAM_NAME, "decoder") as graph:
-            if tuned_by is not None:
+            if tuned_by:
                 blueprint, storage = tune_rounded(
                     blueprint, storage, tuned_by, graph.name, progress
                 )

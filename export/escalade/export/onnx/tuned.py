@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from escalade.export.blueprints import Decoder, Linear, Norm
 from escalade.export.onnx.layers import stack
 from escalade.export.onnx.slices import slices_of
 from escalade.export.onnx.storage import EMBEDDING, HEAD, Storage
-from escalade.export.quantization import Answers, rounded_from, tensors
+from escalade.export.quantization import Answered, rounded_from, tensors
 from escalade.export.tuning import Matrix, Tables, Tuning, norms_of
 
 
 def tune_rounded(
     model: Decoder,
     storage: Storage,
-    texts: Answers,
+    texts: Sequence[Answered],
     graph: str,
     progress: Callable[[str], None],
 ) -> tuple[Decoder, Storage]:
@@ -25,7 +25,7 @@ def tune_rounded(
     Args:
         model: with hessians.
         storage: how its matrices are kept; its scheme has blocks.
-        texts: that it is tuned by.
+        texts: that end in answers, of which places count; every eighth is held out.
         graph: that is written next: the first part of the names of steps that are kept.
         progress: called with a line now and then.
 

@@ -1,6 +1,5 @@
 """Rounding of weights: GPTQ and what it needs, torchao's schemes; knows no graph."""
 
-from escalade.export.quantization.alike import write_alike
 from escalade.export.quantization.blocks import (
     Grid,
     Rounded,
@@ -31,7 +30,6 @@ from escalade.export.quantization.hessian import (
 from escalade.export.quantization.levels import nearest_level
 from escalade.export.quantization.own_text import (
     Answered,
-    Answers,
     answer_prompts,
     asked_by,
     write_answers,
@@ -52,7 +50,6 @@ __all__ = [
     "GROUP_SIZE",
     "WIDTHS",
     "Answered",
-    "Answers",
     "Choice",
     "EmbeddingBits",
     "Grid",
@@ -84,7 +81,6 @@ __all__ = [
     "tensors",
     "widen",
     "with_lookups",
-    "write_alike",
     "write_answers",
     "write_text",
 ]

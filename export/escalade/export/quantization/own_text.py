@@ -45,15 +45,6 @@ class Answered(NamedTuple):
     first: int
 
 
-class Answers(NamedTuple):
-    """What a decoder's rounded matrices are tuned by."""
-
-    #: To prompts that were given, and to such as might be.
-    read: Sequence[Answered]
-    #: To prompts that were given: what is lost of these says whether it was worth it.
-    held_out: Sequence[Answered]
-
-
 def asked_by(tokenizer: Tokenizer) -> Asked | None:
     """How a tokenizer has a prompt be read; None where it closes none, as those of chats do."""
     prompt = tokenizer.encode("a")  # any will do: what is around it is the same

@@ -21,18 +21,11 @@ class Batch(NamedTuple):
     ids: Tensor
     #: `(B, T)`, whether the next token is one of an answer.
     counted: Tensor
-    #: `(B, T)`, whether it is a text's own.
-    own: Tensor
-
-    @property
-    def places(self) -> int:
-        """How many tokens count."""
-        return int(self.counted.sum())
 
     def parts(self, count: int) -> list[Batch]:
         """At most so many, of as many texts each as may be."""
-        split = [one.tensor_split(count) for one in self]
-        return [Batch(*part) for part in zip(*split, strict=True) if len(part[0])]
+        ids, counted = (one.tensor_split(count) for one in self)
+        return [Batch(*part) for part in zip(ids, counted, strict=True) if len(part[0])]
 
 
 def batches_of(texts: Sequence[Answered]) -> list[Batch]:
@@ -48,9 +41,8 @@ def batches_of(texts: Sequence[Answered]) -> list[Batch]:
 
 def _batch(texts: Sequence[Answered]) -> Batch:
     ids = torch.zeros(len(texts), len(texts[-1].ids), dtype=torch.long)
-    counted, own = (torch.zeros(ids.shape, dtype=torch.bool) for _ in range(2))
+    counted = torch.zeros(ids.shape, dtype=torch.bool)
     for row, (text, first) in enumerate(texts):
         ids[row, : len(text)] = text
         counted[row, first - 1 : len(text) - 1] = True
-        own[row, : len(text)] = True
-    return Batch(ids, counted, own)
+    return Batch(ids, counted)

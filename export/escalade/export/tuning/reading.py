@@ -25,15 +25,6 @@ class Tables(NamedTuple):
     heads: Sequence[str]
 
 
-class Said(NamedTuple):
-    """Of texts, with P tokens that count."""
-
-    #: `(P, V)`, what comes next after these.
-    logits: Tensor
-    #: What runs between layers, after each: `(B, T, H)`, and after the last `(P, H)`.
-    between: list[Tensor]
-
-
 @dataclass(frozen=True)
 class Reader:
     """A decoder, and the numbers that it is to read by."""
@@ -49,27 +40,28 @@ class Reader:
     #: What a matrix called so is multiplied with.
     inputs: Callable[[str, Tensor], Tensor] = lambda name, values: values
 
-    def read(self, ids: Tensor, counted: Tensor) -> Said:
-        """What a decoder makes of texts.
+    def logits(self, ids: Tensor, counted: Tensor) -> Tensor:
+        """What comes next after tokens that count.
 
         Args:
             ids: `(B, T)`.
-            counted: `(B, T)`, whether a token counts; of others no more is computed than these
-                read.
+            counted: `(B, T)`, whether a token counts, as P of them do; of others no more is
+                computed than these read.
+
+        Returns:
+            `(P, V)`.
         """
         model = self.model
         table = torch.cat([self.matrices[name].weight for name in self.tables.looked_up])
         hidden = functional.embedding(ids, table)
         if model.positions is not None:
             hidden = hidden + model.positions[: ids.shape[1]]
-        last, between = len(model.blocks) - 1, list[Tensor]()
+        last = len(model.blocks) - 1
         for index, block in enumerate(model.blocks):
             kept = counted if index == last else None
             hidden = self._block(f"layers.{index}", block, hidden, kept)
-            between.append(hidden)
         normed = _normed(self.norms["final_norm"], hidden)
-        parts = [self._product(name, normed) for name in self.tables.heads]
-        return Said(torch.cat(parts, -1), between)
+        return torch.cat([self._product(name, normed) for name in self.tables.heads], -1)
 
     def _block(self, name: str, block: Block, hidden: Tensor, kept: Tensor | None) -> Tensor:
         """`(B, T, H)`, or of the places to keep `(P, H)`."""

@@ -17,25 +17,24 @@ from torch import Tensor
 from torch.nn import functional
 
 from escalade.export.blueprints import Decoder, Linear, Norm
-from escalade.export.quantization import Answers, Choice, Rounded, tensors
+from escalade.export.quantization import Answered, Choice, Rounded, tensors
 from escalade.export.threads import threads_apart
 from escalade.export.tuning.batches import Batch, batches_of
 from escalade.export.tuning.descent import descend
 from escalade.export.tuning.matrix import Tuned, rounded_inputs
-from escalade.export.tuning.reading import Reader, Said, Tables, norms_of
+from escalade.export.tuning.reading import Reader, Tables, norms_of
 
 # More lower what is lost further, and take longer. So many times through few texts are enough: the
 # rest is learned by heart.
 _STEPS, _PASSES = 600, 10
-# The weight of what runs between layers, beside the KL: less is learned by heart so.
-_BETWEEN = 0.5
 # By validation queries of the bundled small model (by hand): integers that move faster lose more
 # than they win until the last steps.
 _SCALE_RATE, _INTEGER_RATE, _NORM_RATE = 1e-3, 1e-2, 1e-3
+_HELD_OUT = 8  # of so many texts one is not tuned by
 # Of a step, each with one thread, whose gradients are then added in their order: what comes out is
 # the same for any number of threads.
 _PARTS = 2
-# Of what the exact decoder says, that are kept; the rest is computed anew in each step.
+# Exact log-probabilities that are kept, in numbers; others are computed anew in each step.
 _KEPT_NUMBERS = 1 << 24
 
 
@@ -57,7 +56,7 @@ class Tuning:
         model: Decoder,
         matrices: Mapping[str, Matrix],
         tables: Tables,
-        texts: Answers,
+        texts: Sequence[Answered],
         *,
         rounds_inputs: bool,
         progress: Callable[[str], None],
@@ -68,7 +67,7 @@ class Tuning:
             model: what it is made of.
             matrices: by the names that a `Reader` asks for.
             tables: which of them are.
-            texts: whose answers count.
+            texts: that end in answers, of which places count; every eighth is held out.
             rounds_inputs: whether what is multiplied is rounded to 8 bits.
             progress: called with a line now and then.
         """
@@ -83,10 +82,11 @@ class Tuning:
             name: Tuned(one.rounded, *one.choice, few_scales=one.few_scales)
             for name, one in matrices.items()
         }
-        self._held = [one.parts(_PARTS) for one in batches_of(texts.held_out)]
-        self._read = [one.parts(_PARTS) for one in batches_of(texts.read)]
-        self._known: dict[int, Said] = {}
-        self._left = _KEPT_NUMBERS
+        held = [one for at, one in enumerate(texts) if at % _HELD_OUT == 0]
+        read = [one for at, one in enumerate(texts) if at % _HELD_OUT]
+        self._held = [one.parts(_PARTS) for one in batches_of(held)]
+        self._read = [one.parts(_PARTS) for one in batches_of(read)]
+        self._known: dict[int, Tensor] = {}
 
     def made(self) -> dict[str, Tensor]:
         """Integers, scales and norms by name; nothing where they are no better than before."""
@@ -123,27 +123,25 @@ class Tuning:
         return [one for both in found for one in both if one is not None]
 
     def _lost(self, pool: ThreadPoolExecutor) -> float:
-        """Mean KL of what is held out, in nats."""
         weights = {name: one.weights().detach() for name, one in self._tuned.items()}
 
         def lost(part: Batch) -> float:
             with torch.no_grad():
-                return float(_divergence(self._exact(part), self._said(part, weights)))
+                return float(self._divergence(part, weights))
 
         parts = [part for parts in self._held for part in parts]
-        return sum(pool.map(lost, parts)) / sum(part.places for part in parts)
+        places = sum(int(part.counted.sum()) for part in parts)
+        return sum(pool.map(lost, parts)) / places
 
     def _leave_gradients(self, pool: ThreadPoolExecutor, parts: Sequence[Batch]) -> None:
-        """Of what a batch loses, on what may move."""
+        """Of the mean KL of a batch, on what may move."""
         weights = {name: one.weights() for name, one in self._tuned.items()}
         leaves = {name: one.detach().requires_grad_(True) for name, one in weights.items()}
         norms = self._free_norms()
-        places = sum(part.places for part in parts)
+        places = sum(int(part.counted.sum()) for part in parts)
 
         def gradients(part: Batch) -> tuple[Tensor, ...]:
-            exact, said = self._exact(part), self._said(part, leaves)
-            apart = _apart(exact, said, part.own) * (part.places / places)
-            lost = _divergence(exact, said) / places + _BETWEEN * apart
+            lost = self._divergence(part, leaves) / places
             return torch.autograd.grad(lost, [*leaves.values(), *norms])
 
         found = [sum(rest, first) for first, *rest in zip(*pool.map(gradients, parts), strict=True)]
@@ -151,47 +149,32 @@ class Tuning:
         for norm, gradient in zip(norms, found[len(weights) :], strict=True):
             norm.grad = gradient
 
-    def _said(self, part: Batch, weights: Mapping[str, Tensor]) -> Said:
+    def _divergence(self, part: Batch, weights: Mapping[str, Tensor]) -> Tensor:
+        """The KL of its places, in nats, summed."""
+        exact = self._exact(part)
         matrices = {
             name: Linear(weight, self._matrices[name].exact.bias)
             for name, weight in weights.items()
         }
         reader = Reader(self._model, matrices, self._tables, self._norms, self._inputs)
-        return reader.read(part.ids, part.counted)
+        found = reader.logits(*part).log_softmax(-1)
+        return functional.kl_div(found, exact, reduction="sum", log_target=True)
 
-    def _exact(self, part: Batch) -> Said:
+    def _exact(self, part: Batch) -> Tensor:
         key = id(part.ids)  # of parts that stay
         if key in self._known:
             return self._known[key]
         matrices = {name: one.exact for name, one in self._matrices.items()}
         reader = Reader(self._model, matrices, self._tables, norms_of(self._model))
         with torch.no_grad():
-            exact = reader.read(part.ids, part.counted)
-        self._left -= exact.logits.numel() + sum(one.numel() for one in exact.between)
-        if self._left >= 0:
+            exact = reader.logits(*part).log_softmax(-1)
+        if exact.numel() * (len(self._known) + 1) <= _KEPT_NUMBERS:
             self._known[key] = exact
         return exact
 
     def _inputs(self, name: str, values: Tensor) -> Tensor:
         size = self._matrices[name].choice.block_size
         return rounded_inputs(values, size) if self._rounds_inputs else values
-
-
-def _divergence(exact: Said, found: Said) -> Tensor:
-    """The KL at places that count, in nats, summed."""
-    one, other = exact.logits.log_softmax(-1), found.logits.log_softmax(-1)
-    return functional.kl_div(other, one, reduction="sum", log_target=True)
-
-
-def _apart(exact: Said, found: Said, own: Tensor) -> Tensor:
-    """How far what runs between layers is off, squared, as a share of itself; added up."""
-    shares = []
-    for one, other in zip(exact.between, found.between, strict=True):
-        off, whole = (one - other).square().sum(-1), one.square().sum(-1)
-        if own.shape == off.shape:  # not after the last, of which those that count are left
-            off, whole = off * own, whole * own
-        shares.append(off.sum() / whole.sum())
-    return torch.stack(shares).sum()
 
 
 def _free(norm: Norm) -> Norm:
