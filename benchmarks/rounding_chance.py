@@ -9,7 +9,7 @@ the large model, by mean and spread over the seeds. Go on must as many, those of
 first, as make the cascade right midway between float32 and the large model. Kinds are whole windows
 that the model writes on, answers to prompts as its tokenizer closes them, which is what `export`
 takes, the same in blocks of 16; and prompts of the training split, drawn for each seed, by which
-what is rounded is then tuned all together, or not.
+what is rounded is then tuned all together, or not, or so in blocks of 16.
 """
 
 from __future__ import annotations
@@ -117,6 +117,8 @@ def main() -> None:
             prompts = training_prompts(seed)
             add("training prompts", seed, Way(prompts=prompts))
             add("training prompts, tuned", seed, Way(prompts=prompts, tuned=True))
+            sixteen = Way(block_size=16, prompts=prompts, tuned=True)
+            add("training prompts, tuned, blocks of 16", seed, sixteen)
     table = Table(
         "text", "drawn", "points lost", "same answers, %", "more calls, %",
         title=f"{len(records):,} validation queries; mean (least to most)",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +18,7 @@ from escalade.export.kept import Kept
 from escalade.export.memory import give_back
 from escalade.export.quiet import quiet
 from escalade.export.rounding_text import BY_OWN_TEXT
+from escalade.export.threads import one_thread
 
 if TYPE_CHECKING:
     from escalade.export.quantization import Answered
@@ -79,34 +81,36 @@ def calibrate(
     Raises:
         OptionError: see `prompts_to_answer`, or for a budget there is too little text.
     """
-    guided = scheme == "int4" and not model.config.is_encoder_decoder
-    if prompts or (prompts is None and guided):
-        # Sums of floats hang on how many threads share them.
-        threads = torch.get_num_threads()
-        before = kept.begin({**hangs_on, "text": prompts, "threads": threads, "tuned": tuned})
-        if before:
-            progress(f"going on from {before} steps of an export that was interrupted")
-    if prompts:
-        some = min(len(prompts), _READ_PROMPTS)
-        progress(f"reading {some} prompts to round weights by")
-        fitting = _fitting(folder, prompts, window)
-        read = _read(model, fitting, window)
-        if guided:
-            _measure(model, read, progress, needed=budgeted)
-        if guided and tuned and model.num_parameters() <= TUNED_PARAMETERS:
-            progress(f"answering {len(fitting)} prompts to tune weights by")
-            with quiet():
-                return Calibrated("", _answered(model, fitting, window, end_ids, kept))
-        return Calibrated("")
-    if prompts is not None or not guided:
-        return Calibrated("")
-    progress("writing text to round weights by")
-    with quiet():
-        step = kept.once("texts", lambda: _written(model, folder, window, end_ids))
-    give_back()
-    texts = [ids.tolist() for ids in step["ids"].split(step["lengths"].tolist())]
-    _measure(model, texts, progress, needed=budgeted)
-    return Calibrated(BY_OWN_TEXT)
+    small = model.num_parameters() <= TUNED_PARAMETERS
+    with one_thread() if small else nullcontext():  # too little to share
+        guided = scheme == "int4" and not model.config.is_encoder_decoder
+        if prompts or (prompts is None and guided):
+            # Sums of floats hang on how many threads share them.
+            threads = torch.get_num_threads()
+            before = kept.begin({**hangs_on, "text": prompts, "threads": threads, "tuned": tuned})
+            if before:
+                progress(f"going on from {before} steps of an export that was interrupted")
+        if prompts:
+            some = min(len(prompts), _READ_PROMPTS)
+            progress(f"reading {some} prompts to round weights by")
+            fitting = _fitting(folder, prompts, window)
+            read = _read(model, fitting, window)
+            if guided:
+                _measure(model, read, progress, needed=budgeted)
+            if guided and tuned and small:
+                progress(f"answering {len(fitting)} prompts to tune weights by")
+                with quiet():
+                    return Calibrated("", _answered(model, fitting, window, end_ids, kept))
+            return Calibrated("")
+        if prompts is not None or not guided:
+            return Calibrated("")
+        progress("writing text to round weights by")
+        with quiet():
+            step = kept.once("texts", lambda: _written(model, folder, window, end_ids))
+        give_back()
+        texts = [ids.tolist() for ids in step["ids"].split(step["lengths"].tolist())]
+        _measure(model, texts, progress, needed=budgeted)
+        return Calibrated(BY_OWN_TEXT)
 
 
 def prompts_to_answer(

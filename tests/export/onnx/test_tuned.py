@@ -1,7 +1,8 @@
-"""Tuning of all that is stored together: what it reads, what it stores, that it is no worse."""
+"""Tuning of all that is stored together: what it stores, that it is no worse."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,6 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from escalade.edge.runtimes import (
     ATTENTION_MASK,
@@ -19,7 +19,7 @@ from escalade.edge.runtimes import (
     PAST_PREFIX,
 )
 from escalade.export.artifact import export_artifact
-from escalade.export.blueprints import Decoder, align_rotary, decoder_of, logits_of, norms_of
+from escalade.export.blueprints import Decoder, Linear, align_rotary, decoder_of
 from escalade.export.calibration import calibrate
 from escalade.export.kept import Kept
 from escalade.export.lost import measure_lost
@@ -27,98 +27,50 @@ from escalade.export.model import load_model
 from escalade.export.onnx.decoder_graph import write_decoder
 from escalade.export.onnx.program import storage_of
 from escalade.export.onnx.storage import Storage
-from escalade.export.onnx.tuned import matrices_of, tune_rounded
+from escalade.export.onnx.tuned import matrices_of, tables_of, tune_rounded
 from escalade.export.onnx.writer import GraphWriter
+from escalade.export.quantization import Answered
+from escalade.export.tuning.reading import Reader, norms_of
 
 _WINDOW, _END = 48, 2
 _WORDS = ("apple", "bear", "cedar", "delta", "ember", "fox", "grape", "hazel", "iris", "jade")
 PROMPTS = [f"{task}: {word}" for task in ("g2p", "stress", "syllables") for word in _WORDS]
 UNSEEN = [f"g2p: {word}" for word in ("kiwi", "lemon", "mango", "olive", "pear")]
-LLAMA: dict[str, Any] = {
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "max_position_embeddings": _WINDOW,
-}
-GROUPED = {**LLAMA, "num_key_value_heads": 2}
-FAMILIES: dict[str, dict[str, Any]] = {
-    "llama": GROUPED,
-    "mistral": {**GROUPED, "sliding_window": 5},
-    "qwen2": GROUPED,
-    "qwen3": {**GROUPED, "head_dim": 16},
-    "smollm3": GROUPED,
-    "gpt_neox": LLAMA,
-    "gpt2": {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": _WINDOW},
-}
 
 
-def random_model(family: str) -> PreTrainedModel:
-    torch.manual_seed(0)
-    config = AutoConfig.for_model(
-        family, vocab_size=90, pad_token_id=0, bos_token_id=None, eos_token_id=_END,
-        **FAMILIES[family],
-    )  # fmt: skip
-    made = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
-        config, attn_implementation="eager"
-    )
-    model: PreTrainedModel = made.eval()
-    for parameter in model.parameters():
-        if parameter.ndim > 1:
-            parameter.data.mul_(6)
-    return model
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_what_tuning_reads_is_the_model(family: str) -> None:
-    model = random_model(family)
-    ids = torch.randint(3, 90, (3, 20), generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        exact = model(ids, use_cache=False).logits
-        blueprint = align_rotary(decoder_of(model, _WINDOW))
-        found = read_by(blueprint, storage_of("int4", None, None, None), ids, {})
-    assert torch.allclose(found, exact, atol=1e-4 * float(exact.abs().max()))
-
-
-def read_by(
-    model: Decoder, storage: Storage, ids: torch.Tensor, weights: dict[str, torch.Tensor]
-) -> torch.Tensor:
-    """Logits by weights that are given, or exact ones; nothing else is rounded."""
-    matrices = matrices_of(model, storage)
-    head = "embedding" if model.tied else "head"
-
-    def product(name: str, values: torch.Tensor) -> torch.Tensor:
-        one = matrices[head if name == "head" else name]
-        weight = weights.get(head if name == "head" else name, one.weight)
-        return torch.nn.functional.linear(values, weight, one.bias)
-
-    table = weights.get("embedding", model.embedding)
-    return logits_of(model, ids, table, product, norms_of(model).__getitem__)
-
-
-def tuned_of(model_dir: Path, prompts: list[str]) -> tuple[Decoder, Decoder, Storage]:
-    """A decoder as it was, as it is tuned, and how its matrices are stored."""
-    model = load_model(model_dir)
+@pytest.fixture(scope="module")
+def read(tiny_model_dir: Path) -> tuple[Decoder, Sequence[Answered]]:
+    """A decoder with hessians, and what it answers."""
+    model = load_model(tiny_model_dir)
     _, answers = calibrate(
-        model, model_dir, "int4", prompts, _WINDOW, lambda line: None,
-        end_ids=[_END], kept=Kept(model_dir.parent / "tuned"), hangs_on={},
+        model, tiny_model_dir, "int4", PROMPTS, _WINDOW, lambda line: None,
+        end_ids=[_END], kept=Kept(tiny_model_dir.parent / "tuned"), hangs_on={},
     )  # fmt: skip
-    before = align_rotary(decoder_of(model, _WINDOW))
-    storage = storage_of("int4", None, None, 32)
-    assert len(answers) == len(prompts)
-    return before, *tune_rounded(before, storage, answers, "decoder", lambda line: None)
+    assert len(answers) == len(PROMPTS)
+    return align_rotary(decoder_of(model, _WINDOW)), answers
 
 
-def test_the_program_has_what_was_tuned(tiny_model_dir: Path, tmp_path: Path) -> None:
-    before, model, storage = tuned_of(tiny_model_dir, PROMPTS)
+def tuned_of(before: Decoder, answers: Sequence[Answered]) -> tuple[Decoder, Storage]:
+    """A decoder as it is tuned, and how its matrices are stored."""
+    return tune_rounded(before, storage_of("int4", None, None, 32), answers, "decoder", print)
+
+
+def test_the_program_has_what_was_tuned(
+    read: tuple[Decoder, Sequence[Answered]], tmp_path: Path
+) -> None:
+    before, answers = read
+    model, storage = tuned_of(before, answers)
     assert storage.tuned
     assert not torch.equal(model.final_norm.weight, before.final_norm.weight)
     for one in storage.known.values():
         scales = one.grid.scales
         assert torch.equal(scales, scales.half().float())
-    weights = {
-        name: one.weights(storage.choice_of(name).block_size) for name, one in storage.known.items()
+    exact = matrices_of(model, storage)
+    matrices = {
+        name: Linear(one.weights(storage.choice_of(name).block_size), exact[name].bias)
+        for name, one in storage.known.items()
     }
+    reader = Reader(model, matrices, tables_of(matrices), norms_of(model))
     with GraphWriter(tmp_path / "model.onnx", "decoder") as graph:
         write_decoder(graph, model, storage)
     session = ort.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
@@ -130,18 +82,39 @@ def test_the_program_has_what_was_tuned(tiny_model_dir: Path, tmp_path: Path) ->
     feeds |= {INPUT_IDS: ids, ATTENTION_MASK: np.ones_like(ids), LOGITS_TO_KEEP: np.arange(20)}
     (found,) = session.run([LOGITS], feeds)
     with torch.no_grad():
-        exact = read_by(model, storage, torch.from_numpy(ids), weights).numpy()
-    assert np.abs(found - exact).max() < 1e-4 * np.abs(exact).max()
+        every = torch.ones(ids.shape, dtype=torch.bool)
+        want = reader.logits(torch.from_numpy(ids), every).numpy()
+    assert np.abs(found[0] - want).max() < 1e-4 * np.abs(want).max()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_any_number_of_threads_gives_the_same(
+    threads: int, read: tuple[Decoder, Sequence[Answered]]
+) -> None:
+    before, answers = read
+    model, storage = tuned_of(before, answers)
+    usual = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        other, again = tuned_of(before, answers)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(usual)
+    assert torch.equal(model.final_norm.weight, other.final_norm.weight)
+    for name, one in storage.known.items():
+        assert torch.equal(one.integers, again.known[name].integers)
+        assert torch.equal(one.grid.scales, again.known[name].grid.scales)
 
 
 def test_what_is_no_better_where_it_is_held_out_is_not_taken(
-    tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch
+    read: tuple[Decoder, Sequence[Answered]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, model, storage = tuned_of(tiny_model_dir, PROMPTS[:1])  # none to hold out beside it
+    before, answers = read
+    model, storage = tuned_of(before, answers[:1])  # none to hold out beside it
     assert model is before
     assert not storage.tuned
-    monkeypatch.setattr("escalade.export.quantization.tuning._SCALE_RATE", 3.0)
-    before, model, storage = tuned_of(tiny_model_dir, PROMPTS)  # far past the best
+    monkeypatch.setattr("escalade.export.tuning.together._SCALE_RATE", 3.0)
+    model, storage = tuned_of(before, answers)  # far past the best
     assert model is before
     assert not storage.tuned
     rounded = storage.rounded(
@@ -175,8 +148,8 @@ def test_a_model_that_is_not_small_is_left_as_it_is(
     tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("escalade.export.calibration.TUNED_PARAMETERS", 50_000)
-    manifest = export_artifact(
-        tiny_model_dir, tmp_path / "a", quantize="int4", gptq_prompts=PROMPTS,
-        golden_prompts=PROMPTS[:2],
+    _, answers = calibrate(
+        load_model(tiny_model_dir), tiny_model_dir, "int4", PROMPTS[:2], _WINDOW, print,
+        end_ids=[_END], kept=Kept(tmp_path / "a"), hangs_on={},
     )  # fmt: skip
-    assert manifest.quantization.detail.endswith("rounded by GPTQ")
+    assert not answers

@@ -21,7 +21,6 @@ from escalade.export.blueprints.encoder_decoder_blueprint import (
 )
 from escalade.export.blueprints.encoder_decoder_families import encoder_decoder_of
 from escalade.export.blueprints.families import decoder_of
-from escalade.export.blueprints.reading import logits_of, norms_of
 from escalade.export.blueprints.rotary import align_rotary
 
 __all__ = [
@@ -40,7 +39,5 @@ __all__ = [
     "classifier_of",
     "decoder_of",
     "encoder_decoder_of",
-    "logits_of",
-    "norms_of",
     "sentence_encoder_of",
 ]

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 
-import torch
 from torch import Tensor
 
 from escalade.export.blueprints import Linear
 from escalade.export.errors import OptionError
 from escalade.export.kept import Kept
-from escalade.export.memory import trim
 from escalade.export.quantization import (
     Choice,
     Rounded,
@@ -27,6 +22,7 @@ from escalade.export.quantization import (
     tensors,
     with_lookups,
 )
+from escalade.export.threads import threads_apart
 
 # So many lose next to nothing, with nothing to refine.
 _MANY_BITS = 8
@@ -70,7 +66,7 @@ def _by_text(
     name: str, matrix: Linear, choice: Choice, looked_up: bool, levels: Tensor | None
 ) -> Rounded:
     one = partial(_one_by_text, name, choice=choice, looked_up=looked_up, levels=levels)
-    with _threads_apart() as pool:
+    with threads_apart() as pool:
         return join(list(pool.map(one, matrix.parts or (matrix,))))
 
 
@@ -92,20 +88,3 @@ def _one_by_text(
     if bits == _MANY_BITS:
         return rounded
     return refine(matrix.weight, damped(hessian).float(), rounded, bits, size, levels=levels)
-
-
-@contextmanager
-def _threads_apart() -> Iterator[ThreadPoolExecutor]:
-    """As many threads as torch has, each with one of its own.
-
-    A column is rounded at a time, which is too little to share: two threads on one took three to
-    ten times the processor time of one, waiting for each other, where others wanted the cores.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # threads to come begin with it, too
-    try:
-        with ThreadPoolExecutor(threads) as pool:
-            yield pool
-    finally:
-        torch.set_num_threads(threads)
-        trim()

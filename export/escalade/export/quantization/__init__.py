@@ -1,12 +1,15 @@
 """Rounding of weights: GPTQ and what it needs, torchao's schemes; knows no graph."""
 
 from escalade.export.quantization.blocks import (
+    Grid,
     Rounded,
     join,
     levels_for,
+    near_halves,
     round_to_nearest,
     rounded_from,
     tensors,
+    widen,
 )
 from escalade.export.quantization.budget import (
     BLOCKS,
@@ -24,6 +27,7 @@ from escalade.export.quantization.hessian import (
     has_hessians,
     hessian_of,
 )
+from escalade.export.quantization.levels import nearest_level
 from escalade.export.quantization.own_text import (
     Answered,
     answer_prompts,
@@ -39,7 +43,6 @@ from escalade.export.quantization.torchao import (
     plain_linears,
     quantize_8da4w,
 )
-from escalade.export.quantization.tuning import Tuned, divergence, tune
 
 __all__ = [
     "BLOCKS",
@@ -49,14 +52,13 @@ __all__ = [
     "Answered",
     "Choice",
     "EmbeddingBits",
+    "Grid",
     "Hessian",
     "Offer",
     "Rounded",
-    "Tuned",
     "answer_prompts",
     "asked_by",
     "damped",
-    "divergence",
     "gather_curvatures",
     "gather_hessians",
     "gptq_round",
@@ -66,6 +68,8 @@ __all__ = [
     "left_over",
     "levels_for",
     "losses_of",
+    "near_halves",
+    "nearest_level",
     "pack",
     "pack_zeros",
     "plain_linears",
@@ -75,7 +79,7 @@ __all__ = [
     "rounded_from",
     "spend",
     "tensors",
-    "tune",
+    "widen",
     "with_lookups",
     "write_answers",
     "write_text",

@@ -1,18 +1,13 @@
-"""Tuning of rounded matrices by a loss of all: what may move, and where it goes."""
+"""What a rounded matrix is stored as: where it goes by gradient, and of what kind it stays."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from escalade.export.quantization import (
-    Rounded,
-    Tuned,
-    divergence,
-    levels_for,
-    round_to_nearest,
-    tune,
-)
+from escalade.export.quantization import Rounded, levels_for, round_to_nearest
+from escalade.export.tuning.descent import descend
+from escalade.export.tuning.matrix import Tuned, rounded_inputs
 
 BITS, SIZE = 4, 32
 
@@ -30,12 +25,15 @@ def tuned_once(few: bool) -> tuple[Rounded, Rounded, float, float]:
     assert torch.equal(matrix.weights().detach(), before.weights(SIZE))
 
     def loss(batch: int) -> torch.Tensor:
-        exact, found = (inputs[batch] @ one.T for one in (weight, matrix.weights()))
-        return divergence(exact[None], found[None], torch.ones(1, 50))
+        exact, found = (
+            (inputs[batch] @ one.T).log_softmax(-1) for one in (weight, matrix.weights())
+        )
+        return torch.nn.functional.kl_div(found, exact, reduction="batchmean", log_target=True)
 
     with torch.no_grad():
         off = sum(float(loss(batch)) for batch in range(4))
-    tune({"w": matrix}, [], loss, 4, steps=300)
+    moving = [(1e-3, [matrix.shares]), (1e-2, [matrix.places])]
+    descend(moving, lambda batch: loss(batch).backward(), 4, steps=300)
     with torch.no_grad():
         return before, matrix.rounded, off, sum(float(loss(batch)) for batch in range(4))
 
@@ -63,13 +61,14 @@ def test_it_is_the_same_every_time() -> None:
     assert lost == again
 
 
-def test_places_that_do_not_count_cost_nothing() -> None:
-    exact, found = random(2, 2, 3, 9), random(3, 2, 3, 9)
-    counted = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
-    want = [
-        float((exact[row, at].softmax(-1) * (
-            exact[row, at].log_softmax(-1) - found[row, at].log_softmax(-1)
-        )).sum())
-        for row, at in ((0, 0), (0, 2), (1, 2))
-    ]  # fmt: skip
-    assert float(divergence(exact, found, counted)) == pytest.approx(sum(want) / 3, rel=1e-5)
+def test_inputs_are_rounded_by_their_blocks_and_their_gradients_are_not() -> None:
+    values = random(2, 3, 40).requires_grad_(True)  # the last block is of 8
+    values.data[1, :32] = 0
+    found = rounded_inputs(values, 32)
+    for first, last in ((0, 32), (32, 40)):
+        steps = values[:, first:last].abs().amax(1, keepdim=True) / 127
+        assert ((found - values)[:, first:last].abs() <= 0.5001 * steps).all()
+    assert len(found[0, :32].unique()) > 20
+    assert (found[1, :32] == 0).all()
+    found.backward(random(3, 3, 40))
+    assert torch.equal(values.grad, random(3, 3, 40))
