@@ -167,7 +167,7 @@ class Making:
         was, records = self._was, read_records(self._folder / VALID)
         stored = was.quantization
         head_bits, activation_bits = self._bits()
-        text, lacking = text_again(stored.detail)
+        text, lacking = text_again(stored.detail, self._folder / CHECKPOINT)
         if lacking is not None:
             say(f"{lacking}; the next one is rounded as without --gptq")
         export_artifact(
@@ -182,6 +182,7 @@ class Making:
             activation_bits=activation_bits,
             gptq_prompts=text.prompts,
             gptq_named=text.named,
+            own_text=text.own,
             layout=layout_of(was.files),
             golden_prompts=[record.prompt for record in records[:_GOLDEN_PROMPTS]],
             max_new_tokens=was.model.max_new_tokens,
