@@ -69,27 +69,29 @@ def _read(data: Path, called: str) -> RoundingText:
     return RoundingText(prompts, f"{called} (sha256 {file.sha256[:16]})")
 
 
-def text_again(detail: str, model_dir: Path) -> tuple[RoundingText, str | None]:
+def by_trained(detail: str) -> bool:
+    """Whether a `quantization.detail` says that prompts were taken that its checkpoint keeps."""
+    return BY_GPTQ + _TRAINED in detail
+
+
+def text_again(detail: str) -> tuple[RoundingText, str | None]:
     """What another version of an artifact is to be rounded by, to be rounded as this one is.
+
+    Prompts that this one was trained on are those that its own checkpoint keeps, of another
+    version that one's.
 
     Args:
         detail: its `quantization.detail`.
-        model_dir: the checkpoint of the other version.
 
     Returns:
-        And why it is not rounded alike; None where it is. Prompts that the version before was
-        trained on are those of its own checkpoint, and are another version's in its.
+        And why it is not the same text; None where it is.
     """
     if BY_GPTQ not in detail:
         return RoundingText([]), None
     if detail.endswith(BY_OWN_TEXT):
         return RoundingText(None, own=True), None
-    if BY_GPTQ + _TRAINED in detail:
-        keeps = (model_dir / PROMPTS_NAME).exists()
-        return RoundingText(None), None if keeps else (
-            f"{model_dir}: keeps no prompts that it was trained on, which the version before was"
-            " rounded by"
-        )
+    if by_trained(detail):
+        return RoundingText(None), None
     given = _GIVEN.search(detail)
     if given is None:
         return RoundingText(None), "nothing says what text the version before was rounded by"
