@@ -13,7 +13,8 @@ from escalade.export.errors import OptionError
 
 # Of the model's own answer to each prompt that weights are rounded by.
 _NEW_TOKENS = 64
-# That a checkpoint must keep to be rounded by them.
+# That a checkpoint must keep to be rounded by them: so many are worth the model's own text
+# (docs/widths.md).
 _LEAST_PROMPTS = 64
 # Of prompts that weights are rounded by, this share of tokens may be unknown: names and signs, not
 # all of a language.
