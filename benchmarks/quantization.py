@@ -92,6 +92,7 @@ def main() -> None:
                 quantize=way.scheme,
                 head_bits=way.head_bits,
                 gptq_prompts=given[way.by],
+                own_text=way.by == "model",
                 golden_prompts=["g2p: a"],
             )
             size = sum(

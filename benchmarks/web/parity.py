@@ -70,6 +70,7 @@ def main() -> None:
                 bits=bits,
                 activation_bits=activation_bits,
                 golden_prompts=prompts[:_GOLDEN],
+                tuned=False,
             )
             same, apart = _compared(folder, prompts)
             table.add_row(named, f"{same} of {len(prompts)}", f"{apart:.2g}")

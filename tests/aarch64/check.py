@@ -133,7 +133,9 @@ def export(model: Path, schemes: list[str], home: Path) -> dict[Path, Manifest]:
     manifests = {}
     for name in schemes:
         folder = home / name
-        export_artifact(model, folder, quantize=cast("Scheme", name), golden_prompts=prompts)
+        export_artifact(
+            model, folder, quantize=cast("Scheme", name), golden_prompts=prompts, tuned=False
+        )
         command = ("escalade.cli", "calibrate", str(folder), "--data", str(data))
         run(sys.executable, "-m", *command, *_CALIBRATION)
         manifests[folder] = read_manifest(folder)
@@ -155,6 +157,7 @@ def golden_without_rounding(
             found[folder.name] = export_artifact(
                 model, HOME / f"{folder.name}-float32", quantize=cast("Scheme", folder.name),
                 golden_prompts=[golden.prompt for golden in manifest.golden], activation_bits=32,
+                tuned=False,
             ).golden  # fmt: skip
     return found
 

@@ -99,7 +99,9 @@ def exported(
 ) -> tuple[Path, dict[str, list[int]], dict[str, list[Step]]]:
     """The folder, each prompt's ids, and our runtime's answer to each."""
     folder = out / layout
-    export_artifact(model_dir, folder, quantize=scheme, layout=layout, golden_prompts=prompts[:1])
+    export_artifact(
+        model_dir, folder, quantize=scheme, layout=layout, golden_prompts=prompts[:1], tuned=False
+    )
     artifact = Artifact.open(folder)
     ids = {prompt: list(artifact.encode(prompt)) for prompt in prompts}
     steps = {prompt: list(artifact.generate(ids[prompt], max_new_tokens=40)) for prompt in prompts}

@@ -25,7 +25,9 @@ def planed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from escalade.export.artifact import export_artifact
 
     out = tmp_path_factory.mktemp("planed") / "artifact"
-    manifest = export_artifact(CHECKPOINT, out, quantize="int4", bits=BITS, activation_bits=32)
+    manifest = export_artifact(
+        CHECKPOINT, out, quantize="int4", bits=BITS, activation_bits=32, own_text=True
+    )
     budget = manifest.quantization.budget
     assert budget
     assert {entry.bits for entry in budget.planes or ()} == {3, 5, 6}

@@ -43,20 +43,17 @@ from escalade.export.model import (
     model_entry,
     write_tokenizer,
 )
+from escalade.export.options import check_options
 from escalade.export.parity import answer_golden, check_parity, measure_parity
+from escalade.export.prompts import enough_prompts
 from escalade.export.quiet import quiet
+from escalade.export.rounding_text import read_trained_text
 from escalade.export.versions import versions_of
 
 if TYPE_CHECKING:
     from escalade.export.layouts import Layout
     from escalade.export.quantization import Answered
 
-#: How weights may be stored, for each runtime.
-SCHEMES: dict[Format, tuple[Scheme, ...]] = {
-    "onnx": ("none", "float16", "int8", "int4", "dynamic-int8"),
-    "executorch": ("none", "8da4w"),
-    "gguf": ("none", "float16", "int8", "int4"),
-}
 #: Used where the caller gives none: the prompts of a model whose tasks are not known.
 DEFAULT_GOLDEN_PROMPTS = ("Hello", "The quick brown fox", "1 + 1 =")
 _PACKAGES = (
@@ -78,6 +75,7 @@ def export_artifact(
     activation_bits: int | None = None,
     gptq_prompts: Sequence[str] | None = None,
     gptq_named: str = "",
+    own_text: bool = False,
     tuned: bool = True,
     held_out: Sequence[str] = (),
     layout: Layout | None = None,
@@ -103,9 +101,11 @@ def export_artifact(
         activation_bits: of what `int8` and `int4` weights are multiplied with: 8, which a runtime
             rounds to where it is faster so, or 32, with which all give the same; 8 if None.
         gptq_prompts: round weights so that products on these prompts and the model's own
-            answers to them stay (`int4`, `int8`); None takes text that a decoder writes itself in
-            `int4`, and else, as an empty list does, each weight to its nearest.
+            answers to them stay (`int4`, `int8`); None takes in `int4` those that the model's
+            folder keeps of what it was trained on, or text that a decoder writes itself, and else,
+            as an empty list does, each weight to its nearest.
         gptq_named: what says whose these are; see `read_rounding_text`.
+        own_text: whether a decoder writes the text in `int4`, whatever its folder keeps.
         tuned: whether the rounded matrices of a small decoder in `int4` are tuned all together by
             answers to these prompts, where there are any.
         held_out: prompts that `measure_lost` is to be given; refused at once where it has none to
@@ -122,23 +122,28 @@ def export_artifact(
     Raises:
         ModelError: the model cannot be loaded, or is of a kind that cannot be written.
         OptionError: the format does not take an option, or no program has so few or many bits.
+        DataError: the prompts that the model's folder keeps cannot be read.
         PromptError: the model cannot read a golden prompt, or has no room for an answer.
         ExportParityError: an unquantized program does not give torch's tokens and NLL, or any
             program a score that is no number.
     """
-    _check_options(
-        format, quantize, block_size, head_bits, bits, activation_bits, gptq_prompts, layout
-    )
-    if held_out and (format != "onnx" or quantize == "none"):
-        raise OptionError(
-            f"--held-out is for --format onnx and rounded weights, got it for {format} {quantize}"
-        )
+    check_options(
+        format, quantize, block_size, head_bits, bits, activation_bits, gptq_prompts, own_text,
+        layout, held_out,
+    )  # fmt: skip
+    trained = None
+    if gptq_prompts is None and not own_text and format == "onnx" and quantize == "int4":
+        trained = read_trained_text(model_dir)
     progress("loading the model")
     model = load_model(model_dir)
     generation = generation_of(model, model_dir)
     check_fits(model, quantize)
     if model.config.is_encoder_decoder:
-        for option, given in (("--bits", bits is not None), ("--held-out", bool(held_out))):
+        for option, given in (
+            ("--bits", bits is not None),
+            ("--gptq own", own_text),
+            ("--held-out", bool(held_out)),
+        ):
             if given:
                 raise OptionError(f"{option} is for decoders, got an encoder-decoder")
     window = window_of(model.config)
@@ -159,6 +164,8 @@ def export_artifact(
             from escalade.export.layouts import write_layout
 
             write_layout(layout, model_dir, folder, model, entry)
+        if trained and enough_prompts(trained.prompts or (), folder, window, progress):
+            gptq_prompts, gptq_named = trained.prompts, trained.named
         text, answers = calibrate(
             model,
             folder,
@@ -177,6 +184,7 @@ def export_artifact(
                 "options": [quantize, block_size, head_bits, bits, activation_bits, layout],
                 "versions": versions_of(_PACKAGES),
             },
+            named=gptq_named,
             budgeted=bits is not None,
             tuned=tuned and format == "onnx",
         )
@@ -207,8 +215,7 @@ def export_artifact(
             from escalade.export.layouts import fit_program
 
             fit_program(layout, folder / program)
-        detail = quantization.detail + (text or (gptq_named if gptq_prompts else ""))
-        quantization = msgspec.structs.replace(quantization, detail=detail)
+        quantization = msgspec.structs.replace(quantization, detail=quantization.detail + text)
         files = {path.name: file_entry(path) for path in sorted(folder.iterdir()) if path.is_file()}
         manifest = Manifest(
             schema=MANIFEST_SCHEMA,
@@ -319,75 +326,3 @@ def _check_prompts(
         from escalade.export.lost import held_out_prompts
 
         held_out_prompts(tokenizer, held_out, entry.window)
-
-
-def _check_options(
-    format: Format,
-    quantize: Scheme,
-    block_size: int | None,
-    head_bits: int | None,
-    bits: float | None,
-    activation_bits: int | None,
-    gptq_prompts: Sequence[str] | None,
-    layout: Layout | None,
-) -> None:
-    """Refuse what the format, or the way that weights are stored, does not take."""
-    if layout is not None and format != "onnx":
-        raise OptionError(f"--layout is for --format onnx, got {layout} for {format}")
-    if bits is not None and format == "executorch":
-        raise OptionError(f"--bits is for --format onnx, got {bits:g} for {format}")
-    if quantize not in SCHEMES[format]:
-        raise OptionError(
-            f"--quantize for --format {format} must be one of {', '.join(SCHEMES[format])},"
-            f" got {quantize}"
-        )
-    if format != "onnx" and block_size is not None:
-        raise OptionError(f"--block-size is for --format onnx, got {block_size} for {format}")
-    if format == "gguf":
-        _check_llamacpp(head_bits, bits, activation_bits, gptq_prompts)
-    if head_bits is not None and quantize not in {"int4", "8da4w"}:
-        raise OptionError(f"--head-bits is for --quantize int4 and 8da4w, got it for {quantize}")
-    if activation_bits is not None and (format != "onnx" or quantize not in {"int4", "int8"}):
-        raise OptionError(
-            "--activation-bits is for --format onnx --quantize int4 and int8, got it for"
-            f" {format} {quantize}"
-        )
-    if gptq_prompts and quantize not in {"int4", "int8"}:
-        raise OptionError(f"--gptq is for --quantize int4 and int8, got it for {quantize}")
-    if bits is not None:
-        _check_budget(quantize, block_size, head_bits, gptq_prompts)
-    if format == "onnx":
-        from escalade.export.onnx import storage_of
-
-        storage_of(quantize, block_size, head_bits, activation_bits)
-
-
-def _check_llamacpp(
-    head_bits: int | None,
-    bits: float | None,
-    activation_bits: int | None,
-    gptq_prompts: Sequence[str] | None,
-) -> None:
-    for name, value in (
-        ("--head-bits", head_bits),
-        ("--bits", bits),
-        ("--activation-bits", activation_bits),
-        ("--gptq", gptq_prompts and "DATA"),
-    ):
-        if value:
-            raise OptionError(f"{name} is not for --format gguf, which llama.cpp rounds by itself")
-
-
-def _check_budget(
-    quantize: Scheme,
-    block_size: int | None,
-    head_bits: int | None,
-    gptq_prompts: Sequence[str] | None,
-) -> None:
-    if quantize != "int4":
-        raise OptionError(f"--bits is for --quantize int4, got it for {quantize}")
-    for name, value in (("--block-size", block_size), ("--head-bits", head_bits)):
-        if value is not None:
-            raise OptionError(f"{name} and --bits exclude one another: --bits chooses it")
-    if gptq_prompts is not None and not gptq_prompts:
-        raise OptionError("--bits measures on text, got --gptq none; give it DATA or leave it out")

@@ -16,6 +16,7 @@ from escalade.edge.artifact import TOKENIZER_NAME, Scheme
 from escalade.export.errors import OptionError
 from escalade.export.kept import Kept
 from escalade.export.memory import give_back
+from escalade.export.prompts import fitting_prompts, longest_answer
 from escalade.export.quiet import quiet
 from escalade.export.rounding_text import BY_OWN_TEXT
 from escalade.export.threads import one_thread
@@ -23,8 +24,6 @@ from escalade.export.threads import one_thread
 if TYPE_CHECKING:
     from escalade.export.quantization import Answered
 
-# Of the model's own answer to each prompt that weights are rounded by.
-_GPTQ_NEW_TOKENS = 64
 # That are read forwards and backwards to see what each matrix matters.
 _CURVATURE_TOKENS, _LEAST_TOKENS = 4096, 32
 # That hessians are gathered of; more change the rounding little, and each is read alone.
@@ -33,15 +32,12 @@ _READ_PROMPTS = 256
 TUNED_PARAMETERS = 250_000
 # Of a text: what was computed of each token stays in memory until the way back.
 _PIECE_TOKENS = 256
-# Of prompts that weights are rounded by, this share of tokens may be unknown: names and signs, not
-# all of a language.
-_MOST_UNKNOWN = 0.5
 
 
 class Calibrated(NamedTuple):
     """What was read."""
 
-    #: Whose text it was, for people; empty where prompts, or nothing, was read.
+    #: Whose text it was, for people; empty where nothing was read, or nobody says.
     by: str
     #: What rounded matrices are to be tuned by; empty where they are not.
     answers: Sequence[Answered] = ()
@@ -58,6 +54,7 @@ def calibrate(
     end_ids: Sequence[int],
     kept: Kept,
     hangs_on: Mapping[str, object],
+    named: str = "",
     budgeted: bool = False,
     tuned: bool = True,
 ) -> Calibrated:
@@ -75,11 +72,12 @@ def calibrate(
         end_ids: what ends an answer.
         kept: where what is rounded by text stays until all is.
         hangs_on: beside the text, what that hangs on, as JSON takes it.
+        named: what says whose the prompts are.
         budgeted: whether bits are spent by what was measured, for which there must be enough text.
         tuned: whether a small decoder is to be tuned by prompts, where these are given.
 
     Raises:
-        OptionError: see `prompts_to_answer`, or for a budget there is too little text.
+        OptionError: see `fitting_prompts`, or for a budget there is too little text.
     """
     small = model.num_parameters() <= TUNED_PARAMETERS
     with one_thread() if small else nullcontext():  # too little to share
@@ -93,15 +91,15 @@ def calibrate(
         if prompts:
             some = min(len(prompts), _READ_PROMPTS)
             progress(f"reading {some} prompts to round weights by")
-            fitting = _fitting(folder, prompts, window)
+            fitting = fitting_prompts(prompts, folder, window)
             read = _read(model, fitting, window)
             if guided:
                 _measure(model, read, progress, needed=budgeted)
             if guided and tuned and small:
                 progress(f"answering {len(fitting)} prompts to tune weights by")
                 with quiet():
-                    return Calibrated("", _answered(model, fitting, window, end_ids, kept))
-            return Calibrated("")
+                    return Calibrated(named, _answered(model, fitting, window, end_ids, kept))
+            return Calibrated(named)
         if prompts is not None or not guided:
             return Calibrated("")
         progress("writing text to round weights by")
@@ -111,45 +109,6 @@ def calibrate(
         texts = [ids.tolist() for ids in step["ids"].split(step["lengths"].tolist())]
         _measure(model, texts, progress, needed=budgeted)
         return Calibrated(BY_OWN_TEXT)
-
-
-def prompts_to_answer(
-    option: str, tokenizer: Tokenizer, prompts: Sequence[str], most: int
-) -> list[list[int]]:
-    """Token ids of the prompts that leave room for an answer.
-
-    Args:
-        option: who gave them, for messages.
-        tokenizer: the model's.
-        prompts: at least one.
-        most: tokens that a prompt may have.
-
-    Raises:
-        OptionError: none leaves room; or more than half of what they say is none of the
-            tokenizer's tokens, as in another script than the model's.
-    """
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    encoded = [encoding.ids for encoding in tokenizer.encode_batch(list(prompts))]
-    fitting = [ids for ids in encoded if 1 <= len(ids) <= most]
-    if not fitting:
-        raise OptionError(f"{option}: no prompt has 1 to {most} tokens, of {len(encoded)} given")
-    unknown = _unknown_of(tokenizer)
-    tokens = sum(map(len, fitting))
-    strange = sum(ids.count(unknown) for ids in fitting) if unknown is not None else 0
-    if strange > _MOST_UNKNOWN * tokens:
-        raise OptionError(
-            f"{option}: the model's tokenizer knows at least half of such text, of these prompts"
-            f" {tokens - strange} of {tokens} tokens; is it in another language?"
-        )
-    return fitting
-
-
-def _unknown_of(tokenizer: Tokenizer) -> int | None:
-    """What stands for text that no token is of; None where bytes have tokens of their own."""
-    name: str | None = getattr(tokenizer.model, "unk_token", None)
-    found: int | None = getattr(tokenizer.model, "unk_id", None)
-    return found if name is None else tokenizer.token_to_id(name)
 
 
 def _written(
@@ -198,17 +157,8 @@ def _read(model: PreTrainedModel, fitting: Sequence[list[int]], window: int) -> 
     count = min(len(fitting), _READ_PROMPTS)
     some = [fitting[at * len(fitting) // count] for at in range(count)]
     with quiet():
-        gather_hessians(model, some, max_new_tokens=_longest(window))
+        gather_hessians(model, some, max_new_tokens=longest_answer(window))
     return some
-
-
-def _fitting(folder: Path, prompts: Sequence[str], window: int) -> list[list[int]]:
-    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_NAME))
-    return prompts_to_answer("--gptq", tokenizer, prompts, window - _longest(window))
-
-
-def _longest(window: int) -> int:
-    return min(_GPTQ_NEW_TOKENS, window // 2)
 
 
 def _answered(

@@ -35,9 +35,9 @@ from escalade.edge.runtimes import (
     PAST_PREFIX,
     open_onnx,
 )
-from escalade.export.calibration import prompts_to_answer
 from escalade.export.memory import give_back
 from escalade.export.model import load_model
+from escalade.export.prompts import prompts_to_answer
 from escalade.export.quantization import asked_by, write_answers, write_text
 from escalade.export.quiet import quiet
 

@@ -10,27 +10,31 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from escalade.checkpoint import MOST_PROMPTS, PROMPTS_NAME
 from escalade.edge.base import read_record_file, subsample
 from escalade.edge.errors import DataError
 
 #: What programs say that were not rounded each weight to its nearest.
 BY_GPTQ = "; rounded by GPTQ"
-#: What follows that where the model wrote the text, and where it was given.
+#: What follows that where the model wrote the text, where its checkpoint keeps it, and where it
+#: was given.
 BY_OWN_TEXT = " on text that it wrote"
+_TRAINED = " on prompts that it was trained on"
 _GIVEN = re.compile(
     re.escape(BY_GPTQ) + r" on (?P<data>.+) \(sha256 (?P<sha256>[0-9a-f]{16})\)$", re.DOTALL
 )
-# A small model is tuned by all of them, any model rounded by a part.
-_MOST_PROMPTS = 4096
 
 
 class RoundingText(NamedTuple):
     """What `export_artifact` is to round by: its `gptq_prompts`, and what they are called."""
 
-    #: None has the model write some, where that is the scheme's way; none rounds to nearest.
+    #: None takes what the checkpoint keeps, or has the model write some, where that is the scheme's
+    #: way; none rounds to nearest.
     prompts: list[str] | None
     #: Follows `BY_GPTQ` in `quantization.detail`.
     named: str = ""
+    #: Whether the model writes it whatever the checkpoint keeps.
+    own: bool = False
 
 
 def read_rounding_text(data: Path) -> RoundingText:
@@ -39,13 +43,42 @@ def read_rounding_text(data: Path) -> RoundingText:
     Raises:
         DataError: it cannot be read.
     """
+    return _read(data, f" on {data.resolve()}")
+
+
+def read_trained_text(model_dir: Path) -> RoundingText | None:
+    """The prompts that a checkpoint keeps of what it was trained on; None where it keeps none.
+
+    Raises:
+        DataError: they cannot be read.
+    """
+    path = model_dir / PROMPTS_NAME
+    if not path.exists():
+        return None
+    try:
+        return _read(path, _TRAINED)
+    except DataError as error:
+        raise DataError(
+            f"{error}; weights are rounded by this file: put it back, delete it, or give --gptq"
+        ) from error
+
+
+def _read(data: Path, called: str) -> RoundingText:
     file = read_record_file(data)
-    prompts = [record.prompt for record in subsample(file.records, _MOST_PROMPTS)]
-    return RoundingText(prompts, f" on {data.resolve()} (sha256 {file.sha256[:16]})")
+    prompts = [record.prompt for record in subsample(file.records, MOST_PROMPTS)]
+    return RoundingText(prompts, f"{called} (sha256 {file.sha256[:16]})")
+
+
+def by_trained(detail: str) -> bool:
+    """Whether a `quantization.detail` says that prompts were taken that its checkpoint keeps."""
+    return BY_GPTQ + _TRAINED in detail
 
 
 def text_again(detail: str) -> tuple[RoundingText, str | None]:
     """What another version of an artifact is to be rounded by, to be rounded as this one is.
+
+    Prompts that this one was trained on are those that its own checkpoint keeps, of another
+    version that one's.
 
     Args:
         detail: its `quantization.detail`.
@@ -56,6 +89,8 @@ def text_again(detail: str) -> tuple[RoundingText, str | None]:
     if BY_GPTQ not in detail:
         return RoundingText([]), None
     if detail.endswith(BY_OWN_TEXT):
+        return RoundingText(None, own=True), None
+    if by_trained(detail):
         return RoundingText(None), None
     given = _GIVEN.search(detail)
     if given is None:

@@ -28,6 +28,7 @@ from escalade.checkpoint.network import (
     load_sentence_encoder,
 )
 from escalade.checkpoint.probing import probing_texts
+from escalade.checkpoint.prompts import MOST_PROMPTS, PROMPTS_NAME
 from escalade.checkpoint.sentences import MeanClassifier, longest_sentence
 from escalade.checkpoint.tokenizer import (
     check_vocabulary,
@@ -41,6 +42,8 @@ __all__ = [
     "GREEDY",
     "HUB",
     "LONGEST_WINDOW",
+    "MOST_PROMPTS",
+    "PROMPTS_NAME",
     "Activation",
     "CheckpointError",
     "Generation",

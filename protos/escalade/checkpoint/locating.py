@@ -9,11 +9,12 @@ from typing import NamedTuple
 from huggingface_hub import snapshot_download
 
 from escalade.checkpoint.errors import CheckpointError, first_line
+from escalade.checkpoint.prompts import PROMPTS_NAME
 
 #: Before the name of a model on the hub; without it nothing is looked up off this machine.
 HUB = "hub:"
-# What loading needs from a hub repository: no pickled weights, no code.
-_HUB_FILES = ("*.json", "*.jinja", "*.safetensors")
+# What loading needs from a hub repository, and what rounding takes: no pickled weights, no code.
+_HUB_FILES = ("*.json", "*.jinja", "*.safetensors", PROMPTS_NAME)
 # How the hub names a model: ORGANISATION/NAME.
 _ON_HUB = re.compile(r"[\w-][\w.-]*/[\w.-]+$")
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from escalade.checkpoint import PROMPTS_NAME
 from escalade.cli.improvement.making import ARTIFACT, CHECKPOINT, VALID, Making
 from escalade.edge.artifact import load_manifest
-from escalade.edge.base import Record, write_records
+from escalade.edge.base import Record, read_records, write_records
 from escalade.export.artifact import export_artifact
 from escalade.export.rounding_text import read_rounding_text
 from escalade.training.improvement import Improvement
@@ -53,6 +54,54 @@ def test_a_version_is_stored_as_the_one_before(
     assert made.quantization == was.quantization
     assert set(made.files) == set(was.files)
     assert not said
+
+
+@pytest.fixture
+def keeping(tiny_model_dir: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny model that keeps prompts."""
+    shutil.copytree(tiny_model_dir, tmp_path / "keeping")
+    words = [f"{one}q{other}" for one in "abcdefgh" for other in "klmnopqr"]
+    write_records(
+        tmp_path / "keeping" / PROMPTS_NAME,
+        [Record(id=word, task="g2p", prompt=f"g2p: {word}", references=[]) for word in words],
+    )
+    return tmp_path / "keeping"
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_prompts_that_a_checkpoint_keeps_are_taken_of_the_next_or_left_again(
+    own: bool, keeping: Path, tmp_path: Path
+) -> None:
+    before = tmp_path / "before"
+    was = export_artifact(
+        keeping, before, golden_prompts=["g2p: a"], max_new_tokens=2, quantize="int4", own_text=own
+    )
+    assert (" on prompts that it was trained on " in was.quantization.detail) != own
+    said: list[str] = []
+    making(before, keeping, tmp_path / "next").export(said.append)
+    assert load_manifest(tmp_path / "next" / ARTIFACT).quantization == was.quantization
+    assert not said
+
+
+@pytest.mark.parametrize("few", [0, 9])
+def test_where_the_next_checkpoint_keeps_none_or_few_it_says_so(
+    few: int, keeping: Path, tmp_path: Path
+) -> None:
+    before = tmp_path / "before"
+    export_artifact(
+        keeping, before, golden_prompts=["g2p: a"], max_new_tokens=2, quantize="int4", tuned=False
+    )
+    kept = read_records(keeping / PROMPTS_NAME)[:few]
+    (keeping / PROMPTS_NAME).unlink()
+    if kept:
+        write_records(keeping / PROMPTS_NAME, kept)
+    said: list[str] = []
+    making(before, keeping, tmp_path / "next").export(said.append)
+    [line] = said
+    assert line.startswith(f"{tmp_path / 'next' / CHECKPOINT}: keeps no prompts that it was")
+    assert line.endswith("; it is rounded as where none are kept")
+    made = load_manifest(tmp_path / "next" / ARTIFACT).quantization
+    assert made.detail.endswith(" on text that it wrote")
 
 
 def making(before: Path, model: Path, folder: Path) -> Making:

@@ -70,7 +70,9 @@ def test_an_unknown_key_names_the_nearest_known(
 
 def test_an_unknown_key_like_no_other_lists_the_known_ones(tmp_path: Path) -> None:
     message = refusal(write(tmp_path, run="zzzzzz = 1"))
-    assert "known keys: bf16, checkpoint_steps, compile, log_steps, report_to" in message
+    assert (
+        "known keys: bf16, checkpoint_steps, compile, keep_prompts, log_steps, report_to" in message
+    )
 
 
 def test_a_missing_key_is_named(tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ class Making:
         """Export what was trained as the version before was exported; says what it could not."""
         from escalade.export.artifact import export_artifact
         from escalade.export.layouts import layout_of
-        from escalade.export.rounding_text import text_again
+        from escalade.export.rounding_text import by_trained, text_again
 
         was, records = self._was, read_records(self._folder / VALID)
         stored = was.quantization
@@ -170,7 +170,7 @@ class Making:
         text, lacking = text_again(stored.detail)
         if lacking is not None:
             say(f"{lacking}; the next one is rounded as without --gptq")
-        export_artifact(
+        made = export_artifact(
             self._folder / CHECKPOINT,
             self._folder / ARTIFACT,
             name=was.model.name,
@@ -182,10 +182,16 @@ class Making:
             activation_bits=activation_bits,
             gptq_prompts=text.prompts,
             gptq_named=text.named,
+            own_text=text.own,
             layout=layout_of(was.files),
             golden_prompts=[record.prompt for record in records[:_GOLDEN_PROMPTS]],
             max_new_tokens=was.model.max_new_tokens,
         )
+        if by_trained(stored.detail) and not by_trained(made.quantization.detail):
+            say(
+                f"{self._folder / CHECKPOINT}: keeps no prompts that it was trained on, or too few,"
+                " to be rounded by as the version before was; it is rounded as where none are kept"
+            )
 
     def _bits(self) -> tuple[int | None, int | None]:
         """`--head-bits` and `--activation-bits` of the version before, where it was given them."""

@@ -17,9 +17,20 @@ def train(
         Path | None,
         typer.Argument(help="Checkpoint folder to write; default: the recipe file's name, here."),
     ] = None,
+    keep_prompts: Annotated[
+        int | None,
+        typer.Option(
+            "--keep-prompts",
+            min=0,
+            max=4096,  # escalade.checkpoint.MOST_PROMPTS
+            help="Of the training split, in the checkpoint, for export to round by; 0: none."
+            " Default: the recipe's run.keep_prompts, 4096.",
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Train what a recipe says; a run that was cut off goes on where it was."""
+    from escalade.checkpoint import PROMPTS_NAME
     from escalade.cli.output import print_json, progress_bar, result_console
     from escalade.training.recipes import run_recipe
 
@@ -32,7 +43,7 @@ def train(
                 numbers = ", ".join(f"{name} {value:.4g}" for name, value in logged.items())
                 bar.say(f"{stage} {done}/{total}: {numbers}")
 
-        metrics = run_recipe(recipe, out, progress=show, say=bar.say)
+        metrics = run_recipe(recipe, out, progress=show, say=bar.say, keep_prompts=keep_prompts)
     if not metrics:  # not the first process of `accelerate launch`
         return
     if json:
@@ -43,3 +54,8 @@ def train(
         f"{out}: {metrics['parameters']:,} parameters, {metrics['steps']} steps\n"
         f"exact match on {metrics['valid_queries']} validation queries:\n" + "\n".join(lines)
     )
+    if kept := metrics["kept_prompts"]:
+        result_console().print(
+            f"{kept:,} prompts of the training split are kept in {out / PROMPTS_NAME}, for export"
+            " to round by; who has the folder can read them (--keep-prompts 0 keeps none)"
+        )

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from escalade.checkpoint import HUB
+from escalade.checkpoint import HUB, MOST_PROMPTS
 from escalade.edge.base import Count, Positive, Share
 from escalade.training.errors import RecipeError
 from escalade.training.losses import (
@@ -116,6 +116,8 @@ class RunTable(Table, frozen=True):
     compile: bool = False
     #: Where else transformers should log: "tensorboard", "wandb", ...
     report_to: str = "none"
+    #: So many prompts of the training split stay in the checkpoint, for whoever rounds its weights.
+    keep_prompts: Annotated[int, msgspec.Meta(ge=0, le=MOST_PROMPTS)] = MOST_PROMPTS
 
 
 class Recipe(Table, frozen=True):

@@ -1,7 +1,8 @@
 """Runs a recipe from data to a saved checkpoint; the one place where training's parts meet.
 
 The output folder holds the model (safetensors), its tokenizer, `recipe.toml`, `log.jsonl`
-(one line for each logged step) and `metrics.json` (exact match on the validation split).
+(one line for each logged step), `metrics.json` (exact match on the validation split), and some of
+the prompts that it was trained on.
 While a run is under way its state lives in `OUT.run/`; a run that was cut off goes on
 from the last whole checkpoint there, and the folder goes away when the run is done.
 """
@@ -19,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 import transformers
 from transformers import (
@@ -56,6 +58,7 @@ from escalade.training.recipes.loading import (
     load_tokenizer,
     refused_by_export,
 )
+from escalade.training.recipes.prompts import write_prompts
 from escalade.training.recipes.recipe import (
     Recipe,
     parse_recipe,
@@ -81,6 +84,7 @@ def run_recipe(
     progress: Progress | None = None,
     say: Callable[[str], None] = lambda line: None,
     callbacks: Sequence[TrainerCallback] = (),
+    keep_prompts: int | None = None,
 ) -> dict[str, Any]:
     """Train what a recipe says; returns the metrics that were written.
 
@@ -94,6 +98,7 @@ def run_recipe(
         say: told in a line, before training, what export will refuse of the model; it may be for a
             server alone.
         callbacks: transformers callbacks, called from within the training loop.
+        keep_prompts: in place of the recipe's `run.keep_prompts`; None takes that.
 
     Raises:
         RecipeError: the recipe, or a path in it, is wrong; or a run that was cut off began with
@@ -108,6 +113,9 @@ def run_recipe(
     # Of paths in it; what comes through a pipe has no folder of its own.
     home = recipe_path.parent if recipe_path.is_file() else Path()
     recipe = parse_recipe(text, recipe_path, folder=home)
+    if keep_prompts is not None:
+        run = msgspec.structs.replace(recipe.run, keep_prompts=keep_prompts)
+        recipe = msgspec.structs.replace(recipe, run=run)
     check_replaceable(out, METRICS_NAME)
     state = out.with_name(out.name + ".run")
     with _owned(state):
@@ -203,6 +211,9 @@ def _run(
         with atomic_folder(out, marker=METRICS_NAME) as folder:
             save_checked(trained, folder, probe)
             tokenizer.save_pretrained(folder)
+            metrics["kept_prompts"] = write_prompts(
+                folder, train, recipe.run.keep_prompts, recipe.seed
+            )
             _write_beside(folder, state, metrics, trainer.state.log_history)
         shutil.rmtree(state)
     trainer.accelerator.wait_for_everyone()

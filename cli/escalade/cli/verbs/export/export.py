@@ -67,10 +67,11 @@ def export(
         str | None,
         typer.Option(
             "--gptq",
-            metavar="DATA|none",
+            metavar="DATA|own|none",
             help="Query records; weights are rounded so that products on 256 of them stay, and in a"
-            " small model tuned by answers to 4,096. Without,"
-            " int4 is rounded by text that the model writes; none: each to its nearest.",
+            " small model tuned by answers to 4,096. Without, int4 takes the prompts that a"
+            " checkpoint keeps of its training data, or text that the model writes; own: such text"
+            " always; none: each to its nearest.",
         ),
     ] = None,
     layout: Annotated[
@@ -126,9 +127,10 @@ def export(
         from escalade.export.artifact import DEFAULT_GOLDEN_PROMPTS, export_artifact
         from escalade.export.rounding_text import RoundingText, read_rounding_text
 
-        text = RoundingText([] if gptq == "none" else None)
-        if gptq not in {None, "none"}:
-            text = read_rounding_text(Path(gptq))
+        by_name = {"none": RoundingText([]), "own": RoundingText(None, own=True)}
+        text = RoundingText(None)
+        if gptq is not None:
+            text = by_name.get(gptq) or read_rounding_text(Path(gptq))
         unseen = _prompts_or_none(held_out, _HELD_OUT_PROMPTS)
         located = locate(model)
         if bits is not None and quantize is QuantizeChoice.none:
@@ -146,6 +148,7 @@ def export(
             layout=None if layout is None else layout.value,
             gptq_prompts=text.prompts,
             gptq_named=text.named,
+            own_text=text.own,
             held_out=unseen or (),
             golden_prompts=texts or DEFAULT_GOLDEN_PROMPTS,
             max_new_tokens=max_new_tokens,
