@@ -48,7 +48,7 @@ def check_options(
     if format != "onnx" and block_size is not None:
         raise OptionError(f"--block-size is for --format onnx, got {block_size} for {format}")
     if format == "gguf":
-        _check_llamacpp(head_bits, bits, activation_bits, "own" if own_text else gptq_prompts)
+        _check_llamacpp(head_bits, bits, activation_bits, by_text=own_text or bool(gptq_prompts))
     if head_bits is not None and quantize not in {"int4", "8da4w"}:
         raise OptionError(f"--head-bits is for --quantize int4 and 8da4w, got it for {quantize}")
     if activation_bits is not None and (format != "onnx" or quantize not in {"int4", "int8"}):
@@ -76,13 +76,14 @@ def _check_llamacpp(
     head_bits: int | None,
     bits: float | None,
     activation_bits: int | None,
-    gptq_prompts: Sequence[str] | None,
+    *,
+    by_text: bool,
 ) -> None:
     for name, value in (
         ("--head-bits", head_bits),
         ("--bits", bits),
         ("--activation-bits", activation_bits),
-        ("--gptq", gptq_prompts and "DATA"),
+        ("--gptq", by_text),
     ):
         if value:
             raise OptionError(f"{name} is not for --format gguf, which llama.cpp rounds by itself")
