@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from escalade.edge.tiers.beside import Calls, Threads
+from escalade.edge.tiers.ensemble.beside import Calls, Threads
 
 
 def names() -> set[str]:

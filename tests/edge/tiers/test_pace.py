@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from escalade.edge.tiers.pace import Pace
+from escalade.edge.tiers.ensemble.pace import Pace
 
 
 def answers(pace: Pace, count: int, *, in_threads_s: float, in_one_s: float) -> list[bool]:

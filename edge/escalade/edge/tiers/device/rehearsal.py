@@ -16,7 +16,7 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from escalade.edge.generation import Delta
-from escalade.edge.tiers.heard import Heard, silently
+from escalade.edge.tiers.device.heard import Heard, silently
 from escalade.edge.tiers.prompts import Member
 from escalade.edge.tiers.tier import Call
 

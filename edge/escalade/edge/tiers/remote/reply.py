@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import msgspec
 
 from escalade.edge.generation import StopReason
-from escalade.edge.tiers.known import Known
-from escalade.edge.tiers.request import rule_name
+from escalade.edge.tiers.remote.known import Known
+from escalade.edge.tiers.remote.request import rule_name
 from escalade.edge.trace import DraftUse, Hop, MemberAnswer, Place
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1.quoting import one_line

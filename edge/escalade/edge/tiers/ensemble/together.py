@@ -14,8 +14,8 @@ from msgspec.structs import replace
 
 from escalade.edge.deferral import Voice
 from escalade.edge.generation import Delta
-from escalade.edge.tiers.beside import Calls, Threads
-from escalade.edge.tiers.heard import (
+from escalade.edge.tiers.ensemble.beside import Calls, Threads
+from escalade.edge.tiers.device import (
     Heard,
     Speaking,
     noticed,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from escalade.edge.errors import CloudError
-from escalade.edge.tiers.outgoing import Outgoing
+from escalade.edge.tiers.remote import Outgoing
 from escalade.edge.tiers.remote import RemoteTier
 from escalade.edge.tiers.tier import Call, Said
 from escalade.edge.trace import Link, MemberAnswer, MemberCall, is_correct
