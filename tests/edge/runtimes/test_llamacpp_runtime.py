@@ -91,7 +91,7 @@ def test_a_seed_draws_the_same_again_and_another_something_else(runtime: Runtime
 
 
 def test_a_beginning_that_is_held_is_not_read_again(folder: Path, manifest: Manifest) -> None:
-    from escalade.edge.runtimes.llamacpp_runtime import LlamaCppRuntime
+    from escalade.edge.runtimes.llamacpp.decoder import LlamaCppRuntime
 
     one = LlamaCppRuntime(folder / manifest.program, manifest, threads=1)
     alone = list(one.generate([*LONG, 21], NEW))

@@ -15,7 +15,7 @@ from escalade.edge.artifact.memory import memory_needed
 from escalade.edge.errors import ArtifactError
 from escalade.edge.runtimes import onnx_runtime
 from escalade.edge.runtimes.base import Sampling, Step
-from escalade.edge.runtimes.onnx_runtime import OnnxRuntime
+from escalade.edge.runtimes.onnx.decoder import OnnxRuntime
 from escalade.export.artifact import export_artifact
 
 PROMPT = [5, 9, 14, 22, 31, 7, 45, 12, 8, 60, 33, 21, 17, 50, 41, 28, 19, 6, 11, 25]
@@ -171,7 +171,7 @@ def test_a_graph_that_lacks_an_output_is_named(float_artifact: Path, tmp_path: P
 _GROWTH = """
 import sys
 from pathlib import Path
-import escalade.edge.runtimes.onnx_runtime
+import escalade.edge.runtimes.onnx.decoder
 from escalade.edge.generation import Artifact
 
 def held():

@@ -8,7 +8,7 @@ import pytest
 
 from escalade.edge import Artifact, Cascade, EdgeClient
 from escalade.edge.deferral import Gate, agreement_named
-from escalade.edge.runtimes.onnx_runtime import OnnxRuntime
+from escalade.edge.runtimes.onnx.decoder import OnnxRuntime
 from escalade.edge.tiers import ArtifactTier, EnsembleTier, Member
 
 PROMPT = "g2p: cascade"

@@ -12,7 +12,7 @@ from virtual_clock import VirtualClock
 from escalade.edge import Artifact, Cascade, EdgeClient
 from escalade.edge.base import Record
 from escalade.edge.deferral import Gate, Vote, agreement_named
-from escalade.edge.runtimes.onnx_runtime import OnnxRuntime
+from escalade.edge.runtimes.onnx.decoder import OnnxRuntime
 from escalade.edge.tiers import ArtifactTier, EnsembleTier, Member, Tier
 from escalade.edge.trace import MemberAnswer, TierAnswer, Trace, TraceRecord
 from escalade.simulator.network import Network, get_profile

@@ -11,7 +11,7 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from escalade.edge.runtimes.onnx_session import joined_planes
+from escalade.edge.runtimes.onnx.session import joined_planes
 from escalade.export.blueprints import Linear, decoder_of
 from escalade.export.model import load_model
 from escalade.export.onnx.decoder_graph import write_decoder

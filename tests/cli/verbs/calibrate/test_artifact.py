@@ -23,7 +23,7 @@ from escalade.edge.artifact.manifest import (
 )
 from escalade.edge.generation.artifact import Artifact
 from escalade.edge.runtimes import onnx_session
-from escalade.edge.runtimes.kernels import choose_kernels
+from escalade.edge.runtimes.onnx.kernels import choose_kernels
 
 Invoke = Callable[..., tuple[int, str, str]]
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from escalade.edge.artifact import PlanesEntry, joined_matrices, planes_name
 from escalade.edge.base import can_drop_pages, drop_pages, folder_beside
-from escalade.edge.runtimes.onnx_file import Inline, Node, OnnxFile, Stored
+from escalade.edge.runtimes.onnx.file import Inline, Node, OnnxFile, Stored
 from escalade.edge.runtimes.program import data_name, joined_name
 
 #: From which onnxruntime takes the paths of weights, where a program is given in memory.

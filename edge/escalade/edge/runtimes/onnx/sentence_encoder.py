@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from escalade.edge.artifact import Manifest
 from escalade.edge.errors import ArtifactError
-from escalade.edge.runtimes.onnx_session import check_graph, open_session
+from escalade.edge.runtimes.onnx.session import check_graph, open_session
 from escalade.edge.runtimes.program import INPUT_IDS, SENTENCE_EMBEDDING
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from escalade.edge.artifact import Manifest
 from escalade.edge.errors import ArtifactError
 from escalade.edge.runtimes.base import ReadsNoDraft, Step, likeliest_of, reusable, steps_of
-from escalade.edge.runtimes.native_messages import without_messages
+from escalade.edge.runtimes.executorch.native_messages import without_messages
 from escalade.edge.runtimes.program import FORWARD, SCORE
 from escalade.edge.runtimes.sampling import Sampling
 

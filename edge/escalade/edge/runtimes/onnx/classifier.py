@@ -10,7 +10,7 @@ import numpy as np
 from escalade.edge.artifact import Manifest
 from escalade.edge.errors import ArtifactError
 from escalade.edge.runtimes.base import ReadsNoDraft, Step, class_step
-from escalade.edge.runtimes.onnx_session import check_graph, open_session
+from escalade.edge.runtimes.onnx.session import check_graph, open_session
 from escalade.edge.runtimes.program import CLASS_LOGPROBS, INPUT_IDS
 from escalade.edge.runtimes.sampling import Sampling
 

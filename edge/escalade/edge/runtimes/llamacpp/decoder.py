@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from escalade.edge.artifact import Manifest
 from escalade.edge.errors import ArtifactError
 from escalade.edge.runtimes.base import ReadsNoDraft, Step, reusable, steps_of
-from escalade.edge.runtimes.llamacpp_library import forget_errors, last_error, llama_cpp
+from escalade.edge.runtimes.llamacpp.library import forget_errors, last_error, llama_cpp
 from escalade.edge.runtimes.program import CHUNK_TOKENS
 from escalade.edge.runtimes.sampling import Sampling
 

@@ -16,7 +16,7 @@ import numpy as np
 from escalade.edge.artifact import Manifest
 from escalade.edge.errors import ArtifactError
 from escalade.edge.runtimes.base import ReadsNoDraft, Step, steps_of
-from escalade.edge.runtimes.onnx_session import (
+from escalade.edge.runtimes.onnx.session import (
     CPU,
     Beginnings,
     NextToken,

@@ -21,8 +21,8 @@ import onnxruntime as ort
 from escalade.edge.artifact import Manifest, PlanesEntry, join_planes, planes_name
 from escalade.edge.base import return_holes
 from escalade.edge.errors import ArtifactError
-from escalade.edge.runtimes.kernels import choose_kernels
-from escalade.edge.runtimes.onnx_mapped import ROOT, mapped_program
+from escalade.edge.runtimes.onnx.kernels import choose_kernels
+from escalade.edge.runtimes.onnx.mapped import ROOT, mapped_program
 from escalade.edge.runtimes.program import (
     LOGITS,
     LOGITS_TO_KEEP,
