@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from relay import relay_to
 
 from escalade.cloud.backends.query import Answer, Query
-from escalade.cloud.rpcs.resuming import crc32_of
+from escalade.cloud.rpcs.once.resuming import crc32_of
 from escalade.v1 import cascade_pb2 as pb
 
 Asked = Callable[..., pb.GenerateRequest]

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from escalade.cloud.backends.query import Answer, Delta
 from escalade.cloud.backends.ticket import Ticket
 from escalade.cloud.errors import DeadlineError, DrainingError, EngineDeadError, QueueFullError
-from escalade.cloud.rpcs.once import SharedAnswers
+from escalade.cloud.rpcs.once.once import SharedAnswers
 from escalade.v1 import cascade_pb2 as pb
 
 ANSWER = Answer(

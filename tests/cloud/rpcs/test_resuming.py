@@ -17,8 +17,8 @@ from msgspec.structs import replace
 from escalade.cloud.backends.query import Answer, Delta, TopRow
 from escalade.cloud.backends.ticket import Ticket
 from escalade.cloud.errors import StreamChangedError
-from escalade.cloud.rpcs.once import SharedAnswers
-from escalade.cloud.rpcs.resuming import NOTHING, Received, crc32_of
+from escalade.cloud.rpcs.once.once import SharedAnswers
+from escalade.cloud.rpcs.once.resuming import NOTHING, Received, crc32_of
 from escalade.v1 import cascade_pb2 as pb
 
 WORDS = [" bêta", "a", " 長い", "", " end", "x", " y z", "", "🙂", " w"]

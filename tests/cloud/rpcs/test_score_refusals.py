@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 
-from escalade.cloud.rpcs.sizes import MAX_SCORE_ITEMS
+from escalade.cloud.rpcs.checks.sizes import MAX_SCORE_ITEMS
 from escalade.v1 import cascade_pb2 as pb
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT

@@ -14,7 +14,7 @@ from functools import partial
 from escalade.cloud.backends import Answer, BackendInfo, Delta, Query
 from escalade.cloud.rpcs import validation
 from escalade.cloud.rpcs.draft import check_draft, compare_draft
-from escalade.cloud.rpcs.sampling import sampling_of, top_logprobs_of
+from escalade.cloud.rpcs.checks import sampling_of, top_logprobs_of
 from escalade.cloud.rpcs.status import Send
 from escalade.cloud.rpcs.top import put_top
 from escalade.v1 import cascade_pb2 as pb

@@ -6,7 +6,7 @@ from escalade.cloud.backends import BackendInfo, Verdict
 from escalade.cloud.errors import OptionOutOfRangeError, PromptTooLongError
 from escalade.cloud.rpcs import validation
 from escalade.cloud.rpcs.draft import check_draft
-from escalade.cloud.rpcs.sizes import check_generate_size
+from escalade.cloud.rpcs.checks import check_generate_size
 from escalade.v1 import cascade_pb2 as pb
 
 

@@ -16,7 +16,7 @@ from escalade.cloud.errors import (
     TokenizerMismatchError,
     TokenOutOfRangeError,
 )
-from escalade.cloud.rpcs.sizes import check_name
+from escalade.cloud.rpcs.checks.sizes import check_name
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1.quoting import quoted
 

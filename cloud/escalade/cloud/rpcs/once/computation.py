@@ -8,8 +8,8 @@ from os.path import commonprefix
 
 from escalade.cloud.backends import Answer, Delta, Ticket, TopRow
 from escalade.cloud.errors import DrainingError
-from escalade.cloud.rpcs.kept import Kept
-from escalade.cloud.rpcs.resuming import Received
+from escalade.cloud.rpcs.once.kept import Kept
+from escalade.cloud.rpcs.once.resuming import Received
 
 
 class Computation:

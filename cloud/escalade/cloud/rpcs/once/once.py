@@ -15,9 +15,9 @@ from escalade.cloud.backends import (
     refuse_half,
 )
 from escalade.cloud.errors import DeadlineError, EngineDeadError, QueueFullError
-from escalade.cloud.rpcs.computation import Computation
-from escalade.cloud.rpcs.kept import Kept, KeptAnswers
-from escalade.cloud.rpcs.resuming import NOTHING, Received
+from escalade.cloud.rpcs.once.computation import Computation
+from escalade.cloud.rpcs.once.kept import Kept, KeptAnswers
+from escalade.cloud.rpcs.once.resuming import NOTHING, Received
 
 #: Begins a computation, or refuses to; see `Backend.generate`.
 Start = Callable[[Ticket], AsyncIterator[Delta]]

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 
 from escalade.cloud.backends import BackendInfo
 from escalade.cloud.errors import FieldError, OptionOutOfRangeError, PromptTooLongError
-from escalade.cloud.rpcs.sizes import MAX_SCORE_ITEMS, most_request_bytes
+from escalade.cloud.rpcs.checks.sizes import MAX_SCORE_ITEMS, most_request_bytes
 from escalade.v1 import cascade_pb2 as pb
 
 # Fields that are looked at, of one message: some 5 ms. One that has more has too many.
