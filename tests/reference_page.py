@@ -34,7 +34,7 @@ from escalade.export.lost import Exported
 from escalade.simulator.devices.tables import DeviceRow
 from escalade.simulator.ensembles.picked import Picked
 from escalade.simulator.evaluation import Evaluation
-from escalade.simulator.fleet.capacity import Capacity
+from escalade.simulator.fleet.replicas.capacity import Capacity
 from escalade.simulator.fleet.report import FleetReport
 from escalade.simulator.load import LoadReport
 from escalade.simulator.load.fitting import Fit

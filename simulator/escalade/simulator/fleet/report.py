@@ -23,7 +23,7 @@ from escalade.simulator.fleet.engine import (
     Tally,
     quantile,
 )
-from escalade.simulator.fleet.spec import Group, Spec
+from escalade.simulator.fleet.description import Group, Spec
 
 Number = TypeVar("Number", np.int64, np.float64)
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from escalade.edge.trace import Trace
 from escalade.simulator.errors import FleetError
-from escalade.simulator.fleet.arrays import Built, model_of
+from escalade.simulator.fleet.demand import Built, model_of
 from escalade.simulator.fleet.building import built_of, check_cloud, load_of
-from escalade.simulator.fleet.capacity import (
+from escalade.simulator.fleet.replicas.capacity import (
     AS_MEANT,
     least_replicas,
     most_replicas,
@@ -23,8 +23,8 @@ from escalade.simulator.fleet.capacity import (
     within,
 )
 from escalade.simulator.fleet.engine import Ints, Model, Outcome
-from escalade.simulator.fleet.queries import recorded_of
-from escalade.simulator.fleet.spec import Spec
+from escalade.simulator.fleet.demand import recorded_of
+from escalade.simulator.fleet.description import Spec
 from escalade.simulator.network import Profiles
 
 

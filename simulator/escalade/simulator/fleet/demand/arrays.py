@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from escalade.simulator.fleet.arrivals import Rate
-from escalade.simulator.fleet.delays import sampled_delays, sampled_dialling, samples_for
+from escalade.simulator.fleet.demand.arrivals import Rate
+from escalade.simulator.fleet.demand.delays import sampled_delays, sampled_dialling, samples_for
 from escalade.simulator.fleet.engine import Floats, Gateways, Ints, Model, no_gateways
-from escalade.simulator.fleet.queries import Queries
-from escalade.simulator.fleet.spec import Group, Outage, Recorded, Spec
+from escalade.simulator.fleet.demand.queries import Queries
+from escalade.simulator.fleet.description import Group, Outage, Recorded, Spec
 from escalade.simulator.network import Profile
 
 #: Where a queue has no bound.

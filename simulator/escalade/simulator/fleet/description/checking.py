@@ -9,7 +9,7 @@ import msgspec
 
 from escalade.edge.base import explain, nearest
 from escalade.simulator.errors import FleetError
-from escalade.simulator.fleet.spec import (
+from escalade.simulator.fleet.description.spec import (
     MOST_DEVICES,
     MOST_SLOTS,
     CloudTable,
