@@ -16,8 +16,8 @@ from transformers.tokenization_utils_base import get_fast_tokenizer_file
 
 from escalade.checkpoint.errors import CheckpointError, first_line
 from escalade.checkpoint.files import read_object
-from escalade.checkpoint.probing import probing_texts, read
-from escalade.checkpoint.reading import SETTINGS_NAME, chosen
+from escalade.checkpoint.tokenizers.probing import probing_texts, read
+from escalade.checkpoint.tokenizers.reading import SETTINGS_NAME, chosen
 from escalade.v1.identity import fingerprint_of
 
 TOKENIZER_NAME = "tokenizer.json"

@@ -23,7 +23,7 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerFast
 
 from escalade.checkpoint.errors import CheckpointError
-from escalade.checkpoint.probing import probing_texts, read, unlike
+from escalade.checkpoint.tokenizers.probing import probing_texts, read, unlike
 
 SETTINGS_NAME = "tokenizer_config.json"
 _OTHER_SETTINGS = ("special_tokens_map.json", "added_tokens.json")
