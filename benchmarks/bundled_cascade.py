@@ -16,7 +16,7 @@ import numpy as np
 from rich.table import Table
 
 from escalade.cli.output import progress_bar, result_console
-from escalade.cli.quiet import quiet_third_party
+from escalade.cli.process.quiet import quiet_third_party
 from escalade.edge.base import Record, subsample
 from escalade.edge.calibration import wilson_interval
 from escalade.edge.generation import Artifact

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from escalade.cli.output import result_console
-from escalade.cli.quiet import quiet_third_party
+from escalade.cli.process.quiet import quiet_third_party
 from escalade.edge import EdgeClient, OpenOptions
 from escalade.edge.base import subsample
 from escalade.export.artifact import export_artifact

@@ -27,7 +27,7 @@ from benchmarks.ensembles import CORES, TWO_THIRDS, WARM_UP, artifacts
 from rich.table import Table
 
 from escalade.cli.output import result_console
-from escalade.cli.quiet import quiet_third_party
+from escalade.cli.process.quiet import quiet_third_party
 from escalade.edge import Artifact, Cascade, EdgeClient
 from escalade.edge.base import subsample
 from escalade.edge.deferral import Gate, Vote

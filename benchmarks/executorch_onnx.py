@@ -21,7 +21,7 @@ from rich.table import Table
 from transformers import AutoModelForCausalLM
 
 from escalade.cli.output import note_console, result_console
-from escalade.cli.quiet import quiet_third_party
+from escalade.cli.process.quiet import quiet_third_party
 from escalade.edge.artifact import Format, Scheme
 from escalade.edge.base import Record, subsample
 from escalade.edge.generation import Artifact

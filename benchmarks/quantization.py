@@ -21,7 +21,7 @@ from rich.table import Table
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from escalade.cli.output import note_console, progress_bar, result_console
-from escalade.cli.quiet import quiet_third_party
+from escalade.cli.process.quiet import quiet_third_party
 from escalade.edge.artifact import Scheme
 from escalade.edge.base import Record, subsample
 from escalade.edge.deferral import mean_nll

@@ -35,7 +35,7 @@ from transformers import AutoTokenizer
 
 from escalade.checkpoint import PROMPTS_NAME
 from escalade.cli.output import note_console, progress_bar, result_console
-from escalade.cli.quiet import quiet_third_party
+from escalade.cli.process.quiet import quiet_third_party
 from escalade.edge import EdgeClient, OpenOptions
 from escalade.edge.artifact import Manifest, Scheme, load_manifest, program_digest
 from escalade.edge.base import Record, subsample

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import msgspec
 
 from escalade.cli import answers, demo, main, verbs
-from escalade.cli.cascade_rows import CascadeSummary
+from escalade.cli.lines.cascade import CascadeSummary
 from escalade.cli.improvement.improving import Improved
 from escalade.cli.verbs.outbox import clear
 from escalade.cli.verbs.store import rollback, sign, verify

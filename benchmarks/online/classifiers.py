@@ -27,7 +27,7 @@ from sklearn.linear_model import SGDClassifier
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from escalade.cli.output import note_console, result_console
-from escalade.cli.quiet import quiet_third_party
+from escalade.cli.process.quiet import quiet_third_party
 from escalade.edge.artifact import Scheme
 from escalade.edge.base import Record, read_records
 from escalade.edge.classification import HashedNgrams

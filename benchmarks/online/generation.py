@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from escalade.cli.demo.processes import running
-from escalade.cli.quiet import quiet_third_party
+from escalade.cli.process.quiet import quiet_third_party
 from escalade.edge import EdgeClient, OpenOptions
 from escalade.edge.base import Record, subsample, write_records
 from escalade.edge.calibration import answers_to, calibrate

@@ -25,7 +25,7 @@ from rich.table import Table
 
 from escalade.cli.demo.processes import running
 from escalade.cli.output import note_console, result_console
-from escalade.cli.quiet import quiet_third_party
+from escalade.cli.process.quiet import quiet_third_party
 from escalade.edge.artifact import load_manifest, write_manifest
 from escalade.edge.base import Record, read_records
 from escalade.edge.store import Store, install

@@ -44,7 +44,7 @@ from verdict import (
 
 from escalade.cli.demo.processes import running
 from escalade.cli.output import note_console, print_json
-from escalade.cli.quiet import quiet_third_party
+from escalade.cli.process.quiet import quiet_third_party
 from escalade.edge import EdgeClient
 from escalade.edge.artifact import GoldenEntry, Manifest, Scheme, load_manifest, read_manifest
 from escalade.edge.base.records import Record, subsample, write_records

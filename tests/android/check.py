@@ -28,7 +28,7 @@ from toolchain import (
 
 from escalade.cli.demo.processes import running
 from escalade.cli.output import note_console, result_console
-from escalade.cli.quiet import quiet_third_party
+from escalade.cli.process.quiet import quiet_third_party
 from escalade.edge import EdgeClient, OpenOptions
 from escalade.edge.artifact import Manifest
 

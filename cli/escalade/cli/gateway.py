@@ -17,10 +17,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from escalade.cli.gateway_opening import GatewayCascade, deferring
-from escalade.cli.gateway_reports import reports_of
-from escalade.cli.gateway_shared import CLAIM
-from escalade.cli.gateway_swapping import Swapping
+from escalade.cli.served import GatewayCascade, deferring
+from escalade.cli.served import reports_of
+from escalade.cli.served import CLAIM
+from escalade.cli.served import Swapping
 from escalade.cloud.backends import (
     Answer,
     Backend,

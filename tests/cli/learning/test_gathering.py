@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from classifiers import LABELS
 
-from escalade.cli.gateway_swapping import Swapping
+from escalade.cli.served.swapping import Swapping
 from escalade.cli.learning.auditing import Auditing
 from escalade.cli.learning.gathering import Gathering, open_gathering
 from escalade.edge import OpenOptions, Query

@@ -20,7 +20,7 @@ from itertools import count
 from pathlib import Path
 from threading import BoundedSemaphore, Lock
 
-from escalade.cli.gateway_opening import GatewayCascade
+from escalade.cli.served import GatewayCascade
 from escalade.cli.learning.auditing import Auditing, Since
 from escalade.cli.learning.settings import LearnPlan
 from escalade.cli.learning.supervising import Supervisor

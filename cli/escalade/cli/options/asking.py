@@ -127,7 +127,7 @@ def open_options(
     outbox: Path | None = None,
 ) -> OpenOptions:
     """What the options of a verb say about opening a cascade; its policy asks at the terminal."""
-    from escalade.cli.consent import at_terminal
+    from escalade.cli.options.consent import at_terminal
     from escalade.edge import OpenOptions
 
     return OpenOptions(

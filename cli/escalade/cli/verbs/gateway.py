@@ -24,7 +24,7 @@ from escalade.cli.options import (
     TrustedKeyOption,
     WebOption,
 )
-from escalade.cli.watching import (
+from escalade.cli.served import (
     LogChoice,
     LogOption,
     LogTextOption,

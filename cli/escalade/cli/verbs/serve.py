@@ -25,8 +25,8 @@ from escalade.cli.options import (
     bytes_of,
     web_options,
 )
-from escalade.cli.served_model import OpenaiOptions, backend_named
-from escalade.cli.watching import (
+from escalade.cli.served import OpenaiOptions, backend_named
+from escalade.cli.served import (
     LogChoice,
     LogOption,
     LogTextOption,

@@ -97,7 +97,7 @@ def export(
     json: JsonOption = False,
 ) -> None:
     """Turn a torch model, or a linear classifier, into an artifact; checked against torch."""
-    from escalade.cli.export_lines import budget_table, took_line
+    from escalade.cli.lines import budget_table, took_line
     from escalade.cli.output import note_console, print_json, result_console
 
     # Threads of torch that spin while they wait took ten times as long where others use the cores.

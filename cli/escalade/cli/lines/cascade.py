@@ -104,7 +104,7 @@ def summary_of(path: Path, trusted_key: Path | None = None) -> CascadeSummary:
 
 def rows_of(summary: CascadeSummary) -> list[tuple[str, list[str]]]:
     """A row for each tier, then what all of them take, and what may leave."""
-    from escalade.cli.policy_lines import policy_lines
+    from escalade.cli.lines.policy import policy_lines
 
     rows = []
     for tier in summary.tiers:
