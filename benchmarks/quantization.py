@@ -26,8 +26,8 @@ from escalade.edge.artifact import Scheme
 from escalade.edge.base import Record, subsample
 from escalade.edge.deferral import mean_nll
 from escalade.edge.generation import Artifact
-from escalade.export.artifact import export_artifact
-from escalade.export.parity import torch_on
+from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.held.parity import torch_on
 from escalade.training.data import load_pronunciations, make_records
 
 CHECKPOINTS = Path(__file__).parents[1] / "training" / "checkpoints"

@@ -36,7 +36,7 @@ from escalade.edge.base import Record, subsample
 from escalade.edge.deferral import mean_nll
 from escalade.edge.generation import Artifact
 from escalade.export import quantization
-from escalade.export.artifact import export_artifact
+from escalade.export.artifacts.artifact import export_artifact
 from escalade.training.data import load_pronunciations, make_records
 
 CHECKPOINTS = Path(__file__).parents[1] / "training" / "checkpoints"

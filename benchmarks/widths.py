@@ -41,8 +41,8 @@ from escalade.edge.artifact import Manifest, Scheme, load_manifest, program_dige
 from escalade.edge.base import Record, subsample
 from escalade.edge.shadow import record_trace
 from escalade.edge.trace import Trace, read_trace
-from escalade.export.artifact import export_artifact
-from escalade.export.rounding_text import BY_GPTQ
+from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.text.rounding_text import BY_GPTQ
 from escalade.simulator.evaluation import Estimate, Evaluation, evaluate, on_device
 from escalade.simulator.paper import write_figures
 from escalade.training.data import load_pronunciations, make_records

@@ -30,7 +30,7 @@ from escalade.edge.shadow import RecordSummary
 from escalade.edge.store.installation import Installed
 from escalade.edge.store.version import Version
 from escalade.edge.trace import TierAnswer
-from escalade.export.lost import Exported
+from escalade.export.held.lost import Exported
 from escalade.simulator.devices.tables import DeviceRow
 from escalade.simulator.ensembles.picked import Picked
 from escalade.simulator.evaluation import Evaluation

@@ -12,7 +12,7 @@ from escalade.checkpoint import PROMPTS_NAME
 from escalade.edge.artifact import Manifest
 from escalade.edge.base import Record, write_records
 from escalade.edge.errors import DataError
-from escalade.export.artifact import export_artifact
+from escalade.export.artifacts.artifact import export_artifact
 from escalade.export.errors import OptionError
 
 #: As many as are taken, of words that nothing else here has.

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from benchmarks.device.build import Peers, say
 
-from escalade.export.artifact import export_artifact
+from escalade.export.artifacts.artifact import export_artifact
 
 #: llama.cpp's, each with and without a matrix, but for the last, which takes none.
 _ROUNDED_BY_MATRIX = ("Q4_0", "Q4_K_M", "Q5_K_M")

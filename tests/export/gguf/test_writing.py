@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from escalade.export.artifact import export_artifact
+from escalade.export.artifacts.artifact import export_artifact
 from escalade.export.errors import ModelError, OptionError
 
 pytest.importorskip("llama_cpp", reason="llama-cpp-python is not here; make test-gguf")

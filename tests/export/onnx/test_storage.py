@@ -14,11 +14,11 @@ import torch
 from escalade.edge.artifact import memory_needed
 from escalade.edge.artifact.manifest import Scheme
 from escalade.edge.generation.artifact import Artifact
-from escalade.export.artifact import export_artifact
+from escalade.export.artifacts.artifact import export_artifact
 from escalade.export.blueprints.blueprint import Linear
 from escalade.export.errors import OptionError
 from escalade.export.kept import Kept
-from escalade.export.lost import measure_lost
+from escalade.export.held.lost import measure_lost
 from escalade.export.onnx.layers import stack
 from escalade.export.onnx.rounding import round_matrix
 from escalade.export.onnx.storage import Storage

@@ -18,11 +18,11 @@ from escalade.edge.runtimes import (
     LOGITS_TO_KEEP,
     PAST_PREFIX,
 )
-from escalade.export.artifact import export_artifact
+from escalade.export.artifacts.artifact import export_artifact
 from escalade.export.blueprints import Decoder, Linear, align_rotary, decoder_of
-from escalade.export.calibration import calibrate
+from escalade.export.text.calibration import calibrate
 from escalade.export.kept import Kept
-from escalade.export.lost import measure_lost
+from escalade.export.held.lost import measure_lost
 from escalade.export.model import load_model
 from escalade.export.onnx.decoder_graph import write_decoder
 from escalade.export.onnx.program import storage_of
@@ -147,7 +147,7 @@ def test_tuned_through_export_loses_less(
 def test_a_model_that_is_not_small_is_left_as_it_is(
     tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("escalade.export.calibration.TUNED_PARAMETERS", 50_000)
+    monkeypatch.setattr("escalade.export.text.calibration.TUNED_PARAMETERS", 50_000)
     _, answers = calibrate(
         load_model(tiny_model_dir), tiny_model_dir, "int4", PROMPTS[:2], _WINDOW, print,
         end_ids=[_END], kept=Kept(tmp_path / "a"), hangs_on={},

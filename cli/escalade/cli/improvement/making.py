@@ -160,9 +160,9 @@ class Making:
 
     def export(self, say: Callable[[str], None]) -> None:
         """Export what was trained as the version before was exported; says what it could not."""
-        from escalade.export.artifact import export_artifact
-        from escalade.export.layouts import layout_of
-        from escalade.export.rounding_text import by_trained, text_again
+        from escalade.export.artifacts import export_artifact
+        from escalade.export.artifacts import layout_of
+        from escalade.export.text import by_trained, text_again
 
         was, records = self._was, read_records(self._folder / VALID)
         stored = was.quantization

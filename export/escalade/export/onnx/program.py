@@ -28,7 +28,7 @@ from escalade.export.onnx.survey import budget_of
 from escalade.export.onnx.tuned import tune_rounded
 from escalade.export.onnx.writer import PROGRAM_NAME, GraphWriter
 from escalade.export.quantization import Answered, Choice, has_hessians
-from escalade.export.rounding_text import BY_GPTQ
+from escalade.export.text import BY_GPTQ
 
 ENCODER_NAME = "encoder.onnx"
 

@@ -124,8 +124,8 @@ def export(
     )
     if manifest is None:
         from escalade.checkpoint import locate
-        from escalade.export.artifact import DEFAULT_GOLDEN_PROMPTS, export_artifact
-        from escalade.export.rounding_text import RoundingText, read_rounding_text
+        from escalade.export.artifacts import DEFAULT_GOLDEN_PROMPTS, export_artifact
+        from escalade.export.text import RoundingText, read_rounding_text
 
         by_name = {"none": RoundingText([]), "own": RoundingText(None, own=True)}
         text = RoundingText(None)
@@ -156,7 +156,7 @@ def export(
         )
         measured = format is FormatChoice.onnx and quantize is not QuantizeChoice.none
         if measured and held_out != "none":
-            from escalade.export.lost import keep_lost, measure_lost
+            from escalade.export.held import keep_lost, measure_lost
 
             progress("measuring what was lost")
             lost = measure_lost(out, located.folder, unseen)

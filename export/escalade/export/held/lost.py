@@ -37,7 +37,7 @@ from escalade.edge.runtimes import (
 )
 from escalade.export.memory import give_back
 from escalade.export.model import load_model
-from escalade.export.prompts import prompts_to_answer
+from escalade.export.text import prompts_to_answer
 from escalade.export.quantization import asked_by, write_answers, write_text
 from escalade.export.quiet import quiet
 

@@ -32,7 +32,7 @@ from escalade.edge.base import atomic_folder, utc_now
 from escalade.edge.deferral import DeferralEntry
 from escalade.edge.generation import SentenceEncoder
 from escalade.export.blueprints import sentence_encoder_of
-from escalade.export.classifier import (
+from escalade.export.artifacts.classifier import (
     CLASSIFIER_SCHEMES,
     DEFAULT_GOLDEN_TEXTS,
     PACKAGES,

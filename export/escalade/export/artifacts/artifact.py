@@ -32,7 +32,7 @@ from escalade.edge.artifact import (
 from escalade.edge.base import atomic_folder, naming, utc_now
 from escalade.edge.deferral import DeferralEntry
 from escalade.edge.generation import Artifact, Reading
-from escalade.export.calibration import calibrate
+from escalade.export.text import calibrate
 from escalade.export.errors import ExportParityError, ModelError, OptionError
 from escalade.export.kept import Kept, kept_beside
 from escalade.export.memory import give_back
@@ -43,15 +43,15 @@ from escalade.export.model import (
     model_entry,
     write_tokenizer,
 )
-from escalade.export.options import check_options
-from escalade.export.parity import answer_golden, check_parity, measure_parity
-from escalade.export.prompts import enough_prompts
+from escalade.export.artifacts.options import check_options
+from escalade.export.held import answer_golden, check_parity, measure_parity
+from escalade.export.text import enough_prompts
 from escalade.export.quiet import quiet
-from escalade.export.rounding_text import read_trained_text
+from escalade.export.text import read_trained_text
 from escalade.export.versions import versions_of
 
 if TYPE_CHECKING:
-    from escalade.export.layouts import Layout
+    from escalade.export.artifacts.layouts import Layout
     from escalade.export.quantization import Answered
 
 #: Used where the caller gives none: the prompts of a model whose tasks are not known.
@@ -161,7 +161,7 @@ def export_artifact(
         )
         _check_prompts(entry, folder, golden_prompts, held_out)
         if layout is not None:
-            from escalade.export.layouts import write_layout
+            from escalade.export.artifacts.layouts import write_layout
 
             write_layout(layout, model_dir, folder, model, entry)
         if trained and enough_prompts(trained.prompts or (), folder, window, progress):
@@ -212,7 +212,7 @@ def export_artifact(
                 progress,
             )
         if layout is not None:
-            from escalade.export.layouts import fit_program
+            from escalade.export.artifacts.layouts import fit_program
 
             fit_program(layout, folder / program)
         quantization = msgspec.structs.replace(quantization, detail=quantization.detail + text)
@@ -323,6 +323,6 @@ def _check_prompts(
         with naming(f"golden prompt {prompt[:80]!r}"):
             reading.encode(prompt, special_tokens=True)
     if held_out:
-        from escalade.export.lost import held_out_prompts
+        from escalade.export.held import held_out_prompts
 
         held_out_prompts(tokenizer, held_out, entry.window)

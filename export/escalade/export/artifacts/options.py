@@ -9,7 +9,7 @@ from escalade.edge.artifact import Format, Scheme
 from escalade.export.errors import OptionError
 
 if TYPE_CHECKING:
-    from escalade.export.layouts import Layout
+    from escalade.export.artifacts.layouts import Layout
 
 #: How weights may be stored, for each runtime.
 SCHEMES: dict[Format, tuple[Scheme, ...]] = {
