@@ -25,8 +25,8 @@ from escalade.edge.runtimes.onnx.file import OnnxFile, Stored
 from escalade.edge.runtimes.onnx.mapped import ROOT, mapped_program
 from escalade.edge.runtimes.onnx.session import joined_planes
 from escalade.export.blueprints import Linear
-from escalade.export.onnx.slices import slice_name, slices_in
-from escalade.export.onnx.storage import Storage
+from escalade.export.onnx.storing.slices import slice_name, slices_in
+from escalade.export.onnx.storing.storage import Storage
 from escalade.export.onnx.writer import GraphWriter
 from escalade.export.quantization import Choice
 

@@ -19,9 +19,9 @@ from escalade.export.blueprints.blueprint import Linear
 from escalade.export.errors import OptionError
 from escalade.export.kept import Kept
 from escalade.export.held.lost import measure_lost
-from escalade.export.onnx.layers import stack
-from escalade.export.onnx.rounding import round_matrix
-from escalade.export.onnx.storage import Storage
+from escalade.export.onnx.graphs.layers import stack
+from escalade.export.onnx.storing.rounding import round_matrix
+from escalade.export.onnx.storing.storage import Storage
 from escalade.export.onnx.writer import GraphWriter
 from escalade.export.quantization import Choice, Hessian
 

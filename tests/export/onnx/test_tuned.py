@@ -24,9 +24,9 @@ from escalade.export.text.calibration import calibrate
 from escalade.export.kept import Kept
 from escalade.export.held.lost import measure_lost
 from escalade.export.model import load_model
-from escalade.export.onnx.decoder_graph import write_decoder
+from escalade.export.onnx.graphs.decoder import write_decoder
 from escalade.export.onnx.program import storage_of
-from escalade.export.onnx.storage import Storage
+from escalade.export.onnx.storing.storage import Storage
 from escalade.export.onnx.tuned import matrices_of, tables_of, tune_rounded
 from escalade.export.onnx.writer import GraphWriter
 from escalade.export.quantization import Answered

@@ -27,7 +27,7 @@ from escalade.export.blueprints import decoder_of
 from escalade.export.errors import OptionError
 from escalade.export.artifacts.layouts import Layout
 from escalade.export.model import load_model
-from escalade.export.onnx.survey import budget_of
+from escalade.export.onnx.choosing.survey import budget_of
 from escalade.export.quantization import (
     BLOCKS,
     CURVATURE,

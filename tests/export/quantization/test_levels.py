@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from escalade.edge.runtimes.onnx.session import joined_planes
 from escalade.export.blueprints import Linear
-from escalade.export.onnx.storage import Storage
+from escalade.export.onnx.storing.storage import Storage
 from escalade.export.onnx.writer import GraphWriter
 from escalade.export.quantization import (
     Choice,

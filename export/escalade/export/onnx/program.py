@@ -19,12 +19,12 @@ from escalade.export.blueprints import (
 )
 from escalade.export.kept import Kept
 from escalade.export.memory import drop_pages, give_back
-from escalade.export.onnx.classifier_graph import write_classifier
-from escalade.export.onnx.decoder_graph import matrices_in, write_decoder
-from escalade.export.onnx.encoder_decoder_graph import write_encoder_decoder
-from escalade.export.onnx.slices import slices_in
-from escalade.export.onnx.storage import Storage
-from escalade.export.onnx.survey import budget_of
+from escalade.export.onnx.graphs import write_classifier
+from escalade.export.onnx.graphs import matrices_in, write_decoder
+from escalade.export.onnx.graphs import write_encoder_decoder
+from escalade.export.onnx.storing import slices_in
+from escalade.export.onnx.storing import Storage
+from escalade.export.onnx.choosing import budget_of
 from escalade.export.onnx.tuned import tune_rounded
 from escalade.export.onnx.writer import PROGRAM_NAME, GraphWriter
 from escalade.export.quantization import Answered, Choice, has_hessians

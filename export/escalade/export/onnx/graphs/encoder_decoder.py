@@ -15,9 +15,9 @@ import numpy as np
 
 from escalade.edge.runtimes import DECODER_ATTENTION_MASK, INPUT_IDS, PAST_PREFIX, PRESENT_PREFIX
 from escalade.export.blueprints import Attention, EncoderDecoder
-from escalade.export.onnx.layers import INT64, Heads
-from escalade.export.onnx.stacks import EncoderStackWriter, StackWriter
-from escalade.export.onnx.storage import EMBEDDING, HEAD, Storage
+from escalade.export.onnx.graphs.layers import INT64, Heads
+from escalade.export.onnx.graphs.stacks import EncoderStackWriter, StackWriter
+from escalade.export.onnx.storing import EMBEDDING, HEAD, Storage
 from escalade.export.onnx.writer import GraphWriter
 
 

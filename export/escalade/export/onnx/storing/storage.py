@@ -19,7 +19,7 @@ from escalade.edge.artifact import Scheme, kernel_bits
 from escalade.export.blueprints import Linear
 from escalade.export.errors import OptionError
 from escalade.export.kept import Kept
-from escalade.export.onnx.products import (
+from escalade.export.onnx.storing.products import (
     array,
     bounds,
     plus_bias,
@@ -30,8 +30,8 @@ from escalade.export.onnx.products import (
     to_float,
     widened,
 )
-from escalade.export.onnx.rounding import round_matrix
-from escalade.export.onnx.slices import slices_of
+from escalade.export.onnx.storing.rounding import round_matrix
+from escalade.export.onnx.storing.slices import slices_of
 from escalade.export.onnx.writer import GraphWriter
 from escalade.export.quantization import Choice, Rounded, pack, pack_zeros
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from escalade.edge.runtimes import CLASS_LOGPROBS, INPUT_IDS, SENTENCE_EMBEDDING
 from escalade.export.blueprints import Classifier
-from escalade.export.onnx.layers import INT64
-from escalade.export.onnx.stacks import EncoderStackWriter
-from escalade.export.onnx.storage import HEAD, Storage
+from escalade.export.onnx.graphs.layers import INT64
+from escalade.export.onnx.graphs.stacks import EncoderStackWriter
+from escalade.export.onnx.storing import HEAD, Storage
 from escalade.export.onnx.writer import GraphWriter
 
 
