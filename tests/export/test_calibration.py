@@ -11,10 +11,10 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from escalade.edge.artifact import TOKENIZER_NAME
-from escalade.export.text.calibration import calibrate
 from escalade.export.errors import OptionError
 from escalade.export.kept import Kept
 from escalade.export.model import load_model
+from escalade.export.text.calibration import calibrate
 from escalade.export.text.prompts import prompts_to_answer
 
 _SEPARATOR, _END = 1, 2

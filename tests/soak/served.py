@@ -35,7 +35,9 @@ class Leaking:
 
 async def main(leak_bytes: int) -> None:
     """Serve until stdin ends."""
-    make = process_factory(str(LARGE), threads=1, before="escalade.cli.process.quiet:quiet_third_party")
+    make = process_factory(
+        str(LARGE), threads=1, before="escalade.cli.process.quiet:quiet_third_party"
+    )
 
     def made(*, queue_capacity: int, clock: Clock) -> Backend:
         backend = make(queue_capacity=queue_capacity, clock=clock)

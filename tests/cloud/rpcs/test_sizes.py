@@ -15,9 +15,9 @@ from msgspec.structs import replace
 from escalade.cloud.access import AccessOptions, Limits
 from escalade.cloud.backends import Answer, TopRow
 from escalade.cloud.errors import FieldError, PromptTooLongError
-from escalade.cloud.rpcs.once.kept import Kept, KeptAnswers, size_of
 from escalade.cloud.rpcs.checks.sizes import check_generate_size
 from escalade.cloud.rpcs.checks.unparsed import _fields
+from escalade.cloud.rpcs.once.kept import Kept, KeptAnswers, size_of
 from escalade.cloud.service import SERVICE_NAME
 from escalade.v1 import cascade_pb2 as pb
 

@@ -17,8 +17,8 @@ from escalade.edge.generation.artifact import Artifact
 from escalade.export.artifacts.artifact import export_artifact
 from escalade.export.blueprints.blueprint import Linear
 from escalade.export.errors import OptionError
-from escalade.export.kept import Kept
 from escalade.export.held.lost import measure_lost
+from escalade.export.kept import Kept
 from escalade.export.onnx.graphs.layers import stack
 from escalade.export.onnx.storing.rounding import round_matrix
 from escalade.export.onnx.storing.storage import Storage

@@ -20,9 +20,8 @@ from escalade.edge.runtimes import (
 )
 from escalade.export.artifacts.artifact import export_artifact
 from escalade.export.blueprints import Decoder, Linear, align_rotary, decoder_of
-from escalade.export.text.calibration import calibrate
-from escalade.export.kept import Kept
 from escalade.export.held.lost import measure_lost
+from escalade.export.kept import Kept
 from escalade.export.model import load_model
 from escalade.export.onnx.graphs.decoder import write_decoder
 from escalade.export.onnx.program import storage_of
@@ -30,6 +29,7 @@ from escalade.export.onnx.storing.storage import Storage
 from escalade.export.onnx.tuned import matrices_of, tables_of, tune_rounded
 from escalade.export.onnx.writer import GraphWriter
 from escalade.export.quantization import Answered
+from escalade.export.text.calibration import calibrate
 from escalade.export.tuning.reading import Reader, norms_of
 
 _WINDOW, _END = 48, 2

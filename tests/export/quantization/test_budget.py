@@ -23,9 +23,9 @@ from escalade.edge.artifact import (
 from escalade.edge.errors import ArtifactError
 from escalade.edge.generation import Artifact
 from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.artifacts.layouts import Layout
 from escalade.export.blueprints import decoder_of
 from escalade.export.errors import OptionError
-from escalade.export.artifacts.layouts import Layout
 from escalade.export.model import load_model
 from escalade.export.onnx.choosing.survey import budget_of
 from escalade.export.quantization import (

@@ -5,7 +5,14 @@ from escalade.cli.served.opening import GatewayCascade, deferring
 from escalade.cli.served.reports import reports_of
 from escalade.cli.served.shared import CLAIM
 from escalade.cli.served.swapping import Swapping
-from escalade.cli.served.watching import LogChoice, LogOption, LogTextOption, MetricsOption, OtlpOption, watched
+from escalade.cli.served.watching import (
+    LogChoice,
+    LogOption,
+    LogTextOption,
+    MetricsOption,
+    OtlpOption,
+    watched,
+)
 
 __all__ = [
     "CLAIM",

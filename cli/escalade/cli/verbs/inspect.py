@@ -21,8 +21,7 @@ def inspect(
 
     Every file is held against its hash; no program is loaded (`escalade store verify` does).
     """
-    from escalade.cli.lines import cascade_calibration_lines
-    from escalade.cli.lines import rows_of, summary_of
+    from escalade.cli.lines import cascade_calibration_lines, rows_of, summary_of
     from escalade.cli.output import print_json, signature_words
     from escalade.edge.artifact import (
         check_signature,

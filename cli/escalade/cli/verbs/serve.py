@@ -25,13 +25,14 @@ from escalade.cli.options import (
     bytes_of,
     web_options,
 )
-from escalade.cli.served import OpenaiOptions, backend_named
 from escalade.cli.served import (
     LogChoice,
     LogOption,
     LogTextOption,
     MetricsOption,
+    OpenaiOptions,
     OtlpOption,
+    backend_named,
     watched,
 )
 

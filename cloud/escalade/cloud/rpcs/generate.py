@@ -12,9 +12,16 @@ from collections.abc import AsyncIterator
 from functools import partial
 
 from escalade.cloud.backends import Answer, BackendInfo, Delta, Query
-from escalade.cloud.rpcs import validation
+from escalade.cloud.rpcs.checks import (
+    check_expected_model,
+    check_priority,
+    max_new_tokens_of,
+    prompt_ids_of,
+    sampling_of,
+    stop_texts_of,
+    top_logprobs_of,
+)
 from escalade.cloud.rpcs.draft import check_draft, compare_draft
-from escalade.cloud.rpcs.checks import sampling_of, top_logprobs_of
 from escalade.cloud.rpcs.status import Send
 from escalade.cloud.rpcs.top import put_top
 from escalade.v1 import cascade_pb2 as pb
@@ -35,21 +42,21 @@ def query_of(request: pb.GenerateRequest, info: BackendInfo, *, streamed: bool) 
     """
     # A short query feels each part that is looked into only to find that it is not there.
     if request.HasField("expected_model"):
-        validation.check_expected_model(request.expected_model, info)
-    validation.check_priority(request.priority)
+        check_expected_model(request.expected_model, info)
+    check_priority(request.priority)
     sampling = None
     if request.HasField("sampling"):
         sampling = sampling_of(request.sampling, partial(key_of, request), info)
     top_logprobs = top_logprobs_of(request.output, info)
-    max_new_tokens = validation.max_new_tokens_of(request.stopping, info)
-    stop_texts = validation.stop_texts_of(request.stopping)
+    max_new_tokens = max_new_tokens_of(request.stopping, info)
+    stop_texts = stop_texts_of(request.stopping)
     draft = None
     if request.HasField("draft"):
         draft = request.draft
         check_draft(draft, info)
     prompt = request.prompt
     return Query(
-        validation.prompt_ids_of(prompt, info),
+        prompt_ids_of(prompt, info),
         max_new_tokens,
         stop_texts,
         prompt_text=prompt.text,

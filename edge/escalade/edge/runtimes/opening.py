@@ -77,6 +77,6 @@ def open_llamacpp() -> ModuleType:
     Raises:
         ArtifactError: it is not installed.
     """
-    from escalade.edge.runtimes import llamacpp_library
+    from escalade.edge.runtimes.llamacpp import library
 
-    return llamacpp_library
+    return library

@@ -32,8 +32,9 @@ from escalade.edge.artifact import (
 from escalade.edge.base import atomic_folder, naming, utc_now
 from escalade.edge.deferral import DeferralEntry
 from escalade.edge.generation import Artifact, Reading
-from escalade.export.text import calibrate
+from escalade.export.artifacts.options import check_options
 from escalade.export.errors import ExportParityError, ModelError, OptionError
+from escalade.export.held import answer_golden, check_parity, measure_parity
 from escalade.export.kept import Kept, kept_beside
 from escalade.export.memory import give_back
 from escalade.export.model import (
@@ -43,11 +44,8 @@ from escalade.export.model import (
     model_entry,
     write_tokenizer,
 )
-from escalade.export.artifacts.options import check_options
-from escalade.export.held import answer_golden, check_parity, measure_parity
-from escalade.export.text import enough_prompts
 from escalade.export.quiet import quiet
-from escalade.export.text import read_trained_text
+from escalade.export.text import calibrate, enough_prompts, read_trained_text
 from escalade.export.versions import versions_of
 
 if TYPE_CHECKING:

@@ -41,8 +41,8 @@ from escalade.export.gguf import (
     read_gguf,
     tokenizer_of,
 )
-from escalade.export.model import usual_new_tokens, write_chat_template
 from escalade.export.held import answer_golden, check_parity
+from escalade.export.model import usual_new_tokens, write_chat_template
 from escalade.export.versions import versions_of
 
 _PACKAGES = ("escalade", "gguf", "llama_cpp_python", "transformers")

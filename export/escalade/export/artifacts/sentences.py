@@ -31,13 +31,13 @@ from escalade.edge.artifact import (
 from escalade.edge.base import atomic_folder, utc_now
 from escalade.edge.deferral import DeferralEntry
 from escalade.edge.generation import SentenceEncoder
-from escalade.export.blueprints import sentence_encoder_of
 from escalade.export.artifacts.classifier import (
     CLASSIFIER_SCHEMES,
     DEFAULT_GOLDEN_TEXTS,
     PACKAGES,
     encoder_entry,
 )
+from escalade.export.blueprints import sentence_encoder_of
 from escalade.export.errors import ExportParityError, ModelError, OptionError
 from escalade.export.model import check_fits, write_tokenizer
 from escalade.export.onnx import PROGRAM_NAME, export_onnx_classifier

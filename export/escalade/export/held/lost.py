@@ -37,9 +37,9 @@ from escalade.edge.runtimes import (
 )
 from escalade.export.memory import give_back
 from escalade.export.model import load_model
-from escalade.export.text import prompts_to_answer
 from escalade.export.quantization import asked_by, write_answers, write_text
 from escalade.export.quiet import quiet
+from escalade.export.text import prompts_to_answer
 
 # 1,000 tokens resolve a share to 1.5 points.
 _ROWS, _TOKENS = 8, 128

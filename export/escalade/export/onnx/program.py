@@ -19,12 +19,14 @@ from escalade.export.blueprints import (
 )
 from escalade.export.kept import Kept
 from escalade.export.memory import drop_pages, give_back
-from escalade.export.onnx.graphs import write_classifier
-from escalade.export.onnx.graphs import matrices_in, write_decoder
-from escalade.export.onnx.graphs import write_encoder_decoder
-from escalade.export.onnx.storing import slices_in
-from escalade.export.onnx.storing import Storage
 from escalade.export.onnx.choosing import budget_of
+from escalade.export.onnx.graphs import (
+    matrices_in,
+    write_classifier,
+    write_decoder,
+    write_encoder_decoder,
+)
+from escalade.export.onnx.storing import Storage, slices_in
 from escalade.export.onnx.tuned import tune_rounded
 from escalade.export.onnx.writer import PROGRAM_NAME, GraphWriter
 from escalade.export.quantization import Answered, Choice, has_hessians

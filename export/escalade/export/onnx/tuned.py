@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from escalade.export.blueprints import Decoder, Linear, Norm
 from escalade.export.onnx.graphs import stack
-from escalade.export.onnx.storing import slices_of
-from escalade.export.onnx.storing import EMBEDDING, HEAD, Storage
+from escalade.export.onnx.storing import EMBEDDING, HEAD, Storage, slices_of
 from escalade.export.quantization import Answered, rounded_from, tensors
 from escalade.export.tuning import Matrix, Tables, Tuning, norms_of
 

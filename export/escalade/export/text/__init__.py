@@ -2,7 +2,14 @@
 
 from escalade.export.text.calibration import calibrate
 from escalade.export.text.prompts import enough_prompts, prompts_to_answer
-from escalade.export.text.rounding_text import BY_GPTQ, RoundingText, by_trained, read_rounding_text, read_trained_text, text_again
+from escalade.export.text.rounding_text import (
+    BY_GPTQ,
+    RoundingText,
+    by_trained,
+    read_rounding_text,
+    read_trained_text,
+    text_again,
+)
 
 __all__ = [
     "BY_GPTQ",

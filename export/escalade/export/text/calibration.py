@@ -16,8 +16,8 @@ from escalade.edge.artifact import TOKENIZER_NAME, Scheme
 from escalade.export.errors import OptionError
 from escalade.export.kept import Kept
 from escalade.export.memory import give_back
-from escalade.export.text.prompts import fitting_prompts, longest_answer
 from escalade.export.quiet import quiet
+from escalade.export.text.prompts import fitting_prompts, longest_answer
 from escalade.export.text.rounding_text import BY_OWN_TEXT
 from escalade.export.threads import one_thread
 

@@ -19,10 +19,17 @@ from transformers.models.auto.modeling_auto import (
     MODEL_MAPPING_NAMES,
 )
 
-from escalade.checkpoint.loading.causality import check_causal
 from escalade.checkpoint.classification import check_encoder
 from escalade.checkpoint.errors import CheckpointError
 from escalade.checkpoint.files import CONFIG_NAME, GENERATION_CONFIG_NAME, read_object
+from escalade.checkpoint.loading.causality import check_causal
+from escalade.checkpoint.loading.weights import (
+    Kind,
+    check_finite,
+    check_read,
+    from_pretrained,
+    refusing,
+)
 from escalade.checkpoint.sentences import (
     MeanClassifier,
     check_mean,
@@ -31,7 +38,6 @@ from escalade.checkpoint.sentences import (
     load_head,
     reads_mean,
 )
-from escalade.checkpoint.loading.weights import Kind, check_finite, check_read, from_pretrained, refusing
 
 # A model that also sees images is a causal one where it reads texts alone.
 _ARCHITECTURES: Final = {

@@ -103,8 +103,7 @@ def _gguf_file(
             raise typer.BadParameter(
                 f"is not for a GGUF file, which stays as it is; got {value}", param_hint=name
             )
-    from escalade.export.artifacts import DEFAULT_GOLDEN_PROMPTS
-    from escalade.export.artifacts import export_gguf_file
+    from escalade.export.artifacts import DEFAULT_GOLDEN_PROMPTS, export_gguf_file
 
     return export_gguf_file(
         path,

@@ -16,8 +16,8 @@ from msgspec import UNSET
 from escalade.edge.deferral import Agreement
 from escalade.edge.generation import Generation
 from escalade.edge.tiers.device.heard import Heard, speak
-from escalade.edge.tiers.prompts import Member, Prompts
 from escalade.edge.tiers.device.rehearsal import is_rehearsed, rehearse
+from escalade.edge.tiers.prompts import Member, Prompts
 from escalade.edge.tiers.tier import Call, Draft, Said, Saying, classes_of, ids_for, source_of
 from escalade.edge.trace import MemberAnswer, MemberInfo, Place, TierAnswer, is_correct
 

@@ -8,8 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from escalade.edge.errors import CloudError
-from escalade.edge.tiers.remote import Outgoing
-from escalade.edge.tiers.remote import RemoteTier
+from escalade.edge.tiers.remote import Outgoing, RemoteTier
 from escalade.edge.tiers.tier import Call, Said
 from escalade.edge.trace import Link, MemberAnswer, MemberCall, is_correct
 from escalade.v1 import cascade_pb2 as pb

@@ -18,15 +18,24 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from escalade.edge.deferral import Gate, Voice
 from escalade.edge.errors import ArtifactError
 from escalade.edge.generation import Delta
+from escalade.edge.tiers.device import (
+    Heard,
+    Speaking,
+    Timed,
+    drafted,
+    is_rehearsed,
+    rehearse,
+    silently,
+    speak,
+    voices_among,
+)
 from escalade.edge.tiers.ensemble.beside import Threads
-from escalade.edge.tiers.device import Heard, Speaking, silently, speak, voices_among
 from escalade.edge.tiers.ensemble.members import check_members
 from escalade.edge.tiers.ensemble.pace import Pace
-from escalade.edge.tiers.prompts import Member, Prompts
-from escalade.edge.tiers.device import Timed, drafted, is_rehearsed, rehearse
-from escalade.edge.tiers.tier import Call, Said, Saying, ids_for, source_of
 from escalade.edge.tiers.ensemble.together import Together
 from escalade.edge.tiers.ensemble.verdict import is_decided, verdict_on
+from escalade.edge.tiers.prompts import Member, Prompts
+from escalade.edge.tiers.tier import Call, Said, Saying, ids_for, source_of
 from escalade.edge.trace import MemberInfo, Place, TierAnswer, is_correct
 
 #: What a member may say as, of a query and those that were heard.

@@ -18,10 +18,10 @@ from typing import NamedTuple
 from escalade.edge.errors import CascadeError, CloudError
 from escalade.edge.generation import Delta
 from escalade.edge.tiers.ensemble.calling import Called, Calling
+from escalade.edge.tiers.ensemble.verdict import is_decided, verdict_on
 from escalade.edge.tiers.prompts import Member, Prompts
 from escalade.edge.tiers.remote import RemoteTier
 from escalade.edge.tiers.tier import Call, Said, Saying
-from escalade.edge.tiers.ensemble.verdict import is_decided, verdict_on
 from escalade.edge.trace import MemberInfo, Place, TierAnswer, is_correct, voice_of
 from escalade.v1 import cascade_pb2 as pb
 

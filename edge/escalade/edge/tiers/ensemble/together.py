@@ -14,7 +14,6 @@ from msgspec.structs import replace
 
 from escalade.edge.deferral import Voice
 from escalade.edge.generation import Delta
-from escalade.edge.tiers.ensemble.beside import Calls, Threads
 from escalade.edge.tiers.device import (
     Heard,
     Speaking,
@@ -22,6 +21,7 @@ from escalade.edge.tiers.device import (
     silently,
     voices_among,
 )
+from escalade.edge.tiers.ensemble.beside import Calls, Threads
 from escalade.edge.tiers.prompts import Prompts
 from escalade.edge.tiers.tier import Call
 

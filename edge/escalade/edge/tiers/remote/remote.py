@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from escalade.edge.deferral import DeferralRule, Gate
 from escalade.edge.errors import PolicyError
 from escalade.edge.generation import Delta
+from escalade.edge.tiers.prompts import Member, Prompts
 from escalade.edge.tiers.remote.budget import link_deadline_s
 from escalade.edge.tiers.remote.known import Known
 from escalade.edge.tiers.remote.likeliest import likeliest_of
 from escalade.edge.tiers.remote.outgoing import Outgoing, leaving_of, redacted
-from escalade.edge.tiers.prompts import Member, Prompts
 from escalade.edge.tiers.remote.reply import draft_use_of, hops_of, members_of, reason_of, stop_of
 from escalade.edge.tiers.remote.request import (
     AS_TOKENS,

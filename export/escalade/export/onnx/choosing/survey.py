@@ -19,11 +19,9 @@ from escalade.edge.artifact import BudgetEntry, ChoiceEntry
 from escalade.export.blueprints import Decoder, Linear
 from escalade.export.errors import OptionError
 from escalade.export.kept import Kept
-from escalade.export.onnx.graphs import write_decoder
 from escalade.export.onnx.choosing.pricing import prices_of, prices_of_table
-from escalade.export.onnx.storing import array
-from escalade.export.onnx.storing import slice_name, table_of
-from escalade.export.onnx.storing import HEAD, Storage
+from escalade.export.onnx.graphs import write_decoder
+from escalade.export.onnx.storing import HEAD, Storage, array, slice_name, table_of
 from escalade.export.onnx.writer import INLINE_BYTES, PROGRAM_NAME, GraphWriter
 from escalade.export.quantization import BLOCKS, WIDTHS, Choice, Offer, spend
 

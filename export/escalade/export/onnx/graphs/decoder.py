@@ -15,8 +15,7 @@ import numpy as np
 from escalade.edge.runtimes import ATTENTION_MASK, INPUT_IDS, PAST_PREFIX, PRESENT_PREFIX
 from escalade.export.blueprints import Block, Decoder
 from escalade.export.onnx.graphs.layers import Heads, LayerWriter
-from escalade.export.onnx.storing import array
-from escalade.export.onnx.storing import EMBEDDING, HEAD, Storage
+from escalade.export.onnx.storing import EMBEDDING, HEAD, Storage, array
 from escalade.export.onnx.writer import GraphWriter
 
 

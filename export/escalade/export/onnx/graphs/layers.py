@@ -16,8 +16,7 @@ import torch
 from escalade.checkpoint import Activation
 from escalade.edge.runtimes import LOGITS, LOGITS_TO_KEEP, LOGPROB, NEXT_TOKEN
 from escalade.export.blueprints import Attention, FeedForward, Linear, Norm
-from escalade.export.onnx.storing import array
-from escalade.export.onnx.storing import Storage
+from escalade.export.onnx.storing import Storage, array
 from escalade.export.onnx.writer import GraphWriter
 
 # onnx.TensorProto's numbers.

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from escalade.export.blueprints import Attention, Layer, Norm, RelativeBias, Stack
 from escalade.export.onnx.graphs.layers import LayerWriter
-from escalade.export.onnx.storing import array
-from escalade.export.onnx.storing import EMBEDDING, Storage
+from escalade.export.onnx.storing import EMBEDDING, Storage, array
 from escalade.export.onnx.writer import GraphWriter
 
 # Layer, what its attention is made of, what it reads; returns what it writes.

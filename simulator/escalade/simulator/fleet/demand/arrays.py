@@ -10,9 +10,9 @@ import numpy as np
 
 from escalade.simulator.fleet.demand.arrivals import Rate
 from escalade.simulator.fleet.demand.delays import sampled_delays, sampled_dialling, samples_for
-from escalade.simulator.fleet.engine import Floats, Gateways, Ints, Model, no_gateways
 from escalade.simulator.fleet.demand.queries import Queries
 from escalade.simulator.fleet.description import Group, Outage, Recorded, Spec
+from escalade.simulator.fleet.engine import Floats, Gateways, Ints, Model, no_gateways
 from escalade.simulator.network import Profile
 
 #: Where a queue has no bound.

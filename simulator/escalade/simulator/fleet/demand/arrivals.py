@@ -11,8 +11,8 @@ import numpy as np
 from escalade.edge.base import read_text
 from escalade.edge.errors import DataError
 from escalade.simulator.errors import FleetError
-from escalade.simulator.fleet.engine import Floats
 from escalade.simulator.fleet.description import Bursts, Daily, Poisson, Recorded
+from escalade.simulator.fleet.engine import Floats
 
 _HOUR_S, _HOURS = 3600.0, 24.0
 #: Switches between bursts: as many as a run of a million queries could tell apart.

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from escalade.simulator.fleet.engine import Floats
 from escalade.simulator.fleet.demand.queries import Queries
+from escalade.simulator.fleet.engine import Floats
 from escalade.simulator.network import (
     Conditions,
     DelayLine,

@@ -10,8 +10,8 @@ import numpy as np
 
 from escalade.edge.trace import TierAnswer, TierInfo, Trace, links_of
 from escalade.simulator.errors import FleetError, SimulatorError
-from escalade.simulator.fleet.engine import Bools, Floats, Ints
 from escalade.simulator.fleet.description import MOST_S, Answers, CloudTable, Group
+from escalade.simulator.fleet.engine import Bools, Floats, Ints
 from escalade.simulator.network import Network, get_profile
 from escalade.simulator.recorded import (
     MOST_QUERIES,

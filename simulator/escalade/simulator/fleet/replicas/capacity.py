@@ -16,7 +16,7 @@ import msgspec
 
 from escalade.simulator.errors import FleetError
 from escalade.simulator.fleet.building import Fleet, build
-from escalade.simulator.fleet.description import read_spec
+from escalade.simulator.fleet.description import MOST_REPLICAS, MOST_S, MOST_SLOTS, Spec, read_spec
 from escalade.simulator.fleet.engine import (
     ANSWERED,
     AT_GATEWAY,
@@ -28,7 +28,6 @@ from escalade.simulator.fleet.engine import (
     simulate,
 )
 from escalade.simulator.fleet.run import THREADS
-from escalade.simulator.fleet.description import MOST_REPLICAS, MOST_S, MOST_SLOTS, Spec
 from escalade.simulator.network import Profiles
 
 #: Runs of seeds of their own. The median of what runs need lies between the least and the most of

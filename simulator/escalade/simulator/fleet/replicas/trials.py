@@ -13,8 +13,10 @@ import numpy as np
 
 from escalade.edge.trace import Trace
 from escalade.simulator.errors import FleetError
-from escalade.simulator.fleet.demand import Built, model_of
 from escalade.simulator.fleet.building import built_of, check_cloud, load_of
+from escalade.simulator.fleet.demand import Built, model_of, recorded_of
+from escalade.simulator.fleet.description import Spec
+from escalade.simulator.fleet.engine import Ints, Model, Outcome
 from escalade.simulator.fleet.replicas.capacity import (
     AS_MEANT,
     least_replicas,
@@ -22,9 +24,6 @@ from escalade.simulator.fleet.replicas.capacity import (
     run_with,
     within,
 )
-from escalade.simulator.fleet.engine import Ints, Model, Outcome
-from escalade.simulator.fleet.demand import recorded_of
-from escalade.simulator.fleet.description import Spec
 from escalade.simulator.network import Profiles
 
 
