@@ -13,7 +13,7 @@ import msgspec
 from benchmarks.study_online.settings import Case, Settings, configuration
 from benchmarks.study_online.streams import shifted
 
-from escalade.cli.lines.learning import learned_run
+from escalade.cli.learning_rows import learned_run
 from escalade.edge.base import atomic_write
 from escalade.simulator.learning import LearnedRun
 from escalade.training.online import learn_stream

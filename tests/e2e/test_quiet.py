@@ -10,7 +10,10 @@ import pytest
 
 from escalade.cli.process.quiet import quiet_third_party
 
-PROGRAM = "from escalade.cli.process.quiet import quiet_third_party as q; q(); import escalade.training.recipes"
+PROGRAM = (
+    "from escalade.cli.process.quiet import quiet_third_party as q; q();"
+    " import escalade.training.recipes"
+)
 TORCHAO = "Failed to load /x/torchao/_C_mxfp8.so: Could not load this library"
 
 

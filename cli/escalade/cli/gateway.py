@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from escalade.cli.served import CLAIM, GatewayCascade, Swapping, deferring, reports_of
+from escalade.cli.serving import CLAIM, GatewayCascade, Swapping, deferring, reports_of
 from escalade.cloud.backends import (
     Answer,
     Backend,

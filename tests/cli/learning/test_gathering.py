@@ -11,7 +11,7 @@ from classifiers import LABELS
 
 from escalade.cli.learning.auditing import Auditing
 from escalade.cli.learning.gathering import Gathering, open_gathering
-from escalade.cli.served.swapping import Swapping
+from escalade.cli.serving.swapping import Swapping
 from escalade.edge import OpenOptions, Query
 from escalade.edge.answer import Answer
 from escalade.edge.errors import DataError

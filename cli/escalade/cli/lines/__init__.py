@@ -4,14 +4,12 @@ from escalade.cli.lines.answers import is_streamed, print_answer_json, print_del
 from escalade.cli.lines.calibration import UNCHECKED, cascade_calibration_lines, promise_line
 from escalade.cli.lines.cascade import rows_of, summary_of
 from escalade.cli.lines.export import budget_table, spent_lines, took_line
-from escalade.cli.lines.learning import learned_run
 
 __all__ = [
     "UNCHECKED",
     "budget_table",
     "cascade_calibration_lines",
     "is_streamed",
-    "learned_run",
     "print_answer_json",
     "print_deltas",
     "promise_line",

@@ -67,7 +67,7 @@ def learn(
     wanted = read_configuration(configuration)
     # What draws is loaded, and read, before the work, so that it cannot fail after.
     if report is not None:
-        from escalade.cli.lines import learned_run
+        from escalade.cli.learning_rows import learned_run
         from escalade.simulator.report import write_learning_page
 
         others = [learned_run(folder) for folder in beside or ()]

@@ -8,10 +8,10 @@ reports. Failures are in the status alone.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
-from escalade.cloud.backends import Answer, BackendInfo, Delta, Query
+from escalade.cloud.backends import Answer, BackendInfo, Delta, Query, TopRow
 from escalade.cloud.rpcs.checks import (
     check_expected_model,
     check_priority,
@@ -23,8 +23,9 @@ from escalade.cloud.rpcs.checks import (
 )
 from escalade.cloud.rpcs.draft import check_draft, compare_draft
 from escalade.cloud.rpcs.status import Send
-from escalade.cloud.rpcs.top import put_top
 from escalade.v1 import cascade_pb2 as pb
+
+_INT32_BYTES = 4
 
 
 def key_of(request: pb.GenerateRequest) -> bytes | None:
@@ -92,7 +93,7 @@ def response_of(
     usage.generated_tokens = answer.generated_tokens
     usage.cached_prompt_tokens = answer.cached_prompt_tokens
     timing.queue_s, timing.compute_s = answer.queue_s, answer.compute_s
-    put_top(response, answer.top)
+    _put_top(response, answer.top)
     # What was drawn says nothing of the greedy choice.
     if request.HasField("draft") and not request.sampling.temperature:
         draft = request.draft
@@ -133,7 +134,7 @@ async def send_stream(
                 chunk.logprobs.extend(delta.logprobs)
             if with_text:
                 chunk.text = delta.text
-            put_top(chunk, delta.top)
+            _put_top(chunk, delta.top)
             chunk.SetInParent()  # also where nothing of it is wanted
             await send(message)
             sequence += 1
@@ -147,3 +148,15 @@ async def send_stream(
 
 def _wants_text(output: pb.OutputOptions) -> bool:
     return output.text or not output.HasField("text")
+
+
+def _put_top(message: pb.TokenChunk | pb.GenerateResponse, rows: Sequence[TopRow]) -> None:
+    """Write rows into a message, where there are any."""
+    if not rows:
+        return
+    shape = (len(rows), len(rows[0].ids) // _INT32_BYTES)
+    ids, logprobs = message.top_ids, message.top_logprobs
+    ids.data, ids.dtype = b"".join(row.ids for row in rows), pb.DATA_TYPE_INT32
+    logprobs.data, logprobs.dtype = b"".join(row.logprobs for row in rows), pb.DATA_TYPE_FLOAT32
+    for tensor in (ids, logprobs):
+        tensor.shape.extend(shape)

@@ -1,8 +1,13 @@
 """What a tier is: an artifact here, a remote, an ensemble of either; knows no cascade's file."""
 
-from escalade.edge.tiers.comparable import check_comparable
 from escalade.edge.tiers.device import ArtifactTier
-from escalade.edge.tiers.ensemble import EnsembleTier, RemoteEnsembleTier, RemoteMember, votes_of
+from escalade.edge.tiers.ensemble import (
+    EnsembleTier,
+    RemoteEnsembleTier,
+    RemoteMember,
+    check_comparable,
+    votes_of,
+)
 from escalade.edge.tiers.prompts import Member, Prompts
 from escalade.edge.tiers.query import Prompt, Query, query_of
 from escalade.edge.tiers.remote import Acceptance, AcceptanceRule, Drafts, PromptForm, RemoteTier

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from escalade.cli.served.reports import describe
-from escalade.cli.served.shared import client_turns
+from escalade.cli.serving.reports import describe
+from escalade.cli.serving.shared import client_turns
 from escalade.cloud.backends import BackendInfo
 from escalade.cloud.errors import StartError
 from escalade.edge import OpenOptions

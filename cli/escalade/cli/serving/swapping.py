@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 
-from escalade.cli.served.opening import GatewayCascade, open_beside, open_gateway_cascade
+from escalade.cli.serving.opening import GatewayCascade, open_beside, open_gateway_cascade
 from escalade.cloud.backends import Gauge
 from escalade.edge import OpenOptions
 from escalade.edge.cascade_file import look
