@@ -18,7 +18,7 @@ INVALID = grpc.StatusCode.INVALID_ARGUMENT
 PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
 # A reason in the proto, and the code that its comment begins with.
 ROW = re.compile(r"^  // ([A-Z_]+): .*\n  (ERROR_REASON_[A-Z_]+) =", re.M)
-PROTO = Path(__file__).parents[3] / "protos" / "escalade" / "v1" / "cascade.proto"
+PROTO = Path(__file__).parents[4] / "protos" / "escalade" / "v1" / "cascade.proto"
 
 
 def _request(fingerprint: str, change: Any) -> pb.GenerateRequest:

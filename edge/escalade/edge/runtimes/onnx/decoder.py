@@ -38,7 +38,7 @@ from escalade.edge.runtimes.program import (
 from escalade.edge.runtimes.sampling import Sampling
 
 # isort: split
-import onnxruntime as ort  # after onnx_session, which turns its telemetry off
+import onnxruntime as ort  # after the session, which turns its telemetry off
 
 # Tokens of a draft that are read with the prompt, and in one piece after that. Eight take as long
 # as generating one or two (SmolLM2-135M, int8 and int4), which is what a wrong draft costs; where

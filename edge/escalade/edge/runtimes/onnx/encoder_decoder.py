@@ -36,7 +36,7 @@ from escalade.edge.runtimes.program import (
 from escalade.edge.runtimes.sampling import Sampling
 
 # isort: split
-import onnxruntime as ort  # after onnx_session, which turns its telemetry off
+import onnxruntime as ort  # after the session, which turns its telemetry off
 
 _KINDS = ("key", "value")
 
