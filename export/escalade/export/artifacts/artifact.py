@@ -45,7 +45,14 @@ from escalade.export.model import (
     write_tokenizer,
 )
 from escalade.export.quiet import quiet
-from escalade.export.text import calibrate, enough_prompts, read_trained_text
+from escalade.export.text import (
+    AS_KEPT,
+    NEAREST,
+    RoundingText,
+    calibrate,
+    enough_prompts,
+    read_trained_text,
+)
 from escalade.export.versions import versions_of
 
 if TYPE_CHECKING:
@@ -71,9 +78,7 @@ def export_artifact(
     head_bits: int | None = None,
     bits: float | None = None,
     activation_bits: int | None = None,
-    gptq_prompts: Sequence[str] | None = None,
-    gptq_named: str = "",
-    own_text: bool = False,
+    rounded_by: RoundingText = AS_KEPT,
     tuned: bool = True,
     held_out: Sequence[str] = (),
     layout: Layout | None = None,
@@ -98,14 +103,9 @@ def export_artifact(
             each matrix gets bits and block size of its own, by what it costs in KL.
         activation_bits: of what `int8` and `int4` weights are multiplied with: 8, which a runtime
             rounds to where it is faster so, or 32, with which all give the same; 8 if None.
-        gptq_prompts: round weights so that products on these prompts and the model's own
-            answers to them stay (`int4`, `int8`); None takes in `int4` those that the model's
-            folder keeps of what it was trained on, or text that a decoder writes itself, and else,
-            as an empty list does, each weight to its nearest.
-        gptq_named: what says whose these are; see `read_rounding_text`.
-        own_text: whether a decoder writes the text in `int4`, whatever its folder keeps.
+        rounded_by: text that weights are rounded by in `int4` and `int8`.
         tuned: whether the rounded matrices of a small decoder in `int4` are tuned all together by
-            answers to these prompts, where there are any.
+            answers to the prompts of that text, where there are any.
         held_out: prompts that `measure_lost` is to be given; refused at once where it has none to
             read.
         layout: add what another library wants beside the program, so that it opens it too.
@@ -126,11 +126,11 @@ def export_artifact(
             program a score that is no number.
     """
     check_options(
-        format, quantize, block_size, head_bits, bits, activation_bits, gptq_prompts, own_text,
-        layout, held_out,
+        format, quantize, block_size, head_bits, bits, activation_bits, rounded_by, layout,
+        held_out,
     )  # fmt: skip
     trained = None
-    if gptq_prompts is None and not own_text and format == "onnx" and quantize == "int4":
+    if rounded_by == AS_KEPT and format == "onnx" and quantize == "int4":
         trained = read_trained_text(model_dir)
     progress("loading the model")
     model = load_model(model_dir)
@@ -139,7 +139,7 @@ def export_artifact(
     if model.config.is_encoder_decoder:
         for option, given in (
             ("--bits", bits is not None),
-            ("--gptq own", own_text),
+            ("--gptq own", rounded_by.own),
             ("--held-out", bool(held_out)),
         ):
             if given:
@@ -163,12 +163,12 @@ def export_artifact(
 
             write_layout(layout, model_dir, folder, model, entry)
         if trained and enough_prompts(trained.prompts or (), folder, window, progress):
-            gptq_prompts, gptq_named = trained.prompts, trained.named
+            rounded_by = trained
         text, answers = calibrate(
             model,
             folder,
             quantize,
-            [] if format == "gguf" else gptq_prompts,
+            NEAREST if format == "gguf" else rounded_by,
             window,
             progress,
             end_ids=generation.end_ids,
@@ -182,7 +182,6 @@ def export_artifact(
                 "options": [quantize, block_size, head_bits, bits, activation_bits, layout],
                 "versions": versions_of(_PACKAGES),
             },
-            named=gptq_named,
             budgeted=bits is not None,
             tuned=tuned and format == "onnx",
         )

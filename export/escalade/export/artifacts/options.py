@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from escalade.edge.artifact import Format, Scheme
 from escalade.export.errors import OptionError
+from escalade.export.text import RoundingText
 
 if TYPE_CHECKING:
     from escalade.export.artifacts.layouts import Layout
@@ -26,8 +27,7 @@ def check_options(
     head_bits: int | None,
     bits: float | None,
     activation_bits: int | None,
-    gptq_prompts: Sequence[str] | None,
-    own_text: bool,
+    rounded_by: RoundingText,
     layout: Layout | None,
     held_out: Sequence[str],
 ) -> None:
@@ -48,7 +48,9 @@ def check_options(
     if format != "onnx" and block_size is not None:
         raise OptionError(f"--block-size is for --format onnx, got {block_size} for {format}")
     if format == "gguf":
-        _check_llamacpp(head_bits, bits, activation_bits, by_text=own_text or bool(gptq_prompts))
+        _check_llamacpp(
+            head_bits, bits, activation_bits, by_text=rounded_by.own or bool(rounded_by.prompts)
+        )
     if head_bits is not None and quantize not in {"int4", "8da4w"}:
         raise OptionError(f"--head-bits is for --quantize int4 and 8da4w, got it for {quantize}")
     if activation_bits is not None and (format != "onnx" or quantize not in {"int4", "int8"}):
@@ -56,16 +58,16 @@ def check_options(
             "--activation-bits is for --format onnx --quantize int4 and int8, got it for"
             f" {format} {quantize}"
         )
-    if own_text and quantize != "int4":
+    if rounded_by.own and quantize != "int4":
         raise OptionError(f"--gptq own is for --quantize int4, got it for {quantize}")
-    if gptq_prompts and quantize not in {"int4", "int8"}:
+    if rounded_by.prompts and quantize not in {"int4", "int8"}:
         raise OptionError(f"--gptq is for --quantize int4 and int8, got it for {quantize}")
     if held_out and (format != "onnx" or quantize == "none"):
         raise OptionError(
             f"--held-out is for --format onnx and rounded weights, got it for {format} {quantize}"
         )
     if bits is not None:
-        _check_budget(quantize, block_size, head_bits, gptq_prompts)
+        _check_budget(quantize, block_size, head_bits, rounded_by)
     if format == "onnx":
         from escalade.export.onnx import storage_of
 
@@ -93,12 +95,12 @@ def _check_budget(
     quantize: Scheme,
     block_size: int | None,
     head_bits: int | None,
-    gptq_prompts: Sequence[str] | None,
+    rounded_by: RoundingText,
 ) -> None:
     if quantize != "int4":
         raise OptionError(f"--bits is for --quantize int4, got it for {quantize}")
     for name, value in (("--block-size", block_size), ("--head-bits", head_bits)):
         if value is not None:
             raise OptionError(f"{name} and --bits exclude one another: --bits chooses it")
-    if gptq_prompts is not None and not gptq_prompts:
+    if rounded_by.prompts is not None and not rounded_by.prompts:
         raise OptionError("--bits measures on text, got --gptq none; give it DATA or leave it out")

@@ -3,7 +3,10 @@
 from escalade.export.text.calibration import calibrate
 from escalade.export.text.prompts import enough_prompts, prompts_to_answer
 from escalade.export.text.rounding_text import (
+    AS_KEPT,
     BY_GPTQ,
+    NEAREST,
+    OWN_TEXT,
     RoundingText,
     by_trained,
     read_rounding_text,
@@ -12,7 +15,10 @@ from escalade.export.text.rounding_text import (
 )
 
 __all__ = [
+    "AS_KEPT",
     "BY_GPTQ",
+    "NEAREST",
+    "OWN_TEXT",
     "RoundingText",
     "by_trained",
     "calibrate",

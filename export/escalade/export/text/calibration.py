@@ -18,7 +18,7 @@ from escalade.export.kept import Kept
 from escalade.export.memory import give_back
 from escalade.export.quiet import quiet
 from escalade.export.text.prompts import fitting_prompts, longest_answer
-from escalade.export.text.rounding_text import BY_OWN_TEXT
+from escalade.export.text.rounding_text import BY_OWN_TEXT, RoundingText
 from escalade.export.threads import one_thread
 
 if TYPE_CHECKING:
@@ -47,14 +47,13 @@ def calibrate(
     model: PreTrainedModel,
     folder: Path,
     scheme: Scheme,
-    prompts: Sequence[str] | None,
+    text: RoundingText,
     window: int,
     progress: Callable[[str], None],
     *,
     end_ids: Sequence[int],
     kept: Kept,
     hangs_on: Mapping[str, object],
-    named: str = "",
     budgeted: bool = False,
     tuned: bool = True,
 ) -> Calibrated:
@@ -66,19 +65,19 @@ def calibrate(
         model: in float32.
         folder: where its tokenizer lies.
         scheme: how weights are stored.
-        prompts: to read; None has a decoder write its text in `int4`.
+        text: prompts to read; None has a decoder write its text in `int4`.
         window: of the model, in tokens.
         progress: called with a line before it begins.
         end_ids: what ends an answer.
         kept: where what is rounded by text stays until all is.
         hangs_on: beside the text, what that hangs on, as JSON takes it.
-        named: what says whose the prompts are.
         budgeted: whether bits are spent by what was measured, for which there must be enough text.
         tuned: whether a small decoder is to be tuned by prompts, where these are given.
 
     Raises:
         OptionError: see `fitting_prompts`, or for a budget there is too little text.
     """
+    prompts = text.prompts
     small = model.num_parameters() <= TUNED_PARAMETERS
     with one_thread() if small else nullcontext():  # too little to share
         guided = scheme == "int4" and not model.config.is_encoder_decoder
@@ -98,8 +97,8 @@ def calibrate(
             if guided and tuned and small:
                 progress(f"answering {len(fitting)} prompts to tune weights by")
                 with quiet():
-                    return Calibrated(named, _answered(model, fitting, window, end_ids, kept))
-            return Calibrated(named)
+                    return Calibrated(text.named, _answered(model, fitting, window, end_ids, kept))
+            return Calibrated(text.named)
         if prompts is not None or not guided:
             return Calibrated("")
         progress("writing text to round weights by")

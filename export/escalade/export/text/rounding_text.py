@@ -7,6 +7,7 @@ it refuse manifests with keys that they do not know.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,15 +27,22 @@ _GIVEN = re.compile(
 
 
 class RoundingText(NamedTuple):
-    """What `export_artifact` is to round by: its `gptq_prompts`, and what they are called."""
+    """What weights are to be rounded by, so that products on it stay."""
 
-    #: None takes what the checkpoint keeps, or has the model write some, where that is the scheme's
-    #: way; none rounds to nearest.
-    prompts: list[str] | None
-    #: Follows `BY_GPTQ` in `quantization.detail`.
+    #: Read with the model's own answers, in `int4` and `int8`. None takes in `int4` those that the
+    #: model's folder keeps of what it was trained on, or text that a decoder writes itself; without
+    #: either, and where there are none, each weight goes to its nearest.
+    prompts: Sequence[str] | None
+    #: Whose they are: follows `BY_GPTQ` in `quantization.detail`.
     named: str = ""
-    #: Whether the model writes it whatever the checkpoint keeps.
+    #: Whether the model writes it whatever its folder keeps.
     own: bool = False
+
+
+#: What nobody chose.
+AS_KEPT = RoundingText(None)
+#: `--gptq none`, and `--gptq own`.
+NEAREST, OWN_TEXT = RoundingText(()), RoundingText(None, own=True)
 
 
 def read_rounding_text(data: Path) -> RoundingText:
@@ -87,23 +95,21 @@ def text_again(detail: str) -> tuple[RoundingText, str | None]:
         And why it is not the same text; None where it is.
     """
     if BY_GPTQ not in detail:
-        return RoundingText([]), None
+        return NEAREST, None
     if detail.endswith(BY_OWN_TEXT):
-        return RoundingText(None, own=True), None
+        return OWN_TEXT, None
     if by_trained(detail):
-        return RoundingText(None), None
+        return AS_KEPT, None
     given = _GIVEN.search(detail)
     if given is None:
-        return RoundingText(None), "nothing says what text the version before was rounded by"
+        return AS_KEPT, "nothing says what text the version before was rounded by"
     data = Path(given["data"])
     if not data.is_file():
-        return RoundingText(
-            None
-        ), f"{data}: the text that the version before was rounded by is gone"
+        return AS_KEPT, f"{data}: the text that the version before was rounded by is gone"
     try:
         found = read_rounding_text(data)
     except DataError as error:
-        return RoundingText(None), str(error)
+        return AS_KEPT, str(error)
     if found.named != given[0].removeprefix(BY_GPTQ):
-        return RoundingText(None), f"{data}: is another text than the version before was rounded by"
+        return AS_KEPT, f"{data}: is another text than the version before was rounded by"
     return found, None
