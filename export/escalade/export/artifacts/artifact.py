@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from tokenizers import Tokenizer
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from escalade.checkpoint import Generation, window_of
+from escalade.checkpoint import window_of
 from escalade.edge.artifact import (
     MANIFEST_NAME,
     MANIFEST_SCHEMA,
@@ -24,7 +23,6 @@ from escalade.edge.artifact import (
     Manifest,
     ModelEntry,
     ParityEntry,
-    QuantizationEntry,
     Scheme,
     file_entry,
     write_manifest,
@@ -33,9 +31,10 @@ from escalade.edge.base import atomic_folder, naming, utc_now
 from escalade.edge.deferral import DeferralEntry
 from escalade.edge.generation import Artifact, Reading
 from escalade.export.artifacts.options import check_options
-from escalade.export.errors import ExportParityError, ModelError, OptionError
+from escalade.export.artifacts.program import write_program
+from escalade.export.errors import ExportParityError, OptionError
 from escalade.export.held import answer_golden, check_parity, measure_parity
-from escalade.export.kept import Kept, kept_beside
+from escalade.export.kept import kept_beside
 from escalade.export.memory import give_back
 from escalade.export.model import (
     check_fits,
@@ -57,7 +56,6 @@ from escalade.export.versions import versions_of
 
 if TYPE_CHECKING:
     from escalade.export.artifacts.layouts import Layout
-    from escalade.export.quantization import Answered
 
 #: Used where the caller gives none: the prompts of a model whose tasks are not known.
 DEFAULT_GOLDEN_PROMPTS = ("Hello", "The quick brown fox", "1 + 1 =")
@@ -191,7 +189,7 @@ def export_artifact(
                 from escalade.export.gguf import kv_bytes_of
 
                 entry = msgspec.structs.replace(entry, kv_bytes=kv_bytes_of(quantize))
-            program, encoder, quantization = _write_program(
+            program, encoder, quantization = write_program(
                 model,
                 generation,
                 tokenizer,
@@ -245,67 +243,6 @@ def export_artifact(
         manifest = msgspec.structs.replace(manifest, golden=golden, parity=parity)
         write_manifest(folder, manifest)
     return manifest
-
-
-def _write_program(
-    model: PreTrainedModel,
-    generation: Generation,
-    tokenizer: PreTrainedTokenizerFast,
-    folder: Path,
-    format: Format,
-    scheme: Scheme,
-    block_size: int | None,
-    head_bits: int | None,
-    bits: float | None,
-    activation_bits: int | None,
-    layout: Layout | None,
-    window: int,
-    answers: Sequence[Answered],
-    kept: Kept,
-    progress: Callable[[str], None],
-) -> tuple[str, str | None, QuantizationEntry]:
-    """Returns the program's file name, the encoder's, and how weights are stored."""
-    if format != "onnx" and model.config.is_encoder_decoder:
-        raise ModelError(f"--format {format} takes decoder-only models, got an encoder-decoder")
-    if format == "gguf":
-        from escalade.export.gguf import GGUF_PROGRAM_NAME, write_gguf
-
-        path = folder / GGUF_PROGRAM_NAME
-        detail = write_gguf(model, generation, tokenizer, path, window=window, scheme=scheme)
-        return path.name, None, QuantizationEntry(scheme=scheme, detail=detail)
-    if format == "executorch":
-        from escalade.export.executorch import EXECUTORCH_PROGRAM_NAME, export_executorch
-
-        detail, block_size = export_executorch(
-            model,
-            folder,
-            window=window,
-            scheme=scheme,
-            embedding_bits=4 if head_bits == 4 else 8,  # noqa: PLR2004
-        )
-        entry = QuantizationEntry(scheme=scheme, block_size=block_size, detail=detail)
-        return EXECUTORCH_PROGRAM_NAME, None, entry
-    from escalade.export.onnx import ENCODER_NAME, PROGRAM_NAME, export_onnx
-
-    encoder = ENCODER_NAME if model.config.is_encoder_decoder else None
-    return (
-        PROGRAM_NAME,
-        encoder,
-        export_onnx(
-            model,
-            folder,
-            window=window,
-            scheme=scheme,
-            block_size=block_size,
-            head_bits=head_bits,
-            bits=bits,
-            activation_bits=activation_bits,
-            planes=layout is None,
-            tuned_by=answers,
-            kept=kept,
-            progress=progress,
-        ),
-    )
 
 
 def _check_prompts(
