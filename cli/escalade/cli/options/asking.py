@@ -58,7 +58,7 @@ ThreadsOption = Annotated[
     typer.Option(
         "--threads",
         min=0,
-        max=256,  # escalade.edge.runtimes.MAX_THREADS
+        max=256,  # escalade.edge.runtimes.threads_of
         help="Threads that compute; 0: the physical cores, at most 4.",
     ),
 ]
