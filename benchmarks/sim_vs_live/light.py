@@ -8,9 +8,10 @@ back after as long: a trace has the calls of a shadow, so that the other cascade
 it has answered; and the one without a network waits as long as the other's network takes, and asks
 it then. Without that the one waited in one piece, the other in two.
 
-Both cascades have one device. Two that were opened, each with its own copies of the models, differed
-by up to a tenth in a whole round: each finds for itself whether its members answer sooner in threads.
-It forgets what it has read between the two, which would be the whole prompt.
+Both cascades have one device. Two that were opened, each with copies of the models of its own, had
+times that differed by up to a tenth in a whole round: each finds out for itself whether its members
+answer sooner in threads.
+Between the two it forgets what it has read, which would be the whole prompt.
 """
 
 from __future__ import annotations
