@@ -14,10 +14,10 @@ import time
 from pathlib import Path
 
 from escalade.cli.output import result_console
-from escalade.cli.quiet import quiet_third_party
+from escalade.cli.process.quiet import quiet_third_party
 from escalade.edge import EdgeClient
 from escalade.edge.base import subsample
-from escalade.export.artifact import export_artifact
+from escalade.export.artifacts.artifact import export_artifact
 from escalade.training.data import load_pronunciations, make_records
 
 CHECKPOINTS = Path(__file__).parents[1] / "training" / "checkpoints"

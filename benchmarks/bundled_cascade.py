@@ -16,12 +16,12 @@ import numpy as np
 from rich.table import Table
 
 from escalade.cli.output import progress_bar, result_console
-from escalade.cli.quiet import quiet_third_party
+from escalade.cli.process.quiet import quiet_third_party
 from escalade.edge.base import Record, subsample
 from escalade.edge.calibration import wilson_interval
 from escalade.edge.generation import Artifact
 from escalade.edge.trace import MemberInfo, Trace
-from escalade.export.artifact import export_artifact
+from escalade.export.artifacts.artifact import export_artifact
 from escalade.simulator.curves import deferral_curve, quality_at_deferral_rate
 from escalade.training.data import TASKS, load_pronunciations, make_records
 from escalade.training.quality import GreedyAnswer, exact_match

@@ -24,7 +24,7 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, TrainingArguments
 
 from escalade.cli.output import result_console
-from escalade.cli.quiet import quiet_third_party
+from escalade.cli.process.quiet import quiet_third_party
 from escalade.training.examples import Collator, Example
 from escalade.training.losses import IGNORE, LossName
 from escalade.training.teachers import CachedTeacher, LocalTeacher, Teacher, write_cache

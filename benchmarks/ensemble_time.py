@@ -27,12 +27,12 @@ from benchmarks.ensembles import CORES, TWO_THIRDS, WARM_UP, artifacts
 from rich.table import Table
 
 from escalade.cli.output import result_console
-from escalade.cli.quiet import quiet_third_party
+from escalade.cli.process.quiet import quiet_third_party
 from escalade.edge import Artifact, Cascade, EdgeClient
 from escalade.edge.base import subsample
 from escalade.edge.deferral import Gate, Vote
 from escalade.edge.tiers import ArtifactTier, EnsembleTier, Member
-from escalade.edge.tiers.beside import Calls, Threads
+from escalade.edge.tiers.ensemble.beside import Calls, Threads
 from escalade.training.data import load_pronunciations, make_records
 
 #: An answer of a label and the end of sequence, as half of the queries have.

@@ -31,12 +31,12 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from escalade.cli.output import note_console, result_console
-from escalade.cli.quiet import quiet_third_party
+from escalade.cli.process.quiet import quiet_third_party
 from escalade.edge import Artifact, Cascade, EdgeClient
 from escalade.edge.base import Record, subsample
 from escalade.edge.deferral import Gate, Vote
 from escalade.edge.tiers import ArtifactTier, EnsembleTier, Member
-from escalade.export.artifact import export_artifact
+from escalade.export.artifacts.artifact import export_artifact
 from escalade.training.data import load_pronunciations, make_records
 
 CHECKPOINTS = Path(__file__).parents[1] / "training" / "checkpoints"

@@ -21,11 +21,12 @@ from rich.table import Table
 from transformers import AutoModelForCausalLM
 
 from escalade.cli.output import note_console, result_console
-from escalade.cli.quiet import quiet_third_party
+from escalade.cli.process.quiet import quiet_third_party
 from escalade.edge.artifact import Format, Scheme
 from escalade.edge.base import Record, subsample
 from escalade.edge.generation import Artifact
-from escalade.export.artifact import export_artifact
+from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.text import NEAREST
 from escalade.training.data import load_pronunciations, make_records
 
 
@@ -88,7 +89,7 @@ def exported(model: Path, folder: Path, form: Format, scheme: Scheme) -> int:
     """Export, and the program's bytes."""
     note_console().print(f"exporting, {folder.name} ...", style="dim")
     manifest = export_artifact(
-        model, folder, format=form, quantize=scheme, gptq_prompts=(), golden_prompts=["g2p: a"]
+        model, folder, format=form, quantize=scheme, rounded_by=NEAREST, golden_prompts=["g2p: a"]
     )
     return sum(entry.bytes for name, entry in manifest.files.items() if name.startswith("model."))
 

@@ -25,10 +25,11 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
 
 from escalade.cli.output import note_console, result_console
-from escalade.cli.quiet import quiet_third_party
+from escalade.cli.process.quiet import quiet_third_party
 from escalade.edge.artifact import Scheme
-from escalade.export.artifact import export_artifact
-from escalade.export.lost import Lost, Text, compare, program_reader
+from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.held.lost import Lost, Text, compare, program_reader
+from escalade.export.text import RoundingText
 
 _PIECE = 256  # tokens
 _GPTQ_PIECES = 16
@@ -104,7 +105,7 @@ def main() -> None:
                 block_size=way.block_size,
                 head_bits=way.head_bits,
                 bits=way.bits,
-                gptq_prompts=given[way.by],
+                rounded_by=RoundingText(given[way.by]),
             )
             seconds = time.perf_counter() - start
             size = program_bytes(manifest)

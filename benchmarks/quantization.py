@@ -21,13 +21,14 @@ from rich.table import Table
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from escalade.cli.output import note_console, progress_bar, result_console
-from escalade.cli.quiet import quiet_third_party
+from escalade.cli.process.quiet import quiet_third_party
 from escalade.edge.artifact import Scheme
 from escalade.edge.base import Record, subsample
 from escalade.edge.deferral import mean_nll
 from escalade.edge.generation import Artifact
-from escalade.export.artifact import export_artifact
-from escalade.export.parity import torch_on
+from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.held.parity import torch_on
+from escalade.export.text import RoundingText
 from escalade.training.data import load_pronunciations, make_records
 
 CHECKPOINTS = Path(__file__).parents[1] / "training" / "checkpoints"
@@ -91,8 +92,7 @@ def main() -> None:
                 folder,
                 quantize=way.scheme,
                 head_bits=way.head_bits,
-                gptq_prompts=given[way.by],
-                own_text=way.by == "model",
+                rounded_by=RoundingText(given[way.by], own=way.by == "model"),
                 golden_prompts=["g2p: a"],
             )
             size = sum(

@@ -30,13 +30,14 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from escalade.cli.output import note_console, result_console
-from escalade.cli.quiet import quiet_third_party
+from escalade.cli.process.quiet import quiet_third_party
 from escalade.edge.artifact import Scheme
 from escalade.edge.base import Record, subsample
 from escalade.edge.deferral import mean_nll
 from escalade.edge.generation import Artifact
 from escalade.export import quantization
-from escalade.export.artifact import export_artifact
+from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.text import RoundingText
 from escalade.training.data import load_pronunciations, make_records
 
 CHECKPOINTS = Path(__file__).parents[1] / "training" / "checkpoints"
@@ -92,8 +93,9 @@ def main() -> None:
                 out,
                 quantize=way.scheme,
                 block_size=way.block_size,
-                gptq_prompts=way.prompts,
-                own_text=way.scheme == "int4" and way.prompts is None,
+                rounded_by=RoundingText(
+                    way.prompts, own=way.scheme == "int4" and way.prompts is None
+                ),
                 tuned=way.tuned,
                 golden_prompts=_GOLDEN,
             )

@@ -32,7 +32,7 @@ from rich.table import Table
 from tokenizers import Tokenizer
 
 from escalade.cli.output import result_console
-from escalade.cli.quiet import quiet_third_party
+from escalade.cli.process.quiet import quiet_third_party
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1 import cascade_pb2_grpc as pb_grpc
 

@@ -27,7 +27,7 @@ import random
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 from rich.table import Table
@@ -35,14 +35,14 @@ from transformers import AutoTokenizer
 
 from escalade.checkpoint import PROMPTS_NAME
 from escalade.cli.output import note_console, progress_bar, result_console
-from escalade.cli.quiet import quiet_third_party
+from escalade.cli.process.quiet import quiet_third_party
 from escalade.edge import EdgeClient, OpenOptions
 from escalade.edge.artifact import Manifest, Scheme, load_manifest, program_digest
 from escalade.edge.base import Record, subsample
 from escalade.edge.shadow import record_trace
 from escalade.edge.trace import Trace, read_trace
-from escalade.export.artifact import export_artifact
-from escalade.export.rounding_text import BY_GPTQ
+from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.text import AS_KEPT, BY_GPTQ, NEAREST, OWN_TEXT, RoundingText
 from escalade.simulator.evaluation import Estimate, Evaluation, evaluate, on_device
 from escalade.simulator.paper import write_figures
 from escalade.training.data import load_pronunciations, make_records
@@ -66,9 +66,9 @@ class Width(NamedTuple):
     activation_bits: int | None = None
     #: A weight, all told.
     bits: float | None = None
-    #: What `export --gptq` is given; None is the default. Of a model that keeps prompts alone:
-    #: others are rounded by their own text anyway.
-    gptq: Literal["own", "none"] | None = None
+    #: But by default, of a model that keeps prompts alone: others are rounded by their own text
+    #: anyway.
+    rounded_by: RoundingText = AS_KEPT
 
 
 WIDTHS = (
@@ -77,14 +77,14 @@ WIDTHS = (
     Width("int8", "int8"),
     Width("int8, activations whole", "int8", activation_bits=32),
     Width("int4", "int4"),
-    Width("int4, own text", "int4", gptq="own"),
-    Width("int4, nearest", "int4", gptq="none"),
+    Width("int4, own text", "int4", rounded_by=OWN_TEXT),
+    Width("int4, nearest", "int4", rounded_by=NEAREST),
     Width("int4, head 4", "int4", head_bits=4),
     Width("6.5 bits", "int4", bits=6.5),
     Width("5.6 bits", "int4", bits=5.6),
-    Width("5.6 bits, own text", "int4", bits=5.6, gptq="own"),
+    Width("5.6 bits, own text", "int4", bits=5.6, rounded_by=OWN_TEXT),
     Width("4.9 bits", "int4", bits=4.9),
-    Width("4.9 bits, own text", "int4", bits=4.9, gptq="own"),
+    Width("4.9 bits, own text", "int4", bits=4.9, rounded_by=OWN_TEXT),
 )
 
 
@@ -197,7 +197,7 @@ def reviews(folder: Path, model: Path, seed: int) -> list[Record]:
 def exported(model: Path, out: Path, most: int | None) -> dict[str, Path]:
     """An artifact of each width, by its name, exported where it is not there."""
     keeps = (model / PROMPTS_NAME).exists()
-    widths = [width for width in WIDTHS if keeps or width.gptq is None]
+    widths = [width for width in WIDTHS if keeps or width.rounded_by == AS_KEPT]
     folders = {
         width.name: out / width.name.replace(", ", "-").replace(" ", "-") for width in widths
     }
@@ -212,8 +212,7 @@ def exported(model: Path, out: Path, most: int | None) -> dict[str, Path]:
             head_bits=width.head_bits,
             activation_bits=width.activation_bits,
             bits=width.bits,
-            gptq_prompts=[] if width.gptq == "none" else None,
-            own_text=width.gptq == "own",
+            rounded_by=width.rounded_by,
             golden_prompts=["g2p: a"],
             max_new_tokens=most,
         )

@@ -18,9 +18,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import msgspec
 
-from escalade.cli import answers, demo, main, verbs
-from escalade.cli.cascade_rows import CascadeSummary
+from escalade.cli import demo, main, verbs
 from escalade.cli.improvement.improving import Improved
+from escalade.cli.lines import print_answer_json
+from escalade.cli.lines.cascade import CascadeSummary
 from escalade.cli.verbs.outbox import clear
 from escalade.cli.verbs.store import rollback, sign, verify
 from escalade.cli.verbs.token import new
@@ -30,11 +31,11 @@ from escalade.edge.shadow import RecordSummary
 from escalade.edge.store.installation import Installed
 from escalade.edge.store.version import Version
 from escalade.edge.trace import TierAnswer
-from escalade.export.lost import Exported
+from escalade.export.held.lost import Exported
 from escalade.simulator.devices.tables import DeviceRow
 from escalade.simulator.ensembles.picked import Picked
 from escalade.simulator.evaluation import Evaluation
-from escalade.simulator.fleet.capacity import Capacity
+from escalade.simulator.fleet.replicas.capacity import Capacity
 from escalade.simulator.fleet.report import FleetReport
 from escalade.simulator.load import LoadReport
 from escalade.simulator.load.fitting import Fit
@@ -59,7 +60,7 @@ Printed = type | Callable[..., Any] | str
 #: What each call of `print_json` prints: values of a class, the keys of the dictionary that a
 #: function writes, or a sentence.
 JSON: dict[str, tuple[Printed, ...]] = {
-    "ask": (answers.print_answer_json, TierAnswer),
+    "ask": (print_answer_json, TierAnswer),
     "calibrate, an artifact": (DeferralEntry,),
     "calibrate, a cascade": (CascadeCalibration,),
     "demo": (demo.demo,),

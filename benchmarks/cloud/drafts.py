@@ -35,7 +35,7 @@ from benchmarks.cloud.smollm2 import PROMPTS, SMOLLM2, smollm2
 from rich.table import Table
 
 from escalade.cli.output import result_console
-from escalade.cli.quiet import quiet_third_party
+from escalade.cli.process.quiet import quiet_third_party
 from escalade.cloud.backends import Answer, Backend, Query, Ticket
 from escalade.cloud.backends.embedded.backend import EmbeddedBackend
 from escalade.cloud.backends.embedded.batched import BatchedBackend

@@ -31,7 +31,7 @@ from pathlib import Path
 from rich.table import Table
 
 from escalade.cli.output import note_console, result_console
-from escalade.cli.quiet import quiet_third_party
+from escalade.cli.process.quiet import quiet_third_party
 from escalade.edge import EdgeClient, OpenOptions, Query
 from escalade.edge.base import read_records
 from escalade.edge.outbox import Entry

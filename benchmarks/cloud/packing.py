@@ -24,7 +24,7 @@ from rich.table import Table
 from transformers import PreTrainedModel
 
 from escalade.cli.output import result_console
-from escalade.cli.quiet import quiet_third_party
+from escalade.cli.process.quiet import quiet_third_party
 from escalade.cloud.backends.embedded.packing import pack
 from escalade.cloud.backends.embedded.transformers_engine import TransformersEngine
 

@@ -24,7 +24,7 @@ import numpy as np
 from rich.table import Table
 
 from escalade.cli.output import progress_bar, result_console
-from escalade.cli.quiet import quiet_third_party
+from escalade.cli.process.quiet import quiet_third_party
 from escalade.cloud.backends import Answer, Query, agreeing
 from escalade.cloud.backends.embedded.transformers_engine import TransformersEngine
 from escalade.edge.base import Record

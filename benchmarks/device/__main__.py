@@ -22,7 +22,7 @@ from benchmarks.device.report import Report, print_report
 from benchmarks.device.rounds import Plan, measure
 
 from escalade.cli.output import result_console
-from escalade.cli.quiet import quiet_third_party
+from escalade.cli.process.quiet import quiet_third_party
 
 
 def main() -> None:

@@ -28,11 +28,12 @@ def exported(model: Path, folder: Path, repository: Path) -> Path:
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
     out = folder / f"escalade-{digest[:12]}"
     if not (out / MANIFEST_NAME).exists():
-        from escalade.export.artifact import export_artifact  # brings torch
+        from escalade.export.artifacts.artifact import export_artifact  # brings torch
+        from escalade.export.text import NEAREST
 
         for outdated in folder.glob("escalade-*"):
             shutil.rmtree(outdated)
-        export_artifact(model, out, quantize="int4", gptq_prompts=(), golden_prompts=["a"])
+        export_artifact(model, out, quantize="int4", rounded_by=NEAREST, golden_prompts=["a"])
     return out
 
 

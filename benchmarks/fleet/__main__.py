@@ -30,8 +30,8 @@ from rich.table import Table
 
 from escalade.cli.output import result_console
 from escalade.simulator.fleet.building import build
+from escalade.simulator.fleet.description.spec import Answers, CloudTable, Group, Poisson, Spec
 from escalade.simulator.fleet.engine import Model, quantile, simulate
-from escalade.simulator.fleet.spec import Answers, CloudTable, Group, Poisson, Spec
 
 #: Of a device, and of what its queries take; a network of 50 ms each way.
 PER_S, DEVICE_S, CLOUD_S, DEFERRAL_RATE, PROFILE, ONE_WAY_S = (

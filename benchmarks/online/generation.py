@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from escalade.cli.demo.processes import running
-from escalade.cli.quiet import quiet_third_party
+from escalade.cli.process.quiet import quiet_third_party
 from escalade.edge import EdgeClient, OpenOptions
 from escalade.edge.base import Record, subsample, write_records
 from escalade.edge.calibration import answers_to, calibrate
@@ -38,7 +38,7 @@ from escalade.edge.deferral import QualityGoal, defers
 from escalade.edge.generation import Artifact
 from escalade.edge.store import Store, install
 from escalade.edge.trace import read_trace
-from escalade.export.artifact import export_artifact
+from escalade.export.artifacts.artifact import export_artifact
 from escalade.training.data import load_pronunciations, make_records
 
 CHECKPOINTS = Path(__file__).parents[2] / "training" / "checkpoints"

@@ -40,7 +40,7 @@ def main() -> None:
     from benchmarks.sim_vs_live.report import read_findings, tables_of, write
 
     from escalade.cli.output import show_table
-    from escalade.cli.quiet import quiet_third_party
+    from escalade.cli.process.quiet import quiet_third_party
     from escalade.simulator.network import get_profile
 
     for name in options.profiles:

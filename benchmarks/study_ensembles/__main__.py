@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.study.jobs import REPOSITORY, Share, add_options, run_workers, take_share
 
-from escalade.cli.quiet import quiet_third_party
+from escalade.cli.process.quiet import quiet_third_party
 
 if TYPE_CHECKING:
     from benchmarks.study_ensembles.tasks import Task

@@ -28,7 +28,7 @@ from benchmarks.study.jobs import REPOSITORY
 from rich.table import Table
 
 from escalade.cli.output import progress_bar, result_console
-from escalade.cli.quiet import quiet_third_party
+from escalade.cli.process.quiet import quiet_third_party
 from escalade.edge import EdgeClient, Query
 from escalade.edge.base import Record, atomic_write, read_records, subsample
 from escalade.edge.trace import Trace

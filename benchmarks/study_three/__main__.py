@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.study.jobs import REPOSITORY, add_options, run_workers, take_share
 
-from escalade.cli.quiet import quiet_third_party
+from escalade.cli.process.quiet import quiet_third_party
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ from toolchain import (
 
 from escalade.cli.demo.processes import running
 from escalade.cli.output import note_console, result_console
-from escalade.cli.quiet import quiet_third_party
+from escalade.cli.process.quiet import quiet_third_party
 from escalade.edge import EdgeClient, OpenOptions
 from escalade.edge.artifact import Manifest
 
@@ -135,7 +135,7 @@ def app(kotlin: Kotlin, core: Path, say: object) -> str:
 
 def export() -> tuple[Path, Manifest]:
     """The bundled small model, as a phone would get it: the folder and its manifest."""
-    from escalade.export.artifact import export_artifact
+    from escalade.export.artifacts.artifact import export_artifact
 
     folder = HOME / "artifact"
     return folder, export_artifact(CHECKPOINTS / "small-cat-xent", folder, quantize="int8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from turn_taking import turns_taken
 
-from escalade.cli.gateway_shared import CLAIM, client_turns
+from escalade.cli.serving.shared import CLAIM, client_turns
 from escalade.cloud.backends import Claim
 
 

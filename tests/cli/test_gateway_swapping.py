@@ -11,8 +11,8 @@ import msgspec
 import pytest
 from classifiers import linear_artifact, with_threshold
 
-from escalade.cli.gateway_opening import GatewayCascade
-from escalade.cli.gateway_swapping import Swapping
+from escalade.cli.serving.opening import GatewayCascade
+from escalade.cli.serving.swapping import Swapping
 from escalade.edge import OpenOptions
 from escalade.edge.artifact import MANIFEST_NAME, load_manifest, memory_of, write_manifest
 from escalade.edge.cascade import Cascade

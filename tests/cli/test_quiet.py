@@ -10,7 +10,7 @@ import termios
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "TQDM_DISABLE"}
 BAR = (
-    "from escalade.cli.quiet import quiet_third_party\n"
+    "from escalade.cli.process.quiet import quiet_third_party\n"
     "quiet_third_party()\n"
     "from tqdm.auto import tqdm\n"
     "list(tqdm([1], desc='Loading'))\n"

@@ -71,7 +71,7 @@ def test_what_was_ignored_stays_so(tmp_path: Path) -> None:
 def test_a_forked_process_ends_at_once() -> None:
     code = (
         "import os, signal\n"
-        "from escalade.cli.signals import EndedError, unwind_on_signals\n"
+        "from escalade.cli.process.signals import EndedError, unwind_on_signals\n"
         "unwind_on_signals()\n"
         "if not (child := os.fork()):\n"
         "    try: signal.raise_signal(signal.SIGTERM)\n"

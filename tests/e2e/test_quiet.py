@@ -8,10 +8,11 @@ import sys
 
 import pytest
 
-from escalade.cli.quiet import quiet_third_party
+from escalade.cli.process.quiet import quiet_third_party
 
 PROGRAM = (
-    "from escalade.cli.quiet import quiet_third_party as q; q(); import escalade.training.recipes"
+    "from escalade.cli.process.quiet import quiet_third_party as q; q();"
+    " import escalade.training.recipes"
 )
 TORCHAO = "Failed to load /x/torchao/_C_mxfp8.so: Could not load this library"
 

@@ -13,8 +13,9 @@ import pytest
 from escalade.edge.artifact.manifest import read_manifest
 from escalade.edge.errors import DataError, PromptError
 from escalade.edge.generation.artifact import Artifact
-from escalade.export.artifact import export_artifact
+from escalade.export.artifacts.artifact import export_artifact
 from escalade.export.errors import ExportError, ModelError, OptionError
+from escalade.export.text import RoundingText
 from escalade.v1.identity import tokenizer_fingerprint, weights_revision
 
 
@@ -180,7 +181,7 @@ def test_options_out_of_range(tiny_model_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="--block-size is for int4 and int8, got it for none"):
         export(tiny_model_dir, tmp_path / "out", block_size=32)
     with pytest.raises(OptionError, match="--gptq is for --quantize int4 and int8, got it for n"):
-        export(tiny_model_dir, tmp_path / "out", gptq_prompts=["g2p: a"])
+        export(tiny_model_dir, tmp_path / "out", rounded_by=RoundingText(["g2p: a"]))
     with pytest.raises(OptionError, match="--block-size is for --format onnx, got 32"):
         export(tiny_model_dir, tmp_path / "out", format="executorch", block_size=32)
     with pytest.raises(OptionError, match="--head-bits is for --quantize int4 and 8da4w, got it"):

@@ -11,11 +11,12 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from escalade.edge.artifact import TOKENIZER_NAME
-from escalade.export.calibration import calibrate
 from escalade.export.errors import OptionError
 from escalade.export.kept import Kept
 from escalade.export.model import load_model
-from escalade.export.prompts import prompts_to_answer
+from escalade.export.text import AS_KEPT
+from escalade.export.text.calibration import calibrate
+from escalade.export.text.prompts import prompts_to_answer
 
 _SEPARATOR, _END = 1, 2
 _WINDOW = 48
@@ -24,7 +25,7 @@ _WINDOW = 48
 def _texts(model_dir: Path, tmp_path: Path) -> list[list[int]]:
     kept = Kept(tmp_path / "out")
     said, answers = calibrate(
-        load_model(model_dir), model_dir, "int4", None, _WINDOW, lambda line: None,
+        load_model(model_dir), model_dir, "int4", AS_KEPT, _WINDOW, lambda line: None,
         end_ids=[_END], kept=kept, hangs_on={},
     )  # fmt: skip
     assert said == " on text that it wrote"

@@ -20,12 +20,14 @@ from torch import Tensor
 
 from escalade.checkpoint import CheckpointError
 from escalade.edge.errors import ArtifactError, NoRoomError
-from escalade.export.artifact import export_artifact
+from escalade.export.artifacts.artifact import export_artifact
 from escalade.export.errors import ExportError
 from escalade.export.kept import Kept, kept_beside
+from escalade.export.text import RoundingText
 
 BITS = 9.0
 PROMPTS = ["g2p: cat", "g2p: banana"]
+BY_PROMPTS = RoundingText(PROMPTS)
 PROGRAM = ("model.onnx", "model.onnx.data", "model.onnx.planes")
 
 
@@ -150,7 +152,11 @@ def test_where_there_is_no_room_the_steps_stay(tiny_model_dir: Path, tmp_path: P
     def export(out: Path) -> None:
         lines.clear()
         export_artifact(
-            tiny_model_dir, out, quantize="int4", gptq_prompts=PROMPTS, progress=lines.append
+            tiny_model_dir,
+            out,
+            quantize="int4",
+            rounded_by=BY_PROMPTS,
+            progress=lines.append,
         )
 
     # More than a step takes (14,424 bytes at most), and less than the program (39,168).
@@ -181,7 +187,11 @@ def test_on_a_full_disk_the_steps_stay(tiny_model_dir: Path, tmp_path: Path) -> 
     def export() -> None:
         lines.clear()
         export_artifact(
-            tiny_model_dir, out, quantize="int4", gptq_prompts=PROMPTS, progress=lines.append
+            tiny_model_dir,
+            out,
+            quantize="int4",
+            rounded_by=BY_PROMPTS,
+            progress=lines.append,
         )
 
     with on_small_disk(tmp_path / "disk", 128 << 10) as disk:

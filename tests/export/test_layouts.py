@@ -12,9 +12,9 @@ import pytest
 
 from escalade.edge.artifact.manifest import read_manifest
 from escalade.edge.generation.artifact import Artifact
-from escalade.export.artifact import export_artifact
+from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.artifacts.layouts import Layout, layout_of, write_layout
 from escalade.export.errors import OptionError
-from escalade.export.layouts import Layout, layout_of, write_layout
 from escalade.export.model import load_model
 
 

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM
 from escalade.edge.artifact import read_manifest
 from escalade.edge.generation import Artifact
 from escalade.export.errors import OptionError
-from escalade.export.lost import Text, compare, measure_lost, program_reader
+from escalade.export.held.lost import Text, compare, measure_lost, program_reader
 
 PROMPTS = ("g2p: cascade", "p2g: K AE T")
 

@@ -12,10 +12,12 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from escalade.edge.generation import Artifact
-from escalade.export.artifact import export_artifact
+from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.text import NEAREST, RoundingText
 
 WORDS = ("cat", "banana", "zebra", "dog", "window", "letter", "house", "river")
 PROMPTS = [f"g2p: {word}" for word in WORDS]
+BY_PROMPTS = RoundingText(PROMPTS)
 _TOKEN = 5  # a letter that is in no prompt here
 
 
@@ -46,13 +48,13 @@ def odd_model(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.mark.parametrize(
     "options",
     [
-        {"quantize": "int4", "gptq_prompts": []},
-        pytest.param({"quantize": "int4", "gptq_prompts": PROMPTS}, marks=pytest.mark.slow),
+        {"quantize": "int4", "rounded_by": NEAREST},
+        pytest.param({"quantize": "int4", "rounded_by": BY_PROMPTS}, marks=pytest.mark.slow),
         {"quantize": "int8"},
-        pytest.param({"quantize": "int8", "gptq_prompts": PROMPTS}, marks=pytest.mark.slow),
+        pytest.param({"quantize": "int8", "rounded_by": BY_PROMPTS}, marks=pytest.mark.slow),
         pytest.param({"quantize": "int4"}, marks=pytest.mark.slow),
         pytest.param({"quantize": "int4", "bits": 8.5}, marks=pytest.mark.slow),
-        {"quantize": "int4", "bits": 8.5, "gptq_prompts": PROMPTS},
+        {"quantize": "int4", "bits": 8.5, "rounded_by": BY_PROMPTS},
     ],
 )
 def test_odd_weights_are_exported_and_answer(

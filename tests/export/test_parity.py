@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from escalade.edge.artifact import GoldenEntry, ParityEntry, Scheme
-from escalade.export.artifact import export_artifact
+from escalade.export.artifacts.artifact import export_artifact
 from escalade.export.errors import ExportParityError, ModelError
-from escalade.export.parity import check_parity, torch_on
+from escalade.export.held.parity import check_parity, torch_on
 
 PROMPT = [4, 10, 8, 26, 1]
 

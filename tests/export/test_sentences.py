@@ -20,9 +20,9 @@ from escalade.edge.artifact import memory_needed, read_manifest, write_manifest
 from escalade.edge.errors import ArtifactError, ParityError
 from escalade.edge.generation import SentenceEncoder, check_opens, play_golden
 from escalade.edge.store import install
-from escalade.export.classifier import export_classifier
+from escalade.export.artifacts.classifier import export_classifier
+from escalade.export.artifacts.sentences import export_sentence_encoder
 from escalade.export.errors import ModelError, OptionError
-from escalade.export.sentences import export_sentence_encoder
 
 # Short, empty, longer than the window, and what spells special tokens.
 ODD = ["a", "", "?!", "lost " * 100, "it was <pad> great <pad>", "[PAD] [SEP] my [CLS]", "é\u200b"]

@@ -12,8 +12,9 @@ from escalade.checkpoint import PROMPTS_NAME
 from escalade.edge.artifact import Manifest
 from escalade.edge.base import Record, write_records
 from escalade.edge.errors import DataError
-from escalade.export.artifact import export_artifact
+from escalade.export.artifacts.artifact import export_artifact
 from escalade.export.errors import OptionError
+from escalade.export.text import NEAREST, OWN_TEXT, RoundingText
 
 #: As many as are taken, of words that nothing else here has.
 PROMPTS = [f"g2p: {one}q{other}" for one in "abcdefghij" for other in "klmnopqrst"]
@@ -44,10 +45,10 @@ def exported(
     out = tmp_path_factory.mktemp("exported")
     ways: dict[str, tuple[Path, dict[str, Any]]] = {
         "kept": (keeping, {}),
-        "given": (tiny_model_dir, {"gptq_prompts": PROMPTS}),
-        "own": (keeping, {"own_text": True}),
+        "given": (tiny_model_dir, {"rounded_by": RoundingText(PROMPTS)}),
+        "own": (keeping, {"rounded_by": OWN_TEXT}),
         "nothing kept": (tiny_model_dir, {}),
-        "none": (keeping, {"gptq_prompts": []}),
+        "none": (keeping, {"rounded_by": NEAREST}),
         "int8": (keeping, {"quantize": "int8"}),
         "int8, nothing kept": (tiny_model_dir, {"quantize": "int8"}),
     }
@@ -145,7 +146,7 @@ def test_a_damaged_file_is_not_looked_at_where_none_is_needed(
     folder = tmp_path / "model"
     shutil.copytree(keeping, folder)
     (folder / PROMPTS_NAME).write_bytes(b"")
-    export_artifact(folder, tmp_path / "a", **EXACT | {"gptq_prompts": []})
+    export_artifact(folder, tmp_path / "a", **EXACT | {"rounded_by": NEAREST})
     export_artifact(folder, tmp_path / "a", **EXACT | {"quantize": "none"})
 
 
@@ -154,4 +155,4 @@ def test_own_text_is_refused_where_none_is_written(
     scheme: Any, keeping: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(OptionError, match=f"--gptq own is for --quantize int4, got .* {scheme}$"):
-        export_artifact(keeping, tmp_path / "a", quantize=scheme, own_text=True)
+        export_artifact(keeping, tmp_path / "a", quantize=scheme, rounded_by=OWN_TEXT)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from escalade.cli.quiet import quiet_third_party
+from escalade.cli.process.quiet import quiet_third_party
 from escalade.cloud.backends import Backend, Clock, Delta, Query, Ticket, process_factory
 from escalade.cloud.server import ServeOptions, serve
 
@@ -35,7 +35,9 @@ class Leaking:
 
 async def main(leak_bytes: int) -> None:
     """Serve until stdin ends."""
-    make = process_factory(str(LARGE), threads=1, before="escalade.cli.quiet:quiet_third_party")
+    make = process_factory(
+        str(LARGE), threads=1, before="escalade.cli.process.quiet:quiet_third_party"
+    )
 
     def made(*, queue_capacity: int, clock: Clock) -> Backend:
         backend = make(queue_capacity=queue_capacity, clock=clock)

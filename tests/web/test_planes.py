@@ -22,11 +22,12 @@ BITS, QUERIES = 4.4, 200
 @pytest.fixture(scope="module")
 def planed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundled small model on a budget of bits; any kernel gives the same. Left as it is."""
-    from escalade.export.artifact import export_artifact
+    from escalade.export.artifacts.artifact import export_artifact
+    from escalade.export.text import OWN_TEXT
 
     out = tmp_path_factory.mktemp("planed") / "artifact"
     manifest = export_artifact(
-        CHECKPOINT, out, quantize="int4", bits=BITS, activation_bits=32, own_text=True
+        CHECKPOINT, out, quantize="int4", bits=BITS, activation_bits=32, rounded_by=OWN_TEXT
     )
     budget = manifest.quantization.budget
     assert budget

@@ -21,7 +21,7 @@ from gguf import GGUFReader
 from tokenizers import Tokenizer
 
 from escalade.cli.output import result_console
-from escalade.cli.quiet import quiet_third_party
+from escalade.cli.process.quiet import quiet_third_party
 from escalade.edge.artifact import read_manifest, write_manifest
 
 _PIECE = 256  # tokens of the text, as a prompt that ours are rounded by

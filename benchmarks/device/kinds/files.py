@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from benchmarks.device.build import Peers, say
 
-from escalade.export.artifact import export_artifact
+from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.text import RoundingText
 
 #: llama.cpp's, each with and without a matrix, but for the last, which takes none.
 _ROUNDED_BY_MATRIX = ("Q4_0", "Q4_K_M", "Q5_K_M")
@@ -82,7 +83,9 @@ def our_files(
         name = f"--bits {budget:g} by text"
         found[name] = folder / f"by-text-{budget:g}"
         say(f"exporting {name}")
-        export_artifact(model, found[name], quantize="int4", bits=budget, gptq_prompts=pieces)
+        export_artifact(
+            model, found[name], quantize="int4", bits=budget, rounded_by=RoundingText(pieces)
+        )
     return found
 
 

@@ -14,7 +14,7 @@ from benchmarks.device.build import REPOSITORY, say
 from numpy.typing import NDArray
 
 from escalade.edge.generation import Artifact
-from escalade.edge.runtimes.onnx_runtime import OnnxRuntime
+from escalade.edge.runtimes.onnx.decoder import OnnxRuntime
 
 
 @dataclass(frozen=True, kw_only=True)

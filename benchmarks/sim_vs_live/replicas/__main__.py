@@ -38,7 +38,7 @@ def main() -> None:
             parser.error(f"--{name} must be at least 1; got {getattr(options, name)}")
     if not 0 < options.share <= 1:
         parser.error(f"--share must be in (0, 1]; got {options.share:g}")
-    from escalade.cli.quiet import quiet_third_party
+    from escalade.cli.process.quiet import quiet_third_party
 
     quiet_third_party()
     # Of what is imported now some has to say something.

@@ -15,7 +15,7 @@ from benchmarks.study.jobs import REPOSITORY
 
 from escalade.cli.output import note_console
 from escalade.edge.base import Record
-from escalade.simulator.fleet.capacity import Capacity
+from escalade.simulator.fleet.replicas.capacity import Capacity
 from escalade.simulator.formats import Cell, TextTable, nominal_seconds, seconds
 from escalade.simulator.load.loaded_fit import LoadedFit
 from escalade.training.data import Split, load_pronunciations, make_records
@@ -94,7 +94,7 @@ class Holding:
         if not path.exists():
             artifact = self._out / _DEVICE.name
             if not artifact.exists():
-                from escalade.export.artifact import export_artifact  # with torch
+                from escalade.export.artifacts.artifact import export_artifact  # with torch
 
                 _say(f"exporting {artifact.name} ...")
                 export_artifact(_DEVICE, artifact, quantize="int8")

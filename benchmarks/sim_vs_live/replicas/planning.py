@@ -24,7 +24,7 @@ from escalade.edge.base import Record
 from escalade.edge.trace import write_trace
 from escalade.simulator.errors import FleetError
 from escalade.simulator.fleet import plan_capacity, replica_s, run_fleet
-from escalade.simulator.fleet.capacity import RUNS, Capacity
+from escalade.simulator.fleet.replicas.capacity import RUNS, Capacity
 from escalade.simulator.load import Plan
 from escalade.simulator.load.caller import Caller
 from escalade.simulator.load.driver import Asked, Driven, drive

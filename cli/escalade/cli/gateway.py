@@ -17,10 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from escalade.cli.gateway_opening import GatewayCascade, deferring
-from escalade.cli.gateway_reports import reports_of
-from escalade.cli.gateway_shared import CLAIM
-from escalade.cli.gateway_swapping import Swapping
+from escalade.cli.serving import CLAIM, GatewayCascade, Swapping, deferring, reports_of
 from escalade.cloud.backends import (
     Answer,
     Backend,

@@ -16,9 +16,13 @@ from typing import Annotated
 import typer
 
 from escalade.cli.demo import demo
-from escalade.cli.quiet import quiet_third_party
-from escalade.cli.signals import EndedError, unwind_on_signals
-from escalade.cli.streams import is_reader_gone, prepare_streams
+from escalade.cli.process import (
+    EndedError,
+    is_reader_gone,
+    prepare_streams,
+    quiet_third_party,
+    unwind_on_signals,
+)
 from escalade.cli.verbs import (
     ask,
     calibrate,

@@ -88,7 +88,7 @@ def backend_named(
         deterministic=deterministic,
         kv_bytes=kv_memory,
         say=say,
-        before="escalade.cli.quiet:quiet_third_party",
+        before="escalade.cli.process.quiet:quiet_third_party",
     )
 
 

@@ -20,19 +20,19 @@ from escalade.checkpoint.exportable import (
     window_of,
 )
 from escalade.checkpoint.generation import GREEDY, Generation, read_generation
-from escalade.checkpoint.locating import HUB, Located, locate
-from escalade.checkpoint.network import (
+from escalade.checkpoint.loading import (
     load_classifier,
     load_encoder,
     load_network,
     load_sentence_encoder,
 )
-from escalade.checkpoint.probing import probing_texts
+from escalade.checkpoint.locating import HUB, Located, locate
 from escalade.checkpoint.prompts import MOST_PROMPTS, PROMPTS_NAME
 from escalade.checkpoint.sentences import MeanClassifier, longest_sentence
-from escalade.checkpoint.tokenizer import (
+from escalade.checkpoint.tokenizers import (
     check_vocabulary,
     load_tokenizer,
+    probing_texts,
     tokenizer_fingerprint,
     tokenizer_json,
 )

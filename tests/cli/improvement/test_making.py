@@ -12,16 +12,17 @@ from escalade.checkpoint import PROMPTS_NAME
 from escalade.cli.improvement.making import ARTIFACT, CHECKPOINT, VALID, Making
 from escalade.edge.artifact import load_manifest
 from escalade.edge.base import Record, read_records, write_records
-from escalade.export.artifact import export_artifact
-from escalade.export.rounding_text import read_rounding_text
+from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.text import AS_KEPT, NEAREST, OWN_TEXT, RoundingText
+from escalade.export.text.rounding_text import read_rounding_text
 from escalade.training.improvement import Improvement
 
 
 @pytest.mark.parametrize(
     "options",
     [
-        {"quantize": "int4", "gptq_prompts": []},
-        {"quantize": "int8", "gptq_prompts": ["g2p: a"]},
+        {"quantize": "int4", "rounded_by": NEAREST},
+        {"quantize": "int8", "rounded_by": RoundingText(["g2p: a"])},
         {"quantize": "int4", "head_bits": 4, "activation_bits": 32},
         pytest.param(
             {"quantize": "int4", "bits": 8.0, "activation_bits": 32}, marks=pytest.mark.slow
@@ -41,9 +42,8 @@ def test_a_version_is_stored_as_the_one_before(
         for word in ("a", "cat", "banana")
     ]
     write_records(data, records)
-    if options.get("gptq_prompts"):
-        text = read_rounding_text(data)
-        options = options | {"gptq_prompts": text.prompts, "gptq_named": text.named}
+    if options.get("rounded_by", NEAREST) != NEAREST:  # has a name once it is a file
+        options = options | {"rounded_by": read_rounding_text(data)}
     export_artifact(
         tiny_model_dir, before, golden_prompts=["g2p: a"], max_new_tokens=2,
         **options,  # type: ignore[arg-type]
@@ -74,7 +74,12 @@ def test_prompts_that_a_checkpoint_keeps_are_taken_of_the_next_or_left_again(
 ) -> None:
     before = tmp_path / "before"
     was = export_artifact(
-        keeping, before, golden_prompts=["g2p: a"], max_new_tokens=2, quantize="int4", own_text=own
+        keeping,
+        before,
+        golden_prompts=["g2p: a"],
+        max_new_tokens=2,
+        quantize="int4",
+        rounded_by=OWN_TEXT if own else AS_KEPT,
     )
     assert (" on prompts that it was trained on " in was.quantization.detail) != own
     said: list[str] = []
@@ -135,10 +140,10 @@ def test_where_the_text_to_round_by_is_another_it_says_so(
 ) -> None:
     before, data = tmp_path / "before", tmp_path / "data.jsonl"
     write_records(data, [Record(id="a", task="g2p", prompt="g2p: cat", references=["K"])])
-    text = read_rounding_text(data)
+    read = read_rounding_text(data)
     export_artifact(
         tiny_model_dir, before, golden_prompts=["g2p: a"], quantize="int8",
-        gptq_prompts=text.prompts, gptq_named=text.named,
+        rounded_by=read,
     )  # fmt: skip
     if becomes is None:
         data.unlink()
@@ -150,4 +155,4 @@ def test_where_the_text_to_round_by_is_another_it_says_so(
     assert line.startswith(str(data)) and why in line  # noqa: PT018
     assert line.endswith("; the next one is rounded as without --gptq")
     was, made = (load_manifest(one).quantization for one in (before, tmp_path / "next" / ARTIFACT))
-    assert was.detail == f"{made.detail}; rounded by GPTQ{text.named}"
+    assert was.detail == f"{made.detail}; rounded by GPTQ{read.named}"

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from classifiers import LABELS
 
-from escalade.cli.gateway_swapping import Swapping
 from escalade.cli.learning.auditing import Auditing
 from escalade.cli.learning.gathering import Gathering, open_gathering
+from escalade.cli.serving.swapping import Swapping
 from escalade.edge import OpenOptions, Query
 from escalade.edge.answer import Answer
 from escalade.edge.errors import DataError

@@ -72,7 +72,7 @@ def test_a_seed_is_taken_or_refused_and_never_ignored(invoke: Invoke) -> None:
 
 ENDING = """
 import subprocess, sys
-from escalade.cli.signals import unwind_on_signals
+from escalade.cli.process.signals import unwind_on_signals
 from escalade.cli.verbs.netns import _outlived
 unwind_on_signals()
 asked = [sys.executable, "-c", "import time; print('here', flush=True); time.sleep(600)"]

@@ -14,7 +14,7 @@ import pytest
 from escalade.cloud.backends.embedded.backend import EmbeddedBackend
 from escalade.cloud.backends.query import Query
 from escalade.cloud.rpcs.generate import send_stream
-from escalade.cloud.rpcs.once import SharedAnswers
+from escalade.cloud.rpcs.once.once import SharedAnswers
 from escalade.v1 import cascade_pb2 as pb
 
 Pieces = list[pb.GenerateStreamResponse]

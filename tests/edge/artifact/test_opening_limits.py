@@ -14,7 +14,7 @@ import pytest
 from escalade.edge.artifact.manifest import file_entry, read_manifest
 from escalade.edge.artifact.memory import memory_needed
 from escalade.edge.errors import ArtifactError, PromptError
-from escalade.edge.generation.artifact import Artifact
+from escalade.edge.generation import Artifact, SentenceEncoder
 from escalade.edge.runtimes.cores import default_threads, physical_cores
 from escalade.v1.identity import tokenizer_fingerprint
 
@@ -107,6 +107,8 @@ def test_a_model_that_needs_more_memory_is_refused_before_it_is_loaded(
 def test_threads_that_no_device_has_are_refused(float_artifact: Path, threads: int) -> None:
     with pytest.raises(ArtifactError, match=rf"threads must be in \[0, 256\], got {threads}"):
         Artifact.open(float_artifact, threads=threads)
+    with pytest.raises(ArtifactError, match=rf"threads must be in \[0, 256\], got {threads}"):
+        SentenceEncoder.open(float_artifact, threads=threads)
 
 
 def test_an_artifact_opens_where_the_file_system_has_no_locks(

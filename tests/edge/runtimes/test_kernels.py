@@ -12,7 +12,7 @@ import pytest
 from escalade.edge.artifact.manifest import Manifest, read_manifest, write_manifest
 from escalade.edge.errors import ArtifactError
 from escalade.edge.generation import open_with_kernels
-from escalade.edge.runtimes.kernels import choose_kernels
+from escalade.edge.runtimes.onnx.kernels import choose_kernels
 
 PROGRAM = Path("model.onnx")
 

@@ -16,7 +16,7 @@ from escalade.edge.artifact.manifest import Manifest, file_entry, read_manifest,
 from escalade.edge.errors import ArtifactError
 from escalade.edge.generation.artifact import Artifact
 from escalade.edge.runtimes import Runtime, Sampling, Step, open_runtime
-from escalade.export.artifact import export_artifact
+from escalade.export.artifacts.artifact import export_artifact
 
 pytest.importorskip("llama_cpp", reason="llama-cpp-python is not here; make test-gguf")
 
@@ -91,7 +91,7 @@ def test_a_seed_draws_the_same_again_and_another_something_else(runtime: Runtime
 
 
 def test_a_beginning_that_is_held_is_not_read_again(folder: Path, manifest: Manifest) -> None:
-    from escalade.edge.runtimes.llamacpp_runtime import LlamaCppRuntime
+    from escalade.edge.runtimes.llamacpp.decoder import LlamaCppRuntime
 
     one = LlamaCppRuntime(folder / manifest.program, manifest, threads=1)
     alone = list(one.generate([*LONG, 21], NEW))

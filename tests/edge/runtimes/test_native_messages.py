@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from escalade.edge.runtimes.native_messages import without_messages
+from escalade.edge.runtimes.executorch.native_messages import without_messages
 
 
 def test_known_lines_are_dropped_and_others_written_on(capfd: pytest.CaptureFixture[str]) -> None:
@@ -32,7 +32,7 @@ def test_they_come_through_where_the_block_fails(capfd: pytest.CaptureFixture[st
 def test_a_closed_stderr_is_left_closed() -> None:
     program = (
         "import os; os.close(2)\n"
-        "from escalade.edge.runtimes.native_messages import without_messages\n"
+        "from escalade.edge.runtimes.executorch.native_messages import without_messages\n"
         "with without_messages((b'x',)):\n    print('inside')"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)

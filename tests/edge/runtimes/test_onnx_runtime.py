@@ -13,10 +13,10 @@ import pytest
 from escalade.edge.artifact.manifest import Scheme, read_manifest
 from escalade.edge.artifact.memory import memory_needed
 from escalade.edge.errors import ArtifactError
-from escalade.edge.runtimes import onnx_runtime
 from escalade.edge.runtimes.base import Sampling, Step
-from escalade.edge.runtimes.onnx_runtime import OnnxRuntime
-from escalade.export.artifact import export_artifact
+from escalade.edge.runtimes.onnx import decoder
+from escalade.edge.runtimes.onnx.decoder import OnnxRuntime
+from escalade.export.artifacts.artifact import export_artifact
 
 PROMPT = [5, 9, 14, 22, 31, 7, 45, 12, 8, 60, 33, 21, 17, 50, 41, 28, 19, 6, 11, 25]
 
@@ -42,7 +42,7 @@ def test_a_prompt_in_chunks_gives_the_same_answer(
 ) -> None:
     whole = list(runtime.generate(PROMPT, 20))
     for size in (1, 3, 7):
-        monkeypatch.setattr(onnx_runtime, "CHUNK_TOKENS", size)
+        monkeypatch.setattr(decoder, "CHUNK_TOKENS", size)
         same(list(opened(float_artifact).generate(PROMPT, 20)), whole)
 
 
@@ -98,7 +98,7 @@ def test_the_same_prompt_twice_runs_its_last_token_again(runtime: OnnxRuntime) -
 def test_cancelled_between_chunks_nothing_is_yielded_and_the_prefix_is_kept(
     runtime: OnnxRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnx_runtime, "CHUNK_TOKENS", 6)
+    monkeypatch.setattr(decoder, "CHUNK_TOKENS", 6)
     asked = itertools.count()
     steps = list(runtime.generate(PROMPT, 5, cancelled=lambda: next(asked) == 3))
     assert steps == []
@@ -171,7 +171,7 @@ def test_a_graph_that_lacks_an_output_is_named(float_artifact: Path, tmp_path: P
 _GROWTH = """
 import sys
 from pathlib import Path
-import escalade.edge.runtimes.onnx_runtime
+import escalade.edge.runtimes.onnx.decoder
 from escalade.edge.generation import Artifact
 
 def held():

@@ -19,8 +19,8 @@ from escalade.edge.artifact.manifest import Manifest, read_manifest
 from escalade.edge.errors import ArtifactError
 from escalade.edge.generation.artifact import Artifact
 from escalade.edge.runtimes.base import Sampling, Step
-from escalade.edge.runtimes.executorch_runtime import FORWARD, SCORE, ExecutorchRuntime
-from escalade.export.artifact import export_artifact
+from escalade.edge.runtimes.executorch.decoder import FORWARD, SCORE, ExecutorchRuntime
+from escalade.export.artifacts.artifact import export_artifact
 from escalade.export.errors import ModelError, OptionError
 from escalade.export.executorch import embedding_bits_of
 from escalade.export.executorch import program as executorch_program

@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 from escalade.edge.artifact import read_manifest
 from escalade.edge.generation import Artifact
-from escalade.export.artifact import export_artifact
+from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.artifacts.gguf_file import export_gguf_file
 from escalade.export.errors import ModelError
-from escalade.export.gguf_file import export_gguf_file
 
 pytest.importorskip("llama_cpp", reason="llama-cpp-python is not here; make test-gguf")
 

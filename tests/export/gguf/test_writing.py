@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from escalade.export.artifact import export_artifact
+from escalade.export.artifacts.artifact import export_artifact
 from escalade.export.errors import ModelError, OptionError
+from escalade.export.text import RoundingText
 
 pytest.importorskip("llama_cpp", reason="llama-cpp-python is not here; make test-gguf")
 
@@ -66,7 +67,7 @@ def test_other_models_are_refused_by_name(
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("bits", 5.0), ("head_bits", 4), ("activation_bits", 32), ("gptq_prompts", ["a"])],
+    [("bits", 5.0), ("head_bits", 4), ("activation_bits", 32), ("rounded_by", RoundingText(["a"]))],
 )
 def test_options_of_our_own_rounding_are_refused(
     option: str, value: object, bytes_model_dir: Path, tmp_path: Path

@@ -19,9 +19,10 @@ from escalade.edge.artifact.manifest import Scheme, read_manifest
 from escalade.edge.errors import ArtifactError
 from escalade.edge.generation.artifact import Artifact
 from escalade.edge.runtimes import Sampling, Step, open_runtime
-from escalade.edge.runtimes.onnx_runtime import CHUNK_TOKENS
-from escalade.export.artifact import export_artifact
+from escalade.edge.runtimes.onnx.decoder import CHUNK_TOKENS
+from escalade.export.artifacts.artifact import export_artifact
 from escalade.export.errors import ModelError
+from escalade.export.text import RoundingText
 from escalade.training.data.tokenizer import build_tokenizer, save_tokenizer
 
 T5: dict[str, Any] = {
@@ -175,7 +176,7 @@ def test_every_scheme_opens_and_answers(
 def test_weights_rounded_on_prompts_are_others(models: dict[str, Path], tmp_path: Path) -> None:
     settings: dict[str, Any] = {"quantize": "int4", "golden_prompts": PROMPTS}
     export_artifact(models["t5"], tmp_path / "nearest", **settings)
-    export_artifact(models["t5"], tmp_path / "gptq", gptq_prompts=PROMPTS, **settings)
+    export_artifact(models["t5"], tmp_path / "gptq", rounded_by=RoundingText(PROMPTS), **settings)
     for data in ("encoder.onnx.data", "model.onnx.data"):
         both = [(tmp_path / name / data).read_bytes() for name in ("nearest", "gptq")]
         assert len(both[0]) == len(both[1])

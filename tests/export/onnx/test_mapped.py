@@ -21,12 +21,12 @@ from onnx import helper
 from escalade.edge.artifact import PlanesEntry, Scheme, planes_name
 from escalade.edge.errors import ArtifactError
 from escalade.edge.runtimes import joined_name
-from escalade.edge.runtimes.onnx_file import OnnxFile, Stored
-from escalade.edge.runtimes.onnx_mapped import ROOT, mapped_program
-from escalade.edge.runtimes.onnx_session import joined_planes
+from escalade.edge.runtimes.onnx.file import OnnxFile, Stored
+from escalade.edge.runtimes.onnx.mapped import ROOT, mapped_program
+from escalade.edge.runtimes.onnx.session import joined_planes
 from escalade.export.blueprints import Linear
-from escalade.export.onnx.slices import slice_name, slices_in
-from escalade.export.onnx.storage import Storage
+from escalade.export.onnx.storing.slices import slice_name, slices_in
+from escalade.export.onnx.storing.storage import Storage
 from escalade.export.onnx.writer import GraphWriter
 from escalade.export.quantization import Choice
 
@@ -160,7 +160,7 @@ import json, resource, signal, sys
 from pathlib import Path
 import numpy as np
 from escalade.edge.base import return_holes, return_large_blocks
-from escalade.edge.runtimes.onnx_session import open_session
+from escalade.edge.runtimes.onnx.session import open_session
 from escalade.edge.artifact import load_manifest
 
 def held(key):

@@ -10,8 +10,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from escalade.edge.generation.artifact import Artifact
-from escalade.export.artifact import export_artifact
-from escalade.export.parity import torch_on
+from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.held.parity import torch_on
 from escalade.training.data.tokenizer import build_tokenizer, save_tokenizer
 
 BASE: dict[str, Any] = {

@@ -11,14 +11,14 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from escalade.edge.runtimes.onnx_session import joined_planes
+from escalade.edge.runtimes.onnx.session import joined_planes
 from escalade.export.blueprints import Linear, decoder_of
 from escalade.export.model import load_model
-from escalade.export.onnx.decoder_graph import write_decoder
-from escalade.export.onnx.pricing import prices_of_table
-from escalade.export.onnx.slices import slice_name, slices_in, table_of
-from escalade.export.onnx.storage import Storage
-from escalade.export.onnx.survey import Survey
+from escalade.export.onnx.choosing.pricing import prices_of_table
+from escalade.export.onnx.choosing.survey import Survey
+from escalade.export.onnx.graphs.decoder import write_decoder
+from escalade.export.onnx.storing.slices import slice_name, slices_in, table_of
+from escalade.export.onnx.storing.storage import Storage
 from escalade.export.onnx.writer import GraphWriter
 from escalade.export.quantization import Choice, Hessian
 

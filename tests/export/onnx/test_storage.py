@@ -14,16 +14,17 @@ import torch
 from escalade.edge.artifact import memory_needed
 from escalade.edge.artifact.manifest import Scheme
 from escalade.edge.generation.artifact import Artifact
-from escalade.export.artifact import export_artifact
+from escalade.export.artifacts.artifact import export_artifact
 from escalade.export.blueprints.blueprint import Linear
 from escalade.export.errors import OptionError
+from escalade.export.held.lost import measure_lost
 from escalade.export.kept import Kept
-from escalade.export.lost import measure_lost
-from escalade.export.onnx.layers import stack
-from escalade.export.onnx.rounding import round_matrix
-from escalade.export.onnx.storage import Storage
+from escalade.export.onnx.graphs.layers import stack
+from escalade.export.onnx.storing.rounding import round_matrix
+from escalade.export.onnx.storing.storage import Storage
 from escalade.export.onnx.writer import GraphWriter
 from escalade.export.quantization import Choice, Hessian
+from escalade.export.text import RoundingText
 
 PROMPTS = ("g2p: cascade", "p2g: K AE T", "stress: banana")
 
@@ -153,7 +154,7 @@ def test_gptq_through_export_is_nearer_to_torch(tiny_model_dir: Path, tmp_path: 
             tiny_model_dir,
             tmp_path / name,
             quantize="int4",
-            gptq_prompts=given_prompts,
+            rounded_by=RoundingText(given_prompts),
             golden_prompts=prompts,
         )
         measured = measure_lost(tmp_path / name, tiny_model_dir, prompts)

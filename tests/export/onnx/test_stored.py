@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from escalade.edge.artifact import Scheme
-from escalade.export.artifact import export_artifact
+from escalade.export.artifacts.artifact import export_artifact
 from escalade.export.onnx import PROGRAM_NAME, stored_by
+from escalade.export.text import NEAREST
 
 
 @pytest.mark.parametrize(
@@ -32,7 +33,7 @@ def test_a_program_says_what_it_was_stored_by(
 ) -> None:
     export_artifact(
         tiny_model_dir, tmp_path / "out", quantize=scheme, head_bits=head_bits,
-        activation_bits=activation_bits, gptq_prompts=[], golden_prompts=["g2p: a"],
+        activation_bits=activation_bits, rounded_by=NEAREST, golden_prompts=["g2p: a"],
         max_new_tokens=2,
     )  # fmt: skip
     assert stored_by(tmp_path / "out" / PROGRAM_NAME) == said

@@ -18,18 +18,19 @@ from escalade.edge.runtimes import (
     LOGITS_TO_KEEP,
     PAST_PREFIX,
 )
-from escalade.export.artifact import export_artifact
+from escalade.export.artifacts.artifact import export_artifact
 from escalade.export.blueprints import Decoder, Linear, align_rotary, decoder_of
-from escalade.export.calibration import calibrate
+from escalade.export.held.lost import measure_lost
 from escalade.export.kept import Kept
-from escalade.export.lost import measure_lost
 from escalade.export.model import load_model
-from escalade.export.onnx.decoder_graph import write_decoder
+from escalade.export.onnx.graphs.decoder import write_decoder
 from escalade.export.onnx.program import storage_of
-from escalade.export.onnx.storage import Storage
+from escalade.export.onnx.storing.storage import Storage
 from escalade.export.onnx.tuned import matrices_of, tables_of, tune_rounded
 from escalade.export.onnx.writer import GraphWriter
 from escalade.export.quantization import Answered
+from escalade.export.text import RoundingText
+from escalade.export.text.calibration import calibrate
 from escalade.export.tuning.reading import Reader, norms_of
 
 _WINDOW, _END = 48, 2
@@ -43,7 +44,7 @@ def read(tiny_model_dir: Path) -> tuple[Decoder, Sequence[Answered]]:
     """A decoder with hessians, and what it answers."""
     model = load_model(tiny_model_dir)
     _, answers = calibrate(
-        model, tiny_model_dir, "int4", PROMPTS, _WINDOW, lambda line: None,
+        model, tiny_model_dir, "int4", RoundingText(PROMPTS), _WINDOW, lambda line: None,
         end_ids=[_END], kept=Kept(tiny_model_dir.parent / "tuned"), hangs_on={},
     )  # fmt: skip
     assert len(answers) == len(PROMPTS)
@@ -134,8 +135,8 @@ def test_tuned_through_export_loses_less(
     lost = {}
     for name in ("plain", "tuned"):
         manifest = export_artifact(
-            tiny_model_dir, tmp_path / name, quantize="int4", bits=bits, gptq_prompts=PROMPTS,
-            tuned=name != "plain", golden_prompts=PROMPTS[:2],
+            tiny_model_dir, tmp_path / name, quantize="int4", bits=bits,
+            rounded_by=RoundingText(PROMPTS), tuned=name != "plain", golden_prompts=PROMPTS[:2],
         )  # fmt: skip
         assert ("tuned together" in manifest.quantization.detail) == (name != "plain")
         measured = measure_lost(tmp_path / name, tiny_model_dir, UNSEEN)
@@ -147,9 +148,9 @@ def test_tuned_through_export_loses_less(
 def test_a_model_that_is_not_small_is_left_as_it_is(
     tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("escalade.export.calibration.TUNED_PARAMETERS", 50_000)
+    monkeypatch.setattr("escalade.export.text.calibration.TUNED_PARAMETERS", 50_000)
     _, answers = calibrate(
-        load_model(tiny_model_dir), tiny_model_dir, "int4", PROMPTS[:2], _WINDOW, print,
-        end_ids=[_END], kept=Kept(tmp_path / "a"), hangs_on={},
+        load_model(tiny_model_dir), tiny_model_dir, "int4", RoundingText(PROMPTS[:2]), _WINDOW,
+        print, end_ids=[_END], kept=Kept(tmp_path / "a"), hangs_on={},
     )  # fmt: skip
     assert not answers

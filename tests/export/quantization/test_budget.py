@@ -22,12 +22,12 @@ from escalade.edge.artifact import (
 )
 from escalade.edge.errors import ArtifactError
 from escalade.edge.generation import Artifact
-from escalade.export.artifact import export_artifact
+from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.artifacts.layouts import Layout
 from escalade.export.blueprints import decoder_of
 from escalade.export.errors import OptionError
-from escalade.export.layouts import Layout
 from escalade.export.model import load_model
-from escalade.export.onnx.survey import budget_of
+from escalade.export.onnx.choosing.survey import budget_of
 from escalade.export.quantization import (
     BLOCKS,
     CURVATURE,
@@ -48,6 +48,7 @@ from escalade.export.quantization import (
 from escalade.export.quantization.blocks import fit_grid
 from escalade.export.quantization.hessian import HESSIAN, gather_hessians_of_text
 from escalade.export.quantization.own_text import draw_tokens
+from escalade.export.text import RoundingText
 
 OFFERS = st.lists(
     st.tuples(st.integers(1, 40), st.floats(0, 10)).map(lambda one: Offer(Choice(4, 32), *one)),
@@ -306,6 +307,10 @@ def test_the_same_seed_makes_the_same_choices(tiny_model_dir: Path) -> None:
 def test_too_little_text_leaves_nothing(tiny_model_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=r"--bits: text .* at least 32 tokens, got \d"):
         export_artifact(
-            tiny_model_dir, tmp_path / "a", quantize="int4", bits=9.0, gptq_prompts=["g2p: a"]
+            tiny_model_dir,
+            tmp_path / "a",
+            quantize="int4",
+            bits=9.0,
+            rounded_by=RoundingText(["g2p: a"]),
         )
     assert not list(tmp_path.iterdir())

@@ -11,9 +11,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escalade.edge.runtimes.onnx_session import joined_planes
+from escalade.edge.runtimes.onnx.session import joined_planes
 from escalade.export.blueprints import Linear
-from escalade.export.onnx.storage import Storage
+from escalade.export.onnx.storing.storage import Storage
 from escalade.export.onnx.writer import GraphWriter
 from escalade.export.quantization import (
     Choice,

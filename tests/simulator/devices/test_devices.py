@@ -26,6 +26,7 @@ def test_what_is_shipped_of_power_and_batteries_names_its_source() -> None:
         assert (device.watts is None) == ("power:" not in device.source)
     known = devices_with(None)
     assert {name: one.watts for name, one in known.items() if one.watts} == {
+        "pi-zero-2-w": 2.33,
         "pi-4": 6.4,
         "pi-5": 9.8,
     }

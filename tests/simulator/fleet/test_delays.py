@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from escalade.simulator.fleet import delays
-from escalade.simulator.fleet.delays import sampled_delays
-from escalade.simulator.fleet.queries import Queries
+from escalade.simulator.fleet.demand import delays
+from escalade.simulator.fleet.demand.delays import sampled_delays
+from escalade.simulator.fleet.demand.queries import Queries
 from escalade.simulator.network import Profile
 from escalade.simulator.network.profiles import Cycle
 from escalade.simulator.network.profiles.spreads import Normal

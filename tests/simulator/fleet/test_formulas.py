@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from small_fleets import Group, gateways_of, model_of
 
+from escalade.simulator.fleet.demand.queries import exponential_parts
 from escalade.simulator.fleet.engine import Outcome
 from escalade.simulator.fleet.engine.fast import simulate
 from escalade.simulator.fleet.engine.tally import ANSWERED, DEFERRED, DEGRADED
-from escalade.simulator.fleet.queries import exponential_parts
 
 _SEEDS = range(1, 13)
 #: How many standard errors a mean of 12 runs may be off: one in 2,000 is (Student's t, 11 degrees).

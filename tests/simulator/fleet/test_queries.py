@@ -14,7 +14,7 @@ from escalade.edge.trace import Hop, MemberAnswer, MemberInfo, Trace, TraceRecor
 from escalade.simulator.errors import FleetError
 from escalade.simulator.fleet import run_fleet
 from escalade.simulator.fleet.building import build
-from escalade.simulator.fleet.checking import read_spec
+from escalade.simulator.fleet.description.checking import read_spec
 from escalade.simulator.load import shown
 from escalade.simulator.load.fitting import fit
 

@@ -50,7 +50,7 @@ answers = {{ {answers} }}
 def test_a_trace_of_which_not_all_is_read_is_said(
     tmp_path: Path, make_trace: Callable[..., Trace], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("escalade.simulator.fleet.queries.MOST_QUERIES", 5)
+    monkeypatch.setattr("escalade.simulator.fleet.demand.queries.MOST_QUERIES", 5)
     trace = make_trace([0.1, 0.2, 0.6, 0.9] * 2, [True] * 8, [True] * 8)
     write_trace(tmp_path / "t.jsonl", trace.header, trace.records)
     text = fleet(cloud="replicas = 200")

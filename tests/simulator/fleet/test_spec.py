@@ -9,7 +9,7 @@ import pytest
 from escalade.simulator.errors import FleetError, ProfileError
 from escalade.simulator.fleet import run_fleet
 from escalade.simulator.fleet.building import build
-from escalade.simulator.fleet.checking import read_spec
+from escalade.simulator.fleet.description.checking import read_spec
 
 FLEET = """
 seconds = 60

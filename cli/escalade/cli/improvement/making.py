@@ -160,9 +160,8 @@ class Making:
 
     def export(self, say: Callable[[str], None]) -> None:
         """Export what was trained as the version before was exported; says what it could not."""
-        from escalade.export.artifact import export_artifact
-        from escalade.export.layouts import layout_of
-        from escalade.export.rounding_text import by_trained, text_again
+        from escalade.export.artifacts import export_artifact, layout_of
+        from escalade.export.text import by_trained, text_again
 
         was, records = self._was, read_records(self._folder / VALID)
         stored = was.quantization
@@ -180,9 +179,7 @@ class Making:
             head_bits=head_bits,
             bits=stored.budget.bits if stored.budget else None,
             activation_bits=activation_bits,
-            gptq_prompts=text.prompts,
-            gptq_named=text.named,
-            own_text=text.own,
+            rounded_by=text,
             layout=layout_of(was.files),
             golden_prompts=[record.prompt for record in records[:_GOLDEN_PROMPTS]],
             max_new_tokens=was.model.max_new_tokens,

@@ -17,8 +17,7 @@ import msgspec
 from escalade.cli.learning.publishing import publish, publish_untaught
 from escalade.cli.learning.settings import LearnPlan
 from escalade.cli.learning.supervising import Progress
-from escalade.cli.quiet import quiet_third_party
-from escalade.cli.signals import unwind_on_signals
+from escalade.cli.process import quiet_third_party, unwind_on_signals
 from escalade.edge.base import Clock, SystemClock
 from escalade.edge.errors import EdgeError
 from escalade.export.errors import ExportError

@@ -20,10 +20,10 @@ from itertools import count
 from pathlib import Path
 from threading import BoundedSemaphore, Lock
 
-from escalade.cli.gateway_opening import GatewayCascade
 from escalade.cli.learning.auditing import Auditing, Since
 from escalade.cli.learning.settings import LearnPlan
 from escalade.cli.learning.supervising import Supervisor
+from escalade.cli.serving import GatewayCascade
 from escalade.cloud.backends import Gauge
 from escalade.edge import Query
 from escalade.edge.answer import Answer

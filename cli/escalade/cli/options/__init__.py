@@ -71,6 +71,14 @@ from escalade.cli.options.simulating import (
     prices_of,
     setting_of,
 )
+from escalade.cli.options.watching import (
+    LogChoice,
+    LogOption,
+    LogTextOption,
+    MetricsOption,
+    OtlpOption,
+    watched,
+)
 
 __all__ = [
     "AllowOriginOption",
@@ -95,9 +103,14 @@ __all__ = [
     "JsonOption",
     "LimitOption",
     "ListenOption",
+    "LogChoice",
+    "LogOption",
+    "LogTextOption",
     "MaxMemoryOption",
+    "MetricsOption",
     "OnOutageChoice",
     "OnOutageOption",
+    "OtlpOption",
     "OutboxOption",
     "PlaintextOption",
     "PriceOption",
@@ -133,5 +146,6 @@ __all__ = [
     "plaintext_asked",
     "prices_of",
     "setting_of",
+    "watched",
     "web_options",
 ]

@@ -58,7 +58,7 @@ ThreadsOption = Annotated[
     typer.Option(
         "--threads",
         min=0,
-        max=256,  # escalade.edge.runtimes.MAX_THREADS
+        max=256,  # escalade.edge.runtimes.threads_of
         help="Threads that compute; 0: the physical cores, at most 4.",
     ),
 ]
@@ -127,7 +127,7 @@ def open_options(
     outbox: Path | None = None,
 ) -> OpenOptions:
     """What the options of a verb say about opening a cascade; its policy asks at the terminal."""
-    from escalade.cli.consent import at_terminal
+    from escalade.cli.options.consent import at_terminal
     from escalade.edge import OpenOptions
 
     return OpenOptions(

@@ -95,9 +95,9 @@ def ask(
     here; the best answer so far is printed all the same, marked degraded. The same where --trace
     could not be written.
     """
-    from escalade.cli.answers import is_streamed, print_answer_json, print_deltas, show_answer
     from escalade.cli.destinations import check_destinations
     from escalade.cli.errors import DegradedError, UntracedError
+    from escalade.cli.lines import is_streamed, print_answer_json, print_deltas, show_answer
     from escalade.cli.options import open_options
     from escalade.edge import EdgeClient
 

@@ -12,7 +12,12 @@ from escalade.cli.options import (
     ClientCaOption,
     GraceOption,
     ListenOption,
+    LogChoice,
+    LogOption,
+    LogTextOption,
     MaxMemoryOption,
+    MetricsOption,
+    OtlpOption,
     QueueOption,
     QuotaFileOption,
     RequestsPerMinuteOption,
@@ -23,13 +28,6 @@ from escalade.cli.options import (
     TokensPerDayOption,
     TrustedKeyOption,
     WebOption,
-)
-from escalade.cli.watching import (
-    LogChoice,
-    LogOption,
-    LogTextOption,
-    MetricsOption,
-    OtlpOption,
     watched,
 )
 

@@ -21,8 +21,7 @@ def inspect(
 
     Every file is held against its hash; no program is loaded (`escalade store verify` does).
     """
-    from escalade.cli.calibration_lines import cascade_calibration_lines
-    from escalade.cli.cascade_rows import rows_of, summary_of
+    from escalade.cli.lines import cascade_calibration_lines, rows_of, summary_of
     from escalade.cli.output import print_json, signature_words
     from escalade.edge.artifact import (
         check_signature,
@@ -108,7 +107,7 @@ def _rows(
         )
     shown = [(name, [text]) for name, text in rows.items()]
     if stored.budget:
-        from escalade.cli.export_lines import spent_lines
+        from escalade.cli.lines import spent_lines
 
         shown[2][1].extend(spent_lines(stored.budget))
     if manifest.embedding:
@@ -156,7 +155,7 @@ def calibration_lines(entry: CalibrationEntry | None) -> list[str]:
 
 
 def _goal_line(goal: Goal, *, certified: bool | None) -> str:
-    from escalade.cli.calibration_lines import promise_line
+    from escalade.cli.lines import promise_line
     from escalade.edge.deferral import QualityGoal, RateGoal
 
     if isinstance(goal, RateGoal):

@@ -14,6 +14,11 @@ from escalade.cli.options import (
     ClientCaOption,
     GraceOption,
     ListenOption,
+    LogChoice,
+    LogOption,
+    LogTextOption,
+    MetricsOption,
+    OtlpOption,
     QueueOption,
     QuotaFileOption,
     RequestsPerMinuteOption,
@@ -23,17 +28,10 @@ from escalade.cli.options import (
     TokensPerDayOption,
     WebOption,
     bytes_of,
+    watched,
     web_options,
 )
 from escalade.cli.served_model import OpenaiOptions, backend_named
-from escalade.cli.watching import (
-    LogChoice,
-    LogOption,
-    LogTextOption,
-    MetricsOption,
-    OtlpOption,
-    watched,
-)
 
 
 class DtypeChoice(StrEnum):

@@ -12,7 +12,7 @@ from escalade.cloud.backends import (
     agreeing,
 )
 from escalade.cloud.errors import OptionOutOfRangeError
-from escalade.cloud.rpcs.validation import check_fingerprint, check_ids
+from escalade.cloud.rpcs.checks import check_fingerprint, check_ids
 from escalade.v1 import cascade_pb2 as pb
 
 # A float32 log-probability of a certain token may be rounded to just above 0.

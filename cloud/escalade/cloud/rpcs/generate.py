@@ -8,16 +8,24 @@ reports. Failures are in the status alone.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
-from escalade.cloud.backends import Answer, BackendInfo, Delta, Query
-from escalade.cloud.rpcs import validation
+from escalade.cloud.backends import Answer, BackendInfo, Delta, Query, TopRow
+from escalade.cloud.rpcs.checks import (
+    check_expected_model,
+    check_priority,
+    max_new_tokens_of,
+    prompt_ids_of,
+    sampling_of,
+    stop_texts_of,
+    top_logprobs_of,
+)
 from escalade.cloud.rpcs.draft import check_draft, compare_draft
-from escalade.cloud.rpcs.sampling import sampling_of, top_logprobs_of
 from escalade.cloud.rpcs.status import Send
-from escalade.cloud.rpcs.top import put_top
 from escalade.v1 import cascade_pb2 as pb
+
+_INT32_BYTES = 4
 
 
 def key_of(request: pb.GenerateRequest) -> bytes | None:
@@ -35,21 +43,21 @@ def query_of(request: pb.GenerateRequest, info: BackendInfo, *, streamed: bool) 
     """
     # A short query feels each part that is looked into only to find that it is not there.
     if request.HasField("expected_model"):
-        validation.check_expected_model(request.expected_model, info)
-    validation.check_priority(request.priority)
+        check_expected_model(request.expected_model, info)
+    check_priority(request.priority)
     sampling = None
     if request.HasField("sampling"):
         sampling = sampling_of(request.sampling, partial(key_of, request), info)
     top_logprobs = top_logprobs_of(request.output, info)
-    max_new_tokens = validation.max_new_tokens_of(request.stopping, info)
-    stop_texts = validation.stop_texts_of(request.stopping)
+    max_new_tokens = max_new_tokens_of(request.stopping, info)
+    stop_texts = stop_texts_of(request.stopping)
     draft = None
     if request.HasField("draft"):
         draft = request.draft
         check_draft(draft, info)
     prompt = request.prompt
     return Query(
-        validation.prompt_ids_of(prompt, info),
+        prompt_ids_of(prompt, info),
         max_new_tokens,
         stop_texts,
         prompt_text=prompt.text,
@@ -85,7 +93,7 @@ def response_of(
     usage.generated_tokens = answer.generated_tokens
     usage.cached_prompt_tokens = answer.cached_prompt_tokens
     timing.queue_s, timing.compute_s = answer.queue_s, answer.compute_s
-    put_top(response, answer.top)
+    _put_top(response, answer.top)
     # What was drawn says nothing of the greedy choice.
     if request.HasField("draft") and not request.sampling.temperature:
         draft = request.draft
@@ -126,7 +134,7 @@ async def send_stream(
                 chunk.logprobs.extend(delta.logprobs)
             if with_text:
                 chunk.text = delta.text
-            put_top(chunk, delta.top)
+            _put_top(chunk, delta.top)
             chunk.SetInParent()  # also where nothing of it is wanted
             await send(message)
             sequence += 1
@@ -140,3 +148,15 @@ async def send_stream(
 
 def _wants_text(output: pb.OutputOptions) -> bool:
     return output.text or not output.HasField("text")
+
+
+def _put_top(message: pb.TokenChunk | pb.GenerateResponse, rows: Sequence[TopRow]) -> None:
+    """Write rows into a message, where there are any."""
+    if not rows:
+        return
+    shape = (len(rows), len(rows[0].ids) // _INT32_BYTES)
+    ids, logprobs = message.top_ids, message.top_logprobs
+    ids.data, ids.dtype = b"".join(row.ids for row in rows), pb.DATA_TYPE_INT32
+    logprobs.data, logprobs.dtype = b"".join(row.logprobs for row in rows), pb.DATA_TYPE_FLOAT32
+    for tensor in (ids, logprobs):
+        tensor.shape.extend(shape)

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from escalade.cloud.backends import BackendInfo, ScoredBatch, ScoreQuery, Scores
+from escalade.cloud.rpcs.checks import check_score_items
 from escalade.cloud.rpcs.status import Send
-from escalade.cloud.rpcs.validation import check_score_items
 from escalade.v1 import cascade_pb2 as pb
 
 # Bytes of scores in one message, a sixteenth of gRPC's default limit; one token's row at least.

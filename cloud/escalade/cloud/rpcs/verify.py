@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from escalade.cloud.backends import BackendInfo, Verdict
 from escalade.cloud.errors import OptionOutOfRangeError, PromptTooLongError
-from escalade.cloud.rpcs import validation
+from escalade.cloud.rpcs.checks import check_expected_model, check_generate_size, prompt_ids_of
 from escalade.cloud.rpcs.draft import check_draft
-from escalade.cloud.rpcs.sizes import check_generate_size
 from escalade.v1 import cascade_pb2 as pb
 
 
@@ -24,8 +23,8 @@ def check_verify(request: pb.VerifyRequest, info: BackendInfo) -> None:
         request_id=request.request_id, prompt=request.prompt, draft=request.draft
     )
     check_generate_size(asked, info)
-    validation.check_expected_model(request.expected_model, info)
-    prompt = validation.prompt_ids_of(request.prompt, info)
+    check_expected_model(request.expected_model, info)
+    prompt = prompt_ids_of(request.prompt, info)
     check_draft(request.draft, info)
     draft = len(request.draft.tokens.ids)
     if not draft:

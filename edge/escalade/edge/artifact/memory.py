@@ -27,7 +27,7 @@ _HELD_PER_BYTE: dict[Scheme, float] = {
     "dynamic-int8": 1.75,
     "8da4w": 2.0,
 }
-# Where integers are joined first and there is no room on disk for them (`runtimes/onnx_mapped.py`),
+# Where integers are joined first and there is no room on disk for them (`runtimes/onnx/mapped.py`),
 # onnxruntime is given all weights in memory, and copies them before it lays them out: 2.6 measured
 # at its highest, of 96 MB in 8 bits.
 _HELD_PER_GIVEN_BYTE = 2.75

@@ -16,7 +16,7 @@ from escalade.edge.deferral.rules import rule_named
 #: What a response that is not finished may be judged by: the same functions as the rules of
 #: these names, of the tokens so far.
 Statistic = Literal["mean", "sum", "min"]
-#: What computes in place of ONNX Runtime's own kernels; see `escalade.edge.runtimes.kernels`.
+#: What computes in place of ONNX Runtime's own kernels; see `escalade.edge.runtimes.onnx.kernels`.
 Kernels = Literal["kleidiai"]
 #: What an artifact may be calibrated with; `portable`: ONNX Runtime's own.
 KernelsChoice = Literal["portable", "kleidiai"]

@@ -19,7 +19,7 @@ from escalade.edge.artifact import (
 )
 from escalade.edge.deferral import EMBEDDING, DeferralRule, KernelsChoice
 from escalade.edge.errors import ArtifactError
-from escalade.edge.runtimes import MAX_THREADS, Runtime, default_threads, open_runtime
+from escalade.edge.runtimes import Runtime, open_runtime, threads_of
 
 
 class Opened(NamedTuple):
@@ -68,8 +68,7 @@ def opened(
     kernels: KernelsChoice | None,
 ) -> Opened:
     """An artifact with its program loaded; arguments and errors are those of `Artifact.open`."""
-    if not 0 <= threads <= MAX_THREADS:
-        raise ArtifactError(f"threads must be in [0, {MAX_THREADS}], got {threads}")
+    computing = threads_of(threads)
     with checked_folder(
         folder, max_memory=max_memory, trusted_key=trusted_key, tokenizers=tokenizers
     ) as (version, checked):
@@ -86,7 +85,7 @@ def opened(
         return Opened(
             version,
             manifest,
-            open_runtime(version, manifest, threads=threads or default_threads()),
+            open_runtime(version, manifest, threads=computing),
             checked.tokenizer,
             checked.rule,
             checked.chat_template,

@@ -14,7 +14,7 @@ from escalade.edge.errors import ArtifactError, ParityError
 from escalade.edge.generation.golden import tolerance_of
 from escalade.edge.generation.opening import checked_folder
 from escalade.edge.generation.texts import vocabulary_of
-from escalade.edge.runtimes import default_threads, open_sentence_encoder
+from escalade.edge.runtimes import open_sentence_encoder, threads_of
 from escalade.v1.prompt_size import longest_token_bytes, most_prompt_bytes
 
 # Texts of a tier of 16, of some queries that are answered side by side.
@@ -71,6 +71,7 @@ class SentenceEncoder:
             ArtifactError, SignatureError, ParityError: see `Artifact.open`; or the artifact is no
                 sentence encoder.
         """
+        computing = threads_of(threads)
         with checked_folder(
             folder, max_memory=max_memory, trusted_key=trusted_key, tokenizers=tokenizers
         ) as (version, checked):
@@ -78,9 +79,7 @@ class SentenceEncoder:
                 raise ArtifactError(
                     f"{folder}: not a sentence encoder, whose manifest has an embedding"
                 )
-            encoder = cls(
-                version, checked.manifest, checked.tokenizer, threads=threads or default_threads()
-            )
+            encoder = cls(version, checked.manifest, checked.tokenizer, threads=computing)
         encoder.check_golden()
         return encoder
 

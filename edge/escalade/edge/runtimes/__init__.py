@@ -1,7 +1,7 @@
 """Programs that generate, classify and score, each by its runtime; knows no text."""
 
 from escalade.edge.runtimes.base import Runtime, Step
-from escalade.edge.runtimes.cores import MAX_THREADS, default_threads
+from escalade.edge.runtimes.cores import default_threads, threads_of
 from escalade.edge.runtimes.opening import (
     open_llamacpp,
     open_onnx,
@@ -38,7 +38,6 @@ __all__ = [
     "LOGITS",
     "LOGITS_TO_KEEP",
     "LOGPROB",
-    "MAX_THREADS",
     "NEXT_TOKEN",
     "PAST_PREFIX",
     "PRESENT_PREFIX",
@@ -55,4 +54,5 @@ __all__ = [
     "open_onnx",
     "open_runtime",
     "open_sentence_encoder",
+    "threads_of",
 ]

@@ -12,7 +12,7 @@ from escalade.edge.runtimes.base import Runtime
 if TYPE_CHECKING:
     import onnxruntime as ort
 
-    from escalade.edge.runtimes.onnx_sentence_encoder import OnnxSentenceEncoder
+    from escalade.edge.runtimes.onnx import OnnxSentenceEncoder
 
 
 def open_runtime(folder: Path, manifest: Manifest, *, threads: int) -> Runtime:
@@ -27,24 +27,24 @@ def open_runtime(folder: Path, manifest: Manifest, *, threads: int) -> Runtime:
 
         return LinearRuntime(program, manifest)
     if manifest.classification:
-        from escalade.edge.runtimes.onnx_classifier import OnnxClassifierRuntime
+        from escalade.edge.runtimes.onnx import OnnxClassifierRuntime
 
         return OnnxClassifierRuntime(program, manifest, threads=threads)
     if manifest.format == "executorch":
-        from escalade.edge.runtimes.executorch_runtime import ExecutorchRuntime
+        from escalade.edge.runtimes.executorch import ExecutorchRuntime
 
         return ExecutorchRuntime(program, manifest, threads=threads)
     if manifest.format == "gguf":
-        from escalade.edge.runtimes.llamacpp_runtime import LlamaCppRuntime
+        from escalade.edge.runtimes.llamacpp import LlamaCppRuntime
 
         return LlamaCppRuntime(program, manifest, threads=threads)
     if manifest.encoder is not None:
-        from escalade.edge.runtimes.onnx_encoder_decoder import OnnxEncoderDecoderRuntime
+        from escalade.edge.runtimes.onnx import OnnxEncoderDecoderRuntime
 
         return OnnxEncoderDecoderRuntime(
             folder / manifest.encoder, program, manifest, threads=threads
         )
-    from escalade.edge.runtimes.onnx_runtime import OnnxRuntime
+    from escalade.edge.runtimes.onnx import OnnxRuntime
 
     return OnnxRuntime(program, manifest, threads=threads)
 
@@ -55,7 +55,7 @@ def open_sentence_encoder(folder: Path, manifest: Manifest, *, threads: int) -> 
     Raises:
         ArtifactError: see `open_runtime`.
     """
-    from escalade.edge.runtimes.onnx_sentence_encoder import OnnxSentenceEncoder
+    from escalade.edge.runtimes.onnx import OnnxSentenceEncoder
 
     return OnnxSentenceEncoder(folder / manifest.program, manifest, threads=threads)
 
@@ -66,7 +66,7 @@ def open_onnx(folder: Path, manifest: Manifest, *, threads: int) -> ort.Inferenc
     Raises:
         ArtifactError: onnxruntime cannot load it.
     """
-    from escalade.edge.runtimes.onnx_session import open_session
+    from escalade.edge.runtimes.onnx import open_session
 
     return open_session(folder / manifest.program, manifest, threads=threads)
 
@@ -77,6 +77,6 @@ def open_llamacpp() -> ModuleType:
     Raises:
         ArtifactError: it is not installed.
     """
-    from escalade.edge.runtimes import llamacpp_library
+    from escalade.edge.runtimes.llamacpp import library
 
-    return llamacpp_library
+    return library

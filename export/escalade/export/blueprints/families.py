@@ -1,6 +1,6 @@
 """Reads transformers' causal LMs into blueprints, family by family; knows no ONNX.
 
-A family is listed here when its every operation is one that `decoder_graph` writes. Settings
+A family is listed here when its every operation is one that `onnx/graphs` writes. Settings
 that would change the mathematics and that are not known are refused, not ignored.
 """
 

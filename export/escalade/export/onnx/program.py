@@ -19,16 +19,18 @@ from escalade.export.blueprints import (
 )
 from escalade.export.kept import Kept
 from escalade.export.memory import drop_pages, give_back
-from escalade.export.onnx.classifier_graph import write_classifier
-from escalade.export.onnx.decoder_graph import matrices_in, write_decoder
-from escalade.export.onnx.encoder_decoder_graph import write_encoder_decoder
-from escalade.export.onnx.slices import slices_in
-from escalade.export.onnx.storage import Storage
-from escalade.export.onnx.survey import budget_of
+from escalade.export.onnx.choosing import budget_of
+from escalade.export.onnx.graphs import (
+    matrices_in,
+    write_classifier,
+    write_decoder,
+    write_encoder_decoder,
+)
+from escalade.export.onnx.storing import Storage, slices_in
 from escalade.export.onnx.tuned import tune_rounded
 from escalade.export.onnx.writer import PROGRAM_NAME, GraphWriter
 from escalade.export.quantization import Answered, Choice, has_hessians
-from escalade.export.rounding_text import BY_GPTQ
+from escalade.export.text import BY_GPTQ
 
 ENCODER_NAME = "encoder.onnx"
 

@@ -6,9 +6,8 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
 from escalade.export.blueprints import Decoder, Linear, Norm
-from escalade.export.onnx.layers import stack
-from escalade.export.onnx.slices import slices_of
-from escalade.export.onnx.storage import EMBEDDING, HEAD, Storage
+from escalade.export.onnx.graphs import stack
+from escalade.export.onnx.storing import EMBEDDING, HEAD, Storage, slices_of
 from escalade.export.quantization import Answered, rounded_from, tensors
 from escalade.export.tuning import Matrix, Tables, Tuning, norms_of
 

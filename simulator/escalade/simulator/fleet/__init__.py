@@ -1,17 +1,14 @@
 """Millions of devices before one cloud, in virtual time; knows no report page."""
 
-from escalade.simulator.fleet.arrivals import recorded_times
 from escalade.simulator.fleet.building import profile_of
-from escalade.simulator.fleet.capacity import RUNS, fewest, plan_capacity
-from escalade.simulator.fleet.checking import read_spec
+from escalade.simulator.fleet.demand import recorded_of, recorded_times
+from escalade.simulator.fleet.description import Daily, Group, Recorded, Spec, read_spec
 from escalade.simulator.fleet.frames import frames_of
 from escalade.simulator.fleet.given import replica_s
-from escalade.simulator.fleet.queries import recorded_of
+from escalade.simulator.fleet.replicas import RUNS, Took, Trials, fewest, plan_capacity
 from escalade.simulator.fleet.report import FleetReport
 from escalade.simulator.fleet.run import run_fleet, run_spec
-from escalade.simulator.fleet.spec import Daily, Group, Recorded, Spec
 from escalade.simulator.fleet.tables import capacity_lines, lines_of, tables_of
-from escalade.simulator.fleet.trials import Took, Trials
 
 __all__ = [
     "RUNS",

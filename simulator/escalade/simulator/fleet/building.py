@@ -10,11 +10,17 @@ from typing import NamedTuple
 import numpy as np
 
 from escalade.simulator.errors import FleetError, ProfileError
-from escalade.simulator.fleet.arrays import Built, model_of
-from escalade.simulator.fleet.arrivals import Rate, rate_of, recorded_times
+from escalade.simulator.fleet.demand import (
+    Built,
+    Queries,
+    Rate,
+    model_of,
+    queries_of,
+    rate_of,
+    recorded_times,
+)
+from escalade.simulator.fleet.description import CloudTable, GatewayTable, Group, Recorded, Spec
 from escalade.simulator.fleet.engine import Model
-from escalade.simulator.fleet.queries import Queries, queries_of
-from escalade.simulator.fleet.spec import CloudTable, GatewayTable, Group, Recorded, Spec
 from escalade.simulator.formats import nominal_seconds
 from escalade.simulator.network import Profile, Profiles, get_profile, held_share
 

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from escalade.simulator.fleet.description import Group, Spec
 from escalade.simulator.fleet.engine import (
     AT_GATEWAY,
     DEFERRED,
@@ -23,7 +24,6 @@ from escalade.simulator.fleet.engine import (
     Tally,
     quantile,
 )
-from escalade.simulator.fleet.spec import Group, Spec
 
 Number = TypeVar("Number", np.int64, np.float64)
 

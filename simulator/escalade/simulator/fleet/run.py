@@ -6,10 +6,9 @@ import os
 from pathlib import Path
 
 from escalade.simulator.fleet.building import build
-from escalade.simulator.fleet.checking import read_spec
+from escalade.simulator.fleet.description import Spec, read_spec
 from escalade.simulator.fleet.engine import Progress, simulate
 from escalade.simulator.fleet.report import WINDOWS, FleetRun, run_of
-from escalade.simulator.fleet.spec import Spec
 from escalade.simulator.network import Profiles
 
 #: Threads that devices run on: all there are, for no number depends on how many.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from escalade.simulator.fleet.capacity import RUNS, Capacity
+from escalade.simulator.fleet.replicas import RUNS, Capacity
 from escalade.simulator.fleet.report import FleetReport, GroupRow, Percentiles
 from escalade.simulator.formats import (
     Cell,

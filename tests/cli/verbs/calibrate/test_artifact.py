@@ -22,8 +22,8 @@ from escalade.edge.artifact.manifest import (
     write_manifest,
 )
 from escalade.edge.generation.artifact import Artifact
-from escalade.edge.runtimes import onnx_session
-from escalade.edge.runtimes.kernels import choose_kernels
+from escalade.edge.runtimes.onnx import session
+from escalade.edge.runtimes.onnx.kernels import choose_kernels
 
 Invoke = Callable[..., tuple[int, str, str]]
 
@@ -69,7 +69,7 @@ def test_kernels_of_arm_are_kept_with_the_threshold_that_they_gave(
     arguments = ["calibrate", artifact, "--data", data, *RATE]
     with monkeypatch.context() as on_arm:
         on_arm.setattr(platform, "machine", lambda: "aarch64")
-        on_arm.setattr(onnx_session, "choose_kernels", other_kernels)
+        on_arm.setattr(session, "choose_kernels", other_kernels)
         code, out, err = invoke(*arguments, "--kernels", "kleidiai")
         assert code == 0
         golden = len(before.golden)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from escalade.cli.calibration_lines import UNCHECKED
 from escalade.cli.errors import CliError
+from escalade.cli.lines import UNCHECKED
 from escalade.cli.output import harmless, note_console, print_json, progress_bar, result_console
 from escalade.cli.verbs.inspect import deferral_lines
 from escalade.edge.artifact import SIGNATURE_NAME

@@ -111,7 +111,7 @@ def calibrate(
     comments are kept.
     """
     from escalade.cli.errors import CliError
-    from escalade.cli.goals import GoalOptions, artifact_goal
+    from escalade.cli.verbs.calibrate.goals import GoalOptions, artifact_goal
     from escalade.edge.deferral import check_share
 
     options = GoalOptions(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
-from escalade.cli.calibration_lines import UNCHECKED, cascade_calibration_lines
-from escalade.cli.goals import GoalOptions, cascade_goal
+from escalade.cli.lines import UNCHECKED, cascade_calibration_lines
 from escalade.cli.output import harmless, note_console, print_json, result_console
+from escalade.cli.verbs.calibrate.goals import GoalOptions, cascade_goal
 from escalade.edge import OpenOptions
 from escalade.edge.calibration import calibrate_cascade
 from escalade.edge.opening import open_cascade

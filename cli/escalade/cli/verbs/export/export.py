@@ -97,7 +97,7 @@ def export(
     json: JsonOption = False,
 ) -> None:
     """Turn a torch model, or a linear classifier, into an artifact; checked against torch."""
-    from escalade.cli.export_lines import budget_table, took_line
+    from escalade.cli.lines import budget_table, took_line
     from escalade.cli.output import note_console, print_json, result_console
 
     # Threads of torch that spin while they wait took ten times as long where others use the cores.
@@ -124,12 +124,12 @@ def export(
     )
     if manifest is None:
         from escalade.checkpoint import locate
-        from escalade.export.artifact import DEFAULT_GOLDEN_PROMPTS, export_artifact
-        from escalade.export.rounding_text import RoundingText, read_rounding_text
+        from escalade.export.artifacts import DEFAULT_GOLDEN_PROMPTS, export_artifact
+        from escalade.export.text import AS_KEPT, NEAREST, OWN_TEXT, read_rounding_text
 
-        by_name = {"none": RoundingText([]), "own": RoundingText(None, own=True)}
-        text = RoundingText(None)
+        text = AS_KEPT
         if gptq is not None:
+            by_name = {"none": NEAREST, "own": OWN_TEXT}
             text = by_name.get(gptq) or read_rounding_text(Path(gptq))
         unseen = _prompts_or_none(held_out, _HELD_OUT_PROMPTS)
         located = locate(model)
@@ -146,9 +146,7 @@ def export(
             bits=bits,
             activation_bits=activation_bits,
             layout=None if layout is None else layout.value,
-            gptq_prompts=text.prompts,
-            gptq_named=text.named,
-            own_text=text.own,
+            rounded_by=text,
             held_out=unseen or (),
             golden_prompts=texts or DEFAULT_GOLDEN_PROMPTS,
             max_new_tokens=max_new_tokens,
@@ -156,7 +154,7 @@ def export(
         )
         measured = format is FormatChoice.onnx and quantize is not QuantizeChoice.none
         if measured and held_out != "none":
-            from escalade.export.lost import keep_lost, measure_lost
+            from escalade.export.held import keep_lost, measure_lost
 
             progress("measuring what was lost")
             lost = measure_lost(out, located.folder, unseen)

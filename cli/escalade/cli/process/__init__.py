@@ -1,0 +1,13 @@
+"""What a process of ours owes its terminal: signals, streams, silence; knows no verb, no part."""
+
+from escalade.cli.process.quiet import quiet_third_party
+from escalade.cli.process.signals import EndedError, unwind_on_signals
+from escalade.cli.process.streams import is_reader_gone, prepare_streams
+
+__all__ = [
+    "EndedError",
+    "is_reader_gone",
+    "prepare_streams",
+    "quiet_third_party",
+    "unwind_on_signals",
+]

@@ -1,0 +1,243 @@
+"""Lists the matrices of a graph, what they may be stored in and what else it takes; writes nothing.
+
+The graph is written once without them: their names and what is not theirs come from there.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import msgspec
+from torch import Tensor
+
+from escalade.edge.artifact import BudgetEntry, ChoiceEntry
+from escalade.export.blueprints import Decoder, Linear
+from escalade.export.errors import OptionError
+from escalade.export.kept import Kept
+from escalade.export.onnx.choosing.pricing import prices_of, prices_of_table
+from escalade.export.onnx.graphs import write_decoder
+from escalade.export.onnx.storing import HEAD, Storage, array, slice_name, table_of
+from escalade.export.onnx.writer import INLINE_BYTES, PROGRAM_NAME, GraphWriter
+from escalade.export.quantization import BLOCKS, WIDTHS, Choice, Offer, spend
+
+# A lookup's kernel reads 4 or 8 bits.
+_LOOKED_UP_WIDTHS = (3, 4, 5, 6, 8)
+# Where a table of words may be cut, as shares of its rows. A tokenizer's words are in the order of
+# its merges, frequent ones first, and answers hang on few others: with the first thirty-second of
+# SmolLM2's in 8 bits and the rest in 4 it loses half of what it does all in 4.
+_CUTS = (64, 32, 16, 8, 4, 2)
+# What a matrix takes in the graph's own file: its node, and three or four tensors' names, shapes
+# and places; and what its table of scales adds to that, where it has one. Of SmolLM2's layers none
+# takes more than 761.
+_LISTED_BYTES, _TABLE_LISTED_BYTES = 640, 260
+# What a slice of a table takes beyond: it is looked up beside its neighbours, by ten more nodes.
+_SLICE_LISTED_BYTES = 400
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey(Storage):
+    """Prices matrices instead of storing them, and counts what they take."""
+
+    model: Decoder
+    planes: bool
+    offers: dict[str, list[Offer]] = field(default_factory=dict)
+    weights: dict[str, int] = field(default_factory=dict)
+    #: Of words, which are priced in slices.
+    tables: set[str] = field(default_factory=set)
+
+    def linear(self, graph: GraphWriter, name: str, module: Linear, values: str) -> str:
+        """Price it; what it gives is its input."""
+        if name in self.offers or name in self.tables:
+            return graph.node("Identity", [values])
+        if name == HEAD:
+            self._take_table(name, module, WIDTHS, None)
+        else:
+            choices = self._choices(WIDTHS)
+            self.progress(name)
+            step = self.kept.once(
+                f"{name}.prices",
+                lambda: {
+                    "lost": prices_of(name, module, choices, rounds_inputs=self.rounds_inputs)
+                },
+            )
+            self._take(name, module, choices, step["lost"])
+        if module.bias is not None:
+            graph.weight(f"{name}.bias", array(module.bias))
+        return graph.node("Identity", [values])
+
+    def embedding(
+        self, graph: GraphWriter, name: str, table: Tensor, ids: str, head: Linear | None = None
+    ) -> str:
+        """Price it; what it gives is the ids."""
+        looked_up = self.model.embedding_curvature
+        self._take_table(name, head or Linear(table), _LOOKED_UP_WIDTHS, looked_up)
+        return graph.node("Identity", [ids])
+
+    def _take_table(
+        self, name: str, table: Linear, widths: Sequence[int], looked_up: Tensor | None
+    ) -> None:
+        rows, choices = len(table.weight), self._choices(widths)
+        firsts = sorted({0, *(rows // share for share in _CUTS)})
+        slices = [slice(*ends) for ends in pairwise([*firsts, rows])]
+        said = self.model.head.curvature
+        self.progress(name)
+
+        def priced() -> dict[str, Tensor]:
+            found = prices_of_table(
+                name,
+                table,
+                slices,
+                choices,
+                looked_up=looked_up,
+                said=said,
+                rounds_inputs=self.rounds_inputs,
+            )
+            return {"lost": found}
+
+        lost = self.kept.once(f"{name}.prices", priced)["lost"]
+        self.tables.add(name)
+        for some, each in zip(slices, lost, strict=True):
+            self._take(slice_name(name, some.start), table.rows(some), choices, each, sliced=True)
+
+    def _choices(self, widths: Sequence[int]) -> list[Choice]:
+        choices = [Choice(bits, size) for bits in widths for size in BLOCKS]
+        return [choice for choice in choices if choice.whole or self.planes]
+
+    def _take(
+        self,
+        name: str,
+        linear: Linear,
+        choices: Sequence[Choice],
+        lost: Tensor,
+        *,
+        sliced: bool = False,
+    ) -> None:
+        shape = linear.weight.shape
+
+        def bytes_of(choice: Choice) -> int:
+            own = choice.bytes_of(*shape) + _TABLE_LISTED_BYTES * choice.few_scales(*shape)
+            return own + (_SLICE_LISTED_BYTES + _viewed_bytes(choice, *shape)) * sliced
+
+        self.offers[name] = [
+            Offer(choice, bytes_of(choice), one)
+            for choice, one in zip(choices, lost.tolist(), strict=True)
+        ]
+        self.weights[name] = linear.weight.numel()
+
+    def take(self) -> int:
+        """Look at every matrix; returns the bytes of a program that are no matrix's own."""
+        with tempfile.TemporaryDirectory() as scratch:
+            with GraphWriter(Path(scratch) / PROGRAM_NAME, "decoder") as graph:
+                write_decoder(graph, self.model, self)
+            beside = sum(path.stat().st_size for path in Path(scratch).iterdir())
+        return beside + _LISTED_BYTES * len(self.offers)
+
+    def bytes_of(self, chosen: Mapping[str, Offer]) -> int:
+        """At most, beside what `take` gave: slices that are stored as one are listed once."""
+        joined = len(chosen) - len(self.entries(chosen))
+        listed = joined * (_LISTED_BYTES + _SLICE_LISTED_BYTES)
+        return sum(offer.bytes for offer in chosen.values()) - listed
+
+    def entries(self, chosen: Mapping[str, Offer]) -> list[ChoiceEntry]:
+        """For the manifest; neighbours among a table's slices that are stored alike are one."""
+        entries: list[ChoiceEntry] = []
+        for name, offer in chosen.items():
+            bits, size = offer.choice
+            entry = ChoiceEntry(
+                name=name,
+                bits=bits,
+                block_size=size,
+                weights=self.weights[name],
+                expected_kl=offer.lost,
+            )
+            last = entries[-1] if entries else None
+            if last is not None and _one_slice(last, entry):
+                weights, lost = last.weights + entry.weights, last.expected_kl + entry.expected_kl
+                entries[-1] = msgspec.structs.replace(last, weights=weights, expected_kl=lost)
+            else:
+                entries.append(entry)
+        return entries
+
+
+def _one_slice(first: ChoiceEntry, second: ChoiceEntry) -> bool:
+    """Whether they are of one table, and stored alike."""
+    table = table_of(first.name)
+    alike = (first.bits, first.block_size) == (second.bits, second.block_size)
+    return table is not None and table == table_of(second.name) and alike
+
+
+def budget_of(
+    model: Decoder,
+    bits: float,
+    parameters: int,
+    *,
+    activation_bits: int = 8,
+    planes: bool = True,
+    kept: Kept | None = None,
+    progress: Callable[[str], None] = lambda name: None,
+) -> BudgetEntry:
+    """Choose bits and block size of each matrix, so that the program loses least within a budget.
+
+    Args:
+        model: with hessians and curvatures.
+        bits: of the program's files, for each of its weights.
+        parameters: how many weights there are.
+        activation_bits: of what matrices are multiplied with, 8 or 32.
+        planes: whether integers may be stored in planes.
+        kept: where prices stay until all is done.
+        progress: called with the name of each matrix before it is priced.
+
+    Raises:
+        OptionError: no choice makes a program of so few bits, or every one of fewer; what a
+            matrix was fed is not finite.
+    """
+    survey = Survey(
+        scheme="int4",
+        block_size=BLOCKS[0],
+        activation_bits=activation_bits,
+        planes=planes,
+        model=model,
+        kept=kept or Kept(),
+        progress=progress,
+    )
+    beside = survey.take()
+    fewest, most = (
+        beside + sum(some(offer.bytes for offer in each) for each in survey.offers.values())
+        for some in (min, max)
+    )
+    low, high = 8 * fewest / parameters, 8 * most / parameters
+    if not low <= bits <= high:
+        raise OptionError(
+            f"--bits must be {math.ceil(100 * low) / 100:.2f} to {math.floor(100 * high) / 100:.2f}"
+            f" for this model, got {bits:g}"
+        )
+    chosen = _spent(survey, int(bits * parameters / 8) - beside)
+    return BudgetEntry(bits=bits, choices=survey.entries(chosen))
+
+
+def _spent(survey: Survey, most: int) -> dict[str, Offer]:
+    """Within so many bytes; what slices that are stored as one do not take is spent too."""
+    chosen, spared = spend(survey.offers, most), 0
+    while (found := _whole(chosen) - survey.bytes_of(chosen)) > spared:
+        spared = found
+        more = spend(survey.offers, most + spared)
+        if survey.bytes_of(more) <= most:
+            chosen = more
+    return chosen
+
+
+def _whole(chosen: Mapping[str, Offer]) -> int:
+    return sum(offer.bytes for offer in chosen.values())
+
+
+def _viewed_bytes(choice: Choice, rows: int, columns: int) -> int:
+    """Of tensors that lie in the graph itself and have a view, which is there beside them."""
+    blocks = rows * -(-columns // choice.block_size)
+    scales = blocks * (1 if choice.few_scales(rows, columns) else 2)
+    integers = blocks * choice.block_size * choice.bits // 8 if choice.whole else 0
+    return sum(some for some in (scales, integers) if some <= INLINE_BYTES)
