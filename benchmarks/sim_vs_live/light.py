@@ -10,8 +10,8 @@ it then. Without that the one waited in one piece, the other in two.
 
 Both cascades have one device. Two that were opened, each with copies of the models of its own, had
 times that differed by up to a tenth in a whole round: each finds out for itself whether its members
-answer sooner in threads.
-Between the two it forgets what it has read, which would be the whole prompt.
+answer sooner in threads. Between the two it forgets what it has read, which would be all of the
+next prompt.
 """
 
 from __future__ import annotations
