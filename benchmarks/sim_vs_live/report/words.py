@@ -1,7 +1,7 @@
 """What the page says in words; knows no number."""
 
-CONTROLS = """In sixteen parts, in turns with sixteen of each network's, as many calls a second
-over links that do not delay. The slowdown is fitted to them: by how many times each call beside it makes
+CONTROLS = """In sixteen parts, in turns with sixteen of each network's, as many calls a second over
+links that do not delay. The slowdown is fitted to them: by how many times each call beside it makes
 one take longer in the cloud. What each then took more than virtual time has is added to the
 network's calls, in an order of chance. Stolen is what the machine's host gave to others meanwhile,
 of all cores. Others are the cores that other processes had on average in the part in which they had
