@@ -8,6 +8,8 @@ DIST_STAMP := .venv-dist/.installed
 GGUF_STAMP := .venv-gguf/.installed
 CONTRACT := protos/escalade/v1/cascade.proto
 WEB := edge/web
+# Of tests: one more than cores, for many wait for processes.
+WORKERS = $(shell $(PYTHON) -c "import os; print(min(4, 1 + (os.cpu_count() or 1)))")
 NEED_NODE = @command -v npm >/dev/null || { echo "$@: needs node 20 or newer and npm, which are not here" >&2; exit 1; }
 NEED_CHROMIUM = @command -v chromium >/dev/null || command -v google-chrome >/dev/null || { echo "$@: needs Chromium, which is not here (Debian: apt install chromium)" >&2; exit 1; }
 
@@ -21,7 +23,7 @@ demo: $(STAMP) ## The bundled cascade, end to end, on this machine
 	$(BIN)/escalade demo
 
 test: $(STAMP) ## Every test that takes seconds
-	$(BIN)/pytest -m "not slow and not web" -n logical --maxprocesses 4
+	$(BIN)/pytest -m "not slow and not web" -n $(WORKERS)
 
 test-slow: $(STAMP) ## Every test that takes longer
 	$(BIN)/pytest -m slow

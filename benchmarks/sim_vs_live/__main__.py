@@ -18,6 +18,8 @@ from benchmarks.study.jobs import REPOSITORY, keep_settings
 #: From no delay that can be seen to a satellite's; that which has a cycle of 15 s among them.
 PROFILES = ("coe-1us", "coe-10ms", "wifi-good", "lte", "leo-handover", "geo")
 
+#: One query after the other, and calls in an open loop.
+_LOADS = ("light", "loaded")
 #: Seeds of rounds; a round takes some from its own on.
 _APART = 10
 
@@ -29,6 +31,7 @@ def main() -> None:
     parser.add_argument("--profiles", nargs="+", default=list(PROFILES), help="networks")
     parser.add_argument("--queries", type=int, default=80, help="of a light piece")
     parser.add_argument("--calls", type=int, default=200, help="of a loaded piece")
+    parser.add_argument("--loads", nargs="+", choices=_LOADS, default=_LOADS, help="to measure")
     parser.add_argument("--rounds", type=int, default=1, help="one after the other, then pooled")
     parser.add_argument(
         "--seed", type=int, default=1, help="of the first round's queries, moments and networks"
@@ -60,6 +63,7 @@ def main() -> None:
                 calls=options.calls,
                 seed=seed,
                 shared=options.out,
+                loads=options.loads,
             )
 
         told = {name: str(getattr(options, name)) for name in ("queries", "calls", "seed")}

@@ -50,6 +50,8 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
     chance: dict[str, Interval]
     #: The largest distance of the two distribution functions.
     ks: Interval
+    #: The median of what each query that the device answers is off by; None where there is none.
+    query_by_query: Interval | None
 
 
 def compared(rounds: Sequence[Piece], *, sent_only: bool = False) -> Compared:
@@ -82,7 +84,19 @@ def compared(rounds: Sequence[Piece], *, sent_only: bool = False) -> Compared:
         by_round=dict(zip(STATISTICS, np.transpose(each).tolist(), strict=True)),
         chance=chance_of(virtual),
         ks=ks,
+        query_by_query=None if sent_only else _query_by_query(piece),
     )
+
+
+def _query_by_query(piece: Piece) -> Interval | None:
+    ended = ~(np.array(piece.live_sent) | np.array(piece.virtual_sent))
+    if not ended.any():
+        return None
+    # No network is in them: all draws are one.
+    off = np.array(piece.virtual_s[0])[ended] / np.array(piece.live_s)[ended] - 1
+    drawn = np.random.default_rng(_SEED).integers(0, len(off), (_RESAMPLES, len(off)))
+    low, high = np.percentile(np.median(off[drawn], axis=1), [2.5, 97.5])
+    return Interval(float(np.median(off)), float(low), float(high))
 
 
 def _sides(piece: Piece, *, sent_only: bool) -> tuple[Floats, Floats]:

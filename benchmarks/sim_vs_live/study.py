@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 from benchmarks.sim_vs_live import first_calls, light
 from benchmarks.sim_vs_live.loaded import Call, measure, recorded_calls
-from benchmarks.sim_vs_live.pieces import LOADS, keep, kept, name_of
+from benchmarks.sim_vs_live.pieces import LOADS, Load, keep, kept, name_of
 from benchmarks.sim_vs_live.system import System, models, system
 
 from escalade.cli.output import note_console, progress_bar
@@ -49,6 +49,7 @@ class Study:
         calls: int,
         seed: int,
         shared: Path,
+        loads: Sequence[Load] = LOADS,
     ) -> None:
         """Nothing is measured yet.
 
@@ -59,15 +60,16 @@ class Study:
             calls: of a loaded piece, at least 1.
             seed: of queries, moments and networks.
             shared: a folder of what all rounds have: models and data.
+            loads: that are measured.
         """
         self._out, self._profiles, self._shared = out, profiles, shared
-        self._queries, self._calls, self._seed = queries, calls, seed
+        self._queries, self._calls, self._seed, self._loads = queries, calls, seed, loads
         out.mkdir(parents=True, exist_ok=True)
 
     def run(self) -> None:
         """Measure the pieces that are missing."""
         for tiers in (2, 3):
-            names = [name_of(load, tiers, one) for one in self._profiles for load in LOADS]
+            names = [name_of(load, tiers, one) for one in self._profiles for load in self._loads]
             if not all(self._path(name).exists() for name in names):
                 with ExitStack() as stack:
                     self._measure(tiers, stack)
@@ -84,11 +86,15 @@ class Study:
     def _measure(self, tiers: int, stack: ExitStack) -> None:
         made = stack.enter_context(models(self._shared / "models"))
         near = stack.enter_context(system(self._out / f"near-{tiers}", made, _NEAR, tiers))
-        self._once("fit", Fit, lambda: self._fit(near))
-        calls, others = self._recorded(near, tiers)
+        calls, others = list[Call](), list[Call]()
+        if "loaded" in self._loads:
+            self._once("fit", Fit, lambda: self._fit(near))
+            calls, others = self._recorded(near, tiers)
         for profile in self._profiles:
             missing = [
-                load for load in LOADS if not self._path(name_of(load, tiers, profile)).exists()
+                load
+                for load in self._loads
+                if not self._path(name_of(load, tiers, profile)).exists()
             ]
             if not missing:
                 continue

@@ -90,6 +90,15 @@ def _findings(found: Findings) -> Iterator[str]:
             f" tiers: {', '.join(met)}; the worst p95 is {100 * worst.error['p95'].value:+.1f} %"
             f" ({worst.profile}, {worst.tiers} tiers). {_beyond(rows)}."
         )
+    paired = [one.query_by_query for one in found.rows if one.query_by_query is not None]
+    if paired:
+        off = [100 * one.value for one in paired]
+        fits = sum(one.low <= 0 <= one.high for one in paired)
+        yield (
+            f"- Of those that the device answers itself, query by query, virtual time is off by"
+            f" {min(off):+.1f} to {max(off):+.1f} % (medians of {len(paired)} pairs, all networks;"
+            f" 0 in its interval on {fits})."
+        )
 
 
 def _beyond(rows: Sequence[Compared]) -> str:

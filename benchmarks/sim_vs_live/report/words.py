@@ -1,6 +1,6 @@
 """What the page says in words; knows no number."""
 
-CONTROLS = """In four parts, in turns with four of each network's, as many calls a second over
+CONTROLS = """In sixteen parts, in turns with sixteen of each network's, as many calls a second over
 links that do not delay. The slowdown is fitted to them: by how many times each call beside it makes
 one take longer in the cloud. What each then took more than virtual time has is added to the
 network's calls, in an order of chance. Stolen is what the machine's host gave to others meanwhile,
@@ -25,13 +25,9 @@ are the networks, the climb and the queue. How many replicas a plan says, and ho
 take, is in [fleets.md](fleets.md#replicas-planned-and-live).
 
 Under light load one query comes after the other. What each takes beside its network is recorded by
-a second cascade that is asked in turns with it and does not delay, and replayed on the network,
+a second cascade of the same device that does not delay, and replayed on the network,
 which virtual time draws {draws} times, under load {loaded}; live there is one draw of it a round.
-Whoever is asked while caches are warm takes a fifth less of a device's millisecond: the recorded
-cascade, whose trace has a shadow's calls to the cloud, had been that one; now both make them.
-A second cause of the same kind: members after the first had been timed as they are live, with the
-answers before them to read, right after the one before had answered a second time, by itself, for
-the trace. Now all are timed first, in one go, as they are live.
+Chance says which of the two is asked first.
 More than half of the queries end on the device, so that p50 is what it takes for one, a millisecond
 or two, and no network's; those sent on have p50s of the networks.
 Between the two a machine's own noise remains: it is all that there is at 1 us. One answer takes

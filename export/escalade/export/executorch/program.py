@@ -43,7 +43,12 @@ from escalade.edge.artifact import Scheme
 from escalade.edge.runtimes import CHUNK_TOKENS, FORWARD, SCORE
 from escalade.export.errors import ModelError, OptionError
 from escalade.export.executorch.attention import PROBE_TOKENS, BufferedModel
-from escalade.export.quantization import GROUP_SIZE, EmbeddingBits, plain_linears, quantize_8da4w
+from escalade.export.executorch.torchao import (
+    GROUP_SIZE,
+    EmbeddingBits,
+    plain_linears,
+    quantize_8da4w,
+)
 
 PROGRAM_NAME = "model.pte"
 

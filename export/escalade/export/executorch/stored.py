@@ -6,7 +6,7 @@ from pathlib import Path
 
 from executorch.exir._serialize._program import deserialize_pte_binary
 
-from escalade.export.quantization import EmbeddingBits
+from escalade.export.executorch.torchao import EmbeddingBits
 
 # Operators that look a rounded row up (executorch, kernels/quantized/quantized.yaml), by its bits.
 _LOOKUPS: dict[str, EmbeddingBits] = {

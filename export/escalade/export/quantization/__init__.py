@@ -1,4 +1,4 @@
-"""Rounding of weights: GPTQ and what it needs, torchao's schemes; knows no graph."""
+"""Rounding of weights: GPTQ and what it needs; knows no graph."""
 
 from escalade.export.quantization.blocks import (
     Grid,
@@ -37,21 +37,13 @@ from escalade.export.quantization.own_text import (
 )
 from escalade.export.quantization.packing import pack, pack_zeros
 from escalade.export.quantization.refine import refine
-from escalade.export.quantization.torchao import (
-    GROUP_SIZE,
-    EmbeddingBits,
-    plain_linears,
-    quantize_8da4w,
-)
 
 __all__ = [
     "BLOCKS",
     "CURVATURE",
-    "GROUP_SIZE",
     "WIDTHS",
     "Answered",
     "Choice",
-    "EmbeddingBits",
     "Grid",
     "Hessian",
     "Offer",
@@ -72,8 +64,6 @@ __all__ = [
     "nearest_level",
     "pack",
     "pack_zeros",
-    "plain_linears",
-    "quantize_8da4w",
     "refine",
     "round_to_nearest",
     "rounded_from",

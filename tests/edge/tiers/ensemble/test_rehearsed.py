@@ -139,6 +139,23 @@ def test_one_after_the_other_in_one_thread_is_when_each_ends(
     assert said(found).seconds == found.total_s == third.seconds
 
 
+def test_what_passes_between_members_passes_live_too(
+    make_vote: Callable[..., EdgeClient], clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decided = EnsembleTier._decided
+
+    def slowly(self: EnsembleTier, *of: Any, **how: Any) -> bool:
+        clock.at_s += RUN_S / 4
+        return decided(self, *of, **how)
+
+    monkeypatch.setattr(EnsembleTier, "_decided", slowly)
+    client = make_vote(UNANIMOUS, threads=False)
+    live = client.ask(RECORD.prompt).said.members
+    recorded = members(client.trace_record(RECORD, shadow=True))
+    assert len(live) == len(recorded)
+    assert drafted(recorded)[1:] == [one.seconds for one in live][1:]
+
+
 def test_in_threads_they_answer_twice_and_the_query_takes_the_second_time(
     make_vote: Callable[..., EdgeClient], runs: list[int]
 ) -> None:

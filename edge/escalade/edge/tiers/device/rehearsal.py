@@ -72,12 +72,20 @@ class Timed:
         self._ended_s = self._drafted_end_s = 0.0
         self._spared = False
 
-    def __call__(self, heard: Heard, drafted_s: float | None) -> Heard:
-        """What the next one said, with what it takes live, where that is not the same."""
+    def __call__(self, heard: Heard, drafted_s: float | None, *, begins_s: float) -> Heard:
+        """What the next one said, with what it takes live, where that is not the same.
+
+        Args:
+            heard: what it said, by itself.
+            drafted_s: what it takes live.
+            begins_s: when it was asked: between two members it is decided whether that is enough,
+                live too.
+        """
         if not self._ends:
             return drafted(heard, drafted_s)
         seconds = heard.answer.seconds
-        own_s, self._ended_s = seconds - self._ended_s, seconds
-        self._drafted_end_s += own_s if drafted_s is None else drafted_s
+        own_s = seconds - begins_s if drafted_s is None else drafted_s
+        self._drafted_end_s += begins_s - self._ended_s + own_s
+        self._ended_s = seconds
         self._spared = self._spared or drafted_s is not None
         return drafted(heard, self._drafted_end_s if self._spared else None)

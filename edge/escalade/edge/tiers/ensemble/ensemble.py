@@ -148,6 +148,8 @@ class EnsembleTier:
             # Also where all are wanted: a trace has the time that it takes to decide.
             if voices and self._decided(call.gate, voices, can_defer) and not call.whole:
                 break
+            # Live it begins here: what follows is for the trace alone, or quick.
+            begins_s = 0.0 if since_s is None else call.elapsed_s() - since_s
             if live_s is None and self._live_draft(call, index, found.values()):
                 live_s = self._rehearse_in_turn(call, found)
             speaking = self._speak(
@@ -161,7 +163,8 @@ class EnsembleTier:
             one = (yield from speaking) if index == 0 else silently(speaking)
             if one.voice is None:
                 return None
-            found[index] = timed(one.after(before), (live_s or {}).get(index))
+            live = (live_s or {}).get(index)
+            found[index] = timed(one.after(before), live, begins_s=begins_s)
             voices.append(one.voice)
         return [found[index] for index in sorted(found)]
 

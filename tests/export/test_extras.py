@@ -1,0 +1,39 @@
+"""An ONNX export takes what the extra `export` brings, and nothing of other extras."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+#: What other extras bring that any part of ours imports.
+OTHERS = (
+    *("executorch", "torchao", "gguf", "llama_cpp", "optimum", "sklearn", "scipy", "numba"),
+    *("accelerate", "peft", "plotly", "matplotlib", "pyarrow", "starlette", "uvicorn"),
+)
+PROGRAM = """
+import sys
+from pathlib import Path
+
+for name in sys.argv[3:]:
+    sys.modules[name] = None  # as where it is not installed
+from escalade.export.artifacts import export_artifact
+from escalade.export.text import NEAREST
+
+export_artifact(
+    Path(sys.argv[1]), Path(sys.argv[2]), quantize="int4", rounded_by=NEAREST,
+    golden_prompts=["g2p: a"], max_new_tokens=2,
+)
+"""
+
+
+def test_an_onnx_export_needs_no_other_extra(tiny_model_dir: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, tiny_model_dir, out, *OTHERS],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (out / "manifest.json").is_file()
