@@ -17,7 +17,7 @@ from escalade.cli.output import result_console
 from escalade.cli.process.quiet import quiet_third_party
 from escalade.edge import EdgeClient
 from escalade.edge.base import subsample
-from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.artifact.artifact import export_artifact
 from escalade.training.data import load_pronunciations, make_records
 
 CHECKPOINTS = Path(__file__).parents[1] / "training" / "checkpoints"

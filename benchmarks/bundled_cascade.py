@@ -21,7 +21,7 @@ from escalade.edge.base import Record, subsample
 from escalade.edge.calibration import wilson_interval
 from escalade.edge.generation import Artifact
 from escalade.edge.trace import MemberInfo, Trace
-from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.artifact.artifact import export_artifact
 from escalade.simulator.curves import deferral_curve, quality_at_deferral_rate
 from escalade.training.data import TASKS, load_pronunciations, make_records
 from escalade.training.quality import GreedyAnswer, exact_match

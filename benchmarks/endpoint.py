@@ -26,7 +26,7 @@ from escalade.cli.output import result_console
 from escalade.cli.process.quiet import quiet_third_party
 from escalade.edge import EdgeClient, OpenOptions
 from escalade.edge.base import subsample
-from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.artifact.artifact import export_artifact
 from escalade.training.data import load_pronunciations, make_records
 
 CHECKPOINTS = Path(__file__).parents[1] / "training" / "checkpoints"

@@ -36,7 +36,7 @@ from escalade.edge import Artifact, Cascade, EdgeClient
 from escalade.edge.base import Record, subsample
 from escalade.edge.deferral import Gate, Vote
 from escalade.edge.tiers import ArtifactTier, EnsembleTier, Member
-from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.artifact.artifact import export_artifact
 from escalade.training.data import load_pronunciations, make_records
 
 CHECKPOINTS = Path(__file__).parents[1] / "training" / "checkpoints"

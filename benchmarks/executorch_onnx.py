@@ -25,7 +25,7 @@ from escalade.cli.process.quiet import quiet_third_party
 from escalade.edge.artifact import Format, Scheme
 from escalade.edge.base import Record, subsample
 from escalade.edge.generation import Artifact
-from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.artifact.artifact import export_artifact
 from escalade.export.text import NEAREST
 from escalade.training.data import load_pronunciations, make_records
 

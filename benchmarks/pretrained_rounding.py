@@ -27,7 +27,7 @@ from transformers import AutoModelForCausalLM
 from escalade.cli.output import note_console, result_console
 from escalade.cli.process.quiet import quiet_third_party
 from escalade.edge.artifact import Scheme
-from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.artifact.artifact import export_artifact
 from escalade.export.held.lost import Lost, Text, compare, program_reader
 from escalade.export.text import RoundingText
 

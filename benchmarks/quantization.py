@@ -26,7 +26,7 @@ from escalade.edge.artifact import Scheme
 from escalade.edge.base import Record, subsample
 from escalade.edge.deferral import mean_nll
 from escalade.edge.generation import Artifact
-from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.artifact.artifact import export_artifact
 from escalade.export.held.parity import torch_on
 from escalade.export.text import RoundingText
 from escalade.training.data import load_pronunciations, make_records

@@ -36,7 +36,7 @@ from escalade.edge.base import Record, subsample
 from escalade.edge.deferral import mean_nll
 from escalade.edge.generation import Artifact
 from escalade.export import quantization
-from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.artifact.artifact import export_artifact
 from escalade.export.text import RoundingText
 from escalade.training.data import load_pronunciations, make_records
 

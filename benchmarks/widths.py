@@ -41,7 +41,7 @@ from escalade.edge.artifact import Manifest, Scheme, load_manifest, program_dige
 from escalade.edge.base import Record, subsample
 from escalade.edge.shadow import record_trace
 from escalade.edge.trace import Trace, read_trace
-from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.artifact.artifact import export_artifact
 from escalade.export.text import AS_KEPT, BY_GPTQ, NEAREST, OWN_TEXT, RoundingText
 from escalade.simulator.evaluation import Estimate, Evaluation, evaluate, on_device
 from escalade.simulator.paper import write_figures

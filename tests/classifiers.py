@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression, SGDClassifier
 
 from escalade.edge.artifact import load_manifest, write_manifest
 from escalade.edge.classification import Frequencies, HashedNgrams, tfidf
-from escalade.export.classes.linear import export_linear
+from escalade.export.linear import export_linear
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

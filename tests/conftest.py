@@ -109,7 +109,7 @@ def _random_llama(folder: Path, *, layers: int, seed: int) -> Path:
 @pytest.fixture(scope="session")
 def float_artifact(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model as an ONNX artifact in float32. Copy it before changing it."""
-    from escalade.export.artifacts.artifact import export_artifact
+    from escalade.export.artifact.artifact import export_artifact
 
     out = tmp_path_factory.mktemp("artifacts") / "float"
     # As long as the cloud may answer, so that both tiers can give the same answer.
@@ -120,7 +120,7 @@ def float_artifact(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture(scope="session")
 def int8_artifact(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model as an ONNX artifact in int8. Copy it before changing it."""
-    from escalade.export.artifacts.artifact import export_artifact
+    from escalade.export.artifact.artifact import export_artifact
 
     out = tmp_path_factory.mktemp("artifacts") / "int8"
     export_artifact(tiny_model_dir, out, quantize="int8", golden_prompts=GOLDEN_PROMPTS)

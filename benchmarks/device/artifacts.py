@@ -28,7 +28,7 @@ def exported(model: Path, folder: Path, repository: Path) -> Path:
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
     out = folder / f"escalade-{digest[:12]}"
     if not (out / MANIFEST_NAME).exists():
-        from escalade.export.artifacts.artifact import export_artifact  # brings torch
+        from escalade.export.artifact.artifact import export_artifact  # brings torch
         from escalade.export.text import NEAREST
 
         for outdated in folder.glob("escalade-*"):

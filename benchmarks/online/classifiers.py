@@ -32,8 +32,8 @@ from escalade.edge.artifact import Scheme
 from escalade.edge.base import Record, read_records
 from escalade.edge.classification import HashedNgrams
 from escalade.edge.generation import Artifact
-from escalade.export.artifacts.classifier import class_logprobs, export_classifier
-from escalade.export.classes.linear import export_linear
+from escalade.export.artifact.classifier import class_logprobs, export_classifier
+from escalade.export.linear import export_linear
 
 _SCHEMES: tuple[Scheme, ...] = ("none", "float16", "int8", "dynamic-int8", "int4")
 # Of scikit-learn's penalty: the default, 1e-4, is for features that are not sparse.

@@ -38,7 +38,7 @@ from escalade.edge.deferral import QualityGoal, defers
 from escalade.edge.generation import Artifact
 from escalade.edge.store import Store, install
 from escalade.edge.trace import read_trace
-from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.artifact.artifact import export_artifact
 from escalade.training.data import load_pronunciations, make_records
 
 CHECKPOINTS = Path(__file__).parents[2] / "training" / "checkpoints"

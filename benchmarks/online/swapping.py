@@ -30,7 +30,7 @@ from escalade.edge.artifact import load_manifest, write_manifest
 from escalade.edge.base import Record, read_records
 from escalade.edge.store import Store, install
 from escalade.edge.wire import CloudClient
-from escalade.export.classes.linear import export_linear_folder
+from escalade.export.linear import export_linear_folder
 from escalade.simulator.load import LoadReport, Plan, Target, run_load
 from escalade.training.online import ColumnTable, Configuration, EncoderTable, LinearTable
 from escalade.training.online.levels import Example
@@ -159,7 +159,7 @@ def _artifact(
     if isinstance(table, LinearTable):
         manifest = export_linear_folder(out.with_suffix(".level"), out)
     else:
-        from escalade.export.artifacts.classifier import export_classifier
+        from escalade.export.artifact.classifier import export_classifier
 
         manifest = export_classifier(out.with_suffix(".level"), out)
     deferral = msgspec.structs.replace(manifest.deferral, threshold=threshold)

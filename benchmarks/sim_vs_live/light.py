@@ -41,7 +41,8 @@ def measure(
 ) -> tuple[Piece, Trace]:
     """Ask both cascades every query; gives the piece, and the trace of the one that is near."""
     live, recorded = [], []
-    # In turns, the one answer of 32 that an ensemble asks the other way would always be the same's.
+    # Who is first is drawn: in turns, the one answer of 32 that an ensemble asks the other way
+    # would always be the same's.
     rng = np.random.default_rng(seed)
     device = near.client.cascade.tiers[0]
     cascade = far.client.cascade
@@ -51,11 +52,11 @@ def measure(
     with progress_bar(f"light, {tiers} tiers, {profile}") as tick:
         for done, record in enumerate(records, 1):
             query = Query(text=record.prompt)
-            for one in rng.permutation([0, 1]):
+            for is_recorded in rng.permutation([True, False]):
                 time.sleep(pause_s)
                 for member in device.opened:
                     member.artifact.forget()
-                if one == 0:
+                if is_recorded:
                     recorded.append(near.client.trace_record(record, shadow=True))
                     time.sleep(network_s)
                     near.client.ask_last(query)

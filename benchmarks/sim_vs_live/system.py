@@ -19,7 +19,7 @@ from escalade.cli.demo.processes import running
 from escalade.cli.output import note_console
 from escalade.edge import EdgeClient, Query
 from escalade.edge.artifact import Scheme
-from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.artifact.artifact import export_artifact
 
 #: What is exported: the device's members, and the gateway's. No larger model is bundled than the
 #: cloud's, so that a gateway's are the device's with more bits, and one that CAT trained.

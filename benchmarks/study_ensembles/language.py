@@ -17,7 +17,7 @@ from benchmarks.study_three.cutting import cut_out
 from filelock import FileLock
 
 from escalade.edge.base import Record, write_records
-from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.artifact.artifact import export_artifact
 from escalade.training.recipes import run_recipe
 
 CHECKPOINTS = Path(__file__).parents[2] / "training" / "checkpoints"

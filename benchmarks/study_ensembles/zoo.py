@@ -23,8 +23,8 @@ from transformers import AutoModel, PreTrainedTokenizerFast
 from escalade.checkpoint import MeanClassifier
 from escalade.edge.artifact import Scheme
 from escalade.edge.classification import HashedNgrams
-from escalade.export.artifacts.classifier import export_classifier
-from escalade.export.classes.linear import export_linear
+from escalade.export.artifact.classifier import export_classifier
+from escalade.export.linear import export_linear
 from escalade.export.quiet import quiet
 
 #: Which of a task's first part a member learns from.

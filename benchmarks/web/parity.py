@@ -20,7 +20,7 @@ from escalade.edge import Artifact
 from escalade.edge.artifact import Scheme
 from escalade.edge.base import read_records, subsample, write_records
 from escalade.edge.deferral import mean_nll
-from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.artifact.artifact import export_artifact
 from escalade.training.data import load_pronunciations, make_records
 
 _SMALL = Path(__file__).parents[2] / "training" / "checkpoints" / "small-cat-xent"

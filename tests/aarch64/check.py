@@ -123,7 +123,7 @@ def main() -> int:
 
 def export(model: Path, schemes: list[str], home: Path) -> dict[Path, Manifest]:
     """Folders and manifests of the artifacts, exported and calibrated on this machine."""
-    from escalade.export.artifacts.artifact import export_artifact
+    from escalade.export.artifact.artifact import export_artifact
     from escalade.training.data.tasks import load_pronunciations, make_records
 
     records = list(make_records("valid", load_pronunciations()))
@@ -149,7 +149,7 @@ def golden_without_rounding(
 
     Of those schemes whose activations a processor with a dot product of bytes rounds.
     """
-    from escalade.export.artifacts.artifact import export_artifact
+    from escalade.export.artifact.artifact import export_artifact
 
     found = {}
     for folder, manifest in artifacts.items():

@@ -135,7 +135,7 @@ def app(kotlin: Kotlin, core: Path, say: object) -> str:
 
 def export() -> tuple[Path, Manifest]:
     """The bundled small model, as a phone would get it: the folder and its manifest."""
-    from escalade.export.artifacts.artifact import export_artifact
+    from escalade.export.artifact.artifact import export_artifact
 
     folder = HOME / "artifact"
     return folder, export_artifact(CHECKPOINTS / "small-cat-xent", folder, quantize="int8")

@@ -13,7 +13,7 @@ from escalade.cloud.backends.query import Query
 from escalade.cloud.errors import ModelError
 from escalade.edge.generation import Artifact
 from escalade.export import errors as export_errors
-from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.artifact.artifact import export_artifact
 from escalade.training.errors import RecipeError
 from escalade.training.quality import greedy_answers
 from escalade.training.recipes import open_checkpoint

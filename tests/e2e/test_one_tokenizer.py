@@ -14,7 +14,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from escalade.cloud.backends.embedded.transformers_engine import TransformersEngine
 from escalade.edge import Artifact
 from escalade.edge.chat import ChatPrompt
-from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.artifact.artifact import export_artifact
 from escalade.training.recipes.loading import fingerprint_of, open_checkpoint
 
 TEXTS = ["Hi 123 there", "<turn>1212<end>", " a  b\n", "don't , no ."]

@@ -75,7 +75,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def other(other_model_dir: Path, folder: Path) -> Path:
-    from escalade.export.artifacts.artifact import export_artifact
+    from escalade.export.artifact.artifact import export_artifact
 
     export_artifact(
         other_model_dir, folder / "other", golden_prompts=PROMPTS[:1], max_new_tokens=47

@@ -71,7 +71,7 @@ def folders(
     float_artifact: Path, other_model_dir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> list[Path]:
     """Two artifacts that always agree and one that never does; for ensembles. Not to be changed."""
-    from escalade.export.artifacts.artifact import export_artifact
+    from escalade.export.artifact.artifact import export_artifact
 
     out = tmp_path_factory.mktemp("members")
     export_artifact(

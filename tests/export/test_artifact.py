@@ -13,7 +13,7 @@ import pytest
 from escalade.edge.artifact.manifest import read_manifest
 from escalade.edge.errors import DataError, PromptError
 from escalade.edge.generation.artifact import Artifact
-from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.artifact.artifact import export_artifact
 from escalade.export.errors import ExportError, ModelError, OptionError
 from escalade.export.text import RoundingText
 from escalade.v1.identity import tokenizer_fingerprint, weights_revision

@@ -20,7 +20,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from escalade.checkpoint import is_classifier
 from escalade.edge import Artifact
 from escalade.edge.artifact import memory_needed, read_manifest
-from escalade.export.artifacts.classifier import class_logprobs, export_classifier
+from escalade.export.artifact.classifier import class_logprobs, export_classifier
 from escalade.export.errors import ModelError, OptionError
 
 # Short, empty of words, longer than the window, and what spells special tokens.

@@ -17,7 +17,7 @@ from pathlib import Path
 
 for name in sys.argv[3:]:
     sys.modules[name] = None  # as where it is not installed
-from escalade.export.artifacts import export_artifact
+from escalade.export.artifact import export_artifact
 from escalade.export.text import NEAREST
 
 export_artifact(

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from escalade.checkpoint import CheckpointError
 from escalade.edge.errors import ArtifactError, NoRoomError
-from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.artifact.artifact import export_artifact
 from escalade.export.errors import ExportError
 from escalade.export.kept import Kept, kept_beside
 from escalade.export.text import RoundingText

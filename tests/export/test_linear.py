@@ -23,8 +23,8 @@ from escalade.edge.classification import (
     write_linear_folder,
 )
 from escalade.edge.errors import ArtifactError
-from escalade.export.classes.linear import export_linear, export_linear_folder, linear_model_of
 from escalade.export.errors import ExportParityError, ModelError
+from escalade.export.linear import export_linear, export_linear_folder, linear_model_of
 
 FEATURES = HashedNgrams(buckets=1 << 12)
 

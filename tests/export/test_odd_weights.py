@@ -12,7 +12,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from escalade.edge.generation import Artifact
-from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.artifact.artifact import export_artifact
 from escalade.export.text import NEAREST, RoundingText
 
 WORDS = ("cat", "banana", "zebra", "dog", "window", "letter", "house", "river")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from escalade.edge.artifact.manifest import read_manifest
-from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.artifact.artifact import export_artifact
 
 REPO = Path(__file__).resolve().parents[2]
 BUNDLED = REPO / "training/checkpoints/small-cat-xent"

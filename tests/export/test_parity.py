@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from escalade.edge.artifact import GoldenEntry, ParityEntry, Scheme
-from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.artifact.artifact import export_artifact
 from escalade.export.errors import ExportParityError, ModelError
 from escalade.export.held.parity import check_parity, torch_on
 

@@ -20,8 +20,8 @@ from escalade.edge.artifact import memory_needed, read_manifest, write_manifest
 from escalade.edge.errors import ArtifactError, ParityError
 from escalade.edge.generation import SentenceEncoder, check_opens, play_golden
 from escalade.edge.store import install
-from escalade.export.artifacts.classifier import export_classifier
-from escalade.export.artifacts.sentences import export_sentence_encoder
+from escalade.export.artifact.classifier import export_classifier
+from escalade.export.artifact.sentences import export_sentence_encoder
 from escalade.export.errors import ModelError, OptionError
 
 # Short, empty, longer than the window, and what spells special tokens.

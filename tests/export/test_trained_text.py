@@ -12,7 +12,7 @@ from escalade.checkpoint import PROMPTS_NAME
 from escalade.edge.artifact import Manifest
 from escalade.edge.base import Record, write_records
 from escalade.edge.errors import DataError
-from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.artifact.artifact import export_artifact
 from escalade.export.errors import OptionError
 from escalade.export.text import NEAREST, OWN_TEXT, RoundingText
 

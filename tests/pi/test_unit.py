@@ -105,7 +105,7 @@ runpy.run_module("escalade.cli", run_name="__main__")
 
 @pytest.mark.slow
 def test_listen_runs_where_no_memory_becomes_executable(tmp_path: Path) -> None:
-    from escalade.export.artifacts.artifact import export_artifact
+    from escalade.export.artifact.artifact import export_artifact
 
     export_artifact(
         REPO / "training" / "checkpoints" / "small-cat-xent", tmp_path / "small", quantize="int8"

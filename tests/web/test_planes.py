@@ -22,7 +22,7 @@ BITS, QUERIES = 4.4, 200
 @pytest.fixture(scope="module")
 def planed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundled small model on a budget of bits; any kernel gives the same. Left as it is."""
-    from escalade.export.artifacts.artifact import export_artifact
+    from escalade.export.artifact.artifact import export_artifact
     from escalade.export.text import OWN_TEXT
 
     out = tmp_path_factory.mktemp("planed") / "artifact"

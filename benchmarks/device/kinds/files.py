@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from benchmarks.device.build import Peers, say
 
-from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.artifact.artifact import export_artifact
 from escalade.export.text import RoundingText
 
 #: llama.cpp's, each with and without a matrix, but for the last, which takes none.

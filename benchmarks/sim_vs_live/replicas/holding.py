@@ -94,7 +94,7 @@ class Holding:
         if not path.exists():
             artifact = self._out / _DEVICE.name
             if not artifact.exists():
-                from escalade.export.artifacts.artifact import export_artifact  # with torch
+                from escalade.export.artifact.artifact import export_artifact  # with torch
 
                 _say(f"exporting {artifact.name} ...")
                 export_artifact(_DEVICE, artifact, quantize="int8")

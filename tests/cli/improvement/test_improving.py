@@ -23,7 +23,7 @@ from escalade.edge.deferral import RateGoal
 from escalade.edge.generation import Artifact
 from escalade.edge.store import Store, install
 from escalade.edge.trace import read_trace
-from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.artifact.artifact import export_artifact
 from escalade.training.data import load_pronunciations, make_records
 
 Invoke = Callable[..., tuple[int, str, str]]

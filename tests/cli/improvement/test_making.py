@@ -12,7 +12,7 @@ from escalade.checkpoint import PROMPTS_NAME
 from escalade.cli.improvement.making import ARTIFACT, CHECKPOINT, VALID, Making
 from escalade.edge.artifact import load_manifest
 from escalade.edge.base import Record, read_records, write_records
-from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.artifact.artifact import export_artifact
 from escalade.export.text import AS_KEPT, NEAREST, OWN_TEXT, RoundingText
 from escalade.export.text.rounding_text import read_rounding_text
 from escalade.training.improvement import Improvement

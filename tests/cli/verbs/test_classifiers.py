@@ -21,8 +21,8 @@ from scripted import ScriptedCloud
 
 from escalade.edge import Artifact
 from escalade.edge.classification import HashedNgrams, write_linear_folder
-from escalade.export.artifacts.classifier import export_classifier
-from escalade.export.classes.linear import linear_model_of
+from escalade.export.artifact.classifier import export_classifier
+from escalade.export.linear import linear_model_of
 
 Invoke = Callable[..., tuple[int, str, str]]
 TEXT = "my brother lost his house and cried"

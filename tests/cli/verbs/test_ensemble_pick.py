@@ -27,7 +27,7 @@ def zoo(
     tiny_model_dir: Path, other_model_dir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """Two models in two precisions each, and queries that now one, now the other is right on."""
-    from escalade.export.artifacts.artifact import export_artifact
+    from escalade.export.artifact.artifact import export_artifact
 
     folder = tmp_path_factory.mktemp("zoo")
     for name, model, scheme in (

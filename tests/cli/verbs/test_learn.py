@@ -13,7 +13,7 @@ import pytest
 from made_streams import LABELS, configuration, rows, write
 from scripted import good_reply, scripted
 
-from escalade.export.classes.linear import export_linear_folder
+from escalade.export.linear import export_linear_folder
 from escalade.v1 import cascade_pb2 as pb
 
 Invoke = Callable[..., tuple[int, str, str]]

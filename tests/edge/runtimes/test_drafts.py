@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from escalade.edge.artifact.manifest import Scheme, read_manifest
 from escalade.edge.runtimes import Sampling, Step
 from escalade.edge.runtimes.onnx.decoder import OnnxRuntime
-from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.artifact.artifact import export_artifact
 
 PROMPT = [5, 9, 14, 22, 31, 7, 45, 12]
 NEW = 30

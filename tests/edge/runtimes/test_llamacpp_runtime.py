@@ -16,7 +16,7 @@ from escalade.edge.artifact.manifest import Manifest, file_entry, read_manifest,
 from escalade.edge.errors import ArtifactError
 from escalade.edge.generation.artifact import Artifact
 from escalade.edge.runtimes import Runtime, Sampling, Step, open_runtime
-from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.artifact.artifact import export_artifact
 
 pytest.importorskip("llama_cpp", reason="llama-cpp-python is not here; make test-gguf")
 

@@ -16,7 +16,7 @@ from escalade.edge.errors import ArtifactError
 from escalade.edge.runtimes.base import Sampling, Step
 from escalade.edge.runtimes.onnx import decoder
 from escalade.edge.runtimes.onnx.decoder import OnnxRuntime
-from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.artifact.artifact import export_artifact
 
 PROMPT = [5, 9, 14, 22, 31, 7, 45, 12, 8, 60, 33, 21, 17, 50, 41, 28, 19, 6, 11, 25]
 

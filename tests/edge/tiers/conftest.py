@@ -22,7 +22,7 @@ def five(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> list[Member]:
     """Two that always agree, one that never does, and both models once more in 8 bits."""
-    from escalade.export.artifacts.artifact import export_artifact
+    from escalade.export.artifact.artifact import export_artifact
 
     out = tmp_path_factory.mktemp("five")
     for name, model in (("tiny", tiny_model_dir), ("other", other_model_dir)):

@@ -87,7 +87,7 @@ def test_it_reads_text_alone(member: Member, artifact: Artifact) -> None:
 
 
 def test_two_of_one_tokenizer_read_as_far_as_each_one_s_window(tmp_path: Path) -> None:
-    from escalade.export.artifacts.classifier import export_classifier
+    from escalade.export.artifact.classifier import export_classifier
 
     encoder_folder(tmp_path / "model")
     export_classifier(tmp_path / "model", tmp_path / "long", golden_texts=["great"])
@@ -101,7 +101,7 @@ def test_two_of_one_tokenizer_read_as_far_as_each_one_s_window(tmp_path: Path) -
 
 
 def test_those_of_one_tokenizer_and_window_share_it_and_read_a_text_once(tmp_path: Path) -> None:
-    from escalade.export.artifacts.classifier import export_classifier
+    from escalade.export.artifact.classifier import export_classifier
 
     encoder_folder(tmp_path / "model")
     export_classifier(tmp_path / "model", tmp_path / "a", golden_texts=["great"])
@@ -122,7 +122,7 @@ def test_those_of_one_tokenizer_and_window_share_it_and_read_a_text_once(tmp_pat
 
 
 def test_a_window_without_room_for_special_tokens_is_named(tmp_path: Path) -> None:
-    from escalade.export.artifacts.classifier import export_classifier
+    from escalade.export.artifact.classifier import export_classifier
 
     encoder_folder(tmp_path / "model")
     export_classifier(tmp_path / "model", tmp_path / "out", golden_texts=[])

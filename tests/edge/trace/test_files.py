@@ -192,7 +192,7 @@ def other_weights(tiny_model_dir: Path, tmp_path: Path) -> Path:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from escalade.export.artifacts.artifact import export_artifact
+    from escalade.export.artifact.artifact import export_artifact
 
     folder = Path(shutil.copytree(tiny_model_dir, tmp_path / tiny_model_dir.name))
     model = AutoModelForCausalLM.from_pretrained(folder)

@@ -20,7 +20,7 @@ from escalade.edge.errors import ArtifactError
 from escalade.edge.generation.artifact import Artifact
 from escalade.edge.runtimes.base import Sampling, Step
 from escalade.edge.runtimes.executorch.decoder import FORWARD, SCORE, ExecutorchRuntime
-from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.artifact.artifact import export_artifact
 from escalade.export.errors import ModelError, OptionError
 from escalade.export.executorch import embedding_bits_of
 from escalade.export.executorch import program as executorch_program

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from escalade.edge.artifact import read_manifest
 from escalade.edge.generation import Artifact
-from escalade.export.artifacts.artifact import export_artifact
-from escalade.export.artifacts.gguf_file import export_gguf_file
+from escalade.export.artifact.artifact import export_artifact
+from escalade.export.artifact.gguf_file import export_gguf_file
 from escalade.export.errors import ModelError
 
 pytest.importorskip("llama_cpp", reason="llama-cpp-python is not here; make test-gguf")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.artifact.artifact import export_artifact
 from escalade.export.errors import ModelError, OptionError
 from escalade.export.text import RoundingText
 

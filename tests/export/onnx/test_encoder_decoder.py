@@ -20,7 +20,7 @@ from escalade.edge.errors import ArtifactError
 from escalade.edge.generation.artifact import Artifact
 from escalade.edge.runtimes import Sampling, Step, open_runtime
 from escalade.edge.runtimes.onnx.decoder import CHUNK_TOKENS
-from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.artifact.artifact import export_artifact
 from escalade.export.errors import ModelError
 from escalade.export.text import RoundingText
 from escalade.training.data.tokenizer import build_tokenizer, save_tokenizer

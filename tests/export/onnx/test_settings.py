@@ -10,7 +10,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from escalade.edge.generation.artifact import Artifact
-from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.artifact.artifact import export_artifact
 from escalade.export.held.parity import torch_on
 from escalade.training.data.tokenizer import build_tokenizer, save_tokenizer
 

@@ -14,7 +14,7 @@ import torch
 from escalade.edge.artifact import memory_needed
 from escalade.edge.artifact.manifest import Scheme
 from escalade.edge.generation.artifact import Artifact
-from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.artifact.artifact import export_artifact
 from escalade.export.blueprints.blueprint import Linear
 from escalade.export.errors import OptionError
 from escalade.export.held.lost import measure_lost

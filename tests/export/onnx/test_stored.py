@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from escalade.edge.artifact import Scheme
-from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.artifact.artifact import export_artifact
 from escalade.export.onnx import PROGRAM_NAME, stored_by
 from escalade.export.text import NEAREST
 

@@ -18,7 +18,7 @@ from escalade.edge.runtimes import (
     LOGITS_TO_KEEP,
     PAST_PREFIX,
 )
-from escalade.export.artifacts.artifact import export_artifact
+from escalade.export.artifact.artifact import export_artifact
 from escalade.export.blueprints import Decoder, Linear, align_rotary, decoder_of
 from escalade.export.held.lost import measure_lost
 from escalade.export.kept import Kept

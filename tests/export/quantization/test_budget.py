@@ -22,8 +22,8 @@ from escalade.edge.artifact import (
 )
 from escalade.edge.errors import ArtifactError
 from escalade.edge.generation import Artifact
-from escalade.export.artifacts.artifact import export_artifact
-from escalade.export.artifacts.layouts import Layout
+from escalade.export.artifact.artifact import export_artifact
+from escalade.export.artifact.layouts import Layout
 from escalade.export.blueprints import decoder_of
 from escalade.export.errors import OptionError
 from escalade.export.model import load_model

@@ -54,7 +54,7 @@ class Demo:
 
     def prepare(self, target: float) -> None:
         """Write the tasks, export both small models in 8 bits and calibrate them."""
-        from escalade.export.artifacts import export_artifact
+        from escalade.export.artifact import export_artifact
         from escalade.training.data import load_pronunciations, make_records
 
         self._say("writing the validation and test split of the bundled tasks")
@@ -84,7 +84,7 @@ class Demo:
 
     def executorch(self) -> str:
         """Export the small model to a .pte and let both runtimes answer one query."""
-        from escalade.export.artifacts import export_artifact
+        from escalade.export.artifact import export_artifact
 
         folder = self.out / "artifact-executorch"
         self._say(f"exporting {self.small.name} to ExecuTorch")

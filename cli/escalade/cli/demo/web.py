@@ -62,7 +62,7 @@ def prepared(small: Path, out: Path, target: float, notes: Console) -> Path:
     from escalade.edge.base import read_records, subsample, write_records
     from escalade.edge.calibration import answers_to, calibrate
     from escalade.edge.deferral import RateGoal
-    from escalade.export.artifacts import export_artifact
+    from escalade.export.artifact import export_artifact
     from escalade.training.data import load_pronunciations, make_records
 
     notes.print("writing the validation split of the bundled tasks", style="dim")

@@ -160,7 +160,7 @@ class Making:
 
     def export(self, say: Callable[[str], None]) -> None:
         """Export what was trained as the version before was exported; says what it could not."""
-        from escalade.export.artifacts import export_artifact, layout_of
+        from escalade.export.artifact import export_artifact, layout_of
         from escalade.export.text import by_trained, text_again
 
         was, records = self._was, read_records(self._folder / VALID)

@@ -22,7 +22,7 @@ from escalade.edge.calibration import Judged, ScoredQueries, calibrate
 from escalade.edge.deferral import WithinGoal
 from escalade.edge.generation import Artifact
 from escalade.edge.store import Store, install
-from escalade.export.classes import DEFAULT_GOLDEN_TEXTS, export_linear_folder
+from escalade.export.linear import DEFAULT_GOLDEN_TEXTS, export_linear_folder
 from escalade.training.errors import RecipeError
 from escalade.training.online import EncoderTable, Follower, Held, LinearTable, Rung
 
@@ -89,7 +89,7 @@ def _export(
     if isinstance(table, LinearTable):
         export_linear_folder(saved, folder, name=table.name, golden_texts=golden_texts)
         return
-    from escalade.export.artifacts import export_classifier
+    from escalade.export.artifact import export_classifier
 
     export_classifier(saved, folder, name=table.name, golden_texts=golden_texts)
 

@@ -38,7 +38,7 @@ RECORDS = [
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of random weights: who is alike is nobody's idea, and always the same."""
-    from escalade.export.artifacts.sentences import export_sentence_encoder
+    from escalade.export.artifact.sentences import export_sentence_encoder
 
     folder = tmp_path_factory.mktemp("encoder")
     model = encoder_folder(folder / "model", mean=True)

@@ -124,7 +124,7 @@ def export(
     )
     if manifest is None:
         from escalade.checkpoint import locate
-        from escalade.export.artifacts import DEFAULT_GOLDEN_PROMPTS, export_artifact
+        from escalade.export.artifact import DEFAULT_GOLDEN_PROMPTS, export_artifact
         from escalade.export.text import AS_KEPT, NEAREST, OWN_TEXT, read_rounding_text
 
         text = AS_KEPT

@@ -74,13 +74,13 @@ def _linear(
     if folder.suffix in _PICKLES and folder.is_file():
         raise typer.BadParameter(
             f"{folder}: reading a pickle runs what stands in it; export a classifier of"
-            " scikit-learn from Python (escalade.export.classes.linear.export_linear)",
+            " scikit-learn from Python (escalade.export.linear.export_linear)",
             param_hint="MODEL",
         )
     if not (folder / CLASSIFICATION_NAME).is_file():
         return None
     _refuse(not_for)
-    from escalade.export.classes import DEFAULT_GOLDEN_TEXTS, export_linear_folder
+    from escalade.export.linear import DEFAULT_GOLDEN_TEXTS, export_linear_folder
 
     return export_linear_folder(folder, out, golden_texts=texts or DEFAULT_GOLDEN_TEXTS)
 
@@ -103,7 +103,7 @@ def _gguf_file(
             raise typer.BadParameter(
                 f"is not for a GGUF file, which stays as it is; got {value}", param_hint=name
             )
-    from escalade.export.artifacts import DEFAULT_GOLDEN_PROMPTS, export_gguf_file
+    from escalade.export.artifact import DEFAULT_GOLDEN_PROMPTS, export_gguf_file
 
     return export_gguf_file(
         path,
@@ -124,16 +124,16 @@ def _encoder(
 ) -> Manifest | None:
     """Export an encoder that classifies, or of sentences; None where it is a language model."""
     from escalade.checkpoint import is_classifier, is_sentence_encoder, locate
-    from escalade.export.artifacts import DEFAULT_GOLDEN_TEXTS
+    from escalade.export.artifact import DEFAULT_GOLDEN_TEXTS
 
     located = locate(model)
     if not is_classifier(located.folder):
         return None
     _refuse(not_for)
     if is_sentence_encoder(located.folder):
-        from escalade.export.artifacts import export_sentence_encoder as export_encoder
+        from escalade.export.artifact import export_sentence_encoder as export_encoder
     else:
-        from escalade.export.artifacts import export_classifier as export_encoder
+        from escalade.export.artifact import export_classifier as export_encoder
     return export_encoder(
         located.folder,
         out,

@@ -33,7 +33,7 @@ from escalade.edge.classification import ClassificationEntry, check_labels
 from escalade.edge.deferral import DeferralEntry
 from escalade.edge.generation import Artifact
 from escalade.export.blueprints import classifier_of
-from escalade.export.classes import check_labels_given, label_golden, measure_labels
+from escalade.export.class_parity import check_labels_given, label_golden, measure_labels
 from escalade.export.errors import ExportParityError, ModelError, OptionError
 from escalade.export.model import check_fits, write_tokenizer
 from escalade.export.onnx import PROGRAM_NAME, export_onnx_classifier

@@ -30,8 +30,8 @@ from escalade.edge.artifact import (
 from escalade.edge.base import atomic_folder, naming, utc_now
 from escalade.edge.deferral import DeferralEntry
 from escalade.edge.generation import Artifact, Reading
-from escalade.export.artifacts.options import check_options
-from escalade.export.artifacts.program import write_program
+from escalade.export.artifact.options import check_options
+from escalade.export.artifact.program import write_program
 from escalade.export.errors import ExportParityError, OptionError
 from escalade.export.held import answer_golden, check_parity, measure_parity
 from escalade.export.kept import kept_beside
@@ -55,7 +55,7 @@ from escalade.export.text import (
 from escalade.export.versions import versions_of
 
 if TYPE_CHECKING:
-    from escalade.export.artifacts.layouts import Layout
+    from escalade.export.artifact.layouts import Layout
 
 #: Used where the caller gives none: the prompts of a model whose tasks are not known.
 DEFAULT_GOLDEN_PROMPTS = ("Hello", "The quick brown fox", "1 + 1 =")
@@ -157,7 +157,7 @@ def export_artifact(
         )
         _check_prompts(entry, folder, golden_prompts, held_out)
         if layout is not None:
-            from escalade.export.artifacts.layouts import write_layout
+            from escalade.export.artifact.layouts import write_layout
 
             write_layout(layout, model_dir, folder, model, entry)
         if trained and enough_prompts(trained.prompts or (), folder, window, progress):
@@ -207,7 +207,7 @@ def export_artifact(
                 progress,
             )
         if layout is not None:
-            from escalade.export.artifacts.layouts import fit_program
+            from escalade.export.artifact.layouts import fit_program
 
             fit_program(layout, folder / program)
         quantization = msgspec.structs.replace(quantization, detail=quantization.detail + text)

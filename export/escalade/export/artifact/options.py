@@ -10,7 +10,7 @@ from escalade.export.errors import OptionError
 from escalade.export.text import RoundingText
 
 if TYPE_CHECKING:
-    from escalade.export.artifacts.layouts import Layout
+    from escalade.export.artifact.layouts import Layout
 
 #: How weights may be stored, for each runtime.
 SCHEMES: dict[Format, tuple[Scheme, ...]] = {

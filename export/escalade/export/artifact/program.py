@@ -14,7 +14,7 @@ from escalade.export.errors import ModelError
 from escalade.export.kept import Kept
 
 if TYPE_CHECKING:
-    from escalade.export.artifacts.layouts import Layout
+    from escalade.export.artifact.layouts import Layout
     from escalade.export.quantization import Answered
 
 

@@ -31,7 +31,7 @@ from escalade.edge.artifact import (
 from escalade.edge.base import atomic_folder, utc_now
 from escalade.edge.deferral import DeferralEntry
 from escalade.edge.generation import SentenceEncoder
-from escalade.export.artifacts.classifier import (
+from escalade.export.artifact.classifier import (
     CLASSIFIER_SCHEMES,
     DEFAULT_GOLDEN_TEXTS,
     PACKAGES,

@@ -36,7 +36,7 @@ from escalade.edge.classification import (
 )
 from escalade.edge.deferral import DeferralEntry
 from escalade.edge.generation import Artifact
-from escalade.export.classes.parity import check_labels_given, label_golden, measure_labels
+from escalade.export.class_parity import check_labels_given, label_golden, measure_labels
 from escalade.export.errors import ModelError
 from escalade.export.versions import versions_of
 
