@@ -49,6 +49,29 @@ def test_queries_that_some_tier_did_not_answer_are_left_out_and_counted(
         tiers_of(none)
 
 
+def test_a_live_log_says_that_it_serves_a_sweep_of_what_was_sent_on(
+    make_trace: Callable[..., Trace], without_answer: Callable[..., TraceRecord]
+) -> None:
+    trace = make_trace([0.1, 0.9, 0.2, 0.8], [True] * 4, [True] * 4)
+    logged = [
+        record
+        if record.answered_by == 1
+        else msgspec.structs.replace(without_answer(record, 1), outcome="answered")
+        for record in trace.records
+    ]
+    notes: list[str] = []
+    assert len(answered("t", Trace(trace.header, logged), notes).records) == 2
+    assert notes == [
+        "t: 2 of 4 queries have no answer from tier 'cloud' and are left out",
+        "t: it has no whole record of a query kept below: every sweep is of those sent on alone,"
+        " and its calls are too many (`escalade record` asks every tier)",
+    ]
+    # One that was kept, and that the last tier answered: the trace was made by `record`.
+    notes.clear()
+    answered("t", Trace(trace.header, [*logged[:2], trace.records[2], logged[3]]), notes)
+    assert len(notes) == 1
+
+
 @pytest.mark.parametrize("value", [-1.0, 1e308, float("nan"), float("inf")])
 def test_a_time_that_is_none_is_refused_by_the_query(
     make_trace: Callable[..., Trace], with_answer: Callable[..., TraceRecord], value: float

@@ -14,6 +14,9 @@ _MOST_S = 1e6
 def answered(name: str, trace: Trace, notes: list[str]) -> Trace:
     """The queries that every tier answered; notes how many one did not, unless that is all.
 
+    A log of live queries has answers of the last tier to none but those that were sent on. It still
+    serves a sweep of these, which is of the hard ones alone: that is noted too.
+
     Raises:
         SimulatorError: some answers were stopped, or decided, early.
     """
@@ -25,6 +28,11 @@ def answered(name: str, trace: Trace, notes: list[str]) -> Trace:
         f"{name}: {len(trace.records) - len(records)} of {len(trace.records)} queries have no"
         f" answer from {_lacking(trace)} and are left out"
     )
+    if _is_live(trace):
+        notes.append(
+            f"{name}: it has no whole record of a query kept below: every sweep is of those sent on"
+            " alone, and its calls are too many (`escalade record` asks every tier)"
+        )
     return Trace(trace.header, records)
 
 
@@ -71,6 +79,16 @@ def _check_times(record: TraceRecord) -> None:
         raise SimulatorError(
             f"record {record.id!r}: seconds must be in [0, {_MOST_S:g}]; got {wrong[0]:g}"
         )
+
+
+def _is_live(trace: Trace) -> bool:
+    """Whether whoever a gate kept below was never put to the tiers above; not those degraded.
+
+    Those whole are then of queries that the last tier answered, all of them.
+    """
+    last = len(trace.header.tiers) - 1
+    kept = [one for one in trace.records if one.answered_by < last and one.outcome != "degraded"]
+    return bool(kept) and all(None in one.tiers for one in kept)
 
 
 def _is_half(record: TraceRecord) -> bool:
