@@ -14,12 +14,13 @@ from escalade.edge.artifact import TOKENIZER_NAME
 from escalade.export.errors import OptionError
 from escalade.export.kept import Kept
 from escalade.export.model import load_model
-from escalade.export.text import AS_KEPT
+from escalade.export.text import AS_KEPT, RoundingText
 from escalade.export.text.calibration import calibrate
 from escalade.export.text.prompts import prompts_to_answer
 
 _SEPARATOR, _END = 1, 2
 _WINDOW = 48
+TEN = [f"g2p: {letter}ard" for letter in "bcdefghijl"]
 
 
 def _texts(model_dir: Path, tmp_path: Path) -> list[list[int]]:
@@ -63,3 +64,25 @@ def test_text_in_another_script_is_one_line(tiny_model_dir: Path) -> None:
         prompts_to_answer("--gptq", tokenizer, [greeting], 24)
     read = prompts_to_answer("--gptq", tokenizer, [greeting, "g2p: cascade"], 24)
     assert [len(ids) for ids in read] == [3, 9]
+
+
+def _read_prompts(model_dir: Path, tmp_path: Path, prompts: list[str]) -> list[str]:
+    """The lines that were said."""
+    lines: list[str] = []
+    calibrate(
+        load_model(model_dir), model_dir, "int4", RoundingText(prompts), _WINDOW, lines.append,
+        end_ids=[_END], kept=Kept(tmp_path / "out"), hangs_on={}, tuned=False,
+    )  # fmt: skip
+    return lines
+
+
+def test_prompts_that_are_few_are_said_to_be(tiny_model_dir: Path, tmp_path: Path) -> None:
+    said = "only 10 prompts: weights may lose more by fewer than 64"
+    assert any(line.startswith(said) for line in _read_prompts(tiny_model_dir, tmp_path, TEN))
+    lines = _read_prompts(tiny_model_dir, tmp_path, TEN * 7)
+    assert not any(line.startswith("only") for line in lines)
+
+
+def test_prompts_of_too_few_tokens_are_one_line(tiny_model_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"^--gptq: text .* at least 32 tokens, got \d+$"):
+        _read_prompts(tiny_model_dir, tmp_path, TEN[:1])

@@ -6,6 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from escalade.edge.errors import ArtifactError
+from escalade.export.artifact import export_artifact
+
 #: What other extras bring that any part of ours imports.
 OTHERS = (
     *("executorch", "torchao", "gguf", "llama_cpp", "optimum", "sklearn", "scipy", "numba"),
@@ -37,3 +42,12 @@ def test_an_onnx_export_needs_no_other_extra(tiny_model_dir: Path, tmp_path: Pat
     )
     assert done.returncode == 0, done.stderr
     assert (out / "manifest.json").is_file()
+
+
+def test_without_llamacpp_a_gguf_export_loads_no_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "escalade.edge.runtimes.llamacpp.library", raising=False)
+    monkeypatch.setitem(sys.modules, "llama_cpp", None)  # as where it is not installed
+    with pytest.raises(ArtifactError, match=r"^GGUF programs .* 'escalade\[gguf\]'"):
+        export_artifact(tmp_path / "no model", tmp_path / "out", format="gguf")

@@ -150,7 +150,7 @@ def test_a_model_that_is_not_small_is_left_as_it_is(
 ) -> None:
     monkeypatch.setattr("escalade.export.text.calibration.TUNED_PARAMETERS", 50_000)
     _, answers = calibrate(
-        load_model(tiny_model_dir), tiny_model_dir, "int4", RoundingText(PROMPTS[:2]), _WINDOW,
+        load_model(tiny_model_dir), tiny_model_dir, "int4", RoundingText(PROMPTS[:6]), _WINDOW,
         print, end_ids=[_END], kept=Kept(tmp_path / "a"), hangs_on={},
     )  # fmt: skip
     assert not answers

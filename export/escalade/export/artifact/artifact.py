@@ -119,6 +119,7 @@ def export_artifact(
         ModelError: the model cannot be loaded, or is of a kind that cannot be written.
         OptionError: the format does not take an option, or no program has so few or many bits.
         DataError: the prompts that the model's folder keeps cannot be read.
+        ArtifactError: llama.cpp is wanted, and is not installed.
         PromptError: the model cannot read a golden prompt, or has no room for an answer.
         ExportParityError: an unquantized program does not give torch's tokens and NLL, or any
             program a score that is no number.

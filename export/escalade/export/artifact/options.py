@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from escalade.edge.artifact import Format, Scheme
+from escalade.edge.runtimes import open_llamacpp
 from escalade.export.errors import OptionError
 from escalade.export.text import RoundingText
 
@@ -35,6 +36,7 @@ def check_options(
 
     Raises:
         OptionError: see `export_artifact`, whose arguments these are.
+        ArtifactError: llama.cpp is wanted, and is not installed.
     """
     if layout is not None and format != "onnx":
         raise OptionError(f"--layout is for --format onnx, got {layout} for {format}")
@@ -51,6 +53,7 @@ def check_options(
         _check_llamacpp(
             head_bits, bits, activation_bits, by_text=rounded_by.own or bool(rounded_by.prompts)
         )
+        open_llamacpp()
     if head_bits is not None and quantize not in {"int4", "8da4w"}:
         raise OptionError(f"--head-bits is for --quantize int4 and 8da4w, got it for {quantize}")
     if activation_bits is not None and (format != "onnx" or quantize not in {"int4", "int8"}):

@@ -17,7 +17,7 @@ from escalade.export.errors import OptionError
 from escalade.export.kept import Kept
 from escalade.export.memory import give_back
 from escalade.export.quiet import quiet
-from escalade.export.text.prompts import fitting_prompts, longest_answer
+from escalade.export.text.prompts import LEAST_PROMPTS, fitting_prompts, longest_answer
 from escalade.export.text.rounding_text import BY_OWN_TEXT, RoundingText
 from escalade.export.threads import one_thread
 
@@ -75,7 +75,7 @@ def calibrate(
         tuned: whether a small decoder is to be tuned by prompts, where these are given.
 
     Raises:
-        OptionError: see `fitting_prompts`, or for a budget there is too little text.
+        OptionError: see `fitting_prompts`; or there is too little text to measure by.
     """
     prompts = text.prompts
     small = model.num_parameters() <= TUNED_PARAMETERS
@@ -91,9 +91,14 @@ def calibrate(
             some = min(len(prompts), _READ_PROMPTS)
             progress(f"reading {some} prompts to round weights by")
             fitting = fitting_prompts(prompts, folder, window)
+            if len(fitting) < LEAST_PROMPTS and sum(map(len, fitting)) < _CURVATURE_TOKENS:
+                progress(
+                    f"only {len(fitting)} prompts: weights may lose more by fewer than"
+                    f" {LEAST_PROMPTS} than by text that the model writes"
+                )
             read = _read(model, fitting, window)
             if guided:
-                _measure(model, read, progress, needed=budgeted)
+                _measure(model, read, progress, needed_by="--bits" if budgeted else "--gptq")
             if guided and tuned and small:
                 progress(f"answering {len(fitting)} prompts to tune weights by")
                 with quiet():
@@ -106,7 +111,7 @@ def calibrate(
             step = kept.once("texts", lambda: _written(model, folder, window, end_ids))
         give_back()
         texts = [ids.tolist() for ids in step["ids"].split(step["lengths"].tolist())]
-        _measure(model, texts, progress, needed=budgeted)
+        _measure(model, texts, progress, needed_by="--bits" if budgeted else None)
         return Calibrated(BY_OWN_TEXT)
 
 
@@ -130,7 +135,7 @@ def _measure(
     texts: Sequence[Sequence[int]],
     progress: Callable[[str], None],
     *,
-    needed: bool,
+    needed_by: str | None,
 ) -> None:
     from escalade.export.quantization import gather_curvatures
 
@@ -139,9 +144,10 @@ def _measure(
         if sum(map(len, some)) < _CURVATURE_TOKENS:
             some.append(text[:_PIECE_TOKENS])
     tokens = sum(map(len, some))
-    if needed and tokens < _LEAST_TOKENS:
+    if needed_by and tokens < _LEAST_TOKENS:
         raise OptionError(
-            f"--bits: text to measure by must have at least {_LEAST_TOKENS} tokens, got {tokens}"
+            f"{needed_by}: text to measure by must have at least {_LEAST_TOKENS} tokens,"
+            f" got {tokens}"
         )
     progress(f"measuring on {tokens:,} tokens what each matrix matters")
     with quiet():

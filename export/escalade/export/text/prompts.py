@@ -13,9 +13,9 @@ from escalade.export.errors import OptionError
 
 # Of the model's own answer to each prompt that weights are rounded by.
 _NEW_TOKENS = 64
-# That a checkpoint must keep to be rounded by them: so many are worth the model's own text
-# (docs/widths.md).
-_LEAST_PROMPTS = 64
+#: That a checkpoint must keep to be rounded by them: so many are worth the model's own text
+#: (docs/widths.md).
+LEAST_PROMPTS = 64
 # Of prompts that weights are rounded by, this share of tokens may be unknown: names and signs, not
 # all of a language.
 _MOST_UNKNOWN = 0.5
@@ -84,9 +84,9 @@ def enough_prompts(
     """
     try:
         fitting = len(fitting_prompts(prompts, folder, window, option=PROMPTS_NAME))
-        if fitting < _LEAST_PROMPTS:
+        if fitting < LEAST_PROMPTS:
             raise OptionError(
-                f"{PROMPTS_NAME}: at least {_LEAST_PROMPTS} prompts that leave room for an answer"
+                f"{PROMPTS_NAME}: at least {LEAST_PROMPTS} prompts that leave room for an answer"
                 f" are enough, got {fitting}"
             )
     except OptionError as error:

@@ -15,7 +15,7 @@ try:
     import llama_cpp
 except (ImportError, OSError, RuntimeError) as error:  # the last two: no library of this machine
     raise ArtifactError(
-        "this artifact holds a GGUF program: install the extra, pip install 'escalade[gguf]'"
+        "GGUF programs take llama.cpp: install the extra, pip install 'escalade[gguf]'"
         f" ({str(error).splitlines()[0]})"
     ) from error
 
