@@ -21,14 +21,13 @@ from benchmarks.sim_vs_live.replicas.sending import DEADLINE_S, WARM_UP_S, Fewes
 from escalade.cli.output import progress_bar
 from escalade.edge import EdgeClient
 from escalade.edge.base import Record
-from escalade.edge.trace import write_trace
+from escalade.edge.trace import read_trace, write_trace
 from escalade.simulator.errors import FleetError
 from escalade.simulator.fleet import plan_capacity, replica_s, run_fleet
 from escalade.simulator.fleet.replicas.capacity import RUNS, Capacity
 from escalade.simulator.load import Plan
 from escalade.simulator.load.caller import Caller
 from escalade.simulator.load.driver import Asked, Driven, drive
-from escalade.simulator.load.fitting import Answers
 from escalade.simulator.load.loaded_fit import LoadedFit, fit_loaded
 
 #: What `escalade serve` computes together at most (docs/serving.md).
@@ -37,9 +36,25 @@ _SLOTS = 64
 _DEVICES = 1000
 #: Times a device's seconds: calls come from no device here.
 _NO_TIME = 1e-6
-#: Of either loop of the fit; and queries of the trace.
-_FIT_S, _RECORDED = 40.0, 200
+#: Of either loop of a turn's part of the fit.
+_FIT_S = 15.0
 _NO_END_S = 1e6
+#: Between the turns of a fit: nothing of one is computed beside what is of the next.
+_APART_S = 1e3
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """Answers of the first replica: N of one client, and M at a load.
+
+    Attributes:
+        alone: `(N, 2)` tokens and seconds of each,
+        loaded: `(M, 2)` and at a load.
+        sent_s: `(M,)` when each of these was sent, rising.
+    """
+
+    alone: list[tuple[float, float]]
+    loaded: list[tuple[float, float]]
+    sent_s: list[float]
 
 
 def measure(
@@ -49,9 +64,10 @@ def measure(
     rate: float,
     trace: Path,
     *,
+    recorded: Sequence[Record],
     seed: int,
-) -> LoadedFit:
-    """Fit what the first replica's answers take at a load, and record what they take alone.
+) -> Measured:
+    """Measure what the first replica's answers take at a load, and record what they take alone.
 
     The others are asked as much each all the while: they share a machine and its caches, as
     replicas on machines of their own do not.
@@ -59,9 +75,10 @@ def measure(
     Args:
         addresses: of the replicas.
         artifact: see `_record`.
-        records: that they are asked; some of them are recorded.
+        records: that they are asked.
         rate: of each replica, calls a second.
-        trace: what is recorded.
+        trace: what is recorded,
+        recorded: and of which queries.
         seed: of moments and prompts.
     """
     prompts = [one.prompt for one in records]
@@ -75,21 +92,39 @@ def measure(
             try:
                 alone = await drive(alone_plan, len(prompts), first.ask)
                 loaded = await drive(plan, len(prompts), first.ask)
-                some = records[:_RECORDED]
-                await asyncio.to_thread(_record, addresses[0], artifact, some, trace)
+                await asyncio.to_thread(_record, addresses[0], artifact, recorded, trace)
             finally:
                 load.cancel()
                 await asyncio.wait([load])
         return alone, loaded
 
     alone, loaded = (_answered(one) for one in asyncio.run(main()))
-    return fit_loaded(
-        _answers(alone),
-        np.array([one.sent_s for one in loaded]),
-        _answers(loaded),
-        rate=rate,
-        queue=replica_s,
+    return Measured(
+        alone=_answers(alone), loaded=_answers(loaded), sent_s=[one.sent_s for one in loaded]
     )
+
+
+def fitted(turns: Sequence[Measured], rate: float) -> LoadedFit:
+    """The model of a fleet's replica, by all turns together.
+
+    Args:
+        turns: see `measure`.
+        rate: calls a second.
+    """
+    sent_s: list[float] = []
+    for turn in turns:
+        begins_s = sent_s[-1] + _APART_S if sent_s else 0.0
+        sent_s += [begins_s + one - turn.sent_s[0] for one in turn.sent_s]
+    alone = np.array([each for turn in turns for each in turn.alone], np.float64)
+    loaded = np.array([each for turn in turns for each in turn.loaded], np.float64)
+    return fit_loaded(alone, np.array(sent_s), loaded, rate=rate, queue=replica_s)
+
+
+def joined(traces: Sequence[Path], out: Path) -> Path:
+    """One trace of all turns' queries; returns its path."""
+    read = [read_trace(one) for one in traces]
+    write_trace(out, read[0].header, [each for one in read for each in one.records])
+    return out
 
 
 async def _keep_asking(callers: Sequence[Caller], prompts: int, rate: float, seed: int) -> None:
@@ -105,8 +140,8 @@ def _answered(driven: Driven) -> list[Asked]:
     return sorted(measured, key=lambda one: one.sent_s)
 
 
-def _answers(asked: Sequence[Asked]) -> Answers:
-    return np.array([(one.said.tokens, one.ended_s - one.sent_s) for one in asked], np.float64)
+def _answers(asked: Sequence[Asked]) -> list[tuple[float, float]]:
+    return [(one.said.tokens, one.ended_s - one.sent_s) for one in asked]
 
 
 def _record(address: str, artifact: Path, records: Sequence[Record], out: Path) -> None:

@@ -84,6 +84,17 @@ async def callers_of(
     return callers
 
 
+def pooled(turns: Sequence[Sent]) -> Sent:
+    """What became of the calls of all turns."""
+    return Sent(
+        took_s=[each for one in turns for each in one.took_s],
+        refused=sum(one.refused for one in turns),
+        late_s=max(one.late_s for one in turns),
+        others=sum(one.others for one in turns) / len(turns),
+        stolen_s=sum(one.stolen_s for one in turns),
+    )
+
+
 def send(
     addresses: Sequence[str], prompts: Sequence[str], rate: float, many: int, *, seed: int
 ) -> Sent:
