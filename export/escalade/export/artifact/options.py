@@ -18,6 +18,8 @@ SCHEMES: dict[Format, tuple[Scheme, ...]] = {
     "executorch": ("none", "8da4w"),
     "gguf": ("none", "float16", "int8", "int4"),
 }
+# Of a weight that is not rounded.
+_FLOAT_BITS = 32
 
 
 def check_options(
@@ -26,6 +28,7 @@ def check_options(
     block_size: int | None,
     head_bits: int | None,
     bits: float | None,
+    memory_bits: float | None,
     activation_bits: int | None,
     rounded_by: RoundingText,
     layout: Layout | None,
@@ -66,6 +69,13 @@ def check_options(
         raise OptionError(
             f"--held-out is for --format onnx and rounded weights, got it for {format} {quantize}"
         )
+    if memory_bits is not None:
+        if bits is None:
+            raise OptionError(f"--memory-bits goes with --bits, got {memory_bits:g} alone")
+        if not 0 < memory_bits <= _FLOAT_BITS:
+            raise OptionError(
+                f"--memory-bits must be above 0 and at most {_FLOAT_BITS}, got {memory_bits:g}"
+            )
     if bits is not None:
         _check_budget(quantize, block_size, head_bits, rounded_by)
     if format == "onnx":
