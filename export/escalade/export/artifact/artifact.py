@@ -181,7 +181,13 @@ def export_artifact(
                 "end_ids": generation.end_ids,
                 "tokenizer": entry.tokenizer_fingerprint,
                 "options": [
-                    quantize, block_size, head_bits, bits, memory_bits, activation_bits, layout
+                    quantize,
+                    block_size,
+                    head_bits,
+                    bits,
+                    memory_bits,
+                    activation_bits,
+                    layout,
                 ],
                 "versions": versions_of(_PACKAGES),
             },

@@ -69,15 +69,9 @@ def check_options(
         raise OptionError(
             f"--held-out is for --format onnx and rounded weights, got it for {format} {quantize}"
         )
-    if memory_bits is not None:
-        if bits is None:
-            raise OptionError(f"--memory-bits goes with --bits, got {memory_bits:g} alone")
-        if not 0 < memory_bits <= _FLOAT_BITS:
-            raise OptionError(
-                f"--memory-bits must be above 0 and at most {_FLOAT_BITS}, got {memory_bits:g}"
-            )
     if bits is not None:
         _check_budget(quantize, block_size, head_bits, rounded_by)
+    _check_memory_bits(bits, memory_bits)
     if format == "onnx":
         from escalade.export.onnx import storage_of
 
@@ -114,3 +108,14 @@ def _check_budget(
             raise OptionError(f"{name} and --bits exclude one another: --bits chooses it")
     if rounded_by.prompts is not None and not rounded_by.prompts:
         raise OptionError("--bits measures on text, got --gptq none; give it DATA or leave it out")
+
+
+def _check_memory_bits(bits: float | None, memory_bits: float | None) -> None:
+    if memory_bits is None:
+        return
+    if bits is None:
+        raise OptionError(f"--memory-bits goes with --bits, got {memory_bits:g} alone")
+    if not 0 < memory_bits <= _FLOAT_BITS:
+        raise OptionError(
+            f"--memory-bits must be above 0 and at most {_FLOAT_BITS}, got {memory_bits:g}"
+        )
