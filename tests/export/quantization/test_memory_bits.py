@@ -8,15 +8,29 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linprog
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from escalade.edge.artifact import BudgetEntry, read_manifest
 from escalade.edge.generation import Artifact
 from escalade.export.artifact import export_artifact
+from escalade.export.blueprints import decoder_of
 from escalade.export.errors import OptionError
-from escalade.export.quantization import BLOCKS, WIDTHS, Choice, HeldError, Offer, spend
+from escalade.export.onnx.choosing.survey import Survey
+from escalade.export.onnx.storing import table_of
+from escalade.export.quantization import (
+    BLOCKS,
+    WIDTHS,
+    Choice,
+    HeldError,
+    Offer,
+    gather_curvatures,
+    spend,
+)
+from escalade.export.quantization.hessian import gather_hessians_of_text
 
 OFFERS = st.lists(
     st.builds(
@@ -98,6 +112,36 @@ def test_memory_is_what_kernels_lay_out(bits: int) -> None:
         )
         assert rounded == kernel + 64 / size  # a scale and a sum
         assert exact == (32 if kernel == 8 else kernel + 32 / size)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_of_a_table_that_is_looked_up_alone_nothing_is_packed(tied: bool) -> None:
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=256,
+        hidden_size=64,
+        intermediate_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        tie_word_embeddings=tied,
+    )
+    model = LlamaForCausalLM(config).eval()
+    texts = torch.randint(256, (2, 64))
+    gather_hessians_of_text(model, texts)
+    gather_curvatures(model, texts.tolist())
+    survey = Survey(scheme="int4", block_size=16, model=decoder_of(model, 64), planes=True)
+    survey.take()
+    held = dict.fromkeys(survey.tables, 0)
+    for name, offers in survey.offers.items():
+        least = min(offer.held for offer in offers)
+        if (table := table_of(name)) is None:
+            assert least > 0
+        else:
+            held[table] += least
+    assert len(held) == 2 - tied
+    assert (held["embedding"] > 0) == tied
+    assert all(some > 0 for table, some in held.items() if table != "embedding")
 
 
 @pytest.mark.usefixtures("little_text")

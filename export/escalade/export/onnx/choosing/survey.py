@@ -55,7 +55,7 @@ class Survey(Storage):
         if name in self.offers or name in self.tables:
             return graph.node("Identity", [values])
         if name == HEAD:
-            self._take_table(name, module, WIDTHS, None)
+            self._take_table(name, module, WIDTHS, None, packed=True)
         else:
             choices = self._choices(WIDTHS)
             self.progress(name)
@@ -74,12 +74,19 @@ class Survey(Storage):
         self, graph: GraphWriter, name: str, table: Tensor, ids: str, head: Linear | None = None
     ) -> str:
         """Price it; what it gives is the ids."""
-        looked_up = self.model.embedding_curvature
-        self._take_table(name, head or Linear(table), _LOOKED_UP_WIDTHS, looked_up)
+        looked_up, packed = self.model.embedding_curvature, head is not None
+        own = head or Linear(table)
+        self._take_table(name, own, _LOOKED_UP_WIDTHS, looked_up, packed=packed)
         return graph.node("Identity", [ids])
 
     def _take_table(
-        self, name: str, table: Linear, widths: Sequence[int], looked_up: Tensor | None
+        self,
+        name: str,
+        table: Linear,
+        widths: Sequence[int],
+        looked_up: Tensor | None,
+        *,
+        packed: bool,
     ) -> None:
         rows, choices = len(table.weight), self._choices(widths)
         firsts = sorted({0, *(rows // share for share in _CUTS)})
@@ -102,7 +109,8 @@ class Survey(Storage):
         lost = self.kept.once(f"{name}.prices", priced)["lost"]
         self.tables.add(name)
         for some, each in zip(slices, lost, strict=True):
-            self._take(slice_name(name, some.start), table.rows(some), choices, each, sliced=True)
+            own = slice_name(name, some.start)
+            self._take(own, table.rows(some), choices, each, sliced=True, packed=packed)
 
     def _choices(self, widths: Sequence[int]) -> list[Choice]:
         choices = [Choice(bits, size) for bits in widths for size in BLOCKS]
@@ -116,6 +124,7 @@ class Survey(Storage):
         lost: Tensor,
         *,
         sliced: bool = False,
+        packed: bool = True,
     ) -> None:
         shape = linear.weight.shape
 
@@ -124,7 +133,8 @@ class Survey(Storage):
             return own + (_SLICE_LISTED_BYTES + _viewed_bytes(choice, *shape)) * sliced
 
         def held_of(choice: Choice) -> int:
-            return choice.held_bytes_of(*shape, rounds_inputs=self.rounds_inputs)
+            # What is looked up alone stays in its file, but for the pages that are read.
+            return packed * choice.held_bytes_of(*shape, rounds_inputs=self.rounds_inputs)
 
         self.offers[name] = [
             Offer(choice, bytes_of(choice), one, held_of(choice))
