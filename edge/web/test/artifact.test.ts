@@ -231,6 +231,8 @@ test("planes are as many as their file has bytes, or nothing of it is fetched", 
   const { budget } = PLANED.quantization;
   const parsed = parseManifest(bytesOf(JSON.stringify(PLANED)), "m");
   assert.deepEqual(planesOf(parsed), budget.planes);
+  const limited = changed("quantization/budget/memory_bits", 6.8, PLANED);
+  assert.deepEqual(planesOf(parseManifest(limited, "m")), budget.planes);
   assert.deepEqual(planesOf(parseManifest(bytesOf(JSON.stringify(MANIFEST)), "m")), []);
   const at = "quantization/budget/planes";
   const dotted = / m: quantization\.budget\.planes/;
@@ -253,6 +255,7 @@ test("planes are as many as their file has bytes, or nothing of it is fetched", 
     ["files/model.onnx.planes", undefined, /must have 13 bytes of planes, has 0/],
     ["files/model.onnx.planes", { ...entryOf, bytes: 12 }, /has 12/],
     ["quantization/budget", null, /quantization\.budget/],
+    ["quantization/budget/memory_bits", "6", /quantization\.budget\.memory_bits/],
     ["quantization/budget/more", 1, /quantization\.budget\.more/],
     ["quantization/budget/choices", undefined, /quantization\.budget\.choices/],
   ] as const) {

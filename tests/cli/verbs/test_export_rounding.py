@@ -89,6 +89,22 @@ def test_a_budget_of_bits_is_spent_and_said(
     assert budget.lost.in_words in words
 
 
+@pytest.mark.usefixtures("little_text")
+def test_a_bound_of_memory_is_said(invoke: Invoke, tiny_model_dir: Path, tmp_path: Path) -> None:
+    code, out, err = invoke(
+        "export", tiny_model_dir, tmp_path / "a", "--bits", "9.5", "--memory-bits", "9.5",
+        "--held-out", "none",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "at most 9.5 bits a weight, 9.5 in memory" in " ".join(out.split())
+    budget = read_manifest(tmp_path / "a").quantization.budget
+    assert budget
+    assert budget.memory_bits == 9.5
+    code, out, err = invoke("inspect", tmp_path / "a")
+    assert code == 0, err
+    assert "at most 9.5 bits a weight, 9.5 in memory: " in " ".join(out.split())
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -101,6 +117,9 @@ def test_a_budget_of_bits_is_spent_and_said(
         (("--bits", "9", "--gptq", "none"), "--bits measures on text, got --gptq none"),
         (("--bits", "9", "--format", "executorch"), "--bits is for --format onnx, got 9 for exec"),
         (("--bits", "9", "--format", "gguf"), "--bits is not for --format gguf"),
+        (("--memory-bits", "9"), "--memory-bits goes with --bits, got 9 alone"),
+        (("--bits", "9", "--memory-bits", "nan"), "--memory-bits must be above 0 and at most 32"),
+        (("--bits", "9", "--memory-bits", "1"), " for this model with --bits 9, got 1"),
     ],
 )
 def test_a_budget_that_cannot_be_is_one_line(

@@ -178,6 +178,7 @@ class Making:
             block_size=stored.block_size if was.format == "onnx" else None,
             head_bits=head_bits,
             bits=stored.budget.bits if stored.budget else None,
+            memory_bits=(stored.budget.memory_bits or None) if stored.budget else None,
             activation_bits=activation_bits,
             rounded_by=text,
             layout=layout_of(was.files),

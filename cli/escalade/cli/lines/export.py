@@ -25,10 +25,15 @@ def budget_table(budget: BudgetEntry) -> Table:
             row = f"layer {number}"
         rows.setdefault(row, {})[kind] = f"{choice.bits}/{choice.block_size}"
     kinds = list(dict.fromkeys(kind for cells in rows.values() for kind in cells))
-    table = Table("", *map(harmless, kinds), title=f"at most {budget.bits:g} bits a weight")
+    table = Table("", *map(harmless, kinds), title=_most(budget))
     for row, cells in rows.items():
         table.add_row(harmless(row), *(cells.get(kind, "") for kind in kinds))
     return table
+
+
+def _most(budget: BudgetEntry) -> str:
+    memory = f", {budget.memory_bits:g} in memory" if budget.memory_bits else ""
+    return f"at most {budget.bits:g} bits a weight{memory}"
 
 
 def spent_lines(budget: BudgetEntry) -> list[str]:
@@ -38,7 +43,7 @@ def spent_lines(budget: BudgetEntry) -> list[str]:
         weights[choice.bits] = weights.get(choice.bits, 0) + choice.weights
     total = sum(weights.values())
     shares = ", ".join(f"{count / total:.0%} in {bits}" for bits, count in sorted(weights.items()))
-    lines = [f"at most {budget.bits:g} bits a weight: {shares}"]
+    lines = [f"{_most(budget)}: {shares}"]
     return [*lines, budget.lost.in_words] if budget.lost else lines
 
 

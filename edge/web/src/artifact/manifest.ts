@@ -86,6 +86,7 @@ const PLANES = v.strictObject({
 // Only planes change how a program is loaded; the rest is for people.
 const BUDGET = v.strictObject({
   bits: finite,
+  memory_bits: v.optional(finite),
   choices: v.array(v.record(v.string(), v.unknown())),
   planes: v.optional(v.array(PLANES)),
   lost: v.optional(v.record(v.string(), v.unknown())),

@@ -75,6 +75,7 @@ def export_artifact(
     block_size: int | None = None,
     head_bits: int | None = None,
     bits: float | None = None,
+    memory_bits: float | None = None,
     activation_bits: int | None = None,
     rounded_by: RoundingText = AS_KEPT,
     tuned: bool = True,
@@ -99,6 +100,8 @@ def export_artifact(
             None.
         bits: for each weight of a decoder in `int4`, scales and all else of the program counted:
             each matrix gets bits and block size of its own, by what it costs in KL.
+        memory_bits: for each weight too, at most, but of its matrix as kernels hold it in memory,
+            which is more than is stored: with `bits` alone.
         activation_bits: of what `int8` and `int4` weights are multiplied with: 8, which a runtime
             rounds to where it is faster so, or 32, with which all give the same; 8 if None.
         rounded_by: text that weights are rounded by in `int4` and `int8`.
@@ -125,8 +128,8 @@ def export_artifact(
             program a score that is no number.
     """
     check_options(
-        format, quantize, block_size, head_bits, bits, activation_bits, rounded_by, layout,
-        held_out,
+        format, quantize, block_size, head_bits, bits, memory_bits, activation_bits, rounded_by,
+        layout, held_out,
     )  # fmt: skip
     trained = None
     if rounded_by == AS_KEPT and format == "onnx" and quantize == "int4":
@@ -178,7 +181,15 @@ def export_artifact(
                 "window": window,
                 "end_ids": generation.end_ids,
                 "tokenizer": entry.tokenizer_fingerprint,
-                "options": [quantize, block_size, head_bits, bits, activation_bits, layout],
+                "options": [
+                    quantize,
+                    block_size,
+                    head_bits,
+                    bits,
+                    memory_bits,
+                    activation_bits,
+                    layout,
+                ],
                 "versions": versions_of(_PACKAGES),
             },
             budgeted=bits is not None,
@@ -200,6 +211,7 @@ def export_artifact(
                 block_size,
                 head_bits,
                 bits,
+                memory_bits,
                 activation_bits,
                 layout,
                 window,

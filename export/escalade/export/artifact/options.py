@@ -19,6 +19,8 @@ SCHEMES: dict[Format, tuple[Scheme, ...]] = {
     "executorch": ("none", "8da4w"),
     "gguf": ("none", "float16", "int8", "int4"),
 }
+# Of a weight that is not rounded.
+_FLOAT_BITS = 32
 
 
 def check_options(
@@ -27,6 +29,7 @@ def check_options(
     block_size: int | None,
     head_bits: int | None,
     bits: float | None,
+    memory_bits: float | None,
     activation_bits: int | None,
     rounded_by: RoundingText,
     layout: Layout | None,
@@ -71,6 +74,7 @@ def check_options(
         )
     if bits is not None:
         _check_budget(quantize, block_size, head_bits, rounded_by)
+    _check_memory_bits(bits, memory_bits)
     if format == "onnx":
         from escalade.export.onnx import storage_of
 
@@ -107,3 +111,14 @@ def _check_budget(
             raise OptionError(f"{name} and --bits exclude one another: --bits chooses it")
     if rounded_by.prompts is not None and not rounded_by.prompts:
         raise OptionError("--bits measures on text, got --gptq none; give it DATA or leave it out")
+
+
+def _check_memory_bits(bits: float | None, memory_bits: float | None) -> None:
+    if memory_bits is None:
+        return
+    if bits is None:
+        raise OptionError(f"--memory-bits goes with --bits, got {memory_bits:g} alone")
+    if not 0 < memory_bits <= _FLOAT_BITS:
+        raise OptionError(
+            f"--memory-bits must be above 0 and at most {_FLOAT_BITS}, got {memory_bits:g}"
+        )

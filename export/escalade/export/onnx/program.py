@@ -67,6 +67,7 @@ def export_onnx(
     block_size: int | None = None,
     head_bits: int | None = None,
     bits: float | None = None,
+    memory_bits: float | None = None,
     activation_bits: int | None = None,
     planes: bool = True,
     tuned_by: Sequence[Answered] = (),
@@ -84,6 +85,7 @@ def export_onnx(
         head_bits: of embedding and head; 8 if None.
         bits: a budget for each weight, all told, that is spent on each matrix by what it costs
             there; the model is a decoder with hessians and curvatures.
+        memory_bits: of a budget, for each weight as kernels hold it, at most.
         activation_bits: of what `int8` and `int4` weights are multiplied with: 8 or 32; 8 if None.
         planes: whether integers may be stored in planes, which our runtimes join and no other
             library does.
@@ -106,6 +108,7 @@ def export_onnx(
                 blueprint,
                 bits,
                 sum(one.numel() for one in model.parameters()),
+                memory_bits=memory_bits,
                 activation_bits=activation_bits or _ACTIVATION_BITS,
                 planes=planes,
                 kept=kept,

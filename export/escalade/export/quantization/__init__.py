@@ -11,14 +11,7 @@ from escalade.export.quantization.blocks import (
     tensors,
     widen,
 )
-from escalade.export.quantization.budget import (
-    BLOCKS,
-    WIDTHS,
-    Choice,
-    Offer,
-    losses_of,
-    spend,
-)
+from escalade.export.quantization.choice import BLOCKS, WIDTHS, Choice, losses_of
 from escalade.export.quantization.curvature import CURVATURE, gather_curvatures
 from escalade.export.quantization.gptq import damped, gptq_round, left_over, with_lookups
 from escalade.export.quantization.hessian import (
@@ -37,6 +30,7 @@ from escalade.export.quantization.own_text import (
 )
 from escalade.export.quantization.packing import pack, pack_zeros
 from escalade.export.quantization.refine import refine
+from escalade.export.quantization.spending import HeldError, Offer, spend
 
 __all__ = [
     "BLOCKS",
@@ -45,6 +39,7 @@ __all__ = [
     "Answered",
     "Choice",
     "Grid",
+    "HeldError",
     "Hessian",
     "Offer",
     "Rounded",

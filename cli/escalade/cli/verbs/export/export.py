@@ -55,6 +55,14 @@ def export(
             " a decoder by what it costs there; as int4.",
         ),
     ] = None,
+    memory_bits: Annotated[
+        float | None,
+        typer.Option(
+            "--memory-bits",
+            help="With --bits: a weight as it lies in memory, where 3 bits take 4, 5 and 6 take 8,"
+            " and a block's scale up to 64; fewer decode faster, and lose more.",
+        ),
+    ] = None,
     activation_bits: Annotated[
         int | None,
         typer.Option(
@@ -114,7 +122,7 @@ def export(
     texts = _prompts(golden, _GOLDEN_PROMPTS)
     only_text = {
         "--block-size": block_size, "--head-bits": head_bits, "--bits": bits,
-        "--activation-bits": activation_bits, "--gptq": gptq,
+        "--memory-bits": memory_bits, "--activation-bits": activation_bits, "--gptq": gptq,
         "--layout": layout, "--max-new-tokens": max_new_tokens, "--held-out": held_out,
         "--format": None if format is FormatChoice.onnx else format,
     }  # fmt: skip
@@ -144,6 +152,7 @@ def export(
             block_size=block_size,
             head_bits=head_bits,
             bits=bits,
+            memory_bits=memory_bits,
             activation_bits=activation_bits,
             layout=None if layout is None else layout.value,
             rounded_by=text,

@@ -61,6 +61,8 @@ class BudgetEntry(Table, frozen=True, kw_only=True):
 
     #: For each weight, all told: scales, zero points and what is no matrix.
     bits: float
+    #: Of matrices alone, as kernels hold them in memory; where that was limited.
+    memory_bits: float | msgspec.UnsetType = msgspec.UNSET
     choices: list[ChoiceEntry]
     #: Of matrices in 3, 5 and 6 bits, in the order of their file; where there are any.
     planes: list[PlanesEntry] | msgspec.UnsetType = msgspec.UNSET

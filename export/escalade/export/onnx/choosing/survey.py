@@ -23,7 +23,7 @@ from escalade.export.onnx.choosing.pricing import prices_of, prices_of_table
 from escalade.export.onnx.graphs import write_decoder
 from escalade.export.onnx.storing import HEAD, Storage, array, slice_name, table_of
 from escalade.export.onnx.writer import INLINE_BYTES, PROGRAM_NAME, GraphWriter
-from escalade.export.quantization import BLOCKS, WIDTHS, Choice, Offer, spend
+from escalade.export.quantization import BLOCKS, WIDTHS, Choice, HeldError, Offer, spend
 
 # A lookup's kernel reads 4 or 8 bits.
 _LOOKED_UP_WIDTHS = (3, 4, 5, 6, 8)
@@ -55,7 +55,7 @@ class Survey(Storage):
         if name in self.offers or name in self.tables:
             return graph.node("Identity", [values])
         if name == HEAD:
-            self._take_table(name, module, WIDTHS, None)
+            self._take_table(name, module, WIDTHS, None, packed=True)
         else:
             choices = self._choices(WIDTHS)
             self.progress(name)
@@ -74,12 +74,19 @@ class Survey(Storage):
         self, graph: GraphWriter, name: str, table: Tensor, ids: str, head: Linear | None = None
     ) -> str:
         """Price it; what it gives is the ids."""
-        looked_up = self.model.embedding_curvature
-        self._take_table(name, head or Linear(table), _LOOKED_UP_WIDTHS, looked_up)
+        looked_up, packed = self.model.embedding_curvature, head is not None
+        own = head or Linear(table)
+        self._take_table(name, own, _LOOKED_UP_WIDTHS, looked_up, packed=packed)
         return graph.node("Identity", [ids])
 
     def _take_table(
-        self, name: str, table: Linear, widths: Sequence[int], looked_up: Tensor | None
+        self,
+        name: str,
+        table: Linear,
+        widths: Sequence[int],
+        looked_up: Tensor | None,
+        *,
+        packed: bool,
     ) -> None:
         rows, choices = len(table.weight), self._choices(widths)
         firsts = sorted({0, *(rows // share for share in _CUTS)})
@@ -102,7 +109,8 @@ class Survey(Storage):
         lost = self.kept.once(f"{name}.prices", priced)["lost"]
         self.tables.add(name)
         for some, each in zip(slices, lost, strict=True):
-            self._take(slice_name(name, some.start), table.rows(some), choices, each, sliced=True)
+            own = slice_name(name, some.start)
+            self._take(own, table.rows(some), choices, each, sliced=True, packed=packed)
 
     def _choices(self, widths: Sequence[int]) -> list[Choice]:
         choices = [Choice(bits, size) for bits in widths for size in BLOCKS]
@@ -116,6 +124,7 @@ class Survey(Storage):
         lost: Tensor,
         *,
         sliced: bool = False,
+        packed: bool = True,
     ) -> None:
         shape = linear.weight.shape
 
@@ -123,8 +132,12 @@ class Survey(Storage):
             own = choice.bytes_of(*shape) + _TABLE_LISTED_BYTES * choice.few_scales(*shape)
             return own + (_SLICE_LISTED_BYTES + _viewed_bytes(choice, *shape)) * sliced
 
+        def held_of(choice: Choice) -> int:
+            # What is looked up alone stays in its file, but for the pages that are read.
+            return packed * choice.held_bytes_of(*shape, rounds_inputs=self.rounds_inputs)
+
         self.offers[name] = [
-            Offer(choice, bytes_of(choice), one)
+            Offer(choice, bytes_of(choice), one, held_of(choice))
             for choice, one in zip(choices, lost.tolist(), strict=True)
         ]
         self.weights[name] = linear.weight.numel()
@@ -176,6 +189,7 @@ def budget_of(
     bits: float,
     parameters: int,
     *,
+    memory_bits: float | None = None,
     activation_bits: int = 8,
     planes: bool = True,
     kept: Kept | None = None,
@@ -187,14 +201,16 @@ def budget_of(
         model: with hessians and curvatures.
         bits: of the program's files, for each of its weights.
         parameters: how many weights there are.
+        memory_bits: of the matrices as kernels hold them, for each weight, at most; None where
+            memory does not matter.
         activation_bits: of what matrices are multiplied with, 8 or 32.
         planes: whether integers may be stored in planes.
         kept: where prices stay until all is done.
         progress: called with the name of each matrix before it is priced.
 
     Raises:
-        OptionError: no choice makes a program of so few bits, or every one of fewer; what a
-            matrix was fed is not finite.
+        OptionError: no choice makes a program of so few bits, or every one of fewer; none of so
+            few is held in so few; what a matrix was fed is not finite.
     """
     survey = Survey(
         scheme="int4",
@@ -216,16 +232,28 @@ def budget_of(
             f"--bits must be {math.ceil(100 * low) / 100:.2f} to {math.floor(100 * high) / 100:.2f}"
             f" for this model, got {bits:g}"
         )
-    chosen = _spent(survey, int(bits * parameters / 8) - beside)
-    return BudgetEntry(bits=bits, choices=survey.entries(chosen))
+    most_held = None if memory_bits is None else int(memory_bits * parameters / 8)
+    try:
+        chosen = _spent(survey, int(bits * parameters / 8) - beside, most_held)
+    except HeldError as error:
+        least = math.ceil(100 * 8 * error.least / parameters) / 100
+        raise OptionError(
+            f"--memory-bits must be at least {least:.2f} for this model with --bits {bits:g},"
+            f" got {memory_bits:g}"
+        ) from error
+    return BudgetEntry(
+        bits=bits,
+        memory_bits=msgspec.UNSET if memory_bits is None else memory_bits,
+        choices=survey.entries(chosen),
+    )
 
 
-def _spent(survey: Survey, most: int) -> dict[str, Offer]:
+def _spent(survey: Survey, most: int, most_held: int | None) -> dict[str, Offer]:
     """Within so many bytes; what slices that are stored as one do not take is spent too."""
-    chosen, spared = spend(survey.offers, most), 0
+    chosen, spared = spend(survey.offers, most, most_held), 0
     while (found := _whole(chosen) - survey.bytes_of(chosen)) > spared:
         spared = found
-        more = spend(survey.offers, most + spared)
+        more = spend(survey.offers, most + spared, most_held)
         if survey.bytes_of(more) <= most:
             chosen = more
     return chosen

@@ -1,4 +1,4 @@
-"""Spends a budget of bits on matrices, each where it saves most; knows no model, no graph.
+"""What a matrix may be stored in, what that takes and what it loses; knows no budget, no graph.
 
 What a choice loses is a matter of its error and of how much the model's answers hang on it: the
 mean KL that it costs, by its second-order approximation with Kronecker factors (Martens, Grosse,
@@ -10,8 +10,7 @@ in another, so that choices by what is lost without it are other ones, and lose 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -28,6 +27,11 @@ WIDTHS, BLOCKS = (2, 3, 4, 5, 6, 8), (16, 32, 64)
 # bits there is nothing to win.
 _BITS_WITH_ZEROS = 4
 _SCALE_BYTES = 2
+# In memory, packed for a kernel: a block's scale in float32, and where inputs are rounded the sum
+# of its integers times that, by which zero points are taken off (onnxruntime 1.32,
+# `MlasQNBitGemmPackQuantBData`). Integers of 8 bits that inputs in float32 are multiplied with are
+# widened.
+_FLOAT_BYTES, _WIDENED_BITS = 4, 8
 # Rows that an error is measured on: with 48 the order of choices was that with all.
 _ROWS = 48
 # The square of a block's largest input is about so many times the norm of all by the eighth power,
@@ -70,15 +74,19 @@ class Choice(NamedTuple):
         scale, table = (1, TABLE_BYTES) if few else (_SCALE_BYTES, 0)
         return rows * (blocks * (self.block_size * self.bits // 8 + scale) + zeros) + table
 
+    def held_bytes_of(self, rows: int, columns: int, *, rounds_inputs: bool) -> int:
+        """Of a matrix `(rows, columns)` in memory, as a kernel holds it.
 
-class Offer(NamedTuple):
-    """A choice, and what it comes to."""
-
-    choice: Choice
-    #: Of the matrix on disk.
-    bytes: int
-    #: Mean KL that it is expected to cost, in nats; not negative.
-    lost: float
+        Args:
+            rows: of the matrix.
+            columns: of the matrix.
+            rounds_inputs: whether what it is multiplied with is rounded to 8 bits.
+        """
+        bits = kernel_bits(self.bits)
+        if bits >= _WIDENED_BITS and not rounds_inputs:
+            return rows * columns * _FLOAT_BYTES
+        block = self.block_size * bits // 8 + _FLOAT_BYTES * (1 + rounds_inputs)
+        return rows * -(-columns // self.block_size) * block
 
 
 def losses_of(
@@ -128,57 +136,3 @@ def _off_by(inputs: Tensor, block_size: int) -> Tensor:
     spread = (filled / largest).pow(_EIGHTH // 2).sum(1, keepdim=True).pow(2 / _EIGHTH) * largest
     steps = _LARGEST * spread / _INT8_MOST**2
     return (steps / _UNIFORM).expand(-1, block_size).flatten()[: len(inputs)]
-
-
-def spend(offers: Mapping[str, Sequence[Offer]], most: int) -> dict[str, Offer]:
-    """Of each matrix the offer by which the sum of what is lost is least within a budget.
-
-    Greedy by marginal gain: every matrix begins with its fewest bytes and goes up the convex hull
-    of its offers, the step first that saves most a byte. The sum is the least that any choice of
-    no more bytes could have, but where the last steps do not fit.
-
-    Args:
-        offers: of each matrix, by its name; at least one.
-        most: bytes in all.
-
-    Raises:
-        ValueError: the fewest bytes are more than that.
-    """
-    hulls = {name: _hull(some) for name, some in offers.items()}
-    chosen = {name: hull[0] for name, hull in hulls.items()}
-    left = most - sum(offer.bytes for offer in chosen.values())
-    if left < 0:
-        raise ValueError(f"the fewest bytes are {most - left}, the budget {most}")
-    steps = sorted(
-        (
-            (-_gain(before, after), name, index)
-            for name, hull in hulls.items()
-            for index, (before, after) in enumerate(pairwise(hull), start=1)
-        ),
-    )
-    stopped: set[str] = set()
-    for _, name, index in steps:
-        after = hulls[name][index]
-        more = after.bytes - chosen[name].bytes
-        if name in stopped or more > left:
-            stopped.add(name)
-            continue
-        chosen[name] = after
-        left -= more
-    return chosen
-
-
-def _gain(before: Offer, after: Offer) -> float:
-    return (before.lost - after.lost) / (after.bytes - before.bytes)
-
-
-def _hull(offers: Sequence[Offer]) -> list[Offer]:
-    """From the fewest bytes up those offers whose gain a byte falls from each to the next."""
-    hull: list[Offer] = []
-    for offer in sorted(offers, key=lambda one: (one.bytes, one.lost)):
-        if hull and offer.lost >= hull[-1].lost:
-            continue
-        while len(hull) > 1 and _gain(hull[-2], hull[-1]) <= _gain(hull[-1], offer):
-            hull.pop()
-        hull.append(offer)
-    return hull
