@@ -125,6 +125,11 @@ def test_a_run_that_was_cut_off_ends_with_the_same_weights(
     assert [e["step"] for e in log_of(out)] == [e["step"] for e in log_of(finished)]
 
 
+def timeless(log: list[dict[str, float]]) -> list[dict[str, float]]:
+    timed = ("runtime", "per_second")
+    return [{key: entry[key] for key in entry if not key.endswith(timed)} for entry in log]
+
+
 def test_a_checkpoint_that_was_half_written_is_passed_over(
     finished: Path, workplace: Path, write: Write
 ) -> None:
@@ -197,6 +202,7 @@ def test_a_run_cut_off_after_its_last_step_takes_no_other(
     metrics = run_recipe(write(), out, progress=silent)
     assert metrics["steps"] == STEPS
     assert_same_weights(out, finished)
+    assert timeless(log_of(out)) == timeless(log_of(finished))
 
 
 def test_the_seed_decides_the_weights(finished: Path, workplace: Path, write: Write) -> None:

@@ -79,6 +79,8 @@ from escalade.training.trace import answer_all
 from escalade.training.trainer import CatTrainer
 
 RECIPE_NAME, METRICS_NAME = "recipe.toml", "metrics.json"
+# Of the line that transformers logs when training ends, with the mean loss since it went on.
+_SESSION = "train_runtime"
 #: Examples by which a saved model is compared with the trained one, the shortest of the first.
 _PROBED, _PROBED_OF = 4, 64
 
@@ -239,10 +241,15 @@ def _keep_beginning(state: Path, recipe: str, inputs: Inputs | None) -> None:
 def _write_beside(
     folder: Path, state: Path, metrics: Mapping[str, Any], log: Sequence[Mapping[str, float]]
 ) -> None:
-    """Write recipe, metrics and log beside a saved model."""
+    """Write recipe, metrics and log beside a saved model.
+
+    Of the log what a run says that was not cut off: transformers' closing line is of a session.
+    """
     shutil.copy(state / RECIPE_NAME, folder / RECIPE_NAME)
     (folder / METRICS_NAME).write_bytes(pretty_json(metrics))
-    (folder / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in log))
+    (folder / "log.jsonl").write_text(
+        "".join(json.dumps(entry) + "\n" for entry in log if _SESSION not in entry)
+    )
 
 
 class _Reporter(TrainerCallback):
