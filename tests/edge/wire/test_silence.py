@@ -88,7 +88,7 @@ def test_a_connection_that_never_carries_an_answer_is_the_link_s_fault(
         return good_reply(request, context)
 
     scripted_cloud.replies = [spoilt]
-    with pytest.raises(CloudError, match="^UNKNOWN: cloud .*attempts") as caught:
+    with pytest.raises(CloudError, match=r"\([0-9]+ attempts\)") as caught:
         ask(connect(clock=jumping_clock, deadline_s=3.0))
     assert caught.value.cause == "link"
 
