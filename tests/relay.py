@@ -12,7 +12,7 @@ from escalade.v1.address import parse_address
 
 
 class Relay:
-    """Carries bytes to an upstream; connections can be cut, or die in silence.
+    """Carries bytes to an upstream; connections can be cut, spoilt, or die in silence.
 
     With `idle_s` each does that carries nothing for so long, as a middlebox makes them.
     """
@@ -46,6 +46,12 @@ class Relay:
             with suppress(OSError):  # it has ended by itself
                 one.shutdown(socket.SHUT_RDWR)
             one.close()
+
+    def spoil(self) -> None:
+        """Say to whoever has dialled what is no HTTP/2: a PING of 65544 bytes; new ones work."""
+        for near in self._sockets[::2]:
+            with suppress(OSError):  # it has ended by itself
+                near.sendall(b"\x01\x00\x08\x06\x01\x00\x00\x00\x00")
 
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)

@@ -79,6 +79,36 @@ def test_a_step_is_taken_once_and_again_for_anything_else(tmp_path: Path) -> Non
     assert not list(tmp_path.iterdir())
 
 
+def test_a_step_that_was_damaged_is_taken_again(tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "a")
+    kept.begin({})
+    made = {"x": torch.arange(6.0).reshape(2, 3), "n": torch.tensor(3), "none": torch.empty(0)}
+    for step in ("one", "two"):
+        kept.once(step, lambda: made)
+    [path] = tmp_path.glob(".a.*/one.safetensors")
+    whole = path.read_bytes()
+    taken: list[str] = []
+
+    def again() -> dict[str, Tensor]:
+        taken.append("again")
+        return made
+
+    kept.once("one", again)
+    assert taken == []
+    flipped = (
+        whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :]
+        for place in range(len(whole))
+        for bit in (0x01, 0x80)
+    )
+    other = path.with_name("two.safetensors").read_bytes()
+    for content in (b"", whole[: len(whole) // 2], other, *flipped):
+        path.write_bytes(content)
+        found = kept.once("one", again)
+        assert all(torch.equal(found[name], value) for name, value in made.items())
+    kept.clear()
+    assert not list(tmp_path.iterdir())
+
+
 def test_steps_stay_where_it_was_interrupted_and_go_where_it_failed(tmp_path: Path) -> None:
     def export(error: BaseException) -> None:
         with kept_beside(tmp_path / "a") as kept:

@@ -1,7 +1,8 @@
 """Keeps the finished steps of a long export beside its artifact; knows not what they are.
 
 An export that was interrupted, or killed, goes on from them: what they hang on (weights, text,
-options, versions) is in their folder's name, so that no other export takes them for its own.
+options, versions) is in their folder's name, so that no other export takes them for its own. A step
+that was damaged is taken again.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from escalade.checkpoint import CheckpointError
@@ -23,6 +25,7 @@ from escalade.edge.errors import EdgeError, NoRoomError
 from escalade.export.errors import ExportError
 
 _SUFFIX = ".steps"
+_DIGEST = "sha256"
 _KEY_CHARACTERS = 16  # 64 bits: one folder beside another's of the same name
 
 
@@ -77,12 +80,11 @@ class Kept:
         if self._folder is None:
             return make()
         path = self._folder / f"{step}.safetensors"
-        try:
-            return load_file(path)
-        except (FileNotFoundError, SafetensorError):  # not done, or not all on disk when it died
-            made = make()
+        if (found := _read(path, step)) is not None:
+            return found
+        made = {name: value.contiguous() for name, value in make().items()}
         with atomic_write(path) as stream:
-            stream.write(save({name: value.contiguous() for name, value in made.items()}))
+            stream.write(save(made, metadata={_DIGEST: _digest(step, made)}))
         return made
 
     def close(self) -> None:
@@ -116,6 +118,26 @@ class Kept:
             if found.name.startswith(begun)
             and len(found.name) == len(begun) + _KEY_CHARACTERS + len(_SUFFIX)
         ]
+
+
+def _read(path: Path, step: str) -> dict[str, Tensor] | None:
+    """What a step gave; None where it is not done, or is no longer what was written."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            written = (file.metadata() or {}).get(_DIGEST)
+    except (OSError, SafetensorError):
+        return None
+    return found if written == _digest(step, found) else None
+
+
+def _digest(step: str, tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(step.encode())
+    for name in sorted(tensors):
+        value = tensors[name]
+        digest.update(f"{name} {value.dtype} {[*value.shape]}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 @contextmanager

@@ -1,41 +1,93 @@
 """What a model's folder says, read in one place for export, server and training; needs torch.
 
-The device never reads one: it opens artifacts.
+The device never reads one: it opens artifacts. A name is loaded when it is asked for: that there is
+no such folder is said before torch, which takes seconds, is loaded.
 """
 
-from escalade.checkpoint.classification import (
-    classifier_window,
-    is_classifier,
-    is_sentence_encoder,
-    labels_of,
-)
-from escalade.checkpoint.errors import CheckpointError, first_line
-from escalade.checkpoint.exportable import (
-    ACTIVATIONS,
-    LONGEST_WINDOW,
-    Activation,
-    aligned_angles,
-    check_onnx,
-    check_rotary,
-    window_of,
-)
-from escalade.checkpoint.generation import GREEDY, Generation, read_generation
-from escalade.checkpoint.loading import (
-    load_classifier,
-    load_encoder,
-    load_network,
-    load_sentence_encoder,
-)
-from escalade.checkpoint.locating import HUB, Located, locate
-from escalade.checkpoint.prompts import MOST_PROMPTS, PROMPTS_NAME
-from escalade.checkpoint.sentences import MeanClassifier, longest_sentence
-from escalade.checkpoint.tokenizers import (
-    check_vocabulary,
-    load_tokenizer,
-    probing_texts,
-    tokenizer_fingerprint,
-    tokenizer_json,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from escalade.checkpoint.classification import (
+        classifier_window,
+        is_classifier,
+        is_sentence_encoder,
+        labels_of,
+    )
+    from escalade.checkpoint.errors import CheckpointError, first_line
+    from escalade.checkpoint.exportable import (
+        ACTIVATIONS,
+        LONGEST_WINDOW,
+        Activation,
+        aligned_angles,
+        check_onnx,
+        check_rotary,
+        window_of,
+    )
+    from escalade.checkpoint.generation import GREEDY, Generation, read_generation
+    from escalade.checkpoint.loading import (
+        load_classifier,
+        load_encoder,
+        load_network,
+        load_sentence_encoder,
+    )
+    from escalade.checkpoint.locating import HUB, Located, check_there, locate
+    from escalade.checkpoint.prompts import MOST_PROMPTS, PROMPTS_NAME
+    from escalade.checkpoint.sentences import MeanClassifier, longest_sentence
+    from escalade.checkpoint.tokenizers import (
+        check_vocabulary,
+        load_tokenizer,
+        probing_texts,
+        tokenizer_fingerprint,
+        tokenizer_json,
+    )
+else:
+    _HOMES = {
+        "ACTIVATIONS": "exportable",
+        "GREEDY": "generation",
+        "HUB": "locating",
+        "LONGEST_WINDOW": "exportable",
+        "MOST_PROMPTS": "prompts",
+        "PROMPTS_NAME": "prompts",
+        "Activation": "exportable",
+        "CheckpointError": "errors",
+        "Generation": "generation",
+        "Located": "locating",
+        "MeanClassifier": "sentences",
+        "aligned_angles": "exportable",
+        "check_onnx": "exportable",
+        "check_rotary": "exportable",
+        "check_there": "locating",
+        "check_vocabulary": "tokenizers",
+        "classifier_window": "classification",
+        "first_line": "errors",
+        "is_classifier": "classification",
+        "is_sentence_encoder": "classification",
+        "labels_of": "classification",
+        "load_classifier": "loading",
+        "load_encoder": "loading",
+        "load_network": "loading",
+        "load_sentence_encoder": "loading",
+        "load_tokenizer": "tokenizers",
+        "locate": "locating",
+        "longest_sentence": "sentences",
+        "probing_texts": "tokenizers",
+        "read_generation": "generation",
+        "tokenizer_fingerprint": "tokenizers",
+        "tokenizer_json": "tokenizers",
+        "window_of": "exportable",
+    }
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        globals()[name] = found  # asked for once
+        return found
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_HOMES})
+
 
 __all__ = [
     "ACTIVATIONS",
@@ -52,6 +104,7 @@ __all__ = [
     "aligned_angles",
     "check_onnx",
     "check_rotary",
+    "check_there",
     "check_vocabulary",
     "classifier_window",
     "first_line",

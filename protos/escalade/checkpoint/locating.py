@@ -35,14 +35,26 @@ def locate(model: str) -> Located:
     Raises:
         CheckpointError: there is no such folder, or the hub has no such model.
     """
+    check_there(model)
     if not model.startswith(HUB):
         folder = Path(model)
-        if not folder.is_dir():
-            hint = f"; a model of the hub is named {HUB}{model}" if _ON_HUB.match(model) else ""
-            raise CheckpointError(f"{model}: no such folder{hint}")
         return Located(folder.resolve().name, folder)
     name = model.removeprefix(HUB)
     try:
         return Located(name, Path(snapshot_download(name, allow_patterns=list(_HUB_FILES))))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{name}: no model on the hub: {first_line(error)}") from error
+
+
+def check_there(model: str) -> None:
+    """Refuse a folder that is not there, before what loads one is loaded; asks no hub.
+
+    Args:
+        model: see `locate`.
+
+    Raises:
+        CheckpointError: there is no such folder.
+    """
+    if not model.startswith(HUB) and not Path(model).is_dir():
+        hint = f"; a model of the hub is named {HUB}{model}" if _ON_HUB.match(model) else ""
+        raise CheckpointError(f"{model}: no such folder{hint}")

@@ -65,6 +65,34 @@ def test_a_dead_connection_costs_one_deadline(
     assert client.model_info().model.name == "scripted-large"
 
 
+def test_a_connection_that_carries_what_is_no_answer_is_dialled_anew(
+    connect: Callable[..., CloudClient], relay: Relay, scripted_cloud: Any
+) -> None:
+    """A bit that another was sent for: gRPC gives the connection up, and says UNKNOWN."""
+
+    def spoilt(request: pb.GenerateRequest, context: grpc.ServicerContext) -> pb.GenerateResponse:
+        relay.spoil()
+        return good_reply(request, context)
+
+    scripted_cloud.replies = [spoilt, good_reply]
+    answer = ask(connect())
+    assert answer.attempts == relay.dialled == 2
+    assert scripted_cloud.asked[0] == scripted_cloud.asked[1]
+
+
+def test_a_connection_that_never_carries_an_answer_is_the_link_s_fault(
+    connect: Callable[..., CloudClient], relay: Relay, scripted_cloud: Any, jumping_clock: Any
+) -> None:
+    def spoilt(request: pb.GenerateRequest, context: grpc.ServicerContext) -> pb.GenerateResponse:
+        relay.spoil()
+        return good_reply(request, context)
+
+    scripted_cloud.replies = [spoilt]
+    with pytest.raises(CloudError, match=r"\([0-9]+ attempts\)") as caught:
+        ask(connect(clock=jumping_clock, deadline_s=3.0))
+    assert caught.value.cause == "link"
+
+
 def test_a_connection_that_pings_costs_none(
     connect: Callable[..., CloudClient], relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:

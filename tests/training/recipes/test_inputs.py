@@ -93,6 +93,7 @@ def change_cache(folder: Path) -> None:
     path = folder / "cache.safetensors"
     with safe_open(path, framework="np") as file:
         metadata = file.metadata()
+    del metadata["sha256"]  # as an older version wrote it: with it, the file is damaged
     tensors = {name: values.copy() for name, values in load_file(path).items()}
     tensors["argmax"][0] += 1
     save_file(tensors, path, metadata=metadata)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from filelock import FileLock
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -194,6 +196,100 @@ def test_a_file_that_is_no_cache_is_refused(
                           ("none", "cannot be read")):  # fmt: skip
         with pytest.raises(CacheError, match=message):
             CachedTeacher(tmp_path / name, examples, tokenizer="t")
+
+
+def test_no_damage_of_a_cache_is_read_as_something_else(
+    teacher: LocalTeacher, examples: list[Example], tmp_path: Path
+) -> None:
+    path = tmp_path / "c"
+    write(path, teacher, examples, top_k=2)
+    whole = load_file(path)
+    for content in damages(path.read_bytes()):
+        path.write_bytes(content)
+        refusal = refused(lambda: CachedTeacher(path, examples, tokenizer="t"))
+        if refusal is not None:
+            assert refusal.startswith(f"{path}: ")
+            assert refusal.endswith("; delete it to have it written again")
+            assert "\n" not in refusal
+        else:  # a space of the header's is as good as another
+            assert all(
+                np.array_equal(values, whole[key]) for key, values in load_file(path).items()
+            )
+
+
+def test_a_cache_with_another_ones_array_is_refused_however_old(
+    teacher: LocalTeacher, examples: list[Example], tmp_path: Path
+) -> None:
+    """An older version's has no digest to be held against."""
+    write(tmp_path / "c", teacher, examples)
+    with safe_open(tmp_path / "c", framework="np") as file:
+        metadata = {name: text for name, text in file.metadata().items() if name != "sha256"}
+    argmax = load_file(tmp_path / "c")["argmax"]
+    save_file({"argmax": argmax}, tmp_path / "c", metadata=metadata)
+    CachedTeacher(tmp_path / "c", examples, tokenizer="t")
+    for tensors in (
+        {},
+        {"argmax": argmax[1:]},
+        {"argmax": argmax.view(np.int16)},
+        {"argmax": argmax, "more": argmax},
+        {"argmax": np.full_like(argmax, V)},
+    ):
+        save_file(tensors, tmp_path / "c", metadata=metadata)
+        with pytest.raises(CacheError, match="c: damaged: .*; delete it to have it written again"):
+            CachedTeacher(tmp_path / "c", examples, tokenizer="t")
+
+
+@pytest.mark.parametrize("name", ["progress.json", "argmax.npy", "top_logprobs.npy"])
+def test_no_damage_of_the_beginning_of_a_cache_goes_into_it(
+    name: str,
+    teacher: LocalTeacher,
+    examples: list[Example],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cache_writer, "_WINDOW", 16)
+    write(tmp_path / "whole", teacher, examples, top_k=2)
+    with pytest.raises(CutOff):
+        write(tmp_path / "c", Counting(teacher, batches=32), examples, top_k=2)
+    begun = tmp_path / "begun"
+    (tmp_path / "c.part").rename(begun)
+    for content in (None, *damages((begun / name).read_bytes())):
+        shutil.copytree(begun, tmp_path / "c.part")
+        if content is None:
+            (tmp_path / "c.part" / name).unlink()
+        else:
+            (tmp_path / "c.part" / name).write_bytes(content)
+        refusal = refused(lambda: write(tmp_path / "c", teacher, examples, top_k=2))
+        if refusal is not None:
+            assert refusal.startswith(f"{tmp_path / 'c.part'}")
+            assert "to start again" in refusal
+            assert "\n" not in refusal
+            shutil.rmtree(tmp_path / "c.part")
+        else:  # what was not said yet, or all of it is asked again
+            for key, values in load_file(tmp_path / "whole").items():
+                assert np.array_equal(load_file(tmp_path / "c")[key], values)
+            (tmp_path / "c").unlink()
+
+
+def refused(call: Callable[[], object]) -> str | None:
+    """Why, in words; None where it is not."""
+    try:
+        call()
+    except CacheError as error:
+        return str(error)
+    return None
+
+
+def damages(content: bytes, every: int = 29) -> Iterator[bytes]:
+    """Of a file: empty, cut, another's, and with a bit of one byte another."""
+    yield b""
+    yield from (content[: len(content) * part // 4] for part in range(1, 4))
+    yield content[:-1]
+    yield b'{"a": 1}'
+    yield b"\x93NUMPY\xff"
+    for place in range(0, len(content), every):
+        for bit in (0x01, 0x80):
+            yield content[:place] + bytes([content[place] ^ bit]) + content[place + 1 :]
 
 
 def test_examples_numbered_otherwise_are_refused(

@@ -29,19 +29,24 @@ def trace(
 
     No artifact and no network take part: the trace holds no times and no links.
     """
+    from escalade.checkpoint import check_there
     from escalade.cli.destinations import check_destinations
     from escalade.cli.output import print_json, progress_bar, result_console
     from escalade.edge.base import read_record_file, subsample
+
+    if len(models) < _LEAST_MODELS:
+        raise typer.BadParameter(f"MODELS must be at least {_LEAST_MODELS}, got {len(models)}")
+    for model in models:
+        check_there(model)  # before torch is loaded, which takes seconds
+    check_destinations({"OUT": out}, read=[data])
+    file = read_record_file(data)
+    records = subsample(file.records, limit)
+
     from escalade.edge.trace import write_trace
     from escalade.training.examples import check_references
     from escalade.training.recipes import open_checkpoint
     from escalade.training.trace import Answered, answer_all, member_info, trace_of
 
-    if len(models) < _LEAST_MODELS:
-        raise typer.BadParameter(f"MODELS must be at least {_LEAST_MODELS}, got {len(models)}")
-    check_destinations({"OUT": out}, read=[data])
-    file = read_record_file(data)
-    records = subsample(file.records, limit)
     check_references(records)
     short = [Path(model).name for model in models]
     names = short if len(set(short)) == len(set(models)) else models
@@ -53,14 +58,14 @@ def trace(
     answered = []
     # All are opened before one answers: a wrong name must not cost the others' answers.
     opened = [open_checkpoint(model) for model in models]
-    for name, (model, tokenizer) in zip(names, opened, strict=True):
+    for name, (network, tokenizer) in zip(names, opened, strict=True):
         with progress_bar(name) as bar:
 
             def tick(done: int, show: Callable[[int, int], None] = bar) -> None:
                 show(done, len(records))
 
-            answers = answer_all(model, tokenizer, records, where=file.where, progress=tick)
-        answered.append(Answered(member_info(name, model), answers))
+            answers = answer_all(network, tokenizer, records, where=file.where, progress=tick)
+        answered.append(Answered(member_info(name, network), answers))
     made = trace_of(records, answered, threshold=0.0)
     write_trace(out, made.header, made.records)
     said = [[tier for tier in record.tiers if tier is not None] for record in made.records]

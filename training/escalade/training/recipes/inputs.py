@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 from transformers import PreTrainedTokenizerFast
 
-from escalade.edge.base import Record, atomic_write, pretty_json, sha256_of
+from escalade.edge.base import UNDECODABLE, Record, atomic_write, pretty_json, sha256_of
 from escalade.training.errors import RecipeError
 from escalade.training.examples import Examples, fingerprint
 from escalade.training.recipes.loading import fingerprint_of, located, revision_of
@@ -78,7 +78,7 @@ def check_inputs(state: Path, inputs: Inputs) -> None:
     path = state / INPUTS_NAME
     try:
         begun = msgspec.json.decode(path.read_bytes(), type=Inputs)
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, *UNDECODABLE) as error:
         raise RecipeError(
             f"{state} holds an unfinished run that does not say what it began with"
             f" ({INPUTS_NAME}); delete the folder to begin again"

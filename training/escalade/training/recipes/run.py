@@ -34,6 +34,7 @@ from transformers import (
 
 from escalade.edge.base import (
     atomic_folder,
+    atomic_write,
     check_replaceable,
     exclusive_lock,
     pretty_json,
@@ -64,7 +65,12 @@ from escalade.training.recipes.recipe import (
     parse_recipe,
     read_recipe,
 )
-from escalade.training.recipes.resume import last_checkpoint, resume_training
+from escalade.training.recipes.resume import (
+    Sealing,
+    forget_checkpoints,
+    last_checkpoint,
+    resume_training,
+)
 from escalade.training.recipes.saving import save_checked
 from escalade.training.recipes.teaching import Progress, open_teacher
 from escalade.training.tables import toml_text
@@ -73,6 +79,8 @@ from escalade.training.trace import answer_all
 from escalade.training.trainer import CatTrainer
 
 RECIPE_NAME, METRICS_NAME = "recipe.toml", "metrics.json"
+# Of the line that transformers logs when training ends, with the mean loss since it went on.
+_SESSION = "train_runtime"
 #: Examples by which a saved model is compared with the trained one, the shortest of the first.
 _PROBED, _PROBED_OF = 4, 64
 
@@ -136,7 +144,7 @@ def _run(
     """As `run_recipe`, as the only one who has the state."""
     started = time.time()
     with _naming(recipe_path):
-        checkpoint = _resume_point(recipe, state, home)
+        checkpoint = _resume_point(recipe, state, home, say)
         arguments = training_arguments(recipe, state, bar=progress is None)
         transformers.set_seed(recipe.seed)
         tokenizer = load_tokenizer(recipe)
@@ -174,7 +182,7 @@ def _run(
         train_dataset=train_examples,
         eval_dataset=examples(watched),
         data_collator=collate,
-        callbacks=[*callbacks, *([] if progress is None else [_Reporter(progress)])],
+        callbacks=[Sealing(), *callbacks, *([] if progress is None else [_Reporter(progress)])],
         loss_name=recipe.loss,
         teacher=teacher,
         alpha=recipe.alpha,
@@ -215,6 +223,7 @@ def _run(
                 folder, train, recipe.run.keep_prompts, recipe.seed
             )
             _write_beside(folder, state, metrics, trainer.state.log_history)
+        forget_checkpoints(state)
         shutil.rmtree(state)
     trainer.accelerator.wait_for_everyone()
     return metrics
@@ -223,7 +232,8 @@ def _run(
 def _keep_beginning(state: Path, recipe: str, inputs: Inputs | None) -> None:
     """Write down what a run is made of beside its checkpoints; `inputs` where it begins."""
     state.mkdir(parents=True, exist_ok=True)
-    (state / RECIPE_NAME).write_text(recipe, "utf-8")
+    with atomic_write(state / RECIPE_NAME) as stream:
+        stream.write(recipe.encode())
     if inputs is not None:
         write_inputs(state, inputs)
 
@@ -231,10 +241,15 @@ def _keep_beginning(state: Path, recipe: str, inputs: Inputs | None) -> None:
 def _write_beside(
     folder: Path, state: Path, metrics: Mapping[str, Any], log: Sequence[Mapping[str, float]]
 ) -> None:
-    """Write recipe, metrics and log beside a saved model."""
+    """Write recipe, metrics and log beside a saved model.
+
+    Of the log what a run says that was not cut off: transformers' closing line is of a session.
+    """
     shutil.copy(state / RECIPE_NAME, folder / RECIPE_NAME)
     (folder / METRICS_NAME).write_bytes(pretty_json(metrics))
-    (folder / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in log))
+    (folder / "log.jsonl").write_text(
+        "".join(json.dumps(entry) + "\n" for entry in log if _SESSION not in entry)
+    )
 
 
 class _Reporter(TrainerCallback):
@@ -289,16 +304,22 @@ def _naming(recipe_path: Path) -> Iterator[None]:
         raise RecipeError(f"{recipe_path}: {error}") from error
 
 
-def _resume_point(recipe: Recipe, state: Path, folder: Path) -> Path | None:
+def _resume_point(
+    recipe: Recipe, state: Path, folder: Path, say: Callable[[str], None]
+) -> Path | None:
     """The checkpoint to go on from; paths in the recipe are relative to `folder`.
 
     Raises:
-        RecipeError: it is another recipe's.
+        RecipeError: it is another recipe's, or does not say whose.
     """
-    checkpoint, kept = last_checkpoint(state), state / RECIPE_NAME
+    checkpoint, kept = last_checkpoint(state, say), state / RECIPE_NAME
     if checkpoint is None:
         return None
-    check_same_recipe(state, read_recipe(kept, folder=folder), recipe)
+    try:
+        begun = read_recipe(kept, folder=folder)
+    except RecipeError as error:
+        raise RecipeError(f"{error}; {state} is damaged: delete it to begin again") from error
+    check_same_recipe(state, begun, recipe)
     return checkpoint
 
 

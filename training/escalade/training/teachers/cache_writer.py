@@ -6,10 +6,11 @@ Writing goes on after a cut: finished windows of examples lie in `PATH.part/`. F
 
 from __future__ import annotations
 
-import json
+import hashlib
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,19 +20,24 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from torch import Tensor
 
-from escalade.edge.base import atomic_write
+from escalade.edge.base import UNDECODABLE, atomic_write
 from escalade.training.errors import CacheError
 from escalade.training.examples import Collator, ExampleList, target_counts
 from escalade.training.examples import fingerprint as data_fingerprint
 from escalade.training.losses import IGNORE, Predictions
-from escalade.training.teachers.prediction_cache import SCHEMA, CacheKey
+from escalade.training.teachers.prediction_cache import (
+    DIGEST,
+    SCHEMA,
+    CacheKey,
+    digest_of,
+    layout_of,
+)
 from escalade.training.teachers.teacher import Teacher, targets_of
 
 #: Examples between two points from which writing can go on.
 _WINDOW = 4096
-#: The widest vocabulary whose ids fit 2 bytes.
-_UINT16_IDS = 1 << 16
 _LEAST_FLOAT16 = -65504.0
+_AGAIN = "delete the folder to start again"
 
 Progress = Callable[[int, int], None]
 
@@ -64,8 +70,8 @@ def write_cache(
         progress: called with (examples done, examples in all).
 
     Raises:
-        CacheError: `PATH.part/` holds the beginning of another cache, or another process
-            is writing it.
+        CacheError: `PATH.part/` holds the beginning of another cache, or is damaged, or another
+            process is writing it.
         TeacherError: the teacher does not answer.
     """
     counts = target_counts(examples, seq2seq=seq2seq)
@@ -86,7 +92,7 @@ def write_cache(
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / "lock", timeout=0):
-            part = _Part(folder, key)
+            part = _Part(folder, key, starts)
             _ask_the_rest(
                 part, teacher, examples, starts, key, pad_token_id, batch_size, device, progress
             )
@@ -141,38 +147,56 @@ def _kept(said: Predictions, mask: Tensor, top_k: int) -> dict[str, NDArray[np.g
     return kept
 
 
+class _Progress(msgspec.Struct, frozen=True):
+    """How far the beginning of a cache has come."""
+
+    key: CacheKey
+    examples_done: int
+    #: For each finished window where it ends, in examples, and the sha256 of what it holds.
+    windows: list[tuple[int, str]] = []
+
+
 class _Part:
     """The beginning of a cache: arrays on disk and how many examples they hold so far."""
 
-    def __init__(self, folder: Path, key: CacheKey) -> None:
-        self._folder, self._key = folder, key
-        ids = np.uint16 if key.vocabulary_size <= _UINT16_IDS else np.int32
-        shapes: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
-            "argmax": ((key.tokens,), ids)
-        }
-        if key.top_k:
-            shapes["top_ids"] = ((key.tokens, key.top_k), ids)
-            shapes["top_logprobs"] = ((key.tokens, key.top_k), np.float16)
-        self._progress = folder / "progress.json"
-        if self._progress.exists():
-            begun = json.loads(self._progress.read_bytes())
-            if begun["key"] != msgspec.to_builtins(key):
-                raise CacheError(
-                    f"{folder}: the beginning of a cache for other data or another teacher;"
-                    " delete it to start again"
-                )
-            self.examples_done = int(begun["examples_done"])
-            mode = "r+"
-        else:
-            self.examples_done, mode = 0, "w+"
-        self._arrays = {
-            name: np.lib.format.open_memmap(
-                folder / f"{name}.npy", mode, None if mode == "r+" else kind, shape=shape
-            )
-            for name, (shape, kind) in shapes.items()
-        }
-        if mode == "w+":
+    def __init__(self, folder: Path, key: CacheKey, starts: NDArray[np.int64]) -> None:
+        """Go on with what is there, or begin.
+
+        Args:
+            folder: of the beginning.
+            key: what the cache is made from.
+            starts: `(examples + 1,)`; where the tokens of each example begin.
+
+        Raises:
+            CacheError: it is another cache's, or damaged.
+        """
+        self._folder, self._key, self._starts = folder, key, starts
+        self._path = folder / "progress.json"
+        self._progress = _Progress(key, 0)
+        self._arrays: dict[str, np.memmap[Any, Any]]
+        layout = layout_of(key)
+        if not self._path.exists():
+            self._arrays = {
+                name: np.lib.format.open_memmap(folder / f"{name}.npy", "w+", kind, shape=shape)
+                for name, (shape, kind) in layout.items()
+            }
             self.finish_window(0)
+            return
+        try:
+            self._progress = msgspec.json.decode(self._path.read_bytes(), type=_Progress)
+        except UNDECODABLE as error:
+            raise CacheError(f"{self._path}: damaged: {error}; {_AGAIN}") from error
+        if self._progress.key != key:
+            raise CacheError(
+                f"{folder}: the beginning of a cache for other data or another teacher;"
+                " delete it to start again"
+            )
+        self._arrays = {name: self._open(name, *layout[name]) for name in layout}
+        self._check()
+
+    @property
+    def examples_done(self) -> int:
+        return self._progress.examples_done
 
     def put(self, places: NDArray[np.int64], values: Mapping[str, NDArray[np.generic]]) -> None:
         for name, array in self._arrays.items():
@@ -181,13 +205,54 @@ class _Part:
     def finish_window(self, examples_done: int) -> None:
         for array in self._arrays.values():
             array.flush()
-        state = {"key": msgspec.to_builtins(self._key), "examples_done": examples_done}
-        with atomic_write(self._progress) as stream:
-            stream.write(json.dumps(state).encode())
+        windows = [*self._progress.windows]
+        if examples_done:
+            digest = self._digest(self._progress.examples_done, examples_done)
+            windows.append((examples_done, digest))
+        self._progress = _Progress(self._key, examples_done, windows)
+        with atomic_write(self._path) as stream:
+            stream.write(msgspec.json.encode(self._progress))
 
     def assemble(self, path: Path) -> None:
         aside = self._folder / "whole.safetensors"
-        metadata = {"schema": SCHEMA, "key": msgspec.json.encode(self._key).decode()}
+        metadata = {
+            "schema": SCHEMA,
+            "key": msgspec.json.encode(self._key).decode(),
+            DIGEST: digest_of(self._key, self._arrays),
+        }
         save_file(dict(self._arrays), aside, metadata=metadata)
         aside.replace(path.resolve())  # a link stays
+        self._path.unlink()  # first: without it the rest is no beginning
         shutil.rmtree(self._folder)
+
+    def _open(
+        self, name: str, shape: tuple[int, ...], kind: type[np.generic]
+    ) -> np.memmap[Any, Any]:
+        path = self._folder / f"{name}.npy"
+        try:
+            array = np.lib.format.open_memmap(path, "r+")
+        # What numpy raises of a header depends on which byte of it is another.
+        except Exception as error:
+            raise CacheError(f"{path}: damaged: cannot be read; {_AGAIN}") from error
+        if array.shape != shape or array.dtype != kind:
+            raise CacheError(f"{path}: damaged: holds another array; {_AGAIN}")
+        return array
+
+    def _check(self) -> None:
+        """Refuse arrays that are not what they were when each window was finished."""
+        begin = 0
+        for end, digest in self._progress.windows:
+            if not begin < end <= self._key.examples or self._digest(begin, end) != digest:
+                raise CacheError(
+                    f"{self._folder}: damaged: holds something else than was written; {_AGAIN}"
+                )
+            begin = end
+        if self._progress.windows and begin != self.examples_done:
+            raise CacheError(f"{self._path}: damaged: its windows end elsewhere; {_AGAIN}")
+
+    def _digest(self, begin: int, end: int) -> str:
+        """Of what is said of some examples."""
+        digest, rows = hashlib.sha256(), slice(int(self._starts[begin]), int(self._starts[end]))
+        for array in self._arrays.values():
+            digest.update(array[rows].data)
+        return digest.hexdigest()

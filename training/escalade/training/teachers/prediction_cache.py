@@ -5,7 +5,7 @@ One safetensors file. `argmax` is `(N,)` over the N target tokens of all example
 `top_k` > 0 come `top_ids` `(N, k)` and `top_logprobs` `(N, k)` in float16, for the
 distillation losses; the mass outside the top k is theirs to handle (see `losses`). Where an
 example's tokens begin follows from the data, so that it is not stored; that it is the same
-data, tokenizer and teacher is checked by fingerprint when the file is opened.
+data, tokenizer and teacher, and undamaged, is checked by digests when the file is opened.
 `cache_writer` writes it.
 """
 
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from escalade.edge.base import UNDECODABLE
 from escalade.training.errors import CacheError
 from escalade.training.examples import ExampleList, target_counts
 from escalade.training.examples import fingerprint as data_fingerprint
@@ -30,6 +31,11 @@ from escalade.training.teachers.teacher import at_targets, targets_of
 from escalade.v1 import cascade_pb2 as pb
 
 SCHEMA = "1"
+#: Of the metadata: `digest_of` what was written; older files have none.
+DIGEST = "sha256"
+#: The widest vocabulary whose ids fit 2 bytes.
+_UINT16_IDS = 1 << 16
+_AGAIN = "delete it to have it written again"
 
 
 class CacheKey(msgspec.Struct, frozen=True):
@@ -58,7 +64,8 @@ class CachedTeacher:
             tokenizer: the student tokenizer's fingerprint.
 
         Raises:
-            CacheError: it cannot be read, or was made for other data or another tokenizer.
+            CacheError: it cannot be read, is damaged, or was made for other data or another
+                tokenizer.
         """
         self.key = read_key(path)
         counts = target_counts(examples, seq2seq=self.key.seq2seq)
@@ -73,15 +80,10 @@ class CachedTeacher:
                 raise CacheError(
                     f"{path}: made for other {'data' if name != 'tokenizer' else 'tokens'}:"
                     f" its {name} is {_short(found)}, here it is {_short(value)};"
-                    " delete it to have it written again"
+                    f" {_AGAIN}"
                 )
         self._starts = np.concatenate([[0], np.cumsum(counts)])
-        with safe_open(path, framework="pt") as file:
-            # The tensors stay views of the mapped file after it is closed.
-            self._tensors: dict[str, NDArray[np.generic]] = {
-                name: file.get_tensor(name).numpy()
-                for name in file.keys()  # noqa: SIM118
-            }
+        self._tensors = _whole(path, self.key)[0]
 
     @property
     def identity(self) -> pb.ModelIdentity:
@@ -135,30 +137,77 @@ def read_key(path: Path) -> CacheKey:
         CacheError: the file is not a prediction cache of this version.
     """
     try:
-        with safe_open(path, framework="np") as file:
-            metadata = file.metadata() or {}
-    except (OSError, SafetensorError) as error:
-        raise CacheError(f"{path}: cannot be read: {error}") from error
-    if metadata.get("schema") != SCHEMA:
-        raise CacheError(f"{path}: not a prediction cache of schema {SCHEMA}")
-    try:
-        return msgspec.json.decode(metadata.get("key", ""), type=CacheKey)
-    except msgspec.DecodeError as error:
-        raise CacheError(f"{path}: damaged: {error}") from error
+        return msgspec.json.decode(_metadata(path).get("key", ""), type=CacheKey)
+    except UNDECODABLE as error:
+        raise CacheError(f"{path}: damaged: {error}; {_AGAIN}") from error
 
 
 def cache_digest(path: Path) -> str:
     """The sha256 of what a cache says, in hexadecimal: the same however it was written down.
 
     Raises:
-        CacheError: as `read_key`.
+        CacheError: as `read_key`, or it is damaged.
     """
-    digest = hashlib.sha256(msgspec.json.encode(read_key(path)))
-    with safe_open(path, framework="pt") as file:
-        for name in sorted(file.keys()):
-            digest.update(name.encode())
-            digest.update(memoryview(file.get_tensor(name).numpy()).cast("B"))
+    return _whole(path, read_key(path))[1]
+
+
+def digest_of(key: CacheKey, arrays: Mapping[str, NDArray[np.generic]]) -> str:
+    """The same of what is to be written."""
+    digest = hashlib.sha256(msgspec.json.encode(key))
+    for name in sorted(arrays):
+        digest.update(name.encode())
+        digest.update(arrays[name].data)
     return digest.hexdigest()
+
+
+def layout_of(key: CacheKey) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
+    """Shape and type of each array of a cache."""
+    ids = np.uint16 if key.vocabulary_size <= _UINT16_IDS else np.int32
+    layout: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {"argmax": ((key.tokens,), ids)}
+    if key.top_k:
+        layout["top_ids"] = ((key.tokens, key.top_k), ids)
+        layout["top_logprobs"] = ((key.tokens, key.top_k), np.float16)
+    return layout
+
+
+def _whole(path: Path, key: CacheKey) -> tuple[dict[str, NDArray[np.generic]], str]:
+    """All arrays of a cache, which stay views of the mapped file, and their digest.
+
+    Raises:
+        CacheError: they are not those that were written.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            arrays: dict[str, NDArray[np.generic]] = {
+                name: file.get_tensor(name).numpy()
+                for name in file.keys()  # noqa: SIM118
+            }
+    except (OSError, SafetensorError, TypeError) as error:  # of a type that numpy does not have
+        raise CacheError(f"{path}: cannot be read: {error}; {_AGAIN}") from error
+    found = {name: (array.shape, array.dtype.type) for name, array in arrays.items()}
+    ids = [arrays[name] for name in ("argmax", "top_ids") if name in arrays]
+    digest = digest_of(key, arrays) if found == layout_of(key) else ""
+    written = _metadata(path).get(DIGEST, digest)
+    unknown = any(array.size and array.max() >= key.vocabulary_size for array in ids)
+    if not digest or written != digest or unknown:
+        raise CacheError(f"{path}: damaged: holds something else than was written; {_AGAIN}")
+    return arrays, digest
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    """What stands beside the arrays.
+
+    Raises:
+        CacheError: the file is not a prediction cache of this version.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata: dict[str, str] = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise CacheError(f"{path}: cannot be read: {error}; {_AGAIN}") from error
+    if metadata.get("schema") != SCHEMA:
+        raise CacheError(f"{path}: not a prediction cache of schema {SCHEMA}; {_AGAIN}")
+    return metadata
 
 
 def _short(value: object) -> str:

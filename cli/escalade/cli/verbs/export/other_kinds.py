@@ -123,6 +123,10 @@ def _encoder(
     progress: Callable[[str], None],
 ) -> Manifest | None:
     """Export an encoder that classifies, or of sentences; None where it is a language model."""
+    from escalade.checkpoint import check_there
+
+    check_there(model)  # before torch is loaded, which takes seconds
+
     from escalade.checkpoint import is_classifier, is_sentence_encoder, locate
     from escalade.export.artifact import DEFAULT_GOLDEN_TEXTS
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from escalade.cloud.backends.backend import Backend, BackendFactory
 from escalade.cloud.backends.embedded.backend import EmbeddedBackend
 from escalade.cloud.backends.ticket import Clock
+from escalade.cloud.errors import ModelError
 
 if TYPE_CHECKING:
     from escalade.cloud.backends.embedded.transformers_engine import TransformersEngine
@@ -38,6 +39,8 @@ def transformers_factory(
         kv_bytes: of the KV cache of the queries that are computed together; None is what they
             need, or a quarter of the free memory where that is less.
         say: told in a line where the model is, and in another what was allocated beside it.
+
+    The factory raises `ModelError` where there is no such folder.
     """
 
     def load() -> TransformersEngine:
@@ -59,6 +62,12 @@ def transformers_factory(
         return engine
 
     def make(*, queue_capacity: int, clock: Clock) -> Backend:
+        from escalade.checkpoint import CheckpointError, check_there
+
+        try:
+            check_there(model)  # before torch is loaded, which takes seconds
+        except CheckpointError as error:
+            raise ModelError(str(error)) from error
         if deterministic:
             return EmbeddedBackend(load, queue_capacity=queue_capacity, clock=clock)
         from escalade.cloud.backends.embedded.batched import BatchedBackend

@@ -34,6 +34,10 @@ _MOST_SAID = 300
 # Failures after which the same question may be answered. A call that its own caller gives up never
 # comes here: CANCELLED is a server that ends, or something between that does.
 _MAY_PASS = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+# What gRPC says by itself of calls whose connection it gave up for what came over it: a bit that
+# another was sent for is no failure of the query (seen in grpcio 1.85). Their code is UNKNOWN, as
+# that of a server which says no other.
+_TORN = "Stream removed"
 _BUSY = name_of_reason(pb.ERROR_REASON_QUEUE_FULL)
 # Who is not let in today may be tomorrow, with another token.
 _NOT_LET_IN = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
@@ -102,7 +106,7 @@ class Attempts:
             return info.busy
         if _mistrust(error) is not None:
             return False
-        return code in _MAY_PASS or code in self._may_pass
+        return _of_link(error) or code in self._may_pass
 
     def _explain(self, error: grpc.Call, info: _ErrorInfo) -> CloudError:
         code = error.code()
@@ -116,7 +120,7 @@ class Attempts:
         return CloudError(
             reason,
             f"cloud {self._address}: {detail} ({tries})",
-            cause=_cause(code, info),
+            cause=_cause(error, info),
         )
 
 
@@ -138,8 +142,14 @@ def _mistrust(error: grpc.Call) -> Mistrust | None:
     return mistrust_of(error.details()) if error.code() is grpc.StatusCode.UNAVAILABLE else None
 
 
-def _cause(code: grpc.StatusCode, info: _ErrorInfo) -> Cause:
-    if code in _MAY_PASS or code is grpc.StatusCode.DEADLINE_EXCEEDED:
+def _of_link(error: grpc.Call) -> bool:
+    torn = error.code() is grpc.StatusCode.UNKNOWN and (error.details() or "").startswith(_TORN)
+    return torn or error.code() in _MAY_PASS
+
+
+def _cause(error: grpc.Call, info: _ErrorInfo) -> Cause:
+    code = error.code()
+    if _of_link(error) or code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return "link"
     busy = code is grpc.StatusCode.RESOURCE_EXHAUSTED and info.busy
     return "server" if busy or code in _NOT_LET_IN else "query"

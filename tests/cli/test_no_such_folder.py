@@ -1,0 +1,53 @@
+"""That a model's folder is not there is said before torch is loaded, which takes seconds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = "{'torch', 'transformers', 'onnxruntime', 'safetensors'}"
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [("export", "none", "out"), ("trace", "none", "none", "queries.jsonl", "out")],
+    ids=" ".join,
+)
+def test_a_verb_says_that_there_is_no_such_folder_before_it_loads_torch(
+    typed: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "queries.jsonl").write_text("")
+    code = (
+        "import sys\n"
+        f"sys.argv = ['escalade', *{typed!r}]\n"
+        "from escalade.cli.main import run\n"
+        "try:\n"
+        "    run()\n"
+        "finally:\n"
+        f"    print(sorted({HEAVY} & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == ["error: none: no such folder"]
+    assert done.stdout == "[]\n"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_server_s_engine_does_too() -> None:
+    code = (
+        "import sys, time\n"
+        "from escalade.cloud.backends import transformers_factory\n"
+        "from escalade.cloud.errors import ModelError\n"
+        "try:\n"
+        "    transformers_factory('none')(queue_capacity=1, clock=time.monotonic)\n"
+        "except ModelError as error:\n"
+        "    print(error)\n"
+        f"print(sorted({HEAVY} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["none: no such folder", "[]"]
