@@ -25,7 +25,8 @@ from escalade.training.improvement import Improvement
         {"quantize": "int8", "rounded_by": RoundingText(["g2p: a"])},
         {"quantize": "int4", "head_bits": 4, "activation_bits": 32},
         pytest.param(
-            {"quantize": "int4", "bits": 8.0, "activation_bits": 32}, marks=pytest.mark.slow
+            {"quantize": "int4", "bits": 8.0, "memory_bits": 12.0, "activation_bits": 32},
+            marks=pytest.mark.slow,
         ),
         {"layout": "genai"},
         pytest.param(
