@@ -66,6 +66,8 @@ class Width(NamedTuple):
     activation_bits: int | None = None
     #: A weight, all told.
     bits: float | None = None
+    #: And as it is held in memory; not of a model so small that its weights are not what it takes.
+    memory_bits: float | None = None
     #: But by default, of a model that keeps prompts alone: others are rounded by their own text
     #: anyway.
     rounded_by: RoundingText = AS_KEPT
@@ -85,6 +87,7 @@ WIDTHS = (
     Width("5.6 bits, own text", "int4", bits=5.6, rounded_by=OWN_TEXT),
     Width("4.9 bits", "int4", bits=4.9),
     Width("4.9 bits, own text", "int4", bits=4.9, rounded_by=OWN_TEXT),
+    Width("4.9 bits, 6.8 in memory", "int4", bits=4.9, memory_bits=6.8),
 )
 
 
@@ -197,7 +200,11 @@ def reviews(folder: Path, model: Path, seed: int) -> list[Record]:
 def exported(model: Path, out: Path, most: int | None) -> dict[str, Path]:
     """An artifact of each width, by its name, exported where it is not there."""
     keeps = (model / PROMPTS_NAME).exists()
-    widths = [width for width in WIDTHS if keeps or width.rounded_by == AS_KEPT]
+    widths = [
+        width
+        for width in WIDTHS
+        if (not width.memory_bits if keeps else width.rounded_by == AS_KEPT)
+    ]
     folders = {
         width.name: out / width.name.replace(", ", "-").replace(" ", "-") for width in widths
     }
@@ -212,6 +219,7 @@ def exported(model: Path, out: Path, most: int | None) -> dict[str, Path]:
             head_bits=width.head_bits,
             activation_bits=width.activation_bits,
             bits=width.bits,
+            memory_bits=width.memory_bits,
             rounded_by=width.rounded_by,
             golden_prompts=["g2p: a"],
             max_new_tokens=most,
