@@ -114,7 +114,8 @@ class Survey(Storage):
 
     def _choices(self, widths: Sequence[int]) -> list[Choice]:
         choices = [Choice(bits, size) for bits in widths for size in BLOCKS]
-        return [choice for choice in choices if choice.whole or self.planes]
+        fast = [choice for choice in choices if choice.has_kernel]
+        return [choice for choice in fast if choice.whole or self.planes]
 
     def _take(
         self,
