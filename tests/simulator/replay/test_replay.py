@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 from drawn_profiles import any_profiles, simple_profiles
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from votes import is_decided, is_settled
 
@@ -387,6 +387,7 @@ def test_replay_is_the_plain_loop_query_by_query(
 
 
 @settings(max_examples=60, deadline=None)
+@example(profile=get_profile("5g-metered-hours"), seed=1)
 @given(
     profile=st.sampled_from([*shipped_profiles().values()]) | simple_profiles() | any_profiles(),
     seed=st.integers(0, 2**64 - 1),
