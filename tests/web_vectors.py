@@ -173,7 +173,10 @@ def _rounded(vectors: dict[str, object]) -> dict[str, object]:
 
 
 def profiles() -> str:
-    """The file of networks that the page offers: medians, without spread, loss and outages."""
+    """The file of networks that the page offers: medians, without spread and loss.
+
+    A network that is away now and then is another from the list; on the page airplane mode is that.
+    """
     rows = [
         {
             "name": one.name,
@@ -183,6 +186,7 @@ def profiles() -> str:
             "source": one.source,
         }
         for one in shipped_profiles().values()
+        if not one.outages
     ]
     return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
 

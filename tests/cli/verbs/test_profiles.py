@@ -61,7 +61,7 @@ def test_a_figure_is_drawn_the_same_again(
         (tmp_path / folder).mkdir()
         out = tmp_path / folder / name
         code, said, err = invoke(
-            "profiles", "plot", "lte", "lift", "free", "--profiles", mine, "--out", out
+            "profiles", "plot", "lte", "lte-lift", "lift", "free", "--profiles", mine, "--out", out
         )
         assert (code, said, err) == (0, f"figure: {out}\n", "")
         drawn.append(out.read_bytes())

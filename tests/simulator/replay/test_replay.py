@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 from drawn_profiles import any_profiles, simple_profiles
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from votes import is_decided, is_settled
 
@@ -20,7 +20,7 @@ from escalade.simulator.network import GRPC_BYTES_DOWN, GRPC_BYTES_UP
 from escalade.simulator.network.delay_lines.at_once import draws_of
 from escalade.simulator.network.delay_lines.delay_line import DelayLine
 from escalade.simulator.network.links import Network
-from escalade.simulator.network.profiles import Chance, Cycle, Profile, get_profile
+from escalade.simulator.network.profiles import Cycle, Profile, get_profile
 from escalade.simulator.network.profiles.reading import shipped_profiles
 from escalade.simulator.recorded.costs import COSTS
 from escalade.simulator.replay.course import trips
@@ -387,6 +387,7 @@ def test_replay_is_the_plain_loop_query_by_query(
 
 
 @settings(max_examples=60, deadline=None)
+@example(profile=get_profile("5g-metered-hours"), seed=1)
 @given(
     profile=st.sampled_from([*shipped_profiles().values()]) | simple_profiles() | any_profiles(),
     seed=st.integers(0, 2**64 - 1),
@@ -417,9 +418,9 @@ def _drafted(record: TraceRecord) -> TraceRecord:
 def test_what_draws_a_known_number_is_told_from_what_does_not() -> None:
     known = {name: draws_of(one) for name, one in shipped_profiles().items()}
     assert (known["lte"], known["wifi-good"], known["leo"], known["leo-handover"]) == (0, 3, 2, 3)
-    assert None not in known.values()
-    lift = Profile(name="l", rtt_ms=1, outages=(Chance(every_s=9, lasts_s=1),), source="test")
-    assert draws_of(lift) is None
+    # A cycle needs one, the moment; how many outages by chance a call meets is not known before.
+    assert known["5g-metered-hours"] == 1
+    assert [name for name, draws in known.items() if draws is None] == ["lte-lift"]
 
 
 def test_queries_meet_a_cycle_at_any_moment_and_meet_it_again(realistic_trace: Trace) -> None:

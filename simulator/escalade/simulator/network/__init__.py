@@ -18,6 +18,7 @@ from escalade.simulator.network.described import (
     report_lines,
     report_of,
     row_of,
+    span_s,
 )
 from escalade.simulator.network.framing import GRPC_BYTES_DOWN, GRPC_BYTES_UP
 from escalade.simulator.network.kernel import (
@@ -76,5 +77,6 @@ __all__ = [
     "row_of",
     "run_proxy",
     "shaping_lines",
+    "span_s",
     "uniforms",
 ]

@@ -31,6 +31,9 @@ _LEAST_MS = 1e-4
 #: Lines over time, which cross each other.
 _THIN = 0.7
 
+#: A stretch of so many seconds is drawn in hours.
+_HOURS_FROM_S = 7200
+
 #: Decades have marks between them where the axis has fewer than two.
 _FEW = 100
 
@@ -73,9 +76,11 @@ def _draw_distribution(axes: Axes, networks: Mapping[str, Pings]) -> None:
 
 def _draw_stretch(axes: Axes, networks: Mapping[str, Pings]) -> None:
     times = [_drawn_ms(pings) for pings in networks.values()]
+    longest_s = max(float(pings.sent_s[-1]) for pings in networks.values())
+    unit, unit_s = ("h", 3600) if longest_s >= _HOURS_FROM_S else ("s", 1)
     for (_, colour), pings, ms in zip(coloured(networks), networks.values(), times, strict=True):
-        axes.plot(pings.sent_s, ms, color=colour, linewidth=_THIN)
-    axes.set(xlabel="Time (s)", ylabel="Round trip (ms)", yscale="log", ylim=_limits(times))
+        axes.plot(pings.sent_s / unit_s, ms, color=colour, linewidth=_THIN)
+    axes.set(xlabel=f"Time ({unit})", ylabel="Round trip (ms)", yscale="log", ylim=_limits(times))
     _tick(axes.yaxis, *axes.get_ylim())
 
 

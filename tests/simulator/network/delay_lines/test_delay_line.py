@@ -50,9 +50,13 @@ def written_out(profile: Profile, direction: Direction, chunks: Traffic, seed: i
     return out
 
 
+#: Of the shipped networks those that `written_out` can do: nothing comes now and then.
+_STEADY = [p for p in shipped_profiles().values() if not p.spikes + p.outages]
+
+
 @laws
 @given(
-    simple_profiles() | st.sampled_from([p for p in shipped_profiles().values() if not p.spikes]),
+    simple_profiles() | st.sampled_from(_STEADY),
     directions, traffic(), st.integers(0, 2**32),
 )  # fmt: skip
 def test_stages_give_the_same_bits_as_one_formula(

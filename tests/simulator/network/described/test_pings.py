@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 
 from escalade.simulator.errors import SimulatorError
-from escalade.simulator.network import get_profile, ping, report_lines, report_of, row_of
+from escalade.simulator.network import get_profile, ping, report_lines, report_of, row_of, span_s
 from escalade.simulator.network.profiles import (
     Bursts,
     Chance,
@@ -29,6 +30,24 @@ def test_a_shipped_profiles_median_is_what_it_says(name: str) -> None:
     median_s = np.median(ping(profile, 5_000, seed=1).rtt_s)
     # Of 5,000 jittered round trips; others do not vary but where a packet was lost.
     assert median_s == pytest.approx(profile.rtt_ms / 1e3 + link_s, rel=0.02, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", [p.name for p in shipped_profiles().values() if p.outages])
+def test_pings_meet_an_outage_in_its_share_however_seldom_it_is(name: str) -> None:
+    profile, count = get_profile(name), 5_000
+    away = (ping(profile, count, seed=1).rtt_s > 2e-3 * profile.rtt_ms).mean()
+    due = row_of(profile).away
+    assert away == pytest.approx(due, abs=3 * (due / count) ** 0.5)
+
+
+def test_a_span_is_of_the_slowest_unless_too_many_outages_would_be_drawn() -> None:
+    lift, leo = get_profile("lte-lift"), get_profile("leo-handover")
+    assert span_s([get_profile("lte")], 4) == 0
+    assert span_s([leo], 4) == 60
+    assert span_s([leo, lift], 4) == 4 * 3600
+    often = Chance(every_s=0.1, lasts_s=0.05)
+    flickering = msgspec.structs.replace(lift, outages=(*lift.outages, often))
+    assert span_s([leo, flickering], 4) == 1e4
 
 
 def test_a_seed_gives_the_same_pings() -> None:

@@ -8,13 +8,14 @@ import pytest
 
 from escalade.simulator.errors import ProfileError, SimulatorError
 from escalade.simulator.network.delay_lines.delay_line import DelayLine
-from escalade.simulator.network.profiles import Profile, get_profile
+from escalade.simulator.network.profiles import Chance, Cycle, Profile, get_profile
+from escalade.simulator.network.profiles.episodes import Outage
 from escalade.simulator.network.profiles.reading import shipped_profiles
 
 NAMES = [
     *("free", "coe-1us", "coe-10ms", "coe-100ms", "coe-1s", "lan", "fios", "cable", "dsl"),
     *("wifi-good", "5g", "lte", "4g-fast", "4g", "slow-4g", "3g", "3g-slow", "edge", "leo"),
-    *("leo-handover", "geo", "5g-metered", "leo-metered"),
+    *("leo-handover", "geo", "5g-metered", "leo-metered", "lte-lift", "5g-metered-hours"),
 ]
 
 
@@ -48,6 +49,31 @@ def test_a_metered_network_is_another_at_a_price(name: str, price: float) -> Non
         plain, name=metered.name, price_per_gb=price, source=metered.source
     )
     assert metered == same
+
+
+@pytest.mark.parametrize(
+    ("plain", "name", "outage", "share"),
+    [
+        ("lte", "lte-lift", Chance(every_s=3600, lasts_s=30), 1 / 120),
+        (
+            "5g-metered",
+            "5g-metered-hours",
+            Cycle(every_s=86400, lasts_s=28800, begins_s=57600),
+            1 / 3,
+        ),
+    ],
+)
+def test_a_network_that_is_away_now_and_then_is_another_with_an_outage(
+    plain: str, name: str, outage: Outage, share: float
+) -> None:
+    away = get_profile(name)
+    same = msgspec.structs.replace(
+        get_profile(plain), name=name, outages=(outage,), source=away.source
+    )
+    assert away == same
+    assert outage.share == pytest.approx(share)
+    assert away.source.startswith(f"{plain}; ")
+    assert "; assumption: " in away.source
 
 
 def test_the_papers_four_delays() -> None:

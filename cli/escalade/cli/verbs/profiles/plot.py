@@ -10,8 +10,9 @@ import typer
 from escalade.cli.options import ProfilesOption, SeedOption
 
 _PINGS = 10_000
-#: Of the stretch over time: a minute, and four handovers of a satellite's.
-_STRETCH_S, _EVERY_S = 60.0, 0.1
+#: Of the stretch over time: a minute, in which a satellite hands over four times, and so many turns
+#: of what comes more seldom.
+_STRETCH_S, _TURNS, _STRETCH_PINGS = 60.0, 4, 600
 
 
 def plot(
@@ -20,10 +21,10 @@ def plot(
     profiles: ProfilesOption = None,
     seed: SeedOption = 1,
 ) -> None:
-    """Draw how networks' round trips are distributed, and a minute of them."""
+    """Draw how networks' round trips are distributed, and a minute of them or more."""
     from escalade.cli.destinations import check_destinations
     from escalade.cli.output import result_console
-    from escalade.simulator.network import get_profile, ping, profiles_with
+    from escalade.simulator.network import get_profile, ping, profiles_with, span_s
     from escalade.simulator.paper import write_network_figure
 
     if out.suffix not in {".svg", ".png"}:
@@ -31,10 +32,10 @@ def plot(
     check_destinations({"--out": out}, read=[profiles])
     known = profiles_with(profiles)
     chosen = [get_profile(name, known) for name in dict.fromkeys(names)]
-    count = round(_STRETCH_S / _EVERY_S)
+    every_s = max(_STRETCH_S, span_s(chosen, _TURNS)) / _STRETCH_PINGS
     write_network_figure(
         out,
         {one.name: ping(one, _PINGS, seed=seed) for one in chosen},
-        {one.name: ping(one, count, every_s=_EVERY_S, seed=seed) for one in chosen},
+        {one.name: ping(one, _STRETCH_PINGS, every_s=every_s, seed=seed) for one in chosen},
     )
     result_console().print(f"figure: {out}")

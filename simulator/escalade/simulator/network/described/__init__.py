@@ -1,6 +1,6 @@
 """Profiles told in rows and words, with what pings take on them; knows no terminal."""
 
-from escalade.simulator.network.described.pings import Pings, ping
+from escalade.simulator.network.described.pings import Pings, ping, span_s
 from escalade.simulator.network.described.rows import (
     ProfileRow,
     profiles_table,
@@ -17,4 +17,5 @@ __all__ = [
     "report_lines",
     "report_of",
     "row_of",
+    "span_s",
 ]

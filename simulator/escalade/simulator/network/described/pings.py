@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,14 +11,18 @@ from numpy.typing import NDArray
 
 from escalade.simulator.errors import SimulatorError
 from escalade.simulator.network.delay_lines import DelayLine
-from escalade.simulator.network.profiles import Profile
+from escalade.simulator.network.profiles import Chance, Profile
 from escalade.simulator.network.stages import Conditions
 
 #: What `ping` sends: 56 bytes and a header of 8 (ping(8)).
 _PING_BYTES = 64
 
-#: Seconds between two: no cycle of a whole number of seconds is met at the same moments again.
-_EVERY_S = (5**0.5 - 1) / 2
+#: Of a second, or of the longest cycle, between two: no cycle is met at the same moments again, and
+#: the longest at all of its moments alike.
+_GOLDEN = (5**0.5 - 1) / 2
+
+#: Outages by chance that are drawn in a moment.
+_MOST_DRAWN = 100_000
 
 
 @dataclass(frozen=True)
@@ -32,14 +38,33 @@ class Pings:
     rtt_s: NDArray[np.float64]
 
 
-def ping(profile: Profile, count: int, *, every_s: float = _EVERY_S, seed: int) -> Pings:
+def span_s(profiles: Sequence[Profile], turns: int) -> float:
+    """So many seconds as whatever comes now and then on any of these comes so often in, on average.
+
+    Less where outages by chance, which are drawn one by one, would be too many.
+    """
+    chances = [one.every_s for each in profiles for one in each.outages if isinstance(one, Chance)]
+    longest_s = max([each.period_s for each in profiles] + chances)
+    return min(turns * longest_s, _MOST_DRAWN * min(chances, default=math.inf))
+
+
+def ping(profile: Profile, count: int, *, every_s: float | None = None, seed: int) -> Pings:
     """Send so many pings, whether or not the one before has come back.
+
+    Args:
+        profile: the network.
+        count: how many.
+        every_s: from one to the next; None is what makes them a sample of all that the network
+            does, however seldom.
+        seed: of what chance does.
 
     Raises:
         SimulatorError: the seed is negative.
     """
     if seed < 0:
         raise SimulatorError(f"seed must be >= 0; got {seed}")
+    if every_s is None:
+        every_s = _GOLDEN * max(1.0, span_s([profile], count) / count)
     rng = np.random.default_rng(seed)
     shared = Conditions(profile, rng)
     up, down = DelayLine(profile, "up", rng, shared), DelayLine(profile, "down", rng, shared)
