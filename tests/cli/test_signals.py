@@ -51,8 +51,10 @@ def test_a_signal_ends_a_verb_in_one_line(
 ) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with waiting(pipe) as process, pipe.open("w"):  # opens when the verb has
-        process.send_signal(number)
+    with waiting(pipe) as process:
+        with pipe.open("w"):  # opens when the verb has
+            process.send_signal(number)
+        # Closed by now: a signal between two of Python's looks at them is heard when a read ends.
         assert process.communicate() == ("", line)
     assert process.returncode == 128 + number
 

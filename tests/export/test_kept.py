@@ -26,7 +26,7 @@ from escalade.export.kept import Kept, kept_beside
 from escalade.export.text import RoundingText
 
 BITS = 9.0
-PROMPTS = ["g2p: cat", "g2p: banana"]
+PROMPTS = ["g2p: cat", "g2p: banana", "g2p: insecticide", "g2p: photograph", "g2p: cartwheel"]
 BY_PROMPTS = RoundingText(PROMPTS)
 PROGRAM = ("model.onnx", "model.onnx.data", "model.onnx.planes")
 

@@ -36,9 +36,9 @@ def trace(
 
     if len(models) < _LEAST_MODELS:
         raise typer.BadParameter(f"MODELS must be at least {_LEAST_MODELS}, got {len(models)}")
+    check_destinations({"OUT": out}, read=[data])
     for model in models:
         check_there(model)  # before torch is loaded, which takes seconds
-    check_destinations({"OUT": out}, read=[data])
     file = read_record_file(data)
     records = subsample(file.records, limit)
 
