@@ -23,8 +23,8 @@ from escalade.export.quantization.levels import TABLE_BYTES
 
 #: What there is to choose from for a matrix that is multiplied.
 WIDTHS, BLOCKS = (2, 3, 4, 5, 6, 8), (16, 32, 64)
-# Of these onnxruntime 1.32 has no kernel: a product of one row takes 40 to 70 times as long as with 4
-# bits in blocks of 32 (`python -m benchmarks.device.products`).
+# Of these onnxruntime 1.32 has no kernel: a product of one row takes 40 to 70 times as long as with
+# 4 bits in blocks of 32 (`python -m benchmarks.device.products`).
 _NO_KERNEL = (2, 16)
 # Blocks of so few bits may have zero points: they cost an eighth of a bit in blocks of 32; in 8
 # bits there is nothing to win.
