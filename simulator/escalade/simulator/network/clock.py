@@ -16,8 +16,8 @@ from typing import Protocol
 #: sleep up to 1 ms (cpython #106751: 10 us asked, 1148 us got) and a loaded machine adds to it; a
 #: yield-spin errs by 1-5 us.
 SPIN_S = 2e-3
-#: And on a `FineLoop`: a sleep errs by 80-150 us on an idle machine.
-FINE_SPIN_S = 2.5e-4
+#: And on a `FineLoop`: a sleep of a millisecond at most errs by 80-150 us on an idle machine.
+FINE_SPIN_S = 1.5e-4
 # Linux lets a sleep be late by 0.1 % of it, a nice process's by 0.5 % (fs/select.c,
 # __estimate_accuracy): a long one is to end sooner by more than that, and the rest is slept again.
 _SOONER = 0.01
