@@ -45,7 +45,7 @@ class LiveClock:
     """The machine's monotonic clock: sleeps until just before the moment, then spins.
 
     The spin yields to the event loop on every turn, so other connections go on. It costs a core's
-    time, which servers on the same machine would have: on a `FineLoop` an eighth of that.
+    time, which servers on the same machine would have: on a `FineLoop` less than a tenth of that.
     """
 
     def now(self) -> float:
