@@ -26,12 +26,12 @@ llama.cpp and genai read a prompt in pieces of 512 tokens or whole, our runtime 
 Two modes. `scored`: each token with its log-probability - for llama.cpp from all logits read
 through `llama_get_logits_ith` in vectorized C++, for genai from `get_logits` in numpy, for ours
 out of the graph. `plain`: for llama.cpp what llama-bench times (nothing read, next token given),
-for genai `generate_next_token`, for ours a copy of the graph with the score cut out, which shows
-what the score costs.
+for genai `generate_next_token`. Ours always scores: what that costs is the share of a step that the
+score's nodes take by onnxruntime's profiler.
 
 The speed of the prompt (`prefill`) runs from the ids to the first token chosen; that of decoding
-counts the passes after it. Programs are loaded once for each number of threads, stay loaded, and
-take turns round after round, each round beginning with another one. Ratios are of the same round;
+counts the passes after it. All programs are loaded anew in each round, since where weights come to
+lie makes a tenth, and take turns, each round beginning with another. Ratios are of the same round;
 medians with the smallest and the largest stand for all. With one thread, CPU time is counted too:
 it hardly feels what else runs. With several it says little, since threads spin while they wait.
 

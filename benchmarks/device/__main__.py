@@ -17,7 +17,7 @@ from benchmarks.device.build import (
     genai_options,
     say,
 )
-from benchmarks.device.contestants import our_contestants, peer_contestants
+from benchmarks.device.contestants import our_contestant, peer_contestants
 from benchmarks.device.report import Report, print_report
 from benchmarks.device.rounds import Plan, measure
 
@@ -58,13 +58,14 @@ def main() -> None:
     probed = llama_builds.probe(peers.llama_builds(), peers.gguf(8))
     fastest = llama_builds.fastest(probed)
     contestants = peer_contestants(peers, fastest)
+    artifact: Path | None = None
     if not options.peers_only:
         say("exporting our artifact")
         artifact = options.artifact or exported(peers.model, peers.root, REPOSITORY)
-        ours = our_contestants(artifact)
+        ours = our_contestant(artifact)
         if options.matched_only:
-            contestants = [one for one in contestants if one.head_bits == ours[0].head_bits]
-        contestants += ours
+            contestants = [one for one in contestants if one.head_bits == ours.head_bits]
+        contestants.append(ours)
     plan = Plan(
         rounds=options.rounds,
         threads=tuple(options.threads),
@@ -89,12 +90,10 @@ def main() -> None:
         for threads in plan.threads
     }
     costs = {}
-    folders = [Path(one.command[-1]) for one in contestants if one.kind == "escalade"]
-    for threads in plan.threads if folders else ():
-        say(f"{threads} threads: with and without the score, token by token")
-        costs[threads] = figures.Spread.of_middle(
-            machine.score_costs(folders[0], folders[1], threads)
-        )
+    if artifact is not None:
+        for threads in plan.threads:
+            say(f"{threads} threads: what of a step the score takes")
+            costs[threads] = figures.Spread.of(machine.score_costs(artifact, threads))
     report = Report(
         settings={"seed": shape.SEED, **asdict(plan)},
         machine=described,

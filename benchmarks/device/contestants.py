@@ -84,24 +84,17 @@ def of_genai(
     )
 
 
-def our_contestants(artifact: Path) -> list[Contestant]:
-    """The artifact, and its copy that computes no score."""
-    bits = artifacts.head_bits(artifact)
-    pairs: list[tuple[Path, Mode]] = [
-        (artifact, "scored"),
-        (artifacts.without_score(artifact), "plain"),
-    ]
-    return [
-        Contestant(
-            kind="escalade",
-            head_bits=bits,
-            command=(sys.executable, "-m", _module("our_worker"), str(folder)),
-            modes=(mode,),
-            program_bytes=artifacts.program_bytes(read_manifest(folder)),
-            kv_bytes=read_manifest(folder).model.kv_bytes,
-        )
-        for folder, mode in pairs
-    ]
+def our_contestant(artifact: Path) -> Contestant:
+    """The artifact, which scores whatever it says."""
+    manifest = read_manifest(artifact)
+    return Contestant(
+        kind="escalade",
+        head_bits=artifacts.head_bits(artifact),
+        command=(sys.executable, "-m", _module("our_worker"), str(artifact)),
+        modes=("scored",),
+        program_bytes=artifacts.program_bytes(manifest),
+        kv_bytes=manifest.model.kv_bytes,
+    )
 
 
 def _module(name: str) -> str:

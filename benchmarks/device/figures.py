@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,9 +10,6 @@ from benchmarks.device import shape
 from benchmarks.device.contestants import Contestant, Kind
 from benchmarks.device.rounds import Measured, Sample
 from benchmarks.device.wire import Mode
-
-#: Of an interval of 95 %, at each end.
-_TAIL = 0.025
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,22 +25,6 @@ class Spread:
         """Median, smallest and largest."""
         found = sorted(values)
         return cls(median=statistics.median(found), low=found[0], high=found[-1])
-
-    @classmethod
-    def of_middle(cls, values: Iterable[float]) -> Spread:
-        """Of many values: the ranks that hold the true median with at least 95 %.
-
-        The number of values below it is binomial, with a half for each (the sign test's interval).
-        """
-        found = sorted(values)
-        count = len(found)
-        below, cut = 0.0, 0
-        while (below := below + math.comb(count, cut) / 2**count) < _TAIL:
-            cut += 1
-        outside = max(cut - 1, 0)
-        return cls(
-            median=statistics.median(found), low=found[outside], high=found[count - 1 - outside]
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

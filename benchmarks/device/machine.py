@@ -20,6 +20,8 @@ from benchmarks.device.llama_builds import cpu_flags
 #: Eight times the last cache of most machines, and small beside their memory.
 _ARRAY_BYTES = 256 << 20
 _SWEEPS = 20
+# Nodes of the graph's end, after the logits and the token; see `escalade.export.onnx`.
+_OF_THE_SCORE, _REPETITIONS = ("Softmax", "ReduceMax", "Log"), 5
 # Clock ticks are 10 ms: below this many of them in a moment, a core counts as idle.
 _MOMENT_S, _IDLE = 0.2, 0.1
 #: Of what a processor can do, what products of matrices are made with.
@@ -45,20 +47,27 @@ def bandwidth(peers: Peers, threads: int) -> float:
     return float(done.stdout)
 
 
-def score_costs(scored: Path, plain: Path, threads: int) -> list[float]:
-    """Of each repetition; see `score_worker`."""
+def score_costs(artifact: Path, threads: int) -> list[float]:
+    """The share of a decode step that the score's nodes take, of each repetition.
+
+    By onnxruntime's own profiler: one program opened twice differs from itself by up to a tenth, by
+    where its weights come to lie, which is many times what the score costs.
+    """
     cores = ",".join(map(str, first_cores(threads)))
-    module = "benchmarks.device.score_worker"
-    command = [sys.executable, "-m", module, str(scored), str(plain), str(threads)]
-    done = subprocess.run(
-        ["taskset", "-c", cores, *command],
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=REPOSITORY,
-    )
-    found: list[float] = json.loads(done.stdout)
-    return found
+    module = "benchmarks.decode_profile"
+    command = [sys.executable, "-m", module, str(artifact), "--once", "--threads", str(threads)]
+    shares = []
+    for _ in range(_REPETITIONS):
+        done = subprocess.run(
+            ["taskset", "-c", cores, *command],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=REPOSITORY,
+        )
+        spent: dict[str, float] = json.loads(done.stdout)
+        shares.append(sum(spent[name] for name in _OF_THE_SCORE) / spent["profiled"])
+    return shares
 
 
 def import_seconds(statement: str, runs: int = 5) -> float:

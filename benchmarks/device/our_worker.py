@@ -15,7 +15,7 @@ from escalade.edge.generation import Artifact
 
 
 def main() -> None:
-    """Load and serve; whether tokens are scored is a matter of the artifact, see `artifacts`."""
+    """Load and serve; each token is scored."""
     artifact = Artifact.open(Path(sys.argv[1]), threads=int(sys.argv[2]))
 
     def generate(mode: Mode, prompt: list[int], new_tokens: int) -> Iterator[float]:

@@ -56,19 +56,27 @@ class Measured:
 
 
 def measure(peers: Peers, contestants: Sequence[Contestant], plan: Plan) -> Measured:
-    """Run the plan. All programs are loaded at once, and take turns."""
+    """Run the plan. In each round all programs are loaded anew, and take turns.
+
+    The same program loaded twice differs from itself by up to a tenth, by where its weights come to
+    lie: rounds of one loading would agree with each other, and all be off alike.
+    """
     measured = Measured()
     patience = machine.Patience(plan.patience_s)
-    with ExitStack() as stack:
-        entered: dict[int, list[tuple[Contestant, Worker]]] = {}
-        for threads in plan.threads:
-            for contestant in contestants:
-                say(f"loading {contestant.name} ({'/'.join(contestant.modes)}), {threads} threads")
-                worker = Worker(contestant.command, threads=threads, settings=contestant.settings)
-                pair = (contestant, stack.enter_context(worker))
-                entered.setdefault(threads, []).append(pair)
-        for threads, workers in entered.items():
-            _run_rounds(peers, workers, threads, plan, patience, measured)
+    for threads in plan.threads:
+        for number in range(plan.rounds):
+            say(f"{threads} threads: round {number + 1} of {plan.rounds}")
+            with ExitStack() as stack:
+                entered = [
+                    (
+                        one,
+                        stack.enter_context(
+                            Worker(one.command, threads=threads, settings=one.settings)
+                        ),
+                    )
+                    for one in contestants
+                ]
+                _run_round(peers, entered, (threads, number), plan, patience, measured)
     return measured
 
 
@@ -79,42 +87,42 @@ def prompt_ids(*seeds: int, length: int) -> list[int]:
     return ids
 
 
-def _run_rounds(
+def _run_round(
     peers: Peers,
     entered: list[tuple[Contestant, Worker]],
-    threads: int,
+    at: tuple[int, int],
     plan: Plan,
     patience: machine.Patience,
     measured: Measured,
 ) -> None:
+    """One response of each mode to each prompt; `at` are the threads and the round's number."""
+    threads, number = at
     turns = [
         (contestant, worker, mode) for contestant, worker in entered for mode in contestant.modes
     ]
     for prompt in plan.prompts:
         for _, worker, mode in turns:
             worker.ask(mode, prompt_ids(prompt, length=prompt), _WARM_UP_TOKENS)
-        for number in range(plan.rounds):
-            say(f"{threads} threads, prompt {prompt}: round {number + 1} of {plan.rounds}")
-            patience.wait_for_quiet(machine.first_cores(threads))
-            rates = measured.bandwidth.setdefault((threads, prompt), [])
-            rates.append(machine.bandwidth(peers, threads))
-            # New ids each round: what a runtime keeps of an earlier prompt must not help it. Each
-            # round begins with another contestant: none always follows the same one.
-            ids = prompt_ids(threads, prompt, number, length=prompt)
-            first = number % len(turns)
-            for contestant, worker, mode in turns[first:] + turns[:first]:
-                timing, disturbed = _least_disturbed(worker, mode, ids, threads, plan, patience)
-                measured.samples.append(
-                    Sample(
-                        name=contestant.name,
-                        mode=mode,
-                        threads=threads,
-                        prompt=prompt,
-                        round=number,
-                        timing=timing,
-                        disturbed=disturbed,
-                    )
+        patience.wait_for_quiet(machine.first_cores(threads))
+        rates = measured.bandwidth.setdefault((threads, prompt), [])
+        rates.append(machine.bandwidth(peers, threads))
+        # New ids each round: what a runtime keeps of an earlier prompt must not help it. Each
+        # round begins with another contestant: none always follows the same one.
+        ids = prompt_ids(threads, prompt, number, length=prompt)
+        first = number % len(turns)
+        for contestant, worker, mode in turns[first:] + turns[:first]:
+            timing, disturbed = _least_disturbed(worker, mode, ids, threads, plan, patience)
+            measured.samples.append(
+                Sample(
+                    name=contestant.name,
+                    mode=mode,
+                    threads=threads,
+                    prompt=prompt,
+                    round=number,
+                    timing=timing,
+                    disturbed=disturbed,
                 )
+            )
 
 
 def _least_disturbed(
