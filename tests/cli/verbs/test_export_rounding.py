@@ -138,11 +138,16 @@ def test_a_budget_that_cannot_be_is_one_line(
 @pytest.mark.parametrize(
     ("options", "prompt", "message"),
     [
-        ((), "g2p: a", "--held-out is for --format onnx and rounded weights, got it for onnx none"),
+        (
+            (),
+            "g2p: a",
+            "--held-out is for --format onnx and gguf with rounded weights, got it for onnx none",
+        ),
         (
             ("--format", "executorch", "--quantize", "8da4w"),
             "g2p: a",
-            "--held-out is for --format onnx and rounded weights, got it for executorch 8da4w",
+            "--held-out is for --format onnx and gguf with rounded weights, got it for executorch"
+            " 8da4w",
         ),
         (("--quantize", "int8"), "g2p: " + "a" * 60, "--held-out: no prompt has 1 to 24 tokens"),
         (

@@ -16,7 +16,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from escalade.edge.artifact import PlanesEntry, joined_matrices, planes_name
@@ -67,9 +66,10 @@ def mapped_program(
     if held < least or not can_drop_pages() or program.stat().st_size > _MOST_BYTES:
         yield None
         return
-    # Weights are packed by now, or looked up row by row; and of its own code onnxruntime runs
-    # little when it has loaded (15 MB less, of which answering reads 2 again).
-    read = [*weights, Path(ort.__file__).parent]
+    # Weights are packed by now, or looked up row by row; and of all code that was run since the
+    # process began little is run again: of onnxruntime's, 15 MB less, of which answering reads 2
+    # again, of Python's, numpy's and other libraries' 16, of which it reads 4.
+    read = [*weights]
     with ExitStack() as stack:
         try:
             folder = stack.enter_context(folder_beside(_temporary() / "weights", _OWN)).resolve()
@@ -79,7 +79,7 @@ def mapped_program(
             given = None
         yield given
         own = tuple(str(one.resolve()) for one in read)
-        drop_pages(lambda mapped: mapped.path.startswith(own))
+        drop_pages(lambda mapped: mapped.of_code or mapped.path.startswith(own))
 
 
 def _temporary() -> Path:
