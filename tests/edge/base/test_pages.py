@@ -44,7 +44,7 @@ def test_a_page_that_was_written_to_and_swapped_out_is_no_longer_the_files() -> 
         (0x4000, "rw-p", "0", 0, 0),
         (0x5000, "rw-p", "32", 0, 0),
     )
-    assert unwritten(said) == [
+    assert unwritten(said.splitlines()) == [
         Mapped(0x1000, 0x2000, "/31", of_code=False),
         Mapped(0x5000, 0x6000, "/32", of_code=False),
     ]
@@ -58,7 +58,7 @@ def test_what_may_be_written_to_is_not_of_code_and_constants_beside_it_are() -> 
         (0x4000, "rw-p", "31", 0, 0),
         (0x5000, "r--s", "32", 0, 0),
     )
-    assert [(one.first, one.of_code) for one in unwritten(said)] == [
+    assert [(one.first, one.of_code) for one in unwritten(said.splitlines())] == [
         (0x1000, True),
         (0x2000, True),
         (0x4000, False),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,20 +52,22 @@ def drop_pages(wanted: Callable[[Mapped], bool]) -> int:
     with contextlib.suppress(OSError, AttributeError, TypeError):  # no such file, or function
         advise = ctypes.CDLL(None, use_errno=True).madvise
         advise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-        for mapped in unwritten(_SMAPS.read_text()):
+        with _SMAPS.open() as lines:  # some hundred kilobytes, which are not to stay in holes
+            found = unwritten(lines)
+        for mapped in found:
             if wanted(mapped):
                 length = mapped.end - mapped.first
                 dropped += length * (advise(mapped.first, length, _MADV_DONTNEED) == 0)
     return dropped
 
 
-def unwritten(smaps: str) -> list[Mapped]:
-    """Those that hold what their files do, of a process's `smaps`."""
+def unwritten(smaps: Iterable[str]) -> list[Mapped]:
+    """Those that hold what their files do, of the lines of a process's `smaps`."""
     found: dict[tuple[int, int, str, str], int] = {}  # how many of the lines say so
     runs: set[str] = set()
     last = None
-    for line in smaps.splitlines():
-        if begun := _MAPPING.match(line):
+    for line in smaps:
+        if begun := _MAPPING.match(line.rstrip("\n")):
             first, end, may, inode, path = begun.groups()
             last = (int(first, 16), int(end, 16), path, may) if int(inode) else None
             if _RUNS in may:
