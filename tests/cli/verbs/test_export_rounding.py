@@ -173,3 +173,14 @@ def test_held_out_data_that_cannot_be_read_is_one_line_before_the_work(
     assert message in err.splitlines()[-1]
     assert "writing the" not in err
     assert list(tmp_path.iterdir()) == [data]
+
+
+@pytest.mark.slow
+def test_what_executorch_lost_is_not_measured_which_a_line_says(
+    invoke: Invoke, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    options = ("--format", "executorch", "--quantize", "8da4w")
+    code, out, err = invoke("export", tiny_model_dir, tmp_path / "a", *options)
+    assert code == 0, err
+    assert "what was lost is measured with --format onnx and gguf alone\n" in err
+    assert "lost on" not in out
