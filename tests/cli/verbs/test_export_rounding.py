@@ -138,11 +138,16 @@ def test_a_budget_that_cannot_be_is_one_line(
 @pytest.mark.parametrize(
     ("options", "prompt", "message"),
     [
-        ((), "g2p: a", "--held-out is for --format onnx and rounded weights, got it for onnx none"),
+        (
+            (),
+            "g2p: a",
+            "--held-out is for --format onnx and gguf with rounded weights, got it for onnx none",
+        ),
         (
             ("--format", "executorch", "--quantize", "8da4w"),
             "g2p: a",
-            "--held-out is for --format onnx and rounded weights, got it for executorch 8da4w",
+            "--held-out is for --format onnx and gguf with rounded weights, got it for executorch"
+            " 8da4w",
         ),
         (("--quantize", "int8"), "g2p: " + "a" * 60, "--held-out: no prompt has 1 to 24 tokens"),
         (
@@ -168,3 +173,14 @@ def test_held_out_data_that_cannot_be_read_is_one_line_before_the_work(
     assert message in err.splitlines()[-1]
     assert "writing the" not in err
     assert list(tmp_path.iterdir()) == [data]
+
+
+@pytest.mark.slow
+def test_what_executorch_lost_is_not_measured_which_a_line_says(
+    invoke: Invoke, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    options = ("--format", "executorch", "--quantize", "8da4w")
+    code, out, err = invoke("export", tiny_model_dir, tmp_path / "a", *options)
+    assert code == 0, err
+    assert "what was lost is measured with --format onnx and gguf alone\n" in err
+    assert "lost on" not in out

@@ -88,6 +88,8 @@ def test_the_command_takes_the_file_and_refuses_what_is_not_for_it(
     took = runner.invoke(app, ["export", str(ours / "model.gguf"), str(out), "--json"])
     assert took.exit_code == 0, took.output
     assert json.loads(took.stdout)["format"] == "gguf"
+    said = runner.invoke(app, ["export", str(ours / "model.gguf"), str(out)]).stdout
+    assert "held against nothing: there is no other program of it\n" in said
     asked = runner.invoke(app, ["ask", str(out), "hello", "--json"])
     assert asked.exit_code == 0, asked.output
     refused = runner.invoke(

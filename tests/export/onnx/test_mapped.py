@@ -160,6 +160,7 @@ import json, resource, signal, sys
 from pathlib import Path
 import numpy as np
 from escalade.edge.base import return_holes, return_large_blocks
+from escalade.edge.runtimes.onnx.mapped import drop_read
 from escalade.edge.runtimes.onnx.session import open_session
 from escalade.edge.artifact import load_manifest
 
@@ -178,7 +179,12 @@ session = open_session(Path(sys.argv[2]), manifest, threads=1)
 return_holes()
 x = np.linspace(-1, 1, 1024, dtype=np.float32)[None, None]
 said = float(session.run(None, {"x": x})[0].sum())
-print(json.dumps([held("RssAnon") - before, said]))
+taken = held("RssAnon") - before
+read = held("RssFile")
+drop_read(Path(sys.argv[2]))
+dropped = read - held("RssFile")
+assert float(session.run(None, {"x": x})[0].sum()) == said
+print(json.dumps([taken, said, dropped]))
 """
 
 
@@ -199,9 +205,10 @@ def test_scales_that_no_kernel_reads_are_in_no_memory_unless_a_disk_is_full(
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         found[disk] = json.loads(done.stdout)
     scales = 4 * rows * columns // 16
-    (mapped, said), (whole, said_so) = found["there"], found["full"]
+    (mapped, said, dropped), (whole, said_so, _) = found["there"], found["full"]
     assert said == said_so
     assert whole - mapped > 0.9 * scales
+    assert dropped > 1 << 20
 
 
 def test_a_file_is_written_as_it_was_read(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from escalade.edge.runtimes.base import Runtime, Step
 from escalade.edge.runtimes.cores import default_threads, threads_of
 from escalade.edge.runtimes.opening import (
+    open_gguf,
     open_llamacpp,
     open_onnx,
     open_runtime,
@@ -50,6 +51,7 @@ __all__ = [
     "data_name",
     "default_threads",
     "joined_name",
+    "open_gguf",
     "open_llamacpp",
     "open_onnx",
     "open_runtime",

@@ -147,11 +147,21 @@ class Runtime(Protocol):
         """Hold no more of a prompt than before the last answer: the same takes as long again."""
         ...
 
+    def settle(self) -> None:
+        """Give back memory that only opening it took; called when it has given a golden answer."""
+        ...
+
 
 class ReadsNoDraft:
-    """Of runtimes that answer in the same time whatever the draft: there is nothing to compare."""
+    """Of runtimes that answer in the same time whatever the draft: there is nothing to compare.
+
+    Nor do they hold anything that only opening took.
+    """
 
     reads_drafts = False
 
     def forget(self) -> None:
         """See `Runtime`; asked of those that read drafts."""
+
+    def settle(self) -> None:
+        """See `Runtime`."""

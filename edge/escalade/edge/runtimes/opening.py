@@ -12,6 +12,7 @@ from escalade.edge.runtimes.base import Runtime
 if TYPE_CHECKING:
     import onnxruntime as ort
 
+    from escalade.edge.runtimes.llamacpp import LlamaCppRuntime
     from escalade.edge.runtimes.onnx import OnnxSentenceEncoder
 
 
@@ -35,9 +36,7 @@ def open_runtime(folder: Path, manifest: Manifest, *, threads: int) -> Runtime:
 
         return ExecutorchRuntime(program, manifest, threads=threads)
     if manifest.format == "gguf":
-        from escalade.edge.runtimes.llamacpp import LlamaCppRuntime
-
-        return LlamaCppRuntime(program, manifest, threads=threads)
+        return open_gguf(folder, manifest, threads=threads)
     if manifest.encoder is not None:
         from escalade.edge.runtimes.onnx import OnnxEncoderDecoderRuntime
 
@@ -69,6 +68,17 @@ def open_onnx(folder: Path, manifest: Manifest, *, threads: int) -> ort.Inferenc
     from escalade.edge.runtimes.onnx import open_session
 
     return open_session(folder / manifest.program, manifest, threads=threads)
+
+
+def open_gguf(folder: Path, manifest: Manifest, *, threads: int) -> LlamaCppRuntime:
+    """The runtime of a GGUF program, for who reads a text by it.
+
+    Raises:
+        ArtifactError: llama.cpp cannot load it, or is not installed.
+    """
+    from escalade.edge.runtimes.llamacpp import LlamaCppRuntime
+
+    return LlamaCppRuntime(folder / manifest.program, manifest, threads=threads)
 
 
 def open_llamacpp() -> ModuleType:

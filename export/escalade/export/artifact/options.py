@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from escalade.edge.artifact import Format, Scheme
 from escalade.edge.runtimes import open_llamacpp
 from escalade.export.errors import OptionError
+from escalade.export.held import MEASURED
 from escalade.export.text import RoundingText
 
 if TYPE_CHECKING:
@@ -68,9 +69,10 @@ def check_options(
         raise OptionError(f"--gptq own is for --quantize int4, got it for {quantize}")
     if rounded_by.prompts and quantize not in {"int4", "int8"}:
         raise OptionError(f"--gptq is for --quantize int4 and int8, got it for {quantize}")
-    if held_out and (format != "onnx" or quantize == "none"):
+    if held_out and (format not in MEASURED or quantize == "none"):
         raise OptionError(
-            f"--held-out is for --format onnx and rounded weights, got it for {format} {quantize}"
+            f"--held-out is for --format {' and '.join(MEASURED)} with rounded weights, got it for"
+            f" {format} {quantize}"
         )
     if bits is not None:
         _check_budget(quantize, block_size, head_bits, rounded_by)

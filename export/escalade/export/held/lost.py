@@ -1,7 +1,8 @@
 """Measures what a program lost of its model: both read the same text; writes nothing.
 
-The program is opened a second time and asked for the logits of every position, so that a text is
-read in one pass, by the kernels that read prompts on the device.
+The program is opened a second time. In ONNX it is asked for the logits of every position, so that
+a text is read in one pass, by the kernels that read prompts on the device; llama.cpp reads token by
+token, as it does an answer.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from transformers import PreTrainedModel
 from escalade.checkpoint import GREEDY, window_of
 from escalade.edge.artifact import (
     TOKENIZER_NAME,
+    Format,
     LostEntry,
     Manifest,
     read_manifest,
@@ -33,6 +35,7 @@ from escalade.edge.runtimes import (
     LOGITS,
     LOGITS_TO_KEEP,
     PAST_PREFIX,
+    open_gguf,
     open_onnx,
 )
 from escalade.export.memory import give_back
@@ -41,6 +44,8 @@ from escalade.export.quantization import asked_by, write_answers, write_text
 from escalade.export.quiet import quiet
 from escalade.export.text import prompts_to_answer
 
+#: Of programs: what they lost is known.
+MEASURED: tuple[Format, ...] = ("onnx", "gguf")
 # 1,000 tokens resolve a share to 1.5 points.
 _ROWS, _TOKENS = 8, 128
 # Where prompts are answered, so many tokens are read for each that is predicted, or fewer.
@@ -57,6 +62,10 @@ class Text(NamedTuple):
     ids: list[int]
     #: Of the first token that is predicted; at least 1.
     first: int
+
+
+#: Logits `(T, V)` of the tokens of a text that are looked at.
+Reader = Callable[[Text], NDArray[np.float32]]
 
 
 class Lost(LostEntry, frozen=True, kw_only=True):
@@ -107,19 +116,19 @@ def measure_lost(
     """Let the program and its model read the same texts, and compare what they say comes next.
 
     Args:
-        artifact: an exported decoder, in ONNX.
+        artifact: an exported decoder, in ONNX or GGUF.
         model_dir: what it was exported from.
         prompts: held out; the model's greedy answers to them are what is predicted. None takes
             texts that the model draws itself, other ones than those weights are rounded by.
 
     Returns:
-        What was lost; None where the artifact is no decoder in ONNX.
+        What was lost; None where the artifact is no decoder in one of these.
 
     Raises:
         OptionError: see `held_out_prompts`.
     """
     manifest = read_manifest(artifact)
-    if manifest.format != "onnx" or manifest.encoder is not None or manifest.reads_once:
+    if manifest.format not in MEASURED or manifest.encoder is not None or manifest.reads_once:
         return None
     with quiet():
         model = load_model(model_dir)
@@ -137,11 +146,11 @@ def measure_lost(
 
 def compare(
     model: PreTrainedModel,
-    read: Callable[[list[int]], NDArray[np.float32]],
+    read: Reader,
     texts: Sequence[Text],
     source: str,
 ) -> Lost:
-    """Hold logits `(T, V)` of ids `(T,)` against the model's.
+    """Hold logits against the model's.
 
     Args:
         model: a causal LM in float32.
@@ -154,7 +163,7 @@ def compare(
         seen = slice(text.first - 1, len(text.ids) - 1)
         with torch.inference_mode():
             exact = model(torch.tensor([text.ids]), use_cache=False).logits[0, seen]
-        found = torch.from_numpy(read(text.ids)[seen])
+        found = torch.from_numpy(read(text))
         told = torch.tensor(text.ids[text.first :])[:, None]
         logprobs = []
         for parts in zip(*(each.split(_PLACES) for each in (exact, found, told)), strict=True):
@@ -167,19 +176,23 @@ def compare(
     return _summary(torch.cat(kls), torch.cat(same), torch.tensor(scores), texts, source)
 
 
-def program_reader(
-    artifact: Path, manifest: Manifest
-) -> Callable[[list[int]], NDArray[np.float32]]:
-    """Logits of every place, `(T, V)`, as the artifact's program gives them."""
-    session = open_onnx(artifact, manifest, threads=torch.get_num_threads())
+def program_reader(artifact: Path, manifest: Manifest) -> Reader:
+    """As the artifact's program gives them."""
+    threads = torch.get_num_threads()
+    if manifest.format == "gguf":
+        runtime = open_gguf(artifact, manifest, threads=threads)
+        # Each stands until the next is read.
+        return lambda text: np.stack([logits.copy() for logits in runtime.read(*text)])
+    session = open_onnx(artifact, manifest, threads=threads)
     entry = manifest.model
     empty = np.zeros((1, entry.kv_heads, 0, entry.head_dim), np.float32)
     pasts = {node.name: empty for node in session.get_inputs() if node.name.startswith(PAST_PREFIX)}
 
-    def read(ids: list[int]) -> NDArray[np.float32]:
-        given = np.array([ids], np.int64)
+    def read(text: Text) -> NDArray[np.float32]:
+        given = np.array([text.ids], np.int64)
         feeds = {INPUT_IDS: given, ATTENTION_MASK: np.ones_like(given), **pasts}
-        (logits,) = session.run([LOGITS], {**feeds, LOGITS_TO_KEEP: np.arange(len(ids))})
+        kept = np.arange(text.first - 1, len(text.ids) - 1)
+        (logits,) = session.run([LOGITS], {**feeds, LOGITS_TO_KEEP: kept})
         found: NDArray[np.float32] = logits[0]
         return found
 

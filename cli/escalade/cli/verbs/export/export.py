@@ -161,13 +161,16 @@ def export(
             max_new_tokens=max_new_tokens,
             progress=progress,
         )
-        measured = format is FormatChoice.onnx and quantize is not QuantizeChoice.none
-        if measured and held_out != "none":
-            from escalade.export.held import keep_lost, measure_lost
+        if quantize is not QuantizeChoice.none and held_out != "none":
+            from escalade.export.held import MEASURED, keep_lost, measure_lost
 
-            progress("measuring what was lost")
-            lost = measure_lost(out, located.folder, unseen)
-            manifest = manifest if lost is None else keep_lost(out, manifest, lost)
+            if format.value in MEASURED:
+                progress("measuring what was lost")
+                lost = measure_lost(out, located.folder, unseen)
+                manifest = manifest if lost is None else keep_lost(out, manifest, lost)
+            else:
+                known = " and ".join(MEASURED)
+                notes.print(f"what was lost is measured with --format {known} alone", style="dim")
     notes.print(took_line(perf_counter() - start), style="dim")
     if json:
         print_json(manifest if lost is None else lost.beside(manifest))
@@ -186,6 +189,8 @@ def export(
         )
     elif not parity.prompts:
         held = "held against nothing: there is no other program of it"
+        if manifest.quantization.scheme != "none":
+            held += "; what its rounding lost is not known"
     result_console().print(
         f"{out}: {manifest.format}, {manifest.quantization.detail}, {size:,} bytes\n{held}"
         + (f"\n{lost.in_words}" if lost else "")

@@ -107,6 +107,22 @@ class LlamaCppRuntime(ReadsNoDraft):
             top=top,
         )
 
+    def read(self, ids: Sequence[int], first: int) -> Iterator[NDArray[np.float32]]:
+        """Yield the logits `(V,)` of each token of a text from one on, read as an answer is.
+
+        Args:
+            ids: at most as many as the window.
+            first: of those that are asked for; at least 1.
+        """
+        self._keep(0)
+        for start in range(0, first, self._chunk_tokens):
+            end = min(start + self._chunk_tokens, first)
+            self._run([*ids[start:end]], speaks=end == first)
+        yield self._logits()
+        for token in ids[first:-1]:
+            self._run([token], speaks=True)
+            yield self._logits()
+
     def _keep(self, count: int) -> None:
         """Go back to the first so many of the tokens that are held, or to none of them."""
         if count == len(self._held):

@@ -17,6 +17,7 @@ import numpy as np
 from escalade.edge.artifact import Manifest
 from escalade.edge.errors import ArtifactError
 from escalade.edge.runtimes.base import Step, reusable, steps_of
+from escalade.edge.runtimes.onnx.mapped import drop_read
 from escalade.edge.runtimes.onnx.session import (
     Beginnings,
     NextToken,
@@ -152,6 +153,10 @@ class OnnxRuntime:
     def forget(self) -> None:
         """See `Runtime.forget`."""
         del self._held[self._reused :]
+
+    def settle(self) -> None:
+        """See `Runtime.settle`."""
+        drop_read(self._program)
 
     def _keeping(self, kept: int) -> ort.IOBinding:
         """The binding that says so many next tokens."""

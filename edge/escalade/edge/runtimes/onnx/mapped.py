@@ -16,7 +16,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from escalade.edge.artifact import PlanesEntry, joined_matrices, planes_name
@@ -39,6 +38,8 @@ _SCALES = 2
 # (Filesystem Hierarchy Standard 3.0, 5.15; file-hierarchy(7)).
 _ON_DISK = Path("/var/tmp")  # noqa: S108 - in a folder of its own
 _OWN = 0o700  # for this user alone
+# The folder of what is computed, of which files are mapped that are no longer there.
+_LAID = "weights"
 # What it maps around a page that is read (fault_around_bytes).
 _PART_BYTES = 64 << 10
 
@@ -61,25 +62,48 @@ def mapped_program(
     Raises:
         ArtifactError: they are no such planes.
     """
-    name = program.name
-    weights = [program.with_name(one) for one in (data_name(name), planes_name(name))]
-    held = sum(one.stat().st_size for one in weights if one.is_file())
-    if held < least or not can_drop_pages() or program.stat().st_size > _MOST_BYTES:
+    if (
+        _weights_bytes(program) < least
+        or not can_drop_pages()
+        or program.stat().st_size > _MOST_BYTES
+    ):
         yield None
         return
-    # Weights are packed by now, or looked up row by row; and of its own code onnxruntime runs
-    # little when it has loaded (15 MB less, of which answering reads 2 again).
-    read = [*weights, Path(ort.__file__).parent]
     with ExitStack() as stack:
         try:
-            folder = stack.enter_context(folder_beside(_temporary() / "weights", _OWN)).resolve()
+            folder = stack.enter_context(folder_beside(_temporary() / _LAID, _OWN)).resolve()
             given = _written(program.resolve(), planes, folder)
-            read.append(folder)
         except (OSError, LookupError, ValueError):  # no room; a graph of another kind
             given = None
         yield given
-        own = tuple(str(one.resolve()) for one in read)
-        drop_pages(lambda mapped: mapped.path.startswith(own))
+        drop_read(program, least=least)
+
+
+def drop_read(program: Path, *, least: int = _LARGE_BYTES) -> None:
+    """Have pages go back that were read to load a program, or to hold it against golden answers.
+
+    Weights are packed by now, or looked up row by row; and of all code that was run since the
+    process began little is run again: of onnxruntime's 15 MB less, of which answering reads 2
+    again, of Python's, numpy's and other libraries' 16, of which it reads 4.
+
+    Args:
+        program: the .onnx file.
+        least: bytes of weights that are worth it.
+    """
+    if _weights_bytes(program) < least:
+        return
+    own = tuple(str(one.resolve()) for one in _weights_of(program))
+    laid = f"/.{_LAID}."
+    drop_pages(lambda mapped: mapped.of_code or mapped.path.startswith(own) or laid in mapped.path)
+
+
+def _weights_of(program: Path) -> list[Path]:
+    name = program.name
+    return [program.with_name(one) for one in (data_name(name), planes_name(name))]
+
+
+def _weights_bytes(program: Path) -> int:
+    return sum(one.stat().st_size for one in _weights_of(program) if one.is_file())
 
 
 def _temporary() -> Path:
