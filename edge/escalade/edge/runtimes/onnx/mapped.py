@@ -26,8 +26,8 @@ from escalade.edge.runtimes.program import data_name, joined_name
 
 #: From which onnxruntime takes the paths of weights, where a program is given in memory.
 ROOT = "/"
-# Of weights: below, it is not worth reading what is mapped.
-_LARGE_BYTES = 8 << 20
+#: Of weights: below, it is not worth looking at what lies where.
+LARGE_BYTES = 8 << 20
 # Of the program itself, which is read here: of a decoder 100 to 400 kB.
 _MOST_BYTES = 16 << 20
 _FLOAT, _INT = 1, 6  # as ONNX numbers types
@@ -45,7 +45,7 @@ _PART_BYTES = 64 << 10
 
 @contextmanager
 def mapped_program(
-    program: Path, planes: Sequence[PlanesEntry], *, least: int = _LARGE_BYTES
+    program: Path, planes: Sequence[PlanesEntry], *, least: int = LARGE_BYTES
 ) -> Iterator[bytes | None]:
     """The program, with what it computes of weights in files, while a session of it is made.
 
@@ -61,10 +61,8 @@ def mapped_program(
     Raises:
         ArtifactError: they are no such planes.
     """
-    name = program.name
-    weights = [program.with_name(one) for one in (data_name(name), planes_name(name))]
-    held = sum(one.stat().st_size for one in weights if one.is_file())
-    if held < least or not can_drop_pages() or program.stat().st_size > _MOST_BYTES:
+    weights = _weights(program)
+    if held_bytes(program) < least or not can_drop_pages() or program.stat().st_size > _MOST_BYTES:
         yield None
         return
     # Weights are packed by now, or looked up row by row; and of its own code onnxruntime runs
@@ -80,6 +78,15 @@ def mapped_program(
         yield given
         own = tuple(str(one.resolve()) for one in read)
         drop_pages(lambda mapped: mapped.path.startswith(own))
+
+
+def held_bytes(program: Path) -> int:
+    """Of the files of weights beside it."""
+    return sum(one.stat().st_size for one in _weights(program) if one.is_file())
+
+
+def _weights(program: Path) -> list[Path]:
+    return [program.with_name(one(program.name)) for one in (data_name, planes_name)]
 
 
 def _temporary() -> Path:
