@@ -14,6 +14,7 @@ from escalade.edge.base.files import (
 )
 from escalade.edge.base.folders import atomic_folder, check_fillable, check_replaceable, exchange
 from escalade.edge.base.heap import return_holes, return_large_blocks
+from escalade.edge.base.huge_pages import take_huge_pages
 from escalade.edge.base.jsonl import UNDECODABLE, Digest, iter_jsonl, jsonl_lines, read_text
 from escalade.edge.base.pages import can_drop_pages, drop_pages
 from escalade.edge.base.records import (
@@ -79,6 +80,7 @@ __all__ = [
     "shared_lock",
     "subsample",
     "sync_folder",
+    "take_huge_pages",
     "text_of",
     "try_lock",
     "utc_now",

@@ -25,8 +25,8 @@ from escalade.edge.runtimes.program import data_name, joined_name
 
 #: From which onnxruntime takes the paths of weights, where a program is given in memory.
 ROOT = "/"
-# Of weights: below, it is not worth reading what is mapped.
-_LARGE_BYTES = 8 << 20
+#: Of weights: below, it is not worth looking at what lies where.
+LARGE_BYTES = 8 << 20
 # Of the program itself, which is read here: of a decoder 100 to 400 kB.
 _MOST_BYTES = 16 << 20
 _FLOAT, _INT = 1, 6  # as ONNX numbers types
@@ -46,7 +46,7 @@ _PART_BYTES = 64 << 10
 
 @contextmanager
 def mapped_program(
-    program: Path, planes: Sequence[PlanesEntry], *, least: int = _LARGE_BYTES
+    program: Path, planes: Sequence[PlanesEntry], *, least: int = LARGE_BYTES
 ) -> Iterator[bytes | None]:
     """The program, with what it computes of weights in files, while a session of it is made.
 
@@ -62,11 +62,8 @@ def mapped_program(
     Raises:
         ArtifactError: they are no such planes.
     """
-    if (
-        _weights_bytes(program) < least
-        or not can_drop_pages()
-        or program.stat().st_size > _MOST_BYTES
-    ):
+    small = held_bytes(program) < least
+    if small or not can_drop_pages() or program.stat().st_size > _MOST_BYTES:
         yield None
         return
     with ExitStack() as stack:
@@ -79,7 +76,7 @@ def mapped_program(
         drop_read(program, least=least)
 
 
-def drop_read(program: Path, *, least: int = _LARGE_BYTES) -> None:
+def drop_read(program: Path, *, least: int = LARGE_BYTES) -> None:
     """Have pages go back that were read to load a program, or to hold it against golden answers.
 
     Weights are packed by now, or looked up row by row; and of all code that was run since the
@@ -90,7 +87,7 @@ def drop_read(program: Path, *, least: int = _LARGE_BYTES) -> None:
         program: the .onnx file.
         least: bytes of weights that are worth it.
     """
-    if _weights_bytes(program) < least:
+    if held_bytes(program) < least:
         return
     own = tuple(str(one.resolve()) for one in _weights_of(program))
     laid = f"/.{_LAID}."
@@ -102,7 +99,8 @@ def _weights_of(program: Path) -> list[Path]:
     return [program.with_name(one) for one in (data_name(name), planes_name(name))]
 
 
-def _weights_bytes(program: Path) -> int:
+def held_bytes(program: Path) -> int:
+    """Of the files of weights beside it."""
     return sum(one.stat().st_size for one in _weights_of(program) if one.is_file())
 
 

@@ -19,10 +19,10 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort
 
 from escalade.edge.artifact import Manifest, PlanesEntry, join_planes, planes_name
-from escalade.edge.base import return_holes
+from escalade.edge.base import return_holes, take_huge_pages
 from escalade.edge.errors import ArtifactError
 from escalade.edge.runtimes.onnx.kernels import choose_kernels
-from escalade.edge.runtimes.onnx.mapped import ROOT, mapped_program
+from escalade.edge.runtimes.onnx.mapped import LARGE_BYTES, ROOT, held_bytes, mapped_program
 from escalade.edge.runtimes.program import (
     LOGITS,
     LOGITS_TO_KEEP,
@@ -161,6 +161,8 @@ def open_session(program: Path, manifest: Manifest, *, threads: int) -> ort.Infe
             raise ArtifactError(f"{program}: onnxruntime cannot load it: {error}") from error
     if planes:
         return_holes()  # onnxruntime copied weights that are given in memory: 40 MB of SmolLM2
+    if held_bytes(program) >= LARGE_BYTES:
+        take_huge_pages()  # weights, as kernels packed them
     return session
 
 
