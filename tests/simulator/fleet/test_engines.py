@@ -58,6 +58,14 @@ def groups(draw: st.DrawFn) -> Group:
         near_up_s=draw(st.lists(_SECONDS, min_size=2, max_size=2)),
         near_down_s=draw(st.lists(_SECONDS, min_size=2, max_size=2)),
         outages_beyond=[(start + 1.0, start + 3.0)] if draw(st.booleans()) else (),
+        beyond_open_s=draw(st.lists(_SECONDS, min_size=2, max_size=2)),
+        beyond_first_up_s=draw(st.lists(_SECONDS, min_size=2, max_size=2)),
+        goes_past=draw(st.booleans()),
+        past_up_s=draw(st.lists(_SECONDS, min_size=2, max_size=2)),
+        past_down_s=draw(st.lists(_SECONDS, min_size=2, max_size=2)),
+        past_open_s=draw(st.lists(_SECONDS, min_size=2, max_size=2)),
+        past_first_up_s=draw(st.lists(_SECONDS, min_size=2, max_size=2)),
+        outages_past=[(start + 0.5, start + 2.0)] if draw(st.booleans()) else (),
     )
 
 
@@ -92,6 +100,8 @@ def little_room(monkeypatch: pytest.MonkeyPatch) -> None:
     st.tuples(st.integers(1, 3), st.integers(1, 2)),
     st.integers(1, 3),
     st.sampled_from([0.0, 0.3, 1.0]),
+    st.sampled_from([(), (0, 0), (0, 2), (2, 2**62)]),
+    st.sampled_from([None, 0.0, 0.5]),
 )
 def test_the_fast_engine_equals_the_plain_one(
     fleet: list[Group],
@@ -99,8 +109,11 @@ def test_the_fast_engine_equals_the_plain_one(
     counts: tuple[int, int],
     slots: int,
     slowdown: float,
+    queues: tuple[int, ...],
+    idle_s: float | None,
 ) -> None:
-    model = model_of(fleet, gateways=gateways_of(fleet, counts, slots, slowdown), **changed)
+    near = gateways_of(fleet, counts, slots, slowdown, queues, idle_s)
+    model = model_of(fleet, gateways=near, **changed)
     plain = simulate_plainly(model)
     outcome = simulate(model, windows=3, threads=2, keep=True, stretch=8)
     kept = outcome.kept

@@ -8,6 +8,7 @@ from escalade.simulator.fleet.engine.model import (
     Gateways,
     Ints,
     Model,
+    Past,
     no_gateways,
     uniform,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "Ints",
     "Model",
     "Outcome",
+    "Past",
     "Progress",
     "Tally",
     "no_gateways",
