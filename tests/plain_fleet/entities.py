@@ -60,8 +60,7 @@ class Server:
     moved_s: float = 0.0
     #: Of the event that is meant: those planned before it are not.
     planned: int = 0
-    #: Of a gateway: its kind, queries that are not answered, and after which time others are to come
-    #: again.
+    #: Of a gateway: its kind, queries that are not answered, and after how long others come again.
     kind: int = 0
     held: int = 0
     retry_s: float = 0.1

@@ -186,9 +186,7 @@ class _Events:
             return now_s, up_s
         is_new = now_s - connection.used_s > idle_s
         if is_new or now_s < connection.used_s < connection.open_s:
-            open_s, up_s = dialling_of(
-                *tables, model.seed, query.key, query.record, query.attempt
-            )
+            open_s, up_s = dialling_of(*tables, model.seed, query.key, query.record, query.attempt)
             connection.open_s = now_s + open_s
         connection.used_s = max(connection.used_s, now_s)
         return max(now_s, connection.open_s), up_s

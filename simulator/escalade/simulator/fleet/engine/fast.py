@@ -2,8 +2,9 @@
 
 In each stretch blocks of devices run side by side; what they send up is put in order, and what
 comes to gateways, and then to the cloud, before the stretch's end is served, for nothing that is
-still to be sent can come before; where gateways refuse both are served at once. Memory holds one stretch and a few numbers of each device. Blocks
-do not depend on how many threads there are, and neither does any number.
+still to be sent can come before; where gateways refuse both are served at once. Memory holds one
+stretch and a few numbers of each device. Blocks do not depend on how many threads there are, and
+neither does any number.
 """
 
 from __future__ import annotations

@@ -9,6 +9,10 @@ from escalade.simulator.fleet.engine.servers.cloud import (
     with_room,
 )
 from escalade.simulator.fleet.engine.servers.gateways import (
+    CAME,
+    REFUSED,
+    TURNED_AWAY,
+    WENT_PAST,
     Bounds,
     as_many,
     at_gateways,
@@ -18,10 +22,13 @@ from escalade.simulator.fleet.engine.servers.gateways import (
     say_gateways,
     with_jobs,
 )
-
 from escalade.simulator.fleet.engine.servers.together import run_together
 
 __all__ = [
+    "CAME",
+    "REFUSED",
+    "TURNED_AWAY",
+    "WENT_PAST",
     "Bounds",
     "as_many",
     "at_gateways",

@@ -92,23 +92,13 @@ def run_together(
         elif cloud.times[far.LOOK] == now_s:
             far.look(model, cloud, now_s)
         elif near_s == now_s and (far_s > now_s or near_key < far_key):
-            if near_again:
-                job = near.next_again(bounds)
-            else:
-                job = near.take_call(model, serving, to_gateways, gateways_order[at])
-                bounds.first_s[job] = to_gateways.first_s[gateways_order[at]]
-                bounds.attempt[job] = to_gateways.attempt[gateways_order[at]]
-                at += 1
-            _arrive(model, serving, bounds, cloud, job, now_s, tally)
+            call = -1 if near_again else gateways_order[at]
+            _arrive(model, serving, bounds, cloud, to_gateways, call, now_s, tally)
+            at += not near_again
         else:
-            if far_again:
-                job = far.next_again(cloud)
-            else:
-                job = far.take_call(model, cloud, to_cloud, cloud_order[far_at])
-                far_at += 1
-            given_up, answered_s = far.arrive(model, cloud, job, now_s, tally)
-            if given_up:
-                _say_when(bounds, cloud, job, answered_s)
+            call = -1 if far_again else cloud_order[far_at]
+            _arrive_in_cloud(model, bounds, cloud, to_cloud, call, now_s, tally)
+            far_at += not far_again
 
 
 @inner
@@ -132,9 +122,7 @@ def _say_when(bounds: near.Bounds, cloud: far.Cloud, job: int, answered_s: float
 
 
 @inner
-def _free(
-    model: Model, serving: near.Serving, bounds: near.Bounds, job: int, now_s: float
-) -> None:
+def _free(model: Model, serving: near.Serving, bounds: near.Bounds, job: int, now_s: float) -> None:
     """A query that has a place at a gateway is answered."""
     gateway = gateway_of(model, serving.group[job], device_of(serving.key[job]))
     near.give_back(model, serving, bounds, gateway, job, now_s)
@@ -174,11 +162,20 @@ def _arrive(
     serving: near.Serving,
     bounds: near.Bounds,
     cloud: far.Cloud,
-    job: int,
+    calls: Calls,
+    call: int,
     now_s: float,
     tally: Tally,
 ) -> None:
-    """A call finds a place at its gateway or is refused, or its device goes past that."""
+    """A call, or with -1 the first to come again, finds a place at its gateway or is refused.
+
+    Or its device goes past that.
+    """
+    if call < 0:
+        job = near.next_again(bounds)
+    else:
+        job = near.take_call(model, serving, calls, call)
+        bounds.first_s[job], bounds.attempt[job] = calls.first_s[call], calls.attempt[call]
     gateway = gateway_of(model, serving.group[job], device_of(serving.key[job]))
     kind = serving.kind[gateway]
     if bounds.attempt[job] >= PAST:
@@ -196,6 +193,23 @@ def _arrive(
     else:
         serving.met[kind, near.REFUSED] += 1
         _refuse(model, serving, bounds, gateway, job, now_s, tally)
+
+
+@inner
+def _arrive_in_cloud(
+    model: Model,
+    bounds: near.Bounds,
+    cloud: far.Cloud,
+    calls: Calls,
+    call: int,
+    now_s: float,
+    tally: Tally,
+) -> None:
+    """A call, or with -1 the first to come again, comes to the cloud."""
+    job = far.next_again(cloud) if call < 0 else far.take_call(model, cloud, calls, call)
+    given_up, answered_s = far.arrive(model, cloud, job, now_s, tally)
+    if given_up:
+        _say_when(bounds, cloud, job, answered_s)
 
 
 @inner

@@ -49,7 +49,8 @@ class Cloud(NamedTuple):
         place: `(J,)` what it is at a gateway that has a bound; -1 for none.
         free: `(J,)` jobs that are none, a stack.
         waiting: `(Q, J)` rings of jobs that wait; `wait_first` and `wait_size` of each.
-        again_s: `(J,)` a heap of when failed calls come again, and those of gateways that refuse come; `again_key`, `again_job`.
+        again_s: `(J,)` a heap of when failed calls come again, and of when those come of gateways
+            that refuse; `again_key`, `again_job`.
         counts: see above; `times` too.
         used_s: `(W,)` seconds of slots in use,
         waited_s: `(W,)` of queries that wait,

@@ -136,9 +136,7 @@ def next_again(cloud: Cloud) -> int:
 
 
 @inner
-def arrive(
-    model: Model, cloud: Cloud, job: int, now_s: float, tally: Tally
-) -> tuple[bool, float]:
+def arrive(model: Model, cloud: Cloud, job: int, now_s: float, tally: Tally) -> tuple[bool, float]:
     """A call is put into a slot, waits for one, or is refused.
 
     Returns:
@@ -158,9 +156,7 @@ def arrive(
 
 
 @inner
-def _refuse(
-    model: Model, cloud: Cloud, job: int, now_s: float, tally: Tally
-) -> tuple[bool, float]:
+def _refuse(model: Model, cloud: Cloud, job: int, now_s: float, tally: Tally) -> tuple[bool, float]:
     """Who called hears of it, and calls again or gives up; returns whether, and when."""
     key, group, record = cloud.key[job], cloud.group[job], cloud.record[job]
     attempt = cloud.attempt[job]

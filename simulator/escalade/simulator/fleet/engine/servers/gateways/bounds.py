@@ -34,7 +34,7 @@ class Bounds(NamedTuple):
         since_s: `(J,)` when a job came to its place.
         first_s: `(J,)` as in `Calls`; so is `attempt`.
         again_s: `(J,)` a heap of when refused calls come again; `again_key`, `again_job`.
-        back_s: `(J,)` one of when queries are answered that are known to be; `back_key`, `back_job`.
+        back_s: `(J,)` one of when queries will have been answered; `back_key`, `back_job`.
         counts: see above.
     """
 
