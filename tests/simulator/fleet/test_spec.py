@@ -220,7 +220,7 @@ TOLD = "deferral_rate = 0.25, gateway_s = 0.1, gateway_deferral_rate = 0.5"
             {"count = 5": "count = 5\nqueue = -1"},
             "gateways[0].queue must be at least 0 and",
         ),
-        ({"count = 5": "count = 5\nqueue = nan"}, "gateways[0].queue must be a whole number"),
+        ({"count = 5": "count = 5\nqueue = nan"}, "got `float` - at `$.gateways[0].queue`: nan"),
         ({"count = 5": "count = 5\nqueues = 8"}, "did you mean 'queue'?"),
         (
             {"count = 5": "count = 5\ndialling = { idle_s = 0 }"},
@@ -240,7 +240,10 @@ TOLD = "deferral_rate = 0.25, gateway_s = 0.1, gateway_deferral_rate = 0.5"
             "did you mean 'past_gateway'?",
         ),
         (
-            {'gateway = "shops"': 'past_gateway = "lte"'},
+            {
+                'gateway = "shops"': 'past_gateway = "lte"',
+                ", gateway_s = 0.1, gateway_deferral_rate = 0.5": "",
+            },
             "group 'phones': past_gateway leads past a gateway, and the group has none",
         ),
     ],
