@@ -24,17 +24,53 @@ from escalade.simulator.fleet.engine.model import (
     next_attempt,
     refused_s,
 )
-from escalade.simulator.fleet.engine.servers import cloud as far
-from escalade.simulator.fleet.engine.servers import gateways as near
+from escalade.simulator.fleet.engine.servers.cloud import (
+    AGAIN,
+    LOOK,
+    NOBODY,
+    Cloud,
+    arrive,
+    come,
+    come_to_cloud,
+    coming_at,
+    complete,
+    count_use,
+    look,
+    new_job,
+    next_to_cloud,
+    take_cloud_call,
+)
+from escalade.simulator.fleet.engine.servers.gateways import (
+    BACK,
+    CALLS_AGAIN,
+    CAME,
+    FREE,
+    REFUSED,
+    TURNED_AWAY,
+    Bounds,
+    Serving,
+    answer_at,
+    come_again,
+    count_past,
+    give_back,
+    leave,
+    let_in,
+    look_due,
+    next_again,
+    next_answered,
+    sent_on,
+    stay,
+    take_call,
+)
 from escalade.simulator.fleet.engine.tally import AT_GATEWAY, DEGRADED, Tally, ended
 
 
 @compiled
 def run_together(
     model: Model,
-    serving: near.Serving,
-    bounds: near.Bounds,
-    cloud: far.Cloud,
+    serving: Serving,
+    bounds: Bounds,
+    cloud: Cloud,
     to_gateways: Calls,
     gateways_order: Ints,
     to_cloud: Calls,
@@ -64,33 +100,33 @@ def run_together(
             at,
             bounds.again_s,
             bounds.again_key,
-            bounds.counts[near.AGAIN],
+            bounds.counts[CALLS_AGAIN],
         )
         far_s, far_key, far_again = _next(
-            to_cloud, cloud_order, far_at, cloud.again_s, cloud.again_key, cloud.counts[far.AGAIN]
+            to_cloud, cloud_order, far_at, cloud.again_s, cloud.again_key, cloud.counts[AGAIN]
         )
         replica, gateway = cloud.soonest[1], bounds.soonest[1]
         ends_s, passes_s = cloud.due_s[replica], bounds.due_s[gateway]
-        back_s = bounds.back_s[0] if bounds.counts[near.BACK] > 0 else np.inf
-        comes_s = far.coming_at(cloud)
+        back_s = bounds.back_s[0] if bounds.counts[BACK] > 0 else np.inf
+        comes_s = coming_at(cloud)
         served_s = min(near_s, far_s, ends_s, passes_s, back_s)
         if served_s == np.inf and until_s == np.inf:
             return
-        now_s = min(served_s, comes_s, cloud.times[far.LOOK])
+        now_s = min(served_s, comes_s, cloud.times[LOOK])
         if now_s >= until_s:
             return
-        far.count_use(model, cloud, now_s)
+        count_use(model, cloud, now_s)
         if ends_s == now_s:
-            job, answered_s = far.complete(model, cloud, replica, now_s, tally)
+            job, answered_s = complete(model, cloud, replica, now_s, tally)
             _say_when(bounds, cloud, job, answered_s)
         elif passes_s == now_s:
             _end(model, serving, bounds, cloud, gateway, now_s, tally)
         elif back_s == now_s:
-            _free(model, serving, bounds, near.next_answered(bounds), now_s)
+            _free(model, serving, bounds, next_answered(bounds), now_s)
         elif comes_s == now_s:
-            far.come(model, cloud, now_s)
-        elif cloud.times[far.LOOK] == now_s:
-            far.look(model, cloud, now_s)
+            come(model, cloud, now_s)
+        elif cloud.times[LOOK] == now_s:
+            look(model, cloud, now_s)
         elif near_s == now_s and (far_s > now_s or near_key < far_key):
             call = -1 if near_again else gateways_order[at]
             _arrive(model, serving, bounds, cloud, to_gateways, call, now_s, tally)
@@ -115,53 +151,53 @@ def _next(
 
 
 @inner
-def _say_when(bounds: near.Bounds, cloud: far.Cloud, job: int, answered_s: float) -> None:
+def _say_when(bounds: Bounds, cloud: Cloud, job: int, answered_s: float) -> None:
     """Of a job that has ended in the cloud: its gateway, where it has one, knows at that time."""
-    if cloud.place[job] != far.NOBODY:
-        near.answer_at(bounds, cloud.place[job], cloud.key[job], answered_s)
+    if cloud.place[job] != NOBODY:
+        answer_at(bounds, cloud.place[job], cloud.key[job], answered_s)
 
 
 @inner
-def _free(model: Model, serving: near.Serving, bounds: near.Bounds, job: int, now_s: float) -> None:
+def _free(model: Model, serving: Serving, bounds: Bounds, job: int, now_s: float) -> None:
     """A query that has a place at a gateway is answered."""
     gateway = gateway_of(model, serving.group[job], device_of(serving.key[job]))
-    near.give_back(model, serving, bounds, gateway, job, now_s)
-    serving.free[serving.counts[near.FREE]] = job
-    serving.counts[near.FREE] += 1
+    give_back(model, serving, bounds, gateway, job, now_s)
+    serving.free[serving.counts[FREE]] = job
+    serving.counts[FREE] += 1
 
 
 @inner
 def _end(
     model: Model,
-    serving: near.Serving,
-    bounds: near.Bounds,
-    cloud: far.Cloud,
+    serving: Serving,
+    bounds: Bounds,
+    cloud: Cloud,
     gateway: int,
     now_s: float,
     tally: Tally,
 ) -> None:
     """Send the answer that is there home or the query on, and let the next one in."""
-    job = near.leave(model, serving, gateway, now_s)
+    job = leave(model, serving, gateway, now_s)
     key, record = serving.key[job], serving.record[job]
     if model.gateways.defers[record]:
         gave_up_s = _go_on(model, serving, cloud, gateway, job, now_s, 0, job, tally)
         if gave_up_s < np.inf:
-            near.answer_at(bounds, job, key, gave_up_s)
+            answer_at(bounds, job, key, gave_up_s)
     else:
         group = serving.group[job]
         at_s = now_s + home_s(model, group, key, record, 0)
         ended(model, tally, group, key, AT_GATEWAY, serving.came_s[job], at_s)
         _free(model, serving, bounds, job, now_s)
-    near.let_in(model, serving, gateway, now_s)
-    near.look_due(serving, bounds, gateway)
+    let_in(model, serving, gateway, now_s)
+    look_due(serving, bounds, gateway)
 
 
 @inner
 def _arrive(
     model: Model,
-    serving: near.Serving,
-    bounds: near.Bounds,
-    cloud: far.Cloud,
+    serving: Serving,
+    bounds: Bounds,
+    cloud: Cloud,
     calls: Calls,
     call: int,
     now_s: float,
@@ -172,42 +208,42 @@ def _arrive(
     Or its device goes past that.
     """
     if call < 0:
-        job = near.next_again(bounds)
+        job = next_again(bounds)
     else:
-        job = near.take_call(model, serving, calls, call)
+        job = take_call(model, serving, calls, call)
         bounds.first_s[job], bounds.attempt[job] = calls.first_s[call], calls.attempt[call]
     gateway = gateway_of(model, serving.group[job], device_of(serving.key[job]))
     kind = serving.kind[gateway]
     if bounds.attempt[job] >= PAST:
-        near.count_past(model, serving, gateway, job)
-        _go_on(model, serving, cloud, gateway, job, now_s, PAST, far.NOBODY, tally)
-        serving.free[serving.counts[near.FREE]] = job
-        serving.counts[near.FREE] += 1
+        count_past(model, serving, gateway, job)
+        _go_on(model, serving, cloud, gateway, job, now_s, PAST, NOBODY, tally)
+        serving.free[serving.counts[FREE]] = job
+        serving.counts[FREE] += 1
         return
-    serving.met[kind, near.CAME] += 1
+    serving.met[kind, CAME] += 1
     if bounds.held[gateway] < model.gateways.places[kind]:
         bounds.held[gateway] += 1
         bounds.since_s[job] = now_s
-        near.stay(model, serving, gateway, job, now_s)
-        near.look_due(serving, bounds, gateway)
+        stay(model, serving, gateway, job, now_s)
+        look_due(serving, bounds, gateway)
     else:
-        serving.met[kind, near.REFUSED] += 1
+        serving.met[kind, REFUSED] += 1
         _refuse(model, serving, bounds, gateway, job, now_s, tally)
 
 
 @inner
 def _arrive_in_cloud(
     model: Model,
-    bounds: near.Bounds,
-    cloud: far.Cloud,
+    bounds: Bounds,
+    cloud: Cloud,
     calls: Calls,
     call: int,
     now_s: float,
     tally: Tally,
 ) -> None:
     """A call, or with -1 the first to come again, comes to the cloud."""
-    job = far.next_again(cloud) if call < 0 else far.take_call(model, cloud, calls, call)
-    given_up, answered_s = far.arrive(model, cloud, job, now_s, tally)
+    job = next_to_cloud(cloud) if call < 0 else take_cloud_call(model, cloud, calls, call)
+    given_up, answered_s = arrive(model, cloud, job, now_s, tally)
     if given_up:
         _say_when(bounds, cloud, job, answered_s)
 
@@ -215,8 +251,8 @@ def _arrive_in_cloud(
 @inner
 def _refuse(
     model: Model,
-    serving: near.Serving,
-    bounds: near.Bounds,
+    serving: Serving,
+    bounds: Bounds,
     gateway: int,
     job: int,
     now_s: float,
@@ -236,22 +272,22 @@ def _refuse(
     )
     if again:
         at_s += leaving_s(model, group, key, record, attempt)
-        near.come_again(bounds, job, key, at_s, attempt)
+        come_again(bounds, job, key, at_s, attempt)
     elif model.gateways.past.allowed[group]:
-        near.come_again(bounds, job, key, at_s, PAST)
+        come_again(bounds, job, key, at_s, PAST)
     else:
         ended(model, tally, group, key, DEGRADED, serving.came_s[job], at_s)
         if serving.came_s[job] >= model.warm_up_s:
-            serving.met[serving.kind[gateway], near.TURNED_AWAY] += 1
-        serving.free[serving.counts[near.FREE]] = job
-        serving.counts[near.FREE] += 1
+            serving.met[serving.kind[gateway], TURNED_AWAY] += 1
+        serving.free[serving.counts[FREE]] = job
+        serving.counts[FREE] += 1
 
 
 @inner
 def _go_on(
     model: Model,
-    serving: near.Serving,
-    cloud: far.Cloud,
+    serving: Serving,
+    cloud: Cloud,
     gateway: int,
     job: int,
     now_s: float,
@@ -262,10 +298,10 @@ def _go_on(
     """Put a call to the cloud on its way, or give it up; returns when that was, or infinity."""
     key, group, record = serving.key[job], serving.group[job], serving.record[job]
     came_s = serving.came_s[job]
-    leaves, at_s, attempt = near.sent_on(model, serving, gateway, job, now_s, attempt)
+    leaves, at_s, attempt = sent_on(model, serving, gateway, job, now_s, attempt)
     if leaves:
-        put = far.new_job(cloud, came_s, now_s, key, attempt, record, group, place)
-        far.come_again(cloud, put, at_s)
+        put = new_job(cloud, came_s, now_s, key, attempt, record, group, place)
+        come_to_cloud(cloud, put, at_s)
         return float(np.inf)
     home = home_s(model, group, key, record, attempt)
     ended(model, tally, group, key, DEGRADED, came_s, at_s + home)

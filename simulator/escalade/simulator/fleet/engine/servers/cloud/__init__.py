@@ -12,12 +12,12 @@ from escalade.simulator.fleet.engine.servers.cloud.replicas import (
 )
 from escalade.simulator.fleet.engine.servers.cloud.running import (
     arrive,
-    come_again,
+    come_to_cloud,
     count_use,
     new_job,
-    next_again,
+    next_to_cloud,
     run_cloud,
-    take_call,
+    take_cloud_call,
 )
 from escalade.simulator.fleet.engine.servers.cloud.scaling import come, coming_at, look
 from escalade.simulator.fleet.engine.servers.cloud.unqueued import run_unqueued
@@ -29,7 +29,7 @@ __all__ = [
     "Cloud",
     "arrive",
     "come",
-    "come_again",
+    "come_to_cloud",
     "coming_at",
     "complete",
     "count_use",
@@ -37,9 +37,9 @@ __all__ = [
     "look",
     "new_cloud",
     "new_job",
-    "next_again",
+    "next_to_cloud",
     "run_cloud",
     "run_unqueued",
-    "take_call",
+    "take_cloud_call",
     "with_room",
 ]

@@ -71,9 +71,9 @@ def run_cloud(
         elif cloud.times[LOOK] == now_s:
             look(model, cloud, now_s)
         elif is_again:
-            arrive(model, cloud, next_again(cloud), now_s, tally)
+            arrive(model, cloud, next_to_cloud(cloud), now_s, tally)
         else:
-            arrive(model, cloud, take_call(model, cloud, calls, order[at]), now_s, tally)
+            arrive(model, cloud, take_cloud_call(model, cloud, calls, order[at]), now_s, tally)
             at += 1
 
 
@@ -91,7 +91,7 @@ def _next_arrival(cloud: Cloud, calls: Calls, order: Ints, at: int) -> tuple[flo
 
 
 @inner
-def take_call(model: Model, cloud: Cloud, calls: Calls, call: int) -> int:
+def take_cloud_call(model: Model, cloud: Cloud, calls: Calls, call: int) -> int:
     """The job that a call is."""
     key = calls.key[call]
     group = group_of(model, device_of(key))
@@ -121,7 +121,7 @@ def new_job(
 
 
 @inner
-def come_again(cloud: Cloud, job: int, at_s: float) -> None:
+def come_to_cloud(cloud: Cloud, job: int, at_s: float) -> None:
     """Let a job come at a time."""
     many, key = cloud.counts[AGAIN], cloud.key[job]
     push(cloud.again_s, cloud.again_key, cloud.again_job, many, at_s, key, job)
@@ -129,7 +129,7 @@ def come_again(cloud: Cloud, job: int, at_s: float) -> None:
 
 
 @inner
-def next_again(cloud: Cloud) -> int:
+def next_to_cloud(cloud: Cloud) -> int:
     """The job that is the first to come, taken out."""
     cloud.counts[AGAIN] -= 1
     return pop(cloud.again_s, cloud.again_key, cloud.again_job, cloud.counts[AGAIN] + 1)
@@ -168,7 +168,7 @@ def _refuse(model: Model, cloud: Cloud, job: int, now_s: float, tally: Tally) ->
     if again:
         up_s, _ = delays_of(model, key, record, attempt)
         cloud.attempt[job] = attempt
-        come_again(cloud, job, at_s + up_s)
+        come_to_cloud(cloud, job, at_s + up_s)
         return False, at_s
     home = home_s(model, group, key, record, attempt)
     ended(model, tally, group, key, DEGRADED, cloud.came_s[job], at_s + home)

@@ -1,8 +1,8 @@
 """Gateways between devices and the cloud; knows neither of these."""
 
 from escalade.simulator.fleet.engine.servers.gateways.bounds import (
-    AGAIN,
     BACK,
+    CALLS_AGAIN,
     Bounds,
     answer_at,
     as_many,
@@ -30,8 +30,8 @@ from escalade.simulator.fleet.engine.servers.gateways.serving import (
 from escalade.simulator.fleet.engine.servers.gateways.slots import leave, let_in, stay, take_call
 
 __all__ = [
-    "AGAIN",
     "BACK",
+    "CALLS_AGAIN",
     "CAME",
     "FREE",
     "REFUSED",

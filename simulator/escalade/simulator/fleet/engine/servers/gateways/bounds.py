@@ -17,7 +17,7 @@ from escalade.simulator.fleet.engine.servers.gateways.serving import Serving
 from escalade.simulator.fleet.engine.servers.heaps import Places, play, pop, push, tournament
 
 #: Places in `Bounds.counts`: calls to come again, and queries to be answered at a known time.
-AGAIN, BACK = range(2)
+CALLS_AGAIN, BACK = range(2)
 
 # What is said before any answer has been timed, and the least, as `places` has them.
 _FIRST_RETRY_S = 0.1
@@ -91,16 +91,16 @@ def _jobs(many: int) -> dict[str, np.ndarray]:
 def come_again(bounds: Bounds, job: int, key: int, at_s: float, attempt: int) -> None:
     """Let a job come again at a time, as that attempt."""
     bounds.attempt[job] = attempt
-    many = bounds.counts[AGAIN]
+    many = bounds.counts[CALLS_AGAIN]
     push(bounds.again_s, bounds.again_key, bounds.again_job, many, at_s, key, job)
-    bounds.counts[AGAIN] += 1
+    bounds.counts[CALLS_AGAIN] += 1
 
 
 @inner
 def next_again(bounds: Bounds) -> int:
     """The job that comes again first, taken out."""
-    bounds.counts[AGAIN] -= 1
-    return pop(bounds.again_s, bounds.again_key, bounds.again_job, bounds.counts[AGAIN] + 1)
+    bounds.counts[CALLS_AGAIN] -= 1
+    return pop(bounds.again_s, bounds.again_key, bounds.again_job, bounds.counts[CALLS_AGAIN] + 1)
 
 
 @inner
