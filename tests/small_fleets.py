@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from escalade.simulator.fleet.engine.model import Gateways, Model, no_gateways
+from escalade.simulator.fleet.engine.model import Gateways, Model, Past, no_gateways
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,27 @@ class Group:
     near_up_s: Sequence[float] = (0.0,)
     near_down_s: Sequence[float] = (0.0,)
     outages_beyond: Sequence[tuple[float, float]] = ()
+    #: Of its gateway's connections to the cloud, where those are dialled.
+    beyond_open_s: Sequence[float] = (0.0,)
+    beyond_first_up_s: Sequence[float] = (0.0,)
+    #: Whether its devices ask the cloud themselves where their gateway gives no answer.
+    goes_past: bool = False
+    past_up_s: Sequence[float] = (0.0,)
+    past_down_s: Sequence[float] = (0.0,)
+    past_open_s: Sequence[float] = (0.0,)
+    past_first_up_s: Sequence[float] = (0.0,)
+    outages_past: Sequence[tuple[float, float]] = ()
 
 
 def gateways_of(
-    groups: Sequence[Group], counts: Sequence[int], slots: int = 1, slowdown: float = 0.0
+    groups: Sequence[Group],
+    counts: Sequence[int],
+    slots: int = 1,
+    slowdown: float = 0.0,
+    queues: Sequence[int] = (),
+    idle_s: float | None = None,
 ) -> Gateways:
-    """So many gateways of each kind, all alike."""
+    """So many gateways of each kind, alike but for their queues; without those, of no bound."""
     if not counts:
         return no_gateways(len(groups))
     return Gateways(
@@ -53,10 +68,23 @@ def gateways_of(
         first=_firsts(counts),
         slots=np.full(len(counts), slots),
         slowdown=np.full(len(counts), slowdown),
+        places=slots + np.array(queues or [2**62] * len(counts)),
+        is_bounded=bool(queues),
         answer_s=np.array([one for group in groups for one in group.gateway_s]),
         defers=np.array([one for group in groups for one in group.goes_on]),
-        up_s=np.array([group.near_up_s for group in groups for _ in group.device_s]),
-        down_s=np.array([group.near_down_s for group in groups for _ in group.device_s]),
+        up_s=_each(groups, "near_up_s"),
+        down_s=_each(groups, "near_down_s"),
+        dials=np.full(len(counts), idle_s is not None),
+        idle_s=np.full(len(counts), idle_s or 0.0),
+        open_s=_each(groups, "beyond_open_s"),
+        first_up_s=_each(groups, "beyond_first_up_s"),
+        past=Past(
+            allowed=np.array([one.goes_past and one.gateway >= 0 for one in groups]),
+            up_s=_each(groups, "past_up_s"),
+            down_s=_each(groups, "past_down_s"),
+            open_s=_each(groups, "past_open_s"),
+            first_up_s=_each(groups, "past_first_up_s"),
+        ),
     )
 
 
@@ -68,7 +96,8 @@ def model_of(groups: Sequence[Group], **changes: Any) -> Model:
         for of in pieces
     ]
     beyond = [one.outages if one.gateway < 0 else one.outages_beyond for one in groups]
-    outages = [*beyond, *(() if one.gateway < 0 else one.outages for one in groups)]
+    near = [() if one.gateway < 0 else one.outages for one in groups]
+    outages = [*beyond, *near, *(one.outages_past for one in groups)]
     values: dict[str, Any] = {
         "seed": 1,
         "first_device": _firsts([one.devices for one in groups]),
@@ -86,12 +115,12 @@ def model_of(groups: Sequence[Group], **changes: Any) -> Model:
         "defers": np.array([one for group in groups for one in group.defers]),
         "gateways": no_gateways(len(groups)),
         "cloud_s": np.array([one for group in groups for one in group.cloud_s]),
-        "up_s": np.array([group.up_s for group in groups for _ in group.device_s]),
-        "down_s": np.array([group.down_s for group in groups for _ in group.device_s]),
+        "up_s": _each(groups, "up_s"),
+        "down_s": _each(groups, "down_s"),
         "dials": np.array([group.idle_s is not None for group in groups]),
         "idle_s": np.array([group.idle_s or 0.0 for group in groups]),
-        "open_s": np.array([group.open_s for group in groups for _ in group.device_s]),
-        "first_up_s": np.array([group.first_up_s for group in groups for _ in group.device_s]),
+        "open_s": _each(groups, "open_s"),
+        "first_up_s": _each(groups, "first_up_s"),
         "outage_from_s": np.array([at for of in outages for at, _ in of], np.float64),
         "outage_to_s": np.array([to for of in outages for _, to in of], np.float64),
         "backoff_first_s": 0.1,
@@ -112,6 +141,11 @@ def model_of(groups: Sequence[Group], **changes: Any) -> Model:
     values.setdefault("least_replicas", values["replicas"])
     values.setdefault("most_replicas", values["replicas"])
     return Model(**values)
+
+
+def _each(groups: Sequence[Group], name: str) -> np.ndarray:
+    """What a group has of its links, once for each of its records."""
+    return np.array([getattr(group, name) for group in groups for _ in group.device_s])
 
 
 def _firsts(sizes: Sequence[int]) -> np.ndarray:

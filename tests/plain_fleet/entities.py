@@ -17,8 +17,18 @@ class Query:
     first_s: float = 0.0
     attempt: int = 0
     has_left: bool = False
+    #: Where it has a place at a gateway that is not answered.
+    place: Server | None = None
+    since_s: float = 0.0
+    is_past: bool = False
     #: Where it comes to when it comes; None is the cloud.
     gateway: Server | None = None
+
+
+@dataclass(eq=False)
+class Connection:
+    used_s: float = -math.inf
+    open_s: float = -math.inf
 
 
 @dataclass(eq=False)
@@ -28,8 +38,9 @@ class Device:
     expected: float = 0.0
     queue: deque[Query] = field(default_factory=deque)
     is_busy: bool = False
-    used_s: float = -math.inf
-    open_s: float = -math.inf
+    connection: Connection = field(default_factory=Connection)
+    #: To the cloud, past its gateway.
+    past: Connection = field(default_factory=Connection)
 
 
 @dataclass(eq=False)
@@ -49,3 +60,8 @@ class Server:
     moved_s: float = 0.0
     #: Of the event that is meant: those planned before it are not.
     planned: int = 0
+    #: Of a gateway: its kind, queries that are not answered, and after how long others come again.
+    kind: int = 0
+    held: int = 0
+    retry_s: float = 0.1
+    connection: Connection = field(default_factory=Connection)

@@ -10,6 +10,7 @@ import numpy as np
 from escalade.simulator.fleet.engine.devices import next_arrival
 from escalade.simulator.fleet.engine.model.draws import record_of
 from escalade.simulator.fleet.engine.model.links import (
+    PAST,
     delays_of,
     dialling_of,
     home_s,
@@ -17,15 +18,17 @@ from escalade.simulator.fleet.engine.model.links import (
     leaving,
     leaving_s,
     next_attempt,
+    refused_s,
+    to_cloud,
 )
 from escalade.simulator.fleet.engine.model.model import Model, gateway_of, group_of, key_of
 from escalade.simulator.fleet.engine.outcome import Kept
 from escalade.simulator.fleet.engine.tally import ANSWERED, AT_GATEWAY, DEFERRED, DEGRADED
-from plain_fleet.entities import Device, Query, Server
+from plain_fleet.entities import Connection, Device, Query, Server
 from plain_fleet.scaling import Scaling
 
 # What happens first at one time.
-_ENDS, _STARTED, _LOOK, _ARRIVES, _COMES, _DONE = range(6)
+_ENDS, _ANSWERED, _STARTED, _LOOK, _ARRIVES, _COMES, _DONE = range(7)
 
 
 def simulate_plainly(model: Model) -> Kept:
@@ -51,7 +54,13 @@ class _Events:
         sizes = np.diff(near.first).tolist()
         kinds = [kind for kind, many in enumerate(sizes) for _ in range(many)]
         self._gateways = [
-            Server(model.most_replicas + k, int(near.slots[kind]), float(near.slowdown[kind]), True)
+            Server(
+                model.most_replicas + k,
+                int(near.slots[kind]),
+                float(near.slowdown[kind]),
+                True,
+                kind=kind,
+            )
             for k, kind in enumerate(kinds)
         ]
         self._scaling = Scaling(model, self._replicas)
@@ -72,6 +81,8 @@ class _Events:
                 self._done(number, at_s)
             elif kind == _ARRIVES and isinstance(what, Query):
                 self._arrive(what, at_s)
+            elif kind == _ANSWERED and isinstance(what, Query):
+                self._give_place_back(what, at_s)
             elif kind == _ENDS and what == self._server(number).planned:
                 self._end(self._server(number), at_s)
             elif kind == _STARTED:
@@ -133,10 +144,13 @@ class _Events:
     # The link.
 
     def _link(self, query: Query) -> int:
-        return query.group if query.gateway is None else leaving(self._model, query.group)
+        if query.gateway is None:
+            return to_cloud(self._model, query.group, query.attempt)
+        return leaving(self._model, query.group)
 
     def _leave(self, query: Query, now_s: float) -> None:
-        query.first_s, query.attempt = now_s, 0
+        query.first_s, query.attempt = now_s, PAST if query.is_past else 0
+        query.has_left = False
         if is_out(self._model, self._link(query), now_s):
             self._fail(query, now_s)
         else:
@@ -146,31 +160,69 @@ class _Events:
         up_s, _ = delays_of(self._model, query.key, query.record, query.attempt)
         if query.gateway is not None:
             up_s = leaving_s(self._model, query.group, query.key, query.record, query.attempt)
-        if self._model.dials[query.group] and not query.has_left:
-            device = query.device
-            is_new = now_s - device.used_s > self._model.idle_s[query.group]
-            if is_new or now_s < device.used_s < device.open_s:
-                open_s, up_s = dialling_of(self._model, query.key, query.record, query.attempt)
-                device.open_s = now_s + open_s
-            device.used_s = max(device.used_s, now_s)
-            now_s = max(now_s, device.open_s)
+        if not query.has_left:
+            now_s, up_s = self._dial(query, now_s, up_s)
         query.has_left = True
         self._plan(now_s + up_s, _ARRIVES, query.key, query)
 
-    def _fail(self, query: Query, now_s: float) -> None:
+    def _dial(self, query: Query, now_s: float, up_s: float) -> tuple[float, float]:
+        """When a call is sent over a connection that may have to be dialled, and its way up."""
+        model, near = self._model, self._model.gateways
+        connection: Connection | None = None
+        if query.is_past:
+            tables, idle_s = (near.past.open_s, near.past.first_up_s), model.idle_s[query.group]
+            if model.dials[query.group]:
+                connection = query.device.past
+        elif query.place is not None:
+            kind = query.place.kind
+            tables, idle_s = (near.open_s, near.first_up_s), near.idle_s[kind]
+            if near.dials[kind]:
+                connection = query.place.connection
+        else:
+            tables, idle_s = (model.open_s, model.first_up_s), model.idle_s[query.group]
+            if model.dials[query.group]:
+                connection = query.device.connection
+        if connection is None:
+            return now_s, up_s
+        is_new = now_s - connection.used_s > idle_s
+        if is_new or now_s < connection.used_s < connection.open_s:
+            open_s, up_s = dialling_of(*tables, model.seed, query.key, query.record, query.attempt)
+            connection.open_s = now_s + open_s
+        connection.used_s = max(connection.used_s, now_s)
+        return max(now_s, connection.open_s), up_s
+
+    def _fail(self, query: Query, now_s: float, least_s: float = 0.0) -> None:
+        link = self._link(query)
         again, at_s, query.attempt = next_attempt(
-            self._model, self._link(query), query.key, now_s, query.first_s, query.attempt
+            self._model, link, query.key, now_s, query.first_s, query.attempt, least_s
         )
         if again:
             self._send(query, at_s)
+        elif query.gateway is not None and self._model.gateways.past.allowed[query.group]:
+            query.gateway, query.is_past = None, True
+            query.has_left = False
+            self._plan(at_s, _ARRIVES, query.key, query)
         else:
             self._finish(query, DEGRADED, at_s + self._home_s(query))
+            self._plan_answered(query, at_s)
+
+    def _plan_answered(self, query: Query, at_s: float) -> None:
+        """Its gateway knows at a time what it answers."""
+        if query.place is not None:
+            self._plan(at_s, _ANSWERED, query.key, query)
+
+    def _give_place_back(self, query: Query, now_s: float) -> None:
+        gateway = query.place
+        assert gateway is not None
+        gateway.held -= 1
+        places = int(self._model.gateways.places[gateway.kind])
+        gateway.retry_s = max((now_s - query.since_s) / places, 1e-3)
 
     def _home_s(self, query: Query) -> float:
         """The way from the gateway that a query has been through."""
         if query.gateway is not None:
             return 0.0
-        return home_s(self._model, query.group, query.key, query.record)
+        return home_s(self._model, query.group, query.key, query.record, query.attempt)
 
     def _finish(self, query: Query, outcome: int, now_s: float) -> None:
         self._due -= bool(self._model.defers[query.record])
@@ -181,7 +233,16 @@ class _Events:
 
     def _arrive(self, query: Query, now_s: float) -> None:
         gateway = query.gateway
+        if query.is_past and not query.has_left:
+            self._leave(query, now_s)  # only now, so that devices dial in turn
+            return
         if gateway is not None:
+            if gateway.held >= self._model.gateways.places[gateway.kind]:
+                heard_s = now_s + refused_s(self._model, query.key, query.record, query.attempt)
+                self._fail(query, heard_s, gateway.retry_s)
+                return
+            gateway.held += 1
+            query.place, query.since_s = gateway, now_s
             if len(gateway.queries) < gateway.slots:
                 self._put(gateway, query, now_s)
             else:
@@ -234,12 +295,14 @@ class _Events:
                 self._leave(query, now_s)
             else:
                 self._finish(query, AT_GATEWAY, now_s + self._home_s(query))
+                self._give_place_back(query, now_s)
             self._plan_end(server, now_s)
             if server.waiting:
                 self._put(server, server.waiting.popleft(), now_s)
             return
         _, down_s = delays_of(self._model, query.key, query.record, query.attempt)
         self._finish(query, DEFERRED, now_s + down_s + self._home_s(query))
+        self._plan_answered(query, now_s + down_s)
         self._plan_end(server, now_s)
         self._fill(server, now_s)
 

@@ -14,6 +14,7 @@ from small_fleets import Group, gateways_of, model_of
 
 from escalade.simulator.errors import FleetError
 from escalade.simulator.fleet.engine import (
+    ANSWERED,
     ARRIVAL,
     AT_GATEWAY,
     DEFERRED,
@@ -58,6 +59,14 @@ def groups(draw: st.DrawFn) -> Group:
         near_up_s=draw(st.lists(_SECONDS, min_size=2, max_size=2)),
         near_down_s=draw(st.lists(_SECONDS, min_size=2, max_size=2)),
         outages_beyond=[(start + 1.0, start + 3.0)] if draw(st.booleans()) else (),
+        beyond_open_s=draw(st.lists(_SECONDS, min_size=2, max_size=2)),
+        beyond_first_up_s=draw(st.lists(_SECONDS, min_size=2, max_size=2)),
+        goes_past=draw(st.booleans()),
+        past_up_s=draw(st.lists(_SECONDS, min_size=2, max_size=2)),
+        past_down_s=draw(st.lists(_SECONDS, min_size=2, max_size=2)),
+        past_open_s=draw(st.lists(_SECONDS, min_size=2, max_size=2)),
+        past_first_up_s=draw(st.lists(_SECONDS, min_size=2, max_size=2)),
+        outages_past=[(start + 0.5, start + 2.0)] if draw(st.booleans()) else (),
     )
 
 
@@ -92,6 +101,8 @@ def little_room(monkeypatch: pytest.MonkeyPatch) -> None:
     st.tuples(st.integers(1, 3), st.integers(1, 2)),
     st.integers(1, 3),
     st.sampled_from([0.0, 0.3, 1.0]),
+    st.sampled_from([(), (0, 0), (0, 2), (2, 2**62)]),
+    st.sampled_from([None, 0.0, 0.5]),
 )
 def test_the_fast_engine_equals_the_plain_one(
     fleet: list[Group],
@@ -99,8 +110,11 @@ def test_the_fast_engine_equals_the_plain_one(
     counts: tuple[int, int],
     slots: int,
     slowdown: float,
+    queues: tuple[int, ...],
+    idle_s: float | None,
 ) -> None:
-    model = model_of(fleet, gateways=gateways_of(fleet, counts, slots, slowdown), **changed)
+    near = gateways_of(fleet, counts, slots, slowdown, queues, idle_s)
+    model = model_of(fleet, gateways=near, **changed)
     plain = simulate_plainly(model)
     outcome = simulate(model, windows=3, threads=2, keep=True, stretch=8)
     kept = outcome.kept
@@ -112,6 +126,45 @@ def test_the_fast_engine_equals_the_plain_one(
     assert outcome.tally.arrived.sum() == len(plain.key) == outcome.tally.histogram.sum()
     of_outcome = outcome.tally.histogram.sum(axis=(0, 2))
     assert of_outcome.tolist() == np.bincount(plain.outcome, minlength=4).tolist()
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(groups(), min_size=1, max_size=3),
+    changes(),
+    st.tuples(st.integers(1, 3), st.integers(1, 2)),
+    st.sampled_from([(), (0, 0), (0, 2), (2, 2**62)]),
+    st.booleans(),
+)
+def test_no_query_is_lost_in_the_accounts(
+    fleet: list[Group],
+    changed: dict[str, Any],
+    counts: tuple[int, int],
+    queues: tuple[int, ...],
+    has_outages: bool,
+) -> None:
+    """Each ends once, and what gateways and the cloud count adds up to that."""
+    if not has_outages:
+        fleet = [replace(one, outages=()) for one in fleet]
+    model = model_of(fleet, gateways=gateways_of(fleet, counts, queues=queues), **changed)
+    outcome = simulate(model, windows=3, threads=2, keep=True, stretch=8)
+    tally, kept = outcome.tally, outcome.kept
+    assert kept is not None
+    assert len({*kept.key.tolist()}) == len(kept.key) == tally.arrived.sum()
+    ends = tally.histogram.sum(axis=2)
+    assert ends.sum() == len(kept.key)
+    # The cloud answers every attempt that it does not refuse.
+    assert tally.sent.sum() - tally.refused.sum() == ends[:, DEFERRED].sum()
+    # Who finds a place at a gateway, goes past it or is turned away was meant for one; of others so
+    # meant no call left.
+    behind = model.gateways.kind >= 0
+    came, refused, past, turned_away = outcome.gateways_met.sum(axis=0)
+    meant = ends[behind].sum() - ends[behind, ANSWERED].sum()
+    cut_off = meant - (came - refused + past + turned_away)
+    assert 0 <= cut_off <= ends[behind, DEGRADED].sum() - turned_away
+    assert has_outages or cut_off == 0
+    if not queues:
+        assert refused == turned_away == 0
 
 
 @pytest.mark.parametrize("slots", [1, 3, 40])
@@ -265,3 +318,71 @@ def test_calls_that_pile_up_are_refused_before_memory_is_full(
         simulate(model_of([group]), windows=1, threads=2, stretch=20)
     bounded = simulate(model_of([group], queue=5, deadline_s=0.0), windows=1, threads=2, stretch=20)
     assert bounded.tally.refused.sum() > 0
+
+
+def test_a_place_at_a_gateway_is_held_until_the_cloud_has_answered() -> None:
+    """By hand: the second of two queries finds the only place taken while the cloud works.
+
+    It is told to come back after 0.1 s, no query having been timed, and gives up after 1 s.
+    """
+    group = Group(
+        arrivals=[10.0, 13.0],
+        period_s=100.0,
+        gateway=0,
+        gateway_s=(1.0,),
+        near_up_s=(0.25,),
+        near_down_s=(0.125,),
+        cloud_s=(8.0,),
+        past_up_s=(0.5,),
+        past_down_s=(0.25,),
+    )
+    for queue, goes_past, outcome in (
+        (0, False, DEGRADED),
+        (0, True, DEFERRED),
+        (1, False, DEFERRED),
+    ):
+        asked = replace(group, goes_past=goes_past)
+        near = gateways_of([asked], [1], queues=[queue])
+        model = model_of([asked], gateways=near, replicas=9, seconds=100.0, deadline_s=1.0)
+        found = simulate(model, windows=1, threads=1, keep=True)
+        plain = simulate_plainly(model)
+        assert found.kept is not None
+        assert found.kept.latency_s.tobytes() == plain.latency_s.tobytes()
+        first_s, second_s = found.kept.latency_s
+        assert first_s == pytest.approx(0.25 + 1.0 + 8.0 + 0.125)
+        assert found.kept.outcome.tolist() == [DEFERRED, outcome]
+        came, refused, past, turned_away = found.gateways_met[0].tolist()
+        assert (past, turned_away) == (goes_past, outcome == DEGRADED)
+        assert came == refused + (2 if queue else 1)
+        if queue:
+            assert refused == 0
+            assert second_s == pytest.approx(first_s)
+        else:  # it hears of each refusal 0.375 s after it called, and first waits 0.1 s
+            assert refused == 2
+            past_s = 0.5 + 8.0 + 0.25 if goes_past else 0.0
+            assert second_s == pytest.approx(2 * 0.375 + 0.1 + past_s)
+
+
+def test_a_gateway_dials_the_cloud_for_its_first_call_and_after_an_idle_time() -> None:
+    """By hand, as for devices."""
+    group = Group(
+        arrivals=[10.0, 10.5, 12.0, 18.0],
+        period_s=100.0,
+        gateway=0,
+        cloud_s=(0.0,),
+        up_s=(0.125,),
+        down_s=(0.125,),
+        beyond_open_s=(1.0,),
+        beyond_first_up_s=(0.25,),
+    )
+    for idle_s, queues, expected in (
+        (3.0, (), [1.375, 0.75, 0.25, 1.375]),
+        (3.0, (9,), [1.375, 0.75, 0.25, 1.375]),
+        (None, (), [0.25] * 4),
+    ):
+        near = gateways_of([group], [1], queues=queues, idle_s=idle_s)
+        model = model_of([group], gateways=near, replicas=9, seconds=100.0)
+        kept = simulate(model, windows=1, threads=1, keep=True).kept
+        assert kept is not None
+        for found in (kept, simulate_plainly(model)):
+            assert found.latency_s.tolist() == pytest.approx(expected, abs=1e-9)

@@ -216,6 +216,36 @@ TOLD = "deferral_rate = 0.25, gateway_s = 0.1, gateway_deferral_rate = 0.5"
             {"gateway_s = 0.1": "gateway_s = 9"},
             "gateways 'shops': one must be at work less than 100% of its time; its queries want 15",
         ),
+        (
+            {"count = 5": "count = 5\nqueue = -1"},
+            "gateways[0].queue must be at least 0 and",
+        ),
+        ({"count = 5": "count = 5\nqueue = nan"}, "got `float` - at `$.gateways[0].queue`: nan"),
+        ({"count = 5": "count = 5\nqueues = 8"}, "did you mean 'queue'?"),
+        (
+            {"count = 5": "count = 5\ndialling = { idle_s = 0 }"},
+            "gateways[0].dialling.idle_s must be in (0, 3.2e+09], got 0",
+        ),
+        (
+            {"count = 5": "count = 5\ndialling = { idle_s = nan }"},
+            "gateways[0].dialling.idle_s must be in (0, 3.2e+09], got nan",
+        ),
+        ({"count = 5": "count = 5\ndialing = {}"}, "did you mean 'dialling'?"),
+        (
+            {'gateway = "shops"': 'gateway = "shops"\npast_gateway = "lta"'},
+            "group 'phones': past_gateway: profile must be one of",
+        ),
+        (
+            {'gateway = "shops"': 'gateway = "shops"\npast_gatway = "lte"'},
+            "did you mean 'past_gateway'?",
+        ),
+        (
+            {
+                'gateway = "shops"': 'past_gateway = "lte"',
+                ", gateway_s = 0.1, gateway_deferral_rate = 0.5": "",
+            },
+            "group 'phones': past_gateway leads past a gateway, and the group has none",
+        ),
     ],
 )
 def test_gateways_that_contradict_are_refused_in_one_line(
@@ -233,6 +263,20 @@ def test_gateways_that_contradict_are_refused_in_one_line(
         build(read_spec(path), tmp_path, seed=1)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_bound_lets_overloaded_gateways_be_simulated(tmp_path: Path) -> None:
+    """And then nobody knows before how much of the cloud is asked for."""
+    text = FLEET.replace('profile = "lte"', THROUGH).replace("deferral_rate = 0.25", TOLD) + SHOPS
+    text = text.replace("gateway_s = 0.1", "gateway_s = 9").replace("cloud_s = 0.2", "cloud_s = 99")
+    path = tmp_path / "fleet.toml"
+    path.write_text(text.replace("count = 5", "count = 5\nslots = 2\nqueue = 3"))
+    fleet = build(read_spec(path), tmp_path, seed=1)
+    assert fleet.model.gateways.places.tolist() == [5]
+    assert fleet.load == 0
+    path.write_text(text)
+    with pytest.raises(FleetError, match="want 15.*or bound their queue"):
+        build(read_spec(path), tmp_path, seed=1)
 
 
 @pytest.mark.parametrize(

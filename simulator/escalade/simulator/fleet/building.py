@@ -19,7 +19,14 @@ from escalade.simulator.fleet.demand import (
     rate_of,
     recorded_times,
 )
-from escalade.simulator.fleet.description import CloudTable, GatewayTable, Group, Recorded, Spec
+from escalade.simulator.fleet.description import (
+    CloudTable,
+    Dialling,
+    GatewayTable,
+    Group,
+    Recorded,
+    Spec,
+)
 from escalade.simulator.fleet.engine import Model
 from escalade.simulator.formats import nominal_seconds
 from escalade.simulator.network import Profile, Profiles, get_profile, held_share
@@ -84,6 +91,12 @@ def built_of(
         raise FleetError(f"seed must be in [0, {_MAX_SEED}]; got {seed}")
     # Before traces are read, which may take a while.
     profiles = [profile_of(f"group {one.name!r}", one.profile, known) for one in spec.groups]
+    past = [
+        None
+        if one.past_gateway is None
+        else profile_of(f"group {one.name!r}: past_gateway", one.past_gateway, known)
+        for one in spec.groups
+    ]
     beyond = {
         one.name: profile_of(f"gateways {one.name!r}", one.profile, known) for one in spec.gateways
     }
@@ -92,20 +105,25 @@ def built_of(
         if group.name not in given:
             given[group.name] = queries_of(group, spec.cloud, folder, seed)
     return [
-        _build_group(spec, group, profile, beyond, folder, seed, given[group.name])
-        for group, profile in zip(spec.groups, profiles, strict=True)
+        _build_group(spec, group, profile, beyond, aside, folder, seed, given[group.name])
+        for group, profile, aside in zip(spec.groups, profiles, past, strict=True)
     ]
 
 
 def load_of(spec: Spec, built: Sequence[Built]) -> float:
     """Replicas that the queries of its groups would keep at work without a pause.
 
+    Those behind gateways that refuse are left out: how many come is not known before.
+
     Raises:
         FleetError: a run would have no end, or its devices or gateways would never catch up.
     """
     _check_devices(spec, built)
     _check_gateways(spec, built)
-    return sum(one.cloud_s for one in built) / spec.seconds / _full(spec.cloud)
+    # Gateways with a bound send on no more than the cloud has answered.
+    bounded = {one.name for one in spec.gateways if one.queue is not None}
+    asked_s = sum(one.cloud_s for one in built if one.group.gateway not in bounded)
+    return asked_s / spec.seconds / _full(spec.cloud)
 
 
 def _full(server: CloudTable | GatewayTable) -> float:
@@ -124,6 +142,8 @@ def _gateway_notes(spec: Spec, built: Sequence[Built]) -> Iterator[str]:
         beyond = own[0].beyond
         if beyond is not None and (held := held_share(beyond, calls)) > _HELD:
             yield f"{gateway.name}: a gateway makes {_held(calls, held)}"
+        if gateway.dialling is not None:
+            yield f"{gateway.name}: a gateway {_dials(gateway.dialling)}"
 
 
 def _notes(built: Built, seconds: float) -> Iterator[str]:
@@ -133,8 +153,12 @@ def _notes(built: Built, seconds: float) -> Iterator[str]:
     if held > _HELD:
         yield f"a device makes {_held(calls, held)}"
     if (dialling := built.group.dialling) is not None:
-        idle = nominal_seconds(dialling.idle_s)
-        yield f"a device dials for its first call, and for one after {idle} without"
+        yield f"a device {_dials(dialling)}"
+
+
+def _dials(dialling: Dialling) -> str:
+    idle = nominal_seconds(dialling.idle_s)
+    return f"dials for its first call, and for one after {idle} without"
 
 
 def _held(calls: float, held: float) -> str:
@@ -161,6 +185,7 @@ def _build_group(
     group: Group,
     profile: Profile,
     beyond: Mapping[str, Profile],
+    past: Profile | None,
     folder: Path,
     seed: int,
     queries: Queries,
@@ -183,7 +208,10 @@ def _build_group(
         one for one in spec.outages if one.gateway is not None and one.gateway == group.gateway
     ]
     behind = None if group.gateway is None else beyond[group.gateway]
-    return Built(group, profile, behind, queries, rate, times, leaving, above, expected)
+    of_all = [one for one in leaving if one.group is None]
+    return Built(
+        group, profile, behind, past, queries, rate, times, leaving, above, of_all, expected
+    )
 
 
 def _check_devices(spec: Spec, built: Sequence[Built]) -> None:
@@ -205,11 +233,11 @@ def _check_gateways(spec: Spec, built: Sequence[Built]) -> None:
     for gateway in spec.gateways:
         wanted = sum(one.gateways_s for one in _behind(gateway, built)) / spec.seconds
         load = wanted / _full(gateway) / gateway.count
-        if load >= 1:
+        if gateway.queue is None and load >= 1:
             raise FleetError(
                 f"gateways {gateway.name!r}: one must be at work less than 100% of its time; its"
                 f" queries want {100 * load:.4g}%; give {math.floor(load * gateway.count) + 1:,}"
-                " or more, or more slots"
+                " or more, or more slots, or bound their queue"
             )
 
 

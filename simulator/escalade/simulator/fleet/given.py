@@ -66,7 +66,7 @@ def latencies_of(given: Given, *, slots: int, slowdown: float) -> Floats:
         first_record=one_each,
         first_piece=one_each,
         first_time=one_each,
-        first_outage=np.zeros(2 * many + 1, np.int64),
+        first_outage=np.zeros(3 * many + 1, np.int64),
         priority=np.zeros(many, np.int64),
         piece_from_s=np.zeros(many),
         piece_rate=np.zeros(many),

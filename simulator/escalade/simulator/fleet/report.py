@@ -16,8 +16,12 @@ from numpy.typing import NDArray
 from escalade.simulator.fleet.description import Group, Spec
 from escalade.simulator.fleet.engine import (
     AT_GATEWAY,
+    CAME,
     DEFERRED,
     DEGRADED,
+    REFUSED,
+    TURNED_AWAY,
+    WENT_PAST,
     Floats,
     Ints,
     Outcome,
@@ -83,6 +87,14 @@ class GatewayRow(_Row, frozen=True):
     answered: int
     #: Share of their slots in use, from the first second to the last.
     utilisation: float
+    #: Attempts that came to them, and those for which there was no place, from the first second to
+    #: the last.
+    attempts: int
+    refused: int
+    #: Queries that their devices brought to the cloud past them, as they had refused or were cut
+    #: off; and those that they refused until their devices' own answers stood (degraded).
+    past: int
+    turned_away: int
 
 
 class CloudRow(_Row, frozen=True):
@@ -211,7 +223,7 @@ def _report_of(spec: Spec, outcome: Outcome, *, seed: int, notes: Sequence[str])
         warm_up_s=spec.warm_up_s,
         groups=rows,
         together=_group_row("together", spec.groups, tally.histogram, tally.sums),
-        gateways=_gateway_rows(spec, rows, outcome.gateways_s),
+        gateways=_gateway_rows(spec, rows, outcome),
         cloud=CloudRow(
             attempts=int(tally.sent.sum()),
             refused=int(tally.refused.sum()),
@@ -225,7 +237,7 @@ def _report_of(spec: Spec, outcome: Outcome, *, seed: int, notes: Sequence[str])
     )
 
 
-def _gateway_rows(spec: Spec, rows: Sequence[GroupRow], used_s: Floats) -> list[GatewayRow]:
+def _gateway_rows(spec: Spec, rows: Sequence[GroupRow], outcome: Outcome) -> list[GatewayRow]:
     return [
         GatewayRow(
             name=gateway.name,
@@ -237,8 +249,14 @@ def _gateway_rows(spec: Spec, rows: Sequence[GroupRow], used_s: Floats) -> list[
                 if group.gateway == gateway.name
             ),
             utilisation=float(used) / (gateway.count * gateway.slots * spec.seconds),
+            attempts=int(met[CAME]),
+            refused=int(met[REFUSED]),
+            past=int(met[WENT_PAST]),
+            turned_away=int(met[TURNED_AWAY]),
         )
-        for gateway, used in zip(spec.gateways, used_s, strict=True)
+        for gateway, used, met in zip(
+            spec.gateways, outcome.gateways_s, outcome.gateways_met, strict=True
+        )
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from escalade.simulator.fleet.replicas import RUNS, Capacity
-from escalade.simulator.fleet.report import FleetReport, GroupRow, Percentiles
+from escalade.simulator.fleet.report import FleetReport, GatewayRow, GroupRow, Percentiles
 from escalade.simulator.formats import (
     Cell,
     TextTable,
@@ -37,17 +37,26 @@ def lines_of(report: FleetReport) -> list[str]:
         f" {percent(cloud.utilisation)} of its slots in use;"
         f" {three_digits(cloud.replica_hours)} replica hours"
     )
-    lines += [
-        f"{one.name}: {one.gateways:,} gateways answer {count(one.answered)} queries;"
-        f" {percent(one.utilisation)} of their slots in use"
-        for one in report.gateways
-    ]
+    lines += [line for one in report.gateways for line in _of_gateways(one)]
     if cloud.cost:
         lines.append(
             f"cost {three_digits(cloud.cost)}, {three_digits(cloud.cost_per_million)} for a million"
             " queries"
         )
     return lines + report.notes
+
+
+def _of_gateways(row: GatewayRow) -> Iterator[str]:
+    yield (
+        f"{row.name}: {row.gateways:,} gateways answer {count(row.answered)} queries;"
+        f" {percent(row.utilisation)} of their slots in use"
+    )
+    if row.refused or row.past:
+        yield (
+            f"{row.name}: {count(row.attempts)} attempts, {count(row.refused)} refused;"
+            f" {count(row.past)} queries go past to the cloud, {count(row.turned_away)} keep their"
+            " devices' answers"
+        )
 
 
 def tables_of(report: FleetReport) -> list[TextTable]:

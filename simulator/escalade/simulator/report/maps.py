@@ -86,7 +86,8 @@ def fleet_map(groups: Frame, gateways: Frame, cloud: Frame) -> list[Stop]:
             name=str(row["name"]),
             detail=f"{row['gateways']:,} gateways on {row['profile']}",
             answered=percent(float(row["answered"] or 0) / everything),
-            asked=f"{percent(float(row['utilisation'] or 0))} of their slots in use",
+            asked=f"{percent(float(row['utilisation'] or 0))} of their slots in use"
+            + (f", {_count(row, 'refused')} calls refused" if row["refused"] else ""),
         )
         for row in rows_of(gateways)
     ]

@@ -11,29 +11,45 @@ import numpy as np
 from escalade.simulator.fleet.demand.arrivals import Rate
 from escalade.simulator.fleet.demand.delays import sampled_delays, sampled_dialling, samples_for
 from escalade.simulator.fleet.demand.queries import Queries
-from escalade.simulator.fleet.description import Group, Outage, Recorded, Spec
-from escalade.simulator.fleet.engine import Floats, Gateways, Ints, Model, no_gateways
+from escalade.simulator.fleet.description import (
+    Dialling,
+    Group,
+    Outage,
+    Recorded,
+    Spec,
+)
+from escalade.simulator.fleet.engine import (
+    Floats,
+    Gateways,
+    Ints,
+    Model,
+    Past,
+    no_gateways,
+)
 from escalade.simulator.network import Profile
 
 #: Where a queue has no bound.
 _NO_BOUND = 1 << 62
-# Of the random numbers of links to gateways; `delays` has that of connections that are dialled.
-_TO_GATEWAY = 2
+# Of the random numbers of links beside those to the cloud over open connections, which are the same
+# whether or not there are others.
+_DIALLED, _TO_GATEWAY, _GATEWAY_DIALLED, _PAST, _PAST_DIALLED = range(1, 6)
 
 
 @dataclass(frozen=True)
 class Built:
-    """One group as arrays; `beyond` is the network of its gateways, where it has any."""
+    """One group as arrays; `beyond` is the network of its gateways, `past` that past them."""
 
     group: Group
     profile: Profile
     beyond: Profile | None
+    past: Profile | None
     queries: Queries
     rate: Rate
     times: Floats
-    #: Of calls that leave its devices, and its gateways.
+    #: Of calls that leave its devices, and its gateways, and its devices past those.
     outages: list[Outage]
     outages_beyond: list[Outage]
+    outages_past: list[Outage]
     expected: float
 
     @property
@@ -63,11 +79,14 @@ def model_of(spec: Spec, built: Sequence[Built], seed: int) -> Model:
     """All groups of a fleet, one after the other; the seed is of networks too."""
     samples = samples_for(sum(len(one.queries.device_s) for one in built))
     delays = [_to_cloud(one, samples, seed) for one in built]
-    # Of links to the cloud, and then to gateways.
+    # Of links to the cloud, then to gateways, then past them.
     outages = [one.outages_beyond if one.beyond else one.outages for one in built]
     outages += [one.outages if one.beyond else [] for one in built]
+    outages += [one.outages_past if one.past else [] for one in built]
     dialling = [one.group.dialling for one in built]
-    first = [_dialled(one, samples, seed) for one in built]
+    first = [
+        _dialled(one, one.profile, one.group.dialling, samples, [seed, _DIALLED]) for one in built
+    ]
     cloud, retries = spec.cloud, spec.retries
     scaling = cloud.scaling
     return Model(
@@ -118,6 +137,18 @@ def _gateways_of(spec: Spec, built: Sequence[Built], samples: int, seed: int) ->
         return no_gateways(len(built))
     names = [one.name for one in spec.gateways]
     near = [_to_gateway(one, samples, seed) for one in built]
+    kinds = {one.name: one for one in spec.gateways}
+    first = [
+        _dialled(
+            one,
+            one.beyond,
+            None if (of := one.group.gateway) is None else kinds[of].dialling,
+            samples,
+            [seed, _GATEWAY_DIALLED],
+        )
+        for one in built
+    ]
+    dialling = [one.dialling for one in spec.gateways]
     return Gateways(
         kind=np.array(
             [-1 if (of := one.group.gateway) is None else names.index(of) for one in built]
@@ -125,10 +156,38 @@ def _gateways_of(spec: Spec, built: Sequence[Built], samples: int, seed: int) ->
         first=_firsts([one.count for one in spec.gateways]),
         slots=np.array([one.slots for one in spec.gateways]),
         slowdown=np.array([one.slowdown for one in spec.gateways]),
+        places=np.array(
+            [_NO_BOUND if one.queue is None else one.slots + one.queue for one in spec.gateways]
+        ),
+        is_bounded=any(one.queue is not None for one in spec.gateways),
         answer_s=np.concatenate([one.queries.gateway_s for one in built]),
         defers=np.concatenate([one.queries.goes_on for one in built]),
         up_s=np.concatenate([up_s for up_s, _ in near]),
         down_s=np.concatenate([down_s for _, down_s in near]),
+        dials=np.array([one is not None for one in dialling]),
+        idle_s=np.array([0.0 if one is None else one.idle_s for one in dialling]),
+        open_s=np.concatenate([open_s for open_s, _ in first]),
+        first_up_s=np.concatenate([up_s for _, up_s in first]),
+        past=_past_of(spec, built, samples, seed),
+    )
+
+
+def _past_of(spec: Spec, built: Sequence[Built], samples: int, seed: int) -> Past:
+    ways = [
+        _none(one, samples)
+        if one.past is None
+        else sampled_delays(one.queries, one.past, samples, [seed, _PAST])
+        for one in built
+    ]
+    first = [
+        _dialled(one, one.past, one.group.dialling, samples, [seed, _PAST_DIALLED]) for one in built
+    ]
+    return Past(
+        allowed=np.array([one.past is not None for one in built]),
+        up_s=np.concatenate([up_s for up_s, _ in ways]),
+        down_s=np.concatenate([down_s for _, down_s in ways]) + spec.cloud.beside_s,
+        open_s=np.concatenate([open_s for open_s, _ in first]),
+        first_up_s=np.concatenate([up_s for _, up_s in first]),
     )
 
 
@@ -145,20 +204,29 @@ def _to_gateway(built: Built, samples: int, seed: int) -> tuple[Floats, Floats]:
     """Delays over the link to the gateway; none where there is none."""
     queries = built.queries
     if built.beyond is None:
-        none = np.zeros((len(queries.device_s), samples))
-        return none, none
+        return _none(built, samples)
     behind_s = queries.gateway_s + np.where(queries.goes_on, queries.cloud_s, 0.0)
     return sampled_delays(
         replace(queries, cloud_s=behind_s), built.profile, samples, [seed, _TO_GATEWAY]
     )
 
 
-def _dialled(built: Built, samples: int, seed: int) -> tuple[Floats, Floats]:
-    dialling = built.group.dialling
-    if dialling is None:
-        none = np.zeros((len(built.queries.device_s), samples))
-        return none, none
-    return sampled_dialling(built.queries, built.profile, samples, seed, tls=dialling.tls)
+def _dialled(
+    built: Built,
+    profile: Profile | None,
+    dialling: Dialling | None,
+    samples: int,
+    seed: Sequence[int],
+) -> tuple[Floats, Floats]:
+    """Of a link's connections; none where there is no link, or none of them is dialled."""
+    if profile is None or dialling is None:
+        return _none(built, samples)
+    return sampled_dialling(built.queries, profile, samples, seed, tls=dialling.tls)
+
+
+def _none(built: Built, samples: int) -> tuple[Floats, Floats]:
+    none = np.zeros((len(built.queries.device_s), samples))
+    return none, none
 
 
 def _firsts(sizes: Sequence[int]) -> Ints:

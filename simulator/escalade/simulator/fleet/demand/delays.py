@@ -20,8 +20,6 @@ from escalade.simulator.network import (
 
 #: Delays that are sampled of a network each way, shared out among the queries.
 _SAMPLES = 1 << 14
-# Of the random numbers of connections that are dialled.
-_DIALLING = 1
 
 
 def sampled_delays(
@@ -50,14 +48,13 @@ def sampled_delays(
 
 
 def sampled_dialling(
-    queries: Queries, profile: Profile, samples: int, seed: int, *, tls: bool
+    queries: Queries, profile: Profile, samples: int, seed: Sequence[int], *, tls: bool
 ) -> tuple[Floats, Floats]:
     """What calls that dial take until they are sent, and from then on up: each `(R, samples)`.
 
     Arguments are those of `sampled_delays`.
     """
-    # Beside those of open connections, which are the same whether or not somebody dials.
-    rng = np.random.default_rng([seed, _DIALLING])
+    rng = np.random.default_rng(seed)
     found = np.array(
         [
             [_first_s(profile, rng, up, tls=tls) for _ in range(samples)]

@@ -238,6 +238,11 @@ def recorded_of(
     goes_on = np.ones(len(last), np.bool_)
     if group.gateway is not None:
         gateway_s, cloud_s, goes_on = _through_gateway(path, group.gateway, last)
+        if group.past_gateway is not None and not goes_on.all():
+            raise FleetError(
+                f"{path}: past_gateway of group {group.name!r} needs what the cloud takes for all"
+                f" queries; {(~goes_on).sum():,} of {len(goes_on):,} stayed at the gateway"
+            )
         round_trip_s = np.maximum(round_trip_s, gateway_s + cloud_s)
     beside_s = round_trip_s - cloud_s - gateway_s
     if table.token_s is not None:

@@ -138,6 +138,10 @@ def _check_gateways(spec: Spec) -> list[str]:
     names = [one.name for one in spec.gateways]
     for group in spec.groups:
         _check_known(f"group {group.name!r}: gateway", group.gateway, names)
+        if group.past_gateway is not None and group.gateway is None:
+            raise FleetError(
+                f"group {group.name!r}: past_gateway leads past a gateway, and the group has none"
+            )
     for place, name in enumerate(names):
         if name in names[:place]:
             raise FleetError(f"two kinds of gateways are called {name!r}")

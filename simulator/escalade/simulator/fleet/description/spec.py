@@ -23,6 +23,7 @@ PerHour = Annotated[float, msgspec.Meta(gt=0.0, le=3.6e6)]
 _Count = Annotated[int, msgspec.Meta(ge=1, le=MOST_DEVICES)]
 MOST_REPLICAS = 16_384
 Replicas = Annotated[int, msgspec.Meta(ge=1, le=MOST_REPLICAS)]
+Queue = Annotated[int, msgspec.Meta(ge=0, le=100_000_000)]
 #: Less than any round trip that a call which fails takes: without a wait it would fail for ever.
 _LEAST_WAIT_S = 1e-3
 _Wait = Annotated[float, msgspec.Meta(ge=_LEAST_WAIT_S, le=MOST_S)]
@@ -111,7 +112,7 @@ class Answers(_Table, frozen=True):
 
 
 class Dialling(_Table, frozen=True):
-    """Connections of a device that are not always open: it dials for its first call.
+    """Connections of a device, or a gateway, that are not always open: it dials for its first call.
 
     Attributes:
         idle_s: and for one that leaves so long after the last. The default is gRPC's: from
@@ -135,6 +136,8 @@ class Group(_Table, frozen=True):
         thresholds: of the trace's gates; None means as recorded.
         answers: in place of a trace.
         gateway: whose queries go through these gateways; None: straight to the cloud.
+        past_gateway: the network over which a device asks the cloud itself where its gateway gives
+            no answer; None: its own answer stands.
         scale: a device takes so many times as long as that of the trace.
         priority: where some wait in the cloud, those of 0 go first.
         dialling: when a device has to dial; None: its connection is always open.
@@ -148,6 +151,7 @@ class Group(_Table, frozen=True):
     thresholds: list[float] | None = None
     answers: Answers | None = None
     gateway: str | None = None
+    past_gateway: str | None = None
     scale: Annotated[float, msgspec.Meta(gt=0.0, le=1e6)] = 1.0
     priority: Annotated[int, msgspec.Meta(ge=0, le=7)] = 0
     dialling: Dialling | None = None
@@ -162,6 +166,9 @@ class GatewayTable(_Table, frozen=True):
         profile: the network between them and the cloud.
         slots: queries that one computes at once; others wait.
         slowdown: each query beside it makes one take so many times longer.
+        queue: queries that may be at one beside as many as it has slots, those among them whose
+            answer it awaits from the cloud; it refuses what comes beyond. None sets no bound.
+        dialling: when one has to dial the cloud; None: its connection is always open.
     """
 
     name: str
@@ -169,6 +176,8 @@ class GatewayTable(_Table, frozen=True):
     profile: str
     slots: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 1
     slowdown: Share = 0.0
+    queue: Queue | None = None
+    dialling: Dialling | None = None
 
 
 class Scaling(_Table, frozen=True):
@@ -212,7 +221,7 @@ class CloudTable(_Table, frozen=True):
     start_s: Seconds | None = None
     token_s: Seconds | None = None
     beside_s: Seconds = 0.0
-    queue: Annotated[int, msgspec.Meta(ge=0, le=100_000_000)] | None = None
+    queue: Queue | None = None
     price_per_hour: Annotated[float, msgspec.Meta(ge=0.0, le=1e9)] = 0.0
     scaling: Scaling | None = None
 
@@ -237,7 +246,8 @@ class Outage(_Table, frozen=True):
     Attributes:
         from_s: when it begins.
         to_s: when it ends.
-        group: of these devices; None is of all, where no gateway is named.
+        group: of these devices, towards their gateways where they have any; None is of all links
+            of all devices, where no gateway is named.
         gateway: of these gateways, towards the cloud.
     """
 

@@ -8,10 +8,12 @@ from escalade.simulator.fleet.engine.model import (
     Gateways,
     Ints,
     Model,
+    Past,
     no_gateways,
     uniform,
 )
 from escalade.simulator.fleet.engine.outcome import Outcome
+from escalade.simulator.fleet.engine.servers import CAME, REFUSED, TURNED_AWAY, WENT_PAST
 from escalade.simulator.fleet.engine.tally import (
     ANSWERED,
     AT_GATEWAY,
@@ -25,14 +27,19 @@ __all__ = [
     "ANSWERED",
     "ARRIVAL",
     "AT_GATEWAY",
+    "CAME",
     "DEFERRED",
     "DEGRADED",
+    "REFUSED",
+    "TURNED_AWAY",
+    "WENT_PAST",
     "Bools",
     "Floats",
     "Gateways",
     "Ints",
     "Model",
     "Outcome",
+    "Past",
     "Progress",
     "Tally",
     "no_gateways",

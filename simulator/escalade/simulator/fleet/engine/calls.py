@@ -15,11 +15,11 @@ class Calls(NamedTuple):
     """Queries on their way up, N of them.
 
     Attributes:
-        at_s: when the call comes to the cloud, or to a gateway.
+        at_s: when the call comes to the cloud, or to a gateway, or its device goes past that.
         came_s: when the query came to its device.
         first_s: when it first left it, or its gateway.
         key: see `key_of`.
-        attempt: how many failed before.
+        attempt: how many failed before; of one past its gateway `PAST` beside.
     """
 
     at_s: Floats

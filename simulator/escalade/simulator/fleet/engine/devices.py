@@ -14,10 +14,11 @@ from escalade.simulator.fleet.engine.calls import Calls, put_call
 from escalade.simulator.fleet.engine.compiling import compiled, inner
 from escalade.simulator.fleet.engine.model import (
     ARRIVAL,
+    PAST,
     Floats,
     Ints,
     Model,
-    dialling_of,
+    connected,
     exponential,
     first_attempt,
     group_of,
@@ -148,40 +149,29 @@ def _send(
 ) -> int:
     """Put a call on its way, or give it up; returns how many calls there are."""
     group = group_of(model, device)
-    leaves, sent_s, attempt = first_attempt(model, leaving(model, group), key, done_s)
+    leaves, sent_s, attempt = first_attempt(model, leaving(model, group), key, done_s, 0)
+    if not leaves and model.gateways.past.allowed[group]:
+        return put_call(out, size, sent_s, came_s, sent_s, key, PAST)
     if not leaves:
         ended(model, tally, 0, key, DEGRADED, came_s, sent_s)
         return size
     up_s = leaving_s(model, group, key, record, attempt)
     if model.dials[group]:
-        sent_s, up_s = _connected(model, devices, device, group, key, record, attempt, sent_s, up_s)
+        sent_s, up_s = connected(
+            model,
+            devices.used_s,
+            devices.open_s,
+            device,
+            model.idle_s[group],
+            model.open_s,
+            model.first_up_s,
+            key,
+            record,
+            attempt,
+            sent_s,
+            up_s,
+        )
     return put_call(out, size, sent_s + up_s, came_s, done_s, key, attempt)
-
-
-@inner
-def _connected(
-    model: Model,
-    devices: Devices,
-    device: int,
-    group: int,
-    key: int,
-    record: int,
-    attempt: int,
-    sent_s: float,
-    up_s: float,
-) -> tuple[float, float]:
-    """When a call of a device that dials goes on its way, and what that takes.
-
-    A device has one connection, and who calls while it is dialled waits for it. A call that left
-    before the one that dialled, though it was due after it (a back-off lies between), dials itself.
-    Since when a connection is idle goes by when calls leave: answers are others' affair.
-    """
-    used_s = devices.used_s[device]
-    if sent_s - used_s > model.idle_s[group] or sent_s < used_s < devices.open_s[device]:
-        open_s, up_s = dialling_of(model, key, record, attempt)
-        devices.open_s[device] = sent_s + open_s
-    devices.used_s[device] = max(used_s, sent_s)
-    return max(sent_s, devices.open_s[device]), up_s
 
 
 def new_devices(model: Model) -> Devices:

@@ -2,8 +2,9 @@
 
 In each stretch blocks of devices run side by side; what they send up is put in order, and what
 comes to gateways, and then to the cloud, before the stretch's end is served, for nothing that is
-still to be sent can come before. Memory holds one stretch and a few numbers of each device. Blocks
-do not depend on how many threads there are, and neither does any number.
+still to be sent can come before; where gateways refuse both are served at once. Memory holds one
+stretch and a few numbers of each device. Blocks do not depend on how many threads there are, and
+neither does any number.
 """
 
 from __future__ import annotations
@@ -21,13 +22,17 @@ from escalade.simulator.fleet.engine.devices import new_devices, run_devices
 from escalade.simulator.fleet.engine.model import Ints, Model, group_of
 from escalade.simulator.fleet.engine.outcome import Kept, Outcome
 from escalade.simulator.fleet.engine.servers import (
+    Bounds,
+    as_many,
     at_gateways,
     count_use,
     in_cloud,
+    new_bounds,
     new_cloud,
     new_serving,
     run_cloud,
     run_gateways,
+    run_together,
     run_unqueued,
     say_gateways,
     with_jobs,
@@ -103,6 +108,8 @@ class _Run:
         self._cloud = new_cloud(model, windows)
         self._carried = self._to_gateways = empty_calls(0)
         self._serving = new_serving(model)
+        #: None where no gateway refuses: then nothing comes back to them from the cloud.
+        self._bounds = new_bounds(self._serving) if model.gateways.is_bounded else None
         self._blocks = list(blocks_of(model))
 
     def begin(self, pool: ThreadPoolExecutor, until_s: float) -> list[Future[_Sent]]:
@@ -126,6 +133,9 @@ class _Run:
             until_s: those that come before are served.
         """
         self._check_room([*sent, *near], until_s)
+        if self._bounds is not None:
+            self._serve_together(self._bounds, sent, near, until_s)
+            return
         calls = [self._carried, *sent, *self._through_gateways(near, until_s)]
         self._cloud = with_room(self._cloud, self._model.replicas * self._model.slots)
         tally = self._tally_for(sum(len(one.at_s) for one in calls) + in_cloud(self._cloud))
@@ -135,13 +145,39 @@ class _Run:
             self._queue(joined(calls), until_s, tally)
         self._keep_of(tally)
 
+    def _serve_together(
+        self, bounds: Bounds, sent: list[Calls], near: list[Calls], until_s: float
+    ) -> None:
+        """Let the gateways and the cloud run, event by event."""
+        to_gateways, self._to_gateways = _due(joined([self._to_gateways, *near]), until_s)
+        to_cloud, self._carried = _due(joined([self._carried, *sent]), until_s)
+        orders = [np.lexsort((one.key, one.at_s)) for one in (to_gateways, to_cloud)]
+        self._serving = with_jobs(self._serving, len(orders[0]))
+        self._bounds = bounds = as_many(bounds, self._serving)
+        # Whatever is at gateways may come to the cloud.
+        there = at_gateways(self._serving) + len(orders[0])
+        self._cloud = with_room(self._cloud, there + len(orders[1]))
+        tally = self._tally_for(there + len(orders[1]) + in_cloud(self._cloud))
+        run_together(
+            self._model,
+            self._serving,
+            bounds,
+            self._cloud,
+            to_gateways,
+            orders[0],
+            to_cloud,
+            orders[1],
+            until_s,
+            tally,
+        )
+        count_use(self._model, self._cloud, until_s)
+        self._keep_of(tally)
+
     def _through_gateways(self, near: list[Calls], until_s: float) -> list[Calls]:
         """What gateways send on to the cloud."""
         if not len(self._serving.active):
             return []
-        calls = joined([self._to_gateways, *near])
-        due = calls.at_s < until_s
-        coming, self._to_gateways = copied(calls, due), copied(calls, ~due)
+        coming, self._to_gateways = _due(joined([self._to_gateways, *near]), until_s)
         whose = np.empty(len(coming.at_s), np.int64)
         say_gateways(self._model, coming, whose)
         order = np.lexsort((coming.key, coming.at_s, whose))
@@ -195,6 +231,7 @@ class _Run:
             waited_s=cloud.waited_s,
             paid_s=cloud.paid_s,
             gateways_s=self._serving.used_s,
+            gateways_met=self._serving.met,
             kept=None if kept is None else Kept.of(kept),
         )
 
@@ -211,3 +248,9 @@ class _Run:
                 tally.size[0] = 0
             if first == last:
                 return sent
+
+
+def _due(calls: Calls, until_s: float) -> tuple[Calls, Calls]:
+    """Those that come before a time, and the others."""
+    due = calls.at_s < until_s
+    return copied(calls, due), copied(calls, ~due)

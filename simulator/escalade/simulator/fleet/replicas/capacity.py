@@ -112,7 +112,11 @@ def _fewest(fleet: Fleet, spec: Spec, p99_s: float) -> tuple[int, float]:
 
     @cache
     def took_s(replicas: int) -> float:
-        return p99_of(run_with(fleet.model, replicas))
+        try:
+            outcome = run_with(fleet.model, replicas)
+        except FleetError:  # calls pile up: as many come past gateways as those refuse
+            return math.inf
+        return p99_of(outcome)
 
     low = least_replicas(spec, fleet.load)
     found = fewest(low, spec.cloud.replicas, lambda many: max(0.0, took_s(many) - p99_s))

@@ -2,13 +2,16 @@
 
 from escalade.simulator.fleet.engine.model.draws import ARRIVAL, exponential, record_of, uniform
 from escalade.simulator.fleet.engine.model.links import (
+    PAST,
+    connected,
     delays_of,
-    dialling_of,
     first_attempt,
     home_s,
     leaving,
     leaving_s,
     next_attempt,
+    refused_s,
+    to_cloud,
 )
 from escalade.simulator.fleet.engine.model.model import (
     Bools,
@@ -16,6 +19,7 @@ from escalade.simulator.fleet.engine.model.model import (
     Gateways,
     Ints,
     Model,
+    Past,
     device_of,
     gateway_of,
     group_of,
@@ -26,14 +30,16 @@ from escalade.simulator.fleet.engine.model.model import (
 
 __all__ = [
     "ARRIVAL",
+    "PAST",
     "Bools",
     "Floats",
     "Gateways",
     "Ints",
     "Model",
+    "Past",
+    "connected",
     "delays_of",
     "device_of",
-    "dialling_of",
     "exponential",
     "first_attempt",
     "gateway_of",
@@ -46,5 +52,7 @@ __all__ = [
     "no_gateways",
     "record_of",
     "recorded_as",
+    "refused_s",
+    "to_cloud",
     "uniform",
 ]

@@ -19,6 +19,23 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 
+class Past(NamedTuple):
+    """How devices of G groups ask the cloud themselves, where their gateway gives no answer.
+
+    Attributes:
+        allowed: `(G,)` whether they do; else their own answers stand.
+        up_s: `(R, S)` delays that such a call meets on its way to the cloud,
+        down_s: `(R, S)` and back.
+        open_s: `(R, S)` as in `Model`, of these connections; so is `first_up_s`.
+    """
+
+    allowed: Bools
+    up_s: Floats
+    down_s: Floats
+    open_s: Floats
+    first_up_s: Floats
+
+
 class Gateways(NamedTuple):
     """What stands between devices and the cloud: K kinds of gateways, numbered through all.
 
@@ -27,20 +44,34 @@ class Gateways(NamedTuple):
         first: `(K + 1,)` a kind's gateways are those from its own up to the next's.
         slots: `(K,)` queries that one computes at once.
         slowdown: `(K,)` as that of a replica.
+        places: `(K,)` queries that may be at one, from when they come until they are answered,
+            those that it has asked the cloud among them; it refuses what comes beyond.
+        is_bounded: whether any of these is a bound.
         answer_s: `(R,)` what a gateway takes for a query alone.
         defers: `(R,)` whether it then goes on to the cloud.
         up_s: `(R, S)` delays that a call meets on its way to the gateway,
         down_s: `(R, S)` and back to its device.
+        dials: `(K,)` whether one has to dial the cloud for its first call,
+        idle_s: `(K,)` and for one that leaves so long after the last.
+        open_s: `(R, S)` as in `Model`, of these connections; so is `first_up_s`.
+        past: the way past them.
     """
 
     kind: Ints
     first: Ints
     slots: Ints
     slowdown: Floats
+    places: Ints
+    is_bounded: bool
     answer_s: Floats
     defers: Bools
     up_s: Floats
     down_s: Floats
+    dials: Bools
+    idle_s: Floats
+    open_s: Floats
+    first_up_s: Floats
+    past: Past
 
 
 def no_gateways(groups: int) -> Gateways:
@@ -51,10 +82,17 @@ def no_gateways(groups: int) -> Gateways:
         first=np.zeros(1, np.int64),
         slots=np.empty(0, np.int64),
         slowdown=none,
+        places=np.empty(0, np.int64),
+        is_bounded=False,
         answer_s=none,
         defers=np.empty(0, np.bool_),
         up_s=never,
         down_s=never,
+        dials=np.empty(0, np.bool_),
+        idle_s=none,
+        open_s=never,
+        first_up_s=never,
+        past=Past(np.zeros(groups, np.bool_), never, never, never, never),
     )
 
 
@@ -67,8 +105,8 @@ class Model(NamedTuple):
         first_record: `(G + 1,)` so are its recorded queries,
         first_piece: `(G + 1,)` the pieces of its rate of arrivals,
         first_time: `(G + 1,)` its recorded arrivals, of which it may have none,
-        first_outage: `(2 G + 1,)` outages, rising: of each group's link to the cloud, which is its
-            devices' or its gateways', and then of each group's link to gateways.
+        first_outage: `(3 G + 1,)` outages, rising: of each group's link to the cloud, which is its
+            devices' or its gateways', then of each group's link to gateways, and past them.
         priority: `(G,)` whose queries go first where some wait: those of 0.
         piece_from_s: where a piece begins; the last has no end.
         piece_rate: queries a second of one device.

@@ -9,21 +9,37 @@ from escalade.simulator.fleet.engine.servers.cloud import (
     with_room,
 )
 from escalade.simulator.fleet.engine.servers.gateways import (
+    CAME,
+    REFUSED,
+    TURNED_AWAY,
+    WENT_PAST,
+    Bounds,
+    as_many,
     at_gateways,
+    new_bounds,
     new_serving,
     run_gateways,
     say_gateways,
     with_jobs,
 )
+from escalade.simulator.fleet.engine.servers.together import run_together
 
 __all__ = [
+    "CAME",
+    "REFUSED",
+    "TURNED_AWAY",
+    "WENT_PAST",
+    "Bounds",
+    "as_many",
     "at_gateways",
     "count_use",
     "in_cloud",
+    "new_bounds",
     "new_cloud",
     "new_serving",
     "run_cloud",
     "run_gateways",
+    "run_together",
     "run_unqueued",
     "say_gateways",
     "with_jobs",

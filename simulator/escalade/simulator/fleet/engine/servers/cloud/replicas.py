@@ -20,6 +20,8 @@ from escalade.simulator.fleet.engine.tally import DEFERRED, Tally, ended
 #: What a replica does. Leaving: it computes what it has and takes no more.
 OFF, STARTING, TAKING, LEAVING = 0, 1, 2, 3
 
+#: Of a job without a place at a gateway.
+NOBODY = -1
 #: Places in `Cloud.counts`: queries in slots, waiting, and to be tried again; replicas that take
 #: queries, that start, and that are paid; those that start first; jobs that are free; queries that
 #: were ever put into a slot.
@@ -44,9 +46,11 @@ class Cloud(NamedTuple):
         came_s: `(J,)` of a job, as in `Calls`; so are `first_s`, `key` and `attempt`.
         record: `(J,)` its recorded query.
         group: `(J,)` the group of its device.
+        place: `(J,)` what it is at a gateway that has a bound; -1 for none.
         free: `(J,)` jobs that are none, a stack.
         waiting: `(Q, J)` rings of jobs that wait; `wait_first` and `wait_size` of each.
-        again_s: `(J,)` a heap of when failed calls come again; `again_key`, `again_job`.
+        again_s: `(J,)` a heap of when failed calls come again, and of when those come of gateways
+            that refuse; `again_key`, `again_job`.
         counts: see above; `times` too.
         used_s: `(W,)` seconds of slots in use,
         waited_s: `(W,)` of queries that wait,
@@ -72,6 +76,7 @@ class Cloud(NamedTuple):
     attempt: Ints
     record: Ints
     group: Ints
+    place: Places
     free: Places
     waiting: Places
     wait_first: Ints
@@ -134,7 +139,7 @@ def with_room(cloud: Cloud, more: int) -> Cloud:
     if cloud.counts[FREE] >= more:
         return cloud
     grown = _jobs(max(2 * have, have + more), len(cloud.wait_size))
-    for name in ("came_s", "first_s", "key", "attempt", "record", "group"):
+    for name in ("came_s", "first_s", "key", "attempt", "record", "group", "place"):
         grown[name][:have] = getattr(cloud, name)
     for name in ("again_s", "again_key", "again_job"):
         grown[name][:have] = getattr(cloud, name)
@@ -155,7 +160,7 @@ def _jobs(many: int, priorities: int) -> dict[str, np.ndarray]:
     return {
         **{name: np.zeros(many) for name in floats},
         **{name: np.zeros(many, np.int64) for name in whole},
-        **{name: np.zeros(many, np.int32) for name in ("free", "again_job")},
+        **{name: np.zeros(many, np.int32) for name in ("place", "free", "again_job")},
         "waiting": np.zeros((priorities, many), np.int32),
     }
 
@@ -234,15 +239,24 @@ def fill(model: Model, cloud: Cloud, replica: int, now_s: float) -> None:
 
 
 @inner
-def complete(model: Model, cloud: Cloud, replica: int, now_s: float, tally: Tally) -> None:
-    """Send the answer of the job that has ended, and let the next one in."""
+def complete(
+    model: Model, cloud: Cloud, replica: int, now_s: float, tally: Tally
+) -> tuple[int, float]:
+    """Send the answer of the job that has ended, and let the next one in.
+
+    Returns:
+        Which job that was, and when its answer is with who called.
+    """
     job = take(model, cloud, replica, now_s)
     key, record = cloud.key[job], cloud.record[job]
-    _, down_s = delays_of(model, key, record, cloud.attempt[job])
+    attempt = cloud.attempt[job]
+    _, down_s = delays_of(model, key, record, attempt)
     group = cloud.group[job]
-    at_s = now_s + down_s + home_s(model, group, key, record)
+    back_s = now_s + down_s
+    at_s = back_s + home_s(model, group, key, record, attempt)
     ended(model, tally, group, key, DEFERRED, cloud.came_s[job], at_s)
     cloud.free[cloud.counts[FREE]] = job
     cloud.counts[FREE] += 1
     if cloud.state[replica] == TAKING:
         fill(model, cloud, replica, now_s)
+    return job, back_s

@@ -18,12 +18,14 @@ from escalade.simulator.fleet.engine.model import (
     home_s,
     next_attempt,
     recorded_as,
+    to_cloud,
 )
 from escalade.simulator.fleet.engine.servers.cloud.replicas import (
     AGAIN,
     COUNTED,
     FREE,
     LOOK,
+    NOBODY,
     PAID,
     USED,
     WAITING,
@@ -69,11 +71,9 @@ def run_cloud(
         elif cloud.times[LOOK] == now_s:
             look(model, cloud, now_s)
         elif is_again:
-            cloud.counts[AGAIN] -= 1
-            job = pop(cloud.again_s, cloud.again_key, cloud.again_job, cloud.counts[AGAIN] + 1)
-            _arrive(model, cloud, job, now_s, tally)
+            arrive(model, cloud, next_to_cloud(cloud), now_s, tally)
         else:
-            _arrive(model, cloud, _new_job(model, cloud, calls, order[at]), now_s, tally)
+            arrive(model, cloud, take_cloud_call(model, cloud, calls, order[at]), now_s, tally)
             at += 1
 
 
@@ -91,23 +91,57 @@ def _next_arrival(cloud: Cloud, calls: Calls, order: Ints, at: int) -> tuple[flo
 
 
 @inner
-def _new_job(model: Model, cloud: Cloud, calls: Calls, call: int) -> int:
-    cloud.counts[FREE] -= 1
-    job = cloud.free[cloud.counts[FREE]]
+def take_cloud_call(model: Model, cloud: Cloud, calls: Calls, call: int) -> int:
+    """The job that a call is."""
     key = calls.key[call]
     group = group_of(model, device_of(key))
-    cloud.came_s[job] = calls.came_s[call]
-    cloud.first_s[job] = calls.first_s[call]
-    cloud.key[job] = key
-    cloud.attempt[job] = calls.attempt[call]
-    cloud.record[job] = recorded_as(model, group, key)
-    cloud.group[job] = group
+    record = recorded_as(model, group, key)
+    came_s, first_s = calls.came_s[call], calls.first_s[call]
+    return new_job(cloud, came_s, first_s, key, calls.attempt[call], record, group, NOBODY)
+
+
+@inner
+def new_job(
+    cloud: Cloud,
+    came_s: float,
+    first_s: float,
+    key: int,
+    attempt: int,
+    record: int,
+    group: int,
+    place: int,
+) -> int:
+    """A job that is these."""
+    cloud.counts[FREE] -= 1
+    job = cloud.free[cloud.counts[FREE]]
+    cloud.came_s[job], cloud.first_s[job] = came_s, first_s
+    cloud.key[job], cloud.attempt[job] = key, attempt
+    cloud.record[job], cloud.group[job], cloud.place[job] = record, group, place
     return int(job)
 
 
 @inner
-def _arrive(model: Model, cloud: Cloud, job: int, now_s: float, tally: Tally) -> None:
-    """A call is put into a slot, waits for one, or is refused."""
+def come_to_cloud(cloud: Cloud, job: int, at_s: float) -> None:
+    """Let a job come at a time."""
+    many, key = cloud.counts[AGAIN], cloud.key[job]
+    push(cloud.again_s, cloud.again_key, cloud.again_job, many, at_s, key, job)
+    cloud.counts[AGAIN] += 1
+
+
+@inner
+def next_to_cloud(cloud: Cloud) -> int:
+    """The job that is the first to come, taken out."""
+    cloud.counts[AGAIN] -= 1
+    return pop(cloud.again_s, cloud.again_key, cloud.again_job, cloud.counts[AGAIN] + 1)
+
+
+@inner
+def arrive(model: Model, cloud: Cloud, job: int, now_s: float, tally: Tally) -> tuple[bool, float]:
+    """A call is put into a slot, waits for one, or is refused.
+
+    Returns:
+        Whether it was given up, and when.
+    """
     group, window = cloud.group[job], window_of(model, now_s, tally.sent.shape[1])
     tally.sent[group, window] += 1
     replica = cloud.least[1]
@@ -117,35 +151,30 @@ def _arrive(model: Model, cloud: Cloud, job: int, now_s: float, tally: Tally) ->
         wait(model, cloud, job)
     else:
         tally.refused[group, window] += 1
-        _refuse(model, cloud, job, now_s, tally)
+        return _refuse(model, cloud, job, now_s, tally)
+    return False, now_s
 
 
 @inner
-def _refuse(model: Model, cloud: Cloud, job: int, now_s: float, tally: Tally) -> None:
-    """Its device hears of it, and calls again or gives up."""
+def _refuse(model: Model, cloud: Cloud, job: int, now_s: float, tally: Tally) -> tuple[bool, float]:
+    """Who called hears of it, and calls again or gives up; returns whether, and when."""
     key, group, record = cloud.key[job], cloud.group[job], cloud.record[job]
-    _, down_s = delays_of(model, key, record, cloud.attempt[job])
+    attempt = cloud.attempt[job]
+    _, down_s = delays_of(model, key, record, attempt)
+    link = to_cloud(model, group, attempt)
     again, at_s, attempt = next_attempt(
-        model, group, key, now_s + down_s, cloud.first_s[job], cloud.attempt[job]
+        model, link, key, now_s + down_s, cloud.first_s[job], attempt, 0.0
     )
     if again:
         up_s, _ = delays_of(model, key, record, attempt)
         cloud.attempt[job] = attempt
-        push(
-            cloud.again_s,
-            cloud.again_key,
-            cloud.again_job,
-            cloud.counts[AGAIN],
-            at_s + up_s,
-            key,
-            job,
-        )
-        cloud.counts[AGAIN] += 1
-    else:
-        at_s += home_s(model, group, key, record)
-        ended(model, tally, group, key, DEGRADED, cloud.came_s[job], at_s)
-        cloud.free[cloud.counts[FREE]] = job
-        cloud.counts[FREE] += 1
+        come_to_cloud(cloud, job, at_s + up_s)
+        return False, at_s
+    home = home_s(model, group, key, record, attempt)
+    ended(model, tally, group, key, DEGRADED, cloud.came_s[job], at_s + home)
+    cloud.free[cloud.counts[FREE]] = job
+    cloud.counts[FREE] += 1
+    return True, at_s
 
 
 @compiled

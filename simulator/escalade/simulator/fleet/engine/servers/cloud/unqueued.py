@@ -178,7 +178,7 @@ def keep_on(
         if end_s < until_s:
             key, group, record = cloud.key[job], cloud.group[job], cloud.record[job]
             _, down_s = delays_of(model, key, record, cloud.attempt[job])
-            at_s = end_s + down_s + home_s(model, group, key, record)
+            at_s = end_s + down_s + home_s(model, group, key, record, cloud.attempt[job])
             ended(model, tally, group, key, DEFERRED, cloud.came_s[job], at_s)
             cloud.free[cloud.counts[FREE]] = job
             cloud.counts[FREE] += 1
@@ -201,7 +201,7 @@ def serve(
         _use(model, cloud, at_s, min(end_s, until_s))
         if end_s < until_s:
             _, down_s = delays_of(model, key, record, calls.attempt[k])
-            home = home_s(model, group, key, record)
+            home = home_s(model, group, key, record, calls.attempt[k])
             ended(model, tally, group, key, DEFERRED, calls.came_s[k], end_s + down_s + home)
         else:
             cloud.counts[FREE] -= 1

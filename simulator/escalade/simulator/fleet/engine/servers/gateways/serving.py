@@ -25,6 +25,10 @@ from escalade.simulator.fleet.engine.servers.heaps import Places
 
 #: Places in `Serving.counts`: jobs that are free; queries that were ever put into a slot.
 FREE, STARTED = range(2)
+#: Places in `Serving.met`: attempts that came, and of these those that were refused; queries that
+#: went past to the cloud, and those that were refused until their devices' own answers stood (of
+#: both those of the warm-up are left out).
+CAME, REFUSED, WENT_PAST, TURNED_AWAY = range(4)
 NOBODY = -1
 
 
@@ -49,6 +53,11 @@ class Serving(NamedTuple):
         free: `(J,)` jobs that are none, a stack.
         counts: see above.
         used_s: `(K,)` seconds of slots in use, until the run's end.
+        met: `(K, 4)` what came of calls to them, see above.
+        called_s: `(V,)` when one last called the cloud; empty where none dials,
+        open_s: `(V,)` and from when its connection is open.
+        past_called_s: `(D,)` the same of devices past them; likewise.
+        past_open_s: `(D,)`.
     """
 
     kind: Ints
@@ -71,6 +80,11 @@ class Serving(NamedTuple):
     free: Places
     counts: Ints
     used_s: Floats
+    met: Ints
+    called_s: Floats
+    open_s: Floats
+    past_called_s: Floats
+    past_open_s: Floats
 
 
 def new_serving(model: Model) -> Serving:
@@ -81,6 +95,8 @@ def new_serving(model: Model) -> Serving:
     many = len(kind)
     slot = np.concatenate([[0], np.cumsum(gateways.slots[kind])]).astype(np.int64)
     slots = int(slot[-1])
+    dialling = many if gateways.dials.any() else 0
+    past = int(model.first_device[-1]) if (gateways.past.allowed & model.dials).any() else 0
     return Serving(
         kind=kind,
         slot=slot,
@@ -96,6 +112,11 @@ def new_serving(model: Model) -> Serving:
         **_jobs(0),
         counts=np.zeros(2, np.int64),
         used_s=np.zeros(kinds),
+        met=np.zeros((kinds, 4), np.int64),
+        called_s=np.full(dialling, -np.inf),
+        open_s=np.full(dialling, -np.inf),
+        past_called_s=np.full(past, -np.inf),
+        past_open_s=np.full(past, -np.inf),
     )
 
 
