@@ -53,7 +53,13 @@ def demo(
 ) -> None:
     """Watch a whole cascade work: export, calibrate, serve, ask over four networks, report."""
     from escalade.cli.errors import MissingError
-    from escalade.cli.output import note_console, print_json, result_console, show_report
+    from escalade.cli.output import (
+        note_console,
+        print_json,
+        result_console,
+        show_report,
+        show_table,
+    )
 
     for name in (_SMALL, _LARGE) if web else (_SMALL, _BASELINE, _LARGE):
         if not (models / name / "config.json").is_file():
@@ -106,7 +112,7 @@ def demo(
         )
         return
     console = result_console()
-    console.print(live_table(rows), soft_wrap=False)
+    show_table(live_table(rows), grouped=True)
     show_report(lines_of(clock), tables_of(clock))
     for line in (executorch, *comparison_lines(summary, evaluation)):
         console.print(line)
