@@ -17,7 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from escalade.cli.output import harmless, note_console, print_json, print_text, show_table
+from escalade.cli.output import harmless, note_console, print_json, print_text
+from escalade.cli.tables import show_table
 from escalade.simulator.formats import Cell, TextTable
 
 Invoke = Callable[..., tuple[int, str, str]]

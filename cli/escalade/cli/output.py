@@ -29,17 +29,9 @@ from rich.text import Text
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rich.table import Table
-
     from escalade.edge.artifact import SignatureState
-    from escalade.simulator.formats import TextTable
 
 _FILE_WIDTH = 160
-# Of a terminal that every table has room on.
-_ANY_WIDTH = 1 << 20
-# What rich draws of a table, in characters: a line before the first column; after each of them
-# another, and a space on either side.
-_AROUND, _BESIDE = 1, 3
 # Controls; formats (overrides and isolates of direction, widths of zero); halves of characters that
 # stand for bytes of a name that is no text; ends of lines and paragraphs.
 _UNSHOWN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -119,88 +111,11 @@ def _in_json(one: str, has_all: bool) -> str:
     return "".join(f"\\u{units[at] << 8 | units[at + 1]:04x}" for at in range(0, len(units), 2))
 
 
-def show_report(lines: Iterable[str], tables: Iterable[TextTable]) -> None:
-    """What was found, in sentences and then in tables, on stdout."""
-    for line in lines:
-        result_console().print(line)
-    for table in tables:
-        show_table(table)
-
-
 def show_written(files: Iterable[tuple[str, Path]]) -> None:
     """What was written, each with what it is."""
     console = result_console()
     for kind, path in files:
         console.print(f"{kind}: {path}")
-
-
-def show_table(table: TextTable, *, grouped: bool = False) -> None:
-    """A table of results on stdout, details beneath their numbers.
-
-    Where a terminal is too narrow rich would cut words, numbers too: there a row is some lines.
-
-    Args:
-        table: what is shown.
-        grouped: rows of one name are a group, which says it once.
-    """
-    from rich.table import Table
-
-    shown = Table(title=harmless(table.title), title_justify="left")
-    for k, heading in enumerate(table.head):
-        shown.add_column(harmless(heading), justify="left" if k == 0 else "right")
-    before = None
-    for row in table.rows:
-        goes_on = grouped and row[0] == before
-        if grouped and not goes_on and before is not None:
-            shown.add_section()
-        before = row[0]
-        cells = [row[0]._replace(text="", detail=""), *row[1:]] if goes_on else row
-        shown.add_row(
-            *(
-                Text.assemble(
-                    harmless(cell.text),
-                    *([("\n" + harmless(cell.detail), "dim")] if cell.detail else []),
-                )
-                for cell in cells
-            )
-        )
-    console = result_console()
-    if _fit(shown, console):
-        console.print(shown, soft_wrap=False)
-        return
-    console.print(harmless(table.title), style="italic")
-    for row in table.rows:
-        for k, (heading, cell) in enumerate(zip(table.head, row, strict=True)):
-            detail = f" ({cell.detail})" if cell.detail else ""
-            said = f"{heading}: {cell.text}{detail}" if heading else f"{cell.text}{detail}"
-            console.print(("  " if k else "") + harmless(said), soft_wrap=False)
-
-
-def _fit(table: Table, console: Console) -> bool:
-    """Give each column room for its longest word, and the rest to those that have most to say.
-
-    Returns:
-        False where the console is too narrow for the words. (rich takes from wide columns alone,
-        down to where words are cut.)
-    """
-    from rich.measure import measure_renderables
-
-    options = console.options.update_width(_ANY_WIDTH)
-    said = [
-        measure_renderables(console, options, [column.header, *column.cells])
-        for column in table.columns
-    ]
-    widths = [one.minimum for one in said]
-    room = console.width - _AROUND - _BESIDE * len(widths) - sum(widths)
-    while room > 0:
-        lacks = [one.maximum - width for one, width in zip(said, widths, strict=True)]
-        if (most := max(lacks, default=0)) == 0:
-            break
-        widths[lacks.index(most)] += 1
-        room -= 1
-    for column, width in zip(table.columns, widths, strict=True):
-        column.width = width
-    return room >= 0
 
 
 class Bar:

@@ -10,11 +10,11 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from escalade.cli.demo.clone import in_clone
 from escalade.cli.demo.page_server import PAGE
 from escalade.cli.options import JsonOption, SeedOption
 
-# In a checkout (and so in an editable install) the checkpoints lie beside the training code.
-_CHECKPOINTS = Path(__file__).parents[4] / "training" / "checkpoints"
+_CHECKPOINTS = in_clone("training", "checkpoints")
 _SMALL, _BASELINE, _LARGE = "small-cat-xent", "small-xent", "large"
 
 
@@ -53,18 +53,13 @@ def demo(
 ) -> None:
     """Watch a whole cascade work: export, calibrate, serve, ask over four networks, report."""
     from escalade.cli.errors import MissingError
-    from escalade.cli.output import (
-        note_console,
-        print_json,
-        result_console,
-        show_report,
-        show_table,
-    )
+    from escalade.cli.output import note_console, print_json, result_console
+    from escalade.cli.tables import show_report, show_table
 
     for name in (_SMALL, _LARGE) if web else (_SMALL, _BASELINE, _LARGE):
         if not (models / name / "config.json").is_file():
             raise MissingError(
-                f"{models / name}: no checkpoint there; run the demo from a clone of the"
+                f"{models / name}: no checkpoint there; run the demo in a clone of the"
                 " repository, or give --models"
             )
     for number in (signal.SIGTERM, signal.SIGHUP):
