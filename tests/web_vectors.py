@@ -27,7 +27,7 @@ from escalade.edge.deferral import (
     defers,
     rule_named,
 )
-from escalade.simulator.network.described import outages_told
+from escalade.simulator.network.described.rows import outages_told
 from escalade.simulator.network.profiles import Chance, Cycle
 from escalade.simulator.network.profiles.reading import shipped_profiles
 

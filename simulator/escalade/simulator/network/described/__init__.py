@@ -3,7 +3,6 @@
 from escalade.simulator.network.described.pings import Pings, ping, span_s
 from escalade.simulator.network.described.rows import (
     ProfileRow,
-    outages_told,
     profiles_table,
     report_lines,
     report_of,
@@ -13,7 +12,6 @@ from escalade.simulator.network.described.rows import (
 __all__ = [
     "Pings",
     "ProfileRow",
-    "outages_told",
     "ping",
     "profiles_table",
     "report_lines",
