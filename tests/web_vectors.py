@@ -27,6 +27,8 @@ from escalade.edge.deferral import (
     defers,
     rule_named,
 )
+from escalade.simulator.network.described.rows import outages_told
+from escalade.simulator.network.profiles import Chance, Cycle
 from escalade.simulator.network.profiles.reading import shipped_profiles
 
 _WEB = Path(__file__).resolve().parents[1] / "edge" / "web"
@@ -173,22 +175,30 @@ def _rounded(vectors: dict[str, object]) -> dict[str, object]:
 
 
 def profiles() -> str:
-    """The file of networks that the page offers: medians, without spread and loss.
-
-    A network that is away now and then is another from the list; on the page airplane mode is that.
-    """
+    """The file of networks that the page offers: medians and outages, without spread and loss."""
     rows = [
         {
             "name": one.name,
             "rtt_ms": one.rtt_ms,
             "up_mbps": one.up_mbps,
             "down_mbps": one.down_mbps,
+            "outages": [_outage(outage) for outage in one.outages],
+            "told": "; ".join(outages_told(one)),
             "source": one.source,
         }
         for one in shipped_profiles().values()
-        if not one.outages
     ]
     return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
+
+
+def _outage(one: Cycle | Chance) -> dict[str, object]:
+    """As `edge/web/src/wire/outages.ts` names it."""
+    return {
+        "kind": "cycle" if isinstance(one, Cycle) else "chance",
+        "everyS": one.every_s,
+        "lastsS": one.lasts_s,
+        "beginsS": one.begins_s if isinstance(one, Cycle) else 0.0,
+    }
 
 
 if __name__ == "__main__":

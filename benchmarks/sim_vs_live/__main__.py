@@ -42,8 +42,8 @@ def main() -> None:
     # Processes that are begun import this file again, and are to be there at once.
     from benchmarks.sim_vs_live.report import read_findings, tables_of, write
 
-    from escalade.cli.output import show_table
     from escalade.cli.process.quiet import quiet_third_party
+    from escalade.cli.tables import show_table
     from escalade.simulator.network import get_profile
 
     for name in options.profiles:

@@ -191,7 +191,7 @@ MISTAKES: list[tuple[str, list[str], str]] = [
     ("no number", ["plan", "{data}", "--p95-ms", "abc"], "as a number, got 'abc'"),
     ("too small", ["profiles", "convert", "{data}", "--out", "{tmp}/o", "--step-ms", "0"],
      "equal to 1, got '0'"),
-    ("no checkpoints", ["demo", "--models", "{tmp}"], "run the demo from a clone"),
+    ("no checkpoints", ["demo", "--models", "{tmp}"], "run the demo in a clone"),
 ]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import unicodedata
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from escalade.cli.output import harmless, note_console, print_json, print_text, show_table
+from escalade.cli.output import harmless, note_console, print_json, print_text
+from escalade.cli.tables import show_table
 from escalade.simulator.formats import Cell, TextTable
 
 Invoke = Callable[..., tuple[int, str, str]]
@@ -89,6 +91,40 @@ def test_a_narrow_terminal_loses_nothing_of_a_table(
     for text in (*names, *(one.text for one in cells), "to", "123.45"):
         for word in text.split():
             assert any(word in found for found in words), (word, lines)
+
+
+@settings(max_examples=100)
+@given(
+    st.integers(20, 100),
+    st.lists(
+        st.lists(st.text("abc ", max_size=30), min_size=8, max_size=8), min_size=1, max_size=3
+    ),
+)
+def test_no_word_of_a_table_is_cut_whatever_its_columns(width: int, rows: list[list[str]]) -> None:
+    """rich takes room from the widest columns alone, down to where it cuts words."""
+    head = ["network", "calls", "without, p50", "IQR", "achieved, p50", "p99", "residual", "95%"]
+    # Lines are broken where a word is wider than all of the terminal.
+    texts = [["".join(word[:15] + " " for word in cell.split()) for cell in row] for row in rows]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdout", shown := Terminal())
+        patch.setenv("NO_COLOR", "1")
+        patch.setenv("COLUMNS", str(width))
+        show_table(TextTable("Delays", head, [[Cell(one) for one in row] for row in texts]))
+    assert "…" not in shown.getvalue()
+    assert max(map(len, re.sub(r"\x1b\[\d*m", "", shown.getvalue()).splitlines())) <= width
+    found = re.findall(r"[^\s│┃:]+", re.sub(r"\x1b\[\d*m", "", shown.getvalue()))
+    wanted = Counter(word for row in texts for cell in row for word in cell.split())
+    assert not wanted - Counter(found)
+
+
+def test_a_group_of_rows_says_its_name_once(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [[Cell(name), Cell(number)] for name, number in ("a1", "a2", "b3", "a4")]
+    show_table(TextTable("", ["name", "n"], rows), grouped=True)
+    drawn = capsys.readouterr().out.splitlines()
+    assert [line.split("│")[1].strip() for line in drawn if line.startswith("│")] == [
+        "a", "", "b", "a",
+    ]  # fmt: skip
+    assert sum(line.startswith("├") for line in drawn) == 2
 
 
 def test_an_answer_is_exact_in_a_file_and_harmless_on_a_terminal(

@@ -34,3 +34,18 @@ def test_bars_are_drawn_on_a_terminal_alone() -> None:
     os.close(theirs)
     assert b"Loading: 100%" in os.read(ours, 1 << 16)
     os.close(ours)
+
+
+def test_a_home_that_takes_no_files_is_no_news() -> None:
+    """matplotlib says where it keeps its fonts then; `simulate` draws none of its figures."""
+    code = (
+        "from escalade.cli.process.quiet import quiet_third_party\n"
+        "quiet_third_party()\n"
+        "import matplotlib\n"
+        "matplotlib.get_cachedir()\n"
+    )
+    nowhere = {**os.environ, "HOME": "/dev/null", "MPLCONFIGDIR": "/dev/null/matplotlib"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=nowhere, check=True
+    )
+    assert done.stderr == ""

@@ -54,7 +54,8 @@ def main() -> None:
     from benchmarks.sim_vs_live.replicas.holding import Holding, Plan, table_of
     from benchmarks.sim_vs_live.replicas.servers import Replicas
 
-    from escalade.cli.output import print_json, show_table
+    from escalade.cli.output import print_json
+    from escalade.cli.tables import show_table
     from escalade.simulator.errors import SimulatorError
 
     # Whoever is told to stop lets its replicas go first.

@@ -166,7 +166,12 @@ def _say_version(asked: bool) -> None:
 def main(
     version: Annotated[
         bool,
-        typer.Option("--version", is_eager=True, callback=_say_version, help="And Python's."),
+        typer.Option(
+            "--version",
+            is_eager=True,
+            callback=_say_version,
+            help="This one, and Python's.",
+        ),
     ] = False,
 ) -> None:
     """Language-model cascades from the edge to the cloud."""

@@ -30,11 +30,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from escalade.edge.artifact import SignatureState
-    from escalade.simulator.formats import TextTable
 
 _FILE_WIDTH = 160
-# Of a terminal that every table has room on.
-_ANY_WIDTH = 1 << 20
 # Controls; formats (overrides and isolates of direction, widths of zero); halves of characters that
 # stand for bytes of a name that is no text; ends of lines and paragraphs.
 _UNSHOWN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -114,53 +111,11 @@ def _in_json(one: str, has_all: bool) -> str:
     return "".join(f"\\u{units[at] << 8 | units[at + 1]:04x}" for at in range(0, len(units), 2))
 
 
-def show_report(lines: Iterable[str], tables: Iterable[TextTable]) -> None:
-    """What was found, in sentences and then in tables, on stdout."""
-    for line in lines:
-        result_console().print(line)
-    for table in tables:
-        show_table(table)
-
-
 def show_written(files: Iterable[tuple[str, Path]]) -> None:
     """What was written, each with what it is."""
     console = result_console()
     for kind, path in files:
         console.print(f"{kind}: {path}")
-
-
-def show_table(table: TextTable) -> None:
-    """A table of results on stdout, details beneath their numbers.
-
-    Where a terminal is too narrow rich would cut words, numbers too: there a row is some lines.
-    """
-    from rich.table import Table
-
-    shown = Table(title=harmless(table.title), title_justify="left")
-    for k, heading in enumerate(table.head):
-        shown.add_column(harmless(heading), justify="left" if k == 0 else "right")
-    for row in table.rows:
-        shown.add_row(
-            *(
-                Text.assemble(
-                    harmless(cell.text),
-                    *([("\n" + harmless(cell.detail), "dim")] if cell.detail else []),
-                )
-                for cell in row
-            )
-        )
-    console = result_console()
-    if shown.__rich_measure__(console, console.options.update_width(_ANY_WIDTH)).minimum <= (
-        console.width
-    ):
-        console.print(shown, soft_wrap=False)
-        return
-    console.print(harmless(table.title), style="italic")
-    for row in table.rows:
-        for k, (heading, cell) in enumerate(zip(table.head, row, strict=True)):
-            detail = f" ({cell.detail})" if cell.detail else ""
-            said = f"{heading}: {cell.text}{detail}" if heading else f"{cell.text}{detail}"
-            console.print(("  " if k else "") + harmless(said), soft_wrap=False)
 
 
 class Bar:

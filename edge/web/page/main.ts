@@ -60,6 +60,7 @@ function chooseProfile(): void {
   const one = PROFILES[Number(profile.value)];
   delay.value = String(Math.round(one?.rtt_ms ?? 0));
   say("source", one === undefined ? "" : `${one.name}: ${one.source}`);
+  say("away", one?.told ? `Here too ${one.told}. Airplane mode has that at once.` : "");
   void changeNetwork();
 }
 
@@ -74,6 +75,7 @@ async function changeNetwork(): Promise<void> {
     rttMs,
     upMbps: one?.up_mbps ?? null,
     downMbps: one?.down_mbps ?? null,
+    outages: one?.outages ?? [],
     airplane: airplane.checked,
   };
   await device.setNetwork(network);

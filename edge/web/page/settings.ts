@@ -1,5 +1,6 @@
 // What the page is told by whoever serves it, and what it offers; draws nothing.
 
+import type { Outage } from "../src/index";
 import profiles from "./profiles.json" with { type: "json" };
 
 /** `demo.json` beside the page. */
@@ -46,10 +47,20 @@ export const TASKS: Task[] = [
   },
 ];
 
-/** A network, as `escalade profiles` has it; page/profiles.json is written by tests/web_vectors.py. */
-export type Profile = (typeof profiles)[number];
+/** A network, as `escalade profiles` has it. */
+export interface Profile {
+  name: string;
+  rtt_ms: number;
+  up_mbps: number | null;
+  down_mbps: number | null;
+  outages: Outage[];
+  /** Of its outages; empty where it has none. */
+  told: string;
+  source: string;
+}
 
-export const PROFILES: Profile[] = profiles;
+/** page/profiles.json is written by tests/web_vectors.py. */
+export const PROFILES = profiles as Profile[];
 
 /** What is said where there is nothing else. */
 const NONE: Settings = { artifact: "artifact/", cloud: null };

@@ -24,4 +24,4 @@ export {
   PromptError,
 } from "./errors";
 export { Artifact, type Provider, type Step } from "./generation";
-export { Cloud, type CloudOptions, DIRECT, Link, type Network } from "./wire";
+export { Cloud, type CloudOptions, DIRECT, Link, type Network, type Outage } from "./wire";

@@ -25,6 +25,30 @@ test("half the round trip each way, and the time that the bytes take", async () 
   assert.deepEqual(one.traffic, { calls: 1, bytesUp: 10, bytesDown: 500 });
 });
 
+test("an outage is waited for each way, and begins when its network is taken", async () => {
+  const slept: number[] = [];
+  let nowMs = 7000;
+  const one = new Link(
+    async () => new Response(new Uint8Array(1)),
+    async (ms) => {
+      slept.push(ms);
+      nowMs += ms;
+    },
+    () => nowMs,
+  );
+  const outage = { kind: "cycle" as const, everyS: 10, lastsS: 2, beginsS: 1 };
+  one.network = { ...DIRECT, name: "off", rttMs: 100, outages: [outage] };
+  nowMs = 8960; // it has half a second and an outbound trip left
+  await (await one.fetch("http://x/")).arrayBuffer();
+  assert.deepEqual(slept.map(Math.round), [1090, 50]);
+  // Another delay on the same network moves nothing.
+  slept.length = 0;
+  one.network = { ...one.network, rttMs: 0 };
+  nowMs = 18_500;
+  await (await one.fetch("http://x/")).arrayBuffer();
+  assert.deepEqual(slept.map(Math.round), [1500]);
+});
+
 test("nothing leaves an airplane", async () => {
   const { link: one } = link(new Uint8Array(1));
   one.network = { ...DIRECT, airplane: true };

@@ -10,11 +10,11 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from escalade.cli.demo.clone import in_clone
 from escalade.cli.demo.page_server import PAGE
 from escalade.cli.options import JsonOption, SeedOption
 
-# In a checkout (and so in an editable install) the checkpoints lie beside the training code.
-_CHECKPOINTS = Path(__file__).parents[4] / "training" / "checkpoints"
+_CHECKPOINTS = in_clone("training", "checkpoints")
 _SMALL, _BASELINE, _LARGE = "small-cat-xent", "small-xent", "large"
 
 
@@ -53,12 +53,13 @@ def demo(
 ) -> None:
     """Watch a whole cascade work: export, calibrate, serve, ask over four networks, report."""
     from escalade.cli.errors import MissingError
-    from escalade.cli.output import note_console, print_json, result_console, show_report
+    from escalade.cli.output import note_console, print_json, result_console
+    from escalade.cli.tables import show_report, show_table
 
     for name in (_SMALL, _LARGE) if web else (_SMALL, _BASELINE, _LARGE):
         if not (models / name / "config.json").is_file():
             raise MissingError(
-                f"{models / name}: no checkpoint there; run the demo from a clone of the"
+                f"{models / name}: no checkpoint there; run the demo in a clone of the"
                 " repository, or give --models"
             )
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -106,7 +107,7 @@ def demo(
         )
         return
     console = result_console()
-    console.print(live_table(rows), soft_wrap=False)
+    show_table(live_table(rows), grouped=True)
     show_report(lines_of(clock), tables_of(clock))
     for line in (executorch, *comparison_lines(summary, evaluation)):
         console.print(line)

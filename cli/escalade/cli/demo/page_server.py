@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from escalade.cli.demo.clone import in_clone
 from escalade.cli.errors import DemoError, MissingError
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-#: In a checkout `make web` writes it there.
-PAGE = Path(__file__).parents[4] / "edge" / "web" / "dist" / "page"
+#: `make web` writes it there.
+PAGE = in_clone("edge", "web", "dist", "page")
 _NEEDED = ("index.html", "main.js", "worker.js", "sw.js", "ort/ort-wasm-simd-threaded.wasm")
 #: Of an artifact's files what pages fetch; a page's own are named by the build.
 ARTIFACT, SETTINGS = "artifact", "demo.json"

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.table import Table
-
 from escalade.cli.demo.live import LiveRow
 from escalade.simulator.evaluation import Evaluation
 from escalade.simulator.evaluation import lede as compared
+from escalade.simulator.formats import Cell, TextTable
 from escalade.simulator.replay import Summary
 from escalade.simulator.replay import lede as replayed
 
 
-def live_table(rows: Sequence[LiveRow]) -> Table:
+def live_table(rows: Sequence[LiveRow]) -> TextTable:
     """A line for each network and system: who answered, what that saved, how long it took."""
-    table = Table(title="The cascade, live", title_justify="left")
-    for heading in (
+    head = [
         "network",
         "tiers",
         "queries",
@@ -25,25 +23,22 @@ def live_table(rows: Sequence[LiveRow]) -> Table:
         "calls saved",
         "bytes saved",
         "p50 / p95",
-    ):
-        left = heading in {"network", "tiers"}
-        table.add_column(heading, justify="left" if left else "right")
-    for before, row in zip([None, *rows], rows, strict=False):
-        first = before is None or before.profile != row.profile
-        if first and before is not None:
-            table.add_section()
-        shares = (row.answered_by.get(place, 0.0) for place in ("device", "gateway", "cloud"))
-        table.add_row(
-            row.profile if first else "",
-            row.system,
-            str(row.queries),
-            f"{row.accuracy:.1%}",
-            " / ".join(f"{share:.0%}" for share in shares),
-            f"{row.calls_saved:.1%}",
-            f"{row.bytes_saved:.1%}",
-            _milliseconds(row.p50_s, row.p95_s),
-        )
-    return table
+    ]
+    return TextTable("The cascade, live", head, [_live_cells(row) for row in rows])
+
+
+def _live_cells(row: LiveRow) -> list[Cell]:
+    shares = (row.answered_by.get(place, 0.0) for place in ("device", "gateway", "cloud"))
+    return [
+        Cell(row.profile),
+        Cell(row.system),
+        Cell(str(row.queries)),
+        Cell(f"{row.accuracy:.1%}"),
+        Cell(" / ".join(f"{share:.0%}" for share in shares)),
+        Cell(f"{row.calls_saved:.1%}"),
+        Cell(f"{row.bytes_saved:.1%}"),
+        Cell(_milliseconds(row.p50_s, row.p95_s)),
+    ]
 
 
 def comparison_lines(summary: Summary, evaluation: Evaluation) -> list[str]:

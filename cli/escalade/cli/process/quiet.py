@@ -17,6 +17,9 @@ _NOISE = (
     ("torchao", "Failed to load "),
     ("torchao.kernel.intmm", "Detected no triton"),
     ("torch.utils._pytree", "is an Enum subclass and is now natively supported"),
+    # Of a home that takes no files: it keeps its fonts in a temporary folder then.
+    ("matplotlib", "mkdir -p failed for path"),
+    ("matplotlib", "created a temporary cache directory"),
     ("transformers.training_args", "The speedups for torchdynamo mostly come with GPU"),
 )
 
@@ -26,10 +29,10 @@ class _Drop(logging.Filter):
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self._text = text
+        self.text = text
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return self._text not in record.getMessage()
+        return self.text not in record.getMessage()
 
 
 def quiet_third_party() -> None:
@@ -43,5 +46,5 @@ def quiet_third_party() -> None:
         os.environ.setdefault("TQDM_DISABLE", "1")
     for name, text in _NOISE:
         logger = logging.getLogger(name)
-        if not any(isinstance(known, _Drop) for known in logger.filters):
+        if not any(isinstance(known, _Drop) and known.text == text for known in logger.filters):
             logger.addFilter(_Drop(text))

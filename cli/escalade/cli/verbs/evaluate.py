@@ -188,7 +188,8 @@ def evaluate(
 
 def show_evaluation(evaluation: Evaluation) -> None:
     """The tables of an evaluation, on stdout."""
-    from escalade.cli.output import result_console, show_table
+    from escalade.cli.output import result_console
+    from escalade.cli.tables import show_table
     from escalade.simulator.evaluation import lede, on_device_table, seeds_table, tables_of
 
     console = result_console()

@@ -39,13 +39,8 @@ def fleet(
     The first run after an installation compiles for a while.
     """
     from escalade.cli.destinations import check_destinations
-    from escalade.cli.output import (
-        print_json,
-        progress_bar,
-        result_console,
-        show_report,
-        show_written,
-    )
+    from escalade.cli.output import print_json, progress_bar, result_console, show_written
+    from escalade.cli.tables import show_report
     from escalade.edge.base import text_of
     from escalade.simulator.fleet import (
         capacity_lines,

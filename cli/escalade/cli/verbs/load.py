@@ -99,7 +99,8 @@ def load(
     import msgspec
 
     from escalade.cli.errors import UnansweredError
-    from escalade.cli.output import print_json, progress_bar, show_report
+    from escalade.cli.output import print_json, progress_bar
+    from escalade.cli.tables import show_report
     from escalade.edge.wire import ClientFiles
     from escalade.simulator.load import (
         Fit,

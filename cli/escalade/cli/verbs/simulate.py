@@ -164,7 +164,8 @@ def simulate(
 
 
 def _time_delays(*, json: bool) -> None:
-    from escalade.cli.output import print_json, progress_bar, show_report
+    from escalade.cli.output import print_json, progress_bar
+    from escalade.cli.tables import show_report
     from escalade.simulator.timing import lines_of, measure_delays, tables_of
 
     with progress_bar("timing delays") as tick:
@@ -177,7 +178,8 @@ def _time_delays(*, json: bool) -> None:
 
 def show_summary(summary: Summary) -> None:
     """The tables of a simulation, on stdout."""
-    from escalade.cli.output import result_console, show_table
+    from escalade.cli.output import result_console
+    from escalade.cli.tables import show_table
     from escalade.simulator.replay import (
         answers_tables,
         degraded_tables,

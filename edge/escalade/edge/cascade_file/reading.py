@@ -48,7 +48,9 @@ def read_cascade_file(
     except DataError as error:
         raise CascadeError(str(error)) from error
     except (ValueError, RecursionError) as error:  # numbers of too many digits among them
-        raise CascadeError(f"{path}: not valid TOML: {error}") from error
+        raise CascadeError(
+            f"{path}: not valid TOML: {error}; a cascade's file is TOML, an artifact a folder"
+        ) from error
     try:
         content = msgspec.convert(raw, CascadeFile)
     except msgspec.ValidationError as error:

@@ -2,3 +2,4 @@
 
 export { type Asked, bytesOf, Cloud, type CloudOptions, type Heard } from "./cloud";
 export { DIRECT, Link, type Network, type Traffic } from "./link";
+export type { Outage } from "./outages";

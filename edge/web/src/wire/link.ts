@@ -1,9 +1,11 @@
 // A network that is put in a request's path, and the bytes that go over it; knows no message.
 //
 // As `escalade proxy` delays a real connection, in the page itself: half the round trip and the time
-// the bytes take, each way. What is counted is the bodies of HTTP messages; headers are not seen here.
+// the bytes take, each way; in an outage it is waited for. What is counted is the bodies of HTTP messages;
+// headers are not seen here.
 
 import type { Fetch } from "../artifact";
+import { Away, type Outage, type Uniform } from "./outages";
 
 /** A network, as a profile of the simulator names it. */
 export interface Network {
@@ -12,6 +14,8 @@ export interface Network {
   /** Megabits (1e6 bits) a second; null is without a limit. */
   upMbps: number | null;
   downMbps: number | null;
+  /** They begin when a network of another name is taken. */
+  outages: Outage[];
   /** As a phone in an airplane: nothing leaves. */
   airplane: boolean;
 }
@@ -22,6 +26,7 @@ export const DIRECT: Network = {
   rttMs: 0,
   upMbps: null,
   downMbps: null,
+  outages: [],
   airplane: false,
 };
 
@@ -31,6 +36,9 @@ export interface Traffic {
   bytesUp: number;
   bytesDown: number;
 }
+
+/** Of a browser's timers: one that is longer ends at once. */
+const LONGEST_MS = 2 ** 31 - 1;
 
 export type Sleep = (ms: number, signal?: AbortSignal | null) => Promise<void>;
 
@@ -46,13 +54,35 @@ export const sleep: Sleep = (ms, signal) =>
 
 /** A link with a network of its own, which may change between calls. */
 export class Link {
-  network: Network = DIRECT;
   readonly traffic: Traffic = { calls: 0, bytesUp: 0, bytesDown: 0 };
+  private taken: Network = DIRECT;
+  private away: Away;
 
+  /**
+   * @param load asks.
+   * @param wait as long as the network takes.
+   * @param nowMs a clock that does not go back.
+   * @param random of outages by chance.
+   */
   constructor(
     private readonly load: Fetch = (input, init) => fetch(input, init),
     private readonly wait: Sleep = sleep,
-  ) {}
+    private readonly nowMs: () => number = () => performance.now(),
+    private readonly random: Uniform = Math.random,
+  ) {
+    this.away = this.awayFromNow(DIRECT);
+  }
+
+  get network(): Network {
+    return this.taken;
+  }
+
+  set network(network: Network) {
+    if (network.name !== this.taken.name) {
+      this.away = this.awayFromNow(network);
+    }
+    this.taken = network;
+  }
 
   /** A `fetch` over this link. */
   readonly fetch = async (input: string, init: RequestInit = {}): Promise<Response> => {
@@ -79,9 +109,14 @@ export class Link {
     return new Response(counted ?? null, { status, statusText, headers });
   };
 
+  private awayFromNow(network: Network): Away {
+    return new Away(network.outages, this.nowMs() / 1e3, this.random);
+  }
+
   private async delay(ms: number, signal: AbortSignal | null | undefined): Promise<void> {
-    if (ms > 0) {
-      await this.wait(ms, signal);
+    const all = this.away.leftS(this.nowMs() / 1e3) * 1e3 + ms;
+    if (all > 0) {
+      await this.wait(Math.min(all, LONGEST_MS), signal);
     }
   }
 }

@@ -128,17 +128,18 @@ def _latencies(rows: list[GroupRow]) -> TextTable:
 
 
 def _timeline(report: FleetReport) -> TextTable:
+    # Rates may be broken before their slash, so that all columns have room on 80 characters.
     return TextTable(
         "Over time",
         [
             "from",
-            "queries/s",
-            "to cloud/s",
-            "refused/s",
-            "degraded/s",
+            "queries /s",
+            "to cloud /s",
+            "refused /s",
+            "degraded /s",
             "replicas",
             "in use",
-            "wait",
+            "waiting",
         ],
         [
             [

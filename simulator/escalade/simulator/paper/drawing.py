@@ -10,7 +10,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
+from matplotlib.ticker import EngFormatter, Formatter, FuncFormatter, MaxNLocator
 
 from escalade.edge.base import atomic_write
 from escalade.simulator.evaluation import CurvePoints, Evaluation, Slice
@@ -72,6 +72,17 @@ DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
     (0, (7, 1, 1, 1, 1, 1)),
     (0, (9, 2)),
 )
+
+
+def seconds_ticks() -> Formatter:
+    """Seconds with their unit: `10 ms`, where `10m` is read as minutes."""
+    return EngFormatter(unit="s")
+
+
+def count_ticks() -> Formatter:
+    """What is counted: `1.2k`, and `0.5`, where `500m` is read as millions."""
+    thousands = EngFormatter(sep="")
+    return FuncFormatter(lambda value, _: thousands(value) if abs(value) >= 1 else f"{value:g}")
 
 
 def percent_ticks() -> FuncFormatter:

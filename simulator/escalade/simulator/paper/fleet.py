@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, NullFormatter
+from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
 from escalade.simulator.frames import Frame, Value
@@ -17,10 +17,12 @@ from escalade.simulator.paper.drawing import (
     COLUMN,
     DASHES,
     STYLE,
+    count_ticks,
     draw_legend,
     legend_label,
     percent_ticks,
     save,
+    seconds_ticks,
 )
 
 Floats = NDArray[np.float64]
@@ -100,7 +102,7 @@ def _over_time(
         shade.set_gid(f"outage-{k}")
     axes.set(xlabel=f"Time ({unit})", ylabel=label, xlim=(0, edges_s[-1] / many_s))
     axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.yaxis.set_major_formatter(count_ticks())
     if len(lines) > 1:
         draw_legend(figure, axes.lines)
     return figure
@@ -129,8 +131,8 @@ def _latency(told: Mapping[str, Sequence[Value]]) -> Figure:
             label=legend_label(label),
             gid=f"{answers}-{list(colours).index(group)}",
         )
-    axes.set(xlabel="Latency (s)", ylabel="Queries answered", xscale="log", ylim=(-0.02, 1.02))
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.set(xlabel="Latency", ylabel="Queries answered", xscale="log", ylim=(-0.02, 1.02))
+    axes.xaxis.set_major_formatter(seconds_ticks())
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(percent_ticks())
     draw_legend(figure, axes.lines)

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, NullFormatter
+from matplotlib.ticker import NullFormatter
 
 from escalade.simulator.palette import GREY, coloured
 from escalade.simulator.paper.drawing import (
@@ -20,6 +20,7 @@ from escalade.simulator.paper.drawing import (
     legend_label,
     percent_ticks,
     save,
+    seconds_ticks,
 )
 from escalade.simulator.recorded import Floats
 from escalade.simulator.replay import GateCurve, Replay, Simulation, curves_of
@@ -116,9 +117,9 @@ def _latency(
             _draw_ecdf(axes, replay.cascade_s, f"{before}{taus}", colour, DASHES[k % len(DASHES)])
         last, dashes = f"{before}{row.tiers[-1].name} only", (0, (2, 2))
         _draw_ecdf(axes, own[0].course.last_only_s, last, colour if several else GREY, dashes)
-    axes.set(xlabel="Latency (s)", ylabel="Queries answered", xscale="log")
+    axes.set(xlabel="Latency", ylabel="Queries answered", xscale="log")
     axes.set(xlim=span, ylim=(-0.02, 1.02))
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_major_formatter(seconds_ticks())
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(percent_ticks())
     draw_legend(figure, axes.lines)

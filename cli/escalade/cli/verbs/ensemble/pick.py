@@ -94,7 +94,8 @@ def pick(
     """
     from escalade.cli.destinations import check_destinations
     from escalade.cli.errors import CliError
-    from escalade.cli.output import print_json, progress_bar, result_console, show_table
+    from escalade.cli.output import print_json, progress_bar, result_console
+    from escalade.cli.tables import show_table
     from escalade.cli.verbs.ensemble.candidates import candidates_of, write_cascade
     from escalade.edge.calibration import halves_of
     from escalade.edge.deferral import agreement_named

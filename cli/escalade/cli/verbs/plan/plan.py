@@ -127,7 +127,8 @@ def plan(
     With --fleet, replicas too: the fewest with which its users and its bill keep the goal.
     """
     from escalade.cli.destinations import check_destinations
-    from escalade.cli.output import print_json, progress_bar, show_report, show_written
+    from escalade.cli.output import print_json, progress_bar, show_written
+    from escalade.cli.tables import show_report
     from escalade.simulator.network import profiles_with
     from escalade.simulator.planning import Goal, lines_of, make_plan, tables_of
     from escalade.simulator.recorded import hour_words, read_sample, with_prices

@@ -11,7 +11,8 @@ def list_profiles(
     context: typer.Context, profiles: ProfilesOption = None, json: JsonOption = False
 ) -> None:
     """Networks between a device and the cloud; without a verb, list all of them."""
-    from escalade.cli.output import print_json, show_table
+    from escalade.cli.output import print_json
+    from escalade.cli.tables import show_table
     from escalade.simulator.network import profiles_table, profiles_with, row_of
 
     if (verb := context.invoked_subcommand) is not None:

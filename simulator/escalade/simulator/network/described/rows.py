@@ -14,6 +14,7 @@ from escalade.simulator.network.profiles import Cycle, Profile, RateSeries
 _NONE = "\N{EN DASH}"
 
 _PINGS = 10_000
+_HOUR_S = 3600
 
 
 class ProfileRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,6 +125,20 @@ def _mbps(mbps: float | None, trace: RateSeries | None) -> float | None:
     return mbps if trace is None else trace.mean
 
 
+def outages_told(profile: Profile) -> Iterator[str]:
+    """When nothing passes, in words."""
+    for one in profile.outages:
+        lasts, every = _span(one.lasts_s), _span(one.every_s)
+        by_chance = "" if isinstance(one, Cycle) else " on average, by chance"
+        yield f"nothing passes for {lasts} every {every}{by_chance}"
+
+
+def _span(span_s: float) -> str:
+    """Whole hours as such: `8 h` where seconds are read by nobody."""
+    hours = span_s / _HOUR_S
+    return f"{hours:,.0f} h" if hours >= 1 and hours.is_integer() else nominal_seconds(span_s)
+
+
 def _notes(profile: Profile) -> Iterator[str]:
     for way, trace in (("down", profile.down_trace), ("up", profile.up_trace)):
         if trace is not None:
@@ -131,12 +146,8 @@ def _notes(profile: Profile) -> Iterator[str]:
                 f"{way} over time: {min(trace.values):g} to {max(trace.values):g} Mb/s, a trace of"
                 f" {nominal_seconds(trace.period_s)} that comes round"
             )
-    for one in profile.outages:
-        lasts, every = nominal_seconds(one.lasts_s), nominal_seconds(one.every_s)
-        if isinstance(one, Cycle):
-            yield f"outage: nothing passes for {lasts} every {every}"
-        else:
-            yield f"outage: nothing passes for {lasts} every {every} on average, by chance"
+    for outage in outages_told(profile):
+        yield f"outage: {outage}"
     for spike in profile.spikes:
         yield (
             f"spike: round trips take {spike.extra_rtt_ms:g} ms longer for"
