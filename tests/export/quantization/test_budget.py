@@ -23,7 +23,6 @@ from escalade.edge.artifact import (
 from escalade.edge.errors import ArtifactError
 from escalade.edge.generation import Artifact
 from escalade.export.artifact.artifact import export_artifact
-from escalade.export.artifact.layouts import Layout
 from escalade.export.blueprints import decoder_of
 from escalade.export.errors import OptionError
 from escalade.export.model import load_model
@@ -48,6 +47,7 @@ from escalade.export.quantization import (
 from escalade.export.quantization.blocks import fit_grid
 from escalade.export.quantization.hessian import HESSIAN, gather_hessians_of_text
 from escalade.export.quantization.own_text import draw_tokens
+from escalade.export.settings import Layout
 from escalade.export.text import RoundingText
 
 OFFERS = st.lists(

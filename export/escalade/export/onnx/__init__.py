@@ -6,7 +6,6 @@ from escalade.export.onnx.program import (
     PROGRAM_NAME,
     export_onnx,
     export_onnx_classifier,
-    storage_of,
 )
 from escalade.export.onnx.stored import stored_by
 
@@ -16,6 +15,5 @@ __all__ = [
     "export_onnx",
     "export_onnx_classifier",
     "pin_last",
-    "storage_of",
     "stored_by",
 ]
