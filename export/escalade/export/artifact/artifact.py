@@ -44,6 +44,7 @@ from escalade.export.model import (
     model_entry,
     write_tokenizer,
 )
+from escalade.export.onnx import check_budget
 from escalade.export.quiet import quiet
 from escalade.export.settings import Layout, Settings
 from escalade.export.text import (
@@ -149,6 +150,7 @@ def export_artifact(
     if model.config.is_encoder_decoder:
         settings.check_encoder_decoder(rounded_by, held_out=bool(held_out))
     window = window_of(model.config)
+    check_budget(model, settings, window)  # before text is written and read, which takes minutes
     with kept_beside(out) as kept, atomic_folder(out, marker=MANIFEST_NAME) as folder:
         tokenizer = write_tokenizer(model_dir, folder)
         entry = model_entry(

@@ -4,6 +4,7 @@ from escalade.export.onnx.pinned import pin_last
 from escalade.export.onnx.program import (
     ENCODER_NAME,
     PROGRAM_NAME,
+    check_budget,
     export_onnx,
     export_onnx_classifier,
 )
@@ -12,6 +13,7 @@ from escalade.export.onnx.stored import stored_by
 __all__ = [
     "ENCODER_NAME",
     "PROGRAM_NAME",
+    "check_budget",
     "export_onnx",
     "export_onnx_classifier",
     "pin_last",

@@ -10,9 +10,10 @@ from pathlib import Path
 import msgspec
 from transformers import PreTrainedModel
 
-from escalade.edge.artifact import QuantizationEntry, Scheme
+from escalade.edge.artifact import BudgetEntry, QuantizationEntry, Scheme
 from escalade.export.blueprints import (
     Classifier,
+    Decoder,
     align_rotary,
     decoder_of,
     encoder_decoder_of,
@@ -81,17 +82,8 @@ def export_onnx(
     if not model.config.is_encoder_decoder:
         blueprint = align_rotary(decoder_of(model, window))
         if settings.bits is not None:
-            budget = budget_of(
-                blueprint,
-                settings.bits,
-                sum(one.numel() for one in model.parameters()),
-                memory_bits=settings.memory_bits,
-                activation_bits=settings.activation_bits_or_usual,
-                # Our runtimes join them, and no other library does.
-                planes=settings.layout is None,
-                kept=kept,
-                progress=_counted("pricing", matrices_in(blueprint), progress),
-            )
+            count = _counted("pricing", matrices_in(blueprint), progress)
+            budget = _budget_of(model, blueprint, settings, kept=kept, progress=count)
     give_back()
     drop_pages(model.parameters())
     choices = {
@@ -128,6 +120,40 @@ def export_onnx(
         block_size=None if budget else storage.block_size,
         detail=storage.detail + _rounded_by(model, storage),
         budget=budget or msgspec.UNSET,
+    )
+
+
+def check_budget(model: PreTrainedModel, settings: Settings, window: int) -> None:
+    """Refuse a budget that no program of a decoder has, by sizes alone; nothing without a budget.
+
+    Raises:
+        OptionError: see `export_onnx`.
+    """
+    if settings.bits is not None:
+        _budget_of(model, decoder_of(model, window), settings, priced=False)
+
+
+def _budget_of(
+    model: PreTrainedModel,
+    blueprint: Decoder,
+    settings: Settings,
+    *,
+    priced: bool = True,
+    kept: Kept | None = None,
+    progress: Callable[[str], None] = lambda name: None,
+) -> BudgetEntry:
+    assert settings.bits is not None  # noqa: S101 - the callers have looked
+    return budget_of(
+        blueprint,
+        settings.bits,
+        sum(one.numel() for one in model.parameters()),
+        memory_bits=settings.memory_bits,
+        activation_bits=settings.activation_bits_or_usual,
+        # Our runtimes join them, and no other library does.
+        planes=settings.layout is None,
+        priced=priced,
+        kept=kept,
+        progress=progress,
     )
 
 
@@ -171,4 +197,10 @@ def export_onnx_classifier(model: Classifier, out: Path, *, scheme: Scheme) -> Q
     return QuantizationEntry(scheme=scheme, block_size=storage.block_size, detail=storage.detail)
 
 
-__all__ = ["ENCODER_NAME", "PROGRAM_NAME", "export_onnx", "export_onnx_classifier"]
+__all__ = [
+    "ENCODER_NAME",
+    "PROGRAM_NAME",
+    "check_budget",
+    "export_onnx",
+    "export_onnx_classifier",
+]
