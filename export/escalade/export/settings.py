@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from escalade.edge.artifact import Format, Scheme
+from escalade.edge.base import listed
 from escalade.export.errors import OptionError
 from escalade.export.text import RoundingText
 
@@ -112,7 +113,7 @@ class Settings:
         format, for_onnx = self.format, "is for --format onnx, got"
         if self.quantize not in SCHEMES[format]:
             raise OptionError(
-                f"--quantize for --format {format} must be one of {', '.join(SCHEMES[format])},"
+                f"--quantize for --format {format} must be one of {listed(SCHEMES[format])},"
                 f" got {self.quantize}"
             )
         if format == "onnx":
@@ -138,8 +139,9 @@ class Settings:
             if not blocks:
                 raise OptionError(f"--block-size is for int4 and int8, got it for {scheme}")
             if self.block_size not in _BLOCK_SIZES:
-                sizes = ", ".join(map(str, _BLOCK_SIZES))
-                raise OptionError(f"--block-size must be one of {sizes}, got {self.block_size}")
+                raise OptionError(
+                    f"--block-size must be one of {listed(_BLOCK_SIZES)}, got {self.block_size}"
+                )
         if self.head_bits is not None:
             if scheme not in {"int4", "8da4w"}:
                 raise OptionError(

@@ -26,7 +26,7 @@ from escalade.checkpoint import (
     window_of,
 )
 from escalade.checkpoint import load_tokenizer as load_tokenizer_of
-from escalade.edge.base import Record, nearest, read_records, subsample
+from escalade.edge.base import Record, listed, nearest, read_records, subsample
 from escalade.training.data import load_pronunciations, make_records, save_tokenizer
 from escalade.training.errors import RecipeError
 from escalade.training.recipes.recipe import BUNDLED, Recipe, split_files
@@ -134,7 +134,8 @@ def _check_answers(
     if tokenizer.eos_token_id not in generation.end_ids:
         raise RecipeError(
             f"{name}: eos_token_id must hold the tokenizer's {tokenizer.eos_token!r},"
-            f" {tokenizer.eos_token_id}, which ends what is learned; got {list(generation.end_ids)}"
+            f" {tokenizer.eos_token_id}, which ends what is learned;"
+            f" got {listed(generation.end_ids)}"
         )
     if generation.decoder_start_id is not None:
         trained = getattr(model.config, "decoder_start_token_id", None)
