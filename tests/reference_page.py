@@ -47,7 +47,7 @@ from escalade.simulator.planning.planned import Plan
 from escalade.simulator.replay import Summary
 from escalade.simulator.timing.drivers import DriverRow
 from escalade.simulator.timing.report import ClockReport
-from escalade.training.recipes import run
+from escalade.training.recipes import running
 from escalade.training.recipes.recipe import Recipe
 from escalade.training.router import RouterFigures
 
@@ -101,7 +101,7 @@ JSON: dict[str, tuple[Printed, ...]] = {
     "token list": ("A list of `name`, `expires` and the token's own limits.",),
     "token new": (new,),
     "trace": (verbs.trace, "`exact_match` is of each model, by its name."),
-    "train": (run._run,),
+    "train": (running.train_recipe,),
 }
 
 

@@ -20,6 +20,42 @@ def test_a_verb_says_that_there_is_no_such_folder_before_it_loads_torch(
     typed: tuple[str, ...], tmp_path: Path
 ) -> None:
     (tmp_path / "queries.jsonl").write_text("")
+    refused_at_once(typed, tmp_path, "none: no such folder")
+
+
+TRAINED = """
+name = "a"
+loss = "cat-xent"
+seed = 1
+tokenizer = "bundled"
+[optim]
+steps = 1
+batch_size = 1
+learning_rate = 1e-3
+"""
+
+
+@pytest.mark.parametrize(
+    ("tables", "says"),
+    [
+        ('[model]\npath = "none"\n[teacher]\npath = "."\n', "recipe.toml: {}/none: no such folder"),
+        ('[model]\npath = "."\n[teacher]\npath = "none"\n', "recipe.toml: {}/none: no such folder"),
+        (
+            '[model]\npath = "."\n[teacher]\npath = "."\n[data]\nsource = "none"\n',
+            "{}/none/train.jsonl: no such file",
+        ),
+    ],
+    ids=["model", "teacher", "data"],
+)
+def test_train_says_what_is_not_there_before_it_loads_torch(
+    tables: str, says: str, tmp_path: Path
+) -> None:
+    (tmp_path / "recipe.toml").write_text(TRAINED + tables)
+    refused_at_once(("train", "recipe.toml", "out"), tmp_path, says.format(tmp_path))
+
+
+def refused_at_once(typed: tuple[str, ...], tmp_path: Path, says: str) -> None:
+    """By one line, with nothing heavy loaded and nothing written."""
     code = (
         "import sys\n"
         f"sys.argv = ['escalade', *{typed!r}]\n"
@@ -33,7 +69,7 @@ def test_a_verb_says_that_there_is_no_such_folder_before_it_loads_torch(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False
     )
     assert done.returncode == 2
-    assert done.stderr.splitlines() == ["error: none: no such folder"]
+    assert done.stderr.splitlines() == [f"error: {says}"]
     assert done.stdout == "[]\n"
     assert not (tmp_path / "out").exists()
 

@@ -13,9 +13,10 @@ import pytest
 from escalade.edge.artifact.manifest import read_manifest
 from escalade.edge.generation.artifact import Artifact
 from escalade.export.artifact.artifact import export_artifact
-from escalade.export.artifact.layouts import Layout, layout_of, write_layout
+from escalade.export.artifact.layouts import layout_of, write_layout
 from escalade.export.errors import OptionError
 from escalade.export.model import load_model
+from escalade.export.settings import Layout
 
 
 def exported(layout: Layout, model_dir: Path, out: Path) -> Path:

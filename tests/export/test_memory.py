@@ -15,6 +15,7 @@ from escalade.export.memory import drop_pages
 from escalade.export.onnx import export_onnx
 from escalade.export.quantization import gather_curvatures, hessian_of
 from escalade.export.quantization.hessian import gather_hessians_of_text
+from escalade.export.settings import Settings
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 NUMBERS = 1 << 22  # 16 MiB
@@ -66,7 +67,7 @@ def test_hessians_go_with_the_blocks_that_were_rounded_by_them(
     blocks = model.get_submodule("model.layers")
     hessians = [one for one in map(hessian_of, blocks.modules()) if one is not None]
     assert all(one.trace() > 0 for one in hessians)
-    made = export_onnx(model, tmp_path, window=32, scheme="int4")
+    made = export_onnx(model, tmp_path, window=32, settings=Settings(quantize="int4"))
     assert made.detail.endswith("rounded by GPTQ")
     assert len(hessians) == 7 * len(list(blocks.children()))
     for one in hessians:

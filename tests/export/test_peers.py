@@ -19,7 +19,7 @@ from escalade.edge.artifact.manifest import Scheme
 from escalade.edge.generation.artifact import Artifact
 from escalade.edge.runtimes.base import Step
 from escalade.export.artifact.artifact import export_artifact
-from escalade.export.artifact.layouts import Layout
+from escalade.export.settings import Layout
 
 REPO = Path(__file__).resolve().parents[2]
 BUNDLED = REPO / "training/checkpoints/small-cat-xent"

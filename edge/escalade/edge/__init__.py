@@ -4,8 +4,9 @@ Loads neither torch nor transformers. A name is loaded when it is asked for: who
 alone has no tiers, policies and wire in memory (4 MB, `python -m benchmarks.resident`).
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from escalade.v1.lazy import lazy
 
 if TYPE_CHECKING:
     from escalade.edge.answer import Answer
@@ -30,26 +31,7 @@ else:
         "Sampling": "runtimes",
     }
 
-    def __getattr__(name: str) -> object:
-        if name not in _HOMES:
-            return _module(name)
-        found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-        globals()[name] = found  # asked for once
-        return found
-
-    def __dir__() -> list[str]:
-        return sorted({*globals(), *_HOMES})
-
-    def _module(name: str) -> object:
-        """One of the package, which is there whether or not somebody has imported it."""
-        whole = f"{__name__}.{name}"
-        if not name.startswith("_"):  # `__init__` would be this very file again
-            try:
-                return import_module(whole)
-            except ModuleNotFoundError as error:
-                if error.name != whole:
-                    raise  # it is there, and what it imports is not
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    __getattr__, __dir__ = lazy(__name__, _HOMES)
 
 
 __all__ = [

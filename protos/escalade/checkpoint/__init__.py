@@ -4,8 +4,9 @@ The device never reads one: it opens artifacts. A name is loaded when it is aske
 no such folder is said before torch, which takes seconds, is loaded.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from escalade.v1.lazy import lazy
 
 if TYPE_CHECKING:
     from escalade.checkpoint.classification import (
@@ -78,15 +79,7 @@ else:
         "window_of": "exportable",
     }
 
-    def __getattr__(name: str) -> object:
-        if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-        globals()[name] = found  # asked for once
-        return found
-
-    def __dir__() -> list[str]:
-        return sorted({*globals(), *_HOMES})
+    __getattr__, __dir__ = lazy(__name__, _HOMES)
 
 
 __all__ = [

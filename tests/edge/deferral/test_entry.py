@@ -96,7 +96,7 @@ GOOD = DeferralEntry(threshold=0.5, calibration=CALIBRATION, early=EARLY)
                     CALIBRATION, fit=replace(MEASURED, deferral_interval=(0.8, 0.2))
                 ),
             ),
-            r"calibration.fit: an interval must rise within \[0, 1\], got \(0.8, 0.2\)",
+            r"calibration.fit: an interval must rise within \[0, 1\], got 0.8, 0.2",
         ),
         (replace(GOOD, early=replace(EARLY, level=math.inf)), "early.level must be finite"),
         (replace(GOOD, early=replace(EARLY, min_tokens=0)), "early.min_tokens must be at least 1"),

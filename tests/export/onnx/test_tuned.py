@@ -29,6 +29,7 @@ from escalade.export.onnx.storing.storage import Storage
 from escalade.export.onnx.tuned import matrices_of, tables_of, tune_rounded
 from escalade.export.onnx.writer import GraphWriter
 from escalade.export.quantization import Answered
+from escalade.export.settings import Settings
 from escalade.export.text import RoundingText
 from escalade.export.text.calibration import calibrate
 from escalade.export.tuning.reading import Reader, norms_of
@@ -53,7 +54,9 @@ def read(tiny_model_dir: Path) -> tuple[Decoder, Sequence[Answered]]:
 
 def tuned_of(before: Decoder, answers: Sequence[Answered]) -> tuple[Decoder, Storage]:
     """A decoder as it is tuned, and how its matrices are stored."""
-    return tune_rounded(before, storage_of("int4", None, None, 32), answers, "decoder", print)
+    return tune_rounded(
+        before, storage_of(Settings(quantize="int4", activation_bits=32)), answers, "decoder", print
+    )
 
 
 def test_the_program_has_what_was_tuned(
@@ -121,7 +124,7 @@ def test_what_is_no_better_where_it_is_held_out_is_not_taken(
     rounded = storage.rounded(
         "decoder", "layers.0.down", before.blocks[0].feed_forward.down, looked_up=False
     )
-    fresh = storage_of("int4", None, None, 32).rounded(
+    fresh = storage_of(Settings(quantize="int4", activation_bits=32)).rounded(
         "decoder", "layers.0.down", before.blocks[0].feed_forward.down, looked_up=False
     )
     assert torch.equal(rounded.integers, fresh.integers)

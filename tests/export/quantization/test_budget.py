@@ -23,7 +23,6 @@ from escalade.edge.artifact import (
 from escalade.edge.errors import ArtifactError
 from escalade.edge.generation import Artifact
 from escalade.export.artifact.artifact import export_artifact
-from escalade.export.artifact.layouts import Layout
 from escalade.export.blueprints import decoder_of
 from escalade.export.errors import OptionError
 from escalade.export.model import load_model
@@ -48,6 +47,7 @@ from escalade.export.quantization import (
 from escalade.export.quantization.blocks import fit_grid
 from escalade.export.quantization.hessian import HESSIAN, gather_hessians_of_text
 from escalade.export.quantization.own_text import draw_tokens
+from escalade.export.settings import Layout
 from escalade.export.text import RoundingText
 
 OFFERS = st.lists(
@@ -291,6 +291,31 @@ def test_a_budget_that_no_choice_has_is_one_line(measured: PreTrainedModel, bits
     parameters = sum(one.numel() for one in measured.parameters())
     with pytest.raises(OptionError, match=r"^--bits must be \d+\.\d\d to \d+\.\d\d for this model"):
         budget_of(decoder_of(measured, 64), bits, parameters)
+
+
+@pytest.mark.parametrize(
+    ("bits", "memory_bits", "says"),
+    [
+        (2.0, None, r"^--bits must be \d+\.\d\d to \d+\.\d\d for this model, got 2$"),
+        (31.0, None, r"^--bits must be \d+\.\d\d to \d+\.\d\d for this model, got 31$"),
+        (11.0, 1.0, r"^--memory-bits must be at least \d+\.\d\d for this model with --bits 11,"),
+    ],
+)
+def test_a_budget_that_no_choice_has_is_refused_before_anything_is_measured(
+    bits: float, memory_bits: float | None, says: str, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    steps: list[str] = []
+    with pytest.raises(OptionError, match=says):
+        export_artifact(
+            tiny_model_dir,
+            tmp_path / "a",
+            quantize="int4",
+            bits=bits,
+            memory_bits=memory_bits,
+            progress=steps.append,
+        )
+    assert steps == ["loading the model"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_same_seed_makes_the_same_choices(tiny_model_dir: Path) -> None:

@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from escalade.export.blueprints import align_rotary, decoder_of
 from escalade.export.onnx.program import storage_of
 from escalade.export.onnx.tuned import matrices_of, tables_of
+from escalade.export.settings import Settings
 from escalade.export.tuning.reading import Reader, norms_of
 
 _WINDOW, _END = 48, 2
@@ -57,7 +58,7 @@ def test_what_tuning_reads_is_the_model(family: str) -> None:
     with torch.no_grad():
         exact = model(ids, use_cache=False).logits
         blueprint = align_rotary(decoder_of(model, _WINDOW))
-        matrices = matrices_of(blueprint, storage_of("int4", None, None, None))
+        matrices = matrices_of(blueprint, storage_of(Settings(quantize="int4")))
         reader = Reader(blueprint, matrices, tables_of(matrices), norms_of(blueprint))
         found = reader.logits(ids, counted)
     assert torch.allclose(found, exact[counted], atol=1e-4 * float(exact.abs().max()))

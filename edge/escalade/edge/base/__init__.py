@@ -26,7 +26,7 @@ from escalade.edge.base.records import (
     subsample,
     write_records,
 )
-from escalade.edge.base.text import nearest, pretty_json, text_of, utc_now
+from escalade.edge.base.text import listed, nearest, pretty_json, text_of, utc_now
 from escalade.edge.base.validation import (
     Count,
     Finite,
@@ -65,6 +65,7 @@ __all__ = [
     "is_held",
     "iter_jsonl",
     "jsonl_lines",
+    "listed",
     "lock_alone",
     "mark_of",
     "named",

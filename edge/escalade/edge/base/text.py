@@ -29,6 +29,11 @@ def text_of(path: Path | str) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
+def listed(values: Iterable[object]) -> str:
+    """Values in a message for people, who need know nothing of Python's brackets."""
+    return ", ".join(map(str, values))
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint for the end of a message about an unknown name.
 

@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from escalade.edge.base import listed
 from escalade.edge.deferral import Table
 
 # Letters, digits and underscores; with an apostrophe between them still one word (`don't`).
@@ -55,7 +56,7 @@ class HashedNgrams(Table, frozen=True, kw_only=True):
         for name, lengths in (("words", self.words), ("characters", self.characters or (1, 1))):
             if not 1 <= lengths[0] <= lengths[1] <= LONGEST_NGRAM:
                 raise ValueError(
-                    f"{name} must be two rising numbers in 1-{LONGEST_NGRAM}, got {lengths}"
+                    f"{name} must be two rising numbers in 1-{LONGEST_NGRAM}, got {listed(lengths)}"
                 )
         for name, value, low, high in (
             ("buckets", self.buckets, 2, _MOST_BUCKETS),

@@ -87,7 +87,7 @@ def _rows(stream: IO[bytes], wanted: np.dtype[np.void]) -> NDArray[np.void]:
         ValueError: it is no such file, or of other rows.
     """
     if npy.read_magic(stream) != _VERSION:
-        raise ValueError(f"must be of version {_VERSION} of the format")
+        raise ValueError(f"must be of version {_VERSION[0]}.{_VERSION[1]} of the format")
     shape, _, found = npy.read_array_header_1_0(stream)
     if found != wanted or len(shape) != 1:
         raise ValueError(f"must be rows of {wanted}, is {found} of shape {shape}")

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from escalade.edge.base import Count, Finite, Positive, Seed, Share
+from escalade.edge.base import Count, Finite, Positive, Seed, Share, listed
 from escalade.edge.deferral.entry import QualityGoal, Table, WithinGoal, check_goal, check_share
 
 #: What a query costs: FLOPs (2 x parameters for each token read or written), money (the file's
@@ -132,7 +132,7 @@ class CascadeCalibration(Table, frozen=True, kw_only=True):
             intervals = [found.quality_interval, *(one.deferral_interval for one in found.gates)]
             for interval in intervals:
                 if interval is not None and interval[0] > interval[1]:
-                    raise ValueError(f"{name}: an interval must rise, got {interval}")
+                    raise ValueError(f"{name}: an interval must rise, got {listed(interval)}")
         for name, length in lengths.items():
             if length != len(self.thresholds):
                 raise ValueError(

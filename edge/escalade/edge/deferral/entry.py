@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from escalade.edge.base import Count, Finite, OpenShare, Positive, Share
+from escalade.edge.base import Count, Finite, OpenShare, Positive, Share, listed
 from escalade.edge.deferral.router import ROUTER, Router
 from escalade.edge.deferral.rule import DeferralRule
 from escalade.edge.deferral.rules import rule_named
@@ -198,7 +198,8 @@ def check_deferral(entry: DeferralEntry, files: Container[str]) -> None:
         for interval in () if found is None else (found.deferral_interval, found.quality_interval):
             if interval is not None and not interval[0] <= interval[1]:
                 raise ValueError(
-                    f"calibration.{name}: an interval must rise within [0, 1], got {interval}"
+                    f"calibration.{name}: an interval must rise within [0, 1],"
+                    f" got {listed(interval)}"
                 )
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 from tokenizers import Tokenizer
@@ -30,9 +30,10 @@ from escalade.edge.artifact import (
 from escalade.edge.base import atomic_folder, naming, utc_now
 from escalade.edge.deferral import DeferralEntry
 from escalade.edge.generation import Artifact, Reading
-from escalade.export.artifact.options import check_options
+from escalade.edge.runtimes import open_llamacpp
+from escalade.export.artifact.layouts import fit_program, write_layout
 from escalade.export.artifact.program import write_program
-from escalade.export.errors import ExportParityError, OptionError
+from escalade.export.errors import ExportParityError
 from escalade.export.held import answer_golden, check_parity, measure_parity
 from escalade.export.kept import kept_beside
 from escalade.export.memory import give_back
@@ -43,7 +44,9 @@ from escalade.export.model import (
     model_entry,
     write_tokenizer,
 )
+from escalade.export.onnx import check_budget
 from escalade.export.quiet import quiet
+from escalade.export.settings import Layout, Settings
 from escalade.export.text import (
     AS_KEPT,
     NEAREST,
@@ -53,9 +56,6 @@ from escalade.export.text import (
     read_trained_text,
 )
 from escalade.export.versions import versions_of
-
-if TYPE_CHECKING:
-    from escalade.export.artifact.layouts import Layout
 
 #: Used where the caller gives none: the prompts of a model whose tasks are not known.
 DEFAULT_GOLDEN_PROMPTS = ("Hello", "The quick brown fox", "1 + 1 =")
@@ -127,10 +127,19 @@ def export_artifact(
         ExportParityError: an unquantized program does not give torch's tokens and NLL, or any
             program a score that is no number.
     """
-    check_options(
-        format, quantize, block_size, head_bits, bits, memory_bits, activation_bits, rounded_by,
-        layout, held_out,
-    )  # fmt: skip
+    settings = Settings(
+        format=format,
+        quantize=quantize,
+        block_size=block_size,
+        head_bits=head_bits,
+        bits=bits,
+        memory_bits=memory_bits,
+        activation_bits=activation_bits,
+        layout=layout,
+    )
+    settings.check_text(rounded_by, held_out=bool(held_out))
+    if format == "gguf":
+        open_llamacpp()
     trained = None
     if rounded_by == AS_KEPT and format == "onnx" and quantize == "int4":
         trained = read_trained_text(model_dir)
@@ -139,14 +148,9 @@ def export_artifact(
     generation = generation_of(model, model_dir)
     check_fits(model, quantize)
     if model.config.is_encoder_decoder:
-        for option, given in (
-            ("--bits", bits is not None),
-            ("--gptq own", rounded_by.own),
-            ("--held-out", bool(held_out)),
-        ):
-            if given:
-                raise OptionError(f"{option} is for decoders, got an encoder-decoder")
+        settings.check_encoder_decoder(rounded_by, held_out=bool(held_out))
     window = window_of(model.config)
+    check_budget(model, settings, window)  # before text is written and read, which takes minutes
     with kept_beside(out) as kept, atomic_folder(out, marker=MANIFEST_NAME) as folder:
         tokenizer = write_tokenizer(model_dir, folder)
         entry = model_entry(
@@ -161,8 +165,6 @@ def export_artifact(
         )
         _check_prompts(entry, folder, golden_prompts, held_out)
         if layout is not None:
-            from escalade.export.artifact.layouts import write_layout
-
             write_layout(layout, model_dir, folder, model, entry)
         if trained and enough_prompts(trained.prompts or (), folder, window, progress):
             rounded_by = trained
@@ -181,15 +183,7 @@ def export_artifact(
                 "window": window,
                 "end_ids": generation.end_ids,
                 "tokenizer": entry.tokenizer_fingerprint,
-                "options": [
-                    quantize,
-                    block_size,
-                    head_bits,
-                    bits,
-                    memory_bits,
-                    activation_bits,
-                    layout,
-                ],
+                "options": asdict(settings),
                 "versions": versions_of(_PACKAGES),
             },
             budgeted=bits is not None,
@@ -206,22 +200,13 @@ def export_artifact(
                 generation,
                 tokenizer,
                 folder,
-                format,
-                quantize,
-                block_size,
-                head_bits,
-                bits,
-                memory_bits,
-                activation_bits,
-                layout,
+                settings,
                 window,
                 answers,
                 kept,
                 progress,
             )
         if layout is not None:
-            from escalade.export.artifact.layouts import fit_program
-
             fit_program(layout, folder / program)
         quantization = msgspec.structs.replace(quantization, detail=quantization.detail + text)
         files = {path.name: file_entry(path) for path in sorted(folder.iterdir()) if path.is_file()}

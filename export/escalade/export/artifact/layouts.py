@@ -11,15 +11,13 @@ import json
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
 
 from transformers import PreTrainedModel
 
 from escalade.edge.artifact import ModelEntry
 from escalade.edge.runtimes import ATTENTION_MASK, INPUT_IDS, LOGITS, PAST_PREFIX, PRESENT_PREFIX
 from escalade.export.errors import OptionError
-
-Layout = Literal["optimum", "genai"]
+from escalade.export.settings import Layout
 
 GENAI_CONFIG_NAME = "genai_config.json"
 #: What transformers saves a config as; of an artifact's files only optimum's layout has it.

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from escalade.checkpoint import Generation
-from escalade.edge.artifact import Format, QuantizationEntry, Scheme
+from escalade.edge.artifact import QuantizationEntry
 from escalade.export.errors import ModelError
 from escalade.export.kept import Kept
+from escalade.export.settings import Settings
 
 if TYPE_CHECKING:
-    from escalade.export.artifact.layouts import Layout
     from escalade.export.quantization import Answered
 
 
@@ -23,14 +23,7 @@ def write_program(
     generation: Generation,
     tokenizer: PreTrainedTokenizerFast,
     folder: Path,
-    format: Format,
-    scheme: Scheme,
-    block_size: int | None,
-    head_bits: int | None,
-    bits: float | None,
-    memory_bits: float | None,
-    activation_bits: int | None,
-    layout: Layout | None,
+    settings: Settings,
     window: int,
     answers: Sequence[Answered],
     kept: Kept,
@@ -45,6 +38,7 @@ def write_program(
         ModelError: the format takes no encoder-decoder, or no such model.
         OptionError: no program has so few or many bits.
     """
+    format, scheme = settings.format, settings.quantize
     if format != "onnx" and model.config.is_encoder_decoder:
         raise ModelError(f"--format {format} takes decoder-only models, got an encoder-decoder")
     if format == "gguf":
@@ -61,7 +55,7 @@ def write_program(
             folder,
             window=window,
             scheme=scheme,
-            embedding_bits=4 if head_bits == 4 else 8,  # noqa: PLR2004
+            embedding_bits=settings.head_bits_or_usual,
         )
         entry = QuantizationEntry(scheme=scheme, block_size=block_size, detail=detail)
         return EXECUTORCH_PROGRAM_NAME, None, entry
@@ -75,13 +69,7 @@ def write_program(
             model,
             folder,
             window=window,
-            scheme=scheme,
-            block_size=block_size,
-            head_bits=head_bits,
-            bits=bits,
-            memory_bits=memory_bits,
-            activation_bits=activation_bits,
-            planes=layout is None,
+            settings=settings,
             tuned_by=answers,
             kept=kept,
             progress=progress,

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
 
+from escalade.edge.base import listed
 from escalade.export.errors import ModelError
 
 _FINDING, _REFERENCE, _BUFFERED = "escalade_finding", "escalade_reference", "escalade_buffered"
@@ -119,8 +120,8 @@ class BufferedModel(nn.Module):
                 raise ModelError(f"{config.model_type}: caps its products at {softcap}: {_REFUSAL}")
             if key.shape != value.shape:
                 raise ModelError(
-                    f"{config.model_type}: keys have shape {tuple(key.shape)}, values"
-                    f" {tuple(value.shape)}: {_REFUSAL}"
+                    f"{config.model_type}: keys have shape {listed(key.shape)}, values"
+                    f" {listed(value.shape)}: {_REFUSAL}"
                 )
             module.add_module(_ATTRIBUTE, KvBuffer(self.window, key.shape[1], key.shape[3]))
             attending.append(module)

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from math import prod
 from pathlib import Path
 
+from escalade.edge.base import listed
 from escalade.export.errors import ModelError
 
 MAGIC = b"GGUF"
@@ -149,7 +150,7 @@ def _tensor(walk: _Walk, what: str, blocks: Mapping[int, tuple[int, int]]) -> tu
         raise walk.wrong(f"{said} must have at most {_MOST_DIMENSIONS} dimensions, got {count}")
     shape = [walk.number("Q", f"a dimension of {said}") for _ in range(count)]
     if not all(shape):
-        raise walk.wrong(f"{said} must have dimensions of 1 or more, got {shape}")
+        raise walk.wrong(f"{said} must have dimensions of 1 or more, got {listed(shape)}")
     kind = walk.number("I", f"the type of {said}")
     if kind not in blocks:
         raise walk.wrong(f"the type of {said} is not known: {kind}")

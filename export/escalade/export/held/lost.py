@@ -23,7 +23,6 @@ from transformers import PreTrainedModel
 from escalade.checkpoint import GREEDY, window_of
 from escalade.edge.artifact import (
     TOKENIZER_NAME,
-    Format,
     LostEntry,
     Manifest,
     read_manifest,
@@ -42,10 +41,9 @@ from escalade.export.memory import give_back
 from escalade.export.model import load_model
 from escalade.export.quantization import asked_by, write_answers, write_text
 from escalade.export.quiet import quiet
+from escalade.export.settings import MEASURED
 from escalade.export.text import prompts_to_answer
 
-#: Of programs: what they lost is known.
-MEASURED: tuple[Format, ...] = ("onnx", "gguf")
 # 1,000 tokens resolve a share to 1.5 points.
 _ROWS, _TOKENS = 8, 128
 # Where prompts are answered, so many tokens are read for each that is predicted, or fewer.

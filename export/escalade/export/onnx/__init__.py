@@ -4,18 +4,18 @@ from escalade.export.onnx.pinned import pin_last
 from escalade.export.onnx.program import (
     ENCODER_NAME,
     PROGRAM_NAME,
+    check_budget,
     export_onnx,
     export_onnx_classifier,
-    storage_of,
 )
 from escalade.export.onnx.stored import stored_by
 
 __all__ = [
     "ENCODER_NAME",
     "PROGRAM_NAME",
+    "check_budget",
     "export_onnx",
     "export_onnx_classifier",
     "pin_last",
-    "storage_of",
     "stored_by",
 ]

@@ -10,9 +10,10 @@ from pathlib import Path
 import msgspec
 from transformers import PreTrainedModel
 
-from escalade.edge.artifact import QuantizationEntry, Scheme
+from escalade.edge.artifact import BudgetEntry, QuantizationEntry, Scheme
 from escalade.export.blueprints import (
     Classifier,
+    Decoder,
     align_rotary,
     decoder_of,
     encoder_decoder_of,
@@ -30,31 +31,21 @@ from escalade.export.onnx.storing import Storage, slices_in
 from escalade.export.onnx.tuned import tune_rounded
 from escalade.export.onnx.writer import PROGRAM_NAME, GraphWriter
 from escalade.export.quantization import Answered, Choice, has_hessians
+from escalade.export.settings import Settings
 from escalade.export.text import BY_GPTQ
 
 ENCODER_NAME = "encoder.onnx"
 
-# `benchmarks/quantization.py`: in 8 bits larger blocks cost no answers, in 4 they do.
-_BLOCK_SIZES: dict[Scheme, int] = {"int4": 32, "int8": 64}
-# Rounding embedding and head to 4 bits costs more answers than all the rest (the same).
-_HEAD_BITS = 8
-_ACTIVATION_BITS = 8
 _LINES = 10  # of progress, over all matrices
 
 
-def storage_of(
-    scheme: Scheme, block_size: int | None, head_bits: int | None, activation_bits: int | None
-) -> Storage:
-    """How a scheme stores weights; None takes what is usual.
-
-    Raises:
-        OptionError: see `Storage`.
-    """
+def storage_of(settings: Settings) -> Storage:
+    """How matrices are stored that were not chosen one by one."""
     return Storage(
-        scheme=scheme,
-        block_size=_BLOCK_SIZES.get(scheme) if block_size is None else block_size,
-        head_bits=_HEAD_BITS if head_bits is None else head_bits,
-        activation_bits=_ACTIVATION_BITS if activation_bits is None else activation_bits,
+        scheme=settings.quantize,
+        block_size=settings.block_size_or_usual,
+        head_bits=settings.head_bits_or_usual,
+        activation_bits=settings.activation_bits_or_usual,
     )
 
 
@@ -63,13 +54,7 @@ def export_onnx(
     out: Path,
     *,
     window: int,
-    scheme: Scheme,
-    block_size: int | None = None,
-    head_bits: int | None = None,
-    bits: float | None = None,
-    memory_bits: float | None = None,
-    activation_bits: int | None = None,
-    planes: bool = True,
+    settings: Settings,
     tuned_by: Sequence[Answered] = (),
     kept: Kept | None = None,
     progress: Callable[[str], None] = lambda step: None,
@@ -80,15 +65,8 @@ def export_onnx(
         model: in float32, in eval mode, on the CPU; a decoder's hessians go as it is written.
         out: an existing folder.
         window: longest prompt plus response, in tokens.
-        scheme: how weights are stored.
-        block_size: input values that share a scale; 32 in 4 bits and 64 in 8 if None.
-        head_bits: of embedding and head; 8 if None.
-        bits: a budget for each weight, all told, that is spent on each matrix by what it costs
-            there; the model is a decoder with hessians and curvatures.
-        memory_bits: of a budget, for each weight as kernels hold it, at most.
-        activation_bits: of what `int8` and `int4` weights are multiplied with: 8 or 32; 8 if None.
-        planes: whether integers may be stored in planes, which our runtimes join and no other
-            library does.
+        settings: of a program for ONNX Runtime; with a budget the model is a decoder with
+            hessians and curvatures.
         tuned_by: texts that a decoder's rounded matrices are tuned by, all together.
         kept: where matrices that are rounded by text stay until all are.
         progress: called with a line now and then, where that takes its time.
@@ -98,22 +76,14 @@ def export_onnx(
 
     Raises:
         ModelError: the model is of a kind that cannot be written.
-        OptionError: a setting, or the budget, is out of range.
+        OptionError: no program has so few or many bits.
     """
     blueprint, budget = None, None
     if not model.config.is_encoder_decoder:
         blueprint = align_rotary(decoder_of(model, window))
-        if bits is not None:
-            budget = budget_of(
-                blueprint,
-                bits,
-                sum(one.numel() for one in model.parameters()),
-                memory_bits=memory_bits,
-                activation_bits=activation_bits or _ACTIVATION_BITS,
-                planes=planes,
-                kept=kept,
-                progress=_counted("pricing", matrices_in(blueprint), progress),
-            )
+        if settings.bits is not None:
+            count = _counted("pricing", matrices_in(blueprint), progress)
+            budget = _budget_of(model, blueprint, settings, kept=kept, progress=count)
     give_back()
     drop_pages(model.parameters())
     choices = {
@@ -124,7 +94,7 @@ def export_onnx(
     if blueprint is not None and has_hessians(model):
         rounded = len(choices) or matrices_in(blueprint)
     storage = replace(
-        storage_of(scheme, block_size, head_bits, activation_bits),
+        storage_of(settings),
         choices=choices,
         slices=slices_in(choices),
         kept=kept or Kept(),
@@ -146,10 +116,44 @@ def export_onnx(
         if budget and graph.planes:
             budget = msgspec.structs.replace(budget, planes=graph.planes)
     return QuantizationEntry(
-        scheme=scheme,
+        scheme=settings.quantize,
         block_size=None if budget else storage.block_size,
         detail=storage.detail + _rounded_by(model, storage),
         budget=budget or msgspec.UNSET,
+    )
+
+
+def check_budget(model: PreTrainedModel, settings: Settings, window: int) -> None:
+    """Refuse a budget that no program of a decoder has, by sizes alone; nothing without a budget.
+
+    Raises:
+        OptionError: see `export_onnx`.
+    """
+    if settings.bits is not None:
+        _budget_of(model, decoder_of(model, window), settings, priced=False)
+
+
+def _budget_of(
+    model: PreTrainedModel,
+    blueprint: Decoder,
+    settings: Settings,
+    *,
+    priced: bool = True,
+    kept: Kept | None = None,
+    progress: Callable[[str], None] = lambda name: None,
+) -> BudgetEntry:
+    assert settings.bits is not None  # noqa: S101 - the callers have looked
+    return budget_of(
+        blueprint,
+        settings.bits,
+        sum(one.numel() for one in model.parameters()),
+        memory_bits=settings.memory_bits,
+        activation_bits=settings.activation_bits_or_usual,
+        # Our runtimes join them, and no other library does.
+        planes=settings.layout is None,
+        priced=priced,
+        kept=kept,
+        progress=progress,
     )
 
 
@@ -187,10 +191,16 @@ def export_onnx_classifier(model: Classifier, out: Path, *, scheme: Scheme) -> Q
     Raises:
         OptionError: the scheme is not for ONNX.
     """
-    storage = Storage(scheme=scheme, block_size=_BLOCK_SIZES.get(scheme), whole_head=True)
+    storage = replace(storage_of(Settings(quantize=scheme)), whole_head=True)
     with GraphWriter(out / PROGRAM_NAME, "classifier") as graph:
         write_classifier(graph, model, storage)
     return QuantizationEntry(scheme=scheme, block_size=storage.block_size, detail=storage.detail)
 
 
-__all__ = ["ENCODER_NAME", "PROGRAM_NAME", "export_onnx", "export_onnx_classifier"]
+__all__ = [
+    "ENCODER_NAME",
+    "PROGRAM_NAME",
+    "check_budget",
+    "export_onnx",
+    "export_onnx_classifier",
+]

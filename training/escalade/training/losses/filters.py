@@ -17,10 +17,11 @@ and `dist` are 1.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 LossName = Literal[
     "xent",
@@ -84,7 +85,7 @@ def filter_of(name: LossName, alpha: Alpha, right: Tensor, dtype: torch.dtype) -
         dtype: a float type, of the result.
     """
     H, n = right.shape
-    ones, zeros = torch.ones(n, dtype=dtype, device=right.device), right.new_zeros(n)
+    ones, zeros = right.new_ones(n, dtype=dtype), right.new_zeros(n)
     if alpha in ("any", "soft") or not H:
         above = right.any(dim=0) if H else zeros
     else:

@@ -26,10 +26,10 @@ from escalade.checkpoint import (
     window_of,
 )
 from escalade.checkpoint import load_tokenizer as load_tokenizer_of
-from escalade.edge.base import Record, nearest, read_records, subsample
+from escalade.edge.base import Record, listed, nearest, read_records, subsample
 from escalade.training.data import load_pronunciations, make_records, save_tokenizer
 from escalade.training.errors import RecipeError
-from escalade.training.recipes.recipe import BUNDLED, Recipe
+from escalade.training.recipes.recipe import BUNDLED, Recipe, split_files
 from escalade.training.teachers import LocalTeacher, check_tokenizers
 from escalade.v1.identity import weights_revision
 
@@ -70,8 +70,7 @@ def load_records(recipe: Recipe) -> tuple[list[Record], list[Record]]:
         train = list(make_records("train", pronunciations))
         valid = list(make_records("valid", pronunciations))
     else:
-        folder = Path(recipe.data.source)
-        train, valid = (read_records(folder / f"{split}.jsonl") for split in ("train", "valid"))
+        train, valid = map(read_records, split_files(recipe.data.source))
     return subsample(train, recipe.data.train_size), valid
 
 
@@ -135,7 +134,8 @@ def _check_answers(
     if tokenizer.eos_token_id not in generation.end_ids:
         raise RecipeError(
             f"{name}: eos_token_id must hold the tokenizer's {tokenizer.eos_token!r},"
-            f" {tokenizer.eos_token_id}, which ends what is learned; got {list(generation.end_ids)}"
+            f" {tokenizer.eos_token_id}, which ends what is learned;"
+            f" got {listed(generation.end_ids)}"
         )
     if generation.decoder_start_id is not None:
         trained = getattr(model.config, "decoder_start_token_id", None)

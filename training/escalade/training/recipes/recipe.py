@@ -7,14 +7,16 @@ there is looked for where the command runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from escalade.checkpoint import HUB, MOST_PROMPTS
+from escalade.checkpoint import HUB, MOST_PROMPTS, CheckpointError, check_there
 from escalade.edge.base import Count, Positive, Share
+from escalade.edge.errors import DataError
 from escalade.training.errors import RecipeError
 from escalade.training.losses import (
     Alpha,
@@ -172,6 +174,41 @@ def parse_recipe(text: str, path: Path, *, folder: Path | None = None) -> Recipe
     recipe = parse_tables(text, path, Recipe)
     _check(path, recipe)
     return _resolved(recipe, path.parent if folder is None else folder)
+
+
+def check_paths(recipe: Recipe) -> None:
+    """Refuse models and data that are not there, before what loads them is loaded; asks no hub.
+
+    Raises:
+        RecipeError: there is no such folder.
+        DataError: a file of queries is not there.
+    """
+    models = [recipe.model.path, *(one.path for one in recipe.teachers)]
+    if recipe.tokenizer != BUNDLED:
+        models.append(recipe.tokenizer)
+    try:
+        for model in filter(None, models):
+            check_there(model)
+    except CheckpointError as error:
+        raise RecipeError(str(error)) from error
+    if recipe.data.source != BUNDLED:
+        for path in split_files(recipe.data.source):
+            if not path.exists():
+                raise DataError(f"{path}: no such file")
+
+
+def split_files(source: str) -> tuple[Path, Path]:
+    """The files of a user's own queries, to train by and to validate by."""
+    return Path(source) / "train.jsonl", Path(source) / "valid.jsonl"
+
+
+@contextmanager
+def naming_recipe(recipe_path: Path) -> Iterator[None]:
+    """Put the recipe's file before what is said of its content."""
+    try:
+        yield
+    except RecipeError as error:
+        raise RecipeError(f"{recipe_path}: {error}") from error
 
 
 def _resolved(recipe: Recipe, folder: Path) -> Recipe:

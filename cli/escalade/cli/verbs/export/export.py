@@ -162,15 +162,18 @@ def export(
             progress=progress,
         )
         if quantize is not QuantizeChoice.none and held_out != "none":
-            from escalade.export.held import MEASURED, keep_lost, measure_lost
+            from escalade.export.held import keep_lost, measure_lost
+            from escalade.export.settings import MEASURED
 
             if format.value in MEASURED:
                 progress("measuring what was lost")
                 lost = measure_lost(out, located.folder, unseen)
                 manifest = manifest if lost is None else keep_lost(out, manifest, lost)
             else:
-                known = " and ".join(MEASURED)
-                notes.print(f"what was lost is measured with --format {known} alone", style="dim")
+                notes.print(
+                    f"what was lost is measured with --format {' and '.join(MEASURED)} alone",
+                    style="dim",
+                )
     notes.print(took_line(perf_counter() - start), style="dim")
     if json:
         print_json(manifest if lost is None else lost.beside(manifest))

@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from escalade.edge.base import listed
 from escalade.edge.deferral.rules import defers
 
 
@@ -191,7 +192,7 @@ def share_of(part: int | Fraction, whole: int) -> float:
 @lru_cache(64)
 def _whole(weights: tuple[float, ...]) -> tuple[int, ...]:
     if not all(0.0 < weight < float("inf") for weight in weights):
-        raise ValueError(f"weights must be above 0 and finite, got {list(weights)}")
+        raise ValueError(f"weights must be above 0 and finite, got {listed(weights)}")
     exact = [Fraction(weight) for weight in weights]
     scale = lcm(*(one.denominator for one in exact))
     whole = [int(one * scale) for one in exact]

@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import msgspec
+import torch
 from torch import Tensor
 
 from escalade.edge.artifact import BudgetEntry, ChoiceEntry
@@ -45,6 +46,8 @@ class Survey(Storage):
 
     model: Decoder
     planes: bool
+    #: Without, each choice is free, and all that is known is what it takes.
+    priced: bool = True
     offers: dict[str, list[Offer]] = field(default_factory=dict)
     weights: dict[str, int] = field(default_factory=dict)
     #: Of words, which are priced in slices.
@@ -58,14 +61,11 @@ class Survey(Storage):
             self._take_table(name, module, WIDTHS, None, packed=True)
         else:
             choices = self._choices(WIDTHS)
-            self.progress(name)
-            step = self.kept.once(
-                f"{name}.prices",
-                lambda: {
-                    "lost": prices_of(name, module, choices, rounds_inputs=self.rounds_inputs)
-                },
-            )
-            self._take(name, module, choices, step["lost"])
+
+            def prices() -> Tensor:
+                return prices_of(name, module, choices, rounds_inputs=self.rounds_inputs)
+
+            self._take(name, module, choices, self._prices(name, prices, len(choices)))
         if module.bias is not None:
             graph.weight(f"{name}.bias", array(module.bias))
         return graph.node("Identity", [values])
@@ -92,10 +92,9 @@ class Survey(Storage):
         firsts = sorted({0, *(rows // share for share in _CUTS)})
         slices = [slice(*ends) for ends in pairwise([*firsts, rows])]
         said = self.model.head.curvature
-        self.progress(name)
 
-        def priced() -> dict[str, Tensor]:
-            found = prices_of_table(
+        def prices() -> Tensor:
+            return prices_of_table(
                 name,
                 table,
                 slices,
@@ -104,13 +103,18 @@ class Survey(Storage):
                 said=said,
                 rounds_inputs=self.rounds_inputs,
             )
-            return {"lost": found}
 
-        lost = self.kept.once(f"{name}.prices", priced)["lost"]
+        lost = self._prices(name, prices, len(slices), len(choices))
         self.tables.add(name)
         for some, each in zip(slices, lost, strict=True):
             own = slice_name(name, some.start)
             self._take(own, table.rows(some), choices, each, sliced=True, packed=packed)
+
+    def _prices(self, name: str, make: Callable[[], Tensor], *shape: int) -> Tensor:
+        if not self.priced:
+            return torch.zeros(shape)
+        self.progress(name)
+        return self.kept.once(f"{name}.prices", lambda: {"lost": make()})["lost"]
 
     def _choices(self, widths: Sequence[int]) -> list[Choice]:
         choices = [Choice(bits, size) for bits in widths for size in BLOCKS]
@@ -193,6 +197,7 @@ def budget_of(
     memory_bits: float | None = None,
     activation_bits: int = 8,
     planes: bool = True,
+    priced: bool = True,
     kept: Kept | None = None,
     progress: Callable[[str], None] = lambda name: None,
 ) -> BudgetEntry:
@@ -206,6 +211,8 @@ def budget_of(
             memory does not matter.
         activation_bits: of what matrices are multiplied with, 8 or 32.
         planes: whether integers may be stored in planes.
+        priced: whether by what choices lose, which takes its time; without, the model needs no
+            hessians, and what is found is only whether there is a choice.
         kept: where prices stay until all is done.
         progress: called with the name of each matrix before it is priced.
 
@@ -219,6 +226,7 @@ def budget_of(
         activation_bits=activation_bits,
         planes=planes,
         model=model,
+        priced=priced,
         kept=kept or Kept(),
         progress=progress,
     )

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from escalade.edge.artifact import Scheme, kernel_bits
 from escalade.export.blueprints import Linear
-from escalade.export.errors import OptionError
 from escalade.export.kept import Kept
 from escalade.export.onnx.storing.products import (
     array,
@@ -35,7 +34,6 @@ from escalade.export.onnx.storing.slices import slices_of
 from escalade.export.onnx.writer import GraphWriter
 from escalade.export.quantization import Choice, Rounded, pack, pack_zeros
 
-BLOCK_SIZES = (16, 32, 64, 128, 256)
 _BITS: dict[str, int] = {"int4": 4, "int8": 8}
 # MatMulNBits, by the bits of an activation: at 4 it may be rounded, so that products are sums of
 # integers; at 1 all is float32.
@@ -45,11 +43,7 @@ _BYTE, _WHOLE = 8, 32
 
 @dataclass(frozen=True, kw_only=True)
 class Storage:
-    """A scheme and its settings.
-
-    Raises:
-        OptionError: a setting is out of range, or the scheme is not for ONNX.
-    """
+    """A scheme and its settings."""
 
     scheme: Scheme
     #: Neighbours in a row that share a scale; None where the scheme has no blocks.
@@ -73,18 +67,6 @@ class Storage:
     tuned: bool = False
     #: Called with the name of each matrix before it is rounded.
     progress: Callable[[str], None] = lambda name: None
-
-    def __post_init__(self) -> None:
-        if self.scheme == "8da4w":
-            raise OptionError("--quantize 8da4w is for --format executorch")
-        if self.bits and self.block_size not in BLOCK_SIZES:
-            raise OptionError(f"--block-size must be one of {BLOCK_SIZES}, got {self.block_size}")
-        if not self.bits and self.block_size is not None:
-            raise OptionError(f"--block-size is for int4 and int8, got it for {self.scheme}")
-        if self.head_bits not in _BITS.values():
-            raise OptionError(f"--head-bits must be 4 or 8, got {self.head_bits}")
-        if self.activation_bits not in _ACCURACY_LEVELS:
-            raise OptionError(f"--activation-bits must be 8 or 32, got {self.activation_bits}")
 
     @property
     def bits(self) -> int | None:
