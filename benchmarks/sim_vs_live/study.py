@@ -11,7 +11,8 @@ from typing import TypeVar
 import numpy as np
 from benchmarks.sim_vs_live import first_calls, light
 from benchmarks.sim_vs_live.loaded import Call, measure, recorded_calls
-from benchmarks.sim_vs_live.pieces import LOADS, Load, keep, kept, name_of
+from benchmarks.sim_vs_live.loads import LOADS, TIERS, Load
+from benchmarks.sim_vs_live.pieces import keep, kept, name_of
 from benchmarks.sim_vs_live.system import System, models, system
 
 from escalade.cli.output import note_console, progress_bar
@@ -50,6 +51,7 @@ class Study:
         seed: int,
         shared: Path,
         loads: Sequence[Load] = LOADS,
+        tiers: Sequence[int] = TIERS,
     ) -> None:
         """Nothing is measured yet.
 
@@ -61,14 +63,16 @@ class Study:
             seed: of queries, moments and networks.
             shared: a folder of what all rounds have: models and data.
             loads: that are measured.
+            tiers: of the cascades that are measured.
         """
         self._out, self._profiles, self._shared = out, profiles, shared
-        self._queries, self._calls, self._seed, self._loads = queries, calls, seed, loads
+        self._queries, self._calls, self._seed = queries, calls, seed
+        self._loads, self._tiers = loads, tiers
         out.mkdir(parents=True, exist_ok=True)
 
     def run(self) -> None:
         """Measure the pieces that are missing."""
-        for tiers in (2, 3):
+        for tiers in self._tiers:
             names = [name_of(load, tiers, one) for one in self._profiles for load in self._loads]
             if not all(self._path(name).exists() for name in names):
                 with ExitStack() as stack:

@@ -56,6 +56,10 @@ from escalade.cli.verbs.token import list_, new, revoke
 USER_ERROR = 2
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 _READER_GONE = 141  # 128 + SIGPIPE
+_OUT_OF_MEMORY = (
+    "out of memory: this needs more than there is, or than `ulimit -v` allows; what reads a long"
+    " trace needs less with a smaller --sample"
+)
 
 # Which extra brings what a verb needs beyond the device's packages.
 _EXTRA_OF = {
@@ -203,10 +207,13 @@ def run() -> None:
         _fail(f"{verb} needs {package}: pip install 'escalade[{extra}]'")
     except OSError as error:  # a full disk, a file that may not be read: the user's to mend
         _fail(f"{error.filename or 'input or output'}: {error.strerror or error}")
+    except MemoryError:
+        pass  # said below, where what the work held is let go of: to say it takes some too
     except Exception as error:
         if not _is_ours(error):
             raise
         _fail(str(error))
+    _fail(_OUT_OF_MEMORY)
 
 
 def _app_without_pipes() -> int | None:
