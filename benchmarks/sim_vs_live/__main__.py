@@ -32,6 +32,9 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=200, help="of a loaded piece")
     parser.add_argument("--loads", nargs="+", choices=LOADS, default=LOADS, help="to measure")
     parser.add_argument("--tiers", nargs="+", type=int, choices=TIERS, default=TIERS)
+    parser.add_argument(
+        "--scheme", choices=("none", "int8", "int4"), help="of the device's models; int4 takes long"
+    )
     parser.add_argument("--no-machine", action="store_true", help="no clock and no first calls")
     parser.add_argument("--rounds", type=int, default=1, help="one after the other, then pooled")
     parser.add_argument(
@@ -66,6 +69,7 @@ def main() -> None:
                 shared=options.out,
                 loads=options.loads,
                 tiers=options.tiers,
+                scheme=options.scheme,
             )
 
         told = {name: str(getattr(options, name)) for name in ("queries", "calls", "seed")}

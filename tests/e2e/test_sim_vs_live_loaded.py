@@ -20,6 +20,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
 REPO = Path(__file__).parents[2]
 #: 95 % intervals of an error must come as close to 0.
 _OFF = 0.1
@@ -29,7 +31,8 @@ _BESIDE = 0.25
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    asked = "--profiles lte --tiers 3 --queries 40 --calls 100 --no-machine --json --out"
+    asked = "--profiles lte --tiers 3 --queries 30 --calls 80 --scheme int8 --no-machine"
+    asked += " --json --out"
     folder = str(tmp_path_factory.mktemp("found"))
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.sim_vs_live", *asked.split(), folder],
@@ -42,7 +45,6 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
-@pytest.mark.slow
 def test_calls_that_come_one_after_the_other_take_as_long(found: dict[str, Any]) -> None:
     (sent,) = found["sent"]
     assert (sent["load"], sent["tiers"]) == ("light", 3)
@@ -50,14 +52,12 @@ def test_calls_that_come_one_after_the_other_take_as_long(found: dict[str, Any])
     assert_close(sent, "mean")
 
 
-@pytest.mark.slow
 def test_calls_that_queue_take_as_long(found: dict[str, Any]) -> None:
     (row,) = [one for one in found["rows"] if one["load"] == "loaded"]
     assert_close(row, "p50")
     assert_close(row, "mean")
 
 
-@pytest.mark.slow
 def test_the_queue_is_virtual_times_own(found: dict[str, Any]) -> None:
     """A control has what is added to each call; were that the queue, any would match."""
     (row,) = [one for one in found["rows"] if one["load"] == "loaded"]
