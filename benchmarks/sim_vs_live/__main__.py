@@ -13,13 +13,12 @@ import sys
 from pathlib import Path
 
 import msgspec
+from benchmarks.sim_vs_live.loads import LOADS, TIERS
 from benchmarks.study.jobs import REPOSITORY, keep_settings
 
 #: From no delay that can be seen to a satellite's; that which has a cycle of 15 s among them.
 PROFILES = ("coe-1us", "coe-10ms", "wifi-good", "lte", "leo-handover", "geo")
 
-#: One query after the other, and calls in an open loop.
-_LOADS = ("light", "loaded")
 #: Seeds of rounds; a round takes some from its own on.
 _APART = 10
 
@@ -31,7 +30,12 @@ def main() -> None:
     parser.add_argument("--profiles", nargs="+", default=list(PROFILES), help="networks")
     parser.add_argument("--queries", type=int, default=80, help="of a light piece")
     parser.add_argument("--calls", type=int, default=200, help="of a loaded piece")
-    parser.add_argument("--loads", nargs="+", choices=_LOADS, default=_LOADS, help="to measure")
+    parser.add_argument("--loads", nargs="+", choices=LOADS, default=LOADS, help="to measure")
+    parser.add_argument("--tiers", nargs="+", type=int, choices=TIERS, default=TIERS)
+    parser.add_argument(
+        "--scheme", choices=("none", "int8", "int4"), help="of the device's models; int4 takes long"
+    )
+    parser.add_argument("--no-machine", action="store_true", help="no clock and no first calls")
     parser.add_argument("--rounds", type=int, default=1, help="one after the other, then pooled")
     parser.add_argument(
         "--seed", type=int, default=1, help="of the first round's queries, moments and networks"
@@ -64,13 +68,16 @@ def main() -> None:
                 seed=seed,
                 shared=options.out,
                 loads=options.loads,
+                tiers=options.tiers,
+                scheme=options.scheme,
             )
 
         told = {name: str(getattr(options, name)) for name in ("queries", "calls", "seed")}
         keep_settings(options.out, told)
         for number in range(1, options.rounds + 1):
             study(round_in(options.out, number), options.seed + _APART * (number - 1)).run()
-        study(options.out, options.seed).machine()
+        if not options.no_machine:
+            study(options.out, options.seed).machine()
     found = read_findings(options.out)
     if options.json:
         print(msgspec.json.encode(found).decode())

@@ -5,17 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, TypeVar, get_args
+from typing import TypeVar
 
 import msgspec
+from benchmarks.sim_vs_live.loads import Load
 
 from escalade.edge.base import UNDECODABLE, atomic_write
 
 #: That virtual time draws a network. What is live has one draw, and so one's chance in it.
 #: Under load a draw takes a tenth of a second and more.
 DRAWS, LOADED_DRAWS = 200, 50
-Load = Literal["light", "loaded"]
-LOADS: tuple[Load, ...] = get_args(Load)
 
 T = TypeVar("T")
 

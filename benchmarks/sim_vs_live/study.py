@@ -11,10 +11,12 @@ from typing import TypeVar
 import numpy as np
 from benchmarks.sim_vs_live import first_calls, light
 from benchmarks.sim_vs_live.loaded import Call, measure, recorded_calls
-from benchmarks.sim_vs_live.pieces import LOADS, Load, keep, kept, name_of
+from benchmarks.sim_vs_live.loads import LOADS, TIERS, Load
+from benchmarks.sim_vs_live.pieces import keep, kept, name_of
 from benchmarks.sim_vs_live.system import System, models, system
 
 from escalade.cli.output import note_console, progress_bar
+from escalade.edge.artifact import Scheme
 from escalade.edge.base import Record, read_records
 from escalade.edge.trace import write_trace
 from escalade.simulator.load import Plan, Target, fit_load
@@ -50,6 +52,8 @@ class Study:
         seed: int,
         shared: Path,
         loads: Sequence[Load] = LOADS,
+        tiers: Sequence[int] = TIERS,
+        scheme: Scheme | None = None,
     ) -> None:
         """Nothing is measured yet.
 
@@ -61,14 +65,17 @@ class Study:
             seed: of queries, moments and networks.
             shared: a folder of what all rounds have: models and data.
             loads: that are measured.
+            tiers: of the cascades that are measured.
+            scheme: of the device's models, see `models`.
         """
         self._out, self._profiles, self._shared = out, profiles, shared
-        self._queries, self._calls, self._seed, self._loads = queries, calls, seed, loads
+        self._queries, self._calls, self._seed = queries, calls, seed
+        self._loads, self._tiers, self._scheme = loads, tiers, scheme
         out.mkdir(parents=True, exist_ok=True)
 
     def run(self) -> None:
         """Measure the pieces that are missing."""
-        for tiers in (2, 3):
+        for tiers in self._tiers:
             names = [name_of(load, tiers, one) for one in self._profiles for load in self._loads]
             if not all(self._path(name).exists() for name in names):
                 with ExitStack() as stack:
@@ -84,7 +91,7 @@ class Study:
             note_console().print(f"no first calls: {error}")
 
     def _measure(self, tiers: int, stack: ExitStack) -> None:
-        made = stack.enter_context(models(self._shared / "models"))
+        made = stack.enter_context(models(self._shared / "models", scheme=self._scheme))
         near = stack.enter_context(system(self._out / f"near-{tiers}", made, _NEAR, tiers))
         calls, others = list[Call](), list[Call]()
         if "loaded" in self._loads:

@@ -54,9 +54,15 @@ class System(NamedTuple):
 
 
 @contextmanager
-def models(folder: Path) -> Iterator[Models]:
-    """Export into a folder what is not there yet, and serve the large model."""
-    device, gateway = (_exported(folder, which) for which in (DEVICE, GATEWAY))
+def models(folder: Path, *, scheme: Scheme | None = None) -> Iterator[Models]:
+    """Export into a folder what is not there yet, and serve the large model.
+
+    Args:
+        folder: of the exported models.
+        scheme: of the device's, in place of theirs.
+    """
+    below = [(name, scheme or its_own) for name, its_own in DEVICE]
+    device, gateway = (_exported(folder, which) for which in (below, GATEWAY))
     large = str(_CHECKPOINTS / "large")
     with running("the cloud", "serve", large, "--listen", "127.0.0.1:0", "--threads", "1") as cloud:
         yield Models(device, gateway, cloud)

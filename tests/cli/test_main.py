@@ -242,3 +242,46 @@ def test_usage_errors_have_the_same_code(invoke: Invoke, arguments: list[str]) -
     (line,) = err.splitlines()
     assert line.startswith("error: ")
     assert line.endswith(" --help")
+
+
+def test_too_little_memory_is_one_line(tmp_path: Path) -> None:
+    """A limit as `ulimit -v` sets it, a little above what the process has once all is loaded."""
+    member = {"member": 0, "text": "x", "logprobs": [-0.5] * 50, "seconds": 0.1, "correct": True}
+    member |= {"prompt_tokens": 3, "generated_tokens": 50}
+    said = {"text": "x", "members": [member], "score": 0.5, "correct": True, "seconds": 0.1}
+    said |= {"stopped_early": False, "link": None, "hops": []}
+    row = {"task": "g2p", "prompt": "x", "references": ["x"], "tiers": [said, said]}
+    row |= {"answered_by": 0, "outcome": "answered", "total_s": 0.2, "reason": None}
+    models = [{"name": "m", "parameters": 100}]
+    tiers = [
+        {"name": "a", "place": "device", "members": models, "rule": "mean", "threshold": 0.5},
+        {"name": "b", "place": "cloud", "members": models, "rule": None, "threshold": None},
+    ]
+    path = tmp_path / "long.jsonl"
+    with path.open("w") as stream:
+        stream.write(json.dumps({"schema": 2, "tiers": tiers, "created": "now"}) + "\n")
+        stream.writelines(json.dumps({"id": f"{k}", **row}) + "\n" for k in range(20_000))
+    code = (
+        "import resource, sys\n"
+        "import escalade.cli.destinations, escalade.simulator.evaluation\n"
+        "from escalade.cli.main import run\n"
+        "from escalade.cli.output import progress_bar\n"
+        "pages = int(open('/proc/self/statm').read().split()[0])\n"
+        "most = pages * resource.getpagesize() + 30_000_000\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (most, most))\n"
+        f"sys.argv = ['escalade', 'evaluate', *sys.argv[1:], {str(path)!r}]\n"
+        "run()\n"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: out of memory")
+    less = subprocess.run(
+        [*command, "--sample", "50", "--resamples", "1"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert less.returncode == 0, less.stderr
+    assert "long.jsonl: 50 of 20,000 queries" in less.stdout

@@ -1,6 +1,7 @@
 """Virtual time against the live system: processes, sockets, the proxy between them.
 
-`benchmarks.sim_vs_live` does it on many networks; this is one, with bounds.
+Two tiers on one network, one query after the other; three tiers, and load, are in
+`test_sim_vs_live_loaded`, and `make sim-vs-live` does it on many networks.
 """
 
 from __future__ import annotations

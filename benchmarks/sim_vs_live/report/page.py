@@ -10,7 +10,8 @@ from benchmarks.sim_vs_live import first_calls
 from benchmarks.sim_vs_live.comparing import Compared
 from benchmarks.sim_vs_live.first_calls import CallRow
 from benchmarks.sim_vs_live.loaded import Control
-from benchmarks.sim_vs_live.pieces import DRAWS, LOADED_DRAWS, LOADS
+from benchmarks.sim_vs_live.loads import LOADS
+from benchmarks.sim_vs_live.pieces import DRAWS, LOADED_DRAWS
 from benchmarks.sim_vs_live.report import words
 from benchmarks.sim_vs_live.report.findings import TARGETS, Findings, tables_of
 from benchmarks.study_online.report.tables import markdown

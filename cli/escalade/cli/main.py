@@ -56,6 +56,12 @@ from escalade.cli.verbs.token import list_, new, revoke
 USER_ERROR = 2
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 _READER_GONE = 141  # 128 + SIGPIPE
+# As glibc's loader says it (elf/dl-load.c).
+_NO_ROOM_FOR_A_LIBRARY = ("failed to map segment", "Cannot allocate memory")
+_OUT_OF_MEMORY = (
+    "out of memory: this needs more than there is, or than `ulimit -v` allows; what reads a long"
+    " trace needs less with a smaller --sample"
+)
 
 # Which extra brings what a verb needs beyond the device's packages.
 _EXTRA_OF = {
@@ -209,9 +215,11 @@ def run() -> None:
     except OSError as error:  # a full disk, a file that may not be read: the user's to mend
         _fail(f"{error.filename or 'input or output'}: {error.strerror or error}")
     except Exception as error:
-        if not _is_ours(error):
+        if not (_is_ours(error) or _lacks_memory(error)):
             raise
-        _fail(str(error))
+        said = _OUT_OF_MEMORY if _lacks_memory(error) else str(error)
+    # Here what the work held is let go of: to say a line takes memory too.
+    _fail(said)
 
 
 def _app_without_pipes() -> int | None:
@@ -251,6 +259,13 @@ def _is_ours(error: Exception) -> bool:
     return any(
         kind.__module__.startswith("escalade.") and kind.__module__.endswith(".errors")
         for kind in type(error).__mro__
+    )
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """Whether there is no memory, be it for a library that is only now loaded."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, ImportError) and any(one in str(error) for one in _NO_ROOM_FOR_A_LIBRARY)
     )
 
 

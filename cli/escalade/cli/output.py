@@ -129,6 +129,10 @@ class Bar:
         """Show how far the work is."""
         self._bar.update(self._task, completed=done, total=total)
 
+    def beside(self, label: str) -> Bar:
+        """A bar beneath it, of work that comes after."""
+        return Bar(self._bar, harmless(label))
+
     def say(self, line: str) -> None:
         """Print a line above the bar."""
         self._bar.console.print(line, style="dim")

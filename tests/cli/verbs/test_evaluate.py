@@ -357,3 +357,16 @@ def test_what_draws_is_loaded_only_when_asked_for(traces: dict[str, Path], tmp_p
 
     assert loaded() == "[]"
     assert loaded("--figures", tmp_path) == "['matplotlib']"
+
+
+def test_of_long_traces_the_same_queries_are_drawn_and_that_is_said(
+    evaluate: Invoke, traces: dict[str, Path]
+) -> None:
+    code, out, _ = evaluate(traces["xent1"], traces["cat1"], "--sample", 25, "--json")
+    found = json.loads(out)
+    assert code == 0
+    said = "25 of 60 queries, drawn by their ids with seed 1"
+    assert found["notes"] == [f"xent1.jsonl: {said}", f"cat1.jsonl: {said}"]
+    assert found["slices"][0]["queries"] == 25
+    code, _, err = evaluate(traces["xent1"], "--sample", 0)
+    assert (code, err) == (2, "error: the sample of a trace must be at least 1 query; got 0\n")

@@ -15,6 +15,7 @@ from escalade.cli.options import (
     JsonOption,
     PriceOption,
     PricePerHourOption,
+    SampleOption,
     SeedOption,
     hour_prices_of,
     prices_of,
@@ -107,6 +108,7 @@ def evaluate(
     resamples: Annotated[
         int, typer.Option("--resamples", help="Bootstrap resamples for the intervals.")
     ] = 1000,
+    sample: SampleOption = 100_000,
     seed: SeedOption = 1,
     json: JsonOption = False,
 ) -> None:
@@ -115,10 +117,9 @@ def evaluate(
 
     from escalade.cli.destinations import check_destinations
     from escalade.cli.output import print_json, progress_bar
-    from escalade.edge.trace import read_trace
     from escalade.simulator.evaluation import evaluate as evaluate_traces
     from escalade.simulator.evaluation import on_device
-    from escalade.simulator.recorded import with_prices
+    from escalade.simulator.recorded import read_shared_sample, with_prices
 
     named = _grouped(traces)
     check_destinations(
@@ -139,10 +140,17 @@ def evaluate(
         rules.append(("router", Router.open(router)))
     prices, hour_prices = prices_of(price), hour_prices_of(price_per_hour)
     sizes = _sizes(artifact or [])
-    groups = {
-        name: [with_prices(read_trace(path), prices, hour_prices) for path in paths]
-        for name, paths in named
-    }
+    notes = list[str]()
+    with progress_bar("reading, bytes") as tick:
+        groups = {
+            name: [
+                with_prices(
+                    read_shared_sample(path, sample, seed, notes, tick), prices, hour_prices
+                )
+                for path in paths
+            ]
+            for name, paths in named
+        }
     with progress_bar("resampling") as tick:
         evaluation = evaluate_traces(
             groups,
@@ -155,6 +163,7 @@ def evaluate(
             budget=budget,
             by_task=by_task,
             resamples=resamples,
+            notes=notes,
             seed=seed,
             progress=tick,
         )

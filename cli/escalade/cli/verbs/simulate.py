@@ -137,7 +137,7 @@ def simulate(
         from escalade.simulator.replay import frames_of
         from escalade.simulator.saving import write_frames
 
-    with progress_bar("replaying") as tick:
+    with progress_bar("reading, bytes") as reading:
         simulation = simulate_traces(
             traces,
             list(profile or []),
@@ -148,7 +148,8 @@ def simulate(
             setting=setting,
             sample=sample,
             seed=seed,
-            progress=tick,
+            reading=reading,
+            progress=reading.beside("replaying"),
         )
     write_simulation_page(out, simulation)
     written = [("report", out)]

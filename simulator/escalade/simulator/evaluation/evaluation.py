@@ -61,6 +61,7 @@ def evaluate(
     budget: float | None = None,
     by_task: bool = False,
     resamples: int = RESAMPLES,
+    notes: Sequence[str] = (),
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -82,6 +83,7 @@ def evaluate(
             needs for `quality` under the first rule.
         by_task: evaluate each task by itself too (appendix D).
         resamples: of the bootstrap, >= 1.
+        notes: what was noted before.
         seed: same seed, same numbers.
         progress: called after each batch of resamples.
 
@@ -99,7 +101,7 @@ def evaluate(
         resamples=resamples,
     )
     _check(asked)
-    notes: list[str] = []
+    notes = list(notes)
     splits = [
         (group, label, _split(label, trace, gate, notes))
         for group, members in groups.items()

@@ -18,7 +18,7 @@ from escalade.simulator.recorded.costs import (
     undrafted_seconds,
 )
 from escalade.simulator.recorded.prices import has_price, hour_words, is_priced, with_prices
-from escalade.simulator.recorded.sampling import MOST_QUERIES, read_sample
+from escalade.simulator.recorded.sampling import MOST_QUERIES, read_sample, read_shared_sample
 from escalade.simulator.recorded.scores import RECORDED, Rule, rule_name, scores_of
 from escalade.simulator.recorded.shadow import answered, check_answered
 from escalade.simulator.recorded.tiers import Bools, Floats, RecordedTier, tiers_of
@@ -45,6 +45,7 @@ __all__ = [
     "live_seconds",
     "money",
     "read_sample",
+    "read_shared_sample",
     "recorded_seconds",
     "recorded_thresholds",
     "rule_name",

@@ -77,6 +77,7 @@ def simulate(
     setting: Setting = AS_RECORDED,
     sample: int = MOST_QUERIES,
     seed: int,
+    reading: Progress | None = None,
     progress: Progress | None = None,
 ) -> Simulation:
     """Replay traces over named networks.
@@ -93,6 +94,7 @@ def simulate(
         setting: what is other than it was recorded.
         sample: queries of a trace, at most, >= 1; of a longer one so many are drawn.
         seed: same seed, same numbers.
+        reading: called while a trace is read, with how many bytes are, and of how many.
         progress: called after each replay.
 
     Raises:
@@ -105,7 +107,7 @@ def simulate(
         get_profile(one.rpartition("=")[2], known)  # before traces are read, which may take a while
     notes: list[str] = []
     read = [
-        with_prices(read_sample(path, sample, seed, notes), prices or {}, hour_prices)
+        with_prices(read_sample(path, sample, seed, notes, reading), prices or {}, hour_prices)
         for path in trace_paths
     ]
     return run_simulation(

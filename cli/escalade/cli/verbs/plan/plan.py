@@ -186,9 +186,9 @@ def plan(
         minimise=minimise,  # type: ignore[arg-type]  # `Goal` refuses others, and names these
     )
     notes = list[str]()
-    read = with_prices(
-        read_sample(trace, sample, seed, notes), prices_of(price), hour_prices_of(price_per_hour)
-    )
+    with progress_bar("reading, bytes") as tick:
+        whole = read_sample(trace, sample, seed, notes, tick)
+    read = with_prices(whole, prices_of(price), hour_prices_of(price_per_hour))
     notes += hour_words(read.header)
     with progress_bar("planning") as tick:
         if planned is None:
