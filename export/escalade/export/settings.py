@@ -113,6 +113,8 @@ class Settings:
 
     def _check_format(self) -> None:
         format, for_onnx = self.format, "is for --format onnx, got"
+        if format == "executorch" and self.bits is not None:
+            raise OptionError(f"--bits {for_onnx} {self.bits:g} for {format}")
         if self.quantize not in SCHEMES[format]:
             raise OptionError(
                 f"--quantize for --format {format} must be one of {listed(SCHEMES[format])},"
@@ -124,8 +126,6 @@ class Settings:
             raise OptionError(f"--layout {for_onnx} {self.layout} for {format}")
         if self.block_size is not None:
             raise OptionError(f"--block-size {for_onnx} {self.block_size} for {format}")
-        if format == "executorch" and self.bits is not None:
-            raise OptionError(f"--bits {for_onnx} {self.bits:g} for {format}")
         if format == "gguf":
             for name, value in (
                 ("--head-bits", self.head_bits),

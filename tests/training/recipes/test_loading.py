@@ -67,7 +67,7 @@ def test_a_tokenizer_without_an_end_token_is_refused(workplace: Path, write: Wri
     ("settings", "says"),
     [
         ({"repetition_penalty": 1.1}, "not taken: repetition_penalty 1.1"),
-        ({"eos_token_id": 5}, r"eos_token_id must hold the tokenizer's '<eos>', 2, .* got \[5\]"),
+        ({"eos_token_id": 5}, "eos_token_id must hold the tokenizer's '<eos>', 2, .* got 5$"),
         # transformers would refuse to save the trained model
         (
             {"temperature": 0.5},
