@@ -73,7 +73,7 @@ def main() -> None:
 
 def measure(folder: Path, threads: int, prompt: int, steps: int) -> dict[str, float]:
     """Microseconds of a step, whole and by operator."""
-    plain = _decode(Artifact.open(folder, threads=threads), prompt, steps)
+    plain = decoded(Artifact.open(folder, threads=threads), prompt, steps)
     with tempfile.TemporaryDirectory() as scratch:
         profiled = ort.SessionOptions
 
@@ -85,7 +85,7 @@ def measure(folder: Path, threads: int, prompt: int, steps: int) -> dict[str, fl
 
         ort.SessionOptions = options
         artifact = Artifact.open(folder, threads=threads)
-        _decode(artifact, prompt, steps)
+        decoded(artifact, prompt, steps)
         found = json.loads(Path(artifact._runtime._session.end_profiling()).read_text())
     runs = [event for event in found if event["name"] == "model_run"]
     nodes = [event for event in found if event["name"].endswith("_kernel_time")]
@@ -102,7 +102,7 @@ def measure(folder: Path, threads: int, prompt: int, steps: int) -> dict[str, fl
     return {"step": plain, "profiled": sum(median.values())} | median
 
 
-def _decode(artifact: Artifact, prompt: int, steps: int) -> float:
+def decoded(artifact: Artifact, prompt: int, steps: int) -> float:
     """Microseconds of a step, the median."""
     vocabulary = artifact.manifest.model.vocabulary_size
     ids = [(7919 * at) % (vocabulary - 1) + 1 for at in range(prompt)]
