@@ -20,6 +20,7 @@ from torch.nn.functional import pad
 from escalade.edge.artifact import kernel_bits
 from escalade.export.quantization.blocks import fit_grid, round_on
 from escalade.export.quantization.levels import TABLE_BYTES
+from escalade.export.threads import threads_apart
 
 #: What there is to choose from for a matrix that is multiplied.
 WIDTHS, BLOCKS = (2, 3, 4, 5, 6, 8), (16, 32, 64)
@@ -123,15 +124,18 @@ def losses_of(
     # Rows as often as answers hang on them: in a head those of a few words are nearly all.
     at = (torch.arange(_ROWS) + 0.5) / _ROWS * total[-1]
     some = weight[torch.searchsorted(total, at).clamp_max(len(weight) - 1)].float()
-    lost = []
-    for choice in choices:
+
+    def lost(choice: Choice) -> float:
         bits, size = choice
         grid = fit_grid(some, importance, bits, size, zeros=choice.zeros)
         off = round_on(grid, some, bits, size).weights(size) - some
-        lost.append(float((off.square() @ left).mean() * total[-1]))
+        found = float((off.square() @ left).mean() * total[-1])
         if rounded is not None:
-            lost[-1] += float((some.square() @ _off_by(rounded, size)).mean() * total[-1])
-    return lost
+            found += float((some.square() @ _off_by(rounded, size)).mean() * total[-1])
+        return found
+
+    with threads_apart() as pool:
+        return list(pool.map(lost, choices))
 
 
 def _off_by(inputs: Tensor, block_size: int) -> Tensor:
