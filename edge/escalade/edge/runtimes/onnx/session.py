@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 from numpy.typing import NDArray
@@ -162,7 +163,8 @@ def open_session(program: Path, manifest: Manifest, *, threads: int) -> ort.Infe
     if planes:
         return_holes()  # onnxruntime copied weights that are given in memory: 40 MB of SmolLM2
     if held_bytes(program) >= LARGE_BYTES:
-        take_huge_pages()  # weights, as kernels packed them
+        # Weights, as kernels packed them. It takes a fifth of opening, and nothing waits for it.
+        Thread(target=take_huge_pages, name="huge pages", daemon=True).start()
     return session
 
 
