@@ -44,7 +44,6 @@ from escalade.simulator.fleet.engine.servers.gateways import (
     BACK,
     CALLS_AGAIN,
     CAME,
-    FREE,
     REFUSED,
     TURNED_AWAY,
     Bounds,
@@ -54,6 +53,7 @@ from escalade.simulator.fleet.engine.servers.gateways import (
     count_past,
     give_back,
     leave,
+    let_go,
     let_in,
     look_due,
     next_again,
@@ -162,8 +162,7 @@ def _free(model: Model, serving: Serving, bounds: Bounds, job: int, now_s: float
     """A query that has a place at a gateway is answered."""
     gateway = gateway_of(model, serving.group[job], device_of(serving.key[job]))
     give_back(model, serving, bounds, gateway, job, now_s)
-    serving.free[serving.counts[FREE]] = job
-    serving.counts[FREE] += 1
+    let_go(serving, job)
 
 
 @inner
@@ -217,8 +216,7 @@ def _arrive(
     if bounds.attempt[job] >= PAST:
         count_past(model, serving, gateway, job)
         _go_on(model, serving, cloud, gateway, job, now_s, PAST, NOBODY, tally)
-        serving.free[serving.counts[FREE]] = job
-        serving.counts[FREE] += 1
+        let_go(serving, job)
         return
     serving.met[kind, CAME] += 1
     if bounds.held[gateway] < model.gateways.places[kind]:
@@ -279,8 +277,7 @@ def _refuse(
         ended(model, tally, group, key, DEGRADED, serving.came_s[job], at_s)
         if serving.came_s[job] >= model.warm_up_s:
             serving.met[serving.kind[gateway], TURNED_AWAY] += 1
-        serving.free[serving.counts[FREE]] = job
-        serving.counts[FREE] += 1
+        let_go(serving, job)
 
 
 @inner

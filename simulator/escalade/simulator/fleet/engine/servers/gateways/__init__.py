@@ -17,7 +17,6 @@ from escalade.simulator.fleet.engine.servers.gateways.onward import count_past, 
 from escalade.simulator.fleet.engine.servers.gateways.passing import run_gateways
 from escalade.simulator.fleet.engine.servers.gateways.serving import (
     CAME,
-    FREE,
     REFUSED,
     TURNED_AWAY,
     WENT_PAST,
@@ -27,13 +26,18 @@ from escalade.simulator.fleet.engine.servers.gateways.serving import (
     say_gateways,
     with_jobs,
 )
-from escalade.simulator.fleet.engine.servers.gateways.slots import leave, let_in, stay, take_call
+from escalade.simulator.fleet.engine.servers.gateways.slots import (
+    leave,
+    let_go,
+    let_in,
+    stay,
+    take_call,
+)
 
 __all__ = [
     "BACK",
     "CALLS_AGAIN",
     "CAME",
-    "FREE",
     "REFUSED",
     "TURNED_AWAY",
     "WENT_PAST",
@@ -46,6 +50,7 @@ __all__ = [
     "count_past",
     "give_back",
     "leave",
+    "let_go",
     "let_in",
     "look_due",
     "new_bounds",

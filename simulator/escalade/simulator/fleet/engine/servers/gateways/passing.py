@@ -11,8 +11,14 @@ from escalade.simulator.fleet.engine.calls import Calls, put_call
 from escalade.simulator.fleet.engine.compiling import compiled, inner
 from escalade.simulator.fleet.engine.model import PAST, Ints, Model, home_s
 from escalade.simulator.fleet.engine.servers.gateways.onward import count_past, sent_on
-from escalade.simulator.fleet.engine.servers.gateways.serving import CAME, FREE, Serving
-from escalade.simulator.fleet.engine.servers.gateways.slots import leave, let_in, stay, take_call
+from escalade.simulator.fleet.engine.servers.gateways.serving import CAME, Serving
+from escalade.simulator.fleet.engine.servers.gateways.slots import (
+    leave,
+    let_go,
+    let_in,
+    stay,
+    take_call,
+)
 from escalade.simulator.fleet.engine.tally import AT_GATEWAY, DEGRADED, Tally, ended
 
 
@@ -103,8 +109,7 @@ def _end(
         key, group = serving.key[job], serving.group[job]
         at_s = now_s + home_s(model, group, key, record, 0)
         ended(model, tally, group, key, AT_GATEWAY, serving.came_s[job], at_s)
-        serving.free[serving.counts[FREE]] = job
-        serving.counts[FREE] += 1
+        let_go(serving, job)
     let_in(model, serving, gateway, now_s)
     return size
 
@@ -124,8 +129,7 @@ def _go_on(
     """Put a call to the cloud on its way, or give it up; returns how many calls there are."""
     key, group, came_s = serving.key[job], serving.group[job], serving.came_s[job]
     leaves, at_s, attempt = sent_on(model, serving, gateway, job, now_s, attempt)
-    serving.free[serving.counts[FREE]] = job
-    serving.counts[FREE] += 1
+    let_go(serving, job)
     if leaves:
         return put_call(out, size, at_s, came_s, now_s, key, attempt)
     at_s += home_s(model, group, key, serving.record[job], attempt)

@@ -23,6 +23,13 @@ def take_call(model: Model, serving: Serving, calls: Calls, call: int) -> int:
 
 
 @inner
+def let_go(serving: Serving, job: int) -> None:
+    """A job that is no more here."""
+    serving.free[serving.counts[FREE]] = job
+    serving.counts[FREE] += 1
+
+
+@inner
 def stay(model: Model, serving: Serving, gateway: int, job: int, now_s: float) -> None:
     """Put a job into a slot, or let it wait for one."""
     slots = serving.slot[gateway + 1] - serving.slot[gateway]
