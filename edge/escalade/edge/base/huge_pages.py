@@ -8,13 +8,14 @@ be moved to pages of 2 MiB, 512 times fewer (Linux 6.1 on; man 2 madvise, MADV_C
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
+
+from escalade.edge.base.pages import madvise
 
 _MAPS, _PAGES = Path("/proc/self/maps"), Path("/proc/self/pagemap")
 _SETTINGS = Path("/sys/kernel/mm/transparent_hugepage")
@@ -63,8 +64,7 @@ def take_huge_pages() -> int:
         if _FORBIDDEN in (_SETTINGS / "enabled").read_text():
             return 0
         huge = int((_SETTINGS / "hpage_pmd_size").read_text())
-        advise = ctypes.CDLL(None, use_errno=True).madvise
-        advise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+        advise = madvise()
         with _PAGES.open("rb", buffering=0) as entries:
             for mapped in own(_MAPS.read_text()):
                 for first, end in full(mapped, huge, entries):

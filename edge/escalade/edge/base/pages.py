@@ -50,8 +50,7 @@ def drop_pages(wanted: Callable[[Mapped], bool]) -> int:
     """
     dropped = 0
     with contextlib.suppress(OSError, AttributeError, TypeError):  # no such file, or function
-        advise = ctypes.CDLL(None, use_errno=True).madvise
-        advise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+        advise = madvise()
         with _SMAPS.open() as lines:  # some hundred kilobytes, which are not to stay in holes
             found = unwritten(lines)
         for mapped in found:
@@ -59,6 +58,17 @@ def drop_pages(wanted: Callable[[Mapped], bool]) -> int:
                 length = mapped.end - mapped.first
                 dropped += length * (advise(mapped.first, length, _MADV_DONTNEED) == 0)
     return dropped
+
+
+def madvise() -> Callable[[int, int, int], int]:
+    """The C library's (man 2 madvise): of an address, a length and an advice, 0 where it is taken.
+
+    Raises:
+        AttributeError, OSError, TypeError: there is none.
+    """
+    found = ctypes.CDLL(None).madvise
+    found.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    return found
 
 
 def unwritten(smaps: Iterable[str]) -> list[Mapped]:
