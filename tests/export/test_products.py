@@ -49,7 +49,7 @@ def model(request: pytest.FixtureRequest) -> PreTrainedModel:
 
 @pytest.fixture
 def texts() -> Tensor:
-    return torch.randint(256, (4, 32), generator=torch.Generator().manual_seed(1))
+    return torch.randint(256, (16, 64), generator=torch.Generator().manual_seed(1))
 
 
 def off(found: Tensor, exact: Tensor) -> float:
@@ -82,7 +82,7 @@ def test_what_was_measured_is_what_float32_measures(model: PreTrainedModel, text
         mine, exact = model.get_submodule(name), other.get_submodule(name)
         hessians = [hessian_of(one) for one in (mine, exact)]
         assert off(*(one.whole() for one in hessians if one is not None)) < 8 * _STEP, name
-        # Of gradients squared; those of keys are small differences of others.
+        # Of gradients, squared; now and then another token is drawn.
         assert off(getattr(mine, CURVATURE), getattr(exact, CURVATURE)) < 16 * _STEP, name
 
 
