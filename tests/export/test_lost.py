@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ from transformers import AutoModelForCausalLM
 
 from escalade.edge.artifact import read_manifest
 from escalade.edge.generation import Artifact
+from escalade.export.artifact.artifact import export_artifact
 from escalade.export.errors import OptionError
 from escalade.export.held.lost import Text, compare, measure_lost, program_reader
+from escalade.export.settings import Layout
 
 PROMPTS = ("g2p: cascade", "p2g: K AE T")
 
@@ -50,6 +53,21 @@ def test_the_reader_gives_at_each_place_what_the_device_sees_there(int8_artifact
         exact = torch.from_numpy(logits[place]).double().log_softmax(-1)
         assert int(exact.argmax()) == step.token_id
         assert float(exact.max()) == pytest.approx(step.logprob, abs=1e-4)
+
+
+def test_a_program_of_another_librarys_layout_loses_as_much(
+    int8_artifact: Path, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    plain = measure_lost(int8_artifact, tiny_model_dir, PROMPTS)
+    assert plain is not None
+    for layout in get_args(Layout):
+        out = tmp_path / layout
+        export_artifact(tiny_model_dir, out, quantize="int8", layout=layout)
+        lost = measure_lost(out, tiny_model_dir, PROMPTS)
+        assert lost is not None, layout
+        assert (lost.texts, lost.tokens) == (plain.texts, plain.tokens)
+        # One token at a time, by another kernel.
+        assert lost.mean_kl == pytest.approx(plain.mean_kl, rel=0.2), layout
 
 
 def test_the_figures_are_what_their_names_say(tiny_model_dir: Path) -> None:

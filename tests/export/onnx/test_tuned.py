@@ -23,10 +23,11 @@ from escalade.export.blueprints import Decoder, Linear, align_rotary, decoder_of
 from escalade.export.held.lost import measure_lost
 from escalade.export.kept import Kept
 from escalade.export.model import load_model
+from escalade.export.onnx.graphs import matrices_of
 from escalade.export.onnx.graphs.decoder import write_decoder
 from escalade.export.onnx.program import storage_of
 from escalade.export.onnx.storing.storage import Storage
-from escalade.export.onnx.tuned import matrices_of, tables_of, tune_rounded
+from escalade.export.onnx.tuned import tables_of, tune_rounded
 from escalade.export.onnx.writer import GraphWriter
 from escalade.export.quantization import Answered
 from escalade.export.settings import Settings

@@ -9,8 +9,9 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from escalade.export.blueprints import align_rotary, decoder_of
+from escalade.export.onnx.graphs import matrices_of
 from escalade.export.onnx.program import storage_of
-from escalade.export.onnx.tuned import matrices_of, tables_of
+from escalade.export.onnx.tuned import tables_of
 from escalade.export.settings import Settings
 from escalade.export.tuning.reading import Reader, norms_of
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -31,6 +30,7 @@ from escalade.cli.options import (
     watched,
     web_options,
 )
+from escalade.cli.process import wait_briefly
 from escalade.cli.served_model import OpenaiOptions, backend_named
 
 
@@ -151,8 +151,7 @@ def serve(
     from escalade.cloud.certificates import tls_files
     from escalade.cloud.server import ServeOptions, run_server
 
-    # Threads of torch that wait spin by default, and take the cores from whoever has work.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    wait_briefly()
     with watched(metrics, otlp, log, log_text=log_text) as notes:
         make_backend = backend_named(
             model,

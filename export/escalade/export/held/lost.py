@@ -1,8 +1,8 @@
 """Measures what a program lost of its model: both read the same text; writes nothing.
 
 The program is opened a second time. In ONNX it is asked for the logits of every position, so that
-a text is read in one pass, by the kernels that read prompts on the device; llama.cpp reads token by
-token, as it does an answer.
+a text is read in one pass, by the kernels that read prompts on the device; llama.cpp, and a program
+that says the last position's alone (onnxruntime-genai's), read token by token, as an answer.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from escalade.edge.runtimes import (
 )
 from escalade.export.memory import give_back
 from escalade.export.model import load_model
+from escalade.export.products import short_products
 from escalade.export.quantization import asked_by, write_answers, write_text
 from escalade.export.quiet import quiet
 from escalade.export.settings import MEASURED
@@ -176,6 +177,8 @@ def compare(
 
 def program_reader(artifact: Path, manifest: Manifest) -> Reader:
     """As the artifact's program gives them."""
+    from escalade.edge.runtimes.onnx import keeps, present_of
+
     threads = torch.get_num_threads()
     if manifest.format == "gguf":
         runtime = open_gguf(artifact, manifest, threads=threads)
@@ -194,18 +197,29 @@ def program_reader(artifact: Path, manifest: Manifest) -> Reader:
         found: NDArray[np.float32] = logits[0]
         return found
 
-    return read
+    def read_on(text: Text) -> NDArray[np.float32]:
+        ids, seen, before = np.array([text.ids], np.int64), pasts, 0
+        found: list[NDArray[np.float32]] = []
+        for end in range(text.first, len(text.ids)):
+            feeds = {INPUT_IDS: ids[:, before:end], ATTENTION_MASK: np.ones_like(ids[:, :end])}
+            logits, *presents = session.run([LOGITS, *map(present_of, pasts)], {**feeds, **seen})
+            seen, before = dict(zip(pasts, presents, strict=True)), end
+            found.append(logits[0, -1])
+        return np.stack(found)
+
+    return read if keeps(session) else read_on
 
 
 def _own(
     model: PreTrainedModel, window: int, tokenizer: Tokenizer, end_ids: Sequence[int]
 ) -> list[Text]:
     asked = asked_by(tokenizer)
-    if asked is None:
-        drawn = write_text(model, window=window, seed=_SEED, rows=_ROWS, tokens=_TOKENS)
-        return [Text(ids, 1) for ids in drawn.tolist()]
-    tokens = _READ * _ROWS * _TOKENS
-    answers = write_answers(model, asked, end_ids, window=window, seed=_SEED, tokens=tokens)
+    with short_products(model):
+        if asked is None:
+            drawn = write_text(model, window=window, seed=_SEED, rows=_ROWS, tokens=_TOKENS)
+            return [Text(ids, 1) for ids in drawn.tolist()]
+        tokens = _READ * _ROWS * _TOKENS
+        answers = write_answers(model, asked, end_ids, window=window, seed=_SEED, tokens=tokens)
     return [Text(ids.tolist(), first) for ids, first in answers]
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
-from escalade.export.blueprints import Decoder, Linear, Norm
-from escalade.export.onnx.graphs import stack
-from escalade.export.onnx.storing import EMBEDDING, HEAD, Storage, slices_of
+from escalade.export.blueprints import Decoder, Norm
+from escalade.export.onnx.graphs import matrices_of
+from escalade.export.onnx.storing import EMBEDDING, HEAD, Storage
 from escalade.export.quantization import Answered, rounded_from, tensors
 from escalade.export.tuning import Matrix, Tables, Tuning, norms_of
 
@@ -66,32 +66,10 @@ def tune_rounded(
     return _with_norms(model, norms), dataclasses.replace(storage, known=found, tuned=True)
 
 
-def matrices_of(model: Decoder, storage: Storage) -> dict[str, Linear]:
-    """Every matrix that the graph stores, by its name there."""
-    found = _parts(storage, EMBEDDING, model.head if model.tied else Linear(model.embedding))
-    for index, block in enumerate(model.blocks):
-        name, attention, fed = f"layers.{index}", block.attention, block.feed_forward
-        found[f"{name}.attention.qkv"] = stack(attention.query, attention.key, attention.value)
-        found[f"{name}.attention.output"] = attention.output
-        if fed.gate is None:
-            found[f"{name}.up"] = fed.up
-        else:
-            found[f"{name}.gate_up"] = stack(fed.gate, fed.up)
-        found[f"{name}.down"] = fed.down
-    return found if model.tied else {**found, **_parts(storage, HEAD, model.head)}
-
-
 def tables_of(names: Mapping[str, object]) -> Tables:
     """Which of `matrices_of` are looked up in; of a table in slices there are several."""
     looked_up = [name for name in names if name.startswith(EMBEDDING)]
     return Tables(looked_up, [name for name in names if name.startswith(HEAD)] or looked_up)
-
-
-def _parts(storage: Storage, name: str, table: Linear) -> dict[str, Linear]:
-    firsts = storage.slices.get(name)
-    if not firsts:
-        return {name: table}
-    return {own: table.rows(rows) for own, rows in slices_of(name, firsts, len(table.weight))}
 
 
 def _with_norms(model: Decoder, norms: Mapping[str, Norm]) -> Decoder:

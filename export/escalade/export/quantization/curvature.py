@@ -53,7 +53,7 @@ def gather_curvatures(model: PreTrainedModel, texts: Sequence[Sequence[int]], se
     counts each of these texts' tokens alike beside.
 
     Args:
-        model: a causal LM in float32.
+        model: a causal LM that computes in float32, but for its products (see `short_products`).
         texts: token ids of each; at least one.
         seed: the same draws the same tokens.
 
@@ -188,7 +188,7 @@ class _Seen:
             lengths.append(squares.sum(1, keepdim=True))
         if self.hessian is None:
             return
-        flat, weighing = read.reshape(-1, read.shape[-1]), torch.cat(lengths)
+        flat, weighing = read.reshape(-1, read.shape[-1]).float(), torch.cat(lengths)
         alike = flat.square().sum(1, keepdim=True)
         energy = float((alike.double() * weighing).sum())
         self.guided += energy

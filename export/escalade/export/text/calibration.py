@@ -16,6 +16,7 @@ from escalade.edge.artifact import TOKENIZER_NAME, Scheme
 from escalade.export.errors import OptionError
 from escalade.export.kept import Kept
 from escalade.export.memory import give_back
+from escalade.export.products import multiplies_short, short_products
 from escalade.export.quiet import quiet
 from escalade.export.text.prompts import LEAST_PROMPTS, fitting_prompts, longest_answer
 from escalade.export.text.rounding_text import BY_OWN_TEXT, RoundingText
@@ -83,8 +84,8 @@ def calibrate(
         guided = scheme == "int4" and not model.config.is_encoder_decoder
         if prompts or (prompts is None and guided):
             # Sums of floats hang on how many threads share them.
-            threads = torch.get_num_threads()
-            before = kept.begin({**hangs_on, "text": prompts, "threads": threads, "tuned": tuned})
+            computing = {"threads": torch.get_num_threads(), "short": multiplies_short(model)}
+            before = kept.begin({**hangs_on, **computing, "text": prompts, "tuned": tuned})
             if before:
                 progress(f"going on from {before} steps of an export that was interrupted")
         if prompts:
@@ -107,7 +108,7 @@ def calibrate(
         if prompts is not None or not guided:
             return Calibrated("")
         progress("writing text to round weights by")
-        with quiet():
+        with quiet(), short_products(model):
             step = kept.once("texts", lambda: _written(model, folder, window, end_ids))
         give_back()
         texts = [ids.tolist() for ids in step["ids"].split(step["lengths"].tolist())]
@@ -150,7 +151,7 @@ def _measure(
             f" got {tokens}"
         )
     progress(f"measuring on {tokens:,} tokens what each matrix matters")
-    with quiet():
+    with quiet(), short_products(model):
         gather_curvatures(model, some)
     give_back()
 

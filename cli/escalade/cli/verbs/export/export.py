@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated
@@ -10,6 +9,7 @@ from typing import Annotated
 import typer
 
 from escalade.cli.options import JsonOption
+from escalade.cli.process import wait_briefly
 from escalade.cli.verbs.export.choices import FormatChoice, LayoutChoice, QuantizeChoice
 from escalade.cli.verbs.export.other_kinds import export_other_kind
 
@@ -108,8 +108,7 @@ def export(
     from escalade.cli.lines import budget_table, took_line
     from escalade.cli.output import note_console, print_json, result_console
 
-    # Threads of torch that spin while they wait took ten times as long where others use the cores.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    wait_briefly()
     notes, start = note_console(), perf_counter()
 
     def progress(step: str) -> None:

@@ -53,6 +53,10 @@ class Survey(Storage):
     #: Of words, which are priced in slices.
     tables: set[str] = field(default_factory=set)
 
+    def with_rounded(self, graph: str, matrices: Mapping[str, Linear]) -> Storage:
+        """None is rounded."""
+        return self
+
     def linear(self, graph: GraphWriter, name: str, module: Linear, values: str) -> str:
         """Price it; what it gives is its input."""
         if name in self.offers or name in self.tables:

@@ -15,6 +15,7 @@ import numpy as np
 from escalade.edge.runtimes import ATTENTION_MASK, INPUT_IDS, PAST_PREFIX, PRESENT_PREFIX
 from escalade.export.blueprints import Block, Decoder
 from escalade.export.onnx.graphs.layers import Heads, LayerWriter
+from escalade.export.onnx.graphs.matrices import block_name, matrices_of_block
 from escalade.export.onnx.storing import EMBEDDING, HEAD, Storage, array
 from escalade.export.onnx.writer import GraphWriter
 
@@ -31,12 +32,6 @@ def write_decoder(
         last: whether nobody rounds the model again: a block's hessians go with it.
     """
     _DecoderWriter(graph, model, storage, last).write()
-
-
-def matrices_in(model: Decoder) -> int:
-    """How many matrices its graph stores: those that are fed the same are one."""
-    in_block = 4  # queries, keys and values; attention's output; gate and up; down
-    return in_block * len(model.blocks) + 1 + (not model.tied)
 
 
 class _DecoderWriter:
@@ -61,6 +56,9 @@ class _DecoderWriter:
             graph.weight("sines", array(model.sines))
         pending: str | None = None
         for index, block in enumerate(model.blocks):
+            matrices = matrices_of_block(index, block)
+            storage = self.storage.with_rounded(graph.name, matrices)
+            self.layers = LayerWriter(graph, storage)
             hidden, pending = self._block(index, block, hidden, pending)
             if self.last:
                 block.free_hessians()
@@ -73,7 +71,7 @@ class _DecoderWriter:
         What follows the last attention is computed of the positions to keep alone: no later layer
         reads the others.
         """
-        write, name = self.layers, f"layers.{index}"
+        write, name = self.layers, block_name(index)
         last = index == len(self.model.blocks) - 1
         normed, hidden = write.norm(f"{name}.attention_norm", block.attention_norm, hidden, pending)
         attended = write.cached_attention(

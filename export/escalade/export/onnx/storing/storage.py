@@ -10,7 +10,7 @@ widened when the program is loaded, for which onnxruntime has no such kernel.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from torch import Tensor
@@ -33,6 +33,7 @@ from escalade.export.onnx.storing.rounding import round_matrix
 from escalade.export.onnx.storing.slices import slices_of
 from escalade.export.onnx.writer import GraphWriter
 from escalade.export.quantization import Choice, Rounded, pack, pack_zeros
+from escalade.export.threads import threads_apart
 
 _BITS: dict[str, int] = {"int4": 4, "int8": 8}
 # MatMulNBits, by the bits of an activation: at 4 it may be rounded, so that products are sums of
@@ -139,6 +140,27 @@ class Storage:
             looked_up=looked_up,
             few_scales=few,
         )
+
+    def with_rounded(self, graph: str, matrices: Mapping[str, Linear]) -> Storage:
+        """One that knows these matrices rounded, side by side, where text says how.
+
+        Args:
+            graph: whose they are.
+            matrices: by their names; of none rows are read.
+        """
+        if not self.bits:
+            return self
+        # Columns are rounded one after the other: who has the most takes longest, and begins.
+        longest = sorted(matrices, key=lambda name: -matrices[name].weight.shape[1])
+        names = [name for name in longest if matrices[name].hessian is not None]
+
+        def one(name: str) -> Rounded:
+            return self.rounded(graph, name, matrices[name], looked_up=False)
+
+        with threads_apart() as pool:
+            return replace(
+                self, known={**self.known, **dict(zip(names, pool.map(one, names), strict=True))}
+            )
 
     def linear(self, graph: GraphWriter, name: str, module: Linear, values: str) -> str:
         """`values W^T + b`; returns the output's name. A `name` seen before is not stored again."""
