@@ -27,8 +27,8 @@ from escalade.simulator.fleet.engine.tally import ANSWERED, AT_GATEWAY, DEFERRED
 from plain_fleet.entities import Connection, Device, Query, Server
 from plain_fleet.scaling import Scaling
 
-# What happens first at one time.
-_ENDS, _ANSWERED, _STARTED, _LOOK, _ARRIVES, _COMES, _DONE = range(7)
+# What happens first at one time: devices know nobody, and a call comes to the cloud last.
+_COMES, _DONE, _ENDS, _ANSWERED, _STARTED, _LOOK, _ARRIVES_NEAR, _ARRIVES = range(8)
 
 
 def simulate_plainly(model: Model) -> Kept:
@@ -79,7 +79,7 @@ class _Events:
                 self._come(number, at_s)
             elif kind == _DONE:
                 self._done(number, at_s)
-            elif kind == _ARRIVES and isinstance(what, Query):
+            elif kind in {_ARRIVES_NEAR, _ARRIVES} and isinstance(what, Query):
                 self._arrive(what, at_s)
             elif kind == _ANSWERED and isinstance(what, Query):
                 self._give_place_back(what, at_s)
@@ -163,7 +163,8 @@ class _Events:
         if not query.has_left:
             now_s, up_s = self._dial(query, now_s, up_s)
         query.has_left = True
-        self._plan(now_s + up_s, _ARRIVES, query.key, query)
+        arrives = _ARRIVES if query.gateway is None else _ARRIVES_NEAR
+        self._plan(now_s + up_s, arrives, query.key, query)
 
     def _dial(self, query: Query, now_s: float, up_s: float) -> tuple[float, float]:
         """When a call is sent over a connection that may have to be dialled, and its way up."""
@@ -201,7 +202,7 @@ class _Events:
         elif query.gateway is not None and self._model.gateways.past.allowed[query.group]:
             query.gateway, query.is_past = None, True
             query.has_left = False
-            self._plan(at_s, _ARRIVES, query.key, query)
+            self._plan(at_s, _ARRIVES_NEAR, query.key, query)
         else:
             self._finish(query, DEGRADED, at_s + self._home_s(query))
             self._plan_answered(query, at_s)

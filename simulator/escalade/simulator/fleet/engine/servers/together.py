@@ -2,7 +2,7 @@
 
 What the cloud answers frees a place at a gateway, and who finds none there may come to the cloud:
 so both are run at once. At one time what ends in the cloud comes before what ends at gateways, that
-before places that come free, then what starts, scaling, and what arrives.
+before places that come free, then what starts, scaling, what arrives at gateways, and in the cloud.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def run_together(
     """
     at = far_at = 0
     while True:
-        near_s, near_key, near_again = _next(
+        near_s, near_again = _next(
             to_gateways,
             gateways_order,
             at,
@@ -102,7 +102,7 @@ def run_together(
             bounds.again_key,
             bounds.counts[CALLS_AGAIN],
         )
-        far_s, far_key, far_again = _next(
+        far_s, far_again = _next(
             to_cloud, cloud_order, far_at, cloud.again_s, cloud.again_key, cloud.counts[AGAIN]
         )
         replica, gateway = cloud.soonest[1], bounds.soonest[1]
@@ -127,7 +127,7 @@ def run_together(
             come(model, cloud, now_s)
         elif cloud.times[LOOK] == now_s:
             look(model, cloud, now_s)
-        elif near_s == now_s and (far_s > now_s or near_key < far_key):
+        elif near_s == now_s:
             call = -1 if near_again else gateways_order[at]
             _arrive(model, serving, bounds, cloud, to_gateways, call, now_s, tally)
             at += not near_again
@@ -140,14 +140,14 @@ def run_together(
 @inner
 def _next(
     calls: Calls, order: Ints, at: int, again_s: Floats, again_key: Ints, again: int
-) -> tuple[float, int, bool]:
-    """When a call comes, of what query, and whether it came before; infinity for none."""
+) -> tuple[float, bool]:
+    """When a call comes, and whether it came before; infinity for none."""
     new_s, key = np.inf, 0
     if at < len(order):
         new_s, key = calls.at_s[order[at]], calls.key[order[at]]
     if again == 0 or again_s[0] > new_s or (again_s[0] == new_s and key < again_key[0]):
-        return new_s, key, False
-    return again_s[0], again_key[0], True
+        return new_s, False
+    return again_s[0], True
 
 
 @inner
