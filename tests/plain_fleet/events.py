@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -31,7 +32,18 @@ from plain_fleet.scaling import Scaling
 _COMES, _DONE, _ENDS, _ANSWERED, _STARTED, _LOOK, _ARRIVES_NEAR, _ARRIVES = range(8)
 
 
-def simulate_plainly(model: Model) -> Kept:
+@dataclass(frozen=True)
+class Plain(Kept):
+    """Single queries, as the fast engine keeps them.
+
+    Attributes:
+        turned: `(group, seconds)` of every attempt for which there was no place at a gateway.
+    """
+
+    turned: list[tuple[int, float]]
+
+
+def simulate_plainly(model: Model) -> Plain:
     """Run a fleet to its end; arguments as `simulate`."""
     return _Events(model).run()
 
@@ -67,8 +79,9 @@ class _Events:
         self._waiting: list[Query] = []
         self._due = 0  # queries that are to go to the cloud, and have not ended
         self._ended: list[tuple[int, int, np.int64]] = []
+        self._turned: list[tuple[int, float]] = []
 
-    def run(self) -> Kept:
+    def run(self) -> Plain:
         for device in range(len(self._devices)):
             self._plan_arrival(device)
         if self._model.least_replicas < self._model.most_replicas:
@@ -93,7 +106,8 @@ class _Events:
                 in_work = sum(len(one.queries) for one in self._replicas) + len(self._waiting)
                 for one in self._scaling.look(in_work, at_s):
                     self._plan(at_s + self._model.startup_s, _STARTED, one.number, None)
-        return Kept.of(np.array(self._ended, dtype=np.int64).reshape(-1, 3).T)
+        kept = Kept.of(np.array(self._ended, dtype=np.int64).reshape(-1, 3).T)
+        return Plain(kept.key, kept.outcome, kept.latency_s, self._turned)
 
     def _server(self, number: int) -> Server:
         replicas = len(self._replicas)
@@ -239,6 +253,7 @@ class _Events:
             return
         if gateway is not None:
             if gateway.held >= self._model.gateways.places[gateway.kind]:
+                self._turned.append((query.group, now_s))
                 heard_s = now_s + refused_s(self._model, query.key, query.record, query.attempt)
                 self._fail(query, heard_s, gateway.retry_s)
                 return

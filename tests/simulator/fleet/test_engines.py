@@ -20,6 +20,7 @@ from escalade.simulator.fleet.engine import (
     DEFERRED,
     DEGRADED,
     Model,
+    Tally,
     fast,
     uniform,
 )
@@ -176,6 +177,21 @@ def _hold(model: Model, *, stretch: int) -> None:
     assert outcome.tally.arrived.sum() == len(plain.key) == outcome.tally.histogram.sum()
     of_outcome = outcome.tally.histogram.sum(axis=(0, 2))
     assert of_outcome.tolist() == np.bincount(plain.outcome, minlength=4).tolist()
+    turned = np.zeros_like(outcome.tally.near_refused)
+    for group, at_s in plain.turned:
+        turned[group, min(int(at_s / _END_S * 3), 2)] += 1
+    assert outcome.tally.near_refused.tolist() == turned.tolist()
+    # 99 of 100 of so few devices are all.
+    device, queries = np.unique(plain.key >> 32, return_counts=True)
+    whose = np.searchsorted(model.first_device, device, side="right") - 1
+    most = [queries[whose == k].max(initial=0) for k in range(len(model.priority))]
+    assert outcome.busiest.tolist() == most
+
+
+def _at_gateways(tally: Tally) -> list[int]:
+    """Attempts there, refused, queries that go past, and those turned away."""
+    counts = (tally.near_sent, tally.near_refused, tally.past, tally.turned_away)
+    return [int(one.sum()) for one in counts]
 
 
 @settings(max_examples=100, deadline=None)
@@ -208,7 +224,7 @@ def test_no_query_is_lost_in_the_accounts(
     # Who finds a place at a gateway, goes past it or is turned away was meant for one; of others so
     # meant no call left.
     behind = model.gateways.kind >= 0
-    came, refused, past, turned_away = outcome.gateways_met.sum(axis=0)
+    came, refused, past, turned_away = _at_gateways(tally)
     meant = ends[behind].sum() - ends[behind, ANSWERED].sum()
     cut_off = meant - (came - refused + past + turned_away)
     assert 0 <= cut_off <= ends[behind, DEGRADED].sum() - turned_away
@@ -240,7 +256,7 @@ def test_who_finds_a_slot_is_served_without_a_queue_and_ends_as_in_one(
     assert queued.kept is not None
     for name in ("key", "outcome", "latency_s"):
         assert getattr(found.kept, name).tobytes() == getattr(queued.kept, name).tobytes()
-    for name in ("histogram", "arrived", "sent", "refused", "degraded"):
+    for name in ("histogram", "arrived", "sent", "refused", "degraded", "left"):
         assert getattr(found.tally, name).tolist() == getattr(queued.tally, name).tolist()
     for name in ("used_s", "waited_s", "paid_s"):
         assert getattr(found, name) == pytest.approx(getattr(queued, name), abs=1e-9)
@@ -257,7 +273,7 @@ def test_two_runs_give_the_same_bytes_on_any_number_of_threads(threads: int) -> 
     model = model_of(fleet, queue=3, slots=2, slowdown=0.4, gateways=shared)
     one = simulate(model, windows=5, threads=1, stretch=64)
     other = simulate(model, windows=5, threads=threads, stretch=64)
-    for name in ("histogram", "sums", "arrived", "sent", "refused", "degraded"):
+    for name in Tally._fields:
         assert getattr(one.tally, name).tobytes() == getattr(other.tally, name).tobytes()
     for name in ("used_s", "waited_s", "paid_s", "gateways_s"):
         assert getattr(one, name).tobytes() == getattr(other, name).tobytes()
@@ -401,7 +417,7 @@ def test_a_place_at_a_gateway_is_held_until_the_cloud_has_answered() -> None:
         first_s, second_s = found.kept.latency_s
         assert first_s == pytest.approx(0.25 + 1.0 + 8.0 + 0.125)
         assert found.kept.outcome.tolist() == [DEFERRED, outcome]
-        came, refused, past, turned_away = found.gateways_met[0].tolist()
+        came, refused, past, turned_away = _at_gateways(found.tally)
         assert (past, turned_away) == (goes_past, outcome == DEGRADED)
         assert came == refused + (2 if queue else 1)
         if queue:

@@ -32,7 +32,7 @@ def write_fleet_page(
         path: the page.
         name: what it calls the fleet.
         lines: of the run,
-        tables: who answered, latency, and the timeline,
+        tables: who answered, latency, energy where that is told, and the timeline,
         frames: and the numbers behind.
 
     Raises:
@@ -40,7 +40,7 @@ def write_fleet_page(
     """
     figures = fleet_figures(frames)
     told = {frame.name: frame for frame in frames}
-    answered, latency, timeline = tables
+    answered, latency, *energy, timeline = tables
     outages = [_outage(row) for row in rows_of(told["outages"])]
     caption = "Shaded: outages." if outages else ""
     charts = [
@@ -72,6 +72,8 @@ def write_fleet_page(
         "groups_csv": csv_link(told["groups"]),
         "loads_csv": csv_link(told["loads"]),
         "outages": outages,
+        "energy": energy,
+        "energy_csv": csv_link(told["energy"]) if energy else None,
     }
     if len(names) > 1:
         values["data"] = as_json(_switched(names, told, len(latency.rows) // (len(names) + 1)))

@@ -43,9 +43,6 @@ from escalade.simulator.fleet.engine.servers.cloud import (
 from escalade.simulator.fleet.engine.servers.gateways import (
     BACK,
     CALLS_AGAIN,
-    CAME,
-    REFUSED,
-    TURNED_AWAY,
     Bounds,
     Serving,
     answer_at,
@@ -62,7 +59,7 @@ from escalade.simulator.fleet.engine.servers.gateways import (
     stay,
     take_call,
 )
-from escalade.simulator.fleet.engine.tally import AT_GATEWAY, DEGRADED, Tally, ended
+from escalade.simulator.fleet.engine.tally import AT_GATEWAY, DEGRADED, Tally, ended, window_of
 
 
 @compiled
@@ -214,18 +211,19 @@ def _arrive(
     gateway = gateway_of(model, serving.group[job], device_of(serving.key[job]))
     kind = serving.kind[gateway]
     if bounds.attempt[job] >= PAST:
-        count_past(model, serving, gateway, job)
+        count_past(model, serving, job, tally)
         _go_on(model, serving, cloud, gateway, job, now_s, PAST, NOBODY, tally)
         let_go(serving, job)
         return
-    serving.met[kind, CAME] += 1
+    group, window = serving.group[job], window_of(model, now_s, tally.sent.shape[1])
+    tally.near_sent[group, window] += 1
     if bounds.held[gateway] < model.gateways.places[kind]:
         bounds.held[gateway] += 1
         bounds.since_s[job] = now_s
         stay(model, serving, gateway, job, now_s)
         look_due(serving, bounds, gateway)
     else:
-        serving.met[kind, REFUSED] += 1
+        tally.near_refused[group, window] += 1
         _refuse(model, serving, bounds, gateway, job, now_s, tally)
 
 
@@ -276,7 +274,7 @@ def _refuse(
     else:
         ended(model, tally, group, key, DEGRADED, serving.came_s[job], at_s)
         if serving.came_s[job] >= model.warm_up_s:
-            serving.met[serving.kind[gateway], TURNED_AWAY] += 1
+            tally.turned_away[group] += 1
         let_go(serving, job)
 
 
