@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -27,11 +28,22 @@ from escalade.simulator.fleet.engine.tally import ANSWERED, AT_GATEWAY, DEFERRED
 from plain_fleet.entities import Connection, Device, Query, Server
 from plain_fleet.scaling import Scaling
 
-# What happens first at one time.
-_ENDS, _ANSWERED, _STARTED, _LOOK, _ARRIVES, _COMES, _DONE = range(7)
+# What happens first at one time: devices know nobody, and a call comes to the cloud last.
+_COMES, _DONE, _ENDS, _ANSWERED, _STARTED, _LOOK, _ARRIVES_NEAR, _ARRIVES = range(8)
 
 
-def simulate_plainly(model: Model) -> Kept:
+@dataclass(frozen=True)
+class Plain(Kept):
+    """Single queries, as the fast engine keeps them.
+
+    Attributes:
+        turned: `(group, seconds)` of every attempt for which there was no place at a gateway.
+    """
+
+    turned: list[tuple[int, float]]
+
+
+def simulate_plainly(model: Model) -> Plain:
     """Run a fleet to its end; arguments as `simulate`."""
     return _Events(model).run()
 
@@ -67,8 +79,9 @@ class _Events:
         self._waiting: list[Query] = []
         self._due = 0  # queries that are to go to the cloud, and have not ended
         self._ended: list[tuple[int, int, np.int64]] = []
+        self._turned: list[tuple[int, float]] = []
 
-    def run(self) -> Kept:
+    def run(self) -> Plain:
         for device in range(len(self._devices)):
             self._plan_arrival(device)
         if self._model.least_replicas < self._model.most_replicas:
@@ -79,7 +92,7 @@ class _Events:
                 self._come(number, at_s)
             elif kind == _DONE:
                 self._done(number, at_s)
-            elif kind == _ARRIVES and isinstance(what, Query):
+            elif kind in {_ARRIVES_NEAR, _ARRIVES} and isinstance(what, Query):
                 self._arrive(what, at_s)
             elif kind == _ANSWERED and isinstance(what, Query):
                 self._give_place_back(what, at_s)
@@ -93,7 +106,8 @@ class _Events:
                 in_work = sum(len(one.queries) for one in self._replicas) + len(self._waiting)
                 for one in self._scaling.look(in_work, at_s):
                     self._plan(at_s + self._model.startup_s, _STARTED, one.number, None)
-        return Kept.of(np.array(self._ended, dtype=np.int64).reshape(-1, 3).T)
+        kept = Kept.of(np.array(self._ended, dtype=np.int64).reshape(-1, 3).T)
+        return Plain(kept.key, kept.outcome, kept.latency_s, self._turned)
 
     def _server(self, number: int) -> Server:
         replicas = len(self._replicas)
@@ -163,7 +177,8 @@ class _Events:
         if not query.has_left:
             now_s, up_s = self._dial(query, now_s, up_s)
         query.has_left = True
-        self._plan(now_s + up_s, _ARRIVES, query.key, query)
+        arrives = _ARRIVES if query.gateway is None else _ARRIVES_NEAR
+        self._plan(now_s + up_s, arrives, query.key, query)
 
     def _dial(self, query: Query, now_s: float, up_s: float) -> tuple[float, float]:
         """When a call is sent over a connection that may have to be dialled, and its way up."""
@@ -201,7 +216,7 @@ class _Events:
         elif query.gateway is not None and self._model.gateways.past.allowed[query.group]:
             query.gateway, query.is_past = None, True
             query.has_left = False
-            self._plan(at_s, _ARRIVES, query.key, query)
+            self._plan(at_s, _ARRIVES_NEAR, query.key, query)
         else:
             self._finish(query, DEGRADED, at_s + self._home_s(query))
             self._plan_answered(query, at_s)
@@ -238,6 +253,7 @@ class _Events:
             return
         if gateway is not None:
             if gateway.held >= self._model.gateways.places[gateway.kind]:
+                self._turned.append((query.group, now_s))
                 heard_s = now_s + refused_s(self._model, query.key, query.record, query.attempt)
                 self._fail(query, heard_s, gateway.retry_s)
                 return

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from plain_fleet import simulate_plainly
 from small_fleets import Group, gateways_of, model_of
@@ -19,6 +19,8 @@ from escalade.simulator.fleet.engine import (
     AT_GATEWAY,
     DEFERRED,
     DEGRADED,
+    Model,
+    Tally,
     fast,
     uniform,
 )
@@ -29,12 +31,16 @@ from escalade.simulator.fleet.engine.stretches import ends_s
 # Few different numbers, and those that add up exactly, so that many things happen at one time.
 _SECONDS = st.sampled_from([0.0, 0.125, 0.25, 0.5, 0.3, 1.7])
 _RECORDS = st.integers(1, 4)
+# When a fleet's run ends, and what is lost in any moment of it.
+_END_S, _NO_TIME_S = 10.0, 2.0**-60
+# Mostly no delay at all, so that whole chains of events are at one time.
+_TIED_SECONDS = st.sampled_from([0.0, 0.0, 0.0, 0.125, 0.25, 0.3])
 
 
 @st.composite
-def groups(draw: st.DrawFn) -> Group:
+def groups(draw: st.DrawFn, a_time: st.SearchStrategy[float] = _SECONDS) -> Group:
     records = draw(_RECORDS)
-    column = st.lists(_SECONDS, min_size=records, max_size=records)
+    column = st.lists(a_time, min_size=records, max_size=records)
     start = draw(st.sampled_from([0.0, 2.0]))
     way = draw(st.sampled_from(["rate", "pieces", "arrivals"]))
     return Group(
@@ -43,31 +49,40 @@ def groups(draw: st.DrawFn) -> Group:
         device_s=draw(column),
         defers=draw(st.lists(st.booleans(), min_size=records, max_size=records)),
         cloud_s=draw(column),
-        up_s=draw(st.lists(_SECONDS, min_size=2, max_size=2)),
-        down_s=draw(st.lists(_SECONDS, min_size=2, max_size=2)),
+        up_s=draw(st.lists(a_time, min_size=2, max_size=2)),
+        down_s=draw(st.lists(a_time, min_size=2, max_size=2)),
         pieces=[(0.0, 2.0), (1.0, 0.0), (2.5, 1.0)] if way == "pieces" else (),
         arrivals=[0.0, 0.5, 0.5, 1.0] if way == "arrivals" else (),
         period_s=2.0,
         outages=[(start, start + 1.5), (6.0, 6.5)] if draw(st.booleans()) else (),
         priority=draw(st.integers(0, 2)),
         idle_s=draw(st.sampled_from([None, None, 0.0, 0.5, 3.0])),
-        open_s=draw(st.lists(_SECONDS, min_size=2, max_size=2)),
-        first_up_s=draw(st.lists(_SECONDS, min_size=2, max_size=2)),
+        open_s=draw(st.lists(a_time, min_size=2, max_size=2)),
+        first_up_s=draw(st.lists(a_time, min_size=2, max_size=2)),
         gateway=draw(st.sampled_from([-1, 0, 1])),
         gateway_s=draw(column),
         goes_on=draw(st.lists(st.booleans(), min_size=records, max_size=records)),
-        near_up_s=draw(st.lists(_SECONDS, min_size=2, max_size=2)),
-        near_down_s=draw(st.lists(_SECONDS, min_size=2, max_size=2)),
+        near_up_s=draw(st.lists(a_time, min_size=2, max_size=2)),
+        near_down_s=draw(st.lists(a_time, min_size=2, max_size=2)),
         outages_beyond=[(start + 1.0, start + 3.0)] if draw(st.booleans()) else (),
-        beyond_open_s=draw(st.lists(_SECONDS, min_size=2, max_size=2)),
-        beyond_first_up_s=draw(st.lists(_SECONDS, min_size=2, max_size=2)),
+        beyond_open_s=draw(st.lists(a_time, min_size=2, max_size=2)),
+        beyond_first_up_s=draw(st.lists(a_time, min_size=2, max_size=2)),
         goes_past=draw(st.booleans()),
-        past_up_s=draw(st.lists(_SECONDS, min_size=2, max_size=2)),
-        past_down_s=draw(st.lists(_SECONDS, min_size=2, max_size=2)),
-        past_open_s=draw(st.lists(_SECONDS, min_size=2, max_size=2)),
-        past_first_up_s=draw(st.lists(_SECONDS, min_size=2, max_size=2)),
+        past_up_s=draw(st.lists(a_time, min_size=2, max_size=2)),
+        past_down_s=draw(st.lists(a_time, min_size=2, max_size=2)),
+        past_open_s=draw(st.lists(a_time, min_size=2, max_size=2)),
+        past_first_up_s=draw(st.lists(a_time, min_size=2, max_size=2)),
         outages_past=[(start + 0.5, start + 2.0)] if draw(st.booleans()) else (),
     )
+
+
+@st.composite
+def tied_groups(draw: st.DrawFn) -> Group:
+    """To all devices queries come at the very same moments: where each begins in them is next to 0,
+    and they are over before they would come again."""
+    moments = draw(st.lists(st.sampled_from([0.5, 0.625, 1.0, 2.5]), min_size=1, max_size=4))
+    arrivals = [*sorted(moments), 2 * _END_S]
+    return replace(draw(groups(_TIED_SECONDS)), arrivals=arrivals, period_s=_NO_TIME_S)
 
 
 @st.composite
@@ -114,9 +129,45 @@ def test_the_fast_engine_equals_the_plain_one(
     idle_s: float | None,
 ) -> None:
     near = gateways_of(fleet, counts, slots, slowdown, queues, idle_s)
+    _hold(model_of(fleet, gateways=near, **changed), stretch=8)
+
+
+# The calls of one device that come at once: one is in the gateway's slot when the next is decided.
+@example([Group(device_s=[0.0] * 2, defers=[True] * 2, cloud_s=[0.0, 0.125], up_s=[0.0] * 2,
+                gateway=0, gateway_s=[0.0, 0.25], goes_on=[True] * 2, period_s=_NO_TIME_S,
+                arrivals=[0.5, 0.5, 1.0, 20.0])] * 3,
+         {"slots": 1, "queue": 0, "deadline_s": 2.0}, (1, 1), 1, 0.0, (), None)  # fmt: skip
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(tied_groups(), min_size=1, max_size=3),
+    changes(),
+    st.tuples(st.integers(1, 3), st.integers(1, 2)),
+    st.integers(1, 3),
+    st.sampled_from([0.0, 0.3, 1.0]),
+    st.sampled_from([(), (0, 0), (0, 2), (2, 2**62)]),
+    st.sampled_from([None, 0.0, 0.5]),
+)
+def test_both_engines_order_alike_what_is_at_one_time(
+    fleet: list[Group],
+    changed: dict[str, Any],
+    counts: tuple[int, int],
+    slots: int,
+    slowdown: float,
+    queues: tuple[int, ...],
+    idle_s: float | None,
+) -> None:
+    """Devices come first, the cloud last; who comes to one of these at one time comes by key."""
+    near = gateways_of(fleet, counts, slots, slowdown, queues, idle_s)
     model = model_of(fleet, gateways=near, **changed)
+    # So that there are three stretches: the period is no time, and far too many are expected.
+    expected = sum(one.devices * len(one.arrivals) for one in fleet) * _END_S / _NO_TIME_S
+    _hold(model, stretch=int(expected / 3))
+
+
+def _hold(model: Model, *, stretch: int) -> None:
+    """Hold the fast engine to the plain one."""
     plain = simulate_plainly(model)
-    outcome = simulate(model, windows=3, threads=2, keep=True, stretch=8)
+    outcome = simulate(model, windows=3, threads=2, keep=True, stretch=stretch)
     kept = outcome.kept
     assert kept is not None
     assert kept.key.tolist() == plain.key.tolist()
@@ -126,6 +177,21 @@ def test_the_fast_engine_equals_the_plain_one(
     assert outcome.tally.arrived.sum() == len(plain.key) == outcome.tally.histogram.sum()
     of_outcome = outcome.tally.histogram.sum(axis=(0, 2))
     assert of_outcome.tolist() == np.bincount(plain.outcome, minlength=4).tolist()
+    turned = np.zeros_like(outcome.tally.near_refused)
+    for group, at_s in plain.turned:
+        turned[group, min(int(at_s / _END_S * 3), 2)] += 1
+    assert outcome.tally.near_refused.tolist() == turned.tolist()
+    # 99 of 100 of so few devices are all.
+    device, queries = np.unique(plain.key >> 32, return_counts=True)
+    whose = np.searchsorted(model.first_device, device, side="right") - 1
+    most = [queries[whose == k].max(initial=0) for k in range(len(model.priority))]
+    assert outcome.busiest.tolist() == most
+
+
+def _at_gateways(tally: Tally) -> list[int]:
+    """Attempts there, refused, queries that go past, and those turned away."""
+    counts = (tally.near_sent, tally.near_refused, tally.past, tally.turned_away)
+    return [int(one.sum()) for one in counts]
 
 
 @settings(max_examples=100, deadline=None)
@@ -158,7 +224,7 @@ def test_no_query_is_lost_in_the_accounts(
     # Who finds a place at a gateway, goes past it or is turned away was meant for one; of others so
     # meant no call left.
     behind = model.gateways.kind >= 0
-    came, refused, past, turned_away = outcome.gateways_met.sum(axis=0)
+    came, refused, past, turned_away = _at_gateways(tally)
     meant = ends[behind].sum() - ends[behind, ANSWERED].sum()
     cut_off = meant - (came - refused + past + turned_away)
     assert 0 <= cut_off <= ends[behind, DEGRADED].sum() - turned_away
@@ -190,7 +256,7 @@ def test_who_finds_a_slot_is_served_without_a_queue_and_ends_as_in_one(
     assert queued.kept is not None
     for name in ("key", "outcome", "latency_s"):
         assert getattr(found.kept, name).tobytes() == getattr(queued.kept, name).tobytes()
-    for name in ("histogram", "arrived", "sent", "refused", "degraded"):
+    for name in ("histogram", "arrived", "sent", "refused", "degraded", "left"):
         assert getattr(found.tally, name).tolist() == getattr(queued.tally, name).tolist()
     for name in ("used_s", "waited_s", "paid_s"):
         assert getattr(found, name) == pytest.approx(getattr(queued, name), abs=1e-9)
@@ -207,7 +273,7 @@ def test_two_runs_give_the_same_bytes_on_any_number_of_threads(threads: int) -> 
     model = model_of(fleet, queue=3, slots=2, slowdown=0.4, gateways=shared)
     one = simulate(model, windows=5, threads=1, stretch=64)
     other = simulate(model, windows=5, threads=threads, stretch=64)
-    for name in ("histogram", "sums", "arrived", "sent", "refused", "degraded"):
+    for name in Tally._fields:
         assert getattr(one.tally, name).tobytes() == getattr(other.tally, name).tobytes()
     for name in ("used_s", "waited_s", "paid_s", "gateways_s"):
         assert getattr(one, name).tobytes() == getattr(other, name).tobytes()
@@ -351,7 +417,7 @@ def test_a_place_at_a_gateway_is_held_until_the_cloud_has_answered() -> None:
         first_s, second_s = found.kept.latency_s
         assert first_s == pytest.approx(0.25 + 1.0 + 8.0 + 0.125)
         assert found.kept.outcome.tolist() == [DEFERRED, outcome]
-        came, refused, past, turned_away = found.gateways_met[0].tolist()
+        came, refused, past, turned_away = _at_gateways(found.tally)
         assert (past, turned_away) == (goes_past, outcome == DEGRADED)
         assert came == refused + (2 if queue else 1)
         if queue:

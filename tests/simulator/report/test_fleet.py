@@ -160,7 +160,7 @@ def test_groups_are_switched_off_and_on_by_keys_and_say_so(
         assert page.locator("#latency-all-0").is_visible()
         # The table and the curve are of the other group alone.
         width_s = 90 / 24
-        own = run.loads["phones"].reshape(4, 24, -1).sum(axis=2)
+        own = run.loads["phones"].reshape(5, 24, -1).sum(axis=2)
         for k, row in enumerate(page.locator("#load-table tbody tr").all()):
             told = row.locator("td").all_inner_texts()
             assert told == [three_digits(own[kind, k] / width_s) for kind in range(4)]
@@ -170,6 +170,43 @@ def test_groups_are_switched_off_and_on_by_keys_and_say_so(
         page.wait_for_function("() => document.getElementById('shown').textContent === ''")
         assert page.locator("main").inner_text() == as_came
         assert [line.get_attribute("d") for line in lines] == drawn
+
+
+REFUSING = SPEC[: SPEC.index("[[outages]]")].replace(EVIL, "tills").replace(
+    "profile =", 'gateway = "shops"\ndevice = "pi-5"\nprofile ='
+).replace("deferral_rate", "gateway_s = 0.2, gateway_deferral_rate = 0.5, deferral_rate").replace(
+    ", fallback = false", ""
+) + """
+[[gateways]]
+name = "shops"
+count = 1
+queue = 0
+profile = "fios"
+"""  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["phone", "desk"])
+def test_what_gateways_refuse_and_what_devices_draw_is_shown(
+    opened: Callable[..., AbstractContextManager[Any]], tmp_path: Path, size: str
+) -> None:
+    (tmp_path / "fleet.toml").write_text(REFUSING)
+    run = run_fleet(tmp_path / "fleet.toml", seed=4)
+    write(tmp_path / "fleet.html", run)
+    with opened(tmp_path / "fleet.html", size) as page:
+        page.locator("#figure-load summary").first.click()
+        page.get_by_role("checkbox", name="tills").click()
+        own = run.loads["phones"].reshape(5, 24, -1).sum(axis=2)
+        assert own[4].sum() > 0
+        told = [
+            row.locator("td").all_inner_texts()[4]
+            for row in page.locator("#load-table tbody tr").all()
+        ]
+        assert told == [three_digits(many / (90 / 24)) for many in own[4]]
+        assert page.locator("#load-line-4").is_visible()
+        energy = page.get_by_role("region", name="Energy of devices")
+        assert energy.locator("tbody th").all_inner_texts() == ["phones", "tills"]
+        assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") == 0
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from escalade.cli.options import (
+    DevicesOption,
     FiguresOption,
     JsonOption,
     ProfilesOption,
@@ -26,6 +27,7 @@ def fleet(
         ),
     ] = None,
     profiles: ProfilesOption = None,
+    devices: DevicesOption = None,
     report: Annotated[
         Path | None, typer.Option("--report", help="Write a page (HTML) here.")
     ] = None,
@@ -42,6 +44,7 @@ def fleet(
     from escalade.cli.output import print_json, progress_bar, result_console, show_written
     from escalade.cli.tables import show_report
     from escalade.edge.base import text_of
+    from escalade.simulator.devices import devices_with
     from escalade.simulator.fleet import (
         capacity_lines,
         frames_of,
@@ -52,7 +55,7 @@ def fleet(
     )
     from escalade.simulator.network import profiles_with
 
-    known = profiles_with(profiles)
+    known, known_devices = profiles_with(profiles), devices_with(devices)
     if p99_s is not None:
         if report or figures or tables:
             raise typer.BadParameter(
@@ -67,7 +70,9 @@ def fleet(
             result_console().print(line)
         return
     check_destinations(
-        {"--report": report}, {"--figures": figures, "--tables": tables}, read=[spec, profiles]
+        {"--report": report},
+        {"--figures": figures, "--tables": tables},
+        read=[spec, profiles, devices],
     )
     # What draws is loaded only when asked for, and before the work, so that it cannot fail after.
     if report is not None:
@@ -80,7 +85,7 @@ def fleet(
         from escalade.simulator.saving import write_frames
 
     with progress_bar("running") as tick:
-        run = run_fleet(spec, seed=seed, known=known, progress=tick)
+        run = run_fleet(spec, seed=seed, known=known, devices=known_devices, progress=tick)
     lines, told, frames = lines_of(run.report), tables_of(run.report), frames_of(run)
     written = []
     if report is not None:

@@ -1,7 +1,9 @@
 """Devices by name, each with its source: how fast they are beside one another; knows no trace."""
 
 from escalade.simulator.devices.devices import (
+    J_PER_WH,
     Device,
+    Devices,
     Replayed,
     devices_with,
     get_device,
@@ -10,7 +12,9 @@ from escalade.simulator.devices.devices import (
 from escalade.simulator.devices.tables import device_rows, devices_table
 
 __all__ = [
+    "J_PER_WH",
     "Device",
+    "Devices",
     "Replayed",
     "device_rows",
     "devices_table",

@@ -19,6 +19,9 @@ from escalade.simulator.tables import named_table, read_tables
 #: From a microsecond to an hour, in milliseconds.
 _LEAST_MS, _MOST_MS = 1e-3, 3.6e6
 
+#: What a battery's capacity is told in.
+J_PER_WH = 3600.0
+
 _SHIPPED = Path(__file__).with_name("devices.toml")
 
 

@@ -43,11 +43,13 @@ class Fleet(NamedTuple):
 
     Attributes:
         model: its arrays.
+        built: its groups.
         load: replicas that its queries would keep at work without a pause.
         notes: what a reader of its report should know.
     """
 
     model: Model
+    built: list[Built]
     load: float
     notes: list[str]
 
@@ -63,7 +65,7 @@ def build(spec: Spec, folder: Path, *, seed: int, known: Profiles | None = None)
     check_cloud(spec, load)
     notes = [f"{one.group.name}: {note}" for one in built for note in _notes(one, spec.seconds)]
     notes += _gateway_notes(spec, built)
-    return Fleet(model_of(spec, built, seed), load, notes)
+    return Fleet(model_of(spec, built, seed), built, load, notes)
 
 
 def built_of(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
+from escalade.simulator.fleet.energy import EnergyRow
 from escalade.simulator.fleet.engine import AT_GATEWAY, DEFERRED, quantile
 from escalade.simulator.fleet.report import (
     CloudRow,
@@ -23,7 +24,11 @@ _TIMES = Percentiles.__struct_fields__
 
 
 def frames_of(run: FleetRun) -> list[Frame]:
-    """`timeline`, `loads`, `groups`, `gateways`, `cloud`, `distribution` and `outages`."""
+    """`timeline`, `loads`, `groups`, `gateways`, `cloud`, `distribution` and `outages`.
+
+    And `energy` where devices are named.
+    """
+    energy = [msgspec.structs.astuple(row) for row in run.report.energy]
     return [
         _timeline(run),
         _loads(run),
@@ -36,6 +41,7 @@ def frames_of(run: FleetRun) -> list[Frame]:
         _cloud(run),
         _distribution(run),
         _outages(run),
+        *([frame_of("energy", EnergyRow.__struct_fields__, energy)] if energy else []),
     ]
 
 
@@ -51,7 +57,7 @@ def _loads(run: FleetRun) -> Frame:
         for group, load in run.loads.items()
         for row, counts in zip(run.course, load.T, strict=True)
     ]
-    head = ["group", "from_s", "queries", "attempts", "refused", "degraded"]
+    head = ["group", "from_s", "queries", "attempts", "refused", "degraded", "refused_near"]
     return frame_of("loads", head, rows)
 
 

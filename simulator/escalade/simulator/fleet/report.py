@@ -14,14 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from escalade.simulator.fleet.description import Group, Spec
+from escalade.simulator.fleet.energy import EnergyRow
 from escalade.simulator.fleet.engine import (
     AT_GATEWAY,
-    CAME,
     DEFERRED,
     DEGRADED,
-    REFUSED,
-    TURNED_AWAY,
-    WENT_PAST,
     Floats,
     Ints,
     Outcome,
@@ -123,9 +120,11 @@ class WindowRow(_Row, frozen=True):
     replicas: float
     utilisation: float
     waiting: float
+    #: For which there was no place at a gateway.
+    refused_near_per_s: float
 
 
-class FleetReport(_Row, frozen=True):
+class FleetReport(_Row, frozen=True, omit_defaults=True):
     """A run."""
 
     seed: int
@@ -140,6 +139,8 @@ class FleetReport(_Row, frozen=True):
     timeline: list[WindowRow]
     #: Such as that of a trace not all queries were read.
     notes: list[str]
+    #: Of groups whose devices are named; left out where none are.
+    energy: list[EnergyRow] = []
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,8 @@ class FleetRun:
         spec: of the fleet.
         report: its numbers.
         course: its timeline in `WINDOWS` stretches of time.
-        loads: by group, `(4, WINDOWS)` of queries, attempts, refused and degraded.
+        loads: by group, `(5, WINDOWS)` of queries, attempts, refused, degraded, and refused at
+            gateways.
         histograms: by group, `(OUTCOMES, BINS)` of latencies, see `Tally`; those dropped are left
             out.
     """
@@ -162,11 +164,18 @@ class FleetRun:
     histograms: dict[str, Ints]
 
 
-def run_of(spec: Spec, outcome: Outcome, *, seed: int, notes: Sequence[str]) -> FleetRun:
+def run_of(
+    spec: Spec,
+    outcome: Outcome,
+    *,
+    seed: int,
+    notes: Sequence[str],
+    energy: Sequence[EnergyRow] = (),
+) -> FleetRun:
     """A run, of what came in `WINDOWS` bins of time, its seed, and what is to be said of it."""
     return FleetRun(
         spec=spec,
-        report=_report_of(spec, _coarser(outcome), seed=seed, notes=notes),
+        report=_report_of(spec, _coarser(outcome), seed=seed, notes=notes, energy=energy),
         course=_timeline(spec, outcome),
         loads={
             group.name: np.array([one[k] for one in _load_of(outcome.tally)])
@@ -193,6 +202,8 @@ def _coarser(outcome: Outcome) -> Outcome:
             arrived=merged(tally.arrived),
             sent=merged(tally.sent),
             refused=merged(tally.refused),
+            near_sent=merged(tally.near_sent),
+            near_refused=merged(tally.near_refused),
             degraded=merged(tally.degraded),
         ),
         used_s=merged(outcome.used_s),
@@ -201,7 +212,14 @@ def _coarser(outcome: Outcome) -> Outcome:
     )
 
 
-def _report_of(spec: Spec, outcome: Outcome, *, seed: int, notes: Sequence[str]) -> FleetReport:
+def _report_of(
+    spec: Spec,
+    outcome: Outcome,
+    *,
+    seed: int,
+    notes: Sequence[str],
+    energy: Sequence[EnergyRow],
+) -> FleetReport:
     """The numbers of a run.
 
     Args:
@@ -209,6 +227,7 @@ def _report_of(spec: Spec, outcome: Outcome, *, seed: int, notes: Sequence[str])
         outcome: what came, in as many bins of time as the timeline has.
         seed: that it was run with.
         notes: what is to be said of it.
+        energy: of its devices.
     """
     tally = outcome.tally
     rows = [
@@ -234,30 +253,28 @@ def _report_of(spec: Spec, outcome: Outcome, *, seed: int, notes: Sequence[str])
         ),
         timeline=_timeline(spec, outcome),
         notes=list(notes),
+        energy=list(energy),
     )
 
 
 def _gateway_rows(spec: Spec, rows: Sequence[GroupRow], outcome: Outcome) -> list[GatewayRow]:
-    return [
-        GatewayRow(
-            name=gateway.name,
-            gateways=gateway.count,
-            profile=gateway.profile,
-            answered=sum(
-                row.at_gateway
-                for group, row in zip(spec.groups, rows, strict=True)
-                if group.gateway == gateway.name
-            ),
-            utilisation=float(used) / (gateway.count * gateway.slots * spec.seconds),
-            attempts=int(met[CAME]),
-            refused=int(met[REFUSED]),
-            past=int(met[WENT_PAST]),
-            turned_away=int(met[TURNED_AWAY]),
+    tally, found = outcome.tally, []
+    for gateway, used_s in zip(spec.gateways, outcome.gateways_s.tolist(), strict=True):
+        own = [k for k, group in enumerate(spec.groups) if group.gateway == gateway.name]
+        found.append(
+            GatewayRow(
+                name=gateway.name,
+                gateways=gateway.count,
+                profile=gateway.profile,
+                answered=sum(rows[k].at_gateway for k in own),
+                utilisation=used_s / (gateway.count * gateway.slots * spec.seconds),
+                attempts=int(tally.near_sent[own].sum()),
+                refused=int(tally.near_refused[own].sum()),
+                past=int(tally.past[own].sum()),
+                turned_away=int(tally.turned_away[own].sum()),
+            )
         )
-        for gateway, used, met in zip(
-            spec.gateways, outcome.gateways_s, outcome.gateways_met, strict=True
-        )
-    ]
+    return found
 
 
 def _group_row(name: str, groups: Sequence[Group], histogram: Ints, sums: Floats) -> GroupRow:
@@ -317,13 +334,14 @@ def _timeline(spec: Spec, outcome: Outcome) -> list[WindowRow]:
             replicas=float(outcome.paid_s[k]) / width_s,
             utilisation=_share(outcome.used_s[k], spec.cloud.slots * outcome.paid_s[k]),
             waiting=float(outcome.waited_s[k]) / width_s,
+            refused_near_per_s=float(counts[4][k]) / width_s,
         )
         for k in range(windows)
     ]
 
 
-def _load_of(tally: Tally) -> tuple[Ints, Ints, Ints, Ints]:
-    return tally.arrived, tally.sent, tally.refused, tally.degraded
+def _load_of(tally: Tally) -> tuple[Ints, ...]:
+    return tally.arrived, tally.sent, tally.refused, tally.degraded, tally.near_refused
 
 
 def _share(part: float, whole: float) -> float:

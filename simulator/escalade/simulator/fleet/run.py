@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from escalade.simulator.devices import Devices, devices_with
 from escalade.simulator.fleet.building import build
 from escalade.simulator.fleet.description import Spec, read_spec
+from escalade.simulator.fleet.energy import energy_of, powers_of
 from escalade.simulator.fleet.engine import Progress, simulate
 from escalade.simulator.fleet.report import WINDOWS, FleetRun, run_of
 from escalade.simulator.network import Profiles
@@ -20,6 +22,7 @@ def run_fleet(
     *,
     seed: int,
     known: Profiles | None = None,
+    devices: Devices | None = None,
     progress: Progress = lambda done, total: None,
 ) -> FleetRun:
     """Run a fleet.
@@ -28,6 +31,7 @@ def run_fleet(
         path: of its spec (TOML).
         seed: same seed, same numbers; in [0, 2**32).
         known: networks by name; None is those that come with the package.
+        devices: by name; None is likewise.
         progress: called after each stretch of time.
 
     Raises:
@@ -35,7 +39,14 @@ def run_fleet(
         SimulatorError: the spec or a file that it names is not as it must be, or the fleet cannot
             be served.
     """
-    return run_spec(read_spec(path), path.parent, seed=seed, known=known, progress=progress)
+    return run_spec(
+        read_spec(path),
+        path.parent,
+        seed=seed,
+        known=known,
+        devices=devices_with(None) if devices is None else devices,
+        progress=progress,
+    )
 
 
 def run_spec(
@@ -44,9 +55,12 @@ def run_spec(
     *,
     seed: int,
     known: Profiles | None = None,
+    devices: Devices | None = None,
     progress: Progress = lambda done, total: None,
 ) -> FleetRun:
-    """The same of a spec whose paths are relative to a folder."""
+    """The same of a spec whose paths are relative to a folder; no devices, no word of energy."""
     fleet = build(spec, folder, seed=seed, known=known)
+    powers = [] if devices is None else powers_of(fleet.built, devices)
     outcome = simulate(fleet.model, windows=WINDOWS, threads=THREADS, progress=progress)
-    return run_of(spec, outcome, seed=seed, notes=fleet.notes)
+    energy, notes = energy_of(spec, outcome, powers)
+    return run_of(spec, outcome, seed=seed, notes=[*fleet.notes, *notes], energy=energy)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from escalade.simulator.fleet.energy import EnergyRow
 from escalade.simulator.fleet.replicas import RUNS, Capacity
 from escalade.simulator.fleet.report import FleetReport, GatewayRow, GroupRow, Percentiles
 from escalade.simulator.formats import (
@@ -60,9 +61,10 @@ def _of_gateways(row: GatewayRow) -> Iterator[str]:
 
 
 def tables_of(report: FleetReport) -> list[TextTable]:
-    """Who answered, how long it took, and how that went over time."""
+    """Who answered, how long it took, what it drew if that is told, and how it went over time."""
     rows = [*report.groups, report.together] if len(report.groups) > 1 else report.groups
-    return [_outcomes(rows), _latencies(rows), _timeline(report)]
+    energy = [_energy(report.energy)] if report.energy else []
+    return [_outcomes(rows), _latencies(rows), *energy, _timeline(report)]
 
 
 def capacity_lines(capacity: Capacity) -> list[str]:
@@ -127,7 +129,35 @@ def _latencies(rows: list[GroupRow]) -> TextTable:
     )
 
 
+def _energy(rows: list[EnergyRow]) -> TextTable:
+    def joules(value: float | None) -> Cell:
+        return Cell(_NONE if value is None else f"{three_digits(value)} J")
+
+    def share(value: float | None) -> Cell:
+        return Cell(_NONE if value is None else percent(value))
+
+    most = any(row.battery_share_p99 is not None for row in rows)
+    return TextTable(
+        "Energy of devices",
+        [
+            *("group", "device", "a query", "its models", "its call", "a day", "of the battery"),
+            *(["of 99 of 100 at most"] if most else []),
+        ],
+        [
+            [
+                Cell(row.group),
+                Cell(row.device),
+                *map(joules, (row.joules, row.computed_j, row.called_j, row.joules_a_day)),
+                share(row.battery_share),
+                *([share(row.battery_share_p99)] if most else []),
+            ]
+            for row in rows
+        ],
+    )
+
+
 def _timeline(report: FleetReport) -> TextTable:
+    near = any(row.refused_near_per_s for row in report.timeline)
     # Rates may be broken before their slash, so that all columns have room on 80 characters.
     return TextTable(
         "Over time",
@@ -140,6 +170,7 @@ def _timeline(report: FleetReport) -> TextTable:
             "replicas",
             "in use",
             "waiting",
+            *(["refused at gateways /s"] if near else []),
         ],
         [
             [
@@ -156,6 +187,7 @@ def _timeline(report: FleetReport) -> TextTable:
                 ),
                 Cell(percent(row.utilisation)),
                 Cell(three_digits(row.waiting)),
+                *([Cell(three_digits(row.refused_near_per_s))] if near else []),
             ]
             for row in report.timeline
         ],

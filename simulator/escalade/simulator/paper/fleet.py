@@ -63,6 +63,8 @@ def fleet_figures(frames: Sequence[Frame]) -> dict[str, Figure]:
         "refused": course["refused_per_s"],
         "degraded": course["degraded_per_s"],
     }
+    if course["refused_near_per_s"].any():
+        load["refused at gateways"] = course["refused_near_per_s"]
     replicas = {
         "paid": course["replicas"],
         "at work": course["replicas"] * course["utilisation"],

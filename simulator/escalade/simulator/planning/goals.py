@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple, get_args
 
 import msgspec
 
+from escalade.simulator.devices import J_PER_WH
 from escalade.simulator.errors import PlanError
 
 #: What is least among choices that keep every bound.
@@ -17,7 +18,6 @@ Quantity = Literal[
     "joules", "money_a_day",
 ]  # fmt: skip
 
-_J_PER_WH = 3600.0
 _FINITE = "above 0 and finite"
 
 _ABOVE_0 = (
@@ -125,7 +125,7 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
         shared = (self.battery_share, self.battery_wh, self.queries_a_device)
         if None not in shared:
             share, watt_hours, queries = (one or 0.0 for one in shared)
-            named.append(("joules", share * watt_hours * _J_PER_WH / queries, False))
+            named.append(("joules", share * watt_hours * J_PER_WH / queries, False))
         return [Limit(name, value, least) for name, value, least in named if value is not None]
 
 

@@ -21,6 +21,7 @@ _OVER_TIME = {
     "replicas": ("Replicas", (0, 5, 6)),
     "waiting": ("Queries that wait in the cloud", (0, 7)),
 }
+_REFUSED_NEAR = 8
 
 
 def write_fleet_page(
@@ -32,7 +33,7 @@ def write_fleet_page(
         path: the page.
         name: what it calls the fleet.
         lines: of the run,
-        tables: who answered, latency, and the timeline,
+        tables: who answered, latency, energy where that is told, and the timeline,
         frames: and the numbers behind.
 
     Raises:
@@ -40,8 +41,14 @@ def write_fleet_page(
     """
     figures = fleet_figures(frames)
     told = {frame.name: frame for frame in frames}
-    answered, latency, timeline = tables
+    answered, latency, *energy, timeline = tables
     outages = [_outage(row) for row in rows_of(told["outages"])]
+    # A column more where gateways refuse.
+    is_refused_near = len(timeline.head) > _REFUSED_NEAR
+    over_time = dict(_OVER_TIME)
+    if is_refused_near:
+        load, columns = over_time["load"]
+        over_time["load"] = load, (*columns, _REFUSED_NEAR)
     caption = "Shaded: outages." if outages else ""
     charts = [
         chart(
@@ -52,7 +59,7 @@ def write_fleet_page(
             {f"{figure}-table": _columns(timeline, title, columns)},
             told["timeline"],
         )
-        for figure, (title, columns) in _OVER_TIME.items()
+        for figure, (title, columns) in over_time.items()
     ]
     behind = {"latency-table": latency}
     charts.append(chart("latency", "Latency", figures["latency"], "", behind, told["distribution"]))
@@ -72,6 +79,9 @@ def write_fleet_page(
         "groups_csv": csv_link(told["groups"]),
         "loads_csv": csv_link(told["loads"]),
         "outages": outages,
+        "is_refused_near": is_refused_near,
+        "energy": energy,
+        "energy_csv": csv_link(told["energy"]) if energy else None,
     }
     if len(names) > 1:
         values["data"] = as_json(_switched(names, told, len(latency.rows) // (len(names) + 1)))
@@ -80,7 +90,9 @@ def write_fleet_page(
 
 def _switched(names: Sequence[str], told: Mapping[str, Frame], latencies: int) -> dict[str, object]:
     """What the page's script reads, where the table of latencies has so many rows of a group."""
-    kinds = ("queries", "attempts", "refused", "degraded")
+    kinds = ["queries", "attempts", "refused", "degraded"]
+    if any(told["loads"].columns["refused_near"]):
+        kinds.append("refused_near")
     loads, from_s = told["loads"].columns, told["timeline"].columns["from_s"]
     stretches = len(from_s)
     groups = []

@@ -138,6 +138,8 @@ class Group(_Table, frozen=True):
         gateway: whose queries go through these gateways; None: straight to the cloud.
         past_gateway: the network over which a device asks the cloud itself where its gateway gives
             no answer; None: its own answer stands.
+        device: what they are (`escalade profiles`), whose power and battery the energy is told of;
+            None tells none.
         scale: a device takes so many times as long as that of the trace.
         priority: where some wait in the cloud, those of 0 go first.
         dialling: when a device has to dial; None: its connection is always open.
@@ -152,6 +154,7 @@ class Group(_Table, frozen=True):
     answers: Answers | None = None
     gateway: str | None = None
     past_gateway: str | None = None
+    device: str | None = None
     scale: Annotated[float, msgspec.Meta(gt=0.0, le=1e6)] = 1.0
     priority: Annotated[int, msgspec.Meta(ge=0, le=7)] = 0
     dialling: Dialling | None = None

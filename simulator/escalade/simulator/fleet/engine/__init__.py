@@ -13,7 +13,6 @@ from escalade.simulator.fleet.engine.model import (
     uniform,
 )
 from escalade.simulator.fleet.engine.outcome import Outcome
-from escalade.simulator.fleet.engine.servers import CAME, REFUSED, TURNED_AWAY, WENT_PAST
 from escalade.simulator.fleet.engine.tally import (
     ANSWERED,
     AT_GATEWAY,
@@ -27,12 +26,8 @@ __all__ = [
     "ANSWERED",
     "ARRIVAL",
     "AT_GATEWAY",
-    "CAME",
     "DEFERRED",
     "DEGRADED",
-    "REFUSED",
-    "TURNED_AWAY",
-    "WENT_PAST",
     "Bools",
     "Floats",
     "Gateways",

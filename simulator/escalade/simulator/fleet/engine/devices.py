@@ -155,6 +155,7 @@ def _send(
     if not leaves:
         ended(model, tally, 0, key, DEGRADED, came_s, sent_s)
         return size
+    tally.left[0] += 1
     up_s = leaving_s(model, group, key, record, attempt)
     if model.dials[group]:
         sent_s, up_s = connected(

@@ -52,6 +52,9 @@ _ROOM = 1 << 16
 #: Calls that are on their way, wait or are computed at once: a gigabyte.
 MOST_CALLS = 10_000_000
 
+#: Share of the devices that do not have more queries than `Outcome.busiest`.
+_MOST = 0.99
+
 
 def simulate(
     model: Model,
@@ -231,9 +234,13 @@ class _Run:
             waited_s=cloud.waited_s,
             paid_s=cloud.paid_s,
             gateways_s=self._serving.used_s,
-            gateways_met=self._serving.met,
+            busiest=self._busiest(),
             kept=None if kept is None else Kept.of(kept),
         )
+
+    def _busiest(self) -> Ints:
+        counts = np.split(self._devices.queries, self._model.first_device[1:-1])
+        return np.array([_least_of_most(np.bincount(one)) for one in counts])
 
     def _run_block(self, first: int, last: int, until_s: float) -> _Sent:
         tally = empty_tally(1, self._windows, _ROOM if self._keep else 0)
@@ -248,6 +255,11 @@ class _Run:
                 tally.size[0] = 0
             if first == last:
                 return sent
+
+
+def _least_of_most(devices: Ints) -> int:
+    """How many queries 99 of 100 devices have at most, where so many have 0, 1, ... of them."""
+    return int(np.searchsorted(np.cumsum(devices), _MOST * devices.sum()))
 
 
 def _due(calls: Calls, until_s: float) -> tuple[Calls, Calls]:

@@ -41,9 +41,7 @@ class Outcome:
         waited_s: `(W,)` of queries that wait in the cloud,
         paid_s: `(W,)` of replicas that are paid.
         gateways_s: `(K,)` seconds of slots in use, by kind of gateway.
-        gateways_met: `(K, 4)` attempts that came to them, of these those that were refused; queries
-            that went past them to the cloud, and those that were refused until their devices' own
-            answers stood (of both those of the warm-up are left out).
+        busiest: `(G,)` queries that 99 of 100 devices have at most.
         kept: single queries; None where nobody asked for them.
     """
 
@@ -52,5 +50,5 @@ class Outcome:
     waited_s: Floats
     paid_s: Floats
     gateways_s: Floats
-    gateways_met: Ints
+    busiest: Ints
     kept: Kept | None

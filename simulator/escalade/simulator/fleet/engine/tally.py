@@ -35,7 +35,13 @@ class Tally(NamedTuple):
         arrived: `(G, W)` queries by when they came, those of the warm-up too.
         sent: `(G, W)` attempts that came to the cloud.
         refused: `(G, W)` of these, those for which there was no room.
+        near_sent: `(G, W)` attempts that came to gateways.
+        near_refused: `(G, W)` of these, those for which there was no place.
         degraded: `(G, W)` queries by when their devices or gateways gave up.
+        left: `(G,)` queries that left their devices, to gateways where there are any.
+        past: `(G,)` queries that went past their gateways to the cloud,
+        turned_away: `(G,)` and those that these refused until their devices' own answers stood; of
+            both those of the warm-up are left out.
         kept: `(3, K)` of each query in the order in which they end: its key, its outcome, and the
             bits of its latency; empty where nobody asks for single queries.
         size: `(1,)` how many are kept.
@@ -46,7 +52,12 @@ class Tally(NamedTuple):
     arrived: Ints
     sent: Ints
     refused: Ints
+    near_sent: Ints
+    near_refused: Ints
     degraded: Ints
+    left: Ints
+    past: Ints
+    turned_away: Ints
     kept: Ints
     size: Ints
 
@@ -59,17 +70,22 @@ def empty_tally(groups: int, windows: int, kept: int = 0) -> Tally:
         arrived=np.zeros((groups, windows), dtype=np.int64),
         sent=np.zeros((groups, windows), dtype=np.int64),
         refused=np.zeros((groups, windows), dtype=np.int64),
+        near_sent=np.zeros((groups, windows), dtype=np.int64),
+        near_refused=np.zeros((groups, windows), dtype=np.int64),
         degraded=np.zeros((groups, windows), dtype=np.int64),
+        left=np.zeros(groups, dtype=np.int64),
+        past=np.zeros(groups, dtype=np.int64),
+        turned_away=np.zeros(groups, dtype=np.int64),
         kept=np.zeros((3, kept), dtype=np.int64),
         size=np.zeros(1, dtype=np.int64),
     )
 
 
 def merge(into: Tally, other: Tally, group: int) -> None:
-    """Add the counts of one group's tally."""
+    """Add the counts of one group's tally, of devices."""
     into.histogram[group] += other.histogram[0]
     into.sums[group] += other.sums[0]
-    for name in ("arrived", "sent", "refused", "degraded"):
+    for name in ("arrived", "degraded", "left"):
         getattr(into, name)[group] += getattr(other, name)[0]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import msgspec
 
@@ -29,6 +30,18 @@ _LEAST_MBPS, _MOST_MBPS = 1e-5, 1e6
 
 #: Of the time, for all outages together: what comes in has to go out some time.
 _MOST_AWAY = 0.99
+
+_MEGA = 1e6
+
+
+class Radio(NamedTuple):
+    """Joules that a device spends on a call, whatever its bytes, and on each of these.
+
+    Both are NaN where no source says.
+    """
+
+    call_j: float
+    byte_j: float
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -99,6 +112,13 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         if self.rtt_trace is not None:
             return min(self.rtt_trace.values) / 2
         return max(0.0, self.rtt_ms / 2 - HALF_GAMMA2_MEDIAN * self.jitter_ms)
+
+    @property
+    def radio(self) -> Radio:
+        """What calls draw; of a profile with one of both energies the other is 0."""
+        if self.joules_per_call is None and self.joules_per_mb is None:
+            return Radio(math.nan, math.nan)
+        return Radio(self.joules_per_call or 0.0, (self.joules_per_mb or 0.0) / _MEGA)
 
     @property
     def period_s(self) -> float:

@@ -7,7 +7,6 @@ Of money, every link that a call crosses takes its price by the byte, those behi
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -21,7 +20,7 @@ from escalade.simulator.replay.course.crossed import Crossed
 from escalade.simulator.replay.course.recording import Counts, Recording
 from escalade.simulator.replay.course.trips import Trips
 
-_GIGA, _MEGA = 1e9, 1e6
+_GIGA = 1e9
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class _Rates(NamedTuple):
     """What calls of N queries to one tier take; each `(N,)`."""
 
     byte_money: Floats
-    #: NaN where a link says nothing of energy.
+    #: NaN where a link says nothing of energy; so is `woken_j`.
     byte_j: Floats
     woken_j: Floats
 
@@ -163,14 +162,9 @@ def _mean_rates(calls: Sequence[tuple[int, list[Profile]]]) -> tuple[float, floa
         return 0.0, 0.0, 0.0
     own = [crossed[0] for _, crossed in calls]
     prices = [sum(one.price_per_gb or 0.0 for one in crossed) for _, crossed in calls]
-    joules = [math.nan if _is_silent(one) else one.joules_per_mb or 0.0 for one in own]
+    radios = [one.radio for one in own]
     return (
         float(np.average(prices, weights=weights)) / _GIGA,
-        float(np.average(joules, weights=weights)) / _MEGA,
-        max(one.joules_per_call or 0.0 for one in own),
+        float(np.average([one.byte_j for one in radios], weights=weights)),
+        float(np.max([one.call_j for one in radios])),
     )
-
-
-def _is_silent(profile: Profile) -> bool:
-    """Whether it says nothing of energy."""
-    return profile.joules_per_call is None and profile.joules_per_mb is None

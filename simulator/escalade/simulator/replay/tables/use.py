@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from escalade.simulator.devices import J_PER_WH
 from escalade.simulator.formats import Cell, TextTable, count, percent, seconds
 from escalade.simulator.formats import three_digits as number
 from escalade.simulator.replay.summary import DegradedRow, NetworkRow, Summary
@@ -10,8 +11,6 @@ _NONE = "\N{EN DASH}"
 
 #: Queries that a price is said for: that of one is a number of many zeros.
 _MILLION = 1e6
-
-_J_PER_WH = 3600.0
 
 
 def spending_tables(summary: Summary) -> list[TextTable]:
@@ -77,7 +76,7 @@ def _energy(row: NetworkRow, battery_wh: float | None) -> Cell:
         return Cell(_NONE)
     detail = f"last only {number(row.joules.last_only)}"
     if battery_wh is not None and row.joules.cascade:
-        detail += f"; {count(battery_wh * _J_PER_WH / row.joules.cascade)} queries a charge"
+        detail += f"; {count(battery_wh * J_PER_WH / row.joules.cascade)} queries a charge"
     return Cell(number(row.joules.cascade), detail)
 
 

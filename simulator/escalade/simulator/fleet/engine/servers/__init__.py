@@ -9,10 +9,6 @@ from escalade.simulator.fleet.engine.servers.cloud import (
     with_room,
 )
 from escalade.simulator.fleet.engine.servers.gateways import (
-    CAME,
-    REFUSED,
-    TURNED_AWAY,
-    WENT_PAST,
     Bounds,
     as_many,
     at_gateways,
@@ -25,10 +21,6 @@ from escalade.simulator.fleet.engine.servers.gateways import (
 from escalade.simulator.fleet.engine.servers.together import run_together
 
 __all__ = [
-    "CAME",
-    "REFUSED",
-    "TURNED_AWAY",
-    "WENT_PAST",
     "Bounds",
     "as_many",
     "at_gateways",

@@ -2,7 +2,7 @@
 
 What the cloud answers frees a place at a gateway, and who finds none there may come to the cloud:
 so both are run at once. At one time what ends in the cloud comes before what ends at gateways, that
-before places that come free, then what starts, scaling, and what arrives.
+before places that come free, then what starts, scaling, what arrives at gateways, and in the cloud.
 """
 
 from __future__ import annotations
@@ -43,9 +43,6 @@ from escalade.simulator.fleet.engine.servers.cloud import (
 from escalade.simulator.fleet.engine.servers.gateways import (
     BACK,
     CALLS_AGAIN,
-    CAME,
-    REFUSED,
-    TURNED_AWAY,
     Bounds,
     Serving,
     answer_at,
@@ -62,7 +59,7 @@ from escalade.simulator.fleet.engine.servers.gateways import (
     stay,
     take_call,
 )
-from escalade.simulator.fleet.engine.tally import AT_GATEWAY, DEGRADED, Tally, ended
+from escalade.simulator.fleet.engine.tally import AT_GATEWAY, DEGRADED, Tally, ended, window_of
 
 
 @compiled
@@ -94,7 +91,7 @@ def run_together(
     """
     at = far_at = 0
     while True:
-        near_s, near_key, near_again = _next(
+        near_s, near_again = _next(
             to_gateways,
             gateways_order,
             at,
@@ -102,7 +99,7 @@ def run_together(
             bounds.again_key,
             bounds.counts[CALLS_AGAIN],
         )
-        far_s, far_key, far_again = _next(
+        far_s, far_again = _next(
             to_cloud, cloud_order, far_at, cloud.again_s, cloud.again_key, cloud.counts[AGAIN]
         )
         replica, gateway = cloud.soonest[1], bounds.soonest[1]
@@ -127,7 +124,7 @@ def run_together(
             come(model, cloud, now_s)
         elif cloud.times[LOOK] == now_s:
             look(model, cloud, now_s)
-        elif near_s == now_s and (far_s > now_s or near_key < far_key):
+        elif near_s == now_s:
             call = -1 if near_again else gateways_order[at]
             _arrive(model, serving, bounds, cloud, to_gateways, call, now_s, tally)
             at += not near_again
@@ -140,14 +137,14 @@ def run_together(
 @inner
 def _next(
     calls: Calls, order: Ints, at: int, again_s: Floats, again_key: Ints, again: int
-) -> tuple[float, int, bool]:
-    """When a call comes, of what query, and whether it came before; infinity for none."""
+) -> tuple[float, bool]:
+    """When a call comes, and whether it came before; infinity for none."""
     new_s, key = np.inf, 0
     if at < len(order):
         new_s, key = calls.at_s[order[at]], calls.key[order[at]]
     if again == 0 or again_s[0] > new_s or (again_s[0] == new_s and key < again_key[0]):
-        return new_s, key, False
-    return again_s[0], again_key[0], True
+        return new_s, False
+    return again_s[0], True
 
 
 @inner
@@ -214,18 +211,19 @@ def _arrive(
     gateway = gateway_of(model, serving.group[job], device_of(serving.key[job]))
     kind = serving.kind[gateway]
     if bounds.attempt[job] >= PAST:
-        count_past(model, serving, gateway, job)
+        count_past(model, serving, job, tally)
         _go_on(model, serving, cloud, gateway, job, now_s, PAST, NOBODY, tally)
         let_go(serving, job)
         return
-    serving.met[kind, CAME] += 1
+    group, window = serving.group[job], window_of(model, now_s, tally.sent.shape[1])
+    tally.near_sent[group, window] += 1
     if bounds.held[gateway] < model.gateways.places[kind]:
         bounds.held[gateway] += 1
         bounds.since_s[job] = now_s
         stay(model, serving, gateway, job, now_s)
         look_due(serving, bounds, gateway)
     else:
-        serving.met[kind, REFUSED] += 1
+        tally.near_refused[group, window] += 1
         _refuse(model, serving, bounds, gateway, job, now_s, tally)
 
 
@@ -276,7 +274,7 @@ def _refuse(
     else:
         ended(model, tally, group, key, DEGRADED, serving.came_s[job], at_s)
         if serving.came_s[job] >= model.warm_up_s:
-            serving.met[serving.kind[gateway], TURNED_AWAY] += 1
+            tally.turned_away[group] += 1
         let_go(serving, job)
 
 

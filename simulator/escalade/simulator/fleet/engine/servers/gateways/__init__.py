@@ -16,10 +16,6 @@ from escalade.simulator.fleet.engine.servers.gateways.bounds import (
 from escalade.simulator.fleet.engine.servers.gateways.onward import count_past, sent_on
 from escalade.simulator.fleet.engine.servers.gateways.passing import run_gateways
 from escalade.simulator.fleet.engine.servers.gateways.serving import (
-    CAME,
-    REFUSED,
-    TURNED_AWAY,
-    WENT_PAST,
     Serving,
     at_gateways,
     new_serving,
@@ -37,10 +33,6 @@ from escalade.simulator.fleet.engine.servers.gateways.slots import (
 __all__ = [
     "BACK",
     "CALLS_AGAIN",
-    "CAME",
-    "REFUSED",
-    "TURNED_AWAY",
-    "WENT_PAST",
     "Bounds",
     "Serving",
     "answer_at",

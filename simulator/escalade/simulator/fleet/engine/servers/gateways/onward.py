@@ -12,7 +12,8 @@ from escalade.simulator.fleet.engine.model import (
     first_attempt,
     to_cloud,
 )
-from escalade.simulator.fleet.engine.servers.gateways.serving import WENT_PAST, Serving
+from escalade.simulator.fleet.engine.servers.gateways.serving import Serving
+from escalade.simulator.fleet.engine.tally import Tally
 
 
 @inner
@@ -72,7 +73,7 @@ def sent_on(
 
 
 @inner
-def count_past(model: Model, serving: Serving, gateway: int, job: int) -> None:
+def count_past(model: Model, serving: Serving, job: int, tally: Tally) -> None:
     """Count a query whose device asks the cloud itself."""
     if serving.came_s[job] >= model.warm_up_s:
-        serving.met[serving.kind[gateway], WENT_PAST] += 1
+        tally.past[serving.group[job]] += 1

@@ -11,7 +11,7 @@ from escalade.simulator.fleet.engine.calls import Calls, put_call
 from escalade.simulator.fleet.engine.compiling import compiled, inner
 from escalade.simulator.fleet.engine.model import PAST, Ints, Model, home_s
 from escalade.simulator.fleet.engine.servers.gateways.onward import count_past, sent_on
-from escalade.simulator.fleet.engine.servers.gateways.serving import CAME, Serving
+from escalade.simulator.fleet.engine.servers.gateways.serving import Serving
 from escalade.simulator.fleet.engine.servers.gateways.slots import (
     leave,
     let_go,
@@ -19,7 +19,7 @@ from escalade.simulator.fleet.engine.servers.gateways.slots import (
     stay,
     take_call,
 )
-from escalade.simulator.fleet.engine.tally import AT_GATEWAY, DEGRADED, Tally, ended
+from escalade.simulator.fleet.engine.tally import AT_GATEWAY, DEGRADED, Tally, ended, window_of
 
 
 @compiled
@@ -79,10 +79,10 @@ def _come(
     """A call is put into a slot, waits for one, or goes past; returns how many calls there are."""
     job, now_s = take_call(model, serving, calls, call), calls.at_s[call]
     if calls.attempt[call] < PAST:
-        serving.met[serving.kind[gateway], CAME] += 1
+        tally.near_sent[serving.group[job], window_of(model, now_s, tally.sent.shape[1])] += 1
         stay(model, serving, gateway, job, now_s)
         return size
-    count_past(model, serving, gateway, job)
+    count_past(model, serving, job, tally)
     return _go_on(model, serving, gateway, job, now_s, PAST, tally, out, size)
 
 

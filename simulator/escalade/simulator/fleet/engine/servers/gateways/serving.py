@@ -25,10 +25,6 @@ from escalade.simulator.fleet.engine.servers.heaps import Places
 
 #: Places in `Serving.counts`: jobs that are free; queries that were ever put into a slot.
 FREE, STARTED = range(2)
-#: Places in `Serving.met`: attempts that came, and of these those that were refused; queries that
-#: went past to the cloud, and those that were refused until their devices' own answers stood (of
-#: both those of the warm-up are left out).
-CAME, REFUSED, WENT_PAST, TURNED_AWAY = range(4)
 NOBODY = -1
 
 
@@ -53,7 +49,6 @@ class Serving(NamedTuple):
         free: `(J,)` jobs that are none, a stack.
         counts: see above.
         used_s: `(K,)` seconds of slots in use, until the run's end.
-        met: `(K, 4)` what came of calls to them, see above.
         called_s: `(V,)` when one last called the cloud; empty where none dials,
         open_s: `(V,)` and from when its connection is open.
         past_called_s: `(D,)` the same of devices past them; likewise.
@@ -80,7 +75,6 @@ class Serving(NamedTuple):
     free: Places
     counts: Ints
     used_s: Floats
-    met: Ints
     called_s: Floats
     open_s: Floats
     past_called_s: Floats
@@ -112,7 +106,6 @@ def new_serving(model: Model) -> Serving:
         **_jobs(0),
         counts=np.zeros(2, np.int64),
         used_s=np.zeros(kinds),
-        met=np.zeros((kinds, 4), np.int64),
         called_s=np.full(dialling, -np.inf),
         open_s=np.full(dialling, -np.inf),
         past_called_s=np.full(past, -np.inf),
