@@ -42,10 +42,10 @@ class EnergyRow(msgspec.Struct, frozen=True, kw_only=True):
     #: Of one device in such a day.
     joules_a_day: float | None
     battery_wh: float | None
-    #: Share of its battery that these are, which may be above 1; and that 99 of 100 devices do not
-    #: go beyond by how many queries come to them: None of a run shorter than a day, too, for an
-    #: hour's chance is not a day's.
+    #: Share of its battery that these are, which may be above 1.
     battery_share: float | None
+    #: What 99 of 100 devices do not go beyond by how many queries come to them; None of a run
+    #: shorter than a day, too, for an hour's chance is not a day's.
     battery_share_p99: float | None
 
 
