@@ -49,6 +49,8 @@ Progress = Callable[[int, int], None]
 STRETCH = 1 << 22
 #: Calls that a block has room for; it goes on where that was too little.
 _ROOM = 1 << 16
+#: And for each of its devices; a fit has a block for each query, and making room took its time.
+_ROOM_OF_A_DEVICE = 1 << 10
 #: Calls that are on their way, wait or are computed at once: a gigabyte.
 MOST_CALLS = 10_000_000
 
@@ -243,11 +245,12 @@ class _Run:
         return np.array([_least_of_most(np.bincount(one)) for one in counts])
 
     def _run_block(self, first: int, last: int, until_s: float) -> _Sent:
-        tally = empty_tally(1, self._windows, _ROOM if self._keep else 0)
+        room = min(_ROOM, _ROOM_OF_A_DEVICE * (last - first))
+        tally = empty_tally(1, self._windows, room if self._keep else 0)
         group = group_of(self._model, first)
         sent = _Sent([], bool(self._model.gateways.kind[group] >= 0), tally, [])
         while True:
-            out = empty_calls(_ROOM)
+            out = empty_calls(room)
             first, size = run_devices(self._model, self._devices, first, last, until_s, tally, out)
             sent.calls.append(copied(out, slice(size)))
             if self._keep:
