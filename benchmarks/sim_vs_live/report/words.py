@@ -41,10 +41,9 @@ Under load calls come at moments of chance, the same ones in virtual time, where
 fleet's queue, and over as many connections as live: 16 of the device's link, one from the gateway
 on. What stalls on one holds up what is behind it, and among that are gRPC's own pings, which go
 ahead of an answer. They would keep the cloud at work for {share} of the time if it took one at a
-time.
-Servers, clients and proxies share two cores. What that makes of a call is taken from a control at
-the same load, over links that do not delay, of other queries at other moments: what is held against
-live is the network, and the queue that it makes.
+time. Servers, clients and proxies share two cores. What that makes of a call is taken from a
+control at the same load, over links that do not delay, of other queries at other moments: what is
+held against live is the network, and the queue that it makes.
 What the proxies take of the cores to delay is in live alone, for the control's links have no moment
 to wait for: with three tiers 1.2 ms a call. As long as they spun for 2 ms before each moment it was
 8 ms, a third of a core at 38 calls a second. On coe-10ms, in turns, while other programs had 1.3
