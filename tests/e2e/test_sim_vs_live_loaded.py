@@ -12,7 +12,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
 from live_runs import assert_close, held_against_live
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
