@@ -8,12 +8,13 @@ docs/results-simulator.md of what is there. The machine should have nothing else
 from __future__ import annotations
 
 import argparse
+import math
 import signal
 import sys
 from pathlib import Path
 
 import msgspec
-from benchmarks.sim_vs_live.loads import LOADS, TIERS
+from benchmarks.sim_vs_live.loads import LOADS, PARTS, SHARE, TIERS
 from benchmarks.study.jobs import REPOSITORY, keep_settings
 
 #: From no delay that can be seen to a satellite's; that which has a cycle of 15 s among them.
@@ -30,6 +31,10 @@ def main() -> None:
     parser.add_argument("--profiles", nargs="+", default=list(PROFILES), help="networks")
     parser.add_argument("--queries", type=int, default=80, help="of a light piece")
     parser.add_argument("--calls", type=int, default=200, help="of a loaded piece")
+    parser.add_argument(
+        "--share", type=float, default=SHARE, help="of the cloud's time, of a loaded piece"
+    )
+    parser.add_argument("--parts", type=int, default=PARTS, help="turns of a loaded piece")
     parser.add_argument("--loads", nargs="+", choices=LOADS, default=LOADS, help="to measure")
     parser.add_argument("--tiers", nargs="+", type=int, choices=TIERS, default=TIERS)
     parser.add_argument(
@@ -43,8 +48,12 @@ def main() -> None:
     parser.add_argument("--report", action="store_true", help="measure nothing: write the page")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    if not 0 < options.share < math.inf:
+        parser.error(f"--share: must be above 0 and finite, got {options.share}")
+    if options.parts < 1:
+        parser.error(f"--parts: must be at least 1, got {options.parts}")
     # Processes that are begun import this file again, and are to be there at once.
-    from benchmarks.sim_vs_live.report import read_findings, tables_of, write
+    from benchmarks.sim_vs_live.report import added_tables_of, read_findings, tables_of, write
 
     from escalade.cli.process.quiet import quiet_third_party
     from escalade.cli.tables import show_table
@@ -65,6 +74,8 @@ def main() -> None:
                 options.profiles,
                 queries=options.queries,
                 calls=options.calls,
+                share=options.share,
+                parts=options.parts,
                 seed=seed,
                 shared=options.out,
                 loads=options.loads,
@@ -72,7 +83,10 @@ def main() -> None:
                 scheme=options.scheme,
             )
 
-        told = {name: str(getattr(options, name)) for name in ("queries", "calls", "seed")}
+        told = {
+            name: str(getattr(options, name))
+            for name in ("queries", "calls", "share", "parts", "seed")
+        }
         keep_settings(options.out, told)
         for number in range(1, options.rounds + 1):
             study(round_in(options.out, number), options.seed + _APART * (number - 1)).run()
@@ -84,7 +98,7 @@ def main() -> None:
     elif options.report:
         write(found, REPOSITORY / "docs" / "results-simulator.md")
     else:
-        for table in tables_of(found):
+        for table in (*tables_of(found), *added_tables_of(found)):
             show_table(table)
 
 

@@ -6,14 +6,19 @@ both; and of virtual time with all its draws of the network.
 
 Beside an error stands what the network alone may make of it: live has one draw of it, and each draw
 of virtual time is off from all of them by so much. What is beyond that is the machine's, or wrong.
+
+No such error sees a queue that virtual time has not: under load a control of the same rate takes up
+what is missing, and gives it to calls in an order of chance. Which of them it is that wait, no
+control knows: calls are held against virtual time one by one (`Added`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
+import scipy.stats
 from benchmarks.sim_vs_live.pieces import Piece, pooled
 from numpy.typing import NDArray
 
@@ -21,10 +26,13 @@ _RESAMPLES, _SEED = 1000, 0
 #: Queries of a block under load: some times the longest queue.
 _BLOCK = 20
 _QUANTILES = (0.5, 0.95, 0.99)
+#: Calls that wait by less are taken to wait as long: sums of seconds are no more exact.
+_DECIMALS = 6
 #: What is compared.
 STATISTICS = ("p50", "p95", "p99", "mean")
 
 Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
 
 
 class Interval(msgspec.Struct, frozen=True):
@@ -33,6 +41,20 @@ class Interval(msgspec.Struct, frozen=True):
     value: float
     low: float
     high: float
+
+
+class Added(msgspec.Struct, frozen=True, kw_only=True):
+    """What calls take under load beyond their own time, live and in virtual time, one by one.
+
+    On a network that delays all alike, what differs from call to call is the queue. Where virtual
+    time adds the same to all, both are 0.
+    """
+
+    #: Of ranks (Spearman): a machine's stops are few.
+    correlation: Interval
+    #: Live seconds for each of virtual time, from the third that it has wait least to the third
+    #: that it has wait most: of their medians (Tukey's resistant line).
+    slope: Interval
 
 
 class Compared(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +74,10 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
     ks: Interval
     #: The median of what each query that the device answers is off by; None where there is none.
     query_by_query: Interval | None
+    #: Of loaded pieces: of its time, how long calls would keep the cloud at work one by one.
+    share: float | None
+    #: None of light ones, and of older folders.
+    added: Added | None
 
 
 def compared(rounds: Sequence[Piece], *, sent_only: bool = False) -> Compared:
@@ -68,11 +94,7 @@ def compared(rounds: Sequence[Piece], *, sent_only: bool = False) -> Compared:
     rng = np.random.default_rng(_SEED)
     begins = rng.integers(0, many, (_RESAMPLES, -(-many // block)))
     drawn = (begins[..., None] + np.arange(block)).reshape(_RESAMPLES, -1)[:, :many] % many
-    found = np.array([_errors(live[of], virtual[:, of].ravel()) for of in drawn])
-    low, high = np.percentile(found, [2.5, 97.5], axis=0)
-    values = _errors(live, virtual.ravel())
-    intervals = [Interval(*each) for each in zip(values, low.tolist(), high.tolist(), strict=True)]
-    *errors, ks = intervals
+    *errors, ks = _intervals(lambda of: _errors(live[of], virtual[:, of].ravel()), drawn)
     each = [_off(*_sides(one, sent_only=sent_only)) for one in rounds]
     return Compared(
         profile=piece.profile,
@@ -85,7 +107,39 @@ def compared(rounds: Sequence[Piece], *, sent_only: bool = False) -> Compared:
         chance=chance_of(virtual),
         ks=ks,
         query_by_query=None if sent_only else _query_by_query(piece),
+        share=piece.utilisation,
+        added=_added(piece, drawn),
     )
+
+
+def _intervals(found: Callable[[Indices], Sequence[float]], drawn: Indices) -> list[Interval]:
+    """Of numbers that are found of some of N, those of all `(N,)` and of draws `(D, N)`."""
+    values = found(np.arange(drawn.shape[1]))
+    low, high = np.percentile([found(of) for of in drawn], [2.5, 97.5], axis=0).tolist()
+    return [Interval(*each) for each in zip(values, low, high, strict=True)]
+
+
+def _added(piece: Piece, drawn: Indices) -> Added | None:
+    if piece.own_s is None or piece.added_s is None:
+        return None
+    live = np.array(piece.live_s) - piece.own_s
+    virtual = np.round(piece.added_s, _DECIMALS)
+    both = _intervals(lambda of: added_of(live[of], virtual[of]), drawn)
+    return Added(correlation=both[0], slope=both[1])
+
+
+def added_of(live: Floats, virtual: Floats) -> tuple[float, float]:
+    """Correlation and slope, see `Added`, of N calls' seconds `(N,)` beyond their own."""
+    ranks = np.array([scipy.stats.rankdata(one) for one in (live, virtual)])
+    spread = ranks.std(axis=1)
+    if not spread.all():
+        return 0.0, 0.0
+    correlation = float(np.corrcoef(ranks)[0, 1])
+    least, most = np.quantile(virtual, [1 / 3, 2 / 3])
+    low, high = virtual <= least, virtual >= most
+    apart = float(np.median(virtual[high]) - np.median(virtual[low]))
+    slope = float(np.median(live[high]) - np.median(live[low])) / apart if apart else 0.0
+    return correlation, slope
 
 
 def _query_by_query(piece: Piece) -> Interval | None:

@@ -40,6 +40,10 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
     slowdown: float | None = None
     #: Seconds of all cores meanwhile that the machine's host gave to others.
     stolen_s: float | None = None
+    #: Under load, of each call: what it takes by itself where nothing delays, and what virtual time
+    #: adds to that, the network and the queue; a mean of the draws, without what the control found.
+    own_s: list[float] | None = None
+    added_s: list[float] | None = None
 
     @property
     def name(self) -> str:
@@ -106,4 +110,13 @@ def pooled(rounds: Sequence[Piece]) -> Piece:
         virtual_s=[[each for of in draw for each in of] for draw in draws],
         live_sent=[each for one in rounds for each in one.live_sent],
         virtual_sent=[each for one in rounds for each in one.virtual_sent],
+        utilisation=rounds[0].utilisation,
+        own_s=_of_all([one.own_s for one in rounds]),
+        added_s=_of_all([one.added_s for one in rounds]),
     )
+
+
+def _of_all(rounds: Sequence[list[float] | None]) -> list[float] | None:
+    """None where one has none, as those of older folders."""
+    whole = [of for of in rounds if of is not None]
+    return None if len(whole) < len(rounds) else [each for of in whole for each in of]

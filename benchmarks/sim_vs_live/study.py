@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 from benchmarks.sim_vs_live import first_calls, light
 from benchmarks.sim_vs_live.loaded import Call, measure, recorded_calls
-from benchmarks.sim_vs_live.loads import LOADS, TIERS, Load
+from benchmarks.sim_vs_live.loads import LOADS, PARTS, SHARE, TIERS, Load
 from benchmarks.sim_vs_live.pieces import keep, kept, name_of
 from benchmarks.sim_vs_live.system import System, models, system
 
@@ -49,6 +49,8 @@ class Study:
         *,
         queries: int,
         calls: int,
+        share: float = SHARE,
+        parts: int = PARTS,
         seed: int,
         shared: Path,
         loads: Sequence[Load] = LOADS,
@@ -62,6 +64,8 @@ class Study:
             profiles: networks.
             queries: of a light piece, at least 3.
             calls: of a loaded piece, at least 1.
+            share: see `measure` of `loaded`, above 0,
+            parts: and this, at least 1.
             seed: of queries, moments and networks.
             shared: a folder of what all rounds have: models and data.
             loads: that are measured.
@@ -70,6 +74,7 @@ class Study:
         """
         self._out, self._profiles, self._shared = out, profiles, shared
         self._queries, self._calls, self._seed = queries, calls, seed
+        self._share, self._parts = share, parts
         self._loads, self._tiers, self._scheme = loads, tiers, scheme
         out.mkdir(parents=True, exist_ok=True)
 
@@ -134,7 +139,15 @@ class Study:
         _settle()
         addresses = near.address, far.address
         found, piece = measure(
-            profile, tiers, addresses, calls, others, self._calls, seed=self._seed
+            profile,
+            tiers,
+            addresses,
+            calls,
+            others,
+            self._calls,
+            share=self._share,
+            parts=self._parts,
+            seed=self._seed,
         )
         keep(self._out, f"control-{tiers}-{profile}", found)
         keep(self._out, piece.name, piece)

@@ -1,7 +1,7 @@
 """Virtual time against the live system: processes, sockets, the proxy between them.
 
-Two tiers on one network, one query after the other; three tiers, and load, are in
-`test_sim_vs_live_loaded`, and `make sim-vs-live` does it on many networks.
+Two tiers on one network, one query after the other, with a model of random weights; the bundled
+cascade on six networks, three tiers, and load are in `test_sim_vs_live_networks`.
 """
 
 from __future__ import annotations

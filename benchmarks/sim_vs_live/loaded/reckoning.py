@@ -9,7 +9,6 @@ import numpy as np
 from benchmarks.sim_vs_live.loaded.calls import Call
 from benchmarks.sim_vs_live.loaded.sending import (
     CONNECTIONS,
-    LOADED,
     Floats,
     Sent,
     rate_at,
@@ -27,10 +26,6 @@ _SLOTS = 64
 _FREE = get_profile("free")
 #: Of a golden section search: to a thousandth.
 _STEPS = 14
-#: Control and network take turns, one part of it, two of the network, two of the control, and so
-#: on: a machine that grows faster or slower does so for both alike. With four parts, of ten seconds
-#: each, rounds differed by 4 to 8 % where a shared machine was faster now, slower then.
-_PARTS = 16
 #: What is farther from the median is a machine's stop, and of no call: so many times the median
 #: distance from it.
 _STOPPED = 8.0
@@ -121,6 +116,11 @@ def control_of(sent: Sequence[Sent], calls: Sequence[Call], rate: float) -> Cont
     )
 
 
+def _own_s(call: Call) -> float:
+    """What it takes by itself where nothing delays."""
+    return call.gateway_s + call.cloud_s + call.beside_s
+
+
 def _without_stops(left_s: Floats) -> Floats:
     middle = np.median(left_s)
     most = _STOPPED * np.median(np.abs(left_s - middle))
@@ -135,6 +135,8 @@ def measure(
     others: Sequence[Call],
     many: int,
     *,
+    share: float,
+    parts: int,
     seed: int,
 ) -> tuple[Control, Piece]:
     """Send calls, some behind the network and some of the control in turns, and work them out.
@@ -146,30 +148,35 @@ def measure(
         calls: as recorded where nothing delays,
         others: and those of the control.
         many: how many to send, of either.
+        share: of its time that they would keep the cloud at work, one after the other.
+        parts: that control and network are sent in, in turns.
         seed: of their moments and order, and of the network's draws.
     """
-    rate = rate_at(LOADED, calls)
+    rate = rate_at(share, calls)
     note_console().print(f"loaded, {tiers} tiers, {profile}: {many} calls, {rate:.1f} a second ...")
     near, far = addresses
-    sizes = [len(part) for part in np.array_split(range(many), _PARTS) if len(part)]
+    sizes = [len(part) for part in np.array_split(range(many), parts) if len(part)]
     free, delayed, others_had = list[Sent](), list[Sent](), list[float]()
     for number, size in enumerate(sizes):
         # Of other moments each.
-        moments = 2 * (seed * _PARTS + number)
+        moments = 2 * (seed * parts + number)
         turns = [(near, others, free, moments), (far, calls, delayed, moments + 1)]
         for address, whose, into, its_seed in turns if number % 2 == 0 else reversed(turns):
             into.append(send(address, whose, rate, size, seed=its_seed))
             others_had.append(into[-1].others)
     found = msgspec.structs.replace(control_of(free, others, rate), others=others_had)
     network = get_profile(profile)
-    virtual_s = []
+    added_s, virtual_s = list[Floats](), list[list[float]]()
+    own_s = np.array([_own_s(calls[k]) for sent in delayed for k in sent.which])
     for one in draws_of(seed, LOADED_DRAWS):
-        parts = [
+        each = [
             in_virtual_time(sent, calls, network, found.slowdown, seed=[one, number])
             for number, sent in enumerate(delayed)
         ]
-        beside_s = np.random.default_rng([one, len(parts)]).choice(found.beside_s, many)
-        virtual_s.append((np.concatenate(parts) + beside_s).tolist())
+        took_s = np.concatenate(each)
+        added_s.append(took_s - own_s)
+        beside_s = np.random.default_rng([one, len(each)]).choice(found.beside_s, many)
+        virtual_s.append((took_s + beside_s).tolist())
     piece = Piece(
         profile=profile,
         tiers=tiers,
@@ -179,9 +186,11 @@ def measure(
         live_sent=[True] * many,
         virtual_sent=[True] * many,
         rate=rate,
-        utilisation=LOADED,
+        utilisation=share,
         overhead_s=float(np.mean(found.beside_s)),
         slowdown=found.slowdown,
         stolen_s=sum(sent.stolen_s for sent in delayed),
+        own_s=own_s.tolist(),
+        added_s=np.mean(added_s, axis=0).tolist(),
     )
     return found, piece

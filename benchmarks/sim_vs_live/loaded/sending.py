@@ -15,8 +15,6 @@ from escalade.simulator.load import Plan, Target
 from escalade.simulator.load.caller import Said, connected
 from escalade.simulator.load.driver import drive
 
-#: Of the cloud's time.
-LOADED = 0.7
 #: Calls take turns on them, as `escalade load` has them.
 CONNECTIONS = 16
 _DEADLINE_S = 60.0

@@ -83,6 +83,26 @@ def tables_of(found: Findings) -> list[TextTable]:
     return tables
 
 
+def added_tables_of(found: Findings) -> list[TextTable]:
+    """One, of loaded pieces that have it: what calls take beyond their own time, one by one."""
+    cells = [
+        [
+            Cell(row.profile),
+            Cell(str(row.tiers)),
+            Cell(str(row.queries)),
+            *(
+                Cell(f"{one.value:.2f}, {one.low:.2f} to {one.high:.2f}")
+                for one in (row.added.correlation, row.added.slope)
+            ),
+        ]
+        for row in found.rows
+        if row.added is not None
+    ]
+    head = ["network", "tiers", "calls", "correlation, 95 %", "slope, 95 %"]
+    title = "under load: what each call takes beyond its own time, live by that of virtual time"
+    return [TextTable(title, head, cells)] if cells else []
+
+
 def _table(title: str, rows: Sequence[Compared]) -> TextTable:
     cells = [
         [

@@ -13,7 +13,7 @@ from benchmarks.sim_vs_live.loaded import Control
 from benchmarks.sim_vs_live.loads import LOADS
 from benchmarks.sim_vs_live.pieces import DRAWS, LOADED_DRAWS
 from benchmarks.sim_vs_live.report import words
-from benchmarks.sim_vs_live.report.findings import TARGETS, Findings, tables_of
+from benchmarks.sim_vs_live.report.findings import TARGETS, Findings, added_tables_of, tables_of
 from benchmarks.study_online.report.tables import markdown
 
 from escalade.edge.base import atomic_write
@@ -38,9 +38,16 @@ def write(found: Findings, page: Path) -> None:
     if not found.rows or found.clock is None or not found.fits:
         raise ValueError("nothing to report: run it without --report first")
     tables = tables_of(found)
+    shares = sorted({f"{row.share:.0%}" for row in found.rows if row.share is not None})
     parts = [
-        words.HEAD.format(findings="\n".join(_findings(found)), draws=DRAWS, loaded=LOADED_DRAWS),
+        words.HEAD.format(
+            findings="\n".join(_findings(found)),
+            draws=DRAWS,
+            loaded=LOADED_DRAWS,
+            share=" and ".join(one.replace("%", " %") for one in shares),
+        ),
         *(part for of in range(0, len(tables), 4) for part in _section(*tables[of : of + 4])),
+        *(part for of in added_tables_of(found) for part in _added(of)),
         *_controls(found.controls),
         _fits(found.fits),
         *_first_calls(found.calls),
@@ -68,6 +75,10 @@ def _section(
         words.CHANCE,
         _markdown(chances),
     ]
+
+
+def _added(table: TextTable) -> list[str]:
+    return ["## Under load: call by call", words.ADDED, _markdown(table)]
 
 
 def _markdown(table: TextTable) -> str:

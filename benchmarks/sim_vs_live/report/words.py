@@ -40,16 +40,22 @@ has it: on wifi-good, which alone loses packets, that makes its mean 0.4 % too l
 Under load calls come at moments of chance, the same ones in virtual time, where they go through the
 fleet's queue, and over as many connections as live: 16 of the device's link, one from the gateway
 on. What stalls on one holds up what is behind it, and among that are gRPC's own pings, which go
-ahead of an answer. They would keep the cloud at work for 70 % of the time if it took one at a time.
-Servers, clients and proxies share two cores. What that makes of a call is taken from a control at
-the same load, over links that do not delay, of other queries at other moments: what is held against
-live is the network, and the queue that it makes.
+ahead of an answer. They would keep the cloud at work for {share} of the time if it took one at a
+time. Servers, clients and proxies share two cores. What that makes of a call is taken from a
+control at the same load, over links that do not delay, of other queries at other moments: what is
+held against live is the network, and the queue that it makes.
 What the proxies take of the cores to delay is in live alone, for the control's links have no moment
 to wait for: with three tiers 1.2 ms a call. As long as they spun for 2 ms before each moment it was
 8 ms, a third of a core at 38 calls a second. On coe-10ms, in turns, while other programs had 1.3
 cores, means of virtual time were then off by -9 and -5 %, its p95 by -11 and -5 %; with what they
 do now by +1, 0 and -4 %, and by +3, -1 and -6 %. With two tiers means were off by -6, -6 and -8 %,
 and now by -2, -2 and -8 %."""
+
+ADDED = """What each call takes live beyond its own time, which is recorded where nothing delays,
+against what virtual time adds to it: the correlation (of ranks), and the live seconds for each of
+virtual time, from the third that it has wait least to the third that it has wait most. A queue that
+virtual time has not cannot be seen in quantiles and means, for the control takes up what is
+missing; which calls it is that wait, no control knows."""
 
 CHANCE = """What one draw of the network is off by chance, 95 % of them, under load with what calls
 take beside; "beyond" where an error is larger than is aimed at, and than this explains. The last
