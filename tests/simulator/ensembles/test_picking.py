@@ -9,13 +9,14 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from votes import is_settled, vote_share
 
 from escalade.edge.deferral import Voice, agreement_named
 from escalade.simulator.ensembles import Zoo
-from escalade.simulator.ensembles.picking import guarantee_of, search
+from escalade.simulator.ensembles.picking import guarantee_of, search, try_order
+from escalade.simulator.ensembles.votes import votes_of
 from escalade.simulator.errors import SimulatorError
 
 MakeZoo = Callable[..., Zoo]
@@ -26,6 +27,9 @@ _zoos = {
     "side_by_side": st.booleans(),
     "cost": st.sampled_from(["flops", "seconds"]),
 }
+
+
+_RULES = ["vote", "vote:folded", "mean-score", "similarity:chrf", "similarity:edit"]
 
 
 def asked_until_settled(texts: list[str]) -> int:
@@ -83,7 +87,8 @@ def test_an_exhaustive_pick_is_the_best_of_all_in_the_budget(
 
 
 @settings(deadline=None, max_examples=15)
-@given(rule=st.sampled_from(["vote", "similarity:edit"]), **_zoos)
+@given(rule=st.sampled_from(_RULES), **_zoos)
+@example(rule="similarity:edit", models=4, queries=12, seed=3, side_by_side=False, cost="flops")
 def test_any_agreement_picks_what_the_edges_rule_says_is_best(
     make_zoo: MakeZoo,
     rule: str,
@@ -96,7 +101,8 @@ def test_any_agreement_picks_what_the_edges_rule_says_is_best(
     """Weighted votes and similarities: texts `a`, `ab`, ... are more alike the nearer they are."""
     zoo = make_zoo(min(models, 4), queries, seed=seed, side_by_side=side_by_side, cost=cost)
     words = [["abcd"[: one + 1] for one in row] for row in zoo.said.tolist()]
-    zoo = replace(zoo, agreement=agreement_named(rule), texts=[] if rule == "vote" else words)
+    texts = words if rule.startswith("similarity") else []
+    zoo = replace(zoo, agreement=agreement_named(rule), texts=texts)
     zoo = zoo.weighted(zoo.by_accuracy())
     found = search(zoo).best
     best = (-1, 0.0)
@@ -110,8 +116,27 @@ def test_any_agreement_picks_what_the_edges_rule_says_is_best(
                 k for k in ks if k == len(order) or zoo.agreement.is_settled(voices[:k], weights)
             )
             spent += zoo.spent(order, np.full(queries, asked))[n]
+        assert try_order(zoo, order)[1:] == (right, pytest.approx(spent / queries))
         best = max(best, (right, -spent / queries))
     assert (found.right, -found.cost) == (best[0], pytest.approx(best[1]))
+
+
+@pytest.mark.parametrize(("members", "vote", "similarity"), [(3, 2, 2), (5, 3, 4), (8, 4, 7)])
+def test_a_similarity_ends_later_than_a_vote_where_all_say_the_same(
+    make_zoo: MakeZoo, members: int, vote: int, similarity: int
+) -> None:
+    """What is yet to come may be like texts that differ from one another, so that half is too few.
+
+    Of K, k have said the same. One that is yet to come may be like all of these and like all that
+    come after it, which are like it alone: K, against k + 1. So the first stands from k = K - 1.
+    """
+    zoo = make_zoo(members, 2, answers=1)
+    zoo.said[:] = 0
+    assert votes_of(zoo, range(members)).asked.tolist() == [vote] * 2
+    # Which text it is does not matter.
+    texts = [["", "cab"] for _ in range(members)]
+    alike = replace(zoo, agreement=agreement_named("similarity:edit"), texts=texts)
+    assert votes_of(alike, range(members)).asked.tolist() == [similarity] * 2
 
 
 @settings(deadline=None, max_examples=40)

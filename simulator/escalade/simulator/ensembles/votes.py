@@ -41,13 +41,22 @@ def votes_of(zoo: Zoo, order: Sequence[int]) -> Votes:
     for k in range(1, len(order)):
         first[k] = np.argmax(ours[: k + 1] == ours[k], axis=0)
         code = code * (k + 1) + first[k]
-    _, example, pattern = np.unique(code, return_index=True, return_inverse=True)
-    same = (_voted(tuple(first[:, n].tolist()), weights) for n in example)
-    decided = np.array(list(same), dtype=np.intp)[pattern]
     if zoo.texts:
-        # Answers that are all the same need no comparing.
-        for n in np.flatnonzero(code):
-            decided[n] = _decided(zoo.agreement, [zoo.texts[one][n] for one in order], weights)
+        # Of answers that are all the same it does not matter which: they are heard once.
+        alike = _decided(zoo.agreement, [""] * len(order), weights)
+        decided = np.array(
+            [
+                _decided(zoo.agreement, [zoo.texts[one][n] for one in order], weights)
+                if differ
+                else alike
+                for n, differ in enumerate(code)
+            ],
+            dtype=np.intp,
+        )
+    else:
+        _, example, pattern = np.unique(code, return_index=True, return_inverse=True)
+        same = (_voted(tuple(first[:, n].tolist()), weights) for n in example)
+        decided = np.array(list(same), dtype=np.intp)[pattern]
     winner, asked = decided.T
     return Votes(winner, asked, code == 0)
 
