@@ -1,4 +1,4 @@
-"""Says in which numbers a model multiplies while text is written and read; knows no rounding.
+"""Says in which numbers a model multiplies while it is calibrated; knows no text, no rounding.
 
 Where a processor multiplies bfloat16 faster than float32, linear layers take it, and what is
 between them stays float32. What is drawn and what is measured is then off by what a number loses
