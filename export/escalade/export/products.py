@@ -21,14 +21,14 @@ from escalade.export.memory import drop_pages
 # As `torch.cpu.get_capabilities` calls them; elsewhere torch computes in float32 and rounds, which
 # takes longer than float32.
 _ABLE = ("avx512_bf16", "amx_bf16")
-#: Of smaller models it is not products that take the time.
-LEAST_PARAMETERS = 10_000_000
+# Of smaller models it is not products that take the time.
+_LEAST_PARAMETERS = 10_000_000
 
 
 def multiplies_short(model: PreTrainedModel) -> bool:
     """Whether a model's products are quicker in bfloat16 here."""
     able = torch.cpu.get_capabilities()
-    return model.num_parameters() >= LEAST_PARAMETERS and any(able.get(name) for name in _ABLE)
+    return model.num_parameters() >= _LEAST_PARAMETERS and any(able.get(name) for name in _ABLE)
 
 
 @contextmanager

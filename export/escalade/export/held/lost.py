@@ -176,13 +176,13 @@ def compare(
 
 def program_reader(artifact: Path, manifest: Manifest) -> Reader:
     """As the artifact's program gives them."""
-    from escalade.edge.runtimes.onnx import keeps, present_of
-
     threads = torch.get_num_threads()
     if manifest.format == "gguf":
         runtime = open_gguf(artifact, manifest, threads=threads)
         # Each stands until the next is read.
         return lambda text: np.stack([logits.copy() for logits in runtime.read(*text)])
+    from escalade.edge.runtimes.onnx import keeps, present_of
+
     session = open_onnx(artifact, manifest, threads=threads)
     entry = manifest.model
     empty = np.zeros((1, entry.kv_heads, 0, entry.head_dim), np.float32)

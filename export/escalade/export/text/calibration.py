@@ -108,7 +108,7 @@ def calibrate(
         if prompts is not None or not guided:
             return Calibrated("")
         progress("writing text to round weights by")
-        with quiet(), short_products(model):
+        with quiet():
             step = kept.once("texts", lambda: _written(model, folder, window, end_ids))
         give_back()
         texts = [ids.tolist() for ids in step["ids"].split(step["lengths"].tolist())]
@@ -124,10 +124,11 @@ def _written(
 
     asked = asked_by(Tokenizer.from_file(str(folder / TOKENIZER_NAME)))
     texts: Sequence[Tensor]
-    if asked is None:
-        texts = write_text(model, window=window).unbind()
-    else:
-        texts = [one.ids for one in write_answers(model, asked, end_ids, window=window)]
+    with short_products(model):
+        if asked is None:
+            texts = write_text(model, window=window).unbind()
+        else:
+            texts = [one.ids for one in write_answers(model, asked, end_ids, window=window)]
     return {"ids": torch.cat(list(texts)), "lengths": torch.tensor([len(one) for one in texts])}
 
 

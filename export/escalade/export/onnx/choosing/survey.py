@@ -53,7 +53,7 @@ class Survey(Storage):
     #: Of words, which are priced in slices.
     tables: set[str] = field(default_factory=set)
 
-    def with_rounded(self, graph: str, matrices: Mapping[str, Linear]) -> Storage:
+    def with_rounded(self, graph: str, find: Callable[[], Mapping[str, Linear]]) -> Storage:
         """None is rounded."""
         return self
 

@@ -10,12 +10,14 @@ present grows by T.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from escalade.edge.runtimes import ATTENTION_MASK, INPUT_IDS, PAST_PREFIX, PRESENT_PREFIX
 from escalade.export.blueprints import Block, Decoder
 from escalade.export.onnx.graphs.layers import Heads, LayerWriter
-from escalade.export.onnx.graphs.matrices import block_name, matrices_of_block
+from escalade.export.onnx.graphs.matrices import matrices_of_block
 from escalade.export.onnx.storing import EMBEDDING, HEAD, Storage, array
 from escalade.export.onnx.writer import GraphWriter
 
@@ -56,8 +58,8 @@ class _DecoderWriter:
             graph.weight("sines", array(model.sines))
         pending: str | None = None
         for index, block in enumerate(model.blocks):
-            matrices = matrices_of_block(index, block)
-            storage = self.storage.with_rounded(graph.name, matrices)
+            find = partial(matrices_of_block, index, block)
+            storage = self.storage.with_rounded(graph.name, find)
             self.layers = LayerWriter(graph, storage)
             hidden, pending = self._block(index, block, hidden, pending)
             if self.last:
@@ -71,7 +73,7 @@ class _DecoderWriter:
         What follows the last attention is computed of the positions to keep alone: no later layer
         reads the others.
         """
-        write, name = self.layers, block_name(index)
+        write, name = self.layers, f"layers.{index}"
         last = index == len(self.model.blocks) - 1
         normed, hidden = write.norm(f"{name}.attention_norm", block.attention_norm, hidden, pending)
         attended = write.cached_attention(

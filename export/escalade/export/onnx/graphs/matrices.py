@@ -7,11 +7,6 @@ from escalade.export.onnx.graphs.layers import stack
 from escalade.export.onnx.storing import EMBEDDING, HEAD, Storage, slices_of
 
 
-def block_name(index: int) -> str:
-    """The first part of the names of a block's matrices."""
-    return f"layers.{index}"
-
-
 def matrices_in(model: Decoder) -> int:
     """How many matrices its graph stores: those that are fed the same are one."""
     in_block = 4  # queries, keys and values; attention's output; gate and up; down
@@ -28,7 +23,7 @@ def matrices_of(model: Decoder, storage: Storage) -> dict[str, Linear]:
 
 def matrices_of_block(index: int, block: Block) -> dict[str, Linear]:
     """Those of one block: what is fed the same is one."""
-    name, attention, fed = block_name(index), block.attention, block.feed_forward
+    name, attention, fed = f"layers.{index}", block.attention, block.feed_forward
     up = (
         {f"{name}.up": fed.up} if fed.gate is None else {f"{name}.gate_up": stack(fed.gate, fed.up)}
     )

@@ -141,26 +141,26 @@ class Storage:
             few_scales=few,
         )
 
-    def with_rounded(self, graph: str, matrices: Mapping[str, Linear]) -> Storage:
-        """One that knows these matrices rounded, side by side, where text says how.
+    def with_rounded(self, graph: str, find: Callable[[], Mapping[str, Linear]]) -> Storage:
+        """One that knows some matrices rounded, side by side, where text says how.
 
         Args:
             graph: whose they are.
-            matrices: by their names; of none rows are read.
+            find: gives them by their names, if they are to be rounded; of none rows are read.
         """
         if not self.bits:
             return self
+        matrices = find()
+        names = [name for name, one in matrices.items() if one.hessian is not None]
         # Columns are rounded one after the other: who has the most takes longest, and begins.
-        longest = sorted(matrices, key=lambda name: -matrices[name].weight.shape[1])
-        names = [name for name in longest if matrices[name].hessian is not None]
+        names.sort(key=lambda name: -matrices[name].weight.shape[1])
 
         def one(name: str) -> Rounded:
             return self.rounded(graph, name, matrices[name], looked_up=False)
 
         with threads_apart() as pool:
-            return replace(
-                self, known={**self.known, **dict(zip(names, pool.map(one, names), strict=True))}
-            )
+            rounded = dict(zip(names, pool.map(one, names), strict=True))
+        return replace(self, known={**self.known, **rounded})
 
     def linear(self, graph: GraphWriter, name: str, module: Linear, values: str) -> str:
         """`values W^T + b`; returns the output's name. A `name` seen before is not stored again."""
