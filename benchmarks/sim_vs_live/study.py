@@ -21,14 +21,11 @@ from escalade.edge.base import Record, read_records
 from escalade.edge.trace import write_trace
 from escalade.simulator.load import Plan, Target, fit_load
 from escalade.simulator.load.fitting import Fit
-from escalade.simulator.network import get_profile
 from escalade.simulator.timing import measure_delays
 from escalade.simulator.timing.measuring import calls_at
 from escalade.simulator.timing.report import ClockReport
 from escalade.training.data import write_splits
 
-#: Slower networks are asked so many times fewer queries.
-_SLOW_MS, _FEWER = 300.0, 3
 _NEAR = "free"
 #: Of the fit: seconds of each loop.
 _FIT_S, _FIT_WARM_UP_S = 2.5, 0.5
@@ -62,7 +59,7 @@ class Study:
         Args:
             out: the round's folder; made if there is none.
             profiles: networks.
-            queries: of a light piece, at least 3.
+            queries: of a light piece, at least 1.
             calls: of a loaded piece, at least 1.
             share: see `measure` of `loaded`, above 0,
             parts: and this, at least 1.
@@ -119,9 +116,7 @@ class Study:
 
     def _light(self, profile: str, tiers: int, near: System, far: System) -> None:
         _settle()
-        slow = get_profile(profile).rtt_ms > _SLOW_MS
-        many = self._queries // _FEWER if slow else self._queries
-        asked = self._records("test", many, f"{tiers} {profile}")
+        asked = self._records("test", self._queries, f"{tiers} {profile}")
         piece, trace = light.measure(profile, tiers, asked, near, far, seed=self._seed)
         path = self._out / f"trace-{tiers}-{profile}.jsonl"
         write_trace(path, trace.header, trace.records)
