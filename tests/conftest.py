@@ -8,7 +8,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from hypothesis import settings
@@ -37,6 +37,24 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+#: Whose files simulate fleets. Their engine takes half a minute to compile, and each worker that
+#: began at once would.
+_FLEETS = ("fleet", "planning", "test_plan.py")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Have a worker take whole files, whose fixtures are then made once, and one all of fleets."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "fleets" if any(name in file for name in _FLEETS) else file
+
+    return ByFile(config, log)
 
 
 GOLDEN_PROMPTS = ("g2p: cascade", "p2g: K AE T", "stress: banana")

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from torch import Tensor
 
-from escalade.edge.base import drop_pages as drop_mapped
+from escalade.edge.memory import drop_pages as drop_mapped
 
 
 def give_back() -> None:
@@ -29,7 +29,7 @@ def trim() -> None:
 
 
 def drop_pages(tensors: Iterable[Tensor]) -> int:
-    """Have tensors that are mapped from files lie there alone: see `escalade.edge.base.drop_pages`.
+    """Have tensors that are mapped from files lie there alone: see `escalade.edge.memory.drop_pages`.
 
     Returns:
         How many bytes of addresses were dropped.

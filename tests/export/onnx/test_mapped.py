@@ -159,7 +159,7 @@ _HELD = """
 import json, resource, signal, sys
 from pathlib import Path
 import numpy as np
-from escalade.edge.base import return_holes, return_large_blocks
+from escalade.edge.memory import return_holes, return_large_blocks
 from escalade.edge.runtimes.onnx.mapped import drop_read
 from escalade.edge.runtimes.onnx.session import open_session
 from escalade.edge.artifact import load_manifest

@@ -24,9 +24,10 @@ from escalade.edge.artifact.memory import (
     memory_of_all,
     memory_to_begin,
 )
-from escalade.edge.base import return_large_blocks, shared_lock
+from escalade.edge.base import shared_lock
 from escalade.edge.deferral import DeferralRule, rule_of
 from escalade.edge.errors import ArtifactError
+from escalade.edge.memory import return_large_blocks
 
 # The longest published chat templates, with tools and documents, take 20 KB.
 _MAX_TEMPLATE_BYTES = 1 << 18

@@ -13,10 +13,7 @@ from escalade.edge.base.files import (
     try_lock,
 )
 from escalade.edge.base.folders import atomic_folder, check_fillable, check_replaceable, exchange
-from escalade.edge.base.heap import return_holes, return_large_blocks
-from escalade.edge.base.huge_pages import take_huge_pages
 from escalade.edge.base.jsonl import UNDECODABLE, Digest, iter_jsonl, jsonl_lines, read_text
-from escalade.edge.base.pages import can_drop_pages, drop_pages
 from escalade.edge.base.records import (
     Record,
     named,
@@ -53,11 +50,9 @@ __all__ = [
     "SystemClock",
     "atomic_folder",
     "atomic_write",
-    "can_drop_pages",
     "check_fillable",
     "check_replaceable",
     "check_writable",
-    "drop_pages",
     "exchange",
     "exclusive_lock",
     "explain",
@@ -75,13 +70,10 @@ __all__ = [
     "read_record_file",
     "read_records",
     "read_text",
-    "return_holes",
-    "return_large_blocks",
     "sha256_of",
     "shared_lock",
     "subsample",
     "sync_folder",
-    "take_huge_pages",
     "text_of",
     "try_lock",
     "utc_now",

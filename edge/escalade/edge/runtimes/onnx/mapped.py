@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from escalade.edge.artifact import PlanesEntry, joined_matrices, planes_name
-from escalade.edge.base import can_drop_pages, drop_pages, folder_beside
+from escalade.edge.base import folder_beside
+from escalade.edge.memory import can_drop_pages, drop_pages
 from escalade.edge.runtimes.onnx.file import Inline, Node, OnnxFile, Stored
 from escalade.edge.runtimes.program import data_name, joined_name
 

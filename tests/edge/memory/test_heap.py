@@ -12,7 +12,7 @@ import pytest
 # Large blocks between small ones that stay; the first teaches glibc that such are nothing large.
 _FREES = """
 import sys
-from escalade.edge.base import return_holes, return_large_blocks
+from escalade.edge.memory import return_holes, return_large_blocks
 
 
 def resident():

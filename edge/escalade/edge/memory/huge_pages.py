@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from escalade.edge.base.pages import madvise
+from escalade.edge.memory.pages import madvise
 
 _MAPS, _PAGES = Path("/proc/self/maps"), Path("/proc/self/pagemap")
 _SETTINGS = Path("/sys/kernel/mm/transparent_hugepage")

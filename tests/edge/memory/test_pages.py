@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from escalade.edge.base.pages import Mapped, unwritten
+from escalade.edge.memory.pages import Mapped, unwritten
 
 # A process of its own: how much of files it holds before and after, and whether it goes on.
 _DROPPED = """
 import numpy as np
-from escalade.edge.base import drop_pages
+from escalade.edge.memory import drop_pages
 
 def of_files():
     for line in open("/proc/self/status"):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from escalade.edge.base.huge_pages import Stretch, full, own
+from escalade.edge.memory.huge_pages import Stretch, full, own
 
 _PAGE = mmap.PAGESIZE
 _HUGE = 4 * _PAGE
@@ -19,7 +19,7 @@ _SETTINGS = Path("/sys/kernel/mm/transparent_hugepage")
 # A block that no huge page is advised for, and what the system says of it.
 _TAKES = """
 import mmap
-from escalade.edge.base import take_huge_pages
+from escalade.edge.memory import take_huge_pages
 
 
 def huge():
