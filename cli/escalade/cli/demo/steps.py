@@ -145,7 +145,7 @@ class Demo:
                 gateway=self._artifact(self.baseline),
                 server=server,
                 out=self.out,
-                tick=_Counter(tick, 3 * len(records)).tick,
+                tick=_Counter(tick, Live.steps(len(records))).tick,
             )
             return live.measure(profile, records, deadline_s, side_by_side=side_by_side)
 
@@ -186,6 +186,7 @@ class _Counter:
 
     def __init__(self, tick: Tick, total: int) -> None:
         self._tick, self._total, self._done = tick, total, itertools.count(1)
+        tick(0, total)
 
     def tick(self) -> None:
         """One more is done."""
