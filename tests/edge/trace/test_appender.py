@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import subprocess
 import sys
-import threading
-from collections import Counter
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 from appended import DEVICE, HEADER, add, ids, record
 from small_traces import cloud
-from virtual_clock import VirtualClock
 
-from escalade.edge.base import lock_alone
-from escalade.edge.errors import DataError, InUseError
+from escalade.edge.errors import DataError
 from escalade.edge.trace import (
     Link,
     TraceAppender,
-    TraceRecord,
-    appender,
     read_trace,
     write_trace,
 )

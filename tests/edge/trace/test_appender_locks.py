@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import subprocess
 import sys
 import threading
@@ -14,19 +13,14 @@ from typing import Any
 
 import msgspec
 import pytest
-from appended import DEVICE, HEADER, add, ids, record
-from small_traces import cloud
+from appended import HEADER, add, ids, record
 from virtual_clock import VirtualClock
 
 from escalade.edge.base import lock_alone
 from escalade.edge.errors import DataError, InUseError
 from escalade.edge.trace import (
-    Link,
     TraceAppender,
-    TraceRecord,
     appender,
-    read_trace,
-    write_trace,
 )
 from escalade.edge.trace.lines import encode_line
 

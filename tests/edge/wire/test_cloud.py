@@ -103,7 +103,9 @@ def test_the_log_says_at_once_that_it_is_asked_again(
     said = caplog.messages
     assert len(said) == lines
     where = f"UNAVAILABLE: cloud {scripted_cloud.address}: draining"
-    assert all(re.fullmatch(rf"{where} \(2 attempts\); asked again for 9\.\d+ s", one) for one in said)
+    assert all(
+        re.fullmatch(rf"{where} \(2 attempts\); asked again for 9\.\d+ s", one) for one in said
+    )
 
 
 def test_a_refusal_is_final_and_carries_its_reason(

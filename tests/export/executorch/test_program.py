@@ -14,7 +14,7 @@ import pytest
 import torch
 from tiny_families import FAMILIES, tiny_model
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from escalade.edge.artifact.manifest import Manifest, read_manifest
 from escalade.edge.errors import ArtifactError
@@ -22,7 +22,6 @@ from escalade.edge.generation.artifact import Artifact
 from escalade.edge.runtimes.base import Sampling, Step
 from escalade.edge.runtimes.executorch.decoder import FORWARD, SCORE, ExecutorchRuntime
 from escalade.export.artifact.artifact import export_artifact
-from escalade.export.errors import ModelError, OptionError
 from escalade.export.executorch import embedding_bits_of
 from escalade.export.executorch import program as executorch_program
 from escalade.export.executorch.program import PROGRAM_NAME, export_executorch

@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
-import torch
-from tiny_families import FAMILIES, tiny_model
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedModel
+from tiny_families import tiny_model
+from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
-from escalade.edge.artifact.manifest import Manifest, read_manifest
-from escalade.edge.errors import ArtifactError
-from escalade.edge.generation.artifact import Artifact
-from escalade.edge.runtimes.base import Sampling, Step
-from escalade.edge.runtimes.executorch.decoder import FORWARD, SCORE, ExecutorchRuntime
-from escalade.export.artifact.artifact import export_artifact
 from escalade.export.errors import ModelError, OptionError
-from escalade.export.executorch import embedding_bits_of
-from escalade.export.executorch import program as executorch_program
-from escalade.export.executorch.program import PROGRAM_NAME, export_executorch
+from escalade.export.executorch.program import export_executorch
 from escalade.export.quiet import quiet
 
 SINKS = {

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
 import pytest
 
-from escalade.edge.trace import Trace, TraceRecord
+from escalade.edge.trace import Trace
 from escalade.simulator.curves.curves import (
     area_under_curve,
-    cost_at_quality,
     deferral_curve,
     quality_at_deferral_rate,
 )
-from escalade.simulator.curves.sweep import DeferralCurve
 from escalade.simulator.evaluation.evaluation import evaluate
-from escalade.simulator.evaluation.results import Evaluation, Headline
-from escalade.simulator.evaluation.tables import lede, seeds_table, tables_of
-from escalade.simulator.recorded import with_prices
+from escalade.simulator.evaluation.results import Evaluation
+from escalade.simulator.evaluation.tables import seeds_table
 
 RESAMPLES = 60
 

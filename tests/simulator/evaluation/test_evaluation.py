@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import msgspec
 import numpy as np
@@ -14,12 +14,11 @@ from escalade.simulator.curves.curves import (
     area_under_curve,
     cost_at_quality,
     deferral_curve,
-    quality_at_deferral_rate,
 )
 from escalade.simulator.curves.sweep import DeferralCurve
 from escalade.simulator.evaluation.evaluation import evaluate
 from escalade.simulator.evaluation.results import Evaluation, Headline
-from escalade.simulator.evaluation.tables import lede, seeds_table, tables_of
+from escalade.simulator.evaluation.tables import lede, tables_of
 from escalade.simulator.recorded import with_prices
 
 RESAMPLES = 60

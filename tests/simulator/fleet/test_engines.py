@@ -15,14 +15,11 @@ from small_fleets import Group, at_gateways, gateways_of, model_of
 from escalade.simulator.errors import FleetError
 from escalade.simulator.fleet.engine import (
     ANSWERED,
-    ARRIVAL,
-    AT_GATEWAY,
     DEFERRED,
     DEGRADED,
     Model,
     Tally,
     fast,
-    uniform,
 )
 from escalade.simulator.fleet.engine.fast import simulate
 from escalade.simulator.fleet.engine.servers import run_unqueued

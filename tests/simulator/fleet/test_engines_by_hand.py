@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 from plain_fleet import simulate_plainly
 from small_fleets import Group, at_gateways, gateways_of, model_of
 
-from escalade.simulator.errors import FleetError
 from escalade.simulator.fleet.engine import (
-    ANSWERED,
     ARRIVAL,
     AT_GATEWAY,
     DEFERRED,
     DEGRADED,
-    Model,
-    Tally,
-    fast,
     uniform,
 )
 from escalade.simulator.fleet.engine.fast import simulate
-from escalade.simulator.fleet.engine.servers import run_unqueued
-from escalade.simulator.fleet.engine.stretches import ends_s
 
 
 def test_first_calls_dial_and_so_do_those_after_an_idle_time() -> None:

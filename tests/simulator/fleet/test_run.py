@@ -10,11 +10,9 @@ import msgspec
 import pytest
 from told_fleets import fleet, run
 
-from escalade.edge.trace import Hop, Trace, TraceRecord, write_trace
+from escalade.edge.trace import Trace, TraceRecord, write_trace
 from escalade.simulator.errors import FleetError, SimulatorError
-from escalade.simulator.fleet import lines_of, plan_capacity, run_fleet, tables_of
-from escalade.simulator.fleet.report import FleetReport
-from escalade.simulator.formats import count, percent
+from escalade.simulator.fleet import lines_of, plan_capacity, tables_of
 from escalade.simulator.network import Network, get_profile
 from escalade.simulator.replay import replay
 

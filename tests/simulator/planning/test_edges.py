@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import sys
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 
 from escalade.edge.trace import Trace
-from escalade.simulator.devices import Device, Replayed
 from escalade.simulator.errors import PlanError
-from escalade.simulator.formats import percent
 from escalade.simulator.network import Network, Profile, get_profile
-from escalade.simulator.planning import Goal, lines_of, make_plan, measuring, tables_of
-from escalade.simulator.planning.planned import Plan
-from escalade.simulator.recorded import tiers_of
-from escalade.simulator.replay import Course, Room, Setting, replay_grid
-from escalade.simulator.replay.simulation import run_simulation
+from escalade.simulator.planning import Goal, make_plan
 
 LTE = Network(get_profile("lte"))
 MakeTrace = Callable[..., Trace]
@@ -66,7 +58,9 @@ def test_the_largest_score_that_there_is_has_a_threshold_that_can_be_kept(
     make_trace: MakeTrace,
 ) -> None:
     most = sys.float_info.max
-    found = make_plan(make_trace([most, 0.1] * 25, [True] * 50, [True] * 50), [LTE], Goal(calls=0.6))
+    found = make_plan(
+        make_trace([most, 0.1] * 25, [True] * 50, [True] * 50), [LTE], Goal(calls=0.6)
+    )
     assert found.met
     assert found.thresholds[0] <= most
 

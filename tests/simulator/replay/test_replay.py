@@ -8,22 +8,12 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 import pytest
-from drawn_profiles import any_profiles, simple_profiles
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
-from votes import is_decided, is_settled
 
-from escalade.edge.deferral import Voice, Vote, defers
-from escalade.edge.trace import Hop, MemberAnswer, TierAnswer, TierInfo, Trace, TraceRecord
+from escalade.edge.trace import Hop, Trace, TraceRecord
 from escalade.simulator.errors import ProfileError, SimulatorError
 from escalade.simulator.network import GRPC_BYTES_DOWN, GRPC_BYTES_UP
-from escalade.simulator.network.delay_lines.at_once import draws_of
-from escalade.simulator.network.delay_lines.delay_line import DelayLine
 from escalade.simulator.network.links import Network
 from escalade.simulator.network.profiles import Cycle, Profile, get_profile
-from escalade.simulator.network.profiles.reading import shipped_profiles
-from escalade.simulator.recorded.costs import COSTS
-from escalade.simulator.replay.course import trips
 from escalade.simulator.replay.latency import latency_of
 from escalade.simulator.replay.replay import replay
 from escalade.simulator.replay.setting import Setting

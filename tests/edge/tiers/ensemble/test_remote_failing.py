@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import grpc
 import msgspec
 import pytest
 from held import HELD_S, Held
-from scripted import ScriptedCloud, good_reply, scripted
+from scripted import ScriptedCloud
 
-from escalade.edge import Cascade, EdgeClient, Query
-from escalade.edge.base import Record
-from escalade.edge.deferral import Gate, agreement_named
-from escalade.edge.errors import CascadeError, CloudError
-from escalade.edge.outbox import OutboxOptions
+from escalade.edge import Query
+from escalade.edge.errors import CloudError
 from escalade.edge.run import Run
-from escalade.edge.shadow import record_trace
-from escalade.edge.tiers import (
-    ArtifactTier,
-    Member,
-    RemoteEnsembleTier,
-    RemoteMember,
-    RemoteTier,
-    Tier,
-)
-from escalade.edge.trace import MemberAnswer, flops_of, links_of, money_of, read_trace
-from escalade.edge.wire import CloudClient
+from escalade.edge.trace import links_of
 from escalade.v1 import cascade_pb2 as pb
 
 PROMPT = "g2p: cascade"

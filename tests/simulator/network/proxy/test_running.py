@@ -5,39 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
-import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from proxied import (
-    FREE_PORT,
-    HandClock,
-    JumpClock,
     Streams,
-    connected,
     echo,
-    health_through,
-    reset,
     serving,
-    through,
 )
 
 from escalade.edge.errors import DataError
 from escalade.simulator.errors import ProxyError
 from escalade.simulator.network.clock import SPIN_S
-from escalade.simulator.network.profiles import Cycle, Profile, RateSeries, get_profile
-from escalade.simulator.network.profiles.reading import shipped_profiles
-from escalade.simulator.network.proxy.connection import IN_FLIGHT_BYTES
-from escalade.simulator.network.proxy.proxy import Counters, Proxy
+from escalade.simulator.network.profiles import get_profile
 from escalade.simulator.network.proxy.running import run_proxy
-from escalade.v1.address import Address
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """How long and how often a server is asked, and what its failures say; knows no channel.
 
-An attempt that fails in a way that may pass is repeated, after a back-off, until the deadline; where
-the second fails too, the log says so, for somebody may be waiting. What then has not answered, or
-cannot be trusted, becomes a `CloudError` with a stable reason.
+An attempt that fails in a way that may pass is repeated, after a back-off, until the deadline.
+Where the second fails too the log says so, for somebody may be waiting. What then has not
+answered, or cannot be trusted, becomes a `CloudError` with a stable reason.
 """
 
 from __future__ import annotations
