@@ -45,6 +45,10 @@ def export_other_kind(
         only_text: what was given of a language model's options, by name.
         progress: called with a line before each step.
     """
+    from escalade.edge.artifact import MANIFEST_NAME
+    from escalade.edge.base import check_replaceable
+
+    check_replaceable(out, MANIFEST_NAME)  # before torch is loaded, which takes seconds
     manifest = _linear(Path(model), out, texts, {**only_text, "--quantize": _but_none(quantize)})
     if manifest is None:
         manifest = _gguf_file(
