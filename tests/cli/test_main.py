@@ -214,6 +214,13 @@ MISTAKES: list[tuple[str, list[str], str]] = [
     ("too small", ["profiles", "convert", "{data}", "--out", "{tmp}/o", "--step-ms", "0"],
      "equal to 1, got '0'"),
     ("no checkpoints", ["demo", "--models", "{tmp}"], "run the demo in a clone"),
+    ("no prompts", ["load", "127.0.0.1:{closed}", "--prompts", "gtwop"],
+     "no such file, and no task: gtwop; tasks are g2p, p2g"),
+    ("no outbox", ["outbox", "flush", "{artifact}", "--outbox", "{tmp}/o.sqlite"],
+     "o.sqlite: no outbox"),
+    ("demo into a file", ["demo", "--out", "{data}"], "is no folder; a folder's name is needed"),
+    ("nobody to fetch from", ["store", "install", "http://127.0.0.1:{closed}/x", "{tmp}/store"],
+     "manifest.json: cannot be fetched: Connection refused"),
 ]  # fmt: skip
 
 

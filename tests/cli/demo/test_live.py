@@ -49,7 +49,7 @@ def test_a_bar_of_its_steps_comes_to_its_end(
     ticks: list[int] = []
     live = Live(
         device=shelf / "small",
-        gateway=shelf / "twin",
+        gateway=shelf / "small",
         server=scripted_cloud.address,
         out=tmp_path,
         tick=lambda: ticks.append(1),
