@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,6 @@ from tiny_families import tiny_model
 from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
 from escalade.export.errors import ModelError, OptionError
-from escalade.export.executorch.program import export_executorch
 from escalade.export.quiet import quiet
 
 SINKS = {
@@ -34,7 +34,16 @@ CHUNKED = {
 }
 
 
-def test_what_is_no_plain_decoder_is_refused(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def export_executorch() -> Callable[..., object]:
+    with quiet():  # ExecuTorch's own imports warn of what Python has deprecated
+        from escalade.export.executorch.program import export_executorch
+    return export_executorch
+
+
+def test_what_is_no_plain_decoder_is_refused(
+    export_executorch: Callable[..., object], tmp_path: Path
+) -> None:
     t5 = AutoModelForSeq2SeqLM.from_config(
         AutoConfig.for_model("t5", d_model=32, d_ff=32, num_layers=1, num_heads=2, vocab_size=40)
     ).eval()
@@ -60,7 +69,9 @@ def test_what_is_no_plain_decoder_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_executorch_cannot_express_is_one_line(tmp_path: Path) -> None:
+def test_what_executorch_cannot_express_is_one_line(
+    export_executorch: Callable[..., object], tmp_path: Path
+) -> None:
     mixture = tiny_model("mixtral", num_local_experts=2, num_hidden_layers=1)
     says = "mixtral: ExecuTorch cannot express it: .*grouped_mm"
     with quiet(), pytest.raises(ModelError, match=says):
@@ -68,7 +79,9 @@ def test_what_executorch_cannot_express_is_one_line(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_8da4w_names_the_layer_that_does_not_divide(tmp_path: Path) -> None:
+def test_8da4w_names_the_layer_that_does_not_divide(
+    export_executorch: Callable[..., object], tmp_path: Path
+) -> None:
     model = tiny_model("llama", intermediate_size=80)
     with pytest.raises(OptionError, match=r"model\.layers\.0\.mlp\.down_proj has 80 inputs"):
         export_executorch(model, tmp_path, window=48, scheme="8da4w")
