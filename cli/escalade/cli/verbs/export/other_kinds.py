@@ -129,7 +129,8 @@ def _encoder(
     """Export an encoder that classifies, or of sentences; None where it is a language model."""
     from escalade.checkpoint import check_there
 
-    check_there(model)  # before torch is loaded, which takes seconds
+    check_there(model)
+    progress("loading torch")  # which takes seconds
 
     from escalade.checkpoint import is_classifier, is_sentence_encoder, locate
     from escalade.export.artifact import DEFAULT_GOLDEN_TEXTS
