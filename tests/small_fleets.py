@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from escalade.simulator.fleet.engine import Tally
 from escalade.simulator.fleet.engine.model import Gateways, Model, Past, no_gateways
 
 
@@ -150,3 +151,9 @@ def _each(groups: Sequence[Group], name: str) -> np.ndarray:
 
 def _firsts(sizes: Sequence[int]) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+
+
+def at_gateways(tally: Tally) -> list[int]:
+    """Attempts there, refused, queries that go past, and those turned away."""
+    counts = (tally.near_sent, tally.near_refused, tally.past, tally.turned_away)
+    return [int(one.sum()) for one in counts]

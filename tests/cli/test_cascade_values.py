@@ -285,6 +285,7 @@ BAD: dict[str, tuple[str, list[str]]] = {
     "a currency in figures": ("currency = 3\n" + SMALL, ["`str`, got `int`", "currency", "3"]),
     "tiers that are none": ("tiers = 3\n", ["Expected `array`, got `int`", "tiers", "3"]),
     "no TOML": ("[[tiers]\n", ["not valid TOML:", "line 1", "an artifact a folder"]),
+    "no text": ("# " + "x" * (1 << 20), ["more than 1048576 bytes", "an artifact a folder"]),
     "brackets without end": ("a = " + "[" * 5000, ["not valid TOML: "]),
     "a number without end": ("a = " + "9" * 5000, ["not valid TOML: "]),
     "a figure of thousands": (

@@ -158,13 +158,35 @@ MISTAKES: list[tuple[str, list[str], str]] = [
         ["calibrate", "{artifact}", "--data", "{data}", "--target-deferral-rate", "1.3"],
         "must be in [0, 1], got 1.3",
     ),
+    # What is known to be wrong before the queries are read is said before they are asked.
+    (
+        "bad rate first",
+        ["calibrate", "{artifact}", "--data", "{tmp}/no.jsonl", "--target-deferral-rate", "nan"],
+        "target deferral rate must be in [0, 1], got nan",
+    ),
+    (
+        "unknown rule first",
+        ["calibrate", "{artifact}", "--data", "{tmp}/no.jsonl", "--target-deferral-rate", "0.3",
+         "--rule", "midle"],
+        "rule must be one of mean",
+    ),
+    (
+        "bad miss rate first",
+        ["calibrate", "{artifact}", "--data", "{tmp}/no.jsonl", "--target-deferral-rate", "0.3",
+         "--early-miss-rate", "1"],
+        "miss rate must be in (0, 1), got 1",
+    ),
+    ("nothing to inspect", ["inspect", "{tmp}/nowhere"], "nowhere: not an artifact: there is no"),
+    ("devices alone", ["simulate", "{data}", "--devices", "{tmp}/no.toml", "--out", "{tmp}/r"],
+     "--devices goes with --device"),
     ("unknown profile", ["proxy", "--profile", "coe-10sm", "--upstream", "[::1]:1"], "coe-10ms"),
     (
         "unknown profile to simulate",
         ["simulate", "{data}", "--profile", "mars", "--out", "{tmp}/r.html"],
         "mars",
     ),
-    ("no trace", ["simulate", "{data}", "--out", "{tmp}/r.html"], "not a valid TraceHeader"),
+    ("no trace", ["simulate", "{data}", "--out", "{tmp}/r.html"],
+     "`schema`; a trace is what `escalade record` writes"),
     ("no model", ["export", "{tmp}/nowhere", "{tmp}/out"], "nowhere: no such folder"),
     ("no GGUF file", ["export", "{tmp}/none.gguf", "{tmp}/out"], "none.gguf: no such file"),
     ("no recipe", ["train", "{tmp}/no.toml", "{tmp}/out"], "no.toml: cannot be read"),
@@ -192,6 +214,13 @@ MISTAKES: list[tuple[str, list[str], str]] = [
     ("too small", ["profiles", "convert", "{data}", "--out", "{tmp}/o", "--step-ms", "0"],
      "equal to 1, got '0'"),
     ("no checkpoints", ["demo", "--models", "{tmp}"], "run the demo in a clone"),
+    ("no prompts", ["load", "127.0.0.1:{closed}", "--prompts", "gtwop"],
+     "no such file, and no task: gtwop; tasks are g2p, p2g"),
+    ("no outbox", ["outbox", "flush", "{artifact}", "--outbox", "{tmp}/o.sqlite"],
+     "o.sqlite: no outbox"),
+    ("demo into a file", ["demo", "--out", "{data}"], "is no folder; a folder's name is needed"),
+    ("nobody to fetch from", ["store", "install", "http://127.0.0.1:{closed}/x", "{tmp}/store"],
+     "manifest.json: cannot be fetched: Connection refused"),
 ]  # fmt: skip
 
 

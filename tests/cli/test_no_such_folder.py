@@ -23,6 +23,16 @@ def test_a_verb_says_that_there_is_no_such_folder_before_it_loads_torch(
     refused_at_once(typed, tmp_path, "none: no such folder")
 
 
+@pytest.mark.parametrize("out", ["queries.jsonl", "queries.jsonl/out"])
+def test_so_does_export_of_a_place_that_takes_no_artifact(out: str, tmp_path: Path) -> None:
+    (tmp_path / "queries.jsonl").write_text("")
+    says = {
+        "queries.jsonl": "is there and holds no manifest.json; name another, or remove it",
+        "queries.jsonl/out": f"cannot be written: {tmp_path / 'queries.jsonl'} is no folder",
+    }
+    refused_at_once(("export", ".", out), tmp_path, f"{out}: {says[out]}")
+
+
 TRAINED = """
 name = "a"
 loss = "cat-xent"

@@ -28,7 +28,8 @@ def learned_run(folder: Path, name: str | None = None) -> LearnedRun:
         lines = (folder / EVENTS_NAME).read_bytes().splitlines()
         events = [msgspec.json.decode(line, type=Event) for line in lines]
     except (OSError, *UNDECODABLE) as error:
-        raise CliError(f"{folder}: holds no finished run of `escalade learn`: {error}") from error
+        said = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else error
+        raise CliError(f"{folder}: holds no finished run of `escalade learn`: {said}") from error
     return run_of(result, events, name or folder.resolve().name)
 
 

@@ -133,6 +133,10 @@ class Bar:
         """A bar beneath it, of work that comes after."""
         return Bar(self._bar, harmless(label))
 
+    def doing(self, step: str) -> None:
+        """Say what begins, in a line above the bar; of work that does not say how far it is."""
+        self.say(f"{step} ...")
+
     def say(self, line: str) -> None:
         """Print a line above the bar."""
         self._bar.console.print(line, style="dim")

@@ -119,7 +119,10 @@ def _contents(tls: TlsFiles) -> list[bytes]:
     try:
         return [path.read_bytes() for path in tls if path is not None]
     except OSError as error:
-        raise TlsError(f"certificate {tls.cert}, key {tls.key}: do not load: {error}") from error
+        raise TlsError(
+            f"certificate {tls.cert}, key {tls.key}: do not load: {error.filename}:"
+            f" {error.strerror}"
+        ) from error
 
 
 def _check(tls: TlsFiles) -> None:

@@ -28,4 +28,5 @@ def load_certificate(context: ssl.SSLContext, cert: Path, key: Path) -> None:
     try:
         context.load_cert_chain(cert, key, asked_for_a_passphrase)
     except OSError as error:  # `ssl.SSLError` is one
-        raise ValueError(f"certificate {cert}, key {key}: do not load: {error}") from error
+        said = error if isinstance(error, ssl.SSLError) else error.strerror
+        raise ValueError(f"certificate {cert}, key {key}: do not load: {said}") from error

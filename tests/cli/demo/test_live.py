@@ -1,12 +1,17 @@
-"""Bytes of a network between live processes, as the demo counts them."""
+"""What the demo counts while it measures live: bytes of a network, steps of its own."""
 
 from __future__ import annotations
 
 import socket
 import threading
+from pathlib import Path
+from typing import Any
 
-from escalade.cli.demo.live import _bytes
+import pytest
+
+from escalade.cli.demo.live import Live, _bytes
 from escalade.cli.demo.processes import started
+from escalade.edge.base import Record
 from escalade.simulator.network import ControlClient
 
 
@@ -34,3 +39,25 @@ def test_bytes_are_counted_the_moment_they_have_come() -> None:
                     while heard < 100:
                         heard += len(device.recv(1 << 16))
                     assert _bytes(network) == 200 * asked
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("side_by_side", [False, True])
+def test_a_bar_of_its_steps_comes_to_its_end(
+    shelf: Path, scripted_cloud: Any, tmp_path: Path, side_by_side: bool
+) -> None:
+    ticks: list[int] = []
+    live = Live(
+        device=shelf / "small",
+        gateway=shelf / "small",
+        server=scripted_cloud.address,
+        out=tmp_path,
+        tick=lambda: ticks.append(1),
+    )
+    records = [
+        Record(id=str(k), task="g2p", prompt="g2p: cat", references=["large answer"])
+        for k in range(3)
+    ]
+    rows = live.measure("coe-10ms", records, 10.0, side_by_side=side_by_side)
+    assert [row.queries for row in rows] == [3, 3, 3]
+    assert len(ticks) == Live.steps(3)

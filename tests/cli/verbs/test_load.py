@@ -94,7 +94,10 @@ def test_a_table_for_people(cloud: str, records: Path, invoke: Invoke) -> None:
         (["--seconds", "2"], "seconds or requests: give one of them, got 2"),
         (["--tls", "--plaintext"], "tls and plaintext exclude each other"),
         (["--ca-cert", "/nowhere.pem"], "/nowhere.pem: cannot be read"),
-        (["--prompts", "/nowhere.jsonl"], "/nowhere.jsonl: cannot be read"),
+        (
+            ["--prompts", "/nowhere.jsonl"],
+            "no such file, and no task: /nowhere.jsonl; tasks are g2p",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 import socket
 import threading
 from concurrent import futures
@@ -87,6 +88,24 @@ def test_it_gives_up_when_the_deadline_is_over(
     # 10 s of deadline, waits of at most 1 s: it did not give up early, nor wait past the end.
     assert len(scripted_cloud.asked) >= 10
     assert 5 < sum(jumping_clock.slept) < 10
+
+
+@pytest.mark.parametrize(("failures", "lines"), [(1, 0), (2, 1), (5, 1)])
+def test_the_log_says_at_once_that_it_is_asked_again(
+    scripted_cloud: Any,
+    client: CloudClient,
+    caplog: pytest.LogCaptureFixture,
+    failures: int,
+    lines: int,
+) -> None:
+    scripted_cloud.replies = [unavailable] * failures + scripted_cloud.replies
+    assert ask(client).attempts == failures + 1
+    said = caplog.messages
+    assert len(said) == lines
+    where = f"UNAVAILABLE: cloud {scripted_cloud.address}: draining"
+    assert all(
+        re.fullmatch(rf"{where} \(2 attempts\); asked again for 9\.\d+ s", one) for one in said
+    )
 
 
 def test_a_refusal_is_final_and_carries_its_reason(

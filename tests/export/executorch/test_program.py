@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 import pytest
 import torch
+from tiny_families import FAMILIES, tiny_model
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from escalade.edge.artifact.manifest import Manifest, read_manifest
 from escalade.edge.errors import ArtifactError
@@ -21,7 +22,6 @@ from escalade.edge.generation.artifact import Artifact
 from escalade.edge.runtimes.base import Sampling, Step
 from escalade.edge.runtimes.executorch.decoder import FORWARD, SCORE, ExecutorchRuntime
 from escalade.export.artifact.artifact import export_artifact
-from escalade.export.errors import ModelError, OptionError
 from escalade.export.executorch import embedding_bits_of
 from escalade.export.executorch import program as executorch_program
 from escalade.export.executorch.program import PROGRAM_NAME, export_executorch
@@ -40,60 +40,10 @@ PROMPTS = (
 )
 # Shorter than most of the prompts, so that they are read in several pieces.
 CHUNK = 8
-TINY: dict[str, Any] = {
-    "vocab_size": 96,
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "max_position_embeddings": 48,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-}
-GROUPED = {**TINY, "num_key_value_heads": 2}
-SINKS = {
-    "head_dim": 16,
-    "num_local_experts": 2,
-    "num_experts_per_tok": 1,
-    "sliding_window": 64,
-    "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
-}
-LONG = {
-    "rope_type": "longrope",
-    "rope_theta": 10000.0,
-    "long_factor": [3.0] * 8,
-    "short_factor": [1.0] * 8,
-    "original_max_position_embeddings": 20,
-}
-CHUNKED = {
-    "head_dim": 16,
-    "num_local_experts": 2,
-    "intermediate_size_mlp": 64,
-    "attention_chunk_size": 16,
-}
-FAMILIES: dict[str, dict[str, Any]] = {
-    "llama": {**GROUPED, "tie_word_embeddings": True},
-    "qwen2": GROUPED,
-    "qwen3": {**GROUPED, "head_dim": 16},
-    "smollm3": GROUPED,
-    "gpt_neox": TINY,
-    "gpt2": {**TINY, "n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 48},
-}
 
 
 def bundled_model() -> PreTrainedModel:
     return AutoModelForCausalLM.from_pretrained(BUNDLED).eval()
-
-
-def tiny_model(family: str, **settings: Any) -> PreTrainedModel:
-    torch.manual_seed(0)
-    config = AutoConfig.for_model(family, **{**FAMILIES.get(family, GROUPED), **settings})
-    model = AutoModelForCausalLM.from_config(config).eval()
-    for parameter in model.parameters():
-        if parameter.ndim > 1:
-            parameter.data.mul_(6)  # random logits of a fresh model are too flat to tell apart
-    return model
 
 
 def torch_greedy(model: PreTrainedModel, prompt_ids: Sequence[int], longest: int) -> list[int]:
@@ -406,46 +356,3 @@ def test_gpt2s_layers_are_rounded_too(
     parameters = sum(parameter.numel() for parameter in model.parameters())
     assert (tmp_path / PROGRAM_NAME).stat().st_size < 0.5 * 4 * parameters
     assert embedding_bits_of(tmp_path / PROGRAM_NAME) == 4
-
-
-def test_what_is_no_plain_decoder_is_refused(tmp_path: Path) -> None:
-    t5 = AutoModelForSeq2SeqLM.from_config(
-        AutoConfig.for_model("t5", d_model=32, d_ff=32, num_layers=1, num_heads=2, vocab_size=40)
-    ).eval()
-    refused = {
-        "an encoder-decoder": t5,
-        "over the last 16 tokens, the window is 48.*; --format onnx takes it": tiny_model(
-            "mistral", sliding_window=16
-        ),
-        # Keys that were rotated one way stay in the cache when the other begins.
-        "at least the window, 48; got 'longrope' with 20": tiny_model(
-            "phi3", rope_parameters=LONG, original_max_position_embeddings=20
-        ),
-        # Its pieces do not see each other, which shows after the 16th token alone.
-        "llama4_text: gives other logits": tiny_model("llama4_text", **CHUNKED),
-        "caps its products at 50.0": tiny_model("gemma2", head_dim=16, sliding_window=64),
-        "0 of 2 layers attend": tiny_model("mamba", state_size=4),
-        "gives other logits": tiny_model("gpt_oss", **SINKS),
-    }
-    for words, model in refused.items():
-        with pytest.raises(ModelError, match=words):
-            export_executorch(model, tmp_path, window=48, scheme="none")
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.slow
-def test_what_executorch_cannot_express_is_one_line(tmp_path: Path) -> None:
-    mixture = tiny_model("mixtral", num_local_experts=2, num_hidden_layers=1)
-    says = "mixtral: ExecuTorch cannot express it: .*grouped_mm"
-    with quiet(), pytest.raises(ModelError, match=says):
-        export_executorch(mixture, tmp_path, window=48, scheme="none")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_8da4w_names_the_layer_that_does_not_divide(tmp_path: Path) -> None:
-    model = tiny_model("llama", intermediate_size=80)
-    with pytest.raises(OptionError, match=r"model\.layers\.0\.mlp\.down_proj has 80 inputs"):
-        export_executorch(model, tmp_path, window=48, scheme="8da4w")
-    with pytest.raises(OptionError, match="must be none or 8da4w, got int4"):
-        export_executorch(model, tmp_path, window=48, scheme="int4")
-    assert list(tmp_path.iterdir()) == []

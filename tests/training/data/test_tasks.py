@@ -168,7 +168,9 @@ def test_write_splits_writes_three_files(
 ) -> None:
     some = dict(list(pronunciations.items())[:2000])
     monkeypatch.setattr(tasks, "load_pronunciations", lambda: some)
-    sizes = tasks.write_splits(tmp_path)
+    ticks: list[tuple[int, int]] = []
+    sizes = tasks.write_splits(tmp_path, lambda *tick: ticks.append(tick))
     assert sizes.keys() == set(SPLITS)
+    assert ticks == [(0, 3), (1, 3), (2, 3), (3, 3)]
     for split, size in sizes.items():
         assert len(read_records(tmp_path / f"{split}.jsonl")) == size > 0

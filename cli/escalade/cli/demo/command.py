@@ -55,6 +55,7 @@ def demo(
     from escalade.cli.errors import MissingError
     from escalade.cli.output import note_console, print_json, result_console
     from escalade.cli.tables import show_report, show_table
+    from escalade.edge.base import check_fillable
 
     for name in (_SMALL, _LARGE) if web else (_SMALL, _BASELINE, _LARGE):
         if not (models / name / "config.json").is_file():
@@ -62,6 +63,7 @@ def demo(
                 f"{models / name}: no checkpoint there; run the demo in a clone of the"
                 " repository, or give --models"
             )
+    check_fillable(out)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     if web:

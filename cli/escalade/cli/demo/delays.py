@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+from escalade.cli.output import Tick
 from escalade.simulator.network import get_profile, profiles_with
 from escalade.simulator.timing import ClockReport, few_calls_at, joined, measure_delays
 
@@ -19,9 +20,9 @@ class Delays:
         """Time nothing yet."""
         self._found: list[ClockReport] = []
 
-    def time(self, *profiles: str) -> None:
+    def time(self, *profiles: str, progress: Tick) -> None:
         """Time these now, while nothing else runs."""
-        self._found.append(_timed(profiles))
+        self._found.append(_timed(profiles, progress=progress))
 
     @contextmanager
     def beside(self, profile: str) -> Iterator[None]:
@@ -45,7 +46,13 @@ class Delays:
         return joined(self._found)
 
 
-def _timed(profiles: Sequence[str], pause: Callable[[float], None] = time.sleep) -> ClockReport:
+def _timed(
+    profiles: Sequence[str],
+    pause: Callable[[float], None] = time.sleep,
+    progress: Tick = lambda done, total: None,
+) -> ClockReport:
     known = profiles_with(None)
     asked_s = sorted(get_profile(name, known).rtt_ms / 1e3 for name in profiles)
-    return measure_delays(asked_s, drivers=("proxy",), calls=few_calls_at, pause=pause)
+    return measure_delays(
+        asked_s, drivers=("proxy",), calls=few_calls_at, pause=pause, progress=progress
+    )

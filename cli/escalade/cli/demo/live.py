@@ -61,7 +61,13 @@ class Live:
     server: str
     #: Folder for cascade files.
     out: Path
+    #: Called after each step, of `Live.steps`.
     tick: Callable[[], None]
+
+    @staticmethod
+    def steps(records: int) -> int:
+        """How many `measure` takes of so many records: three systems start, connect and ask."""
+        return 3 * (2 + records)
 
     def measure(
         self, profile: str, records: Sequence[Record], deadline_s: float, *, side_by_side: bool
@@ -76,22 +82,31 @@ class Live:
                 for networks whose waits dwarf what they cost this machine.
         """
         with ExitStack() as stack:
-            systems = [
-                self._alone(stack, profile, deadline_s),
-                self._two(stack, profile, deadline_s),
-                self._three(stack, profile, deadline_s),
-            ]
-            for system in systems:  # open the connections, which every later query finds open
-                system.client.trace_header()
-                system.client.ask_last(_query(records[0]))
-            measured = self._asked(systems, records, workers=len(systems) if side_by_side else 1)
+            systems: list[_System] = []
+            for open_system in (self._alone, self._two, self._three):
+                systems.append(open_system(stack, profile, deadline_s))
+                self.tick()
+            workers = len(systems) if side_by_side else 1
+            self._open(systems, records[0], workers)
+            measured = self._asked(systems, records, workers)
         return [
             _row(profile, system.name, one, measured[0])
             for system, one in zip(systems, measured, strict=True)
         ]
 
+    def _open(self, systems: Sequence[_System], record: Record, workers: int) -> None:
+        """Open the connections, which every later query finds open."""
+
+        def opened(system: _System) -> None:
+            system.client.trace_header()
+            system.client.ask_last(_query(record))
+            self.tick()
+
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(opened, systems))
+
     def _asked(
-        self, systems: Sequence[_System], records: Sequence[Record], *, workers: int
+        self, systems: Sequence[_System], records: Sequence[Record], workers: int
     ) -> list[_Measured]:
         ended = threading.Event()
 

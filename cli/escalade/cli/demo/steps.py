@@ -66,9 +66,10 @@ class Demo:
         self._golden = [record.prompt for record in subsample(valid, _GOLDEN_PROMPTS)]
         for model in (self.small, self.baseline):
             self._say(f"exporting {model.name} to ONNX, int8")
-            manifest = export_artifact(
-                model, self._artifact(model), quantize="int8", golden_prompts=self._golden
-            )
+            with progress_bar(f"exporting {model.name}"):
+                manifest = export_artifact(
+                    model, self._artifact(model), quantize="int8", golden_prompts=self._golden
+                )
             parity = manifest.parity
             self._say(
                 f"  parity with torch: {parity.same_tokens} of {parity.prompts} golden prompts with"
@@ -89,9 +90,10 @@ class Demo:
         folder = self.out / "artifact-executorch"
         self._say(f"exporting {self.small.name} to ExecuTorch")
         try:
-            export_artifact(
-                self.small, folder, format="executorch", golden_prompts=self._golden[:2]
-            )
+            with progress_bar(f"exporting {self.small.name}"):
+                export_artifact(
+                    self.small, folder, format="executorch", golden_prompts=self._golden[:2]
+                )
         except ModuleNotFoundError as error:
             return f"ExecuTorch: left out, {error.name} is not installed (extra 'executorch')"
         prompt = self._golden[0]
@@ -113,7 +115,9 @@ class Demo:
     ) -> tuple[list[LiveRow], ClockReport, Summary, Evaluation]:
         """Time delays, serve the large model, measure live over every network, replay traces."""
         self._say("timing what the proxy makes of delays on this machine")
-        self._delays.time(NEAR, *(name for name, *_, slow in _NETWORKS if not slow))
+        fast = [name for name, *_, slow in _NETWORKS if not slow]
+        with progress_bar("timing delays") as tick:
+            self._delays.time(NEAR, *fast, progress=tick)
         self._say(f"starting the cloud: escalade serve {self.large.name}")
         # Each client asks one query at a time, and a demo gives the same answers every time.
         serve = ("serve", str(self.large), "--listen", "127.0.0.1:0", "--deterministic")
@@ -145,7 +149,7 @@ class Demo:
                 gateway=self._artifact(self.baseline),
                 server=server,
                 out=self.out,
-                tick=_Counter(tick, 3 * len(records)).tick,
+                tick=_Counter(tick, Live.steps(len(records))).tick,
             )
             return live.measure(profile, records, deadline_s, side_by_side=side_by_side)
 
@@ -186,6 +190,7 @@ class _Counter:
 
     def __init__(self, tick: Tick, total: int) -> None:
         self._tick, self._total, self._done = tick, total, itertools.count(1)
+        tick(0, total)
 
     def tick(self) -> None:
         """One more is done."""

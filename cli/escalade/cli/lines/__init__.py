@@ -1,6 +1,12 @@
 """What verbs found, in lines and rows for people; loads no program, knows no verb."""
 
-from escalade.cli.lines.answers import is_streamed, print_answer_json, print_deltas, show_answer
+from escalade.cli.lines.answers import (
+    is_streamed,
+    print_answer_json,
+    print_deltas,
+    show_answer,
+    waits_shown,
+)
 from escalade.cli.lines.calibration import UNCHECKED, cascade_calibration_lines, promise_line
 from escalade.cli.lines.cascade import rows_of, summary_of
 from escalade.cli.lines.export import budget_table, spent_lines, took_line
@@ -18,4 +24,5 @@ __all__ = [
     "spent_lines",
     "summary_of",
     "took_line",
+    "waits_shown",
 ]

@@ -2,17 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from escalade.edge import Answer
+    from escalade.edge.cascade import Cascade
     from escalade.edge.run import Run
+    from escalade.edge.tiers import Said
     from escalade.edge.trace import TierAnswer, TierInfo
 
 
 def is_streamed(tiers: list[TierInfo]) -> bool:
     """Whether deltas are the answer and no draft of it: those of a single model on this device."""
     return len(tiers) == 1 and tiers[0].place == "device" and len(tiers[0].members) == 1
+
+
+@contextmanager
+def waits_shown(cascade: Cascade) -> Iterator[Callable[[int, Said], None] | None]:
+    """On a terminal, say which tier elsewhere is waited for until it has answered.
+
+    Not where a person is asked meanwhile whether the query may leave: it would be drawn over that.
+
+    Gives what wants to be told what each tier said, see `EdgeClient.stream`.
+    """
+    from rich.text import Text
+
+    from escalade.cli.output import harmless, note_console
+
+    console, guard = note_console(), cascade.guard
+    if not console.is_terminal or (guard is not None and guard.waits_for_word):
+        yield None
+        return
+    status = console.status("")
+
+    def asked(index: int) -> None:
+        status.stop()
+        if index < len(cascade.tiers) and cascade.tiers[index].place != "device":
+            status.update(Text(f"asking {harmless(cascade.tiers[index].name)}"))
+            status.start()
+
+    try:
+        asked(0)
+        yield lambda index, said: asked(index + 1 if said.defers else len(cascade.tiers))
+    finally:
+        status.stop()
 
 
 def print_deltas(run: Run, *, as_draft: bool) -> None:

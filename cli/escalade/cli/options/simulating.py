@@ -86,12 +86,14 @@ def setting_of(
     """What these options have other than it was recorded; arguments as their texts say.
 
     Raises:
-        BadParameter: `--early` says no room.
+        BadParameter: `--early` says no room, or `--devices` is given for no `--device`.
         SimulatorError: a device is not known, a policy cannot be read, or a number is out of range.
     """
     from escalade.simulator.devices import devices_with, replayed_named
     from escalade.simulator.replay import Setting, keeping_of
 
+    if devices is not None and device is None:
+        raise typer.BadParameter(f"--devices goes with --device; got {devices} alone")
     return Setting(
         device=None if device is None else replayed_named(device, devices_with(devices)),
         deadline_s=math.inf if deadline_s is None else deadline_s,

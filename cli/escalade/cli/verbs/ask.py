@@ -95,9 +95,17 @@ def ask(
     here; the best answer so far is printed all the same, marked degraded. The same where --trace
     could not be written.
     """
+    from contextlib import nullcontext
+
     from escalade.cli.destinations import check_destinations
     from escalade.cli.errors import DegradedError, UntracedError
-    from escalade.cli.lines import is_streamed, print_answer_json, print_deltas, show_answer
+    from escalade.cli.lines import (
+        is_streamed,
+        print_answer_json,
+        print_deltas,
+        show_answer,
+        waits_shown,
+    )
     from escalade.cli.options import open_options
     from escalade.edge import EdgeClient
 
@@ -134,10 +142,12 @@ def ask(
     )
     with EdgeClient.open(cascade, options, cloud=cloud, trace=trace) as client:
         tiers = client.cascade.header(known_only=True).tiers
-        run = client.stream(query)
-        if stream:
-            print_deltas(run, as_draft=not is_streamed(tiers))
-        answer = run.finish()
+        # A draft that is shown says by itself how far it is.
+        with nullcontext() if stream else waits_shown(client.cascade) as told:
+            run = client.stream(query, told=told)
+            if stream:
+                print_deltas(run, as_draft=not is_streamed(tiers))
+            answer = run.finish()
         assert answer is not None  # noqa: S101 - Ctrl-C is an exception
     if json:
         print_answer_json(answer, tiers)

@@ -128,9 +128,11 @@ def load(
         deadline_s=deadline_s,
         seed=seed,
     )
+    with progress_bar("reading prompts"):
+        texts = _texts(prompts)
     target = Target(
         address=address,
-        prompts=_texts(prompts),
+        prompts=texts,
         max_new_tokens=max_new_tokens,
         streamed=stream,
         ca_cert=ca_cert,
@@ -149,7 +151,9 @@ def load(
             report = fit_load_at(target, plan, replica_s, progress=tick)
     try:
         if clock and not (isinstance(report, LoadReport) and not report.answered):
-            report = msgspec.structs.replace(report, clock=timed_delays(plan))
+            with progress_bar("timing delays") as tick:
+                timed = timed_delays(plan, progress=tick)
+            report = msgspec.structs.replace(report, clock=timed)
     finally:  # what was measured is shown where this fails, and at Ctrl-C
         if json:
             print_json(report)
@@ -161,11 +165,21 @@ def load(
 
 
 def _texts(prompts: str) -> list[str]:
-    """The prompts of a file, or of a bundled task's test split."""
+    """The prompts of a file, or of a bundled task's test split.
+
+    Raises:
+        MissingError: it is neither.
+        DataError: the file cannot be read.
+    """
+    from escalade.cli.errors import MissingError
     from escalade.edge.base import read_records
     from escalade.training.data import TASKS, load_pronunciations, make_records
 
     if prompts in TASKS and not Path(prompts).exists():
         records = make_records("test", load_pronunciations())
         return [record.prompt for record in records if record.task == prompts]
+    if not Path(prompts).exists():
+        raise MissingError(
+            f"--prompts: no such file, and no task: {prompts}; tasks are {', '.join(TASKS)}"
+        )
     return [record.prompt for record in read_records(Path(prompts))]

@@ -15,10 +15,11 @@ def tasks(
     json: JsonOption = False,
 ) -> None:
     """Write the bundled tasks (g2p, p2g, stress, syllables) as query records."""
-    from escalade.cli.output import print_json, result_console
+    from escalade.cli.output import print_json, progress_bar, result_console
     from escalade.training.data import write_splits
 
-    sizes = write_splits(out)
+    with progress_bar("writing the tasks") as tick:
+        sizes = write_splits(out, tick)
     if json:
         print_json(sizes)
         return

@@ -31,7 +31,7 @@ def trace(
     """
     from escalade.checkpoint import check_there
     from escalade.cli.destinations import check_destinations
-    from escalade.cli.output import print_json, progress_bar, result_console
+    from escalade.cli.output import note_console, print_json, progress_bar, result_console
     from escalade.edge.base import read_record_file, subsample
 
     if len(models) < _LEAST_MODELS:
@@ -41,6 +41,7 @@ def trace(
         check_there(model)  # before torch is loaded, which takes seconds
     file = read_record_file(data)
     records = subsample(file.records, limit)
+    note_console().print(f"loading {', '.join(models)} ...", style="dim")
 
     from escalade.edge.trace import write_trace
     from escalade.training.examples import check_references

@@ -32,10 +32,10 @@ def train(
     """Train what a recipe says; a run that was cut off goes on where it was."""
     from escalade.checkpoint import PROMPTS_NAME
     from escalade.cli.output import print_json, progress_bar, result_console
-    from escalade.training.recipes import run_recipe
 
     out = out or Path(recipe.stem)
     with progress_bar(recipe.stem) as bar:
+        from escalade.training.recipes import run_recipe  # with torch, which takes seconds
 
         def show(stage: str, done: int, total: int, logged: Mapping[str, float]) -> None:
             bar(done, total)

@@ -1,6 +1,6 @@
 """Thresholds, early stops and what is guaranteed of them; knows no network."""
 
-from escalade.edge.calibration.calibration import calibrate
+from escalade.edge.calibration.calibration import calibrate, check_asked
 from escalade.edge.calibration.data import ScoredQueries, answers_in, answers_to
 from escalade.edge.calibration.early import EarlyGoal
 from escalade.edge.calibration.gates import calibrate_cascade
@@ -16,6 +16,7 @@ __all__ = [
     "answers_to",
     "calibrate",
     "calibrate_cascade",
+    "check_asked",
     "halves_of",
     "wilson_interval",
 ]

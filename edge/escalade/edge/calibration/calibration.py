@@ -14,6 +14,7 @@ from escalade.edge.calibration.early import (
     EarlyGoal,
     Responses,
     calibrate_early,
+    check_early,
     responses_of,
     tokens_saved,
 )
@@ -73,12 +74,8 @@ def calibrate(
         ArtifactError: the manifest's router cannot be read.
         DataError: the folder cannot be written.
     """
-    try:
-        check_goal(goal)
-        chosen = rule_named(rule) if isinstance(rule, str) else rule
-    except ValueError as error:
-        raise CalibrationError(str(error)) from error
-    chosen = chosen or artifact.rule
+    check_asked(goal, rule, early)
+    chosen = (rule_named(rule) if isinstance(rule, str) else rule) or artifact.rule
     guaranteed = isinstance(goal, WithinGoal) or early is not None
     if guaranteed and not answers.identified:
         raise CalibrationError(
@@ -138,6 +135,22 @@ def calibrate(
         kernels=artifact.manifest.deferral.kernels,
     )
     return write_deferral(artifact, deferral, chosen, seen)
+
+
+def check_asked(goal: Goal, rule: str | Router | None, early: EarlyGoal | None) -> None:
+    """Refuse what `calibrate` would refuse whatever the answers are: before they are asked for.
+
+    Raises:
+        CalibrationError: a number of a goal is out of range, or there is no such rule.
+    """
+    try:
+        check_goal(goal)
+        if isinstance(rule, str):
+            rule_named(rule)
+        if early is not None:
+            check_early(early)
+    except ValueError as error:
+        raise CalibrationError(str(error)) from error
 
 
 def _measured(

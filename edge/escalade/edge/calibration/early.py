@@ -30,6 +30,16 @@ class EarlyGoal(NamedTuple):
     delta: float
 
 
+def check_early(goal: EarlyGoal) -> None:
+    """Hold a goal's numbers to their range.
+
+    Raises:
+        ValueError: one is not in (0, 1).
+    """
+    check_share("miss rate", goal.miss_rate, ends=False)
+    check_share("delta", goal.delta, ends=False)
+
+
 class Responses(NamedTuple):
     """Whole responses and how they ended, for calibration."""
 
@@ -107,8 +117,7 @@ def calibrate_early(
     """
     miss_rate, delta = goal
     try:
-        check_share("miss rate", miss_rate, ends=False)
-        check_share("delta", delta, ends=False)
+        check_early(goal)
     except ValueError as error:
         raise CalibrationError(str(error)) from error
     n = len(set_on.logprobs)

@@ -19,6 +19,8 @@ MAX_CASCADE_BYTES = 1 << 20
 # depth at most 500 bytes for one of the file, found with `[a.b.c.d.e.f.g.h]`.
 _TOO_DEEP = re.compile(r"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){8}""")
 _HELD_PER_BYTE = 512
+# For who has named something else.
+_KINDS = "a cascade's file is TOML, an artifact a folder"
 
 
 def read_cascade_file(
@@ -46,11 +48,9 @@ def read_cascade_file(
     except OSError as error:
         raise CascadeError(f"{path}: cannot be read: {error.strerror}") from error
     except DataError as error:
-        raise CascadeError(str(error)) from error
+        raise CascadeError(f"{error}; {_KINDS}") from error
     except (ValueError, RecursionError) as error:  # numbers of too many digits among them
-        raise CascadeError(
-            f"{path}: not valid TOML: {error}; a cascade's file is TOML, an artifact a folder"
-        ) from error
+        raise CascadeError(f"{path}: not valid TOML: {error}; {_KINDS}") from error
     try:
         content = msgspec.convert(raw, CascadeFile)
     except msgspec.ValidationError as error:

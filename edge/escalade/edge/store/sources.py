@@ -130,7 +130,8 @@ class HttpSource:
                 raise StoreError(f"{self}/{name}: HTTP {error.code} {reason}") from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             cause = error.reason if isinstance(error, urllib.error.URLError) else error
-            raise StoreError(f"{self}/{name}: cannot be fetched: {cause}") from error
+            said = getattr(cause, "strerror", None) or cause
+            raise StoreError(f"{self}/{name}: cannot be fetched: {said}") from error
         with response:
             yield response, begins
 

@@ -183,4 +183,5 @@ def _decoded(path: Path, number: int, raw: msgspec.Raw, decode: Decode[T], name:
     try:
         return decode(raw)
     except UNDECODABLE as error:
-        raise DataError(f"{path}:{number}: not a valid {name}: {error}") from error
+        hint = "; a trace is what `escalade record` writes" if name == _HEADER else ""
+        raise DataError(f"{path}:{number}: not a valid {name}: {error}{hint}") from error

@@ -18,11 +18,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, get_args
 
-from escalade.edge.base import Record, write_records
+from escalade.edge.base import Record, check_fillable, write_records
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -87,13 +87,26 @@ def make_records(split: Split, pronunciations: Pronunciations) -> Iterator[Recor
         )
 
 
-def write_splits(out: Path) -> dict[Split, int]:
-    """Write `train.jsonl`, `valid.jsonl` and `test.jsonl` into `out`; returns their sizes."""
+def write_splits(
+    out: Path, progress: Callable[[int, int], None] = lambda done, total: None
+) -> dict[Split, int]:
+    """Write `train.jsonl`, `valid.jsonl` and `test.jsonl` into `out`; returns their sizes.
+
+    Args:
+        out: a folder, made where it is not there.
+        progress: called with (files written, files in all).
+
+    Raises:
+        DataError: see `check_fillable`; or a file cannot be written.
+    """
+    check_fillable(out)
+    progress(0, len(SPLITS))
     pronunciations = load_pronunciations()
-    return {
-        split: write_records(out / f"{split}.jsonl", make_records(split, pronunciations))
-        for split in SPLITS
-    }
+    sizes: dict[Split, int] = {}
+    for split in SPLITS:
+        sizes[split] = write_records(out / f"{split}.jsonl", make_records(split, pronunciations))
+        progress(len(sizes), len(SPLITS))
+    return sizes
 
 
 def _record(split: Split, task: str, text: str, references: list[str]) -> Record:

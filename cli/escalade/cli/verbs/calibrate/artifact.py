@@ -9,7 +9,14 @@ from escalade.cli.lines import UNCHECKED
 from escalade.cli.output import harmless, note_console, print_json, progress_bar, result_console
 from escalade.cli.verbs.inspect import deferral_lines
 from escalade.edge.artifact import SIGNATURE_NAME
-from escalade.edge.calibration import EarlyGoal, ScoredQueries, answers_in, answers_to, halves_of
+from escalade.edge.calibration import (
+    EarlyGoal,
+    ScoredQueries,
+    answers_in,
+    answers_to,
+    check_asked,
+    halves_of,
+)
 from escalade.edge.calibration import calibrate as calibrate_artifact
 from escalade.edge.deferral import ROUTER, DeferralEntry, Goal, KernelsChoice, RateGoal, Router
 from escalade.edge.generation import Artifact, open_with_kernels
@@ -51,6 +58,8 @@ def calibrated(
     learned = rule == ROUTER
     if learned and not is_trace:
         raise CliError("a router is trained on a --trace")
+    stop = None if early is None else EarlyGoal(*early)
+    check_asked(goal, None if learned else rule, stop)
     if is_trace:
         judged = learned or not isinstance(goal, RateGoal)
         answers = answers_in(artifact, source, judged=judged, limit=limit)
@@ -62,7 +71,7 @@ def calibrated(
         answers,
         goal,
         rule=_trained(answers, seed) if learned else rule,
-        early=None if early is None else EarlyGoal(*early),
+        early=stop,
         seed=seed,
     ).deferral
 

@@ -106,14 +106,10 @@ def export(
 ) -> None:
     """Turn a torch model, or a linear classifier, into an artifact; checked against torch."""
     from escalade.cli.lines import budget_table, took_line
-    from escalade.cli.output import note_console, print_json, result_console
+    from escalade.cli.output import note_console, print_json, progress_bar, result_console
 
     wait_briefly()
-    notes, start = note_console(), perf_counter()
-
-    def progress(step: str) -> None:
-        notes.print(f"{step} ...", style="dim")
-
+    start = perf_counter()
     if bits is not None and not _LEAST_BITS <= bits <= _MOST_BITS:
         raise typer.BadParameter(
             f"--bits must be in [{_LEAST_BITS}, {_MOST_BITS}], for most models less; got {bits:g}"
@@ -126,54 +122,53 @@ def export(
         "--format": None if format is FormatChoice.onnx else format,
     }  # fmt: skip
     lost = None
-    manifest = export_other_kind(
-        model, out, texts, format, quantize, max_new_tokens, only_text, progress
-    )
-    if manifest is None:
-        from escalade.checkpoint import locate
-        from escalade.export.artifact import DEFAULT_GOLDEN_PROMPTS, export_artifact
-        from escalade.export.text import AS_KEPT, NEAREST, OWN_TEXT, read_rounding_text
-
-        text = AS_KEPT
-        if gptq is not None:
-            by_name = {"none": NEAREST, "own": OWN_TEXT}
-            text = by_name.get(gptq) or read_rounding_text(Path(gptq))
-        unseen = _prompts_or_none(held_out, _HELD_OUT_PROMPTS)
-        located = locate(model)
-        if bits is not None and quantize is QuantizeChoice.none:
-            quantize = QuantizeChoice.int4
-        manifest = export_artifact(
-            located.folder,
-            out,
-            name=located.name,
-            format=format.value,
-            quantize=quantize.value,
-            block_size=block_size,
-            head_bits=head_bits,
-            bits=bits,
-            memory_bits=memory_bits,
-            activation_bits=activation_bits,
-            layout=None if layout is None else layout.value,
-            rounded_by=text,
-            held_out=unseen or (),
-            golden_prompts=texts or DEFAULT_GOLDEN_PROMPTS,
-            max_new_tokens=max_new_tokens,
-            progress=progress,
+    with progress_bar("exporting") as bar:
+        manifest = export_other_kind(
+            model, out, texts, format, quantize, max_new_tokens, only_text, bar.doing
         )
-        if quantize is not QuantizeChoice.none and held_out != "none":
-            from escalade.export.held import keep_lost, measure_lost
-            from escalade.export.settings import MEASURED
+        if manifest is None:
+            from escalade.checkpoint import locate
+            from escalade.export.artifact import DEFAULT_GOLDEN_PROMPTS, export_artifact
+            from escalade.export.text import AS_KEPT, NEAREST, OWN_TEXT, read_rounding_text
 
-            if format.value in MEASURED:
-                progress("measuring what was lost")
-                lost = measure_lost(out, located.folder, unseen)
-                manifest = manifest if lost is None else keep_lost(out, manifest, lost)
-            else:
-                notes.print(
-                    f"what was lost is measured with --format {' and '.join(MEASURED)} alone",
-                    style="dim",
-                )
-    notes.print(took_line(perf_counter() - start), style="dim")
+            text = AS_KEPT
+            if gptq is not None:
+                by_name = {"none": NEAREST, "own": OWN_TEXT}
+                text = by_name.get(gptq) or read_rounding_text(Path(gptq))
+            unseen = _prompts_or_none(held_out, _HELD_OUT_PROMPTS)
+            located = locate(model)
+            if bits is not None and quantize is QuantizeChoice.none:
+                quantize = QuantizeChoice.int4
+            manifest = export_artifact(
+                located.folder,
+                out,
+                name=located.name,
+                format=format.value,
+                quantize=quantize.value,
+                block_size=block_size,
+                head_bits=head_bits,
+                bits=bits,
+                memory_bits=memory_bits,
+                activation_bits=activation_bits,
+                layout=None if layout is None else layout.value,
+                rounded_by=text,
+                held_out=unseen or (),
+                golden_prompts=texts or DEFAULT_GOLDEN_PROMPTS,
+                max_new_tokens=max_new_tokens,
+                progress=bar.doing,
+            )
+            if quantize is not QuantizeChoice.none and held_out != "none":
+                from escalade.export.held import keep_lost, measure_lost
+                from escalade.export.settings import MEASURED
+
+                if format.value in MEASURED:
+                    bar.doing("measuring what was lost")
+                    lost = measure_lost(out, located.folder, unseen)
+                    manifest = manifest if lost is None else keep_lost(out, manifest, lost)
+                else:
+                    only = " and ".join(MEASURED)
+                    bar.say(f"what was lost is measured with --format {only} alone")
+    note_console().print(took_line(perf_counter() - start), style="dim")
     if json:
         print_json(manifest if lost is None else lost.beside(manifest))
         return

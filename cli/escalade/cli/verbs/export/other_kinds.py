@@ -45,6 +45,10 @@ def export_other_kind(
         only_text: what was given of a language model's options, by name.
         progress: called with a line before each step.
     """
+    from escalade.edge.artifact import MANIFEST_NAME
+    from escalade.edge.base import check_replaceable
+
+    check_replaceable(out, MANIFEST_NAME)  # before torch is loaded, which takes seconds
     manifest = _linear(Path(model), out, texts, {**only_text, "--quantize": _but_none(quantize)})
     if manifest is None:
         manifest = _gguf_file(
@@ -125,7 +129,8 @@ def _encoder(
     """Export an encoder that classifies, or of sentences; None where it is a language model."""
     from escalade.checkpoint import check_there
 
-    check_there(model)  # before torch is loaded, which takes seconds
+    check_there(model)
+    progress("loading torch")  # which takes seconds
 
     from escalade.checkpoint import is_classifier, is_sentence_encoder, locate
     from escalade.export.artifact import DEFAULT_GOLDEN_TEXTS

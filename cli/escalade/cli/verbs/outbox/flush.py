@@ -53,8 +53,11 @@ def flush(
     from escalade.cli.errors import WaitingError
     from escalade.cli.options import open_options
     from escalade.cli.output import note_console
+    from escalade.cli.verbs.outbox.opening import check_there
     from escalade.edge import EdgeClient
 
+    if outbox is not None:
+        check_there(outbox)
     options = open_options(
         threshold=threshold,
         deadline_s=deadline_s,

@@ -21,6 +21,15 @@ def open_outbox(path: Path | None) -> Outbox:
     from escalade.edge.outbox import Outbox, OutboxOptions, default_path
 
     at = path or default_path()
-    if not at.exists():
-        raise MissingError(f"{at}: no outbox; `escalade ask --on-outage queue` makes one")
+    check_there(at)
     return Outbox(OutboxOptions(at, ""))
+
+
+def check_there(path: Path) -> None:
+    """Refuse the name of an outbox that is not there, where nothing is to be kept.
+
+    Raises:
+        MissingError: there is none: nothing was kept yet.
+    """
+    if not path.exists():
+        raise MissingError(f"{path}: no outbox; `escalade ask --on-outage queue` makes one")

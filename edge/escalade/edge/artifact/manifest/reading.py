@@ -44,7 +44,10 @@ def load_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST_NAME
     if not os.path.lexists(path):
-        raise ArtifactError(f"{folder}: not an artifact: {MANIFEST_NAME} cannot be read: missing")
+        lacks = f"{MANIFEST_NAME} cannot be read: missing"
+        if not os.path.lexists(folder):
+            lacks = "there is no such folder"
+        raise ArtifactError(f"{folder}: not an artifact: {lacks}")
     return parse_manifest(read_bounded(path, MAX_MANIFEST_BYTES), path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import threading
@@ -119,6 +120,8 @@ def bind(listening: Listening, options: EndpointOptions) -> socket.socket:
         return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
     except (OSError, OverflowError, UnicodeError) as error:
         said = getattr(error, "strerror", None) or error
+        if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+            said = os.strerror(error.errno)  # to which Python adds the address, as a tuple
         raise EndpointError(f"{listening.address}: cannot be listened at: {said}") from error
 
 

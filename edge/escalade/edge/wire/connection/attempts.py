@@ -1,11 +1,13 @@
 """How long and how often a server is asked, and what its failures say; knows no channel.
 
-An attempt that fails in a way that may pass is repeated, after a back-off, until the deadline;
-what then has not answered, or cannot be trusted, becomes a `CloudError` with a stable reason.
+An attempt that fails in a way that may pass is repeated, after a back-off, until the deadline.
+Where the second fails too the log says so, for somebody may be waiting. What then has not
+answered, or cannot be trusted, becomes a `CloudError` with a stable reason.
 """
 
 from __future__ import annotations
 
+import logging
 import random
 import traceback
 from collections.abc import Container
@@ -23,6 +25,8 @@ from escalade.edge.wire.connection.handshake import Mistrust, mistrust_of
 from escalade.v1 import cascade_pb2 as pb
 from escalade.v1.quoting import one_line
 from escalade.v1.reasons import name_of_reason, reason_of_name
+
+_LOG = logging.getLogger(__name__)
 
 # Exponential back-off with full jitter: AWS Architecture Blog, "Exponential Backoff And Jitter".
 _FIRST_BACKOFF_S, _MAX_BACKOFF_S = 0.1, 1.0
@@ -72,6 +76,7 @@ class Attempts:
     def restart(self) -> None:
         """Start again after progress: whole deadline, short back-off, this attempt the first."""
         self.count = min(self.count, 1)
+        self._told = False
         self._ceiling_s = _FIRST_BACKOFF_S
         self._until_s = self._clock.now_s() + self.deadline_s
 
@@ -97,6 +102,9 @@ class Attempts:
         left_s = self._until_s - self._clock.now_s()
         if not self._passes(failed, info) or wait_s >= left_s:
             raise self._explain(failed, info) from error
+        if self.count > 1 and not self._told:  # what passes at once is not worth a line
+            self._told = True
+            _LOG.warning("%s; asked again for %.3g s", self._explain(failed, info), left_s)
         self._clock.sleep_s(wait_s)
         self._ceiling_s = min(2 * self._ceiling_s, _MAX_BACKOFF_S)
 
