@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from escalade.simulator.devices import Devices
     from escalade.simulator.replay import Room, Setting
 
 ProfilesOption = Annotated[
@@ -75,7 +76,7 @@ BlockedOption = Annotated[
 def setting_of(
     *,
     device: str | None,
-    devices: Path | None,
+    devices: Devices,
     deadline_s: float | None,
     hedge_after_s: float | None,
     dialled: float,
@@ -85,15 +86,17 @@ def setting_of(
 ) -> Setting:
     """What these options have other than it was recorded; arguments as their texts say.
 
+    `devices` are those known (`devices_with` of `--devices`).
+
     Raises:
         BadParameter: `--early` says no room.
         SimulatorError: a device is not known, a policy cannot be read, or a number is out of range.
     """
-    from escalade.simulator.devices import devices_with, replayed_named
+    from escalade.simulator.devices import replayed_named
     from escalade.simulator.replay import Setting, keeping_of
 
     return Setting(
-        device=None if device is None else replayed_named(device, devices_with(devices)),
+        device=None if device is None else replayed_named(device, devices),
         deadline_s=math.inf if deadline_s is None else deadline_s,
         hedge_after_s=math.inf if hedge_after_s is None else hedge_after_s,
         dialled=dialled,

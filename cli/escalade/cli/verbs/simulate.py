@@ -110,6 +110,7 @@ def simulate(
         return
     from escalade.cli.destinations import check_destinations
     from escalade.cli.output import print_json, progress_bar, show_written
+    from escalade.simulator.devices import devices_with
     from escalade.simulator.network import profiles_with
     from escalade.simulator.replay import simulate as simulate_traces
 
@@ -123,7 +124,7 @@ def simulate(
     )
     setting = setting_of(
         device=device,
-        devices=devices,
+        devices=devices_with(devices),
         deadline_s=deadline_s,
         hedge_after_s=hedge_after_s,
         dialled=dialled,

@@ -129,14 +129,16 @@ def plan(
     from escalade.cli.destinations import check_destinations
     from escalade.cli.output import print_json, progress_bar, show_written
     from escalade.cli.tables import show_report
+    from escalade.simulator.devices import devices_with
     from escalade.simulator.network import profiles_with
     from escalade.simulator.planning import Goal, lines_of, make_plan, tables_of
     from escalade.simulator.recorded import hour_words, read_sample, with_prices
     from escalade.simulator.replay import networks_of
 
+    known_devices = devices_with(devices)
     setting = setting_of(
         device=device,
-        devices=devices,
+        devices=known_devices,
         deadline_s=deadline_s,
         hedge_after_s=hedge_after_s,
         dialled=dialled,
@@ -160,7 +162,9 @@ def plan(
             import tomlkit  # noqa: F401 - before the work, so that it cannot fail after
         from escalade.simulator.planning.deployment import checked_a_day, read_fleet
 
-        planned = read_fleet(fleet, trace, device=setting.device, known=known)
+        planned = read_fleet(
+            fleet, trace, device=setting.device, known=known, devices=known_devices
+        )
         if out is not None and not fleet.is_file():
             raise typer.BadParameter("--out reads the fleet again, and --fleet is no file")
         told = checked_a_day("--queries-a-day", queries_a_day, planned.queries_a_day)
@@ -182,7 +186,7 @@ def plan(
         queries_a_day=queries_a_day,
         battery_share=battery_share,
         queries_a_device=queries_a_device,
-        battery_wh=setting.battery_wh,
+        battery_wh=setting.battery_wh if planned is None else planned.battery_wh,
         minimise=minimise,  # type: ignore[arg-type]  # `Goal` refuses others, and names these
     )
     notes = list[str]()
