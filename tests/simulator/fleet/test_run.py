@@ -147,6 +147,23 @@ def test_who_has_no_answer_of_its_own_drops_what_the_cloud_refuses(tmp_path: Pat
         assert row.latency.count == (row.deferred if fallback == "false" else row.queries)
 
 
+def test_who_is_refused_hears_of_it_a_round_trip_later(tmp_path: Path) -> None:
+    """One query holds the cloud for good; each attempt of all others takes its 100 ms, and more."""
+    answers = 'device_s = 0.01, cloud_s = 1e6, deferral_rate = 1.0, spread = "constant"'
+    for retries, least_s in (("deadline_s = 0", 0.11), ("deadline_s = 0.3\nfirst_s = 0.001", 0.21)):
+        told = f"[retries]\n{retries}\n"
+        report = run(tmp_path, fleet(answers=answers, cloud=f"replicas = 1\nqueue = 0\n{told}"))
+        row, cloud = report.together, report.cloud
+        assert row.degraded == row.queries > 1000
+        assert cloud.refused == cloud.attempts - 1
+        assert row.latency is not None
+        tries = cloud.attempts / row.queries
+        waited_s = row.latency.mean - 0.01 - 0.1 * tries
+        assert row.latency.p50 >= least_s - 1e-3
+        # What is left is of random waits: of at most 1, 2, 4 ... ms, half of it on average.
+        assert -1e-4 < waited_s < 0.001 * 2**tries
+
+
 def test_an_outage_makes_no_storm(tmp_path: Path) -> None:
     """What waited comes back within a second or two, nobody is refused for long, and it is over."""
     outage = '[[outages]]\nfrom_s = 100\nto_s = 200\ngroup = "phones"\n'
