@@ -40,9 +40,7 @@ def main() -> None:
             "plan": [*replayed, "--p95-ms", "300"],
             "evaluate": [str(path)],
         }
-        rows = [
-            [Cell(verb), *map(Cell, measured(verb, verbs[verb]))] for verb in options.verbs
-        ]
+        rows = [[Cell(verb), *map(Cell, measured(verb, verbs[verb]))] for verb in options.verbs]
     title = f"A trace of {options.queries:,} queries"
     show_table(TextTable(title, ["escalade", "seconds", "of a core", "MiB"], rows))
 

@@ -1,4 +1,4 @@
-"""What a fleet's file says its devices are: one rule for `fleet`, `fleet --p99-s`, `plan --fleet`."""
+"""What a fleet's file says its devices are: one rule for `fleet`, its `--p99-s`, `plan --fleet`."""
 
 from __future__ import annotations
 

@@ -49,8 +49,8 @@ def asked_of(
         side_by_side: all of them have begun before any has answered.
         gated: whether a tier above answers what is deferred; else members answer until the winner
             is certain,
-        threshold: and until it is so on which side of this the score is; None: of no interest. Where
-            it is gated `levels` are of all thresholds, and this is none.
+        threshold: and until it is so on which side of this the score is; None: of no interest.
+            Where it is gated `levels` are of all thresholds, and this is none.
     """
     count = len(queries)
     if side_by_side:

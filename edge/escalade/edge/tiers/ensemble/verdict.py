@@ -14,8 +14,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     #: The member's place.
     winner: int
-    #: The bound that decided, where not all were heard, and without a threshold the most that it may
-    #: be; None without a gate.
+    #: The bound that decided, where not all were heard, and without a threshold the most that it
+    #: may be; None without a gate.
     score: float | None
     defers: bool
     #: Whether nobody who is yet to be heard can make another text win.

@@ -28,8 +28,8 @@ NOBODY = -1
 #: were ever put into a slot.
 USED, WAITING, AGAIN, ON, COMING, PAID, FIRST_COMING, FREE, STARTED = range(9)
 #: Places in `Cloud.times`: until when use is counted; when scaling looks next; since when fewer
-#: replicas would do, and the most that would have since; when a query last ended, and after how long
-#: those that are refused come back by that.
+#: replicas would do, and the most that would have since; when a query last ended, and how long
+#: those that are refused wait at least.
 COUNTED, LOOK, LOW_SINCE, LOW_MOST, ENDED, RETRY = range(6)
 
 

@@ -21,7 +21,6 @@ from escalade.simulator.fleet.engine.servers.turns import FIRST_RETRY_S, turn_s
 CALLS_AGAIN, BACK = range(2)
 
 
-
 class Bounds(NamedTuple):
     """What V gateways need beside `Serving` where any of them refuses, with its J jobs.
 
