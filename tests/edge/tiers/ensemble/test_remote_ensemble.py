@@ -123,7 +123,7 @@ def test_all_are_asked_at_the_same_time(clouds: list[ScriptedCloud], vote: Any) 
 
     for cloud in clouds:
         cloud.replies = [reply]
-    answer = vote().ask(PROMPT)
+    answer = vote().ask(PROMPT, shadow=True)  # which waits for all
     assert (answer.text, answer.score) == ("large answer", 0.0)
     assert [one.text for one in answer.said.members] == ["large answer"] * 3
 
@@ -150,7 +150,7 @@ def test_the_answers_vote_by_any_rule_of_texts(
 ) -> None:
     for cloud, says in zip(clouds, texts, strict=True):
         answers(cloud, says)
-    answer = vote(rule=rule, weights=weights).ask(PROMPT)
+    answer = vote(rule=rule, weights=weights).ask(PROMPT, shadow=True)
     assert answer.text == text
     assert answer.score == pytest.approx(score)
 
@@ -160,7 +160,7 @@ def test_mean_score_is_of_log_probabilities_that_travel_and_0_of_who_gives_none(
 ) -> None:
     answers(clouds[0], "a", token_ids=[1, 2], logprobs=[-0.5, -1.5])
     answers(clouds[1], "a", token_ids=[1], logprobs=[-0.25])
-    answer = vote(rule="mean-score").ask(PROMPT)
+    answer = vote(rule="mean-score").ask(PROMPT, shadow=True)
     assert answer.text == "a"
     expected = 1 - (2.718281828459045**-1.0 + 2.718281828459045**-0.25) / 3
     assert answer.score == pytest.approx(expected)
@@ -223,7 +223,7 @@ def test_one_that_fails_agrees_with_nobody_and_the_vote_goes_on_and_says_so(
         answers(cloud, "a")
     addresses = [cloud.address for cloud in clouds]
     addresses[place] = fault(clouds[place], nobody)
-    answer = vote(addresses=addresses, deadline_s=0.5).ask(PROMPT)
+    answer = vote(addresses=addresses, deadline_s=0.5).ask(PROMPT, shadow=True)  # waits for all
     assert (answer.text, answer.outcome, answer.reason) == ("a", "answered", None)
     assert answer.score == pytest.approx(1 / 3)
     members = answer.said.members
