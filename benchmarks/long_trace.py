@@ -16,7 +16,8 @@ from pathlib import Path
 
 import msgspec
 
-from escalade.cli.output import note_console, progress_bar, show_table
+from escalade.cli.output import note_console, progress_bar
+from escalade.cli.tables import show_table
 from escalade.edge.trace import read_trace, write_trace
 from escalade.simulator.formats import Cell, TextTable
 
@@ -31,6 +32,8 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=1_000_000)
     parser.add_argument("--verbs", nargs="+", choices=VERBS, default=VERBS, help="that are run")
     options = parser.parse_args()
+    if options.queries < 1:
+        parser.error(f"--queries: must be at least 1, got {options.queries}")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "long.jsonl"
         write_long(options.trace, path, options.queries)
