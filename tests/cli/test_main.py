@@ -274,7 +274,7 @@ def test_too_little_memory_is_one_line(
     code = (
         "import resource, sys\n"
         f"import escalade.cli.destinations, escalade.cli.options, {loaded}\n"
-        "import numpy; numpy.ones((64, 64)) @ numpy.ones((64, 64))\n"  # and its buffers
+        "import numpy; numpy.ones((999, 999)) @ numpy.ones((999, 999))\n"  # its buffers
         "from escalade.cli.main import run\n"
         "from escalade.cli.output import progress_bar\n"
         "pages = int(open('/proc/self/statm').read().split()[0])\n"
