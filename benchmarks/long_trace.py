@@ -16,10 +16,12 @@ from pathlib import Path
 
 import msgspec
 
-from escalade.cli.output import note_console, progress_bar, show_table
+from escalade.cli.output import note_console, progress_bar
+from escalade.cli.tables import show_table
 from escalade.edge.trace import read_trace, write_trace
 from escalade.simulator.formats import Cell, TextTable
 
+VERBS = ("simulate", "plan", "evaluate")
 _MIB_KIB = 1024
 
 
@@ -28,7 +30,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="long-trace", description=__doc__)
     parser.add_argument("trace", type=Path, help="of `escalade record`; its times are replayed")
     parser.add_argument("--queries", type=int, default=1_000_000)
+    parser.add_argument("--verbs", nargs="+", choices=VERBS, default=VERBS, help="that are run")
     options = parser.parse_args()
+    if options.queries < 1:
+        parser.error(f"--queries: must be at least 1, got {options.queries}")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "long.jsonl"
         write_long(options.trace, path, options.queries)
@@ -38,7 +43,7 @@ def main() -> None:
             "plan": [*replayed, "--p95-ms", "300"],
             "evaluate": [str(path)],
         }
-        rows = [[Cell(verb), *map(Cell, measured(verb, verbs[verb]))] for verb in verbs]
+        rows = [[Cell(verb), *map(Cell, measured(verb, verbs[verb]))] for verb in options.verbs]
     title = f"A trace of {options.queries:,} queries"
     show_table(TextTable(title, ["escalade", "seconds", "of a core", "MiB"], rows))
 

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 import msgspec
-from benchmarks.sim_vs_live.loads import LOADS, PARTS, SHARE, TIERS
+from benchmarks.sim_vs_live.loads import LEAST, LOADS, PARTS, SHARE, TIERS
 from benchmarks.study.jobs import REPOSITORY, keep_settings
 
 #: From no delay that can be seen to a satellite's; that which has a cycle of 15 s among them.
@@ -50,8 +50,9 @@ def main() -> None:
     options = parser.parse_args()
     if not 0 < options.share < math.inf:
         parser.error(f"--share: must be above 0 and finite, got {options.share}")
-    if options.parts < 1:
-        parser.error(f"--parts: must be at least 1, got {options.parts}")
+    for name, least in LEAST.items():
+        if (given := getattr(options, name)) < least:
+            parser.error(f"--{name}: must be at least {least}, got {given}")
     # Processes that are begun import this file again, and are to be there at once.
     from benchmarks.sim_vs_live.report import added_tables_of, read_findings, tables_of, write
 

@@ -18,3 +18,5 @@ SHARE = 0.7
 #: on: a machine that grows faster or slower does so for both alike. With four parts, of ten seconds
 #: each, rounds differed by 4 to 8 % where a shared machine was faster now, slower then.
 PARTS = 16
+#: Of what is asked for so many of.
+LEAST = {"queries": 1, "calls": 1, "parts": 1, "rounds": 1, "seed": 0}

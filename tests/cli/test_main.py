@@ -273,7 +273,17 @@ def test_usage_errors_have_the_same_code(invoke: Invoke, arguments: list[str]) -
     assert line.endswith(" --help")
 
 
-def test_too_little_memory_is_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("verb", "options", "loaded"),
+    [
+        ("evaluate", [], "escalade.simulator.evaluation"),
+        ("simulate", ["--profile", "lte"], "escalade.simulator.report"),
+        ("plan", ["--profile", "lte", "--calls", "0.5"], "escalade.simulator.planning"),
+    ],
+)
+def test_too_little_memory_is_one_line(
+    tmp_path: Path, verb: str, options: list[str], loaded: str
+) -> None:
     """A limit as `ulimit -v` sets it, a little above what the process has once all is loaded."""
     member = {"member": 0, "text": "x", "logprobs": [-0.5] * 50, "seconds": 0.1, "correct": True}
     member |= {"prompt_tokens": 3, "generated_tokens": 50}
@@ -292,22 +302,25 @@ def test_too_little_memory_is_one_line(tmp_path: Path) -> None:
         stream.writelines(json.dumps({"id": f"{k}", **row}) + "\n" for k in range(20_000))
     code = (
         "import resource, sys\n"
-        "import escalade.cli.destinations, escalade.simulator.evaluation\n"
+        f"import escalade.cli.destinations, escalade.cli.options, {loaded}\n"
+        "import numpy; numpy.ones((999, 999)) @ numpy.ones((999, 999))\n"  # its buffers
         "from escalade.cli.main import run\n"
         "from escalade.cli.output import progress_bar\n"
         "pages = int(open('/proc/self/statm').read().split()[0])\n"
         "most = pages * resource.getpagesize() + 30_000_000\n"
         "resource.setrlimit(resource.RLIMIT_AS, (most, most))\n"
-        f"sys.argv = ['escalade', 'evaluate', *sys.argv[1:], {str(path)!r}]\n"
+        f"sys.argv = ['escalade', {verb!r}, *sys.argv[1:], {str(path)!r}]\n"
         "run()\n"
     )
-    command = [sys.executable, "-c", code]
+    if verb == "simulate":
+        options = [*options, "--out", str(tmp_path / "page.html")]
+    command = [sys.executable, "-c", code, *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: out of memory")
     less = subprocess.run(
-        [*command, "--sample", "50", "--resamples", "1"],
+        [*command, "--sample", "50", *(["--resamples", "1"] if verb == "evaluate" else [])],
         capture_output=True,
         text=True,
         check=False,

@@ -20,6 +20,8 @@ class Query:
     #: Where it has a place at a gateway that is not answered.
     place: Server | None = None
     since_s: float = 0.0
+    #: When it came into a slot.
+    began_s: float = 0.0
     is_past: bool = False
     #: Where it comes to when it comes; None is the cloud.
     gateway: Server | None = None

@@ -76,6 +76,7 @@ class _Events:
             for k, kind in enumerate(kinds)
         ]
         self._scaling = Scaling(model, self._replicas)
+        self._ended_s, self._retry_s = -np.inf, 0.1  # of a query in the cloud, and what it tells
         self._waiting: list[Query] = []
         self._due = 0  # queries that are to go to the cloud, and have not ended
         self._ended: list[tuple[int, int, np.int64]] = []
@@ -272,7 +273,7 @@ class _Events:
             self._waiting.append(query)
         else:
             _, down_s = delays_of(self._model, query.key, query.record, query.attempt)
-            self._fail(query, now_s + down_s)
+            self._fail(query, now_s + down_s, self._retry_s)
 
     def _stretched(self, server: Server) -> float:
         return 1.0 + server.slowdown * (len(server.queries) - 1)
@@ -287,9 +288,18 @@ class _Events:
         server.moved_s = now_s
         near = self._model.gateways
         takes_s = near.answer_s if server.is_gateway else self._model.cloud_s
+        query.began_s = now_s
         end_s = server.done_s + takes_s[query.record]
         server.queries.append((end_s, next(self._started), query))
         self._plan_end(server, now_s)
+
+    def _note_turn(self, query: Query, now_s: float) -> None:
+        """What those that the cloud refuses are told: of several ends at one time the longest."""
+        places = self._model.slots * sum(one.is_taking for one in self._replicas)
+        turn_s = max((now_s - query.began_s) / places, 1e-3)
+        if now_s == self._ended_s:
+            turn_s = max(turn_s, self._retry_s)
+        self._ended_s, self._retry_s = now_s, turn_s
 
     def _plan_end(self, server: Server, now_s: float) -> None:
         server.planned = next(self._serial)
@@ -305,6 +315,8 @@ class _Events:
         server.done_s, server.moved_s = first[0], now_s
         server.queries.remove(first)
         query = first[2]
+        if not server.is_gateway:
+            self._note_turn(query, now_s)
         if server.is_gateway:
             query.gateway = None
             if self._model.gateways.defers[query.record]:

@@ -126,6 +126,21 @@ def test_the_agreement_and_the_weights_that_picked_are_written(
     assert by_mean | {"agreement": "vote"} == by_vote
 
 
+@pytest.mark.parametrize("agreement", ["vote", "mean-score", "similarity:edit"])
+def test_the_device_asks_as_many_as_the_choice_was_measured_with(
+    pick: Callable[..., Any], zoo: Path, tmp_path: Path, agreement: str
+) -> None:
+    """What is written is an only tier, with a gate for its rule where that is not the vote."""
+    models, out = [zoo / name for name in ("tiny", "other8", "other")], tmp_path / "cascade.toml"
+    arguments = ("--data", zoo / "valid.jsonl", "--test", zoo / "test.jsonl", "--least", 3)
+    found = pick(*models, *arguments, "--agreement", agreement, "--out", out)
+    prompts = [json.loads(line)["prompt"] for line in (zoo / "test.jsonl").read_text().splitlines()]
+    with EdgeClient.open(out, OpenOptions()) as client:
+        asked = [len(client.ask(prompt).said.members) for prompt in prompts]
+    assert found["voted"]["asked"] == sum(asked) / len(asked)
+    assert min(asked) < 3
+
+
 def test_a_trace_that_is_there_gives_the_same_as_asking_again(
     pick: Callable[..., Any], invoke: Invoke, zoo: Path, tmp_path: Path
 ) -> None:

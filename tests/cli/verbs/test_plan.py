@@ -135,7 +135,7 @@ def test_a_deployment_is_told_in_lines_and_tables(folder: Path, invoke: Invoke) 
     assert second.startswith("it misses p50 of ")
 
 
-def test_a_device_in_place_of_the_recorder_is_written_as_its_scale(
+def test_a_device_in_place_of_the_recorder_is_written_with_its_scale(
     folder: Path, invoke: Invoke
 ) -> None:
     trace, fleet, out = (folder / one for one in ("in/day.trace", "fleet.toml", "new.toml"))
@@ -149,11 +149,13 @@ def test_a_device_in_place_of_the_recorder_is_written_as_its_scale(
         "plan", trace, "--fleet", fleet, "--battery-share", 0.05, *asked, "--json"
     )
     assert (code, err) == (0, "")
-    joules = next(bound for bound in json.loads(said)["bounds"] if bound["quantity"] == "joules")
-    # Of the busiest group, whose three recorded queries come every 50 s.
-    assert joules["limit"] == pytest.approx(0.05 * 15 * 3600 / (3 * 86_400 / 50))
+    bounds = [one for one in json.loads(said)["bounds"] if one["quantity"] == "joules"]
+    # Of each group's own queries: 20 an hour, and three recorded ones that come every 50 s.
+    for bound, a_day in zip(bounds, (20 * 24, 3 * 86_400 / 50), strict=True):
+        assert bound["limit"] == pytest.approx(0.05 * 15 * 3600 / a_day)
     groups = tomllib.loads(out.read_text())["groups"]
     assert [one.get("scale") for one in groups] == [3.0, 3.0, None]
+    assert [one.get("device") for one in groups] == ["phone", "phone", None]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from escalade.edge.base import pretty_json
 from escalade.edge.trace import Trace, write_trace
 from escalade.simulator.devices import Replayed, devices_with
-from escalade.simulator.errors import FleetError
+from escalade.simulator.errors import ProfileError
 from escalade.simulator.fleet import lines_of, run_fleet, tables_of
 from escalade.simulator.fleet.energy import EnergyRow
 from escalade.simulator.fleet.frames import frames_of
@@ -222,6 +222,6 @@ def test_of_devices_without_a_name_nothing_is_said(tmp_path: Path) -> None:
     ]
     assert "energy" not in [one.name for one in frames_of(plain)]
     with pytest.raises(
-        FleetError, match=r"group 'phones': device must be one of .*did you mean 'mine'"
+        ProfileError, match=r"group 'phones': device must be one of .*did you mean 'mine'"
     ):
         run(tmp_path, fleet('device = "mime"'))

@@ -117,6 +117,36 @@ def test_who_has_no_answer_of_its_own_drops_what_the_cloud_refuses(tmp_path: Pat
         assert row.latency.count == (row.deferred if fallback == "false" else row.queries)
 
 
+def test_who_is_refused_hears_of_it_a_round_trip_later(tmp_path: Path) -> None:
+    """One query holds the cloud for good; each attempt of all others takes its 100 ms.
+
+    Between two of them lies what the cloud says before it has answered any, 100 ms: more than the
+    random waits, of milliseconds.
+    """
+    answers = 'device_s = 0.01, cloud_s = 1e6, deferral_rate = 1.0, spread = "constant"'
+    for deadline_s, tries in ((0.0, 1), (0.25, 2), (0.45, 3)):
+        told = f"[retries]\nfirst_s = 0.002\ndeadline_s = {deadline_s}\n"
+        report = run(tmp_path, fleet(answers=answers, cloud=f"replicas = 1\nqueue = 0\n{told}"))
+        row, cloud = report.together, report.cloud
+        assert row.latency is not None
+        assert row.degraded == row.latency.count - row.deferred > 1000
+        assert cloud.refused == cloud.attempts - 1
+        assert cloud.attempts == pytest.approx(tries * row.degraded, rel=1e-3)
+        assert row.latency.p50 == pytest.approx(0.01 + 0.1 * tries + 0.1 * (tries - 1), rel=0.01)
+
+
+def test_who_the_cloud_refuses_comes_back_when_it_says(tmp_path: Path) -> None:
+    """After its last answer's seconds by its slots: 0.8 s by 4, where random waits are short."""
+    answers = 'device_s = 0.01, cloud_s = 0.8, deferral_rate = 1.0, spread = "constant"'
+    told = "[retries]\nfirst_s = 0.001\nmost_s = 0.001\ndeadline_s = 0.25\n"
+    cloud = f"replicas = 2\nslots = 2\nqueue = 0\n{told}"
+    report = run(tmp_path, fleet(answers=answers, cloud=cloud))
+    row = report.together
+    assert row.degraded > 1000
+    # 0.1 s until it hears, and 0.2 more would be too late: almost all call once.
+    assert report.cloud.attempts == pytest.approx(row.queries, rel=0.01)
+
+
 def test_an_outage_makes_no_storm(tmp_path: Path) -> None:
     """What waited comes back within a second or two, nobody is refused for long, and it is over."""
     outage = '[[outages]]\nfrom_s = 100\nto_s = 200\ngroup = "phones"\n'

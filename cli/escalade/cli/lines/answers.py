@@ -182,7 +182,8 @@ def _tier_lines(name: str, tier: TierInfo, said: TierAnswer) -> list[str]:
 
 def _bound(tier: TierInfo, said: TierAnswer) -> str:
     """What the score is where the answer, or the vote, was decided before its end."""
-    if not said.stopped_early or said.score is None or tier.threshold is None:
+    if not said.stopped_early or said.score is None:
         return ""
     votes = _votes(tier, said)
-    return "at most " if votes is not None and said.score < tier.threshold else "at least "
+    below = tier.threshold is None or said.score < tier.threshold
+    return "at most " if votes is not None and below else "at least "

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from escalade.simulator.devices import Devices
     from escalade.simulator.replay import Room, Setting
 
 ProfilesOption = Annotated[
@@ -72,10 +73,24 @@ BlockedOption = Annotated[
 ]
 
 
+def known_devices(devices: Path | None, *, named: bool) -> Devices:
+    """Those of `--devices` before those that are known; `named`: whether anything names one.
+
+    Raises:
+        BadParameter: a file is given, and nothing names a device.
+        SimulatorError: it cannot be read.
+    """
+    from escalade.simulator.devices import devices_with
+
+    if devices is not None and not named:
+        raise typer.BadParameter(f"--devices goes with --device; got {devices} alone")
+    return devices_with(devices)
+
+
 def setting_of(
     *,
     device: str | None,
-    devices: Path | None,
+    devices: Devices,
     deadline_s: float | None,
     hedge_after_s: float | None,
     dialled: float,
@@ -85,17 +100,17 @@ def setting_of(
 ) -> Setting:
     """What these options have other than it was recorded; arguments as their texts say.
 
+    `devices` are those known (`known_devices`).
+
     Raises:
-        BadParameter: `--early` says no room, or `--devices` is given for no `--device`.
+        BadParameter: `--early` says no room.
         SimulatorError: a device is not known, a policy cannot be read, or a number is out of range.
     """
-    from escalade.simulator.devices import devices_with, replayed_named
+    from escalade.simulator.devices import replayed_named
     from escalade.simulator.replay import Setting, keeping_of
 
-    if devices is not None and device is None:
-        raise typer.BadParameter(f"--devices goes with --device; got {devices} alone")
     return Setting(
-        device=None if device is None else replayed_named(device, devices_with(devices)),
+        device=None if device is None else replayed_named(device, devices),
         deadline_s=math.inf if deadline_s is None else deadline_s,
         hedge_after_s=math.inf if hedge_after_s is None else hedge_after_s,
         dialled=dialled,

@@ -41,12 +41,13 @@ def fleet(
     The first run after an installation compiles for a while.
     """
     from escalade.cli.destinations import check_destinations
-    from escalade.cli.output import print_json, progress_bar, result_console, show_written
+    from escalade.cli.output import print_json, progress_bar, show_written
     from escalade.cli.tables import show_report
     from escalade.edge.base import text_of
     from escalade.simulator.devices import devices_with
     from escalade.simulator.fleet import (
         capacity_lines,
+        capacity_tables,
         frames_of,
         lines_of,
         plan_capacity,
@@ -62,12 +63,13 @@ def fleet(
                 "--report, --figures and --tables are of a run, not of --p99-s"
             )
         with progress_bar("planning") as tick:
-            capacity = plan_capacity(spec, p99_s, seed=seed, known=known, progress=tick)
+            capacity = plan_capacity(
+                spec, p99_s, seed=seed, known=known, devices=known_devices, progress=tick
+            )
         if json:
             print_json(capacity)
             return
-        for line in capacity_lines(capacity):
-            result_console().print(line)
+        show_report(capacity_lines(capacity), capacity_tables(capacity))
         return
     check_destinations(
         {"--report": report},

@@ -25,6 +25,7 @@ from escalade.cli.options import (
     WaitOption,
     given_options,
     hour_prices_of,
+    known_devices,
     prices_of,
     setting_of,
 )
@@ -123,7 +124,7 @@ def simulate(
     )
     setting = setting_of(
         device=device,
-        devices=devices,
+        devices=known_devices(devices, named=device is not None),
         deadline_s=deadline_s,
         hedge_after_s=hedge_after_s,
         dialled=dialled,

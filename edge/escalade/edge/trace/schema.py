@@ -172,7 +172,8 @@ class TierAnswer(Line, frozen=True, kw_only=True):
     #: Those that were asked, in order; at least 1.
     members: list[MemberAnswer]
     #: r(x) under the header's rule of this tier; of a response that was stopped early, or a vote
-    #: that was decided early, the bound that decided. None where the tier has no rule.
+    #: that was decided early, the bound that decided (without a threshold the most that it may be).
+    #: None where the tier has no rule.
     score: float | None
     correct: bool | None
     #: From the query's coming to the tier to its answer, as the caller saw it.

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from escalade.simulator.errors import FleetError, ProfileError
+from escalade.simulator.devices import Devices
+from escalade.simulator.errors import FleetError
 from escalade.simulator.fleet.demand import (
     Built,
     Queries,
@@ -23,13 +24,13 @@ from escalade.simulator.fleet.description import (
     CloudTable,
     Dialling,
     GatewayTable,
-    Group,
     Recorded,
     Spec,
 )
 from escalade.simulator.fleet.engine import Model
+from escalade.simulator.fleet.naming import Named, named_of
 from escalade.simulator.formats import nominal_seconds
-from escalade.simulator.network import Profile, Profiles, get_profile, held_share
+from escalade.simulator.network import Profiles, held_share
 
 _MAX_SEED = 2**32 - 1
 #: Share of calls that a stall of another's holds up, from which p99.9 is another one.
@@ -54,13 +55,20 @@ class Fleet(NamedTuple):
     notes: list[str]
 
 
-def build(spec: Spec, folder: Path, *, seed: int, known: Profiles | None = None) -> Fleet:
+def build(
+    spec: Spec,
+    folder: Path,
+    *,
+    seed: int,
+    known: Profiles | None = None,
+    devices: Devices | None = None,
+) -> Fleet:
     """The arrays of a fleet that can be served; arguments and errors are those of `built_of`.
 
     Raises:
         SimulatorError: it cannot be served at all, too.
     """
-    built = built_of(spec, folder, seed=seed, known=known)
+    built = built_of(spec, folder, seed=seed, known=known, devices=devices)
     load = load_of(spec, built)
     check_cloud(spec, load)
     notes = [f"{one.group.name}: {note}" for one in built for note in _notes(one, spec.seconds)]
@@ -74,6 +82,7 @@ def built_of(
     *,
     seed: int,
     known: Profiles | None = None,
+    devices: Devices | None = None,
     queries: Mapping[str, Queries] | None = None,
 ) -> list[Built]:
     """Each group of a fleet.
@@ -83,32 +92,23 @@ def built_of(
         folder: that its paths are relative to.
         seed: of everything drawn.
         known: networks by name; None is those that come with the package.
+        devices: by name; None is likewise.
         queries: of groups, by name, in place of those that their traces hold.
 
     Raises:
         DataError: a trace cannot be read.
-        SimulatorError: a network is unknown, or a file does not hold what it must.
+        SimulatorError: a network or a device is unknown, or a file does not hold what it must.
     """
     if not 0 <= seed <= _MAX_SEED:
         raise FleetError(f"seed must be in [0, {_MAX_SEED}]; got {seed}")
-    # Before traces are read, which may take a while.
-    profiles = [profile_of(f"group {one.name!r}", one.profile, known) for one in spec.groups]
-    past = [
-        None
-        if one.past_gateway is None
-        else profile_of(f"group {one.name!r}: past_gateway", one.past_gateway, known)
-        for one in spec.groups
-    ]
-    beyond = {
-        one.name: profile_of(f"gateways {one.name!r}", one.profile, known) for one in spec.gateways
-    }
+    named = named_of(spec, known, devices)  # before traces are read, which may take a while
     given = dict(queries or {})
     for group in spec.groups:
         if group.name not in given:
             given[group.name] = queries_of(group, spec.cloud, folder, seed)
     return [
-        _build_group(spec, group, profile, beyond, aside, folder, seed, given[group.name])
-        for group, profile, aside in zip(spec.groups, profiles, past, strict=True)
+        _build_group(spec, place, named, folder, seed, given[group.name])
+        for place, group in enumerate(spec.groups)
     ]
 
 
@@ -170,28 +170,10 @@ def _held(calls: float, held: float) -> str:
     )
 
 
-def profile_of(whose: str, name: str, known: Profiles | None) -> Profile:
-    """The network of that name.
-
-    Raises:
-        ProfileError: there is none; the message says whose.
-    """
-    try:
-        return get_profile(name, known)
-    except ProfileError as error:
-        raise ProfileError(f"{whose}: {error}") from error
-
-
 def _build_group(
-    spec: Spec,
-    group: Group,
-    profile: Profile,
-    beyond: Mapping[str, Profile],
-    past: Profile | None,
-    folder: Path,
-    seed: int,
-    queries: Queries,
+    spec: Spec, place: int, named: Named, folder: Path, seed: int, queries: Queries
 ) -> Built:
+    group = spec.groups[place]
     rate = Rate.of(np.zeros(1), np.zeros(1))
     times = np.empty(0)
     try:
@@ -209,10 +191,19 @@ def _build_group(
     above = [
         one for one in spec.outages if one.gateway is not None and one.gateway == group.gateway
     ]
-    behind = None if group.gateway is None else beyond[group.gateway]
-    of_all = [one for one in leaving if one.group is None]
     return Built(
-        group, profile, behind, past, queries, rate, times, leaving, above, of_all, expected
+        group=group,
+        device=named.devices[place],
+        profile=named.profiles[place],
+        beyond=None if group.gateway is None else named.beyond[group.gateway],
+        past=named.past[place],
+        queries=queries,
+        rate=rate,
+        times=times,
+        outages=leaving,
+        outages_beyond=above,
+        outages_past=[one for one in leaving if one.group is None],
+        expected=expected,
     )
 
 

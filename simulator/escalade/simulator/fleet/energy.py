@@ -12,10 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import msgspec
-
-from escalade.simulator.devices import J_PER_WH, Device, Devices, get_device
-from escalade.simulator.errors import FleetError, ProfileError
+from escalade.simulator.devices import J_PER_WH, Device, EnergyRow
 from escalade.simulator.fleet.demand import Built
 from escalade.simulator.fleet.description import Spec
 from escalade.simulator.fleet.engine import Outcome
@@ -23,30 +20,6 @@ from escalade.simulator.formats import percent
 from escalade.simulator.network import Profile
 
 _DAY_S = 86_400.0
-
-
-class EnergyRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What queries take of a group's devices, on average, from the first second to the last.
-
-    None is what no source says.
-    """
-
-    group: str
-    device: str
-    #: Of one device, as they come in this run.
-    queries_a_day: float
-    #: Joules of a query: of the device's models, of its calls, and of both.
-    computed_j: float | None
-    called_j: float | None
-    joules: float | None
-    #: Of one device in such a day.
-    joules_a_day: float | None
-    battery_wh: float | None
-    #: Share of its battery that these are, which may be above 1.
-    battery_share: float | None
-    #: What 99 of 100 devices do not go beyond by how many queries come to them; None of a run
-    #: shorter than a day, too, for an hour's chance is not a day's.
-    battery_share_p99: float | None
 
 
 class _Calls(NamedTuple):
@@ -69,7 +42,7 @@ class _Calls(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Power:
+class _Power:
     """What a group's devices draw.
 
     Attributes:
@@ -150,31 +123,17 @@ class Power:
         return found
 
 
-def powers_of(built: Sequence[Built], known: Devices) -> list[Power | None]:
-    """Of each group; None of one that says no device.
-
-    Raises:
-        FleetError: there is none of that name.
-    """
-    found: list[Power | None] = []
-    for one in built:
-        name = one.group.device
-        try:
-            found.append(None if name is None else Power(one, get_device(name, known)))
-        except ProfileError as error:
-            raise FleetError(f"group {one.group.name!r}: {error}") from error
-    return found
-
-
 def energy_of(
-    spec: Spec, outcome: Outcome, powers: Sequence[Power | None]
+    spec: Spec, outcome: Outcome, built: Sequence[Built]
 ) -> tuple[list[EnergyRow], list[str]]:
     """A row of each group whose devices are named, and what has no source."""
-    named = [(place, one) for place, one in enumerate(powers) if one is not None]
-    rows = [one.row(outcome, place, spec.seconds) for place, one in named]
-    return rows, [
-        note for row, (_, one) in zip(rows, named, strict=True) for note in one.notes(row)
-    ]
+    rows, notes = list[EnergyRow](), list[str]()
+    for place, one in enumerate(built):
+        if one.device is not None:
+            power = _Power(one, one.device)
+            rows.append(power.row(outcome, place, spec.seconds))
+            notes += power.notes(rows[-1])
+    return rows, notes
 
 
 def _known(value: float) -> float | None:

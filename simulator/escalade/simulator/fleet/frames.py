@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from escalade.simulator.fleet.energy import EnergyRow
+from escalade.simulator.devices import EnergyRow
 from escalade.simulator.fleet.engine import AT_GATEWAY, DEFERRED, quantile
 from escalade.simulator.fleet.report import (
     CloudRow,

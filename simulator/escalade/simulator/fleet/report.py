@@ -13,8 +13,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from escalade.simulator.devices import EnergyRow
 from escalade.simulator.fleet.description import Group, Spec
-from escalade.simulator.fleet.energy import EnergyRow
 from escalade.simulator.fleet.engine import (
     AT_GATEWAY,
     DEFERRED,

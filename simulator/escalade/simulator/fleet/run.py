@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from escalade.simulator.devices import Devices, devices_with
+from escalade.simulator.devices import Devices
 from escalade.simulator.fleet.building import build
 from escalade.simulator.fleet.description import Spec, read_spec
-from escalade.simulator.fleet.energy import energy_of, powers_of
+from escalade.simulator.fleet.energy import energy_of
 from escalade.simulator.fleet.engine import Progress, simulate
 from escalade.simulator.fleet.report import WINDOWS, FleetRun, run_of
 from escalade.simulator.network import Profiles
@@ -44,7 +44,7 @@ def run_fleet(
         path.parent,
         seed=seed,
         known=known,
-        devices=devices_with(None) if devices is None else devices,
+        devices=devices,
         progress=progress,
     )
 
@@ -58,9 +58,8 @@ def run_spec(
     devices: Devices | None = None,
     progress: Progress = lambda done, total: None,
 ) -> FleetRun:
-    """The same of a spec whose paths are relative to a folder; no devices, no word of energy."""
-    fleet = build(spec, folder, seed=seed, known=known)
-    powers = [] if devices is None else powers_of(fleet.built, devices)
+    """The same of a spec whose paths are relative to a folder."""
+    fleet = build(spec, folder, seed=seed, known=known, devices=devices)
     outcome = simulate(fleet.model, windows=WINDOWS, threads=THREADS, progress=progress)
-    energy, notes = energy_of(spec, outcome, powers)
+    energy, notes = energy_of(spec, outcome, fleet.built)
     return run_of(spec, outcome, seed=seed, notes=[*fleet.notes, *notes], energy=energy)

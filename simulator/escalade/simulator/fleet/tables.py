@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from escalade.simulator.fleet.energy import EnergyRow
+from escalade.simulator.devices import energy_tables
 from escalade.simulator.fleet.replicas import RUNS, Capacity
 from escalade.simulator.fleet.report import FleetReport, GatewayRow, GroupRow, Percentiles
 from escalade.simulator.formats import (
@@ -63,8 +63,7 @@ def _of_gateways(row: GatewayRow) -> Iterator[str]:
 def tables_of(report: FleetReport) -> list[TextTable]:
     """Who answered, how long it took, what it drew if that is told, and how it went over time."""
     rows = [*report.groups, report.together] if len(report.groups) > 1 else report.groups
-    energy = [_energy(report.energy)] if report.energy else []
-    return [_outcomes(rows), _latencies(rows), *energy, _timeline(report)]
+    return [_outcomes(rows), _latencies(rows), *energy_tables(report.energy), _timeline(report)]
 
 
 def capacity_lines(capacity: Capacity) -> list[str]:
@@ -75,7 +74,13 @@ def capacity_lines(capacity: Capacity) -> list[str]:
         f" of {RUNS} runs (the slowest: {seconds(capacity.p99_at_most_s)}){price}",
         f"what a run needs: median {capacity.median}, 97% interval {capacity.least} to"
         f" {capacity.most}",
+        *capacity.notes,
     ]
+
+
+def capacity_tables(capacity: Capacity) -> list[TextTable]:
+    """What its devices draw, if that is told."""
+    return energy_tables(capacity.energy)
 
 
 def _replicas(many: int) -> str:
@@ -126,33 +131,6 @@ def _latencies(rows: list[GroupRow]) -> TextTable:
         "Latency",
         ["answers", "mean", "p50", "p90", "p95", "p99", "p99.9"],
         [line for row in rows for line in lines(row)],
-    )
-
-
-def _energy(rows: list[EnergyRow]) -> TextTable:
-    def joules(value: float | None) -> Cell:
-        return Cell(_NONE if value is None else f"{three_digits(value)} J")
-
-    def share(value: float | None) -> Cell:
-        return Cell(_NONE if value is None else percent(value))
-
-    most = any(row.battery_share_p99 is not None for row in rows)
-    return TextTable(
-        "Energy of devices",
-        [
-            *("group", "device", "a query", "its models", "its call", "a day", "of the battery"),
-            *(["of 99 of 100 at most"] if most else []),
-        ],
-        [
-            [
-                Cell(row.group),
-                Cell(row.device),
-                *map(joules, (row.joules, row.computed_j, row.called_j, row.joules_a_day)),
-                share(row.battery_share),
-                *([share(row.battery_share_p99)] if most else []),
-            ]
-            for row in rows
-        ],
     )
 
 

@@ -97,8 +97,8 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
                 raise PlanError(f"{given} needs {lacking[0]} beside it")
         if self.battery_share is not None and self.battery_wh is None:
             raise PlanError(
-                "battery_share needs the battery of the device: --device RECORDED=DEVICE, of one"
-                " that has battery_wh (--devices FILE)"
+                "battery_share needs the battery of the device: --device RECORDED=DEVICE, or device"
+                " of a fleet's group, of one that has battery_wh (--devices FILE)"
             )
         if not self.limits:
             raise PlanError(

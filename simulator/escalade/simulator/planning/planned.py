@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from escalade.simulator.devices import EnergyRow
 from escalade.simulator.planning.goals import Goal, Limit, Objective, Quantity
 
 
@@ -96,6 +97,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
         calls_per_s: that come to the cloud.
         utilisation: share of the slots in use.
         groups: of the trace; and all together, where there are several.
+        energy: what that run takes of batteries, of groups whose devices are named.
         queries_a_day: of all groups, as they arrive.
         price_per_hour: of the replicas.
         replicas_a_day: what they cost in a day.
@@ -117,6 +119,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     calls_per_s: float
     utilisation: float
     groups: list[GroupRow]
+    energy: list[EnergyRow]
     queries_a_day: float
     price_per_hour: float
     replicas_a_day: float

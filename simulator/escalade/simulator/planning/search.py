@@ -168,8 +168,8 @@ def _check_energy(goal: Goal, measured: Measured) -> None:
     for course in measured.courses:
         if course.spending.computed_j is None:
             raise PlanError(
-                "battery_share needs the power of the device: --device RECORDED=DEVICE, of one that"
-                " has watts (--devices FILE)"
+                "battery_share needs the power of the device: --device RECORDED=DEVICE, or device"
+                " of a fleet's group, of one that has watts (--devices FILE)"
             )
         if course.spending.called_j is None:
             raise PlanError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 
+from escalade.simulator.devices import energy_tables
 from escalade.simulator.formats import Cell, TextTable, count, nominal_seconds, percent, seconds
 from escalade.simulator.formats import three_digits as number
 from escalade.simulator.planning.planned import Bound, Deployment, Figure, Figures, Plan
@@ -80,7 +81,7 @@ def tables_of(plan: Plan) -> list[TextTable]:
             cells.append(Cell(_maybe(one.joules, number)))
     tables = [bounds, TextTable(f"{alone}, {other}", head, rows)]
     if plan.deployment is not None:
-        tables.insert(1, _fleet(plan.deployment))
+        tables[1:1] = [_fleet(plan.deployment), *energy_tables(plan.deployment.energy)]
     return tables
 
 

@@ -169,18 +169,17 @@ def _recorded(
         try:
             if info.rule is not None:
                 score = np.array([agreement.outcome(said, weights).score for said in voices])
-            # Where the score is wanted after the last tier, only the whole vote has it.
-            if not (is_last and info.rule is not None):
-                ended = _by_end(info, answers)
-                in_turn = voices if ended is None else [_voices_of(one) for one in ended]
-                levels, waited = asked_of(
-                    agreement,
-                    in_turn,
-                    weights,
-                    side_by_side=info.side_by_side and ended is None,
-                    gated=not is_last,
-                )
-                asked = np.full_like(waited, len(info.members)) if info.side_by_side else waited
+            ended = _by_end(info, answers)
+            in_turn = voices if ended is None else [_voices_of(one) for one in ended]
+            levels, waited = asked_of(
+                agreement,
+                in_turn,
+                weights,
+                side_by_side=info.side_by_side and ended is None,
+                gated=not is_last,
+                threshold=info.threshold,
+            )
+            asked = np.full_like(waited, len(info.members)) if info.side_by_side else waited
         except ValueError as error:
             raise SimulatorError(f"tier {info.name!r}: {error}") from error
     return RecordedTier(

@@ -92,3 +92,25 @@ def test_levels_of_many_probabilities_are_thinned_out(monkeypatch: pytest.Monkey
         assert asked.members[level].tolist() == [
             by_hand(agreement, voices, [1.0] * 3, tau) for voices in queries
         ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(deadline=None, max_examples=30)
+@given(polls(), st.floats(-0.5, 1.5))
+def test_after_a_last_tier_a_threshold_is_of_what_would_be(
+    name: str, poll: tuple[list[list[Voice]], list[float]], threshold: float
+) -> None:
+    """As `is_decided` has it where nobody can defer: who wins matters whatever the score."""
+    queries, weights = poll
+    agreement = agreement_named(name)
+    asked = asked_of(
+        agreement, queries, weights, side_by_side=False, gated=False, threshold=threshold
+    )
+    assert asked.levels.size == 0
+    for query, voices in enumerate(queries):
+        enough = (
+            k
+            for k in range(1, len(weights))
+            if agreement.is_decided(voices[:k], weights, threshold, can_defer=False)
+        )
+        assert asked.members[0][query] == next(enough, len(weights))

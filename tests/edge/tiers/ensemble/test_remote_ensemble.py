@@ -37,7 +37,7 @@ def test_all_are_asked_at_the_same_time(clouds: list[ScriptedCloud], vote: Any) 
 
     for cloud in clouds:
         cloud.replies = [reply]
-    answer = vote().ask(PROMPT)
+    answer = vote().ask(PROMPT, shadow=True)  # which waits for all
     assert (answer.text, answer.score) == ("large answer", 0.0)
     assert [one.text for one in answer.said.members] == ["large answer"] * 3
 
@@ -64,7 +64,7 @@ def test_the_answers_vote_by_any_rule_of_texts(
 ) -> None:
     for cloud, says in zip(clouds, texts, strict=True):
         cloud.says(text=says)
-    answer = vote(rule=rule, weights=weights).ask(PROMPT)
+    answer = vote(rule=rule, weights=weights).ask(PROMPT, shadow=True)
     assert answer.text == text
     assert answer.score == pytest.approx(score)
 
@@ -74,7 +74,7 @@ def test_mean_score_is_of_log_probabilities_that_travel_and_0_of_who_gives_none(
 ) -> None:
     clouds[0].says(text="a", token_ids=[1, 2], logprobs=[-0.5, -1.5])
     clouds[1].says(text="a", token_ids=[1], logprobs=[-0.25])
-    answer = vote(rule="mean-score").ask(PROMPT)
+    answer = vote(rule="mean-score").ask(PROMPT, shadow=True)
     assert answer.text == "a"
     expected = 1 - (2.718281828459045**-1.0 + 2.718281828459045**-0.25) / 3
     assert answer.score == pytest.approx(expected)

@@ -56,7 +56,7 @@ def test_one_that_fails_agrees_with_nobody_and_the_vote_goes_on_and_says_so(
         cloud.says(text="a")
     addresses = [cloud.address for cloud in clouds]
     addresses[place] = fault(clouds[place], nobody)
-    answer = vote(addresses=addresses, deadline_s=0.5).ask(PROMPT)
+    answer = vote(addresses=addresses, deadline_s=0.5).ask(PROMPT, shadow=True)  # waits for all
     assert (answer.text, answer.outcome, answer.reason) == ("a", "answered", None)
     assert answer.score == pytest.approx(1 / 3)
     members = answer.said.members

@@ -47,6 +47,8 @@ def write_fleet(
             table["thresholds"] = list(thresholds)
             if group.scale != table.get("scale", 1.0):
                 table["scale"] = group.scale
+            if group.device is not None:
+                table["device"] = group.device
     with atomic_write(out) as stream:
         stream.write(tomlkit.dumps(document).encode())
 

@@ -23,6 +23,7 @@ from escalade.cli.options import (
     SeedOption,
     WaitOption,
     hour_prices_of,
+    known_devices,
     prices_of,
     setting_of,
 )
@@ -134,9 +135,10 @@ def plan(
     from escalade.simulator.recorded import hour_words, read_sample, with_prices
     from escalade.simulator.replay import networks_of
 
+    devices_known = known_devices(devices, named=device is not None or fleet is not None)
     setting = setting_of(
         device=device,
-        devices=devices,
+        devices=devices_known,
         deadline_s=deadline_s,
         hedge_after_s=hedge_after_s,
         dialled=dialled,
@@ -160,7 +162,9 @@ def plan(
             import tomlkit  # noqa: F401 - before the work, so that it cannot fail after
         from escalade.simulator.planning.deployment import checked_a_day, read_fleet
 
-        planned = read_fleet(fleet, trace, device=setting.device, known=known)
+        planned = read_fleet(
+            fleet, trace, device=setting.device, known=known, devices=devices_known
+        )
         if out is not None and not fleet.is_file():
             raise typer.BadParameter("--out reads the fleet again, and --fleet is no file")
         told = checked_a_day("--queries-a-day", queries_a_day, planned.queries_a_day)
@@ -182,7 +186,7 @@ def plan(
         queries_a_day=queries_a_day,
         battery_share=battery_share,
         queries_a_device=queries_a_device,
-        battery_wh=setting.battery_wh,
+        battery_wh=setting.battery_wh if planned is None else planned.battery_wh,
         minimise=minimise,  # type: ignore[arg-type]  # `Goal` refuses others, and names these
     )
     notes = list[str]()

@@ -78,12 +78,14 @@ def column_of(
     texts = [
         str(answer.members[end.winner].text) for answer, end in zip(answers, ends, strict=True)
     ]
-    asked, levels = np.array([whole]), np.empty(0)
-    # After the last tier a gate wants the score, which only the whole vote has.
-    if gate is None or not last:
-        levels, asked = asked_of(
-            agreement, voices, weights, side_by_side=info.side_by_side, gated=not last
-        )
+    levels, asked = asked_of(
+        agreement,
+        voices,
+        weights,
+        side_by_side=info.side_by_side,
+        gated=not last,
+        threshold=None if gate is None else gate.threshold,
+    )
     return Column(
         [] if gate is None else [end.score for end in ends],
         [is_correct(text, right) for text, right in zip(texts, references, strict=True)],

@@ -38,6 +38,7 @@ def asked_of(
     *,
     side_by_side: bool,
     gated: bool,
+    threshold: float | None = None,
 ) -> Asked:
     """How many members answer.
 
@@ -47,7 +48,9 @@ def asked_of(
         weights: K.
         side_by_side: all of them have begun before any has answered.
         gated: whether a tier above answers what is deferred; else members answer until the winner
-            is certain.
+            is certain,
+        threshold: and until it is so on which side of this the score is; None: of no interest.
+            Where it is gated `levels` are of all thresholds, and this is none.
     """
     count = len(queries)
     if side_by_side:
@@ -57,6 +60,8 @@ def asked_of(
     # After the last member all is known, even if none of them spoke.
     least[:, -1], most[:, -1], settled[:, -1] = np.inf, -np.inf, True
     if not gated:
+        if threshold is not None:
+            settled &= (least >= threshold) | (most < threshold)
         return Asked(np.empty(0), 1 + np.argmax(settled, axis=1)[None, :])
     levels = np.unique(prefixes[:, :-1, :2])
     levels = levels[np.isfinite(levels)]

@@ -20,8 +20,8 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort
 
 from escalade.edge.artifact import Manifest, PlanesEntry, join_planes, planes_name
-from escalade.edge.memory import return_holes, take_huge_pages
 from escalade.edge.errors import ArtifactError
+from escalade.edge.memory import return_holes, take_huge_pages
 from escalade.edge.runtimes.onnx.kernels import choose_kernels
 from escalade.edge.runtimes.onnx.mapped import LARGE_BYTES, ROOT, held_bytes, mapped_program
 from escalade.edge.runtimes.program import (

@@ -14,7 +14,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     #: The member's place.
     winner: int
-    #: The bound that decided, where not all were heard; None without a gate.
+    #: The bound that decided, where not all were heard, and without a threshold the most that it
+    #: may be; None without a gate.
     score: float | None
     defers: bool
     #: Whether nobody who is yet to be heard can make another text win.
@@ -26,6 +27,8 @@ def is_decided(
 ) -> bool:
     """Whether those not yet heard can change neither the decision nor what is answered.
 
+    Where there is nothing to decide, as after a last tier, no more are heard than the winner takes.
+
     Args:
         gate: the tier's.
         voices: of those that have ended.
@@ -33,10 +36,8 @@ def is_decided(
         can_defer: see `Agreement.is_decided`.
     """
     agreement = agreement_of(gate)
-    if gate is None:
+    if gate is None or gate.threshold is None:
         return agreement.is_settled(voices, weights)
-    if gate.threshold is None:
-        return False  # the score is wanted, and only the whole vote has it
     return agreement.is_decided(voices, weights, gate.threshold, can_defer=can_defer)
 
 

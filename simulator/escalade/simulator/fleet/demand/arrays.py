@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from escalade.simulator.devices import Device
 from escalade.simulator.fleet.demand.arrivals import Rate
 from escalade.simulator.fleet.demand.delays import sampled_delays, sampled_dialling, samples_for
 from escalade.simulator.fleet.demand.queries import Queries
@@ -37,9 +38,13 @@ _DIALLED, _TO_GATEWAY, _GATEWAY_DIALLED, _PAST, _PAST_DIALLED = range(1, 6)
 
 @dataclass(frozen=True)
 class Built:
-    """One group as arrays; `beyond` is the network of its gateways, `past` that past them."""
+    """One group as arrays; `beyond` is the network of its gateways, `past` that past them.
+
+    Of its `device` the arrays know nothing: its seconds are those of `queries`.
+    """
 
     group: Group
+    device: Device | None
     profile: Profile
     beyond: Profile | None
     past: Profile | None

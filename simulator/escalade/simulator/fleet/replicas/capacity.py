@@ -14,9 +14,11 @@ from pathlib import Path
 
 import msgspec
 
+from escalade.simulator.devices import Devices, EnergyRow
 from escalade.simulator.errors import FleetError
 from escalade.simulator.fleet.building import Fleet, build
 from escalade.simulator.fleet.description import MOST_REPLICAS, MOST_S, MOST_SLOTS, Spec, read_spec
+from escalade.simulator.fleet.energy import energy_of
 from escalade.simulator.fleet.engine import (
     ANSWERED,
     AT_GATEWAY,
@@ -39,7 +41,7 @@ _SHARE = 0.99
 AS_MEANT = [ANSWERED, AT_GATEWAY, DEFERRED]
 
 
-class Capacity(msgspec.Struct, frozen=True, kw_only=True):
+class Capacity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Replicas for a goal.
 
     Attributes:
@@ -50,6 +52,9 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True):
         most: and in all.
         p99_at_most_s: what that took with so many, in the slowest run.
         price_per_hour: of so many.
+        notes: what a reader should know.
+        energy: of groups whose devices are named, in a run of the seed with so many; left out where
+            none are.
     """
 
     p99_s: float
@@ -59,6 +64,8 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True):
     most: int
     p99_at_most_s: float
     price_per_hour: float
+    notes: list[str]
+    energy: list[EnergyRow] = []
 
 
 def plan_capacity(
@@ -67,6 +74,7 @@ def plan_capacity(
     *,
     seed: int,
     known: Profiles | None = None,
+    devices: Devices | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Capacity:
     """The fewest replicas for which 99 of 100 queries are answered within a time.
@@ -76,6 +84,7 @@ def plan_capacity(
         p99_s: the time.
         seed: of the first run; the others have the next.
         known: networks by name; None is those that come with the package.
+        devices: by name; None is likewise.
         progress: called after each run.
 
     Raises:
@@ -87,15 +96,20 @@ def plan_capacity(
     spec = read_spec(path)
     cloud = msgspec.structs.replace(spec.cloud, replicas=most_replicas(spec), scaling=None)
     spec = msgspec.structs.replace(spec, cloud=cloud)
+    first = build(spec, path.parent, seed=seed, known=known, devices=devices)
     found, worst_s = [], 0.0
     for run in range(RUNS):
-        fewest, took_s = _fewest(
-            build(spec, path.parent, seed=seed + run, known=known), spec, p99_s
-        )
+        fleet = first
+        if run:
+            fleet = build(spec, path.parent, seed=seed + run, known=known, devices=devices)
+        fewest, took_s = _fewest(fleet, spec, p99_s)
         found.append(fewest)
         worst_s = max(worst_s, took_s)
         progress(run + 1, RUNS)
     ordered = sorted(found)
+    rows, notes = list[EnergyRow](), list[str]()
+    if any(one.device is not None for one in first.built):
+        rows, notes = energy_of(spec, run_with(first.model, ordered[-1]), first.built)
     return Capacity(
         p99_s=p99_s,
         replicas=found,
@@ -104,6 +118,8 @@ def plan_capacity(
         most=ordered[-1],
         p99_at_most_s=worst_s,
         price_per_hour=ordered[-1] * spec.cloud.price_per_hour,
+        notes=[*first.notes, *notes],
+        energy=rows,
     )
 
 

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from escalade.edge.trace import Trace
+from escalade.simulator.devices import Devices
 from escalade.simulator.errors import FleetError
 from escalade.simulator.fleet.building import built_of, check_cloud, load_of
 from escalade.simulator.fleet.demand import Built, model_of, recorded_of
@@ -59,6 +60,7 @@ class Trials:
         *,
         seed: int,
         known: Profiles | None = None,
+        devices: Devices | None = None,
     ) -> None:
         """Nothing is run yet.
 
@@ -69,6 +71,7 @@ class Trials:
             groups: that ask its queries; of others it is as the spec has it.
             seed: of run 0; run k has so many more.
             known: networks by name; None is those that come with the package.
+            devices: by name; None is likewise.
 
         Raises:
             SimulatorError: the trace does not fit a fleet.
@@ -76,7 +79,7 @@ class Trials:
         self.most = most_replicas(spec)
         cloud = msgspec.structs.replace(spec.cloud, replicas=self.most, scaling=None)
         self._spec, self._folder = msgspec.structs.replace(spec, cloud=cloud), folder
-        self._seed, self._known = seed, known
+        self._seed, self._known, self._devices = seed, known, devices
         self._recorded = {
             group.name: recorded_of(Path(group.trace or ""), trace, group, spec.cloud, seed)
             for group in spec.groups
@@ -133,7 +136,12 @@ class Trials:
             queries = {name: one.under(thresholds) for name, one in self._recorded.items()}
             seed = self._seed + run
             built = built_of(
-                self._spec, self._folder, seed=seed, known=self._known, queries=queries
+                self._spec,
+                self._folder,
+                seed=seed,
+                known=self._known,
+                devices=self._devices,
+                queries=queries,
             )
             self._as_meant[run] = built, model_of(self._spec, built, seed)
         built, model = self._as_meant[run]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+import msgspec
 import numpy as np
 
 from escalade.edge.trace import Trace
@@ -68,18 +69,26 @@ def plan_deployment(
     names = [one.name for one in fleet.groups]
     first, second = (Measured(half, fleet.courses(half, seed), names) for half in halves)
     by_first, by_second = (
-        Trials(fleet.spec, fleet.folder, half, names, seed=seed, known=fleet.known)
+        Trials(
+            fleet.spec,
+            fleet.folder,
+            half,
+            names,
+            seed=seed,
+            known=fleet.known,
+            devices=fleet.devices,
+        )
         for half in halves
     )
-    limits = _limits(goal)
+    limits = _limits(goal, fleet)
     check_known(goal, first, but=_TOLD)
     minimised = _aim(goal, fleet, second, notes)
-    if not any(limit.quantity in TIMES for limit in limits):
+    if not any(limit.quantity in TIMES for limit in limits[0]):
         notes.append("no bound is of time: as many replicas as keep up, before which queries wait")
     serving = Serving(
         by_first,
         by_second,
-        limits,
+        limits[0],
         fleet.spec.cloud.price_per_hour,
         may_lose=fleet.may_lose and (goal.quality or goal.accuracy) is not None,
     )
@@ -95,7 +104,7 @@ def plan_deployment(
                 accuracy=outcomes[0].of("accuracy"),
                 last_right=_last_right(outcomes[0]),
                 missed=_missed(limits, outcomes),
-                time=_time(limits, outcomes),
+                time=_time(limits[0], outcomes),
                 load=load,
                 least=least,
                 spent_a_day=fleet.spent_a_day([one.of("money") for one in outcomes]),
@@ -174,12 +183,25 @@ def _best(
     return found[best]
 
 
-def _limits(goal: Goal) -> list[Limit]:
-    """Money is of a day of all the fleet, not of a query."""
-    limits = [limit for limit in goal.limits if limit.quantity != "money"]
-    if goal.money_a_day is not None:
-        limits.append(Limit("money_a_day", goal.money_a_day, at_least=False))
-    return limits
+def _limits(goal: Goal, fleet: PlannedFleet) -> list[list[Limit]]:
+    """Of each group; that of energy is of its own battery and its own queries.
+
+    Money is of a day of all the fleet, not of a query.
+    """
+    found = []
+    for group in fleet.groups:
+        own = goal
+        if goal.battery_share is not None:
+            own = msgspec.structs.replace(
+                goal,
+                battery_wh=fleet.battery_wh_of(group),
+                queries_a_device=fleet.a_day[group.name],
+            )
+        limits = [limit for limit in own.limits if limit.quantity != "money"]
+        if goal.money_a_day is not None:
+            limits.append(Limit("money_a_day", goal.money_a_day, at_least=False))
+        found.append(limits)
+    return found
 
 
 def _aim(goal: Goal, fleet: PlannedFleet, measured: Measured, notes: list[str]) -> Objective:
@@ -200,11 +222,16 @@ def _aim(goal: Goal, fleet: PlannedFleet, measured: Measured, notes: list[str]) 
     return found
 
 
-def _missed(limits: Sequence[Limit], outcomes: Sequence[Outcome]) -> float:
+def _missed(limits: Sequence[Sequence[Limit]], outcomes: Sequence[Outcome]) -> float:
     """By which share the worst bound is missed that replicas do nothing for."""
-    asked = [limit for limit in limits if limit.quantity not in {*TIMES, "degraded", "money_a_day"}]
+    served = {*TIMES, "degraded", "money_a_day"}
     return max(
-        (limit.missed_by(one.of(limit.quantity)) for limit in asked for one in outcomes),
+        (
+            limit.missed_by(one.of(limit.quantity))
+            for asked, one in zip(limits, outcomes, strict=True)
+            for limit in asked
+            if limit.quantity not in served
+        ),
         default=0.0,
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import statistics
 from collections.abc import Sequence
 
@@ -15,7 +14,7 @@ from escalade.simulator.planning.search import bound_of
 
 
 def bounds_of(
-    limits: Sequence[Limit],
+    limits: Sequence[Sequence[Limit]],
     served: Served,
     trials: Trials,
     figures: Sequence[Figures],
@@ -25,7 +24,7 @@ def bounds_of(
     """Whether each bound is kept, by group, and of money by all.
 
     Args:
-        limits: of the goal.
+        limits: of the goal, by group.
         served: thresholds and replicas.
         trials: a fleet of the queries that it is confirmed by.
         figures: of these, where nobody waits for another, by group.
@@ -35,11 +34,12 @@ def bounds_of(
     thresholds = served.choice.thresholds
     runs = [trials.run(thresholds, served.replicas, run) for run in range(RUNS)]
     bounds = []
-    for one, limit in itertools.product(figures, limits):
-        if limit.quantity != "money_a_day":
-            took = [run[one.group or ""] for run in runs]
-            found = _found(limit, one, took, last_right)
-            bounds.append(bound_of(limit, found, network=one.network, group=one.group))
+    for one, asked in zip(figures, limits, strict=True):
+        took = [run[one.group or ""] for run in runs]
+        for limit in asked:
+            if limit.quantity != "money_a_day":
+                found = _found(limit, one, took, last_right)
+                bounds.append(bound_of(limit, found, network=one.network, group=one.group))
     spent = deployment.queries_cost_a_day
     whole = deployment.replicas_a_day
     return bounds + [
@@ -50,7 +50,7 @@ def bounds_of(
             else Figure(value=whole + spent.value, low=whole + spent.low, high=whole + spent.high),
             network=None,
         )
-        for limit in limits
+        for limit in limits[0]
         if limit.quantity == "money_a_day"
     ]
 
@@ -89,7 +89,9 @@ def deployment_of(
         SimulatorError: the run's, see `run_spec`.
     """
     spec = fleet.with_plan(served.choice.thresholds, served.replicas)
-    report = run_spec(spec, fleet.folder, seed=seed, known=fleet.known).report
+    report = run_spec(
+        spec, fleet.folder, seed=seed, known=fleet.known, devices=fleet.devices
+    ).report
     ordered = sorted(served.runs)
     hourly = served.replicas * spec.cloud.price_per_hour
     spent = _spent(fleet, figures)
@@ -107,6 +109,7 @@ def deployment_of(
         calls_per_s=report.cloud.attempts / report.seconds,
         utilisation=report.cloud.utilisation,
         groups=_rows(fleet, report),
+        energy=report.energy,
         queries_a_day=fleet.queries_a_day,
         price_per_hour=hourly,
         replicas_a_day=HOURS * hourly,

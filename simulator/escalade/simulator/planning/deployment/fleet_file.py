@@ -10,13 +10,14 @@ from pathlib import Path
 import msgspec
 
 from escalade.edge.trace import Trace, TraceRecord
-from escalade.simulator.devices import Device, Replayed
+from escalade.simulator.devices import Device, Devices, Replayed, devices_with, get_device
 from escalade.simulator.errors import PlanError
 from escalade.simulator.fleet import (
     Daily,
     Group,
     Recorded,
     Spec,
+    named_of,
     profile_of,
     read_spec,
     recorded_of,
@@ -39,7 +40,7 @@ class PlannedFleet:
         path: of its file.
         spec: what it says; groups that say neither `trace` nor `answers` are of the trace.
         groups: of the trace, at least 1.
-        device: that their models run on; None: the one that recorded, slower by their `scale`.
+        devices: by name, that of each group among them.
         a_day: queries of one device in a day, by group, all of them.
         known: networks by name; None is those that come with the package.
     """
@@ -47,7 +48,7 @@ class PlannedFleet:
     path: Path
     spec: Spec
     groups: list[Group]
-    device: Replayed | None
+    devices: Devices
     a_day: Mapping[str, float]
     known: Profiles | None
 
@@ -65,6 +66,18 @@ class PlannedFleet:
     def queries_a_device(self) -> float:
         """In a day, of a device of the trace's busiest group."""
         return max(self.a_day[one.name] for one in self.groups)
+
+    @property
+    def battery_wh(self) -> float | None:
+        """The smallest battery of a device of the trace's groups; None where one has none."""
+        each = [self.battery_wh_of(one) for one in self.groups]
+        return None if None in each else min(one or 0.0 for one in each)
+
+    def battery_wh_of(self, group: Group) -> float | None:
+        """That of its device; None where it has none, or none is named."""
+        if group.device is None:
+            return None
+        return get_device(group.device, self.devices).battery_wh
 
     @property
     def may_lose(self) -> bool:
@@ -139,8 +152,9 @@ class PlannedFleet:
         return Network(beyond, ((last, own),))
 
     def _setting(self, group: Group) -> Setting:
-        if self.device is not None:
-            return Setting(device=self.device)
+        if group.device is not None:
+            device = get_device(group.device, self.devices)
+            return Setting(device=Replayed(device, group.scale))
         if group.scale == 1:
             return Setting()
         slower = Device(name=group.name, resnet18_ms=1.0, source="scale of a fleet's group")
@@ -148,7 +162,12 @@ class PlannedFleet:
 
 
 def read_fleet(
-    path: Path, trace: Path, *, device: Replayed | None = None, known: Profiles | None = None
+    path: Path,
+    trace: Path,
+    *,
+    device: Replayed | None = None,
+    known: Profiles | None = None,
+    devices: Devices | None = None,
 ) -> PlannedFleet:
     """Read a fleet of which at least one group has a trace.
 
@@ -157,12 +176,18 @@ def read_fleet(
         trace: that thresholds are for.
         device: in place of the one that recorded; it goes before a `scale` of 1.
         known: networks by name; None is those that come with the package.
+        devices: by name; None is likewise.
 
     Raises:
         SimulatorError: it is not as `escalade fleet` needs it.
-        PlanError: no group has the trace, or one says another `scale` than the device has.
+        PlanError: no group has the trace, or one says another `scale`, or `device`, than the device
+            has.
     """
     spec = read_spec(path, trace=str(trace.absolute()))
+    among = dict(devices_with(None) if devices is None else devices)
+    if device is not None:
+        among[device.device.name] = device.device
+    named_of(spec, known, among)  # refuses what it does not know, before a trace is read
     names = [one.name for one in spec.groups if _is_of(one, path.parent, trace)]
     if not names:
         said = ", ".join(f"{one.name!r}: {one.trace or 'answers'}" for one in spec.groups)
@@ -173,13 +198,13 @@ def read_fleet(
     if device is not None:
         spec = msgspec.structs.replace(
             spec,
-            groups=[_scaled(one, device) if one.name in names else one for one in spec.groups],
+            groups=[_on(device, one) if one.name in names else one for one in spec.groups],
         )
     return PlannedFleet(
         path=path,
         spec=spec,
         groups=[one for one in spec.groups if one.name in names],
-        device=device,
+        devices=among,
         a_day={one.name: _a_day(one, path.parent) for one in spec.groups},
         known=known,
     )
@@ -210,13 +235,20 @@ def _is_of(group: Group, folder: Path, trace: Path) -> bool:
     )
 
 
-def _scaled(group: Group, device: Replayed) -> Group:
+def _on(device: Replayed, group: Group) -> Group:
+    """The group on that device, which it must not contradict."""
+    name = device.device.name
+    if group.device not in {None, name}:
+        raise PlanError(
+            f"group {group.name!r}: its device must be that of --device, {name!r}, or be left out;"
+            f" got {group.device!r}"
+        )
     if group.scale not in {1.0, device.scale}:
         raise PlanError(
             f"group {group.name!r}: its scale must be that of --device, {device.scale:.4g}, or be"
             f" left out; got {group.scale:g}"
         )
-    return msgspec.structs.replace(group, scale=device.scale)
+    return msgspec.structs.replace(group, device=name, scale=device.scale)
 
 
 def _a_day(group: Group, folder: Path) -> float:

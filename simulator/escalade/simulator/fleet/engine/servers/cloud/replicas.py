@@ -15,6 +15,7 @@ from escalade.simulator.fleet.engine.compiling import inner
 from escalade.simulator.fleet.engine.model import Floats, Ints, Model, delays_of, home_s
 from escalade.simulator.fleet.engine.servers.heaps import Places, play, pop, push, tournament
 from escalade.simulator.fleet.engine.servers.sharing import due_at, progress_at
+from escalade.simulator.fleet.engine.servers.turns import FIRST_RETRY_S, turn_s
 from escalade.simulator.fleet.engine.tally import DEFERRED, Tally, ended
 
 #: What a replica does. Leaving: it computes what it has and takes no more.
@@ -27,8 +28,9 @@ NOBODY = -1
 #: were ever put into a slot.
 USED, WAITING, AGAIN, ON, COMING, PAID, FIRST_COMING, FREE, STARTED = range(9)
 #: Places in `Cloud.times`: until when use is counted; when scaling looks next; since when fewer
-#: replicas would do, and the most that would have since.
-COUNTED, LOOK, LOW_SINCE, LOW_MOST = range(4)
+#: replicas would do, and the most that would have since; when a query last ended, and how long
+#: those that are refused wait at least.
+COUNTED, LOOK, LOW_SINCE, LOW_MOST, ENDED, RETRY = range(6)
 
 
 class Cloud(NamedTuple):
@@ -44,6 +46,7 @@ class Cloud(NamedTuple):
         end_s: `(P, slots)` heaps of the progress at which its queries end; `end_tie`, `end_job`.
         coming_s: `(P,)` a ring of when replicas that start will take queries; `coming`.
         came_s: `(J,)` of a job, as in `Calls`; so are `first_s`, `key` and `attempt`.
+        began_s: `(J,)` when it was put into its slot.
         record: `(J,)` its recorded query.
         group: `(J,)` the group of its device.
         place: `(J,)` what it is at a gateway that has a bound; -1 for none.
@@ -71,6 +74,7 @@ class Cloud(NamedTuple):
     coming_s: Floats
     coming: Places
     came_s: Floats
+    began_s: Floats
     first_s: Floats
     key: Ints
     attempt: Ints
@@ -121,7 +125,7 @@ def new_cloud(model: Model, windows: int) -> Cloud:
         wait_first=np.zeros(priorities, np.int64),
         wait_size=np.zeros(priorities, np.int64),
         counts=counts,
-        times=np.array([0.0, look_s, np.inf, 0.0]),
+        times=np.array([0.0, look_s, np.inf, 0.0, -np.inf, FIRST_RETRY_S]),
         used_s=np.zeros(windows),
         waited_s=np.zeros(windows),
         paid_s=np.zeros(windows),
@@ -139,7 +143,7 @@ def with_room(cloud: Cloud, more: int) -> Cloud:
     if cloud.counts[FREE] >= more:
         return cloud
     grown = _jobs(max(2 * have, have + more), len(cloud.wait_size))
-    for name in ("came_s", "first_s", "key", "attempt", "record", "group", "place"):
+    for name in ("came_s", "began_s", "first_s", "key", "attempt", "record", "group", "place"):
         grown[name][:have] = getattr(cloud, name)
     for name in ("again_s", "again_key", "again_job"):
         grown[name][:have] = getattr(cloud, name)
@@ -155,7 +159,7 @@ def with_room(cloud: Cloud, more: int) -> Cloud:
 
 
 def _jobs(many: int, priorities: int) -> dict[str, np.ndarray]:
-    floats = ("came_s", "first_s", "again_s")
+    floats = ("came_s", "began_s", "first_s", "again_s")
     whole = ("key", "attempt", "record", "group", "again_key")
     return {
         **{name: np.zeros(many) for name in floats},
@@ -173,6 +177,7 @@ def put(model: Model, cloud: Cloud, replica: int, job: int, now_s: float) -> Non
         now_s, cloud.done_s[replica], cloud.moved_s[replica], active, model.slowdown
     )
     cloud.moved_s[replica] = now_s
+    cloud.began_s[job] = now_s
     push(
         cloud.end_s[replica],
         cloud.end_tie[replica],
@@ -215,6 +220,16 @@ def _set_active(model: Model, cloud: Cloud, replica: int, active: int, now_s: fl
 
 
 @inner
+def note_turn(model: Model, cloud: Cloud, now_s: float, took_s: float) -> None:
+    """What those that are refused are told after a query ended; of several at one time the most."""
+    retry_s = turn_s(took_s, cloud.counts[ON] * model.slots)
+    if now_s > cloud.times[ENDED]:
+        cloud.times[ENDED], cloud.times[RETRY] = now_s, retry_s
+    elif now_s == cloud.times[ENDED]:
+        cloud.times[RETRY] = max(cloud.times[RETRY], retry_s)
+
+
+@inner
 def wait(model: Model, cloud: Cloud, job: int) -> None:
     """Let a job wait."""
     line = model.priority[cloud.group[job]]
@@ -248,6 +263,7 @@ def complete(
         Which job that was, and when its answer is with who called.
     """
     job = take(model, cloud, replica, now_s)
+    note_turn(model, cloud, now_s, now_s - cloud.began_s[job])
     key, record = cloud.key[job], cloud.record[job]
     attempt = cloud.attempt[job]
     _, down_s = delays_of(model, key, record, attempt)

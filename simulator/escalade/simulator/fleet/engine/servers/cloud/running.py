@@ -27,6 +27,7 @@ from escalade.simulator.fleet.engine.servers.cloud.replicas import (
     LOOK,
     NOBODY,
     PAID,
+    RETRY,
     USED,
     WAITING,
     Cloud,
@@ -163,7 +164,7 @@ def _refuse(model: Model, cloud: Cloud, job: int, now_s: float, tally: Tally) ->
     _, down_s = delays_of(model, key, record, attempt)
     link = to_cloud(model, group, attempt)
     again, at_s, attempt = next_attempt(
-        model, link, key, now_s + down_s, cloud.first_s[job], attempt, 0.0
+        model, link, key, now_s + down_s, cloud.first_s[job], attempt, cloud.times[RETRY]
     )
     if again:
         up_s, _ = delays_of(model, key, record, attempt)

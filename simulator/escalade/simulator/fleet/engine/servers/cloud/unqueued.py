@@ -33,6 +33,7 @@ from escalade.simulator.fleet.engine.servers.cloud.replicas import (
     USED,
     WAITING,
     Cloud,
+    note_turn,
 )
 from escalade.simulator.fleet.engine.servers.cloud.running import count_use
 from escalade.simulator.fleet.engine.servers.heaps import Places, play, push
@@ -177,6 +178,7 @@ def keep_on(
         _use(model, cloud, from_s, min(end_s, until_s))
         if end_s < until_s:
             key, group, record = cloud.key[job], cloud.group[job], cloud.record[job]
+            note_turn(model, cloud, end_s, end_s - cloud.began_s[job])
             _, down_s = delays_of(model, key, record, cloud.attempt[job])
             at_s = end_s + down_s + home_s(model, group, key, record, cloud.attempt[job])
             ended(model, tally, group, key, DEFERRED, cloud.came_s[job], at_s)
@@ -200,6 +202,7 @@ def serve(
         tally.sent[group, window_of(model, at_s, tally.sent.shape[1])] += 1
         _use(model, cloud, at_s, min(end_s, until_s))
         if end_s < until_s:
+            note_turn(model, cloud, end_s, end_s - at_s)
             _, down_s = delays_of(model, key, record, calls.attempt[k])
             home = home_s(model, group, key, record, calls.attempt[k])
             ended(model, tally, group, key, DEFERRED, calls.came_s[k], end_s + down_s + home)
@@ -207,6 +210,7 @@ def serve(
             cloud.counts[FREE] -= 1
             job = cloud.free[cloud.counts[FREE]]
             cloud.came_s[job], cloud.first_s[job] = calls.came_s[k], calls.first_s[k]
+            cloud.began_s[job] = at_s
             cloud.key[job], cloud.attempt[job] = key, calls.attempt[k]
             cloud.record[job], cloud.group[job] = record, group
             _hold(model, cloud, job, end_s)

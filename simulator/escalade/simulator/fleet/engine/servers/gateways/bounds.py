@@ -15,13 +15,10 @@ from escalade.simulator.fleet.engine.compiling import inner
 from escalade.simulator.fleet.engine.model import Floats, Ints, Model
 from escalade.simulator.fleet.engine.servers.gateways.serving import Serving
 from escalade.simulator.fleet.engine.servers.heaps import Places, play, pop, push, tournament
+from escalade.simulator.fleet.engine.servers.turns import FIRST_RETRY_S, turn_s
 
 #: Places in `Bounds.counts`: calls to come again, and queries to be answered at a known time.
 CALLS_AGAIN, BACK = range(2)
-
-# What is said before any answer has been timed, and the least, as `places` has them.
-_FIRST_RETRY_S = 0.1
-_LEAST_RETRY_S = 1e-3
 
 
 class Bounds(NamedTuple):
@@ -60,7 +57,7 @@ def new_bounds(serving: Serving) -> Bounds:
     due_s = np.full(1 << max(0, many - 1).bit_length(), np.inf)
     return Bounds(
         held=np.zeros(many, np.int64),
-        retry_s=np.full(many, _FIRST_RETRY_S),
+        retry_s=np.full(many, FIRST_RETRY_S),
         due_s=due_s,
         soonest=tournament(due_s),
         **_jobs(0),
@@ -123,8 +120,8 @@ def give_back(
 ) -> None:
     """A query is answered, and its place is another's."""
     bounds.held[gateway] -= 1
-    turn_s = (now_s - bounds.since_s[job]) / model.gateways.places[serving.kind[gateway]]
-    bounds.retry_s[gateway] = max(turn_s, _LEAST_RETRY_S)
+    places = model.gateways.places[serving.kind[gateway]]
+    bounds.retry_s[gateway] = turn_s(now_s - bounds.since_s[job], places)
 
 
 @inner
