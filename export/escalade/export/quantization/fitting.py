@@ -1,4 +1,4 @@
-"""Fits scales and zero points to the blocks of a matrix; rounds nothing for good, knows no graph."""
+"""Fits scales and zero points to the blocks of a matrix; stores nothing, knows no graph."""
 
 from __future__ import annotations
 
