@@ -59,8 +59,8 @@ class Ladder(NamedTuple):
     #: Of the least above 0 and of the steps from each to the next, the logarithm to base 2.
     least: float
     step: float
-    #: Of those above 0.
-    count: int
+    #: How many there are above 0.
+    above: int
 
     @classmethod
     def of(cls, levels: Tensor) -> Ladder:
@@ -74,5 +74,5 @@ class Ladder(NamedTuple):
         # Halfway between two levels is past the middle of their logarithms.
         past = math.log2((1 + 2**self.step) / 2)
         at = scales.abs().log2_().sub_(self.least + past).div_(self.step).ceil_()
-        near = at.clamp_(0, self.count - 1).mul_(self.step).add_(self.least).exp2_()
+        near = at.clamp_(0, self.above - 1).mul_(self.step).add_(self.least).exp2_()
         return near.copysign_(scales)
