@@ -44,7 +44,7 @@ from escalade.export.quantization import (
     spend,
     write_text,
 )
-from escalade.export.quantization.blocks import fit_grid
+from escalade.export.quantization.fitting import fit_grid
 from escalade.export.quantization.hessian import HESSIAN, gather_hessians_of_text
 from escalade.export.quantization.own_text import draw_tokens
 from escalade.export.settings import Layout

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from escalade.edge.artifact import PlanesEntry, join_planes, kernel_bits
 from escalade.export.quantization.blocks import (
     Rounded,
-    fit_grid,
     round_on,
     round_to_nearest,
 )
+from escalade.export.quantization.fitting import fit_grid
 from escalade.export.quantization.gptq import gptq_round
 from escalade.export.quantization.packing import pack, pack_zeros
 

@@ -24,7 +24,13 @@ from escalade.export.quantization import (
     refine,
     round_to_nearest,
 )
-from escalade.export.quantization.levels import LEVELS, TABLE_BYTES, levels_of, nearest_level
+from escalade.export.quantization.levels import (
+    LEVELS,
+    TABLE_BYTES,
+    Ladder,
+    levels_of,
+    nearest_level,
+)
 
 
 def random(seed: int, *shape: int) -> torch.Tensor:
@@ -50,6 +56,9 @@ def test_levels_rise_and_one_is_near_every_scale(
         assert bool(((near - scales).abs() < 0.04 * scales.abs()).all())
         every = (levels - scales[..., None]).abs()
         assert torch.equal((near - scales).abs(), every.amin(-1))
+        found = Ladder.of(levels).near(scales)
+        assert bool(((found - scales).abs() <= every.amin(-1) + 1e-5 * scales.abs()).all())
+        assert bool(((found - nearest_level(found, levels)).abs() <= 1e-5 * found.abs()).all())
 
 
 def test_of_zeros_and_of_an_outlier_levels_are_numbers() -> None:

@@ -18,9 +18,7 @@ from torch.nn.functional import pad
 
 from escalade.export.quantization.levels import levels_of, nearest_level
 
-# Shrinking a block's scale clips its extremes and serves the rest.
-_SHRINKAGES = tuple(0.6 + 0.025 * step for step in range(21))
-_TINY = 1e-12  # a block of zeros still needs a scale
+TINY = 1e-12  #: a block of zeros still needs a scale
 _FLOAT16_TINY, _FLOAT16_MOST = 2.0**-24, 65504.0
 # A scale that is off by more than this moves the last integers of 8 bits by a quarter of a step.
 _HALVED_OFF = 2.0**-9
@@ -85,7 +83,7 @@ def round_to_nearest(
         block_size: neighbours that share a scale; the last block of a row may be shorter.
         levels: what scales may be; any float16 if None.
     """
-    scales = stored_as(_furthest(weight, bits, block_size), levels)
+    scales = stored_as(furthest_scales(weight, bits, block_size), levels)
     return round_on(Grid(scales), weight.float(), bits, block_size)
 
 
@@ -98,7 +96,7 @@ def levels_for(weight: Tensor, bits: int, block_size: int, *, zeros: bool) -> Te
         block_size: neighbours that share a scale.
         zeros: whether blocks may have zero points; scales are then positive.
     """
-    return levels_of(_furthest(weight, bits, block_size), signed=not zeros)
+    return levels_of(furthest_scales(weight, bits, block_size), signed=not zeros)
 
 
 def round_on(grid: Grid, weight: Tensor, bits: int, block_size: int) -> Rounded:
@@ -112,37 +110,6 @@ def round_on(grid: Grid, weight: Tensor, bits: int, block_size: int) -> Rounded:
     return Rounded(torch.cat(integers), grid)
 
 
-def fit_grid(
-    weight: Tensor,
-    importance: Tensor,
-    bits: int,
-    block_size: int,
-    *,
-    zeros: bool,
-    levels: Tensor | None = None,
-) -> Grid:
-    """The scales, and zero points, that lose least: the sum of importance * (weight - rounded)^2.
-
-    Tried are shares of the scale that spans the block; of the best, the scale that fits its own
-    integers best by least squares is taken too.
-
-    Args:
-        weight: `(N, K)`.
-        importance: `(K,)`, not negative: the mean square of each input.
-        bits: 2 to 6, or 8.
-        block_size: neighbours that share a scale.
-        zeros: whether a block may have a zero point.
-        levels: what scales may be (see `levels_for`); any float16 if None.
-    """
-    weighing = _blocks(importance.float()[None], block_size)
-    parts = [
-        _fit(_blocks(rows, block_size), weighing, bits, zeros, levels)
-        for rows in weight.float().split(_rows_of(weight))
-    ]
-    scales, points = (torch.cat(part)[:, :, 0] for part in zip(*parts, strict=True))
-    return Grid(stored_as(scales, levels), points.to(torch.int8) if zeros else None)
-
-
 def stored_as(scales: Tensor, levels: Tensor | None) -> Tensor:
     """The next that may be stored: a level, where these are given, or else a float16."""
     return halved(scales) if levels is None else nearest_level(scales, levels)
@@ -151,7 +118,7 @@ def stored_as(scales: Tensor, levels: Tensor | None) -> Tensor:
 def halved(scales: Tensor) -> Tensor:
     """The float16 next to each, in float32; all as they are where one would be far off."""
     near = near_halves(scales)
-    some = scales.abs() > _TINY  # no weight hangs on the others
+    some = scales.abs() > TINY  # no weight hangs on the others
     far = (near - scales).abs() > _HALVED_OFF * scales.abs()
     return scales if bool((some & far).any()) else near
 
@@ -184,7 +151,7 @@ def _blocks(rows: Tensor, block_size: int) -> Tensor:
     return pad(rows, (0, -rows.shape[1] % block_size)).view(len(rows), -1, block_size)
 
 
-def _furthest(weight: Tensor, bits: int, block_size: int) -> Tensor:
+def furthest_scales(weight: Tensor, bits: int, block_size: int) -> Tensor:
     """Of each block the scale that makes its furthest weight the lowest integer."""
     scales = [
         _scale_of(_blocks(rows, block_size), bits)[:, :, 0]
@@ -196,55 +163,7 @@ def _furthest(weight: Tensor, bits: int, block_size: int) -> Tensor:
 def _scale_of(blocks: Tensor, bits: int) -> Tensor:
     """Of the last axis, which is kept with length 1."""
     furthest = blocks.gather(-1, blocks.abs().argmax(dim=-1, keepdim=True))
-    return _not_zero(furthest / -(1 << (bits - 1)))
-
-
-def _fit(
-    blocks: Tensor, weighing: Tensor, bits: int, zeros: bool, levels: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """Scales and zero points of blocks, float32, each `(N, blocks, 1)`."""
-    lowest = -(1 << (bits - 1))
-    whole, none = _scale_of(blocks, bits), torch.zeros(1)
-    if zeros and levels is not None:  # which are positive: the same numbers the other way round
-        whole, none = whole.abs(), torch.where(whole < 0, -1.0, 0.0)
-    spans = [(whole, none)]
-    if zeros:
-        low = blocks.amin(-1, keepdim=True).clamp_max(0)
-        high = blocks.amax(-1, keepdim=True).clamp_min(0)
-        scale = _not_zero((high - low) / ((1 << bits) - 1))
-        spans.append((scale, (lowest - low / scale).round().clamp(lowest, -lowest - 1)))
-    scales, points, least = _best_share(blocks, weighing, bits, *spans[0], levels)
-    for span in spans[1:]:
-        scale, point, lost = _best_share(blocks, weighing, bits, *span, levels)
-        better = lost < least
-        scales = torch.where(better, scale, scales)
-        points = torch.where(better, point, points)
-    return scales, points
-
-
-def _best_share(
-    blocks: Tensor, weighing: Tensor, bits: int, span: Tensor, zeros: Tensor, levels: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Of the spans' shares the scales that lose least, their zero points, and what they lose."""
-    zeros = zeros.expand_as(span)
-    scales, least = span, torch.full_like(span, torch.inf)
-
-    def take(scale: Tensor) -> None:
-        nonlocal scales, least
-        if levels is not None:
-            scale = nearest_level(scale, levels)
-        off = (_codes(blocks, scale, zeros, bits) - zeros) * scale - blocks
-        lost = (off.square_() * weighing).sum(-1, keepdim=True)
-        scales = torch.where(lost < least, scale, scales)
-        least = torch.minimum(lost, least)
-
-    for shrinkage in _SHRINKAGES:
-        take(span * shrinkage)
-    steps = _codes(blocks, scales, zeros, bits) - zeros
-    along = (steps.square() * weighing).sum(-1, keepdim=True)
-    fitted = (steps * blocks * weighing).sum(-1, keepdim=True) / along.clamp_min(_TINY)
-    take(torch.where(along > 0, _not_zero(fitted), scales))
-    return scales, zeros, least
+    return not_zero(furthest / -(1 << (bits - 1)))
 
 
 def _codes(values: Tensor, scales: Tensor, zeros: Tensor, bits: int) -> Tensor:
@@ -252,5 +171,6 @@ def _codes(values: Tensor, scales: Tensor, zeros: Tensor, bits: int) -> Tensor:
     return (values / scales + zeros).round_().clamp_(lowest, -lowest - 1)
 
 
-def _not_zero(scale: Tensor) -> Tensor:
-    return torch.where(scale.abs() < _TINY, torch.full_like(scale, _TINY), scale)
+def not_zero(scale: Tensor) -> Tensor:
+    """A scale that may be divided by."""
+    return torch.where(scale.abs() < TINY, torch.full_like(scale, TINY), scale)

@@ -18,7 +18,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from escalade.edge.artifact import kernel_bits
-from escalade.export.quantization.blocks import fit_grid, round_on
+from escalade.export.quantization.blocks import round_on
+from escalade.export.quantization.fitting import fit_grid
 from escalade.export.quantization.levels import TABLE_BYTES
 from escalade.export.threads import threads_apart
 

@@ -8,10 +8,10 @@ from torch import Tensor
 from escalade.export.quantization.blocks import (
     Grid,
     Rounded,
-    fit_grid,
     round_on,
     widen,
 )
+from escalade.export.quantization.fitting import fit_grid
 
 # Share of the mean of the diagonal that is added to it (GPTQ's "dampening", section 4 there, which
 # has 0.01). Of text that weights were not rounded by SmolLM2's matrices lose a fifth less so, those
@@ -19,7 +19,9 @@ from escalade.export.quantization.blocks import (
 _DAMPENING = 0.1
 _TINY = 1e-12
 _ROWS = 2048  # rounded at a time: intermediate copies of a large head stay small
-_COLUMNS = 128  # whose corrections are gathered before they go to the rest (GPTQ, section 3)
+# Whose corrections are gathered before they go to as many that follow, then to twice as many (of
+# GPTQ, section 3, the recursive form).
+_COLUMNS = 32
 
 
 def gptq_round(
@@ -52,9 +54,10 @@ def gptq_round(
         RuntimeError: the hessian is not finite (a `torch.linalg.LinAlgError`).
     """
     weight = weight.float()
-    exact, firm = _scaled(hessian), damped(hessian)
+    exact, firm = _scaled(hessian).float(), damped(hessian)
     grid = fit_grid(weight, firm.diagonal(), bits, block_size, zeros=zeros, levels=levels)
-    order, upper = _factored(firm)
+    order, factor = _factored(firm)
+    upper = _inverse(factor)
     nearest = round_on(grid, weight, bits, block_size)
     integers = nearest.integers
     for first in range(0, len(weight), _ROWS):
@@ -64,7 +67,7 @@ def gptq_round(
         found[:, order] = _made_up_for(weight[rows], part, order, upper, bits, block_size)
         before = Rounded(integers[rows], part).weights(block_size) - weight[rows]
         after = Rounded(found, part).weights(block_size) - weight[rows]
-        better = _gained(before, after, exact.float()) > 0
+        better = _gained(before, after, exact) > 0
         integers[rows] = torch.where(better[:, None], found, integers[rows])
     return nearest
 
@@ -77,9 +80,10 @@ def left_over(hessian: Tensor) -> Tensor:
     Raises:
         RuntimeError: the hessian is not finite (a `torch.linalg.LinAlgError`).
     """
-    order, upper = _factored(damped(hessian))
+    # The diagonal of a triangle's inverse is the inverse of its diagonal.
+    order, factor = _factored(damped(hessian))
     left = torch.empty(len(order))
-    left[order] = upper.diagonal().square().reciprocal()
+    left[order] = factor.diagonal().square()
     return left * hessian.diagonal().mean()
 
 
@@ -90,27 +94,29 @@ def with_lookups(hessian: Tensor) -> Tensor:
 
 def damped(hessian: Tensor) -> Tensor:
     """The hessian that matrices are rounded by, `(K, K)`, float64: 1.1 in the diagonal's mean."""
-    exact = _scaled(hessian)
-    return exact + _DAMPENING * torch.eye(len(exact), dtype=torch.float64)
-
-
-def _factored(firm: Tensor) -> tuple[Tensor, Tensor]:
-    """The order of columns, and by it the upper factor of the inverse, float32."""
-    order = firm.diagonal().argsort(descending=True, stable=True)
-    return order, _inverse_factor(firm[order][:, order])
+    firm = _scaled(hessian)
+    firm.diagonal().add_(_DAMPENING)
+    return firm
 
 
 def _scaled(hessian: Tensor) -> Tensor:
-    exact = hessian.double()
-    return exact / exact.diagonal().mean().clamp_min(_TINY)
+    exact = hessian.to(torch.float64, copy=True)
+    return exact.div_(exact.diagonal().mean().clamp_min(_TINY))
 
 
-def _inverse_factor(hessian: Tensor) -> Tensor:
-    """The upper triangle U, float32, with U^T U the inverse of a hessian.
+def _factored(firm: Tensor) -> tuple[Tensor, Tensor]:
+    """The order of columns, and by it the upper triangle F, float32, with F F^T the hessian.
 
-    Cholesky's of the hessian from its end, inverted: a third of what inverting it first takes.
+    Cholesky's, of the hessian from its end.
     """
-    factor = torch.linalg.cholesky(hessian.flip(0, 1)).flip(0, 1).float()
+    order = firm.diagonal().argsort(descending=True, stable=True)
+    back = order.flip(0)
+    factor = torch.linalg.cholesky(firm[back][:, back]).float().flip(0, 1)
+    return order, factor
+
+
+def _inverse(factor: Tensor) -> Tensor:
+    """The upper triangle U with U^T U the inverse of the hessian, and U the factor's inverse."""
     inverse: Tensor = torch.linalg.solve_triangular(factor, torch.eye(len(factor)), upper=True)
     return inverse.contiguous()
 
@@ -124,31 +130,40 @@ def _made_up_for(
         one.T.expand(len(rest), -1)[order].contiguous()
         for one in widen(grid, block_size, len(rest))
     )
-    lowest = -(1 << (bits - 1))
-    integers = torch.empty(rest.shape, dtype=torch.int8)
-    for first in range(0, len(rest), _COLUMNS):
-        some = slice(first, min(first + _COLUMNS, len(rest)))
-        left, within = rest[some], upper[some, some]
-        codes, errors = torch.empty_like(left), torch.empty_like(left)
+    errors, lowest = torch.empty_like(rest), -(1 << (bits - 1))
+
+    def go(first: int, last: int) -> None:
+        """Round columns, each in the place of its weights."""
+        if last - first > _COLUMNS:
+            middle = (first + last) // 2
+            go(first, middle)
+            rest[middle:last].addmm_(
+                upper[first:middle, middle:last].T, errors[first:middle], alpha=-1
+            )
+            go(middle, last)
+            return
+        some = slice(first, last)
+        # `before[j, i]`: what an error of column i takes off column j.
+        before, found = upper[some, some].T.contiguous(), errors[some]
+        by_pivot = scales[some] / before.diagonal()[:, None]
         # A column is few numbers: what counts is how many operations are called, not what they do.
         columns = zip(
-            left.unbind(),
-            scales[some].unbind(),
+            rest[some].unbind(),
+            scales[some].reciprocal().unbind(),
             zeros[some].unbind(),
-            codes.unbind(),
-            errors.unbind(),
-            within.diagonal().tolist(),
+            found.unbind(),
+            by_pivot.unbind(),
             strict=True,
         )
-        for column, (exact, scale, zero, code, error, pivot) in enumerate(columns):
-            torch.div(exact, scale, out=code)
-            code.add_(zero).round_().clamp_(lowest, -lowest - 1)
-            torch.addcmul(exact, code - zero, scale, value=-1, out=error).div_(pivot)
-            after = slice(column + 1, None)
-            left[after].addr_(within[column, after], error, alpha=-1)
-        integers[some] = codes.to(torch.int8)
-        rest[some.stop :].addmm_(upper[some, some.stop :].T, errors, alpha=-1)
-    return integers.T
+        for at, (column, steps, zero, error, off) in enumerate(columns):
+            if at:
+                column.addmv_(found[:at].T, before[at, :at], alpha=-1)
+            exact = torch.addcmul(zero, column, steps)
+            torch.round(exact, out=column).clamp_(lowest, -lowest - 1)
+            torch.sub(exact, column, out=error).mul_(off)
+
+    go(0, len(rest))
+    return rest.to(torch.int8).T
 
 
 def _gained(before: Tensor, after: Tensor, hessian: Tensor) -> Tensor:

@@ -8,6 +8,9 @@ far more (llama.cpp's K-quants spend 6 bits on a scale).
 
 from __future__ import annotations
 
+import math
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -45,3 +48,31 @@ def nearest_level(scales: Tensor, levels: Tensor) -> Tensor:
     """The level next to each."""
     between = (levels[1:] + levels[:-1]) / 2
     return levels[torch.bucketize(scales, between)]
+
+
+class Ladder(NamedTuple):
+    """Levels as `levels_of` gives them, by what makes them: to come near one is then arithmetic.
+
+    To look one up takes ten times as long, which is most of the time where many scales are tried.
+    """
+
+    #: Of the least above 0 and of the steps from each to the next, the logarithm to base 2.
+    least: float
+    step: float
+    #: How many there are above 0.
+    above: int
+
+    @classmethod
+    def of(cls, levels: Tensor) -> Ladder:
+        """That of all there are, `(L,)`."""
+        rising = levels[levels > 0].double().log2()
+        count = len(rising)
+        return cls(float(rising[0]), float(rising[-1] - rising[0]) / max(1, count - 1), count)
+
+    def near(self, scales: Tensor) -> Tensor:
+        """The level next to each scale, not 0, to 1 part in 10^5."""
+        # Halfway between two levels is past the middle of their logarithms.
+        past = math.log2((1 + 2**self.step) / 2)
+        at = scales.abs().log2_().sub_(self.least + past).div_(self.step).ceil_()
+        near = at.clamp_(0, self.above - 1).mul_(self.step).add_(self.least).exp2_()
+        return near.copysign_(scales)

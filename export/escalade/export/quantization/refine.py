@@ -54,8 +54,8 @@ def refine(
         rows = slice(first, first + _ROWS)
         part = Rounded(rounded.integers[rows], rounded.grid.of(rows))
         descent = _Descent(weight[rows].float(), hessian, part, bits, block_size, stored)
-        for _ in range(_PASSES):
-            descent.go()
+        for left in reversed(range(_PASSES)):
+            descent.go(last=not left)
         parts.append(descent.rounded)
     grid = Grid(torch.cat([part.grid.scales for part in parts]), rounded.grid.zeros)
     return Rounded(torch.cat([part.integers for part in parts]), grid)
@@ -100,6 +100,17 @@ class _Descent:
         #: `(K, N)`, what rounding adds to each weight, and by it half of the loss's gradient.
         self._off = rounded.weights(block_size).T.contiguous() - self._weight
         self._pull = hessian @ self._off
+        # By how much a column's best integer falls where one before it in its block rises by one.
+        spread = hessian / hessian.diagonal()[:, None]
+        self._coming = [
+            [
+                spread[first + at, first : first + at]
+                for at in range(min(block_size, len(spread) - first))
+            ]
+            for first in range(0, len(spread), block_size)
+        ]
+        self._moved = torch.empty(block_size, len(weight))
+        self._moved_before = [self._moved[:at].T for at in range(block_size)]
 
     @property
     def rounded(self) -> Rounded:
@@ -107,15 +118,20 @@ class _Descent:
         integers = self._integers.T.contiguous().to(torch.int8)
         return Rounded(integers, Grid(self._scales.T.contiguous(), self._grid.zeros))
 
-    def go(self) -> None:
-        """Each block's scale, then its integers; then the next block's."""
+    def go(self, *, last: bool) -> None:
+        """Each block's scale, then its integers; then the next block's.
+
+        Args:
+            last: of all times; what it would leave to the next is not worked out.
+        """
         columns, span = len(self._weight), max(1, _COLUMNS // self._size) * self._size
         for begin in range(0, columns, span):
             some = slice(begin, min(begin + span, columns))
             before, pull = self._off[some].clone(), self._pull[some].clone()
             for first in range(0, len(pull), self._size):
                 self._go_through(begin, slice(first, first + self._size), pull)
-            self._pull.addmm_(self._hessian[:, some], self._off[some] - before)
+            rest = slice(some.stop if last else 0, None)
+            self._pull[rest].addmm_(self._hessian[rest, some], self._off[some] - before)
 
     def _go_through(self, begin: int, block: slice, pull: Tensor) -> None:
         """One block of a span of columns that starts at `begin`, whose `pull` it moves."""
@@ -124,7 +140,9 @@ class _Descent:
         before = self._off[columns].clone()
         self._fit_scale(at, columns, within, pull[block])
         scale = self._scales[at]
-        self._fit_integers(self._integers[columns], scale, self._zeros[at], within, pull[block])
+        self._fit_integers(
+            at, self._integers[columns], scale * within.diagonal()[:, None], pull[block]
+        )
         off = (self._integers[columns] - self._zeros[at]) * scale - self._weight[columns]
         self._off[columns] = off
         after = slice(begin + block.stop, begin + len(pull))
@@ -144,16 +162,21 @@ class _Descent:
         self._scales[block] = torch.where(taken, near, scale)
         pull += within @ (steps * torch.where(taken, off, 0.0))
 
-    def _fit_integers(
-        self, integers: Tensor, scale: Tensor, zero: Tensor, within: Tensor, pull: Tensor
-    ) -> None:
-        # A column is few numbers: what counts is how many operations are called, not what they do.
+    def _fit_integers(self, block: int, integers: Tensor, curving: Tensor, pull: Tensor) -> None:
         least, most = self._lowest, -self._lowest - 1
-        steps = scale.reciprocal()
-        columns = zip(integers.unbind(), pull.unbind(), within.diagonal().tolist(), strict=True)
-        for column, (integer, pulled, curving) in enumerate(columns):
-            best = torch.addcmul(integer, pulled, steps, value=-1 / curving)
+        bests = torch.addcdiv(integers, pull, curving, value=-1)
+        # A column is few numbers: what counts is how many operations are called, not what they do.
+        columns = zip(
+            bests.unbind(),
+            integers.unbind(),
+            self._moved.unbind(),
+            self._moved_before,
+            self._coming[block],
+            strict=False,  # the last block may be shorter
+        )
+        for best, integer, moved, moved_before, coming in columns:
+            if len(coming):
+                best.addmv_(moved_before, coming, alpha=-1)
             best.round_().clamp_(least, most)
-            after = slice(column + 1, None)
-            pull[after].addr_(within[column, after], (best - integer).mul_(scale))
-            integer.copy_(best)
+            torch.sub(best, integer, out=moved)
+        integers.copy_(bests)
