@@ -29,7 +29,9 @@ def trim() -> None:
 
 
 def drop_pages(tensors: Iterable[Tensor]) -> int:
-    """Have tensors that are mapped from files lie there alone: see `escalade.edge.memory.drop_pages`.
+    """Have tensors that are mapped from files lie there alone.
+
+    See `escalade.edge.memory.drop_pages`.
 
     Returns:
         How many bytes of addresses were dropped.

@@ -68,6 +68,7 @@ from escalade.cli.options.simulating import (
     SampleOption,
     WaitOption,
     hour_prices_of,
+    known_devices,
     prices_of,
     setting_of,
 )
@@ -142,6 +143,7 @@ __all__ = [
     "bytes_of",
     "given_options",
     "hour_prices_of",
+    "known_devices",
     "open_options",
     "plaintext_asked",
     "prices_of",
