@@ -170,7 +170,9 @@ def test_a_deadline_of_its_own_is_the_calls(scripted_cloud: Any, client: CloudCl
     assert 5 < first_s < 11
     assert 1 < second_s < 3
     scripted_cloud.replies = [unavailable]
-    with pytest.raises(CloudError, match="UNAVAILABLE: cloud .*: draining"):
+    # On a busy machine the last attempt may end with the deadline.
+    ends = r"UNAVAILABLE: cloud .*: draining|DEADLINE_EXCEEDED: cloud .*: no answer within 0\.5 s"
+    with pytest.raises(CloudError, match=ends):
         ask(client, deadline_s=0.5)
 
 

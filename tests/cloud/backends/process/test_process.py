@@ -60,10 +60,13 @@ async def said(
     return [*answer.token_ids]
 
 
+def children() -> list[psutil.Process]:
+    """Engines of this process; beside them may be what tests before it started, and Python."""
+    return [one for one in psutil.Process().children() if _CHILD in one.cmdline()]
+
+
 def child() -> psutil.Process:
-    # Beside it may be what tracks the resources of tests before, which Python starts.
-    ours = [one for one in psutil.Process().children() if _CHILD in one.cmdline()]
-    [process] = ours
+    [process] = children()
     return process
 
 
@@ -103,7 +106,7 @@ def test_a_process_that_is_killed_costs_no_query(
                 "engine: its process was ended by SIGKILL; it is started again",
                 "engine: started again",
             ]
-        assert psutil.Process().children() == []
+        assert children() == []
 
     asyncio.run(main())
 
@@ -123,7 +126,7 @@ def test_a_query_that_ends_processes_is_given_up_and_a_sick_one_is_replaced(
             await said(backend, faulty_engine.SICKENING)
             await asyncio.to_thread(sick.wait, 20)
             assert await said(backend, PROMPTS[0]) == expected
-        assert psutil.Process().children() == []
+        assert children() == []
 
     asyncio.run(main())
 
@@ -147,7 +150,7 @@ def test_a_process_that_is_stopped_is_not_healthy_until_it_goes_on(
             await until(backend.health)
             # A stopped process ends with its server, too.
             child().suspend()
-        assert psutil.Process().children() == []
+        assert children() == []
 
     asyncio.run(main())
 
@@ -160,7 +163,7 @@ def test_a_model_that_does_not_load_is_one_line(tmp_path: Path) -> None:
         backend.close()
 
     asyncio.run(main())
-    assert psutil.Process().children() == []
+    assert children() == []
 
 
 def test_the_process_ends_with_a_server_that_is_killed(tiny_model_dir: Path) -> None:
