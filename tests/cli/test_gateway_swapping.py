@@ -139,6 +139,11 @@ def gone(folder: Path, _: Path) -> None:
     shutil.rmtree(folder / "store")
 
 
+def said_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the gateway said; the device says beside it that it cannot reach its cloud."""
+    return [one.message for one in caplog.records if one.name.startswith("escalade.cli")]
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
@@ -164,8 +169,7 @@ def test_what_cannot_take_over_is_said_once_and_the_old_goes_on(
     with caplog.at_level(logging.WARNING):
         swapping.look()
         swapping.look()
-    said = [one.message for one in caplog.records if one.name.startswith("escalade.cli")]
-    (line,) = said
+    (line,) = said_of(caplog)
     assert why in line
     assert line.endswith("; what was served before goes on")
     assert "\n" not in line
@@ -202,7 +206,7 @@ def test_old_and_new_together_keep_within_the_bound_of_memory(
         swapping.look()
         swapping.close()
         assert (swapping.swaps, swapping.refused) == (swaps, 1 - swaps)
-    assert "bytes of memory" in caplog.messages[0]
+    assert "bytes of memory" in said_of(caplog)[0]
 
 
 def test_files_are_looked_at_in_steps_until_told_to_end(
