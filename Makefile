@@ -61,7 +61,7 @@ study-online: $(STAMP) ## Online cascades on a folder of streams (DATA=, ENCODER
 study-ensembles: $(STAMP) ## Cascades of ensembles (TEXTS=, STREAMS=, ENCODER=); hours, resumable
 	$(BIN)/python -m benchmarks.study_ensembles $(if $(TEXTS),--texts $(TEXTS)) $(if $(STREAMS),--streams $(STREAMS)) $(if $(ENCODER),--encoder $(ENCODER)) $(ARGS)
 
-sim-vs-live: $(STAMP) ## The simulator against live cascades; 10 quiet minutes, resumable
+sim-vs-live: $(STAMP) ## The simulator against live cascades; 15 quiet minutes, resumable
 	$(BIN)/python -m benchmarks.sim_vs_live $(ARGS)
 
 web: $(STAMP) ## The device in a browser: checked and built; needs node
