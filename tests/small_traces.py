@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+import numpy as np
+
 from escalade.edge.trace import (
     TRACE_SCHEMA,
+    Link,
     MemberAnswer,
     MemberInfo,
     Outcome,
@@ -83,3 +87,20 @@ def record(
         outcome=outcome or ("deferred" if answered_by else "answered"),
         total_s=0.1,
     )
+
+
+def deferrable(count: int) -> list[TraceRecord]:
+    """Queries that a device gets right the less often the higher their score, and a cloud always.
+
+    Of the cloud's answers the link is told. One seed, so that the same come each time.
+    """
+    rng = np.random.default_rng(4)
+    link = Link(round_trip_s=0.05, server_s=0.04, bytes_up=300, bytes_down=200)
+    return [
+        record(
+            f"q{k}",
+            tier_answer(score=float(score), correct=bool(rng.random() > score)),
+            msgspec.structs.replace(tier_answer(score=None, correct=True), link=link),
+        )
+        for k, score in enumerate(rng.random(count))
+    ]

@@ -7,12 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
-import numpy as np
 import pytest
-from small_traces import cloud, device, header, record, tier_answer
+from small_traces import cloud, deferrable, device, header
 
-from escalade.edge.trace import Link, write_trace
+from escalade.edge.trace import write_trace
 
 Invoke = Callable[..., tuple[int, str, str]]
 
@@ -56,17 +54,7 @@ VERBS = {
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    rng = np.random.default_rng(4)
-    link = Link(round_trip_s=0.05, server_s=0.04, bytes_up=300, bytes_down=200)
-    records = [
-        record(
-            f"q{k}",
-            tier_answer(score=float(score), correct=bool(rng.random() > score)),
-            msgspec.structs.replace(tier_answer(score=None, correct=True), link=link),
-        )
-        for k, score in enumerate(rng.random(100))
-    ]
-    write_trace(tmp_path / "day.trace", header(device(), cloud()), records)
+    write_trace(tmp_path / "day.trace", header(device(), cloud()), deferrable(100))
     (tmp_path / "devices.toml").write_text(DEVICES)
     return tmp_path
 

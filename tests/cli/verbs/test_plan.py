@@ -9,12 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import pytest
-from small_traces import cloud, device, header, record, tier_answer
+from small_traces import cloud, deferrable, device, header
 
 from escalade.cli.verbs.plan.fleet_toml import write_fleet
-from escalade.edge.trace import Link, write_trace
+from escalade.edge.trace import write_trace
 from escalade.simulator.fleet import read_spec
 from escalade.simulator.planning.deployment import read_fleet
 
@@ -55,18 +54,8 @@ arrivals = { kind = "poisson", per_hour = 60 }
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A trace of 200 queries, its times, and a fleet of it."""
-    rng = np.random.default_rng(4)
-    link = Link(round_trip_s=0.05, server_s=0.04, bytes_up=300, bytes_down=200)
-    records = [
-        record(
-            f"q{k}",
-            tier_answer(score=float(score), correct=bool(rng.random() > score)),
-            msgspec.structs.replace(tier_answer(score=None, correct=True), link=link),
-        )
-        for k, score in enumerate(rng.random(200))
-    ]
     (tmp_path / "in").mkdir()
-    write_trace(tmp_path / "in" / "day.trace", header(device(), cloud()), records)
+    write_trace(tmp_path / "in" / "day.trace", header(device(), cloud()), deferrable(200))
     (tmp_path / "in" / "times").write_text("0\n9\n30\n")
     (tmp_path / "fleet.toml").write_text(FLEET)
     return tmp_path
