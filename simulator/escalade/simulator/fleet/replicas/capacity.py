@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import msgspec
@@ -96,17 +96,15 @@ def plan_capacity(
     spec = read_spec(path)
     cloud = msgspec.structs.replace(spec.cloud, replicas=most_replicas(spec), scaling=None)
     spec = msgspec.structs.replace(spec, cloud=cloud)
-    first = build(spec, path.parent, seed=seed, known=known, devices=devices)
+    fleet_of = partial(build, spec, path.parent, known=known, devices=devices)
     found, worst_s = [], 0.0
     for run in range(RUNS):
-        fleet = first
-        if run:
-            fleet = build(spec, path.parent, seed=seed + run, known=known, devices=devices)
-        fewest, took_s = _fewest(fleet, spec, p99_s)
+        fewest, took_s = _fewest(fleet_of(seed=seed + run), spec, p99_s)
         found.append(fewest)
         worst_s = max(worst_s, took_s)
         progress(run + 1, RUNS)
     ordered = sorted(found)
+    first = fleet_of(seed=seed)  # anew: two fleets at a time would take twice the memory
     rows, notes = list[EnergyRow](), list[str]()
     if any(one.device is not None for one in first.built):
         rows, notes = energy_of(spec, run_with(first.model, ordered[-1]), first.built)
