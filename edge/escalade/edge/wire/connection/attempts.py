@@ -30,6 +30,8 @@ _LOG = logging.getLogger(__name__)
 
 # Exponential back-off with full jitter: AWS Architecture Blog, "Exponential Backoff And Jitter".
 _FIRST_BACKOFF_S, _MAX_BACKOFF_S = 0.1, 1.0
+# The attempt whose failure is logged: what passes at once is not worth a line, and one is enough.
+_SAID_AT = 2
 _LEAST_TIMEOUT_S = 0.001  # gRPC takes 0 as an error of ours, not as a deadline that is over
 _MOST_TIMEOUT_S = 1e9  # more is no number of seconds to gRPC, and over at once
 
@@ -76,7 +78,6 @@ class Attempts:
     def restart(self) -> None:
         """Start again after progress: whole deadline, short back-off, this attempt the first."""
         self.count = min(self.count, 1)
-        self._told = False
         self._ceiling_s = _FIRST_BACKOFF_S
         self._until_s = self._clock.now_s() + self.deadline_s
 
@@ -102,8 +103,7 @@ class Attempts:
         left_s = self._until_s - self._clock.now_s()
         if not self._passes(failed, info) or wait_s >= left_s:
             raise self._explain(failed, info) from error
-        if self.count > 1 and not self._told:  # what passes at once is not worth a line
-            self._told = True
+        if self.count == _SAID_AT:
             _LOG.warning("%s; asked again for %.3g s", self._explain(failed, info), left_s)
         self._clock.sleep_s(wait_s)
         self._ceiling_s = min(2 * self._ceiling_s, _MAX_BACKOFF_S)
