@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,10 @@ from escalade.cli.options import JsonOption
 from escalade.cli.process import wait_briefly
 from escalade.cli.verbs.export.choices import FormatChoice, LayoutChoice, QuantizeChoice
 from escalade.cli.verbs.export.other_kinds import export_other_kind
+
+if TYPE_CHECKING:
+    from escalade.cli.output import Bar
+    from escalade.export.held import Lost
 
 _GOLDEN_PROMPTS = 8
 _HELD_OUT_PROMPTS = 64
@@ -158,16 +162,10 @@ def export(
                 progress=bar.doing,
             )
             if quantize is not QuantizeChoice.none and held_out != "none":
-                from escalade.export.held import keep_lost, measure_lost
-                from escalade.export.settings import MEASURED
+                from escalade.export.held import keep_lost
 
-                if format.value in MEASURED:
-                    bar.doing("measuring what was lost")
-                    lost = measure_lost(out, located.folder, unseen)
-                    manifest = manifest if lost is None else keep_lost(out, manifest, lost)
-                else:
-                    only = " and ".join(MEASURED)
-                    bar.say(f"what was lost is measured with --format {only} alone")
+                lost = _lost(out, located.folder, unseen, format, bar)
+                manifest = manifest if lost is None else keep_lost(out, manifest, lost)
     note_console().print(took_line(perf_counter() - start), style="dim")
     if json:
         print_json(manifest if lost is None else lost.beside(manifest))
@@ -194,6 +192,20 @@ def export(
     )
     if manifest.quantization.budget:
         result_console().print(budget_table(manifest.quantization.budget))
+
+
+def _lost(
+    out: Path, model: Path, unseen: list[str] | None, format: FormatChoice, bar: Bar
+) -> Lost | None:
+    """What rounding lost; None where that cannot be told, which the format's word says."""
+    from escalade.export.held import measure_lost
+    from escalade.export.settings import MEASURED
+
+    if format.value not in MEASURED:
+        bar.say(f"what was lost is measured with --format {' and '.join(MEASURED)} alone")
+        return None
+    bar.doing("measuring what was lost")
+    return measure_lost(out, model, unseen)
 
 
 def _prompts_or_none(records: str | None, count: int) -> list[str] | None:
