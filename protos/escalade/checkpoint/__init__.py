@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from escalade.v1.lazy import lazy
 
 if TYPE_CHECKING:
+    from escalade.checkpoint.bars import no_bars
     from escalade.checkpoint.classification import (
         classifier_window,
         is_classifier,
@@ -72,6 +73,7 @@ else:
         "load_tokenizer": "tokenizers",
         "locate": "locating",
         "longest_sentence": "sentences",
+        "no_bars": "bars",
         "probing_texts": "tokenizers",
         "read_generation": "generation",
         "tokenizer_fingerprint": "tokenizers",
@@ -111,6 +113,7 @@ __all__ = [
     "load_tokenizer",
     "locate",
     "longest_sentence",
+    "no_bars",
     "probing_texts",
     "read_generation",
     "tokenizer_fingerprint",
