@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         check_rotary,
         window_of,
     )
+    from escalade.checkpoint.folders import check_model
     from escalade.checkpoint.generation import GREEDY, Generation, read_generation
     from escalade.checkpoint.loading import (
         load_classifier,
@@ -57,6 +58,7 @@ else:
         "Located": "locating",
         "MeanClassifier": "sentences",
         "aligned_angles": "exportable",
+        "check_model": "folders",
         "check_onnx": "exportable",
         "check_rotary": "exportable",
         "check_there": "locating",
@@ -97,6 +99,7 @@ __all__ = [
     "Located",
     "MeanClassifier",
     "aligned_angles",
+    "check_model",
     "check_onnx",
     "check_rotary",
     "check_there",
