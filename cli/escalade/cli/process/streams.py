@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+_STDOUT = 1
 _LAST = 2  # of stdin, stdout, stderr
 
 
@@ -40,6 +41,8 @@ def _naming() -> Iterator[None]:
         yield
     except OSError as error:
         error.filename = "standard output"
+        if not isinstance(error, BrokenPipeError):  # else the interpreter says it again as it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
         raise
 
 
