@@ -174,10 +174,13 @@ def test_closed_and_broken_streams_take_one_line(int8_artifact: Path) -> None:
     closed = "error: standard output is closed; give > /dev/null where it is not wanted\n"
     assert escalade(f"$ESCALADE inspect {int8_artifact} >&-") == (2, closed)
     assert escalade(f"$ESCALADE inspect {int8_artifact} >&- 2>&- <&-") == (2, "")
-    assert escalade("$ESCALADE --version > /dev/full") == (
-        2,
-        "error: input or output: No space left on device\n",
-    )
+
+
+@pytest.mark.parametrize("verb", ["--version", "inspect --help", "profiles show lte --json"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_standard_output_is_named(verb: str, unbuffered: str) -> None:
+    said = escalade(f"$ESCALADE {verb} > /dev/full", PYTHONUNBUFFERED=unbuffered)
+    assert said == (2, "error: standard output: No space left on device\n")
 
 
 @pytest.mark.parametrize("verb", [["inspect", "--json"], ["inspect"], ["--help"]])

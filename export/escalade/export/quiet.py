@@ -8,7 +8,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 
-from transformers.utils import logging as transformers_logging
+from escalade.checkpoint import no_bars
 
 
 @contextlib.contextmanager
@@ -19,16 +19,13 @@ def quiet() -> Iterator[None]:
     """
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
     try:
         with (
             warnings.catch_warnings(),
             contextlib.redirect_stdout(io.StringIO()),
+            no_bars(),
         ):
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(before)
-        if bars:
-            transformers_logging.enable_progress_bar()

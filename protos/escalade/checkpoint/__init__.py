@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from escalade.v1.lazy import lazy
 
 if TYPE_CHECKING:
+    from escalade.checkpoint.bars import no_bars
     from escalade.checkpoint.classification import (
         classifier_window,
         is_classifier,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         check_rotary,
         window_of,
     )
+    from escalade.checkpoint.folders import check_model
     from escalade.checkpoint.generation import GREEDY, Generation, read_generation
     from escalade.checkpoint.loading import (
         load_classifier,
@@ -56,6 +58,7 @@ else:
         "Located": "locating",
         "MeanClassifier": "sentences",
         "aligned_angles": "exportable",
+        "check_model": "folders",
         "check_onnx": "exportable",
         "check_rotary": "exportable",
         "check_there": "locating",
@@ -72,6 +75,7 @@ else:
         "load_tokenizer": "tokenizers",
         "locate": "locating",
         "longest_sentence": "sentences",
+        "no_bars": "bars",
         "probing_texts": "tokenizers",
         "read_generation": "generation",
         "tokenizer_fingerprint": "tokenizers",
@@ -95,6 +99,7 @@ __all__ = [
     "Located",
     "MeanClassifier",
     "aligned_angles",
+    "check_model",
     "check_onnx",
     "check_rotary",
     "check_there",
@@ -111,6 +116,7 @@ __all__ = [
     "load_tokenizer",
     "locate",
     "longest_sentence",
+    "no_bars",
     "probing_texts",
     "read_generation",
     "tokenizer_fingerprint",

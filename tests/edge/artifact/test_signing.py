@@ -201,6 +201,19 @@ def test_what_is_no_key_is_refused_by_name(
     for private in (koblitz[0], keys[1], locked, text):
         with pytest.raises(SignatureError, match="must be an elliptic curve key on P-256"):
             sign(copy, private)
+    certificate = tmp_path / "certificate.pem"
+    certificate.write_text("-----BEGIN CERTIFICATE-----\nMAo=\n-----END CERTIFICATE-----\n")
+    wanted = "an elliptic curve key on P-256, P-384 or P-521, PEM, private and without password"
+    for key, holds in (
+        (certificate, "CERTIFICATE"),
+        (keys[1], "PUBLIC KEY"),
+        (locked, "ENCRYPTED PRIVATE KEY"),
+        (koblitz[0], "EC PRIVATE KEY, of another kind or spoiled"),
+        (text, "no PEM"),
+    ):
+        with pytest.raises(SignatureError) as error:
+            sign(copy, key)
+        assert str(error.value) == f"{key}: must be {wanted}; it holds {holds}"
     missing = tmp_path / "missing.pem"
     assert "missing.pem: cannot be read: No such file" in refused(copy, missing)
     with pytest.raises(SignatureError, match="cannot be read: No such file"):

@@ -149,6 +149,24 @@ def test_a_certificate_whose_name_no_file_can_have() -> None:
         CloudClient("cloud.example.org:1", deadline_s=1.0, ca_cert=Path("ca\0.pem"))
 
 
+def test_why_earlier_attempts_failed_is_said_where_the_last_is_cut(scripted_cloud: Any) -> None:
+    release = threading.Event()
+
+    def stall(request: pb.GenerateRequest, context: grpc.ServicerContext) -> pb.GenerateResponse:
+        release.wait(30)
+        return pb.GenerateResponse()
+
+    scripted_cloud.replies = [unavailable, stall]
+    client = CloudClient(scripted_cloud.address, deadline_s=0.5, rng=random.Random(1))
+    says = r"no answer within 0.5 s, before that UNAVAILABLE: draining \(2 attempts\)"
+    try:
+        with pytest.raises(CloudError, match=says):
+            ask(client)
+    finally:
+        release.set()
+        client.close()
+
+
 def test_a_slow_cloud_runs_into_the_deadline(scripted_cloud: Any) -> None:
     release = threading.Event()
 

@@ -6,17 +6,52 @@ import io
 import os
 import select
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+_STDOUT = 1
 _LAST = 2  # of stdin, stdout, stderr
+
+
+class _Named(io.TextIOWrapper):
+    """Standard output, which says its name where it cannot be written."""
+
+    def __init__(self, stream: io.TextIOWrapper) -> None:
+        super().__init__(
+            stream.buffer,
+            encoding=stream.encoding,
+            errors=stream.errors,
+            line_buffering=stream.line_buffering,
+            write_through=stream.write_through,
+        )
+
+    def write(self, text: str) -> int:
+        with _naming():
+            return super().write(text)
+
+    def flush(self) -> None:
+        with _naming():
+            super().flush()
+
+
+@contextmanager
+def _naming() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        error.filename = "standard output"
+        if not isinstance(error, BrokenPipeError):  # else the interpreter says it again as it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
+        raise
 
 
 def prepare_streams() -> str | None:
     """Make output that cannot fail for want of a character, or of an open file.
 
-    What a stream's encoding lacks is written as an escape. Where stdin or stderr is closed, the
-    null device stands in, so that no file that is opened later takes its number.
+    What a stream's encoding lacks is written as an escape, and standard output says its name. Where
+    stdin or stderr is closed, the null device stands in, so that no file that is opened later takes
+    its number.
 
     Returns:
         What is wrong where there is nowhere for results to go; None where all is well.
@@ -31,6 +66,8 @@ def prepare_streams() -> str | None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors in {"strict", "surrogateescape"}:
             stream.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout is sys.__stdout__:
+        sys.stdout = _Named(sys.stdout)
     return None
 
 

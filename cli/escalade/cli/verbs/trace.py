@@ -29,7 +29,7 @@ def trace(
 
     No artifact and no network take part: the trace holds no times and no links.
     """
-    from escalade.checkpoint import check_there
+    from escalade.checkpoint import check_model
     from escalade.cli.destinations import check_destinations
     from escalade.cli.output import note_console, print_json, progress_bar, result_console
     from escalade.edge.base import read_record_file, subsample
@@ -38,7 +38,7 @@ def trace(
         raise typer.BadParameter(f"MODELS must be at least {_LEAST_MODELS}, got {len(models)}")
     check_destinations({"OUT": out}, read=[data])
     for model in models:
-        check_there(model)  # before torch is loaded, which takes seconds
+        check_model(model)  # before torch is loaded, which takes seconds
     file = read_record_file(data)
     records = subsample(file.records, limit)
     note_console().print(f"loading {', '.join(models)} ...", style="dim")

@@ -11,6 +11,7 @@ signature is made or checked.
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,7 @@ from escalade.edge.errors import ArtifactError, SignatureError
 MAX_SIGNATURE_BYTES = 1 << 16
 # What the library says where the digests differ.
 _MISMATCH = "Signature mismatch"
+_HEADING, _MOST_HEADING = re.compile(r"^-----BEGIN ([A-Z0-9 ]{1,40})-----\s*$", re.M), 1 << 16
 _CURVES = "an elliptic curve key on P-256, P-384 or P-521, PEM"
 
 
@@ -71,8 +73,9 @@ def sign(folder: Path, private_key: Path) -> None:
     except OSError as error:
         raise SignatureError(f"{private_key}: cannot be read: {error.strerror}") from error
     except Exception as error:  # what is no key makes the library raise many kinds
+        held = _held(private_key, "PRIVATE KEY")
         raise SignatureError(
-            f"{private_key}: must be {_CURVES}, private and without password: {error}"
+            f"{private_key}: must be {_CURVES}, private and without password; {held}"
         ) from error
     with tempfile.TemporaryDirectory() as scratch:
         signed = Path(scratch) / SIGNATURE_NAME
@@ -170,10 +173,20 @@ def _verifier(public_key: Path) -> Callable[[Path, Path], None]:
     except OSError as error:
         raise SignatureError(f"{public_key}: cannot be read: {error.strerror}") from error
     except Exception as error:  # as above
-        raise SignatureError(f"{public_key}: must be {_CURVES}, public: {error}") from error
+        held = _held(public_key, "PUBLIC KEY")
+        raise SignatureError(f"{public_key}: must be {_CURVES}, public; {held}") from error
     verify: Callable[[Path, Path], None]
     verify = config.set_hashing_config(library.hashing.Config()).verify
     return verify
+
+
+def _held(key: Path, wanted: str) -> str:
+    """What a file says of itself that is no such key; cryptography says it with an address."""
+    begins = key.read_bytes()[:_MOST_HEADING].decode("ascii", "replace")
+    if (heading := _HEADING.search(begins)) is None:
+        return "it holds no PEM"
+    usual = heading[1] in {wanted, f"EC {wanted}"}
+    return f"it holds {heading[1]}" + (", of another kind or spoiled" if usual else "")
 
 
 def _library() -> ModuleType:

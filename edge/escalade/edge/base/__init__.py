@@ -23,7 +23,7 @@ from escalade.edge.base.records import (
     subsample,
     write_records,
 )
-from escalade.edge.base.text import listed, nearest, pretty_json, text_of, utc_now
+from escalade.edge.base.text import listed, nearest, pretty_json, source_name, text_of, utc_now
 from escalade.edge.base.validation import (
     Count,
     Finite,
@@ -72,6 +72,7 @@ __all__ = [
     "read_text",
     "sha256_of",
     "shared_lock",
+    "source_name",
     "subsample",
     "sync_folder",
     "text_of",

@@ -29,6 +29,14 @@ def text_of(path: Path | str) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
+def source_name(path: Path) -> str:
+    """What is kept of where data came from: a file's name; a pipe's is a number, and is gone."""
+    if str(path) in {"-", "/dev/stdin"}:
+        return "standard input"
+    in_process = path.is_absolute() and path.parent.name == "fd"  # /dev/fd/63, /proc/self/fd/63
+    return "a pipe" if in_process or path.is_fifo() else text_of(path.name)
+
+
 def listed(values: Iterable[object]) -> str:
     """Values in a message for people, who need know nothing of Python's brackets."""
     return ", ".join(map(str, values))

@@ -8,7 +8,7 @@ stopped because deferral is likely. A router is trained on queries of its own be
 from __future__ import annotations
 
 from escalade.edge.artifact import Manifest
-from escalade.edge.base import text_of, utc_now
+from escalade.edge.base import source_name, utc_now
 from escalade.edge.calibration.data import ScoredQueries
 from escalade.edge.calibration.early import (
     EarlyGoal,
@@ -115,7 +115,7 @@ def calibrate(
         if early is not None:
             stop = calibrate_early(fit_responses, others_responses, tau, early)
     entry = CalibrationEntry(
-        data=text_of(answers.source.name),
+        data=source_name(answers.source),
         data_sha256=answers.sha256,
         goal=goal,
         certified=certified,

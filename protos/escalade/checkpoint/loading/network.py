@@ -21,7 +21,8 @@ from transformers.models.auto.modeling_auto import (
 
 from escalade.checkpoint.classification import check_encoder
 from escalade.checkpoint.errors import CheckpointError
-from escalade.checkpoint.files import CONFIG_NAME, GENERATION_CONFIG_NAME, read_object
+from escalade.checkpoint.files import CONFIG_NAME
+from escalade.checkpoint.folders import check_files
 from escalade.checkpoint.loading.causality import check_causal
 from escalade.checkpoint.loading.weights import (
     Kind,
@@ -137,7 +138,7 @@ def load_encoder(folder: Path, labels: Sequence[str], *, seed: int) -> PreTraine
         CheckpointError: see `load_network`; or the family, or a setting of it, is none that is
             written.
     """
-    _check_files(folder)
+    check_files(folder)
     named = dict(enumerate(labels))
     with refusing(folder), torch.random.fork_rng(devices=[]):
         config: PreTrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
@@ -186,7 +187,7 @@ def _load(
     folder: Path, wanted: Kind | None, dtype: torch.dtype | Literal["auto"], device: str
 ) -> PreTrainedModel:
     """Of a kind, or whatever language model it is."""
-    _check_files(folder)
+    check_files(folder)
     with refusing(folder):
         config: PreTrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         kind: Kind = wanted or ("encoder-decoder" if config.is_encoder_decoder else "causal")
@@ -208,29 +209,6 @@ def _load(
     check_finite(folder, network)
     network.train(False)
     return network
-
-
-def _check_files(folder: Path) -> None:
-    """Refuse what transformers would pass over or hand to another library."""
-    for path in sorted(folder.glob("adapter_*")):
-        raise CheckpointError(
-            f"{path}: an adapter is not taken: merge it into the weights first"
-            " (peft: merge_and_unload, then save_pretrained), or take it out of the folder"
-        )
-    if not (folder / CONFIG_NAME).is_file():
-        raise CheckpointError(f"{folder}: not a model folder: {CONFIG_NAME} is missing")
-    if not any(folder.glob("*.safetensors")):
-        raise CheckpointError(f"{folder}: no *.safetensors; other weight formats are not loaded")
-    written = read_object(folder / CONFIG_NAME)
-    for name in ("quantization_config", "compression_config"):
-        if (quantized := written.get(name)) is not None:
-            how = quantized.get("quant_method") if isinstance(quantized, dict) else quantized
-            raise CheckpointError(
-                f"{folder}: {CONFIG_NAME}: {name}: weights quantized by {how} are not taken; save"
-                " the model in float32, float16 or bfloat16"
-            )
-    if (folder / GENERATION_CONFIG_NAME).exists():
-        read_object(folder / GENERATION_CONFIG_NAME)  # transformers would take another in its place
 
 
 def _check_architecture(folder: Path, config: PreTrainedConfig, kind: Kind) -> None:

@@ -17,6 +17,7 @@ from transformers import (
     PreTrainedModel,
 )
 
+from escalade.checkpoint.bars import no_bars
 from escalade.checkpoint.errors import CheckpointError, first_line
 
 Kind = Literal["causal", "encoder-decoder", "classifier", "encoder"]
@@ -44,6 +45,7 @@ def refusing(folder: Path) -> Iterator[None]:
         raise CheckpointError(f"{folder}: cannot be loaded: {first_line(error)}") from error
 
 
+@no_bars()
 def from_pretrained(
     folder: Path, kind: Kind, **settings: object
 ) -> tuple[PreTrainedModel, dict[str, set[str]]]:

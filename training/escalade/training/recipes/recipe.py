@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from escalade.checkpoint import HUB, MOST_PROMPTS, CheckpointError, check_there
+from escalade.checkpoint import HUB, MOST_PROMPTS, CheckpointError, check_model, check_there
 from escalade.edge.base import Count, Positive, Share
 from escalade.edge.errors import DataError
 from escalade.training.errors import RecipeError
@@ -177,18 +177,18 @@ def parse_recipe(text: str, path: Path, *, folder: Path | None = None) -> Recipe
 
 
 def check_paths(recipe: Recipe) -> None:
-    """Refuse models and data that are not there, before what loads them is loaded; asks no hub.
+    """Refuse models and data at sight, before what loads them is loaded; asks no hub.
 
     Raises:
-        RecipeError: there is no such folder.
+        RecipeError: there is no such folder, or it is no model's.
         DataError: a file of queries is not there.
     """
     models = [recipe.model.path, *(one.path for one in recipe.teachers)]
-    if recipe.tokenizer != BUNDLED:
-        models.append(recipe.tokenizer)
     try:
         for model in filter(None, models):
-            check_there(model)
+            check_model(model)
+        if recipe.tokenizer not in {None, BUNDLED}:
+            check_there(recipe.tokenizer)
     except CheckpointError as error:
         raise RecipeError(str(error)) from error
     if recipe.data.source != BUNDLED:

@@ -29,6 +29,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from escalade.checkpoint import no_bars
 from escalade.edge.base import (
     atomic_folder,
     atomic_write,
@@ -75,6 +76,7 @@ _SESSION = "train_runtime"
 _PROBED, _PROBED_OF = 4, 64
 
 
+@no_bars()
 def train_recipe(
     recipe_path: Path,
     text: str,

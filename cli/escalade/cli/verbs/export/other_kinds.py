@@ -127,9 +127,9 @@ def _encoder(
     progress: Callable[[str], None],
 ) -> Manifest | None:
     """Export an encoder that classifies, or of sentences; None where it is a language model."""
-    from escalade.checkpoint import check_there
+    from escalade.checkpoint import check_model
 
-    check_there(model)
+    check_model(model)
     progress("loading torch")  # which takes seconds
 
     from escalade.checkpoint import is_classifier, is_sentence_encoder, locate

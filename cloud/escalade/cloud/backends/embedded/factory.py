@@ -40,7 +40,7 @@ def transformers_factory(
             need, or a quarter of the free memory where that is less.
         say: told in a line where the model is, and in another what was allocated beside it.
 
-    The factory raises `ModelError` where there is no such folder.
+    The factory raises `ModelError` where there is no such folder, or it is no model's.
     """
 
     def load() -> TransformersEngine:
@@ -62,10 +62,10 @@ def transformers_factory(
         return engine
 
     def make(*, queue_capacity: int, clock: Clock) -> Backend:
-        from escalade.checkpoint import CheckpointError, check_there
+        from escalade.checkpoint import CheckpointError, check_model
 
         try:
-            check_there(model)  # before torch is loaded, which takes seconds
+            check_model(model)  # before torch is loaded, which takes seconds
         except CheckpointError as error:
             raise ModelError(str(error)) from error
         if deterministic:

@@ -8,6 +8,7 @@ from escalade.cloud.backends.backend import Backend, BackendFactory
 from escalade.cloud.backends.replicas.front import ReplicatedBackend
 from escalade.cloud.backends.replicas.scaling import Scaling
 from escalade.cloud.backends.ticket import Clock
+from escalade.cloud.errors import ModelError
 
 
 def ray_factory(
@@ -29,9 +30,18 @@ def ray_factory(
         device: of each replica, as the next; see `transformers_factory`.
         dtype: see there.
         say: told in a line what was started.
+
+    The factory raises `ModelError` where the folder is none, and no cluster runs.
     """
 
     def make(*, queue_capacity: int, clock: Clock) -> Backend:
+        from escalade.checkpoint import CheckpointError, check_model
+
+        if cluster is None:  # the nodes of another have folders of their own
+            try:
+                check_model(model)  # before a cluster is started
+            except CheckpointError as error:
+                raise ModelError(str(error)) from error
         from escalade.cloud.backends.replicas.ray_replicas import RayReplicas
 
         replicas = RayReplicas(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from escalade.edge.base import text_of, utc_now
+from escalade.edge.base import source_name, utc_now
 from escalade.edge.calibration.gates.climb import Sample, climb, right_under
 from escalade.edge.calibration.gates.goals import thresholds_for
 from escalade.edge.calibration.gates.recorded import RecordedQueries, recorded_queries
@@ -141,7 +141,7 @@ def find_thresholds(
     )
     thresholds = tuple(lowest) if found is None else found
     return CascadeCalibration(
-        data=text_of(queries.source.name),
+        data=source_name(queries.source),
         data_sha256=queries.sha256,
         goal=goal,
         cost=queries.unit,

@@ -78,6 +78,8 @@ class Attempts:
     def restart(self) -> None:
         """Start again after progress: whole deadline, short back-off, this attempt the first."""
         self.count = min(self.count, 1)
+        #: How the last attempt failed that did not run out of time; empty where none did.
+        self._failed = ""
         self._ceiling_s = _FIRST_BACKOFF_S
         self._until_s = self._clock.now_s() + self.deadline_s
 
@@ -105,6 +107,7 @@ class Attempts:
             raise self._explain(failed, info) from error
         if self.count == _SAID_AT:
             _LOG.warning("%s; asked again for %.3g s", self._explain(failed, info), left_s)
+        self._failed = f"{info.reason or failed.code().name}: {_said(failed)}"
         self._clock.sleep_s(wait_s)
         self._ceiling_s = min(2 * self._ceiling_s, _MAX_BACKOFF_S)
 
@@ -119,10 +122,11 @@ class Attempts:
     def _explain(self, error: grpc.Call, info: _ErrorInfo) -> CloudError:
         code = error.code()
         tries = "1 attempt" if self.count == 1 else f"{self.count} attempts"
-        detail = one_line(error.details() or "", _MOST_SAID) or "no details"
+        detail = _said(error)
         reason = info.reason or code.name
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             detail = f"no answer within {self.deadline_s:.4g} s"
+            detail += f", before that {self._failed}" if self._failed else ""
         elif (mistrust := _mistrust(error)) is not None:
             reason, detail = mistrust
         return CloudError(
@@ -144,6 +148,10 @@ class _ErrorInfo(NamedTuple):
     def busy(self) -> bool:
         """Whether what is exhausted is the server's time, and not the size of a message."""
         return self.reason == _BUSY or self.retry_after_s > 0
+
+
+def _said(error: grpc.Call) -> str:
+    return one_line(error.details() or "", _MOST_SAID) or "no details"
 
 
 def _mistrust(error: grpc.Call) -> Mistrust | None:

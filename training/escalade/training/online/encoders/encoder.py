@@ -27,6 +27,7 @@ from escalade.checkpoint import (
     classifier_window,
     load_encoder,
     load_tokenizer,
+    no_bars,
     tokenizer_fingerprint,
 )
 from escalade.edge.errors import DataError
@@ -181,6 +182,7 @@ class EncoderLevel:
                 kept["step"] = torch.from_numpy(state[f"steps.{name}"].copy()).reshape(())
                 self._optimizer.state[parameter] = kept
 
+    @no_bars()
     def save(self, folder: Path) -> None:
         """See `Level`: a folder of transformers."""
         try:
@@ -245,7 +247,6 @@ def _load(
     """Tokenizer and model of a folder; nothing is fetched and no code of it runs."""
     logging = transformers.utils.logging
     loud = logging.get_verbosity()
-    logging.disable_progress_bar()
     logging.set_verbosity_error()  # a head that is not there is no surprise
     try:
         model = load_encoder(settings.path, labels, seed=seed)
