@@ -39,6 +39,7 @@ GOOD = b'{"id": "a", "task": "t", "prompt": "p", "references": ["r"]}\n'
         (GOOD + b'{"id": "b", "task": "t", "prompt": "p"}\n', "references"),
         (GOOD + b'{"id": 7, "task": "t", "prompt": "p", "references": []}\n', "`str`"),
         (b'{"id": "b", "task": "t", "prompt": "p", "references": [], "x": 1}\n', "`x`"),
+        (b'{"id": "b", "task": "t", "promt": "p", "references": []}', "; did you mean 'prompt'?"),
         (GOOD + b"\n" + GOOD, ":3: id 'a' was already used on line 1"),
         (b'{"id": "\xff"}\n', ":1: not UTF-8 text: byte 0xff at offset 8"),
     ],

@@ -245,8 +245,11 @@ def _members(*places: int) -> list[TierAnswer]:
         (_changed(tiers=_members()), "tier 'device': members must be 1 or more of 1"),
         (_changed(tiers=_members(1)), "tier 'device': members must be 1 or more of 1"),
         (_changed(tiers=_members(0, 0)), "tier 'device': members must be 1 or more of 1"),
-        (_changed(answered_by=-1), "Expected `int` >= 0"),
-        (_changed(outcome="lost"), "Invalid enum value 'lost'"),
+        (_changed(answered_by=-1), "answered_by must be at least 0"),
+        (
+            _changed(outcome="lost"),
+            "outcome must be one of answered, deferred, degraded, got 'lost'",
+        ),
     ],
 )
 def test_a_record_that_does_not_fit_its_header_is_named_with_its_line(

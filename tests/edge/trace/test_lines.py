@@ -216,12 +216,13 @@ def test_a_line_without_them_is_plain_json() -> None:
         (b'{"schema": 2}', "missing required field `tiers`"),
         (b'{"schema": 2, "tiers": [], "created": ""}', "at least 1 tier is needed"),
         (b'{"schema": 2, "tiers": [], "created": "", "x": 1}', "unknown field `x`"),
+        (b'{"schema": 2, "tires": [], "created": ""}', "`tires`; did you mean 'tiers'?"),
         (b'{"schema": "two"}', "Expected `int`, got `str`"),
         (b'{"schema": 2, "tiers": [], "created": "\xff"}', "invalid start byte"),
         (
             b'{"schema": 2, "tiers": [{"name": "a", "place": "attic", "members": []}],'
             b' "created": ""}',
-            "Invalid enum value 'attic'",
+            "tiers[0].place must be one of cloud, device, gateway, got 'attic'",
         ),
         (
             b'{"schema": 2, "tiers": [{"name": "a", "place": "device", "members":'

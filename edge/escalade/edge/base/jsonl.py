@@ -15,6 +15,7 @@ from typing import IO, Protocol, TypeVar
 
 import msgspec
 
+from escalade.edge.base.validation import explain
 from escalade.edge.errors import DataError
 
 T = TypeVar("T")
@@ -105,7 +106,10 @@ def jsonl_lines(
                 return
             _check_utf8(line, at, f"{path}:{number}")
             layout = _LAYOUT if text.strip() == b"{" or text.lstrip().startswith(b"[") else ""
-            raise DataError(f"{path}:{number}: not a valid record: {error}{layout}") from error
+            said = str(error)
+            if isinstance(error, msgspec.ValidationError):
+                said = explain(error, text, kind)
+            raise DataError(f"{path}:{number}: not a valid record: {said}{layout}") from error
         begun = True
         yield number, value
 

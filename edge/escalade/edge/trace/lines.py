@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
+from escalade.edge.base.validation import explain
 from escalade.edge.trace.schema import Line
 
 L = TypeVar("L", bound=Line)
@@ -32,9 +33,13 @@ def decode_line(raw: bytes | msgspec.Raw, kind: type[L]) -> L:
     """What a line holds.
 
     Raises:
-        DecodeError, UnicodeDecodeError: it holds something else.
+        DecodeError, UnicodeDecodeError: it holds something else; of an unknown key the nearest that
+            is known is named.
     """
-    return msgspec.json.decode(raw, type=kind, strict=False)
+    try:
+        return msgspec.json.decode(raw, type=kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise msgspec.ValidationError(explain(error, bytes(raw), kind)) from error
 
 
 def _sum(value: object) -> float:
