@@ -86,11 +86,11 @@ def test_rounding_keeps_to_levels_and_loses_little_by_them(bits: int, zeros: boo
 
     def lost(levels: torch.Tensor | None) -> float:
         rounded = gptq_round(weight, hessian, bits, 32, zeros=zeros, levels=levels)
-        moved = refine(weight, damped(hessian).float(), rounded, bits, 32, levels=levels)
+        moved = refine(weight, damped(hessian), rounded, bits, 32, levels=levels)
         for one in (rounded, moved):
             assert levels is None or set(one.grid.scales.flatten().tolist()) <= set(levels.tolist())
         off = moved.weights(32) - weight
-        return float((off @ damped(hessian).float() * off).sum())
+        return float((off @ damped(hessian) * off).sum())
 
     assert lost(levels) < 1.1 * lost(None)
 

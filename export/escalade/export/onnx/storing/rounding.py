@@ -87,4 +87,4 @@ def _one_by_text(
         ) from error
     if bits == _MANY_BITS:
         return rounded
-    return refine(matrix.weight, damped(hessian).float(), rounded, bits, size, levels=levels)
+    return refine(matrix.weight, damped(hessian), rounded, bits, size, levels=levels)
