@@ -56,7 +56,8 @@ def gptq_round(
     weight = weight.float()
     exact, firm = _scaled(hessian), damped(hessian)
     grid = fit_grid(weight, firm.diagonal(), bits, block_size, zeros=zeros, levels=levels)
-    order, factor = _factored(firm)
+    order, lower = _factored(firm)
+    factor = lower.flip(0, 1)
     taken = factor.div_(factor.diagonal().clone())
     nearest = round_on(grid, weight, bits, block_size)
     integers = nearest.integers
@@ -81,9 +82,9 @@ def left_over(hessian: Tensor) -> Tensor:
         RuntimeError: the hessian is not finite (a `torch.linalg.LinAlgError`).
     """
     # The diagonal of a triangle's inverse is the inverse of its diagonal.
-    order, factor = _factored(damped(hessian))
+    order, lower = _factored(damped(hessian))
     left = torch.empty(len(order))
-    left[order] = factor.diagonal().square()
+    left[order] = lower.diagonal().flip(0).square()
     return left * hessian.diagonal().mean()
 
 
@@ -104,15 +105,15 @@ def _scaled(hessian: Tensor) -> Tensor:
 
 
 def _factored(firm: Tensor) -> tuple[Tensor, Tensor]:
-    """The order of columns, and by it the upper triangle F with F F^T the hessian.
+    """The order of columns, and by it the upper triangle F with F F^T the hessian, from its end.
 
-    Cholesky's, of the hessian from its end.
+    Turned so it is Cholesky's of the hessian turned.
     """
     order = firm.diagonal().argsort(descending=True, stable=True)
     back = order.flip(0)
     # Rows, then columns: `firm[back][:, back]` takes four to five times as long.
     turned = firm.index_select(0, back).index_select(1, back)
-    return order, torch.linalg.cholesky(turned).flip(0, 1)
+    return order, torch.linalg.cholesky(turned)
 
 
 def _made_up_for(
